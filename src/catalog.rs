@@ -1,0 +1,1 @@
+//! Listings become routes, routes become the catalog.

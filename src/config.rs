@@ -1,0 +1,236 @@
+//! The validated config: what weir runs on. Files become this through [`load`] and in no other way.
+//!
+//! Raw (serde mirror of the file) → validated, with every error at once → [`Config`]. Nothing here is
+//! an `Option` that means "checked elsewhere".
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use globset::GlobSet;
+use http::HeaderName;
+use indexmap::IndexMap;
+use regex::Regex;
+use url::Url;
+
+use crate::name::{Namespace, Naming, UpstreamId};
+use crate::secret::Secret;
+
+/// A whole config, valid.
+#[derive(Debug)]
+pub struct Config {
+    /// The listener agents connect to.
+    pub listen: Listen,
+    /// The listener operators connect to; `None` switches it off.
+    pub admin: Option<Admin>,
+    /// Where weir keeps what must survive a restart; `None` keeps it in memory only.
+    pub state_dir: Option<PathBuf>,
+    /// The key that seals session ids and cursors, if it is given rather than made.
+    pub sealing_key: Option<Secret>,
+    /// The name of this weir (and its replicas) in chains, if given.
+    pub instance: Option<String>,
+    /// How exposed names are made.
+    pub naming: Naming,
+    /// The upstreams, in the order that settles name conflicts.
+    pub upstreams: IndexMap<UpstreamId, Arc<Upstream>>,
+}
+
+/// `listen:`
+#[derive(Debug)]
+pub struct Listen {
+    /// Where to bind.
+    pub address: SocketAddr,
+    /// The path of the MCP endpoint, beginning with `/`.
+    pub path: String,
+    /// `Host` values that pass besides loopback.
+    pub allowed_hosts: Vec<String>,
+    /// `Origin` values that pass besides loopback.
+    pub allowed_origins: Vec<String>,
+    /// Most items in one page of a list answer.
+    pub page_size: NonZeroUsize,
+    /// Most bytes in one request body.
+    pub request_bytes: usize,
+    /// Whether `listen.auth` was written. Bound to anything but loopback it must be.
+    pub auth: ListenAuth,
+}
+
+/// `listen.auth`: who checks callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenAuth {
+    /// Nobody here: loopback, or a platform in front authenticates.
+    None,
+}
+
+/// `admin:`
+#[derive(Debug)]
+pub struct Admin {
+    /// Where to bind: loopback, unless there is a token.
+    pub address: SocketAddr,
+    /// What callers send as `Authorization: Bearer`.
+    pub token: Option<Secret>,
+}
+
+/// One upstream.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its key in the config.
+    pub id: UpstreamId,
+    /// The kind.
+    pub connector: Connector,
+    /// How to reach it.
+    pub endpoint: Endpoint,
+    /// How to log in.
+    pub auth: Auth,
+    /// What its exposed names begin with.
+    pub namespace: Namespace,
+    /// What is cut off the front of its names before the namespace is put there.
+    pub strip: Option<Regex>,
+    /// Which tools are exposed, and how they are changed.
+    pub tools: ToolRules,
+    /// When it is listed again.
+    pub resync: Resync,
+    /// What becomes of its last good listing while it fails.
+    pub stale: Stale,
+    /// Time budgets.
+    pub timeouts: Timeouts,
+    /// Size budgets.
+    pub limits: Limits,
+    /// Where it stands in the config, for messages: `file:line`.
+    pub origin: String,
+}
+
+/// What weir knows about reaching an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connector {
+    /// A third party's server on the internet.
+    Saas,
+    /// The organisation's own server, or a child process.
+    OnPrem,
+}
+
+impl Connector {
+    /// The word in the config.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Saas => "saas",
+            Self::OnPrem => "on_prem",
+        }
+    }
+}
+
+/// The way to an upstream.
+#[derive(Debug)]
+pub enum Endpoint {
+    /// Streamable HTTP.
+    Http {
+        /// The MCP endpoint.
+        url: Url,
+    },
+    /// A child process that speaks MCP on stdin and stdout.
+    Child {
+        /// The program: a path, or a name looked up in `PATH`.
+        program: PathBuf,
+        /// Its arguments.
+        args: Vec<String>,
+        /// Added to its environment.
+        env: Vec<(String, Secret)>,
+        /// Its working folder, if not weir's.
+        cwd: Option<PathBuf>,
+    },
+}
+
+/// How weir logs in to an upstream.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// Not at all.
+    None,
+    /// `Authorization: Bearer …` (RFC 6750).
+    Bearer(Secret),
+    /// A header of the upstream's own, such as `x-api-key`. One or more.
+    Headers(Vec<(HeaderName, Secret)>),
+    /// `Authorization: Basic …` (RFC 7617).
+    Basic {
+        /// The user name.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+}
+
+/// `tools:` of an upstream. Globs match original names; deny wins.
+#[derive(Debug, Default)]
+pub struct ToolRules {
+    /// What is exposed; `None` is everything.
+    pub allow: Option<GlobSet>,
+    /// What is not.
+    pub deny: Option<GlobSet>,
+    /// Changes to single tools, by original name.
+    pub overrides: IndexMap<String, ToolOverride>,
+}
+
+/// A change to one tool.
+#[derive(Debug, Default)]
+pub struct ToolOverride {
+    /// The name to expose in place of the original; the namespace still goes before it.
+    pub name: Option<String>,
+    /// The description to show.
+    pub description: Option<String>,
+    /// Arguments that leave the schema and that callers may not send.
+    pub hide_args: Vec<String>,
+    /// Arguments weir sends itself, as JSON text; they leave the schema, and callers may not send them.
+    pub set_args: IndexMap<String, Box<serde_json::value::RawValue>>,
+}
+
+/// `resync:` — when an upstream is listed again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resync {
+    /// So long after the last time.
+    Every(Duration),
+    /// A cron expression with seconds.
+    Cron(String),
+}
+
+/// `stale:` — the last good listing of an upstream that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stale {
+    /// Serve or hide.
+    pub policy: StalePolicy,
+    /// Hidden at this age whatever the policy.
+    pub max_age: Duration,
+}
+
+/// `stale.policy`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StalePolicy {
+    /// Keep its tools in the catalog.
+    Serve,
+    /// Take them out while it fails.
+    Hide,
+}
+
+/// `timeouts:` — time budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To open a connection, or to start a child.
+    pub connect: Duration,
+    /// For a whole listing, all pages.
+    pub list: Duration,
+    /// For a whole call, to the last byte.
+    pub call: Duration,
+    /// Between two signs of life on a stream.
+    pub idle: Duration,
+}
+
+/// `limits:` — size budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls under way at once.
+    pub in_flight: NonZeroUsize,
+    /// Bytes of one answer or one event.
+    pub response_bytes: usize,
+    /// Items of one kind in a listing.
+    pub tools: usize,
+}

@@ -1,0 +1,415 @@
+//! A JSON object one level deep: members in order, values as the bytes that arrived.
+//!
+//! Every message that weir relays is read through [`Object`]. A value is never interpreted unless a
+//! decision needs it, so unknown fields, big integers, `1e400`, escaped text and key order survive.
+//! Replacing, inserting or removing a member leaves the bytes of every other member alone.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use foldhash::HashSet;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Members above which duplicate keys are looked for with a hash set instead of pairwise.
+const PAIRWISE: usize = 12;
+
+/// Why bytes are not a JSON object that weir accepts.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// The bytes are not JSON.
+    #[error("not JSON")]
+    Syntax(#[source] serde_json::Error),
+    /// JSON, but not an object.
+    #[error("not a JSON object")]
+    NotObject,
+    /// A key occurs twice. Two parsers may read such a message differently, so weir reads it not at all.
+    #[error("duplicate key `{0}`")]
+    Duplicate(String),
+}
+
+/// A JSON object whose member values are kept as raw text.
+///
+/// Keys are unique (compared after unescaping) and keep their spelling.
+#[derive(Clone, Debug, Default)]
+pub struct Object<'a> {
+    members: Vec<Member<'a>>,
+}
+
+#[derive(Clone, Debug)]
+struct Member<'a> {
+    /// The key as it is compared: unescaped.
+    key: Cow<'a, str>,
+    /// The key as it is written: a JSON string with its quotes. Empty when it is `key` in quotes.
+    spelled: &'a str,
+    value: Cow<'a, str>,
+}
+
+impl<'a> Object<'a> {
+    /// An object without members.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads one JSON object and nothing after it. Nesting is not followed, so depth costs no stack.
+    ///
+    /// # Errors
+    /// The text is not JSON, not an object, or has a key twice.
+    pub fn parse(text: &'a str) -> Result<Self, ObjectError> {
+        let is_object = text
+            .trim_start_matches([' ', '\t', '\r', '\n'])
+            .starts_with('{');
+        let object = serde_json::from_str::<Self>(text).map_err(|error| {
+            if is_object || error.is_syntax() || error.is_eof() {
+                ObjectError::Syntax(error)
+            } else {
+                ObjectError::NotObject
+            }
+        })?;
+        object.refuse_duplicates()?;
+        Ok(object)
+    }
+
+    fn refuse_duplicates(&self) -> Result<(), ObjectError> {
+        let twice = if self.members.len() <= PAIRWISE {
+            let mut rest = self.members.as_slice();
+            let mut twice = None;
+            while let Some((first, others)) = rest.split_first() {
+                if others.iter().any(|other| other.key == first.key) {
+                    twice = Some(first);
+                    break;
+                }
+                rest = others;
+            }
+            twice
+        } else {
+            let mut seen = HashSet::default();
+            self.members
+                .iter()
+                .find(|member| !seen.insert(member.key.as_ref()))
+        };
+        match twice {
+            Some(member) => Err(ObjectError::Duplicate(
+                member.key.chars().take(64).collect(),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The raw JSON text of a member, exactly as it arrived.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.members
+            .iter()
+            .find(|member| member.key == key)
+            .map(|member| member.value.as_ref())
+    }
+
+    /// The raw JSON text of a member with the lifetime of the parsed text, if it was not replaced.
+    #[must_use]
+    pub fn borrowed(&self, key: &str) -> Option<&'a str> {
+        self.members
+            .iter()
+            .find(|member| member.key == key)
+            .and_then(|member| match member.value {
+                Cow::Borrowed(text) => Some(text),
+                Cow::Owned(_) => None,
+            })
+    }
+
+    /// A member that is a JSON string, unescaped; `None` if it is absent or something else.
+    #[must_use]
+    pub fn string(&self, key: &str) -> Option<Cow<'_, str>> {
+        self.get(key).and_then(string)
+    }
+
+    /// Whether the member is there.
+    #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        self.members.iter().any(|member| member.key == key)
+    }
+
+    /// Replaces the value of a member in its place, or appends the member. `value` is JSON text.
+    pub fn set(&mut self, key: &'a str, value: impl Into<Cow<'a, str>>) {
+        let value = value.into();
+        match self.members.iter_mut().find(|member| member.key == key) {
+            Some(member) => member.value = value,
+            None => self.members.push(Member {
+                key: Cow::Borrowed(key),
+                spelled: "",
+                value,
+            }),
+        }
+    }
+
+    /// Removes a member and says whether it was there.
+    pub fn remove(&mut self, key: &str) -> bool {
+        let before = self.members.len();
+        self.members.retain(|member| member.key != key);
+        self.members.len() != before
+    }
+
+    /// Keeps the members whose key (unescaped) passes.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.members.retain(|member| keep(&member.key));
+    }
+
+    /// The members in order: key (unescaped) and raw value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.members
+            .iter()
+            .map(|member| (member.key.as_ref(), member.value.as_ref()))
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is no member.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Appends the object as JSON text.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.reserve(
+            self.members
+                .iter()
+                .map(|m| m.key.len() + m.value.len() + 4)
+                .sum::<usize>()
+                + 2,
+        );
+        out.push(b'{');
+        for (at, member) in self.members.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            if member.spelled.is_empty() {
+                write_string(&member.key, out);
+            } else {
+                out.extend_from_slice(member.spelled.as_bytes());
+            }
+            out.push(b':');
+            out.extend_from_slice(member.value.as_bytes());
+        }
+        out.push(b'}');
+    }
+
+    /// The object as JSON text.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        // Every piece came from a `str`; a lossy copy would only ever copy.
+        String::from_utf8(out)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<'a>(std::marker::PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for Members<'a> {
+            type Value = Object<'a>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(6);
+                while let Some((key, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
+                    let spelled = key.get();
+                    let key = string(spelled).ok_or_else(|| {
+                        de::Error::custom("a key has an escape that is no character")
+                    })?;
+                    members.push(Member {
+                        key,
+                        spelled,
+                        value: Cow::Borrowed(value.get()),
+                    });
+                }
+                Ok(Object { members })
+            }
+        }
+        deserializer.deserialize_map(Members(std::marker::PhantomData))
+    }
+}
+
+/// The items of a JSON array as raw text.
+///
+/// # Errors
+/// The text is not a JSON array.
+pub fn array(text: &str) -> Result<Vec<&str>, serde_json::Error> {
+    struct Items<'a>(Vec<&'a str>);
+    impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Each;
+            impl<'de> Visitor<'de> for Each {
+                type Value = Vec<&'de str>;
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("a JSON array")
+                }
+                fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                    let mut items = Vec::new();
+                    while let Some(item) = seq.next_element::<&'de RawValue>()? {
+                        items.push(item.get());
+                    }
+                    Ok(items)
+                }
+            }
+            deserializer.deserialize_seq(Each).map(Items)
+        }
+    }
+    serde_json::from_str::<Items<'_>>(text).map(|items| items.0)
+}
+
+/// The text of a JSON string, unescaped; `None` if the JSON text is not a string.
+#[must_use]
+pub fn string(text: &str) -> Option<Cow<'_, str>> {
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str::<String>(text).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+/// The JSON text of a string.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    write_string(text, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Appends a string as JSON text.
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    if text
+        .bytes()
+        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
+    {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // Writing a `str` to a `Vec` cannot fail.
+        let _ = serde_json::to_writer(out, text);
+    }
+}
+
+/// Whether the JSON text is an object, by its first character.
+#[must_use]
+pub fn is_object(text: &str) -> bool {
+    text.starts_with('{')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn values_keep_their_bytes() {
+        let text = r#"{"b":1e400,"a":12345678901234567890123,"\u0061x":"\u00e9\/","n":{ "x" : [1, 2] },"z":null}"#;
+        let object = Object::parse(text).unwrap();
+        assert_eq!(object.to_text(), text);
+        assert_eq!(object.get("b"), Some("1e400"));
+        assert_eq!(object.get("ax"), Some(r#""\u00e9\/""#));
+        assert_eq!(object.string("ax").as_deref(), Some("é/"));
+    }
+
+    #[test]
+    fn an_edit_touches_one_member() {
+        let mut object = Object::parse(r#"{"id":7, "x":  {"id":1} ,"m":"\u0041"}"#).unwrap();
+        object.set("id", "\"a\"");
+        object.set("new", "[]");
+        assert!(object.remove("m"));
+        assert_eq!(object.to_text(), r#"{"id":"a","x":{"id":1},"new":[]}"#);
+    }
+
+    #[test]
+    fn a_key_twice_is_refused_however_it_is_spelled() {
+        assert!(
+            matches!(Object::parse(r#"{"id":1,"\u0069d":2}"#), Err(ObjectError::Duplicate(key)) if key == "id")
+        );
+        let many = (0..40)
+            .map(|n| format!("\"k{n}\":0"))
+            .chain(["\"k7\":1".to_owned()])
+            .collect::<Vec<_>>()
+            .join(",");
+        assert!(
+            matches!(Object::parse(&format!("{{{many}}}")), Err(ObjectError::Duplicate(key)) if key == "k7")
+        );
+    }
+
+    #[test]
+    fn what_is_no_object_says_so() {
+        assert!(matches!(Object::parse("[1]"), Err(ObjectError::NotObject)));
+        assert!(matches!(Object::parse("7"), Err(ObjectError::NotObject)));
+        assert!(matches!(
+            Object::parse("{\"a\":"),
+            Err(ObjectError::Syntax(_))
+        ));
+        assert!(matches!(Object::parse("{} x"), Err(ObjectError::Syntax(_))));
+        assert!(matches!(Object::parse(""), Err(ObjectError::Syntax(_))));
+        assert!(matches!(
+            Object::parse(r#"{"\ud800":1}"#),
+            Err(ObjectError::Syntax(_))
+        ));
+    }
+
+    #[test]
+    fn depth_costs_no_stack() {
+        let deep = format!(
+            "{{\"a\":{}{}}}",
+            "[".repeat(1_000_000),
+            "]".repeat(1_000_000)
+        );
+        assert_eq!(Object::parse(&deep).unwrap().len(), 1);
+    }
+
+    fn any_json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            Just("1e400".to_owned()),
+            Just("-0.0E-7".to_owned()),
+            "[1-9][0-9]{0,30}",
+            any::<String>().prop_map(|text| quote(&text)),
+            "[a-z]{0,4}".prop_map(|text| format!("\"\\u00e9{text}\\/\"")),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6)
+                    .prop_map(|items| format!("[{}]", items.join(" , "))),
+                prop::collection::btree_map(any::<String>(), inner, 0..6).prop_map(|members| {
+                    let members: Vec<_> = members
+                        .iter()
+                        .map(|(k, v)| format!("{} : {v}", quote(k)))
+                        .collect();
+                    format!("{{{}}}", members.join(","))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_object_round_trips(members in prop::collection::btree_map(any::<String>(), any_json(), 0..20)) {
+            let text = format!("{{{}}}", members.iter().map(|(k, v)| format!("{}:{v}", quote(k))).collect::<Vec<_>>().join(","));
+            let object = Object::parse(&text).unwrap();
+            prop_assert_eq!(&object.to_text(), &text);
+            for (key, value) in &members {
+                prop_assert_eq!(object.get(key), Some(value.as_str()));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(text in any::<String>()) {
+            let _ = Object::parse(&text);
+            let _ = array(&text);
+        }
+    }
+}

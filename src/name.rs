@@ -1,0 +1,203 @@
+//! The names that routing depends on, each with `parse` as the only way in.
+//!
+//! A name is looked up, never split: this is the only file that knows how a namespace and a name are
+//! joined, and nothing takes them apart again.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// Why text is not a name of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// An upstream needs a name.
+    #[error("an upstream's name must have 1 to 64 printable characters")]
+    Upstream,
+    /// A namespace has a narrow alphabet, because it begins every exposed name.
+    #[error("a namespace has at most 31 of the characters a-z, 0-9 and -")]
+    Namespace,
+    /// A separator is part of every exposed name.
+    #[error("a separator has 1 to 8 of the characters A-Z a-z 0-9 _ . -")]
+    Separator,
+}
+
+/// The key of an upstream in the config. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpstreamId(Arc<str>);
+
+impl UpstreamId {
+    /// Takes 1 to 64 printable characters.
+    ///
+    /// # Errors
+    /// The text is empty, too long, or has control characters.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let fits = (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        if fits {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError::Upstream)
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UpstreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UpstreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Borrow<str> for UpstreamId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What begins the exposed names of one upstream: `[a-z0-9-]{0,31}`. Empty means no prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// Takes `[a-z0-9-]{0,31}`.
+    ///
+    /// # Errors
+    /// The text is too long or has other characters.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if text.len() <= 31 && text.bytes().all(legal) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Namespace)
+        }
+    }
+
+    /// The namespace of an upstream that names none: its key in lower case, with `-` for what is not legal.
+    #[must_use]
+    pub fn of(upstream: &UpstreamId) -> Self {
+        let legal = |c: char| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        };
+        Self(upstream.as_str().chars().map(legal).take(31).collect())
+    }
+
+    /// The namespace as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How exposed names are made: the separator and the budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Naming {
+    separator: String,
+    max_length: NonZeroUsize,
+}
+
+impl Default for Naming {
+    fn default() -> Self {
+        Self {
+            separator: "__".to_owned(),
+            max_length: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}
+
+impl Naming {
+    /// The shortest budget that leaves room for a namespace, a separator and a hash.
+    pub const SHORTEST: usize = 24;
+    /// The longest name MCP recommends (`server/tools.mdx#tool-names`).
+    pub const LONGEST: usize = 128;
+
+    /// Takes a separator of legal characters and a budget in characters, clamped to
+    /// [`Self::SHORTEST`]..=[`Self::LONGEST`].
+    ///
+    /// # Errors
+    /// The separator is empty, longer than 8, or has other characters.
+    pub fn new(separator: &str, max_length: usize) -> Result<Self, NameError> {
+        if !(1..=8).contains(&separator.len()) || !separator.bytes().all(is_legal) {
+            return Err(NameError::Separator);
+        }
+        let max_length = max_length.clamp(Self::SHORTEST, Self::LONGEST);
+        Ok(Self {
+            separator: separator.to_owned(),
+            max_length: NonZeroUsize::new(max_length).unwrap_or(NonZeroUsize::MIN),
+        })
+    }
+
+    /// The most characters an exposed name has.
+    #[must_use]
+    pub fn max_length(&self) -> usize {
+        self.max_length.get()
+    }
+
+    /// `namespace + separator + name`, or the name alone in the empty namespace. Not yet cut or made legal.
+    #[must_use]
+    pub fn join(&self, namespace: &Namespace, name: &str) -> String {
+        if namespace.as_str().is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}{}{name}", namespace.as_str(), self.separator)
+        }
+    }
+}
+
+/// Whether a byte may stand in an exposed name: `[A-Za-z0-9_.-]`.
+#[must_use]
+pub const fn is_legal(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_a_narrow_alphabet() {
+        assert!(Namespace::parse("").is_ok());
+        assert!(Namespace::parse("eu-west-1").is_ok());
+        assert_eq!(Namespace::parse("Jira"), Err(NameError::Namespace));
+        assert_eq!(Namespace::parse("a_b"), Err(NameError::Namespace));
+        assert_eq!(Namespace::parse(&"a".repeat(32)), Err(NameError::Namespace));
+    }
+
+    #[test]
+    fn any_upstream_has_a_legal_namespace() {
+        for key in [
+            "Sequential Thinking",
+            "github_mcp",
+            "données",
+            &"x".repeat(64),
+        ] {
+            let namespace = Namespace::of(&UpstreamId::parse(key).unwrap());
+            assert_eq!(
+                Namespace::parse(namespace.as_str()).as_ref(),
+                Ok(&namespace),
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_empty_namespace_adds_nothing() {
+        let naming = Naming::default();
+        assert_eq!(naming.join(&Namespace::default(), "x"), "x");
+        assert_eq!(naming.join(&Namespace::parse("a").unwrap(), "x"), "a__x");
+    }
+}

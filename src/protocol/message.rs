@@ -1,0 +1,260 @@
+//! The JSON-RPC envelope: what kind of message this is, and nothing about what it says.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::json::{self, Object, ObjectError};
+use crate::protocol::error::{Fault, Refusal};
+
+/// A JSON-RPC id as its JSON text: a string or an integer, kept as it was spelled.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Id(Box<str>);
+
+impl Id {
+    /// Takes JSON text. `None` unless it is a string or an integer.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let integer = || {
+            let digits = text.strip_prefix('-').unwrap_or(text);
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        (text.starts_with('"') || integer()).then(|| Self(text.into()))
+    }
+
+    /// The id as JSON text.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<u64> for Id {
+    fn from(number: u64) -> Self {
+        Self(number.to_string().into())
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One JSON-RPC message, read as far as its envelope.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// A request: wants a response with the same id.
+    Request(Request<'a>),
+    /// A notification: wants nothing.
+    Notification(Notification<'a>),
+    /// A response to a request.
+    Response(Response<'a>),
+}
+
+/// A request's envelope. All members stay in `envelope`.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The sender's id.
+    pub id: Id,
+    /// The method, unescaped.
+    pub method: Cow<'a, str>,
+    /// The whole envelope, to be edited and sent on.
+    pub envelope: Object<'a>,
+}
+
+/// A notification's envelope.
+#[derive(Debug)]
+pub struct Notification<'a> {
+    /// The method, unescaped.
+    pub method: Cow<'a, str>,
+    /// The whole envelope, to be edited and sent on.
+    pub envelope: Object<'a>,
+}
+
+/// A response's envelope.
+#[derive(Debug)]
+pub struct Response<'a> {
+    /// The id as JSON text, or `None` where the sender had none (`null` or absent). Some servers answer
+    /// with an id of their own; over HTTP the exchange says what is answered, not the id.
+    pub id: Option<&'a str>,
+    /// What came back.
+    pub outcome: Outcome<'a>,
+}
+
+/// The two kinds of response, as raw JSON text.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome<'a> {
+    /// The `result` member.
+    Result(&'a str),
+    /// The `error` member.
+    Error(&'a str),
+}
+
+impl<'a> Message<'a> {
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with the code JSON-RPC gives: -32700 for what is not JSON, -32600 for what is not
+    /// a message of JSON-RPC 2.0. The id is in it where the message had a usable one.
+    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+        let envelope = Object::parse(text).map_err(|error| match error {
+            ObjectError::Syntax(_) => Refusal::new(Fault::Parse),
+            ObjectError::NotObject => Refusal::new(Fault::Invalid("a message is a JSON object")),
+            ObjectError::Duplicate(key) => Refusal::new(Fault::DuplicateKey(key)),
+        })?;
+        let id = match envelope.borrowed("id") {
+            None => Ok(None),
+            Some(text) => Id::parse(text).map(Some).ok_or(text),
+        };
+        let echo = |fault| Refusal {
+            id: id.clone().ok().flatten(),
+            fault,
+        };
+        if envelope.string("jsonrpc").as_deref() != Some("2.0") {
+            return Err(echo(Fault::Invalid("`jsonrpc` must be \"2.0\"")));
+        }
+        if let Some(method) = envelope.borrowed("method") {
+            let method = json::string(method)
+                .ok_or_else(|| echo(Fault::Invalid("`method` must be a string")))?;
+            if envelope
+                .get("params")
+                .is_some_and(|params| !json::is_object(params))
+            {
+                return Err(echo(Fault::Params("`params` must be an object".into())));
+            }
+            return match id {
+                Ok(Some(id)) => Ok(Self::Request(Request {
+                    id,
+                    method,
+                    envelope,
+                })),
+                Ok(None) => Ok(Self::Notification(Notification { method, envelope })),
+                Err(_) => Err(Refusal::new(Fault::Invalid(
+                    "`id` must be a string or an integer",
+                ))),
+            };
+        }
+        let outcome = match (envelope.borrowed("result"), envelope.borrowed("error")) {
+            (Some(result), None) => Outcome::Result(result),
+            (Some(result), Some("null")) => Outcome::Result(result),
+            (None, Some(error)) => Outcome::Error(error),
+            _ => {
+                return Err(echo(Fault::Invalid(
+                    "a message has a `method`, a `result` or an `error`",
+                )));
+            }
+        };
+        let id = envelope.borrowed("id").filter(|text| *text != "null");
+        Ok(Self::Response(Response { id, outcome }))
+    }
+}
+
+impl<'a> Request<'a> {
+    /// The `params` as JSON text, if any.
+    #[must_use]
+    pub fn params(&self) -> Option<&'a str> {
+        self.envelope.borrowed("params")
+    }
+}
+
+/// A successful response as bytes; `result` is JSON text and is copied as it is.
+#[must_use]
+pub fn result(id: &Id, result: &str) -> Bytes {
+    let mut out = Vec::with_capacity(result.len() + id.as_json().len() + 40);
+    begin_result(id, &mut out);
+    out.extend_from_slice(result.as_bytes());
+    out.push(b'}');
+    out.into()
+}
+
+/// Everything of a successful response that stands before its `result`.
+pub fn begin_result(id: &Id, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    out.extend_from_slice(id.as_json().as_bytes());
+    out.extend_from_slice(b",\"result\":");
+}
+
+/// An error response as bytes; `error` is JSON text and is copied as it is. No id gives `null`.
+#[must_use]
+pub fn error(id: Option<&Id>, error: &str) -> Bytes {
+    let id = id.map_or("null", Id::as_json);
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}").into()
+}
+
+/// A notification as bytes; `params` is JSON text.
+#[must_use]
+pub fn notification(method: &str, params: Option<&str>) -> Bytes {
+    match params {
+        Some(params) => format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":{},\"params\":{params}}}",
+            json::quote(method)
+        ),
+        None => format!("{{\"jsonrpc\":\"2.0\",\"method\":{}}}", json::quote(method)),
+    }
+    .into()
+}
+
+/// A request as bytes; `params` is JSON text.
+#[must_use]
+pub fn request(id: &Id, method: &str, params: &str) -> Bytes {
+    let (id, method) = (id.as_json(), json::quote(method));
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method},\"params\":{params}}}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> i32 {
+        Message::parse(text).unwrap_err().fault.code()
+    }
+
+    #[test]
+    fn each_kind_is_known_by_its_members() {
+        assert!(matches!(
+            Message::parse(r#"{"jsonrpc":"2.0","id":"a","method":"tools/list"}"#).unwrap(),
+            Message::Request(request) if request.id.as_json() == "\"a\"" && request.method == "tools/list"
+        ));
+        assert!(matches!(
+            Message::parse(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).unwrap(),
+            Message::Notification(_)
+        ));
+        assert!(matches!(
+            Message::parse(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1}}"#).unwrap(),
+            Message::Response(Response {
+                id: None,
+                outcome: Outcome::Error(r#"{"code":1}"#)
+            })
+        ));
+    }
+
+    #[test]
+    fn what_is_no_message_gets_the_code_of_json_rpc() {
+        assert_eq!(code("{"), -32700);
+        assert_eq!(code("3"), -32600);
+        assert_eq!(code(r#"{"jsonrpc":"1.0","id":1,"method":"x"}"#), -32600);
+        assert_eq!(code(r#"{"jsonrpc":"2.0","id":null,"method":"x"}"#), -32600);
+        assert_eq!(code(r#"{"jsonrpc":"2.0","id":1.5,"method":"x"}"#), -32600);
+        assert_eq!(
+            code(r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"x"}"#),
+            -32600
+        );
+        assert_eq!(
+            code(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[]}"#),
+            -32602
+        );
+        assert_eq!(code(r#"{"jsonrpc":"2.0","id":1}"#), -32600);
+    }
+
+    #[test]
+    fn an_id_keeps_its_spelling() {
+        for id in ["7", "-1", "123456789012345678901234567890", r#""\u0061""#] {
+            assert_eq!(Id::parse(id).unwrap().as_json(), id);
+        }
+        for no in ["null", "1.0", "1e3", "true", "{}", "-", ""] {
+            assert!(Id::parse(no).is_none(), "{no}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The reserved `_meta` keys (`basic/index.mdx#_meta`).
+
+/// Modern: the protocol version of this request; its presence makes a request modern.
+pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// Modern: what the client can do.
+pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// Modern: who the client is.
+pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+/// Modern: which log messages the client wants on this request's stream.
+pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// Modern: who the server is, on results.
+pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+/// Modern: the listen request a notification belongs to.
+pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+/// Either era: names the progress notifications of this request.
+pub const PROGRESS_TOKEN: &str = "progressToken";
+/// What every reserved key begins with.
+pub const RESERVED: &str = "io.modelcontextprotocol/";
