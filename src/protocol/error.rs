@@ -53,6 +53,10 @@ pub enum Fault {
     /// Parameters that are missing or malformed.
     #[error("invalid params: {0}")]
     Params(String),
+    /// A modern request without the metadata every request must carry (`basic/index.mdx#_meta`), or a
+    /// message that does not fit its session: refused before its method is looked at.
+    #[error("invalid params: {0}")]
+    Envelope(&'static str),
     /// No such tool, or none this caller may see.
     #[error("unknown tool: {0}")]
     UnknownTool(String),
@@ -111,6 +115,7 @@ impl Fault {
             Self::Invalid(_) | Self::DuplicateKey(_) => -32600,
             Self::Method(_) => -32601,
             Self::Params(_)
+            | Self::Envelope(_)
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource { .. }
@@ -139,7 +144,7 @@ impl Fault {
     pub fn status(&self, era: Era) -> StatusCode {
         match (self, era) {
             (Self::Parse | Self::Invalid(_) | Self::DuplicateKey(_), _)
-            | (Self::HeaderMismatch(_) | Self::UnsupportedVersion { .. }, _) => {
+            | (Self::Envelope(_) | Self::HeaderMismatch(_) | Self::UnsupportedVersion { .. }, _) => {
                 StatusCode::BAD_REQUEST
             }
             (Self::Method(_), Era::Modern) => StatusCode::NOT_FOUND,
@@ -157,6 +162,7 @@ impl Fault {
             | Self::Invalid(_)
             | Self::DuplicateKey(_)
             | Self::Params(_)
+            | Self::Envelope(_)
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource { .. }

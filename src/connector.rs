@@ -1,0 +1,41 @@
+//! What each kind of upstream needs besides the protocol: a config block becomes a link.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Endpoint};
+use crate::upstream::http::{HttpWire, WireError};
+use crate::upstream::stdio::{ChildSpec, inherited_env};
+use crate::upstream::{Link, Wire};
+
+/// What connectors need from the weir they belong to.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The `weir` binary, which guards child processes; without it they are guarded by their stdin alone.
+    pub guard: Option<PathBuf>,
+    /// Owner of everything spawned.
+    pub tasks: TaskTracker,
+}
+
+/// A link to the upstream. Opens nothing, so it fails only on what can be seen in the config.
+///
+/// # Errors
+/// A credential that no header can carry, or no TLS roots.
+pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<Link>, WireError> {
+    let wire = match &config.endpoint {
+        Endpoint::Http { url } => Wire::Http(HttpWire::new(config, url.clone())?),
+        Endpoint::Child { program, args, env, cwd } => Wire::Child(Box::new(ChildSpec {
+            name: config.id.clone(),
+            program: program.clone(),
+            args: args.clone(),
+            env: env.clone(),
+            cwd: cwd.clone(),
+            guard: around.guard.clone(),
+            inherited: inherited_env(),
+            max_message: config.limits.response_bytes,
+        })),
+    };
+    Ok(Arc::new(Link::new(Arc::clone(config), wire, around.tasks.clone())))
+}

@@ -1,0 +1,131 @@
+//! Who may speak to the endpoint at all: `Host` and `Origin` (`transports/streamable-http.mdx#security`).
+
+use http::{HeaderMap, header};
+use url::{Host, Url};
+
+use crate::config::Listen;
+
+/// Why a request is turned away before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Turned {
+    /// A browser page of somewhere else.
+    #[error("this Origin is not allowed")]
+    Origin,
+    /// A name this endpoint does not go by: DNS rebinding.
+    #[error("this Host is not allowed")]
+    Host,
+}
+
+/// The rule for one listener.
+#[derive(Clone, Debug)]
+pub(super) struct Guard {
+    loopback: bool,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+impl Guard {
+    pub(super) fn new(listen: &Listen) -> Self {
+        let lower = |list: &[String]| list.iter().map(|item| item.trim_end_matches('/').to_ascii_lowercase()).collect();
+        Self {
+            loopback: listen.address.ip().is_loopback(),
+            hosts: lower(&listen.allowed_hosts),
+            origins: lower(&listen.allowed_origins),
+        }
+    }
+
+    /// Bound to loopback, only loopback and what is listed passes. Bound elsewhere, an `Origin` must be
+    /// listed, and a `Host` if hosts are listed at all.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Turned> {
+        if let Some(origin) = headers.get(header::ORIGIN) {
+            let origin = origin.to_str().map_err(|_| Turned::Origin)?.to_ascii_lowercase();
+            let local = || self.loopback && Url::parse(&origin).is_ok_and(|url| url.host().is_some_and(is_loopback));
+            if !self.origins.contains(&origin) && !local() {
+                return Err(Turned::Origin);
+            }
+        }
+        if !self.loopback && self.hosts.is_empty() {
+            return Ok(());
+        }
+        let Some(host) = headers.get(header::HOST) else { return Ok(()) };
+        let host = host.to_str().map_err(|_| Turned::Host)?.to_ascii_lowercase();
+        let name = without_port(&host);
+        let local = || self.loopback && Host::parse(name).is_ok_and(|host| is_loopback(as_ref(&host)));
+        if self.hosts.iter().any(|allowed| *allowed == host || allowed == name) || local() {
+            return Ok(());
+        }
+        Err(Turned::Host)
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        // Inside brackets the colon is part of an IPv6 address.
+        Some(at) if !host.get(at..).unwrap_or_default().contains(']') => host.get(..at).unwrap_or_default(),
+        _ => host,
+    }
+}
+
+fn as_ref(host: &Host<String>) -> Host<&str> {
+    match host {
+        Host::Domain(name) => Host::Domain(name),
+        Host::Ipv4(address) => Host::Ipv4(*address),
+        Host::Ipv6(address) => Host::Ipv6(*address),
+    }
+}
+
+fn is_loopback(host: Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn guard(loopback: bool, hosts: &[&str], origins: &[&str]) -> Guard {
+        let own = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
+        Guard { loopback, hosts: own(hosts), origins: own(origins) }
+    }
+
+    fn check(guard: &Guard, host: &str, origin: Option<&str>) -> Result<(), Turned> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, HeaderValue::from_str(origin).unwrap());
+        }
+        guard.check(&headers)
+    }
+
+    #[test]
+    fn on_loopback_only_loopback_passes() {
+        let guard = guard(true, &["weir.local"], &["https://app.example"]);
+        for host in ["127.0.0.1", "127.0.0.1:8000", "localhost:1", "LOCALHOST", "[::1]:8000", "[::1]", "weir.local:80", "127.9.9.9"] {
+            assert_eq!(check(&guard, host, None), Ok(()), "{host}");
+        }
+        for host in ["evil.example", "127.0.0.1.evil.example:8000", "localhost.evil.example", "10.0.0.1", "::1"] {
+            assert_eq!(check(&guard, host, None), Err(Turned::Host), "{host}");
+        }
+        for origin in ["http://localhost:3000", "http://127.0.0.1", "https://app.example", "http://[::1]:1"] {
+            assert_eq!(check(&guard, "localhost", Some(origin)), Ok(()), "{origin}");
+        }
+        for origin in ["http://evil.example", "null", "http://localhost.evil.example", "https://app.example.evil"] {
+            assert_eq!(check(&guard, "localhost", Some(origin)), Err(Turned::Origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn elsewhere_origins_must_be_listed_and_hosts_if_any_are() {
+        let open = guard(false, &[], &[]);
+        assert_eq!(check(&open, "anything.example", None), Ok(()));
+        assert_eq!(check(&open, "anything.example", Some("http://localhost")), Err(Turned::Origin));
+        let named = guard(false, &["weir.example"], &["https://app.example"]);
+        assert_eq!(check(&named, "weir.example:443", Some("https://app.example")), Ok(()));
+        assert_eq!(check(&named, "other.example", None), Err(Turned::Host));
+        assert_eq!(check(&named, "127.0.0.1", None), Err(Turned::Host));
+    }
+}

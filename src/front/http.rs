@@ -1,0 +1,236 @@
+//! The HTTP endpoint: what comes in is turned away, or classified by era and handed on.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http::{HeaderMap, StatusCode, header, request::Parts};
+use http_body_util::LengthLimitError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Listen;
+use crate::front::answer::{self, Accepts, Detached};
+use crate::front::guard::Guard;
+use crate::front::session::Sessions;
+use crate::front::{legacy, modern};
+use crate::live::Live;
+use crate::protocol::era::Version;
+use crate::protocol::error::{Fault, Refusal};
+use crate::protocol::message::{Message, Notification};
+use crate::protocol::method;
+use crate::relay::Payload;
+
+/// What answering callers takes.
+#[derive(Debug)]
+pub struct Front {
+    pub(super) live: Arc<Live>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    guard: Guard,
+    request_bytes: usize,
+}
+
+impl Front {
+    /// A front for one listener.
+    #[must_use]
+    pub fn new(
+        listen: &Listen,
+        live: Arc<Live>,
+        sessions: Arc<Sessions>,
+        shutdown: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        let (guard, request_bytes) = (Guard::new(listen), listen.request_bytes);
+        Self { live, sessions, shutdown, tasks, guard, request_bytes }
+    }
+}
+
+/// The routes of the listener: the endpoint, and probes that are not guarded.
+pub fn router(front: Arc<Front>, path: &str) -> Router {
+    Router::new()
+        .route(path, get(stream).post(post).delete(end))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/ping", get(async || ping()))
+        .route("/readyz", get(ready))
+        .with_state(front)
+}
+
+/// AgentCore Runtime's health check: `{"status": "Healthy"}`.
+fn ping() -> Response {
+    answer::json(Payload::ok(vec![Bytes::from_static(b"{\"status\":\"Healthy\"}")]))
+}
+
+/// Ready once every upstream has been listed or has failed once; the body says which are behind.
+async fn ready(State(front): State<Arc<Front>>) -> Response {
+    let snapshot = front.live.load_full();
+    let behind = snapshot.links.iter().filter(|link| link.standing() == crate::upstream::Standing::Connecting);
+    let behind: Vec<&str> = behind.map(|link| link.id().as_str()).collect();
+    let ready = behind.is_empty() && !front.shutdown.is_cancelled();
+    let body = serde_json::json!({ "ready": ready, "generation": snapshot.generation, "behind": behind });
+    let mut payload = Payload::ok(vec![body.to_string().into()]);
+    if !ready {
+        payload.status = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    answer::json(payload)
+}
+
+async fn post(State(front): State<Arc<Front>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let accepts = match admitted(&front, &parts) {
+        Ok(accepts) => accepts,
+        Err(refusal) => return *refusal,
+    };
+    let body = match read(body, front.request_bytes).await {
+        Ok(body) => body,
+        Err(status) => return answer::bare(status),
+    };
+    let is_legacy = parts.headers.contains_key(legacy::SESSION);
+    let (tasks, shutdown) = (front.tasks.clone(), front.shutdown.clone());
+    let handled = async move { handle(&front, &parts.headers, accepts, &body).await };
+    // Legacy: a disconnect is no cancellation, so the call goes on without its caller.
+    if is_legacy { Detached::new(handled.boxed(), tasks, shutdown).await } else { handled.await }
+}
+
+/// What can be said before the body is read.
+fn admitted(front: &Front, parts: &Parts) -> Result<Accepts, Box<Response>> {
+    let refuse = |status, text| Box::new(legacy::refuse(status, None, &Fault::Invalid(text)));
+    if let Err(turned) = front.guard.check(&parts.headers) {
+        tracing::warn!(reason = %turned, "request turned away");
+        return Err(refuse(StatusCode::FORBIDDEN, "this Host or Origin is not allowed"));
+    }
+    let media = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json"));
+    }
+    match Accepts::read(&parts.headers) {
+        Accepts::Nothing => {
+            Err(refuse(StatusCode::NOT_ACCEPTABLE, "Accept must allow application/json and text/event-stream"))
+        }
+        accepts => Ok(accepts),
+    }
+}
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, StatusCode> {
+    axum::body::to_bytes(body, limit).await.map_err(|error| {
+        let too_large = std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>());
+        if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
+    })
+}
+
+/// Which era a message belongs to, and what follows (`basic/versioning.mdx`).
+async fn handle(front: &Arc<Front>, headers: &HeaderMap, accepts: Accepts, body: &[u8]) -> Response {
+    let bad = |fault: &Fault| legacy::refuse(StatusCode::BAD_REQUEST, None, fault);
+    let Ok(text) = std::str::from_utf8(body) else { return bad(&Fault::Parse) };
+    if text.trim_start().starts_with('[') {
+        return batch(front, headers, text).await;
+    }
+    let version = headers.get(legacy::VERSION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let modern_header = Version::claims_modern(version.trim());
+    let message = match Message::parse(text) {
+        Ok(message) => message,
+        Err(Refusal { id, fault }) => {
+            return legacy::refuse(StatusCode::BAD_REQUEST, id.as_ref(), &fault);
+        }
+    };
+    match message {
+        Message::Request(request) => {
+            if modern_header && request.method == method::INITIALIZE && modern::claim(request.params()).is_none() {
+                let fault = Fault::HeaderMismatch("initialize is legacy, MCP-Protocol-Version is not".into());
+                return legacy::refuse(StatusCode::BAD_REQUEST, Some(&request.id), &fault);
+            }
+            if modern_header || modern::claim(request.params()).is_some() {
+                return modern::request(front, headers, accepts, &request).await;
+            }
+            if request.method == method::INITIALIZE {
+                return legacy::open(front, &request);
+            }
+            match legacy::session(front, headers) {
+                Ok(session) => legacy::request(front, &session, accepts, &request).await,
+                Err((status, fault)) => legacy::refuse(status, Some(&request.id), &fault),
+            }
+        }
+        Message::Notification(notification) => noted(front, headers, modern_header, &notification),
+        Message::Response(_) => match legacy::session(front, headers) {
+            Ok(_) => answer::bare(StatusCode::ACCEPTED),
+            Err((status, fault)) => legacy::refuse(status, None, &fault),
+        },
+    }
+}
+
+/// A notification. Modern ones mean nothing over HTTP: there, closing the stream is what cancels.
+fn noted(
+    front: &Front,
+    headers: &HeaderMap,
+    modern_header: bool,
+    notification: &Notification<'_>,
+) -> Response {
+    if modern_header || modern::claim(notification.envelope.borrowed("params")).is_some() {
+        return answer::bare(StatusCode::ACCEPTED);
+    }
+    match legacy::session(front, headers) {
+        Ok(session) => {
+            legacy::notification(front, &session, notification);
+            answer::bare(StatusCode::ACCEPTED)
+        }
+        Err((status, fault)) => legacy::refuse(status, None, &fault),
+    }
+}
+
+async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response {
+    let refuse = |status, fault: &Fault| legacy::refuse(status, None, fault);
+    let items = match crate::json::array(text) {
+        Ok(items) => items,
+        Err(_) => return refuse(StatusCode::BAD_REQUEST, &Fault::Parse),
+    };
+    let is_modern = |item: &str| {
+        let envelope = crate::json::Object::parse(item);
+        envelope.is_ok_and(|envelope| modern::claim(envelope.get("params")).is_some())
+    };
+    if items.into_iter().any(is_modern) {
+        return refuse(StatusCode::BAD_REQUEST, &Fault::Invalid("modern requests are not batched"));
+    }
+    match legacy::session(front, headers) {
+        Ok(session) => legacy::batch(front, &session, text).await,
+        // A batch has nowhere to go without a session: that it is one says more than the missing id.
+        Err((StatusCode::BAD_REQUEST, _)) => {
+            refuse(StatusCode::BAD_REQUEST, &Fault::Invalid("only sessions of 2025-03-26 take batches"))
+        }
+        Err((status, fault)) => refuse(status, &fault),
+    }
+}
+
+/// `GET`: a legacy session's stream.
+async fn stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
+    match in_session(&front, &headers) {
+        Ok(_) if Accepts::read(&headers) != Accepts::Events => answer::bare(StatusCode::NOT_ACCEPTABLE),
+        Ok(session) => legacy::stream(&front, &session),
+        Err(response) => *response,
+    }
+}
+
+/// `DELETE`: ends a legacy session.
+async fn end(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
+    match in_session(&front, &headers) {
+        Ok(session) => {
+            front.sessions.end(&session);
+            answer::bare(StatusCode::NO_CONTENT)
+        }
+        Err(response) => *response,
+    }
+}
+
+fn in_session(front: &Front, headers: &HeaderMap) -> Result<super::session::Session, Box<Response>> {
+    if front.guard.check(headers).is_err() {
+        let fault = Fault::Invalid("this Host or Origin is not allowed");
+        return Err(Box::new(legacy::refuse(StatusCode::FORBIDDEN, None, &fault)));
+    }
+    legacy::session(front, headers).map_err(|(status, fault)| Box::new(legacy::refuse(status, None, &fault)))
+}

@@ -1,0 +1,203 @@
+//! The modern face (2026-07-28): every request stands for itself.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::{HeaderMap, HeaderName};
+
+use crate::front::answer::{self, Accepts, Running};
+use crate::front::changes::{self, Changes, Wanted};
+use crate::front::http::Front;
+use crate::front::legacy::{CAPABILITIES, VERSION};
+use crate::json::{self, Object};
+use crate::protocol::era::{Era, Version};
+use crate::protocol::error::Fault;
+use crate::protocol::message::{self, Request};
+use crate::protocol::{headers, meta, method, sse};
+use crate::relay::{self, Payload, Scope};
+use crate::upstream::probe::WEIR;
+
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// For how long a client may keep the answer to `server/discover`: it changes only with the program.
+const DISCOVER_TTL_MS: u32 = 3_600_000;
+
+/// The version a message claims in `params._meta`, as JSON text: its presence makes a message modern.
+pub(super) fn claim(params: Option<&str>) -> Option<String> {
+    let params = Object::parse(params?).ok()?;
+    let own = Object::parse(params.get("_meta")?).ok()?;
+    own.get(meta::PROTOCOL_VERSION).map(str::to_owned)
+}
+
+/// Checks the envelope every modern request carries (`basic/index.mdx#_meta`).
+///
+/// # Errors
+/// -32602 for what is missing, -32022 for a version weir does not speak.
+pub(super) fn envelope(request: &Request<'_>) -> Result<String, Fault> {
+    let missing = Fault::Envelope("`_meta` lacks io.modelcontextprotocol/protocolVersion");
+    let params = request.params().ok_or_else(|| missing.clone())?;
+    let params = Object::parse(params).map_err(relay_fault)?;
+    let own = params.get("_meta").ok_or_else(|| missing.clone())?;
+    let own = Object::parse(own).map_err(relay_fault)?;
+    let version = own.string(meta::PROTOCOL_VERSION).ok_or(missing)?.into_owned();
+    if !own.get(meta::CLIENT_CAPABILITIES).is_some_and(json::is_object) {
+        return Err(Fault::Envelope("`_meta` lacks io.modelcontextprotocol/clientCapabilities"));
+    }
+    Ok(version)
+}
+
+fn relay_fault(error: json::ObjectError) -> Fault {
+    match error {
+        json::ObjectError::Duplicate(key) => Fault::DuplicateKey(key),
+        json::ObjectError::Syntax(_) | json::ObjectError::NotObject => Fault::Envelope("`_meta` is not an object"),
+    }
+}
+
+/// Checks what the headers say against the body (`streamable-http.mdx#server-validation`).
+///
+/// # Errors
+/// -32020 where they disagree, -32022 for a version weir does not speak.
+fn mirrored(found: &HeaderMap, request: &Request<'_>, version: &str) -> Result<(), Fault> {
+    let mismatch = |text: &str| Fault::HeaderMismatch(text.to_owned());
+    match found.get(VERSION).map(|value| value.to_str().unwrap_or_default().trim()) {
+        None => return Err(mismatch("MCP-Protocol-Version is missing")),
+        Some(header) if header != version => {
+            return Err(mismatch("MCP-Protocol-Version is not the version in `_meta`"));
+        }
+        Some(_) => {}
+    }
+    supported(version)?;
+    match found.get(METHOD).map(|value| value.to_str().unwrap_or_default().trim()) {
+        None => return Err(mismatch("Mcp-Method is missing")),
+        Some(header) if header != request.method => return Err(mismatch("Mcp-Method is not the method")),
+        Some(_) => {}
+    }
+    let about = match request.method.as_ref() {
+        method::TOOLS_CALL | method::PROMPTS_GET => "name",
+        method::RESOURCES_READ => "uri",
+        _ => return Ok(()),
+    };
+    let header = found.get(NAME).ok_or_else(|| mismatch("Mcp-Name is missing"))?;
+    let header = headers::decode(header).map_err(|_| mismatch("Mcp-Name is malformed"))?;
+    let params = request.params().and_then(|params| Object::parse(params).ok());
+    // What the body itself lacks is told by -32602, later.
+    let named = params.as_ref().and_then(|params| params.string(about));
+    if named.is_some_and(|named| named != header) {
+        return Err(mismatch("Mcp-Name is not what the body names"));
+    }
+    Ok(())
+}
+
+/// # Errors
+/// -32022 for a version weir does not speak in this era.
+pub(super) fn supported(version: &str) -> Result<(), Fault> {
+    if version == Version::MODERN.as_str() {
+        Ok(())
+    } else {
+        Err(Fault::UnsupportedVersion { requested: version.chars().take(64).collect() })
+    }
+}
+
+/// A modern request over HTTP.
+pub(super) async fn request(
+    front: &Arc<Front>,
+    found: &HeaderMap,
+    accepts: Accepts,
+    request: &Request<'_>,
+) -> Response {
+    match checked(front, found, accepts, request).await {
+        Ok(response) => response,
+        Err(fault) => answer::json(Payload::fault(Some(&request.id), &fault, Era::Modern)),
+    }
+}
+
+async fn checked(
+    front: &Arc<Front>,
+    found: &HeaderMap,
+    accepts: Accepts,
+    request: &Request<'_>,
+) -> Result<Response, Fault> {
+    let version = envelope(request)?;
+    mirrored(found, request, &version)?;
+    match request.method.as_ref() {
+        method::DISCOVER => Ok(answer::json(Payload::ok(vec![discover(request)]))),
+        method::LISTEN => listen(front, request),
+        _ => {
+            let scope = Scope { snapshot: front.live.load_full(), version: Version::MODERN, headers: Some(found) };
+            let reply = relay::answer(&scope, request).await?;
+            Ok(answer::respond(Running::modern(reply), accepts).await)
+        }
+    }
+}
+
+/// The answer to `server/discover`.
+pub(super) fn discover(request: &Request<'_>) -> bytes::Bytes {
+    let result = format!(
+        "{{\"resultType\":\"complete\",\"supportedVersions\":[\"{}\"],\"capabilities\":{CAPABILITIES},\
+         \"ttlMs\":{DISCOVER_TTL_MS},\"cacheScope\":\"private\",\"_meta\":{{\"{}\":{WEIR}}}}}",
+        Version::MODERN,
+        meta::SERVER_INFO
+    );
+    message::result(&request.id, &result)
+}
+
+/// What a `subscriptions/listen` asks for.
+///
+/// # Errors
+/// -32602 without `params.notifications`.
+pub(super) fn wanted(request: &Request<'_>) -> Result<Wanted, Fault> {
+    let params = request.params().and_then(|params| Object::parse(params).ok());
+    let asked = params.as_ref().and_then(|params| params.get("notifications"));
+    let asked = asked.and_then(|text| Object::parse(text).ok());
+    let asked = asked.ok_or_else(|| Fault::Params("`notifications` must be an object".into()))?;
+    let yes = |key| asked.get(key) == Some("true");
+    Ok(Wanted {
+        tools: yes("toolsListChanged"),
+        prompts: yes("promptsListChanged"),
+        resources: yes("resourcesListChanged"),
+    })
+}
+
+/// The three messages of a subscription (`patterns/subscriptions.mdx`): first, for a change, last.
+pub(super) struct Subscription {
+    own: String,
+    id: message::Id,
+}
+
+impl Subscription {
+    pub(super) fn new(request: &Request<'_>) -> Self {
+        let own = format!("{{\"{}\":{}}}", meta::SUBSCRIPTION_ID, request.id.as_json());
+        Self { own, id: request.id.clone() }
+    }
+
+    pub(super) fn acknowledged(&self, wanted: Wanted) -> bytes::Bytes {
+        let named = [
+            (wanted.tools, "\"toolsListChanged\":true"),
+            (wanted.prompts, "\"promptsListChanged\":true"),
+            (wanted.resources, "\"resourcesListChanged\":true"),
+        ];
+        let honoured: Vec<_> = named.into_iter().filter(|(wanted, _)| *wanted).map(|(_, text)| text).collect();
+        let params = format!("{{\"notifications\":{{{}}},\"_meta\":{}}}", honoured.join(","), self.own);
+        message::notification(method::LISTEN_ACKNOWLEDGED, Some(&params))
+    }
+
+    pub(super) fn changed(&self, method: &str) -> bytes::Bytes {
+        message::notification(method, Some(&format!("{{\"_meta\":{}}}", self.own)))
+    }
+
+    pub(super) fn ended(&self) -> bytes::Bytes {
+        message::result(&self.id, &format!("{{\"resultType\":\"complete\",\"_meta\":{}}}", self.own))
+    }
+}
+
+fn listen(front: &Arc<Front>, request: &Request<'_>) -> Result<Response, Fault> {
+    let wanted = wanted(request)?;
+    let subscription = Subscription::new(request);
+    // Watching begins before the acknowledgement, or a change in between would be lost.
+    let changes = Changes::new(&front.live, wanted, front.shutdown.child_token());
+    let first = sse::event(&subscription.acknowledged(wanted));
+    let last = sse::event(&subscription.ended());
+    let render = move |method: &'static str| sse::event(&subscription.changed(method));
+    Ok(answer::events(changes::body(Some(first), changes, render, Some(last), ())))
+}

@@ -1,0 +1,234 @@
+//! One caller on stdin and stdout: newline-delimited messages of either era.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::front::changes::{Changes, Next, Wanted};
+use crate::front::{legacy, modern};
+use crate::live::Live;
+use crate::protocol::era::{Era, Version};
+use crate::protocol::error::{Fault, Refusal};
+use crate::protocol::message::{self, Id, Message, Notification, Request};
+use crate::protocol::method;
+use crate::relay::{self, Outgoing, Payload, Scope};
+
+/// Messages that wait to be written.
+const OUTGOING: usize = 256;
+/// Requests under way at once; what comes beyond waits on stdin.
+const IN_FLIGHT: usize = 256;
+
+/// The one caller of a weir on stdio.
+struct Caller {
+    live: Arc<Live>,
+    out: mpsc::Sender<Bytes>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    session: Mutex<Option<Version>>,
+    under_way: Mutex<HashMap<Id, CancellationToken>>,
+    places: Arc<tokio::sync::Semaphore>,
+}
+
+/// Serves until stdin ends or `shutdown`; answers under way are still written.
+///
+/// # Errors
+/// Reading or writing failed.
+pub async fn serve(
+    live: Arc<Live>,
+    input: impl AsyncRead + Unpin,
+    output: impl AsyncWrite + Unpin + Send + 'static,
+    limit: usize,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let (out, outgoing) = mpsc::channel(OUTGOING);
+    let tasks = TaskTracker::new();
+    let writer = tasks.spawn(write(output, outgoing));
+    let caller = Arc::new(Caller {
+        live,
+        out,
+        tasks: tasks.clone(),
+        shutdown: shutdown.child_token(),
+        session: Mutex::new(None),
+        under_way: Mutex::default(),
+        places: Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT)),
+    });
+    let mut lines = FramedRead::new(input, LinesCodec::new_with_max_length(limit));
+    loop {
+        let line = tokio::select! {
+            line = lines.next() => line,
+            () = shutdown.cancelled() => break,
+        };
+        match line {
+            None => break,
+            Some(Ok(line)) if line.trim().is_empty() => {}
+            Some(Ok(line)) => caller.heard(line).await,
+            Some(Err(LinesCodecError::MaxLineLengthExceeded)) => {
+                caller.fault(None, &Fault::Invalid("the message is too long"), Era::Legacy).await;
+            }
+            Some(Err(LinesCodecError::Io(error))) => return Err(error),
+        }
+    }
+    caller.shutdown.cancel();
+    drop(caller);
+    tasks.close();
+    tasks.wait().await;
+    writer.await.unwrap_or(Ok(()))
+}
+
+async fn write(mut output: impl AsyncWrite + Unpin, mut outgoing: mpsc::Receiver<Bytes>) -> std::io::Result<()> {
+    while let Some(message) = outgoing.recv().await {
+        // A line break inside JSON is insignificant whitespace; in this framing it would end the message.
+        let mut line: Vec<u8> =
+            message.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
+        line.push(b'\n');
+        output.write_all(&line).await?;
+        output.flush().await?;
+    }
+    Ok(())
+}
+
+impl Caller {
+    async fn heard(self: &Arc<Self>, line: String) {
+        match Message::parse(&line) {
+            Ok(Message::Request(_)) => {}
+            Ok(Message::Notification(notification)) => return self.noted(&notification),
+            Ok(Message::Response(_)) => return,
+            Err(Refusal { id, fault }) => return self.fault(id.as_ref(), &fault, Era::Legacy).await,
+        }
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+        let caller = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Ok(Message::Request(request)) = Message::parse(&line) {
+                caller.request(&request).await;
+            }
+            drop(place);
+        });
+    }
+
+    fn noted(self: &Arc<Self>, notification: &Notification<'_>) {
+        match notification.method.as_ref() {
+            method::CANCELLED => {
+                let found = legacy::cancelled_id(notification)
+                    .and_then(|id| self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&id));
+                if let Some(token) = found {
+                    token.cancel();
+                }
+            }
+            method::INITIALIZED => {
+                let caller = Arc::clone(self);
+                self.tasks.spawn(async move {
+                    let changes = Changes::new(&caller.live, Wanted::ALL, caller.shutdown.clone());
+                    caller.tell(changes, |method| message::notification(method, None)).await;
+                });
+            }
+            _ => {}
+        }
+    }
+
+    async fn request(&self, request: &Request<'_>) {
+        let modern = modern::claim(request.params()).is_some();
+        let session = *self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let era = if modern { Era::Modern } else { Era::Legacy };
+        let answered = match (modern, request.method.as_ref()) {
+            (true, _) => self.modern(request).await,
+            (false, method::INITIALIZE) => self.initialize(request).await,
+            (false, method::PING) => {
+                self.send(message::result(&request.id, "{}")).await;
+                Ok(())
+            }
+            // A modern request that forgot its envelope gets told so by the probe's own rule.
+            (false, method::DISCOVER) => Err(Fault::Method(method::DISCOVER.to_owned())),
+            (false, _) => match session {
+                Some(version) => self.relay(request, version).await,
+                None => Err(Fault::Invalid("begin with initialize, or send the modern `_meta`")),
+            },
+        };
+        if let Err(fault) = answered {
+            self.fault(Some(&request.id), &fault, era).await;
+        }
+    }
+
+    async fn initialize(&self, request: &Request<'_>) -> Result<(), Fault> {
+        let (version, body) = legacy::initialize(request)?;
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+        self.send(body).await;
+        Ok(())
+    }
+
+    async fn modern(&self, request: &Request<'_>) -> Result<(), Fault> {
+        let version = modern::envelope(request)?;
+        modern::supported(&version)?;
+        match request.method.as_ref() {
+            method::DISCOVER => self.send(modern::discover(request)).await,
+            method::LISTEN => {
+                let wanted = modern::wanted(request)?;
+                let subscription = modern::Subscription::new(request);
+                let token = self.begin(&request.id);
+                let changes = Changes::new(&self.live, wanted, token);
+                self.send(subscription.acknowledged(wanted)).await;
+                self.tell(changes, |method| subscription.changed(method)).await;
+                self.end(&request.id);
+                self.send(subscription.ended()).await;
+            }
+            _ => self.relay(request, Version::MODERN).await?,
+        }
+        Ok(())
+    }
+
+    async fn relay(&self, request: &Request<'_>, version: Version) -> Result<(), Fault> {
+        let scope = Scope { snapshot: self.live.load_full(), version, headers: None };
+        let token = self.begin(&request.id);
+        let answered = async {
+            let mut reply = relay::answer(&scope, request).await?;
+            while let Some(outgoing) = reply.next().await {
+                match outgoing {
+                    Outgoing::Notification(message) => self.send(message).await,
+                    Outgoing::Response(payload) => self.send(payload.concat()).await,
+                }
+            }
+            Ok(())
+        };
+        let answered = tokio::select! {
+            answered = answered => answered,
+            () = token.cancelled() => Ok(()),
+        };
+        self.end(&request.id);
+        answered
+    }
+
+    async fn tell(&self, mut changes: Changes, render: impl Fn(&'static str) -> Bytes) {
+        loop {
+            match changes.next().await {
+                Next::Changed(method) => self.send(render(method)).await,
+                Next::Silence => {}
+                Next::End => return,
+            }
+        }
+    }
+
+    fn begin(&self, id: &Id) -> CancellationToken {
+        let token = self.shutdown.child_token();
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), token.clone());
+        token
+    }
+
+    fn end(&self, id: &Id) {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    async fn fault(&self, id: Option<&Id>, fault: &Fault, era: Era) {
+        self.send(Payload::fault(id, fault, era).concat()).await;
+    }
+
+    async fn send(&self, message: Bytes) {
+        // The writer is gone only when stdout is: then nobody is left to tell.
+        let _ = self.out.send(message).await;
+    }
+}

@@ -1,0 +1,187 @@
+//! Keeps one upstream: connects it, lists it when asked, tries again when it fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::catalog::Listing;
+use crate::live::publisher::Word;
+use crate::protocol::era::Era;
+use crate::upstream::{Link, LinkError, Peer, Via, Wire, list, probe, watch};
+
+/// The first pause after a failure; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause while nothing answers: back within a second of the upstream's return.
+const LONGEST_UNREACHABLE: Duration = Duration::from_millis(800);
+/// The longest pause while the upstream answers with failures, or its process ends again and again.
+const LONGEST_FAILING: Duration = Duration::from_secs(30);
+/// A connection lost sooner than this counts as a failure.
+const SHORT_LIVED: Duration = Duration::from_secs(5);
+/// The shortest life of a listing, whatever `ttlMs` says.
+const SHORTEST_TTL: Duration = Duration::from_secs(1);
+/// Time to say goodbye in.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Everything one keeper works with.
+pub struct Keeper {
+    /// The upstream.
+    pub link: Arc<Link>,
+    /// Its place in the config.
+    pub slot: usize,
+    /// Where listings go.
+    pub words: mpsc::Sender<Word>,
+    /// When to end.
+    pub shutdown: CancellationToken,
+}
+
+/// What a keeper remembers between attempts.
+#[derive(Default)]
+struct Memory {
+    era: Option<Era>,
+    round: u64,
+    failures: u32,
+    connected: Option<Instant>,
+    short_lives: u32,
+    watch: Option<AbortOnDropHandle<()>>,
+}
+
+impl Keeper {
+    /// Runs until shutdown; then ends the session or the child process.
+    pub async fn run(self) {
+        let mut memory = Memory::default();
+        while !self.shutdown.is_cancelled() {
+            let attempt = tokio::select! {
+                attempt = self.attempt(&mut memory) => attempt,
+                () = self.shutdown.cancelled() => break,
+            };
+            let pause = self.pause(&mut memory, &attempt);
+            memory.round += 1;
+            let word = Word { slot: self.slot, round: memory.round, at: Instant::now(), result: attempt.map(Box::new) };
+            if self.words.send(word).await.is_err() || !self.wait(pause, memory.failures > 0).await {
+                break;
+            }
+        }
+        drop(memory.watch.take());
+        self.leave().await;
+    }
+
+    async fn attempt(&self, memory: &mut Memory) -> Result<Listing, LinkError> {
+        let link = &self.link;
+        let mut again = true;
+        loop {
+            let peer = match link.current().filter(|peer| peer.is_open()) {
+                Some(peer) => peer,
+                None => self.connect(memory).await?,
+            };
+            match list::list(link, &peer).await {
+                // The session went between two listings: once more with a new one.
+                Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
+                    again = false;
+                    link.forget(&peer);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn connect(&self, memory: &mut Memory) -> Result<Arc<Peer>, LinkError> {
+        let link = &self.link;
+        memory.watch = None;
+        tokio::time::sleep(memory.rest()).await;
+        let connected = match probe::connect(link, memory.era).await {
+            // It was legacy and is so no more, or it never answered: look again with an open mind next time.
+            Err(error) => {
+                if memory.era == Some(Era::Legacy) {
+                    memory.era = None;
+                }
+                return Err(error);
+            }
+            Ok(connected) => connected,
+        };
+        let (peer, unasked) = connected;
+        let peer = Arc::new(peer);
+        tracing::info!(
+            upstream = %link.id(), era = %peer.era(), version = %peer.version, server = %peer.server, "connected"
+        );
+        memory.era = Some(peer.era());
+        memory.connected = Some(Instant::now());
+        link.connected(Arc::clone(&peer));
+        let watch = link.tasks().spawn(watch::watch(Arc::clone(link), Arc::clone(&peer), unasked));
+        memory.watch = Some(AbortOnDropHandle::new(watch));
+        Ok(peer)
+    }
+
+    /// How long to wait before listing again unasked; `None` where only the schedule says.
+    fn pause(&self, memory: &mut Memory, attempt: &Result<Listing, LinkError>) -> Option<Duration> {
+        match attempt {
+            Ok(listing) => {
+                memory.failures = 0;
+                listing.ttl().filter(|ttl| !ttl.is_zero()).map(|ttl| ttl.max(SHORTEST_TTL))
+            }
+            Err(error) => {
+                if memory.failures == 0 {
+                    tracing::warn!(upstream = %self.link.id(), reason = %error.in_full(), "upstream fails");
+                } else {
+                    tracing::debug!(upstream = %self.link.id(), reason = %error.in_full(), "upstream still fails");
+                }
+                memory.failures = memory.failures.saturating_add(1);
+                let longest = match (error, &self.link.wire) {
+                    (LinkError::Unreachable(_) | LinkError::Timeout | LinkError::Broken(_), Wire::Http(_)) => {
+                        LONGEST_UNREACHABLE
+                    }
+                    _ => LONGEST_FAILING,
+                };
+                Some((FIRST_PAUSE * 2_u32.saturating_pow(memory.failures - 1)).min(longest))
+            }
+        }
+    }
+
+    /// Waits for a reason to list again; false at shutdown.
+    async fn wait(&self, pause: Option<Duration>, failing: bool) -> bool {
+        let started = Instant::now();
+        let alarm = async {
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        let poked = tokio::select! {
+            () = self.shutdown.cancelled() => return false,
+            () = self.link.resync.notified() => false,
+            () = self.link.reconnect.notified() => true,
+            () = alarm => false,
+        };
+        // Calls that find nobody ask for an attempt at once; together they get no more than a few a second.
+        if poked && failing {
+            tokio::time::sleep((FIRST_PAUSE * 2).saturating_sub(started.elapsed())).await;
+        }
+        true
+    }
+
+    async fn leave(&self) {
+        let Some(peer) = self.link.current() else { return };
+        match (&peer.via, &self.link.wire) {
+            (Via::Http(session), Wire::Http(wire)) => wire.leave(session, Instant::now() + GOODBYE).await,
+            (Via::Child(child), _) => child.stop().await,
+            (Via::Http(_), Wire::Child(_)) => {}
+        }
+    }
+}
+
+impl Memory {
+    /// How long to rest before connecting again: nothing, unless connections end soon after they began.
+    fn rest(&mut self) -> Duration {
+        match self.connected {
+            Some(at) if at.elapsed() < SHORT_LIVED => self.short_lives = self.short_lives.saturating_add(1),
+            Some(_) | None => self.short_lives = 0,
+        }
+        match self.short_lives {
+            0 | 1 => Duration::ZERO,
+            lives => (FIRST_PAUSE * 2_u32.saturating_pow(lives)).min(LONGEST_FAILING),
+        }
+    }
+}

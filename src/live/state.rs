@@ -1,0 +1,196 @@
+//! What is known of every upstream, and how each change moves it. Pure: no clock, no IO, no tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::catalog::{Catalog, Kind, Listing, Part, Prepared};
+use crate::config::{self, Config, Resync, StalePolicy};
+
+/// Freshness promised while a cron expression says when the next listing is.
+const CRON_TTL: Duration = Duration::from_secs(60);
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Change {
+    /// A listing of the upstream at `slot` ended.
+    Listed {
+        /// The upstream's place in the config.
+        slot: usize,
+        /// Counts this upstream's listings; an older one never replaces a newer one.
+        round: u64,
+        /// When it was made.
+        at: Instant,
+        /// What it found. The reason of a failure is told elsewhere.
+        listing: Option<Box<Listing>>,
+    },
+    /// Time passed.
+    Clock(Instant),
+}
+
+/// What a change led to.
+#[derive(Debug)]
+pub enum Effect {
+    /// Callers see what they saw before.
+    Nothing,
+    /// A listing came back empty where there was something: list again before believing it.
+    Confirm {
+        /// The upstream's place in the config.
+        slot: usize,
+    },
+    /// Callers see something else.
+    Publish(Box<Catalog>),
+}
+
+/// What is known of every upstream.
+#[derive(Debug)]
+pub struct State {
+    config: Arc<Config>,
+    entries: Vec<Entry>,
+    published: Option<[u8; 32]>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    config: Arc<config::Upstream>,
+    round: u64,
+    listed: Option<Listed>,
+    failing: bool,
+    doubted: bool,
+    ttl: Option<Duration>,
+    visible: bool,
+}
+
+#[derive(Debug)]
+struct Listed {
+    at: Instant,
+    digest: [u8; 32],
+    counts: [usize; 4],
+    prepared: Arc<Prepared>,
+}
+
+impl State {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(config: Arc<Config>) -> Self {
+        let entry = |config: &Arc<config::Upstream>| Entry {
+            config: Arc::clone(config),
+            round: 0,
+            listed: None,
+            failing: false,
+            doubted: false,
+            ttl: None,
+            visible: false,
+        };
+        let entries = config.upstreams.values().map(entry).collect();
+        Self { config, entries, published: None }
+    }
+
+    /// Takes a change in and says what follows from it.
+    pub fn apply(&mut self, change: Change) -> Effect {
+        let now = match &change {
+            Change::Listed { at, .. } | Change::Clock(at) => *at,
+        };
+        if let Change::Listed { slot, round, at, listing } = change {
+            let naming = &self.config.naming;
+            let Some(entry) = self.entries.get_mut(slot) else { return Effect::Nothing };
+            if round <= entry.round {
+                return Effect::Nothing;
+            }
+            entry.round = round;
+            let Some(listing) = listing else {
+                entry.failing = true;
+                return self.publish(now);
+            };
+            entry.failing = false;
+            entry.ttl = listing.ttl().filter(|ttl| !ttl.is_zero());
+            let counts = Kind::ALL.map(|kind| listing.definitions(kind).len());
+            let emptied = |listed: &Listed| counts.iter().zip(listed.counts).any(|(now, then)| *now == 0 && then > 0);
+            if entry.listed.as_ref().is_some_and(emptied) && !entry.doubted {
+                entry.doubted = true;
+                return Effect::Confirm { slot };
+            }
+            entry.doubted = false;
+            let digest = listing.digest();
+            match &mut entry.listed {
+                Some(listed) if listed.digest == digest => listed.at = at,
+                _ => {
+                    let prepared = Arc::new(Prepared::new(&entry.config, naming, &listing));
+                    entry.listed = Some(Listed { at, digest, counts, prepared });
+                }
+            }
+        }
+        self.publish(now)
+    }
+
+    fn publish(&mut self, now: Instant) -> Effect {
+        let mut parts = Vec::with_capacity(self.entries.len());
+        for (slot, entry) in self.entries.iter_mut().enumerate() {
+            entry.visible = entry.is_visible(now);
+            if let Some(listed) = entry.listed.as_ref().filter(|_| entry.visible) {
+                let prepared = Arc::clone(&listed.prepared);
+                parts.push(Part { upstream: entry.config.id.clone(), slot, prepared });
+            }
+        }
+        let seen = fingerprint(&parts);
+        if self.published == Some(seen) {
+            return Effect::Nothing;
+        }
+        self.published = Some(seen);
+        Effect::Publish(Box::new(Catalog::merge(&self.config.naming, self.config.listen.page_size, &parts)))
+    }
+
+    /// For how long callers may take a list answer as fresh.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        let of = |entry: &Entry| {
+            let every = match &entry.config.resync {
+                Resync::Every(every) => *every,
+                Resync::Cron(_) => CRON_TTL,
+            };
+            entry.ttl.map_or(every, |ttl| ttl.min(every))
+        };
+        self.entries.iter().map(of).min().unwrap_or(CRON_TTL)
+    }
+
+    /// The warnings of an upstream's last listing: rules of the config that match nothing.
+    #[must_use]
+    pub fn warnings(&self, slot: usize) -> Vec<String> {
+        let listed = self.entries.get(slot).and_then(|entry| entry.listed.as_ref());
+        listed.map(|listed| listed.prepared.warnings().to_vec()).unwrap_or_default()
+    }
+
+    /// When the next listing gets too old to be served, if one is failing.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        let expiry = |entry: &Entry| {
+            let listed = entry.listed.as_ref().filter(|_| entry.failing && entry.visible)?;
+            Some(listed.at + entry.config.stale.max_age)
+        };
+        self.entries.iter().filter_map(expiry).min()
+    }
+}
+
+impl Entry {
+    fn is_visible(&self, now: Instant) -> bool {
+        let stale = &self.config.stale;
+        self.listed.as_ref().is_some_and(|listed| {
+            !self.failing || (stale.policy == StalePolicy::Serve && now < listed.at + stale.max_age)
+        })
+    }
+}
+
+/// What the merge depends on: which upstreams, with which listings.
+fn fingerprint(parts: &[Part]) -> [u8; 32] {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in parts {
+        context.update(&part.slot.to_le_bytes());
+        context.update(&part.prepared.digest());
+    }
+    let mut out = [0; 32];
+    for (to, from) in out.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    out
+}

@@ -1,0 +1,152 @@
+//! What changes in an answer on its way from the upstream's era to the caller's. Same era: nothing.
+
+use http::StatusCode;
+
+use crate::json::Object;
+use crate::name::UpstreamId;
+use crate::protocol::era::Era;
+use crate::protocol::error::Fault;
+
+/// The two eras of one call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crossing {
+    pub(super) caller: Era,
+    pub(super) upstream: Era,
+    /// Whether this is `resources/read`, whose results and errors have rules of their own.
+    pub(super) is_read: bool,
+}
+
+impl Crossing {
+    /// The `result` for the caller; `None` where the upstream's own bytes are it.
+    ///
+    /// # Errors
+    /// The result cannot be understood, or asks for something that this crossing cannot carry.
+    pub(super) fn result(self, text: &str, upstream: &UpstreamId) -> Result<Option<String>, Fault> {
+        if self.caller == self.upstream {
+            return Ok(None);
+        }
+        let malformed = |_| Fault::Upstream { upstream: upstream.as_str().into(), reason: "the answer is not MCP" };
+        let mut result = Object::parse(text).map_err(malformed)?;
+        match self.caller {
+            Era::Modern => {
+                // A legacy server knows no other kind of result (`basic/index.mdx#resulttype`).
+                result.set("resultType", "\"complete\"");
+                if self.is_read {
+                    result.set("ttlMs", "0");
+                    result.set("cacheScope", "\"private\"");
+                }
+                Ok(Some(result.to_text()))
+            }
+            Era::Legacy => {
+                if result.string("resultType").is_some_and(|kind| kind != "complete") {
+                    return Err(Fault::NotBridged { upstream: upstream.as_str().into() });
+                }
+                // Legacy knows only objects here; the text content says the same.
+                let odd = result.get("structuredContent").is_some_and(|content| !crate::json::is_object(content));
+                Ok((odd && result.remove("structuredContent")).then(|| result.to_text()))
+            }
+        }
+    }
+
+    /// The `error` for the caller and the HTTP status it has there; `None` for the text where the
+    /// upstream's own bytes are it.
+    pub(super) fn error(self, text: &str, upstream: &UpstreamId) -> (Option<String>, StatusCode) {
+        let Ok(mut error) = Object::parse(text) else {
+            let fault = Fault::Upstream { upstream: upstream.as_str().into(), reason: "the answer is not MCP" };
+            return (Some(fault.to_json(self.caller)), StatusCode::OK);
+        };
+        let code = error.get("code").and_then(|code| code.parse::<i64>().ok()).unwrap_or_default();
+        let status = match (self.caller, code) {
+            (Era::Modern, -32021) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::OK,
+        };
+        let mapped = match (self.upstream, self.caller, code) {
+            // About weir's own request to the upstream, not about the caller's to weir.
+            (_, _, -32020 | -32022) => Some(-32603),
+            (Era::Legacy, Era::Modern, -32002) => Some(-32602),
+            (Era::Legacy, Era::Modern, -32042 | -32019..=-32000) => Some(-32603),
+            (Era::Modern, Era::Legacy, -32602) if self.is_read => Some(-32002),
+            (Era::Modern, Era::Legacy, -32021) => Some(-32603),
+            _ => None,
+        };
+        let Some(code) = mapped else { return (None, status) };
+        error.set("code", code.to_string());
+        if code == -32603 {
+            let data = named(error.get("data"), upstream);
+            error.set("data", data);
+        }
+        (Some(error.to_text()), status)
+    }
+}
+
+/// An error's data with the upstream's name in it.
+fn named(data: Option<&str>, upstream: &UpstreamId) -> String {
+    let upstream = crate::json::quote(upstream.as_str());
+    let mut named = Object::new();
+    match data.map(Object::parse) {
+        Some(Ok(mut data)) => {
+            data.set("upstream", upstream);
+            return data.to_text();
+        }
+        Some(Err(_)) => named.set("data", data.unwrap_or("null")),
+        None => {}
+    }
+    named.set("upstream", upstream);
+    named.to_text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OVER: Crossing = Crossing { caller: Era::Modern, upstream: Era::Legacy, is_read: false };
+    const BACK: Crossing = Crossing { caller: Era::Legacy, upstream: Era::Modern, is_read: false };
+
+    fn id() -> UpstreamId {
+        UpstreamId::parse("erp").unwrap()
+    }
+
+    fn code(crossing: Crossing, code: i32) -> i64 {
+        let text = format!("{{\"code\":{code},\"message\":\"x\",\"data\":[1]}}");
+        let (mapped, _) = crossing.error(&text, &id());
+        serde_json::from_str::<serde_json::Value>(&mapped.unwrap_or(text)).unwrap()["code"].as_i64().unwrap()
+    }
+
+    #[test]
+    fn the_same_era_is_not_touched() {
+        for era in [Era::Legacy, Era::Modern] {
+            let same = Crossing { caller: era, upstream: era, is_read: true };
+            assert_eq!(same.result("not even JSON", &id()).unwrap(), None);
+            assert_eq!(same.error(r#"{"code":-32002,"message":"x"}"#, &id()).0, None);
+        }
+    }
+
+    #[test]
+    fn a_legacy_result_becomes_complete_for_a_modern_caller() {
+        assert_eq!(OVER.result(r#"{"x":1e400}"#, &id()).unwrap().unwrap(), r#"{"x":1e400,"resultType":"complete"}"#);
+    }
+
+    #[test]
+    fn what_cannot_cross_is_an_error_and_no_hang() {
+        let asked = BACK.result(r#"{"resultType":"input_required","requestState":"s"}"#, &id());
+        assert!(matches!(asked, Err(Fault::NotBridged { .. })));
+    }
+
+    #[test]
+    fn error_codes_are_mapped() {
+        assert_eq!(code(OVER, -32002), -32602);
+        assert_eq!(code(OVER, -32001), -32603);
+        assert_eq!(code(OVER, -32042), -32603);
+        assert_eq!(code(BACK, -32021), -32603);
+        assert_eq!(code(BACK, -32602), -32602);
+        assert_eq!(code(Crossing { is_read: true, ..BACK }, -32602), -32002);
+        assert_eq!(code(Crossing { caller: Era::Modern, upstream: Era::Modern, is_read: false }, -32020), -32603);
+        assert_eq!(code(OVER, -5), -5);
+    }
+
+    #[test]
+    fn a_mapped_error_keeps_its_data_and_names_the_upstream() {
+        let (mapped, _) = OVER.error(r#"{"code":-32001,"message":"m","data":{"a":1e400}}"#, &id());
+        assert_eq!(mapped.unwrap(), r#"{"code":-32603,"message":"m","data":{"a":1e400,"upstream":"erp"}}"#);
+    }
+}

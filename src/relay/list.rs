@@ -1,0 +1,71 @@
+//! Lists: pages of the snapshot's catalog, as bytes that were rendered before. No upstream is asked.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::catalog::{Kind, cursor};
+use crate::json::{self, Object};
+use crate::protocol::era::Era;
+use crate::protocol::error::Fault;
+use crate::protocol::message::{self, Request};
+use crate::protocol::meta;
+use crate::relay::{Payload, Reply, Scope};
+use crate::upstream::probe::WEIR;
+
+/// One page. A cursor names the generation it pages through, so a swap leaves no gap and no double.
+///
+/// # Errors
+/// [`Fault::Cursor`] for a cursor weir did not hand out or whose generation is gone.
+pub fn list(scope: &Scope<'_>, kind: Kind, request: &Request<'_>) -> Result<Reply, Fault> {
+    let snapshot = &scope.snapshot;
+    let (generation, at) = match cursor_of(request)? {
+        None => (snapshot.generation, 0),
+        Some(text) => {
+            let cursor = cursor::decode(&text).map_err(|_| Fault::Cursor)?;
+            let catalog = snapshot.catalog_of(cursor.generation).ok_or(Fault::Cursor)?;
+            if cursor.kind != kind || !cursor.is_of(catalog) {
+                return Err(Fault::Cursor);
+            }
+            (cursor.generation, cursor.page)
+        }
+    };
+    let catalog = snapshot.catalog_of(generation).ok_or(Fault::Cursor)?;
+    let page = catalog.page(kind, scope.era(), at).ok_or(Fault::Cursor)?;
+    let next = page.next.map(|next| cursor::encode(kind, generation, catalog, next));
+
+    let mut head = Vec::with_capacity(96);
+    message::begin_result(&request.id, &mut head);
+    head.extend_from_slice(match scope.era() {
+        Era::Legacy => b"{\"".as_slice(),
+        Era::Modern => b"{\"resultType\":\"complete\",\"".as_slice(),
+    });
+    head.extend_from_slice(kind.member().as_bytes());
+    head.extend_from_slice(b"\":[");
+    let mut chunks = vec![Bytes::from(head)];
+    chunks.extend(page.chunks);
+    chunks.push(tail(scope.era(), next, snapshot.ttl).into());
+    Ok(Reply::ready(Payload::ok(chunks)))
+}
+
+fn tail(era: Era, next: Option<String>, ttl: Duration) -> String {
+    let mut tail = "]".to_owned();
+    if let Some(next) = next {
+        tail.push_str(&format!(",\"nextCursor\":\"{next}\""));
+    }
+    if era == Era::Modern {
+        let (ttl, key) = (ttl.as_millis(), meta::SERVER_INFO);
+        tail.push_str(&format!(",\"ttlMs\":{ttl},\"cacheScope\":\"private\",\"_meta\":{{\"{key}\":{WEIR}}}"));
+    }
+    tail.push_str("}}");
+    tail
+}
+
+fn cursor_of(request: &Request<'_>) -> Result<Option<String>, Fault> {
+    let Some(params) = request.params() else { return Ok(None) };
+    let params = Object::parse(params).map_err(super::call::params_fault)?;
+    match params.get("cursor") {
+        None | Some("null") => Ok(None),
+        Some(text) => json::string(text).map(|text| Some(text.into_owned())).ok_or(Fault::Cursor),
+    }
+}

@@ -1,0 +1,118 @@
+//! The params of a request on their next hop: the same bytes, with this hop's `_meta`.
+
+use crate::json::Object;
+use crate::protocol::era::Era;
+use crate::protocol::error::Fault;
+use crate::protocol::era::Version;
+use crate::protocol::meta;
+use crate::relay::call::params_fault;
+use crate::upstream::probe::WEIR;
+
+/// Params as JSON text for an upstream of this era, and the caller's progress token if it sent one.
+/// Progress tokens are this hop's own: the number of the request on its link.
+///
+/// # Errors
+/// `_meta` is no object or has a key twice.
+pub(super) fn params(
+    params: &Object<'_>,
+    caller: Era,
+    upstream: Era,
+    id: u64,
+) -> Result<(String, Option<Box<str>>), Fault> {
+    let found = params.get("_meta");
+    if found.is_none() && upstream == Era::Legacy {
+        return Ok((params.to_text(), None));
+    }
+    let mut own = match found {
+        Some(text) => Object::parse(text).map_err(params_fault)?,
+        None => Object::new(),
+    };
+    let token = own.get(meta::PROGRESS_TOKEN).map(Box::from);
+    if token.is_some() {
+        own.set(meta::PROGRESS_TOKEN, id.to_string());
+    }
+    match (caller, upstream) {
+        (Era::Legacy, Era::Legacy) => {}
+        // The envelope of a modern request means nothing to a legacy upstream.
+        (Era::Modern, Era::Legacy) => own.retain(|key| !is_envelope(key)),
+        (Era::Legacy, Era::Modern) => {
+            own.set(meta::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
+            own.set(meta::CLIENT_INFO, WEIR);
+            // What a modern upstream may ask for, this connection cannot carry yet.
+            own.set(meta::CLIENT_CAPABILITIES, "{}");
+        }
+        (Era::Modern, Era::Modern) => {
+            own.set(meta::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
+            let capabilities = own.get(meta::CLIENT_CAPABILITIES).map(carried).transpose()?;
+            if let Some(Some(capabilities)) = capabilities {
+                own.set(meta::CLIENT_CAPABILITIES, capabilities);
+            }
+        }
+    }
+    // Only `params` and `_meta` are rewritten; an untouched message keeps even its spelling of `_meta`.
+    let mut changed = params.clone();
+    if own.is_empty() && caller != upstream {
+        changed.remove("_meta");
+    } else {
+        changed.set("_meta", own.to_text());
+    }
+    Ok((changed.to_text(), token))
+}
+
+/// The caller's capabilities that weir can carry, if some it cannot: extensions change what results
+/// look like and which requests follow.
+fn carried(capabilities: &str) -> Result<Option<String>, Fault> {
+    if !capabilities.contains("extensions") {
+        return Ok(None);
+    }
+    let mut capabilities = Object::parse(capabilities).map_err(params_fault)?;
+    Ok(capabilities.remove("extensions").then(|| capabilities.to_text()))
+}
+
+fn is_envelope(key: &str) -> bool {
+    [meta::PROTOCOL_VERSION, meta::CLIENT_INFO, meta::CLIENT_CAPABILITIES, meta::LOG_LEVEL].contains(&key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(text: &str, caller: Era, upstream: Era) -> (String, Option<Box<str>>) {
+        params(&Object::parse(text).unwrap(), caller, upstream, 7).unwrap()
+    }
+
+    #[test]
+    fn between_legacy_sides_only_the_progress_token_changes() {
+        let text = r#"{"name":"x","_meta":{"a":1e400,"progressToken":"mine","io.modelcontextprotocol/related-task":{}}}"#;
+        let (sent, token) = rewritten(text, Era::Legacy, Era::Legacy);
+        assert_eq!(sent, text.replace("\"mine\"", "7"));
+        assert_eq!(token.as_deref(), Some("\"mine\""));
+        assert_eq!(rewritten(r#"{"name":"x"}"#, Era::Legacy, Era::Legacy), (r#"{"name":"x"}"#.to_owned(), None));
+    }
+
+    #[test]
+    fn the_modern_envelope_does_not_reach_a_legacy_upstream() {
+        let text = r#"{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"traceparent":"00-a"}}"#;
+        assert_eq!(rewritten(text, Era::Modern, Era::Legacy).0, r#"{"name":"x","_meta":{"traceparent":"00-a"}}"#);
+    }
+
+    #[test]
+    fn a_legacy_call_gets_a_modern_envelope() {
+        let (sent, _) = rewritten(r#"{"name":"x"}"#, Era::Legacy, Era::Modern);
+        assert!(sent.contains(r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#), "{sent}");
+        assert!(sent.contains(r#""io.modelcontextprotocol/clientCapabilities":{}"#), "{sent}");
+    }
+
+    #[test]
+    fn extensions_are_not_declared_upstream() {
+        let text = r#"{"_meta":{"io.modelcontextprotocol/clientCapabilities":{"elicitation":{},"extensions":{"x/y":{}}}}}"#;
+        let (sent, _) = rewritten(text, Era::Modern, Era::Modern);
+        assert!(sent.contains(r#"clientCapabilities":{"elicitation":{}}"#), "{sent}");
+    }
+
+    #[test]
+    fn a_key_twice_in_meta_is_refused() {
+        let object = Object::parse(r#"{"_meta":{"a":1,"a":2}}"#).unwrap();
+        assert!(matches!(params(&object, Era::Legacy, Era::Legacy, 1), Err(Fault::DuplicateKey(_))));
+    }
+}

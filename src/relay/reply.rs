@@ -1,0 +1,241 @@
+//! The way back: an upstream's messages become the caller's, one by one, in order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::json::Object;
+use crate::protocol::era::Era;
+use crate::protocol::error::Fault;
+use crate::protocol::message::{self, Id, Message, Notification, Outcome, Response};
+use crate::protocol::{meta, method};
+use crate::relay::crossing::Crossing;
+use crate::upstream::{Exchange, Link, LinkError, Peer, Place, watch};
+
+/// Everything that answers one request: any number of notifications, then one response.
+///
+/// It is pulled, so a slow caller slows only its own call. Dropped early, it cancels upstream.
+pub struct Reply {
+    state: State,
+}
+
+enum State {
+    Ready(Payload),
+    Relayed(Box<Relayed>),
+    Done,
+}
+
+/// A message for the caller.
+pub enum Outgoing {
+    /// A notification: more comes.
+    Notification(Bytes),
+    /// The response: nothing comes after it.
+    Response(Payload),
+}
+
+/// A response: its HTTP status, and its bytes in pieces that are sent one after the other.
+pub struct Payload {
+    /// The status where the response is a whole HTTP answer.
+    pub status: StatusCode,
+    /// The JSON text.
+    pub chunks: Vec<Bytes>,
+}
+
+/// A request on its way at an upstream. Dropped before its answer came, it is cancelled there.
+pub(super) struct Flight {
+    link: Arc<Link>,
+    peer: Arc<Peer>,
+    id: u64,
+    landed: bool,
+}
+
+impl Flight {
+    pub(super) fn new(link: &Arc<Link>, peer: &Arc<Peer>, id: u64) -> Self {
+        Self { link: Arc::clone(link), peer: Arc::clone(peer), id, landed: false }
+    }
+
+    /// There is nothing to cancel any more.
+    pub(super) fn land(&mut self) {
+        self.landed = true;
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.link.cancel(&self.peer, self.id, "the caller left");
+        }
+    }
+}
+
+/// The upstream's half of a call.
+pub(super) struct Way {
+    pub(super) flight: Flight,
+    pub(super) exchange: Exchange,
+    /// Whether the caller takes log messages on this call's stream.
+    pub(super) logs: bool,
+    /// Held until the whole answer is through.
+    pub(super) _place: Place,
+}
+
+struct Relayed {
+    way: Way,
+    caller: Id,
+    token: Option<Box<str>>,
+    crossing: Crossing,
+}
+
+impl Payload {
+    /// A successful answer.
+    #[must_use]
+    pub fn ok(chunks: Vec<Bytes>) -> Self {
+        Self { status: StatusCode::OK, chunks }
+    }
+
+    /// The error answer to a request.
+    #[must_use]
+    pub fn fault(id: Option<&Id>, fault: &Fault, era: Era) -> Self {
+        Self { status: fault.status(era), chunks: vec![message::error(id, &fault.to_json(era))] }
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes in one piece.
+    #[must_use]
+    pub fn concat(self) -> Bytes {
+        match <[Bytes; 1]>::try_from(self.chunks) {
+            Ok([only]) => only,
+            Err(chunks) => chunks.concat().into(),
+        }
+    }
+}
+
+impl Reply {
+    /// An answer that is here already.
+    #[must_use]
+    pub fn ready(payload: Payload) -> Self {
+        Self { state: State::Ready(payload) }
+    }
+
+    pub(super) fn relayed(way: Way, caller: Id, token: Option<Box<str>>, crossing: Crossing) -> Self {
+        Self { state: State::Relayed(Box::new(Relayed { way, caller, token, crossing })) }
+    }
+
+    /// The next message for the caller; `None` when there is no more.
+    pub async fn next(&mut self) -> Option<Outgoing> {
+        match &mut self.state {
+            State::Done => None,
+            State::Ready(_) => match std::mem::replace(&mut self.state, State::Done) {
+                State::Ready(payload) => Some(Outgoing::Response(payload)),
+                State::Relayed(_) | State::Done => None,
+            },
+            State::Relayed(relayed) => {
+                let outgoing = relayed.next().await;
+                if relayed.way.flight.landed {
+                    self.state = State::Done;
+                }
+                Some(outgoing)
+            }
+        }
+    }
+
+    /// Whether the upstream is still at it.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        matches!(self.state, State::Relayed(_))
+    }
+}
+
+impl Relayed {
+    async fn next(&mut self) -> Outgoing {
+        loop {
+            let bytes = match self.way.exchange.next().await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return self.fail(&LinkError::Nonsense("ended without an answer")),
+                Err(error) => return self.fail(&error),
+            };
+            let Ok(text) = std::str::from_utf8(&bytes) else {
+                return self.fail(&LinkError::Nonsense("not UTF-8"));
+            };
+            match Message::parse(text) {
+                Ok(Message::Response(response)) => return self.finish(&response),
+                Ok(Message::Notification(notification)) => {
+                    if let Some(bytes) = self.notification(notification) {
+                        return Outgoing::Notification(bytes);
+                    }
+                }
+                Ok(Message::Request(request)) => {
+                    watch::answer(&self.way.flight.link, &self.way.flight.peer, &request.id, &request.method);
+                }
+                Err(_) => return self.fail(&LinkError::Nonsense("not a JSON-RPC message")),
+            }
+        }
+    }
+
+    fn finish(&mut self, response: &Response<'_>) -> Outgoing {
+        self.way.flight.land();
+        let upstream = self.way.flight.link.id();
+        let payload = match response.outcome {
+            Outcome::Result(result) => match self.crossing.result(result, upstream) {
+                Ok(None) => Payload::ok(vec![message::result(&self.caller, result)]),
+                Ok(Some(changed)) => Payload::ok(vec![message::result(&self.caller, &changed)]),
+                Err(fault) => Payload::fault(Some(&self.caller), &fault, self.crossing.caller),
+            },
+            Outcome::Error(error) => {
+                let (changed, status) = self.crossing.error(error, upstream);
+                let error = changed.as_deref().unwrap_or(error);
+                Payload { status, chunks: vec![message::error(Some(&self.caller), error)] }
+            }
+        };
+        Outgoing::Response(payload)
+    }
+
+    fn fail(&mut self, error: &LinkError) -> Outgoing {
+        let Flight { link, peer, id, .. } = &self.way.flight;
+        tracing::warn!(upstream = %link.id(), reason = %error.in_full(), "call failed");
+        if matches!(error, LinkError::Timeout | LinkError::TooLarge { .. }) {
+            link.cancel(peer, *id, "weir gave up");
+        }
+        let fault = error.fault(link.id());
+        self.way.flight.land();
+        Outgoing::Response(Payload::fault(Some(&self.caller), &fault, self.crossing.caller))
+    }
+
+    /// A notification for the caller, if it is for this caller at all.
+    fn notification(&self, mut notification: Notification<'_>) -> Option<Bytes> {
+        match notification.method.as_ref() {
+            method::PROGRESS => {
+                let token = self.token.as_deref()?;
+                let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
+                if watch::progress_token(&params) != Some(self.way.flight.id) {
+                    return None;
+                }
+                params.set(meta::PROGRESS_TOKEN, token);
+                notification.envelope.set("params", params.to_text());
+                let mut out = Vec::new();
+                notification.envelope.write(&mut out);
+                Some(out.into())
+            }
+            // Its request id is of another hop, and a server has no business to cancel a call here.
+            method::CANCELLED => None,
+            _ if self.crossing.caller != self.crossing.upstream => None,
+            method::LOG_MESSAGE if !self.way.logs => None,
+            _ => {
+                let mut out = Vec::new();
+                notification.envelope.write(&mut out);
+                Some(out.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! A whole weir: config in, listeners and keepers running.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin;
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::connector::{self, Surroundings};
+use crate::front::{self, Front, Sessions};
+use crate::live::keeper::Keeper;
+use crate::live::publisher;
+use crate::live::schedule::{Schedule, ScheduleError};
+use crate::live::state::State;
+use crate::live::{Live, Snapshot};
+use crate::name::UpstreamId;
+use crate::seal::{NoRandom, Sealer};
+use crate::upstream::http::WireError;
+
+/// How long a stopping weir waits for what is under way.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Words between keepers and publisher that may wait.
+const WORDS: usize = 64;
+
+/// What a weir needs besides its config.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The `weir` binary, which guards stdio children so that none outlives weir.
+    pub guard: Option<PathBuf>,
+}
+
+/// Why a weir does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The state folder cannot be used.
+    #[error("cannot use the state folder {}", path.display())]
+    State {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// An upstream cannot be set up.
+    #[error("upstream `{upstream}`")]
+    Upstream {
+        /// Which.
+        upstream: UpstreamId,
+        /// Why.
+        #[source]
+        source: WireError,
+    },
+    /// No resync schedule.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// No random numbers for a sealing key.
+    #[error(transparent)]
+    NoRandom(#[from] NoRandom),
+}
+
+/// The moving part of a weir: upstreams kept, catalog published. Listeners come on top.
+pub struct Core {
+    live: Arc<Live>,
+    schedule: Schedule,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Core {
+    /// Starts to keep every upstream. Nothing is waited for.
+    ///
+    /// # Errors
+    /// An upstream that cannot be set up, or no schedule.
+    pub async fn start(config: Arc<Config>, options: &Options) -> Result<Self, ServeError> {
+        // Another part of the process may have chosen a provider already; that one serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let around = Surroundings { guard: options.guard.clone(), tasks: tasks.clone() };
+        let link = |upstream: &Arc<crate::config::Upstream>| {
+            connector::link(upstream, &around)
+                .map_err(|source| ServeError::Upstream { upstream: upstream.id.clone(), source })
+        };
+        let links = config.upstreams.values().map(link).collect::<Result<Vec<_>, _>>()?;
+        let links: Arc<[_]> = links.into();
+        let empty = Catalog::merge(&config.naming, config.listen.page_size, &[]);
+        let live = Arc::new(Live::new(Snapshot::first(Arc::clone(&config), Arc::clone(&links), empty)));
+        let (words, heard) = mpsc::channel(WORDS);
+        tasks.spawn(publisher::publish(Arc::clone(&live), State::new(config), heard));
+        for (slot, link) in links.iter().enumerate() {
+            let (link, words, shutdown) = (Arc::clone(link), words.clone(), shutdown.clone());
+            tasks.spawn(Keeper { link, slot, words, shutdown }.run());
+        }
+        let schedule = Schedule::start(&links).await?;
+        Ok(Self { live, schedule, shutdown, tasks })
+    }
+
+    /// The current snapshot and word of new ones.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Waits until every upstream has been listed or has failed once.
+    pub async fn settled(&self) {
+        let snapshot = self.live.load_full();
+        for link in snapshot.links.iter() {
+            let mut standing = link.watch();
+            let _ = standing.wait_for(|standing| *standing != crate::upstream::Standing::Connecting).await;
+        }
+    }
+
+    /// Stops: sessions and child processes end, tasks are waited for within a grace period.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.schedule.stop().await;
+        self.tasks.close();
+        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "not everything ended within the grace period");
+        }
+    }
+}
+
+/// A running weir with its listeners.
+pub struct Server {
+    core: Core,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    path: String,
+    front_shutdown: CancellationToken,
+    listeners: TaskTracker,
+}
+
+impl Server {
+    /// Binds the listeners, then starts to keep the upstreams. Lists fill as upstreams answer.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, a state folder that cannot be used, an upstream that cannot be set up.
+    pub async fn start(config: Config, options: Options) -> Result<Self, ServeError> {
+        let config = Arc::new(config);
+        let sealer = sealer(&config)?;
+        let (listener, address) = bind(config.listen.address).await?;
+        let admin = match &config.admin {
+            Some(admin) => Some((bind(admin.address).await?, admin)),
+            None => None,
+        };
+        let core = Core::start(Arc::clone(&config), &options).await?;
+        let (listeners, front_shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let front = Front::new(
+            &config.listen,
+            Arc::clone(&core.live),
+            Arc::new(Sessions::new(sealer)),
+            front_shutdown.clone(),
+            core.tasks.clone(),
+        );
+        let router = front::router(Arc::new(front), &config.listen.path);
+        listeners.spawn(serve(listener, router, front_shutdown.clone()));
+        let admin = admin.map(|((listener, address), admin)| {
+            let router = admin::router(Arc::clone(&core.live), admin);
+            listeners.spawn(serve(listener, router, front_shutdown.clone()));
+            address
+        });
+        Ok(Self { core, address, admin, path: config.listen.path.clone(), front_shutdown, listeners })
+    }
+
+    /// Where callers connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where operators connect, if anywhere.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// The MCP endpoint.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.address, self.path)
+    }
+
+    /// Tells the number of every new snapshot.
+    #[must_use]
+    pub fn generation(&self) -> watch::Receiver<u64> {
+        self.core.live.watch()
+    }
+
+    /// Waits until every upstream has been listed or has failed once.
+    pub async fn settled(&self) {
+        self.core.settled().await;
+    }
+
+    /// Stops: no new connections, streams end, calls under way finish within a grace period.
+    pub async fn stop(self) {
+        self.front_shutdown.cancel();
+        self.listeners.close();
+        if tokio::time::timeout(GRACE, self.listeners.wait()).await.is_err() {
+            tracing::warn!("calls under way did not finish within the grace period");
+        }
+        self.core.stop().await;
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    let listener = listener.tap_io(|stream: &mut TcpStream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY not set");
+        }
+    });
+    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(%error, "a listener ended");
+    }
+}
+
+/// The key that seals session ids: from the config, from the state folder (made there once, readable
+/// only by its owner), or for this run only.
+fn sealer(config: &Config) -> Result<Sealer, ServeError> {
+    let text = match (&config.sealing_key, &config.state_dir) {
+        (Some(key), _) => key.expose().to_owned(),
+        (None, Some(dir)) => kept_key(dir).map_err(|(path, source)| ServeError::State { path, source })??,
+        (None, None) => Sealer::new_text()?,
+    };
+    Ok(Sealer::from_text(&text).ok_or(NoRandom)?)
+}
+
+type Kept = Result<String, NoRandom>;
+
+fn kept_key(dir: &Path) -> Result<Kept, (PathBuf, io::Error)> {
+    let path = dir.join("sealing.key");
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |error| (path, error)
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().len() >= 32 => return Ok(Ok(text.trim().to_owned())),
+        Ok(_) => return Err((path, io::Error::other("too short to be a sealing key"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err((path, error)),
+    }
+    std::fs::create_dir_all(dir).map_err(at(dir))?;
+    let text = match Sealer::new_text() {
+        Ok(text) => text,
+        Err(error) => return Ok(Err(error)),
+    };
+    write_private(&path, &text).map_err(at(&path))?;
+    Ok(Ok(text))
+}
+
+/// Writes a file that only its owner can read: beside its place first, then moved there.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    let beside = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let mut file = options.open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}

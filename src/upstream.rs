@@ -1,0 +1,17 @@
+//! Towards the upstreams: links, the probe, listings. Opens connections, decides nothing about routes.
+
+pub mod error;
+pub mod exchange;
+pub mod guard;
+pub mod http;
+pub mod link;
+pub mod list;
+pub mod peer;
+pub mod probe;
+pub mod stdio;
+pub mod watch;
+
+pub use error::LinkError;
+pub use exchange::Exchange;
+pub use link::{Link, Outbound, Place, Standing, Wire};
+pub use peer::{Offers, Peer, Via};

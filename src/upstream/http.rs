@@ -1,0 +1,368 @@
+//! Streamable HTTP towards an upstream (`basic/transports/streamable-http.mdx`, both eras).
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use reqwest::Response;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::auth::{self, CredentialError};
+use crate::config::{self, Connector};
+use crate::json::Object;
+use crate::protocol::era::Era;
+use crate::protocol::message::{Message, Outcome};
+use crate::protocol::sse::Events;
+use crate::upstream::error::LinkError;
+use crate::upstream::exchange::{Exchange, ReadError};
+use crate::upstream::link::Outbound;
+use crate::upstream::peer::{HttpSession, Peer};
+
+/// The legacy session, and nothing in modern (`MCP-Session-Id`).
+pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The protocol version of a request.
+pub const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// Modern: the method.
+pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+/// Modern: what the method is about.
+pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// Most bytes of an error's body that are looked at.
+const ERROR_BODY: usize = 64 * 1024;
+
+/// An HTTP client of one upstream: its own pool, its own credentials.
+#[derive(Debug)]
+pub struct HttpWire {
+    client: reqwest::Client,
+    url: Url,
+    credentials: HeaderMap,
+    limit: usize,
+    idle: Duration,
+}
+
+/// Why an HTTP client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// A credential does not fit into a header.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// The client cannot be built: no TLS roots, for example.
+    #[error("no HTTP client")]
+    Client(#[source] reqwest::Error),
+}
+
+impl HttpWire {
+    /// A client for one upstream. Opens nothing.
+    ///
+    /// # Errors
+    /// A credential that is no header value, or a client that cannot be built.
+    pub fn new(config: &config::Upstream, url: Url) -> Result<Self, WireError> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .connect_timeout(config.timeouts.connect)
+            // Above any concurrency weir allows towards one upstream, or connections churn.
+            .pool_max_idle_per_host(config.limits.in_flight.get().max(64) * 2);
+        if config.connector == Connector::OnPrem {
+            builder = builder.no_proxy();
+        }
+        Ok(Self {
+            client: builder.build().map_err(WireError::Client)?,
+            url,
+            credentials: auth::headers(&config.auth)?,
+            limit: config.limits.response_bytes,
+            idle: config.timeouts.idle,
+        })
+    }
+
+    /// What every request of a session carries.
+    #[must_use]
+    pub fn session(&self, version: &str, id: Option<HeaderValue>) -> HttpSession {
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(header::CONTENT_TYPE, JSON);
+        headers.insert(header::ACCEPT, EITHER);
+        if let Ok(version) = HeaderValue::from_str(version) {
+            headers.insert(VERSION, version);
+        }
+        if let Some(id) = &id {
+            headers.insert(SESSION, id.clone());
+        }
+        headers.extend(self.credentials.clone());
+        HttpSession { headers, id }
+    }
+
+    /// Sends a request and reads as far as the kind of its answer; a JSON answer is read whole.
+    ///
+    /// # Errors
+    /// Nothing usable came back until `deadline`.
+    pub async fn send(
+        &self,
+        peer: &Peer,
+        session: &HttpSession,
+        outbound: Outbound<'_>,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Exchange, LinkError> {
+        let mut headers = session.headers.clone();
+        if peer.era() == Era::Modern {
+            if let Ok(method) = HeaderValue::from_str(outbound.method) {
+                headers.insert(METHOD, method);
+            }
+            if let Some(name) = outbound.name {
+                headers.insert(NAME, name);
+            }
+            headers.extend(outbound.param_headers);
+        }
+        let answer = async {
+            let response = self.execute(Method::POST, headers, body).await?;
+            self.exchange(session, response, deadline).await
+        };
+        tokio::time::timeout_at(deadline, answer).await.map_err(|_| LinkError::Timeout)?
+    }
+
+    async fn execute(&self, method: Method, headers: HeaderMap, body: Bytes) -> Result<Response, LinkError> {
+        let mut request = reqwest::Request::new(method, self.url.clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = Some(body.into());
+        self.client.execute(request).await.map_err(LinkError::from_reqwest)
+    }
+
+    async fn exchange(
+        &self,
+        session: &HttpSession,
+        response: Response,
+        deadline: Instant,
+    ) -> Result<Exchange, LinkError> {
+        let status = response.status();
+        if status.is_success() {
+            return match media_type(response.headers()) {
+                Media::Json => Ok(Exchange::whole(self.body(response, self.limit).await?)),
+                Media::Events => Ok(Exchange::events(self.events(response), Some(deadline))),
+                Media::Other if status == StatusCode::ACCEPTED => Err(LinkError::Nonsense("202 to a request")),
+                Media::Other => Err(LinkError::Nonsense("neither JSON nor an event stream")),
+            };
+        }
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(LinkError::Denied(status)),
+            StatusCode::NOT_FOUND if session.id.is_some() => return Err(LinkError::SessionLost),
+            _ => {}
+        }
+        // Modern gives JSON-RPC errors statuses of their own; legacy servers do it for some.
+        let json = media_type(response.headers()) == Media::Json;
+        let body = if json { self.body(response, ERROR_BODY).await? } else { Bytes::new() };
+        let is_error = std::str::from_utf8(&body).ok().and_then(|text| Message::parse(text).ok());
+        match is_error {
+            Some(Message::Response(response)) if matches!(response.outcome, Outcome::Error(_)) => {
+                Ok(Exchange::whole(body))
+            }
+            _ => Err(LinkError::Status(status)),
+        }
+    }
+
+    /// Posts a notification or a response; any 2xx will do.
+    ///
+    /// # Errors
+    /// It did not arrive.
+    pub async fn post(
+        &self,
+        peer: &Peer,
+        session: &HttpSession,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<(), LinkError> {
+        let mut headers = session.headers.clone();
+        if peer.era() == Era::Modern
+            && let Some(method) = method_of(&body)
+        {
+            headers.insert(METHOD, method);
+        }
+        let response = tokio::time::timeout_at(deadline, self.execute(Method::POST, headers, body)).await;
+        let status = response.map_err(|_| LinkError::Timeout)??.status();
+        match status {
+            StatusCode::NOT_FOUND if session.id.is_some() => Err(LinkError::SessionLost),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(LinkError::Denied(status)),
+            status if status.is_success() => Ok(()),
+            status => Err(LinkError::Status(status)),
+        }
+    }
+
+    /// Sends a handshake message outside any session and gives the raw answer.
+    ///
+    /// # Errors
+    /// Nothing came back until `deadline`.
+    pub async fn handshake(
+        &self,
+        version: &str,
+        modern_method: Option<&'static str>,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Handshake, LinkError> {
+        let mut headers = self.session(version, None).headers;
+        match modern_method {
+            Some(method) => headers.insert(METHOD, HeaderValue::from_static(method)),
+            // `initialize` comes before a version is agreed on.
+            None => headers.remove(VERSION),
+        };
+        let answer = async {
+            let response = self.execute(Method::POST, headers, body).await?;
+            let status = response.status();
+            let session = response.headers().get(SESSION).cloned();
+            let message = match media_type(response.headers()) {
+                Media::Json => Some(self.body(response, self.limit).await?),
+                Media::Events if status.is_success() => {
+                    // The answer ends the handshake; what else is on the stream is not for us.
+                    let mut exchange = Exchange::events(self.events(response), Some(deadline));
+                    loop {
+                        let message = exchange.next().await?;
+                        let text = message.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+                        match text.map(Message::parse) {
+                            None | Some(Ok(Message::Response(_)) | Err(_)) => break message,
+                            Some(Ok(Message::Request(_) | Message::Notification(_))) => {}
+                        }
+                    }
+                }
+                Media::Events | Media::Other => None,
+            };
+            Ok(Handshake { status, session, message })
+        };
+        tokio::time::timeout_at(deadline, answer).await.map_err(|_| LinkError::Timeout)?
+    }
+
+    /// Opens the legacy stream for what the upstream says unasked; `None` where it has no such stream.
+    ///
+    /// # Errors
+    /// The upstream could not be asked, or the session is gone.
+    pub async fn listen(&self, session: &HttpSession) -> Result<Option<Exchange>, LinkError> {
+        let mut headers = session.headers.clone();
+        headers.remove(header::CONTENT_TYPE);
+        headers.insert(header::ACCEPT, EVENTS);
+        let mut request = reqwest::Request::new(Method::GET, self.url.clone());
+        *request.headers_mut() = headers;
+        let response = self.client.execute(request).await.map_err(LinkError::from_reqwest)?;
+        let status = response.status();
+        if status.is_success() && media_type(response.headers()) == Media::Events {
+            return Ok(Some(Exchange::events(self.quiet_events(response), None)));
+        }
+        match status {
+            StatusCode::NOT_FOUND if session.id.is_some() => Err(LinkError::SessionLost),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(LinkError::Denied(status)),
+            status if status.is_server_error() => Err(LinkError::Status(status)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Ends a legacy session, as a good guest does. Failure is of no interest.
+    pub async fn leave(&self, session: &HttpSession, deadline: Instant) {
+        if session.id.is_some() {
+            let mut request = reqwest::Request::new(Method::DELETE, self.url.clone());
+            *request.headers_mut() = session.headers.clone();
+            let _ = tokio::time::timeout_at(deadline, self.client.execute(request)).await;
+        }
+    }
+
+    async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, LinkError> {
+        let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+        if announced.is_some_and(|length| length > limit) {
+            return Err(LinkError::TooLarge { limit });
+        }
+        let Some(first) = response.chunk().await.map_err(LinkError::from_reqwest)? else { return Ok(Bytes::new()) };
+        let Some(second) = response.chunk().await.map_err(LinkError::from_reqwest)? else { return Ok(first) };
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(first.len() + second.len()));
+        body.extend_from_slice(&first);
+        let mut next = Some(second);
+        while let Some(chunk) = next {
+            if body.len() + chunk.len() > limit {
+                return Err(LinkError::TooLarge { limit });
+            }
+            body.extend_from_slice(&chunk);
+            next = response.chunk().await.map_err(LinkError::from_reqwest)?;
+        }
+        Ok(body.freeze())
+    }
+
+    /// Events of an answer: `timeouts.idle` between two signs of life, keep-alive comments included.
+    fn events(&self, response: Response) -> Events<ReadError> {
+        let idle = self.idle;
+        let chunks = futures::stream::unfold(response, move |mut response| async move {
+            match tokio::time::timeout(idle, response.chunk()).await {
+                Ok(Ok(Some(chunk))) => Some((Ok(chunk), response)),
+                Ok(Ok(None)) => None,
+                Ok(Err(error)) => Some((Err(ReadError::Broken(error.without_url())), response)),
+                Err(_) => Some((Err(ReadError::Idle), response)),
+            }
+        });
+        Events::new(chunks, self.limit)
+    }
+
+    /// Events of a stream that may stay silent for as long as nothing happens.
+    fn quiet_events(&self, response: Response) -> Events<ReadError> {
+        let chunks = futures::stream::unfold(response, |mut response| async move {
+            match response.chunk().await {
+                Ok(Some(chunk)) => Some((Ok(chunk), response)),
+                Ok(None) => None,
+                Err(error) => Some((Err(ReadError::Broken(error.without_url())), response)),
+            }
+        });
+        Events::new(chunks, self.limit)
+    }
+
+    /// Sends a request whose stream may stay silent: `subscriptions/listen`.
+    ///
+    /// # Errors
+    /// The stream was not opened until `deadline`.
+    pub async fn subscribe(
+        &self,
+        session: &HttpSession,
+        method: &'static str,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Option<Exchange>, LinkError> {
+        let mut headers = session.headers.clone();
+        headers.insert(METHOD, HeaderValue::from_static(method));
+        let response = tokio::time::timeout_at(deadline, self.execute(Method::POST, headers, body)).await;
+        let response = response.map_err(|_| LinkError::Timeout)??;
+        let opened = response.status().is_success() && media_type(response.headers()) == Media::Events;
+        Ok(opened.then(|| Exchange::events(self.quiet_events(response), None)))
+    }
+}
+
+/// The answer to a handshake message, as far as an era can be read from it.
+#[derive(Debug)]
+pub struct Handshake {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// `MCP-Session-Id`, if the upstream gave one.
+    pub session: Option<HeaderValue>,
+    /// The JSON body, or the first response on the event stream.
+    pub message: Option<Bytes>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Media {
+    Json,
+    Events,
+    Other,
+}
+
+fn media_type(headers: &HeaderMap) -> Media {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Media::Json
+    } else if essence.eq_ignore_ascii_case("text/event-stream") {
+        Media::Events
+    } else {
+        Media::Other
+    }
+}
+
+fn method_of(body: &[u8]) -> Option<HeaderValue> {
+    let envelope = Object::parse(std::str::from_utf8(body).ok()?).ok()?;
+    HeaderValue::from_str(&envelope.string("method")?).ok()
+}

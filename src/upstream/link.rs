@@ -1,0 +1,345 @@
+//! A link: the way to send messages to one upstream and to get its messages back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::config;
+use crate::name::UpstreamId;
+use crate::protocol::era::Era;
+use crate::protocol::message::{self, Id};
+use crate::protocol::method;
+use crate::upstream::error::LinkError;
+use crate::upstream::exchange::Exchange;
+use crate::upstream::http::HttpWire;
+use crate::upstream::peer::{Peer, Via};
+use crate::upstream::stdio::ChildSpec;
+
+/// How many calls may wait for a place, as a multiple of the places.
+const QUEUE: usize = 4;
+
+/// One upstream, reachable. Building a link opens nothing; the keeper of the upstream connects it.
+#[derive(Debug)]
+pub struct Link {
+    /// What the config says of this upstream.
+    pub config: Arc<config::Upstream>,
+    /// What carries the bytes.
+    pub wire: Wire,
+    /// Asks the keeper to list again soon.
+    pub resync: Notify,
+    /// Asks the keeper to connect again: the session is gone, or a call found nobody.
+    pub reconnect: Notify,
+    peer: RwLock<Option<Arc<Peer>>>,
+    standing: watch::Sender<Standing>,
+    /// Counts attempts to connect that have ended, either way.
+    attempts: watch::Sender<u64>,
+    report: RwLock<Report>,
+    ids: AtomicU64,
+    places: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+/// What carries the bytes to an upstream.
+#[derive(Debug)]
+pub enum Wire {
+    /// Streamable HTTP.
+    Http(HttpWire),
+    /// A child process.
+    Child(Box<ChildSpec>),
+}
+
+/// Whether there is somebody to talk to, in words for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Not tried yet.
+    Connecting,
+    /// The last attempt worked.
+    Up,
+    /// The last attempt failed.
+    Failing {
+        /// Why, for the operator.
+        reason: String,
+        /// Why, for callers.
+        public: &'static str,
+        /// Since when.
+        since: Instant,
+    },
+}
+
+/// What a listing had, for operators.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// When it was made.
+    pub at: Option<Instant>,
+    /// How many definitions of each kind, in the order of [`crate::catalog::Kind::ALL`].
+    pub counts: [usize; 4],
+    /// Definitions left out, each with the reason.
+    pub quarantined: Vec<String>,
+    /// Rules of the config that match nothing.
+    pub warnings: Vec<String>,
+}
+
+/// A request to an upstream, all but its envelope.
+#[derive(Debug)]
+pub struct Outbound<'a> {
+    /// The link's own id; progress tokens are the same number.
+    pub id: u64,
+    /// The method.
+    pub method: &'a str,
+    /// The params as JSON text, with this hop's `_meta`.
+    pub params: String,
+    /// What `Mcp-Name` says to a modern upstream.
+    pub name: Option<HeaderValue>,
+    /// `Mcp-Param-*` for a modern upstream.
+    pub param_headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Link {
+    /// A link as the config wants it. Opens nothing.
+    #[must_use]
+    pub fn new(config: Arc<config::Upstream>, wire: Wire, tasks: TaskTracker) -> Self {
+        let places = config.limits.in_flight.get();
+        Self {
+            config,
+            wire,
+            resync: Notify::new(),
+            reconnect: Notify::new(),
+            peer: RwLock::new(None),
+            standing: watch::Sender::new(Standing::Connecting),
+            attempts: watch::Sender::new(0),
+            report: RwLock::new(Report::default()),
+            ids: AtomicU64::new(1),
+            places: Arc::new(Semaphore::new(places)),
+            queue: Arc::new(Semaphore::new(places.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS))),
+            tasks,
+        }
+    }
+
+    /// The upstream's key in the config.
+    #[must_use]
+    pub fn id(&self) -> &UpstreamId {
+        &self.config.id
+    }
+
+    /// The tasks of this weir; what is spawned for this upstream is owned there.
+    #[must_use]
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// A new request id, never used before on this link.
+    #[must_use]
+    pub fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Who is there now, if anybody; does not wait.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<Peer>> {
+        self.peer.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Who is there. Where nobody is, the keeper is asked to try, and the end of an attempt under way
+    /// is awaited until `deadline`.
+    ///
+    /// # Errors
+    /// Nobody is there: the last attempt's reason.
+    pub async fn peer(&self, deadline: Instant) -> Result<Arc<Peer>, LinkError> {
+        if let Some(peer) = self.current().filter(|peer| peer.is_open()) {
+            return Ok(peer);
+        }
+        let attempts = self.attempts.subscribe();
+        self.reconnect.notify_one();
+        let known_dead = matches!(*self.standing.borrow(), Standing::Failing { .. });
+        if known_dead { self.not_connected() } else { self.next_peer(attempts, deadline).await }
+    }
+
+    /// Waits for somebody other than `stale`, after its session was found gone.
+    ///
+    /// # Errors
+    /// Nobody came until `deadline`, or the attempt failed.
+    pub async fn peer_after(&self, stale: &Arc<Peer>, deadline: Instant) -> Result<Arc<Peer>, LinkError> {
+        let attempts = self.attempts.subscribe();
+        self.forget(stale);
+        self.reconnect.notify_one();
+        self.next_peer(attempts, deadline).await
+    }
+
+    async fn next_peer(
+        &self,
+        mut attempts: watch::Receiver<u64>,
+        deadline: Instant,
+    ) -> Result<Arc<Peer>, LinkError> {
+        loop {
+            if let Some(peer) = self.current().filter(|peer| peer.is_open()) {
+                return Ok(peer);
+            }
+            match tokio::time::timeout_at(deadline, attempts.changed()).await {
+                Ok(Ok(())) if self.current().is_none() => return self.not_connected(),
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Err(LinkError::Timeout),
+            }
+        }
+    }
+
+    fn not_connected<T>(&self) -> Result<T, LinkError> {
+        let reason = match &*self.standing.borrow() {
+            Standing::Failing { public, .. } => public,
+            Standing::Up | Standing::Connecting => "the connection was lost",
+        };
+        Err(LinkError::NotConnected { reason })
+    }
+
+    /// Takes a place among the calls under way, waiting in a bounded queue until `deadline`.
+    ///
+    /// # Errors
+    /// The queue is full, or no place came free in time.
+    pub async fn place(&self, deadline: Instant) -> Result<Place, LinkError> {
+        let queued = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| LinkError::Busy)?;
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => tokio::time::timeout_at(deadline, Arc::clone(&self.places).acquire_owned())
+                .await
+                .map_err(|_| LinkError::Busy)?
+                .map_err(|_| LinkError::Busy)?,
+        };
+        Ok(Place { _queued: queued, _place: place })
+    }
+
+    /// Sends a request. The exchange yields this request's notifications and then its response.
+    ///
+    /// # Errors
+    /// The request could not be sent, or was answered by something other than MCP.
+    pub async fn send(&self, peer: &Peer, outbound: Outbound<'_>, deadline: Instant) -> Result<Exchange, LinkError> {
+        let body = message::request(&Id::from(outbound.id), outbound.method, &outbound.params);
+        match (&peer.via, &self.wire) {
+            (Via::Http(session), Wire::Http(wire)) => wire.send(peer, session, outbound, body, deadline).await,
+            (Via::Child(child), _) => {
+                let queued = tokio::time::timeout_at(deadline, child.request(outbound.id, body)).await;
+                let replies = queued.map_err(|_| LinkError::Timeout)?.map_err(LinkError::from_child)?;
+                Ok(Exchange::child(replies))
+            }
+            (Via::Http(_), Wire::Child(_)) => Err(LinkError::SessionLost),
+        }
+    }
+
+    /// Sends a notification or a response, for which nothing comes back.
+    ///
+    /// # Errors
+    /// It could not be sent.
+    pub async fn post(&self, peer: &Peer, body: Bytes) -> Result<(), LinkError> {
+        let deadline = Instant::now() + self.config.timeouts.list;
+        match (&peer.via, &self.wire) {
+            (Via::Http(session), Wire::Http(wire)) => wire.post(peer, session, body, deadline).await,
+            (Via::Child(child), _) => {
+                let sent = tokio::time::timeout_at(deadline, child.send(body)).await;
+                sent.map_err(|_| LinkError::Timeout)?.map_err(LinkError::from_child)
+            }
+            (Via::Http(_), Wire::Child(_)) => Err(LinkError::SessionLost),
+        }
+    }
+
+    /// Tells the upstream that nobody waits for a request any more, by the rule of its era: over modern
+    /// HTTP the closed stream has said it, otherwise `notifications/cancelled` does. Does not wait.
+    pub fn cancel(self: &Arc<Self>, peer: &Arc<Peer>, id: u64, reason: &'static str) {
+        if matches!(peer.via, Via::Http(_)) && peer.era() == Era::Modern {
+            return;
+        }
+        let params = format!("{{\"requestId\":{id},\"reason\":\"{reason}\"}}");
+        let body = message::notification(method::CANCELLED, Some(&params));
+        let (link, peer) = (Arc::clone(self), Arc::clone(peer));
+        self.tasks.spawn(async move {
+            if let Err(error) = link.post(&peer, body).await {
+                tracing::debug!(upstream = %link.id(), %error, "cancellation not delivered");
+            }
+        });
+    }
+
+    /// Whether the last attempt to connect or list worked.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// For the keeper: somebody is there.
+    pub fn connected(&self, peer: Arc<Peer>) {
+        *self.peer.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(peer);
+        self.attempts.send_modify(|attempts| *attempts += 1);
+    }
+
+    /// For the keeper: an attempt failed. The standing keeps the time of the first failure in a row.
+    pub fn failed(&self, error: &LinkError) {
+        self.standing.send_modify(|standing| {
+            let since = match standing {
+                Standing::Failing { since, .. } => *since,
+                Standing::Connecting | Standing::Up => Instant::now(),
+            };
+            *standing = Standing::Failing { reason: error.in_full(), public: error.public(), since };
+        });
+        self.attempts.send_modify(|attempts| *attempts += 1);
+    }
+
+    /// For the publisher: a listing is in the catalog.
+    pub fn listed(&self, report: Report) {
+        *self.report.write().unwrap_or_else(std::sync::PoisonError::into_inner) = report;
+        self.standing.send_replace(Standing::Up);
+    }
+
+    /// What the last good listing had.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.report.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Tells when the standing changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Forgets a peer whose session or process is gone, unless another has taken its place.
+    pub fn forget(&self, stale: &Arc<Peer>) {
+        let mut peer = self.peer.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if peer.as_ref().is_some_and(|current| Arc::ptr_eq(current, stale)) {
+            *peer = None;
+        }
+    }
+
+    /// When a call that starts now has to be over.
+    #[must_use]
+    pub fn call_deadline(&self) -> Instant {
+        Instant::now() + self.config.timeouts.call
+    }
+
+    /// When a listing that starts now has to be over.
+    #[must_use]
+    pub fn list_deadline(&self) -> Instant {
+        Instant::now() + self.config.timeouts.list
+    }
+
+    /// When a connection that starts now has to be usable.
+    #[must_use]
+    pub fn connect_deadline(&self) -> Instant {
+        Instant::now() + self.config.timeouts.connect + self.config.timeouts.list
+    }
+
+    /// How long a stream may be silent.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        self.config.timeouts.idle
+    }
+}
+
+/// A place among the calls under way; free again when dropped.
+#[derive(Debug)]
+pub struct Place {
+    _queued: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}

@@ -1,0 +1,133 @@
+//! Lists one upstream: every page of every kind, within bounds.
+
+use std::time::Duration;
+
+use foldhash::{HashSet, HashSetExt as _};
+use tokio::time::Instant;
+
+use crate::catalog::{Kind, Listing};
+use crate::json::{self, Object};
+use crate::protocol::era::Era;
+use crate::protocol::message::{Message, Outcome};
+use crate::upstream::error::LinkError;
+use crate::upstream::link::{Link, Outbound};
+use crate::upstream::peer::Peer;
+use crate::upstream::probe;
+
+/// Most pages of one kind.
+const PAGES: usize = 1_000;
+
+/// Most bytes of definitions of one kind.
+const BYTES: usize = 64 * 1024 * 1024;
+
+/// The definitions of one kind, as they arrived, and how long they are good for.
+struct Listed {
+    items: Vec<String>,
+    ttl: Option<Duration>,
+}
+
+/// Lists everything the peer offers. All kinds are asked at once, the pages of a kind in turn.
+///
+/// # Errors
+/// A page did not come in time, was no listing, or a bound was passed: nothing of it is used then.
+pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
+    let deadline = link.list_deadline();
+    let offers = &peer.offers;
+    let (tools, prompts, resources, templates) = futures::try_join!(
+        kind(link, peer, Kind::Tools, offers.tools, deadline),
+        kind(link, peer, Kind::Prompts, offers.prompts, deadline),
+        kind(link, peer, Kind::Resources, offers.resources, deadline),
+        kind(link, peer, Kind::Templates, offers.resources, deadline),
+    )?;
+    let ttl = [&tools, &prompts, &resources, &templates].into_iter().filter_map(|listed| listed.ttl).min();
+    let of = |kind, listed: Listed| (kind, listed.items);
+    Ok(Listing::read(
+        peer.era(),
+        ttl,
+        [
+            of(Kind::Tools, tools),
+            of(Kind::Prompts, prompts),
+            of(Kind::Resources, resources),
+            of(Kind::Templates, templates),
+        ],
+    ))
+}
+
+async fn kind(
+    link: &Link,
+    peer: &Peer,
+    kind: Kind,
+    offered: bool,
+    deadline: Instant,
+) -> Result<Listed, LinkError> {
+    let mut listed = Listed { items: Vec::new(), ttl: None };
+    if !offered {
+        return Ok(listed);
+    }
+    let most = link.config.limits.tools;
+    let (mut bytes, mut cursor, mut seen) = (0_usize, None::<String>, HashSet::new());
+    for _ in 0..PAGES {
+        let Some(page) = page(link, peer, kind, cursor.as_deref(), deadline).await? else { return Ok(listed) };
+        let result = Object::parse(&page).map_err(|_| LinkError::Listing("is not a JSON object"))?;
+        let items = result.get(kind.member()).map(json::array);
+        let Some(Ok(items)) = items else { return Err(LinkError::Listing("has no array of items")) };
+        bytes += items.iter().map(|item| item.len()).sum::<usize>();
+        if listed.items.len() + items.len() > most || bytes > BYTES {
+            return Err(LinkError::Listing("has more items or bytes than `limits.tools` allows"));
+        }
+        listed.items.extend(items.into_iter().map(str::to_owned));
+        if peer.era() == Era::Modern {
+            let ttl = result.get("ttlMs").and_then(|text| text.parse().ok()).map_or(Duration::ZERO, Duration::from_millis);
+            listed.ttl = Some(listed.ttl.map_or(ttl, |least| least.min(ttl)));
+        }
+        // The empty string is a cursor like any other (`server/utilities/pagination.mdx`).
+        match result.string("nextCursor") {
+            None => return Ok(listed),
+            Some(next) => {
+                if !seen.insert(next.clone().into_owned()) {
+                    return Err(LinkError::Listing("repeats a cursor"));
+                }
+                cursor = Some(next.into_owned());
+            }
+        }
+    }
+    Err(LinkError::Listing("has more than 1000 pages"))
+}
+
+/// One page's `result`; `None` where the upstream does not know the method although it offers the kind.
+async fn page(
+    link: &Link,
+    peer: &Peer,
+    kind: Kind,
+    cursor: Option<&str>,
+    deadline: Instant,
+) -> Result<Option<String>, LinkError> {
+    let mut params = Object::new();
+    if let Some(cursor) = cursor {
+        params.set("cursor", json::quote(cursor));
+    }
+    if peer.era() == Era::Modern {
+        params.set("_meta", probe::own_meta(None, None));
+    }
+    let outbound = Outbound {
+        id: link.next_id(),
+        method: kind.method(),
+        params: params.to_text(),
+        name: None,
+        param_headers: Vec::new(),
+    };
+    let mut exchange = link.send(peer, outbound, deadline).await?.until(deadline);
+    while let Some(message) = exchange.next().await? {
+        let text = std::str::from_utf8(&message).map_err(|_| LinkError::Nonsense("not UTF-8"))?;
+        let message = Message::parse(text).map_err(|_| LinkError::Nonsense("not a JSON-RPC message"))?;
+        let Message::Response(response) = message else { continue };
+        return match response.outcome {
+            Outcome::Result(result) => Ok(Some(result.to_owned())),
+            Outcome::Error(error) => {
+                let unknown = Object::parse(error).is_ok_and(|error| error.get("code") == Some("-32601"));
+                if unknown { Ok(None) } else { Err(probe::refused(kind.method(), error)) }
+            }
+        };
+    }
+    Err(LinkError::Nonsense("ended without an answer"))
+}

@@ -1,0 +1,99 @@
+//! Who answered at the other end of a link: era, version, capabilities, session.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::json::Object;
+use crate::protocol::era::Era;
+use crate::upstream::stdio::Child;
+
+/// One upstream as it introduced itself.
+#[derive(Debug)]
+pub struct Peer {
+    /// How it talks.
+    era: Era,
+    /// The protocol version agreed on, as the specification writes it.
+    pub version: String,
+    /// What it offers.
+    pub offers: Offers,
+    /// Its own name and version, self-reported: for people only.
+    pub server: String,
+    /// The way to it.
+    pub via: Via,
+}
+
+/// The way to a peer.
+#[derive(Debug)]
+pub enum Via {
+    /// Streamable HTTP.
+    Http(HttpSession),
+    /// A child process.
+    Child(Arc<Child>),
+}
+
+/// What every request to an HTTP peer carries.
+#[derive(Debug)]
+pub struct HttpSession {
+    /// Media types, version, session, credentials.
+    pub headers: HeaderMap,
+    /// The legacy session id, if the peer keeps sessions.
+    pub id: Option<HeaderValue>,
+}
+
+/// The capabilities that decide what weir asks of an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// `tools`
+    pub tools: bool,
+    /// `prompts`
+    pub prompts: bool,
+    /// `resources`
+    pub resources: bool,
+    /// `completions`
+    pub completions: bool,
+    /// `listChanged` of any of them.
+    pub list_changed: bool,
+}
+
+impl Offers {
+    /// Reads a `ServerCapabilities` object; what is malformed is not offered.
+    #[must_use]
+    pub fn read(capabilities: Option<&str>) -> Self {
+        let Some(Ok(capabilities)) = capabilities.map(Object::parse) else { return Self::default() };
+        let changes = |key| {
+            let inner = capabilities.get(key).map(Object::parse);
+            matches!(inner, Some(Ok(inner)) if inner.get("listChanged") == Some("true"))
+        };
+        Self {
+            tools: capabilities.contains("tools"),
+            prompts: capabilities.contains("prompts"),
+            resources: capabilities.contains("resources"),
+            completions: capabilities.contains("completions"),
+            list_changed: changes("tools") || changes("prompts") || changes("resources"),
+        }
+    }
+}
+
+impl Peer {
+    /// A peer that introduced itself.
+    #[must_use]
+    pub fn new(era: Era, version: String, offers: Offers, server: String, via: Via) -> Self {
+        Self { era, version, offers, server, via }
+    }
+
+    /// How it talks.
+    #[must_use]
+    pub fn era(&self) -> Era {
+        self.era
+    }
+
+    /// Whether messages can still reach it, as far as weir knows.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match &self.via {
+            Via::Http(_) => true,
+            Via::Child(child) => !child.is_closed(),
+        }
+    }
+}
