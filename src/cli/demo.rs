@@ -4,6 +4,7 @@
 //! client uses it: one catalog, calls to each upstream, and a tool that appears while everything runs.
 
 mod client;
+mod frame;
 mod play;
 mod tools;
 mod upstream;
@@ -87,8 +88,9 @@ pub async fn run(args: DemoArgs, output: &mut Output, program: PathBuf) -> ExitC
     // reqwest panics without a provider; one that is installed already will do as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut stage = Stage::default();
+    let play = Box::pin(Play::new(&mut stage, &mut output.out).whole(args, program));
     let outcome = tokio::select! {
-        outcome = Play::new(&mut stage, &mut output.out).whole(args, program) => Some(outcome),
+        outcome = play => Some(outcome),
         () = interrupted() => None,
     };
     output.out.settle();

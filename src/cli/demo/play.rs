@@ -10,6 +10,7 @@ use rmcp::model::Tool;
 use serde_json::json;
 
 use super::client::{Client, PATIENCE, Step};
+use super::frame::{self, latency};
 use super::tools::{CRM, NOTES, Profile, RESERVE_STOCK, WAREHOUSE};
 use super::upstream::{KEY_HEADER, Upstream};
 use super::weir::{self, Endpoints};
@@ -34,6 +35,7 @@ struct Cast {
     warehouse: Upstream,
     client: Client,
     url: String,
+    config: String,
     began: Instant,
 }
 
@@ -61,56 +63,21 @@ impl<'a> Play<'a> {
 
     /// All acts, up to the end or to the first thing that goes wrong.
     pub(super) async fn whole(mut self, args: DemoArgs, program: PathBuf) -> Result<(), DemoError> {
-        self.picture();
+        frame::opening(self.out);
         let mut cast = self.start(program).await?;
         let before = self.catalog(&cast).await?;
         self.calls(&mut cast).await?;
         self.change(&mut cast, &before).await?;
-        self.closing(&cast);
+        frame::closing(self.out, PROFILES.len(), self.calls, cast.began.elapsed());
         self.stage.finished = true;
-        let url = cast.url.clone();
+        if args.keep {
+            frame::keep(self.out, &cast.url, &cast.config);
+        }
         self.stage.client = Some(cast.client);
         if args.keep {
-            self.keep(&url);
             std::future::pending::<()>().await;
         }
         Ok(())
-    }
-
-    fn picture(&mut self) {
-        let title = self.out.paint(Ink::Heading, "weir");
-        self.out.blank();
-        self.out
-            .line(&format!("  {title}  many MCP servers, one tool catalog"));
-        self.out.blank();
-        let weir = self.out.paint(Ink::Heading, "weir");
-        let rows = [
-            (
-                "                       ╭──▶ ",
-                "crm      ",
-                "  SaaS        HTTP, behind an API key",
-            ),
-            (
-                "",
-                "warehouse",
-                "  on-prem     HTTP, lists its tools in pages of 3, 1 and 4",
-            ),
-            (
-                "                       ╰──▶ ",
-                "notes    ",
-                "  on-prem     a child process, on stdin and stdout",
-            ),
-        ];
-        for (lead, name, how) in rows {
-            let lead = if lead.is_empty() {
-                format!("client ──▶ {weir} ───────┼──▶ ")
-            } else {
-                lead.to_owned()
-            };
-            let name = self.out.paint(Ink::Upstream, name);
-            let how = self.out.paint(Ink::Faint, how);
-            self.out.line(&format!("  {lead}{name}{how}"));
-        }
     }
 
     /// Act 1: upstreams, weir, client.
@@ -138,7 +105,9 @@ impl<'a> Play<'a> {
             &format!("{status} without its {KEY_HEADER}"),
         );
         self.started("warehouse", &endpoints.warehouse, "");
-        self.started("notes", "weir demo-child", "run by weir");
+        // Nothing runs yet: the catalog will show whether weir could start it.
+        let line = self.place("notes", "weir demo-child", "for weir to run");
+        self.out.line(&format!("  · {line}"));
         let front = weir::start(&endpoints).await.map_err(DemoError::Start)?;
         let url = front.url.clone();
         self.stage.front = Some(front);
@@ -148,6 +117,7 @@ impl<'a> Play<'a> {
             warehouse,
             client,
             url,
+            config: weir::config(&endpoints),
             began,
         })
     }
@@ -161,15 +131,20 @@ impl<'a> Play<'a> {
     }
 
     fn started(&mut self, name: &str, place: &str, note: &str) {
+        let line = self.place(name, place, note);
+        self.out.done(&line);
+    }
+
+    fn place(&self, name: &str, place: &str, note: &str) -> String {
         let ink = if name == "weir" {
             Ink::Heading
         } else {
             Ink::Upstream
         };
         let name = self.out.paint(ink, &format!("{name:<9}"));
-        let place = self.out.paint(Ink::Name, &format!("{place:<28}"));
+        let place = self.out.paint(Ink::Name, &format!("{place:<26}"));
         let note = self.out.paint(Ink::Faint, note);
-        self.out.done(format!("{name}  {place}  {note}").trim_end());
+        format!("{name}  {place}  {note}").trim_end().to_owned()
     }
 
     /// Act 2: the merged catalog, once every upstream is in it.
@@ -267,7 +242,7 @@ impl<'a> Play<'a> {
         let upstream = self.out.paint(Ink::Upstream, profile.name);
         let mut line = format!("{upstream} answered in {}", latency(answer.latency));
         if answer.steps > 0 {
-            line += &format!(", after {}", count(answer.steps, "progress notification"));
+            line += &format!(", with {}", count(answer.steps, "progress notification"));
         }
         self.out.done(&line);
         self.calls += 1;
@@ -278,7 +253,7 @@ impl<'a> Play<'a> {
     async fn change(&mut self, cast: &mut Cast, before: &[Tool]) -> Result<(), DemoError> {
         self.out
             .heading("4  An upstream changes while everything runs");
-        let followed = tokio::time::timeout(PATIENCE, cast.warehouse.followed()).await;
+        let followed = tokio::time::timeout(PATIENCE, cast.warehouse.followed(1)).await;
         followed.map_err(|_| DemoError::NotFollowed)?;
         let generation = self.generation();
         let seen = cast.client.changes();
@@ -332,49 +307,6 @@ impl<'a> Play<'a> {
         }
     }
 
-    fn closing(&mut self, cast: &Cast) {
-        let took = latency(cast.began.elapsed());
-        self.out.heading("That was weir");
-        self.out.line(&format!(
-            "  {} upstreams behind one URL, {} calls and one change, in {took}.",
-            PROFILES.len(),
-            self.calls
-        ));
-        self.out
-            .line("  The client held no key, knew no upstream, and missed nothing.");
-        self.out.heading("Next");
-        self.command("weir serve -c config/weir.yaml", "with your own upstreams");
-        self.command(
-            "weir import mcp.json",
-            "makes a config of what your client uses now",
-        );
-        self.command("weir demo --keep", "stays up, for a client of yours");
-        self.out.blank();
-    }
-
-    fn command(&mut self, command: &str, does: &str) {
-        let command = self.out.paint(Ink::Name, &format!("{command:<32}"));
-        let does = self.out.paint(Ink::Faint, does);
-        self.out.line(&format!("  {command}  {does}"));
-    }
-
-    fn keep(&mut self, url: &str) {
-        let shown = self.out.paint(Ink::Name, url);
-        self.out
-            .line(&format!("Weir is up at {shown} until Ctrl-C."));
-        let name = exposed(CRM.name, "find_contact");
-        let arguments = r#"--args '{"query":"grace"}'"#;
-        self.out.blank();
-        self.command(&format!("weir tools --url {url}"), "");
-        self.command(&format!("weir call {name} {arguments} --url {url}"), "");
-        self.command(&format!("claude mcp add --transport http weir {url}"), "");
-        self.out.blank();
-        self.out.line("  or, in a client's mcp.json:");
-        let entry = json!({ "mcpServers": { "weir": { "type": "http", "url": url } } });
-        self.out.line(&format!("  {entry}"));
-        self.out.blank();
-    }
-
     fn origin(&self, tool: &Tool) -> (&'static str, &'static str) {
         self.origins
             .get(tool.name.as_ref())
@@ -417,18 +349,6 @@ fn random_key() -> Result<Secret, DemoError> {
         .map_err(|_| DemoError::Random)?;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Secret::new(&hex))
-}
-
-/// A duration as people say it: `3.1 ms`, `612 ms`, `1.4 s`.
-fn latency(duration: Duration) -> String {
-    let millis = duration.as_secs_f64() * 1000.0;
-    if millis < 10.0 {
-        format!("{millis:.1} ms")
-    } else if millis < 1000.0 {
-        format!("{millis:.0} ms")
-    } else {
-        format!("{:.1} s", duration.as_secs_f64())
-    }
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -19,7 +19,9 @@ use rmcp::model::{
     ReadResourceResult, ResourceContents, Role, ServerCapabilities, ServerConfig,
     SubscriptionFilter, ToolAnnotations,
 };
-use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
+use rmcp::service::{
+    NotificationContext, RequestContext, ServerInitializeError, SubscriptionContext,
+};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, Peer, RoleServer, ServerHandler, ServiceExt};
@@ -69,15 +71,12 @@ impl Upstream {
         self.0.profile
     }
 
-    /// Waits until somebody wants to hear of changes.
-    pub(super) async fn followed(&self) {
+    /// Waits until so many peers have asked to hear of changes. One who has only just connected may not
+    /// have asked yet, and would miss a change made now.
+    pub(super) async fn followed(&self, peers: usize) {
         // The sender lives in `self`, so the only end of this wait is that it comes true.
-        let _ = self
-            .0
-            .followers
-            .subscribe()
-            .wait_for(|count| *count > 0)
-            .await;
+        let mut followers = self.0.followers.subscribe();
+        let _ = followers.wait_for(|count| *count >= peers).await;
     }
 
     /// Adds a tool and tells everybody who wants to hear of it.
@@ -138,6 +137,8 @@ impl Upstream {
     pub(super) async fn serve_stdio(&self) -> bool {
         match self.clone().serve(rmcp::transport::io::stdio_pipes()).await {
             Ok(service) => service.waiting().await.is_ok(),
+            // A client that looked and left: it asked nothing, or nothing but `server/discover`.
+            Err(ServerInitializeError::ConnectionClosed(_)) => true,
             Err(_) => false,
         }
     }
@@ -543,7 +544,7 @@ mod tests {
             .unwrap();
         let filter = SubscriptionFilter::builder().tools_list_changed().build();
         let mut subscription = modern.subscribe(filter).await.unwrap();
-        warehouse.upstream.followed().await;
+        warehouse.upstream.followed(2).await;
         warehouse.upstream.add_tool(RESERVE_STOCK).await;
         legacy.changed(0).await.unwrap();
         let heard = subscription.next().await.unwrap();
