@@ -39,7 +39,7 @@ upstreams:
   crm:
     connector: saas
     url: {crm}
-    auth: {{ type: header, headers: {{ {KEY_HEADER}: {{ env: {KEY_VARIABLE} }} }} }}
+    auth: {{ type: header, name: {KEY_HEADER}, value: {{ env: {KEY_VARIABLE} }} }}
   warehouse:
     connector: on_prem
     url: {warehouse}
