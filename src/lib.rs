@@ -5,6 +5,7 @@
 //! [`relay`], [`front`], [`admin`] (inward) → [`cli`].
 
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod json;
 pub mod name;

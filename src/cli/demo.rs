@@ -1,0 +1,172 @@
+//! `weir demo`: the main job with nothing installed.
+//!
+//! Three upstreams of different kinds are started on loopback, weir is put in front of them, and an MCP
+//! client uses it: one catalog, calls to each upstream, and a tool that appears while everything runs.
+
+mod client;
+mod frame;
+mod play;
+mod tools;
+mod upstream;
+mod weir;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::client::{Client, ClientError};
+use self::play::Play;
+use self::tools::NOTES;
+use self::upstream::Upstream;
+use self::weir::{Front, StartError};
+use super::output::Output;
+
+/// `weir demo`
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Stay up when the show is over, so that other MCP clients can connect
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Why the demo did not get to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The HTTP client does not start.
+    #[error("the HTTP client does not start")]
+    Http(#[source] reqwest::Error),
+    /// No randomness.
+    #[error("the system has no random numbers for an API key")]
+    Random,
+    /// An upstream has no socket.
+    #[error("the upstream {name} cannot listen on loopback")]
+    Listen {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The door of the CRM cannot be tried.
+    #[error("the upstream crm does not answer")]
+    Door(#[source] reqwest::Error),
+    /// The door of the CRM is open.
+    #[error("the upstream crm answered {status} without its key, not 401")]
+    Open {
+        /// What it answered.
+        status: StatusCode,
+    },
+    /// Weir does not start.
+    #[error("weir does not start")]
+    Start(#[source] StartError),
+    /// The client failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// An upstream is not in the catalog.
+    #[error("not in the catalog after {} s: {}", client::PATIENCE.as_secs(), names.join(", "))]
+    Missing {
+        /// The upstreams.
+        names: Vec<&'static str>,
+    },
+    /// Nobody listens for changes of the warehouse.
+    #[error("weir does not follow the changes of the upstream warehouse")]
+    NotFollowed,
+    /// The change was announced, but the list is the same.
+    #[error("the list changed, but {tool} is not in it")]
+    NotListed {
+        /// The exposed name.
+        tool: String,
+    },
+}
+
+/// Runs the demo. `program` is this binary, which plays the stdio upstream.
+pub async fn run(args: DemoArgs, output: &mut Output, program: PathBuf) -> ExitCode {
+    // reqwest panics without a provider; one that is installed already will do as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut stage = Stage::default();
+    let play = Box::pin(Play::new(&mut stage, &mut output.out).whole(args, program));
+    let outcome = tokio::select! {
+        outcome = play => Some(outcome),
+        () = interrupted() => None,
+    };
+    output.out.settle();
+    stage.clear().await;
+    match outcome {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            output.failure(&error);
+            ExitCode::FAILURE
+        }
+        None if args.keep && stage.finished => {
+            output.out.line("\n  Stopped.");
+            ExitCode::SUCCESS
+        }
+        None => ExitCode::from(130),
+    }
+}
+
+/// Runs the stdio upstream of the demo until stdin ends.
+pub async fn child() -> ExitCode {
+    if Upstream::new(&NOTES).serve_stdio().await {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// What runs while the demo is on.
+#[derive(Debug, Default)]
+struct Stage {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    front: Option<Front>,
+    client: Option<Client>,
+    finished: bool,
+}
+
+impl Stage {
+    /// Takes everything down, client first, so that nobody sees another fail.
+    async fn clear(&mut self) {
+        if let Some(client) = self.client.take() {
+            client.close().await;
+        }
+        if let Some(front) = self.front.take() {
+            front.stop().await;
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        // The process is about to end: a task that hangs is no reason to stay.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.tasks.wait()).await;
+    }
+}
+
+/// Ctrl-C, or a request to end. Never, where signals do not work.
+async fn interrupted() {
+    let control_c = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = control_c => {}
+        () = terminated() => {}
+    }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => drop(terminate.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
+}

@@ -1,0 +1,93 @@
+//! What stands before and after the acts: the picture, the summary, how to go on.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::cli::output::{Ink, Screen};
+
+/// The title, and how client, weir and upstreams hang together.
+pub(super) fn opening(out: &mut Screen) {
+    let weir = out.paint(Ink::Heading, "weir");
+    out.blank();
+    out.line(&format!("  {weir}  many MCP servers, one tool catalog"));
+    out.blank();
+    let gap = " ".repeat(23);
+    for (lead, name, kind, how) in [
+        (
+            format!("{gap}╭──▶"),
+            "crm",
+            "SaaS",
+            "HTTP, behind an API key",
+        ),
+        (
+            format!("client ──▶ {weir} ───────┼──▶"),
+            "warehouse",
+            "on-prem",
+            "HTTP, lists its tools in pages of 3, 1 and 4",
+        ),
+        (
+            format!("{gap}╰──▶"),
+            "notes",
+            "on-prem",
+            "a child process, on stdin and stdout",
+        ),
+    ] {
+        let name = out.paint(Ink::Upstream, &format!("{name:<9}"));
+        let how = out.paint(Ink::Faint, &format!("{kind:<9}  {how}"));
+        out.line(&format!("  {lead} {name}  {how}"));
+    }
+}
+
+/// What has been seen, and what to do next.
+pub(super) fn closing(out: &mut Screen, upstreams: usize, calls: usize, took: Duration) {
+    let took = latency(took);
+    out.heading("That was weir");
+    out.line(&format!(
+        "  {upstreams} upstreams behind one URL, {calls} calls and one change, in {took}."
+    ));
+    out.line("  The client held no key, knew no upstream, and was told of the change.");
+    out.heading("Next");
+    for (command, does) in [
+        ("weir serve -c config/weir.yaml", "with your own upstreams"),
+        (
+            "weir import mcp.json",
+            "makes a config of what your client uses now",
+        ),
+        ("weir demo --keep", "stays up, for a client of yours"),
+    ] {
+        let command = out.paint(Ink::Name, &format!("{command:<30}"));
+        let does = out.paint(Ink::Faint, does);
+        out.line(&format!("  {command}  {does}"));
+    }
+}
+
+/// How to use a weir that stays up.
+pub(super) fn keep(out: &mut Screen, url: &str, config: &str) {
+    out.heading(&format!("Up until Ctrl-C at {url}"));
+    for command in [
+        format!("weir tools --url {url}"),
+        format!(r#"weir call crm__find_contact --args '{{"query":"grace"}}' --url {url}"#),
+        format!("claude mcp add --transport http weir {url}"),
+    ] {
+        let command = out.paint(Ink::Name, &command);
+        out.line(&format!("  {command}"));
+    }
+    out.heading("In a client's mcp.json");
+    let entry = json!({ "mcpServers": { "weir": { "type": "http", "url": url } } });
+    out.quote(&entry.to_string());
+    out.heading("The config of this weir");
+    out.quote(config);
+}
+
+/// A duration as people say it: `3.1 ms`, `612 ms`, `1.4 s`.
+pub(super) fn latency(duration: Duration) -> String {
+    let millis = duration.as_secs_f64() * 1000.0;
+    if millis < 10.0 {
+        format!("{millis:.1} ms")
+    } else if millis < 1000.0 {
+        format!("{millis:.0} ms")
+    } else {
+        format!("{:.1} s", duration.as_secs_f64())
+    }
+}

@@ -1,0 +1,357 @@
+//! What the demo does and says, act by act.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use ring::rand::{SecureRandom, SystemRandom};
+use rmcp::model::Tool;
+use serde_json::json;
+
+use super::client::{Client, PATIENCE, Step};
+use super::frame::{self, latency};
+use super::tools::{CRM, NOTES, Profile, RESERVE_STOCK, WAREHOUSE};
+use super::upstream::{KEY_HEADER, Upstream};
+use super::weir::{self, Endpoints};
+use super::{DemoArgs, DemoError, Stage};
+use crate::cli::output::{Ink, Progress, Screen, Table};
+use crate::name::{Namespace, Naming};
+use crate::secret::Secret;
+
+const PROFILES: [&Profile; 3] = [&CRM, &WAREHOUSE, &NOTES];
+
+/// The stage, and the screen that shows what happens on it.
+pub(super) struct Play<'a> {
+    stage: &'a mut Stage,
+    out: &'a mut Screen,
+    /// What each exposed name stands for: upstream and original name.
+    origins: HashMap<String, (&'static str, &'static str)>,
+    calls: usize,
+}
+
+/// What is up and running after the first act.
+struct Cast {
+    warehouse: Upstream,
+    client: Client,
+    url: String,
+    config: String,
+    began: Instant,
+}
+
+impl<'a> Play<'a> {
+    pub(super) fn new(stage: &'a mut Stage, out: &'a mut Screen) -> Self {
+        let tools = |profile: &&'static Profile| {
+            let name = profile.name;
+            profile
+                .tools
+                .iter()
+                .map(move |tool| (exposed(name, tool.name), (name, tool.name)))
+        };
+        let mut origins: HashMap<_, _> = PROFILES.iter().flat_map(tools).collect();
+        origins.insert(
+            exposed(WAREHOUSE.name, RESERVE_STOCK.name),
+            (WAREHOUSE.name, RESERVE_STOCK.name),
+        );
+        Self {
+            stage,
+            out,
+            origins,
+            calls: 0,
+        }
+    }
+
+    /// All acts, up to the end or to the first thing that goes wrong.
+    pub(super) async fn whole(mut self, args: DemoArgs, program: PathBuf) -> Result<(), DemoError> {
+        frame::opening(self.out);
+        let mut cast = self.start(program).await?;
+        let before = self.catalog(&cast).await?;
+        self.calls(&mut cast).await?;
+        self.change(&mut cast, &before).await?;
+        frame::closing(self.out, PROFILES.len(), self.calls, cast.began.elapsed());
+        self.stage.finished = true;
+        if args.keep {
+            frame::keep(self.out, &cast.url, &cast.config);
+        }
+        self.stage.client = Some(cast.client);
+        if args.keep {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+
+    /// Act 1: upstreams, weir, client.
+    async fn start(&mut self, program: PathBuf) -> Result<Cast, DemoError> {
+        self.out.heading("1  Start everything");
+        let began = Instant::now();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .map_err(DemoError::Http)?;
+        let crm_key = random_key()?;
+        let warehouse = Upstream::new(&WAREHOUSE);
+        let endpoints = Endpoints {
+            crm: self
+                .serve(&Upstream::new(&CRM), Some(crm_key.clone()))
+                .await?,
+            crm_key,
+            warehouse: self.serve(&warehouse, None).await?,
+            program,
+        };
+        let status = knock(&http, &endpoints.crm).await?;
+        self.started(
+            "crm",
+            &endpoints.crm,
+            &format!("{status} without its {KEY_HEADER}"),
+        );
+        self.started("warehouse", &endpoints.warehouse, "");
+        // Nothing runs yet: the catalog will show whether weir could start it.
+        let line = self.place("notes", "weir demo-child", "for weir to run");
+        self.out.line(&format!("  · {line}"));
+        let front = weir::start(&endpoints).await.map_err(DemoError::Start)?;
+        let url = front.url.clone();
+        self.stage.front = Some(front);
+        let client = Client::connect(http, &url).await?;
+        self.started("weir", &url, "the one URL that clients know");
+        Ok(Cast {
+            warehouse,
+            client,
+            url,
+            config: weir::config(&endpoints),
+            began,
+        })
+    }
+
+    async fn serve(&self, upstream: &Upstream, key: Option<Secret>) -> Result<String, DemoError> {
+        let served = upstream
+            .serve_http(key, &self.stage.tasks, &self.stage.stop)
+            .await;
+        let name = upstream.profile().name;
+        served.map_err(|source| DemoError::Listen { name, source })
+    }
+
+    fn started(&mut self, name: &str, place: &str, note: &str) {
+        let line = self.place(name, place, note);
+        self.out.done(&line);
+    }
+
+    fn place(&self, name: &str, place: &str, note: &str) -> String {
+        let ink = if name == "weir" {
+            Ink::Heading
+        } else {
+            Ink::Upstream
+        };
+        let name = self.out.paint(ink, &format!("{name:<9}"));
+        let place = self.out.paint(Ink::Name, &format!("{place:<26}"));
+        let note = self.out.paint(Ink::Faint, note);
+        format!("{name}  {place}  {note}").trim_end().to_owned()
+    }
+
+    /// Act 2: the merged catalog, once every upstream is in it.
+    async fn catalog(&mut self, cast: &Cast) -> Result<Vec<Tool>, DemoError> {
+        let tools = self.complete(&cast.client).await?;
+        let (prompts, resources) = cast.client.prompts_and_resources().await?;
+        let ready = latency(cast.began.elapsed());
+        self.out.heading("2  One catalog");
+        let mut table = Table::new(&["TOOL", "UPSTREAM", "ORIGINAL", "DESCRIPTION"]);
+        for tool in &tools {
+            let (upstream, original) = self.origin(tool);
+            table.row([
+                (Ink::Name, tool.name.as_ref()),
+                (Ink::Upstream, upstream),
+                (Ink::Plain, original),
+                (Ink::Faint, tool.description.as_deref().unwrap_or_default()),
+            ]);
+        }
+        self.out.table(&table);
+        self.out.blank();
+        self.out.done(&format!(
+            "{} tools, {} and {} of {} upstreams, {ready} after the start (generation {})",
+            tools.len(),
+            count(prompts, "prompt"),
+            count(resources, "resource"),
+            PROFILES.len(),
+            self.generation(),
+        ));
+        Ok(tools)
+    }
+
+    /// The catalog, as soon as a tool of every upstream is in it.
+    async fn complete(&self, client: &Client) -> Result<Vec<Tool>, DemoError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let tools = client.tools().await?;
+            let mut missing: Vec<&'static str> =
+                PROFILES.iter().map(|profile| profile.name).collect();
+            missing.retain(|name| !tools.iter().any(|tool| self.origin(tool).0 == *name));
+            if missing.is_empty() {
+                return Ok(tools);
+            }
+            if Instant::now() > deadline {
+                return Err(DemoError::Missing { names: missing });
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Act 3: a call to each upstream.
+    async fn calls(&mut self, cast: &mut Cast) -> Result<(), DemoError> {
+        self.out
+            .heading("3  Each call goes to the upstream that owns the tool");
+        self.call(cast, &CRM, "find_contact", json!({ "query": "lovelace" }))
+            .await?;
+        self.out.blank();
+        self.call(
+            cast,
+            &WAREHOUSE,
+            "stock_report",
+            json!({ "site": "rotterdam" }),
+        )
+        .await?;
+        self.out.blank();
+        self.call(cast, &NOTES, "read_note", json!({ "name": "handover" }))
+            .await
+    }
+
+    async fn call(
+        &mut self,
+        cast: &mut Cast,
+        profile: &Profile,
+        tool: &str,
+        arguments: serde_json::Value,
+    ) -> Result<(), DemoError> {
+        let name = exposed(profile.name, tool);
+        let shown = self.out.paint(Ink::Name, &name);
+        self.out.line(&format!("  ▸ {shown} {arguments}"));
+        let arguments = arguments.as_object().cloned().unwrap_or_default();
+        let out = &mut *self.out;
+        let mut show = |step: &Step| {
+            let Step {
+                done,
+                total,
+                message,
+            } = step;
+            out.progress(&Progress {
+                done: *done,
+                total: *total,
+                message: message.as_deref(),
+            });
+        };
+        let answer = cast.client.call(&name, arguments, &mut show).await?;
+        self.out.quote(&answer.text);
+        let upstream = self.out.paint(Ink::Upstream, profile.name);
+        let mut line = format!("{upstream} answered in {}", latency(answer.latency));
+        if answer.steps > 0 {
+            line += &format!(", with {}", count(answer.steps, "progress notification"));
+        }
+        self.out.done(&line);
+        self.calls += 1;
+        Ok(())
+    }
+
+    /// Act 4: an upstream gains a tool while everything runs.
+    async fn change(&mut self, cast: &mut Cast, before: &[Tool]) -> Result<(), DemoError> {
+        self.out
+            .heading("4  An upstream changes while everything runs");
+        let followed = tokio::time::timeout(PATIENCE, cast.warehouse.followed(1)).await;
+        followed.map_err(|_| DemoError::NotFollowed)?;
+        let generation = self.generation();
+        let seen = cast.client.changes();
+        let begun = Instant::now();
+        cast.warehouse.add_tool(RESERVE_STOCK).await;
+        let warehouse = self.out.paint(Ink::Upstream, WAREHOUSE.name);
+        self.out.done(&format!(
+            "{warehouse} gained the tool {}",
+            RESERVE_STOCK.name
+        ));
+        cast.client.changed(seen).await?;
+        let told = latency(begun.elapsed());
+        self.out.done(&format!(
+            "the client was told {told} later: notifications/tools/list_changed"
+        ));
+        let tools = cast.client.tools().await?;
+        let after = self.generation();
+        self.out.done(&format!(
+            "the client listed again: {} tools, was {} (generation {generation} → {after})",
+            tools.len(),
+            before.len()
+        ));
+        self.difference(before, &tools);
+        let name = exposed(WAREHOUSE.name, RESERVE_STOCK.name);
+        if !tools.iter().any(|tool| tool.name == name) {
+            return Err(DemoError::NotListed { tool: name });
+        }
+        self.out.blank();
+        let arguments = json!({ "sku": "BRG-6204", "quantity": 40, "order": "SO-1815" });
+        self.call(cast, &WAREHOUSE, RESERVE_STOCK.name, arguments)
+            .await
+    }
+
+    /// The tools that are in one list only.
+    fn difference(&mut self, before: &[Tool], after: &[Tool]) {
+        let only = |here: &[Tool], there: &[Tool]| -> Vec<Tool> {
+            let known = |tool: &&Tool| !there.iter().any(|other| other.name == tool.name);
+            here.iter().filter(known).cloned().collect()
+        };
+        let gone = only(before, after)
+            .into_iter()
+            .map(|tool| ("-", Ink::Bad, tool));
+        let new = only(after, before)
+            .into_iter()
+            .map(|tool| ("+", Ink::Good, tool));
+        for (sign, ink, tool) in gone.chain(new) {
+            let description = tool.description.as_deref().unwrap_or_default();
+            let description = self.out.paint(Ink::Faint, description);
+            let name = self.out.paint(ink, &format!("{sign} {}", tool.name));
+            self.out.line(&format!("    {name}  {description}"));
+        }
+    }
+
+    fn origin(&self, tool: &Tool) -> (&'static str, &'static str) {
+        self.origins
+            .get(tool.name.as_ref())
+            .copied()
+            .unwrap_or(("?", "?"))
+    }
+
+    fn generation(&self) -> u64 {
+        self.stage
+            .front
+            .as_ref()
+            .map_or(0, |front| *front.generation.borrow())
+    }
+}
+
+fn exposed(upstream: &str, tool: &str) -> String {
+    // The demo's upstreams have legal namespaces; another name would show as missing from the catalog.
+    let namespace = Namespace::parse(upstream).unwrap_or_default();
+    Naming::default().join(&namespace, tool)
+}
+
+/// Asks the CRM for something without its key; gives the refusal.
+async fn knock(http: &reqwest::Client, url: &str) -> Result<StatusCode, DemoError> {
+    let answer = http
+        .post(url)
+        .timeout(PATIENCE)
+        .send()
+        .await
+        .map_err(DemoError::Door)?;
+    match answer.status() {
+        StatusCode::UNAUTHORIZED => Ok(StatusCode::UNAUTHORIZED),
+        status => Err(DemoError::Open { status }),
+    }
+}
+
+fn random_key() -> Result<Secret, DemoError> {
+    let mut bytes = [0_u8; 16];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| DemoError::Random)?;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Secret::new(&hex))
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}

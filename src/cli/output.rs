@@ -1,0 +1,544 @@
+//! What people read: every command prints through an [`Output`], so that colours, widths and progress
+//! are decided in one place.
+//!
+//! Colours and redrawn lines appear only on a terminal, and colours never under `NO_COLOR`
+//! (<https://no-color.org>). In a pipe each step of a progress is a line of its own and tables have
+//! their full width.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, TableStyle};
+use owo_colors::{OwoColorize, Style};
+
+/// The two streams of the process.
+#[derive(Debug)]
+pub struct Output {
+    /// Results, on stdout.
+    pub out: Screen,
+    /// Messages and progress, on stderr.
+    pub err: Screen,
+}
+
+impl Output {
+    /// Stdout and stderr of this process. `variable` looks up the environment: `NO_COLOR` and `TERM`.
+    #[must_use]
+    pub fn of_process(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        let colour = colour_allowed(variable);
+        let out = io::stdout().is_terminal();
+        let err = io::stderr().is_terminal();
+        Self {
+            out: Screen::new(Box::new(io::stdout()), Look::of(out, colour)),
+            err: Screen::new(Box::new(io::stderr()), Look::of(err, colour)),
+        }
+    }
+
+    /// Prints a failure and its causes on stderr, as one line: `✗ what: why: why`.
+    pub fn failure(&mut self, error: &dyn std::error::Error) {
+        self.out.settle();
+        let mut text = plain(&error.to_string());
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let _ = write!(text, ": {}", plain(&error.to_string()));
+            cause = error.source();
+        }
+        let mark = self.err.paint(Ink::Bad, "✗");
+        self.err.line(&format!("{mark} {text}"));
+    }
+}
+
+fn colour_allowed(variable: &dyn Fn(&str) -> Option<String>) -> bool {
+    let forbidden = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !forbidden && variable("TERM").as_deref() != Some("dumb")
+}
+
+/// What a stream can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Whether a line can be drawn again.
+    pub terminal: bool,
+    /// Whether colours are wanted.
+    pub colour: bool,
+    /// Columns, where they are limited.
+    pub width: Option<u16>,
+}
+
+impl Look {
+    fn of(terminal: bool, colour: bool) -> Self {
+        Self {
+            terminal,
+            colour: terminal && colour,
+            // comfy-table asks the terminal; it is the only dependency that can.
+            width: terminal
+                .then(|| comfy_table::Table::new().width())
+                .flatten(),
+        }
+    }
+}
+
+/// What a piece of text is, which decides its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ink {
+    /// Ordinary text.
+    Plain,
+    /// The title of a section or of a column.
+    Heading,
+    /// The name of a thing that can be used: a tool, a command, a URL.
+    Name,
+    /// The name of an upstream.
+    Upstream,
+    /// Something went well, or is new.
+    Good,
+    /// Something failed, or is gone.
+    Bad,
+    /// What may be overlooked.
+    Faint,
+}
+
+impl Ink {
+    const fn style(self) -> Style {
+        let style = Style::new();
+        match self {
+            Self::Plain => style,
+            Self::Heading => style.bold(),
+            Self::Name => style.cyan(),
+            Self::Upstream => style.magenta(),
+            Self::Good => style.green(),
+            Self::Bad => style.red(),
+            Self::Faint => style.dimmed(),
+        }
+    }
+
+    fn on(self, cell: comfy_table::Cell) -> comfy_table::Cell {
+        use comfy_table::{Attribute, Color};
+        match self {
+            Self::Plain => cell,
+            Self::Heading => cell.add_attribute(Attribute::Bold),
+            Self::Name => cell.fg(Color::DarkCyan),
+            Self::Upstream => cell.fg(Color::DarkMagenta),
+            Self::Good => cell.fg(Color::DarkGreen),
+            Self::Bad => cell.fg(Color::DarkRed),
+            Self::Faint => cell.add_attribute(Attribute::Dim),
+        }
+    }
+}
+
+/// One stream that people read. A stream that breaks (`weir tools | head`) is written to no more.
+pub struct Screen {
+    stream: Box<dyn Write + Send>,
+    look: Look,
+    /// Whether the cursor is behind a line that is being redrawn.
+    drawing: bool,
+    broken: bool,
+}
+
+impl std::fmt::Debug for Screen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Screen")
+            .field("look", &self.look)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Screen {
+    /// A screen over any stream.
+    #[must_use]
+    pub fn new(stream: Box<dyn Write + Send>, look: Look) -> Self {
+        Self {
+            stream,
+            look,
+            drawing: false,
+            broken: false,
+        }
+    }
+
+    /// What the stream can show.
+    #[must_use]
+    pub const fn look(&self) -> Look {
+        self.look
+    }
+
+    /// The text in its colour, if there are colours. The text is not made safe: see [`plain`].
+    #[must_use]
+    pub fn paint(&self, ink: Ink, text: &str) -> String {
+        if self.look.colour && ink != Ink::Plain && !text.is_empty() {
+            text.style(ink.style()).to_string()
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// One line.
+    pub fn line(&mut self, text: &str) {
+        self.settle();
+        self.write(format_args!("{text}\n"));
+    }
+
+    /// An empty line.
+    pub fn blank(&mut self) {
+        self.line("");
+    }
+
+    /// The title of a section, with an empty line before it.
+    pub fn heading(&mut self, text: &str) {
+        let title = self.paint(Ink::Heading, text);
+        self.blank();
+        self.line(&title);
+    }
+
+    /// `✓ text`: a step that went well.
+    pub fn done(&mut self, text: &str) {
+        let mark = self.paint(Ink::Good, "✓");
+        self.line(&format!("  {mark} {text}"));
+    }
+
+    /// Text of somebody else, made safe and set off by a rule at its left.
+    pub fn quote(&mut self, text: &str) {
+        let rule = self.paint(Ink::Faint, "│");
+        for line in text.lines() {
+            self.line(&format!("    {rule} {}", plain(line)));
+        }
+    }
+
+    /// A table. On a terminal each row is one line, and the last column gives way; in a pipe nothing is cut.
+    pub fn table(&mut self, table: &Table) {
+        for line in table.render(self.look).lines() {
+            let ruler = line.starts_with('─');
+            let ink = if ruler { Ink::Faint } else { Ink::Plain };
+            let line = self.paint(ink, line.trim_end());
+            self.line(&format!("  {line}"));
+        }
+    }
+
+    /// How far something is. On a terminal the line is drawn over the one before.
+    pub fn progress(&mut self, progress: &Progress<'_>) {
+        if self.look.terminal {
+            let bar = self.paint(Ink::Good, &progress.bar(24));
+            let text = progress.to_string();
+            let room = usize::from(self.look.width.unwrap_or(80)).saturating_sub(32);
+            let text: String = text.chars().take(room).collect();
+            self.write(format_args!("\r\u{1b}[2K    {bar} {text}"));
+            self.drawing = true;
+        } else {
+            self.line(&format!("    {progress}"));
+        }
+    }
+
+    /// Leaves the line that is being redrawn as it stands.
+    pub fn settle(&mut self) {
+        if self.drawing {
+            self.drawing = false;
+            self.write(format_args!("\n"));
+        }
+    }
+
+    fn write(&mut self, text: std::fmt::Arguments<'_>) {
+        if !self.broken {
+            let written = self.stream.write_fmt(text);
+            self.broken = written.and_then(|()| self.stream.flush()).is_err();
+        }
+    }
+}
+
+/// How far something is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress<'a> {
+    /// Done so far.
+    pub done: f64,
+    /// All there is, if known.
+    pub total: Option<f64>,
+    /// What is being done, if said.
+    pub message: Option<&'a str>,
+}
+
+impl Progress<'_> {
+    /// A bar of `width` cells; an unknown total gives an empty one.
+    fn bar(&self, width: u32) -> String {
+        let share = match self.total {
+            Some(total) if total > 0.0 => (self.done / total).clamp(0.0, 1.0),
+            _ => 0.0,
+        };
+        let full = (share * f64::from(width)).round();
+        (0..width)
+            .map(|cell| if f64::from(cell) < full { '█' } else { '░' })
+            .collect()
+    }
+}
+
+impl std::fmt::Display for Progress<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.done)?;
+        if let Some(total) = self.total {
+            write!(f, "/{total}")?;
+        }
+        match self.message {
+            Some(message) => write!(f, " {}", plain(message)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Text of somebody else as one safe line: control characters, which could drive the terminal, become
+/// spaces.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let safe = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(safe).collect()
+}
+
+/// A table with a title row. Cells are made safe.
+#[derive(Clone, Debug)]
+pub struct Table {
+    titles: Vec<&'static str>,
+    rows: Vec<Vec<(Ink, String)>>,
+}
+
+impl Table {
+    /// The narrowest last column that is still worth showing on one line.
+    const NARROWEST: u16 = 16;
+    /// Spaces after a column: its padding, and what comfy-table puts between columns.
+    const GAP: u16 = 2;
+
+    /// A table with these columns and no rows.
+    #[must_use]
+    pub fn new(titles: &[&'static str]) -> Self {
+        Self {
+            titles: titles.to_vec(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row. Of each cell only the first line is shown.
+    pub fn row<'a>(&mut self, cells: impl IntoIterator<Item = (Ink, &'a str)>) {
+        let first = |text: &str| plain(text.lines().next().unwrap_or_default());
+        let cells = cells.into_iter().map(|(ink, text)| (ink, first(text)));
+        self.rows.push(cells.collect());
+    }
+
+    fn render(&self, look: Look) -> String {
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(
+                TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')),
+            )
+            .force_no_tty()
+            .set_header(
+                self.titles
+                    .iter()
+                    .map(|title| Ink::Heading.on(comfy_table::Cell::new(title))),
+            );
+        table.style_text_only();
+        if look.colour {
+            table.enforce_styling();
+        }
+        for cells in &self.rows {
+            let cells = cells
+                .iter()
+                .map(|(ink, text)| ink.on(comfy_table::Cell::new(text)));
+            table.add_row(comfy_table::Row::from(cells.collect::<Vec<_>>()));
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, Self::GAP - 1));
+        }
+        if let Some(width) = look.width {
+            Self::fit(&mut table, width.saturating_sub(2));
+        }
+        table.to_string()
+    }
+
+    /// Cuts the last column so that a row stays one line. Where the other columns leave no room for it,
+    /// rows wrap.
+    fn fit(table: &mut comfy_table::Table, width: u16) {
+        table
+            .set_width(width)
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        let widths = table.column_max_content_widths();
+        let Some((_, fixed)) = widths.split_last() else {
+            return;
+        };
+        let taken: u16 = widths.len().try_into().unwrap_or(u16::MAX);
+        let taken = fixed
+            .iter()
+            .fold(taken.saturating_mul(Self::GAP), |sum, width| {
+                sum.saturating_add(*width)
+            });
+        if taken.saturating_add(Self::NARROWEST) > width {
+            return;
+        }
+        let last = fixed.len();
+        for (index, column) in table.column_iter_mut().enumerate() {
+            if index < last {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        for row in table.row_iter_mut() {
+            row.max_height(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Paper {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const PIPE: Look = Look {
+        terminal: false,
+        colour: false,
+        width: None,
+    };
+    const TERMINAL: Look = Look {
+        terminal: true,
+        colour: true,
+        width: Some(60),
+    };
+
+    fn printed(look: Look, print: impl FnOnce(&mut Screen)) -> String {
+        let paper = Paper::default();
+        print(&mut Screen::new(Box::new(paper.clone()), look));
+        paper.text()
+    }
+
+    fn tools() -> Table {
+        let mut table = Table::new(&["TOOL", "UPSTREAM", "DESCRIPTION"]);
+        let long =
+            "Finds a contact by name, by company or by e-mail address, whichever is known\nmore";
+        table.row([
+            (Ink::Name, "crm__find_contact"),
+            (Ink::Upstream, "crm"),
+            (Ink::Faint, long),
+        ]);
+        table.row([
+            (Ink::Name, "notes__list"),
+            (Ink::Upstream, "notes"),
+            (Ink::Faint, "Lists"),
+        ]);
+        table
+    }
+
+    #[test]
+    fn a_pipe_gets_neither_colours_nor_cut_cells() {
+        let text = printed(PIPE, |screen| screen.table(&tools()));
+        assert!(!text.contains('\u{1b}'), "{text}");
+        assert!(
+            text.contains("by company or by e-mail address, whichever is known\n"),
+            "{text}"
+        );
+        assert!(!text.contains("more"), "{text}");
+    }
+
+    #[test]
+    fn on_a_terminal_a_row_is_one_line_and_the_last_column_gives_way() {
+        let look = Look {
+            colour: false,
+            ..TERMINAL
+        };
+        let text = printed(look, |screen| screen.table(&tools()));
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 60),
+            "{text}"
+        );
+        assert!(
+            text.contains("crm__find_contact  crm") && text.contains('…'),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_terminal_too_narrow_for_the_names_wraps_and_loses_no_letter() {
+        let look = Look {
+            colour: false,
+            width: Some(24),
+            ..TERMINAL
+        };
+        let text = printed(look, |screen| screen.table(&tools()));
+        assert!(!text.contains("crm__find_contact"), "{text}");
+        let letters = |text: &str| {
+            let mut letters: Vec<char> = text.chars().filter(|c| !"─ \n".contains(*c)).collect();
+            letters.sort_unstable();
+            letters
+        };
+        let whole = printed(PIPE, |screen| screen.table(&tools()));
+        assert_eq!(letters(&text), letters(&whole), "{text}");
+    }
+
+    #[test]
+    fn colours_are_for_terminals_that_do_not_refuse_them() {
+        let with = |name: &'static str, value: &'static str| {
+            colour_allowed(&move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        assert!(with("TERM", "xterm-256color") && with("NO_COLOR", ""));
+        assert!(!with("NO_COLOR", "1") && !with("TERM", "dumb"));
+        assert!(!Look::of(false, true).colour);
+        let text = printed(TERMINAL, |screen| {
+            let name = screen.paint(Ink::Name, "x");
+            screen.line(&name);
+        });
+        assert!(text.starts_with('\u{1b}'), "{text:?}");
+    }
+
+    #[test]
+    fn progress_is_redrawn_on_a_terminal_and_listed_in_a_pipe() {
+        let steps = |screen: &mut Screen| {
+            for done in 1..=2 {
+                let progress = Progress {
+                    done: f64::from(done),
+                    total: Some(2.0),
+                    message: Some("aisle"),
+                };
+                screen.progress(&progress);
+            }
+            screen.line("done");
+        };
+        assert_eq!(printed(PIPE, steps), "    1/2 aisle\n    2/2 aisle\ndone\n");
+        let drawn = printed(TERMINAL, steps);
+        assert_eq!(drawn.matches('\r').count(), 2);
+        assert_eq!(drawn.lines().count(), 2, "{drawn:?}");
+        assert!(drawn.ends_with("2/2 aisle\ndone\n"), "{drawn:?}");
+    }
+
+    #[test]
+    fn text_of_others_cannot_drive_the_terminal() {
+        let text = printed(PIPE, |screen| screen.quote("red\u{1b}[31m\u{7}\nnext\r"));
+        assert_eq!(text, "    │ red [31m \n    │ next \n");
+        let mut table = Table::new(&["A"]);
+        table.row([(Ink::Plain, "a\u{1b}]0;title\u{7}")]);
+        assert!(!printed(PIPE, |screen| screen.table(&table)).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_failure_is_one_line_with_its_causes() {
+        let paper = Paper::default();
+        let mut output = Output {
+            out: Screen::new(Box::new(Paper::default()), PIPE),
+            err: Screen::new(Box::new(paper.clone()), PIPE),
+        };
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot listen")]
+        struct Failed(#[source] io::Error);
+        output.failure(&Failed(io::Error::other("in use")));
+        assert_eq!(paper.text(), "✗ cannot listen: in use\n");
+    }
+}
