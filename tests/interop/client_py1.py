@@ -1,0 +1,84 @@
+"""The official Python SDK 1.x as a client: legacy era only."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from mcp import ClientSession, types
+from mcp.client.streamable_http import streamable_http_client
+from pydantic import AnyUrl
+
+from checks import pages, run
+
+
+class Client:
+    def __init__(self) -> None:
+        self.tools_changed = anyio.Event()
+
+    async def hear(self, message: Any) -> None:
+        if isinstance(message, types.ServerNotification) and isinstance(
+            message.root, types.ToolListChangedNotification
+        ):
+            self.tools_changed.set()
+
+    async def open(self, session: ClientSession) -> None:
+        self.session = session
+        self.version = (await session.initialize()).protocolVersion
+
+    async def tools(self) -> list[Any]:
+        return await pages(lambda cursor: self.session.list_tools(params=page(cursor)), "tools")
+
+    async def prompts(self) -> list[Any]:
+        return await pages(lambda cursor: self.session.list_prompts(params=page(cursor)), "prompts")
+
+    async def resources(self) -> list[Any]:
+        return await pages(lambda cursor: self.session.list_resources(params=page(cursor)), "resources")
+
+    async def templates(self) -> list[str]:
+        found = await pages(
+            lambda cursor: self.session.list_resource_templates(params=page(cursor)), "resourceTemplates"
+        )
+        return [template.uriTemplate for template in found]
+
+    async def call(self, name: str, arguments: dict[str, Any], on_progress: Any = None) -> Any:
+        return await self.session.call_tool(name, arguments, progress_callback=on_progress)
+
+    async def prompt(self, name: str, arguments: dict[str, str]) -> Any:
+        return await self.session.get_prompt(name, arguments)
+
+    async def read(self, uri: str) -> Any:
+        return await self.session.read_resource(AnyUrl(uri))
+
+    async def complete(self, prompt: str | None, uri: str | None, argument: dict[str, str]) -> list[str]:
+        if prompt is not None:
+            ref: Any = types.PromptReference(type="ref/prompt", name=prompt)
+        else:
+            ref = types.ResourceTemplateReference(type="ref/resource", uri=uri or "")
+        return (await self.session.complete(ref, argument)).completion.values
+
+    async def ping(self) -> None:
+        await self.session.send_ping()
+
+    @asynccontextmanager
+    async def watch_tools(self) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
+        self.tools_changed = anyio.Event()
+        yield self.tools_changed.wait
+
+
+def page(cursor: str | None) -> types.PaginatedRequestParams | None:
+    return None if cursor is None else types.PaginatedRequestParams(cursor=cursor)
+
+
+@asynccontextmanager
+async def connect(plan: dict[str, Any]) -> AsyncIterator[Client]:
+    client = Client()
+    async with (
+        streamable_http_client(plan["url"]) as (read, write, _),
+        ClientSession(read, write, message_handler=client.hear) as session,
+    ):
+        await client.open(session)
+        yield client
+
+
+run(connect)

@@ -1,0 +1,32 @@
+// The official TypeScript SDK 1.x as a client: legacy era only.
+
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { ToolListChangedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
+import { pages, run } from "./checks.mjs";
+
+await run(async (plan) => {
+  const client = new Client({ name: "weir-interop-ts1", version: "1.0.0" });
+  const transport = new StreamableHTTPClientTransport(new URL(plan.url));
+  await client.connect(transport);
+  return {
+    version: transport.protocolVersion,
+    tools: () => pages((page) => client.listTools(page), "tools"),
+    prompts: () => pages((page) => client.listPrompts(page), "prompts"),
+    resources: () => pages((page) => client.listResources(page), "resources"),
+    templates: () => pages((page) => client.listResourceTemplates(page), "resourceTemplates"),
+    call: (name, args, options) => client.callTool({ name, arguments: args }, undefined, options),
+    prompt: (name, args) => client.getPrompt({ name, arguments: args }),
+    read: (uri) => client.readResource({ uri }),
+    complete: (params) => client.complete(params),
+    ping: () => client.ping(),
+    watchTools: async (announce) => {
+      client.setNotificationHandler(ToolListChangedNotificationSchema, announce);
+      return async () => client.removeNotificationHandler("notifications/tools/list_changed");
+    },
+    close: async () => {
+      await transport.terminateSession();
+      await client.close();
+    },
+  };
+});
