@@ -1,4 +1,112 @@
 //! The commands: one file each. What they print goes through [`output`].
 
+pub mod call;
+pub mod check;
 pub mod demo;
+pub mod import;
 pub mod output;
+pub mod schema;
+pub mod serve;
+pub mod tools;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, ConfigErrors};
+
+/// Joins many MCP servers into one tool catalog.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the main job with nothing installed: three upstreams, one catalog, calls, a live change
+    Demo(demo::DemoArgs),
+    /// Run the proxy
+    Serve(serve::ServeArgs),
+    /// Validate a config; with --online, connect to every upstream and say what is there
+    Check(check::CheckArgs),
+    /// Print the merged catalog
+    Tools(tools::ToolsArgs),
+    /// Call one tool
+    Call(call::CallArgs),
+    /// Turn an mcp.json (Claude, Cursor, VS Code) into weir YAML on stdout
+    Import(import::ImportArgs),
+    /// Print the JSON Schema of the config
+    Schema,
+    /// Guards a child process (used by weir itself)
+    #[command(hide = true)]
+    Guard(GuardArgs),
+    /// An upstream of the demo (used by `weir demo` itself)
+    #[command(hide = true)]
+    DemoChild,
+}
+
+/// A program and its arguments.
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// What to run.
+    #[arg(last = true, required = true)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// Where a config comes from.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The config file, YAML or JSON
+    #[arg(short, long, value_name = "FILE", default_value = "config/weir.yaml")]
+    pub config: PathBuf,
+}
+
+/// A weir to look into: one that a config describes, or one that runs.
+#[derive(Debug, Args)]
+pub struct TargetArgs {
+    /// The config file, YAML or JSON
+    #[arg(short, long, value_name = "FILE", default_value = "config/weir.yaml")]
+    pub config: PathBuf,
+    /// The URL of a running weir, or of any MCP server, in place of a config
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    pub url: Option<String>,
+}
+
+/// Why a target cannot be looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The config is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// The URL is none.
+    #[error("`{0}` is not an http or https URL")]
+    Url(String),
+}
+
+impl TargetArgs {
+    /// The config to run on: the file's, or one with the URL as its only upstream, names unchanged.
+    ///
+    /// # Errors
+    /// Every error of the config, or a URL that is none.
+    pub fn load(&self) -> Result<Arc<Config>, TargetError> {
+        let Some(url) = &self.url else {
+            return Ok(Arc::new(config::load(&self.config, &config::process_env)?));
+        };
+        let wrong = || TargetError::Url(url.clone());
+        let parsed = url::Url::parse(url).map_err(|_| wrong())?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(wrong());
+        }
+        let text = format!(
+            "{{\"version\":1,\"naming\":{{\"max_length\":128}},\"upstreams\":{{\"remote\":{{\"connector\":\"on_prem\",\
+             \"url\":{},\"namespace\":\"\",\"allow_plain_http\":true,\"limits\":{{\"tools\":100000}}}}}}}}",
+            crate::json::quote(parsed.as_str())
+        );
+        Ok(Arc::new(config::parse(&text, std::path::Path::new("--url"), &|_| None)?))
+    }
+}

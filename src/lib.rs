@@ -1,13 +1,24 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
-//! Layers only look down: [`json`], [`name`], [`secret`] (words) → [`protocol`], [`config`], [`catalog`]
-//! (decisions, no IO) → [`auth`], [`connector`], [`upstream`] (outward) → [`live`] (moving state) →
-//! [`relay`], [`front`], [`admin`] (inward) → [`cli`].
+//! Layers only look down: [`json`], [`name`], [`secret`], [`seal`] (words) → [`protocol`], [`config`],
+//! [`catalog`] (decisions, no IO) → [`auth`], [`upstream`], [`connector`] (outward) → [`live`] (moving
+//! state) → [`relay`], [`front`], [`admin`] (inward) → [`server`] → [`cli`].
 
+pub mod admin;
+pub mod auth;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod connector;
+pub mod front;
 pub mod json;
+pub mod live;
 pub mod name;
 pub mod protocol;
+pub mod relay;
+pub mod seal;
 pub mod secret;
+pub mod server;
+pub mod upstream;
+
+pub use server::{Options, ServeError, Server};

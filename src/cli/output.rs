@@ -174,6 +174,12 @@ impl Screen {
         self.write(format_args!("{text}\n"));
     }
 
+    /// Text as it is, for machines and files: nothing is added or made safe.
+    pub fn raw(&mut self, text: &str) {
+        self.settle();
+        self.write(format_args!("{text}"));
+    }
+
     /// An empty line.
     pub fn blank(&mut self) {
         self.line("");

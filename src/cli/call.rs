@@ -1,0 +1,165 @@
+//! `weir call`: calls one tool, the way an agent would.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::cli::TargetArgs;
+use crate::cli::output::{Output, Progress, plain};
+use crate::json::{self, Object};
+use crate::live::Snapshot;
+use crate::protocol::era::{Era, Version};
+use crate::protocol::error::Fault;
+use crate::protocol::message::{self, Id, Message, Outcome};
+use crate::protocol::{meta, method};
+use crate::relay::{self, Outgoing, Scope};
+use crate::server::{Core, Options};
+use crate::upstream::probe;
+
+/// `weir call`
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    /// The exposed name of the tool, as `weir tools` prints it
+    pub name: String,
+    /// The arguments, a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub args: String,
+    /// The config, or a URL
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// The raw result in place of its text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why a call gave no result.
+#[derive(Debug, thiserror::Error)]
+enum CallFailed {
+    #[error("--args must be a JSON object")]
+    Arguments(#[source] json::ObjectError),
+    #[error(transparent)]
+    Fault(Fault),
+    #[error("the upstream answered with an error: {0}")]
+    Refused(String),
+    #[error("the call ended without an answer")]
+    Nothing,
+}
+
+/// Exit 0 with the result on stdout; 1 if the tool says `isError`; 2 otherwise.
+pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitCode {
+    if let Err(error) = Object::parse(&args.args) {
+        output.failure(&CallFailed::Arguments(error));
+        return ExitCode::from(2);
+    }
+    let config = match args.target.load() {
+        Ok(config) => config,
+        Err(error) => {
+            output.err.raw(&format!("{error}\n"));
+            return ExitCode::from(2);
+        }
+    };
+    let core = match Core::start(config, &Options { guard: Some(program) }).await {
+        Ok(core) => core,
+        Err(error) => {
+            output.failure(&error);
+            return ExitCode::from(2);
+        }
+    };
+    core.settled().await;
+    let called = call(&core.live().load_full(), &args, output).await;
+    core.stop().await;
+    match called {
+        Ok(result) => print(&result, args.json, output),
+        Err(error) => {
+            output.failure(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn call(snapshot: &Arc<Snapshot>, args: &CallArgs, output: &mut Output) -> Result<String, CallFailed> {
+    // In the upstream's own era nothing has to be translated.
+    let slot = snapshot.catalog.tool(&args.name).map(|route| route.slot);
+    let peer = slot.and_then(|slot| snapshot.links.get(slot)).and_then(|link| link.current());
+    let version = match peer.map_or(Era::Modern, |peer| peer.era()) {
+        Era::Legacy => Version::LATEST_LEGACY,
+        Era::Modern => Version::MODERN,
+    };
+    let own = match version.era() {
+        Era::Legacy => "{}".to_owned(),
+        Era::Modern => probe::own_meta(None, None),
+    };
+    let mut own = Object::parse(&own).map_err(CallFailed::Arguments)?;
+    own.set(meta::PROGRESS_TOKEN, "1");
+    let params = format!(
+        "{{\"name\":{},\"arguments\":{},\"_meta\":{}}}",
+        json::quote(&args.name),
+        args.args,
+        own.to_text()
+    );
+    let envelope = message::request(&Id::from(1), method::TOOLS_CALL, &params);
+    let Ok(Ok(Message::Request(request))) = std::str::from_utf8(&envelope).map(Message::parse) else {
+        return Err(CallFailed::Nothing);
+    };
+    let scope = Scope { snapshot: Arc::clone(snapshot), version, headers: None };
+    let mut reply = relay::answer(&scope, &request).await.map_err(CallFailed::Fault)?;
+    while let Some(outgoing) = reply.next().await {
+        match outgoing {
+            Outgoing::Notification(note) => progress(&note, output),
+            Outgoing::Response(payload) => {
+                output.err.settle();
+                return outcome(&payload.concat());
+            }
+        }
+    }
+    Err(CallFailed::Nothing)
+}
+
+fn outcome(answer: &[u8]) -> Result<String, CallFailed> {
+    match std::str::from_utf8(answer).map(Message::parse) {
+        Ok(Ok(Message::Response(response))) => match response.outcome {
+            Outcome::Result(result) => Ok(result.to_owned()),
+            Outcome::Error(error) => {
+                let message = Object::parse(error).ok();
+                let message = message.as_ref().and_then(|error| error.string("message"));
+                Err(CallFailed::Refused(message.map_or_else(|| error.to_owned(), std::borrow::Cow::into_owned)))
+            }
+        },
+        _ => Err(CallFailed::Nothing),
+    }
+}
+
+fn progress(note: &[u8], output: &mut Output) {
+    let Ok(Ok(Message::Notification(note))) = std::str::from_utf8(note).map(Message::parse) else { return };
+    let Some(Ok(params)) = note.envelope.get("params").map(Object::parse) else { return };
+    let number = |key| params.get(key).and_then(|text| text.parse::<f64>().ok());
+    if note.method == method::PROGRESS
+        && let Some(done) = number("progress")
+    {
+        let message = params.string("message");
+        output.err.progress(&Progress { done, total: number("total"), message: message.as_deref() });
+    }
+}
+
+fn print(result: &str, raw: bool, output: &mut Output) -> ExitCode {
+    let parsed = Object::parse(result).ok();
+    let failed = parsed.as_ref().is_some_and(|result| result.get("isError") == Some("true"));
+    if raw {
+        output.out.raw(&format!("{result}\n"));
+    } else {
+        let blocks = parsed.as_ref().and_then(|result| result.get("content")).map(json::array);
+        for block in blocks.and_then(Result::ok).unwrap_or_default() {
+            let Ok(block) = Object::parse(block) else { continue };
+            match block.string("text") {
+                Some(text) => output.out.raw(&format!("{text}\n")),
+                None => {
+                    let kind = block.string("type").unwrap_or_default();
+                    output.out.line(&format!("[{}: see --json]", plain(&kind)));
+                }
+            }
+        }
+    }
+    if failed { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,108 @@
+//! `weir check`: is this config right, and are its upstreams there?
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::admin;
+use crate::catalog::Kind;
+use crate::cli::ConfigArgs;
+use crate::cli::output::{Ink, Output, Table, plain};
+use crate::config::{self, Config};
+use crate::server::{Core, Options};
+use crate::upstream::{Link, Standing};
+
+/// `weir check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The config
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Connect to every upstream and say what is there
+    #[arg(long)]
+    pub online: bool,
+    /// With --online: one JSON array in place of the table
+    #[arg(long, requires = "online")]
+    pub json: bool,
+}
+
+/// Exit 0 if the config is right (and, with `--online`, every upstream answers); 2 with every error;
+/// 1 if an upstream does not answer.
+pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> ExitCode {
+    let path = &args.config.config;
+    let config = match config::load(path, &config::process_env) {
+        Ok(config) => Arc::new(config),
+        Err(errors) => {
+            output.err.raw(&format!("{errors}\n"));
+            return ExitCode::from(2);
+        }
+    };
+    if !args.online {
+        let count = config.upstreams.len();
+        output.out.done(&format!("{} is valid: {count} upstreams", plain(&path.display().to_string())));
+        return ExitCode::SUCCESS;
+    }
+    match Core::start(Arc::clone(&config), &Options { guard: Some(program) }).await {
+        Ok(core) => {
+            core.settled().await;
+            let all_up = report(&core, &config, args.json, output);
+            core.stop().await;
+            if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            output.failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool {
+    let snapshot = core.live().load_full();
+    let all_up = snapshot.links.iter().all(|link| link.standing() == Standing::Up);
+    if json {
+        let rows: Vec<_> = snapshot.links.iter().map(|link| admin::describe(link)).collect();
+        output.out.raw(&format!("{}\n", serde_json::Value::from(rows)));
+        return all_up;
+    }
+    let mut table = Table::new(&["UPSTREAM", "STATE", "ERA", "SERVER", "TOOLS", "PROMPTS", "RESOURCES", "WHAT"]);
+    for link in snapshot.links.iter() {
+        row(link, &mut table);
+    }
+    output.out.table(&table);
+    for link in snapshot.links.iter() {
+        let report = link.report();
+        for line in report.quarantined.iter().chain(&report.warnings) {
+            output.out.line(&format!("{}: {}", plain(link.id().as_str()), plain(line)));
+        }
+    }
+    for conflict in snapshot.catalog.conflicts() {
+        output.out.line(&plain(&conflict.to_string()));
+    }
+    let count = snapshot.catalog.len(Kind::Tools);
+    output.out.line(&format!("{count} tools of {} upstreams", config.upstreams.len()));
+    all_up
+}
+
+fn row(link: &Link, table: &mut Table) {
+    let (state, ink, what) = match link.standing() {
+        Standing::Up => ("up", Ink::Good, String::new()),
+        Standing::Connecting => ("connecting", Ink::Plain, String::new()),
+        Standing::Failing { reason, .. } => ("failing", Ink::Bad, reason),
+    };
+    let peer = link.current();
+    let era = peer.as_ref().map(|peer| format!("{} {}", peer.era(), peer.version)).unwrap_or_default();
+    let server = peer.as_ref().map(|peer| peer.server.clone()).unwrap_or_default();
+    let [tools, prompts, resources, _] = link.report().counts.map(|count| count.to_string());
+    table.row([
+        (Ink::Upstream, link.id().as_str()),
+        (ink, state),
+        (Ink::Plain, &era),
+        (Ink::Plain, &server),
+        (Ink::Plain, &tools),
+        (Ink::Plain, &prompts),
+        (Ink::Plain, &resources),
+        (Ink::Plain, &what),
+    ]);
+}

@@ -1,0 +1,12 @@
+//! `weir schema`: the config's JSON Schema.
+
+use std::process::ExitCode;
+
+use crate::cli::output::Output;
+use crate::config;
+
+/// Prints the schema on stdout.
+pub fn run(output: &mut Output) -> ExitCode {
+    output.out.raw(&config::schema_text());
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,126 @@
+//! `weir serve`: runs the proxy until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::ConfigArgs;
+use crate::cli::output::Output;
+use crate::config::{self, Config, ListenAuth};
+use crate::front;
+use crate::server::{Core, Options, ServeError, Server};
+
+/// `weir serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The config
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Listen here in place of `listen.address`
+    #[arg(long, value_name = "ADDR", conflicts_with = "stdio")]
+    pub listen: Option<SocketAddr>,
+    /// Serve one client on stdin and stdout in place of HTTP
+    #[arg(long)]
+    pub stdio: bool,
+}
+
+/// Why serving ended early.
+#[derive(Debug, thiserror::Error)]
+enum ServeFailed {
+    #[error("{address} is open to a network: write `listen.auth` in the config, even if it says `none`")]
+    Open { address: SocketAddr },
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("stdin or stdout broke")]
+    Stdio(#[source] std::io::Error),
+}
+
+/// Serves until SIGINT or SIGTERM. Exit 0 after a clean stop, 2 for a wrong config, 1 otherwise.
+pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> ExitCode {
+    let mut config = match config::load(&args.config.config, &config::process_env) {
+        Ok(config) => config,
+        Err(errors) => {
+            output.err.raw(&format!("{errors}\n"));
+            return ExitCode::from(2);
+        }
+    };
+    let options = Options { guard: Some(program) };
+    let served = if args.stdio {
+        over_stdio(config, &options).await
+    } else {
+        match relisten(&mut config, args.listen) {
+            Ok(()) => over_http(config, options, output).await,
+            Err(error) => Err(error),
+        }
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Takes `--listen` in; it cannot open to a network what the config did not.
+fn relisten(config: &mut Config, address: Option<SocketAddr>) -> Result<(), ServeFailed> {
+    let Some(address) = address else { return Ok(()) };
+    if !address.ip().is_loopback() && config.listen.auth != Some(ListenAuth::None) {
+        return Err(ServeFailed::Open { address });
+    }
+    config.listen.address = address;
+    Ok(())
+}
+
+async fn over_http(config: Config, options: Options, output: &mut Output) -> Result<(), ServeFailed> {
+    let upstreams = config.upstreams.len();
+    let server = Server::start(config, options).await?;
+    output.err.line(&format!("weir {} joins {upstreams} upstreams at {}", env!("CARGO_PKG_VERSION"), server.url()));
+    if let Some(admin) = server.admin_address() {
+        output.err.line(&format!("operators look at http://{admin}/upstreams"));
+    }
+    told_to_stop().await;
+    tracing::info!("stopping");
+    server.stop().await;
+    Ok(())
+}
+
+async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed> {
+    let limit = config.listen.request_bytes;
+    let core = Core::start(Arc::new(config), options).await?;
+    let shutdown = CancellationToken::new();
+    // The first question of a client is the list: it should not be asked before anybody has answered.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(10), core.settled()).await;
+    let serving =
+        front::stdio::serve(Arc::clone(core.live()), tokio::io::stdin(), tokio::io::stdout(), limit, shutdown.clone());
+    tokio::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = told_to_stop() => {
+            shutdown.cancel();
+            serving.await
+        }
+    };
+    core.stop().await;
+    served.map_err(ServeFailed::Stdio)
+}
+
+/// SIGINT or SIGTERM.
+pub(crate) async fn told_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
