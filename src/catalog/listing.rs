@@ -1,0 +1,590 @@
+//! What one upstream said it has: definitions checked one by one, the bad ones set aside.
+//!
+//! A definition is kept as the text that arrived, and read one level deep for what routing needs. One odd
+//! definition never costs the others their place.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashSet;
+
+use crate::catalog::annotations::{self, AnnotationError};
+use crate::catalog::digest::{Digest, Hasher};
+use crate::catalog::{Kind, PerKind};
+use crate::json::{self, Object, ObjectError};
+use crate::protocol::era::Era;
+use crate::protocol::headers::HeaderParam;
+
+/// Most bytes in the name of a tool or prompt.
+pub const NAME_BYTES: usize = 1024;
+/// Most bytes in a URI or URI template.
+pub const URI_BYTES: usize = 8 * 1024;
+/// Most bytes in one definition.
+pub const DEFINITION_BYTES: usize = 1024 * 1024;
+/// Deepest nesting of one definition: what most JSON parsers of callers take.
+pub const DEPTH: usize = 128;
+/// Most characters of a description's first line that are kept for tables.
+const HEAD: usize = 120;
+
+/// A definition that may be exposed: its text and what routing needs of it.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    raw: Arc<str>,
+    key: Arc<str>,
+    pub(crate) facts: Facts,
+}
+
+/// What was read of a definition when it was checked, so that it need not be read again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// Where in the text the value of the key stands.
+    pub(crate) key_at: Range<usize>,
+    /// The first line of the description.
+    pub(crate) head: Arc<str>,
+    /// Arguments that are mirrored into headers.
+    pub(crate) header_params: Arc<[HeaderParam]>,
+    /// It has an `execution` member (legacy only).
+    pub(crate) execution: bool,
+    /// It can be called only as a task (legacy only).
+    pub(crate) task_required: bool,
+    /// It has an `outputSchema` that is not of an object (modern only).
+    pub(crate) free_output: bool,
+    /// The resource it is shown with (`_meta.ui.resourceUri`, MCP Apps), and where the value stands.
+    pub(crate) ui: Option<(Arc<str>, Range<usize>)>,
+}
+
+impl Definition {
+    /// The definition as JSON text: as listed, but for line breaks between tokens, which are spaces here
+    /// so that a definition fits on one line of stdio and of SSE.
+    #[must_use]
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// What the upstream knows it by: name, URI or URI template, unescaped.
+    #[must_use]
+    pub fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// The arguments that are mirrored into headers.
+    #[must_use]
+    pub fn header_params(&self) -> &[HeaderParam] {
+        &self.facts.header_params
+    }
+}
+
+/// A definition that is set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// What it was listed as.
+    pub kind: Kind,
+    /// Its name, URI or template, if it could be read; cut to 64 characters.
+    pub name: Option<String>,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{} `{name}`: {}", self.kind, self.reason),
+            None => write!(f, "a {} without a name: {}", self.kind, self.reason),
+        }
+    }
+}
+
+/// Why a definition is set aside.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Not JSON.
+    #[error("it is not JSON")]
+    Syntax,
+    /// Not an object.
+    #[error("it is not an object")]
+    NotObject,
+    /// A key twice: two readers may read it differently.
+    #[error("it has the key `{0}` twice")]
+    Duplicate(String),
+    /// The member it is known by is not there.
+    #[error("it has no `{0}`")]
+    Missing(&'static str),
+    /// The member it is known by is not a string.
+    #[error("its `{0}` is not a string")]
+    NotText(&'static str),
+    /// The member it is known by is empty.
+    #[error("its `{0}` is empty")]
+    Empty(&'static str),
+    /// The member it is known by is absurdly long.
+    #[error("its `{member}` has {bytes} bytes, more than {most}")]
+    Long {
+        /// Which member.
+        member: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        most: usize,
+    },
+    /// A tool must have an input schema (`server/tools.mdx`).
+    #[error("it has no `inputSchema`")]
+    NoInputSchema,
+    /// An input schema is an object with unique keys.
+    #[error("its `inputSchema` is not an object with unique keys")]
+    InputSchema,
+    /// Arguments are an object, so their schema is of type `object`.
+    #[error("its `inputSchema` is not of type \"object\"")]
+    InputType,
+    /// Larger than [`DEFINITION_BYTES`].
+    #[error("it has {0} bytes, more than {DEFINITION_BYTES}")]
+    Large(usize),
+    /// Nested deeper than [`DEPTH`].
+    #[error("it nests deeper than {DEPTH}")]
+    Deep,
+    /// An `x-mcp-header` that breaks the rules.
+    #[error(transparent)]
+    Header(#[from] AnnotationError),
+    /// Listed twice by the same upstream; the first one counts.
+    #[error("it is listed twice")]
+    Repeated,
+}
+
+/// Checks one definition: JSON text of one item of a list result.
+///
+/// # Errors
+/// A [`Defect`] that says why it cannot be exposed, with its name where it has one.
+pub fn check(kind: Kind, raw: &str) -> Result<Definition, Defect> {
+    let nameless = |reason| Defect {
+        kind,
+        name: None,
+        reason,
+    };
+    let raw = raw.trim_matches([' ', '\t', '\r', '\n']);
+    if raw.len() > DEFINITION_BYTES {
+        return Err(nameless(Reason::Large(raw.len())));
+    }
+    // Inside strings JSON has no raw line breaks, so these stand between tokens.
+    let raw: Arc<str> = if raw.contains(['\n', '\r']) {
+        raw.replace(['\n', '\r'], " ").into()
+    } else {
+        raw.into()
+    };
+    let object = Object::parse(&raw).map_err(|error| {
+        nameless(match error {
+            ObjectError::Syntax(_) => Reason::Syntax,
+            ObjectError::NotObject => Reason::NotObject,
+            ObjectError::Duplicate(key) => Reason::Duplicate(key),
+        })
+    })?;
+    let key = key(kind, &object).map_err(nameless)?;
+    let facts = facts(kind, &raw, &object).map_err(|reason| Defect {
+        kind,
+        name: Some(key.chars().take(64).collect()),
+        reason,
+    })?;
+    let key = key.into();
+    drop(object);
+    Ok(Definition { raw, key, facts })
+}
+
+/// What a definition is known by.
+fn key(kind: Kind, object: &Object<'_>) -> Result<String, Reason> {
+    let member = kind.key();
+    let text = object.get(member).ok_or(Reason::Missing(member))?;
+    let key = json::string(text).ok_or(Reason::NotText(member))?;
+    let most = match kind {
+        Kind::Tools | Kind::Prompts => NAME_BYTES,
+        Kind::Resources | Kind::Templates => URI_BYTES,
+    };
+    match key.len() {
+        0 => Err(Reason::Empty(member)),
+        bytes if bytes > most => Err(Reason::Long {
+            member,
+            bytes,
+            most,
+        }),
+        _ => Ok(key.into_owned()),
+    }
+}
+
+fn facts(kind: Kind, raw: &str, object: &Object<'_>) -> Result<Facts, Reason> {
+    if annotations::depth(raw) > DEPTH {
+        return Err(Reason::Deep);
+    }
+    let key_at = object.borrowed(kind.key()).map(|text| span(raw, text));
+    let facts = Facts {
+        key_at: key_at.unwrap_or_default(),
+        head: head(object),
+        ..Facts::default()
+    };
+    if kind == Kind::Tools {
+        tool_facts(raw, object, facts)
+    } else {
+        Ok(facts)
+    }
+}
+
+fn tool_facts(raw: &str, object: &Object<'_>, facts: Facts) -> Result<Facts, Reason> {
+    let schema = object.get("inputSchema").ok_or(Reason::NoInputSchema)?;
+    let input = Object::parse(schema).map_err(|_| Reason::InputSchema)?;
+    if input
+        .get("type")
+        .is_some_and(|kind| json::string(kind).as_deref() != Some("object"))
+    {
+        return Err(Reason::InputType);
+    }
+    let execution = object.get("execution");
+    let task = execution
+        .and_then(|text| Object::parse(text).ok())
+        .and_then(|execution| execution.string("taskSupport").map(|s| s == "required"));
+    Ok(Facts {
+        header_params: annotations::header_params(schema)?.into(),
+        execution: execution.is_some(),
+        task_required: task.unwrap_or_default(),
+        free_output: object.get("outputSchema").is_some_and(is_free),
+        ui: ui(raw, object),
+        ..facts
+    })
+}
+
+/// Whether an output schema is one that only modern callers know: not of type `object`.
+fn is_free(schema: &str) -> bool {
+    let of_object = |schema: &Object<'_>| schema.string("type").as_deref() == Some("object");
+    !Object::parse(schema).is_ok_and(|schema| of_object(&schema))
+}
+
+/// The resource a tool is shown with, and where in the text its URI stands.
+pub(crate) fn ui(raw: &str, object: &Object<'_>) -> Option<(Arc<str>, Range<usize>)> {
+    let meta = object
+        .borrowed("_meta")
+        .filter(|meta| meta.contains("resourceUri"))?;
+    let ui = Object::parse(meta).ok()?.borrowed("ui")?;
+    let text = Object::parse(ui).ok()?.borrowed("resourceUri")?;
+    let uri = json::string(text).filter(|uri| !uri.is_empty() && uri.len() <= URI_BYTES)?;
+    Some((uri.as_ref().into(), span(raw, text)))
+}
+
+/// Where `part`, a slice of `whole`, begins and ends in it.
+pub(crate) fn span(whole: &str, part: &str) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    start..start + part.len()
+}
+
+/// The first line of the description, cut for tables.
+fn head(object: &Object<'_>) -> Arc<str> {
+    object.string("description").map_or_else(
+        || Arc::from(""),
+        |text| {
+            let line = text.trim_start().lines().next().unwrap_or_default();
+            line.chars()
+                .take(HEAD)
+                .collect::<String>()
+                .trim_end()
+                .into()
+        },
+    )
+}
+
+/// All that one upstream listed, in its order.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    era: Era,
+    ttl: Option<Duration>,
+    definitions: PerKind<Vec<Definition>>,
+    quarantined: Vec<Defect>,
+    digests: PerKind<Digest>,
+    digest: Digest,
+}
+
+impl Listing {
+    /// Begins a listing of an upstream that speaks this era.
+    #[must_use]
+    pub fn of(era: Era) -> ListingBuilder {
+        ListingBuilder {
+            era,
+            ttl: None,
+            definitions: PerKind::default(),
+            keys: PerKind::default(),
+            quarantined: Vec::new(),
+        }
+    }
+
+    /// The era the upstream speaks.
+    #[must_use]
+    pub const fn era(&self) -> Era {
+        self.era
+    }
+
+    /// How long the upstream said this is fresh: the least of all its pages.
+    #[must_use]
+    pub const fn ttl(&self) -> Option<Duration> {
+        self.ttl
+    }
+
+    /// The good definitions of a kind, in the upstream's order.
+    #[must_use]
+    pub fn definitions(&self, kind: Kind) -> &[Definition] {
+        self.definitions.get(kind)
+    }
+
+    /// The bad definitions, in the order they came.
+    #[must_use]
+    pub fn quarantined(&self) -> &[Defect] {
+        &self.quarantined
+    }
+
+    /// Whether there is no good definition of any kind.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        Kind::ALL
+            .into_iter()
+            .all(|kind| self.definitions(kind).is_empty())
+    }
+
+    /// Digest of the good definitions of a kind and their order.
+    #[must_use]
+    pub const fn digest_of(&self, kind: Kind) -> Digest {
+        *self.digests.get(kind)
+    }
+
+    /// Digest of the good definitions, their order, and the era. Not of the time to live.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// A [`Listing`] that pages are still added to.
+#[derive(Debug)]
+pub struct ListingBuilder {
+    era: Era,
+    ttl: Option<Duration>,
+    definitions: PerKind<Vec<Definition>>,
+    keys: PerKind<HashSet<Arc<str>>>,
+    quarantined: Vec<Defect>,
+}
+
+impl ListingBuilder {
+    /// Checks one definition and takes it in, or sets it aside.
+    pub fn add(&mut self, kind: Kind, raw: &str) {
+        match check(kind, raw) {
+            Ok(definition) => {
+                if self.keys.get_mut(kind).insert(definition.key.clone()) {
+                    self.definitions.get_mut(kind).push(definition);
+                } else {
+                    self.quarantined.push(Defect {
+                        kind,
+                        name: Some(definition.key.chars().take(64).collect()),
+                        reason: Reason::Repeated,
+                    });
+                }
+            }
+            Err(defect) => self.quarantined.push(defect),
+        }
+    }
+
+    /// Notes how long a page is fresh; the least counts.
+    pub fn fresh_for(&mut self, ttl: Duration) {
+        self.ttl = Some(self.ttl.map_or(ttl, |least| least.min(ttl)));
+    }
+
+    /// How many definitions of a kind came so far, good and bad.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        let bad = self.quarantined.iter().filter(|bad| bad.kind == kind);
+        self.definitions.get(kind).len() + bad.count()
+    }
+
+    /// The listing, complete.
+    #[must_use]
+    pub fn finish(self) -> Listing {
+        let digests = PerKind::from_fn(|kind| {
+            let mut hasher = Hasher::new(kind.member());
+            for definition in self.definitions.get(kind) {
+                hasher.add(definition.raw.as_bytes());
+            }
+            hasher.finish()
+        });
+        let mut hasher = Hasher::new("listing");
+        hasher.add(self.era.to_string().as_bytes());
+        for kind in Kind::ALL {
+            hasher.add(digests.get(kind).as_bytes());
+        }
+        Listing {
+            era: self.era,
+            ttl: self.ttl,
+            definitions: self.definitions,
+            quarantined: self.quarantined,
+            digest: hasher.finish(),
+            digests,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(kind: Kind, raw: &str) -> Reason {
+        check(kind, raw).expect_err(raw).reason
+    }
+
+    #[test]
+    fn a_good_definition_keeps_its_text() {
+        let raw = "\n { \"x\":1e400, \"name\" :\"a\\u0062\",\r\n\t\"inputSchema\":{} , \"description\":\"\\n One\\nTwo\"}\n";
+        let definition = check(Kind::Tools, raw).unwrap();
+        assert_eq!(
+            definition.raw(),
+            "{ \"x\":1e400, \"name\" :\"a\\u0062\",  \t\"inputSchema\":{} , \"description\":\"\\n One\\nTwo\"}"
+        );
+        assert_eq!(&**definition.key(), "ab");
+        assert_eq!(
+            &definition.raw()[definition.facts.key_at.clone()],
+            "\"a\\u0062\""
+        );
+        assert_eq!(&*definition.facts.head, "One");
+    }
+
+    #[test]
+    fn a_bad_definition_says_why() {
+        use Kind::{Prompts, Resources, Templates, Tools};
+        let long = |bytes| "x".repeat(bytes);
+        let cases = [
+            (Tools, "{".to_owned(), Reason::Syntax),
+            (Tools, "[]".to_owned(), Reason::NotObject),
+            (Prompts, r#"{"name":"a","n\u0061me":"b"}"#.to_owned(), Reason::Duplicate("name".into())),
+            (Prompts, "{}".to_owned(), Reason::Missing("name")),
+            (Resources, r#"{"name":"a"}"#.to_owned(), Reason::Missing("uri")),
+            (Templates, r#"{"uri":"a:"}"#.to_owned(), Reason::Missing("uriTemplate")),
+            (Prompts, r#"{"name":7}"#.to_owned(), Reason::NotText("name")),
+            (Prompts, r#"{"name":"\ud800"}"#.to_owned(), Reason::NotText("name")),
+            (Prompts, r#"{"name":""}"#.to_owned(), Reason::Empty("name")),
+            (
+                Prompts,
+                format!(r#"{{"name":"{}"}}"#, long(1025)),
+                Reason::Long { member: "name", bytes: 1025, most: 1024 },
+            ),
+            (
+                Resources,
+                format!(r#"{{"uri":"{}"}}"#, long(8193)),
+                Reason::Long { member: "uri", bytes: 8193, most: 8192 },
+            ),
+            (Tools, r#"{"name":"a"}"#.to_owned(), Reason::NoInputSchema),
+            (Tools, r#"{"name":"a","inputSchema":true}"#.to_owned(), Reason::InputSchema),
+            (Tools, r#"{"name":"a","inputSchema":{"a":1,"a":2}}"#.to_owned(), Reason::InputSchema),
+            (Tools, r#"{"name":"a","inputSchema":{"type":"string"}}"#.to_owned(), Reason::InputType),
+            (Tools, r#"{"name":"a","inputSchema":{"type":["object"]}}"#.to_owned(), Reason::InputType),
+            (
+                Prompts,
+                format!(r#"{{"name":"a","x":{}{}}}"#, "[".repeat(128), "]".repeat(128)),
+                Reason::Deep,
+            ),
+            (
+                Tools,
+                r#"{"name":"a","inputSchema":{"properties":{"p":{"type":"number","x-mcp-header":"P"}}}}"#.to_owned(),
+                Reason::Header(AnnotationError::Type("p".into())),
+            ),
+        ];
+        for (kind, raw, expected) in cases {
+            assert_eq!(reason(kind, &raw), expected, "{raw}");
+        }
+        let large = format!(r#"{{"name":"a","x":"{}"}}"#, long(DEFINITION_BYTES));
+        assert!(matches!(reason(Prompts, &large), Reason::Large(_)));
+    }
+
+    #[test]
+    fn what_is_just_within_the_limits_passes() {
+        let deep = format!(
+            r#"{{"name":"{}","x":{}{}}}"#,
+            "n".repeat(1024),
+            "[".repeat(127),
+            "]".repeat(127)
+        );
+        assert!(check(Kind::Prompts, &deep).is_ok());
+        assert!(
+            check(
+                Kind::Tools,
+                r#"{"name":"a","inputSchema":{"type":"object"}}"#
+            )
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn one_bad_definition_is_set_aside_alone() {
+        let mut listing = Listing::of(Era::Legacy);
+        for raw in [
+            r#"{"name":"a"}"#,
+            "7",
+            r#"{"name":"b"}"#,
+            r#"{"name":"\u0061","x":1}"#,
+        ] {
+            listing.add(Kind::Prompts, raw);
+        }
+        listing.fresh_for(Duration::from_secs(9));
+        listing.fresh_for(Duration::from_secs(5));
+        assert_eq!(listing.count(Kind::Prompts), 4);
+        let listing = listing.finish();
+        let names: Vec<_> = listing
+            .definitions(Kind::Prompts)
+            .iter()
+            .map(|d| &**d.key())
+            .collect();
+        assert_eq!(names, ["a", "b"]);
+        let words: Vec<_> = listing
+            .quarantined()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "a prompt without a name: it is not an object",
+                "prompt `a`: it is listed twice"
+            ]
+        );
+        assert_eq!(listing.ttl(), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_digest_tells_listings_apart_by_content_order_and_era() {
+        let listing = |era, names: &[&str]| {
+            let mut listing = Listing::of(era);
+            for name in names {
+                listing.add(Kind::Prompts, &format!(r#"{{"name":"{name}"}}"#));
+            }
+            listing.finish()
+        };
+        let base = listing(Era::Legacy, &["a", "b"]);
+        assert_eq!(
+            base.digest(),
+            listing(Era::Legacy, &["a", "b", "a"]).digest()
+        );
+        for other in [
+            listing(Era::Modern, &["a", "b"]),
+            listing(Era::Legacy, &["b", "a"]),
+            listing(Era::Legacy, &["a"]),
+        ] {
+            assert_ne!(base.digest(), other.digest());
+        }
+        assert_eq!(
+            base.digest_of(Kind::Prompts),
+            listing(Era::Modern, &["a", "b"]).digest_of(Kind::Prompts)
+        );
+        assert_ne!(base.digest_of(Kind::Tools), base.digest_of(Kind::Prompts));
+    }
+
+    #[test]
+    fn facts_of_a_tool_are_read_once() {
+        let raw = r#"{"name":"a","inputSchema":{},"execution":{"taskSupport":"required"},"outputSchema":{"type":"array"},"_meta":{"ui":{"resourceUri":"ui:\/\/x"}}}"#;
+        let definition = check(Kind::Tools, raw).unwrap();
+        let facts = &definition.facts;
+        assert!(facts.execution && facts.task_required && facts.free_output);
+        let (uri, at) = facts.ui.clone().unwrap();
+        assert_eq!(&*uri, "ui://x");
+        assert_eq!(&raw[at], r#""ui:\/\/x""#);
+        let plain = check(Kind::Tools, r#"{"name":"a","inputSchema":{},"execution":{"taskSupport":"optional"},"outputSchema":{"type":"object"}}"#).unwrap();
+        assert!(plain.facts.execution && !plain.facts.task_required && !plain.facts.free_output);
+    }
+}

@@ -1,0 +1,210 @@
+//! How a name of an upstream becomes an exposed name: legal, within budget, stable.
+//!
+//! `namespace + separator + name`. What is not legal or too long ends in a hash of where it comes from, so
+//! that it depends on nothing else; names are looked up, never taken apart.
+
+use regex::Regex;
+
+use crate::catalog::digest::{Digest, Hasher};
+use crate::name::{Namespace, Naming, UpstreamId, is_legal};
+
+/// Cuts what the expression matches off the front of a name, again and again: `a___b___c` → `c` under
+/// `^[^_]+___`. A name never becomes empty.
+#[must_use]
+pub fn strip<'n>(prefix: Option<&Regex>, name: &'n str) -> &'n str {
+    let Some(prefix) = prefix else { return name };
+    let mut rest = name;
+    while let Some(found) = prefix.find(rest) {
+        match rest.get(found.end()..) {
+            Some(shorter) if found.start() == 0 && found.end() > 0 && !shorter.is_empty() => {
+                rest = shorter;
+            }
+            _ => break,
+        }
+    }
+    rest
+}
+
+/// The exposed name an upstream's tool or prompt has when nobody else wants it. `name` is the original
+/// one, stripped, or the one the operator gave it.
+#[must_use]
+pub fn exposed(
+    naming: &Naming,
+    namespace: &Namespace,
+    upstream: &UpstreamId,
+    original: &str,
+    name: &str,
+) -> String {
+    let joined = naming.join(namespace, name);
+    if joined.len() <= naming.max_length() && !joined.is_empty() && joined.bytes().all(is_legal) {
+        joined
+    } else {
+        hashed(naming, &joined, upstream, original, 0)
+    }
+}
+
+/// Another name for what wanted `wanted`, which is taken: the first of a fixed sequence that is free.
+pub(crate) fn other(
+    naming: &Naming,
+    wanted: &str,
+    upstream: &UpstreamId,
+    original: &str,
+    mut is_taken: impl FnMut(&str) -> bool,
+) -> String {
+    let own_suffix = suffix(upstream, original, 0);
+    let base = wanted.strip_suffix(&own_suffix).unwrap_or(wanted);
+    let mut attempt = 0;
+    loop {
+        let name = hashed(naming, base, upstream, original, attempt);
+        if !is_taken(&name) {
+            return name;
+        }
+        attempt += 1;
+    }
+}
+
+/// `name` made legal and cut so that a hash of (upstream, original) fits behind it.
+fn hashed(
+    naming: &Naming,
+    name: &str,
+    upstream: &UpstreamId,
+    original: &str,
+    attempt: u32,
+) -> String {
+    let suffix = suffix(upstream, original, attempt);
+    let room = naming.max_length().saturating_sub(suffix.len());
+    let legal = |c: char| match u8::try_from(c) {
+        Ok(byte) if is_legal(byte) => c,
+        _ => '_',
+    };
+    let mut name: String = name.chars().map(legal).take(room).collect();
+    name.push_str(&suffix);
+    name
+}
+
+/// `_` and 8 hex digits; 16 from the second attempt on.
+fn suffix(upstream: &UpstreamId, original: &str, attempt: u32) -> String {
+    let digest = origin(upstream, original, attempt).to_string();
+    let digits = if attempt == 0 { 8 } else { 16 };
+    format!("_{}", digest.get(..digits).unwrap_or_default())
+}
+
+/// A hash of where a name comes from.
+pub(crate) fn origin(upstream: &UpstreamId, original: &str, attempt: u32) -> Digest {
+    let mut hasher = Hasher::new("name");
+    hasher.add(upstream.as_str().as_bytes());
+    hasher.add(original.as_bytes());
+    if attempt > 0 {
+        hasher.add(&attempt.to_be_bytes());
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(text: &str) -> UpstreamId {
+        UpstreamId::parse(text).unwrap()
+    }
+
+    fn name(namespace: &str, original: &str) -> String {
+        let namespace = Namespace::parse(namespace).unwrap();
+        exposed(
+            &Naming::default(),
+            &namespace,
+            &id("up"),
+            original,
+            original,
+        )
+    }
+
+    #[test]
+    fn a_legal_name_that_fits_gets_its_namespace_and_nothing_else() {
+        assert_eq!(name("jira", "search"), "jira__search");
+        assert_eq!(name("", "admin.tools-list_2"), "admin.tools-list_2");
+        assert_eq!(name("a", &"x".repeat(61)), format!("a__{}", "x".repeat(61)));
+    }
+
+    #[test]
+    fn a_name_that_is_illegal_or_too_long_ends_in_a_hash_of_its_origin() {
+        // The digits are part of the contract with callers who remember names: they must never change.
+        assert_eq!(name("a", "get user"), "a__get_user_d73a0705");
+        assert_eq!(
+            name("a", &"x".repeat(62)),
+            format!("a__{}_eaa118f8", "x".repeat(52))
+        );
+        assert_eq!(name("", "日本"), "___1ee3b1ec");
+        assert_ne!(name("a", "get user"), name("a", "get/user"));
+        let other_upstream = exposed(
+            &Naming::default(),
+            &Namespace::parse("a").unwrap(),
+            &id("other"),
+            "get user",
+            "get user",
+        );
+        assert_ne!(name("a", "get user"), other_upstream);
+    }
+
+    #[test]
+    fn a_taken_name_is_hashed_and_hashed_again() {
+        let naming = Naming::default();
+        let first = other(&naming, "a__x", &id("up"), "x", |_| false);
+        assert!(
+            first.starts_with("a__x_") && first.len() == "a__x_".len() + 8,
+            "{first}"
+        );
+        let second = other(&naming, "a__x", &id("up"), "x", |name| name == first);
+        assert!(
+            second.starts_with("a__x_") && second.len() == "a__x_".len() + 16,
+            "{second}"
+        );
+        let third = other(&naming, "a__x", &id("up"), "x", |name| {
+            name == first || name == second
+        });
+        assert!(third != second && third.len() == second.len());
+        assert_eq!(
+            other(&naming, &first, &id("up"), "x", |name| name == first),
+            second,
+            "no hash behind a hash"
+        );
+    }
+
+    #[test]
+    fn strip_cuts_prefixes_until_none_is_left() {
+        let prefix = Regex::new("^[^_]+___").unwrap();
+        let strip = |name| strip(Some(&prefix), name).to_owned();
+        assert_eq!(strip("a___b___c"), "c");
+        assert_eq!(strip("c"), "c");
+        assert_eq!(strip("a___"), "a___", "never to nothing");
+        let anywhere = Regex::new("b").unwrap();
+        assert_eq!(
+            super::strip(Some(&anywhere), "ab"),
+            "ab",
+            "only at the front"
+        );
+        let empty = Regex::new("^x*").unwrap();
+        assert_eq!(super::strip(Some(&empty), "ab"), "ab");
+        assert_eq!(super::strip(None, "ab"), "ab");
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_becomes_legal_and_fits(
+            original in ".{1,200}",
+            namespace in "[a-z0-9-]{0,31}",
+            separator in "[A-Za-z0-9_.-]{1,8}",
+            budget in 0_usize..200,
+        ) {
+            let naming = Naming::new(&separator, budget).unwrap();
+            let namespace = Namespace::parse(&namespace).unwrap();
+            let name = exposed(&naming, &namespace, &id("up"), &original, &original);
+            prop_assert!(!name.is_empty() && name.len() <= naming.max_length());
+            prop_assert!(name.bytes().all(is_legal));
+            let mut taken = 0;
+            let another = other(&naming, &name, &id("up"), &original, |candidate| { taken += 1; candidate == name || taken < 3 });
+            prop_assert!(another != name && another.len() <= naming.max_length() && another.bytes().all(is_legal));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! List pages, ready to be copied out: slices of what every upstream's definitions were rendered to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Most bytes of definitions in one page.
+pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// One page of a list answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The inside of the JSON array, commas included. Slices; nothing is copied to make a page.
+    pub chunks: Vec<Bytes>,
+    /// How many definitions these are.
+    pub items: usize,
+    /// The index of the page after this one, if there is one.
+    pub next: Option<usize>,
+}
+
+impl Page {
+    /// How many bytes the chunks have together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+
+    /// Appends the inside of the JSON array.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.reserve(self.bytes());
+        for chunk in &self.chunks {
+            out.extend_from_slice(chunk);
+        }
+    }
+}
+
+/// Definitions rendered one behind the other, each with a comma before it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rendered {
+    bytes: Bytes,
+    /// Where each definition begins (at its comma), and where the last one ends.
+    bounds: Box<[usize]>,
+    /// Which of the upstream's items they are: ascending, with gaps where an era drops one.
+    items: Box<[u32]>,
+}
+
+impl Rendered {
+    pub(crate) fn new<'t>(definitions: impl Iterator<Item = (u32, &'t str)>) -> Self {
+        let (mut bytes, mut bounds, mut items) = (Vec::new(), vec![0], Vec::new());
+        for (item, text) in definitions {
+            bytes.push(b',');
+            bytes.extend_from_slice(text.as_bytes());
+            bounds.push(bytes.len());
+            items.push(item);
+        }
+        Self {
+            bytes: bytes.into(),
+            bounds: bounds.into(),
+            items: items.into(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// All the bytes, for digests.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where an item stands among the rendered ones, if it is one.
+    pub(crate) fn position(&self, item: u32) -> Option<usize> {
+        self.items.binary_search(&item).ok()
+    }
+
+    /// The text of the definition at a position.
+    pub(crate) fn text(&self, position: usize) -> Option<&str> {
+        let (start, end) = (self.bounds.get(position)?, self.bounds.get(position + 1)?);
+        std::str::from_utf8(self.bytes.get(start + 1..*end)?).ok()
+    }
+}
+
+/// Fills pages with definitions in order. Where a page ends depends on the definitions alone, not on the
+/// pieces they come in.
+pub(crate) struct Pager {
+    size: usize,
+    pages: Vec<Page>,
+    page: Page,
+    bytes: usize,
+}
+
+impl Pager {
+    pub(crate) fn new(size: usize) -> Self {
+        Self {
+            size: size.max(1),
+            pages: Vec::new(),
+            page: Page::default(),
+            bytes: 0,
+        }
+    }
+
+    /// Adds the rendered definitions from one position to before another.
+    pub(crate) fn run(&mut self, rendered: &Rendered, from: usize, to: usize) {
+        let mut from = from;
+        while from < to {
+            let Some(start) = rendered.bounds.get(from) else {
+                return;
+            };
+            let room = start.saturating_add(PAGE_BYTES - self.bytes);
+            let ends = rendered.bounds.get(from + 1..=to).unwrap_or_default();
+            let fit = ends
+                .partition_point(|end| *end <= room)
+                .min(self.size - self.page.items);
+            if fit == 0 && self.page.items > 0 {
+                self.turn();
+                continue;
+            }
+            let fit = fit.max(1);
+            let Some(end) = rendered.bounds.get(from + fit) else {
+                return;
+            };
+            self.push(rendered.bytes.slice(start..end), fit);
+            from += fit;
+        }
+    }
+
+    /// Adds one definition that was rendered by itself, with its comma.
+    pub(crate) fn single(&mut self, definition: Bytes) {
+        let full = self.page.items >= self.size || self.bytes + definition.len() > PAGE_BYTES;
+        if full && self.page.items > 0 {
+            self.turn();
+        }
+        self.push(definition, 1);
+    }
+
+    fn push(&mut self, mut chunk: Bytes, items: usize) {
+        // The first definition of a page has no comma; counting it all the same keeps the sums simple.
+        self.bytes = self.bytes.saturating_add(chunk.len()).min(PAGE_BYTES);
+        if self.page.items == 0 {
+            chunk = chunk.slice(1..);
+        }
+        self.page.chunks.push(chunk);
+        self.page.items += items;
+    }
+
+    fn turn(&mut self) {
+        let mut page = std::mem::take(&mut self.page);
+        page.next = Some(self.pages.len() + 1);
+        self.pages.push(page);
+        self.bytes = 0;
+    }
+
+    /// The pages: at least one, which may be empty.
+    pub(crate) fn finish(mut self) -> Arc<[Page]> {
+        self.pages.push(self.page);
+        self.pages.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(texts: &[String]) -> Rendered {
+        Rendered::new((0..).zip(texts.iter().map(String::as_str)))
+    }
+
+    fn text(page: &Page) -> String {
+        let mut out = Vec::new();
+        page.write(&mut out);
+        assert_eq!(out.len(), page.bytes());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn pages_hold_at_most_so_many_items() {
+        let texts: Vec<String> = (0..7).map(|n| n.to_string()).collect();
+        let rendered = rendered(&texts);
+        let mut pager = Pager::new(3);
+        pager.run(&rendered, 0, 2);
+        pager.single(Bytes::from_static(b",x"));
+        pager.run(&rendered, 3, 7);
+        let pages = pager.finish();
+        let shown: Vec<_> = pages
+            .iter()
+            .map(|page| (text(page), page.items, page.next))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("0,1,x".to_owned(), 3, Some(1)),
+                ("3,4,5".to_owned(), 3, Some(2)),
+                ("6".to_owned(), 1, None)
+            ]
+        );
+    }
+
+    #[test]
+    fn pages_hold_at_most_so_many_bytes_but_always_one_item() {
+        let texts: Vec<String> = [3, 1, 2, 9, 1]
+            .map(|mib: usize| "x".repeat(mib << 20))
+            .into();
+        let rendered = rendered(&texts);
+        let mut pager = Pager::new(100);
+        pager.run(&rendered, 0, 5);
+        let sizes: Vec<_> = pager
+            .finish()
+            .iter()
+            .map(|page| (page.bytes() >> 20, page.items))
+            .collect();
+        assert_eq!(sizes, [(3, 1), (3, 2), (9, 1), (1, 1)]);
+        let mut singly = Pager::new(100);
+        for text in &texts {
+            singly.single(format!(",{text}").into());
+        }
+        let singly: Vec<_> = singly
+            .finish()
+            .iter()
+            .map(|page| (page.bytes() >> 20, page.items))
+            .collect();
+        assert_eq!(singly, sizes);
+    }
+
+    #[test]
+    fn nothing_is_one_empty_page() {
+        let pages = Pager::new(3).finish();
+        assert_eq!(pages.as_ref(), [Page::default()]);
+    }
+}

@@ -1,0 +1,446 @@
+//! One upstream's listing under its config: exposed names, rules, bytes rendered once.
+//!
+//! Everything that depends on one upstream alone is done here, when that upstream changes, so that a
+//! merge has only to join.
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+use regex::Regex;
+
+use crate::catalog::arguments::ArgumentRules;
+use crate::catalog::digest::{Digest, Hasher};
+use crate::catalog::listing::{Definition, Listing};
+use crate::catalog::page::Rendered;
+use crate::catalog::template::Template;
+use crate::catalog::{Kind, PerEra, PerKind, naming, render};
+use crate::config::{ToolOverride, ToolRules, Upstream};
+use crate::json::{self, Object};
+use crate::name::{Namespace, Naming, UpstreamId};
+use crate::protocol::era::Era;
+use crate::protocol::headers::HeaderParam;
+
+/// What the config says about an upstream's definitions.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// The upstream.
+    pub upstream: &'a UpstreamId,
+    /// What its exposed names begin with.
+    pub namespace: &'a Namespace,
+    /// What is cut off the front of its names.
+    pub strip: Option<&'a Regex>,
+    /// Which tools are exposed, and how they are changed.
+    pub tools: &'a ToolRules,
+}
+
+impl<'a> From<&'a Upstream> for Rules<'a> {
+    fn from(config: &'a Upstream) -> Self {
+        Self {
+            upstream: &config.id,
+            namespace: &config.namespace,
+            strip: config.strip.as_ref(),
+            tools: &config.tools,
+        }
+    }
+}
+
+/// One upstream's part of a catalog, ready to be merged.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(crate) upstream: UpstreamId,
+    pub(crate) namespace: Namespace,
+    pub(crate) kinds: PerKind<PreparedKind>,
+    /// The resource templates, each in the place of its item.
+    pub(crate) templates: Box<[Template]>,
+    /// The tools that are shown with a resource.
+    pub(crate) ui: Box<[Ui]>,
+    warnings: Vec<String>,
+    excluded: Vec<Excluded>,
+    digest: Digest,
+}
+
+/// The definitions of one kind.
+#[derive(Debug, Default)]
+pub(crate) struct PreparedKind {
+    pub(crate) items: Box<[Item]>,
+    /// Shared where both eras see the same.
+    pub(crate) rendered: PerEra<Arc<Rendered>>,
+    pub(crate) clashes: Vec<Clash>,
+    /// Digest of what callers see; `None` without items.
+    pub(crate) seen: Option<Digest>,
+}
+
+/// A definition's place in the catalog: the name it wants, and where that leads.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) exposed: Arc<str>,
+    pub(crate) target: Arc<Target>,
+}
+
+/// Where an exposed name leads within its upstream.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) original: Arc<str>,
+    pub(crate) original_json: Box<str>,
+    pub(crate) header_params: Arc<[HeaderParam]>,
+    pub(crate) arguments: Option<ArgumentRules>,
+    pub(crate) head: Arc<str>,
+    pub(crate) listed: PerEra<bool>,
+}
+
+/// A tool that is shown with a resource of its upstream.
+#[derive(Debug)]
+pub(crate) struct Ui {
+    pub(crate) tool: u32,
+    pub(crate) uri: Arc<str>,
+    /// The resource, if the upstream lists it.
+    pub(crate) listed: Option<u32>,
+}
+
+/// Two names of one upstream that became the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Clash {
+    pub(crate) exposed: Arc<str>,
+    pub(crate) original: Arc<str>,
+    pub(crate) to: Arc<str>,
+}
+
+/// A tool that the config keeps out of the catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excluded {
+    /// Its original name.
+    pub original: Arc<str>,
+    /// `true` if `tools.deny` matches it; else `tools.allow` does not.
+    pub denied: bool,
+}
+
+impl Prepared {
+    /// Prepares a listing under the config of its upstream.
+    #[must_use]
+    pub fn new<'a>(config: impl Into<Rules<'a>>, naming: &Naming, listing: &Listing) -> Self {
+        let rules = config.into();
+        let mut excluded = Vec::new();
+        let kinds = PerKind::from_fn(|kind| {
+            let definitions: Vec<&Definition> = listing
+                .definitions(kind)
+                .iter()
+                .filter(|definition| match exclusion(&rules, kind, definition) {
+                    Some(reason) => {
+                        excluded.push(reason);
+                        false
+                    }
+                    None => true,
+                })
+                .collect();
+            PreparedKind::new(&rules, naming, listing.era(), kind, &definitions)
+        });
+        let resources = &kinds.get(Kind::Resources).items;
+        let mut hasher = Hasher::new("prepared");
+        hasher.add(rules.upstream.as_str().as_bytes());
+        hasher.add(rules.namespace.as_str().as_bytes());
+        for kind in Kind::ALL {
+            hasher.add(listing.digest_of(kind).as_bytes());
+            kinds.get(kind).add_to(&mut hasher);
+        }
+        Self {
+            upstream: rules.upstream.clone(),
+            namespace: rules.namespace.clone(),
+            templates: templates(&kinds),
+            ui: shown_with(&kinds.get(Kind::Tools).items, resources, listing),
+            warnings: warnings(rules.tools, listing, &excluded),
+            excluded,
+            digest: hasher.finish(),
+            kinds,
+        }
+    }
+
+    /// The upstream.
+    #[must_use]
+    pub const fn upstream(&self) -> &UpstreamId {
+        &self.upstream
+    }
+
+    /// How many definitions of a kind are exposed.
+    #[must_use]
+    pub fn len(&self, kind: Kind) -> usize {
+        self.kinds.get(kind).items.len()
+    }
+
+    /// Whether nothing is exposed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        Kind::ALL.into_iter().all(|kind| self.len(kind) == 0)
+    }
+
+    /// What the config says about tools or arguments that are not there. For the operator, not errors.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The tools that the config keeps out of the catalog.
+    #[must_use]
+    pub fn excluded(&self) -> &[Excluded] {
+        &self.excluded
+    }
+
+    /// Digest of what callers see and of where it leads.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+fn exclusion(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> Option<Excluded> {
+    if kind != Kind::Tools {
+        return None;
+    }
+    let name = &**definition.key();
+    let denied = rules
+        .tools
+        .deny
+        .as_ref()
+        .is_some_and(|deny| deny.is_match(name));
+    let allow = rules.tools.allow.as_ref();
+    let allowed = allow.is_none_or(|allow| allow.is_match(name));
+    (denied || !allowed).then(|| Excluded {
+        original: definition.key().clone(),
+        denied,
+    })
+}
+
+impl PreparedKind {
+    fn new(
+        rules: &Rules<'_>,
+        naming: &Naming,
+        era: Era,
+        kind: Kind,
+        definitions: &[&Definition],
+    ) -> Self {
+        let change = |definition: &Definition| match kind {
+            Kind::Tools => rules.tools.overrides.get(&**definition.key()),
+            Kind::Prompts | Kind::Resources | Kind::Templates => None,
+        };
+        let (names, clashes) = match kind {
+            Kind::Tools | Kind::Prompts => names(rules, naming, definitions, &change),
+            Kind::Resources | Kind::Templates => {
+                let keys = definitions
+                    .iter()
+                    .map(|definition| definition.key().clone());
+                (keys.collect(), Vec::new())
+            }
+        };
+        let render = |caller| {
+            let texts: Vec<_> = (0_u32..)
+                .zip(definitions.iter().zip(&names))
+                .filter_map(|(item, (definition, name))| {
+                    let change = change(definition);
+                    let text = render::definition(definition, name, change, era, caller)?;
+                    Some((item, text))
+                })
+                .collect();
+            Arc::new(Rendered::new(
+                texts.iter().map(|(item, text)| (*item, text.as_str())),
+            ))
+        };
+        let differs = definitions.iter().any(|definition| match era {
+            Era::Legacy => definition.facts.execution,
+            Era::Modern => definition.facts.free_output,
+        });
+        let legacy = render(Era::Legacy);
+        let rendered = PerEra {
+            modern: if differs {
+                render(Era::Modern)
+            } else {
+                legacy.clone()
+            },
+            legacy,
+        };
+        let items =
+            (0_u32..)
+                .zip(definitions.iter().zip(names))
+                .map(|(at, (definition, exposed))| Item {
+                    exposed,
+                    target: target(definition, change(definition), &rendered, at),
+                });
+        Self {
+            items: items.collect(),
+            clashes,
+            seen: seen(kind, &rendered, definitions.is_empty()),
+            rendered,
+        }
+    }
+
+    /// Adds what callers see, and where it leads.
+    fn add_to(&self, hasher: &mut Hasher) {
+        if let Some(seen) = &self.seen {
+            hasher.add(seen.as_bytes());
+        }
+        for item in &self.items {
+            hasher.add(item.exposed.as_bytes());
+            hasher.add(item.target.original.as_bytes());
+            if let Some(rules) = &item.target.arguments {
+                rules.hidden().for_each(|name| hasher.add(name.as_bytes()));
+                for (name, value) in rules.set() {
+                    hasher.add(name.as_bytes());
+                    hasher.add(value.as_bytes());
+                }
+            }
+        }
+    }
+}
+
+fn seen(kind: Kind, rendered: &PerEra<Arc<Rendered>>, empty: bool) -> Option<Digest> {
+    if empty {
+        return None;
+    }
+    let mut hasher = Hasher::new(kind.member());
+    hasher.add(rendered.legacy.bytes());
+    if !Arc::ptr_eq(&rendered.legacy, &rendered.modern) {
+        hasher.add(rendered.modern.bytes());
+    }
+    Some(hasher.finish())
+}
+
+fn target(
+    definition: &Definition,
+    change: Option<&ToolOverride>,
+    rendered: &PerEra<Arc<Rendered>>,
+    at: u32,
+) -> Arc<Target> {
+    Arc::new(Target {
+        original: definition.key().clone(),
+        original_json: json::quote(definition.key()).into(),
+        header_params: definition.facts.header_params.clone(),
+        arguments: change.and_then(ArgumentRules::of),
+        head: match change.and_then(|change| change.description.as_deref()) {
+            Some(text) => text.lines().next().unwrap_or_default().into(),
+            None => definition.facts.head.clone(),
+        },
+        listed: PerEra {
+            legacy: rendered.legacy.position(at).is_some(),
+            modern: rendered.modern.position(at).is_some(),
+        },
+    })
+}
+
+/// The names the definitions want, made different from each other. Among those of one upstream, a name
+/// the operator gave comes first, then the order of the original names: not that of the listing, which
+/// may change from one day to the next.
+fn names<'c>(
+    rules: &Rules<'_>,
+    naming: &Naming,
+    definitions: &[&Definition],
+    change: &dyn Fn(&Definition) -> Option<&'c ToolOverride>,
+) -> (Vec<Arc<str>>, Vec<Clash>) {
+    let wanted: Vec<(bool, Arc<str>)> = definitions
+        .iter()
+        .map(|definition| {
+            let original = &**definition.key();
+            let given = change(definition).and_then(|change| change.name.as_deref());
+            let name = given.unwrap_or_else(|| naming::strip(rules.strip, original));
+            let exposed = naming::exposed(naming, rules.namespace, rules.upstream, original, name);
+            (given.is_none(), exposed.into())
+        })
+        .collect();
+    let mut order: Vec<usize> = (0..definitions.len()).collect();
+    order.sort_by_key(|at| {
+        let ungiven = wanted.get(*at).is_none_or(|(ungiven, _)| *ungiven);
+        (
+            ungiven,
+            definitions.get(*at).map(|definition| definition.key()),
+        )
+    });
+    let mut owner: HashMap<Arc<str>, usize> = HashMap::default();
+    let mut clashes = Vec::new();
+    for at in order {
+        let (Some((_, name)), Some(definition)) = (wanted.get(at), definitions.get(at)) else {
+            continue;
+        };
+        if !owner.contains_key(name) {
+            owner.insert(name.clone(), at);
+            continue;
+        }
+        let original = definition.key();
+        let taken = |name: &str| owner.contains_key(name);
+        let to: Arc<str> = naming::other(naming, name, rules.upstream, original, taken).into();
+        owner.insert(to.clone(), at);
+        clashes.push(Clash {
+            exposed: name.clone(),
+            original: original.clone(),
+            to,
+        });
+    }
+    let mut names: Vec<(usize, Arc<str>)> =
+        owner.into_iter().map(|(name, at)| (at, name)).collect();
+    names.sort_unstable_by_key(|(at, _)| *at);
+    (names.into_iter().map(|(_, name)| name).collect(), clashes)
+}
+
+fn templates(kinds: &PerKind<PreparedKind>) -> Box<[Template]> {
+    let items = kinds.get(Kind::Templates).items.iter();
+    items
+        .map(|item| Template::parse(&item.target.original))
+        .collect()
+}
+
+fn shown_with(tools: &[Item], resources: &[Item], listing: &Listing) -> Box<[Ui]> {
+    let definitions = listing.definitions(Kind::Tools).iter();
+    let shown: HashMap<&str, &Arc<str>> = definitions
+        .filter_map(|definition| {
+            let (uri, _) = definition.facts.ui.as_ref()?;
+            Some((&**definition.key(), uri))
+        })
+        .collect();
+    if shown.is_empty() {
+        return Box::default();
+    }
+    let listed: HashMap<&str, u32> = (0_u32..)
+        .zip(resources)
+        .map(|(at, item)| (&*item.target.original, at))
+        .collect();
+    (0_u32..)
+        .zip(tools)
+        .filter_map(|(tool, item)| {
+            let uri = *shown.get(&*item.target.original)?;
+            Some(Ui {
+                tool,
+                uri: uri.clone(),
+                listed: listed.get(&**uri).copied(),
+            })
+        })
+        .collect()
+}
+
+/// Overrides and hidden arguments that have nothing to act on.
+fn warnings(rules: &ToolRules, listing: &Listing, excluded: &[Excluded]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, change) in &rules.overrides {
+        let mut definitions = listing.definitions(Kind::Tools).iter();
+        let Some(definition) = definitions.find(|d| **d.key() == **name) else {
+            warnings.push(format!("tools.override: there is no tool `{name}`"));
+            continue;
+        };
+        if excluded.iter().any(|tool| *tool.original == **name) {
+            warnings.push(format!(
+                "tools.override: the tool `{name}` is not exposed (tools.allow, tools.deny)"
+            ));
+        }
+        let schema = Object::parse(definition.raw())
+            .ok()
+            .and_then(|tool| tool.borrowed("inputSchema"));
+        let properties = schema
+            .and_then(|schema| Object::parse(schema).ok())
+            .and_then(|schema| schema.borrowed("properties"))
+            .and_then(|text| Object::parse(text).ok())
+            .unwrap_or_default();
+        let unknown = change
+            .hide_args
+            .iter()
+            .filter(|arg| !properties.contains(arg));
+        warnings.extend(unknown.map(|arg| {
+            format!("tools.override: the tool `{name}` has no argument `{arg}` to hide")
+        }));
+    }
+    warnings
+}
