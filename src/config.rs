@@ -3,6 +3,25 @@
 //! Raw (serde mirror of the file) → validated, with every error at once → [`Config`]. Nothing here is
 //! an `Option` that means "checked elsewhere".
 
+mod de;
+mod error;
+mod forms;
+mod import;
+mod jsonc;
+mod load;
+mod node;
+mod path;
+mod raw;
+mod rules;
+mod schema;
+mod secrets;
+mod source;
+mod units;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -14,6 +33,15 @@ use http::HeaderName;
 use indexmap::IndexMap;
 use regex::Regex;
 use url::Url;
+
+pub use error::{ConfigErrors, Defect, Problem};
+pub use import::{ImportError, import};
+pub use load::{load, parse, process_env};
+pub use node::{Position, SyntaxError};
+pub use rules::{HeaderError, Rule, UrlError};
+pub use schema::{schema, schema_text};
+pub use secrets::{ExpandError, SecretError};
+pub use units::UnitError;
 
 use crate::name::{Namespace, Naming, UpstreamId};
 use crate::secret::Secret;

@@ -1,0 +1,242 @@
+//! What can be wrong with a config, all of it at once.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::node::{Position, SyntaxError};
+use super::rules::{HeaderError, Rule, UrlError};
+use super::secrets::{ExpandError, SecretError};
+use super::units::UnitError;
+use crate::name::NameError;
+
+/// Everything that is wrong with a config, in the order of files and lines. `Display` prints one error a line:
+/// ``file:line:column: key.path: message (did you mean `x`?)``.
+#[derive(Debug)]
+pub struct ConfigErrors {
+    problems: Vec<Problem>,
+}
+
+impl ConfigErrors {
+    /// Sorts by file as they were read, then by position.
+    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| (problem.order, problem.at));
+        Self { problems }
+    }
+
+    /// The errors one by one. There is at least one.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Problem> {
+        self.problems.iter()
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            let line = if index == 0 { "" } else { "\n" };
+            write!(f, "{line}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// One error and where it is.
+#[derive(Debug)]
+pub struct Problem {
+    /// The file, as it was named.
+    pub(super) file: PathBuf,
+    /// Which file of the config it is: 0 is the main one.
+    pub(super) order: usize,
+    /// Where in the file, unless the whole file is meant.
+    pub(super) at: Option<Position>,
+    /// The key path, empty at the root.
+    pub(super) path: String,
+    pub(super) defect: Defect,
+}
+
+impl Problem {
+    /// The file, as it was named.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Line and column, unless the whole file is meant.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.at
+    }
+
+    /// The key path, such as `upstreams.github.args[2]`; empty at the root.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.path
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn defect(&self) -> &Defect {
+        &self.defect
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if let Some(at) = self.at {
+            write!(f, "{at}:")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, " {}:", self.path)?;
+        }
+        write!(f, " {}", self.defect)?;
+        match self.defect.suggestion() {
+            Some(suggestion) => write!(f, " (did you mean `{suggestion}`?)"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong. Messages never hold a value that may be a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum Defect {
+    /// The file cannot be read.
+    #[error("cannot be read: {}", .source.kind())]
+    Unreadable {
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not YAML, or beyond a bound.
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    /// More errors than anybody reads.
+    #[error("too many errors; the rest of this file is not checked")]
+    TooMany,
+    /// A key that is not in the model.
+    #[error("unknown key; the keys here are {}", .expected.join(", "))]
+    UnknownKey {
+        /// The keys that are.
+        expected: &'static [&'static str],
+        /// The one that was probably meant.
+        suggestion: Option<&'static str>,
+    },
+    /// A word that is not in the list.
+    #[error("`{found}` is none of {}", .expected.join(", "))]
+    UnknownWord {
+        /// The word.
+        found: String,
+        /// The list.
+        expected: &'static [&'static str],
+        /// The one that was probably meant.
+        suggestion: Option<&'static str>,
+    },
+    /// A key that must be there.
+    #[error("`{key}` is missing")]
+    MissingKey {
+        /// The key.
+        key: &'static str,
+    },
+    /// A value of another type.
+    #[error("expected {expected}, found {found}")]
+    WrongType {
+        /// What belongs there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// Not exactly one of several keys.
+    #[error("expected exactly one of the keys {}", .expected.join(", "))]
+    NotOneKey {
+        /// The keys.
+        expected: &'static [&'static str],
+    },
+    /// A secret written as text.
+    #[error(
+        "a secret is not written as plain text: write `{{ env: NAME }}`, `{{ file: PATH }}`, or `{{ value: TEXT }}` if it may stand here"
+    )]
+    BareSecret,
+    /// What the design has and this version does not.
+    #[error("this version of weir does not have `{what}` yet")]
+    NotYet {
+        /// The word.
+        what: String,
+    },
+    /// What the reader of a value says.
+    #[error("{0}")]
+    Form(String),
+    /// A duration or a size.
+    #[error(transparent)]
+    Unit(#[from] UnitError),
+    /// A name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A secret that cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A `${VAR}` that cannot be replaced.
+    #[error(transparent)]
+    Expand(#[from] ExpandError),
+    /// A glob.
+    #[error("not a glob: {}", .0.kind())]
+    Glob(globset::Error),
+    /// A regular expression.
+    #[error("not a regular expression: {}", last_line(.0))]
+    Regex(regex::Error),
+    /// A cron expression.
+    #[error(
+        "not a cron expression of six fields (second, minute, hour, day of month, month, day of week): {reason}"
+    )]
+    Cron {
+        /// What the scheduler's parser says.
+        reason: String,
+    },
+    /// A URL.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// A header.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// A rule between values.
+    #[error(transparent)]
+    Rule(#[from] Rule),
+}
+
+impl Defect {
+    /// The word that was probably meant.
+    #[must_use]
+    pub fn suggestion(&self) -> Option<&'static str> {
+        match self {
+            Self::UnknownKey { suggestion, .. } | Self::UnknownWord { suggestion, .. } => {
+                *suggestion
+            }
+            Self::Unreadable { .. }
+            | Self::Syntax(_)
+            | Self::TooMany
+            | Self::MissingKey { .. }
+            | Self::WrongType { .. }
+            | Self::NotOneKey { .. }
+            | Self::BareSecret
+            | Self::NotYet { .. }
+            | Self::Form(_)
+            | Self::Unit(_)
+            | Self::Name(_)
+            | Self::Secret(_)
+            | Self::Expand(_)
+            | Self::Glob(_)
+            | Self::Regex(_)
+            | Self::Cron { .. }
+            | Self::Url(_)
+            | Self::Header(_)
+            | Self::Rule(_) => None,
+        }
+    }
+}
+
+/// The regex crate draws a picture; its last line says what is wrong.
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().last().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}

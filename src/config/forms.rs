@@ -1,0 +1,231 @@
+//! Values of the file that may be written in more than one form.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use super::de;
+use super::raw::Secret;
+
+/// Text; a number or a truth value counts as what is written.
+#[derive(Clone, Debug)]
+pub(super) struct Text(pub(super) String);
+
+/// A duration such as `30s`.
+#[derive(Clone, Debug)]
+pub(super) struct Duration(pub(super) String);
+
+/// A size such as `32MiB`, or a number of bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Size(pub(super) String);
+
+/// Any value, as JSON text.
+#[derive(Clone, Debug)]
+pub(super) struct Json(pub(super) String);
+
+/// Text, or a secret reference.
+#[derive(Debug)]
+pub(super) enum TextOrSecret {
+    Text(String),
+    Secret(Secret),
+}
+
+/// When an upstream is listed again.
+#[derive(Clone, Debug)]
+pub(super) enum Resync {
+    /// A duration or a cron expression.
+    Text(String),
+    /// `{ cron: … }`
+    Cron(String),
+}
+
+#[derive(serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Cron {
+    /// Six fields: second, minute, hour, day of month, month, day of week.
+    cron: String,
+}
+
+/// Reads a scalar as it is written.
+struct Scalar(&'static str);
+
+impl Visitor<'_> for Scalar {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+}
+
+/// Reads a scalar as it is written, or else `T`.
+struct Or<T, O> {
+    text: fn(String) -> T,
+    other: fn(O) -> T,
+    form: PhantomData<O>,
+}
+
+impl<'de, T, O: Deserialize<'de>> Visitor<'de> for Or<T, O> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text or a mapping")
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<T, E> {
+        Ok((self.text)(text))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, other: D) -> Result<T, D::Error> {
+        O::deserialize(other).map(self.other)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Scalar("text")).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Scalar("a duration such as `30s`"))
+            .map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Scalar("a size such as `32MiB`"))
+            .map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let any = Or::<Self, serde::de::IgnoredAny> {
+            text: Self,
+            other: |_| Self(String::new()),
+            form: PhantomData,
+        };
+        from.deserialize_newtype_struct(de::JSON, any)
+    }
+}
+
+impl<'de> Deserialize<'de> for TextOrSecret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let either = Or {
+            text: Self::Text,
+            other: Self::Secret,
+            form: PhantomData,
+        };
+        from.deserialize_newtype_struct(de::SCALAR_OR, either)
+    }
+}
+
+impl<'de> Deserialize<'de> for Resync {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let either = Or {
+            text: Self::Text,
+            other: |Cron { cron }| Self::Cron(cron),
+            form: PhantomData,
+        };
+        from.deserialize_newtype_struct(de::SCALAR_OR, either)
+    }
+}
+
+impl JsonSchema for Text {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Text".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+impl JsonSchema for Duration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A duration with its unit: `500ms`, `30s`, `5m`, `1h`, `1d`, `1h30m`.",
+            "type": "string",
+            "pattern": "^([0-9]+(ms|s|m|h|d))+$",
+        })
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A size: `32MiB`, `4MB`, `512KiB`, or a number of bytes.",
+            "oneOf": [
+                { "type": "string", "pattern": "^[0-9]+ ?(B|KB|MB|GB|KiB|MiB|GiB)?$" },
+                { "type": "integer", "minimum": 1 },
+            ],
+        })
+    }
+}
+
+impl JsonSchema for Json {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Json".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!(true)
+    }
+}
+
+impl JsonSchema for TextOrSecret {
+    fn schema_name() -> Cow<'static, str> {
+        "TextOrSecret".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (text, secret) = (
+            generator.subschema_for::<Text>(),
+            generator.subschema_for::<Secret>(),
+        );
+        json_schema!({ "description": "Text, or a secret reference.", "anyOf": [text, secret] })
+    }
+}
+
+impl JsonSchema for Resync {
+    fn schema_name() -> Cow<'static, str> {
+        "Resync".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let cron = generator.subschema_for::<Cron>();
+        json_schema!({
+            "description": "A duration such as `60s` after the last time, or a cron expression with seconds such as `0 */5 * * * *`, in UTC.",
+            "anyOf": [{ "type": "string" }, cron],
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! Secret references → secrets, and `${VAR}` in text.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::raw;
+use crate::secret::Secret;
+
+/// The largest secret file, in bytes.
+const MAX_SECRET: u64 = 64 * 1024;
+
+/// How the loader looks up an environment variable.
+pub(super) type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
+
+/// Why a secret cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// `env` names nothing.
+    #[error("environment variable `{0}` is not set")]
+    Unset(String),
+    /// `env` names an empty variable.
+    #[error("environment variable `{0}` is empty")]
+    EmptyVariable(String),
+    /// `file` cannot be read.
+    #[error("file `{}` cannot be read: {}", .path.display(), .source.kind())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `file` holds nothing.
+    #[error("file `{}` is empty", .0.display())]
+    EmptyFile(PathBuf),
+    /// `file` is no secret.
+    #[error("file `{}` is larger than {} KiB", .0.display(), MAX_SECRET / 1024)]
+    LargeFile(PathBuf),
+    /// `value` is empty.
+    #[error("the secret is empty")]
+    Empty,
+}
+
+/// Why a `${VAR}` cannot be replaced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpandError {
+    /// No such variable, and no default.
+    #[error(
+        "environment variable `{0}` is not set; `${{{0}:-default}}` has a default, `$${{` is a plain `${{`"
+    )]
+    Unset(String),
+    /// `${` without `}`.
+    #[error("`${{` without `}}`; `$${{` is a plain `${{`")]
+    Open,
+    /// Not a variable's name.
+    #[error("`${{{0}}}` is not a variable; `$${{` is a plain `${{`")]
+    Name(String),
+    /// VS Code's inputs are asked for by VS Code.
+    #[error(
+        "`${{input:{0}}}` is known to VS Code only; `weir import` turns it into a secret reference"
+    )]
+    Input(String),
+}
+
+/// Fetches a secret; a file is relative to `folder`.
+pub(super) fn fetch(raw: &raw::Secret, folder: &Path, env: Env<'_>) -> Result<Secret, SecretError> {
+    match raw {
+        raw::Secret::Value(text) if text.0.is_empty() => Err(SecretError::Empty),
+        raw::Secret::Value(text) => Ok(Secret::new(&text.0)),
+        raw::Secret::Env(name) => match env(name) {
+            None => Err(SecretError::Unset(name.clone())),
+            Some(text) if text.is_empty() => Err(SecretError::EmptyVariable(name.clone())),
+            Some(text) => Ok(Secret::new(&text)),
+        },
+        raw::Secret::File(name) => from_file(folder.join(name)),
+    }
+}
+
+fn from_file(path: PathBuf) -> Result<Secret, SecretError> {
+    let mut text = String::new();
+    let read =
+        File::open(&path).and_then(|file| file.take(MAX_SECRET + 1).read_to_string(&mut text));
+    if let Err(source) = read {
+        return Err(SecretError::File { path, source });
+    }
+    if text.len() as u64 > MAX_SECRET {
+        return Err(SecretError::LargeFile(path));
+    }
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err(SecretError::EmptyFile(path));
+    }
+    Ok(Secret::new(text))
+}
+
+/// Replaces `${VAR}`, `${VAR:-default}` and Cursor's `${env:VAR}`. `$${` stays as `${`. What is put in is not
+/// looked at again.
+pub(super) fn expand(text: &str, env: Env<'_>) -> Result<String, ExpandError> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str("${");
+            rest = after;
+            continue;
+        }
+        let (inside, after) = after.split_once('}').ok_or(ExpandError::Open)?;
+        out.push_str(before);
+        out.push_str(&variable(inside, env)?);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn variable(inside: &str, env: Env<'_>) -> Result<String, ExpandError> {
+    if let Some(id) = inside.strip_prefix("input:") {
+        return Err(ExpandError::Input(id.to_owned()));
+    }
+    let inside = inside.strip_prefix("env:").unwrap_or(inside);
+    let (name, default) = match inside.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inside, None),
+    };
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.is_empty() || !name.bytes().all(legal) {
+        return Err(ExpandError::Name(name.to_owned()));
+    }
+    match (env(name), default) {
+        // As in a shell, `:-` also replaces an empty variable.
+        (Some(text), default) if !text.is_empty() || default.is_none() => Ok(text),
+        (_, Some(default)) => Ok(default.to_owned()),
+        (_, None) => Err(ExpandError::Unset(name.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        match name {
+            "HOME" => Some("/home/me".to_owned()),
+            "TRICK" => Some("${HOME}".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn variables_are_replaced_once() {
+        let expand = |text| expand(text, &env).unwrap();
+        assert_eq!(
+            expand("a ${HOME}/x ${env:HOME} $HOME $"),
+            "a /home/me/x /home/me $HOME $"
+        );
+        assert_eq!(expand("${TRICK}"), "${HOME}");
+        assert_eq!(expand("${NO:-a:-b}${EMPTY:-c}[${EMPTY}]"), "a:-bc[]");
+        assert_eq!(expand("$${HOME} $$${HOME}"), "${HOME} $${HOME}");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_there_never_stays_as_text() {
+        let errors = ["${NO}", "x${HOME", "${}", "${a b}", "${input:key}"]
+            .map(|text| expand(text, &env).unwrap_err().to_string());
+        insta::assert_snapshot!(errors.join("\n"), @"");
+    }
+
+    #[test]
+    fn a_secret_file_loses_one_line_break() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("a", "hunter2\r\n");
+        write("b", "two\n\n");
+        write("c", "\n");
+        let fetch = |name: &str| {
+            fetch(&raw::Secret::File(name.to_owned()), folder.path(), &env)
+                .map(|secret| secret.expose().to_owned())
+                .map_err(|error| {
+                    error
+                        .to_string()
+                        .replace(&*folder.path().to_string_lossy(), ".")
+                })
+        };
+        assert_eq!(fetch("a").as_deref(), Ok("hunter2"));
+        assert_eq!(fetch("b").as_deref(), Ok("two\n"));
+        assert_eq!(fetch("c"), Err("file `./c` is empty".to_owned()));
+        assert_eq!(
+            fetch("d"),
+            Err("file `./d` cannot be read: entity not found".to_owned())
+        );
+    }
+}

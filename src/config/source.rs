@@ -1,0 +1,264 @@
+//! One file: text → raw model, with every mismatch reported and not only the first.
+//!
+//! Reading stops at the first mismatch, as serde does. So the culprit is reported, taken out of the tree, and
+//! reading starts again, until what is left fits. What was taken out is remembered: nobody complains that it
+//! is missing.
+
+use std::collections::HashSet;
+use std::path::{Path as FilePath, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::de::{DeError, Mismatch, Reader};
+use super::error::{Defect, Problem};
+use super::node::{self, Node, Position, Value};
+use super::path::{Path, Segment};
+
+/// The most mismatches that are reported for one file.
+const MAX_MISMATCHES: usize = 100;
+
+/// Words of the design that this version does not have.
+const NOT_YET: &[&str] = &[
+    "agentcore_gateway",
+    "agentcore_runtime",
+    "agentcore_identity",
+    "aws_secret",
+    "gateway",
+    "oauth2_authorization_code",
+    "oauth2_client_credentials",
+    "oauth2_token_exchange",
+    "runtime",
+    "sigv4",
+    "tls",
+];
+
+/// A file whose raw model has been read: it still knows where everything stands.
+#[derive(Debug)]
+pub(super) struct Source {
+    file: PathBuf,
+    order: usize,
+    root: Node,
+    /// Keys that were taken out, and those they were probably meant to be, by the path of their mapping.
+    excused: HashSet<(Path, String)>,
+}
+
+/// Reads a file's text, adding what is wrong with it to `problems`. What cannot be read is the default.
+pub(super) fn read<T: DeserializeOwned + Default>(
+    text: &str,
+    file: &FilePath,
+    order: usize,
+    problems: &mut Vec<Problem>,
+) -> (T, Source) {
+    let reading = node::read(text);
+    let broken = reading.root.is_none();
+    let mut source = Source {
+        file: file.to_owned(),
+        order,
+        root: reading.root.unwrap_or(Node {
+            at: Position::START,
+            value: Value::Null,
+        }),
+        excused: HashSet::new(),
+    };
+    for (at, error) in reading.errors {
+        problems.push(source.problem(Some(at), &Path::default(), error.into()));
+    }
+    if broken {
+        return (T::default(), source);
+    }
+    for _ in 0..MAX_MISMATCHES {
+        match T::deserialize(Reader::new(&source.root)) {
+            Ok(raw) => return (raw, source),
+            Err(error) => {
+                if !source.take_out(error, problems) {
+                    return (T::default(), source);
+                }
+            }
+        }
+    }
+    problems.push(source.problem(None, &Path::default(), Defect::TooMany));
+    (T::default(), source)
+}
+
+impl Source {
+    /// The file, as it was named.
+    pub(super) fn file(&self) -> &FilePath {
+        &self.file
+    }
+
+    /// A defect at a place of the raw model.
+    pub(super) fn problem_at(&self, path: &Path, defect: Defect) -> Problem {
+        let (at, path) = self.locate(path);
+        self.problem(Some(at), &path, defect)
+    }
+
+    /// Where a place of the raw model stands: its key, or the nearest one around it that is written.
+    pub(super) fn position(&self, path: &Path) -> Position {
+        self.locate(path).0
+    }
+
+    /// Whether this key was reported already, so that its absence is no news.
+    pub(super) fn is_excused(&self, parent: &Path, key: &str) -> bool {
+        self.excused.contains(&(parent.clone(), key.to_owned()))
+    }
+
+    fn problem(&self, at: Option<Position>, path: &Path, defect: Defect) -> Problem {
+        Problem {
+            file: self.file.clone(),
+            order: self.order,
+            at,
+            path: path.to_string(),
+            defect,
+        }
+    }
+
+    /// The position of a path of the raw model, and the path as it is in the file: lists there may have had
+    /// more items.
+    fn locate(&self, path: &Path) -> (Position, Path) {
+        let mut node = Some(&self.root);
+        let mut at = self.root.at;
+        let mut written = Path::default();
+        for segment in path.segments() {
+            match segment {
+                Segment::Key(key) => {
+                    let entry = node.and_then(|node| node.get(key));
+                    node = entry.map(|entry| &entry.node);
+                    at = entry.map_or(at, |entry| entry.at);
+                    written = written.key(key);
+                }
+                Segment::Index(index) => {
+                    let item = node.and_then(|node| nth(node, *index));
+                    node = item.map(|(_, item)| item);
+                    at = item.map_or(at, |(_, item)| item.at);
+                    written = written.item(item.map_or(*index, |(index, _)| index));
+                }
+            }
+        }
+        // The value says more than its key, where both stand in one line.
+        if let Some(node) = node
+            && node.at.line == at.line
+            && !matches!(node.value, Value::Map(_))
+        {
+            at = node.at;
+        }
+        (at, written)
+    }
+
+    /// Reports a mismatch unless it follows from an earlier one, and takes its node out. False at the root.
+    fn take_out(&mut self, error: DeError, problems: &mut Vec<Problem>) -> bool {
+        let (at, path) = (error.position(), error.path());
+        let follows = match &error.kind {
+            Mismatch::MissingKey { key } => self.is_excused(&path, key),
+            Mismatch::NotOneKey { .. } => self.excused.iter().any(|(parent, _)| *parent == path),
+            Mismatch::UnknownKey { .. }
+            | Mismatch::UnknownWord { .. }
+            | Mismatch::WrongType { .. }
+            | Mismatch::BareSecret
+            | Mismatch::Said(_) => false,
+        };
+        let defect = defect(error.kind, path.split().map(|(_, last)| last));
+        if let (Some((parent, _)), Some(meant)) = (path.split(), meant_key(&defect)) {
+            self.excused.insert((parent, meant.to_owned()));
+        }
+        if !follows {
+            problems.push(self.problem(Some(at), &path, defect));
+        }
+        let Some((parent, last)) = path.split() else {
+            return false;
+        };
+        if let Segment::Key(key) = last {
+            self.excused.insert((parent.clone(), key.clone()));
+        }
+        remove(&mut self.root, parent.segments(), last);
+        true
+    }
+}
+
+fn meant_key(defect: &Defect) -> Option<&'static str> {
+    match defect {
+        Defect::UnknownKey { suggestion, .. } => *suggestion,
+        _ => None,
+    }
+}
+
+/// The list item that readers see as number `index`, and its number in the file.
+fn nth(node: &Node, index: usize) -> Option<(usize, &Node)> {
+    let Value::List(items) = &node.value else {
+        return None;
+    };
+    let present = |(_, item): &(usize, &Node)| !matches!(item.value, Value::Removed);
+    items.iter().enumerate().filter(present).nth(index)
+}
+
+fn remove(node: &mut Node, parent: &[Segment], last: &Segment) {
+    let Some((first, rest)) = parent.split_first() else {
+        match (&mut node.value, last) {
+            (Value::Map(entries), Segment::Key(key)) => entries.retain(|entry| entry.key != *key),
+            (Value::List(items), Segment::Index(index)) => {
+                if let Some(item) = items.get_mut(*index) {
+                    item.value = Value::Removed;
+                }
+            }
+            _ => {}
+        }
+        return;
+    };
+    let child = match (&mut node.value, first) {
+        (Value::Map(entries), Segment::Key(key)) => entries
+            .iter_mut()
+            .find(|entry| entry.key == *key)
+            .map(|entry| &mut entry.node),
+        (Value::List(items), Segment::Index(index)) => items.get_mut(*index),
+        _ => None,
+    };
+    if let Some(child) = child {
+        remove(child, rest, last);
+    }
+}
+
+fn defect(mismatch: Mismatch, last: Option<&Segment>) -> Defect {
+    match mismatch {
+        Mismatch::UnknownKey { key, .. } if NOT_YET.contains(&key.as_str()) => {
+            Defect::NotYet { what: key }
+        }
+        Mismatch::UnknownKey { key, expected } => Defect::UnknownKey {
+            expected,
+            suggestion: suggest(&key, expected),
+        },
+        Mismatch::UnknownWord { found, .. } if NOT_YET.contains(&found.as_str()) => {
+            let key = match last {
+                Some(Segment::Key(key)) => format!("{key}: "),
+                Some(Segment::Index(_)) | None => String::new(),
+            };
+            Defect::NotYet {
+                what: format!("{key}{found}"),
+            }
+        }
+        Mismatch::UnknownWord { found, expected } => Defect::UnknownWord {
+            suggestion: suggest(&found, expected),
+            found,
+            expected,
+        },
+        Mismatch::MissingKey { key } => Defect::MissingKey { key },
+        Mismatch::WrongType { expected, found } => Defect::WrongType { expected, found },
+        Mismatch::NotOneKey { expected } => Defect::NotOneKey { expected },
+        Mismatch::BareSecret => Defect::BareSecret,
+        Mismatch::Said(text) => Defect::Form(text),
+    }
+}
+
+/// The word that was probably meant: the nearest one, if it is near.
+fn suggest(found: &str, expected: &[&'static str]) -> Option<&'static str> {
+    let plain = |word: &str| word.to_lowercase().replace(['-', ' '], "_");
+    let found = plain(found);
+    let near = |word: &&'static str| {
+        let distance = strsim::damerau_levenshtein(&found, &plain(word));
+        (distance, *word)
+    };
+    let (distance, word) = expected
+        .iter()
+        .map(near)
+        .min_by_key(|(distance, _)| *distance)?;
+    let longest = found.chars().count().max(word.chars().count());
+    (distance * 5 <= longest * 2 && distance < longest).then_some(word)
+}

@@ -1,0 +1,152 @@
+//! Raw → [`Config`], with everything that is wrong and not only the first.
+//!
+//! A check that fails reports and goes on with a stand-in. Nobody sees the stand-ins: a config with a problem
+//! is refused whole.
+
+mod http;
+mod settings;
+mod tools;
+mod upstream;
+
+use std::path::{Path as FilePath, PathBuf};
+
+use indexmap::IndexMap;
+use indexmap::map::Entry;
+
+use super::error::{Defect, Problem};
+use super::path::Path;
+use super::raw;
+use super::rules::Rule;
+use super::secrets::Env;
+use super::source::Source;
+use super::{Config, ConfigErrors};
+use crate::name::UpstreamId;
+
+/// One file of the config, read.
+pub(super) struct Read<T> {
+    pub(super) raw: T,
+    pub(super) source: Source,
+}
+
+/// The checks of one file.
+struct Check<'c> {
+    source: &'c Source,
+    env: Env<'c>,
+    problems: &'c mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn report(&mut self, at: &Path, defect: impl Into<Defect>) {
+        let problem = self.source.problem_at(at, defect.into());
+        self.problems.push(problem);
+    }
+
+    /// The value, or a stand-in and a report.
+    fn or<T, E: Into<Defect>>(&mut self, at: &Path, result: Result<T, E>, stand_in: T) -> T {
+        result.unwrap_or_else(|error| {
+            self.report(at, error);
+            stand_in
+        })
+    }
+
+    /// The value, or a report.
+    fn ok<T, E: Into<Defect>>(&mut self, at: &Path, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.report(at, error)).ok()
+    }
+
+    /// A path in this file is relative to the file's folder.
+    fn resolve(&self, path: &str) -> PathBuf {
+        let path = self.folder().join(path);
+        std::path::absolute(&path).unwrap_or(path)
+    }
+
+    fn folder(&self) -> &FilePath {
+        self.source.file().parent().unwrap_or(FilePath::new(""))
+    }
+
+    /// `file:line` of a place.
+    fn origin(&self, at: &Path) -> String {
+        let line = self.source.position(at).line;
+        format!("{}:{line}", self.source.file().display())
+    }
+}
+
+/// Checks the main file and the files of `upstreams.d` together. `problems` are those of reading them.
+pub(super) fn validate(
+    main: Read<raw::File>,
+    fragments: Vec<Read<raw::Fragment>>,
+    env: Env<'_>,
+    mut problems: Vec<Problem>,
+) -> Result<Config, ConfigErrors> {
+    let Read { mut raw, source } = main;
+    let main_upstreams = [
+        ("upstreams", raw.upstreams.take()),
+        ("mcpServers", raw.mcp_servers.take()),
+    ];
+    let mut check = Check {
+        source: &source,
+        env,
+        problems: &mut problems,
+    };
+    let mut settings = settings::settings(&mut check, raw);
+    let mut seen = IndexMap::new();
+    collect(&mut check, main_upstreams, &settings.defaults, &mut seen);
+    for Read { raw, source } in fragments {
+        let upstreams = [
+            ("upstreams", raw.upstreams),
+            ("mcpServers", raw.mcp_servers),
+        ];
+        let mut check = Check {
+            source: &source,
+            env,
+            problems: &mut problems,
+        };
+        collect(&mut check, upstreams, &settings.defaults, &mut seen);
+    }
+    if !problems.is_empty() {
+        return Err(ConfigErrors::new(problems));
+    }
+    let upstreams = seen
+        .into_iter()
+        .filter_map(|(id, seen)| Some((id, seen.upstream?)));
+    settings.config.upstreams = upstreams
+        .map(|(id, upstream)| (id, upstream.into()))
+        .collect();
+    Ok(settings.config)
+}
+
+/// A name that is taken, and its upstream unless that is disabled.
+struct Seen {
+    origin: String,
+    upstream: Option<super::Upstream>,
+}
+
+fn collect(
+    check: &mut Check<'_>,
+    upstreams: [(&str, Option<IndexMap<String, raw::Upstream>>); 2],
+    defaults: &settings::Defaults,
+    seen: &mut IndexMap<UpstreamId, Seen>,
+) {
+    for (key, upstreams) in upstreams {
+        for (name, raw) in upstreams.into_iter().flatten() {
+            let at = Path::default().key(key).key(&name);
+            let Some(id) = check.ok(&at, UpstreamId::parse(&name)) else {
+                continue;
+            };
+            let origin = check.origin(&at);
+            let enabled = raw.disabled != Some(true);
+            let upstream = enabled
+                .then(|| upstream::upstream(check, raw, &at, &id, defaults))
+                .flatten();
+            match seen.entry(id) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Seen { origin, upstream });
+                }
+                Entry::Occupied(taken) => {
+                    let first = taken.get().origin.clone();
+                    check.report(&at, Rule::UpstreamTwice { first });
+                }
+            }
+        }
+    }
+}

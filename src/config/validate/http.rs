@@ -1,0 +1,224 @@
+//! One HTTP upstream: URL, headers, credentials.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use base64::Engine as _;
+use http::header::{self, HeaderName, HeaderValue};
+use url::{Host, Url};
+
+use super::Check;
+use super::upstream::{expanded, text_or_secret};
+use crate::config::path::Path;
+use crate::config::rules::{HeaderError, UrlError};
+use crate::config::{Auth, Connector, Endpoint, raw, secrets};
+use crate::secret::Secret;
+
+/// Where it is, if that is a URL.
+pub(super) fn endpoint(
+    check: &mut Check<'_>,
+    raw: &raw::Upstream,
+    url: &str,
+    at: &Path,
+) -> Option<(Connector, Endpoint)> {
+    let place = at.key("url");
+    let expanded = match secrets::expand(url, check.env) {
+        Ok(_) => expanded(check, url, &place),
+        Err(error) => {
+            check.report(&place, error);
+            return None;
+        }
+    };
+    let url = check.ok(&place, Url::parse(&expanded).map_err(UrlError::Syntax))?;
+    let connector = match raw.connector {
+        Some(raw::Connector::Saas) => Connector::Saas,
+        Some(raw::Connector::OnPrem) => Connector::OnPrem,
+        None if reach(&url) == Reach::Public => Connector::Saas,
+        None => Connector::OnPrem,
+    };
+    if let Err(error) = url_rules(&url, connector, raw.allow_plain_http == Some(true)) {
+        check.report(&place, error);
+    }
+    Some((connector, Endpoint::Http { url }))
+}
+
+fn url_rules(url: &Url, connector: Connector, allow_plain: bool) -> Result<(), UrlError> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(UrlError::Scheme);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(UrlError::Credentials);
+    }
+    if url.fragment().is_some() {
+        return Err(UrlError::Fragment);
+    }
+    if url.scheme() == "https" || allow_plain {
+        return Ok(());
+    }
+    let host = url.host_str().unwrap_or_default().to_owned();
+    match (reach(url), connector) {
+        (Reach::Loopback, _) | (Reach::Private, Connector::OnPrem) => Ok(()),
+        (Reach::Private, Connector::Saas) => Err(UrlError::PlainSaas { host }),
+        (Reach::Public, _) => Err(UrlError::PlainPublic { host }),
+    }
+}
+
+/// How far away a host can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// This machine.
+    Loopback,
+    /// The organisation's network: private addresses, `.internal`, `.local`, one label.
+    Private,
+    /// Anywhere.
+    Public,
+}
+
+fn reach(url: &Url) -> Reach {
+    match url.host() {
+        Some(Host::Ipv4(address)) => reach_v4(address),
+        Some(Host::Ipv6(address)) => reach_v6(address),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            let within = |zone: &str| name.ends_with(zone);
+            if name == "localhost" || within(".localhost") {
+                Reach::Loopback
+            } else if !name.contains('.') || within(".internal") || within(".local") {
+                Reach::Private
+            } else {
+                Reach::Public
+            }
+        }
+        None => Reach::Public,
+    }
+}
+
+fn reach_v4(address: Ipv4Addr) -> Reach {
+    if address.is_loopback() {
+        Reach::Loopback
+    } else if address.is_private() || address.is_link_local() {
+        Reach::Private
+    } else {
+        Reach::Public
+    }
+}
+
+fn reach_v6(address: Ipv6Addr) -> Reach {
+    if let Some(address) = address.to_ipv4_mapped() {
+        reach_v4(address)
+    } else if address.is_loopback() {
+        Reach::Loopback
+    } else if address.is_unique_local() || address.is_unicast_link_local() {
+        Reach::Private
+    } else {
+        Reach::Public
+    }
+}
+
+/// `auth` and `headers` together: a login with further headers is a list of headers.
+pub(super) fn auth(check: &mut Check<'_>, raw: &mut raw::Upstream, at: &Path) -> Auth {
+    let mut headers: Vec<(HeaderName, Secret)> = Vec::new();
+    let place = at.key("auth");
+    let login = login(check, raw.auth.as_ref(), &place);
+    let written = raw.headers.iter().flatten();
+    if written.clone().next().is_none() {
+        return login;
+    }
+    match &login {
+        Auth::None => {}
+        Auth::Bearer(token) => {
+            let value = format!("Bearer {}", token.expose());
+            headers.push((header::AUTHORIZATION, Secret::new(&value)));
+        }
+        Auth::Basic { username, password } => {
+            let pair = format!("{username}:{}", password.expose());
+            let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+            headers.push((header::AUTHORIZATION, Secret::new(&format!("Basic {pair}"))));
+        }
+        Auth::Headers(own) => headers.extend(own.iter().cloned()),
+    }
+    for (name, value) in written {
+        let at = at.key("headers").key(name);
+        let name = check.ok(&at, header_name(name));
+        let value = text_or_secret(check, value, &at);
+        let (Some(name), Some(value)) = (name, value) else {
+            continue;
+        };
+        let value = sendable(check, value, &at);
+        if headers.iter().any(|(taken, _)| *taken == name) {
+            check.report(&at, HeaderError::Twice);
+        }
+        headers.push((name, value));
+    }
+    Auth::Headers(headers)
+}
+
+fn login(check: &mut Check<'_>, raw: Option<&raw::Auth>, at: &Path) -> Auth {
+    match raw {
+        None | Some(raw::Auth::None {}) => Auth::None,
+        Some(raw::Auth::Bearer { token }) => Auth::Bearer(secret(check, token, &at.key("token"))),
+        Some(raw::Auth::Header { name, value }) => {
+            let name = check.ok(&at.key("name"), header_name(name));
+            let value = secret(check, value, &at.key("value"));
+            Auth::Headers(name.map(|name| (name, value)).into_iter().collect())
+        }
+        Some(raw::Auth::Basic { username, password }) => {
+            if username.contains(|c: char| c == ':' || c.is_control()) {
+                check.report(&at.key("username"), HeaderError::Username);
+            }
+            let place = at.key("password");
+            let fetched = secrets::fetch(password, check.folder(), check.env);
+            Auth::Basic {
+                username: username.clone(),
+                password: check.or(&place, fetched, Secret::new("")),
+            }
+        }
+    }
+}
+
+/// A secret that goes into a header as it is.
+fn secret(check: &mut Check<'_>, raw: &raw::Secret, at: &Path) -> Secret {
+    let fetched = secrets::fetch(raw, check.folder(), check.env);
+    match check.ok(at, fetched) {
+        Some(secret) => sendable(check, secret, at),
+        None => Secret::new(""),
+    }
+}
+
+fn sendable(check: &mut Check<'_>, value: Secret, at: &Path) -> Secret {
+    if HeaderValue::from_str(value.expose()).is_err() {
+        check.report(at, HeaderError::Value);
+    }
+    value
+}
+
+fn header_name(text: &str) -> Result<HeaderName, HeaderError> {
+    let name: HeaderName = text.parse().map_err(|_| HeaderError::Name)?;
+    let hop = matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    );
+    let ours = matches!(
+        name.as_str(),
+        "accept" | "content-length" | "content-type" | "host"
+    );
+    if hop || ours || name.as_str().starts_with("mcp-") {
+        return Err(HeaderError::Reserved);
+    }
+    Ok(name)
+}
+
+/// Whether weir would refuse the header in a config.
+pub(in crate::config) fn is_refused(header: &str) -> bool {
+    header_name(header).is_err()
+}
+
+/// Whether `http://` to this URL needs `allow_plain_http`.
+pub(in crate::config) fn is_plain_public(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.scheme() == "http" && reach(&url) == Reach::Public)
+}

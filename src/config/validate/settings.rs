@@ -1,0 +1,354 @@
+//! Everything but the upstreams.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::Check;
+use crate::config::error::Defect;
+use crate::config::forms;
+use crate::config::path::Path;
+use crate::config::rules::Rule;
+use crate::config::{
+    Admin, Config, Limits, Listen, ListenAuth, Resync, Stale, StalePolicy, Timeouts, raw, secrets,
+    units,
+};
+use crate::name::{Naming, is_legal};
+use crate::secret::Secret;
+
+/// The config without its upstreams, and what they begin with.
+pub(super) struct Settings {
+    pub(super) config: Config,
+    pub(super) defaults: Defaults,
+}
+
+/// What an upstream has that does not say otherwise.
+pub(super) struct Defaults {
+    pub(super) resync: Resync,
+    pub(super) stale: Stale,
+    pub(super) timeouts: Timeouts,
+    pub(super) limits: Limits,
+}
+
+pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
+    let root = Path::default();
+    if let Some(version) = raw.version.filter(|version| *version != 1) {
+        check.report(&root.key("version"), Rule::Version(version));
+    }
+    let listen = listen(check, raw.listen.unwrap_or_default(), &root.key("listen"));
+    let admin = raw
+        .admin
+        .map(|raw| admin(check, raw, &root.key("admin"), &listen));
+    let state_dir = raw.state.map(|state| check.resolve(&state.dir));
+    let sealing_key = raw
+        .sealing_key
+        .and_then(|raw| sealing_key(check, &raw, &root.key("sealing_key")));
+    let legal = |text: &String| (1..=64).contains(&text.len()) && text.bytes().all(is_legal);
+    if raw
+        .instance
+        .as_ref()
+        .is_some_and(|instance| !legal(instance))
+    {
+        check.report(&root.key("instance"), Rule::Instance);
+    }
+    let naming = naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
+    let defaults = defaults(
+        check,
+        raw.defaults.unwrap_or_default(),
+        &root.key("defaults"),
+    );
+    Settings {
+        config: Config {
+            listen,
+            admin,
+            state_dir,
+            sealing_key,
+            instance: raw.instance,
+            naming,
+            upstreams: IndexMap::new(),
+        },
+        defaults,
+    }
+}
+
+fn listen(check: &mut Check<'_>, raw: raw::Listen, at: &Path) -> Listen {
+    let address = address(check, raw.address, 8000, at);
+    if !address.ip().is_loopback() && raw.auth.is_none() && !check.source.is_excused(at, "auth") {
+        check.report(&at.key("address"), Rule::OpenListener(address));
+    }
+    let auth = match raw.auth {
+        Some(raw::ListenAuth::None) | None => ListenAuth::None,
+    };
+    let path = raw.path.unwrap_or_else(|| "/mcp".to_owned());
+    if let Err(rule) = path_rule(&path) {
+        check.report(&at.key("path"), rule);
+    }
+    let bytes = raw
+        .request_bytes
+        .map_or(Ok(4 << 20), |size| units::size(&size.0));
+    Listen {
+        address,
+        path,
+        allowed_hosts: texts(check, raw.allowed_hosts, &at.key("allowed_hosts"), host),
+        allowed_origins: texts(
+            check,
+            raw.allowed_origins,
+            &at.key("allowed_origins"),
+            origin,
+        ),
+        page_size: count(check, raw.page_size, 1000, &at.key("page_size")),
+        request_bytes: check.or(&at.key("request_bytes"), bytes, 1),
+        auth,
+    }
+}
+
+fn admin(check: &mut Check<'_>, raw: raw::Admin, at: &Path, listen: &Listen) -> Admin {
+    let address = address(check, raw.address, 8001, at);
+    let written = raw.token.is_some() || check.source.is_excused(at, "token");
+    let token = raw.token.and_then(|raw| {
+        let fetched = secrets::fetch(&raw, check.folder(), check.env);
+        check.ok(&at.key("token"), fetched)
+    });
+    if !address.ip().is_loopback() && !written {
+        check.report(&at.key("address"), Rule::OpenAdmin(address));
+    }
+    if address == listen.address && address.port() != 0 {
+        check.report(&at.key("address"), Rule::SameAddress);
+    }
+    Admin { address, token }
+}
+
+fn address(check: &mut Check<'_>, written: Option<String>, port: u16, at: &Path) -> SocketAddr {
+    let usual = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    let parsed = written.map_or(Ok(usual), |text| text.parse().map_err(|_| Rule::Address));
+    check.or(&at.key("address"), parsed, SocketAddr::new(usual.ip(), 0))
+}
+
+fn path_rule(path: &str) -> Result<(), Rule> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte);
+    if !path.starts_with('/') || !path.bytes().all(legal) {
+        return Err(Rule::Path);
+    }
+    if matches!(path, "/healthz" | "/readyz" | "/ping") || path.starts_with("/.well-known") {
+        return Err(Rule::TakenPath);
+    }
+    Ok(())
+}
+
+/// A list of texts in lower case, each checked.
+fn texts(
+    check: &mut Check<'_>,
+    written: Option<Vec<String>>,
+    at: &Path,
+    rule: fn(&str) -> Result<(), Rule>,
+) -> Vec<String> {
+    let mut texts = written.unwrap_or_default();
+    for (index, text) in texts.iter_mut().enumerate() {
+        *text = text.to_ascii_lowercase();
+        if let Err(rule) = rule(text) {
+            check.report(&at.item(index), rule);
+        }
+    }
+    texts
+}
+
+fn host(text: &str) -> Result<(), Rule> {
+    let authority = text
+        .parse::<http::uri::Authority>()
+        .map_err(|_| Rule::Host)?;
+    if authority.as_str().contains('@') || authority.host() == "*" {
+        return Err(Rule::Host);
+    }
+    Ok(())
+}
+
+fn origin(text: &str) -> Result<(), Rule> {
+    let (scheme, rest) = text.split_once("://").ok_or(Rule::Origin)?;
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    if scheme.is_empty() || !scheme.bytes().all(legal) {
+        return Err(Rule::Origin);
+    }
+    host(rest).map_err(|_| Rule::Origin)
+}
+
+fn sealing_key(check: &mut Check<'_>, raw: &raw::Secret, at: &Path) -> Option<Secret> {
+    let key = secrets::fetch(raw, check.folder(), check.env);
+    let key = check.ok(at, key)?;
+    let bytes = key.expose().len();
+    if bytes < 32 {
+        check.report(at, Rule::SealingKey(bytes));
+    }
+    Some(key)
+}
+
+fn naming(check: &mut Check<'_>, raw: &raw::Naming, at: &Path) -> Naming {
+    let (least, most) = (Naming::SHORTEST as u64, Naming::LONGEST as u64);
+    let length = raw.max_length.unwrap_or(64);
+    if !(least..=most).contains(&length) {
+        check.report(&at.key("max_length"), Rule::Range { least, most });
+    }
+    let length = usize::try_from(length).unwrap_or(Naming::LONGEST);
+    let naming = Naming::new(raw.separator.as_deref().unwrap_or("__"), length);
+    check.or(&at.key("separator"), naming, Naming::default())
+}
+
+fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
+    let usual = Defaults {
+        resync: Resync::Every(Duration::from_secs(60)),
+        stale: Stale {
+            policy: StalePolicy::Serve,
+            max_age: Duration::from_secs(24 * 3600),
+        },
+        timeouts: Timeouts {
+            connect: Duration::from_secs(3),
+            list: Duration::from_secs(8),
+            call: Duration::from_secs(120),
+            idle: Duration::from_secs(60),
+        },
+        limits: Limits {
+            in_flight: NonZeroUsize::MIN.saturating_add(63),
+            response_bytes: 32 << 20,
+            tools: 5000,
+        },
+    };
+    let written = Written {
+        resync: raw.resync,
+        stale: raw.stale,
+        timeouts: raw.timeouts,
+        limits: raw.limits,
+    };
+    written.over(check, &usual, at)
+}
+
+/// What `defaults` and an upstream both may say.
+pub(super) struct Written {
+    pub(super) resync: Option<forms::Resync>,
+    pub(super) stale: Option<raw::Stale>,
+    pub(super) timeouts: Option<raw::Timeouts>,
+    pub(super) limits: Option<raw::Limits>,
+}
+
+impl Written {
+    /// Key by key: what is written, else what `base` has.
+    pub(super) fn over(self, check: &mut Check<'_>, base: &Defaults, at: &Path) -> Defaults {
+        Defaults {
+            resync: match self.resync {
+                Some(written) => resync(check, written, base.resync.clone(), &at.key("resync")),
+                None => base.resync.clone(),
+            },
+            stale: stale(
+                check,
+                self.stale.unwrap_or_default(),
+                base.stale,
+                &at.key("stale"),
+            ),
+            timeouts: timeouts(
+                check,
+                self.timeouts.unwrap_or_default(),
+                base.timeouts,
+                &at.key("timeouts"),
+            ),
+            limits: limits(
+                check,
+                self.limits.unwrap_or_default(),
+                base.limits,
+                &at.key("limits"),
+            ),
+        }
+    }
+}
+
+fn resync(check: &mut Check<'_>, written: forms::Resync, base: Resync, at: &Path) -> Resync {
+    let (at, parsed) = match written {
+        forms::Resync::Cron(text) => (at.key("cron"), cron(text)),
+        // Nobody writes a duration in five words.
+        forms::Resync::Text(text)
+            if text.split_whitespace().count() >= 5 || text.starts_with('@') =>
+        {
+            (at.clone(), cron(text))
+        }
+        forms::Resync::Text(text) => {
+            let every = units::duration(&text).map(Resync::Every);
+            (at.clone(), every.map_err(Defect::from))
+        }
+    };
+    check.or(&at, parsed, base)
+}
+
+/// Parsed as tokio-cron-scheduler parses it (`JobLocked::new`, 0.15), so that it cannot be refused later.
+fn cron(text: String) -> Result<Resync, Defect> {
+    let parser = croner::parser::CronParser::builder()
+        .seconds(croner::parser::Seconds::Required)
+        .dom_and_dow(true)
+        .build();
+    match parser.parse(&text) {
+        Ok(_) => Ok(Resync::Cron(text)),
+        Err(error) => Err(Defect::Cron {
+            reason: error.to_string(),
+        }),
+    }
+}
+
+fn stale(check: &mut Check<'_>, raw: raw::Stale, base: Stale, at: &Path) -> Stale {
+    Stale {
+        policy: match raw.policy {
+            Some(raw::StalePolicy::Serve) => StalePolicy::Serve,
+            Some(raw::StalePolicy::Hide) => StalePolicy::Hide,
+            None => base.policy,
+        },
+        max_age: duration(check, raw.max_age, base.max_age, &at.key("max_age")),
+    }
+}
+
+fn timeouts(check: &mut Check<'_>, raw: raw::Timeouts, base: Timeouts, at: &Path) -> Timeouts {
+    Timeouts {
+        connect: duration(check, raw.connect, base.connect, &at.key("connect")),
+        list: duration(check, raw.list, base.list, &at.key("list")),
+        call: duration(check, raw.call, base.call, &at.key("call")),
+        idle: duration(check, raw.idle, base.idle, &at.key("idle")),
+    }
+}
+
+fn limits(check: &mut Check<'_>, raw: raw::Limits, base: Limits, at: &Path) -> Limits {
+    let bytes = raw
+        .response_bytes
+        .map_or(Ok(base.response_bytes), |size| units::size(&size.0));
+    Limits {
+        in_flight: count(
+            check,
+            raw.in_flight,
+            base.in_flight.get(),
+            &at.key("in_flight"),
+        ),
+        response_bytes: check.or(&at.key("response_bytes"), bytes, 1),
+        tools: count(check, raw.tools, base.tools, &at.key("tools")).get(),
+    }
+}
+
+fn duration(
+    check: &mut Check<'_>,
+    written: Option<forms::Duration>,
+    base: Duration,
+    at: &Path,
+) -> Duration {
+    let parsed = written.map_or(Ok(base), |text| units::duration(&text.0));
+    check.or(at, parsed, base)
+}
+
+/// A number of things: 1 to 1,000,000.
+fn count(check: &mut Check<'_>, written: Option<u64>, base: usize, at: &Path) -> NonZeroUsize {
+    const MOST: u64 = 1_000_000;
+    let count = written.map_or(Ok(base), |count| {
+        usize::try_from(count)
+            .ok()
+            .filter(|_| (1..=MOST).contains(&count))
+            .ok_or(Rule::Range {
+                least: 1,
+                most: MOST,
+            })
+    });
+    let count = check.or(at, count, 1);
+    NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
+}

@@ -1,0 +1,95 @@
+//! `tools` and `names` of an upstream.
+
+use std::collections::HashMap;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use indexmap::IndexMap;
+use regex::Regex;
+use serde_json::value::RawValue;
+
+use super::Check;
+use crate::config::error::Defect;
+use crate::config::forms::Json;
+use crate::config::path::Path;
+use crate::config::rules::Rule;
+use crate::config::{ToolOverride, ToolRules, raw};
+use crate::name::is_legal;
+
+pub(super) fn regex(check: &mut Check<'_>, text: &str, at: &Path) -> Option<Regex> {
+    check.ok(at, Regex::new(text).map_err(Defect::Regex))
+}
+
+pub(super) fn rules(check: &mut Check<'_>, raw: raw::Tools, at: &Path) -> ToolRules {
+    let allow = raw
+        .allow
+        .and_then(|globs| globs_of(check, &globs, &at.key("allow")));
+    let deny = raw
+        .deny
+        .and_then(|globs| globs_of(check, &globs, &at.key("deny")));
+    let at = at.key("override");
+    let mut names: HashMap<String, String> = HashMap::new();
+    let mut overrides = IndexMap::new();
+    for (original, raw) in raw.overrides.into_iter().flatten() {
+        let at = at.key(&original);
+        if original.is_empty() {
+            check.report(&at, Rule::Empty);
+        }
+        if let Some(name) = &raw.name {
+            name_rules(check, name, &original, &mut names, &at.key("name"));
+        }
+        overrides.insert(original, change(check, raw, &at));
+    }
+    ToolRules {
+        allow,
+        deny,
+        overrides,
+    }
+}
+
+fn globs_of(check: &mut Check<'_>, globs: &[String], at: &Path) -> Option<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for (index, text) in globs.iter().enumerate() {
+        // Names are not paths: `\` is no separator, and `*` passes `/`.
+        let glob = GlobBuilder::new(text).backslash_escape(true).build();
+        if let Some(glob) = check.ok(&at.item(index), glob.map_err(Defect::Glob)) {
+            set.add(glob);
+        }
+    }
+    check.ok(at, set.build().map_err(Defect::Glob))
+}
+
+fn name_rules(
+    check: &mut Check<'_>,
+    name: &str,
+    original: &str,
+    names: &mut HashMap<String, String>,
+    at: &Path,
+) {
+    if !(1..=128).contains(&name.len()) || !name.bytes().all(is_legal) {
+        check.report(at, Rule::ToolName);
+    }
+    if let Some(taken) = names.insert(name.to_owned(), original.to_owned()) {
+        check.report(at, Rule::ToolNameTwice(taken));
+    }
+}
+
+fn change(check: &mut Check<'_>, raw: raw::Override, at: &Path) -> ToolOverride {
+    let hide_args = raw.hide_args.unwrap_or_default();
+    let mut set_args = IndexMap::new();
+    for (name, Json(text)) in raw.set_args.into_iter().flatten() {
+        let at = at.key("set_args").key(&name);
+        if hide_args.contains(&name) {
+            check.report(&at, Rule::HiddenAndSet(name.clone()));
+        }
+        let value = RawValue::from_string(text);
+        if let Some(value) = check.ok(&at, value.map_err(|error| Defect::Form(error.to_string()))) {
+            set_args.insert(name, value);
+        }
+    }
+    ToolOverride {
+        name: raw.name,
+        description: raw.description,
+        hide_args,
+        set_args,
+    }
+}
