@@ -10,3 +10,4 @@ pub mod json;
 pub mod name;
 pub mod protocol;
 pub mod secret;
+pub mod upstream;
