@@ -9,13 +9,15 @@ pub mod arguments;
 pub mod cursor;
 pub mod digest;
 pub mod listing;
-pub mod merge;
 pub mod naming;
 pub mod page;
 pub mod prepared;
 pub mod resources;
+pub mod routes;
+pub mod rules;
 
 mod annotations;
+mod merge;
 mod render;
 mod template;
 #[cfg(test)]
@@ -30,10 +32,11 @@ pub use arguments::{ArgumentRules, ArgumentsError};
 pub use cursor::{Cursor, CursorError};
 pub use digest::Digest;
 pub use listing::{Defect, Definition, Listing, Reason};
-pub use merge::{Catalog, Conflict, Part, Route};
 pub use page::Page;
-pub use prepared::{Prepared, Rules};
+pub use prepared::Prepared;
 pub use resources::ResourceRoute;
+pub use routes::{Catalog, Conflict, Part, Route};
+pub use rules::{Excluded, Rules};
 
 /// What upstreams list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,43 +6,19 @@
 use std::sync::Arc;
 
 use foldhash::HashMap;
-use regex::Regex;
 
 use crate::catalog::arguments::ArgumentRules;
 use crate::catalog::digest::{Digest, Hasher};
 use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::page::Rendered;
+use crate::catalog::rules::{Excluded, Rules, exclusion, warnings};
 use crate::catalog::template::Template;
 use crate::catalog::{Kind, PerEra, PerKind, naming, render};
-use crate::config::{ToolOverride, ToolRules, Upstream};
-use crate::json::{self, Object};
+use crate::config::ToolOverride;
+use crate::json;
 use crate::name::{Namespace, Naming, UpstreamId};
 use crate::protocol::era::Era;
 use crate::protocol::headers::HeaderParam;
-
-/// What the config says about an upstream's definitions.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules<'a> {
-    /// The upstream.
-    pub upstream: &'a UpstreamId,
-    /// What its exposed names begin with.
-    pub namespace: &'a Namespace,
-    /// What is cut off the front of its names.
-    pub strip: Option<&'a Regex>,
-    /// Which tools are exposed, and how they are changed.
-    pub tools: &'a ToolRules,
-}
-
-impl<'a> From<&'a Upstream> for Rules<'a> {
-    fn from(config: &'a Upstream) -> Self {
-        Self {
-            upstream: &config.id,
-            namespace: &config.namespace,
-            strip: config.strip.as_ref(),
-            tools: &config.tools,
-        }
-    }
-}
 
 /// One upstream's part of a catalog, ready to be merged.
 #[derive(Debug)]
@@ -103,15 +79,6 @@ pub(crate) struct Clash {
     pub(crate) exposed: Arc<str>,
     pub(crate) original: Arc<str>,
     pub(crate) to: Arc<str>,
-}
-
-/// A tool that the config keeps out of the catalog.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Excluded {
-    /// Its original name.
-    pub original: Arc<str>,
-    /// `true` if `tools.deny` matches it; else `tools.allow` does not.
-    pub denied: bool,
 }
 
 impl Prepared {
@@ -189,24 +156,6 @@ impl Prepared {
     pub const fn digest(&self) -> Digest {
         self.digest
     }
-}
-
-fn exclusion(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> Option<Excluded> {
-    if kind != Kind::Tools {
-        return None;
-    }
-    let name = &**definition.key();
-    let denied = rules
-        .tools
-        .deny
-        .as_ref()
-        .is_some_and(|deny| deny.is_match(name));
-    let allow = rules.tools.allow.as_ref();
-    let allowed = allow.is_none_or(|allow| allow.is_match(name));
-    (denied || !allowed).then(|| Excluded {
-        original: definition.key().clone(),
-        denied,
-    })
 }
 
 impl PreparedKind {
@@ -410,37 +359,4 @@ fn shown_with(tools: &[Item], resources: &[Item], listing: &Listing) -> Box<[Ui]
             })
         })
         .collect()
-}
-
-/// Overrides and hidden arguments that have nothing to act on.
-fn warnings(rules: &ToolRules, listing: &Listing, excluded: &[Excluded]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (name, change) in &rules.overrides {
-        let mut definitions = listing.definitions(Kind::Tools).iter();
-        let Some(definition) = definitions.find(|d| **d.key() == **name) else {
-            warnings.push(format!("tools.override: there is no tool `{name}`"));
-            continue;
-        };
-        if excluded.iter().any(|tool| *tool.original == **name) {
-            warnings.push(format!(
-                "tools.override: the tool `{name}` is not exposed (tools.allow, tools.deny)"
-            ));
-        }
-        let schema = Object::parse(definition.raw())
-            .ok()
-            .and_then(|tool| tool.borrowed("inputSchema"));
-        let properties = schema
-            .and_then(|schema| Object::parse(schema).ok())
-            .and_then(|schema| schema.borrowed("properties"))
-            .and_then(|text| Object::parse(text).ok())
-            .unwrap_or_default();
-        let unknown = change
-            .hide_args
-            .iter()
-            .filter(|arg| !properties.contains(arg));
-        warnings.extend(unknown.map(|arg| {
-            format!("tools.override: the tool `{name}` has no argument `{arg}` to hide")
-        }));
-    }
-    warnings
 }

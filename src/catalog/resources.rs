@@ -8,8 +8,8 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use crate::catalog::Kind;
-use crate::catalog::merge::Part;
 use crate::catalog::naming;
+use crate::catalog::routes::Part;
 use crate::catalog::template::Fit;
 use crate::name::{Namespace, UpstreamId};
 
@@ -93,7 +93,7 @@ impl Labels {
     pub(crate) fn unwrap(&self, uri: &str, used: bool) -> Option<(u32, Arc<str>)> {
         let (label, inner) = unwrap(uri)?;
         let label = self.parts.get(label)?;
-        (label.used || !used).then(|| (label.part, inner.into()))
+        (label.used || !used).then_some((label.part, inner))
     }
 }
 

@@ -1,0 +1,169 @@
+//! What the pure parts cost: reading a message, preparing a listing, merging, serving a page.
+//!
+//! `cargo bench --bench pure`. Read the ratios, not the figures: machines differ.
+
+#![allow(missing_docs, reason = "a bench is not an interface")]
+
+use std::sync::Arc;
+
+use divan::{Bencher, black_box};
+use weir::catalog::{Catalog, Kind, Listing, Part, Prepared, Rules, listing};
+use weir::config::ToolRules;
+use weir::json::{self, Object};
+use weir::name::{Namespace, Naming, UpstreamId};
+use weir::protocol::era::Era;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    divan::main();
+}
+
+/// A definition of about 900 bytes, as servers in use have them.
+fn definition(tool: usize) -> String {
+    let property = |name: &str| {
+        format!(
+            r#""{name}":{{"type":"string","description":"The {name} to look for, as the tracker spells it.","maxLength":200}}"#
+        )
+    };
+    format!(
+        r#"{{"name":"tool_{tool}","title":"Tool {tool}","description":"Looks for issues and gives them back newest first.\nArguments narrow the search down.","inputSchema":{{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{{{},{},{},{}}},"required":["query"],"additionalProperties":false}},"annotations":{{"readOnlyHint":true,"openWorldHint":true}}}}"#,
+        property("query"),
+        property("project"),
+        property("assignee"),
+        property("label"),
+    )
+}
+
+fn listing_of(tools: usize, salt: usize) -> Listing {
+    let mut listing = Listing::of(Era::Legacy);
+    for tool in 0..tools {
+        listing.add(Kind::Tools, &definition(tool + salt));
+    }
+    listing.finish()
+}
+
+fn prepare(at: usize, listing: &Listing) -> Prepared {
+    let upstream = UpstreamId::parse(&format!("upstream-{at}")).expect("a legal key");
+    let rules = Rules {
+        upstream: &upstream,
+        namespace: &Namespace::of(&upstream),
+        strip: None,
+        tools: &ToolRules::default(),
+    };
+    Prepared::new(rules, &Naming::default(), listing)
+}
+
+fn part(at: usize, prepared: Prepared) -> Part {
+    Part {
+        upstream: prepared.upstream().clone(),
+        slot: at,
+        prepared: Arc::new(prepared),
+    }
+}
+
+fn parts(upstreams: usize, tools: usize) -> Vec<Part> {
+    let listing = listing_of(tools, 0);
+    (0..upstreams)
+        .map(|at| part(at, prepare(at, &listing)))
+        .collect()
+}
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":17,"method":"tools/call","params":{"name":"jira__search","arguments":{"query":"assignee = currentUser() AND status != Done","limit":50},"_meta":{"progressToken":"p-17","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+
+#[divan::bench]
+fn parse_envelope(bencher: Bencher<'_, '_>) {
+    bencher.bench(|| Object::parse(black_box(CALL)).map(|object| object.len()));
+}
+
+#[divan::bench]
+fn rename_a_call(bencher: Bencher<'_, '_>) {
+    bencher.bench(|| {
+        let mut envelope = Object::parse(black_box(CALL)).ok()?;
+        let mut params = Object::parse(envelope.borrowed("params")?).ok()?;
+        params.set("name", "\"search\"");
+        envelope.set("id", "4711");
+        envelope.set("params", params.to_text());
+        Some(envelope.to_text())
+    });
+}
+
+#[divan::bench]
+fn check_a_definition(bencher: Bencher<'_, '_>) {
+    let raw = definition(7);
+    bencher
+        .counter(divan::counter::BytesCount::of_str(&raw))
+        .bench(|| listing::check(Kind::Tools, black_box(&raw)));
+}
+
+#[divan::bench]
+fn list_100_tools(bencher: Bencher<'_, '_>) {
+    let items: Vec<String> = (0..100).map(definition).collect();
+    let page = format!("[{}]", items.join(","));
+    bencher.bench(|| {
+        let mut listing = Listing::of(Era::Legacy);
+        for raw in json::array(black_box(&page)).unwrap_or_default() {
+            listing.add(Kind::Tools, raw);
+        }
+        listing.finish()
+    });
+}
+
+#[divan::bench]
+fn prepare_100_tools(bencher: Bencher<'_, '_>) {
+    let listing = listing_of(100, 0);
+    bencher.bench(|| prepare(3, black_box(&listing)));
+}
+
+/// One of so many upstreams listed something else: prepare it, merge, and drop the catalog before.
+#[divan::bench(args = [(20, 100), (100, 100), (1000, 100)], sample_count = 20)]
+fn after_one_changed(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
+    let mut parts = parts(upstreams, tools);
+    let changed = listing_of(tools, 1);
+    let (naming, middle) = (Naming::default(), upstreams / 2);
+    let mut current = Catalog::merge(&naming, 1000, &parts);
+    bencher.bench_local(|| {
+        parts[middle] = part(middle, prepare(middle, &changed));
+        current = Catalog::merge(&naming, 1000, &parts);
+        current.digest()
+    });
+}
+
+/// The worst merge: the second half wants the names of the first, so each of its tools is rendered again.
+#[divan::bench(args = [(20, 100), (200, 100)], sample_count = 20)]
+fn all_in_conflict(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
+    let mut parts = parts(upstreams / 2, tools);
+    let again: Vec<Part> = parts
+        .iter()
+        .enumerate()
+        .map(|(at, part)| Part {
+            slot: upstreams / 2 + at,
+            ..part.clone()
+        })
+        .collect();
+    parts.extend(again);
+    let naming = Naming::default();
+    bencher.bench_local(|| Catalog::merge(&naming, 1000, black_box(&parts)));
+}
+
+#[divan::bench]
+fn serve_a_page_of_1000_tools(bencher: Bencher<'_, '_>) {
+    let catalog = Catalog::merge(&Naming::default(), 1000, &parts(20, 100));
+    let page = catalog
+        .page(Kind::Tools, Era::Modern, 0)
+        .expect("the first page");
+    bencher
+        .counter(divan::counter::BytesCount::new(page.bytes()))
+        .bench(|| {
+            let mut out = Vec::new();
+            black_box(page).write(&mut out);
+            out
+        });
+}
+
+#[divan::bench]
+fn look_a_tool_up_among_100_000(bencher: Bencher<'_, '_>) {
+    let catalog = Catalog::merge(&Naming::default(), 1000, &parts(1000, 100));
+    bencher.bench(|| catalog.tool(black_box("upstream-517__tool_42")));
+}

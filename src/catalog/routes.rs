@@ -1,0 +1,239 @@
+//! The catalog: all routes of all upstreams, and the pages that list them. Immutable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use crate::catalog::arguments::ArgumentRules;
+use crate::catalog::digest::Digest;
+use crate::catalog::page::Page;
+use crate::catalog::prepared::{Prepared, Target};
+use crate::catalog::resources::{self, Labels, ResourceRoute};
+use crate::catalog::{Kind, PerEra, PerKind};
+use crate::name::UpstreamId;
+use crate::protocol::era::Era;
+use crate::protocol::headers::HeaderParam;
+
+/// One upstream's part of a catalog.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The upstream.
+    pub upstream: UpstreamId,
+    /// Its index among the snapshot's upstreams.
+    pub slot: usize,
+    /// What it brings.
+    pub prepared: Arc<Prepared>,
+}
+
+/// All routes, and the pages that list them.
+#[derive(Debug)]
+pub struct Catalog {
+    pub(super) parts: Box<[Part]>,
+    pub(super) names: PerKind<Names>,
+    pub(super) labels: Labels,
+    /// Resources that no upstream lists, but that a tool is shown with.
+    pub(super) implied: HashMap<Arc<str>, (u32, Arc<str>)>,
+    pub(super) pages: PerKind<PerEra<Arc<[Page]>>>,
+    pub(super) conflicts: Vec<Conflict>,
+    pub(super) digests: PerKind<Digest>,
+    pub(super) digest: Digest,
+}
+
+/// An item by its part and its place there.
+pub(super) type Place = (u32, u32);
+
+/// The exposed names of one kind.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) places: HashMap<Arc<str>, Place>,
+    /// Those that are not what their item wanted.
+    pub(super) renamed: BTreeMap<Place, Arc<str>>,
+}
+
+/// A name that two definitions wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// What kind of name.
+    pub kind: Kind,
+    /// The exposed name or URI both wanted.
+    pub exposed: Arc<str>,
+    /// The upstream that keeps it: the earlier one in the config.
+    pub kept_by: UpstreamId,
+    /// The upstream whose definition has to take another name; it may be the same one.
+    pub upstream: UpstreamId,
+    /// What that upstream calls it.
+    pub original: Arc<str>,
+    /// The name it is exposed under instead.
+    pub to: Arc<str>,
+}
+
+/// Where an exposed name leads. Cheap to clone, and independent of the catalog it came from.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The name or URI callers know.
+    pub exposed: Arc<str>,
+    /// The upstream to ask.
+    pub upstream: UpstreamId,
+    /// Its index among the snapshot's upstreams.
+    pub slot: usize,
+    target: Arc<Target>,
+}
+
+impl Route {
+    /// The name or URI as the upstream knows it.
+    #[must_use]
+    pub fn original(&self) -> &Arc<str> {
+        &self.target.original
+    }
+
+    /// The same as a JSON string.
+    #[must_use]
+    pub fn original_json(&self) -> &str {
+        &self.target.original_json
+    }
+
+    /// The arguments that are mirrored into headers, on both sides of weir.
+    #[must_use]
+    pub fn header_params(&self) -> &[HeaderParam] {
+        &self.target.header_params
+    }
+
+    /// What the operator does to the arguments, if anything.
+    #[must_use]
+    pub fn argument_rules(&self) -> Option<&ArgumentRules> {
+        self.target.arguments.as_ref()
+    }
+
+    /// Whether a call has to be read as far as its arguments.
+    #[must_use]
+    pub fn needs_arguments(&self) -> bool {
+        self.target.arguments.is_some() || !self.target.header_params.is_empty()
+    }
+
+    /// The first line of the description, for tables.
+    #[must_use]
+    pub fn description_head(&self) -> &str {
+        &self.target.head
+    }
+
+    /// Whether callers of this era find it in their list. What they do not find, they should not call.
+    #[must_use]
+    pub fn is_listed(&self, era: Era) -> bool {
+        *self.target.listed.get(era)
+    }
+}
+
+impl Catalog {
+    /// The tool with this exposed name.
+    #[must_use]
+    pub fn tool(&self, exposed: &str) -> Option<Route> {
+        self.route(Kind::Tools, exposed)
+    }
+
+    /// The prompt with this exposed name.
+    #[must_use]
+    pub fn prompt(&self, exposed: &str) -> Option<Route> {
+        self.route(Kind::Prompts, exposed)
+    }
+
+    /// The resource template with this exposed text: the template itself, not a URI made from it.
+    #[must_use]
+    pub fn template(&self, exposed: &str) -> Option<Route> {
+        self.route(Kind::Templates, exposed)
+    }
+
+    /// What is listed under an exposed name, URI or template.
+    #[must_use]
+    pub fn route(&self, kind: Kind, exposed: &str) -> Option<Route> {
+        let (exposed, place) = self.names.get(kind).places.get_key_value(exposed)?;
+        self.route_at(kind, exposed, *place)
+    }
+
+    fn route_at(&self, kind: Kind, exposed: &Arc<str>, (part, item): Place) -> Option<Route> {
+        let part = self.parts.get(part as usize)?;
+        let item = part.prepared.kinds.get(kind).items.get(item as usize)?;
+        Some(Route {
+            exposed: exposed.clone(),
+            upstream: part.upstream.clone(),
+            slot: part.slot,
+            target: item.target.clone(),
+        })
+    }
+
+    /// Where a resource is read: at the upstream that lists the URI; else the one it is wrapped for; else
+    /// the one with the template that fits best; else the only one that has resources.
+    #[must_use]
+    pub fn resource(&self, uri: &str) -> Option<ResourceRoute> {
+        if let Some(route) = self.route(Kind::Resources, uri) {
+            return Some(ResourceRoute {
+                uri: route.target.original.clone(),
+                upstream: route.upstream,
+                slot: route.slot,
+            });
+        }
+        let implied = || self.implied.get(uri).cloned();
+        let fits = || Some((resources::by_template(&self.parts, uri)?, uri.into()));
+        let sole = || Some((resources::sole(&self.parts)?, uri.into()));
+        let (part, uri) = implied()
+            .or_else(|| self.labels.unwrap(uri, true))
+            .or_else(fits)
+            // A URI from when it was wrapped, which nobody else claims now.
+            .or_else(|| self.labels.unwrap(uri, false))
+            .or_else(sole)?;
+        let part = self.parts.get(part as usize)?;
+        Some(ResourceRoute {
+            upstream: part.upstream.clone(),
+            slot: part.slot,
+            uri,
+        })
+    }
+
+    /// A page of the list that callers of an era see. The first one is always there.
+    #[must_use]
+    pub fn page(&self, kind: Kind, era: Era, page: usize) -> Option<&Page> {
+        self.pages.get(kind).get(era).get(page)
+    }
+
+    /// How many definitions of a kind there are.
+    #[must_use]
+    pub fn len(&self, kind: Kind) -> usize {
+        self.names.get(kind).places.len()
+    }
+
+    /// Whether there is no definition of any kind.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        Kind::ALL.into_iter().all(|kind| self.len(kind) == 0)
+    }
+
+    /// The routes of a kind, in the order of the config and of each listing.
+    pub fn routes(&self, kind: Kind) -> impl Iterator<Item = Route> {
+        let renamed = &self.names.get(kind).renamed;
+        (0_u32..).zip(&self.parts).flat_map(move |(part, value)| {
+            let items = (0_u32..).zip(&value.prepared.kinds.get(kind).items);
+            items.filter_map(move |(at, item)| {
+                let exposed = renamed.get(&(part, at)).unwrap_or(&item.exposed);
+                self.route_at(kind, exposed, (part, at))
+            })
+        })
+    }
+
+    /// The names that two definitions wanted, in the order of the config.
+    #[must_use]
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    /// Digest of what callers see of a kind, of either era.
+    #[must_use]
+    pub const fn digest_of(&self, kind: Kind) -> Digest {
+        *self.digests.get(kind)
+    }
+
+    /// Digest of what callers see and of where it leads. Equal digests need no new generation.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}
