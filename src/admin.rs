@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::Router;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
@@ -23,22 +23,30 @@ pub fn router(live: Arc<Live>, admin: &config::Admin) -> Router {
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{name}/resync", post(resync))
         .route("/catalog", get(catalog))
-        .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
-            let token = token.clone();
-            async move {
-                if token.is_some_and(|token| !carries(&request, &token)) {
-                    let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                    return (StatusCode::UNAUTHORIZED, [challenge]).into_response();
+        .layer(axum::middleware::from_fn(
+            move |request: Request, next: Next| {
+                let token = token.clone();
+                async move {
+                    if token.is_some_and(|token| !carries(&request, &token)) {
+                        let challenge =
+                            (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                        return (StatusCode::UNAUTHORIZED, [challenge]).into_response();
+                    }
+                    next.run(request).await
                 }
-                next.run(request).await
-            }
-        }))
+            },
+        ))
         .with_state(live)
 }
 
 fn carries(request: &Request, token: &Secret) -> bool {
-    let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let sent = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let sent = sent
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .unwrap_or_default();
     // Digests are compared, so that the time taken says nothing about the token.
     let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     digest(sent).as_ref() == digest(token.expose()).as_ref()
@@ -48,7 +56,10 @@ fn carries(request: &Request, token: &Secret) -> bool {
 async fn upstreams(State(live): State<Arc<Live>>) -> Response {
     let snapshot = live.load_full();
     let rows: Vec<_> = snapshot.links.iter().map(|link| describe(link)).collect();
-    axum_json(StatusCode::OK, &json!({ "generation": snapshot.generation, "upstreams": rows }))
+    axum_json(
+        StatusCode::OK,
+        &json!({ "generation": snapshot.generation, "upstreams": rows }),
+    )
 }
 
 /// One upstream in words: state, reason and since when, era and version, age and counts of its listing.
@@ -57,7 +68,9 @@ pub fn describe(link: &Link) -> serde_json::Value {
     let (state, reason, since) = match link.standing() {
         Standing::Connecting => ("connecting", None, None),
         Standing::Up => ("up", None, None),
-        Standing::Failing { reason, since, .. } => ("failing", Some(reason), Some(since.elapsed().as_secs())),
+        Standing::Failing { reason, since, .. } => {
+            ("failing", Some(reason), Some(since.elapsed().as_secs()))
+        }
     };
     let peer = link.current();
     let report = link.report();
@@ -84,12 +97,19 @@ pub fn describe(link: &Link) -> serde_json::Value {
 /// `POST /upstreams/{name}/resync`: 202, and the upstream is listed again; 404 for a name that is none.
 async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
     let snapshot = live.load_full();
-    match snapshot.links.iter().find(|link| link.id().as_str() == name) {
+    match snapshot
+        .links
+        .iter()
+        .find(|link| link.id().as_str() == name)
+    {
         Some(link) => {
             link.resync.notify_one();
             axum_json(StatusCode::ACCEPTED, &json!({ "resync": name }))
         }
-        None => axum_json(StatusCode::NOT_FOUND, &json!({ "error": "no such upstream" })),
+        None => axum_json(
+            StatusCode::NOT_FOUND,
+            &json!({ "error": "no such upstream" }),
+        ),
     }
 }
 
@@ -99,11 +119,15 @@ async fn catalog(State(live): State<Arc<Live>>) -> Response {
     let catalog = &snapshot.catalog;
     let routes = |kind| {
         let rows = catalog.routes(kind).map(|row| {
-            json!({ "name": row.exposed, "upstream": row.upstream, "original": row.original })
+            json!({ "name": row.exposed.as_ref(), "upstream": row.upstream.as_str(), "original": row.original().as_ref() })
         });
         rows.collect::<Vec<_>>()
     };
-    let conflicts: Vec<_> = catalog.conflicts().iter().map(ToString::to_string).collect();
+    let conflicts: Vec<_> = catalog
+        .conflicts()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let body = json!({
         "generation": snapshot.generation,
         "tools": routes(Kind::Tools),
@@ -116,5 +140,13 @@ async fn catalog(State(live): State<Arc<Live>>) -> Response {
 }
 
 fn axum_json(status: StatusCode, body: &serde_json::Value) -> Response {
-    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.to_string()).into_response()
+    (
+        status,
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        body.to_string(),
+    )
+        .into_response()
 }

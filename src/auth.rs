@@ -20,12 +20,18 @@ pub fn headers(auth: &Auth) -> Result<HeaderMap, CredentialError> {
     match auth {
         Auth::None => {}
         Auth::Bearer(token) => {
-            headers.insert(header::AUTHORIZATION, sensitive(&format!("Bearer {}", token.expose()))?);
+            headers.insert(
+                header::AUTHORIZATION,
+                sensitive(&format!("Bearer {}", token.expose()))?,
+            );
         }
         Auth::Basic { username, password } => {
             let pair = format!("{username}:{}", password.expose());
             let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-            headers.insert(header::AUTHORIZATION, sensitive(&format!("Basic {encoded}"))?);
+            headers.insert(
+                header::AUTHORIZATION,
+                sensitive(&format!("Basic {encoded}"))?,
+            );
         }
         Auth::Headers(pairs) => {
             for (name, value) in pairs {

@@ -66,6 +66,12 @@ impl Kind {
         }
     }
 
+    /// The kind a method lists, if it lists one.
+    #[must_use]
+    pub fn of_method(method: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.method() == method)
+    }
+
     /// The member of a list result that holds the definitions.
     #[must_use]
     pub const fn member(self) -> &'static str {

@@ -107,6 +107,10 @@ impl TargetArgs {
              \"url\":{},\"namespace\":\"\",\"allow_plain_http\":true,\"limits\":{{\"tools\":100000}}}}}}}}",
             crate::json::quote(parsed.as_str())
         );
-        Ok(Arc::new(config::parse(&text, std::path::Path::new("--url"), &|_| None)?))
+        Ok(Arc::new(config::parse(
+            &text,
+            std::path::Path::new("--url"),
+            &|_| None,
+        )?))
     }
 }

@@ -80,8 +80,8 @@ pub struct Listen {
     pub page_size: NonZeroUsize,
     /// Most bytes in one request body.
     pub request_bytes: usize,
-    /// Whether `listen.auth` was written. Bound to anything but loopback it must be.
-    pub auth: ListenAuth,
+    /// Who checks callers; `None` where nobody wrote it, which is enough only on loopback.
+    pub auth: Option<ListenAuth>,
 }
 
 /// `listen.auth`: who checks callers.

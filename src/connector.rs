@@ -26,7 +26,12 @@ pub struct Surroundings {
 pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<Link>, WireError> {
     let wire = match &config.endpoint {
         Endpoint::Http { url } => Wire::Http(HttpWire::new(config, url.clone())?),
-        Endpoint::Child { program, args, env, cwd } => Wire::Child(Box::new(ChildSpec {
+        Endpoint::Child {
+            program,
+            args,
+            env,
+            cwd,
+        } => Wire::Child(Box::new(ChildSpec {
             name: config.id.clone(),
             program: program.clone(),
             args: args.clone(),
@@ -37,5 +42,9 @@ pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc
             max_message: config.limits.response_bytes,
         })),
     };
-    Ok(Arc::new(Link::new(Arc::clone(config), wire, around.tasks.clone())))
+    Ok(Arc::new(Link::new(
+        Arc::clone(config),
+        wire,
+        around.tasks.clone(),
+    )))
 }

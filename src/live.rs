@@ -29,7 +29,10 @@ impl Live {
     #[must_use]
     pub fn new(first: Snapshot) -> Self {
         let generation = watch::Sender::new(first.generation);
-        Self { current: ArcSwap::from_pointee(first), generation }
+        Self {
+            current: ArcSwap::from_pointee(first),
+            generation,
+        }
     }
 
     /// The snapshot of this moment. Load it once per request.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 use weir::cli::output::Output;
-use weir::cli::{Cli, Command, call, check, demo, import, schema, serve, tools};
+use weir::cli::{Cli, Command, GuardArgs, call, check, demo, import, schema, serve, tools};
 use weir::config::process_env;
 
 /// A third less CPU per call than the system's allocator, measured.
@@ -16,10 +16,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Command::Guard(args) = cli.command {
-        return weir::upstream::guard::run(args.command);
+        return guard(&args);
     }
     log_to_stderr(&cli.command);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             Output::of_process(&process_env).failure(&error);
@@ -42,7 +45,14 @@ async fn run(command: Command) -> ExitCode {
         Command::Import(args) => import::run(args, &mut output),
         Command::Schema => schema::run(&mut output),
         Command::DemoChild => demo::child().await,
-        Command::Guard(args) => weir::upstream::guard::run(args.command),
+        Command::Guard(args) => guard(&args),
+    }
+}
+
+fn guard(args: &GuardArgs) -> ExitCode {
+    match args.command.split_first() {
+        Some((program, rest)) => weir::upstream::guard::run(program, rest.iter().cloned()),
+        None => ExitCode::FAILURE,
     }
 }
 
@@ -61,7 +71,9 @@ fn log_to_stderr(command: &Command) {
     };
     let filter = process_env("WEIR_LOG").unwrap_or_else(|| default.to_owned());
     let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if process_env("WEIR_LOG_FORMAT").as_deref() == Some("json") {
         builder.json().init();
     } else {

@@ -61,6 +61,11 @@ pub async fn answer(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, F
 /// Whether weir knows a method that [`answer`] answers.
 #[must_use]
 pub fn knows(name: &str) -> bool {
-    let calls = [method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ, method::COMPLETE];
+    let calls = [
+        method::TOOLS_CALL,
+        method::PROMPTS_GET,
+        method::RESOURCES_READ,
+        method::COMPLETE,
+    ];
     calls.contains(&name) || Kind::of_method(name).is_some()
 }

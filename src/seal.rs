@@ -29,7 +29,10 @@ impl Sealer {
     pub fn from_text(text: &str) -> Option<Self> {
         let derived = digest(&SHA256, format!("weir sealing key 1\n{text}").as_bytes());
         let key = UnboundKey::new(&CHACHA20_POLY1305, derived.as_ref()).ok()?;
-        Some(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
+        Some(Self {
+            key: LessSafeKey::new(key),
+            random: SystemRandom::new(),
+        })
     }
 
     /// New secret text for [`Sealer::from_text`]: 32 random bytes in base64url.
@@ -49,7 +52,11 @@ impl Sealer {
         self.random.fill(&mut nonce).map_err(|_| NoRandom)?;
         let mut sealed = plain.to_vec();
         self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(purpose), &mut sealed)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(purpose),
+                &mut sealed,
+            )
             .map_err(|_| NoRandom)?;
         let mut token = nonce.to_vec();
         token.append(&mut sealed);
@@ -63,7 +70,10 @@ impl Sealer {
         let (nonce, sealed) = token.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut sealed = sealed.to_vec();
-        let plain = self.key.open_in_place(nonce, Aad::from(purpose), &mut sealed).ok()?;
+        let plain = self
+            .key
+            .open_in_place(nonce, Aad::from(purpose), &mut sealed)
+            .ok()?;
         Some(plain.to_vec())
     }
 }
@@ -86,10 +96,22 @@ mod tests {
     fn only_the_same_key_and_purpose_open_a_token() {
         let sealer = Sealer::from_text("a").unwrap();
         let token = sealer.seal("session", b"plain").unwrap();
-        assert_eq!(sealer.open("session", &token).as_deref(), Some(b"plain".as_slice()));
+        assert_eq!(
+            sealer.open("session", &token).as_deref(),
+            Some(b"plain".as_slice())
+        );
         assert_eq!(sealer.open("state", &token), None);
-        assert_eq!(Sealer::from_text("b").unwrap().open("session", &token), None);
-        assert_eq!(Sealer::from_text("a").unwrap().open("session", &token).as_deref(), Some(b"plain".as_slice()));
+        assert_eq!(
+            Sealer::from_text("b").unwrap().open("session", &token),
+            None
+        );
+        assert_eq!(
+            Sealer::from_text("a")
+                .unwrap()
+                .open("session", &token)
+                .as_deref(),
+            Some(b"plain".as_slice())
+        );
     }
 
     #[test]
@@ -99,7 +121,11 @@ mod tests {
         for at in 0..token.len() {
             let mut forged = token.clone().into_bytes();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(sealer.open("session", &String::from_utf8(forged).unwrap()), None, "at {at}");
+            assert_eq!(
+                sealer.open("session", &String::from_utf8(forged).unwrap()),
+                None,
+                "at {at}"
+            );
         }
         assert_eq!(sealer.open("session", ""), None);
         assert_eq!(sealer.open("session", "not base64!"), None);
@@ -108,6 +134,9 @@ mod tests {
     #[test]
     fn tokens_never_repeat() {
         let sealer = Sealer::from_text("a").unwrap();
-        assert_ne!(sealer.seal("s", b"x").unwrap(), sealer.seal("s", b"x").unwrap());
+        assert_ne!(
+            sealer.seal("s", b"x").unwrap(),
+            sealer.seal("s", b"x").unwrap()
+        );
     }
 }

@@ -95,23 +95,53 @@ impl Core {
         // Another part of the process may have chosen a provider already; that one serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let around = Surroundings { guard: options.guard.clone(), tasks: tasks.clone() };
-        let link = |upstream: &Arc<crate::config::Upstream>| {
-            connector::link(upstream, &around)
-                .map_err(|source| ServeError::Upstream { upstream: upstream.id.clone(), source })
+        let around = Surroundings {
+            guard: options.guard.clone(),
+            tasks: tasks.clone(),
         };
-        let links = config.upstreams.values().map(link).collect::<Result<Vec<_>, _>>()?;
+        let link = |upstream: &Arc<crate::config::Upstream>| {
+            connector::link(upstream, &around).map_err(|source| ServeError::Upstream {
+                upstream: upstream.id.clone(),
+                source,
+            })
+        };
+        let links = config
+            .upstreams
+            .values()
+            .map(link)
+            .collect::<Result<Vec<_>, _>>()?;
         let links: Arc<[_]> = links.into();
-        let empty = Catalog::merge(&config.naming, config.listen.page_size, &[]);
-        let live = Arc::new(Live::new(Snapshot::first(Arc::clone(&config), Arc::clone(&links), empty)));
+        let empty = Catalog::merge(&config.naming, config.listen.page_size.get(), &[]);
+        let live = Arc::new(Live::new(Snapshot::first(
+            Arc::clone(&config),
+            Arc::clone(&links),
+            empty,
+        )));
         let (words, heard) = mpsc::channel(WORDS);
-        tasks.spawn(publisher::publish(Arc::clone(&live), State::new(config), heard));
+        tasks.spawn(publisher::publish(
+            Arc::clone(&live),
+            State::new(config),
+            heard,
+        ));
         for (slot, link) in links.iter().enumerate() {
             let (link, words, shutdown) = (Arc::clone(link), words.clone(), shutdown.clone());
-            tasks.spawn(Keeper { link, slot, words, shutdown }.run());
+            tasks.spawn(
+                Keeper {
+                    link,
+                    slot,
+                    words,
+                    shutdown,
+                }
+                .run(),
+            );
         }
         let schedule = Schedule::start(&links).await?;
-        Ok(Self { live, schedule, shutdown, tasks })
+        Ok(Self {
+            live,
+            schedule,
+            shutdown,
+            tasks,
+        })
     }
 
     /// The current snapshot and word of new ones.
@@ -125,7 +155,9 @@ impl Core {
         let snapshot = self.live.load_full();
         for link in snapshot.links.iter() {
             let mut standing = link.watch();
-            let _ = standing.wait_for(|standing| *standing != crate::upstream::Standing::Connecting).await;
+            let _ = standing
+                .wait_for(|standing| *standing != crate::upstream::Standing::Connecting)
+                .await;
         }
     }
 
@@ -134,8 +166,14 @@ impl Core {
         self.shutdown.cancel();
         self.schedule.stop().await;
         self.tasks.close();
-        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
-            tracing::warn!(left = self.tasks.len(), "not everything ended within the grace period");
+        if tokio::time::timeout(GRACE, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = self.tasks.len(),
+                "not everything ended within the grace period"
+            );
         }
     }
 }
@@ -179,7 +217,14 @@ impl Server {
             listeners.spawn(serve(listener, router, front_shutdown.clone()));
             address
         });
-        Ok(Self { core, address, admin, path: config.listen.path.clone(), front_shutdown, listeners })
+        Ok(Self {
+            core,
+            address,
+            admin,
+            path: config.listen.path.clone(),
+            front_shutdown,
+            listeners,
+        })
     }
 
     /// Where callers connect.
@@ -215,7 +260,10 @@ impl Server {
     pub async fn stop(self) {
         self.front_shutdown.cancel();
         self.listeners.close();
-        if tokio::time::timeout(GRACE, self.listeners.wait()).await.is_err() {
+        if tokio::time::timeout(GRACE, self.listeners.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("calls under way did not finish within the grace period");
         }
         self.core.stop().await;
@@ -246,7 +294,9 @@ async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToke
 fn sealer(config: &Config) -> Result<Sealer, ServeError> {
     let text = match (&config.sealing_key, &config.state_dir) {
         (Some(key), _) => key.expose().to_owned(),
-        (None, Some(dir)) => kept_key(dir).map_err(|(path, source)| ServeError::State { path, source })??,
+        (None, Some(dir)) => {
+            kept_key(dir).map_err(|(path, source)| ServeError::State { path, source })??
+        }
         (None, None) => Sealer::new_text()?,
     };
     Ok(Sealer::from_text(&text).ok_or(NoRandom)?)

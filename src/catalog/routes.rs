@@ -1,6 +1,7 @@
 //! The catalog: all routes of all upstreams, and the pages that list them. Immutable.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -66,6 +67,23 @@ pub struct Conflict {
     pub original: Arc<str>,
     /// The name it is exposed under instead.
     pub to: Arc<str>,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            exposed,
+            kept_by,
+            upstream,
+            original,
+            to,
+        } = self;
+        write!(
+            f,
+            "{kind} `{original}` of {upstream} is exposed as `{to}`: `{exposed}` is taken by {kept_by}"
+        )
+    }
 }
 
 /// Where an exposed name leads. Cheap to clone, and independent of the catalog it came from.
@@ -193,6 +211,17 @@ impl Catalog {
     #[must_use]
     pub fn page(&self, kind: Kind, era: Era, page: usize) -> Option<&Page> {
         self.pages.get(kind).get(era).get(page)
+    }
+
+    /// Whether any list takes more than one page.
+    #[must_use]
+    pub fn is_paged(&self) -> bool {
+        let paged = |kind| {
+            [Era::Legacy, Era::Modern]
+                .iter()
+                .any(|era| self.page(kind, *era, 1).is_some())
+        };
+        Kind::ALL.into_iter().any(paged)
     }
 
     /// How many definitions of a kind there are.

@@ -60,7 +60,14 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
             return ExitCode::from(2);
         }
     };
-    let core = match Core::start(config, &Options { guard: Some(program) }).await {
+    let core = match Core::start(
+        config,
+        &Options {
+            guard: Some(program),
+        },
+    )
+    .await
+    {
         Ok(core) => core,
         Err(error) => {
             output.failure(&error);
@@ -79,10 +86,16 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
     }
 }
 
-async fn call(snapshot: &Arc<Snapshot>, args: &CallArgs, output: &mut Output) -> Result<String, CallFailed> {
+async fn call(
+    snapshot: &Arc<Snapshot>,
+    args: &CallArgs,
+    output: &mut Output,
+) -> Result<String, CallFailed> {
     // In the upstream's own era nothing has to be translated.
     let slot = snapshot.catalog.tool(&args.name).map(|route| route.slot);
-    let peer = slot.and_then(|slot| snapshot.links.get(slot)).and_then(|link| link.current());
+    let peer = slot
+        .and_then(|slot| snapshot.links.get(slot))
+        .and_then(|link| link.current());
     let version = match peer.map_or(Era::Modern, |peer| peer.era()) {
         Era::Legacy => Version::LATEST_LEGACY,
         Era::Modern => Version::MODERN,
@@ -100,11 +113,18 @@ async fn call(snapshot: &Arc<Snapshot>, args: &CallArgs, output: &mut Output) ->
         own.to_text()
     );
     let envelope = message::request(&Id::from(1), method::TOOLS_CALL, &params);
-    let Ok(Ok(Message::Request(request))) = std::str::from_utf8(&envelope).map(Message::parse) else {
+    let Ok(Ok(Message::Request(request))) = std::str::from_utf8(&envelope).map(Message::parse)
+    else {
         return Err(CallFailed::Nothing);
     };
-    let scope = Scope { snapshot: Arc::clone(snapshot), version, headers: None };
-    let mut reply = relay::answer(&scope, &request).await.map_err(CallFailed::Fault)?;
+    let scope = Scope {
+        snapshot: Arc::clone(snapshot),
+        version,
+        headers: None,
+    };
+    let mut reply = relay::answer(&scope, &request)
+        .await
+        .map_err(CallFailed::Fault)?;
     while let Some(outgoing) = reply.next().await {
         match outgoing {
             Outgoing::Notification(note) => progress(&note, output),
@@ -124,7 +144,10 @@ fn outcome(answer: &[u8]) -> Result<String, CallFailed> {
             Outcome::Error(error) => {
                 let message = Object::parse(error).ok();
                 let message = message.as_ref().and_then(|error| error.string("message"));
-                Err(CallFailed::Refused(message.map_or_else(|| error.to_owned(), std::borrow::Cow::into_owned)))
+                Err(CallFailed::Refused(message.map_or_else(
+                    || error.to_owned(),
+                    std::borrow::Cow::into_owned,
+                )))
             }
         },
         _ => Err(CallFailed::Nothing),
@@ -132,26 +155,41 @@ fn outcome(answer: &[u8]) -> Result<String, CallFailed> {
 }
 
 fn progress(note: &[u8], output: &mut Output) {
-    let Ok(Ok(Message::Notification(note))) = std::str::from_utf8(note).map(Message::parse) else { return };
-    let Some(Ok(params)) = note.envelope.get("params").map(Object::parse) else { return };
+    let Ok(Ok(Message::Notification(note))) = std::str::from_utf8(note).map(Message::parse) else {
+        return;
+    };
+    let Some(Ok(params)) = note.envelope.get("params").map(Object::parse) else {
+        return;
+    };
     let number = |key| params.get(key).and_then(|text| text.parse::<f64>().ok());
     if note.method == method::PROGRESS
         && let Some(done) = number("progress")
     {
         let message = params.string("message");
-        output.err.progress(&Progress { done, total: number("total"), message: message.as_deref() });
+        output.err.progress(&Progress {
+            done,
+            total: number("total"),
+            message: message.as_deref(),
+        });
     }
 }
 
 fn print(result: &str, raw: bool, output: &mut Output) -> ExitCode {
     let parsed = Object::parse(result).ok();
-    let failed = parsed.as_ref().is_some_and(|result| result.get("isError") == Some("true"));
+    let failed = parsed
+        .as_ref()
+        .is_some_and(|result| result.get("isError") == Some("true"));
     if raw {
         output.out.raw(&format!("{result}\n"));
     } else {
-        let blocks = parsed.as_ref().and_then(|result| result.get("content")).map(json::array);
+        let blocks = parsed
+            .as_ref()
+            .and_then(|result| result.get("content"))
+            .map(json::array);
         for block in blocks.and_then(Result::ok).unwrap_or_default() {
-            let Ok(block) = Object::parse(block) else { continue };
+            let Ok(block) = Object::parse(block) else {
+                continue;
+            };
             match block.string("text") {
                 Some(text) => output.out.raw(&format!("{text}\n")),
                 None => {
@@ -161,5 +199,9 @@ fn print(result: &str, raw: bool, output: &mut Output) -> ExitCode {
             }
         }
     }
-    if failed { ExitCode::from(1) } else { ExitCode::SUCCESS }
+    if failed {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    }
 }

@@ -41,15 +41,29 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
     };
     if !args.online {
         let count = config.upstreams.len();
-        output.out.done(&format!("{} is valid: {count} upstreams", plain(&path.display().to_string())));
+        output.out.done(&format!(
+            "{} is valid: {count} upstreams",
+            plain(&path.display().to_string())
+        ));
         return ExitCode::SUCCESS;
     }
-    match Core::start(Arc::clone(&config), &Options { guard: Some(program) }).await {
+    match Core::start(
+        Arc::clone(&config),
+        &Options {
+            guard: Some(program),
+        },
+    )
+    .await
+    {
         Ok(core) => {
             core.settled().await;
             let all_up = report(&core, &config, args.json, output);
             core.stop().await;
-            if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if all_up {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(error) => {
             output.failure(&error);
@@ -60,13 +74,31 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
 
 fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool {
     let snapshot = core.live().load_full();
-    let all_up = snapshot.links.iter().all(|link| link.standing() == Standing::Up);
+    let all_up = snapshot
+        .links
+        .iter()
+        .all(|link| link.standing() == Standing::Up);
     if json {
-        let rows: Vec<_> = snapshot.links.iter().map(|link| admin::describe(link)).collect();
-        output.out.raw(&format!("{}\n", serde_json::Value::from(rows)));
+        let rows: Vec<_> = snapshot
+            .links
+            .iter()
+            .map(|link| admin::describe(link))
+            .collect();
+        output
+            .out
+            .raw(&format!("{}\n", serde_json::Value::from(rows)));
         return all_up;
     }
-    let mut table = Table::new(&["UPSTREAM", "STATE", "ERA", "SERVER", "TOOLS", "PROMPTS", "RESOURCES", "WHAT"]);
+    let mut table = Table::new(&[
+        "UPSTREAM",
+        "STATE",
+        "ERA",
+        "SERVER",
+        "TOOLS",
+        "PROMPTS",
+        "RESOURCES",
+        "WHAT",
+    ]);
     for link in snapshot.links.iter() {
         row(link, &mut table);
     }
@@ -74,14 +106,19 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
     for link in snapshot.links.iter() {
         let report = link.report();
         for line in report.quarantined.iter().chain(&report.warnings) {
-            output.out.line(&format!("{}: {}", plain(link.id().as_str()), plain(line)));
+            output
+                .out
+                .line(&format!("{}: {}", plain(link.id().as_str()), plain(line)));
         }
     }
     for conflict in snapshot.catalog.conflicts() {
         output.out.line(&plain(&conflict.to_string()));
     }
     let count = snapshot.catalog.len(Kind::Tools);
-    output.out.line(&format!("{count} tools of {} upstreams", config.upstreams.len()));
+    output.out.line(&format!(
+        "{count} tools of {} upstreams",
+        config.upstreams.len()
+    ));
     all_up
 }
 
@@ -92,8 +129,14 @@ fn row(link: &Link, table: &mut Table) {
         Standing::Failing { reason, .. } => ("failing", Ink::Bad, reason),
     };
     let peer = link.current();
-    let era = peer.as_ref().map(|peer| format!("{} {}", peer.era(), peer.version)).unwrap_or_default();
-    let server = peer.as_ref().map(|peer| peer.server.clone()).unwrap_or_default();
+    let era = peer
+        .as_ref()
+        .map(|peer| format!("{} {}", peer.era(), peer.version))
+        .unwrap_or_default();
+    let server = peer
+        .as_ref()
+        .map(|peer| peer.server.clone())
+        .unwrap_or_default();
     let [tools, prompts, resources, _] = link.report().counts.map(|count| count.to_string());
     table.row([
         (Ink::Upstream, link.id().as_str()),

@@ -119,7 +119,7 @@ pub async fn child() -> ExitCode {
 }
 
 /// What runs while the demo is on.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Stage {
     tasks: TaskTracker,
     stop: CancellationToken,

@@ -36,8 +36,13 @@ enum ImportFailed {
 pub fn run(args: ImportArgs, output: &mut Output) -> ExitCode {
     let path = args.file;
     let converted = std::fs::read_to_string(&path)
-        .map_err(|source| ImportFailed::Read { path: path.clone(), source })
-        .and_then(|text| config::import(&text).map_err(|source| ImportFailed::Convert { path, source }));
+        .map_err(|source| ImportFailed::Read {
+            path: path.clone(),
+            source,
+        })
+        .and_then(|text| {
+            config::import(&text).map_err(|source| ImportFailed::Convert { path, source })
+        });
     match converted {
         Ok(yaml) => {
             output.out.raw(&yaml);

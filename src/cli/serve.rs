@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::ConfigArgs;
 use crate::cli::output::Output;
-use crate::config::{self, Config, ListenAuth};
+use crate::config::{self, Config};
 use crate::front;
 use crate::server::{Core, Options, ServeError, Server};
 
@@ -31,7 +31,9 @@ pub struct ServeArgs {
 /// Why serving ended early.
 #[derive(Debug, thiserror::Error)]
 enum ServeFailed {
-    #[error("{address} is open to a network: write `listen.auth` in the config, even if it says `none`")]
+    #[error(
+        "{address} is open to a network: write `listen.auth` in the config, even if it says `none`"
+    )]
     Open { address: SocketAddr },
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -48,7 +50,9 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
             return ExitCode::from(2);
         }
     };
-    let options = Options { guard: Some(program) };
+    let options = Options {
+        guard: Some(program),
+    };
     let served = if args.stdio {
         over_stdio(config, &options).await
     } else {
@@ -68,20 +72,32 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
 
 /// Takes `--listen` in; it cannot open to a network what the config did not.
 fn relisten(config: &mut Config, address: Option<SocketAddr>) -> Result<(), ServeFailed> {
-    let Some(address) = address else { return Ok(()) };
-    if !address.ip().is_loopback() && config.listen.auth != Some(ListenAuth::None) {
+    let Some(address) = address else {
+        return Ok(());
+    };
+    if !address.ip().is_loopback() && config.listen.auth.is_none() {
         return Err(ServeFailed::Open { address });
     }
     config.listen.address = address;
     Ok(())
 }
 
-async fn over_http(config: Config, options: Options, output: &mut Output) -> Result<(), ServeFailed> {
+async fn over_http(
+    config: Config,
+    options: Options,
+    output: &mut Output,
+) -> Result<(), ServeFailed> {
     let upstreams = config.upstreams.len();
     let server = Server::start(config, options).await?;
-    output.err.line(&format!("weir {} joins {upstreams} upstreams at {}", env!("CARGO_PKG_VERSION"), server.url()));
+    output.err.line(&format!(
+        "weir {} joins {upstreams} upstreams at {}",
+        env!("CARGO_PKG_VERSION"),
+        server.url()
+    ));
     if let Some(admin) = server.admin_address() {
-        output.err.line(&format!("operators look at http://{admin}/upstreams"));
+        output
+            .err
+            .line(&format!("operators look at http://{admin}/upstreams"));
     }
     told_to_stop().await;
     tracing::info!("stopping");
@@ -95,8 +111,13 @@ async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed
     let shutdown = CancellationToken::new();
     // The first question of a client is the list: it should not be asked before anybody has answered.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(10), core.settled()).await;
-    let serving =
-        front::stdio::serve(Arc::clone(core.live()), tokio::io::stdin(), tokio::io::stdout(), limit, shutdown.clone());
+    let serving = front::stdio::serve(
+        Arc::clone(core.live()),
+        tokio::io::stdin(),
+        tokio::io::stdout(),
+        limit,
+        shutdown.clone(),
+    );
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,

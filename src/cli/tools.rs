@@ -34,7 +34,14 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
             return ExitCode::from(2);
         }
     };
-    let core = match Core::start(config, &Options { guard: Some(program) }).await {
+    let core = match Core::start(
+        config,
+        &Options {
+            guard: Some(program),
+        },
+    )
+    .await
+    {
         Ok(core) => core,
         Err(error) => {
             output.failure(&error);
@@ -47,24 +54,36 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
     for link in snapshot.links.iter() {
         match link.standing() {
             Standing::Failing { reason, .. } => {
-                output.err.line(&format!("{}: {}", plain(link.id().as_str()), plain(&reason)));
+                output.err.line(&format!(
+                    "{}: {}",
+                    plain(link.id().as_str()),
+                    plain(&reason)
+                ));
             }
             Standing::Up | Standing::Connecting => up = true,
         }
     }
-    if args.json { json(&snapshot, output) } else { table(&snapshot, output) }
+    if args.json {
+        json(&snapshot, output)
+    } else {
+        table(&snapshot, output)
+    }
     core.stop().await;
-    if up { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if up {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn table(snapshot: &Snapshot, output: &mut Output) {
     let mut table = Table::new(&["TOOL", "UPSTREAM", "ORIGINAL", "DESCRIPTION"]);
     for row in snapshot.catalog.routes(Kind::Tools) {
         table.row([
-            (Ink::Name, row.exposed),
+            (Ink::Name, row.exposed.as_ref()),
             (Ink::Upstream, row.upstream.as_str()),
-            (Ink::Plain, row.original),
-            (Ink::Faint, row.description),
+            (Ink::Plain, row.original().as_ref()),
+            (Ink::Faint, row.description_head()),
         ]);
     }
     output.out.table(&table);
@@ -72,7 +91,10 @@ fn table(snapshot: &Snapshot, output: &mut Output) {
 
 fn json(snapshot: &Snapshot, output: &mut Output) {
     // What a caller of the upstream's own era sees is what the upstream wrote.
-    let legacy = snapshot.links.iter().any(|link| link.current().is_some_and(|peer| peer.era() == Era::Legacy));
+    let legacy = snapshot
+        .links
+        .iter()
+        .any(|link| link.current().is_some_and(|peer| peer.era() == Era::Legacy));
     let era = if legacy { Era::Legacy } else { Era::Modern };
     let mut text = vec![b'['];
     let mut at = Some(0);

@@ -65,11 +65,19 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn modern(reply: Reply) -> Self {
-        Self { reply: Some(reply), drain: None, call: None }
+        Self {
+            reply: Some(reply),
+            drain: None,
+            call: None,
+        }
     }
 
     pub(super) fn legacy(reply: Reply, call: Call, tasks: TaskTracker) -> Self {
-        Self { reply: Some(reply), drain: Some(tasks), call: Some(call) }
+        Self {
+            reply: Some(reply),
+            drain: Some(tasks),
+            call: Some(call),
+        }
     }
 
     /// The next message; `None` at the end, or when the caller took its request back.
@@ -187,8 +195,16 @@ pub(super) struct Detached<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Detached<T> {
-    pub(super) fn new(inner: BoxFuture<'static, T>, tasks: TaskTracker, shutdown: CancellationToken) -> Self {
-        Self { inner: Some(inner), tasks, shutdown }
+    pub(super) fn new(
+        inner: BoxFuture<'static, T>,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            inner: Some(inner),
+            tasks,
+            shutdown,
+        }
     }
 }
 
@@ -196,7 +212,9 @@ impl<T: Send + 'static> Future for Detached<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let Some(inner) = &mut self.inner else { return Poll::Pending };
+        let Some(inner) = &mut self.inner else {
+            return Poll::Pending;
+        };
         let polled = inner.as_mut().poll(context);
         if polled.is_ready() {
             self.inner = None;

@@ -18,7 +18,10 @@ pub(super) struct Pieces {
 impl Pieces {
     pub(super) fn new(pieces: Vec<Bytes>) -> Self {
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces: pieces.into(), left }
+        Self {
+            pieces: pieces.into(),
+            left,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::Kind;
+use crate::catalog::{Digest, Kind};
 use crate::live::Live;
 use crate::protocol::method;
 
@@ -21,14 +21,18 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// All of them: what a legacy session is told.
-    pub(super) const ALL: Self = Self { tools: true, prompts: true, resources: true };
+    pub(super) const ALL: Self = Self {
+        tools: true,
+        prompts: true,
+        resources: true,
+    };
 }
 
 /// Which lists differ from what this caller was last told.
 pub(super) struct Changes {
     live: Arc<Live>,
     generations: watch::Receiver<u64>,
-    told: [[u8; 32]; 4],
+    told: [Digest; 4],
     wanted: Wanted,
     due: VecDeque<&'static str>,
     end: CancellationToken,
@@ -49,7 +53,14 @@ impl Changes {
     pub(super) fn new(live: &Arc<Live>, wanted: Wanted, end: CancellationToken) -> Self {
         let generations = live.watch();
         let told = digests(live);
-        Self { live: Arc::clone(live), generations, told, wanted, due: VecDeque::new(), end }
+        Self {
+            live: Arc::clone(live),
+            generations,
+            told,
+            wanted,
+            due: VecDeque::new(),
+            end,
+        }
     }
 
     pub(super) async fn next(&mut self) -> Next {
@@ -87,9 +98,9 @@ impl Changes {
     }
 }
 
-fn digests(live: &Live) -> [[u8; 32]; 4] {
+fn digests(live: &Live) -> [Digest; 4] {
     let snapshot = live.load();
-    Kind::ALL.map(|kind| snapshot.catalog.digest(kind))
+    Kind::ALL.map(|kind| snapshot.catalog.digest_of(kind))
 }
 
 /// The bytes of a stream of changes: what begins it, each change as `render` writes it, what ends it.
@@ -101,18 +112,26 @@ pub(super) fn body(
     kept: impl Send + 'static,
 ) -> axum::body::Body {
     let state = (first, Some(changes), last, render, kept);
-    let stream = futures::stream::unfold(state, |(first, changes, last, render, kept)| async move {
-        if let Some(first) = first {
-            return Some((Ok::<_, std::convert::Infallible>(first), (None, changes, last, render, kept)));
-        }
-        let mut changes = changes?;
-        match changes.next().await {
-            Next::Changed(method) => Some((Ok(render(method)), (None, Some(changes), last, render, kept))),
-            Next::Silence => {
-                Some((Ok(crate::protocol::sse::KEEP_ALIVE), (None, Some(changes), last, render, kept)))
+    let stream =
+        futures::stream::unfold(state, |(first, changes, last, render, kept)| async move {
+            if let Some(first) = first {
+                return Some((
+                    Ok::<_, std::convert::Infallible>(first),
+                    (None, changes, last, render, kept),
+                ));
             }
-            Next::End => last.map(|last| (Ok(last), (None, None, None, render, kept))),
-        }
-    });
+            let mut changes = changes?;
+            match changes.next().await {
+                Next::Changed(method) => Some((
+                    Ok(render(method)),
+                    (None, Some(changes), last, render, kept),
+                )),
+                Next::Silence => Some((
+                    Ok(crate::protocol::sse::KEEP_ALIVE),
+                    (None, Some(changes), last, render, kept),
+                )),
+                Next::End => last.map(|last| (Ok(last), (None, None, None, render, kept))),
+            }
+        });
     axum::body::Body::from_stream(stream)
 }

@@ -26,7 +26,11 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn new(listen: &Listen) -> Self {
-        let lower = |list: &[String]| list.iter().map(|item| item.trim_end_matches('/').to_ascii_lowercase()).collect();
+        let lower = |list: &[String]| {
+            list.iter()
+                .map(|item| item.trim_end_matches('/').to_ascii_lowercase())
+                .collect()
+        };
         Self {
             loopback: listen.address.ip().is_loopback(),
             hosts: lower(&listen.allowed_hosts),
@@ -38,8 +42,14 @@ impl Guard {
     /// listed, and a `Host` if hosts are listed at all.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Turned> {
         if let Some(origin) = headers.get(header::ORIGIN) {
-            let origin = origin.to_str().map_err(|_| Turned::Origin)?.to_ascii_lowercase();
-            let local = || self.loopback && Url::parse(&origin).is_ok_and(|url| url.host().is_some_and(is_loopback));
+            let origin = origin
+                .to_str()
+                .map_err(|_| Turned::Origin)?
+                .to_ascii_lowercase();
+            let local = || {
+                self.loopback
+                    && Url::parse(&origin).is_ok_and(|url| url.host().is_some_and(is_loopback))
+            };
             if !self.origins.contains(&origin) && !local() {
                 return Err(Turned::Origin);
             }
@@ -47,11 +57,22 @@ impl Guard {
         if !self.loopback && self.hosts.is_empty() {
             return Ok(());
         }
-        let Some(host) = headers.get(header::HOST) else { return Ok(()) };
-        let host = host.to_str().map_err(|_| Turned::Host)?.to_ascii_lowercase();
+        let Some(host) = headers.get(header::HOST) else {
+            return Ok(());
+        };
+        let host = host
+            .to_str()
+            .map_err(|_| Turned::Host)?
+            .to_ascii_lowercase();
         let name = without_port(&host);
-        let local = || self.loopback && Host::parse(name).is_ok_and(|host| is_loopback(as_ref(&host)));
-        if self.hosts.iter().any(|allowed| *allowed == host || allowed == name) || local() {
+        let local =
+            || self.loopback && Host::parse(name).is_ok_and(|host| is_loopback(as_ref(&host)));
+        if self
+            .hosts
+            .iter()
+            .any(|allowed| *allowed == host || allowed == name)
+            || local()
+        {
             return Ok(());
         }
         Err(Turned::Host)
@@ -61,7 +82,9 @@ impl Guard {
 fn without_port(host: &str) -> &str {
     match host.rfind(':') {
         // Inside brackets the colon is part of an IPv6 address.
-        Some(at) if !host.get(at..).unwrap_or_default().contains(']') => host.get(..at).unwrap_or_default(),
+        Some(at) if !host.get(at..).unwrap_or_default().contains(']') => {
+            host.get(..at).unwrap_or_default()
+        }
         _ => host,
     }
 }
@@ -89,7 +112,11 @@ mod tests {
 
     fn guard(loopback: bool, hosts: &[&str], origins: &[&str]) -> Guard {
         let own = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
-        Guard { loopback, hosts: own(hosts), origins: own(origins) }
+        Guard {
+            loopback,
+            hosts: own(hosts),
+            origins: own(origins),
+        }
     }
 
     fn check(guard: &Guard, host: &str, origin: Option<&str>) -> Result<(), Turned> {
@@ -104,17 +131,46 @@ mod tests {
     #[test]
     fn on_loopback_only_loopback_passes() {
         let guard = guard(true, &["weir.local"], &["https://app.example"]);
-        for host in ["127.0.0.1", "127.0.0.1:8000", "localhost:1", "LOCALHOST", "[::1]:8000", "[::1]", "weir.local:80", "127.9.9.9"] {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8000",
+            "localhost:1",
+            "LOCALHOST",
+            "[::1]:8000",
+            "[::1]",
+            "weir.local:80",
+            "127.9.9.9",
+        ] {
             assert_eq!(check(&guard, host, None), Ok(()), "{host}");
         }
-        for host in ["evil.example", "127.0.0.1.evil.example:8000", "localhost.evil.example", "10.0.0.1", "::1"] {
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example:8000",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "::1",
+        ] {
             assert_eq!(check(&guard, host, None), Err(Turned::Host), "{host}");
         }
-        for origin in ["http://localhost:3000", "http://127.0.0.1", "https://app.example", "http://[::1]:1"] {
+        for origin in [
+            "http://localhost:3000",
+            "http://127.0.0.1",
+            "https://app.example",
+            "http://[::1]:1",
+        ] {
             assert_eq!(check(&guard, "localhost", Some(origin)), Ok(()), "{origin}");
         }
-        for origin in ["http://evil.example", "null", "http://localhost.evil.example", "https://app.example.evil"] {
-            assert_eq!(check(&guard, "localhost", Some(origin)), Err(Turned::Origin), "{origin}");
+        for origin in [
+            "http://evil.example",
+            "null",
+            "http://localhost.evil.example",
+            "https://app.example.evil",
+        ] {
+            assert_eq!(
+                check(&guard, "localhost", Some(origin)),
+                Err(Turned::Origin),
+                "{origin}"
+            );
         }
     }
 
@@ -122,9 +178,15 @@ mod tests {
     fn elsewhere_origins_must_be_listed_and_hosts_if_any_are() {
         let open = guard(false, &[], &[]);
         assert_eq!(check(&open, "anything.example", None), Ok(()));
-        assert_eq!(check(&open, "anything.example", Some("http://localhost")), Err(Turned::Origin));
+        assert_eq!(
+            check(&open, "anything.example", Some("http://localhost")),
+            Err(Turned::Origin)
+        );
         let named = guard(false, &["weir.example"], &["https://app.example"]);
-        assert_eq!(check(&named, "weir.example:443", Some("https://app.example")), Ok(()));
+        assert_eq!(
+            check(&named, "weir.example:443", Some("https://app.example")),
+            Ok(())
+        );
         assert_eq!(check(&named, "other.example", None), Err(Turned::Host));
         assert_eq!(check(&named, "127.0.0.1", None), Err(Turned::Host));
     }

@@ -48,7 +48,14 @@ impl Front {
         tasks: TaskTracker,
     ) -> Self {
         let (guard, request_bytes) = (Guard::new(listen), listen.request_bytes);
-        Self { live, sessions, shutdown, tasks, guard, request_bytes }
+        Self {
+            live,
+            sessions,
+            shutdown,
+            tasks,
+            guard,
+            request_bytes,
+        }
     }
 }
 
@@ -64,16 +71,22 @@ pub fn router(front: Arc<Front>, path: &str) -> Router {
 
 /// AgentCore Runtime's health check: `{"status": "Healthy"}`.
 fn ping() -> Response {
-    answer::json(Payload::ok(vec![Bytes::from_static(b"{\"status\":\"Healthy\"}")]))
+    answer::json(Payload::ok(vec![Bytes::from_static(
+        b"{\"status\":\"Healthy\"}",
+    )]))
 }
 
 /// Ready once every upstream has been listed or has failed once; the body says which are behind.
 async fn ready(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.live.load_full();
-    let behind = snapshot.links.iter().filter(|link| link.standing() == crate::upstream::Standing::Connecting);
+    let behind = snapshot
+        .links
+        .iter()
+        .filter(|link| link.standing() == crate::upstream::Standing::Connecting);
     let behind: Vec<&str> = behind.map(|link| link.id().as_str()).collect();
     let ready = behind.is_empty() && !front.shutdown.is_cancelled();
-    let body = serde_json::json!({ "ready": ready, "generation": snapshot.generation, "behind": behind });
+    let body =
+        serde_json::json!({ "ready": ready, "generation": snapshot.generation, "behind": behind });
     let mut payload = Payload::ok(vec![body.to_string().into()]);
     if !ready {
         payload.status = StatusCode::SERVICE_UNAVAILABLE;
@@ -95,7 +108,11 @@ async fn post(State(front): State<Arc<Front>>, request: Request) -> Response {
     let (tasks, shutdown) = (front.tasks.clone(), front.shutdown.clone());
     let handled = async move { handle(&front, &parts.headers, accepts, &body).await };
     // Legacy: a disconnect is no cancellation, so the call goes on without its caller.
-    if is_legacy { Detached::new(handled.boxed(), tasks, shutdown).await } else { handled.await }
+    if is_legacy {
+        Detached::new(handled.boxed(), tasks, shutdown).await
+    } else {
+        handled.await
+    }
 }
 
 /// What can be said before the body is read.
@@ -103,36 +120,62 @@ fn admitted(front: &Front, parts: &Parts) -> Result<Accepts, Box<Response>> {
     let refuse = |status, text| Box::new(legacy::refuse(status, None, &Fault::Invalid(text)));
     if let Err(turned) = front.guard.check(&parts.headers) {
         tracing::warn!(reason = %turned, "request turned away");
-        return Err(refuse(StatusCode::FORBIDDEN, "this Host or Origin is not allowed"));
+        return Err(refuse(
+            StatusCode::FORBIDDEN,
+            "this Host or Origin is not allowed",
+        ));
     }
-    let media = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = media.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json"));
+        return Err(refuse(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type must be application/json",
+        ));
     }
     match Accepts::read(&parts.headers) {
-        Accepts::Nothing => {
-            Err(refuse(StatusCode::NOT_ACCEPTABLE, "Accept must allow application/json and text/event-stream"))
-        }
+        Accepts::Nothing => Err(refuse(
+            StatusCode::NOT_ACCEPTABLE,
+            "Accept must allow application/json and text/event-stream",
+        )),
         accepts => Ok(accepts),
     }
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, StatusCode> {
     axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let too_large = std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>());
-        if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
+        let too_large =
+            std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>());
+        if too_large {
+            StatusCode::PAYLOAD_TOO_LARGE
+        } else {
+            StatusCode::BAD_REQUEST
+        }
     })
 }
 
 /// Which era a message belongs to, and what follows (`basic/versioning.mdx`).
-async fn handle(front: &Arc<Front>, headers: &HeaderMap, accepts: Accepts, body: &[u8]) -> Response {
+async fn handle(
+    front: &Arc<Front>,
+    headers: &HeaderMap,
+    accepts: Accepts,
+    body: &[u8],
+) -> Response {
     let bad = |fault: &Fault| legacy::refuse(StatusCode::BAD_REQUEST, None, fault);
-    let Ok(text) = std::str::from_utf8(body) else { return bad(&Fault::Parse) };
+    let Ok(text) = std::str::from_utf8(body) else {
+        return bad(&Fault::Parse);
+    };
     if text.trim_start().starts_with('[') {
         return batch(front, headers, text).await;
     }
-    let version = headers.get(legacy::VERSION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let version = headers
+        .get(legacy::VERSION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let modern_header = Version::claims_modern(version.trim());
     let message = match Message::parse(text) {
         Ok(message) => message,
@@ -142,8 +185,13 @@ async fn handle(front: &Arc<Front>, headers: &HeaderMap, accepts: Accepts, body:
     };
     match message {
         Message::Request(request) => {
-            if modern_header && request.method == method::INITIALIZE && modern::claim(request.params()).is_none() {
-                let fault = Fault::HeaderMismatch("initialize is legacy, MCP-Protocol-Version is not".into());
+            if modern_header
+                && request.method == method::INITIALIZE
+                && modern::claim(request.params()).is_none()
+            {
+                let fault = Fault::HeaderMismatch(
+                    "initialize is legacy, MCP-Protocol-Version is not".into(),
+                );
                 return legacy::refuse(StatusCode::BAD_REQUEST, Some(&request.id), &fault);
             }
             if modern_header || modern::claim(request.params()).is_some() {
@@ -195,14 +243,18 @@ async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response 
         envelope.is_ok_and(|envelope| modern::claim(envelope.get("params")).is_some())
     };
     if items.into_iter().any(is_modern) {
-        return refuse(StatusCode::BAD_REQUEST, &Fault::Invalid("modern requests are not batched"));
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            &Fault::Invalid("modern requests are not batched"),
+        );
     }
     match legacy::session(front, headers) {
         Ok(session) => legacy::batch(front, &session, text).await,
         // A batch has nowhere to go without a session: that it is one says more than the missing id.
-        Err((StatusCode::BAD_REQUEST, _)) => {
-            refuse(StatusCode::BAD_REQUEST, &Fault::Invalid("only sessions of 2025-03-26 take batches"))
-        }
+        Err((StatusCode::BAD_REQUEST, _)) => refuse(
+            StatusCode::BAD_REQUEST,
+            &Fault::Invalid("only sessions of 2025-03-26 take batches"),
+        ),
         Err((status, fault)) => refuse(status, &fault),
     }
 }
@@ -210,7 +262,9 @@ async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response 
 /// `GET`: a legacy session's stream.
 async fn stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     match in_session(&front, &headers) {
-        Ok(_) if Accepts::read(&headers) != Accepts::Events => answer::bare(StatusCode::NOT_ACCEPTABLE),
+        Ok(_) if Accepts::read(&headers) != Accepts::Events => {
+            answer::bare(StatusCode::NOT_ACCEPTABLE)
+        }
         Ok(session) => legacy::stream(&front, &session),
         Err(response) => *response,
     }
@@ -227,10 +281,18 @@ async fn end(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     }
 }
 
-fn in_session(front: &Front, headers: &HeaderMap) -> Result<super::session::Session, Box<Response>> {
+fn in_session(
+    front: &Front,
+    headers: &HeaderMap,
+) -> Result<super::session::Session, Box<Response>> {
     if front.guard.check(headers).is_err() {
         let fault = Fault::Invalid("this Host or Origin is not allowed");
-        return Err(Box::new(legacy::refuse(StatusCode::FORBIDDEN, None, &fault)));
+        return Err(Box::new(legacy::refuse(
+            StatusCode::FORBIDDEN,
+            None,
+            &fault,
+        )));
     }
-    legacy::session(front, headers).map_err(|(status, fault)| Box::new(legacy::refuse(status, None, &fault)))
+    legacy::session(front, headers)
+        .map_err(|(status, fault)| Box::new(legacy::refuse(status, None, &fault)))
 }

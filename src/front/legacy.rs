@@ -33,13 +33,20 @@ pub(super) const CAPABILITIES: &str = "{\"tools\":{\"listChanged\":true},\"promp
 /// # Errors
 /// There is no `protocolVersion` to answer.
 pub(super) fn initialize(request: &Request<'_>) -> Result<(Version, Bytes), Fault> {
-    let params = request.params().map(Object::parse).transpose().map_err(|_| Fault::Params("not usable".into()))?;
-    let asked = params.as_ref().and_then(|params| params.string("protocolVersion"));
+    let params = request
+        .params()
+        .map(Object::parse)
+        .transpose()
+        .map_err(|_| Fault::Params("not usable".into()))?;
+    let asked = params
+        .as_ref()
+        .and_then(|params| params.string("protocolVersion"));
     let asked = asked.ok_or_else(|| Fault::Params("`protocolVersion` must be a string".into()))?;
     let spoken = Version::parse(&asked).filter(|version| version.era() == Era::Legacy);
     let version = spoken.unwrap_or(Version::LATEST_LEGACY);
-    let result =
-        format!("{{\"protocolVersion\":\"{version}\",\"capabilities\":{CAPABILITIES},\"serverInfo\":{WEIR}}}");
+    let result = format!(
+        "{{\"protocolVersion\":\"{version}\",\"capabilities\":{CAPABILITIES},\"serverInfo\":{WEIR}}}"
+    );
     Ok((version, message::result(&request.id, &result)))
 }
 
@@ -49,8 +56,14 @@ pub(super) fn open(front: &Front, request: &Request<'_>) -> Response {
         Ok(answer) => answer,
         Err(fault) => return answer::json(Payload::fault(Some(&request.id), &fault, Era::Legacy)),
     };
-    let session = front.sessions.open(version).ok().and_then(|id| HeaderValue::from_str(&id).ok());
-    let Some(session) = session else { return answer::bare(StatusCode::INTERNAL_SERVER_ERROR) };
+    let session = front
+        .sessions
+        .open(version)
+        .ok()
+        .and_then(|id| HeaderValue::from_str(&id).ok());
+    let Some(session) = session else {
+        return answer::bare(StatusCode::INTERNAL_SERVER_ERROR);
+    };
     let mut response = answer::json(Payload::ok(vec![body]));
     response.headers_mut().insert(SESSION, session);
     response
@@ -62,14 +75,26 @@ pub(super) fn open(front: &Front, request: &Request<'_>) -> Response {
 /// 400 without one or with a version header that is none of weir's, 404 for one that is unknown or over.
 pub(super) fn session(front: &Front, headers: &HeaderMap) -> Result<Session, (StatusCode, Fault)> {
     let Some(id) = headers.get(SESSION) else {
-        return Err((StatusCode::BAD_REQUEST, Fault::Invalid("no Mcp-Session-Id; begin with initialize")));
+        return Err((
+            StatusCode::BAD_REQUEST,
+            Fault::Invalid("no Mcp-Session-Id; begin with initialize"),
+        ));
     };
     let session = id.to_str().ok().and_then(|id| front.sessions.find(id));
-    let session = session.ok_or((StatusCode::NOT_FOUND, Fault::Invalid("session not found; begin with initialize")))?;
-    match headers.get(VERSION).map(|value| value.to_str().ok().and_then(Version::parse)) {
+    let session = session.ok_or((
+        StatusCode::NOT_FOUND,
+        Fault::Invalid("session not found; begin with initialize"),
+    ))?;
+    match headers
+        .get(VERSION)
+        .map(|value| value.to_str().ok().and_then(Version::parse))
+    {
         None => Ok(session),
         Some(Some(version)) if version.era() == Era::Legacy => Ok(session),
-        Some(_) => Err((StatusCode::BAD_REQUEST, Fault::Invalid("unsupported MCP-Protocol-Version"))),
+        Some(_) => Err((
+            StatusCode::BAD_REQUEST,
+            Fault::Invalid("unsupported MCP-Protocol-Version"),
+        )),
     }
 }
 
@@ -85,14 +110,22 @@ pub(super) async fn request(
         method::INITIALIZE => Fault::Invalid("this session is initialized already"),
         _ => {
             let call = front.sessions.call(session, &request.id);
-            let scope = Scope { snapshot: front.live.load_full(), version: session.version, headers: None };
+            let scope = Scope {
+                snapshot: front.live.load_full(),
+                version: session.version,
+                headers: None,
+            };
             let reply = tokio::select! {
                 reply = relay::answer(&scope, request) => reply,
                 () = call.token.cancelled() => return answer::bare(StatusCode::ACCEPTED),
             };
             match reply {
                 Ok(reply) => {
-                    return answer::respond(Running::legacy(reply, call, front.tasks.clone()), accepts).await;
+                    return answer::respond(
+                        Running::legacy(reply, call, front.tasks.clone()),
+                        accepts,
+                    )
+                    .await;
                 }
                 Err(fault) => fault,
             }
@@ -124,11 +157,15 @@ pub(super) async fn batch(front: &Arc<Front>, session: &Session, text: &str) -> 
     }
     let items = match json::array(text) {
         Ok(items) if items.is_empty() => return refuse(Fault::Invalid("an empty batch")),
-        Ok(items) if items.len() > BATCH => return refuse(Fault::Invalid("more than 100 messages in a batch")),
+        Ok(items) if items.len() > BATCH => {
+            return refuse(Fault::Invalid("more than 100 messages in a batch"));
+        }
         Ok(items) => items,
         Err(_) => return refuse(Fault::Parse),
     };
-    let answers = futures::future::join_all(items.into_iter().map(|item| in_batch(front, session, item))).await;
+    let answers =
+        futures::future::join_all(items.into_iter().map(|item| in_batch(front, session, item)))
+            .await;
     let answers: Vec<Bytes> = answers.into_iter().flatten().collect();
     if answers.is_empty() {
         return answer::bare(StatusCode::ACCEPTED);
@@ -152,13 +189,19 @@ async fn in_batch(front: &Arc<Front>, session: &Session, text: &str) -> Option<B
             return None;
         }
         Ok(Message::Response(_)) => return None,
-        Err(Refusal { id, fault }) => return Some(Payload::fault(id.as_ref(), &fault, Era::Legacy).concat()),
+        Err(Refusal { id, fault }) => {
+            return Some(Payload::fault(id.as_ref(), &fault, Era::Legacy).concat());
+        }
     };
     let fault = match request.method.as_ref() {
         method::PING => return Some(message::result(&request.id, "{}")),
         method::INITIALIZE => Fault::Invalid("initialize cannot be part of a batch"),
         _ => {
-            let scope = Scope { snapshot: front.live.load_full(), version: session.version, headers: None };
+            let scope = Scope {
+                snapshot: front.live.load_full(),
+                version: session.version,
+                headers: None,
+            };
             match relay::answer(&scope, &request).await {
                 Ok(mut reply) => {
                     while let Some(outgoing) = reply.next().await {
@@ -181,7 +224,13 @@ pub(super) fn stream(front: &Arc<Front>, session: &Session) -> Response {
     let stream = front.sessions.stream(session, front.shutdown.child_token());
     let changes = Changes::new(&front.live, Wanted::ALL, stream.token.clone());
     let render = |method| sse::event(&message::notification(method, None));
-    answer::events(changes::body(Some(sse::KEEP_ALIVE), changes, render, None, stream))
+    answer::events(changes::body(
+        Some(sse::KEEP_ALIVE),
+        changes,
+        render,
+        None,
+        stream,
+    ))
 }
 
 /// A refusal with an HTTP status of its own.

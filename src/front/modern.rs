@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 use crate::front::answer::{self, Accepts, Running};
 use crate::front::changes::{self, Changes, Wanted};
@@ -16,9 +16,6 @@ use crate::protocol::message::{self, Request};
 use crate::protocol::{headers, meta, method, sse};
 use crate::relay::{self, Payload, Scope};
 use crate::upstream::probe::WEIR;
-
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// For how long a client may keep the answer to `server/discover`: it changes only with the program.
 const DISCOVER_TTL_MS: u32 = 3_600_000;
@@ -40,9 +37,17 @@ pub(super) fn envelope(request: &Request<'_>) -> Result<String, Fault> {
     let params = Object::parse(params).map_err(relay_fault)?;
     let own = params.get("_meta").ok_or_else(|| missing.clone())?;
     let own = Object::parse(own).map_err(relay_fault)?;
-    let version = own.string(meta::PROTOCOL_VERSION).ok_or(missing)?.into_owned();
-    if !own.get(meta::CLIENT_CAPABILITIES).is_some_and(json::is_object) {
-        return Err(Fault::Envelope("`_meta` lacks io.modelcontextprotocol/clientCapabilities"));
+    let version = own
+        .string(meta::PROTOCOL_VERSION)
+        .ok_or(missing)?
+        .into_owned();
+    if !own
+        .get(meta::CLIENT_CAPABILITIES)
+        .is_some_and(json::is_object)
+    {
+        return Err(Fault::Envelope(
+            "`_meta` lacks io.modelcontextprotocol/clientCapabilities",
+        ));
     }
     Ok(version)
 }
@@ -50,7 +55,9 @@ pub(super) fn envelope(request: &Request<'_>) -> Result<String, Fault> {
 fn relay_fault(error: json::ObjectError) -> Fault {
     match error {
         json::ObjectError::Duplicate(key) => Fault::DuplicateKey(key),
-        json::ObjectError::Syntax(_) | json::ObjectError::NotObject => Fault::Envelope("`_meta` is not an object"),
+        json::ObjectError::Syntax(_) | json::ObjectError::NotObject => {
+            Fault::Envelope("`_meta` is not an object")
+        }
     }
 }
 
@@ -60,31 +67,22 @@ fn relay_fault(error: json::ObjectError) -> Fault {
 /// -32020 where they disagree, -32022 for a version weir does not speak.
 fn mirrored(found: &HeaderMap, request: &Request<'_>, version: &str) -> Result<(), Fault> {
     let mismatch = |text: &str| Fault::HeaderMismatch(text.to_owned());
-    match found.get(VERSION).map(|value| value.to_str().unwrap_or_default().trim()) {
+    match found
+        .get(VERSION)
+        .map(|value| value.to_str().unwrap_or_default().trim())
+    {
         None => return Err(mismatch("MCP-Protocol-Version is missing")),
         Some(header) if header != version => {
-            return Err(mismatch("MCP-Protocol-Version is not the version in `_meta`"));
+            return Err(mismatch(
+                "MCP-Protocol-Version is not the version in `_meta`",
+            ));
         }
         Some(_) => {}
     }
     supported(version)?;
-    match found.get(METHOD).map(|value| value.to_str().unwrap_or_default().trim()) {
-        None => return Err(mismatch("Mcp-Method is missing")),
-        Some(header) if header != request.method => return Err(mismatch("Mcp-Method is not the method")),
-        Some(_) => {}
-    }
-    let about = match request.method.as_ref() {
-        method::TOOLS_CALL | method::PROMPTS_GET => "name",
-        method::RESOURCES_READ => "uri",
-        _ => return Ok(()),
-    };
-    let header = found.get(NAME).ok_or_else(|| mismatch("Mcp-Name is missing"))?;
-    let header = headers::decode(header).map_err(|_| mismatch("Mcp-Name is malformed"))?;
-    let params = request.params().and_then(|params| Object::parse(params).ok());
-    // What the body itself lacks is told by -32602, later.
-    let named = params.as_ref().and_then(|params| params.string(about));
-    if named.is_some_and(|named| named != header) {
-        return Err(mismatch("Mcp-Name is not what the body names"));
+    headers::check_method(found, &request.method)?;
+    if let Some(Ok(params)) = request.params().map(Object::parse) {
+        headers::check_name(found, &request.method, &params)?;
     }
     Ok(())
 }
@@ -95,7 +93,9 @@ pub(super) fn supported(version: &str) -> Result<(), Fault> {
     if version == Version::MODERN.as_str() {
         Ok(())
     } else {
-        Err(Fault::UnsupportedVersion { requested: version.chars().take(64).collect() })
+        Err(Fault::UnsupportedVersion {
+            requested: version.chars().take(64).collect(),
+        })
     }
 }
 
@@ -124,7 +124,11 @@ async fn checked(
         method::DISCOVER => Ok(answer::json(Payload::ok(vec![discover(request)]))),
         method::LISTEN => listen(front, request),
         _ => {
-            let scope = Scope { snapshot: front.live.load_full(), version: Version::MODERN, headers: Some(found) };
+            let scope = Scope {
+                snapshot: front.live.load_full(),
+                version: Version::MODERN,
+                headers: Some(found),
+            };
             let reply = relay::answer(&scope, request).await?;
             Ok(answer::respond(Running::modern(reply), accepts).await)
         }
@@ -147,8 +151,12 @@ pub(super) fn discover(request: &Request<'_>) -> bytes::Bytes {
 /// # Errors
 /// -32602 without `params.notifications`.
 pub(super) fn wanted(request: &Request<'_>) -> Result<Wanted, Fault> {
-    let params = request.params().and_then(|params| Object::parse(params).ok());
-    let asked = params.as_ref().and_then(|params| params.get("notifications"));
+    let params = request
+        .params()
+        .and_then(|params| Object::parse(params).ok());
+    let asked = params
+        .as_ref()
+        .and_then(|params| params.get("notifications"));
     let asked = asked.and_then(|text| Object::parse(text).ok());
     let asked = asked.ok_or_else(|| Fault::Params("`notifications` must be an object".into()))?;
     let yes = |key| asked.get(key) == Some("true");
@@ -168,7 +176,10 @@ pub(super) struct Subscription {
 impl Subscription {
     pub(super) fn new(request: &Request<'_>) -> Self {
         let own = format!("{{\"{}\":{}}}", meta::SUBSCRIPTION_ID, request.id.as_json());
-        Self { own, id: request.id.clone() }
+        Self {
+            own,
+            id: request.id.clone(),
+        }
     }
 
     pub(super) fn acknowledged(&self, wanted: Wanted) -> bytes::Bytes {
@@ -177,8 +188,16 @@ impl Subscription {
             (wanted.prompts, "\"promptsListChanged\":true"),
             (wanted.resources, "\"resourcesListChanged\":true"),
         ];
-        let honoured: Vec<_> = named.into_iter().filter(|(wanted, _)| *wanted).map(|(_, text)| text).collect();
-        let params = format!("{{\"notifications\":{{{}}},\"_meta\":{}}}", honoured.join(","), self.own);
+        let honoured: Vec<_> = named
+            .into_iter()
+            .filter(|(wanted, _)| *wanted)
+            .map(|(_, text)| text)
+            .collect();
+        let params = format!(
+            "{{\"notifications\":{{{}}},\"_meta\":{}}}",
+            honoured.join(","),
+            self.own
+        );
         message::notification(method::LISTEN_ACKNOWLEDGED, Some(&params))
     }
 
@@ -187,7 +206,10 @@ impl Subscription {
     }
 
     pub(super) fn ended(&self) -> bytes::Bytes {
-        message::result(&self.id, &format!("{{\"resultType\":\"complete\",\"_meta\":{}}}", self.own))
+        message::result(
+            &self.id,
+            &format!("{{\"resultType\":\"complete\",\"_meta\":{}}}", self.own),
+        )
     }
 }
 
@@ -199,5 +221,11 @@ fn listen(front: &Arc<Front>, request: &Request<'_>) -> Result<Response, Fault> 
     let first = sse::event(&subscription.acknowledged(wanted));
     let last = sse::event(&subscription.ended());
     let render = move |method: &'static str| sse::event(&subscription.changed(method));
-    Ok(answer::events(changes::body(Some(first), changes, render, Some(last), ())))
+    Ok(answer::events(changes::body(
+        Some(first),
+        changes,
+        render,
+        Some(last),
+        (),
+    )))
 }

@@ -60,7 +60,10 @@ impl Sessions {
     /// Sessions sealed with this key.
     #[must_use]
     pub fn new(sealer: Sealer) -> Self {
-        Self { sealer, kept: Mutex::default() }
+        Self {
+            sealer,
+            kept: Mutex::default(),
+        }
     }
 
     /// Opens a session and gives its id, visible ASCII.
@@ -69,8 +72,16 @@ impl Sessions {
     /// No random numbers.
     pub fn open(&self, version: Version) -> Result<String, NoRandom> {
         let expires = SystemTime::now() + LIFETIME;
-        let expires = expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let token = Token { f: 1, k: u128::from_le_bytes(random()?), v: version.as_str(), e: expires };
+        let expires = expires
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let token = Token {
+            f: 1,
+            k: u128::from_le_bytes(random()?),
+            v: version.as_str(),
+            e: expires,
+        };
         let plain = serde_json::to_vec(&token).unwrap_or_default();
         self.sealer.seal(PURPOSE, &plain)
     }
@@ -80,7 +91,10 @@ impl Sessions {
     pub fn find(&self, id: &str) -> Option<Session> {
         let plain = self.sealer.open(PURPOSE, id)?;
         let token: Token<'_> = serde_json::from_slice(&plain).ok()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let version = Version::parse(token.v).filter(|version| version.era() == Era::Legacy)?;
         let key = token.k.to_le_bytes();
         let alive = token.f == 1 && now < token.e && !self.kept().ended.contains_key(&key);
@@ -109,7 +123,11 @@ impl Sessions {
         if let Some(earlier) = self.kept().streams.insert(session.key, token.clone()) {
             earlier.cancel();
         }
-        Stream { sessions: Arc::clone(self), key: session.key, token }
+        Stream {
+            sessions: Arc::clone(self),
+            key: session.key,
+            token,
+        }
     }
 
     /// Registers a call, so that `notifications/cancelled` finds it.
@@ -117,7 +135,11 @@ impl Sessions {
         let token = CancellationToken::new();
         let key = (session.key, id.clone());
         self.kept().calls.insert(key.clone(), token.clone());
-        Call { sessions: Arc::clone(self), key, token }
+        Call {
+            sessions: Arc::clone(self),
+            key,
+            token,
+        }
     }
 
     /// Cancels a call of this session, if it is under way.
@@ -178,7 +200,10 @@ mod tests {
     fn a_session_survives_a_restart_with_the_same_key() {
         let id = sessions("k").open(Version::V2025_06_18).unwrap();
         assert!(id.bytes().all(|byte| byte.is_ascii_graphic()));
-        assert_eq!(sessions("k").find(&id).unwrap().version, Version::V2025_06_18);
+        assert_eq!(
+            sessions("k").find(&id).unwrap().version,
+            Version::V2025_06_18
+        );
         assert!(sessions("other").find(&id).is_none());
     }
 
@@ -196,7 +221,9 @@ mod tests {
     #[test]
     fn a_second_stream_takes_the_place_of_the_first() {
         let sessions = sessions("k");
-        let session = sessions.find(&sessions.open(Version::V2025_11_25).unwrap()).unwrap();
+        let session = sessions
+            .find(&sessions.open(Version::V2025_11_25).unwrap())
+            .unwrap();
         let first = sessions.stream(&session, CancellationToken::new());
         let second = sessions.stream(&session, CancellationToken::new());
         assert!(first.token.is_cancelled() && !second.token.is_cancelled());
@@ -209,7 +236,11 @@ mod tests {
     #[test]
     fn a_call_is_cancelled_only_in_its_own_session() {
         let sessions = sessions("k");
-        let open = || sessions.find(&sessions.open(Version::V2025_11_25).unwrap()).unwrap();
+        let open = || {
+            sessions
+                .find(&sessions.open(Version::V2025_11_25).unwrap())
+                .unwrap()
+        };
         let (mine, other) = (open(), open());
         let id = Id::from(1);
         let call = sessions.call(&mine, &id);

@@ -70,7 +70,13 @@ pub async fn serve(
             Some(Ok(line)) if line.trim().is_empty() => {}
             Some(Ok(line)) => caller.heard(line).await,
             Some(Err(LinesCodecError::MaxLineLengthExceeded)) => {
-                caller.fault(None, &Fault::Invalid("the message is too long"), Era::Legacy).await;
+                caller
+                    .fault(
+                        None,
+                        &Fault::Invalid("the message is too long"),
+                        Era::Legacy,
+                    )
+                    .await;
             }
             Some(Err(LinesCodecError::Io(error))) => return Err(error),
         }
@@ -82,11 +88,22 @@ pub async fn serve(
     writer.await.unwrap_or(Ok(()))
 }
 
-async fn write(mut output: impl AsyncWrite + Unpin, mut outgoing: mpsc::Receiver<Bytes>) -> std::io::Result<()> {
+async fn write(
+    mut output: impl AsyncWrite + Unpin,
+    mut outgoing: mpsc::Receiver<Bytes>,
+) -> std::io::Result<()> {
     while let Some(message) = outgoing.recv().await {
         // A line break inside JSON is insignificant whitespace; in this framing it would end the message.
-        let mut line: Vec<u8> =
-            message.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
+        let mut line: Vec<u8> = message
+            .iter()
+            .map(|byte| {
+                if matches!(byte, b'\n' | b'\r') {
+                    b' '
+                } else {
+                    *byte
+                }
+            })
+            .collect();
         line.push(b'\n');
         output.write_all(&line).await?;
         output.flush().await?;
@@ -100,9 +117,13 @@ impl Caller {
             Ok(Message::Request(_)) => {}
             Ok(Message::Notification(notification)) => return self.noted(&notification),
             Ok(Message::Response(_)) => return,
-            Err(Refusal { id, fault }) => return self.fault(id.as_ref(), &fault, Era::Legacy).await,
+            Err(Refusal { id, fault }) => {
+                return self.fault(id.as_ref(), &fault, Era::Legacy).await;
+            }
         }
-        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+            return;
+        };
         let caller = Arc::clone(self);
         self.tasks.spawn(async move {
             if let Ok(Message::Request(request)) = Message::parse(&line) {
@@ -115,8 +136,12 @@ impl Caller {
     fn noted(self: &Arc<Self>, notification: &Notification<'_>) {
         match notification.method.as_ref() {
             method::CANCELLED => {
-                let found = legacy::cancelled_id(notification)
-                    .and_then(|id| self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&id));
+                let found = legacy::cancelled_id(notification).and_then(|id| {
+                    self.under_way
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .remove(&id)
+                });
                 if let Some(token) = found {
                     token.cancel();
                 }
@@ -125,7 +150,9 @@ impl Caller {
                 let caller = Arc::clone(self);
                 self.tasks.spawn(async move {
                     let changes = Changes::new(&caller.live, Wanted::ALL, caller.shutdown.clone());
-                    caller.tell(changes, |method| message::notification(method, None)).await;
+                    caller
+                        .tell(changes, |method| message::notification(method, None))
+                        .await;
                 });
             }
             _ => {}
@@ -147,7 +174,9 @@ impl Caller {
             (false, method::DISCOVER) => Err(Fault::Method(method::DISCOVER.to_owned())),
             (false, _) => match session {
                 Some(version) => self.relay(request, version).await,
-                None => Err(Fault::Invalid("begin with initialize, or send the modern `_meta`")),
+                None => Err(Fault::Invalid(
+                    "begin with initialize, or send the modern `_meta`",
+                )),
             },
         };
         if let Err(fault) = answered {
@@ -173,7 +202,8 @@ impl Caller {
                 let token = self.begin(&request.id);
                 let changes = Changes::new(&self.live, wanted, token);
                 self.send(subscription.acknowledged(wanted)).await;
-                self.tell(changes, |method| subscription.changed(method)).await;
+                self.tell(changes, |method| subscription.changed(method))
+                    .await;
                 self.end(&request.id);
                 self.send(subscription.ended()).await;
             }
@@ -183,7 +213,11 @@ impl Caller {
     }
 
     async fn relay(&self, request: &Request<'_>, version: Version) -> Result<(), Fault> {
-        let scope = Scope { snapshot: self.live.load_full(), version, headers: None };
+        let scope = Scope {
+            snapshot: self.live.load_full(),
+            version,
+            headers: None,
+        };
         let token = self.begin(&request.id);
         let answered = async {
             let mut reply = relay::answer(&scope, request).await?;
@@ -215,12 +249,18 @@ impl Caller {
 
     fn begin(&self, id: &Id) -> CancellationToken {
         let token = self.shutdown.child_token();
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), token.clone());
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone(), token.clone());
         token
     }
 
     fn end(&self, id: &Id) {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
     }
 
     async fn fault(&self, id: Option<&Id>, fault: &Fault, era: Era) {

@@ -60,8 +60,14 @@ impl Keeper {
             };
             let pause = self.pause(&mut memory, &attempt);
             memory.round += 1;
-            let word = Word { slot: self.slot, round: memory.round, at: Instant::now(), result: attempt.map(Box::new) };
-            if self.words.send(word).await.is_err() || !self.wait(pause, memory.failures > 0).await {
+            let word = Word {
+                slot: self.slot,
+                round: memory.round,
+                at: Instant::now(),
+                result: attempt.map(Box::new),
+            };
+            if self.words.send(word).await.is_err() || !self.wait(pause, memory.failures > 0).await
+            {
                 break;
             }
         }
@@ -110,7 +116,9 @@ impl Keeper {
         memory.era = Some(peer.era());
         memory.connected = Some(Instant::now());
         link.connected(Arc::clone(&peer));
-        let watch = link.tasks().spawn(watch::watch(Arc::clone(link), Arc::clone(&peer), unasked));
+        let watch = link
+            .tasks()
+            .spawn(watch::watch(Arc::clone(link), Arc::clone(&peer), unasked));
         memory.watch = Some(AbortOnDropHandle::new(watch));
         Ok(peer)
     }
@@ -120,7 +128,10 @@ impl Keeper {
         match attempt {
             Ok(listing) => {
                 memory.failures = 0;
-                listing.ttl().filter(|ttl| !ttl.is_zero()).map(|ttl| ttl.max(SHORTEST_TTL))
+                listing
+                    .ttl()
+                    .filter(|ttl| !ttl.is_zero())
+                    .map(|ttl| ttl.max(SHORTEST_TTL))
             }
             Err(error) => {
                 if memory.failures == 0 {
@@ -130,9 +141,10 @@ impl Keeper {
                 }
                 memory.failures = memory.failures.saturating_add(1);
                 let longest = match (error, &self.link.wire) {
-                    (LinkError::Unreachable(_) | LinkError::Timeout | LinkError::Broken(_), Wire::Http(_)) => {
-                        LONGEST_UNREACHABLE
-                    }
+                    (
+                        LinkError::Unreachable(_) | LinkError::Timeout | LinkError::Broken(_),
+                        Wire::Http(_),
+                    ) => LONGEST_UNREACHABLE,
                     _ => LONGEST_FAILING,
                 };
                 Some((FIRST_PAUSE * 2_u32.saturating_pow(memory.failures - 1)).min(longest))
@@ -163,9 +175,13 @@ impl Keeper {
     }
 
     async fn leave(&self) {
-        let Some(peer) = self.link.current() else { return };
+        let Some(peer) = self.link.current() else {
+            return;
+        };
         match (&peer.via, &self.link.wire) {
-            (Via::Http(session), Wire::Http(wire)) => wire.leave(session, Instant::now() + GOODBYE).await,
+            (Via::Http(session), Wire::Http(wire)) => {
+                wire.leave(session, Instant::now() + GOODBYE).await
+            }
             (Via::Child(child), _) => child.stop().await,
             (Via::Http(_), Wire::Child(_)) => {}
         }
@@ -176,7 +192,9 @@ impl Memory {
     /// How long to rest before connecting again: nothing, unless connections end soon after they began.
     fn rest(&mut self) -> Duration {
         match self.connected {
-            Some(at) if at.elapsed() < SHORT_LIVED => self.short_lives = self.short_lives.saturating_add(1),
+            Some(at) if at.elapsed() < SHORT_LIVED => {
+                self.short_lives = self.short_lives.saturating_add(1)
+            }
             Some(_) | None => self.short_lives = 0,
         }
         match self.short_lives {

@@ -51,18 +51,42 @@ pub async fn publish(live: Arc<Live>, mut state: State, mut words: mpsc::Receive
 }
 
 fn heard(live: &Live, state: &mut State, word: Word) {
-    let Word { slot, round, at, result } = word;
+    let Word {
+        slot,
+        round,
+        at,
+        result,
+    } = word;
     let snapshot = live.load_full();
-    let Some(link) = snapshot.links.get(slot) else { return };
+    let Some(link) = snapshot.links.get(slot) else {
+        return;
+    };
     let (listing, outcome) = match result {
         Ok(listing) => {
             let counts = Kind::ALL.map(|kind| listing.definitions(kind).len());
-            let quarantined = listing.quarantined().iter().map(ToString::to_string).collect::<Vec<_>>();
-            (Some(listing), Ok(Report { at: Some(at), counts, quarantined, warnings: Vec::new() }))
+            let quarantined = listing
+                .quarantined()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>();
+            (
+                Some(listing),
+                Ok(Report {
+                    at: Some(at),
+                    counts,
+                    quarantined,
+                    warnings: Vec::new(),
+                }),
+            )
         }
         Err(error) => (None, Err(error)),
     };
-    let effect = state.apply(Change::Listed { slot, round, at, listing });
+    let effect = state.apply(Change::Listed {
+        slot,
+        round,
+        at,
+        listing,
+    });
     follow(live, state, effect);
     // Told last: who waits for an upstream to stand finds its routes in place.
     match outcome {

@@ -31,7 +31,14 @@ impl Snapshot {
     /// The snapshot before anything was listed: generation 0.
     #[must_use]
     pub fn first(config: Arc<Config>, links: Arc<[Arc<Link>]>, catalog: Catalog) -> Self {
-        Self { generation: 0, catalog: Arc::new(catalog), config, links, ttl: Duration::ZERO, earlier: Vec::new() }
+        Self {
+            generation: 0,
+            catalog: Arc::new(catalog),
+            config,
+            links,
+            ttl: Duration::ZERO,
+            earlier: Vec::new(),
+        }
     }
 
     /// The snapshot after this one.
@@ -60,6 +67,10 @@ impl Snapshot {
         if generation == self.generation {
             return Some(&self.catalog);
         }
-        self.earlier.iter().rev().find(|(number, _)| *number == generation).map(|(_, catalog)| catalog.as_ref())
+        self.earlier
+            .iter()
+            .rev()
+            .find(|(number, _)| *number == generation)
+            .map(|(_, catalog)| catalog.as_ref())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Kind, Listing, Part, Prepared};
+use crate::catalog::{Catalog, Digest, Kind, Listing, Part, Prepared};
 use crate::config::{self, Config, Resync, StalePolicy};
 
 /// Freshness promised while a cron expression says when the next listing is.
@@ -48,7 +48,7 @@ pub enum Effect {
 pub struct State {
     config: Arc<Config>,
     entries: Vec<Entry>,
-    published: Option<[u8; 32]>,
+    published: Option<Digest>,
 }
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ struct Entry {
 #[derive(Debug)]
 struct Listed {
     at: Instant,
-    digest: [u8; 32],
+    digest: Digest,
     counts: [usize; 4],
     prepared: Arc<Prepared>,
 }
@@ -84,7 +84,11 @@ impl State {
             visible: false,
         };
         let entries = config.upstreams.values().map(entry).collect();
-        Self { config, entries, published: None }
+        Self {
+            config,
+            entries,
+            published: None,
+        }
     }
 
     /// Takes a change in and says what follows from it.
@@ -92,9 +96,17 @@ impl State {
         let now = match &change {
             Change::Listed { at, .. } | Change::Clock(at) => *at,
         };
-        if let Change::Listed { slot, round, at, listing } = change {
+        if let Change::Listed {
+            slot,
+            round,
+            at,
+            listing,
+        } = change
+        {
             let naming = &self.config.naming;
-            let Some(entry) = self.entries.get_mut(slot) else { return Effect::Nothing };
+            let Some(entry) = self.entries.get_mut(slot) else {
+                return Effect::Nothing;
+            };
             if round <= entry.round {
                 return Effect::Nothing;
             }
@@ -106,7 +118,12 @@ impl State {
             entry.failing = false;
             entry.ttl = listing.ttl().filter(|ttl| !ttl.is_zero());
             let counts = Kind::ALL.map(|kind| listing.definitions(kind).len());
-            let emptied = |listed: &Listed| counts.iter().zip(listed.counts).any(|(now, then)| *now == 0 && then > 0);
+            let emptied = |listed: &Listed| {
+                counts
+                    .iter()
+                    .zip(listed.counts)
+                    .any(|(now, then)| *now == 0 && then > 0)
+            };
             if entry.listed.as_ref().is_some_and(emptied) && !entry.doubted {
                 entry.doubted = true;
                 return Effect::Confirm { slot };
@@ -114,10 +131,20 @@ impl State {
             entry.doubted = false;
             let digest = listing.digest();
             match &mut entry.listed {
-                Some(listed) if listed.digest == digest => listed.at = at,
+                Some(listed) if listed.digest == digest => {
+                    listed.at = at;
+                    if entry.visible {
+                        return Effect::Nothing;
+                    }
+                }
                 _ => {
-                    let prepared = Arc::new(Prepared::new(&entry.config, naming, &listing));
-                    entry.listed = Some(Listed { at, digest, counts, prepared });
+                    let prepared = Arc::new(Prepared::new(entry.config.as_ref(), naming, &listing));
+                    entry.listed = Some(Listed {
+                        at,
+                        digest,
+                        counts,
+                        prepared,
+                    });
                 }
             }
         }
@@ -130,15 +157,22 @@ impl State {
             entry.visible = entry.is_visible(now);
             if let Some(listed) = entry.listed.as_ref().filter(|_| entry.visible) {
                 let prepared = Arc::clone(&listed.prepared);
-                parts.push(Part { upstream: entry.config.id.clone(), slot, prepared });
+                parts.push(Part {
+                    upstream: entry.config.id.clone(),
+                    slot,
+                    prepared,
+                });
             }
         }
-        let seen = fingerprint(&parts);
-        if self.published == Some(seen) {
+        let catalog = Catalog::merge(
+            &self.config.naming,
+            self.config.listen.page_size.get(),
+            &parts,
+        );
+        if self.published.replace(catalog.digest()) == Some(catalog.digest()) {
             return Effect::Nothing;
         }
-        self.published = Some(seen);
-        Effect::Publish(Box::new(Catalog::merge(&self.config.naming, self.config.listen.page_size, &parts)))
+        Effect::Publish(Box::new(catalog))
     }
 
     /// For how long callers may take a list answer as fresh.
@@ -157,15 +191,23 @@ impl State {
     /// The warnings of an upstream's last listing: rules of the config that match nothing.
     #[must_use]
     pub fn warnings(&self, slot: usize) -> Vec<String> {
-        let listed = self.entries.get(slot).and_then(|entry| entry.listed.as_ref());
-        listed.map(|listed| listed.prepared.warnings().to_vec()).unwrap_or_default()
+        let listed = self
+            .entries
+            .get(slot)
+            .and_then(|entry| entry.listed.as_ref());
+        listed
+            .map(|listed| listed.prepared.warnings().to_vec())
+            .unwrap_or_default()
     }
 
     /// When the next listing gets too old to be served, if one is failing.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
         let expiry = |entry: &Entry| {
-            let listed = entry.listed.as_ref().filter(|_| entry.failing && entry.visible)?;
+            let listed = entry
+                .listed
+                .as_ref()
+                .filter(|_| entry.failing && entry.visible)?;
             Some(listed.at + entry.config.stale.max_age)
         };
         self.entries.iter().filter_map(expiry).min()
@@ -179,18 +221,4 @@ impl Entry {
             !self.failing || (stale.policy == StalePolicy::Serve && now < listed.at + stale.max_age)
         })
     }
-}
-
-/// What the merge depends on: which upstreams, with which listings.
-fn fingerprint(parts: &[Part]) -> [u8; 32] {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in parts {
-        context.update(&part.slot.to_le_bytes());
-        context.update(&part.prepared.digest());
-    }
-    let mut out = [0; 32];
-    for (to, from) in out.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    out
 }

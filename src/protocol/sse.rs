@@ -73,10 +73,19 @@ impl<E: std::error::Error + Send + Sync + 'static> Events<E> {
             let chunk = chunk.map_err(Cut::Read)?;
             let held = counter.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
             // Several events may share a chunk, so a chunk's worth of slack is allowed.
-            if held - chunk.len() > limit { Err(Cut::TooLarge) } else { Ok(chunk) }
+            if held - chunk.len() > limit {
+                Err(Cut::TooLarge)
+            } else {
+                Ok(chunk)
+            }
         });
         let inner = SseStream::from_bytes_stream(counted.boxed()).boxed();
-        Self { inner, held, limit, error: std::marker::PhantomData }
+        Self {
+            inner,
+            held,
+            limit,
+            error: std::marker::PhantomData,
+        }
     }
 
     /// The next event's data; `None` at the end.
@@ -89,7 +98,10 @@ impl<E: std::error::Error + Send + Sync + 'static> Events<E> {
                 None => return Ok(None),
                 Some(Ok(event)) => {
                     self.held.store(0, Ordering::Relaxed);
-                    let of_mcp = event.event.as_deref().is_none_or(|kind| kind.is_empty() || kind == "message");
+                    let of_mcp = event
+                        .event
+                        .as_deref()
+                        .is_none_or(|kind| kind.is_empty() || kind == "message");
                     if let Some(data) = event.data.filter(|data| of_mcp && !data.is_empty()) {
                         return Ok(Some(data));
                     }
@@ -114,8 +126,15 @@ mod tests {
     use super::*;
     use std::io;
 
-    async fn read(chunks: Vec<&'static [u8]>, limit: usize) -> (Vec<String>, Option<SseError<io::Error>>) {
-        let stream = futures::stream::iter(chunks.into_iter().map(|chunk| Ok(Bytes::from_static(chunk))));
+    async fn read(
+        chunks: Vec<&'static [u8]>,
+        limit: usize,
+    ) -> (Vec<String>, Option<SseError<io::Error>>) {
+        let stream = futures::stream::iter(
+            chunks
+                .into_iter()
+                .map(|chunk| Ok(Bytes::from_static(chunk))),
+        );
         let mut events = Events::<io::Error>::new(stream, limit);
         let mut seen = Vec::new();
         loop {
@@ -131,14 +150,26 @@ mod tests {
     async fn what_is_written_is_read_back() {
         let written = event(b"{\"a\":\n 1}");
         assert_eq!(written, "event: message\ndata: {\"a\":\ndata:  1}\n\n");
-        let (seen, error) = read(vec![b": hello\n\n", b"event: message\nda", b"ta: {\"a\":\ndata:  1}\n\n"], 100).await;
+        let (seen, error) = read(
+            vec![
+                b": hello\n\n",
+                b"event: message\nda",
+                b"ta: {\"a\":\ndata:  1}\n\n",
+            ],
+            100,
+        )
+        .await;
         assert_eq!(seen, ["{\"a\":\n 1}"]);
         assert!(error.is_none());
     }
 
     #[tokio::test]
     async fn events_of_other_kinds_and_without_data_pass_silently() {
-        let (seen, error) = read(vec![b"id: 1\ndata:\n\nevent: endpoint\ndata: /x\n\ndata: 1\n\n"], 100).await;
+        let (seen, error) = read(
+            vec![b"id: 1\ndata:\n\nevent: endpoint\ndata: /x\n\ndata: 1\n\n"],
+            100,
+        )
+        .await;
         assert_eq!(seen, ["1"]);
         assert!(error.is_none());
     }

@@ -1,13 +1,13 @@
 //! Calls: the route, the edit, the link.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderMap;
 
-use crate::catalog::{Route, arguments};
+use crate::catalog::Route;
 use crate::json::{self, Object, ObjectError};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
-use crate::protocol::{headers, meta};
 use crate::protocol::message::Request;
+use crate::protocol::{headers, meta};
 use crate::relay::crossing::Crossing;
 use crate::relay::reply::{Flight, Reply, Way};
 use crate::relay::{Scope, outbound};
@@ -17,7 +17,8 @@ use crate::upstream::{LinkError, Outbound};
 struct Target<'p> {
     slot: usize,
     params: Object<'p>,
-    name: Option<HeaderValue>,
+    /// What the upstream calls it, for `Mcp-Name`.
+    name: Option<&'p str>,
     route: Option<&'p Route>,
     is_read: bool,
 }
@@ -28,22 +29,42 @@ struct Target<'p> {
 /// No such tool, bad arguments, mismatching headers, an upstream that cannot be reached.
 pub(super) async fn tool(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
     let mut params = params(request)?;
-    let name = params.string("name").ok_or_else(|| missing("name"))?.into_owned();
+    let name = params
+        .string("name")
+        .ok_or_else(|| missing("name"))?
+        .into_owned();
     let catalog = &scope.snapshot.catalog;
-    let route = catalog.tool(&name).ok_or_else(|| Fault::UnknownTool(name.chars().take(200).collect()))?;
+    let route = catalog
+        .tool(&name)
+        .filter(|route| route.is_listed(scope.era()));
+    let route = route.ok_or_else(|| Fault::UnknownTool(name.chars().take(200).collect()))?;
     if let Some(found) = scope.headers {
-        headers::check_params(found, params.get("arguments"), &route.header_params)
-            .map_err(|error| Fault::HeaderMismatch(error.to_string()))?;
+        headers::check_params(found, route.header_params(), params.get("arguments"))?;
     }
-    if route.changes_arguments() {
-        let changed = arguments::apply(params.get("arguments"), route).map_err(|error| Fault::Params(error.to_string()))?;
-        params.set("arguments", changed);
+    if let Some(rules) = route.argument_rules() {
+        let changed = rules
+            .apply(params.get("arguments"))?
+            .map(|text| text.into_owned());
+        if let Some(changed) = changed {
+            params.set("arguments", changed);
+        }
     }
-    params.set("name", route.original_json.as_ref());
+    params.set("name", route.original_json().to_owned());
     // Weir offers no tasks: a request for one is processed as an ordinary call (2025-11-25 tasks).
     params.remove("task");
-    let name = headers::encode(&route.original);
-    forward(scope, request, Target { slot: route.slot, params, name, route: Some(route), is_read: false }).await
+    let (slot, name) = (route.slot, Some(route.original().as_ref()));
+    forward(
+        scope,
+        request,
+        Target {
+            slot,
+            params,
+            name,
+            route: Some(&route),
+            is_read: false,
+        },
+    )
+    .await
 }
 
 /// `prompts/get`
@@ -52,12 +73,28 @@ pub(super) async fn tool(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
 /// No such prompt, bad params, an upstream that cannot be reached.
 pub(super) async fn prompt(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
     let mut params = params(request)?;
-    let name = params.string("name").ok_or_else(|| missing("name"))?.into_owned();
+    let name = params
+        .string("name")
+        .ok_or_else(|| missing("name"))?
+        .into_owned();
     let catalog = &scope.snapshot.catalog;
-    let route = catalog.prompt(&name).ok_or_else(|| Fault::UnknownPrompt(name.chars().take(200).collect()))?;
-    params.set("name", route.original_json.as_ref());
-    let name = headers::encode(&route.original);
-    forward(scope, request, Target { slot: route.slot, params, name, route: None, is_read: false }).await
+    let route = catalog
+        .prompt(&name)
+        .ok_or_else(|| Fault::UnknownPrompt(name.chars().take(200).collect()))?;
+    params.set("name", route.original_json().to_owned());
+    let (slot, name) = (route.slot, Some(route.original().as_ref()));
+    forward(
+        scope,
+        request,
+        Target {
+            slot,
+            params,
+            name,
+            route: None,
+            is_read: false,
+        },
+    )
+    .await
 }
 
 /// `resources/read`
@@ -66,13 +103,31 @@ pub(super) async fn prompt(scope: &Scope<'_>, request: &Request<'_>) -> Result<R
 /// No upstream has it, bad params, an upstream that cannot be reached.
 pub(super) async fn resource(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
     let mut params = params(request)?;
-    let uri = params.string("uri").ok_or_else(|| missing("uri"))?.into_owned();
-    let route = scope.snapshot.catalog.resource(&uri).ok_or_else(|| Fault::UnknownResource { uri: uri.clone() })?;
-    if route.uri != uri {
+    let uri = params
+        .string("uri")
+        .ok_or_else(|| missing("uri"))?
+        .into_owned();
+    let route = scope
+        .snapshot
+        .catalog
+        .resource(&uri)
+        .ok_or_else(|| Fault::UnknownResource { uri: uri.clone() })?;
+    if *route.uri != *uri {
         params.set("uri", json::quote(&route.uri));
     }
-    let name = headers::encode(&route.uri);
-    forward(scope, request, Target { slot: route.slot, params, name, route: None, is_read: true }).await
+    let (slot, name) = (route.slot, Some(route.uri.as_ref()));
+    forward(
+        scope,
+        request,
+        Target {
+            slot,
+            params,
+            name,
+            route: None,
+            is_read: true,
+        },
+    )
+    .await
 }
 
 /// `completion/complete`: goes where the prompt or the resource template it refers to lives.
@@ -86,27 +141,68 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
     let catalog = &scope.snapshot.catalog;
     let slot = match reference.string("type").as_deref() {
         Some("ref/prompt") => {
-            let name = reference.string("name").ok_or_else(|| missing("ref.name"))?.into_owned();
+            let name = reference
+                .string("name")
+                .ok_or_else(|| missing("ref.name"))?
+                .into_owned();
             let route = catalog.prompt(&name).ok_or(Fault::UnknownPrompt(name))?;
-            reference.set("name", route.original_json.as_ref());
+            reference.set("name", route.original_json().to_owned());
             route.slot
         }
         Some("ref/resource") => {
-            let uri = reference.string("uri").ok_or_else(|| missing("ref.uri"))?.into_owned();
-            let route = catalog.resource(&uri).ok_or_else(|| Fault::UnknownResource { uri: uri.clone() })?;
-            if route.uri != uri {
-                reference.set("uri", json::quote(&route.uri));
+            let uri = reference
+                .string("uri")
+                .ok_or_else(|| missing("ref.uri"))?
+                .into_owned();
+            match catalog.template(&uri) {
+                Some(template) => {
+                    reference.set("uri", template.original_json().to_owned());
+                    template.slot
+                }
+                None => {
+                    let route = catalog
+                        .resource(&uri)
+                        .ok_or_else(|| Fault::UnknownResource { uri: uri.clone() })?;
+                    if *route.uri != *uri {
+                        reference.set("uri", json::quote(&route.uri));
+                    }
+                    route.slot
+                }
             }
-            route.slot
         }
-        _ => return Err(Fault::Params("`ref.type` must be `ref/prompt` or `ref/resource`".into())),
+        _ => {
+            return Err(Fault::Params(
+                "`ref.type` must be `ref/prompt` or `ref/resource`".into(),
+            ));
+        }
     };
     params.set("ref", reference.to_text());
-    forward(scope, request, Target { slot, params, name: None, route: None, is_read: false }).await
+    forward(
+        scope,
+        request,
+        Target {
+            slot,
+            params,
+            name: None,
+            route: None,
+            is_read: false,
+        },
+    )
+    .await
 }
 
-async fn forward(scope: &Scope<'_>, request: &Request<'_>, target: Target<'_>) -> Result<Reply, Fault> {
-    let Target { slot, params, name, route, is_read } = target;
+async fn forward(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+    target: Target<'_>,
+) -> Result<Reply, Fault> {
+    let Target {
+        slot,
+        params,
+        name,
+        route,
+        is_read,
+    } = target;
     let link = scope.snapshot.links.get(slot).ok_or(Fault::ShuttingDown)?;
     let fault = |error: LinkError| {
         tracing::warn!(upstream = %link.id(), method = %request.method, reason = %error.in_full(), "call failed");
@@ -119,17 +215,38 @@ async fn forward(scope: &Scope<'_>, request: &Request<'_>, target: Target<'_>) -
     loop {
         let id = link.next_id();
         let (text, token) = outbound::params(&params, scope.era(), peer.era(), id)?;
-        let param_headers = match (route, peer.era()) {
-            (Some(route), Era::Modern) => mirrored(&params, route)?,
-            _ => Vec::new(),
+        let mut headers = HeaderMap::new();
+        if peer.era() == Era::Modern {
+            headers::write(&mut headers, &request.method, name);
+            if let Some(route) = route {
+                headers::write_params(
+                    &mut headers,
+                    route.header_params(),
+                    params.get("arguments"),
+                )?;
+            }
+        }
+        let outbound = Outbound {
+            id,
+            method: &request.method,
+            params: text,
+            headers,
         };
-        let outbound = Outbound { id, method: &request.method, params: text, name: name.clone(), param_headers };
         let mut flight = Flight::new(link, &peer, id);
         match link.send(&peer, outbound, deadline).await {
             Ok(exchange) => {
-                let crossing = Crossing { caller: scope.era(), upstream: peer.era(), is_read };
+                let crossing = Crossing {
+                    caller: scope.era(),
+                    upstream: peer.era(),
+                    is_read,
+                };
                 let logs = scope.era() == Era::Legacy || wants_logs(&params);
-                let way = Way { flight, exchange: exchange.until(deadline), logs, _place: place };
+                let way = Way {
+                    flight,
+                    exchange: exchange.until(deadline),
+                    logs,
+                    _place: place,
+                };
                 return Ok(Reply::relayed(way, request.id.clone(), token, crossing));
             }
             // Nothing ran: the upstream knows no such session.
@@ -151,16 +268,16 @@ async fn forward(scope: &Scope<'_>, request: &Request<'_>, target: Target<'_>) -
 
 /// A modern caller gets log messages only if this request asks for them (`server/utilities/logging.mdx`).
 fn wants_logs(params: &Object<'_>) -> bool {
-    let own = params.get("_meta").and_then(|text| Object::parse(text).ok());
+    let own = params
+        .get("_meta")
+        .and_then(|text| Object::parse(text).ok());
     own.is_some_and(|own| own.contains(meta::LOG_LEVEL))
 }
 
-fn mirrored(params: &Object<'_>, route: &Route) -> Result<Vec<(HeaderName, HeaderValue)>, Fault> {
-    headers::mirror(params.get("arguments"), &route.header_params).map_err(|error| Fault::Params(error.to_string()))
-}
-
 fn params<'a>(request: &Request<'a>) -> Result<Object<'a>, Fault> {
-    let params = request.params().ok_or_else(|| Fault::Params("`params` is missing".into()))?;
+    let params = request
+        .params()
+        .ok_or_else(|| Fault::Params("`params` is missing".into()))?;
     Object::parse(params).map_err(params_fault)
 }
 
@@ -168,7 +285,9 @@ fn params<'a>(request: &Request<'a>) -> Result<Object<'a>, Fault> {
 pub(super) fn params_fault(error: ObjectError) -> Fault {
     match error {
         ObjectError::Duplicate(key) => Fault::DuplicateKey(key),
-        ObjectError::Syntax(_) | ObjectError::NotObject => Fault::Params("not a JSON object".into()),
+        ObjectError::Syntax(_) | ObjectError::NotObject => {
+            Fault::Params("not a JSON object".into())
+        }
     }
 }
 

@@ -25,7 +25,10 @@ impl Crossing {
         if self.caller == self.upstream {
             return Ok(None);
         }
-        let malformed = |_| Fault::Upstream { upstream: upstream.as_str().into(), reason: "the answer is not MCP" };
+        let malformed = |_| Fault::Upstream {
+            upstream: upstream.as_str().into(),
+            reason: "the answer is not MCP",
+        };
         let mut result = Object::parse(text).map_err(malformed)?;
         match self.caller {
             Era::Modern => {
@@ -38,11 +41,18 @@ impl Crossing {
                 Ok(Some(result.to_text()))
             }
             Era::Legacy => {
-                if result.string("resultType").is_some_and(|kind| kind != "complete") {
-                    return Err(Fault::NotBridged { upstream: upstream.as_str().into() });
+                if result
+                    .string("resultType")
+                    .is_some_and(|kind| kind != "complete")
+                {
+                    return Err(Fault::NotBridged {
+                        upstream: upstream.as_str().into(),
+                    });
                 }
                 // Legacy knows only objects here; the text content says the same.
-                let odd = result.get("structuredContent").is_some_and(|content| !crate::json::is_object(content));
+                let odd = result
+                    .get("structuredContent")
+                    .is_some_and(|content| !crate::json::is_object(content));
                 Ok((odd && result.remove("structuredContent")).then(|| result.to_text()))
             }
         }
@@ -52,10 +62,16 @@ impl Crossing {
     /// upstream's own bytes are it.
     pub(super) fn error(self, text: &str, upstream: &UpstreamId) -> (Option<String>, StatusCode) {
         let Ok(mut error) = Object::parse(text) else {
-            let fault = Fault::Upstream { upstream: upstream.as_str().into(), reason: "the answer is not MCP" };
+            let fault = Fault::Upstream {
+                upstream: upstream.as_str().into(),
+                reason: "the answer is not MCP",
+            };
             return (Some(fault.to_json(self.caller)), StatusCode::OK);
         };
-        let code = error.get("code").and_then(|code| code.parse::<i64>().ok()).unwrap_or_default();
+        let code = error
+            .get("code")
+            .and_then(|code| code.parse::<i64>().ok())
+            .unwrap_or_default();
         let status = match (self.caller, code) {
             (Era::Modern, -32021) => StatusCode::BAD_REQUEST,
             _ => StatusCode::OK,
@@ -69,7 +85,9 @@ impl Crossing {
             (Era::Modern, Era::Legacy, -32021) => Some(-32603),
             _ => None,
         };
-        let Some(code) = mapped else { return (None, status) };
+        let Some(code) = mapped else {
+            return (None, status);
+        };
         error.set("code", code.to_string());
         if code == -32603 {
             let data = named(error.get("data"), upstream);
@@ -99,8 +117,16 @@ fn named(data: Option<&str>, upstream: &UpstreamId) -> String {
 mod tests {
     use super::*;
 
-    const OVER: Crossing = Crossing { caller: Era::Modern, upstream: Era::Legacy, is_read: false };
-    const BACK: Crossing = Crossing { caller: Era::Legacy, upstream: Era::Modern, is_read: false };
+    const OVER: Crossing = Crossing {
+        caller: Era::Modern,
+        upstream: Era::Legacy,
+        is_read: false,
+    };
+    const BACK: Crossing = Crossing {
+        caller: Era::Legacy,
+        upstream: Era::Modern,
+        is_read: false,
+    };
 
     fn id() -> UpstreamId {
         UpstreamId::parse("erp").unwrap()
@@ -109,26 +135,41 @@ mod tests {
     fn code(crossing: Crossing, code: i32) -> i64 {
         let text = format!("{{\"code\":{code},\"message\":\"x\",\"data\":[1]}}");
         let (mapped, _) = crossing.error(&text, &id());
-        serde_json::from_str::<serde_json::Value>(&mapped.unwrap_or(text)).unwrap()["code"].as_i64().unwrap()
+        serde_json::from_str::<serde_json::Value>(&mapped.unwrap_or(text)).unwrap()["code"]
+            .as_i64()
+            .unwrap()
     }
 
     #[test]
     fn the_same_era_is_not_touched() {
         for era in [Era::Legacy, Era::Modern] {
-            let same = Crossing { caller: era, upstream: era, is_read: true };
+            let same = Crossing {
+                caller: era,
+                upstream: era,
+                is_read: true,
+            };
             assert_eq!(same.result("not even JSON", &id()).unwrap(), None);
-            assert_eq!(same.error(r#"{"code":-32002,"message":"x"}"#, &id()).0, None);
+            assert_eq!(
+                same.error(r#"{"code":-32002,"message":"x"}"#, &id()).0,
+                None
+            );
         }
     }
 
     #[test]
     fn a_legacy_result_becomes_complete_for_a_modern_caller() {
-        assert_eq!(OVER.result(r#"{"x":1e400}"#, &id()).unwrap().unwrap(), r#"{"x":1e400,"resultType":"complete"}"#);
+        assert_eq!(
+            OVER.result(r#"{"x":1e400}"#, &id()).unwrap().unwrap(),
+            r#"{"x":1e400,"resultType":"complete"}"#
+        );
     }
 
     #[test]
     fn what_cannot_cross_is_an_error_and_no_hang() {
-        let asked = BACK.result(r#"{"resultType":"input_required","requestState":"s"}"#, &id());
+        let asked = BACK.result(
+            r#"{"resultType":"input_required","requestState":"s"}"#,
+            &id(),
+        );
         assert!(matches!(asked, Err(Fault::NotBridged { .. })));
     }
 
@@ -139,14 +180,36 @@ mod tests {
         assert_eq!(code(OVER, -32042), -32603);
         assert_eq!(code(BACK, -32021), -32603);
         assert_eq!(code(BACK, -32602), -32602);
-        assert_eq!(code(Crossing { is_read: true, ..BACK }, -32602), -32002);
-        assert_eq!(code(Crossing { caller: Era::Modern, upstream: Era::Modern, is_read: false }, -32020), -32603);
+        assert_eq!(
+            code(
+                Crossing {
+                    is_read: true,
+                    ..BACK
+                },
+                -32602
+            ),
+            -32002
+        );
+        assert_eq!(
+            code(
+                Crossing {
+                    caller: Era::Modern,
+                    upstream: Era::Modern,
+                    is_read: false
+                },
+                -32020
+            ),
+            -32603
+        );
         assert_eq!(code(OVER, -5), -5);
     }
 
     #[test]
     fn a_mapped_error_keeps_its_data_and_names_the_upstream() {
         let (mapped, _) = OVER.error(r#"{"code":-32001,"message":"m","data":{"a":1e400}}"#, &id());
-        assert_eq!(mapped.unwrap(), r#"{"code":-32603,"message":"m","data":{"a":1e400,"upstream":"erp"}}"#);
+        assert_eq!(
+            mapped.unwrap(),
+            r#"{"code":-32603,"message":"m","data":{"a":1e400,"upstream":"erp"}}"#
+        );
     }
 }

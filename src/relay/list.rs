@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::catalog::{Kind, cursor};
+use crate::catalog::{Cursor, Kind};
 use crate::json::{self, Object};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
@@ -22,9 +22,18 @@ pub fn list(scope: &Scope<'_>, kind: Kind, request: &Request<'_>) -> Result<Repl
     let (generation, at) = match cursor_of(request)? {
         None => (snapshot.generation, 0),
         Some(text) => {
-            let cursor = cursor::decode(&text).map_err(|_| Fault::Cursor)?;
-            let catalog = snapshot.catalog_of(cursor.generation).ok_or(Fault::Cursor)?;
-            if cursor.kind != kind || !cursor.is_of(catalog) {
+            let cursor = Cursor::decode(&text).map_err(|_| Fault::Cursor)?;
+            let catalog = snapshot
+                .catalog_of(cursor.generation)
+                .ok_or(Fault::Cursor)?;
+            let made_here = Cursor::new(
+                kind,
+                scope.era(),
+                cursor.generation,
+                catalog.digest(),
+                cursor.page,
+            );
+            if cursor != made_here {
                 return Err(Fault::Cursor);
             }
             (cursor.generation, cursor.page)
@@ -32,7 +41,9 @@ pub fn list(scope: &Scope<'_>, kind: Kind, request: &Request<'_>) -> Result<Repl
     };
     let catalog = snapshot.catalog_of(generation).ok_or(Fault::Cursor)?;
     let page = catalog.page(kind, scope.era(), at).ok_or(Fault::Cursor)?;
-    let next = page.next.map(|next| cursor::encode(kind, generation, catalog, next));
+    let next = page
+        .next
+        .map(|next| Cursor::new(kind, scope.era(), generation, catalog.digest(), next).encode());
 
     let mut head = Vec::with_capacity(96);
     message::begin_result(&request.id, &mut head);
@@ -43,7 +54,7 @@ pub fn list(scope: &Scope<'_>, kind: Kind, request: &Request<'_>) -> Result<Repl
     head.extend_from_slice(kind.member().as_bytes());
     head.extend_from_slice(b"\":[");
     let mut chunks = vec![Bytes::from(head)];
-    chunks.extend(page.chunks);
+    chunks.extend(page.chunks.iter().cloned());
     chunks.push(tail(scope.era(), next, snapshot.ttl).into());
     Ok(Reply::ready(Payload::ok(chunks)))
 }
@@ -55,17 +66,23 @@ fn tail(era: Era, next: Option<String>, ttl: Duration) -> String {
     }
     if era == Era::Modern {
         let (ttl, key) = (ttl.as_millis(), meta::SERVER_INFO);
-        tail.push_str(&format!(",\"ttlMs\":{ttl},\"cacheScope\":\"private\",\"_meta\":{{\"{key}\":{WEIR}}}"));
+        tail.push_str(&format!(
+            ",\"ttlMs\":{ttl},\"cacheScope\":\"private\",\"_meta\":{{\"{key}\":{WEIR}}}"
+        ));
     }
     tail.push_str("}}");
     tail
 }
 
 fn cursor_of(request: &Request<'_>) -> Result<Option<String>, Fault> {
-    let Some(params) = request.params() else { return Ok(None) };
+    let Some(params) = request.params() else {
+        return Ok(None);
+    };
     let params = Object::parse(params).map_err(super::call::params_fault)?;
     match params.get("cursor") {
         None | Some("null") => Ok(None),
-        Some(text) => json::string(text).map(|text| Some(text.into_owned())).ok_or(Fault::Cursor),
+        Some(text) => json::string(text)
+            .map(|text| Some(text.into_owned()))
+            .ok_or(Fault::Cursor),
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::json::Object;
 use crate::protocol::era::Era;
-use crate::protocol::error::Fault;
 use crate::protocol::era::Version;
+use crate::protocol::error::Fault;
 use crate::protocol::meta;
 use crate::relay::call::params_fault;
 use crate::upstream::probe::WEIR;
@@ -43,7 +43,10 @@ pub(super) fn params(
         }
         (Era::Modern, Era::Modern) => {
             own.set(meta::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
-            let capabilities = own.get(meta::CLIENT_CAPABILITIES).map(carried).transpose()?;
+            let capabilities = own
+                .get(meta::CLIENT_CAPABILITIES)
+                .map(carried)
+                .transpose()?;
             if let Some(Some(capabilities)) = capabilities {
                 own.set(meta::CLIENT_CAPABILITIES, capabilities);
             }
@@ -66,11 +69,19 @@ fn carried(capabilities: &str) -> Result<Option<String>, Fault> {
         return Ok(None);
     }
     let mut capabilities = Object::parse(capabilities).map_err(params_fault)?;
-    Ok(capabilities.remove("extensions").then(|| capabilities.to_text()))
+    Ok(capabilities
+        .remove("extensions")
+        .then(|| capabilities.to_text()))
 }
 
 fn is_envelope(key: &str) -> bool {
-    [meta::PROTOCOL_VERSION, meta::CLIENT_INFO, meta::CLIENT_CAPABILITIES, meta::LOG_LEVEL].contains(&key)
+    [
+        meta::PROTOCOL_VERSION,
+        meta::CLIENT_INFO,
+        meta::CLIENT_CAPABILITIES,
+        meta::LOG_LEVEL,
+    ]
+    .contains(&key)
 }
 
 #[cfg(test)]
@@ -87,32 +98,50 @@ mod tests {
         let (sent, token) = rewritten(text, Era::Legacy, Era::Legacy);
         assert_eq!(sent, text.replace("\"mine\"", "7"));
         assert_eq!(token.as_deref(), Some("\"mine\""));
-        assert_eq!(rewritten(r#"{"name":"x"}"#, Era::Legacy, Era::Legacy), (r#"{"name":"x"}"#.to_owned(), None));
+        assert_eq!(
+            rewritten(r#"{"name":"x"}"#, Era::Legacy, Era::Legacy),
+            (r#"{"name":"x"}"#.to_owned(), None)
+        );
     }
 
     #[test]
     fn the_modern_envelope_does_not_reach_a_legacy_upstream() {
         let text = r#"{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"traceparent":"00-a"}}"#;
-        assert_eq!(rewritten(text, Era::Modern, Era::Legacy).0, r#"{"name":"x","_meta":{"traceparent":"00-a"}}"#);
+        assert_eq!(
+            rewritten(text, Era::Modern, Era::Legacy).0,
+            r#"{"name":"x","_meta":{"traceparent":"00-a"}}"#
+        );
     }
 
     #[test]
     fn a_legacy_call_gets_a_modern_envelope() {
         let (sent, _) = rewritten(r#"{"name":"x"}"#, Era::Legacy, Era::Modern);
-        assert!(sent.contains(r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#), "{sent}");
-        assert!(sent.contains(r#""io.modelcontextprotocol/clientCapabilities":{}"#), "{sent}");
+        assert!(
+            sent.contains(r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#),
+            "{sent}"
+        );
+        assert!(
+            sent.contains(r#""io.modelcontextprotocol/clientCapabilities":{}"#),
+            "{sent}"
+        );
     }
 
     #[test]
     fn extensions_are_not_declared_upstream() {
         let text = r#"{"_meta":{"io.modelcontextprotocol/clientCapabilities":{"elicitation":{},"extensions":{"x/y":{}}}}}"#;
         let (sent, _) = rewritten(text, Era::Modern, Era::Modern);
-        assert!(sent.contains(r#"clientCapabilities":{"elicitation":{}}"#), "{sent}");
+        assert!(
+            sent.contains(r#"clientCapabilities":{"elicitation":{}}"#),
+            "{sent}"
+        );
     }
 
     #[test]
     fn a_key_twice_in_meta_is_refused() {
         let object = Object::parse(r#"{"_meta":{"a":1,"a":2}}"#).unwrap();
-        assert!(matches!(params(&object, Era::Legacy, Era::Legacy, 1), Err(Fault::DuplicateKey(_))));
+        assert!(matches!(
+            params(&object, Era::Legacy, Era::Legacy, 1),
+            Err(Fault::DuplicateKey(_))
+        ));
     }
 }

@@ -52,7 +52,12 @@ pub(super) struct Flight {
 
 impl Flight {
     pub(super) fn new(link: &Arc<Link>, peer: &Arc<Peer>, id: u64) -> Self {
-        Self { link: Arc::clone(link), peer: Arc::clone(peer), id, landed: false }
+        Self {
+            link: Arc::clone(link),
+            peer: Arc::clone(peer),
+            id,
+            landed: false,
+        }
     }
 
     /// There is nothing to cancel any more.
@@ -90,13 +95,19 @@ impl Payload {
     /// A successful answer.
     #[must_use]
     pub fn ok(chunks: Vec<Bytes>) -> Self {
-        Self { status: StatusCode::OK, chunks }
+        Self {
+            status: StatusCode::OK,
+            chunks,
+        }
     }
 
     /// The error answer to a request.
     #[must_use]
     pub fn fault(id: Option<&Id>, fault: &Fault, era: Era) -> Self {
-        Self { status: fault.status(era), chunks: vec![message::error(id, &fault.to_json(era))] }
+        Self {
+            status: fault.status(era),
+            chunks: vec![message::error(id, &fault.to_json(era))],
+        }
     }
 
     /// How many bytes there are.
@@ -125,11 +136,25 @@ impl Reply {
     /// An answer that is here already.
     #[must_use]
     pub fn ready(payload: Payload) -> Self {
-        Self { state: State::Ready(payload) }
+        Self {
+            state: State::Ready(payload),
+        }
     }
 
-    pub(super) fn relayed(way: Way, caller: Id, token: Option<Box<str>>, crossing: Crossing) -> Self {
-        Self { state: State::Relayed(Box::new(Relayed { way, caller, token, crossing })) }
+    pub(super) fn relayed(
+        way: Way,
+        caller: Id,
+        token: Option<Box<str>>,
+        crossing: Crossing,
+    ) -> Self {
+        Self {
+            state: State::Relayed(Box::new(Relayed {
+                way,
+                caller,
+                token,
+                crossing,
+            })),
+        }
     }
 
     /// The next message for the caller; `None` when there is no more.
@@ -176,7 +201,12 @@ impl Relayed {
                     }
                 }
                 Ok(Message::Request(request)) => {
-                    watch::answer(&self.way.flight.link, &self.way.flight.peer, &request.id, &request.method);
+                    watch::answer(
+                        &self.way.flight.link,
+                        &self.way.flight.peer,
+                        &request.id,
+                        &request.method,
+                    );
                 }
                 Err(_) => return self.fail(&LinkError::Nonsense("not a JSON-RPC message")),
             }
@@ -195,7 +225,10 @@ impl Relayed {
             Outcome::Error(error) => {
                 let (changed, status) = self.crossing.error(error, upstream);
                 let error = changed.as_deref().unwrap_or(error);
-                Payload { status, chunks: vec![message::error(Some(&self.caller), error)] }
+                Payload {
+                    status,
+                    chunks: vec![message::error(Some(&self.caller), error)],
+                }
             }
         };
         Outgoing::Response(payload)
@@ -209,7 +242,11 @@ impl Relayed {
         }
         let fault = error.fault(link.id());
         self.way.flight.land();
-        Outgoing::Response(Payload::fault(Some(&self.caller), &fault, self.crossing.caller))
+        Outgoing::Response(Payload::fault(
+            Some(&self.caller),
+            &fault,
+            self.crossing.caller,
+        ))
     }
 
     /// A notification for the caller, if it is for this caller at all.

@@ -126,6 +126,9 @@ impl LinkError {
     /// The answer a caller gets.
     #[must_use]
     pub fn fault(&self, upstream: &crate::name::UpstreamId) -> Fault {
-        Fault::Upstream { upstream: upstream.as_str().into(), reason: self.public() }
+        Fault::Upstream {
+            upstream: upstream.as_str().into(),
+            reason: self.public(),
+        }
     }
 }

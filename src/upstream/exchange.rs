@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::protocol::sse::{Events, SseError};
 use crate::upstream::error::LinkError;
-use crate::upstream::stdio::Replies;
+use crate::upstream::stdio::{ChildClosed, Replies, Reply};
 
 /// The messages an upstream sends for one request. Dropping it stops reading; over modern HTTP that
 /// is the cancellation (`patterns/cancellation.mdx`).
@@ -35,19 +35,28 @@ impl Exchange {
     /// A JSON answer.
     #[must_use]
     pub fn whole(body: Bytes) -> Self {
-        Self { source: Source::Whole(Some(body)), deadline: None }
+        Self {
+            source: Source::Whole(Some(body)),
+            deadline: None,
+        }
     }
 
     /// An event stream, read until `deadline` if there is one.
     #[must_use]
     pub fn events(events: Events<ReadError>, deadline: Option<Instant>) -> Self {
-        Self { source: Source::Events(Box::new(events)), deadline }
+        Self {
+            source: Source::Events(Box::new(events)),
+            deadline,
+        }
     }
 
     /// A child's answers.
     #[must_use]
     pub fn child(replies: Replies) -> Self {
-        Self { source: Source::Child(replies), deadline: None }
+        Self {
+            source: Source::Child(replies),
+            deadline: None,
+        }
     }
 
     /// Ends the exchange at `deadline`, whatever still comes.
@@ -72,9 +81,9 @@ impl Exchange {
             return Ok(body.take());
         }
         match self.deadline {
-            Some(deadline) => {
-                tokio::time::timeout_at(deadline, self.source.next()).await.map_err(|_| LinkError::Timeout)?
-            }
+            Some(deadline) => tokio::time::timeout_at(deadline, self.source.next())
+                .await
+                .map_err(|_| LinkError::Timeout)?,
             None => self.source.next().await,
         }
     }
@@ -91,7 +100,11 @@ impl Source {
                 Err(SseError::Read(ReadError::Idle)) => Err(LinkError::Timeout),
                 Err(SseError::Read(ReadError::Broken(error))) => Err(LinkError::Broken(error)),
             },
-            Self::Child(replies) => replies.next().await.map_err(LinkError::from_child),
+            Self::Child(replies) => match replies.next().await {
+                Some(Reply::Notification(message) | Reply::Response(message)) => Ok(Some(message)),
+                Some(Reply::Closed(reason)) => Err(LinkError::ChildClosed(ChildClosed(reason))),
+                None => Ok(None),
+            },
         }
     }
 }

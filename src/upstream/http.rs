@@ -12,6 +12,7 @@ use crate::auth::{self, CredentialError};
 use crate::config::{self, Connector};
 use crate::json::Object;
 use crate::protocol::era::Era;
+use crate::protocol::headers::METHOD;
 use crate::protocol::message::{Message, Outcome};
 use crate::protocol::sse::Events;
 use crate::upstream::error::LinkError;
@@ -23,10 +24,6 @@ use crate::upstream::peer::{HttpSession, Peer};
 pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The protocol version of a request.
 pub const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-/// Modern: the method.
-pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-/// Modern: what the method is about.
-pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -103,34 +100,35 @@ impl HttpWire {
     /// Nothing usable came back until `deadline`.
     pub async fn send(
         &self,
-        peer: &Peer,
         session: &HttpSession,
         outbound: Outbound<'_>,
         body: Bytes,
         deadline: Instant,
     ) -> Result<Exchange, LinkError> {
         let mut headers = session.headers.clone();
-        if peer.era() == Era::Modern {
-            if let Ok(method) = HeaderValue::from_str(outbound.method) {
-                headers.insert(METHOD, method);
-            }
-            if let Some(name) = outbound.name {
-                headers.insert(NAME, name);
-            }
-            headers.extend(outbound.param_headers);
-        }
+        headers.extend(outbound.headers);
         let answer = async {
             let response = self.execute(Method::POST, headers, body).await?;
             self.exchange(session, response, deadline).await
         };
-        tokio::time::timeout_at(deadline, answer).await.map_err(|_| LinkError::Timeout)?
+        tokio::time::timeout_at(deadline, answer)
+            .await
+            .map_err(|_| LinkError::Timeout)?
     }
 
-    async fn execute(&self, method: Method, headers: HeaderMap, body: Bytes) -> Result<Response, LinkError> {
+    async fn execute(
+        &self,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, LinkError> {
         let mut request = reqwest::Request::new(method, self.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = Some(body.into());
-        self.client.execute(request).await.map_err(LinkError::from_reqwest)
+        self.client
+            .execute(request)
+            .await
+            .map_err(LinkError::from_reqwest)
     }
 
     async fn exchange(
@@ -144,19 +142,29 @@ impl HttpWire {
             return match media_type(response.headers()) {
                 Media::Json => Ok(Exchange::whole(self.body(response, self.limit).await?)),
                 Media::Events => Ok(Exchange::events(self.events(response), Some(deadline))),
-                Media::Other if status == StatusCode::ACCEPTED => Err(LinkError::Nonsense("202 to a request")),
+                Media::Other if status == StatusCode::ACCEPTED => {
+                    Err(LinkError::Nonsense("202 to a request"))
+                }
                 Media::Other => Err(LinkError::Nonsense("neither JSON nor an event stream")),
             };
         }
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(LinkError::Denied(status)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                return Err(LinkError::Denied(status));
+            }
             StatusCode::NOT_FOUND if session.id.is_some() => return Err(LinkError::SessionLost),
             _ => {}
         }
         // Modern gives JSON-RPC errors statuses of their own; legacy servers do it for some.
         let json = media_type(response.headers()) == Media::Json;
-        let body = if json { self.body(response, ERROR_BODY).await? } else { Bytes::new() };
-        let is_error = std::str::from_utf8(&body).ok().and_then(|text| Message::parse(text).ok());
+        let body = if json {
+            self.body(response, ERROR_BODY).await?
+        } else {
+            Bytes::new()
+        };
+        let is_error = std::str::from_utf8(&body)
+            .ok()
+            .and_then(|text| Message::parse(text).ok());
         match is_error {
             Some(Message::Response(response)) if matches!(response.outcome, Outcome::Error(_)) => {
                 Ok(Exchange::whole(body))
@@ -182,7 +190,8 @@ impl HttpWire {
         {
             headers.insert(METHOD, method);
         }
-        let response = tokio::time::timeout_at(deadline, self.execute(Method::POST, headers, body)).await;
+        let response =
+            tokio::time::timeout_at(deadline, self.execute(Method::POST, headers, body)).await;
         let status = response.map_err(|_| LinkError::Timeout)??.status();
         match status {
             StatusCode::NOT_FOUND if session.id.is_some() => Err(LinkError::SessionLost),
@@ -220,7 +229,9 @@ impl HttpWire {
                     let mut exchange = Exchange::events(self.events(response), Some(deadline));
                     loop {
                         let message = exchange.next().await?;
-                        let text = message.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+                        let text = message
+                            .as_deref()
+                            .and_then(|bytes| std::str::from_utf8(bytes).ok());
                         match text.map(Message::parse) {
                             None | Some(Ok(Message::Response(_)) | Err(_)) => break message,
                             Some(Ok(Message::Request(_) | Message::Notification(_))) => {}
@@ -229,9 +240,15 @@ impl HttpWire {
                 }
                 Media::Events | Media::Other => None,
             };
-            Ok(Handshake { status, session, message })
+            Ok(Handshake {
+                status,
+                session,
+                message,
+            })
         };
-        tokio::time::timeout_at(deadline, answer).await.map_err(|_| LinkError::Timeout)?
+        tokio::time::timeout_at(deadline, answer)
+            .await
+            .map_err(|_| LinkError::Timeout)?
     }
 
     /// Opens the legacy stream for what the upstream says unasked; `None` where it has no such stream.
@@ -244,7 +261,11 @@ impl HttpWire {
         headers.insert(header::ACCEPT, EVENTS);
         let mut request = reqwest::Request::new(Method::GET, self.url.clone());
         *request.headers_mut() = headers;
-        let response = self.client.execute(request).await.map_err(LinkError::from_reqwest)?;
+        let response = self
+            .client
+            .execute(request)
+            .await
+            .map_err(LinkError::from_reqwest)?;
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
             return Ok(Some(Exchange::events(self.quiet_events(response), None)));
@@ -267,12 +288,18 @@ impl HttpWire {
     }
 
     async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, LinkError> {
-        let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+        let announced = response
+            .content_length()
+            .and_then(|length| usize::try_from(length).ok());
         if announced.is_some_and(|length| length > limit) {
             return Err(LinkError::TooLarge { limit });
         }
-        let Some(first) = response.chunk().await.map_err(LinkError::from_reqwest)? else { return Ok(Bytes::new()) };
-        let Some(second) = response.chunk().await.map_err(LinkError::from_reqwest)? else { return Ok(first) };
+        let Some(first) = response.chunk().await.map_err(LinkError::from_reqwest)? else {
+            return Ok(Bytes::new());
+        };
+        let Some(second) = response.chunk().await.map_err(LinkError::from_reqwest)? else {
+            return Ok(first);
+        };
         let mut body = BytesMut::with_capacity(announced.unwrap_or(first.len() + second.len()));
         body.extend_from_slice(&first);
         let mut next = Some(second);
@@ -325,9 +352,11 @@ impl HttpWire {
     ) -> Result<Option<Exchange>, LinkError> {
         let mut headers = session.headers.clone();
         headers.insert(METHOD, HeaderValue::from_static(method));
-        let response = tokio::time::timeout_at(deadline, self.execute(Method::POST, headers, body)).await;
+        let response =
+            tokio::time::timeout_at(deadline, self.execute(Method::POST, headers, body)).await;
         let response = response.map_err(|_| LinkError::Timeout)??;
-        let opened = response.status().is_success() && media_type(response.headers()) == Media::Events;
+        let opened =
+            response.status().is_success() && media_type(response.headers()) == Media::Events;
         Ok(opened.then(|| Exchange::events(self.quiet_events(response), None)))
     }
 }
@@ -351,7 +380,10 @@ enum Media {
 }
 
 fn media_type(headers: &HeaderMap) -> Media {
-    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         Media::Json

@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::HeaderMap;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -95,10 +95,8 @@ pub struct Outbound<'a> {
     pub method: &'a str,
     /// The params as JSON text, with this hop's `_meta`.
     pub params: String,
-    /// What `Mcp-Name` says to a modern upstream.
-    pub name: Option<HeaderValue>,
-    /// `Mcp-Param-*` for a modern upstream.
-    pub param_headers: Vec<(HeaderName, HeaderValue)>,
+    /// `Mcp-*` for a modern upstream over HTTP; empty for others.
+    pub headers: HeaderMap,
 }
 
 impl Link {
@@ -117,7 +115,9 @@ impl Link {
             report: RwLock::new(Report::default()),
             ids: AtomicU64::new(1),
             places: Arc::new(Semaphore::new(places)),
-            queue: Arc::new(Semaphore::new(places.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS))),
+            queue: Arc::new(Semaphore::new(
+                places.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS),
+            )),
             tasks,
         }
     }
@@ -143,7 +143,10 @@ impl Link {
     /// Who is there now, if anybody; does not wait.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Peer>> {
-        self.peer.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.peer
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// Who is there. Where nobody is, the keeper is asked to try, and the end of an attempt under way
@@ -158,14 +161,22 @@ impl Link {
         let attempts = self.attempts.subscribe();
         self.reconnect.notify_one();
         let known_dead = matches!(*self.standing.borrow(), Standing::Failing { .. });
-        if known_dead { self.not_connected() } else { self.next_peer(attempts, deadline).await }
+        if known_dead {
+            self.not_connected()
+        } else {
+            self.next_peer(attempts, deadline).await
+        }
     }
 
     /// Waits for somebody other than `stale`, after its session was found gone.
     ///
     /// # Errors
     /// Nobody came until `deadline`, or the attempt failed.
-    pub async fn peer_after(&self, stale: &Arc<Peer>, deadline: Instant) -> Result<Arc<Peer>, LinkError> {
+    pub async fn peer_after(
+        &self,
+        stale: &Arc<Peer>,
+        deadline: Instant,
+    ) -> Result<Arc<Peer>, LinkError> {
         let attempts = self.attempts.subscribe();
         self.forget(stale);
         self.reconnect.notify_one();
@@ -202,7 +213,9 @@ impl Link {
     /// # Errors
     /// The queue is full, or no place came free in time.
     pub async fn place(&self, deadline: Instant) -> Result<Place, LinkError> {
-        let queued = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| LinkError::Busy)?;
+        let queued = Arc::clone(&self.queue)
+            .try_acquire_owned()
+            .map_err(|_| LinkError::Busy)?;
         let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => tokio::time::timeout_at(deadline, Arc::clone(&self.places).acquire_owned())
@@ -210,20 +223,33 @@ impl Link {
                 .map_err(|_| LinkError::Busy)?
                 .map_err(|_| LinkError::Busy)?,
         };
-        Ok(Place { _queued: queued, _place: place })
+        Ok(Place {
+            _queued: queued,
+            _place: place,
+        })
     }
 
     /// Sends a request. The exchange yields this request's notifications and then its response.
     ///
     /// # Errors
     /// The request could not be sent, or was answered by something other than MCP.
-    pub async fn send(&self, peer: &Peer, outbound: Outbound<'_>, deadline: Instant) -> Result<Exchange, LinkError> {
+    pub async fn send(
+        &self,
+        peer: &Peer,
+        outbound: Outbound<'_>,
+        deadline: Instant,
+    ) -> Result<Exchange, LinkError> {
         let body = message::request(&Id::from(outbound.id), outbound.method, &outbound.params);
         match (&peer.via, &self.wire) {
-            (Via::Http(session), Wire::Http(wire)) => wire.send(peer, session, outbound, body, deadline).await,
+            (Via::Http(session), Wire::Http(wire)) => {
+                wire.send(session, outbound, body, deadline).await
+            }
             (Via::Child(child), _) => {
-                let queued = tokio::time::timeout_at(deadline, child.request(outbound.id, body)).await;
-                let replies = queued.map_err(|_| LinkError::Timeout)?.map_err(LinkError::from_child)?;
+                let queued =
+                    tokio::time::timeout_at(deadline, child.request(outbound.id, body)).await;
+                let replies = queued
+                    .map_err(|_| LinkError::Timeout)?
+                    .map_err(LinkError::from_child)?;
                 Ok(Exchange::child(replies))
             }
             (Via::Http(_), Wire::Child(_)) => Err(LinkError::SessionLost),
@@ -237,10 +263,13 @@ impl Link {
     pub async fn post(&self, peer: &Peer, body: Bytes) -> Result<(), LinkError> {
         let deadline = Instant::now() + self.config.timeouts.list;
         match (&peer.via, &self.wire) {
-            (Via::Http(session), Wire::Http(wire)) => wire.post(peer, session, body, deadline).await,
+            (Via::Http(session), Wire::Http(wire)) => {
+                wire.post(peer, session, body, deadline).await
+            }
             (Via::Child(child), _) => {
                 let sent = tokio::time::timeout_at(deadline, child.send(body)).await;
-                sent.map_err(|_| LinkError::Timeout)?.map_err(LinkError::from_child)
+                sent.map_err(|_| LinkError::Timeout)?
+                    .map_err(LinkError::from_child)
             }
             (Via::Http(_), Wire::Child(_)) => Err(LinkError::SessionLost),
         }
@@ -270,7 +299,10 @@ impl Link {
 
     /// For the keeper: somebody is there.
     pub fn connected(&self, peer: Arc<Peer>) {
-        *self.peer.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(peer);
+        *self
+            .peer
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(peer);
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
 
@@ -281,21 +313,31 @@ impl Link {
                 Standing::Failing { since, .. } => *since,
                 Standing::Connecting | Standing::Up => Instant::now(),
             };
-            *standing = Standing::Failing { reason: error.in_full(), public: error.public(), since };
+            *standing = Standing::Failing {
+                reason: error.in_full(),
+                public: error.public(),
+                since,
+            };
         });
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
 
     /// For the publisher: a listing is in the catalog.
     pub fn listed(&self, report: Report) {
-        *self.report.write().unwrap_or_else(std::sync::PoisonError::into_inner) = report;
+        *self
+            .report
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = report;
         self.standing.send_replace(Standing::Up);
     }
 
     /// What the last good listing had.
     #[must_use]
     pub fn report(&self) -> Report {
-        self.report.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.report
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// Tells when the standing changes.
@@ -306,8 +348,14 @@ impl Link {
 
     /// Forgets a peer whose session or process is gone, unless another has taken its place.
     pub fn forget(&self, stale: &Arc<Peer>) {
-        let mut peer = self.peer.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if peer.as_ref().is_some_and(|current| Arc::ptr_eq(current, stale)) {
+        let mut peer = self
+            .peer
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if peer
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, stale))
+        {
             *peer = None;
         }
     }

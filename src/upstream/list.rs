@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use foldhash::{HashSet, HashSetExt as _};
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::catalog::{Kind, Listing};
 use crate::json::{self, Object};
 use crate::protocol::era::Era;
+use crate::protocol::headers;
 use crate::protocol::message::{Message, Outcome};
 use crate::upstream::error::LinkError;
 use crate::upstream::link::{Link, Outbound};
@@ -39,18 +41,21 @@ pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
         kind(link, peer, Kind::Resources, offers.resources, deadline),
         kind(link, peer, Kind::Templates, offers.resources, deadline),
     )?;
-    let ttl = [&tools, &prompts, &resources, &templates].into_iter().filter_map(|listed| listed.ttl).min();
-    let of = |kind, listed: Listed| (kind, listed.items);
-    Ok(Listing::read(
-        peer.era(),
-        ttl,
-        [
-            of(Kind::Tools, tools),
-            of(Kind::Prompts, prompts),
-            of(Kind::Resources, resources),
-            of(Kind::Templates, templates),
-        ],
-    ))
+    let mut listing = Listing::of(peer.era());
+    let found = [
+        (Kind::Tools, tools),
+        (Kind::Prompts, prompts),
+        (Kind::Resources, resources),
+        (Kind::Templates, templates),
+    ];
+    for (kind, listed) in found {
+        listed
+            .ttl
+            .into_iter()
+            .for_each(|ttl| listing.fresh_for(ttl));
+        listed.items.iter().for_each(|item| listing.add(kind, item));
+    }
+    Ok(listing.finish())
 }
 
 async fn kind(
@@ -60,24 +65,37 @@ async fn kind(
     offered: bool,
     deadline: Instant,
 ) -> Result<Listed, LinkError> {
-    let mut listed = Listed { items: Vec::new(), ttl: None };
+    let mut listed = Listed {
+        items: Vec::new(),
+        ttl: None,
+    };
     if !offered {
         return Ok(listed);
     }
     let most = link.config.limits.tools;
     let (mut bytes, mut cursor, mut seen) = (0_usize, None::<String>, HashSet::new());
     for _ in 0..PAGES {
-        let Some(page) = page(link, peer, kind, cursor.as_deref(), deadline).await? else { return Ok(listed) };
-        let result = Object::parse(&page).map_err(|_| LinkError::Listing("is not a JSON object"))?;
+        let Some(page) = page(link, peer, kind, cursor.as_deref(), deadline).await? else {
+            return Ok(listed);
+        };
+        let result =
+            Object::parse(&page).map_err(|_| LinkError::Listing("is not a JSON object"))?;
         let items = result.get(kind.member()).map(json::array);
-        let Some(Ok(items)) = items else { return Err(LinkError::Listing("has no array of items")) };
+        let Some(Ok(items)) = items else {
+            return Err(LinkError::Listing("has no array of items"));
+        };
         bytes += items.iter().map(|item| item.len()).sum::<usize>();
         if listed.items.len() + items.len() > most || bytes > BYTES {
-            return Err(LinkError::Listing("has more items or bytes than `limits.tools` allows"));
+            return Err(LinkError::Listing(
+                "has more items or bytes than `limits.tools` allows",
+            ));
         }
         listed.items.extend(items.into_iter().map(str::to_owned));
         if peer.era() == Era::Modern {
-            let ttl = result.get("ttlMs").and_then(|text| text.parse().ok()).map_or(Duration::ZERO, Duration::from_millis);
+            let ttl = result
+                .get("ttlMs")
+                .and_then(|text| text.parse().ok())
+                .map_or(Duration::ZERO, Duration::from_millis);
             listed.ttl = Some(listed.ttl.map_or(ttl, |least| least.min(ttl)));
         }
         // The empty string is a cursor like any other (`server/utilities/pagination.mdx`).
@@ -109,23 +127,34 @@ async fn page(
     if peer.era() == Era::Modern {
         params.set("_meta", probe::own_meta(None, None));
     }
+    let mut headers = HeaderMap::new();
+    if peer.era() == Era::Modern {
+        headers::write(&mut headers, kind.method(), None);
+    }
     let outbound = Outbound {
         id: link.next_id(),
         method: kind.method(),
         params: params.to_text(),
-        name: None,
-        param_headers: Vec::new(),
+        headers,
     };
     let mut exchange = link.send(peer, outbound, deadline).await?.until(deadline);
     while let Some(message) = exchange.next().await? {
         let text = std::str::from_utf8(&message).map_err(|_| LinkError::Nonsense("not UTF-8"))?;
-        let message = Message::parse(text).map_err(|_| LinkError::Nonsense("not a JSON-RPC message"))?;
-        let Message::Response(response) = message else { continue };
+        let message =
+            Message::parse(text).map_err(|_| LinkError::Nonsense("not a JSON-RPC message"))?;
+        let Message::Response(response) = message else {
+            continue;
+        };
         return match response.outcome {
             Outcome::Result(result) => Ok(Some(result.to_owned())),
             Outcome::Error(error) => {
-                let unknown = Object::parse(error).is_ok_and(|error| error.get("code") == Some("-32601"));
-                if unknown { Ok(None) } else { Err(probe::refused(kind.method(), error)) }
+                let unknown =
+                    Object::parse(error).is_ok_and(|error| error.get("code") == Some("-32601"));
+                if unknown {
+                    Ok(None)
+                } else {
+                    Err(probe::refused(kind.method(), error))
+                }
             }
         };
     }

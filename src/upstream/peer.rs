@@ -60,7 +60,9 @@ impl Offers {
     /// Reads a `ServerCapabilities` object; what is malformed is not offered.
     #[must_use]
     pub fn read(capabilities: Option<&str>) -> Self {
-        let Some(Ok(capabilities)) = capabilities.map(Object::parse) else { return Self::default() };
+        let Some(Ok(capabilities)) = capabilities.map(Object::parse) else {
+            return Self::default();
+        };
         let changes = |key| {
             let inner = capabilities.get(key).map(Object::parse);
             matches!(inner, Some(Ok(inner)) if inner.get("listChanged") == Some("true"))
@@ -79,7 +81,13 @@ impl Peer {
     /// A peer that introduced itself.
     #[must_use]
     pub fn new(era: Era, version: String, offers: Offers, server: String, via: Via) -> Self {
-        Self { era, version, offers, server, via }
+        Self {
+            era,
+            version,
+            offers,
+            server,
+            via,
+        }
     }
 
     /// How it talks.

@@ -17,16 +17,20 @@ use crate::protocol::era::{Era, Version};
 use crate::protocol::message::{self, Id, Message, Outcome};
 use crate::protocol::{meta, method};
 use crate::upstream::error::LinkError;
-use crate::upstream::http::{HttpWire, Handshake};
+use crate::upstream::http::{Handshake, HttpWire};
 use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::{HttpSession, Offers, Peer, Via};
-use crate::upstream::stdio::{Child, ChildSpec};
+use crate::upstream::stdio::{Child, ChildClosed, ChildSpec, Reply};
 
 /// The oldest version that still shares the message format; offered by nobody, accepted from old servers.
 const OLDEST: &str = "2024-11-05";
 
 /// `Implementation` of weir, as JSON text.
-pub const WEIR: &str = concat!("{\"name\":\"weir\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
+pub const WEIR: &str = concat!(
+    "{\"name\":\"weir\",\"version\":\"",
+    env!("CARGO_PKG_VERSION"),
+    "\"}"
+);
 
 /// Messages a child sends that belong to no request.
 pub type Unasked = mpsc::Receiver<Bytes>;
@@ -35,10 +39,15 @@ pub type Unasked = mpsc::Receiver<Bytes>;
 ///
 /// # Errors
 /// The upstream cannot be reached, refuses, or speaks no version that weir speaks.
-pub async fn connect(link: &Link, known: Option<Era>) -> Result<(Peer, Option<Unasked>), LinkError> {
+pub async fn connect(
+    link: &Link,
+    known: Option<Era>,
+) -> Result<(Peer, Option<Unasked>), LinkError> {
     let deadline = link.connect_deadline();
     match &link.wire {
-        Wire::Http(wire) => over_http(link, wire, known, deadline).await.map(|peer| (peer, None)),
+        Wire::Http(wire) => over_http(link, wire, known, deadline)
+            .await
+            .map(|peer| (peer, None)),
         Wire::Child(spec) => {
             let (peer, unasked) = over_stdio(link, spec, known, deadline).await?;
             Ok((peer, Some(unasked)))
@@ -67,20 +76,32 @@ async fn over_http(
 ) -> Result<Peer, LinkError> {
     if known != Some(Era::Legacy) {
         let body = discover(link.next_id());
-        let answer = wire.handshake(Version::MODERN.as_str(), Some(method::DISCOVER), body, deadline).await?;
+        let answer = wire
+            .handshake(
+                Version::MODERN.as_str(),
+                Some(method::DISCOVER),
+                body,
+                deadline,
+            )
+            .await?;
         if let Verdict::Modern(introduction) = over_http_verdict(&answer, known)? {
             let session = wire.session(Version::MODERN.as_str(), None);
             return Ok(introduction.peer(Era::Modern, Via::Http(session)));
         }
     }
     let body = initialize(link.next_id());
-    let answer = wire.handshake(Version::LATEST_LEGACY.as_str(), None, body, deadline).await?;
+    let answer = wire
+        .handshake(Version::LATEST_LEGACY.as_str(), None, body, deadline)
+        .await?;
     evidence(answer.status)?;
-    let Some(message) = answer.message.as_deref() else { return Err(LinkError::Status(answer.status)) };
+    let Some(message) = answer.message.as_deref() else {
+        return Err(LinkError::Status(answer.status));
+    };
     let introduction = initialized(message)?;
     let session: HttpSession = wire.session(&introduction.version, answer.session);
     let peer = introduction.peer(Era::Legacy, Via::Http(session));
-    link.post(&peer, message::notification(method::INITIALIZED, None)).await?;
+    link.post(&peer, message::notification(method::INITIALIZED, None))
+        .await?;
     Ok(peer)
 }
 
@@ -88,7 +109,9 @@ async fn over_http(
 fn evidence(status: StatusCode) -> Result<(), LinkError> {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(LinkError::Denied(status)),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(LinkError::Status(status)),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+            Err(LinkError::Status(status))
+        }
         status if status.is_server_error() => Err(LinkError::Status(status)),
         _ => Ok(()),
     }
@@ -102,7 +125,9 @@ fn over_http_verdict(answer: &Handshake, known: Option<Era>) -> Result<Verdict, 
     };
     // Once modern, always modern: a proxy in between that answers nonsense is not a downgrade.
     match (verdict, known) {
-        (Verdict::Legacy, Some(Era::Modern)) => Err(LinkError::Nonsense("no answer to server/discover")),
+        (Verdict::Legacy, Some(Era::Modern)) => {
+            Err(LinkError::Nonsense("no answer to server/discover"))
+        }
         (verdict, _) => Ok(verdict),
     }
 }
@@ -113,7 +138,7 @@ async fn over_stdio(
     known: Option<Era>,
     deadline: Instant,
 ) -> Result<(Peer, Unasked), LinkError> {
-    let (mut child, mut unasked) = start(spec, link).await?;
+    let (mut child, mut unasked) = start(spec, link)?;
     if known != Some(Era::Legacy) {
         let id = link.next_id();
         // Half the budget: what never answers a probe still gets its `initialize`.
@@ -127,25 +152,31 @@ async fn over_stdio(
             // Old rmcp servers end at the first request before `initialize`: start another.
             Err(LinkError::ChildClosed(_)) => {
                 child.stop().await;
-                (child, unasked) = start(spec, link).await?;
+                (child, unasked) = start(spec, link)?;
             }
             Err(LinkError::Timeout) => {}
             Err(error) => return stopped(&child, error).await,
         }
     }
     let id = link.next_id();
-    let introduction = match ask(&child, id, initialize(id), deadline).await.and_then(|message| initialized(&message)) {
+    let introduction = match ask(&child, id, initialize(id), deadline)
+        .await
+        .and_then(|message| initialized(&message))
+    {
         Ok(introduction) => introduction,
         Err(error) => return stopped(&child, error).await,
     };
-    if let Err(closed) = child.send(message::notification(method::INITIALIZED, None)).await {
+    if let Err(closed) = child
+        .send(message::notification(method::INITIALIZED, None))
+        .await
+    {
         return stopped(&child, LinkError::from_child(closed)).await;
     }
     Ok((introduction.peer(Era::Legacy, Via::Child(child)), unasked))
 }
 
-async fn start(spec: &ChildSpec, link: &Link) -> Result<(Arc<Child>, Unasked), LinkError> {
-    Child::start(spec, link.tasks()).await.map_err(LinkError::Start)
+fn start(spec: &ChildSpec, link: &Link) -> Result<(Arc<Child>, Unasked), LinkError> {
+    Child::start(spec, link.tasks()).map_err(LinkError::Start)
 }
 
 async fn stopped<T>(child: &Arc<Child>, error: LinkError) -> Result<T, LinkError> {
@@ -153,18 +184,31 @@ async fn stopped<T>(child: &Arc<Child>, error: LinkError) -> Result<T, LinkError
     Err(error)
 }
 
-async fn ask(child: &Arc<Child>, id: u64, body: Bytes, deadline: Instant) -> Result<Bytes, LinkError> {
+async fn ask(
+    child: &Arc<Child>,
+    id: u64,
+    body: Bytes,
+    deadline: Instant,
+) -> Result<Bytes, LinkError> {
     let answer = async {
-        let mut replies = child.request(id, body).await.map_err(LinkError::from_child)?;
-        while let Some(message) = replies.next().await.map_err(LinkError::from_child)? {
-            let text = std::str::from_utf8(&message).unwrap_or_default();
-            if let Ok(Message::Response(_)) = Message::parse(text) {
-                return Ok(message);
+        let mut replies = child
+            .request(id, body)
+            .await
+            .map_err(LinkError::from_child)?;
+        loop {
+            match replies.next().await {
+                Some(Reply::Notification(_)) => {}
+                Some(Reply::Response(message)) => return Ok(message),
+                Some(Reply::Closed(reason)) => {
+                    return Err(LinkError::ChildClosed(ChildClosed(reason)));
+                }
+                None => return Err(LinkError::Nonsense("no answer")),
             }
         }
-        Err(LinkError::Nonsense("no answer"))
     };
-    tokio::time::timeout_at(deadline, answer).await.map_err(|_| LinkError::Timeout)?
+    tokio::time::timeout_at(deadline, answer)
+        .await
+        .map_err(|_| LinkError::Timeout)?
 }
 
 impl Introduction {
@@ -174,7 +218,11 @@ impl Introduction {
 }
 
 fn discover(id: u64) -> Bytes {
-    message::request(&Id::from(id), method::DISCOVER, &format!("{{\"_meta\":{}}}", own_meta(None, None)))
+    message::request(
+        &Id::from(id),
+        method::DISCOVER,
+        &format!("{{\"_meta\":{}}}", own_meta(None, None)),
+    )
 }
 
 /// The `_meta` of a modern request: version, who calls, what it can do; `capabilities` and `info` are JSON text.
@@ -201,33 +249,55 @@ fn initialize(id: u64) -> Bytes {
 }
 
 fn discovered(message: &[u8]) -> Result<Verdict, LinkError> {
-    let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse) else {
+    let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
+    else {
         return Ok(Verdict::Legacy);
     };
     match response.outcome {
         Outcome::Error(error) => {
-            let Ok(error) = Object::parse(error) else { return Ok(Verdict::Legacy) };
+            let Ok(error) = Object::parse(error) else {
+                return Ok(Verdict::Legacy);
+            };
             match error.get("code") {
                 // Modern, but of another revision: its list says whether a legacy one is among them.
                 Some("-32022") => match supported(error.get("data")) {
-                    versions if versions.iter().any(|version| Version::parse(version).is_some()) => Ok(Verdict::Legacy),
+                    versions
+                        if versions
+                            .iter()
+                            .any(|version| Version::parse(version).is_some()) =>
+                    {
+                        Ok(Verdict::Legacy)
+                    }
                     versions => Err(LinkError::NoCommonVersion(versions.join(", "))),
                 },
                 Some("-32020" | "-32021") => Ok(Verdict::Modern(Introduction {
                     version: Version::MODERN.to_string(),
-                    offers: Offers { tools: true, prompts: true, resources: true, completions: true, list_changed: false },
+                    offers: Offers {
+                        tools: true,
+                        prompts: true,
+                        resources: true,
+                        completions: true,
+                        list_changed: false,
+                    },
                     server: String::new(),
                 })),
                 _ => Ok(Verdict::Legacy),
             }
         }
         Outcome::Result(result) => {
-            let Ok(result) = Object::parse(result) else { return Ok(Verdict::Legacy) };
+            let Ok(result) = Object::parse(result) else {
+                return Ok(Verdict::Legacy);
+            };
             let versions = strings(result.get("supportedVersions"));
-            if !versions.iter().any(|version| version == Version::MODERN.as_str()) {
+            if !versions
+                .iter()
+                .any(|version| version == Version::MODERN.as_str())
+            {
                 return Ok(Verdict::Legacy);
             }
-            let server = result.get("_meta").and_then(|text| Object::parse(text).ok());
+            let server = result
+                .get("_meta")
+                .and_then(|text| Object::parse(text).ok());
             let server = server.as_ref().and_then(|meta| meta.get(meta::SERVER_INFO));
             Ok(Verdict::Modern(Introduction {
                 version: Version::MODERN.to_string(),
@@ -239,18 +309,26 @@ fn discovered(message: &[u8]) -> Result<Verdict, LinkError> {
 }
 
 fn initialized(message: &[u8]) -> Result<Introduction, LinkError> {
-    let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse) else {
+    let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
+    else {
         return Err(LinkError::Nonsense("no answer to initialize"));
     };
     let result = match response.outcome {
         Outcome::Result(result) => result,
         Outcome::Error(error) => return Err(refused(method::INITIALIZE, error)),
     };
-    let result = Object::parse(result).map_err(|_| LinkError::Nonsense("an odd answer to initialize"))?;
-    let version = result.string("protocolVersion").unwrap_or_default().into_owned();
-    let spoken = Version::parse(&version).is_some_and(|version| version.era() == Era::Legacy) || version == OLDEST;
+    let result =
+        Object::parse(result).map_err(|_| LinkError::Nonsense("an odd answer to initialize"))?;
+    let version = result
+        .string("protocolVersion")
+        .unwrap_or_default()
+        .into_owned();
+    let spoken = Version::parse(&version).is_some_and(|version| version.era() == Era::Legacy)
+        || version == OLDEST;
     if !spoken {
-        return Err(LinkError::NoCommonVersion(version.chars().take(40).collect()));
+        return Err(LinkError::NoCommonVersion(
+            version.chars().take(40).collect(),
+        ));
     }
     Ok(Introduction {
         version,
@@ -262,21 +340,43 @@ fn initialized(message: &[u8]) -> Result<Introduction, LinkError> {
 /// A JSON-RPC error in answer to something weir asked for itself.
 #[must_use]
 pub fn refused(method: &'static str, error: &str) -> LinkError {
-    LinkError::Refused { method, error: error.chars().take(300).collect() }
+    LinkError::Refused {
+        method,
+        error: error.chars().take(300).collect(),
+    }
 }
 
 fn supported(data: Option<&str>) -> Vec<String> {
     let data = data.and_then(|text| Object::parse(text).ok());
-    data.as_ref().map(|data| strings(data.get("supported"))).unwrap_or_default()
+    data.as_ref()
+        .map(|data| strings(data.get("supported")))
+        .unwrap_or_default()
 }
 
 fn strings(text: Option<&str>) -> Vec<String> {
-    let items = text.and_then(|text| serde_json::from_str::<Vec<&RawValue>>(text).ok()).unwrap_or_default();
-    items.iter().filter_map(|item| json::string(item.get())).map(|text| text.chars().take(40).collect()).collect()
+    let items = text
+        .and_then(|text| serde_json::from_str::<Vec<&RawValue>>(text).ok())
+        .unwrap_or_default();
+    items
+        .iter()
+        .filter_map(|item| json::string(item.get()))
+        .map(|text| text.chars().take(40).collect())
+        .collect()
 }
 
 fn self_description(info: Option<&str>) -> String {
-    let Some(Ok(info)) = info.map(Object::parse) else { return String::new() };
-    let part = |key| info.string(key).unwrap_or_default().chars().filter(|c| !c.is_control()).take(60).collect::<String>();
-    format!("{} {}", part("name"), part("version")).trim().to_owned()
+    let Some(Ok(info)) = info.map(Object::parse) else {
+        return String::new();
+    };
+    let part = |key| {
+        info.string(key)
+            .unwrap_or_default()
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(60)
+            .collect::<String>()
+    };
+    format!("{} {}", part("name"), part("version"))
+        .trim()
+        .to_owned()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use crate::json::{self, Object};
 use crate::protocol::era::Era;
@@ -32,7 +33,12 @@ async fn child(link: &Arc<Link>, peer: &Arc<Peer>, mut unasked: Unasked) {
     // Modern servers speak of changes only when asked to; the answer never ends, so nobody waits for it.
     let listening = if peer.era() == Era::Modern && peer.offers.list_changed {
         let (id, params) = listen_request(link);
-        let outbound = Outbound { id, method: method::LISTEN, params, name: None, param_headers: Vec::new() };
+        let outbound = Outbound {
+            id,
+            method: method::LISTEN,
+            params,
+            headers: HeaderMap::new(),
+        };
         link.send(peer, outbound, link.list_deadline()).await.ok()
     } else {
         None
@@ -54,9 +60,7 @@ async fn http(link: &Arc<Link>, peer: &Arc<Peer>) {
         match open(link, peer).await {
             Ok(Some(mut stream)) => {
                 // What changed while nobody listened is found by listing.
-                if pause != REOPEN.0 {
-                    link.resync.notify_one();
-                }
+                link.resync.notify_one();
                 while let Ok(Some(message)) = stream.next().await {
                     pause = REOPEN.0;
                     heard(link, peer, &message);
@@ -76,20 +80,27 @@ async fn http(link: &Arc<Link>, peer: &Arc<Peer>) {
 }
 
 async fn open(link: &Arc<Link>, peer: &Arc<Peer>) -> Result<Option<Exchange>, LinkError> {
-    let (Wire::Http(wire), Via::Http(session)) = (&link.wire, &peer.via) else { return Ok(None) };
+    let (Wire::Http(wire), Via::Http(session)) = (&link.wire, &peer.via) else {
+        return Ok(None);
+    };
     match peer.era() {
         Era::Legacy => wire.listen(session).await,
         Era::Modern => {
             let (id, params) = listen_request(link);
             let body = message::request(&Id::from(id), method::LISTEN, &params);
-            wire.subscribe(session, method::LISTEN, body, link.list_deadline()).await
+            wire.subscribe(session, method::LISTEN, body, link.list_deadline())
+                .await
         }
     }
 }
 
 fn listen_request(link: &Link) -> (u64, String) {
-    let wanted = "{\"toolsListChanged\":true,\"promptsListChanged\":true,\"resourcesListChanged\":true}";
-    let params = format!("{{\"notifications\":{wanted},\"_meta\":{}}}", probe::own_meta(None, None));
+    let wanted =
+        "{\"toolsListChanged\":true,\"promptsListChanged\":true,\"resourcesListChanged\":true}";
+    let params = format!(
+        "{{\"notifications\":{wanted},\"_meta\":{}}}",
+        probe::own_meta(None, None)
+    );
     (link.next_id(), params)
 }
 
@@ -97,7 +108,9 @@ fn listen_request(link: &Link) -> (u64, String) {
 fn heard(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
     match std::str::from_utf8(message).map(Message::parse) {
         Ok(Ok(Message::Notification(notification))) => match notification.method.as_ref() {
-            method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED => link.resync.notify_one(),
+            method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED => {
+                link.resync.notify_one()
+            }
             method::LOG_MESSAGE => log(link, &notification.envelope),
             other => tracing::debug!(upstream = %link.id(), method = other, "unasked notification"),
         },
@@ -109,8 +122,13 @@ fn heard(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
 }
 
 fn log(link: &Link, envelope: &Object<'_>) {
-    let params = envelope.get("params").and_then(|text| Object::parse(text).ok());
-    let data = params.as_ref().and_then(|params| params.get("data")).unwrap_or_default();
+    let params = envelope
+        .get("params")
+        .and_then(|text| Object::parse(text).ok());
+    let data = params
+        .as_ref()
+        .and_then(|params| params.get("data"))
+        .unwrap_or_default();
     let data: String = data.chars().filter(|c| !c.is_control()).take(500).collect();
     tracing::debug!(target: "upstream", upstream = %link.id(), "{data}");
 }
@@ -122,7 +140,10 @@ pub fn answer(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked: &str) {
         message::result(id, "{}")
     } else {
         tracing::debug!(upstream = %link.id(), method = asked, "the upstream asks for what weir did not offer");
-        let text = json::quote(&format!("method not found: {}", asked.chars().take(100).collect::<String>()));
+        let text = json::quote(&format!(
+            "method not found: {}",
+            asked.chars().take(100).collect::<String>()
+        ));
         message::error(Some(id), &format!("{{\"code\":-32601,\"message\":{text}}}"))
     };
     let (link, peer) = (Arc::clone(link), Arc::clone(peer));
@@ -136,5 +157,7 @@ pub fn answer(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked: &str) {
 /// The token of a progress notification's params, if it is one of weir's.
 #[must_use]
 pub fn progress_token(params: &Object<'_>) -> Option<u64> {
-    params.get(meta::PROGRESS_TOKEN).and_then(|token| token.parse().ok())
+    params
+        .get(meta::PROGRESS_TOKEN)
+        .and_then(|token| token.parse().ok())
 }

@@ -1,13 +1,13 @@
 //! The weir in front of the demo's upstreams.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::upstream::KEY_HEADER;
+use crate::config::ConfigErrors;
 use crate::secret::Secret;
+use crate::server::{Options, ServeError, Server};
 
 /// How the demo's upstreams are reached.
 #[derive(Debug)]
@@ -52,81 +52,45 @@ upstreams:
 }
 
 /// A running weir.
-#[derive(Debug)]
 pub(super) struct Front {
     pub url: String,
     pub generation: watch::Receiver<u64>,
-    stop: CancellationToken,
+    server: Server,
 }
 
 /// Why weir is not running.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It could not listen.
-    #[error("cannot listen on loopback")]
-    Listen(#[source] std::io::Error),
+    /// The demo's own config is refused.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// It could not start.
+    #[error("weir does not start")]
+    Serve(#[from] ServeError),
 }
 
 /// Starts weir in front of the endpoints.
-// STAND-IN until `weir::Server` is here: an rmcp server that has all tools under their exposed names, answers
-// them itself, and gains one when the warehouse says that its list changed.
 pub(super) async fn start(endpoints: &Endpoints) -> Result<Front, StartError> {
-    let _ = (config(endpoints), &endpoints.crm_key);
-    let server = super::upstream::Upstream::new(merged());
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let url = server
-        .serve_http(None, &tasks, &stop)
-        .await
-        .map_err(StartError::Listen)?;
-    let (sender, generation) = watch::channel(3);
-    let warehouse = endpoints.warehouse.clone();
-    tasks.spawn(async move {
-        let http = reqwest::Client::new();
-        let Ok(mut client) = super::client::Client::connect(http, &warehouse).await else {
-            return;
-        };
-        while client.changed(0).await.is_err() {}
-        let name = "warehouse__reserve_stock";
-        sender.send_modify(|generation| *generation += 1);
-        server
-            .add_tool(super::tools::Tool {
-                name,
-                ..super::tools::RESERVE_STOCK
-            })
-            .await;
-        sender.closed().await;
-    });
+    let key = endpoints.crm_key.expose().to_owned();
+    let env = move |name: &str| (name == KEY_VARIABLE).then(|| key.clone());
+    let config = crate::config::parse(&config(endpoints), Path::new("demo.yaml"), &env)?;
+    let server = Server::start(
+        config,
+        Options {
+            guard: Some(endpoints.program.clone()),
+        },
+    )
+    .await?;
     Ok(Front {
-        url,
-        generation,
-        stop,
+        url: server.url(),
+        generation: server.generation(),
+        server,
     })
-}
-
-fn merged() -> &'static super::tools::Profile {
-    use super::tools::{CRM, NOTES, Profile, Tool, WAREHOUSE};
-    let named = |(prefix, tool): (&str, &Tool)| {
-        let name: &'static str = format!("{prefix}__{}", tool.name).leak();
-        Tool { name, ..*tool }
-    };
-    let all = [&CRM, &WAREHOUSE, &NOTES];
-    let tools = all
-        .iter()
-        .flat_map(|profile| profile.tools.iter().map(|tool| (profile.name, tool)));
-    let tools = Vec::leak(tools.map(named).collect());
-    let name = "weir";
-    Box::leak(Box::new(Profile {
-        name,
-        tools,
-        resources: NOTES.resources,
-        ..CRM
-    }))
 }
 
 impl Front {
     /// Stops weir and, with it, the child.
     pub(super) async fn stop(self) {
-        self.stop.cancel();
+        self.server.stop().await;
     }
 }

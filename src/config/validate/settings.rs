@@ -78,9 +78,7 @@ fn listen(check: &mut Check<'_>, raw: raw::Listen, at: &Path) -> Listen {
     if !address.ip().is_loopback() && raw.auth.is_none() && !check.source.is_excused(at, "auth") {
         check.report(&at.key("address"), Rule::OpenListener(address));
     }
-    let auth = match raw.auth {
-        Some(raw::ListenAuth::None) | None => ListenAuth::None,
-    };
+    let auth = raw.auth.map(|raw::ListenAuth::None| ListenAuth::None);
     let path = raw.path.unwrap_or_else(|| "/mcp".to_owned());
     if let Err(rule) = path_rule(&path) {
         check.report(&at.key("path"), rule);
