@@ -205,6 +205,20 @@ impl<'n> Reader<'n> {
         }
     }
 
+    /// The tag is missing, or there is a key that was probably meant to be it.
+    fn no_tag(self) -> DeError {
+        let near = |entry: &&Entry| strsim::damerau_levenshtein(&entry.key, "type") <= 2;
+        let entries = match &self.node.value {
+            Value::Map(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        match entries.iter().find(near) {
+            Some(entry) => DeError::unknown_field(&entry.key, &["type"])
+                .under(Segment::Key(entry.key.clone()), entry.at),
+            None => DeError::missing_field("type").at(self.node.at),
+        }
+    }
+
     fn one_key(self, variants: &'static [&'static str]) -> Result<&'n Entry, DeError> {
         let wrong = || DeError::new(Mismatch::NotOneKey { expected: variants }).at(self.node.at);
         let Value::Map(entries) = &self.node.value else {
@@ -254,11 +268,17 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        let whole = || DeError::wrong(self.node, "a whole number");
-        let Value::Number(text) = &self.node.value else {
-            return Err(whole());
+        let whole = |found: &str| {
+            let kind = Mismatch::WrongType {
+                expected: "a whole number".to_owned(),
+                found: found.to_owned(),
+            };
+            DeError::new(kind).at(self.node.at)
         };
-        visitor.visit_u64(text.parse().map_err(|_| whole())?)
+        let Value::Number(text) = &self.node.value else {
+            return Err(whole(self.node.describe()));
+        };
+        visitor.visit_u64(text.parse().map_err(|_| whole(text))?)
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
@@ -324,8 +344,7 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, DeError> {
         match (name, &self.node.value) {
             (TAGGED, Value::Map(_)) => {
-                let missing = || DeError::missing_field("type").at(self.node.at);
-                let tag = self.node.get("type").ok_or_else(missing)?;
+                let tag = self.node.get("type").ok_or_else(|| self.no_tag())?;
                 visitor.visit_enum(Tagged { tag, reader: self })
             }
             (TAGGED, _) => Err(DeError::wrong(self.node, "a mapping with a `type`")),

@@ -102,7 +102,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum Defect {
     /// The file cannot be read.
-    #[error("cannot be read: {}", .source.kind())]
+    #[error("cannot be read: {}", io_reason(source))]
     Unreadable {
         /// What the system says.
         #[source]
@@ -115,7 +115,7 @@ pub enum Defect {
     #[error("too many errors; the rest of this file is not checked")]
     TooMany,
     /// A key that is not in the model.
-    #[error("unknown key; the keys here are {}", .expected.join(", "))]
+    #[error("unknown key{}", alternatives(expected, *suggestion))]
     UnknownKey {
         /// The keys that are.
         expected: &'static [&'static str],
@@ -123,7 +123,7 @@ pub enum Defect {
         suggestion: Option<&'static str>,
     },
     /// A word that is not in the list.
-    #[error("`{found}` is none of {}", .expected.join(", "))]
+    #[error("expected {}, found `{found}`", any_of(expected))]
     UnknownWord {
         /// The word.
         found: String,
@@ -147,7 +147,7 @@ pub enum Defect {
         found: String,
     },
     /// Not exactly one of several keys.
-    #[error("expected exactly one of the keys {}", .expected.join(", "))]
+    #[error("expected exactly one key: {}", any_of(expected))]
     NotOneKey {
         /// The keys.
         expected: &'static [&'static str],
@@ -231,6 +231,33 @@ impl Defect {
             | Self::Header(_)
             | Self::Rule(_) => None,
         }
+    }
+}
+
+/// The keys there are, where there is no better advice.
+fn alternatives(expected: &[&str], suggestion: Option<&str>) -> String {
+    match (expected, suggestion) {
+        (_, Some(_)) => String::new(),
+        ([], None) => "; no other key belongs here".to_owned(),
+        (expected, None) => format!("; the keys here are {}", expected.join(", ")),
+    }
+}
+
+/// `a, b or c`
+fn any_of(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [word] => (*word).to_owned(),
+        [words @ .., last] => format!("{} or {last}", words.join(", ")),
+    }
+}
+
+/// What the system says, in a few words.
+pub(super) fn io_reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+        kind => kind.to_string(),
     }
 }
 

@@ -161,6 +161,8 @@ struct Frame {
     anchor: usize,
     /// The key whose value comes next.
     key: Option<(String, Position)>,
+    /// The keys so far.
+    keys: HashMap<String, Position>,
     /// Nodes counted before this one: the difference is its size.
     before: usize,
 }
@@ -253,6 +255,7 @@ impl Builder {
             node: Node { at, value },
             anchor,
             key: None,
+            keys: HashMap::new(),
             before,
         });
         Ok(())
@@ -285,11 +288,11 @@ impl Builder {
                 Some((key, at)) => {
                     if key == "<<" {
                         self.errors.push((at, SyntaxError::Merge));
-                    } else if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                        let first = first.at;
+                    } else if let Some(&first) = frame.keys.get(&key) {
                         self.errors
                             .push((at, SyntaxError::Duplicate { key, first }));
                     } else {
+                        frame.keys.insert(key.clone(), at);
                         entries.push(Entry { key, at, node });
                     }
                 }
@@ -485,16 +488,16 @@ mod tests {
             .map(error)
             .join("\n"),
             @r"
-        2:11: key `c` is already written at 2:5
-        2:3: illegal placement of ':' indicator
-        1:5: mapping values are not allowed in this context
-        2:1: a second document; a config file holds one
-        1:4: while parsing node, found unknown anchor
-        1:8: an alias inside its own anchor
-        1:1: a key must be plain text
-        3:3: YAML 1.2 has no merge key `<<`; write the keys out
-        1:4: tag `!env` has no meaning here
-        "
+    2:11: key `c` is already written at 2:5
+    2:2: illegal placement of ':' indicator
+    1:5: mapping values are not allowed in this context
+    2:1: a second document; a config file holds one
+    1:4: while parsing node, found unknown anchor
+    1:8: an alias inside its own anchor
+    1:1: a key must be plain text
+    3:3: YAML 1.2 has no merge key `<<`; write the keys out
+    1:4: tag `!env` has no meaning here
+    "
         );
     }
 
@@ -509,10 +512,10 @@ mod tests {
         });
         let errors = [bomb, "[".repeat(100), " ".repeat(MAX_BYTES + 1)].map(|text| error(&text));
         insta::assert_snapshot!(errors.join("\n"), @r"
-        6:25: more than 200000 values, those that aliases repeat included
-        1:65: nested more than 64 levels deep
-        1:1: the file is larger than 1024 KiB
-        ");
+    6:38: more than 200000 values, those that aliases repeat included
+    1:65: nested more than 64 levels deep
+    1:1: the file is larger than 1024 KiB
+    ");
     }
 
     proptest! {
