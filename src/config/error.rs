@@ -1,6 +1,7 @@
 //! What can be wrong with a config, all of it at once.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::node::{Position, SyntaxError};
@@ -254,10 +255,13 @@ fn any_of(words: &[&str]) -> String {
 
 /// What the system says, in a few words.
 pub(super) fn io_reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
-        kind => kind.to_string(),
+    let kind = error.kind();
+    if kind == ErrorKind::NotFound {
+        "there is no such file".to_owned()
+    } else if kind == ErrorKind::InvalidData {
+        "it is not UTF-8 text".to_owned()
+    } else {
+        kind.to_string()
     }
 }
 

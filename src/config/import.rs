@@ -9,7 +9,7 @@ mod yaml;
 
 use std::collections::HashSet;
 
-use super::node::{self, Entry, Node, Position, SyntaxError, Value};
+use super::node::{self, Entry, Node, Position, SyntaxError};
 use server::Server;
 use variables::Variables;
 
@@ -73,10 +73,7 @@ fn servers(root: &Node) -> Option<&[Entry]> {
         .get("mcpServers")
         .or_else(|| root.get("servers"))
         .or(mcp)?;
-    match &entry.node.value {
-        Value::Map(entries) => Some(entries),
-        _ => None,
-    }
+    entry.node.entries()
 }
 
 /// Names that the file refers to must not be given to something else.
@@ -88,19 +85,11 @@ fn reserve(servers: &[Entry], variables: &mut Variables) {
 
 /// VS Code asks for these when it starts a server.
 fn inputs(root: &Node, variables: &mut Variables) {
-    let inputs = root.get("inputs").map(|entry| &entry.node.value);
-    let Some(Value::List(inputs)) = inputs else {
-        return;
-    };
-    for input in inputs {
-        let text = |key: &str| match input.get(key).map(|entry| &entry.node.value) {
-            Some(Value::Text(text)) => Some(text.as_str()),
-            _ => None,
-        };
+    let inputs = root.get("inputs").and_then(|entry| entry.node.items());
+    for input in inputs.unwrap_or_default() {
+        let text = |key: &str| input.get(key)?.node.scalar();
         if let (Some(id), Some(description)) = (text("id"), text("description")) {
-            variables
-                .inputs
-                .insert(yaml::variable(id), description.to_owned());
+            variables.inputs.insert(yaml::variable(&id), description);
         }
     }
 }

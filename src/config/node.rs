@@ -314,7 +314,8 @@ fn key(node: Node) -> Option<String> {
 /// A scalar by the core schema (YAML 1.2.2 §10.3.2): quoted is text, plain is what it looks like.
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, SyntaxError> {
     if let Some(tag) = tag {
-        if !tag.is_yaml_core_schema() && !(tag.handle.is_empty() && tag.suffix == "!") {
+        let plain = tag.handle.is_empty() && tag.suffix == "!";
+        if !plain && !tag.is_yaml_core_schema() {
             return Err(SyntaxError::Tag(tag.to_string()));
         }
         if matches!(tag.suffix.as_str(), "str" | "!") {
@@ -391,14 +392,33 @@ impl Node {
 
     /// The value under a key of a mapping.
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries()?.iter().find(|entry| entry.key == key)
+    }
+
+    /// The keys of a mapping.
+    pub(super) fn entries(&self) -> Option<&[Entry]> {
+        if let Value::Map(entries) = &self.value {
+            Some(entries)
+        } else {
+            None
+        }
+    }
+
+    /// The items of a list.
+    pub(super) fn items(&self) -> Option<&[Node]> {
+        if let Value::List(items) = &self.value {
+            Some(items)
+        } else {
+            None
+        }
+    }
+
+    /// A scalar as it is written.
+    pub(super) fn scalar(&self) -> Option<String> {
         match &self.value {
-            Value::Map(entries) => entries.iter().find(|entry| entry.key == key),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Text(_)
-            | Value::List(_)
-            | Value::Removed => None,
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Number(text) | Value::Text(text) => Some(text.clone()),
+            Value::Null | Value::List(_) | Value::Map(_) | Value::Removed => None,
         }
     }
 }

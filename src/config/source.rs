@@ -175,11 +175,10 @@ impl Source {
 }
 
 fn meant_key(defect: &Defect) -> Option<&'static str> {
-    match defect {
-        Defect::UnknownKey { suggestion, .. } => *suggestion,
-        Defect::NotYet { what } if matches!(what.as_str(), "gateway" | "runtime") => Some("url"),
-        _ => None,
+    if let Defect::NotYet { what } = defect {
+        return matches!(what.as_str(), "gateway" | "runtime").then_some("url");
     }
+    defect.suggestion()
 }
 
 /// The list item that readers see as number `index`, and its number in the file.

@@ -592,6 +592,75 @@ fn the_schema_in_the_repository_is_the_schema() {
     );
 }
 
+/// Every config in the folder that users start from.
+fn samples() -> Vec<std::path::PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let examples = std::fs::read_dir(folder.join("examples")).unwrap();
+    let mut samples: Vec<_> = examples.map(|entry| entry.unwrap().path()).collect();
+    samples.sort();
+    samples.push(folder.join("weir.yaml"));
+    samples
+}
+
+fn sample_env(name: &str) -> Option<String> {
+    Some(format!("{name:*<32}"))
+}
+
+#[test]
+fn the_samples_are_valid() {
+    let samples = samples();
+    assert!(samples.len() >= 6, "{samples:?}");
+    for path in samples {
+        let config = load(&path, &sample_env).unwrap_or_else(|errors| panic!("{errors}"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let first = text.lines().next().unwrap();
+        if path.extension().unwrap() == "yaml" {
+            assert!(
+                first.starts_with("# yaml-language-server: $schema="),
+                "{path:?}"
+            );
+            let schema = path.with_file_name(first.rsplit('=').next().unwrap());
+            assert!(schema.exists(), "{schema:?}");
+        }
+        let is_default = path.ends_with("weir.yaml");
+        assert_eq!(config.upstreams.is_empty(), is_default, "{path:?}");
+    }
+}
+
+#[test]
+fn the_default_config_writes_the_defaults_and_its_comments_are_valid() {
+    let path = samples().pop().unwrap();
+    let written = load(&path, &sample_env).unwrap();
+    let usual = config("");
+    let shown = |config: &Config| format!("{:?} {:?}", config.listen, config.naming);
+    assert_eq!(shown(&written), shown(&usual));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let uncommented: String = text
+        .lines()
+        .map(|line| match line.split_once('#') {
+            Some((blank, rest)) if blank.trim().is_empty() && !rest.starts_with(' ') => {
+                format!("{blank}{rest}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let full = parse(&uncommented, &path, &sample_env).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(
+        full.upstreams
+            .keys()
+            .map(UpstreamId::as_str)
+            .collect::<Vec<_>>(),
+        ["everything", "github"]
+    );
+    let upstream = full.upstreams["everything"].as_ref();
+    let bare = config("upstreams: { everything: { command: npx } }");
+    let bare = bare.upstreams["everything"].as_ref();
+    assert_eq!(upstream.timeouts, bare.timeouts);
+    assert_eq!(upstream.limits, bare.limits);
+    assert_eq!(upstream.stale, bare.stale);
+    assert_eq!(upstream.resync, bare.resync);
+}
+
 /// YAML out of pieces of real configs: far more likely to get past the reader than random text.
 fn config_like() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![

@@ -83,7 +83,7 @@ impl<'v> Server<'v> {
                 "env" => self.env(node),
                 "headers" => self.headers(node),
                 "type" | "transport" | "transportType"
-                    if scalar(node).as_deref() == Some("sse") =>
+                    if node.scalar().as_deref() == Some("sse") =>
                 {
                     self.disable("the file says HTTP+SSE, which weir does not speak: try the server's Streamable HTTP URL");
                 }
@@ -125,7 +125,7 @@ impl<'v> Server<'v> {
     }
 
     fn text(&mut self, key: &str, node: &Node) {
-        let Some(text) = scalar(node) else {
+        let Some(text) = node.scalar() else {
             return self.disable(&format!("`{key}` is not text"));
         };
         let text = self.rewritten(&text, &self.place(key));
@@ -140,7 +140,7 @@ impl<'v> Server<'v> {
         let mut args: Vec<String> = Vec::new();
         let mut flag = String::new();
         for item in items {
-            let Some(text) = scalar(item) else {
+            let Some(text) = item.scalar() else {
                 self.disable("an argument is not text");
                 continue;
             };
@@ -192,7 +192,7 @@ impl<'v> Server<'v> {
         };
         let mut lines = Vec::new();
         for Entry { key, node, .. } in entries {
-            let Some(text) = scalar(node) else {
+            let Some(text) = node.scalar() else {
                 continue;
             };
             let place = self.place(&format!("env.{key}"));
@@ -226,7 +226,7 @@ impl<'v> Server<'v> {
         };
         let mut lines = Vec::new();
         for Entry { key, node, .. } in entries {
-            let Some(text) = scalar(node) else {
+            let Some(text) = node.scalar() else {
                 continue;
             };
             if is_refused_header(key) {
@@ -269,7 +269,7 @@ impl<'v> Server<'v> {
     }
 
     fn url(&mut self, node: &Node) {
-        let Some(text) = scalar(node) else {
+        let Some(text) = node.scalar() else {
             return self.disable("`url` is not text");
         };
         let place = self.place("url");
@@ -336,15 +336,6 @@ impl<'v> Server<'v> {
         };
         let pieces: Vec<String> = text.split(separator).map(&mut hide).collect();
         pieces.join(&separator.to_string())
-    }
-}
-
-/// A scalar as it is written.
-fn scalar(node: &Node) -> Option<String> {
-    match &node.value {
-        Value::Text(text) | Value::Number(text) => Some(text.clone()),
-        Value::Bool(value) => Some(value.to_string()),
-        Value::Null | Value::List(_) | Value::Map(_) | Value::Removed => None,
     }
 }
 

@@ -13,10 +13,7 @@ fn run(yaml: &str) -> Config {
     parse(yaml, Path::new("weir.yaml"), &env).unwrap_or_else(|errors| panic!("{errors}\n{yaml}"))
 }
 
-#[test]
-fn claude_desktops_file_becomes_yaml_without_its_secrets() {
-    let yaml = import(
-        r#"{
+const CLAUDE_DESKTOP: &str = r#"{
   "globalShortcut": "Ctrl+Space",
   "mcpServers": {
     "filesystem": { "command": "npx", "args": ["-y", "@modelcontextprotocol/server-filesystem", "/home/me"] },
@@ -33,9 +30,11 @@ fn claude_desktops_file_becomes_yaml_without_its_secrets() {
     "broken": { "url": "mcp.example.com" },
     "off": { "command": "x", "disabled": true }
   }
-}"#,
-    )
-    .unwrap();
+}"#;
+
+#[test]
+fn claude_desktops_file_becomes_yaml_without_its_secrets() {
+    let yaml = import(CLAUDE_DESKTOP).unwrap();
     assert!(!yaml.contains("hunter"), "{yaml}");
     insta::assert_snapshot!(yaml, @r#"
     # yaml-language-server: $schema=./weir.schema.json
@@ -46,8 +45,8 @@ fn claude_desktops_file_becomes_yaml_without_its_secrets() {
     #   PG_SECRET                                 upstreams.pg.args, where a secret is written in the file
     #   PG_API_KEY                                upstreams.pg.args, where a secret is written in the file
     #   PG_TOKEN                                  upstreams.pg.args, where a secret is written in the file
-    #   REMOTE_SECRET                             upstreams.remote.url, where a secret is written in the file; upstreams.remote.url
-    #   REMOTE_API_KEY                            upstreams.remote.url, where a secret is written in the file; upstreams.remote.url
+    #   REMOTE_SECRET                             upstreams.remote.url, where a secret is written in the file
+    #   REMOTE_API_KEY                            upstreams.remote.url, where a secret is written in the file
     #   REMOTE_TOKEN                              upstreams.remote.headers.Authorization, where a secret is written in the file
     #   PLAIN_X_API_KEY                           upstreams.plain.headers.X-API-Key, where a secret is written in the file
     #   OLD_PASSWORD                              upstreams.old.auth, where a secret is written in the file
@@ -95,7 +94,11 @@ fn claude_desktops_file_becomes_yaml_without_its_secrets() {
         command: x
         disabled: true
     "#);
-    let config = run(&yaml);
+}
+
+#[test]
+fn what_claude_desktops_file_becomes_runs() {
+    let config = run(&import(CLAUDE_DESKTOP).unwrap());
     let remote = &config.upstreams["remote"];
     assert!(matches!(&remote.auth, Auth::Headers(headers)
         if headers[0].1.expose() == "Bearer <REMOTE_TOKEN>" && headers[1].1.expose() == "acme"));

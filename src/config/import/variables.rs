@@ -32,6 +32,9 @@ impl Variables {
 
     /// Says that the file refers to a variable.
     pub(super) fn refer(&mut self, name: &str, place: &str) {
+        if matches!(self.meanings.get(name), Some(Meaning::Replaces(_))) {
+            return; // put there by us, and said already
+        }
         self.reserve(name);
         let reason = match self.inputs.get(name) {
             Some(description) => format!("{place}: {description}"),
