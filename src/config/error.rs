@@ -1,6 +1,7 @@
 //! What can be wrong with a config, all of it at once.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::node::{Position, SyntaxError};
@@ -102,7 +103,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum Defect {
     /// The file cannot be read.
-    #[error("cannot be read: {}", .source.kind())]
+    #[error("cannot be read: {}", io_reason(source))]
     Unreadable {
         /// What the system says.
         #[source]
@@ -115,7 +116,7 @@ pub enum Defect {
     #[error("too many errors; the rest of this file is not checked")]
     TooMany,
     /// A key that is not in the model.
-    #[error("unknown key; the keys here are {}", .expected.join(", "))]
+    #[error("unknown key{}", alternatives(expected, *suggestion))]
     UnknownKey {
         /// The keys that are.
         expected: &'static [&'static str],
@@ -123,7 +124,7 @@ pub enum Defect {
         suggestion: Option<&'static str>,
     },
     /// A word that is not in the list.
-    #[error("`{found}` is none of {}", .expected.join(", "))]
+    #[error("expected {}, found `{found}`", any_of(expected))]
     UnknownWord {
         /// The word.
         found: String,
@@ -147,7 +148,7 @@ pub enum Defect {
         found: String,
     },
     /// Not exactly one of several keys.
-    #[error("expected exactly one of the keys {}", .expected.join(", "))]
+    #[error("expected exactly one key: {}", any_of(expected))]
     NotOneKey {
         /// The keys.
         expected: &'static [&'static str],
@@ -231,6 +232,36 @@ impl Defect {
             | Self::Header(_)
             | Self::Rule(_) => None,
         }
+    }
+}
+
+/// The keys there are, where there is no better advice.
+fn alternatives(expected: &[&str], suggestion: Option<&str>) -> String {
+    match (expected, suggestion) {
+        (_, Some(_)) => String::new(),
+        ([], None) => "; no other key belongs here".to_owned(),
+        (expected, None) => format!("; the keys here are {}", expected.join(", ")),
+    }
+}
+
+/// `a, b or c`
+fn any_of(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [word] => (*word).to_owned(),
+        [words @ .., last] => format!("{} or {last}", words.join(", ")),
+    }
+}
+
+/// What the system says, in a few words.
+pub(super) fn io_reason(error: &std::io::Error) -> String {
+    let kind = error.kind();
+    if kind == ErrorKind::NotFound {
+        "there is no such file".to_owned()
+    } else if kind == ErrorKind::InvalidData {
+        "it is not UTF-8 text".to_owned()
+    } else {
+        kind.to_string()
     }
 }
 

@@ -82,8 +82,8 @@ impl<'de, T, O: Deserialize<'de>> Visitor<'de> for Or<T, O> {
         f.write_str("text or a mapping")
     }
 
-    fn visit_string<E: Error>(self, text: String) -> Result<T, E> {
-        Ok((self.text)(text))
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        Ok((self.text)(text.to_owned()))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, other: D) -> Result<T, D::Error> {

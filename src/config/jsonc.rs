@@ -37,7 +37,7 @@ fn rewrite(text: &str) -> String {
             }
             ('\'', _) if boundary => {
                 out.push('\'');
-                while let Some(c) = chars.next() {
+                for c in chars.by_ref() {
                     out.push(c);
                     if c == '\'' {
                         break;

@@ -24,19 +24,20 @@ const MAX_BYTES: u64 = (1 << 20) + 1;
 /// Everything that is wrong, in all files.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
     let mut problems = Vec::new();
-    let text = text_of(path, 0).map_err(|problem| ConfigErrors::new(vec![problem]))?;
+    let text =
+        text_of(path).map_err(|error| ConfigErrors::new(vec![unreadable(path, 0, error)]))?;
     let (raw, source) = source::read::<raw::File>(&text, path, 0, &mut problems);
     let main = Read { raw, source };
     let mut fragments = Vec::new();
     for (index, path) in fragment_files(path, &mut problems).iter().enumerate() {
         let order = index + 1;
-        match text_of(path, order) {
+        match text_of(path) {
             Ok(text) => {
                 let (raw, source) =
                     source::read::<raw::Fragment>(&text, path, order, &mut problems);
                 fragments.push(Read { raw, source });
             }
-            Err(problem) => problems.push(problem),
+            Err(error) => problems.push(unreadable(path, order, error)),
         }
     }
     validate(main, fragments, env, problems)
@@ -66,12 +67,12 @@ pub fn process_env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn text_of(path: &Path, order: usize) -> Result<String, Problem> {
+fn text_of(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text)) {
-        Ok(_) => Ok(text),
-        Err(source) => Err(unreadable(path, order, source)),
-    }
+    File::open(path)?
+        .take(MAX_BYTES)
+        .read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn unreadable(path: &Path, order: usize, source: std::io::Error) -> Problem {

@@ -161,6 +161,8 @@ struct Frame {
     anchor: usize,
     /// The key whose value comes next.
     key: Option<(String, Position)>,
+    /// The keys so far.
+    keys: HashMap<String, Position>,
     /// Nodes counted before this one: the difference is its size.
     before: usize,
 }
@@ -253,6 +255,7 @@ impl Builder {
             node: Node { at, value },
             anchor,
             key: None,
+            keys: HashMap::new(),
             before,
         });
         Ok(())
@@ -285,11 +288,11 @@ impl Builder {
                 Some((key, at)) => {
                     if key == "<<" {
                         self.errors.push((at, SyntaxError::Merge));
-                    } else if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                        let first = first.at;
+                    } else if let Some(&first) = frame.keys.get(&key) {
                         self.errors
                             .push((at, SyntaxError::Duplicate { key, first }));
                     } else {
+                        frame.keys.insert(key.clone(), at);
                         entries.push(Entry { key, at, node });
                     }
                 }
@@ -311,7 +314,8 @@ fn key(node: Node) -> Option<String> {
 /// A scalar by the core schema (YAML 1.2.2 §10.3.2): quoted is text, plain is what it looks like.
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, SyntaxError> {
     if let Some(tag) = tag {
-        if !tag.is_yaml_core_schema() && !(tag.handle.is_empty() && tag.suffix == "!") {
+        let plain = tag.handle.is_empty() && tag.suffix == "!";
+        if !plain && !tag.is_yaml_core_schema() {
             return Err(SyntaxError::Tag(tag.to_string()));
         }
         if matches!(tag.suffix.as_str(), "str" | "!") {
@@ -388,14 +392,33 @@ impl Node {
 
     /// The value under a key of a mapping.
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries()?.iter().find(|entry| entry.key == key)
+    }
+
+    /// The keys of a mapping.
+    pub(super) fn entries(&self) -> Option<&[Entry]> {
+        if let Value::Map(entries) = &self.value {
+            Some(entries)
+        } else {
+            None
+        }
+    }
+
+    /// The items of a list.
+    pub(super) fn items(&self) -> Option<&[Node]> {
+        if let Value::List(items) = &self.value {
+            Some(items)
+        } else {
+            None
+        }
+    }
+
+    /// A scalar as it is written.
+    pub(super) fn scalar(&self) -> Option<String> {
         match &self.value {
-            Value::Map(entries) => entries.iter().find(|entry| entry.key == key),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Text(_)
-            | Value::List(_)
-            | Value::Removed => None,
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Number(text) | Value::Text(text) => Some(text.clone()),
+            Value::Null | Value::List(_) | Value::Map(_) | Value::Removed => None,
         }
     }
 }
@@ -485,16 +508,16 @@ mod tests {
             .map(error)
             .join("\n"),
             @r"
-        2:11: key `c` is already written at 2:5
-        2:3: illegal placement of ':' indicator
-        1:5: mapping values are not allowed in this context
-        2:1: a second document; a config file holds one
-        1:4: while parsing node, found unknown anchor
-        1:8: an alias inside its own anchor
-        1:1: a key must be plain text
-        3:3: YAML 1.2 has no merge key `<<`; write the keys out
-        1:4: tag `!env` has no meaning here
-        "
+    2:11: key `c` is already written at 2:5
+    2:2: illegal placement of ':' indicator
+    1:5: mapping values are not allowed in this context
+    2:1: a second document; a config file holds one
+    1:4: while parsing node, found unknown anchor
+    1:8: an alias inside its own anchor
+    1:1: a key must be plain text
+    3:3: YAML 1.2 has no merge key `<<`; write the keys out
+    1:4: tag `!env` has no meaning here
+    "
         );
     }
 
@@ -509,10 +532,10 @@ mod tests {
         });
         let errors = [bomb, "[".repeat(100), " ".repeat(MAX_BYTES + 1)].map(|text| error(&text));
         insta::assert_snapshot!(errors.join("\n"), @r"
-        6:25: more than 200000 values, those that aliases repeat included
-        1:65: nested more than 64 levels deep
-        1:1: the file is larger than 1024 KiB
-        ");
+    6:38: more than 200000 values, those that aliases repeat included
+    1:65: nested more than 64 levels deep
+    1:1: the file is larger than 1024 KiB
+    ");
     }
 
     proptest! {

@@ -21,8 +21,7 @@ pub(super) struct File {
     pub(super) admin: Option<Admin>,
     /// Where weir keeps what must survive a restart. Left out, it keeps it in memory only.
     pub(super) state: Option<State>,
-    /// The key that seals session ids and cursors, at least 32 bytes of text, the same on every replica. Left out,
-    /// weir makes one and keeps it in the state folder.
+    /// What seals session ids and cursors: 32 bytes of text or more, the same on every replica. Left out, it is made once and kept in the state folder.
     pub(super) sealing_key: Option<Secret>,
     /// The name of this weir and its replicas in chains. Left out, it is random and kept in the state folder.
     pub(super) instance: Option<String>,

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::error::io_reason;
 use super::raw;
 use crate::secret::Secret;
 
@@ -23,7 +24,7 @@ pub enum SecretError {
     #[error("environment variable `{0}` is empty")]
     EmptyVariable(String),
     /// `file` cannot be read.
-    #[error("file `{}` cannot be read: {}", .path.display(), .source.kind())]
+    #[error("file `{}` cannot be read: {}", .path.display(), io_reason(source))]
     File {
         /// The file.
         path: PathBuf,
@@ -54,8 +55,8 @@ pub enum ExpandError {
     #[error("`${{` without `}}`; `$${{` is a plain `${{`")]
     Open,
     /// Not a variable's name.
-    #[error("`${{{0}}}` is not a variable; `$${{` is a plain `${{`")]
-    Name(String),
+    #[error("`${{…}}` holds no variable's name; `$${{` is a plain `${{`")]
+    Name,
     /// VS Code's inputs are asked for by VS Code.
     #[error(
         "`${{input:{0}}}` is known to VS Code only; `weir import` turns it into a secret reference"
@@ -127,7 +128,7 @@ fn variable(inside: &str, env: Env<'_>) -> Result<String, ExpandError> {
     };
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if name.is_empty() || !name.bytes().all(legal) {
-        return Err(ExpandError::Name(name.to_owned()));
+        return Err(ExpandError::Name);
     }
     match (env(name), default) {
         // As in a shell, `:-` also replaces an empty variable.
@@ -166,7 +167,13 @@ mod tests {
     fn a_variable_that_is_not_there_never_stays_as_text() {
         let errors = ["${NO}", "x${HOME", "${}", "${a b}", "${input:key}"]
             .map(|text| expand(text, &env).unwrap_err().to_string());
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r"
+    environment variable `NO` is not set; `${NO:-default}` has a default, `$${` is a plain `${`
+    `${` without `}`; `$${` is a plain `${`
+    `${…}` holds no variable's name; `$${` is a plain `${`
+    `${…}` holds no variable's name; `$${` is a plain `${`
+    `${input:key}` is known to VS Code only; `weir import` turns it into a secret reference
+    ");
     }
 
     #[test]
@@ -191,7 +198,7 @@ mod tests {
         assert_eq!(fetch("c"), Err("file `./c` is empty".to_owned()));
         assert_eq!(
             fetch("d"),
-            Err("file `./d` cannot be read: entity not found".to_owned())
+            Err("file `./d` cannot be read: there is no such file".to_owned())
         );
     }
 }

@@ -175,10 +175,10 @@ impl Source {
 }
 
 fn meant_key(defect: &Defect) -> Option<&'static str> {
-    match defect {
-        Defect::UnknownKey { suggestion, .. } => *suggestion,
-        _ => None,
+    if let Defect::NotYet { what } = defect {
+        return matches!(what.as_str(), "gateway" | "runtime").then_some("url");
     }
+    defect.suggestion()
 }
 
 /// The list item that readers see as number `index`, and its number in the file.
@@ -260,5 +260,8 @@ fn suggest(found: &str, expected: &[&'static str]) -> Option<&'static str> {
         .map(near)
         .min_by_key(|(distance, _)| *distance)?;
     let longest = found.chars().count().max(word.chars().count());
-    (distance * 5 <= longest * 2 && distance < longest).then_some(word)
+    let near = distance * 5 <= longest * 2 && distance < longest;
+    let begun = |word: &&&str| found.len() >= 3 && word.starts_with(&found);
+    near.then_some(word)
+        .or_else(|| expected.iter().find(begun).copied())
 }

@@ -9,7 +9,7 @@ use super::*;
 fn env(name: &str) -> Option<String> {
     match name {
         "TOKEN" => Some("t0ken".to_owned()),
-        "BAD" => Some("line\nbreak".to_owned()),
+        "BAD" => Some("line\nbr3ak".to_owned()),
         "EMPTY" => Some(String::new()),
         "HOST" => Some("api.example.com".to_owned()),
         _ => None,
@@ -48,11 +48,17 @@ upstreams:
     url: http://erp.example.com/mcp
   files:
     comand: /opt/mcp/files
-    args: [--root, [a]]
   slack:
     url: https://slack.example.com/mcp
     headers: { X-Key: \"${SLACK_KEY}\" }
-"), @"");
+"), @r"
+    weir.yaml:2:20: listen.address: 0.0.0.0:8000 can be reached from the network: write `auth: none` under `listen` if something in front checks callers, or listen on 127.0.0.1
+    weir.yaml:4:21: defaults.timeouts.call: not a duration: write a whole number with its unit, such as `500ms`, `30s`, `5m`, `1h`
+    weir.yaml:8:27: upstreams.github.auth.tokn: unknown key (did you mean `token`?)
+    weir.yaml:10:10: upstreams.erp.url: plain http to `erp.example.com` can be read and changed on the way: use https, or write `allow_plain_http: true`
+    weir.yaml:12:5: upstreams.files.comand: unknown key (did you mean `command`?)
+    weir.yaml:15:23: upstreams.slack.headers.X-Key: environment variable `SLACK_KEY` is not set; `${SLACK_KEY:-default}` has a default, `$${` is a plain `${`
+    ");
 }
 
 #[test]
@@ -84,7 +90,29 @@ upstreams:
     url: https://x.example.com
     connector: sas
     auth: { type: beaerer, token: { env: TOKEN } }
-"), @"");
+"), @r"
+    weir.yaml:1:1: lisen: unknown key (did you mean `listen`?)
+    weir.yaml:2:11: listen.adress: unknown key (did you mean `address`?)
+    weir.yaml:3:10: admin.tokn: unknown key (did you mean `token`?)
+    weir.yaml:4:10: state.dri: unknown key (did you mean `dir`?)
+    weir.yaml:5:11: naming.max-length: unknown key (did you mean `max_length`?)
+    weir.yaml:7:3: defaults.resinc: unknown key (did you mean `resync`?)
+    weir.yaml:8:12: defaults.stale.maxage: unknown key (did you mean `max_age`?)
+    weir.yaml:9:15: defaults.timeouts.conect: unknown key (did you mean `connect`?)
+    weir.yaml:10:13: defaults.limits.inflight: unknown key (did you mean `in_flight`?)
+    weir.yaml:11:13: defaults.resync.crn: unknown key (did you mean `cron`?)
+    weir.yaml:14:5: upstreams.x.urll: unknown key (did you mean `url`?)
+    weir.yaml:15:26: upstreams.x.auth.user: unknown key (did you mean `username`?)
+    weir.yaml:15:47: upstreams.x.auth.password.enw: unknown key (did you mean `env`?)
+    weir.yaml:16:14: upstreams.x.names.strp: unknown key (did you mean `strip`?)
+    weir.yaml:18:7: upstreams.x.tools.alow: unknown key (did you mean `allow`?)
+    weir.yaml:19:24: upstreams.x.tools.override.a.nmae: unknown key (did you mean `name`?)
+    weir.yaml:19:33: upstreams.x.tools.override.a.hideargs: unknown key (did you mean `hide_args`?)
+    weir.yaml:19:47: upstreams.x.tools.override.a.completely_else: unknown key; the keys here are name, description, hide_args, set_args
+    weir.yaml:22:13: upstreams.y.auth.tpye: unknown key (did you mean `type`?)
+    weir.yaml:25:16: upstreams.z.connector: expected saas or on_prem, found `sas` (did you mean `saas`?)
+    weir.yaml:26:19: upstreams.z.auth.type: expected none, bearer, header or basic, found `beaerer` (did you mean `bearer`?)
+    ");
 }
 
 #[test]
@@ -109,7 +137,28 @@ upstreams:
   h: { url: https://c.example.com, auth: { type: bearer, token: {} } }
   i: { url: https://c.example.com, auth: { type: none, token: { env: TOKEN } } }
   j: { url: https://c.example.com, auth: { type: bearer, token: { env: 5 } } }
-"), @"");
+"), @r"
+    weir.yaml:1:10: version: expected a whole number, found text
+    weir.yaml:3:14: listen.page_size: expected a whole number, found 1.5
+    weir.yaml:4:18: listen.request_bytes: expected a size such as `32MiB`, found a list
+    weir.yaml:5:22: listen.allowed_hosts[1]: expected text, found a mapping
+    weir.yaml:5:26: listen.allowed_hosts[2]: expected text (put it in quotes), found a number
+    weir.yaml:5:29: listen.allowed_hosts[3]: not a host: write HOST or HOST:PORT, without scheme and path
+    weir.yaml:6:9: listen.auth: expected none, found `jwt`
+    weir.yaml:7:11: instance: expected text (put it in quotes), found a number
+    weir.yaml:8:8: state: expected a mapping, found text
+    weir.yaml:10:6: upstreams.a: expected a mapping, found text
+    weir.yaml:11:17: upstreams.b.command: expected text, found a list
+    weir.yaml:11:34: upstreams.b.disabled: expected true or false, found text
+    weir.yaml:12:42: upstreams.c.auth: expected a mapping with a `type`, found text
+    weir.yaml:13:42: upstreams.d.auth: `type` is missing
+    weir.yaml:14:42: upstreams.e.auth: `token` is missing
+    weir.yaml:15:65: upstreams.f.auth.token: a secret is not written as plain text: write `{ env: NAME }`, `{ file: PATH }`, or `{ value: TEXT }` if it may stand here
+    weir.yaml:16:65: upstreams.g.auth.token: expected exactly one key: env, file or value
+    weir.yaml:17:65: upstreams.h.auth.token: expected exactly one key: env, file or value
+    weir.yaml:18:56: upstreams.i.auth.token: unknown key; no other key belongs here
+    weir.yaml:19:72: upstreams.j.auth.token.env: expected text (put it in quotes), found a number
+    ");
 }
 
 #[test]
@@ -127,7 +176,15 @@ upstreams:
     url: https://erp.mcp.internal:8443/mcp
     tls: { ca: ca.pem }
     auth: { type: bearer, token: { aws_secret: x } }
-"), @"");
+"), @r"
+    weir.yaml:3:16: upstreams.corp.connector: this version of weir does not have `connector: agentcore_gateway` yet
+    weir.yaml:4:5: upstreams.corp.gateway: this version of weir does not have `gateway` yet
+    weir.yaml:5:19: upstreams.corp.auth.type: this version of weir does not have `type: sigv4` yet
+    weir.yaml:7:5: upstreams.billing.runtime: this version of weir does not have `runtime` yet
+    weir.yaml:8:19: upstreams.billing.auth.type: this version of weir does not have `type: oauth2_client_credentials` yet
+    weir.yaml:11:5: upstreams.erp.tls: this version of weir does not have `tls` yet
+    weir.yaml:12:36: upstreams.erp.auth.token.aws_secret: this version of weir does not have `aws_secret` yet
+    ");
 }
 
 #[test]
@@ -154,7 +211,37 @@ upstreams:
     tools:
       allow: ['a*', '[', 'b']
       override: { q: { name: 'a b' }, r: { name: s, hide_args: [t], set_args: { t: 1 } }, t: { name: s } }
-"), @"");
+"), @r#"
+    weir.yaml:1:10: version: version 2 is not known; this weir reads version 1
+    weir.yaml:2:20: listen.address: not an address: write IP:PORT, such as 127.0.0.1:8000
+    weir.yaml:2:42: listen.path: a path begins with `/` and has only letters, digits and - _ . ~ /
+    weir.yaml:2:58: listen.page_size: must be from 1 to 1000000
+    weir.yaml:2:76: listen.request_bytes: not a size: write bytes, or a whole number with its unit, such as `32MiB`, `4MB`, `512KiB`
+    weir.yaml:2:104: listen.allowed_origins[0]: not an origin: write SCHEME://HOST or SCHEME://HOST:PORT, without path
+    weir.yaml:2:109: listen.allowed_origins[1]: not an origin: write SCHEME://HOST or SCHEME://HOST:PORT, without path
+    weir.yaml:3:19: admin.address: 0.0.0.0:8001 can be reached from the network: write `token: { env: NAME }` under `admin`, or listen on 127.0.0.1
+    weir.yaml:4:1: sealing_key: a sealing key has at least 32 bytes of text, this one has 5; `openssl rand -base64 32` makes one
+    weir.yaml:5:11: instance: an instance has 1 to 64 of the characters A-Z a-z 0-9 _ . -
+    weir.yaml:6:22: naming.separator: a separator has 1 to 8 of the characters A-Z a-z 0-9 _ . -
+    weir.yaml:6:39: naming.max_length: must be from 24 to 128
+    weir.yaml:8:19: defaults.resync.cron: not a cron expression of six fields (second, minute, hour, day of month, month, day of week): pattern must have 6 or 7 fields when seconds are required and years are optional
+    weir.yaml:9:21: defaults.stale.max_age: a duration must be longer than nothing
+    weir.yaml:9:33: defaults.stale.policy: expected serve or hide, found `hyde` (did you mean `hide`?)
+    weir.yaml:11:3: upstreams."": an upstream's name must have 1 to 64 printable characters
+    weir.yaml:13:16: upstreams.a.namespace: a namespace has at most 31 of the characters a-z, 0-9 and -
+    weir.yaml:15:12: upstreams.a.args[0]: environment variable `NOPE` is not set; `${NOPE:-default}` has a default, `$${` is a plain `${`
+    weir.yaml:15:23: upstreams.a.args[1]: `${` without `}`; `$${` is a plain `${`
+    weir.yaml:16:19: upstreams.a.env."A=B": has a character that no argument or environment variable can have
+    weir.yaml:16:22: upstreams.a.env.C: environment variable `NOPE` is not set
+    weir.yaml:16:40: upstreams.a.env.D: file `/nonexistent/x` cannot be read: there is no such file
+    weir.yaml:16:69: upstreams.a.env.E: environment variable `EMPTY` is empty
+    weir.yaml:17:13: upstreams.a.resync: not a cron expression of six fields (second, minute, hour, day of month, month, day of week): number out of bounds
+    weir.yaml:18:21: upstreams.a.names.strip: not a regular expression: unclosed group
+    weir.yaml:20:21: upstreams.a.tools.allow[1]: not a glob: unclosed character class; missing ']'
+    weir.yaml:21:30: upstreams.a.tools.override.q.name: a tool's name has 1 to 128 of the characters A-Z a-z 0-9 _ . -
+    weir.yaml:21:84: upstreams.a.tools.override.r.set_args.t: `t` is in `hide_args` and in `set_args`; what is set is hidden anyway
+    weir.yaml:21:102: upstreams.a.tools.override.t.name: `r` has this name already
+    "#);
 }
 
 #[test]
@@ -178,7 +265,32 @@ upstreams:
   twice: { url: https://a.example.com, auth: { type: bearer, token: { env: TOKEN } }, headers: { Authorization: x } }
   basic: { url: https://a.example.com, auth: { type: basic, username: 'a:b', password: { value: c } } }
   unset: { url: 'https://${NOPE}/mcp' }
-"), @"");
+"), @r#"
+    weir.yaml:2:3: upstreams.neither: how is it reached? write `url` or `command`
+    weir.yaml:3:48: upstreams.both.command: an upstream has a `url` or a `command`, not both
+    weir.yaml:4:35: upstreams.child.connector: a child process is `on_prem`; a `saas` upstream has a `url`
+    weir.yaml:4:41: upstreams.child.auth: `auth` belongs to an upstream with a `url`; a child process is given secrets by `env`
+    weir.yaml:4:88: upstreams.child.headers: `headers` belongs to an upstream with a `url`; a child process is given secrets by `env`
+    weir.yaml:5:45: upstreams.http.args: `args` belongs to an upstream with a `command`
+    weir.yaml:5:50: upstreams.http.env: `env` belongs to an upstream with a `command`
+    weir.yaml:5:70: upstreams.http.cwd: `cwd` belongs to an upstream with a `command`
+    weir.yaml:6:16: upstreams.sse.type: the HTTP+SSE transport of 2024-11-05 is not spoken; most servers offer Streamable HTTP beside it, often at /mcp
+    weir.yaml:7:17: upstreams.kind.type: `type: stdio` goes with `command`, `type: http` with `url`
+    weir.yaml:8:15: upstreams.ftp.url: not an `https://` or `http://` URL
+    weir.yaml:9:16: upstreams.text.url: not a URL: relative URL without a base
+    weir.yaml:10:16: upstreams.pass.url: a URL must not hold credentials; write them under `auth`
+    weir.yaml:11:17: upstreams.plain.url: plain http to `a.example.com` can be read and changed on the way: use https, or write `allow_plain_http: true`
+    weir.yaml:12:39: upstreams.plain_saas.url: plain http to `mcp.internal` can be read and changed on the way: use https, write `connector: on_prem` if the host is yours, or `allow_plain_http: true`
+    weir.yaml:13:42: upstreams.plain_ours.url: plain http to `a.example.com` can be read and changed on the way: use https, or write `allow_plain_http: true`
+    weir.yaml:14:59: upstreams.header.headers."a b": not a header name
+    weir.yaml:14:68: upstreams.header.headers.Host: weir sets this header itself
+    weir.yaml:14:87: upstreams.header.headers.Mcp-Session-Id: weir sets this header itself
+    weir.yaml:14:105: upstreams.header.headers.x-a: this header is set twice
+    weir.yaml:15:75: upstreams.value.auth.value: has characters that a header cannot have, such as a line break
+    weir.yaml:16:113: upstreams.twice.headers.Authorization: this header is set twice
+    weir.yaml:17:71: upstreams.basic.auth.username: a user name has no `:` and no control characters
+    weir.yaml:18:17: upstreams.unset.url: environment variable `NOPE` is not set; `${NOPE:-default}` has a default, `$${` is a plain `${`
+    "#);
 }
 
 #[test]
@@ -194,7 +306,7 @@ upstreams:
     );
     assert_eq!(text.lines().count(), 6, "{text}");
     assert!(
-        !text.contains("hunter2") && !text.contains("break"),
+        !text.contains("hunter2") && !text.contains("br3ak"),
         "{text}"
     );
 }
@@ -422,7 +534,7 @@ fn files_of_upstreams_d_are_added_in_order() {
     };
     assert_eq!(
         show(load(&main, &env)),
-        "./weir.yaml: cannot be read: entity not found"
+        "./weir.yaml: cannot be read: there is no such file"
     );
     write(
         "weir.yaml",
@@ -455,7 +567,12 @@ fn files_of_upstreams_d_are_added_in_order() {
         "listen: {}\nupstreams:\n  d: { command: d }\n  c: { command: c }\n  m:\n    command: c\n",
     );
     write("upstreams.d/50-worse.yaml", "a: b: c");
-    insta::assert_snapshot!(show(load(&main, &env)), @"");
+    insta::assert_snapshot!(show(load(&main, &env)), @r"
+    ./upstreams.d/40-bad.yaml:1:1: listen: unknown key; the keys here are upstreams, mcpServers
+    ./upstreams.d/40-bad.yaml:4:3: upstreams.c: there is an upstream of this name at ./upstreams.d/10-c.json:1 already
+    ./upstreams.d/40-bad.yaml:5:3: upstreams.m: there is an upstream of this name at ./weir.yaml:2 already
+    ./upstreams.d/50-worse.yaml:1:5: mapping values are not allowed in this context
+    ");
 }
 
 #[test]
@@ -473,6 +590,75 @@ fn the_schema_in_the_repository_is_the_schema() {
         kept == schema_text(),
         "config/weir.schema.json is old; run: cargo run -- schema > config/weir.schema.json"
     );
+}
+
+/// Every config in the folder that users start from.
+fn samples() -> Vec<std::path::PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let examples = std::fs::read_dir(folder.join("examples")).unwrap();
+    let mut samples: Vec<_> = examples.map(|entry| entry.unwrap().path()).collect();
+    samples.sort();
+    samples.push(folder.join("weir.yaml"));
+    samples
+}
+
+fn sample_env(name: &str) -> Option<String> {
+    Some(format!("{name:*<32}"))
+}
+
+#[test]
+fn the_samples_are_valid() {
+    let samples = samples();
+    assert!(samples.len() >= 6, "{samples:?}");
+    for path in samples {
+        let config = load(&path, &sample_env).unwrap_or_else(|errors| panic!("{errors}"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let first = text.lines().next().unwrap();
+        if path.extension().unwrap() == "yaml" {
+            assert!(
+                first.starts_with("# yaml-language-server: $schema="),
+                "{path:?}"
+            );
+            let schema = path.with_file_name(first.rsplit('=').next().unwrap());
+            assert!(schema.exists(), "{schema:?}");
+        }
+        let is_default = path.ends_with("weir.yaml");
+        assert_eq!(config.upstreams.is_empty(), is_default, "{path:?}");
+    }
+}
+
+#[test]
+fn the_default_config_writes_the_defaults_and_its_comments_are_valid() {
+    let path = samples().pop().unwrap();
+    let written = load(&path, &sample_env).unwrap();
+    let usual = config("");
+    let shown = |config: &Config| format!("{:?} {:?}", config.listen, config.naming);
+    assert_eq!(shown(&written), shown(&usual));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let uncommented: String = text
+        .lines()
+        .map(|line| match line.split_once('#') {
+            Some((blank, rest)) if blank.trim().is_empty() && !rest.starts_with(' ') => {
+                format!("{blank}{rest}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let full = parse(&uncommented, &path, &sample_env).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(
+        full.upstreams
+            .keys()
+            .map(UpstreamId::as_str)
+            .collect::<Vec<_>>(),
+        ["everything", "github"]
+    );
+    let upstream = full.upstreams["everything"].as_ref();
+    let bare = config("upstreams: { everything: { command: npx } }");
+    let bare = bare.upstreams["everything"].as_ref();
+    assert_eq!(upstream.timeouts, bare.timeouts);
+    assert_eq!(upstream.limits, bare.limits);
+    assert_eq!(upstream.stale, bare.stale);
+    assert_eq!(upstream.resync, bare.resync);
 }
 
 /// YAML out of pieces of real configs: far more likely to get past the reader than random text.

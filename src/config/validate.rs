@@ -8,6 +8,8 @@ mod settings;
 mod tools;
 mod upstream;
 
+pub(super) use http::{is_plain_public, is_refused_header};
+
 use std::path::{Path as FilePath, PathBuf};
 
 use indexmap::IndexMap;

@@ -214,7 +214,7 @@ fn header_name(text: &str) -> Result<HeaderName, HeaderError> {
 }
 
 /// Whether weir would refuse the header in a config.
-pub(in crate::config) fn is_refused(header: &str) -> bool {
+pub(in crate::config) fn is_refused_header(header: &str) -> bool {
     header_name(header).is_err()
 }
 

@@ -283,9 +283,12 @@ fn cron(text: String) -> Result<Resync, Defect> {
         .build();
     match parser.parse(&text) {
         Ok(_) => Ok(Resync::Cron(text)),
-        Err(error) => Err(Defect::Cron {
-            reason: error.to_string(),
-        }),
+        Err(error) => {
+            let reason = error.to_string();
+            let reason = reason.rsplit(": ").next().unwrap_or(&reason);
+            let reason = reason.trim_end_matches('.').to_lowercase();
+            Err(Defect::Cron { reason })
+        }
     }
 }
 

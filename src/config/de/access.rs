@@ -1,0 +1,185 @@
+//! Lists, mappings, and the two shapes of enums.
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    DeserializeSeed, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
+};
+
+use super::{DeError, Mismatch, Reader};
+use crate::config::node::{Entry, Node, Value};
+use crate::config::path::Segment;
+
+pub(super) struct Items<'n> {
+    pub(super) rest: std::iter::Enumerate<std::slice::Iter<'n, Node>>,
+}
+
+impl<'de> SeqAccess<'de> for Items<'_> {
+    type Error = DeError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, DeError> {
+        let present = |(_, node): &(usize, &Node)| !matches!(node.value, Value::Removed);
+        let Some((index, node)) = self.rest.find(present) else {
+            return Ok(None);
+        };
+        seed.deserialize(Reader { node })
+            .map(Some)
+            .map_err(|error| error.under(Segment::Index(index), node.at))
+    }
+}
+
+pub(super) struct Entries<'n> {
+    pub(super) rest: std::slice::Iter<'n, Entry>,
+    /// The tag, which is read already.
+    pub(super) skip: &'n str,
+    pub(super) value: Option<&'n Entry>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = DeError;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, DeError> {
+        let skip = self.skip;
+        let Some(entry) = self.rest.find(|entry| skip.is_empty() || entry.key != skip) else {
+            return Ok(None);
+        };
+        self.value = Some(entry);
+        let key: StrDeserializer<'_, DeError> = entry.key.as_str().into_deserializer();
+        seed.deserialize(key)
+            .map(Some)
+            .map_err(|error| error.under(Segment::Key(entry.key.clone()), entry.at))
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DeError> {
+        let entry = self.value.take();
+        let entry = entry.ok_or_else(|| DeError::custom("a value was asked for before its key"))?;
+        seed.deserialize(Reader { node: &entry.node })
+            .map_err(|error| error.under(Segment::Key(entry.key.clone()), entry.at))
+    }
+}
+
+/// `{ type: bearer, token: … }`
+pub(super) struct Tagged<'n> {
+    pub(super) tag: &'n Entry,
+    pub(super) reader: Reader<'n>,
+}
+
+impl<'de, 'n> EnumAccess<'de> for Tagged<'n> {
+    type Error = DeError;
+    type Variant = Variant<'n>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Variant<'n>), DeError> {
+        let Self { tag, reader } = self;
+        let Value::Text(word) = &tag.node.value else {
+            let error = DeError::wrong(&tag.node, "text");
+            return Err(error.under(Segment::Key(tag.key.clone()), tag.at));
+        };
+        let word: StrDeserializer<'_, DeError> = word.as_str().into_deserializer();
+        let variant = seed.deserialize(word).map_err(|error| {
+            let error = error.at(tag.node.at);
+            error.under(Segment::Key(tag.key.clone()), tag.at)
+        })?;
+        Ok((
+            variant,
+            Variant {
+                reader,
+                skip: "type",
+            },
+        ))
+    }
+}
+
+/// `{ env: NAME }`
+pub(super) struct OneKey<'n>(pub(super) &'n Entry);
+
+impl<'de, 'n> EnumAccess<'de> for OneKey<'n> {
+    type Error = DeError;
+    type Variant = Inner<'n>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Inner<'n>), DeError> {
+        let Self(entry) = self;
+        let under = |error: DeError| error.under(Segment::Key(entry.key.clone()), entry.at);
+        let word: StrDeserializer<'_, DeError> = entry.key.as_str().into_deserializer();
+        let variant = seed.deserialize(word).map_err(|mut error| {
+            if let Mismatch::UnknownWord { found, expected } = error.kind {
+                error.kind = Mismatch::UnknownKey {
+                    key: found,
+                    expected,
+                };
+            }
+            under(error)
+        })?;
+        Ok((variant, Inner(entry)))
+    }
+}
+
+/// The keys beside the tag.
+pub(super) struct Variant<'n> {
+    pub(super) reader: Reader<'n>,
+    pub(super) skip: &'n str,
+}
+
+/// The value under the one key.
+pub(super) struct Inner<'n>(&'n Entry);
+
+impl<'de> VariantAccess<'de> for Variant<'_> {
+    type Error = DeError;
+
+    fn unit_variant(self) -> Result<(), DeError> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, DeError> {
+        seed.deserialize(self.reader)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DeError> {
+        Err(DeError::wrong(self.reader.node, "a mapping"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DeError> {
+        self.reader.entries(self.skip, visitor)
+    }
+}
+
+impl<'de> VariantAccess<'de> for Inner<'_> {
+    type Error = DeError;
+
+    fn unit_variant(self) -> Result<(), DeError> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, DeError> {
+        let Self(entry) = self;
+        seed.deserialize(Reader { node: &entry.node })
+            .map_err(|error| error.under(Segment::Key(entry.key.clone()), entry.at))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DeError> {
+        Err(DeError::wrong(&self.0.node, "text"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, DeError> {
+        Err(DeError::wrong(&self.0.node, "text"))
+    }
+}

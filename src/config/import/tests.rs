@@ -1,0 +1,235 @@
+//! What becomes of other programs' files.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Auth, Config, Endpoint, parse};
+
+/// The config that the YAML is, each variable set to `<NAME>`.
+fn run(yaml: &str) -> Config {
+    let env = |name: &str| Some(format!("<{name}>"));
+    parse(yaml, Path::new("weir.yaml"), &env).unwrap_or_else(|errors| panic!("{errors}\n{yaml}"))
+}
+
+const CLAUDE_DESKTOP: &str = r#"{
+  "globalShortcut": "Ctrl+Space",
+  "mcpServers": {
+    "filesystem": { "command": "npx", "args": ["-y", "@modelcontextprotocol/server-filesystem", "/home/me"] },
+    "github": {
+      "command": "npx",
+      "args": ["-y", "@modelcontextprotocol/server-github"],
+      "env": { "GITHUB_PERSONAL_ACCESS_TOKEN": "ghp_hunter2hunter2", "LOG_LEVEL": "debug", "PORT": "8080" }
+    },
+    "github-work": { "command": "npx", "env": { "GITHUB_PERSONAL_ACCESS_TOKEN": "ghp_hunter3hunter3" } },
+    "pg": { "command": "npx", "args": ["pg", "postgres://me:hunter2@db/x", "--api-key", "hunter2", "--header", "Authorization: Bearer hunter2", "--mode=fast"] },
+    "remote": { "url": "https://mcp.example.com/s/hunter2hunter2hunter222/mcp?apiKey=hunter2&team=a", "headers": { "Authorization": "Bearer hunter2", "X-Org": "acme", "Accept": "application/json" } },
+    "plain": { "type": "http", "url": "http://mcp.example.com/mcp", "headers": { "X-API-Key": "hunter2" }, "autoApprove": ["x"] },
+    "old": { "type": "sse", "url": "https://me:hunter2@mcp.example.com/sse" },
+    "broken": { "url": "mcp.example.com" },
+    "off": { "command": "x", "disabled": true }
+  }
+}"#;
+
+#[test]
+fn claude_desktops_file_becomes_yaml_without_its_secrets() {
+    let yaml = import(CLAUDE_DESKTOP).unwrap();
+    assert!(!yaml.contains("hunter"), "{yaml}");
+    insta::assert_snapshot!(yaml, @r#"
+    # yaml-language-server: $schema=./weir.schema.json
+    # Made by `weir import`.
+    # Set these environment variables before weir starts:
+    #   GITHUB_PERSONAL_ACCESS_TOKEN              upstreams.github.env.GITHUB_PERSONAL_ACCESS_TOKEN, where a secret is written in the file
+    #   GITHUB_WORK_GITHUB_PERSONAL_ACCESS_TOKEN  upstreams.github-work.env.GITHUB_PERSONAL_ACCESS_TOKEN, where a secret is written in the file
+    #   PG_SECRET                                 upstreams.pg.args, where a secret is written in the file
+    #   PG_API_KEY                                upstreams.pg.args, where a secret is written in the file
+    #   PG_TOKEN                                  upstreams.pg.args, where a secret is written in the file
+    #   REMOTE_SECRET                             upstreams.remote.url, where a secret is written in the file
+    #   REMOTE_API_KEY                            upstreams.remote.url, where a secret is written in the file
+    #   REMOTE_TOKEN                              upstreams.remote.headers.Authorization, where a secret is written in the file
+    #   PLAIN_X_API_KEY                           upstreams.plain.headers.X-API-Key, where a secret is written in the file
+    #   OLD_PASSWORD                              upstreams.old.auth, where a secret is written in the file
+    version: 1
+    upstreams:
+      filesystem:
+        command: npx
+        args: ["-y", "@modelcontextprotocol/server-filesystem", "/home/me"]
+      github:
+        command: npx
+        args: ["-y", "@modelcontextprotocol/server-github"]
+        env:
+          GITHUB_PERSONAL_ACCESS_TOKEN: { env: GITHUB_PERSONAL_ACCESS_TOKEN }
+          LOG_LEVEL: "debug"
+          PORT: "8080"
+      github-work:
+        command: npx
+        env:
+          GITHUB_PERSONAL_ACCESS_TOKEN: { env: GITHUB_WORK_GITHUB_PERSONAL_ACCESS_TOKEN }
+      pg:
+        command: npx
+        args: ["pg", "${PG_SECRET}", "--api-key", "${PG_API_KEY}", "--header", "Authorization: Bearer ${PG_TOKEN}", "--mode=fast"]
+      remote:
+        # header left out, weir sets it itself: Accept
+        url: "https://mcp.example.com/s/${REMOTE_SECRET}/mcp?apiKey=${REMOTE_API_KEY}&team=a"
+        auth: { type: bearer, token: { env: REMOTE_TOKEN } }
+        headers:
+          X-Org: "acme"
+      plain:
+        # not taken over: autoApprove
+        url: "http://mcp.example.com/mcp"
+        allow_plain_http: true # what is sent can be read on the way
+        headers:
+          X-API-Key: { env: PLAIN_X_API_KEY }
+      old:
+        # the file says HTTP+SSE, which weir does not speak: try the server's Streamable HTTP URL
+        auth: { type: basic, username: "me", password: { env: OLD_PASSWORD } }
+        url: "https://mcp.example.com/sse"
+        disabled: true
+      broken:
+        # upstreams.broken.url: not a URL: relative URL without a base
+        url: "mcp.example.com"
+        disabled: true
+      "off":
+        command: x
+        disabled: true
+    "#);
+}
+
+#[test]
+fn what_claude_desktops_file_becomes_runs() {
+    let config = run(&import(CLAUDE_DESKTOP).unwrap());
+    let remote = &config.upstreams["remote"];
+    assert!(matches!(&remote.auth, Auth::Headers(headers)
+        if headers[0].1.expose() == "Bearer <REMOTE_TOKEN>" && headers[1].1.expose() == "acme"));
+    assert_eq!(config.upstreams.len(), 6);
+}
+
+#[test]
+fn cursors_variables_stay_variables() {
+    let yaml = import(
+        r#"{"mcpServers": {
+    "a": { "url": "https://${env:HOST}/mcp", "headers": { "Authorization": "Bearer ${env:API_TOKEN}", "X-A": "${env:A}", "X-B": "b ${B:-c}" } },
+    "b": { "command": "${userHome}/bin/x", "args": ["${workspaceFolder}/data", "100${"], "env": { "API_TOKEN": "literal" } }
+}}"#,
+    )
+    .unwrap();
+    insta::assert_snapshot!(yaml, @r#"
+    # yaml-language-server: $schema=./weir.schema.json
+    # Made by `weir import`.
+    # Set these environment variables before weir starts:
+    #   HOST              upstreams.a.url
+    #   API_TOKEN         upstreams.a.headers.Authorization
+    #   A                 upstreams.a.headers.X-A
+    #   HOME              upstreams.b.command
+    #   WORKSPACE_FOLDER  upstreams.b.args
+    #   B_API_TOKEN       upstreams.b.env.API_TOKEN, where a secret is written in the file
+    version: 1
+    upstreams:
+      a:
+        url: "https://${HOST}/mcp"
+        auth: { type: bearer, token: { env: API_TOKEN } }
+        headers:
+          X-A: { env: A }
+          X-B: "b ${B:-c}"
+      b:
+        command: "${HOME}/bin/x"
+        args: ["${WORKSPACE_FOLDER}/data", "100$${"]
+        env:
+          API_TOKEN: { env: B_API_TOKEN }
+    "#);
+    let config = run(&yaml.replace("https://${HOST}", "https://host"));
+    let Endpoint::Child { program, args, .. } = &config.upstreams["b"].endpoint else {
+        panic!();
+    };
+    assert!(program.ends_with("<HOME>/bin/x"), "{program:?}");
+    assert_eq!(args, &["<WORKSPACE_FOLDER>/data", "100${"]);
+}
+
+#[test]
+fn vs_codes_inputs_become_variables() {
+    let yaml = import(
+        r#"// .vscode/mcp.json
+{
+	"inputs": [
+		{ "type": "promptString", "id": "perplexity-key", "description": "Perplexity\nAPI key", "password": true },
+	],
+	/* servers */
+	"servers": {
+		"perplexity": {
+			"type": "stdio",
+			"command": "docker",
+			"args": ["run", "-e", "PERPLEXITY_API_KEY", "mcp/perplexity"],
+			"env": { "PERPLEXITY_API_KEY": "${input:perplexity-key}" },
+			"envFile": "${workspaceFolder}/.env",
+		},
+		"github": { "type": "http", "url": "https://api.githubcopilot.com/mcp/", "headers": { "Authorization": "Bearer ${input:gh}" } },
+	},
+}"#,
+    )
+    .unwrap();
+    insta::assert_snapshot!(yaml, @r#"
+    # yaml-language-server: $schema=./weir.schema.json
+    # Made by `weir import`.
+    # Set these environment variables before weir starts:
+    #   PERPLEXITY_KEY  upstreams.perplexity.env.PERPLEXITY_API_KEY: Perplexity API key
+    #   GH              upstreams.github.headers.Authorization
+    version: 1
+    upstreams:
+      perplexity:
+        # not taken over: envFile
+        command: docker
+        args: ["run", "-e", "PERPLEXITY_API_KEY", "mcp/perplexity"]
+        env:
+          PERPLEXITY_API_KEY: { env: PERPLEXITY_KEY }
+      github:
+        url: "https://api.githubcopilot.com/mcp/"
+        auth: { type: bearer, token: { env: GH } }
+    "#);
+    let config = run(&yaml);
+    assert!(
+        matches!(&config.upstreams["github"].auth, Auth::Bearer(token) if token.expose() == "<GH>")
+    );
+}
+
+#[test]
+fn what_is_no_mcp_json_is_refused() {
+    let error = |text| import(text).unwrap_err().to_string();
+    insta::assert_snapshot!(["", "{}", r#"{"mcpServers": []}"#, "{\"a\": 1,\n\"a\": 2}", "{\"a\": [}"].map(error).join("\n"), @r"
+    no servers here: expected the key `mcpServers` (Claude, Cursor) or `servers` (VS Code)
+    no servers here: expected the key `mcpServers` (Claude, Cursor) or `servers` (VS Code)
+    no servers here: expected the key `mcpServers` (Claude, Cursor) or `servers` (VS Code)
+    2:1: key `a` is already written at 1:2
+    1:8: while parsing a node, did not find expected node content
+    ");
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_imported_is_a_valid_config(
+        name in any::<String>(),
+        args in prop::collection::vec(any::<String>(), 0..4),
+        key in any::<String>(),
+        value in any::<String>(),
+    ) {
+        let file = serde_json::json!({ "mcpServers": {
+            &name: { "command": "x", "args": args, "env": { &key: value } },
+            "remote": { "url": value, "headers": { &key: value } },
+        }});
+        let yaml = import(&file.to_string()).unwrap();
+        // A value from the environment may be unfit where a variable stands; what matters is that it is read.
+        let env = |name: &str| Some(if name.contains("PORT") { "1" } else { "localhost" }.to_owned());
+        let config = parse(&yaml, Path::new("weir.yaml"), &env);
+        prop_assert!(config.is_ok(), "{}\n{yaml}", config.unwrap_err());
+    }
+
+    #[test]
+    fn harmless_arguments_arrive_as_they_were(args in prop::collection::vec("[a-z .,:'\"{}\\[\\]#&*!|>%@`\\\\\u{e9}\u{1f600}\t\n-]{0,12}", 0..5)) {
+        let file = serde_json::json!({ "mcpServers": { "x": { "command": "x", "args": args } } });
+        let yaml = import(&file.to_string()).unwrap();
+        let config = run(&yaml);
+        if let Endpoint::Child { args: got, .. } = &config.upstreams["x"].endpoint {
+            prop_assert_eq!(got, &args);
+        }
+    }
+}

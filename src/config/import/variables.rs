@@ -1,0 +1,151 @@
+//! The environment variables that an imported config needs.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+
+use super::yaml;
+
+/// What a variable stands for.
+#[derive(PartialEq, Eq)]
+enum Meaning {
+    /// The file refers to it by name.
+    Named,
+    /// It replaces this text. Never printed.
+    Replaces(String),
+}
+
+/// The variables, by name, with why each is needed.
+#[derive(Default)]
+pub(super) struct Variables {
+    meanings: HashMap<String, Meaning>,
+    reasons: IndexMap<String, Vec<String>>,
+    /// Descriptions of VS Code's inputs, by variable.
+    pub(super) inputs: HashMap<String, String>,
+}
+
+impl Variables {
+    /// Keeps a name for what the file itself refers to.
+    pub(super) fn reserve(&mut self, name: &str) {
+        self.meanings.insert(name.to_owned(), Meaning::Named);
+    }
+
+    /// Says that the file refers to a variable.
+    pub(super) fn refer(&mut self, name: &str, place: &str) {
+        if matches!(self.meanings.get(name), Some(Meaning::Replaces(_))) {
+            return; // put there by us, and said already
+        }
+        self.reserve(name);
+        let reason = match self.inputs.get(name) {
+            Some(description) => format!("{place}: {description}"),
+            None => place.to_owned(),
+        };
+        self.reasons
+            .entry(name.to_owned())
+            .or_default()
+            .push(reason);
+    }
+
+    /// A variable in place of a secret: `wanted`, or if that stands for something else, `other`, numbered if need be.
+    pub(super) fn replace(
+        &mut self,
+        wanted: &str,
+        other: &str,
+        secret: &str,
+        place: &str,
+    ) -> String {
+        let secret = Meaning::Replaces(secret.to_owned());
+        let numbered = (2..).map(|number| format!("{other}_{number}"));
+        let mut names = [wanted.to_owned(), other.to_owned()]
+            .into_iter()
+            .chain(numbered);
+        let fits = |name: &String| {
+            self.meanings
+                .get(name)
+                .is_none_or(|meaning| *meaning == secret)
+        };
+        let name = names.find(fits).unwrap_or_else(|| other.to_owned());
+        self.meanings.insert(name.clone(), secret);
+        let reason = format!("{place}, where a secret is written in the file");
+        self.reasons.entry(name.clone()).or_default().push(reason);
+        name
+    }
+
+    /// The leading comment: what to set, never to what.
+    pub(super) fn comment(&self) -> String {
+        if self.reasons.is_empty() {
+            return String::new();
+        }
+        let mut text = "# Set these environment variables before weir starts:\n".to_owned();
+        let width = self
+            .reasons
+            .keys()
+            .map(String::len)
+            .max()
+            .unwrap_or_default();
+        for (name, reasons) in &self.reasons {
+            let reasons = yaml::comment(&reasons.join("; "));
+            text.push_str(&format!("#   {name:width$}  {reasons}\n"));
+        }
+        text
+    }
+}
+
+/// Rewrites what editors call a variable to `${NAME}`: `${env:X}`, `${input:id}`, `${userHome}`, `${workspaceFolder}`.
+/// What only looks like one is escaped.
+pub(super) fn rewrite(text: &str, mut refer: impl FnMut(&str)) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        out.push_str(before);
+        let Some((inside, after)) = after
+            .split_once('}')
+            .filter(|(inside, _)| !inside.is_empty())
+        else {
+            out.push_str("$${");
+            rest = after;
+            continue;
+        };
+        let (name, default) = match inside.split_once(":-") {
+            Some((name, default)) => (name, format!(":-{default}")),
+            None => (inside, String::new()),
+        };
+        let name = name_of(name);
+        if default.is_empty() {
+            refer(&name);
+        }
+        out.push_str(&format!("${{{name}{default}}}"));
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn name_of(inside: &str) -> String {
+    let legal = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    match inside.split_once(':') {
+        Some(("env", name)) if legal(name) => name.to_owned(),
+        Some(("env" | "input", name)) => yaml::variable(name),
+        Some(_) => yaml::variable(inside),
+        None if inside == "userHome" => "HOME".to_owned(),
+        None if inside.contains(|c: char| c.is_ascii_lowercase())
+            && inside.starts_with("workspace") =>
+        {
+            yaml::variable(inside)
+        }
+        None if legal(inside) => inside.to_owned(),
+        None => yaml::variable(inside),
+    }
+}
+
+/// The variable, if the text is one reference and nothing else.
+pub(super) fn single(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix("${")?.strip_suffix('}')?;
+    let plain = !inside.contains(['$', '}', ':']);
+    plain.then_some(inside)
+}
