@@ -60,9 +60,10 @@ pub fn run(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> ExitCod
             "cannot run {}: {error}",
             program.to_string_lossy()
         );
-        match error.kind() {
-            io::ErrorKind::NotFound => NOT_FOUND,
-            _ => NOT_RUN,
+        if error.kind() == io::ErrorKind::NotFound {
+            NOT_FOUND
+        } else {
+            NOT_RUN
         }
     }))
 }

@@ -1,9 +1,8 @@
 //! A child process as a message pipe: one process per upstream, one JSON-RPC message a line
 //! (`basic/transports/stdio.mdx`).
 //!
-//! Four tasks serve a child: the writer ([`pump::write`]), the reader ([`pump::read`]), the log
-//! ([`log::relay`]) and the supervisor ([`process::supervise`]), which alone waits, signals and reaps.
-//! All end when the process does. Starting a new process afterwards is not done here.
+//! Four tasks serve a child: a writer and a reader (`pump`), one for its stderr (`log`), and the supervisor
+//! (`process`), which alone waits, signals and reaps. All end when the process does. Starting a new process afterwards is not done here.
 
 mod log;
 mod pending;
@@ -266,6 +265,8 @@ pub fn inherited_env() -> Vec<(OsString, OsString)> {
     let passes = |name: &str| NAMES.contains(&name) || name.starts_with("LC_");
     std::env::vars_os()
         .filter(|(name, _)| name.to_str().is_some_and(passes))
+        // A shell function in disguise; the SDKs leave it out for safety.
+        .filter(|(_, value)| !value.as_encoded_bytes().starts_with(b"()"))
         .collect()
 }
 
