@@ -1,0 +1,17 @@
+//! Weir's integration tests: one binary, a file per behaviour, real servers and real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test stops at the first surprise, and says where"
+)]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "nothing outside this binary sees these modules"
+)]
+
+mod support;
+mod support_test;
