@@ -15,3 +15,5 @@
 
 mod support;
 mod support_test;
+
+mod lossless;

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod upstream;
+pub mod weir;
 
 use std::future::Future;
 use std::sync::Once;

@@ -182,6 +182,12 @@ impl Upstream {
         }
     }
 
+    /// From now on, raw text of `result` for a tool.
+    pub fn set_answer(&self, tool: &str, result: &str) {
+        let outcome = Outcome::Result(result.to_owned());
+        self.inner.script().edit(Kind::Tools, tool).outcome = outcome;
+    }
+
     pub fn set_ttl_ms(&self, ttl_ms: u64) {
         self.inner.script().ttl_ms = ttl_ms;
     }
@@ -195,7 +201,7 @@ impl Upstream {
         let _ = self.inner.changes.send(kind);
     }
 
-    /// Lists answer as if nothing was there, so often (per list request).
+    /// `tools/list` answers as if nothing was there, so often.
     pub fn list_empty(&self, times: Times) {
         self.inner.script().empty = times;
     }

@@ -186,7 +186,7 @@ fn discover(inner: &Inner) -> Answer {
 fn list(inner: &Inner, exchange: &Exchange, kind: Kind) -> Answer {
     let (mut items, paging, known) = {
         let mut script = inner.script();
-        let empty = script.takes_empty();
+        let empty = kind == Kind::Tools && script.takes_empty();
         let items = if empty {
             Vec::new()
         } else {
