@@ -16,4 +16,6 @@
 mod support;
 mod support_test;
 
+mod face_legacy;
+mod face_modern;
 mod lossless;
