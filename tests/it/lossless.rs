@@ -161,9 +161,13 @@ async fn a_tool_definition_changes_in_nothing_but_its_name() {
         .start()
         .await;
     let weir = Weir::over([&modern_up]).start().await;
+    let definitions = weir.modern().list_all("tools/list").await;
     assert_eq!(
-        weir.modern().list_all("tools/list").await,
-        [exposed.clone()]
+        definitions.join(
+            "
+"
+        ),
+        exposed
     );
     let legacy_up = Upstream::named("up")
         .raw_tool(&original)

@@ -14,8 +14,18 @@
 )]
 
 mod support;
+
+// The doubles, held to the protocol themselves.
+mod child_test;
+mod faults_test;
 mod support_test;
 
+// Weir. Switched on as soon as `weir serve` is there.
+mod catalog;
+mod children;
+mod crossing;
 mod face_legacy;
 mod face_modern;
 mod lossless;
+mod streams;
+mod upstreams;

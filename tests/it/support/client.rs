@@ -8,14 +8,17 @@
 //! assert_eq!((reply.status, reply.code()), (400, -32020));
 //! ```
 
+mod ask;
+mod pages;
 mod reply;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use serde_json::Value;
 
-use super::{at, bounded, fields, object, quote, raw, tls, unquote};
+use super::{at, quote, tls, unquote};
+pub use ask::{Ask, with_meta};
+use ask::{Wire, call_params, headers};
+use pages::Pages;
 pub use reply::{Reply, Stream};
 
 const CLAIM: &str = "io.modelcontextprotocol/protocolVersion";
@@ -24,8 +27,8 @@ const INFO: &str = "io.modelcontextprotocol/clientInfo";
 const INFO_VALUE: &str = r#"{"name":"weir-tests","version":"1.0.0"}"#;
 pub const MODERN: &str = "2026-07-28";
 
-/// A connection pool of its own, so that closing it is closing this client.
-fn pool() -> reqwest::Client {
+/// A connection pool of its own, so that dropping it is closing this client's connections.
+pub fn pool() -> reqwest::Client {
     tls();
     reqwest::Client::builder()
         .no_proxy()
@@ -33,131 +36,6 @@ fn pool() -> reqwest::Client {
         .tcp_nodelay(true)
         .build()
         .unwrap()
-}
-
-/// What both clients share: the pool, the URL, the ids.
-struct Wire {
-    http: reqwest::Client,
-    url: String,
-    next: AtomicU64,
-}
-
-impl Wire {
-    fn new(url: &str) -> Self {
-        Self {
-            http: pool(),
-            url: url.to_owned(),
-            next: AtomicU64::new(1),
-        }
-    }
-
-    fn id(&self) -> String {
-        self.next.fetch_add(1, Ordering::Relaxed).to_string()
-    }
-
-    async fn open(&self, method: Method, headers: HeaderMap, body: Vec<u8>) -> Stream {
-        let request = self.http.request(method, &self.url).headers(headers);
-        let sent = bounded("response headers", request.body(body).send()).await;
-        Stream::new(sent.unwrap_or_else(|error| panic!("no answer at all: {error:?}")))
-    }
-}
-
-fn headers<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in pairs {
-        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-    }
-    map
-}
-
-/// One request that can still be changed: correct until the test makes it wrong.
-pub struct Ask<'c> {
-    wire: &'c Wire,
-    headers: HeaderMap,
-    id: Option<String>,
-    method: String,
-    params: String,
-}
-
-impl Ask<'_> {
-    /// Sets a header; an existing one is replaced.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        for (name, value) in &headers([(name, value)]) {
-            self.headers.insert(name.clone(), value.clone());
-        }
-        self
-    }
-
-    /// Leaves a header out.
-    pub fn without(mut self, name: &str) -> Self {
-        self.headers.remove(name);
-        self
-    }
-
-    /// This id (raw JSON) in place of the next number.
-    pub fn id(mut self, raw: &str) -> Self {
-        self.id = Some(raw.to_owned());
-        self
-    }
-
-    /// Sets a member of `_meta` (raw JSON).
-    pub fn meta(mut self, key: &str, value: &str) -> Self {
-        self.params = with_meta(&self.params, key, value);
-        self
-    }
-
-    /// Takes a member out of `_meta`.
-    pub fn without_meta(mut self, key: &str) -> Self {
-        let mut members = fields(&self.params).unwrap();
-        let mut meta = fields(members["_meta"].get()).unwrap();
-        meta.shift_remove(key).expect("it was there");
-        members.insert("_meta".to_owned(), raw(object(&meta)));
-        self.params = object(&members);
-        self
-    }
-
-    /// Exactly these params, `_meta` and all.
-    pub fn exactly(mut self, params: &str) -> Self {
-        self.params = params.to_owned();
-        self
-    }
-
-    /// The body that will be sent.
-    pub fn body(&self) -> String {
-        let (method, params) = (quote(&self.method), &self.params);
-        match &self.id {
-            Some(id) => {
-                format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#)
-            }
-            None => format!(r#"{{"jsonrpc":"2.0","method":{method},"params":{params}}}"#),
-        }
-    }
-
-    /// Sends it and reads the answer to its end.
-    pub async fn send(self) -> Reply {
-        self.stream().await.finish().await
-    }
-
-    /// Sends it; the answer is read as it comes. Dropping the stream closes the connection.
-    pub async fn stream(self) -> Stream {
-        let body = self.body().into_bytes();
-        self.wire.open(Method::POST, self.headers, body).await
-    }
-}
-
-/// Sets a member of the `_meta` of raw params; the bytes of everything else stay.
-pub fn with_meta(params: &str, key: &str, value: &str) -> String {
-    let mut members = fields(params).unwrap_or_else(|| panic!("no object: {params}"));
-    let meta = members.get("_meta").and_then(|meta| fields(meta.get()));
-    let mut meta = meta.unwrap_or_default();
-    meta.insert(key.to_owned(), raw(value));
-    members.insert("_meta".to_owned(), raw(object(&meta)));
-    object(&members)
-}
-
-fn call_params(tool: &str, arguments: &str) -> String {
-    format!(r#"{{"name":{},"arguments":{arguments}}}"#, quote(tool))
 }
 
 /// A 2026-07-28 client: every request self-contained.
@@ -396,35 +274,4 @@ impl Legacy {
 pub fn names(definitions: &[String], key: &str) -> Vec<String> {
     let name = |raw: &String| at(raw, &[key]).and_then(|name| unquote(&name)).unwrap();
     definitions.iter().map(name).collect()
-}
-
-/// A walk through the pages of a list.
-#[derive(Default)]
-struct Pages {
-    items: Vec<String>,
-    seen: usize,
-    cursor: Option<String>,
-}
-
-impl Pages {
-    /// The params that ask for the next page; `None` after the last.
-    fn next(&mut self) -> Option<String> {
-        assert!(self.seen < 1000, "a list without end");
-        match (self.seen, &self.cursor) {
-            (0, _) => Some("{}".to_owned()),
-            (_, Some(cursor)) => Some(format!(r#"{{"cursor":{cursor}}}"#)),
-            (_, None) => None,
-        }
-    }
-
-    fn take(&mut self, method: &str, reply: &Reply) {
-        let member = super::upstream::Kind::listed_by(method).unwrap().member();
-        let result = reply.result();
-        let items = at(&result, &[member]).unwrap_or_else(|| panic!("no {member}: {result}"));
-        let items: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&items).unwrap();
-        self.items
-            .extend(items.iter().map(|raw| raw.get().to_owned()));
-        self.cursor = at(&result, &["nextCursor"]);
-        self.seen += 1;
-    }
 }

@@ -3,14 +3,16 @@
 mod process;
 
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use rustix::process::Signal;
 use serde_json::Value;
 
-use super::client::{Legacy, Modern};
+use super::client::{Legacy, Modern, pool};
 use super::upstream::Upstream;
-use super::{BOUND, bounded, tls};
+use super::{BOUND, bounded};
 pub use process::Process;
 
 /// A config being written.
@@ -78,10 +80,24 @@ impl Weir {
         self.process.stderr()
     }
 
+    /// Waits until weir has written this to stderr.
+    pub async fn wait_stderr(&self, part: &str) {
+        self.process.wait_stderr(part).await;
+    }
+
+    /// Sends SIGINT and waits for the end: status, stdout, stderr.
+    pub async fn interrupt(self) -> (ExitStatus, String, String) {
+        self.process.signal(Signal::INT);
+        self.process.wait_exit().await
+    }
+
     /// What an admin page says.
     pub async fn admin(&self, path: &str) -> Value {
-        tls();
-        let got = bounded("the admin listener", reqwest::get(self.admin_url(path))).await;
+        let got = bounded(
+            "the admin listener",
+            pool().get(self.admin_url(path)).send(),
+        )
+        .await;
         let text = got.unwrap().text().await.unwrap();
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}"))
     }
@@ -101,9 +117,8 @@ impl Weir {
 
     /// Lists one upstream again and waits until that is over, well or not.
     pub async fn resync(&self, upstream: &str) {
-        tls();
         let url = self.admin_url(&format!("/upstreams/{upstream}/resync"));
-        let post = reqwest::Client::new().post(url).send();
+        let post = pool().post(url).send();
         let answer = bounded("the resync", post).await.unwrap();
         let status = answer.status();
         let text = answer.text().await.unwrap_or_default();
@@ -160,11 +175,10 @@ impl Weir {
             home,
             process,
         };
-        tls();
-        let ready = weir.path("/readyz");
+        let (ready, http) = (weir.path("/readyz"), pool());
         weir.wait("readiness", async || {
             assert!(weir.process.runs(), "weir ended:\n{}", weir.stderr());
-            let answer = reqwest::get(&ready).await;
+            let answer = http.get(&ready).send().await;
             answer.is_ok_and(|answer| answer.status().is_success())
         })
         .await;

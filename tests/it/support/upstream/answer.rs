@@ -354,7 +354,9 @@ fn item(inner: &Inner, exchange: &Exchange, kind: Kind) -> Answer {
         Kind::Prompts => format!(
             r#"{{{stamps}"messages":[{{"role":"user","content":{{"type":"text","text":{text}}}}}]}}"#
         ),
-        _ => format!(r#"{{{stamps}"contents":[{{"uri":{uri},"text":{text}}}]}}"#),
+        Kind::Resources | Kind::Templates | Kind::Tools => {
+            format!(r#"{{{stamps}"contents":[{{"uri":{uri},"text":{text}}}]}}"#)
+        }
     })
 }
 

@@ -123,7 +123,9 @@ fn mirrored(inner: &Inner, headers: &HeaderMap, message: &Message) -> Result<(),
         let same = match argument {
             Value::Null => sent.is_none(),
             Value::String(text) => sent.as_ref() == Some(text),
-            other => sent.is_some_and(|sent| sent == other.to_string()),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                sent == Some(argument.to_string())
+            }
         };
         if !same {
             return Err(mismatch(&header));

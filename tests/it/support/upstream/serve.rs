@@ -273,7 +273,13 @@ async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
             parts.headers.remove(header::CONTENT_LENGTH);
             format!("{start}\"id\":{id}{}", &rest[end..]).into()
         }
-        _ => unreachable!("handled before the answer was made"),
+        Fault::Status(_)
+        | Fault::Text(..)
+        | Fault::Html
+        | Fault::Error(..)
+        | Fault::Json(_)
+        | Fault::Close
+        | Fault::StallHeaders => unreachable!("handled before the answer was made"),
     };
     Response::from_parts(parts, body)
 }

@@ -92,16 +92,8 @@ impl Process {
         }
     }
 
-    pub fn pid(&self) -> u32 {
-        self.pid
-    }
-
     pub fn runs(&self) -> bool {
         matches!(self.child.lock().unwrap().try_wait(), Ok(None))
-    }
-
-    pub fn stdout(&self) -> String {
-        self.stdout.text()
     }
 
     pub fn stderr(&self) -> String {
