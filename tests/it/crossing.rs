@@ -1,0 +1,384 @@
+//! Four combinations of eras, one behaviour.
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Ask, Legacy, Modern, Reply, names};
+use crate::support::upstream::{Cancelled, Fault, On, Times, Upstream};
+use crate::support::weir::Weir;
+
+/// A client of either era.
+enum Client {
+    Modern(Modern),
+    Legacy(Legacy),
+}
+
+impl Client {
+    async fn both(weir: &Weir) -> [Self; 2] {
+        [
+            Self::Modern(weir.modern()),
+            Self::Legacy(weir.legacy("2025-11-25").await),
+        ]
+    }
+
+    fn era(&self) -> &'static str {
+        match self {
+            Self::Modern(_) => "modern client",
+            Self::Legacy(_) => "legacy client",
+        }
+    }
+
+    fn is_modern(&self) -> bool {
+        matches!(self, Self::Modern(_))
+    }
+
+    fn ask(&self, method: &str, params: &str) -> Ask<'_> {
+        match self {
+            Self::Modern(client) => client.ask(method, params),
+            Self::Legacy(client) => client.ask(method, params),
+        }
+    }
+
+    async fn request(&self, method: &str, params: &str) -> Reply {
+        self.ask(method, params).send().await
+    }
+
+    async fn list_all(&self, method: &str) -> Vec<String> {
+        match self {
+            Self::Modern(client) => client.list_all(method).await,
+            Self::Legacy(client) => client.list_all(method).await,
+        }
+    }
+}
+
+/// One upstream of each era, with something of everything.
+async fn eras() -> (Upstream, Upstream, Weir) {
+    let make = |name: &str| {
+        Upstream::named(name)
+            .tools(["search"])
+            .progress("steps", 3)
+            .gate("slow")
+            .prompts(["greet"])
+            .resources([format!("file:///{name}").as_str()])
+            .templates([format!("{name}://{{id}}").as_str()])
+    };
+    let old = make("old").legacy("2025-11-25").start().await;
+    let new = make("new").modern().start().await;
+    let weir = Weir::over([&old, &new]).start().await;
+    (old, new, weir)
+}
+
+/// Modern results are stamped; what is stamped as cacheable says for how long.
+fn stamped(client: &Client, result: &Value, cached: bool) {
+    if client.is_modern() {
+        assert_eq!(result["resultType"], "complete", "{result}");
+        if cached {
+            assert!(result["ttlMs"].as_u64().is_some(), "{result}");
+            assert!(["public", "private"].contains(&result["cacheScope"].as_str().unwrap()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn tools_cross() {
+    let (_old, _new, weir) = eras().await;
+    for client in Client::both(&weir).await {
+        let mut tools = names(&client.list_all("tools/list").await, "name");
+        tools.sort();
+        let expected = [
+            "new__search",
+            "new__slow",
+            "new__steps",
+            "old__search",
+            "old__slow",
+            "old__steps",
+        ];
+        assert_eq!(tools, expected, "{}", client.era());
+        stamped(
+            &client,
+            &client.request("tools/list", "{}").await.value(),
+            true,
+        );
+        for up in ["old", "new"] {
+            let params = format!(r#"{{"name":"{up}__search","arguments":{{"n":1e400}}}}"#);
+            let reply = client.request("tools/call", &params).await;
+            assert_eq!(
+                reply.text(),
+                format!(r#"{up}.search {{"n":1e400}}"#),
+                "{}",
+                client.era()
+            );
+            stamped(&client, &reply.value(), false);
+        }
+    }
+}
+
+#[tokio::test]
+async fn prompts_cross() {
+    let (_old, _new, weir) = eras().await;
+    for client in Client::both(&weir).await {
+        let mut prompts = names(&client.list_all("prompts/list").await, "name");
+        prompts.sort();
+        assert_eq!(prompts, ["new__greet", "old__greet"]);
+        stamped(
+            &client,
+            &client.request("prompts/list", "{}").await.value(),
+            true,
+        );
+        for up in ["old", "new"] {
+            let params = format!(r#"{{"name":"{up}__greet","arguments":{{"topic":"x"}}}}"#);
+            let result = client.request("prompts/get", &params).await.value();
+            let text = &result["messages"][0]["content"]["text"];
+            assert_eq!(
+                *text,
+                format!(r#"{up}.greet {{"topic":"x"}}"#),
+                "{}",
+                client.era()
+            );
+            stamped(&client, &result, false);
+        }
+        let unknown = client
+            .request("prompts/get", r#"{"name":"old__nope"}"#)
+            .await;
+        assert_eq!((unknown.status, unknown.code()), (200, -32602));
+    }
+}
+
+#[tokio::test]
+async fn resources_and_templates_cross() {
+    let (_old, _new, weir) = eras().await;
+    for client in Client::both(&weir).await {
+        let mut uris = names(&client.list_all("resources/list").await, "uri");
+        uris.sort();
+        assert_eq!(uris, ["file:///new", "file:///old"]);
+        let mut templates = names(
+            &client.list_all("resources/templates/list").await,
+            "uriTemplate",
+        );
+        templates.sort();
+        assert_eq!(templates, ["new://{id}", "old://{id}"]);
+        for up in ["old", "new"] {
+            for uri in [format!("file:///{up}"), format!("{up}://7")] {
+                let reply = client
+                    .request("resources/read", &json!({ "uri": uri }).to_string())
+                    .await;
+                let result = reply.value();
+                assert_eq!(result["contents"][0]["uri"], uri);
+                assert_eq!(result["contents"][0]["text"], format!("{up}.{uri} {{}}"));
+                stamped(&client, &result, true);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_resource_that_is_gone_has_the_callers_code() {
+    let (old, new, weir) = eras().await;
+    for up in [&old, &new] {
+        let error =
+            |code: i32| format!(r#"{{"code":{code},"message":"gone","data":{{"uri":"x"}}}}"#);
+        let code = if up.name() == "old" { -32002 } else { -32602 };
+        up.fault(
+            On::Method("resources/read".into()),
+            Times::Forever,
+            Fault::Error(200, error(code)),
+        );
+        for client in Client::both(&weir).await {
+            let uri = format!(r#"{{"uri":"file:///{}"}}"#, up.name());
+            let reply = client.request("resources/read", &uri).await;
+            let expected = if client.is_modern() { -32602 } else { -32002 };
+            assert_eq!(
+                (reply.status, reply.code()),
+                (200, expected),
+                "{} {}",
+                up.name(),
+                client.era()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn completion_crosses() {
+    let (_old, _new, weir) = eras().await;
+    for client in Client::both(&weir).await {
+        for up in ["old", "new"] {
+            let references = [
+                json!({"type": "ref/prompt", "name": format!("{up}__greet")}),
+                json!({"type": "ref/resource", "uri": format!("{up}://{{id}}")}),
+            ];
+            for reference in references {
+                let asked = json!({"ref": reference, "argument": {"name": "topic", "value": "w"}});
+                let result = client
+                    .request("completion/complete", &asked.to_string())
+                    .await
+                    .value();
+                let values = &result["completion"]["values"];
+                assert_eq!(
+                    *values,
+                    json!([format!("{up} completes w")]),
+                    "{}",
+                    client.era()
+                );
+                stamped(&client, &result, false);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn progress_crosses_under_the_callers_token() {
+    let (old, new, weir) = eras().await;
+    for client in Client::both(&weir).await {
+        for up in [&old, &new] {
+            let params = format!(r#"{{"name":"{}__steps"}}"#, up.name());
+            for token in ["\"t\\u00e9\"", "12345678901234567890"] {
+                let reply = client
+                    .ask("tools/call", &params)
+                    .meta("progressToken", token)
+                    .send()
+                    .await;
+                assert!(reply.succeeded(), "{reply:?}");
+                let tokens: Vec<_> = reply
+                    .events
+                    .iter()
+                    .filter_map(|event| crate::support::at(event, &["params", "progressToken"]))
+                    .collect();
+                assert_eq!(tokens, [token; 3], "{} {}", up.name(), client.era());
+            }
+            let silent = client.request("tools/call", &params).await;
+            assert!(silent.notifications("notifications/progress").is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn cancellation_crosses_by_the_rule_of_each_side() {
+    let (old, new, weir) = eras().await;
+    for (up, expected) in [
+        (
+            &old,
+            Cancelled::Notified {
+                tool: "slow".into(),
+            },
+        ),
+        (
+            &new,
+            Cancelled::Closed {
+                tool: "slow".into(),
+            },
+        ),
+    ] {
+        for (at, client) in Client::both(&weir).await.into_iter().enumerate() {
+            let params = format!(r#"{{"name":"{}__slow"}}"#, up.name());
+            let ask = client.ask("tools/call", &params).id("\"mine\"");
+            match &client {
+                Client::Modern(_) => {
+                    tokio::select! {
+                        reply = ask.send() => panic!("nobody released it: {reply:?}"),
+                        () = up.wait_running("slow", 1) => {}
+                    }
+                }
+                Client::Legacy(legacy) => {
+                    // Whether a cancelled call is answered is open; it must not be waited for here.
+                    let call = async {
+                        let _ = ask.send().await;
+                        std::future::pending::<()>().await;
+                    };
+                    let cancel = async {
+                        up.wait_running("slow", 1).await;
+                        let id = r#"{"requestId":"mine"}"#;
+                        legacy.notify("notifications/cancelled", id).await;
+                        up.wait_running("slow", 0).await;
+                    };
+                    tokio::select! {
+                        () = call => {}
+                        () = cancel => {}
+                    }
+                }
+            }
+            up.wait_running("slow", 0).await;
+            let seen = up.log().seen().cancelled.clone();
+            assert_eq!(
+                seen,
+                vec![expected.clone(); at + 1],
+                "{} {}",
+                up.name(),
+                client.era()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_one_hop_stays_on_it() {
+    let (old, new, weir) = eras().await;
+    for client in Client::both(&weir).await {
+        for up in ["old", "new"] {
+            let ask = client.ask("tools/call", &format!(r#"{{"name":"{up}__search"}}"#));
+            assert!(
+                ask.meta("traceparent", "\"00-a-b-01\"")
+                    .send()
+                    .await
+                    .succeeded()
+            );
+        }
+    }
+    for call in old.requests("tools/call") {
+        let meta = call.raw(&["params", "_meta"]).unwrap_or_default();
+        assert!(!meta.contains("io.modelcontextprotocol/"), "{meta}");
+        assert!(meta.contains("00-a-b-01"), "{meta}");
+        assert_eq!(
+            (call.header("mcp-method"), call.header("mcp-name")),
+            (None, None)
+        );
+    }
+    for call in new.requests("tools/call") {
+        assert_eq!(call.header("mcp-session-id"), None);
+        let meta = call.raw(&["params", "_meta"]).unwrap();
+        assert!(meta.contains("00-a-b-01"), "{meta}");
+    }
+    assert_eq!((old.count("tools/call"), new.count("tools/call")), (2, 2));
+}
+
+#[tokio::test]
+async fn a_code_that_means_something_on_one_hop_only_becomes_an_upstream_error() {
+    let error = r#"{"code":-32000,"message":"Server not initialized"}"#;
+    let old = Upstream::named("old")
+        .errors("bad", error)
+        .legacy("2025-06-18")
+        .start()
+        .await;
+    let weir = Weir::over([&old]).start().await;
+    let reply = weir.modern().call("old__bad", "{}").await;
+    assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
+    assert_eq!(reply.error()["data"]["upstream"], "old");
+}
+
+#[tokio::test]
+async fn an_error_of_the_tools_own_crosses_with_its_data() {
+    let error = r#"{"code":1234,"message":"\u00e9","data":{"n":1e400}}"#;
+    let old = Upstream::named("old")
+        .errors("bad", error)
+        .legacy("2025-06-18")
+        .start()
+        .await;
+    let new = Upstream::named("new")
+        .errors("bad", error)
+        .modern()
+        .start()
+        .await;
+    let weir = Weir::over([&old, &new]).start().await;
+    for client in Client::both(&weir).await {
+        for up in ["old", "new"] {
+            let reply = client
+                .request("tools/call", &format!(r#"{{"name":"{up}__bad"}}"#))
+                .await;
+            assert_eq!(
+                (reply.status, reply.raw_error().as_str()),
+                (200, error),
+                "{up} {}",
+                client.era()
+            );
+        }
+    }
+}

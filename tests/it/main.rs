@@ -1,0 +1,32 @@
+//! Weir's integration tests: one binary, a file per behaviour, real servers and real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test stops at the first surprise, and says where"
+)]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "nothing outside this binary sees these modules"
+)]
+
+mod support;
+
+// The doubles, held to the protocol themselves.
+mod child_test;
+mod faults_test;
+mod support_test;
+
+// Weir. Switched on as soon as `weir serve` is there.
+mod catalog;
+mod children;
+mod crossing;
+mod face_legacy;
+mod face_modern;
+mod guard;
+mod lossless;
+mod streams;
+mod upstreams;

@@ -1,0 +1,73 @@
+//! What the tests talk to: real MCP servers that can be scripted, and clients that show bytes.
+
+pub mod client;
+pub mod upstream;
+pub mod weir;
+
+use std::future::Future;
+use std::sync::Once;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::value::RawValue;
+
+/// The longest any wait in a test takes before the test fails.
+pub const BOUND: Duration = Duration::from_secs(10);
+
+/// The members of a JSON object, in order, values as the bytes that arrived.
+pub type Fields = IndexMap<String, Box<RawValue>>;
+
+/// Reads one JSON object; numbers are not looked at, so `1e400` passes.
+pub fn fields(text: &str) -> Option<Fields> {
+    serde_json::from_str(text).ok()
+}
+
+/// Writes members back.
+pub fn object(fields: &Fields) -> String {
+    let members: Vec<String> = fields
+        .iter()
+        .map(|(key, value)| format!("{}:{}", quote(key), value.get()))
+        .collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// JSON text of a string.
+pub fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The text of a JSON string; `None` if the JSON is something else.
+pub fn unquote(raw: &str) -> Option<String> {
+    serde_json::from_str(raw).ok()
+}
+
+/// JSON text as a raw value.
+pub fn raw(text: impl Into<String>) -> Box<RawValue> {
+    let text = text.into();
+    RawValue::from_string(text.clone()).unwrap_or_else(|_| panic!("not JSON: {text}"))
+}
+
+/// A member of an object inside objects, as it was written.
+pub fn at(text: &str, path: &[&str]) -> Option<String> {
+    let mut here = text.to_owned();
+    for key in path {
+        here = fields(&here)?.get(*key)?.get().to_owned();
+    }
+    Some(here)
+}
+
+/// Waits for what must happen; fails the test with `what` if it does not.
+pub async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(BOUND, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {BOUND:?} for {what}"),
+    }
+}
+
+/// Installs the TLS provider, once for the whole binary: reqwest is built without one.
+pub fn tls() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}

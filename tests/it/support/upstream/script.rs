@@ -1,0 +1,358 @@
+//! What a scripted upstream has, how it answers, and what goes wrong with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tokio::sync::Semaphore;
+
+use crate::support::{fields, quote, unquote};
+
+/// The four kinds of thing a server lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Tools,
+    Prompts,
+    Resources,
+    Templates,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
+
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::Tools => "tools/list",
+            Self::Prompts => "prompts/list",
+            Self::Resources => "resources/list",
+            Self::Templates => "resources/templates/list",
+        }
+    }
+
+    pub const fn member(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Prompts => "prompts",
+            Self::Resources => "resources",
+            Self::Templates => "resourceTemplates",
+        }
+    }
+
+    /// The member of a definition that identifies it.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Tools | Self::Prompts => "name",
+            Self::Resources => "uri",
+            Self::Templates => "uriTemplate",
+        }
+    }
+
+    pub const fn changed(self) -> &'static str {
+        match self {
+            Self::Tools => "notifications/tools/list_changed",
+            Self::Prompts => "notifications/prompts/list_changed",
+            Self::Resources | Self::Templates => "notifications/resources/list_changed",
+        }
+    }
+
+    /// The member of `subscriptions/listen` that asks for this kind.
+    pub const fn wish(self) -> &'static str {
+        match self {
+            Self::Tools => "toolsListChanged",
+            Self::Prompts => "promptsListChanged",
+            Self::Resources | Self::Templates => "resourcesListChanged",
+        }
+    }
+
+    pub fn listed_by(method: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.method() == method)
+    }
+}
+
+/// How answers travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Json,
+    Sse,
+}
+
+/// How lists are cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Paging {
+    /// All in one page.
+    Whole,
+    /// Pages of these sizes; what is left over comes in a last page.
+    Sizes(Vec<usize>),
+    /// Every page names the same next cursor.
+    Repeated,
+    /// Every page has one more tool and names one more page.
+    Endless,
+}
+
+/// How often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    Next(usize),
+    Forever,
+}
+
+impl Times {
+    fn take(&mut self) -> bool {
+        match self {
+            Self::Forever => true,
+            Self::Next(0) => false,
+            Self::Next(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+}
+
+/// Which requests a fault hits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum On {
+    Anything,
+    /// Any of the four list methods.
+    Lists,
+    /// A JSON-RPC method.
+    Method(String),
+    /// Calls of one tool.
+    Tool(String),
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// This status and no body.
+    Status(u16),
+    /// This status with plain text.
+    Text(u16, String),
+    /// 200 with a login page.
+    Html,
+    /// This status with a JSON-RPC error (raw `error` member).
+    Error(u16, String),
+    /// The right answer under this raw id.
+    ForeignId(String),
+    /// A body that is no JSON-RPC, as `application/json`.
+    Json(String),
+    /// The connection is closed without an answer.
+    Close,
+    /// Nothing is answered.
+    StallHeaders,
+    /// Headers and half of the body, then nothing.
+    StallBody,
+    /// Headers and half of the body, then the connection is closed.
+    CloseBody,
+}
+
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub on: On,
+    pub times: Times,
+    pub fault: Fault,
+}
+
+/// What comes back from a tool (or a prompt, or a resource).
+#[derive(Clone, Debug, Default)]
+pub enum Outcome {
+    /// Says who answered and what it was given.
+    #[default]
+    Echo,
+    /// Raw text of `result`.
+    Result(String),
+    /// Raw text of `error`.
+    Error(String),
+    /// Modern: asks for input; completes once `inputResponses` and the exact `requestState` come back.
+    AskInput,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Scripted {
+    /// Progress notifications before the answer.
+    pub progress: usize,
+    /// Log messages before the answer, by level, whether or not they were asked for.
+    pub logs: Vec<String>,
+    /// The answer waits for a permit.
+    pub gate: Option<Arc<Semaphore>>,
+    pub outcome: Outcome,
+}
+
+/// Real servers' ways of refusing the modern probe (measured).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sdk {
+    /// mcp (Python) 1.30, with sessions.
+    PyStateful,
+    /// mcp (Python) 1.30, stateless.
+    PyStateless,
+    /// @modelcontextprotocol/sdk 1.32, with sessions.
+    TsStateful,
+    /// @modelcontextprotocol/sdk 1.32, stateless.
+    TsStateless,
+}
+
+impl Sdk {
+    pub const fn stateless(self) -> bool {
+        matches!(self, Self::PyStateless | Self::TsStateless)
+    }
+}
+
+/// A scripted upstream's whole state.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub name: String,
+    /// Legacy versions spoken; the first is offered to clients that ask for another.
+    pub legacy: Vec<String>,
+    pub modern: bool,
+    pub sdk: Option<Sdk>,
+    pub shape: Shape,
+    /// Bodies are written in pieces of so many bytes.
+    pub dribble: Option<usize>,
+    /// Definitions by kind, as raw JSON, with the name they go by.
+    pub items: HashMap<Kind, Vec<(String, String)>>,
+    pub paging: Paging,
+    pub ttl_ms: u64,
+    pub cache_scope: &'static str,
+    /// Whether list changes are announced (capability, GET stream, listen).
+    pub announces: bool,
+    pub scripted: HashMap<(Kind, String), Scripted>,
+    pub rules: Vec<Rule>,
+    /// Lists answered as if nothing was there.
+    pub empty: Times,
+    /// Headers without which nothing is answered, and what 401 says.
+    pub doors: Vec<(String, String)>,
+}
+
+impl Script {
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            legacy: Vec::new(),
+            modern: false,
+            sdk: None,
+            shape: Shape::Json,
+            dribble: None,
+            items: HashMap::new(),
+            paging: Paging::Whole,
+            ttl_ms: 600_000,
+            cache_scope: "public",
+            announces: true,
+            scripted: HashMap::new(),
+            rules: Vec::new(),
+            empty: Times::Next(0),
+            doors: Vec::new(),
+        }
+    }
+
+    /// Adds a definition; it goes by what it calls itself.
+    pub fn add(&mut self, kind: Kind, raw: &str) {
+        let name = fields(raw)
+            .and_then(|members| members.get(kind.key()).and_then(|name| unquote(name.get())))
+            .unwrap_or_default();
+        self.items
+            .entry(kind)
+            .or_default()
+            .push((name, raw.to_owned()));
+    }
+
+    pub fn remove(&mut self, kind: Kind, name: &str) {
+        self.items
+            .entry(kind)
+            .or_default()
+            .retain(|(known, _)| known != name);
+    }
+
+    pub fn has(&self, kind: Kind, name: &str) -> bool {
+        self.items
+            .get(&kind)
+            .is_some_and(|items| items.iter().any(|(known, _)| known == name))
+    }
+
+    pub fn listing(&self, kind: Kind) -> Vec<String> {
+        let items = self.items.get(&kind).map(Vec::as_slice).unwrap_or_default();
+        items.iter().map(|(_, raw)| raw.clone()).collect()
+    }
+
+    pub fn scripted(&self, kind: Kind, name: &str) -> Scripted {
+        self.scripted
+            .get(&(kind, name.to_owned()))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub fn edit(&mut self, kind: Kind, name: &str) -> &mut Scripted {
+        self.scripted.entry((kind, name.to_owned())).or_default()
+    }
+
+    /// The fault that hits this request, used up by one.
+    pub fn fault(&mut self, method: &str, tool: Option<&str>) -> Option<Fault> {
+        let hits = |on: &On| match on {
+            On::Anything => true,
+            On::Lists => Kind::listed_by(method).is_some(),
+            On::Method(name) => name == method,
+            On::Tool(name) => method == "tools/call" && tool == Some(name),
+        };
+        self.rules
+            .iter_mut()
+            .find_map(|rule| (hits(&rule.on) && rule.times.take()).then(|| rule.fault.clone()))
+    }
+
+    pub fn takes_empty(&mut self) -> bool {
+        self.empty.take()
+    }
+
+    /// Whether the request carries every credential asked for.
+    pub fn opens(&self, headers: &HeaderMap) -> bool {
+        self.doors.iter().all(|(name, value)| {
+            let mut values = headers.get_all(name).iter();
+            values.next().is_some_and(|got| got == value) && values.next().is_none()
+        })
+    }
+
+    /// The capabilities this server announces: what it has.
+    pub fn capabilities(&self) -> String {
+        let changed = self.announces;
+        let has = |kind| self.items.get(&kind).is_some_and(|items| !items.is_empty());
+        let mut members = vec![format!(
+            r#""tools":{{"listChanged":{changed}}},"logging":{{}}"#
+        )];
+        if self.items.contains_key(&Kind::Prompts) {
+            members.push(format!(r#""prompts":{{"listChanged":{changed}}}"#));
+        }
+        if self.items.contains_key(&Kind::Resources) || self.items.contains_key(&Kind::Templates) {
+            members.push(format!(r#""resources":{{"listChanged":{changed}}}"#));
+        }
+        if has(Kind::Prompts) || has(Kind::Templates) {
+            members.push(r#""completions":{}"#.to_owned());
+        }
+        format!("{{{}}}", members.join(","))
+    }
+
+    pub fn server_info(&self) -> String {
+        format!(r#"{{"name":{},"version":"1.0.0"}}"#, quote(&self.name))
+    }
+}
+
+/// A plain tool definition.
+pub fn tool(name: &str) -> String {
+    format!(
+        r#"{{"name":{},"description":{},"inputSchema":{{"type":"object","properties":{{"q":{{"type":"string"}}}}}}}}"#,
+        quote(name),
+        quote(&format!("Does {name}."))
+    )
+}
+
+pub fn prompt(name: &str) -> String {
+    format!(
+        r#"{{"name":{},"description":"A prompt.","arguments":[{{"name":"topic"}}]}}"#,
+        quote(name)
+    )
+}
+
+pub fn resource(uri: &str) -> String {
+    format!(r#"{{"uri":{},"name":"a resource"}}"#, quote(uri))
+}
+
+pub fn template(uri: &str) -> String {
+    format!(r#"{{"uriTemplate":{},"name":"a template"}}"#, quote(uri))
+}

@@ -1,0 +1,311 @@
+//! Sockets and HTTP: everything before a message is understood, and the faults.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::script::{Fault, Shape};
+use super::{Inner, Recorded, answer, legacy, modern};
+use crate::support::{Fields, fields, unquote};
+
+pub const CLAIM: &str = "io.modelcontextprotocol/protocolVersion";
+const JSON: &str = "application/json";
+const SSE: &str = "text/event-stream";
+
+/// A JSON-RPC message as far as the server has to understand it.
+#[derive(Clone, Debug, Default)]
+pub struct Message {
+    /// Raw JSON; `None` for a notification.
+    pub id: Option<String>,
+    pub method: String,
+    pub params: Fields,
+    pub meta: Fields,
+}
+
+impl Message {
+    fn read(body: &[u8]) -> Option<Self> {
+        let members = fields(std::str::from_utf8(body).ok()?)?;
+        let inner = |of: &Fields, key: &str| of.get(key).and_then(|raw| fields(raw.get()));
+        let params = inner(&members, "params").unwrap_or_default();
+        Some(Self {
+            id: members.get("id").map(|id| id.get().to_owned()),
+            method: members
+                .get("method")
+                .and_then(|method| unquote(method.get()))?,
+            meta: inner(&params, "_meta").unwrap_or_default(),
+            params,
+        })
+    }
+
+    /// A parameter that is a string.
+    pub fn text(&self, key: &str) -> Option<String> {
+        self.params.get(key).and_then(|raw| unquote(raw.get()))
+    }
+}
+
+/// Takes connections until the server stops.
+pub fn accept(inner: &Arc<Inner>, listener: TcpListener) {
+    let shared = inner.clone();
+    inner.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = stream.set_nodelay(true);
+            let (connection, shared) = (shared.clone(), shared.clone());
+            shared.spawn(async move {
+                let service = service_fn(move |request| handle(connection.clone(), request));
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+}
+
+async fn handle(inner: Arc<Inner>, request: Request<Incoming>) -> io::Result<Response<Body>> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(Body::new(body), usize::MAX)
+        .await
+        .map_err(io::Error::other)?;
+    let message = Message::read(&body);
+    record(&inner, &parts, &body, message.as_ref());
+    if !inner.script().opens(&parts.headers) {
+        let mut refused = plain(401, "who are you?");
+        refused
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, "Bearer".parse().unwrap());
+        return Ok(refused);
+    }
+    let method = message.as_ref().map_or("", |message| &message.method);
+    let tool = message.as_ref().and_then(|message| message.text("name"));
+    let fault = inner.script().fault(method, tool.as_deref());
+    match fault {
+        Some(Fault::Status(status)) => return Ok(response(status, JSON, Body::empty())),
+        Some(Fault::Text(status, text)) => return Ok(plain(status, &text)),
+        Some(Fault::Html) => {
+            let page = "<!doctype html><title>Log in</title>";
+            return Ok(response(200, "text/html", page.into()));
+        }
+        Some(Fault::Json(text)) => return Ok(response(200, JSON, text.into())),
+        Some(Fault::Close) => return Err(io::ErrorKind::ConnectionReset.into()),
+        Some(Fault::StallHeaders) => std::future::pending().await,
+        Some(Fault::Error(status, error)) => {
+            let id = message.and_then(|message| message.id);
+            return Ok(refusal(status, id.as_deref(), &error));
+        }
+        Some(fault @ (Fault::ForeignId(_) | Fault::StallBody | Fault::CloseBody)) => {
+            let answer = route(&inner, &parts, &body, message).await;
+            return Ok(spoil(answer, &fault).await);
+        }
+        None => {}
+    }
+    Ok(route(&inner, &parts, &body, message).await)
+}
+
+fn record(inner: &Inner, parts: &request::Parts, body: &Bytes, message: Option<&Message>) {
+    let recorded = Recorded {
+        http: parts.method.clone(),
+        headers: parts.headers.clone(),
+        body: body.clone(),
+        method: message.map_or(String::new(), |message| message.method.clone()),
+        value: serde_json::from_slice(body).unwrap_or(Value::Null),
+    };
+    inner.log.note(|seen| seen.requests.push(recorded));
+}
+
+async fn route(
+    inner: &Arc<Inner>,
+    parts: &request::Parts,
+    body: &Bytes,
+    message: Option<Message>,
+) -> Response<Body> {
+    if parts.uri.path() != "/mcp" {
+        return plain(404, "no such page");
+    }
+    let (speaks_modern, speaks_legacy) = {
+        let script = inner.script();
+        (script.modern, !script.legacy.is_empty())
+    };
+    match parts.method {
+        Method::GET if speaks_legacy => return legacy::open_stream(inner, &parts.headers),
+        Method::DELETE if speaks_legacy => return legacy::delete(inner, &parts.headers),
+        Method::POST => {}
+        _ => return plain(405, "method not allowed"),
+    }
+    if !mentions(&parts.headers, header::CONTENT_TYPE, JSON) {
+        return plain(415, "unsupported media type");
+    }
+    if !mentions(&parts.headers, header::ACCEPT, JSON)
+        || !mentions(&parts.headers, header::ACCEPT, SSE)
+    {
+        return plain(406, "not acceptable");
+    }
+    let Some(message) = message else {
+        // A response to a request of ours, or nothing that we know.
+        let response = std::str::from_utf8(body).ok().and_then(fields);
+        let is_response =
+            response.is_some_and(|body| body.contains_key("result") || body.contains_key("error"));
+        return if is_response {
+            response_accepted()
+        } else {
+            refusal(400, None, r#"{"code":-32700,"message":"Parse error"}"#)
+        };
+    };
+    let claims = message.meta.contains_key(CLAIM);
+    if claims && speaks_modern {
+        modern::post(inner, &parts.headers, message).await
+    } else if speaks_legacy {
+        legacy::post(inner, &parts.headers, message).await
+    } else {
+        let error = r#"{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["2026-07-28"],"requested":""}}"#;
+        refusal(400, message.id.as_deref(), error)
+    }
+}
+
+fn mentions(headers: &HeaderMap, name: header::HeaderName, word: &str) -> bool {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.contains(word) || value.contains("*/*"))
+}
+
+/// Answers a request that passed its era's checks: one JSON body, or a stream that ends with it.
+pub async fn respond(inner: &Arc<Inner>, exchange: answer::Exchange) -> Response<Body> {
+    let (sse, dribble) = {
+        let script = inner.script();
+        let noisy = exchange
+            .tool()
+            .map(|tool| script.scripted(super::Kind::Tools, &tool))
+            .is_some_and(|scripted| scripted.progress > 0 || !scripted.logs.is_empty());
+        (noisy || script.shape == Shape::Sse, script.dribble)
+    };
+    let (out, events) = mpsc::channel(16);
+    if !sse {
+        let body = answer::answer(inner, &exchange, &out).await;
+        return response(200, JSON, pieces(body.into_bytes(), dribble));
+    }
+    let shared = inner.clone();
+    inner.spawn(async move {
+        tokio::select! {
+            // The other side closed the stream: whatever runs is dropped, and its guard notes it.
+            () = out.closed() => {}
+            answer = answer::answer(&shared, &exchange, &out) => {
+                for piece in cut(event(&answer).into_bytes(), dribble) {
+                    let _ = out.send(piece).await;
+                }
+            }
+        }
+    });
+    event_stream(events)
+}
+
+/// One server-sent event.
+pub fn event(message: &str) -> String {
+    let lines: Vec<String> = message
+        .split('\n')
+        .map(|line| format!("data: {line}\n"))
+        .collect();
+    format!("event: message\n{}\n", lines.concat())
+}
+
+/// A stream of what is sent into the channel.
+pub fn event_stream(events: mpsc::Receiver<Bytes>) -> Response<Body> {
+    let events = stream::unfold(events, |mut events| async {
+        let next = events.recv().await?;
+        Some((Ok::<_, Infallible>(next), events))
+    });
+    response(200, SSE, Body::from_stream(events))
+}
+
+fn cut(body: Vec<u8>, dribble: Option<usize>) -> Vec<Bytes> {
+    let size = dribble.unwrap_or(usize::MAX);
+    body.chunks(size).map(Bytes::copy_from_slice).collect()
+}
+
+fn pieces(body: Vec<u8>, dribble: Option<usize>) -> Body {
+    match dribble {
+        None => body.into(),
+        Some(_) => {
+            let pieces = cut(body, dribble).into_iter().map(Ok::<_, Infallible>);
+            Body::from_stream(stream::iter(pieces))
+        }
+    }
+}
+
+/// Takes a good answer and damages it.
+async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
+    let (mut parts, body) = answer.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let half = body.slice(..body.len() / 2);
+    // The whole length is promised, so half of it is an incomplete answer however it ends.
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, body.len().into());
+    let body = match fault {
+        Fault::StallBody => Body::from_stream(stream::unfold(Some(half), |half| async {
+            match half {
+                Some(half) => Some((Ok::<_, Infallible>(half), None)),
+                None => std::future::pending().await,
+            }
+        })),
+        Fault::CloseBody => Body::from_stream(stream::unfold(0, move |at| {
+            let half = half.clone();
+            async move {
+                // hyper flushes what is ready before it meets the error only if it had to wait.
+                tokio::task::yield_now().await;
+                match at {
+                    0 => Some((Ok(half), 1)),
+                    _ => Some((Err(io::Error::from(io::ErrorKind::ConnectionReset)), 2)),
+                }
+            }
+        })),
+        Fault::ForeignId(id) => {
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            let (start, rest) = text.split_once("\"id\":").unwrap();
+            let end = rest.find(',').unwrap();
+            parts.headers.remove(header::CONTENT_LENGTH);
+            format!("{start}\"id\":{id}{}", &rest[end..]).into()
+        }
+        Fault::Status(_)
+        | Fault::Text(..)
+        | Fault::Html
+        | Fault::Error(..)
+        | Fault::Json(_)
+        | Fault::Close
+        | Fault::StallHeaders => unreachable!("handled before the answer was made"),
+    };
+    Response::from_parts(parts, body)
+}
+
+/// A JSON-RPC error at HTTP level. No id is `null`.
+pub fn refusal(status: u16, id: Option<&str>, error: &str) -> Response<Body> {
+    let id = id.unwrap_or("null");
+    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#);
+    response(status, JSON, body.into())
+}
+
+pub fn plain(status: u16, text: &str) -> Response<Body> {
+    response(status, "text/plain", text.to_owned().into())
+}
+
+pub fn response_accepted() -> Response<Body> {
+    let mut accepted = Response::new(Body::empty());
+    *accepted.status_mut() = StatusCode::ACCEPTED;
+    accepted
+}
+
+fn response(status: u16, kind: &'static str, body: Body) -> Response<Body> {
+    Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, kind)
+        .header(header::CACHE_CONTROL, "no-cache")
+        .body(body)
+        .unwrap()
+}

@@ -1,0 +1,263 @@
+//! Weir itself, over scripted upstreams: `Weir::over([&jira, &wiki]).start().await`.
+
+mod process;
+
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::client::{Legacy, Modern, pool};
+use super::upstream::Upstream;
+use super::{BOUND, bounded};
+pub use process::Process;
+
+/// A config being written.
+#[derive(Default)]
+pub struct Builder {
+    /// Lines of YAML by upstream.
+    upstreams: IndexMap<String, Vec<String>>,
+    /// Upstreams as YAML, indented by two.
+    written: String,
+    listen: String,
+    top: Vec<String>,
+}
+
+/// A running weir.
+pub struct Weir {
+    listen: u16,
+    admin: u16,
+    /// The folder of the config file; also the parent of the state folder.
+    pub home: tempfile::TempDir,
+    process: Process,
+}
+
+impl Weir {
+    /// Over these upstreams, each under its own name.
+    pub fn over<'a>(upstreams: impl IntoIterator<Item = &'a Upstream>) -> Builder {
+        let mut builder = Builder::default();
+        for upstream in upstreams {
+            let url = format!("url: \"{}\"", upstream.url());
+            builder.upstreams.insert(upstream.name(), vec![url]);
+        }
+        builder
+    }
+
+    /// Over what the YAML under `upstreams:` says, each line indented by two at least.
+    pub fn with(upstreams: &str) -> Builder {
+        Builder {
+            written: upstreams.to_owned(),
+            ..Builder::default()
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/mcp", self.listen)
+    }
+
+    /// The URL of another path of the same listener.
+    pub fn path(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.listen)
+    }
+
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin)
+    }
+
+    pub fn modern(&self) -> Modern {
+        Modern::new(self.url())
+    }
+
+    pub async fn legacy(&self, version: &str) -> Legacy {
+        Legacy::open(self.url(), version).await
+    }
+
+    /// Everything weir has written to stderr.
+    pub fn stderr(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Waits until weir has written this to stderr.
+    pub async fn wait_stderr(&self, part: &str) {
+        self.process.wait_stderr(part).await;
+    }
+
+    /// Sends SIGINT and waits for the end: status, stdout, stderr.
+    pub async fn interrupt(self) -> (ExitStatus, String, String) {
+        self.process.signal(Signal::INT);
+        self.process.wait_exit().await
+    }
+
+    /// What an admin page says.
+    pub async fn admin(&self, path: &str) -> Value {
+        let got = bounded(
+            "the admin listener",
+            pool().get(self.admin_url(path)).send(),
+        )
+        .await;
+        let text = got.unwrap().text().await.unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}"))
+    }
+
+    /// The snapshot's number.
+    pub async fn generation(&self) -> u64 {
+        let catalog = self.admin("/catalog").await;
+        let generation = catalog["generation"].as_u64();
+        generation.unwrap_or_else(|| panic!("no generation: {catalog}"))
+    }
+
+    /// Waits for a generation at least this high.
+    pub async fn wait_generation(&self, at_least: u64) {
+        self.wait("a generation", async || self.generation().await >= at_least)
+            .await;
+    }
+
+    /// Lists one upstream again and waits until that is over, well or not.
+    pub async fn resync(&self, upstream: &str) {
+        let url = self.admin_url(&format!("/upstreams/{upstream}/resync"));
+        let post = pool().post(url).send();
+        let answer = bounded("the resync", post).await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        assert!(status.is_success(), "{status}: {text}");
+    }
+
+    /// The exposed names of all tools, in order, as a modern client sees them.
+    pub async fn tool_names(&self) -> Vec<String> {
+        self.modern().tool_names().await
+    }
+
+    /// Waits until the tools are these, in any order.
+    pub async fn wait_tools<const N: usize>(&self, mut expected: [&str; N]) {
+        expected.sort_unstable();
+        let modern = self.modern();
+        self.wait(&format!("{expected:?}"), async || {
+            let mut names = modern.tool_names().await;
+            names.sort();
+            names == expected
+        })
+        .await;
+    }
+
+    async fn wait(&self, what: &str, mut condition: impl AsyncFnMut() -> bool) {
+        let wait = async {
+            while !condition().await {
+                // Another process: nothing to be woken by.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(BOUND, wait).await.is_err() {
+            panic!("waited {BOUND:?} for {what}; weir said:\n{}", self.stderr());
+        }
+    }
+
+    /// Stops weir and starts it again: same config, same ports, same state folder.
+    pub async fn restart(self) -> Self {
+        let Self {
+            listen,
+            admin,
+            home,
+            process,
+        } = self;
+        process.stop().await;
+        Self::launch(listen, admin, home).await
+    }
+
+    async fn launch(listen: u16, admin: u16, home: tempfile::TempDir) -> Self {
+        let config = home.path().join("weir.yaml");
+        let process = Process::start(["serve", "-c", config.to_str().unwrap()]);
+        let weir = Self {
+            listen,
+            admin,
+            home,
+            process,
+        };
+        let (ready, http) = (weir.path("/readyz"), pool());
+        weir.wait("readiness", async || {
+            assert!(weir.process.runs(), "weir ended:\n{}", weir.stderr());
+            let answer = http.get(&ready).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+        weir
+    }
+}
+
+/// A port that was free a moment ago. It is fixed in the config, so that a restart keeps it.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+impl Builder {
+    /// More YAML for one upstream: a line, or several.
+    pub fn upstream(mut self, name: &str, yaml: &str) -> Self {
+        let lines = self.upstreams.get_mut(name).expect("an upstream");
+        lines.extend(yaml.lines().map(str::to_owned));
+        self
+    }
+
+    /// More members of `listen:`, in flow style: `page_size: 2`.
+    pub fn listen(mut self, members: &str) -> Self {
+        self.listen = format!(", {members}");
+        self
+    }
+
+    /// More at the top level: `naming: { max_length: 40 }`.
+    pub fn top(mut self, yaml: &str) -> Self {
+        self.top.push(yaml.to_owned());
+        self
+    }
+
+    /// Keeps a state folder, so that `restart` finds it.
+    pub fn state(self) -> Self {
+        self.top("state: { dir: state }")
+    }
+
+    /// The config as text.
+    pub fn yaml(&self, listen: u16, admin: u16) -> String {
+        let members = &self.listen;
+        let mut yaml = format!(
+            "version: 1\nlisten: {{ address: \"127.0.0.1:{listen}\"{members} }}\nadmin: {{ address: \"127.0.0.1:{admin}\" }}\n"
+        );
+        for line in &self.top {
+            yaml.push_str(line);
+            yaml.push('\n');
+        }
+        yaml.push_str("upstreams:\n");
+        for (name, lines) in &self.upstreams {
+            yaml.push_str(&format!("  {name}:\n"));
+            for line in lines {
+                yaml.push_str(&format!("    {line}\n"));
+            }
+        }
+        yaml.push_str(&self.written);
+        yaml
+    }
+
+    /// Starts weir and waits until it is ready.
+    pub async fn start(self) -> Weir {
+        let home = tempfile::tempdir().unwrap();
+        let (listen, admin) = (free_port(), free_port());
+        std::fs::write(home.path().join("weir.yaml"), self.yaml(listen, admin)).unwrap();
+        Weir::launch(listen, admin, home).await
+    }
+}
+
+/// The script of the stdio child.
+pub fn child() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/child.py")
+}
+
+/// An upstream that is a stdio child, as YAML for [`Weir::with`]; `args` are the script's.
+pub fn child_upstream(name: &str, args: &[&str]) -> String {
+    let script = child();
+    let mut all = vec![script.to_str().unwrap().to_owned()];
+    all.extend(["--name".to_owned(), name.to_owned()]);
+    all.extend(args.iter().map(|&arg| arg.to_owned()));
+    let args = serde_json::to_string(&all).unwrap();
+    format!("  {name}:\n    command: python3\n    args: {args}\n")
+}

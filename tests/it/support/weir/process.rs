@@ -1,0 +1,127 @@
+//! The `weir` program as a process of its own.
+
+use std::ffi::OsStr;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::support::{BOUND, bounded};
+
+/// A running `weir`; killed when dropped. What it writes is kept.
+pub struct Process {
+    child: Mutex<Child>,
+    pid: u32,
+    stdout: Captured,
+    stderr: Captured,
+    readers: TaskTracker,
+}
+
+/// What a pipe has brought so far.
+#[derive(Clone)]
+struct Captured {
+    text: Arc<Mutex<String>>,
+    grown: watch::Sender<()>,
+}
+
+impl Captured {
+    fn read(pipe: impl AsyncRead + Unpin + Send + 'static, readers: &TaskTracker) -> Self {
+        let captured = Self {
+            text: Arc::default(),
+            grown: watch::Sender::new(()),
+        };
+        let (into, mut pipe) = (captured.clone(), pipe);
+        readers.spawn(async move {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+                let text = String::from_utf8_lossy(&buffer[..read]);
+                into.text.lock().unwrap().push_str(&text);
+                into.grown.send_replace(());
+            }
+        });
+        captured
+    }
+
+    fn text(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+
+    async fn wait_for(&self, part: &str) {
+        let mut grown = self.grown.subscribe();
+        let wait = async {
+            while !self.text().contains(part) {
+                let _ = grown.changed().await;
+            }
+        };
+        if tokio::time::timeout(BOUND, wait).await.is_err() {
+            panic!("`{part}` was not written:\n{}", self.text());
+        }
+    }
+}
+
+impl Process {
+    pub fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+        Self::start_with(args, |_| {})
+    }
+
+    /// Starts it with a changed command: environment, folder.
+    pub fn start_with<S: AsRef<OsStr>>(
+        args: impl IntoIterator<Item = S>,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        change(&mut command);
+        let mut child = command.spawn().expect("weir starts");
+        let readers = TaskTracker::new();
+        Self {
+            pid: child.id().expect("it runs"),
+            stdout: Captured::read(child.stdout.take().unwrap(), &readers),
+            stderr: Captured::read(child.stderr.take().unwrap(), &readers),
+            child: Mutex::new(child),
+            readers,
+        }
+    }
+
+    pub fn runs(&self) -> bool {
+        matches!(self.child.lock().unwrap().try_wait(), Ok(None))
+    }
+
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Waits until stderr has this in it.
+    pub async fn wait_stderr(&self, part: &str) {
+        self.stderr.wait_for(part).await;
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.pid).unwrap()).unwrap();
+        kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Waits for the end, and for the last of its output.
+    pub async fn wait_exit(self) -> (ExitStatus, String, String) {
+        let mut child = self.child.into_inner().unwrap();
+        let status = bounded("weir to end", child.wait()).await.unwrap();
+        self.readers.close();
+        bounded("the end of its output", self.readers.wait()).await;
+        (status, self.stdout.text(), self.stderr.text())
+    }
+
+    /// Interrupts it and waits for the end.
+    pub async fn stop(self) {
+        self.signal(Signal::INT);
+        self.wait_exit().await;
+    }
+}
