@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -116,13 +117,18 @@ fn marker() -> String {
     format!("{}.{next:04}", 100_000_000 + std::process::id())
 }
 
-/// How many processes have the marker among their arguments.
-fn alive(marker: &str) -> usize {
+/// The processes that have the marker among their arguments.
+fn having(marker: &str) -> Vec<Pid> {
+    let has = |line: Vec<u8>| line.split(|b| *b == 0).any(|arg| arg == marker.as_bytes());
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes
-        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
-        .filter(|line| line.split(|b| *b == 0).any(|arg| arg == marker.as_bytes()))
-        .count()
+        .filter(|process| std::fs::read(process.path().join("cmdline")).is_ok_and(has))
+        .filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?))
+        .collect()
+}
+
+fn alive(marker: &str) -> usize {
+    having(marker).len()
 }
 
 async fn until_alive(marker: &str, count: usize) {
@@ -636,11 +642,10 @@ async fn a_grandchild_that_escaped_with_the_pipes_holds_no_task() {
     let exited = ClosedReason::Exited(Exit::Status(0));
     assert_eq!(last(&mut replies).await, Reply::Closed(exited));
     running.stop().await;
-    assert_eq!(alive(&marker), 1);
-    let killed = std::process::Command::new("pkill")
-        .args(["-xf", &format!("sleep {marker}")])
-        .status();
-    assert!(killed.unwrap().success());
+    let [escaped] = having(&marker)[..] else {
+        panic!("it did not escape");
+    };
+    kill_process(escaped, Signal::KILL).unwrap();
 }
 
 #[tokio::test]
