@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -116,13 +117,18 @@ fn marker() -> String {
     format!("{}.{next:04}", 100_000_000 + std::process::id())
 }
 
-/// How many processes have the marker among their arguments.
-fn alive(marker: &str) -> usize {
+/// The processes that have the marker among their arguments.
+fn having(marker: &str) -> Vec<Pid> {
+    let has = |line: Vec<u8>| line.split(|b| *b == 0).any(|arg| arg == marker.as_bytes());
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes
-        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
-        .filter(|line| line.split(|b| *b == 0).any(|arg| arg == marker.as_bytes()))
-        .count()
+        .filter(|process| std::fs::read(process.path().join("cmdline")).is_ok_and(has))
+        .filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?))
+        .collect()
+}
+
+fn alive(marker: &str) -> usize {
+    having(marker).len()
 }
 
 async fn until_alive(marker: &str, count: usize) {
@@ -623,6 +629,25 @@ async fn a_grandchild_ends_when_the_child_is_stopped() {
     until_alive(&marker, 0).await;
 }
 
+/// Only a guard can end such a process. Without one, weir at least does not wait for it.
+#[tokio::test]
+async fn a_grandchild_that_escaped_with_the_pipes_holds_no_task() {
+    let marker = marker();
+    let script = format!("setsid sleep {marker} & read line; sleep 0.1; exit 0");
+    let running = start(&spec("sh", &["-c", &script]));
+    until_alive(&marker, 1).await;
+    // More than a pipe holds: the writer is stuck with what nobody will ever read.
+    let big: Bytes = [request(1, "x").as_ref(), &[b' '; 200_000]].concat().into();
+    let mut replies = running.child.request(1, big).await.unwrap();
+    let exited = ClosedReason::Exited(Exit::Status(0));
+    assert_eq!(last(&mut replies).await, Reply::Closed(exited));
+    running.stop().await;
+    let [escaped] = having(&marker)[..] else {
+        panic!("it did not escape");
+    };
+    kill_process(escaped, Signal::KILL).unwrap();
+}
+
 #[tokio::test]
 async fn the_last_reference_stops_the_process() {
     let marker = marker();
@@ -725,6 +750,10 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     fn install(&self) -> tracing::subscriber::DefaultGuard {
+        // As long as there is only one subscriber, tracing asks that of the thread which comes by a line
+        // first whether anybody wants it, and remembers a no of a test without a log for all threads.
+        static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::registry()));
         let log = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
