@@ -94,23 +94,18 @@ pub fn describe(link: &Link) -> serde_json::Value {
     })
 }
 
-/// `POST /upstreams/{name}/resync`: 202, and the upstream is listed again; 404 for a name that is none.
+/// `POST /upstreams/{name}/resync`: lists the upstream again and answers when the outcome is in the
+/// catalog: 200 with the upstream in words, 504 if that takes longer than its budgets, 404 for a name
+/// that is none.
 async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
     let snapshot = live.load_full();
-    match snapshot
-        .links
-        .iter()
-        .find(|link| link.id().as_str() == name)
-    {
-        Some(link) => {
-            link.resync.notify_one();
-            axum_json(StatusCode::ACCEPTED, &json!({ "resync": name }))
-        }
-        None => axum_json(
-            StatusCode::NOT_FOUND,
-            &json!({ "error": "no such upstream" }),
-        ),
-    }
+    let Some(link) = snapshot.links.iter().find(|link| link.id().as_str() == name) else {
+        return axum_json(StatusCode::NOT_FOUND, &json!({ "error": "no such upstream" }));
+    };
+    // One listing may be under way, and the one asked for comes after it.
+    let deadline = link.connect_deadline() + link.config.timeouts.list * 2;
+    let status = if link.resynced(deadline).await { StatusCode::OK } else { StatusCode::GATEWAY_TIMEOUT };
+    axum_json(status, &describe(link))
 }
 
 /// `GET /catalog`: generation, all routes, the name conflicts.

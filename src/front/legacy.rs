@@ -163,6 +163,13 @@ pub(super) async fn batch(front: &Arc<Front>, session: &Session, text: &str) -> 
         Ok(items) => items,
         Err(_) => return refuse(Fault::Parse),
     };
+    let initializes = |item: &str| {
+        let item = json::Object::parse(item);
+        item.is_ok_and(|item| item.string("method").as_deref() == Some(method::INITIALIZE))
+    };
+    if items.iter().any(|item| initializes(item)) {
+        return refuse(Fault::Invalid("initialize cannot be part of a batch"));
+    }
     let answers =
         futures::future::join_all(items.into_iter().map(|item| in_batch(front, session, item)))
             .await;
@@ -195,7 +202,6 @@ async fn in_batch(front: &Arc<Front>, session: &Session, text: &str) -> Option<B
     };
     let fault = match request.method.as_ref() {
         method::PING => return Some(message::result(&request.id, "{}")),
-        method::INITIALIZE => Fault::Invalid("initialize cannot be part of a batch"),
         _ => {
             let scope = Scope {
                 snapshot: front.live.load_full(),

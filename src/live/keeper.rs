@@ -42,7 +42,6 @@ pub struct Keeper {
 #[derive(Default)]
 struct Memory {
     era: Option<Era>,
-    round: u64,
     failures: u32,
     connected: Option<Instant>,
     short_lives: u32,
@@ -54,15 +53,15 @@ impl Keeper {
     pub async fn run(self) {
         let mut memory = Memory::default();
         while !self.shutdown.is_cancelled() {
+            let round = self.link.begin();
             let attempt = tokio::select! {
                 attempt = self.attempt(&mut memory) => attempt,
                 () = self.shutdown.cancelled() => break,
             };
             let pause = self.pause(&mut memory, &attempt);
-            memory.round += 1;
             let word = Word {
                 slot: self.slot,
-                round: memory.round,
+                round,
                 at: Instant::now(),
                 result: attempt.map(Box::new),
             };

@@ -96,6 +96,7 @@ fn heard(live: &Live, state: &mut State, word: Word) {
         }
         Err(error) => link.failed(&error),
     }
+    link.ended(round);
 }
 
 fn follow(live: &Live, state: &State, effect: Effect) {

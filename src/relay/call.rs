@@ -9,12 +9,13 @@ use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
 use crate::protocol::{headers, meta};
 use crate::relay::crossing::Crossing;
-use crate::relay::reply::{Flight, Reply, Way};
+use crate::relay::reply::{Reply, Sending, Way};
 use crate::relay::{Scope, outbound};
 use crate::upstream::{LinkError, Outbound};
 
 /// Where a request goes and what becomes of it there.
 struct Target<'p> {
+    method: &'static str,
     slot: usize,
     params: Object<'p>,
     /// What the upstream calls it, for `Mcp-Name`.
@@ -217,7 +218,7 @@ async fn forward(
         let (text, token) = outbound::params(&params, scope.era(), peer.era(), id)?;
         let mut headers = HeaderMap::new();
         if peer.era() == Era::Modern {
-            headers::write(&mut headers, &request.method, name);
+            headers::write(&mut headers, method, name);
             if let Some(route) = route {
                 headers::write_params(
                     &mut headers,
@@ -226,14 +227,9 @@ async fn forward(
                 )?;
             }
         }
-        let outbound = Outbound {
-            id,
-            method: &request.method,
-            params: text,
-            headers,
-        };
-        let mut flight = Flight::new(link, &peer, id);
-        match link.send(&peer, outbound, deadline).await {
+        let outbound = Outbound { id, method, params: text, headers };
+        let (mut flight, sent) = Sending::new(link, &peer, outbound, deadline).await;
+        match sent {
             Ok(exchange) => {
                 let crossing = Crossing {
                     caller: scope.era(),

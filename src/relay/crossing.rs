@@ -97,6 +97,9 @@ impl Crossing {
     }
 }
 
+/// Why, as JSON text, where the upstream gives no reason of its own.
+const REFUSED: &str = "\"refused the request\"";
+
 /// An error's data with the upstream's name in it.
 fn named(data: Option<&str>, upstream: &UpstreamId) -> String {
     let upstream = crate::json::quote(upstream.as_str());
@@ -104,12 +107,16 @@ fn named(data: Option<&str>, upstream: &UpstreamId) -> String {
     match data.map(Object::parse) {
         Some(Ok(mut data)) => {
             data.set("upstream", upstream);
+            if !data.contains("reason") {
+                data.set("reason", REFUSED);
+            }
             return data.to_text();
         }
         Some(Err(_)) => named.set("data", data.unwrap_or("null")),
         None => {}
     }
     named.set("upstream", upstream);
+    named.set("reason", REFUSED);
     named.to_text()
 }
 
@@ -209,7 +216,7 @@ mod tests {
         let (mapped, _) = OVER.error(r#"{"code":-32001,"message":"m","data":{"a":1e400}}"#, &id());
         assert_eq!(
             mapped.unwrap(),
-            r#"{"code":-32603,"message":"m","data":{"a":1e400,"upstream":"erp"}}"#
+            r#"{"code":-32603,"message":"m","data":{"a":1e400,"upstream":"erp","reason":"refused the request"}}"#
         );
     }
 }

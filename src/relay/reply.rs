@@ -2,8 +2,15 @@
 
 use std::sync::Arc;
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http::StatusCode;
+use tokio::time::Instant;
 
 use crate::json::Object;
 use crate::protocol::era::Era;
@@ -11,7 +18,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Id, Message, Notification, Outcome, Response};
 use crate::protocol::{meta, method};
 use crate::relay::crossing::Crossing;
-use crate::upstream::{Exchange, Link, LinkError, Peer, Place, watch};
+use crate::upstream::{Exchange, Link, LinkError, Outbound, Peer, Place, watch};
 
 /// Everything that answers one request: any number of notifications, then one response.
 ///
@@ -52,24 +59,62 @@ pub(super) struct Flight {
 
 impl Flight {
     pub(super) fn new(link: &Arc<Link>, peer: &Arc<Peer>, id: u64) -> Self {
-        Self {
-            link: Arc::clone(link),
-            peer: Arc::clone(peer),
-            id,
-            landed: false,
-        }
+        Self { link: Arc::clone(link), peer: Arc::clone(peer), id, landed: false }
     }
 
     /// There is nothing to cancel any more.
     pub(super) fn land(&mut self) {
         self.landed = true;
     }
+
+    /// Cancels, and keeps what carries the answer open until the upstream has been told.
+    fn abandon(&mut self, kept: impl Send + 'static) {
+        if !self.landed {
+            self.landed = true;
+            self.link.cancel(&self.peer, self.id, "the caller left", kept);
+        }
+    }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if !self.landed {
-            self.link.cancel(&self.peer, self.id, "the caller left");
+        self.abandon(());
+    }
+}
+
+/// A request that is being sent. Its output is the flight and what comes back.
+pub(super) struct Sending {
+    flight: Option<Flight>,
+    sending: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,
+}
+
+impl Sending {
+    pub(super) fn new(link: &Arc<Link>, peer: &Arc<Peer>, outbound: Outbound, deadline: Instant) -> Self {
+        let flight = Flight::new(link, peer, outbound.id);
+        let (link, peer) = (Arc::clone(link), Arc::clone(peer));
+        let sending = async move { link.send(&peer, outbound, deadline).await };
+        Self { flight: Some(flight), sending: Some(sending.boxed()) }
+    }
+}
+
+impl Future for Sending {
+    type Output = (Flight, Result<Exchange, LinkError>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(sending) = &mut self.sending else { return Poll::Pending };
+        let sent = std::task::ready!(sending.as_mut().poll(context));
+        self.sending = None;
+        match self.flight.take() {
+            Some(flight) => Poll::Ready((flight, sent)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let (Some(mut flight), Some(sending)) = (self.flight.take(), self.sending.take()) {
+            flight.abandon(sending);
         }
     }
 }
@@ -238,7 +283,7 @@ impl Relayed {
         let Flight { link, peer, id, .. } = &self.way.flight;
         tracing::warn!(upstream = %link.id(), reason = %error.in_full(), "call failed");
         if matches!(error, LinkError::Timeout | LinkError::TooLarge { .. }) {
-            link.cancel(peer, *id, "weir gave up");
+            link.cancel(peer, *id, "weir gave up", ());
         }
         let fault = error.fault(link.id());
         self.way.flight.land();
@@ -274,5 +319,12 @@ impl Relayed {
                 Some(out.into())
             }
         }
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        let exchange = std::mem::replace(&mut self.exchange, Exchange::whole(Bytes::new()));
+        self.flight.abandon(exchange);
     }
 }

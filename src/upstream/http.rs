@@ -13,7 +13,7 @@ use crate::config::{self, Connector};
 use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::METHOD;
-use crate::protocol::message::{Message, Outcome};
+use crate::protocol::message::{self, Message, Outcome};
 use crate::protocol::sse::Events;
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::{Exchange, ReadError};
@@ -101,7 +101,7 @@ impl HttpWire {
     pub async fn send(
         &self,
         session: &HttpSession,
-        outbound: Outbound<'_>,
+        outbound: Outbound,
         body: Bytes,
         deadline: Instant,
     ) -> Result<Exchange, LinkError> {
@@ -166,6 +166,12 @@ impl HttpWire {
             .ok()
             .and_then(|text| Message::parse(text).ok());
         match is_error {
+            // Some servers say so with 400 and without an id, because they did not look at the message.
+            Some(Message::Response(message::Response { id: None, .. }))
+                if status == StatusCode::BAD_REQUEST && session.id.is_some() =>
+            {
+                Err(LinkError::SessionLost)
+            }
             Some(Message::Response(response)) if matches!(response.outcome, Outcome::Error(_)) => {
                 Ok(Exchange::whole(body))
             }

@@ -40,6 +40,10 @@ pub struct Link {
     /// Counts attempts to connect that have ended, either way.
     attempts: watch::Sender<u64>,
     report: RwLock<Report>,
+    /// The number of the last listing that began.
+    begun: AtomicU64,
+    /// The number of the last listing whose outcome is in the catalog.
+    ended: watch::Sender<u64>,
     ids: AtomicU64,
     places: Arc<Semaphore>,
     queue: Arc<Semaphore>,
@@ -88,11 +92,11 @@ pub struct Report {
 
 /// A request to an upstream, all but its envelope.
 #[derive(Debug)]
-pub struct Outbound<'a> {
+pub struct Outbound {
     /// The link's own id; progress tokens are the same number.
     pub id: u64,
     /// The method.
-    pub method: &'a str,
+    pub method: &'static str,
     /// The params as JSON text, with this hop's `_meta`.
     pub params: String,
     /// `Mcp-*` for a modern upstream over HTTP; empty for others.
@@ -113,6 +117,8 @@ impl Link {
             standing: watch::Sender::new(Standing::Connecting),
             attempts: watch::Sender::new(0),
             report: RwLock::new(Report::default()),
+            begun: AtomicU64::new(0),
+            ended: watch::Sender::new(0),
             ids: AtomicU64::new(1),
             places: Arc::new(Semaphore::new(places)),
             queue: Arc::new(Semaphore::new(
@@ -236,7 +242,7 @@ impl Link {
     pub async fn send(
         &self,
         peer: &Peer,
-        outbound: Outbound<'_>,
+        outbound: Outbound,
         deadline: Instant,
     ) -> Result<Exchange, LinkError> {
         let body = message::request(&Id::from(outbound.id), outbound.method, &outbound.params);
@@ -276,8 +282,15 @@ impl Link {
     }
 
     /// Tells the upstream that nobody waits for a request any more, by the rule of its era: over modern
-    /// HTTP the closed stream has said it, otherwise `notifications/cancelled` does. Does not wait.
-    pub fn cancel(self: &Arc<Self>, peer: &Arc<Peer>, id: u64, reason: &'static str) {
+    /// HTTP the closed stream says it, otherwise `notifications/cancelled` does, and what carries the
+    /// answer is `kept` open until it is said. Does not wait.
+    pub fn cancel(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        id: u64,
+        reason: &'static str,
+        kept: impl Send + 'static,
+    ) {
         if matches!(peer.via, Via::Http(_)) && peer.era() == Era::Modern {
             return;
         }
@@ -288,6 +301,7 @@ impl Link {
             if let Err(error) = link.post(&peer, body).await {
                 tracing::debug!(upstream = %link.id(), %error, "cancellation not delivered");
             }
+            drop(kept);
         });
     }
 
@@ -320,6 +334,26 @@ impl Link {
             };
         });
         self.attempts.send_modify(|attempts| *attempts += 1);
+    }
+
+    /// For the keeper: numbers the listing that begins now.
+    pub fn begin(&self) -> u64 {
+        self.begun.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// For the publisher: whatever the listing of this number led to is in place.
+    pub fn ended(&self, round: u64) {
+        self.ended.send_replace(round);
+    }
+
+    /// Lists again and waits until the outcome of a listing that began after this call is in place;
+    /// false if that takes longer than until `deadline`.
+    pub async fn resynced(&self, deadline: Instant) -> bool {
+        let next = self.begun.load(Ordering::Acquire) + 1;
+        let mut ended = self.ended.subscribe();
+        self.resync.notify_one();
+        let done = ended.wait_for(|ended| *ended >= next);
+        matches!(tokio::time::timeout_at(deadline, done).await, Ok(Ok(_)))
     }
 
     /// For the publisher: a listing is in the catalog.

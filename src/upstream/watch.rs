@@ -30,23 +30,32 @@ pub async fn watch(link: Arc<Link>, peer: Arc<Peer>, unasked: Option<Unasked>) {
 }
 
 async fn child(link: &Arc<Link>, peer: &Arc<Peer>, mut unasked: Unasked) {
-    // Modern servers speak of changes only when asked to; the answer never ends, so nobody waits for it.
-    let listening = if peer.era() == Era::Modern && peer.offers.list_changed {
+    // Modern servers speak of changes only when asked to; what they say comes as replies to the request.
+    let mut listening = if peer.era() == Era::Modern && peer.offers.list_changed {
         let (id, params) = listen_request(link);
-        let outbound = Outbound {
-            id,
-            method: method::LISTEN,
-            params,
-            headers: HeaderMap::new(),
-        };
+        let outbound = Outbound { id, method: method::LISTEN, params, headers: HeaderMap::new() };
         link.send(peer, outbound, link.list_deadline()).await.ok()
     } else {
         None
     };
-    while let Some(message) = unasked.recv().await {
-        heard(link, peer, &message);
+    loop {
+        let told = async {
+            match &mut listening {
+                Some(stream) => stream.next().await.ok().flatten(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            message = unasked.recv() => match message {
+                Some(message) => heard(link, peer, &message),
+                None => break,
+            },
+            message = told => match message {
+                Some(message) => heard(link, peer, &message),
+                None => listening = None,
+            },
+        }
     }
-    drop(listening);
     link.forget(peer);
     link.reconnect.notify_one();
 }
