@@ -1,4 +1,4 @@
-//! The validated config: what weir runs on. Files become this through [`load`] and in no other way.
+//! The validated config: what weir runs on. Files become this through [`load()`] and in no other way.
 //!
 //! Raw (serde mirror of the file) → validated, with every error at once → [`Config`]. Nothing here is
 //! an `Option` that means "checked elsewhere".

@@ -159,8 +159,8 @@ type Fatal = (Position, SyntaxError);
 struct Frame {
     node: Node,
     anchor: usize,
-    /// The key whose value comes next.
-    key: Option<(String, Position)>,
+    /// The key whose value comes next, or `Some(None)` if that value is dropped.
+    key: Option<Option<(String, Position)>>,
     /// The keys so far.
     keys: HashMap<String, Position>,
     /// Nodes counted before this one: the difference is its size.
@@ -174,6 +174,8 @@ struct Builder {
     /// Finished anchored values with their sizes.
     anchors: HashMap<usize, (Node, usize)>,
     documents: usize,
+    /// Whether the node at hand is a plain `<<`.
+    is_merge: bool,
     nodes: usize,
     errors: Vec<Fatal>,
 }
@@ -192,6 +194,8 @@ impl Builder {
 
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Fatal> {
         let at = Position::of(span.start);
+        self.is_merge =
+            matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;
@@ -284,11 +288,14 @@ impl Builder {
         match &mut frame.node.value {
             Value::List(items) => items.push(node),
             Value::Map(entries) => match frame.key.take() {
-                None => frame.key = Some((key(node).ok_or((at, SyntaxError::Key))?, at)),
-                Some((key, at)) => {
-                    if key == "<<" {
-                        self.errors.push((at, SyntaxError::Merge));
-                    } else if let Some(&first) = frame.keys.get(&key) {
+                None if self.is_merge => {
+                    self.errors.push((at, SyntaxError::Merge));
+                    frame.key = Some(None);
+                }
+                None => frame.key = Some(Some((key(node).ok_or((at, SyntaxError::Key))?, at))),
+                Some(None) => {}
+                Some(Some((key, at))) => {
+                    if let Some(&first) = frame.keys.get(&key) {
                         self.errors
                             .push((at, SyntaxError::Duplicate { key, first }));
                     } else {
@@ -484,6 +491,12 @@ mod tests {
             json("// head\n{\n\t\"a\": \"http://x/*y*/\", /* in */ \"b\": \"\\ud83d\\ude00\\/\", // tail\n\t\"c\": [1, 2,],\n}\n"),
             @r#"{"a":"http://x/*y*/","b":"😀/","c":[1,2]}"#
         );
+    }
+
+    #[test]
+    fn a_quoted_merge_key_is_a_key() {
+        assert_eq!(json(r#"{"<<": "<<"}"#), r#"{"<<":"<<"}"#);
+        assert_eq!(json("a: <<"), r#"{"a":"<<"}"#);
     }
 
     #[test]

@@ -162,7 +162,9 @@ impl<'v> Server<'v> {
         if text.contains("${") {
             return self.rewritten(text, place);
         }
-        let (head, value, name) = if let Some((head, value)) = text.split_once("Bearer ") {
+        let (head, value, name) = if text.starts_with('{') {
+            (String::new(), text, flag.trim_start_matches('-').to_owned())
+        } else if let Some((head, value)) = text.split_once("Bearer ") {
             (format!("{head}Bearer "), value, "token".to_owned())
         } else if let Some((name, value)) = text.split_once('=') {
             (

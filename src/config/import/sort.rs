@@ -79,7 +79,11 @@ pub(super) fn is_secret_value(value: &str) -> bool {
     let known = SECRET_PREFIXES
         .iter()
         .any(|prefix| value.starts_with(prefix) && value.len() >= prefix.len() + 8);
-    known || has_credentials(value) || is_random(value)
+    known
+        || has_credentials(value)
+        || has_random_part(value)
+        || is_random(value)
+        || is_telling_json(value)
 }
 
 /// Whether this is a URL with a password in it.
@@ -89,6 +93,17 @@ fn has_credentials(value: &str) -> bool {
     let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
     user.split_once(':')
         .is_some_and(|(_, password)| !password.is_empty())
+}
+
+/// Whether this is a URL with a token in its path or query, as webhooks have.
+fn has_random_part(value: &str) -> bool {
+    let after = value.split_once("://").map_or("", |(_, after)| after);
+    after.split(['/', '?', '&', '=', '#']).any(is_random)
+}
+
+/// Whether this is a JSON object with a secret by its names: `{"apiKey": …}`.
+fn is_telling_json(value: &str) -> bool {
+    value.starts_with('{') && is_secret_name(value)
 }
 
 /// 20 or more of the characters that tokens are made of, letters and digits mixed.
@@ -117,7 +132,7 @@ fn is_harmless(value: &str) -> bool {
         .any(|start| value.starts_with(start))
         && !value.contains('=');
     let url = value.starts_with("http://") || value.starts_with("https://");
-    let url = url && !has_credentials(value) && !value.contains('?');
+    let url = url && !has_credentials(value) && !has_random_part(value) && !value.contains('?');
     word || number || path || url
 }
 
@@ -135,6 +150,12 @@ mod tests {
             ("X", "postgres://me:pw@db/x"),
             ("PGPASSWORD", "hunter2"),
             ("--api-key", "abc"),
+            (
+                "HOOK",
+                "https://hooks.example.com/T00/B00/abcdefghij0123456789",
+            ),
+            ("MCP_HEADERS", "{\"Authorization\": \"Bearer x\"}"),
+            ("--config", "{\"apiKey\":\"a=b\"}"),
         ] {
             assert!(is_secret(name, value), "{name}={value}");
         }

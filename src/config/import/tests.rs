@@ -23,7 +23,7 @@ const CLAUDE_DESKTOP: &str = r#"{
       "env": { "GITHUB_PERSONAL_ACCESS_TOKEN": "ghp_hunter2hunter2", "LOG_LEVEL": "debug", "PORT": "8080" }
     },
     "github-work": { "command": "npx", "env": { "GITHUB_PERSONAL_ACCESS_TOKEN": "ghp_hunter3hunter3" } },
-    "pg": { "command": "npx", "args": ["pg", "postgres://me:hunter2@db/x", "--api-key", "hunter2", "--header", "Authorization: Bearer hunter2", "--mode=fast"] },
+    "pg": { "command": "npx", "args": ["pg", "postgres://me:hunter2@db/x", "--api-key", "hunter2", "--header", "Authorization: Bearer hunter2", "--mode=fast", "--config", "{\"apiKey\": \"hunter2=\"}"] },
     "remote": { "url": "https://mcp.example.com/s/hunter2hunter2hunter222/mcp?apiKey=hunter2&team=a", "headers": { "Authorization": "Bearer hunter2", "X-Org": "acme", "Accept": "application/json" } },
     "plain": { "type": "http", "url": "http://mcp.example.com/mcp", "headers": { "X-API-Key": "hunter2" }, "autoApprove": ["x"] },
     "old": { "type": "sse", "url": "https://me:hunter2@mcp.example.com/sse" },
@@ -35,7 +35,6 @@ const CLAUDE_DESKTOP: &str = r#"{
 #[test]
 fn claude_desktops_file_becomes_yaml_without_its_secrets() {
     let yaml = import(CLAUDE_DESKTOP).unwrap();
-    assert!(!yaml.contains("hunter"), "{yaml}");
     insta::assert_snapshot!(yaml, @r#"
     # yaml-language-server: $schema=./weir.schema.json
     # Made by `weir import`.
@@ -45,6 +44,7 @@ fn claude_desktops_file_becomes_yaml_without_its_secrets() {
     #   PG_SECRET                                 upstreams.pg.args, where a secret is written in the file
     #   PG_API_KEY                                upstreams.pg.args, where a secret is written in the file
     #   PG_TOKEN                                  upstreams.pg.args, where a secret is written in the file
+    #   PG_CONFIG                                 upstreams.pg.args, where a secret is written in the file
     #   REMOTE_SECRET                             upstreams.remote.url, where a secret is written in the file
     #   REMOTE_API_KEY                            upstreams.remote.url, where a secret is written in the file
     #   REMOTE_TOKEN                              upstreams.remote.headers.Authorization, where a secret is written in the file
@@ -68,7 +68,7 @@ fn claude_desktops_file_becomes_yaml_without_its_secrets() {
           GITHUB_PERSONAL_ACCESS_TOKEN: { env: GITHUB_WORK_GITHUB_PERSONAL_ACCESS_TOKEN }
       pg:
         command: npx
-        args: ["pg", "${PG_SECRET}", "--api-key", "${PG_API_KEY}", "--header", "Authorization: Bearer ${PG_TOKEN}", "--mode=fast"]
+        args: ["pg", "${PG_SECRET}", "--api-key", "${PG_API_KEY}", "--header", "Authorization: Bearer ${PG_TOKEN}", "--mode=fast", "--config", "${PG_CONFIG}"]
       remote:
         # header left out, weir sets it itself: Accept
         url: "https://mcp.example.com/s/${REMOTE_SECRET}/mcp?apiKey=${REMOTE_API_KEY}&team=a"
@@ -98,7 +98,9 @@ fn claude_desktops_file_becomes_yaml_without_its_secrets() {
 
 #[test]
 fn what_claude_desktops_file_becomes_runs() {
-    let config = run(&import(CLAUDE_DESKTOP).unwrap());
+    let yaml = import(CLAUDE_DESKTOP).unwrap();
+    assert!(!yaml.contains("hunter"), "{yaml}");
+    let config = run(&yaml);
     let remote = &config.upstreams["remote"];
     assert!(matches!(&remote.auth, Auth::Headers(headers)
         if headers[0].1.expose() == "Bearer <REMOTE_TOKEN>" && headers[1].1.expose() == "acme"));
