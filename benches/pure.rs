@@ -2,7 +2,12 @@
 //!
 //! `cargo bench --bench pure`. Read the ratios, not the figures: machines differ.
 
-#![allow(missing_docs, reason = "a bench is not an interface")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a bench is a test: it may fail loudly, and nobody reads its interface"
+)]
 
 use std::sync::Arc;
 

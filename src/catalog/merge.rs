@@ -165,6 +165,7 @@ impl<'p> Merge<'p> {
             PerEra { legacy, modern }
         });
         let mut hasher = Hasher::new("catalog");
+        hasher.add(&page_size.to_be_bytes());
         for part in self.parts {
             hasher.add(&part.slot.to_be_bytes());
             hasher.add(part.prepared.digest().as_bytes());

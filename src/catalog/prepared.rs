@@ -106,7 +106,7 @@ impl Prepared {
         hasher.add(rules.upstream.as_str().as_bytes());
         hasher.add(rules.namespace.as_str().as_bytes());
         for kind in Kind::ALL {
-            hasher.add(listing.digest_of(kind).as_bytes());
+            hasher.add(kind.member().as_bytes());
             kinds.get(kind).add_to(&mut hasher);
         }
         Self {
@@ -228,6 +228,13 @@ impl PreparedKind {
         for item in &self.items {
             hasher.add(item.exposed.as_bytes());
             hasher.add(item.target.original.as_bytes());
+            for param in &*item.target.header_params {
+                hasher.add(param.header.as_str().as_bytes());
+                param
+                    .path
+                    .iter()
+                    .for_each(|step| hasher.add(step.as_bytes()));
+            }
             if let Some(rules) = &item.target.arguments {
                 rules.hidden().for_each(|name| hasher.add(name.as_bytes()));
                 for (name, value) in rules.set() {
