@@ -182,7 +182,7 @@ async fn a_wrong_config_is_refused_whole_with_every_mistake() {
         let (status, stdout, stderr) = weir.wait_exit().await;
         assert_eq!(status.code(), Some(2), "{command}: {stdout}{stderr}");
         let said = format!("{stdout}{stderr}");
-        for position in [":2:", ":3:", ":6:", ":9:", ":14:"] {
+        for position in [":2:", ":3:", ":6:", ":9:", ":15:"] {
             assert!(
                 said.contains(&format!("weir.yaml{position}")),
                 "{position} {said}"
