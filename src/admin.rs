@@ -99,12 +99,23 @@ pub fn describe(link: &Link) -> serde_json::Value {
 /// that is none.
 async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
     let snapshot = live.load_full();
-    let Some(link) = snapshot.links.iter().find(|link| link.id().as_str() == name) else {
-        return axum_json(StatusCode::NOT_FOUND, &json!({ "error": "no such upstream" }));
+    let Some(link) = snapshot
+        .links
+        .iter()
+        .find(|link| link.id().as_str() == name)
+    else {
+        return axum_json(
+            StatusCode::NOT_FOUND,
+            &json!({ "error": "no such upstream" }),
+        );
     };
     // One listing may be under way, and the one asked for comes after it.
     let deadline = link.connect_deadline() + link.config.timeouts.list * 2;
-    let status = if link.resynced(deadline).await { StatusCode::OK } else { StatusCode::GATEWAY_TIMEOUT };
+    let status = if link.resynced(deadline).await {
+        StatusCode::OK
+    } else {
+        StatusCode::GATEWAY_TIMEOUT
+    };
     axum_json(status, &describe(link))
 }
 

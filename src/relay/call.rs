@@ -7,7 +7,7 @@ use crate::json::{self, Object, ObjectError};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
-use crate::protocol::{headers, meta};
+use crate::protocol::{headers, meta, method};
 use crate::relay::crossing::Crossing;
 use crate::relay::reply::{Reply, Sending, Way};
 use crate::relay::{Scope, outbound};
@@ -58,6 +58,7 @@ pub(super) async fn tool(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
         scope,
         request,
         Target {
+            method: method::TOOLS_CALL,
             slot,
             params,
             name,
@@ -88,6 +89,7 @@ pub(super) async fn prompt(scope: &Scope<'_>, request: &Request<'_>) -> Result<R
         scope,
         request,
         Target {
+            method: method::PROMPTS_GET,
             slot,
             params,
             name,
@@ -121,6 +123,7 @@ pub(super) async fn resource(scope: &Scope<'_>, request: &Request<'_>) -> Result
         scope,
         request,
         Target {
+            method: method::RESOURCES_READ,
             slot,
             params,
             name,
@@ -182,6 +185,7 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
         scope,
         request,
         Target {
+            method: method::COMPLETE,
             slot,
             params,
             name: None,
@@ -198,6 +202,7 @@ async fn forward(
     target: Target<'_>,
 ) -> Result<Reply, Fault> {
     let Target {
+        method,
         slot,
         params,
         name,
@@ -227,7 +232,12 @@ async fn forward(
                 )?;
             }
         }
-        let outbound = Outbound { id, method, params: text, headers };
+        let outbound = Outbound {
+            id,
+            method,
+            params: text,
+            headers,
+        };
         let (mut flight, sent) = Sending::new(link, &peer, outbound, deadline).await;
         match sent {
             Ok(exchange) => {

@@ -59,7 +59,12 @@ pub(super) struct Flight {
 
 impl Flight {
     pub(super) fn new(link: &Arc<Link>, peer: &Arc<Peer>, id: u64) -> Self {
-        Self { link: Arc::clone(link), peer: Arc::clone(peer), id, landed: false }
+        Self {
+            link: Arc::clone(link),
+            peer: Arc::clone(peer),
+            id,
+            landed: false,
+        }
     }
 
     /// There is nothing to cancel any more.
@@ -71,7 +76,8 @@ impl Flight {
     fn abandon(&mut self, kept: impl Send + 'static) {
         if !self.landed {
             self.landed = true;
-            self.link.cancel(&self.peer, self.id, "the caller left", kept);
+            self.link
+                .cancel(&self.peer, self.id, "the caller left", kept);
         }
     }
 }
@@ -89,11 +95,19 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(link: &Arc<Link>, peer: &Arc<Peer>, outbound: Outbound, deadline: Instant) -> Self {
+    pub(super) fn new(
+        link: &Arc<Link>,
+        peer: &Arc<Peer>,
+        outbound: Outbound,
+        deadline: Instant,
+    ) -> Self {
         let flight = Flight::new(link, peer, outbound.id);
         let (link, peer) = (Arc::clone(link), Arc::clone(peer));
         let sending = async move { link.send(&peer, outbound, deadline).await };
-        Self { flight: Some(flight), sending: Some(sending.boxed()) }
+        Self {
+            flight: Some(flight),
+            sending: Some(sending.boxed()),
+        }
     }
 }
 
@@ -101,7 +115,9 @@ impl Future for Sending {
     type Output = (Flight, Result<Exchange, LinkError>);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(sending) = &mut self.sending else { return Poll::Pending };
+        let Some(sending) = &mut self.sending else {
+            return Poll::Pending;
+        };
         let sent = std::task::ready!(sending.as_mut().poll(context));
         self.sending = None;
         match self.flight.take() {

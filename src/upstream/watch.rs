@@ -33,7 +33,12 @@ async fn child(link: &Arc<Link>, peer: &Arc<Peer>, mut unasked: Unasked) {
     // Modern servers speak of changes only when asked to; what they say comes as replies to the request.
     let mut listening = if peer.era() == Era::Modern && peer.offers.list_changed {
         let (id, params) = listen_request(link);
-        let outbound = Outbound { id, method: method::LISTEN, params, headers: HeaderMap::new() };
+        let outbound = Outbound {
+            id,
+            method: method::LISTEN,
+            params,
+            headers: HeaderMap::new(),
+        };
         link.send(peer, outbound, link.list_deadline()).await.ok()
     } else {
         None

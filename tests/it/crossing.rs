@@ -342,16 +342,27 @@ async fn what_belongs_to_one_hop_stays_on_it() {
 
 #[tokio::test]
 async fn a_code_that_means_something_on_one_hop_only_becomes_an_upstream_error() {
-    let error = r#"{"code":-32000,"message":"Server not initialized"}"#;
     let old = Upstream::named("old")
-        .errors("bad", error)
+        .tools(["bad"])
         .legacy("2025-06-18")
         .start()
         .await;
-    let weir = Weir::over([&old]).start().await;
-    let reply = weir.modern().call("old__bad", "{}").await;
-    assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
-    assert_eq!(reply.error()["data"]["upstream"], "old");
+    let new = Upstream::named("new").tools(["bad"]).modern().start().await;
+    let weir = Weir::over([&old, &new]).start().await;
+    let (modern, legacy) = (weir.modern(), weir.legacy("2025-06-18").await);
+    let call = || On::Method("tools/call".into());
+    let not_ready = r#"{"code":-32000,"message":"Server not initialized"}"#;
+    old.fault(call(), Times::Forever, Fault::Error(200, not_ready.into()));
+    let mismatch = r#"{"code":-32020,"message":"Header mismatch"}"#;
+    new.fault(call(), Times::Forever, Fault::Error(400, mismatch.into()));
+    for (reply, upstream) in [
+        (modern.call("old__bad", "{}").await, "old"),
+        (modern.call("new__bad", "{}").await, "new"),
+        (legacy.call("new__bad", "{}").await, "new"),
+    ] {
+        assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
+        assert_eq!(reply.error()["data"]["upstream"], upstream);
+    }
 }
 
 #[tokio::test]

@@ -191,6 +191,24 @@ async fn a_closed_connection_is_seen_as_a_cancellation() {
 }
 
 #[tokio::test]
+async fn a_closed_connection_means_nothing_to_a_legacy_call() {
+    for sse in [false, true] {
+        let slow = Upstream::named("slow").tools(["quick"]).gate("work");
+        let slow = if sse { slow.sse() } else { slow.json() }.start().await;
+        let legacy = Legacy::open(slow.url(), "2025-11-25").await;
+        tokio::select! {
+            _ = legacy.call("work", "{}") => panic!("nobody released it"),
+            () = slow.wait_running("work", 1) => {}
+        }
+        assert!(legacy.call("quick", "{}").await.succeeded());
+        slow.wait_running("work", 1).await;
+        slow.release("work");
+        slow.wait_running("work", 0).await;
+        assert_eq!(slow.log().seen().cancelled, []);
+    }
+}
+
+#[tokio::test]
 async fn a_cancel_notification_ends_a_legacy_call() {
     let slow = Upstream::named("slow").gate("work").start().await;
     let legacy = Legacy::open(slow.url(), "2025-11-25").await;

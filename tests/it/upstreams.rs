@@ -36,12 +36,8 @@ pub fn failed(reply: &Reply, upstream: &str) {
     assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
     let data = &reply.error()["data"];
     assert_eq!(data["upstream"], upstream);
-    assert!(
-        data["reason"]
-            .as_str()
-            .is_some_and(|reason| !reason.is_empty()),
-        "{data}"
-    );
+    let reason = data["reason"].as_str().unwrap_or_default();
+    assert!(!reason.is_empty(), "no reason: {reply:?}");
 }
 
 #[tokio::test]
@@ -264,7 +260,6 @@ async fn whatever_goes_wrong_upstream_is_one_kind_of_error() {
         Fault::Json("{\"half\":".into()),
         Fault::Close,
         Fault::CloseBody,
-        Fault::Error(400, r#"{"code":-32020,"message":"Header mismatch"}"#.into()),
     ];
     let up = Upstream::named("up").tools(["search"]).start().await;
     let weir = Weir::over([&up]).start().await;
@@ -322,7 +317,7 @@ async fn a_stalling_upstream_holds_up_neither_the_start_nor_the_others() {
     assert_eq!(weir.tool_names().await, ["alive__search"]);
     works(&weir, "alive").await;
     stuck.heal();
-    weir.resync("stuck").await;
+    weir.wait_tools(["stuck__search", "alive__search"]).await;
     works(&weir, "stuck").await;
 }
 

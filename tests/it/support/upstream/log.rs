@@ -58,7 +58,7 @@ pub enum Cancelled {
         /// The tool.
         tool: String,
     },
-    /// The connection was closed while the call was running.
+    /// The connection was closed while a modern call was running. To a legacy call that means nothing.
     Closed {
         /// The tool.
         tool: String,

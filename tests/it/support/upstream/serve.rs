@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::script::{Fault, Shape};
 use super::{Inner, Recorded, answer, legacy, modern};
@@ -187,23 +187,40 @@ pub async fn respond(inner: &Arc<Inner>, exchange: answer::Exchange) -> Response
         (noisy || script.shape == Shape::Sse, script.dribble)
     };
     let (out, events) = mpsc::channel(16);
-    if !sse {
-        let body = answer::answer(inner, &exchange, &out).await;
-        return response(200, JSON, pieces(body.into_bytes(), dribble));
-    }
-    let shared = inner.clone();
-    inner.spawn(async move {
-        tokio::select! {
-            // The other side closed the stream: whatever runs is dropped, and its guard notes it.
-            () = out.closed() => {}
-            answer = answer::answer(&shared, &exchange, &out) => {
-                for piece in cut(event(&answer).into_bytes(), dribble) {
-                    let _ = out.send(piece).await;
-                }
+    if sse {
+        let shared = inner.clone();
+        inner.spawn(async move {
+            let answer = while_open(&shared, &exchange, &out).await;
+            for piece in cut(event(&answer).into_bytes(), dribble) {
+                let _ = out.send(piece).await;
             }
-        }
-    });
-    event_stream(events)
+        });
+        return event_stream(events);
+    }
+    let body = if exchange.modern {
+        // Dropped with the connection, and the call with it.
+        answer::answer(inner, &exchange, &out).await
+    } else {
+        let (answered, answer) = oneshot::channel();
+        let shared = inner.clone();
+        inner.spawn(async move {
+            let _ = answered.send(answer::answer(&shared, &exchange, &out).await);
+        });
+        answer.await.unwrap_or_default()
+    };
+    response(200, JSON, pieces(body.into_bytes(), dribble))
+}
+
+/// Closing the stream is cancelling in the modern era, and in no other.
+async fn while_open(
+    inner: &Arc<Inner>,
+    exchange: &answer::Exchange,
+    out: &mpsc::Sender<Bytes>,
+) -> String {
+    tokio::select! {
+        () = out.closed(), if exchange.modern => String::new(),
+        answer = answer::answer(inner, exchange, out) => answer,
+    }
 }
 
 /// One server-sent event.
