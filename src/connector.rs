@@ -25,7 +25,7 @@ pub struct Surroundings {
 /// A credential that no header can carry, or no TLS roots.
 pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<Link>, WireError> {
     let wire = match &config.endpoint {
-        Endpoint::Http { url } => Wire::Http(HttpWire::new(config, url.clone())?),
+        Endpoint::Http { url } => Wire::Http(Box::new(HttpWire::new(config, url.clone())?)),
         Endpoint::Child {
             program,
             args,

@@ -142,7 +142,7 @@ fn admitted(front: &Front, parts: &Parts) -> Result<Accepts, Box<Response>> {
             StatusCode::NOT_ACCEPTABLE,
             "Accept must allow application/json and text/event-stream",
         )),
-        accepts => Ok(accepts),
+        accepts @ (Accepts::Json | Accepts::Events) => Ok(accepts),
     }
 }
 

@@ -8,20 +8,32 @@ use crate::protocol::meta;
 use crate::relay::call::params_fault;
 use crate::upstream::probe::WEIR;
 
-/// Params as JSON text for an upstream of this era, and the caller's progress token if it sent one.
-/// Progress tokens are this hop's own: the number of the request on its link.
+/// What one hop sends, and what has to be remembered for the way back.
+#[derive(Debug)]
+pub(super) struct Hop {
+    /// The params as JSON text.
+    pub(super) params: String,
+    /// The caller's progress token as JSON text, if it sent one.
+    pub(super) token: Option<Box<str>>,
+    /// Whether log messages on this call's stream are for the caller: always in legacy; in modern only
+    /// if the request asks for them (`server/utilities/logging.mdx`).
+    pub(super) logs: bool,
+}
+
+/// Params for an upstream of this era. Progress tokens are this hop's own: the number of the request on
+/// its link.
 ///
 /// # Errors
 /// `_meta` is no object or has a key twice.
-pub(super) fn params(
-    params: &Object<'_>,
-    caller: Era,
-    upstream: Era,
-    id: u64,
-) -> Result<(String, Option<Box<str>>), Fault> {
+pub(super) fn hop(params: &Object<'_>, caller: Era, upstream: Era, id: u64) -> Result<Hop, Fault> {
     let found = params.get("_meta");
+    let legacy = caller == Era::Legacy;
     if found.is_none() && upstream == Era::Legacy {
-        return Ok((params.to_text(), None));
+        return Ok(Hop {
+            params: params.to_text(),
+            token: None,
+            logs: legacy,
+        });
     }
     let mut own = match found {
         Some(text) => Object::parse(text).map_err(params_fault)?,
@@ -31,6 +43,7 @@ pub(super) fn params(
     if token.is_some() {
         own.set(meta::PROGRESS_TOKEN, id.to_string());
     }
+    let logs = legacy || own.contains(meta::LOG_LEVEL);
     match (caller, upstream) {
         (Era::Legacy, Era::Legacy) => {}
         // The envelope of a modern request means nothing to a legacy upstream.
@@ -59,7 +72,11 @@ pub(super) fn params(
     } else {
         changed.set("_meta", own.to_text());
     }
-    Ok((changed.to_text(), token))
+    Ok(Hop {
+        params: changed.to_text(),
+        token,
+        logs,
+    })
 }
 
 /// The caller's capabilities that weir can carry, if some it cannot: extensions change what results
@@ -89,7 +106,8 @@ mod tests {
     use super::*;
 
     fn rewritten(text: &str, caller: Era, upstream: Era) -> (String, Option<Box<str>>) {
-        params(&Object::parse(text).unwrap(), caller, upstream, 7).unwrap()
+        let hop = hop(&Object::parse(text).unwrap(), caller, upstream, 7).unwrap();
+        (hop.params, hop.token)
     }
 
     #[test]
@@ -140,7 +158,7 @@ mod tests {
     fn a_key_twice_in_meta_is_refused() {
         let object = Object::parse(r#"{"_meta":{"a":1,"a":2}}"#).unwrap();
         assert!(matches!(
-            params(&object, Era::Legacy, Era::Legacy, 1),
+            hop(&object, Era::Legacy, Era::Legacy, 1),
             Err(Fault::DuplicateKey(_))
         ));
     }
