@@ -28,7 +28,7 @@ struct Target<'p> {
 /// # Errors
 /// No such tool, bad arguments, mismatching headers, an upstream that cannot be reached.
 pub(super) async fn tool(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
-    let mut params = params(request)?;
+    let mut params = request.params.clone();
     let name = params
         .string("name")
         .ok_or_else(|| missing("name"))?
@@ -72,7 +72,7 @@ pub(super) async fn tool(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
 /// # Errors
 /// No such prompt, bad params, an upstream that cannot be reached.
 pub(super) async fn prompt(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
-    let mut params = params(request)?;
+    let mut params = request.params.clone();
     let name = params
         .string("name")
         .ok_or_else(|| missing("name"))?
@@ -102,7 +102,7 @@ pub(super) async fn prompt(scope: &Scope<'_>, request: &Request<'_>) -> Result<R
 /// # Errors
 /// No upstream has it, bad params, an upstream that cannot be reached.
 pub(super) async fn resource(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
-    let mut params = params(request)?;
+    let mut params = request.params.clone();
     let uri = params
         .string("uri")
         .ok_or_else(|| missing("uri"))?
@@ -135,7 +135,7 @@ pub(super) async fn resource(scope: &Scope<'_>, request: &Request<'_>) -> Result
 /// # Errors
 /// The reference leads nowhere, bad params, an upstream that cannot be reached.
 pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
-    let mut params = params(request)?;
+    let mut params = request.params.clone();
     let reference = params.borrowed("ref").ok_or_else(|| missing("ref"))?;
     let mut reference = Object::parse(reference).map_err(params_fault)?;
     let catalog = &scope.snapshot.catalog;
@@ -208,7 +208,13 @@ async fn forward(
     let mut again = true;
     loop {
         let id = link.next_id();
-        let hop = outbound::hop(&target.params, scope.era(), peer.era(), id)?;
+        let hop = outbound::hop(
+            &target.params,
+            request.meta.as_ref(),
+            scope.era(),
+            peer.era(),
+            id,
+        )?;
         let (method, headers) = (target.method, target.headers(peer.era())?);
         let outbound = Outbound {
             id,
@@ -262,13 +268,6 @@ impl Target<'_> {
         }
         Ok(headers)
     }
-}
-
-fn params<'a>(request: &Request<'a>) -> Result<Object<'a>, Fault> {
-    let params = request
-        .params()
-        .ok_or_else(|| Fault::Params("`params` is missing".into()))?;
-    Object::parse(params).map_err(params_fault)
 }
 
 /// Why params cannot be read.
