@@ -1,5 +1,6 @@
 //! Towards the upstreams: links, the probe, listings. Opens connections, decides nothing about routes.
 
+pub mod client;
 pub mod error;
 pub mod exchange;
 pub mod guard;

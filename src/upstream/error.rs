@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::protocol::error::Fault;
+use crate::upstream::client::TransferError;
 use crate::upstream::stdio::ChildClosed;
 
 /// Why a message did not reach an upstream, or nothing usable came back.
@@ -10,13 +11,13 @@ use crate::upstream::stdio::ChildClosed;
 pub enum LinkError {
     /// No connection: refused, unknown host, TLS.
     #[error("cannot connect")]
-    Unreachable(#[source] reqwest::Error),
+    Unreachable(#[source] TransferError),
     /// The time budget is used up.
     #[error("no answer within the time budget")]
     Timeout,
     /// The connection broke while the answer came.
     #[error("the connection broke off")]
-    Broken(#[source] reqwest::Error),
+    Broken(#[source] TransferError),
     /// The answer is over `limits.response_bytes`.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
@@ -73,15 +74,12 @@ impl LinkError {
         Self::ChildClosed(closed)
     }
 
-    /// Sorts what reqwest says by what it means for the call.
+    /// Sorts what the HTTP client says by what it means for the call.
     #[must_use]
-    pub fn from_reqwest(error: reqwest::Error) -> Self {
-        if error.is_connect() {
-            Self::Unreachable(error.without_url())
-        } else if error.is_timeout() {
-            Self::Timeout
-        } else {
-            Self::Broken(error.without_url())
+    pub fn from_transfer(error: TransferError) -> Self {
+        match error {
+            TransferError::Connect(_) => Self::Unreachable(error),
+            TransferError::Broken(_) => Self::Broken(error),
         }
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::protocol::sse::{Events, SseError};
+use crate::upstream::client::TransferError;
 use crate::upstream::error::LinkError;
 use crate::upstream::stdio::{ChildClosed, Replies, Reply};
 
@@ -25,7 +26,7 @@ enum Source {
 pub enum ReadError {
     /// The connection broke.
     #[error("the connection broke off")]
-    Broken(#[source] reqwest::Error),
+    Broken(#[source] TransferError),
     /// Nothing came for too long.
     #[error("silent for too long")]
     Idle,

@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use reqwest::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::auth::{self, CredentialError};
-use crate::config::{self, Connector};
+use crate::config;
 use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::METHOD;
 use crate::protocol::message::{self, Message, Outcome};
 use crate::protocol::sse::Events;
+use crate::upstream::client::{Body, Client, ClientError};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::{Exchange, ReadError};
 use crate::upstream::link::Outbound;
 use crate::upstream::peer::{HttpSession, Peer};
-use crate::upstream::tls::{Tls, TlsError};
+use crate::upstream::tls::Tls;
 
 /// The legacy session, and nothing in modern (`MCP-Session-Id`).
 pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -36,8 +36,7 @@ const ERROR_BODY: usize = 64 * 1024;
 /// An HTTP client of one upstream: its own pool, its own credentials.
 #[derive(Debug)]
 pub struct HttpWire {
-    client: reqwest::Client,
-    url: Url,
+    client: Client,
     credentials: HeaderMap,
     limit: usize,
     idle: Duration,
@@ -49,12 +48,9 @@ pub enum WireError {
     /// A credential does not fit into a header.
     #[error(transparent)]
     Credential(#[from] CredentialError),
-    /// The machine's certificates cannot be used.
+    /// No client for this URL on this machine.
     #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The client cannot be built.
-    #[error("no HTTP client")]
-    Client(#[source] reqwest::Error),
+    Client(#[from] ClientError),
 }
 
 impl HttpWire {
@@ -63,25 +59,8 @@ impl HttpWire {
     /// # Errors
     /// A credential that is no header value, or a client that cannot be built.
     pub fn new(config: &config::Upstream, url: Url, tls: &Tls) -> Result<Self, WireError> {
-        let tls = if url.scheme() == "https" {
-            tls.trusting()?
-        } else {
-            Tls::none()?
-        };
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
-            .connect_timeout(config.timeouts.connect)
-            // Above any concurrency weir allows towards one upstream, or connections churn.
-            .pool_max_idle_per_host(config.limits.in_flight.get().max(64) * 2);
-        if config.connector == Connector::OnPrem {
-            builder = builder.no_proxy();
-        }
         Ok(Self {
-            client: builder.build().map_err(WireError::Client)?,
-            url,
+            client: Client::new(config, url, tls)?,
             credentials: auth::headers(&config.auth)?,
             limit: config.limits.response_bytes,
             idle: config.timeouts.idle,
@@ -131,20 +110,17 @@ impl HttpWire {
         method: Method,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Response, LinkError> {
-        let mut request = reqwest::Request::new(method, self.url.clone());
-        *request.headers_mut() = headers;
-        *request.body_mut() = Some(body.into());
+    ) -> Result<Response<Body>, LinkError> {
         self.client
-            .execute(request)
+            .send(method, headers, body)
             .await
-            .map_err(LinkError::from_reqwest)
+            .map_err(LinkError::from_transfer)
     }
 
     async fn exchange(
         &self,
         session: &HttpSession,
-        response: Response,
+        response: Response<Body>,
         deadline: Instant,
     ) -> Result<Exchange, LinkError> {
         let status = response.status();
@@ -275,13 +251,7 @@ impl HttpWire {
         let mut headers = session.headers.clone();
         headers.remove(header::CONTENT_TYPE);
         headers.insert(header::ACCEPT, EVENTS);
-        let mut request = reqwest::Request::new(Method::GET, self.url.clone());
-        *request.headers_mut() = headers;
-        let response = self
-            .client
-            .execute(request)
-            .await
-            .map_err(LinkError::from_reqwest)?;
+        let response = self.execute(Method::GET, headers, Bytes::new()).await?;
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
             return Ok(Some(Exchange::events(self.quiet_events(response), None)));
@@ -297,59 +267,58 @@ impl HttpWire {
     /// Ends a legacy session, as a good guest does. Failure is of no interest.
     pub async fn leave(&self, session: &HttpSession, deadline: Instant) {
         if session.id.is_some() {
-            let mut request = reqwest::Request::new(Method::DELETE, self.url.clone());
-            *request.headers_mut() = session.headers.clone();
-            let _ = tokio::time::timeout_at(deadline, self.client.execute(request)).await;
+            let left = self.execute(Method::DELETE, session.headers.clone(), Bytes::new());
+            let _ = tokio::time::timeout_at(deadline, left).await;
         }
     }
 
-    async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, LinkError> {
-        let announced = response
-            .content_length()
-            .and_then(|length| usize::try_from(length).ok());
+    async fn body(&self, response: Response<Body>, limit: usize) -> Result<Bytes, LinkError> {
+        let mut incoming = response.into_body();
+        let announced = incoming.announced();
         if announced.is_some_and(|length| length > limit) {
             return Err(LinkError::TooLarge { limit });
         }
-        let Some(first) = response.chunk().await.map_err(LinkError::from_reqwest)? else {
+        let Some(first) = incoming.chunk().await.map_err(LinkError::from_transfer)? else {
             return Ok(Bytes::new());
         };
-        let Some(second) = response.chunk().await.map_err(LinkError::from_reqwest)? else {
+        // Most answers are one piece, which needs no copy.
+        if incoming.is_over() && first.len() <= limit {
             return Ok(first);
-        };
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(first.len() + second.len()));
-        body.extend_from_slice(&first);
-        let mut next = Some(second);
+        }
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(first.len() * 2));
+        let mut next = Some(first);
         while let Some(chunk) = next {
             if body.len() + chunk.len() > limit {
                 return Err(LinkError::TooLarge { limit });
             }
             body.extend_from_slice(&chunk);
-            next = response.chunk().await.map_err(LinkError::from_reqwest)?;
+            next = incoming.chunk().await.map_err(LinkError::from_transfer)?;
         }
         Ok(body.freeze())
     }
 
     /// Events of an answer: `timeouts.idle` between two signs of life, keep-alive comments included.
-    fn events(&self, response: Response) -> Events<ReadError> {
+    fn events(&self, response: Response<Body>) -> Events<ReadError> {
         let idle = self.idle;
-        let chunks = futures::stream::unfold(response, move |mut response| async move {
-            match tokio::time::timeout(idle, response.chunk()).await {
-                Ok(Ok(Some(chunk))) => Some((Ok(chunk), response)),
-                Ok(Ok(None)) => None,
-                Ok(Err(error)) => Some((Err(ReadError::Broken(error.without_url())), response)),
-                Err(_) => Some((Err(ReadError::Idle), response)),
-            }
-        });
+        let chunks =
+            futures::stream::unfold(response.into_body(), move |mut response| async move {
+                match tokio::time::timeout(idle, response.chunk()).await {
+                    Ok(Ok(Some(chunk))) => Some((Ok(chunk), response)),
+                    Ok(Ok(None)) => None,
+                    Ok(Err(error)) => Some((Err(ReadError::Broken(error)), response)),
+                    Err(_) => Some((Err(ReadError::Idle), response)),
+                }
+            });
         Events::new(chunks, self.limit)
     }
 
     /// Events of a stream that may stay silent for as long as nothing happens.
-    fn quiet_events(&self, response: Response) -> Events<ReadError> {
-        let chunks = futures::stream::unfold(response, |mut response| async move {
+    fn quiet_events(&self, response: Response<Body>) -> Events<ReadError> {
+        let chunks = futures::stream::unfold(response.into_body(), |mut response| async move {
             match response.chunk().await {
                 Ok(Some(chunk)) => Some((Ok(chunk), response)),
                 Ok(None) => None,
-                Err(error) => Some((Err(ReadError::Broken(error.without_url())), response)),
+                Err(error) => Some((Err(ReadError::Broken(error)), response)),
             }
         });
         Events::new(chunks, self.limit)

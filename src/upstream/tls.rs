@@ -9,9 +9,6 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-/// HTTP/2 where the server has it.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
-
 /// The machine's trusted certificates cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("no usable TLS certificates on this machine")]
@@ -57,10 +54,8 @@ fn trusting() -> Result<ClientConfig, TlsError> {
     let verifier =
         Verifier::new(Arc::clone(&provider)).map_err(|error| TlsError(Arc::new(error)))?;
     // The one way to a verifier of one's own; it checks as strictly as the built-in one.
-    let mut config = builder(&provider)?
+    Ok(builder(&provider)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-    Ok(config)
+        .with_no_client_auth())
 }
