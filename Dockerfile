@@ -26,7 +26,7 @@ RUN apt-get update && \
     install -d -o 10001 -g 10001 -m 700 /var/lib/weir && \
     install -d /etc/weir/upstreams.d
 COPY --from=build /usr/local/bin/weir /usr/local/bin/weir
-COPY config/examples/docker.yaml /etc/weir/weir.yaml
+COPY config/docker/weir.yaml /etc/weir/weir.yaml
 # A number, so that Kubernetes can see that it is not root (runAsNonRoot).
 USER 10001:10001
 WORKDIR /var/lib/weir

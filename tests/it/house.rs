@@ -177,3 +177,22 @@ fn the_typed_model_is_in_the_demo_only() {
     let outside: Vec<_> = files.iter().filter(outside).collect();
     assert!(outside.is_empty(), "{outside:?}");
 }
+
+#[test]
+fn the_image_starts_with_a_config_that_is_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dockerfile = fs::read_to_string(root.join("Dockerfile")).unwrap();
+    let has = |line: &str| assert!(dockerfile.contains(line), "no `{line}` in the Dockerfile");
+    let path = "config/docker/weir.yaml";
+    has(&format!("COPY {path} /etc/weir/weir.yaml\n"));
+    // No environment: the image starts as it is.
+    let config = weir::config::load(&root.join(path), &|_| None).unwrap();
+    has(&format!("EXPOSE {}\n", config.listen.address.port()));
+    has(&format!(
+        "/dev/tcp/127.0.0.1/{}",
+        config.listen.address.port()
+    ));
+    assert!(config.listen.address.ip().is_unspecified());
+    let state = config.state_dir.unwrap();
+    has(&format!("-g 10001 -m 700 {} ", state.display()));
+}
