@@ -15,12 +15,15 @@
 
 mod support;
 
+// The source itself.
+mod house;
+
 // The doubles, held to the protocol themselves.
 mod child_test;
 mod faults_test;
 mod support_test;
 
-// Weir. Switched on as soon as `weir serve` is there.
+// Weir.
 mod catalog;
 mod children;
 mod crossing;
