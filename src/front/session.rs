@@ -1,10 +1,11 @@
 //! Legacy sessions: sealed tokens, so that any replica, and the same weir after a restart, can serve
 //! them. What is kept in memory is only what is under way. They are no authentication.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use foldhash::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,9 @@ const PURPOSE: &str = "session";
 /// How long a session can be used.
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How many opened tokens are remembered; when there are more, all are opened anew.
+const SEEN: usize = 10_000;
+
 /// How many ended sessions are remembered; the oldest is forgotten first.
 const ENDED: usize = 100_000;
 
@@ -27,6 +31,8 @@ pub struct Session {
     key: [u8; 16],
     /// The version agreed on.
     pub version: Version,
+    /// Seconds since 1970.
+    expires: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,7 +56,9 @@ pub struct Sessions {
 
 #[derive(Debug, Default)]
 struct Kept {
-    ended: HashMap<[u8; 16], ()>,
+    /// Tokens opened lately: opening one costs more than all other checks of a request.
+    seen: HashMap<Box<str>, Session>,
+    ended: HashSet<[u8; 16]>,
     order: VecDeque<[u8; 16]>,
     streams: HashMap<[u8; 16], CancellationToken>,
     calls: HashMap<([u8; 16], Id), CancellationToken>,
@@ -89,22 +97,48 @@ impl Sessions {
     /// The session with this id; `None` if it was never opened here, has expired or was ended.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Session> {
-        let plain = self.sealer.open(PURPOSE, id)?;
-        let token: Token<'_> = serde_json::from_slice(&plain).ok()?;
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
+        let alive = |kept: &Kept, session: &Session| {
+            now < session.expires && !kept.ended.contains(&session.key)
+        };
+        {
+            let kept = self.kept();
+            if let Some(session) = kept.seen.get(id) {
+                return alive(&kept, session).then(|| session.clone());
+            }
+        }
+        let session = self.unseal(id)?;
+        let mut kept = self.kept();
+        if !alive(&kept, &session) {
+            return None;
+        }
+        if kept.seen.len() >= SEEN {
+            kept.seen.clear();
+        }
+        kept.seen.insert(id.into(), session.clone());
+        Some(session)
+    }
+
+    fn unseal(&self, id: &str) -> Option<Session> {
+        let plain = self.sealer.open(PURPOSE, id)?;
+        let token: Token<'_> = serde_json::from_slice(&plain)
+            .ok()
+            .filter(|token: &Token<'_>| token.f == 1)?;
         let version = Version::parse(token.v).filter(|version| version.era() == Era::Legacy)?;
-        let key = token.k.to_le_bytes();
-        let alive = token.f == 1 && now < token.e && !self.kept().ended.contains_key(&key);
-        alive.then_some(Session { key, version })
+        Some(Session {
+            key: token.k.to_le_bytes(),
+            version,
+            expires: token.e,
+        })
     }
 
     /// Ends a session: its stream closes, its id is unknown from now on.
     pub fn end(&self, session: &Session) {
         let mut kept = self.kept();
-        if kept.ended.insert(session.key, ()).is_none() {
+        if kept.ended.insert(session.key) {
             kept.order.push_back(session.key);
         }
         if kept.order.len() > ENDED

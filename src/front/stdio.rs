@@ -114,6 +114,10 @@ async fn write(
 impl Caller {
     async fn heard(self: &Arc<Self>, line: String) {
         match Message::parse(&line) {
+            // What a client sends behind its `initialize` must find the session open.
+            Ok(Message::Request(request)) if is_initialize(&request) => {
+                return self.request(&request).await;
+            }
             Ok(Message::Request(_)) => {}
             Ok(Message::Notification(notification)) => return self.noted(&notification),
             Ok(Message::Response(_)) => return,
@@ -271,4 +275,8 @@ impl Caller {
         // The writer is gone only when stdout is: then nobody is left to tell.
         let _ = self.out.send(message).await;
     }
+}
+
+fn is_initialize(request: &Request<'_>) -> bool {
+    request.method == method::INITIALIZE && !modern::claims(request.meta.as_ref())
 }

@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::catalog::Listing;
 use crate::live::publisher::Word;
 use crate::protocol::era::Era;
+use crate::protocol::message;
 use crate::upstream::{Link, LinkError, Peer, Via, Wire, list, probe, watch};
 
 /// The first pause after a failure; it doubles.
@@ -188,7 +189,14 @@ impl Keeper {
             (Via::Http(session), Wire::Http(wire)) => {
                 wire.leave(session, Instant::now() + GOODBYE).await
             }
-            (Via::Child(child), _) => child.stop().await,
+            (Via::Child(child), _) => {
+                // A server that still answers somebody may stay on after its stdin closed.
+                if let Some(id) = peer.listening() {
+                    let body = message::cancelled(id, "weir stops");
+                    let _ = tokio::time::timeout(GOODBYE, self.link.post(&peer, body)).await;
+                }
+                child.stop().await;
+            }
             (Via::Http(_), Wire::Child(_)) => {}
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::json::{self, Object, ObjectError};
 use crate::protocol::error::{Fault, Refusal};
+use crate::protocol::method;
 
 /// A JSON-RPC id as its JSON text: a string or an integer, kept as it was spelled.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -213,6 +214,13 @@ pub fn notification(method: &str, params: Option<&str>) -> Bytes {
         None => format!("{{\"jsonrpc\":\"2.0\",\"method\":{}}}", json::quote(method)),
     }
     .into()
+}
+
+/// The notification that takes back a request of weir's own.
+#[must_use]
+pub fn cancelled(id: u64, reason: &'static str) -> Bytes {
+    let params = format!("{{\"requestId\":{id},\"reason\":\"{reason}\"}}");
+    notification(method::CANCELLED, Some(&params))
 }
 
 /// A request as bytes; `params` is JSON text.

@@ -14,7 +14,6 @@ use crate::config;
 use crate::name::UpstreamId;
 use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
-use crate::protocol::method;
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
 use crate::upstream::http::HttpWire;
@@ -294,8 +293,7 @@ impl Link {
         if matches!(peer.via, Via::Http(_)) && peer.era() == Era::Modern {
             return;
         }
-        let params = format!("{{\"requestId\":{id},\"reason\":\"{reason}\"}}");
-        let body = message::notification(method::CANCELLED, Some(&params));
+        let body = message::cancelled(id, reason);
         let (link, peer) = (Arc::clone(self), Arc::clone(peer));
         self.tasks.spawn(async move {
             if let Err(error) = link.post(&peer, body).await {

@@ -1,6 +1,7 @@
 //! Who answered at the other end of a link: era, version, capabilities, session.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderValue};
 
@@ -21,6 +22,8 @@ pub struct Peer {
     pub server: String,
     /// The way to it.
     pub via: Via,
+    /// The request a modern child answers with its changes for as long as it lives; 0 is none.
+    listening: AtomicU64,
 }
 
 /// The way to a peer.
@@ -87,6 +90,7 @@ impl Peer {
             offers,
             server,
             via,
+            listening: AtomicU64::new(0),
         }
     }
 
@@ -94,6 +98,17 @@ impl Peer {
     #[must_use]
     pub fn era(&self) -> Era {
         self.era
+    }
+
+    /// Notes the request that the peer answers with its changes.
+    pub fn listens(&self, id: u64) {
+        self.listening.store(id, Ordering::Relaxed);
+    }
+
+    /// The request that the peer answers with its changes, if there is one.
+    #[must_use]
+    pub fn listening(&self) -> Option<u64> {
+        Some(self.listening.load(Ordering::Relaxed)).filter(|id| *id != 0)
     }
 
     /// Whether messages can still reach it, as far as weir knows.

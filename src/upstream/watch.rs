@@ -51,6 +51,7 @@ async fn child(
             params,
             headers: HeaderMap::new(),
         };
+        peer.listens(id);
         link.send(peer, outbound, link.list_deadline()).await.ok()
     } else {
         None
