@@ -57,7 +57,8 @@ struct Entry {
     round: u64,
     listed: Option<Listed>,
     failing: bool,
-    doubted: bool,
+    /// The kinds that the last listing had nothing of where there was something.
+    doubted: [bool; 4],
     ttl: Option<Duration>,
     visible: bool,
 }
@@ -79,7 +80,7 @@ impl State {
             round: 0,
             listed: None,
             failing: false,
-            doubted: false,
+            doubted: [false; 4],
             ttl: None,
             visible: false,
         };
@@ -115,20 +116,17 @@ impl State {
                 entry.failing = true;
                 return self.publish(now);
             };
-            entry.failing = false;
             entry.ttl = listing.ttl().filter(|ttl| !ttl.is_zero());
             let counts = Kind::ALL.map(|kind| listing.definitions(kind).len());
-            let emptied = |listed: &Listed| {
-                counts
-                    .iter()
-                    .zip(listed.counts)
-                    .any(|(now, then)| *now == 0 && then > 0)
-            };
-            if entry.listed.as_ref().is_some_and(emptied) && !entry.doubted {
-                entry.doubted = true;
+            let emptied = entry.emptied(counts);
+            let doubted = std::mem::replace(&mut entry.doubted, emptied);
+            let unheard = |(now, before): (&bool, bool)| *now && !before;
+            if emptied.iter().zip(doubted).any(unheard) {
+                // Not believed yet, so no news of any kind: what failed counts as failing.
                 return Effect::Confirm { slot };
             }
-            entry.doubted = false;
+            entry.failing = false;
+            entry.doubted = [false; 4];
             let digest = listing.digest();
             match &mut entry.listed {
                 Some(listed) if listed.digest == digest => {
@@ -215,6 +213,16 @@ impl State {
 }
 
 impl Entry {
+    /// The kinds of which there is nothing any more.
+    fn emptied(&self, counts: [usize; 4]) -> [bool; 4] {
+        let then = self.listed.as_ref().map_or([0; 4], |listed| listed.counts);
+        let mut emptied = [false; 4];
+        for (emptied, (now, then)) in emptied.iter_mut().zip(counts.into_iter().zip(then)) {
+            *emptied = now == 0 && then > 0;
+        }
+        emptied
+    }
+
     fn is_visible(&self, now: Instant) -> bool {
         let stale = &self.config.stale;
         self.listed.as_ref().is_some_and(|listed| {
@@ -222,3 +230,6 @@ impl Entry {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
