@@ -27,6 +27,7 @@ mod crossing;
 mod face_legacy;
 mod face_modern;
 mod guard;
+mod isolation;
 mod lossless;
 mod streams;
 mod upstreams;
