@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::support::bounded;
-use crate::support::client::{Legacy, Modern, Reply};
+use crate::support::client::Client;
 use crate::support::upstream::Upstream;
 use crate::support::weir::{Weir, child_upstream};
 use crate::upstreams::failed;
@@ -21,30 +21,9 @@ use crate::upstreams::failed;
 const CALLERS: usize = 3;
 /// The least that a quiet time is watched for, to compare with.
 const CALM: Duration = Duration::from_millis(700);
+const QUERY: &str = r#"{"q":1}"#;
 /// A failing upstream gives up after a second, and is looked at every second.
 const IMPATIENT: &str = "    timeouts: { connect: 1s, list: 1s, call: 1s }\n    resync: 1s\n    stale: { max_age: 1h }\n";
-
-/// One caller.
-enum Caller {
-    Modern(Modern),
-    Legacy(Legacy),
-}
-
-impl Caller {
-    async fn call(&self, tool: &str) -> Reply {
-        match self {
-            Self::Modern(modern) => modern.call(tool, r#"{"q":1}"#).await,
-            Self::Legacy(legacy) => legacy.call(tool, r#"{"q":1}"#).await,
-        }
-    }
-
-    async fn tool_names(&self) -> Vec<String> {
-        match self {
-            Self::Modern(modern) => modern.tool_names().await,
-            Self::Legacy(legacy) => legacy.tool_names().await,
-        }
-    }
-}
 
 /// What the others see, all the time.
 struct Others<'w> {
@@ -72,8 +51,7 @@ impl<'w> Others<'w> {
         let over = AtomicBool::new(false);
         let mut callers = Vec::new();
         for _ in 0..CALLERS {
-            callers.push(Caller::Modern(self.weir.modern()));
-            callers.push(Caller::Legacy(self.weir.legacy("2025-11-25").await));
+            callers.extend(Client::both(self.weir).await);
         }
         let script = async {
             let result = script.await;
@@ -89,11 +67,11 @@ impl<'w> Others<'w> {
         (result, Slowest { p99 })
     }
 
-    async fn work(&self, caller: &Caller, over: &AtomicBool) -> Vec<Duration> {
+    async fn work(&self, caller: &Client, over: &AtomicBool) -> Vec<Duration> {
         let mut times = Vec::new();
         while !over.load(Ordering::Relaxed) {
             let begun = Instant::now();
-            let reply = caller.call("well__search").await;
+            let reply = caller.call("well__search", QUERY).await;
             times.push(begun.elapsed());
             assert_eq!(reply.text(), r#"well.search {"q":1}"#);
             assert_eq!(caller.tool_names().await, self.tools);
@@ -117,16 +95,17 @@ impl Slowest {
 
 /// Calls in both eras fail, name the upstream, and take no longer than they may.
 async fn is_out(weir: &Weir, upstream: &str) {
-    let callers = [
-        Caller::Modern(weir.modern()),
-        Caller::Legacy(weir.legacy("2025-06-18").await),
-    ];
+    let callers = Client::both(weir).await;
     let tool = format!("{upstream}__search");
     let begun = Instant::now();
     // More at once than one, so that they do not wait for each other either.
-    let calls = callers
-        .iter()
-        .flat_map(|caller| [caller.call(&tool), caller.call(&tool), caller.call(&tool)]);
+    let calls = callers.iter().flat_map(|caller| {
+        [
+            caller.call(&tool, QUERY),
+            caller.call(&tool, QUERY),
+            caller.call(&tool, QUERY),
+        ]
+    });
     for reply in futures::future::join_all(calls).await {
         failed(&reply, upstream);
     }
@@ -154,26 +133,21 @@ async fn stands(weir: &Weir, upstream: &str, state: &str) {
 /// Waits until the upstream is listed and called again. Nobody tells weir to try, not even by a call.
 async fn comes_back(weir: &Weir, upstream: &str) {
     stands(weir, upstream, "up").await;
-    let (tool, modern) = (format!("{upstream}__search"), weir.modern());
-    bounded(&format!("{upstream} to come back"), async {
-        loop {
-            let reply = modern.call(&tool, r#"{"q":1}"#).await;
-            if reply.succeeded() {
-                assert_eq!(reply.text(), format!(r#"{upstream}.search {{"q":1}}"#));
-                return;
+    let tool = format!("{upstream}__search");
+    for client in Client::both(weir).await {
+        bounded(&format!("{upstream} to come back"), async {
+            loop {
+                let reply = client.call(&tool, QUERY).await;
+                if reply.succeeded() {
+                    assert_eq!(reply.text(), format!(r#"{upstream}.search {{"q":1}}"#));
+                    return;
+                }
+                failed(&reply, upstream);
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            failed(&reply, upstream);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
-    let reply = weir
-        .legacy("2025-11-25")
-        .await
-        .call(&tool, r#"{"q":1}"#)
+        })
         .await;
-    assert_eq!(reply.text(), format!(r#"{upstream}.search {{"q":1}}"#));
-    stands(weir, upstream, "up").await;
+    }
 }
 
 /// Waits for the pid that a child wrote.

@@ -23,11 +23,14 @@ mod support_test;
 // Weir. Switched on as soon as `weir serve` is there.
 mod catalog;
 mod children;
+mod commands;
 mod crossing;
 mod face_legacy;
 mod face_modern;
+mod face_stdio;
 mod guard;
 mod isolation;
 mod lossless;
 mod streams;
+mod swap;
 mod upstreams;

@@ -9,6 +9,7 @@
 //! ```
 
 mod ask;
+mod either;
 mod pages;
 mod reply;
 
@@ -18,6 +19,7 @@ use serde_json::Value;
 use super::{at, quote, tls, unquote};
 pub use ask::{Ask, with_meta};
 use ask::{Wire, call_params, headers};
+pub use either::Client;
 use pages::Pages;
 pub use reply::{Reply, Stream};
 
