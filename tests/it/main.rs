@@ -21,6 +21,7 @@ mod faults_test;
 mod support_test;
 
 // Weir. Switched on as soon as `weir serve` is there.
+mod asks;
 mod catalog;
 mod children;
 mod commands;
@@ -31,6 +32,7 @@ mod face_stdio;
 mod guard;
 mod isolation;
 mod lossless;
+mod mirrored;
 mod streams;
 mod swap;
 mod upstreams;
