@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Endpoint};
 use crate::upstream::http::{HttpWire, WireError};
 use crate::upstream::stdio::{ChildSpec, inherited_env};
+use crate::upstream::tls::Tls;
 use crate::upstream::{Link, Wire};
 
 /// What connectors need from the weir they belong to.
@@ -15,6 +16,8 @@ use crate::upstream::{Link, Wire};
 pub struct Surroundings {
     /// The `weir` binary, which guards child processes; without it they are guarded by their stdin alone.
     pub guard: Option<PathBuf>,
+    /// What `https` is made with.
+    pub tls: Arc<Tls>,
     /// Owner of everything spawned.
     pub tasks: TaskTracker,
 }
@@ -25,7 +28,9 @@ pub struct Surroundings {
 /// A credential that no header can carry, or no TLS roots.
 pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<Link>, WireError> {
     let wire = match &config.endpoint {
-        Endpoint::Http { url } => Wire::Http(HttpWire::new(config, url.clone())?),
+        Endpoint::Http { url } => {
+            Wire::Http(Box::new(HttpWire::new(config, url.clone(), &around.tls)?))
+        }
         Endpoint::Child {
             program,
             args,

@@ -3,6 +3,7 @@
 mod answer;
 mod body;
 mod changes;
+mod endpoint;
 mod guard;
 pub mod http;
 mod legacy;
@@ -10,5 +11,6 @@ mod modern;
 mod session;
 pub mod stdio;
 
-pub use http::{Front, router};
+pub use endpoint::Endpoint;
+pub use http::{Front, endpoint};
 pub use session::Sessions;

@@ -1,13 +1,13 @@
 //! A whole weir: config in, listeners and keepers running.
 
+use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::ListenerExt as _;
+use axum::serve::{Listener, ListenerExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use crate::live::{Live, Snapshot};
 use crate::name::UpstreamId;
 use crate::seal::{NoRandom, Sealer};
 use crate::upstream::http::WireError;
+use crate::upstream::tls::Tls;
 
 /// How long a stopping weir waits for what is under way.
 const GRACE: Duration = Duration::from_secs(10);
@@ -97,6 +98,7 @@ impl Core {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let around = Surroundings {
             guard: options.guard.clone(),
+            tls: Arc::new(Tls::default()),
             tasks: tasks.clone(),
         };
         let link = |upstream: &Arc<crate::config::Upstream>| {
@@ -210,11 +212,19 @@ impl Server {
             front_shutdown.clone(),
             core.tasks.clone(),
         );
-        let router = front::router(Arc::new(front), &config.listen.path);
-        listeners.spawn(serve(listener, router, front_shutdown.clone()));
+        let endpoint = front::endpoint(Arc::new(front), &config.listen.path);
+        let served = axum::serve(prompt(listener), endpoint);
+        listeners.spawn(told(
+            served.with_graceful_shutdown(front_shutdown.clone().cancelled_owned()),
+        ));
         let admin = admin.map(|((listener, address), admin)| {
-            let router = admin::router(Arc::clone(&core.live), admin);
-            listeners.spawn(serve(listener, router, front_shutdown.clone()));
+            let served = axum::serve(
+                prompt(listener),
+                admin::router(Arc::clone(&core.live), admin),
+            );
+            listeners.spawn(told(
+                served.with_graceful_shutdown(front_shutdown.clone().cancelled_owned()),
+            ));
             address
         });
         Ok(Self {
@@ -277,13 +287,16 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeErr
     Ok((listener, bound))
 }
 
-async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    let listener = listener.tap_io(|stream: &mut TcpStream| {
+/// A listener whose connections send what they have at once.
+fn prompt(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|stream: &mut TcpStream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY not set");
         }
-    });
-    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+    })
+}
+
+async fn told(served: impl IntoFuture<Output = io::Result<()>>) {
     if let Err(error) = served.await {
         tracing::error!(%error, "a listener ended");
     }

@@ -9,6 +9,7 @@ pub mod list;
 pub mod peer;
 pub mod probe;
 pub mod stdio;
+pub mod tls;
 pub mod watch;
 
 pub use error::LinkError;

@@ -1,17 +1,12 @@
 //! A reply becomes an HTTP response: JSON where the response is all there is, an event stream where
 //! something comes before it.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::front::body::Pieces;
@@ -86,6 +81,7 @@ impl Running {
         let outgoing = match &self.call {
             None => reply.next().await,
             Some(call) => tokio::select! {
+                biased;
                 outgoing = reply.next() => outgoing,
                 () = call.token.cancelled() => None,
             },
@@ -123,6 +119,7 @@ impl Drop for Running {
 pub(super) async fn respond(mut running: Running, accepts: Accepts) -> Response {
     loop {
         let first = tokio::select! {
+            biased;
             first = running.next() => first,
             () = tokio::time::sleep(KEEP_ALIVE), if accepts == Accepts::Events => {
                 return stream(Some(sse::KEEP_ALIVE), running);
@@ -146,6 +143,7 @@ fn stream(first: Option<Bytes>, running: Running) -> Response {
             return Some((Ok::<_, std::convert::Infallible>(first), (None, running)));
         }
         let bytes = tokio::select! {
+            biased;
             outgoing = running.next() => match outgoing? {
                 Outgoing::Notification(message) => sse::event(&message),
                 Outgoing::Response(payload) => sse::event(&payload.concat()),
@@ -185,54 +183,4 @@ pub(super) fn bare(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
-}
-
-/// A future that goes on in the background when whoever awaits it goes away.
-pub(super) struct Detached<T: Send + 'static> {
-    inner: Option<BoxFuture<'static, T>>,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
-}
-
-impl<T: Send + 'static> Detached<T> {
-    pub(super) fn new(
-        inner: BoxFuture<'static, T>,
-        tasks: TaskTracker,
-        shutdown: CancellationToken,
-    ) -> Self {
-        Self {
-            inner: Some(inner),
-            tasks,
-            shutdown,
-        }
-    }
-}
-
-impl<T: Send + 'static> Future for Detached<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let Some(inner) = &mut self.inner else {
-            return Poll::Pending;
-        };
-        let polled = inner.as_mut().poll(context);
-        if polled.is_ready() {
-            self.inner = None;
-        }
-        polled
-    }
-}
-
-impl<T: Send + 'static> Drop for Detached<T> {
-    fn drop(&mut self) {
-        if let Some(inner) = self.inner.take() {
-            let shutdown = self.shutdown.clone();
-            self.tasks.spawn(async move {
-                tokio::select! {
-                    _ = inner => {}
-                    () = shutdown.cancelled() => {}
-                }
-            });
-        }
-    }
 }

@@ -1,7 +1,9 @@
 //! Who may speak to the endpoint at all: `Host` and `Origin` (`transports/streamable-http.mdx#security`).
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use http::{HeaderMap, header};
-use url::{Host, Url};
+use url::Url;
 
 use crate::config::Listen;
 
@@ -46,10 +48,8 @@ impl Guard {
                 .to_str()
                 .map_err(|_| Turned::Origin)?
                 .to_ascii_lowercase();
-            let local = || {
-                self.loopback
-                    && Url::parse(&origin).is_ok_and(|url| url.host().is_some_and(is_loopback))
-            };
+            let local =
+                || self.loopback && Url::parse(&origin).is_ok_and(|url| is_local(url.host_str()));
             if !self.origins.contains(&origin) && !local() {
                 return Err(Turned::Origin);
             }
@@ -60,19 +60,12 @@ impl Guard {
         let Some(host) = headers.get(header::HOST) else {
             return Ok(());
         };
-        let host = host
-            .to_str()
-            .map_err(|_| Turned::Host)?
-            .to_ascii_lowercase();
-        let name = without_port(&host);
-        let local =
-            || self.loopback && Host::parse(name).is_ok_and(|host| is_loopback(as_ref(&host)));
-        if self
-            .hosts
-            .iter()
-            .any(|allowed| *allowed == host || allowed == name)
-            || local()
-        {
+        let host = host.to_str().map_err(|_| Turned::Host)?;
+        let name = without_port(host);
+        let listed = |allowed: &String| {
+            allowed.eq_ignore_ascii_case(host) || allowed.eq_ignore_ascii_case(name)
+        };
+        if (self.loopback && is_local(Some(name))) || self.hosts.iter().any(listed) {
             return Ok(());
         }
         Err(Turned::Host)
@@ -89,20 +82,32 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn as_ref(host: &Host<String>) -> Host<&str> {
-    match host {
-        Host::Domain(name) => Host::Domain(name),
-        Host::Ipv4(address) => Host::Ipv4(*address),
-        Host::Ipv6(address) => Host::Ipv6(*address),
+/// Whether a host means this machine: `localhost`, a name under it, or a loopback address.
+fn is_local(host: Option<&str>) -> bool {
+    let Some(host) = host else { return false };
+    if host.starts_with(|c: char| c.is_ascii_digit()) {
+        return host
+            .parse::<Ipv4Addr>()
+            .is_ok_and(|address| address.is_loopback());
     }
-}
-
-fn is_loopback(host: Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
+    if let Some(inner) = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        return inner
+            .parse::<Ipv6Addr>()
+            .is_ok_and(|address| address.is_loopback());
     }
+    let local = "localhost";
+    let tail = host
+        .len()
+        .checked_sub(local.len())
+        .and_then(|at| host.get(at..));
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(local))
+        && (host.len() == local.len()
+            || host
+                .get(..host.len() - local.len())
+                .is_some_and(|rest| rest.ends_with('.')))
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
-use futures::FutureExt as _;
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body_util::LengthLimitError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Listen;
-use crate::front::answer::{self, Accepts, Detached};
+use crate::front::answer::{self, Accepts};
+use crate::front::endpoint::Endpoint;
 use crate::front::guard::Guard;
 use crate::front::session::Sessions;
 use crate::front::{legacy, modern};
@@ -59,14 +59,16 @@ impl Front {
     }
 }
 
-/// The routes of the listener: the endpoint, and probes that are not guarded.
-pub fn router(front: Arc<Front>, path: &str) -> Router {
-    Router::new()
-        .route(path, get(stream).post(post).delete(end))
+/// Everything the listener answers: the endpoint, and probes that are not guarded.
+#[must_use]
+pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
+    let rest = Router::new()
+        .route(path, get(stream).delete(end))
         .route("/healthz", get(async || "ok\n"))
         .route("/ping", get(async || ping()))
         .route("/readyz", get(ready))
-        .with_state(front)
+        .with_state(Arc::clone(&front));
+    Endpoint::new(front, path, rest)
 }
 
 /// AgentCore Runtime's health check: `{"status": "Healthy"}`.
@@ -94,24 +96,16 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
     answer::json(payload)
 }
 
-async fn post(State(front): State<Arc<Front>>, request: Request) -> Response {
+/// `POST`: one message, or a batch.
+pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let accepts = match admitted(&front, &parts) {
+    let accepts = match admitted(front, &parts) {
         Ok(accepts) => accepts,
         Err(refusal) => return *refusal,
     };
-    let body = match read(body, front.request_bytes).await {
-        Ok(body) => body,
-        Err(status) => return answer::bare(status),
-    };
-    let is_legacy = parts.headers.contains_key(legacy::SESSION);
-    let (tasks, shutdown) = (front.tasks.clone(), front.shutdown.clone());
-    let handled = async move { handle(&front, &parts.headers, accepts, &body).await };
-    // Legacy: a disconnect is no cancellation, so the call goes on without its caller.
-    if is_legacy {
-        Detached::new(handled.boxed(), tasks, shutdown).await
-    } else {
-        handled.await
+    match read(body, front.request_bytes).await {
+        Ok(body) => handle(front, &parts.headers, accepts, &body).await,
+        Err(status) => answer::bare(status),
     }
 }
 
@@ -142,7 +136,7 @@ fn admitted(front: &Front, parts: &Parts) -> Result<Accepts, Box<Response>> {
             StatusCode::NOT_ACCEPTABLE,
             "Accept must allow application/json and text/event-stream",
         )),
-        accepts => Ok(accepts),
+        accepts @ (Accepts::Json | Accepts::Events) => Ok(accepts),
     }
 }
 
@@ -187,14 +181,14 @@ async fn handle(
         Message::Request(request) => {
             if modern_header
                 && request.method == method::INITIALIZE
-                && modern::claim(request.params()).is_none()
+                && !modern::claims(request.meta.as_ref())
             {
                 let fault = Fault::HeaderMismatch(
                     "initialize is legacy, MCP-Protocol-Version is not".into(),
                 );
                 return legacy::refuse(StatusCode::BAD_REQUEST, Some(&request.id), &fault);
             }
-            if modern_header || modern::claim(request.params()).is_some() {
+            if modern_header || modern::claims(request.meta.as_ref()) {
                 return modern::request(front, headers, accepts, &request).await;
             }
             if request.method == method::INITIALIZE {
@@ -220,7 +214,7 @@ fn noted(
     modern_header: bool,
     notification: &Notification<'_>,
 ) -> Response {
-    if modern_header || modern::claim(notification.envelope.borrowed("params")).is_some() {
+    if modern_header || modern::envelope_claims(&notification.envelope) {
         return answer::bare(StatusCode::ACCEPTED);
     }
     match legacy::session(front, headers) {
@@ -240,7 +234,7 @@ async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response 
     };
     let is_modern = |item: &str| {
         let envelope = crate::json::Object::parse(item);
-        envelope.is_ok_and(|envelope| modern::claim(envelope.get("params")).is_some())
+        envelope.is_ok_and(|envelope| modern::envelope_claims(&envelope))
     };
     if items.into_iter().any(is_modern) {
         return refuse(

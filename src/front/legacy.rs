@@ -33,14 +33,7 @@ pub(super) const CAPABILITIES: &str = "{\"tools\":{\"listChanged\":true},\"promp
 /// # Errors
 /// There is no `protocolVersion` to answer.
 pub(super) fn initialize(request: &Request<'_>) -> Result<(Version, Bytes), Fault> {
-    let params = request
-        .params()
-        .map(Object::parse)
-        .transpose()
-        .map_err(|_| Fault::Params("not usable".into()))?;
-    let asked = params
-        .as_ref()
-        .and_then(|params| params.string("protocolVersion"));
+    let asked = request.params.string("protocolVersion");
     let asked = asked.ok_or_else(|| Fault::Params("`protocolVersion` must be a string".into()))?;
     let spoken = Version::parse(&asked).filter(|version| version.era() == Era::Legacy);
     let version = spoken.unwrap_or(Version::LATEST_LEGACY);
@@ -116,6 +109,7 @@ pub(super) async fn request(
                 headers: None,
             };
             let reply = tokio::select! {
+                biased;
                 reply = relay::answer(&scope, request) => reply,
                 () = call.token.cancelled() => return answer::bare(StatusCode::ACCEPTED),
             };

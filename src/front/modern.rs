@@ -1,5 +1,6 @@
 //! The modern face (2026-07-28): every request stands for itself.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::response::Response;
@@ -20,45 +21,37 @@ use crate::upstream::probe::WEIR;
 /// For how long a client may keep the answer to `server/discover`: it changes only with the program.
 const DISCOVER_TTL_MS: u32 = 3_600_000;
 
-/// The version a message claims in `params._meta`, as JSON text: its presence makes a message modern.
-pub(super) fn claim(params: Option<&str>) -> Option<String> {
-    let params = Object::parse(params?).ok()?;
-    let own = Object::parse(params.get("_meta")?).ok()?;
-    own.get(meta::PROTOCOL_VERSION).map(str::to_owned)
+/// Whether a message claims the modern era: it names its version in `params._meta`.
+pub(super) fn claims(meta: Option<&Object<'_>>) -> bool {
+    meta.is_some_and(|meta| meta.contains(meta::PROTOCOL_VERSION))
 }
 
-/// Checks the envelope every modern request carries (`basic/index.mdx#_meta`).
+/// Whether an envelope that was read no further claims the modern era.
+pub(super) fn envelope_claims(envelope: &Object<'_>) -> bool {
+    let params = envelope
+        .get("params")
+        .and_then(|text| Object::parse(text).ok());
+    let own = params.as_ref().and_then(|params| params.get("_meta"));
+    claims(own.and_then(|text| Object::parse(text).ok()).as_ref())
+}
+
+/// Checks the metadata every modern request carries (`basic/index.mdx#_meta`) and gives its version.
 ///
 /// # Errors
-/// -32602 for what is missing, -32022 for a version weir does not speak.
-pub(super) fn envelope(request: &Request<'_>) -> Result<String, Fault> {
-    let missing = Fault::Envelope("`_meta` lacks io.modelcontextprotocol/protocolVersion");
-    let params = request.params().ok_or_else(|| missing.clone())?;
-    let params = Object::parse(params).map_err(relay_fault)?;
-    let own = params.get("_meta").ok_or_else(|| missing.clone())?;
-    let own = Object::parse(own).map_err(relay_fault)?;
-    let version = own
-        .string(meta::PROTOCOL_VERSION)
-        .ok_or(missing)?
-        .into_owned();
-    if !own
-        .get(meta::CLIENT_CAPABILITIES)
-        .is_some_and(json::is_object)
-    {
+/// -32602 for what is missing.
+pub(super) fn envelope<'r>(request: &'r Request<'_>) -> Result<Cow<'r, str>, Fault> {
+    let own = request.meta.as_ref();
+    let version = own.and_then(|own| own.string(meta::PROTOCOL_VERSION));
+    let version = version.ok_or(Fault::Envelope(
+        "`_meta` lacks io.modelcontextprotocol/protocolVersion",
+    ))?;
+    let capabilities = own.and_then(|own| own.get(meta::CLIENT_CAPABILITIES));
+    if !capabilities.is_some_and(json::is_object) {
         return Err(Fault::Envelope(
             "`_meta` lacks io.modelcontextprotocol/clientCapabilities",
         ));
     }
     Ok(version)
-}
-
-fn relay_fault(error: json::ObjectError) -> Fault {
-    match error {
-        json::ObjectError::Duplicate(key) => Fault::DuplicateKey(key),
-        json::ObjectError::Syntax(_) | json::ObjectError::NotObject => {
-            Fault::Envelope("`_meta` is not an object")
-        }
-    }
 }
 
 /// Checks what the headers say against the body (`streamable-http.mdx#server-validation`).
@@ -81,9 +74,7 @@ fn mirrored(found: &HeaderMap, request: &Request<'_>, version: &str) -> Result<(
     }
     supported(version)?;
     headers::check_method(found, &request.method)?;
-    if let Some(Ok(params)) = request.params().map(Object::parse) {
-        headers::check_name(found, &request.method, &params)?;
-    }
+    headers::check_name(found, &request.method, &request.params)?;
     Ok(())
 }
 
@@ -151,12 +142,7 @@ pub(super) fn discover(request: &Request<'_>) -> bytes::Bytes {
 /// # Errors
 /// -32602 without `params.notifications`.
 pub(super) fn wanted(request: &Request<'_>) -> Result<Wanted, Fault> {
-    let params = request
-        .params()
-        .and_then(|params| Object::parse(params).ok());
-    let asked = params
-        .as_ref()
-        .and_then(|params| params.get("notifications"));
+    let asked = request.params.get("notifications");
     let asked = asked.and_then(|text| Object::parse(text).ok());
     let asked = asked.ok_or_else(|| Fault::Params("`notifications` must be an object".into()))?;
     let yes = |key| asked.get(key) == Some("true");

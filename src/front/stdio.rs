@@ -160,7 +160,7 @@ impl Caller {
     }
 
     async fn request(&self, request: &Request<'_>) {
-        let modern = modern::claim(request.params()).is_some();
+        let modern = modern::claims(request.meta.as_ref());
         let session = *self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let era = if modern { Era::Modern } else { Era::Legacy };
         let answered = match (modern, request.method.as_ref()) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,6 +23,10 @@ const LONGEST_FAILING: Duration = Duration::from_secs(30);
 const SHORT_LIVED: Duration = Duration::from_secs(5);
 /// The shortest life of a listing, whatever `ttlMs` says.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
+/// The first pause after a listing that is no good: the upstream answers, and will do so again.
+const FIRST_PAUSE_UNUSABLE: Duration = Duration::from_secs(2);
+/// How long the first listing waits for the stream of changes.
+const HEEDING: Duration = Duration::from_millis(100);
 /// Time to say goodbye in.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -115,10 +119,12 @@ impl Keeper {
         memory.era = Some(peer.era());
         memory.connected = Some(Instant::now());
         link.connected(Arc::clone(&peer));
-        let watch = link
-            .tasks()
-            .spawn(watch::watch(Arc::clone(link), Arc::clone(&peer), unasked));
-        memory.watch = Some(AbortOnDropHandle::new(watch));
+        let (heeding, heeded) = oneshot::channel();
+        let watch = watch::watch(Arc::clone(link), Arc::clone(&peer), unasked, heeding);
+        memory.watch = Some(AbortOnDropHandle::new(link.tasks().spawn(watch)));
+        // What changes between the listing and the first word heard would be missed, so hearing comes
+        // first, unless the upstream takes long to open its stream: then it is listed again.
+        let _ = tokio::time::timeout(HEEDING, heeded).await;
         Ok(peer)
     }
 
@@ -139,14 +145,15 @@ impl Keeper {
                     tracing::debug!(upstream = %self.link.id(), reason = %error.in_full(), "upstream still fails");
                 }
                 memory.failures = memory.failures.saturating_add(1);
-                let longest = match (error, &self.link.wire) {
+                let (first, longest) = match (error, &self.link.wire) {
                     (
                         LinkError::Unreachable(_) | LinkError::Timeout | LinkError::Broken(_),
                         Wire::Http(_),
-                    ) => LONGEST_UNREACHABLE,
-                    _ => LONGEST_FAILING,
+                    ) => (FIRST_PAUSE, LONGEST_UNREACHABLE),
+                    (LinkError::Listing(_), _) => (FIRST_PAUSE_UNUSABLE, LONGEST_FAILING),
+                    _ => (FIRST_PAUSE, LONGEST_FAILING),
                 };
-                Some((FIRST_PAUSE * 2_u32.saturating_pow(memory.failures - 1)).min(longest))
+                Some((first * 2_u32.saturating_pow(memory.failures - 1)).min(longest))
             }
         }
     }

@@ -199,7 +199,18 @@ impl Fault {
                 json::quote(upstream),
                 json::quote(reason)
             )),
-            _ => None,
+            Self::Parse
+            | Self::Invalid(_)
+            | Self::DuplicateKey(_)
+            | Self::Params(_)
+            | Self::Envelope(_)
+            | Self::UnknownTool(_)
+            | Self::UnknownPrompt(_)
+            | Self::Cursor
+            | Self::Method(_)
+            | Self::HeaderMismatch(_)
+            | Self::Overloaded(_)
+            | Self::ShuttingDown => None,
         }
     }
 }

@@ -53,15 +53,17 @@ pub enum Message<'a> {
     Response(Response<'a>),
 }
 
-/// A request's envelope. All members stay in `envelope`.
+/// A request, read as far as routing needs: keys are unique in the envelope, in `params` and in `_meta`.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// The sender's id.
     pub id: Id,
     /// The method, unescaped.
     pub method: Cow<'a, str>,
-    /// The whole envelope, to be edited and sent on.
-    pub envelope: Object<'a>,
+    /// The params, one level deep. No params and empty params are the same (JSON-RPC 2.0 §4.2).
+    pub params: Object<'a>,
+    /// `params._meta`, one level deep, if there is one.
+    pub meta: Option<Object<'a>>,
 }
 
 /// A notification's envelope.
@@ -122,14 +124,21 @@ impl<'a> Message<'a> {
                 .get("params")
                 .is_some_and(|params| !json::is_object(params))
             {
-                return Err(echo(Fault::Params("`params` must be an object".into())));
+                return Err(echo(Fault::Envelope("`params` must be an object")));
             }
             return match id {
-                Ok(Some(id)) => Ok(Self::Request(Request {
-                    id,
-                    method,
-                    envelope,
-                })),
+                Ok(Some(id)) => {
+                    let (params, meta) = insides(&envelope).map_err(|fault| Refusal {
+                        id: Some(id.clone()),
+                        fault,
+                    })?;
+                    Ok(Self::Request(Request {
+                        id,
+                        method,
+                        params,
+                        meta,
+                    }))
+                }
                 Ok(None) => Ok(Self::Notification(Notification { method, envelope })),
                 Err(_) => Err(Refusal::new(Fault::Invalid(
                     "`id` must be a string or an integer",
@@ -151,12 +160,22 @@ impl<'a> Message<'a> {
     }
 }
 
-impl<'a> Request<'a> {
-    /// The `params` as JSON text, if any.
-    #[must_use]
-    pub fn params(&self) -> Option<&'a str> {
-        self.envelope.borrowed("params")
-    }
+/// `params` and `params._meta`, where two readers could not differ about them.
+fn insides<'a>(envelope: &Object<'a>) -> Result<(Object<'a>, Option<Object<'a>>), Fault> {
+    let Some(params) = envelope.borrowed("params") else {
+        return Ok((Object::new(), None));
+    };
+    let object = |text, what: &'static str| {
+        Object::parse(text).map_err(|error| match error {
+            ObjectError::Duplicate(key) => Fault::DuplicateKey(key),
+            ObjectError::Syntax(_) | ObjectError::NotObject => Fault::Envelope(what),
+        })
+    };
+    let params = object(params, "`params` must be an object")?;
+    let meta = params
+        .borrowed("_meta")
+        .map(|meta| object(meta, "`_meta` must be an object"));
+    Ok((params, meta.transpose()?))
 }
 
 /// A successful response as bytes; `result` is JSON text and is copied as it is.

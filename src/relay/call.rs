@@ -7,7 +7,7 @@ use crate::json::{self, Object, ObjectError};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
-use crate::protocol::{headers, meta, method};
+use crate::protocol::{headers, method};
 use crate::relay::crossing::Crossing;
 use crate::relay::reply::{Reply, Sending, Way};
 use crate::relay::{Scope, outbound};
@@ -21,7 +21,6 @@ struct Target<'p> {
     /// What the upstream calls it, for `Mcp-Name`.
     name: Option<&'p str>,
     route: Option<&'p Route>,
-    is_read: bool,
 }
 
 /// `tools/call`
@@ -29,7 +28,7 @@ struct Target<'p> {
 /// # Errors
 /// No such tool, bad arguments, mismatching headers, an upstream that cannot be reached.
 pub(super) async fn tool(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
-    let mut params = params(request)?;
+    let mut params = request.params.clone();
     let name = params
         .string("name")
         .ok_or_else(|| missing("name"))?
@@ -63,7 +62,6 @@ pub(super) async fn tool(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
             params,
             name,
             route: Some(&route),
-            is_read: false,
         },
     )
     .await
@@ -74,7 +72,7 @@ pub(super) async fn tool(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
 /// # Errors
 /// No such prompt, bad params, an upstream that cannot be reached.
 pub(super) async fn prompt(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
-    let mut params = params(request)?;
+    let mut params = request.params.clone();
     let name = params
         .string("name")
         .ok_or_else(|| missing("name"))?
@@ -94,7 +92,6 @@ pub(super) async fn prompt(scope: &Scope<'_>, request: &Request<'_>) -> Result<R
             params,
             name,
             route: None,
-            is_read: false,
         },
     )
     .await
@@ -105,7 +102,7 @@ pub(super) async fn prompt(scope: &Scope<'_>, request: &Request<'_>) -> Result<R
 /// # Errors
 /// No upstream has it, bad params, an upstream that cannot be reached.
 pub(super) async fn resource(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
-    let mut params = params(request)?;
+    let mut params = request.params.clone();
     let uri = params
         .string("uri")
         .ok_or_else(|| missing("uri"))?
@@ -128,7 +125,6 @@ pub(super) async fn resource(scope: &Scope<'_>, request: &Request<'_>) -> Result
             params,
             name,
             route: None,
-            is_read: true,
         },
     )
     .await
@@ -139,7 +135,7 @@ pub(super) async fn resource(scope: &Scope<'_>, request: &Request<'_>) -> Result
 /// # Errors
 /// The reference leads nowhere, bad params, an upstream that cannot be reached.
 pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
-    let mut params = params(request)?;
+    let mut params = request.params.clone();
     let reference = params.borrowed("ref").ok_or_else(|| missing("ref"))?;
     let mut reference = Object::parse(reference).map_err(params_fault)?;
     let catalog = &scope.snapshot.catalog;
@@ -190,7 +186,6 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
             params,
             name: None,
             route: None,
-            is_read: false,
         },
     )
     .await
@@ -201,17 +196,10 @@ async fn forward(
     request: &Request<'_>,
     target: Target<'_>,
 ) -> Result<Reply, Fault> {
-    let Target {
-        method,
-        slot,
-        params,
-        name,
-        route,
-        is_read,
-    } = target;
+    let slot = target.slot;
     let link = scope.snapshot.links.get(slot).ok_or(Fault::ShuttingDown)?;
     let fault = |error: LinkError| {
-        tracing::warn!(upstream = %link.id(), method = %request.method, reason = %error.in_full(), "call failed");
+        tracing::warn!(upstream = %link.id(), method = target.method, reason = %error.in_full(), "call failed");
         error.fault(link.id())
     };
     let deadline = link.call_deadline();
@@ -220,43 +208,40 @@ async fn forward(
     let mut again = true;
     loop {
         let id = link.next_id();
-        let (text, token) = outbound::params(&params, scope.era(), peer.era(), id)?;
-        let mut headers = HeaderMap::new();
-        if peer.era() == Era::Modern {
-            headers::write(&mut headers, method, name);
-            if let Some(route) = route {
-                headers::write_params(
-                    &mut headers,
-                    route.header_params(),
-                    params.get("arguments"),
-                )?;
-            }
-        }
+        let hop = outbound::hop(
+            &target.params,
+            request.meta.as_ref(),
+            scope.era(),
+            peer.era(),
+            id,
+        )?;
+        let (method, headers) = (target.method, target.headers(peer.era())?);
         let outbound = Outbound {
             id,
             method,
-            params: text,
+            params: hop.params,
             headers,
         };
         let (mut flight, sent) = Sending::new(link, &peer, outbound, deadline).await;
         match sent {
             Ok(exchange) => {
+                let (caller, upstream) = (scope.era(), peer.era());
                 let crossing = Crossing {
-                    caller: scope.era(),
-                    upstream: peer.era(),
-                    is_read,
+                    caller,
+                    upstream,
+                    is_read: method == method::RESOURCES_READ,
                 };
-                let logs = scope.era() == Era::Legacy || wants_logs(&params);
+                let exchange = exchange.until(deadline);
                 let way = Way {
                     flight,
-                    exchange: exchange.until(deadline),
-                    logs,
+                    exchange,
+                    logs: hop.logs,
                     _place: place,
                 };
-                return Ok(Reply::relayed(way, request.id.clone(), token, crossing));
+                return Ok(Reply::relayed(way, request.id.clone(), hop.token, crossing));
             }
-            // Nothing ran: the upstream knows no such session.
-            Err(LinkError::SessionLost) if again => {
+            // Nothing ran: the upstream knows no such session, or the process was gone already.
+            Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
                 flight.land();
                 again = false;
                 peer = link.peer_after(&peer, deadline).await.map_err(fault)?;
@@ -272,19 +257,17 @@ async fn forward(
     }
 }
 
-/// A modern caller gets log messages only if this request asks for them (`server/utilities/logging.mdx`).
-fn wants_logs(params: &Object<'_>) -> bool {
-    let own = params
-        .get("_meta")
-        .and_then(|text| Object::parse(text).ok());
-    own.is_some_and(|own| own.contains(meta::LOG_LEVEL))
-}
-
-fn params<'a>(request: &Request<'a>) -> Result<Object<'a>, Fault> {
-    let params = request
-        .params()
-        .ok_or_else(|| Fault::Params("`params` is missing".into()))?;
-    Object::parse(params).map_err(params_fault)
+impl Target<'_> {
+    /// What a modern upstream reads in the headers; nothing for a legacy one.
+    fn headers(&self, upstream: Era) -> Result<HeaderMap, Fault> {
+        let mut headers = HeaderMap::new();
+        if upstream == Era::Modern {
+            headers::write(&mut headers, self.method, self.name);
+            let mirrored = self.route.map(Route::header_params).unwrap_or_default();
+            headers::write_params(&mut headers, mirrored, self.params.get("arguments"))?;
+        }
+        Ok(headers)
+    }
 }
 
 /// Why params cannot be read.

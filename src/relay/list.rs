@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::catalog::{Cursor, Kind};
-use crate::json::{self, Object};
+use crate::json;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
@@ -75,14 +75,11 @@ fn tail(era: Era, next: Option<String>, ttl: Duration) -> String {
 }
 
 fn cursor_of(request: &Request<'_>) -> Result<Option<String>, Fault> {
-    let Some(params) = request.params() else {
-        return Ok(None);
-    };
-    let params = Object::parse(params).map_err(super::call::params_fault)?;
-    match params.get("cursor") {
+    match request.params.get("cursor") {
         None | Some("null") => Ok(None),
-        Some(text) => json::string(text)
-            .map(|text| Some(text.into_owned()))
-            .ok_or(Fault::Cursor),
+        Some(text) => {
+            let text = json::string(text).ok_or(Fault::Cursor)?;
+            Ok(Some(text.into_owned()))
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::upstream::error::LinkError;
 use crate::upstream::exchange::{Exchange, ReadError};
 use crate::upstream::link::Outbound;
 use crate::upstream::peer::{HttpSession, Peer};
+use crate::upstream::tls::{Tls, TlsError};
 
 /// The legacy session, and nothing in modern (`MCP-Session-Id`).
 pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -48,7 +49,10 @@ pub enum WireError {
     /// A credential does not fit into a header.
     #[error(transparent)]
     Credential(#[from] CredentialError),
-    /// The client cannot be built: no TLS roots, for example.
+    /// The machine's certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The client cannot be built.
     #[error("no HTTP client")]
     Client(#[source] reqwest::Error),
 }
@@ -58,8 +62,14 @@ impl HttpWire {
     ///
     /// # Errors
     /// A credential that is no header value, or a client that cannot be built.
-    pub fn new(config: &config::Upstream, url: Url) -> Result<Self, WireError> {
+    pub fn new(config: &config::Upstream, url: Url, tls: &Tls) -> Result<Self, WireError> {
+        let tls = if url.scheme() == "https" {
+            tls.trusting()?
+        } else {
+            Tls::none()?
+        };
         let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)

@@ -54,7 +54,7 @@ pub struct Link {
 #[derive(Debug)]
 pub enum Wire {
     /// Streamable HTTP.
-    Http(HttpWire),
+    Http(Box<HttpWire>),
     /// A child process.
     Child(Box<ChildSpec>),
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::sync::oneshot;
 
 use crate::json::{self, Object};
 use crate::protocol::era::Era;
@@ -20,16 +21,27 @@ use crate::upstream::probe::{self, Unasked};
 /// Pause before a stream that ended is opened again; doubles up to the second figure.
 const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Watches until the peer is gone: asks for a resync at every change, for a reconnect at the end.
-pub async fn watch(link: Arc<Link>, peer: Arc<Peer>, unasked: Option<Unasked>) {
+/// Watches until the peer is gone: asks for a resync at every change, for a reconnect at the end. Tells
+/// `heeding` once nothing that happens from then on is missed (or drops it, where nothing can be heard).
+pub async fn watch(
+    link: Arc<Link>,
+    peer: Arc<Peer>,
+    unasked: Option<Unasked>,
+    heeding: oneshot::Sender<()>,
+) {
     match (&peer.via, unasked) {
-        (Via::Child(_), Some(unasked)) => child(&link, &peer, unasked).await,
+        (Via::Child(_), Some(unasked)) => child(&link, &peer, unasked, heeding).await,
         (Via::Child(_), None) => {}
-        (Via::Http(_), _) => http(&link, &peer).await,
+        (Via::Http(_), _) => http(&link, &peer, heeding).await,
     }
 }
 
-async fn child(link: &Arc<Link>, peer: &Arc<Peer>, mut unasked: Unasked) {
+async fn child(
+    link: &Arc<Link>,
+    peer: &Arc<Peer>,
+    mut unasked: Unasked,
+    heeding: oneshot::Sender<()>,
+) {
     // Modern servers speak of changes only when asked to; what they say comes as replies to the request.
     let mut listening = if peer.era() == Era::Modern && peer.offers.list_changed {
         let (id, params) = listen_request(link);
@@ -43,6 +55,7 @@ async fn child(link: &Arc<Link>, peer: &Arc<Peer>, mut unasked: Unasked) {
     } else {
         None
     };
+    let _ = heeding.send(());
     loop {
         let told = async {
             match &mut listening {
@@ -65,16 +78,21 @@ async fn child(link: &Arc<Link>, peer: &Arc<Peer>, mut unasked: Unasked) {
     link.reconnect.notify_one();
 }
 
-async fn http(link: &Arc<Link>, peer: &Arc<Peer>) {
+async fn http(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>) {
     if peer.era() == Era::Modern && !peer.offers.list_changed {
         return;
     }
-    let mut pause = REOPEN.0;
+    let (mut pause, mut heeding) = (REOPEN.0, Some(heeding));
     loop {
         match open(link, peer).await {
             Ok(Some(mut stream)) => {
                 // What changed while nobody listened is found by listing.
-                link.resync.notify_one();
+                let awaited = heeding
+                    .take()
+                    .is_some_and(|heeding| heeding.send(()).is_ok());
+                if !awaited {
+                    link.resync.notify_one();
+                }
                 while let Ok(Some(message)) = stream.next().await {
                     pause = REOPEN.0;
                     heard(link, peer, &message);

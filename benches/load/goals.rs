@@ -1,0 +1,136 @@
+//! The limits that the project set itself, against what was measured.
+
+use std::collections::BTreeMap;
+
+use crate::measure::{Point, Work};
+use crate::parts::{MemoryFigure, Results};
+use crate::report::{self, number, say, time};
+use crate::summary::{Summary, median, summaries};
+use crate::world::Kind;
+
+/// One line of the last table: what, measured, goal, and whether it is met.
+struct Goal(String, String, &'static str, bool);
+
+/// Prints the goals that this run has figures for.
+pub(crate) fn print(results: &Results) {
+    let mut goals = Vec::new();
+    for (point, subjects) in summaries(&results.samples) {
+        if let Some(weir) = subjects.get(&Kind::Weir) {
+            goals.extend(of_point(point, weir, &subjects));
+        }
+    }
+    goals.extend(of_memory(results));
+    goals.extend(of_starts(results));
+    if goals.is_empty() {
+        return;
+    }
+    let mut table = report::table(&["weir", "measured", "goal", ""]);
+    for Goal(what, measured, goal, met) in goals {
+        let verdict = if met { "met" } else { "missed" };
+        let cells = vec![what, measured, goal.to_owned(), verdict.to_owned()];
+        report::row(&mut table, cells);
+    }
+    say(&format!("\n{table}"));
+}
+
+/// A goal of time; the measured one and the limit in microseconds.
+fn at_most(what: &str, micros: f64, limit: f64, text: &'static str) -> Goal {
+    Goal(what.into(), time(micros), text, micros <= limit)
+}
+
+fn of_point(point: Point, weir: &Summary, subjects: &BTreeMap<Kind, Summary>) -> Vec<Goal> {
+    let route = subjects.contains_key(&Kind::Route);
+    let direct = subjects.contains_key(&Kind::Direct);
+    match (point.work, point.callers) {
+        (Work::Call, 32) => {
+            let mut goals = Vec::new();
+            if route {
+                goals.extend(against_route(point, weir));
+            }
+            if direct && !point.modern {
+                let what = "p99 added, 32 callers";
+                goals.push(at_most(what, weir.p99_added_us, 1500.0, "≤ 1.5 ms"));
+            }
+            goals
+        }
+        (Work::Call, 1) if direct && !point.modern => vec![
+            at_most("p50 added, one caller", weir.p50_added_us, 60.0, "≤ 60 µs"),
+            at_most(
+                "p99 added, one caller",
+                weir.p99_added_us,
+                120.0,
+                "≤ 120 µs",
+            ),
+        ],
+        (Work::List, 1) => vec![
+            at_most("list of 2,000 tools, p50", weir.p50_us, 1500.0, "≤ 1.5 ms"),
+            at_most("list of 2,000 tools, CPU", weir.cpu_us, 600.0, "≤ 0.6 ms"),
+        ],
+        (Work::OpenClose, _) => vec![at_most(
+            "opening and closing a session, CPU",
+            weir.cpu_us,
+            80.0,
+            "≤ 80 µs",
+        )],
+        _ => Vec::new(),
+    }
+}
+
+fn against_route(point: Point, weir: &Summary) -> [Goal; 2] {
+    let era = if point.modern { ", 2026-07-28" } else { "" };
+    let times = |ratio: f64| format!("{} × route", number(ratio, 2));
+    let (cpu, rate) = (weir.cpu_to_base, weir.rate_to_base);
+    [
+        Goal(
+            format!("CPU per call, 32 callers{era}"),
+            times(cpu),
+            "≤ 2 × route, then 1.5 ×",
+            cpu <= 2.0,
+        ),
+        Goal(
+            format!("calls per second, 32 callers{era}"),
+            times(rate),
+            "≥ 0.5 × route, then 0.7 ×",
+            rate >= 0.5,
+        ),
+    ]
+}
+
+#[allow(clippy::cast_precision_loss, reason = "sizes far below 2^52 KiB")]
+fn of_memory(results: &Results) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for figure in &results.sessions {
+        if figure.subject == Kind::Weir {
+            let what = "memory of an open session".to_owned();
+            let each = figure.kib_each();
+            let measured = format!("{} KiB", number(each, 2));
+            goals.push(Goal(what, measured, "< 8 KiB", each < 8.0));
+        }
+    }
+    let of_list = |figure: &&MemoryFigure| figure.subject == Kind::Weir && figure.part == "list";
+    for figure in results.memory.iter().filter(of_list) {
+        let what = "memory with 20 × 100 tools, idle / peak".to_owned();
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        let (idle, peak) = (mib(figure.idle.rss_kib), mib(figure.after.peak_kib));
+        let measured = format!("{} / {} MiB", number(idle, 1), number(peak, 1));
+        let met = idle <= 20.0 && peak <= 50.0;
+        goals.push(Goal(what, measured, "≤ 20 / 50 MiB", met));
+    }
+    goals
+}
+
+fn of_starts(results: &Results) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for upstreams in [2, 20] {
+        let starts = results
+            .starts
+            .iter()
+            .filter(|figure| figure.subject == Kind::Weir && figure.upstreams == upstreams);
+        let micros = 1e3 * median(starts.map(|figure| figure.lists_ms));
+        if micros.is_finite() {
+            let what = format!("start to complete list, {upstreams} upstreams");
+            goals.push(at_most(&what, micros, 15e3, "≤ 15 ms"));
+        }
+    }
+    goals
+}

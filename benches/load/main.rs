@@ -1,0 +1,336 @@
+//! The load bench: what weir costs, measured against real sockets beside its floor.
+//!
+//! ```text
+//! cargo bench --bench load                       # everything: four minutes, thrice that on a busy machine
+//! cargo bench --bench load -- --quick            # a smoke run
+//! cargo bench --bench load -- --only call,list --json figures.json
+//! cargo bench --bench load -- --swap             # ten swaps a second under 32 callers, 30 s
+//! ```
+//!
+//! Four subjects, all on 127.0.0.1, each its own process, all up together and measured in turn, round after
+//! round: `direct` (no proxy), `forward` (hyper handing bytes on), `route` (the least that an MCP router must
+//! do) and `weir`. The upstreams are one process, the callers are this one; every answer is checked.
+//!
+//! How to read it: callers and upstreams share the machine with the subject, so rates and latencies also
+//! measure them, and on a busy machine its other work. Compare them within one run, as ratios. CPU per piece of
+//! work (from /proc, in steps of 10 ms over the window) is the figure that holds best between runs.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a bench that is wrong about its own numbers should stop; its tasks end with their process"
+)]
+
+mod body;
+mod caller;
+mod catalog;
+mod forward;
+mod goals;
+mod http1;
+mod measure;
+mod parts;
+mod processes;
+mod procfs;
+mod report;
+mod sse;
+mod summary;
+mod swap;
+mod tools;
+mod upstream;
+mod world;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use caller::Era;
+use measure::Pace;
+use parts::{Part, Plan, Results};
+use processes::Role;
+use report::say;
+use swap::SwapFigure;
+use upstream::Speaks;
+use world::{Ground, Kind, Shape};
+
+/// What weir costs beside its floor: callers and upstreams here, weir in between.
+#[derive(Parser)]
+#[command(name = "load", bin_name = "cargo bench --bench load --")]
+struct Options {
+    /// The weir to measure [default: the release build beside this bench]
+    #[arg(long)]
+    weir: Option<PathBuf>,
+    /// A file whose text goes into weir's configuration
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Only these parts
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "call,list,session,start"
+    )]
+    only: Vec<Part>,
+    /// Only these subjects [default: all; weir for --swap]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    subjects: Option<Vec<Kind>>,
+    /// A short smoke run: one round of half a second, 1 and 32 callers
+    #[arg(long)]
+    quick: bool,
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Length of one window
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Unmeasured time before each window
+    #[arg(long, default_value_t = 0.4)]
+    warmup: f64,
+    /// How often a window is repeated in which other processes took more than a tenth of the machine
+    #[arg(long, default_value_t = 2)]
+    patience: usize,
+    /// Callers at the same time, in the part `call` [default: 1,32,128; 1,32 if quick]
+    #[arg(long, value_delimiter = ',')]
+    callers: Option<Vec<usize>>,
+    /// What the callers speak; of both, the modern era is measured with 32 callers only
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "legacy,modern"
+    )]
+    era: Vec<Era>,
+    /// What the upstreams speak
+    #[arg(long, value_enum, default_value = "both")]
+    upstream_era: Speaks,
+    /// The upstreams answer as text/event-stream
+    #[arg(long)]
+    sse: bool,
+    /// Tools per page in the part `list`, of weir and of the one server beside it
+    #[arg(long, default_value_t = 1000)]
+    page_size: usize,
+    /// Also write everything measured to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Instead: swap tools ten times a second under 32 callers, for so many seconds
+    #[arg(long, num_args = 0..=1, default_missing_value = "30", value_name = "SECONDS")]
+    swap: Option<u64>,
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// This program started by itself.
+#[derive(Parser)]
+struct Helper {
+    #[command(subcommand)]
+    role: Role,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(1).is_some_and(|word| word == "role") {
+        let played = processes::play(Helper::parse_from(arguments.iter().skip(1)).role);
+        // Not by returning: a thread waits for the parent's next line.
+        std::process::exit(i32::from(played.is_err()));
+    }
+    // `cargo test --all-targets` runs benches too, without `--bench`; there is nothing to test here.
+    let by_cargo_bench = arguments.iter().any(|word| word == "--bench");
+    if !by_cargo_bench && (cfg!(debug_assertions) || arguments.len() == 1) {
+        say("load: measures nothing here; run it by `cargo bench --bench load`");
+        return ExitCode::SUCCESS;
+    }
+    match run(Options::parse()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failures) => {
+            say(&format!("\n{failures} failures"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            say(&format!("load: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs everything, or until a signal; gives the number of failures.
+fn run(options: Options) -> Result<u64, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let folder = Folder::new()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+        tokio::select! {
+            failures = measure_all(&options, &folder.0) => failures,
+            _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+            _ = terminate.recv() => Err("terminated".into()),
+        }
+    })
+}
+
+/// Everything that was measured, as it goes to the JSON file.
+#[derive(Serialize)]
+struct Figures {
+    cpu: String,
+    cores: usize,
+    load_average_before: String,
+    results: Results,
+    swaps: Vec<SwapFigure>,
+}
+
+impl Figures {
+    fn failures(&self) -> u64 {
+        let samples = self.results.samples.iter().map(measure::Sample::failures);
+        let sessions = self.results.sessions.iter().map(|figure| figure.errors);
+        let starts = self.results.starts.iter();
+        let starts = starts.map(|figure| u64::from(figure.error.is_some()));
+        let swaps = self.swaps.iter().map(|figure| figure.errors.values().sum());
+        samples.chain(sessions).chain(starts).chain(swaps).sum()
+    }
+}
+
+async fn measure_all(options: &Options, folder: &Path) -> Result<u64, String> {
+    let kinds = options.kinds();
+    let weir = options.weir.clone().unwrap_or_else(default_weir);
+    if kinds.contains(&Kind::Weir) && !weir.is_file() {
+        return Err(format!(
+            "there is no weir at {}: run `cargo build --release` first, or say which by --weir PATH",
+            weir.display()
+        ));
+    }
+    let more_config = match &options.config {
+        Some(file) => {
+            std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?
+        }
+        None => String::new(),
+    };
+    let ground = Ground {
+        weir,
+        more_config,
+        folder: folder.to_owned(),
+    };
+    let mut figures = Figures {
+        cpu: procfs::cpu_model(),
+        cores: procfs::cores(),
+        load_average_before: procfs::load_average(),
+        results: Results::default(),
+        swaps: Vec::new(),
+    };
+    say(&format!(
+        "{}, {} cores, load average {} before the run",
+        figures.cpu, figures.cores, figures.load_average_before
+    ));
+    let plan = options.plan(kinds);
+    let outcome = match options.swap {
+        Some(seconds) => {
+            let time = Duration::from_secs(seconds);
+            swap::run(&ground, &plan.shape, &plan.kinds, time, &mut figures.swaps).await
+        }
+        None => measure_parts(&ground, &plan, &options.only, &mut figures.results).await,
+    };
+    goals::print(&figures.results);
+    if let Some(file) = &options.json {
+        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+        let text = serde_json::to_string_pretty(&figures).map_err(|error| failed(&error))?;
+        std::fs::write(file, text + "\n").map_err(|error| failed(&error))?;
+    }
+    outcome.map(|()| figures.failures())
+}
+
+async fn measure_parts(
+    ground: &Ground,
+    plan: &Plan,
+    only: &[Part],
+    results: &mut Results,
+) -> Result<(), String> {
+    for part in only {
+        match part {
+            Part::Call => parts::call(ground, plan, results).await?,
+            Part::List => parts::list(ground, plan, results).await?,
+            Part::Session => parts::session(ground, plan, results).await?,
+            Part::Start => parts::start(ground, plan, results).await?,
+        }
+    }
+    if !results.memory.is_empty() {
+        report::memory(&results.memory);
+    }
+    Ok(())
+}
+
+impl Options {
+    /// The subjects; under swaps only weir, unless said otherwise.
+    fn kinds(&self) -> Vec<Kind> {
+        match (&self.subjects, self.swap) {
+            (Some(kinds), _) => kinds.clone(),
+            (None, Some(_)) => vec![Kind::Weir],
+            (None, None) => Kind::value_variants().to_vec(),
+        }
+    }
+
+    fn plan(&self, kinds: Vec<Kind>) -> Plan {
+        let (rounds, seconds, warmup, patience) = if self.quick {
+            (1, 0.5, 0.2, 0)
+        } else {
+            (self.rounds, self.seconds, self.warmup, self.patience)
+        };
+        let callers = if self.quick {
+            &[1, 32][..]
+        } else {
+            &[1, 32, 128]
+        };
+        Plan {
+            pace: Pace {
+                rounds,
+                warmup: Duration::from_secs_f64(warmup),
+                window: Duration::from_secs_f64(seconds),
+                patience,
+            },
+            quick: self.quick,
+            kinds,
+            eras: self.era.clone(),
+            callers: self.callers.clone().unwrap_or_else(|| callers.to_vec()),
+            shape: Shape {
+                servers: 2,
+                tools: 50,
+                one_with_all: false,
+                page_size: 0,
+                weir_page_size: 0,
+                speaks: self.upstream_era,
+                sse: self.sse,
+            },
+            list_page_size: self.page_size,
+        }
+    }
+}
+
+/// The weir that cargo built for this bench, or the one beside it.
+fn default_weir() -> PathBuf {
+    let beside = || {
+        let bench = std::env::current_exe().unwrap_or_default();
+        let folder = bench.parent().and_then(Path::parent);
+        folder.map_or_else(PathBuf::new, |folder| folder.join("weir"))
+    };
+    option_env!("CARGO_BIN_EXE_weir").map_or_else(beside, PathBuf::from)
+}
+
+/// A folder for configurations and logs, gone when the run is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, String> {
+        let folder = std::env::temp_dir().join(format!("weir-load-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

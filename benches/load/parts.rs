@@ -1,0 +1,300 @@
+//! The parts of a run: what is set up, what is measured there.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::caller::{Caller, Era};
+use crate::measure::{self, Pace, Point, Sample, Work};
+use crate::procfs::Memory;
+use crate::report;
+use crate::world::{Ground, Kind, Shape, Subject, World};
+
+/// Sessions that are opened and kept, to see what one weighs.
+const HELD_SESSIONS: usize = 2000;
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Part {
+    /// tools/call over two upstreams
+    Call,
+    /// tools/list of 2,000 tools over 20 upstreams, against one server that has them all
+    List,
+    /// Opening sessions
+    Session,
+    /// From exec to the first complete list
+    Start,
+}
+
+/// What a run is about, out of the options.
+pub(crate) struct Plan {
+    pub(crate) pace: Pace,
+    pub(crate) quick: bool,
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) eras: Vec<Era>,
+    pub(crate) callers: Vec<usize>,
+    /// Two upstreams; the other worlds differ from this one in numbers only.
+    pub(crate) shape: Shape,
+    pub(crate) list_page_size: usize,
+}
+
+/// Everything measured, as it goes to `--json`.
+#[derive(Default, Serialize)]
+pub(crate) struct Results {
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) memory: Vec<MemoryFigure>,
+    pub(crate) sessions: Vec<SessionFigure>,
+    pub(crate) starts: Vec<StartFigure>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct MemoryFigure {
+    pub(crate) part: &'static str,
+    pub(crate) upstreams: usize,
+    pub(crate) tools_each: usize,
+    pub(crate) subject: Kind,
+    pub(crate) idle: Memory,
+    pub(crate) after: Memory,
+}
+
+/// What sessions that stay open weigh, each having made one call to each upstream.
+#[derive(Serialize)]
+pub(crate) struct SessionFigure {
+    pub(crate) subject: Kind,
+    pub(crate) sessions: usize,
+    pub(crate) grown_kib: u64,
+    pub(crate) errors: u64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct StartFigure {
+    pub(crate) subject: Kind,
+    pub(crate) upstreams: usize,
+    pub(crate) tools: usize,
+    pub(crate) accepts_ms: f64,
+    pub(crate) lists_ms: f64,
+    pub(crate) error: Option<String>,
+}
+
+impl SessionFigure {
+    #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    pub(crate) fn kib_each(&self) -> f64 {
+        self.grown_kib as f64 / self.sessions as f64
+    }
+}
+
+pub(crate) async fn call(
+    ground: &Ground,
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<(), String> {
+    let world = World::start(ground, plan.shape.clone(), &plan.kinds).await?;
+    for era in &plan.eras {
+        let modern = *era == Era::Modern;
+        // Beside the legacy one, the modern era is measured at the load that matters most.
+        let only_32 = modern && plan.eras.len() > 1 && plan.callers.contains(&32);
+        for callers in plan
+            .callers
+            .iter()
+            .filter(|callers| !only_32 || **callers == 32)
+        {
+            let point = Point {
+                work: Work::Call,
+                modern,
+                callers: *callers,
+            };
+            measure_at(point, &world, plan, results).await;
+        }
+    }
+    remember("call", &world, results);
+    world.stop().await;
+    Ok(())
+}
+
+async fn measure_at(point: Point, world: &World, plan: &Plan, results: &mut Results) {
+    let samples = measure::rounds(world, point, plan.pace).await;
+    report::point(&samples);
+    results.samples.extend(samples);
+}
+
+pub(crate) async fn list(
+    ground: &Ground,
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<(), String> {
+    let shape = Shape {
+        servers: 20,
+        tools: 100,
+        one_with_all: true,
+        page_size: plan.list_page_size,
+        weir_page_size: plan.list_page_size,
+        ..plan.shape.clone()
+    };
+    // A router does not merge, so it has no list of 2,000 tools to give.
+    let kinds: Vec<Kind> = plan
+        .kinds
+        .iter()
+        .copied()
+        .filter(|kind| *kind != Kind::Route)
+        .collect();
+    let world = World::start(ground, shape, &kinds).await?;
+    for callers in if plan.quick { &[1][..] } else { &[1, 8] } {
+        let point = Point {
+            work: Work::List,
+            modern: false,
+            callers: *callers,
+        };
+        measure_at(point, &world, plan, results).await;
+    }
+    remember("list", &world, results);
+    world.stop().await;
+    Ok(())
+}
+
+pub(crate) async fn session(
+    ground: &Ground,
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<(), String> {
+    let world = World::start(ground, plan.shape.clone(), &plan.kinds).await?;
+    for work in [Work::Open, Work::OpenClose] {
+        let point = Point {
+            work,
+            modern: false,
+            callers: 8,
+        };
+        measure_at(point, &world, plan, results).await;
+    }
+    for subject in world
+        .subjects
+        .iter()
+        .filter(|subject| subject.process.is_some())
+    {
+        results.sessions.push(hold_sessions(subject).await);
+    }
+    report::sessions(&results.sessions);
+    remember("session", &world, results);
+    world.stop().await;
+    Ok(())
+}
+
+/// One connection opens session after session and leaves each of them open.
+async fn hold_sessions(subject: &Subject) -> SessionFigure {
+    let door = &subject.doors[0];
+    let mut caller = Caller::new(door.address, Era::Legacy);
+    let before = subject.memory();
+    let mut errors = 0;
+    for session in 0..HELD_SESSIONS {
+        let opened = caller.open().await;
+        errors += u64::from(opened.is_err());
+        for tool in &door.tools {
+            let called = caller.call(tool, &measure::text(0, session)).await;
+            errors += u64::from(called.is_err());
+        }
+    }
+    SessionFigure {
+        subject: subject.kind,
+        sessions: HELD_SESSIONS,
+        grown_kib: subject.memory().rss_kib.saturating_sub(before.rss_kib),
+        errors,
+    }
+}
+
+pub(crate) async fn start(
+    ground: &Ground,
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<(), String> {
+    let times = if plan.quick { 2 } else { 3 * plan.pace.rounds };
+    for (servers, tools) in [(2, 50), (20, 100)] {
+        let shape = Shape {
+            servers,
+            tools,
+            ..plan.shape.clone()
+        };
+        let world = World::start(ground, shape, &[]).await?;
+        for round in 0..times {
+            for kind in plan
+                .kinds
+                .iter()
+                .filter(|kind| matches!(kind, Kind::Route | Kind::Weir))
+            {
+                report::progress(&format!("start {} of {times}", round + 1));
+                let mut subject = world.subject(ground, *kind).await?;
+                let timed = time_start(&mut subject).await;
+                let (accepts_ms, lists_ms) =
+                    timed.as_ref().copied().unwrap_or((f64::NAN, f64::NAN));
+                results.starts.push(StartFigure {
+                    subject: *kind,
+                    upstreams: servers,
+                    tools: subject.catalog.len(),
+                    accepts_ms,
+                    lists_ms,
+                    error: timed.err(),
+                });
+                subject.stop().await;
+            }
+        }
+        world.stop().await;
+    }
+    report::starts(&results.starts);
+    Ok(())
+}
+
+/// Milliseconds from exec to a connection, and to a complete list.
+///
+/// Asking is work for what is being started: weir is asked for a list only when it says it is ready.
+async fn time_start(subject: &mut Subject) -> Result<(f64, f64), String> {
+    let address = subject.doors[0].address;
+    let Some(process) = &mut subject.process else {
+        return Err("nothing to start".into());
+    };
+    let started = process.started;
+    let millis = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
+    while std::net::TcpStream::connect(address).is_err() {
+        if process.has_ended() || started.elapsed() > START_LIMIT {
+            return Err("it did not start".into());
+        }
+        nap();
+    }
+    let accepts = millis(started);
+    while subject.kind == Kind::Weir && subject.readiness().await? != 200 {
+        if started.elapsed() > START_LIMIT {
+            return Err("it did not get ready".into());
+        }
+        nap();
+    }
+    let mut caller = Caller::new(address, Era::Legacy);
+    caller.open().await?;
+    loop {
+        match caller.list(&subject.catalog).await {
+            Ok(_) => return Ok((accepts, millis(started))),
+            Err(error) if started.elapsed() > START_LIMIT => return Err(error),
+            Err(_) => nap(),
+        }
+    }
+}
+
+/// Shorter than tokio's timer can wait. Nothing else runs in this thread while a start is timed.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a start is timed in tenths of a millisecond"
+)]
+fn nap() {
+    std::thread::sleep(Duration::from_micros(200));
+}
+
+fn remember(part: &'static str, world: &World, results: &mut Results) {
+    let with_process = |subject: &&Subject| subject.process.is_some();
+    for subject in world.subjects.iter().filter(with_process) {
+        results.memory.push(MemoryFigure {
+            part,
+            upstreams: world.shape.servers,
+            tools_each: world.shape.tools,
+            subject: subject.kind,
+            idle: subject.idle,
+            after: subject.memory(),
+        });
+    }
+}

@@ -1,0 +1,281 @@
+//! Role `upstream`: a very fast MCP server, many of them in one process, on one thread.
+//!
+//! One endpoint speaks the legacy revisions (initialize, sessions, GET stream) and 2026-07-28
+//! (server/discover, `_meta`, headers, subscriptions/listen). It is strict where a sloppy proxy could
+//! earn itself a better figure: a legacy request needs a session that was minted here, a modern one needs
+//! its `_meta` and headers that say the same as the body.
+//!
+//! Control, on the same ports: `POST /admin/toggle` adds or removes [`tools::PAIR`] and tells every open
+//! stream; `GET /admin/stats` says what was asked so far.
+
+mod answer;
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::value::RawValue;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, mpsc};
+
+use answer::{Message, Refusal};
+
+use crate::body::{Body, accept, read_all};
+use crate::tools::{self, ToolSet};
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// Which eras an upstream speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Speaks {
+    Both,
+    Legacy,
+    Modern,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UpstreamArgs {
+    /// The number of tools of each server, one server per number
+    #[arg(long, value_delimiter = ',')]
+    servers: Vec<usize>,
+    /// Tools per page of tools/list, 0 for one page
+    #[arg(long, default_value_t = 0)]
+    page_size: usize,
+    /// Answer as text/event-stream
+    #[arg(long)]
+    sse: bool,
+    #[arg(long, value_enum, default_value = "both")]
+    speaks: Speaks,
+}
+
+/// What a server was asked; the parent reads it to see what a proxy costs its upstreams.
+#[derive(Default)]
+struct Counts {
+    calls: Cell<u64>,
+    lists: Cell<u64>,
+    opens: Cell<u64>,
+    others: Cell<u64>,
+}
+
+fn count(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
+}
+
+struct Server {
+    sse: bool,
+    speaks: Speaks,
+    tools: RefCell<ToolSet>,
+    changed: broadcast::Sender<()>,
+    /// Sessions minted by any server of the process: a bare router sends one upstream's id to another.
+    sessions: Rc<Cell<u64>>,
+    counts: Counts,
+}
+
+/// Serves until the process ends. `ready` gets the ports once all of them listen.
+pub(crate) async fn run(args: UpstreamArgs, ready: impl FnOnce(&[u16])) -> std::io::Result<()> {
+    let sessions = Rc::new(Cell::new(0));
+    let mut ports = Vec::new();
+    for count in args.servers {
+        let server = Rc::new(Server {
+            sse: args.sse,
+            speaks: args.speaks,
+            tools: RefCell::new(ToolSet::new(count, args.page_size)),
+            changed: broadcast::channel(64).0,
+            sessions: sessions.clone(),
+            counts: Counts::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        ports.push(listener.local_addr()?.port());
+        tokio::task::spawn_local(serve(listener, server));
+    }
+    ready(&ports);
+    std::future::pending().await
+}
+
+async fn serve(listener: TcpListener, server: Rc<Server>) {
+    loop {
+        let stream = TokioIo::new(accept(&listener).await);
+        let server = server.clone();
+        let service = service_fn(move |request| {
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(handle(server, request).await) }
+        });
+        tokio::task::spawn_local(
+            hyper::server::conn::http1::Builder::new()
+                .pipeline_flush(true)
+                .serve_connection(stream, service),
+        );
+    }
+}
+
+async fn handle(server: Rc<Server>, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    if head.uri.path().starts_with("/admin/") {
+        return admin(&server, &head);
+    }
+    if head.method == Method::GET && server.speaks != Speaks::Modern {
+        let event = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+        return match answer::check_session(&server, &head.headers) {
+            Err(refusal) => refuse("null", &refusal),
+            Ok(()) => notifications(&server, None, event.to_owned()),
+        };
+    }
+    if head.method == Method::DELETE && server.speaks != Speaks::Modern {
+        return Response::new(Body::empty());
+    }
+    if head.method != Method::POST {
+        return status(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let Ok(body) = read_all(body).await else {
+        return status(StatusCode::BAD_REQUEST);
+    };
+    let Ok(message) = serde_json::from_slice::<Message<'_>>(&body) else {
+        return refuse(
+            "null",
+            &Refusal(StatusCode::BAD_REQUEST, -32700, "parse error"),
+        );
+    };
+    let (Some(method), Some(id)) = (message.method, message.id.map(RawValue::get)) else {
+        return status(StatusCode::ACCEPTED);
+    };
+    let modern = answer::is_modern(&head.headers);
+    let checked = if modern {
+        answer::check_modern(&server, &head.headers, method, &message.params)
+    } else {
+        answer::check_legacy(&server, &head.headers, method)
+    };
+    if let Err(refusal) = checked {
+        return refuse(id, &refusal);
+    }
+    if modern && method == "subscriptions/listen" {
+        return listen(&server, id);
+    }
+    if message.params.name == Some(tools::SLOW_ECHO) {
+        tokio::time::sleep(Duration::from_millis(tools::SLOW_MILLIS)).await;
+    }
+    match answer::answer(&server, id, method, &message.params, modern) {
+        Ok(text) => deliver(&server, text, method == "initialize"),
+        Err(refusal) => refuse(id, &refusal),
+    }
+}
+
+fn deliver(server: &Server, text: String, opens_session: bool) -> Response<Body> {
+    let mut response = if server.sse {
+        // Chunked, as servers that stream send it: the sender is dropped, so the stream ends.
+        let (events, body) = mpsc::channel(1);
+        let _ = events.try_send(event(&text));
+        typed(Body::Events(body), "text/event-stream")
+    } else {
+        typed(Body::whole(text), "application/json")
+    };
+    if opens_session {
+        let number = server.sessions.get() + 1;
+        server.sessions.set(number);
+        if let Ok(value) = HeaderValue::from_str(&format!("load-{number:016x}")) {
+            response.headers_mut().insert(SESSION, value);
+        }
+    }
+    response
+}
+
+fn event(text: &str) -> Bytes {
+    format!("event: message\ndata: {text}\n\n").into()
+}
+
+/// A stream that opens with `first` and then carries `change` for every toggle.
+fn notifications(server: &Server, first: Option<String>, change: String) -> Response<Body> {
+    let (events, body) = mpsc::channel(16);
+    let mut changed = server.changed.subscribe();
+    let opening = first.map_or(Bytes::from_static(b": open\n\n"), |first| event(&first));
+    let change = event(&change);
+    tokio::task::spawn_local(async move {
+        let mut next = opening;
+        while events.send(next).await.is_ok() {
+            let received = tokio::select! {
+                received = changed.recv() => received,
+                () = events.closed() => break,
+            };
+            if let Err(broadcast::error::RecvError::Closed) = received {
+                break;
+            }
+            next = change.clone();
+        }
+    });
+    typed(Body::Events(body), "text/event-stream")
+}
+
+fn listen(server: &Server, id: &str) -> Response<Body> {
+    let meta = format!(r#""_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}"#);
+    let message = |method: &str, more: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/{method}","params":{{{meta}{more}}}}}"#
+        )
+    };
+    notifications(
+        server,
+        Some(message(
+            "subscriptions/acknowledged",
+            r#","notifications":{"toolsListChanged":true}"#,
+        )),
+        message("tools/list_changed", ""),
+    )
+}
+
+fn admin(server: &Server, head: &Parts) -> Response<Body> {
+    let text = match (&head.method, head.uri.path()) {
+        (&Method::POST, "/admin/toggle") => {
+            let pair = server.tools.borrow_mut().toggle();
+            let streams = server.changed.send(()).unwrap_or(0);
+            format!(r#"{{"pair":{pair},"streams":{streams}}}"#)
+        }
+        (&Method::GET, "/admin/stats") => {
+            let Counts {
+                calls,
+                lists,
+                opens,
+                others,
+            } = &server.counts;
+            format!(
+                r#"{{"calls":{},"lists":{},"opens":{},"others":{}}}"#,
+                calls.get(),
+                lists.get(),
+                opens.get(),
+                others.get()
+            )
+        }
+        _ => return status(StatusCode::NOT_FOUND),
+    };
+    typed(Body::whole(text), "application/json")
+}
+
+fn typed(body: Body, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(body);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn refuse(id: &str, Refusal(status, code, message): &Refusal) -> Response<Body> {
+    let text =
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"{message}"}}}}"#);
+    let mut response = typed(Body::whole(text), "application/json");
+    *response.status_mut() = *status;
+    response
+}

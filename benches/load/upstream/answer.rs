@@ -1,0 +1,212 @@
+//! What an upstream makes of one message: whether it is acceptable, and the result.
+//!
+//! Everything is written by hand. The bench measures proxies, not its upstream.
+
+use std::fmt::Write as _;
+
+use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderValue};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{SESSION, Server, Speaks, VERSION, count};
+use crate::tools::{ECHO, SLOW_ECHO};
+
+pub(super) const MODERN: &str = "2026-07-28";
+const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+const CAPABILITIES: &str = r#"{"tools":{"listChanged":true}}"#;
+const NAMED: &str = r#"{"name":"load","version":"1"}"#;
+
+#[derive(Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow)]
+    pub(super) id: Option<&'a RawValue>,
+    pub(super) method: Option<&'a str>,
+    #[serde(borrow, default)]
+    pub(super) params: Params<'a>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct Params<'a> {
+    pub(super) name: Option<&'a str>,
+    cursor: Option<&'a str>,
+    #[serde(rename = "protocolVersion")]
+    version: Option<&'a str>,
+    #[serde(borrow)]
+    arguments: Option<Arguments<'a>>,
+    #[serde(borrow, rename = "_meta")]
+    meta: Option<Meta<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Arguments<'a> {
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
+    version: Option<&'a str>,
+    #[serde(borrow, rename = "io.modelcontextprotocol/clientCapabilities")]
+    capabilities: Option<&'a RawValue>,
+}
+
+/// An error answer: HTTP status, JSON-RPC code, message.
+pub(super) struct Refusal(
+    pub(super) StatusCode,
+    pub(super) i32,
+    pub(super) &'static str,
+);
+
+pub(super) fn is_modern(headers: &HeaderMap) -> bool {
+    headers
+        .get(VERSION)
+        .is_some_and(|version| version == MODERN)
+}
+
+/// Refuses a request without a session that was minted here.
+pub(super) fn check_session(server: &Server, headers: &HeaderMap) -> Result<(), Refusal> {
+    let session = headers.get(SESSION);
+    let session = session.ok_or(Refusal(StatusCode::BAD_REQUEST, -32600, "no session"))?;
+    let number = session
+        .to_str()
+        .ok()
+        .and_then(|text| text.strip_prefix("load-"))
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    if number.is_some_and(|number| number <= server.sessions.get()) {
+        Ok(())
+    } else {
+        Err(Refusal(StatusCode::NOT_FOUND, -32001, "unknown session"))
+    }
+}
+
+pub(super) fn check_legacy(
+    server: &Server,
+    headers: &HeaderMap,
+    method: &str,
+) -> Result<(), Refusal> {
+    if server.speaks == Speaks::Modern {
+        let text = "unsupported protocol version";
+        return Err(Refusal(StatusCode::BAD_REQUEST, -32022, text));
+    }
+    if method == "initialize" {
+        return Ok(());
+    }
+    check_session(server, headers)
+}
+
+pub(super) fn check_modern(
+    server: &Server,
+    headers: &HeaderMap,
+    method: &str,
+    params: &Params<'_>,
+) -> Result<(), Refusal> {
+    let refuse = |code, text| Err(Refusal(StatusCode::BAD_REQUEST, code, text));
+    if server.speaks == Speaks::Legacy {
+        return refuse(-32000, "unsupported protocol version");
+    }
+    let Some((version, _)) = params
+        .meta
+        .as_ref()
+        .and_then(|meta| meta.version.zip(meta.capabilities))
+    else {
+        return refuse(-32602, "incomplete _meta");
+    };
+    let says = |name: &str, value: Option<&str>| {
+        headers.get(name).map(HeaderValue::as_bytes) == value.map(str::as_bytes)
+    };
+    let named = method != "tools/call" || says("mcp-name", params.name);
+    if version == MODERN && says("mcp-method", Some(method)) && named {
+        Ok(())
+    } else {
+        refuse(-32020, "headers and body differ")
+    }
+}
+
+/// The whole response as text.
+pub(super) fn answer(
+    server: &Server,
+    id: &str,
+    method: &str,
+    params: &Params<'_>,
+    modern: bool,
+) -> Result<String, Refusal> {
+    let mut text = String::with_capacity(512);
+    let _ = write!(text, r#"{{"jsonrpc":"2.0","id":{id},"result":{{"#);
+    match method {
+        "tools/call" => call(server, params, &mut text)?,
+        "tools/list" => list(server, params, &mut text)?,
+        "initialize" if !modern => initialize(server, params, &mut text),
+        "server/discover" if modern => discover(server, &mut text),
+        "ping" if !modern => {}
+        _ => {
+            count(&server.counts.others);
+            let status = if modern {
+                StatusCode::NOT_FOUND
+            } else {
+                StatusCode::OK
+            };
+            return Err(Refusal(status, -32601, "no such method"));
+        }
+    }
+    if modern {
+        text.push_str(r#","resultType":"complete""#);
+        if method != "tools/call" {
+            text.push_str(r#","ttlMs":3600000,"cacheScope":"public""#);
+        }
+    }
+    text.push_str("}}");
+    Ok(text)
+}
+
+fn call(server: &Server, params: &Params<'_>, text: &mut String) -> Result<(), Refusal> {
+    count(&server.counts.calls);
+    let echoed = params
+        .arguments
+        .as_ref()
+        .and_then(|arguments| arguments.text);
+    let (Some(ECHO | SLOW_ECHO), Some(echoed)) = (params.name, echoed) else {
+        return Err(Refusal(
+            StatusCode::OK,
+            -32602,
+            "unknown tool, or no text for it",
+        ));
+    };
+    let _ = write!(
+        text,
+        r#""content":[{{"type":"text","text":{echoed}}}],"isError":false"#
+    );
+    Ok(())
+}
+
+fn list(server: &Server, params: &Params<'_>, text: &mut String) -> Result<(), Refusal> {
+    count(&server.counts.lists);
+    let number = params.cursor.map_or(Ok(0), str::parse::<usize>);
+    let tools = server.tools.borrow();
+    let page = number.ok().and_then(|number| tools.page(number));
+    let page = page.ok_or(Refusal(StatusCode::OK, -32602, "unknown cursor"))?;
+    text.reserve(page.len() + 64);
+    text.push_str(page);
+    Ok(())
+}
+
+fn initialize(server: &Server, params: &Params<'_>, text: &mut String) {
+    count(&server.counts.opens);
+    let asked = LEGACY
+        .iter()
+        .find(|version| Some(**version) == params.version);
+    let version = asked.copied().unwrap_or(LEGACY[0]);
+    let _ = write!(
+        text,
+        r#""protocolVersion":"{version}","capabilities":{CAPABILITIES},"serverInfo":{NAMED}"#
+    );
+}
+
+fn discover(server: &Server, text: &mut String) {
+    count(&server.counts.opens);
+    let _ = write!(
+        text,
+        r#""supportedVersions":["{MODERN}"],"capabilities":{CAPABILITIES},"_meta":{{"io.modelcontextprotocol/serverInfo":{NAMED}}}"#
+    );
+}

@@ -1,0 +1,310 @@
+//! A world: upstreams, and the subjects in front of them, all up at the same time.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::catalog::Catalog;
+use crate::http1::Connection;
+use crate::processes::Process;
+use crate::procfs;
+use crate::tools;
+use crate::upstream::Speaks;
+
+const READY_LIMIT: Duration = Duration::from_secs(30);
+/// After it is ready, a subject is left alone this long before its idle memory is read.
+const SETTLE: Duration = Duration::from_millis(300);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// No proxy
+    Direct,
+    /// Bytes forwarded unread
+    Forward,
+    /// The least an MCP router must do
+    Route,
+    Weir,
+}
+
+/// How many upstreams there are, and how they answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) servers: usize,
+    pub(crate) tools: usize,
+    /// One server with all those tools besides, which `direct` and `forward` list.
+    pub(crate) one_with_all: bool,
+    /// Tools per page of the upstreams' lists; 0 for one page.
+    pub(crate) page_size: usize,
+    /// The same of weir's lists; 0 leaves it to weir.
+    pub(crate) weir_page_size: usize,
+    pub(crate) speaks: Speaks,
+    pub(crate) sse: bool,
+}
+
+/// Where this run keeps weir's files, and which weir it is.
+pub(crate) struct Ground {
+    pub(crate) weir: PathBuf,
+    /// Put at the end of each of weir's configurations.
+    pub(crate) more_config: String,
+    pub(crate) folder: PathBuf,
+}
+
+/// Where callers connect, and what they call there in turn.
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    pub(crate) tools: Vec<String>,
+}
+
+pub(crate) struct Subject {
+    pub(crate) kind: Kind,
+    /// Caller `k` uses door `k % doors.len()`.
+    pub(crate) doors: Rc<[Door]>,
+    pub(crate) catalog: Rc<Catalog>,
+    pub(crate) process: Option<Process>,
+    pub(crate) idle: procfs::Memory,
+}
+
+pub(crate) struct World {
+    pub(crate) shape: Shape,
+    pub(crate) upstream: Process,
+    /// One port per server; with `one_with_all` that server's port is the last.
+    pub(crate) ports: Vec<u16>,
+    pub(crate) subjects: Vec<Subject>,
+}
+
+pub(crate) fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// What weir, and `route`, put before the names of upstream number `number`.
+fn prefix(number: usize) -> String {
+    format!("u{number:02}__")
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/mcp")
+}
+
+impl World {
+    /// Starts the upstreams, and in front of them a subject of each kind.
+    pub(crate) async fn start(
+        ground: &Ground,
+        shape: Shape,
+        kinds: &[Kind],
+    ) -> Result<Self, String> {
+        let (upstream, ports) = start_upstream(&shape).await?;
+        let mut world = Self {
+            shape,
+            upstream,
+            ports,
+            subjects: Vec::new(),
+        };
+        for kind in kinds {
+            let mut subject = world.subject(ground, *kind).await?;
+            if *kind == Kind::Weir {
+                wait_until_ready(ground, &mut subject).await?;
+            }
+            world.subjects.push(subject);
+        }
+        tokio::time::sleep(SETTLE).await;
+        for subject in &mut world.subjects {
+            subject.idle = subject.memory();
+        }
+        Ok(world)
+    }
+
+    /// Starts one subject; weir need not be ready yet.
+    pub(crate) async fn subject(&self, ground: &Ground, kind: Kind) -> Result<Subject, String> {
+        let servers = self.ports.get(..self.shape.servers).unwrap_or_default();
+        let prefixes: Vec<String> = (0..servers.len()).map(prefix).collect();
+        let tools_of_one = if self.shape.one_with_all {
+            self.shape.servers * self.shape.tools
+        } else {
+            self.shape.tools
+        };
+        let bare = Catalog::of(&[String::new()], tools_of_one);
+        let last = self.ports.last().copied().unwrap_or(0);
+        let one = if self.shape.one_with_all {
+            last
+        } else {
+            servers.first().copied().unwrap_or(0)
+        };
+        let echo = |prefix: &str| format!("{prefix}{}", tools::ECHO);
+        let echoes: Vec<String> = prefixes.iter().take(2).map(|prefix| echo(prefix)).collect();
+        let (process, doors, catalog) = match kind {
+            Kind::Direct => {
+                let ports = if self.shape.one_with_all {
+                    &[one][..]
+                } else {
+                    servers
+                };
+                let doors = ports.iter().take(2).map(|port| (*port, vec![echo("")]));
+                (None, doors.collect(), bare)
+            }
+            Kind::Forward => {
+                let arguments = ["forward".into(), "--to".into(), url(one)];
+                let (process, ports) = Process::helper(&arguments).await?;
+                (Some(process), door(ports, vec![echo("")]), bare)
+            }
+            Kind::Route => {
+                let ways = prefixes.iter().zip(servers);
+                let ways: Vec<_> = ways
+                    .map(|(prefix, port)| format!("{prefix}={}", url(*port)))
+                    .collect();
+                let arguments = ["route".into(), "--to".into(), ways.join(",")];
+                let (process, ports) = Process::helper(&arguments).await?;
+                (Some(process), door(ports, echoes), bare)
+            }
+            Kind::Weir => {
+                let (process, port) = self.weir(ground, servers).await?;
+                let merged = Catalog::of(&prefixes, self.shape.tools);
+                (Some(process), door(vec![port], echoes), merged)
+            }
+        };
+        let doors = doors.into_iter().map(|(port, tools)| Door {
+            address: local(port),
+            tools,
+        });
+        Ok(Subject {
+            kind,
+            doors: doors.collect(),
+            catalog: Rc::new(catalog),
+            process,
+            idle: procfs::Memory::default(),
+        })
+    }
+
+    /// Starts weir with a configuration for these upstreams: nothing stored, no admin listener.
+    async fn weir(&self, ground: &Ground, servers: &[u16]) -> Result<(Process, u16), String> {
+        let port = free_port().map_err(|error| format!("a free port: {error}"))?;
+        let page_size = match self.shape.weir_page_size {
+            0 => String::new(),
+            size => format!(", page_size: {size}"),
+        };
+        let mut config = format!(
+            "version: 1\nlisten: {{ address: \"127.0.0.1:{port}\"{page_size} }}\nupstreams:\n"
+        );
+        for (number, server) in servers.iter().enumerate() {
+            config += &format!(
+                "  u{number:02}: {{ connector: on_prem, url: \"{}\" }}\n",
+                url(*server)
+            );
+        }
+        config += &ground.more_config;
+        let file = ground.folder.join(format!("weir-{port}.yaml"));
+        std::fs::write(&file, config).map_err(|error| format!("{}: {error}", file.display()))?;
+        let arguments = [
+            "serve".into(),
+            "-c".into(),
+            file.to_string_lossy().into_owned(),
+        ];
+        let log = file.with_extension("log");
+        let process = Process::guarded(&ground.weir, &arguments, &log).await?;
+        Ok((process, port))
+    }
+
+    pub(crate) async fn stop(self) {
+        for subject in self.subjects {
+            subject.stop().await;
+        }
+        self.upstream.stop().await;
+    }
+}
+
+fn door(ports: Vec<u16>, tools: Vec<String>) -> Vec<(u16, Vec<String>)> {
+    ports
+        .into_iter()
+        .map(|port| (port, tools.clone()))
+        .collect()
+}
+
+async fn start_upstream(shape: &Shape) -> Result<(Process, Vec<u16>), String> {
+    let mut counts = vec![shape.tools.to_string(); shape.servers];
+    if shape.one_with_all {
+        counts.push((shape.servers * shape.tools).to_string());
+    }
+    let speaks = shape.speaks.to_possible_value();
+    let mut arguments = vec![
+        "upstream".to_owned(),
+        format!("--servers={}", counts.join(",")),
+        format!("--page-size={}", shape.page_size),
+        format!(
+            "--speaks={}",
+            speaks.as_ref().map_or("both", |value| value.get_name())
+        ),
+    ];
+    arguments.extend(shape.sse.then(|| "--sse".to_owned()));
+    Process::helper(&arguments).await
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> std::io::Result<u16> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Waits for `GET /readyz` to say 200.
+async fn wait_until_ready(ground: &Ground, weir: &mut Subject) -> Result<(), String> {
+    let since = Instant::now();
+    let mut last = String::from("nothing");
+    while since.elapsed() < READY_LIMIT {
+        if weir.process.as_mut().is_some_and(Process::has_ended) {
+            return Err(format!(
+                "weir ended at once; it said:\n{}",
+                weir.log(&ground.folder)
+            ));
+        }
+        match weir.readiness().await {
+            Ok(200) => return Ok(()),
+            Ok(status) => last = format!("HTTP {status}"),
+            Err(error) => last = error,
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let log = weir.log(&ground.folder);
+    Err(format!(
+        "weir was not ready in {READY_LIMIT:?} ({last}); it said:\n{log}"
+    ))
+}
+
+impl Subject {
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.pid)
+    }
+
+    pub(crate) fn memory(&self) -> procfs::Memory {
+        self.pid().map(procfs::memory).unwrap_or_default()
+    }
+
+    /// The status of `GET /readyz`.
+    pub(crate) async fn readiness(&self) -> Result<u16, String> {
+        let address = self.doors[0].address;
+        let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        let mut connection = Connection::new(address);
+        let answer = connection.exchange(request.as_bytes(), None).await?;
+        Ok(answer.status)
+    }
+
+    /// The end of what weir logged.
+    fn log(&self, folder: &Path) -> String {
+        let port = self.doors.first().map_or(0, |door| door.address.port());
+        let text = std::fs::read_to_string(folder.join(format!("weir-{port}.log")));
+        let text = text.unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines
+            .get(lines.len().saturating_sub(20)..)
+            .unwrap_or_default()
+            .join("\n")
+    }
+
+    pub(crate) async fn stop(self) {
+        if let Some(process) = self.process {
+            process.stop().await;
+        }
+    }
+}

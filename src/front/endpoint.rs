@@ -1,0 +1,118 @@
+//! The way into the listener: messages go straight to the front, everything else through the router.
+//!
+//! Nearly every request is a `POST` to one path. Routing it takes a comparison; going through the router
+//! and its boxed layers would cost about a twentieth of a whole call.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use axum::serve::{IncomingStream, Listener};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Either};
+use http::Method;
+use tower::Service;
+
+use crate::front::http::{Front, post};
+use crate::front::legacy;
+
+/// What answers the requests of a connection.
+#[derive(Clone)]
+pub struct Endpoint {
+    front: Arc<Front>,
+    path: Arc<str>,
+    rest: Router,
+}
+
+type Answered = Result<Response, Infallible>;
+
+impl Endpoint {
+    pub(super) fn new(front: Arc<Front>, path: &str, rest: Router) -> Self {
+        Self {
+            front,
+            path: path.into(),
+            rest,
+        }
+    }
+}
+
+impl Service<Request> for Endpoint {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Answering, RouteFuture<Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if request.method() != Method::POST || request.uri().path() != &*self.path {
+            return Either::Right(self.rest.call(request));
+        }
+        // Legacy: a disconnect is no cancellation, so the call goes on without its caller.
+        let is_legacy = request.headers().contains_key(legacy::SESSION);
+        let owner = is_legacy.then(|| Arc::clone(&self.front));
+        let front = Arc::clone(&self.front);
+        let inner = async move { Ok(post(&front, request).await) }.boxed();
+        Either::Left(Answering {
+            inner: Some(inner),
+            owner,
+        })
+    }
+}
+
+/// Every connection gets the same service.
+impl<L: Listener> Service<IncomingStream<'_, L>> for Endpoint {
+    type Response = Self;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: IncomingStream<'_, L>) -> Self::Future {
+        std::future::ready(Ok(self.clone()))
+    }
+}
+
+/// A message being answered. With an owner, it goes on in the background when its connection goes away.
+pub struct Answering {
+    inner: Option<BoxFuture<'static, Answered>>,
+    owner: Option<Arc<Front>>,
+}
+
+impl Future for Answering {
+    type Output = Answered;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answered> {
+        let Some(inner) = &mut self.inner else {
+            return Poll::Pending;
+        };
+        let polled = inner.as_mut().poll(context);
+        if polled.is_ready() {
+            self.inner = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let (Some(inner), Some(owner)) = (self.inner.take(), self.owner.take()) {
+            let shutdown = owner.shutdown.clone();
+            owner.tasks.spawn(async move {
+                tokio::select! {
+                    _ = inner => {}
+                    () = shutdown.cancelled() => {}
+                }
+            });
+        }
+    }
+}
