@@ -427,8 +427,11 @@ fn named(names: &[String]) -> Listing {
     tools(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Everything callers can see of a catalog.
-fn shown(run: &Run) -> Option<(Digest, Vec<(String, usize, String)>)> {
+/// A catalog's digest, and each route of its tools: exposed name, slot, original name.
+type Shown = (Digest, Vec<(String, usize, String)>);
+
+/// Everything callers can see.
+fn shown(run: &Run) -> Option<Shown> {
     let catalog = run.seen.as_ref()?;
     let route = |route: crate::catalog::Route| {
         let original = route.original().to_string();
