@@ -19,8 +19,8 @@ use crate::upstreams::failed;
 
 /// Callers of each era.
 const CALLERS: usize = 3;
-/// The least that a quiet time is watched for, to compare with.
-const CALM: Duration = Duration::from_millis(700);
+/// What each of them does in a quiet time, to compare with.
+const CALM: usize = 15;
 const QUERY: &str = r#"{"q":1}"#;
 /// A failing upstream gives up after a second, and is looked at every second.
 const IMPATIENT: &str = "    timeouts: { connect: 1s, list: 1s, call: 1s }\n    resync: 1s\n    stale: { max_age: 1h }\n";
@@ -49,27 +49,37 @@ impl<'w> Others<'w> {
     /// Calls the healthy upstream and lists until `script` is over. No call may fail, no list may differ.
     async fn during<T>(&self, script: impl Future<Output = T>) -> (T, Slowest) {
         let over = AtomicBool::new(false);
-        let mut callers = Vec::new();
-        for _ in 0..CALLERS {
-            callers.extend(Client::both(self.weir).await);
-        }
         let script = async {
             let result = script.await;
             over.store(true, Ordering::Relaxed);
             result
         };
-        let callers = callers.iter().map(|caller| self.work(caller, &over));
-        let (result, times) = tokio::join!(script, futures::future::join_all(callers));
-        let mut times: Vec<Duration> = times.into_iter().flatten().collect();
-        times.sort_unstable();
-        assert!(times.len() >= 2 * CALLERS, "nobody called: {}", times.len());
-        let p99 = times[times.len() * 99 / 100];
-        (result, Slowest { p99 })
+        let others = self.watch_until(|_| over.load(Ordering::Relaxed));
+        tokio::join!(script, others)
     }
 
-    async fn work(&self, caller: &Client, over: &AtomicBool) -> Vec<Duration> {
+    /// How it is when nobody suffers.
+    async fn calm(&self) -> Slowest {
+        self.watch_until(|rounds| rounds >= CALM).await
+    }
+
+    /// `over` is asked after each round of a caller and told how many there were.
+    async fn watch_until(&self, over: impl Fn(usize) -> bool) -> Slowest {
+        let mut callers = Vec::new();
+        for _ in 0..CALLERS {
+            callers.extend(Client::both(self.weir).await);
+        }
+        let callers = callers.iter().map(|caller| self.work(caller, &over));
+        let times = futures::future::join_all(callers).await;
+        let mut times: Vec<Duration> = times.into_iter().flatten().collect();
+        times.sort_unstable();
+        let p99 = times[times.len() * 99 / 100];
+        Slowest { p99 }
+    }
+
+    async fn work(&self, caller: &Client, over: &impl Fn(usize) -> bool) -> Vec<Duration> {
         let mut times = Vec::new();
-        while !over.load(Ordering::Relaxed) {
+        while times.is_empty() || !over(times.len()) {
             let begun = Instant::now();
             let reply = caller.call("well__search", QUERY).await;
             times.push(begun.elapsed());
@@ -77,11 +87,6 @@ impl<'w> Others<'w> {
             assert_eq!(caller.tool_names().await, self.tools);
         }
         times
-    }
-
-    /// How it is when nobody suffers.
-    async fn calm(&self) -> Slowest {
-        self.during(tokio::time::sleep(CALM)).await.1
     }
 }
 
