@@ -6,6 +6,7 @@
 mod call;
 mod crossing;
 mod list;
+mod logs;
 mod outbound;
 mod reply;
 

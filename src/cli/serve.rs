@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ConfigArgs;
@@ -13,6 +15,9 @@ use crate::cli::output::Output;
 use crate::config::{self, Config};
 use crate::front;
 use crate::server::{Core, Options, ServeError, Server};
+
+/// How long the first answer on stdio waits for upstreams to be listed.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// `weir serve`
 #[derive(Debug, Args)]
@@ -37,6 +42,8 @@ enum ServeFailed {
     Open { address: SocketAddr },
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error("SIGINT and SIGTERM cannot be heard")]
+    Signals(#[source] std::io::Error),
     #[error("stdin or stdout broke")]
     Stdio(#[source] std::io::Error),
 }
@@ -88,6 +95,7 @@ async fn over_http(
     output: &mut Output,
 ) -> Result<(), ServeFailed> {
     let upstreams = config.upstreams.len();
+    let mut stop = Stop::heed()?;
     let server = Server::start(config, options).await?;
     output.err.line(&format!(
         "weir {} joins {upstreams} upstreams at {}",
@@ -99,7 +107,7 @@ async fn over_http(
             .err
             .line(&format!("operators look at http://{admin}/upstreams"));
     }
-    told_to_stop().await;
+    stop.told().await;
     tracing::info!("stopping");
     server.stop().await;
     Ok(())
@@ -107,10 +115,18 @@ async fn over_http(
 
 async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed> {
     let limit = config.listen.request_bytes;
+    let mut stop = Stop::heed()?;
     let core = Core::start(Arc::new(config), options).await?;
     let shutdown = CancellationToken::new();
     // The first question of a client is the list: it should not be asked before anybody has answered.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(10), core.settled()).await;
+    let settled = tokio::time::timeout(SETTLING, core.settled());
+    tokio::select! {
+        _ = settled => {}
+        () = stop.told() => {
+            core.stop().await;
+            return Ok(());
+        }
+    }
     let serving = front::stdio::serve(
         Arc::clone(core.live()),
         tokio::io::stdin(),
@@ -121,7 +137,7 @@ async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
-        () = told_to_stop() => {
+        () = stop.told() => {
             shutdown.cancel();
             serving.await
         }
@@ -130,18 +146,26 @@ async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed
     served.map_err(ServeFailed::Stdio)
 }
 
-/// SIGINT or SIGTERM.
-pub(crate) async fn told_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
+/// SIGINT and SIGTERM, heard from the moment this exists: whoever starts weir may stop it before it stands.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn heed() -> Result<Self, ServeFailed> {
+        let heed = |kind| signal(kind).map_err(ServeFailed::Signals);
+        Ok(Self {
+            interrupt: heed(SignalKind::interrupt())?,
+            terminate: heed(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for either.
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::catalog::Kind;
+use crate::catalog::{Kind, Listing};
 use crate::live::Live;
-use crate::live::state::{Change, Effect, State};
+use crate::live::state::{Change, Effects, State};
 use crate::upstream::LinkError;
 use crate::upstream::link::Report;
 
@@ -26,103 +26,133 @@ pub struct Word {
     /// When the listing ended.
     pub at: Instant,
     /// The listing, or why there is none.
-    pub result: Result<Box<crate::catalog::Listing>, LinkError>,
+    pub result: Result<Box<Listing>, LinkError>,
 }
+
+/// Most words taken in before the catalog is merged. Where many upstreams answer at once, at the start
+/// above all, one merge serves them all.
+const AT_ONCE: usize = 256;
 
 /// Runs until every keeper has gone.
 pub async fn publish(live: Arc<Live>, mut state: State, mut words: mpsc::Receiver<Word>) {
+    let mut heard = Vec::with_capacity(AT_ONCE);
     loop {
         let expiry = state.next_expiry();
-        let word = tokio::select! {
-            word = words.recv() => match word {
-                Some(word) => Some(word),
-                None => return,
+        tokio::select! {
+            count = words.recv_many(&mut heard, AT_ONCE) => if count == 0 {
+                return;
             },
-            () = tokio::time::sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => None,
-        };
-        match word {
-            Some(word) => heard(&live, &mut state, word),
-            None => {
-                let effect = state.apply(Change::Clock(Instant::now()));
-                follow(&live, &state, effect);
-            }
+            () = tokio::time::sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {}
+        }
+        if heard.is_empty() {
+            let effects = state.apply([Change::Clock(Instant::now())]);
+            follow(&live, &state, effects);
+        } else {
+            take_in(&live, &mut state, &mut heard);
         }
     }
 }
 
-fn heard(live: &Live, state: &mut State, word: Word) {
-    let Word {
-        slot,
-        round,
-        at,
-        result,
-    } = word;
+/// What operators are told of one word, once callers see what it led to.
+struct Told {
+    slot: usize,
+    round: u64,
+    outcome: Result<Report, LinkError>,
+}
+
+fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>) {
+    let mut told = Vec::with_capacity(heard.len());
+    let changes = heard.drain(..).map(
+        |Word {
+             slot,
+             round,
+             at,
+             result,
+         }| {
+            let (listing, outcome) = match result {
+                Ok(listing) => {
+                    let report = report(&listing, at);
+                    (Some(listing), Ok(report))
+                }
+                Err(error) => (None, Err(error)),
+            };
+            told.push(Told {
+                slot,
+                round,
+                outcome,
+            });
+            Change::Listed {
+                slot,
+                round,
+                at,
+                listing,
+            }
+        },
+    );
+    let changes: Vec<_> = changes.collect();
+    let effects = state.apply(changes);
+    follow(live, state, effects);
     let snapshot = live.load_full();
-    let Some(link) = snapshot.links.get(slot) else {
-        return;
-    };
-    let (listing, outcome) = match result {
-        Ok(listing) => {
-            let counts = Kind::ALL.map(|kind| listing.definitions(kind).len());
-            let quarantined = listing
-                .quarantined()
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>();
-            (
-                Some(listing),
-                Ok(Report {
-                    at: Some(at),
-                    counts,
-                    quarantined,
-                    warnings: Vec::new(),
-                }),
-            )
-        }
-        Err(error) => (None, Err(error)),
-    };
-    let effect = state.apply(Change::Listed {
+    // Told last: who waits for an upstream to stand finds its routes in place.
+    for Told {
         slot,
         round,
-        at,
-        listing,
-    });
-    follow(live, state, effect);
-    // Told last: who waits for an upstream to stand finds its routes in place.
-    match outcome {
-        Ok(mut report) => {
-            report.warnings = state.warnings(slot);
-            link.listed(report);
+        outcome,
+    } in told
+    {
+        let Some(link) = snapshot.links.get(slot) else {
+            continue;
+        };
+        match outcome {
+            Ok(mut report) => {
+                report.warnings = state.warnings(slot);
+                link.listed(report);
+            }
+            Err(error) => link.failed(&error),
         }
-        Err(error) => link.failed(&error),
+        link.ended(round);
     }
-    link.ended(round);
 }
 
-fn follow(live: &Live, state: &State, effect: Effect) {
-    match effect {
-        Effect::Nothing => {}
-        Effect::Confirm { slot } => {
-            let snapshot = live.load();
-            if let Some(link) = snapshot.links.get(slot) {
-                tracing::warn!(upstream = %link.id(), "listed nothing where there was something: listing again before believing it");
-                let again = std::sync::Arc::clone(link);
-                link.tasks().spawn(async move {
-                    tokio::time::sleep(CONFIRM_AFTER).await;
-                    again.resync.notify_one();
-                });
-            }
-        }
-        Effect::Publish(catalog) => {
-            let next = live.load().next(*catalog, state.ttl());
-            tracing::info!(
-                generation = next.generation,
-                tools = next.catalog.len(Kind::Tools),
-                prompts = next.catalog.len(Kind::Prompts),
-                resources = next.catalog.len(Kind::Resources),
-                "catalog published"
-            );
-            live.store(next);
-        }
+fn report(listing: &Listing, at: Instant) -> Report {
+    Report {
+        at: Some(at),
+        counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
+        quarantined: listing
+            .quarantined()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        warnings: Vec::new(),
+    }
+}
+
+fn follow(live: &Live, state: &State, effects: Effects) {
+    let Effects { confirm, publish } = effects;
+    if let Some(catalog) = publish {
+        let next = live.load().next(*catalog, state.ttl());
+        tracing::info!(
+            generation = next.generation,
+            tools = next.catalog.len(Kind::Tools),
+            prompts = next.catalog.len(Kind::Prompts),
+            resources = next.catalog.len(Kind::Resources),
+            "catalog published"
+        );
+        live.store(next);
+    }
+    for slot in confirm {
+        let snapshot = live.load();
+        let Some(link) = snapshot.links.get(slot) else {
+            continue;
+        };
+        tracing::warn!(
+            upstream = %link.id(),
+            "listed nothing where there was something: listing again before believing it"
+        );
+        let again = Arc::clone(link);
+        link.tasks().spawn(async move {
+            tokio::time::sleep(CONFIRM_AFTER).await;
+            again.resync.notify_one();
+        });
     }
 }

@@ -74,3 +74,96 @@ impl Snapshot {
             .map(|(_, catalog)| catalog.as_ref())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::catalog::{Kind, Listing, Part, Prepared};
+    use crate::config;
+    use crate::protocol::era::Era;
+
+    const TTL: Duration = Duration::from_secs(5);
+
+    fn config() -> Arc<Config> {
+        let yaml = "version: 1\nupstreams:\n  ann: { url: http://127.0.0.1:1/mcp }\n";
+        Arc::new(config::parse(yaml, Path::new("weir.yaml"), &|_| None).unwrap())
+    }
+
+    /// A catalog of so many tools, in pages of two.
+    fn catalog(config: &Config, tools: usize) -> Catalog {
+        let mut listing = Listing::of(Era::Modern);
+        for tool in 0..tools {
+            let raw = format!("{{\"name\":\"t{tool}\",\"inputSchema\":{{}}}}");
+            listing.add(Kind::Tools, &raw);
+        }
+        let (upstream, ann) = config.upstreams.first().unwrap();
+        let prepared = Prepared::new(ann.as_ref(), &config.naming, &listing.finish());
+        let part = Part {
+            upstream: upstream.clone(),
+            slot: 0,
+            prepared: Arc::new(prepared),
+        };
+        Catalog::merge(&config.naming, 2, &[part])
+    }
+
+    fn first(tools: usize) -> Snapshot {
+        let config = config();
+        let catalog = catalog(&config, tools);
+        Snapshot::first(config, Arc::from([]), catalog)
+    }
+
+    /// After so many more tools each: generation `n` has as many tools as `sizes` says at `n`.
+    fn after(sizes: &[usize]) -> Snapshot {
+        let (size, rest) = sizes.split_first().unwrap();
+        rest.iter().fold(first(*size), |snapshot, size| {
+            snapshot.next(catalog(&snapshot.config, *size), TTL)
+        })
+    }
+
+    fn tools_of(snapshot: &Snapshot, generation: u64) -> Option<usize> {
+        let catalog = snapshot.catalog_of(generation)?;
+        Some(catalog.len(Kind::Tools))
+    }
+
+    #[test]
+    fn a_snapshot_counts_on_from_the_one_before() {
+        let snapshot = after(&[0, 1, 2]);
+        assert_eq!((snapshot.generation, snapshot.ttl), (2, TTL));
+        assert_eq!(snapshot.catalog.len(Kind::Tools), 2);
+        assert_eq!(tools_of(&snapshot, 2), Some(2));
+        assert_eq!(tools_of(&snapshot, 3), None);
+    }
+
+    #[test]
+    fn a_cursor_finds_the_catalog_of_its_generation() {
+        let snapshot = after(&[0, 3, 4, 5]);
+        let found = [1, 2, 3].map(|generation| tools_of(&snapshot, generation));
+        assert_eq!(found, [Some(3), Some(4), Some(5)]);
+    }
+
+    #[test]
+    fn a_catalog_of_one_page_has_no_cursors_and_is_not_kept() {
+        let snapshot = after(&[0, 2, 3, 1, 5]);
+        let found = [0, 1, 2, 3, 4].map(|generation| tools_of(&snapshot, generation));
+        assert_eq!(found, [None, None, Some(3), None, Some(5)]);
+    }
+
+    #[test]
+    fn the_oldest_catalogs_go_first_when_there_are_too_many() {
+        let sizes: Vec<usize> = (3..3 + EARLIER + 10).collect();
+        let snapshot = after(&sizes);
+        let kept: Vec<u64> = (0..=snapshot.generation)
+            .filter(|generation| snapshot.catalog_of(*generation).is_some())
+            .collect();
+        let newest = snapshot.generation;
+        let expected: Vec<u64> = (newest - EARLIER as u64..=newest).collect();
+        assert_eq!(kept, expected);
+        assert_eq!(snapshot.earlier.len(), EARLIER);
+        for generation in kept {
+            let index = usize::try_from(generation).unwrap();
+            assert_eq!(tools_of(&snapshot, generation), Some(sizes[index]));
+        }
+    }
+}

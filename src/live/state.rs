@@ -29,18 +29,14 @@ pub enum Change {
     Clock(Instant),
 }
 
-/// What a change led to.
-#[derive(Debug)]
-pub enum Effect {
-    /// Callers see what they saw before.
-    Nothing,
-    /// A listing came back empty where there was something: list again before believing it.
-    Confirm {
-        /// The upstream's place in the config.
-        slot: usize,
-    },
-    /// Callers see something else.
-    Publish(Box<Catalog>),
+/// What changes led to.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Upstreams, by their place in the config, whose listing came back empty where there was something:
+    /// to be listed again before it is believed.
+    pub confirm: Vec<usize>,
+    /// What callers see from now on, where that is something else.
+    pub publish: Option<Box<Catalog>>,
 }
 
 /// What is known of every upstream.
@@ -57,7 +53,8 @@ struct Entry {
     round: u64,
     listed: Option<Listed>,
     failing: bool,
-    doubted: bool,
+    /// The kinds that the last listing had nothing of where there was something.
+    doubted: [bool; 4],
     ttl: Option<Duration>,
     visible: bool,
 }
@@ -79,7 +76,7 @@ impl State {
             round: 0,
             listed: None,
             failing: false,
-            doubted: false,
+            doubted: [false; 4],
             ttl: None,
             visible: false,
         };
@@ -91,67 +88,74 @@ impl State {
         }
     }
 
-    /// Takes a change in and says what follows from it.
-    pub fn apply(&mut self, change: Change) -> Effect {
-        let now = match &change {
-            Change::Listed { at, .. } | Change::Clock(at) => *at,
-        };
-        if let Change::Listed {
-            slot,
-            round,
-            at,
-            listing,
-        } = change
-        {
-            let naming = &self.config.naming;
-            let Some(entry) = self.entries.get_mut(slot) else {
-                return Effect::Nothing;
-            };
-            if round <= entry.round {
-                return Effect::Nothing;
-            }
-            entry.round = round;
-            let Some(listing) = listing else {
-                entry.failing = true;
-                return self.publish(now);
-            };
-            entry.failing = false;
-            entry.ttl = listing.ttl().filter(|ttl| !ttl.is_zero());
-            let counts = Kind::ALL.map(|kind| listing.definitions(kind).len());
-            let emptied = |listed: &Listed| {
-                counts
-                    .iter()
-                    .zip(listed.counts)
-                    .any(|(now, then)| *now == 0 && then > 0)
-            };
-            if entry.listed.as_ref().is_some_and(emptied) && !entry.doubted {
-                entry.doubted = true;
-                return Effect::Confirm { slot };
-            }
-            entry.doubted = false;
-            let digest = listing.digest();
-            match &mut entry.listed {
-                Some(listed) if listed.digest == digest => {
-                    listed.at = at;
-                    if entry.visible {
-                        return Effect::Nothing;
-                    }
-                }
-                _ => {
-                    let prepared = Arc::new(Prepared::new(entry.config.as_ref(), naming, &listing));
-                    entry.listed = Some(Listed {
-                        at,
-                        digest,
-                        counts,
-                        prepared,
-                    });
-                }
-            }
+    /// Takes changes in and says what follows from them. However many there are, the catalog is merged
+    /// once.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Effects {
+        let (mut confirm, mut latest) = (Vec::new(), None::<Instant>);
+        for change in changes {
+            let (at, doubted) = self.take(change);
+            latest = latest.max(at);
+            confirm.extend(doubted);
         }
-        self.publish(now)
+        let publish = latest.and_then(|now| self.publish(now));
+        Effects { confirm, publish }
     }
 
-    fn publish(&mut self, now: Instant) -> Effect {
+    /// One change: when it makes a merge worth while, and whether it is doubted.
+    fn take(&mut self, change: Change) -> (Option<Instant>, Option<usize>) {
+        let (slot, round, at, listing) = match change {
+            Change::Clock(now) => return (Some(now), None),
+            Change::Listed {
+                slot,
+                round,
+                at,
+                listing,
+            } => (slot, round, at, listing),
+        };
+        let naming = &self.config.naming;
+        let Some(entry) = self
+            .entries
+            .get_mut(slot)
+            .filter(|entry| round > entry.round)
+        else {
+            return (None, None);
+        };
+        entry.round = round;
+        let Some(listing) = listing else {
+            entry.failing = true;
+            return (Some(at), None);
+        };
+        entry.ttl = listing.ttl().filter(|ttl| !ttl.is_zero());
+        let counts = Kind::ALL.map(|kind| listing.definitions(kind).len());
+        let emptied = entry.emptied(counts);
+        let doubted = std::mem::replace(&mut entry.doubted, emptied);
+        let unheard = |(now, before): (&bool, bool)| *now && !before;
+        if emptied.iter().zip(doubted).any(unheard) {
+            // Not believed yet, so no news of any kind: what failed counts as failing.
+            return (None, Some(slot));
+        }
+        entry.failing = false;
+        entry.doubted = [false; 4];
+        let digest = listing.digest();
+        match &mut entry.listed {
+            Some(listed) if listed.digest == digest => {
+                listed.at = at;
+                ((!entry.visible).then_some(at), None)
+            }
+            _ => {
+                let prepared = Arc::new(Prepared::new(entry.config.as_ref(), naming, &listing));
+                entry.listed = Some(Listed {
+                    at,
+                    digest,
+                    counts,
+                    prepared,
+                });
+                (Some(at), None)
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Instant) -> Option<Box<Catalog>> {
         let mut parts = Vec::with_capacity(self.entries.len());
         for (slot, entry) in self.entries.iter_mut().enumerate() {
             entry.visible = entry.is_visible(now);
@@ -170,9 +174,9 @@ impl State {
             &parts,
         );
         if self.published.replace(catalog.digest()) == Some(catalog.digest()) {
-            return Effect::Nothing;
+            return None;
         }
-        Effect::Publish(Box::new(catalog))
+        Some(Box::new(catalog))
     }
 
     /// For how long callers may take a list answer as fresh.
@@ -215,6 +219,16 @@ impl State {
 }
 
 impl Entry {
+    /// The kinds of which there is nothing any more.
+    fn emptied(&self, counts: [usize; 4]) -> [bool; 4] {
+        let then = self.listed.as_ref().map_or([0; 4], |listed| listed.counts);
+        let mut emptied = [false; 4];
+        for (emptied, (now, then)) in emptied.iter_mut().zip(counts.into_iter().zip(then)) {
+            *emptied = now == 0 && then > 0;
+        }
+        emptied
+    }
+
     fn is_visible(&self, now: Instant) -> bool {
         let stale = &self.config.stale;
         self.listed.as_ref().is_some_and(|listed| {
@@ -222,3 +236,6 @@ impl Entry {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

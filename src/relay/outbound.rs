@@ -6,6 +6,7 @@ use crate::protocol::era::Version;
 use crate::protocol::error::Fault;
 use crate::protocol::meta as keys;
 use crate::relay::call::params_fault;
+use crate::relay::logs::Logs;
 use crate::upstream::probe::WEIR;
 
 /// What one hop sends, and what has to be remembered for the way back.
@@ -15,9 +16,8 @@ pub(super) struct Hop {
     pub(super) params: String,
     /// The caller's progress token as JSON text, if it sent one.
     pub(super) token: Option<Box<str>>,
-    /// Whether log messages on this call's stream are for the caller: always in legacy; in modern only
-    /// if the request asks for them (`server/utilities/logging.mdx`).
-    pub(super) logs: bool,
+    /// Which log messages on this call's stream are for the caller.
+    pub(super) logs: Logs,
 }
 
 /// Params for an upstream of this era. Progress tokens are this hop's own: the number of the request on
@@ -32,12 +32,12 @@ pub(super) fn hop(
     upstream: Era,
     id: u64,
 ) -> Result<Hop, Fault> {
-    let legacy = caller == Era::Legacy;
+    let logs = Logs::of(caller, meta);
     if meta.is_none() && upstream == Era::Legacy {
         return Ok(Hop {
             params: params.to_text(),
             token: None,
-            logs: legacy,
+            logs,
         });
     }
     let mut own = meta.cloned().unwrap_or_default();
@@ -45,7 +45,6 @@ pub(super) fn hop(
     if token.is_some() {
         own.set(keys::PROGRESS_TOKEN, id.to_string());
     }
-    let logs = legacy || own.contains(keys::LOG_LEVEL);
     match (caller, upstream) {
         (Era::Legacy, Era::Legacy) => {}
         // The envelope of a modern request means nothing to a legacy upstream.

@@ -18,6 +18,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Id, Message, Notification, Outcome, Response};
 use crate::protocol::{meta, method};
 use crate::relay::crossing::Crossing;
+use crate::relay::logs::Logs;
 use crate::upstream::{Exchange, Link, LinkError, Outbound, Peer, Place, watch};
 
 /// Everything that answers one request: any number of notifications, then one response.
@@ -139,8 +140,8 @@ impl Drop for Sending {
 pub(super) struct Way {
     pub(super) flight: Flight,
     pub(super) exchange: Exchange,
-    /// Whether the caller takes log messages on this call's stream.
-    pub(super) logs: bool,
+    /// Which log messages on this call's stream are for the caller.
+    pub(super) logs: Logs,
     /// Held until the whole answer is through.
     pub(super) _place: Place,
 }
@@ -328,7 +329,7 @@ impl Relayed {
             // Its request id is of another hop, and a server has no business to cancel a call here.
             method::CANCELLED => None,
             _ if self.crossing.caller != self.crossing.upstream => None,
-            method::LOG_MESSAGE if !self.way.logs => None,
+            method::LOG_MESSAGE if !self.way.logs.take(notification.envelope.get("params")) => None,
             _ => {
                 let mut out = Vec::new();
                 notification.envelope.write(&mut out);

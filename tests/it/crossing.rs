@@ -2,53 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::client::{Ask, Legacy, Modern, Reply, names};
+use crate::support::client::{Client, names};
 use crate::support::upstream::{Cancelled, Fault, On, Times, Upstream};
 use crate::support::weir::Weir;
-
-/// A client of either era.
-enum Client {
-    Modern(Modern),
-    Legacy(Legacy),
-}
-
-impl Client {
-    async fn both(weir: &Weir) -> [Self; 2] {
-        [
-            Self::Modern(weir.modern()),
-            Self::Legacy(weir.legacy("2025-11-25").await),
-        ]
-    }
-
-    fn era(&self) -> &'static str {
-        match self {
-            Self::Modern(_) => "modern client",
-            Self::Legacy(_) => "legacy client",
-        }
-    }
-
-    fn is_modern(&self) -> bool {
-        matches!(self, Self::Modern(_))
-    }
-
-    fn ask(&self, method: &str, params: &str) -> Ask<'_> {
-        match self {
-            Self::Modern(client) => client.ask(method, params),
-            Self::Legacy(client) => client.ask(method, params),
-        }
-    }
-
-    async fn request(&self, method: &str, params: &str) -> Reply {
-        self.ask(method, params).send().await
-    }
-
-    async fn list_all(&self, method: &str) -> Vec<String> {
-        match self {
-            Self::Modern(client) => client.list_all(method).await,
-            Self::Legacy(client) => client.list_all(method).await,
-        }
-    }
-}
 
 /// One upstream of each era, with something of everything.
 async fn eras() -> (Upstream, Upstream, Weir) {

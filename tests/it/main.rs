@@ -24,12 +24,18 @@ mod faults_test;
 mod support_test;
 
 // Weir.
+mod asks;
 mod catalog;
 mod children;
+mod commands;
 mod crossing;
 mod face_legacy;
 mod face_modern;
+mod face_stdio;
 mod guard;
+mod isolation;
 mod lossless;
+mod mirrored;
 mod streams;
+mod swap;
 mod upstreams;

@@ -9,6 +9,7 @@
 //! ```
 
 mod ask;
+mod either;
 mod pages;
 mod reply;
 
@@ -16,8 +17,10 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use super::{at, quote, tls, unquote};
+pub use ask::call_params;
 pub use ask::{Ask, with_meta};
-use ask::{Wire, call_params, headers};
+use ask::{Wire, headers};
+pub use either::Client;
 use pages::Pages;
 pub use reply::{Reply, Stream};
 

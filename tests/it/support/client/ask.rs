@@ -128,6 +128,6 @@ pub fn with_meta(params: &str, key: &str, value: &str) -> String {
     object(&members)
 }
 
-pub(super) fn call_params(tool: &str, arguments: &str) -> String {
+pub fn call_params(tool: &str, arguments: &str) -> String {
     format!(r#"{{"name":{},"arguments":{arguments}}}"#, quote(tool))
 }

@@ -1,0 +1,513 @@
+//! Every race as a table: changes in some order, and what callers see after each.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::json;
+use crate::name::is_legal;
+use crate::protocol::era::Era;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const MOMENT: Duration = Duration::from_nanos(1);
+
+/// Two upstreams that are served while they fail, for an hour, and one that is hidden.
+const UPSTREAMS: &str = "
+version: 1
+listen: { page_size: 3 }
+upstreams:
+  ann: { url: http://127.0.0.1:1/mcp, stale: { policy: serve, max_age: 1h } }
+  bob: { url: http://127.0.0.1:2/mcp, stale: { policy: serve, max_age: 1h } }
+  coy: { url: http://127.0.0.1:3/mcp, stale: { policy: hide } }
+";
+const ANN: usize = 0;
+const BOB: usize = 1;
+const COY: usize = 2;
+const KNOWN: usize = 3;
+
+/// A state, and what callers saw last.
+struct Run {
+    state: State,
+    seen: Option<Catalog>,
+    now: Instant,
+}
+
+/// An effect without its catalog, which goes to [`Run::seen`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Did {
+    Nothing,
+    Confirm(usize),
+    Publish,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self::with(UPSTREAMS)
+    }
+
+    fn with(yaml: &str) -> Self {
+        let config = config::parse(yaml, Path::new("weir.yaml"), &|_| None).unwrap();
+        Self {
+            state: State::new(Arc::new(config)),
+            seen: None,
+            now: Instant::now(),
+        }
+    }
+
+    fn apply(&mut self, change: Change) -> Did {
+        let Effects { confirm, publish } = self.state.apply([change]);
+        match (confirm.as_slice(), publish) {
+            ([], None) => Did::Nothing,
+            ([slot], None) => Did::Confirm(*slot),
+            ([], Some(catalog)) => {
+                self.seen = Some(*catalog);
+                Did::Publish
+            }
+            (confirm, Some(_)) | (confirm, None) => panic!("one change, doubts {confirm:?}"),
+        }
+    }
+
+    fn listed(&mut self, slot: usize, round: u64, listing: Option<Listing>) -> Did {
+        let (at, listing) = (self.now, listing.map(Box::new));
+        self.apply(Change::Listed {
+            slot,
+            round,
+            at,
+            listing,
+        })
+    }
+
+    fn lists(&mut self, slot: usize, round: u64, names: &[&str]) -> Did {
+        self.listed(slot, round, Some(tools(names)))
+    }
+
+    fn fails(&mut self, slot: usize, round: u64) -> Did {
+        self.listed(slot, round, None)
+    }
+
+    fn clock(&mut self) -> Did {
+        self.apply(Change::Clock(self.now))
+    }
+
+    /// The exposed names of one kind.
+    fn names(&self, kind: Kind) -> Vec<String> {
+        let catalog = self.seen.iter();
+        catalog
+            .flat_map(|catalog| catalog.routes(kind))
+            .map(|route| route.exposed.to_string())
+            .collect()
+    }
+
+    fn tools(&self) -> Vec<String> {
+        self.names(Kind::Tools)
+    }
+}
+
+/// A listing of definitions, given by what each kind knows them by.
+fn listing(ttl: Option<Duration>, definitions: &[(Kind, &str)]) -> Listing {
+    let mut listing = Listing::of(Era::Modern);
+    ttl.into_iter().for_each(|ttl| listing.fresh_for(ttl));
+    for (kind, key) in definitions {
+        let (member, key) = (kind.key(), json::quote(key));
+        let raw = format!("{{\"{member}\":{key},\"name\":\"n\",\"inputSchema\":{{}}}}");
+        let named = format!("{{\"{member}\":{key},\"inputSchema\":{{}}}}");
+        listing.add(*kind, if member == "name" { &named } else { &raw });
+    }
+    listing.finish()
+}
+
+fn tools(names: &[&str]) -> Listing {
+    let definitions: Vec<_> = names.iter().map(|name| (Kind::Tools, *name)).collect();
+    listing(None, &definitions)
+}
+
+const FULL: [(Kind, &str); 4] = [
+    (Kind::Tools, "t"),
+    (Kind::Prompts, "p"),
+    (Kind::Resources, "file:///r"),
+    (Kind::Templates, "note://{id}"),
+];
+
+/// All four kinds but these.
+fn without(missing: &[Kind]) -> Listing {
+    let left: Vec<_> = FULL
+        .into_iter()
+        .filter(|(kind, _)| !missing.contains(kind))
+        .collect();
+    assert_eq!(left.len() + missing.len(), FULL.len());
+    listing(None, &left)
+}
+
+#[test]
+fn a_failure_keeps_the_last_good_listing() {
+    let mut run = Run::new();
+    assert_eq!(run.lists(ANN, 1, &["a"]), Did::Publish);
+    assert_eq!(run.lists(BOB, 1, &["b"]), Did::Publish);
+    assert_eq!(run.fails(ANN, 2), Did::Nothing);
+    assert_eq!(run.fails(ANN, 3), Did::Nothing);
+    assert_eq!(run.lists(BOB, 2, &["b", "c"]), Did::Publish);
+    assert_eq!(run.tools(), ["ann__a", "bob__b", "bob__c"]);
+}
+
+#[test]
+fn an_upstream_that_never_answered_has_nothing_and_holds_up_nobody() {
+    let mut run = Run::new();
+    // The first word of anybody is published: from now on the list is known, though it is empty.
+    assert_eq!(run.fails(ANN, 1), Did::Publish);
+    assert_eq!(run.tools(), [""; 0]);
+    assert_eq!(run.fails(COY, 1), Did::Nothing);
+    assert_eq!(run.lists(BOB, 1, &["b"]), Did::Publish);
+    assert_eq!(run.tools(), ["bob__b"]);
+}
+
+#[test]
+fn after_a_failure_the_next_listing_counts_again() {
+    let mut run = Run::new();
+    run.lists(ANN, 1, &["a"]);
+    run.fails(ANN, 2);
+    assert!(run.state.next_expiry().is_some());
+    assert_eq!(run.lists(ANN, 3, &["a"]), Did::Nothing, "nothing changed");
+    assert_eq!(run.state.next_expiry(), None);
+    run.fails(ANN, 4);
+    assert_eq!(run.lists(ANN, 5, &["a", "b"]), Did::Publish);
+    assert_eq!(run.tools(), ["ann__a", "ann__b"]);
+}
+
+#[test]
+fn hide_hides_while_failing_and_no_longer() {
+    let mut run = Run::new();
+    run.lists(ANN, 1, &["a"]);
+    run.lists(COY, 1, &["c"]);
+    assert_eq!(run.tools(), ["ann__a", "coy__c"]);
+    assert_eq!(run.fails(COY, 2), Did::Publish);
+    assert_eq!(run.tools(), ["ann__a"]);
+    assert_eq!(run.fails(COY, 3), Did::Nothing);
+    assert_eq!(run.lists(COY, 4, &["c"]), Did::Publish);
+    assert_eq!(run.tools(), ["ann__a", "coy__c"]);
+}
+
+#[test]
+fn what_fails_for_longer_than_max_age_is_not_served_any_more() {
+    let mut run = Run::new();
+    run.lists(ANN, 1, &["a"]);
+    run.lists(BOB, 1, &["b"]);
+    let listed = run.now;
+    run.now += HOUR / 2;
+    assert_eq!(run.lists(ANN, 2, &["a"]), Did::Nothing);
+    assert_eq!(run.fails(BOB, 2), Did::Nothing);
+    assert_eq!(run.state.next_expiry(), Some(listed + HOUR));
+    run.now = listed + HOUR - MOMENT;
+    assert_eq!(run.clock(), Did::Nothing);
+    run.now = listed + HOUR;
+    assert_eq!(run.clock(), Did::Publish);
+    assert_eq!(run.tools(), ["ann__a"]);
+    assert_eq!(
+        run.state.next_expiry(),
+        None,
+        "an alarm that rings for ever"
+    );
+    assert_eq!(run.clock(), Did::Nothing);
+    assert_eq!(run.lists(BOB, 3, &["b"]), Did::Publish);
+    assert_eq!(run.tools(), ["ann__a", "bob__b"]);
+}
+
+#[test]
+fn an_unchanged_listing_is_as_young_as_its_last_confirmation() {
+    let mut run = Run::new();
+    run.lists(ANN, 1, &["a"]);
+    run.now += HOUR * 2;
+    let confirmed = run.now;
+    assert_eq!(run.lists(ANN, 2, &["a"]), Did::Nothing);
+    run.fails(ANN, 3);
+    assert_eq!(run.state.next_expiry(), Some(confirmed + HOUR));
+    assert_eq!(run.tools(), ["ann__a"]);
+}
+
+#[test]
+fn time_takes_nothing_from_an_upstream_that_does_not_fail() {
+    let mut run = Run::new();
+    run.lists(ANN, 1, &["a"]);
+    run.lists(COY, 1, &["c"]);
+    run.now += HOUR * 1000;
+    assert_eq!(run.state.next_expiry(), None);
+    assert_eq!(run.clock(), Did::Nothing);
+    assert_eq!(run.tools(), ["ann__a", "coy__c"]);
+}
+
+#[test]
+fn an_empty_listing_of_any_kind_is_confirmed_before_it_is_believed() {
+    for (kind, _) in FULL {
+        let mut run = Run::new();
+        run.listed(BOB, 1, Some(without(&[])));
+        let full = Kind::ALL.map(|kind| run.names(kind));
+        assert!(full.iter().all(|names| names.len() == 1), "{full:?}");
+        assert_eq!(
+            run.listed(BOB, 2, Some(without(&[kind]))),
+            Did::Confirm(BOB),
+            "{kind}"
+        );
+        assert_eq!(Kind::ALL.map(|kind| run.names(kind)), full, "{kind}");
+        assert_eq!(
+            run.listed(BOB, 3, Some(without(&[kind]))),
+            Did::Publish,
+            "{kind}"
+        );
+        for other in Kind::ALL {
+            let left = usize::from(other != kind);
+            assert_eq!(run.names(other).len(), left, "{kind} {other}");
+        }
+    }
+}
+
+#[test]
+fn a_doubt_that_is_not_confirmed_is_forgotten() {
+    let mut run = Run::new();
+    run.lists(ANN, 1, &["a"]);
+    assert_eq!(run.lists(ANN, 2, &[]), Did::Confirm(ANN));
+    assert_eq!(run.lists(ANN, 3, &["a"]), Did::Nothing);
+    assert_eq!(run.lists(ANN, 4, &[]), Did::Confirm(ANN));
+    assert_eq!(run.lists(ANN, 5, &["b"]), Did::Publish);
+    assert_eq!(run.lists(ANN, 6, &[]), Did::Confirm(ANN));
+    assert_eq!(run.tools(), ["ann__b"]);
+}
+
+#[test]
+fn an_empty_kind_does_not_vouch_for_another_empty_kind() {
+    let mut run = Run::new();
+    run.listed(ANN, 1, Some(without(&[])));
+    assert_eq!(
+        run.listed(ANN, 2, Some(without(&[Kind::Tools]))),
+        Did::Confirm(ANN)
+    );
+    assert_eq!(
+        run.listed(ANN, 3, Some(without(&[Kind::Prompts]))),
+        Did::Confirm(ANN),
+        "nobody said twice that there are no prompts"
+    );
+    assert_eq!(run.names(Kind::Prompts), ["ann__p"]);
+    assert_eq!(
+        run.listed(ANN, 4, Some(without(&[Kind::Tools, Kind::Prompts]))),
+        Did::Confirm(ANN),
+        "the tools were there in between"
+    );
+    assert_eq!(
+        run.listed(ANN, 5, Some(without(&[Kind::Tools, Kind::Prompts]))),
+        Did::Publish
+    );
+    assert_eq!(run.names(Kind::Prompts), [""; 0]);
+    assert_eq!(run.tools(), [""; 0]);
+}
+
+#[test]
+fn an_empty_listing_where_nothing_was_is_believed_at_once() {
+    let mut run = Run::new();
+    assert_eq!(run.lists(ANN, 1, &[]), Did::Publish);
+    assert_eq!(run.lists(ANN, 2, &[]), Did::Nothing);
+    assert_eq!(run.lists(ANN, 3, &["a"]), Did::Publish);
+    assert_eq!(run.lists(ANN, 4, &["b"]), Did::Publish, "not empty");
+    assert_eq!(run.tools(), ["ann__b"]);
+}
+
+#[test]
+fn a_doubtful_listing_brings_nothing_back_that_is_hidden() {
+    let mut run = Run::new();
+    run.lists(COY, 1, &["c"]);
+    run.fails(COY, 2);
+    assert_eq!(run.lists(COY, 3, &[]), Did::Confirm(COY));
+    assert_eq!(run.lists(ANN, 1, &["a"]), Did::Publish);
+    assert_eq!(run.tools(), ["ann__a"]);
+    assert_ne!(run.lists(COY, 4, &[]), Did::Confirm(COY));
+    assert_eq!(run.tools(), ["ann__a"]);
+    assert_eq!(run.lists(COY, 5, &["c"]), Did::Publish);
+    assert_eq!(run.tools(), ["ann__a", "coy__c"]);
+}
+
+#[test]
+fn the_same_again_publishes_nothing() {
+    let mut run = Run::new();
+    assert_eq!(run.listed(ANN, 1, Some(without(&[]))), Did::Publish);
+    for round in 2..5 {
+        assert_eq!(run.listed(ANN, round, Some(without(&[]))), Did::Nothing);
+    }
+    assert_eq!(run.clock(), Did::Nothing);
+}
+
+#[test]
+fn a_listing_in_another_order_is_another_list() {
+    let mut run = Run::new();
+    run.lists(ANN, 1, &["a", "b"]);
+    assert_eq!(run.lists(ANN, 2, &["b", "a"]), Did::Publish);
+    assert_eq!(run.tools(), ["ann__b", "ann__a"]);
+}
+
+#[test]
+fn an_older_listing_changes_nothing() {
+    let mut run = Run::new();
+    assert_eq!(run.lists(ANN, 5, &["new"]), Did::Publish);
+    assert_eq!(run.lists(ANN, 4, &["old"]), Did::Nothing);
+    assert_eq!(run.lists(ANN, 5, &["old"]), Did::Nothing);
+    assert_eq!(run.fails(ANN, 3), Did::Nothing);
+    assert_eq!(run.state.next_expiry(), None, "an old failure is no news");
+    assert_eq!(run.tools(), ["ann__new"]);
+    assert_eq!(run.lists(BOB, 1, &["b"]), Did::Publish, "rounds are apart");
+}
+
+#[test]
+fn a_slot_that_is_nobodys_changes_nothing() {
+    let mut run = Run::new();
+    for slot in [KNOWN, 99, usize::MAX] {
+        assert_eq!(run.lists(slot, 1, &["x"]), Did::Nothing);
+        assert_eq!(run.fails(slot, 2), Did::Nothing);
+        assert_eq!(run.state.warnings(slot), [""; 0]);
+    }
+    run.lists(ANN, 1, &["a"]);
+    assert_eq!(run.tools(), ["ann__a"]);
+}
+
+#[test]
+fn lists_are_fresh_for_the_shortest_time_that_anybody_promises() {
+    let mut run = Run::with(
+        "
+version: 1
+upstreams:
+  slow: { url: http://127.0.0.1:1/mcp, resync: 10m }
+  timed: { url: http://127.0.0.1:2/mcp, resync: \"0 0 * * * *\" }
+  quick: { url: http://127.0.0.1:3/mcp, resync: 5m }
+",
+    );
+    assert_eq!(run.state.ttl(), CRON_TTL);
+    let fresh = |seconds| {
+        let ttl = Duration::from_secs(seconds);
+        Some(listing(Some(ttl), &FULL))
+    };
+    run.listed(0, 1, fresh(7));
+    assert_eq!(run.state.ttl(), Duration::from_secs(7));
+    run.listed(0, 2, fresh(0));
+    assert_eq!(run.state.ttl(), CRON_TTL, "zero is no promise");
+    run.listed(0, 3, fresh(1_000_000));
+    assert_eq!(run.state.ttl(), CRON_TTL);
+}
+
+/// What one attempt of an upstream led to: tools by name, or a failure.
+type Attempt = Option<Vec<String>>;
+
+/// Names that are legal, and names that are not; few enough to meet each other again.
+fn any_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => "[abc]",
+        1 => "[a-c/ ☂.]{1,3}",
+        1 => "[ab]{60,80}",
+    ]
+}
+
+fn any_attempt() -> impl Strategy<Value = Attempt> {
+    prop_oneof![
+        3 => prop::collection::vec(any_name(), 1..4).prop_map(Some),
+        1 => Just(Some(Vec::new())),
+        1 => Just(None),
+    ]
+}
+
+/// The attempts of every known upstream, and two orders in which they may be heard of.
+fn any_history() -> impl Strategy<Value = (Vec<Vec<Attempt>>, Vec<usize>, Vec<usize>)> {
+    prop::collection::vec(prop::collection::vec(any_attempt(), 0..6), KNOWN).prop_flat_map(
+        |attempts| {
+            let order: Vec<usize> = attempts
+                .iter()
+                .enumerate()
+                .flat_map(|(slot, attempts)| vec![slot; attempts.len()])
+                .collect();
+            let shuffled = Just(order).prop_shuffle();
+            (Just(attempts), shuffled.clone(), shuffled)
+        },
+    )
+}
+
+fn named(names: &[String]) -> Listing {
+    tools(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// A catalog's digest, and each route of its tools: exposed name, slot, original name.
+type Shown = (Digest, Vec<(String, usize, String)>);
+
+/// Everything callers can see.
+fn shown(run: &Run) -> Option<Shown> {
+    let catalog = run.seen.as_ref()?;
+    let route = |route: crate::catalog::Route| {
+        let original = route.original().to_string();
+        (route.exposed.to_string(), route.slot, original)
+    };
+    let routes = catalog.routes(Kind::Tools).map(route).collect();
+    Some((catalog.digest(), routes))
+}
+
+proptest! {
+    #[test]
+    fn an_older_round_never_replaces_a_newer_one(
+        heard in prop::collection::vec((0..KNOWN, 1..9_u64, prop::bool::weighted(0.8)), 1..40)
+    ) {
+        let mut run = Run::new();
+        let (mut newest, mut good) = ([0; KNOWN], [0; KNOWN]);
+        for (slot, round, works) in heard {
+            // The tool says which round it is from.
+            let name = format!("r{round}");
+            let did = run.listed(slot, round, works.then(|| tools(&[&name])));
+            if round > newest[slot] {
+                newest[slot] = round;
+                good[slot] = if works { round } else { good[slot] };
+            } else {
+                prop_assert_eq!(did, Did::Nothing);
+            }
+            for (slot, id) in ["ann", "bob"].iter().enumerate() {
+                let prefix = format!("{id}__");
+                let shown: Vec<_> = run.tools().into_iter().filter(|name| name.starts_with(&prefix)).collect();
+                let expected: Vec<_> = (good[slot] > 0).then(|| format!("{prefix}r{}", good[slot])).into_iter().collect();
+                prop_assert_eq!(shown, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn it_does_not_matter_which_upstream_was_heard_of_first((attempts, one, two) in any_history()) {
+        let shown = [one, two].map(|order| {
+            let mut run = Run::new();
+            let mut rounds = [0; KNOWN];
+            for slot in order {
+                let attempt = &attempts[slot][rounds[slot]];
+                rounds[slot] += 1;
+                run.listed(slot, rounds[slot] as u64, attempt.as_deref().map(named));
+            }
+            shown(&run)
+        });
+        prop_assert_eq!(&shown[0], &shown[1]);
+    }
+
+    #[test]
+    fn whatever_is_published_has_unique_legal_names_of_known_upstreams(
+        heard in prop::collection::vec((0..KNOWN + 2, 1..30_u64, any_attempt()), 1..30)
+    ) {
+        let mut run = Run::new();
+        let mut said = vec![BTreeSet::new(); KNOWN];
+        for (slot, round, attempt) in heard {
+            let did = run.listed(slot, round, attempt.as_deref().map(named));
+            if slot >= KNOWN {
+                prop_assert_eq!(did, Did::Nothing);
+                continue;
+            }
+            said[slot].extend(attempt.unwrap_or_default());
+            let Some(catalog) = &run.seen else { continue };
+            let mut exposed = BTreeSet::new();
+            for route in catalog.routes(Kind::Tools) {
+                let name = route.exposed.to_string();
+                prop_assert!(name.len() <= 64 && name.bytes().all(is_legal), "{}", name);
+                prop_assert_eq!(route.upstream.as_str(), ["ann", "bob", "coy"][route.slot]);
+                prop_assert!(said[route.slot].contains(route.original().as_ref()));
+                let found = catalog.tool(&name).unwrap();
+                prop_assert_eq!((found.slot, found.original()), (route.slot, route.original()));
+                prop_assert!(exposed.insert(name));
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Which log messages on a call's stream are for its caller (`server/utilities/logging.mdx`).
+
+use crate::json::Object;
+use crate::protocol::era::Era;
+use crate::protocol::meta;
+
+/// `LoggingLevel`, from the least severe to the most.
+const LEVELS: [&str; 8] = [
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+];
+
+/// What a caller takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Logs {
+    /// All: in legacy a session sets its level at the upstream.
+    All,
+    /// None: a modern request that does not ask, or asks for a level there is not.
+    None,
+    /// What is at least as severe as the level at this place of [`LEVELS`]. Not every upstream heeds it.
+    From(usize),
+}
+
+impl Logs {
+    /// What the caller of a request with this `_meta` takes.
+    pub(super) fn of(caller: Era, own: Option<&Object<'_>>) -> Self {
+        match caller {
+            Era::Legacy => Self::All,
+            Era::Modern => {
+                let level = own.and_then(|own| own.string(meta::LOG_LEVEL));
+                let place = level.and_then(|level| place(&level));
+                place.map_or(Self::None, Self::From)
+            }
+        }
+    }
+
+    /// Whether a message is for this caller. One without a level that can be compared is, if any is.
+    pub(super) fn take(self, params: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::From(least) => {
+                let params = params.and_then(|text| Object::parse(text).ok());
+                let level = params.as_ref().and_then(|params| params.string("level"));
+                let place = level.and_then(|level| place(&level));
+                place.is_none_or(|place| place >= least)
+            }
+        }
+    }
+}
+
+fn place(level: &str) -> Option<usize> {
+    LEVELS.iter().position(|known| *known == level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(caller: Era, own: &str) -> Vec<&'static str> {
+        let logs = Logs::of(caller, Some(&Object::parse(own).unwrap()));
+        let takes =
+            |level: &&str| logs.take(Some(&format!("{{\"level\":\"{level}\",\"data\":1}}")));
+        LEVELS.into_iter().filter(takes).collect()
+    }
+
+    #[test]
+    fn a_modern_caller_gets_what_is_severe_enough_and_nothing_unasked() {
+        let asked = r#"{"io.modelcontextprotocol/logLevel":"alert"}"#;
+        assert_eq!(taken(Era::Modern, asked), ["alert", "emergency"]);
+        assert_eq!(taken(Era::Modern, "{}"), [""; 0]);
+        let unknown = r#"{"io.modelcontextprotocol/logLevel":"loud"}"#;
+        assert_eq!(taken(Era::Modern, unknown), [""; 0]);
+        assert_eq!(Logs::of(Era::Modern, None), Logs::None);
+    }
+
+    #[test]
+    fn a_legacy_caller_gets_all() {
+        assert_eq!(taken(Era::Legacy, "{}"), LEVELS);
+    }
+
+    #[test]
+    fn a_level_that_cannot_be_compared_passes_where_any_does() {
+        for params in [None, Some("{}"), Some("[]"), Some(r#"{"level":"loud"}"#)] {
+            assert!(Logs::From(7).take(params) && !Logs::None.take(params));
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! The commands as a user meets them: arguments in, text and an exit status out.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::bounded;
+use crate::support::client::Modern;
+use crate::support::upstream::{Fault, Kind, On, Seen, Times, Upstream};
+use crate::support::weir::{Process, Weir, child_upstream};
+
+/// What a command left behind.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+async fn weir<const N: usize>(args: [&str; N]) -> Ran {
+    let (status, out, err) = Process::start(args).wait_exit().await;
+    Ran {
+        code: status.code(),
+        out,
+        err,
+    }
+}
+
+/// Where a file of the project is.
+fn of_project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A config file over these upstreams.
+struct Config {
+    home: tempfile::TempDir,
+}
+
+impl Config {
+    fn new(yaml: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("weir.yaml"), yaml).unwrap();
+        Self { home }
+    }
+
+    fn over<'a>(upstreams: impl IntoIterator<Item = &'a Upstream>) -> Self {
+        let mut yaml = "version: 1\nupstreams:\n".to_owned();
+        for upstream in upstreams {
+            yaml.push_str(&format!(
+                "  {}: {{ url: \"{}\" }}\n",
+                upstream.name(),
+                upstream.url()
+            ));
+        }
+        Self::new(&yaml)
+    }
+
+    fn path(&self) -> String {
+        let path = self.home.path().join("weir.yaml");
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+/// A definition that no model would write back as it is.
+const ODD: &str = r#"{"zzz":[1.0,{"b":2,"a":1e400}],"description":"\u0046irst line\nsecond line","name":"odd","inputSchema":{"type":"object"},"_meta":{"x/y":12345678901234567890123}}"#;
+const PLAIN: &str = r#"{"name":"plain","inputSchema":{"type":"object","properties":{}}}"#;
+const RESULT: &str = r#"{"resultType":"complete","n":1e400,"content":[{"type":"text","text":"one\ntwo"},{"type":"odd","x":1.0},{"type":"text","text":"\u0074hree"}]}"#;
+const FAILED: &str = r#"{"resultType":"complete","isError":true,"content":[{"type":"text","text":"no such order"}]}"#;
+
+async fn shop() -> Upstream {
+    Upstream::named("shop")
+        .raw_tool(ODD)
+        .raw_tool(PLAIN)
+        .answers("odd", RESULT)
+        .answers("broken", FAILED)
+        .errors(
+            "refuses",
+            r#"{"code":-32602,"message":"the order is closed"}"#,
+        )
+        .progress("work", 3)
+        .modern()
+        .start()
+        .await
+}
+
+/// The words of each line.
+fn words(table: &str) -> Vec<Vec<&str>> {
+    table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect()
+}
+
+#[tokio::test]
+async fn tools_prints_the_catalog_as_a_table() {
+    let shop = shop().await;
+    let old = Upstream::named("old")
+        .tools(["search"])
+        .legacy("2025-03-26")
+        .start()
+        .await;
+    let config = Config::over([&shop, &old]);
+    let ran = weir(["tools", "-c", &config.path()]).await;
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+    assert!(!ran.out.contains('\u{1b}'), "colours in a pipe: {ran:?}");
+    let rows = words(&ran.out);
+    assert_eq!(rows[0], ["TOOL", "UPSTREAM", "ORIGINAL", "DESCRIPTION"]);
+    for row in [
+        vec!["shop__odd", "shop", "odd", "First", "line"],
+        vec!["shop__plain", "shop", "plain"],
+        vec!["old__search", "old", "search", "Does", "search."],
+    ] {
+        assert!(rows.contains(&row), "{row:?}: {}", ran.out);
+    }
+}
+
+#[tokio::test]
+async fn tools_as_json_are_the_definitions_byte_for_byte() {
+    let up = Upstream::named("up")
+        .raw_tool(ODD)
+        .raw_tool(PLAIN)
+        .start()
+        .await;
+    let config = Config::over([&up]);
+    let renamed = format!(
+        "[{},{}]\n",
+        ODD.replace(r#""odd""#, r#""up__odd""#),
+        PLAIN.replace(r#""plain""#, r#""up__plain""#)
+    );
+    let ran = weir(["tools", "--json", "-c", &config.path()]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), renamed.as_str()));
+    // What is at a URL keeps its names: of a server, and of a weir.
+    let ran = weir(["tools", "--json", "--url", &up.url()]).await;
+    assert_eq!((ran.code, ran.out), (Some(0), format!("[{ODD},{PLAIN}]\n")));
+    let running = Weir::over([&up]).start().await;
+    let ran = weir(["tools", "--json", "--url", &running.url()]).await;
+    assert_eq!((ran.code, ran.out), (Some(0), renamed));
+    let ran = weir(["tools", "--url", &running.url()]).await;
+    assert!(
+        ran.out.contains("up__odd") && ran.code == Some(0),
+        "{ran:?}"
+    );
+}
+
+#[tokio::test]
+async fn tools_names_upstreams_that_do_not_answer_and_fails_if_none_does() {
+    let (dead, up) = (
+        shop().await,
+        Upstream::named("up").tools(["a"]).start().await,
+    );
+    dead.stop().await;
+    let ran = weir(["tools", "-c", &Config::over([&dead, &up]).path()]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        ran.err.contains("shop") && ran.out.contains("up__a"),
+        "{ran:?}"
+    );
+    let ran = weir(["tools", "-c", &Config::over([&dead]).path()]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let ran = weir(["tools", "--url", &dead.url()]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    for wrong in ["ftp://127.0.0.1/mcp", "no url"] {
+        let ran = weir(["tools", "--url", wrong]).await;
+        assert!(ran.code == Some(2) && ran.err.contains(wrong), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn call_prints_the_text_of_the_result_or_all_of_it() {
+    let shop = shop().await;
+    let (config, running) = (Config::over([&shop]), Weir::over([&shop]).start().await);
+    let (path, url) = (config.path(), running.url());
+    for target in [["-c", &path], ["--url", &url]] {
+        let [how, where_] = target;
+        let ran = weir(["call", "shop__odd", how, where_]).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert_eq!(ran.out, "one\ntwo\n[odd: see --json]\nthree\n");
+        let ran = weir(["call", "shop__odd", "--json", how, where_]).await;
+        assert_eq!((ran.code, ran.out), (Some(0), format!("{RESULT}\n")));
+        let args = r#"{"n":1e400,"o":{"b":1,"a":2}}"#;
+        let ran = weir(["call", "shop__plain", "--args", args, how, where_]).await;
+        assert_eq!(
+            (ran.code, ran.out),
+            (Some(0), format!("shop.plain {args}\n"))
+        );
+    }
+    let ran = weir(["call", "odd", "--url", &shop.url()]).await;
+    assert!(
+        ran.code == Some(0) && ran.out.starts_with("one\n"),
+        "{ran:?}"
+    );
+}
+
+#[tokio::test]
+async fn call_shows_progress_on_stderr_and_nothing_of_it_on_stdout() {
+    let shop = shop().await;
+    let old = Upstream::named("old")
+        .progress("work", 2)
+        .legacy("2025-06-18")
+        .start()
+        .await;
+    let config = Config::over([&shop, &old]);
+    for (tool, lines, text) in [
+        ("shop__work", vec!["1/3", "2/3", "3/3"], "shop.work {}\n"),
+        ("old__work", vec!["1/2", "2/2"], "old.work {}\n"),
+    ] {
+        let ran = weir(["call", tool, "-c", &config.path()]).await;
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), text), "{ran:?}");
+        assert_eq!(words(&ran.err).concat(), lines);
+    }
+}
+
+#[tokio::test]
+async fn call_says_by_its_exit_status_who_failed() {
+    let shop = shop().await;
+    let config = Config::over([&shop]);
+    let path = config.path();
+    let ran = weir(["call", "shop__broken", "-c", &path]).await;
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(1), "no such order\n"),
+        "the tool"
+    );
+    let ran = weir(["call", "shop__refuses", "-c", &path]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+    assert!(ran.err.contains("the order is closed"), "{ran:?}");
+    let ran = weir(["call", "shop__nothing", "-c", &path]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+    assert!(ran.err.contains("shop__nothing"), "{ran:?}");
+    let calls = shop.count("tools/call");
+    for args in ["{", "[1]", "7", r#"{"a":1,"a":2}"#, ""] {
+        let ran = weir(["call", "shop__odd", "--args", args, "-c", &path]).await;
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{args}");
+        assert!(ran.err.contains("--args"), "{ran:?}");
+    }
+    let ran = weir(["call", "shop__odd", "-c", "no/such/weir.yaml"]).await;
+    assert!(
+        ran.code == Some(2) && ran.err.contains("no/such/weir.yaml"),
+        "{ran:?}"
+    );
+    assert_eq!(shop.count("tools/call"), calls, "none of these was a call");
+    shop.stop().await;
+    let ran = weir(["call", "shop__odd", "-c", &path]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+}
+
+#[tokio::test]
+async fn call_runs_a_tool_of_a_child_and_leaves_no_process() {
+    let home = tempfile::tempdir().unwrap();
+    let pid = home.path().join("pid");
+    let args = ["--tools", "progress", "--pid", pid.to_str().unwrap()];
+    let yaml = format!("version: 1\nupstreams:\n{}", child_upstream("kid", &args));
+    let ran = weir(["call", "kid__progress", "-c", &Config::new(&yaml).path()]).await;
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "kid.progress {}\n"),
+        "{ran:?}"
+    );
+    assert_eq!(words(&ran.err).concat(), ["1/3", "2/3", "3/3"]);
+    let pid = std::fs::read_to_string(pid).unwrap();
+    assert!(!Path::new("/proc").join(pid).join("cwd").exists());
+}
+
+#[tokio::test]
+async fn check_says_whether_a_config_is_right() {
+    let config = Config::new("version: 1\nupstreams:\n  a: { url: https://example.com/mcp }\n");
+    let ran = weir(["check", "-c", &config.path()]).await;
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+    assert!(
+        ran.out.contains(&config.path()) && ran.out.contains("1 upstream"),
+        "{ran:?}"
+    );
+    let config = Config::new("version: 1\nupstreams:\n  a: { urll: https://example.com/mcp }\n");
+    let ran = weir(["check", "-c", &config.path()]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+    assert!(
+        ran.err.contains("weir.yaml:3:8") && ran.err.contains("did you mean `url`"),
+        "{ran:?}"
+    );
+}
+
+#[tokio::test]
+async fn check_online_says_what_is_there_and_why_something_is_not() {
+    let (shop, dead) = (
+        shop().await,
+        Upstream::named("dead").tools(["a"]).start().await,
+    );
+    let shop_alone = Config::over([&shop]);
+    let ran = weir(["check", "--online", "-c", &shop_alone.path()]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let row = |ran: &Ran, name: &str| {
+        let line = ran
+            .out
+            .lines()
+            .find(|line| line.trim_start().starts_with(name));
+        line.unwrap_or_else(|| panic!("{name}: {ran:?}")).to_owned()
+    };
+    let line = row(&ran, "shop");
+    for part in [" up ", "modern", "2026-07-28", " 5 "] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    dead.stop().await;
+    shop.add_raw(Kind::Tools, r#"{"name":"no_schema"}"#);
+    let both = Config::over([&shop, &dead]);
+    let ran = weir(["check", "--online", "-c", &both.path()]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let line = row(&ran, "dead");
+    assert!(
+        line.contains("failing") && line.contains("cannot connect"),
+        "{line}"
+    );
+    assert!(row(&ran, "shop").contains(" up "), "{ran:?}");
+    assert!(
+        ran.out.contains("no_schema") && ran.out.contains("inputSchema"),
+        "{ran:?}"
+    );
+    let ran = weir(["check", "--online", "--json", "-c", &both.path()]).await;
+    assert_eq!(ran.code, Some(1));
+    let rows: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&rows[0]["name"], &rows[0]["state"]),
+        (&"shop".into(), &"up".into())
+    );
+    assert_eq!(
+        (&rows[1]["name"], &rows[1]["state"]),
+        (&"dead".into(), &"failing".into())
+    );
+}
+
+#[tokio::test]
+async fn what_import_prints_is_a_config_that_check_takes() {
+    let sample = of_project("config/examples/mcp.json");
+    let ran = weir(["import", sample.to_str().unwrap()]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for name in ["everything", "github", "memory", "GITHUB_TOKEN"] {
+        assert!(ran.out.contains(name), "{name}: {}", ran.out);
+    }
+    let config = Config::new(&ran.out);
+    let path = config.path();
+    let check = Process::start_with(["check", "-c", &path], |command| {
+        command.env("GITHUB_TOKEN", "t0ken");
+    });
+    let (status, out, err) = check.wait_exit().await;
+    assert!(status.success(), "{out}{err}\n{}", ran.out);
+    for wrong in [
+        "no/such/mcp.json",
+        of_project("Cargo.toml").to_str().unwrap(),
+    ] {
+        let ran = weir(["import", wrong]).await;
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+        assert!(ran.err.contains(wrong), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn schema_prints_the_file_that_editors_read() {
+    let file = std::fs::read_to_string(of_project("config/weir.schema.json")).unwrap();
+    let ran = weir(["schema"]).await;
+    assert_eq!((ran.code, ran.out), (Some(0), file));
+}
+
+#[tokio::test]
+async fn an_interrupt_and_a_termination_end_weir_at_once_and_well() {
+    let up = Upstream::named("up")
+        .tools(["search"])
+        .legacy("2025-11-25")
+        .start()
+        .await;
+    let config = Config::over([&up]);
+    for signal in [Signal::INT, Signal::TERM] {
+        let process = Process::start(["serve", "--listen", "127.0.0.1:0", "-c", &config.path()]);
+        process.wait_stderr(" joins 1 upstreams at http://").await;
+        let said = process.stderr();
+        let url = said
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"));
+        let modern = Modern::new(url.unwrap());
+        bounded("a list", async {
+            while modern.tool_names().await != ["up__search"] {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        // An open stream and an idle connection are no reason to stay.
+        let mut stream = modern.listen("1", r#"{"toolsListChanged":true}"#).await;
+        stream.next_value().await;
+        let told = Instant::now();
+        process.signal(signal);
+        let (status, out, err) = process.wait_exit().await;
+        let took = told.elapsed();
+        assert_eq!((status.code(), out.as_str()), (Some(0), ""), "{err}");
+        // It takes milliseconds; the grace periods that must not be waited for are 2 s and more.
+        assert!(took < Duration::from_millis(1500), "{took:?}");
+        let last = stream.next_value().await;
+        assert_eq!(
+            (&last["id"], &last["result"]["resultType"]),
+            (&1.into(), &"complete".into())
+        );
+        assert_eq!(stream.next().await, None);
+    }
+    up.wait_for("no session", |seen| seen.listeners == 0).await;
+    assert_eq!(up.sessions(), 0, "every session was ended");
+}
+
+#[tokio::test]
+async fn weir_can_be_stopped_before_its_upstreams_have_answered() {
+    let up = Upstream::named("stuck").tools(["a"]);
+    let up = up
+        .fault(On::Anything, Times::Forever, Fault::StallHeaders)
+        .start()
+        .await;
+    let config = Config::over([&up]);
+    for (round, how) in [
+        (1, ["--listen", "127.0.0.1:0"].as_slice()),
+        (2, &["--stdio"]),
+    ] {
+        let path = config.path();
+        let args = ["serve", "-c", &path]
+            .into_iter()
+            .chain(how.iter().copied());
+        // An open stdin: on stdio its end would be a reason to stop.
+        let weir = Process::start_with(args, |command| {
+            command.stdin(Stdio::piped());
+        });
+        let probed = |seen: &Seen| seen.count("server/discover") >= round;
+        up.wait_for("the probe", probed).await;
+        weir.signal(Signal::TERM);
+        let (status, out, err) = weir.wait_exit().await;
+        assert_eq!(
+            (status.code(), out.as_str()),
+            (Some(0), ""),
+            "{how:?} {err}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_an_error_that_names_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let config = Config::new("version: 1\nupstreams: {}\n");
+    let ran = weir(["serve", "--listen", &address, "-c", &config.path()]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
+    assert!(
+        ran.err.contains(&format!("cannot listen on {address}")),
+        "{ran:?}"
+    );
+    let config = Config::new(&format!(
+        "version: 1\nlisten: {{ address: \"127.0.0.1:0\" }}\nadmin: {{ address: \"{address}\" }}\nupstreams: {{}}\n"
+    ));
+    let ran = weir(["serve", "-c", &config.path()]).await;
+    assert!(ran.code == Some(1) && ran.err.contains(&address), "{ran:?}");
+}
+
+#[tokio::test]
+async fn weir_does_not_open_to_a_network_before_the_config_says_so() {
+    let closed = Config::new("version: 1\nupstreams: {}\n");
+    let ran = weir(["serve", "--listen", "0.0.0.0:0", "-c", &closed.path()]).await;
+    assert!(
+        ran.code.is_some_and(|code| code > 0) && ran.out.is_empty(),
+        "{ran:?}"
+    );
+    assert!(
+        ran.err.contains("0.0.0.0:0") && ran.err.contains("listen.auth"),
+        "{ran:?}"
+    );
+    let written = Config::new("version: 1\nlisten: { address: \"0.0.0.0:0\" }\nupstreams: {}\n");
+    let ran = weir(["serve", "-c", &written.path()]).await;
+    assert!(
+        ran.code == Some(2) && ran.err.contains("weir.yaml:2:"),
+        "{ran:?}"
+    );
+    let open = Config::new("version: 1\nlisten: { auth: none }\nupstreams: {}\n");
+    let process = Process::start(["serve", "--listen", "0.0.0.0:0", "-c", &open.path()]);
+    process.wait_stderr("http://0.0.0.0:").await;
+    process.signal(Signal::TERM);
+    assert!(process.wait_exit().await.0.success());
+}

@@ -1,0 +1,321 @@
+//! `weir serve --stdio`: one caller on stdin and stdout, in either era, over a child and a server.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, test_kill_process};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::support::client::{MODERN, with_meta};
+use crate::support::upstream::Upstream;
+use crate::support::weir::child_upstream;
+use crate::support::{at, bounded};
+
+const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// A weir on pipes, and the line-wise conversation with it.
+struct Piped {
+    process: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    /// Messages that came while another one was waited for.
+    early: VecDeque<String>,
+    /// A 2026-07-28 caller: every request carries its envelope.
+    modern: bool,
+}
+
+impl Piped {
+    fn start(config: &Path, modern: bool) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(["serve", "--stdio", "-c"])
+            .arg(config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self {
+            input: process.stdin.take().unwrap(),
+            output: BufReader::new(process.stdout.take().unwrap()).lines(),
+            process,
+            early: VecDeque::new(),
+            modern,
+        }
+    }
+
+    async fn send(&mut self, message: &str) {
+        let line = format!("{message}\n");
+        self.input.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    async fn request(&mut self, id: &str, method: &str, params: &str) {
+        let mut params = params.to_owned();
+        if self.modern {
+            let version = format!("\"{MODERN}\"");
+            for (key, value) in [
+                ("protocolVersion", version.as_str()),
+                ("clientCapabilities", "{}"),
+            ] {
+                params = with_meta(&params, &format!("io.modelcontextprotocol/{key}"), value);
+            }
+        }
+        self.send(&format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#
+        ))
+        .await;
+    }
+
+    /// The first message that satisfies this, raw; the others stay for later, in order.
+    async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> String {
+        let is = |line: &String| wanted(&serde_json::from_str(line).unwrap_or(Value::Null));
+        if let Some(at) = self.early.iter().position(is) {
+            return self.early.remove(at).unwrap();
+        }
+        bounded(what, async {
+            loop {
+                let line = self.output.next_line().await.unwrap();
+                let line = line.unwrap_or_else(|| panic!("the end, before {what}"));
+                assert!(
+                    serde_json::from_str::<Box<serde_json::value::RawValue>>(&line).is_ok(),
+                    "{line}"
+                );
+                if is(&line) {
+                    return line;
+                }
+                self.early.push_back(line);
+            }
+        })
+        .await
+    }
+
+    /// Asks and waits: the response, raw.
+    async fn ask(&mut self, id: &str, method: &str, params: &str) -> String {
+        self.request(id, method, params).await;
+        let id: Value = serde_json::from_str(id).unwrap();
+        self.find(method, |message| message["id"] == id).await
+    }
+
+    async fn result(&mut self, id: &str, method: &str, params: &str) -> Value {
+        let response = self.ask(id, method, params).await;
+        let response: Value = serde_json::from_str(&response).unwrap();
+        assert_eq!(response["error"], Value::Null, "{response}");
+        response["result"].clone()
+    }
+
+    async fn notification(&mut self, method: &str) -> Value {
+        let found = self
+            .find(method, |message| message["method"] == method)
+            .await;
+        serde_json::from_str(&found).unwrap()
+    }
+
+    async fn tool_names(&mut self, id: &str) -> Vec<String> {
+        let result = self.result(id, "tools/list", "{}").await;
+        let tools = result["tools"].as_array().unwrap();
+        let name = |tool: &Value| tool["name"].as_str().unwrap().to_owned();
+        tools.iter().map(name).collect()
+    }
+
+    /// Closes stdin and waits for the end: status, and what was still said.
+    async fn end(mut self) -> (ExitStatus, Vec<Value>) {
+        drop(self.input);
+        let mut said: Vec<String> = self.early.into();
+        while let Some(line) = bounded("the end of stdout", self.output.next_line())
+            .await
+            .unwrap()
+        {
+            said.push(line);
+        }
+        let status = bounded("the end of weir", self.process.wait())
+            .await
+            .unwrap();
+        let value = |line: &String| serde_json::from_str(line).unwrap();
+        (status, said.iter().map(value).collect())
+    }
+}
+
+/// A config over a child and a server, and the file that the child writes its pid to.
+async fn config(home: &Path) -> (Upstream, PathBuf, PathBuf) {
+    let far = Upstream::named("far").tools(["search"]).start().await;
+    let (file, pid) = (home.join("weir.yaml"), home.join("pid"));
+    let args = [
+        "--tools",
+        "search,progress,add_tool,hang",
+        "--pid",
+        pid.to_str().unwrap(),
+    ];
+    let kid = child_upstream("kid", &args);
+    let yaml = format!(
+        "version: 1\nupstreams:\n  far:\n    url: \"{}\"\n{kid}",
+        far.url()
+    );
+    std::fs::write(&file, yaml).unwrap();
+    (far, file, pid)
+}
+
+/// Waits until the child is no more. A process of somebody else: nothing to be woken by.
+async fn gone(pid: &Path) {
+    let pid = std::fs::read_to_string(pid).unwrap().parse().unwrap();
+    let pid = Pid::from_raw(pid).unwrap();
+    let state = || std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    bounded("the child's end", async {
+        // A zombie is an end too: in a container nobody may collect orphans.
+        while test_kill_process(pid).is_ok() && !state().is_ok_and(|stat| stat.contains(") Z ")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+const TOOLS: [&str; 5] = [
+    "far__search",
+    "kid__search",
+    "kid__progress",
+    "kid__add_tool",
+    "kid__hang",
+];
+const NUMBERS: &str =
+    r#"{"name":"kid__search","arguments":{"n":1e400,"m":12345678901234567890123}}"#;
+
+#[tokio::test]
+async fn a_legacy_caller_is_served_on_pipes() {
+    let home = tempfile::tempdir().unwrap();
+    let (_far, file, pid) = config(home.path()).await;
+    let mut weir = Piped::start(&file, false);
+    let early = weir.ask("0", "tools/list", "{}").await;
+    assert_eq!(at(&early, &["error", "code"]).as_deref(), Some("-32600"));
+    let hello = r#"{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}"#;
+    let welcome = weir.result("1", "initialize", hello).await;
+    assert_eq!(welcome["protocolVersion"], "2025-06-18");
+    assert_eq!(welcome["capabilities"]["tools"]["listChanged"], true);
+    weir.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
+        .await;
+    assert_eq!(weir.result("\"p\"", "ping", "{}").await, json!({}));
+    assert_eq!(weir.tool_names("2").await, TOOLS);
+
+    let text = weir.ask("3", "tools/call", NUMBERS).await;
+    assert!(
+        text.contains(r#"kid.search {\"n\":1e400,\"m\":12345678901234567890123}"#),
+        "{text}"
+    );
+    let params = r#"{"name":"kid__progress","_meta":{"progressToken":"mine"}}"#;
+    let done = weir.result("\"four\"", "tools/call", params).await;
+    assert_eq!(done["content"][0]["text"], "kid.progress {}");
+    for step in 1..=3 {
+        // Before the response: they were kept while it was waited for.
+        let early = weir.early.pop_front().expect("progress comes first");
+        let note: Value = serde_json::from_str(&early).unwrap();
+        assert_eq!(note["method"], "notifications/progress");
+        assert_eq!(note["params"]["progressToken"], "mine");
+        assert_eq!(note["params"]["progress"], step);
+    }
+
+    weir.result("5", "tools/call", r#"{"name":"kid__add_tool"}"#)
+        .await;
+    weir.notification("notifications/tools/list_changed").await;
+    assert!(
+        weir.tool_names("6")
+            .await
+            .contains(&"kid__added".to_owned())
+    );
+    let unknown = weir.ask("7", "tools/call", r#"{"name":"nobody"}"#).await;
+    assert_eq!(at(&unknown, &["error", "code"]).as_deref(), Some("-32602"));
+    weir.send("{\"half\":").await;
+    let parse = weir
+        .find("the refusal", |message| message["error"]["code"] == -32700)
+        .await;
+    assert_eq!(at(&parse, &["id"]).unwrap_or("null".to_owned()), "null");
+
+    let (status, left) = weir.end().await;
+    assert!(status.success() && left.is_empty(), "{status} {left:?}");
+    gone(&pid).await;
+}
+
+#[tokio::test]
+async fn a_modern_caller_is_served_on_pipes() {
+    let home = tempfile::tempdir().unwrap();
+    let (_far, file, pid) = config(home.path()).await;
+    let mut weir = Piped::start(&file, true);
+    let found = weir.result("1", "server/discover", "{}").await;
+    assert_eq!(found["supportedVersions"], json!([MODERN]));
+    assert_eq!(weir.tool_names("2").await, TOOLS);
+    weir.request(
+        "\"sub\"",
+        "subscriptions/listen",
+        r#"{"notifications":{"toolsListChanged":true}}"#,
+    )
+    .await;
+    let first = weir
+        .notification("notifications/subscriptions/acknowledged")
+        .await;
+    assert_eq!(first["params"]["_meta"][SUBSCRIPTION], "sub");
+
+    let text = weir.ask("3", "tools/call", NUMBERS).await;
+    assert!(
+        text.contains(r#"kid.search {\"n\":1e400,\"m\":12345678901234567890123}"#),
+        "{text}"
+    );
+    assert_eq!(
+        at(&text, &["result", "resultType"]).as_deref(),
+        Some("\"complete\"")
+    );
+    let params = r#"{"name":"kid__progress","_meta":{"progressToken":7}}"#;
+    weir.result("4", "tools/call", params).await;
+    for step in 1..=3 {
+        let note = weir.notification("notifications/progress").await;
+        assert_eq!(
+            (
+                &note["params"]["progressToken"],
+                &note["params"]["progress"]
+            ),
+            (&json!(7), &json!(step))
+        );
+    }
+
+    weir.result("5", "tools/call", r#"{"name":"kid__add_tool"}"#)
+        .await;
+    let changed = weir.notification("notifications/tools/list_changed").await;
+    assert_eq!(changed["params"]["_meta"][SUBSCRIPTION], "sub");
+    assert!(
+        weir.tool_names("6")
+            .await
+            .contains(&"kid__added".to_owned())
+    );
+    let (status, left) = weir.end().await;
+    assert!(status.success(), "{status}");
+    // The subscription ends with its result.
+    let [last] = left.as_slice() else {
+        panic!("{left:?}");
+    };
+    assert_eq!(
+        (&last["id"], &last["result"]["_meta"][SUBSCRIPTION]),
+        (&json!("sub"), &json!("sub"))
+    );
+    gone(&pid).await;
+}
+
+#[tokio::test]
+async fn a_call_taken_back_is_not_answered_and_a_hanging_one_does_not_hold_up_the_end() {
+    let home = tempfile::tempdir().unwrap();
+    let (_far, file, pid) = config(home.path()).await;
+    let mut weir = Piped::start(&file, true);
+    let hang = r#"{"name":"kid__hang"}"#;
+    weir.request("\"taken back\"", "tools/call", hang).await;
+    // On pipes nothing says that a call has begun; the cancellation must find it all the same.
+    weir.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"taken back"}}"#)
+        .await;
+    weir.request("\"left open\"", "tools/call", hang).await;
+    assert_eq!(weir.tool_names("1").await, TOOLS);
+    let (status, left) = weir.end().await;
+    assert!(status.success(), "{status}");
+    assert!(
+        left.iter().all(|message| message["id"] != "taken back"),
+        "{left:?}"
+    );
+    gone(&pid).await;
+}

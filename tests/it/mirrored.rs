@@ -1,0 +1,173 @@
+//! Arguments that are mirrored into `Mcp-Param-*` headers (facts E 9): checked here, written anew for the next hop.
+
+use crate::support::client::{Modern, Reply, sentinel};
+use crate::support::upstream::Upstream;
+use crate::support::weir::Weir;
+
+/// A tool with mirrored arguments: a string, an integer, a boolean, and one inside an object.
+const GO: &str = r#"{"name":"go","inputSchema":{"type":"object","properties":{"to":{"type":"string","x-mcp-header":"To"},"times":{"type":"integer","x-mcp-header":"Times"},"fast":{"type":"boolean","x-mcp-header":"Fast"},"by":{"type":"object","properties":{"tenant":{"type":"string","x-mcp-header":"Tenant"}}},"note":{"type":"string"}}}}"#;
+const ARGUMENTS: &str = r#"{"to":"Rome","times":3,"fast":true,"by":{"tenant":"eu"},"note":"n"}"#;
+const HEADERS: [(&str, &str); 4] = [
+    ("mcp-param-to", "Rome"),
+    ("Mcp-Param-Times", "3"),
+    ("MCP-PARAM-FAST", "true"),
+    ("mcp-param-tenant", "eu"),
+];
+
+async fn over(era: &str) -> (Upstream, Weir) {
+    let up = Upstream::named("up").raw_tool(GO);
+    let up = match era {
+        "modern" => up.modern(),
+        version => up.legacy(version),
+    };
+    let up = up.start().await;
+    let weir = Weir::over([&up]).start().await;
+    (up, weir)
+}
+
+async fn go<'h>(
+    modern: &Modern,
+    arguments: &str,
+    headers: impl IntoIterator<Item = &'h (&'h str, &'h str)>,
+) -> Reply {
+    let params = format!(r#"{{"name":"up__go","arguments":{arguments}}}"#);
+    let ask = modern.ask("tools/call", &params);
+    let ask = headers
+        .into_iter()
+        .fold(ask, |ask, (name, value)| ask.header(name, value));
+    ask.send().await
+}
+
+#[tokio::test]
+async fn a_call_with_every_header_right_passes_and_the_next_hop_gets_its_own() {
+    let (up, weir) = over("modern").await;
+    let modern = weir.modern();
+    let reply = go(&modern, ARGUMENTS, &HEADERS).await;
+    assert_eq!(reply.text(), format!("up.go {ARGUMENTS}"));
+    let call = up.last("tools/call");
+    for (name, value) in HEADERS {
+        assert_eq!(call.header(name), Some(value), "{name}");
+    }
+    assert_eq!(call.header("mcp-name"), Some("go"));
+    // A header that mirrors nothing is ignored.
+    let mut more = HEADERS.to_vec();
+    more.push(("mcp-param-other", "x"));
+    assert!(go(&modern, ARGUMENTS, &more).await.succeeded());
+}
+
+#[tokio::test]
+async fn a_value_that_is_no_header_travels_encoded() {
+    let (up, weir) = over("modern").await;
+    for value in ["Köln", " edge ", "=?base64?x?="] {
+        let encoded = sentinel(value.as_bytes());
+        let arguments = format!(r#"{{"to":"{value}"}}"#);
+        let reply = go(
+            &weir.modern(),
+            &arguments,
+            &[("mcp-param-to", encoded.as_str())],
+        )
+        .await;
+        assert_eq!(reply.text(), format!("up.go {arguments}"));
+        let call = up.last("tools/call");
+        assert_eq!(call.header("mcp-param-to"), Some(encoded.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_or_different_header_is_refused_before_the_upstream_sees_anything() {
+    for era in ["modern", "2025-11-25"] {
+        let (up, weir) = over(era).await;
+        let modern = weir.modern();
+        for (left_out, _) in HEADERS {
+            let rest = HEADERS.iter().filter(|(name, _)| *name != left_out);
+            let reply = go(&modern, ARGUMENTS, rest).await;
+            assert_eq!(
+                (reply.status, reply.code()),
+                (400, -32020),
+                "{era} {left_out}"
+            );
+        }
+        let half = sentinel(b"Rom");
+        for (name, wrong) in [
+            ("mcp-param-to", "rome"),
+            ("mcp-param-to", half.as_str()),
+            ("mcp-param-to", "=?base64?!?="),
+            ("mcp-param-times", "4"),
+            ("mcp-param-times", "three"),
+            ("mcp-param-fast", "false"),
+            ("mcp-param-tenant", ""),
+        ] {
+            let changed: Vec<_> = HEADERS
+                .iter()
+                .map(|(known, value)| {
+                    let same = known.eq_ignore_ascii_case(name);
+                    (*known, if same { wrong } else { *value })
+                })
+                .collect();
+            let reply = go(&modern, ARGUMENTS, &changed).await;
+            assert_eq!(
+                (reply.status, reply.code()),
+                (400, -32020),
+                "{era} {name}: {wrong}"
+            );
+        }
+        assert_eq!(up.count("tools/call"), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_null_or_not_there_has_no_header() {
+    let (up, weir) = over("modern").await;
+    let modern = weir.modern();
+    for arguments in [
+        "{}",
+        r#"{"to":null,"times":null}"#,
+        r#"{"by":null}"#,
+        r#"{"by":{}}"#,
+        r#"{"by":{"tenant":null}}"#,
+    ] {
+        let reply = go(&modern, arguments, &[]).await;
+        assert_eq!(reply.text(), format!("up.go {arguments}"));
+        let headers = up.last("tools/call").headers;
+        let mirrored = headers
+            .keys()
+            .filter(|name| name.as_str().starts_with("mcp-param"));
+        assert_eq!(mirrored.count(), 0, "{headers:?}");
+    }
+    let none = modern.request("tools/call", r#"{"name":"up__go"}"#).await;
+    assert!(none.succeeded(), "{none:?}");
+}
+
+#[tokio::test]
+async fn headers_stay_on_the_side_that_knows_them() {
+    let (up, weir) = over("modern").await;
+    let reply = weir
+        .legacy("2025-11-25")
+        .await
+        .call("up__go", ARGUMENTS)
+        .await;
+    assert_eq!(reply.text(), format!("up.go {ARGUMENTS}"));
+    let call = up.last("tools/call");
+    for (name, value) in HEADERS {
+        assert_eq!(call.header(name), Some(value), "{name}");
+    }
+    let (up, weir) = over("2025-06-18").await;
+    assert!(go(&weir.modern(), ARGUMENTS, &HEADERS).await.succeeded());
+    let call = up.last("tools/call");
+    for (name, _) in HEADERS {
+        assert_eq!(call.header(name), None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_preset_argument_has_the_header_of_its_preset_value() {
+    let up = Upstream::named("up").raw_tool(GO).modern().start().await;
+    let rules = "tools: { override: { go: { name: travel, set_args: { to: Köln } } } }";
+    let weir = Weir::over([&up]).upstream("up", rules).start().await;
+    let reply = weir.modern().call("up__travel", r#"{"note":"n"}"#).await;
+    assert!(reply.succeeded(), "{reply:?}");
+    let call = up.last("tools/call");
+    let encoded = sentinel("Köln".as_bytes());
+    assert_eq!(call.header("mcp-param-to"), Some(encoded.as_str()));
+    assert_eq!(call.header("mcp-name"), Some("go"));
+}
