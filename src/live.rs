@@ -17,6 +17,8 @@ use tokio::sync::watch;
 pub use snapshot::Snapshot;
 pub use state::Change;
 
+use crate::upstream::Standing;
+
 /// The current snapshot, and word of every new one.
 #[derive(Debug)]
 pub struct Live {
@@ -51,6 +53,16 @@ impl Live {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
+    }
+
+    /// Waits until every upstream has been listed or has failed once.
+    pub async fn settled(&self) {
+        for link in self.load_full().links.iter() {
+            let mut standing = link.watch();
+            let _ = standing
+                .wait_for(|standing| *standing != Standing::Connecting)
+                .await;
+        }
     }
 
     /// For the publisher, the only writer.

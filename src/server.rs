@@ -154,13 +154,7 @@ impl Core {
 
     /// Waits until every upstream has been listed or has failed once.
     pub async fn settled(&self) {
-        let snapshot = self.live.load_full();
-        for link in snapshot.links.iter() {
-            let mut standing = link.watch();
-            let _ = standing
-                .wait_for(|standing| *standing != crate::upstream::Standing::Connecting)
-                .await;
-        }
+        self.live.settled().await;
     }
 
     /// Stops: sessions and child processes end, tasks are waited for within a grace period.

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,9 +14,6 @@ use crate::cli::output::Output;
 use crate::config::{self, Config};
 use crate::front;
 use crate::server::{Core, Options, ServeError, Server};
-
-/// How long the first answer on stdio waits for upstreams to be listed.
-const SETTLING: Duration = Duration::from_secs(10);
 
 /// `weir serve`
 #[derive(Debug, Args)]
@@ -118,15 +114,6 @@ async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed
     let mut stop = Stop::heed()?;
     let core = Core::start(Arc::new(config), options).await?;
     let shutdown = CancellationToken::new();
-    // The first question of a client is the list: it should not be asked before anybody has answered.
-    let settled = tokio::time::timeout(SETTLING, core.settled());
-    tokio::select! {
-        _ = settled => {}
-        () = stop.told() => {
-            core.stop().await;
-            return Ok(());
-        }
-    }
     let serving = front::stdio::serve(
         Arc::clone(core.live()),
         tokio::io::stdin(),

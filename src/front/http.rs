@@ -10,6 +10,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body_util::LengthLimitError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,7 @@ use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::message::{Message, Notification};
 use crate::protocol::method;
 use crate::relay::Payload;
+use crate::upstream::Standing;
 
 /// What answering callers takes.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub struct Front {
     pub(super) tasks: TaskTracker,
     guard: Guard,
     request_bytes: usize,
+    started: Instant,
 }
 
 impl Front {
@@ -55,6 +58,7 @@ impl Front {
             tasks,
             guard,
             request_bytes,
+            started: Instant::now(),
         }
     }
 }
@@ -78,15 +82,23 @@ fn ping() -> Response {
     )]))
 }
 
-/// Ready once every upstream has been listed or has failed once; the body says which are behind.
+/// Ready once every upstream has been listed, has failed once, or has had its list timeout; the body
+/// says which are behind.
 async fn ready(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.live.load_full();
+    let up_for = front.started.elapsed();
     let behind = snapshot
         .links
         .iter()
-        .filter(|link| link.standing() == crate::upstream::Standing::Connecting);
-    let behind: Vec<&str> = behind.map(|link| link.id().as_str()).collect();
+        .filter(|link| link.standing() == Standing::Connecting);
+    let (late, behind): (Vec<_>, Vec<_>) =
+        behind.partition(|link| up_for >= link.config.timeouts.list);
     let ready = behind.is_empty() && !front.shutdown.is_cancelled();
+    let behind: Vec<&str> = behind
+        .into_iter()
+        .chain(late)
+        .map(|link| link.id().as_str())
+        .collect();
     let body =
         serde_json::json!({ "ready": ready, "generation": snapshot.generation, "behind": behind });
     let mut payload = Payload::ok(vec![body.to_string().into()]);

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,15 +27,26 @@ const OUTGOING: usize = 256;
 /// Requests under way at once; what comes beyond waits on stdin.
 const IN_FLIGHT: usize = 256;
 
+/// How long after the start requests wait for upstreams that have not been listed yet: a client asks for
+/// the list first, and many ask only once.
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// How long what is under way at the end of stdin may still take: whoever pipes requests in closes it at once.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// The one caller of a weir on stdio.
 struct Caller {
     live: Arc<Live>,
     out: mpsc::Sender<Bytes>,
     tasks: TaskTracker,
+    /// Ends what has no end of its own: subscriptions.
     shutdown: CancellationToken,
+    /// Cancels requests.
+    given_up: CancellationToken,
     session: Mutex<Option<Version>>,
     under_way: Mutex<HashMap<Id, CancellationToken>>,
     places: Arc<tokio::sync::Semaphore>,
+    settled_by: Instant,
 }
 
 /// Serves until stdin ends or `shutdown`; answers under way are still written.
@@ -55,9 +68,11 @@ pub async fn serve(
         out,
         tasks: tasks.clone(),
         shutdown: shutdown.child_token(),
+        given_up: shutdown.child_token(),
         session: Mutex::new(None),
         under_way: Mutex::default(),
         places: Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT)),
+        settled_by: Instant::now() + SETTLING,
     });
     let mut lines = FramedRead::new(input, LinesCodec::new_with_max_length(limit));
     loop {
@@ -82,9 +97,13 @@ pub async fn serve(
         }
     }
     caller.shutdown.cancel();
+    let given_up = caller.given_up.clone();
     drop(caller);
     tasks.close();
-    tasks.wait().await;
+    if tokio::time::timeout(LINGER, tasks.wait()).await.is_err() {
+        given_up.cancel();
+        tasks.wait().await;
+    }
     writer.await.unwrap_or(Ok(()))
 }
 
@@ -114,8 +133,8 @@ async fn write(
 impl Caller {
     async fn heard(self: &Arc<Self>, line: String) {
         match Message::parse(&line) {
-            // What a client sends behind its `initialize` must find the session open.
-            Ok(Message::Request(request)) if is_initialize(&request) => {
+            // In turn: what comes after it on the pipe is in its session.
+            Ok(Message::Request(request)) if request.method == method::INITIALIZE => {
                 return self.request(&request).await;
             }
             Ok(Message::Request(_)) => {}
@@ -203,7 +222,7 @@ impl Caller {
             method::LISTEN => {
                 let wanted = modern::wanted(request)?;
                 let subscription = modern::Subscription::new(request);
-                let token = self.begin(&request.id);
+                let token = self.begin(&request.id, &self.shutdown);
                 let changes = Changes::new(&self.live, wanted, token);
                 self.send(subscription.acknowledged(wanted)).await;
                 self.tell(changes, |method| subscription.changed(method))
@@ -217,13 +236,14 @@ impl Caller {
     }
 
     async fn relay(&self, request: &Request<'_>, version: Version) -> Result<(), Fault> {
-        let scope = Scope {
-            snapshot: self.live.load_full(),
-            version,
-            headers: None,
-        };
-        let token = self.begin(&request.id);
+        let token = self.begin(&request.id, &self.given_up);
         let answered = async {
+            let _ = tokio::time::timeout_at(self.settled_by, self.live.settled()).await;
+            let scope = Scope {
+                snapshot: self.live.load_full(),
+                version,
+                headers: None,
+            };
             let mut reply = relay::answer(&scope, request).await?;
             while let Some(outgoing) = reply.next().await {
                 match outgoing {
@@ -251,8 +271,8 @@ impl Caller {
         }
     }
 
-    fn begin(&self, id: &Id) -> CancellationToken {
-        let token = self.shutdown.child_token();
+    fn begin(&self, id: &Id, end: &CancellationToken) -> CancellationToken {
+        let token = end.child_token();
         self.under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -275,8 +295,4 @@ impl Caller {
         // The writer is gone only when stdout is: then nobody is left to tell.
         let _ = self.out.send(message).await;
     }
-}
-
-fn is_initialize(request: &Request<'_>) -> bool {
-    request.method == method::INITIALIZE && !modern::claims(request.meta.as_ref())
 }

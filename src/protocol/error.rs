@@ -191,9 +191,10 @@ impl Fault {
                 json::quote(requested)
             )),
             Self::UnknownResource { uri } => Some(format!("{{\"uri\":{}}}", json::quote(uri))),
-            Self::NotBridged { upstream } => {
-                Some(format!("{{\"upstream\":{}}}", json::quote(upstream)))
-            }
+            Self::NotBridged { upstream } => Some(format!(
+                "{{\"upstream\":{},\"reason\":\"asks for what cannot be passed on\"}}",
+                json::quote(upstream)
+            )),
             Self::Upstream { upstream, reason } => Some(format!(
                 "{{\"upstream\":{},\"reason\":{}}}",
                 json::quote(upstream),

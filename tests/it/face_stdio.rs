@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, test_kill_process};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::support::client::{MODERN, with_meta};
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Fault, On, Times, Upstream};
 use crate::support::weir::child_upstream;
 use crate::support::{at, bounded};
 
@@ -121,6 +121,16 @@ impl Piped {
         tools.iter().map(name).collect()
     }
 
+    /// Waits for the notification after which a tool is listed. Earlier ones are of upstreams that came up.
+    async fn is_told_of(&mut self, tool: &str) {
+        let mut listed = false;
+        while !listed {
+            self.notification("notifications/tools/list_changed").await;
+            let names = self.tool_names("\"told\"").await;
+            listed = names.iter().any(|name| name == tool);
+        }
+    }
+
     /// Closes stdin and waits for the end: status, and what was still said.
     async fn end(mut self) -> (ExitStatus, Vec<Value>) {
         drop(self.input);
@@ -206,23 +216,19 @@ async fn a_legacy_caller_is_served_on_pipes() {
     let params = r#"{"name":"kid__progress","_meta":{"progressToken":"mine"}}"#;
     let done = weir.result("\"four\"", "tools/call", params).await;
     assert_eq!(done["content"][0]["text"], "kid.progress {}");
-    for step in 1..=3 {
-        // Before the response: they were kept while it was waited for.
-        let early = weir.early.pop_front().expect("progress comes first");
-        let note: Value = serde_json::from_str(&early).unwrap();
-        assert_eq!(note["method"], "notifications/progress");
+    // Before the response: they were kept while it was waited for.
+    let is_progress = |line: &String| line.contains("notifications/progress");
+    let kept: Vec<String> = weir.early.drain(..).filter(is_progress).collect();
+    assert_eq!(kept.len(), 3, "progress comes first");
+    for (step, note) in (1..).zip(kept) {
+        let note: Value = serde_json::from_str(&note).unwrap();
         assert_eq!(note["params"]["progressToken"], "mine");
         assert_eq!(note["params"]["progress"], step);
     }
 
     weir.result("5", "tools/call", r#"{"name":"kid__add_tool"}"#)
         .await;
-    weir.notification("notifications/tools/list_changed").await;
-    assert!(
-        weir.tool_names("6")
-            .await
-            .contains(&"kid__added".to_owned())
-    );
+    weir.is_told_of("kid__added").await;
     let unknown = weir.ask("7", "tools/call", r#"{"name":"nobody"}"#).await;
     assert_eq!(at(&unknown, &["error", "code"]).as_deref(), Some("-32602"));
     weir.send("{\"half\":").await;
@@ -232,7 +238,11 @@ async fn a_legacy_caller_is_served_on_pipes() {
     assert_eq!(at(&parse, &["id"]).unwrap_or("null".to_owned()), "null");
 
     let (status, left) = weir.end().await;
-    assert!(status.success() && left.is_empty(), "{status} {left:?}");
+    let answers = left.iter().filter(|message| !message["id"].is_null());
+    assert!(
+        status.success() && answers.count() == 0,
+        "{status} {left:?}"
+    );
     gone(&pid).await;
 }
 
@@ -317,5 +327,56 @@ async fn a_call_taken_back_is_not_answered_and_a_hanging_one_does_not_hold_up_th
         left.iter().all(|message| message["id"] != "taken back"),
         "{left:?}"
     );
+    gone(&pid).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_keeps_nobody_from_shaking_hands_or_leaving() {
+    let home = tempfile::tempdir().unwrap();
+    let stuck = Upstream::named("stuck").tools(["a"]);
+    let stuck = stuck
+        .fault(On::Anything, Times::Forever, Fault::StallHeaders)
+        .start()
+        .await;
+    let file = home.path().join("weir.yaml");
+    let url = stuck.url();
+    let yaml = format!("version: 1\nupstreams:\n  stuck: {{ url: \"{url}\" }}\n");
+    std::fs::write(&file, yaml).unwrap();
+    let begun = Instant::now();
+    let mut modern = Piped::start(&file, true);
+    modern.result("1", "server/discover", "{}").await;
+    // A list waits for the upstream, and its caller need not.
+    modern.request("2", "tools/list", "{}").await;
+    let mut legacy = Piped::start(&file, false);
+    let hello = r#"{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}"#;
+    legacy.result("1", "initialize", hello).await;
+    // The upstream is waited for up to ten seconds, and longer by the keeper.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    for weir in [modern, legacy] {
+        let (status, left) = weir.end().await;
+        assert!(status.success() && left.is_empty(), "{status} {left:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_before_the_end_of_stdin_is_answered() {
+    let home = tempfile::tempdir().unwrap();
+    let (_far, file, pid) = config(home.path()).await;
+    let mut weir = Piped::start(&file, false);
+    // Nothing is waited for: not the child, not the answer to `initialize`.
+    let hello = r#"{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}"#;
+    weir.request("0", "initialize", hello).await;
+    weir.request("1", "tools/list", "{}").await;
+    weir.request("2", "tools/call", NUMBERS).await;
+    let (status, left) = weir.end().await;
+    assert!(status.success(), "{status}");
+    for id in [0, 1, 2] {
+        let answer = left.iter().find(|message| message["id"] == id);
+        assert!(
+            answer.is_some_and(|answer| answer.get("result").is_some()),
+            "{left:?}"
+        );
+    }
     gone(&pid).await;
 }
