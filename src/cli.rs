@@ -8,6 +8,7 @@ pub mod output;
 pub mod schema;
 pub mod serve;
 pub mod tools;
+mod wait;
 
 use std::path::PathBuf;
 use std::sync::Arc;

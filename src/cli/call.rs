@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::cli::TargetArgs;
 use crate::cli::output::{Output, Progress, plain};
+use crate::cli::{TargetArgs, wait};
 use crate::json::{self, Object};
 use crate::live::Snapshot;
 use crate::protocol::era::{Era, Version};
@@ -16,7 +16,7 @@ use crate::protocol::message::{self, Id, Message, Outcome};
 use crate::protocol::{meta, method};
 use crate::relay::{self, Outgoing, Scope};
 use crate::server::{Core, Options};
-use crate::upstream::probe;
+use crate::upstream::{Standing, probe};
 
 /// `weir call`
 #[derive(Debug, Args)]
@@ -74,7 +74,7 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
             return ExitCode::from(2);
         }
     };
-    core.settled().await;
+    wait::until(&core, &mut output.err, |now| is_listed(now, &args.name)).await;
     let called = call(&core.live().load_full(), &args, output).await;
     core.stop().await;
     match called {
@@ -84,6 +84,18 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
             ExitCode::from(2)
         }
     }
+}
+
+/// Whether the owner of the name is known: it is in the catalog, and no earlier upstream can still claim it.
+fn is_listed(snapshot: &Snapshot, name: &str) -> bool {
+    let Some(route) = snapshot.catalog.tool(name) else {
+        return false;
+    };
+    let configured = snapshot.config.upstreams.values();
+    let mut earlier = configured.zip(snapshot.links.iter()).take(route.slot);
+    !earlier.any(|(upstream, link)| {
+        link.standing() == Standing::Connecting && name.starts_with(upstream.namespace.as_str())
+    })
 }
 
 async fn call(

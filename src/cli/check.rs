@@ -8,8 +8,8 @@ use clap::Args;
 
 use crate::admin;
 use crate::catalog::Kind;
-use crate::cli::ConfigArgs;
 use crate::cli::output::{Ink, Output, Table, plain};
+use crate::cli::{ConfigArgs, wait};
 use crate::config::{self, Config};
 use crate::server::{Core, Options};
 use crate::upstream::{Link, Standing};
@@ -56,7 +56,7 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
     .await
     {
         Ok(core) => {
-            core.settled().await;
+            wait::settled(&core, &mut output.err).await;
             let all_up = report(&core, &config, args.json, output);
             core.stop().await;
             if all_up {

@@ -127,9 +127,20 @@ impl Ink {
 pub struct Screen {
     stream: Box<dyn Write + Send>,
     look: Look,
-    /// Whether the cursor is behind a line that is being redrawn.
-    drawing: bool,
+    /// What the cursor stands behind.
+    drawn: Drawn,
     broken: bool,
+}
+
+/// A line without its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Drawn {
+    /// There is none.
+    Nothing,
+    /// It stays as it is when something else is printed.
+    Progress,
+    /// It goes away then.
+    Passing,
 }
 
 impl std::fmt::Debug for Screen {
@@ -147,7 +158,7 @@ impl Screen {
         Self {
             stream,
             look,
-            drawing: false,
+            drawn: Drawn::Nothing,
             broken: false,
         }
     }
@@ -224,17 +235,29 @@ impl Screen {
             let room = usize::from(self.look.width.unwrap_or(80)).saturating_sub(32);
             let text: String = text.chars().take(room).collect();
             self.write(format_args!("\r\u{1b}[2K    {bar} {text}"));
-            self.drawing = true;
+            self.drawn = Drawn::Progress;
         } else {
             self.line(&format!("    {progress}"));
         }
     }
 
-    /// Leaves the line that is being redrawn as it stands.
+    /// What is going on at the moment: gone with the next line. Only on a terminal.
+    pub fn passing(&mut self, text: &str) {
+        if self.look.terminal {
+            let room = usize::from(self.look.width.unwrap_or(80)).saturating_sub(1);
+            let text: String = text.chars().take(room).collect();
+            let text = self.paint(Ink::Faint, &text);
+            self.write(format_args!("\r\u{1b}[2K{text}"));
+            self.drawn = Drawn::Passing;
+        }
+    }
+
+    /// Leaves a progress as it stands, and wipes a passing line.
     pub fn settle(&mut self) {
-        if self.drawing {
-            self.drawing = false;
-            self.write(format_args!("\n"));
+        match std::mem::replace(&mut self.drawn, Drawn::Nothing) {
+            Drawn::Nothing => {}
+            Drawn::Progress => self.write(format_args!("\n")),
+            Drawn::Passing => self.write(format_args!("\r\u{1b}[2K")),
         }
     }
 
@@ -523,6 +546,23 @@ mod tests {
         assert_eq!(drawn.matches('\r').count(), 2);
         assert_eq!(drawn.lines().count(), 2, "{drawn:?}");
         assert!(drawn.ends_with("2/2 aisle\ndone\n"), "{drawn:?}");
+    }
+
+    #[test]
+    fn a_passing_line_is_gone_with_the_next_and_never_in_a_pipe() {
+        let steps = |screen: &mut Screen| {
+            screen.passing("waiting for crm");
+            screen.line("done");
+        };
+        assert_eq!(printed(PIPE, steps), "done\n");
+        let look = Look {
+            colour: false,
+            ..TERMINAL
+        };
+        assert_eq!(
+            printed(look, steps),
+            "\r\u{1b}[2Kwaiting for crm\r\u{1b}[2Kdone\n"
+        );
     }
 
     #[test]

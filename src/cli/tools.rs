@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::catalog::Kind;
-use crate::cli::TargetArgs;
 use crate::cli::output::{Ink, Output, Table, plain};
+use crate::cli::{TargetArgs, wait};
 use crate::live::Snapshot;
 use crate::protocol::era::Era;
 use crate::server::{Core, Options};
@@ -48,7 +48,7 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
             return ExitCode::FAILURE;
         }
     };
-    core.settled().await;
+    wait::settled(&core, &mut output.err).await;
     let snapshot = core.live().load_full();
     let mut up = snapshot.links.is_empty();
     for link in snapshot.links.iter() {
