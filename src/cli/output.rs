@@ -45,6 +45,12 @@ impl Output {
         let mark = self.err.paint(Ink::Bad, "✗");
         self.err.line(&format!("{mark} {text}"));
     }
+
+    /// Prints on stderr what is wrong but stops nothing: `! what`.
+    pub fn warning(&mut self, text: &str) {
+        let mark = self.err.paint(Ink::Bad, "!");
+        self.err.line(&format!("{mark} {}", plain(text)));
+    }
 }
 
 fn colour_allowed(variable: &dyn Fn(&str) -> Option<String>) -> bool {
