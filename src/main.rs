@@ -73,7 +73,9 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
     let filter = match process_env("WEIR_LOG").filter(|written| !written.is_empty()) {
         None => EnvFilter::new(default),
         Some(written) => filter(&written).unwrap_or_else(|reason| {
-            output.warning(&format!("WEIR_LOG is ignored, the default is used: {reason}"));
+            output.warning(&format!(
+                "WEIR_LOG is ignored, the default is used: {reason}"
+            ));
             EnvFilter::new(default)
         }),
     };

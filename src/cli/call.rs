@@ -56,7 +56,7 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
     let config = match args.target.load() {
         Ok(config) => config,
         Err(error) => {
-            output.err.raw(&format!("{error}\n"));
+            error.tell(output);
             return ExitCode::from(2);
         }
     };

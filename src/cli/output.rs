@@ -46,6 +46,23 @@ impl Output {
         self.err.line(&format!("{mark} {text}"));
     }
 
+    /// Prints on stderr everything that is wrong with a file or an argument, an error a line as it is, and last
+    /// how much that is, and what to do if it is known.
+    pub fn refusal(&mut self, errors: &[String], place: &str, advice: Option<&str>) {
+        self.out.settle();
+        for error in errors {
+            self.err.raw(&format!("{error}\n"));
+        }
+        let mark = self.err.paint(Ink::Bad, "✗");
+        let errors = count(errors.len(), "error");
+        let advice = advice.map(|advice| format!(": {advice}"));
+        self.err.line(&format!(
+            "{mark} {errors} in {}{}",
+            plain(place),
+            advice.unwrap_or_default()
+        ));
+    }
+
     /// Prints on stderr what is wrong but stops nothing: `! what`.
     pub fn warning(&mut self, text: &str) {
         let mark = self.err.paint(Ink::Bad, "!");
@@ -311,6 +328,13 @@ impl std::fmt::Display for Progress<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// `1 tool`, `2 tools`.
+#[must_use]
+pub fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// Text of somebody else as one safe line: control characters, which could drive the terminal, become
@@ -581,7 +605,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_one_line_with_its_causes() {
+    fn a_failure_is_one_line_with_its_causes_and_a_refusal_ends_with_its_count() {
         let paper = Paper::default();
         let mut output = Output {
             out: Screen::new(Box::new(Paper::default()), PIPE),
@@ -591,6 +615,13 @@ mod tests {
         #[error("cannot listen")]
         struct Failed(#[source] io::Error);
         output.failure(&Failed(io::Error::other("in use")));
-        assert_eq!(paper.text(), "✗ cannot listen: in use\n");
+        output.refusal(&["a:1:1: x".into(), "a:2:1: y".into()], "a", None);
+        output.refusal(&["b: z".into()], "b", Some("use -c FILE"));
+        assert_eq!(
+            paper.text(),
+            "✗ cannot listen: in use\n\
+             a:1:1: x\na:2:1: y\n✗ 2 errors in a\n\
+             b: z\n✗ 1 error in b: use -c FILE\n"
+        );
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::ConfigArgs;
 use crate::cli::output::Output;
+use crate::cli::{ConfigArgs, nothing_to_join, refuse};
 use crate::config::{self, Config};
 use crate::front;
 use crate::server::{Core, Options, ServeError, Server};
@@ -46,18 +46,22 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
     let mut config = match config::load(&args.config.config, &config::process_env) {
         Ok(config) => config,
         Err(errors) => {
-            output.err.raw(&format!("{errors}\n"));
+            refuse(&errors, output);
             return ExitCode::from(2);
         }
     };
+    let advice = nothing_to_join(&config, &args.config.config);
     let options = Options {
         guard: Some(program),
     };
     let served = if args.stdio {
+        if let Some(advice) = advice {
+            output.warning(&advice);
+        }
         over_stdio(config, &options).await
     } else {
         match relisten(&mut config, args.listen) {
-            Ok(()) => over_http(config, options, output).await,
+            Ok(()) => over_http(config, options, advice, output).await,
             Err(error) => Err(error),
         }
     };
@@ -85,6 +89,7 @@ fn relisten(config: &mut Config, address: Option<SocketAddr>) -> Result<(), Serv
 async fn over_http(
     config: Config,
     options: Options,
+    advice: Option<String>,
     output: &mut Output,
 ) -> Result<(), ServeFailed> {
     let upstreams = config.upstreams.len();
@@ -98,6 +103,9 @@ async fn over_http(
         output
             .err
             .line(&format!("operators look at http://{admin}/upstreams"));
+    }
+    if let Some(advice) = advice {
+        output.warning(&advice);
     }
     told_to_stop().await;
     tracing::info!("stopping");

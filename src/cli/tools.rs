@@ -30,7 +30,7 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
     let config = match args.target.load() {
         Ok(config) => config,
         Err(error) => {
-            output.err.raw(&format!("{error}\n"));
+            error.tell(output);
             return ExitCode::from(2);
         }
     };
