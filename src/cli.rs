@@ -17,6 +17,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cli::output::{Output, plain};
 use crate::config::{self, Config, ConfigErrors, Defect, Problem};
+use crate::live::Snapshot;
+use crate::upstream::Standing;
 
 /// Joins many MCP servers into one tool catalog.
 #[derive(Debug, Parser)]
@@ -122,6 +124,22 @@ fn nothing_to_join(config: &Config, path: &Path) -> Option<String> {
     let path = plain(&path.display().to_string());
     let advice = format!("no upstreams: uncomment one in {path}, or `weir import mcp.json`");
     config.upstreams.is_empty().then_some(advice)
+}
+
+/// Prints on stderr which upstreams fail, and why. False if all that there are do.
+fn tell_failing(snapshot: &Snapshot, target: &TargetArgs, output: &mut Output) -> bool {
+    let mut works = snapshot.links.is_empty();
+    for link in snapshot.links.iter() {
+        match link.standing() {
+            Standing::Failing { reason, .. } => {
+                // Who asked for a URL knows of no upstream.
+                let name = target.url.as_deref().unwrap_or(link.id().as_str());
+                output.wrong(&format!("{name}: {reason}"));
+            }
+            Standing::Up | Standing::Connecting => works = true,
+        }
+    }
+    works
 }
 
 impl TargetArgs {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use crate::catalog::Kind;
 use crate::cli::output::{Output, Progress, plain};
-use crate::cli::{TargetArgs, wait};
+use crate::cli::{TargetArgs, nothing_to_join, tell_failing, wait};
 use crate::json::{self, Object};
 use crate::live::Snapshot;
 use crate::protocol::era::{Era, Version};
@@ -41,6 +42,8 @@ enum CallFailed {
     Arguments(#[source] json::ObjectError),
     #[error(transparent)]
     Fault(Fault),
+    #[error("unknown tool: {name}{}", meant.as_ref().map(|meant| format!(" (did you mean `{meant}`?)")).unwrap_or_default())]
+    Unknown { name: String, meant: Option<String> },
     #[error("the upstream answered with an error: {0}")]
     Refused(String),
     #[error("the call ended without an answer")]
@@ -75,15 +78,23 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
         }
     };
     wait::until(&core, &mut output.err, |now| is_listed(now, &args.name)).await;
-    let called = call(&core.live().load_full(), &args, output).await;
-    core.stop().await;
-    match called {
+    let snapshot = core.live().load_full();
+    let called = call(&snapshot, &args, output).await;
+    let code = match called {
         Ok(result) => print(&result, args.json, output),
         Err(error) => {
             output.failure(&error);
+            if matches!(error, CallFailed::Unknown { .. }) {
+                tell_failing(&snapshot, &args.target, output);
+                if let Some(advice) = nothing_to_join(&snapshot.config, &args.target.config) {
+                    output.warning(&advice);
+                }
+            }
             ExitCode::from(2)
         }
-    }
+    };
+    core.stop().await;
+    code
 }
 
 /// Whether the owner of the name is known: it is in the catalog, and no earlier upstream can still claim it.
@@ -134,9 +145,14 @@ async fn call(
         version,
         headers: None,
     };
-    let mut reply = relay::answer(&scope, &request)
-        .await
-        .map_err(CallFailed::Fault)?;
+    let mut reply = match relay::answer(&scope, &request).await {
+        Ok(reply) => reply,
+        Err(Fault::UnknownTool(name)) => {
+            let meant = meant(&name, snapshot);
+            return Err(CallFailed::Unknown { name, meant });
+        }
+        Err(fault) => return Err(CallFailed::Fault(fault)),
+    };
     while let Some(outgoing) = reply.next().await {
         match outgoing {
             Outgoing::Notification(note) => progress(&note, output),
@@ -147,6 +163,23 @@ async fn call(
         }
     }
     Err(CallFailed::Nothing)
+}
+
+/// The name that was probably meant: a tool's name before weir put something in front of it, or one that differs
+/// in a few letters.
+fn meant(name: &str, snapshot: &Snapshot) -> Option<String> {
+    let routes = || snapshot.catalog.routes(Kind::Tools);
+    let mut bare = routes().filter(|route| **route.original() == *name);
+    if let Some(route) = bare.next() {
+        return Some(route.exposed.to_string());
+    }
+    let names = routes().map(|route| route.exposed);
+    let far = name.chars().count() / 3;
+    names
+        .map(|exposed| (strsim::damerau_levenshtein(name, &exposed), exposed))
+        .filter(|(distance, _)| *distance <= far)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, exposed)| exposed.to_string())
 }
 
 fn outcome(answer: &[u8]) -> Result<String, CallFailed> {

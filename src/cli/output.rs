@@ -36,14 +36,19 @@ impl Output {
     /// Prints a failure and its causes on stderr, as one line: `✗ what: why: why`.
     pub fn failure(&mut self, error: &dyn std::error::Error) {
         self.out.settle();
-        let mut text = plain(&error.to_string());
+        let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
-            let _ = write!(text, ": {}", plain(&error.to_string()));
+            let _ = write!(text, ": {error}");
             cause = error.source();
         }
+        self.wrong(&text);
+    }
+
+    /// Prints on stderr what failed: `✗ what`.
+    pub fn wrong(&mut self, text: &str) {
         let mark = self.err.paint(Ink::Bad, "✗");
-        self.err.line(&format!("{mark} {text}"));
+        self.err.line(&format!("{mark} {}", plain(text)));
     }
 
     /// Prints on stderr everything that is wrong with a file or an argument, an error a line as it is, and last
@@ -53,12 +58,10 @@ impl Output {
         for error in errors {
             self.err.raw(&format!("{error}\n"));
         }
-        let mark = self.err.paint(Ink::Bad, "✗");
         let errors = count(errors.len(), "error");
         let advice = advice.map(|advice| format!(": {advice}"));
-        self.err.line(&format!(
-            "{mark} {errors} in {}{}",
-            plain(place),
+        self.wrong(&format!(
+            "{errors} in {place}{}",
             advice.unwrap_or_default()
         ));
     }
