@@ -12,7 +12,7 @@ use crate::cli::output::Output;
 use crate::cli::{ConfigArgs, nothing_to_join, refuse};
 use crate::config::{self, Config};
 use crate::front;
-use crate::server::{Core, Options, ServeError, Server};
+use crate::server::{Bound, Core, Options, ServeError};
 
 /// `weir serve`
 #[derive(Debug, Args)]
@@ -69,7 +69,11 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output.failure(&error);
-            ExitCode::FAILURE
+            match error {
+                // As if it stood in the config.
+                ServeFailed::Open { .. } => ExitCode::from(2),
+                ServeFailed::Serve(_) | ServeFailed::Stdio(_) => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -93,13 +97,13 @@ async fn over_http(
     output: &mut Output,
 ) -> Result<(), ServeFailed> {
     let upstreams = config.upstreams.len();
-    let server = Server::start(config, options).await?;
+    let bound = Bound::bind(config).await?;
     output.err.line(&format!(
         "weir {} joins {upstreams} upstreams at {}",
         env!("CARGO_PKG_VERSION"),
-        server.url()
+        bound.url()
     ));
-    if let Some(admin) = server.admin_address() {
+    if let Some(admin) = bound.admin_address() {
         output
             .err
             .line(&format!("operators look at http://{admin}/upstreams"));
@@ -107,6 +111,7 @@ async fn over_http(
     if let Some(advice) = advice {
         output.warning(&advice);
     }
+    let server = bound.start(&options).await?;
     told_to_stop().await;
     tracing::info!("stopping");
     server.stop().await;
