@@ -8,13 +8,17 @@ pub mod output;
 pub mod schema;
 pub mod serve;
 pub mod tools;
+mod wait;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, ConfigErrors};
+use crate::cli::output::{Output, plain};
+use crate::config::{self, Config, ConfigErrors, Defect, Problem};
+use crate::live::Snapshot;
+use crate::upstream::Standing;
 
 /// Joins many MCP servers into one tool catalog.
 #[derive(Debug, Parser)]
@@ -88,6 +92,56 @@ pub enum TargetError {
     Url(String),
 }
 
+impl TargetError {
+    /// Prints all of it on stderr.
+    fn tell(&self, output: &mut Output) {
+        match self {
+            Self::Config(errors) => refuse(errors, output),
+            Self::Url(_) => output.refusal(&[self.to_string()], "--url", None),
+        }
+    }
+}
+
+/// Prints everything that is wrong with a config on stderr.
+fn refuse(errors: &ConfigErrors, output: &mut Output) {
+    let mut files: Vec<_> = errors.iter().map(Problem::file).collect();
+    files.dedup();
+    let place = match files.as_slice() {
+        [file] => file.display().to_string(),
+        files => output::count(files.len(), "file"),
+    };
+    let is_absent = |problem: &Problem| matches!(problem.defect(), Defect::Unreadable { source } if source.kind() == std::io::ErrorKind::NotFound);
+    let advice = errors
+        .iter()
+        .any(is_absent)
+        .then_some("use -c FILE, or make one with `weir import`");
+    let lines: Vec<_> = errors.iter().map(Problem::to_string).collect();
+    output.refusal(&lines, &place, advice);
+}
+
+/// What to do about a config that joins nothing.
+fn nothing_to_join(config: &Config, path: &Path) -> Option<String> {
+    let path = plain(&path.display().to_string());
+    let advice = format!("no upstreams: uncomment one in {path}, or `weir import mcp.json`");
+    config.upstreams.is_empty().then_some(advice)
+}
+
+/// Prints on stderr which upstreams fail, and why. False if all that there are do.
+fn tell_failing(snapshot: &Snapshot, target: &TargetArgs, output: &mut Output) -> bool {
+    let mut works = snapshot.links.is_empty();
+    for link in snapshot.links.iter() {
+        match link.standing() {
+            Standing::Failing { reason, .. } => {
+                // Who asked for a URL knows of no upstream.
+                let name = target.url.as_deref().unwrap_or(link.id().as_str());
+                output.wrong(&format!("{name}: {reason}"));
+            }
+            Standing::Up | Standing::Connecting => works = true,
+        }
+    }
+    works
+}
+
 impl TargetArgs {
     /// The config to run on: the file's, or one with the URL as its only upstream, names unchanged.
     ///
@@ -107,10 +161,8 @@ impl TargetArgs {
              \"url\":{},\"namespace\":\"\",\"allow_plain_http\":true,\"limits\":{{\"tools\":100000}}}}}}}}",
             crate::json::quote(parsed.as_str())
         );
-        Ok(Arc::new(config::parse(
-            &text,
-            std::path::Path::new("--url"),
-            &|_| None,
-        )?))
+        Ok(Arc::new(config::parse(&text, Path::new("--url"), &|_| {
+            None
+        })?))
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use weir::cli::output::Output;
 use weir::cli::{Cli, Command, GuardArgs, call, check, demo, import, schema, serve, tools};
 use weir::config::process_env;
@@ -18,32 +19,32 @@ fn main() -> ExitCode {
     if let Command::Guard(args) = cli.command {
         return guard(&args);
     }
-    log_to_stderr(&cli.command);
+    let mut output = Output::of_process(&process_env);
+    log_to_stderr(&cli.command, &mut output);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            Output::of_process(&process_env).failure(&error);
+            output.failure(&error);
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(run(cli.command))
+    runtime.block_on(run(cli.command, &mut output))
 }
 
-async fn run(command: Command) -> ExitCode {
-    let mut output = Output::of_process(&process_env);
+async fn run(command: Command, output: &mut Output) -> ExitCode {
     // Weir runs itself again to guard child processes; where the binary cannot be found, they go unguarded.
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("weir"));
     match command {
-        Command::Demo(args) => demo::run(args, &mut output, program).await,
-        Command::Serve(args) => serve::run(args, &mut output, program).await,
-        Command::Check(args) => check::run(args, &mut output, program).await,
-        Command::Tools(args) => tools::run(args, &mut output, program).await,
-        Command::Call(args) => call::run(args, &mut output, program).await,
-        Command::Import(args) => import::run(args, &mut output),
-        Command::Schema => schema::run(&mut output),
+        Command::Demo(args) => demo::run(args, output, program).await,
+        Command::Serve(args) => serve::run(args, output, program).await,
+        Command::Check(args) => check::run(args, output, program).await,
+        Command::Tools(args) => tools::run(args, output, program).await,
+        Command::Call(args) => call::run(args, output, program).await,
+        Command::Import(args) => import::run(args, output),
+        Command::Schema => schema::run(output),
         Command::DemoChild => demo::child().await,
         Command::Guard(args) => guard(&args),
     }
@@ -57,8 +58,8 @@ fn guard(args: &GuardArgs) -> ExitCode {
 }
 
 /// Logs go to stderr: `WEIR_LOG` chooses what (`info` for `serve`, `error` elsewhere), `WEIR_LOG_FORMAT=json`
-/// makes each line an object. The demo prints no log.
-fn log_to_stderr(command: &Command) {
+/// makes each line an object. Colours are for terminals. The demo prints no log.
+fn log_to_stderr(command: &Command, output: &mut Output) {
     let default = match command {
         Command::Demo(_) | Command::DemoChild => return,
         Command::Serve(_) => "info,tokio_cron_scheduler=warn",
@@ -69,14 +70,34 @@ fn log_to_stderr(command: &Command) {
         | Command::Schema
         | Command::Guard(_) => "error",
     };
-    let filter = process_env("WEIR_LOG").unwrap_or_else(|| default.to_owned());
-    let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new(default));
+    let filter = match process_env("WEIR_LOG").filter(|written| !written.is_empty()) {
+        None => EnvFilter::new(default),
+        Some(written) => filter(&written).unwrap_or_else(|reason| {
+            output.warning(&format!(
+                "WEIR_LOG is ignored, the default is used: {reason}"
+            ));
+            EnvFilter::new(default)
+        }),
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(output.err.look().colour)
         .with_writer(std::io::stderr);
     if process_env("WEIR_LOG_FORMAT").as_deref() == Some("json") {
         builder.json().init();
     } else {
         builder.with_target(false).init();
     }
+}
+
+/// A word alone would be taken for a module, whose name it never is: `WEIR_LOG=verbose` would log nothing.
+fn filter(written: &str) -> Result<EnvFilter, String> {
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let mut parts = written.split(',').map(str::trim);
+    if let Some(word) = parts.find(|part| !part.contains(['=', ':', '[']) && !is_level(part)) {
+        return Err(format!(
+            "`{word}` is no level (error, warn, info, debug, trace, off); a module is written `weir=debug`"
+        ));
+    }
+    EnvFilter::try_new(written).map_err(|error| error.to_string())
 }

@@ -174,6 +174,94 @@ impl Core {
     }
 }
 
+/// A weir whose listeners are bound. Who connects waits until it is started.
+pub struct Bound {
+    config: Arc<Config>,
+    sealer: Sealer,
+    front: (TcpListener, SocketAddr),
+    admin: Option<(TcpListener, SocketAddr)>,
+}
+
+impl Bound {
+    /// Binds the listeners.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, a state folder that cannot be used.
+    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+        let sealer = sealer(&config)?;
+        let front = bind(config.listen.address).await?;
+        let admin = match &config.admin {
+            Some(admin) => Some(bind(admin.address).await?),
+            None => None,
+        };
+        Ok(Self {
+            config: Arc::new(config),
+            sealer,
+            front,
+            admin,
+        })
+    }
+
+    /// The MCP endpoint.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let (_, address) = &self.front;
+        format!("http://{address}{}", self.config.listen.path)
+    }
+
+    /// Where operators connect, if anywhere.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Starts to keep the upstreams, and to answer.
+    ///
+    /// # Errors
+    /// An upstream that cannot be set up, or no schedule.
+    pub async fn start(self, options: &Options) -> Result<Server, ServeError> {
+        let Self {
+            config,
+            sealer,
+            front: (listener, address),
+            admin,
+        } = self;
+        let core = Core::start(Arc::clone(&config), options).await?;
+        let (listeners, front_shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let front = Front::new(
+            &config.listen,
+            Arc::clone(&core.live),
+            Arc::new(Sessions::new(sealer)),
+            front_shutdown.clone(),
+            core.tasks.clone(),
+        );
+        let endpoint = front::endpoint(Arc::new(front), &config.listen.path);
+        let served = axum::serve(prompt(listener), endpoint);
+        listeners.spawn(told(
+            served.with_graceful_shutdown(front_shutdown.clone().cancelled_owned()),
+        ));
+        let admin = admin.zip(config.admin.as_ref());
+        let admin = admin.map(|((listener, address), admin)| {
+            let served = axum::serve(
+                prompt(listener),
+                admin::router(Arc::clone(&core.live), admin),
+            );
+            listeners.spawn(told(
+                served.with_graceful_shutdown(front_shutdown.clone().cancelled_owned()),
+            ));
+            address
+        });
+        Ok(Server {
+            core,
+            address,
+            admin,
+            path: config.listen.path.clone(),
+            front_shutdown,
+            listeners,
+        })
+    }
+}
+
 /// A running weir with its listeners.
 pub struct Server {
     core: Core,
@@ -190,45 +278,7 @@ impl Server {
     /// # Errors
     /// An address that cannot be bound, a state folder that cannot be used, an upstream that cannot be set up.
     pub async fn start(config: Config, options: Options) -> Result<Self, ServeError> {
-        let config = Arc::new(config);
-        let sealer = sealer(&config)?;
-        let (listener, address) = bind(config.listen.address).await?;
-        let admin = match &config.admin {
-            Some(admin) => Some((bind(admin.address).await?, admin)),
-            None => None,
-        };
-        let core = Core::start(Arc::clone(&config), &options).await?;
-        let (listeners, front_shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let front = Front::new(
-            &config.listen,
-            Arc::clone(&core.live),
-            Arc::new(Sessions::new(sealer)),
-            front_shutdown.clone(),
-            core.tasks.clone(),
-        );
-        let endpoint = front::endpoint(Arc::new(front), &config.listen.path);
-        let served = axum::serve(prompt(listener), endpoint);
-        listeners.spawn(told(
-            served.with_graceful_shutdown(front_shutdown.clone().cancelled_owned()),
-        ));
-        let admin = admin.map(|((listener, address), admin)| {
-            let served = axum::serve(
-                prompt(listener),
-                admin::router(Arc::clone(&core.live), admin),
-            );
-            listeners.spawn(told(
-                served.with_graceful_shutdown(front_shutdown.clone().cancelled_owned()),
-            ));
-            address
-        });
-        Ok(Self {
-            core,
-            address,
-            admin,
-            path: config.listen.path.clone(),
-            front_shutdown,
-            listeners,
-        })
+        Bound::bind(config).await?.start(&options).await
     }
 
     /// Where callers connect.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::cli::TargetArgs;
+use crate::catalog::Kind;
 use crate::cli::output::{Output, Progress, plain};
+use crate::cli::{TargetArgs, nothing_to_join, tell_failing, wait};
 use crate::json::{self, Object};
 use crate::live::Snapshot;
 use crate::protocol::era::{Era, Version};
@@ -16,7 +17,7 @@ use crate::protocol::message::{self, Id, Message, Outcome};
 use crate::protocol::{meta, method};
 use crate::relay::{self, Outgoing, Scope};
 use crate::server::{Core, Options};
-use crate::upstream::probe;
+use crate::upstream::{Standing, probe};
 
 /// `weir call`
 #[derive(Debug, Args)]
@@ -41,6 +42,8 @@ enum CallFailed {
     Arguments(#[source] json::ObjectError),
     #[error(transparent)]
     Fault(Fault),
+    #[error("unknown tool: {name}{}", meant.as_ref().map(|meant| format!(" (did you mean `{meant}`?)")).unwrap_or_default())]
+    Unknown { name: String, meant: Option<String> },
     #[error("the upstream answered with an error: {0}")]
     Refused(String),
     #[error("the call ended without an answer")]
@@ -56,7 +59,7 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
     let config = match args.target.load() {
         Ok(config) => config,
         Err(error) => {
-            output.err.raw(&format!("{error}\n"));
+            error.tell(output);
             return ExitCode::from(2);
         }
     };
@@ -74,16 +77,36 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
             return ExitCode::from(2);
         }
     };
-    core.settled().await;
-    let called = call(&core.live().load_full(), &args, output).await;
-    core.stop().await;
-    match called {
+    wait::until(&core, &mut output.err, |now| is_listed(now, &args.name)).await;
+    let snapshot = core.live().load_full();
+    let called = call(&snapshot, &args, output).await;
+    let code = match called {
         Ok(result) => print(&result, args.json, output),
         Err(error) => {
             output.failure(&error);
+            if matches!(error, CallFailed::Unknown { .. }) {
+                tell_failing(&snapshot, &args.target, output);
+                if let Some(advice) = nothing_to_join(&snapshot.config, &args.target.config) {
+                    output.warning(&advice);
+                }
+            }
             ExitCode::from(2)
         }
-    }
+    };
+    core.stop().await;
+    code
+}
+
+/// Whether the owner of the name is known: it is in the catalog, and no earlier upstream can still claim it.
+fn is_listed(snapshot: &Snapshot, name: &str) -> bool {
+    let Some(route) = snapshot.catalog.tool(name) else {
+        return false;
+    };
+    let configured = snapshot.config.upstreams.values();
+    let mut earlier = configured.zip(snapshot.links.iter()).take(route.slot);
+    !earlier.any(|(upstream, link)| {
+        link.standing() == Standing::Connecting && name.starts_with(upstream.namespace.as_str())
+    })
 }
 
 async fn call(
@@ -122,9 +145,14 @@ async fn call(
         version,
         headers: None,
     };
-    let mut reply = relay::answer(&scope, &request)
-        .await
-        .map_err(CallFailed::Fault)?;
+    let mut reply = match relay::answer(&scope, &request).await {
+        Ok(reply) => reply,
+        Err(Fault::UnknownTool(name)) => {
+            let meant = meant(&name, snapshot);
+            return Err(CallFailed::Unknown { name, meant });
+        }
+        Err(fault) => return Err(CallFailed::Fault(fault)),
+    };
     while let Some(outgoing) = reply.next().await {
         match outgoing {
             Outgoing::Notification(note) => progress(&note, output),
@@ -135,6 +163,23 @@ async fn call(
         }
     }
     Err(CallFailed::Nothing)
+}
+
+/// The name that was probably meant: a tool's name before weir put something in front of it, or one that differs
+/// in a few letters.
+fn meant(name: &str, snapshot: &Snapshot) -> Option<String> {
+    let routes = || snapshot.catalog.routes(Kind::Tools);
+    let mut bare = routes().filter(|route| **route.original() == *name);
+    if let Some(route) = bare.next() {
+        return Some(route.exposed.to_string());
+    }
+    let names = routes().map(|route| route.exposed);
+    let far = name.chars().count() / 3;
+    names
+        .map(|exposed| (strsim::damerau_levenshtein(name, &exposed), exposed))
+        .filter(|(distance, _)| *distance <= far)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, exposed)| exposed.to_string())
 }
 
 fn outcome(answer: &[u8]) -> Result<String, CallFailed> {

@@ -8,8 +8,8 @@ use clap::Args;
 
 use crate::admin;
 use crate::catalog::Kind;
-use crate::cli::ConfigArgs;
-use crate::cli::output::{Ink, Output, Table, plain};
+use crate::cli::output::{Ink, Output, Table, count, plain};
+use crate::cli::{ConfigArgs, nothing_to_join, refuse, wait};
 use crate::config::{self, Config};
 use crate::server::{Core, Options};
 use crate::upstream::{Link, Standing};
@@ -35,16 +35,17 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
     let config = match config::load(path, &config::process_env) {
         Ok(config) => Arc::new(config),
         Err(errors) => {
-            output.err.raw(&format!("{errors}\n"));
+            refuse(&errors, output);
             return ExitCode::from(2);
         }
     };
-    if !args.online {
-        let count = config.upstreams.len();
-        output.out.done(&format!(
-            "{} is valid: {count} upstreams",
-            plain(&path.display().to_string())
-        ));
+    if !args.online || (config.upstreams.is_empty() && !args.json) {
+        let found = nothing_to_join(&config, path).map_or_else(
+            || format!(": {}", count(config.upstreams.len(), "upstream")),
+            |advice| format!(", but has {advice}"),
+        );
+        let path = plain(&path.display().to_string());
+        output.out.done(&format!("{path} is valid{found}"));
         return ExitCode::SUCCESS;
     }
     match Core::start(
@@ -56,7 +57,7 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
     .await
     {
         Ok(core) => {
-            core.settled().await;
+            wait::settled(&core, &mut output.err).await;
             let all_up = report(&core, &config, args.json, output);
             core.stop().await;
             if all_up {
@@ -114,10 +115,10 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
     for conflict in snapshot.catalog.conflicts() {
         output.out.line(&plain(&conflict.to_string()));
     }
-    let count = snapshot.catalog.len(Kind::Tools);
     output.out.line(&format!(
-        "{count} tools of {} upstreams",
-        config.upstreams.len()
+        "{} of {}",
+        count(snapshot.catalog.len(Kind::Tools), "tool"),
+        count(config.upstreams.len(), "upstream")
     ));
     all_up
 }

@@ -1,12 +1,12 @@
 //! `weir import`: an `mcp.json` becomes weir YAML.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use crate::cli::output::Output;
-use crate::config;
+use crate::config::{self, Defect, ImportError};
 
 /// `weir import FILE`
 #[derive(Debug, Args)]
@@ -15,42 +15,29 @@ pub struct ImportArgs {
     pub file: PathBuf,
 }
 
-/// Why there is nothing to import.
-#[derive(Debug, thiserror::Error)]
-enum ImportFailed {
-    #[error("cannot read {}", path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{}", path.display())]
-    Convert {
-        path: PathBuf,
-        #[source]
-        source: config::ImportError,
-    },
-}
-
 /// Prints the YAML on stdout. Exit 2 if the file cannot be read or is no `mcp.json`.
 pub fn run(args: ImportArgs, output: &mut Output) -> ExitCode {
-    let path = args.file;
-    let converted = std::fs::read_to_string(&path)
-        .map_err(|source| ImportFailed::Read {
-            path: path.clone(),
-            source,
-        })
-        .and_then(|text| {
-            config::import(&text).map_err(|source| ImportFailed::Convert { path, source })
-        });
+    let path = args.file.display();
+    let converted = std::fs::read_to_string(&args.file)
+        .map_err(|source| format!("{path}: {}", Defect::Unreadable { source }))
+        .and_then(|text| config::import(&text).map_err(|error| located(&args.file, &error)));
     match converted {
         Ok(yaml) => {
             output.out.raw(&yaml);
             ExitCode::SUCCESS
         }
         Err(error) => {
-            output.failure(&error);
+            output.refusal(&[error], &path.to_string(), None);
             ExitCode::from(2)
         }
+    }
+}
+
+/// As errors of a config are written: `file:line:column: message`.
+fn located(path: &Path, error: &ImportError) -> String {
+    let path = path.display();
+    match error {
+        ImportError::Syntax { .. } => format!("{path}:{error}"),
+        ImportError::NoServers => format!("{path}: {error}"),
     }
 }

@@ -36,14 +36,40 @@ impl Output {
     /// Prints a failure and its causes on stderr, as one line: `✗ what: why: why`.
     pub fn failure(&mut self, error: &dyn std::error::Error) {
         self.out.settle();
-        let mut text = plain(&error.to_string());
+        let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
-            let _ = write!(text, ": {}", plain(&error.to_string()));
+            let _ = write!(text, ": {error}");
             cause = error.source();
         }
+        self.wrong(&text);
+    }
+
+    /// Prints on stderr what failed: `✗ what`.
+    pub fn wrong(&mut self, text: &str) {
         let mark = self.err.paint(Ink::Bad, "✗");
-        self.err.line(&format!("{mark} {text}"));
+        self.err.line(&format!("{mark} {}", plain(text)));
+    }
+
+    /// Prints on stderr everything that is wrong with a file or an argument, an error a line as it is, and last
+    /// how much that is, and what to do if it is known.
+    pub fn refusal(&mut self, errors: &[String], place: &str, advice: Option<&str>) {
+        self.out.settle();
+        for error in errors {
+            self.err.raw(&format!("{error}\n"));
+        }
+        let errors = count(errors.len(), "error");
+        let advice = advice.map(|advice| format!(": {advice}"));
+        self.wrong(&format!(
+            "{errors} in {place}{}",
+            advice.unwrap_or_default()
+        ));
+    }
+
+    /// Prints on stderr what is wrong but stops nothing: `! what`.
+    pub fn warning(&mut self, text: &str) {
+        let mark = self.err.paint(Ink::Bad, "!");
+        self.err.line(&format!("{mark} {}", plain(text)));
     }
 }
 
@@ -127,9 +153,20 @@ impl Ink {
 pub struct Screen {
     stream: Box<dyn Write + Send>,
     look: Look,
-    /// Whether the cursor is behind a line that is being redrawn.
-    drawing: bool,
+    /// What the cursor stands behind.
+    drawn: Drawn,
     broken: bool,
+}
+
+/// A line without its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Drawn {
+    /// There is none.
+    Nothing,
+    /// It stays as it is when something else is printed.
+    Progress,
+    /// It goes away then.
+    Passing,
 }
 
 impl std::fmt::Debug for Screen {
@@ -147,7 +184,7 @@ impl Screen {
         Self {
             stream,
             look,
-            drawing: false,
+            drawn: Drawn::Nothing,
             broken: false,
         }
     }
@@ -224,17 +261,29 @@ impl Screen {
             let room = usize::from(self.look.width.unwrap_or(80)).saturating_sub(32);
             let text: String = text.chars().take(room).collect();
             self.write(format_args!("\r\u{1b}[2K    {bar} {text}"));
-            self.drawing = true;
+            self.drawn = Drawn::Progress;
         } else {
             self.line(&format!("    {progress}"));
         }
     }
 
-    /// Leaves the line that is being redrawn as it stands.
+    /// What is going on at the moment: gone with the next line. Only on a terminal.
+    pub fn passing(&mut self, text: &str) {
+        if self.look.terminal {
+            let room = usize::from(self.look.width.unwrap_or(80)).saturating_sub(1);
+            let text: String = text.chars().take(room).collect();
+            let text = self.paint(Ink::Faint, &text);
+            self.write(format_args!("\r\u{1b}[2K{text}"));
+            self.drawn = Drawn::Passing;
+        }
+    }
+
+    /// Leaves a progress as it stands, and wipes a passing line.
     pub fn settle(&mut self) {
-        if self.drawing {
-            self.drawing = false;
-            self.write(format_args!("\n"));
+        match std::mem::replace(&mut self.drawn, Drawn::Nothing) {
+            Drawn::Nothing => {}
+            Drawn::Progress => self.write(format_args!("\n")),
+            Drawn::Passing => self.write(format_args!("\r\u{1b}[2K")),
         }
     }
 
@@ -282,6 +331,13 @@ impl std::fmt::Display for Progress<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// `1 tool`, `2 tools`.
+#[must_use]
+pub fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// Text of somebody else as one safe line: control characters, which could drive the terminal, become
@@ -526,6 +582,23 @@ mod tests {
     }
 
     #[test]
+    fn a_passing_line_is_gone_with_the_next_and_never_in_a_pipe() {
+        let steps = |screen: &mut Screen| {
+            screen.passing("waiting for crm");
+            screen.line("done");
+        };
+        assert_eq!(printed(PIPE, steps), "done\n");
+        let look = Look {
+            colour: false,
+            ..TERMINAL
+        };
+        assert_eq!(
+            printed(look, steps),
+            "\r\u{1b}[2Kwaiting for crm\r\u{1b}[2Kdone\n"
+        );
+    }
+
+    #[test]
     fn text_of_others_cannot_drive_the_terminal() {
         let text = printed(PIPE, |screen| screen.quote("red\u{1b}[31m\u{7}\nnext\r"));
         assert_eq!(text, "    │ red [31m \n    │ next \n");
@@ -535,7 +608,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_one_line_with_its_causes() {
+    fn a_failure_is_one_line_with_its_causes_and_a_refusal_ends_with_its_count() {
         let paper = Paper::default();
         let mut output = Output {
             out: Screen::new(Box::new(Paper::default()), PIPE),
@@ -545,6 +618,13 @@ mod tests {
         #[error("cannot listen")]
         struct Failed(#[source] io::Error);
         output.failure(&Failed(io::Error::other("in use")));
-        assert_eq!(paper.text(), "✗ cannot listen: in use\n");
+        output.refusal(&["a:1:1: x".into(), "a:2:1: y".into()], "a", None);
+        output.refusal(&["b: z".into()], "b", Some("use -c FILE"));
+        assert_eq!(
+            paper.text(),
+            "✗ cannot listen: in use\n\
+             a:1:1: x\na:2:1: y\n✗ 2 errors in a\n\
+             b: z\n✗ 1 error in b: use -c FILE\n"
+        );
     }
 }

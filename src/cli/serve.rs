@@ -9,11 +9,11 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::ConfigArgs;
 use crate::cli::output::Output;
+use crate::cli::{ConfigArgs, nothing_to_join, refuse};
 use crate::config::{self, Config};
 use crate::front;
-use crate::server::{Core, Options, ServeError, Server};
+use crate::server::{Bound, Core, Options, ServeError};
 
 /// `weir serve`
 #[derive(Debug, Args)]
@@ -49,18 +49,22 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
     let mut config = match config::load(&args.config.config, &config::process_env) {
         Ok(config) => config,
         Err(errors) => {
-            output.err.raw(&format!("{errors}\n"));
+            refuse(&errors, output);
             return ExitCode::from(2);
         }
     };
+    let advice = nothing_to_join(&config, &args.config.config);
     let options = Options {
         guard: Some(program),
     };
     let served = if args.stdio {
+        if let Some(advice) = advice {
+            output.warning(&advice);
+        }
         over_stdio(config, &options).await
     } else {
         match relisten(&mut config, args.listen) {
-            Ok(()) => over_http(config, options, output).await,
+            Ok(()) => over_http(config, options, advice, output).await,
             Err(error) => Err(error),
         }
     };
@@ -68,7 +72,13 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output.failure(&error);
-            ExitCode::FAILURE
+            match error {
+                // As if it stood in the config.
+                ServeFailed::Open { .. } => ExitCode::from(2),
+                ServeFailed::Serve(_) | ServeFailed::Signals(_) | ServeFailed::Stdio(_) => {
+                    ExitCode::FAILURE
+                }
+            }
         }
     }
 }
@@ -88,21 +98,26 @@ fn relisten(config: &mut Config, address: Option<SocketAddr>) -> Result<(), Serv
 async fn over_http(
     config: Config,
     options: Options,
+    advice: Option<String>,
     output: &mut Output,
 ) -> Result<(), ServeFailed> {
     let upstreams = config.upstreams.len();
     let mut stop = Stop::heed()?;
-    let server = Server::start(config, options).await?;
+    let bound = Bound::bind(config).await?;
     output.err.line(&format!(
         "weir {} joins {upstreams} upstreams at {}",
         env!("CARGO_PKG_VERSION"),
-        server.url()
+        bound.url()
     ));
-    if let Some(admin) = server.admin_address() {
+    if let Some(admin) = bound.admin_address() {
         output
             .err
             .line(&format!("operators look at http://{admin}/upstreams"));
     }
+    if let Some(advice) = advice {
+        output.warning(&advice);
+    }
+    let server = bound.start(&options).await?;
     stop.told().await;
     tracing::info!("stopping");
     server.stop().await;

@@ -6,12 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::catalog::Kind;
-use crate::cli::TargetArgs;
-use crate::cli::output::{Ink, Output, Table, plain};
+use crate::cli::output::{Ink, Output, Table};
+use crate::cli::{TargetArgs, nothing_to_join, tell_failing, wait};
 use crate::live::Snapshot;
 use crate::protocol::era::Era;
 use crate::server::{Core, Options};
-use crate::upstream::Standing;
 
 /// `weir tools`
 #[derive(Debug, Args)]
@@ -30,10 +29,13 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
     let config = match args.target.load() {
         Ok(config) => config,
         Err(error) => {
-            output.err.raw(&format!("{error}\n"));
+            error.tell(output);
             return ExitCode::from(2);
         }
     };
+    if let Some(advice) = nothing_to_join(&config, &args.target.config) {
+        output.warning(&advice);
+    }
     let core = match Core::start(
         config,
         &Options {
@@ -48,43 +50,41 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
             return ExitCode::FAILURE;
         }
     };
-    core.settled().await;
+    wait::settled(&core, &mut output.err).await;
     let snapshot = core.live().load_full();
-    let mut up = snapshot.links.is_empty();
-    for link in snapshot.links.iter() {
-        match link.standing() {
-            Standing::Failing { reason, .. } => {
-                output.err.line(&format!(
-                    "{}: {}",
-                    plain(link.id().as_str()),
-                    plain(&reason)
-                ));
-            }
-            Standing::Up | Standing::Connecting => up = true,
-        }
-    }
-    if args.json {
-        json(&snapshot, output)
-    } else {
-        table(&snapshot, output)
+    let works = tell_failing(&snapshot, &args.target, output);
+    match (works, args.json) {
+        (false, _) => {}
+        (true, true) => json(&snapshot, output),
+        (true, false) => table(&snapshot, args.target.url.is_none(), output),
     }
     core.stop().await;
-    if up {
+    if works {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-fn table(snapshot: &Snapshot, output: &mut Output) {
-    let mut table = Table::new(&["TOOL", "UPSTREAM", "ORIGINAL", "DESCRIPTION"]);
+/// Of a URL there is one upstream, and names are its own: two columns would say nothing.
+fn table(snapshot: &Snapshot, origins: bool, output: &mut Output) {
+    if snapshot.links.is_empty() {
+        return;
+    }
+    let mut table = Table::new(if origins {
+        &["TOOL", "UPSTREAM", "ORIGINAL", "DESCRIPTION"]
+    } else {
+        &["TOOL", "DESCRIPTION"]
+    });
     for row in snapshot.catalog.routes(Kind::Tools) {
-        table.row([
-            (Ink::Name, row.exposed.as_ref()),
+        let origin = [
             (Ink::Upstream, row.upstream.as_str()),
             (Ink::Plain, row.original().as_ref()),
-            (Ink::Faint, row.description_head()),
-        ]);
+        ];
+        let name = [(Ink::Name, row.exposed.as_ref())];
+        let description = [(Ink::Faint, row.description_head())];
+        let origin = origin.into_iter().filter(|_| origins);
+        table.row(name.into_iter().chain(origin).chain(description));
     }
     output.out.table(&table);
 }

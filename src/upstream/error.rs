@@ -105,20 +105,16 @@ impl LinkError {
         }
     }
 
-    /// With every cause, for the operator's log.
+    /// With its innermost cause, for operators. What lies between is how clients are built inside.
     #[must_use]
     pub fn in_full(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let more = error.to_string();
-            if !text.contains(&more) {
-                text.push_str(": ");
-                text.push_str(&more);
-            }
-            cause = error.source();
+        let text = self.to_string();
+        let first = std::error::Error::source(self);
+        let innermost = std::iter::successors(first, |error| error.source()).last();
+        match innermost.map(ToString::to_string) {
+            Some(cause) if !text.contains(&cause) => format!("{text}: {cause}"),
+            _ => text,
         }
-        text
     }
 
     /// The answer a caller gets.
@@ -128,5 +124,25 @@ impl LinkError {
             upstream: upstream.as_str().into(),
             reason: self.public(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error (Connect): tcp connect error")]
+    struct Between(#[source] std::io::Error);
+
+    #[test]
+    fn operators_read_what_failed_and_the_innermost_cause() {
+        let refused = std::io::Error::from_raw_os_error(111);
+        let error = LinkError::Unreachable(TransferError::Connect(Box::new(Between(refused))));
+        assert_eq!(
+            error.in_full(),
+            "cannot connect: Connection refused (os error 111)"
+        );
+        assert_eq!(LinkError::Busy.in_full(), "too many calls under way");
     }
 }

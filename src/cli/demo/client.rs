@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ClientConfig, ContentBlock, Implementation,
-    JsonObject, PaginatedRequestParams, ProgressNotificationParam, Tool,
+    CallToolRequest, CallToolRequestParams, ClientConfig, ClientRequest, ContentBlock,
+    Implementation, JsonObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken,
+    ServerResult, Tool,
 };
-use rmcp::service::{ClientInitializeError, NotificationContext, RunningService, ServiceError};
+use rmcp::service::{
+    ClientInitializeError, NotificationContext, PeerRequestOptions, RunningService, ServiceError,
+};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{ClientCacheConfig, ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient};
@@ -14,6 +17,8 @@ use tokio::sync::{mpsc, watch};
 
 /// The longest the demo waits for one thing.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long after its answer the last progress of a call may arrive.
+const BEHIND: Duration = Duration::from_millis(200);
 /// More pages than any of the demo's lists has.
 const PAGES: usize = 64;
 
@@ -21,7 +26,7 @@ const PAGES: usize = 64;
 #[derive(Debug)]
 pub(super) struct Client {
     service: RunningService<RoleClient, Ear>,
-    steps: mpsc::Receiver<Step>,
+    steps: mpsc::Receiver<(ProgressToken, Step)>,
     changes: watch::Receiver<u64>,
 }
 
@@ -38,7 +43,7 @@ pub(super) struct Step {
 pub(super) struct Answer {
     pub text: String,
     pub latency: Duration,
-    /// Progress notifications that arrived before it.
+    /// Its progress notifications.
     pub steps: usize,
 }
 
@@ -85,7 +90,7 @@ pub enum ClientError {
 /// Hears what weir says unasked.
 #[derive(Debug)]
 struct Ear {
-    steps: mpsc::Sender<Step>,
+    steps: mpsc::Sender<(ProgressToken, Step)>,
     changes: watch::Sender<u64>,
 }
 
@@ -101,17 +106,19 @@ impl ClientHandler for Ear {
         _: NotificationContext<RoleClient>,
     ) {
         let ProgressNotificationParam {
+            progress_token,
             progress,
             total,
             message,
             ..
         } = params;
-        // A full channel means that nobody is looking.
-        let _ = self.steps.try_send(Step {
+        let step = Step {
             done: progress,
             total,
             message,
-        });
+        };
+        // A full channel means that nobody is looking.
+        let _ = self.steps.try_send((progress_token, step));
     }
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
@@ -186,31 +193,34 @@ impl Client {
         show: &mut dyn FnMut(&Step),
     ) -> Result<Answer, ClientError> {
         while self.steps.try_recv().is_ok() {}
-        let request = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
+        let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
+        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
         let begun = Instant::now();
-        let call = ask(tool, self.service.call_tool_once(request));
-        tokio::pin!(call);
-        let mut seen = 0;
-        let mut furthest = f64::NEG_INFINITY;
-        // rmcp handles every notification in a task of its own, so that one may overtake another.
-        let mut forward = |step: Step| {
-            seen += 1;
-            if step.done > furthest {
-                furthest = step.done;
-                show(&step);
-            }
-        };
+        let options = PeerRequestOptions::no_options();
+        // The futures of rmcp's typed messages have tens of kilobytes.
+        let sent = self.service.send_cancellable_request(request, options);
+        let sent = Box::pin(ask(tool, sent)).await?;
+        let mut steps = Steps::of(sent.progress_token.clone(), show);
+        let mut call = Box::pin(ask(tool, sent.await_response()));
         let response = loop {
             tokio::select! {
                 biased;
-                Some(step) = self.steps.recv() => forward(step),
+                Some(step) = self.steps.recv() => steps.take(step),
                 response = &mut call => break response?,
             }
         };
         let latency = begun.elapsed();
-        while let Ok(step) = self.steps.try_recv() {
-            forward(step);
-        }
+        let last = async {
+            while steps.lacks_some() {
+                let Some(step) = self.steps.recv().await else {
+                    break;
+                };
+                steps.take(step);
+            }
+        };
+        // What has not come by then is not worth waiting for: a line is missing, nothing is wrong.
+        let _ = tokio::time::timeout(BEHIND, last).await;
+        let seen = steps.seen;
         let text = finished(tool, response)?;
         Ok(Answer {
             text,
@@ -251,9 +261,49 @@ impl Client {
     }
 }
 
+/// The progress of one call. rmcp handles every notification in a task of its own, so that one may overtake another,
+/// and the answer too.
+struct Steps<'s> {
+    token: ProgressToken,
+    show: &'s mut dyn FnMut(&Step),
+    seen: usize,
+    furthest: f64,
+    total: f64,
+}
+
+impl<'s> Steps<'s> {
+    fn of(token: ProgressToken, show: &'s mut dyn FnMut(&Step)) -> Self {
+        Self {
+            token,
+            show,
+            seen: 0,
+            furthest: f64::NEG_INFINITY,
+            total: f64::NEG_INFINITY,
+        }
+    }
+
+    /// Shows a step, unless it is of another call or behind what has been shown.
+    fn take(&mut self, (token, step): (ProgressToken, Step)) {
+        if token != self.token {
+            return;
+        }
+        self.seen += 1;
+        self.total = step.total.unwrap_or(self.total);
+        if step.done > self.furthest {
+            self.furthest = step.done;
+            (self.show)(&step);
+        }
+    }
+
+    /// Whether some are still to come, by what the steps themselves say.
+    fn lacks_some(&self) -> bool {
+        self.furthest < self.total
+    }
+}
+
 /// The text of a final result.
-fn finished(tool: &str, response: CallToolResponse) -> Result<String, ClientError> {
-    let CallToolResponse::Complete(result) = response else {
+fn finished(tool: &str, response: ServerResult) -> Result<String, ClientError> {
+    let ServerResult::CallToolResult(result) = response else {
         return Err(ClientError::Unfinished {
             tool: tool.to_owned(),
         });
@@ -289,4 +339,37 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> Result<T, Cli
     outcome.map_err(|_| ClientError::Late {
         what: what.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::NumberOrString;
+
+    use super::*;
+
+    fn step(token: i64, done: f64) -> (ProgressToken, Step) {
+        let step = Step {
+            done,
+            total: Some(3.0),
+            message: None,
+        };
+        (ProgressToken(NumberOrString::Number(token)), step)
+    }
+
+    #[test]
+    fn progress_of_another_call_is_not_shown_and_the_last_of_this_one_is_waited_for() {
+        let mut shown = Vec::new();
+        let mut show = |step: &Step| shown.push(step.done);
+        let mut steps = Steps::of(step(2, 0.0).0, &mut show);
+        assert!(!steps.lacks_some(), "nothing says that there is progress");
+        steps.take(step(1, 3.0));
+        assert!(!steps.lacks_some());
+        steps.take(step(2, 2.0));
+        steps.take(step(2, 1.0));
+        assert!(steps.lacks_some());
+        steps.take(step(2, 3.0));
+        assert!(!steps.lacks_some());
+        assert_eq!(steps.seen, 3);
+        assert_eq!(shown, [2.0, 3.0]);
+    }
 }

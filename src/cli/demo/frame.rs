@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cli::output::{Ink, Screen};
+use crate::cli::output::{Ink, Screen, count};
 
 /// The title, and how client, weir and upstreams hang together.
 pub(super) fn opening(out: &mut Screen) {
@@ -44,7 +44,9 @@ pub(super) fn closing(out: &mut Screen, upstreams: usize, calls: usize, took: Du
     let took = latency(took);
     out.heading("That was weir");
     out.line(&format!(
-        "  {upstreams} upstreams behind one URL, {calls} calls and one change, in {took}."
+        "  {} behind one URL, {} and one change, in {took}.",
+        count(upstreams, "upstream"),
+        count(calls, "call")
     ));
     out.line("  The client held no key, knew no upstream, and was told of the change.");
     out.heading("Next");

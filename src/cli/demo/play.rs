@@ -15,7 +15,7 @@ use super::tools::{CRM, NOTES, Profile, RESERVE_STOCK, WAREHOUSE};
 use super::upstream::{KEY_HEADER, Upstream};
 use super::weir::{self, Endpoints};
 use super::{DemoArgs, DemoError, Stage};
-use crate::cli::output::{Ink, Progress, Screen, Table};
+use crate::cli::output::{Ink, Progress, Screen, Table, count};
 use crate::name::{Namespace, Naming};
 use crate::secret::Secret;
 
@@ -166,11 +166,11 @@ impl<'a> Play<'a> {
         self.out.table(&table);
         self.out.blank();
         self.out.done(&format!(
-            "{} tools, {} and {} of {} upstreams, {ready} after the start (generation {})",
-            tools.len(),
+            "{}, {} and {} of {}, {ready} after the start (generation {})",
+            count(tools.len(), "tool"),
             count(prompts, "prompt"),
             count(resources, "resource"),
-            PROFILES.len(),
+            count(PROFILES.len(), "upstream"),
             self.generation(),
         ));
         Ok(tools)
@@ -272,8 +272,8 @@ impl<'a> Play<'a> {
         let tools = cast.client.tools().await?;
         let after = self.generation();
         self.out.done(&format!(
-            "the client listed again: {} tools, was {} (generation {generation} → {after})",
-            tools.len(),
+            "the client listed again: {}, was {} (generation {generation} → {after})",
+            count(tools.len(), "tool"),
             before.len()
         ));
         self.difference(before, &tools);
@@ -349,9 +349,4 @@ fn random_key() -> Result<Secret, DemoError> {
         .map_err(|_| DemoError::Random)?;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Secret::new(&hex))
-}
-
-fn count(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }

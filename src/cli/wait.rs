@@ -1,0 +1,46 @@
+//! Waiting for upstreams, and saying whom for.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::cli::output::{Screen, plain};
+use crate::live::Snapshot;
+use crate::server::Core;
+use crate::upstream::Standing;
+
+/// Who takes longer is named.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Waits until every upstream has been listed or has failed once.
+pub(super) async fn settled(core: &Core, err: &mut Screen) {
+    until(core, err, |_| false).await;
+}
+
+/// Waits until a snapshot is enough, or until every upstream has been listed or has failed once.
+pub(super) async fn until(core: &Core, err: &mut Screen, enough: impl Fn(&Snapshot) -> bool) {
+    let mut generation = core.live().watch();
+    let settled = core.settled();
+    tokio::pin!(settled);
+    let mut look = tokio::time::interval_at(Instant::now() + PATIENCE, PATIENCE);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !enough(&core.live().load()) {
+        tokio::select! {
+            () = &mut settled => break,
+            _ = generation.changed() => {}
+            _ = look.tick() => err.passing(&missing(&core.live().load())),
+        }
+    }
+    err.settle();
+}
+
+fn missing(snapshot: &Snapshot) -> String {
+    let connecting = |standing| matches!(standing, Standing::Connecting);
+    let names: Vec<_> = snapshot
+        .links
+        .iter()
+        .filter(|link| connecting(link.standing()))
+        .map(|link| plain(link.id().as_str()))
+        .collect();
+    format!("waiting for {}", names.join(", "))
+}
