@@ -197,14 +197,11 @@ impl Client {
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
         let begun = Instant::now();
         let options = PeerRequestOptions::no_options();
-        let sent = ask(
-            tool,
-            self.service.send_cancellable_request(request, options),
-        );
-        let sent = sent.await?;
+        // Boxed: rmcp's futures are large.
+        let send = self.service.send_cancellable_request(request, options);
+        let sent = Box::pin(ask(tool, send)).await?;
         let mut steps = Steps::of(sent.progress_token.clone(), show);
-        let call = ask(tool, sent.await_response());
-        tokio::pin!(call);
+        let mut call = Box::pin(ask(tool, sent.await_response()));
         let response = loop {
             tokio::select! {
                 biased;
