@@ -55,9 +55,9 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Where weir keeps what must survive a restart; `None` keeps it in memory only.
     pub state_dir: Option<PathBuf>,
-    /// The key that seals session ids and cursors, if it is given rather than made.
+    /// The key that seals session ids, if it is given rather than made.
     pub sealing_key: Option<Secret>,
-    /// The name of this weir (and its replicas) in chains, if given.
+    /// The name of this weir (and its replicas) in chains, if given. Nothing uses it yet.
     pub instance: Option<String>,
     /// How exposed names are made.
     pub naming: Naming,

@@ -193,6 +193,16 @@ pub enum Defect {
         /// What the scheduler's parser says.
         reason: String,
     },
+    /// A cron expression of five fields, or of another number that is not six.
+    #[error(
+        "looks like a cron expression with {}, and needs 6 (second, minute, hour, day of month, month, day of week){}",
+        fields(*found),
+        if *found == 5 { ": put the second in front, such as `0`" } else { "" }
+    )]
+    CronFields {
+        /// How many there are.
+        found: usize,
+    },
     /// A URL.
     #[error(transparent)]
     Url(#[from] UrlError),
@@ -228,11 +238,17 @@ impl Defect {
             | Self::Glob(_)
             | Self::Regex(_)
             | Self::Cron { .. }
+            | Self::CronFields { .. }
             | Self::Url(_)
             | Self::Header(_)
             | Self::Rule(_) => None,
         }
     }
+}
+
+fn fields(found: usize) -> String {
+    let plural = if found == 1 { "" } else { "s" };
+    format!("{found} field{plural}")
 }
 
 /// The keys there are, where there is no better advice.

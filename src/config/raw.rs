@@ -19,11 +19,11 @@ pub(super) struct File {
     pub(super) listen: Option<Listen>,
     /// The listener that operators connect to. Left out, there is none.
     pub(super) admin: Option<Admin>,
-    /// Where weir keeps what must survive a restart. Left out, it keeps it in memory only.
+    /// Where weir keeps what must survive a restart: the sealing key, and with it the sessions of clients. Left out, it keeps it in memory only.
     pub(super) state: Option<State>,
-    /// What seals session ids and cursors: 32 bytes of text or more, the same on every replica. Left out, it is made once and kept in the state folder.
+    /// What seals session ids: 32 bytes of text or more, the same on every replica. Left out, it is made once and kept in the state folder, or made at every start where there is none.
     pub(super) sealing_key: Option<Secret>,
-    /// The name of this weir and its replicas in chains. Left out, it is random and kept in the state folder.
+    /// The name of this weir and its replicas in chains. Read, but of no effect yet.
     pub(super) instance: Option<String>,
     /// How exposed names are made.
     pub(super) naming: Option<Naming>,
@@ -74,7 +74,7 @@ pub(super) enum ListenAuth {
     None,
 }
 
-/// The listener that operators connect to: metrics, upstreams, catalog.
+/// The listener that operators connect to: upstreams, catalog.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
@@ -84,7 +84,7 @@ pub(super) struct Admin {
     pub(super) token: Option<Secret>,
 }
 
-/// Where weir keeps what must survive a restart.
+/// Where weir keeps what must survive a restart: the sealing key.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {

@@ -224,7 +224,7 @@ upstreams:
     weir.yaml:5:11: instance: an instance has 1 to 64 of the characters A-Z a-z 0-9 _ . -
     weir.yaml:6:22: naming.separator: a separator has 1 to 8 of the characters A-Z a-z 0-9 _ . -
     weir.yaml:6:39: naming.max_length: must be from 24 to 128
-    weir.yaml:8:19: defaults.resync.cron: not a cron expression of six fields (second, minute, hour, day of month, month, day of week): pattern must have 6 or 7 fields when seconds are required and years are optional
+    weir.yaml:8:19: defaults.resync.cron: looks like a cron expression with 4 fields, and needs 6 (second, minute, hour, day of month, month, day of week)
     weir.yaml:9:21: defaults.stale.max_age: a duration must be longer than nothing
     weir.yaml:9:33: defaults.stale.policy: expected serve or hide, found `hyde` (did you mean `hide`?)
     weir.yaml:11:3: upstreams."": an upstream's name must have 1 to 64 printable characters
@@ -659,6 +659,31 @@ fn the_default_config_writes_the_defaults_and_its_comments_are_valid() {
     assert_eq!(upstream.limits, bare.limits);
     assert_eq!(upstream.stale, bare.stale);
     assert_eq!(upstream.resync, bare.resync);
+}
+
+#[test]
+fn what_looks_like_cron_is_told_how_many_fields_cron_has() {
+    let told = |resync: &str| {
+        let text = errors(&format!(
+            "upstreams: {{ x: {{ command: x, resync: '{resync}' }} }}"
+        ));
+        let (_, message) = text.split_once("resync: ").unwrap();
+        message.to_owned()
+    };
+    let of = |found: &str| {
+        format!(
+            "looks like a cron expression with {found}, and needs 6 (second, minute, hour, day of month, month, day of week)"
+        )
+    };
+    assert_eq!(told("* * *"), of("3 fields"));
+    assert_eq!(told("*"), of("1 field"));
+    assert_eq!(told("0 12"), of("2 fields"));
+    let five = format!("{}: put the second in front, such as `0`", of("5 fields"));
+    assert_eq!(told("*/5 * * * *"), five);
+    assert_eq!(told("0 4 * * MON-FRI"), five);
+    for duration in ["60", "5 min", "soon"] {
+        assert!(told(duration).starts_with("not a duration"), "{duration}");
+    }
 }
 
 /// YAML out of pieces of real configs: far more likely to get past the reader than random text.

@@ -197,9 +197,9 @@ impl Client {
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
         let begun = Instant::now();
         let options = PeerRequestOptions::no_options();
-        // The futures of rmcp's typed messages have tens of kilobytes.
-        let sent = self.service.send_cancellable_request(request, options);
-        let sent = Box::pin(ask(tool, sent)).await?;
+        // Boxed: rmcp's futures are large.
+        let send = self.service.send_cancellable_request(request, options);
+        let sent = Box::pin(ask(tool, send)).await?;
         let mut steps = Steps::of(sent.progress_token.clone(), show);
         let mut call = Box::pin(ask(tool, sent.await_response()));
         let response = loop {

@@ -123,7 +123,6 @@ fn cursors_variables_stay_variables() {
     #   HOST              upstreams.a.url
     #   API_TOKEN         upstreams.a.headers.Authorization
     #   A                 upstreams.a.headers.X-A
-    #   HOME              upstreams.b.command
     #   WORKSPACE_FOLDER  upstreams.b.args
     #   B_API_TOKEN       upstreams.b.env.API_TOKEN, where a secret is written in the file
     version: 1

@@ -6,6 +6,9 @@ use indexmap::IndexMap;
 
 use super::yaml;
 
+/// Variables that nobody has to set.
+const THERE_ANYWAY: &[&str] = &["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "USER"];
+
 /// What a variable stands for.
 #[derive(PartialEq, Eq)]
 enum Meaning {
@@ -36,6 +39,9 @@ impl Variables {
             return; // put there by us, and said already
         }
         self.reserve(name);
+        if THERE_ANYWAY.contains(&name) {
+            return;
+        }
         let reason = match self.inputs.get(name) {
             Some(description) => format!("{place}: {description}"),
             None => place.to_owned(),

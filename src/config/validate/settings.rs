@@ -261,18 +261,21 @@ impl Written {
 fn resync(check: &mut Check<'_>, written: forms::Resync, base: Resync, at: &Path) -> Resync {
     let (at, parsed) = match written {
         forms::Resync::Cron(text) => (at.key("cron"), cron(text)),
-        // Nobody writes a duration in five words.
-        forms::Resync::Text(text)
-            if text.split_whitespace().count() >= 5 || text.starts_with('@') =>
-        {
-            (at.clone(), cron(text))
-        }
+        forms::Resync::Text(text) if is_meant_as_cron(&text) => (at.clone(), cron(text)),
         forms::Resync::Text(text) => {
             let every = units::duration(&text).map(Resync::Every);
             (at.clone(), every.map_err(Defect::from))
         }
     };
     check.or(&at, parsed, base)
+}
+
+/// `@daily`, five words or more, or nothing but `*`, numbers and what stands between them.
+fn is_meant_as_cron(text: &str) -> bool {
+    let words = text.split_whitespace().count();
+    let of_cron = |c: char| c.is_ascii_digit() || c.is_whitespace() || "*,-/?".contains(c);
+    let only_those = text.chars().all(of_cron);
+    text.starts_with('@') || words >= 5 || (only_those && (words > 1 || text.contains('*')))
 }
 
 /// Parsed as tokio-cron-scheduler parses it (`JobLocked::new`, 0.15), so that it cannot be refused later.
@@ -283,6 +286,10 @@ fn cron(text: String) -> Result<Resync, Defect> {
         .build();
     match parser.parse(&text) {
         Ok(_) => Ok(Resync::Cron(text)),
+        Err(_) if !text.starts_with('@') && text.split_whitespace().count() != 6 => {
+            let found = text.split_whitespace().count();
+            Err(Defect::CronFields { found })
+        }
         Err(error) => {
             let reason = error.to_string();
             let reason = reason.rsplit(": ").next().unwrap_or(&reason);
