@@ -9,7 +9,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::output::Output;
+use crate::cli::output::{Output, count};
 use crate::cli::{ConfigArgs, nothing_to_join, refuse};
 use crate::config::{self, Config};
 use crate::front;
@@ -101,11 +101,11 @@ async fn over_http(
     advice: Option<String>,
     output: &mut Output,
 ) -> Result<(), ServeFailed> {
-    let upstreams = config.upstreams.len();
+    let upstreams = count(config.upstreams.len(), "upstream");
     let mut stop = Stop::heed()?;
     let bound = Bound::bind(config).await?;
     output.err.line(&format!(
-        "weir {} joins {upstreams} upstreams at {}",
+        "weir {} joins {upstreams} at {}",
         env!("CARGO_PKG_VERSION"),
         bound.url()
     ));

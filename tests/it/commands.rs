@@ -372,7 +372,7 @@ async fn an_interrupt_and_a_termination_end_weir_at_once_and_well() {
     let config = Config::over([&up]);
     for signal in [Signal::INT, Signal::TERM] {
         let process = Process::start(["serve", "--listen", "127.0.0.1:0", "-c", &config.path()]);
-        process.wait_stderr(" joins 1 upstreams at http://").await;
+        process.wait_stderr(" joins 1 upstream at http://").await;
         let said = process.stderr();
         let url = said
             .split_whitespace()

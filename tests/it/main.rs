@@ -24,6 +24,7 @@ mod faults_test;
 mod support_test;
 
 // Weir.
+mod advice;
 mod asks;
 mod catalog;
 mod children;
