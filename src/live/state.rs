@@ -44,7 +44,8 @@ pub struct Effects {
 pub struct State {
     config: Arc<Config>,
     entries: Vec<Entry>,
-    published: Option<Digest>,
+    /// Of what callers see now; at first an empty catalog.
+    published: Digest,
 }
 
 #[derive(Debug)]
@@ -81,10 +82,11 @@ impl State {
             visible: false,
         };
         let entries = config.upstreams.values().map(entry).collect();
+        let empty = Catalog::merge(&config.naming, config.listen.page_size.get(), &[]);
         Self {
             config,
             entries,
-            published: None,
+            published: empty.digest(),
         }
     }
 
@@ -173,9 +175,10 @@ impl State {
             self.config.listen.page_size.get(),
             &parts,
         );
-        if self.published.replace(catalog.digest()) == Some(catalog.digest()) {
+        if self.published == catalog.digest() {
             return None;
         }
+        self.published = catalog.digest();
         Some(Box::new(catalog))
     }
 
