@@ -98,9 +98,6 @@ pub enum Fault {
         /// Why, in words that give nothing away.
         reason: &'static str,
     },
-    /// Weir is at a limit.
-    #[error("over a limit: {0}")]
-    Overloaded(&'static str),
     /// Weir is shutting down.
     #[error("shutting down")]
     ShuttingDown,
@@ -122,10 +119,7 @@ impl Fault {
             | Self::Cursor => -32602,
             Self::HeaderMismatch(_) => -32020,
             Self::UnsupportedVersion { .. } => -32022,
-            Self::NotBridged { .. }
-            | Self::Upstream { .. }
-            | Self::Overloaded(_)
-            | Self::ShuttingDown => -32603,
+            Self::NotBridged { .. } | Self::Upstream { .. } | Self::ShuttingDown => -32603,
         }
     }
 
@@ -157,7 +151,7 @@ impl Fault {
     pub fn blame(&self) -> Blame {
         match self {
             Self::NotBridged { .. } | Self::Upstream { .. } => Blame::Upstream,
-            Self::Overloaded(_) | Self::ShuttingDown => Blame::Weir,
+            Self::ShuttingDown => Blame::Weir,
             Self::Parse
             | Self::Invalid(_)
             | Self::DuplicateKey(_)
@@ -210,7 +204,6 @@ impl Fault {
             | Self::Cursor
             | Self::Method(_)
             | Self::HeaderMismatch(_)
-            | Self::Overloaded(_)
             | Self::ShuttingDown => None,
         }
     }

@@ -166,6 +166,7 @@ impl Payload {
     /// The error answer to a request.
     #[must_use]
     pub fn fault(id: Option<&Id>, fault: &Fault, era: Era) -> Self {
+        tracing::debug!(code = fault.code_for(era), blame = ?fault.blame(), "answered with an error: {fault}");
         Self {
             status: fault.status(era),
             chunks: vec![message::error(id, &fault.to_json(era))],

@@ -67,12 +67,6 @@ impl Exchange {
         self
     }
 
-    /// Whether the answer is already here, whole.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        matches!(self.source, Source::Whole(_))
-    }
-
     /// The next message as it arrived; `None` when no more comes.
     ///
     /// # Errors
