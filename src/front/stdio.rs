@@ -1,6 +1,7 @@
 //! One caller on stdin and stdout: newline-delimited messages of either era.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ struct Caller {
     /// Cancels requests.
     given_up: CancellationToken,
     session: Mutex<Option<Version>>,
+    /// Whether a legacy client is told of changes.
+    listens: AtomicBool,
     under_way: Mutex<HashMap<Id, CancellationToken>>,
     places: Arc<tokio::sync::Semaphore>,
     settled_by: Instant,
@@ -70,6 +73,7 @@ pub async fn serve(
         shutdown: shutdown.child_token(),
         given_up: shutdown.child_token(),
         session: Mutex::new(None),
+        listens: AtomicBool::new(false),
         under_way: Mutex::default(),
         places: Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT)),
         settled_by: Instant::now() + SETTLING,
@@ -169,7 +173,8 @@ impl Caller {
                     token.cancel();
                 }
             }
-            method::INITIALIZED => {
+            // Said once; said again, it asks for nothing more.
+            method::INITIALIZED if !self.listens.swap(true, Ordering::Relaxed) => {
                 let caller = Arc::clone(self);
                 self.tasks.spawn(async move {
                     let changes = Changes::new(&caller.live, Wanted::ALL, caller.shutdown.clone());

@@ -296,7 +296,7 @@ async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
         | Fault::Error(..)
         | Fault::Json(_)
         | Fault::Close
-        | Fault::StallHeaders => unreachable!("handled before the answer was made"),
+        | Fault::StallHeaders => panic!("{fault:?} is handled before the answer is made"),
     };
     Response::from_parts(parts, body)
 }
