@@ -103,9 +103,10 @@ impl Keeper {
         memory.watch = None;
         tokio::time::sleep(memory.rest()).await;
         let connected = match probe::connect(link, memory.era).await {
-            // It was legacy and is so no more, or it never answered: look again with an open mind next time.
             Err(error) => {
-                if memory.era == Some(Era::Legacy) {
+                // It answers, but is legacy no more: look again with an open mind next time. Who does
+                // not answer has said nothing.
+                if memory.era == Some(Era::Legacy) && is_answer(&error) {
                     memory.era = None;
                 }
                 return Err(error);
@@ -200,6 +201,17 @@ impl Keeper {
             (Via::Http(_), Wire::Child(_)) => {}
         }
     }
+}
+
+/// Whether an upstream refused the handshake itself, rather than not being there.
+fn is_answer(error: &LinkError) -> bool {
+    matches!(
+        error,
+        LinkError::Refused { .. }
+            | LinkError::NoCommonVersion(_)
+            | LinkError::Nonsense(_)
+            | LinkError::Status(_)
+    )
 }
 
 impl Memory {

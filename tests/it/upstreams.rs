@@ -211,6 +211,26 @@ async fn a_restart_of_an_upstream_is_invisible() {
 }
 
 #[tokio::test]
+async fn the_verdict_about_an_era_outlives_an_outage() {
+    let old = Upstream::named("old")
+        .tools(["search"])
+        .legacy("2025-11-25")
+        .start()
+        .await;
+    let weir = Weir::over([&old]).start().await;
+    works(&weir, "old").await;
+    let asked = old.count(PROBE);
+    // The session is gone and the handshake breaks off: that says nothing about the era.
+    old.fault(on("initialize"), Times::Next(1), Fault::Close);
+    old.forget_sessions();
+    weir.resync("old").await;
+    weir.resync("old").await;
+    works(&weir, "old").await;
+    assert_eq!(old.count(PROBE), asked);
+    assert!(old.count("initialize") >= 2);
+}
+
+#[tokio::test]
 async fn a_dead_upstream_fails_its_own_calls_and_no_others() {
     let dead = Upstream::named("dead").tools(["search"]).start().await;
     let alive = Upstream::named("alive").tools(["search"]).start().await;
