@@ -20,7 +20,7 @@ use http::Method;
 use tower::Service;
 
 use crate::front::http::{Front, post};
-use crate::front::legacy;
+use crate::protocol::headers;
 
 /// What answers the requests of a connection.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ impl Service<Request> for Endpoint {
             return Either::Right(self.rest.call(request));
         }
         // Legacy: a disconnect is no cancellation, so the call goes on without its caller.
-        let is_legacy = request.headers().contains_key(legacy::SESSION);
+        let is_legacy = request.headers().contains_key(headers::SESSION);
         let owner = is_legacy.then(|| Arc::clone(&self.front));
         let front = Arc::clone(&self.front);
         let inner = async move { Ok(post(&front, request).await) }.boxed();

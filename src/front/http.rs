@@ -23,6 +23,7 @@ use crate::front::{legacy, modern};
 use crate::live::Live;
 use crate::protocol::era::Version;
 use crate::protocol::error::{Fault, Refusal};
+use crate::protocol::headers::VERSION;
 use crate::protocol::message::{Message, Notification};
 use crate::protocol::method;
 use crate::relay::Payload;
@@ -179,7 +180,7 @@ async fn handle(
         return batch(front, headers, text).await;
     }
     let version = headers
-        .get(legacy::VERSION)
+        .get(VERSION)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let modern_header = Version::claims_modern(version.trim());

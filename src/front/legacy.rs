@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::front::answer::{self, Accepts, Running};
 use crate::front::changes::{self, Changes, Wanted};
@@ -13,6 +13,7 @@ use crate::front::session::Session;
 use crate::json::{self, Object};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
+use crate::protocol::headers::{SESSION, VERSION};
 use crate::protocol::message::{self, Id, Message, Notification, Request};
 use crate::protocol::{method, sse};
 use crate::relay::{self, Outgoing, Payload, Scope};
@@ -20,9 +21,6 @@ use crate::upstream::probe::WEIR;
 
 /// Most messages in one batch.
 const BATCH: usize = 100;
-
-pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// What weir can do, for `initialize` and `server/discover`: JSON text.
 pub(super) const CAPABILITIES: &str = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\

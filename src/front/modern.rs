@@ -9,7 +9,7 @@ use http::HeaderMap;
 use crate::front::answer::{self, Accepts, Running};
 use crate::front::changes::{self, Changes, Wanted};
 use crate::front::http::Front;
-use crate::front::legacy::{CAPABILITIES, VERSION};
+use crate::front::legacy::CAPABILITIES;
 use crate::json::{self, Object};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
@@ -61,7 +61,7 @@ pub(super) fn envelope<'r>(request: &'r Request<'_>) -> Result<Cow<'r, str>, Fau
 fn mirrored(found: &HeaderMap, request: &Request<'_>, version: &str) -> Result<(), Fault> {
     let mismatch = |text: &str| Fault::HeaderMismatch(text.to_owned());
     match found
-        .get(VERSION)
+        .get(headers::VERSION)
         .map(|value| value.to_str().unwrap_or_default().trim())
     {
         None => return Err(mismatch("MCP-Protocol-Version is missing")),

@@ -19,6 +19,10 @@ use crate::protocol::method;
 pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// Mirrors `params.name`, `params.uri` or `params.taskId`; see [`name_member`].
 pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
+/// The legacy session; modern ignores it.
+pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The protocol version of a request.
+pub const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// What the headers begin with that mirror arguments.
 pub const PARAM_PREFIX: &str = "mcp-param-";
 

@@ -194,7 +194,7 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
 async fn forward(
     scope: &Scope<'_>,
     request: &Request<'_>,
-    target: Target<'_>,
+    mut target: Target<'_>,
 ) -> Result<Reply, Fault> {
     let slot = target.slot;
     let link = scope.snapshot.links.get(slot).ok_or(Fault::ShuttingDown)?;
@@ -209,7 +209,7 @@ async fn forward(
     loop {
         let id = link.next_id();
         let hop = outbound::hop(
-            &target.params,
+            &mut target.params,
             request.meta.as_ref(),
             scope.era(),
             peer.era(),

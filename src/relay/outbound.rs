@@ -20,13 +20,13 @@ pub(super) struct Hop {
     pub(super) logs: Logs,
 }
 
-/// Params for an upstream of this era. Progress tokens are this hop's own: the number of the request on
+/// Puts this hop's `_meta` into the params for an upstream of this era. Progress tokens are this hop's own: the number of the request on
 /// its link.
 ///
 /// # Errors
 /// `_meta` is no object or has a key twice.
 pub(super) fn hop(
-    params: &Object<'_>,
+    params: &mut Object<'_>,
     meta: Option<&Object<'_>>,
     caller: Era,
     upstream: Era,
@@ -34,6 +34,8 @@ pub(super) fn hop(
 ) -> Result<Hop, Fault> {
     let logs = Logs::of(caller, meta);
     if meta.is_none() && upstream == Era::Legacy {
+        // There is one only from an attempt at a peer of the other era.
+        params.remove("_meta");
         return Ok(Hop {
             params: params.to_text(),
             token: None,
@@ -67,14 +69,13 @@ pub(super) fn hop(
         }
     }
     // Only `params` and `_meta` are rewritten; an untouched message keeps even its spelling of `_meta`.
-    let mut changed = params.clone();
     if own.is_empty() && caller != upstream {
-        changed.remove("_meta");
+        params.remove("_meta");
     } else {
-        changed.set("_meta", own.to_text());
+        params.set("_meta", own.to_text());
     }
     Ok(Hop {
-        params: changed.to_text(),
+        params: params.to_text(),
         token,
         logs,
     })
@@ -107,11 +108,11 @@ mod tests {
     use super::*;
 
     fn rewritten(text: &str, caller: Era, upstream: Era) -> (String, Option<Box<str>>) {
-        let params = Object::parse(text).unwrap();
+        let mut params = Object::parse(text).unwrap();
         let meta = params
             .borrowed("_meta")
             .map(|meta| Object::parse(meta).unwrap());
-        let hop = hop(&params, meta.as_ref(), caller, upstream, 7).unwrap();
+        let hop = hop(&mut params, meta.as_ref(), caller, upstream, 7).unwrap();
         (hop.params, hop.token)
     }
 

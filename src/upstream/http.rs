@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use tokio::time::Instant;
 use url::Url;
 
@@ -11,7 +11,7 @@ use crate::auth::{self, CredentialError};
 use crate::config;
 use crate::json::Object;
 use crate::protocol::era::Era;
-use crate::protocol::headers::METHOD;
+use crate::protocol::headers::{METHOD, SESSION, VERSION};
 use crate::protocol::message::{self, Message, Outcome};
 use crate::protocol::sse::Events;
 use crate::upstream::client::{Body, Client, ClientError};
@@ -20,11 +20,6 @@ use crate::upstream::exchange::{Exchange, ReadError};
 use crate::upstream::link::Outbound;
 use crate::upstream::peer::{HttpSession, Peer};
 use crate::upstream::tls::Tls;
-
-/// The legacy session, and nothing in modern (`MCP-Session-Id`).
-pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-/// The protocol version of a request.
-pub const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
