@@ -5,11 +5,26 @@ pub mod upstream;
 pub mod weir;
 
 use std::future::Future;
+use std::hash::BuildHasher;
 use std::sync::Once;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
+
+/// A port that stays free between being let go and being bound again. It is below the range that the
+/// system gives to outgoing connections and to port 0, so that only another call of this can take it.
+pub fn free_port() -> u16 {
+    const PORTS: std::ops::Range<u16> = 12_000..32_000;
+    loop {
+        // A fresh `RandomState` is the standard library's source of random numbers.
+        let random = std::hash::RandomState::new().hash_one(());
+        let port = PORTS.start + (random % PORTS.len() as u64) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
 
 /// The longest any wait in a test takes before the test fails.
 pub const BOUND: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::client::{Legacy, Modern, pool};
 use super::upstream::Upstream;
-use super::{BOUND, bounded};
+use super::{BOUND, bounded, free_port};
 pub use process::Process;
 
 /// A config being written.
@@ -186,12 +186,6 @@ impl Weir {
     }
 }
 
-/// A port that was free a moment ago. It is fixed in the config, so that a restart keeps it.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 impl Builder {
     /// More YAML for one upstream: a line, or several.
     pub fn upstream(mut self, name: &str, yaml: &str) -> Self {
@@ -241,6 +235,7 @@ impl Builder {
     /// Starts weir and waits until it is ready.
     pub async fn start(self) -> Weir {
         let home = tempfile::tempdir().unwrap();
+        // Fixed in the config, so that a restart keeps them.
         let (listen, admin) = (free_port(), free_port());
         std::fs::write(home.path().join("weir.yaml"), self.yaml(listen, admin)).unwrap();
         Weir::launch(listen, admin, home).await

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, broadcast};
 
 use super::script::{self, Fault, Kind, On, Outcome, Paging, Rule, Script, Sdk, Shape, Times};
 use super::{Inner, Log, StopOnDrop, Upstream, serve};
+use crate::support::free_port;
 
 /// A server being described.
 pub struct Builder {
@@ -200,7 +201,7 @@ impl Builder {
         if self.script.legacy.is_empty() && !self.script.modern {
             self = self.dual();
         }
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
         let inner = Arc::new(Inner {
             address: listener.local_addr().unwrap(),
             script: Mutex::new(self.script),
