@@ -88,8 +88,8 @@ impl Source {
     async fn next(&mut self) -> Result<Option<Bytes>, LinkError> {
         match self {
             Self::Whole(body) => Ok(body.take()),
-            Self::Events(events) => match events.next().await {
-                Ok(data) => Ok(data.map(Bytes::from)),
+            Self::Events(events) => match events.message().await {
+                Ok(data) => Ok(data),
                 Err(SseError::TooLarge(limit)) => Err(LinkError::TooLarge { limit }),
                 Err(SseError::Malformed) => Err(LinkError::Nonsense("not an event stream")),
                 Err(SseError::Read(ReadError::Idle)) => Err(LinkError::Timeout),
