@@ -125,6 +125,8 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// Size budgets.
     pub limits: Limits,
+    /// Who shares a child process.
+    pub sessions: Sessions,
     /// Where it stands in the config, for messages: `file:line`.
     pub origin: String,
 }
@@ -210,6 +212,16 @@ pub struct ToolOverride {
     pub hide_args: Vec<String>,
     /// Arguments weir sends itself, as JSON text; they leave the schema, and callers may not send them.
     pub set_args: IndexMap<String, Box<serde_json::value::RawValue>>,
+}
+
+/// `sessions:` — who shares a child process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sessions {
+    /// All callers.
+    #[default]
+    Shared,
+    /// Nobody: each legacy session has its own.
+    PerCaller,
 }
 
 /// `resync:` — when an upstream is listed again.

@@ -3,24 +3,30 @@
 //! One straight function per method family. Routes are looked up, one member is edited, everything
 //! else keeps its bytes.
 
+mod asked;
 mod call;
+pub mod caller;
 mod crossing;
 mod list;
 mod logs;
 mod outbound;
+mod own;
 mod reply;
+mod session;
+pub mod tasks;
 
 use std::sync::Arc;
 
 use http::HeaderMap;
 
 use crate::catalog::Kind;
-use crate::live::Snapshot;
+use crate::live::{Live, Snapshot};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
 use crate::protocol::method;
 
+pub use caller::{Call, Caller, Listening};
 pub use list::list;
 pub use reply::{Outgoing, Payload, Reply};
 
@@ -28,10 +34,16 @@ pub use reply::{Outgoing, Payload, Reply};
 pub struct Scope<'a> {
     /// The snapshot of the moment the request came in.
     pub snapshot: Arc<Snapshot>,
+    /// Where the one request that an upstream wants with other headers finds the next snapshot.
+    pub live: &'a Live,
     /// The caller's protocol version.
     pub version: Version,
     /// The HTTP headers of a modern request, to be checked against what its body turns out to mean.
     pub headers: Option<&'a HeaderMap>,
+    /// Whose session the request is in; modern requests are in none.
+    pub caller: Option<&'a Arc<Caller>>,
+    /// Whether the caller takes more than the one response, so that it can be asked something meanwhile.
+    pub streams: bool,
 }
 
 impl Scope<'_> {
@@ -52,21 +64,17 @@ pub async fn answer(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, F
         method::PROMPTS_GET => call::prompt(scope, request).await,
         method::RESOURCES_READ => call::resource(scope, request).await,
         method::COMPLETE => call::completion(scope, request).await,
+        method::SET_LEVEL => session::set_level(scope, request).await,
+        method::SUBSCRIBE => session::subscribe(scope, request).await,
+        method::UNSUBSCRIBE => session::unsubscribe(scope, request).await,
+        method::TASKS_LIST => tasks::list(scope, request).await,
+        method::TASKS_GET => tasks::task(scope, request, method::TASKS_GET).await,
+        method::TASKS_UPDATE => tasks::task(scope, request, method::TASKS_UPDATE).await,
+        method::TASKS_CANCEL => tasks::task(scope, request, method::TASKS_CANCEL).await,
+        method::TASKS_RESULT => tasks::task(scope, request, method::TASKS_RESULT).await,
         listing => match Kind::of_method(listing) {
             Some(kind) => list(scope, kind, request),
             None => Err(Fault::Method(listing.chars().take(100).collect())),
         },
     }
-}
-
-/// Whether weir knows a method that [`answer`] answers.
-#[must_use]
-pub fn knows(name: &str) -> bool {
-    let calls = [
-        method::TOOLS_CALL,
-        method::PROMPTS_GET,
-        method::RESOURCES_READ,
-        method::COMPLETE,
-    ];
-    calls.contains(&name) || Kind::of_method(name).is_some()
 }

@@ -31,6 +31,9 @@ use crate::upstream::tls::Tls;
 /// How long a stopping weir waits for what is under way.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How often the state of sessions is looked through.
+const SWEEP: Duration = Duration::from_secs(60);
+
 /// Words between keepers and publisher that may wait.
 const WORDS: usize = 64;
 
@@ -228,10 +231,13 @@ impl Bound {
         } = self;
         let core = Core::start(Arc::clone(&config), options).await?;
         let (listeners, front_shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let sessions = Arc::new(Sessions::new(sealer));
+        let swept = sweep(Arc::clone(&sessions), core.shutdown.clone());
+        core.tasks.spawn(swept);
         let front = Front::new(
             &config.listen,
             Arc::clone(&core.live),
-            Arc::new(Sessions::new(sealer)),
+            Arc::clone(&sessions),
             front_shutdown.clone(),
             core.tasks.clone(),
         );
@@ -256,9 +262,20 @@ impl Bound {
             address,
             admin,
             path: config.listen.path.clone(),
+            sessions,
             front_shutdown,
             listeners,
         })
+    }
+}
+
+/// Forgets the state of sessions that do nothing, now and then.
+async fn sweep(sessions: Arc<Sessions>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => sessions.sweep(front::IDLE),
+        }
     }
 }
 
@@ -268,6 +285,7 @@ pub struct Server {
     address: SocketAddr,
     admin: Option<SocketAddr>,
     path: String,
+    sessions: Arc<Sessions>,
     front_shutdown: CancellationToken,
     listeners: TaskTracker,
 }
@@ -320,6 +338,8 @@ impl Server {
         {
             tracing::warn!("calls under way did not finish within the grace period");
         }
+        // What callers had open at upstreams is left in order, within the same grace period as all else.
+        self.sessions.leave();
         self.core.stop().await;
     }
 }

@@ -1,15 +1,18 @@
 //! Towards the upstreams: links, the probe, listings. Opens connections, decides nothing about routes.
 
+pub mod ask;
 pub mod client;
 pub mod error;
 pub mod exchange;
 pub mod guard;
 pub mod http;
+mod introduction;
 pub mod link;
 pub mod list;
 pub mod peer;
 pub mod probe;
 pub mod stdio;
+pub mod subscriptions;
 pub mod tls;
 pub mod watch;
 

@@ -205,6 +205,8 @@ pub(super) struct Upstream {
     pub(super) timeouts: Option<Timeouts>,
     /// Size budgets.
     pub(super) limits: Option<Limits>,
+    /// Who shares a process, for an upstream with a `command`; by default all callers share one.
+    pub(super) sessions: Option<Sessions>,
     /// `true`: weir leaves it alone and does not check it.
     pub(super) disabled: Option<bool>,
 }
@@ -217,6 +219,16 @@ pub(super) enum Connector {
     Saas,
     /// The organisation's own server, or a child process.
     OnPrem,
+}
+
+/// `shared` or `per_caller`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Sessions {
+    /// All callers share one process. It cannot ask them for anything: no sampling, elicitation or roots.
+    Shared,
+    /// Each legacy session has a process of its own, which may ask its caller for whatever that can do.
+    PerCaller,
 }
 
 /// The transport, as `mcp.json` writes it.

@@ -23,7 +23,7 @@ use crate::front::{legacy, modern};
 use crate::live::Live;
 use crate::protocol::era::Version;
 use crate::protocol::error::{Fault, Refusal};
-use crate::protocol::headers::VERSION;
+use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
 use crate::protocol::message::{Message, Notification};
 use crate::protocol::method;
 use crate::relay::Payload;
@@ -149,7 +149,7 @@ fn admitted(front: &Front, parts: &Parts) -> Result<Accepts, Box<Response>> {
             StatusCode::NOT_ACCEPTABLE,
             "Accept must allow application/json and text/event-stream",
         )),
-        accepts @ (Accepts::Json | Accepts::Events) => Ok(accepts),
+        accepts @ (Accepts::Json | Accepts::Events | Accepts::EventsFirst) => Ok(accepts),
     }
 }
 
@@ -213,8 +213,11 @@ async fn handle(
             }
         }
         Message::Notification(notification) => noted(front, headers, modern_header, &notification),
-        Message::Response(_) => match legacy::session(front, headers) {
-            Ok(_) => answer::bare(StatusCode::ACCEPTED),
+        Message::Response(response) => match legacy::session(front, headers) {
+            Ok(session) => {
+                front.sessions.caller(&session).answered(&response);
+                answer::bare(StatusCode::ACCEPTED)
+            }
             Err((status, fault)) => legacy::refuse(status, None, &fault),
         },
     }
@@ -232,7 +235,7 @@ fn noted(
     }
     match legacy::session(front, headers) {
         Ok(session) => {
-            legacy::notification(front, &session, notification);
+            legacy::notification(&front.sessions.caller(&session), notification);
             answer::bare(StatusCode::ACCEPTED)
         }
         Err((status, fault)) => legacy::refuse(status, None, &fault),
@@ -269,10 +272,11 @@ async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response 
 /// `GET`: a legacy session's stream.
 async fn stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     match in_session(&front, &headers) {
-        Ok(_) if Accepts::read(&headers) != Accepts::Events => {
-            answer::bare(StatusCode::NOT_ACCEPTABLE)
+        Ok(_) if !Accepts::read(&headers).streams() => answer::bare(StatusCode::NOT_ACCEPTABLE),
+        Ok(session) => {
+            let last = headers.get(LAST_EVENT_ID);
+            legacy::stream(&front, &session, last.and_then(|last| last.to_str().ok()))
         }
-        Ok(session) => legacy::stream(&front, &session),
         Err(response) => *response,
     }
 }

@@ -7,49 +7,97 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::front::answer::{self, Accepts, Running};
-use crate::front::changes::{self, Changes, Wanted};
+use crate::front::changes::{self, Changes};
 use crate::front::http::Front;
 use crate::front::session::Session;
 use crate::json::{self, Object};
+use crate::live::Live;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::headers::{SESSION, VERSION};
 use crate::protocol::message::{self, Id, Message, Notification, Request};
 use crate::protocol::{method, sse};
-use crate::relay::{self, Outgoing, Payload, Scope};
-use crate::upstream::probe::WEIR;
+use crate::relay::{self, Caller, Outgoing, Payload, Scope};
+use crate::upstream::probe::{Profile, WEIR};
 
 /// Most messages in one batch.
 const BATCH: usize = 100;
 
-/// What weir can do, for `initialize` and `server/discover`: JSON text.
-pub(super) const CAPABILITIES: &str = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
-    \"resources\":{\"listChanged\":true},\"completions\":{}}";
+/// The most bytes of a client's capabilities that are kept; a client with more is taken as one without any.
+const CAPABILITIES: usize = 2048;
 
-/// The answer to `initialize`: the version asked for if weir speaks it, else its latest legacy one.
+/// What weir can do, for `initialize` and `server/discover`: JSON text. Tasks and extensions are what upstreams have.
+pub(super) fn capabilities(live: &Live, era: Era) -> String {
+    let mut all = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
+        \"resources\":{\"subscribe\":true,\"listChanged\":true},\"completions\":{},\"logging\":{}"
+        .to_owned();
+    let snapshot = live.load();
+    let peers = snapshot.links.iter().filter_map(|link| link.current());
+    let peers: Vec<_> = peers.filter(|peer| peer.era() == era).collect();
+    match era {
+        Era::Legacy if peers.iter().any(|peer| peer.offers.tasks) => all.push_str(
+            ",\"tasks\":{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}",
+        ),
+        Era::Legacy => {}
+        Era::Modern => {
+            let extensions = peers.iter().map(|peer| Object::parse(&peer.extensions));
+            let extensions: Vec<_> = extensions.flatten().collect();
+            let mut union = Object::new();
+            for (key, value) in extensions.iter().flat_map(Object::iter) {
+                if !union.contains(key) {
+                    union.set(key, value);
+                }
+            }
+            if !union.is_empty() {
+                all.push_str(&format!(",\"extensions\":{}", union.to_text()));
+            }
+        }
+    }
+    all.push('}');
+    all
+}
+
+/// What a client says in `initialize`, and the answer: the version asked for if weir speaks it, else its
+/// latest legacy one.
 ///
 /// # Errors
 /// There is no `protocolVersion` to answer.
-pub(super) fn initialize(request: &Request<'_>) -> Result<(Version, Bytes), Fault> {
+pub(super) fn initialize(live: &Live, request: &Request<'_>) -> Result<(Profile, Bytes), Fault> {
     let asked = request.params.string("protocolVersion");
     let asked = asked.ok_or_else(|| Fault::Params("`protocolVersion` must be a string".into()))?;
     let spoken = Version::parse(&asked).filter(|version| version.era() == Era::Legacy);
     let version = spoken.unwrap_or(Version::LATEST_LEGACY);
     let result = format!(
-        "{{\"protocolVersion\":\"{version}\",\"capabilities\":{CAPABILITIES},\"serverInfo\":{WEIR}}}"
+        "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"serverInfo\":{WEIR}}}",
+        capabilities(live, Era::Legacy)
     );
-    Ok((version, message::result(&request.id, &result)))
+    let profile = Profile {
+        version,
+        capabilities: can(request).into(),
+    };
+    Ok((profile, message::result(&request.id, &result)))
+}
+
+/// What the client can do that weir can pass on: everything but running tasks of its own.
+fn can(request: &Request<'_>) -> String {
+    let said = request.params.get("capabilities");
+    let said = said.filter(|said| said.len() <= CAPABILITIES);
+    let mut can = said
+        .and_then(|said| Object::parse(said).ok())
+        .unwrap_or_default();
+    can.remove("tasks");
+    can.to_text()
 }
 
 /// `initialize` over HTTP: a new session.
 pub(super) fn open(front: &Front, request: &Request<'_>) -> Response {
-    let (version, body) = match initialize(request) {
+    let (profile, body) = match initialize(&front.live, request) {
         Ok(answer) => answer,
         Err(fault) => return answer::json(Payload::fault(Some(&request.id), &fault, Era::Legacy)),
     };
     let session = front
         .sessions
-        .open(version)
+        .open(profile.version, &profile.capabilities)
         .ok()
         .and_then(|id| HeaderValue::from_str(&id).ok());
     let Some(session) = session else {
@@ -100,11 +148,15 @@ pub(super) async fn request(
         method::PING => return answer::json(Payload::ok(vec![message::result(&request.id, "{}")])),
         method::INITIALIZE => Fault::Invalid("this session is initialized already"),
         _ => {
-            let call = front.sessions.call(session, &request.id);
+            let caller = front.sessions.caller(session);
+            let call = caller.call(&request.id);
             let scope = Scope {
                 snapshot: front.live.load_full(),
+                live: &front.live,
                 version: session.version,
                 headers: None,
+                caller: Some(&caller),
+                streams: accepts.streams(),
             };
             let reply = tokio::select! {
                 biased;
@@ -113,11 +165,10 @@ pub(super) async fn request(
             };
             match reply {
                 Ok(reply) => {
-                    return answer::respond(
-                        Running::legacy(reply, call, front.tasks.clone()),
-                        accepts,
-                    )
-                    .await;
+                    let running = Running::legacy(reply, call);
+                    let (tapes, tasks) = (&front.sessions.tapes, &front.tasks);
+                    return answer::respond_resumable(running, accepts, &caller, tapes, tasks)
+                        .await;
                 }
                 Err(fault) => fault,
             }
@@ -126,12 +177,19 @@ pub(super) async fn request(
     answer::json(Payload::fault(Some(&request.id), &fault, Era::Legacy))
 }
 
-/// A notification in a session: only cancellation asks for something to be done.
-pub(super) fn notification(front: &Front, session: &Session, notification: &Notification<'_>) {
-    if notification.method == method::CANCELLED
-        && let Some(id) = cancelled_id(notification)
-    {
-        front.sessions.cancel(session, &id);
+/// A notification of a caller in its session. What weir does not know goes nowhere: no upstream is meant more than
+/// another.
+pub(super) fn notification(caller: &Caller, notification: &Notification<'_>) {
+    caller.touch();
+    match notification.method.as_ref() {
+        method::CANCELLED => {
+            if let Some(id) = cancelled_id(notification) {
+                caller.cancel(&id);
+            }
+        }
+        method::PROGRESS => caller.progressed(notification),
+        method::ROOTS_CHANGED => caller.roots_changed(),
+        _ => {}
     }
 }
 
@@ -184,10 +242,13 @@ async fn in_batch(front: &Arc<Front>, session: &Session, text: &str) -> Option<B
     let request = match Message::parse(text) {
         Ok(Message::Request(request)) => request,
         Ok(Message::Notification(note)) => {
-            notification(front, session, &note);
+            notification(&front.sessions.caller(session), &note);
             return None;
         }
-        Ok(Message::Response(_)) => return None,
+        Ok(Message::Response(response)) => {
+            front.sessions.caller(session).answered(&response);
+            return None;
+        }
         Err(Refusal { id, fault }) => {
             return Some(Payload::fault(id.as_ref(), &fault, Era::Legacy).concat());
         }
@@ -195,10 +256,15 @@ async fn in_batch(front: &Arc<Front>, session: &Session, text: &str) -> Option<B
     let fault = match request.method.as_ref() {
         method::PING => return Some(message::result(&request.id, "{}")),
         _ => {
+            let caller = front.sessions.caller(session);
             let scope = Scope {
                 snapshot: front.live.load_full(),
+                live: &front.live,
                 version: session.version,
                 headers: None,
+                caller: Some(&caller),
+                // The answer of a batch is one array: nothing comes before it.
+                streams: false,
             };
             match relay::answer(&scope, &request).await {
                 Ok(mut reply) => {
@@ -216,19 +282,19 @@ async fn in_batch(front: &Arc<Front>, session: &Session, text: &str) -> Option<B
     Some(Payload::fault(Some(&request.id), &fault, Era::Legacy).concat())
 }
 
-/// The session's stream: tells when lists change.
-pub(super) fn stream(front: &Arc<Front>, session: &Session) -> Response {
+/// The session's stream: tells when lists change, and what upstreams have to say. With the id of an event, the rest of
+/// an answer whose stream broke.
+pub(super) fn stream(front: &Arc<Front>, session: &Session, last: Option<&str>) -> Response {
+    let caller = front.sessions.caller(session);
+    let resumed = last.and_then(|last| front.sessions.tapes.resume(&caller, last));
+    if let Some(body) = resumed {
+        return answer::events(body);
+    }
     // Ends with the weir, with the session, or when another stream takes its place.
-    let stream = front.sessions.stream(session, front.shutdown.child_token());
-    let changes = Changes::new(&front.live, Wanted::ALL, stream.token.clone());
-    let render = |method| sse::event(&message::notification(method, None));
-    answer::events(changes::body(
-        Some(sse::KEEP_ALIVE),
-        changes,
-        render,
-        None,
-        stream,
-    ))
+    let listening = caller.listen(front.shutdown.child_token());
+    let changes = Changes::of_session(&front.live, listening);
+    let render = |method, params: Option<&str>| sse::event(&message::notification(method, params));
+    answer::events(changes::body(sse::KEEP_ALIVE, changes, render, None, ()))
 }
 
 /// A refusal with an HTTP status of its own.

@@ -106,7 +106,7 @@ impl Keeper {
             Err(error) => {
                 // It answers, but is legacy no more: look again with an open mind next time. Who does
                 // not answer has said nothing.
-                if memory.era == Some(Era::Legacy) && is_answer(&error) {
+                if memory.era == Some(Era::Legacy) && error.is_refusal() {
                     memory.era = None;
                 }
                 return Err(error);
@@ -201,17 +201,6 @@ impl Keeper {
             (Via::Http(_), Wire::Child(_)) => {}
         }
     }
-}
-
-/// Whether an upstream refused the handshake itself, rather than not being there.
-fn is_answer(error: &LinkError) -> bool {
-    matches!(
-        error,
-        LinkError::Refused { .. }
-            | LinkError::NoCommonVersion(_)
-            | LinkError::Nonsense(_)
-            | LinkError::Status(_)
-    )
 }
 
 impl Memory {

@@ -69,6 +69,9 @@ pub enum Fault {
         /// The URI asked for.
         uri: String,
     },
+    /// No such task: its id names no upstream (2025-11-25 tasks, SEP-2663: -32602).
+    #[error("unknown task: {0}")]
+    UnknownTask(String),
     /// A cursor that weir did not hand out, or that has outlived its generation.
     #[error("invalid params: unknown or expired cursor")]
     Cursor,
@@ -115,6 +118,7 @@ impl Fault {
             | Self::Envelope(_)
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
+            | Self::UnknownTask(_)
             | Self::UnknownResource { .. }
             | Self::Cursor => -32602,
             Self::HeaderMismatch(_) => -32020,
@@ -159,6 +163,7 @@ impl Fault {
             | Self::Envelope(_)
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
+            | Self::UnknownTask(_)
             | Self::UnknownResource { .. }
             | Self::Cursor
             | Self::Method(_)
@@ -201,6 +206,7 @@ impl Fault {
             | Self::Envelope(_)
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
+            | Self::UnknownTask(_)
             | Self::Cursor
             | Self::Method(_)
             | Self::HeaderMismatch(_)

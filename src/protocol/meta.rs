@@ -16,3 +16,7 @@ pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 pub const PROGRESS_TOKEN: &str = "progressToken";
 /// What every reserved key begins with.
 pub const RESERVED: &str = "io.modelcontextprotocol/";
+/// Modern: the tasks extension (SEP-2663).
+pub const TASKS: &str = "io.modelcontextprotocol/tasks";
+/// Legacy (2025-11-25): the task that a message belongs to: `{taskId}`.
+pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";

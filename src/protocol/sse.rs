@@ -15,7 +15,20 @@ pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// `data:` line, which the reader joins again.
 #[must_use]
 pub fn event(message: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(message.len() + 24);
+    written(Vec::with_capacity(message.len() + 24), message)
+}
+
+/// The same with an id to read on after. The id is without line breaks.
+#[must_use]
+pub fn event_with_id(id: &str, message: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(message.len() + id.len() + 32);
+    out.extend_from_slice(b"id: ");
+    out.extend_from_slice(id.as_bytes());
+    out.push(b'\n');
+    written(out, message)
+}
+
+fn written(mut out: Vec<u8>, message: &[u8]) -> Bytes {
     out.extend_from_slice(b"event: message\n");
     for line in message.split(|byte| *byte == b'\n') {
         out.extend_from_slice(b"data: ");

@@ -6,6 +6,7 @@ use crate::json::Object;
 use crate::name::UpstreamId;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
+use crate::relay::tasks;
 
 /// The two eras of one call.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,8 @@ pub(super) struct Crossing {
     pub(super) upstream: Era,
     /// Whether this is `resources/read`, whose results and errors have rules of their own.
     pub(super) is_read: bool,
+    /// Whether ids of tasks may be in results and notifications.
+    pub(super) has_tasks: bool,
 }
 
 impl Crossing {
@@ -23,7 +26,8 @@ impl Crossing {
     /// The result cannot be understood, or asks for something that this crossing cannot carry.
     pub(super) fn result(self, text: &str, upstream: &UpstreamId) -> Result<Option<String>, Fault> {
         if self.caller == self.upstream {
-            return Ok(None);
+            let wrapped = self.has_tasks.then(|| tasks::wrap_result(text, upstream));
+            return Ok(wrapped.flatten());
         }
         let malformed = |_| Fault::Upstream {
             upstream: upstream.as_str().into(),
@@ -128,11 +132,13 @@ mod tests {
         caller: Era::Modern,
         upstream: Era::Legacy,
         is_read: false,
+        has_tasks: false,
     };
     const BACK: Crossing = Crossing {
         caller: Era::Legacy,
         upstream: Era::Modern,
         is_read: false,
+        has_tasks: false,
     };
 
     fn id() -> UpstreamId {
@@ -154,6 +160,7 @@ mod tests {
                 caller: era,
                 upstream: era,
                 is_read: true,
+                has_tasks: false,
             };
             assert_eq!(same.result("not even JSON", &id()).unwrap(), None);
             assert_eq!(
@@ -202,7 +209,8 @@ mod tests {
                 Crossing {
                     caller: Era::Modern,
                     upstream: Era::Modern,
-                    is_read: false
+                    is_read: false,
+                    has_tasks: false,
                 },
                 -32020
             ),

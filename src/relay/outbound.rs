@@ -5,7 +5,6 @@ use crate::protocol::era::Era;
 use crate::protocol::era::Version;
 use crate::protocol::error::Fault;
 use crate::protocol::meta as keys;
-use crate::relay::call::params_fault;
 use crate::relay::logs::Logs;
 use crate::upstream::probe::WEIR;
 
@@ -59,13 +58,6 @@ pub(super) fn hop(
         }
         (Era::Modern, Era::Modern) => {
             own.set(keys::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
-            let capabilities = own
-                .get(keys::CLIENT_CAPABILITIES)
-                .map(carried)
-                .transpose()?;
-            if let Some(Some(capabilities)) = capabilities {
-                own.set(keys::CLIENT_CAPABILITIES, capabilities);
-            }
         }
     }
     // Only `params` and `_meta` are rewritten; an untouched message keeps even its spelling of `_meta`.
@@ -79,18 +71,6 @@ pub(super) fn hop(
         token,
         logs,
     })
-}
-
-/// The caller's capabilities that weir can carry, if some it cannot: extensions change what results
-/// look like and which requests follow.
-fn carried(capabilities: &str) -> Result<Option<String>, Fault> {
-    if !capabilities.contains("extensions") {
-        return Ok(None);
-    }
-    let mut capabilities = Object::parse(capabilities).map_err(params_fault)?;
-    Ok(capabilities
-        .remove("extensions")
-        .then(|| capabilities.to_text()))
 }
 
 fn is_envelope(key: &str) -> bool {
@@ -146,16 +126,6 @@ mod tests {
         );
         assert!(
             sent.contains(r#""io.modelcontextprotocol/clientCapabilities":{}"#),
-            "{sent}"
-        );
-    }
-
-    #[test]
-    fn extensions_are_not_declared_upstream() {
-        let text = r#"{"_meta":{"io.modelcontextprotocol/clientCapabilities":{"elicitation":{},"extensions":{"x/y":{}}}}}"#;
-        let (sent, _) = rewritten(text, Era::Modern, Era::Modern);
-        assert!(
-            sent.contains(r#"clientCapabilities":{"elicitation":{}}"#),
             "{sent}"
         );
     }

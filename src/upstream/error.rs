@@ -33,6 +33,9 @@ pub enum LinkError {
     /// 404 to a session weir had: the upstream restarted, or ended it.
     #[error("the session is gone")]
     SessionLost,
+    /// -32020: a modern upstream reads other headers than weir made. The whole answer is in it.
+    #[error("the headers do not agree with the body")]
+    HeaderMismatch(bytes::Bytes),
     /// An answer that is not MCP.
     #[error("not MCP: {0}")]
     Nonsense(&'static str),
@@ -83,6 +86,19 @@ impl LinkError {
         }
     }
 
+    /// Whether the upstream answered a handshake and did not want it, rather than not being there.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::NoCommonVersion(_) | Self::Nonsense(_) => true,
+            // A server in trouble, or with too much to do, has not looked at the handshake.
+            Self::Status(status) => {
+                status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS
+            }
+            _ => false,
+        }
+    }
+
     /// In words that give nothing away, for callers.
     #[must_use]
     pub fn public(&self) -> &'static str {
@@ -94,6 +110,7 @@ impl LinkError {
             Self::Status(_) => "answered with an HTTP error",
             Self::Denied(_) => "weir is not let in",
             Self::SessionLost => "the session was lost",
+            Self::HeaderMismatch(_) => "refused the headers",
             Self::Nonsense(_) => "the answer is not MCP",
             Self::Refused { .. } => "refused the connection",
             Self::NoCommonVersion(_) => "no protocol version in common",

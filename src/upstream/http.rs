@@ -11,7 +11,7 @@ use crate::auth::{self, CredentialError};
 use crate::config;
 use crate::json::Object;
 use crate::protocol::era::Era;
-use crate::protocol::headers::{METHOD, SESSION, VERSION};
+use crate::protocol::headers::{LAST_EVENT_ID, METHOD, SESSION, VERSION};
 use crate::protocol::message::{self, Message, Outcome};
 use crate::protocol::sse::Events;
 use crate::upstream::client::{Body, Client, ClientError};
@@ -153,9 +153,13 @@ impl HttpWire {
             {
                 Err(LinkError::SessionLost)
             }
-            Some(Message::Response(response)) if matches!(response.outcome, Outcome::Error(_)) => {
-                Ok(Exchange::whole(body))
-            }
+            Some(Message::Response(response)) => match response.outcome {
+                Outcome::Error(error) if has_code(error, "-32020") => {
+                    Err(LinkError::HeaderMismatch(body))
+                }
+                Outcome::Error(_) => Ok(Exchange::whole(body)),
+                Outcome::Result(_) => Err(LinkError::Status(status)),
+            },
             _ => Err(LinkError::Status(status)),
         }
     }
@@ -238,14 +242,24 @@ impl HttpWire {
             .map_err(|_| LinkError::Timeout)?
     }
 
-    /// Opens the legacy stream for what the upstream says unasked; `None` where it has no such stream.
+    /// Opens the legacy stream for what the upstream says unasked, or takes up one that ended, after the
+    /// event of that id; `None` where it has no such stream.
     ///
     /// # Errors
     /// The upstream could not be asked, or the session is gone.
-    pub async fn listen(&self, session: &HttpSession) -> Result<Option<Exchange>, LinkError> {
+    pub async fn listen(
+        &self,
+        session: &HttpSession,
+        after: Option<&str>,
+    ) -> Result<Option<Exchange>, LinkError> {
         let mut headers = session.headers.clone();
         headers.remove(header::CONTENT_TYPE);
         headers.insert(header::ACCEPT, EVENTS);
+        if let Some(after) = after {
+            let after = HeaderValue::from_str(after)
+                .map_err(|_| LinkError::Nonsense("an event id that no header can carry"))?;
+            headers.insert(LAST_EVENT_ID, after);
+        }
         let response = self.execute(Method::GET, headers, Bytes::new()).await?;
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
@@ -372,6 +386,10 @@ fn media_type(headers: &HeaderMap) -> Media {
     } else {
         Media::Other
     }
+}
+
+fn has_code(error: &str, code: &str) -> bool {
+    Object::parse(error).is_ok_and(|error| error.get("code") == Some(code))
 }
 
 fn method_of(body: &[u8]) -> Option<HeaderValue> {

@@ -1,6 +1,6 @@
 //! A link: the way to send messages to one upstream and to get its messages back.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -19,9 +19,13 @@ use crate::upstream::exchange::Exchange;
 use crate::upstream::http::HttpWire;
 use crate::upstream::peer::{Peer, Via};
 use crate::upstream::stdio::ChildSpec;
+use crate::upstream::subscriptions::Subscriptions;
 
 /// How many calls may wait for a place, as a multiple of the places.
 const QUEUE: usize = 4;
+
+/// Most sessions that callers may have of their own at one upstream.
+const SESSIONS: usize = 10_000;
 
 /// One upstream, reachable. Building a link opens nothing; the keeper of the upstream connects it.
 #[derive(Debug)]
@@ -44,6 +48,12 @@ pub struct Link {
     /// The number of the last listing whose outcome is in the catalog.
     ended: watch::Sender<u64>,
     ids: AtomicU64,
+    /// What callers want to be told of beyond the lists.
+    pub subscriptions: Arc<Subscriptions>,
+    /// A modern upstream that has no legacy sessions, as far as is known.
+    modern_only: AtomicBool,
+    /// Places for sessions that callers have of their own.
+    sessions: Arc<Semaphore>,
     places: Arc<Semaphore>,
     queue: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -119,6 +129,9 @@ impl Link {
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
             ids: AtomicU64::new(1),
+            subscriptions: Arc::default(),
+            modern_only: AtomicBool::new(false),
+            sessions: Arc::new(Semaphore::new(SESSIONS)),
             places: Arc::new(Semaphore::new(places)),
             queue: Arc::new(Semaphore::new(
                 places.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS),
@@ -234,6 +247,49 @@ impl Link {
         })
     }
 
+    /// Whether a legacy caller is served by a legacy session of its own there: where the upstream keeps
+    /// something for each session, or speaks the other era but may speak this one too. Over stdio a session
+    /// is a process, which is had by asking only (`sessions: per_caller`).
+    #[must_use]
+    pub fn has_own_sessions(&self, peer: &Peer) -> bool {
+        match self.wire {
+            Wire::Http(_) => match peer.era() {
+                Era::Legacy => peer.is_stateful(),
+                Era::Modern => !self.modern_only.load(Ordering::Relaxed),
+            },
+            Wire::Child(_) => self.config.sessions == config::Sessions::PerCaller,
+        }
+    }
+
+    /// Notes that this modern upstream refuses legacy sessions, until it is connected anew.
+    pub fn is_modern_only(&self) {
+        self.modern_only.store(true, Ordering::Relaxed);
+    }
+
+    /// A place for a session of a caller's own, free again when dropped.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn session_place(&self) -> Result<OwnedSemaphorePermit, LinkError> {
+        let place = Arc::clone(&self.sessions).try_acquire_owned();
+        place.map_err(|_| LinkError::Busy)
+    }
+
+    /// Takes up a legacy stream that ended before its answer came.
+    ///
+    /// # Errors
+    /// The upstream does not take it up again.
+    pub async fn resume(&self, peer: &Peer, after: &str) -> Result<Exchange, LinkError> {
+        let (Wire::Http(wire), Via::Http(session)) = (&self.wire, &peer.via) else {
+            return Err(LinkError::SessionLost);
+        };
+        let resumed = wire.listen(session, Some(after));
+        let resumed = tokio::time::timeout_at(self.list_deadline(), resumed).await;
+        resumed
+            .map_err(|_| LinkError::Timeout)??
+            .ok_or(LinkError::Nonsense("ended without an answer"))
+    }
+
     /// Sends a request. The exchange yields this request's notifications and then its response.
     ///
     /// # Errors
@@ -315,6 +371,7 @@ impl Link {
             .peer
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(peer);
+        self.modern_only.store(false, Ordering::Relaxed);
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
 

@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use foldhash::{HashSet, HashSetExt as _};
-use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::catalog::{Kind, Listing};
 use crate::json::{self, Object};
 use crate::protocol::era::Era;
-use crate::protocol::headers;
-use crate::protocol::message::{Message, Outcome};
+use crate::upstream::ask::ask;
 use crate::upstream::error::LinkError;
-use crate::upstream::link::{Link, Outbound};
+use crate::upstream::introduction;
+use crate::upstream::link::Link;
 use crate::upstream::peer::Peer;
 use crate::upstream::probe;
 
@@ -127,36 +126,16 @@ async fn page(
     if peer.era() == Era::Modern {
         params.set("_meta", probe::own_meta(None, None));
     }
-    let mut headers = HeaderMap::new();
-    if peer.era() == Era::Modern {
-        headers::write(&mut headers, kind.method(), None);
-    }
-    let outbound = Outbound {
-        id: link.next_id(),
-        method: kind.method(),
-        params: params.to_text(),
-        headers,
-    };
-    let mut exchange = link.send(peer, outbound, deadline).await?.until(deadline);
-    while let Some(message) = exchange.next().await? {
-        let text = std::str::from_utf8(&message).map_err(|_| LinkError::Nonsense("not UTF-8"))?;
-        let message =
-            Message::parse(text).map_err(|_| LinkError::Nonsense("not a JSON-RPC message"))?;
-        let Message::Response(response) = message else {
-            continue;
-        };
-        return match response.outcome {
-            Outcome::Result(result) => Ok(Some(result.to_owned())),
-            Outcome::Error(error) => {
-                let unknown =
-                    Object::parse(error).is_ok_and(|error| error.get("code") == Some("-32601"));
-                if unknown {
-                    Ok(None)
-                } else {
-                    Err(probe::refused(kind.method(), error))
-                }
+    match ask(link, peer, kind.method(), params.to_text(), deadline).await? {
+        Ok(result) => Ok(Some(result)),
+        Err(error) => {
+            let unknown =
+                Object::parse(&error).is_ok_and(|error| error.get("code") == Some("-32601"));
+            if unknown {
+                Ok(None)
+            } else {
+                Err(introduction::refused(kind.method(), &error))
             }
-        };
+        }
     }
-    Err(LinkError::Nonsense("ended without an answer"))
 }
