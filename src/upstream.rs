@@ -1,8 +1,10 @@
 //! Towards the upstreams: links, the probe, listings. Opens connections, decides nothing about routes.
 
+pub mod circuit;
 pub mod client;
 pub mod error;
 pub mod exchange;
+pub mod gate;
 pub mod guard;
 pub mod http;
 pub mod link;
@@ -15,5 +17,6 @@ pub mod watch;
 
 pub use error::LinkError;
 pub use exchange::Exchange;
-pub use link::{Link, Outbound, Place, Standing, Wire};
+pub use gate::{Gate, Place};
+pub use link::{Link, Outbound, Standing, Wire};
 pub use peer::{Offers, Peer, Via};

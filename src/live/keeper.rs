@@ -12,6 +12,7 @@ use crate::catalog::Listing;
 use crate::live::publisher::Word;
 use crate::protocol::era::Era;
 use crate::protocol::message;
+use crate::upstream::error::Symptom;
 use crate::upstream::{Link, LinkError, Peer, Via, Wire, list, probe, watch};
 
 /// The first pause after a failure; it doubles.
@@ -148,10 +149,12 @@ impl Keeper {
                 }
                 memory.failures = memory.failures.saturating_add(1);
                 let (first, longest) = match (error, &self.link.wire) {
-                    (
-                        LinkError::Unreachable(_) | LinkError::Timeout | LinkError::Broken(_),
-                        Wire::Http(_),
-                    ) => (FIRST_PAUSE, LONGEST_UNREACHABLE),
+                    (LinkError::Unreachable(_) | LinkError::Broken(_), Wire::Http(_)) => {
+                        (FIRST_PAUSE, LONGEST_UNREACHABLE)
+                    }
+                    (error, Wire::Http(_)) if error.symptom() == Symptom::Stalled => {
+                        (FIRST_PAUSE, LONGEST_UNREACHABLE)
+                    }
                     (LinkError::Listing(_), _) => (FIRST_PAUSE_UNUSABLE, LONGEST_FAILING),
                     _ => (FIRST_PAUSE, LONGEST_FAILING),
                 };
@@ -173,6 +176,7 @@ impl Keeper {
             () = self.shutdown.cancelled() => return false,
             () = self.link.resync.notified() => false,
             () = self.link.reconnect.notified() => true,
+            () = self.link.gate.opened.notified() => false,
             () = alarm => false,
         };
         // Calls that find nobody ask for an attempt at once; together they get no more than a few a second.
@@ -210,6 +214,7 @@ fn is_answer(error: &LinkError) -> bool {
         LinkError::Refused { .. }
             | LinkError::NoCommonVersion(_)
             | LinkError::Nonsense(_)
+            | LinkError::MediaType(_)
             | LinkError::Status(_)
     )
 }

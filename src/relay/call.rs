@@ -199,11 +199,15 @@ async fn forward(
     let slot = target.slot;
     let link = scope.snapshot.links.get(slot).ok_or(Fault::ShuttingDown)?;
     let fault = |error: LinkError| {
-        tracing::warn!(upstream = %link.id(), method = target.method, reason = %error.in_full(), "call failed");
+        if let LinkError::CircuitOpen { .. } = error {
+            tracing::debug!(upstream = %link.id(), method = target.method, reason = %error, "call refused");
+        } else {
+            tracing::warn!(upstream = %link.id(), method = target.method, reason = %error.in_full(), "call failed");
+        }
         error.fault(link.id())
     };
     let deadline = link.call_deadline();
-    let place = link.place(deadline).await.map_err(fault)?;
+    let mut place = link.gate.enter(deadline).await.map_err(fault)?;
     let mut peer = link.peer(deadline).await.map_err(fault)?;
     let mut again = true;
     loop {
@@ -236,7 +240,7 @@ async fn forward(
                     flight,
                     exchange,
                     logs: hop.logs,
-                    _place: place,
+                    place,
                 };
                 return Ok(Reply::relayed(way, request.id.clone(), hop.token, crossing));
             }
@@ -248,9 +252,10 @@ async fn forward(
             }
             Err(error) => {
                 // Whoever did not answer in time may still be at it.
-                if !matches!(error, LinkError::Timeout | LinkError::TooLarge { .. }) {
+                if !error.may_still_run() {
                     flight.land();
                 }
+                place.failed(&error);
                 return Err(fault(error));
             }
         }

@@ -92,7 +92,7 @@ impl Source {
                 Ok(data) => Ok(data),
                 Err(SseError::TooLarge(limit)) => Err(LinkError::TooLarge { limit }),
                 Err(SseError::Malformed) => Err(LinkError::Nonsense("not an event stream")),
-                Err(SseError::Read(ReadError::Idle)) => Err(LinkError::Timeout),
+                Err(SseError::Read(ReadError::Idle)) => Err(LinkError::Idle),
                 Err(SseError::Read(ReadError::Broken(error))) => Err(LinkError::Broken(error)),
             },
             Self::Child(replies) => match replies.next().await {

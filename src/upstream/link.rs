@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -16,12 +16,10 @@ use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
+use crate::upstream::gate::Gate;
 use crate::upstream::http::HttpWire;
 use crate::upstream::peer::{Peer, Via};
 use crate::upstream::stdio::ChildSpec;
-
-/// How many calls may wait for a place, as a multiple of the places.
-const QUEUE: usize = 4;
 
 /// One upstream, reachable. Building a link opens nothing; the keeper of the upstream connects it.
 #[derive(Debug)]
@@ -30,6 +28,8 @@ pub struct Link {
     pub config: Arc<config::Upstream>,
     /// What carries the bytes.
     pub wire: Wire,
+    /// Places and circuit: what every call goes through first.
+    pub gate: Arc<Gate>,
     /// Asks the keeper to list again soon.
     pub resync: Notify,
     /// Asks the keeper to connect again: the session is gone, or a call found nobody.
@@ -44,8 +44,6 @@ pub struct Link {
     /// The number of the last listing whose outcome is in the catalog.
     ended: watch::Sender<u64>,
     ids: AtomicU64,
-    places: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -106,8 +104,8 @@ impl Link {
     /// A link as the config wants it. Opens nothing.
     #[must_use]
     pub fn new(config: Arc<config::Upstream>, wire: Wire, tasks: TaskTracker) -> Self {
-        let places = config.limits.in_flight.get();
         Self {
+            gate: Arc::new(Gate::new(&config)),
             config,
             wire,
             resync: Notify::new(),
@@ -119,10 +117,6 @@ impl Link {
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
             ids: AtomicU64::new(1),
-            places: Arc::new(Semaphore::new(places)),
-            queue: Arc::new(Semaphore::new(
-                places.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS),
-            )),
             tasks,
         }
     }
@@ -211,27 +205,6 @@ impl Link {
             Standing::Up | Standing::Connecting => "the connection was lost",
         };
         Err(LinkError::NotConnected { reason })
-    }
-
-    /// Takes a place among the calls under way, waiting in a bounded queue until `deadline`.
-    ///
-    /// # Errors
-    /// The queue is full, or no place came free in time.
-    pub async fn place(&self, deadline: Instant) -> Result<Place, LinkError> {
-        let queued = Arc::clone(&self.queue)
-            .try_acquire_owned()
-            .map_err(|_| LinkError::Busy)?;
-        let place = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => tokio::time::timeout_at(deadline, Arc::clone(&self.places).acquire_owned())
-                .await
-                .map_err(|_| LinkError::Busy)?
-                .map_err(|_| LinkError::Busy)?,
-        };
-        Ok(Place {
-            _queued: queued,
-            _place: place,
-        })
     }
 
     /// Sends a request. The exchange yields this request's notifications and then its response.
@@ -331,6 +304,7 @@ impl Link {
                 since,
             };
         });
+        self.gate.unlisted(error);
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
 
@@ -360,6 +334,7 @@ impl Link {
             .report
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = report;
+        self.gate.listed();
         self.standing.send_replace(Standing::Up);
     }
 
@@ -415,11 +390,4 @@ impl Link {
     pub fn idle(&self) -> Duration {
         self.config.timeouts.idle
     }
-}
-
-/// A place among the calls under way; free again when dropped.
-#[derive(Debug)]
-pub struct Place {
-    _queued: OwnedSemaphorePermit,
-    _place: OwnedSemaphorePermit,
 }
