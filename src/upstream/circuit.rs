@@ -171,7 +171,7 @@ impl Circuit {
             self.open = self.open.map(|open| Open { until, ..open });
             return None;
         }
-        if !stalled && self.counted.is_some_and(|counted| call.at <= counted) {
+        if !stalled && self.counted.is_some_and(|counted| call.at < counted) {
             return None;
         }
         self.calls = self.calls.saturating_add(1);
