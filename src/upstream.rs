@@ -11,6 +11,7 @@ pub mod link;
 pub mod list;
 pub mod peer;
 pub mod probe;
+pub mod status;
 pub mod stdio;
 pub mod tls;
 pub mod watch;

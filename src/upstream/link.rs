@@ -36,6 +36,7 @@ pub struct Link {
     pub reconnect: Notify,
     peer: RwLock<Option<Arc<Peer>>>,
     standing: watch::Sender<Standing>,
+    times: RwLock<Times>,
     /// Counts attempts to connect that have ended, either way.
     attempts: watch::Sender<u64>,
     report: RwLock<Report>,
@@ -72,6 +73,16 @@ pub enum Standing {
         /// Since when.
         since: Instant,
     },
+}
+
+/// What operators want to know of time.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// When the standing became what it is.
+    pub since: Instant,
+    /// When the keeper tries next without being asked; `None` while it is trying, and where only the
+    /// schedule says.
+    pub next_try: Option<Instant>,
 }
 
 /// What a listing had, for operators.
@@ -112,6 +123,10 @@ impl Link {
             reconnect: Notify::new(),
             peer: RwLock::new(None),
             standing: watch::Sender::new(Standing::Connecting),
+            times: RwLock::new(Times {
+                since: Instant::now(),
+                next_try: None,
+            }),
             attempts: watch::Sender::new(0),
             report: RwLock::new(Report::default()),
             begun: AtomicU64::new(0),
@@ -282,6 +297,29 @@ impl Link {
         self.standing.borrow().clone()
     }
 
+    /// Since when it is so, and when it is tried next.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        *self
+            .times
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn edit_times(&self, edit: impl FnOnce(&mut Times)) {
+        edit(
+            &mut self
+                .times
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+    }
+
+    /// For the keeper: when it tries next without being asked.
+    pub fn plan(&self, next_try: Option<Instant>) {
+        self.edit_times(|times| times.next_try = next_try);
+    }
+
     /// For the keeper: somebody is there.
     pub fn connected(&self, peer: Arc<Peer>) {
         *self
@@ -298,6 +336,7 @@ impl Link {
                 Standing::Failing { since, .. } => *since,
                 Standing::Connecting | Standing::Up => Instant::now(),
             };
+            self.edit_times(|times| times.since = since);
             *standing = Standing::Failing {
                 reason: error.in_full(),
                 public: error.public(),
@@ -335,7 +374,9 @@ impl Link {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = report;
         self.gate.listed();
-        self.standing.send_replace(Standing::Up);
+        if self.standing.send_replace(Standing::Up) != Standing::Up {
+            self.edit_times(|times| times.since = Instant::now());
+        }
     }
 
     /// What the last good listing had.

@@ -16,6 +16,8 @@ pub struct Peer {
     era: Era,
     /// The protocol version agreed on, as the specification writes it.
     pub version: String,
+    /// The protocol versions it says it speaks, where it says so; at least the one agreed on.
+    pub versions: Vec<String>,
     /// What it offers.
     pub offers: Offers,
     /// Its own name and version, self-reported: for people only.
@@ -86,6 +88,7 @@ impl Peer {
     pub fn new(era: Era, version: String, offers: Offers, server: String, via: Via) -> Self {
         Self {
             era,
+            versions: vec![version.clone()],
             version,
             offers,
             server,

@@ -64,6 +64,8 @@ enum Verdict {
 /// What a server says of itself, in either handshake.
 struct Introduction {
     version: String,
+    /// All that it speaks, if it says so.
+    versions: Vec<String>,
     offers: Offers,
     server: String,
 }
@@ -84,7 +86,7 @@ async fn over_http(
                 deadline,
             )
             .await?;
-        if let Verdict::Modern(introduction) = over_http_verdict(&answer, known)? {
+        if let Verdict::Modern(introduction) = over_http_verdict(answer, known)? {
             let session = wire.session(Version::MODERN.as_str(), None);
             return Ok(introduction.peer(Era::Modern, Via::Http(session)));
         }
@@ -93,9 +95,9 @@ async fn over_http(
     let answer = wire
         .handshake(Version::LATEST_LEGACY.as_str(), None, body, deadline)
         .await?;
-    evidence(answer.status)?;
+    let answer = evidence(answer)?;
     let Some(message) = answer.message.as_deref() else {
-        return Err(LinkError::Status(answer.status));
+        return Err(answer.refusal);
     };
     let introduction = initialized(message)?;
     let session: HttpSession = wire.session(&introduction.version, answer.session);
@@ -106,25 +108,26 @@ async fn over_http(
 }
 
 /// Statuses that say nothing about the era.
-fn evidence(status: StatusCode) -> Result<(), LinkError> {
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(LinkError::Denied(status)),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-            Err(LinkError::Status(status))
-        }
-        status if status.is_server_error() => Err(LinkError::Status(status)),
-        _ => Ok(()),
+fn evidence(answer: Handshake) -> Result<Handshake, LinkError> {
+    match answer.status {
+        StatusCode::UNAUTHORIZED
+        | StatusCode::FORBIDDEN
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::REQUEST_TIMEOUT => Err(answer.refusal),
+        status if status.is_server_error() => Err(answer.refusal),
+        _ => Ok(answer),
     }
 }
 
-fn over_http_verdict(answer: &Handshake, known: Option<Era>) -> Result<Verdict, LinkError> {
-    evidence(answer.status)?;
+fn over_http_verdict(answer: Handshake, known: Option<Era>) -> Result<Verdict, LinkError> {
+    let answer = evidence(answer)?;
     let verdict = match answer.message.as_deref() {
         Some(message) => discovered(message)?,
         None => Verdict::Legacy,
     };
     // Once modern, always modern: a proxy in between that answers nonsense is not a downgrade.
     match (verdict, known) {
+        (Verdict::Legacy, Some(Era::Modern)) if answer.message.is_none() => Err(answer.refusal),
         (Verdict::Legacy, Some(Era::Modern)) => {
             Err(LinkError::Nonsense("no answer to server/discover"))
         }
@@ -213,7 +216,11 @@ async fn ask(
 
 impl Introduction {
     fn peer(self, era: Era, via: Via) -> Peer {
-        Peer::new(era, self.version, self.offers, self.server, via)
+        let mut peer = Peer::new(era, self.version, self.offers, self.server, via);
+        if !self.versions.is_empty() {
+            peer.versions = self.versions;
+        }
+        peer
     }
 }
 
@@ -272,6 +279,7 @@ fn discovered(message: &[u8]) -> Result<Verdict, LinkError> {
                 },
                 Some("-32020" | "-32021") => Ok(Verdict::Modern(Introduction {
                     version: Version::MODERN.to_string(),
+                    versions: Vec::new(),
                     offers: Offers {
                         tools: true,
                         prompts: true,
@@ -301,6 +309,7 @@ fn discovered(message: &[u8]) -> Result<Verdict, LinkError> {
             let server = server.as_ref().and_then(|meta| meta.get(meta::SERVER_INFO));
             Ok(Verdict::Modern(Introduction {
                 version: Version::MODERN.to_string(),
+                versions,
                 offers: Offers::read(result.get("capabilities")),
                 server: self_description(server),
             }))
@@ -332,6 +341,7 @@ fn initialized(message: &[u8]) -> Result<Introduction, LinkError> {
     }
     Ok(Introduction {
         version,
+        versions: Vec::new(),
         offers: Offers::read(result.get("capabilities")),
         server: self_description(result.get("serverInfo")),
     })
@@ -361,6 +371,7 @@ fn strings(text: Option<&str>) -> Vec<String> {
         .iter()
         .filter_map(|item| json::string(item.get()))
         .map(|text| text.chars().take(40).collect())
+        .take(20)
         .collect()
 }
 

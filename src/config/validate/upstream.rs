@@ -42,6 +42,7 @@ pub(super) fn upstream(
         stale: raw.stale.take(),
         timeouts: raw.timeouts.take(),
         limits: raw.limits.take(),
+        retry: raw.retry.take(),
     };
     let settings = written.over(check, defaults, at);
     let auth = http::auth(check, &mut raw, at);
@@ -58,6 +59,7 @@ pub(super) fn upstream(
         stale: settings.stale,
         timeouts: settings.timeouts,
         limits: settings.limits,
+        retry: settings.retry,
         origin: check.origin(at),
     })
 }
