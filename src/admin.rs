@@ -71,7 +71,8 @@ async fn upstreams(State(live): State<Arc<Live>>) -> Response {
 ///
 /// `state`, its `reason` and since when; `next_try_in_seconds` unless only the schedule says; `circuit`;
 /// era and protocol versions; age and counts of the listing, what was left out of it and why, rules that
-/// match nothing, name conflicts in which this upstream has a part; calls under way and waiting.
+/// match nothing, name conflicts in which this upstream has a part; calls under way and waiting,
+/// and why the last call that failed did.
 #[must_use]
 pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     let (state, reason, since) = match link.standing() {
@@ -112,6 +113,10 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         "quarantined": report.quarantined,
         "warnings": report.warnings,
         "conflicts": conflicts,
+        "last_failed_call": link.gate.last_failure().map(|last| json!({
+            "reason": last.reason,
+            "seconds_ago": last.at.elapsed().as_secs(),
+        })),
         "calls": {
             "in_flight": load.in_flight,
             "queued": load.queued,

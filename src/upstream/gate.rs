@@ -22,8 +22,18 @@ pub struct Gate {
     room: usize,
     circuit: Mutex<Circuit>,
     is_open: watch::Sender<bool>,
+    last_failure: Mutex<Option<Failure>>,
     /// Asks the keeper for an attempt: calls fail, and it may find out first that they need not.
     pub opened: Notify,
+}
+
+/// The last call that failed between weir and the upstream.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Why, for the operator.
+    pub reason: String,
+    /// When.
+    pub at: Instant,
 }
 
 /// How many calls there are.
@@ -48,6 +58,7 @@ impl Gate {
             room,
             circuit: Mutex::default(),
             is_open: watch::Sender::new(false),
+            last_failure: Mutex::default(),
             opened: Notify::new(),
         }
     }
@@ -97,6 +108,13 @@ impl Gate {
             in_flight,
             queued: all.saturating_sub(in_flight),
         }
+    }
+
+    /// The last call that failed, for operators.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Failure> {
+        let last = self.last_failure.lock();
+        last.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The state of the circuit.
@@ -159,6 +177,15 @@ impl Place {
 
     /// The call failed between weir and the upstream.
     pub fn failed(&mut self, error: &LinkError) {
+        let last = Failure {
+            reason: error.in_full(),
+            at: Instant::now(),
+        };
+        *self
+            .gate
+            .last_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(last);
         let reason = error.public();
         let ended = match error.symptom() {
             Symptom::Alive => Ended::Answered,
