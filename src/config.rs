@@ -127,6 +127,8 @@ pub struct Upstream {
     pub limits: Limits,
     /// Who shares a child process.
     pub sessions: Sessions,
+    /// What is tried again.
+    pub retry: Retry,
     /// Where it stands in the config, for messages: `file:line`.
     pub origin: String,
 }
@@ -258,10 +260,19 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For a whole listing, all pages.
     pub list: Duration,
+    /// Between sending a request over HTTP and the head of its answer; `None` is no limit of its own.
+    pub first_byte: Option<Duration>,
     /// For a whole call, to the last byte.
     pub call: Duration,
     /// Between two signs of life on a stream.
     pub idle: Duration,
+}
+
+/// `retry:` — what is tried again when it failed on its way. What cannot have reached the upstream always is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retry {
+    /// Calls of tools that say of themselves that running them twice does no more than once.
+    pub idempotent: bool,
 }
 
 /// `limits:` — size budgets.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use tokio::time::Instant;
 
 use crate::admin;
 use crate::catalog::Kind;
@@ -83,7 +84,7 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
         let rows: Vec<_> = snapshot
             .links
             .iter()
-            .map(|link| admin::describe(link))
+            .map(|link| admin::describe(link, &snapshot.catalog))
             .collect();
         output
             .out
@@ -127,7 +128,16 @@ fn row(link: &Link, table: &mut Table) {
     let (state, ink, what) = match link.standing() {
         Standing::Up => ("up", Ink::Good, String::new()),
         Standing::Connecting => ("connecting", Ink::Plain, String::new()),
-        Standing::Failing { reason, .. } => ("failing", Ink::Bad, reason),
+        Standing::Failing { reason, .. } => {
+            let next = link.times().next_try;
+            let next = next.map(|next| next.saturating_duration_since(Instant::now()).as_secs());
+            let next = match next {
+                // As a server, weir would try again before anybody has read this.
+                None | Some(0) => String::new(),
+                Some(seconds) => format!("; next try in {seconds} s"),
+            };
+            ("failing", Ink::Bad, format!("{reason}{next}"))
+        }
     };
     let peer = link.current();
     let era = peer

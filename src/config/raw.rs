@@ -115,6 +115,8 @@ pub(super) struct Defaults {
     pub(super) timeouts: Option<Timeouts>,
     /// Size budgets.
     pub(super) limits: Option<Limits>,
+    /// What is tried again.
+    pub(super) retry: Option<Retry>,
 }
 
 /// What becomes of the last good listing of an upstream that fails.
@@ -145,10 +147,20 @@ pub(super) struct Timeouts {
     pub(super) connect: Option<Duration>,
     /// For a whole listing, all pages, by default 8s.
     pub(super) list: Option<Duration>,
+    /// Between sending a request over HTTP and the head of its answer; opening a connection counts in. By default there is no limit but that of the call. An answer in JSON has its first byte when the tool is done, so this is for upstreams that answer with event streams.
+    pub(super) first_byte: Option<Duration>,
     /// For a whole call, to the last byte, by default 120s.
     pub(super) call: Option<Duration>,
     /// Between two signs of life on a stream, by default 60s.
     pub(super) idle: Option<Duration>,
+}
+
+/// What is tried again when it failed on its way. What cannot have reached the upstream always is, once.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retry {
+    /// Try calls once more that broke off, had no first byte in time, or were answered with 502, 503 or 504, if the tool's annotations say `idempotentHint` or `readOnlyHint`. By default `false`.
+    pub(super) idempotent: Option<bool>,
 }
 
 /// Size budgets.
@@ -207,6 +219,8 @@ pub(super) struct Upstream {
     pub(super) limits: Option<Limits>,
     /// Who shares a process, for an upstream with a `command`; by default all callers share one.
     pub(super) sessions: Option<Sessions>,
+    /// What is tried again.
+    pub(super) retry: Option<Retry>,
     /// `true`: weir leaves it alone and does not check it.
     pub(super) disabled: Option<bool>,
 }

@@ -240,11 +240,15 @@ pub(super) async fn forward(
     let (slot, method) = (target.slot, target.method);
     let link = scope.snapshot.links.get(slot).ok_or(Fault::ShuttingDown)?;
     let fault = |error: LinkError| {
-        tracing::warn!(upstream = %link.id(), method, reason = %error.in_full(), "call failed");
+        if let LinkError::CircuitOpen { .. } = error {
+            tracing::debug!(upstream = %link.id(), method, reason = %error, "call refused");
+        } else {
+            tracing::warn!(upstream = %link.id(), method, reason = %error.in_full(), "call failed");
+        }
         error.fault(link.id())
     };
     let deadline = link.call_deadline();
-    let place = link.place(deadline).await.map_err(fault)?;
+    let mut place = link.gate.enter(deadline).await.map_err(fault)?;
     let mut peer = seat(scope, link, deadline).await.map_err(fault)?;
     let mut again = true;
     loop {
@@ -284,7 +288,7 @@ pub(super) async fn forward(
                     exchange: exchange.until(deadline),
                     logs: hop.logs,
                     asks: Asks::of(scope, link, &peer),
-                    _place: place,
+                    place,
                 };
                 return Ok(Reply::relayed(way, request.id.clone(), hop.token, crossing));
             }
@@ -297,9 +301,10 @@ pub(super) async fn forward(
             }
             Err(error) => {
                 // Whoever did not answer in time may still be at it.
-                if !matches!(error, LinkError::Timeout | LinkError::TooLarge { .. }) {
+                if !error.may_still_run() {
                     flight.land();
                 }
+                place.failed(&error);
                 return Err(fault(error));
             }
         }

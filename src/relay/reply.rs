@@ -149,8 +149,8 @@ pub(super) struct Way {
     pub(super) logs: Logs,
     /// What the upstream asks meanwhile.
     pub(super) asks: Asks,
-    /// Held until the whole answer is through.
-    pub(super) _place: Place,
+    /// Held until the whole answer is through, and told how it ended.
+    pub(super) place: Place,
 }
 
 struct Relayed {
@@ -330,6 +330,7 @@ impl Relayed {
 
     fn finish(&mut self, response: &Response<'_>) -> Outgoing {
         self.way.flight.land();
+        self.way.place.answered();
         let upstream = self.way.flight.link.id();
         let payload = match response.outcome {
             Outcome::Result(result) => match self.crossing.result(result, upstream) {
@@ -352,7 +353,8 @@ impl Relayed {
     fn fail(&mut self, error: &LinkError) -> Outgoing {
         let Flight { link, peer, id, .. } = &self.way.flight;
         tracing::warn!(upstream = %link.id(), reason = %error.in_full(), "call failed");
-        if matches!(error, LinkError::Timeout | LinkError::TooLarge { .. }) {
+        self.way.place.failed(error);
+        if error.may_still_run() {
             link.cancel(peer, *id, "weir gave up", ());
         }
         let fault = error.fault(link.id());

@@ -127,7 +127,7 @@ impl Source {
                     Err(SseError::Malformed) => {
                         return Err(LinkError::Nonsense("not an event stream"));
                     }
-                    Err(SseError::Read(ReadError::Idle)) => return Err(LinkError::Timeout),
+                    Err(SseError::Read(ReadError::Idle)) => return Err(LinkError::Idle),
                     Err(SseError::Read(ReadError::Broken(error))) => {
                         return Err(LinkError::Broken(error));
                     }

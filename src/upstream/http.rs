@@ -19,6 +19,7 @@ use crate::upstream::error::LinkError;
 use crate::upstream::exchange::{Exchange, ReadError};
 use crate::upstream::link::Outbound;
 use crate::upstream::peer::{HttpSession, Peer};
+use crate::upstream::status;
 use crate::upstream::tls::Tls;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -35,6 +36,7 @@ pub struct HttpWire {
     credentials: HeaderMap,
     limit: usize,
     idle: Duration,
+    first_byte: Option<Duration>,
 }
 
 /// Why an HTTP client cannot be made.
@@ -59,6 +61,7 @@ impl HttpWire {
             credentials: auth::headers(&config.auth)?,
             limit: config.limits.response_bytes,
             idle: config.timeouts.idle,
+            first_byte: config.timeouts.first_byte,
         })
     }
 
@@ -92,7 +95,13 @@ impl HttpWire {
         let mut headers = session.headers.clone();
         headers.extend(outbound.headers);
         let answer = async {
-            let response = self.execute(Method::POST, headers, body).await?;
+            let sent = self.execute(Method::POST, headers, body);
+            let response = match self.first_byte {
+                Some(limit) => tokio::time::timeout(limit, sent)
+                    .await
+                    .map_err(|_| LinkError::FirstByte(limit))??,
+                None => sent.await?,
+            };
             self.exchange(session, response, deadline).await
         };
         tokio::time::timeout_at(deadline, answer)
@@ -126,7 +135,7 @@ impl HttpWire {
                 Media::Other if status == StatusCode::ACCEPTED => {
                     Err(LinkError::Nonsense("202 to a request"))
                 }
-                Media::Other => Err(LinkError::Nonsense("neither JSON nor an event stream")),
+                Media::Other => Err(status::not_mcp(response.headers())),
             };
         }
         match status {
@@ -136,6 +145,7 @@ impl HttpWire {
             StatusCode::NOT_FOUND if session.id.is_some() => return Err(LinkError::SessionLost),
             _ => {}
         }
+        let refusal = status::error(status, response.headers());
         // Modern gives JSON-RPC errors statuses of their own; legacy servers do it for some.
         let json = media_type(response.headers()) == Media::Json;
         let body = if json {
@@ -158,9 +168,9 @@ impl HttpWire {
                     Err(LinkError::HeaderMismatch(body))
                 }
                 Outcome::Error(_) => Ok(Exchange::whole(body)),
-                Outcome::Result(_) => Err(LinkError::Status(status)),
+                Outcome::Result(_) => Err(refusal),
             },
-            _ => Err(LinkError::Status(status)),
+            _ => Err(refusal),
         }
     }
 
@@ -213,6 +223,10 @@ impl HttpWire {
             let response = self.execute(Method::POST, headers, body).await?;
             let status = response.status();
             let session = response.headers().get(SESSION).cloned();
+            let refusal = match status.is_success() {
+                true => status::not_mcp(response.headers()),
+                false => status::error(status, response.headers()),
+            };
             let message = match media_type(response.headers()) {
                 Media::Json => Some(self.body(response, self.limit).await?),
                 Media::Events if status.is_success() => {
@@ -235,6 +249,7 @@ impl HttpWire {
                 status,
                 session,
                 message,
+                refusal,
             })
         };
         tokio::time::timeout_at(deadline, answer)
@@ -301,7 +316,10 @@ impl HttpWire {
                 return Err(LinkError::TooLarge { limit });
             }
             body.extend_from_slice(&chunk);
-            next = incoming.chunk().await.map_err(LinkError::from_transfer)?;
+            // Only from the first byte on: a tool may take its time behind a head that was sent early.
+            let more = tokio::time::timeout(self.idle, incoming.chunk()).await;
+            let more = more.map_err(|_| LinkError::Idle)?;
+            next = more.map_err(LinkError::from_transfer)?;
         }
         Ok(body.freeze())
     }
@@ -364,6 +382,8 @@ pub struct Handshake {
     pub session: Option<HeaderValue>,
     /// The JSON body, or the first response on the event stream.
     pub message: Option<Bytes>,
+    /// What the answer says where it is no message.
+    pub refusal: LinkError,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -374,11 +394,7 @@ enum Media {
 }
 
 fn media_type(headers: &HeaderMap) -> Media {
-    let text = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim();
+    let essence = status::essence(headers);
     if essence.eq_ignore_ascii_case("application/json") {
         Media::Json
     } else if essence.eq_ignore_ascii_case("text/event-stream") {

@@ -26,6 +26,8 @@ pub(super) enum Verdict {
 /// What a server says of itself, in either handshake.
 pub(super) struct Introduction {
     pub(super) version: String,
+    /// All that it speaks, if it says so.
+    versions: Vec<String>,
     offers: Offers,
     server: String,
     extensions: Box<str>,
@@ -33,14 +35,18 @@ pub(super) struct Introduction {
 
 impl Introduction {
     pub(super) fn peer(self, era: Era, via: Via) -> Peer {
-        Peer::new(
+        let mut peer = Peer::new(
             era,
             self.version,
             self.offers,
             self.server,
             self.extensions,
             via,
-        )
+        );
+        if !self.versions.is_empty() {
+            peer.versions = self.versions;
+        }
+        peer
     }
 }
 
@@ -75,6 +81,7 @@ pub(super) fn discovered(message: &[u8]) -> Result<Verdict, LinkError> {
                 },
                 Some("-32020" | "-32021") => Ok(Verdict::Modern(Introduction {
                     version: Version::MODERN.to_string(),
+                    versions: Vec::new(),
                     offers: Offers {
                         tools: true,
                         prompts: true,
@@ -105,6 +112,7 @@ pub(super) fn discovered(message: &[u8]) -> Result<Verdict, LinkError> {
             let server = server.as_ref().and_then(|meta| meta.get(meta::SERVER_INFO));
             Ok(Verdict::Modern(Introduction {
                 version: Version::MODERN.to_string(),
+                versions,
                 offers: Offers::read(result.get("capabilities")),
                 server: self_description(server),
                 extensions: extensions(result.get("capabilities")),
@@ -141,6 +149,7 @@ pub(super) fn initialized(message: &[u8]) -> Result<Introduction, LinkError> {
     }
     Ok(Introduction {
         version,
+        versions: Vec::new(),
         offers: Offers::read(result.get("capabilities")),
         server: self_description(result.get("serverInfo")),
         extensions: Box::default(),
@@ -174,7 +183,7 @@ fn supported(data: Option<&str>) -> Vec<String> {
 
 fn strings(text: Option<&str>) -> Vec<String> {
     let cut = |text: Cow<'_, str>| text.chars().take(40).collect();
-    json::strings(text).into_iter().map(cut).collect()
+    json::strings(text).into_iter().take(20).map(cut).collect()
 }
 
 fn self_description(info: Option<&str>) -> String {

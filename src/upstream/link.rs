@@ -16,13 +16,11 @@ use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
+use crate::upstream::gate::Gate;
 use crate::upstream::http::HttpWire;
 use crate::upstream::peer::{Peer, Via};
 use crate::upstream::stdio::ChildSpec;
 use crate::upstream::subscriptions::Subscriptions;
-
-/// How many calls may wait for a place, as a multiple of the places.
-const QUEUE: usize = 4;
 
 /// Most sessions that callers may have of their own at one upstream.
 const SESSIONS: usize = 10_000;
@@ -34,12 +32,15 @@ pub struct Link {
     pub config: Arc<config::Upstream>,
     /// What carries the bytes.
     pub wire: Wire,
+    /// Places and circuit: what every call goes through first.
+    pub gate: Arc<Gate>,
     /// Asks the keeper to list again soon.
     pub resync: Notify,
     /// Asks the keeper to connect again: the session is gone, or a call found nobody.
     pub reconnect: Notify,
     peer: RwLock<Option<Arc<Peer>>>,
     standing: watch::Sender<Standing>,
+    times: RwLock<Times>,
     /// Counts attempts to connect that have ended, either way.
     attempts: watch::Sender<u64>,
     report: RwLock<Report>,
@@ -54,8 +55,6 @@ pub struct Link {
     modern_only: AtomicBool,
     /// Places for sessions that callers have of their own.
     sessions: Arc<Semaphore>,
-    places: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -84,6 +83,16 @@ pub enum Standing {
         /// Since when.
         since: Instant,
     },
+}
+
+/// What operators want to know of time.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// When the standing became what it is.
+    pub since: Instant,
+    /// When the keeper tries next without being asked; `None` while it is trying, and where only the
+    /// schedule says.
+    pub next_try: Option<Instant>,
 }
 
 /// What a listing had, for operators.
@@ -116,14 +125,18 @@ impl Link {
     /// A link as the config wants it. Opens nothing.
     #[must_use]
     pub fn new(config: Arc<config::Upstream>, wire: Wire, tasks: TaskTracker) -> Self {
-        let places = config.limits.in_flight.get();
         Self {
+            gate: Arc::new(Gate::new(&config)),
             config,
             wire,
             resync: Notify::new(),
             reconnect: Notify::new(),
             peer: RwLock::new(None),
             standing: watch::Sender::new(Standing::Connecting),
+            times: RwLock::new(Times {
+                since: Instant::now(),
+                next_try: None,
+            }),
             attempts: watch::Sender::new(0),
             report: RwLock::new(Report::default()),
             begun: AtomicU64::new(0),
@@ -132,10 +145,6 @@ impl Link {
             subscriptions: Arc::default(),
             modern_only: AtomicBool::new(false),
             sessions: Arc::new(Semaphore::new(SESSIONS)),
-            places: Arc::new(Semaphore::new(places)),
-            queue: Arc::new(Semaphore::new(
-                places.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS),
-            )),
             tasks,
         }
     }
@@ -224,27 +233,6 @@ impl Link {
             Standing::Up | Standing::Connecting => "the connection was lost",
         };
         Err(LinkError::NotConnected { reason })
-    }
-
-    /// Takes a place among the calls under way, waiting in a bounded queue until `deadline`.
-    ///
-    /// # Errors
-    /// The queue is full, or no place came free in time.
-    pub async fn place(&self, deadline: Instant) -> Result<Place, LinkError> {
-        let queued = Arc::clone(&self.queue)
-            .try_acquire_owned()
-            .map_err(|_| LinkError::Busy)?;
-        let place = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => tokio::time::timeout_at(deadline, Arc::clone(&self.places).acquire_owned())
-                .await
-                .map_err(|_| LinkError::Busy)?
-                .map_err(|_| LinkError::Busy)?,
-        };
-        Ok(Place {
-            _queued: queued,
-            _place: place,
-        })
     }
 
     /// Whether a legacy caller is served by a legacy session of its own there: where the upstream keeps
@@ -365,6 +353,29 @@ impl Link {
         self.standing.borrow().clone()
     }
 
+    /// Since when it is so, and when it is tried next.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        *self
+            .times
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn edit_times(&self, edit: impl FnOnce(&mut Times)) {
+        edit(
+            &mut self
+                .times
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+    }
+
+    /// For the keeper: when it tries next without being asked.
+    pub fn plan(&self, next_try: Option<Instant>) {
+        self.edit_times(|times| times.next_try = next_try);
+    }
+
     /// For the keeper: somebody is there.
     pub fn connected(&self, peer: Arc<Peer>) {
         *self
@@ -382,12 +393,14 @@ impl Link {
                 Standing::Failing { since, .. } => *since,
                 Standing::Connecting | Standing::Up => Instant::now(),
             };
+            self.edit_times(|times| times.since = since);
             *standing = Standing::Failing {
                 reason: error.in_full(),
                 public: error.public(),
                 since,
             };
         });
+        self.gate.unlisted(error);
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
 
@@ -417,7 +430,10 @@ impl Link {
             .report
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = report;
-        self.standing.send_replace(Standing::Up);
+        self.gate.listed();
+        if self.standing.send_replace(Standing::Up) != Standing::Up {
+            self.edit_times(|times| times.since = Instant::now());
+        }
     }
 
     /// What the last good listing had.
@@ -472,11 +488,4 @@ impl Link {
     pub fn idle(&self) -> Duration {
         self.config.timeouts.idle
     }
-}
-
-/// A place among the calls under way; free again when dropped.
-#[derive(Debug)]
-pub struct Place {
-    _queued: OwnedSemaphorePermit,
-    _place: OwnedSemaphorePermit,
 }

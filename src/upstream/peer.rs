@@ -16,6 +16,8 @@ pub struct Peer {
     era: Era,
     /// The protocol version agreed on, as the specification writes it.
     pub version: String,
+    /// The protocol versions it says it speaks, where it says so; at least the one agreed on.
+    pub versions: Vec<String>,
     /// What it offers.
     pub offers: Offers,
     /// Its own name and version, self-reported: for people only.
@@ -105,6 +107,7 @@ impl Peer {
     ) -> Self {
         Self {
             era,
+            versions: vec![version.clone()],
             version,
             offers,
             server,

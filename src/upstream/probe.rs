@@ -64,9 +64,9 @@ async fn over_http(
             let (version, method) = (Version::MODERN.as_str(), Some(method::DISCOVER));
             wire.handshake(version, method, body, deadline)
         };
-        let mut verdict = over_http_verdict(&ask().await?, known)?;
+        let mut verdict = over_http_verdict(ask().await?, known)?;
         if matches!(verdict, Verdict::Again) {
-            verdict = over_http_verdict(&ask().await?, known)?;
+            verdict = over_http_verdict(ask().await?, known)?;
         }
         match verdict {
             Verdict::Modern(introduction) => {
@@ -128,9 +128,9 @@ async fn session_over_http(
     let answer = wire
         .handshake(profile.version.as_str(), None, body, deadline)
         .await?;
-    evidence(answer.status)?;
+    let answer = evidence(answer)?;
     let Some(message) = answer.message.as_deref() else {
-        return Err(LinkError::Status(answer.status));
+        return Err(answer.refusal);
     };
     let introduction = initialized(message)?;
     let session: HttpSession = wire.session(&introduction.version, answer.session);
@@ -141,25 +141,26 @@ async fn session_over_http(
 }
 
 /// Statuses that say nothing about the era.
-fn evidence(status: StatusCode) -> Result<(), LinkError> {
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(LinkError::Denied(status)),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-            Err(LinkError::Status(status))
-        }
-        status if status.is_server_error() => Err(LinkError::Status(status)),
-        _ => Ok(()),
+fn evidence(answer: Handshake) -> Result<Handshake, LinkError> {
+    match answer.status {
+        StatusCode::UNAUTHORIZED
+        | StatusCode::FORBIDDEN
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::REQUEST_TIMEOUT => Err(answer.refusal),
+        status if status.is_server_error() => Err(answer.refusal),
+        _ => Ok(answer),
     }
 }
 
-fn over_http_verdict(answer: &Handshake, known: Option<Era>) -> Result<Verdict, LinkError> {
-    evidence(answer.status)?;
+fn over_http_verdict(answer: Handshake, known: Option<Era>) -> Result<Verdict, LinkError> {
+    let answer = evidence(answer)?;
     let verdict = match answer.message.as_deref() {
         Some(message) => discovered(message)?,
         None => Verdict::Legacy,
     };
     // Once modern, always modern: a proxy in between that answers nonsense is not a downgrade.
     match (verdict, known) {
+        (Verdict::Legacy, Some(Era::Modern)) if answer.message.is_none() => Err(answer.refusal),
         (Verdict::Legacy, Some(Era::Modern)) => {
             Err(LinkError::Nonsense("no answer to server/discover"))
         }

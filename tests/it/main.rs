@@ -40,3 +40,4 @@ mod mirrored;
 mod streams;
 mod swap;
 mod upstreams;
+mod zoo;

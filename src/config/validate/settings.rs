@@ -12,8 +12,8 @@ use crate::config::forms;
 use crate::config::path::Path;
 use crate::config::rules::Rule;
 use crate::config::{
-    Admin, Config, Limits, Listen, ListenAuth, Resync, Stale, StalePolicy, Timeouts, raw, secrets,
-    units,
+    Admin, Config, Limits, Listen, ListenAuth, Resync, Retry, Stale, StalePolicy, Timeouts, raw,
+    secrets, units,
 };
 use crate::name::{Naming, is_legal};
 use crate::secret::Secret;
@@ -30,6 +30,7 @@ pub(super) struct Defaults {
     pub(super) stale: Stale,
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
+    pub(super) retry: Retry,
 }
 
 pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
@@ -202,6 +203,7 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
         timeouts: Timeouts {
             connect: Duration::from_secs(3),
             list: Duration::from_secs(8),
+            first_byte: None,
             call: Duration::from_secs(120),
             idle: Duration::from_secs(60),
         },
@@ -210,12 +212,14 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
             response_bytes: 32 << 20,
             tools: 5000,
         },
+        retry: Retry::default(),
     };
     let written = Written {
         resync: raw.resync,
         stale: raw.stale,
         timeouts: raw.timeouts,
         limits: raw.limits,
+        retry: raw.retry,
     };
     written.over(check, &usual, at)
 }
@@ -226,6 +230,7 @@ pub(super) struct Written {
     pub(super) stale: Option<raw::Stale>,
     pub(super) timeouts: Option<raw::Timeouts>,
     pub(super) limits: Option<raw::Limits>,
+    pub(super) retry: Option<raw::Retry>,
 }
 
 impl Written {
@@ -254,6 +259,12 @@ impl Written {
                 base.limits,
                 &at.key("limits"),
             ),
+            retry: Retry {
+                idempotent: self
+                    .retry
+                    .and_then(|retry| retry.idempotent)
+                    .unwrap_or(base.retry.idempotent),
+            },
         }
     }
 }
@@ -314,6 +325,15 @@ fn timeouts(check: &mut Check<'_>, raw: raw::Timeouts, base: Timeouts, at: &Path
     Timeouts {
         connect: duration(check, raw.connect, base.connect, &at.key("connect")),
         list: duration(check, raw.list, base.list, &at.key("list")),
+        first_byte: match raw.first_byte {
+            Some(written) => Some(duration(
+                check,
+                Some(written),
+                base.call,
+                &at.key("first_byte"),
+            )),
+            None => base.first_byte,
+        },
         call: duration(check, raw.call, base.call, &at.key("call")),
         idle: duration(check, raw.idle, base.idle, &at.key("idle")),
     }

@@ -42,6 +42,7 @@ pub(super) fn upstream(
         stale: raw.stale.take(),
         timeouts: raw.timeouts.take(),
         limits: raw.limits.take(),
+        retry: raw.retry.take(),
     };
     let settings = written.over(check, defaults, at);
     let auth = http::auth(check, &mut raw, at);
@@ -66,6 +67,7 @@ pub(super) fn upstream(
         timeouts: settings.timeouts,
         limits: settings.limits,
         sessions,
+        retry: settings.retry,
         origin: check.origin(at),
     })
 }

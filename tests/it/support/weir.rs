@@ -80,6 +80,37 @@ impl Weir {
         self.process.stderr()
     }
 
+    /// The most memory weir has had at once, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
+    }
+
+    /// What `/upstreams` says of one upstream.
+    pub async fn told(&self, upstream: &str) -> Value {
+        let page = self.admin("/upstreams").await;
+        let rows = page["upstreams"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["name"] == upstream);
+        row.unwrap().clone()
+    }
+
+    /// Waits until `/upstreams` has this in a member of an upstream; `/` leads into objects.
+    pub async fn wait_told(&self, upstream: &str, member: &str, part: &str) -> Value {
+        let (pointer, mut last) = (format!("/{member}"), Value::Null);
+        let wait = async {
+            loop {
+                last = self.told(upstream).await;
+                if last.pointer(&pointer).unwrap().to_string().contains(part) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(BOUND, wait).await.is_err() {
+            panic!("{member} never said `{part}`: {last:#}");
+        }
+        last
+    }
+
     /// Waits until weir has written this to stderr.
     pub async fn wait_stderr(&self, part: &str) {
         self.process.wait_stderr(part).await;
