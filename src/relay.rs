@@ -20,6 +20,7 @@ use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
 use crate::protocol::method;
+use crate::protocol::trace::Trace;
 
 pub use list::list;
 pub use reply::{Outgoing, Payload, Reply};
@@ -32,6 +33,8 @@ pub struct Scope<'a> {
     pub version: Version,
     /// The HTTP headers of a modern request, to be checked against what its body turns out to mean.
     pub headers: Option<&'a HeaderMap>,
+    /// Whom the request belongs to; the upstream is told.
+    pub trace: Trace,
 }
 
 impl Scope<'_> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::headers::VERSION;
 use crate::protocol::message::{Message, Notification};
 use crate::protocol::method;
+use crate::protocol::trace::Trace;
 use crate::relay::Payload;
 use crate::upstream::Standing;
 
@@ -68,7 +70,7 @@ impl Front {
 #[must_use]
 pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
     let rest = Router::new()
-        .route(path, get(stream).delete(end))
+        .route(path, get(stream).delete(end).layer(from_fn(named)))
         .route("/healthz", get(async || "ok\n"))
         .route("/ping", get(async || ping()))
         .route("/readyz", get(ready))
@@ -109,17 +111,27 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
     answer::json(payload)
 }
 
-/// `POST`: one message, or a batch.
+/// Whatever the endpoint answers to other methods than `POST` names the request.
+async fn named(request: Request, next: Next) -> Response {
+    let trace = Trace::of(request.headers());
+    let mut response = next.run(request).await;
+    trace.answer(response.headers_mut());
+    response
+}
+
+/// `POST`: one message, or a batch. Every answer names the request.
 pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let accepts = match admitted(front, &parts) {
-        Ok(accepts) => accepts,
-        Err(refusal) => return *refusal,
+    let mut trace = Trace::of(&parts.headers);
+    let mut response = match admitted(front, &parts) {
+        Ok(accepts) => match read(body, front.request_bytes).await {
+            Ok(body) => handle(front, &parts.headers, accepts, &body, &mut trace).await,
+            Err(status) => answer::bare(status),
+        },
+        Err(refusal) => *refusal,
     };
-    match read(body, front.request_bytes).await {
-        Ok(body) => handle(front, &parts.headers, accepts, &body).await,
-        Err(status) => answer::bare(status),
-    }
+    trace.answer(response.headers_mut());
+    response
 }
 
 /// What can be said before the body is read.
@@ -171,13 +183,14 @@ async fn handle(
     headers: &HeaderMap,
     accepts: Accepts,
     body: &[u8],
+    trace: &mut Trace,
 ) -> Response {
     let bad = |fault: &Fault| legacy::refuse(StatusCode::BAD_REQUEST, None, fault);
     let Ok(text) = std::str::from_utf8(body) else {
         return bad(&Fault::Parse);
     };
     if text.trim_start().starts_with('[') {
-        return batch(front, headers, text).await;
+        return batch(front, headers, text, trace).await;
     }
     let version = headers
         .get(VERSION)
@@ -192,6 +205,7 @@ async fn handle(
     };
     match message {
         Message::Request(request) => {
+            trace.heed(request.meta.as_ref());
             if modern_header
                 && request.method == method::INITIALIZE
                 && !modern::claims(request.meta.as_ref())
@@ -202,13 +216,13 @@ async fn handle(
                 return legacy::refuse(StatusCode::BAD_REQUEST, Some(&request.id), &fault);
             }
             if modern_header || modern::claims(request.meta.as_ref()) {
-                return modern::request(front, headers, accepts, &request).await;
+                return modern::request(front, headers, accepts, &request, trace).await;
             }
             if request.method == method::INITIALIZE {
                 return legacy::open(front, &request);
             }
             match legacy::session(front, headers) {
-                Ok(session) => legacy::request(front, &session, accepts, &request).await,
+                Ok(session) => legacy::request(front, &session, accepts, &request, trace).await,
                 Err((status, fault)) => legacy::refuse(status, Some(&request.id), &fault),
             }
         }
@@ -239,7 +253,7 @@ fn noted(
     }
 }
 
-async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response {
+async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str, trace: &Trace) -> Response {
     let refuse = |status, fault: &Fault| legacy::refuse(status, None, fault);
     let items = match crate::json::array(text) {
         Ok(items) => items,
@@ -256,7 +270,7 @@ async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response 
         );
     }
     match legacy::session(front, headers) {
-        Ok(session) => legacy::batch(front, &session, text).await,
+        Ok(session) => legacy::batch(front, &session, text, trace).await,
         // A batch has nowhere to go without a session: that it is one says more than the missing id.
         Err((StatusCode::BAD_REQUEST, _)) => refuse(
             StatusCode::BAD_REQUEST,

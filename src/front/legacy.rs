@@ -15,6 +15,7 @@ use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::headers::{SESSION, VERSION};
 use crate::protocol::message::{self, Id, Message, Notification, Request};
+use crate::protocol::trace::Trace;
 use crate::protocol::{method, sse};
 use crate::relay::{self, Outgoing, Payload, Scope};
 use crate::upstream::probe::WEIR;
@@ -95,6 +96,7 @@ pub(super) async fn request(
     session: &Session,
     accepts: Accepts,
     request: &Request<'_>,
+    trace: &Trace,
 ) -> Response {
     let fault = match request.method.as_ref() {
         method::PING => return answer::json(Payload::ok(vec![message::result(&request.id, "{}")])),
@@ -105,6 +107,7 @@ pub(super) async fn request(
                 snapshot: front.live.load_full(),
                 version: session.version,
                 headers: None,
+                trace: trace.clone(),
             };
             let reply = tokio::select! {
                 biased;
@@ -142,7 +145,12 @@ pub(super) fn cancelled_id(notification: &Notification<'_>) -> Option<Id> {
 }
 
 /// A batch, which only 2025-03-26 knows; it never has `initialize` in it.
-pub(super) async fn batch(front: &Arc<Front>, session: &Session, text: &str) -> Response {
+pub(super) async fn batch(
+    front: &Arc<Front>,
+    session: &Session,
+    text: &str,
+    trace: &Trace,
+) -> Response {
     let refuse = |fault: Fault| refuse(StatusCode::BAD_REQUEST, None, &fault);
     if session.version != Version::V2025_03_26 {
         return refuse(Fault::Invalid("only sessions of 2025-03-26 take batches"));
@@ -162,9 +170,9 @@ pub(super) async fn batch(front: &Arc<Front>, session: &Session, text: &str) -> 
     if items.iter().any(|item| initializes(item)) {
         return refuse(Fault::Invalid("initialize cannot be part of a batch"));
     }
-    let answers =
-        futures::future::join_all(items.into_iter().map(|item| in_batch(front, session, item)))
-            .await;
+    let items = items.into_iter();
+    let answers = items.map(|item| in_batch(front, session, item, trace.clone()));
+    let answers = futures::future::join_all(answers).await;
     let answers: Vec<Bytes> = answers.into_iter().flatten().collect();
     if answers.is_empty() {
         return answer::bare(StatusCode::ACCEPTED);
@@ -180,7 +188,12 @@ pub(super) async fn batch(front: &Arc<Front>, session: &Session, text: &str) -> 
     answer::json(Payload::ok(vec![body.into()]))
 }
 
-async fn in_batch(front: &Arc<Front>, session: &Session, text: &str) -> Option<Bytes> {
+async fn in_batch(
+    front: &Arc<Front>,
+    session: &Session,
+    text: &str,
+    mut trace: Trace,
+) -> Option<Bytes> {
     let request = match Message::parse(text) {
         Ok(Message::Request(request)) => request,
         Ok(Message::Notification(note)) => {
@@ -195,10 +208,12 @@ async fn in_batch(front: &Arc<Front>, session: &Session, text: &str) -> Option<B
     let fault = match request.method.as_ref() {
         method::PING => return Some(message::result(&request.id, "{}")),
         _ => {
+            trace.heed(request.meta.as_ref());
             let scope = Scope {
                 snapshot: front.live.load_full(),
                 version: session.version,
                 headers: None,
+                trace,
             };
             match relay::answer(&scope, &request).await {
                 Ok(mut reply) => {

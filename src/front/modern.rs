@@ -14,6 +14,7 @@ use crate::json::{self, Object};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
+use crate::protocol::trace::Trace;
 use crate::protocol::{headers, meta, method, sse};
 use crate::relay::{self, Payload, Scope};
 use crate::upstream::probe::WEIR;
@@ -96,8 +97,9 @@ pub(super) async fn request(
     found: &HeaderMap,
     accepts: Accepts,
     request: &Request<'_>,
+    trace: &Trace,
 ) -> Response {
-    match checked(front, found, accepts, request).await {
+    match checked(front, found, accepts, request, trace).await {
         Ok(response) => response,
         Err(fault) => answer::json(Payload::fault(Some(&request.id), &fault, Era::Modern)),
     }
@@ -108,6 +110,7 @@ async fn checked(
     found: &HeaderMap,
     accepts: Accepts,
     request: &Request<'_>,
+    trace: &Trace,
 ) -> Result<Response, Fault> {
     let version = envelope(request)?;
     mirrored(found, request, &version)?;
@@ -119,6 +122,7 @@ async fn checked(
                 snapshot: front.live.load_full(),
                 version: Version::MODERN,
                 headers: Some(found),
+                trace: trace.clone(),
             };
             let reply = relay::answer(&scope, request).await?;
             Ok(answer::respond(Running::modern(reply), accepts).await)

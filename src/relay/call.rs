@@ -212,10 +212,12 @@ async fn forward(
             &mut target.params,
             request.meta.as_ref(),
             scope.era(),
-            peer.era(),
+            &peer,
             id,
+            &scope.trace,
         )?;
-        let (method, headers) = (target.method, target.headers(peer.era())?);
+        let (method, mut headers) = (target.method, target.headers(peer.era())?);
+        scope.trace.write(&mut headers);
         let outbound = Outbound {
             id,
             method,

@@ -98,7 +98,7 @@ pub struct Outbound {
     pub method: &'static str,
     /// The params as JSON text, with this hop's `_meta`.
     pub params: String,
-    /// `Mcp-*` for a modern upstream over HTTP; empty for others.
+    /// For an upstream over HTTP: `Mcp-*` where it is modern, and whom the request belongs to.
     pub headers: HeaderMap,
 }
 

@@ -39,4 +39,5 @@ mod lossless;
 mod mirrored;
 mod streams;
 mod swap;
+mod traces;
 mod upstreams;
