@@ -50,7 +50,7 @@ impl Scope<'_> {
 /// # Errors
 /// The fault to answer with: no such method or route, bad params, an upstream that cannot be reached.
 pub async fn answer(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
-    match request.method.as_ref() {
+    let answered = match request.method.as_ref() {
         method::TOOLS_CALL => call::tool(scope, request).await,
         method::PROMPTS_GET => call::prompt(scope, request).await,
         method::RESOURCES_READ => call::resource(scope, request).await,
@@ -59,7 +59,8 @@ pub async fn answer(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, F
             Some(kind) => list(scope, kind, request),
             None => Err(Fault::Method(listing.chars().take(100).collect())),
         },
-    }
+    };
+    answered.inspect_err(|fault| scope.snapshot.metrics.refused(fault))
 }
 
 /// Whether weir knows a method that [`answer`] answers.

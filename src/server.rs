@@ -23,6 +23,7 @@ use crate::live::publisher;
 use crate::live::schedule::{Schedule, ScheduleError};
 use crate::live::state::State;
 use crate::live::{Live, Snapshot};
+use crate::metrics::{Metrics, names};
 use crate::name::UpstreamId;
 use crate::seal::{NoRandom, Sealer};
 use crate::upstream::http::WireError;
@@ -96,9 +97,11 @@ impl Core {
         // Another part of the process may have chosen a provider already; that one serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let metrics = Metrics::new();
         let around = Surroundings {
             guard: options.guard.clone(),
             tls: Arc::new(Tls::default()),
+            metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),
         };
         let link = |upstream: &Arc<crate::config::Upstream>| {
@@ -118,6 +121,7 @@ impl Core {
             Arc::clone(&config),
             Arc::clone(&links),
             empty,
+            metrics,
         )));
         let (words, heard) = mpsc::channel(WORDS);
         tasks.spawn(publisher::publish(
@@ -228,10 +232,14 @@ impl Bound {
         } = self;
         let core = Core::start(Arc::clone(&config), options).await?;
         let (listeners, front_shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let sessions = Arc::new(Sessions::new(sealer));
+        let known = Arc::clone(&sessions);
+        let metrics = Arc::clone(&core.live.load().metrics);
+        metrics.observe(&names::LEGACY_SESSIONS, move || known.known());
         let front = Front::new(
             &config.listen,
             Arc::clone(&core.live),
-            Arc::new(Sessions::new(sealer)),
+            sessions,
             front_shutdown.clone(),
             core.tasks.clone(),
         );

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::front::guard::Guard;
 use crate::front::session::Sessions;
 use crate::front::{legacy, modern};
 use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::protocol::era::Version;
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::headers::VERSION;
@@ -38,6 +39,7 @@ pub struct Front {
     pub(super) sessions: Arc<Sessions>,
     pub(super) shutdown: CancellationToken,
     pub(super) tasks: TaskTracker,
+    pub(super) metrics: Arc<Metrics>,
     guard: Guard,
     request_bytes: usize,
     started: Instant,
@@ -54,11 +56,13 @@ impl Front {
         tasks: TaskTracker,
     ) -> Self {
         let (guard, request_bytes) = (Guard::new(listen), listen.request_bytes);
+        let metrics = Arc::clone(&live.load().metrics);
         Self {
             live,
             sessions,
             shutdown,
             tasks,
+            metrics,
             guard,
             request_bytes,
             started: Instant::now(),
@@ -69,8 +73,9 @@ impl Front {
 /// Everything the listener answers: the endpoint, and probes that are not guarded.
 #[must_use]
 pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
+    let named = from_fn_with_state(Arc::clone(&front), named);
     let rest = Router::new()
-        .route(path, get(stream).delete(end).layer(from_fn(named)))
+        .route(path, get(stream).delete(end).layer(named))
         .route("/healthz", get(async || "ok\n"))
         .route("/ping", get(async || ping()))
         .route("/readyz", get(ready))
@@ -112,9 +117,15 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
 }
 
 /// Whatever the endpoint answers to other methods than `POST` names the request.
-async fn named(request: Request, next: Next) -> Response {
+async fn named(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
     let trace = Trace::of(request.headers());
-    let mut response = next.run(request).await;
+    let response = next.run(request).await;
+    signed(&front, &trace, response)
+}
+
+/// An answer of the endpoint: counted, and with the name of its request.
+fn signed(front: &Front, trace: &Trace, mut response: Response) -> Response {
+    front.metrics.responded(response.status());
     trace.answer(response.headers_mut());
     response
 }
@@ -123,15 +134,14 @@ async fn named(request: Request, next: Next) -> Response {
 pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut trace = Trace::of(&parts.headers);
-    let mut response = match admitted(front, &parts) {
+    let response = match admitted(front, &parts) {
         Ok(accepts) => match read(body, front.request_bytes).await {
             Ok(body) => handle(front, &parts.headers, accepts, &body, &mut trace).await,
             Err(status) => answer::bare(status),
         },
         Err(refusal) => *refusal,
     };
-    trace.answer(response.headers_mut());
-    response
+    signed(front, &trace, response)
 }
 
 /// What can be said before the body is read.

@@ -242,7 +242,7 @@ pub(super) fn stream(front: &Arc<Front>, session: &Session) -> Response {
         changes,
         render,
         None,
-        stream,
+        (stream, front.metrics.get_streams.hold()),
     ))
 }
 

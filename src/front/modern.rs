@@ -216,6 +216,6 @@ fn listen(front: &Arc<Front>, request: &Request<'_>) -> Result<Response, Fault> 
         changes,
         render,
         Some(last),
-        (),
+        front.metrics.listen_streams.hold(),
     )))
 }

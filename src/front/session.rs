@@ -151,6 +151,15 @@ impl Sessions {
         }
     }
 
+    /// How many sessions were used here lately and are not over.
+    #[must_use]
+    pub fn known(&self) -> u64 {
+        let kept = self.kept();
+        let alive = kept.seen.values();
+        let alive = alive.filter(|session| !kept.ended.contains(&session.key));
+        alive.count() as u64
+    }
+
     /// Registers the session's GET stream. A session has one: an earlier one ends.
     /// `token` is cancelled when the stream has to end.
     pub fn stream(self: &Arc<Self>, session: &Session, token: CancellationToken) -> Stream {

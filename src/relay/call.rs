@@ -1,5 +1,7 @@
 //! Calls: the route, the edit, the link.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 
 use crate::catalog::Route;
@@ -11,7 +13,7 @@ use crate::protocol::{headers, method};
 use crate::relay::crossing::Crossing;
 use crate::relay::reply::{Reply, Sending, Way};
 use crate::relay::{Scope, outbound};
-use crate::upstream::{LinkError, Outbound};
+use crate::upstream::{Link, LinkError, Outbound};
 
 /// Where a request goes and what becomes of it there.
 struct Target<'p> {
@@ -191,15 +193,34 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
     .await
 }
 
+/// Sends a request on, and counts it, whatever becomes of it.
 async fn forward(
     scope: &Scope<'_>,
     request: &Request<'_>,
-    mut target: Target<'_>,
+    target: Target<'_>,
 ) -> Result<Reply, Fault> {
-    let slot = target.slot;
-    let link = scope.snapshot.links.get(slot).ok_or(Fault::ShuttingDown)?;
+    let link = scope.snapshot.links.get(target.slot);
+    let link = link.ok_or(Fault::ShuttingDown)?;
+    let tool = target.route.map(|route| &*route.exposed);
+    let mut measured = link.metrics.call(target.method, tool, &scope.trace);
+    match relayed(scope, request, target, link).await {
+        Ok(reply) => Ok(reply.measured(measured)),
+        Err(fault) => {
+            measured.failed(&fault);
+            Err(fault)
+        }
+    }
+}
+
+async fn relayed(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+    mut target: Target<'_>,
+    link: &Arc<Link>,
+) -> Result<Reply, Fault> {
     let fault = |error: LinkError| {
-        tracing::warn!(upstream = %link.id(), method = target.method, reason = %error.in_full(), "call failed");
+        let request = scope.trace.request_id();
+        tracing::warn!(upstream = %link.id(), method = target.method, reason = %error.in_full(), request_id = request, "call failed");
         error.fault(link.id())
     };
     let deadline = link.call_deadline();

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::config;
+use crate::metrics;
 use crate::name::UpstreamId;
 use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
@@ -30,6 +31,8 @@ pub struct Link {
     pub config: Arc<config::Upstream>,
     /// What carries the bytes.
     pub wire: Wire,
+    /// Where its calls are counted.
+    pub metrics: Arc<metrics::Upstream>,
     /// Asks the keeper to list again soon.
     pub resync: Notify,
     /// Asks the keeper to connect again: the session is gone, or a call found nobody.
@@ -105,11 +108,17 @@ pub struct Outbound {
 impl Link {
     /// A link as the config wants it. Opens nothing.
     #[must_use]
-    pub fn new(config: Arc<config::Upstream>, wire: Wire, tasks: TaskTracker) -> Self {
+    pub fn new(
+        config: Arc<config::Upstream>,
+        wire: Wire,
+        tasks: TaskTracker,
+        metrics: Arc<metrics::Upstream>,
+    ) -> Self {
         let places = config.limits.in_flight.get();
         Self {
             config,
             wire,
+            metrics,
             resync: Notify::new(),
             reconnect: Notify::new(),
             peer: RwLock::new(None),
@@ -232,6 +241,19 @@ impl Link {
             _queued: queued,
             _place: place,
         })
+    }
+
+    /// How many calls are under way, and how many wait for a place.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        let (places, free) = (
+            self.config.limits.in_flight.get(),
+            self.places.available_permits(),
+        );
+        let most = places.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS);
+        let in_flight = places.saturating_sub(free);
+        let all = most.saturating_sub(self.queue.available_permits());
+        (in_flight, all.saturating_sub(in_flight))
     }
 
     /// Sends a request. The exchange yields this request's notifications and then its response.

@@ -36,6 +36,7 @@ mod face_stdio;
 mod guard;
 mod isolation;
 mod lossless;
+mod metrics;
 mod mirrored;
 mod streams;
 mod swap;

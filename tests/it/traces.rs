@@ -1,11 +1,15 @@
 //! Whom a request belongs to: request ids and trace context, in, through and out.
 
-use http::Method;
+use std::time::Duration;
 
-use crate::support::bounded;
-use crate::support::client::{Client, Legacy, Reply, call_params, pool};
+use http::Method;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::client::{Client, Legacy, Modern, Reply, call_params, pool};
 use crate::support::upstream::{Builder, Recorded, Upstream};
-use crate::support::weir::{Weir, child_upstream};
+use crate::support::weir::{Process, Weir, child_upstream};
+use crate::support::{bounded, free_port};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const STATE: &str = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE";
@@ -330,4 +334,103 @@ async fn probes_have_no_request_ids() {
     let weir = Weir::over([&old, &new]).start().await;
     let answer = bounded("a probe", pool().get(weir.path("/healthz")).send()).await;
     assert!(!answer.unwrap().headers().contains_key("x-request-id"));
+}
+
+/// A weir that logs each call as an object; gives the lines about calls that there are after `calls`.
+async fn logged(up: &Upstream, calls: impl AsyncFnOnce(&str)) -> (Vec<Value>, String) {
+    let (home, listen) = (tempfile::tempdir().unwrap(), free_port());
+    let config = home.path().join("weir.yaml");
+    let yaml = Weir::over([up]).upstream(&up.name(), "timeouts: { call: 1s }");
+    std::fs::write(&config, yaml.yaml(listen, free_port())).unwrap();
+    let args = ["serve", "-c", config.to_str().unwrap()];
+    let process = Process::start_with(args, |command| {
+        command.env("WEIR_LOG", "info,weir::calls=debug");
+        command.env("WEIR_LOG_FORMAT", "json");
+    });
+    let ready = format!("http://127.0.0.1:{listen}/readyz");
+    bounded("readiness", async {
+        let http = pool();
+        while !http
+            .get(&ready)
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    calls(&format!("http://127.0.0.1:{listen}/mcp")).await;
+    process.signal(Signal::TERM);
+    let (_, _, stderr) = process.wait_exit().await;
+    let lines = stderr.lines().filter(|line| line.starts_with('{'));
+    let lines = lines.map(|line| serde_json::from_str(line).unwrap());
+    let lines = lines
+        .filter(|line: &Value| line["target"] == "weir::calls")
+        .collect();
+    (lines, stderr)
+}
+
+#[tokio::test]
+async fn a_call_is_a_line_of_the_log_and_says_nothing_of_what_was_said() {
+    let up = Upstream::named("up")
+        .tools(["echo"])
+        .answers(
+            "echo",
+            r#"{"content":[{"type":"text","text":"planted-result"}]}"#,
+        )
+        .errors("refuses", r#"{"code":-32000,"message":"planted-error"}"#)
+        .gate("slow")
+        .start()
+        .await;
+    let (lines, stderr) = logged(&up, async |url| {
+        let client = Modern::new(url);
+        for tool in ["echo", "refuses", "slow", "planted-unknown"] {
+            let params = call_params(&format!("up__{tool}"), r#"{"q":"planted-argument"}"#);
+            let ask = client.ask("tools/call", &params);
+            let ask = ask.header("x-request-id", &format!("id-{tool}"));
+            ask.header("traceparent", PARENT)
+                .header("baggage", "planted=planted")
+                .send()
+                .await;
+        }
+        client
+            .request("resources/read", r#"{"uri":"planted://x"}"#)
+            .await;
+    })
+    .await;
+    let told: Vec<_> = lines.iter().map(|line| &line["fields"]).collect();
+    let of = |key: &str| {
+        told.iter()
+            .map(|fields| fields[key].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("tool"),
+        ["up__echo", "up__refuses", "up__slow"],
+        "{stderr}"
+    );
+    assert_eq!(of("outcome"), ["ok", "error", "failed"]);
+    assert_eq!(
+        of("blame"),
+        [Value::Null, Value::Null, Value::from("upstream")]
+    );
+    assert_eq!(of("request_id"), ["id-echo", "id-refuses", "id-slow"]);
+    for fields in &told {
+        assert_eq!(
+            (&fields["upstream"], &fields["method"]),
+            (&"up".into(), &"tools/call".into())
+        );
+        assert_eq!(fields["trace_id"], PARENT[3..35]);
+        assert!(fields["ms"].as_f64().unwrap() > 0.0);
+    }
+    assert!(told[2]["ms"].as_f64().unwrap() >= 1000.0);
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["level"] == "DEBUG" && line["timestamp"].is_string())
+    );
+    assert!(!stderr.contains("planted"), "{stderr}");
+    // The warning about the failed call names it too.
+    assert_eq!(stderr.matches("id-slow").count(), 2, "{stderr}");
 }
