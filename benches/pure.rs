@@ -15,8 +15,10 @@ use divan::{Bencher, black_box};
 use weir::catalog::{Catalog, Kind, Listing, Part, Prepared, Rules, listing};
 use weir::config::ToolRules;
 use weir::json::{self, Object};
+use weir::metrics::{Ending, Metrics};
 use weir::name::{Namespace, Naming, UpstreamId};
 use weir::protocol::era::Era;
+use weir::protocol::trace::Trace;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,6 +41,32 @@ fn definition(tool: usize) -> String {
         property("assignee"),
         property("label"),
     )
+}
+
+/// What counting and naming a call takes, from its headers to its end.
+#[divan::bench(threads = [1, 2])]
+fn count_a_call(bencher: Bencher<'_, '_>) {
+    let metrics = Metrics::new();
+    let upstream = metrics.upstream(&UpstreamId::parse("erp").expect("a legal key"));
+    let trace = Trace::new();
+    bencher.bench(|| {
+        let mut measured =
+            upstream.call("tools/call", Some(black_box("erp__query_orders")), &trace);
+        measured.answered(Ending::Ok);
+    });
+}
+
+/// What giving a request without an id an id takes, and telling it twice.
+#[divan::bench]
+fn name_a_request(bencher: Bencher<'_, '_>) {
+    let headers = http::HeaderMap::new();
+    bencher.bench(|| {
+        let mut sent = http::HeaderMap::with_capacity(8);
+        let trace = Trace::of(black_box(&headers));
+        trace.write(&mut sent);
+        trace.answer(&mut sent);
+        sent
+    });
 }
 
 fn listing_of(tools: usize, salt: usize) -> Listing {

@@ -1,5 +1,7 @@
 //! Towards the operators: what each upstream is doing, the catalog, a resync on demand.
 
+mod metrics;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ pub fn router(live: Arc<Live>, admin: &config::Admin) -> Router {
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{name}/resync", post(resync))
         .route("/catalog", get(catalog))
+        .route("/metrics", get(metrics::metrics))
         .layer(axum::middleware::from_fn(
             move |request: Request, next: Next| {
                 let token = token.clone();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Endpoint};
+use crate::metrics::Metrics;
 use crate::upstream::http::{HttpWire, WireError};
 use crate::upstream::stdio::{ChildSpec, inherited_env};
 use crate::upstream::tls::Tls;
@@ -18,6 +19,8 @@ pub struct Surroundings {
     pub guard: Option<PathBuf>,
     /// What `https` is made with.
     pub tls: Arc<Tls>,
+    /// Where calls are counted.
+    pub metrics: Arc<Metrics>,
     /// Owner of everything spawned.
     pub tasks: TaskTracker,
 }
@@ -51,5 +54,6 @@ pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc
         Arc::clone(config),
         wire,
         around.tasks.clone(),
+        around.metrics.upstream(&config.id),
     )))
 }

@@ -1,7 +1,7 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
 //! Layers only look down: [`json`], [`name`], [`secret`], [`seal`] (words) → [`protocol`], [`config`],
-//! [`catalog`] (decisions, no IO) → [`auth`], [`upstream`], [`connector`] (outward) → [`live`] (moving
+//! [`catalog`] (decisions, no IO) → [`metrics`] → [`auth`], [`upstream`], [`connector`] (outward) → [`live`] (moving
 //! state) → [`relay`], [`front`], [`admin`] (inward) → [`server`] → [`cli`].
 
 pub mod admin;
@@ -13,6 +13,7 @@ pub mod connector;
 pub mod front;
 pub mod json;
 pub mod live;
+pub mod metrics;
 pub mod name;
 pub mod protocol;
 pub mod relay;

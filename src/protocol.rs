@@ -9,3 +9,4 @@ pub mod message;
 pub mod meta;
 pub mod method;
 pub mod sse;
+pub mod trace;

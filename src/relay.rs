@@ -25,6 +25,7 @@ use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
 use crate::protocol::method;
+use crate::protocol::trace::Trace;
 
 pub use caller::{Call, Caller, Listening};
 pub use list::list;
@@ -44,6 +45,8 @@ pub struct Scope<'a> {
     pub caller: Option<&'a Arc<Caller>>,
     /// Whether the caller takes more than the one response, so that it can be asked something meanwhile.
     pub streams: bool,
+    /// Whom the request belongs to; the upstream is told.
+    pub trace: Trace,
 }
 
 impl Scope<'_> {
@@ -59,7 +62,7 @@ impl Scope<'_> {
 /// # Errors
 /// The fault to answer with: no such method or route, bad params, an upstream that cannot be reached.
 pub async fn answer(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
-    match request.method.as_ref() {
+    let answered = match request.method.as_ref() {
         method::TOOLS_CALL => call::tool(scope, request).await,
         method::PROMPTS_GET => call::prompt(scope, request).await,
         method::RESOURCES_READ => call::resource(scope, request).await,
@@ -76,5 +79,6 @@ pub async fn answer(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, F
             Some(kind) => list(scope, kind, request),
             None => Err(Fault::Method(listing.chars().take(100).collect())),
         },
-    }
+    };
+    answered.inspect_err(|fault| scope.snapshot.metrics.refused(fault))
 }

@@ -23,6 +23,7 @@ use crate::live::publisher;
 use crate::live::schedule::{Schedule, ScheduleError};
 use crate::live::state::State;
 use crate::live::{Live, Snapshot};
+use crate::metrics::{Metrics, names};
 use crate::name::UpstreamId;
 use crate::seal::{NoRandom, Sealer};
 use crate::upstream::http::WireError;
@@ -99,9 +100,11 @@ impl Core {
         // Another part of the process may have chosen a provider already; that one serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let metrics = Metrics::new();
         let around = Surroundings {
             guard: options.guard.clone(),
             tls: Arc::new(Tls::default()),
+            metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),
         };
         let link = |upstream: &Arc<crate::config::Upstream>| {
@@ -121,6 +124,7 @@ impl Core {
             Arc::clone(&config),
             Arc::clone(&links),
             empty,
+            metrics,
         )));
         let (words, heard) = mpsc::channel(WORDS);
         tasks.spawn(publisher::publish(
@@ -234,6 +238,9 @@ impl Bound {
         let sessions = Arc::new(Sessions::new(sealer));
         let swept = sweep(Arc::clone(&sessions), core.shutdown.clone());
         core.tasks.spawn(swept);
+        let known = Arc::clone(&sessions);
+        let metrics = Arc::clone(&core.live.load().metrics);
+        metrics.observe(&names::LEGACY_SESSIONS, move || known.known());
         let front = Front::new(
             &config.listen,
             Arc::clone(&core.live),

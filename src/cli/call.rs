@@ -14,6 +14,7 @@ use crate::live::{Live, Snapshot};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Id, Message, Outcome};
+use crate::protocol::trace::Trace;
 use crate::protocol::{meta, method};
 use crate::relay::{self, Outgoing, Scope};
 use crate::server::{Core, Options};
@@ -148,6 +149,7 @@ async fn call(
         headers: None,
         caller: None,
         streams: true,
+        trace: Trace::new(),
     };
     let mut reply = match relay::answer(&scope, &request).await {
         Ok(reply) => reply,

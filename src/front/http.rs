@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -21,11 +22,13 @@ use crate::front::guard::Guard;
 use crate::front::session::Sessions;
 use crate::front::{legacy, modern};
 use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::protocol::era::Version;
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
 use crate::protocol::message::{Message, Notification};
 use crate::protocol::method;
+use crate::protocol::trace::Trace;
 use crate::relay::Payload;
 use crate::upstream::Standing;
 
@@ -36,6 +39,7 @@ pub struct Front {
     pub(super) sessions: Arc<Sessions>,
     pub(super) shutdown: CancellationToken,
     pub(super) tasks: TaskTracker,
+    pub(super) metrics: Arc<Metrics>,
     guard: Guard,
     request_bytes: usize,
     started: Instant,
@@ -52,11 +56,13 @@ impl Front {
         tasks: TaskTracker,
     ) -> Self {
         let (guard, request_bytes) = (Guard::new(listen), listen.request_bytes);
+        let metrics = Arc::clone(&live.load().metrics);
         Self {
             live,
             sessions,
             shutdown,
             tasks,
+            metrics,
             guard,
             request_bytes,
             started: Instant::now(),
@@ -67,8 +73,9 @@ impl Front {
 /// Everything the listener answers: the endpoint, and probes that are not guarded.
 #[must_use]
 pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
+    let named = from_fn_with_state(Arc::clone(&front), named);
     let rest = Router::new()
-        .route(path, get(stream).delete(end))
+        .route(path, get(stream).delete(end).layer(named))
         .route("/healthz", get(async || "ok\n"))
         .route("/ping", get(async || ping()))
         .route("/readyz", get(ready))
@@ -109,17 +116,32 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
     answer::json(payload)
 }
 
-/// `POST`: one message, or a batch.
+/// Whatever the endpoint answers to other methods than `POST` names the request.
+async fn named(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    let trace = Trace::of(request.headers());
+    let response = next.run(request).await;
+    signed(&front, &trace, response)
+}
+
+/// An answer of the endpoint: counted, and with the name of its request.
+fn signed(front: &Front, trace: &Trace, mut response: Response) -> Response {
+    front.metrics.responded(response.status());
+    trace.answer(response.headers_mut());
+    response
+}
+
+/// `POST`: one message, or a batch. Every answer names the request.
 pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let accepts = match admitted(front, &parts) {
-        Ok(accepts) => accepts,
-        Err(refusal) => return *refusal,
+    let mut trace = Trace::of(&parts.headers);
+    let response = match admitted(front, &parts) {
+        Ok(accepts) => match read(body, front.request_bytes).await {
+            Ok(body) => handle(front, &parts.headers, accepts, &body, &mut trace).await,
+            Err(status) => answer::bare(status),
+        },
+        Err(refusal) => *refusal,
     };
-    match read(body, front.request_bytes).await {
-        Ok(body) => handle(front, &parts.headers, accepts, &body).await,
-        Err(status) => answer::bare(status),
-    }
+    signed(front, &trace, response)
 }
 
 /// What can be said before the body is read.
@@ -171,13 +193,14 @@ async fn handle(
     headers: &HeaderMap,
     accepts: Accepts,
     body: &[u8],
+    trace: &mut Trace,
 ) -> Response {
     let bad = |fault: &Fault| legacy::refuse(StatusCode::BAD_REQUEST, None, fault);
     let Ok(text) = std::str::from_utf8(body) else {
         return bad(&Fault::Parse);
     };
     if text.trim_start().starts_with('[') {
-        return batch(front, headers, text).await;
+        return batch(front, headers, text, trace).await;
     }
     let version = headers
         .get(VERSION)
@@ -192,6 +215,7 @@ async fn handle(
     };
     match message {
         Message::Request(request) => {
+            trace.heed(request.meta.as_ref());
             if modern_header
                 && request.method == method::INITIALIZE
                 && !modern::claims(request.meta.as_ref())
@@ -202,13 +226,13 @@ async fn handle(
                 return legacy::refuse(StatusCode::BAD_REQUEST, Some(&request.id), &fault);
             }
             if modern_header || modern::claims(request.meta.as_ref()) {
-                return modern::request(front, headers, accepts, &request).await;
+                return modern::request(front, headers, accepts, &request, trace).await;
             }
             if request.method == method::INITIALIZE {
                 return legacy::open(front, &request);
             }
             match legacy::session(front, headers) {
-                Ok(session) => legacy::request(front, &session, accepts, &request).await,
+                Ok(session) => legacy::request(front, &session, accepts, &request, trace).await,
                 Err((status, fault)) => legacy::refuse(status, Some(&request.id), &fault),
             }
         }
@@ -242,7 +266,7 @@ fn noted(
     }
 }
 
-async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response {
+async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str, trace: &Trace) -> Response {
     let refuse = |status, fault: &Fault| legacy::refuse(status, None, fault);
     let items = match crate::json::array(text) {
         Ok(items) => items,
@@ -259,7 +283,7 @@ async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response 
         );
     }
     match legacy::session(front, headers) {
-        Ok(session) => legacy::batch(front, &session, text).await,
+        Ok(session) => legacy::batch(front, &session, text, trace).await,
         // A batch has nowhere to go without a session: that it is one says more than the missing id.
         Err((StatusCode::BAD_REQUEST, _)) => refuse(
             StatusCode::BAD_REQUEST,

@@ -16,6 +16,7 @@ use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::headers::{SESSION, VERSION};
 use crate::protocol::message::{self, Id, Message, Notification, Request};
+use crate::protocol::trace::Trace;
 use crate::protocol::{method, sse};
 use crate::relay::{self, Caller, Outgoing, Payload, Scope};
 use crate::upstream::probe::{Profile, WEIR};
@@ -143,6 +144,7 @@ pub(super) async fn request(
     session: &Session,
     accepts: Accepts,
     request: &Request<'_>,
+    trace: &Trace,
 ) -> Response {
     let fault = match request.method.as_ref() {
         method::PING => return answer::json(Payload::ok(vec![message::result(&request.id, "{}")])),
@@ -157,6 +159,7 @@ pub(super) async fn request(
                 headers: None,
                 caller: Some(&caller),
                 streams: accepts.streams(),
+                trace: trace.clone(),
             };
             let reply = tokio::select! {
                 biased;
@@ -200,7 +203,12 @@ pub(super) fn cancelled_id(notification: &Notification<'_>) -> Option<Id> {
 }
 
 /// A batch, which only 2025-03-26 knows; it never has `initialize` in it.
-pub(super) async fn batch(front: &Arc<Front>, session: &Session, text: &str) -> Response {
+pub(super) async fn batch(
+    front: &Arc<Front>,
+    session: &Session,
+    text: &str,
+    trace: &Trace,
+) -> Response {
     let refuse = |fault: Fault| refuse(StatusCode::BAD_REQUEST, None, &fault);
     if session.version != Version::V2025_03_26 {
         return refuse(Fault::Invalid("only sessions of 2025-03-26 take batches"));
@@ -220,9 +228,9 @@ pub(super) async fn batch(front: &Arc<Front>, session: &Session, text: &str) -> 
     if items.iter().any(|item| initializes(item)) {
         return refuse(Fault::Invalid("initialize cannot be part of a batch"));
     }
-    let answers =
-        futures::future::join_all(items.into_iter().map(|item| in_batch(front, session, item)))
-            .await;
+    let items = items.into_iter();
+    let answers = items.map(|item| in_batch(front, session, item, trace.clone()));
+    let answers = futures::future::join_all(answers).await;
     let answers: Vec<Bytes> = answers.into_iter().flatten().collect();
     if answers.is_empty() {
         return answer::bare(StatusCode::ACCEPTED);
@@ -238,7 +246,12 @@ pub(super) async fn batch(front: &Arc<Front>, session: &Session, text: &str) -> 
     answer::json(Payload::ok(vec![body.into()]))
 }
 
-async fn in_batch(front: &Arc<Front>, session: &Session, text: &str) -> Option<Bytes> {
+async fn in_batch(
+    front: &Arc<Front>,
+    session: &Session,
+    text: &str,
+    mut trace: Trace,
+) -> Option<Bytes> {
     let request = match Message::parse(text) {
         Ok(Message::Request(request)) => request,
         Ok(Message::Notification(note)) => {
@@ -257,6 +270,7 @@ async fn in_batch(front: &Arc<Front>, session: &Session, text: &str) -> Option<B
         method::PING => return Some(message::result(&request.id, "{}")),
         _ => {
             let caller = front.sessions.caller(session);
+            trace.heed(request.meta.as_ref());
             let scope = Scope {
                 snapshot: front.live.load_full(),
                 live: &front.live,
@@ -265,6 +279,7 @@ async fn in_batch(front: &Arc<Front>, session: &Session, text: &str) -> Option<B
                 caller: Some(&caller),
                 // The answer of a batch is one array: nothing comes before it.
                 streams: false,
+                trace,
             };
             match relay::answer(&scope, &request).await {
                 Ok(mut reply) => {
@@ -294,7 +309,14 @@ pub(super) fn stream(front: &Arc<Front>, session: &Session, last: Option<&str>) 
     let listening = caller.listen(front.shutdown.child_token());
     let changes = Changes::of_session(&front.live, listening);
     let render = |method, params: Option<&str>| sse::event(&message::notification(method, params));
-    answer::events(changes::body(sse::KEEP_ALIVE, changes, render, None, ()))
+    let counted = front.metrics.get_streams.hold();
+    answer::events(changes::body(
+        sse::KEEP_ALIVE,
+        changes,
+        render,
+        None,
+        counted,
+    ))
 }
 
 /// A refusal with an HTTP status of its own.

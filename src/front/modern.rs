@@ -15,6 +15,7 @@ use crate::live::Live;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
+use crate::protocol::trace::Trace;
 use crate::protocol::{headers, meta, method};
 use crate::relay::{self, Payload, Scope};
 use crate::upstream::probe::WEIR;
@@ -97,8 +98,9 @@ pub(super) async fn request(
     found: &HeaderMap,
     accepts: Accepts,
     request: &Request<'_>,
+    trace: &Trace,
 ) -> Response {
-    match checked(front, found, accepts, request).await {
+    match checked(front, found, accepts, request, trace).await {
         Ok(response) => response,
         Err(fault) => answer::json(Payload::fault(Some(&request.id), &fault, Era::Modern)),
     }
@@ -109,6 +111,7 @@ async fn checked(
     found: &HeaderMap,
     accepts: Accepts,
     request: &Request<'_>,
+    trace: &Trace,
 ) -> Result<Response, Fault> {
     let version = envelope(request)?;
     mirrored(found, request, &version)?;
@@ -126,6 +129,7 @@ async fn checked(
                 headers: Some(found),
                 caller: None,
                 streams: accepts.streams(),
+                trace: trace.clone(),
             };
             let reply = relay::answer(&scope, request).await?;
             Ok(answer::respond(Running::modern(reply), accepts).await)

@@ -200,6 +200,15 @@ impl Sessions {
         }
     }
 
+    /// How many sessions were used here lately and are not over.
+    #[must_use]
+    pub fn known(&self) -> u64 {
+        let kept = self.kept();
+        let alive = kept.seen.values();
+        let alive = alive.filter(|session| !kept.ended.contains(&session.key));
+        alive.count() as u64
+    }
+
     /// Forgets the state of sessions that have done nothing for so long.
     pub fn sweep(&self, idle: Duration) {
         let mut kept = self.kept();

@@ -21,6 +21,7 @@ use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::message::{self, Id, Message, Notification, Request};
 use crate::protocol::method;
+use crate::protocol::trace::Trace;
 use crate::relay::{self, Outgoing, Payload, Scope};
 
 /// Messages that wait to be written.
@@ -278,6 +279,8 @@ impl Caller {
         let token = self.begin(&request.id, &self.given_up);
         let answered = async {
             let _ = tokio::time::timeout_at(self.settled_by, self.live.settled()).await;
+            let mut trace = Trace::new();
+            trace.heed(request.meta.as_ref());
             let scope = Scope {
                 snapshot: self.live.load_full(),
                 live: &self.live,
@@ -285,6 +288,7 @@ impl Caller {
                 headers: None,
                 caller,
                 streams: true,
+                trace,
             };
             let mut reply = relay::answer(&scope, request).await?;
             while let Some(outgoing) = reply.next().await {

@@ -103,6 +103,7 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>) {
         let Some(link) = snapshot.links.get(slot) else {
             continue;
         };
+        link.metrics.resynced(outcome.is_ok());
         match outcome {
             Ok(mut report) => {
                 report.warnings = state.warnings(slot);
@@ -138,6 +139,7 @@ fn follow(live: &Live, state: &State, effects: Effects) {
             resources = next.catalog.len(Kind::Resources),
             "catalog published"
         );
+        next.metrics.published();
         live.store(next);
     }
     for slot in confirm {

@@ -232,18 +232,38 @@ async fn seat_after(
     }
 }
 
+/// Sends a request on, and counts it, whatever becomes of it.
 pub(super) async fn forward(
     scope: &Scope<'_>,
     request: &Request<'_>,
-    mut target: Target<'_>,
+    target: Target<'_>,
 ) -> Result<Reply, Fault> {
-    let (slot, method) = (target.slot, target.method);
-    let link = scope.snapshot.links.get(slot).ok_or(Fault::ShuttingDown)?;
+    let link = scope.snapshot.links.get(target.slot);
+    let link = link.ok_or(Fault::ShuttingDown)?;
+    let tool = target.route.as_ref().map(|route| &*route.exposed);
+    let mut measured = link.metrics.call(target.method, tool, &scope.trace);
+    match relayed(scope, request, target, link).await {
+        Ok(reply) => Ok(reply.measured(measured)),
+        Err(fault) => {
+            measured.failed(&fault);
+            Err(fault)
+        }
+    }
+}
+
+async fn relayed(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+    mut target: Target<'_>,
+    link: &Arc<Link>,
+) -> Result<Reply, Fault> {
+    let method = target.method;
     let fault = |error: LinkError| {
+        let request = scope.trace.request_id();
         if let LinkError::CircuitOpen { .. } = error {
-            tracing::debug!(upstream = %link.id(), method, reason = %error, "call refused");
+            tracing::debug!(upstream = %link.id(), method, reason = %error, request_id = request, "call refused");
         } else {
-            tracing::warn!(upstream = %link.id(), method, reason = %error.in_full(), "call failed");
+            tracing::warn!(upstream = %link.id(), method, reason = %error.in_full(), request_id = request, "call failed");
         }
         error.fault(link.id())
     };
@@ -255,12 +275,15 @@ pub(super) async fn forward(
         let (id, era) = (link.next_id(), peer.era());
         let is_task = target.as_task(scope, &peer);
         let meta = request.meta.as_ref();
-        let hop = outbound::hop(&mut target.params, meta, scope.era(), era, id)?;
+        let (params, trace) = (&mut target.params, &scope.trace);
+        let hop = outbound::hop(params, meta, scope.era(), &peer, id, trace)?;
+        let mut headers = target.headers(era)?;
+        scope.trace.write(&mut headers);
         let outbound = Outbound {
             id,
             method,
             params: hop.params,
-            headers: target.headers(era)?,
+            headers,
         };
         let (mut flight, sent) = Sending::new(link, &peer, outbound, deadline).await;
         let sent = match sent {

@@ -5,7 +5,9 @@ use crate::protocol::era::Era;
 use crate::protocol::era::Version;
 use crate::protocol::error::Fault;
 use crate::protocol::meta as keys;
+use crate::protocol::trace::Trace;
 use crate::relay::logs::Logs;
+use crate::upstream::Peer;
 use crate::upstream::probe::WEIR;
 
 /// What one hop sends, and what has to be remembered for the way back.
@@ -19,7 +21,7 @@ pub(super) struct Hop {
     pub(super) logs: Logs,
 }
 
-/// Puts this hop's `_meta` into the params for an upstream of this era. Progress tokens are this hop's own: the number of the request on
+/// Puts this hop's `_meta` into the params for this upstream. Progress tokens are this hop's own: the number of the request on
 /// its link.
 ///
 /// # Errors
@@ -28,11 +30,30 @@ pub(super) fn hop(
     params: &mut Object<'_>,
     meta: Option<&Object<'_>>,
     caller: Era,
-    upstream: Era,
+    peer: &Peer,
     id: u64,
+    trace: &Trace,
+) -> Result<Hop, Fault> {
+    towards(
+        params,
+        meta,
+        caller,
+        (peer.era(), peer.is_on_stdio()),
+        id,
+        trace,
+    )
+}
+
+fn towards(
+    params: &mut Object<'_>,
+    meta: Option<&Object<'_>>,
+    caller: Era,
+    (upstream, on_stdio): (Era, bool),
+    id: u64,
+    trace: &Trace,
 ) -> Result<Hop, Fault> {
     let logs = Logs::of(caller, meta);
-    if meta.is_none() && upstream == Era::Legacy {
+    if meta.is_none() && upstream == Era::Legacy && !trace.needs_meta(on_stdio) {
         // There is one only from an attempt at a peer of the other era.
         params.remove("_meta");
         return Ok(Hop {
@@ -60,6 +81,7 @@ pub(super) fn hop(
             own.set(keys::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
         }
     }
+    trace.write_meta(&mut own, on_stdio);
     // Only `params` and `_meta` are rewritten; an untouched message keeps even its spelling of `_meta`.
     if own.is_empty() && caller != upstream {
         params.remove("_meta");
@@ -92,7 +114,16 @@ mod tests {
         let meta = params
             .borrowed("_meta")
             .map(|meta| Object::parse(meta).unwrap());
-        let hop = hop(&mut params, meta.as_ref(), caller, upstream, 7).unwrap();
+        let trace = Trace::new();
+        let hop = towards(
+            &mut params,
+            meta.as_ref(),
+            caller,
+            (upstream, false),
+            7,
+            &trace,
+        )
+        .unwrap();
         (hop.params, hop.token)
     }
 

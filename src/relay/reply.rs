@@ -13,6 +13,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::json::Object;
+use crate::metrics::{Ending, Measured};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Id, Message, Notification, Outcome, Response};
@@ -160,6 +161,7 @@ struct Relayed {
     crossing: Crossing,
     /// The stream being taken up again.
     resuming: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,
+    measured: Option<Measured>,
 }
 
 /// The pause before a stream is taken up again where the upstream names none, and the longest.
@@ -229,8 +231,17 @@ impl Reply {
                 token,
                 crossing,
                 resuming: None,
+                measured: None,
             })),
         }
+    }
+
+    /// What becomes of the call from now on is recorded there.
+    pub(super) fn measured(mut self, measured: Measured) -> Self {
+        if let State::Relayed(relayed) = &mut self.state {
+            relayed.measured = Some(measured);
+        }
+        self
     }
 
     /// The next message for the caller; `None` when there is no more.
@@ -332,38 +343,52 @@ impl Relayed {
         self.way.flight.land();
         self.way.place.answered();
         let upstream = self.way.flight.link.id();
+        let mut ending = Ending::Ok;
         let payload = match response.outcome {
             Outcome::Result(result) => match self.crossing.result(result, upstream) {
                 Ok(None) => Payload::ok(vec![message::result(&self.caller, result)]),
                 Ok(Some(changed)) => Payload::ok(vec![message::result(&self.caller, &changed)]),
-                Err(fault) => Payload::fault(Some(&self.caller), &fault, self.crossing.caller),
+                Err(fault) => return self.refuse(&fault),
             },
             Outcome::Error(error) => {
                 let (changed, status) = self.crossing.error(error, upstream);
                 let error = changed.as_deref().unwrap_or(error);
+                ending = Ending::Error;
                 Payload {
                     status,
                     chunks: vec![message::error(Some(&self.caller), error)],
                 }
             }
         };
+        if let Some(measured) = &mut self.measured {
+            measured.answered(ending);
+        }
+        Outgoing::Response(payload)
+    }
+
+    fn request_id(&self) -> &str {
+        self.measured.as_ref().map_or("-", Measured::request_id)
+    }
+
+    /// Answers with an error of weir's own.
+    fn refuse(&mut self, fault: &Fault) -> Outgoing {
+        if let Some(measured) = &mut self.measured {
+            measured.failed_late(fault);
+        }
+        let payload = Payload::fault(Some(&self.caller), fault, self.crossing.caller);
         Outgoing::Response(payload)
     }
 
     fn fail(&mut self, error: &LinkError) -> Outgoing {
         let Flight { link, peer, id, .. } = &self.way.flight;
-        tracing::warn!(upstream = %link.id(), reason = %error.in_full(), "call failed");
+        tracing::warn!(upstream = %link.id(), reason = %error.in_full(), request_id = self.request_id(), "call failed");
         self.way.place.failed(error);
         if error.may_still_run() {
             link.cancel(peer, *id, "weir gave up", ());
         }
         let fault = error.fault(link.id());
         self.way.flight.land();
-        Outgoing::Response(Payload::fault(
-            Some(&self.caller),
-            &fault,
-            self.crossing.caller,
-        ))
+        self.refuse(&fault)
     }
 
     /// A notification for the caller, if it is for this caller at all.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::config;
+use crate::metrics;
 use crate::name::UpstreamId;
 use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
@@ -34,6 +35,8 @@ pub struct Link {
     pub wire: Wire,
     /// Places and circuit: what every call goes through first.
     pub gate: Arc<Gate>,
+    /// Where its calls are counted.
+    pub metrics: Arc<metrics::Upstream>,
     /// Asks the keeper to list again soon.
     pub resync: Notify,
     /// Asks the keeper to connect again: the session is gone, or a call found nobody.
@@ -117,18 +120,24 @@ pub struct Outbound {
     pub method: &'static str,
     /// The params as JSON text, with this hop's `_meta`.
     pub params: String,
-    /// `Mcp-*` for a modern upstream over HTTP; empty for others.
+    /// For an upstream over HTTP: `Mcp-*` where it is modern, and whom the request belongs to.
     pub headers: HeaderMap,
 }
 
 impl Link {
     /// A link as the config wants it. Opens nothing.
     #[must_use]
-    pub fn new(config: Arc<config::Upstream>, wire: Wire, tasks: TaskTracker) -> Self {
+    pub fn new(
+        config: Arc<config::Upstream>,
+        wire: Wire,
+        tasks: TaskTracker,
+        metrics: Arc<metrics::Upstream>,
+    ) -> Self {
         Self {
             gate: Arc::new(Gate::new(&config)),
             config,
             wire,
+            metrics,
             resync: Notify::new(),
             reconnect: Notify::new(),
             peer: RwLock::new(None),
@@ -261,6 +270,12 @@ impl Link {
     pub fn session_place(&self) -> Result<OwnedSemaphorePermit, LinkError> {
         let place = Arc::clone(&self.sessions).try_acquire_owned();
         place.map_err(|_| LinkError::Busy)
+    }
+
+    /// How many sessions callers have of their own.
+    #[must_use]
+    pub fn own_sessions(&self) -> usize {
+        SESSIONS.saturating_sub(self.sessions.available_permits())
     }
 
     /// Takes up a legacy stream that ended before its answer came.

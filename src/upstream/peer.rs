@@ -129,6 +129,12 @@ impl Peer {
         matches!(&self.via, Via::Http(session) if session.id.is_some())
     }
 
+    /// Whether messages to it have no headers.
+    #[must_use]
+    pub fn is_on_stdio(&self) -> bool {
+        matches!(self.via, Via::Child(_))
+    }
+
     /// Notes the request that the peer answers with its changes.
     pub fn listens(&self, id: u64) {
         self.listening.store(id, Ordering::Relaxed);

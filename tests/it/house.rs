@@ -9,6 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["json", "name", "seal", "secret"],
     &["config", "protocol"],
     &["catalog"],
+    &["metrics"],
     &["auth"],
     &["upstream"],
     &["connector", "live"],
