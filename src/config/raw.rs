@@ -23,7 +23,7 @@ pub(super) struct File {
     pub(super) state: Option<State>,
     /// What seals session ids: 32 bytes of text or more, the same on every replica. Left out, it is made once and kept in the state folder, or made at every start where there is none.
     pub(super) sealing_key: Option<Secret>,
-    /// The name of this weir and its replicas in chains. Read, but of no effect yet.
+    /// The name of this weir and its replicas in chains of weirs: by it a weir finds that a request or a definition came back to it. Left out, it is made once and kept in the state folder, or made at every start where there is none.
     pub(super) instance: Option<String>,
     /// How exposed names are made.
     pub(super) naming: Option<Naming>,

@@ -10,7 +10,7 @@ use crate::protocol::message::Request;
 use crate::protocol::{headers, method};
 use crate::relay::crossing::Crossing;
 use crate::relay::reply::{Reply, Sending, Way};
-use crate::relay::{Scope, outbound};
+use crate::relay::{Scope, hops, outbound};
 use crate::upstream::{LinkError, Outbound};
 
 /// Where a request goes and what becomes of it there.
@@ -202,7 +202,7 @@ async fn forward(
         tracing::warn!(upstream = %link.id(), method = target.method, reason = %error.in_full(), "call failed");
         error.fault(link.id())
     };
-    let deadline = link.call_deadline();
+    let deadline = hops::deadline(link, request).map_err(fault)?;
     let place = link.place(deadline).await.map_err(fault)?;
     let mut peer = link.peer(deadline).await.map_err(fault)?;
     let mut again = true;
@@ -214,6 +214,7 @@ async fn forward(
             scope.era(),
             peer.era(),
             id,
+            hops::onward(scope, deadline),
         )?;
         let (method, headers) = (target.method, target.headers(peer.era())?);
         let outbound = Outbound {

@@ -4,6 +4,7 @@ use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::era::Version;
 use crate::protocol::error::Fault;
+use crate::protocol::hops::Onward;
 use crate::protocol::meta as keys;
 use crate::relay::call::params_fault;
 use crate::relay::logs::Logs;
@@ -24,24 +25,16 @@ pub(super) struct Hop {
 /// its link.
 ///
 /// # Errors
-/// `_meta` is no object or has a key twice.
+/// `_meta` is no object or has a key twice, or says that the request goes round in circles.
 pub(super) fn hop(
     params: &mut Object<'_>,
     meta: Option<&Object<'_>>,
     caller: Era,
     upstream: Era,
     id: u64,
+    onward: Onward<'_>,
 ) -> Result<Hop, Fault> {
     let logs = Logs::of(caller, meta);
-    if meta.is_none() && upstream == Era::Legacy {
-        // There is one only from an attempt at a peer of the other era.
-        params.remove("_meta");
-        return Ok(Hop {
-            params: params.to_text(),
-            token: None,
-            logs,
-        });
-    }
     let mut own = meta.cloned().unwrap_or_default();
     let token = own.get(keys::PROGRESS_TOKEN).map(Box::from);
     if token.is_some() {
@@ -68,12 +61,9 @@ pub(super) fn hop(
             }
         }
     }
-    // Only `params` and `_meta` are rewritten; an untouched message keeps even its spelling of `_meta`.
-    if own.is_empty() && caller != upstream {
-        params.remove("_meta");
-    } else {
-        params.set("_meta", own.to_text());
-    }
+    onward.mark(&mut own)?;
+    // Only `params` and `_meta` are rewritten, and their members keep their spelling.
+    params.set("_meta", own.to_text());
     Ok(Hop {
         params: params.to_text(),
         token,
@@ -105,26 +95,38 @@ fn is_envelope(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::name::Instance;
+
+    /// What weir itself says of the chain.
+    const OWN: &str = r#","weir/path":["w"],"weir/deadlineMs":950}}"#;
 
     fn rewritten(text: &str, caller: Era, upstream: Era) -> (String, Option<Box<str>>) {
         let mut params = Object::parse(text).unwrap();
         let meta = params
             .borrowed("_meta")
             .map(|meta| Object::parse(meta).unwrap());
-        let hop = hop(&mut params, meta.as_ref(), caller, upstream, 7).unwrap();
+        let own = Instance::parse("w").unwrap();
+        let onward = Onward {
+            own: Some(&own),
+            left: Duration::from_secs(1),
+        };
+        let hop = hop(&mut params, meta.as_ref(), caller, upstream, 7, onward).unwrap();
         (hop.params, hop.token)
     }
 
     #[test]
-    fn between_legacy_sides_only_the_progress_token_changes() {
+    fn between_legacy_sides_only_the_progress_token_and_what_is_of_the_chain_changes() {
         let text = r#"{"name":"x","_meta":{"a":1e400,"progressToken":"mine","io.modelcontextprotocol/related-task":{}}}"#;
         let (sent, token) = rewritten(text, Era::Legacy, Era::Legacy);
-        assert_eq!(sent, text.replace("\"mine\"", "7"));
+        let expected = text.strip_suffix("}}").unwrap().replace("\"mine\"", "7");
+        assert_eq!(sent, expected + OWN);
         assert_eq!(token.as_deref(), Some("\"mine\""));
         assert_eq!(
             rewritten(r#"{"name":"x"}"#, Era::Legacy, Era::Legacy),
-            (r#"{"name":"x"}"#.to_owned(), None)
+            (format!(r#"{{"name":"x","_meta":{{{}"#, &OWN[1..]), None)
         );
     }
 
@@ -133,7 +135,7 @@ mod tests {
         let text = r#"{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"traceparent":"00-a"}}"#;
         assert_eq!(
             rewritten(text, Era::Modern, Era::Legacy).0,
-            r#"{"name":"x","_meta":{"traceparent":"00-a"}}"#
+            r#"{"name":"x","_meta":{"traceparent":"00-a""#.to_owned() + OWN
         );
     }
 

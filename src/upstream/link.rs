@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::config;
-use crate::name::UpstreamId;
+use crate::name::{Instance, UpstreamId};
 use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
 use crate::upstream::error::LinkError;
@@ -28,6 +28,8 @@ const QUEUE: usize = 4;
 pub struct Link {
     /// What the config says of this upstream.
     pub config: Arc<config::Upstream>,
+    /// This weir's name in chains, if it is a hop of one.
+    pub instance: Option<Instance>,
     /// What carries the bytes.
     pub wire: Wire,
     /// Asks the keeper to list again soon.
@@ -105,10 +107,16 @@ pub struct Outbound {
 impl Link {
     /// A link as the config wants it. Opens nothing.
     #[must_use]
-    pub fn new(config: Arc<config::Upstream>, wire: Wire, tasks: TaskTracker) -> Self {
+    pub fn new(
+        config: Arc<config::Upstream>,
+        instance: Option<Instance>,
+        wire: Wire,
+        tasks: TaskTracker,
+    ) -> Self {
         let places = config.limits.in_flight.get();
         Self {
             config,
+            instance,
             wire,
             resync: Notify::new(),
             reconnect: Notify::new(),
