@@ -15,7 +15,7 @@ use divan::{Bencher, black_box};
 use weir::catalog::{Catalog, Kind, Listing, Part, Prepared, Rules, listing};
 use weir::config::ToolRules;
 use weir::json::{self, Object};
-use weir::name::{Namespace, Naming, UpstreamId};
+use weir::name::{Instance, Namespace, Naming, UpstreamId};
 use weir::protocol::era::Era;
 
 #[global_allocator]
@@ -51,7 +51,9 @@ fn listing_of(tools: usize, salt: usize) -> Listing {
 
 fn prepare(at: usize, listing: &Listing) -> Prepared {
     let upstream = UpstreamId::parse(&format!("upstream-{at}")).expect("a legal key");
+    let instance = Instance::parse("eu-edge-1").expect("a legal name");
     let rules = Rules {
+        instance: Some(&instance),
         upstream: &upstream,
         namespace: &Namespace::of(&upstream),
         strip: None,

@@ -91,6 +91,8 @@ pub fn describe(link: &Link) -> serde_json::Value {
         "templates": templates,
         "quarantined": report.quarantined,
         "warnings": report.warnings,
+        "own_dropped": report.dropped.own,
+        "far_dropped": report.dropped.far,
     })
 }
 

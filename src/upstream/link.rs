@@ -10,6 +10,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::catalog::Dropped;
 use crate::config;
 use crate::name::{Instance, UpstreamId};
 use crate::protocol::era::Era;
@@ -89,6 +90,8 @@ pub struct Report {
     pub quarantined: Vec<String>,
     /// Rules of the config that match nothing.
     pub warnings: Vec<String>,
+    /// What it had that came from this weir, or through too many.
+    pub dropped: Dropped,
 }
 
 /// A request to an upstream, all but its envelope.

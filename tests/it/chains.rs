@@ -1,9 +1,11 @@
 //! Weirs in front of weirs.
 
+use std::time::{Duration, Instant};
+
 use crate::support::client::Client;
-use crate::support::free_port;
 use crate::support::upstream::{Kind, Recorded, Upstream};
 use crate::support::weir::Weir;
+use crate::support::{bounded, free_port};
 
 const PATH: [&str; 3] = ["params", "_meta", "weir/path"];
 
@@ -102,4 +104,122 @@ async fn a_weir_in_front_of_itself_is_told_so() {
         reason.contains("been through this weir already"),
         "{upstreams}"
     );
+}
+
+/// Waits until no generation moves any more, for a second.
+async fn come_to_rest(weirs: &[&Weir]) -> Vec<u64> {
+    let all = async || {
+        let mut generations = Vec::new();
+        for weir in weirs {
+            generations.push(weir.generation().await);
+        }
+        generations
+    };
+    let mut seen = (Instant::now(), all().await);
+    bounded("rest", async {
+        while seen.0.elapsed() < Duration::from_secs(1) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = all().await;
+            if now != seen.1 {
+                seen = (Instant::now(), now);
+            }
+        }
+    })
+    .await;
+    seen.1
+}
+
+#[tokio::test]
+async fn weirs_that_list_each_other_come_to_rest() {
+    let (near, far) = (free_port(), free_port());
+    let url = |port| format!("http://127.0.0.1:{port}/mcp");
+    let up = |name: &str, tool: &str, uri: &str| {
+        let up = Upstream::named(name).tools([tool]);
+        up.answers_as(Kind::Resources, uri, r#"{"contents":[]}"#)
+    };
+    let one = up("one", "t", "file:///1").start().await;
+    let two = up("two", "t", "file:///2").start().await;
+    let a = Weir::over([&one]).and("b", &url(far)).instance("A");
+    let b = Weir::over([&two]).and("a", &url(near)).instance("B");
+    let (a, b) = tokio::join!(a.on(near).start(), b.on(far).start());
+    a.wait_tools(["one__t", "b__two__t"]).await;
+    b.wait_tools(["two__t", "a__one__t"]).await;
+    come_to_rest(&[&a, &b]).await;
+
+    // One change passes round once.
+    one.add_tool("new");
+    one.notify_list_changed(Kind::Tools);
+    a.wait_tools(["one__t", "one__new", "b__two__t"]).await;
+    b.wait_tools(["two__t", "a__one__t", "a__one__new"]).await;
+    let rest = come_to_rest(&[&a, &b]).await;
+    // Whatever is listed again now finds nothing new.
+    a.resync("b").await;
+    b.resync("a").await;
+    assert_eq!([a.generation().await, b.generation().await], rest[..]);
+
+    let about = a.admin("/upstreams").await["upstreams"][1].clone();
+    assert_eq!(about["name"], "b");
+    // Both tools of `one` and its resource came back.
+    assert_eq!(
+        (&about["own_dropped"], &about["far_dropped"]),
+        (&3.into(), &0.into())
+    );
+    a.wait_stderr("left out what came from this weir").await;
+    for client in Client::both(&a).await {
+        let read = client.request("resources/read", r#"{"uri":"file:///2"}"#);
+        assert!(read.await.succeeded());
+        let called = client.call("b__two__t", "{}").await;
+        assert!(called.result().contains("two.t {}"), "{called:?}");
+    }
+    assert_eq!(path(&two.last("tools/call")), r#"["A","B"]"#);
+    assert_eq!(path(&two.last("resources/read")), r#"["A","B"]"#);
+
+    // Whoever sends a call round all the same gets it back, and nothing is called.
+    for client in Client::both(&b).await {
+        let ask = client.ask("tools/call", r#"{"name":"a__one__t"}"#);
+        let reply = ask.meta("weir/path", r#"["A"]"#).send().await;
+        assert_eq!(reply.code(), -32600, "{reply:?}");
+        assert_eq!(reply.error()["data"]["path"].to_string(), r#"["A","B"]"#);
+    }
+    assert_eq!(one.count("tools/call"), 0);
+}
+
+#[tokio::test]
+async fn what_is_nine_weirs_away_is_not_listed() {
+    let up = Upstream::named("up").tools(["t"]).start().await;
+    let mut weirs = vec![Weir::over([&up]).instance("w9").start().await];
+    for name in (1..9).rev() {
+        let next = weirs.last().unwrap().url();
+        let weir = Weir::over([])
+            .and("up", &next)
+            .instance(&format!("w{name}"));
+        let weir = weir.upstream("up", "namespace: \"\"").start().await;
+        weirs.push(weir);
+    }
+    let [.., second, first] = &weirs[..] else {
+        panic!("{}", weirs.len())
+    };
+    // Eight weirs are a chain that works.
+    assert_eq!(second.tool_names().await, ["up__t"]);
+    assert!(second.modern().call("up__t", "{}").await.succeeded());
+    let eight = r#"["w2","w3","w4","w5","w6","w7","w8","w9"]"#;
+    assert_eq!(path(&up.last("tools/call")), eight);
+    // The ninth would be one too many: for its list, and for a call that it sends all the same.
+    assert_eq!(first.tool_names().await, Vec::<String>::new());
+    let about = first.admin("/upstreams").await["upstreams"][0].clone();
+    assert_eq!(
+        (&about["own_dropped"], &about["far_dropped"]),
+        (&0.into(), &1.into())
+    );
+    for client in Client::both(second).await {
+        let ask = client.ask("tools/call", r#"{"name":"up__t"}"#);
+        let reply = ask.meta("weir/path", r#"["w1"]"#).send().await;
+        assert_eq!(reply.code(), -32600, "{reply:?}");
+        let path = reply.error()["data"]["path"].to_string();
+        assert_eq!(
+            path,
+            eight.replace(r#","w9""#, "").replace('[', r#"["w1","#)
+        );
+    }
+    assert_eq!(up.count("tools/call"), 1);
 }

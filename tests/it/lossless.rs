@@ -193,15 +193,19 @@ async fn progress_keeps_its_unknown_members() {
 const DEFINITION: &str = r#"{"title":"Caf\u00e9","x-cost":1e400, "name":"NAME","annotations":{"z":true,"readOnlyHint":true,"a":12345678901234567890},"inputSchema":{"type":"object","$defs":{"n":{"minimum":-1E-400}},"properties":{"name":{"type":"string"}}},"outputSchema":{"type":"object"},"icons":[ ],"_meta":{"vendor/x":{"_meta":{}}}}"#;
 
 #[tokio::test]
-async fn a_tool_definition_changes_in_nothing_but_its_name() {
+async fn a_tool_definition_changes_in_nothing_but_its_name_and_origin() {
     let original = DEFINITION.replace("NAME", "t");
     let exposed = DEFINITION.replace("NAME", "up__t");
+    let exposed = exposed.replace(
+        "{\"_meta\":{}}}",
+        "{\"_meta\":{}},\"weir/origin\":[\"eu\"]}",
+    );
     let modern_up = Upstream::named("up")
         .raw_tool(&original)
         .modern()
         .start()
         .await;
-    let weir = Weir::over([&modern_up]).start().await;
+    let weir = Weir::over([&modern_up]).instance("eu").start().await;
     let definitions = weir.modern().list_all("tools/list").await;
     assert_eq!(
         definitions.join(
@@ -216,7 +220,7 @@ async fn a_tool_definition_changes_in_nothing_but_its_name() {
         .sse()
         .start()
         .await;
-    let weir = Weir::over([&legacy_up]).start().await;
+    let weir = Weir::over([&legacy_up]).instance("eu").start().await;
     let legacy = weir.legacy("2025-11-25").await;
     assert_eq!(legacy.list_all("tools/list").await, [exposed]);
 }
@@ -318,7 +322,7 @@ fn any_result_and_any_arguments_cross_unchanged() {
 }
 
 #[test]
-fn any_definition_crosses_unchanged_but_for_its_name() {
+fn any_definition_crosses_unchanged_but_for_its_name_and_origin() {
     let runtime = runtime();
     let mut runner = runner(1);
     let extras: Vec<String> = (0..60)
@@ -335,11 +339,14 @@ fn any_definition_crosses_unchanged_but_for_its_name() {
     }
     runtime.block_on(async {
         let up = builder.start().await;
-        let weir = Weir::over([&up]).start().await;
+        let weir = Weir::over([&up]).instance("eu").start().await;
         let mut definitions = weir.modern().list_all("tools/list").await;
         definitions.sort_by_key(|definition| names(std::slice::from_ref(definition), "name"));
         for (at, extra) in extras.iter().enumerate() {
-            assert_eq!(definitions[at], define(&format!("up__t{at:02}"), extra));
+            let expected = define(&format!("up__t{at:02}"), extra);
+            let expected = expected.strip_suffix('}').unwrap();
+            let expected = format!("{expected},\"_meta\":{{\"weir/origin\":[\"eu\"]}}}}");
+            assert_eq!(definitions[at], expected);
         }
         assert_eq!(definitions.len(), extras.len());
     });
