@@ -79,11 +79,11 @@ pub fn budget(meta: Option<&Object<'_>>) -> Option<Duration> {
     text.parse().ok().map(Duration::from_millis)
 }
 
-/// How many milliseconds of a hop's time the next hop gets. A twentieth, half a second at most, stays here for the way
+/// How many milliseconds of a hop's time the next hop gets. A tenth, half a second at most, stays here for the way
 /// back: who is nearest to a hanging upstream gives up first, and says whose fault it is.
 #[must_use]
 pub fn travelling(left: Duration) -> u64 {
-    let left = left.saturating_sub((left / 20).min(MARGIN));
+    let left = left.saturating_sub((left / 10).min(MARGIN));
     u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -195,7 +195,7 @@ mod tests {
     fn a_little_time_stays_for_the_way_back() {
         let travels = |millis| travelling(Duration::from_millis(millis));
         assert_eq!(travels(120_000), 119_500);
-        assert_eq!(travels(1_000), 950);
+        assert_eq!(travels(1_000), 900);
         assert_eq!(travels(0), 0);
         assert_eq!(travelling(Duration::MAX), u64::MAX);
     }

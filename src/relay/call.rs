@@ -231,6 +231,7 @@ async fn forward(
                     caller,
                     upstream,
                     is_read: method == method::RESOURCES_READ,
+                    weir: peer.is_weir(),
                 };
                 let exchange = exchange.until(deadline);
                 let way = Way {

@@ -101,7 +101,7 @@ mod tests {
     use crate::name::Instance;
 
     /// What weir itself says of the chain.
-    const OWN: &str = r#","weir/path":["w"],"weir/deadlineMs":950}}"#;
+    const OWN: &str = r#","weir/path":["w"],"weir/deadlineMs":900}}"#;
 
     fn rewritten(text: &str, caller: Era, upstream: Era) -> (String, Option<Box<str>>) {
         let mut params = Object::parse(text).unwrap();

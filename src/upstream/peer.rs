@@ -18,7 +18,7 @@ pub struct Peer {
     pub version: String,
     /// What it offers.
     pub offers: Offers,
-    /// Its own name and version, self-reported: for people only.
+    /// Its own name and version, self-reported: for people, and for chains of weirs.
     pub server: String,
     /// The way to it.
     pub via: Via,
@@ -98,6 +98,12 @@ impl Peer {
     #[must_use]
     pub fn era(&self) -> Era {
         self.era
+    }
+
+    /// Whether it says that it is a weir.
+    #[must_use]
+    pub fn is_weir(&self) -> bool {
+        self.server == "weir" || self.server.starts_with("weir ")
     }
 
     /// Notes the request that the peer answers with its changes.

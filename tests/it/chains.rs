@@ -1,13 +1,77 @@
 //! Weirs in front of weirs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::client::Client;
-use crate::support::upstream::{Kind, Recorded, Upstream};
-use crate::support::weir::Weir;
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, Reply};
+use crate::support::lens::Lens;
+use crate::support::upstream::{Builder, Cancelled, Fault, Kind, On, Recorded, Times, Upstream};
+use crate::support::weir::{self, Weir};
 use crate::support::{bounded, free_port};
 
 const PATH: [&str; 3] = ["params", "_meta", "weir/path"];
+
+/// Client → near → far → upstreams.
+struct Chain {
+    near: Weir,
+    far: Weir,
+    /// What makes the hop between them a legacy one.
+    _lens: Option<Lens>,
+}
+
+impl Chain {
+    /// Over these upstreams; `change` is the config of the near weir.
+    async fn over(far: weir::Builder, hop: Hop, change: &str) -> Self {
+        let far = far.instance("far").start().await;
+        let lens = match hop {
+            Hop::Modern => None,
+            Hop::Legacy => Some(Lens::legacy(far.url()).await),
+        };
+        let url = lens
+            .as_ref()
+            .map_or(far.url(), |lens| lens.url().to_owned());
+        let near = Weir::over([]).and("far", &url).instance("near");
+        let near = near.upstream("far", change).start().await;
+        let about = near.admin("/upstreams").await["upstreams"][0].clone();
+        assert_eq!(about["era"], hop.era(), "{about}");
+        Self {
+            near,
+            far,
+            _lens: lens,
+        }
+    }
+}
+
+/// What the two weirs speak with each other.
+#[derive(Clone, Copy, Debug)]
+enum Hop {
+    Modern,
+    Legacy,
+}
+
+impl Hop {
+    const ALL: [Self; 2] = [Self::Modern, Self::Legacy];
+
+    fn era(self) -> &'static str {
+        match self {
+            Self::Modern => "modern",
+            Self::Legacy => "legacy",
+        }
+    }
+}
+
+/// One upstream of each era, named by it.
+async fn both_eras(make: impl Fn(Builder) -> Builder) -> [Upstream; 2] {
+    [
+        make(Upstream::named("new")).modern().start().await,
+        make(Upstream::named("old"))
+            .legacy("2025-11-25")
+            .start()
+            .await,
+    ]
+}
 
 fn path(request: &Recorded) -> String {
     request.raw(&PATH).unwrap_or_default()
@@ -222,4 +286,306 @@ async fn what_is_nine_weirs_away_is_not_listed() {
         );
     }
     assert_eq!(up.count("tools/call"), 1);
+}
+
+/// How long an upstream was told that a call may take.
+fn given(request: &Recorded) -> u64 {
+    let left = request.raw(&["params", "_meta", "weir/deadlineMs"]);
+    left.expect("a deadline").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_call_takes_no_longer_than_its_sender_waits() {
+    let up = Upstream::named("up").tools(["t"]).gate("work");
+    let up = up.start().await;
+    let weir = Weir::over([&up]).upstream("up", "timeouts: { call: 100s }");
+    let weir = weir.start().await;
+    for client in Client::both(&weir).await {
+        let ask = |tool: &str, left: &str| {
+            let params = format!(r#"{{"name":"up__{tool}"}}"#);
+            client
+                .ask("tools/call", &params)
+                .meta("weir/deadlineMs", left)
+        };
+        // Its own budget, less a little, unless the sender has less. What is no number says nothing.
+        for odd in ["100000000", "\"9\"", "null", "1.5", "[1]"] {
+            assert!(ask("t", odd).send().await.succeeded());
+            assert!((90_000..=99_500).contains(&given(&up.last("tools/call"))));
+        }
+        assert!(ask("t", "9000").send().await.succeeded());
+        assert!((5_000..=8_500).contains(&given(&up.last("tools/call"))));
+        let begun = Instant::now();
+        let late = ask("work", "300").send().await;
+        assert!(begun.elapsed() < Duration::from_secs(8), "{late:?}");
+        let calls = up.count("tools/call");
+        let spent = [ask("t", "0").send().await, ask("t", "-7").send().await];
+        assert_eq!(up.count("tools/call"), calls, "nothing more is sent");
+        for reply in spent.into_iter().chain([late]) {
+            assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
+            let data = json!({"upstream": "up", "reason": "no answer in time"});
+            assert_eq!(reply.error()["data"], data);
+        }
+    }
+}
+
+/// An error that names the hop before the one that failed, and that one.
+fn fails_at(reply: &Reply, reason: &str, inner: &str) {
+    assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
+    let error = reply.error();
+    let cause = json!({"upstream": inner, "reason": reason});
+    let data = json!({"upstream": "far", "reason": reason, "cause": cause});
+    assert_eq!(error["data"], data, "{error}");
+    let message = format!("upstream `far`: upstream `{inner}`: {reason}");
+    assert_eq!(error["message"], message);
+}
+
+#[tokio::test]
+async fn what_fails_at_the_far_end_is_named_hop_by_hop_and_the_rest_goes_on() {
+    for hop in Hop::ALL {
+        let well = Upstream::named("well").tools(["t"]).start().await;
+        let hung = Upstream::named("hung").tools(["t"]).start().await;
+        let dead = Upstream::named("dead").tools(["t"]).start().await;
+        let far = Weir::over([&well, &hung, &dead]);
+        let chain = Chain::over(far, hop, "timeouts: { call: 2s }").await;
+        let near = &chain.near;
+        near.wait_tools(["far__well__t", "far__hung__t", "far__dead__t"])
+            .await;
+        hung.fault(On::Tool("t".into()), Times::Forever, Fault::StallHeaders);
+        dead.stop().await;
+        let callers = Client::both(near).await;
+        let each = callers.iter().map(async |client| {
+            let begun = Instant::now();
+            let (hangs, serves, gone) = tokio::join!(
+                client.call("far__hung__t", "{}"),
+                async {
+                    for _ in 0..20 {
+                        assert!(client.call("far__well__t", "{}").await.succeeded());
+                    }
+                    begun.elapsed()
+                },
+                async { (client.call("far__dead__t", "{}").await, begun.elapsed()) },
+            );
+            // Two seconds at the near weir, so a little less at the far one, which knows more.
+            fails_at(&hangs, "no answer in time", "hung");
+            fails_at(&gone.0, "cannot connect", "dead");
+            let quick = Duration::from_millis(1500);
+            assert!(serves < quick && gone.1 < quick, "{serves:?} {:?}", gone.1);
+            assert_eq!(client.tool_names().await.len(), 3);
+        });
+        futures::future::join_all(each).await;
+    }
+}
+
+#[tokio::test]
+async fn the_weir_that_is_gone_itself_is_named_without_a_cause() {
+    let up = Upstream::named("up").tools(["t"]).start().await;
+    let chain = Chain::over(Weir::over([&up]), Hop::Modern, "").await;
+    let Chain { near, far, .. } = chain;
+    near.wait_tools(["far__up__t"]).await;
+    drop(far);
+    for client in Client::both(&near).await {
+        let reply = client.call("far__up__t", "{}").await;
+        assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
+        let data = &reply.error()["data"];
+        assert_eq!(
+            (&data["upstream"], &data["cause"]),
+            (&json!("far"), &Value::Null)
+        );
+    }
+}
+
+#[tokio::test]
+async fn errors_that_are_not_weirs_pass_through_a_chain_byte_for_byte() {
+    let errors = [
+        r#"{"code":1234,"message":"caf\u00e9","data":{"upstream":"x","reason":"y","n":1e400},"more":[ ]}"#,
+        r#"{"code":-32603,"message":"m","data":{"n":12345678901234567890}}"#,
+    ];
+    // One that looks like weir's own is not touched either, where it does not come from a weir.
+    let alike = r#"{"code":-32603,"message":"m","data":{"upstream":"x","reason":"y"}}"#;
+    let make = |up: Builder| {
+        let up = up.errors("e0", errors[0]).errors("e1", errors[1]);
+        up.errors("alike", alike)
+    };
+    let ups = both_eras(make).await;
+    for hop in Hop::ALL {
+        let chain = Chain::over(Weir::over(&ups), hop, "").await;
+        for client in Client::both(&chain.near).await {
+            for up in ["new", "old"] {
+                for (at, error) in errors.iter().enumerate() {
+                    let reply = client.call(&format!("far__{up}__e{at}"), "{}").await;
+                    assert_eq!(reply.raw_error(), *error, "{hop:?}");
+                }
+            }
+        }
+        for client in Client::both(&chain.far).await {
+            let reply = client.call("new__alike", "{}").await;
+            assert_eq!(reply.raw_error(), alike);
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_and_what_belongs_to_them_pass_through_two_weirs_in_any_mix_of_eras() {
+    let long = "a_very_long_name_of_a_tool_that_alone_is_almost_sixty_characters";
+    let make = |up: Builder| up.tools([long]).progress("work", 3);
+    let ups = both_eras(make).await;
+    for hop in Hop::ALL {
+        let chain = Chain::over(Weir::over(&ups), hop, "").await;
+        for client in Client::both(&chain.near).await {
+            let names = client.tool_names().await;
+            assert_eq!(names.len(), 4, "{names:?}");
+            for up in &ups {
+                let at = |seen: &Recorded, key| seen.raw(&["params", "_meta", key]);
+                let name = format!("far__{}__work", up.name());
+                let params = format!(r#"{{"name":"{name}","arguments":{{"n":1e400}}}}"#);
+                let ask = client.ask("tools/call", &params);
+                let ask = ask.meta("progressToken", "\"mine\"");
+                let reply = ask.meta("traceparent", "\"00-a-b-01\"").send().await;
+                let text = format!(r#"{}.work {{"n":1e400}}"#, up.name());
+                assert_eq!(reply.text(), text, "{hop:?} {reply:?}");
+                let (answer, progress) = reply.events.split_last().expect("events");
+                let progress: Vec<Value> = progress
+                    .iter()
+                    .map(|event| {
+                        serde_json::from_str(&event.replace("12345678901234567890123", "0"))
+                    })
+                    .map(Result::unwrap)
+                    .collect();
+                let steps: Vec<_> = progress.iter().map(|event| &event["params"]).collect();
+                assert!(
+                    steps.iter().all(|step| step["progressToken"] == "mine"),
+                    "{answer}"
+                );
+                let steps: Vec<_> = steps.iter().map(|step| step["progress"].as_u64()).collect();
+                assert_eq!(steps, [Some(1), Some(2), Some(3)], "{hop:?}");
+                let seen = up.last("tools/call");
+                assert_eq!(path(&seen), r#"["near","far"]"#);
+                assert_eq!(at(&seen, "traceparent").as_deref(), Some("\"00-a-b-01\""));
+                assert!((100_000..=119_000).contains(&given(&seen)), "{seen:?}");
+                // The name that is too long twice over, found by what it begins with.
+                let begins = format!("far__{}__a_very", up.name());
+                let name = names.iter().find(|name| name.starts_with(&begins)).unwrap();
+                assert!(name.len() <= 64, "{name}");
+                let reply = client.call(name, "{}").await;
+                assert_eq!(reply.text(), format!("{}.{long} {{}}", up.name()));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancellation_passes_through_two_weirs() {
+    let ups = both_eras(|up| up.gate("work")).await;
+    let work = || "work".to_owned();
+    let expected = [
+        Cancelled::Closed { tool: work() },
+        Cancelled::Notified { tool: work() },
+    ];
+    for hop in Hop::ALL {
+        let chain = Chain::over(Weir::over(&ups), hop, "").await;
+        for (up, expected) in ups.iter().zip(&expected) {
+            let params = format!(r#"{{"name":"far__{}__work"}}"#, up.name());
+            let cancelled = || {
+                let seen = up.log().seen();
+                let cancelled = seen.cancelled.iter();
+                cancelled.filter(|cancelled| *cancelled == expected).count()
+            };
+            for client in Client::both(&chain.near).await {
+                let before = cancelled();
+                let call = async {
+                    let _ = client
+                        .ask("tools/call", &params)
+                        .id("\"mine\"")
+                        .send()
+                        .await;
+                    std::future::pending::<()>().await;
+                };
+                let begun = async {
+                    up.wait_running("work", 1).await;
+                    if let Client::Legacy(legacy) = &client {
+                        let id = r#"{"requestId":"mine"}"#;
+                        legacy.notify("notifications/cancelled", id).await;
+                        up.wait_running("work", 0).await;
+                    }
+                };
+                tokio::select! {
+                    () = call => {}
+                    () = begun => {}
+                }
+                drop(client);
+                up.wait_running("work", 0).await;
+                assert_eq!(
+                    cancelled(),
+                    before + 1,
+                    "{hop:?} {:?}",
+                    up.log().seen().cancelled
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_at_the_far_end_is_told_at_the_near_one() {
+    let up = Upstream::named("up").tools(["t"]).start().await;
+    for (at, hop) in Hop::ALL.into_iter().enumerate() {
+        let chain = Chain::over(Weir::over([&up]), hop, "resync: 1h").await;
+        let modern = chain.near.modern();
+        let legacy = chain.near.legacy("2025-11-25").await;
+        let wishes = r#"{"toolsListChanged":true}"#;
+        let mut streams = [modern.listen("1", wishes).await, legacy.listen().await];
+        streams[0].next_value().await;
+        up.wait_listening().await;
+        let added = format!("added{at}");
+        up.add_tool(&added);
+        up.notify_list_changed(Kind::Tools);
+        for stream in &mut streams {
+            let told = stream.next_value().await;
+            assert_eq!(told["method"], "notifications/tools/list_changed");
+        }
+        let names = modern.tool_names().await;
+        assert!(names.contains(&format!("far__up__{added}")), "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_call_fails_while_the_far_catalog_is_swapped() {
+    let up = Upstream::named("up").tools(["t"]).start().await;
+    for hop in Hop::ALL {
+        let chain = Chain::over(Weir::over([&up]), hop, "").await;
+        let begun = chain.near.generation().await;
+        let over = AtomicBool::new(false);
+        let swaps = async {
+            for _ in 0..10 {
+                for present in [true, false] {
+                    match present {
+                        true => up.add_tool("flicker"),
+                        false => up.remove_tool("flicker"),
+                    }
+                    up.notify_list_changed(Kind::Tools);
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        };
+        let mut callers = Vec::new();
+        for _ in 0..4 {
+            callers.extend(Client::both(&chain.near).await);
+        }
+        let calls = callers.iter().map(async |caller| {
+            let mut calls = 0;
+            while !over.load(Ordering::Relaxed) {
+                let reply = caller.call("far__up__t", "{}").await;
+                assert_eq!(reply.text(), "up.t {}", "{hop:?}");
+                calls += 1;
+            }
+            calls
+        });
+        let ((), calls) = tokio::join!(swaps, futures::future::join_all(calls));
+        assert!(calls.iter().all(|calls| *calls > 0), "{calls:?}");
+        assert!(
+            chain.near.generation().await >= begun + 3,
+            "nothing was swapped"
+        );
+    }
 }
