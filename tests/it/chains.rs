@@ -379,10 +379,22 @@ async fn what_fails_at_the_far_end_is_named_hop_by_hop_and_the_rest_goes_on() {
 #[tokio::test]
 async fn the_weir_that_is_gone_itself_is_named_without_a_cause() {
     let up = Upstream::named("up").tools(["t"]).start().await;
-    let chain = Chain::over(Weir::over([&up]), Hop::Modern, "").await;
+    let port = free_port();
+    let impatient = "timeouts: { connect: 1s, call: 1s }";
+    let chain = Chain::over(Weir::over([&up]).on(port), Hop::Modern, impatient).await;
     let Chain { near, far, .. } = chain;
     near.wait_tools(["far__up__t"]).await;
     drop(far);
+    // Nobody else gets its port; who connects now waits in vain.
+    let _held = bounded("its end", async {
+        loop {
+            match tokio::net::TcpListener::bind(("127.0.0.1", port)).await {
+                Ok(listener) => return listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    })
+    .await;
     for client in Client::both(&near).await {
         let reply = client.call("far__up__t", "{}").await;
         assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
@@ -471,6 +483,24 @@ async fn calls_and_what_belongs_to_them_pass_through_two_weirs_in_any_mix_of_era
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_question_and_its_answer_pass_through_two_modern_weirs() {
+    let up = Upstream::named("up").asks_input("who").modern();
+    let up = up.start().await;
+    let chain = Chain::over(Weir::over([&up]), Hop::Modern, "").await;
+    let mut modern = chain.near.modern();
+    modern.capabilities = r#"{"elicitation":{}}"#.to_owned();
+    let asked = modern.call("far__up__who", "{}").await.value();
+    assert_eq!(asked["resultType"], "input_required");
+    let responses = r#"{ "who":{"content":{"n":1e400},"action":"accept"} }"#;
+    let state = &asked["requestState"];
+    let answer = format!(
+        r#"{{"name":"far__up__who","arguments":{{}},"inputResponses":{responses},"requestState":{state}}}"#
+    );
+    let done = modern.request("tools/call", &answer).await;
+    assert_eq!(done.text(), responses);
 }
 
 #[tokio::test]
