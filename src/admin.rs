@@ -125,6 +125,8 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
             "queued": load.queued,
             "limit": link.config.limits.in_flight,
         },
+        "own_dropped": report.dropped.own,
+        "far_dropped": report.dropped.far,
     })
 }
 

@@ -43,7 +43,7 @@ pub use schema::{schema, schema_text};
 pub use secrets::{ExpandError, SecretError};
 pub use units::UnitError;
 
-use crate::name::{Namespace, Naming, UpstreamId};
+use crate::name::{Instance, Namespace, Naming, UpstreamId};
 use crate::secret::Secret;
 
 /// A whole config, valid.
@@ -57,8 +57,9 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// The key that seals session ids, if it is given rather than made.
     pub sealing_key: Option<Secret>,
-    /// The name of this weir (and its replicas) in chains, if given. Nothing uses it yet.
-    pub instance: Option<String>,
+    /// The name of this weir and its replicas in chains. What serves has one from its start on
+    /// ([`crate::server::named`]); a client's command may have none, and is then no hop.
+    pub instance: Option<Instance>,
     /// How exposed names are made.
     pub naming: Naming,
     /// The upstreams, in the order that settles name conflicts.

@@ -5,6 +5,7 @@
 pub mod era;
 pub mod error;
 pub mod headers;
+pub mod hops;
 pub mod message;
 pub mod meta;
 pub mod method;

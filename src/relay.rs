@@ -7,6 +7,7 @@ mod asked;
 mod call;
 pub mod caller;
 mod crossing;
+mod hops;
 mod list;
 mod logs;
 mod outbound;
@@ -60,8 +61,10 @@ impl Scope<'_> {
 /// Answers a request that is not about the connection itself.
 ///
 /// # Errors
-/// The fault to answer with: no such method or route, bad params, an upstream that cannot be reached.
+/// The fault to answer with: no such method or route, bad params, an upstream that cannot be reached, a chain
+/// that loops.
 pub async fn answer(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
+    hops::admit(scope, request)?;
     let answered = match request.method.as_ref() {
         method::TOOLS_CALL => call::tool(scope, request).await,
         method::PROMPTS_GET => call::prompt(scope, request).await,

@@ -1,9 +1,11 @@
 //! A whole weir: config in, listeners and keepers running.
 
+mod kept;
+
 use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ use crate::name::UpstreamId;
 use crate::seal::{NoRandom, Sealer};
 use crate::upstream::http::WireError;
 use crate::upstream::tls::Tls;
+
+pub use kept::{named, recognised};
 
 /// How long a stopping weir waits for what is under way.
 const GRACE: Duration = Duration::from_secs(10);
@@ -78,7 +82,7 @@ pub enum ServeError {
     /// No resync schedule.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
-    /// No random numbers for a sealing key.
+    /// No random numbers for a sealing key or an instance.
     #[error(transparent)]
     NoRandom(#[from] NoRandom),
 }
@@ -102,6 +106,7 @@ impl Core {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Metrics::new();
         let around = Surroundings {
+            instance: config.instance.clone(),
             guard: options.guard.clone(),
             tls: Arc::new(Tls::default()),
             metrics: Arc::clone(&metrics),
@@ -195,7 +200,7 @@ impl Bound {
     /// # Errors
     /// An address that cannot be bound, a state folder that cannot be used.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
-        let sealer = sealer(&config)?;
+        let (sealer, config) = (kept::sealer(&config)?, named(config)?);
         let front = bind(config.listen.address).await?;
         let admin = match &config.admin {
             Some(admin) => Some(bind(admin.address).await?),
@@ -371,57 +376,4 @@ async fn told(served: impl IntoFuture<Output = io::Result<()>>) {
     if let Err(error) = served.await {
         tracing::error!(%error, "a listener ended");
     }
-}
-
-/// The key that seals session ids: from the config, from the state folder (made there once, readable
-/// only by its owner), or for this run only.
-fn sealer(config: &Config) -> Result<Sealer, ServeError> {
-    let text = match (&config.sealing_key, &config.state_dir) {
-        (Some(key), _) => key.expose().to_owned(),
-        (None, Some(dir)) => {
-            kept_key(dir).map_err(|(path, source)| ServeError::State { path, source })??
-        }
-        (None, None) => Sealer::new_text()?,
-    };
-    Ok(Sealer::from_text(&text).ok_or(NoRandom)?)
-}
-
-type Kept = Result<String, NoRandom>;
-
-fn kept_key(dir: &Path) -> Result<Kept, (PathBuf, io::Error)> {
-    let path = dir.join("sealing.key");
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |error| (path, error)
-    };
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim().len() >= 32 => return Ok(Ok(text.trim().to_owned())),
-        Ok(_) => return Err((path, io::Error::other("too short to be a sealing key"))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err((path, error)),
-    }
-    std::fs::create_dir_all(dir).map_err(at(dir))?;
-    let text = match Sealer::new_text() {
-        Ok(text) => text,
-        Err(error) => return Ok(Err(error)),
-    };
-    write_private(&path, &text).map_err(at(&path))?;
-    Ok(Ok(text))
-}
-
-/// Writes a file that only its owner can read: beside its place first, then moved there.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    let beside = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
 }

@@ -12,7 +12,7 @@ use crate::catalog::Kind;
 use crate::cli::output::{Ink, Output, Table, count, plain};
 use crate::cli::{ConfigArgs, nothing_to_join, refuse, wait};
 use crate::config::{self, Config};
-use crate::server::{Core, Options};
+use crate::server::{Core, Options, recognised};
 use crate::upstream::{Link, Standing};
 
 /// `weir check`
@@ -34,7 +34,7 @@ pub struct CheckArgs {
 pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     let path = &args.config.config;
     let config = match config::load(path, &config::process_env) {
-        Ok(config) => Arc::new(config),
+        Ok(config) => Arc::new(recognised(config)),
         Err(errors) => {
             refuse(&errors, output);
             return ExitCode::from(2);

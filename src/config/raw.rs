@@ -19,11 +19,11 @@ pub(super) struct File {
     pub(super) listen: Option<Listen>,
     /// The listener that operators connect to. Left out, there is none.
     pub(super) admin: Option<Admin>,
-    /// Where weir keeps what must survive a restart: the sealing key, and with it the sessions of clients. Left out, it keeps it in memory only.
+    /// Where weir keeps what must survive a restart: the sealing key, and with it the sessions of clients, and the instance. Left out, it keeps it in memory only.
     pub(super) state: Option<State>,
     /// What seals session ids: 32 bytes of text or more, the same on every replica. Left out, it is made once and kept in the state folder, or made at every start where there is none.
     pub(super) sealing_key: Option<Secret>,
-    /// The name of this weir and its replicas in chains. Read, but of no effect yet.
+    /// The name of this weir and its replicas in chains of weirs: by it a weir finds that a request or a definition came back to it. Left out, it is made once and kept in the state folder, or made at every start where there is none.
     pub(super) instance: Option<String>,
     /// How exposed names are made.
     pub(super) naming: Option<Naming>,

@@ -50,6 +50,14 @@ pub enum Fault {
     /// A key occurs twice where weir has to decide by it.
     #[error("invalid request: duplicate key `{0}`")]
     DuplicateKey(String),
+    /// A request that goes round in circles, or has come too far: see [`crate::protocol::hops`].
+    #[error("invalid request: {reason}")]
+    Path {
+        /// What is wrong with the path.
+        reason: &'static str,
+        /// The instances it has been through: a JSON array, bounded.
+        path: String,
+    },
     /// Parameters that are missing or malformed.
     #[error("invalid params: {0}")]
     Params(String),
@@ -112,7 +120,7 @@ impl Fault {
     pub fn code(&self) -> i32 {
         match self {
             Self::Parse => -32700,
-            Self::Invalid(_) | Self::DuplicateKey(_) => -32600,
+            Self::Invalid(_) | Self::DuplicateKey(_) | Self::Path { .. } => -32600,
             Self::Method(_) => -32601,
             Self::Params(_)
             | Self::Envelope(_)
@@ -141,7 +149,7 @@ impl Fault {
     #[must_use]
     pub fn status(&self, era: Era) -> StatusCode {
         match (self, era) {
-            (Self::Parse | Self::Invalid(_) | Self::DuplicateKey(_), _)
+            (Self::Parse | Self::Invalid(_) | Self::DuplicateKey(_) | Self::Path { .. }, _)
             | (Self::Envelope(_) | Self::HeaderMismatch(_) | Self::UnsupportedVersion { .. }, _) => {
                 StatusCode::BAD_REQUEST
             }
@@ -159,6 +167,7 @@ impl Fault {
             Self::Parse
             | Self::Invalid(_)
             | Self::DuplicateKey(_)
+            | Self::Path { .. }
             | Self::Params(_)
             | Self::Envelope(_)
             | Self::UnknownTool(_)
@@ -189,6 +198,7 @@ impl Fault {
                 Version::MODERN.as_str(),
                 json::quote(requested)
             )),
+            Self::Path { path, .. } => Some(format!("{{\"path\":{path}}}")),
             Self::UnknownResource { uri } => Some(format!("{{\"uri\":{}}}", json::quote(uri))),
             Self::NotBridged { upstream } => Some(format!(
                 "{{\"upstream\":{},\"reason\":\"asks for what cannot be passed on\"}}",

@@ -14,8 +14,9 @@ use crate::protocol::message::Request;
 use crate::protocol::{headers, meta, method};
 use crate::relay::asked::Asks;
 use crate::relay::crossing::Crossing;
+use crate::relay::outbound::Said;
 use crate::relay::reply::{Reply, Sending, Way};
-use crate::relay::{Scope, outbound};
+use crate::relay::{Scope, hops, outbound};
 use crate::upstream::{Exchange, Link, LinkError, Outbound, Peer};
 
 /// Where a request goes and what becomes of it there.
@@ -267,7 +268,7 @@ async fn relayed(
         }
         error.fault(link.id())
     };
-    let deadline = link.call_deadline();
+    let deadline = hops::deadline(link, request).map_err(fault)?;
     let mut place = link.gate.enter(deadline).await.map_err(fault)?;
     let mut peer = seat(scope, link, deadline).await.map_err(fault)?;
     let mut again = true;
@@ -275,8 +276,11 @@ async fn relayed(
         let (id, era) = (link.next_id(), peer.era());
         let is_task = target.as_task(scope, &peer);
         let meta = request.meta.as_ref();
-        let (params, trace) = (&mut target.params, &scope.trace);
-        let hop = outbound::hop(params, meta, scope.era(), &peer, id, trace)?;
+        let said = Said {
+            trace: &scope.trace,
+            onward: hops::onward(scope, deadline),
+        };
+        let hop = outbound::hop(&mut target.params, meta, scope.era(), &peer, id, said)?;
         let mut headers = target.headers(era)?;
         scope.trace.write(&mut headers);
         let outbound = Outbound {
@@ -305,6 +309,7 @@ async fn relayed(
                     upstream: era,
                     is_read: method == method::RESOURCES_READ,
                     has_tasks: target.wraps_tasks || is_task,
+                    weir: peer.is_weir(),
                 };
                 let way = Way {
                     flight,

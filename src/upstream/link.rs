@@ -10,9 +10,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::catalog::Dropped;
 use crate::config;
 use crate::metrics;
-use crate::name::UpstreamId;
+use crate::name::{Instance, UpstreamId};
 use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
 use crate::upstream::error::LinkError;
@@ -31,6 +32,8 @@ const SESSIONS: usize = 10_000;
 pub struct Link {
     /// What the config says of this upstream.
     pub config: Arc<config::Upstream>,
+    /// This weir's name in chains, if it is a hop of one.
+    pub instance: Option<Instance>,
     /// What carries the bytes.
     pub wire: Wire,
     /// Places and circuit: what every call goes through first.
@@ -109,6 +112,8 @@ pub struct Report {
     pub quarantined: Vec<String>,
     /// Rules of the config that match nothing.
     pub warnings: Vec<String>,
+    /// What it had that came from this weir, or through too many.
+    pub dropped: Dropped,
 }
 
 /// A request to an upstream, all but its envelope.
@@ -129,6 +134,7 @@ impl Link {
     #[must_use]
     pub fn new(
         config: Arc<config::Upstream>,
+        instance: Option<Instance>,
         wire: Wire,
         tasks: TaskTracker,
         metrics: Arc<metrics::Upstream>,
@@ -136,6 +142,7 @@ impl Link {
         Self {
             gate: Arc::new(Gate::new(&config)),
             config,
+            instance,
             wire,
             metrics,
             resync: Notify::new(),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::catalog::{Kind, Listing};
 use crate::json::{self, Object};
 use crate::protocol::era::Era;
+use crate::protocol::meta;
 use crate::upstream::ask::ask;
 use crate::upstream::error::LinkError;
 use crate::upstream::introduction;
@@ -123,8 +124,17 @@ async fn page(
     if let Some(cursor) = cursor {
         params.set("cursor", json::quote(cursor));
     }
-    if peer.era() == Era::Modern {
-        params.set("_meta", probe::own_meta(None, None));
+    let modern = (peer.era() == Era::Modern).then(|| probe::own_meta(None, None));
+    let mut own = match &modern {
+        Some(text) => Object::parse(text).unwrap_or_default(),
+        None => Object::new(),
+    };
+    // Whoever listens to itself is told so, instead of taking its own catalog in.
+    if let Some(instance) = &link.instance {
+        own.set(meta::PATH, instance.alone());
+    }
+    if !own.is_empty() {
+        params.set("_meta", own.to_text());
     }
     match ask(link, peer, kind.method(), params.to_text(), deadline).await? {
         Ok(result) => Ok(Some(result)),

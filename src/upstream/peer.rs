@@ -20,7 +20,7 @@ pub struct Peer {
     pub versions: Vec<String>,
     /// What it offers.
     pub offers: Offers,
-    /// Its own name and version, self-reported: for people only.
+    /// Its own name and version, self-reported: for people, and for chains of weirs.
     pub server: String,
     /// `capabilities.extensions`, modern: a JSON object as text, empty where it has none.
     pub extensions: Box<str>,
@@ -133,6 +133,12 @@ impl Peer {
     #[must_use]
     pub fn is_on_stdio(&self) -> bool {
         matches!(self.via, Via::Child(_))
+    }
+
+    /// Whether it says that it is a weir.
+    #[must_use]
+    pub fn is_weir(&self) -> bool {
+        self.server == "weir" || self.server.starts_with("weir ")
     }
 
     /// Notes the request that the peer answers with its changes.

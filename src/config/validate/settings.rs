@@ -15,7 +15,7 @@ use crate::config::{
     Admin, Config, Limits, Listen, ListenAuth, Resync, Retry, Stale, StalePolicy, Timeouts, raw,
     secrets, units,
 };
-use crate::name::{Naming, is_legal};
+use crate::name::{Instance, Naming};
 use crate::secret::Secret;
 
 /// The config without its upstreams, and what they begin with.
@@ -46,14 +46,10 @@ pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
     let sealing_key = raw
         .sealing_key
         .and_then(|raw| sealing_key(check, &raw, &root.key("sealing_key")));
-    let legal = |text: &String| (1..=64).contains(&text.len()) && text.bytes().all(is_legal);
-    if raw
-        .instance
-        .as_ref()
-        .is_some_and(|instance| !legal(instance))
-    {
-        check.report(&root.key("instance"), Rule::Instance);
-    }
+    let instance = raw.instance.and_then(|text| {
+        let instance = Instance::parse(&text).map_err(|_| Rule::Instance);
+        check.ok(&root.key("instance"), instance)
+    });
     let naming = naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
     let defaults = defaults(
         check,
@@ -66,7 +62,7 @@ pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
             admin,
             state_dir,
             sealing_key,
-            instance: raw.instance,
+            instance,
             naming,
             upstreams: IndexMap::new(),
         },

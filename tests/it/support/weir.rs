@@ -24,6 +24,8 @@ pub struct Builder {
     written: String,
     listen: String,
     top: Vec<String>,
+    /// The port to serve MCP on; any, if it is none.
+    port: Option<u16>,
 }
 
 /// A running weir.
@@ -237,6 +239,24 @@ impl Builder {
         self
     }
 
+    /// One more upstream, at this URL: another weir, or what stands before it.
+    pub fn and(mut self, name: &str, url: &str) -> Self {
+        let url = format!("url: \"{url}\"");
+        self.upstreams.insert(name.to_owned(), vec![url]);
+        self
+    }
+
+    /// Under this name in chains.
+    pub fn instance(self, name: &str) -> Self {
+        self.top(&format!("instance: {name}"))
+    }
+
+    /// Serves MCP on this port, which is `free_port`'s: for those who have to know it before.
+    pub fn on(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
     /// Keeps a state folder, so that `restart` finds it.
     pub fn state(self) -> Self {
         self.top("state: { dir: state }")
@@ -267,7 +287,7 @@ impl Builder {
     pub async fn start(self) -> Weir {
         let home = tempfile::tempdir().unwrap();
         // Fixed in the config, so that a restart keeps them.
-        let (listen, admin) = (free_port(), free_port());
+        let (listen, admin) = (self.port.unwrap_or_else(free_port), free_port());
         std::fs::write(home.path().join("weir.yaml"), self.yaml(listen, admin)).unwrap();
         Weir::launch(listen, admin, home).await
     }
