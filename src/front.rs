@@ -6,6 +6,7 @@ mod changes;
 mod endpoint;
 mod guard;
 pub mod http;
+mod intake;
 mod legacy;
 mod modern;
 mod session;

@@ -8,8 +8,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header, request::Parts};
-use http_body_util::LengthLimitError;
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use http_body::Body as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +18,7 @@ use crate::config::Listen;
 use crate::front::answer::{self, Accepts};
 use crate::front::endpoint::Endpoint;
 use crate::front::guard::Guard;
+use crate::front::intake::{self, Intake};
 use crate::front::session::Sessions;
 use crate::front::{legacy, modern};
 use crate::live::Live;
@@ -37,7 +38,7 @@ pub struct Front {
     pub(super) shutdown: CancellationToken,
     pub(super) tasks: TaskTracker,
     guard: Guard,
-    request_bytes: usize,
+    intake: Intake,
     started: Instant,
 }
 
@@ -51,14 +52,14 @@ impl Front {
         shutdown: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        let (guard, request_bytes) = (Guard::new(listen), listen.request_bytes);
+        let (guard, intake) = (Guard::new(listen), Intake::new(listen));
         Self {
             live,
             sessions,
             shutdown,
             tasks,
             guard,
-            request_bytes,
+            intake,
             started: Instant::now(),
         }
     }
@@ -68,7 +69,7 @@ impl Front {
 #[must_use]
 pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
     let rest = Router::new()
-        .route(path, get(stream).delete(end))
+        .route(path, get(stream).delete(end).head(other).fallback(other))
         .route("/healthz", get(async || "ok\n"))
         .route("/ping", get(async || ping()))
         .route("/readyz", get(ready))
@@ -111,26 +112,27 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
 
 /// `POST`: one message, or a batch.
 pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let accepts = match admitted(front, &parts) {
-        Ok(accepts) => accepts,
-        Err(refusal) => return *refusal,
+    let (parts, mut body) = request.into_parts();
+    let read = match admitted(front, &parts, &body) {
+        Ok(accepts) => intake::read(&mut body, front.intake)
+            .await
+            .map(|body| (accepts, body)),
+        Err(fault) => Err(fault),
     };
-    match read(body, front.request_bytes).await {
-        Ok(body) => handle(front, &parts.headers, accepts, &body).await,
-        Err(status) => answer::bare(status),
+    match read {
+        Ok((accepts, body)) => handle(front, &parts.headers, accepts, &body).await,
+        Err(fault) => {
+            front.tasks.spawn(intake::linger(body));
+            legacy::refuse(None, &fault)
+        }
     }
 }
 
 /// What can be said before the body is read.
-fn admitted(front: &Front, parts: &Parts) -> Result<Accepts, Box<Response>> {
-    let refuse = |status, text| Box::new(legacy::refuse(status, None, &Fault::Invalid(text)));
-    if let Err(turned) = front.guard.check(&parts.headers) {
-        tracing::warn!(reason = %turned, "request turned away");
-        return Err(refuse(
-            StatusCode::FORBIDDEN,
-            "this Host or Origin is not allowed",
-        ));
+fn admitted(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault> {
+    guarded(front, &parts.headers)?;
+    if body.size_hint().lower() > front.intake.most as u64 {
+        return Err(Fault::TooLarge);
     }
     let media = parts
         .headers
@@ -139,29 +141,18 @@ fn admitted(front: &Front, parts: &Parts) -> Result<Accepts, Box<Response>> {
         .unwrap_or_default();
     let essence = media.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(refuse(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type must be application/json",
-        ));
+        return Err(Fault::MediaType);
     }
     match Accepts::read(&parts.headers) {
-        Accepts::Nothing => Err(refuse(
-            StatusCode::NOT_ACCEPTABLE,
-            "Accept must allow application/json and text/event-stream",
-        )),
+        Accepts::Nothing => Err(Fault::NotAcceptable),
         accepts @ (Accepts::Json | Accepts::Events) => Ok(accepts),
     }
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, StatusCode> {
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let too_large =
-            std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>());
-        if too_large {
-            StatusCode::PAYLOAD_TOO_LARGE
-        } else {
-            StatusCode::BAD_REQUEST
-        }
+fn guarded(front: &Front, headers: &HeaderMap) -> Result<(), Fault> {
+    front.guard.check(headers).map_err(|turned| {
+        tracing::warn!(reason = %turned, "request turned away");
+        Fault::Forbidden
     })
 }
 
@@ -172,9 +163,8 @@ async fn handle(
     accepts: Accepts,
     body: &[u8],
 ) -> Response {
-    let bad = |fault: &Fault| legacy::refuse(StatusCode::BAD_REQUEST, None, fault);
     let Ok(text) = std::str::from_utf8(body) else {
-        return bad(&Fault::Parse);
+        return legacy::refuse(None, &Fault::Parse);
     };
     if text.trim_start().starts_with('[') {
         return batch(front, headers, text).await;
@@ -187,7 +177,7 @@ async fn handle(
     let message = match Message::parse(text) {
         Ok(message) => message,
         Err(Refusal { id, fault }) => {
-            return legacy::refuse(StatusCode::BAD_REQUEST, id.as_ref(), &fault);
+            return legacy::refuse(id.as_ref(), &fault);
         }
     };
     match message {
@@ -199,7 +189,7 @@ async fn handle(
                 let fault = Fault::HeaderMismatch(
                     "initialize is legacy, MCP-Protocol-Version is not".into(),
                 );
-                return legacy::refuse(StatusCode::BAD_REQUEST, Some(&request.id), &fault);
+                return legacy::refuse(Some(&request.id), &fault);
             }
             if modern_header || modern::claims(request.meta.as_ref()) {
                 return modern::request(front, headers, accepts, &request).await;
@@ -209,13 +199,13 @@ async fn handle(
             }
             match legacy::session(front, headers) {
                 Ok(session) => legacy::request(front, &session, accepts, &request).await,
-                Err((status, fault)) => legacy::refuse(status, Some(&request.id), &fault),
+                Err(fault) => legacy::refuse(Some(&request.id), &fault),
             }
         }
         Message::Notification(notification) => noted(front, headers, modern_header, &notification),
         Message::Response(_) => match legacy::session(front, headers) {
             Ok(_) => answer::bare(StatusCode::ACCEPTED),
-            Err((status, fault)) => legacy::refuse(status, None, &fault),
+            Err(fault) => legacy::refuse(None, &fault),
         },
     }
 }
@@ -235,34 +225,30 @@ fn noted(
             legacy::notification(front, &session, notification);
             answer::bare(StatusCode::ACCEPTED)
         }
-        Err((status, fault)) => legacy::refuse(status, None, &fault),
+        Err(fault) => legacy::refuse(None, &fault),
     }
 }
 
 async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response {
-    let refuse = |status, fault: &Fault| legacy::refuse(status, None, fault);
+    let refuse = |fault: &Fault| legacy::refuse(None, fault);
     let items = match crate::json::array(text) {
         Ok(items) => items,
-        Err(_) => return refuse(StatusCode::BAD_REQUEST, &Fault::Parse),
+        Err(_) => return refuse(&Fault::Parse),
     };
     let is_modern = |item: &str| {
         let envelope = crate::json::Object::parse(item);
         envelope.is_ok_and(|envelope| modern::envelope_claims(&envelope))
     };
     if items.into_iter().any(is_modern) {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            &Fault::Invalid("modern requests are not batched"),
-        );
+        return refuse(&Fault::Invalid("modern requests are not batched"));
     }
     match legacy::session(front, headers) {
         Ok(session) => legacy::batch(front, &session, text).await,
         // A batch has nowhere to go without a session: that it is one says more than the missing id.
-        Err((StatusCode::BAD_REQUEST, _)) => refuse(
-            StatusCode::BAD_REQUEST,
-            &Fault::Invalid("only sessions of 2025-03-26 take batches"),
-        ),
-        Err((status, fault)) => refuse(status, &fault),
+        Err(Fault::NoSession | Fault::SessionVersion) => {
+            refuse(&Fault::Invalid("only sessions of 2025-03-26 take batches"))
+        }
+        Err(fault) => refuse(&fault),
     }
 }
 
@@ -270,7 +256,7 @@ async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response 
 async fn stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     match in_session(&front, &headers) {
         Ok(_) if Accepts::read(&headers) != Accepts::Events => {
-            answer::bare(StatusCode::NOT_ACCEPTABLE)
+            legacy::refuse(None, &Fault::NotAcceptable)
         }
         Ok(session) => legacy::stream(&front, &session),
         Err(response) => *response,
@@ -292,14 +278,15 @@ fn in_session(
     front: &Front,
     headers: &HeaderMap,
 ) -> Result<super::session::Session, Box<Response>> {
-    if front.guard.check(headers).is_err() {
-        let fault = Fault::Invalid("this Host or Origin is not allowed");
-        return Err(Box::new(legacy::refuse(
-            StatusCode::FORBIDDEN,
-            None,
-            &fault,
-        )));
-    }
-    legacy::session(front, headers)
-        .map_err(|(status, fault)| Box::new(legacy::refuse(status, None, &fault)))
+    let session = guarded(front, headers).and_then(|()| legacy::session(front, headers));
+    session.map_err(|fault| Box::new(legacy::refuse(None, &fault)))
+}
+
+/// Any other method. `HEAD` too: answered as `GET` it would take the session's stream over.
+async fn other(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
+    let fault = guarded(&front, &headers).err().unwrap_or(Fault::HttpMethod);
+    let mut response = legacy::refuse(None, &fault);
+    let allow = HeaderValue::from_static("POST, GET, DELETE");
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
 }

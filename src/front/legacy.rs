@@ -63,29 +63,18 @@ pub(super) fn open(front: &Front, request: &Request<'_>) -> Response {
 /// The session of a request.
 ///
 /// # Errors
-/// 400 without one or with a version header that is none of weir's, 404 for one that is unknown or over.
-pub(super) fn session(front: &Front, headers: &HeaderMap) -> Result<Session, (StatusCode, Fault)> {
-    let Some(id) = headers.get(SESSION) else {
-        return Err((
-            StatusCode::BAD_REQUEST,
-            Fault::Invalid("no Mcp-Session-Id; begin with initialize"),
-        ));
-    };
+/// There is none, it is unknown or over, or the version header is none of weir's.
+pub(super) fn session(front: &Front, headers: &HeaderMap) -> Result<Session, Fault> {
+    let id = headers.get(SESSION).ok_or(Fault::NoSession)?;
     let session = id.to_str().ok().and_then(|id| front.sessions.find(id));
-    let session = session.ok_or((
-        StatusCode::NOT_FOUND,
-        Fault::Invalid("session not found; begin with initialize"),
-    ))?;
+    let session = session.ok_or(Fault::UnknownSession)?;
     match headers
         .get(VERSION)
         .map(|value| value.to_str().ok().and_then(Version::parse))
     {
         None => Ok(session),
         Some(Some(version)) if version.era() == Era::Legacy => Ok(session),
-        Some(_) => Err((
-            StatusCode::BAD_REQUEST,
-            Fault::Invalid("unsupported MCP-Protocol-Version"),
-        )),
+        Some(_) => Err(Fault::SessionVersion),
     }
 }
 
@@ -143,7 +132,7 @@ pub(super) fn cancelled_id(notification: &Notification<'_>) -> Option<Id> {
 
 /// A batch, which only 2025-03-26 knows; it never has `initialize` in it.
 pub(super) async fn batch(front: &Arc<Front>, session: &Session, text: &str) -> Response {
-    let refuse = |fault: Fault| refuse(StatusCode::BAD_REQUEST, None, &fault);
+    let refuse = |fault: Fault| refuse(None, &fault);
     if session.version != Version::V2025_03_26 {
         return refuse(Fault::Invalid("only sessions of 2025-03-26 take batches"));
     }
@@ -231,9 +220,7 @@ pub(super) fn stream(front: &Arc<Front>, session: &Session) -> Response {
     ))
 }
 
-/// A refusal with an HTTP status of its own.
-pub(super) fn refuse(status: StatusCode, id: Option<&Id>, fault: &Fault) -> Response {
-    let mut payload = Payload::fault(id, fault, Era::Legacy);
-    payload.status = status;
-    answer::json(payload)
+/// A refusal of what belongs to no era, or to this one.
+pub(super) fn refuse(id: Option<&Id>, fault: &Fault) -> Response {
+    answer::json(Payload::fault(id, fault, Era::Legacy))
 }

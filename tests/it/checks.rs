@@ -9,6 +9,7 @@
 //! `face_modern`, `face_legacy`, `streams` and others have the corners; here each row stands as a whole.
 
 mod chains;
+mod faults;
 mod lists;
 mod requests;
 mod sessions;

@@ -52,8 +52,8 @@ impl Socket {
             .is_ok()
     }
 
-    /// The next answer; `None` if the connection ends first.
-    pub async fn answer(&mut self) -> Option<Answer> {
+    /// The head of the next answer; `None` if the connection ends first.
+    pub async fn head(&mut self) -> Option<Answer> {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
@@ -62,11 +62,16 @@ impl Socket {
         };
         let head = String::from_utf8(self.read.drain(..end).collect()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut answer = Answer {
+        Some(Answer {
             status,
             head,
             body: String::new(),
-        };
+        })
+    }
+
+    /// The next answer; `None` if the connection ends first.
+    pub async fn answer(&mut self) -> Option<Answer> {
+        let mut answer = self.head().await?;
         let length = answer.header("content-length");
         let length = length.map_or(0, |length| length.parse().unwrap());
         while self.read.len() < length {
