@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["upstream"],
     &["connector", "live"],
     &["relay"],
-    &["admin", "front"],
+    &["admin", "front", "listen"],
     &["server"],
     &["cli"],
 ];

@@ -30,6 +30,7 @@ mod catalog;
 mod checks;
 mod children;
 mod commands;
+mod connections;
 mod crossing;
 mod face_legacy;
 mod face_modern;

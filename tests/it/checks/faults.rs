@@ -419,7 +419,7 @@ async fn what_http_itself_refuses_has_the_status_of_http() {
     let rig = Rig::start().await;
     let call = Post::modern("tools/call", CALL);
     let many: Vec<_> = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
-    let large = format!("x-large: {}\r\n", "x".repeat(1_000_000));
+    let large = format!("x-large: {}\r\n", "x".repeat(200_000));
     let get =
         |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
     for (request, status) in [

@@ -63,6 +63,11 @@ impl Weir {
         self.listen
     }
 
+    /// The port of the admin listener.
+    pub fn admin_port(&self) -> u16 {
+        self.admin
+    }
+
     /// The URL of another path of the same listener.
     pub fn path(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.listen)
