@@ -76,7 +76,7 @@ impl Running {
     }
 
     /// The next message; `None` at the end, or when the caller took its request back.
-    async fn next(&mut self) -> Option<Outgoing> {
+    pub(super) async fn next(&mut self) -> Option<Outgoing> {
         let reply = self.reply.as_mut()?;
         let outgoing = match &self.call {
             None => reply.next().await,

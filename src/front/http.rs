@@ -20,7 +20,7 @@ use crate::front::endpoint::Endpoint;
 use crate::front::guard::Guard;
 use crate::front::intake::{self, Intake};
 use crate::front::session::Sessions;
-use crate::front::{legacy, modern};
+use crate::front::{batch, legacy, modern};
 use crate::live::Live;
 use crate::protocol::era::Version;
 use crate::protocol::error::{Fault, Refusal};
@@ -166,8 +166,8 @@ async fn handle(
     let Ok(text) = std::str::from_utf8(body) else {
         return legacy::refuse(None, &Fault::Parse);
     };
-    if text.trim_start().starts_with('[') {
-        return batch(front, headers, text).await;
+    if batch::is_meant(text) {
+        return batch::post(front, headers, accepts, text).await;
     }
     let version = headers
         .get(VERSION)
@@ -226,29 +226,6 @@ fn noted(
             answer::bare(StatusCode::ACCEPTED)
         }
         Err(fault) => legacy::refuse(None, &fault),
-    }
-}
-
-async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str) -> Response {
-    let refuse = |fault: &Fault| legacy::refuse(None, fault);
-    let items = match crate::json::array(text) {
-        Ok(items) => items,
-        Err(_) => return refuse(&Fault::Parse),
-    };
-    let is_modern = |item: &str| {
-        let envelope = crate::json::Object::parse(item);
-        envelope.is_ok_and(|envelope| modern::envelope_claims(&envelope))
-    };
-    if items.into_iter().any(is_modern) {
-        return refuse(&Fault::Invalid("modern requests are not batched"));
-    }
-    match legacy::session(front, headers) {
-        Ok(session) => legacy::batch(front, &session, text).await,
-        // A batch has nowhere to go without a session: that it is one says more than the missing id.
-        Err(Fault::NoSession | Fault::SessionVersion) => {
-            refuse(&Fault::Invalid("only sessions of 2025-03-26 take batches"))
-        }
-        Err(fault) => refuse(&fault),
     }
 }
 

@@ -10,17 +10,14 @@ use crate::front::answer::{self, Accepts, Running};
 use crate::front::changes::{self, Changes, Wanted};
 use crate::front::http::Front;
 use crate::front::session::Session;
-use crate::json::{self, Object};
+use crate::json::Object;
 use crate::protocol::era::{Era, Version};
-use crate::protocol::error::{Fault, Refusal};
+use crate::protocol::error::Fault;
 use crate::protocol::headers::{SESSION, VERSION};
-use crate::protocol::message::{self, Id, Message, Notification, Request};
+use crate::protocol::message::{self, Id, Notification, Request};
 use crate::protocol::{method, sse};
-use crate::relay::{self, Outgoing, Payload, Scope};
+use crate::relay::{self, Payload, Scope};
 use crate::upstream::probe::WEIR;
-
-/// Most messages in one batch.
-const BATCH: usize = 100;
 
 /// What weir can do, for `initialize` and `server/discover`: JSON text.
 pub(super) const CAPABILITIES: &str = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
@@ -78,6 +75,16 @@ pub(super) fn session(front: &Front, headers: &HeaderMap) -> Result<Session, Fau
     }
 }
 
+/// What a request in a session leads to.
+pub(super) enum Begun {
+    /// The answer.
+    Answered(Payload),
+    /// An upstream is at it.
+    Running(Running),
+    /// Nothing: the caller took it back, or wanted no answer.
+    Over,
+}
+
 /// A request in a session.
 pub(super) async fn request(
     front: &Arc<Front>,
@@ -85,8 +92,19 @@ pub(super) async fn request(
     accepts: Accepts,
     request: &Request<'_>,
 ) -> Response {
+    match begin(front, session, request).await {
+        Begun::Answered(payload) => answer::json(payload),
+        Begun::Running(running) => answer::respond(running, accepts).await,
+        Begun::Over => answer::bare(StatusCode::ACCEPTED),
+    }
+}
+
+/// Begins to answer a request in a session.
+pub(super) async fn begin(front: &Arc<Front>, session: &Session, request: &Request<'_>) -> Begun {
     let fault = match request.method.as_ref() {
-        method::PING => return answer::json(Payload::ok(vec![message::result(&request.id, "{}")])),
+        method::PING => {
+            return Begun::Answered(Payload::ok(vec![message::result(&request.id, "{}")]));
+        }
         method::INITIALIZE => Fault::Invalid("this session is initialized already"),
         _ => {
             let call = front.sessions.call(session, &request.id);
@@ -98,21 +116,17 @@ pub(super) async fn request(
             let reply = tokio::select! {
                 biased;
                 reply = relay::answer(&scope, request) => reply,
-                () = call.token.cancelled() => return answer::bare(StatusCode::ACCEPTED),
+                () = call.token.cancelled() => return Begun::Over,
             };
             match reply {
                 Ok(reply) => {
-                    return answer::respond(
-                        Running::legacy(reply, call, front.tasks.clone()),
-                        accepts,
-                    )
-                    .await;
+                    return Begun::Running(Running::legacy(reply, call, front.tasks.clone()));
                 }
                 Err(fault) => fault,
             }
         }
     };
-    answer::json(Payload::fault(Some(&request.id), &fault, Era::Legacy))
+    Begun::Answered(Payload::fault(Some(&request.id), &fault, Era::Legacy))
 }
 
 /// A notification in a session: only cancellation asks for something to be done.
@@ -128,81 +142,6 @@ pub(super) fn notification(front: &Front, session: &Session, notification: &Noti
 pub(super) fn cancelled_id(notification: &Notification<'_>) -> Option<Id> {
     let params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
     Id::parse(params.get("requestId")?)
-}
-
-/// A batch, which only 2025-03-26 knows; it never has `initialize` in it.
-pub(super) async fn batch(front: &Arc<Front>, session: &Session, text: &str) -> Response {
-    let refuse = |fault: Fault| refuse(None, &fault);
-    if session.version != Version::V2025_03_26 {
-        return refuse(Fault::Invalid("only sessions of 2025-03-26 take batches"));
-    }
-    let items = match json::array(text) {
-        Ok(items) if items.is_empty() => return refuse(Fault::Invalid("an empty batch")),
-        Ok(items) if items.len() > BATCH => {
-            return refuse(Fault::Invalid("more than 100 messages in a batch"));
-        }
-        Ok(items) => items,
-        Err(_) => return refuse(Fault::Parse),
-    };
-    let initializes = |item: &str| {
-        let item = json::Object::parse(item);
-        item.is_ok_and(|item| item.string("method").as_deref() == Some(method::INITIALIZE))
-    };
-    if items.iter().any(|item| initializes(item)) {
-        return refuse(Fault::Invalid("initialize cannot be part of a batch"));
-    }
-    let answers =
-        futures::future::join_all(items.into_iter().map(|item| in_batch(front, session, item)))
-            .await;
-    let answers: Vec<Bytes> = answers.into_iter().flatten().collect();
-    if answers.is_empty() {
-        return answer::bare(StatusCode::ACCEPTED);
-    }
-    let mut body = vec![b'['];
-    for (at, answer) in answers.iter().enumerate() {
-        if at > 0 {
-            body.push(b',');
-        }
-        body.extend_from_slice(answer);
-    }
-    body.push(b']');
-    answer::json(Payload::ok(vec![body.into()]))
-}
-
-async fn in_batch(front: &Arc<Front>, session: &Session, text: &str) -> Option<Bytes> {
-    let request = match Message::parse(text) {
-        Ok(Message::Request(request)) => request,
-        Ok(Message::Notification(note)) => {
-            notification(front, session, &note);
-            return None;
-        }
-        Ok(Message::Response(_)) => return None,
-        Err(Refusal { id, fault }) => {
-            return Some(Payload::fault(id.as_ref(), &fault, Era::Legacy).concat());
-        }
-    };
-    let fault = match request.method.as_ref() {
-        method::PING => return Some(message::result(&request.id, "{}")),
-        _ => {
-            let scope = Scope {
-                snapshot: front.live.load_full(),
-                version: session.version,
-                headers: None,
-            };
-            match relay::answer(&scope, &request).await {
-                Ok(mut reply) => {
-                    while let Some(outgoing) = reply.next().await {
-                        if let Outgoing::Response(payload) = outgoing {
-                            return Some(payload.concat());
-                        }
-                    }
-                    return None;
-                }
-                Err(fault) => fault,
-            }
-        }
-    };
-    Some(Payload::fault(Some(&request.id), &fault, Era::Legacy).concat())
 }
 
 /// The session's stream: tells when lists change.

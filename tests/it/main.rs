@@ -26,6 +26,7 @@ mod support_test;
 // Weir.
 mod advice;
 mod asks;
+mod batches;
 mod catalog;
 mod checks;
 mod children;
