@@ -4,6 +4,7 @@ mod answer;
 mod batch;
 mod body;
 mod changes;
+mod cors;
 mod endpoint;
 mod guard;
 pub mod http;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::front::endpoint::Endpoint;
 use crate::front::guard::Guard;
 use crate::front::intake::{self, Intake};
 use crate::front::session::Sessions;
-use crate::front::{batch, legacy, modern};
+use crate::front::{batch, cors, legacy, modern};
 use crate::live::Live;
 use crate::protocol::era::Version;
 use crate::protocol::error::{Fault, Refusal};
@@ -29,6 +30,9 @@ use crate::protocol::message::{Message, Notification};
 use crate::protocol::method;
 use crate::relay::Payload;
 use crate::upstream::Standing;
+
+/// The HTTP methods of the endpoint.
+pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");
 
 /// What answering callers takes.
 #[derive(Debug)]
@@ -69,7 +73,15 @@ impl Front {
 #[must_use]
 pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
     let rest = Router::new()
-        .route(path, get(stream).delete(end).head(other).fallback(other))
+        .route(
+            path,
+            get(stream)
+                .delete(end)
+                .options(cors::preflight)
+                .head(other)
+                .fallback(other)
+                .layer(from_fn_with_state(Arc::clone(&front), cors::guard)),
+        )
         .route("/healthz", get(async || "ok\n"))
         .route("/ping", get(async || ping()))
         .route("/readyz", get(ready))
@@ -119,13 +131,19 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
             .map(|body| (accepts, body)),
         Err(fault) => Err(fault),
     };
-    match read {
+    let mut response = match read {
         Ok((accepts, body)) => handle(front, &parts.headers, accepts, &body).await,
         Err(fault) => {
             front.tasks.spawn(intake::linger(body));
-            legacy::refuse(None, &fault)
+            let refusal = legacy::refuse(None, &fault);
+            if fault == Fault::Forbidden {
+                return refusal;
+            }
+            refusal
         }
-    }
+    };
+    cors::allow(&parts.headers, &mut response);
+    response
 }
 
 /// What can be said before the body is read.
@@ -149,7 +167,8 @@ fn admitted(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault>
     }
 }
 
-fn guarded(front: &Front, headers: &HeaderMap) -> Result<(), Fault> {
+/// `Host` and `Origin`.
+pub(super) fn guarded(front: &Front, headers: &HeaderMap) -> Result<(), Fault> {
     front.guard.check(headers).map_err(|turned| {
         tracing::warn!(reason = %turned, "request turned away");
         Fault::Forbidden
@@ -255,15 +274,12 @@ fn in_session(
     front: &Front,
     headers: &HeaderMap,
 ) -> Result<super::session::Session, Box<Response>> {
-    let session = guarded(front, headers).and_then(|()| legacy::session(front, headers));
-    session.map_err(|fault| Box::new(legacy::refuse(None, &fault)))
+    legacy::session(front, headers).map_err(|fault| Box::new(legacy::refuse(None, &fault)))
 }
 
 /// Any other method. `HEAD` too: answered as `GET` it would take the session's stream over.
-async fn other(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
-    let fault = guarded(&front, &headers).err().unwrap_or(Fault::HttpMethod);
-    let mut response = legacy::refuse(None, &fault);
-    let allow = HeaderValue::from_static("POST, GET, DELETE");
-    response.headers_mut().insert(header::ALLOW, allow);
+async fn other() -> Response {
+    let mut response = legacy::refuse(None, &Fault::HttpMethod);
+    response.headers_mut().insert(header::ALLOW, METHODS);
     response
 }

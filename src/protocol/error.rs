@@ -46,7 +46,7 @@ pub enum Fault {
     #[error("invalid request: this Host or Origin is not allowed")]
     Forbidden,
     /// An HTTP method the endpoint does not have.
-    #[error("invalid request: the endpoint takes POST, GET and DELETE")]
+    #[error("invalid request: the endpoint takes POST, GET, DELETE and OPTIONS")]
     HttpMethod,
     /// `Content-Type` is not JSON.
     #[error("invalid request: Content-Type must be application/json")]

@@ -27,6 +27,7 @@ mod support_test;
 mod advice;
 mod asks;
 mod batches;
+mod browsers;
 mod catalog;
 mod checks;
 mod children;
