@@ -81,6 +81,12 @@ pub struct Listen {
     pub page_size: NonZeroUsize,
     /// Most bytes in one request body.
     pub request_bytes: usize,
+    /// How long the header of a request may take.
+    pub header_timeout: Duration,
+    /// How long the body of a request may take.
+    pub body_timeout: Duration,
+    /// Most connections open at once.
+    pub connections: NonZeroUsize,
     /// Who checks callers; `None` where nobody wrote it, which is enough only on loopback.
     pub auth: Option<ListenAuth>,
 }

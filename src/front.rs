@@ -1,11 +1,14 @@
 //! Towards the callers: one MCP endpoint for both eras, over HTTP or stdio.
 
 mod answer;
+mod batch;
 mod body;
 mod changes;
+mod cors;
 mod endpoint;
 mod guard;
 pub mod http;
+mod intake;
 mod legacy;
 mod listen;
 mod modern;

@@ -243,27 +243,36 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 /// # Errors
 /// The text is not a JSON array.
 pub fn array(text: &str) -> Result<Vec<&str>, serde_json::Error> {
-    struct Items<'a>(Vec<&'a str>);
-    impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct Each;
-            impl<'de> Visitor<'de> for Each {
-                type Value = Vec<&'de str>;
-                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("a JSON array")
-                }
-                fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                    let mut items = Vec::new();
-                    while let Some(item) = seq.next_element::<&'de RawValue>()? {
-                        items.push(item.get());
-                    }
-                    Ok(items)
+    array_up_to(text, usize::MAX)
+}
+
+/// The same, but no more than the first `most` elements are kept; what comes after them only has to be JSON.
+///
+/// # Errors
+/// The text is not a JSON array.
+pub fn array_up_to(text: &str, most: usize) -> Result<Vec<&str>, serde_json::Error> {
+    struct Each(usize);
+    impl<'de> Visitor<'de> for Each {
+        type Value = Vec<&'de str>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON array")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut items = Vec::new();
+            while items.len() < self.0 {
+                match seq.next_element::<&'de RawValue>()? {
+                    Some(item) => items.push(item.get()),
+                    None => return Ok(items),
                 }
             }
-            deserializer.deserialize_seq(Each).map(Items)
+            while seq.next_element::<de::IgnoredAny>()?.is_some() {}
+            Ok(items)
         }
     }
-    serde_json::from_str::<Items<'_>>(text).map(|items| items.0)
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let items = deserializer.deserialize_seq(Each(most))?;
+    deserializer.end()?;
+    Ok(items)
 }
 
 /// The strings of a JSON array; what is no string is passed over, what is no array has none.

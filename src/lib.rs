@@ -2,7 +2,7 @@
 //!
 //! Layers only look down: [`json`], [`name`], [`secret`], [`seal`] (words) → [`protocol`], [`config`],
 //! [`catalog`] (decisions, no IO) → [`metrics`] → [`auth`], [`upstream`], [`connector`] (outward) → [`live`] (moving
-//! state) → [`relay`], [`front`], [`admin`] (inward) → [`server`] → [`cli`].
+//! state) → [`relay`], [`front`], [`admin`], [`listen`] (inward) → [`server`] → [`cli`].
 
 pub mod admin;
 pub mod auth;
@@ -12,6 +12,7 @@ pub mod config;
 pub mod connector;
 pub mod front;
 pub mod json;
+pub mod listen;
 pub mod live;
 pub mod metrics;
 pub mod name;

@@ -2,15 +2,13 @@
 
 mod kept;
 
-use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::{Listener, ListenerExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,6 +18,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::connector::{self, Surroundings};
 use crate::front::{self, Front, Sessions};
+use crate::listen::{self, Limits};
 use crate::live::keeper::Keeper;
 use crate::live::publisher;
 use crate::live::schedule::{Schedule, ScheduleError};
@@ -41,6 +40,9 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// Words between keepers and publisher that may wait.
 const WORDS: usize = 64;
+
+/// Most connections of operators at once.
+const OPERATORS: usize = 100;
 
 /// What a weir needs besides its config.
 #[derive(Clone, Debug, Default)]
@@ -254,18 +256,29 @@ impl Bound {
             core.tasks.clone(),
         );
         let endpoint = front::endpoint(Arc::new(front), &config.listen.path);
-        let served = axum::serve(prompt(listener), endpoint);
-        listeners.spawn(told(
-            served.with_graceful_shutdown(front_shutdown.clone().cancelled_owned()),
+        let limits = Limits {
+            connections: config.listen.connections.get(),
+            header: config.listen.header_timeout,
+        };
+        let limits = limits.with_room();
+        listeners.spawn(listen::serve(
+            listener,
+            endpoint,
+            front_shutdown.clone(),
+            limits,
         ));
         let admin = admin.zip(config.admin.as_ref());
         let admin = admin.map(|((listener, address), admin)| {
-            let served = axum::serve(
-                prompt(listener),
-                admin::router(Arc::clone(&core.live), admin),
-            );
-            listeners.spawn(told(
-                served.with_graceful_shutdown(front_shutdown.clone().cancelled_owned()),
+            let router = admin::router(Arc::clone(&core.live), admin);
+            let limits = Limits {
+                connections: OPERATORS,
+                ..limits
+            };
+            listeners.spawn(listen::serve(
+                listener,
+                router,
+                front_shutdown.clone(),
+                limits,
             ));
             address
         });
@@ -361,19 +374,4 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeErr
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
-}
-
-/// A listener whose connections send what they have at once.
-fn prompt(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
-    listener.tap_io(|stream: &mut TcpStream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY not set");
-        }
-    })
-}
-
-async fn told(served: impl IntoFuture<Output = io::Result<()>>) {
-    if let Err(error) = served.await {
-        tracing::error!(%error, "a listener ended");
-    }
 }

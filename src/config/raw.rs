@@ -62,6 +62,13 @@ pub(super) struct Listen {
     pub(super) page_size: Option<u64>,
     /// The largest request body, by default 4MiB.
     pub(super) request_bytes: Option<Size>,
+    /// How long the header of a request may take to arrive, by default 10s.
+    pub(super) header_timeout: Option<Duration>,
+    /// How long the body of a request may take to arrive, by default 60s.
+    pub(super) body_timeout: Option<Duration>,
+    /// Most connections open at once, by default 10000. One more is closed as soon as it is there.
+    #[schemars(range(min = 1))]
+    pub(super) connections: Option<u64>,
     /// Who checks callers. It must be written if the address is not loopback.
     pub(super) auth: Option<ListenAuth>,
 }

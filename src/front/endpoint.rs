@@ -13,7 +13,6 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
-use axum::serve::{IncomingStream, Listener};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Either};
 use http::Method;
@@ -64,21 +63,6 @@ impl Service<Request> for Endpoint {
             inner: Some(inner),
             owner,
         })
-    }
-}
-
-/// Every connection gets the same service.
-impl<L: Listener> Service<IncomingStream<'_, L>> for Endpoint {
-    type Response = Self;
-    type Error = Infallible;
-    type Future = std::future::Ready<Result<Self, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: IncomingStream<'_, L>) -> Self::Future {
-        std::future::ready(Ok(self.clone()))
     }
 }
 

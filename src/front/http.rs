@@ -9,8 +9,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header, request::Parts};
-use http_body_util::LengthLimitError;
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use http_body::Body as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,8 +19,9 @@ use crate::config::Listen;
 use crate::front::answer::{self, Accepts};
 use crate::front::endpoint::Endpoint;
 use crate::front::guard::Guard;
+use crate::front::intake::{self, Intake};
 use crate::front::session::Sessions;
-use crate::front::{legacy, modern};
+use crate::front::{batch, cors, legacy, modern};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::protocol::era::Version;
@@ -32,6 +33,9 @@ use crate::protocol::trace::Trace;
 use crate::relay::Payload;
 use crate::upstream::Standing;
 
+/// The HTTP methods of the endpoint.
+pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");
+
 /// What answering callers takes.
 #[derive(Debug)]
 pub struct Front {
@@ -41,7 +45,7 @@ pub struct Front {
     pub(super) tasks: TaskTracker,
     pub(super) metrics: Arc<Metrics>,
     guard: Guard,
-    request_bytes: usize,
+    intake: Intake,
     started: Instant,
 }
 
@@ -55,7 +59,7 @@ impl Front {
         shutdown: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        let (guard, request_bytes) = (Guard::new(listen), listen.request_bytes);
+        let (guard, intake) = (Guard::new(listen), Intake::new(listen));
         let metrics = Arc::clone(&live.load().metrics);
         Self {
             live,
@@ -64,7 +68,7 @@ impl Front {
             tasks,
             metrics,
             guard,
-            request_bytes,
+            intake,
             started: Instant::now(),
         }
     }
@@ -75,7 +79,16 @@ impl Front {
 pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
     let named = from_fn_with_state(Arc::clone(&front), named);
     let rest = Router::new()
-        .route(path, get(stream).delete(end).layer(named))
+        .route(
+            path,
+            get(stream)
+                .delete(end)
+                .options(cors::preflight)
+                .head(other)
+                .fallback(other)
+                .layer(from_fn_with_state(Arc::clone(&front), cors::guard))
+                .layer(named),
+        )
         .route("/healthz", get(async || "ok\n"))
         .route("/ping", get(async || ping()))
         .route("/readyz", get(ready))
@@ -132,27 +145,35 @@ fn signed(front: &Front, trace: &Trace, mut response: Response) -> Response {
 
 /// `POST`: one message, or a batch. Every answer names the request.
 pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     let mut trace = Trace::of(&parts.headers);
-    let response = match admitted(front, &parts) {
-        Ok(accepts) => match read(body, front.request_bytes).await {
-            Ok(body) => handle(front, &parts.headers, accepts, &body, &mut trace).await,
-            Err(status) => answer::bare(status),
-        },
-        Err(refusal) => *refusal,
+    let read = match admitted(front, &parts, &body) {
+        Ok(accepts) => intake::read(&mut body, front.intake)
+            .await
+            .map(|body| (accepts, body)),
+        Err(fault) => Err(fault),
     };
+    let mut response = match read {
+        Ok((accepts, body)) => handle(front, &parts.headers, accepts, &body, &mut trace).await,
+        Err(fault) => {
+            front.tasks.spawn(intake::linger(body));
+            let refusal = legacy::refuse(None, &fault);
+            // Whose origin is not allowed reads nothing.
+            if fault == Fault::Forbidden {
+                return signed(front, &trace, refusal);
+            }
+            refusal
+        }
+    };
+    cors::allow(&parts.headers, &mut response);
     signed(front, &trace, response)
 }
 
 /// What can be said before the body is read.
-fn admitted(front: &Front, parts: &Parts) -> Result<Accepts, Box<Response>> {
-    let refuse = |status, text| Box::new(legacy::refuse(status, None, &Fault::Invalid(text)));
-    if let Err(turned) = front.guard.check(&parts.headers) {
-        tracing::warn!(reason = %turned, "request turned away");
-        return Err(refuse(
-            StatusCode::FORBIDDEN,
-            "this Host or Origin is not allowed",
-        ));
+fn admitted(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault> {
+    guarded(front, &parts.headers)?;
+    if body.size_hint().lower() > front.intake.most as u64 {
+        return Err(Fault::TooLarge);
     }
     let media = parts
         .headers
@@ -161,29 +182,19 @@ fn admitted(front: &Front, parts: &Parts) -> Result<Accepts, Box<Response>> {
         .unwrap_or_default();
     let essence = media.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(refuse(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type must be application/json",
-        ));
+        return Err(Fault::MediaType);
     }
     match Accepts::read(&parts.headers) {
-        Accepts::Nothing => Err(refuse(
-            StatusCode::NOT_ACCEPTABLE,
-            "Accept must allow application/json and text/event-stream",
-        )),
+        Accepts::Nothing => Err(Fault::NotAcceptable),
         accepts @ (Accepts::Json | Accepts::Events | Accepts::EventsFirst) => Ok(accepts),
     }
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, StatusCode> {
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let too_large =
-            std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>());
-        if too_large {
-            StatusCode::PAYLOAD_TOO_LARGE
-        } else {
-            StatusCode::BAD_REQUEST
-        }
+/// `Host` and `Origin`.
+pub(super) fn guarded(front: &Front, headers: &HeaderMap) -> Result<(), Fault> {
+    front.guard.check(headers).map_err(|turned| {
+        tracing::warn!(reason = %turned, "request turned away");
+        Fault::Forbidden
     })
 }
 
@@ -195,12 +206,11 @@ async fn handle(
     body: &[u8],
     trace: &mut Trace,
 ) -> Response {
-    let bad = |fault: &Fault| legacy::refuse(StatusCode::BAD_REQUEST, None, fault);
     let Ok(text) = std::str::from_utf8(body) else {
-        return bad(&Fault::Parse);
+        return legacy::refuse(None, &Fault::Parse);
     };
-    if text.trim_start().starts_with('[') {
-        return batch(front, headers, text, trace).await;
+    if batch::is_meant(text) {
+        return batch::post(front, headers, accepts, text, trace).await;
     }
     let version = headers
         .get(VERSION)
@@ -210,7 +220,7 @@ async fn handle(
     let message = match Message::parse(text) {
         Ok(message) => message,
         Err(Refusal { id, fault }) => {
-            return legacy::refuse(StatusCode::BAD_REQUEST, id.as_ref(), &fault);
+            return legacy::refuse(id.as_ref(), &fault);
         }
     };
     match message {
@@ -223,7 +233,7 @@ async fn handle(
                 let fault = Fault::HeaderMismatch(
                     "initialize is legacy, MCP-Protocol-Version is not".into(),
                 );
-                return legacy::refuse(StatusCode::BAD_REQUEST, Some(&request.id), &fault);
+                return legacy::refuse(Some(&request.id), &fault);
             }
             if modern_header || modern::claims(request.meta.as_ref()) {
                 return modern::request(front, headers, accepts, &request, trace).await;
@@ -233,7 +243,7 @@ async fn handle(
             }
             match legacy::session(front, headers) {
                 Ok(session) => legacy::request(front, &session, accepts, &request, trace).await,
-                Err((status, fault)) => legacy::refuse(status, Some(&request.id), &fault),
+                Err(fault) => legacy::refuse(Some(&request.id), &fault),
             }
         }
         Message::Notification(notification) => noted(front, headers, modern_header, &notification),
@@ -242,7 +252,7 @@ async fn handle(
                 front.sessions.caller(&session).answered(&response);
                 answer::bare(StatusCode::ACCEPTED)
             }
-            Err((status, fault)) => legacy::refuse(status, None, &fault),
+            Err(fault) => legacy::refuse(None, &fault),
         },
     }
 }
@@ -262,41 +272,14 @@ fn noted(
             legacy::notification(&front.sessions.caller(&session), notification);
             answer::bare(StatusCode::ACCEPTED)
         }
-        Err((status, fault)) => legacy::refuse(status, None, &fault),
-    }
-}
-
-async fn batch(front: &Arc<Front>, headers: &HeaderMap, text: &str, trace: &Trace) -> Response {
-    let refuse = |status, fault: &Fault| legacy::refuse(status, None, fault);
-    let items = match crate::json::array(text) {
-        Ok(items) => items,
-        Err(_) => return refuse(StatusCode::BAD_REQUEST, &Fault::Parse),
-    };
-    let is_modern = |item: &str| {
-        let envelope = crate::json::Object::parse(item);
-        envelope.is_ok_and(|envelope| modern::envelope_claims(&envelope))
-    };
-    if items.into_iter().any(is_modern) {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            &Fault::Invalid("modern requests are not batched"),
-        );
-    }
-    match legacy::session(front, headers) {
-        Ok(session) => legacy::batch(front, &session, text, trace).await,
-        // A batch has nowhere to go without a session: that it is one says more than the missing id.
-        Err((StatusCode::BAD_REQUEST, _)) => refuse(
-            StatusCode::BAD_REQUEST,
-            &Fault::Invalid("only sessions of 2025-03-26 take batches"),
-        ),
-        Err((status, fault)) => refuse(status, &fault),
+        Err(fault) => legacy::refuse(None, &fault),
     }
 }
 
 /// `GET`: a legacy session's stream.
 async fn stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     match in_session(&front, &headers) {
-        Ok(_) if !Accepts::read(&headers).streams() => answer::bare(StatusCode::NOT_ACCEPTABLE),
+        Ok(_) if !Accepts::read(&headers).streams() => legacy::refuse(None, &Fault::NotAcceptable),
         Ok(session) => {
             let last = headers.get(LAST_EVENT_ID);
             legacy::stream(&front, &session, last.and_then(|last| last.to_str().ok()))
@@ -320,14 +303,12 @@ fn in_session(
     front: &Front,
     headers: &HeaderMap,
 ) -> Result<super::session::Session, Box<Response>> {
-    if front.guard.check(headers).is_err() {
-        let fault = Fault::Invalid("this Host or Origin is not allowed");
-        return Err(Box::new(legacy::refuse(
-            StatusCode::FORBIDDEN,
-            None,
-            &fault,
-        )));
-    }
-    legacy::session(front, headers)
-        .map_err(|(status, fault)| Box::new(legacy::refuse(status, None, &fault)))
+    legacy::session(front, headers).map_err(|fault| Box::new(legacy::refuse(None, &fault)))
+}
+
+/// Any other method. `HEAD` too: answered as `GET` it would take the session's stream over.
+async fn other() -> Response {
+    let mut response = legacy::refuse(None, &Fault::HttpMethod);
+    response.headers_mut().insert(header::ALLOW, METHODS);
+    response
 }

@@ -10,19 +10,16 @@ use crate::front::answer::{self, Accepts, Running};
 use crate::front::changes::{self, Changes};
 use crate::front::http::Front;
 use crate::front::session::Session;
-use crate::json::{self, Object};
+use crate::json::Object;
 use crate::live::Live;
 use crate::protocol::era::{Era, Version};
-use crate::protocol::error::{Fault, Refusal};
+use crate::protocol::error::Fault;
 use crate::protocol::headers::{SESSION, VERSION};
-use crate::protocol::message::{self, Id, Message, Notification, Request};
+use crate::protocol::message::{self, Id, Notification, Request};
 use crate::protocol::trace::Trace;
 use crate::protocol::{method, sse};
-use crate::relay::{self, Caller, Outgoing, Payload, Scope};
+use crate::relay::{self, Caller, Payload, Scope};
 use crate::upstream::probe::{Profile, WEIR};
-
-/// Most messages in one batch.
-const BATCH: usize = 100;
 
 /// The most bytes of a client's capabilities that are kept; a client with more is taken as one without any.
 const CAPABILITIES: usize = 2048;
@@ -112,30 +109,29 @@ pub(super) fn open(front: &Front, request: &Request<'_>) -> Response {
 /// The session of a request.
 ///
 /// # Errors
-/// 400 without one or with a version header that is none of weir's, 404 for one that is unknown or over.
-pub(super) fn session(front: &Front, headers: &HeaderMap) -> Result<Session, (StatusCode, Fault)> {
-    let Some(id) = headers.get(SESSION) else {
-        return Err((
-            StatusCode::BAD_REQUEST,
-            Fault::Invalid("no Mcp-Session-Id; begin with initialize"),
-        ));
-    };
+/// There is none, it is unknown or over, or the version header is none of weir's.
+pub(super) fn session(front: &Front, headers: &HeaderMap) -> Result<Session, Fault> {
+    let id = headers.get(SESSION).ok_or(Fault::NoSession)?;
     let session = id.to_str().ok().and_then(|id| front.sessions.find(id));
-    let session = session.ok_or((
-        StatusCode::NOT_FOUND,
-        Fault::Invalid("session not found; begin with initialize"),
-    ))?;
+    let session = session.ok_or(Fault::UnknownSession)?;
     match headers
         .get(VERSION)
         .map(|value| value.to_str().ok().and_then(Version::parse))
     {
         None => Ok(session),
         Some(Some(version)) if version.era() == Era::Legacy => Ok(session),
-        Some(_) => Err((
-            StatusCode::BAD_REQUEST,
-            Fault::Invalid("unsupported MCP-Protocol-Version"),
-        )),
+        Some(_) => Err(Fault::SessionVersion),
     }
+}
+
+/// What a request in a session leads to.
+pub(super) enum Begun {
+    /// The answer.
+    Answered(Payload),
+    /// An upstream is at it.
+    Running(Running),
+    /// Nothing: the caller took it back, or wanted no answer.
+    Over,
 }
 
 /// A request in a session.
@@ -146,8 +142,29 @@ pub(super) async fn request(
     request: &Request<'_>,
     trace: &Trace,
 ) -> Response {
+    match begin(front, session, accepts, request, trace).await {
+        Begun::Answered(payload) => answer::json(payload),
+        Begun::Running(running) => {
+            let (tapes, tasks) = (&front.sessions.tapes, &front.tasks);
+            let caller = front.sessions.caller(session);
+            answer::respond_resumable(running, accepts, &caller, tapes, tasks).await
+        }
+        Begun::Over => answer::bare(StatusCode::ACCEPTED),
+    }
+}
+
+/// Begins to answer a request in a session.
+pub(super) async fn begin(
+    front: &Arc<Front>,
+    session: &Session,
+    accepts: Accepts,
+    request: &Request<'_>,
+    trace: &Trace,
+) -> Begun {
     let fault = match request.method.as_ref() {
-        method::PING => return answer::json(Payload::ok(vec![message::result(&request.id, "{}")])),
+        method::PING => {
+            return Begun::Answered(Payload::ok(vec![message::result(&request.id, "{}")]));
+        }
         method::INITIALIZE => Fault::Invalid("this session is initialized already"),
         _ => {
             let caller = front.sessions.caller(session);
@@ -164,20 +181,17 @@ pub(super) async fn request(
             let reply = tokio::select! {
                 biased;
                 reply = relay::answer(&scope, request) => reply,
-                () = call.token.cancelled() => return answer::bare(StatusCode::ACCEPTED),
+                () = call.token.cancelled() => return Begun::Over,
             };
             match reply {
                 Ok(reply) => {
-                    let running = Running::legacy(reply, call);
-                    let (tapes, tasks) = (&front.sessions.tapes, &front.tasks);
-                    return answer::respond_resumable(running, accepts, &caller, tapes, tasks)
-                        .await;
+                    return Begun::Running(Running::legacy(reply, call));
                 }
                 Err(fault) => fault,
             }
         }
     };
-    answer::json(Payload::fault(Some(&request.id), &fault, Era::Legacy))
+    Begun::Answered(Payload::fault(Some(&request.id), &fault, Era::Legacy))
 }
 
 /// A notification of a caller in its session. What weir does not know goes nowhere: no upstream is meant more than
@@ -202,101 +216,6 @@ pub(super) fn cancelled_id(notification: &Notification<'_>) -> Option<Id> {
     Id::parse(params.get("requestId")?)
 }
 
-/// A batch, which only 2025-03-26 knows; it never has `initialize` in it.
-pub(super) async fn batch(
-    front: &Arc<Front>,
-    session: &Session,
-    text: &str,
-    trace: &Trace,
-) -> Response {
-    let refuse = |fault: Fault| refuse(StatusCode::BAD_REQUEST, None, &fault);
-    if session.version != Version::V2025_03_26 {
-        return refuse(Fault::Invalid("only sessions of 2025-03-26 take batches"));
-    }
-    let items = match json::array(text) {
-        Ok(items) if items.is_empty() => return refuse(Fault::Invalid("an empty batch")),
-        Ok(items) if items.len() > BATCH => {
-            return refuse(Fault::Invalid("more than 100 messages in a batch"));
-        }
-        Ok(items) => items,
-        Err(_) => return refuse(Fault::Parse),
-    };
-    let initializes = |item: &str| {
-        let item = json::Object::parse(item);
-        item.is_ok_and(|item| item.string("method").as_deref() == Some(method::INITIALIZE))
-    };
-    if items.iter().any(|item| initializes(item)) {
-        return refuse(Fault::Invalid("initialize cannot be part of a batch"));
-    }
-    let items = items.into_iter();
-    let answers = items.map(|item| in_batch(front, session, item, trace.clone()));
-    let answers = futures::future::join_all(answers).await;
-    let answers: Vec<Bytes> = answers.into_iter().flatten().collect();
-    if answers.is_empty() {
-        return answer::bare(StatusCode::ACCEPTED);
-    }
-    let mut body = vec![b'['];
-    for (at, answer) in answers.iter().enumerate() {
-        if at > 0 {
-            body.push(b',');
-        }
-        body.extend_from_slice(answer);
-    }
-    body.push(b']');
-    answer::json(Payload::ok(vec![body.into()]))
-}
-
-async fn in_batch(
-    front: &Arc<Front>,
-    session: &Session,
-    text: &str,
-    mut trace: Trace,
-) -> Option<Bytes> {
-    let request = match Message::parse(text) {
-        Ok(Message::Request(request)) => request,
-        Ok(Message::Notification(note)) => {
-            notification(&front.sessions.caller(session), &note);
-            return None;
-        }
-        Ok(Message::Response(response)) => {
-            front.sessions.caller(session).answered(&response);
-            return None;
-        }
-        Err(Refusal { id, fault }) => {
-            return Some(Payload::fault(id.as_ref(), &fault, Era::Legacy).concat());
-        }
-    };
-    let fault = match request.method.as_ref() {
-        method::PING => return Some(message::result(&request.id, "{}")),
-        _ => {
-            let caller = front.sessions.caller(session);
-            trace.heed(request.meta.as_ref());
-            let scope = Scope {
-                snapshot: front.live.load_full(),
-                live: &front.live,
-                version: session.version,
-                headers: None,
-                caller: Some(&caller),
-                // The answer of a batch is one array: nothing comes before it.
-                streams: false,
-                trace,
-            };
-            match relay::answer(&scope, &request).await {
-                Ok(mut reply) => {
-                    while let Some(outgoing) = reply.next().await {
-                        if let Outgoing::Response(payload) = outgoing {
-                            return Some(payload.concat());
-                        }
-                    }
-                    return None;
-                }
-                Err(fault) => fault,
-            }
-        }
-    };
-    Some(Payload::fault(Some(&request.id), &fault, Era::Legacy).concat())
-}
-
 /// The session's stream: tells when lists change, and what upstreams have to say. With the id of an event, the rest of
 /// an answer whose stream broke.
 pub(super) fn stream(front: &Arc<Front>, session: &Session, last: Option<&str>) -> Response {
@@ -319,9 +238,7 @@ pub(super) fn stream(front: &Arc<Front>, session: &Session, last: Option<&str>) 
     ))
 }
 
-/// A refusal with an HTTP status of its own.
-pub(super) fn refuse(status: StatusCode, id: Option<&Id>, fault: &Fault) -> Response {
-    let mut payload = Payload::fault(id, fault, Era::Legacy);
-    payload.status = status;
-    answer::json(payload)
+/// A refusal of what belongs to no era, or to this one.
+pub(super) fn refuse(id: Option<&Id>, fault: &Fault) -> Response {
+    answer::json(Payload::fault(id, fault, Era::Legacy))
 }

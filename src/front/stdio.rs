@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::front::changes::{Changes, Next, Wanted};
-use crate::front::{legacy, listen, modern};
+use crate::front::{batch, legacy, listen, modern};
 use crate::live::Live;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
@@ -140,6 +140,22 @@ async fn write(
 
 impl Caller {
     async fn heard(self: &Arc<Self>, line: String) {
+        if !batch::is_meant(&line) {
+            return self.message(line).await;
+        }
+        let version = self.session().map(|session| session.version());
+        match batch::items(&line, version) {
+            // Answered one by one as they are ready: on a pipe nothing holds them together.
+            Ok(items) => {
+                for item in items {
+                    self.message(item.to_owned()).await;
+                }
+            }
+            Err(fault) => self.fault(None, &fault, Era::Legacy).await,
+        }
+    }
+
+    async fn message(self: &Arc<Self>, line: String) {
         match Message::parse(&line) {
             // In turn: what comes after it on the pipe is in its session.
             Ok(Message::Request(request)) if request.method == method::INITIALIZE => {

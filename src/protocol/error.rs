@@ -1,6 +1,7 @@
-//! Every JSON-RPC error weir itself answers: code, HTTP status, public text. One enum, one table.
+//! Every error weir itself answers: code, HTTP status, public text. One enum, one table.
 //!
 //! Texts here go to callers. What an upstream or the operating system said goes to the log only.
+//! `tests/it/checks/faults.rs` provokes each row from outside.
 
 use std::sync::Arc;
 
@@ -41,6 +42,37 @@ pub enum Blame {
 /// What is wrong with a request, from weir's own point of view.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
+    /// `Host` or `Origin` is somebody else's (`transports/streamable-http.mdx#security`).
+    #[error("invalid request: this Host or Origin is not allowed")]
+    Forbidden,
+    /// An HTTP method the endpoint does not have.
+    #[error("invalid request: the endpoint takes POST, GET, DELETE and OPTIONS")]
+    HttpMethod,
+    /// `Content-Type` is not JSON.
+    #[error("invalid request: Content-Type must be application/json")]
+    MediaType,
+    /// `Accept` takes nothing that weir answers.
+    #[error("invalid request: Accept must allow application/json and text/event-stream")]
+    NotAcceptable,
+    /// The body is over `listen.request_bytes`.
+    #[error("invalid request: the body is too large")]
+    TooLarge,
+    /// The body took longer than `listen.body_timeout`.
+    #[error("invalid request: the body did not arrive in time")]
+    SlowBody,
+    /// The body broke off.
+    #[error("invalid request: the body is not whole")]
+    BrokenBody,
+    /// A legacy request without a session (2025-11-25 `basic/transports.mdx#session-management`).
+    #[error("invalid request: no Mcp-Session-Id; begin with initialize")]
+    NoSession,
+    /// A session that was never opened here, has expired or was ended.
+    #[error("invalid request: session not found; begin with initialize")]
+    UnknownSession,
+    /// The version header of a request in a session is none of weir's
+    /// (2025-11-25 `basic/transports.mdx#protocol-version-header`).
+    #[error("invalid request: unsupported MCP-Protocol-Version")]
+    SessionVersion,
     /// The body is not JSON (JSON-RPC 2.0).
     #[error("parse error: the body is not JSON")]
     Parse,
@@ -89,6 +121,9 @@ pub enum Fault {
     /// Headers and body disagree (`transports/streamable-http.mdx#server-validation`).
     #[error("header mismatch: {0}")]
     HeaderMismatch(String),
+    /// A modern request for something that its client did not declare (`basic/index.mdx#error-codes`).
+    #[error("the client does not declare the extension {0}")]
+    MissingExtension(&'static str),
     /// A protocol version weir does not speak (`#protocol-version-header`).
     #[error("unsupported protocol version")]
     UnsupportedVersion {
@@ -114,71 +149,204 @@ pub enum Fault {
     ShuttingDown,
 }
 
+/// A fault without what it is about: the key of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is described where it occurs, in `Fault`")]
+pub enum Kind {
+    Forbidden,
+    HttpMethod,
+    MediaType,
+    NotAcceptable,
+    TooLarge,
+    SlowBody,
+    BrokenBody,
+    NoSession,
+    UnknownSession,
+    SessionVersion,
+    Parse,
+    Invalid,
+    DuplicateKey,
+    Params,
+    Envelope,
+    UnknownTool,
+    UnknownPrompt,
+    UnknownTask,
+    UnknownResource,
+    Cursor,
+    Method,
+    Path,
+    HeaderMismatch,
+    MissingExtension,
+    UnsupportedVersion,
+    NotBridged,
+    Upstream,
+    ShuttingDown,
+}
+
+/// What one fault is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// JSON-RPC code and HTTP status for a modern caller.
+    pub modern: (i32, StatusCode),
+    /// JSON-RPC code and HTTP status for a legacy caller, and where the era cannot be told.
+    pub legacy: (i32, StatusCode),
+    /// Whether the id of the request comes back. Where it does not, the body has not been read, or not understood.
+    pub echoes: bool,
+    /// Who has to act.
+    pub blame: Blame,
+}
+
+impl Kind {
+    /// Every fault there is.
+    pub const ALL: [Self; 28] = [
+        Self::Forbidden,
+        Self::HttpMethod,
+        Self::MediaType,
+        Self::NotAcceptable,
+        Self::TooLarge,
+        Self::SlowBody,
+        Self::BrokenBody,
+        Self::NoSession,
+        Self::UnknownSession,
+        Self::SessionVersion,
+        Self::Parse,
+        Self::Invalid,
+        Self::DuplicateKey,
+        Self::Params,
+        Self::Envelope,
+        Self::UnknownTool,
+        Self::UnknownPrompt,
+        Self::UnknownTask,
+        Self::UnknownResource,
+        Self::Cursor,
+        Self::Method,
+        Self::Path,
+        Self::HeaderMismatch,
+        Self::MissingExtension,
+        Self::UnsupportedVersion,
+        Self::NotBridged,
+        Self::Upstream,
+        Self::ShuttingDown,
+    ];
+
+    /// The table. Legacy answers JSON-RPC errors of a well-formed request with 200; modern has statuses of
+    /// its own for what the transport can see.
+    #[must_use]
+    #[rustfmt::skip]
+    pub const fn row(self) -> Row {
+        use Blame::{Caller, Upstream, Weir};
+        // Before the body: no id, and a status that machines on the way understand.
+        const fn door(status: StatusCode) -> Row {
+            Row { modern: (-32600, status), legacy: (-32600, status), echoes: false, blame: Caller }
+        }
+        const fn both(code: i32, status: StatusCode, blame: Blame) -> Row {
+            Row { modern: (code, status), legacy: (code, status), echoes: true, blame }
+        }
+        const fn each(modern: (i32, StatusCode), legacy: (i32, StatusCode)) -> Row {
+            Row { modern, legacy, echoes: true, blame: Caller }
+        }
+        const OK: StatusCode = StatusCode::OK;
+        const BAD: StatusCode = StatusCode::BAD_REQUEST;
+        const GONE: StatusCode = StatusCode::NOT_FOUND;
+        match self {
+            Self::Forbidden          => door(StatusCode::FORBIDDEN),
+            Self::HttpMethod         => door(StatusCode::METHOD_NOT_ALLOWED),
+            Self::MediaType          => door(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::NotAcceptable      => door(StatusCode::NOT_ACCEPTABLE),
+            Self::TooLarge           => door(StatusCode::PAYLOAD_TOO_LARGE),
+            Self::SlowBody           => door(StatusCode::REQUEST_TIMEOUT),
+            Self::BrokenBody         => door(BAD),
+            Self::Parse              => Row { echoes: false, ..both(-32700, BAD, Caller) },
+            Self::NoSession          => both(-32600, BAD, Caller),
+            Self::UnknownSession     => both(-32600, GONE, Caller),
+            Self::SessionVersion     => both(-32600, BAD, Caller),
+            Self::Invalid            => both(-32600, BAD, Caller),
+            Self::DuplicateKey       => both(-32600, BAD, Caller),
+            Self::Path               => both(-32600, BAD, Caller),
+            Self::Envelope           => both(-32602, BAD, Caller),
+            Self::HeaderMismatch     => both(-32020, BAD, Caller),
+            Self::MissingExtension   => both(-32021, BAD, Caller),
+            Self::UnsupportedVersion => both(-32022, BAD, Caller),
+            Self::Method             => each((-32601, GONE), (-32601, OK)),
+            Self::UnknownResource    => each((-32602, OK), (-32002, OK)),
+            Self::Params             => both(-32602, OK, Caller),
+            Self::UnknownTool        => both(-32602, OK, Caller),
+            Self::UnknownPrompt      => both(-32602, OK, Caller),
+            Self::UnknownTask        => both(-32602, OK, Caller),
+            Self::Cursor             => both(-32602, OK, Caller),
+            Self::NotBridged         => both(-32603, OK, Upstream),
+            Self::Upstream           => both(-32603, OK, Upstream),
+            Self::ShuttingDown       => both(-32603, OK, Weir),
+        }
+    }
+}
+
 impl Fault {
-    /// The JSON-RPC code, before [`Self::code_for`] adapts it to an era.
+    /// Its place in the table.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Forbidden => Kind::Forbidden,
+            Self::HttpMethod => Kind::HttpMethod,
+            Self::MediaType => Kind::MediaType,
+            Self::NotAcceptable => Kind::NotAcceptable,
+            Self::TooLarge => Kind::TooLarge,
+            Self::SlowBody => Kind::SlowBody,
+            Self::BrokenBody => Kind::BrokenBody,
+            Self::NoSession => Kind::NoSession,
+            Self::UnknownSession => Kind::UnknownSession,
+            Self::SessionVersion => Kind::SessionVersion,
+            Self::Parse => Kind::Parse,
+            Self::Invalid(_) => Kind::Invalid,
+            Self::DuplicateKey(_) => Kind::DuplicateKey,
+            Self::Params(_) => Kind::Params,
+            Self::Envelope(_) => Kind::Envelope,
+            Self::UnknownTool(_) => Kind::UnknownTool,
+            Self::UnknownPrompt(_) => Kind::UnknownPrompt,
+            Self::UnknownTask(_) => Kind::UnknownTask,
+            Self::Path { .. } => Kind::Path,
+            Self::UnknownResource { .. } => Kind::UnknownResource,
+            Self::Cursor => Kind::Cursor,
+            Self::Method(_) => Kind::Method,
+            Self::HeaderMismatch(_) => Kind::HeaderMismatch,
+            Self::MissingExtension(_) => Kind::MissingExtension,
+            Self::UnsupportedVersion { .. } => Kind::UnsupportedVersion,
+            Self::NotBridged { .. } => Kind::NotBridged,
+            Self::Upstream { .. } => Kind::Upstream,
+            Self::ShuttingDown => Kind::ShuttingDown,
+        }
+    }
+
+    /// The JSON-RPC code for a modern caller.
     #[must_use]
     pub fn code(&self) -> i32 {
-        match self {
-            Self::Parse => -32700,
-            Self::Invalid(_) | Self::DuplicateKey(_) | Self::Path { .. } => -32600,
-            Self::Method(_) => -32601,
-            Self::Params(_)
-            | Self::Envelope(_)
-            | Self::UnknownTool(_)
-            | Self::UnknownPrompt(_)
-            | Self::UnknownTask(_)
-            | Self::UnknownResource { .. }
-            | Self::Cursor => -32602,
-            Self::HeaderMismatch(_) => -32020,
-            Self::UnsupportedVersion { .. } => -32022,
-            Self::NotBridged { .. } | Self::Upstream { .. } | Self::ShuttingDown => -32603,
-        }
+        self.code_for(Era::Modern)
     }
 
-    /// The code a caller of this era expects: legacy knows -32002 for a resource that is not there.
+    /// The JSON-RPC code for a caller of this era.
     #[must_use]
     pub fn code_for(&self, era: Era) -> i32 {
-        match (self, era) {
-            (Self::UnknownResource { .. }, Era::Legacy) => -32002,
-            _ => self.code(),
-        }
+        self.answer(era).0
     }
 
-    /// The HTTP status of the answer. Legacy answers JSON-RPC errors of a well-formed request with 200;
-    /// modern has statuses of its own for what the transport can see.
+    /// The HTTP status of the answer to a caller of this era.
     #[must_use]
     pub fn status(&self, era: Era) -> StatusCode {
-        match (self, era) {
-            (Self::Parse | Self::Invalid(_) | Self::DuplicateKey(_) | Self::Path { .. }, _)
-            | (Self::Envelope(_) | Self::HeaderMismatch(_) | Self::UnsupportedVersion { .. }, _) => {
-                StatusCode::BAD_REQUEST
-            }
-            (Self::Method(_), Era::Modern) => StatusCode::NOT_FOUND,
-            _ => StatusCode::OK,
+        self.answer(era).1
+    }
+
+    fn answer(&self, era: Era) -> (i32, StatusCode) {
+        let row = self.kind().row();
+        match era {
+            Era::Modern => row.modern,
+            Era::Legacy => row.legacy,
         }
     }
 
     /// Who has to act.
     #[must_use]
     pub fn blame(&self) -> Blame {
-        match self {
-            Self::NotBridged { .. } | Self::Upstream { .. } => Blame::Upstream,
-            Self::ShuttingDown => Blame::Weir,
-            Self::Parse
-            | Self::Invalid(_)
-            | Self::DuplicateKey(_)
-            | Self::Path { .. }
-            | Self::Params(_)
-            | Self::Envelope(_)
-            | Self::UnknownTool(_)
-            | Self::UnknownPrompt(_)
-            | Self::UnknownTask(_)
-            | Self::UnknownResource { .. }
-            | Self::Cursor
-            | Self::Method(_)
-            | Self::HeaderMismatch(_)
-            | Self::UnsupportedVersion { .. } => Blame::Caller,
-        }
+        self.kind().row().blame
     }
 
     /// The `error` member as JSON text: `{code, message, data?}`.
@@ -191,12 +359,16 @@ impl Fault {
         }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "few faults have data")]
     fn data(&self) -> Option<String> {
         match self {
             Self::UnsupportedVersion { requested } => Some(format!(
                 "{{\"supported\":[\"{}\"],\"requested\":{}}}",
                 Version::MODERN.as_str(),
                 json::quote(requested)
+            )),
+            Self::MissingExtension(name) => Some(format!(
+                "{{\"requiredCapabilities\":{{\"extensions\":{{\"{name}\":{{}}}}}}}}"
             )),
             Self::Path { path, .. } => Some(format!("{{\"path\":{path}}}")),
             Self::UnknownResource { uri } => Some(format!("{{\"uri\":{}}}", json::quote(uri))),
@@ -209,18 +381,31 @@ impl Fault {
                 json::quote(upstream),
                 json::quote(reason)
             )),
-            Self::Parse
-            | Self::Invalid(_)
-            | Self::DuplicateKey(_)
-            | Self::Params(_)
-            | Self::Envelope(_)
-            | Self::UnknownTool(_)
-            | Self::UnknownPrompt(_)
-            | Self::UnknownTask(_)
-            | Self::Cursor
-            | Self::Method(_)
-            | Self::HeaderMismatch(_)
-            | Self::ShuttingDown => None,
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_among_all() {
+        for (place, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+        }
+        // The last variant.
+        assert_eq!(Kind::ShuttingDown as usize + 1, Kind::ALL.len());
+    }
+
+    #[test]
+    fn no_code_is_one_that_the_specification_took_back() {
+        for row in Kind::ALL.map(Kind::row) {
+            // -32002 is legacy's own; -32019 to -32000 mean nothing to a modern caller.
+            assert!(!(-32019..=-32000).contains(&row.modern.0), "{row:?}");
+            let status = row.modern.1;
+            assert!(status == StatusCode::OK || status.is_client_error());
         }
     }
 }

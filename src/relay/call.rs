@@ -187,7 +187,7 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
 }
 
 /// Whether a modern request says that its caller knows tasks (SEP-2663).
-fn takes_tasks(request: &Request<'_>) -> bool {
+pub(super) fn takes_tasks(request: &Request<'_>) -> bool {
     let own = request.meta.as_ref();
     own.and_then(|own| own.get(meta::CLIENT_CAPABILITIES))
         .is_some_and(|capabilities| capabilities.contains(meta::TASKS))

@@ -12,7 +12,7 @@ use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::{meta, method};
-use crate::relay::call::{Target, forward, missing};
+use crate::relay::call::{Target, forward, missing, takes_tasks};
 use crate::relay::{Payload, Reply, Scope};
 use crate::upstream::Link;
 use crate::upstream::ask::ask;
@@ -50,6 +50,9 @@ pub(super) async fn task(
     };
     if other_era {
         return Err(Fault::Method(method.to_owned()));
+    }
+    if scope.era() == Era::Modern && !takes_tasks(request) {
+        return Err(Fault::MissingExtension(meta::TASKS));
     }
     let mut params = request.params.clone();
     let id = params

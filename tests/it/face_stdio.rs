@@ -380,3 +380,47 @@ async fn what_was_asked_before_the_end_of_stdin_is_answered() {
     }
     gone(&pid).await;
 }
+
+#[tokio::test]
+async fn a_batch_is_taken_in_a_session_of_its_version_only() {
+    let home = tempfile::tempdir().unwrap();
+    let (far, file, _pid) = config(home.path()).await;
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": "b1", "method": "ping"},
+        {"jsonrpc": "2.0", "method": "notifications/x"},
+        {"jsonrpc": "2.0", "id": "b2", "method": "tools/call", "params": {"name": "far__search"}},
+    ])
+    .to_string();
+    for (version, taken) in [("2025-03-26", true), ("2025-11-25", false)] {
+        let mut weir = Piped::start(&file, false);
+        let refused =
+            |message: &Value| message["id"].is_null() && message["error"]["code"] == -32600;
+        weir.send(&batch).await;
+        weir.find("a refusal before any session", refused).await;
+        let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let welcome = weir.result("0", "initialize", &params.to_string()).await;
+        assert_eq!(welcome["protocolVersion"], version);
+        let before = far.count("tools/call");
+        weir.send(&batch).await;
+        if taken {
+            for id in ["b1", "b2"] {
+                let answer = weir.find(id, |message| message["id"] == id).await;
+                assert!(answer.contains("\"result\""), "{answer}");
+            }
+            for bad in [
+                "[]".to_owned(),
+                format!("[{}1]", "1,".repeat(200)),
+                format!(
+                    "[{}]",
+                    json!({"jsonrpc": "2.0", "id": 1, "method": "initialize"})
+                ),
+            ] {
+                weir.send(&bad).await;
+                weir.find("a refusal", refused).await;
+            }
+        } else {
+            weir.find("a refusal", refused).await;
+        }
+        assert_eq!(far.count("tools/call") - before, usize::from(taken));
+    }
+}

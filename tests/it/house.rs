@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["upstream"],
     &["connector", "live"],
     &["relay"],
-    &["admin", "front"],
+    &["admin", "front", "listen"],
     &["server"],
     &["cli"],
 ];

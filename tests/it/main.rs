@@ -26,10 +26,14 @@ mod support_test;
 // Weir.
 mod advice;
 mod asks;
+mod batches;
+mod browsers;
 mod catalog;
 mod chains;
+mod checks;
 mod children;
 mod commands;
+mod connections;
 mod crossing;
 mod face_legacy;
 mod face_modern;

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod lens;
+pub mod socket;
 pub mod upstream;
 pub mod weir;
 

@@ -95,6 +95,19 @@ fn listen(check: &mut Check<'_>, raw: raw::Listen, at: &Path) -> Listen {
         ),
         page_size: count(check, raw.page_size, 1000, &at.key("page_size")),
         request_bytes: check.or(&at.key("request_bytes"), bytes, 1),
+        header_timeout: duration(
+            check,
+            raw.header_timeout,
+            Duration::from_secs(10),
+            &at.key("header_timeout"),
+        ),
+        body_timeout: duration(
+            check,
+            raw.body_timeout,
+            Duration::from_secs(60),
+            &at.key("body_timeout"),
+        ),
+        connections: count(check, raw.connections, 10_000, &at.key("connections")),
         auth,
     }
 }

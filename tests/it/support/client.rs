@@ -41,6 +41,13 @@ pub fn pool() -> reqwest::Client {
         .unwrap()
 }
 
+/// A pool that speaks HTTP/2 from the first byte.
+pub fn http2() -> reqwest::Client {
+    tls();
+    let builder = reqwest::Client::builder().no_proxy();
+    builder.http2_prior_knowledge().build().unwrap()
+}
+
 /// A 2026-07-28 client: every request self-contained.
 pub struct Modern {
     wire: Wire,

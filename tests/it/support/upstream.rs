@@ -162,6 +162,11 @@ impl Upstream {
         self.inner.script().remove(Kind::Tools, name);
     }
 
+    /// Takes away a definition of any kind.
+    pub fn remove(&self, kind: Kind, name: &str) {
+        self.inner.script().remove(kind, name);
+    }
+
     pub fn set_tools<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
         let mut script = self.inner.script();
         script.items.insert(Kind::Tools, Vec::new());

@@ -60,6 +60,16 @@ impl Weir {
         format!("http://127.0.0.1:{}/mcp", self.listen)
     }
 
+    /// The port of the listener.
+    pub fn port(&self) -> u16 {
+        self.listen
+    }
+
+    /// The port of the admin listener.
+    pub fn admin_port(&self) -> u16 {
+        self.admin
+    }
+
     /// The URL of another path of the same listener.
     pub fn path(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.listen)
@@ -285,9 +295,14 @@ impl Builder {
 
     /// Starts weir and waits until it is ready.
     pub async fn start(self) -> Weir {
+        self.start_at(free_port()).await
+    }
+
+    /// Starts weir on a port that was chosen before.
+    pub async fn start_at(self, listen: u16) -> Weir {
         let home = tempfile::tempdir().unwrap();
         // Fixed in the config, so that a restart keeps them.
-        let (listen, admin) = (self.port.unwrap_or_else(free_port), free_port());
+        let admin = free_port();
         std::fs::write(home.path().join("weir.yaml"), self.yaml(listen, admin)).unwrap();
         Weir::launch(listen, admin, home).await
     }

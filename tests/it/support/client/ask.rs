@@ -111,6 +111,12 @@ impl Ask<'_> {
         self.stream().await.finish().await
     }
 
+    /// Sends another body under these headers.
+    pub async fn send_body(self, body: &str) -> Reply {
+        let stream = self.wire.open(Method::POST, self.headers, body.into());
+        stream.await.finish().await
+    }
+
     /// Sends it; the answer is read as it comes. Dropping the stream closes the connection.
     pub async fn stream(self) -> Stream {
         let body = self.body().into_bytes();

@@ -73,7 +73,23 @@ impl Process {
         args: impl IntoIterator<Item = S>,
         change: impl FnOnce(&mut Command),
     ) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        Self::run(env!("CARGO_BIN_EXE_weir"), args, change)
+    }
+
+    /// Starts a program that becomes weir.
+    pub fn start_program<S: AsRef<OsStr>>(
+        program: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Self {
+        Self::run(program, args, |_| {})
+    }
+
+    fn run<S: AsRef<OsStr>>(
+        program: &str,
+        args: impl IntoIterator<Item = S>,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut command = Command::new(program);
         command
             .args(args)
             .stdin(Stdio::null())

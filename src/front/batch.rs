@@ -1,0 +1,243 @@
+//! Batches, which only 2025-03-26 knows, and there every receiver must take them (`basic/index.mdx#batching`).
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::{BoxStream, SelectAll, Stream};
+use http::{HeaderMap, StatusCode};
+
+use crate::front::answer::{self, Accepts, KEEP_ALIVE, Running};
+use crate::front::http::Front;
+use crate::front::legacy::{self, Begun};
+use crate::front::modern;
+use crate::front::session::Session;
+use crate::json::{self, Object};
+use crate::protocol::era::{Era, Version};
+use crate::protocol::error::{Fault, Refusal};
+use crate::protocol::message::Message;
+use crate::protocol::trace::Trace;
+use crate::protocol::{method, sse};
+use crate::relay::{Outgoing, Payload};
+
+/// Most messages in one batch.
+const MOST: usize = 100;
+
+/// Said to a batch that has nowhere to go.
+const WHERE: Fault = Fault::Invalid("only sessions of 2025-03-26 take batches");
+
+/// Whether a body or a line is meant as a batch.
+pub(super) fn is_meant(text: &str) -> bool {
+    text.trim_start().starts_with('[')
+}
+
+/// The messages of a batch for a session of this version, if there is one.
+///
+/// # Errors
+/// Not JSON, empty, too many, or something among them that never stands in a batch.
+pub(super) fn items(text: &str, version: Option<Version>) -> Result<Vec<&str>, Fault> {
+    let items = json::array_up_to(text, MOST + 1).map_err(|_| Fault::Parse)?;
+    let envelopes = || items.iter().filter_map(|item| Object::parse(item).ok());
+    if envelopes().any(|envelope| modern::envelope_claims(&envelope)) {
+        return Err(Fault::Invalid("modern requests are not batched"));
+    }
+    if version != Some(Version::V2025_03_26) {
+        return Err(WHERE);
+    }
+    if items.is_empty() {
+        return Err(Fault::Invalid("an empty batch"));
+    }
+    if items.len() > MOST {
+        return Err(Fault::Invalid("more than 100 messages in a batch"));
+    }
+    let initializes =
+        |envelope: Object<'_>| envelope.string("method").as_deref() == Some(method::INITIALIZE);
+    if envelopes().any(initializes) {
+        return Err(Fault::Invalid("initialize cannot be part of a batch"));
+    }
+    Ok(items)
+}
+
+/// A batch over HTTP. Its requests are answered side by side: all in one array where answers are all there is,
+/// one event each where something comes before them or they take their time.
+pub(super) async fn post(
+    front: &Arc<Front>,
+    headers: &HeaderMap,
+    accepts: Accepts,
+    text: &str,
+    trace: &Trace,
+) -> Response {
+    let session = legacy::session(front, headers);
+    let version = session.as_ref().ok().map(|session| session.version);
+    let (items, session) = match (items(text, version), session) {
+        (Ok(items), Ok(session)) => (items, session),
+        // That it is a batch says more than that there is no session.
+        (Err(WHERE), Err(fault)) if fault != Fault::NoSession => {
+            return legacy::refuse(None, &fault);
+        }
+        (Err(fault), _) | (Ok(_), Err(fault)) => return legacy::refuse(None, &fault),
+    };
+    let own = |item: &&str| {
+        let one = One {
+            front: Arc::clone(front),
+            session: session.clone(),
+            accepts,
+            trace: trace.clone(),
+        };
+        one.answer((*item).to_owned())
+    };
+    let answers = Answers {
+        rest: Some(items.iter().map(own).collect()),
+        front: Arc::clone(front),
+    };
+    gather(answers, accepts).await
+}
+
+async fn gather(mut answers: Answers, accepts: Accepts) -> Response {
+    let mut ready: Vec<Bytes> = Vec::new();
+    let silence = tokio::time::sleep(KEEP_ALIVE);
+    tokio::pin!(silence);
+    let first = loop {
+        tokio::select! {
+            biased;
+            outgoing = answers.next() => match outgoing {
+                Some(Outgoing::Response(payload)) => ready.push(payload.concat()),
+                Some(Outgoing::Message(message)) if accepts.streams() => {
+                    break sse::event(&message);
+                }
+                Some(Outgoing::Message(_) | Outgoing::Paused) => {}
+                None => return whole(&ready),
+            },
+            () = &mut silence, if accepts.streams() => break sse::KEEP_ALIVE,
+        }
+    };
+    let mut begun: VecDeque<Bytes> = ready.iter().map(|answer| sse::event(answer)).collect();
+    begun.push_back(first);
+    let events = futures::stream::unfold((begun, answers), |(mut begun, mut answers)| async move {
+        if let Some(event) = begun.pop_front() {
+            return Some((Ok::<_, Infallible>(event), (begun, answers)));
+        }
+        let event = tokio::select! {
+            biased;
+            outgoing = answers.next() => match outgoing? {
+                Outgoing::Message(message) => sse::event(&message),
+                Outgoing::Response(payload) => sse::event(&payload.concat()),
+                Outgoing::Paused => sse::KEEP_ALIVE,
+            },
+            () = tokio::time::sleep(KEEP_ALIVE) => sse::KEEP_ALIVE,
+        };
+        Some((Ok(event), (begun, answers)))
+    });
+    answer::events(Body::from_stream(events))
+}
+
+/// All answers as one array; a batch that wanted none, or whose requests were all taken back, gets none.
+fn whole(answers: &[Bytes]) -> Response {
+    if answers.is_empty() {
+        return answer::bare(StatusCode::ACCEPTED);
+    }
+    let body = [b"[", answers.join(&b","[..]).as_slice(), b"]"].concat();
+    answer::json(Payload::ok(vec![body.into()]))
+}
+
+/// What answers a batch, from all of its requests as it comes. Dropped early, the rest goes on without its
+/// caller: in legacy a disconnect is no cancellation.
+struct Answers {
+    rest: Option<SelectAll<BoxStream<'static, Outgoing>>>,
+    front: Arc<Front>,
+}
+
+impl Stream for Answers {
+    type Item = Outgoing;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Outgoing>> {
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(None);
+        };
+        let next = std::task::ready!(rest.poll_next_unpin(context));
+        if next.is_none() {
+            self.rest = None;
+        }
+        Poll::Ready(next)
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        if let Some(mut rest) = self.rest.take() {
+            let shutdown = self.front.shutdown.clone();
+            self.front.tasks.spawn(async move {
+                let rest = async { while rest.next().await.is_some() {} };
+                shutdown.run_until_cancelled(rest).await;
+            });
+        }
+    }
+}
+
+/// Where one message of a batch stands.
+enum Stage {
+    Unread(String),
+    Running(Running),
+    Done,
+}
+
+/// What the answer to one message of a batch takes.
+#[derive(Clone)]
+struct One {
+    front: Arc<Front>,
+    session: Session,
+    accepts: Accepts,
+    trace: Trace,
+}
+
+impl One {
+    /// What it is answered with.
+    fn answer(self, text: String) -> BoxStream<'static, Outgoing> {
+        futures::stream::unfold(Stage::Unread(text), move |stage| {
+            let mut own = self.clone();
+            async move {
+                let mut running = match stage {
+                    Stage::Unread(text) => match own.begin(&text).await {
+                        Begun::Answered(payload) => {
+                            return Some((Outgoing::Response(payload), Stage::Done));
+                        }
+                        Begun::Running(running) => running,
+                        Begun::Over => return None,
+                    },
+                    Stage::Running(running) => running,
+                    Stage::Done => return None,
+                };
+                let outgoing = running.next().await?;
+                Some((outgoing, Stage::Running(running)))
+            }
+        })
+        .boxed()
+    }
+
+    async fn begin(&mut self, text: &str) -> Begun {
+        let (front, session) = (&self.front, &self.session);
+        match Message::parse(text) {
+            Ok(Message::Request(request)) => {
+                self.trace.heed(request.meta.as_ref());
+                legacy::begin(front, session, self.accepts, &request, &self.trace).await
+            }
+            Ok(Message::Notification(notification)) => {
+                legacy::notification(&front.sessions.caller(session), &notification);
+                Begun::Over
+            }
+            Ok(Message::Response(response)) => {
+                front.sessions.caller(session).answered(&response);
+                Begun::Over
+            }
+            Err(Refusal { id, fault }) => {
+                Begun::Answered(Payload::fault(id.as_ref(), &fault, Era::Legacy))
+            }
+        }
+    }
+}

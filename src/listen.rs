@@ -1,0 +1,269 @@
+//! Taking connections: how many there may be, how long each may take to say what it wants, how they end.
+//!
+//! hyper has a timer for headers too, but sets it for every request anew and counts an idle connection as one
+//! that is late. Here one timer per connection is set ahead and looked at when it fires: a request costs two
+//! looks at the clock.
+
+mod pulse;
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use self::pulse::{Beat, Pulse, Pulsing, Tracked};
+
+/// Most bytes of a request's header. More is 431.
+const HEADER_BYTES: usize = 64 << 10;
+/// How long weir waits where no connection can be accepted, for want of descriptors or of memory.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often it is said that connections are turned away.
+const SAID: Duration = Duration::from_secs(1);
+/// HTTP/2: how often the other side is asked whether it is there, and how long it may think about it.
+const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+
+/// What a listener's connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most connections open at once. One more is closed as soon as it is accepted: whoever is turned away
+    /// learns so at once and can go elsewhere, which waiting in the backlog would not tell.
+    pub connections: usize,
+    /// How long a request's header may take, from its first byte, or from the connection's begin.
+    pub header: Duration,
+}
+
+impl Limits {
+    /// Makes room for the connections among the process's file descriptors, and takes no more than three
+    /// quarters of what there is: upstreams need some too.
+    #[must_use]
+    pub fn with_room(mut self) -> Self {
+        let Some(descriptors) = descriptors(self.connections) else {
+            return self;
+        };
+        let most = (descriptors / 4 * 3).max(1);
+        if most < self.connections {
+            tracing::warn!(
+                descriptors,
+                connections = most,
+                "fewer connections than configured: the limit of open files is too low"
+            );
+            self.connections = most;
+        }
+        self
+    }
+}
+
+/// How many files may be open, after asking for as many as these connections take.
+#[cfg(unix)]
+fn descriptors(connections: usize) -> Option<usize> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = u64::try_from(connections).ok()?.saturating_mul(2);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let mut most = current?;
+    if most < wanted {
+        let more = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+        let asked = Rlimit {
+            current: Some(more),
+            maximum,
+        };
+        if more > most && setrlimit(Resource::Nofile, asked).is_ok() {
+            most = more;
+        }
+    }
+    usize::try_from(most).ok()
+}
+
+#[cfg(not(unix))]
+fn descriptors(_: usize) -> Option<usize> {
+    None
+}
+
+/// Everything the connections of one listener share.
+struct Door {
+    http: auto::Builder<Tasks>,
+    places: Arc<Semaphore>,
+    header: Duration,
+    shutdown: CancellationToken,
+}
+
+/// Who owns the tasks of HTTP/2 streams.
+#[derive(Clone)]
+struct Tasks(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+/// Serves until `shutdown`, and then until the last connection has ended: requests under way are
+/// answered, idle connections close at once.
+pub async fn serve<S>(
+    listener: TcpListener,
+    service: S,
+    shutdown: CancellationToken,
+    limits: Limits,
+) where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+    S: Clone + Send + Sync + 'static,
+{
+    let tasks = TaskTracker::new();
+    let mut http = auto::Builder::new(Tasks(tasks.clone()));
+    http.http1().max_buf_size(HEADER_BYTES);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1)
+        .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX));
+    let door = Arc::new(Door {
+        http,
+        places: Arc::new(Semaphore::new(limits.connections)),
+        header: limits.header,
+        shutdown,
+    });
+    let mut turned_away = TurnedAway::default();
+    while let Some(stream) = next(&listener, &door.shutdown).await {
+        match Arc::clone(&door.places).try_acquire_owned() {
+            Ok(place) => {
+                let (door, service) = (Arc::clone(&door), service.clone());
+                tasks.spawn(connection(stream, service, door, place));
+            }
+            Err(_) => turned_away.one_more(limits.connections),
+        }
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// The next connection; `None` once weir stops.
+async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<TcpStream> {
+    loop {
+        let accepted = shutdown.run_until_cancelled(listener.accept()).await?;
+        let error = match accepted {
+            Ok((stream, _)) => {
+                // Connections send what they have at once.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY not set");
+                }
+                return Some(stream);
+            }
+            Err(error) => error,
+        };
+        // The caller was gone before it was its turn.
+        let gone = [
+            io::ErrorKind::ConnectionAborted,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::ConnectionRefused,
+            io::ErrorKind::Interrupted,
+        ];
+        if !gone.contains(&error.kind()) {
+            tracing::warn!(%error, "no connection can be accepted");
+            shutdown
+                .run_until_cancelled(tokio::time::sleep(PAUSE))
+                .await?;
+        }
+    }
+}
+
+/// Says that connections are turned away, and how many, now and then.
+#[derive(Default)]
+struct TurnedAway {
+    count: u64,
+    said: Option<Instant>,
+}
+
+impl TurnedAway {
+    fn one_more(&mut self, limit: usize) {
+        self.count += 1;
+        if self.said.is_none_or(|said| said.elapsed() >= SAID) {
+            let connections = self.count;
+            tracing::warn!(
+                connections,
+                limit,
+                "connections turned away: too many are open"
+            );
+            self.said = Some(Instant::now());
+            self.count = 0;
+        }
+    }
+}
+
+/// One connection, to its end.
+async fn connection<S>(stream: TcpStream, service: S, door: Arc<Door>, _place: OwnedSemaphorePermit)
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+    S: Clone + Send + 'static,
+{
+    let pulse = Arc::new(Pulse::new(door.header));
+    let io = TokioIo::new(Pulsing::new(stream, Arc::clone(&pulse)));
+    let own = Arc::clone(&pulse);
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let request = request.map(Body::new);
+        let under_way = own.begin(request.version());
+        let answer = service.clone().call(request);
+        async move {
+            let response = answer.await?;
+            Ok::<_, Infallible>(response.map(|body| Tracked::new(body, under_way)))
+        }
+    });
+    let mut http = pin!(door.http.serve_connection(io, service));
+    let mut shutdown = pin!(door.shutdown.cancelled());
+    let mut timer = pin!(tokio::time::sleep(door.header));
+    let mut ending = false;
+    poll_fn(|context| {
+        if !ending && shutdown.as_mut().poll(context).is_ready() {
+            ending = true;
+            http.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(ended) = http.as_mut().poll(context) {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended");
+            }
+            return Poll::Ready(());
+        }
+        if ending && pulse.beat() == Beat::Header {
+            // A request that is not even there yet is not waited for.
+            return Poll::Ready(());
+        }
+        loop {
+            let crowded = door.places.available_permits() == 0;
+            let Some((due, look)) = pulse.due(crowded) else {
+                return Poll::Pending;
+            };
+            if timer.deadline() > due {
+                timer.as_mut().reset(due);
+            }
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            if due <= now {
+                tracing::debug!(beat = ?pulse.beat(), "a connection was closed: it took too long");
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due.min(now + look));
+        }
+    })
+    .await;
+}

@@ -1,0 +1,296 @@
+//! What a connection is waiting for, and since when.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::Version;
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// How long a connection is kept that is not used. Clients' pools give theirs up after 4 s to 2 min.
+const IDLE: Duration = Duration::from_secs(300);
+/// The same, where others wait for a place.
+const CROWDED: Duration = Duration::from_secs(30);
+/// How long the other side may take nothing of what is sent to it.
+const STALL: Duration = Duration::from_secs(60);
+
+/// What a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// A request is being answered. Its body has a deadline of its own, its answer another.
+    Busy,
+    /// A request's header is on its way.
+    Header,
+    /// Nothing.
+    Idle,
+    /// The other side takes nothing of its answer.
+    Stalled,
+}
+
+/// The state of one connection. Times are milliseconds since its begin, plus one; zero means never.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    began: Instant,
+    header: Duration,
+    under_way: AtomicUsize,
+    /// HTTP/2: bytes between requests mean nothing, and hyper watches over headers.
+    multiplexed: AtomicBool,
+    header_since: AtomicU64,
+    idle_since: AtomicU64,
+    stalled_since: AtomicU64,
+}
+
+impl Pulse {
+    /// A new connection: its first header is being waited for.
+    pub(super) fn new(header: Duration) -> Self {
+        Self {
+            began: Instant::now(),
+            header,
+            under_way: AtomicUsize::new(0),
+            multiplexed: AtomicBool::new(false),
+            header_since: AtomicU64::new(1),
+            idle_since: AtomicU64::new(1),
+            stalled_since: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
+    }
+
+    fn at(&self, time: u64) -> Instant {
+        self.began + Duration::from_millis(time.saturating_sub(1))
+    }
+
+    /// What the connection does.
+    pub(super) fn beat(&self) -> Beat {
+        if self.stalled_since.load(Relaxed) > 0 {
+            Beat::Stalled
+        } else if self.under_way.load(Relaxed) > 0 {
+            Beat::Busy
+        } else if self.header_since.load(Relaxed) > 0 && !self.multiplexed.load(Relaxed) {
+            Beat::Header
+        } else {
+            Beat::Idle
+        }
+    }
+
+    /// When the connection will have taken too long if nothing happens, and how long it may be until that is
+    /// looked at again. `None` while there is nothing to wait for.
+    pub(super) fn due(&self, crowded: bool) -> Option<(Instant, Duration)> {
+        let (since, patience) = match self.beat() {
+            Beat::Busy => return None,
+            Beat::Stalled => (&self.stalled_since, STALL),
+            Beat::Header => (&self.header_since, self.header),
+            Beat::Idle if crowded => (&self.idle_since, CROWDED),
+            Beat::Idle => (&self.idle_since, IDLE),
+        };
+        Some((self.at(since.load(Relaxed)) + patience, CROWDED))
+    }
+
+    /// A request has been read as far as its header.
+    pub(super) fn begin(self: &Arc<Self>, version: Version) -> UnderWay {
+        self.header_since.store(0, Relaxed);
+        self.under_way.fetch_add(1, Relaxed);
+        if version == Version::HTTP_2 {
+            self.multiplexed.store(true, Relaxed);
+        }
+        UnderWay(Arc::clone(self))
+    }
+
+    fn came(&self) {
+        if self.under_way.load(Relaxed) == 0 && self.header_since.load(Relaxed) == 0 {
+            self.header_since.store(self.now(), Relaxed);
+        }
+    }
+
+    fn sent<T>(&self, polled: Poll<T>) -> Poll<T> {
+        let stalled = self.stalled_since.load(Relaxed) > 0;
+        if polled.is_pending() && !stalled {
+            self.stalled_since.store(self.now(), Relaxed);
+        } else if polled.is_ready() && stalled {
+            self.stalled_since.store(0, Relaxed);
+        }
+        polled
+    }
+}
+
+/// A request that is being answered, until the last byte of its answer is on its way.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Pulse>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let pulse = &self.0;
+        pulse.idle_since.store(pulse.now(), Relaxed);
+        pulse.under_way.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A stream that tells when bytes come, and when they do not go.
+pub(super) struct Pulsing {
+    stream: TcpStream,
+    pulse: Arc<Pulse>,
+}
+
+impl Pulsing {
+    pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
+        Self { stream, pulse }
+    }
+}
+
+impl AsyncRead for Pulsing {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = into.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, into);
+        if into.filled().len() > before {
+            self.pulse.came();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Pulsing {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.pulse.sent(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.pulse.sent(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// The body of an answer: while it lives, its request is under way.
+pub(super) struct Tracked {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl Tracked {
+    pub(super) fn new(body: Body, under_way: UnderWay) -> Self {
+        Self {
+            body,
+            _under_way: under_way,
+        }
+    }
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Duration = Duration::from_secs(10);
+    /// A time in the past of every test.
+    const EARLY: u64 = 1;
+
+    fn after(pulse: &Arc<Pulse>) -> Option<Duration> {
+        pulse.due(false).map(|(due, _)| due - pulse.began)
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_a_deadline_for_each_header_and_none_while_it_is_answered() {
+        let pulse = Arc::new(Pulse::new(HEADER));
+        assert_eq!((pulse.beat(), after(&pulse)), (Beat::Header, Some(HEADER)));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        pulse.came();
+        assert_eq!(after(&pulse), Some(HEADER), "more bytes buy no time");
+        let request = pulse.begin(Version::HTTP_11);
+        pulse.came();
+        assert_eq!((pulse.beat(), after(&pulse)), (Beat::Busy, None));
+        drop(request);
+        assert_eq!(pulse.beat(), Beat::Idle);
+        assert!(after(&pulse).unwrap() >= IDLE + Duration::from_millis(5));
+        let (crowded, _) = pulse.due(true).unwrap();
+        assert_eq!(crowded + IDLE, pulse.due(false).unwrap().0 + CROWDED);
+        pulse.came();
+        assert_eq!(pulse.beat(), Beat::Header);
+        assert!(after(&pulse).unwrap() >= HEADER + Duration::from_millis(5));
+    }
+
+    #[tokio::test]
+    async fn bytes_between_the_requests_of_http2_are_no_header() {
+        let pulse = Arc::new(Pulse::new(HEADER));
+        let (one, two) = (pulse.begin(Version::HTTP_2), pulse.begin(Version::HTTP_2));
+        drop(one);
+        assert_eq!(pulse.beat(), Beat::Busy);
+        drop(two);
+        pulse.came();
+        assert_eq!(pulse.beat(), Beat::Idle);
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_has_a_deadline_until_it_does() {
+        let pulse = Arc::new(Pulse::new(HEADER));
+        let request = pulse.begin(Version::HTTP_11);
+        assert!(pulse.sent(Poll::<()>::Pending).is_pending());
+        assert_eq!(pulse.beat(), Beat::Stalled);
+        pulse.stalled_since.store(EARLY, Relaxed);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(pulse.sent(Poll::<()>::Pending).is_pending());
+        assert_eq!(after(&pulse), Some(STALL), "since the first refusal");
+        assert!(pulse.sent(Poll::Ready(())).is_ready());
+        assert_eq!((pulse.beat(), after(&pulse)), (Beat::Busy, None));
+        drop(request);
+    }
+}

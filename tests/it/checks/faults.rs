@@ -1,0 +1,510 @@
+//! The table of `protocol/error.rs`, row by row: each fault is provoked by a real request, in each era that
+//! knows it, and answered exactly as the table says.
+
+use serde_json::Value;
+use weir::protocol::era::Era;
+use weir::protocol::error::{Blame, Kind};
+
+use super::{CAPABILITIES, CLAIM, ID};
+use crate::support::client::MODERN;
+use crate::support::socket::{Answer, Socket};
+use crate::support::upstream::Upstream;
+use crate::support::weir::Weir;
+
+/// Everything it takes to make every mistake.
+struct Rig {
+    asked: [Upstream; 2],
+    weir: Weir,
+    /// Sessions of 2025-11-25 and 2025-03-26.
+    session: String,
+    old: String,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let new = Upstream::named("new").tools(["search"]).asks_input("who");
+        let new = new.prompts(["greet"]).resources(["file:///a"]).modern();
+        let old = Upstream::named("old")
+            .tools(["search"])
+            .resources(["file:///b"]);
+        let old = old.legacy("2025-11-25");
+        let dead = Upstream::named("dead").tools(["search"]).start().await;
+        let asked = [new.start().await, old.start().await];
+        let [new, old] = &asked;
+        let weir = Weir::over([new, old, &dead]);
+        let weir = weir.listen("request_bytes: 16KiB, body_timeout: 300ms");
+        let weir = weir.start().await;
+        weir.wait_tools(["new__search", "new__who", "old__search", "dead__search"])
+            .await;
+        dead.stop().await;
+        let session = weir.legacy("2025-11-25").await.session.unwrap();
+        let old = weir.legacy("2025-03-26").await.session.unwrap();
+        Self {
+            asked,
+            weir,
+            session,
+            old,
+        }
+    }
+
+    /// How many requests of callers have arrived upstream.
+    fn arrived(&self) -> usize {
+        let methods = [
+            "tools/call",
+            "prompts/get",
+            "resources/read",
+            "completion/complete",
+        ];
+        let count = |up: &Upstream| methods.iter().map(|method| up.count(method)).sum::<usize>();
+        self.asked.iter().map(count).sum()
+    }
+
+    async fn send(&self, request: &str) -> Answer {
+        let mut socket = Socket::connect(self.weir.port()).await;
+        assert!(socket.send(request).await);
+        let answer = socket.answer().await;
+        answer.unwrap_or_else(|| panic!("no answer to {request}"))
+    }
+
+    fn legacy(&self, method: &str, params: &str) -> Post {
+        let post = Post::new(method, params).header("mcp-session-id", &self.session);
+        post.header("mcp-protocol-version", "2025-11-25")
+    }
+}
+
+/// A request that is correct until it is made wrong.
+#[derive(Clone)]
+struct Post {
+    verb: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
+impl Post {
+    fn new(method: &str, params: &str) -> Self {
+        let headers = [
+            ("host", "localhost"),
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+        ];
+        Self {
+            verb: "POST",
+            headers: headers.map(|(name, value)| (name, value.to_owned())).into(),
+            body: format!(r#"{{"jsonrpc":"2.0","id":{ID},"method":"{method}","params":{params}}}"#),
+        }
+    }
+
+    /// `params` end in a brace; the envelope goes before it.
+    fn modern(method: &str, params: &str) -> Self {
+        let open = params.strip_suffix('}').unwrap();
+        let comma = if open.len() > 1 { "," } else { "" };
+        let meta = format!(r#"{{"{CLAIM}":"{MODERN}","{CAPABILITIES}":{{}}}}"#);
+        let post = Self::new(method, &format!(r#"{open}{comma}"_meta":{meta}}}"#));
+        let params: Value = serde_json::from_str(params).unwrap_or_default();
+        let name = ["name", "uri", "taskId"]
+            .iter()
+            .find_map(|key| params[key].as_str());
+        let post = post
+            .header("mcp-protocol-version", MODERN)
+            .header("mcp-method", method);
+        match name {
+            Some(name) => post.header("mcp-name", name),
+            None => post,
+        }
+    }
+
+    fn header(mut self, name: &'static str, value: &str) -> Self {
+        self = self.without(name);
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(known, _)| *known != name);
+        self
+    }
+
+    fn replace(mut self, from: &str, to: &str) -> Self {
+        assert!(self.body.contains(from), "{}", self.body);
+        self.body = self.body.replacen(from, to, 1);
+        self
+    }
+
+    fn body(mut self, body: impl Into<String>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    fn verb(mut self, verb: &'static str) -> Self {
+        self.verb = verb;
+        self
+    }
+
+    fn head(&self) -> String {
+        let lines = self
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"));
+        format!(
+            "{} /mcp HTTP/1.1\r\n{}",
+            self.verb,
+            lines.collect::<String>()
+        )
+    }
+
+    /// As bytes; the length is promised whatever then comes.
+    fn promising(&self, length: usize) -> String {
+        format!(
+            "{}content-length: {length}\r\n\r\n{}",
+            self.head(),
+            self.body
+        )
+    }
+
+    fn chunked(&self, chunks: &str) -> String {
+        format!("{}transfer-encoding: chunked\r\n\r\n{chunks}", self.head())
+    }
+
+    fn text(&self) -> String {
+        self.promising(self.body.len())
+    }
+}
+
+const CALL: &str = r#"{"name":"new__search","arguments":{}}"#;
+
+/// Requests that make this mistake, each as the bytes that are sent.
+fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
+    use Era::{Legacy, Modern};
+    let modern = || Post::modern("tools/call", CALL);
+    let legacy = || rig.legacy("tools/call", CALL);
+    let both = |change: &dyn Fn(Post) -> String| {
+        vec![(Modern, change(modern())), (Legacy, change(legacy()))]
+    };
+    match kind {
+        Kind::Forbidden => {
+            let evil = |post: Post| post.header("origin", "http://evil.example");
+            let mut all = both(&|post| evil(post).text());
+            all.extend(both(&|post| post.header("host", "evil.example").text()));
+            let get = legacy().verb("GET").body("");
+            for verb in ["GET", "DELETE", "PUT", "OPTIONS"] {
+                all.push((Legacy, evil(get.clone().verb(verb)).text()));
+            }
+            all
+        }
+        Kind::HttpMethod => ["PUT", "PATCH", "QUERY"]
+            .into_iter()
+            .flat_map(|verb| both(&|post| post.verb(verb).text()))
+            .collect(),
+        Kind::MediaType => {
+            let mut all = both(&|post| post.without("content-type").text());
+            for media in ["text/plain", "application/jsonp", "text/event-stream"] {
+                all.extend(both(&|post| post.header("content-type", media).text()));
+            }
+            all
+        }
+        Kind::NotAcceptable => {
+            let mut all = both(&|post| post.header("accept", "text/html").text());
+            let get = legacy().verb("GET").body("");
+            all.push((Legacy, get.header("accept", "application/json").text()));
+            all
+        }
+        Kind::TooLarge => {
+            let large = |post: Post| post.body("x".repeat(16_385));
+            let mut all = both(&|post| large(post).text());
+            // Nobody has to send what will not be read.
+            all.extend(both(&|post| post.promising(1 << 40)));
+            all.extend(both(&|post| {
+                let chunks = format!("3000\r\n{}\r\n", "x".repeat(0x3000));
+                post.chunked(&format!("{chunks}{chunks}0\r\n\r\n"))
+            }));
+            all
+        }
+        Kind::SlowBody => {
+            let mut all = both(&|post| post.promising(post.body.len() + 1));
+            all.extend(both(&|post| post.chunked("3\r\nabc\r\n")));
+            all
+        }
+        Kind::BrokenBody => both(&|post| post.chunked("3\r\nabc\r\nzz\r\n")),
+        Kind::NoSession => {
+            let none = legacy().without("mcp-session-id");
+            let response = r#"{"jsonrpc":"2.0","id":"my id","result":{}}"#;
+            vec![
+                (Legacy, none.clone().text()),
+                (Legacy, none.without("mcp-protocol-version").text()),
+                (
+                    Legacy,
+                    legacy().without("mcp-session-id").body(response).text(),
+                ),
+            ]
+        }
+        Kind::UnknownSession => ["unknown", ""]
+            .map(|id| (Legacy, legacy().header("mcp-session-id", id).text()))
+            .into(),
+        Kind::SessionVersion => ["1999-01-01", "2024-11-05", ""]
+            .map(|version| {
+                (
+                    Legacy,
+                    legacy().header("mcp-protocol-version", version).text(),
+                )
+            })
+            .into(),
+        Kind::Parse => {
+            let mut all = both(&|post| post.body("{\"id\":\"my id\"").text());
+            all.extend(both(&|post| post.body("").text()));
+            all.extend(both(&|post| post.body("[1,").text()));
+            all
+        }
+        Kind::Invalid => {
+            let mut all = both(&|post| post.replace("\"2.0\"", "\"1.0\"").text());
+            all.extend(both(&|post| post.replace("\"tools/call\"", "7").text()));
+            all
+        }
+        Kind::DuplicateKey => {
+            let mut all = both(&|post| post.replace("\"name\"", "\"name\":\"x\",\"name\"").text());
+            all.push((
+                Modern,
+                modern()
+                    .replace("\"_meta\"", "\"_meta\":{},\"_meta\"")
+                    .text(),
+            ));
+            all
+        }
+        Kind::Params => vec![
+            (Modern, Post::modern("tools/call", "{}").text()),
+            (
+                Modern,
+                Post::modern("completion/complete", r#"{"ref":{"type":"ref/x"}}"#).text(),
+            ),
+            (Modern, Post::modern("subscriptions/listen", "{}").text()),
+            (Legacy, rig.legacy("prompts/get", r#"{"name":7}"#).text()),
+            (Legacy, Post::new("initialize", "{}").text()),
+        ],
+        Kind::Envelope => {
+            let mut all = both(&|post| {
+                let start = post.body.find("\"params\":").unwrap();
+                let body = format!("{}\"params\":[]}}", &post.body[..start]);
+                post.body(body).text()
+            });
+            let bare = Post::new("tools/call", CALL).header("mcp-protocol-version", MODERN);
+            all.push((Modern, bare.clone().text()));
+            all.push((Modern, bare.header("mcp-method", "tools/list").text()));
+            all.push((Modern, modern().replace(CLAIM, "x/y").text()));
+            all.push((Modern, modern().replace(CAPABILITIES, "x/y").text()));
+            all
+        }
+        Kind::UnknownTool => {
+            let no = r#"{"name":"new__no"}"#;
+            vec![
+                (Modern, Post::modern("tools/call", no).text()),
+                (Legacy, rig.legacy("tools/call", no).text()),
+            ]
+        }
+        Kind::UnknownPrompt => {
+            let no = r#"{"name":"new__no"}"#;
+            let reference = r#"{"ref":{"type":"ref/prompt","name":"new__no"}}"#;
+            vec![
+                (Modern, Post::modern("prompts/get", no).text()),
+                (Legacy, rig.legacy("prompts/get", no).text()),
+                (Legacy, rig.legacy("completion/complete", reference).text()),
+            ]
+        }
+        Kind::UnknownTask => {
+            let no = r#"{"taskId":"no.7"}"#;
+            let tasks = "{\"extensions\":{\"io.modelcontextprotocol/tasks\":{}}}";
+            let can = format!("\"{CAPABILITIES}\":{{}}");
+            let able = can.replace("{}", tasks);
+            vec![
+                (
+                    Modern,
+                    Post::modern("tasks/get", no).replace(&can, &able).text(),
+                ),
+                (Legacy, rig.legacy("tasks/get", no).text()),
+                (Legacy, rig.legacy("tasks/result", no).text()),
+            ]
+        }
+        Kind::MissingExtension => ["tasks/get", "tasks/update", "tasks/cancel"]
+            .map(|method| (Modern, Post::modern(method, r#"{"taskId":"new.7"}"#).text()))
+            .into(),
+        Kind::Path => {
+            let far: Vec<_> = (0..8).map(|hop| format!("\"w{hop}\"")).collect();
+            let path = format!("\"_meta\":{{\"weir/path\":[{}]", far.join(","));
+            let call = CALL.replace("\"arguments\"", &format!("{path}}},\"arguments\""));
+            vec![
+                (
+                    Modern,
+                    modern().replace("\"_meta\":{", &format!("{path},")).text(),
+                ),
+                (Legacy, rig.legacy("tools/call", &call).text()),
+            ]
+        }
+        Kind::UnknownResource => {
+            let no = r#"{"uri":"file:///no"}"#;
+            vec![
+                (Modern, Post::modern("resources/read", no).text()),
+                (Legacy, rig.legacy("resources/read", no).text()),
+            ]
+        }
+        Kind::Cursor => {
+            let bogus = r#"{"cursor":"bogus"}"#;
+            [
+                "tools/list",
+                "prompts/list",
+                "resources/list",
+                "resources/templates/list",
+            ]
+            .into_iter()
+            .flat_map(|list| {
+                let modern = Post::modern(list, bogus).text();
+                [(Modern, modern), (Legacy, rig.legacy(list, bogus).text())]
+            })
+            .collect()
+        }
+        Kind::Method => vec![
+            (Modern, Post::modern("no/method", "{}").text()),
+            (Modern, Post::modern("initialize", "{}").text()),
+            (Legacy, rig.legacy("no/method", "{}").text()),
+            (Legacy, rig.legacy("server/discover", "{}").text()),
+        ],
+        Kind::HeaderMismatch => {
+            let initialize = Post::new("initialize", r#"{"protocolVersion":"2025-11-25"}"#);
+            let version = "mcp-protocol-version";
+            vec![
+                (Modern, modern().without("mcp-method").text()),
+                (Modern, modern().header("mcp-name", "old__search").text()),
+                (Modern, modern().without(version).text()),
+                (Modern, modern().header(version, "2025-11-25").text()),
+                (Legacy, initialize.header(version, MODERN).text()),
+            ]
+        }
+        Kind::UnsupportedVersion => {
+            let odd = modern().replace(MODERN, "2027-01-01");
+            vec![(
+                Modern,
+                odd.header("mcp-protocol-version", "2027-01-01").text(),
+            )]
+        }
+        Kind::NotBridged => vec![(Legacy, legacy().replace("new__search", "new__who").text())],
+        Kind::Upstream => {
+            let dead = CALL.replace("new", "dead");
+            vec![
+                (Modern, Post::modern("tools/call", &dead).text()),
+                (Legacy, rig.legacy("tools/call", &dead).text()),
+            ]
+        }
+        // A catalog that knows a route to an upstream that is not there: no request makes one.
+        Kind::ShuttingDown => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn every_fault_is_answered_as_the_table_says() {
+    let rig = Rig::start().await;
+    for kind in Kind::ALL {
+        let row = kind.row();
+        for (era, request) in provocations(kind, &rig) {
+            let before = rig.arrived();
+            let answer = rig.send(&request).await;
+            let (code, status) = match era {
+                Era::Modern => row.modern,
+                Era::Legacy => row.legacy,
+            };
+            let what = format!("{kind:?} {era}: {request}\n{answer:?}");
+            assert_eq!(answer.status, status.as_u16(), "{what}");
+            assert_eq!(
+                answer.header("content-type"),
+                Some("application/json"),
+                "{what}"
+            );
+            assert_eq!(answer.header("mcp-session-id"), None, "{what}");
+            let body: Value = serde_json::from_str(&answer.body).expect(&what);
+            assert_eq!(body["jsonrpc"], "2.0", "{what}");
+            assert_eq!(body["error"]["code"], code, "{what}");
+            assert!(
+                body["error"]["message"]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty())
+            );
+            // A response that nobody asked for has an id, but it is not a request's.
+            let own = request.contains("\"method\"") && row.echoes;
+            let id: Value = serde_json::from_str(if own { ID } else { "null" }).unwrap();
+            assert_eq!(body["id"], id, "{what}");
+            let sent = rig.arrived() - before;
+            match row.blame {
+                Blame::Caller | Blame::Weir => assert_eq!(sent, 0, "{what}"),
+                Blame::Upstream => assert!(sent <= 1, "{what}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_fault_but_one_can_be_provoked() {
+    let rig = Rig::start().await;
+    let quiet = |kind: &Kind| provocations(*kind, &rig).is_empty();
+    let quiet: Vec<_> = Kind::ALL.into_iter().filter(quiet).collect();
+    assert_eq!(quiet, [Kind::ShuttingDown]);
+}
+
+#[tokio::test]
+async fn what_http_itself_refuses_has_the_status_of_http() {
+    let rig = Rig::start().await;
+    let call = Post::modern("tools/call", CALL);
+    let many: Vec<_> = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let large = format!("x-large: {}\r\n", "x".repeat(200_000));
+    let get =
+        |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
+    for (request, status) in [
+        (get("/mcp", &large), 431),
+        (get("/mcp", &many.concat()), 431),
+        (call.head() + &large + "\r\n", 431),
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        (get("/mcp", "bad header\r\n"), 400),
+        (get("/", ""), 404),
+        (get("/mcp/", ""), 404),
+        (get("/mcp/x", ""), 404),
+        (get("/MCP", ""), 404),
+        (call.text().replacen("/mcp", "/other", 1), 404),
+    ] {
+        let answer = rig.send(&request).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    assert_eq!(rig.arrived(), 0);
+}
+
+#[tokio::test]
+async fn the_endpoint_says_which_http_methods_it_takes() {
+    let rig = Rig::start().await;
+    for verb in ["PUT", "PATCH", "HEAD", "TRACE"] {
+        let request =
+            format!("{verb} /mcp HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let mut socket = Socket::connect(rig.weir.port()).await;
+        assert!(socket.send(request).await);
+        let head = socket.head().await.unwrap();
+        assert_eq!(head.status, 405, "{verb}");
+        assert_eq!(
+            head.header("allow"),
+            Some("POST, GET, DELETE, OPTIONS"),
+            "{verb}"
+        );
+    }
+}
+
+/// A `HEAD` answered as `GET` would be a stream, and a session has only one.
+#[tokio::test]
+async fn a_head_request_leaves_the_sessions_stream_alone() {
+    let rig = Rig::start().await;
+    let legacy = crate::support::client::Legacy::resume(rig.weir.url(), &rig.old, "2025-03-26");
+    let mut stream = legacy.listen().await;
+    let get = Post::new("x", "{}").header("mcp-session-id", &rig.old);
+    let head = get
+        .header("accept", "text/event-stream")
+        .verb("HEAD")
+        .body("");
+    let mut socket = Socket::connect(rig.weir.port()).await;
+    assert!(socket.send(head.text()).await);
+    assert_eq!(socket.head().await.unwrap().status, 405);
+    rig.asked[0].add_tool("added");
+    rig.weir.resync("new").await;
+    let told = stream.next_value().await;
+    assert_eq!(told["method"], "notifications/tools/list_changed");
+}
