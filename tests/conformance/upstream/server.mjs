@@ -17,13 +17,13 @@ import { createServer } from 'node:http';
 
 import { addContent, object, said } from './content.mjs';
 import { addInput, requestState } from './input.mjs';
+import { addTasks } from './tasks.mjs';
 
 const RETRY_MS = 500;
 const LIST = { ttlMs: 300_000, cacheScope: 'public' };
 const OPTIONS = {
     capabilities: {
-        logging: {},
-        tools: { listChanged: true },
+        logging: {}, // `tools` comes with the first tool
         prompts: { listChanged: true },
         resources: { subscribe: true, listChanged: true },
     },
@@ -45,8 +45,9 @@ const changes = { tools: 0, prompts: 0 };
 const changed = kind => ({ description: `Changed ${changes[kind]} times` });
 
 /** A server for one legacy session or one modern request, and what of it the triggers change. */
-function create() {
+function create(era) {
     const mcp = new McpServer({ name: 'weir-conformance-upstream', version: '1.0.0' }, OPTIONS);
+    if (era === 'modern') addTasks(mcp); // first: it wants to see each call
     addContent(mcp);
     addInput(mcp);
     // That a client may subscribe is all: nothing happens to the resources.
@@ -103,7 +104,7 @@ async function legacy(request) {
         const error = { code: -32001, message: 'Session not found' };
         return Response.json({ jsonrpc: '2.0', error, id: null }, { status: 404 });
     }
-    const { mcp, changing } = create();
+    const { mcp, changing } = create('legacy');
     const transport = new WebStandardStreamableHTTPServerTransport({
         sessionIdGenerator: randomUUID,
         eventStore: eventStore(),
@@ -117,7 +118,7 @@ async function legacy(request) {
     return response;
 }
 
-const modern = createMcpHandler(() => create().mcp, { legacy: 'reject' });
+const modern = createMcpHandler(() => create('modern').mcp, { legacy: 'reject' });
 const [, , port = process.env.PORT ?? 0, era = 'both'] = process.argv;
 
 /** Like a server on an SDK from before the other era. */
