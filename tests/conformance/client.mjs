@@ -9,7 +9,7 @@ const context = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT ?? "{}");
 const era = process.env.WEIR_CLIENT_ERA ?? (version === "2026-07-28" ? "modern" : "legacy");
 
 async function callAll(client, calls) {
-  for (const [name, args] of calls) await client.callTool({ name, arguments: args });
+  for (const [name, args] of calls) await client.callTool({ name, arguments: args }, { timeout: 15_000 });
 }
 
 /** An argument for every required property, of the type that the schema names. */
@@ -20,7 +20,10 @@ function fill({ required = [], properties = {} }) {
 
 async function callEveryTool(client) {
   const { tools } = await client.listTools();
-  await callAll(client, tools.map((tool) => [tool.name, fill(tool.inputSchema)]));
+  await callAll(
+    client,
+    tools.map((tool) => [tool.name, fill(tool.inputSchema)]),
+  );
 }
 
 const scenarios = {
@@ -39,7 +42,10 @@ const scenarios = {
   },
   async "http-custom-headers"(client) {
     await client.listTools(); // the schemas say which arguments are headers too
-    await callAll(client, context.toolCalls.map((call) => [call.name, call.arguments]));
+    await callAll(
+      client,
+      context.toolCalls.map((call) => [call.name, call.arguments]),
+    );
   },
   async "json-schema-2020-12-preservation"(client) {
     const { tools } = await client.listTools();
@@ -52,7 +58,10 @@ const scenarios = {
       await callAll(client, [["test_mrtr_unrelated", {}]]);
       return { action: "accept", content: { confirmed: true } };
     });
-    await callAll(client, [["test_mrtr_echo_state", {}], ["test_mrtr_no_state", {}]]);
+    await callAll(client, [
+      ["test_mrtr_echo_state", {}],
+      ["test_mrtr_no_state", {}],
+    ]);
     // Its result has no resultType. This SDK may refuse that; it must not take it for a question.
     await callAll(client, [["test_mrtr_no_result_type", {}]]).catch((error) => console.error(error.message));
   },

@@ -55,7 +55,9 @@ EXCUSES = [
         )
     ),
     Excuse("server 2026-07-28", "over legacy", "server-stateless", BRIDGE, "sep-2575-missing-capability-http-400"),
-    Excuse("server 2026-07-28", "over legacy", "server-stateless", BRIDGE, "sep-2575-server-rejects-undeclared-capability"),
+    Excuse(
+        "server 2026-07-28", "over legacy", "server-stateless", BRIDGE, "sep-2575-server-rejects-undeclared-capability"
+    ),
     Excuse("server 2026-07-28", "over legacy", "tasks-*", TASKS),
     Excuse("client 2025-11-25", "crossed", "elicitation-sep1034-client-defaults", BRIDGE),
     Excuse("client 2026-07-28", "crossed", "sep-2322-client-request-state", BRIDGE),

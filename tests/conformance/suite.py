@@ -62,7 +62,9 @@ def prepare(cache: Path) -> Toolbox:
             install("the npm packages", command, folder, who="conformance")
             node = own or packaged(folder)
             if node is None:
-                raise Skip(f"node >= {NODE_MAJOR} is needed: the one on the PATH is older, and npm has none for this platform")
+                raise Skip(
+                    f"node >= {NODE_MAJOR} is needed: the one on the PATH is older, and npm has none for this platform"
+                )
             stamp(folder, pins)
         for script in [*HERE.glob("*.mjs"), *HERE.glob("upstream/*.mjs")]:  # node looks for packages beside the script
             place = folder / script.relative_to(HERE)
