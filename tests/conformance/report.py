@@ -160,6 +160,8 @@ class Report:
         return 1 if self.failures else 0
 
     def table(self) -> None:
+        if not self.outcomes:
+            return
         rows = list(dict.fromkeys(row for row, _ in self.outcomes))
         rigs = [rig for rig in RIGS if any(key[1] == rig for key in self.outcomes)]
         print("\npassed/failed      " + "".join(f"{rig:>14}" for rig in rigs))
