@@ -64,7 +64,7 @@ CLIENT_RUNS = [
             "elicitation-sep1034-client-defaults",
             "sse-retry",
         ),
-        passed=20,
+        passed=25,
     ),
     ClientRun(
         "2026-07-28",
@@ -78,7 +78,7 @@ CLIENT_RUNS = [
             "json-schema-2020-12-preservation",
             "sep-2322-client-request-state",
         ),
-        passed=62,
+        passed=70,
     ),
 ]
 

@@ -110,9 +110,17 @@ class Outcome:
     def count(self, status: str) -> int:
         return sum(check["status"] == status for check in self.checks.values())
 
-    @property
-    def scenarios(self) -> set[str]:
-        return {key.scenario for key in self.checks}
+    def add_exit(self, scenario: str, log: Path) -> None:
+        """The suite only warns of a client that failed, which may be because what it called never answered."""
+        said = log.read_text(errors="replace")
+        ended = re.search(r"Client exited with code \d+|CLIENT TIMED OUT", said)
+        check: dict = {"status": "FAILURE" if ended else "SUCCESS", "description": "The client got what it asked for"}
+        if ended:
+            check |= {
+                "errorMessage": ended[0],
+                "details": "\n".join(re.findall(r"^.*Error: .*", said, re.MULTILINE)[:5]),
+            }
+        self.checks[Key(scenario, "client-exit", "", 0)] = check
 
 
 def execute(command: Iterable[str], out: Path, log: Path, env: dict[str, str] | None = None) -> None:
