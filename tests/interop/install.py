@@ -88,8 +88,8 @@ def install_venv(folder: Path, pins: Path) -> Path:
     return python
 
 
-def install(what: str, command: list[str], folder: Path) -> None:
-    print(f"interop: installing {what}", flush=True)
+def install(what: str, command: list[str], folder: Path, who: str = "interop") -> None:
+    print(f"{who}: installing {what}", flush=True)
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).splitlines()

@@ -1,0 +1,91 @@
+"""What the suite is pointed at: the upstream of this folder, alone or behind weirs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from suite import Toolbox
+
+from rig import READY_TIMEOUT, Process, Trouble, free_port, get, wait_until  # of tests/interop, see suite.py
+
+
+@dataclass
+class Rigs:
+    """The URL of each rig, and all that runs for them; their logs are in `folder`."""
+
+    folder: Path
+    cleanup: ExitStack
+    urls: dict[str, str] = field(default_factory=dict)
+    processes: list[Process] = field(default_factory=list)
+
+    def run(self, name: str, command: list[str]) -> Process:
+        process = Process(name, command, self.folder)
+        self.cleanup.callback(process.stop)
+        self.processes.append(process)
+        return process
+
+    def upstream(self, tools: Toolbox, era: str) -> str:
+        """Starts upstream/server.mjs and gives back its URL."""
+        process = self.run(f"upstream-{era}", [*tools.script("upstream/server.mjs"), "0", era])
+
+        def ready() -> list[str]:
+            lines = process.log.read_text(errors="replace").splitlines()
+            return [line.split()[1] for line in lines if line.startswith("ready ")]
+
+        wait_until(lambda: ready() or not process.running, READY_TIMEOUT)
+        return next(iter(ready()), None) or self.give_up(process)
+
+    def weir(self, binary: Path, name: str, upstream: str) -> str:
+        """Starts a weir whose one upstream keeps its names, and gives back its URL when it is ready."""
+        port = free_port()
+        upstreams = {"conformance": {"url": upstream, "namespace": ""}}
+        config = self.folder / f"{name}.yaml"  # JSON is YAML
+        config.write_text(
+            json.dumps({"version": 1, "listen": {"address": f"127.0.0.1:{port}"}, "upstreams": upstreams}, indent=2)
+        )
+        process = self.run(name, [str(binary), "serve", "-c", str(config)])
+
+        def ready() -> bool:
+            return get(f"http://127.0.0.1:{port}/readyz")[0] == 200
+
+        wait_until(lambda: ready() or not process.running, READY_TIMEOUT)
+        return f"http://127.0.0.1:{port}/mcp" if ready() else self.give_up(process)
+
+    def give_up(self, process: Process) -> NoReturn:
+        raise Trouble(f"{process.name} is not ready:\n{process.log.read_text(errors='replace')[-2000:]}")
+
+
+def start_all(tools: Toolbox, binary: Path | None, folder: Path, cleanup: ExitStack) -> Rigs:
+    rigs = Rigs(folder, cleanup)
+    upstream = rigs.urls["direct"] = rigs.upstream(tools, "both")
+    if binary is not None:
+        rigs.urls["weir"] = rigs.weir(binary, "weir", upstream)
+        url = upstream
+        for name in ("chain-1", "chain-2", "chain-3"):
+            url = rigs.weir(binary, name, url)
+        rigs.urls["chain"] = url
+        rigs.urls["over legacy"] = rigs.weir(binary, "over-legacy", rigs.upstream(tools, "legacy"))
+    return rigs
+
+
+def between() -> int:
+    """`rigs.py WEIR FOLDER COMMAND... URL`: the command, with the URL of a new weir whose upstream is that URL."""
+    binary, folder, *command, url = sys.argv[1:]
+    with ExitStack() as cleanup:
+        rigs = Rigs(Path(folder), cleanup)
+        client = rigs.run("client", [*command, rigs.weir(Path(binary), "weir", url)])
+        code = client.popen.wait()
+        print(client.log.read_text(errors="replace"), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(between())
+    except Trouble as trouble:
+        sys.exit(f"rigs.py: {trouble}")
