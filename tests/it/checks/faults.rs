@@ -171,6 +171,7 @@ impl Post {
 const CALL: &str = r#"{"name":"new__search","arguments":{}}"#;
 
 /// Requests that make this mistake, each as the bytes that are sent.
+#[allow(clippy::too_many_lines, reason = "an arm for each row of the table")]
 fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
     use Era::{Legacy, Modern};
     let modern = || Post::modern("tools/call", CALL);
