@@ -10,13 +10,17 @@
 )]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use weir::catalog::{Catalog, Kind, Listing, Part, Prepared, Rules, listing};
 use weir::config::ToolRules;
 use weir::json::{self, Object};
-use weir::name::{Namespace, Naming, UpstreamId};
+use weir::metrics::{Ending, Metrics};
+use weir::name::{Instance, Namespace, Naming, UpstreamId};
 use weir::protocol::era::Era;
+use weir::protocol::hops::Onward;
+use weir::protocol::trace::Trace;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -41,6 +45,32 @@ fn definition(tool: usize) -> String {
     )
 }
 
+/// What counting and naming a call takes, from its headers to its end.
+#[divan::bench(threads = [1, 2])]
+fn count_a_call(bencher: Bencher<'_, '_>) {
+    let metrics = Metrics::new();
+    let upstream = metrics.upstream(&UpstreamId::parse("erp").expect("a legal key"));
+    let trace = Trace::new();
+    bencher.bench(|| {
+        let mut measured =
+            upstream.call("tools/call", Some(black_box("erp__query_orders")), &trace);
+        measured.answered(Ending::Ok);
+    });
+}
+
+/// What giving a request without an id an id takes, and telling it twice.
+#[divan::bench]
+fn name_a_request(bencher: Bencher<'_, '_>) {
+    let headers = http::HeaderMap::new();
+    bencher.bench(|| {
+        let mut sent = http::HeaderMap::with_capacity(8);
+        let trace = Trace::of(black_box(&headers));
+        trace.write(&mut sent);
+        trace.answer(&mut sent);
+        sent
+    });
+}
+
 fn listing_of(tools: usize, salt: usize) -> Listing {
     let mut listing = Listing::of(Era::Legacy);
     for tool in 0..tools {
@@ -51,7 +81,9 @@ fn listing_of(tools: usize, salt: usize) -> Listing {
 
 fn prepare(at: usize, listing: &Listing) -> Prepared {
     let upstream = UpstreamId::parse(&format!("upstream-{at}")).expect("a legal key");
+    let instance = Instance::parse("eu-edge-1").expect("a legal name");
     let rules = Rules {
+        instance: Some(&instance),
         upstream: &upstream,
         namespace: &Namespace::of(&upstream),
         strip: None,
@@ -91,6 +123,33 @@ fn rename_a_call(bencher: Bencher<'_, '_>) {
         envelope.set("id", "4711");
         envelope.set("params", params.to_text());
         Some(envelope.to_text())
+    });
+}
+
+/// `_meta` on its next hop: of a caller that sends none, of a modern one, and of a weir.
+const METAS: [&str; 3] = [
+    "{}",
+    r#"{"progressToken":"p-17","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#,
+    r#"{"progressToken":"p-17","weir/path":["us-west-2","us-east-1"],"weir/deadlineMs":119500}"#,
+];
+
+#[divan::bench(args = [0, 1, 2])]
+fn meta_as_it_is(bencher: Bencher<'_, '_>, which: usize) {
+    let meta = Object::parse(METAS[which]).expect("JSON");
+    bencher.bench(|| black_box(&meta).clone().to_text());
+}
+
+#[divan::bench(args = [0, 1, 2])]
+fn meta_with_path_and_deadline(bencher: Bencher<'_, '_>, which: usize) {
+    let meta = Object::parse(METAS[which]).expect("JSON");
+    let own = Instance::parse("eu-edge-1").expect("a legal name");
+    let onward = Onward {
+        own: Some(&own),
+        left: Duration::from_secs(120),
+    };
+    bencher.bench(|| {
+        let mut meta = black_box(&meta).clone();
+        onward.mark(&mut meta).map(|()| meta.to_text())
     });
 }
 

@@ -1,6 +1,9 @@
 //! Towards the operators: what each upstream is doing, the catalog, a resync on demand.
 
+mod metrics;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -9,11 +12,13 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
+use tokio::time::Instant;
 
-use crate::catalog::Kind;
+use crate::catalog::{Catalog, Kind};
 use crate::config;
 use crate::live::Live;
 use crate::secret::Secret;
+use crate::upstream::circuit::Position;
 use crate::upstream::{Link, Standing};
 
 /// The routes of the admin listener. With a token, every one of them wants it.
@@ -23,6 +28,7 @@ pub fn router(live: Arc<Live>, admin: &config::Admin) -> Router {
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{name}/resync", post(resync))
         .route("/catalog", get(catalog))
+        .route("/metrics", get(metrics::metrics))
         .layer(axum::middleware::from_fn(
             move |request: Request, next: Next| {
                 let token = token.clone();
@@ -55,16 +61,23 @@ fn carries(request: &Request, token: &Secret) -> bool {
 /// `GET /upstreams`: an array, one object per upstream in the order of the config.
 async fn upstreams(State(live): State<Arc<Live>>) -> Response {
     let snapshot = live.load_full();
-    let rows: Vec<_> = snapshot.links.iter().map(|link| describe(link)).collect();
+    let catalog = &snapshot.catalog;
+    let links = snapshot.links.iter();
+    let rows: Vec<_> = links.map(|link| describe(link, catalog)).collect();
     axum_json(
         StatusCode::OK,
         &json!({ "generation": snapshot.generation, "upstreams": rows }),
     )
 }
 
-/// One upstream in words: state, reason and since when, era and version, age and counts of its listing.
+/// One upstream in words. Times are in seconds; what is `null` is not known or not so.
+///
+/// `state`, its `reason` and since when; `next_try_in_seconds` unless only the schedule says; `circuit`;
+/// era and protocol versions; age and counts of the listing, what was left out of it and why, rules that
+/// match nothing, name conflicts in which this upstream has a part; calls under way and waiting,
+/// and why the last call that failed did.
 #[must_use]
-pub fn describe(link: &Link) -> serde_json::Value {
+pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     let (state, reason, since) = match link.standing() {
         Standing::Connecting => ("connecting", None, None),
         Standing::Up => ("up", None, None),
@@ -72,6 +85,13 @@ pub fn describe(link: &Link) -> serde_json::Value {
             ("failing", Some(reason), Some(since.elapsed().as_secs()))
         }
     };
+    let times = link.times();
+    let load = link.gate.load();
+    let conflicts = catalog.conflicts().iter();
+    let conflicts = conflicts
+        .filter(|conflict| [&conflict.upstream, &conflict.kept_by].contains(&link.id()))
+        .map(ToString::to_string)
+        .collect::<Vec<_>>();
     let peer = link.current();
     let report = link.report();
     let [tools, prompts, resources, templates] = report.counts;
@@ -81,8 +101,12 @@ pub fn describe(link: &Link) -> serde_json::Value {
         "state": state,
         "reason": reason,
         "failing_for_seconds": since,
+        "since_seconds": times.since.elapsed().as_secs(),
+        "next_try_in_seconds": times.next_try.map(until),
+        "circuit": circuit(link.gate.position()),
         "era": peer.as_ref().map(|peer| peer.era().to_string()),
         "version": peer.as_ref().map(|peer| peer.version.clone()),
+        "versions": peer.as_ref().map(|peer| peer.versions.clone()),
         "server": peer.as_ref().map(|peer| peer.server.clone()),
         "listed_seconds_ago": report.at.map(|at| at.elapsed().as_secs()),
         "tools": tools,
@@ -91,7 +115,48 @@ pub fn describe(link: &Link) -> serde_json::Value {
         "templates": templates,
         "quarantined": report.quarantined,
         "warnings": report.warnings,
+        "conflicts": conflicts,
+        "last_failed_call": link.gate.last_failure().map(|last| json!({
+            "reason": last.reason,
+            "seconds_ago": last.at.elapsed().as_secs(),
+        })),
+        "calls": {
+            "in_flight": load.in_flight,
+            "queued": load.queued,
+            "limit": link.config.limits.in_flight,
+        },
+        "own_dropped": report.dropped.own,
+        "far_dropped": report.dropped.far,
     })
+}
+
+/// The circuit in words: `closed`; `open`, where calls fail at once for the `reason` that calls before them
+/// failed for; `half-open`, where one call is let through.
+fn circuit(position: Position) -> serde_json::Value {
+    let (state, reason, since, again) = match position {
+        Position::Closed => ("closed", None, None, None),
+        Position::Open {
+            reason,
+            since,
+            again,
+        } => ("open", Some(reason), Some(since), Some(again)),
+        Position::HalfOpen { reason, since } => ("half-open", Some(reason), Some(since), None),
+    };
+    json!({
+        "state": state,
+        "reason": reason,
+        "open_for_seconds": since.map(|since| since.elapsed().as_secs()),
+        "next_try_in_seconds": again.map(tenths),
+    })
+}
+
+/// Seconds from now, to a tenth.
+fn until(then: Instant) -> f64 {
+    tenths(then.saturating_duration_since(Instant::now()))
+}
+
+fn tenths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 /// `POST /upstreams/{name}/resync`: lists the upstream again and answers when the outcome is in the
@@ -116,7 +181,7 @@ async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Resp
     } else {
         StatusCode::GATEWAY_TIMEOUT
     };
-    axum_json(status, &describe(link))
+    axum_json(status, &describe(link, &live.load().catalog))
 }
 
 /// `GET /catalog`: generation, all routes, the name conflicts.

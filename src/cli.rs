@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::cli::output::{Output, plain};
 use crate::config::{self, Config, ConfigErrors, Defect, Problem};
 use crate::live::Snapshot;
+use crate::server::recognised;
 use crate::upstream::Standing;
 
 /// Joins many MCP servers into one tool catalog.
@@ -149,7 +150,8 @@ impl TargetArgs {
     /// Every error of the config, or a URL that is none.
     pub fn load(&self) -> Result<Arc<Config>, TargetError> {
         let Some(url) = &self.url else {
-            return Ok(Arc::new(config::load(&self.config, &config::process_env)?));
+            let config = config::load(&self.config, &config::process_env)?;
+            return Ok(Arc::new(recognised(config)));
         };
         let wrong = || TargetError::Url(url.clone());
         let parsed = url::Url::parse(url).map_err(|_| wrong())?;

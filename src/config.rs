@@ -43,7 +43,7 @@ pub use schema::{schema, schema_text};
 pub use secrets::{ExpandError, SecretError};
 pub use units::UnitError;
 
-use crate::name::{Namespace, Naming, UpstreamId};
+use crate::name::{Instance, Namespace, Naming, UpstreamId};
 use crate::secret::Secret;
 
 /// A whole config, valid.
@@ -57,8 +57,9 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// The key that seals session ids, if it is given rather than made.
     pub sealing_key: Option<Secret>,
-    /// The name of this weir (and its replicas) in chains, if given. Nothing uses it yet.
-    pub instance: Option<String>,
+    /// The name of this weir and its replicas in chains. What serves has one from its start on
+    /// ([`crate::server::named`]); a client's command may have none, and is then no hop.
+    pub instance: Option<Instance>,
     /// How exposed names are made.
     pub naming: Naming,
     /// The upstreams, in the order that settles name conflicts.
@@ -131,6 +132,10 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// Size budgets.
     pub limits: Limits,
+    /// Who shares a child process.
+    pub sessions: Sessions,
+    /// What is tried again.
+    pub retry: Retry,
     /// Where it stands in the config, for messages: `file:line`.
     pub origin: String,
 }
@@ -218,6 +223,16 @@ pub struct ToolOverride {
     pub set_args: IndexMap<String, Box<serde_json::value::RawValue>>,
 }
 
+/// `sessions:` — who shares a child process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sessions {
+    /// All callers.
+    #[default]
+    Shared,
+    /// Nobody: each legacy session has its own.
+    PerCaller,
+}
+
 /// `resync:` — when an upstream is listed again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resync {
@@ -252,10 +267,19 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For a whole listing, all pages.
     pub list: Duration,
+    /// Between sending a request over HTTP and the head of its answer; `None` is no limit of its own.
+    pub first_byte: Option<Duration>,
     /// For a whole call, to the last byte.
     pub call: Duration,
     /// Between two signs of life on a stream.
     pub idle: Duration,
+}
+
+/// `retry:` — what is tried again when it failed on its way. What cannot have reached the upstream always is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retry {
+    /// Calls of tools that say of themselves that running them twice does no more than once.
+    pub idempotent: bool,
 }
 
 /// `limits:` — size budgets.

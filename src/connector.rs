@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Endpoint};
+use crate::metrics::Metrics;
+use crate::name::Instance;
 use crate::upstream::http::{HttpWire, WireError};
 use crate::upstream::stdio::{ChildSpec, inherited_env};
 use crate::upstream::tls::Tls;
@@ -14,10 +16,14 @@ use crate::upstream::{Link, Wire};
 /// What connectors need from the weir they belong to.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
+    /// The name of that weir in chains, if it is a hop of one.
+    pub instance: Option<Instance>,
     /// The `weir` binary, which guards child processes; without it they are guarded by their stdin alone.
     pub guard: Option<PathBuf>,
     /// What `https` is made with.
     pub tls: Arc<Tls>,
+    /// Where calls are counted.
+    pub metrics: Arc<Metrics>,
     /// Owner of everything spawned.
     pub tasks: TaskTracker,
 }
@@ -49,7 +55,9 @@ pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc
     };
     Ok(Arc::new(Link::new(
         Arc::clone(config),
+        around.instance.clone(),
         wire,
         around.tasks.clone(),
+        around.metrics.upstream(&config.id),
     )))
 }

@@ -10,10 +10,12 @@ mod guard;
 pub mod http;
 mod intake;
 mod legacy;
+mod listen;
 mod modern;
 mod session;
 pub mod stdio;
+mod tape;
 
 pub use endpoint::Endpoint;
 pub use http::{Front, endpoint};
-pub use session::Sessions;
+pub use session::{IDLE, Sessions};

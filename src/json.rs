@@ -275,6 +275,13 @@ pub fn array_up_to(text: &str, most: usize) -> Result<Vec<&str>, serde_json::Err
     Ok(items)
 }
 
+/// The strings of a JSON array; what is no string is passed over, what is no array has none.
+#[must_use]
+pub fn strings(text: Option<&str>) -> Vec<Cow<'_, str>> {
+    let items = text.and_then(|text| array(text).ok()).unwrap_or_default();
+    items.into_iter().filter_map(string).collect()
+}
+
 /// The text of a JSON string, unescaped; `None` if the JSON text is not a string.
 #[must_use]
 pub fn string(text: &str) -> Option<Cow<'_, str>> {

@@ -20,6 +20,67 @@ pub enum NameError {
     /// A separator is part of every exposed name.
     #[error("a separator has 1 to 8 of the characters A-Z a-z 0-9 _ . -")]
     Separator,
+    /// An instance stands in metadata that every weir of a chain reads.
+    #[error("an instance has 1 to 64 of the characters A-Z a-z 0-9 _ . -")]
+    Instance,
+}
+
+/// The name of a weir and its replicas in chains: `[A-Za-z0-9_.-]{1,64}`. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// `["name"]`: what it is written as more often than not.
+    alone: Arc<str>,
+}
+
+impl Instance {
+    /// Takes `[A-Za-z0-9_.-]{1,64}`, which in JSON needs no escape.
+    ///
+    /// # Errors
+    /// The text is empty, too long, or has other characters.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if Self::is_one(text) {
+            let alone = format!("[\"{text}\"]").into();
+            Ok(Self { alone })
+        } else {
+            Err(NameError::Instance)
+        }
+    }
+
+    /// Whether the text may be the name of an instance.
+    #[must_use]
+    pub fn is_one(text: &str) -> bool {
+        (1..=64).contains(&text.len()) && text.bytes().all(is_legal)
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.alone.trim_matches(['[', '"', ']'])
+    }
+
+    /// The name as JSON text.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        self.alone.trim_matches(['[', ']'])
+    }
+
+    /// An array of this name alone, as JSON text.
+    #[must_use]
+    pub fn alone(&self) -> &str {
+        &self.alone
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
 }
 
 /// The key of an upstream in the config. Cheap to clone.

@@ -5,7 +5,9 @@
 pub mod era;
 pub mod error;
 pub mod headers;
+pub mod hops;
 pub mod message;
 pub mod meta;
 pub mod method;
 pub mod sse;
+pub mod trace;

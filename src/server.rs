@@ -1,8 +1,10 @@
 //! A whole weir: config in, listeners and keepers running.
 
+mod kept;
+
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,21 +16,27 @@ use tokio_util::task::TaskTracker;
 use crate::admin;
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::connections::{self, Limits};
 use crate::connector::{self, Surroundings};
 use crate::front::{self, Front, Sessions};
-use crate::listen::{self, Limits};
 use crate::live::keeper::Keeper;
 use crate::live::publisher;
 use crate::live::schedule::{Schedule, ScheduleError};
 use crate::live::state::State;
 use crate::live::{Live, Snapshot};
+use crate::metrics::{Metrics, names};
 use crate::name::UpstreamId;
 use crate::seal::{NoRandom, Sealer};
 use crate::upstream::http::WireError;
 use crate::upstream::tls::Tls;
 
+pub use kept::{named, recognised};
+
 /// How long a stopping weir waits for what is under way.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How often the state of sessions is looked through.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Words between keepers and publisher that may wait.
 const WORDS: usize = 64;
@@ -76,7 +84,7 @@ pub enum ServeError {
     /// No resync schedule.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
-    /// No random numbers for a sealing key.
+    /// No random numbers for a sealing key or an instance.
     #[error(transparent)]
     NoRandom(#[from] NoRandom),
 }
@@ -98,9 +106,12 @@ impl Core {
         // Another part of the process may have chosen a provider already; that one serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let metrics = Metrics::new();
         let around = Surroundings {
+            instance: config.instance.clone(),
             guard: options.guard.clone(),
             tls: Arc::new(Tls::default()),
+            metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),
         };
         let link = |upstream: &Arc<crate::config::Upstream>| {
@@ -120,6 +131,7 @@ impl Core {
             Arc::clone(&config),
             Arc::clone(&links),
             empty,
+            metrics,
         )));
         let (words, heard) = mpsc::channel(WORDS);
         tasks.spawn(publisher::publish(
@@ -190,7 +202,7 @@ impl Bound {
     /// # Errors
     /// An address that cannot be bound, a state folder that cannot be used.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
-        let sealer = sealer(&config)?;
+        let (sealer, config) = (kept::sealer(&config)?, named(config)?);
         let front = bind(config.listen.address).await?;
         let admin = match &config.admin {
             Some(admin) => Some(bind(admin.address).await?),
@@ -230,10 +242,16 @@ impl Bound {
         } = self;
         let core = Core::start(Arc::clone(&config), options).await?;
         let (listeners, front_shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let sessions = Arc::new(Sessions::new(sealer));
+        let swept = sweep(Arc::clone(&sessions), core.shutdown.clone());
+        core.tasks.spawn(swept);
+        let known = Arc::clone(&sessions);
+        let metrics = Arc::clone(&core.live.load().metrics);
+        metrics.observe(&names::LEGACY_SESSIONS, move || known.known());
         let front = Front::new(
             &config.listen,
             Arc::clone(&core.live),
-            Arc::new(Sessions::new(sealer)),
+            Arc::clone(&sessions),
             front_shutdown.clone(),
             core.tasks.clone(),
         );
@@ -243,7 +261,7 @@ impl Bound {
             header: config.listen.header_timeout,
         };
         let limits = limits.with_room();
-        listeners.spawn(listen::serve(
+        listeners.spawn(connections::serve(
             listener,
             endpoint,
             front_shutdown.clone(),
@@ -256,7 +274,7 @@ impl Bound {
                 connections: OPERATORS,
                 ..limits
             };
-            listeners.spawn(listen::serve(
+            listeners.spawn(connections::serve(
                 listener,
                 router,
                 front_shutdown.clone(),
@@ -269,9 +287,20 @@ impl Bound {
             address,
             admin,
             path: config.listen.path.clone(),
+            sessions,
             front_shutdown,
             listeners,
         })
+    }
+}
+
+/// Forgets the state of sessions that do nothing, now and then.
+async fn sweep(sessions: Arc<Sessions>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => sessions.sweep(front::IDLE),
+        }
     }
 }
 
@@ -281,6 +310,7 @@ pub struct Server {
     address: SocketAddr,
     admin: Option<SocketAddr>,
     path: String,
+    sessions: Arc<Sessions>,
     front_shutdown: CancellationToken,
     listeners: TaskTracker,
 }
@@ -333,6 +363,8 @@ impl Server {
         {
             tracing::warn!("calls under way did not finish within the grace period");
         }
+        // What callers had open at upstreams is left in order, within the same grace period as all else.
+        self.sessions.leave();
         self.core.stop().await;
     }
 }
@@ -342,57 +374,4 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeErr
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
-}
-
-/// The key that seals session ids: from the config, from the state folder (made there once, readable
-/// only by its owner), or for this run only.
-fn sealer(config: &Config) -> Result<Sealer, ServeError> {
-    let text = match (&config.sealing_key, &config.state_dir) {
-        (Some(key), _) => key.expose().to_owned(),
-        (None, Some(dir)) => {
-            kept_key(dir).map_err(|(path, source)| ServeError::State { path, source })??
-        }
-        (None, None) => Sealer::new_text()?,
-    };
-    Ok(Sealer::from_text(&text).ok_or(NoRandom)?)
-}
-
-type Kept = Result<String, NoRandom>;
-
-fn kept_key(dir: &Path) -> Result<Kept, (PathBuf, io::Error)> {
-    let path = dir.join("sealing.key");
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |error| (path, error)
-    };
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim().len() >= 32 => return Ok(Ok(text.trim().to_owned())),
-        Ok(_) => return Err((path, io::Error::other("too short to be a sealing key"))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err((path, error)),
-    }
-    std::fs::create_dir_all(dir).map_err(at(dir))?;
-    let text = match Sealer::new_text() {
-        Ok(text) => text,
-        Err(error) => return Ok(Err(error)),
-    };
-    write_private(&path, &text).map_err(at(&path))?;
-    Ok(Ok(text))
-}
-
-/// Writes a file that only its owner can read: beside its place first, then moved there.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    let beside = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
 }

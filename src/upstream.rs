@@ -1,19 +1,26 @@
 //! Towards the upstreams: links, the probe, listings. Opens connections, decides nothing about routes.
 
+pub mod ask;
+pub mod circuit;
 pub mod client;
 pub mod error;
 pub mod exchange;
+pub mod gate;
 pub mod guard;
 pub mod http;
+mod introduction;
 pub mod link;
 pub mod list;
 pub mod peer;
 pub mod probe;
+pub mod status;
 pub mod stdio;
+pub mod subscriptions;
 pub mod tls;
 pub mod watch;
 
 pub use error::LinkError;
 pub use exchange::Exchange;
-pub use link::{Link, Outbound, Place, Standing, Wire};
+pub use gate::{Gate, Place};
+pub use link::{Link, Outbound, Standing, Wire};
 pub use peer::{Offers, Peer, Via};

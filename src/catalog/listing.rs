@@ -12,6 +12,7 @@ use foldhash::HashSet;
 
 use crate::catalog::annotations::{self, AnnotationError};
 use crate::catalog::digest::{Digest, Hasher};
+use crate::catalog::origin::Origin;
 use crate::catalog::{Kind, PerKind};
 use crate::json::{self, Object, ObjectError};
 use crate::protocol::era::Era;
@@ -43,6 +44,8 @@ pub(crate) struct Facts {
     pub(crate) key_at: Range<usize>,
     /// The first line of the description.
     pub(crate) head: Arc<str>,
+    /// The weirs it came through.
+    pub(crate) origin: Origin,
     /// Arguments that are mirrored into headers.
     pub(crate) header_params: Arc<[HeaderParam]>,
     /// It has an `execution` member (legacy only).
@@ -216,6 +219,7 @@ fn facts(kind: Kind, raw: &str, object: &Object<'_>) -> Result<Facts, Reason> {
     let facts = Facts {
         key_at: key_at.unwrap_or_default(),
         head: head(object),
+        origin: Origin::read(raw, object),
         ..Facts::default()
     };
     if kind == Kind::Tools {

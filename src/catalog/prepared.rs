@@ -10,6 +10,7 @@ use foldhash::HashMap;
 use crate::catalog::arguments::ArgumentRules;
 use crate::catalog::digest::{Digest, Hasher};
 use crate::catalog::listing::{Definition, Listing};
+use crate::catalog::origin::Dropped;
 use crate::catalog::page::Rendered;
 use crate::catalog::rules::{Excluded, Rules, exclusion, warnings};
 use crate::catalog::template::Template;
@@ -32,6 +33,7 @@ pub struct Prepared {
     pub(crate) ui: Box<[Ui]>,
     warnings: Vec<String>,
     excluded: Vec<Excluded>,
+    dropped: Dropped,
     digest: Digest,
 }
 
@@ -86,11 +88,17 @@ impl Prepared {
     #[must_use]
     pub fn new<'a>(config: impl Into<Rules<'a>>, naming: &Naming, listing: &Listing) -> Self {
         let rules = config.into();
-        let mut excluded = Vec::new();
+        let (mut excluded, mut dropped) = (Vec::new(), Dropped::default());
         let kinds = PerKind::from_fn(|kind| {
             let definitions: Vec<&Definition> = listing
                 .definitions(kind)
                 .iter()
+                .filter(|definition| {
+                    let origin = &definition.facts.origin;
+                    !rules
+                        .instance
+                        .is_some_and(|own| origin.is_dropped(own, &mut dropped))
+                })
                 .filter(|definition| match exclusion(&rules, kind, definition) {
                     Some(reason) => {
                         excluded.push(reason);
@@ -116,6 +124,7 @@ impl Prepared {
             ui: shown_with(&kinds.get(Kind::Tools).items, resources, listing),
             warnings: warnings(rules.tools, listing, &excluded),
             excluded,
+            dropped,
             digest: hasher.finish(),
             kinds,
         }
@@ -151,6 +160,12 @@ impl Prepared {
         &self.excluded
     }
 
+    /// How many definitions are left out because of the weirs they came through.
+    #[must_use]
+    pub const fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
     /// Digest of what callers see and of where it leads.
     #[must_use]
     pub const fn digest(&self) -> Digest {
@@ -184,7 +199,8 @@ impl PreparedKind {
                 .zip(definitions.iter().zip(&names))
                 .filter_map(|(item, (definition, name))| {
                     let change = change(definition);
-                    let text = render::definition(definition, name, change, era, caller)?;
+                    let own = rules.instance;
+                    let text = render::definition(definition, name, own, change, era, caller)?;
                     Some((item, text))
                 })
                 .collect();

@@ -8,18 +8,25 @@ use crate::catalog::Kind;
 use crate::catalog::listing::{self, Definition};
 use crate::config::ToolOverride;
 use crate::json::{self, Object};
+use crate::name::Instance;
 use crate::protocol::era::Era;
 
-/// The definition as callers of one era see it under a name; `None` if that era cannot use it.
+/// The definition as callers of one era see it under a name and at a weir, if that is a hop of chains; `None` if
+/// that era cannot use it.
 pub(crate) fn definition(
     definition: &Definition,
     exposed: &str,
+    own: Option<&Instance>,
     change: Option<&ToolOverride>,
     upstream: Era,
     caller: Era,
 ) -> Option<String> {
     let facts = &definition.facts;
-    let renamed = replaced(definition.raw(), &facts.key_at, &json::quote(exposed));
+    let key = (facts.key_at.clone(), json::quote(exposed));
+    let renamed = edited(
+        definition.raw(),
+        [Some(key), own.map(|own| facts.origin.with(own))],
+    );
     let to_modern = (upstream, caller) == (Era::Legacy, Era::Modern);
     let to_legacy = (upstream, caller) == (Era::Modern, Era::Legacy);
     if to_modern && facts.task_required {
@@ -102,20 +109,24 @@ pub(crate) fn again(
         Some((at, json::quote(key)))
     });
     let ui = ui.and_then(|uri| Some((listing::ui(rendered, &object)?.1, json::quote(uri))));
-    let mut changes: Vec<_> = key.into_iter().chain(ui).collect();
-    // From the back, so that the places before stay where they are.
-    changes.sort_by_key(|(at, _)| std::cmp::Reverse(at.start));
-    let mut text = rendered.to_owned();
-    for (at, value) in changes {
-        text = replaced(&text, &at, &value);
-    }
-    Some(text)
+    Some(edited(rendered, [key, ui]))
 }
 
-fn replaced(text: &str, at: &Range<usize>, value: &str) -> String {
-    let before = text.get(..at.start).unwrap_or_default();
-    let after = text.get(at.end..).unwrap_or_default();
-    [before, value, after].concat()
+/// A place in a text, and what is put there.
+type Edit = (Range<usize>, String);
+
+/// A text after edits whose places do not overlap.
+fn edited(text: &str, mut edits: [Option<Edit>; 2]) -> String {
+    edits.sort_by_key(|edit| edit.as_ref().map(|(at, _)| at.start));
+    let more: usize = edits.iter().flatten().map(|(_, value)| value.len()).sum();
+    let (mut out, mut from) = (String::with_capacity(text.len() + more), 0);
+    for (at, value) in edits.iter().flatten() {
+        out.push_str(text.get(from..at.start).unwrap_or_default());
+        out.push_str(value);
+        from = at.end;
+    }
+    out.push_str(text.get(from..).unwrap_or_default());
+    out
 }
 
 #[cfg(test)]
@@ -134,7 +145,7 @@ mod tests {
         let tool = tool(raw);
         for era in [Era::Legacy, Era::Modern] {
             assert_eq!(
-                definition(&tool, "n\"s__a", None, era, era).unwrap(),
+                definition(&tool, "n\"s__a", None, None, era, era).unwrap(),
                 raw.replace(r#""\u0061""#, r#""n\"s__a""#)
             );
         }
@@ -149,7 +160,7 @@ mod tests {
             } else {
                 Era::Legacy
             };
-            definition(&tool, "a", None, upstream, caller)
+            definition(&tool, "a", None, None, upstream, caller)
         };
         let optional = r#"{"name":"a","execution":{"taskSupport":"optional"},"inputSchema":{}}"#;
         assert_eq!(
@@ -189,12 +200,28 @@ mod tests {
         };
         let raw = r#"{"name":"a","description":"old","inputSchema":{"$x":1e400,"properties":{"a":{ "n":1 },"b":{},"\u0063":{}},"required":["b", "a" ],"z":0},"y":1}"#;
         assert_eq!(
-            definition(&tool(raw), "n", Some(&change), Era::Legacy, Era::Legacy).unwrap(),
+            definition(
+                &tool(raw),
+                "n",
+                None,
+                Some(&change),
+                Era::Legacy,
+                Era::Legacy
+            )
+            .unwrap(),
             r#"{"name":"n","description":"new \"text\"","inputSchema":{"$x":1e400,"properties":{"a":{ "n":1 }},"required":["a"],"z":0},"y":1}"#
         );
         let all = r#"{"name":"a","inputSchema":{"properties":{"b":{}},"required":["b"]}}"#;
         assert_eq!(
-            definition(&tool(all), "n", Some(&change), Era::Legacy, Era::Legacy).unwrap(),
+            definition(
+                &tool(all),
+                "n",
+                None,
+                Some(&change),
+                Era::Legacy,
+                Era::Legacy
+            )
+            .unwrap(),
             r#"{"name":"n","inputSchema":{"properties":{}},"description":"new \"text\""}"#
         );
         let bare = r#"{"name":"a","inputSchema":{}}"#;
@@ -203,7 +230,15 @@ mod tests {
             ..ToolOverride::default()
         };
         assert_eq!(
-            definition(&tool(bare), "a", Some(&hide_only), Era::Legacy, Era::Legacy).unwrap(),
+            definition(
+                &tool(bare),
+                "a",
+                None,
+                Some(&hide_only),
+                Era::Legacy,
+                Era::Legacy
+            )
+            .unwrap(),
             bare
         );
     }

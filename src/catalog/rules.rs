@@ -8,11 +8,13 @@ use crate::catalog::Kind;
 use crate::catalog::listing::{Definition, Listing};
 use crate::config::{ToolRules, Upstream};
 use crate::json::Object;
-use crate::name::{Namespace, UpstreamId};
+use crate::name::{Instance, Namespace, UpstreamId};
 
 /// What the config says about an upstream's definitions.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
+    /// The weir that takes them in, if it is a hop of chains.
+    pub instance: Option<&'a Instance>,
     /// The upstream.
     pub upstream: &'a UpstreamId,
     /// What its exposed names begin with.
@@ -26,6 +28,7 @@ pub struct Rules<'a> {
 impl<'a> From<&'a Upstream> for Rules<'a> {
     fn from(config: &'a Upstream) -> Self {
         Self {
+            instance: None,
             upstream: &config.id,
             namespace: &config.namespace,
             strip: config.strip.as_ref(),

@@ -10,10 +10,11 @@ use crate::catalog::Kind;
 use crate::cli::output::{Output, Progress, plain};
 use crate::cli::{TargetArgs, nothing_to_join, tell_failing, wait};
 use crate::json::{self, Object};
-use crate::live::Snapshot;
+use crate::live::{Live, Snapshot};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Id, Message, Outcome};
+use crate::protocol::trace::Trace;
 use crate::protocol::{meta, method};
 use crate::relay::{self, Outgoing, Scope};
 use crate::server::{Core, Options};
@@ -79,7 +80,7 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
     };
     wait::until(&core, &mut output.err, |now| is_listed(now, &args.name)).await;
     let snapshot = core.live().load_full();
-    let called = call(&snapshot, &args, output).await;
+    let called = call(core.live(), &snapshot, &args, output).await;
     let code = match called {
         Ok(result) => print(&result, args.json, output),
         Err(error) => {
@@ -110,6 +111,7 @@ fn is_listed(snapshot: &Snapshot, name: &str) -> bool {
 }
 
 async fn call(
+    live: &Live,
     snapshot: &Arc<Snapshot>,
     args: &CallArgs,
     output: &mut Output,
@@ -142,8 +144,12 @@ async fn call(
     };
     let scope = Scope {
         snapshot: Arc::clone(snapshot),
+        live,
         version,
         headers: None,
+        caller: None,
+        streams: true,
+        trace: Trace::new(),
     };
     let mut reply = match relay::answer(&scope, &request).await {
         Ok(reply) => reply,
@@ -155,7 +161,8 @@ async fn call(
     };
     while let Some(outgoing) = reply.next().await {
         match outgoing {
-            Outgoing::Notification(note) => progress(&note, output),
+            Outgoing::Message(note) => progress(&note, output),
+            Outgoing::Paused => {}
             Outgoing::Response(payload) => {
                 output.err.settle();
                 return outcome(&payload.concat());

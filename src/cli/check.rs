@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use tokio::time::Instant;
 
 use crate::admin;
 use crate::catalog::Kind;
 use crate::cli::output::{Ink, Output, Table, count, plain};
 use crate::cli::{ConfigArgs, nothing_to_join, refuse, wait};
 use crate::config::{self, Config};
-use crate::server::{Core, Options};
+use crate::server::{Core, Options, recognised};
 use crate::upstream::{Link, Standing};
 
 /// `weir check`
@@ -33,7 +34,7 @@ pub struct CheckArgs {
 pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     let path = &args.config.config;
     let config = match config::load(path, &config::process_env) {
-        Ok(config) => Arc::new(config),
+        Ok(config) => Arc::new(recognised(config)),
         Err(errors) => {
             refuse(&errors, output);
             return ExitCode::from(2);
@@ -83,7 +84,7 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
         let rows: Vec<_> = snapshot
             .links
             .iter()
-            .map(|link| admin::describe(link))
+            .map(|link| admin::describe(link, &snapshot.catalog))
             .collect();
         output
             .out
@@ -127,7 +128,16 @@ fn row(link: &Link, table: &mut Table) {
     let (state, ink, what) = match link.standing() {
         Standing::Up => ("up", Ink::Good, String::new()),
         Standing::Connecting => ("connecting", Ink::Plain, String::new()),
-        Standing::Failing { reason, .. } => ("failing", Ink::Bad, reason),
+        Standing::Failing { reason, .. } => {
+            let next = link.times().next_try;
+            let next = next.map(|next| next.saturating_duration_since(Instant::now()).as_secs());
+            let next = match next {
+                // As a server, weir would try again before anybody has read this.
+                None | Some(0) => String::new(),
+                Some(seconds) => format!("; next try in {seconds} s"),
+            };
+            ("failing", Ink::Bad, format!("{reason}{next}"))
+        }
     };
     let peer = link.current();
     let era = peer

@@ -13,7 +13,7 @@ use crate::cli::output::{Output, count};
 use crate::cli::{ConfigArgs, nothing_to_join, refuse};
 use crate::config::{self, Config};
 use crate::front;
-use crate::server::{Bound, Core, Options, ServeError};
+use crate::server::{Bound, Core, Options, ServeError, named};
 
 /// `weir serve`
 #[derive(Debug, Args)]
@@ -127,7 +127,7 @@ async fn over_http(
 async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed> {
     let limit = config.listen.request_bytes;
     let mut stop = Stop::heed()?;
-    let core = Core::start(Arc::new(config), options).await?;
+    let core = Core::start(Arc::new(named(config)?), options).await?;
     let shutdown = CancellationToken::new();
     let serving = front::stdio::serve(
         Arc::clone(core.live()),

@@ -19,11 +19,11 @@ pub(super) struct File {
     pub(super) listen: Option<Listen>,
     /// The listener that operators connect to. Left out, there is none.
     pub(super) admin: Option<Admin>,
-    /// Where weir keeps what must survive a restart: the sealing key, and with it the sessions of clients. Left out, it keeps it in memory only.
+    /// Where weir keeps what must survive a restart: the sealing key, and with it the sessions of clients, and the instance. Left out, it keeps it in memory only.
     pub(super) state: Option<State>,
     /// What seals session ids: 32 bytes of text or more, the same on every replica. Left out, it is made once and kept in the state folder, or made at every start where there is none.
     pub(super) sealing_key: Option<Secret>,
-    /// The name of this weir and its replicas in chains. Read, but of no effect yet.
+    /// The name of this weir and its replicas in chains of weirs: by it a weir finds that a request or a definition came back to it. Left out, it is made once and kept in the state folder, or made at every start where there is none.
     pub(super) instance: Option<String>,
     /// How exposed names are made.
     pub(super) naming: Option<Naming>,
@@ -122,6 +122,8 @@ pub(super) struct Defaults {
     pub(super) timeouts: Option<Timeouts>,
     /// Size budgets.
     pub(super) limits: Option<Limits>,
+    /// What is tried again.
+    pub(super) retry: Option<Retry>,
 }
 
 /// What becomes of the last good listing of an upstream that fails.
@@ -152,10 +154,20 @@ pub(super) struct Timeouts {
     pub(super) connect: Option<Duration>,
     /// For a whole listing, all pages, by default 8s.
     pub(super) list: Option<Duration>,
+    /// Between sending a request over HTTP and the head of its answer; opening a connection counts in. By default there is no limit but that of the call. An answer in JSON has its first byte when the tool is done, so this is for upstreams that answer with event streams.
+    pub(super) first_byte: Option<Duration>,
     /// For a whole call, to the last byte, by default 120s.
     pub(super) call: Option<Duration>,
     /// Between two signs of life on a stream, by default 60s.
     pub(super) idle: Option<Duration>,
+}
+
+/// What is tried again when it failed on its way. What cannot have reached the upstream always is, once.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retry {
+    /// Try calls once more that broke off, had no first byte in time, or were answered with 502, 503 or 504, if the tool's annotations say `idempotentHint` or `readOnlyHint`. By default `false`.
+    pub(super) idempotent: Option<bool>,
 }
 
 /// Size budgets.
@@ -212,6 +224,10 @@ pub(super) struct Upstream {
     pub(super) timeouts: Option<Timeouts>,
     /// Size budgets.
     pub(super) limits: Option<Limits>,
+    /// Who shares a process, for an upstream with a `command`; by default all callers share one.
+    pub(super) sessions: Option<Sessions>,
+    /// What is tried again.
+    pub(super) retry: Option<Retry>,
     /// `true`: weir leaves it alone and does not check it.
     pub(super) disabled: Option<bool>,
 }
@@ -224,6 +240,16 @@ pub(super) enum Connector {
     Saas,
     /// The organisation's own server, or a child process.
     OnPrem,
+}
+
+/// `shared` or `per_caller`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Sessions {
+    /// All callers share one process. It cannot ask them for anything: no sampling, elicitation or roots.
+    Shared,
+    /// Each legacy session has a process of its own, which may ask its caller for whatever that can do.
+    PerCaller,
 }
 
 /// The transport, as `mcp.json` writes it.

@@ -332,15 +332,20 @@ fn an_empty_config_has_the_defaults() {
 fn an_upstream_gets_defaults_key_by_key() {
     let config = config(
         "\
-defaults: { timeouts: { call: 7s, list: 2s }, resync: 5m, stale: { policy: hide } }
+defaults: { timeouts: { call: 7s, list: 2s }, resync: 5m, stale: { policy: hide }, retry: { idempotent: true } }
 upstreams:
   a: { command: a, timeouts: { list: 3s }, resync: '0 */5 * * * *', stale: { max_age: 1h } }
+  b: { command: b, timeouts: { first_byte: 1s }, retry: { idempotent: false } }
 ",
     );
     let a = config.upstreams.get("a").unwrap();
     assert_eq!(a.timeouts.call, Duration::from_secs(7));
     assert_eq!(a.timeouts.list, Duration::from_secs(3));
     assert_eq!(a.timeouts.connect, Duration::from_secs(3));
+    assert_eq!((a.timeouts.first_byte, a.retry.idempotent), (None, true));
+    let b = config.upstreams.get("b").unwrap();
+    let second = Some(Duration::from_secs(1));
+    assert_eq!((b.timeouts.first_byte, b.retry.idempotent), (second, false));
     assert_eq!(a.resync, Resync::Cron("0 */5 * * * *".to_owned()));
     assert_eq!(a.stale.policy, StalePolicy::Hide);
     assert_eq!(a.stale.max_age, Duration::from_secs(3600));

@@ -1,6 +1,7 @@
 //! A reply becomes an HTTP response: JSON where the response is all there is, an event stream where
 //! something comes before it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,9 +11,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio_util::task::TaskTracker;
 
 use crate::front::body::Pieces;
-use crate::front::session::Call;
+use crate::front::tape::{Opening, Tapes};
 use crate::protocol::sse;
-use crate::relay::{Outgoing, Payload, Reply};
+use crate::relay::{Call, Caller, Outgoing, Payload, Reply};
 
 /// A stream says something at least this often.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -27,33 +28,43 @@ pub(super) enum Accepts {
     Json,
     /// Event streams too.
     Events,
+    /// Both, and event streams first.
+    EventsFirst,
     /// Neither.
     Nothing,
 }
 
 impl Accepts {
     pub(super) fn read(headers: &HeaderMap) -> Self {
-        let mut accepts = Self::Nothing;
-        let mut any = false;
+        let (mut json, mut any) = (false, false);
         for value in headers.get_all(header::ACCEPT) {
             for item in value.to_str().unwrap_or_default().split(',') {
                 any = true;
                 match item.split(';').next().unwrap_or_default().trim() {
+                    // Named first is wanted first, where all else is equal.
+                    "text/event-stream" if !json => return Self::EventsFirst,
                     "text/event-stream" | "text/*" | "*/*" => return Self::Events,
-                    "application/json" | "application/*" => accepts = Self::Json,
+                    "application/json" | "application/*" => json = true,
                     _ => {}
                 }
             }
         }
-        if any { accepts } else { Self::Events }
+        match (any, json) {
+            (false, _) => Self::Events,
+            (true, true) => Self::Json,
+            (true, false) => Self::Nothing,
+        }
+    }
+
+    /// Whether something may come before the response.
+    pub(super) fn streams(self) -> bool {
+        matches!(self, Self::Events | Self::EventsFirst)
     }
 }
 
-/// What keeps a call going when its caller's connection breaks: in legacy, a disconnect is no
-/// cancellation (2025-11-25 `basic/transports.mdx`), so the rest is drained in the background.
+/// A call being answered. Dropped before its end, it is cancelled upstream.
 pub(super) struct Running {
     reply: Option<Reply>,
-    drain: Option<TaskTracker>,
     /// Legacy: where `notifications/cancelled` finds this call.
     call: Option<Call>,
 }
@@ -62,15 +73,13 @@ impl Running {
     pub(super) fn modern(reply: Reply) -> Self {
         Self {
             reply: Some(reply),
-            drain: None,
             call: None,
         }
     }
 
-    pub(super) fn legacy(reply: Reply, call: Call, tasks: TaskTracker) -> Self {
+    pub(super) fn legacy(reply: Reply, call: Call) -> Self {
         Self {
             reply: Some(reply),
-            drain: Some(tasks),
             call: Some(call),
         }
     }
@@ -94,59 +103,82 @@ impl Running {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let pending = self.reply.take().filter(Reply::is_pending);
-        if let (Some(mut reply), Some(tasks)) = (pending, &self.drain) {
-            let call = self.call.take();
-            tasks.spawn(async move {
-                let cancelled = async {
-                    match &call {
-                        Some(call) => call.token.cancelled().await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    () = async { while reply.next().await.is_some() {} } => {}
-                    () = cancelled => {}
-                }
-            });
-        }
+/// The HTTP answer of a modern call. When the caller closes it, the call is over.
+pub(super) async fn respond(mut running: Running, accepts: Accepts) -> Response {
+    match first(&mut running, accepts, false).await {
+        First::Response(payload) => whole(payload, accepts),
+        First::Stream(Opening::Message(message)) => stream(sse::event(&message), running),
+        First::Stream(Opening::Silence | Opening::Paused) => stream(sse::KEEP_ALIVE, running),
+        First::Nothing => events(Body::empty()),
     }
 }
 
-/// The HTTP answer of a reply.
-pub(super) async fn respond(mut running: Running, accepts: Accepts) -> Response {
+/// The HTTP answer of a legacy call. When the connection breaks, the call goes on, and can be read on.
+pub(super) async fn respond_resumable(
+    mut running: Running,
+    accepts: Accepts,
+    caller: &Arc<Caller>,
+    tapes: &Arc<Tapes>,
+    tasks: &TaskTracker,
+) -> Response {
+    match first(&mut running, accepts, caller.polls()).await {
+        First::Response(payload) => whole(payload, accepts),
+        First::Stream(opening) => events(tapes.stream(running, opening, caller, tasks)),
+        First::Nothing => events(Body::empty()),
+    }
+}
+
+/// An answer that is only a response. A caller that names event streams first gets one; what has a status of
+/// its own stays JSON.
+fn whole(payload: Payload, accepts: Accepts) -> Response {
+    if accepts == Accepts::EventsFirst && payload.status == StatusCode::OK {
+        events(Body::from(sse::event(&payload.concat())))
+    } else {
+        json(payload)
+    }
+}
+
+/// How an answer begins.
+enum First {
+    /// It is all there is.
+    Response(Payload),
+    /// Something comes before the response.
+    Stream(Opening),
+    /// The caller took its request back and is owed nothing.
+    Nothing,
+}
+
+async fn first(running: &mut Running, accepts: Accepts, polls: bool) -> First {
+    let streams = accepts.streams();
     loop {
         let first = tokio::select! {
             biased;
             first = running.next() => first,
-            () = tokio::time::sleep(KEEP_ALIVE), if accepts == Accepts::Events => {
-                return stream(Some(sse::KEEP_ALIVE), running);
-            }
+            () = tokio::time::sleep(KEEP_ALIVE), if streams => return First::Stream(Opening::Silence),
         };
         match first {
-            Some(Outgoing::Response(payload)) => return json(payload),
-            Some(Outgoing::Notification(message)) if accepts == Accepts::Events => {
-                return stream(Some(sse::event(&message)), running);
+            Some(Outgoing::Response(payload)) => return First::Response(payload),
+            Some(Outgoing::Message(message)) if streams => {
+                return First::Stream(Opening::Message(message));
             }
-            Some(Outgoing::Notification(_)) => {}
-            // The caller took its request back and is owed nothing.
-            None => return stream(None, running),
+            Some(Outgoing::Paused) if streams && polls => return First::Stream(Opening::Paused),
+            Some(Outgoing::Message(_) | Outgoing::Paused) => {}
+            None => return First::Nothing,
         }
     }
 }
 
-fn stream(first: Option<Bytes>, running: Running) -> Response {
-    let rest = futures::stream::unfold((first, running), |(first, mut running)| async move {
+fn stream(first: Bytes, running: Running) -> Response {
+    let rest = futures::stream::unfold((Some(first), running), |(first, mut running)| async move {
         if let Some(first) = first {
             return Some((Ok::<_, std::convert::Infallible>(first), (None, running)));
         }
         let bytes = tokio::select! {
             biased;
             outgoing = running.next() => match outgoing? {
-                Outgoing::Notification(message) => sse::event(&message),
+                Outgoing::Message(message) => sse::event(&message),
                 Outgoing::Response(payload) => sse::event(&payload.concat()),
+                Outgoing::Paused => sse::KEEP_ALIVE,
             },
             () = tokio::time::sleep(KEEP_ALIVE) => sse::KEEP_ALIVE,
         };

@@ -22,6 +22,7 @@ use crate::json::{self, Object};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::message::Message;
+use crate::protocol::trace::Trace;
 use crate::protocol::{method, sse};
 use crate::relay::{Outgoing, Payload};
 
@@ -70,6 +71,7 @@ pub(super) async fn post(
     headers: &HeaderMap,
     accepts: Accepts,
     text: &str,
+    trace: &Trace,
 ) -> Response {
     let session = legacy::session(front, headers);
     let version = session.as_ref().ok().map(|session| session.version);
@@ -81,7 +83,7 @@ pub(super) async fn post(
         }
         (Err(fault), _) | (Ok(_), Err(fault)) => return legacy::refuse(None, &fault),
     };
-    let own = |item: &&str| one(front, &session, (*item).to_owned());
+    let own = |item: &&str| one(front, &session, accepts, trace, (*item).to_owned());
     let answers = Answers {
         rest: Some(items.iter().map(own).collect()),
         front: Arc::clone(front),
@@ -98,13 +100,13 @@ async fn gather(mut answers: Answers, accepts: Accepts) -> Response {
             biased;
             outgoing = answers.next() => match outgoing {
                 Some(Outgoing::Response(payload)) => ready.push(payload.concat()),
-                Some(Outgoing::Notification(message)) if accepts == Accepts::Events => {
+                Some(Outgoing::Message(message)) if accepts.streams() => {
                     break sse::event(&message);
                 }
-                Some(Outgoing::Notification(_)) => {}
+                Some(Outgoing::Message(_) | Outgoing::Paused) => {}
                 None => return whole(&ready),
             },
-            () = &mut silence, if accepts == Accepts::Events => break sse::KEEP_ALIVE,
+            () = &mut silence, if accepts.streams() => break sse::KEEP_ALIVE,
         }
     };
     let mut begun: VecDeque<Bytes> = ready.iter().map(|answer| sse::event(answer)).collect();
@@ -116,7 +118,8 @@ async fn gather(mut answers: Answers, accepts: Accepts) -> Response {
         let event = tokio::select! {
             biased;
             outgoing = answers.next() => match outgoing? {
-                Outgoing::Notification(message) => sse::event(&message),
+                Outgoing::Message(message) => sse::event(&message),
+                Outgoing::Paused => sse::KEEP_ALIVE,
                 Outgoing::Response(payload) => sse::event(&payload.concat()),
             },
             () = tokio::time::sleep(KEEP_ALIVE) => sse::KEEP_ALIVE,
@@ -177,17 +180,23 @@ enum Stage {
 }
 
 /// What one message of a batch is answered with.
-fn one(front: &Arc<Front>, session: &Session, text: String) -> BoxStream<'static, Outgoing> {
-    let (front, session) = (Arc::clone(front), session.clone());
+fn one(
+    front: &Arc<Front>,
+    session: &Session,
+    accepts: Accepts,
+    trace: &Trace,
+    text: String,
+) -> BoxStream<'static, Outgoing> {
+    let (front, session, trace) = (Arc::clone(front), session.clone(), trace.clone());
     futures::stream::unfold(Stage::Unread(text), move |stage| {
-        let (front, session) = (Arc::clone(&front), session.clone());
+        let (front, session, trace) = (Arc::clone(&front), session.clone(), trace.clone());
         async move {
             let mut running = match stage {
-                Stage::Unread(text) => match begin(&front, &session, &text).await {
+                Stage::Unread(text) => match begin(&front, &session, accepts, trace, &text).await {
                     Begun::Answered(payload) => {
                         return Some((Outgoing::Response(payload), Stage::Done));
                     }
-                    Begun::Running(running) => running,
+                    Begun::Running(running, _) => running,
                     Begun::Over => return None,
                 },
                 Stage::Running(running) => running,
@@ -200,14 +209,26 @@ fn one(front: &Arc<Front>, session: &Session, text: String) -> BoxStream<'static
     .boxed()
 }
 
-async fn begin(front: &Arc<Front>, session: &Session, text: &str) -> Begun {
+async fn begin(
+    front: &Arc<Front>,
+    session: &Session,
+    accepts: Accepts,
+    mut trace: Trace,
+    text: &str,
+) -> Begun {
     match Message::parse(text) {
-        Ok(Message::Request(request)) => legacy::begin(front, session, &request).await,
+        Ok(Message::Request(request)) => {
+            trace.heed(request.meta.as_ref());
+            legacy::begin(front, session, accepts, &request, &trace).await
+        }
         Ok(Message::Notification(notification)) => {
-            legacy::notification(front, session, &notification);
+            legacy::notification(&front.sessions.caller(session), &notification);
             Begun::Over
         }
-        Ok(Message::Response(_)) => Begun::Over,
+        Ok(Message::Response(response)) => {
+            front.sessions.caller(session).answered(&response);
+            Begun::Over
+        }
         Err(Refusal { id, fault }) => {
             Begun::Answered(Payload::fault(id.as_ref(), &fault, Era::Legacy))
         }

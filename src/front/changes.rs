@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Digest, Kind};
+use crate::json::{self, Object};
 use crate::live::Live;
-use crate::protocol::method;
+use crate::protocol::{method, sse};
+use crate::relay::Listening;
+use crate::upstream::subscriptions::{Topic, Update};
 
 /// The three kinds of change a caller can be told of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,12 +39,20 @@ pub(super) struct Changes {
     wanted: Wanted,
     due: VecDeque<&'static str>,
     end: CancellationToken,
+    /// Legacy: what else the caller is told.
+    listening: Option<Listening>,
+    /// Modern: news of what it subscribed to.
+    updates: Option<mpsc::Receiver<Update>>,
 }
 
 /// What happens next on a stream of changes.
 pub(super) enum Next {
     /// A list changed: the notification's method.
     Changed(&'static str),
+    /// A message as it is.
+    Told(Bytes),
+    /// News of something subscribed to: method and params.
+    Updated(&'static str, String),
     /// Nothing for a while: keep the connection alive.
     Silence,
     /// The stream is over.
@@ -60,7 +71,23 @@ impl Changes {
             wanted,
             due: VecDeque::new(),
             end,
+            listening: None,
+            updates: None,
         }
+    }
+
+    /// The same for a legacy session, with whatever else there is to tell.
+    pub(super) fn of_session(live: &Arc<Live>, listening: Listening) -> Self {
+        Self {
+            listening: Some(listening),
+            ..Self::new(live, Wanted::ALL, CancellationToken::new())
+        }
+    }
+
+    /// With news of subscriptions.
+    pub(super) fn with_updates(mut self, updates: mpsc::Receiver<Update>) -> Self {
+        self.updates = Some(updates);
+        self
     }
 
     pub(super) async fn next(&mut self) -> Next {
@@ -68,8 +95,19 @@ impl Changes {
             if let Some(method) = self.due.pop_front() {
                 return Next::Changed(method);
             }
+            let listening = self.listening.as_ref();
+            let end = listening.map_or_else(|| self.end.clone(), |own| own.end.clone());
+            let (told, updates) = match &mut self.listening {
+                Some(listening) => (Some(&mut listening.told), Some(&mut listening.updates)),
+                None => (None, self.updates.as_mut()),
+            };
             tokio::select! {
-                () = self.end.cancelled() => return Next::End,
+                () = end.cancelled() => return Next::End,
+                Some(message) = heard(told) => return Next::Told(message),
+                Some(update) = heard(updates) => {
+                    let (method, params) = in_words_of_caller(&update);
+                    return Next::Updated(method, params);
+                }
                 changed = self.generations.changed() => {
                     if changed.is_err() {
                         return Next::End;
@@ -98,40 +136,58 @@ impl Changes {
     }
 }
 
+async fn heard<T>(from: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
+    match from {
+        Some(from) => match from.recv().await {
+            Some(heard) => Some(heard),
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// The notification that tells of an update: its method, and its params with the name that the caller knows.
+fn in_words_of_caller(update: &Update) -> (&'static str, String) {
+    let (method, member) = match update.topic {
+        Topic::Resource(_) => (method::RESOURCE_UPDATED, "uri"),
+        Topic::Task(_) => (method::TASK_STATUS, "taskId"),
+    };
+    let mut params = Object::parse(&update.params).unwrap_or_default();
+    params.set(member, json::quote(&update.exposed));
+    (method, params.to_text())
+}
+
 fn digests(live: &Live) -> [Digest; 4] {
     let snapshot = live.load();
     Kind::ALL.map(|kind| snapshot.catalog.digest_of(kind))
 }
 
-/// The bytes of a stream of changes: what begins it, each change as `render` writes it, what ends it.
+/// The bytes of a stream of changes: what begins it, each change as `render` writes it (method, params), what ends it.
 pub(super) fn body(
-    first: Option<Bytes>,
+    first: Bytes,
     changes: Changes,
-    render: impl Fn(&'static str) -> Bytes + Send + 'static,
+    render: impl Fn(&'static str, Option<&str>) -> Bytes + Send + 'static,
     last: Option<Bytes>,
     kept: impl Send + 'static,
 ) -> axum::body::Body {
-    let state = (first, Some(changes), last, render, kept);
+    let state = (Some(first), Some(changes), last, render, kept);
     let stream =
         futures::stream::unfold(state, |(first, changes, last, render, kept)| async move {
+            let ok = Ok::<_, std::convert::Infallible>;
             if let Some(first) = first {
-                return Some((
-                    Ok::<_, std::convert::Infallible>(first),
-                    (None, changes, last, render, kept),
-                ));
+                return Some((ok(first), (None, changes, last, render, kept)));
             }
             let mut changes = changes?;
-            match changes.next().await {
-                Next::Changed(method) => Some((
-                    Ok(render(method)),
-                    (None, Some(changes), last, render, kept),
-                )),
-                Next::Silence => Some((
-                    Ok(crate::protocol::sse::KEEP_ALIVE),
-                    (None, Some(changes), last, render, kept),
-                )),
-                Next::End => last.map(|last| (Ok(last), (None, None, None, render, kept))),
-            }
+            let bytes = match changes.next().await {
+                Next::Changed(method) => render(method, None),
+                Next::Updated(method, params) => render(method, Some(&params)),
+                Next::Told(message) => sse::event(&message),
+                Next::Silence => sse::KEEP_ALIVE,
+                Next::End => {
+                    return last.map(|last| (ok(last), (None, None, None, render, kept)));
+                }
+            };
+            Some((ok(bytes), (None, Some(changes), last, render, kept)))
         });
     axum::body::Body::from_stream(stream)
 }

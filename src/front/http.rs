@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -23,11 +23,13 @@ use crate::front::intake::{self, Intake};
 use crate::front::session::Sessions;
 use crate::front::{batch, cors, legacy, modern};
 use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::protocol::era::Version;
 use crate::protocol::error::{Fault, Refusal};
-use crate::protocol::headers::VERSION;
+use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
 use crate::protocol::message::{Message, Notification};
 use crate::protocol::method;
+use crate::protocol::trace::Trace;
 use crate::relay::Payload;
 use crate::upstream::Standing;
 
@@ -41,6 +43,7 @@ pub struct Front {
     pub(super) sessions: Arc<Sessions>,
     pub(super) shutdown: CancellationToken,
     pub(super) tasks: TaskTracker,
+    pub(super) metrics: Arc<Metrics>,
     guard: Guard,
     intake: Intake,
     started: Instant,
@@ -57,11 +60,13 @@ impl Front {
         tasks: TaskTracker,
     ) -> Self {
         let (guard, intake) = (Guard::new(listen), Intake::new(listen));
+        let metrics = Arc::clone(&live.load().metrics);
         Self {
             live,
             sessions,
             shutdown,
             tasks,
+            metrics,
             guard,
             intake,
             started: Instant::now(),
@@ -72,6 +77,7 @@ impl Front {
 /// Everything the listener answers: the endpoint, and probes that are not guarded.
 #[must_use]
 pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
+    let named = from_fn_with_state(Arc::clone(&front), named);
     let rest = Router::new()
         .route(
             path,
@@ -80,7 +86,8 @@ pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
                 .options(cors::preflight)
                 .head(other)
                 .fallback(other)
-                .layer(from_fn_with_state(Arc::clone(&front), cors::guard)),
+                .layer(from_fn_with_state(Arc::clone(&front), cors::guard))
+                .layer(named),
         )
         .route("/healthz", get(async || "ok\n"))
         .route("/ping", get(async || ping()))
@@ -122,28 +129,42 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
     answer::json(payload)
 }
 
-/// `POST`: one message, or a batch.
+/// Whatever the endpoint answers to other methods than `POST` names the request.
+async fn named(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    let trace = Trace::of(request.headers());
+    let response = next.run(request).await;
+    signed(&front, &trace, response)
+}
+
+/// An answer of the endpoint: counted, and with the name of its request.
+fn signed(front: &Front, trace: &Trace, mut response: Response) -> Response {
+    front.metrics.responded(response.status());
+    trace.answer(response.headers_mut());
+    response
+}
+
+/// `POST`: one message, or a batch. Every answer names the request.
 pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
+    let mut trace = Trace::of(&parts.headers);
     let read = match admitted(front, &parts, &body) {
         Ok(accepts) => intake::read(&mut body, front.intake)
             .await
             .map(|body| (accepts, body)),
         Err(fault) => Err(fault),
     };
+    let readable = !matches!(read, Err(Fault::Forbidden));
     let mut response = match read {
-        Ok((accepts, body)) => handle(front, &parts.headers, accepts, &body).await,
+        Ok((accepts, body)) => handle(front, &parts.headers, accepts, &body, &mut trace).await,
         Err(fault) => {
             front.tasks.spawn(intake::linger(body));
-            let refusal = legacy::refuse(None, &fault);
-            if fault == Fault::Forbidden {
-                return refusal;
-            }
-            refusal
+            legacy::refuse(None, &fault)
         }
     };
-    cors::allow(&parts.headers, &mut response);
-    response
+    if readable {
+        cors::allow(&parts.headers, &mut response);
+    }
+    signed(front, &trace, response)
 }
 
 /// What can be said before the body is read.
@@ -163,7 +184,7 @@ fn admitted(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault>
     }
     match Accepts::read(&parts.headers) {
         Accepts::Nothing => Err(Fault::NotAcceptable),
-        accepts @ (Accepts::Json | Accepts::Events) => Ok(accepts),
+        accepts @ (Accepts::Json | Accepts::Events | Accepts::EventsFirst) => Ok(accepts),
     }
 }
 
@@ -181,12 +202,13 @@ async fn handle(
     headers: &HeaderMap,
     accepts: Accepts,
     body: &[u8],
+    trace: &mut Trace,
 ) -> Response {
     let Ok(text) = std::str::from_utf8(body) else {
         return legacy::refuse(None, &Fault::Parse);
     };
     if batch::is_meant(text) {
-        return batch::post(front, headers, accepts, text).await;
+        return batch::post(front, headers, accepts, text, trace).await;
     }
     let version = headers
         .get(VERSION)
@@ -201,6 +223,7 @@ async fn handle(
     };
     match message {
         Message::Request(request) => {
+            trace.heed(request.meta.as_ref());
             if modern_header
                 && request.method == method::INITIALIZE
                 && !modern::claims(request.meta.as_ref())
@@ -211,19 +234,22 @@ async fn handle(
                 return legacy::refuse(Some(&request.id), &fault);
             }
             if modern_header || modern::claims(request.meta.as_ref()) {
-                return modern::request(front, headers, accepts, &request).await;
+                return modern::request(front, headers, accepts, &request, trace).await;
             }
             if request.method == method::INITIALIZE {
                 return legacy::open(front, &request);
             }
             match legacy::session(front, headers) {
-                Ok(session) => legacy::request(front, &session, accepts, &request).await,
+                Ok(session) => legacy::request(front, &session, accepts, &request, trace).await,
                 Err(fault) => legacy::refuse(Some(&request.id), &fault),
             }
         }
         Message::Notification(notification) => noted(front, headers, modern_header, &notification),
-        Message::Response(_) => match legacy::session(front, headers) {
-            Ok(_) => answer::bare(StatusCode::ACCEPTED),
+        Message::Response(response) => match legacy::session(front, headers) {
+            Ok(session) => {
+                front.sessions.caller(&session).answered(&response);
+                answer::bare(StatusCode::ACCEPTED)
+            }
             Err(fault) => legacy::refuse(None, &fault),
         },
     }
@@ -241,7 +267,7 @@ fn noted(
     }
     match legacy::session(front, headers) {
         Ok(session) => {
-            legacy::notification(front, &session, notification);
+            legacy::notification(&front.sessions.caller(&session), notification);
             answer::bare(StatusCode::ACCEPTED)
         }
         Err(fault) => legacy::refuse(None, &fault),
@@ -251,10 +277,11 @@ fn noted(
 /// `GET`: a legacy session's stream.
 async fn stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     match in_session(&front, &headers) {
-        Ok(_) if Accepts::read(&headers) != Accepts::Events => {
-            legacy::refuse(None, &Fault::NotAcceptable)
+        Ok(_) if !Accepts::read(&headers).streams() => legacy::refuse(None, &Fault::NotAcceptable),
+        Ok(session) => {
+            let last = headers.get(LAST_EVENT_ID);
+            legacy::stream(&front, &session, last.and_then(|last| last.to_str().ok()))
         }
-        Ok(session) => legacy::stream(&front, &session),
         Err(response) => *response,
     }
 }

@@ -7,46 +7,95 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::front::answer::{self, Accepts, Running};
-use crate::front::changes::{self, Changes, Wanted};
+use crate::front::changes::{self, Changes};
 use crate::front::http::Front;
 use crate::front::session::Session;
 use crate::json::Object;
+use crate::live::Live;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::headers::{SESSION, VERSION};
 use crate::protocol::message::{self, Id, Notification, Request};
+use crate::protocol::trace::Trace;
 use crate::protocol::{method, sse};
-use crate::relay::{self, Payload, Scope};
-use crate::upstream::probe::WEIR;
+use crate::relay::{self, Caller, Payload, Scope};
+use crate::upstream::probe::{Profile, WEIR};
 
-/// What weir can do, for `initialize` and `server/discover`: JSON text.
-pub(super) const CAPABILITIES: &str = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
-    \"resources\":{\"listChanged\":true},\"completions\":{}}";
+/// The most bytes of a client's capabilities that are kept; a client with more is taken as one without any.
+const CAPABILITIES: usize = 2048;
 
-/// The answer to `initialize`: the version asked for if weir speaks it, else its latest legacy one.
+/// What weir can do, for `initialize` and `server/discover`: JSON text. Tasks and extensions are what upstreams have.
+pub(super) fn capabilities(live: &Live, era: Era) -> String {
+    let mut all = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
+        \"resources\":{\"subscribe\":true,\"listChanged\":true},\"completions\":{},\"logging\":{}"
+        .to_owned();
+    let snapshot = live.load();
+    let peers = snapshot.links.iter().filter_map(|link| link.current());
+    let peers: Vec<_> = peers.filter(|peer| peer.era() == era).collect();
+    match era {
+        Era::Legacy if peers.iter().any(|peer| peer.offers.tasks) => all.push_str(
+            ",\"tasks\":{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}",
+        ),
+        Era::Legacy => {}
+        Era::Modern => {
+            let extensions = peers.iter().map(|peer| Object::parse(&peer.extensions));
+            let extensions: Vec<_> = extensions.flatten().collect();
+            let mut union = Object::new();
+            for (key, value) in extensions.iter().flat_map(Object::iter) {
+                if !union.contains(key) {
+                    union.set(key, value);
+                }
+            }
+            if !union.is_empty() {
+                all.push_str(&format!(",\"extensions\":{}", union.to_text()));
+            }
+        }
+    }
+    all.push('}');
+    all
+}
+
+/// What a client says in `initialize`, and the answer: the version asked for if weir speaks it, else its
+/// latest legacy one.
 ///
 /// # Errors
 /// There is no `protocolVersion` to answer.
-pub(super) fn initialize(request: &Request<'_>) -> Result<(Version, Bytes), Fault> {
+pub(super) fn initialize(live: &Live, request: &Request<'_>) -> Result<(Profile, Bytes), Fault> {
     let asked = request.params.string("protocolVersion");
     let asked = asked.ok_or_else(|| Fault::Params("`protocolVersion` must be a string".into()))?;
     let spoken = Version::parse(&asked).filter(|version| version.era() == Era::Legacy);
     let version = spoken.unwrap_or(Version::LATEST_LEGACY);
     let result = format!(
-        "{{\"protocolVersion\":\"{version}\",\"capabilities\":{CAPABILITIES},\"serverInfo\":{WEIR}}}"
+        "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"serverInfo\":{WEIR}}}",
+        capabilities(live, Era::Legacy)
     );
-    Ok((version, message::result(&request.id, &result)))
+    let profile = Profile {
+        version,
+        capabilities: can(request).into(),
+    };
+    Ok((profile, message::result(&request.id, &result)))
+}
+
+/// What the client can do that weir can pass on: everything but running tasks of its own.
+fn can(request: &Request<'_>) -> String {
+    let said = request.params.get("capabilities");
+    let said = said.filter(|said| said.len() <= CAPABILITIES);
+    let mut can = said
+        .and_then(|said| Object::parse(said).ok())
+        .unwrap_or_default();
+    can.remove("tasks");
+    can.to_text()
 }
 
 /// `initialize` over HTTP: a new session.
 pub(super) fn open(front: &Front, request: &Request<'_>) -> Response {
-    let (version, body) = match initialize(request) {
+    let (profile, body) = match initialize(&front.live, request) {
         Ok(answer) => answer,
         Err(fault) => return answer::json(Payload::fault(Some(&request.id), &fault, Era::Legacy)),
     };
     let session = front
         .sessions
-        .open(version)
+        .open(profile.version, &profile.capabilities)
         .ok()
         .and_then(|id| HeaderValue::from_str(&id).ok());
     let Some(session) = session else {
@@ -80,7 +129,7 @@ pub(super) enum Begun {
     /// The answer.
     Answered(Payload),
     /// An upstream is at it.
-    Running(Running),
+    Running(Running, Arc<Caller>),
     /// Nothing: the caller took it back, or wanted no answer.
     Over,
 }
@@ -91,27 +140,42 @@ pub(super) async fn request(
     session: &Session,
     accepts: Accepts,
     request: &Request<'_>,
+    trace: &Trace,
 ) -> Response {
-    match begin(front, session, request).await {
+    match begin(front, session, accepts, request, trace).await {
         Begun::Answered(payload) => answer::json(payload),
-        Begun::Running(running) => answer::respond(running, accepts).await,
+        Begun::Running(running, caller) => {
+            let (tapes, tasks) = (&front.sessions.tapes, &front.tasks);
+            answer::respond_resumable(running, accepts, &caller, tapes, tasks).await
+        }
         Begun::Over => answer::bare(StatusCode::ACCEPTED),
     }
 }
 
 /// Begins to answer a request in a session.
-pub(super) async fn begin(front: &Arc<Front>, session: &Session, request: &Request<'_>) -> Begun {
+pub(super) async fn begin(
+    front: &Arc<Front>,
+    session: &Session,
+    accepts: Accepts,
+    request: &Request<'_>,
+    trace: &Trace,
+) -> Begun {
     let fault = match request.method.as_ref() {
         method::PING => {
             return Begun::Answered(Payload::ok(vec![message::result(&request.id, "{}")]));
         }
         method::INITIALIZE => Fault::Invalid("this session is initialized already"),
         _ => {
-            let call = front.sessions.call(session, &request.id);
+            let caller = front.sessions.caller(session);
+            let call = caller.call(&request.id);
             let scope = Scope {
                 snapshot: front.live.load_full(),
+                live: &front.live,
                 version: session.version,
                 headers: None,
+                caller: Some(&caller),
+                streams: accepts.streams(),
+                trace: trace.clone(),
             };
             let reply = tokio::select! {
                 biased;
@@ -120,7 +184,7 @@ pub(super) async fn begin(front: &Arc<Front>, session: &Session, request: &Reque
             };
             match reply {
                 Ok(reply) => {
-                    return Begun::Running(Running::legacy(reply, call, front.tasks.clone()));
+                    return Begun::Running(Running::legacy(reply, call), caller);
                 }
                 Err(fault) => fault,
             }
@@ -129,12 +193,19 @@ pub(super) async fn begin(front: &Arc<Front>, session: &Session, request: &Reque
     Begun::Answered(Payload::fault(Some(&request.id), &fault, Era::Legacy))
 }
 
-/// A notification in a session: only cancellation asks for something to be done.
-pub(super) fn notification(front: &Front, session: &Session, notification: &Notification<'_>) {
-    if notification.method == method::CANCELLED
-        && let Some(id) = cancelled_id(notification)
-    {
-        front.sessions.cancel(session, &id);
+/// A notification of a caller in its session. What weir does not know goes nowhere: no upstream is meant more than
+/// another.
+pub(super) fn notification(caller: &Caller, notification: &Notification<'_>) {
+    caller.touch();
+    match notification.method.as_ref() {
+        method::CANCELLED => {
+            if let Some(id) = cancelled_id(notification) {
+                caller.cancel(&id);
+            }
+        }
+        method::PROGRESS => caller.progressed(notification),
+        method::ROOTS_CHANGED => caller.roots_changed(),
+        _ => {}
     }
 }
 
@@ -144,18 +215,25 @@ pub(super) fn cancelled_id(notification: &Notification<'_>) -> Option<Id> {
     Id::parse(params.get("requestId")?)
 }
 
-/// The session's stream: tells when lists change.
-pub(super) fn stream(front: &Arc<Front>, session: &Session) -> Response {
+/// The session's stream: tells when lists change, and what upstreams have to say. With the id of an event, the rest of
+/// an answer whose stream broke.
+pub(super) fn stream(front: &Arc<Front>, session: &Session, last: Option<&str>) -> Response {
+    let caller = front.sessions.caller(session);
+    let resumed = last.and_then(|last| front.sessions.tapes.resume(&caller, last));
+    if let Some(body) = resumed {
+        return answer::events(body);
+    }
     // Ends with the weir, with the session, or when another stream takes its place.
-    let stream = front.sessions.stream(session, front.shutdown.child_token());
-    let changes = Changes::new(&front.live, Wanted::ALL, stream.token.clone());
-    let render = |method| sse::event(&message::notification(method, None));
+    let listening = caller.listen(front.shutdown.child_token());
+    let changes = Changes::of_session(&front.live, listening);
+    let render = |method, params: Option<&str>| sse::event(&message::notification(method, params));
+    let counted = front.metrics.get_streams.hold();
     answer::events(changes::body(
-        Some(sse::KEEP_ALIVE),
+        sse::KEEP_ALIVE,
         changes,
         render,
         None,
-        stream,
+        counted,
     ))
 }
 

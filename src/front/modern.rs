@@ -7,19 +7,21 @@ use axum::response::Response;
 use http::HeaderMap;
 
 use crate::front::answer::{self, Accepts, Running};
-use crate::front::changes::{self, Changes, Wanted};
 use crate::front::http::Front;
-use crate::front::legacy::CAPABILITIES;
+use crate::front::legacy::capabilities;
+use crate::front::listen::listen;
 use crate::json::{self, Object};
+use crate::live::Live;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
-use crate::protocol::{headers, meta, method, sse};
+use crate::protocol::trace::Trace;
+use crate::protocol::{headers, meta, method};
 use crate::relay::{self, Payload, Scope};
 use crate::upstream::probe::WEIR;
 
-/// For how long a client may keep the answer to `server/discover`: it changes only with the program.
-const DISCOVER_TTL_MS: u32 = 3_600_000;
+/// For how long a client may keep the answer to `server/discover`: it changes with the extensions of upstreams.
+const DISCOVER_TTL_MS: u32 = 60_000;
 
 /// Whether a message claims the modern era: it names its version in `params._meta`.
 pub(super) fn claims(meta: Option<&Object<'_>>) -> bool {
@@ -96,8 +98,9 @@ pub(super) async fn request(
     found: &HeaderMap,
     accepts: Accepts,
     request: &Request<'_>,
+    trace: &Trace,
 ) -> Response {
-    match checked(front, found, accepts, request).await {
+    match checked(front, found, accepts, request, trace).await {
         Ok(response) => response,
         Err(fault) => answer::json(Payload::fault(Some(&request.id), &fault, Era::Modern)),
     }
@@ -108,17 +111,25 @@ async fn checked(
     found: &HeaderMap,
     accepts: Accepts,
     request: &Request<'_>,
+    trace: &Trace,
 ) -> Result<Response, Fault> {
     let version = envelope(request)?;
     mirrored(found, request, &version)?;
     match request.method.as_ref() {
-        method::DISCOVER => Ok(answer::json(Payload::ok(vec![discover(request)]))),
-        method::LISTEN => listen(front, request),
+        method::DISCOVER => Ok(answer::json(Payload::ok(vec![discover(
+            &front.live,
+            request,
+        )]))),
+        method::LISTEN => listen(front, request).await,
         _ => {
             let scope = Scope {
                 snapshot: front.live.load_full(),
+                live: &front.live,
                 version: Version::MODERN,
                 headers: Some(found),
+                caller: None,
+                streams: accepts.streams(),
+                trace: trace.clone(),
             };
             let reply = relay::answer(&scope, request).await?;
             Ok(answer::respond(Running::modern(reply), accepts).await)
@@ -127,91 +138,13 @@ async fn checked(
 }
 
 /// The answer to `server/discover`.
-pub(super) fn discover(request: &Request<'_>) -> bytes::Bytes {
+pub(super) fn discover(live: &Live, request: &Request<'_>) -> bytes::Bytes {
     let result = format!(
-        "{{\"resultType\":\"complete\",\"supportedVersions\":[\"{}\"],\"capabilities\":{CAPABILITIES},\
+        "{{\"resultType\":\"complete\",\"supportedVersions\":[\"{}\"],\"capabilities\":{},\
          \"ttlMs\":{DISCOVER_TTL_MS},\"cacheScope\":\"private\",\"_meta\":{{\"{}\":{WEIR}}}}}",
         Version::MODERN,
+        capabilities(live, Era::Modern),
         meta::SERVER_INFO
     );
     message::result(&request.id, &result)
-}
-
-/// What a `subscriptions/listen` asks for.
-///
-/// # Errors
-/// -32602 without `params.notifications`.
-pub(super) fn wanted(request: &Request<'_>) -> Result<Wanted, Fault> {
-    let asked = request.params.get("notifications");
-    let asked = asked.and_then(|text| Object::parse(text).ok());
-    let asked = asked.ok_or_else(|| Fault::Params("`notifications` must be an object".into()))?;
-    let yes = |key| asked.get(key) == Some("true");
-    Ok(Wanted {
-        tools: yes("toolsListChanged"),
-        prompts: yes("promptsListChanged"),
-        resources: yes("resourcesListChanged"),
-    })
-}
-
-/// The three messages of a subscription (`patterns/subscriptions.mdx`): first, for a change, last.
-pub(super) struct Subscription {
-    own: String,
-    id: message::Id,
-}
-
-impl Subscription {
-    pub(super) fn new(request: &Request<'_>) -> Self {
-        let own = format!("{{\"{}\":{}}}", meta::SUBSCRIPTION_ID, request.id.as_json());
-        Self {
-            own,
-            id: request.id.clone(),
-        }
-    }
-
-    pub(super) fn acknowledged(&self, wanted: Wanted) -> bytes::Bytes {
-        let named = [
-            (wanted.tools, "\"toolsListChanged\":true"),
-            (wanted.prompts, "\"promptsListChanged\":true"),
-            (wanted.resources, "\"resourcesListChanged\":true"),
-        ];
-        let honoured: Vec<_> = named
-            .into_iter()
-            .filter(|(wanted, _)| *wanted)
-            .map(|(_, text)| text)
-            .collect();
-        let params = format!(
-            "{{\"notifications\":{{{}}},\"_meta\":{}}}",
-            honoured.join(","),
-            self.own
-        );
-        message::notification(method::LISTEN_ACKNOWLEDGED, Some(&params))
-    }
-
-    pub(super) fn changed(&self, method: &str) -> bytes::Bytes {
-        message::notification(method, Some(&format!("{{\"_meta\":{}}}", self.own)))
-    }
-
-    pub(super) fn ended(&self) -> bytes::Bytes {
-        message::result(
-            &self.id,
-            &format!("{{\"resultType\":\"complete\",\"_meta\":{}}}", self.own),
-        )
-    }
-}
-
-fn listen(front: &Arc<Front>, request: &Request<'_>) -> Result<Response, Fault> {
-    let wanted = wanted(request)?;
-    let subscription = Subscription::new(request);
-    // Watching begins before the acknowledgement, or a change in between would be lost.
-    let changes = Changes::new(&front.live, wanted, front.shutdown.child_token());
-    let first = sse::event(&subscription.acknowledged(wanted));
-    let last = sse::event(&subscription.ended());
-    let render = move |method: &'static str| sse::event(&subscription.changed(method));
-    Ok(answer::events(changes::body(
-        Some(first),
-        changes,
-        render,
-        Some(last),
-        (),
-    )))
 }

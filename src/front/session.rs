@@ -1,17 +1,19 @@
 //! Legacy sessions: sealed tokens, so that any replica, and the same weir after a restart, can serve
-//! them. What is kept in memory is only what is under way. They are no authentication.
+//! them. What is kept in memory is what is under way. They are no authentication.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use foldhash::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
+use crate::front::tape::Tapes;
 use crate::protocol::era::{Era, Version};
-use crate::protocol::message::Id;
+use crate::relay::Caller;
 use crate::seal::{NoRandom, Sealer, random};
+use crate::upstream::probe::Profile;
 
 /// What the tokens are sealed for.
 const PURPOSE: &str = "session";
@@ -25,12 +27,21 @@ const SEEN: usize = 10_000;
 /// How many ended sessions are remembered; the oldest is forgotten first.
 const ENDED: usize = 100_000;
 
+/// How many sessions have a state in memory; those that do nothing give way.
+const CALLERS: usize = 50_000;
+
+/// How long the state of a session that does nothing is kept. Its sessions at upstreams end with it; the session
+/// itself goes on, and opens others when it calls again.
+pub const IDLE: Duration = Duration::from_secs(30 * 60);
+
 /// A session's identity: what its token holds.
 #[derive(Clone, Debug)]
 pub struct Session {
     key: [u8; 16],
     /// The version agreed on.
     pub version: Version,
+    /// `ClientCapabilities` as JSON text.
+    pub capabilities: Arc<str>,
     /// Seconds since 1970.
     expires: u64,
 }
@@ -42,9 +53,12 @@ struct Token<'a> {
     /// Random identity, base 16.
     k: u128,
     /// Protocol version.
-    v: &'a str,
+    v: Cow<'a, str>,
     /// Expiry, seconds since 1970.
     e: u64,
+    /// `ClientCapabilities` as JSON text.
+    #[serde(default)]
+    c: Cow<'a, str>,
 }
 
 /// All legacy sessions.
@@ -52,6 +66,8 @@ struct Token<'a> {
 pub struct Sessions {
     sealer: Sealer,
     kept: Mutex<Kept>,
+    /// Answers that are streamed.
+    pub(super) tapes: Arc<Tapes>,
 }
 
 #[derive(Debug, Default)]
@@ -60,8 +76,7 @@ struct Kept {
     seen: HashMap<Box<str>, Session>,
     ended: HashSet<[u8; 16]>,
     order: VecDeque<[u8; 16]>,
-    streams: HashMap<[u8; 16], CancellationToken>,
-    calls: HashMap<([u8; 16], Id), CancellationToken>,
+    callers: HashMap<[u8; 16], Arc<Caller>>,
 }
 
 impl Sessions {
@@ -71,6 +86,7 @@ impl Sessions {
         Self {
             sealer,
             kept: Mutex::default(),
+            tapes: Arc::default(),
         }
     }
 
@@ -78,7 +94,7 @@ impl Sessions {
     ///
     /// # Errors
     /// No random numbers.
-    pub fn open(&self, version: Version) -> Result<String, NoRandom> {
+    pub fn open(&self, version: Version, capabilities: &str) -> Result<String, NoRandom> {
         let expires = SystemTime::now() + LIFETIME;
         let expires = expires
             .duration_since(UNIX_EPOCH)
@@ -87,8 +103,9 @@ impl Sessions {
         let token = Token {
             f: 1,
             k: u128::from_le_bytes(random()?),
-            v: version.as_str(),
+            v: version.as_str().into(),
             e: expires,
+            c: capabilities.into(),
         };
         let plain = serde_json::to_vec(&token).unwrap_or_default();
         self.sealer.seal(PURPOSE, &plain)
@@ -127,12 +144,42 @@ impl Sessions {
         let token: Token<'_> = serde_json::from_slice(&plain)
             .ok()
             .filter(|token: &Token<'_>| token.f == 1)?;
-        let version = Version::parse(token.v).filter(|version| version.era() == Era::Legacy)?;
+        let version = Version::parse(&token.v).filter(|version| version.era() == Era::Legacy)?;
+        let capabilities = if token.c.is_empty() { "{}" } else { &token.c };
         Some(Session {
             key: token.k.to_le_bytes(),
             version,
+            capabilities: capabilities.into(),
             expires: token.e,
         })
+    }
+
+    /// What is kept in memory of a session; made where there is nothing yet.
+    #[must_use]
+    pub fn caller(&self, session: &Session) -> Arc<Caller> {
+        let mut kept = self.kept();
+        if let Some(caller) = kept.callers.get(&session.key) {
+            return Arc::clone(caller);
+        }
+        let ousted = if kept.callers.len() >= CALLERS {
+            let idle = |(key, caller): (&[u8; 16], &Arc<Caller>)| {
+                caller.is_idle_for(Duration::ZERO).then_some(*key)
+            };
+            let key = kept.callers.iter().find_map(idle);
+            key.and_then(|key| kept.callers.remove(&key))
+        } else {
+            None
+        };
+        let caller = Caller::new(Profile {
+            version: session.version,
+            capabilities: Cow::Owned(session.capabilities.as_ref().to_owned()),
+        });
+        kept.callers.insert(session.key, Arc::clone(&caller));
+        drop(kept);
+        if let Some(ousted) = ousted {
+            ousted.end();
+        }
+        caller
     }
 
     /// Ends a session: its stream closes, its id is unknown from now on.
@@ -146,42 +193,47 @@ impl Sessions {
         {
             kept.ended.remove(&oldest);
         }
-        if let Some(stream) = kept.streams.remove(&session.key) {
-            stream.cancel();
+        let caller = kept.callers.remove(&session.key);
+        drop(kept);
+        if let Some(caller) = caller {
+            caller.end();
         }
     }
 
-    /// Registers the session's GET stream. A session has one: an earlier one ends.
-    /// `token` is cancelled when the stream has to end.
-    pub fn stream(self: &Arc<Self>, session: &Session, token: CancellationToken) -> Stream {
-        if let Some(earlier) = self.kept().streams.insert(session.key, token.clone()) {
-            earlier.cancel();
-        }
-        Stream {
-            sessions: Arc::clone(self),
-            key: session.key,
-            token,
+    /// How many sessions were used here lately and are not over.
+    #[must_use]
+    pub fn known(&self) -> u64 {
+        let kept = self.kept();
+        let alive = kept.seen.values();
+        let alive = alive.filter(|session| !kept.ended.contains(&session.key));
+        alive.count() as u64
+    }
+
+    /// Forgets the state of sessions that have done nothing for so long.
+    pub fn sweep(&self, idle: Duration) {
+        let mut kept = self.kept();
+        let gone: Vec<_> = kept
+            .callers
+            .extract_if(|_, caller| caller.is_idle_for(idle))
+            .collect();
+        drop(kept);
+        for (_, caller) in gone {
+            caller.end();
         }
     }
 
-    /// Registers a call, so that `notifications/cancelled` finds it.
-    pub fn call(self: &Arc<Self>, session: &Session, id: &Id) -> Call {
-        let token = CancellationToken::new();
-        let key = (session.key, id.clone());
-        self.kept().calls.insert(key.clone(), token.clone());
-        Call {
-            sessions: Arc::clone(self),
-            key,
-            token,
+    /// At the end of weir: leaves all sessions at upstreams.
+    pub fn leave(&self) {
+        let callers = std::mem::take(&mut self.kept().callers);
+        for caller in callers.into_values() {
+            caller.end();
         }
     }
 
-    /// Cancels a call of this session, if it is under way.
-    pub fn cancel(&self, session: &Session, id: &Id) {
-        let found = self.kept().calls.get(&(session.key, id.clone())).cloned();
-        if let Some(token) = found {
-            token.cancel();
-        }
+    /// How many sessions have a state in memory.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.kept().callers.len()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -189,100 +241,67 @@ impl Sessions {
     }
 }
 
-/// A GET stream under way; dropping it takes it off the books.
-#[derive(Debug)]
-pub struct Stream {
-    sessions: Arc<Sessions>,
-    key: [u8; 16],
-    /// Cancelled when the stream has to end.
-    pub token: CancellationToken,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // Cancelled means another stream has taken the place, or the session is over.
-        if !self.token.is_cancelled() {
-            self.sessions.kept().streams.remove(&self.key);
-        }
-    }
-}
-
-/// A call under way; dropping it takes it off the books.
-#[derive(Debug)]
-pub struct Call {
-    sessions: Arc<Sessions>,
-    key: ([u8; 16], Id),
-    /// Cancelled when the caller takes the request back.
-    pub token: CancellationToken,
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        self.sessions.kept().calls.remove(&self.key);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sessions(key: &str) -> Arc<Sessions> {
-        Arc::new(Sessions::new(Sealer::from_text(key).unwrap()))
+    fn sessions(key: &str) -> Sessions {
+        Sessions::new(Sealer::from_text(key).unwrap())
     }
 
     #[test]
     fn a_session_survives_a_restart_with_the_same_key() {
-        let id = sessions("k").open(Version::V2025_06_18).unwrap();
+        let can = r#"{"sampling":{},"x":"\u0022"}"#;
+        let id = sessions("k").open(Version::V2025_06_18, can).unwrap();
         assert!(id.bytes().all(|byte| byte.is_ascii_graphic()));
-        assert_eq!(
-            sessions("k").find(&id).unwrap().version,
-            Version::V2025_06_18
-        );
+        let found = sessions("k").find(&id).unwrap();
+        assert_eq!(found.version, Version::V2025_06_18);
+        assert_eq!(&*found.capabilities, can);
         assert!(sessions("other").find(&id).is_none());
     }
 
     #[test]
     fn an_ended_session_is_unknown_and_its_stream_closes() {
         let sessions = sessions("k");
-        let id = sessions.open(Version::V2025_11_25).unwrap();
+        let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
         let session = sessions.find(&id).unwrap();
-        let stream = sessions.stream(&session, CancellationToken::new());
+        let stream = sessions
+            .caller(&session)
+            .listen(tokio_util::sync::CancellationToken::new());
         sessions.end(&session);
         assert!(sessions.find(&id).is_none());
-        assert!(stream.token.is_cancelled());
-    }
-
-    #[test]
-    fn a_second_stream_takes_the_place_of_the_first() {
-        let sessions = sessions("k");
-        let session = sessions
-            .find(&sessions.open(Version::V2025_11_25).unwrap())
-            .unwrap();
-        let first = sessions.stream(&session, CancellationToken::new());
-        let second = sessions.stream(&session, CancellationToken::new());
-        assert!(first.token.is_cancelled() && !second.token.is_cancelled());
-        drop(first);
-        assert_eq!(sessions.kept().streams.len(), 1);
-        drop(second);
-        assert!(sessions.kept().streams.is_empty());
+        assert!(stream.end.is_cancelled());
     }
 
     #[test]
     fn a_call_is_cancelled_only_in_its_own_session() {
         let sessions = sessions("k");
         let open = || {
-            sessions
-                .find(&sessions.open(Version::V2025_11_25).unwrap())
-                .unwrap()
+            let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
+            sessions.caller(&sessions.find(&id).unwrap())
         };
         let (mine, other) = (open(), open());
-        let id = Id::from(1);
-        let call = sessions.call(&mine, &id);
-        sessions.cancel(&other, &id);
+        let id = crate::protocol::message::Id::from(1);
+        let call = mine.call(&id);
+        other.cancel(&id);
         assert!(!call.token.is_cancelled());
-        sessions.cancel(&mine, &id);
+        mine.cancel(&id);
         assert!(call.token.is_cancelled());
+    }
+
+    #[test]
+    fn the_state_of_a_session_that_does_nothing_is_forgotten_and_the_session_is_not() {
+        let sessions = sessions("k");
+        let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
+        let session = sessions.find(&id).unwrap();
+        let call = sessions
+            .caller(&session)
+            .call(&crate::protocol::message::Id::from(1));
+        sessions.sweep(Duration::ZERO);
+        assert_eq!(sessions.count(), 1);
         drop(call);
-        assert!(sessions.kept().calls.is_empty());
+        sessions.sweep(Duration::ZERO);
+        assert_eq!(sessions.count(), 0);
+        assert!(sessions.find(&id).is_some());
     }
 }

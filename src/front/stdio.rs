@@ -15,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::front::changes::{Changes, Next, Wanted};
-use crate::front::{batch, legacy, modern};
+use crate::front::{batch, legacy, listen, modern};
 use crate::live::Live;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::message::{self, Id, Message, Notification, Request};
 use crate::protocol::method;
+use crate::protocol::trace::Trace;
 use crate::relay::{self, Outgoing, Payload, Scope};
 
 /// Messages that wait to be written.
@@ -44,7 +45,7 @@ struct Caller {
     shutdown: CancellationToken,
     /// Cancels requests.
     given_up: CancellationToken,
-    session: Mutex<Option<Version>>,
+    session: Mutex<Option<Arc<relay::Caller>>>,
     /// Whether a legacy client is told of changes.
     listens: AtomicBool,
     under_way: Mutex<HashMap<Id, CancellationToken>>,
@@ -101,6 +102,9 @@ pub async fn serve(
         }
     }
     caller.shutdown.cancel();
+    if let Some(session) = caller.session() {
+        session.end();
+    }
     let given_up = caller.given_up.clone();
     drop(caller);
     tasks.close();
@@ -139,8 +143,8 @@ impl Caller {
         if !batch::is_meant(&line) {
             return self.message(line).await;
         }
-        let session = *self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        match batch::items(&line, session) {
+        let version = self.session().map(|session| session.version());
+        match batch::items(&line, version) {
             // Answered one by one as they are ready: on a pipe nothing holds them together.
             Ok(items) => {
                 for item in items {
@@ -159,7 +163,12 @@ impl Caller {
             }
             Ok(Message::Request(_)) => {}
             Ok(Message::Notification(notification)) => return self.noted(&notification),
-            Ok(Message::Response(_)) => return,
+            Ok(Message::Response(response)) => {
+                if let Some(caller) = self.session() {
+                    caller.answered(&response);
+                }
+                return;
+            }
             Err(Refusal { id, fault }) => {
                 return self.fault(id.as_ref(), &fault, Era::Legacy).await;
             }
@@ -193,19 +202,32 @@ impl Caller {
             method::INITIALIZED if !self.listens.swap(true, Ordering::Relaxed) => {
                 let caller = Arc::clone(self);
                 self.tasks.spawn(async move {
-                    let changes = Changes::new(&caller.live, Wanted::ALL, caller.shutdown.clone());
-                    caller
-                        .tell(changes, |method| message::notification(method, None))
-                        .await;
+                    let end = caller.shutdown.clone();
+                    let changes = match caller.session() {
+                        Some(session) => Changes::of_session(&caller.live, session.listen(end)),
+                        None => Changes::new(&caller.live, Wanted::ALL, end),
+                    };
+                    caller.tell(changes, message::notification).await;
                 });
             }
-            _ => {}
+            _ => {
+                if let Some(caller) = self.session() {
+                    legacy::notification(&caller, notification);
+                }
+            }
         }
+    }
+
+    fn session(&self) -> Option<Arc<relay::Caller>> {
+        self.session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     async fn request(&self, request: &Request<'_>) {
         let modern = modern::claims(request.meta.as_ref());
-        let session = *self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = self.session();
         let era = if modern { Era::Modern } else { Era::Legacy };
         let answered = match (modern, request.method.as_ref()) {
             (true, _) => self.modern(request).await,
@@ -217,7 +239,7 @@ impl Caller {
             // A modern request that forgot its envelope gets told so by the probe's own rule.
             (false, method::DISCOVER) => Err(Fault::Method(method::DISCOVER.to_owned())),
             (false, _) => match session {
-                Some(version) => self.relay(request, version).await,
+                Some(caller) => self.relay(request, Some(&caller)).await,
                 None => Err(Fault::Invalid(
                     "begin with initialize, or send the modern `_meta`",
                 )),
@@ -229,8 +251,16 @@ impl Caller {
     }
 
     async fn initialize(&self, request: &Request<'_>) -> Result<(), Fault> {
-        let (version, body) = legacy::initialize(request)?;
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+        let (profile, body) = legacy::initialize(&self.live, request)?;
+        let caller = relay::Caller::new(profile);
+        let former = self
+            .session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(caller);
+        if let Some(former) = former {
+            former.end();
+        }
         self.send(body).await;
         Ok(())
     }
@@ -239,36 +269,48 @@ impl Caller {
         let version = modern::envelope(request)?;
         modern::supported(&version)?;
         match request.method.as_ref() {
-            method::DISCOVER => self.send(modern::discover(request)).await,
+            method::DISCOVER => self.send(modern::discover(&self.live, request)).await,
             method::LISTEN => {
-                let wanted = modern::wanted(request)?;
-                let subscription = modern::Subscription::new(request);
+                let asked = listen::asked(request)?;
                 let token = self.begin(&request.id, &self.shutdown);
-                let changes = Changes::new(&self.live, wanted, token);
-                self.send(subscription.acknowledged(wanted)).await;
-                self.tell(changes, |method| subscription.changed(method))
+                let changes = Changes::new(&self.live, asked.lists, token);
+                let (followed, updates) = listen::follow(&self.live, request, asked).await;
+                self.send(followed.acknowledged()).await;
+                let changes = changes.with_updates(updates);
+                self.tell(changes, |method, params| followed.changed(method, params))
                     .await;
                 self.end(&request.id);
-                self.send(subscription.ended()).await;
+                self.send(followed.ended()).await;
             }
-            _ => self.relay(request, Version::MODERN).await?,
+            _ => self.relay(request, None).await?,
         }
         Ok(())
     }
 
-    async fn relay(&self, request: &Request<'_>, version: Version) -> Result<(), Fault> {
+    async fn relay(
+        &self,
+        request: &Request<'_>,
+        caller: Option<&Arc<relay::Caller>>,
+    ) -> Result<(), Fault> {
         let token = self.begin(&request.id, &self.given_up);
         let answered = async {
             let _ = tokio::time::timeout_at(self.settled_by, self.live.settled()).await;
+            let mut trace = Trace::new();
+            trace.heed(request.meta.as_ref());
             let scope = Scope {
                 snapshot: self.live.load_full(),
-                version,
+                live: &self.live,
+                version: caller.map_or(Version::MODERN, |caller| caller.version()),
                 headers: None,
+                caller,
+                streams: true,
+                trace,
             };
             let mut reply = relay::answer(&scope, request).await?;
             while let Some(outgoing) = reply.next().await {
                 match outgoing {
-                    Outgoing::Notification(message) => self.send(message).await,
+                    Outgoing::Message(message) => self.send(message).await,
+                    Outgoing::Paused => {}
                     Outgoing::Response(payload) => self.send(payload.concat()).await,
                 }
             }
@@ -282,10 +324,16 @@ impl Caller {
         answered
     }
 
-    async fn tell(&self, mut changes: Changes, render: impl Fn(&'static str) -> Bytes) {
+    async fn tell(
+        &self,
+        mut changes: Changes,
+        render: impl Fn(&'static str, Option<&str>) -> Bytes,
+    ) {
         loop {
             match changes.next().await {
-                Next::Changed(method) => self.send(render(method)).await,
+                Next::Changed(method) => self.send(render(method, None)).await,
+                Next::Updated(method, params) => self.send(render(method, Some(&params))).await,
+                Next::Told(message) => self.send(message).await,
                 Next::Silence => {}
                 Next::End => return,
             }

@@ -12,6 +12,7 @@ use crate::catalog::Listing;
 use crate::live::publisher::Word;
 use crate::protocol::era::Era;
 use crate::protocol::message;
+use crate::upstream::error::Symptom;
 use crate::upstream::{Link, LinkError, Peer, Via, Wire, list, probe, watch};
 
 /// The first pause after a failure; it doubles.
@@ -50,6 +51,8 @@ struct Memory {
     failures: u32,
     connected: Option<Instant>,
     short_lives: u32,
+    /// The upstream asked not to be asked before.
+    not_before: Option<Instant>,
     watch: Option<AbortOnDropHandle<()>>,
 }
 
@@ -70,8 +73,7 @@ impl Keeper {
                 at: Instant::now(),
                 result: attempt.map(Box::new),
             };
-            if self.words.send(word).await.is_err() || !self.wait(pause, memory.failures > 0).await
-            {
+            if self.words.send(word).await.is_err() || !self.wait(pause, &memory).await {
                 break;
             }
         }
@@ -106,7 +108,7 @@ impl Keeper {
             Err(error) => {
                 // It answers, but is legacy no more: look again with an open mind next time. Who does
                 // not answer has said nothing.
-                if memory.era == Some(Era::Legacy) && is_answer(&error) {
+                if memory.era == Some(Era::Legacy) && error.is_refusal() {
                     memory.era = None;
                 }
                 return Err(error);
@@ -132,6 +134,7 @@ impl Keeper {
 
     /// How long to wait before listing again unasked; `None` where only the schedule says.
     fn pause(&self, memory: &mut Memory, attempt: &Result<Listing, LinkError>) -> Option<Duration> {
+        memory.not_before = None;
         match attempt {
             Ok(listing) => {
                 memory.failures = 0;
@@ -148,21 +151,34 @@ impl Keeper {
                 }
                 memory.failures = memory.failures.saturating_add(1);
                 let (first, longest) = match (error, &self.link.wire) {
-                    (
-                        LinkError::Unreachable(_) | LinkError::Timeout | LinkError::Broken(_),
-                        Wire::Http(_),
-                    ) => (FIRST_PAUSE, LONGEST_UNREACHABLE),
+                    (LinkError::Unreachable(_) | LinkError::Broken(_), Wire::Http(_)) => {
+                        (FIRST_PAUSE, LONGEST_UNREACHABLE)
+                    }
+                    (error, Wire::Http(_)) if error.symptom() == Symptom::Stalled => {
+                        (FIRST_PAUSE, LONGEST_UNREACHABLE)
+                    }
                     (LinkError::Listing(_), _) => (FIRST_PAUSE_UNUSABLE, LONGEST_FAILING),
                     _ => (FIRST_PAUSE, LONGEST_FAILING),
                 };
-                Some((first * 2_u32.saturating_pow(memory.failures - 1)).min(longest))
+                let pause = first.saturating_mul(2_u32.saturating_pow(memory.failures - 1));
+                let pause = pause.min(longest);
+                let LinkError::Throttled {
+                    retry_after: Some(after),
+                    ..
+                } = error
+                else {
+                    return Some(pause);
+                };
+                memory.not_before = Some(Instant::now() + *after);
+                Some(pause.max(*after))
             }
         }
     }
 
     /// Waits for a reason to list again; false at shutdown.
-    async fn wait(&self, pause: Option<Duration>, failing: bool) -> bool {
+    async fn wait(&self, pause: Option<Duration>, memory: &Memory) -> bool {
         let started = Instant::now();
+        self.link.plan(pause.map(|pause| started + pause));
         let alarm = async {
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,
@@ -173,12 +189,21 @@ impl Keeper {
             () = self.shutdown.cancelled() => return false,
             () = self.link.resync.notified() => false,
             () = self.link.reconnect.notified() => true,
+            () = self.link.gate.opened.notified() => false,
             () = alarm => false,
         };
         // Calls that find nobody ask for an attempt at once; together they get no more than a few a second.
-        if poked && failing {
-            tokio::time::sleep((FIRST_PAUSE * 2).saturating_sub(started.elapsed())).await;
+        let earliest = memory
+            .not_before
+            .unwrap_or(match poked && memory.failures > 0 {
+                true => started + FIRST_PAUSE * 2,
+                false => started,
+            });
+        tokio::select! {
+            () = self.shutdown.cancelled() => return false,
+            () = tokio::time::sleep_until(earliest) => {}
         }
+        self.link.plan(None);
         true
     }
 
@@ -201,17 +226,6 @@ impl Keeper {
             (Via::Http(_), Wire::Child(_)) => {}
         }
     }
-}
-
-/// Whether an upstream refused the handshake itself, rather than not being there.
-fn is_answer(error: &LinkError) -> bool {
-    matches!(
-        error,
-        LinkError::Refused { .. }
-            | LinkError::NoCommonVersion(_)
-            | LinkError::Nonsense(_)
-            | LinkError::Status(_)
-    )
 }
 
 impl Memory {

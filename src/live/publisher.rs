@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::catalog::{Kind, Listing};
+use crate::catalog::{Dropped, Kind, Listing};
 use crate::live::Live;
 use crate::live::state::{Change, Effects, State};
-use crate::upstream::LinkError;
 use crate::upstream::link::Report;
+use crate::upstream::{Link, LinkError};
 
 /// How long an upstream that suddenly lists nothing is left alone before it is asked again: endpoints
 /// that are throttled answer with empty lists.
@@ -103,9 +103,12 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>) {
         let Some(link) = snapshot.links.get(slot) else {
             continue;
         };
+        link.metrics.resynced(outcome.is_ok());
         match outcome {
             Ok(mut report) => {
                 report.warnings = state.warnings(slot);
+                report.dropped = state.dropped(slot);
+                tell_dropped(link, report.dropped);
                 link.listed(report);
             }
             Err(error) => link.failed(&error),
@@ -124,6 +127,18 @@ fn report(listing: &Listing, at: Instant) -> Report {
             .map(ToString::to_string)
             .collect(),
         warnings: Vec::new(),
+        dropped: Dropped::default(),
+    }
+}
+
+/// Says once that an upstream leads back here, and again when the numbers change.
+fn tell_dropped(link: &Link, dropped: Dropped) {
+    let Dropped { own, far } = dropped;
+    if dropped != link.report().dropped && dropped != Dropped::default() {
+        tracing::warn!(
+            upstream = %link.id(), own, far,
+            "left out what came from this weir itself, or through too many weirs"
+        );
     }
 }
 
@@ -138,6 +153,7 @@ fn follow(live: &Live, state: &State, effects: Effects) {
             resources = next.catalog.len(Kind::Resources),
             "catalog published"
         );
+        next.metrics.published();
         live.store(next);
     }
     for slot in confirm {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::upstream::Link;
 
 /// How many earlier catalogs stay readable, for cursors that name them.
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub links: Arc<[Arc<Link>]>,
     /// For how long a list answer may be taken as fresh: the shortest resync of any upstream.
     pub ttl: Duration,
+    /// Where everything is counted; the same in every snapshot.
+    pub metrics: Arc<Metrics>,
     /// Earlier catalogs that have more than one page, newest last.
     earlier: Vec<(u64, Arc<Catalog>)>,
 }
@@ -30,13 +33,19 @@ pub struct Snapshot {
 impl Snapshot {
     /// The snapshot before anything was listed: generation 0.
     #[must_use]
-    pub fn first(config: Arc<Config>, links: Arc<[Arc<Link>]>, catalog: Catalog) -> Self {
+    pub fn first(
+        config: Arc<Config>,
+        links: Arc<[Arc<Link>]>,
+        catalog: Catalog,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             generation: 0,
             catalog: Arc::new(catalog),
             config,
             links,
             ttl: Duration::ZERO,
+            metrics,
             earlier: Vec::new(),
         }
     }
@@ -57,6 +66,7 @@ impl Snapshot {
             config: Arc::clone(&self.config),
             links: Arc::clone(&self.links),
             ttl,
+            metrics: Arc::clone(&self.metrics),
             earlier,
         }
     }
@@ -111,7 +121,7 @@ mod tests {
     fn first(tools: usize) -> Snapshot {
         let config = config();
         let catalog = catalog(&config, tools);
-        Snapshot::first(config, Arc::from([]), catalog)
+        Snapshot::first(config, Arc::from([]), catalog, Metrics::new())
     }
 
     /// After so many more tools each: generation `n` has as many tools as `sizes` says at `n`.

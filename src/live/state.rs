@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Digest, Kind, Listing, Part, Prepared};
+use crate::catalog::{Catalog, Digest, Dropped, Kind, Listing, Part, Prepared, Rules};
 use crate::config::{self, Config, Resync, StalePolicy};
 
 /// Freshness promised while a cron expression says when the next listing is.
@@ -145,7 +145,11 @@ impl State {
                 ((!entry.visible).then_some(at), None)
             }
             _ => {
-                let prepared = Arc::new(Prepared::new(entry.config.as_ref(), naming, &listing));
+                let rules = Rules {
+                    instance: self.config.instance.as_ref(),
+                    ..Rules::from(entry.config.as_ref())
+                };
+                let prepared = Arc::new(Prepared::new(rules, naming, &listing));
                 entry.listed = Some(Listed {
                     at,
                     digest,
@@ -198,13 +202,21 @@ impl State {
     /// The warnings of an upstream's last listing: rules of the config that match nothing.
     #[must_use]
     pub fn warnings(&self, slot: usize) -> Vec<String> {
-        let listed = self
-            .entries
-            .get(slot)
-            .and_then(|entry| entry.listed.as_ref());
-        listed
-            .map(|listed| listed.prepared.warnings().to_vec())
+        let prepared = self.prepared(slot);
+        prepared.map_or_else(Vec::new, |prepared| prepared.warnings().to_vec())
+    }
+
+    /// What an upstream's last listing had that came from this weir, or through too many.
+    #[must_use]
+    pub fn dropped(&self, slot: usize) -> Dropped {
+        self.prepared(slot)
+            .map(Prepared::dropped)
             .unwrap_or_default()
+    }
+
+    fn prepared(&self, slot: usize) -> Option<&Prepared> {
+        let listed = self.entries.get(slot)?.listed.as_ref()?;
+        Some(&listed.prepared)
     }
 
     /// When the next listing gets too old to be served, if one is failing.

@@ -82,6 +82,14 @@ pub enum Fault {
     /// A key occurs twice where weir has to decide by it.
     #[error("invalid request: duplicate key `{0}`")]
     DuplicateKey(String),
+    /// A request that goes round in circles, or has come too far: see [`crate::protocol::hops`].
+    #[error("invalid request: {reason}")]
+    Path {
+        /// What is wrong with the path.
+        reason: &'static str,
+        /// The instances it has been through: a JSON array, bounded.
+        path: String,
+    },
     /// Parameters that are missing or malformed.
     #[error("invalid params: {0}")]
     Params(String),
@@ -101,6 +109,9 @@ pub enum Fault {
         /// The URI asked for.
         uri: String,
     },
+    /// No such task: its id names no upstream (2025-11-25 tasks, SEP-2663: -32602).
+    #[error("unknown task: {0}")]
+    UnknownTask(String),
     /// A cursor that weir did not hand out, or that has outlived its generation.
     #[error("invalid params: unknown or expired cursor")]
     Cursor,
@@ -152,10 +163,12 @@ pub enum Kind {
     Parse,
     Invalid,
     DuplicateKey,
+    Path,
     Params,
     Envelope,
     UnknownTool,
     UnknownPrompt,
+    UnknownTask,
     UnknownResource,
     Cursor,
     Method,
@@ -181,7 +194,7 @@ pub struct Row {
 
 impl Kind {
     /// Every fault there is.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Forbidden,
         Self::HttpMethod,
         Self::MediaType,
@@ -195,10 +208,12 @@ impl Kind {
         Self::Parse,
         Self::Invalid,
         Self::DuplicateKey,
+        Self::Path,
         Self::Params,
         Self::Envelope,
         Self::UnknownTool,
         Self::UnknownPrompt,
+        Self::UnknownTask,
         Self::UnknownResource,
         Self::Cursor,
         Self::Method,
@@ -242,6 +257,7 @@ impl Kind {
             Self::SessionVersion     => both(-32600, BAD, Caller),
             Self::Invalid            => both(-32600, BAD, Caller),
             Self::DuplicateKey       => both(-32600, BAD, Caller),
+            Self::Path               => both(-32600, BAD, Caller),
             Self::Envelope           => both(-32602, BAD, Caller),
             Self::HeaderMismatch     => both(-32020, BAD, Caller),
             Self::UnsupportedVersion => both(-32022, BAD, Caller),
@@ -250,6 +266,7 @@ impl Kind {
             Self::Params             => both(-32602, OK, Caller),
             Self::UnknownTool        => both(-32602, OK, Caller),
             Self::UnknownPrompt      => both(-32602, OK, Caller),
+            Self::UnknownTask        => both(-32602, OK, Caller),
             Self::Cursor             => both(-32602, OK, Caller),
             Self::NotBridged         => both(-32603, OK, Upstream),
             Self::Upstream           => both(-32603, OK, Upstream),
@@ -276,10 +293,12 @@ impl Fault {
             Self::Parse => Kind::Parse,
             Self::Invalid(_) => Kind::Invalid,
             Self::DuplicateKey(_) => Kind::DuplicateKey,
+            Self::Path { .. } => Kind::Path,
             Self::Params(_) => Kind::Params,
             Self::Envelope(_) => Kind::Envelope,
             Self::UnknownTool(_) => Kind::UnknownTool,
             Self::UnknownPrompt(_) => Kind::UnknownPrompt,
+            Self::UnknownTask(_) => Kind::UnknownTask,
             Self::UnknownResource { .. } => Kind::UnknownResource,
             Self::Cursor => Kind::Cursor,
             Self::Method(_) => Kind::Method,
@@ -341,6 +360,7 @@ impl Fault {
                 Version::MODERN.as_str(),
                 json::quote(requested)
             )),
+            Self::Path { path, .. } => Some(format!("{{\"path\":{path}}}")),
             Self::UnknownResource { uri } => Some(format!("{{\"uri\":{}}}", json::quote(uri))),
             Self::NotBridged { upstream } => Some(format!(
                 "{{\"upstream\":{},\"reason\":\"asks for what cannot be passed on\"}}",

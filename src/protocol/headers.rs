@@ -21,6 +21,8 @@ pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// The legacy session; modern ignores it.
 pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// Legacy: the event after which a stream is taken up again (WHATWG HTML §9.2.4).
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The protocol version of a request.
 pub const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// What the headers begin with that mirror arguments.

@@ -223,6 +223,18 @@ pub fn cancelled(id: u64, reason: &'static str) -> Bytes {
     notification(method::CANCELLED, Some(&params))
 }
 
+/// A request as bytes, with params or without.
+#[must_use]
+pub fn request_of(id: &Id, method: &str, params: Option<&str>) -> Bytes {
+    match params {
+        Some(params) => request(id, method, params),
+        None => {
+            let (id, method) = (id.as_json(), json::quote(method));
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method}}}").into()
+        }
+    }
+}
+
 /// A request as bytes; `params` is JSON text.
 #[must_use]
 pub fn request(id: &Id, method: &str, params: &str) -> Bytes {

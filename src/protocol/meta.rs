@@ -14,5 +14,15 @@ pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 /// Either era: names the progress notifications of this request.
 pub const PROGRESS_TOKEN: &str = "progressToken";
+/// The weirs a request came through, in order: an array of instances.
+pub const PATH: &str = "weir/path";
+/// On definitions, the weirs they came through, nearest first: an array of instances.
+pub const ORIGIN: &str = "weir/origin";
+/// How many milliseconds a request has left: an integer.
+pub const DEADLINE: &str = "weir/deadlineMs";
 /// What every reserved key begins with.
 pub const RESERVED: &str = "io.modelcontextprotocol/";
+/// Modern: the tasks extension (SEP-2663).
+pub const TASKS: &str = "io.modelcontextprotocol/tasks";
+/// Legacy (2025-11-25): the task that a message belongs to: `{taskId}`.
+pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";

@@ -40,3 +40,27 @@ pub const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
 pub const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
 /// Modern: the first message of a subscription stream.
 pub const LISTEN_ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+/// Legacy: which log messages a session wants.
+pub const SET_LEVEL: &str = "logging/setLevel";
+/// Legacy: wants to be told of a resource.
+pub const SUBSCRIBE: &str = "resources/subscribe";
+/// Legacy: the opposite.
+pub const UNSUBSCRIBE: &str = "resources/unsubscribe";
+/// Either era: a resource changed.
+pub const RESOURCE_UPDATED: &str = "notifications/resources/updated";
+/// Legacy: the caller's roots changed.
+pub const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
+/// Either era: state of a task, polled.
+pub const TASKS_GET: &str = "tasks/get";
+/// Modern (SEP-2663): input for a task.
+pub const TASKS_UPDATE: &str = "tasks/update";
+/// Either era: a task is to end.
+pub const TASKS_CANCEL: &str = "tasks/cancel";
+/// Legacy (2025-11-25): the result of a task, once it is there.
+pub const TASKS_RESULT: &str = "tasks/result";
+/// Legacy (2025-11-25): all tasks.
+pub const TASKS_LIST: &str = "tasks/list";
+/// Legacy (2025-11-25): a task's state changed.
+pub const TASKS_STATUS: &str = "notifications/tasks/status";
+/// Modern (SEP-2663): a task's state changed.
+pub const TASK_STATUS: &str = "notifications/tasks";

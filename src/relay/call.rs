@@ -1,26 +1,34 @@
 //! Calls: the route, the edit, the link.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use crate::catalog::Route;
 use crate::json::{self, Object, ObjectError};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
-use crate::protocol::{headers, method};
+use crate::protocol::{headers, meta, method};
+use crate::relay::asked::Asks;
 use crate::relay::crossing::Crossing;
+use crate::relay::outbound::Said;
 use crate::relay::reply::{Reply, Sending, Way};
-use crate::relay::{Scope, outbound};
-use crate::upstream::{LinkError, Outbound};
+use crate::relay::{Scope, hops, outbound};
+use crate::upstream::{Exchange, Link, LinkError, Outbound, Peer};
 
 /// Where a request goes and what becomes of it there.
-struct Target<'p> {
-    method: &'static str,
-    slot: usize,
-    params: Object<'p>,
+pub(super) struct Target<'p> {
+    pub(super) method: &'static str,
+    pub(super) slot: usize,
+    pub(super) params: Object<'p>,
     /// What the upstream calls it, for `Mcp-Name`.
-    name: Option<&'p str>,
-    route: Option<&'p Route>,
+    pub(super) name: Option<Cow<'p, str>>,
+    pub(super) route: Option<Route>,
+    /// Whether ids of tasks may come back.
+    pub(super) wraps_tasks: bool,
 }
 
 /// `tools/call`
@@ -50,21 +58,15 @@ pub(super) async fn tool(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
         }
     }
     params.set("name", route.original_json().to_owned());
-    // Weir offers no tasks: a request for one is processed as an ordinary call (2025-11-25 tasks).
-    params.remove("task");
-    let (slot, name) = (route.slot, Some(route.original().as_ref()));
-    forward(
-        scope,
-        request,
-        Target {
-            method: method::TOOLS_CALL,
-            slot,
-            params,
-            name,
-            route: Some(&route),
-        },
-    )
-    .await
+    let target = Target {
+        method: method::TOOLS_CALL,
+        slot: route.slot,
+        params,
+        name: Some(Cow::Owned(route.original().as_ref().to_owned())),
+        wraps_tasks: takes_tasks(request),
+        route: Some(route),
+    };
+    forward(scope, request, target).await
 }
 
 /// `prompts/get`
@@ -82,19 +84,15 @@ pub(super) async fn prompt(scope: &Scope<'_>, request: &Request<'_>) -> Result<R
         .prompt(&name)
         .ok_or_else(|| Fault::UnknownPrompt(name.chars().take(200).collect()))?;
     params.set("name", route.original_json().to_owned());
-    let (slot, name) = (route.slot, Some(route.original().as_ref()));
-    forward(
-        scope,
-        request,
-        Target {
-            method: method::PROMPTS_GET,
-            slot,
-            params,
-            name,
-            route: None,
-        },
-    )
-    .await
+    let target = Target {
+        method: method::PROMPTS_GET,
+        slot: route.slot,
+        params,
+        name: Some(Cow::Borrowed(route.original())),
+        wraps_tasks: takes_tasks(request),
+        route: None,
+    };
+    forward(scope, request, target).await
 }
 
 /// `resources/read`
@@ -115,19 +113,15 @@ pub(super) async fn resource(scope: &Scope<'_>, request: &Request<'_>) -> Result
     if *route.uri != *uri {
         params.set("uri", json::quote(&route.uri));
     }
-    let (slot, name) = (route.slot, Some(route.uri.as_ref()));
-    forward(
-        scope,
-        request,
-        Target {
-            method: method::RESOURCES_READ,
-            slot,
-            params,
-            name,
-            route: None,
-        },
-    )
-    .await
+    let target = Target {
+        method: method::RESOURCES_READ,
+        slot: route.slot,
+        params,
+        name: Some(Cow::Borrowed(&route.uri)),
+        wraps_tasks: takes_tasks(request),
+        route: None,
+    };
+    forward(scope, request, target).await
 }
 
 /// `completion/complete`: goes where the prompt or the resource template it refers to lives.
@@ -186,36 +180,109 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
             params,
             name: None,
             route: None,
+            wraps_tasks: false,
         },
     )
     .await
 }
 
-async fn forward(
+/// Whether a modern request says that its caller knows tasks (SEP-2663).
+fn takes_tasks(request: &Request<'_>) -> bool {
+    let own = request.meta.as_ref();
+    own.and_then(|own| own.get(meta::CLIENT_CAPABILITIES))
+        .is_some_and(|capabilities| capabilities.contains(meta::TASKS))
+}
+
+/// Who answers this caller at an upstream: its own session where the upstream keeps something for each,
+/// the shared one otherwise. With the shared one failing, nothing else is tried.
+pub(super) async fn seat(
+    scope: &Scope<'_>,
+    link: &Arc<Link>,
+    deadline: Instant,
+) -> Result<Arc<Peer>, LinkError> {
+    let shared = link.peer(deadline).await?;
+    let Some(caller) = scope.caller.filter(|_| link.has_own_sessions(&shared)) else {
+        return Ok(shared);
+    };
+    match caller.session(link, deadline).await {
+        // It speaks the modern era only: then this call crosses eras.
+        Err(error) if shared.era() == Era::Modern && error.is_refusal() => {
+            link.is_modern_only();
+            Ok(shared)
+        }
+        own => own,
+    }
+}
+
+/// Who is there after `stale` was found gone.
+async fn seat_after(
+    scope: &Scope<'_>,
+    link: &Arc<Link>,
+    stale: &Arc<Peer>,
+    deadline: Instant,
+) -> Result<Arc<Peer>, LinkError> {
+    let is_shared = link
+        .current()
+        .is_some_and(|shared| Arc::ptr_eq(&shared, stale));
+    match scope.caller.filter(|_| !is_shared) {
+        Some(caller) => {
+            caller.lost(link, stale);
+            seat(scope, link, deadline).await
+        }
+        None => link.peer_after(stale, deadline).await,
+    }
+}
+
+/// Sends a request on, and counts it, whatever becomes of it.
+pub(super) async fn forward(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+    target: Target<'_>,
+) -> Result<Reply, Fault> {
+    let link = scope.snapshot.links.get(target.slot);
+    let link = link.ok_or(Fault::ShuttingDown)?;
+    let tool = target.route.as_ref().map(|route| &*route.exposed);
+    let mut measured = link.metrics.call(target.method, tool, &scope.trace);
+    match relayed(scope, request, target, link).await {
+        Ok(reply) => Ok(reply.measured(measured)),
+        Err(fault) => {
+            measured.failed(&fault);
+            Err(fault)
+        }
+    }
+}
+
+async fn relayed(
     scope: &Scope<'_>,
     request: &Request<'_>,
     mut target: Target<'_>,
+    link: &Arc<Link>,
 ) -> Result<Reply, Fault> {
-    let slot = target.slot;
-    let link = scope.snapshot.links.get(slot).ok_or(Fault::ShuttingDown)?;
+    let method = target.method;
     let fault = |error: LinkError| {
-        tracing::warn!(upstream = %link.id(), method = target.method, reason = %error.in_full(), "call failed");
+        let request = scope.trace.request_id();
+        if let LinkError::CircuitOpen { .. } = error {
+            tracing::debug!(upstream = %link.id(), method, reason = %error, request_id = request, "call refused");
+        } else {
+            tracing::warn!(upstream = %link.id(), method, reason = %error.in_full(), request_id = request, "call failed");
+        }
         error.fault(link.id())
     };
-    let deadline = link.call_deadline();
-    let place = link.place(deadline).await.map_err(fault)?;
-    let mut peer = link.peer(deadline).await.map_err(fault)?;
+    let deadline = hops::deadline(link, request).map_err(fault)?;
+    let mut place = link.gate.enter(deadline).await.map_err(fault)?;
+    let mut peer = seat(scope, link, deadline).await.map_err(fault)?;
     let mut again = true;
     loop {
-        let id = link.next_id();
-        let hop = outbound::hop(
-            &mut target.params,
-            request.meta.as_ref(),
-            scope.era(),
-            peer.era(),
-            id,
-        )?;
-        let (method, headers) = (target.method, target.headers(peer.era())?);
+        let (id, era) = (link.next_id(), peer.era());
+        let is_task = target.as_task(scope, &peer);
+        let meta = request.meta.as_ref();
+        let said = Said {
+            trace: &scope.trace,
+            onward: hops::onward(scope, deadline),
+        };
+        let hop = outbound::hop(&mut target.params, meta, scope.era(), &peer, id, said)?;
+        let mut headers = target.headers(era)?;
+        scope.trace.write(&mut headers);
         let outbound = Outbound {
             id,
             method,
@@ -223,20 +290,33 @@ async fn forward(
             headers,
         };
         let (mut flight, sent) = Sending::new(link, &peer, outbound, deadline).await;
+        let sent = match sent {
+            // The definition is another by now: look at it and try once more.
+            Err(LinkError::HeaderMismatch(_))
+                if again && target.renew(scope, link, deadline).await =>
+            {
+                flight.land();
+                again = false;
+                continue;
+            }
+            Err(LinkError::HeaderMismatch(answer)) => Ok(Exchange::whole(answer)),
+            sent => sent,
+        };
         match sent {
             Ok(exchange) => {
-                let (caller, upstream) = (scope.era(), peer.era());
                 let crossing = Crossing {
-                    caller,
-                    upstream,
+                    caller: scope.era(),
+                    upstream: era,
                     is_read: method == method::RESOURCES_READ,
+                    has_tasks: target.wraps_tasks || is_task,
+                    weir: peer.is_weir(),
                 };
-                let exchange = exchange.until(deadline);
                 let way = Way {
                     flight,
-                    exchange,
+                    exchange: exchange.until(deadline),
                     logs: hop.logs,
-                    _place: place,
+                    asks: Asks::of(scope, link, &peer),
+                    place,
                 };
                 return Ok(Reply::relayed(way, request.id.clone(), hop.token, crossing));
             }
@@ -244,13 +324,15 @@ async fn forward(
             Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
                 flight.land();
                 again = false;
-                peer = link.peer_after(&peer, deadline).await.map_err(fault)?;
+                let next = seat_after(scope, link, &peer, deadline).await;
+                peer = next.map_err(fault)?;
             }
             Err(error) => {
                 // Whoever did not answer in time may still be at it.
-                if !matches!(error, LinkError::Timeout | LinkError::TooLarge { .. }) {
+                if !error.may_still_run() {
                     flight.land();
                 }
+                place.failed(&error);
                 return Err(fault(error));
             }
         }
@@ -262,11 +344,45 @@ impl Target<'_> {
     fn headers(&self, upstream: Era) -> Result<HeaderMap, Fault> {
         let mut headers = HeaderMap::new();
         if upstream == Era::Modern {
-            headers::write(&mut headers, self.method, self.name);
-            let mirrored = self.route.map(Route::header_params).unwrap_or_default();
-            headers::write_params(&mut headers, mirrored, self.params.get("arguments"))?;
+            headers::write(&mut headers, self.method, self.name.as_deref());
+            let mirrored = self.route.as_ref().map(Route::header_params);
+            let arguments = self.params.get("arguments");
+            headers::write_params(&mut headers, mirrored.unwrap_or_default(), arguments)?;
         }
         Ok(headers)
+    }
+
+    /// Whether this is a legacy call that becomes a task. Where the upstream has no tasks, a request for one
+    /// is processed as an ordinary call (2025-11-25 tasks).
+    fn as_task(&mut self, scope: &Scope<'_>, peer: &Peer) -> bool {
+        let legacy = scope.era() == Era::Legacy && peer.era() == Era::Legacy;
+        let is_task = legacy && peer.offers.tasks && self.params.contains("task");
+        if !is_task {
+            self.params.remove("task");
+        }
+        is_task
+    }
+
+    /// Lists the upstream again and takes the definition it has now; false where there is none, or none in time
+    /// (`streamable-http.mdx#server-behavior-for-custom-headers`).
+    async fn renew(&mut self, scope: &Scope<'_>, link: &Link, deadline: Instant) -> bool {
+        let Some(route) = &self.route else {
+            return false;
+        };
+        if !link.resynced(deadline.min(link.list_deadline())).await {
+            return false;
+        }
+        let found = scope.live.load().catalog.tool(&route.exposed);
+        let found = found.filter(|found| {
+            found.upstream == route.upstream
+                && found.original() == route.original()
+                && found.header_params() != route.header_params()
+        });
+        let is_new = found.is_some();
+        if is_new {
+            self.route = found;
+        }
+        is_new
     }
 }
 
@@ -280,6 +396,6 @@ pub(super) fn params_fault(error: ObjectError) -> Fault {
     }
 }
 
-fn missing(what: &str) -> Fault {
+pub(super) fn missing(what: &str) -> Fault {
     Fault::Params(format!("`{what}` must be a string"))
 }

@@ -6,6 +6,7 @@ use crate::json::Object;
 use crate::name::UpstreamId;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
+use crate::relay::{hops, tasks};
 
 /// The two eras of one call.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,10 @@ pub(super) struct Crossing {
     pub(super) upstream: Era,
     /// Whether this is `resources/read`, whose results and errors have rules of their own.
     pub(super) is_read: bool,
+    /// Whether ids of tasks may be in results and notifications.
+    pub(super) has_tasks: bool,
+    /// Whether the upstream is a weir, whose errors may be about an upstream of its own.
+    pub(super) weir: bool,
 }
 
 impl Crossing {
@@ -23,7 +28,8 @@ impl Crossing {
     /// The result cannot be understood, or asks for something that this crossing cannot carry.
     pub(super) fn result(self, text: &str, upstream: &UpstreamId) -> Result<Option<String>, Fault> {
         if self.caller == self.upstream {
-            return Ok(None);
+            let wrapped = self.has_tasks.then(|| tasks::wrap_result(text, upstream));
+            return Ok(wrapped.flatten());
         }
         let malformed = |_| Fault::Upstream {
             upstream: upstream.as_str().into(),
@@ -76,6 +82,12 @@ impl Crossing {
             (Era::Modern, -32021) => StatusCode::BAD_REQUEST,
             _ => StatusCode::OK,
         };
+        if self.weir
+            && code == -32603
+            && let Some(caused) = hops::caused(&error, upstream)
+        {
+            return (Some(caused), status);
+        }
         let mapped = match (self.upstream, self.caller, code) {
             // About weir's own request to the upstream, not about the caller's to weir.
             (_, _, -32020 | -32022) => Some(-32603),
@@ -128,11 +140,15 @@ mod tests {
         caller: Era::Modern,
         upstream: Era::Legacy,
         is_read: false,
+        has_tasks: false,
+        weir: false,
     };
     const BACK: Crossing = Crossing {
         caller: Era::Legacy,
         upstream: Era::Modern,
         is_read: false,
+        has_tasks: false,
+        weir: false,
     };
 
     fn id() -> UpstreamId {
@@ -154,6 +170,8 @@ mod tests {
                 caller: era,
                 upstream: era,
                 is_read: true,
+                has_tasks: false,
+                weir: false,
             };
             assert_eq!(same.result("not even JSON", &id()).unwrap(), None);
             assert_eq!(
@@ -202,7 +220,9 @@ mod tests {
                 Crossing {
                     caller: Era::Modern,
                     upstream: Era::Modern,
-                    is_read: false
+                    is_read: false,
+                    has_tasks: false,
+                    weir: false,
                 },
                 -32020
             ),
@@ -218,5 +238,30 @@ mod tests {
             mapped.unwrap(),
             r#"{"code":-32603,"message":"m","data":{"a":1e400,"upstream":"erp","reason":"refused the request"}}"#
         );
+    }
+
+    #[test]
+    fn an_error_about_an_upstream_of_a_weir_names_both_hops() {
+        let through = Crossing { weir: true, ..OVER };
+        let inner = r#"{"code":-32603,"message":"upstream `erp`: too\u0020slow","data":{"upstream":"erp","reason":"too slow","x":1e400},"z":[ ]}"#;
+        let (outer, _) = through.error(inner, &UpstreamId::parse("b").unwrap());
+        let outer = outer.unwrap();
+        assert_eq!(
+            outer,
+            r#"{"code":-32603,"message":"upstream `b`: upstream `erp`: too slow","data":{"upstream":"b","reason":"too slow","cause":{"upstream":"erp","reason":"too slow","x":1e400}},"z":[ ]}"#
+        );
+        let (further, _) = through.error(&outer, &id());
+        let further: serde_json::Value =
+            serde_json::from_str(&further.unwrap().replace("1e400", "1")).unwrap();
+        assert_eq!(further["data"]["cause"]["cause"]["upstream"], "erp");
+        assert_eq!(OVER.error(inner, &id()).0, None);
+        for own in [
+            r#"{"code":-32603,"message":"m"}"#,
+            r#"{"code":-32603,"message":"m","data":["upstream"]}"#,
+            r#"{"code":-32603,"message":"m","data":{"upstream":1}}"#,
+            r#"{"code":-32600,"message":"m","data":{"upstream":"x"}}"#,
+        ] {
+            assert_eq!(through.error(own, &id()).0, None, "{own}");
+        }
     }
 }

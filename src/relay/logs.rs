@@ -55,6 +55,11 @@ impl Logs {
     }
 }
 
+/// Whether this is one of the levels there are.
+pub(super) fn is_level(level: &str) -> bool {
+    place(level).is_some()
+}
+
 fn place(level: &str) -> Option<usize> {
     LEVELS.iter().position(|known| *known == level)
 }

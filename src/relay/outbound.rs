@@ -4,9 +4,11 @@ use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::era::Version;
 use crate::protocol::error::Fault;
+use crate::protocol::hops::Onward;
 use crate::protocol::meta as keys;
-use crate::relay::call::params_fault;
+use crate::protocol::trace::Trace;
 use crate::relay::logs::Logs;
+use crate::upstream::Peer;
 use crate::upstream::probe::WEIR;
 
 /// What one hop sends, and what has to be remembered for the way back.
@@ -20,28 +22,40 @@ pub(super) struct Hop {
     pub(super) logs: Logs,
 }
 
-/// Puts this hop's `_meta` into the params for an upstream of this era. Progress tokens are this hop's own: the number of the request on
+/// What every request tells the next hop of where it comes from.
+pub(super) struct Said<'s> {
+    /// Whom it belongs to.
+    pub(super) trace: &'s Trace,
+    /// Its chain of weirs.
+    pub(super) onward: Onward<'s>,
+}
+
+/// Puts this hop's `_meta` into the params for this upstream. Progress tokens are this hop's own: the number of the request on
 /// its link.
 ///
 /// # Errors
-/// `_meta` is no object or has a key twice.
+/// `_meta` is no object or has a key twice, or says that the request goes round in circles.
 pub(super) fn hop(
     params: &mut Object<'_>,
     meta: Option<&Object<'_>>,
     caller: Era,
-    upstream: Era,
+    peer: &Peer,
     id: u64,
+    said: Said<'_>,
+) -> Result<Hop, Fault> {
+    let on_stdio = peer.is_on_stdio();
+    towards(params, meta, caller, (peer.era(), on_stdio), id, said)
+}
+
+fn towards(
+    params: &mut Object<'_>,
+    meta: Option<&Object<'_>>,
+    caller: Era,
+    (upstream, on_stdio): (Era, bool),
+    id: u64,
+    said: Said<'_>,
 ) -> Result<Hop, Fault> {
     let logs = Logs::of(caller, meta);
-    if meta.is_none() && upstream == Era::Legacy {
-        // There is one only from an attempt at a peer of the other era.
-        params.remove("_meta");
-        return Ok(Hop {
-            params: params.to_text(),
-            token: None,
-            logs,
-        });
-    }
     let mut own = meta.cloned().unwrap_or_default();
     let token = own.get(keys::PROGRESS_TOKEN).map(Box::from);
     if token.is_some() {
@@ -59,38 +73,17 @@ pub(super) fn hop(
         }
         (Era::Modern, Era::Modern) => {
             own.set(keys::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
-            let capabilities = own
-                .get(keys::CLIENT_CAPABILITIES)
-                .map(carried)
-                .transpose()?;
-            if let Some(Some(capabilities)) = capabilities {
-                own.set(keys::CLIENT_CAPABILITIES, capabilities);
-            }
         }
     }
-    // Only `params` and `_meta` are rewritten; an untouched message keeps even its spelling of `_meta`.
-    if own.is_empty() && caller != upstream {
-        params.remove("_meta");
-    } else {
-        params.set("_meta", own.to_text());
-    }
+    said.trace.write_meta(&mut own, on_stdio);
+    said.onward.mark(&mut own)?;
+    // Only `params` and `_meta` are rewritten, and their members keep their spelling.
+    params.set("_meta", own.to_text());
     Ok(Hop {
         params: params.to_text(),
         token,
         logs,
     })
-}
-
-/// The caller's capabilities that weir can carry, if some it cannot: extensions change what results
-/// look like and which requests follow.
-fn carried(capabilities: &str) -> Result<Option<String>, Fault> {
-    if !capabilities.contains("extensions") {
-        return Ok(None);
-    }
-    let mut capabilities = Object::parse(capabilities).map_err(params_fault)?;
-    Ok(capabilities
-        .remove("extensions")
-        .then(|| capabilities.to_text()))
 }
 
 fn is_envelope(key: &str) -> bool {
@@ -105,26 +98,43 @@ fn is_envelope(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::name::Instance;
+
+    /// What weir itself says of the chain.
+    const OWN: &str = r#","weir/path":["w"],"weir/deadlineMs":900}}"#;
 
     fn rewritten(text: &str, caller: Era, upstream: Era) -> (String, Option<Box<str>>) {
         let mut params = Object::parse(text).unwrap();
         let meta = params
             .borrowed("_meta")
             .map(|meta| Object::parse(meta).unwrap());
-        let hop = hop(&mut params, meta.as_ref(), caller, upstream, 7).unwrap();
+        let own = Instance::parse("w").unwrap();
+        let onward = Onward {
+            own: Some(&own),
+            left: Duration::from_secs(1),
+        };
+        let said = Said {
+            trace: &Trace::new(),
+            onward,
+        };
+        let to = (upstream, false);
+        let hop = towards(&mut params, meta.as_ref(), caller, to, 7, said).unwrap();
         (hop.params, hop.token)
     }
 
     #[test]
-    fn between_legacy_sides_only_the_progress_token_changes() {
+    fn between_legacy_sides_only_the_progress_token_and_what_is_of_the_chain_changes() {
         let text = r#"{"name":"x","_meta":{"a":1e400,"progressToken":"mine","io.modelcontextprotocol/related-task":{}}}"#;
         let (sent, token) = rewritten(text, Era::Legacy, Era::Legacy);
-        assert_eq!(sent, text.replace("\"mine\"", "7"));
+        let expected = text.strip_suffix("}}").unwrap().replace("\"mine\"", "7");
+        assert_eq!(sent, expected + OWN);
         assert_eq!(token.as_deref(), Some("\"mine\""));
         assert_eq!(
             rewritten(r#"{"name":"x"}"#, Era::Legacy, Era::Legacy),
-            (r#"{"name":"x"}"#.to_owned(), None)
+            (format!(r#"{{"name":"x","_meta":{{{}"#, &OWN[1..]), None)
         );
     }
 
@@ -133,7 +143,7 @@ mod tests {
         let text = r#"{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"traceparent":"00-a"}}"#;
         assert_eq!(
             rewritten(text, Era::Modern, Era::Legacy).0,
-            r#"{"name":"x","_meta":{"traceparent":"00-a"}}"#
+            r#"{"name":"x","_meta":{"traceparent":"00-a""#.to_owned() + OWN
         );
     }
 
@@ -146,16 +156,6 @@ mod tests {
         );
         assert!(
             sent.contains(r#""io.modelcontextprotocol/clientCapabilities":{}"#),
-            "{sent}"
-        );
-    }
-
-    #[test]
-    fn extensions_are_not_declared_upstream() {
-        let text = r#"{"_meta":{"io.modelcontextprotocol/clientCapabilities":{"elicitation":{},"extensions":{"x/y":{}}}}}"#;
-        let (sent, _) = rewritten(text, Era::Modern, Era::Modern);
-        assert!(
-            sent.contains(r#"clientCapabilities":{"elicitation":{}}"#),
             "{sent}"
         );
     }

@@ -1,10 +1,10 @@
 //! The way back: an upstream's messages become the caller's, one by one, in order.
 
-use std::sync::Arc;
-
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -13,12 +13,15 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::json::Object;
+use crate::metrics::{Ending, Measured};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Id, Message, Notification, Outcome, Response};
 use crate::protocol::{meta, method};
+use crate::relay::asked::Asks;
 use crate::relay::crossing::Crossing;
 use crate::relay::logs::Logs;
+use crate::relay::tasks;
 use crate::upstream::{Exchange, Link, LinkError, Outbound, Peer, Place, watch};
 
 /// Everything that answers one request: any number of notifications, then one response.
@@ -36,8 +39,11 @@ enum State {
 
 /// A message for the caller.
 pub enum Outgoing {
-    /// A notification: more comes.
-    Notification(Bytes),
+    /// A notification, or something the upstream asks of the caller: more comes.
+    Message(Bytes),
+    /// The upstream closed its stream and will go on later (2025-11-25
+    /// `basic/transports.mdx#sending-messages-to-the-server`): more comes, but not now.
+    Paused,
     /// The response: nothing comes after it.
     Response(Payload),
 }
@@ -142,8 +148,10 @@ pub(super) struct Way {
     pub(super) exchange: Exchange,
     /// Which log messages on this call's stream are for the caller.
     pub(super) logs: Logs,
-    /// Held until the whole answer is through.
-    pub(super) _place: Place,
+    /// What the upstream asks meanwhile.
+    pub(super) asks: Asks,
+    /// Held until the whole answer is through, and told how it ended.
+    pub(super) place: Place,
 }
 
 struct Relayed {
@@ -151,7 +159,13 @@ struct Relayed {
     caller: Id,
     token: Option<Box<str>>,
     crossing: Crossing,
+    /// The stream being taken up again.
+    resuming: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,
+    measured: Option<Measured>,
 }
+
+/// The pause before a stream is taken up again where the upstream names none, and the longest.
+const RESUME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 impl Payload {
     /// A successful answer.
@@ -216,8 +230,18 @@ impl Reply {
                 caller,
                 token,
                 crossing,
+                resuming: None,
+                measured: None,
             })),
         }
+    }
+
+    /// What becomes of the call from now on is recorded there.
+    pub(super) fn measured(mut self, measured: Measured) -> Self {
+        if let State::Relayed(relayed) = &mut self.state {
+            relayed.measured = Some(measured);
+        }
+        self
     }
 
     /// The next message for the caller; `None` when there is no more.
@@ -248,9 +272,19 @@ impl Reply {
 impl Relayed {
     async fn next(&mut self) -> Outgoing {
         loop {
+            if let Some(resuming) = &mut self.resuming {
+                let resumed = resuming.await;
+                self.resuming = None;
+                match resumed {
+                    Ok(exchange) => self.way.exchange = exchange,
+                    Err(error) => return self.fail(&error),
+                }
+            }
             let bytes = match self.way.exchange.next().await {
                 Ok(Some(bytes)) => bytes,
+                Ok(None) if self.resume() => return Outgoing::Paused,
                 Ok(None) => return self.fail(&LinkError::Nonsense("ended without an answer")),
+                Err(LinkError::Broken(_)) if self.resume() => return Outgoing::Paused,
                 Err(error) => return self.fail(&error),
             };
             let Ok(text) = std::str::from_utf8(&bytes) else {
@@ -260,56 +294,101 @@ impl Relayed {
                 Ok(Message::Response(response)) => return self.finish(&response),
                 Ok(Message::Notification(notification)) => {
                     if let Some(bytes) = self.notification(notification) {
-                        return Outgoing::Notification(bytes);
+                        return Outgoing::Message(bytes);
                     }
                 }
                 Ok(Message::Request(request)) => {
-                    watch::answer(
-                        &self.way.flight.link,
-                        &self.way.flight.peer,
-                        &request.id,
-                        &request.method,
-                    );
+                    let Flight { link, peer, .. } = &self.way.flight;
+                    match self.way.asks.ask(link, peer, &request) {
+                        Some(bytes) => return Outgoing::Message(bytes),
+                        None => watch::answer(link, peer, &request.id, &request.method),
+                    }
                 }
                 Err(_) => return self.fail(&LinkError::Nonsense("not a JSON-RPC message")),
             }
         }
     }
 
+    /// Takes the stream up again where it ended, after the pause that the upstream asked for; false where
+    /// that is not possible.
+    fn resume(&mut self) -> bool {
+        let Some(position) = self.way.exchange.position() else {
+            return false;
+        };
+        let Flight { link, peer, .. } = &self.way.flight;
+        let (Era::Legacy, Some(last)) = (peer.era(), position.last) else {
+            return false;
+        };
+        let pause = position.retry.unwrap_or(RESUME.0).min(RESUME.1);
+        let (link, peer) = (Arc::clone(link), Arc::clone(peer));
+        let deadline = self.way.exchange.deadline();
+        let resuming = async move {
+            let resumed = async {
+                tokio::time::sleep(pause).await;
+                link.resume(&peer, &last).await
+            };
+            match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline, resumed)
+                    .await
+                    .map_err(|_| LinkError::Timeout)?
+                    .map(|exchange| exchange.until(deadline)),
+                None => resumed.await,
+            }
+        };
+        self.resuming = Some(resuming.boxed());
+        true
+    }
+
     fn finish(&mut self, response: &Response<'_>) -> Outgoing {
         self.way.flight.land();
+        self.way.place.answered();
         let upstream = self.way.flight.link.id();
+        let mut ending = Ending::Ok;
         let payload = match response.outcome {
             Outcome::Result(result) => match self.crossing.result(result, upstream) {
                 Ok(None) => Payload::ok(vec![message::result(&self.caller, result)]),
                 Ok(Some(changed)) => Payload::ok(vec![message::result(&self.caller, &changed)]),
-                Err(fault) => Payload::fault(Some(&self.caller), &fault, self.crossing.caller),
+                Err(fault) => return self.refuse(&fault),
             },
             Outcome::Error(error) => {
                 let (changed, status) = self.crossing.error(error, upstream);
                 let error = changed.as_deref().unwrap_or(error);
+                ending = Ending::Error;
                 Payload {
                     status,
                     chunks: vec![message::error(Some(&self.caller), error)],
                 }
             }
         };
+        if let Some(measured) = &mut self.measured {
+            measured.answered(ending);
+        }
+        Outgoing::Response(payload)
+    }
+
+    fn request_id(&self) -> &str {
+        self.measured.as_ref().map_or("-", Measured::request_id)
+    }
+
+    /// Answers with an error of weir's own.
+    fn refuse(&mut self, fault: &Fault) -> Outgoing {
+        if let Some(measured) = &mut self.measured {
+            measured.failed_late(fault);
+        }
+        let payload = Payload::fault(Some(&self.caller), fault, self.crossing.caller);
         Outgoing::Response(payload)
     }
 
     fn fail(&mut self, error: &LinkError) -> Outgoing {
         let Flight { link, peer, id, .. } = &self.way.flight;
-        tracing::warn!(upstream = %link.id(), reason = %error.in_full(), "call failed");
-        if matches!(error, LinkError::Timeout | LinkError::TooLarge { .. }) {
+        tracing::warn!(upstream = %link.id(), reason = %error.in_full(), request_id = self.request_id(), "call failed");
+        self.way.place.failed(error);
+        if error.may_still_run() {
             link.cancel(peer, *id, "weir gave up", ());
         }
         let fault = error.fault(link.id());
         self.way.flight.land();
-        Outgoing::Response(Payload::fault(
-            Some(&self.caller),
-            &fault,
-            self.crossing.caller,
-        ))
+        self.refuse(&fault)
     }
 
     /// A notification for the caller, if it is for this caller at all.
@@ -327,11 +406,18 @@ impl Relayed {
                 notification.envelope.write(&mut out);
                 Some(out.into())
             }
-            // Its request id is of another hop, and a server has no business to cancel a call here.
-            method::CANCELLED => None,
+            // What it cancels is what it asked; a server has no business to cancel a call.
+            method::CANCELLED => self
+                .way
+                .asks
+                .taken_back(&self.way.flight.link, notification),
             _ if self.crossing.caller != self.crossing.upstream => None,
             method::LOG_MESSAGE if !self.way.logs.take(notification.envelope.get("params")) => None,
             _ => {
+                if self.crossing.has_tasks {
+                    let upstream = self.way.flight.link.id();
+                    tasks::wrap_params(&mut notification.envelope, upstream);
+                }
                 let mut out = Vec::new();
                 notification.envelope.write(&mut out);
                 Some(out.into())

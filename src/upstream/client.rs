@@ -5,6 +5,9 @@
 //! parses the URL again for redirects that are never followed), and that is a tenth of a whole call.
 
 use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
@@ -14,6 +17,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower::Service;
 use url::Url;
 
 use crate::config::{self, Connector};
@@ -62,10 +66,49 @@ enum Kind {
     Full {
         client: reqwest::Client,
         url: Box<Url>,
+        connect: Duration,
     },
 }
 
-type Lean = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Lean = legacy::Client<InTime<HttpsConnector<HttpConnector>>, Full<Bytes>>;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// `timeouts.connect` is used up.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection within {0:?}")]
+struct TooSlow(Duration);
+
+/// A connector with one budget for the whole way: name, TCP, TLS.
+#[derive(Clone, Debug)]
+struct InTime<C> {
+    connector: C,
+    budget: Duration,
+}
+
+impl<C> Service<Uri> for InTime<C>
+where
+    C: Service<Uri, Error = BoxError>,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (budget, connecting) = (self.budget, self.connector.call(uri));
+        Box::pin(async move {
+            match tokio::time::timeout(budget, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err(TooSlow(budget).into()),
+            }
+        })
+    }
+}
 
 /// The body of an answer, read piece by piece.
 #[derive(Debug)]
@@ -93,12 +136,16 @@ impl Client {
             Connector::OnPrem => {
                 let mut tcp = HttpConnector::new();
                 tcp.set_nodelay(true);
+                // Shared out among the addresses of a name; what follows has the rest.
                 tcp.set_connect_timeout(Some(config.timeouts.connect));
                 tcp.enforce_http(false);
                 let builder = HttpsConnectorBuilder::new()
                     .with_tls_config(tls)
                     .https_or_http();
-                let connector = builder.enable_all_versions().wrap_connector(tcp);
+                let connector = InTime {
+                    connector: builder.enable_all_versions().wrap_connector(tcp),
+                    budget: config.timeouts.connect,
+                };
                 let client = legacy::Client::builder(TokioExecutor::new())
                     .pool_max_idle_per_host(idle)
                     .pool_timer(TokioTimer::new())
@@ -119,6 +166,7 @@ impl Client {
                 Kind::Full {
                     client: builder.build().map_err(ClientError::Build)?,
                     url: Box::new(url),
+                    connect: config.timeouts.connect,
                 }
             }
         };
@@ -149,13 +197,23 @@ impl Client {
                 })?;
                 Ok(answered.map(Body::Lean))
             }
-            Kind::Full { client, url } => {
+            Kind::Full {
+                client,
+                url,
+                connect,
+            } => {
                 let mut request = reqwest::Request::new(method, Url::clone(url));
                 *request.headers_mut() = headers;
                 if !body.is_empty() {
                     *request.body_mut() = Some(body.into());
                 }
-                let answered = client.execute(request).await.map_err(from_reqwest)?;
+                let answered = client.execute(request).await.map_err(|error| {
+                    // Its own words do not say which time was too long.
+                    match error.is_connect() && error.is_timeout() {
+                        true => TransferError::Connect(Box::new(TooSlow(*connect))),
+                        false => from_reqwest(error),
+                    }
+                })?;
                 Ok(Response::from(answered).map(Body::Full))
             }
         }

@@ -1,8 +1,11 @@
 //! What can go wrong between weir and an upstream.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::protocol::error::Fault;
+use crate::upstream::circuit::Refusal;
 use crate::upstream::client::TransferError;
 use crate::upstream::stdio::ChildClosed;
 
@@ -15,6 +18,12 @@ pub enum LinkError {
     /// The time budget is used up.
     #[error("no answer within the time budget")]
     Timeout,
+    /// `timeouts.first_byte` is used up.
+    #[error("no first byte of an answer within {0:?}")]
+    FirstByte(Duration),
+    /// `timeouts.idle` is used up.
+    #[error("fell silent in the middle of an answer")]
+    Idle,
     /// The connection broke while the answer came.
     #[error("the connection broke off")]
     Broken(#[source] TransferError),
@@ -27,12 +36,26 @@ pub enum LinkError {
     /// An HTTP status that says nothing of MCP.
     #[error("HTTP status {0}")]
     Status(StatusCode),
+    /// The upstream says when it wants to be asked again: 429, or 503 with `Retry-After` (RFC 9110 §10.2.3).
+    #[error("HTTP status {status}{}", again(*.retry_after))]
+    Throttled {
+        /// The status.
+        status: StatusCode,
+        /// When, from now on.
+        retry_after: Option<Duration>,
+    },
+    /// An answer of a media type that is not MCP's.
+    #[error("not MCP: {}", media(.0))]
+    MediaType(String),
     /// 401 or 403: weir's own credentials, not the caller's.
     #[error("weir's credentials were refused with HTTP status {0}")]
     Denied(StatusCode),
     /// 404 to a session weir had: the upstream restarted, or ended it.
     #[error("the session is gone")]
     SessionLost,
+    /// -32020: a modern upstream reads other headers than weir made. The whole answer is in it.
+    #[error("the headers do not agree with the body")]
+    HeaderMismatch(bytes::Bytes),
     /// An answer that is not MCP.
     #[error("not MCP: {0}")]
     Nonsense(&'static str),
@@ -62,12 +85,82 @@ pub enum LinkError {
         /// Why, in public words.
         reason: &'static str,
     },
+    /// Calls failed one after the other, so this one was not tried.
+    #[error(
+        "not tried, because calls before it failed: {reason}; the next one is tried in {again:.1?}"
+    )]
+    CircuitOpen {
+        /// Why they failed, in public words.
+        reason: &'static str,
+        /// When a call is tried again.
+        again: Duration,
+    },
     /// A listing went over a bound or round in circles.
     #[error("the listing {0}")]
     Listing(&'static str),
 }
 
+/// What an error says of the upstream's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symptom {
+    /// It is there and answers.
+    Alive,
+    /// It cannot be talked to, which showed at once.
+    Broken,
+    /// It did not answer within a time budget.
+    Stalled,
+    /// Nothing: nothing was sent, or weir was refused.
+    None,
+}
+
+/// Why a call that is not worth trying is not tried.
+impl From<Refusal> for LinkError {
+    fn from(refusal: Refusal) -> Self {
+        Self::CircuitOpen {
+            reason: refusal.reason,
+            again: refusal.again,
+        }
+    }
+}
+
 impl LinkError {
+    /// What it says of the upstream's health.
+    #[must_use]
+    pub fn symptom(&self) -> Symptom {
+        match self {
+            Self::Unreachable(_)
+            | Self::Broken(_)
+            | Self::Nonsense(_)
+            | Self::MediaType(_)
+            | Self::Start(_)
+            | Self::ChildClosed(_) => Symptom::Broken,
+            Self::Status(status) | Self::Throttled { status, .. } => {
+                if status.is_server_error() {
+                    Symptom::Broken
+                } else {
+                    Symptom::Alive
+                }
+            }
+            Self::Timeout | Self::FirstByte(_) | Self::Idle => Symptom::Stalled,
+            Self::TooLarge { .. }
+            | Self::Refused { .. }
+            | Self::HeaderMismatch(_)
+            | Self::Listing(_) => Symptom::Alive,
+            Self::Denied(_)
+            | Self::SessionLost
+            | Self::NoCommonVersion(_)
+            | Self::Busy
+            | Self::NotConnected { .. }
+            | Self::CircuitOpen { .. } => Symptom::None,
+        }
+    }
+
+    /// Whether the upstream may still be at what it was asked, so that it has to be told to stop.
+    #[must_use]
+    pub fn may_still_run(&self) -> bool {
+        self.symptom() == Symptom::Stalled || matches!(self, Self::TooLarge { .. })
+    }
+
     /// The child closed while a message was on its way.
     #[must_use]
     pub fn from_child(closed: ChildClosed) -> Self {
@@ -83,24 +176,43 @@ impl LinkError {
         }
     }
 
+    /// Whether the upstream answered a handshake and did not want it, rather than not being there.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { .. }
+            | Self::NoCommonVersion(_)
+            | Self::Nonsense(_)
+            | Self::MediaType(_) => true,
+            // A server in trouble, or with too much to do, has not looked at the handshake.
+            Self::Status(status) => {
+                status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS
+            }
+            _ => false,
+        }
+    }
+
     /// In words that give nothing away, for callers.
     #[must_use]
     pub fn public(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "cannot connect",
-            Self::Timeout => "no answer in time",
+            Self::Timeout | Self::FirstByte(_) => "no answer in time",
+            Self::Idle => "the answer stopped coming",
             Self::Broken(_) => "the connection broke off",
             Self::TooLarge { .. } => "the answer is too large",
             Self::Status(_) => "answered with an HTTP error",
+            Self::Throttled { .. } => "asks to be left alone for a while",
             Self::Denied(_) => "weir is not let in",
             Self::SessionLost => "the session was lost",
-            Self::Nonsense(_) => "the answer is not MCP",
+            Self::HeaderMismatch(_) => "refused the headers",
+            Self::Nonsense(_) | Self::MediaType(_) => "the answer is not MCP",
             Self::Refused { .. } => "refused the connection",
             Self::NoCommonVersion(_) => "no protocol version in common",
             Self::Start(_) => "the process does not start",
             Self::ChildClosed(_) => "the process ended",
             Self::Busy => "too many calls under way",
-            Self::NotConnected { reason } => reason,
+            Self::NotConnected { reason } | Self::CircuitOpen { reason, .. } => reason,
             Self::Listing(_) => "the listing is not usable",
         }
     }
@@ -124,6 +236,22 @@ impl LinkError {
             upstream: upstream.as_str().into(),
             reason: self.public(),
         }
+    }
+}
+
+/// When to ask again, in words.
+fn again(retry_after: Option<Duration>) -> String {
+    retry_after
+        .map(|after| format!(", to be asked again in {} s", after.as_secs()))
+        .unwrap_or_default()
+}
+
+/// A media type, in words.
+fn media(found: &str) -> String {
+    match found {
+        "" => "an answer without a media type".to_owned(),
+        "text/html" => "a web page (text/html)".to_owned(),
+        other => format!("{other}, neither JSON nor an event stream"),
     }
 }
 

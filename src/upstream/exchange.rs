@@ -1,5 +1,7 @@
 //! One request's way back: notifications in order, then the response.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -8,11 +10,24 @@ use crate::upstream::client::TransferError;
 use crate::upstream::error::LinkError;
 use crate::upstream::stdio::{ChildClosed, Replies, Reply};
 
+/// The longest event id that is remembered.
+const LONGEST_ID: usize = 1024;
+
 /// The messages an upstream sends for one request. Dropping it stops reading; over modern HTTP that
 /// is the cancellation (`patterns/cancellation.mdx`).
 pub struct Exchange {
     source: Source,
     deadline: Option<Instant>,
+    position: Position,
+}
+
+/// Where an event stream can be taken up again (2025-11-25 `basic/transports.mdx#resumability-and-redelivery`).
+#[derive(Clone, Debug, Default)]
+pub struct Position {
+    /// The id of the last event that had one.
+    pub last: Option<String>,
+    /// How long the upstream wants to be left alone first.
+    pub retry: Option<Duration>,
 }
 
 enum Source {
@@ -39,6 +54,7 @@ impl Exchange {
         Self {
             source: Source::Whole(Some(body)),
             deadline: None,
+            position: Position::default(),
         }
     }
 
@@ -48,6 +64,7 @@ impl Exchange {
         Self {
             source: Source::Events(Box::new(events)),
             deadline,
+            position: Position::default(),
         }
     }
 
@@ -57,6 +74,7 @@ impl Exchange {
         Self {
             source: Source::Child(replies),
             deadline: None,
+            position: Position::default(),
         }
     }
 
@@ -67,6 +85,18 @@ impl Exchange {
         self
     }
 
+    /// When this exchange has to be over.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Where this stream can be taken up again, if the upstream says so.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.position.last.is_some().then(|| self.position.clone())
+    }
+
     /// The next message as it arrived; `None` when no more comes.
     ///
     /// # Errors
@@ -75,25 +105,41 @@ impl Exchange {
         if let Source::Whole(body) = &mut self.source {
             return Ok(body.take());
         }
+        let next = self.source.next(&mut self.position);
         match self.deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, self.source.next())
+            Some(deadline) => tokio::time::timeout_at(deadline, next)
                 .await
                 .map_err(|_| LinkError::Timeout)?,
-            None => self.source.next().await,
+            None => next.await,
         }
     }
 }
 
 impl Source {
-    async fn next(&mut self) -> Result<Option<Bytes>, LinkError> {
+    async fn next(&mut self, position: &mut Position) -> Result<Option<Bytes>, LinkError> {
         match self {
             Self::Whole(body) => Ok(body.take()),
-            Self::Events(events) => match events.next().await {
-                Ok(data) => Ok(data.map(Bytes::from)),
-                Err(SseError::TooLarge(limit)) => Err(LinkError::TooLarge { limit }),
-                Err(SseError::Malformed) => Err(LinkError::Nonsense("not an event stream")),
-                Err(SseError::Read(ReadError::Idle)) => Err(LinkError::Timeout),
-                Err(SseError::Read(ReadError::Broken(error))) => Err(LinkError::Broken(error)),
+            Self::Events(events) => loop {
+                let event = match events.next().await {
+                    Ok(Some(event)) => event,
+                    Ok(None) => return Ok(None),
+                    Err(SseError::TooLarge(limit)) => return Err(LinkError::TooLarge { limit }),
+                    Err(SseError::Malformed) => {
+                        return Err(LinkError::Nonsense("not an event stream"));
+                    }
+                    Err(SseError::Read(ReadError::Idle)) => return Err(LinkError::Idle),
+                    Err(SseError::Read(ReadError::Broken(error))) => {
+                        return Err(LinkError::Broken(error));
+                    }
+                };
+                // The empty id says that there is no position any more (WHATWG HTML §9.2.6).
+                if let Some(id) = event.id.filter(|id| id.len() <= LONGEST_ID) {
+                    position.last = Some(id).filter(|id| !id.is_empty());
+                }
+                position.retry = event.retry.or(position.retry);
+                if !event.data.is_empty() {
+                    return Ok(Some(event.data));
+                }
             },
             Self::Child(replies) => match replies.next().await {
                 Some(Reply::Notification(message) | Reply::Response(message)) => Ok(Some(message)),

@@ -11,7 +11,7 @@ use crate::auth::{self, CredentialError};
 use crate::config;
 use crate::json::Object;
 use crate::protocol::era::Era;
-use crate::protocol::headers::{METHOD, SESSION, VERSION};
+use crate::protocol::headers::{LAST_EVENT_ID, METHOD, SESSION, VERSION};
 use crate::protocol::message::{self, Message, Outcome};
 use crate::protocol::sse::Events;
 use crate::upstream::client::{Body, Client, ClientError};
@@ -19,6 +19,7 @@ use crate::upstream::error::LinkError;
 use crate::upstream::exchange::{Exchange, ReadError};
 use crate::upstream::link::Outbound;
 use crate::upstream::peer::{HttpSession, Peer};
+use crate::upstream::status;
 use crate::upstream::tls::Tls;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -35,6 +36,7 @@ pub struct HttpWire {
     credentials: HeaderMap,
     limit: usize,
     idle: Duration,
+    first_byte: Option<Duration>,
 }
 
 /// Why an HTTP client cannot be made.
@@ -59,6 +61,7 @@ impl HttpWire {
             credentials: auth::headers(&config.auth)?,
             limit: config.limits.response_bytes,
             idle: config.timeouts.idle,
+            first_byte: config.timeouts.first_byte,
         })
     }
 
@@ -92,7 +95,13 @@ impl HttpWire {
         let mut headers = session.headers.clone();
         headers.extend(outbound.headers);
         let answer = async {
-            let response = self.execute(Method::POST, headers, body).await?;
+            let sent = self.execute(Method::POST, headers, body);
+            let response = match self.first_byte {
+                Some(limit) => tokio::time::timeout(limit, sent)
+                    .await
+                    .map_err(|_| LinkError::FirstByte(limit))??,
+                None => sent.await?,
+            };
             self.exchange(session, response, deadline).await
         };
         tokio::time::timeout_at(deadline, answer)
@@ -126,7 +135,7 @@ impl HttpWire {
                 Media::Other if status == StatusCode::ACCEPTED => {
                     Err(LinkError::Nonsense("202 to a request"))
                 }
-                Media::Other => Err(LinkError::Nonsense("neither JSON nor an event stream")),
+                Media::Other => Err(status::not_mcp(response.headers())),
             };
         }
         match status {
@@ -136,6 +145,7 @@ impl HttpWire {
             StatusCode::NOT_FOUND if session.id.is_some() => return Err(LinkError::SessionLost),
             _ => {}
         }
+        let refusal = status::error(status, response.headers());
         // Modern gives JSON-RPC errors statuses of their own; legacy servers do it for some.
         let json = media_type(response.headers()) == Media::Json;
         let body = if json {
@@ -153,10 +163,14 @@ impl HttpWire {
             {
                 Err(LinkError::SessionLost)
             }
-            Some(Message::Response(response)) if matches!(response.outcome, Outcome::Error(_)) => {
-                Ok(Exchange::whole(body))
-            }
-            _ => Err(LinkError::Status(status)),
+            Some(Message::Response(response)) => match response.outcome {
+                Outcome::Error(error) if has_code(error, "-32020") => {
+                    Err(LinkError::HeaderMismatch(body))
+                }
+                Outcome::Error(_) => Ok(Exchange::whole(body)),
+                Outcome::Result(_) => Err(refusal),
+            },
+            _ => Err(refusal),
         }
     }
 
@@ -209,6 +223,10 @@ impl HttpWire {
             let response = self.execute(Method::POST, headers, body).await?;
             let status = response.status();
             let session = response.headers().get(SESSION).cloned();
+            let refusal = match status.is_success() {
+                true => status::not_mcp(response.headers()),
+                false => status::error(status, response.headers()),
+            };
             let message = match media_type(response.headers()) {
                 Media::Json => Some(self.body(response, self.limit).await?),
                 Media::Events if status.is_success() => {
@@ -231,6 +249,7 @@ impl HttpWire {
                 status,
                 session,
                 message,
+                refusal,
             })
         };
         tokio::time::timeout_at(deadline, answer)
@@ -238,14 +257,24 @@ impl HttpWire {
             .map_err(|_| LinkError::Timeout)?
     }
 
-    /// Opens the legacy stream for what the upstream says unasked; `None` where it has no such stream.
+    /// Opens the legacy stream for what the upstream says unasked, or takes up one that ended, after the
+    /// event of that id; `None` where it has no such stream.
     ///
     /// # Errors
     /// The upstream could not be asked, or the session is gone.
-    pub async fn listen(&self, session: &HttpSession) -> Result<Option<Exchange>, LinkError> {
+    pub async fn listen(
+        &self,
+        session: &HttpSession,
+        after: Option<&str>,
+    ) -> Result<Option<Exchange>, LinkError> {
         let mut headers = session.headers.clone();
         headers.remove(header::CONTENT_TYPE);
         headers.insert(header::ACCEPT, EVENTS);
+        if let Some(after) = after {
+            let after = HeaderValue::from_str(after)
+                .map_err(|_| LinkError::Nonsense("an event id that no header can carry"))?;
+            headers.insert(LAST_EVENT_ID, after);
+        }
         let response = self.execute(Method::GET, headers, Bytes::new()).await?;
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
@@ -287,7 +316,10 @@ impl HttpWire {
                 return Err(LinkError::TooLarge { limit });
             }
             body.extend_from_slice(&chunk);
-            next = incoming.chunk().await.map_err(LinkError::from_transfer)?;
+            // Only from the first byte on: a tool may take its time behind a head that was sent early.
+            let more = tokio::time::timeout(self.idle, incoming.chunk()).await;
+            let more = more.map_err(|_| LinkError::Idle)?;
+            next = more.map_err(LinkError::from_transfer)?;
         }
         Ok(body.freeze())
     }
@@ -350,6 +382,8 @@ pub struct Handshake {
     pub session: Option<HeaderValue>,
     /// The JSON body, or the first response on the event stream.
     pub message: Option<Bytes>,
+    /// What the answer says where it is no message.
+    pub refusal: LinkError,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -360,11 +394,7 @@ enum Media {
 }
 
 fn media_type(headers: &HeaderMap) -> Media {
-    let text = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim();
+    let essence = status::essence(headers);
     if essence.eq_ignore_ascii_case("application/json") {
         Media::Json
     } else if essence.eq_ignore_ascii_case("text/event-stream") {
@@ -372,6 +402,10 @@ fn media_type(headers: &HeaderMap) -> Media {
     } else {
         Media::Other
     }
+}
+
+fn has_code(error: &str, code: &str) -> bool {
+    Object::parse(error).is_ok_and(|error| error.get("code") == Some(code))
 }
 
 fn method_of(body: &[u8]) -> Option<HeaderValue> {

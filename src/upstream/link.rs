@@ -1,6 +1,6 @@
 //! A link: the way to send messages to one upstream and to get its messages back.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -10,32 +10,43 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::catalog::Dropped;
 use crate::config;
-use crate::name::UpstreamId;
+use crate::metrics;
+use crate::name::{Instance, UpstreamId};
 use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
+use crate::upstream::gate::Gate;
 use crate::upstream::http::HttpWire;
 use crate::upstream::peer::{Peer, Via};
 use crate::upstream::stdio::ChildSpec;
+use crate::upstream::subscriptions::Subscriptions;
 
-/// How many calls may wait for a place, as a multiple of the places.
-const QUEUE: usize = 4;
+/// Most sessions that callers may have of their own at one upstream.
+const SESSIONS: usize = 10_000;
 
 /// One upstream, reachable. Building a link opens nothing; the keeper of the upstream connects it.
 #[derive(Debug)]
 pub struct Link {
     /// What the config says of this upstream.
     pub config: Arc<config::Upstream>,
+    /// This weir's name in chains, if it is a hop of one.
+    pub instance: Option<Instance>,
     /// What carries the bytes.
     pub wire: Wire,
+    /// Places and circuit: what every call goes through first.
+    pub gate: Arc<Gate>,
+    /// Where its calls are counted.
+    pub metrics: Arc<metrics::Upstream>,
     /// Asks the keeper to list again soon.
     pub resync: Notify,
     /// Asks the keeper to connect again: the session is gone, or a call found nobody.
     pub reconnect: Notify,
     peer: RwLock<Option<Arc<Peer>>>,
     standing: watch::Sender<Standing>,
+    times: RwLock<Times>,
     /// Counts attempts to connect that have ended, either way.
     attempts: watch::Sender<u64>,
     report: RwLock<Report>,
@@ -44,8 +55,12 @@ pub struct Link {
     /// The number of the last listing whose outcome is in the catalog.
     ended: watch::Sender<u64>,
     ids: AtomicU64,
-    places: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
+    /// What callers want to be told of beyond the lists.
+    pub subscriptions: Arc<Subscriptions>,
+    /// A modern upstream that has no legacy sessions, as far as is known.
+    modern_only: AtomicBool,
+    /// Places for sessions that callers have of their own.
+    sessions: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -76,6 +91,16 @@ pub enum Standing {
     },
 }
 
+/// What operators want to know of time.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// When the standing became what it is.
+    pub since: Instant,
+    /// When the keeper tries next without being asked; `None` while it is trying, and where only the
+    /// schedule says.
+    pub next_try: Option<Instant>,
+}
+
 /// What a listing had, for operators.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -87,6 +112,8 @@ pub struct Report {
     pub quarantined: Vec<String>,
     /// Rules of the config that match nothing.
     pub warnings: Vec<String>,
+    /// What it had that came from this weir, or through too many.
+    pub dropped: Dropped,
 }
 
 /// A request to an upstream, all but its envelope.
@@ -98,31 +125,42 @@ pub struct Outbound {
     pub method: &'static str,
     /// The params as JSON text, with this hop's `_meta`.
     pub params: String,
-    /// `Mcp-*` for a modern upstream over HTTP; empty for others.
+    /// For an upstream over HTTP: `Mcp-*` where it is modern, and whom the request belongs to.
     pub headers: HeaderMap,
 }
 
 impl Link {
     /// A link as the config wants it. Opens nothing.
     #[must_use]
-    pub fn new(config: Arc<config::Upstream>, wire: Wire, tasks: TaskTracker) -> Self {
-        let places = config.limits.in_flight.get();
+    pub fn new(
+        config: Arc<config::Upstream>,
+        instance: Option<Instance>,
+        wire: Wire,
+        tasks: TaskTracker,
+        metrics: Arc<metrics::Upstream>,
+    ) -> Self {
         Self {
+            gate: Arc::new(Gate::new(&config)),
             config,
+            instance,
             wire,
+            metrics,
             resync: Notify::new(),
             reconnect: Notify::new(),
             peer: RwLock::new(None),
             standing: watch::Sender::new(Standing::Connecting),
+            times: RwLock::new(Times {
+                since: Instant::now(),
+                next_try: None,
+            }),
             attempts: watch::Sender::new(0),
             report: RwLock::new(Report::default()),
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
             ids: AtomicU64::new(1),
-            places: Arc::new(Semaphore::new(places)),
-            queue: Arc::new(Semaphore::new(
-                places.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS),
-            )),
+            subscriptions: Arc::default(),
+            modern_only: AtomicBool::new(false),
+            sessions: Arc::new(Semaphore::new(SESSIONS)),
             tasks,
         }
     }
@@ -213,25 +251,53 @@ impl Link {
         Err(LinkError::NotConnected { reason })
     }
 
-    /// Takes a place among the calls under way, waiting in a bounded queue until `deadline`.
+    /// Whether a legacy caller is served by a legacy session of its own there: where the upstream keeps
+    /// something for each session, or speaks the other era but may speak this one too. Over stdio a session
+    /// is a process, which is had by asking only (`sessions: per_caller`).
+    #[must_use]
+    pub fn has_own_sessions(&self, peer: &Peer) -> bool {
+        match self.wire {
+            Wire::Http(_) => match peer.era() {
+                Era::Legacy => peer.is_stateful(),
+                Era::Modern => !self.modern_only.load(Ordering::Relaxed),
+            },
+            Wire::Child(_) => self.config.sessions == config::Sessions::PerCaller,
+        }
+    }
+
+    /// Notes that this modern upstream refuses legacy sessions, until it is connected anew.
+    pub fn is_modern_only(&self) {
+        self.modern_only.store(true, Ordering::Relaxed);
+    }
+
+    /// A place for a session of a caller's own, free again when dropped.
     ///
     /// # Errors
-    /// The queue is full, or no place came free in time.
-    pub async fn place(&self, deadline: Instant) -> Result<Place, LinkError> {
-        let queued = Arc::clone(&self.queue)
-            .try_acquire_owned()
-            .map_err(|_| LinkError::Busy)?;
-        let place = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => tokio::time::timeout_at(deadline, Arc::clone(&self.places).acquire_owned())
-                .await
-                .map_err(|_| LinkError::Busy)?
-                .map_err(|_| LinkError::Busy)?,
+    /// There are too many.
+    pub fn session_place(&self) -> Result<OwnedSemaphorePermit, LinkError> {
+        let place = Arc::clone(&self.sessions).try_acquire_owned();
+        place.map_err(|_| LinkError::Busy)
+    }
+
+    /// How many sessions callers have of their own.
+    #[must_use]
+    pub fn own_sessions(&self) -> usize {
+        SESSIONS.saturating_sub(self.sessions.available_permits())
+    }
+
+    /// Takes up a legacy stream that ended before its answer came.
+    ///
+    /// # Errors
+    /// The upstream does not take it up again.
+    pub async fn resume(&self, peer: &Peer, after: &str) -> Result<Exchange, LinkError> {
+        let (Wire::Http(wire), Via::Http(session)) = (&self.wire, &peer.via) else {
+            return Err(LinkError::SessionLost);
         };
-        Ok(Place {
-            _queued: queued,
-            _place: place,
-        })
+        let resumed = wire.listen(session, Some(after));
+        let resumed = tokio::time::timeout_at(self.list_deadline(), resumed).await;
+        resumed
+            .map_err(|_| LinkError::Timeout)??
+            .ok_or(LinkError::Nonsense("ended without an answer"))
     }
 
     /// Sends a request. The exchange yields this request's notifications and then its response.
@@ -309,12 +375,36 @@ impl Link {
         self.standing.borrow().clone()
     }
 
+    /// Since when it is so, and when it is tried next.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        *self
+            .times
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn edit_times(&self, edit: impl FnOnce(&mut Times)) {
+        edit(
+            &mut self
+                .times
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+    }
+
+    /// For the keeper: when it tries next without being asked.
+    pub fn plan(&self, next_try: Option<Instant>) {
+        self.edit_times(|times| times.next_try = next_try);
+    }
+
     /// For the keeper: somebody is there.
     pub fn connected(&self, peer: Arc<Peer>) {
         *self
             .peer
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(peer);
+        self.modern_only.store(false, Ordering::Relaxed);
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
 
@@ -325,12 +415,14 @@ impl Link {
                 Standing::Failing { since, .. } => *since,
                 Standing::Connecting | Standing::Up => Instant::now(),
             };
+            self.edit_times(|times| times.since = since);
             *standing = Standing::Failing {
                 reason: error.in_full(),
                 public: error.public(),
                 since,
             };
         });
+        self.gate.unlisted(error);
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
 
@@ -360,7 +452,10 @@ impl Link {
             .report
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = report;
-        self.standing.send_replace(Standing::Up);
+        self.gate.listed();
+        if self.standing.send_replace(Standing::Up) != Standing::Up {
+            self.edit_times(|times| times.since = Instant::now());
+        }
     }
 
     /// What the last good listing had.
@@ -415,11 +510,4 @@ impl Link {
     pub fn idle(&self) -> Duration {
         self.config.timeouts.idle
     }
-}
-
-/// A place among the calls under way; free again when dropped.
-#[derive(Debug)]
-pub struct Place {
-    _queued: OwnedSemaphorePermit,
-    _place: OwnedSemaphorePermit,
 }

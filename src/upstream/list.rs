@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use foldhash::{HashSet, HashSetExt as _};
-use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::catalog::{Kind, Listing};
 use crate::json::{self, Object};
 use crate::protocol::era::Era;
-use crate::protocol::headers;
-use crate::protocol::message::{Message, Outcome};
+use crate::protocol::meta;
+use crate::upstream::ask::ask;
 use crate::upstream::error::LinkError;
-use crate::upstream::link::{Link, Outbound};
+use crate::upstream::introduction;
+use crate::upstream::link::Link;
 use crate::upstream::peer::Peer;
 use crate::upstream::probe;
 
@@ -124,39 +124,28 @@ async fn page(
     if let Some(cursor) = cursor {
         params.set("cursor", json::quote(cursor));
     }
-    if peer.era() == Era::Modern {
-        params.set("_meta", probe::own_meta(None, None));
-    }
-    let mut headers = HeaderMap::new();
-    if peer.era() == Era::Modern {
-        headers::write(&mut headers, kind.method(), None);
-    }
-    let outbound = Outbound {
-        id: link.next_id(),
-        method: kind.method(),
-        params: params.to_text(),
-        headers,
+    let modern = (peer.era() == Era::Modern).then(|| probe::own_meta(None, None));
+    let mut own = match &modern {
+        Some(text) => Object::parse(text).unwrap_or_default(),
+        None => Object::new(),
     };
-    let mut exchange = link.send(peer, outbound, deadline).await?.until(deadline);
-    while let Some(message) = exchange.next().await? {
-        let text = std::str::from_utf8(&message).map_err(|_| LinkError::Nonsense("not UTF-8"))?;
-        let message =
-            Message::parse(text).map_err(|_| LinkError::Nonsense("not a JSON-RPC message"))?;
-        let Message::Response(response) = message else {
-            continue;
-        };
-        return match response.outcome {
-            Outcome::Result(result) => Ok(Some(result.to_owned())),
-            Outcome::Error(error) => {
-                let unknown =
-                    Object::parse(error).is_ok_and(|error| error.get("code") == Some("-32601"));
-                if unknown {
-                    Ok(None)
-                } else {
-                    Err(probe::refused(kind.method(), error))
-                }
-            }
-        };
+    // Whoever listens to itself is told so, instead of taking its own catalog in.
+    if let Some(instance) = &link.instance {
+        own.set(meta::PATH, instance.alone());
     }
-    Err(LinkError::Nonsense("ended without an answer"))
+    if !own.is_empty() {
+        params.set("_meta", own.to_text());
+    }
+    match ask(link, peer, kind.method(), params.to_text(), deadline).await? {
+        Ok(result) => Ok(Some(result)),
+        Err(error) => {
+            let unknown =
+                Object::parse(&error).is_ok_and(|error| error.get("code") == Some("-32601"));
+            if unknown {
+                Ok(None)
+            } else {
+                Err(introduction::refused(kind.method(), &error))
+            }
+        }
+    }
 }

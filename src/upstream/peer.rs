@@ -16,10 +16,14 @@ pub struct Peer {
     era: Era,
     /// The protocol version agreed on, as the specification writes it.
     pub version: String,
+    /// The protocol versions it says it speaks, where it says so; at least the one agreed on.
+    pub versions: Vec<String>,
     /// What it offers.
     pub offers: Offers,
-    /// Its own name and version, self-reported: for people only.
+    /// Its own name and version, self-reported: for people, and for chains of weirs.
     pub server: String,
+    /// `capabilities.extensions`, modern: a JSON object as text, empty where it has none.
+    pub extensions: Box<str>,
     /// The way to it.
     pub via: Via,
     /// The request a modern child answers with its changes for as long as it lives; 0 is none.
@@ -55,6 +59,12 @@ pub struct Offers {
     pub resources: bool,
     /// `completions`
     pub completions: bool,
+    /// `logging`
+    pub logging: bool,
+    /// `resources.subscribe`
+    pub subscribe: bool,
+    /// `tasks`: what 2025-11-25 has of them.
+    pub tasks: bool,
     /// `listChanged` of any of them.
     pub list_changed: bool,
 }
@@ -66,15 +76,19 @@ impl Offers {
         let Some(Ok(capabilities)) = capabilities.map(Object::parse) else {
             return Self::default();
         };
-        let changes = |key| {
+        let says = |key, what| {
             let inner = capabilities.get(key).map(Object::parse);
-            matches!(inner, Some(Ok(inner)) if inner.get("listChanged") == Some("true"))
+            matches!(inner, Some(Ok(inner)) if inner.get(what) == Some("true"))
         };
+        let changes = |key| says(key, "listChanged");
         Self {
             tools: capabilities.contains("tools"),
             prompts: capabilities.contains("prompts"),
             resources: capabilities.contains("resources"),
             completions: capabilities.contains("completions"),
+            logging: capabilities.contains("logging"),
+            subscribe: says("resources", "subscribe"),
+            tasks: capabilities.contains("tasks"),
             list_changed: changes("tools") || changes("prompts") || changes("resources"),
         }
     }
@@ -83,12 +97,21 @@ impl Offers {
 impl Peer {
     /// A peer that introduced itself.
     #[must_use]
-    pub fn new(era: Era, version: String, offers: Offers, server: String, via: Via) -> Self {
+    pub fn new(
+        era: Era,
+        version: String,
+        offers: Offers,
+        server: String,
+        extensions: Box<str>,
+        via: Via,
+    ) -> Self {
         Self {
             era,
+            versions: vec![version.clone()],
             version,
             offers,
             server,
+            extensions,
             via,
             listening: AtomicU64::new(0),
         }
@@ -98,6 +121,24 @@ impl Peer {
     #[must_use]
     pub fn era(&self) -> Era {
         self.era
+    }
+
+    /// Whether it keeps something for each session: it gave an id to this one.
+    #[must_use]
+    pub fn is_stateful(&self) -> bool {
+        matches!(&self.via, Via::Http(session) if session.id.is_some())
+    }
+
+    /// Whether messages to it have no headers.
+    #[must_use]
+    pub fn is_on_stdio(&self) -> bool {
+        matches!(self.via, Via::Child(_))
+    }
+
+    /// Whether it says that it is a weir.
+    #[must_use]
+    pub fn is_weir(&self) -> bool {
+        self.server == "weir" || self.server.starts_with("weir ")
     }
 
     /// Notes the request that the peer answers with its changes.

@@ -4,26 +4,23 @@
 //! credentials, is overloaded or does not answer has said nothing about its era; everything else is
 //! legacy. Ids are not compared: real servers answer a probe with ids of their own.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::json::{self, Object};
 use crate::protocol::era::{Era, Version};
-use crate::protocol::message::{self, Id, Message, Outcome};
+use crate::protocol::message::{self, Id};
 use crate::protocol::{meta, method};
 use crate::upstream::error::LinkError;
 use crate::upstream::http::{Handshake, HttpWire};
+use crate::upstream::introduction::{Verdict, discovered, initialized};
 use crate::upstream::link::{Link, Wire};
-use crate::upstream::peer::{HttpSession, Offers, Peer, Via};
+use crate::upstream::peer::{HttpSession, Peer, Via};
 use crate::upstream::stdio::{Child, ChildClosed, ChildSpec, Reply};
-
-/// The oldest version that still shares the message format; offered by nobody, accepted from old servers.
-const OLDEST: &str = "2024-11-05";
 
 /// `Implementation` of weir, as JSON text.
 pub const WEIR: &str = concat!(
@@ -55,19 +52,6 @@ pub async fn connect(
     }
 }
 
-/// What an answer to `server/discover` says.
-enum Verdict {
-    Modern(Introduction),
-    Legacy,
-}
-
-/// What a server says of itself, in either handshake.
-struct Introduction {
-    version: String,
-    offers: Offers,
-    server: String,
-}
-
 async fn over_http(
     link: &Link,
     wire: &HttpWire,
@@ -75,27 +59,78 @@ async fn over_http(
     deadline: Instant,
 ) -> Result<Peer, LinkError> {
     if known != Some(Era::Legacy) {
-        let body = discover(link.next_id());
-        let answer = wire
-            .handshake(
-                Version::MODERN.as_str(),
-                Some(method::DISCOVER),
-                body,
-                deadline,
-            )
-            .await?;
-        if let Verdict::Modern(introduction) = over_http_verdict(&answer, known)? {
-            let session = wire.session(Version::MODERN.as_str(), None);
-            return Ok(introduction.peer(Era::Modern, Via::Http(session)));
+        let ask = || {
+            let body = discover(link.next_id());
+            let (version, method) = (Version::MODERN.as_str(), Some(method::DISCOVER));
+            wire.handshake(version, method, body, deadline)
+        };
+        let mut verdict = over_http_verdict(ask().await?, known)?;
+        if matches!(verdict, Verdict::Again) {
+            verdict = over_http_verdict(ask().await?, known)?;
+        }
+        match verdict {
+            Verdict::Modern(introduction) => {
+                let session = wire.session(Version::MODERN.as_str(), None);
+                return Ok(introduction.peer(Era::Modern, Via::Http(session)));
+            }
+            Verdict::Again => return Err(LinkError::Nonsense("no answer to server/discover")),
+            Verdict::Legacy => {}
         }
     }
-    let body = initialize(link.next_id());
+    session_over_http(link, wire, &Profile::OWN, deadline).await
+}
+
+/// What a legacy session is opened with.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The version to ask for.
+    pub version: Version,
+    /// `ClientCapabilities` as JSON text: never more than the callers of this session can do.
+    pub capabilities: Cow<'static, str>,
+}
+
+impl Profile {
+    /// Weir's own: it can do nothing that an upstream might ask for, because only a caller can.
+    const OWN: Self = Self {
+        version: Version::LATEST_LEGACY,
+        capabilities: Cow::Borrowed("{}"),
+    };
+}
+
+/// Opens a legacy session beside the one that the link has: over stdio, that is another process.
+///
+/// # Errors
+/// The upstream cannot be reached, refuses, or speaks no legacy version.
+pub async fn open(
+    link: &Link,
+    profile: &Profile,
+    deadline: Instant,
+) -> Result<(Peer, Option<Unasked>), LinkError> {
+    match &link.wire {
+        Wire::Http(wire) => session_over_http(link, wire, profile, deadline)
+            .await
+            .map(|peer| (peer, None)),
+        Wire::Child(spec) => {
+            let (child, unasked) = start(spec, link)?;
+            let peer = session_over_stdio(link, child, profile, deadline).await?;
+            Ok((peer, Some(unasked)))
+        }
+    }
+}
+
+async fn session_over_http(
+    link: &Link,
+    wire: &HttpWire,
+    profile: &Profile,
+    deadline: Instant,
+) -> Result<Peer, LinkError> {
+    let body = initialize(link.next_id(), profile);
     let answer = wire
-        .handshake(Version::LATEST_LEGACY.as_str(), None, body, deadline)
+        .handshake(profile.version.as_str(), None, body, deadline)
         .await?;
-    evidence(answer.status)?;
+    let answer = evidence(answer)?;
     let Some(message) = answer.message.as_deref() else {
-        return Err(LinkError::Status(answer.status));
+        return Err(answer.refusal);
     };
     let introduction = initialized(message)?;
     let session: HttpSession = wire.session(&introduction.version, answer.session);
@@ -106,25 +141,26 @@ async fn over_http(
 }
 
 /// Statuses that say nothing about the era.
-fn evidence(status: StatusCode) -> Result<(), LinkError> {
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(LinkError::Denied(status)),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-            Err(LinkError::Status(status))
-        }
-        status if status.is_server_error() => Err(LinkError::Status(status)),
-        _ => Ok(()),
+fn evidence(answer: Handshake) -> Result<Handshake, LinkError> {
+    match answer.status {
+        StatusCode::UNAUTHORIZED
+        | StatusCode::FORBIDDEN
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::REQUEST_TIMEOUT => Err(answer.refusal),
+        status if status.is_server_error() => Err(answer.refusal),
+        _ => Ok(answer),
     }
 }
 
-fn over_http_verdict(answer: &Handshake, known: Option<Era>) -> Result<Verdict, LinkError> {
-    evidence(answer.status)?;
+fn over_http_verdict(answer: Handshake, known: Option<Era>) -> Result<Verdict, LinkError> {
+    let answer = evidence(answer)?;
     let verdict = match answer.message.as_deref() {
         Some(message) => discovered(message)?,
         None => Verdict::Legacy,
     };
     // Once modern, always modern: a proxy in between that answers nonsense is not a downgrade.
     match (verdict, known) {
+        (Verdict::Legacy, Some(Era::Modern)) if answer.message.is_none() => Err(answer.refusal),
         (Verdict::Legacy, Some(Era::Modern)) => {
             Err(LinkError::Nonsense("no answer to server/discover"))
         }
@@ -140,15 +176,13 @@ async fn over_stdio(
 ) -> Result<(Peer, Unasked), LinkError> {
     let (mut child, mut unasked) = start(spec, link)?;
     if known != Some(Era::Legacy) {
-        let id = link.next_id();
         // Half the budget: what never answers a probe still gets its `initialize`.
         let patience = Instant::now() + deadline.duration_since(Instant::now()) / 2;
-        match ask(&child, id, discover(id), patience).await {
-            Ok(message) => {
-                if let Verdict::Modern(introduction) = discovered(&message)? {
-                    return Ok((introduction.peer(Era::Modern, Via::Child(child)), unasked));
-                }
+        match discover_child(link, &child, patience).await {
+            Ok(Verdict::Modern(introduction)) => {
+                return Ok((introduction.peer(Era::Modern, Via::Child(child)), unasked));
             }
+            Ok(Verdict::Again | Verdict::Legacy) => {}
             // Old rmcp servers end at the first request before `initialize`: start another.
             Err(LinkError::ChildClosed(_)) => {
                 child.stop().await;
@@ -158,8 +192,36 @@ async fn over_stdio(
             Err(error) => return stopped(&child, error).await,
         }
     }
+    let peer = session_over_stdio(link, child, &Profile::OWN, deadline).await?;
+    Ok((peer, unasked))
+}
+
+/// Asks a child who it is; twice, if it wants that.
+async fn discover_child(
+    link: &Link,
+    child: &Arc<Child>,
+    deadline: Instant,
+) -> Result<Verdict, LinkError> {
+    let mut verdict = Verdict::Again;
+    for _ in 0..2 {
+        let id = link.next_id();
+        let message = ask(child, id, discover(id), deadline).await?;
+        verdict = discovered(&message)?;
+        if !matches!(verdict, Verdict::Again) {
+            break;
+        }
+    }
+    Ok(verdict)
+}
+
+async fn session_over_stdio(
+    link: &Link,
+    child: Arc<Child>,
+    profile: &Profile,
+    deadline: Instant,
+) -> Result<Peer, LinkError> {
     let id = link.next_id();
-    let introduction = match ask(&child, id, initialize(id), deadline)
+    let introduction = match ask(&child, id, initialize(id, profile), deadline)
         .await
         .and_then(|message| initialized(&message))
     {
@@ -172,7 +234,7 @@ async fn over_stdio(
     {
         return stopped(&child, LinkError::from_child(closed)).await;
     }
-    Ok((introduction.peer(Era::Legacy, Via::Child(child)), unasked))
+    Ok(introduction.peer(Era::Legacy, Via::Child(child)))
 }
 
 fn start(spec: &ChildSpec, link: &Link) -> Result<(Arc<Child>, Unasked), LinkError> {
@@ -211,12 +273,6 @@ async fn ask(
         .map_err(|_| LinkError::Timeout)?
 }
 
-impl Introduction {
-    fn peer(self, era: Era, via: Via) -> Peer {
-        Peer::new(era, self.version, self.offers, self.server, via)
-    }
-}
-
 fn discover(id: u64) -> Bytes {
     message::request(
         &Id::from(id),
@@ -239,144 +295,10 @@ pub fn own_meta(capabilities: Option<&str>, info: Option<&str>) -> String {
     )
 }
 
-/// Weir declares no capability of its own: what an upstream may ask, only a caller can answer.
-fn initialize(id: u64) -> Bytes {
+fn initialize(id: u64, profile: &Profile) -> Bytes {
     let params = format!(
-        "{{\"protocolVersion\":\"{}\",\"capabilities\":{{}},\"clientInfo\":{WEIR}}}",
-        Version::LATEST_LEGACY
+        "{{\"protocolVersion\":\"{}\",\"capabilities\":{},\"clientInfo\":{WEIR}}}",
+        profile.version, profile.capabilities
     );
     message::request(&Id::from(id), method::INITIALIZE, &params)
-}
-
-fn discovered(message: &[u8]) -> Result<Verdict, LinkError> {
-    let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
-    else {
-        return Ok(Verdict::Legacy);
-    };
-    match response.outcome {
-        Outcome::Error(error) => {
-            let Ok(error) = Object::parse(error) else {
-                return Ok(Verdict::Legacy);
-            };
-            match error.get("code") {
-                // Modern, but of another revision: its list says whether a legacy one is among them.
-                Some("-32022") => match supported(error.get("data")) {
-                    versions
-                        if versions
-                            .iter()
-                            .any(|version| Version::parse(version).is_some()) =>
-                    {
-                        Ok(Verdict::Legacy)
-                    }
-                    versions => Err(LinkError::NoCommonVersion(versions.join(", "))),
-                },
-                Some("-32020" | "-32021") => Ok(Verdict::Modern(Introduction {
-                    version: Version::MODERN.to_string(),
-                    offers: Offers {
-                        tools: true,
-                        prompts: true,
-                        resources: true,
-                        completions: true,
-                        list_changed: false,
-                    },
-                    server: String::new(),
-                })),
-                _ => Ok(Verdict::Legacy),
-            }
-        }
-        Outcome::Result(result) => {
-            let Ok(result) = Object::parse(result) else {
-                return Ok(Verdict::Legacy);
-            };
-            let versions = strings(result.get("supportedVersions"));
-            if !versions
-                .iter()
-                .any(|version| version == Version::MODERN.as_str())
-            {
-                return Ok(Verdict::Legacy);
-            }
-            let server = result
-                .get("_meta")
-                .and_then(|text| Object::parse(text).ok());
-            let server = server.as_ref().and_then(|meta| meta.get(meta::SERVER_INFO));
-            Ok(Verdict::Modern(Introduction {
-                version: Version::MODERN.to_string(),
-                offers: Offers::read(result.get("capabilities")),
-                server: self_description(server),
-            }))
-        }
-    }
-}
-
-fn initialized(message: &[u8]) -> Result<Introduction, LinkError> {
-    let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
-    else {
-        return Err(LinkError::Nonsense("no answer to initialize"));
-    };
-    let result = match response.outcome {
-        Outcome::Result(result) => result,
-        Outcome::Error(error) => return Err(refused(method::INITIALIZE, error)),
-    };
-    let result =
-        Object::parse(result).map_err(|_| LinkError::Nonsense("an odd answer to initialize"))?;
-    let version = result
-        .string("protocolVersion")
-        .unwrap_or_default()
-        .into_owned();
-    let spoken = Version::parse(&version).is_some_and(|version| version.era() == Era::Legacy)
-        || version == OLDEST;
-    if !spoken {
-        return Err(LinkError::NoCommonVersion(
-            version.chars().take(40).collect(),
-        ));
-    }
-    Ok(Introduction {
-        version,
-        offers: Offers::read(result.get("capabilities")),
-        server: self_description(result.get("serverInfo")),
-    })
-}
-
-/// A JSON-RPC error in answer to something weir asked for itself.
-#[must_use]
-pub fn refused(method: &'static str, error: &str) -> LinkError {
-    LinkError::Refused {
-        method,
-        error: error.chars().take(300).collect(),
-    }
-}
-
-fn supported(data: Option<&str>) -> Vec<String> {
-    let data = data.and_then(|text| Object::parse(text).ok());
-    data.as_ref()
-        .map(|data| strings(data.get("supported")))
-        .unwrap_or_default()
-}
-
-fn strings(text: Option<&str>) -> Vec<String> {
-    let items = text
-        .and_then(|text| serde_json::from_str::<Vec<&RawValue>>(text).ok())
-        .unwrap_or_default();
-    items
-        .iter()
-        .filter_map(|item| json::string(item.get()))
-        .map(|text| text.chars().take(40).collect())
-        .collect()
-}
-
-fn self_description(info: Option<&str>) -> String {
-    let Some(Ok(info)) = info.map(Object::parse) else {
-        return String::new();
-    };
-    let part = |key| {
-        info.string(key)
-            .unwrap_or_default()
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(60)
-            .collect::<String>()
-    };
-    format!("{} {}", part("name"), part("version"))
-        .trim()
-        .to_owned()
 }

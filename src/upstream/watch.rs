@@ -1,6 +1,7 @@
 //! Hears an upstream say that its lists changed: the legacy GET stream, the modern listen stream, or
 //! what a child says unasked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,129 +13,317 @@ use crate::json::{self, Object};
 use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id, Message};
 use crate::protocol::{meta, method};
+use crate::upstream::ask::ask;
 use crate::upstream::error::LinkError;
-use crate::upstream::exchange::Exchange;
+use crate::upstream::exchange::{Exchange, Position};
 use crate::upstream::link::{Link, Outbound, Wire};
 use crate::upstream::peer::{Peer, Via};
 use crate::upstream::probe::{self, Unasked};
+use crate::upstream::subscriptions::{Topic, Wanted};
 
 /// Pause before a stream that ended is opened again; doubles up to the second figure.
 const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Watches until the peer is gone: asks for a resync at every change, for a reconnect at the end. Tells
-/// `heeding` once nothing that happens from then on is missed (or drops it, where nothing can be heard).
+/// Watches until the peer is gone: asks for a resync at every change, for a reconnect at the end, and
+/// passes on news of what callers subscribed to. Tells `heeding` once nothing that happens from then on is
+/// missed (or drops it, where nothing can be heard).
 pub async fn watch(
     link: Arc<Link>,
     peer: Arc<Peer>,
     unasked: Option<Unasked>,
     heeding: oneshot::Sender<()>,
 ) {
-    match (&peer.via, unasked) {
-        (Via::Child(_), Some(unasked)) => child(&link, &peer, unasked, heeding).await,
-        (Via::Child(_), None) => {}
-        (Via::Http(_), _) => http(&link, &peer, heeding).await,
-    }
-}
-
-async fn child(
-    link: &Arc<Link>,
-    peer: &Arc<Peer>,
-    mut unasked: Unasked,
-    heeding: oneshot::Sender<()>,
-) {
-    // Modern servers speak of changes only when asked to; what they say comes as replies to the request.
-    let mut listening = if peer.era() == Era::Modern && peer.offers.list_changed {
-        let (id, params) = listen_request(link);
-        let outbound = Outbound {
-            id,
-            method: method::LISTEN,
-            params,
-            headers: HeaderMap::new(),
-        };
-        peer.listens(id);
-        link.send(peer, outbound, link.list_deadline()).await.ok()
-    } else {
-        None
-    };
-    let _ = heeding.send(());
-    loop {
-        let told = async {
-            match &mut listening {
-                Some(stream) => stream.next().await.ok().flatten(),
-                None => std::future::pending().await,
+    let told = async {
+        match (peer.era(), &peer.via) {
+            (Era::Modern, _) => modern(&link, &peer, heeding).await,
+            (Era::Legacy, Via::Http(_)) => {
+                tokio::select! {
+                    () = legacy(&link, &peer, heeding) => {}
+                    () = subscribe(&link, &peer) => {}
+                }
             }
-        };
-        tokio::select! {
-            message = unasked.recv() => match message {
-                Some(message) => heard(link, peer, &message),
-                None => break,
-            },
-            message = told => match message {
-                Some(message) => heard(link, peer, &message),
-                None => listening = None,
-            },
+            (Era::Legacy, Via::Child(_)) => {
+                let _ = heeding.send(());
+                subscribe(&link, &peer).await;
+            }
         }
+    };
+    let Some(mut unasked) = unasked else {
+        return told.await;
+    };
+    let heard = async {
+        while let Some(message) = unasked.recv().await {
+            heard(&link, &peer, &message);
+        }
+    };
+    tokio::select! {
+        () = heard => {}
+        () = async { told.await; std::future::pending().await } => {}
     }
-    link.forget(peer);
+    link.forget(&peer);
     link.reconnect.notify_one();
 }
 
-async fn http(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>) {
-    if peer.era() == Era::Modern && !peer.offers.list_changed {
-        return;
+/// What a legacy HTTP upstream says unasked, on its GET stream.
+async fn legacy(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>) {
+    let mut heeding = Some(heeding);
+    let opened = || {
+        // What changed while nobody listened is found by listing.
+        let awaited = heeding
+            .take()
+            .is_some_and(|heeding| heeding.send(()).is_ok());
+        if !awaited {
+            link.resync.notify_one();
+        }
+    };
+    match follow(link, peer, opened, |message| heard(link, peer, message)).await {
+        Unheard::NoStream => std::future::pending().await,
+        Unheard::SessionLost => {
+            link.forget(peer);
+            link.reconnect.notify_one();
+        }
     }
-    let (mut pause, mut heeding) = (REOPEN.0, Some(heeding));
+}
+
+/// Why nothing more is heard on a session's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unheard {
+    /// The upstream has no such stream.
+    NoStream,
+    /// The session is gone.
+    SessionLost,
+}
+
+/// Reads the GET stream of a legacy session, and opens it again where it ended, for as long as the session lives.
+pub async fn follow(
+    link: &Link,
+    peer: &Peer,
+    mut opened: impl FnMut(),
+    mut heard: impl FnMut(&Bytes),
+) -> Unheard {
+    let (mut pause, mut position) = (REOPEN.0, None::<Position>);
+    let (Wire::Http(wire), Via::Http(session)) = (&link.wire, &peer.via) else {
+        return Unheard::NoStream;
+    };
     loop {
-        match open(link, peer).await {
+        let after = position.as_ref().and_then(|position| position.last.clone());
+        match wire.listen(session, after.as_deref()).await {
             Ok(Some(mut stream)) => {
-                // What changed while nobody listened is found by listing.
-                let awaited = heeding
-                    .take()
-                    .is_some_and(|heeding| heeding.send(()).is_ok());
-                if !awaited {
-                    link.resync.notify_one();
-                }
+                opened();
                 while let Ok(Some(message)) = stream.next().await {
                     pause = REOPEN.0;
-                    heard(link, peer, &message);
+                    heard(&message);
                 }
+                position = stream.position();
             }
-            Ok(None) => return,
-            Err(LinkError::SessionLost) => {
-                link.forget(peer);
-                link.reconnect.notify_one();
-                return;
+            Ok(None) => return Unheard::NoStream,
+            Err(LinkError::SessionLost) => return Unheard::SessionLost,
+            Err(error) => {
+                tracing::debug!(upstream = %link.id(), %error, "no stream of changes");
+                position = None;
             }
-            Err(error) => tracing::debug!(upstream = %link.id(), %error, "no stream of changes"),
         }
-        tokio::time::sleep(pause).await;
+        let asked = position.as_ref().and_then(|position| position.retry);
+        tokio::time::sleep(asked.unwrap_or_default().clamp(pause, REOPEN.1)).await;
         pause = (pause * 2).min(REOPEN.1);
     }
 }
 
-async fn open(link: &Arc<Link>, peer: &Arc<Peer>) -> Result<Option<Exchange>, LinkError> {
-    let (Wire::Http(wire), Via::Http(session)) = (&link.wire, &peer.via) else {
-        return Ok(None);
+/// Keeps the subscriptions of a legacy upstream's shared session as callers want them. Never ends.
+async fn subscribe(link: &Arc<Link>, peer: &Arc<Peer>) {
+    let mut subscribed = BTreeSet::new();
+    loop {
+        let wanted = link.subscriptions.wanted();
+        for topic in subscribed.difference(&wanted.topics) {
+            let _ = tell(link, peer, method::UNSUBSCRIBE, topic).await;
+        }
+        subscribed.retain(|topic| wanted.topics.contains(topic));
+        for topic in &wanted.topics {
+            if !subscribed.contains(topic) && tell(link, peer, method::SUBSCRIBE, topic).await {
+                subscribed.insert(topic.clone());
+            }
+        }
+        link.subscriptions
+            .honour(wanted.version, subscribed.clone());
+        link.subscriptions.changed_since(wanted.version).await;
+    }
+}
+
+/// Subscribes to a topic or unsubscribes from it; whether that worked.
+async fn tell(link: &Arc<Link>, peer: &Arc<Peer>, method: &'static str, topic: &Topic) -> bool {
+    let Topic::Resource(uri) = topic else {
+        return false;
     };
-    match peer.era() {
-        Era::Legacy => wire.listen(session).await,
-        Era::Modern => {
-            let (id, params) = listen_request(link);
-            let body = message::request(&Id::from(id), method::LISTEN, &params);
-            wire.subscribe(session, method::LISTEN, body, link.list_deadline())
-                .await
+    let params = format!("{{\"uri\":{}}}", json::quote(uri));
+    let deadline = link.list_deadline();
+    peer.offers.subscribe && matches!(ask(link, peer, method, params, deadline).await, Ok(Ok(_)))
+}
+
+/// An open `subscriptions/listen`.
+struct Listening {
+    exchange: Exchange,
+    id: u64,
+    wanted: Wanted,
+}
+
+/// What a modern upstream says on its listen stream. Where callers come to want something else, a second stream is opened and
+/// takes the place of the first once it is acknowledged, so that nothing is missed. Ends only with its session.
+async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>) {
+    let (mut pause, mut heeding) = (REOPEN.0, Some(heeding));
+    let (mut current, mut next) = (None::<Listening>, None::<Listening>);
+    loop {
+        let wanted = link.subscriptions.wanted();
+        let version = wanted.version;
+        let needless = !peer.offers.list_changed && wanted.topics.is_empty();
+        if needless {
+            link.subscriptions.honour(version, BTreeSet::new());
+            drop(heeding.take());
+            current = None;
+        } else {
+            match listen(link, peer, wanted).await {
+                Ok(Some(opened)) => {
+                    let awaited = heeding.take().is_some_and(|told| told.send(()).is_ok());
+                    if !awaited && current.is_none() {
+                        link.resync.notify_one();
+                    }
+                    next = Some(opened);
+                }
+                Ok(None) => link.subscriptions.honour(version, BTreeSet::new()),
+                Err(error) => {
+                    tracing::debug!(upstream = %link.id(), %error, "no stream of changes");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(REOPEN.1);
+                    continue;
+                }
+            }
+        }
+        loop {
+            tokio::select! {
+                message = heard_on(&mut current) => match message {
+                    Some(message) => heard(link, peer, &message),
+                    None => current = None,
+                },
+                message = heard_on(&mut next) => match message {
+                    Some(message) => {
+                        pause = REOPEN.0;
+                        heard(link, peer, &message);
+                        // Its first message is the acknowledgement.
+                        if let Some(opened) = next.take() {
+                            link.subscriptions.honour(version, acknowledged(&message, &opened.wanted));
+                            let former = current.replace(opened);
+                            dismiss(link, peer, former);
+                        }
+                    }
+                    None => next = None,
+                },
+                () = link.subscriptions.changed_since(version), if next.is_none() => break,
+            }
+            if current.is_none() && next.is_none() && !needless {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(REOPEN.1);
+                break;
+            }
         }
     }
 }
 
-fn listen_request(link: &Link) -> (u64, String) {
-    let wanted =
-        "{\"toolsListChanged\":true,\"promptsListChanged\":true,\"resourcesListChanged\":true}";
-    let params = format!(
-        "{{\"notifications\":{wanted},\"_meta\":{}}}",
-        probe::own_meta(None, None)
-    );
-    (link.next_id(), params)
+async fn heard_on(stream: &mut Option<Listening>) -> Option<Bytes> {
+    match stream {
+        Some(stream) => stream.exchange.next().await.ok().flatten(),
+        None => std::future::pending().await,
+    }
+}
+
+/// Closes a listen stream; a child has to be told.
+fn dismiss(link: &Arc<Link>, peer: &Arc<Peer>, former: Option<Listening>) {
+    if let Some(Listening { id, exchange, .. }) = former {
+        link.cancel(peer, id, "listening anew", exchange);
+    }
+}
+
+/// The topics that an acknowledgement names, of those asked for.
+fn acknowledged(message: &Bytes, wanted: &Wanted) -> BTreeSet<Topic> {
+    let Ok(Ok(Message::Notification(notification))) =
+        std::str::from_utf8(message).map(Message::parse)
+    else {
+        return BTreeSet::new();
+    };
+    let params = notification.envelope.get("params");
+    let params = params.and_then(|text| Object::parse(text).ok());
+    let named = params
+        .as_ref()
+        .and_then(|params| params.get("notifications"));
+    let named = named.and_then(|text| Object::parse(text).ok());
+    let list = |key| named.as_ref().and_then(|named| named.get(key));
+    let resources = json::strings(list("resourceSubscriptions"));
+    let tasks = json::strings(list("taskIds"));
+    let is_named = |topic: &&Topic| match topic {
+        Topic::Resource(uri) => resources.iter().any(|named| **named == **uri),
+        Topic::Task(id) => tasks.iter().any(|named| **named == **id),
+    };
+    wanted.topics.iter().filter(is_named).cloned().collect()
+}
+
+async fn listen(
+    link: &Arc<Link>,
+    peer: &Arc<Peer>,
+    wanted: Wanted,
+) -> Result<Option<Listening>, LinkError> {
+    let (id, params) = (link.next_id(), listen_params(peer, &wanted));
+    let exchange = match (&link.wire, &peer.via) {
+        (Wire::Http(wire), Via::Http(session)) => {
+            let body = message::request(&Id::from(id), method::LISTEN, &params);
+            wire.subscribe(session, method::LISTEN, body, link.list_deadline())
+                .await?
+        }
+        _ => {
+            let outbound = Outbound {
+                id,
+                method: method::LISTEN,
+                params,
+                headers: HeaderMap::new(),
+            };
+            peer.listens(id);
+            Some(link.send(peer, outbound, link.list_deadline()).await?)
+        }
+    };
+    Ok(exchange.map(|exchange| Listening {
+        exchange,
+        id,
+        wanted,
+    }))
+}
+
+fn listen_params(peer: &Peer, wanted: &Wanted) -> String {
+    let (mut resources, mut tasks) = (Vec::new(), Vec::new());
+    for topic in &wanted.topics {
+        match topic {
+            Topic::Resource(uri) => resources.push(json::quote(uri)),
+            Topic::Task(id) => tasks.push(json::quote(id)),
+        }
+    }
+    let mut filter = vec![
+        "\"toolsListChanged\":true,\"promptsListChanged\":true,\"resourcesListChanged\":true"
+            .to_owned(),
+    ];
+    if !resources.is_empty() {
+        filter.push(format!(
+            "\"resourceSubscriptions\":[{}]",
+            resources.join(",")
+        ));
+    }
+    // An upstream without the extension need not understand the member.
+    let has_tasks = Object::parse(&peer.extensions).is_ok_and(|all| all.contains(meta::TASKS));
+    if !tasks.is_empty() && has_tasks {
+        filter.push(format!("\"taskIds\":[{}]", tasks.join(",")));
+    }
+    let capabilities =
+        has_tasks.then(|| format!("{{\"extensions\":{{\"{}\":{{}}}}}}", meta::TASKS));
+    format!(
+        "{{\"notifications\":{{{}}},\"_meta\":{}}}",
+        filter.join(","),
+        probe::own_meta(capabilities.as_deref(), None)
+    )
 }
 
 /// What an upstream said outside any call.
@@ -144,6 +333,8 @@ fn heard(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
             method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED => {
                 link.resync.notify_one()
             }
+            method::RESOURCE_UPDATED => updated(link, &notification.envelope, "uri"),
+            method::TASK_STATUS => updated(link, &notification.envelope, "taskId"),
             method::LOG_MESSAGE => log(link, &notification.envelope),
             other => tracing::debug!(upstream = %link.id(), method = other, "unasked notification"),
         },
@@ -151,6 +342,22 @@ fn heard(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
         Ok(Ok(Message::Response(_)) | Err(_)) | Err(_) => {
             tracing::debug!(upstream = %link.id(), "something that is no message outside any call");
         }
+    }
+}
+
+/// News of something that callers may have subscribed to.
+fn updated(link: &Link, envelope: &Object<'_>, member: &str) {
+    let Some(text) = envelope.get("params") else {
+        return;
+    };
+    let named = Object::parse(text).ok();
+    let named = named.as_ref().and_then(|params| params.string(member));
+    if let Some(named) = named {
+        let topic = match member {
+            "uri" => Topic::Resource(named.as_ref().into()),
+            _ => Topic::Task(named.as_ref().into()),
+        };
+        link.subscriptions.updated(&topic, text);
     }
 }
 

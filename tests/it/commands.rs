@@ -135,9 +135,14 @@ async fn tools_as_json_are_the_definitions_byte_for_byte() {
     // What is at a URL keeps its names: of a server, and of a weir.
     let ran = weir(["tools", "--json", "--url", &up.url()]).await;
     assert_eq!((ran.code, ran.out), (Some(0), format!("[{ODD},{PLAIN}]\n")));
-    let running = Weir::over([&up]).start().await;
+    let running = Weir::over([&up]).instance("eu").start().await;
     let ran = weir(["tools", "--json", "--url", &running.url()]).await;
-    assert_eq!((ran.code, ran.out), (Some(0), renamed));
+    let odd = ODD.replace(r#""odd""#, r#""up__odd""#);
+    let odd = odd.replace("}}", r#","weir/origin":["eu"]}}"#);
+    let plain = PLAIN.replace(r#""plain""#, r#""up__plain""#);
+    let plain = plain.strip_suffix('}').unwrap();
+    let marked = format!("[{odd},{plain},\"_meta\":{{\"weir/origin\":[\"eu\"]}}}}]\n");
+    assert_eq!((ran.code, ran.out), (Some(0), marked));
     let ran = weir(["tools", "--url", &running.url()]).await;
     assert!(
         ran.out.contains("up__odd") && ran.code == Some(0),

@@ -9,11 +9,12 @@ const LAYERS: &[&[&str]] = &[
     &["json", "name", "seal", "secret"],
     &["config", "protocol"],
     &["catalog"],
+    &["metrics"],
     &["auth"],
     &["upstream"],
     &["connector", "live"],
     &["relay"],
-    &["admin", "front", "listen"],
+    &["admin", "connections", "front"],
     &["server"],
     &["cli"],
 ];

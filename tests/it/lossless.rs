@@ -5,9 +5,9 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::support::client::{Legacy, Modern, names};
-use crate::support::quote;
-use crate::support::upstream::{Builder, Kind, Upstream};
+use crate::support::upstream::{Builder, Kind, Recorded, Upstream};
 use crate::support::weir::Weir;
+use crate::support::{at, quote};
 
 /// Results that a typed model loses or changes. `MARK` is the era's `resultType` member.
 const ODD: [&str; 8] = [
@@ -96,7 +96,7 @@ async fn an_error_of_the_tools_own_arrives_with_its_data() {
 #[tokio::test]
 async fn arguments_and_foreign_meta_reach_the_upstream_as_they_were_written() {
     let up = Upstream::named("up").tools(["odd"]).start().await;
-    let weir = Weir::over([&up]).start().await;
+    let weir = Weir::over([&up]).instance("eu").start().await;
     let arguments =
         r#"{ "z":1e400, "a":12345678901234567890 , "s":"\u00e9\/", "n":{"id":null,"name":"x"} }"#;
     let params = format!(r#"{{"later":[ 1 ],"name":"up__odd","arguments":{arguments}}}"#);
@@ -110,9 +110,35 @@ async fn arguments_and_foreign_meta_reach_the_upstream_as_they_were_written() {
         .ask("tools/call", &params)
         .meta("vendor/x", r#"{"b": 1e400}"#);
     assert!(ask.send().await.succeeded());
+    // Nothing but the envelope of the era.
+    let bare = modern.ask("tools/call", &params);
+    assert!(bare.send().await.succeeded());
+    let bare = legacy.ask("tools/call", &params);
+    assert!(bare.send().await.succeeded());
     let calls = up.requests("tools/call");
-    assert_eq!(calls.len(), 2);
-    for call in calls {
+    assert_eq!(calls.len(), 4);
+    let unmarked: Vec<_> = calls.iter().map(|call| unmarked(call, "eu")).collect();
+    let envelope = |client: &Modern| {
+        let body = client.ask("tools/call", "{}").body();
+        at(&body, &["params", "_meta"]).unwrap()
+    };
+    let foreign = r#""vendor/x":{"b": 1e400}"#;
+    let sent = envelope(&modern);
+    let inside = sent.strip_prefix('{').unwrap().strip_suffix('}').unwrap();
+    // The upstream is modern, so what comes from the legacy caller gets the envelope after what it said.
+    let own: Vec<_> = ["protocolVersion", "clientInfo", "clientCapabilities"]
+        .map(|key| {
+            let key = format!("io.modelcontextprotocol/{key}");
+            let value = calls[3].raw(&["params", "_meta", &key]).unwrap();
+            format!("\"{key}\":{value}")
+        })
+        .into();
+    let own = own.join(",");
+    assert_eq!(unmarked[0], format!("{inside},{foreign}"));
+    assert_eq!(unmarked[1], format!("{foreign},{own}"));
+    assert_eq!(unmarked[2], inside);
+    assert_eq!(unmarked[3], own);
+    for call in calls.iter().take(2) {
         assert_eq!(
             call.raw(&["params", "arguments"]).as_deref(),
             Some(arguments)
@@ -124,6 +150,21 @@ async fn arguments_and_foreign_meta_reach_the_upstream_as_they_were_written() {
             Some(r#"{"b": 1e400}"#)
         );
     }
+}
+
+/// What an upstream got as `_meta` before what weir itself says of the chain: the path and the time left, last.
+fn unmarked(call: &Recorded, instance: &str) -> String {
+    let meta = call.raw(&["params", "_meta"]).unwrap();
+    let left = call.raw(&["params", "_meta", "weir/deadlineMs"]).unwrap();
+    assert!(
+        (1..120_000).contains(&left.parse::<u32>().unwrap()),
+        "{left}"
+    );
+    let own = format!(r#""weir/path":["{instance}"],"weir/deadlineMs":{left}}}"#);
+    let before = meta.strip_suffix(&own);
+    let before = before.unwrap_or_else(|| panic!("{meta} does not end in {own}"));
+    let before = before.strip_prefix('{').unwrap();
+    before.strip_suffix(',').unwrap_or(before).to_owned()
 }
 
 #[tokio::test]
@@ -152,15 +193,19 @@ async fn progress_keeps_its_unknown_members() {
 const DEFINITION: &str = r#"{"title":"Caf\u00e9","x-cost":1e400, "name":"NAME","annotations":{"z":true,"readOnlyHint":true,"a":12345678901234567890},"inputSchema":{"type":"object","$defs":{"n":{"minimum":-1E-400}},"properties":{"name":{"type":"string"}}},"outputSchema":{"type":"object"},"icons":[ ],"_meta":{"vendor/x":{"_meta":{}}}}"#;
 
 #[tokio::test]
-async fn a_tool_definition_changes_in_nothing_but_its_name() {
+async fn a_tool_definition_changes_in_nothing_but_its_name_and_origin() {
     let original = DEFINITION.replace("NAME", "t");
     let exposed = DEFINITION.replace("NAME", "up__t");
+    let exposed = exposed.replace(
+        "{\"_meta\":{}}}",
+        "{\"_meta\":{}},\"weir/origin\":[\"eu\"]}",
+    );
     let modern_up = Upstream::named("up")
         .raw_tool(&original)
         .modern()
         .start()
         .await;
-    let weir = Weir::over([&modern_up]).start().await;
+    let weir = Weir::over([&modern_up]).instance("eu").start().await;
     let definitions = weir.modern().list_all("tools/list").await;
     assert_eq!(
         definitions.join(
@@ -175,7 +220,7 @@ async fn a_tool_definition_changes_in_nothing_but_its_name() {
         .sse()
         .start()
         .await;
-    let weir = Weir::over([&legacy_up]).start().await;
+    let weir = Weir::over([&legacy_up]).instance("eu").start().await;
     let legacy = weir.legacy("2025-11-25").await;
     assert_eq!(legacy.list_all("tools/list").await, [exposed]);
 }
@@ -277,7 +322,7 @@ fn any_result_and_any_arguments_cross_unchanged() {
 }
 
 #[test]
-fn any_definition_crosses_unchanged_but_for_its_name() {
+fn any_definition_crosses_unchanged_but_for_its_name_and_origin() {
     let runtime = runtime();
     let mut runner = runner(1);
     let extras: Vec<String> = (0..60)
@@ -294,11 +339,14 @@ fn any_definition_crosses_unchanged_but_for_its_name() {
     }
     runtime.block_on(async {
         let up = builder.start().await;
-        let weir = Weir::over([&up]).start().await;
+        let weir = Weir::over([&up]).instance("eu").start().await;
         let mut definitions = weir.modern().list_all("tools/list").await;
         definitions.sort_by_key(|definition| names(std::slice::from_ref(definition), "name"));
         for (at, extra) in extras.iter().enumerate() {
-            assert_eq!(definitions[at], define(&format!("up__t{at:02}"), extra));
+            let expected = define(&format!("up__t{at:02}"), extra);
+            let expected = expected.strip_suffix('}').unwrap();
+            let expected = format!("{expected},\"_meta\":{{\"weir/origin\":[\"eu\"]}}}}");
+            assert_eq!(definitions[at], expected);
         }
         assert_eq!(definitions.len(), extras.len());
     });

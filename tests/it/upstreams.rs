@@ -106,8 +106,8 @@ async fn a_failing_probe_is_no_evidence_of_an_era() {
             .await;
         let weir = Weir::over([&new]).start().await;
         weir.resync("new").await;
-        works(&weir, "new").await;
         assert_eq!(new.count("initialize"), 0, "{fault:?}");
+        works(&weir, "new").await;
     }
 }
 
@@ -137,11 +137,36 @@ async fn all_four_versions_are_spoken_over_json_and_sse() {
 }
 
 #[tokio::test]
-async fn a_dual_upstream_is_spoken_to_in_the_modern_era() {
+async fn a_dual_upstream_is_spoken_to_in_the_era_of_each_caller() {
     let up = Upstream::named("up").tools(["search"]).dual().start().await;
     let weir = Weir::over([&up]).start().await;
-    works(&weir, "up").await;
+    let modern = weir.modern().call("up__search", "{}").await;
+    assert!(modern.text().contains("result"), "{modern:?}");
     assert_eq!((up.count("initialize"), up.sessions()), (0, 0));
+    let legacy = weir.legacy("2025-06-18").await;
+    for _ in 0..3 {
+        let reply = legacy.call("up__search", "{}").await;
+        assert!(reply.text().contains("result"), "{reply:?}");
+    }
+    assert_eq!((up.count("initialize"), up.sessions()), (1, 1));
+    let asked = up.last("tools/call");
+    assert_eq!(asked.header("mcp-protocol-version"), Some("2025-06-18"));
+}
+
+#[tokio::test]
+async fn a_modern_upstream_is_asked_once_whether_it_has_legacy_sessions() {
+    let up = Upstream::named("up")
+        .tools(["search"])
+        .modern()
+        .start()
+        .await;
+    let weir = Weir::over([&up]).start().await;
+    for _ in 0..3 {
+        let legacy = weir.legacy("2025-11-25").await;
+        let reply = legacy.call("up__search", "{}").await;
+        assert!(reply.text().contains("result"), "{reply:?}");
+    }
+    assert_eq!(up.count("initialize"), 1);
 }
 
 #[tokio::test]
@@ -294,6 +319,8 @@ async fn whatever_goes_wrong_upstream_is_one_kind_of_error() {
             failed(&reply, "up");
         }
         up.heal();
+        // Five in a row without an answer would open the circuit.
+        assert!(modern.call("up__search", "{}").await.succeeded());
     }
     works(&weir, "up").await;
 }

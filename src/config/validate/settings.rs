@@ -12,10 +12,10 @@ use crate::config::forms;
 use crate::config::path::Path;
 use crate::config::rules::Rule;
 use crate::config::{
-    Admin, Config, Limits, Listen, ListenAuth, Resync, Stale, StalePolicy, Timeouts, raw, secrets,
-    units,
+    Admin, Config, Limits, Listen, ListenAuth, Resync, Retry, Stale, StalePolicy, Timeouts, raw,
+    secrets, units,
 };
-use crate::name::{Naming, is_legal};
+use crate::name::{Instance, Naming};
 use crate::secret::Secret;
 
 /// The config without its upstreams, and what they begin with.
@@ -30,6 +30,7 @@ pub(super) struct Defaults {
     pub(super) stale: Stale,
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
+    pub(super) retry: Retry,
 }
 
 pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
@@ -45,14 +46,10 @@ pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
     let sealing_key = raw
         .sealing_key
         .and_then(|raw| sealing_key(check, &raw, &root.key("sealing_key")));
-    let legal = |text: &String| (1..=64).contains(&text.len()) && text.bytes().all(is_legal);
-    if raw
-        .instance
-        .as_ref()
-        .is_some_and(|instance| !legal(instance))
-    {
-        check.report(&root.key("instance"), Rule::Instance);
-    }
+    let instance = raw.instance.and_then(|text| {
+        let instance = Instance::parse(&text).map_err(|_| Rule::Instance);
+        check.ok(&root.key("instance"), instance)
+    });
     let naming = naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
     let defaults = defaults(
         check,
@@ -65,7 +62,7 @@ pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
             admin,
             state_dir,
             sealing_key,
-            instance: raw.instance,
+            instance,
             naming,
             upstreams: IndexMap::new(),
         },
@@ -215,6 +212,7 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
         timeouts: Timeouts {
             connect: Duration::from_secs(3),
             list: Duration::from_secs(8),
+            first_byte: None,
             call: Duration::from_secs(120),
             idle: Duration::from_secs(60),
         },
@@ -223,12 +221,14 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
             response_bytes: 32 << 20,
             tools: 5000,
         },
+        retry: Retry::default(),
     };
     let written = Written {
         resync: raw.resync,
         stale: raw.stale,
         timeouts: raw.timeouts,
         limits: raw.limits,
+        retry: raw.retry,
     };
     written.over(check, &usual, at)
 }
@@ -239,6 +239,7 @@ pub(super) struct Written {
     pub(super) stale: Option<raw::Stale>,
     pub(super) timeouts: Option<raw::Timeouts>,
     pub(super) limits: Option<raw::Limits>,
+    pub(super) retry: Option<raw::Retry>,
 }
 
 impl Written {
@@ -267,6 +268,12 @@ impl Written {
                 base.limits,
                 &at.key("limits"),
             ),
+            retry: Retry {
+                idempotent: self
+                    .retry
+                    .and_then(|retry| retry.idempotent)
+                    .unwrap_or(base.retry.idempotent),
+            },
         }
     }
 }
@@ -327,6 +334,15 @@ fn timeouts(check: &mut Check<'_>, raw: raw::Timeouts, base: Timeouts, at: &Path
     Timeouts {
         connect: duration(check, raw.connect, base.connect, &at.key("connect")),
         list: duration(check, raw.list, base.list, &at.key("list")),
+        first_byte: match raw.first_byte {
+            Some(written) => Some(duration(
+                check,
+                Some(written),
+                base.call,
+                &at.key("first_byte"),
+            )),
+            None => base.first_byte,
+        },
         call: duration(check, raw.call, base.call, &at.key("call")),
         idle: duration(check, raw.idle, base.idle, &at.key("idle")),
     }

@@ -10,7 +10,7 @@ use crate::config::forms::{Text, TextOrSecret};
 use crate::config::path::Path;
 use crate::config::raw::{self, Transport};
 use crate::config::rules::Rule;
-use crate::config::{Connector, Endpoint, Upstream, secrets};
+use crate::config::{Connector, Endpoint, Sessions, Upstream, secrets};
 use crate::name::{Namespace, UpstreamId};
 use crate::secret::Secret;
 
@@ -42,9 +42,17 @@ pub(super) fn upstream(
         stale: raw.stale.take(),
         timeouts: raw.timeouts.take(),
         limits: raw.limits.take(),
+        retry: raw.retry.take(),
     };
     let settings = written.over(check, defaults, at);
     let auth = http::auth(check, &mut raw, at);
+    let sessions = match raw.sessions.take() {
+        Some(raw::Sessions::PerCaller) => Sessions::PerCaller,
+        Some(raw::Sessions::Shared) | None => Sessions::Shared,
+    };
+    if sessions == Sessions::PerCaller && raw.url.is_some() {
+        check.report(&at.key("sessions"), Rule::NeedsCommand("sessions"));
+    }
     let (connector, endpoint) = endpoint(check, raw, at)?;
     Some(Upstream {
         id: id.clone(),
@@ -58,6 +66,8 @@ pub(super) fn upstream(
         stale: settings.stale,
         timeouts: settings.timeouts,
         limits: settings.limits,
+        sessions,
+        retry: settings.retry,
         origin: check.origin(at),
     })
 }

@@ -202,7 +202,6 @@ async fn check_30_names_stay_legal_through_many_weirs() {
 }
 
 #[tokio::test]
-#[ignore = "needs weir/path: a weir that refuses what has passed it already"]
 async fn check_30_a_chain_that_loops_is_refused() {
     let ports = [crate::support::free_port(), crate::support::free_port()];
     let url = |port: u16| format!("http://127.0.0.1:{port}/mcp");
@@ -213,8 +212,8 @@ async fn check_30_a_chain_that_loops_is_refused() {
         url(ports[1])
     );
     let second = format!("  a:\n    url: \"{}\"\n", url(ports[0]));
-    let a = Weir::with(&first).start_at(ports[0]).await;
-    let b = Weir::with(&second).start_at(ports[1]).await;
+    let a = Weir::with(&first).on(ports[0]).start().await;
+    let b = Weir::with(&second).on(ports[1]).start().await;
     let names = bounded("b to know of the tool", async {
         loop {
             let names = b.tool_names().await;

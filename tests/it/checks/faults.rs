@@ -268,6 +268,24 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
             ));
             all
         }
+        Kind::Path => {
+            let far: Vec<_> = (0..8).map(|hop| format!("\"hop-{hop}\"")).collect();
+            let path = format!("\"weir/path\":[{}]", far.join(","));
+            vec![
+                (
+                    Modern,
+                    modern()
+                        .replace("\"_meta\":{", &format!("\"_meta\":{{{path},"))
+                        .text(),
+                ),
+                (
+                    Legacy,
+                    legacy()
+                        .replace("\"name\"", &format!("\"_meta\":{{{path}}},\"name\""))
+                        .text(),
+                ),
+            ]
+        }
         Kind::Params => vec![
             (Modern, Post::modern("tools/call", "{}").text()),
             (
@@ -305,6 +323,14 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
                 (Modern, Post::modern("prompts/get", no).text()),
                 (Legacy, rig.legacy("prompts/get", no).text()),
                 (Legacy, rig.legacy("completion/complete", reference).text()),
+            ]
+        }
+        Kind::UnknownTask => {
+            let no = r#"{"taskId":"nobody.1"}"#;
+            let modern = Post::modern("tasks/get", no).header("mcp-name", "nobody.1");
+            vec![
+                (Modern, modern.text()),
+                (Legacy, rig.legacy("tasks/get", no).text()),
             ]
         }
         Kind::UnknownResource => {

@@ -24,6 +24,8 @@ pub struct Builder {
     written: String,
     listen: String,
     top: Vec<String>,
+    /// The port to serve MCP on; any, if it is none.
+    port: Option<u16>,
 }
 
 /// A running weir.
@@ -88,6 +90,37 @@ impl Weir {
     /// Everything weir has written to stderr.
     pub fn stderr(&self) -> String {
         self.process.stderr()
+    }
+
+    /// The most memory weir has had at once, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
+    }
+
+    /// What `/upstreams` says of one upstream.
+    pub async fn told(&self, upstream: &str) -> Value {
+        let page = self.admin("/upstreams").await;
+        let rows = page["upstreams"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["name"] == upstream);
+        row.unwrap().clone()
+    }
+
+    /// Waits until `/upstreams` has this in a member of an upstream; `/` leads into objects.
+    pub async fn wait_told(&self, upstream: &str, member: &str, part: &str) -> Value {
+        let (pointer, mut last) = (format!("/{member}"), Value::Null);
+        let wait = async {
+            loop {
+                last = self.told(upstream).await;
+                if last.pointer(&pointer).unwrap().to_string().contains(part) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(BOUND, wait).await.is_err() {
+            panic!("{member} never said `{part}`: {last:#}");
+        }
+        last
     }
 
     /// Waits until weir has written this to stderr.
@@ -216,6 +249,24 @@ impl Builder {
         self
     }
 
+    /// One more upstream, at this URL: another weir, or what stands before it.
+    pub fn and(mut self, name: &str, url: &str) -> Self {
+        let url = format!("url: \"{url}\"");
+        self.upstreams.insert(name.to_owned(), vec![url]);
+        self
+    }
+
+    /// Under this name in chains.
+    pub fn instance(self, name: &str) -> Self {
+        self.top(&format!("instance: {name}"))
+    }
+
+    /// Serves MCP on this port, which is `free_port`'s: for those who have to know it before.
+    pub fn on(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
     /// Keeps a state folder, so that `restart` finds it.
     pub fn state(self) -> Self {
         self.top("state: { dir: state }")
@@ -244,14 +295,9 @@ impl Builder {
 
     /// Starts weir and waits until it is ready.
     pub async fn start(self) -> Weir {
-        self.start_at(free_port()).await
-    }
-
-    /// Starts weir on a port that was chosen before.
-    pub async fn start_at(self, listen: u16) -> Weir {
         let home = tempfile::tempdir().unwrap();
         // Fixed in the config, so that a restart keeps them.
-        let admin = free_port();
+        let (listen, admin) = (self.port.unwrap_or_else(free_port), free_port());
         std::fs::write(home.path().join("weir.yaml"), self.yaml(listen, admin)).unwrap();
         Weir::launch(listen, admin, home).await
     }

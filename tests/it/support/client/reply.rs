@@ -83,7 +83,8 @@ impl Stream {
                 .filter_map(|line| line.strip_prefix("data:"))
                 .map(|data| data.strip_prefix(' ').unwrap_or(data))
                 .collect();
-            if !data.is_empty() {
+            // An event without data only says where to read on.
+            if data.iter().any(|line| !line.is_empty()) {
                 return Some(data.join("\n"));
             }
         }

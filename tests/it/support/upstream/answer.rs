@@ -212,6 +212,11 @@ fn list(inner: &Inner, exchange: &Exchange, kind: Kind) -> Answer {
             let name = format!("endless_{page}");
             (vec![super::script::tool(&name)], Some(page + 1))
         }
+        Paging::Shifting => {
+            let more = page + 2 < items.len();
+            let two = items.into_iter().skip(page).take(2).collect();
+            (two, more.then_some(page + 1))
+        }
         Paging::Sizes(sizes) => {
             let start: usize = sizes.iter().take(page).sum();
             let mut rest = items.split_off(start.min(items.len()));

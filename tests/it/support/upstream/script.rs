@@ -87,6 +87,8 @@ pub enum Paging {
     Repeated,
     /// Every page has one more tool and names one more page.
     Endless,
+    /// Pages of two, each beginning with the last item of the one before: something came in meanwhile.
+    Shifting,
 }
 
 /// How often.
@@ -144,6 +146,12 @@ pub enum Fault {
     StallBody,
     /// Headers and half of the body, then the connection is closed.
     CloseBody,
+    /// An event stream of comments, for ever.
+    KeepAlives,
+    /// An event stream with the right answer twice.
+    Twice,
+    /// This status, with `Retry-After`.
+    Later(u16, String),
 }
 
 #[derive(Clone, Debug)]

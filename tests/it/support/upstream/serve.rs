@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -102,7 +103,16 @@ async fn handle(inner: Arc<Inner>, request: Request<Incoming>) -> io::Result<Res
             let id = message.and_then(|message| message.id);
             return Ok(refusal(status, id.as_deref(), &error));
         }
-        Some(fault @ (Fault::ForeignId(_) | Fault::StallBody | Fault::CloseBody)) => {
+        Some(Fault::Later(status, when)) => {
+            let mut later = plain(status, "later");
+            let headers = later.headers_mut();
+            headers.insert(header::RETRY_AFTER, when.parse().unwrap());
+            return Ok(later);
+        }
+        Some(Fault::KeepAlives) => return Ok(keep_alives()),
+        Some(
+            fault @ (Fault::ForeignId(_) | Fault::StallBody | Fault::CloseBody | Fault::Twice),
+        ) => {
             let answer = route(&inner, &parts, &body, message).await;
             return Ok(spoil(answer, &fault).await);
         }
@@ -241,6 +251,14 @@ pub fn event_stream(events: mpsc::Receiver<Bytes>) -> Response<Body> {
     response(200, SSE, Body::from_stream(events))
 }
 
+fn keep_alives() -> Response<Body> {
+    let comments = stream::repeat(()).then(|()| async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Ok::<_, Infallible>(Bytes::from_static(b": still here\n\n"))
+    });
+    response(200, SSE, Body::from_stream(comments))
+}
+
 fn cut(body: Vec<u8>, dribble: Option<usize>) -> Vec<Bytes> {
     let size = dribble.unwrap_or(usize::MAX);
     body.chunks(size).map(Bytes::copy_from_slice).collect()
@@ -290,7 +308,15 @@ async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
             parts.headers.remove(header::CONTENT_LENGTH);
             format!("{start}\"id\":{id}{}", &rest[end..]).into()
         }
-        Fault::Status(_)
+        Fault::Twice => {
+            let kind = header::HeaderValue::from_static(SSE);
+            parts.headers.insert(header::CONTENT_TYPE, kind);
+            parts.headers.remove(header::CONTENT_LENGTH);
+            event(std::str::from_utf8(&body).unwrap()).repeat(2).into()
+        }
+        Fault::KeepAlives
+        | Fault::Later(..)
+        | Fault::Status(_)
         | Fault::Text(..)
         | Fault::Html
         | Fault::Error(..)

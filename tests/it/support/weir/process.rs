@@ -112,6 +112,14 @@ impl Process {
         matches!(self.child.lock().unwrap().try_wait(), Ok(None))
     }
 
+    /// The most memory it has had at once, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.unwrap().trim().trim_end_matches("kB").trim();
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }

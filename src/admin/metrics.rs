@@ -1,0 +1,53 @@
+//! `GET /metrics`: what was counted, and what is the case right now, for Prometheus.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, header};
+
+use crate::catalog::Kind;
+use crate::live::{Live, Snapshot};
+use crate::metrics::{Format, Observed, ObservedUpstream};
+use crate::upstream::{Link, Standing};
+
+/// The words for [`Kind::ALL`], as `/upstreams` has them.
+const KINDS: [&str; 4] = ["tools", "prompts", "resources", "templates"];
+
+pub(super) async fn metrics(State(live): State<Arc<Live>>, headers: HeaderMap) -> Response {
+    let snapshot = live.load_full();
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let accept: Vec<_> = accept.filter_map(|value| value.to_str().ok()).collect();
+    let format = Format::accepted(&accept.join(","));
+    let text = snapshot.metrics.text(&observed(&snapshot), format);
+    ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
+}
+
+fn observed(snapshot: &Snapshot) -> Observed {
+    let catalog = &snapshot.catalog;
+    Observed {
+        generation: snapshot.generation,
+        items: named(Kind::ALL.map(|kind| catalog.len(kind))),
+        conflicts: catalog.conflicts().len(),
+        upstreams: snapshot.links.iter().map(|link| of(link)).collect(),
+    }
+}
+
+fn of(link: &Link) -> ObservedUpstream {
+    let report = link.report();
+    let load = link.gate.load();
+    ObservedUpstream {
+        name: link.id().as_str().to_owned(),
+        up: link.standing() == Standing::Up,
+        sessions: usize::from(link.current().is_some()) + link.own_sessions(),
+        in_flight: load.in_flight,
+        queued: load.queued,
+        listing_age: report.at.map(|at| at.elapsed()),
+        items: named(report.counts),
+        quarantined: report.quarantined.len(),
+    }
+}
+
+fn named(counts: [usize; 4]) -> Vec<(&'static str, usize)> {
+    KINDS.into_iter().zip(counts).collect()
+}

@@ -1,0 +1,315 @@
+//! Answers of legacy calls that are streamed: what was said is kept until it was read, so that a caller
+//! whose connection broke reads on where it was (2025-11-25
+//! `basic/transports.mdx#resumability-and-redelivery`).
+//!
+//! A pump takes messages from the call and puts them on a tape; whoever is connected reads from there. In legacy
+//! a broken connection is no cancellation, so the pump goes on without a reader.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use foldhash::HashMap;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::front::answer::{KEEP_ALIVE, Running};
+use crate::protocol::sse;
+use crate::relay::{Caller, Outgoing};
+
+/// Most messages and bytes a tape holds, but for one message that is larger. While somebody reads, the pump waits
+/// for them; otherwise the oldest go.
+const MESSAGES: usize = 64;
+const BYTES: usize = 256 * 1024;
+/// Most tapes that can be read on; for more, a broken connection is the end of the answer.
+const TAPES: usize = 1_000;
+/// How long an answer that nobody read to its end is kept.
+const KEPT: Duration = Duration::from_secs(60);
+/// What a caller is told to wait before it reads on.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// All tapes, by number.
+#[derive(Debug, Default)]
+pub(super) struct Tapes {
+    numbers: AtomicU64,
+    kept: Mutex<HashMap<u64, Arc<Tape>>>,
+}
+
+/// What one streamed answer has said so far.
+#[derive(Debug)]
+pub(super) struct Tape {
+    number: u64,
+    caller: Arc<Caller>,
+    /// Whether its caller knows of polling: events without data, retry times.
+    polls: bool,
+    state: Mutex<State>,
+    /// Goes up whenever `state` changes.
+    turned: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The number of the first message in `messages`.
+    first: u64,
+    messages: VecDeque<Bytes>,
+    bytes: usize,
+    /// The reader of the moment, by its number, and the next message it wants.
+    reader: Option<(u64, u64)>,
+    readers: u64,
+    /// Nothing more comes.
+    done: bool,
+    /// The answer was read to its end.
+    read: bool,
+}
+
+/// What made an answer a stream.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// It takes long.
+    Silence,
+    /// There is something to say before the response.
+    Message(Bytes),
+    /// The upstream hung up for a while.
+    Paused,
+}
+
+/// What a reader does next.
+enum Turn {
+    Say(u64, Bytes),
+    Wait,
+    End,
+}
+
+impl Tapes {
+    /// Streams an answer, beginning with what it has said already.
+    pub(super) fn stream(
+        self: &Arc<Self>,
+        running: Running,
+        first: Opening,
+        caller: &Arc<Caller>,
+        tasks: &TaskTracker,
+    ) -> Body {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let tape = Arc::new(Tape {
+            number,
+            caller: Arc::clone(caller),
+            polls: caller.polls(),
+            state: Mutex::default(),
+            turned: watch::Sender::new(0),
+        });
+        {
+            let mut kept = self.kept();
+            if kept.len() < TAPES {
+                kept.insert(number, Arc::clone(&tape));
+            }
+        }
+        let first_bytes = if tape.polls {
+            tape.primer()
+        } else {
+            sse::KEEP_ALIVE
+        };
+        let body = tape.read(0, Some(first_bytes));
+        let tapes = Arc::clone(self);
+        tasks.spawn(async move {
+            pump(&tape, running, first).await;
+            // What was read is not asked for again.
+            let read = tape.until(State::is_over_with);
+            let _ = tokio::time::timeout(KEPT, read).await;
+            tapes.kept().remove(&tape.number);
+        });
+        body
+    }
+
+    /// Reads on after an event: `None` where there is no such tape of this caller.
+    pub(super) fn resume(&self, caller: &Arc<Caller>, last: &str) -> Option<Body> {
+        let (number, event) = last.split_once('-')?;
+        let (number, event): (u64, u64) = (number.parse().ok()?, event.parse().ok()?);
+        let tape = self.kept().get(&number).cloned();
+        let tape = tape.filter(|tape| Arc::ptr_eq(&tape.caller, caller))?;
+        Some(tape.read(event, None))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<u64, Arc<Tape>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts what a call says on its tape, to the end.
+async fn pump(tape: &Tape, mut running: Running, opening: Opening) {
+    let mut next = match opening {
+        Opening::Message(message) => Some(Outgoing::Message(message)),
+        Opening::Paused => Some(Outgoing::Paused),
+        Opening::Silence => None,
+    };
+    loop {
+        let outgoing = match next.take() {
+            Some(outgoing) => Some(outgoing),
+            None => running.next().await,
+        };
+        match outgoing {
+            Some(Outgoing::Message(message)) => tape.put(message, false).await,
+            Some(Outgoing::Response(payload)) => return tape.put(payload.concat(), true).await,
+            Some(Outgoing::Paused) => tape.pause(),
+            // The caller took its request back and is owed nothing.
+            None => return tape.change(|state| state.done = true),
+        }
+    }
+}
+
+impl Tape {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.turned.send_modify(|turned| *turned += 1);
+    }
+
+    async fn until(&self, holds: impl Fn(&State) -> bool) {
+        let mut turned = self.turned.subscribe();
+        while !holds(&self.state()) {
+            if turned.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn put(&self, message: Bytes, is_last: bool) {
+        // A slow reader slows its own call.
+        self.until(|state| !state.is_full() || !state.is_behind())
+            .await;
+        self.change(|state| {
+            state.bytes += message.len();
+            state.messages.push_back(message);
+            while state.is_over() && state.messages.len() > 1 {
+                let oldest = state.messages.pop_front().unwrap_or_default();
+                state.bytes -= oldest.len();
+                state.first += 1;
+            }
+            state.done = is_last;
+        });
+    }
+
+    /// The upstream hung up for a while; so does weir, where the caller knows how to come back.
+    fn pause(&self) {
+        if self.polls {
+            self.change(|state| state.reader = None);
+        }
+    }
+
+    /// The event that a stream begins with, so that there is an id to come back with.
+    fn primer(&self) -> Bytes {
+        let (number, retry) = (self.number, RETRY.as_millis());
+        format!("id: {number}-0\nretry: {retry}\ndata: \n\n").into()
+    }
+
+    /// A body that says what comes after that many messages.
+    fn read(self: &Arc<Self>, after: u64, first: Option<Bytes>) -> Body {
+        let mut reader = 0;
+        self.change(|state| {
+            state.readers += 1;
+            reader = state.readers;
+            state.reader = Some((reader, after));
+        });
+        let reading = Reading {
+            tape: Arc::clone(self),
+            reader,
+            first,
+        };
+        Body::from_stream(futures::stream::unfold(reading, |mut reading| async move {
+            let bytes = reading.next().await?;
+            Some((Ok::<_, Infallible>(bytes), reading))
+        }))
+    }
+
+    fn turn(&self, reader: u64) -> Turn {
+        let state = &mut *self.state();
+        let Some((_, next)) = state.reader.filter(|(current, _)| *current == reader) else {
+            return Turn::End;
+        };
+        let next = next.max(state.first);
+        let at = usize::try_from(next - state.first).unwrap_or(usize::MAX);
+        match state.messages.get(at).cloned() {
+            Some(message) => {
+                state.reader = Some((reader, next + 1));
+                Turn::Say(next + 1, message)
+            }
+            None if state.done => Turn::End,
+            None => Turn::Wait,
+        }
+    }
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.messages.len() >= MESSAGES || self.bytes >= BYTES
+    }
+
+    fn is_over(&self) -> bool {
+        self.messages.len() > MESSAGES || self.bytes > BYTES
+    }
+
+    /// Whether there is no point in keeping it: nobody reads, or it is too large to wait for somebody.
+    fn is_over_with(&self) -> bool {
+        self.read || (self.reader.is_none() && self.bytes > BYTES)
+    }
+
+    /// Whether the one who reads has not read what is here.
+    fn is_behind(&self) -> bool {
+        let end = self.first + self.messages.len() as u64;
+        self.reader.is_some_and(|(_, next)| next < end)
+    }
+}
+
+/// One connection that reads a tape.
+struct Reading {
+    tape: Arc<Tape>,
+    reader: u64,
+    first: Option<Bytes>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        let mut turned = self.tape.turned.subscribe();
+        loop {
+            match self.tape.turn(self.reader) {
+                Turn::Say(number, message) => {
+                    // Behind what was read, the pump may go on.
+                    self.tape.turned.send_modify(|turned| *turned += 1);
+                    let id = format!("{}-{number}", self.tape.number);
+                    return Some(sse::event_with_id(&id, &message));
+                }
+                Turn::End => return None,
+                Turn::Wait => {}
+            }
+            tokio::select! {
+                changed = turned.changed() => if changed.is_err() {
+                    return None;
+                },
+                () = tokio::time::sleep(KEEP_ALIVE) => return Some(sse::KEEP_ALIVE),
+            }
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let reader = self.reader;
+        self.tape.change(|state| {
+            let is_it = state.reader.is_some_and(|(current, _)| current == reader);
+            let end = state.first + state.messages.len() as u64;
+            if is_it {
+                state.read = state.done && state.reader.is_some_and(|(_, next)| next >= end);
+                state.reader = None;
+            }
+        });
+    }
+}

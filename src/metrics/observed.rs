@@ -1,0 +1,224 @@
+//! The answer to a scrape: what was counted, and what is the case right now.
+
+use std::sync::PoisonError;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::metrics::call::{BOUNDS, Ending, OTHER, Series, Upstream};
+use crate::metrics::names::{self, Family};
+use crate::metrics::process::Process;
+use crate::metrics::text::{Format, Text};
+use crate::metrics::{BLAMES, Counter, Metrics, lock};
+use crate::protocol::method;
+
+/// What is the case right now.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// The number of the snapshot.
+    pub generation: u64,
+    /// What callers see: the word for the kind, and how many.
+    pub items: Vec<(&'static str, usize)>,
+    /// Names that two definitions wanted.
+    pub conflicts: usize,
+    /// In the order of the config.
+    pub upstreams: Vec<ObservedUpstream>,
+}
+
+/// One upstream right now.
+#[derive(Debug, Default)]
+pub struct ObservedUpstream {
+    /// Its name.
+    pub name: String,
+    /// Whether the last attempt to list it worked.
+    pub up: bool,
+    /// Connections to it.
+    pub sessions: usize,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Requests that wait for a place.
+    pub queued: usize,
+    /// Age of the last good listing, if there was one.
+    pub listing_age: Option<Duration>,
+    /// What it had: the word for the kind, and how many.
+    pub items: Vec<(&'static str, usize)>,
+    /// What was left out of it.
+    pub quarantined: usize,
+}
+
+impl Metrics {
+    /// All metrics as text.
+    #[must_use]
+    pub fn text(&self, observed: &Observed, format: Format) -> String {
+        let mut text = Text::new(format);
+        text.family(&names::BUILD, |values| {
+            values.value(&[env!("CARGO_PKG_VERSION")], 1);
+        });
+        self.calls(&mut text);
+        of_each(&mut text, &names::CALLS_IN_FLIGHT, observed, |up| {
+            up.in_flight
+        });
+        of_each(&mut text, &names::CALLS_QUEUED, observed, |up| up.queued);
+        text.family(&names::ERRORS, |values| {
+            for ((_, blame), counter) in BLAMES.iter().zip(&self.shared.errors) {
+                values.value(&[blame], counter.value());
+            }
+        });
+        text.family(&names::RESPONSES, |values| {
+            for (code, counter) in (100..).zip(&self.responses) {
+                if counter.value() > 0 {
+                    values.value(&[&format!("{code}")], counter.value());
+                }
+            }
+        });
+        of_each(&mut text, &names::UP, observed, |up| usize::from(up.up));
+        of_each(&mut text, &names::UPSTREAM_SESSIONS, observed, |up| {
+            up.sessions
+        });
+        self.listings(&mut text, observed);
+        text.family(&names::GENERATION, |values| {
+            values.value(&[], observed.generation)
+        });
+        text.family(&names::PUBLICATIONS, |values| {
+            values.value(&[], self.publications.value());
+        });
+        text.family(&names::CATALOG_ITEMS, |values| {
+            for (kind, count) in &observed.items {
+                values.value(&[kind], count);
+            }
+        });
+        text.family(&names::CONFLICTS, |values| {
+            values.value(&[], observed.conflicts)
+        });
+        for state in lock(&self.states).iter() {
+            text.family(state.family, |values| values.value(&[], (state.value)()));
+        }
+        text.family(&names::GET_STREAMS, |values| {
+            values.value(&[], self.get_streams.value())
+        });
+        text.family(&names::LISTEN_STREAMS, |values| {
+            values.value(&[], self.listen_streams.value());
+        });
+        self.process(&mut text);
+        text.finish()
+    }
+
+    fn calls(&self, text: &mut Text) {
+        let upstreams = lock(&self.upstreams).clone();
+        text.family(&names::CALLS, |values| {
+            each_series(&upstreams, |upstream, method, tool, series| {
+                for (ending, counter) in Ending::ALL.iter().zip(&series.endings) {
+                    if counter.value() > 0 {
+                        let labels = [upstream, method, tool, ending.as_str()];
+                        values.value(&labels, counter.value());
+                    }
+                }
+            });
+        });
+        text.family(&names::CALL_SECONDS, |values| {
+            each_series(&upstreams, |upstream, method, tool, series| {
+                let counts: Vec<u64> = series.buckets.iter().map(Counter::value).collect();
+                let sum = Duration::from_nanos(series.nanoseconds.value()).as_secs_f64();
+                values.histogram(&[upstream, method, tool], &BOUNDS, &counts, sum);
+            });
+        });
+    }
+
+    fn listings(&self, text: &mut Text, observed: &Observed) {
+        text.family(&names::LISTING_AGE, |values| {
+            for up in &observed.upstreams {
+                if let Some(age) = up.listing_age {
+                    values.value(&[&up.name], age.as_secs_f64());
+                }
+            }
+        });
+        text.family(&names::LISTING_ITEMS, |values| {
+            for up in &observed.upstreams {
+                for (kind, count) in &up.items {
+                    values.value(&[&up.name, kind], count);
+                }
+            }
+        });
+        of_each(text, &names::QUARANTINED, observed, |up| up.quarantined);
+        text.family(&names::RESYNCS, |values| {
+            for upstream in lock(&self.upstreams).iter() {
+                let name = upstream.id().as_str();
+                values.value(&[name, "listed"], upstream.listed.value());
+                values.value(&[name, "failed"], upstream.failed.value());
+            }
+        });
+    }
+
+    fn process(&self, text: &mut Text) {
+        let Process {
+            cpu_seconds,
+            resident_bytes,
+            open_fds,
+            max_fds,
+        } = Process::now();
+        if let Some(seconds) = cpu_seconds {
+            text.family(&names::CPU, |values| values.value(&[], seconds));
+        }
+        if let Some(bytes) = resident_bytes {
+            text.family(&names::RSS, |values| values.value(&[], bytes));
+        }
+        if let Some(count) = open_fds {
+            text.family(&names::FDS, |values| values.value(&[], count));
+        }
+        if let Some(count) = max_fds {
+            text.family(&names::MAX_FDS, |values| values.value(&[], count));
+        }
+        let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+        text.family(&names::STARTED, |values| {
+            values.value(&[], started.as_secs_f64())
+        });
+    }
+}
+
+fn of_each(
+    text: &mut Text,
+    family: &Family,
+    observed: &Observed,
+    value: impl Fn(&ObservedUpstream) -> usize,
+) {
+    text.family(family, |values| {
+        for up in &observed.upstreams {
+            values.value(&[&up.name], value(up));
+        }
+    });
+}
+
+/// Gives upstream, method, tool and series of everything that was called, tools in the order of their names.
+fn each_series(
+    upstreams: &[std::sync::Arc<Upstream>],
+    mut found: impl FnMut(&str, &str, &str, &Series),
+) {
+    for upstream in upstreams {
+        let name = upstream.id().as_str();
+        let tools = upstream
+            .tools
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut tools: Vec<_> = tools
+            .iter()
+            .map(|(tool, series)| (&**tool, series))
+            .collect();
+        tools.sort_by_key(|(tool, _)| *tool);
+        for (tool, series) in tools {
+            found(name, method::TOOLS_CALL, tool, series);
+        }
+        if upstream
+            .others
+            .buckets
+            .iter()
+            .any(|bucket| bucket.value() > 0)
+        {
+            found(name, method::TOOLS_CALL, OTHER, &upstream.others);
+        }
+        let methods = upstream
+            .methods
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (method, series) in methods.iter() {
+            found(name, method, "", series);
+        }
+    }
+}

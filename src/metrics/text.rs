@@ -1,0 +1,186 @@
+//! The text that Prometheus reads: its own format, version 0.0.4, and OpenMetrics 1.0.
+//!
+//! Written here because it is little, and because no library does what is needed: the official `prometheus-client` writes only
+//! OpenMetrics and takes a lock for each value of a histogram, `prometheus` writes only its own format.
+
+use std::fmt::{Display, Write as _};
+
+use crate::metrics::names::{Family, Kind};
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// What every scraper reads.
+    Prometheus,
+    /// Counters are announced without `_total`, and the end is marked.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The better one of those that an `Accept` header asks for.
+    #[must_use]
+    pub fn accepted(accept: &str) -> Self {
+        let quality = |name: &str| {
+            let items = accept.split(',').filter_map(|item| {
+                let mut parts = item.split(';').map(str::trim);
+                let is_it = parts.next()?.eq_ignore_ascii_case(name);
+                let quality = parts.find_map(|part| part.strip_prefix("q="));
+                is_it.then(|| quality.map_or(1.0, |text| text.parse().unwrap_or(0.0_f32)))
+            });
+            items.fold(0.0, f32::max)
+        };
+        let open = quality("application/openmetrics-text");
+        if open > 0.0 && open >= quality("text/plain") {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
+        }
+    }
+
+    /// The value of `Content-Type`.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// The text, as it grows.
+pub(super) struct Text {
+    out: String,
+    format: Format,
+}
+
+impl Text {
+    pub(super) fn new(format: Format) -> Self {
+        Self {
+            out: String::with_capacity(16 * 1024),
+            format,
+        }
+    }
+
+    /// A metric with its values; `values` writes them, in no other metric's midst.
+    pub(super) fn family(&mut self, family: &Family, values: impl FnOnce(&mut Values<'_>)) {
+        let (kind, help) = (family.kind.as_str(), family.help);
+        let name = match (self.format, family.kind) {
+            (Format::OpenMetrics, Kind::Counter) => {
+                family.name.strip_suffix("_total").unwrap_or(family.name)
+            }
+            _ => family.name,
+        };
+        // Writing to a `String` cannot fail.
+        let _ = write!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        values(&mut Values {
+            out: &mut self.out,
+            family,
+        });
+    }
+
+    pub(super) fn finish(mut self) -> String {
+        if self.format == Format::OpenMetrics {
+            self.out.push_str("# EOF\n");
+        }
+        self.out
+    }
+}
+
+/// The values of one metric.
+pub(super) struct Values<'t> {
+    out: &'t mut String,
+    family: &'t Family,
+}
+
+impl Values<'_> {
+    /// One value; `labels` are in the order of the family's.
+    pub(super) fn value(&mut self, labels: &[&str], value: impl Display) {
+        self.line("", labels, None, value);
+    }
+
+    /// A histogram: how many there were up to each bound and not up to the one before, those above all bounds last, and
+    /// the sum of all.
+    pub(super) fn histogram(&mut self, labels: &[&str], bounds: &[f64], counts: &[u64], sum: f64) {
+        let mut total = 0;
+        let bounds = bounds.iter().map(|bound| format!("{bound:?}"));
+        for (count, bound) in counts.iter().zip(bounds.chain(["+Inf".to_owned()])) {
+            total += count;
+            self.line("_bucket", labels, Some(&bound), total);
+        }
+        self.line("_sum", labels, None, sum);
+        self.line("_count", labels, None, total);
+    }
+
+    fn line(&mut self, suffix: &str, labels: &[&str], bound: Option<&str>, value: impl Display) {
+        self.out.push_str(self.family.name);
+        self.out.push_str(suffix);
+        let bound = bound.map(|bound| ("le", bound));
+        let names = self.family.labels.iter().copied();
+        let labels = names.zip(labels.iter().copied()).chain(bound);
+        let mut open = '{';
+        for (name, value) in labels {
+            let _ = write!(self.out, "{open}{name}=\"");
+            escape(value, self.out);
+            self.out.push('"');
+            open = ',';
+        }
+        if open == ',' {
+            self.out.push('}');
+        }
+        let _ = writeln!(self.out, " {value}");
+    }
+}
+
+fn escape(value: &str, out: &mut String) {
+    for c in value.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            c => out.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scraper_gets_the_format_it_likes_best() {
+        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+        for open in [
+            prometheus_3,
+            "application/openmetrics-text",
+            "text/plain;q=0.5, application/OpenMetrics-text; q=0.5",
+        ] {
+            assert_eq!(Format::accepted(open), Format::OpenMetrics, "{open}");
+        }
+        for plain in [
+            "",
+            "*/*",
+            "text/plain",
+            "application/openmetrics-text;q=0",
+            "text/plain, application/openmetrics-text;q=0.9",
+            "application/openmetrics-text;q=x",
+        ] {
+            assert_eq!(Format::accepted(plain), Format::Prometheus, "{plain}");
+        }
+    }
+
+    #[test]
+    fn label_values_are_escaped() {
+        let family = Family {
+            name: "m",
+            kind: Kind::Gauge,
+            labels: &["a", "b"],
+            help: "h",
+        };
+        let mut text = Text::new(Format::Prometheus);
+        text.family(&family, |values| values.value(&["x\"} 1\n", "\\"], 7));
+        assert_eq!(
+            text.finish(),
+            "# HELP m h\n# TYPE m gauge\nm{a=\"x\\\"} 1\\n\",b=\"\\\\\"} 7\n"
+        );
+    }
+}

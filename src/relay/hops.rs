@@ -1,0 +1,69 @@
+//! Chains of weirs: a request that comes in from one, or goes out to one.
+
+use tokio::time::Instant;
+
+use crate::json::{self, Object};
+use crate::name::UpstreamId;
+use crate::protocol::error::Fault;
+use crate::protocol::hops::{self, Onward};
+use crate::protocol::message::Request;
+use crate::relay::Scope;
+use crate::upstream::{Link, LinkError};
+
+/// Refuses a request that has been through this weir already, or through too many, before anything of it
+/// goes upstream.
+///
+/// # Errors
+/// -32600, with the path.
+pub(super) fn admit(scope: &Scope<'_>, request: &Request<'_>) -> Result<(), Fault> {
+    match &scope.snapshot.config.instance {
+        Some(own) => hops::admit(request.meta.as_ref(), own),
+        None => Ok(()),
+    }
+}
+
+/// When a call that starts now has to be over: by the upstream's own budget, or sooner, where the sender waits no longer.
+///
+/// # Errors
+/// The sender's time is up already.
+pub(super) fn deadline(link: &Link, request: &Request<'_>) -> Result<Instant, LinkError> {
+    let own = link.call_deadline();
+    match hops::budget(request.meta.as_ref()) {
+        None => Ok(own),
+        Some(budget) if budget.is_zero() => Err(LinkError::Timeout),
+        Some(budget) => {
+            let theirs = Instant::now().checked_add(budget);
+            Ok(theirs.map_or(own, |theirs| theirs.min(own)))
+        }
+    }
+}
+
+/// What a request that has to be over at `deadline` says of its chain, sent now.
+pub(super) fn onward<'s>(scope: &'s Scope<'_>, deadline: Instant) -> Onward<'s> {
+    Onward {
+        own: scope.snapshot.config.instance.as_ref(),
+        left: deadline.saturating_duration_since(Instant::now()),
+    }
+}
+
+/// The error of an upstream that is a weir, if it is about an upstream of that weir: `data` names the weir, as every such
+/// error names its upstream, and what the weir said is the `cause` in it, byte for byte.
+pub(super) fn caused(error: &Object<'_>, upstream: &UpstreamId) -> Option<String> {
+    let cause = error.get("data")?;
+    let inner = Object::parse(cause).ok()?;
+    inner.string("upstream")?;
+    let reason = inner.get("reason").unwrap_or("\"failed\"");
+    let mut data = Object::new();
+    data.set("upstream", json::quote(upstream.as_str()));
+    data.set("reason", reason);
+    data.set("cause", cause);
+    let mut outer = error.clone();
+    if let Some(message) = error.string("message") {
+        outer.set(
+            "message",
+            json::quote(&format!("upstream `{upstream}`: {message}")),
+        );
+    }
+    outer.set("data", data.to_text());
+    Some(outer.to_text())
+}

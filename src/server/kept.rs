@@ -1,0 +1,112 @@
+//! What a weir is from one start to the next: its sealing key and its name in chains.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::name::Instance;
+use crate::seal::{self, NoRandom, Sealer};
+use crate::server::ServeError;
+
+/// The key that seals session ids: from the config, from the state folder (made there once, readable
+/// only by its owner), or for this run only.
+pub(super) fn sealer(config: &Config) -> Result<Sealer, ServeError> {
+    let text = match (&config.sealing_key, &config.state_dir) {
+        (Some(key), _) => key.expose().to_owned(),
+        (None, Some(dir)) => kept(&dir.join("sealing.key"), is_key, Sealer::new_text)?,
+        (None, None) => Sealer::new_text()?,
+    };
+    Ok(Sealer::from_text(&text).ok_or(NoRandom)?)
+}
+
+/// A config whose weir has a name in chains: that of the config, the one in the state folder (made there once), or one for
+/// this run only.
+///
+/// # Errors
+/// The state folder cannot be used, or there is no randomness to be had.
+pub fn named(mut config: Config) -> Result<Config, ServeError> {
+    if config.instance.is_none() {
+        let text = match &config.state_dir {
+            Some(dir) => kept(&dir.join(INSTANCE), is_instance, new_instance)?,
+            None => new_instance()?,
+        };
+        config.instance = Instance::parse(&text).ok();
+    }
+    Ok(config)
+}
+
+/// A config whose weir has the name in chains that it was given or has kept, if any. Makes nothing: for who only looks at
+/// what a weir would do.
+#[must_use]
+pub fn recognised(mut config: Config) -> Config {
+    if let (None, Some(dir)) = (&config.instance, &config.state_dir) {
+        let text = std::fs::read_to_string(dir.join(INSTANCE)).unwrap_or_default();
+        config.instance = Instance::parse(text.trim()).ok();
+    }
+    config
+}
+
+const INSTANCE: &str = "instance";
+
+fn new_instance() -> Result<String, NoRandom> {
+    let name = u64::from_be_bytes(seal::random()?);
+    Ok(format!("{name:016x}"))
+}
+
+/// Why text is not what is kept in a file.
+type Unfit = &'static str;
+
+fn is_key(text: &str) -> Result<(), Unfit> {
+    (text.len() >= 32)
+        .then_some(())
+        .ok_or("too short to be a sealing key")
+}
+
+fn is_instance(text: &str) -> Result<(), Unfit> {
+    Instance::is_one(text)
+        .then_some(())
+        .ok_or("no instance: 1 to 64 of the characters A-Z a-z 0-9 _ . -")
+}
+
+/// The text in a file of the state folder, made there if it is not there yet.
+fn kept(
+    path: &Path,
+    fits: impl Fn(&str) -> Result<(), Unfit>,
+    make: impl Fn() -> Result<String, NoRandom>,
+) -> Result<String, ServeError> {
+    let at = |path: &Path| {
+        let path: PathBuf = path.to_owned();
+        move |source| ServeError::State { path, source }
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let text = text.trim();
+            let fit = fits(text).map_err(io::Error::other);
+            return fit.map(|()| text.to_owned()).map_err(at(path));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(at(path)(error)),
+    }
+    let dir = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(dir).map_err(at(dir))?;
+    let text = make()?;
+    write_private(path, &text).map_err(at(path))?;
+    Ok(text)
+}
+
+/// Writes a file that only its owner can read: beside its place first, then moved there.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    let beside = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let mut file = options.open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}

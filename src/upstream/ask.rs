@@ -1,0 +1,50 @@
+//! A request of weir's own, whose answer nobody but weir reads.
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use crate::protocol::era::Era;
+use crate::protocol::headers;
+use crate::protocol::message::{Message, Outcome};
+use crate::upstream::error::LinkError;
+use crate::upstream::link::{Link, Outbound};
+use crate::upstream::peer::Peer;
+
+/// A JSON-RPC answer: `result` or `error` as JSON text.
+pub type Answer = Result<String, String>;
+
+/// Asks a peer and waits for the response; what else comes on its way is passed over.
+///
+/// # Errors
+/// No usable answer until `deadline`.
+pub async fn ask(
+    link: &Link,
+    peer: &Peer,
+    method: &'static str,
+    params: String,
+    deadline: Instant,
+) -> Result<Answer, LinkError> {
+    let mut mirrored = HeaderMap::new();
+    if peer.era() == Era::Modern {
+        headers::write(&mut mirrored, method, None);
+    }
+    let outbound = Outbound {
+        id: link.next_id(),
+        method,
+        params,
+        headers: mirrored,
+    };
+    let mut exchange = link.send(peer, outbound, deadline).await?.until(deadline);
+    while let Some(message) = exchange.next().await? {
+        let text = std::str::from_utf8(&message).map_err(|_| LinkError::Nonsense("not UTF-8"))?;
+        let message =
+            Message::parse(text).map_err(|_| LinkError::Nonsense("not a JSON-RPC message"))?;
+        if let Message::Response(response) = message {
+            return Ok(match response.outcome {
+                Outcome::Result(result) => Ok(result.to_owned()),
+                Outcome::Error(error) => Err(error.to_owned()),
+            });
+        }
+    }
+    Err(LinkError::Nonsense("ended without an answer"))
+}

@@ -1,0 +1,221 @@
+//! The way in to one upstream: a place among the calls under way, past the circuit.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+
+use crate::config;
+use crate::upstream::circuit::{Admitted, Circuit, Ended, Position, Turn};
+use crate::upstream::error::{LinkError, Symptom};
+
+/// How many calls may wait for a place, as a multiple of the places.
+const QUEUE: usize = 4;
+
+/// What a call goes through before anything is sent.
+#[derive(Debug)]
+pub struct Gate {
+    config: Arc<config::Upstream>,
+    places: Arc<Semaphore>,
+    /// One permit for each call that waits or is under way.
+    queue: Arc<Semaphore>,
+    room: usize,
+    circuit: Mutex<Circuit>,
+    is_open: watch::Sender<bool>,
+    last_failure: Mutex<Option<Failure>>,
+    /// Asks the keeper for an attempt: calls fail, and it may find out first that they need not.
+    pub opened: Notify,
+}
+
+/// The last call that failed between weir and the upstream.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Why, for the operator.
+    pub reason: String,
+    /// When.
+    pub at: Instant,
+}
+
+/// How many calls there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Under way.
+    pub in_flight: usize,
+    /// Waiting for a place.
+    pub queued: usize,
+}
+
+impl Gate {
+    /// A gate with its circuit closed.
+    #[must_use]
+    pub fn new(config: &Arc<config::Upstream>) -> Self {
+        let places = config.limits.in_flight.get();
+        let room = places.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS);
+        Self {
+            config: Arc::clone(config),
+            places: Arc::new(Semaphore::new(places)),
+            queue: Arc::new(Semaphore::new(room)),
+            room,
+            circuit: Mutex::default(),
+            is_open: watch::Sender::new(false),
+            last_failure: Mutex::default(),
+            opened: Notify::new(),
+        }
+    }
+
+    /// Takes a place among the calls under way, waiting in a bounded queue until `deadline`.
+    ///
+    /// # Errors
+    /// The circuit is open or opens, the queue is full, or no place came free in time.
+    pub async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<Place, LinkError> {
+        self.circuit().check(Instant::now())?;
+        let queued = Arc::clone(&self.queue)
+            .try_acquire_owned()
+            .map_err(|_| LinkError::Busy)?;
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => self.wait(deadline).await?,
+        };
+        let admitted = self.circuit().admit(Instant::now())?;
+        Ok(Place {
+            gate: Arc::clone(self),
+            admitted: Some(admitted),
+            _queued: queued,
+            _place: place,
+        })
+    }
+
+    /// Waits for a place, but not behind calls that are not going to be answered.
+    async fn wait(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, LinkError> {
+        let mut is_open = self.is_open.subscribe();
+        is_open.mark_unchanged();
+        loop {
+            tokio::select! {
+                place = Arc::clone(&self.places).acquire_owned() => return place.map_err(|_| LinkError::Busy),
+                () = tokio::time::sleep_until(deadline) => return Err(LinkError::Busy),
+                _ = is_open.changed() => self.circuit().check(Instant::now())?,
+            }
+        }
+    }
+
+    /// How many calls there are.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let places = self.config.limits.in_flight.get();
+        let in_flight = places.saturating_sub(self.places.available_permits());
+        let all = self.room.saturating_sub(self.queue.available_permits());
+        Load {
+            in_flight,
+            queued: all.saturating_sub(in_flight),
+        }
+    }
+
+    /// The last call that failed, for operators.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Failure> {
+        let last = self.last_failure.lock();
+        last.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The state of the circuit.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.circuit().position(Instant::now())
+    }
+
+    /// A listing is in the catalog.
+    pub fn listed(&self) {
+        let turn = self.circuit().listed();
+        self.turned(turn, "it was listed");
+    }
+
+    /// A listing failed.
+    pub fn unlisted(&self, error: &LinkError) {
+        if let Symptom::Broken | Symptom::Stalled = error.symptom() {
+            let reason = error.public();
+            let turn = self.circuit().unlisted(reason, Instant::now());
+            self.turned(turn, reason);
+        }
+    }
+
+    fn turned(&self, turn: Option<Turn>, reason: &'static str) {
+        let upstream = &self.config.id;
+        match turn {
+            Some(Turn::Opened) => {
+                tracing::warn!(%upstream, reason, "circuit opens: calls fail at once until the upstream answers");
+                self.is_open.send_replace(true);
+                self.opened.notify_one();
+            }
+            Some(Turn::Closed) => {
+                tracing::info!(%upstream, reason, "circuit closes: calls are let through again");
+                self.is_open.send_replace(false);
+            }
+            None => {}
+        }
+    }
+
+    fn circuit(&self) -> MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among the calls under way; free again when dropped. Whoever holds it says how the call ended;
+/// dropped without a word, it says nothing of the upstream.
+#[derive(Debug)]
+pub struct Place {
+    gate: Arc<Gate>,
+    admitted: Option<Admitted>,
+    _queued: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// The upstream answered, whatever it said.
+    pub fn answered(&mut self) {
+        self.ended(Ended::Answered, "a call was answered");
+    }
+
+    /// The call failed between weir and the upstream.
+    pub fn failed(&mut self, error: &LinkError) {
+        let last = Failure {
+            reason: error.in_full(),
+            at: Instant::now(),
+        };
+        *self
+            .gate
+            .last_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(last);
+        let reason = error.public();
+        let ended = match error.symptom() {
+            Symptom::Alive => Ended::Answered,
+            Symptom::Broken => Ended::Broke(reason),
+            // A caller may allow less time than the upstream is due.
+            Symptom::Stalled if self.had_its_time() || !matches!(error, LinkError::Timeout) => {
+                Ended::Stalled(reason)
+            }
+            Symptom::Stalled | Symptom::None => Ended::Unknown,
+        };
+        self.ended(ended, reason);
+    }
+
+    /// Whether the upstream had the greater part of its own budget.
+    fn had_its_time(&self) -> bool {
+        let budget = self.gate.config.timeouts.call;
+        self.admitted
+            .is_some_and(|admitted| admitted.at.elapsed() >= budget / 2)
+    }
+
+    fn ended(&mut self, ended: Ended, reason: &'static str) {
+        if let Some(admitted) = self.admitted.take() {
+            let turn = self.gate.circuit().ended(admitted, ended, Instant::now());
+            self.gate.turned(turn, reason);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.ended(Ended::Unknown, "");
+    }
+}

@@ -1,0 +1,204 @@
+//! What a server says of itself, in either handshake.
+
+use std::borrow::Cow;
+
+use crate::json::{self, Object};
+use crate::protocol::era::{Era, Version};
+use crate::protocol::message::{Message, Outcome};
+use crate::protocol::{meta, method};
+use crate::upstream::error::LinkError;
+use crate::upstream::peer::{Offers, Peer, Via};
+
+/// The oldest version that still shares the message format; offered by nobody, accepted from old servers.
+const OLDEST: &str = "2024-11-05";
+
+/// The most bytes of an upstream's `capabilities.extensions` that are passed on.
+const LONGEST_EXTENSIONS: usize = 16 * 1024;
+
+/// What an answer to `server/discover` says.
+pub(super) enum Verdict {
+    Modern(Introduction),
+    /// Modern, but it wants to be asked once more: -32022, and yet it speaks weir's version.
+    Again,
+    Legacy,
+}
+
+/// What a server says of itself, in either handshake.
+pub(super) struct Introduction {
+    pub(super) version: String,
+    /// All that it speaks, if it says so.
+    versions: Vec<String>,
+    offers: Offers,
+    server: String,
+    extensions: Box<str>,
+}
+
+impl Introduction {
+    pub(super) fn peer(self, era: Era, via: Via) -> Peer {
+        let mut peer = Peer::new(
+            era,
+            self.version,
+            self.offers,
+            self.server,
+            self.extensions,
+            via,
+        );
+        if !self.versions.is_empty() {
+            peer.versions = self.versions;
+        }
+        peer
+    }
+}
+
+/// Reads the answer to `server/discover`.
+///
+/// # Errors
+/// It is modern, and has no version in common with weir.
+pub(super) fn discovered(message: &[u8]) -> Result<Verdict, LinkError> {
+    let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
+    else {
+        return Ok(Verdict::Legacy);
+    };
+    match response.outcome {
+        Outcome::Error(error) => {
+            let Ok(error) = Object::parse(error) else {
+                return Ok(Verdict::Legacy);
+            };
+            match error.get("code") {
+                // Modern, but of another revision: its list says whether a legacy one is among them.
+                Some("-32022") => match supported(error.get("data")) {
+                    versions if versions.iter().any(|text| text == Version::MODERN.as_str()) => {
+                        Ok(Verdict::Again)
+                    }
+                    versions
+                        if versions
+                            .iter()
+                            .any(|version| Version::parse(version).is_some()) =>
+                    {
+                        Ok(Verdict::Legacy)
+                    }
+                    versions => Err(LinkError::NoCommonVersion(versions.join(", "))),
+                },
+                Some("-32020" | "-32021") => Ok(Verdict::Modern(Introduction {
+                    version: Version::MODERN.to_string(),
+                    versions: Vec::new(),
+                    offers: Offers {
+                        tools: true,
+                        prompts: true,
+                        resources: true,
+                        completions: true,
+                        ..Offers::default()
+                    },
+                    server: String::new(),
+                    extensions: Box::default(),
+                })),
+                _ => Ok(Verdict::Legacy),
+            }
+        }
+        Outcome::Result(result) => {
+            let Ok(result) = Object::parse(result) else {
+                return Ok(Verdict::Legacy);
+            };
+            let versions = strings(result.get("supportedVersions"));
+            if !versions
+                .iter()
+                .any(|version| version == Version::MODERN.as_str())
+            {
+                return Ok(Verdict::Legacy);
+            }
+            let server = result
+                .get("_meta")
+                .and_then(|text| Object::parse(text).ok());
+            let server = server.as_ref().and_then(|meta| meta.get(meta::SERVER_INFO));
+            Ok(Verdict::Modern(Introduction {
+                version: Version::MODERN.to_string(),
+                versions,
+                offers: Offers::read(result.get("capabilities")),
+                server: self_description(server),
+                extensions: extensions(result.get("capabilities")),
+            }))
+        }
+    }
+}
+
+/// Reads the answer to `initialize`.
+///
+/// # Errors
+/// It is a refusal, no answer, or of a version that weir does not speak.
+pub(super) fn initialized(message: &[u8]) -> Result<Introduction, LinkError> {
+    let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
+    else {
+        return Err(LinkError::Nonsense("no answer to initialize"));
+    };
+    let result = match response.outcome {
+        Outcome::Result(result) => result,
+        Outcome::Error(error) => return Err(refused(method::INITIALIZE, error)),
+    };
+    let result =
+        Object::parse(result).map_err(|_| LinkError::Nonsense("an odd answer to initialize"))?;
+    let version = result
+        .string("protocolVersion")
+        .unwrap_or_default()
+        .into_owned();
+    let spoken = Version::parse(&version).is_some_and(|version| version.era() == Era::Legacy)
+        || version == OLDEST;
+    if !spoken {
+        return Err(LinkError::NoCommonVersion(
+            version.chars().take(40).collect(),
+        ));
+    }
+    Ok(Introduction {
+        version,
+        versions: Vec::new(),
+        offers: Offers::read(result.get("capabilities")),
+        server: self_description(result.get("serverInfo")),
+        extensions: Box::default(),
+    })
+}
+
+fn extensions(capabilities: Option<&str>) -> Box<str> {
+    let capabilities = capabilities.and_then(|text| Object::parse(text).ok());
+    let extensions = capabilities
+        .as_ref()
+        .and_then(|all| all.get("extensions"))
+        .filter(|text| json::is_object(text) && text.len() <= LONGEST_EXTENSIONS);
+    extensions.map(Box::from).unwrap_or_default()
+}
+
+/// A JSON-RPC error in answer to something weir asked for itself.
+#[must_use]
+pub(super) fn refused(method: &'static str, error: &str) -> LinkError {
+    LinkError::Refused {
+        method,
+        error: error.chars().take(300).collect(),
+    }
+}
+
+fn supported(data: Option<&str>) -> Vec<String> {
+    let data = data.and_then(|text| Object::parse(text).ok());
+    data.as_ref()
+        .map(|data| strings(data.get("supported")))
+        .unwrap_or_default()
+}
+
+fn strings(text: Option<&str>) -> Vec<String> {
+    let cut = |text: Cow<'_, str>| text.chars().take(40).collect();
+    json::strings(text).into_iter().take(20).map(cut).collect()
+}
+
+fn self_description(info: Option<&str>) -> String {
+    let Some(Ok(info)) = info.map(Object::parse) else {
+        return String::new();
+    };
+    let part = |key| {
+        info.string(key)
+            .unwrap_or_default()
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(60)
+            .collect::<String>()
+    };
+    format!("{} {}", part("name"), part("version"))
+        .trim()
+        .to_owned()
+}

@@ -1,0 +1,123 @@
+//! What an HTTP answer that is not MCP says (RFC 9110).
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode, header};
+
+use crate::upstream::error::LinkError;
+
+/// The longest `Retry-After` that is believed: a mistake there should not cost a day.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The error that a status is, with `Retry-After` where it means something.
+#[must_use]
+pub fn error(status: StatusCode, headers: &HeaderMap) -> LinkError {
+    let retry_after = retry_after(headers);
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => LinkError::Denied(status),
+        StatusCode::TOO_MANY_REQUESTS => LinkError::Throttled {
+            status,
+            retry_after,
+        },
+        StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => LinkError::Throttled {
+            status,
+            retry_after,
+        },
+        status => LinkError::Status(status),
+    }
+}
+
+/// The error that an answer of a foreign media type is.
+#[must_use]
+pub fn not_mcp(headers: &HeaderMap) -> LinkError {
+    let found: String = essence(headers)
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(60)
+        .collect();
+    LinkError::MediaType(found.to_ascii_lowercase())
+}
+
+/// The media type without its parameters; empty if there is none.
+#[must_use]
+pub fn essence(headers: &HeaderMap) -> &str {
+    let text = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim()
+}
+
+/// Seconds, or a date (RFC 9110 §10.2.3); an hour at most.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let after = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            date.duration_since(SystemTime::now()).unwrap_or_default()
+        }
+    };
+    Some(after.min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
+    }
+
+    fn words(status: u16, retry_after: &str) -> String {
+        let headers = headers(header::RETRY_AFTER, retry_after);
+        error(StatusCode::from_u16(status).unwrap(), &headers).in_full()
+    }
+
+    #[test]
+    fn a_status_is_named_with_when_to_come_back() {
+        assert_eq!(
+            words(429, "7"),
+            "HTTP status 429 Too Many Requests, to be asked again in 7 s"
+        );
+        assert_eq!(
+            words(503, "9999999"),
+            "HTTP status 503 Service Unavailable, to be asked again in 3600 s"
+        );
+        assert_eq!(words(429, "soon"), "HTTP status 429 Too Many Requests");
+        assert_eq!(words(503, "soon"), "HTTP status 503 Service Unavailable");
+        assert_eq!(words(500, "7"), "HTTP status 500 Internal Server Error");
+        assert_eq!(
+            words(401, "7"),
+            "weir's credentials were refused with HTTP status 401 Unauthorized"
+        );
+    }
+
+    #[test]
+    fn a_date_says_when_too() {
+        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+        let after = retry_after(&headers(header::RETRY_AFTER, &soon)).unwrap();
+        assert!((50..=60).contains(&after.as_secs()), "{after:?}");
+        let past = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let after = retry_after(&headers(header::RETRY_AFTER, past));
+        assert_eq!(after, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_foreign_media_type_is_named() {
+        let found = |value: &str| not_mcp(&headers(header::CONTENT_TYPE, value)).to_string();
+        assert_eq!(
+            found("Text/HTML; charset=utf-8"),
+            "not MCP: a web page (text/html)"
+        );
+        assert_eq!(
+            found("text/plain"),
+            "not MCP: text/plain, neither JSON nor an event stream"
+        );
+        assert_eq!(
+            not_mcp(&HeaderMap::new()).to_string(),
+            "not MCP: an answer without a media type"
+        );
+    }
+}

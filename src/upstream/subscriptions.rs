@@ -1,0 +1,263 @@
+//! What callers want to be told of at one upstream beyond its lists: resources (`resources/subscribe`,
+//! `resourceSubscriptions`) and tasks (`taskIds`). Counted, so that the upstream is asked once for
+//! however many callers.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::HashMap;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// Most topics at one upstream.
+const TOPICS: usize = 10_000;
+
+/// Something an upstream can be asked to tell of, as the upstream names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Topic {
+    /// A resource's URI.
+    Resource(Arc<str>),
+    /// A task's id (SEP-2663).
+    Task(Arc<str>),
+}
+
+/// News of a topic.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// What the caller who is told calls it.
+    pub exposed: Arc<str>,
+    /// Which kind of news.
+    pub topic: Topic,
+    /// The notification's params as JSON text, as the upstream wrote them.
+    pub params: Arc<str>,
+}
+
+/// All subscriptions at one upstream.
+#[derive(Debug)]
+pub struct Subscriptions {
+    kept: Mutex<Kept>,
+    /// Goes up when the set of topics changes.
+    version: watch::Sender<u64>,
+    /// What the upstream has taken in.
+    honoured: watch::Sender<Honoured>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    next: u64,
+    topics: HashMap<Topic, Vec<Subscriber>>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    number: u64,
+    exposed: Arc<str>,
+    tell: mpsc::Sender<Update>,
+}
+
+/// The topics of one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Grows with every change.
+    pub version: u64,
+    /// In order.
+    pub topics: BTreeSet<Topic>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Honoured {
+    version: u64,
+    topics: Arc<BTreeSet<Topic>>,
+}
+
+impl Default for Subscriptions {
+    fn default() -> Self {
+        Self {
+            kept: Mutex::default(),
+            version: watch::Sender::new(0),
+            honoured: watch::Sender::new(Honoured::default()),
+        }
+    }
+}
+
+impl Subscriptions {
+    /// Subscribes until the guard is dropped. News that the receiver has no room for is dropped.
+    /// `None` where there are too many topics already.
+    #[must_use]
+    pub fn subscribe(
+        self: &Arc<Self>,
+        topic: Topic,
+        exposed: Arc<str>,
+        tell: mpsc::Sender<Update>,
+    ) -> Option<Subscription> {
+        let mut kept = self.kept();
+        let is_new = !kept.topics.contains_key(&topic);
+        if is_new && kept.topics.len() >= TOPICS {
+            return None;
+        }
+        let number = kept.next;
+        kept.next += 1;
+        let subscriber = Subscriber {
+            number,
+            exposed,
+            tell,
+        };
+        kept.topics
+            .entry(topic.clone())
+            .or_default()
+            .push(subscriber);
+        if is_new {
+            self.version.send_modify(|version| *version += 1);
+        }
+        Some(Subscription {
+            of: Arc::clone(self),
+            topic,
+            number,
+        })
+    }
+
+    /// What has to be asked of the upstream now.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        let kept = self.kept();
+        Wanted {
+            version: *self.version.borrow(),
+            topics: kept.topics.keys().cloned().collect(),
+        }
+    }
+
+    /// Waits until something else is wanted than in this version.
+    pub async fn changed_since(&self, version: u64) {
+        let mut versions = self.version.subscribe();
+        let _ = versions.wait_for(|now| *now > version).await;
+    }
+
+    /// For whoever asks the upstream: what it said yes to.
+    pub fn honour(&self, version: u64, topics: BTreeSet<Topic>) {
+        self.honoured.send_replace(Honoured {
+            version,
+            topics: Arc::new(topics),
+        });
+    }
+
+    /// Whether the upstream tells of each of these topics; waits until it has been asked, at most until
+    /// `deadline`.
+    pub async fn honoured(&self, topics: &[Topic], deadline: Instant) -> Vec<bool> {
+        let version = *self.version.borrow();
+        let mut honoured = self.honoured.subscribe();
+        let settled = honoured.wait_for(|honoured| {
+            honoured.version >= version
+                || topics.iter().all(|topic| honoured.topics.contains(topic))
+        });
+        let honoured = match tokio::time::timeout_at(deadline, settled).await {
+            Ok(Ok(honoured)) => Arc::clone(&honoured.topics),
+            Ok(Err(_)) | Err(_) => Arc::default(),
+        };
+        topics
+            .iter()
+            .map(|topic| honoured.contains(topic))
+            .collect()
+    }
+
+    /// Tells whoever wants to know.
+    pub fn updated(&self, topic: &Topic, params: &str) {
+        let kept = self.kept();
+        let Some(subscribers) = kept.topics.get(topic) else {
+            return;
+        };
+        let params: Arc<str> = params.into();
+        for subscriber in subscribers {
+            // Full: its caller does not read; news of the same resource are waiting there already.
+            let _ = subscriber.tell.try_send(Update {
+                exposed: Arc::clone(&subscriber.exposed),
+                topic: topic.clone(),
+                params: Arc::clone(&params),
+            });
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One subscriber's interest in one topic; dropping it ends it.
+#[derive(Debug)]
+pub struct Subscription {
+    of: Arc<Subscriptions>,
+    topic: Topic,
+    number: u64,
+}
+
+impl Subscription {
+    /// Tells another receiver from now on.
+    pub fn tell(&self, exposed: Arc<str>, tell: mpsc::Sender<Update>) {
+        let mut kept = self.of.kept();
+        let subscribers = kept.topics.get_mut(&self.topic);
+        for subscriber in subscribers.into_iter().flatten() {
+            if subscriber.number == self.number {
+                subscriber.exposed = Arc::clone(&exposed);
+                subscriber.tell = tell.clone();
+            }
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut kept = self.of.kept();
+        let Some(subscribers) = kept.topics.get_mut(&self.topic) else {
+            return;
+        };
+        subscribers.retain(|subscriber| subscriber.number != self.number);
+        if subscribers.is_empty() {
+            kept.topics.remove(&self.topic);
+            self.of.version.send_modify(|version| *version += 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(uri: &str) -> Topic {
+        Topic::Resource(uri.into())
+    }
+
+    #[tokio::test]
+    async fn the_upstream_is_asked_once_for_many_and_no_more_when_the_last_leaves() {
+        let all = Arc::new(Subscriptions::default());
+        let (tell, mut told) = mpsc::channel(4);
+        let subscribe = || {
+            all.subscribe(resource("a"), "x+a".into(), tell.clone())
+                .unwrap()
+        };
+        let (first, second) = (subscribe(), subscribe());
+        let wanted = all.wanted();
+        assert_eq!((wanted.version, wanted.topics.len()), (1, 1));
+        all.updated(&resource("a"), "{}");
+        all.updated(&resource("b"), "{}");
+        assert_eq!(&*told.recv().await.unwrap().exposed, "x+a");
+        assert_eq!(&*told.recv().await.unwrap().exposed, "x+a");
+        assert!(told.try_recv().is_err());
+        drop(first);
+        assert_eq!(all.wanted().version, 1);
+        drop(second);
+        all.changed_since(1).await;
+        assert!(all.wanted().topics.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_the_upstream_does_not_honour_is_known_once_it_was_asked() {
+        let all = Arc::new(Subscriptions::default());
+        let (tell, _told) = mpsc::channel(1);
+        let _kept = ["a", "b"].map(|uri| all.subscribe(resource(uri), uri.into(), tell.clone()));
+        let soon = Instant::now() + std::time::Duration::from_secs(5);
+        let asked = [resource("a"), resource("b")];
+        let (honoured, ()) = tokio::join!(all.honoured(&asked, soon), async {
+            all.honour(2, BTreeSet::from([resource("b")]));
+        });
+        assert_eq!(honoured, [false, true]);
+    }
+}

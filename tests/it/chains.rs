@@ -1,0 +1,621 @@
+//! Weirs in front of weirs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, Reply};
+use crate::support::lens::Lens;
+use crate::support::upstream::{Builder, Cancelled, Fault, Kind, On, Recorded, Times, Upstream};
+use crate::support::weir::{self, Weir};
+use crate::support::{bounded, free_port};
+
+const PATH: [&str; 3] = ["params", "_meta", "weir/path"];
+
+/// Client → near → far → upstreams.
+struct Chain {
+    near: Weir,
+    far: Weir,
+    /// What makes the hop between them a legacy one.
+    _lens: Option<Lens>,
+}
+
+impl Chain {
+    /// Over these upstreams; `change` is the config of the near weir.
+    async fn over(far: weir::Builder, hop: Hop, change: &str) -> Self {
+        let far = far.instance("far").start().await;
+        let lens = match hop {
+            Hop::Modern => None,
+            Hop::Legacy => Some(Lens::legacy(far.url()).await),
+        };
+        let url = lens
+            .as_ref()
+            .map_or(far.url(), |lens| lens.url().to_owned());
+        let near = Weir::over([]).and("far", &url).instance("near");
+        let near = near.upstream("far", change).start().await;
+        let about = near.admin("/upstreams").await["upstreams"][0].clone();
+        assert_eq!(about["era"], hop.era(), "{about}");
+        Self {
+            near,
+            far,
+            _lens: lens,
+        }
+    }
+}
+
+/// What the two weirs speak with each other.
+#[derive(Clone, Copy, Debug)]
+enum Hop {
+    Modern,
+    Legacy,
+}
+
+impl Hop {
+    const ALL: [Self; 2] = [Self::Modern, Self::Legacy];
+
+    fn era(self) -> &'static str {
+        match self {
+            Self::Modern => "modern",
+            Self::Legacy => "legacy",
+        }
+    }
+}
+
+/// One upstream of each era, named by it.
+async fn both_eras(make: impl Fn(Builder) -> Builder) -> [Upstream; 2] {
+    [
+        make(Upstream::named("new")).modern().start().await,
+        make(Upstream::named("old"))
+            .legacy("2025-11-25")
+            .start()
+            .await,
+    ]
+}
+
+fn path(request: &Recorded) -> String {
+    request.raw(&PATH).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn every_request_says_which_weirs_it_came_through() {
+    let up = Upstream::named("up")
+        .tools(["t"])
+        .answers_as(Kind::Prompts, "p", r#"{"messages":[]}"#)
+        .answers_as(Kind::Resources, "file:///a", r#"{"contents":[]}"#)
+        .start()
+        .await;
+    let weir = Weir::over([&up]).instance("near").start().await;
+    let complete =
+        r#"{"ref":{"type":"ref/prompt","name":"up__p"},"argument":{"name":"a","value":""}}"#;
+    let asked = [
+        ("tools/call", r#"{"name":"up__t"}"#),
+        ("prompts/get", r#"{"name":"up__p"}"#),
+        ("resources/read", r#"{"uri":"file:///a"}"#),
+        ("completion/complete", complete),
+    ];
+    for client in Client::both(&weir).await {
+        for (method, params) in asked {
+            client.request(method, params).await;
+            assert_eq!(path(&up.last(method)), r#"["near"]"#, "{method}");
+            let through = client
+                .ask(method, params)
+                .meta("weir/path", r#"["a" ,"b"]"#);
+            through.send().await;
+            assert_eq!(path(&up.last(method)), r#"["a","b","near"]"#, "{method}");
+        }
+    }
+    assert_eq!(path(&up.last("tools/list")), r#"["near"]"#);
+}
+
+#[tokio::test]
+async fn a_request_that_comes_back_or_comes_too_far_goes_nowhere() {
+    let up = Upstream::named("up").tools(["t"]).start().await;
+    let weir = Weir::over([&up]).instance("near").start().await;
+    let eight = r#"["1","2","3","4","5","6","7","8"]"#;
+    for client in Client::both(&weir).await {
+        let ask = |method, path| {
+            let params = r#"{"name":"up__t"}"#;
+            client.ask(method, params).meta("weir/path", path)
+        };
+        for method in ["tools/call", "tools/list"] {
+            for path in [r#"["a","near","b"]"#, eight] {
+                let reply = ask(method, path).send().await;
+                assert_eq!((reply.status, reply.code()), (400, -32600), "{reply:?}");
+                assert_eq!(reply.error()["data"]["path"].to_string(), path);
+            }
+            for odd in ["7", "null", r#"["a b"]"#, "[1]", r#""a""#] {
+                let reply = ask(method, odd).send().await;
+                assert_eq!((reply.status, reply.code()), (400, -32600), "{reply:?}");
+            }
+        }
+        let seven = ask("tools/call", r#"["1","2","3","4","5","6","7"]"#);
+        assert!(seven.send().await.succeeded());
+    }
+    assert_eq!(up.count("tools/call"), 2);
+}
+
+#[tokio::test]
+async fn a_weir_without_a_name_makes_one_and_keeps_it() {
+    let up = Upstream::named("up").tools(["t"]).start().await;
+    let name = async |weir: &Weir| {
+        assert!(weir.modern().call("up__t", "{}").await.succeeded());
+        path(&up.last("tools/call"))
+    };
+    let keeps = Weir::over([&up]).state().start().await;
+    let kept = name(&keeps).await;
+    let file = std::fs::read_to_string(keeps.home.path().join("state/instance")).unwrap();
+    assert_eq!(kept, format!("[\"{file}\"]"));
+    let keeps = keeps.restart().await;
+    assert_eq!(name(&keeps).await, kept);
+    let forgets = Weir::over([&up]).start().await;
+    let other = name(&forgets).await;
+    assert!(other.len() > 10 && other != kept, "{other}");
+    let forgets = forgets.restart().await;
+    assert_ne!(name(&forgets).await, other);
+}
+
+#[tokio::test]
+async fn a_weir_in_front_of_itself_is_told_so() {
+    let port = free_port();
+    let up = Upstream::named("up").tools(["t"]).start().await;
+    let me = format!("http://127.0.0.1:{port}/mcp");
+    let weir = Weir::over([&up]).and("me", &me).on(port).start().await;
+    assert_eq!(weir.tool_names().await, ["up__t"]);
+    let upstreams = weir.admin("/upstreams").await;
+    let reason = upstreams["upstreams"][1]["reason"].to_string();
+    assert!(
+        reason.contains("been through this weir already"),
+        "{upstreams}"
+    );
+}
+
+/// Waits until no generation moves any more, for a second.
+async fn come_to_rest(weirs: &[&Weir]) -> Vec<u64> {
+    let all = async || {
+        let mut generations = Vec::new();
+        for weir in weirs {
+            generations.push(weir.generation().await);
+        }
+        generations
+    };
+    let mut seen = (Instant::now(), all().await);
+    bounded("rest", async {
+        while seen.0.elapsed() < Duration::from_secs(1) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = all().await;
+            if now != seen.1 {
+                seen = (Instant::now(), now);
+            }
+        }
+    })
+    .await;
+    seen.1
+}
+
+#[tokio::test]
+async fn weirs_that_list_each_other_come_to_rest() {
+    let (near, far) = (free_port(), free_port());
+    let url = |port| format!("http://127.0.0.1:{port}/mcp");
+    let up = |name: &str, tool: &str, uri: &str| {
+        let up = Upstream::named(name).tools([tool]);
+        up.answers_as(Kind::Resources, uri, r#"{"contents":[]}"#)
+    };
+    let one = up("one", "t", "file:///1").start().await;
+    let two = up("two", "t", "file:///2").start().await;
+    let a = Weir::over([&one]).and("b", &url(far)).instance("A");
+    let b = Weir::over([&two]).and("a", &url(near)).instance("B");
+    let (a, b) = tokio::join!(a.on(near).start(), b.on(far).start());
+    a.wait_tools(["one__t", "b__two__t"]).await;
+    b.wait_tools(["two__t", "a__one__t"]).await;
+    come_to_rest(&[&a, &b]).await;
+
+    // One change passes round once.
+    one.add_tool("new");
+    one.notify_list_changed(Kind::Tools);
+    a.wait_tools(["one__t", "one__new", "b__two__t"]).await;
+    b.wait_tools(["two__t", "a__one__t", "a__one__new"]).await;
+    let rest = come_to_rest(&[&a, &b]).await;
+    // Whatever is listed again now finds nothing new.
+    a.resync("b").await;
+    b.resync("a").await;
+    assert_eq!([a.generation().await, b.generation().await], rest[..]);
+
+    let about = a.admin("/upstreams").await["upstreams"][1].clone();
+    assert_eq!(about["name"], "b");
+    // Both tools of `one` and its resource came back.
+    assert_eq!(
+        (&about["own_dropped"], &about["far_dropped"]),
+        (&3.into(), &0.into())
+    );
+    a.wait_stderr("left out what came from this weir").await;
+    for client in Client::both(&a).await {
+        let read = client.request("resources/read", r#"{"uri":"file:///2"}"#);
+        assert!(read.await.succeeded());
+        let called = client.call("b__two__t", "{}").await;
+        assert!(called.result().contains("two.t {}"), "{called:?}");
+    }
+    assert_eq!(path(&two.last("tools/call")), r#"["A","B"]"#);
+    assert_eq!(path(&two.last("resources/read")), r#"["A","B"]"#);
+
+    // Whoever sends a call round all the same gets it back, and nothing is called.
+    for client in Client::both(&b).await {
+        let ask = client.ask("tools/call", r#"{"name":"a__one__t"}"#);
+        let reply = ask.meta("weir/path", r#"["A"]"#).send().await;
+        assert_eq!(reply.code(), -32600, "{reply:?}");
+        assert_eq!(reply.error()["data"]["path"].to_string(), r#"["A","B"]"#);
+    }
+    assert_eq!(one.count("tools/call"), 0);
+}
+
+#[tokio::test]
+async fn what_is_nine_weirs_away_is_not_listed() {
+    let up = Upstream::named("up").tools(["t"]).start().await;
+    let mut weirs = vec![Weir::over([&up]).instance("w9").start().await];
+    for name in (1..9).rev() {
+        let next = weirs.last().unwrap().url();
+        let weir = Weir::over([])
+            .and("up", &next)
+            .instance(&format!("w{name}"));
+        let weir = weir.upstream("up", "namespace: \"\"").start().await;
+        weirs.push(weir);
+    }
+    let [.., second, first] = &weirs[..] else {
+        panic!("{}", weirs.len())
+    };
+    // Eight weirs are a chain that works.
+    assert_eq!(second.tool_names().await, ["up__t"]);
+    assert!(second.modern().call("up__t", "{}").await.succeeded());
+    let eight = r#"["w2","w3","w4","w5","w6","w7","w8","w9"]"#;
+    assert_eq!(path(&up.last("tools/call")), eight);
+    // The ninth would be one too many: for its list, and for a call that it sends all the same.
+    assert_eq!(first.tool_names().await, Vec::<String>::new());
+    let about = first.admin("/upstreams").await["upstreams"][0].clone();
+    assert_eq!(
+        (&about["own_dropped"], &about["far_dropped"]),
+        (&0.into(), &1.into())
+    );
+    for client in Client::both(second).await {
+        let ask = client.ask("tools/call", r#"{"name":"up__t"}"#);
+        let reply = ask.meta("weir/path", r#"["w1"]"#).send().await;
+        assert_eq!(reply.code(), -32600, "{reply:?}");
+        let path = reply.error()["data"]["path"].to_string();
+        assert_eq!(
+            path,
+            eight.replace(r#","w9""#, "").replace('[', r#"["w1","#)
+        );
+    }
+    assert_eq!(up.count("tools/call"), 1);
+}
+
+/// How long an upstream was told that a call may take.
+fn given(request: &Recorded) -> u64 {
+    let left = request.raw(&["params", "_meta", "weir/deadlineMs"]);
+    left.expect("a deadline").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_call_takes_no_longer_than_its_sender_waits() {
+    let up = Upstream::named("up").tools(["t"]).gate("work");
+    let up = up.start().await;
+    let weir = Weir::over([&up]).upstream("up", "timeouts: { call: 100s }");
+    let weir = weir.start().await;
+    for client in Client::both(&weir).await {
+        let ask = |tool: &str, left: &str| {
+            let params = format!(r#"{{"name":"up__{tool}"}}"#);
+            client
+                .ask("tools/call", &params)
+                .meta("weir/deadlineMs", left)
+        };
+        // Its own budget, less a little, unless the sender has less. What is no number says nothing.
+        for odd in ["100000000", "\"9\"", "null", "1.5", "[1]"] {
+            assert!(ask("t", odd).send().await.succeeded());
+            assert!((90_000..=99_500).contains(&given(&up.last("tools/call"))));
+        }
+        assert!(ask("t", "9000").send().await.succeeded());
+        assert!((5_000..=8_500).contains(&given(&up.last("tools/call"))));
+        let begun = Instant::now();
+        let late = ask("work", "300").send().await;
+        assert!(begun.elapsed() < Duration::from_secs(8), "{late:?}");
+        let calls = up.count("tools/call");
+        let spent = [ask("t", "0").send().await, ask("t", "-7").send().await];
+        assert_eq!(up.count("tools/call"), calls, "nothing more is sent");
+        for reply in spent.into_iter().chain([late]) {
+            assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
+            let data = json!({"upstream": "up", "reason": "no answer in time"});
+            assert_eq!(reply.error()["data"], data);
+        }
+    }
+}
+
+/// An error that names the hop before the one that failed, and that one.
+fn fails_at(reply: &Reply, reason: &str, inner: &str) {
+    assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
+    let error = reply.error();
+    let cause = json!({"upstream": inner, "reason": reason});
+    let data = json!({"upstream": "far", "reason": reason, "cause": cause});
+    assert_eq!(error["data"], data, "{error}");
+    let message = format!("upstream `far`: upstream `{inner}`: {reason}");
+    assert_eq!(error["message"], message);
+}
+
+#[tokio::test]
+async fn what_fails_at_the_far_end_is_named_hop_by_hop_and_the_rest_goes_on() {
+    for hop in Hop::ALL {
+        let well = Upstream::named("well").tools(["t"]).start().await;
+        let hung = Upstream::named("hung").tools(["t"]).start().await;
+        let dead = Upstream::named("dead").tools(["t"]).start().await;
+        let far = Weir::over([&well, &hung, &dead]);
+        let chain = Chain::over(far, hop, "timeouts: { call: 2s }").await;
+        let near = &chain.near;
+        near.wait_tools(["far__well__t", "far__hung__t", "far__dead__t"])
+            .await;
+        hung.fault(On::Tool("t".into()), Times::Forever, Fault::StallHeaders);
+        dead.stop().await;
+        let callers = Client::both(near).await;
+        let each = callers.iter().map(async |client| {
+            let begun = Instant::now();
+            let (hangs, serves, gone) = tokio::join!(
+                client.call("far__hung__t", "{}"),
+                async {
+                    for _ in 0..20 {
+                        assert!(client.call("far__well__t", "{}").await.succeeded());
+                    }
+                    begun.elapsed()
+                },
+                async { (client.call("far__dead__t", "{}").await, begun.elapsed()) },
+            );
+            // Two seconds at the near weir, so a little less at the far one, which knows more.
+            fails_at(&hangs, "no answer in time", "hung");
+            fails_at(&gone.0, "cannot connect", "dead");
+            let quick = Duration::from_millis(1500);
+            assert!(serves < quick && gone.1 < quick, "{serves:?} {:?}", gone.1);
+            assert_eq!(client.tool_names().await.len(), 3);
+        });
+        futures::future::join_all(each).await;
+    }
+}
+
+#[tokio::test]
+async fn the_weir_that_is_gone_itself_is_named_without_a_cause() {
+    let up = Upstream::named("up").tools(["t"]).start().await;
+    let port = free_port();
+    let impatient = "timeouts: { connect: 1s, call: 1s }";
+    let chain = Chain::over(Weir::over([&up]).on(port), Hop::Modern, impatient).await;
+    let Chain { near, far, .. } = chain;
+    near.wait_tools(["far__up__t"]).await;
+    drop(far);
+    // Nobody else gets its port; who connects now waits in vain.
+    let _held = bounded("its end", async {
+        loop {
+            match tokio::net::TcpListener::bind(("127.0.0.1", port)).await {
+                Ok(listener) => return listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    })
+    .await;
+    for client in Client::both(&near).await {
+        let reply = client.call("far__up__t", "{}").await;
+        assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
+        let data = &reply.error()["data"];
+        assert_eq!(
+            (&data["upstream"], &data["cause"]),
+            (&json!("far"), &Value::Null)
+        );
+    }
+}
+
+#[tokio::test]
+async fn errors_that_are_not_weirs_pass_through_a_chain_byte_for_byte() {
+    let errors = [
+        r#"{"code":1234,"message":"caf\u00e9","data":{"upstream":"x","reason":"y","n":1e400},"more":[ ]}"#,
+        r#"{"code":-32603,"message":"m","data":{"n":12345678901234567890}}"#,
+    ];
+    // One that looks like weir's own is not touched either, where it does not come from a weir.
+    let alike = r#"{"code":-32603,"message":"m","data":{"upstream":"x","reason":"y"}}"#;
+    let make = |up: Builder| {
+        let up = up.errors("e0", errors[0]).errors("e1", errors[1]);
+        up.errors("alike", alike)
+    };
+    let ups = both_eras(make).await;
+    for hop in Hop::ALL {
+        let chain = Chain::over(Weir::over(&ups), hop, "").await;
+        for client in Client::both(&chain.near).await {
+            for up in ["new", "old"] {
+                for (at, error) in errors.iter().enumerate() {
+                    let reply = client.call(&format!("far__{up}__e{at}"), "{}").await;
+                    assert_eq!(reply.raw_error(), *error, "{hop:?}");
+                }
+            }
+        }
+        for client in Client::both(&chain.far).await {
+            let reply = client.call("new__alike", "{}").await;
+            assert_eq!(reply.raw_error(), alike);
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_and_what_belongs_to_them_pass_through_two_weirs_in_any_mix_of_eras() {
+    let long = "a_very_long_name_of_a_tool_that_alone_is_almost_sixty_characters";
+    let make = |up: Builder| up.tools([long]).progress("work", 3);
+    let ups = both_eras(make).await;
+    for hop in Hop::ALL {
+        let chain = Chain::over(Weir::over(&ups), hop, "").await;
+        for client in Client::both(&chain.near).await {
+            let names = client.tool_names().await;
+            assert_eq!(names.len(), 4, "{names:?}");
+            for up in &ups {
+                let at = |seen: &Recorded, key| seen.raw(&["params", "_meta", key]);
+                let name = format!("far__{}__work", up.name());
+                let params = format!(r#"{{"name":"{name}","arguments":{{"n":1e400}}}}"#);
+                let ask = client.ask("tools/call", &params);
+                let ask = ask.meta("progressToken", "\"mine\"");
+                let reply = ask.meta("traceparent", "\"00-a-b-01\"").send().await;
+                let text = format!(r#"{}.work {{"n":1e400}}"#, up.name());
+                assert_eq!(reply.text(), text, "{hop:?} {reply:?}");
+                let (answer, progress) = reply.events.split_last().expect("events");
+                let progress: Vec<Value> = progress
+                    .iter()
+                    .map(|event| {
+                        serde_json::from_str(&event.replace("12345678901234567890123", "0"))
+                    })
+                    .map(Result::unwrap)
+                    .collect();
+                let steps: Vec<_> = progress.iter().map(|event| &event["params"]).collect();
+                assert!(
+                    steps.iter().all(|step| step["progressToken"] == "mine"),
+                    "{answer}"
+                );
+                let steps: Vec<_> = steps.iter().map(|step| step["progress"].as_u64()).collect();
+                assert_eq!(steps, [Some(1), Some(2), Some(3)], "{hop:?}");
+                let seen = up.last("tools/call");
+                assert_eq!(path(&seen), r#"["near","far"]"#);
+                assert_eq!(at(&seen, "traceparent").as_deref(), Some("\"00-a-b-01\""));
+                assert!((100_000..=119_000).contains(&given(&seen)), "{seen:?}");
+                // The name that is too long twice over, found by what it begins with.
+                let begins = format!("far__{}__a_very", up.name());
+                let name = names.iter().find(|name| name.starts_with(&begins)).unwrap();
+                assert!(name.len() <= 64, "{name}");
+                let reply = client.call(name, "{}").await;
+                assert_eq!(reply.text(), format!("{}.{long} {{}}", up.name()));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_question_and_its_answer_pass_through_two_modern_weirs() {
+    let up = Upstream::named("up").asks_input("who").modern();
+    let up = up.start().await;
+    let chain = Chain::over(Weir::over([&up]), Hop::Modern, "").await;
+    let mut modern = chain.near.modern();
+    modern.capabilities = r#"{"elicitation":{}}"#.to_owned();
+    let asked = modern.call("far__up__who", "{}").await.value();
+    assert_eq!(asked["resultType"], "input_required");
+    let responses = r#"{ "who":{"content":{"n":1e400},"action":"accept"} }"#;
+    let state = &asked["requestState"];
+    let answer = format!(
+        r#"{{"name":"far__up__who","arguments":{{}},"inputResponses":{responses},"requestState":{state}}}"#
+    );
+    let done = modern.request("tools/call", &answer).await;
+    assert_eq!(done.text(), responses);
+}
+
+#[tokio::test]
+async fn a_cancellation_passes_through_two_weirs() {
+    let ups = both_eras(|up| up.gate("work")).await;
+    let work = || "work".to_owned();
+    let expected = [
+        Cancelled::Closed { tool: work() },
+        Cancelled::Notified { tool: work() },
+    ];
+    for hop in Hop::ALL {
+        let chain = Chain::over(Weir::over(&ups), hop, "").await;
+        for (up, expected) in ups.iter().zip(&expected) {
+            let params = format!(r#"{{"name":"far__{}__work"}}"#, up.name());
+            let cancelled = || {
+                let seen = up.log().seen();
+                let cancelled = seen.cancelled.iter();
+                cancelled.filter(|cancelled| *cancelled == expected).count()
+            };
+            for client in Client::both(&chain.near).await {
+                let before = cancelled();
+                let call = async {
+                    let _ = client
+                        .ask("tools/call", &params)
+                        .id("\"mine\"")
+                        .send()
+                        .await;
+                    std::future::pending::<()>().await;
+                };
+                let begun = async {
+                    up.wait_running("work", 1).await;
+                    if let Client::Legacy(legacy) = &client {
+                        let id = r#"{"requestId":"mine"}"#;
+                        legacy.notify("notifications/cancelled", id).await;
+                        up.wait_running("work", 0).await;
+                    }
+                };
+                tokio::select! {
+                    () = call => {}
+                    () = begun => {}
+                }
+                drop(client);
+                up.wait_running("work", 0).await;
+                assert_eq!(
+                    cancelled(),
+                    before + 1,
+                    "{hop:?} {:?}",
+                    up.log().seen().cancelled
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_at_the_far_end_is_told_at_the_near_one() {
+    let up = Upstream::named("up").tools(["t"]).start().await;
+    for (at, hop) in Hop::ALL.into_iter().enumerate() {
+        let chain = Chain::over(Weir::over([&up]), hop, "resync: 1h").await;
+        let modern = chain.near.modern();
+        let legacy = chain.near.legacy("2025-11-25").await;
+        let wishes = r#"{"toolsListChanged":true}"#;
+        let mut streams = [modern.listen("1", wishes).await, legacy.listen().await];
+        streams[0].next_value().await;
+        up.wait_listening().await;
+        let added = format!("added{at}");
+        up.add_tool(&added);
+        up.notify_list_changed(Kind::Tools);
+        for stream in &mut streams {
+            let told = stream.next_value().await;
+            assert_eq!(told["method"], "notifications/tools/list_changed");
+        }
+        let names = modern.tool_names().await;
+        assert!(names.contains(&format!("far__up__{added}")), "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_call_fails_while_the_far_catalog_is_swapped() {
+    let up = Upstream::named("up").tools(["t"]).start().await;
+    for hop in Hop::ALL {
+        let chain = Chain::over(Weir::over([&up]), hop, "").await;
+        let begun = chain.near.generation().await;
+        let over = AtomicBool::new(false);
+        let swaps = async {
+            for _ in 0..10 {
+                for present in [true, false] {
+                    match present {
+                        true => up.add_tool("flicker"),
+                        false => up.remove_tool("flicker"),
+                    }
+                    up.notify_list_changed(Kind::Tools);
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        };
+        let mut callers = Vec::new();
+        for _ in 0..4 {
+            callers.extend(Client::both(&chain.near).await);
+        }
+        let calls = callers.iter().map(async |caller| {
+            let mut calls = 0;
+            while !over.load(Ordering::Relaxed) {
+                let reply = caller.call("far__up__t", "{}").await;
+                assert_eq!(reply.text(), "up.t {}", "{hop:?}");
+                calls += 1;
+            }
+            calls
+        });
+        let ((), calls) = tokio::join!(swaps, futures::future::join_all(calls));
+        assert!(calls.iter().all(|calls| *calls > 0), "{calls:?}");
+        assert!(
+            chain.near.generation().await >= begun + 3,
+            "nothing was swapped"
+        );
+    }
+}
