@@ -29,6 +29,7 @@ mod asks;
 mod catalog;
 mod children;
 mod commands;
+mod corpus;
 mod crossing;
 mod face_legacy;
 mod face_modern;
