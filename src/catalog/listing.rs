@@ -24,8 +24,9 @@ pub const NAME_BYTES: usize = 1024;
 pub const URI_BYTES: usize = 8 * 1024;
 /// Most bytes in one definition.
 pub const DEFINITION_BYTES: usize = 1024 * 1024;
-/// Deepest nesting of one definition: what most JSON parsers of callers take.
-pub const DEPTH: usize = 128;
+/// Deepest nesting of one definition. Many JSON parsers of callers take less than 128 levels in all, and up
+/// to four are around a definition; one level more, and such a caller would lose the whole list.
+pub const DEPTH: usize = 120;
 /// Most characters of a description's first line that are kept for tables.
 const HEAD: usize = 120;
 
@@ -481,7 +482,7 @@ mod tests {
             (Tools, r#"{"name":"a","inputSchema":{"type":["object"]}}"#.to_owned(), Reason::InputType),
             (
                 Prompts,
-                format!(r#"{{"name":"a","x":{}{}}}"#, "[".repeat(128), "]".repeat(128)),
+                format!(r#"{{"name":"a","x":{}{}}}"#, "[".repeat(DEPTH), "]".repeat(DEPTH)),
                 Reason::Deep,
             ),
             (
@@ -502,10 +503,12 @@ mod tests {
         let deep = format!(
             r#"{{"name":"{}","x":{}{}}}"#,
             "n".repeat(1024),
-            "[".repeat(127),
-            "]".repeat(127)
+            "[".repeat(DEPTH - 1),
+            "]".repeat(DEPTH - 1)
         );
         assert!(check(Kind::Prompts, &deep).is_ok());
+        let batch = format!(r#"[{{"result":{{"prompts":[{deep}]}}}}]"#);
+        assert!(serde_json::from_str::<serde_json::Value>(&batch).is_ok());
         assert!(
             check(
                 Kind::Tools,

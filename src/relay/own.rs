@@ -148,7 +148,11 @@ async fn attend(
         let follow = watch::follow(
             &link,
             &peer,
-            || drop(heeding.take().map(|heeding| heeding.send(()))),
+            || {
+                if let Some(heeding) = heeding.take() {
+                    let _ = heeding.send(());
+                }
+            },
             |message| heard(&caller, &link, &peer, message),
         );
         tokio::select! {
