@@ -3,6 +3,7 @@
 use http::HeaderMap;
 
 use crate::catalog::Route;
+use crate::config::Retry;
 use crate::json::{self, Object, ObjectError};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
@@ -209,7 +210,7 @@ async fn forward(
     let deadline = link.call_deadline();
     let mut place = link.gate.enter(deadline).await.map_err(fault)?;
     let mut peer = link.peer(deadline).await.map_err(fault)?;
-    let mut again = true;
+    let (mut again, mut repeat) = (true, target.is_repeatable(&link.config.retry));
     loop {
         let id = link.next_id();
         let hop = outbound::hop(
@@ -250,6 +251,11 @@ async fn forward(
                 again = false;
                 peer = link.peer_after(&peer, deadline).await.map_err(fault)?;
             }
+            // It may have run, and may run again. Not landed: what still runs is told to stop.
+            Err(error) if repeat && error.is_passing() => {
+                tracing::debug!(upstream = %link.id(), method, reason = %error.in_full(), "tried once more");
+                repeat = false;
+            }
             Err(error) => {
                 // Whoever did not answer in time may still be at it.
                 if !error.may_still_run() {
@@ -263,6 +269,11 @@ async fn forward(
 }
 
 impl Target<'_> {
+    /// Whether a call that broke off may be made again.
+    fn is_repeatable(&self, retry: &Retry) -> bool {
+        retry.idempotent && self.route.is_some_and(Route::is_repeatable)
+    }
+
     /// What a modern upstream reads in the headers; nothing for a legacy one.
     fn headers(&self, upstream: Era) -> Result<HeaderMap, Fault> {
         let mut headers = HeaderMap::new();

@@ -149,6 +149,17 @@ impl LinkError {
         }
     }
 
+    /// Whether a request that may run twice is worth another attempt: the way there broke, or somebody on
+    /// the way says that the upstream could not be asked.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Broken(_) | Self::FirstByte(_) => true,
+            Self::Status(status) => matches!(status.as_u16(), 502..=504),
+            _ => false,
+        }
+    }
+
     /// Whether the upstream may still be at what it was asked, so that it has to be told to stop.
     #[must_use]
     pub fn may_still_run(&self) -> bool {

@@ -82,18 +82,34 @@ async fn json_that_is_cut_off() {
 #[tokio::test]
 async fn statuses() {
     let http = "answered with an HTTP error";
-    for (status, public, operators) in [
+    let wait = "asks to be left alone for a while";
+    let later = "HTTP status 429 Too Many Requests, to be asked again in 7 s";
+    let statuses = [
         (401, "weir is not let in", "HTTP status 401 Unauthorized"),
         (403, "weir is not let in", "HTTP status 403 Forbidden"),
         (404, http, "HTTP status 404 Not Found"),
         (500, http, "HTTP status 500 Internal Server Error"),
-        (503, http, "HTTP status 503 Service Unavailable"),
-    ] {
-        answers_with(Fault::Status(status), public, operators).await;
-    }
-    let later = Fault::Later(429, "7".into());
-    let words = "HTTP status 429 Too Many Requests, to be asked again in 7 s";
-    answers_with(later, "asks to be left alone for a while", words).await;
+        (502, http, "HTTP status 502 Bad Gateway"),
+        (
+            503,
+            wait,
+            "HTTP status 503 Service Unavailable, to be asked again in 7 s",
+        ),
+        (429, wait, later),
+    ];
+    let up = started().await;
+    beside(&at(&up.url()), async |zoo: &Zoo| {
+        zoo.listed().await;
+        for (status, public, operators) in statuses {
+            let fault = Fault::Later(status, "7".into());
+            up.fault(On::Tool("search".into()), Times::Forever, fault);
+            zoo.fails(public, operators).await;
+            zoo.fails(public, operators).await;
+            up.heal();
+            zoo.works().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -118,9 +134,11 @@ async fn an_answer_of_fifty_megabytes() {
     for streamed in [false, true] {
         let up = beast().answers("search", &big);
         let up = if streamed { up.sse() } else { up.json() }.start().await;
+        let slack = Duration::from_millis(800);
         // The server that makes it is in this process, and takes its time.
-        let slack = Duration::from_millis(400);
-        beside_with(&at(&up.url()), slack, 16 << 20, async |zoo: &Zoo| {
+        let yaml = at(&up.url()).replace("call: 500ms", "call: 10s");
+        let yaml = yaml.replace("idle: 250ms", "idle: 10s");
+        beside_with(&yaml, slack, 16 << 20, async |zoo: &Zoo| {
             zoo.listed().await;
             let words = "the answer is larger than 1048576 bytes";
             zoo.fails("the answer is too large", words).await;

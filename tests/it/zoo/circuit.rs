@@ -70,6 +70,7 @@ async fn an_upstream_that_lists_but_answers_no_call_is_probed_by_calls() {
     let up = beast().start().await;
     beside(&at(&up.url()), async |zoo: &Zoo| {
         zoo.listed().await;
+        zoo.works().await;
         up.fault(calls(), Times::Forever, Fault::Status(500));
         // The first time a good listing vouches for it, the second time only a call will do.
         let mut told = Value::Null;
