@@ -44,7 +44,7 @@ async fn ten_thousand() -> Upstream {
 #[tokio::test]
 async fn ten_thousand_tools_where_five_thousand_are_allowed() {
     let up = ten_thousand().await;
-    let slow = at(&up.url()).replace("list: 600ms", "list: 8s");
+    let slow = at(&up.url()).replace("list: 800ms", "list: 8s");
     let yaml = slow.replace("1MiB", "8MiB");
     let slack = Duration::from_millis(800);
     beside_with(&yaml, slack, 64 << 20, async |zoo: &Zoo| {
@@ -57,10 +57,10 @@ async fn ten_thousand_tools_where_five_thousand_are_allowed() {
 #[tokio::test]
 async fn ten_thousand_tools_where_they_are_allowed() {
     let up = ten_thousand().await;
-    let slow = at(&up.url()).replace("list: 600ms", "list: 8s");
+    let slow = at(&up.url()).replace("list: 800ms", "list: 8s");
     let yaml = slow.replace("1MiB }", "8MiB, tools: 20000 }");
     let yaml = yaml
-        .replace("call: 500ms", "call: 8s")
+        .replace("call: 800ms", "call: 8s")
         .replace("resync: 1s", "resync: 1h");
     // Without optimisation a merge of ten thousand takes a while of one of two cores.
     let slack = Duration::from_millis(800);

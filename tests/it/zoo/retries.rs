@@ -19,7 +19,7 @@ async fn hinted(annotations: &str) -> Upstream {
 }
 
 fn yaml(up: &Upstream) -> String {
-    let yaml = at(&up.url()).replace("call: 500ms", "first_byte: 200ms, call: 2s");
+    let yaml = at(&up.url()).replace("call: 800ms", "first_byte: 200ms, call: 2s");
     yaml + "    retry: { idempotent: true }\n"
 }
 
