@@ -12,7 +12,7 @@ use crate::protocol::{headers, method};
 use crate::relay::crossing::Crossing;
 use crate::relay::reply::{Reply, Sending, Way};
 use crate::relay::{Scope, outbound};
-use crate::upstream::{LinkError, Outbound};
+use crate::upstream::{Link, LinkError, Outbound};
 
 /// Where a request goes and what becomes of it there.
 struct Target<'p> {
@@ -199,14 +199,7 @@ async fn forward(
 ) -> Result<Reply, Fault> {
     let slot = target.slot;
     let link = scope.snapshot.links.get(slot).ok_or(Fault::ShuttingDown)?;
-    let fault = |error: LinkError| {
-        if let LinkError::CircuitOpen { .. } = error {
-            tracing::debug!(upstream = %link.id(), method = target.method, reason = %error, "call refused");
-        } else {
-            tracing::warn!(upstream = %link.id(), method = target.method, reason = %error.in_full(), "call failed");
-        }
-        error.fault(link.id())
-    };
+    let fault = |error: LinkError| failed(link, target.method, &error);
     let deadline = link.call_deadline();
     let mut place = link.gate.enter(deadline).await.map_err(fault)?;
     let mut peer = link.peer(deadline).await.map_err(fault)?;
@@ -251,21 +244,31 @@ async fn forward(
                 again = false;
                 peer = link.peer_after(&peer, deadline).await.map_err(fault)?;
             }
-            // It may have run, and may run again. Not landed: what still runs is told to stop.
-            Err(error) if repeat && error.is_passing() => {
-                tracing::debug!(upstream = %link.id(), method, reason = %error.in_full(), "tried once more");
-                repeat = false;
-            }
             Err(error) => {
                 // Whoever did not answer in time may still be at it.
                 if !error.may_still_run() {
                     flight.land();
                 }
-                place.failed(&error);
-                return Err(fault(error));
+                // It may have run, and may run again.
+                if !(std::mem::take(&mut repeat) && error.is_passing()) {
+                    place.failed(&error);
+                    return Err(fault(error));
+                }
+                tracing::debug!(upstream = %link.id(), method, reason = %error.in_full(), "once more");
             }
         }
     }
+}
+
+/// What the caller is told; the operator reads the rest in the log.
+fn failed(link: &Link, method: &'static str, error: &LinkError) -> Fault {
+    if let LinkError::CircuitOpen { .. } = error {
+        // There may be many of them, and what they come from has been logged.
+        tracing::debug!(upstream = %link.id(), method, reason = %error, "call refused");
+    } else {
+        tracing::warn!(upstream = %link.id(), method, reason = %error.in_full(), "call failed");
+    }
+    error.fault(link.id())
 }
 
 impl Target<'_> {

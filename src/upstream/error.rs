@@ -153,11 +153,8 @@ impl LinkError {
     /// the way says that the upstream could not be asked.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Broken(_) | Self::FirstByte(_) => true,
-            Self::Status(status) => matches!(status.as_u16(), 502..=504),
-            _ => false,
-        }
+        let gateway = matches!(self, Self::Status(status) if matches!(status.as_u16(), 502..=504));
+        gateway || matches!(self, Self::Broken(_) | Self::FirstByte(_))
     }
 
     /// Whether the upstream may still be at what it was asked, so that it has to be told to stop.
