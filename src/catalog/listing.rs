@@ -49,6 +49,8 @@ pub(crate) struct Facts {
     pub(crate) origin: Origin,
     /// Arguments that are mirrored into headers.
     pub(crate) header_params: Arc<[HeaderParam]>,
+    /// Its annotations say that running it twice does no more than once.
+    pub(crate) repeatable: bool,
     /// It has an `execution` member (legacy only).
     pub(crate) execution: bool,
     /// It can be called only as a task (legacy only).
@@ -245,11 +247,21 @@ fn tool_facts(raw: &str, object: &Object<'_>, facts: Facts) -> Result<Facts, Rea
         .and_then(|execution| execution.string("taskSupport").map(|s| s == "required"));
     Ok(Facts {
         header_params: annotations::header_params(schema)?.into(),
+        repeatable: object.get("annotations").is_some_and(is_repeatable),
         execution: execution.is_some(),
         task_required: task.unwrap_or_default(),
         free_output: object.get("outputSchema").is_some_and(is_free),
         ui: ui(raw, object),
         ..facts
+    })
+}
+
+/// `idempotentHint` or `readOnlyHint` (`ToolAnnotations`). They are hints: who relies on them, trusts the upstream.
+fn is_repeatable(annotations: &str) -> bool {
+    Object::parse(annotations).is_ok_and(|hints| {
+        ["idempotentHint", "readOnlyHint"]
+            .iter()
+            .any(|hint| hints.get(hint) == Some("true"))
     })
 }
 
