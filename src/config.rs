@@ -80,6 +80,8 @@ pub struct Listen {
     pub page_size: NonZeroUsize,
     /// Most bytes in one request body.
     pub request_bytes: usize,
+    /// How long calls under way may still take once weir was told to stop.
+    pub drain: Duration,
     /// Who checks callers; `None` where nobody wrote it, which is enough only on loopback.
     pub auth: Option<ListenAuth>,
 }

@@ -12,5 +12,5 @@ mod session;
 pub mod stdio;
 
 pub use endpoint::Endpoint;
-pub use http::{Front, endpoint};
+pub use http::{Draining, Front, endpoint, probes};
 pub use session::Sessions;

@@ -17,7 +17,7 @@ use crate::admin;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::connector::{self, Surroundings};
-use crate::front::{self, Front, Sessions};
+use crate::front::{self, Draining, Front, Sessions};
 use crate::live::keeper::Keeper;
 use crate::live::publisher;
 use crate::live::schedule::{Schedule, ScheduleError};
@@ -29,8 +29,12 @@ use crate::seal::{NoRandom, Sealer};
 use crate::upstream::http::WireError;
 use crate::upstream::tls::Tls;
 
-/// How long a stopping weir waits for what is under way.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a stopping weir waits for keepers and children, once no call is under way any more. A child that heeds neither its
+/// stdin nor SIGTERM takes half of it.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// How long calls have to be told that they were given up.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Words between keepers and publisher that may wait.
 const WORDS: usize = 64;
@@ -166,7 +170,7 @@ impl Core {
         self.shutdown.cancel();
         self.schedule.stop().await;
         self.tasks.close();
-        if tokio::time::timeout(GRACE, self.tasks.wait())
+        if tokio::time::timeout(GOODBYE, self.tasks.wait())
             .await
             .is_err()
         {
@@ -231,7 +235,7 @@ impl Bound {
             admin,
         } = self;
         let core = Core::start(Arc::clone(&config), options).await?;
-        let (listeners, front_shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let draining = Draining::default();
         let sessions = Arc::new(Sessions::new(sealer));
         let known = Arc::clone(&sessions);
         let metrics = Arc::clone(&core.live.load().metrics);
@@ -240,31 +244,32 @@ impl Bound {
             &config.listen,
             Arc::clone(&core.live),
             sessions,
-            front_shutdown.clone(),
+            &draining,
             core.tasks.clone(),
         );
-        let endpoint = front::endpoint(Arc::new(front), &config.listen.path);
-        let served = axum::serve(prompt(listener), endpoint);
-        listeners.spawn(told(
-            served.with_graceful_shutdown(front_shutdown.clone().cancelled_owned()),
-        ));
+        let front = Arc::new(front);
         let admin = admin.zip(config.admin.as_ref());
         let admin = admin.map(|((listener, address), admin)| {
-            let served = axum::serve(
-                prompt(listener),
-                admin::router(Arc::clone(&core.live), admin),
-            );
-            listeners.spawn(told(
-                served.with_graceful_shutdown(front_shutdown.clone().cancelled_owned()),
-            ));
-            address
+            // Operators see how calls end: this listener goes after them.
+            let (stop, live) = (CancellationToken::new(), Arc::clone(&core.live));
+            let router = admin::router(live, admin).merge(front::probes(&front));
+            let served = axum::serve(prompt(listener), router);
+            let served = served.with_graceful_shutdown(stop.clone().cancelled_owned());
+            core.tasks.spawn(told(served));
+            (address, stop)
         });
+        let endpoint = front::endpoint(front, &config.listen.path);
+        let served = axum::serve(prompt(listener), endpoint);
+        let listeners = TaskTracker::new();
+        listeners.spawn(told(
+            served.with_graceful_shutdown(draining.begun.clone().cancelled_owned()),
+        ));
         Ok(Server {
             core,
             address,
             admin,
-            path: config.listen.path.clone(),
-            front_shutdown,
+            config,
+            draining,
             listeners,
         })
     }
@@ -274,9 +279,10 @@ impl Bound {
 pub struct Server {
     core: Core,
     address: SocketAddr,
-    admin: Option<SocketAddr>,
-    path: String,
-    front_shutdown: CancellationToken,
+    /// Where it is, and what ends it.
+    admin: Option<(SocketAddr, CancellationToken)>,
+    config: Arc<Config>,
+    draining: Draining,
     listeners: TaskTracker,
 }
 
@@ -298,13 +304,13 @@ impl Server {
     /// Where operators connect, if anywhere.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin
+        self.admin.as_ref().map(|(address, _)| *address)
     }
 
     /// The MCP endpoint.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}{}", self.address, self.path)
+        format!("http://{}{}", self.address, self.config.listen.path)
     }
 
     /// Tells the number of every new snapshot.
@@ -318,15 +324,26 @@ impl Server {
         self.core.settled().await;
     }
 
-    /// Stops: no new connections, streams end, calls under way finish within a grace period.
+    /// Stops: nobody is let in any more, streams end, calls under way finish within `listen.drain` or are answered with an error;
+    /// then sessions and child processes end, and the admin listener.
     pub async fn stop(self) {
-        self.front_shutdown.cancel();
+        self.draining.begun.cancel();
         self.listeners.close();
-        if tokio::time::timeout(GRACE, self.listeners.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("calls under way did not finish within the grace period");
+        let drain = self.config.listen.drain;
+        let drained = tokio::time::timeout(drain, self.listeners.wait()).await;
+        if drained.is_err() {
+            tracing::warn!(waited = ?drain, "calls under way did not finish in time: they are given up");
+        }
+        // Also those whose callers are gone: nobody waits for them.
+        self.draining.given_up.cancel();
+        if drained.is_err() {
+            let told = tokio::time::timeout(LAST_WORDS, self.listeners.wait()).await;
+            if told.is_err() {
+                tracing::warn!("some callers do not read their answers");
+            }
+        }
+        if let Some((_, stop)) = self.admin {
+            stop.cancel();
         }
         self.core.stop().await;
     }

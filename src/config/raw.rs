@@ -62,6 +62,8 @@ pub(super) struct Listen {
     pub(super) page_size: Option<u64>,
     /// The largest request body, by default 4MiB.
     pub(super) request_bytes: Option<Size>,
+    /// How long a weir that was told to stop waits for calls under way, by default 10s.
+    pub(super) drain: Option<Duration>,
     /// Who checks callers. It must be written if the address is not loopback.
     pub(super) auth: Option<ListenAuth>,
 }

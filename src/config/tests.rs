@@ -319,6 +319,7 @@ fn an_empty_config_has_the_defaults() {
         assert_eq!(config.listen.path, "/mcp");
         assert_eq!(config.listen.page_size.get(), 1000);
         assert_eq!(config.listen.request_bytes, 4 << 20);
+        assert_eq!(config.listen.drain, Duration::from_secs(10));
         assert_eq!(config.naming, Naming::default());
         assert!(config.admin.is_none() && config.state_dir.is_none());
         assert!(config.upstreams.is_empty());

@@ -1,16 +1,18 @@
 //! A reply becomes an HTTP response: JSON where the response is all there is, an event stream where
 //! something comes before it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use tokio_util::task::TaskTracker;
 
 use crate::front::body::Pieces;
+use crate::front::http::Front;
 use crate::front::session::Call;
+use crate::protocol::error::Fault;
 use crate::protocol::sse;
 use crate::relay::{Outgoing, Payload, Reply};
 
@@ -53,26 +55,31 @@ impl Accepts {
 /// cancellation (2025-11-25 `basic/transports.mdx`), so the rest is drained in the background.
 pub(super) struct Running {
     reply: Option<Reply>,
-    drain: Option<TaskTracker>,
+    front: Arc<Front>,
     /// Legacy: where `notifications/cancelled` finds this call.
     call: Option<Call>,
 }
 
 impl Running {
-    pub(super) fn modern(reply: Reply) -> Self {
+    pub(super) fn modern(reply: Reply, front: Arc<Front>) -> Self {
         Self {
             reply: Some(reply),
-            drain: None,
+            front,
             call: None,
         }
     }
 
-    pub(super) fn legacy(reply: Reply, call: Call, tasks: TaskTracker) -> Self {
+    pub(super) fn legacy(reply: Reply, call: Call, front: Arc<Front>) -> Self {
         Self {
             reply: Some(reply),
-            drain: Some(tasks),
+            front,
             call: Some(call),
         }
+    }
+
+    /// The time is up: the last message, if there was none.
+    fn give_up(&mut self) -> Option<Outgoing> {
+        self.reply.take()?.abandon(&Fault::ShuttingDown)
     }
 
     /// The next message; `None` at the end, or when the caller took its request back.
@@ -97,18 +104,13 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let pending = self.reply.take().filter(Reply::is_pending);
-        if let (Some(mut reply), Some(tasks)) = (pending, &self.drain) {
-            let call = self.call.take();
-            tasks.spawn(async move {
-                let cancelled = async {
-                    match &call {
-                        Some(call) => call.token.cancelled().await,
-                        None => std::future::pending().await,
-                    }
-                };
+        if let (Some(mut reply), Some(call)) = (pending, self.call.take()) {
+            let given_up = self.front.given_up.clone();
+            self.front.tasks.spawn(async move {
                 tokio::select! {
                     () = async { while reply.next().await.is_some() {} } => {}
-                    () = cancelled => {}
+                    () = call.token.cancelled() => {}
+                    () = given_up.cancelled() => {}
                 }
             });
         }
@@ -142,13 +144,18 @@ fn stream(first: Option<Bytes>, running: Running) -> Response {
         if let Some(first) = first {
             return Some((Ok::<_, std::convert::Infallible>(first), (None, running)));
         }
-        let bytes = tokio::select! {
+        let front = Arc::clone(&running.front);
+        let outgoing = tokio::select! {
             biased;
-            outgoing = running.next() => match outgoing? {
-                Outgoing::Notification(message) => sse::event(&message),
-                Outgoing::Response(payload) => sse::event(&payload.concat()),
-            },
-            () = tokio::time::sleep(KEEP_ALIVE) => sse::KEEP_ALIVE,
+            outgoing = running.next() => outgoing,
+            () = front.given_up.cancelled() => running.give_up(),
+            () = tokio::time::sleep(KEEP_ALIVE) => {
+                return Some((Ok(sse::KEEP_ALIVE), (None, running)));
+            }
+        };
+        let bytes = match outgoing? {
+            Outgoing::Notification(message) => sse::event(&message),
+            Outgoing::Response(payload) => sse::event(&payload.concat()),
         };
         Some((Ok(bytes), (None, running)))
     });

@@ -117,7 +117,7 @@ pub(super) async fn request(
             match reply {
                 Ok(reply) => {
                     return answer::respond(
-                        Running::legacy(reply, call, front.tasks.clone()),
+                        Running::legacy(reply, call, Arc::clone(front)),
                         accepts,
                     )
                     .await;

@@ -30,6 +30,7 @@ mod catalog;
 mod children;
 mod commands;
 mod crossing;
+mod drain;
 mod face_legacy;
 mod face_modern;
 mod face_stdio;

@@ -18,6 +18,9 @@ use crate::config::{
 use crate::name::{Naming, is_legal};
 use crate::secret::Secret;
 
+/// How long calls under way may still take at the end: a third of what Kubernetes gives a container to stop in.
+const DRAIN: Duration = Duration::from_secs(10);
+
 /// The config without its upstreams, and what they begin with.
 pub(super) struct Settings {
     pub(super) config: Config,
@@ -98,6 +101,7 @@ fn listen(check: &mut Check<'_>, raw: raw::Listen, at: &Path) -> Listen {
         ),
         page_size: count(check, raw.page_size, 1000, &at.key("page_size")),
         request_bytes: check.or(&at.key("request_bytes"), bytes, 1),
+        drain: duration(check, raw.drain, DRAIN, &at.key("drain")),
         auth,
     }
 }
