@@ -142,16 +142,23 @@ async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed
         shutdown.clone(),
     );
     tokio::pin!(serving);
-    let served = tokio::select! {
-        served = &mut serving => served,
+    let (served, told) = tokio::select! {
+        served = &mut serving => (served, false),
         () = stop.told() => {
             shutdown.cancel();
-            serving.await
+            (serving.await, true)
         }
+    };
+    // Clients close stdin and send a signal a little later: that is the first one.
+    let hurried = async {
+        if !told {
+            stop.told().await;
+        }
+        stop.told().await;
     };
     tokio::select! {
         () = core.stop() => served.map_err(ServeFailed::Stdio),
-        () = stop.told() => Err(ServeFailed::Hurried),
+        () = hurried => Err(ServeFailed::Hurried),
     }
 }
 
