@@ -39,7 +39,7 @@ fn of(link: &Link) -> ObservedUpstream {
     ObservedUpstream {
         name: link.id().as_str().to_owned(),
         up: link.standing() == Standing::Up,
-        sessions: usize::from(link.current().is_some()) + link.own_sessions(),
+        sessions: usize::from(link.current().is_some()) + link.sessions.count(),
         in_flight: load.in_flight,
         queued: load.queued,
         listing_age: report.at.map(|at| at.elapsed()),

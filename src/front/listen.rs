@@ -199,11 +199,12 @@ pub(super) async fn listen(front: &Arc<Front>, request: &Request<'_>) -> Result<
     let changes = Changes::new(&front.live, asked.lists, front.shutdown.child_token());
     let (followed, updates) = follow(&front.live, request, asked).await;
     let changes = changes.with_updates(updates);
+    let counted = front.metrics.listen_streams.hold();
     let first = sse::event(&followed.acknowledged());
     let last = sse::event(&followed.ended());
     let render = move |method: &'static str, params: Option<&str>| {
         sse::event(&followed.changed(method, params))
     };
-    let body = changes::body(first, changes, render, Some(last), ());
+    let body = changes::body(first, changes, render, Some(last), counted);
     Ok(answer::events(body))
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::catalog::{Dropped, Kind, Listing};
 use crate::live::Live;
 use crate::live::state::{Change, Effects, State};
-use crate::upstream::link::Report;
+use crate::upstream::standing::Report;
 use crate::upstream::{Link, LinkError};
 
 /// How long an upstream that suddenly lists nothing is left alone before it is asked again: endpoints

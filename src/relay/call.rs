@@ -15,6 +15,7 @@ use crate::protocol::message::Request;
 use crate::protocol::{headers, meta, method};
 use crate::relay::asked::Asks;
 use crate::relay::crossing::Crossing;
+use crate::relay::logs::Logs;
 use crate::relay::outbound::Said;
 use crate::relay::reply::{Reply, Sending, Way};
 use crate::relay::{Scope, hops, outbound};
@@ -202,13 +203,13 @@ pub(super) async fn seat(
     deadline: Instant,
 ) -> Result<Arc<Peer>, LinkError> {
     let shared = link.peer(deadline).await?;
-    let Some(caller) = scope.caller.filter(|_| link.has_own_sessions(&shared)) else {
+    let Some(caller) = scope.caller.filter(|_| link.sessions.are_had(&shared)) else {
         return Ok(shared);
     };
     match caller.session(link, deadline).await {
         // It speaks the modern era only: then this call crosses eras.
         Err(error) if shared.era() == Era::Modern && error.is_refusal() => {
-            link.is_modern_only();
+            link.sessions.refused();
             Ok(shared)
         }
         own => own,
@@ -267,22 +268,8 @@ async fn relayed(
     let mut peer = seat(scope, link, deadline).await.map_err(fault)?;
     let (mut again, mut repeat) = (true, target.is_repeatable(&link.config.retry));
     loop {
-        let (id, era) = (link.next_id(), peer.era());
         let is_task = target.as_task(scope, &peer);
-        let meta = request.meta.as_ref();
-        let said = Said {
-            trace: &scope.trace,
-            onward: hops::onward(scope, deadline),
-        };
-        let hop = outbound::hop(&mut target.params, meta, scope.era(), &peer, id, said)?;
-        let mut headers = target.headers(era)?;
-        scope.trace.write(&mut headers);
-        let outbound = Outbound {
-            id,
-            method,
-            params: hop.params,
-            headers,
-        };
+        let (outbound, token, logs) = target.outbound(scope, request, &peer, link, deadline)?;
         let (mut flight, sent) = Sending::new(link, &peer, outbound, deadline).await;
         let sent = match sent {
             // The definition is another by now: look at it and try once more.
@@ -298,21 +285,15 @@ async fn relayed(
         };
         match sent {
             Ok(exchange) => {
-                let crossing = Crossing {
-                    caller: scope.era(),
-                    upstream: era,
-                    is_read: method == method::RESOURCES_READ,
-                    has_tasks: target.wraps_tasks || is_task,
-                    weir: peer.is_weir(),
-                };
+                let crossing = target.crossing(scope, &peer, is_task);
                 let way = Way {
                     flight,
                     exchange: exchange.until(deadline),
-                    logs: hop.logs,
+                    logs,
                     asks: Asks::of(scope, link, &peer),
                     place,
                 };
-                return Ok(Reply::relayed(way, request.id.clone(), hop.token, crossing));
+                return Ok(Reply::relayed(way, request.id.clone(), token, crossing));
             }
             // Nothing ran: the upstream knows no such session, or the process was gone already.
             Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
@@ -352,6 +333,44 @@ impl Target<'_> {
     /// Whether a call that broke off may be made again.
     fn is_repeatable(&self, retry: &Retry) -> bool {
         retry.idempotent && self.route.as_ref().is_some_and(Route::is_repeatable)
+    }
+
+    /// The request for this peer, and what has to be remembered for the way back: the caller's progress token, and which
+    /// log messages are for it.
+    fn outbound(
+        &mut self,
+        scope: &Scope<'_>,
+        request: &Request<'_>,
+        peer: &Peer,
+        link: &Link,
+        deadline: Instant,
+    ) -> Result<(Outbound, Option<Box<str>>, Logs), Fault> {
+        let (id, meta) = (link.next_id(), request.meta.as_ref());
+        let said = Said {
+            trace: &scope.trace,
+            onward: hops::onward(scope, deadline),
+        };
+        let hop = outbound::hop(&mut self.params, meta, scope.era(), peer, id, said)?;
+        let mut headers = self.headers(peer.era())?;
+        scope.trace.write(&mut headers);
+        let outbound = Outbound {
+            id,
+            method: self.method,
+            params: hop.params,
+            headers,
+        };
+        Ok((outbound, hop.token, hop.logs))
+    }
+
+    /// What changes in the answer.
+    fn crossing(&self, scope: &Scope<'_>, peer: &Peer, is_task: bool) -> Crossing {
+        Crossing {
+            caller: scope.era(),
+            upstream: peer.era(),
+            is_read: self.method == method::RESOURCES_READ,
+            has_tasks: self.wraps_tasks || is_task,
+            weir: peer.is_weir(),
+        }
     }
 
     /// What a modern upstream reads in the headers; nothing for a legacy one.

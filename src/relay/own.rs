@@ -72,7 +72,7 @@ async fn open(
     link: &Arc<Link>,
     deadline: Instant,
 ) -> Result<Seat, LinkError> {
-    let place = link.session_place()?;
+    let place = link.sessions.place()?;
     let deadline = deadline.min(link.connect_deadline());
     let (peer, unasked) = probe::open(link, &caller.profile, deadline).await?;
     let peer = Arc::new(peer);

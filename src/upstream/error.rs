@@ -187,17 +187,17 @@ impl LinkError {
     /// Whether the upstream answered a handshake and did not want it, rather than not being there.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        match self {
+        // A server in trouble, or with too much to do, has not looked at the handshake.
+        let looked = |status: &StatusCode| {
+            status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS
+        };
+        matches!(
+            self,
             Self::Refused { .. }
-            | Self::NoCommonVersion(_)
-            | Self::Nonsense(_)
-            | Self::MediaType(_) => true,
-            // A server in trouble, or with too much to do, has not looked at the handshake.
-            Self::Status(status) => {
-                status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS
-            }
-            _ => false,
-        }
+                | Self::NoCommonVersion(_)
+                | Self::Nonsense(_)
+                | Self::MediaType(_)
+        ) || matches!(self, Self::Status(status) if looked(status))
     }
 
     /// In words that give nothing away, for callers.

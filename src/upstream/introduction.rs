@@ -60,65 +60,64 @@ pub(super) fn discovered(message: &[u8]) -> Result<Verdict, LinkError> {
         return Ok(Verdict::Legacy);
     };
     match response.outcome {
-        Outcome::Error(error) => {
-            let Ok(error) = Object::parse(error) else {
-                return Ok(Verdict::Legacy);
-            };
-            match error.get("code") {
-                // Modern, but of another revision: its list says whether a legacy one is among them.
-                Some("-32022") => match supported(error.get("data")) {
-                    versions if versions.iter().any(|text| text == Version::MODERN.as_str()) => {
-                        Ok(Verdict::Again)
-                    }
-                    versions
-                        if versions
-                            .iter()
-                            .any(|version| Version::parse(version).is_some()) =>
-                    {
-                        Ok(Verdict::Legacy)
-                    }
-                    versions => Err(LinkError::NoCommonVersion(versions.join(", "))),
-                },
-                Some("-32020" | "-32021") => Ok(Verdict::Modern(Introduction {
-                    version: Version::MODERN.to_string(),
-                    versions: Vec::new(),
-                    offers: Offers {
-                        tools: true,
-                        prompts: true,
-                        resources: true,
-                        completions: true,
-                        ..Offers::default()
-                    },
-                    server: String::new(),
-                    extensions: Box::default(),
-                })),
-                _ => Ok(Verdict::Legacy),
-            }
-        }
-        Outcome::Result(result) => {
-            let Ok(result) = Object::parse(result) else {
-                return Ok(Verdict::Legacy);
-            };
-            let versions = strings(result.get("supportedVersions"));
-            if !versions
-                .iter()
-                .any(|version| version == Version::MODERN.as_str())
-            {
-                return Ok(Verdict::Legacy);
-            }
-            let server = result
-                .get("_meta")
-                .and_then(|text| Object::parse(text).ok());
-            let server = server.as_ref().and_then(|meta| meta.get(meta::SERVER_INFO));
-            Ok(Verdict::Modern(Introduction {
-                version: Version::MODERN.to_string(),
-                versions,
-                offers: Offers::read(result.get("capabilities")),
-                server: self_description(server),
-                extensions: extensions(result.get("capabilities")),
-            }))
-        }
+        Outcome::Error(error) => refusal(error),
+        Outcome::Result(result) => Ok(Object::parse(result)
+            .ok()
+            .and_then(|result| modern(&result))
+            .map_or(Verdict::Legacy, Verdict::Modern)),
     }
+}
+
+/// What an error in answer to `server/discover` says.
+fn refusal(error: &str) -> Result<Verdict, LinkError> {
+    let Ok(error) = Object::parse(error) else {
+        return Ok(Verdict::Legacy);
+    };
+    match error.get("code") {
+        // Modern, but of another revision: its list says whether a legacy one is among them.
+        Some("-32022") => {
+            let versions = supported(error.get("data"));
+            let speaks = |version: &&String| Version::parse(version).is_some();
+            if versions.iter().any(|text| text == Version::MODERN.as_str()) {
+                Ok(Verdict::Again)
+            } else if versions.iter().find(speaks).is_some() {
+                Ok(Verdict::Legacy)
+            } else {
+                Err(LinkError::NoCommonVersion(versions.join(", ")))
+            }
+        }
+        Some("-32020" | "-32021") => Ok(Verdict::Modern(Introduction {
+            version: Version::MODERN.to_string(),
+            versions: Vec::new(),
+            offers: Offers {
+                tools: true,
+                prompts: true,
+                resources: true,
+                completions: true,
+                ..Offers::default()
+            },
+            server: String::new(),
+            extensions: Box::default(),
+        })),
+        _ => Ok(Verdict::Legacy),
+    }
+}
+
+/// A `DiscoverResult` that has weir's version.
+fn modern(result: &Object<'_>) -> Option<Introduction> {
+    let versions = strings(result.get("supportedVersions"));
+    let modern = versions.iter().any(|text| text == Version::MODERN.as_str());
+    let server = result
+        .get("_meta")
+        .and_then(|text| Object::parse(text).ok());
+    let server = server.as_ref().and_then(|meta| meta.get(meta::SERVER_INFO));
+    modern.then(|| Introduction {
+        version: Version::MODERN.to_string(),
+        versions,
+        offers: Offers::read(result.get("capabilities")),
+        server: self_description(server),
+        extensions: extensions(result.get("capabilities")),
+    })
 }
 
 /// Reads the answer to `initialize`.

@@ -1,16 +1,14 @@
 //! A link: the way to send messages to one upstream and to get its messages back.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::catalog::Dropped;
 use crate::config;
 use crate::metrics;
 use crate::name::{Instance, UpstreamId};
@@ -21,11 +19,10 @@ use crate::upstream::exchange::Exchange;
 use crate::upstream::gate::Gate;
 use crate::upstream::http::HttpWire;
 use crate::upstream::peer::{Peer, Via};
+use crate::upstream::sessions::Sessions;
+use crate::upstream::standing::{Report, Standing, Times};
 use crate::upstream::stdio::ChildSpec;
 use crate::upstream::subscriptions::Subscriptions;
-
-/// Most sessions that callers may have of their own at one upstream.
-const SESSIONS: usize = 10_000;
 
 /// One upstream, reachable. Building a link opens nothing; the keeper of the upstream connects it.
 #[derive(Debug)]
@@ -57,10 +54,8 @@ pub struct Link {
     ids: AtomicU64,
     /// What callers want to be told of beyond the lists.
     pub subscriptions: Arc<Subscriptions>,
-    /// A modern upstream that has no legacy sessions, as far as is known.
-    modern_only: AtomicBool,
-    /// Places for sessions that callers have of their own.
-    sessions: Arc<Semaphore>,
+    /// The sessions that callers have of their own.
+    pub sessions: Sessions,
     tasks: TaskTracker,
 }
 
@@ -71,49 +66,6 @@ pub enum Wire {
     Http(Box<HttpWire>),
     /// A child process.
     Child(Box<ChildSpec>),
-}
-
-/// Whether there is somebody to talk to, in words for operators.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Not tried yet.
-    Connecting,
-    /// The last attempt worked.
-    Up,
-    /// The last attempt failed.
-    Failing {
-        /// Why, for the operator.
-        reason: String,
-        /// Why, for callers.
-        public: &'static str,
-        /// Since when.
-        since: Instant,
-    },
-}
-
-/// What operators want to know of time.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// When the standing became what it is.
-    pub since: Instant,
-    /// When the keeper tries next without being asked; `None` while it is trying, and where only the
-    /// schedule says.
-    pub next_try: Option<Instant>,
-}
-
-/// What a listing had, for operators.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// When it was made.
-    pub at: Option<Instant>,
-    /// How many definitions of each kind, in the order of [`crate::catalog::Kind::ALL`].
-    pub counts: [usize; 4],
-    /// Definitions left out, each with the reason.
-    pub quarantined: Vec<String>,
-    /// Rules of the config that match nothing.
-    pub warnings: Vec<String>,
-    /// What it had that came from this weir, or through too many.
-    pub dropped: Dropped,
 }
 
 /// A request to an upstream, all but its envelope.
@@ -141,6 +93,7 @@ impl Link {
     ) -> Self {
         Self {
             gate: Arc::new(Gate::new(&config)),
+            sessions: Sessions::new(&config),
             config,
             instance,
             wire,
@@ -159,8 +112,6 @@ impl Link {
             ended: watch::Sender::new(0),
             ids: AtomicU64::new(1),
             subscriptions: Arc::default(),
-            modern_only: AtomicBool::new(false),
-            sessions: Arc::new(Semaphore::new(SESSIONS)),
             tasks,
         }
     }
@@ -249,40 +200,6 @@ impl Link {
             Standing::Up | Standing::Connecting => "the connection was lost",
         };
         Err(LinkError::NotConnected { reason })
-    }
-
-    /// Whether a legacy caller is served by a legacy session of its own there: where the upstream keeps
-    /// something for each session, or speaks the other era but may speak this one too. Over stdio a session
-    /// is a process, which is had by asking only (`sessions: per_caller`).
-    #[must_use]
-    pub fn has_own_sessions(&self, peer: &Peer) -> bool {
-        match self.wire {
-            Wire::Http(_) => match peer.era() {
-                Era::Legacy => peer.is_stateful(),
-                Era::Modern => !self.modern_only.load(Ordering::Relaxed),
-            },
-            Wire::Child(_) => self.config.sessions == config::Sessions::PerCaller,
-        }
-    }
-
-    /// Notes that this modern upstream refuses legacy sessions, until it is connected anew.
-    pub fn is_modern_only(&self) {
-        self.modern_only.store(true, Ordering::Relaxed);
-    }
-
-    /// A place for a session of a caller's own, free again when dropped.
-    ///
-    /// # Errors
-    /// There are too many.
-    pub fn session_place(&self) -> Result<OwnedSemaphorePermit, LinkError> {
-        let place = Arc::clone(&self.sessions).try_acquire_owned();
-        place.map_err(|_| LinkError::Busy)
-    }
-
-    /// How many sessions callers have of their own.
-    #[must_use]
-    pub fn own_sessions(&self) -> usize {
-        SESSIONS.saturating_sub(self.sessions.available_permits())
     }
 
     /// Takes up a legacy stream that ended before its answer came.
@@ -404,7 +321,7 @@ impl Link {
             .peer
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(peer);
-        self.modern_only.store(false, Ordering::Relaxed);
+        self.sessions.renewed();
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
 
@@ -503,11 +420,5 @@ impl Link {
     #[must_use]
     pub fn connect_deadline(&self) -> Instant {
         Instant::now() + self.config.timeouts.connect + self.config.timeouts.list
-    }
-
-    /// How long a stream may be silent.
-    #[must_use]
-    pub fn idle(&self) -> Duration {
-        self.config.timeouts.idle
     }
 }

@@ -9,6 +9,10 @@ mod sse;
 use std::fs;
 use std::path::Path;
 
+#[allow(
+    clippy::print_stdout,
+    reason = "shown only of a check that fails: which file it was"
+)]
 fn run(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")

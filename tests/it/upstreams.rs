@@ -141,12 +141,12 @@ async fn a_dual_upstream_is_spoken_to_in_the_era_of_each_caller() {
     let up = Upstream::named("up").tools(["search"]).dual().start().await;
     let weir = Weir::over([&up]).start().await;
     let modern = weir.modern().call("up__search", "{}").await;
-    assert!(modern.text().contains("result"), "{modern:?}");
+    assert!(modern.succeeded(), "{modern:?}");
     assert_eq!((up.count("initialize"), up.sessions()), (0, 0));
     let legacy = weir.legacy("2025-06-18").await;
     for _ in 0..3 {
         let reply = legacy.call("up__search", "{}").await;
-        assert!(reply.text().contains("result"), "{reply:?}");
+        assert!(reply.succeeded(), "{reply:?}");
     }
     assert_eq!((up.count("initialize"), up.sessions()), (1, 1));
     let asked = up.last("tools/call");
@@ -164,7 +164,7 @@ async fn a_modern_upstream_is_asked_once_whether_it_has_legacy_sessions() {
     for _ in 0..3 {
         let legacy = weir.legacy("2025-11-25").await;
         let reply = legacy.call("up__search", "{}").await;
-        assert!(reply.text().contains("result"), "{reply:?}");
+        assert!(reply.succeeded(), "{reply:?}");
     }
     assert_eq!(up.count("initialize"), 1);
 }
