@@ -95,7 +95,7 @@ async fn an_error_of_the_tools_own_arrives_with_its_data() {
 
 #[tokio::test]
 async fn arguments_and_foreign_meta_reach_the_upstream_as_they_were_written() {
-    let up = Upstream::named("up").tools(["odd"]).start().await;
+    let up = Upstream::named("up").tools(["odd"]).modern().start().await;
     let weir = Weir::over([&up]).instance("eu").start().await;
     let arguments =
         r#"{ "z":1e400, "a":12345678901234567890 , "s":"\u00e9\/", "n":{"id":null,"name":"x"} }"#;

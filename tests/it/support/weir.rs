@@ -295,7 +295,8 @@ impl Builder {
 
     /// Starts weir and waits until it is ready.
     pub async fn start(self) -> Weir {
-        self.start_at(free_port()).await
+        let port = self.port.unwrap_or_else(free_port);
+        self.start_at(port).await
     }
 
     /// Starts weir on a port that was chosen before.
