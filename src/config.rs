@@ -275,7 +275,8 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-/// `retry:` — what is tried again when it failed on its way. What cannot have reached the upstream always is.
+/// `retry:` — what is tried again, once, when it failed on its way. What was not sent at all, because a kept
+/// connection turned out to be closed, goes over another one in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retry {
     /// Calls of tools that say of themselves that running them twice does no more than once.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use foldhash::HashSet;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Members above which duplicate keys are looked for with a hash set instead of pairwise.
@@ -61,10 +61,13 @@ impl<'a> Object<'a> {
             .trim_start_matches([' ', '\t', '\r', '\n'])
             .starts_with('{');
         let object = serde_json::from_str::<Self>(text).map_err(|error| {
-            if is_object || error.is_syntax() || error.is_eof() {
-                ObjectError::Syntax(error)
-            } else {
-                ObjectError::NotObject
+            if is_object {
+                return ObjectError::Syntax(error);
+            }
+            // Reading stopped at the first character, so that what follows was not looked at.
+            match serde_json::from_str::<IgnoredAny>(text) {
+                Ok(_) => ObjectError::NotObject,
+                Err(error) => ObjectError::Syntax(error),
             }
         })?;
         object.refuse_duplicates()?;
@@ -371,6 +374,12 @@ mod tests {
         ));
         assert!(matches!(Object::parse("{} x"), Err(ObjectError::Syntax(_))));
         assert!(matches!(Object::parse(""), Err(ObjectError::Syntax(_))));
+        for text in ["[1", "7 x", "\"a\" {}", "null,", "[{\"a\":}]"] {
+            assert!(
+                matches!(Object::parse(text), Err(ObjectError::Syntax(_))),
+                "{text} is not JSON"
+            );
+        }
         assert!(matches!(
             Object::parse(r#"{"\ud800":1}"#),
             Err(ObjectError::Syntax(_))

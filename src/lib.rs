@@ -2,17 +2,17 @@
 //!
 //! Layers only look down: [`json`], [`name`], [`secret`], [`seal`] (words) → [`protocol`], [`config`],
 //! [`catalog`] (decisions, no IO) → [`metrics`] → [`auth`], [`upstream`], [`connector`] (outward) → [`live`] (moving
-//! state) → [`relay`], [`front`], [`admin`], [`listen`] (inward) → [`server`] → [`cli`].
+//! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`cli`].
 
 pub mod admin;
 pub mod auth;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod connections;
 pub mod connector;
 pub mod front;
 pub mod json;
-pub mod listen;
 pub mod live;
 pub mod metrics;
 pub mod name;

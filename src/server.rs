@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 use crate::admin;
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::connections::{self, Limits};
 use crate::connector::{self, Surroundings};
 use crate::front::{self, Front, Sessions};
-use crate::listen::{self, Limits};
 use crate::live::keeper::Keeper;
 use crate::live::publisher;
 use crate::live::schedule::{Schedule, ScheduleError};
@@ -261,7 +261,7 @@ impl Bound {
             header: config.listen.header_timeout,
         };
         let limits = limits.with_room();
-        listeners.spawn(listen::serve(
+        listeners.spawn(connections::serve(
             listener,
             endpoint,
             front_shutdown.clone(),
@@ -274,7 +274,7 @@ impl Bound {
                 connections: OPERATORS,
                 ..limits
             };
-            listeners.spawn(listen::serve(
+            listeners.spawn(connections::serve(
                 listener,
                 router,
                 front_shutdown.clone(),

@@ -24,8 +24,9 @@ pub const NAME_BYTES: usize = 1024;
 pub const URI_BYTES: usize = 8 * 1024;
 /// Most bytes in one definition.
 pub const DEFINITION_BYTES: usize = 1024 * 1024;
-/// Deepest nesting of one definition: what most JSON parsers of callers take.
-pub const DEPTH: usize = 128;
+/// Deepest nesting of one definition. Many JSON parsers of callers take less than 128 levels in all, and up
+/// to four are around a definition; one level more, and such a caller would lose the whole list.
+pub const DEPTH: usize = 120;
 /// Most characters of a description's first line that are kept for tables.
 const HEAD: usize = 120;
 
@@ -48,6 +49,8 @@ pub(crate) struct Facts {
     pub(crate) origin: Origin,
     /// Arguments that are mirrored into headers.
     pub(crate) header_params: Arc<[HeaderParam]>,
+    /// Its annotations say that running it twice does no more than once.
+    pub(crate) repeatable: bool,
     /// It has an `execution` member (legacy only).
     pub(crate) execution: bool,
     /// It can be called only as a task (legacy only).
@@ -244,11 +247,21 @@ fn tool_facts(raw: &str, object: &Object<'_>, facts: Facts) -> Result<Facts, Rea
         .and_then(|execution| execution.string("taskSupport").map(|s| s == "required"));
     Ok(Facts {
         header_params: annotations::header_params(schema)?.into(),
+        repeatable: object.get("annotations").is_some_and(is_repeatable),
         execution: execution.is_some(),
         task_required: task.unwrap_or_default(),
         free_output: object.get("outputSchema").is_some_and(is_free),
         ui: ui(raw, object),
         ..facts
+    })
+}
+
+/// `idempotentHint` or `readOnlyHint` (`ToolAnnotations`). They are hints: who relies on them, trusts the upstream.
+fn is_repeatable(annotations: &str) -> bool {
+    Object::parse(annotations).is_ok_and(|hints| {
+        ["idempotentHint", "readOnlyHint"]
+            .iter()
+            .any(|hint| hints.get(hint) == Some("true"))
     })
 }
 
@@ -481,7 +494,7 @@ mod tests {
             (Tools, r#"{"name":"a","inputSchema":{"type":["object"]}}"#.to_owned(), Reason::InputType),
             (
                 Prompts,
-                format!(r#"{{"name":"a","x":{}{}}}"#, "[".repeat(128), "]".repeat(128)),
+                format!(r#"{{"name":"a","x":{}{}}}"#, "[".repeat(DEPTH), "]".repeat(DEPTH)),
                 Reason::Deep,
             ),
             (
@@ -502,10 +515,12 @@ mod tests {
         let deep = format!(
             r#"{{"name":"{}","x":{}{}}}"#,
             "n".repeat(1024),
-            "[".repeat(127),
-            "]".repeat(127)
+            "[".repeat(DEPTH - 1),
+            "]".repeat(DEPTH - 1)
         );
         assert!(check(Kind::Prompts, &deep).is_ok());
+        let batch = format!(r#"[{{"result":{{"prompts":[{deep}]}}}}]"#);
+        assert!(serde_json::from_str::<serde_json::Value>(&batch).is_ok());
         assert!(
             check(
                 Kind::Tools,

@@ -61,6 +61,7 @@ pub(crate) struct Target {
     pub(crate) original: Arc<str>,
     pub(crate) original_json: Box<str>,
     pub(crate) header_params: Arc<[HeaderParam]>,
+    pub(crate) repeatable: bool,
     pub(crate) arguments: Option<ArgumentRules>,
     pub(crate) head: Arc<str>,
     pub(crate) listed: PerEra<bool>,
@@ -284,6 +285,7 @@ fn target(
         original: definition.key().clone(),
         original_json: json::quote(definition.key()).into(),
         header_params: definition.facts.header_params.clone(),
+        repeatable: definition.facts.repeatable,
         arguments: change.and_then(ArgumentRules::of),
         head: match change.and_then(|change| change.description.as_deref()) {
             Some(text) => text.lines().next().unwrap_or_default().into(),

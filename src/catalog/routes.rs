@@ -117,6 +117,12 @@ impl Route {
         &self.target.header_params
     }
 
+    /// Whether the tool says of itself that running it twice does no more than once.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.target.repeatable
+    }
+
     /// What the operator does to the arguments, if anything.
     #[must_use]
     pub fn argument_rules(&self) -> Option<&ArgumentRules> {

@@ -19,6 +19,8 @@ const MAX_BYTES: usize = 1 << 20;
 const MAX_DEPTH: usize = 64;
 /// The most nodes, those that aliases repeat included: what stops a "billion laughs".
 const MAX_NODES: usize = 200_000;
+/// The length of text, in bytes, that counts as one more node.
+const TEXT_BYTES: usize = 64;
 
 /// A place in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,7 +95,7 @@ pub enum SyntaxError {
     /// More than 64 levels.
     #[error("nested more than {MAX_DEPTH} levels deep")]
     TooDeep,
-    /// More than 200,000 values.
+    /// More than 200,000 values, long text counted as several.
     #[error("more than {MAX_NODES} values, those that aliases repeat included")]
     TooMany,
     /// A second document.
@@ -334,9 +336,12 @@ mod tests {
                 [alias.as_str(); 10].join(",")
             )
         });
-        let errors = [bomb, "[".repeat(100), " ".repeat(MAX_BYTES + 1)].map(|text| error(&text));
+        let long = format!("- &a {}\n{}", "x".repeat(100_000), "- *a\n".repeat(1000));
+        let texts = [bomb, long, "[".repeat(100), " ".repeat(MAX_BYTES + 1)];
+        let errors = texts.map(|text| error(&text));
         insta::assert_snapshot!(errors.join("\n"), @r"
     6:38: more than 200000 values, those that aliases repeat included
+    127:3: more than 200000 values, those that aliases repeat included
     1:65: nested more than 64 levels deep
     1:1: the file is larger than 1024 KiB
     ");

@@ -162,7 +162,7 @@ pub(super) struct Timeouts {
     pub(super) idle: Option<Duration>,
 }
 
-/// What is tried again when it failed on its way. What cannot have reached the upstream always is, once.
+/// What is tried again, once, when it failed on its way.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Retry {

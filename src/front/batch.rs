@@ -83,15 +83,7 @@ pub(super) async fn post(
         }
         (Err(fault), _) | (Ok(_), Err(fault)) => return legacy::refuse(None, &fault),
     };
-    let own = |item: &&str| {
-        let one = One {
-            front: Arc::clone(front),
-            session: session.clone(),
-            accepts,
-            trace: trace.clone(),
-        };
-        one.answer((*item).to_owned())
-    };
+    let own = |item: &&str| one(front, &session, accepts, trace, (*item).to_owned());
     let answers = Answers {
         rest: Some(items.iter().map(own).collect()),
         front: Arc::clone(front),
@@ -187,57 +179,58 @@ enum Stage {
     Done,
 }
 
-/// What the answer to one message of a batch takes.
-#[derive(Clone)]
-struct One {
-    front: Arc<Front>,
-    session: Session,
+/// What one message of a batch is answered with.
+fn one(
+    front: &Arc<Front>,
+    session: &Session,
     accepts: Accepts,
-    trace: Trace,
+    trace: &Trace,
+    text: String,
+) -> BoxStream<'static, Outgoing> {
+    let (front, session, trace) = (Arc::clone(front), session.clone(), trace.clone());
+    futures::stream::unfold(Stage::Unread(text), move |stage| {
+        let (front, session, trace) = (Arc::clone(&front), session.clone(), trace.clone());
+        async move {
+            let mut running = match stage {
+                Stage::Unread(text) => match begin(&front, &session, accepts, trace, &text).await {
+                    Begun::Answered(payload) => {
+                        return Some((Outgoing::Response(payload), Stage::Done));
+                    }
+                    Begun::Running(running, _) => running,
+                    Begun::Over => return None,
+                },
+                Stage::Running(running) => running,
+                Stage::Done => return None,
+            };
+            let outgoing = running.next().await?;
+            Some((outgoing, Stage::Running(running)))
+        }
+    })
+    .boxed()
 }
 
-impl One {
-    /// What it is answered with.
-    fn answer(self, text: String) -> BoxStream<'static, Outgoing> {
-        futures::stream::unfold(Stage::Unread(text), move |stage| {
-            let mut own = self.clone();
-            async move {
-                let mut running = match stage {
-                    Stage::Unread(text) => match own.begin(&text).await {
-                        Begun::Answered(payload) => {
-                            return Some((Outgoing::Response(payload), Stage::Done));
-                        }
-                        Begun::Running(running) => running,
-                        Begun::Over => return None,
-                    },
-                    Stage::Running(running) => running,
-                    Stage::Done => return None,
-                };
-                let outgoing = running.next().await?;
-                Some((outgoing, Stage::Running(running)))
-            }
-        })
-        .boxed()
-    }
-
-    async fn begin(&mut self, text: &str) -> Begun {
-        let (front, session) = (&self.front, &self.session);
-        match Message::parse(text) {
-            Ok(Message::Request(request)) => {
-                self.trace.heed(request.meta.as_ref());
-                legacy::begin(front, session, self.accepts, &request, &self.trace).await
-            }
-            Ok(Message::Notification(notification)) => {
-                legacy::notification(&front.sessions.caller(session), &notification);
-                Begun::Over
-            }
-            Ok(Message::Response(response)) => {
-                front.sessions.caller(session).answered(&response);
-                Begun::Over
-            }
-            Err(Refusal { id, fault }) => {
-                Begun::Answered(Payload::fault(id.as_ref(), &fault, Era::Legacy))
-            }
+async fn begin(
+    front: &Arc<Front>,
+    session: &Session,
+    accepts: Accepts,
+    mut trace: Trace,
+    text: &str,
+) -> Begun {
+    match Message::parse(text) {
+        Ok(Message::Request(request)) => {
+            trace.heed(request.meta.as_ref());
+            legacy::begin(front, session, accepts, &request, &trace).await
+        }
+        Ok(Message::Notification(notification)) => {
+            legacy::notification(&front.sessions.caller(session), &notification);
+            Begun::Over
+        }
+        Ok(Message::Response(response)) => {
+            front.sessions.caller(session).answered(&response);
+            Begun::Over
+        }
+        Err(Refusal { id, fault }) => {
+            Begun::Answered(Payload::fault(id.as_ref(), &fault, Era::Legacy))
         }
     }
 }

@@ -153,19 +153,17 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
             .map(|body| (accepts, body)),
         Err(fault) => Err(fault),
     };
+    let readable = !matches!(read, Err(Fault::Forbidden));
     let mut response = match read {
         Ok((accepts, body)) => handle(front, &parts.headers, accepts, &body, &mut trace).await,
         Err(fault) => {
             front.tasks.spawn(intake::linger(body));
-            let refusal = legacy::refuse(None, &fault);
-            // Whose origin is not allowed reads nothing.
-            if fault == Fault::Forbidden {
-                return signed(front, &trace, refusal);
-            }
-            refusal
+            legacy::refuse(None, &fault)
         }
     };
-    cors::allow(&parts.headers, &mut response);
+    if readable {
+        cors::allow(&parts.headers, &mut response);
+    }
     signed(front, &trace, response)
 }
 

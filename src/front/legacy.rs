@@ -129,7 +129,7 @@ pub(super) enum Begun {
     /// The answer.
     Answered(Payload),
     /// An upstream is at it.
-    Running(Running),
+    Running(Running, Arc<Caller>),
     /// Nothing: the caller took it back, or wanted no answer.
     Over,
 }
@@ -144,9 +144,8 @@ pub(super) async fn request(
 ) -> Response {
     match begin(front, session, accepts, request, trace).await {
         Begun::Answered(payload) => answer::json(payload),
-        Begun::Running(running) => {
+        Begun::Running(running, caller) => {
             let (tapes, tasks) = (&front.sessions.tapes, &front.tasks);
-            let caller = front.sessions.caller(session);
             answer::respond_resumable(running, accepts, &caller, tapes, tasks).await
         }
         Begun::Over => answer::bare(StatusCode::ACCEPTED),
@@ -185,7 +184,7 @@ pub(super) async fn begin(
             };
             match reply {
                 Ok(reply) => {
-                    return Begun::Running(Running::legacy(reply, call));
+                    return Begun::Running(Running::legacy(reply, call), caller);
                 }
                 Err(fault) => fault,
             }

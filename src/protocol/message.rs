@@ -272,6 +272,7 @@ mod tests {
     #[test]
     fn what_is_no_message_gets_the_code_of_json_rpc() {
         assert_eq!(code("{"), -32700);
+        assert_eq!(code("3 x"), -32700);
         assert_eq!(code("3"), -32600);
         assert_eq!(code(r#"{"jsonrpc":"1.0","id":1,"method":"x"}"#), -32600);
         assert_eq!(code(r#"{"jsonrpc":"2.0","id":null,"method":"x"}"#), -32600);

@@ -30,10 +30,18 @@ pub fn event_with_id(id: &str, message: &[u8]) -> Bytes {
 
 fn written(mut out: Vec<u8>, message: &[u8]) -> Bytes {
     out.extend_from_slice(b"event: message\n");
-    for line in message.split(|byte| *byte == b'\n') {
+    let mut rest = message;
+    loop {
+        // A carriage return by itself ends a line too, for the reader.
+        let end = memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+        let (line, after) = rest.split_at_checked(end).unwrap_or((rest, b""));
         out.extend_from_slice(b"data: ");
-        out.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        out.extend_from_slice(line);
         out.push(b'\n');
+        rest = match after {
+            [b'\r', b'\n', rest @ ..] | [_, rest @ ..] => rest,
+            [] => break,
+        };
     }
     out.push(b'\n');
     out.into()
@@ -301,6 +309,19 @@ mod tests {
         let (seen, error) = read(chunks, 100).await;
         assert_eq!(seen, [message("{\"a\":\n 1}")]);
         assert!(error.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_message_survives_whatever_breaks_its_lines() {
+        for message in ["{\"a\":\r1}", "{\"a\":\r\n1}", "{\"a\":\n1}"] {
+            let written = event(message.as_bytes());
+            let (seen, error) = read([written.to_vec()], 100).await;
+            assert!(error.is_none());
+            let [seen] = seen.as_slice() else {
+                panic!("{seen:?}");
+            };
+            assert_eq!(seen.data, "{\"a\":\n1}", "{message:?}");
+        }
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::catalog::Route;
+use crate::config::Retry;
 use crate::json::{self, Object, ObjectError};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
@@ -259,19 +260,12 @@ async fn relayed(
     link: &Arc<Link>,
 ) -> Result<Reply, Fault> {
     let method = target.method;
-    let fault = |error: LinkError| {
-        let request = scope.trace.request_id();
-        if let LinkError::CircuitOpen { .. } = error {
-            tracing::debug!(upstream = %link.id(), method, reason = %error, request_id = request, "call refused");
-        } else {
-            tracing::warn!(upstream = %link.id(), method, reason = %error.in_full(), request_id = request, "call failed");
-        }
-        error.fault(link.id())
-    };
+    let request_id = scope.trace.request_id();
+    let fault = |error: LinkError| failed(link, method, request_id, &error);
     let deadline = hops::deadline(link, request).map_err(fault)?;
     let mut place = link.gate.enter(deadline).await.map_err(fault)?;
     let mut peer = seat(scope, link, deadline).await.map_err(fault)?;
-    let mut again = true;
+    let (mut again, mut repeat) = (true, target.is_repeatable(&link.config.retry));
     loop {
         let (id, era) = (link.next_id(), peer.era());
         let is_task = target.as_task(scope, &peer);
@@ -332,14 +326,34 @@ async fn relayed(
                 if !error.may_still_run() {
                     flight.land();
                 }
-                place.failed(&error);
-                return Err(fault(error));
+                // It may have run, and may run again.
+                if !(std::mem::take(&mut repeat) && error.is_passing()) {
+                    place.failed(&error);
+                    return Err(fault(error));
+                }
+                tracing::debug!(upstream = %link.id(), method, reason = %error.in_full(), "once more");
             }
         }
     }
 }
 
+/// What the caller is told; the operator reads the rest in the log.
+fn failed(link: &Link, method: &'static str, request_id: &str, error: &LinkError) -> Fault {
+    if let LinkError::CircuitOpen { .. } = error {
+        // There may be many of them, and what they come from has been logged.
+        tracing::debug!(upstream = %link.id(), method, reason = %error, request_id, "call refused");
+    } else {
+        tracing::warn!(upstream = %link.id(), method, reason = %error.in_full(), request_id, "call failed");
+    }
+    error.fault(link.id())
+}
+
 impl Target<'_> {
+    /// Whether a call that broke off may be made again.
+    fn is_repeatable(&self, retry: &Retry) -> bool {
+        retry.idempotent && self.route.as_ref().is_some_and(Route::is_repeatable)
+    }
+
     /// What a modern upstream reads in the headers; nothing for a legacy one.
     fn headers(&self, upstream: Era) -> Result<HeaderMap, Fault> {
         let mut headers = HeaderMap::new();

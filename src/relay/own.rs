@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,6 +20,8 @@ use crate::upstream::probe::{self, Unasked};
 use crate::upstream::watch::{self, Unheard};
 use crate::upstream::{Link, LinkError, Peer, Via, Wire};
 
+/// How long the first request of a session waits for its stream of what is said unasked.
+const HEEDING: Duration = Duration::from_millis(500);
 /// Time to say goodbye in.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -76,17 +78,24 @@ async fn open(
     let peer = Arc::new(peer);
     tracing::debug!(upstream = %link.id(), version = %peer.version, "session of a caller's own opened");
     restore(caller, link, &peer, deadline).await;
+    let (heeding, heeded) = oneshot::channel();
     let watch = attend(
         Arc::downgrade(caller),
         Arc::clone(link),
         Arc::clone(&peer),
         unasked,
+        heeding,
     );
+    let watch = AbortOnDropHandle::new(link.tasks().spawn(watch));
+    if *caller.listens().borrow() {
+        // Some servers ask on this stream what they need for the very first call, and ask nobody if it is not there yet.
+        let _ = tokio::time::timeout_at(deadline.min(Instant::now() + HEEDING), heeded).await;
+    }
     Ok(Seat {
         link: Arc::clone(link),
         peer,
         lost: AtomicBool::new(false),
-        _watch: AbortOnDropHandle::new(link.tasks().spawn(watch)),
+        _watch: watch,
         _place: place,
     })
 }
@@ -113,8 +122,16 @@ async fn restore(caller: &Caller, link: &Link, peer: &Peer, deadline: Instant) {
 }
 
 /// Hears what the upstream says outside of calls, for as long as the caller has a stream to hear it on.
-async fn attend(caller: Weak<Caller>, link: Arc<Link>, peer: Arc<Peer>, unasked: Option<Unasked>) {
+async fn attend(
+    caller: Weak<Caller>,
+    link: Arc<Link>,
+    peer: Arc<Peer>,
+    unasked: Option<Unasked>,
+    heeding: oneshot::Sender<()>,
+) {
+    let mut heeding = Some(heeding);
     if let Some(mut unasked) = unasked {
+        drop(heeding.take());
         while let Some(message) = unasked.recv().await {
             heard(&caller, &link, &peer, &message);
         }
@@ -131,7 +148,11 @@ async fn attend(caller: Weak<Caller>, link: Arc<Link>, peer: Arc<Peer>, unasked:
         let follow = watch::follow(
             &link,
             &peer,
-            || {},
+            || {
+                if let Some(heeding) = heeding.take() {
+                    let _ = heeding.send(());
+                }
+            },
             |message| heard(&caller, &link, &peer, message),
         );
         tokio::select! {

@@ -5,9 +5,9 @@
 //! twice as long. What counts as a failure is for [`crate::upstream::gate`] to say.
 //!
 //! Listings have a say too, because the keeper goes on trying while calls do not. A failed one counts
-//! like a failed call. A good one closes the circuit, but vouches for the calls once only: if they fail
-//! all the same, an upstream that lists well and answers no call would be tried for ever. Its word is
-//! good again after an answered call or a failed listing.
+//! like a failed call. A good one closes the circuit, but where calls had failed it vouches for them once
+//! only: if they fail all the same, an upstream that lists well and answers no call would be tried for
+//! ever. Its word is good again after an answered call or a failed listing.
 
 use std::time::Duration;
 
@@ -166,6 +166,7 @@ impl Circuit {
         }
         if let Some(open) = self.probed(call) {
             open.reason = reason;
+            self.calls = self.calls.saturating_add(1);
             self.openings = self.openings.saturating_add(1);
             let until = now + self.pause();
             self.open = self.open.map(|open| Open { until, ..open });
@@ -185,7 +186,11 @@ impl Circuit {
         if self.open.is_none() || self.vouched {
             return None;
         }
-        self.vouched = true;
+        if self.calls > 0 {
+            self.vouched = true;
+        } else {
+            self.openings = 0;
+        }
         self.close()
     }
 

@@ -72,6 +72,11 @@ enum Kind {
 
 type Lean = legacy::Client<InTime<HttpsConnector<HttpConnector>>, Full<Bytes>>;
 
+/// TCP was there, TLS was not.
+#[derive(Debug, thiserror::Error)]
+#[error("the TLS handshake failed: {0}")]
+struct NoTls(String);
+
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// `timeouts.connect` is used up.
@@ -192,7 +197,7 @@ impl Client {
                 *request.headers_mut() = headers;
                 let answered = client.request(request).await;
                 let answered = answered.map_err(|error| match error.is_connect() {
-                    true => TransferError::Connect(Box::new(error)),
+                    true => not_connected(Box::new(error), uri.scheme_str()),
                     false => TransferError::Broken(Box::new(error)),
                 })?;
                 Ok(answered.map(Body::Lean))
@@ -211,6 +216,9 @@ impl Client {
                     // Its own words do not say which time was too long.
                     match error.is_connect() && error.is_timeout() {
                         true => TransferError::Connect(Box::new(TooSlow(*connect))),
+                        false if error.is_connect() => {
+                            not_connected(Box::new(error.without_url()), Some(url.scheme()))
+                        }
                         false => from_reqwest(error),
                     }
                 })?;
@@ -268,6 +276,22 @@ impl Body {
 fn with_alpn(mut tls: rustls::ClientConfig) -> rustls::ClientConfig {
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     tls
+}
+
+/// No connection. Where TLS failed, what failed inside it (`connection reset`, say) would be taken for TCP.
+fn not_connected(error: BoxError, scheme: Option<&str>) -> TransferError {
+    let mut cause: &(dyn Error + 'static) = error.as_ref();
+    let mut is_tls = scheme == Some("https");
+    loop {
+        let text = cause.to_string();
+        is_tls &= !cause.is::<TooSlow>() && !text.starts_with("tcp ") && !text.starts_with("dns ");
+        match cause.source() {
+            Some(source) => cause = source,
+            None if is_tls => return TransferError::Connect(Box::new(NoTls(text))),
+            None => break,
+        }
+    }
+    TransferError::Connect(error)
 }
 
 fn from_reqwest(error: reqwest::Error) -> TransferError {

@@ -155,6 +155,14 @@ impl LinkError {
         }
     }
 
+    /// Whether a request that may run twice is worth another attempt: the way there broke, or somebody on
+    /// the way says that the upstream could not be asked.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        let gateway = matches!(self, Self::Status(status) if matches!(status.as_u16(), 502..=504));
+        gateway || matches!(self, Self::Broken(_) | Self::FirstByte(_))
+    }
+
     /// Whether the upstream may still be at what it was asked, so that it has to be told to stop.
     #[must_use]
     pub fn may_still_run(&self) -> bool {

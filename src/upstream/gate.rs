@@ -68,13 +68,16 @@ impl Gate {
     /// # Errors
     /// The circuit is open or opens, the queue is full, or no place came free in time.
     pub async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<Place, LinkError> {
-        self.circuit().check(Instant::now())?;
-        let queued = Arc::clone(&self.queue)
-            .try_acquire_owned()
-            .map_err(|_| LinkError::Busy)?;
+        let Ok(queued) = Arc::clone(&self.queue).try_acquire_owned() else {
+            self.circuit().check(Instant::now())?;
+            return Err(LinkError::Busy);
+        };
         let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
-            Err(_) => self.wait(deadline).await?,
+            Err(_) => {
+                self.circuit().check(Instant::now())?;
+                self.wait(deadline).await?
+            }
         };
         let admitted = self.circuit().admit(Instant::now())?;
         Ok(Place {
@@ -217,5 +220,93 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.ended(Ended::Unknown, "");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::upstream::circuit::FAILURES;
+
+    /// A gate with this many places, and calls that have so long.
+    fn gate(places: usize, call: &str) -> Arc<Gate> {
+        let yaml = format!(
+            "version: 1\nupstreams:\n  ann:\n    url: http://127.0.0.1:1/mcp\n    limits: {{ in_flight: {places} }}\n    timeouts: {{ call: {call} }}\n"
+        );
+        let config = config::parse(&yaml, Path::new("weir.yaml"), &|_| None).unwrap();
+        Arc::new(Gate::new(config.upstreams.first().unwrap().1))
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[tokio::test]
+    async fn calls_wait_in_a_bounded_queue_until_their_deadline() {
+        let gate = gate(2, "60s");
+        let mut places = [
+            gate.enter(later()).await.ok(),
+            gate.enter(later()).await.ok(),
+        ];
+        let soon = Instant::now() + Duration::from_millis(50);
+        assert!(matches!(gate.enter(soon).await, Err(LinkError::Busy)));
+        assert!(Instant::now() >= soon);
+        let waiting: Vec<_> = (0..2 * QUEUE)
+            .map(|_| Box::pin(gate.enter(later())))
+            .collect();
+        let mut waiting = futures::future::join_all(waiting);
+        assert!(futures::poll!(&mut waiting).is_pending());
+        let load = Load {
+            in_flight: 2,
+            queued: 2 * QUEUE,
+        };
+        assert_eq!(gate.load(), load);
+        // One more is one too many, and is told so at once.
+        let refused = futures::poll!(Box::pin(gate.enter(later())));
+        assert!(matches!(
+            refused,
+            std::task::Poll::Ready(Err(LinkError::Busy))
+        ));
+        places[0] = None;
+        assert!(futures::poll!(&mut waiting).is_pending());
+        assert_eq!(gate.load().queued, 2 * QUEUE - 1);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_sent_away_when_the_circuit_opens() {
+        let gate = gate(1, "60s");
+        let held = gate.enter(later()).await.unwrap();
+        let open = async {
+            for _ in 0..FAILURES {
+                gate.unlisted(&LinkError::Timeout);
+            }
+        };
+        let (refused, ()) = tokio::join!(gate.enter(later()), open);
+        let reason = LinkError::Timeout.public();
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, LinkError::CircuitOpen { .. }));
+        assert_eq!(refused.public(), reason);
+        drop(held);
+        assert!(gate.enter(later()).await.is_err());
+        gate.listed();
+        assert!(gate.enter(later()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_allows_little_time_proves_nothing() {
+        for (call, opens) in [("60s", false), ("1ms", true)] {
+            let gate = gate(1, call);
+            for _ in 0..FAILURES {
+                let mut place = gate.enter(later()).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                place.failed(&LinkError::Timeout);
+            }
+            assert_eq!(gate.position() != Position::Closed, opens, "{call}");
+            let last = gate.last_failure().unwrap();
+            assert!(last.reason.contains("time budget"), "{last:?}");
+        }
     }
 }

@@ -129,10 +129,12 @@ async fn session_over_http(
         .handshake(profile.version.as_str(), None, body, deadline)
         .await?;
     let answer = evidence(answer)?;
-    let Some(message) = answer.message.as_deref() else {
-        return Err(answer.refusal);
+    let introduction = match answer.message.as_deref().map(initialized) {
+        Some(Ok(introduction)) => introduction,
+        Some(Err(error)) if answer.status.is_success() => return Err(error),
+        Some(Err(error @ LinkError::Refused { .. })) => return Err(error),
+        Some(Err(_)) | None => return Err(answer.refusal),
     };
-    let introduction = initialized(message)?;
     let session: HttpSession = wire.session(&introduction.version, answer.session);
     let peer = introduction.peer(Era::Legacy, Via::Http(session));
     link.post(&peer, message::notification(method::INITIALIZED, None))

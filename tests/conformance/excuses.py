@@ -28,15 +28,10 @@ class Excuse:
         )
 
 
-JSON = "weir answers lists with JSON; the suite notes that, and says that event streams are optional"
 BRIDGE = "a server that asks across the eras: weir does not translate that yet"
 TASKS = "a legacy server has no tasks extension, and weir makes up none"
 
 EXCUSES = [
-    *(
-        Excuse("server 2025-11-25", rig, "server-sse-multiple-streams", JSON, "server-sse-streams-functional", "INFO")
-        for rig in ("weir", "chain", "over legacy")
-    ),
     *(
         Excuse("server 2026-07-28", "over legacy", f"input-required-result-{what}", BRIDGE)
         for what in (

@@ -106,11 +106,9 @@ async fn whatever_an_allowed_page_is_answered_it_may_read() {
     let legacy = weir.legacy("2025-11-25").await;
     let call = r#"{"name":"jira__search"}"#;
     for origin in ALLOWED {
-        let initialize = format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"2025-11-25","capabilities":{{}},"clientInfo":{{"name":"page","version":"1"}}}}}}"#
-        );
+        let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"page","version":"1"}}}"#;
         let headers = [("origin", origin), ("content-type", "application/json")];
-        let opened = modern.raw(Method::POST, headers, &initialize).await;
+        let opened = modern.raw(Method::POST, headers, initialize).await;
         assert!(opened.header("mcp-session-id").is_some(), "{opened:?}");
         let wrong = modern.ask("tools/call", call).header("mcp-name", "other");
         for (ask, status) in [

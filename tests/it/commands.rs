@@ -333,6 +333,14 @@ async fn check_online_says_what_is_there_and_why_something_is_not() {
         (&rows[1]["name"], &rows[1]["state"]),
         (&"dead".into(), &"failing".into())
     );
+    let versions = rows[0]["versions"].as_array().unwrap();
+    assert!(versions.contains(&"2026-07-28".into()), "{}", rows[0]);
+    assert_eq!(rows[0]["circuit"]["state"], "closed");
+    assert_eq!(rows[0]["calls"]["in_flight"], 0);
+    let refused = "cannot connect: Connection refused";
+    let reason = rows[1]["reason"].as_str().unwrap();
+    assert!(reason.starts_with(refused), "{reason}");
+    assert!(rows[1]["next_try_in_seconds"].as_f64().unwrap() < 1.0);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["upstream"],
     &["connector", "live"],
     &["relay"],
-    &["admin", "front", "listen"],
+    &["admin", "connections", "front"],
     &["server"],
     &["cli"],
 ];

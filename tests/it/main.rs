@@ -34,6 +34,7 @@ mod checks;
 mod children;
 mod commands;
 mod connections;
+mod corpus;
 mod crossing;
 mod face_legacy;
 mod face_modern;

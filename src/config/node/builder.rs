@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use super::{Entry, MAX_DEPTH, MAX_NODES, Node, Position, SyntaxError, Value};
+use super::{Entry, MAX_DEPTH, MAX_NODES, Node, Position, SyntaxError, TEXT_BYTES, Value};
 
 /// What reading cannot go on after.
 type Fatal = (Position, SyntaxError);
@@ -65,9 +65,11 @@ impl Builder {
                 self.place(node, at)?;
             }
             Event::Scalar(text, style, anchor, tag) => {
-                self.count(at, 1)?;
+                // Copies of a long text are as much a bomb as copies of a long list.
+                let size = 1 + text.len() / TEXT_BYTES;
+                self.count(at, size)?;
                 let value = scalar(&text, style, tag.as_deref()).map_err(|error| (at, error))?;
-                self.finish(Node { at, value }, at, anchor, 1)?;
+                self.finish(Node { at, value }, at, anchor, size)?;
             }
             Event::SequenceStart(anchor, tag) => {
                 self.open(at, Value::List(Vec::new()), anchor, tag.as_deref())?;

@@ -249,6 +249,32 @@ fn listings_that_fail_count_like_calls_until_one_is_good() {
     run(&[
         Unlisted, Unlisted, Unlisted, Unlisted, Listed, Quiet, Unlisted, Quiet, Closed,
     ]);
+    // What listings alone opened, a listing closes for good.
+    let opened_by_listings = [
+        [Unlisted; FAILURES as usize].as_slice(),
+        &[OPENED, Listed, CLOSED],
+    ]
+    .concat();
+    run(&[&opened_by_listings[..], &[Call(Broke(WHY)), Quiet, Closed]].concat());
+    run(&[
+        &opened_by_listings[..],
+        &opened_by_listings,
+        &opened_by_listings,
+        &[Closed],
+    ]
+    .concat());
+    // Unless a probe found that calls fail too.
+    let mut probed = vec![Unlisted; FAILURES as usize];
+    probed.extend([
+        OPENED,
+        Pass(1000),
+        Call(Broke(WHY)),
+        Listed,
+        CLOSED,
+        Call(Broke(WHY)),
+        OPENED,
+    ]);
+    run(&probed);
     // A good one does not make failed calls undone.
     let broke = Call(Broke(WHY));
     run(&[broke, broke, broke, broke, Listed, Quiet, broke, OPENED]);

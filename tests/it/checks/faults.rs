@@ -173,6 +173,7 @@ impl Post {
 const CALL: &str = r#"{"name":"new__search","arguments":{}}"#;
 
 /// Requests that make this mistake, each as the bytes that are sent.
+#[allow(clippy::too_many_lines, reason = "an arm for each row of the table")]
 fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
     use Era::{Legacy, Modern};
     let modern = || Post::modern("tools/call", CALL);
@@ -269,6 +270,24 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
             ));
             all
         }
+        Kind::Path => {
+            let far: Vec<_> = (0..8).map(|hop| format!("\"hop-{hop}\"")).collect();
+            let path = format!("\"weir/path\":[{}]", far.join(","));
+            vec![
+                (
+                    Modern,
+                    modern()
+                        .replace("\"_meta\":{", &format!("\"_meta\":{{{path},"))
+                        .text(),
+                ),
+                (
+                    Legacy,
+                    legacy()
+                        .replace("\"name\"", &format!("\"_meta\":{{{path}}},\"name\""))
+                        .text(),
+                ),
+            ]
+        }
         Kind::Params => vec![
             (Modern, Post::modern("tools/call", "{}").text()),
             (
@@ -325,18 +344,6 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
         Kind::MissingExtension => ["tasks/get", "tasks/update", "tasks/cancel"]
             .map(|method| (Modern, Post::modern(method, r#"{"taskId":"new.7"}"#).text()))
             .into(),
-        Kind::Path => {
-            let far: Vec<_> = (0..8).map(|hop| format!("\"w{hop}\"")).collect();
-            let path = format!("\"_meta\":{{\"weir/path\":[{}]", far.join(","));
-            let call = CALL.replace("\"arguments\"", &format!("{path}}},\"arguments\""));
-            vec![
-                (
-                    Modern,
-                    modern().replace("\"_meta\":{", &format!("{path},")).text(),
-                ),
-                (Legacy, rig.legacy("tools/call", &call).text()),
-            ]
-        }
         Kind::UnknownResource => {
             let no = r#"{"uri":"file:///no"}"#;
             vec![

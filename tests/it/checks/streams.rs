@@ -133,35 +133,47 @@ async fn check_22_log_messages_come_only_to_who_asked_and_only_as_severe() {
     assert_eq!(told, ["warning", "error", "emergency"]);
 }
 
-#[tokio::test]
-async fn check_23_leaving_cancels_where_the_era_says_so() {
-    let work = || "work".to_owned();
+/// An upstream of each era with a tool that waits.
+async fn waiting() -> (Upstream, Upstream, Weir) {
     let new = Upstream::named("new").gate("work").modern().start().await;
-    let old = Upstream::named("old")
-        .gate("work")
-        .legacy("2025-11-25")
-        .start()
-        .await;
+    let old = Upstream::named("old").gate("work");
+    let old = old.legacy("2025-11-25").start().await;
     let weir = Weir::over([&new, &old]).start().await;
-    for (up, expected) in [
-        (&new, Cancelled::Closed { tool: work() }),
-        (&old, Cancelled::Notified { tool: work() }),
-    ] {
-        let tool = format!("{}__work", up.name());
-        let modern = weir.modern();
+    (new, old, weir)
+}
+
+/// How each of them is told that nobody waits any more.
+fn told(up: &Upstream) -> Cancelled {
+    let tool = "work".to_owned();
+    match up.name().as_str() {
+        "new" => Cancelled::Closed { tool },
+        _ => Cancelled::Notified { tool },
+    }
+}
+
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn check_23_a_modern_caller_cancels_by_leaving() {
+    let (new, old, weir) = waiting().await;
+    for up in [&new, &old] {
+        let (modern, tool) = (weir.modern(), format!("{}__work", up.name()));
         tokio::select! {
-            reply = modern.call(&tool, "{}") => panic!("nobody released it: {reply:?}"),
+            reply = modern.call(&tool, "{}") => panic!("{reply:?}"),
             () = up.wait_running("work", 1) => {}
         }
         let left = Instant::now();
         drop(modern);
-        up.wait_cancelled(expected.clone()).await;
-        assert!(
-            left.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            left.elapsed()
-        );
+        up.wait_cancelled(told(up)).await;
+        assert!(left.elapsed() < AT_ONCE, "{:?}", left.elapsed());
+    }
+}
 
+#[tokio::test]
+async fn check_23_a_legacy_caller_cancels_by_saying_so_and_not_by_leaving() {
+    let (new, old, weir) = waiting().await;
+    for up in [&new, &old] {
+        let tool = format!("{}__work", up.name());
         let legacy = weir.legacy("2025-11-25").await;
         tokio::select! {
             reply = legacy.call(&tool, "{}") => panic!("nobody released it: {reply:?}"),
@@ -172,37 +184,28 @@ async fn check_23_leaving_cancels_where_the_era_says_so() {
         up.wait_running("work", 1).await;
         up.release("work");
         up.wait_running("work", 0).await;
-        assert_eq!(up.log().seen().cancelled, [expected.clone()]);
+        assert_eq!(up.log().seen().cancelled, []);
 
         let call = async {
             let params = format!(r#"{{"name":"{tool}"}}"#);
-            let _ = legacy
-                .ask("tools/call", &params)
-                .id("\"mine\"")
-                .send()
-                .await;
+            let ask = legacy.ask("tools/call", &params).id("\"mine\"");
+            let _ = ask.send().await;
             std::future::pending::<()>().await;
         };
         let cancel = async {
             up.wait_running("work", 1).await;
-            let told = Instant::now();
+            let asked = Instant::now();
             let id = r#"{"requestId":"mine"}"#;
-            assert_eq!(
-                legacy.notify("notifications/cancelled", id).await.status,
-                202
-            );
+            let accepted = legacy.notify("notifications/cancelled", id).await;
+            assert_eq!(accepted.status, 202);
             up.wait_running("work", 0).await;
-            assert!(
-                told.elapsed() < Duration::from_secs(1),
-                "{:?}",
-                told.elapsed()
-            );
+            assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
         };
         tokio::select! {
             () = call => {}
             () = cancel => {}
         }
-        assert_eq!(up.log().seen().cancelled, [expected.clone(), expected]);
+        assert_eq!(up.log().seen().cancelled, [told(up)]);
     }
 }
 

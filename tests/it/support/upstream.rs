@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 pub use builder::Builder;
 pub use log::{Cancelled, Log, Recorded, Seen};
-pub use script::{Fault, Kind, On, Paging, Sdk, Times};
+pub use script::{Fault, Kind, On, Paging, Sdk, Shape, Times};
 use script::{Outcome, Rule, Script};
 
 /// A server, and the handle to script it. Clones are the same server; the last one to go stops it.

@@ -295,15 +295,9 @@ impl Builder {
 
     /// Starts weir and waits until it is ready.
     pub async fn start(self) -> Weir {
-        let port = self.port.unwrap_or_else(free_port);
-        self.start_at(port).await
-    }
-
-    /// Starts weir on a port that was chosen before.
-    pub async fn start_at(self, listen: u16) -> Weir {
         let home = tempfile::tempdir().unwrap();
         // Fixed in the config, so that a restart keeps them.
-        let admin = free_port();
+        let (listen, admin) = (self.port.unwrap_or_else(free_port), free_port());
         std::fs::write(home.path().join("weir.yaml"), self.yaml(listen, admin)).unwrap();
         Weir::launch(listen, admin, home).await
     }

@@ -8,8 +8,8 @@ use crate::support::upstream::{Fault, On, Times};
 #[tokio::test]
 async fn the_first_byte_has_its_own() {
     let up = beast().gate("slow").progress("slow", 1).start().await;
-    let yaml = at(&up.url()).replace("call: 500ms", "first_byte: 200ms, call: 5s");
-    let yaml = yaml.replace("idle: 250ms", "idle: 5s");
+    let yaml = at(&up.url()).replace("call: 800ms", "first_byte: 200ms, call: 5s");
+    let yaml = yaml.replace("idle: 500ms", "idle: 5s");
     beside(&yaml, async |zoo: &Zoo| {
         zoo.listed().await;
         up.fault(
@@ -46,7 +46,7 @@ async fn a_dribble_ends_with_the_call() {
         let begun = Instant::now();
         zoo.fails("no answer in time", "no answer within the time budget")
             .await;
-        assert!(begun.elapsed() >= Duration::from_millis(500));
+        assert!(begun.elapsed() >= Duration::from_millis(800));
     })
     .await;
 }

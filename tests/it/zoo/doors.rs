@@ -74,7 +74,7 @@ async fn tls_that_breaks_off() {
     });
     let raw = raw.await;
     for yaml in over_tls(raw.port) {
-        is_out(&yaml, "tls handshake eof").await;
+        is_out(&yaml, "cannot connect: the TLS handshake failed: ").await;
     }
 }
 
@@ -94,24 +94,31 @@ async fn tls_that_does_not_begin() {
 async fn http_where_tls_was_promised() {
     let up = beast().start().await;
     for yaml in over_tls(up.address().port()) {
-        is_out(&yaml, "cannot connect: received corrupt message").await;
+        is_out(&yaml, "the TLS handshake failed: received corrupt message").await;
     }
 }
 
 #[tokio::test]
 async fn statuses_that_shut_the_door() {
-    for (status, words) in [
+    let doors = [
         (401, "refused with HTTP status 401 Unauthorized"),
         (403, "refused with HTTP status 403 Forbidden"),
         (404, "HTTP status 404 Not Found"),
         (429, "HTTP status 429 Too Many Requests"),
         (500, "HTTP status 500 Internal Server Error"),
         (503, "HTTP status 503 Service Unavailable"),
-    ] {
-        let up = beast().fault(On::Anything, Times::Forever, Fault::Status(status));
-        let up = up.start().await;
-        is_out(&at(&up.url()), words).await;
-    }
+    ];
+    let up = beast().fault(On::Anything, Times::Forever, Fault::Status(400));
+    let up = up.start().await;
+    beside(&at(&up.url()), async |zoo: &Zoo| {
+        for (status, words) in doors {
+            up.heal();
+            up.fault(On::Anything, Times::Forever, Fault::Status(status));
+            zoo.weir.resync("beast").await;
+            zoo.is_out(words).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

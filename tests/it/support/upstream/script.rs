@@ -146,6 +146,8 @@ pub enum Fault {
     StallBody,
     /// Headers and half of the body, then the connection is closed.
     CloseBody,
+    /// An answer of so many bytes, in JSON or as one event; it does not say beforehand how long it is.
+    Flood(usize, Shape),
     /// An event stream of comments, for ever.
     KeepAlives,
     /// An event stream with the right answer twice.

@@ -109,6 +109,7 @@ async fn handle(inner: Arc<Inner>, request: Request<Incoming>) -> io::Result<Res
             headers.insert(header::RETRY_AFTER, when.parse().unwrap());
             return Ok(later);
         }
+        Some(Fault::Flood(bytes, shape)) => return Ok(flood(bytes, shape)),
         Some(Fault::KeepAlives) => return Ok(keep_alives()),
         Some(
             fault @ (Fault::ForeignId(_) | Fault::StallBody | Fault::CloseBody | Fault::Twice),
@@ -251,6 +252,24 @@ pub fn event_stream(events: mpsc::Receiver<Bytes>) -> Response<Body> {
     response(200, SSE, Body::from_stream(events))
 }
 
+fn flood(bytes: usize, shape: Shape) -> Response<Body> {
+    const PIECE: &[u8] = &[b'x'; 64 * 1024];
+    let (kind, head, tail) = match shape {
+        Shape::Json => (JSON, "", ""),
+        Shape::Sse => (SSE, "data: ", "\n\n"),
+    };
+    let start = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":""#;
+    let start = Bytes::from(format!("{head}{start}"));
+    let end = Bytes::from(format!("\"}}]}}}}{tail}"));
+    let middle = std::iter::repeat_n(Bytes::from_static(PIECE), bytes / PIECE.len());
+    let pieces = std::iter::once(start).chain(middle).chain([end]);
+    response(
+        200,
+        kind,
+        Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>))),
+    )
+}
+
 fn keep_alives() -> Response<Body> {
     let comments = stream::repeat(()).then(|()| async {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -315,6 +334,7 @@ async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
             event(std::str::from_utf8(&body).unwrap()).repeat(2).into()
         }
         Fault::KeepAlives
+        | Fault::Flood(..)
         | Fault::Later(..)
         | Fault::Status(_)
         | Fault::Text(..)

@@ -1,0 +1,50 @@
+//! What fuzzing knows, on a stable compiler: every file of `fuzz/corpus` under the checks of its target.
+
+mod config;
+mod envelope;
+mod json;
+mod listing;
+mod sse;
+
+use std::fs;
+use std::path::Path;
+
+fn run(target: &str, check: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let mut files = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        // Printed only if the check fails.
+        println!("{}", path.display());
+        check(&fs::read(&path).unwrap());
+        files += 1;
+    }
+    assert!(files > 10, "{} has {files} files", folder.display());
+}
+
+#[test]
+fn objects_keep_their_laws() {
+    run("json", json::check);
+}
+
+#[test]
+fn envelopes_keep_their_laws() {
+    run("envelope", envelope::check);
+}
+
+#[test]
+fn event_streams_keep_their_laws() {
+    run("sse", sse::check);
+}
+
+#[test]
+fn configs_keep_their_laws() {
+    run("config", config::check);
+}
+
+#[test]
+fn listings_keep_their_laws() {
+    run("listing", listing::check);
+}
