@@ -87,6 +87,8 @@ pub struct Listen {
     pub body_timeout: Duration,
     /// Most connections open at once.
     pub connections: NonZeroUsize,
+    /// How long calls under way may still take once weir was told to stop.
+    pub drain: Duration,
     /// Who checks callers; `None` where nobody wrote it, which is enough only on loopback.
     pub auth: Option<ListenAuth>,
 }

@@ -17,5 +17,5 @@ pub mod stdio;
 mod tape;
 
 pub use endpoint::Endpoint;
-pub use http::{Front, endpoint};
+pub use http::{Draining, Front, endpoint, probes};
 pub use session::{IDLE, Sessions};

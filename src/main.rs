@@ -31,7 +31,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(run(cli.command, &mut output))
+    let code = runtime.block_on(run(cli.command, &mut output));
+    // Whatever was told to stop at once has nothing left to wait for.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run(command: Command, output: &mut Output) -> ExitCode {

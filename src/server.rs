@@ -18,7 +18,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::connections::{self, Limits};
 use crate::connector::{self, Surroundings};
-use crate::front::{self, Front, Sessions};
+use crate::front::{self, Draining, Front, Sessions};
 use crate::live::keeper::Keeper;
 use crate::live::publisher;
 use crate::live::schedule::{Schedule, ScheduleError};
@@ -32,8 +32,12 @@ use crate::upstream::tls::Tls;
 
 pub use kept::{named, recognised};
 
-/// How long a stopping weir waits for what is under way.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a stopping weir waits for keepers and children, once no call is under way any more. A child that heeds neither its
+/// stdin nor SIGTERM takes half of it.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// How long calls have to be told that they were given up.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How often the state of sessions is looked through.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -176,7 +180,7 @@ impl Core {
         self.shutdown.cancel();
         self.schedule.stop().await;
         self.tasks.close();
-        if tokio::time::timeout(GRACE, self.tasks.wait())
+        if tokio::time::timeout(GOODBYE, self.tasks.wait())
             .await
             .is_err()
         {
@@ -241,7 +245,7 @@ impl Bound {
             admin,
         } = self;
         let core = Core::start(Arc::clone(&config), options).await?;
-        let (listeners, front_shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let draining = Draining::default();
         let sessions = Arc::new(Sessions::new(sealer));
         let swept = sweep(Arc::clone(&sessions), core.shutdown.clone());
         core.tasks.spawn(swept);
@@ -252,43 +256,39 @@ impl Bound {
             &config.listen,
             Arc::clone(&core.live),
             Arc::clone(&sessions),
-            front_shutdown.clone(),
+            &draining,
             core.tasks.clone(),
         );
-        let endpoint = front::endpoint(Arc::new(front), &config.listen.path);
+        let front = Arc::new(front);
         let limits = Limits {
             connections: config.listen.connections.get(),
             header: config.listen.header_timeout,
         };
         let limits = limits.with_room();
-        listeners.spawn(connections::serve(
-            listener,
-            endpoint,
-            front_shutdown.clone(),
-            limits,
-        ));
         let admin = admin.zip(config.admin.as_ref());
         let admin = admin.map(|((listener, address), admin)| {
-            let router = admin::router(Arc::clone(&core.live), admin);
+            // Operators see how calls end: this listener goes after them.
+            let (stop, live) = (CancellationToken::new(), Arc::clone(&core.live));
+            let router = admin::router(live, admin).merge(front::probes(&front));
             let limits = Limits {
                 connections: OPERATORS,
                 ..limits
             };
-            listeners.spawn(connections::serve(
-                listener,
-                router,
-                front_shutdown.clone(),
-                limits,
-            ));
-            address
+            let served = connections::serve(listener, router, stop.clone(), limits);
+            core.tasks.spawn(served);
+            (address, stop)
         });
+        let endpoint = front::endpoint(front, &config.listen.path);
+        let listeners = TaskTracker::new();
+        let served = connections::serve(listener, endpoint, draining.begun.clone(), limits);
+        listeners.spawn(served);
         Ok(Server {
             core,
             address,
             admin,
-            path: config.listen.path.clone(),
             sessions,
-            front_shutdown,
+            config,
+            draining,
             listeners,
         })
     }
@@ -308,10 +308,11 @@ async fn sweep(sessions: Arc<Sessions>, shutdown: CancellationToken) {
 pub struct Server {
     core: Core,
     address: SocketAddr,
-    admin: Option<SocketAddr>,
-    path: String,
+    /// Where it is, and what ends it.
+    admin: Option<(SocketAddr, CancellationToken)>,
+    config: Arc<Config>,
     sessions: Arc<Sessions>,
-    front_shutdown: CancellationToken,
+    draining: Draining,
     listeners: TaskTracker,
 }
 
@@ -333,13 +334,13 @@ impl Server {
     /// Where operators connect, if anywhere.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin
+        self.admin.as_ref().map(|(address, _)| *address)
     }
 
     /// The MCP endpoint.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}{}", self.address, self.path)
+        format!("http://{}{}", self.address, self.config.listen.path)
     }
 
     /// Tells the number of every new snapshot.
@@ -353,15 +354,26 @@ impl Server {
         self.core.settled().await;
     }
 
-    /// Stops: no new connections, streams end, calls under way finish within a grace period.
+    /// Stops: nobody is let in any more, streams end, calls under way finish within `listen.drain` or are answered with an error;
+    /// then sessions and child processes end, and the admin listener.
     pub async fn stop(self) {
-        self.front_shutdown.cancel();
+        self.draining.begun.cancel();
         self.listeners.close();
-        if tokio::time::timeout(GRACE, self.listeners.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("calls under way did not finish within the grace period");
+        let drain = self.config.listen.drain;
+        let drained = tokio::time::timeout(drain, self.listeners.wait()).await;
+        if drained.is_err() {
+            tracing::warn!(waited = ?drain, "calls under way did not finish in time: they are given up");
+        }
+        // Also those whose callers are gone: nobody waits for them.
+        self.draining.given_up.cancel();
+        if drained.is_err() {
+            let told = tokio::time::timeout(LAST_WORDS, self.listeners.wait()).await;
+            if told.is_err() {
+                tracing::warn!("some callers do not read their answers");
+            }
+        }
+        if let Some((_, stop)) = self.admin {
+            stop.cancel();
         }
         // What callers had open at upstreams is left in order, within the same grace period as all else.
         self.sessions.leave();

@@ -40,11 +40,13 @@ enum ServeFailed {
     Serve(#[from] ServeError),
     #[error("SIGINT and SIGTERM cannot be heard")]
     Signals(#[source] std::io::Error),
+    #[error("told to stop twice: not everything that was under way has ended")]
+    Hurried,
     #[error("stdin or stdout broke")]
     Stdio(#[source] std::io::Error),
 }
 
-/// Serves until SIGINT or SIGTERM. Exit 0 after a clean stop, 2 for a wrong config, 1 otherwise.
+/// Serves until SIGINT or SIGTERM; a second one ends it at once. Exit 0 after a stop in order, 2 for a wrong config, 1 otherwise.
 pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     let mut config = match config::load(&args.config.config, &config::process_env) {
         Ok(config) => config,
@@ -75,9 +77,10 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
             match error {
                 // As if it stood in the config.
                 ServeFailed::Open { .. } => ExitCode::from(2),
-                ServeFailed::Serve(_) | ServeFailed::Signals(_) | ServeFailed::Stdio(_) => {
-                    ExitCode::FAILURE
-                }
+                ServeFailed::Serve(_)
+                | ServeFailed::Signals(_)
+                | ServeFailed::Hurried
+                | ServeFailed::Stdio(_) => ExitCode::FAILURE,
             }
         }
     }
@@ -120,8 +123,10 @@ async fn over_http(
     let server = bound.start(&options).await?;
     stop.told().await;
     tracing::info!("stopping");
-    server.stop().await;
-    Ok(())
+    tokio::select! {
+        () = server.stop() => Ok(()),
+        () = stop.told() => Err(ServeFailed::Hurried),
+    }
 }
 
 async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed> {
@@ -137,15 +142,24 @@ async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed
         shutdown.clone(),
     );
     tokio::pin!(serving);
-    let served = tokio::select! {
-        served = &mut serving => served,
+    let (served, told) = tokio::select! {
+        served = &mut serving => (served, false),
         () = stop.told() => {
             shutdown.cancel();
-            serving.await
+            (serving.await, true)
         }
     };
-    core.stop().await;
-    served.map_err(ServeFailed::Stdio)
+    // Clients close stdin and send a signal a little later: that is the first one.
+    let hurried = async {
+        if !told {
+            stop.told().await;
+        }
+        stop.told().await;
+    };
+    tokio::select! {
+        () = core.stop() => served.map_err(ServeFailed::Stdio),
+        () = hurried => Err(ServeFailed::Hurried),
+    }
 }
 
 /// SIGINT and SIGTERM, heard from the moment this exists: whoever starts weir may stop it before it stands.

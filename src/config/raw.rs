@@ -69,6 +69,8 @@ pub(super) struct Listen {
     /// Most connections open at once, by default 10000. One more is closed as soon as it is there.
     #[schemars(range(min = 1))]
     pub(super) connections: Option<u64>,
+    /// How long a weir that was told to stop waits for calls under way, by default 10s.
+    pub(super) drain: Option<Duration>,
     /// Who checks callers. It must be written if the address is not loopback.
     pub(super) auth: Option<ListenAuth>,
 }

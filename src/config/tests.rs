@@ -322,6 +322,7 @@ fn an_empty_config_has_the_defaults() {
         assert_eq!(config.listen.header_timeout, Duration::from_secs(10));
         assert_eq!(config.listen.body_timeout, Duration::from_secs(60));
         assert_eq!(config.listen.connections.get(), 10_000);
+        assert_eq!(config.listen.drain, Duration::from_secs(10));
         assert_eq!(config.naming, Naming::default());
         assert!(config.admin.is_none() && config.state_dir.is_none());
         assert!(config.upstreams.is_empty());

@@ -11,7 +11,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio_util::task::TaskTracker;
 
 use crate::front::body::Pieces;
+use crate::front::http::Front;
 use crate::front::tape::{Opening, Tapes};
+use crate::protocol::error::Fault;
 use crate::protocol::sse;
 use crate::relay::{Call, Caller, Outgoing, Payload, Reply};
 
@@ -65,22 +67,40 @@ impl Accepts {
 /// A call being answered. Dropped before its end, it is cancelled upstream.
 pub(super) struct Running {
     reply: Option<Reply>,
+    front: Arc<Front>,
     /// Legacy: where `notifications/cancelled` finds this call.
     call: Option<Call>,
 }
 
 impl Running {
-    pub(super) fn modern(reply: Reply) -> Self {
+    pub(super) fn modern(reply: Reply, front: Arc<Front>) -> Self {
         Self {
             reply: Some(reply),
+            front,
             call: None,
         }
     }
 
-    pub(super) fn legacy(reply: Reply, call: Call) -> Self {
+    pub(super) fn legacy(reply: Reply, call: Call, front: Arc<Front>) -> Self {
         Self {
             reply: Some(reply),
+            front,
             call: Some(call),
+        }
+    }
+
+    /// The time is up: the last message, if there was none.
+    fn give_up(&mut self) -> Option<Outgoing> {
+        self.reply.take()?.abandon(&Fault::ShuttingDown)
+    }
+
+    /// The next message, or the last one where weir stops and waits no longer.
+    pub(super) async fn next_in_time(&mut self) -> Option<Outgoing> {
+        let front = Arc::clone(&self.front);
+        tokio::select! {
+            biased;
+            outgoing = self.next() => outgoing,
+            () = front.given_up.cancelled() => self.give_up(),
         }
     }
 
@@ -173,14 +193,17 @@ fn stream(first: Bytes, running: Running) -> Response {
         if let Some(first) = first {
             return Some((Ok::<_, std::convert::Infallible>(first), (None, running)));
         }
-        let bytes = tokio::select! {
+        let outgoing = tokio::select! {
             biased;
-            outgoing = running.next() => match outgoing? {
-                Outgoing::Message(message) => sse::event(&message),
-                Outgoing::Response(payload) => sse::event(&payload.concat()),
-                Outgoing::Paused => sse::KEEP_ALIVE,
-            },
-            () = tokio::time::sleep(KEEP_ALIVE) => sse::KEEP_ALIVE,
+            outgoing = running.next_in_time() => outgoing,
+            () = tokio::time::sleep(KEEP_ALIVE) => {
+                return Some((Ok(sse::KEEP_ALIVE), (None, running)));
+            }
+        };
+        let bytes = match outgoing? {
+            Outgoing::Message(message) => sse::event(&message),
+            Outgoing::Response(payload) => sse::event(&payload.concat()),
+            Outgoing::Paused => sse::KEEP_ALIVE,
         };
         Some((Ok(bytes), (None, running)))
     });

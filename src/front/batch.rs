@@ -202,7 +202,7 @@ fn one(
                 Stage::Running(running) => running,
                 Stage::Done => return None,
             };
-            let outgoing = running.next().await?;
+            let outgoing = running.next_in_time().await?;
             Some((outgoing, Stage::Running(running)))
         }
     })

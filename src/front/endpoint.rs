@@ -90,11 +90,11 @@ impl Future for Answering {
 impl Drop for Answering {
     fn drop(&mut self) {
         if let (Some(inner), Some(owner)) = (self.inner.take(), self.owner.take()) {
-            let shutdown = owner.shutdown.clone();
+            let given_up = owner.given_up.clone();
             owner.tasks.spawn(async move {
                 tokio::select! {
                     _ = inner => {}
-                    () = shutdown.cancelled() => {}
+                    () = given_up.cancelled() => {}
                 }
             });
         }

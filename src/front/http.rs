@@ -24,7 +24,7 @@ use crate::front::session::Sessions;
 use crate::front::{batch, cors, legacy, modern};
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::protocol::era::Version;
+use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
 use crate::protocol::message::{Message, Notification};
@@ -36,12 +36,24 @@ use crate::upstream::Standing;
 /// The HTTP methods of the endpoint.
 pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");
 
+/// The two steps in which a front stops.
+#[derive(Clone, Debug, Default)]
+pub struct Draining {
+    /// Nobody is let in any more, what has no end of its own ends, and what is under way goes on.
+    pub begun: CancellationToken,
+    /// What is still under way is answered with an error.
+    pub given_up: CancellationToken,
+}
+
 /// What answering callers takes.
 #[derive(Debug)]
 pub struct Front {
     pub(super) live: Arc<Live>,
     pub(super) sessions: Arc<Sessions>,
+    /// Weir was told to stop: streams end, nobody is let in any more.
     pub(super) shutdown: CancellationToken,
+    /// Calls under way have had their time.
+    pub(super) given_up: CancellationToken,
     pub(super) tasks: TaskTracker,
     pub(super) metrics: Arc<Metrics>,
     guard: Guard,
@@ -56,7 +68,7 @@ impl Front {
         listen: &Listen,
         live: Arc<Live>,
         sessions: Arc<Sessions>,
-        shutdown: CancellationToken,
+        draining: &Draining,
         tasks: TaskTracker,
     ) -> Self {
         let (guard, intake) = (Guard::new(listen), Intake::new(listen));
@@ -64,7 +76,8 @@ impl Front {
         Self {
             live,
             sessions,
-            shutdown,
+            shutdown: draining.begun.clone(),
+            given_up: draining.given_up.clone(),
             tasks,
             metrics,
             guard,
@@ -89,11 +102,18 @@ pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
                 .layer(from_fn_with_state(Arc::clone(&front), cors::guard))
                 .layer(named),
         )
-        .route("/healthz", get(async || "ok\n"))
         .route("/ping", get(async || ping()))
-        .route("/readyz", get(ready))
-        .with_state(Arc::clone(&front));
+        .with_state(Arc::clone(&front))
+        .merge(probes(&front));
     Endpoint::new(front, path, rest)
+}
+
+/// `/healthz` and `/readyz`, which the admin listener has too: it still answers while weir drains.
+pub fn probes(front: &Arc<Front>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .with_state(Arc::clone(front))
 }
 
 /// AgentCore Runtime's health check: `{"status": "Healthy"}`.
@@ -103,8 +123,8 @@ fn ping() -> Response {
     )]))
 }
 
-/// Ready once every upstream has been listed, has failed once, or has had its list timeout; the body
-/// says which are behind.
+/// Ready once every upstream has been listed, has failed once, or has had its list timeout, and until weir is
+/// told to stop; the body says why not, and which upstreams are behind.
 async fn ready(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.live.load_full();
     let up_for = front.started.elapsed();
@@ -114,14 +134,19 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
         .filter(|link| link.standing() == Standing::Connecting);
     let (late, behind): (Vec<_>, Vec<_>) =
         behind.partition(|link| up_for >= link.config.timeouts.list);
-    let ready = behind.is_empty() && !front.shutdown.is_cancelled();
+    let reason = match (front.shutdown.is_cancelled(), behind.is_empty()) {
+        (true, _) => Some("draining"),
+        (false, false) => Some("upstreams have not answered yet"),
+        (false, true) => None,
+    };
+    let ready = reason.is_none();
     let behind: Vec<&str> = behind
         .into_iter()
         .chain(late)
         .map(|link| link.id().as_str())
         .collect();
-    let body =
-        serde_json::json!({ "ready": ready, "generation": snapshot.generation, "behind": behind });
+    let generation = snapshot.generation;
+    let body = serde_json::json!({ "ready": ready, "reason": reason, "generation": generation, "behind": behind });
     let mut payload = Payload::ok(vec![body.to_string().into()]);
     if !ready {
         payload.status = StatusCode::SERVICE_UNAVAILABLE;
@@ -155,7 +180,14 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
     };
     let readable = !matches!(read, Err(Fault::Forbidden));
     let mut response = match read {
-        Ok((accepts, body)) => handle(front, &parts.headers, accepts, &body, &mut trace).await,
+        Ok((accepts, body)) => {
+            let handled = handle(front, &parts.headers, accepts, &body, &mut trace);
+            tokio::select! {
+                biased;
+                response = handled => response,
+                () = front.given_up.cancelled() => given_up(front, &body),
+            }
+        }
         Err(fault) => {
             front.tasks.spawn(intake::linger(body));
             legacy::refuse(None, &fault)
@@ -165,6 +197,21 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
         cors::allow(&parts.headers, &mut response);
     }
     signed(front, &trace, response)
+}
+
+/// The answer to a call that the grace period was too short for.
+fn given_up(front: &Front, body: &[u8]) -> Response {
+    let message = std::str::from_utf8(body).map(Message::parse);
+    let id = match message {
+        Ok(Ok(Message::Request(request))) => Some(request.id),
+        _ => None,
+    };
+    front.metrics.refused(&Fault::ShuttingDown);
+    answer::json(Payload::fault(
+        id.as_ref(),
+        &Fault::ShuttingDown,
+        Era::Legacy,
+    ))
 }
 
 /// What can be said before the body is read.

@@ -184,7 +184,8 @@ pub(super) async fn begin(
             };
             match reply {
                 Ok(reply) => {
-                    return Begun::Running(Running::legacy(reply, call), caller);
+                    let running = Running::legacy(reply, call, Arc::clone(front));
+                    return Begun::Running(running, caller);
                 }
                 Err(fault) => fault,
             }

@@ -132,7 +132,8 @@ async fn checked(
                 trace: trace.clone(),
             };
             let reply = relay::answer(&scope, request).await?;
-            Ok(answer::respond(Running::modern(reply), accepts).await)
+            let running = Running::modern(reply, Arc::clone(front));
+            Ok(answer::respond(running, accepts).await)
         }
     }
 }

@@ -148,7 +148,7 @@ async fn pump(tape: &Tape, mut running: Running, opening: Opening) {
     loop {
         let outgoing = match next.take() {
             Some(outgoing) => Some(outgoing),
-            None => running.next().await,
+            None => running.next_in_time().await,
         };
         match outgoing {
             Some(Outgoing::Message(message)) => tape.put(message, false).await,

@@ -162,7 +162,8 @@ impl Trace {
         // A state belongs to its parent: it is not put beside another one.
         let has_parent = meta.contains(PARENT);
         for (key, value) in self.context() {
-            if !meta.contains(key) && !(has_parent && key == STATE) {
+            let is_taken = meta.contains(key) || (has_parent && key == STATE);
+            if !is_taken {
                 meta.set(key, json::quote(value.to_str().unwrap_or_default()));
             }
         }
@@ -201,12 +202,12 @@ fn made_up() -> HeaderValue {
     use std::hash::BuildHasher as _;
     // The standard library's source of random numbers: a system call per thread, not one per request.
     let random = std::hash::RandomState::new();
-    let text = format!(
-        "{:016x}{:016x}",
-        random.hash_one(0_u8),
-        random.hash_one(1_u8)
-    );
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    let number = u128::from(random.hash_one(0_u8)) << 64 | u128::from(random.hash_one(1_u8));
+    let text: [u8; 32] = std::array::from_fn(|at| match (number >> (4 * at)) as u8 & 15 {
+        digit @ 0..=9 => b'0' + digit,
+        digit => b'a' + digit - 10,
+    });
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
 /// A list that may be spread over several headers of one name (RFC 9110, 5.3).

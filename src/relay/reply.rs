@@ -262,6 +262,14 @@ impl Reply {
         }
     }
 
+    /// Ends it with an error, if the upstream is still at it; there it is cancelled.
+    pub fn abandon(&mut self, fault: &Fault) -> Option<Outgoing> {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Relayed(mut relayed) => Some(relayed.refuse(fault)),
+            State::Ready(_) | State::Done => None,
+        }
+    }
+
     /// Whether the upstream is still at it.
     #[must_use]
     pub fn is_pending(&self) -> bool {

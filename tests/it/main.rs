@@ -36,6 +36,7 @@ mod commands;
 mod connections;
 mod corpus;
 mod crossing;
+mod drain;
 mod face_legacy;
 mod face_modern;
 mod face_stdio;

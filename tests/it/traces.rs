@@ -48,87 +48,59 @@ fn text(raw: &str) -> String {
 
 #[tokio::test]
 async fn every_answer_of_the_endpoint_names_its_request() {
-    let [old, new] = both().await;
-    let weir = Weir::over([&old, &new])
-        .listen("request_bytes: 2KiB")
-        .start()
-        .await;
-    let (legacy, modern) = (weir.legacy("2025-11-25").await, weir.modern());
-    let json = ("content-type", "application/json");
-    let named = ("x-request-id", ID);
-    let large = "x".repeat(4096);
-    let strange = Legacy::resume(weir.url(), "strange", "2025-11-25");
-    let replies = [
-        (
-            200,
-            legacy
-                .ask("tools/list", "{}")
-                .header("x-request-id", ID)
-                .send()
-                .await,
-        ),
-        (
-            200,
-            modern
-                .ask("tools/list", "{}")
-                .header("x-request-id", ID)
-                .send()
-                .await,
-        ),
-        (
-            404,
-            modern
-                .ask("no/such", "{}")
-                .header("x-request-id", ID)
-                .send()
-                .await,
-        ),
-        (
-            404,
-            strange
-                .ask("ping", "{}")
-                .header("x-request-id", ID)
-                .send()
-                .await,
-        ),
-        (400, modern.raw(Method::POST, [json, named], "{").await),
-        (
-            403,
-            modern
-                .raw(Method::POST, [json, named, ("origin", "http://evil")], "{}")
-                .await,
-        ),
-        (
-            403,
-            modern
-                .raw(Method::GET, [named, ("origin", "http://evil")], "")
-                .await,
-        ),
-        (405, modern.raw(Method::PUT, [named], "").await),
-        (
-            406,
-            modern
-                .raw(Method::POST, [json, named, ("accept", "text/html")], "{}")
-                .await,
-        ),
-        (413, modern.raw(Method::POST, [json, named], &large).await),
-        (415, modern.raw(Method::POST, [named], "{}").await),
-    ];
-    for (status, reply) in &replies {
-        assert_eq!((reply.status, id_of(reply)), (*status, ID), "{reply:?}");
+    let ups = both().await;
+    let weir = Weir::over(&ups).start().await;
+    for client in Client::both(&weir).await {
+        for (method, params) in [("tools/list", "{}"), ("no/such", "{}")] {
+            let ask = client.ask(method, params).header("x-request-id", ID);
+            assert_eq!(id_of(&ask.send().await), ID);
+        }
     }
+    let legacy = weir.legacy("2025-11-25").await;
     let stream = legacy.listen().await;
     assert!(is_made(stream.header("x-request-id").unwrap()));
     let noted = legacy
         .notify("notifications/roots/list_changed", "{}")
         .await;
-    let (first, second) = (legacy.call("old__echo", "{}").await, legacy.delete().await);
-    assert_eq!((noted.status, first.status, second.status), (202, 200, 204));
-    assert!(is_made(id_of(&noted)) && is_made(id_of(&first)) && is_made(id_of(&second)));
-    assert_ne!(id_of(&first), id_of(&second));
+    let call = legacy.call("old__echo", "{}").await;
+    let ended = legacy.delete().await;
+    assert_eq!([noted.status, call.status, ended.status], [202, 200, 204]);
+    for reply in [&noted, &call, &ended] {
+        assert!(is_made(id_of(reply)), "{reply:?}");
+    }
+    assert_ne!(id_of(&call), id_of(&ended));
     // What is no id is not answered.
+    let modern = weir.modern();
     let odd = modern.ask("tools/list", "{}").header("x-request-id", "a b");
     assert!(is_made(id_of(&odd.send().await)));
+}
+
+#[tokio::test]
+async fn every_refusal_names_its_request() {
+    let ups = both().await;
+    let weir = Weir::over(&ups).listen("request_bytes: 2KiB").start().await;
+    let modern = weir.modern();
+    let strange = Legacy::resume(weir.url(), "strange", "2025-11-25");
+    let unknown = strange.ask("ping", "{}").header("x-request-id", ID);
+    assert_eq!(id_of(&unknown.send().await), ID);
+    let (json, evil) = (
+        ("content-type", "application/json"),
+        ("origin", "http://evil"),
+    );
+    let html = ("accept", "text/html");
+    let large = "x".repeat(4096);
+    let refused = async |status: u16, method, headers: &[(&str, &str)], body| {
+        let headers = headers.iter().copied().chain([("x-request-id", ID)]);
+        let reply = modern.raw(method, headers, body).await;
+        assert_eq!((reply.status, id_of(&reply)), (status, ID), "{reply:?}");
+    };
+    refused(400, Method::POST, &[json], "{").await;
+    refused(403, Method::POST, &[json, evil], "{}").await;
+    refused(403, Method::GET, &[evil], "").await;
+    refused(405, Method::PUT, &[], "").await;
+    refused(406, Method::POST, &[json, html], "{}").await;
+    refused(413, Method::POST, &[json], &large).await;
+    refused(415, Method::POST, &[], "{}").await;
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ use crate::config::{
 use crate::name::{Instance, Naming};
 use crate::secret::Secret;
 
+/// How long calls under way may still take at the end: a third of what Kubernetes gives a container to stop in.
+const DRAIN: Duration = Duration::from_secs(10);
+
 /// The config without its upstreams, and what they begin with.
 pub(super) struct Settings {
     pub(super) config: Config,
@@ -108,6 +111,7 @@ fn listen(check: &mut Check<'_>, raw: raw::Listen, at: &Path) -> Listen {
             &at.key("body_timeout"),
         ),
         connections: count(check, raw.connections, 10_000, &at.key("connections")),
+        drain: duration(check, raw.drain, DRAIN, &at.key("drain")),
         auth,
     }
 }

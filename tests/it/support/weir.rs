@@ -128,6 +128,15 @@ impl Weir {
         self.process.wait_stderr(part).await;
     }
 
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for the end: status, stdout, stderr.
+    pub async fn ended(self) -> (ExitStatus, String, String) {
+        self.process.wait_exit().await
+    }
+
     /// Sends SIGINT and waits for the end: status, stdout, stderr.
     pub async fn interrupt(self) -> (ExitStatus, String, String) {
         self.process.signal(Signal::INT);
