@@ -7,6 +7,7 @@ use crate::name::UpstreamId;
 use crate::protocol::error::Fault;
 use crate::protocol::hops::{self, Onward};
 use crate::protocol::message::Request;
+use crate::protocol::meta as keys;
 use crate::relay::Scope;
 use crate::upstream::{Link, LinkError};
 
@@ -44,6 +45,21 @@ pub(super) fn onward<'s>(scope: &'s Scope<'_>, deadline: Instant) -> Onward<'s> 
         own: scope.snapshot.config.instance.as_ref(),
         left: deadline.saturating_duration_since(Instant::now()),
     }
+}
+
+/// `_meta` of a request that weir makes itself because of the caller's: all there is in it is the chain.
+///
+/// # Errors
+/// As [`admit`].
+pub(super) fn meta(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+    deadline: Instant,
+) -> Result<String, Fault> {
+    let mut own = request.meta.clone().unwrap_or_default();
+    own.retain(|key| key == keys::PATH);
+    onward(scope, deadline).mark(&mut own)?;
+    Ok(own.to_text())
 }
 
 /// The error of an upstream that is a weir, if it is about an upstream of that weir: `data` names the weir, as every such

@@ -14,7 +14,7 @@ use crate::protocol::method;
 use crate::relay::call::{missing, seat};
 use crate::relay::caller::{Caller, Subscribed, resource};
 use crate::relay::logs;
-use crate::relay::{Payload, Reply, Scope};
+use crate::relay::{Payload, Reply, Scope, hops};
 use crate::upstream::ask::ask;
 
 /// `logging/setLevel`: for the sessions this caller has at upstreams, and for those it will have.
@@ -77,7 +77,8 @@ pub(super) async fn subscribe(scope: &Scope<'_>, request: &Request<'_>) -> Resul
         .current()
         .is_some_and(|shared| !Arc::ptr_eq(&shared, &peer));
     let shared = if is_own {
-        let params = format!("{{\"uri\":{}}}", json::quote(&route.uri));
+        let own = hops::meta(scope, request, deadline)?;
+        let params = format!("{{\"uri\":{},\"_meta\":{own}}}", json::quote(&route.uri));
         let answer = ask(link, &peer, method::SUBSCRIBE, params, deadline).await;
         if let Err(error) = answer.map_err(|error| error.fault(link.id()))? {
             return Ok(refused(request, &error));

@@ -96,6 +96,7 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
             params.set("cursor", json::quote(&cursor));
         }
         let deadline = link.list_deadline();
+        params.set("_meta", super::hops::meta(scope, request, deadline)?);
         let seat = super::call::seat(scope, link, deadline).await;
         let peer = seat
             .ok()

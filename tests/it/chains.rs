@@ -249,6 +249,32 @@ async fn weirs_that_list_each_other_come_to_rest() {
 }
 
 #[tokio::test]
+async fn what_goes_to_every_upstream_goes_round_a_ring_once() {
+    let (near, far) = (free_port(), free_port());
+    let url = |port| format!("http://127.0.0.1:{port}/mcp");
+    let up = |name: &str| Upstream::named(name).tools(["t"]).tasks();
+    let one = up("one").legacy("2025-11-25").start().await;
+    let two = up("two").legacy("2025-11-25").start().await;
+    let a = Weir::over([&one]).and("b", &url(far)).instance("A");
+    let b = Weir::over([&two]).and("a", &url(near)).instance("B");
+    let (a, b) = tokio::join!(a.on(near).start(), b.on(far).start());
+    a.wait_tools(["one__t", "b__two__t"]).await;
+    b.wait_tools(["two__t", "a__one__t"]).await;
+    let legacy = a.legacy("2025-11-25").await;
+    let mut params = "{}".to_owned();
+    loop {
+        let reply = legacy.request("tasks/list", &params).await;
+        let Some(next) = reply.value().get("nextCursor").cloned() else {
+            break;
+        };
+        params = format!(r#"{{"cursor":{next}}}"#);
+    }
+    assert_eq!((one.count("tasks/list"), two.count("tasks/list")), (1, 1));
+    assert_eq!(path(&one.last("tasks/list")), r#"["A"]"#);
+    assert_eq!(path(&two.last("tasks/list")), r#"["A","B"]"#);
+}
+
+#[tokio::test]
 async fn what_is_nine_weirs_away_is_not_listed() {
     let up = Upstream::named("up").tools(["t"]).start().await;
     let mut weirs = vec![Weir::over([&up]).instance("w9").start().await];

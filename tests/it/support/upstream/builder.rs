@@ -49,6 +49,12 @@ impl Builder {
         self.legacy("2025-11-25").legacy("2025-06-18")
     }
 
+    /// Says that it has tasks.
+    pub fn tasks(mut self) -> Self {
+        self.script.tasks = true;
+        self
+    }
+
     pub fn json(mut self) -> Self {
         self.script.shape = Shape::Json;
         self

@@ -225,6 +225,8 @@ pub struct Script {
     pub cache_scope: &'static str,
     /// Whether list changes are announced (capability, GET stream, listen).
     pub announces: bool,
+    /// Says on the legacy side that it has tasks.
+    pub tasks: bool,
     pub scripted: HashMap<(Kind, String), Scripted>,
     pub rules: Vec<Rule>,
     /// Lists answered as if nothing was there.
@@ -247,6 +249,7 @@ impl Script {
             ttl_ms: 600_000,
             cache_scope: "public",
             announces: true,
+            tasks: false,
             scripted: HashMap::new(),
             rules: Vec::new(),
             empty: Times::Next(0),
@@ -334,6 +337,10 @@ impl Script {
         }
         if has(Kind::Prompts) || has(Kind::Templates) {
             members.push(r#""completions":{}"#.to_owned());
+        }
+        if self.tasks {
+            let tasks = r#""tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#;
+            members.push(tasks.to_owned());
         }
         format!("{{{}}}", members.join(","))
     }
