@@ -10,6 +10,8 @@ use crate::json;
 use crate::protocol::headers::{HeaderParam, ParamKind};
 
 const ANNOTATION: &str = "x-mcp-header";
+/// Most annotations of one tool. Each call of it costs a pass over its arguments for each of them.
+const MOST: usize = 64;
 
 /// Why an annotation makes its tool unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +28,9 @@ pub enum AnnotationError {
     /// Not on a property, or on one that is not reached through `properties` alone.
     #[error("`x-mcp-header` at `{0}` is not reached through `properties` alone")]
     Place(String),
+    /// More than 64.
+    #[error("`x-mcp-header` is used more than {MOST} times in the tool")]
+    Many,
     /// A key that decides about headers occurs twice in one schema.
     #[error("the schema at `{0}` has a key twice")]
     Key(String),
@@ -141,6 +146,9 @@ impl<'a> Reader<'a> {
             .ok_or_else(|| AnnotationError::Name(self.place()))?;
         if self.found.iter().any(|other| other.header == param.header) {
             return Err(AnnotationError::Twice(self.place()));
+        }
+        if self.found.len() == MOST {
+            return Err(AnnotationError::Many);
         }
         self.found.push(param);
         Ok(())
@@ -354,6 +362,20 @@ mod tests {
         for (schema, error) in cases {
             assert_eq!(header_params(&schema), Err(error), "{schema}");
         }
+    }
+
+    #[test]
+    fn a_tool_mirrors_so_many_arguments_and_no_more() {
+        let schema = |count: usize| {
+            let property = |n| format!(r#""a{n}":{{"type":"string","x-mcp-header":"A{n}"}}"#);
+            let properties: Vec<_> = (0..count).map(property).collect();
+            format!(r#"{{"properties":{{{}}}}}"#, properties.join(","))
+        };
+        assert_eq!(header_params(&schema(MOST)).unwrap().len(), MOST);
+        assert_eq!(
+            header_params(&schema(MOST + 1)),
+            Err(AnnotationError::Many)
+        );
     }
 
     #[test]

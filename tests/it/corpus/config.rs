@@ -81,8 +81,8 @@ fn valid(config: &Config) {
 fn explained(text: &str, errors: &ConfigErrors) {
     assert!(errors.iter().len() > 0, "refused without a reason");
     assert_eq!(errors.to_string().lines().count(), errors.iter().len());
-    // A carriage return by itself ends a line of YAML.
-    let lines = text.split(['\r', '\n']).count();
+    // A carriage return by itself ends a line of YAML. The end of the file is a line of its own.
+    let lines = text.split(['\r', '\n']).count() + 1;
     let places: Vec<_> = errors.iter().map(|problem| problem.position()).collect();
     assert!(places.is_sorted());
     for place in places.into_iter().flatten() {
