@@ -97,10 +97,11 @@ fn is_response(text: &str, response: &Response<'_>) {
 fn is_refused(text: &str, refusal: &Refusal) {
     let fault = &refusal.fault;
     let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
-    match fault {
+    if *fault == Fault::Parse {
         // A key with an escape that is no character is JSON by its grammar.
-        Fault::Parse => assert!(!is_json || text.contains("\\u")),
-        _ => assert!(is_json, "{fault} is said of what is not JSON"),
+        assert!(!is_json || text.contains("\\u"));
+    } else {
+        assert!(is_json, "{fault} is said of what is not JSON");
     }
     assert!(matches!(fault.code(), -32700 | -32600 | -32602), "{fault}");
     for era in [Era::Legacy, Era::Modern] {
