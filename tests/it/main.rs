@@ -42,6 +42,7 @@ mod face_modern;
 mod face_stdio;
 mod guard;
 mod isolation;
+mod leaks;
 mod lossless;
 mod metrics;
 mod mirrored;
