@@ -196,8 +196,7 @@ async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
                 }
                 Err(error) => {
                     tracing::debug!(upstream = %link.id(), %error, "no stream of changes");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(REOPEN.1);
+                    rest(&mut pause).await;
                     continue;
                 }
             }
@@ -224,12 +223,17 @@ async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
                 () = link.subscriptions.changed_since(version), if next.is_none() => break,
             }
             if current.is_none() && next.is_none() && !quiet {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(REOPEN.1);
+                rest(&mut pause).await;
                 break;
             }
         }
     }
+}
+
+/// Waits, longer each time.
+async fn rest(pause: &mut Duration) {
+    tokio::time::sleep(*pause).await;
+    *pause = (*pause * 2).min(REOPEN.1);
 }
 
 async fn heard_on(stream: &mut Option<Listening>) -> Option<Bytes> {
