@@ -372,10 +372,7 @@ mod tests {
             format!(r#"{{"properties":{{{}}}}}"#, properties.join(","))
         };
         assert_eq!(header_params(&schema(MOST)).unwrap().len(), MOST);
-        assert_eq!(
-            header_params(&schema(MOST + 1)),
-            Err(AnnotationError::Many)
-        );
+        assert_eq!(header_params(&schema(MOST + 1)), Err(AnnotationError::Many));
     }
 
     #[test]
