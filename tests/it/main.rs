@@ -40,6 +40,7 @@ mod drain;
 mod face_legacy;
 mod face_modern;
 mod face_stdio;
+mod forwarding;
 mod guard;
 mod isolation;
 mod leaks;

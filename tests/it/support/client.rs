@@ -171,13 +171,18 @@ pub struct Legacy {
 impl Legacy {
     /// Initializes a session; the version that the server chooses is in `version`.
     pub async fn open(url: impl AsRef<str>, version: &str) -> Self {
+        Self::open_with(url, version, "{}").await
+    }
+
+    /// The same for a client that can do this (raw `ClientCapabilities`).
+    pub async fn open_with(url: impl AsRef<str>, version: &str, capabilities: &str) -> Self {
         let mut client = Self {
             wire: Wire::new(url.as_ref()),
             session: None,
             version: version.to_owned(),
             welcome: Value::Null,
         };
-        let reply = client.initialize(version).await;
+        let reply = client.initialize(version, capabilities).await;
         client.welcome = reply.value();
         client.version = client.welcome["protocolVersion"]
             .as_str()
@@ -199,9 +204,9 @@ impl Legacy {
         }
     }
 
-    async fn initialize(&self, version: &str) -> Reply {
+    async fn initialize(&self, version: &str, capabilities: &str) -> Reply {
         let params = format!(
-            r#"{{"protocolVersion":{},"capabilities":{{}},"clientInfo":{INFO_VALUE}}}"#,
+            r#"{{"protocolVersion":{},"capabilities":{capabilities},"clientInfo":{INFO_VALUE}}}"#,
             quote(version)
         );
         let ask = self.ask("initialize", &params);
@@ -254,9 +259,19 @@ impl Legacy {
 
     /// The GET stream.
     pub async fn listen(&self) -> Stream {
+        self.get([]).await
+    }
+
+    /// A GET for what comes after an event.
+    pub async fn read_on(&self, after: &str) -> Stream {
+        self.get([("last-event-id", after)]).await
+    }
+
+    async fn get<const N: usize>(&self, more: [(&str, &str); N]) -> Stream {
         let mut map = self.headers();
         map.remove("content-type");
         map.extend(headers([("accept", "text/event-stream")]));
+        map.extend(headers(more));
         self.wire.open(Method::GET, map, Vec::new()).await
     }
 

@@ -51,6 +51,11 @@ impl Stream {
         .await
     }
 
+    /// The id of the last event that has arrived.
+    pub fn last_id(&self) -> Option<String> {
+        last_id(&self.body)
+    }
+
     async fn chunk(&mut self) -> Option<Bytes> {
         let chunk = self.response.chunk().await;
         self.broken |= chunk.is_err();
@@ -112,6 +117,14 @@ impl Stream {
     }
 }
 
+/// The id of the last event in a body that is whole.
+fn last_id(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let whole = text.rfind("\n\n").map_or("", |end| &text[..end]);
+    let ids = whole.lines().filter_map(|line| line.strip_prefix("id: "));
+    ids.last().map(str::to_owned)
+}
+
 /// A whole answer.
 #[derive(Debug)]
 pub struct Reply {
@@ -125,6 +138,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The id of the last event.
+    pub fn last_id(&self) -> Option<String> {
+        last_id(&self.body)
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }

@@ -1,0 +1,306 @@
+//! Sessions that callers have of their own at upstreams.
+
+use std::sync::Arc;
+
+use super::{ABLE, V, able, begun, calls, over};
+use crate::support::asking::{Asking, Call};
+use crate::support::client::{Legacy, Reply};
+use crate::support::weir::Weir;
+
+/// A call that is answered at once; the reply, and the session it came in.
+async fn called(caller: &Legacy, tool: &str, up: &Asking) -> (Reply, String) {
+    let answer = async {
+        let call = up.call().await;
+        let session = call.session.clone();
+        call.answer(&format!(
+            r#"{{"content":[{{"type":"text","text":"{session}"}}]}}"#
+        ))
+        .await;
+        session
+    };
+    tokio::join!(calls(caller, tool).send(), answer)
+}
+
+async fn up() -> Asking {
+    Asking::named("up").tools(["ask"]).start().await
+}
+
+#[tokio::test]
+async fn an_upstream_is_told_what_the_caller_can_do_and_which_version_it_speaks() {
+    let up = up().await;
+    let weir = over([&up]).await;
+    let own = up.wait_count("initialize", 1).await;
+    assert_eq!(own.raw(&["params", "capabilities"]).as_deref(), Some("{}"));
+    let with_tasks = ABLE.replacen('{', r#"{"tasks":{"list":{}},"#, 1);
+    for (round, (version, says, expected)) in [
+        (V, ABLE, ABLE),
+        ("2025-06-18", with_tasks.as_str(), ABLE),
+        ("2025-03-26", "{}", "{}"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let caller = Legacy::open_with(weir.url(), version, says).await;
+        let (reply, session) = called(&caller, "up__ask", &up).await;
+        assert_eq!(reply.text(), session);
+        let told = up.wait_count("initialize", round + 2).await;
+        assert_eq!(
+            told.raw(&["params", "capabilities"]).as_deref(),
+            Some(expected)
+        );
+        assert_eq!(
+            told.raw(&["params", "protocolVersion"]),
+            Some(format!("\"{version}\""))
+        );
+        let call = up.requests("tools/call").pop().unwrap();
+        assert_eq!(call.header("mcp-protocol-version"), Some(version));
+    }
+}
+
+#[tokio::test]
+async fn every_caller_has_its_own_session_and_modern_callers_share_one() {
+    let up = up().await;
+    let weir = over([&up]).await;
+    let shared = up.sessions().remove(0);
+    let (one, two) = (able(&weir).await, able(&weir).await);
+    let (_, first) = called(&one, "up__ask", &up).await;
+    let (_, second) = called(&two, "up__ask", &up).await;
+    let (_, again) = called(&one, "up__ask", &up).await;
+    assert!(first != second && first != shared && second != shared);
+    assert_eq!(again, first);
+    for _ in 0..2 {
+        let modern = weir.modern();
+        let answer = async {
+            let call = up.call().await;
+            let session = call.session.clone();
+            call.answer("{}").await;
+            session
+        };
+        let (reply, session) = tokio::join!(modern.call("up__ask", "{}"), answer);
+        assert!(reply.succeeded());
+        assert_eq!(session, shared);
+    }
+    weir.resync("up").await;
+    let lists = up.requests("tools/list");
+    assert!(
+        lists
+            .iter()
+            .all(|list| list.header("mcp-session-id") == Some(&shared))
+    );
+    assert_eq!(up.count("initialize"), 3);
+}
+
+#[tokio::test]
+async fn calls_at_once_open_one_session() {
+    let up = up().await;
+    let weir = over([&up]).await;
+    let caller = Arc::new(able(&weir).await);
+    let sent = futures::future::join_all((0..8).map(|_| calls(&caller, "up__ask").send()));
+    let answered = async {
+        let mut sessions = std::collections::BTreeSet::new();
+        for _ in 0..8 {
+            let call = up.call().await;
+            sessions.insert(call.session.clone());
+            call.answer("{}").await;
+        }
+        sessions
+    };
+    let (replies, sessions) = tokio::join!(sent, answered);
+    assert!(replies.iter().all(Reply::succeeded));
+    assert_eq!((sessions.len(), up.count("initialize")), (1, 2));
+}
+
+#[tokio::test]
+async fn a_session_ends_upstream_with_the_caller_and_all_of_them_with_weir() {
+    let up = up().await;
+    let weir = over([&up]).await;
+    let shared = up.sessions().remove(0);
+    let callers = [able(&weir).await, able(&weir).await, able(&weir).await];
+    let mut sessions = Vec::new();
+    for caller in &callers {
+        sessions.push(called(caller, "up__ask", &up).await.1);
+    }
+    assert!(callers[0].delete().await.status < 300);
+    up.left(&sessions[0]).await;
+    assert_eq!(called(&callers[1], "up__ask", &up).await.1, sessions[1]);
+    assert_eq!(callers[0].call("up__ask", "{}").await.status, 404);
+    let (status, _, stderr) = weir.interrupt().await;
+    assert!(status.success(), "{stderr}");
+    for session in [&shared, &sessions[1], &sessions[2]] {
+        up.left(session).await;
+    }
+    assert!(up.sessions().is_empty());
+}
+
+#[tokio::test]
+async fn an_upstream_that_forgot_everything_is_told_again_and_the_call_works() {
+    let up = Asking::named("up")
+        .tools(["ask"])
+        .resources(["file:///a"])
+        .start()
+        .await;
+    let weir = over([&up]).await;
+    let caller = able(&weir).await;
+    called(&caller, "up__ask", &up).await;
+    let set = caller
+        .request("logging/setLevel", r#"{"level":"error"}"#)
+        .await;
+    assert_eq!(set.result(), "{}");
+    let subscribed = caller
+        .request("resources/subscribe", r#"{"uri":"file:///a"}"#)
+        .await;
+    assert_eq!(subscribed.result(), "{}");
+    up.forget();
+    let (reply, session) = called(&caller, "up__ask", &up).await;
+    assert_eq!(reply.text(), session);
+    let said = |method: &str| {
+        let requests = up.requests(method).into_iter();
+        let here = requests.filter(|got| got.header("mcp-session-id") == Some(&session));
+        here.map(|got| got.value["params"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        said("logging/setLevel"),
+        [serde_json::json!({"level":"error"})]
+    );
+    assert_eq!(said("resources/subscribe")[0]["uri"], "file:///a");
+    assert_eq!(said("resources/subscribe").len(), 1);
+    let opened = up.requests("initialize").into_iter();
+    let opened = opened.filter(|got| got.raw(&["params", "capabilities"]).as_deref() == Some(ABLE));
+    assert_eq!(opened.count(), 2);
+}
+
+#[tokio::test]
+async fn a_subscription_at_an_upstream_that_forgot_everything_works() {
+    let up = Asking::named("up")
+        .tools(["ask"])
+        .resources(["file:///a"])
+        .start()
+        .await;
+    let weir = over([&up]).await;
+    let caller = able(&weir).await;
+    called(&caller, "up__ask", &up).await;
+    up.forget();
+    let reply = caller
+        .request("resources/subscribe", r#"{"uri":"file:///a"}"#)
+        .await;
+    assert!(reply.succeeded(), "{reply:?}");
+    let told = up.requests("resources/subscribe").pop().unwrap();
+    let open = up.sessions();
+    assert!(
+        open.iter()
+            .any(|id| told.header("mcp-session-id") == Some(id))
+    );
+}
+
+#[tokio::test]
+async fn changed_roots_are_told_to_the_upstreams_of_that_caller_only() {
+    let (a, b) = (
+        Asking::named("a").tools(["ask"]).start().await,
+        Asking::named("b").tools(["ask"]).start().await,
+    );
+    let weir = over([&a, &b]).await;
+    let (one, two) = (able(&weir).await, able(&weir).await);
+    let (_, mine) = called(&one, "a__ask", &a).await;
+    called(&two, "a__ask", &a).await;
+    called(&two, "b__ask", &b).await;
+    let changed = "notifications/roots/list_changed";
+    assert_eq!(one.notify(changed, "{}").await.status, 202);
+    let got = a.wait_count(changed, 1).await;
+    assert_eq!(got.header("mcp-session-id"), Some(mine.as_str()));
+    // What comes after it on the same way is there, and it is not there twice.
+    called(&one, "a__ask", &a).await;
+    called(&two, "b__ask", &b).await;
+    assert_eq!((a.count(changed), b.count(changed)), (1, 0));
+}
+
+#[tokio::test]
+async fn an_upstream_without_session_ids_is_shared_and_its_questions_are_refused() {
+    // What an upstream keeps for nobody needs no session for anybody: then there is nobody to ask.
+    let up = crate::support::upstream::Upstream::named("up")
+        .tools(["go"])
+        .old_sdk(crate::support::upstream::Sdk::TsStateless)
+        .start()
+        .await;
+    let weir = Weir::over([&up]).start().await;
+    let caller = able(&weir).await;
+    assert_eq!(caller.call("up__go", "{}").await.text(), "up.go {}");
+    assert_eq!(up.count("initialize"), 1);
+}
+
+#[tokio::test]
+async fn a_call_of_a_modern_caller_cannot_ask() {
+    let up = up().await;
+    let weir = over([&up]).await;
+    let modern = weir.modern();
+    let upstream = async {
+        let call: Call = up.call().await;
+        call.say(r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#)
+            .await;
+        let refused = up.answered("\"q\"").await;
+        call.answer(r#"{"content":[]}"#).await;
+        refused
+    };
+    let (reply, refused) = tokio::join!(modern.call("up__ask", "{}"), upstream);
+    assert!(refused.contains("-32601"));
+    assert!(reply.succeeded());
+}
+
+#[tokio::test]
+async fn a_level_is_set_where_a_session_is_and_where_one_comes_to_be() {
+    let (a, b) = (
+        Asking::named("a").tools(["ask"]).start().await,
+        Asking::named("b").tools(["ask"]).start().await,
+    );
+    let quiet = Asking::named("quiet")
+        .tools(["ask"])
+        .capabilities(r#"{"tools":{}}"#)
+        .start()
+        .await;
+    let weir = over([&a, &b, &quiet]).await;
+    let caller = able(&weir).await;
+    let (_, open) = called(&caller, "a__ask", &a).await;
+    for bad in [r#"{"level":"loud"}"#, r#"{"level":1}"#, "{}"] {
+        let reply = caller.request("logging/setLevel", bad).await;
+        assert_eq!((reply.status, reply.code()), (200, -32602), "{bad}");
+    }
+    let reply = caller
+        .request("logging/setLevel", r#"{"level":"warning"}"#)
+        .await;
+    assert_eq!(reply.result(), "{}");
+    let set = a.wait_count("logging/setLevel", 1).await;
+    assert_eq!(
+        set.raw(&["params"]).as_deref(),
+        Some(r#"{"level":"warning"}"#)
+    );
+    assert_eq!(set.header("mcp-session-id"), Some(open.as_str()));
+    let (_, later) = called(&caller, "b__ask", &b).await;
+    let set = b.wait_count("logging/setLevel", 1).await;
+    assert_eq!(set.header("mcp-session-id"), Some(later.as_str()));
+    called(&caller, "quiet__ask", &quiet).await;
+    assert_eq!(quiet.count("logging/setLevel"), 0);
+    let modern = weir
+        .modern()
+        .request("logging/setLevel", r#"{"level":"info"}"#)
+        .await;
+    assert_eq!((modern.status, modern.code()), (404, -32601));
+}
+
+#[tokio::test]
+async fn log_messages_arrive_on_the_stream_they_were_said_on() {
+    let up = up().await;
+    let weir = over([&up]).await;
+    let caller = able(&weir).await;
+    let mut own = caller.listen().await;
+    let log = |data: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":{data},"x":1e400}}}}"#
+        )
+    };
+    let (mut stream, call) = begun(calls(&caller, "up__ask"), &up, &log("1")).await;
+    assert_eq!(stream.next().await.unwrap(), log("1"));
+    up.tell(&call.session, &log("2")).await;
+    assert_eq!(own.next().await.unwrap(), log("2"));
+    call.answer("{}").await;
+    assert_eq!(stream.finish().await.events.len(), 1);
+}
