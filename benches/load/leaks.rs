@@ -122,7 +122,8 @@ pub(crate) async fn run(ground: &Ground, plan: &Plan, results: &mut Results) -> 
     }
     let upstreams = match plan.shape.speaks {
         Speaks::Both => vec![Speaks::Modern, Speaks::Legacy],
-        one => vec![one],
+        Speaks::Modern => vec![Speaks::Modern],
+        Speaks::Legacy => vec![Speaks::Legacy],
     };
     let calls = if plan.quick { CALLS / 20 } else { CALLS } / upstreams.len();
     for speaks in upstreams {

@@ -144,8 +144,9 @@ impl World {
         let mut admin = None;
         let (process, doors, catalog) = match kind {
             Kind::Direct => {
+                let alone = [one];
                 let ports = if self.shape.one_with_all {
-                    &[one][..]
+                    &alone
                 } else {
                     servers
                 };
@@ -158,10 +159,8 @@ impl World {
                 (Some(process), door(ports, vec![echo("")]), bare)
             }
             Kind::Route => {
-                let ways = prefixes.iter().zip(servers);
-                let ways: Vec<_> = ways
-                    .map(|(prefix, port)| format!("{prefix}={}", url(*port)))
-                    .collect();
+                let way = |(prefix, port): (&String, &u16)| format!("{prefix}={}", url(*port));
+                let ways: Vec<_> = prefixes.iter().zip(servers).map(way).collect();
                 let arguments = ["route".into(), "--to".into(), ways.join(",")];
                 let (process, ports) = Process::helper(&arguments).await?;
                 (Some(process), door(ports, echoes), bare)
