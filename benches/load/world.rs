@@ -133,12 +133,12 @@ impl World {
             self.shape.tools
         };
         let bare = Catalog::of(&[String::new()], tools_of_one);
-        let last = self.ports.last().copied().unwrap_or(0);
         let one = if self.shape.one_with_all {
-            last
+            self.ports.last()
         } else {
-            servers.first().copied().unwrap_or(0)
+            servers.first()
         };
+        let one = one.copied().unwrap_or(0);
         let echo = |prefix: &str| format!("{prefix}{}", tools::ECHO);
         let echoes: Vec<String> = prefixes.iter().take(2).map(|prefix| echo(prefix)).collect();
         let mut admin = None;
