@@ -127,12 +127,7 @@ impl World {
     pub(crate) async fn subject(&self, ground: &Ground, kind: Kind) -> Result<Subject, String> {
         let servers = self.ports.get(..self.shape.servers).unwrap_or_default();
         let prefixes: Vec<String> = (0..servers.len()).map(prefix).collect();
-        let tools_of_one = if self.shape.one_with_all {
-            self.shape.servers * self.shape.tools
-        } else {
-            self.shape.tools
-        };
-        let bare = Catalog::of(&[String::new()], tools_of_one);
+        let bare = Catalog::of(&[String::new()], self.tools_of_one());
         let one = if self.shape.one_with_all {
             self.ports.last()
         } else {
@@ -184,6 +179,15 @@ impl World {
             idle: procfs::Memory::default(),
             admin,
         })
+    }
+
+    /// How many tools the upstream has that subjects without a router are put before.
+    fn tools_of_one(&self) -> usize {
+        if self.shape.one_with_all {
+            self.shape.servers * self.shape.tools
+        } else {
+            self.shape.tools
+        }
     }
 
     /// Where a watched weir's admin listener will be.
