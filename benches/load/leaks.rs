@@ -122,7 +122,7 @@ pub(crate) async fn run(ground: &Ground, plan: &Plan, results: &mut Results) -> 
     }
     let upstreams = match plan.shape.speaks {
         Speaks::Both => vec![Speaks::Modern, Speaks::Legacy],
-        one => vec![one],
+        one @ (Speaks::Legacy | Speaks::Modern) => vec![one],
     };
     let calls = if plan.quick { CALLS / 20 } else { CALLS } / upstreams.len();
     for speaks in upstreams {
