@@ -122,8 +122,7 @@ pub(crate) async fn run(ground: &Ground, plan: &Plan, results: &mut Results) -> 
     }
     let upstreams = match plan.shape.speaks {
         Speaks::Both => vec![Speaks::Modern, Speaks::Legacy],
-        Speaks::Modern => vec![Speaks::Modern],
-        Speaks::Legacy => vec![Speaks::Legacy],
+        one @ (Speaks::Legacy | Speaks::Modern) => vec![one],
     };
     let calls = if plan.quick { CALLS / 20 } else { CALLS } / upstreams.len();
     for speaks in upstreams {

@@ -127,13 +127,13 @@ impl World {
     pub(crate) async fn subject(&self, ground: &Ground, kind: Kind) -> Result<Subject, String> {
         let servers = self.ports.get(..self.shape.servers).unwrap_or_default();
         let prefixes: Vec<String> = (0..servers.len()).map(prefix).collect();
-        let bare = Catalog::of(&[String::new()], self.tools_of_one());
-        let one = if self.shape.one_with_all {
-            self.ports.last()
+        let (one, tools_of_one) = if self.shape.one_with_all {
+            (self.ports.last(), self.shape.servers * self.shape.tools)
         } else {
-            servers.first()
+            (servers.first(), self.shape.tools)
         };
         let one = one.copied().unwrap_or(0);
+        let bare = Catalog::of(&[String::new()], tools_of_one);
         let echo = |prefix: &str| format!("{prefix}{}", tools::ECHO);
         let echoes: Vec<String> = prefixes.iter().take(2).map(|prefix| echo(prefix)).collect();
         let mut admin = None;
@@ -179,15 +179,6 @@ impl World {
             idle: procfs::Memory::default(),
             admin,
         })
-    }
-
-    /// How many tools the upstream has that subjects without a router are put before.
-    fn tools_of_one(&self) -> usize {
-        if self.shape.one_with_all {
-            self.shape.servers * self.shape.tools
-        } else {
-            self.shape.tools
-        }
     }
 
     /// Where a watched weir's admin listener will be.
