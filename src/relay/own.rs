@@ -167,10 +167,21 @@ async fn attend(
     }
 }
 
-fn lost(caller: &Weak<Caller>, link: &Link, peer: &Arc<Peer>) {
-    if let Some(caller) = caller.upgrade() {
-        caller.lost(link, peer);
+/// The session is gone. Whoever waits for news of resources may call nothing for long: a new one is opened now.
+fn lost(caller: &Weak<Caller>, link: &Arc<Link>, peer: &Arc<Peer>) {
+    let Some(caller) = caller.upgrade() else {
+        return;
+    };
+    caller.lost(link, peer);
+    if !caller.is_subscribed(link) {
+        return;
     }
+    let link = Arc::clone(link);
+    link.tasks().clone().spawn(async move {
+        if let Err(error) = caller.session(&link, link.connect_deadline()).await {
+            tracing::debug!(upstream = %link.id(), %error, "a caller's subscriptions are lost until it calls");
+        }
+    });
 }
 
 fn heard(caller: &Weak<Caller>, link: &Arc<Link>, peer: &Arc<Peer>, bytes: &Bytes) {
@@ -217,7 +228,7 @@ fn heard(caller: &Weak<Caller>, link: &Arc<Link>, peer: &Arc<Peer>, bytes: &Byte
 
 impl Caller {
     /// An upstream's news of a resource in the words of the caller, if it subscribed to that.
-    fn updated(
+    pub(super) fn updated(
         &self,
         upstream: &crate::name::UpstreamId,
         mut notification: message::Notification<'_>,

@@ -277,6 +277,11 @@ impl Asking {
         .await;
     }
 
+    /// Ends the GET stream of a session, which lives on.
+    pub fn hang_up(&self, session: &str) {
+        self.inner.streams.lock().unwrap().remove(session);
+    }
+
     /// Waits for the GET stream of a session.
     pub async fn listening(&self, session: &str) {
         self.wait_for(&format!("a stream of {session}"), |_| {
@@ -382,7 +387,7 @@ impl Inner {
         }
         let (out, answer) = events();
         if request.http == Method::GET {
-            if request.header("last-event-id").is_some() {
+            if request.headers.contains_key("last-event-id") {
                 self.queue(&self.resumed, request, session, String::new(), out);
             } else {
                 self.streams.lock().unwrap().insert(session, out);
