@@ -17,6 +17,7 @@ use crate::relay::caller::Caller;
 use crate::relay::{asked, tasks};
 use crate::upstream::ask::ask;
 use crate::upstream::probe::{self, Unasked};
+use crate::upstream::subscriptions::below;
 use crate::upstream::watch::{self, Unheard};
 use crate::upstream::{Link, LinkError, Peer, Via, Wire};
 
@@ -237,13 +238,15 @@ impl Caller {
         let uri = params.string("uri")?.into_owned();
         let exposed = {
             let kept = self.kept();
-            kept.subscribed
-                .iter()
-                .find(|(_, subscribed)| subscribed.upstream == *upstream && *subscribed.uri == *uri)
-                .map(|(exposed, _)| Arc::clone(exposed))
+            let here = kept.subscribed.iter();
+            let here = here.filter(|(_, subscribed)| subscribed.upstream == *upstream);
+            let fitting = here.filter_map(|(exposed, subscribed)| {
+                let rest = below(&subscribed.uri, &uri)?;
+                Some((rest.len(), format!("{exposed}{rest}")))
+            });
+            fitting.min().map(|(_, exposed)| exposed)
         };
-        // A resource below one that was subscribed to is news as well (2025-11-25 `server/resources.mdx`).
-        if let Some(exposed) = exposed.filter(|exposed| **exposed != *uri) {
+        if let Some(exposed) = exposed.filter(|exposed| *exposed != uri) {
             params.set("uri", json::quote(&exposed));
             notification.envelope.set("params", params.to_text());
         }

@@ -79,6 +79,10 @@ async fn legacy_callers_hear_of_resources_under_the_names_they_know() {
         assert_eq!(own.next().await.unwrap(), updated(exposed));
         up.tell(sessions[1], &updated(URI)).await;
         assert_eq!(others.next().await.unwrap(), updated(exposed));
+        // News of what is below has the same words before it.
+        up.tell(sessions[1], &updated("file:///x/y?z")).await;
+        let below = updated(&format!("{exposed}/y?z"));
+        assert_eq!(others.next().await.unwrap(), below);
 
         let reply = caller.request("resources/unsubscribe", &uri(exposed)).await;
         assert_eq!(reply.result(), "{}");
@@ -226,8 +230,10 @@ async fn modern_listeners_share_one_stream_upstream_and_hear_under_their_own_nam
         );
     }
     drop(first);
-    assert_eq!(b.updated(URI, &params).await, 1);
-    second.next().await.unwrap();
+    let params = r#"{"uri":"file:///x/y"}"#;
+    assert_eq!(b.updated(URI, params).await, 1);
+    let told = second.next_value().await;
+    assert_eq!(told["params"]["uri"], format!("{}/y", exposed[1]));
     drop(second);
     follows(&b, &[]).await;
 }
