@@ -102,15 +102,16 @@ pub async fn serve(
         }
     }
     caller.shutdown.cancel();
-    if let Some(session) = caller.session() {
-        session.end();
-    }
-    let given_up = caller.given_up.clone();
+    let (session, given_up) = (caller.session(), caller.given_up.clone());
     drop(caller);
     tasks.close();
     if tokio::time::timeout(LINGER, tasks.wait()).await.is_err() {
         given_up.cancel();
         tasks.wait().await;
+    }
+    // What it has at upstreams is of use to its last calls.
+    if let Some(session) = session {
+        session.end();
     }
     writer.await.unwrap_or(Ok(()))
 }

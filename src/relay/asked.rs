@@ -11,7 +11,7 @@ use crate::protocol::{meta, method};
 use crate::relay::Scope;
 use crate::relay::caller::Caller;
 use crate::relay::tasks;
-use crate::upstream::{Link, Peer};
+use crate::upstream::{Link, Peer, watch};
 
 /// Most requests that wait for one caller's answers.
 const ASKED: usize = 64;
@@ -58,13 +58,22 @@ impl Asks {
         Some(message)
     }
 
-    /// A request that is taken back, as the caller gets that.
-    pub(super) fn taken_back(
-        &self,
-        link: &Arc<Link>,
-        notification: Notification<'_>,
-    ) -> Option<Bytes> {
-        self.caller.as_ref()?.taken_back(link, notification)
+    /// A notification on the call's stream that is not about the call, as the caller gets it. What is cancelled is
+    /// what was asked; a server has no business to cancel a call.
+    pub(super) fn heard(&self, link: &Arc<Link>, notification: Notification<'_>) -> Option<Bytes> {
+        match (notification.method.as_ref(), &self.caller) {
+            (method::CANCELLED, caller) => caller.as_ref()?.taken_back(link, notification),
+            (method::RESOURCE_UPDATED, Some(caller)) => caller.updated(link.id(), notification),
+            (method::RESOURCE_UPDATED, None) => {
+                watch::updated(link, &notification.envelope, "uri");
+                None
+            }
+            // The catalog's own changes are what callers are told of.
+            _ => {
+                link.resync.notify_one();
+                None
+            }
+        }
     }
 }
 
@@ -127,7 +136,10 @@ impl Caller {
             return false;
         };
         let body = match response.outcome {
-            Outcome::Result(result) => message::result(&asked.id, result),
+            Outcome::Result(result) => {
+                let unwrapped = tasks::unwrap_related(result, asked.link.id());
+                message::result(&asked.id, unwrapped.as_deref().unwrap_or(result))
+            }
             Outcome::Error(error) => message::error(Some(&asked.id), error),
         };
         asked.post(body);
@@ -185,6 +197,11 @@ impl Caller {
 }
 
 impl Asked {
+    /// Whether this peer asked.
+    pub(super) fn is_of(&self, peer: &Arc<Peer>) -> bool {
+        Arc::ptr_eq(&self.peer, peer)
+    }
+
     fn post(&self, body: Bytes) {
         let (link, peer) = (Arc::clone(&self.link), Arc::clone(&self.peer));
         self.link.tasks().clone().spawn(async move {

@@ -217,7 +217,7 @@ pub(super) async fn seat(
 }
 
 /// Who is there after `stale` was found gone.
-async fn seat_after(
+pub(super) async fn seat_after(
     scope: &Scope<'_>,
     link: &Arc<Link>,
     stale: &Arc<Peer>,

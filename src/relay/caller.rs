@@ -195,6 +195,9 @@ impl Caller {
             return Err(LinkError::Busy);
         }
         kept.subscribed.insert(exposed, subscribed);
+        drop(kept);
+        // The stream of the moment may be another than when the upstream was asked.
+        self.subscribe_anew();
         Ok(())
     }
 
@@ -240,9 +243,18 @@ impl Caller {
             .sessions
             .get(link.id())
             .is_some_and(|own| own.is_lost(peer));
-        if is_it {
-            kept.sessions.remove(link.id());
-        }
+        let gone = is_it.then(|| kept.sessions.remove(link.id()));
+        // Nobody is left to answer to.
+        kept.asked.retain(|_, asked| !asked.is_of(peer));
+        drop(kept);
+        drop(gone);
+    }
+
+    /// Whether its own session at an upstream has subscriptions, and there is a stream to tell of them.
+    pub(super) fn is_subscribed(&self, link: &Link) -> bool {
+        let kept = self.kept();
+        let mut all = kept.subscribed.values();
+        kept.stream.is_some() && all.any(|one| one.upstream == *link.id() && one.shared.is_none())
     }
 
     /// Notes that it is there.

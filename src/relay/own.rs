@@ -17,6 +17,7 @@ use crate::relay::caller::Caller;
 use crate::relay::{asked, tasks};
 use crate::upstream::ask::ask;
 use crate::upstream::probe::{self, Unasked};
+use crate::upstream::subscriptions::below;
 use crate::upstream::watch::{self, Unheard};
 use crate::upstream::{Link, LinkError, Peer, Via, Wire};
 
@@ -167,10 +168,21 @@ async fn attend(
     }
 }
 
-fn lost(caller: &Weak<Caller>, link: &Link, peer: &Arc<Peer>) {
-    if let Some(caller) = caller.upgrade() {
-        caller.lost(link, peer);
+/// The session is gone. Whoever waits for news of resources may call nothing for long: a new one is opened now.
+fn lost(caller: &Weak<Caller>, link: &Arc<Link>, peer: &Arc<Peer>) {
+    let Some(caller) = caller.upgrade() else {
+        return;
+    };
+    caller.lost(link, peer);
+    if !caller.is_subscribed(link) {
+        return;
     }
+    let link = Arc::clone(link);
+    link.tasks().clone().spawn(async move {
+        if let Err(error) = caller.session(&link, link.connect_deadline()).await {
+            tracing::debug!(upstream = %link.id(), %error, "a caller's subscriptions are lost until it calls");
+        }
+    });
 }
 
 fn heard(caller: &Weak<Caller>, link: &Arc<Link>, peer: &Arc<Peer>, bytes: &Bytes) {
@@ -217,7 +229,7 @@ fn heard(caller: &Weak<Caller>, link: &Arc<Link>, peer: &Arc<Peer>, bytes: &Byte
 
 impl Caller {
     /// An upstream's news of a resource in the words of the caller, if it subscribed to that.
-    fn updated(
+    pub(super) fn updated(
         &self,
         upstream: &crate::name::UpstreamId,
         mut notification: message::Notification<'_>,
@@ -226,13 +238,15 @@ impl Caller {
         let uri = params.string("uri")?.into_owned();
         let exposed = {
             let kept = self.kept();
-            kept.subscribed
-                .iter()
-                .find(|(_, subscribed)| subscribed.upstream == *upstream && *subscribed.uri == *uri)
-                .map(|(exposed, _)| Arc::clone(exposed))
+            let here = kept.subscribed.iter();
+            let here = here.filter(|(_, subscribed)| subscribed.upstream == *upstream);
+            let fitting = here.filter_map(|(exposed, subscribed)| {
+                let rest = below(&subscribed.uri, &uri)?;
+                Some((rest.len(), format!("{exposed}{rest}")))
+            });
+            fitting.min().map(|(_, exposed)| exposed)
         };
-        // A resource below one that was subscribed to is news as well (2025-11-25 `server/resources.mdx`).
-        if let Some(exposed) = exposed.filter(|exposed| **exposed != *uri) {
+        if let Some(exposed) = exposed.filter(|exposed| *exposed != uri) {
             params.set("uri", json::quote(&exposed));
             notification.envelope.set("params", params.to_text());
         }

@@ -324,7 +324,7 @@ impl Relayed {
             return false;
         };
         let Flight { link, peer, .. } = &self.way.flight;
-        let (Era::Legacy, Some(last)) = (peer.era(), position.last) else {
+        let (Era::Legacy, Some(last)) = (peer.era(), position.last.clone()) else {
             return false;
         };
         let pause = position.retry.unwrap_or(RESUME.0).min(RESUME.1);
@@ -333,7 +333,8 @@ impl Relayed {
         let resuming = async move {
             let resumed = async {
                 tokio::time::sleep(pause).await;
-                link.resume(&peer, &last).await
+                let resumed = link.resume(&peer, &last).await?;
+                Ok(resumed.after(position))
             };
             match deadline {
                 Some(deadline) => tokio::time::timeout_at(deadline, resumed)
@@ -414,18 +415,15 @@ impl Relayed {
                 notification.envelope.write(&mut out);
                 Some(out.into())
             }
-            // What it cancels is what it asked; a server has no business to cancel a call.
-            method::CANCELLED => self
-                .way
-                .asks
-                .taken_back(&self.way.flight.link, notification),
+            method::CANCELLED
+            | method::RESOURCE_UPDATED
+            | method::TOOLS_CHANGED
+            | method::PROMPTS_CHANGED
+            | method::RESOURCES_CHANGED => self.way.asks.heard(&self.way.flight.link, notification),
             _ if self.crossing.caller != self.crossing.upstream => None,
             method::LOG_MESSAGE if !self.way.logs.take(notification.envelope.get("params")) => None,
             _ => {
-                if self.crossing.has_tasks {
-                    let upstream = self.way.flight.link.id();
-                    tasks::wrap_params(&mut notification.envelope, upstream);
-                }
+                tasks::wrap_params(&mut notification.envelope, self.way.flight.link.id());
                 let mut out = Vec::new();
                 notification.envelope.write(&mut out);
                 Some(out.into())

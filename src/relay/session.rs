@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::json;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::method;
-use crate::relay::call::{missing, seat};
+use crate::relay::call::{missing, seat, seat_after};
 use crate::relay::caller::{Caller, Subscribed, resource};
 use crate::relay::logs;
 use crate::relay::{Payload, Reply, Scope, hops};
-use crate::upstream::ask::ask;
+use crate::upstream::ask::{Answer, ask};
+use crate::upstream::{Link, LinkError, Peer};
 
 /// `logging/setLevel`: for the sessions this caller has at upstreams, and for those it will have.
 ///
@@ -71,16 +73,16 @@ pub(super) async fn subscribe(scope: &Scope<'_>, request: &Request<'_>) -> Resul
     let links = &scope.snapshot.links;
     let link = links.get(route.slot).ok_or(Fault::ShuttingDown)?;
     let deadline = link.list_deadline();
-    let peer = seat(scope, link, deadline).await;
-    let peer = peer.map_err(|error| error.fault(link.id()))?;
+    let fault = |error: LinkError| error.fault(link.id());
+    let peer = seat(scope, link, deadline).await.map_err(fault)?;
     let is_own = link
         .current()
         .is_some_and(|shared| !Arc::ptr_eq(&shared, &peer));
     let shared = if is_own {
         let own = hops::meta(scope, request, deadline)?;
         let params = format!("{{\"uri\":{},\"_meta\":{own}}}", json::quote(&route.uri));
-        let answer = ask(link, &peer, method::SUBSCRIBE, params, deadline).await;
-        if let Err(error) = answer.map_err(|error| error.fault(link.id()))? {
+        let answer = ask_seated(scope, link, peer, method::SUBSCRIBE, params, deadline).await;
+        if let Err(error) = answer.map_err(fault)? {
             return Ok(refused(request, &error));
         }
         None
@@ -91,7 +93,7 @@ pub(super) async fn subscribe(scope: &Scope<'_>, request: &Request<'_>) -> Resul
         let shared = link
             .subscriptions
             .subscribe(topic.clone(), uri.as_ref().into(), news);
-        let shared = shared.ok_or_else(|| crate::upstream::LinkError::Busy.fault(link.id()))?;
+        let shared = shared.ok_or_else(|| fault(LinkError::Busy))?;
         let honoured = link.subscriptions.honoured(&[topic], deadline).await;
         if honoured != [true] {
             return Err(Fault::Upstream {
@@ -107,7 +109,7 @@ pub(super) async fn subscribe(scope: &Scope<'_>, request: &Request<'_>) -> Resul
         shared,
     };
     let noted = caller.subscribed(uri.as_ref().into(), subscribed);
-    noted.map_err(|error| error.fault(link.id()))?;
+    noted.map_err(fault)?;
     Ok(done(request))
 }
 
@@ -154,6 +156,24 @@ impl Caller {
                 }
             });
         }
+    }
+}
+
+/// Asks whoever has the seat of this caller; once more where the upstream forgot the session.
+pub(super) async fn ask_seated(
+    scope: &Scope<'_>,
+    link: &Arc<Link>,
+    peer: Arc<Peer>,
+    method: &'static str,
+    params: String,
+    deadline: Instant,
+) -> Result<Answer, LinkError> {
+    match ask(link, &peer, method, params.clone(), deadline).await {
+        Err(LinkError::SessionLost | LinkError::ChildClosed(_)) => {
+            let peer = seat_after(scope, link, &peer, deadline).await?;
+            ask(link, &peer, method, params, deadline).await
+        }
+        answer => answer,
     }
 }
 

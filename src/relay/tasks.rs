@@ -13,9 +13,9 @@ use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::{meta, method};
 use crate::relay::call::{Target, forward, missing, takes_tasks};
+use crate::relay::session::ask_seated;
 use crate::relay::{Payload, Reply, Scope};
 use crate::upstream::Link;
-use crate::upstream::ask::ask;
 
 /// The id that callers see: `UPSTREAM.ID`.
 pub fn exposed(upstream: &UpstreamId, id: &str) -> String {
@@ -91,6 +91,12 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
         }
     };
     while let Some(link) = scope.snapshot.links.get(first) {
+        // No session is opened for nothing.
+        let shared = link.current();
+        if shared.is_some_and(|peer| peer.era() == Era::Legacy && !peer.offers.tasks) {
+            (first, cursor) = (first + 1, None);
+            continue;
+        }
         let mut params = Object::new();
         if let Some(cursor) = cursor.take() {
             params.set("cursor", json::quote(&cursor));
@@ -106,7 +112,8 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
             continue;
         };
         caller.touch();
-        let answer = ask(link, &peer, method::TASKS_LIST, params.to_text(), deadline).await;
+        let params = params.to_text();
+        let answer = ask_seated(scope, link, peer, method::TASKS_LIST, params, deadline).await;
         let page = match &answer {
             Ok(Ok(result)) => Object::parse(result).ok(),
             Ok(Err(_)) | Err(_) => None,
@@ -192,6 +199,24 @@ pub(super) fn wrap_related(own: &mut Object<'_>, upstream: &UpstreamId) -> bool 
         own.set(meta::RELATED_TASK, related.to_text());
     }
     changed
+}
+
+/// A caller's answer with the task it belongs to as the upstream knows it; `None` where it names none of that
+/// upstream's.
+pub(super) fn unwrap_related(text: &str, upstream: &UpstreamId) -> Option<String> {
+    if !text.contains(meta::RELATED_TASK) {
+        return None;
+    }
+    let mut object = Object::parse(text).ok()?;
+    let mut own = Object::parse(object.borrowed("_meta")?).ok()?;
+    let mut related = Object::parse(own.borrowed(meta::RELATED_TASK)?).ok()?;
+    let id = related.string("taskId")?;
+    let original = id.strip_prefix(upstream.as_str())?.strip_prefix('.')?;
+    let original = json::quote(original);
+    related.set("taskId", original);
+    own.set(meta::RELATED_TASK, related.to_text());
+    object.set("_meta", own.to_text());
+    Some(object.to_text())
 }
 
 fn wrap_meta(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {

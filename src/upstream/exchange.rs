@@ -85,6 +85,13 @@ impl Exchange {
         self
     }
 
+    /// Takes up a stream that ended there, and is still there until it says otherwise.
+    #[must_use]
+    pub fn after(mut self, position: Position) -> Self {
+        self.position = position;
+        self
+    }
+
     /// When this exchange has to be over.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

@@ -271,7 +271,7 @@ impl HttpWire {
         headers.remove(header::CONTENT_TYPE);
         headers.insert(header::ACCEPT, EVENTS);
         if let Some(after) = after {
-            let after = HeaderValue::from_str(after)
+            let after = HeaderValue::from_bytes(after.as_bytes())
                 .map_err(|_| LinkError::Nonsense("an event id that no header can carry"))?;
             headers.insert(LAST_EVENT_ID, after);
         }

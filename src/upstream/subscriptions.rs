@@ -162,24 +162,45 @@ impl Subscriptions {
 
     /// Tells whoever wants to know.
     pub fn updated(&self, topic: &Topic, params: &str) {
-        let kept = self.kept();
-        let Some(subscribers) = kept.topics.get(topic) else {
-            return;
-        };
         let params: Arc<str> = params.into();
-        for subscriber in subscribers {
+        let tell = |subscriber: &Subscriber, exposed| {
             // Full: its caller does not read; news of the same resource are waiting there already.
             let _ = subscriber.tell.try_send(Box::new(Update {
-                exposed: Arc::clone(&subscriber.exposed),
+                exposed,
                 topic: topic.clone(),
                 params: Arc::clone(&params),
             }));
+        };
+        let kept = self.kept();
+        for subscriber in kept.topics.get(topic).into_iter().flatten() {
+            tell(subscriber, Arc::clone(&subscriber.exposed));
+        }
+        let Topic::Resource(uri) = topic else {
+            return;
+        };
+        for (known, subscribers) in &kept.topics {
+            if let Topic::Resource(above) = known
+                && let Some(rest) = below(above, uri).filter(|rest| !rest.is_empty())
+            {
+                for subscriber in subscribers {
+                    tell(subscriber, format!("{}{rest}", subscriber.exposed).into());
+                }
+            }
         }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What comes after a URI in one that is the same or below it: news of that is news of the one above
+/// (`server/resources.mdx#subscriptions`). Wrapping puts something before URIs, so the rest fits exposed ones too.
+#[must_use]
+pub fn below<'u>(above: &str, uri: &'u str) -> Option<&'u str> {
+    let rest = uri.strip_prefix(above)?;
+    let is_below = rest.is_empty() || above.ends_with('/') || rest.starts_with(['/', '?', '#']);
+    is_below.then_some(rest)
 }
 
 /// One subscriber's interest in one topic; dropping it ends it.
@@ -247,6 +268,25 @@ mod tests {
         drop(second);
         all.changed_since(1).await;
         assert!(all.wanted().topics.is_empty());
+    }
+
+    #[test]
+    fn news_from_below_are_news_from_above() {
+        let all = Arc::new(Subscriptions::default());
+        let (tell, mut told) = mpsc::channel(4);
+        let kept = ["file:///dir", "file:///dir/x"].map(|uri| {
+            let exposed = format!("b+{uri}").into();
+            all.subscribe(resource(uri), exposed, tell.clone())
+        });
+        all.updated(&resource("file:///dirt"), "{}");
+        assert!(told.try_recv().is_err());
+        all.updated(&resource("file:///dir/x"), "{}");
+        for _ in &kept {
+            assert_eq!(&*told.try_recv().unwrap().exposed, "b+file:///dir/x");
+        }
+        all.updated(&resource("file:///dir?q"), "{}");
+        assert_eq!(&*told.try_recv().unwrap().exposed, "b+file:///dir?q");
+        assert!(told.try_recv().is_err());
     }
 
     #[tokio::test]

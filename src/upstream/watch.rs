@@ -108,7 +108,8 @@ pub async fn follow(
     loop {
         let after = position.as_ref().and_then(|position| position.last.clone());
         match wire.listen(session, after.as_deref()).await {
-            Ok(Some(mut stream)) => {
+            Ok(Some(stream)) => {
+                let mut stream = stream.after(position.take().unwrap_or_default());
                 opened();
                 while let Ok(Some(message)) = stream.next().await {
                     pause = REOPEN.0;
@@ -116,6 +117,8 @@ pub async fn follow(
                 }
                 position = stream.position();
             }
+            // It may be only the event that it does not know.
+            Ok(None) if position.take().is_some() => {}
             Ok(None) => return Unheard::NoStream,
             Err(LinkError::SessionLost) => return Unheard::SessionLost,
             Err(error) => {
@@ -179,7 +182,7 @@ async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
         if quiet {
             link.subscriptions.honour(version, BTreeSet::new());
             drop(heeding.take());
-            current = None;
+            dismiss(link, peer, current.take());
         } else {
             match listen(link, peer, wanted).await {
                 Ok(Some(opened)) => {
@@ -354,8 +357,8 @@ fn heard(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
     }
 }
 
-/// News of something that callers may have subscribed to.
-fn updated(link: &Link, envelope: &Object<'_>, member: &str) {
+/// News of something that callers may have subscribed to; `member` of the params names it.
+pub fn updated(link: &Link, envelope: &Object<'_>, member: &str) {
     let Some(text) = envelope.get("params") else {
         return;
     };

@@ -18,7 +18,7 @@ use crate::support::{at, bounded};
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// A weir on pipes, and the line-wise conversation with it.
-struct Piped {
+pub struct Piped {
     process: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
@@ -29,7 +29,7 @@ struct Piped {
 }
 
 impl Piped {
-    fn start(config: &Path, modern: bool) -> Self {
+    pub fn start(config: &Path, modern: bool) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(["serve", "--stdio", "-c"])
             .arg(config)
@@ -48,12 +48,12 @@ impl Piped {
         }
     }
 
-    async fn send(&mut self, message: &str) {
+    pub async fn send(&mut self, message: &str) {
         let line = format!("{message}\n");
         self.input.write_all(line.as_bytes()).await.unwrap();
     }
 
-    async fn request(&mut self, id: &str, method: &str, params: &str) {
+    pub async fn request(&mut self, id: &str, method: &str, params: &str) {
         let mut params = params.to_owned();
         if self.modern {
             let version = format!("\"{MODERN}\"");
@@ -71,7 +71,7 @@ impl Piped {
     }
 
     /// The first message that satisfies this, raw; the others stay for later, in order.
-    async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> String {
+    pub async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> String {
         let is = |line: &String| wanted(&serde_json::from_str(line).unwrap_or(Value::Null));
         if let Some(at) = self.early.iter().position(is) {
             return self.early.remove(at).unwrap();
@@ -94,20 +94,20 @@ impl Piped {
     }
 
     /// Asks and waits: the response, raw.
-    async fn ask(&mut self, id: &str, method: &str, params: &str) -> String {
+    pub async fn ask(&mut self, id: &str, method: &str, params: &str) -> String {
         self.request(id, method, params).await;
         let id: Value = serde_json::from_str(id).unwrap();
         self.find(method, |message| message["id"] == id).await
     }
 
-    async fn result(&mut self, id: &str, method: &str, params: &str) -> Value {
+    pub async fn result(&mut self, id: &str, method: &str, params: &str) -> Value {
         let response = self.ask(id, method, params).await;
         let response: Value = serde_json::from_str(&response).unwrap();
         assert_eq!(response["error"], Value::Null, "{response}");
         response["result"].clone()
     }
 
-    async fn notification(&mut self, method: &str) -> Value {
+    pub async fn notification(&mut self, method: &str) -> Value {
         let found = self
             .find(method, |message| message["method"] == method)
             .await;
@@ -132,7 +132,7 @@ impl Piped {
     }
 
     /// Closes stdin and waits for the end: status, and what was still said.
-    async fn end(mut self) -> (ExitStatus, Vec<Value>) {
+    pub async fn end(mut self) -> (ExitStatus, Vec<Value>) {
         drop(self.input);
         let mut said: Vec<String> = self.early.into();
         while let Some(line) = bounded("the end of stdout", self.output.next_line())

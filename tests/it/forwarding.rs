@@ -2,6 +2,7 @@
 //! sessions, log levels, subscriptions, tasks, streams that are taken up again.
 
 mod asked;
+mod chained;
 mod sessions;
 mod streams;
 mod subscriptions;

@@ -1,1 +1,198 @@
-//! Coming.
+//! Streams that pause and streams that break (2025-11-25 `basic/transports.mdx`).
+
+use super::{ABLE, able, begun, calls, over};
+use crate::support::asking::Asking;
+use crate::support::client::{Legacy, Stream};
+use crate::support::weir::Weir;
+
+fn note(n: u32) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":{n}}}}}"#
+    )
+}
+
+async fn rig() -> (Asking, Weir) {
+    let up = Asking::named("up").tools(["ask"]).start().await;
+    let weir = over([&up]).await;
+    (up, weir)
+}
+
+fn result(id: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[],"x":1e400}}}}"#)
+}
+
+/// The upstream closes the stream of a call after an event, and answers when it is taken up again.
+async fn pauses(up: &Asking) {
+    let call = up.call().await;
+    let (id, session) = (call.id.clone(), call.session.clone());
+    call.write("id: e\u{fc}1\nretry: 20\ndata: \n\n").await;
+    drop(call);
+    let resumed = up.resumed().await;
+    let last = resumed.request.headers["last-event-id"].as_bytes();
+    assert_eq!(last, "e\u{fc}1".as_bytes());
+    assert_eq!(resumed.session, session);
+    resumed.say(&note(1)).await;
+    resumed.say(&result(&id)).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_polls_is_sent_away_and_reads_on_later() {
+    let (up, weir) = rig().await;
+    let caller = able(&weir).await;
+    let (reply, ()) = tokio::join!(calls(&caller, "up__ask").id("\"m\"").send(), pauses(&up));
+    assert!(reply.events.is_empty(), "{reply:?}");
+    let body = String::from_utf8(reply.body.to_vec()).unwrap();
+    assert!(body.contains("id: ") && body.contains("retry: "), "{body}");
+    let rest = caller
+        .read_on(&reply.last_id().unwrap())
+        .await
+        .finish()
+        .await;
+    assert_eq!(rest.events, [note(1), result("\"m\"")]);
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_poll_gets_its_answer_on_the_stream_it_has() {
+    let (up, weir) = rig().await;
+    for version in ["2025-06-18", "2025-03-26"] {
+        let caller = Legacy::open_with(weir.url(), version, ABLE).await;
+        let (reply, ()) = tokio::join!(calls(&caller, "up__ask").id("3").send(), pauses(&up));
+        assert_eq!(reply.events, [note(1), result("3")], "{version}");
+        let json = calls(&caller, "up__ask")
+            .id("3")
+            .header("accept", "application/json");
+        let (reply, ()) = tokio::join!(json.send(), pauses(&up));
+        assert_eq!(reply.message(), result("3"));
+    }
+    let modern = weir.modern();
+    let (reply, ()) = tokio::join!(modern.call("up__ask", "{}"), pauses(&up));
+    assert!(reply.succeeded());
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_ready_yet_is_asked_again_from_the_same_place() {
+    let (up, weir) = rig().await;
+    let caller = Legacy::open_with(weir.url(), "2025-06-18", ABLE).await;
+    let upstream = async {
+        let call = up.call().await;
+        let id = call.id.clone();
+        call.write("id: e1\nretry: 20\ndata: \n\n").await;
+        drop(call);
+        for _ in 0..2 {
+            let resumed = up.resumed().await;
+            assert_eq!(resumed.request.header("last-event-id"), Some("e1"));
+        }
+        let resumed = up.resumed().await;
+        assert_eq!(resumed.request.header("last-event-id"), Some("e1"));
+        resumed.say(&result(&id)).await;
+    };
+    let (reply, ()) = tokio::join!(calls(&caller, "up__ask").id("3").send(), upstream);
+    assert_eq!(reply.message(), result("3"));
+}
+
+#[tokio::test]
+async fn the_stream_of_a_session_is_taken_up_again_where_it_ended() {
+    let (up, weir) = rig().await;
+    let caller = able(&weir).await;
+    let mut own = caller.listen().await;
+    let (_, session) = tokio::join!(calls(&caller, "up__ask").send(), async {
+        let call = up.call().await;
+        let session = call.session.clone();
+        call.answer("{}").await;
+        session
+    });
+    let first = format!("{}\nid: g1\nretry: 20", note(1));
+    up.tell(&session, &first).await;
+    assert_eq!(own.next().await.unwrap(), note(1));
+    up.hang_up(&session);
+    // Nothing new the first time.
+    for _ in 0..2 {
+        let resumed = up.resumed().await;
+        assert_eq!(resumed.request.header("last-event-id"), Some("g1"));
+    }
+    let resumed = up.resumed().await;
+    assert_eq!(resumed.request.header("last-event-id"), Some("g1"));
+    resumed.say(&note(2)).await;
+    assert_eq!(own.next().await.unwrap(), note(2));
+}
+
+/// Begins a call, reads two of three notes, and breaks the connection.
+async fn broken(caller: &Legacy, up: &Asking) -> (String, crate::support::asking::Call) {
+    let (mut stream, call): (Stream, _) =
+        begun(calls(caller, "up__ask").id("8"), up, &note(1)).await;
+    assert_eq!(stream.next().await.unwrap(), note(1));
+    call.say(&note(2)).await;
+    assert_eq!(stream.next().await.unwrap(), note(2));
+    (stream.last_id().unwrap(), call)
+}
+
+#[tokio::test]
+async fn whoever_lost_the_connection_reads_on_and_misses_nothing() {
+    let (up, weir) = rig().await;
+    for version in ["2025-11-25", "2025-06-18"] {
+        let caller = Legacy::open_with(weir.url(), version, ABLE).await;
+        let (last, call) = broken(&caller, &up).await;
+        call.say(&note(3)).await;
+        let mut again = caller.read_on(&last).await;
+        assert_eq!(again.next().await.unwrap(), note(3));
+        let last = again.last_id().unwrap();
+        drop(again);
+        call.answer(r#"{"content":[],"x":1e400}"#).await;
+        let rest = caller.read_on(&last).await.finish().await;
+        assert_eq!(rest.events, [result("8")], "{version}");
+    }
+    assert_eq!(up.count("notifications/cancelled"), 0);
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_heard_is_read_later_and_can_be_answered() {
+    let (up, weir) = rig().await;
+    let caller = able(&weir).await;
+    let (last, call) = broken(&caller, &up).await;
+    call.say(r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#)
+        .await;
+    let mut again = caller.read_on(&last).await;
+    let asked = again.next_value().await;
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":{},"result":{{"roots":[]}}}}"#,
+        asked["id"]
+    );
+    caller.post(&body).await;
+    up.answered("\"q\"").await;
+    call.answer("{}").await;
+    assert!(again.finish().await.succeeded());
+}
+
+#[tokio::test]
+async fn an_event_of_another_session_leads_nowhere() {
+    let (up, weir) = rig().await;
+    let (caller, thief) = (able(&weir).await, able(&weir).await);
+    let (last, call) = broken(&caller, &up).await;
+    let number = last.split('-').next().unwrap();
+    let mut stolen = Vec::new();
+    for id in [
+        last.as_str(),
+        &format!("{number}-0"),
+        "x",
+        "0-",
+        "-1",
+        &"9".repeat(60),
+    ] {
+        stolen.push(thief.read_on(id).await);
+    }
+    call.say(&note(3)).await;
+    let (_, ()) = tokio::join!(calls(&thief, "up__ask").send(), async {
+        let call = up.call().await;
+        up.tell(&call.session, &note(77)).await;
+        call.answer("{}").await;
+    });
+    // The last of them is the thief's stream; those before it have ended.
+    let mut own = stolen.pop().unwrap();
+    assert_eq!(own.next().await.unwrap(), note(77));
+    for stream in stolen {
+        assert!(stream.finish().await.events.is_empty());
+    }
+    call.answer(r#"{"content":[],"x":1e400}"#).await;
+    let rest = caller.read_on(&last).await.finish().await;
+    assert_eq!(rest.events, [note(3), result("8")]);
+}

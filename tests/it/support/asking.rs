@@ -97,13 +97,6 @@ impl Call {
         .await;
     }
 
-    /// The error; the stream ends.
-    pub async fn refuse(self, error: &str) {
-        let id = &self.id;
-        self.say(&format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
-            .await;
-    }
-
     /// Waits until the other side has closed the stream.
     pub async fn closed(&self) {
         bounded("the stream to be closed", self.out.closed()).await;
@@ -129,11 +122,6 @@ impl Builder {
             format!(r#"{{"name":{name},"inputSchema":{{"type":"object"}}}}"#)
         });
         self.tools.extend(names);
-        self
-    }
-
-    pub fn raw_tool(mut self, definition: &str) -> Self {
-        self.tools.push(definition.to_owned());
         self
     }
 
@@ -277,6 +265,11 @@ impl Asking {
         .await;
     }
 
+    /// Ends the GET stream of a session, which lives on.
+    pub fn hang_up(&self, session: &str) {
+        self.inner.streams.lock().unwrap().remove(session);
+    }
+
     /// Waits for the GET stream of a session.
     pub async fn listening(&self, session: &str) {
         self.wait_for(&format!("a stream of {session}"), |_| {
@@ -382,7 +375,7 @@ impl Inner {
         }
         let (out, answer) = events();
         if request.http == Method::GET {
-            if request.header("last-event-id").is_some() {
+            if request.headers.contains_key("last-event-id") {
                 self.queue(&self.resumed, request, session, String::new(), out);
             } else {
                 self.streams.lock().unwrap().insert(session, out);
@@ -438,7 +431,7 @@ impl Inner {
             id,
             out,
         };
-        to.try_send(call).ok().expect("room for a call");
+        assert!(to.try_send(call).is_ok(), "there is room for a call");
     }
 
     /// What it answers by itself: a result, which is empty where it is a stream, or an error.

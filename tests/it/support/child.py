@@ -15,6 +15,9 @@ Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tool
     add_tool   adds the tool `added`, announces the change, then answers
     raw        `result` is the raw text of the file named by --raw
     big        a result of about --big bytes
+    ask        asks the client for `elicitation/create`, id `"q"`; the text is the client's answer as it came
+    count      the text is how many calls of this tool the process has had
+    nap        answers after 0.3 s
     split      the answer is written in two writes with a flush between
 
 --log FILE gets one line per message that arrived, as it arrived, and `EOF` when stdin closes.
@@ -22,6 +25,7 @@ Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tool
 import argparse
 import json
 import os
+import queue
 import re
 import signal
 import sys
@@ -51,6 +55,8 @@ writing = threading.Lock()
 tools = [name for name in options.tools.split(",") if name]
 prompts = [name for name in options.prompts.split(",") if name]
 cancelled = {}
+counted = []
+responses = queue.Queue()
 listens = []
 state = {"initialized": False, "pinned": None}
 
@@ -152,6 +158,14 @@ def call(request, line):
     if name == "add_tool":
         tools.append("added")
         announce("notifications/tools/list_changed", "toolsListChanged")
+    if name == "ask":
+        write('{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"\\u0041","x":1e400}}')
+        said = text(responses.get())
+    if name == "count":
+        counted.append(name)
+        said = text(str(len(counted)))
+    if name == "nap":
+        time.sleep(0.3)
     if name == "raw":
         with open(options.raw, encoding="utf-8") as file:
             said = file.read()
@@ -213,6 +227,8 @@ def handle(request, line):
         stop.set()
     elif method == "initialize":
         initialize(request)
+    elif "id" in request and method is None:
+        responses.put(line.strip())
     elif "id" not in request or method is None:
         pass
     elif method == "server/discover":

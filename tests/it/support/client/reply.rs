@@ -121,8 +121,8 @@ impl Stream {
 fn last_id(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let whole = text.rfind("\n\n").map_or("", |end| &text[..end]);
-    let ids = whole.lines().filter_map(|line| line.strip_prefix("id: "));
-    ids.last().map(str::to_owned)
+    let mut ids = whole.lines().filter_map(|line| line.strip_prefix("id: "));
+    ids.next_back().map(str::to_owned)
 }
 
 /// A whole answer.
