@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::leaks::GROWTH_KIB;
+use crate::leaks::{GROWTH_KIB, POOLED};
 use crate::measure::{Point, Work};
 use crate::parts::{MemoryFigure, Results};
 use crate::report::{self, number, say, time};
@@ -129,8 +129,8 @@ fn of_memory(results: &Results) -> Vec<Goal> {
         let (descriptors, tasks) = figure.more();
         let what = format!("descriptors, tasks that they leave, {name}");
         let measured = format!("{descriptors}, {}", number(tasks, 0));
-        let met = descriptors == 0 && tasks <= 0.0;
-        goals.push(Goal(what, measured, "0, 0", met));
+        let met = descriptors <= POOLED && tasks <= POOLED as f64;
+        goals.push(Goal(what, measured, "≤ 16 each: idle connections", met));
     }
     let of_list = |figure: &&MemoryFigure| figure.subject == Kind::Weir && figure.part == "list";
     for figure in results.memory.iter().filter(of_list) {

@@ -28,6 +28,8 @@ const ROUNDS: usize = 4;
 /// How long weir may take to come to rest, and how long it is left alone before its memory is read.
 const LIMIT: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_secs(2);
+/// How many more descriptors and tasks there may be: connections to upstreams that wait for the next call.
+pub(crate) const POOLED: usize = 16;
 /// How much memory may grow from the second round to the last.
 pub(crate) const GROWTH_KIB: u64 = 4 << 10;
 
@@ -237,6 +239,8 @@ async fn work(
             // In the modern era, closing is cancelling.
             (Ending::Cancelled, Era::Modern) => Ending::Left,
             (Ending::CancelledStream, Era::Modern) => Ending::LeftStream,
+            // Of some only: too many in a row, and weir tries that upstream no more for a while.
+            (Ending::TimedOut, _) if !number.is_multiple_of(4) => Ending::Done,
             (ending, _) => ending,
         };
         // Both upstreams in turn.
