@@ -228,7 +228,9 @@ where
         }
     });
     let mut http = pin!(door.http.serve_connection(io, service));
-    let mut shutdown = pin!(door.shutdown.cancelled());
+    // A child of its own: looking at it takes locks, which connections would otherwise share.
+    let told = door.shutdown.child_token();
+    let mut shutdown = pin!(told.cancelled());
     let mut timer = pin!(tokio::time::sleep(door.header));
     let mut ending = false;
     poll_fn(|context| {

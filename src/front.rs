@@ -5,6 +5,7 @@ mod batch;
 mod body;
 mod changes;
 mod cors;
+mod drain;
 mod endpoint;
 mod guard;
 pub mod http;
@@ -16,6 +17,7 @@ mod session;
 pub mod stdio;
 mod tape;
 
+pub use drain::{Draining, GivenUp};
 pub use endpoint::Endpoint;
-pub use http::{Draining, Front, endpoint, probes};
+pub use http::{Front, endpoint, probes};
 pub use session::{IDLE, Sessions};

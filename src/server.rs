@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -252,6 +253,10 @@ impl Bound {
         let known = Arc::clone(&sessions);
         let metrics = Arc::clone(&core.live.load().metrics);
         metrics.observe(&names::LEGACY_SESSIONS, move || known.known());
+        let runtime = Handle::current();
+        metrics.observe(&names::TASKS, move || {
+            runtime.metrics().num_alive_tasks() as u64
+        });
         let front = Front::new(
             &config.listen,
             Arc::clone(&core.live),

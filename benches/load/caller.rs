@@ -16,8 +16,8 @@ use crate::sse::EventStream;
 
 const MODERN: &str = "2026-07-28";
 const LEGACY: &str = "2025-06-18";
-/// What a modern caller adds to `params` of every request.
-const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"load","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
+/// What a modern caller adds to `params._meta` of every request.
+const ENVELOPE: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"load","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}"#;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -238,7 +238,7 @@ impl Caller {
             Era::Legacy => self.message("GET", "", ""),
             Era::Modern => {
                 let body = format!(
-                    r#"{{"jsonrpc":"2.0","id":"listen","method":"subscriptions/listen","params":{{"notifications":{{"toolsListChanged":true}},{META}}}}}"#
+                    r#"{{"jsonrpc":"2.0","id":"listen","method":"subscriptions/listen","params":{{"notifications":{{"toolsListChanged":true}},"_meta":{{{ENVELOPE}}}}}}}"#
                 );
                 self.message("POST", "mcp-method: subscriptions/listen\r\n", &body)
             }
@@ -273,17 +273,33 @@ impl Caller {
         name: Option<&str>,
         params: &str,
     ) -> Result<Answer, String> {
+        let id = self.write(method, name, params, "");
+        let request = self.request.as_bytes();
+        self.connection.exchange(request, Some(id)).await
+    }
+
+    /// Writes a request with the next id; `meta` are more members of `_meta`. Gives the id.
+    fn write(&mut self, method: &str, name: Option<&str>, params: &str, meta: &str) -> u64 {
         self.last_id += 1;
         let (id, mut extra) = (self.last_id, String::new());
-        self.body.clear();
-        let (comma, meta) = match self.era {
-            Era::Legacy => ("", ""),
-            Era::Modern if params.is_empty() => ("", META),
-            Era::Modern => (",", META),
+        let envelope = match self.era {
+            Era::Legacy => "",
+            Era::Modern => ENVELOPE,
         };
+        let comma = |one: &str, other: &str| match one.is_empty() || other.is_empty() {
+            true => "",
+            false => ",",
+        };
+        let between = comma(envelope, meta);
+        let (open, close) = match envelope.len() + meta.len() {
+            0 => ("", ""),
+            _ => ("\"_meta\":{", "}"),
+        };
+        let before = comma(params, open);
+        self.body.clear();
         let _ = write!(
             self.body,
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}{comma}{meta}}}}}"#
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}{before}{open}{envelope}{between}{meta}{close}}}}}"#
         );
         if self.era == Era::Modern {
             let _ = write!(extra, "mcp-method: {method}\r\n");
@@ -298,8 +314,45 @@ impl Caller {
             "POST {head}{extra}content-length: {}\r\n\r\n{body}",
             body.len()
         );
-        let request = self.request.as_bytes();
-        self.connection.exchange(request, Some(id)).await
+        id
+    }
+
+    /// A call as it would be sent, for those who do not wait for its answer; and its id. `params` and `meta` are members.
+    pub(crate) fn unsent(&mut self, tool: &str, params: &str, meta: &str) -> (u64, String) {
+        let params = format!(
+            r#""name":"{tool}"{}{params}"#,
+            if params.is_empty() { "" } else { "," }
+        );
+        let id = self.write("tools/call", Some(tool), &params, meta);
+        (id, self.request.clone())
+    }
+
+    /// Takes a request back, as a legacy caller does.
+    pub(crate) async fn cancel(&mut self, id: u64) -> Result<(), String> {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#
+        );
+        let request = self.message("POST", "", &body);
+        let noted = self.connection.exchange(request.as_bytes(), None).await?;
+        match noted.status {
+            200..300 => Ok(()),
+            status => Err(format!("notifications/cancelled: HTTP {status}")),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.connection.address()
+    }
+
+    /// Lets go of the session without ending it.
+    pub(crate) fn leave(&mut self) -> Option<String> {
+        self.session.take()
+    }
+
+    /// Goes on in a session that was left.
+    pub(crate) fn enter(&mut self, session: String) {
+        self.session = Some(session);
+        self.write_head();
     }
 
     /// The result in the last answer; another id or an error instead is an error.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::leaks::GROWTH_KIB;
 use crate::measure::{Point, Work};
 use crate::parts::{MemoryFigure, Results};
 use crate::report::{self, number, say, time};
@@ -106,6 +107,30 @@ fn of_memory(results: &Results) -> Vec<Goal> {
             let measured = format!("{} KiB", number(each, 2));
             goals.push(Goal(what, measured, "< 8 KiB", each < 8.0));
         }
+    }
+    for figure in &results.streams {
+        let what = "memory of an idle stream, both eras".to_owned();
+        let each = figure.kib_each();
+        let measured = format!("{} KiB", number(each, 2));
+        goals.push(Goal(what, measured, "< 8 KiB", each < 8.0));
+        let what = format!("of {} streams told of a change", 2 * figure.streams);
+        let met = figure.told == 2 * figure.streams;
+        goals.push(Goal(what, figure.told.to_string(), "all", met));
+        let [few, _, after] = figure.descriptors;
+        let what = "descriptors that streams leave behind".to_owned();
+        let left = after.saturating_sub(few);
+        goals.push(Goal(what, left.to_string(), "0", left == 0));
+    }
+    for figure in &results.leaks {
+        let (name, grown) = (figure.name(), figure.grown_kib());
+        let what = format!("memory that calls of every ending leave, {name}");
+        let measured = format!("{} MiB", number(grown as f64 / 1024.0, 1));
+        goals.push(Goal(what, measured, "< 4 MiB", grown < GROWTH_KIB));
+        let (descriptors, tasks) = figure.more();
+        let what = format!("descriptors, tasks that they leave, {name}");
+        let measured = format!("{descriptors}, {}", number(tasks, 0));
+        let met = descriptors == 0 && tasks <= 0.0;
+        goals.push(Goal(what, measured, "0, 0", met));
     }
     let of_list = |figure: &&MemoryFigure| figure.subject == Kind::Weir && figure.part == "list";
     for figure in results.memory.iter().filter(of_list) {

@@ -4,6 +4,8 @@
 //! cargo bench --bench load                       # everything: four minutes, thrice that on a busy machine
 //! cargo bench --bench load -- --quick            # a smoke run
 //! cargo bench --bench load -- --only call,list --json figures.json
+//! cargo bench --bench load -- --only streams     # 4,000 idle streams: memory, descriptors, a change told to all
+//! cargo bench --bench load -- --only leaks       # 100,000 calls that end in every way, two minutes
 //! cargo bench --bench load -- --swap             # ten swaps a second under 32 callers, 30 s
 //! ```
 //!
@@ -26,12 +28,14 @@ mod catalog;
 mod forward;
 mod goals;
 mod http1;
+mod leaks;
 mod measure;
 mod parts;
 mod processes;
 mod procfs;
 mod report;
 mod sse;
+mod streams;
 mod summary;
 mod swap;
 mod tools;
@@ -70,7 +74,7 @@ struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "call,list,session,start"
+        default_value = "call,list,session,start,streams"
     )]
     only: Vec<Part>,
     /// Only these subjects [default: all; weir for --swap]
@@ -189,7 +193,15 @@ impl Figures {
         let starts = self.results.starts.iter();
         let starts = starts.map(|figure| u64::from(figure.error.is_some()));
         let swaps = self.swaps.iter().map(|figure| figure.errors.values().sum());
-        samples.chain(sessions).chain(starts).chain(swaps).sum()
+        let streams = self.results.streams.iter().map(|figure| figure.failures());
+        let leaks = self.results.leaks.iter().map(|figure| figure.failures());
+        let idle = streams.chain(leaks);
+        samples
+            .chain(sessions)
+            .chain(starts)
+            .chain(swaps)
+            .chain(idle)
+            .sum()
     }
 }
 
@@ -253,6 +265,8 @@ async fn measure_parts(
             Part::List => parts::list(ground, plan, results).await?,
             Part::Session => parts::session(ground, plan, results).await?,
             Part::Start => parts::start(ground, plan, results).await?,
+            Part::Streams => streams::run(ground, plan, results).await?,
+            Part::Leaks => leaks::run(ground, plan, results).await?,
         }
     }
     if !results.memory.is_empty() {
@@ -301,6 +315,7 @@ impl Options {
                 weir_page_size: 0,
                 speaks: self.upstream_era,
                 sse: self.sse,
+                watched: false,
             },
             list_page_size: self.page_size,
         }

@@ -6,9 +6,11 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::caller::{Caller, Era};
+use crate::leaks::LeaksFigure;
 use crate::measure::{self, Pace, Point, Sample, Work};
 use crate::procfs::Memory;
 use crate::report;
+use crate::streams::StreamsFigure;
 use crate::world::{Ground, Kind, Shape, Subject, World};
 
 /// Sessions that are opened and kept, to see what one weighs.
@@ -25,6 +27,10 @@ pub(crate) enum Part {
     Session,
     /// From exec to the first complete list
     Start,
+    /// Thousands of idle streams of both eras, and a list change for all of them (weir only)
+    Streams,
+    /// 100,000 calls that end in every way there is, and what is left of them (weir only)
+    Leaks,
 }
 
 /// What a run is about, out of the options.
@@ -46,6 +52,8 @@ pub(crate) struct Results {
     pub(crate) memory: Vec<MemoryFigure>,
     pub(crate) sessions: Vec<SessionFigure>,
     pub(crate) starts: Vec<StartFigure>,
+    pub(crate) streams: Vec<StreamsFigure>,
+    pub(crate) leaks: Vec<LeaksFigure>,
 }
 
 #[derive(Serialize)]

@@ -41,6 +41,11 @@ pub(crate) fn memory(pid: u32) -> Memory {
     }
 }
 
+/// File descriptors of a process.
+pub(crate) fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
 /// Time that all cores together were busy since the machine started.
 pub(crate) fn machine_busy() -> Duration {
     let stat = read_to_string("/proc/stat").unwrap_or_default();

@@ -5,8 +5,10 @@ use std::io::{IsTerminal, Write};
 
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle, presets};
 
+use crate::leaks::{LeaksFigure, Rest};
 use crate::measure::{Point, Sample, Work};
 use crate::parts::{MemoryFigure, SessionFigure, StartFigure};
+use crate::streams::StreamsFigure;
 use crate::summary::{Summary, baseline, median, summaries};
 use crate::swap::SwapFigure;
 use crate::world::Kind;
@@ -207,6 +209,103 @@ pub(crate) fn memory(figures: &[MemoryFigure]) {
         row(&mut table, cells);
     }
     say(&format!("\n{table}"));
+}
+
+pub(crate) fn streams(figures: &[StreamsFigure]) {
+    let mut table = table(&["idle streams of weir", ""]);
+    for figure in figures {
+        let [few, many, after] = figure.descriptors;
+        let rss = figure.rss_kib.map(mebibytes);
+        let rows = [
+            (
+                "streams: legacy GET + modern listen",
+                format!("{0} + {0}", figure.streams),
+            ),
+            (
+                "memory of each: legacy / modern",
+                format!(
+                    "{} / {} KiB",
+                    number(figure.legacy_kib, 1),
+                    number(figure.modern_kib, 1)
+                ),
+            ),
+            (
+                "told of one change",
+                format!("{} of {}", figure.told, 2 * figure.streams),
+            ),
+            (
+                "half / all of them told after",
+                format!(
+                    "{} / {}",
+                    time(figure.half_told_ms * 1e3),
+                    time(figure.all_told_ms * 1e3)
+                ),
+            ),
+            (
+                "CPU of weir for it",
+                format!("{} ms", number(figure.telling_cpu_ms, 0)),
+            ),
+            (
+                "descriptors: before / with them / after",
+                format!("{few} / {many} / {after}"),
+            ),
+            (
+                "RSS MiB: before / with them / after / after as many again",
+                rss.join(" / "),
+            ),
+            ("not back to where it was", figure.left.join(", ")),
+        ];
+        for (what, value) in rows {
+            row(&mut table, vec![what.to_owned(), value]);
+        }
+    }
+    say(&format!("\n{table}"));
+    for error in figures
+        .iter()
+        .flat_map(|figure| &figure.errors)
+        .take(ERRORS_SHOWN)
+    {
+        say(&format!("  {error}"));
+    }
+}
+
+pub(crate) fn leaks(figures: &[LeaksFigure]) {
+    let mut table = table(&[
+        "calls of every ending",
+        "calls",
+        "RSS MiB before",
+        "after each round",
+        "descriptors before",
+        "after each round",
+        "tasks before",
+        "after each round",
+        "not back",
+        "failures",
+    ]);
+    for figure in figures {
+        let rounds = |of: &dyn Fn(&Rest) -> String| {
+            let rounds: Vec<String> = figure.rounds.iter().map(of).collect();
+            rounds.join(" / ")
+        };
+        let rss = |rest: &Rest| mebibytes(rest.rss_kib);
+        let descriptors = |rest: &Rest| rest.descriptors.to_string();
+        let tasks = |rest: &Rest| number(rest.tasks.unwrap_or(f64::NAN), 0);
+        let cells = vec![
+            format!("{} upstreams", figure.name()),
+            figure.calls.to_string(),
+            rss(&figure.before),
+            rounds(&rss),
+            descriptors(&figure.before),
+            rounds(&descriptors),
+            tasks(&figure.before),
+            rounds(&tasks),
+            figure.left.join(", "),
+            figure.errors.values().sum::<u64>().to_string(),
+        ];
+        row(&mut table, cells);
+    }
+    say(&format!("\n{table}"));
+    errors(figures.iter().map(|figure| (Kind::Weir, &figure.errors)));
 }
 
 pub(crate) fn swaps(figures: &[SwapFigure]) {

@@ -160,10 +160,15 @@ async fn handle(server: Rc<Server>, request: Request<Incoming>) -> Response<Body
     if modern && method == "subscriptions/listen" {
         return listen(&server, id);
     }
-    if message.params.name == Some(tools::SLOW_ECHO) {
-        tokio::time::sleep(Duration::from_millis(tools::SLOW_MILLIS)).await;
+    let pause = |millis| tokio::time::sleep(Duration::from_millis(millis));
+    match message.params.name {
+        Some(tools::SLOW_ECHO) => pause(tools::SLOW_MILLIS).await,
+        Some(tools::HANG) => pause(tools::HANG_MILLIS).await,
+        _ => {}
     }
+    let token = message.params.progress_token();
     match answer::answer(&server, id, method, &message.params, modern) {
+        Ok(text) if message.params.name == Some(tools::ECHO_IN_STEPS) => in_steps(token, &text),
         Ok(text) => deliver(&server, text, method == "initialize"),
         Err(refusal) => refuse(id, &refusal),
     }
@@ -186,6 +191,22 @@ fn deliver(server: &Server, text: String, opens_session: bool) -> Response<Body>
         }
     }
     response
+}
+
+/// Progress, if it was asked for, and after a while the response.
+fn in_steps(token: Option<&str>, response: &str) -> Response<Body> {
+    let (events, body) = mpsc::channel(2);
+    if let Some(token) = token {
+        let _ = events.try_send(event(&format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":1}}}}"#
+        )));
+    }
+    let last = event(response);
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(Duration::from_millis(tools::SLOW_MILLIS)).await;
+        let _ = events.send(last).await;
+    });
+    typed(Body::Events(body), "text/event-stream")
 }
 
 fn event(text: &str) -> Bytes {

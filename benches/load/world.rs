@@ -1,5 +1,6 @@
 //! A world: upstreams, and the subjects in front of them, all up at the same time.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -44,6 +45,8 @@ pub(crate) struct Shape {
     pub(crate) weir_page_size: usize,
     pub(crate) speaks: Speaks,
     pub(crate) sse: bool,
+    /// weir has an admin listener, whose gauges are read, and gives a call half a second.
+    pub(crate) watched: bool,
 }
 
 /// Where this run keeps weir's files, and which weir it is.
@@ -67,6 +70,8 @@ pub(crate) struct Subject {
     pub(crate) catalog: Rc<Catalog>,
     pub(crate) process: Option<Process>,
     pub(crate) idle: procfs::Memory,
+    /// Where weir's metrics are, if it is watched.
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 pub(crate) struct World {
@@ -122,24 +127,21 @@ impl World {
     pub(crate) async fn subject(&self, ground: &Ground, kind: Kind) -> Result<Subject, String> {
         let servers = self.ports.get(..self.shape.servers).unwrap_or_default();
         let prefixes: Vec<String> = (0..servers.len()).map(prefix).collect();
-        let tools_of_one = if self.shape.one_with_all {
-            self.shape.servers * self.shape.tools
+        let (one, tools_of_one) = if self.shape.one_with_all {
+            (self.ports.last(), self.shape.servers * self.shape.tools)
         } else {
-            self.shape.tools
+            (servers.first(), self.shape.tools)
         };
+        let one = one.copied().unwrap_or(0);
         let bare = Catalog::of(&[String::new()], tools_of_one);
-        let last = self.ports.last().copied().unwrap_or(0);
-        let one = if self.shape.one_with_all {
-            last
-        } else {
-            servers.first().copied().unwrap_or(0)
-        };
         let echo = |prefix: &str| format!("{prefix}{}", tools::ECHO);
         let echoes: Vec<String> = prefixes.iter().take(2).map(|prefix| echo(prefix)).collect();
+        let mut admin = None;
         let (process, doors, catalog) = match kind {
             Kind::Direct => {
+                let alone = [one];
                 let ports = if self.shape.one_with_all {
-                    &[one][..]
+                    &alone
                 } else {
                     servers
                 };
@@ -152,16 +154,15 @@ impl World {
                 (Some(process), door(ports, vec![echo("")]), bare)
             }
             Kind::Route => {
-                let ways = prefixes.iter().zip(servers);
-                let ways: Vec<_> = ways
-                    .map(|(prefix, port)| format!("{prefix}={}", url(*port)))
-                    .collect();
+                let way = |(prefix, port): (&String, &u16)| format!("{prefix}={}", url(*port));
+                let ways: Vec<_> = prefixes.iter().zip(servers).map(way).collect();
                 let arguments = ["route".into(), "--to".into(), ways.join(",")];
                 let (process, ports) = Process::helper(&arguments).await?;
                 (Some(process), door(ports, echoes), bare)
             }
             Kind::Weir => {
-                let (process, port) = self.weir(ground, servers).await?;
+                admin = self.admin()?;
+                let (process, port) = self.weir(ground, servers, admin).await?;
                 let merged = Catalog::of(&prefixes, self.shape.tools);
                 (Some(process), door(vec![port], echoes), merged)
             }
@@ -176,22 +177,42 @@ impl World {
             catalog: Rc::new(catalog),
             process,
             idle: procfs::Memory::default(),
+            admin,
         })
     }
 
-    /// Starts weir with a configuration for these upstreams: nothing stored, no admin listener.
-    async fn weir(&self, ground: &Ground, servers: &[u16]) -> Result<(Process, u16), String> {
+    /// Where a watched weir's admin listener will be.
+    fn admin(&self) -> Result<Option<SocketAddr>, String> {
+        let port = self.shape.watched.then(free_port).transpose();
+        let port = port.map_err(|error| format!("a free port: {error}"))?;
+        Ok(port.map(local))
+    }
+
+    /// Starts weir with a configuration for these upstreams: nothing stored.
+    async fn weir(
+        &self,
+        ground: &Ground,
+        servers: &[u16],
+        admin: Option<SocketAddr>,
+    ) -> Result<(Process, u16), String> {
         let port = free_port().map_err(|error| format!("a free port: {error}"))?;
         let page_size = match self.shape.weir_page_size {
             0 => String::new(),
             size => format!(", page_size: {size}"),
         };
+        let (watched, timeouts) = match admin {
+            Some(admin) => (
+                format!("admin: {{ address: \"{admin}\" }}\n"),
+                ", timeouts: { call: 500ms }",
+            ),
+            None => (String::new(), ""),
+        };
         let mut config = format!(
-            "version: 1\nlisten: {{ address: \"127.0.0.1:{port}\"{page_size} }}\nupstreams:\n"
+            "version: 1\nlisten: {{ address: \"127.0.0.1:{port}\"{page_size} }}\n{watched}upstreams:\n"
         );
         for (number, server) in servers.iter().enumerate() {
             config += &format!(
-                "  u{number:02}: {{ connector: on_prem, url: \"{}\" }}\n",
+                "  u{number:02}: {{ connector: on_prem, url: \"{}\"{timeouts} }}\n",
                 url(*server)
             );
         }
@@ -288,6 +309,25 @@ impl Subject {
         let mut connection = Connection::new(address);
         let answer = connection.exchange(request.as_bytes(), None).await?;
         Ok(answer.status)
+    }
+
+    /// What a watched weir says of itself: name and value of each gauge without labels, and of those per
+    /// upstream the sum.
+    pub(crate) async fn gauges(&self) -> Result<BTreeMap<String, f64>, String> {
+        let address = self.admin.ok_or("weir is not watched")?;
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        let mut connection = Connection::new(address);
+        connection.exchange(request.as_bytes(), None).await?;
+        let text = String::from_utf8_lossy(connection.message()).into_owned();
+        let mut gauges = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap_or_default();
+            let value = line
+                .rsplit_once(' ')
+                .and_then(|(_, value)| value.parse::<f64>().ok());
+            *gauges.entry(name.to_owned()).or_default() += value.unwrap_or(f64::NAN);
+        }
+        Ok(gauges)
     }
 
     /// The end of what weir logged.

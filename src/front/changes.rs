@@ -42,7 +42,7 @@ pub(super) struct Changes {
     /// Legacy: what else the caller is told.
     listening: Option<Listening>,
     /// Modern: news of what it subscribed to.
-    updates: Option<mpsc::Receiver<Update>>,
+    updates: Option<mpsc::Receiver<Box<Update>>>,
 }
 
 /// What happens next on a stream of changes.
@@ -84,9 +84,9 @@ impl Changes {
         }
     }
 
-    /// With news of subscriptions.
-    pub(super) fn with_updates(mut self, updates: mpsc::Receiver<Update>) -> Self {
-        self.updates = Some(updates);
+    /// With news of subscriptions, if there are any.
+    pub(super) fn with_updates(mut self, updates: Option<mpsc::Receiver<Box<Update>>>) -> Self {
+        self.updates = updates;
         self
     }
 

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Listen;
 use crate::front::answer::{self, Accepts};
+use crate::front::drain::{Draining, GivenUp};
 use crate::front::endpoint::Endpoint;
 use crate::front::guard::Guard;
 use crate::front::intake::{self, Intake};
@@ -36,15 +37,6 @@ use crate::upstream::Standing;
 /// The HTTP methods of the endpoint.
 pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");
 
-/// The two steps in which a front stops.
-#[derive(Clone, Debug, Default)]
-pub struct Draining {
-    /// Nobody is let in any more, what has no end of its own ends, and what is under way goes on.
-    pub begun: CancellationToken,
-    /// What is still under way is answered with an error.
-    pub given_up: CancellationToken,
-}
-
 /// What answering callers takes.
 #[derive(Debug)]
 pub struct Front {
@@ -53,7 +45,7 @@ pub struct Front {
     /// Weir was told to stop: streams end, nobody is let in any more.
     pub(super) shutdown: CancellationToken,
     /// Calls under way have had their time.
-    pub(super) given_up: CancellationToken,
+    pub(super) given_up: GivenUp,
     pub(super) tasks: TaskTracker,
     pub(super) metrics: Arc<Metrics>,
     guard: Guard,

@@ -78,12 +78,12 @@ pub(super) fn asked(request: &Request<'_>) -> Result<Asked, Fault> {
     })
 }
 
-/// Subscribes at the upstreams, and finds out what they honour.
+/// Subscribes at the upstreams, and finds out what they honour. There is no news where nothing is subscribed to.
 pub(super) async fn follow(
     live: &Live,
     request: &Request<'_>,
     asked: Asked,
-) -> (Followed, mpsc::Receiver<Update>) {
+) -> (Followed, Option<mpsc::Receiver<Box<Update>>>) {
     let (tell, updates) = mpsc::channel(UPDATES);
     let snapshot = live.load_full();
     let resources = asked.resources.into_iter().filter_map(|exposed| {
@@ -120,6 +120,8 @@ pub(super) async fn follow(
             }
         }
     }
+    // Most streams follow lists only: thousands of them, for which a channel would be a fifth of their memory.
+    let updates = (!followed.kept.is_empty()).then_some(updates);
     (followed, updates)
 }
 

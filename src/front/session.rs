@@ -197,6 +197,7 @@ impl Sessions {
         drop(kept);
         if let Some(caller) = caller {
             caller.end();
+            self.tapes.orphan(&caller);
         }
     }
 

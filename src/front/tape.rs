@@ -64,6 +64,8 @@ struct State {
     done: bool,
     /// The answer was read to its end.
     read: bool,
+    /// The session is over: nobody can ask for it any more.
+    is_orphan: bool,
 }
 
 /// What made an answer a stream.
@@ -131,6 +133,15 @@ impl Tapes {
         let tape = self.kept().get(&number).cloned();
         let tape = tape.filter(|tape| Arc::ptr_eq(&tape.caller, caller))?;
         Some(tape.read(event, None))
+    }
+
+    /// A session is over: its answers are not kept for anybody.
+    pub(super) fn orphan(&self, caller: &Arc<Caller>) {
+        for tape in self.kept().values() {
+            if Arc::ptr_eq(&tape.caller, caller) {
+                tape.change(|state| state.is_orphan = true);
+            }
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<u64, Arc<Tape>>> {
@@ -254,9 +265,9 @@ impl State {
         self.messages.len() > MESSAGES || self.bytes > BYTES
     }
 
-    /// Whether there is no point in keeping it: nobody reads, or it is too large to wait for somebody.
+    /// Whether there is no point in keeping it: it was read, nobody can, or it is too large to wait for somebody.
     fn is_over_with(&self) -> bool {
-        self.read || (self.reader.is_none() && self.bytes > BYTES)
+        self.read || self.is_orphan || (self.reader.is_none() && self.bytes > BYTES)
     }
 
     /// Whether the one who reads has not read what is here.

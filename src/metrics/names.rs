@@ -93,6 +93,8 @@ families! {
         "GET streams of legacy sessions that are open.";
     LISTEN_STREAMS = "weir_listen_streams" Gauge []
         "Modern subscriptions/listen streams that are open.";
+    TASKS = "weir_tasks" Gauge []
+        "Tasks of the runtime: connections, calls that go on without their caller, streams to upstreams, keepers.";
     CPU = "process_cpu_seconds_total" Counter []
         "CPU time of the process, in user and system mode. Linux only, like the three after it.";
     RSS = "process_resident_memory_bytes" Gauge []

@@ -265,7 +265,13 @@ async fn relayed(
     let fault = |error: LinkError| failed(link, method, request_id, &error);
     let deadline = hops::deadline(link, request).map_err(fault)?;
     let mut place = link.gate.enter(deadline).await.map_err(fault)?;
-    let mut peer = seat(scope, link, deadline).await.map_err(fault)?;
+    let mut peer = match seat(scope, link, deadline).await {
+        Ok(peer) => peer,
+        Err(error) => {
+            place.failed(&error);
+            return Err(fault(error));
+        }
+    };
     let (mut again, mut repeat) = (true, target.is_repeatable(&link.config.retry));
     loop {
         let is_task = target.as_task(scope, &peer);

@@ -75,7 +75,7 @@ pub(super) struct Subscribed {
 struct Stream {
     number: u64,
     tell: mpsc::Sender<Bytes>,
-    news: mpsc::Sender<Update>,
+    news: mpsc::Sender<Box<Update>>,
     end: CancellationToken,
 }
 
@@ -186,7 +186,7 @@ impl Caller {
     }
 
     /// Where news of shared subscriptions go, while there is a stream.
-    pub(super) fn news(&self) -> Option<mpsc::Sender<Update>> {
+    pub(super) fn news(&self) -> Option<mpsc::Sender<Box<Update>>> {
         self.kept()
             .stream
             .as_ref()
@@ -307,7 +307,7 @@ pub struct Listening {
     /// What is to be said on it.
     pub told: mpsc::Receiver<Bytes>,
     /// News of what it subscribed to.
-    pub updates: mpsc::Receiver<Update>,
+    pub updates: mpsc::Receiver<Box<Update>>,
     /// Cancelled when the stream has to end.
     pub end: CancellationToken,
 }

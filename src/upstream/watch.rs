@@ -177,8 +177,9 @@ async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
     loop {
         let wanted = link.subscriptions.wanted();
         let version = wanted.version;
-        let needless = !peer.offers.list_changed && wanted.topics.is_empty();
-        if needless {
+        // Nothing to hear, or nobody to hear it from, until something else is wanted.
+        let mut quiet = !peer.offers.list_changed && wanted.topics.is_empty();
+        if quiet {
             link.subscriptions.honour(version, BTreeSet::new());
             drop(heeding.take());
             dismiss(link, peer, current.take());
@@ -191,11 +192,14 @@ async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
                     }
                     next = Some(opened);
                 }
-                Ok(None) => link.subscriptions.honour(version, BTreeSet::new()),
+                Ok(None) => {
+                    link.subscriptions.honour(version, BTreeSet::new());
+                    drop(heeding.take());
+                    quiet = true;
+                }
                 Err(error) => {
                     tracing::debug!(upstream = %link.id(), %error, "no stream of changes");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(REOPEN.1);
+                    rest(&mut pause).await;
                     continue;
                 }
             }
@@ -221,13 +225,18 @@ async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
                 },
                 () = link.subscriptions.changed_since(version), if next.is_none() => break,
             }
-            if current.is_none() && next.is_none() && !needless {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(REOPEN.1);
+            if current.is_none() && next.is_none() && !quiet {
+                rest(&mut pause).await;
                 break;
             }
         }
     }
+}
+
+/// Waits, longer each time.
+async fn rest(pause: &mut Duration) {
+    tokio::time::sleep(*pause).await;
+    *pause = (*pause * 2).min(REOPEN.1);
 }
 
 async fn heard_on(stream: &mut Option<Listening>) -> Option<Bytes> {

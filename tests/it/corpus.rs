@@ -21,7 +21,7 @@ fn run(target: &str, check: fn(&[u8])) {
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         // Printed only if the check fails.
-        println!("{}", path.display());
+        eprintln!("{}", path.display());
         check(&fs::read(&path).unwrap());
         files += 1;
     }

@@ -43,6 +43,7 @@ mod face_stdio;
 mod forwarding;
 mod guard;
 mod isolation;
+mod leaks;
 mod lossless;
 mod metrics;
 mod mirrored;

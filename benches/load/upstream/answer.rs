@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{SESSION, Server, Speaks, VERSION, count};
-use crate::tools::{ECHO, SLOW_ECHO};
+use crate::tools::{ECHO, ECHO_IN_STEPS, HANG, SLOW_ECHO};
 
 pub(super) const MODERN: &str = "2026-07-28";
 const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
@@ -38,6 +38,13 @@ pub(super) struct Params<'a> {
     meta: Option<Meta<'a>>,
 }
 
+impl<'a> Params<'a> {
+    /// What progress is told under, as JSON text.
+    pub(super) fn progress_token(&self) -> Option<&'a str> {
+        Some(self.meta.as_ref()?.token?.get())
+    }
+}
+
 #[derive(Deserialize)]
 struct Arguments<'a> {
     #[serde(borrow)]
@@ -50,6 +57,8 @@ struct Meta<'a> {
     version: Option<&'a str>,
     #[serde(borrow, rename = "io.modelcontextprotocol/clientCapabilities")]
     capabilities: Option<&'a RawValue>,
+    #[serde(borrow, rename = "progressToken")]
+    token: Option<&'a RawValue>,
 }
 
 /// An error answer: HTTP status, JSON-RPC code, message.
@@ -166,7 +175,8 @@ fn call(server: &Server, params: &Params<'_>, text: &mut String) -> Result<(), R
         .arguments
         .as_ref()
         .and_then(|arguments| arguments.text);
-    let (Some(ECHO | SLOW_ECHO), Some(echoed)) = (params.name, echoed) else {
+    let (Some(ECHO | SLOW_ECHO | ECHO_IN_STEPS | HANG), Some(echoed)) = (params.name, echoed)
+    else {
         return Err(Refusal(
             StatusCode::OK,
             -32602,

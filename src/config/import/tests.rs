@@ -205,6 +205,14 @@ fn what_is_no_mcp_json_is_refused() {
     ");
 }
 
+#[test]
+fn a_key_that_no_comment_may_hold_is_named_without_it() {
+    let yaml = import("{\"mcpServers\": {\"a\": {\"command\": \"x\", \"k\u{feff}\u{ffff}y\": 1}}}")
+        .unwrap();
+    assert!(yaml.contains("# not taken over: k  y\n"), "{yaml}");
+    assert_eq!(run(&yaml).upstreams.len(), 1);
+}
+
 proptest! {
     #[test]
     fn whatever_is_imported_is_a_valid_config(

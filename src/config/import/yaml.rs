@@ -41,7 +41,9 @@ pub(super) fn quoted(text: &str) -> String {
 pub(super) fn comment(text: &str) -> String {
     text.chars()
         .map(|c| {
-            if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            // YAML has no byte order mark in comments, and no noncharacters anywhere.
+            let is_refused = matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+            if c.is_control() || is_refused || matches!(c, '\u{2028}' | '\u{2029}') {
                 ' '
             } else {
                 c

@@ -97,7 +97,7 @@ fn is_response(text: &str, response: &Response<'_>) {
 fn is_refused(text: &str, refusal: &Refusal) {
     let fault = &refusal.fault;
     let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
-    if matches!(fault, Fault::Parse) {
+    if *fault == Fault::Parse {
         // A key with an escape that is no character is JSON by its grammar.
         assert!(!is_json || text.contains("\\u"));
     } else {
