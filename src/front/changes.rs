@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Digest, Kind};
 use crate::json::{self, Object};
 use crate::live::Live;
-use crate::protocol::{method, sse};
+use crate::protocol::{meta, method, sse};
 use crate::relay::Listening;
 use crate::upstream::subscriptions::{Topic, Update};
 
@@ -154,6 +154,17 @@ fn in_words_of_caller(update: &Update) -> (&'static str, String) {
     };
     let mut params = Object::parse(&update.params).unwrap_or_default();
     params.set(member, json::quote(&update.exposed));
+    let own = params.borrowed("_meta").map(Object::parse);
+    if let Some(Ok(mut own)) = own
+        && own.remove(meta::SUBSCRIPTION_ID)
+    {
+        // It names weir's own stream at the upstream.
+        if own.is_empty() {
+            params.remove("_meta");
+        } else {
+            params.set("_meta", own.to_text());
+        }
+    }
     (method, params.to_text())
 }
 

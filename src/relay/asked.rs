@@ -9,12 +9,15 @@ use crate::json::Object;
 use crate::protocol::message::{self, Id, Notification, Outcome, Request, Response};
 use crate::protocol::{meta, method};
 use crate::relay::Scope;
-use crate::relay::caller::Caller;
+use crate::relay::caller::{Caller, Token};
 use crate::relay::tasks;
 use crate::upstream::{Link, Peer, watch};
 
 /// Most requests that wait for one caller's answers.
 const ASKED: usize = 64;
+
+/// Most tasks of one caller whose progress is told; the oldest gives way.
+const TOKENS: usize = 64;
 
 /// A request of an upstream that a caller has not answered yet.
 pub(super) struct Asked {
@@ -56,6 +59,30 @@ impl Asks {
         let (number, message) = ask(caller, link, peer, request)?;
         self.numbers.push(number);
         Some(message)
+    }
+
+    /// The call is over; where it became a task, its progress is told on (2025-11-25 `basic/utilities/tasks.mdx`).
+    pub(super) fn outlived(&self, link: &Link, number: u64, token: Option<&str>, result: &str) {
+        let (Some(caller), Some(token)) = (&self.caller, token) else {
+            return;
+        };
+        if !Object::parse(result).is_ok_and(|result| result.contains("task")) {
+            return;
+        }
+        let mut kept = caller.kept();
+        if kept.tokens.len() >= TOKENS {
+            kept.tokens.pop_front();
+        }
+        kept.tokens.push_back(Token {
+            upstream: link.id().clone(),
+            number,
+            token: token.into(),
+        });
+    }
+
+    /// Progress on this call's stream that is not of this call.
+    pub(super) fn progress(&self, link: &Link, notification: Notification<'_>) -> Option<Bytes> {
+        self.caller.as_ref()?.progress(link, notification)
     }
 
     /// A notification on the call's stream that is not about the call, as the caller gets it. What is cancelled is
@@ -164,6 +191,28 @@ impl Caller {
             let text = params.to_text();
             asked.post(message::notification(method::PROGRESS, Some(&text)));
         }
+    }
+
+    /// Progress of a task of this caller, as it gets it.
+    pub(super) fn progress(
+        &self,
+        link: &Link,
+        mut notification: Notification<'_>,
+    ) -> Option<Bytes> {
+        let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
+        let number = watch::progress_token(&params)?;
+        let token = {
+            let kept = self.kept();
+            let mut known = kept.tokens.iter();
+            let is_it = |one: &&Token| one.number == number && one.upstream == *link.id();
+            known.find(is_it).map(|one| one.token.to_string())?
+        };
+        params.set(meta::PROGRESS_TOKEN, token);
+        tasks::wrap_meta(&mut params, link.id());
+        notification.envelope.set("params", params.to_text());
+        let mut out = Vec::new();
+        notification.envelope.write(&mut out);
+        Some(out.into())
     }
 
     /// An upstream takes back what it asked: the notification as the caller gets it.

@@ -207,9 +207,16 @@ pub(super) async fn seat(
         return Ok(shared);
     };
     match caller.session(link, deadline).await {
-        // It speaks the modern era only: then this call crosses eras.
-        Err(error) if shared.era() == Era::Modern && error.is_refusal() => {
-            link.sessions.refused();
+        // It speaks the modern era only: then this call crosses eras. Or it takes one session and no more, as
+        // servers with one transport for all do: then all callers are in that one.
+        Err(error)
+            if error.is_refusal() && (shared.era() == Era::Modern || !shared.is_on_stdio()) =>
+        {
+            if shared.era() == Era::Modern {
+                link.sessions.refused();
+            } else {
+                tracing::debug!(upstream = %link.id(), %error, "no session of a caller's own: the shared one");
+            }
             Ok(shared)
         }
         own => own,

@@ -1,5 +1,6 @@
 //! One legacy caller: what its session has at the upstreams, what they asked of it, what it is told unasked.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -45,10 +46,21 @@ pub(super) struct Kept {
     pub(super) asked: HashMap<u64, Asked>,
     /// The level of log messages it wants, as JSON text.
     pub(super) level: Option<Box<str>>,
+    /// The progress tokens of calls that became tasks, and go on.
+    pub(super) tokens: VecDeque<Token>,
     /// By exposed URI.
     pub(super) subscribed: HashMap<Arc<str>, Subscribed>,
     calls: HashMap<Id, CancellationToken>,
     stream: Option<Stream>,
+}
+
+/// A progress token that outlives its call.
+pub(super) struct Token {
+    pub(super) upstream: UpstreamId,
+    /// The token of the hop.
+    pub(super) number: u64,
+    /// The caller's, as JSON text.
+    pub(super) token: Box<str>,
 }
 
 /// A subscription of this caller.

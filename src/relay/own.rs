@@ -212,8 +212,12 @@ fn heard(caller: &Weak<Caller>, link: &Arc<Link>, peer: &Arc<Peer>, bytes: &Byte
                     caller.tell(message);
                 }
             }
-            // Tokens belong to calls, which have streams of their own.
-            method::PROGRESS => {}
+            // Tokens belong to calls, which have streams of their own, and to tasks.
+            method::PROGRESS => {
+                if let Some(message) = caller.progress(link, notification) {
+                    caller.tell(message);
+                }
+            }
             _ => {
                 tasks::wrap_params(&mut notification.envelope, link.id());
                 let mut out = Vec::new();

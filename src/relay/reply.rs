@@ -353,6 +353,11 @@ impl Relayed {
         self.way.place.answered();
         let upstream = self.way.flight.link.id();
         let mut ending = Ending::Ok;
+        if let (Outcome::Result(result), true) = (&response.outcome, self.crossing.has_tasks) {
+            let Flight { link, id, .. } = &self.way.flight;
+            let token = self.token.as_deref();
+            self.way.asks.outlived(link, *id, token, result);
+        }
         let payload = match response.outcome {
             Outcome::Result(result) => match self.crossing.result(result, upstream) {
                 Ok(None) => Payload::ok(vec![message::result(&self.caller, result)]),
@@ -404,12 +409,12 @@ impl Relayed {
     fn notification(&self, mut notification: Notification<'_>) -> Option<Bytes> {
         match notification.method.as_ref() {
             method::PROGRESS => {
-                let token = self.token.as_deref()?;
                 let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
                 if watch::progress_token(&params) != Some(self.way.flight.id) {
-                    return None;
+                    drop(params);
+                    return self.way.asks.progress(&self.way.flight.link, notification);
                 }
-                params.set(meta::PROGRESS_TOKEN, token);
+                params.set(meta::PROGRESS_TOKEN, self.token.as_deref()?);
                 notification.envelope.set("params", params.to_text());
                 let mut out = Vec::new();
                 notification.envelope.write(&mut out);

@@ -219,7 +219,8 @@ pub(super) fn unwrap_related(text: &str, upstream: &UpstreamId) -> Option<String
     Some(object.to_text())
 }
 
-fn wrap_meta(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {
+/// `_meta` of an object with the task it belongs to as callers see it.
+pub(super) fn wrap_meta(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {
     let Some(Ok(mut own)) = object.borrowed("_meta").map(Object::parse) else {
         return false;
     };

@@ -229,6 +229,33 @@ async fn an_upstream_without_session_ids_is_shared_and_its_questions_are_refused
 }
 
 #[tokio::test]
+async fn an_upstream_that_takes_one_session_only_is_shared() {
+    use crate::support::upstream::{Fault, On, Times, Upstream};
+    let up = Upstream::named("up")
+        .tools(["go"])
+        .legacy("2025-06-18")
+        .start()
+        .await;
+    let weir = Weir::over([&up]).start().await;
+    // As the TypeScript SDK says it with one transport for all.
+    let again = r#"{"code":-32600,"message":"Invalid Request: Server already initialized"}"#;
+    let open = On::Method("initialize".into());
+    up.fault(open, Times::Forever, Fault::Error(400, again.into()));
+    let caller = able(&weir).await;
+    for _ in 0..2 {
+        let reply = caller.call("up__go", "{}").await;
+        assert!(reply.succeeded(), "{reply:?}");
+    }
+    // One that is in trouble has said nothing about sessions.
+    up.heal();
+    let open = On::Method("initialize".into());
+    up.fault(open, Times::Next(1), Fault::Status(503));
+    assert_eq!(caller.call("up__go", "{}").await.code(), -32603);
+    assert!(caller.call("up__go", "{}").await.succeeded());
+    assert_eq!(up.sessions(), 2);
+}
+
+#[tokio::test]
 async fn a_call_of_a_modern_caller_cannot_ask() {
     let up = up().await;
     let weir = over([&up]).await;

@@ -265,9 +265,8 @@ async fn a_legacy_caller_hears_of_the_resources_of_a_modern_upstream() {
     let mut own = caller.listen().await;
     let params = format!(r#"{{"uri":"{URI}","x":1e400}}"#);
     assert_eq!(up.updated(URI, &params).await, 1);
-    let told = own.next().await.unwrap();
-    assert_eq!(at(&told, &["params", "uri"]), Some(quote(URI)));
-    assert_eq!(at(&told, &["params", "x"]).as_deref(), Some("1e400"));
+    // What names weir's own stream is not for it.
+    assert_eq!(own.next().await.unwrap(), updated(URI));
     let refused = caller
         .request("resources/subscribe", &uri("file:///refused"))
         .await;

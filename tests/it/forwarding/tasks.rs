@@ -143,6 +143,46 @@ async fn the_state_of_a_task_is_told_on_the_stream_of_its_caller() {
 }
 
 #[tokio::test]
+async fn progress_goes_on_under_the_callers_token_after_the_call_became_a_task() {
+    let up = legacy("up").await;
+    let weir = over([&up]).await;
+    let caller = able(&weir).await;
+    let mut own = caller.listen().await;
+    let began = async |params: &str, answer: &'static str| {
+        let upstream = async {
+            let call = up.call().await;
+            let token = call
+                .request
+                .raw(&["params", "_meta", "progressToken"])
+                .unwrap();
+            let session = call.session.clone();
+            call.answer(answer).await;
+            (token, session)
+        };
+        tokio::join!(caller.request("tools/call", params), upstream).1
+    };
+    let params = r#"{"name":"up__slow","task":{},"_meta":{"progressToken":"t\u0031"}}"#;
+    let (token, session) = began(params, r#"{"task":{"taskId":"7"}}"#).await;
+    let (over, _) = began(&params.replace("\"task\":{},", ""), r#"{"content":[]}"#).await;
+    let progress = |token: &str, id: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":1e400,"_meta":{{"{RELATED}":{{"taskId":"{id}"}}}}}}}}"#
+        )
+    };
+    // What is over is over.
+    up.tell(&session, &progress(&over, "8")).await;
+    up.tell(&session, &progress(&token, "7")).await;
+    let expected = progress(r#""t\u0031""#, "up.7");
+    assert_eq!(own.next().await.unwrap(), expected);
+    // On the stream of `tasks/result` too.
+    let ask = caller.ask("tasks/result", r#"{"taskId":"up.7"}"#);
+    let (mut stream, call) = begun(ask, &up, &progress(&token, "7")).await;
+    assert_eq!(stream.next().await.unwrap(), expected);
+    call.answer("{}").await;
+    assert!(stream.finish().await.succeeded());
+}
+
+#[tokio::test]
 async fn tasks_are_listed_upstream_after_upstream() {
     let (a, b) = (legacy("a").await, legacy("b").await);
     let plain = Asking::named("plain").tools(["slow"]).start().await;
