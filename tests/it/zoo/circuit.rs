@@ -49,14 +49,15 @@ async fn calls_of_a_hanging_upstream_fail_at_once_and_it_is_found_again_within_a
             assert_eq!(reply.error()["data"]["reason"], "no answer in time");
         }
         let took = begun.elapsed();
-        assert!(took < Duration::from_millis(2500), "{took:?}");
+        // Each of them waiting would take 8 s.
+        assert!(took < Duration::from_secs(6), "{took:?}");
         assert!(up.count("tools/call") <= arrived + 3);
         up.heal();
         let begun = Instant::now();
         zoo.weir.wait_told("beast", "circuit/state", "closed").await;
         // What hung when it was healed still has its budget to run down: 800 ms.
         let took = begun.elapsed();
-        assert!(took < Duration::from_millis(2500), "{took:?}");
+        assert!(took < Duration::from_secs(6), "{took:?}");
         zoo.works().await;
         let log = zoo.weir.stderr();
         assert_eq!(says(&log, "circuit opens"), 1, "{log}");
