@@ -240,7 +240,7 @@ async fn work(
             (Ending::Cancelled, Era::Modern) => Ending::Left,
             (Ending::CancelledStream, Era::Modern) => Ending::LeftStream,
             // Of some only: too many in a row, and weir tries that upstream no more for a while.
-            (Ending::TimedOut, _) if !number.is_multiple_of(4) => Ending::Done,
+            (Ending::TimedOut, _) if !number.is_multiple_of(16) => Ending::Done,
             (ending, _) => ending,
         };
         // Both upstreams in turn.
