@@ -3,7 +3,9 @@
 //! Raw (serde mirror of the file) → validated, with every error at once → [`Config`]. Nothing here is
 //! an `Option` that means "checked elsewhere".
 
+mod auth;
 mod de;
+mod endpoint;
 mod error;
 mod forms;
 mod import;
@@ -29,11 +31,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
-use http::HeaderName;
 use indexmap::IndexMap;
 use regex::Regex;
-use url::Url;
 
+pub use auth::{
+    AgentcoreIdentity, AssumeRole, Auth, AuthorizationCode, AwsCredentials, AwsSecret, AwsSource,
+    ClientAuthentication, ClientCredentials, IdentityKind, OAuthClient, Registration, SecretRef,
+    Sigv4, TokenExchange, TokenFor, TokenServer,
+};
+pub use endpoint::{
+    ClientIdentity, Connector, Endpoint, Gateway, HttpEndpoint, Search, TlsSettings, TlsVersion,
+};
 pub use error::{ConfigErrors, Defect, Problem};
 pub use import::{ImportError, import};
 pub use load::{load, parse, process_env};
@@ -140,65 +148,6 @@ pub struct Upstream {
     pub retry: Retry,
     /// Where it stands in the config, for messages: `file:line`.
     pub origin: String,
-}
-
-/// What weir knows about reaching an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connector {
-    /// A third party's server on the internet.
-    Saas,
-    /// The organisation's own server, or a child process.
-    OnPrem,
-}
-
-impl Connector {
-    /// The word in the config.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Saas => "saas",
-            Self::OnPrem => "on_prem",
-        }
-    }
-}
-
-/// The way to an upstream.
-#[derive(Debug)]
-pub enum Endpoint {
-    /// Streamable HTTP.
-    Http {
-        /// The MCP endpoint.
-        url: Url,
-    },
-    /// A child process that speaks MCP on stdin and stdout.
-    Child {
-        /// The program: a path, or a name looked up in `PATH`.
-        program: PathBuf,
-        /// Its arguments.
-        args: Vec<String>,
-        /// Added to its environment.
-        env: Vec<(String, Secret)>,
-        /// Its working folder, if not weir's.
-        cwd: Option<PathBuf>,
-    },
-}
-
-/// How weir logs in to an upstream.
-#[derive(Clone, Debug)]
-pub enum Auth {
-    /// Not at all.
-    None,
-    /// `Authorization: Bearer …` (RFC 6750).
-    Bearer(Secret),
-    /// A header of the upstream's own, such as `x-api-key`. One or more.
-    Headers(Vec<(HeaderName, Secret)>),
-    /// `Authorization: Basic …` (RFC 7617).
-    Basic {
-        /// The user name.
-        username: String,
-        /// The password.
-        password: Secret,
-    },
 }
 
 /// `tools:` of an upstream. Globs match original names; deny wins.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+use crate::auth::{self, SetupError};
 use crate::config::{self, Endpoint};
 use crate::metrics::Metrics;
 use crate::name::Instance;
 use crate::upstream::http::{HttpWire, WireError};
 use crate::upstream::stdio::{ChildSpec, inherited_env};
-use crate::upstream::tls::Tls;
 use crate::upstream::{Link, Wire};
 
 /// What connectors need from the weir they belong to.
@@ -20,8 +20,8 @@ pub struct Surroundings {
     pub instance: Option<Instance>,
     /// The `weir` binary, which guards child processes; without it they are guarded by their stdin alone.
     pub guard: Option<PathBuf>,
-    /// What `https` is made with.
-    pub tls: Arc<Tls>,
+    /// What credentials are made with.
+    pub auth: auth::Around,
     /// Where calls are counted.
     pub metrics: Arc<Metrics>,
     /// Owner of everything spawned.
@@ -34,8 +34,8 @@ pub struct Surroundings {
 /// A credential that no header can carry, or no TLS roots.
 pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<Link>, WireError> {
     let wire = match &config.endpoint {
-        Endpoint::Http { url } => {
-            Wire::Http(Box::new(HttpWire::new(config, url.clone(), &around.tls)?))
+        Endpoint::Http(endpoint) => {
+            Wire::Http(Box::new(HttpWire::new(config, endpoint, &around.auth)?))
         }
         Endpoint::Child {
             program,
@@ -46,7 +46,10 @@ pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc
             name: config.id.clone(),
             program: program.clone(),
             args: args.clone(),
-            env: env.clone(),
+            env: env
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), around.auth.secrets.open(value)?)))
+                .collect::<Result<_, SetupError>>()?,
             cwd: cwd.clone(),
             guard: around.guard.clone(),
             inherited: inherited_env(),

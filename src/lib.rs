@@ -1,7 +1,7 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
 //! Layers only look down: [`json`], [`name`], [`secret`], [`seal`] (words) → [`protocol`], [`config`],
-//! [`catalog`] (decisions, no IO) → [`metrics`] → [`auth`], [`upstream`], [`connector`] (outward) → [`live`] (moving
+//! [`catalog`] (decisions, no IO) → [`metrics`] → [`tls`], [`auth`], [`upstream`], [`connector`] (outward) → [`live`] (moving
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`cli`].
 
 pub mod admin;
@@ -21,6 +21,7 @@ pub mod relay;
 pub mod seal;
 pub mod secret;
 pub mod server;
+pub mod tls;
 pub mod upstream;
 
 pub use server::{Options, ServeError, Server};

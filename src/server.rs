@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
+use crate::auth;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::connections::{self, Limits};
@@ -29,7 +30,6 @@ use crate::metrics::{Metrics, names};
 use crate::name::UpstreamId;
 use crate::seal::{NoRandom, Sealer};
 use crate::upstream::http::WireError;
-use crate::upstream::tls::Tls;
 
 pub use kept::{named, recognised};
 
@@ -115,7 +115,12 @@ impl Core {
         let around = Surroundings {
             instance: config.instance.clone(),
             guard: options.guard.clone(),
-            tls: Arc::new(Tls::default()),
+            auth: auth::Around {
+                tls: Arc::default(),
+                secrets: Arc::default(),
+                state_dir: config.state_dir.clone(),
+                tasks: tasks.clone(),
+            },
             metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),
         };

@@ -18,7 +18,6 @@ pub mod standing;
 pub mod status;
 pub mod stdio;
 pub mod subscriptions;
-pub mod tls;
 pub mod watch;
 
 pub use error::LinkError;

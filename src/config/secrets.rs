@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::io_reason;
-use super::raw;
+use super::{SecretRef, raw};
 use crate::secret::Secret;
 
 /// The largest secret file, in bytes.
@@ -76,6 +76,23 @@ pub(super) fn fetch(raw: &raw::Secret, folder: &Path, env: Env<'_>) -> Result<Se
         },
         raw::Secret::File(name) => from_file(folder.join(name)),
     }
+}
+
+/// The same, but remembers where it came from.
+pub(super) fn reference(
+    raw: &raw::Secret,
+    folder: &Path,
+    env: Env<'_>,
+) -> Result<SecretRef, SecretError> {
+    let first = fetch(raw, folder, env)?;
+    Ok(match raw {
+        raw::Secret::Value(_) | raw::Secret::Env(_) => SecretRef::Fixed(first),
+        raw::Secret::File(name) => {
+            let path = folder.join(name);
+            let path = std::path::absolute(&path).unwrap_or(path);
+            SecretRef::File { path, first }
+        }
+    })
 }
 
 fn from_file(path: PathBuf) -> Result<Secret, SecretError> {

@@ -419,7 +419,7 @@ fn an_mcp_json_runs_unchanged() {
     );
     let env: Vec<_> = env
         .iter()
-        .map(|(name, value)| (name.as_str(), value.expose()))
+        .map(|(name, value)| (name.as_str(), value.text()))
         .collect();
     assert_eq!(
         env,
@@ -431,35 +431,37 @@ fn an_mcp_json_runs_unchanged() {
         ]
     );
     assert_eq!(child.namespace.as_str(), "sequential-thinking");
-    let Auth::Headers(headers) = &config.upstreams["remote"].auth else {
-        panic!();
-    };
+    let headers = headers(&config.upstreams["remote"]);
     assert_eq!(headers[0].0, "authorization");
-    assert_eq!(headers[0].1.expose(), "Bearer t0ken");
+    assert_eq!(headers[0].1.text(), "Bearer t0ken");
+}
+
+fn headers(upstream: &super::Upstream) -> &[(http::HeaderName, super::SecretRef)] {
+    let Endpoint::Http(endpoint) = &upstream.endpoint else {
+        panic!("{upstream:?}");
+    };
+    &endpoint.headers
 }
 
 #[test]
-fn a_login_with_headers_becomes_headers() {
+fn a_login_goes_with_headers() {
     let x = upstream(
         "url: https://a.example.com\nauth: { type: basic, username: me, password: { value: pw } }\nheaders: { X-Org: a }",
     );
-    let Auth::Headers(headers) = &x.auth else {
-        panic!("{x:?}");
-    };
-    let headers: Vec<_> = headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.expose()))
-        .collect();
-    assert_eq!(
-        headers,
-        [("authorization", "Basic bWU6cHc="), ("x-org", "a")]
+    assert!(
+        matches!(&x.auth, Auth::Basic { username, password } if username == "me" && password.text() == "pw")
     );
+    let headers: Vec<_> = headers(&x)
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.text()))
+        .collect();
+    assert_eq!(headers, [("x-org", "a")]);
     let x = upstream(
         "url: https://a.example.com\nauth: { type: header, name: X-Key, value: { env: TOKEN } }",
     );
-    assert!(matches!(&x.auth, Auth::Headers(headers) if headers[0].0 == "x-key"));
+    assert!(matches!(&x.auth, Auth::Header { name, .. } if name == "x-key"));
     let x = upstream("url: https://a.example.com\nauth: { type: bearer, token: { value: 1234 } }");
-    assert!(matches!(&x.auth, Auth::Bearer(token) if token.expose() == "1234"));
+    assert!(matches!(&x.auth, Auth::Bearer(token) if token.text() == "1234"));
 }
 
 #[test]
@@ -500,7 +502,7 @@ upstreams:
     assert_eq!(config.state_dir, Some(folder.join("../.weir")));
     let child = |name: &str| match &config.upstreams[name].endpoint {
         Endpoint::Child { program, cwd, .. } => (program.clone(), cwd.clone()),
-        Endpoint::Http { .. } => panic!(),
+        Endpoint::Http(_) => panic!(),
     };
     assert_eq!(
         child("a"),
@@ -564,7 +566,7 @@ fn files_of_upstreams_d_are_added_in_order() {
     let loaded = load(&main, &env).unwrap();
     assert_eq!(loaded.upstreams["b"].timeouts.call, Duration::from_secs(7));
     assert!(
-        matches!(&loaded.upstreams["t"].auth, Auth::Bearer(token) if token.expose() == "from-file")
+        matches!(&loaded.upstreams["t"].auth, Auth::Bearer(token) if token.text() == "from-file")
     );
     let b = &loaded.upstreams["b"].endpoint;
     assert!(

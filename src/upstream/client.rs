@@ -21,7 +21,7 @@ use tower::Service;
 use url::Url;
 
 use crate::config::{self, Connector};
-use crate::upstream::tls::{Tls, TlsError};
+use crate::tls::{Tls, TlsError};
 
 /// Sent as `User-Agent`.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
@@ -129,7 +129,12 @@ impl Client {
     ///
     /// # Errors
     /// No TLS certificates, or a URL that HTTP cannot carry.
-    pub fn new(config: &config::Upstream, url: Url, tls: &Tls) -> Result<Self, ClientError> {
+    pub fn new(
+        config: &config::Upstream,
+        endpoint: &config::HttpEndpoint,
+        tls: &Tls,
+    ) -> Result<Self, ClientError> {
+        let url = endpoint.url.clone();
         // Above any concurrency weir allows towards one upstream, or connections churn.
         let idle = config.limits.in_flight.get().max(64) * 2;
         let tls = if url.scheme() == "https" {
@@ -161,7 +166,8 @@ impl Client {
                     uri: url.as_str().parse()?,
                 }
             }
-            Connector::Saas => {
+            // AWS and the internet may be behind a proxy of the organisation's.
+            Connector::Saas | Connector::AgentcoreGateway | Connector::AgentcoreRuntime => {
                 let builder = reqwest::Client::builder()
                     .tls_backend_preconfigured(with_alpn(tls))
                     .redirect(reqwest::redirect::Policy::none())

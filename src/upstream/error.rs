@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::auth::NoCredential;
 use crate::protocol::error::Fault;
 use crate::upstream::circuit::Refusal;
 use crate::upstream::client::TransferError;
@@ -48,8 +49,16 @@ pub enum LinkError {
     #[error("not MCP: {}", media(.0))]
     MediaType(String),
     /// 401 or 403: weir's own credentials, not the caller's.
-    #[error("weir's credentials were refused with HTTP status {0}")]
-    Denied(StatusCode),
+    #[error("weir's credentials were refused with HTTP status {status}{}", why(.reason.as_deref()))]
+    Denied {
+        /// 401 or 403.
+        status: StatusCode,
+        /// Why, in weir's own words, where that is known.
+        reason: Option<Box<str>>,
+    },
+    /// Weir has nothing to log in with.
+    #[error(transparent)]
+    Credential(#[from] NoCredential),
     /// 404 to a session weir had: the upstream restarted, or ended it.
     #[error("the session is gone")]
     SessionLost,
@@ -146,7 +155,8 @@ impl LinkError {
             | Self::Refused { .. }
             | Self::HeaderMismatch(_)
             | Self::Listing(_) => Symptom::Alive,
-            Self::Denied(_)
+            Self::Denied { .. }
+            | Self::Credential(_)
             | Self::SessionLost
             | Self::NoCommonVersion(_)
             | Self::Busy
@@ -211,7 +221,7 @@ impl LinkError {
             Self::TooLarge { .. } => "the answer is too large",
             Self::Status(_) => "answered with an HTTP error",
             Self::Throttled { .. } => "asks to be left alone for a while",
-            Self::Denied(_) => "weir is not let in",
+            Self::Denied { .. } | Self::Credential(_) => "weir is not let in",
             Self::SessionLost => "the session was lost",
             Self::HeaderMismatch(_) => "refused the headers",
             Self::Nonsense(_) | Self::MediaType(_) => "the answer is not MCP",
@@ -251,6 +261,13 @@ impl LinkError {
 fn again(retry_after: Option<Duration>) -> String {
     retry_after
         .map(|after| format!(", to be asked again in {} s", after.as_secs()))
+        .unwrap_or_default()
+}
+
+/// A reason behind a colon.
+fn why(reason: Option<&str>) -> String {
+    reason
+        .map(|reason| format!(": {reason}"))
         .unwrap_or_default()
 }
 

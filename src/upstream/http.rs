@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::auth::{self, CredentialError};
+use crate::auth::{Around, Credentials, Refused, SetupError, Verdict};
 use crate::config;
 use crate::json::Object;
 use crate::protocol::era::Era;
@@ -20,7 +20,6 @@ use crate::upstream::exchange::{Exchange, ReadError};
 use crate::upstream::link::Outbound;
 use crate::upstream::peer::{HttpSession, Peer};
 use crate::upstream::status;
-use crate::upstream::tls::Tls;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -28,12 +27,15 @@ const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// Most bytes of an error's body that are looked at.
 const ERROR_BODY: usize = 64 * 1024;
+/// How long the refusal's body may take: who is refused should not wait for more.
+const REFUSAL: Duration = Duration::from_secs(2);
 
 /// An HTTP client of one upstream: its own pool, its own credentials.
 #[derive(Debug)]
 pub struct HttpWire {
     client: Client,
-    credentials: HeaderMap,
+    url: Url,
+    credentials: Credentials,
     limit: usize,
     idle: Duration,
     first_byte: Option<Duration>,
@@ -42,9 +44,9 @@ pub struct HttpWire {
 /// Why an HTTP client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// A credential does not fit into a header.
+    /// The credentials cannot be set up.
     #[error(transparent)]
-    Credential(#[from] CredentialError),
+    Credentials(#[from] SetupError),
     /// No client for this URL on this machine.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -54,11 +56,16 @@ impl HttpWire {
     /// A client for one upstream. Opens nothing.
     ///
     /// # Errors
-    /// A credential that is no header value, or a client that cannot be built.
-    pub fn new(config: &config::Upstream, url: Url, tls: &Tls) -> Result<Self, WireError> {
+    /// Credentials or a client that cannot be set up.
+    pub fn new(
+        config: &config::Upstream,
+        endpoint: &config::HttpEndpoint,
+        around: &Around,
+    ) -> Result<Self, WireError> {
         Ok(Self {
-            client: Client::new(config, url, tls)?,
-            credentials: auth::headers(&config.auth)?,
+            client: Client::new(config, endpoint, &around.tls)?,
+            url: endpoint.url.clone(),
+            credentials: Credentials::new(config, endpoint, around)?,
             limit: config.limits.response_bytes,
             idle: config.timeouts.idle,
             first_byte: config.timeouts.first_byte,
@@ -77,7 +84,6 @@ impl HttpWire {
         if let Some(id) = &id {
             headers.insert(SESSION, id.clone());
         }
-        headers.extend(self.credentials.clone());
         HttpSession { headers, id }
     }
 
@@ -95,7 +101,7 @@ impl HttpWire {
         let mut headers = session.headers.clone();
         headers.extend(outbound.headers);
         let answer = async {
-            let sent = self.execute(Method::POST, headers, body);
+            let sent = self.execute(Method::POST, headers, body, deadline);
             let response = match self.first_byte {
                 Some(limit) => tokio::time::timeout(limit, sent)
                     .await
@@ -109,16 +115,50 @@ impl HttpWire {
             .map_err(|_| LinkError::Timeout)?
     }
 
+    /// Logs in and sends. What is refused with 401 or 403 did not run, so it may go out once more, if weir has
+    /// something else to log in with.
     async fn execute(
         &self,
         method: Method,
         headers: HeaderMap,
         body: Bytes,
+        deadline: Instant,
     ) -> Result<Response<Body>, LinkError> {
-        self.client
-            .send(method, headers, body)
-            .await
-            .map_err(LinkError::from_transfer)
+        let mut again = true;
+        loop {
+            let (credentials, mut signed) = (&self.credentials, headers.clone());
+            let stamp = credentials
+                .authorize(&method, &self.url, &mut signed, &body, deadline)
+                .await?;
+            let sent = self.client.send(method.clone(), signed, body.clone());
+            let response = sent.await.map_err(LinkError::from_transfer)?;
+            let status = response.status();
+            if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                credentials.accepted(&stamp);
+                return Ok(response);
+            }
+            let headers = response.headers().clone();
+            let body = tokio::time::timeout(REFUSAL, self.body(response, ERROR_BODY)).await;
+            let refused = Refused {
+                status,
+                headers: &headers,
+                body: &body.ok().and_then(Result::ok).unwrap_or_default(),
+            };
+            match credentials.refused(&stamp, &refused, deadline).await {
+                Verdict::Again if again => again = false,
+                Verdict::Again => {
+                    let reason = None;
+                    return Err(LinkError::Denied { status, reason });
+                }
+                Verdict::Final(reason) => return Err(LinkError::Denied { status, reason }),
+            }
+        }
+    }
+
+    /// What logs in, for those who ask how it is.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     async fn exchange(
@@ -139,9 +179,6 @@ impl HttpWire {
             };
         }
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(LinkError::Denied(status));
-            }
             StatusCode::NOT_FOUND if session.id.is_some() => return Err(LinkError::SessionLost),
             _ => {}
         }
@@ -191,12 +228,14 @@ impl HttpWire {
         {
             headers.insert(METHOD, method);
         }
-        let response =
-            tokio::time::timeout_at(deadline, self.execute(Method::POST, headers, body)).await;
+        let response = tokio::time::timeout_at(
+            deadline,
+            self.execute(Method::POST, headers, body, deadline),
+        )
+        .await;
         let status = response.map_err(|_| LinkError::Timeout)??.status();
         match status {
             StatusCode::NOT_FOUND if session.id.is_some() => Err(LinkError::SessionLost),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(LinkError::Denied(status)),
             status if status.is_success() => Ok(()),
             status => Err(LinkError::Status(status)),
         }
@@ -220,7 +259,7 @@ impl HttpWire {
             None => headers.remove(VERSION),
         };
         let answer = async {
-            let response = self.execute(Method::POST, headers, body).await?;
+            let response = self.execute(Method::POST, headers, body, deadline).await?;
             let status = response.status();
             let session = response.headers().get(SESSION).cloned();
             let refusal = match status.is_success() {
@@ -275,14 +314,16 @@ impl HttpWire {
                 .map_err(|_| LinkError::Nonsense("an event id that no header can carry"))?;
             headers.insert(LAST_EVENT_ID, after);
         }
-        let response = self.execute(Method::GET, headers, Bytes::new()).await?;
+        let deadline = Instant::now() + self.idle;
+        let response = self
+            .execute(Method::GET, headers, Bytes::new(), deadline)
+            .await?;
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
             return Ok(Some(Exchange::events(self.quiet_events(response), None)));
         }
         match status {
             StatusCode::NOT_FOUND if session.id.is_some() => Err(LinkError::SessionLost),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(LinkError::Denied(status)),
             status if status.is_server_error() => Err(LinkError::Status(status)),
             _ => Ok(None),
         }
@@ -291,7 +332,8 @@ impl HttpWire {
     /// Ends a legacy session, as a good guest does. Failure is of no interest.
     pub async fn leave(&self, session: &HttpSession, deadline: Instant) {
         if session.id.is_some() {
-            let left = self.execute(Method::DELETE, session.headers.clone(), Bytes::new());
+            let headers = session.headers.clone();
+            let left = self.execute(Method::DELETE, headers, Bytes::new(), deadline);
             let _ = tokio::time::timeout_at(deadline, left).await;
         }
     }
@@ -364,8 +406,11 @@ impl HttpWire {
     ) -> Result<Option<Exchange>, LinkError> {
         let mut headers = session.headers.clone();
         headers.insert(METHOD, HeaderValue::from_static(method));
-        let response =
-            tokio::time::timeout_at(deadline, self.execute(Method::POST, headers, body)).await;
+        let response = tokio::time::timeout_at(
+            deadline,
+            self.execute(Method::POST, headers, body, deadline),
+        )
+        .await;
         let response = response.map_err(|_| LinkError::Timeout)??;
         let opened =
             response.status().is_success() && media_type(response.headers()) == Media::Events;

@@ -28,7 +28,7 @@ impl Sessions {
     #[must_use]
     pub fn new(config: &config::Upstream) -> Self {
         let most = match config.endpoint {
-            config::Endpoint::Http { .. } => SESSIONS.0,
+            config::Endpoint::Http(_) => SESSIONS.0,
             config::Endpoint::Child { .. } => SESSIONS.1,
         };
         Self {

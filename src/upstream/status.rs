@@ -14,7 +14,6 @@ const LONGEST: Duration = Duration::from_secs(3600);
 pub fn error(status: StatusCode, headers: &HeaderMap) -> LinkError {
     let retry_after = retry_after(headers);
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => LinkError::Denied(status),
         StatusCode::TOO_MANY_REQUESTS => LinkError::Throttled {
             status,
             retry_after,
@@ -88,10 +87,6 @@ mod tests {
         assert_eq!(words(429, "soon"), "HTTP status 429 Too Many Requests");
         assert_eq!(words(503, "soon"), "HTTP status 503 Service Unavailable");
         assert_eq!(words(500, "7"), "HTTP status 500 Internal Server Error");
-        assert_eq!(
-            words(401, "7"),
-            "weir's credentials were refused with HTTP status 401 Unauthorized"
-        );
     }
 
     #[test]

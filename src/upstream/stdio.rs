@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::secrets::SecretCell;
 use crate::name::UpstreamId;
-use crate::secret::Secret;
 use pending::{Pending, Router};
 pub use pending::{Replies, Reply};
 pub use process::Exit;
@@ -45,7 +45,7 @@ pub struct ChildSpec {
     /// Its whole environment but for `env`. See [`inherited_env`].
     pub inherited: Vec<(OsString, OsString)>,
     /// Added to `inherited`, and stronger.
-    pub env: Vec<(String, Secret)>,
+    pub env: Vec<(String, SecretCell)>,
     /// Its working folder, if not ours.
     pub cwd: Option<PathBuf>,
     /// The absolute path of a program that has [`guard::run`](super::guard::run) as `guard -- PROGRAM ARGS…`.
@@ -285,7 +285,7 @@ fn find(spec: &ChildSpec) -> Result<(), StartError> {
     } else {
         let given = spec.env.iter().rfind(|(name, _)| name == "PATH");
         let path = given
-            .map(|(_, path)| OsString::from(path.expose()))
+            .and_then(|(_, path)| Some(OsString::from(path.now()?.expose())))
             .or_else(|| {
                 let inherited = spec.inherited.iter().rfind(|(name, _)| name == "PATH");
                 inherited.map(|(_, path)| path.clone())
@@ -318,6 +318,10 @@ type Pipes = (
 fn command(spec: &ChildSpec) -> (PathBuf, tokio::process::Command) {
     let program = spec.guard.as_ref().unwrap_or(&spec.program);
     let mut command = tokio::process::Command::new(program);
+    let given = spec.env.iter();
+    let given: Vec<_> = given
+        .filter_map(|(name, value)| Some((name, value.now()?)))
+        .collect();
     if spec.guard.is_some() {
         command.args(["guard", "--"]).arg(&spec.program);
     }
@@ -325,7 +329,7 @@ fn command(spec: &ChildSpec) -> (PathBuf, tokio::process::Command) {
         .args(&spec.args)
         .env_clear()
         .envs(spec.inherited.iter().cloned())
-        .envs(spec.env.iter().map(|(name, value)| (name, value.expose())))
+        .envs(given.iter().map(|(name, value)| (name, value.expose())))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -10,6 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "protocol"],
     &["catalog"],
     &["metrics"],
+    &["tls"],
     &["auth"],
     &["upstream"],
     &["connector", "live"],

@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use base64::Engine as _;
 use http::header::{self, HeaderName, HeaderValue};
 use url::{Host, Url};
 
@@ -10,7 +9,9 @@ use super::Check;
 use super::upstream::{expanded, text_or_secret};
 use crate::config::path::Path;
 use crate::config::rules::{HeaderError, UrlError};
-use crate::config::{Auth, Connector, Endpoint, raw, secrets};
+use crate::config::{
+    Auth, Connector, Endpoint, HttpEndpoint, SecretRef, TlsSettings, raw, secrets,
+};
 use crate::secret::Secret;
 
 /// Where it is, if that is a URL.
@@ -18,6 +19,7 @@ pub(super) fn endpoint(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
     url: &str,
+    auth: &Auth,
     at: &Path,
 ) -> Option<(Connector, Endpoint)> {
     let place = at.key("url");
@@ -38,7 +40,15 @@ pub(super) fn endpoint(
     if let Err(error) = url_rules(&url, connector, raw.allow_plain_http == Some(true)) {
         check.report(&place, error);
     }
-    Some((connector, Endpoint::Http { url }))
+    let endpoint = HttpEndpoint {
+        url,
+        socket: None,
+        tls: TlsSettings::default(),
+        headers: headers(check, raw, auth, at),
+        gateway: None,
+        allow_plain_http: raw.allow_plain_http == Some(true),
+    };
+    Some((connector, Endpoint::Http(Box::new(endpoint))))
 }
 
 fn url_rules(url: &Url, connector: Connector, allow_plain: bool) -> Result<(), UrlError> {
@@ -57,7 +67,7 @@ fn url_rules(url: &Url, connector: Connector, allow_plain: bool) -> Result<(), U
     let host = url.host_str().unwrap_or_default().to_owned();
     match (reach(url), connector) {
         (Reach::Loopback, _) | (Reach::Private, Connector::OnPrem) => Ok(()),
-        (Reach::Private, Connector::Saas) => Err(UrlError::PlainSaas { host }),
+        (Reach::Private, _) => Err(UrlError::PlainSaas { host }),
         (Reach::Public, _) => Err(UrlError::PlainPublic { host }),
     }
 }
@@ -114,29 +124,50 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
     }
 }
 
-/// `auth` and `headers` together: a login with further headers is a list of headers.
-pub(super) fn auth(check: &mut Check<'_>, raw: &mut raw::Upstream, at: &Path) -> Auth {
-    let mut headers: Vec<(HeaderName, Secret)> = Vec::new();
-    let place = at.key("auth");
-    let login = login(check, raw.auth.as_ref(), &place);
-    let written = raw.headers.iter().flatten();
-    if written.clone().next().is_none() {
-        return login;
-    }
-    match &login {
-        Auth::None => {}
-        Auth::Bearer(token) => {
-            let value = format!("Bearer {}", token.expose());
-            headers.push((header::AUTHORIZATION, Secret::new(&value)));
+/// What logs in.
+pub(super) fn auth(check: &mut Check<'_>, raw: Option<&raw::Auth>, at: &Path) -> Auth {
+    match raw {
+        None | Some(raw::Auth::None {}) => Auth::None,
+        Some(raw::Auth::Bearer { token }) => Auth::Bearer(secret(check, token, &at.key("token"))),
+        Some(raw::Auth::Header { name, value }) => {
+            let name = check.ok(&at.key("name"), header_name(name));
+            let value = secret(check, value, &at.key("value"));
+            name.map_or(Auth::None, |name| Auth::Header { name, value })
         }
-        Auth::Basic { username, password } => {
-            let pair = format!("{username}:{}", password.expose());
-            let pair = base64::engine::general_purpose::STANDARD.encode(pair);
-            headers.push((header::AUTHORIZATION, Secret::new(&format!("Basic {pair}"))));
+        Some(raw::Auth::Basic { username, password }) => {
+            if username.contains(|c: char| c == ':' || c.is_control()) {
+                check.report(&at.key("username"), HeaderError::Username);
+            }
+            let place = at.key("password");
+            let fetched = secrets::reference(password, check.folder(), check.env);
+            Auth::Basic {
+                username: username.clone(),
+                password: check.or(&place, fetched, SecretRef::Fixed(Secret::new(""))),
+            }
         }
-        Auth::Headers(own) => headers.extend(own.iter().cloned()),
     }
-    for (name, value) in written {
+}
+
+/// `headers`: none that `auth` sends already.
+fn headers(
+    check: &mut Check<'_>,
+    raw: &raw::Upstream,
+    auth: &Auth,
+    at: &Path,
+) -> Vec<(HeaderName, SecretRef)> {
+    let mut headers: Vec<(HeaderName, SecretRef)> = Vec::new();
+    let own = match auth {
+        Auth::None => None,
+        Auth::Header { name, .. } => Some(name.clone()),
+        Auth::Bearer(_)
+        | Auth::Basic { .. }
+        | Auth::Sigv4(_)
+        | Auth::ClientCredentials(_)
+        | Auth::AuthorizationCode(_)
+        | Auth::TokenExchange(_)
+        | Auth::AgentcoreIdentity(_) => Some(header::AUTHORIZATION),
+    };
+    for (name, value) in raw.headers.iter().flatten() {
         let at = at.key("headers").key(name);
         let name = check.ok(&at, header_name(name));
         let value = text_or_secret(check, value, &at);
@@ -144,48 +175,26 @@ pub(super) fn auth(check: &mut Check<'_>, raw: &mut raw::Upstream, at: &Path) ->
             continue;
         };
         let value = sendable(check, value, &at);
-        if headers.iter().any(|(taken, _)| *taken == name) {
+        if own.as_ref() == Some(&name) || headers.iter().any(|(taken, _)| *taken == name) {
             check.report(&at, HeaderError::Twice);
         }
         headers.push((name, value));
     }
-    Auth::Headers(headers)
-}
-
-fn login(check: &mut Check<'_>, raw: Option<&raw::Auth>, at: &Path) -> Auth {
-    match raw {
-        None | Some(raw::Auth::None {}) => Auth::None,
-        Some(raw::Auth::Bearer { token }) => Auth::Bearer(secret(check, token, &at.key("token"))),
-        Some(raw::Auth::Header { name, value }) => {
-            let name = check.ok(&at.key("name"), header_name(name));
-            let value = secret(check, value, &at.key("value"));
-            Auth::Headers(name.map(|name| (name, value)).into_iter().collect())
-        }
-        Some(raw::Auth::Basic { username, password }) => {
-            if username.contains(|c: char| c == ':' || c.is_control()) {
-                check.report(&at.key("username"), HeaderError::Username);
-            }
-            let place = at.key("password");
-            let fetched = secrets::fetch(password, check.folder(), check.env);
-            Auth::Basic {
-                username: username.clone(),
-                password: check.or(&place, fetched, Secret::new("")),
-            }
-        }
-    }
+    headers
 }
 
 /// A secret that goes into a header as it is.
-fn secret(check: &mut Check<'_>, raw: &raw::Secret, at: &Path) -> Secret {
-    let fetched = secrets::fetch(raw, check.folder(), check.env);
+fn secret(check: &mut Check<'_>, raw: &raw::Secret, at: &Path) -> SecretRef {
+    let fetched = secrets::reference(raw, check.folder(), check.env);
     match check.ok(at, fetched) {
         Some(secret) => sendable(check, secret, at),
-        None => Secret::new(""),
+        None => SecretRef::Fixed(Secret::new("")),
     }
 }
 
-fn sendable(check: &mut Check<'_>, value: Secret, at: &Path) -> Secret {
-    if HeaderValue::from_str(value.expose()).is_err() {
+fn sendable(check: &mut Check<'_>, value: SecretRef, at: &Path) -> SecretRef {
+    let unfit = |value: &Secret| HeaderValue::from_str(value.expose()).is_err();
+    if value.first().is_some_and(unfit) {
         check.report(at, HeaderError::Value);
     }
     value

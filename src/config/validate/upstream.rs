@@ -10,7 +10,7 @@ use crate::config::forms::{Text, TextOrSecret};
 use crate::config::path::Path;
 use crate::config::raw::{self, Transport};
 use crate::config::rules::Rule;
-use crate::config::{Connector, Endpoint, Sessions, Upstream, secrets};
+use crate::config::{Auth, Connector, Endpoint, SecretRef, Sessions, Upstream, secrets};
 use crate::name::{Namespace, UpstreamId};
 use crate::secret::Secret;
 
@@ -45,7 +45,7 @@ pub(super) fn upstream(
         retry: raw.retry.take(),
     };
     let settings = written.over(check, defaults, at);
-    let auth = http::auth(check, &mut raw, at);
+    let auth = http::auth(check, raw.auth.as_ref(), &at.key("auth"));
     let sessions = match raw.sessions.take() {
         Some(raw::Sessions::PerCaller) => Sessions::PerCaller,
         Some(raw::Sessions::Shared) | None => Sessions::Shared,
@@ -53,7 +53,7 @@ pub(super) fn upstream(
     if sessions == Sessions::PerCaller && raw.url.is_some() {
         check.report(&at.key("sessions"), Rule::NeedsCommand("sessions"));
     }
-    let (connector, endpoint) = endpoint(check, raw, at)?;
+    let (connector, endpoint) = endpoint(check, raw, &auth, at)?;
     Some(Upstream {
         id: id.clone(),
         connector,
@@ -75,6 +75,7 @@ pub(super) fn upstream(
 fn endpoint(
     check: &mut Check<'_>,
     mut raw: raw::Upstream,
+    auth: &Auth,
     at: &Path,
 ) -> Option<(Connector, Endpoint)> {
     if raw.transport == Some(Transport::Sse) {
@@ -112,12 +113,12 @@ fn endpoint(
                 ("cwd", raw.cwd.is_some()),
             ];
             report_present(check, at, strangers, Rule::NeedsCommand);
-            http::endpoint(check, &raw, &url, at)
+            http::endpoint(check, &raw, &url, auth, at)
         }
         (None, Some(command)) => {
-            let auth = !matches!(raw.auth, Some(raw::Auth::None {}) | None);
+            let login = !matches!(raw.auth, Some(raw::Auth::None {}) | None);
             let strangers = [
-                ("auth", auth),
+                ("auth", login),
                 (
                     "headers",
                     raw.headers
@@ -191,14 +192,19 @@ fn variables(
     check: &mut Check<'_>,
     raw: IndexMap<String, TextOrSecret>,
     at: &Path,
-) -> Vec<(String, Secret)> {
+) -> Vec<(String, SecretRef)> {
     let mut env = Vec::with_capacity(raw.len());
     for (name, value) in raw {
         let at = at.key(&name);
         let Some(value) = text_or_secret(check, &value, &at) else {
             continue;
         };
-        if name.is_empty() || name.contains(['=', '\0']) || value.expose().contains('\0') {
+        if name.is_empty()
+            || name.contains(['=', '\0'])
+            || value
+                .first()
+                .is_some_and(|value| value.expose().contains('\0'))
+        {
             check.report(&at, Rule::Argument);
         }
         env.push((name, value));
@@ -211,14 +217,16 @@ pub(super) fn text_or_secret(
     check: &mut Check<'_>,
     raw: &TextOrSecret,
     at: &Path,
-) -> Option<Secret> {
+) -> Option<SecretRef> {
     match raw {
         TextOrSecret::Text(text) => {
             let text = secrets::expand(text, check.env);
-            check.ok(at, text).map(|text| Secret::new(&text))
+            check
+                .ok(at, text)
+                .map(|text| SecretRef::Fixed(Secret::new(&text)))
         }
         TextOrSecret::Secret(secret) => {
-            let secret = secrets::fetch(secret, check.folder(), check.env);
+            let secret = secrets::reference(secret, check.folder(), check.env);
             check.ok(at, secret)
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::auth::secrets::SecretCell;
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
@@ -691,7 +692,8 @@ fn a_runtime_that_is_dropped_leaves_no_process() {
 async fn the_environment_is_clean_but_for_what_is_given() {
     let mut spec = python("say(id=next(messages())['id'], result=dict(os.environ))\n");
     spec.inherited.push(("WEIR_A".into(), "inherited".into()));
-    spec.env.push(("WEIR_A".to_owned(), Secret::new("given")));
+    spec.env
+        .push(("WEIR_A".to_owned(), SecretCell::fixed("given")));
     assert!(!format!("{spec:?}").contains("given"));
     let running = start(&spec);
     let environment = running.result(1, "x").await;
@@ -732,7 +734,9 @@ async fn what_cannot_be_started_is_named() {
     nowhere.cwd = Some("/no/such".into());
     assert_eq!(error(&nowhere), "there is no folder `/no/such`");
     let mut empty = spec("sh", &[]);
-    empty.env.push(("PATH".to_owned(), Secret::new("/no/such")));
+    empty
+        .env
+        .push(("PATH".to_owned(), SecretCell::fixed("/no/such")));
     assert_eq!(error(&empty), "there is no program `sh`");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("not-a-program");

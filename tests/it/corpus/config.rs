@@ -4,7 +4,8 @@ use std::mem::Discriminant;
 use std::path::Path;
 
 use serde_json::Value;
-use weir::config::{self, Auth, Config, ConfigErrors, Defect, Endpoint, SyntaxError};
+use weir::config::{self, Config, ConfigErrors, Defect, Endpoint, SyntaxError};
+use weir::secret::Secret;
 
 /// What every environment variable holds where the checks look for leaks.
 const CANARY: &str = "c4n4ry-c4n4ry-c4n4ry-c4n4ry-c4n4ry";
@@ -52,10 +53,15 @@ fn valid(config: &Config) {
         assert_eq!(*id, upstream.id);
         assert!(upstream.origin.starts_with("/nowhere/weir.yaml:"));
         match &upstream.endpoint {
-            Endpoint::Http { url } => {
+            Endpoint::Http(endpoint) => {
+                let url = &endpoint.url;
                 assert!(matches!(url.scheme(), "http" | "https") && url.has_host());
                 assert!(url.username().is_empty() && url.password().is_none());
                 assert!(url.fragment().is_none());
+                for (_, value) in &endpoint.headers {
+                    let sendable = |text: &Secret| http::HeaderValue::from_str(text.expose());
+                    assert!(value.first().is_none_or(|text| sendable(text).is_ok()));
+                }
             }
             Endpoint::Child {
                 program, args, env, ..
@@ -64,11 +70,6 @@ fn valid(config: &Config) {
                 assert!(args.iter().all(|arg| !arg.contains('\0')));
                 let legal = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
                 assert!(env.iter().all(|(name, _)| legal(name)));
-            }
-        }
-        if let Auth::Headers(headers) = &upstream.auth {
-            for (_, value) in headers {
-                assert!(http::HeaderValue::from_str(value.expose()).is_ok());
             }
         }
         let budgets = &upstream.timeouts;

@@ -1,0 +1,128 @@
+//! What credentials are worth right now: a state machine that operators see.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+/// The states of credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Good, or not yet found otherwise.
+    #[default]
+    Ok,
+    /// A new one is being fetched; calls wait for it, unless the old one is still valid.
+    Refreshing,
+    /// Valid, but near its end, and a new one could not be had so far.
+    Expiring,
+    /// Refused, or not to be had.
+    Failing,
+    /// Only a person can help: `weir login`.
+    ReauthNeeded,
+    /// This machine's clock and the upstream's do not agree.
+    ClockSkew,
+}
+
+impl Phase {
+    /// All of them, for metrics.
+    pub const ALL: [Self; 6] = [
+        Self::Ok,
+        Self::Refreshing,
+        Self::Expiring,
+        Self::Failing,
+        Self::ReauthNeeded,
+        Self::ClockSkew,
+    ];
+
+    /// As operators read it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refreshing => "refreshing",
+            Self::Expiring => "expiring",
+            Self::Failing => "failing",
+            Self::ReauthNeeded => "reauth_needed",
+            Self::ClockSkew => "clock_skew",
+        }
+    }
+}
+
+/// The state of one upstream's credentials.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The state.
+    pub phase: Phase,
+    /// Why, in weir's own words; `None` while there is nothing to say.
+    pub reason: Option<Box<str>>,
+    /// Since when.
+    pub since: Instant,
+    /// When it is tried again unasked.
+    pub next_try: Option<Instant>,
+    /// When the credential in use ends, if that is known.
+    pub expires: Option<SystemTime>,
+}
+
+/// Where the state is kept.
+#[derive(Debug)]
+pub struct StateCell {
+    status: Mutex<Status>,
+}
+
+impl Default for StateCell {
+    fn default() -> Self {
+        let status = Status {
+            phase: Phase::Ok,
+            reason: None,
+            since: Instant::now(),
+            next_try: None,
+            expires: None,
+        };
+        Self {
+            status: Mutex::new(status),
+        }
+    }
+}
+
+impl StateCell {
+    /// The state.
+    #[must_use]
+    pub fn get(&self) -> Status {
+        self.status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The credential in use is good; it ends then, if that is known.
+    pub fn ok(&self, expires: Option<SystemTime>) {
+        self.edit(Phase::Ok, None, None, Some(expires));
+    }
+
+    /// Another state than ok. What was known of the end of the credential in use stays.
+    pub fn enter(&self, phase: Phase, reason: Option<&str>, next_try: Option<Instant>) {
+        self.edit(phase, reason, next_try, None);
+    }
+
+    fn edit(
+        &self,
+        phase: Phase,
+        reason: Option<&str>,
+        next_try: Option<Instant>,
+        expires: Option<Option<SystemTime>>,
+    ) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if status.phase != phase {
+            status.phase = phase;
+            status.since = Instant::now();
+        }
+        // Most requests change nothing.
+        if status.reason.as_deref() != reason {
+            status.reason = reason.map(Into::into);
+        }
+        status.next_try = next_try;
+        if let Some(expires) = expires {
+            status.expires = expires;
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! How weir logs in to an upstream, as the config says it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::HeaderName;
+use indexmap::IndexMap;
+use url::Url;
+
+use crate::secret::Secret;
+
+/// A secret reference: where a secret comes from.
+#[derive(Clone, Debug)]
+pub enum SecretRef {
+    /// An environment variable or a literal: what it was when the config was read.
+    Fixed(Secret),
+    /// A file, which may be replaced while weir runs.
+    File {
+        /// The file, absolute.
+        path: PathBuf,
+        /// What it held when the config was read.
+        first: Secret,
+    },
+    /// AWS Secrets Manager; fetched when it is needed.
+    Aws(Arc<AwsSecret>),
+}
+
+/// A secret in AWS Secrets Manager.
+#[derive(Clone, Debug)]
+pub struct AwsSecret {
+    /// Its name or ARN.
+    pub id: String,
+    /// The member of the JSON object that the secret is; `None` takes the whole text.
+    pub key: Option<String>,
+    /// Its region; `None` is that of the ARN, else that of the credentials.
+    pub region: Option<String>,
+    /// Who asks for it.
+    pub credentials: AwsCredentials,
+}
+
+/// How weir logs in to an upstream.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// Not at all.
+    None,
+    /// `Authorization: Bearer …` (RFC 6750).
+    Bearer(SecretRef),
+    /// A header of the upstream's own, such as `x-api-key`.
+    Header {
+        /// Its name.
+        name: HeaderName,
+        /// What it says.
+        value: SecretRef,
+    },
+    /// `Authorization: Basic …` (RFC 7617).
+    Basic {
+        /// The user name.
+        username: String,
+        /// The password.
+        password: SecretRef,
+    },
+    /// AWS Signature Version 4.
+    Sigv4(Box<Sigv4>),
+    /// OAuth 2 client credentials (RFC 6749 §4.4).
+    ClientCredentials(Box<ClientCredentials>),
+    /// OAuth 2 authorization code with PKCE, after `weir login`.
+    AuthorizationCode(Box<AuthorizationCode>),
+    /// OAuth 2 token exchange (RFC 8693).
+    TokenExchange(Box<TokenExchange>),
+    /// A token or an API key from AgentCore Identity.
+    AgentcoreIdentity(Box<AgentcoreIdentity>),
+}
+
+/// `auth: { type: sigv4 }`
+#[derive(Clone, Debug)]
+pub struct Sigv4 {
+    /// The signing name, by default `bedrock-agentcore`.
+    pub service: String,
+    /// The region; `None` is that of the credentials' profile or environment.
+    pub region: Option<String>,
+    /// Who signs.
+    pub credentials: AwsCredentials,
+}
+
+/// Where AWS credentials come from.
+#[derive(Clone, Debug)]
+pub struct AwsCredentials {
+    /// The credentials to begin with.
+    pub source: AwsSource,
+    /// The role to assume with them.
+    pub assume_role: Option<AssumeRole>,
+}
+
+/// The AWS credentials to begin with.
+#[derive(Clone, Debug)]
+pub enum AwsSource {
+    /// The default chain: environment, profile, SSO, web identity, container, instance metadata (IMDSv2).
+    Chain {
+        /// The profile; `None` is `AWS_PROFILE` or `default`.
+        profile: Option<String>,
+    },
+    /// Keys of the config.
+    Keys {
+        /// `aws_access_key_id`
+        access_key_id: String,
+        /// `aws_secret_access_key`
+        secret_access_key: SecretRef,
+        /// `aws_session_token`
+        session_token: Option<SecretRef>,
+    },
+}
+
+/// `assume_role`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssumeRole {
+    /// The role's ARN.
+    pub arn: String,
+    /// The external id that its trust policy asks for.
+    pub external_id: Option<String>,
+    /// The session's name, by default `weir`.
+    pub session_name: String,
+}
+
+/// A client of an OAuth 2 authorization server.
+#[derive(Clone, Debug)]
+pub struct OAuthClient {
+    /// Where tokens come from.
+    pub server: TokenServer,
+    /// `client_id`
+    pub client_id: String,
+    /// How the client proves who it is.
+    pub authentication: ClientAuthentication,
+    /// Hosts besides the issuer's own that its metadata may name.
+    pub allowed_hosts: Vec<String>,
+    /// Whether plain `http` is allowed beyond loopback.
+    pub allow_plain_http: bool,
+}
+
+/// Where tokens come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenServer {
+    /// The token endpoint.
+    TokenUrl(Url),
+    /// The issuer, whose metadata names the token endpoint (RFC 8414, OpenID Connect Discovery).
+    Issuer(Url),
+}
+
+/// How an OAuth client proves who it is.
+#[derive(Clone, Debug)]
+pub enum ClientAuthentication {
+    /// A public client.
+    None,
+    /// `client_secret_basic` (RFC 6749 §2.3.1).
+    SecretBasic(SecretRef),
+    /// `client_secret_post` (RFC 6749 §2.3.1).
+    SecretPost(SecretRef),
+    /// `private_key_jwt` (RFC 7523, OpenID Connect Core §9).
+    PrivateKeyJwt {
+        /// The private key: PEM, PKCS#8.
+        key: SecretRef,
+        /// `RS256`, `PS256`, `ES256`, `EdDSA`, …; `None` is what fits the key.
+        algorithm: Option<String>,
+        /// `kid` of the assertion's header.
+        key_id: Option<String>,
+    },
+}
+
+/// What a token is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenFor {
+    /// `scope`; empty leaves it to the server.
+    pub scopes: Vec<String>,
+    /// `audience`
+    pub audience: Option<String>,
+    /// `resource` (RFC 8707).
+    pub resource: Option<Url>,
+    /// Further parameters of the token request.
+    pub parameters: IndexMap<String, String>,
+}
+
+/// `auth: { type: oauth2_client_credentials }`
+#[derive(Clone, Debug)]
+pub struct ClientCredentials {
+    /// The client.
+    pub client: OAuthClient,
+    /// What the token is for.
+    pub token: TokenFor,
+}
+
+/// `auth: { type: oauth2_token_exchange }`
+#[derive(Clone, Debug)]
+pub struct TokenExchange {
+    /// The client.
+    pub client: OAuthClient,
+    /// What the token is for.
+    pub token: TokenFor,
+    /// `subject_token`: weir's own identity at the server, such as a projected service account token.
+    pub subject_token: SecretRef,
+    /// `subject_token_type`, by default `urn:ietf:params:oauth:token-type:jwt`.
+    pub subject_token_type: String,
+    /// `actor_token` and its type.
+    pub actor_token: Option<(SecretRef, String)>,
+    /// `requested_token_type`
+    pub requested_token_type: Option<String>,
+}
+
+/// `auth: { type: oauth2_authorization_code }`
+#[derive(Clone, Debug)]
+pub struct AuthorizationCode {
+    /// The issuer; `None` asks the upstream (RFC 9728).
+    pub issuer: Option<Url>,
+    /// Who weir is there.
+    pub client: Registration,
+    /// `scope`; empty takes what the upstream says.
+    pub scopes: Vec<String>,
+    /// The port of the loopback redirect; 0 is any.
+    pub redirect_port: u16,
+    /// Hosts besides the issuer's own that its metadata may name.
+    pub allowed_hosts: Vec<String>,
+    /// Whether plain `http` is allowed beyond loopback.
+    pub allow_plain_http: bool,
+}
+
+/// How weir is known to an authorization server.
+#[derive(Clone, Debug)]
+pub enum Registration {
+    /// Registered beforehand.
+    Known {
+        /// `client_id`
+        client_id: String,
+        /// How the client proves who it is.
+        authentication: ClientAuthentication,
+    },
+    /// A client id metadata document (draft-ietf-oauth-client-id-metadata-document): its URL is the client id.
+    Document(Url),
+    /// Registered by weir itself when it logs in (RFC 7591).
+    Dynamic,
+}
+
+/// `auth: { type: agentcore_identity }`
+#[derive(Clone, Debug)]
+pub struct AgentcoreIdentity {
+    /// The workload identity's name.
+    pub workload: String,
+    /// The credential provider's name.
+    pub provider: String,
+    /// What the provider gives.
+    pub kind: IdentityKind,
+    /// The region; `None` is that of the credentials.
+    pub region: Option<String>,
+    /// Who asks.
+    pub credentials: AwsCredentials,
+}
+
+/// What a credential provider of AgentCore Identity gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentityKind {
+    /// An access token (`GetResourceOauth2Token`, flow M2M), sent as a bearer token.
+    Oauth2 {
+        /// `scopes`
+        scopes: Vec<String>,
+        /// `resources`
+        resources: Vec<String>,
+        /// `audiences`
+        audiences: Vec<String>,
+        /// `customParameters`
+        parameters: IndexMap<String, String>,
+    },
+    /// An API key (`GetResourceApiKey`).
+    ApiKey {
+        /// The header it is sent in.
+        header: HeaderName,
+        /// What goes before it there, such as `Bearer `.
+        prefix: String,
+    },
+}
+
+impl SecretRef {
+    /// The text, as far as it was known when the config was read; for tests.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        self.first().map_or("", Secret::expose)
+    }
+
+    /// What was known when the config was read; nothing of a secret that is fetched when needed.
+    #[must_use]
+    pub fn first(&self) -> Option<&Secret> {
+        match self {
+            Self::Fixed(secret) | Self::File { first: secret, .. } => Some(secret),
+            Self::Aws(_) => None,
+        }
+    }
+}

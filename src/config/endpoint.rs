@@ -1,0 +1,132 @@
+//! The way to an upstream, as the config says it.
+
+use std::path::PathBuf;
+
+use http::HeaderName;
+use url::Url;
+
+use super::auth::SecretRef;
+
+/// What weir knows about reaching an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connector {
+    /// An Amazon Bedrock AgentCore Gateway.
+    AgentcoreGateway,
+    /// An MCP server hosted on Amazon Bedrock AgentCore Runtime.
+    AgentcoreRuntime,
+    /// A third party's server on the internet.
+    Saas,
+    /// The organisation's own server, or a child process.
+    OnPrem,
+}
+
+impl Connector {
+    /// The word in the config.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AgentcoreGateway => "agentcore_gateway",
+            Self::AgentcoreRuntime => "agentcore_runtime",
+            Self::Saas => "saas",
+            Self::OnPrem => "on_prem",
+        }
+    }
+
+    /// Whether its other end is AWS's.
+    #[must_use]
+    pub const fn is_aws(self) -> bool {
+        matches!(self, Self::AgentcoreGateway | Self::AgentcoreRuntime)
+    }
+}
+
+/// The way to an upstream.
+#[derive(Debug)]
+pub enum Endpoint {
+    /// Streamable HTTP.
+    Http(Box<HttpEndpoint>),
+    /// A child process that speaks MCP on stdin and stdout.
+    Child {
+        /// The program: a path, or a name looked up in `PATH`.
+        program: PathBuf,
+        /// Its arguments.
+        args: Vec<String>,
+        /// Added to its environment; read anew at each start.
+        env: Vec<(String, SecretRef)>,
+        /// Its working folder, if not weir's.
+        cwd: Option<PathBuf>,
+    },
+}
+
+/// Streamable HTTP to one URL.
+#[derive(Debug)]
+pub struct HttpEndpoint {
+    /// The MCP endpoint, encoded as it goes over the wire.
+    pub url: Url,
+    /// A Unix socket in place of TCP; the URL then says path and `Host`.
+    pub socket: Option<PathBuf>,
+    /// How TLS is made, where the URL is `https`.
+    pub tls: TlsSettings,
+    /// Sent with every request besides what logs in.
+    pub headers: Vec<(HeaderName, SecretRef)>,
+    /// Of a `connector: agentcore_gateway`.
+    pub gateway: Option<Gateway>,
+    /// Whether plain `http` is allowed beyond loopback.
+    pub allow_plain_http: bool,
+}
+
+/// `tls:` — how TLS towards an upstream is made.
+#[derive(Clone, Debug, Default)]
+pub struct TlsSettings {
+    /// PEM certificates that are trusted in place of the machine's; watched.
+    pub ca: Option<PathBuf>,
+    /// What weir shows of itself; watched.
+    pub identity: Option<ClientIdentity>,
+    /// The name that the server's certificate must have, if not the URL's host.
+    pub server_name: Option<String>,
+    /// The least TLS version.
+    pub min_version: TlsVersion,
+}
+
+/// A client certificate and its key.
+#[derive(Clone, Debug)]
+pub struct ClientIdentity {
+    /// PEM: the certificate, then those in between it and the CA.
+    pub cert: PathBuf,
+    /// PEM: the private key (PKCS#8, PKCS#1 or SEC1).
+    pub key: SecretRef,
+}
+
+/// `tls.min_version`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2
+    #[default]
+    V1_2,
+    /// 1.3
+    V1_3,
+}
+
+/// `gateway:` — what is particular to an AgentCore Gateway.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// Its id, if known: from the config, or from its URL.
+    pub id: Option<String>,
+    /// Its region, if known: from the config, or from its URL.
+    pub region: Option<String>,
+    /// How its search tool is exposed.
+    pub search: Search,
+    /// Whether its targets are synchronized before each resync.
+    pub synchronize: bool,
+}
+
+/// `gateway.search`: the tool `x_amz_bedrock_agentcore_search`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Search {
+    /// Like any other tool, with the namespace before its name.
+    #[default]
+    Namespaced,
+    /// Under its own name.
+    Keep,
+    /// Not at all.
+    Hide,
+}
