@@ -111,6 +111,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         "server": peer.as_ref().map(|peer| peer.server.clone()),
         "credentials": link.credentials().map(credentials),
         "listed_seconds_ago": report.at.map(|at| at.elapsed().as_secs()),
+        "listing_is_stored": report.stored,
         "tools": tools,
         "prompts": prompts,
         "resources": resources,

@@ -32,6 +32,7 @@ use crate::protocol::method;
 pub use arguments::{ArgumentRules, ArgumentsError};
 pub use cursor::{Cursor, CursorError};
 pub use digest::Digest;
+pub(crate) use digest::Hasher;
 pub use listing::{Defect, Definition, Listing, Reason};
 pub use origin::Dropped;
 pub use page::Page;

@@ -8,6 +8,7 @@ pub mod publisher;
 pub mod schedule;
 pub mod snapshot;
 pub mod state;
+pub mod store;
 
 use std::sync::Arc;
 

@@ -6,11 +6,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,11 +26,14 @@ use crate::live::keeper::Keeper;
 use crate::live::publisher;
 use crate::live::schedule::{Schedule, ScheduleError};
 use crate::live::state::State;
-use crate::live::{Live, Snapshot};
+use crate::live::store::{Store, Stored, Writer};
+use crate::live::{Change, Live, Snapshot};
 use crate::metrics::{Metrics, names};
 use crate::name::UpstreamId;
 use crate::seal::{NoRandom, Sealer};
+use crate::upstream::Link;
 use crate::upstream::http::WireError;
+use crate::upstream::standing::Report;
 
 pub use kept::{named, recognised};
 
@@ -54,6 +58,8 @@ const OPERATORS: usize = 100;
 pub struct Options {
     /// The `weir` binary, which guards stdio children so that none outlives weir.
     pub guard: Option<PathBuf>,
+    /// Whether listings are stored in the state folder, and those of an earlier run are served from the start on.
+    pub keeps: bool,
 }
 
 /// Why a weir does not start.
@@ -136,19 +142,26 @@ impl Core {
             .map(link)
             .collect::<Result<Vec<_>, _>>()?;
         let links: Arc<[_]> = links.into();
-        let empty = Catalog::merge(&config.naming, config.listen.page_size.get(), &[]);
+        let mut state = State::new(Arc::clone(&config));
+        let store = config.state_dir.as_deref().filter(|_| options.keeps);
+        let store = store.map(Store::new);
+        let catalog = match store.clone() {
+            Some(store) => restored(store, &links, &mut state).await,
+            None => None,
+        };
+        let empty = || Catalog::merge(&config.naming, config.listen.page_size.get(), &[]);
         let live = Arc::new(Live::new(Snapshot::first(
             Arc::clone(&config),
             Arc::clone(&links),
-            empty,
+            catalog.unwrap_or_else(empty),
             metrics,
         )));
+        let writer = store.map(|store| Arc::new(Writer::new(store)));
+        if let Some(writer) = &writer {
+            tasks.spawn(Arc::clone(writer).run(shutdown.clone()));
+        }
         let (words, heard) = mpsc::channel(WORDS);
-        tasks.spawn(publisher::publish(
-            Arc::clone(&live),
-            State::new(config),
-            heard,
-        ));
+        tasks.spawn(publisher::publish(Arc::clone(&live), state, heard, writer));
         for (slot, link) in links.iter().enumerate() {
             let (link, words, shutdown) = (Arc::clone(link), words.clone(), shutdown.clone());
             tasks.spawn(
@@ -196,6 +209,43 @@ impl Core {
             );
         }
     }
+}
+
+/// Puts the listings of an earlier run into `state`: the catalog that comes of it, if there are any.
+async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Option<Catalog> {
+    let upstreams: Vec<_> = links.iter().map(|link| Arc::clone(&link.config)).collect();
+    // Files, and in a large weir many of them.
+    let found = tokio::task::spawn_blocking(move || {
+        let found = upstreams.iter().map(|upstream| store.load(upstream));
+        found.collect::<Vec<_>>()
+    });
+    let found = found.await.unwrap_or_default();
+    let now = Instant::now();
+    let mut changes = Vec::new();
+    for (slot, (stored, link)) in found.into_iter().zip(links).enumerate() {
+        let Some(Stored { listing, at }) = stored else {
+            continue;
+        };
+        let age = SystemTime::now().duration_since(at).unwrap_or_default();
+        let at = now.checked_sub(age).unwrap_or(now);
+        link.restored(Report {
+            stored: true,
+            ..publisher::report(&listing, at)
+        });
+        changes.push(Change::Restored {
+            slot,
+            at,
+            now,
+            listing: Box::new(listing),
+        });
+    }
+    if !changes.is_empty() {
+        tracing::info!(
+            upstreams = changes.len(),
+            "stored listings are served until the upstreams answer"
+        );
+    }
+    state.apply(changes).publish.map(|catalog| *catalog)
 }
 
 /// A weir whose listeners are bound. Who connects waits until it is started.

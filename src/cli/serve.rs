@@ -57,6 +57,7 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
     };
     let advice = nothing_to_join(&config, &args.config.config);
     let options = Options {
+        keeps: true,
         guard: Some(program),
     };
     let served = if args.stdio {

@@ -115,7 +115,7 @@ fn ping() -> Response {
     )]))
 }
 
-/// Ready once every upstream has been listed, has failed once, or has had its list timeout, and until weir is
+/// Ready once every upstream has been listed, has a stored listing, has failed once, or has had its list timeout, and until weir is
 /// told to stop; the body says why not, and which upstreams are behind.
 async fn ready(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.live.load_full();
@@ -123,7 +123,7 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
     let behind = snapshot
         .links
         .iter()
-        .filter(|link| link.standing() == Standing::Connecting);
+        .filter(|link| link.standing() == Standing::Connecting && link.report().at.is_none());
     let (late, behind): (Vec<_>, Vec<_>) =
         behind.partition(|link| up_for >= link.config.timeouts.list);
     let reason = match (front.shutdown.is_cancelled(), behind.is_empty()) {

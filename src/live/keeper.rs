@@ -71,7 +71,7 @@ impl Keeper {
                 slot: self.slot,
                 round,
                 at: Instant::now(),
-                result: attempt.map(Box::new),
+                result: attempt.map(Arc::new),
             };
             if self.words.send(word).await.is_err() || !self.wait(pause, &memory).await {
                 break;

@@ -1,5 +1,6 @@
 //! The only writer: takes changes one by one, applies them, stores snapshots.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 use crate::catalog::{Dropped, Kind, Listing};
 use crate::live::Live;
 use crate::live::state::{Change, Effects, State};
+use crate::live::store::Writer;
 use crate::upstream::standing::Report;
 use crate::upstream::{Link, LinkError};
 
@@ -26,7 +28,7 @@ pub struct Word {
     /// When the listing ended.
     pub at: Instant,
     /// The listing, or why there is none.
-    pub result: Result<Box<Listing>, LinkError>,
+    pub result: Result<Arc<Listing>, LinkError>,
 }
 
 /// Most words taken in before the catalog is merged. Where many upstreams answer at once, at the start
@@ -34,7 +36,13 @@ pub struct Word {
 const AT_ONCE: usize = 256;
 
 /// Runs until every keeper has gone.
-pub async fn publish(live: Arc<Live>, mut state: State, mut words: mpsc::Receiver<Word>) {
+/// `writer` stores what was believed.
+pub async fn publish(
+    live: Arc<Live>,
+    mut state: State,
+    mut words: mpsc::Receiver<Word>,
+    writer: Option<Arc<Writer>>,
+) {
     let mut heard = Vec::with_capacity(AT_ONCE);
     loop {
         let expiry = state.next_expiry();
@@ -48,7 +56,7 @@ pub async fn publish(live: Arc<Live>, mut state: State, mut words: mpsc::Receive
             let effects = state.apply([Change::Clock(Instant::now())]);
             follow(&live, &state, effects);
         } else {
-            take_in(&live, &mut state, &mut heard);
+            take_in(&live, &mut state, &mut heard, writer.as_deref());
         }
     }
 }
@@ -60,7 +68,8 @@ struct Told {
     outcome: Result<Report, LinkError>,
 }
 
-fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>) {
+fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>, writer: Option<&Writer>) {
+    let mut listings = BTreeMap::new();
     let mut told = Vec::with_capacity(heard.len());
     let changes = heard.drain(..).map(
         |Word {
@@ -72,6 +81,7 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>) {
             let (listing, outcome) = match result {
                 Ok(listing) => {
                     let report = report(&listing, at);
+                    listings.insert(slot, Arc::clone(&listing));
                     (Some(listing), Ok(report))
                 }
                 Err(error) => (None, Err(error)),
@@ -91,6 +101,9 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>) {
     );
     let changes: Vec<_> = changes.collect();
     let effects = state.apply(changes);
+    if let Some(writer) = writer {
+        store(writer, state, &effects.believed, listings);
+    }
     follow(live, state, effects);
     let snapshot = live.load_full();
     // Told last: who waits for an upstream to stand finds its routes in place.
@@ -117,9 +130,30 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>) {
     }
 }
 
-fn report(listing: &Listing, at: Instant) -> Report {
+/// Has what is new stored, and what is not noted as holding still.
+fn store(
+    writer: &Writer,
+    state: &State,
+    believed: &[(usize, bool)],
+    mut listings: BTreeMap<usize, Arc<Listing>>,
+) {
+    for (slot, is_new) in believed {
+        let Some(upstream) = state.upstream(*slot) else {
+            continue;
+        };
+        match listings.remove(slot) {
+            Some(listing) if *is_new => writer.keep(*slot, upstream, listing),
+            Some(_) | None => writer.confirm(*slot, upstream),
+        }
+    }
+}
+
+/// What operators are told of a listing.
+#[must_use]
+pub fn report(listing: &Listing, at: Instant) -> Report {
     Report {
         at: Some(at),
+        stored: false,
         counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
         quarantined: listing
             .quarantined()
@@ -143,7 +177,9 @@ fn tell_dropped(link: &Link, dropped: Dropped) {
 }
 
 fn follow(live: &Live, state: &State, effects: Effects) {
-    let Effects { confirm, publish } = effects;
+    let Effects {
+        confirm, publish, ..
+    } = effects;
     if let Some(catalog) = publish {
         let next = live.load().next(*catalog, state.ttl());
         tracing::info!(

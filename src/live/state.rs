@@ -23,7 +23,18 @@ pub enum Change {
         /// When it was made.
         at: Instant,
         /// What it found. The reason of a failure is told elsewhere.
-        listing: Option<Box<Listing>>,
+        listing: Option<Arc<Listing>>,
+    },
+    /// A listing of an earlier run was found. It counts as stale until the upstream is listed.
+    Restored {
+        /// The upstream's place in the config.
+        slot: usize,
+        /// When it was last found to hold.
+        at: Instant,
+        /// When it was found.
+        now: Instant,
+        /// What it has.
+        listing: Box<Listing>,
     },
     /// Time passed.
     Clock(Instant),
@@ -35,6 +46,9 @@ pub struct Effects {
     /// Upstreams, by their place in the config, whose listing came back empty where there was something:
     /// to be listed again before it is believed.
     pub confirm: Vec<usize>,
+    /// Upstreams, by their place in the config, whose listing was believed, and whether it is another than the last
+    /// one that was.
+    pub believed: Vec<(usize, bool)>,
     /// What callers see from now on, where that is something else.
     pub publish: Option<Box<Catalog>>,
 }
@@ -93,20 +107,25 @@ impl State {
     /// Takes changes in and says what follows from them. However many there are, the catalog is merged
     /// once.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Effects {
-        let (mut confirm, mut latest) = (Vec::new(), None::<Instant>);
+        let (mut effects, mut latest) = (Effects::default(), None::<Instant>);
         for change in changes {
-            let (at, doubted) = self.take(change);
+            let at = self.take(change, &mut effects);
             latest = latest.max(at);
-            confirm.extend(doubted);
         }
-        let publish = latest.and_then(|now| self.publish(now));
-        Effects { confirm, publish }
+        effects.publish = latest.and_then(|now| self.publish(now));
+        effects
     }
 
-    /// One change: when it makes a merge worth while, and whether it is doubted.
-    fn take(&mut self, change: Change) -> (Option<Instant>, Option<usize>) {
+    /// One change: when it makes a merge worth while.
+    fn take(&mut self, change: Change, effects: &mut Effects) -> Option<Instant> {
         let (slot, round, at, listing) = match change {
-            Change::Clock(now) => return (Some(now), None),
+            Change::Clock(now) => return Some(now),
+            Change::Restored {
+                slot,
+                at,
+                now,
+                listing,
+            } => return self.restore(slot, at, &listing).then_some(now),
             Change::Listed {
                 slot,
                 round,
@@ -114,18 +133,17 @@ impl State {
                 listing,
             } => (slot, round, at, listing),
         };
-        let naming = &self.config.naming;
         let Some(entry) = self
             .entries
             .get_mut(slot)
             .filter(|entry| round > entry.round)
         else {
-            return (None, None);
+            return None;
         };
         entry.round = round;
         let Some(listing) = listing else {
             entry.failing = true;
-            return (Some(at), None);
+            return Some(at);
         };
         entry.ttl = listing.ttl().filter(|ttl| !ttl.is_zero());
         let counts = Kind::ALL.map(|kind| listing.definitions(kind).len());
@@ -134,7 +152,8 @@ impl State {
         let unheard = |(now, before): (&bool, bool)| *now && !before;
         if emptied.iter().zip(doubted).any(unheard) {
             // Not believed yet, so no news of any kind: what failed counts as failing.
-            return (None, Some(slot));
+            effects.confirm.push(slot);
+            return None;
         }
         entry.failing = false;
         entry.doubted = [false; 4];
@@ -142,23 +161,28 @@ impl State {
         match &mut entry.listed {
             Some(listed) if listed.digest == digest => {
                 listed.at = at;
-                ((!entry.visible).then_some(at), None)
+                effects.believed.push((slot, false));
+                (!entry.visible).then_some(at)
             }
             _ => {
-                let rules = Rules {
-                    instance: self.config.instance.as_ref(),
-                    ..Rules::from(entry.config.as_ref())
-                };
-                let prepared = Arc::new(Prepared::new(rules, naming, &listing));
-                entry.listed = Some(Listed {
-                    at,
-                    digest,
-                    counts,
-                    prepared,
-                });
-                (Some(at), None)
+                effects.believed.push((slot, true));
+                entry.listed = Some(Listed::new(&self.config, &entry.config, at, &listing));
+                Some(at)
             }
         }
+    }
+
+    /// Takes a stored listing in, where nothing newer is known.
+    fn restore(&mut self, slot: usize, at: Instant, listing: &Listing) -> bool {
+        let Some(entry) = self.entries.get_mut(slot) else {
+            return false;
+        };
+        if entry.round > 0 || entry.listed.is_some() {
+            return false;
+        }
+        entry.failing = true;
+        entry.listed = Some(Listed::new(&self.config, &entry.config, at, listing));
+        true
     }
 
     fn publish(&mut self, now: Instant) -> Option<Box<Catalog>> {
@@ -199,6 +223,12 @@ impl State {
         self.entries.iter().map(of).min().unwrap_or(CRON_TTL)
     }
 
+    /// The upstream at `slot`.
+    #[must_use]
+    pub fn upstream(&self, slot: usize) -> Option<&Arc<config::Upstream>> {
+        self.entries.get(slot).map(|entry| &entry.config)
+    }
+
     /// The warnings of an upstream's last listing: rules of the config that match nothing.
     #[must_use]
     pub fn warnings(&self, slot: usize) -> Vec<String> {
@@ -230,6 +260,21 @@ impl State {
             Some(listed.at + entry.config.stale.max_age)
         };
         self.entries.iter().filter_map(expiry).min()
+    }
+}
+
+impl Listed {
+    fn new(config: &Config, upstream: &config::Upstream, at: Instant, listing: &Listing) -> Self {
+        let rules = Rules {
+            instance: config.instance.as_ref(),
+            ..Rules::from(upstream)
+        };
+        Self {
+            at,
+            digest: listing.digest(),
+            counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
+            prepared: Arc::new(Prepared::new(rules, &config.naming, listing)),
+        }
     }
 }
 

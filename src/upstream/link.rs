@@ -385,6 +385,14 @@ impl Link {
         }
     }
 
+    /// At the start: a listing of an earlier run is in the catalog.
+    pub fn restored(&self, report: Report) {
+        *self
+            .report
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = report;
+    }
+
     /// What the last good listing had.
     #[must_use]
     pub fn report(&self) -> Report {

@@ -37,6 +37,8 @@ pub struct Times {
 pub struct Report {
     /// When it was made.
     pub at: Option<Instant>,
+    /// Whether it is of an earlier run of weir.
+    pub stored: bool,
     /// How many definitions of each kind, in the order of [`crate::catalog::Kind::ALL`].
     pub counts: [usize; 4],
     /// Definitions left out, each with the reason.

@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["json", "name", "seal", "secret"],
     &["config", "protocol"],
     &["catalog"],
-    &["metrics"],
+    &["files", "metrics"],
     &["tls"],
     &["auth"],
     &["upstream"],

@@ -47,6 +47,7 @@ mod leaks;
 mod lossless;
 mod metrics;
 mod mirrored;
+mod stored;
 mod streams;
 mod swap;
 mod traces;

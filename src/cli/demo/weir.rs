@@ -78,6 +78,7 @@ pub(super) async fn start(endpoints: &Endpoints) -> Result<Front, StartError> {
         config,
         Options {
             guard: Some(endpoints.program.clone()),
+            ..Options::default()
         },
     )
     .await?;

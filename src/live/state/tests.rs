@@ -31,6 +31,8 @@ const KNOWN: usize = 3;
 struct Run {
     state: State,
     seen: Option<Catalog>,
+    /// Of the last change.
+    believed: Vec<(usize, bool)>,
     now: Instant,
 }
 
@@ -52,12 +54,18 @@ impl Run {
         Self {
             state: State::new(Arc::new(config)),
             seen: None,
+            believed: Vec::new(),
             now: Instant::now(),
         }
     }
 
     fn apply(&mut self, change: Change) -> Did {
-        let Effects { confirm, publish } = self.state.apply([change]);
+        let Effects {
+            confirm,
+            publish,
+            believed,
+        } = self.state.apply([change]);
+        self.believed = believed;
         match (confirm.as_slice(), publish) {
             ([], None) => Did::Nothing,
             ([slot], None) => Did::Confirm(*slot),
@@ -70,12 +78,22 @@ impl Run {
     }
 
     fn listed(&mut self, slot: usize, round: u64, listing: Option<Listing>) -> Did {
-        let (at, listing) = (self.now, listing.map(Box::new));
+        let (at, listing) = (self.now, listing.map(Arc::new));
         self.apply(Change::Listed {
             slot,
             round,
             at,
             listing,
+        })
+    }
+
+    /// A listing of an earlier run, made so long ago.
+    fn restored(&mut self, slot: usize, age: Duration, names: &[&str]) -> Did {
+        self.apply(Change::Restored {
+            slot,
+            at: self.now - age,
+            now: self.now,
+            listing: Box::new(tools(names)),
         })
     }
 
@@ -322,6 +340,52 @@ fn a_doubtful_listing_brings_nothing_back_that_is_hidden() {
     assert_eq!(run.tools(), ["ann__a"]);
     assert_eq!(run.lists(COY, 5, &["c"]), Did::Publish);
     assert_eq!(run.tools(), ["ann__a", "coy__c"]);
+}
+
+#[test]
+fn a_stored_listing_is_served_until_the_upstream_answers() {
+    let mut run = Run::new();
+    assert_eq!(
+        run.restored(0, Duration::from_secs(60), &["old"]),
+        Did::Publish
+    );
+    assert_eq!(run.tools(), ["ann__old"]);
+    assert_eq!(run.believed, [], "it need not be stored again");
+    // It fails as it did before; that is no news.
+    assert_eq!(run.fails(0, 1), Did::Nothing);
+    assert_eq!(run.lists(0, 2, &["old"]), Did::Nothing);
+    assert_eq!(run.believed, [(0, false)]);
+    assert_eq!(run.lists(0, 3, &["new"]), Did::Publish);
+    assert_eq!(run.believed, [(0, true)]);
+    assert_eq!(run.tools(), ["ann__new"]);
+}
+
+#[test]
+fn a_stored_listing_that_is_too_old_is_not_served() {
+    let mut run = Run::new();
+    let age = Duration::from_secs(25 * 3600);
+    assert_eq!(run.restored(0, age, &["old"]), Did::Nothing);
+    assert_eq!(run.lists(0, 1, &["old"]), Did::Publish);
+}
+
+#[test]
+fn a_stored_listing_never_replaces_what_an_upstream_said() {
+    let mut run = Run::new();
+    run.lists(0, 1, &["new"]);
+    assert_eq!(run.restored(0, Duration::ZERO, &["old"]), Did::Nothing);
+    assert_eq!(run.tools(), ["ann__new"]);
+    assert_eq!(run.fails(1, 1), Did::Nothing);
+    assert_eq!(run.restored(1, Duration::ZERO, &["old"]), Did::Nothing);
+    assert_eq!(run.restored(9, Duration::ZERO, &["old"]), Did::Nothing);
+}
+
+#[test]
+fn an_upstream_that_lists_nothing_where_something_is_stored_is_asked_again() {
+    let mut run = Run::new();
+    run.restored(0, Duration::ZERO, &["old"]);
+    assert_eq!(run.lists(0, 1, &[]), Did::Confirm(0));
+    assert_eq!(run.tools(), ["ann__old"]);
+    assert_eq!(run.lists(0, 2, &[]), Did::Publish);
 }
 
 #[test]

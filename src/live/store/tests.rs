@@ -1,0 +1,163 @@
+use std::path::Path;
+
+use super::*;
+
+const TOOL: &str = r#"{"name":"a","inputSchema":{"n":1e400},"x":12345678901234567890123}"#;
+
+fn upstream(endpoint: &str) -> Arc<config::Upstream> {
+    let yaml = format!("upstreams:\n  \"Ann & co\": {{ {endpoint} }}\n");
+    let config = config::parse(&yaml, Path::new("/nowhere/weir.yaml"), &|_| None).unwrap();
+    Arc::clone(config.upstreams.first().unwrap().1)
+}
+
+fn ann() -> Arc<config::Upstream> {
+    upstream("url: http://127.0.0.1:1/mcp")
+}
+
+fn listing(tools: &[&str]) -> Listing {
+    let mut builder = Listing::of(Era::Modern);
+    for tool in tools {
+        builder.add(Kind::Tools, tool);
+    }
+    builder.add(Kind::Resources, r#"{"uri":"file:///a","name":"b"}"#);
+    builder.finish()
+}
+
+struct Kept {
+    folder: tempfile::TempDir,
+    store: Store,
+}
+
+/// A store that has one listing.
+fn kept() -> Kept {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    store.keep(&ann(), &listing(&[TOOL])).unwrap();
+    Kept { folder, store }
+}
+
+impl Kept {
+    fn files(&self) -> Vec<PathBuf> {
+        let found = std::fs::read_dir(self.folder.path().join(FOLDER)).unwrap();
+        let mut found: Vec<_> = found.map(|entry| entry.unwrap().path()).collect();
+        found.sort();
+        found
+    }
+
+    /// Changes the bytes of the one file; whether it is still used afterwards.
+    fn survives(&self, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> bool {
+        let file = &self.files()[0];
+        let bytes = std::fs::read(file).unwrap();
+        std::fs::write(file, change(bytes)).unwrap();
+        let found = self.store.load(&ann()).is_some();
+        assert_eq!(found, file.exists(), "what is of no use is moved aside");
+        assert_eq!(self.files().len(), 1, "and stays there");
+        found
+    }
+}
+
+#[test]
+fn a_listing_comes_back_as_it_was() {
+    let kept = kept();
+    let stored = kept.store.load(&ann()).unwrap();
+    let written = listing(&[TOOL]);
+    assert_eq!(stored.listing.digest(), written.digest());
+    assert_eq!(stored.listing.definitions(Kind::Tools)[0].raw(), TOOL);
+    assert_eq!(stored.listing.definitions(Kind::Resources).len(), 1);
+    assert!(stored.at.elapsed().unwrap() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_later_listing_takes_the_place_of_an_earlier_one() {
+    let kept = kept();
+    let other = listing(&[TOOL, r#"{"name":"b","inputSchema":{}}"#]);
+    kept.store.keep(&ann(), &other).unwrap();
+    let stored = kept.store.load(&ann()).unwrap();
+    assert_eq!(stored.listing.digest(), other.digest());
+    assert_eq!(kept.files().len(), 1);
+}
+
+#[test]
+fn what_is_confirmed_is_young_again() {
+    let kept = kept();
+    let file = File::options().write(true).open(&kept.files()[0]).unwrap();
+    let old = SystemTime::now() - Duration::from_secs(7200);
+    file.set_modified(old).unwrap();
+    let age = |kept: &Kept| kept.store.load(&ann()).unwrap().at.elapsed().unwrap();
+    assert!(age(&kept) >= Duration::from_secs(7200));
+    kept.store.confirm(&ann()).unwrap();
+    assert!(age(&kept) < Duration::from_secs(60));
+}
+
+#[test]
+fn nothing_stored_is_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    assert!(store.load(&ann()).is_none());
+    assert!(store.confirm(&ann()).is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn damage_is_set_aside() {
+    let cut = |at: usize| {
+        move |mut bytes: Vec<u8>| {
+            bytes.truncate(at);
+            bytes
+        }
+    };
+    let length = std::fs::read(&kept().files()[0]).unwrap().len();
+    // Whatever the byte after which it ends: never half a listing.
+    for at in 0..length {
+        assert!(!kept().survives(cut(at)), "cut after {at}");
+    }
+    assert!(kept().survives(cut(length)));
+    let replaced = |from: &'static str, to: &'static str| {
+        move |bytes: Vec<u8>| {
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(text.contains(from), "{text}");
+            text.replace(from, to).into_bytes()
+        }
+    };
+    assert!(!kept().survives(replaced("1e400", "1e401")));
+    assert!(!kept().survives(replaced("\"version\":1", "\"version\":2")));
+    assert!(!kept().survives(replaced("modern", "golden")));
+    assert!(!kept().survives(|_| vec![0xff; 10]));
+    assert!(!kept().survives(|_| b"{}\n".to_vec()));
+}
+
+#[test]
+fn another_server_of_the_same_name_gets_nothing() {
+    for other in [
+        "url: http://127.0.0.1:2/mcp",
+        "url: http://127.0.0.1:1/other",
+        "command: x",
+    ] {
+        let kept = kept();
+        assert!(kept.store.load(&upstream(other)).is_none(), "{other}");
+        assert!(!kept.files().is_empty(), "{other}");
+    }
+    // How weir logs in, and what it makes of the tools, is another matter.
+    let same =
+        "url: http://127.0.0.1:1/mcp, namespace: x, auth: { type: bearer, token: { value: t } }";
+    assert!(kept().store.load(&upstream(same)).is_some());
+}
+
+#[tokio::test]
+async fn the_writer_writes_the_latest_before_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    let writer = Arc::new(Writer::new(store.clone()));
+    let latest = listing(&[TOOL]);
+    for tools in [&[][..], &[TOOL]] {
+        writer.keep(0, &ann(), Arc::new(listing(tools)));
+    }
+    writer.confirm(0, &ann());
+    let stop = CancellationToken::new();
+    stop.cancel();
+    writer.run(stop).await;
+    assert_eq!(
+        store.load(&ann()).unwrap().listing.digest(),
+        latest.digest()
+    );
+}
