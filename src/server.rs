@@ -1,54 +1,38 @@
 //! A whole weir: config in, listeners and keepers running.
 
+mod core;
 mod kept;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
-use crate::auth;
-use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::connections::{self, Limits};
-use crate::connector::{self, Surroundings};
 use crate::front::{self, Draining, Front, Sessions};
-use crate::live::keeper::Keeper;
-use crate::live::publisher;
-use crate::live::schedule::{Schedule, ScheduleError};
-use crate::live::state::State;
-use crate::live::store::{Store, Stored, Writer};
-use crate::live::{Change, Live, Snapshot};
-use crate::metrics::{Metrics, names};
+use crate::live::schedule::ScheduleError;
+use crate::metrics::names;
 use crate::name::UpstreamId;
 use crate::seal::{NoRandom, Sealer};
-use crate::upstream::Link;
 use crate::upstream::http::WireError;
-use crate::upstream::standing::Report;
 
+pub use self::core::{Core, Reconfigured};
 pub use kept::{named, recognised};
-
-/// How long a stopping weir waits for keepers and children, once no call is under way any more. A child that heeds neither its
-/// stdin nor SIGTERM takes half of it.
-const GOODBYE: Duration = Duration::from_secs(10);
 
 /// How long calls have to be told that they were given up.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How often the state of sessions is looked through.
 const SWEEP: Duration = Duration::from_secs(60);
-
-/// Words between keepers and publisher that may wait.
-const WORDS: usize = 64;
 
 /// Most connections of operators at once.
 const OPERATORS: usize = 100;
@@ -98,154 +82,6 @@ pub enum ServeError {
     /// No random numbers for a sealing key or an instance.
     #[error(transparent)]
     NoRandom(#[from] NoRandom),
-}
-
-/// The moving part of a weir: upstreams kept, catalog published. Listeners come on top.
-pub struct Core {
-    live: Arc<Live>,
-    schedule: Schedule,
-    shutdown: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Core {
-    /// Starts to keep every upstream. Nothing is waited for.
-    ///
-    /// # Errors
-    /// An upstream that cannot be set up, or no schedule.
-    pub async fn start(config: Arc<Config>, options: &Options) -> Result<Self, ServeError> {
-        // Another part of the process may have chosen a provider already; that one serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let metrics = Metrics::new();
-        let around = Surroundings {
-            instance: config.instance.clone(),
-            guard: options.guard.clone(),
-            auth: auth::Around {
-                tls: Arc::default(),
-                secrets: Arc::default(),
-                state_dir: config.state_dir.clone(),
-                tasks: tasks.clone(),
-            },
-            metrics: Arc::clone(&metrics),
-            tasks: tasks.clone(),
-        };
-        let link = |upstream: &Arc<crate::config::Upstream>| {
-            connector::link(upstream, &around).map_err(|source| ServeError::Upstream {
-                upstream: upstream.id.clone(),
-                source,
-            })
-        };
-        let links = config
-            .upstreams
-            .values()
-            .map(link)
-            .collect::<Result<Vec<_>, _>>()?;
-        let links: Arc<[_]> = links.into();
-        let mut state = State::new(Arc::clone(&config));
-        let store = config.state_dir.as_deref().filter(|_| options.keeps);
-        let store = store.map(Store::new);
-        let catalog = match store.clone() {
-            Some(store) => restored(store, &links, &mut state).await,
-            None => None,
-        };
-        let empty = || Catalog::merge(&config.naming, config.listen.page_size.get(), &[]);
-        let live = Arc::new(Live::new(Snapshot::first(
-            Arc::clone(&config),
-            Arc::clone(&links),
-            catalog.unwrap_or_else(empty),
-            metrics,
-        )));
-        let writer = store.map(|store| Arc::new(Writer::new(store)));
-        if let Some(writer) = &writer {
-            tasks.spawn(Arc::clone(writer).run(shutdown.clone()));
-        }
-        let (words, heard) = mpsc::channel(WORDS);
-        tasks.spawn(publisher::publish(Arc::clone(&live), state, heard, writer));
-        for (slot, link) in links.iter().enumerate() {
-            let (link, words, shutdown) = (Arc::clone(link), words.clone(), shutdown.clone());
-            tasks.spawn(
-                Keeper {
-                    link,
-                    slot,
-                    words,
-                    shutdown,
-                }
-                .run(),
-            );
-        }
-        let schedule = Schedule::start(&links).await?;
-        Ok(Self {
-            live,
-            schedule,
-            shutdown,
-            tasks,
-        })
-    }
-
-    /// The current snapshot and word of new ones.
-    #[must_use]
-    pub fn live(&self) -> &Arc<Live> {
-        &self.live
-    }
-
-    /// Waits until every upstream has been listed or has failed once.
-    pub async fn settled(&self) {
-        self.live.settled().await;
-    }
-
-    /// Stops: sessions and child processes end, tasks are waited for within a grace period.
-    pub async fn stop(self) {
-        self.shutdown.cancel();
-        self.schedule.stop().await;
-        self.tasks.close();
-        if tokio::time::timeout(GOODBYE, self.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                left = self.tasks.len(),
-                "not everything ended within the grace period"
-            );
-        }
-    }
-}
-
-/// Puts the listings of an earlier run into `state`: the catalog that comes of it, if there are any.
-async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Option<Catalog> {
-    let upstreams: Vec<_> = links.iter().map(|link| Arc::clone(&link.config)).collect();
-    // Files, and in a large weir many of them.
-    let found = tokio::task::spawn_blocking(move || {
-        let found = upstreams.iter().map(|upstream| store.load(upstream));
-        found.collect::<Vec<_>>()
-    });
-    let found = found.await.unwrap_or_default();
-    let now = Instant::now();
-    let mut changes = Vec::new();
-    for (slot, (stored, link)) in found.into_iter().zip(links).enumerate() {
-        let Some(Stored { listing, at }) = stored else {
-            continue;
-        };
-        let age = SystemTime::now().duration_since(at).unwrap_or_default();
-        let at = now.checked_sub(age).unwrap_or(now);
-        link.restored(Report {
-            stored: true,
-            ..publisher::report(&listing, at)
-        });
-        changes.push(Change::Restored {
-            slot,
-            at,
-            now,
-            listing: Box::new(listing),
-        });
-    }
-    if !changes.is_empty() {
-        tracing::info!(
-            upstreams = changes.len(),
-            "stored listings are served until the upstreams answer"
-        );
-    }
-    state.apply(changes).publish.map(|catalog| *catalog)
 }
 
 /// A weir whose listeners are bound. Who connects waits until it is started.

@@ -210,16 +210,20 @@ impl Sessions {
         alive.count() as u64
     }
 
-    /// Forgets the state of sessions that have done nothing for so long.
+    /// Forgets the state of sessions that have done nothing for so long, and what the others had at upstreams that are gone.
     pub fn sweep(&self, idle: Duration) {
         let mut kept = self.kept();
         let gone: Vec<_> = kept
             .callers
             .extract_if(|_, caller| caller.is_idle_for(idle))
             .collect();
+        let others: Vec<_> = kept.callers.values().cloned().collect();
         drop(kept);
         for (_, caller) in gone {
             caller.end();
+        }
+        for caller in others {
+            caller.leave_retired();
         }
     }
 

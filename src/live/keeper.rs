@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::catalog::Listing;
-use crate::live::publisher::Word;
+use crate::live::publisher::{Listed, Word};
 use crate::protocol::era::Era;
 use crate::protocol::message;
 use crate::upstream::error::Symptom;
@@ -36,8 +36,6 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub struct Keeper {
     /// The upstream.
     pub link: Arc<Link>,
-    /// Its place in the config.
-    pub slot: usize,
     /// Where listings go.
     pub words: mpsc::Sender<Word>,
     /// When to end.
@@ -67,12 +65,12 @@ impl Keeper {
                 () = self.shutdown.cancelled() => break,
             };
             let pause = self.pause(&mut memory, &attempt);
-            let word = Word {
-                slot: self.slot,
+            let word = Word::Listed(Listed {
+                link: self.link.number,
                 round,
                 at: Instant::now(),
                 result: attempt.map(Arc::new),
-            };
+            });
             if self.words.send(word).await.is_err() || !self.wait(pause, &memory).await {
                 break;
             }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::catalog::{Dropped, Kind, Listing};
-use crate::live::Live;
+use crate::config::Config;
 use crate::live::state::{Change, Effects, State};
 use crate::live::store::Writer;
+use crate::live::{Live, Snapshot};
 use crate::upstream::standing::Report;
 use crate::upstream::{Link, LinkError};
 
@@ -18,17 +19,37 @@ use crate::upstream::{Link, LinkError};
 /// that are throttled answer with empty lists.
 const CONFIRM_AFTER: Duration = Duration::from_millis(500);
 
-/// What a keeper tells the publisher: the change, and what operators should know of it.
+/// What the publisher is told.
 #[derive(Debug)]
-pub struct Word {
-    /// The upstream's place in the config.
-    pub slot: usize,
-    /// Counts this upstream's listings.
+pub enum Word {
+    /// By a keeper: a listing ended.
+    Listed(Listed),
+    /// There is another config.
+    Configured(Box<Configured>),
+}
+
+/// A listing that ended, and what operators should know of it.
+#[derive(Debug)]
+pub struct Listed {
+    /// The number of the link.
+    pub link: u64,
+    /// Counts the listings over this link.
     pub round: u64,
     /// When the listing ended.
     pub at: Instant,
     /// The listing, or why there is none.
     pub result: Result<Arc<Listing>, LinkError>,
+}
+
+/// Another config, and its links in its order.
+#[derive(Debug)]
+pub struct Configured {
+    /// The config.
+    pub config: Arc<Config>,
+    /// A link for each of its upstreams: the one there was, where nothing has changed.
+    pub links: Arc<[Arc<Link>]>,
+    /// Told when callers see it.
+    pub done: oneshot::Sender<()>,
 }
 
 /// Most words taken in before the catalog is merged. Where many upstreams answer at once, at the start
@@ -55,25 +76,57 @@ pub async fn publish(
         if heard.is_empty() {
             let effects = state.apply([Change::Clock(Instant::now())]);
             follow(&live, &state, effects);
-        } else {
-            take_in(&live, &mut state, &mut heard, writer.as_deref());
         }
+        let mut listed = Vec::with_capacity(heard.len());
+        for word in heard.drain(..) {
+            match word {
+                Word::Listed(one) => listed.push(one),
+                Word::Configured(configured) => {
+                    take_in(&live, &mut state, &mut listed, writer.as_deref());
+                    configure(&live, &mut state, *configured);
+                }
+            }
+        }
+        take_in(&live, &mut state, &mut listed, writer.as_deref());
     }
+}
+
+/// Puts another config in the place of the one that callers see.
+fn configure(live: &Live, state: &mut State, configured: Configured) {
+    let Configured {
+        config,
+        links,
+        done,
+    } = configured;
+    let effects = state.apply([Change::Configured {
+        config: Arc::clone(&config),
+        links: links.iter().map(|link| link.number).collect(),
+        now: Instant::now(),
+    }]);
+    let Some(catalog) = effects.publish else {
+        return;
+    };
+    let next = live.load().under(config, links, *catalog, state.ttl());
+    published(live, next);
+    let _ = done.send(());
 }
 
 /// What operators are told of one word, once callers see what it led to.
 struct Told {
-    slot: usize,
+    link: u64,
     round: u64,
     outcome: Result<Report, LinkError>,
 }
 
-fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>, writer: Option<&Writer>) {
+fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Listed>, writer: Option<&Writer>) {
+    if heard.is_empty() {
+        return;
+    }
     let mut listings = BTreeMap::new();
     let mut told = Vec::with_capacity(heard.len());
     let changes = heard.drain(..).map(
-        |Word {
-             slot,
+        |Listed {
+             link,
              round,
              at,
              result,
@@ -81,18 +134,18 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>, writer: Option
             let (listing, outcome) = match result {
                 Ok(listing) => {
                     let report = report(&listing, at);
-                    listings.insert(slot, Arc::clone(&listing));
+                    listings.insert(link, Arc::clone(&listing));
                     (Some(listing), Ok(report))
                 }
                 Err(error) => (None, Err(error)),
             };
             told.push(Told {
-                slot,
+                link,
                 round,
                 outcome,
             });
             Change::Listed {
-                slot,
+                link,
                 round,
                 at,
                 listing,
@@ -108,19 +161,20 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>, writer: Option
     let snapshot = live.load_full();
     // Told last: who waits for an upstream to stand finds its routes in place.
     for Told {
-        slot,
+        link: number,
         round,
         outcome,
     } in told
     {
-        let Some(link) = snapshot.links.get(slot) else {
+        // One that was configured away meanwhile has nobody who would want to know.
+        let Some(link) = snapshot.link(number) else {
             continue;
         };
         link.metrics.resynced(outcome.is_ok());
         match outcome {
             Ok(mut report) => {
-                report.warnings = state.warnings(slot);
-                report.dropped = state.dropped(slot);
+                report.warnings = state.warnings(number);
+                report.dropped = state.dropped(number);
                 tell_dropped(link, report.dropped);
                 link.listed(report);
             }
@@ -134,16 +188,16 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Word>, writer: Option
 fn store(
     writer: &Writer,
     state: &State,
-    believed: &[(usize, bool)],
-    mut listings: BTreeMap<usize, Arc<Listing>>,
+    believed: &[(u64, bool)],
+    mut listings: BTreeMap<u64, Arc<Listing>>,
 ) {
-    for (slot, is_new) in believed {
-        let Some(upstream) = state.upstream(*slot) else {
+    for (link, is_new) in believed {
+        let Some(upstream) = state.upstream(*link) else {
             continue;
         };
-        match listings.remove(slot) {
-            Some(listing) if *is_new => writer.keep(*slot, upstream, listing),
-            Some(_) | None => writer.confirm(*slot, upstream),
+        match listings.remove(link) {
+            Some(listing) if *is_new => writer.keep(*link, upstream, listing),
+            Some(_) | None => writer.confirm(*link, upstream),
         }
     }
 }
@@ -182,19 +236,11 @@ fn follow(live: &Live, state: &State, effects: Effects) {
     } = effects;
     if let Some(catalog) = publish {
         let next = live.load().next(*catalog, state.ttl());
-        tracing::info!(
-            generation = next.generation,
-            tools = next.catalog.len(Kind::Tools),
-            prompts = next.catalog.len(Kind::Prompts),
-            resources = next.catalog.len(Kind::Resources),
-            "catalog published"
-        );
-        next.metrics.published();
-        live.store(next);
+        published(live, next);
     }
-    for slot in confirm {
+    for number in confirm {
         let snapshot = live.load();
-        let Some(link) = snapshot.links.get(slot) else {
+        let Some(link) = snapshot.link(number) else {
             continue;
         };
         tracing::warn!(
@@ -207,4 +253,16 @@ fn follow(live: &Live, state: &State, effects: Effects) {
             again.resync.notify_one();
         });
     }
+}
+
+fn published(live: &Live, next: Snapshot) {
+    tracing::info!(
+        generation = next.generation,
+        tools = next.catalog.len(Kind::Tools),
+        prompts = next.catalog.len(Kind::Prompts),
+        resources = next.catalog.len(Kind::Resources),
+        "catalog published"
+    );
+    next.metrics.published();
+    live.store(next);
 }

@@ -1,5 +1,6 @@
 //! When each upstream is listed again. The only file that knows tokio-cron-scheduler.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ const JITTER: u32 = 20;
 /// The running schedule; stops when [`Schedule::stop`] is called.
 pub struct Schedule {
     scheduler: JobScheduler,
+    /// By the number of the link.
+    jobs: BTreeMap<u64, Uuid>,
 }
 
 /// Why there is no schedule.
@@ -22,17 +25,36 @@ pub struct Schedule {
 pub struct ScheduleError(#[from] JobSchedulerError);
 
 impl Schedule {
-    /// Ticks every link by its config: a tick asks for a resync, which coalesces with others.
+    /// A schedule that runs, with nobody on it.
     ///
     /// # Errors
-    /// The scheduler refuses an expression or cannot start.
-    pub async fn start(links: &[Arc<Link>]) -> Result<Self, ScheduleError> {
+    /// The scheduler cannot start.
+    pub async fn start() -> Result<Self, ScheduleError> {
         let scheduler = JobScheduler::new().await?;
-        for (slot, link) in links.iter().enumerate() {
-            scheduler.add(job(slot, link)?).await?;
-        }
         scheduler.start().await?;
-        Ok(Self { scheduler })
+        Ok(Self {
+            scheduler,
+            jobs: BTreeMap::new(),
+        })
+    }
+
+    /// Ticks a link by its config: a tick asks for a resync, which coalesces with others.
+    ///
+    /// # Errors
+    /// The scheduler refuses an expression.
+    pub async fn add(&mut self, link: &Arc<Link>) -> Result<(), ScheduleError> {
+        let job = self.scheduler.add(job(link)?).await?;
+        self.jobs.insert(link.number, job);
+        Ok(())
+    }
+
+    /// Ticks the link of this number no more.
+    pub async fn remove(&mut self, link: u64) {
+        if let Some(job) = self.jobs.remove(&link)
+            && let Err(error) = self.scheduler.remove(&job).await
+        {
+            tracing::debug!(%error, "a resync that is of no more use stays scheduled");
+        }
     }
 
     /// No more ticks.
@@ -43,13 +65,13 @@ impl Schedule {
     }
 }
 
-fn job(slot: usize, link: &Arc<Link>) -> Result<Job, JobSchedulerError> {
+fn job(link: &Arc<Link>) -> Result<Job, JobSchedulerError> {
     let weak = Arc::downgrade(link);
     match &link.config.resync {
         Resync::Every(every) => {
             // The scheduler counts in whole seconds.
             let every = (*every).max(Duration::from_secs(1));
-            let late = spread(slot, every / JITTER);
+            let late = spread(link.number, every / JITTER);
             Job::new_repeated_async(every, move |_, _| {
                 let link = weak.upgrade();
                 Box::pin(async move {
@@ -72,7 +94,7 @@ fn job(slot: usize, link: &Arc<Link>) -> Result<Job, JobSchedulerError> {
 }
 
 /// A fixed share of `most` per upstream: spreads the load and needs no random source.
-fn spread(slot: usize, most: Duration) -> Duration {
-    let share = u32::try_from(slot.wrapping_mul(37) % 100).unwrap_or(0);
+fn spread(link: u64, most: Duration) -> Duration {
+    let share = u32::try_from(link.wrapping_mul(37) % 100).unwrap_or(0);
     most * share / 100
 }

@@ -50,6 +50,28 @@ impl Snapshot {
         }
     }
 
+    /// The link of this number, if this config still has it.
+    #[must_use]
+    pub fn link(&self, number: u64) -> Option<&Arc<Link>> {
+        self.links.iter().find(|link| link.number == number)
+    }
+
+    /// The snapshot after this one, under another config.
+    #[must_use]
+    pub fn under(
+        &self,
+        config: Arc<Config>,
+        links: Arc<[Arc<Link>]>,
+        catalog: Catalog,
+        ttl: Duration,
+    ) -> Self {
+        Self {
+            config,
+            links,
+            ..self.next(catalog, ttl)
+        }
+    }
+
     /// The snapshot after this one.
     #[must_use]
     pub fn next(&self, catalog: Catalog, ttl: Duration) -> Self {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use tokio::time::Instant;
 
 use crate::catalog::{Catalog, Digest, Dropped, Kind, Listing, Part, Prepared, Rules};
@@ -14,10 +15,10 @@ const CRON_TTL: Duration = Duration::from_secs(60);
 /// Something that happened.
 #[derive(Debug)]
 pub enum Change {
-    /// A listing of the upstream at `slot` ended.
+    /// A listing over a link ended.
     Listed {
-        /// The upstream's place in the config.
-        slot: usize,
+        /// The link's number.
+        link: u64,
         /// Counts this upstream's listings; an older one never replaces a newer one.
         round: u64,
         /// When it was made.
@@ -27,14 +28,24 @@ pub enum Change {
     },
     /// A listing of an earlier run was found. It counts as stale until the upstream is listed.
     Restored {
-        /// The upstream's place in the config.
-        slot: usize,
+        /// The number of its link.
+        link: u64,
         /// When it was last found to hold.
         at: Instant,
         /// When it was found.
         now: Instant,
         /// What it has.
-        listing: Box<Listing>,
+        listing: Arc<Listing>,
+    },
+    /// There is another config. Upstreams that still have the same link keep all that is known of them; those with
+    /// another link keep the last listing until the next one.
+    Configured {
+        /// The config.
+        config: Arc<Config>,
+        /// The numbers of its links, in its order.
+        links: Vec<u64>,
+        /// When it was read.
+        now: Instant,
     },
     /// Time passed.
     Clock(Instant),
@@ -43,12 +54,10 @@ pub enum Change {
 /// What changes led to.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Upstreams, by their place in the config, whose listing came back empty where there was something:
-    /// to be listed again before it is believed.
-    pub confirm: Vec<usize>,
-    /// Upstreams, by their place in the config, whose listing was believed, and whether it is another than the last
-    /// one that was.
-    pub believed: Vec<(usize, bool)>,
+    /// The links over which nothing was listed where there was something: to be listed again before it is believed.
+    pub confirm: Vec<u64>,
+    /// The links whose listing was believed, and whether it is another than the last one that was.
+    pub believed: Vec<(u64, bool)>,
     /// What callers see from now on, where that is something else.
     pub publish: Option<Box<Catalog>>,
 }
@@ -64,6 +73,8 @@ pub struct State {
 
 #[derive(Debug)]
 struct Entry {
+    /// The number of its link.
+    link: u64,
     config: Arc<config::Upstream>,
     round: u64,
     listed: Option<Listed>,
@@ -79,23 +90,18 @@ struct Listed {
     at: Instant,
     digest: Digest,
     counts: [usize; 4],
+    listing: Arc<Listing>,
     prepared: Arc<Prepared>,
 }
 
 impl State {
-    /// Nothing is known yet.
+    /// Nothing is known yet. `links` are the numbers of the links, in the order of the config.
     #[must_use]
-    pub fn new(config: Arc<Config>) -> Self {
-        let entry = |config: &Arc<config::Upstream>| Entry {
-            config: Arc::clone(config),
-            round: 0,
-            listed: None,
-            failing: false,
-            doubted: [false; 4],
-            ttl: None,
-            visible: false,
-        };
-        let entries = config.upstreams.values().map(entry).collect();
+    pub fn new(config: Arc<Config>, links: impl IntoIterator<Item = u64>) -> Self {
+        let entries = config.upstreams.values().zip(links);
+        let entries = entries
+            .map(|(config, link)| Entry::new(config, link))
+            .collect();
         let empty = Catalog::merge(&config.naming, config.listen.page_size.get(), &[]);
         Self {
             config,
@@ -107,37 +113,39 @@ impl State {
     /// Takes changes in and says what follows from them. However many there are, the catalog is merged
     /// once.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Effects {
-        let (mut effects, mut latest) = (Effects::default(), None::<Instant>);
+        let (mut effects, mut latest, mut anew) = (Effects::default(), None::<Instant>, false);
         for change in changes {
+            anew |= matches!(change, Change::Configured { .. });
             let at = self.take(change, &mut effects);
             latest = latest.max(at);
         }
-        effects.publish = latest.and_then(|now| self.publish(now));
+        effects.publish = latest.and_then(|now| self.publish(now, anew));
         effects
     }
 
     /// One change: when it makes a merge worth while.
     fn take(&mut self, change: Change, effects: &mut Effects) -> Option<Instant> {
-        let (slot, round, at, listing) = match change {
+        let (link, round, at, listing) = match change {
             Change::Clock(now) => return Some(now),
             Change::Restored {
-                slot,
+                link,
                 at,
                 now,
                 listing,
-            } => return self.restore(slot, at, &listing).then_some(now),
+            } => return self.restore(link, at, listing).then_some(now),
+            Change::Configured { config, links, now } => {
+                self.configure(config, &links);
+                return Some(now);
+            }
             Change::Listed {
-                slot,
+                link,
                 round,
                 at,
                 listing,
-            } => (slot, round, at, listing),
+            } => (link, round, at, listing),
         };
-        let Some(entry) = self
-            .entries
-            .get_mut(slot)
-            .filter(|entry| round > entry.round)
-        else {
+        let mut entries = self.entries.iter_mut();
+        let Some(entry) = entries.find(|entry| entry.link == link && round > entry.round) else {
             return None;
         };
         entry.round = round;
@@ -152,7 +160,7 @@ impl State {
         let unheard = |(now, before): (&bool, bool)| *now && !before;
         if emptied.iter().zip(doubted).any(unheard) {
             // Not believed yet, so no news of any kind: what failed counts as failing.
-            effects.confirm.push(slot);
+            effects.confirm.push(link);
             return None;
         }
         entry.failing = false;
@@ -161,20 +169,21 @@ impl State {
         match &mut entry.listed {
             Some(listed) if listed.digest == digest => {
                 listed.at = at;
-                effects.believed.push((slot, false));
+                effects.believed.push((link, false));
                 (!entry.visible).then_some(at)
             }
             _ => {
-                effects.believed.push((slot, true));
-                entry.listed = Some(Listed::new(&self.config, &entry.config, at, &listing));
+                effects.believed.push((link, true));
+                entry.listed = Some(Listed::new(&self.config, &entry.config, at, listing));
                 Some(at)
             }
         }
     }
 
     /// Takes a stored listing in, where nothing newer is known.
-    fn restore(&mut self, slot: usize, at: Instant, listing: &Listing) -> bool {
-        let Some(entry) = self.entries.get_mut(slot) else {
+    fn restore(&mut self, link: u64, at: Instant, listing: Arc<Listing>) -> bool {
+        let mut entries = self.entries.iter_mut();
+        let Some(entry) = entries.find(|entry| entry.link == link) else {
             return false;
         };
         if entry.round > 0 || entry.listed.is_some() {
@@ -185,7 +194,30 @@ impl State {
         true
     }
 
-    fn publish(&mut self, now: Instant) -> Option<Box<Catalog>> {
+    fn configure(&mut self, config: Arc<Config>, links: &[u64]) {
+        let earlier = std::mem::replace(&mut self.config, Arc::clone(&config));
+        let same_names = earlier.naming == config.naming && earlier.instance == config.instance;
+        let mut known: HashMap<_, _> = std::mem::take(&mut self.entries)
+            .into_iter()
+            .map(|entry| (entry.config.id.clone(), entry))
+            .collect();
+        let upstreams = config.upstreams.values().zip(links);
+        self.entries = upstreams
+            .map(|(upstream, link)| match known.remove(&upstream.id) {
+                Some(entry) if entry.link == *link && same_names => entry,
+                Some(entry) if entry.link == *link => entry.under(&config, upstream),
+                Some(entry) => Entry {
+                    failing: entry.failing,
+                    listed: entry.under(&config, upstream).listed,
+                    ..Entry::new(upstream, *link)
+                },
+                None => Entry::new(upstream, *link),
+            })
+            .collect();
+    }
+
+    /// The catalog of now, if it is another one, or in any case where it belongs to another config.
+    fn publish(&mut self, now: Instant, anew: bool) -> Option<Box<Catalog>> {
         let mut parts = Vec::with_capacity(self.entries.len());
         for (slot, entry) in self.entries.iter_mut().enumerate() {
             entry.visible = entry.is_visible(now);
@@ -203,7 +235,7 @@ impl State {
             self.config.listen.page_size.get(),
             &parts,
         );
-        if self.published == catalog.digest() {
+        if self.published == catalog.digest() && !anew {
             return None;
         }
         self.published = catalog.digest();
@@ -223,29 +255,33 @@ impl State {
         self.entries.iter().map(of).min().unwrap_or(CRON_TTL)
     }
 
-    /// The upstream at `slot`.
+    /// The upstream that a link leads to.
     #[must_use]
-    pub fn upstream(&self, slot: usize) -> Option<&Arc<config::Upstream>> {
-        self.entries.get(slot).map(|entry| &entry.config)
+    pub fn upstream(&self, link: u64) -> Option<&Arc<config::Upstream>> {
+        self.entry(link).map(|entry| &entry.config)
+    }
+
+    fn entry(&self, link: u64) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.link == link)
     }
 
     /// The warnings of an upstream's last listing: rules of the config that match nothing.
     #[must_use]
-    pub fn warnings(&self, slot: usize) -> Vec<String> {
-        let prepared = self.prepared(slot);
+    pub fn warnings(&self, link: u64) -> Vec<String> {
+        let prepared = self.prepared(link);
         prepared.map_or_else(Vec::new, |prepared| prepared.warnings().to_vec())
     }
 
     /// What an upstream's last listing had that came from this weir, or through too many.
     #[must_use]
-    pub fn dropped(&self, slot: usize) -> Dropped {
-        self.prepared(slot)
+    pub fn dropped(&self, link: u64) -> Dropped {
+        self.prepared(link)
             .map(Prepared::dropped)
             .unwrap_or_default()
     }
 
-    fn prepared(&self, slot: usize) -> Option<&Prepared> {
-        let listed = self.entries.get(slot)?.listed.as_ref()?;
+    fn prepared(&self, link: u64) -> Option<&Prepared> {
+        let listed = self.entry(link)?.listed.as_ref()?;
         Some(&listed.prepared)
     }
 
@@ -264,7 +300,12 @@ impl State {
 }
 
 impl Listed {
-    fn new(config: &Config, upstream: &config::Upstream, at: Instant, listing: &Listing) -> Self {
+    fn new(
+        config: &Config,
+        upstream: &config::Upstream,
+        at: Instant,
+        listing: Arc<Listing>,
+    ) -> Self {
         let rules = Rules {
             instance: config.instance.as_ref(),
             ..Rules::from(upstream)
@@ -273,12 +314,37 @@ impl Listed {
             at,
             digest: listing.digest(),
             counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
-            prepared: Arc::new(Prepared::new(rules, &config.naming, listing)),
+            prepared: Arc::new(Prepared::new(rules, &config.naming, &listing)),
+            listing,
         }
     }
 }
 
 impl Entry {
+    /// Nothing is known of it yet.
+    fn new(config: &Arc<config::Upstream>, link: u64) -> Self {
+        Self {
+            link,
+            config: Arc::clone(config),
+            round: 0,
+            listed: None,
+            failing: false,
+            doubted: [false; 4],
+            ttl: None,
+            visible: false,
+        }
+    }
+
+    /// The same, what was listed being exposed as another config wants it.
+    fn under(self, config: &Config, upstream: &Arc<config::Upstream>) -> Self {
+        let again = |listed: Listed| Listed::new(config, upstream, listed.at, listed.listing);
+        Self {
+            listed: self.listed.map(again),
+            config: Arc::clone(upstream),
+            ..self
+        }
+    }
+
     /// The kinds of which there is nothing any more.
     fn emptied(&self, counts: [usize; 4]) -> [bool; 4] {
         let then = self.listed.as_ref().map_or([0; 4], |listed| listed.counts);

@@ -234,7 +234,8 @@ const CONFIRMED_EVERY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Writer {
     store: Store,
-    waiting: Mutex<BTreeMap<usize, Job>>,
+    /// By the number of the link.
+    waiting: Mutex<BTreeMap<u64, Job>>,
     wake: Notify,
 }
 
@@ -256,24 +257,24 @@ impl Writer {
         }
     }
 
-    /// Stores this listing of the upstream at `slot`, some time soon.
-    pub fn keep(&self, slot: usize, upstream: &Arc<config::Upstream>, listing: Arc<Listing>) {
+    /// Stores this listing of the upstream that a link leads to, some time soon.
+    pub fn keep(&self, link: u64, upstream: &Arc<config::Upstream>, listing: Arc<Listing>) {
         let upstream = Arc::clone(upstream);
         let listing = Some(listing);
-        self.lock().insert(slot, Job { upstream, listing });
+        self.lock().insert(link, Job { upstream, listing });
         self.wake.notify_one();
     }
 
     /// Notes some time soon that what is stored of it still holds.
-    pub fn confirm(&self, slot: usize, upstream: &Arc<config::Upstream>) {
+    pub fn confirm(&self, link: u64, upstream: &Arc<config::Upstream>) {
         let job = || Job {
             upstream: Arc::clone(upstream),
             listing: None,
         };
-        self.lock().entry(slot).or_insert_with(job);
+        self.lock().entry(link).or_insert_with(job);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Job>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Job>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

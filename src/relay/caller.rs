@@ -42,7 +42,8 @@ pub struct Caller {
 /// What is behind the lock; nothing waits while holding it.
 #[derive(Default)]
 pub(super) struct Kept {
-    pub(super) sessions: HashMap<UpstreamId, Arc<Own>>,
+    /// By the number of the link.
+    pub(super) sessions: HashMap<u64, Arc<Own>>,
     pub(super) asked: HashMap<u64, Asked>,
     /// The level of log messages it wants, as JSON text.
     pub(super) level: Option<Box<str>>,
@@ -238,7 +239,7 @@ impl Caller {
         link: &Arc<Link>,
         deadline: Instant,
     ) -> Result<Arc<Peer>, LinkError> {
-        let own = Arc::clone(self.kept().sessions.entry(link.id().clone()).or_default());
+        let own = Arc::clone(self.kept().sessions.entry(link.number).or_default());
         own.peer(self, link, deadline).await
     }
 
@@ -253,13 +254,22 @@ impl Caller {
         let mut kept = self.kept();
         let is_it = kept
             .sessions
-            .get(link.id())
+            .get(&link.number)
             .is_some_and(|own| own.is_lost(peer));
-        let gone = is_it.then(|| kept.sessions.remove(link.id()));
+        let gone = is_it.then(|| kept.sessions.remove(&link.number));
         // Nobody is left to answer to.
         kept.asked.retain(|_, asked| !asked.is_of(peer));
         drop(kept);
         drop(gone);
+    }
+
+    /// Leaves the sessions at upstreams that no config has any more.
+    pub fn leave_retired(&self) {
+        let retired = |own: &Own| own.open().is_some_and(|(link, _)| link.is_retired());
+        let mut kept = self.kept();
+        let left: Vec<_> = kept.sessions.extract_if(|_, own| retired(own)).collect();
+        drop(kept);
+        drop(left);
     }
 
     /// Whether its own session at an upstream has subscriptions, and there is a stream to tell of them.

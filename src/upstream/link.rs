@@ -1,6 +1,6 @@
 //! A link: the way to send messages to one upstream and to get its messages back.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
@@ -25,9 +25,14 @@ use crate::upstream::standing::{Report, Standing, Times};
 use crate::upstream::stdio::ChildSpec;
 use crate::upstream::subscriptions::Subscriptions;
 
+/// Tells links of this process apart.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
 /// One upstream, reachable. Building a link opens nothing; the keeper of the upstream connects it.
 #[derive(Debug)]
 pub struct Link {
+    /// Its own: no other link of this process has it, whatever the upstream.
+    pub number: u64,
     /// What the config says of this upstream.
     pub config: Arc<config::Upstream>,
     /// This weir's name in chains, if it is a hop of one.
@@ -57,6 +62,8 @@ pub struct Link {
     pub subscriptions: Arc<Subscriptions>,
     /// The sessions that callers have of their own.
     pub sessions: Sessions,
+    /// No config has it any more.
+    retired: AtomicBool,
     tasks: TaskTracker,
 }
 
@@ -93,6 +100,7 @@ impl Link {
         metrics: Arc<metrics::Upstream>,
     ) -> Self {
         Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             gate: Arc::new(Gate::new(&config)),
             sessions: Sessions::new(&config),
             config,
@@ -113,6 +121,7 @@ impl Link {
             ended: watch::Sender::new(0),
             ids: AtomicU64::new(1),
             subscriptions: Arc::default(),
+            retired: AtomicBool::new(false),
             tasks,
         }
     }
@@ -121,6 +130,17 @@ impl Link {
     #[must_use]
     pub fn id(&self) -> &UpstreamId {
         &self.config.id
+    }
+
+    /// Notes that no config has it any more.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no config has it any more.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     /// The tasks of this weir; what is spawned for this upstream is owned there.

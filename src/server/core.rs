@@ -1,0 +1,285 @@
+//! The moving part of a weir: upstreams kept, catalog published, another config taken on while calls go on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth;
+use crate::catalog::Catalog;
+use crate::config::{self, Config};
+use crate::connector::{self, Surroundings};
+use crate::live::keeper::Keeper;
+use crate::live::publisher::{self, Configured, Word};
+use crate::live::schedule::Schedule;
+use crate::live::state::State;
+use crate::live::store::{Store, Stored, Writer};
+use crate::live::{Change, Live, Snapshot};
+use crate::metrics::Metrics;
+use crate::server::{Options, ServeError};
+use crate::upstream::Link;
+use crate::upstream::standing::Report;
+
+/// How long a stopping weir waits for keepers and children, once no call is under way any more. A child that heeds neither its
+/// stdin nor SIGTERM takes half of it.
+const GOODBYE: Duration = Duration::from_secs(10);
+/// Words between keepers and publisher that may wait.
+const WORDS: usize = 64;
+/// How often a link that is of no more use is looked at, until its last call is over.
+const DRAINED: Duration = Duration::from_millis(50);
+
+/// The moving part of a weir: upstreams kept, catalog published. Listeners come on top.
+pub struct Core {
+    pub(super) live: Arc<Live>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    schedule: Schedule,
+    around: Surroundings,
+    words: mpsc::Sender<Word>,
+    /// What ends the keeper of each link, by the link's number.
+    keepers: BTreeMap<u64, CancellationToken>,
+}
+
+impl Core {
+    /// Starts to keep every upstream. Nothing is waited for.
+    ///
+    /// # Errors
+    /// An upstream that cannot be set up, or no schedule.
+    pub async fn start(config: Arc<Config>, options: &Options) -> Result<Self, ServeError> {
+        // Another part of the process may have chosen a provider already; that one serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let around = Surroundings {
+            instance: config.instance.clone(),
+            guard: options.guard.clone(),
+            auth: auth::Around {
+                tls: Arc::default(),
+                secrets: Arc::default(),
+                state_dir: config.state_dir.clone(),
+                tasks: tasks.clone(),
+            },
+            metrics: Metrics::new(),
+            tasks: tasks.clone(),
+        };
+        let upstreams = config.upstreams.values();
+        let links = upstreams.map(|upstream| link(upstream, &around));
+        let links: Arc<[_]> = links.collect::<Result<Vec<_>, _>>()?.into();
+        let numbers = links.iter().map(|link| link.number);
+        let mut state = State::new(Arc::clone(&config), numbers);
+        let store = config.state_dir.as_deref().filter(|_| options.keeps);
+        let store = store.map(Store::new);
+        let catalog = match store.clone() {
+            Some(store) => restored(store, &links, &mut state).await,
+            None => None,
+        };
+        let empty = || Catalog::merge(&config.naming, config.listen.page_size.get(), &[]);
+        let live = Arc::new(Live::new(Snapshot::first(
+            config,
+            Arc::clone(&links),
+            catalog.unwrap_or_else(empty),
+            Arc::clone(&around.metrics),
+        )));
+        let writer = store.map(|store| Arc::new(Writer::new(store)));
+        if let Some(writer) = &writer {
+            tasks.spawn(Arc::clone(writer).run(shutdown.clone()));
+        }
+        let (words, heard) = mpsc::channel(WORDS);
+        tasks.spawn(publisher::publish(Arc::clone(&live), state, heard, writer));
+        let mut core = Self {
+            live,
+            shutdown,
+            tasks,
+            schedule: Schedule::start().await?,
+            around,
+            words,
+            keepers: BTreeMap::new(),
+        };
+        for link in links.iter() {
+            core.keep(link).await?;
+        }
+        Ok(core)
+    }
+
+    /// Takes on another config, and waits until callers see it. An upstream that is configured as before keeps its link, and with
+    /// it sessions, credentials and what is under way. One that is not is connected anew; its old link ends when the last call over
+    /// it has. Gives what has become of the upstreams.
+    ///
+    /// # Errors
+    /// An upstream that cannot be set up; then everything stays as it was.
+    pub async fn configure(&mut self, config: Arc<Config>) -> Result<Reconfigured, ServeError> {
+        let snapshot = self.live.load_full();
+        let known = |upstream: &config::Upstream| {
+            let mut links = snapshot.links.iter();
+            links.find(|link| *link.id() == upstream.id)
+        };
+        let mut done = Reconfigured::default();
+        let (mut links, mut fresh) = (Vec::new(), Vec::new());
+        for upstream in config.upstreams.values() {
+            let name = upstream.id.as_str().to_owned();
+            match known(upstream) {
+                Some(link) if link.config.fingerprint == upstream.fingerprint => {
+                    links.push(Arc::clone(link));
+                    continue;
+                }
+                Some(_) => done.changed.push(name),
+                None => done.added.push(name),
+            }
+            let link = link(upstream, &self.around)?;
+            fresh.push(Arc::clone(&link));
+            links.push(link);
+        }
+        for link in snapshot.links.iter() {
+            if !config.upstreams.contains_key(link.id()) {
+                done.removed.push(link.id().as_str().to_owned());
+            }
+        }
+        let links: Arc<[_]> = links.into();
+        for link in &fresh {
+            self.keep(link).await?;
+        }
+        let drain = config.listen.drain;
+        let (tell, told) = oneshot::channel();
+        let configured = Configured {
+            config,
+            links: Arc::clone(&links),
+            done: tell,
+        };
+        let word = Word::Configured(Box::new(configured));
+        if self.words.send(word).await.is_ok() {
+            let _ = told.await;
+        }
+        for link in snapshot.links.iter() {
+            if !links.iter().any(|kept| kept.number == link.number) {
+                self.retire(link, drain).await;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Starts to keep an upstream.
+    async fn keep(&mut self, link: &Arc<Link>) -> Result<(), ServeError> {
+        self.schedule.add(link).await?;
+        let shutdown = self.shutdown.child_token();
+        self.keepers.insert(link.number, shutdown.clone());
+        let keeper = Keeper {
+            link: Arc::clone(link),
+            words: self.words.clone(),
+            shutdown,
+        };
+        self.tasks.spawn(keeper.run());
+        Ok(())
+    }
+
+    /// Ends a link that callers do not see any more, once nothing is under way over it.
+    async fn retire(&mut self, link: &Arc<Link>, drain: Duration) {
+        self.schedule.remove(link.number).await;
+        link.retire();
+        let Some(keeper) = self.keepers.remove(&link.number) else {
+            return;
+        };
+        let link = Arc::clone(link);
+        self.tasks.spawn(async move {
+            let quiet = async {
+                while link.gate.load().in_flight > 0 {
+                    tokio::time::sleep(DRAINED).await;
+                }
+            };
+            tokio::select! {
+                _ = tokio::time::timeout(drain, quiet) => keeper.cancel(),
+                () = keeper.cancelled() => {}
+            }
+        });
+    }
+
+    /// The current snapshot and word of new ones.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Waits until every upstream has been listed or has failed once.
+    pub async fn settled(&self) {
+        self.live.settled().await;
+    }
+
+    /// Stops: sessions and child processes end, tasks are waited for within a grace period.
+    pub async fn stop(self) {
+        let Self {
+            shutdown,
+            tasks,
+            schedule,
+            words,
+            ..
+        } = self;
+        shutdown.cancel();
+        schedule.stop().await;
+        // The publisher ends with the last who may tell it something.
+        drop(words);
+        tasks.close();
+        if tokio::time::timeout(GOODBYE, tasks.wait()).await.is_err() {
+            tracing::warn!(
+                left = tasks.len(),
+                "not everything ended within the grace period"
+            );
+        }
+    }
+}
+
+/// What has become of the upstreams under another config, by name, in the order of the config.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// Those that were not there.
+    pub added: Vec<String>,
+    /// Those that are connected anew.
+    pub changed: Vec<String>,
+    /// Those that are not there any more.
+    pub removed: Vec<String>,
+}
+
+fn link(upstream: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<Link>, ServeError> {
+    connector::link(upstream, around).map_err(|source| ServeError::Upstream {
+        upstream: upstream.id.clone(),
+        source,
+    })
+}
+
+/// Puts the listings of an earlier run into `state`: the catalog that comes of it, if there are any.
+async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Option<Catalog> {
+    let upstreams: Vec<_> = links.iter().map(|link| Arc::clone(&link.config)).collect();
+    // Files, and in a large weir many of them.
+    let found = tokio::task::spawn_blocking(move || {
+        let found = upstreams.iter().map(|upstream| store.load(upstream));
+        found.collect::<Vec<_>>()
+    });
+    let found = found.await.unwrap_or_default();
+    let now = Instant::now();
+    let mut changes = Vec::new();
+    for (stored, link) in found.into_iter().zip(links) {
+        let Some(Stored { listing, at }) = stored else {
+            continue;
+        };
+        let age = SystemTime::now().duration_since(at).unwrap_or_default();
+        let at = now.checked_sub(age).unwrap_or(now);
+        link.restored(Report {
+            stored: true,
+            ..publisher::report(&listing, at)
+        });
+        changes.push(Change::Restored {
+            link: link.number,
+            at,
+            now,
+            listing: Arc::new(listing),
+        });
+    }
+    if !changes.is_empty() {
+        tracing::info!(
+            upstreams = changes.len(),
+            "stored listings are served until the upstreams answer"
+        );
+    }
+    state.apply(changes).publish.map(|catalog| *catalog)
+}
