@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{FromRef, Path, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -18,18 +18,41 @@ use crate::auth::Credentials;
 use crate::catalog::{Catalog, Kind};
 use crate::config;
 use crate::live::Live;
+use crate::live::reload::{Outcome, Reloads};
 use crate::secret::Secret;
 use crate::upstream::circuit::Position;
 use crate::upstream::{Link, Standing};
 
+/// What operators look at.
+#[derive(Clone, Debug)]
+pub struct Operators {
+    /// The snapshots.
+    pub live: Arc<Live>,
+    /// The way to have the config read again.
+    pub reloads: Reloads,
+}
+
+impl FromRef<Operators> for Arc<Live> {
+    fn from_ref(operators: &Operators) -> Self {
+        Self::clone(&operators.live)
+    }
+}
+
+impl FromRef<Operators> for Reloads {
+    fn from_ref(operators: &Operators) -> Self {
+        operators.reloads.clone()
+    }
+}
+
 /// The routes of the admin listener. With a token, every one of them wants it.
-pub fn router(live: Arc<Live>, admin: &config::Admin) -> Router {
+pub fn router(operators: Operators, admin: &config::Admin) -> Router {
     let token = admin.token.clone();
     Router::new()
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{name}/resync", post(resync))
         .route("/catalog", get(catalog))
         .route("/metrics", get(metrics::metrics))
+        .route("/reload", post(reload))
         .layer(axum::middleware::from_fn(
             move |request: Request, next: Next| {
                 let token = token.clone();
@@ -43,7 +66,7 @@ pub fn router(live: Arc<Live>, admin: &config::Admin) -> Router {
                 }
             },
         ))
-        .with_state(live)
+        .with_state(operators)
 }
 
 fn carries(request: &Request, token: &Secret) -> bool {
@@ -60,15 +83,51 @@ fn carries(request: &Request, token: &Secret) -> bool {
 }
 
 /// `GET /upstreams`: an array, one object per upstream in the order of the config.
-async fn upstreams(State(live): State<Arc<Live>>) -> Response {
+async fn upstreams(State(live): State<Arc<Live>>, State(reloads): State<Reloads>) -> Response {
     let snapshot = live.load_full();
     let catalog = &snapshot.catalog;
     let links = snapshot.links.iter();
     let rows: Vec<_> = links.map(|link| describe(link, catalog)).collect();
     axum_json(
         StatusCode::OK,
-        &json!({ "generation": snapshot.generation, "upstreams": rows }),
+        &json!({
+            "generation": snapshot.generation,
+            "reloads": reloaded(&reloads),
+            "upstreams": rows,
+        }),
     )
+}
+
+/// What came of reading the config again: how often, and the last time.
+fn reloaded(reloads: &Reloads) -> serde_json::Value {
+    let (counts, last) = reloads.last();
+    json!({
+        "applied": counts.applied,
+        "unchanged": counts.unchanged,
+        "refused": counts.refused,
+        "last": last.map(|last| json!({
+            "seconds_ago": last.at.elapsed().unwrap_or_default().as_secs(),
+            "outcome": last.outcome,
+        })),
+    })
+}
+
+/// `POST /reload`: reads the config again. 200 with what has changed, or that nothing has; 422 with everything that is wrong,
+/// and then the config from before stays in force; 409 where there is no file to read.
+async fn reload(State(reloads): State<Reloads>) -> Response {
+    let outcome = reloads.reload().await;
+    let status = match &outcome {
+        Some(Outcome::Applied { .. } | Outcome::Unchanged) => StatusCode::OK,
+        Some(Outcome::Refused { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+        None => StatusCode::CONFLICT,
+    };
+    match outcome {
+        Some(outcome) => axum_json(status, &json!(outcome)),
+        None => axum_json(
+            status,
+            &json!({ "error": "there is no config file to read" }),
+        ),
+    }
 }
 
 /// One upstream in words. Times are in seconds; what is `null` is not known or not so.

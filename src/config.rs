@@ -25,6 +25,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -74,6 +75,41 @@ pub struct Config {
     pub naming: Naming,
     /// The upstreams, in the order that settles name conflicts.
     pub upstreams: IndexMap<UpstreamId, Arc<Upstream>>,
+}
+
+impl Config {
+    /// What is written otherwise in `other` and cannot change while weir runs.
+    #[must_use]
+    pub fn fixed_changes(&self, other: &Self) -> Vec<&'static str> {
+        let admin = |config: &Self| format!("{:?}", config.admin);
+        let token = |config: &Self| config.admin.as_ref().and_then(|admin| admin.token.clone());
+        let fields = [
+            (
+                "listen",
+                format!("{:?}", self.listen) != format!("{:?}", other.listen),
+            ),
+            (
+                "admin",
+                admin(self) != admin(other) || token(self) != token(other),
+            ),
+            ("state", self.state_dir != other.state_dir),
+            ("sealing_key", self.sealing_key != other.sealing_key),
+            ("instance", self.instance != other.instance),
+        ];
+        let changed = fields.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(field, _)| field).collect()
+    }
+
+    /// Whether everything that can change while weir runs is written as in `other`.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let upstreams = |config: &Self| {
+            let all = config.upstreams.values();
+            all.map(|upstream| (upstream.id.clone(), upstream.fingerprint))
+                .collect::<Vec<_>>()
+        };
+        self.naming == other.naming && upstreams(self) == upstreams(other)
+    }
 }
 
 /// `listen:`
@@ -150,6 +186,33 @@ pub struct Upstream {
     pub retry: Retry,
     /// Where it stands in the config, for messages: `file:line`.
     pub origin: String,
+    /// Two configs of an upstream are the same if this is.
+    pub fingerprint: Fingerprint,
+}
+
+/// What tells two configs of an upstream apart: a digest of all that was written, literal secrets and defaults included. What a
+/// secret file holds is not in it; such files are watched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// `written` has to show everything in its `Debug`, as the serde mirror does.
+    fn of(written: &dyn fmt::Debug) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, format!("{written:?}").as_bytes());
+        let mut bytes = [0; 32];
+        bytes
+            .iter_mut()
+            .zip(digest.as_ref())
+            .for_each(|(to, from)| *to = *from);
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It is made of secrets too.
+        f.write_str("Fingerprint(…)")
+    }
 }
 
 /// `tools:` of an upstream. Globs match original names; deny wins.

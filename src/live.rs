@@ -5,6 +5,7 @@
 
 pub mod keeper;
 pub mod publisher;
+pub mod reload;
 pub mod schedule;
 pub mod snapshot;
 pub mod state;

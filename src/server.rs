@@ -2,6 +2,7 @@
 
 mod core;
 mod kept;
+mod reload;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,10 +16,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin;
+use crate::admin::{self, Operators};
 use crate::config::Config;
 use crate::connections::{self, Limits};
 use crate::front::{self, Draining, Front, Sessions};
+use crate::live::reload::Reloads;
 use crate::live::schedule::ScheduleError;
 use crate::metrics::names;
 use crate::name::UpstreamId;
@@ -27,6 +29,7 @@ use crate::upstream::http::WireError;
 
 pub use self::core::{Core, Reconfigured};
 pub use kept::{named, recognised};
+pub use reload::{Attended, Source};
 
 /// How long calls have to be told that they were given up.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -44,6 +47,8 @@ pub struct Options {
     pub guard: Option<PathBuf>,
     /// Whether listings are stored in the state folder, and those of an earlier run are served from the start on.
     pub keeps: bool,
+    /// Where the config can be read again, if it can.
+    pub source: Option<Source>,
 }
 
 /// Why a weir does not start.
@@ -156,6 +161,8 @@ impl Bound {
             core.tasks.clone(),
         );
         let front = Arc::new(front);
+        let tasks = core.tasks.clone();
+        let core = Attended::start(core, options.source.clone());
         let limits = Limits {
             connections: config.listen.connections.get(),
             header: config.listen.header_timeout,
@@ -164,14 +171,18 @@ impl Bound {
         let admin = admin.zip(config.admin.as_ref());
         let admin = admin.map(|((listener, address), admin)| {
             // Operators see how calls end: this listener goes after them.
-            let (stop, live) = (CancellationToken::new(), Arc::clone(&core.live));
-            let router = admin::router(live, admin).merge(front::probes(&front));
+            let (stop, live) = (CancellationToken::new(), Arc::clone(core.live()));
+            let operators = Operators {
+                live,
+                reloads: core.reloads().clone(),
+            };
+            let router = admin::router(operators, admin).merge(front::probes(&front));
             let limits = Limits {
                 connections: OPERATORS,
                 ..limits
             };
             let served = connections::serve(listener, router, stop.clone(), limits);
-            core.tasks.spawn(served);
+            tasks.spawn(served);
             (address, stop)
         });
         let endpoint = front::endpoint(front, &config.listen.path);
@@ -202,7 +213,7 @@ async fn sweep(sessions: Arc<Sessions>, shutdown: CancellationToken) {
 
 /// A running weir with its listeners.
 pub struct Server {
-    core: Core,
+    core: Attended,
     address: SocketAddr,
     /// Where it is, and what ends it.
     admin: Option<(SocketAddr, CancellationToken)>,
@@ -242,12 +253,18 @@ impl Server {
     /// Tells the number of every new snapshot.
     #[must_use]
     pub fn generation(&self) -> watch::Receiver<u64> {
-        self.core.live.watch()
+        self.core.live().watch()
     }
 
     /// Waits until every upstream has been listed or has failed once.
     pub async fn settled(&self) {
-        self.core.settled().await;
+        self.core.live().settled().await;
+    }
+
+    /// The way to have the config read again.
+    #[must_use]
+    pub fn reloads(&self) -> &Reloads {
+        self.core.reloads()
     }
 
     /// Stops: nobody is let in any more, streams end, calls under way finish within `listen.drain` or are answered with an error;

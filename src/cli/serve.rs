@@ -13,7 +13,8 @@ use crate::cli::output::{Output, count};
 use crate::cli::{ConfigArgs, nothing_to_join, refuse};
 use crate::config::{self, Config};
 use crate::front;
-use crate::server::{Bound, Core, Options, ServeError, named};
+use crate::live::reload::Reloads;
+use crate::server::{Attended, Bound, Core, Options, ServeError, Source, named};
 
 /// `weir serve`
 #[derive(Debug, Args)]
@@ -58,6 +59,10 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
     let advice = nothing_to_join(&config, &args.config.config);
     let options = Options {
         keeps: true,
+        source: Some(Source {
+            file: args.config.config.clone(),
+            address: args.listen,
+        }),
         guard: Some(program),
     };
     let served = if args.stdio {
@@ -106,7 +111,7 @@ async fn over_http(
     output: &mut Output,
 ) -> Result<(), ServeFailed> {
     let upstreams = count(config.upstreams.len(), "upstream");
-    let mut stop = Stop::heed()?;
+    let (mut stop, mut hangups) = (Stop::heed()?, Hangups::heed()?);
     let bound = Bound::bind(config).await?;
     output.err.line(&format!(
         "weir {} joins {upstreams} at {}",
@@ -122,7 +127,10 @@ async fn over_http(
         output.warning(&advice);
     }
     let server = bound.start(&options).await?;
-    stop.told().await;
+    tokio::select! {
+        () = stop.told() => {}
+        () = hangups.reload(server.reloads()) => {}
+    }
     tracing::info!("stopping");
     tokio::select! {
         () = server.stop() => Ok(()),
@@ -132,8 +140,9 @@ async fn over_http(
 
 async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed> {
     let limit = config.listen.request_bytes;
-    let mut stop = Stop::heed()?;
+    let (mut stop, mut hangups) = (Stop::heed()?, Hangups::heed()?);
     let core = Core::start(Arc::new(named(config)?), options).await?;
+    let core = Attended::start(core, options.source.clone());
     let shutdown = CancellationToken::new();
     let serving = front::stdio::serve(
         Arc::clone(core.live()),
@@ -149,6 +158,7 @@ async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed
             shutdown.cancel();
             (serving.await, true)
         }
+        () = hangups.reload(core.reloads()) => (Ok(()), false),
     };
     // Clients close stdin and send a signal a little later: that is the first one.
     let hurried = async {
@@ -160,6 +170,23 @@ async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed
     tokio::select! {
         () = core.stop() => served.map_err(ServeFailed::Stdio),
         () = hurried => Err(ServeFailed::Hurried),
+    }
+}
+
+/// SIGHUP: the config is to be read again.
+struct Hangups(Signal);
+
+impl Hangups {
+    fn heed() -> Result<Self, ServeFailed> {
+        let heeded = signal(SignalKind::hangup());
+        heeded.map(Self).map_err(ServeFailed::Signals)
+    }
+
+    /// Has the config read again at each of them, as long as there can be one. What comes of it is in the log.
+    async fn reload(&mut self, reloads: &Reloads) {
+        while self.0.recv().await.is_some() {
+            let _ = reloads.reload().await;
+        }
     }
 }
 

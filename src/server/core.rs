@@ -76,11 +76,12 @@ impl Core {
             Some(store) => restored(store, &links, &mut state).await,
             None => None,
         };
-        let empty = || Catalog::merge(&config.naming, config.listen.page_size.get(), &[]);
+        let catalog = catalog
+            .unwrap_or_else(|| Catalog::merge(&config.naming, config.listen.page_size.get(), &[]));
         let live = Arc::new(Live::new(Snapshot::first(
             config,
             Arc::clone(&links),
-            catalog.unwrap_or_else(empty),
+            catalog,
             Arc::clone(&around.metrics),
         )));
         let writer = store.map(|store| Arc::new(Writer::new(store)));

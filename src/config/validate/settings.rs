@@ -28,6 +28,7 @@ pub(super) struct Settings {
 }
 
 /// What an upstream has that does not say otherwise.
+#[derive(Debug)]
 pub(super) struct Defaults {
     pub(super) resync: Resync,
     pub(super) stale: Stale,

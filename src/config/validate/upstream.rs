@@ -13,7 +13,9 @@ use crate::config::forms::{Text, TextOrSecret};
 use crate::config::path::Path;
 use crate::config::raw::{self, Transport};
 use crate::config::rules::Rule;
-use crate::config::{Auth, Connector, Endpoint, SecretRef, Sessions, Upstream, secrets};
+use crate::config::{
+    Auth, Connector, Endpoint, Fingerprint, SecretRef, Sessions, Upstream, secrets,
+};
 use crate::name::{Namespace, UpstreamId};
 use crate::secret::Secret;
 
@@ -28,6 +30,7 @@ pub(super) fn upstream(
     id: &UpstreamId,
     defaults: &Defaults,
 ) -> Option<Upstream> {
+    let fingerprint = Fingerprint::of(&(&raw, defaults, check.folder()));
     let namespace = match raw.namespace.take() {
         Some(text) => check.or(
             &at.key("namespace"),
@@ -77,6 +80,7 @@ pub(super) fn upstream(
         sessions,
         retry: settings.retry,
         origin: check.origin(at),
+        fingerprint,
     })
 }
 

@@ -32,7 +32,7 @@ struct Run {
     state: State,
     seen: Option<Catalog>,
     /// Of the last change.
-    believed: Vec<(usize, bool)>,
+    believed: Vec<(u64, bool)>,
     now: Instant,
 }
 
@@ -44,6 +44,13 @@ enum Did {
     Publish,
 }
 
+impl State {
+    /// The links are numbered as the upstreams stand.
+    fn numbered(config: config::Config) -> Self {
+        Self::new(Arc::new(config), 0..)
+    }
+}
+
 impl Run {
     fn new() -> Self {
         Self::with(UPSTREAMS)
@@ -52,7 +59,7 @@ impl Run {
     fn with(yaml: &str) -> Self {
         let config = config::parse(yaml, Path::new("weir.yaml"), &|_| None).unwrap();
         Self {
-            state: State::new(Arc::new(config)),
+            state: State::numbered(config),
             seen: None,
             believed: Vec::new(),
             now: Instant::now(),
@@ -68,7 +75,7 @@ impl Run {
         self.believed = believed;
         match (confirm.as_slice(), publish) {
             ([], None) => Did::Nothing,
-            ([slot], None) => Did::Confirm(*slot),
+            ([link], None) => Did::Confirm(usize::try_from(*link).unwrap()),
             ([], Some(catalog)) => {
                 self.seen = Some(*catalog);
                 Did::Publish
@@ -80,7 +87,7 @@ impl Run {
     fn listed(&mut self, slot: usize, round: u64, listing: Option<Listing>) -> Did {
         let (at, listing) = (self.now, listing.map(Arc::new));
         self.apply(Change::Listed {
-            slot,
+            link: slot as u64,
             round,
             at,
             listing,
@@ -90,10 +97,10 @@ impl Run {
     /// A listing of an earlier run, made so long ago.
     fn restored(&mut self, slot: usize, age: Duration, names: &[&str]) -> Did {
         self.apply(Change::Restored {
-            slot,
+            link: slot as u64,
             at: self.now - age,
             now: self.now,
-            listing: Box::new(tools(names)),
+            listing: Arc::new(tools(names)),
         })
     }
 
@@ -424,7 +431,7 @@ fn a_slot_that_is_nobodys_changes_nothing() {
     for slot in [KNOWN, 99, usize::MAX] {
         assert_eq!(run.lists(slot, 1, &["x"]), Did::Nothing);
         assert_eq!(run.fails(slot, 2), Did::Nothing);
-        assert_eq!(run.state.warnings(slot), [""; 0]);
+        assert_eq!(run.state.warnings(slot as u64), [""; 0]);
     }
     run.lists(ANN, 1, &["a"]);
     assert_eq!(run.tools(), ["ann__a"]);
@@ -574,4 +581,78 @@ proptest! {
             }
         }
     }
+}
+
+/// Another config; `links` in the order of its upstreams.
+fn configured(run: &mut Run, yaml: &str, links: &[u64]) -> Did {
+    let config = config::parse(yaml, Path::new("weir.yaml"), &|_| None).unwrap();
+    run.apply(Change::Configured {
+        config: Arc::new(config),
+        links: links.to_vec(),
+        now: run.now,
+    })
+}
+
+#[test]
+fn under_another_config_links_that_stay_keep_what_is_known_wherever_they_stand() {
+    let mut run = Run::new();
+    run.lists(ANN, 5, &["a"]);
+    run.lists(BOB, 5, &["b"]);
+    let yaml = "upstreams:\n  new: { command: x }\n  bob: { url: http://127.0.0.1:2/mcp }\n  ann: { url: http://127.0.0.1:1/mcp }\n";
+    assert_eq!(configured(&mut run, yaml, &[7, 1, 0]), Did::Publish);
+    assert_eq!(run.tools(), ["bob__b", "ann__a"]);
+    // What an earlier round says is as old as it was.
+    assert_eq!(run.lists(ANN, 4, &["old"]), Did::Nothing);
+    assert_eq!(run.lists(7, 1, &["n"]), Did::Publish);
+    assert_eq!(run.tools(), ["new__n", "bob__b", "ann__a"]);
+}
+
+#[test]
+fn an_upstream_with_a_new_link_keeps_its_listing_under_its_new_rules_until_the_next() {
+    let mut run = Run::new();
+    run.lists(ANN, 5, &["a", "b"]);
+    let yaml =
+        "upstreams:\n  ann: { url: http://127.0.0.1:1/mcp, namespace: x, tools: { deny: [b] } }\n";
+    assert_eq!(configured(&mut run, yaml, &[9]), Did::Publish);
+    assert_eq!(run.tools(), ["x__a"]);
+    // The old link's words come too late, the new one's count from 1 again.
+    assert_eq!(run.lists(ANN, 6, &["late"]), Did::Nothing);
+    assert_eq!(run.lists(9, 1, &["a", "c"]), Did::Publish);
+    assert_eq!(run.tools(), ["x__a", "x__c"]);
+}
+
+#[test]
+fn an_upstream_that_is_configured_away_is_gone_with_what_it_had() {
+    let mut run = Run::new();
+    run.lists(ANN, 1, &["a"]);
+    run.lists(BOB, 1, &["b"]);
+    let without = "upstreams:\n  bob: { url: http://127.0.0.1:2/mcp }\n";
+    assert_eq!(configured(&mut run, without, &[1]), Did::Publish);
+    assert_eq!(run.tools(), ["bob__b"]);
+    assert_eq!(run.lists(ANN, 2, &["a"]), Did::Nothing);
+    // It comes back as a stranger.
+    assert_eq!(configured(&mut run, UPSTREAMS, &[8, 1, 9]), Did::Publish);
+    assert_eq!(run.tools(), ["bob__b"]);
+}
+
+#[test]
+fn another_naming_renames_what_was_listed_before() {
+    let mut run = Run::new();
+    run.lists(ANN, 1, &["a"]);
+    let yaml = UPSTREAMS.replace("listen:", "naming: { separator: \"-\" }\nlisten:");
+    assert_eq!(configured(&mut run, &yaml, &[0, 1, 2]), Did::Publish);
+    assert_eq!(run.tools(), ["ann-a"]);
+    assert_eq!(run.lists(ANN, 2, &["a"]), Did::Nothing);
+}
+
+#[test]
+fn what_failed_before_another_config_is_as_stale_after_it() {
+    let mut run = Run::new();
+    run.lists(COY, 1, &["c"]);
+    assert_eq!(run.fails(COY, 2), Did::Publish);
+    assert!(run.tools().is_empty(), "hidden while it fails");
+    assert_eq!(configured(&mut run, UPSTREAMS, &[0, 1, 12]), Did::Publish);
+    assert!(run.tools().is_empty());
+    assert_eq!(run.lists(12, 1, &["c"]), Did::Publish);
+    assert_eq!(run.tools(), ["coy__c"]);
 }
