@@ -1,7 +1,7 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
 //! Layers only look down: [`json`], [`name`], [`secret`], [`seal`] (words) → [`protocol`], [`config`],
-//! [`catalog`] (decisions, no IO) → [`metrics`], [`files`] → [`tls`], [`auth`], [`upstream`], [`connector`] (outward) → [`live`] (moving
+//! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`] → [`tls`], [`auth`], [`upstream`], [`connector`] (outward) → [`live`] (moving
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`cli`].
 
 pub mod admin;
@@ -11,7 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod connector;
-pub mod files;
+pub mod durable;
 pub mod front;
 pub mod json;
 pub mod live;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Digest, Hasher, Kind, Listing};
 use crate::config;
-use crate::files;
+use crate::durable;
 use crate::protocol::era::Era;
 
 /// The folder inside `state.dir`.
@@ -110,7 +110,7 @@ impl Store {
         };
         let head = serde_json::to_string(&head).map_err(io::Error::from)?;
         let text = format!("{head}\n{lines}");
-        Ok(files::replace(&self.file(upstream), text.as_bytes())?)
+        Ok(durable::replace(&self.file(upstream), text.as_bytes())?)
     }
 
     /// Notes that what is stored still holds. Blocks.
@@ -130,7 +130,7 @@ impl Store {
             Ok(stored) => return stored,
             Err(error) => error,
         };
-        let aside = files::set_aside(&path);
+        let aside = durable::set_aside(&path);
         let aside = aside.as_ref().map_or(&path, |aside| aside);
         tracing::warn!(
             upstream = %upstream.id, %error, file = %aside.display(), "a stored listing is of no use"

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
+use crate::durable;
 use crate::name::Instance;
 use crate::seal::{self, NoRandom, Sealer};
 use crate::server::ServeError;
@@ -87,26 +88,7 @@ fn kept(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(at(path)(error)),
     }
-    let dir = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(dir).map_err(at(dir))?;
     let text = make()?;
-    write_private(path, &text).map_err(at(path))?;
+    durable::replace(path, text.as_bytes()).map_err(at(path))?;
     Ok(text)
-}
-
-/// Writes a file that only its owner can read: beside its place first, then moved there.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    let beside = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
 }

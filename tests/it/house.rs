@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["json", "name", "seal", "secret"],
     &["config", "protocol"],
     &["catalog"],
-    &["files", "metrics"],
+    &["durable", "metrics"],
     &["tls"],
     &["auth"],
     &["upstream"],
