@@ -1,17 +1,45 @@
 //! Logging in to AWS: Signature Version 4.
 
+pub mod control;
+pub mod identity;
+pub mod refusal;
+pub mod secrets_manager;
 pub mod sign;
 pub mod skew;
+pub mod wire;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::auth::state::StateCell;
 use crate::auth::{Around, NoCredential, Refused, SetupError, Stamp, Verdict};
 use crate::config::Sigv4;
+use crate::tls::Tls;
+
+/// What calls of AWS services need.
+#[derive(Clone, Debug)]
+pub struct With {
+    /// What `https` is made with.
+    pub tls: Arc<Tls>,
+    /// Owner of everything spawned.
+    pub tasks: TaskTracker,
+    /// Where all AWS services are, if not where the environment, the profile or AWS says; for tests.
+    pub endpoint: Option<Url>,
+}
+
+impl From<&Around> for With {
+    fn from(around: &Around) -> Self {
+        Self {
+            tls: Arc::clone(&around.tls),
+            tasks: around.tasks.clone(),
+            endpoint: None,
+        }
+    }
+}
 
 /// Signs requests to one upstream.
 #[derive(Debug)]
