@@ -240,14 +240,20 @@ impl FileCell {
 
     /// Looks at the file without waiting for word of a change, unless somebody did less than `old` ago.
     pub async fn look(&self, old: Duration) {
-        let file = Arc::clone(&self.0);
-        {
-            let last = file.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if last.at.elapsed() < old {
-                return;
-            }
+        if let Some(looking) = self.looking(old) {
+            let _ = looking.await;
         }
-        let _ = tokio::task::spawn_blocking(move || file.look(true)).await;
+    }
+
+    /// The same, but waits for nothing.
+    pub fn look_soon(&self, old: Duration) {
+        drop(self.looking(old));
+    }
+
+    fn looking(&self, old: Duration) -> Option<tokio::task::JoinHandle<()>> {
+        let file = Arc::clone(&self.0);
+        let at = file.last.lock().unwrap_or_else(PoisonError::into_inner).at;
+        (at.elapsed() >= old).then(|| tokio::task::spawn_blocking(move || file.look(true)))
     }
 }
 

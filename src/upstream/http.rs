@@ -63,7 +63,7 @@ impl HttpWire {
         around: &Around,
     ) -> Result<Self, WireError> {
         Ok(Self {
-            client: Client::new(config, endpoint, &around.tls)?,
+            client: Client::new(config, endpoint, around)?,
             url: endpoint.url.clone(),
             credentials: Credentials::new(config, endpoint, around)?,
             limit: config.limits.response_bytes,
