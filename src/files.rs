@@ -59,10 +59,13 @@ pub enum ReadError {
 /// What the system says, in a few words.
 #[must_use]
 pub fn io_reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => "there is no such file".to_owned(),
-        ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
-        kind => kind.to_string(),
+    let kind = error.kind();
+    if kind == ErrorKind::NotFound {
+        "there is no such file".to_owned()
+    } else if kind == ErrorKind::InvalidData {
+        "it is not UTF-8 text".to_owned()
+    } else {
+        kind.to_string()
     }
 }
 

@@ -71,9 +71,10 @@ pub fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, PemError> {
     {
         return Err(PemError::Encrypted);
     }
-    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| match error {
-        pem::Error::NoItemsFound => PemError::NoKey,
-        _ => PemError::Syntax,
+    let found = PrivateKeyDer::from_pem_slice(text.as_bytes());
+    found.map_err(|error| match matches!(error, pem::Error::NoItemsFound) {
+        true => PemError::NoKey,
+        false => PemError::Syntax,
     })
 }
 

@@ -1,5 +1,10 @@
 //! Why a handshake failed, in words an operator can act on. No text of the peer: names in its certificate are.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "of a hundred ways to fail, some have words of their own"
+)]
+
 use rustls::{AlertDescription as Alert, CertificateError, Error, PeerIncompatible};
 
 /// Why a handshake failed.

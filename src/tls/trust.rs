@@ -8,7 +8,6 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::VerifierBuilderError;
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
@@ -92,10 +91,8 @@ fn make(
     }
     let builder =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let verifier = builder.build().map_err(|error| match error {
-        VerifierBuilderError::NoRootAnchors => unfit(PemError::NoCertificate),
-        other => TlsError::from(Error::General(other.to_string())),
-    })?;
+    let verifier = builder.build();
+    let verifier = verifier.map_err(|error| Error::General(error.to_string()))?;
     Ok(verifier)
 }
 

@@ -48,6 +48,12 @@ upstreams:
     env: { TOKEN: { env: TOKEN } }
 "#;
 
+/// A certificate and its key.
+pub(super) fn identity() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["erp.mcp.internal".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
 fn http(upstream: &Upstream) -> &HttpEndpoint {
     match &upstream.endpoint {
         Endpoint::Http(endpoint) => endpoint,
@@ -62,8 +68,15 @@ fn url(text: &str) -> String {
 #[test]
 fn the_sample_of_the_design_is_valid() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["billing", "github", "erp-key", "ca.pem", "client.pem"] {
-        std::fs::write(folder.path().join(name), "s3cret\n").unwrap();
+    let (cert, key) = identity();
+    for (name, text) in [
+        ("billing", "s3cret\n"),
+        ("github", "s3cret\n"),
+        ("ca.pem", &cert),
+        ("client.pem", &cert),
+        ("erp-key", &key),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
     }
     let config = parse(DESIGN, &folder.path().join("weir.yaml"), &env);
     let config = config.unwrap_or_else(|errors| panic!("{errors}"));
@@ -414,19 +427,47 @@ sealing_key: { aws_secret: x }
 
 #[test]
 fn tls_is_checked() {
-    insta::assert_snapshot!(errors("\
+    let folder = tempfile::tempdir().unwrap();
+    let ((cert, key), (other, _)) = (identity(), identity());
+    let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    let broken = &cert[..cert.len() / 2];
+    for (name, text) in [
+        ("cert", cert.as_str()),
+        ("key", &key),
+        ("other", &other),
+        ("encrypted", &encrypted),
+        ("broken", broken),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let text = "\
 upstreams:
   plain: { url: http://127.0.0.1/mcp, tls: { min_version: '1.3' } }
-  cert: { url: https://a.internal/mcp, tls: { cert: Cargo.toml, ca: /nonexistent/ca.pem } }
+  good: { url: https://a.internal/mcp, tls: { ca: cert, cert: cert, key: { file: key } } }
+  cert: { url: https://a.internal/mcp, tls: { cert: cert, ca: /nonexistent/ca.pem } }
   key: { url: https://a.internal/mcp, tls: { key: { env: TOKEN }, server_name: 'a b', min_version: 1.3 } }
   word: { url: https://a.internal/mcp, tls: { min_version: '1.1', sni: x } }
-"), @r"
+  swapped: { url: https://a.internal/mcp, tls: { ca: key, cert: key, key: { file: cert } } }
+  mismatch: { url: https://a.internal/mcp, tls: { cert: other, key: { file: key } } }
+  locked: { url: https://a.internal/mcp, tls: { ca: broken, cert: cert, key: { file: encrypted } } }
+  nokey: { url: https://a.internal/mcp, tls: { cert: cert, key: { env: TOKEN } } }
+";
+    let errors = parse(text, &folder.path().join("weir.yaml"), &env).unwrap_err();
+    let shown = errors.to_string();
+    let shown = shown.replace(&*folder.path().to_string_lossy(), "");
+    insta::assert_snapshot!(shown.replace("/weir.yaml", "weir.yaml"), @r"
     weir.yaml:2:39: upstreams.plain.tls: `tls` belongs to an `https` URL
-    weir.yaml:3:53: upstreams.cert.tls.cert: `cert` needs `key`
-    weir.yaml:3:69: upstreams.cert.tls.ca: file `/nonexistent/ca.pem` cannot be read: there is no such file
-    weir.yaml:4:46: upstreams.key.tls.key: `key` needs `cert`
-    weir.yaml:4:80: upstreams.key.tls.server_name: not a host name
-    weir.yaml:5:60: upstreams.word.tls.min_version: expected 1.2 or 1.3, found `1.1` (did you mean `1.2`?)
-    weir.yaml:5:67: upstreams.word.tls.sni: unknown key; the keys here are ca, cert, key, server_name, min_version
+    weir.yaml:4:53: upstreams.cert.tls.cert: `cert` needs `key`
+    weir.yaml:4:63: upstreams.cert.tls.ca: file `/nonexistent/ca.pem` cannot be read: there is no such file
+    weir.yaml:5:46: upstreams.key.tls.key: `key` needs `cert`
+    weir.yaml:5:80: upstreams.key.tls.server_name: not a host name
+    weir.yaml:6:60: upstreams.word.tls.min_version: expected 1.2 or 1.3, found `1.1` (did you mean `1.2`?)
+    weir.yaml:6:67: upstreams.word.tls.sni: unknown key; the keys here are ca, cert, key, server_name, min_version
+    weir.yaml:7:54: upstreams.swapped.tls.ca: there is no certificate in it: `-----BEGIN CERTIFICATE-----`
+    weir.yaml:7:65: upstreams.swapped.tls.cert: there is no certificate in it: `-----BEGIN CERTIFICATE-----`
+    weir.yaml:8:64: upstreams.mismatch.tls.key: the private key does not fit the certificate
+    weir.yaml:9:53: upstreams.locked.tls.ca: not PEM: `-----BEGIN …-----`, lines of base64, `-----END …-----`
+    weir.yaml:9:73: upstreams.locked.tls.key: the private key is encrypted, and weir has nobody to ask for the password
+    weir.yaml:10:60: upstreams.nokey.tls.key: there is no private key in it: `-----BEGIN PRIVATE KEY-----`, `… RSA …` or `… EC …`
     ");
 }
