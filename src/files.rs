@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::latest::Latest;
 use crate::secret::Secret;
 
 /// How often files are looked at where their folders are watched.
@@ -106,7 +106,7 @@ pub struct FileCell(Arc<Watched>);
 struct Watched {
     path: PathBuf,
     limit: u64,
-    now: ArcSwap<Secret>,
+    now: Latest<Secret>,
     version: AtomicU64,
     last: Mutex<Last>,
 }
@@ -157,7 +157,7 @@ impl Files {
         let opened = Arc::new(Watched {
             path: path.to_owned(),
             limit,
-            now: ArcSwap::from_pointee(read(path, limit)?),
+            now: Latest::new(read(path, limit)?),
             version: AtomicU64::new(1),
             last: Mutex::new(Last {
                 stamp,
@@ -232,7 +232,7 @@ impl FileCell {
     /// What it holds.
     #[must_use]
     pub fn now(&self) -> Secret {
-        self.0.now.load().as_ref().clone()
+        self.0.now.get().as_ref().clone()
     }
 
     /// Grows whenever that changes.
@@ -273,8 +273,8 @@ impl Watched {
             Ok(text) => {
                 last.stamp = stamp;
                 last.told = false;
-                if text != **self.now.load() {
-                    self.now.store(Arc::new(text));
+                if text != *self.now.get() {
+                    self.now.set(text);
                     self.version.fetch_add(1, Ordering::Release);
                     tracing::info!(file = %self.path.display(), "a file was replaced and is in use");
                 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use base64::Engine as _;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
@@ -11,6 +10,7 @@ use crate::auth::secrets::{SecretCell, Secrets};
 use crate::auth::state::{Phase, StateCell};
 use crate::auth::{NoCredential, Refused, SetupError, Stamp, Verdict};
 use crate::config::{Auth, SecretRef};
+use crate::latest::Latest;
 use crate::secret::Secret;
 
 /// How often secrets may change while headers are made of them.
@@ -21,7 +21,7 @@ const CHANGES: usize = 3;
 pub struct Fixed {
     parts: Vec<Part>,
     /// What was last made of them.
-    made: ArcSwapOption<Made>,
+    made: Latest<Option<Arc<Made>>>,
 }
 
 /// One header.
@@ -88,7 +88,7 @@ impl Fixed {
         }
         Ok(Self {
             parts,
-            made: ArcSwapOption::empty(),
+            made: Latest::new(None),
         })
     }
 
@@ -105,7 +105,7 @@ impl Fixed {
             return Ok(0);
         }
         let number = self.number();
-        let made = self.made.load();
+        let made = self.made.get();
         let made = match &*made {
             Some(made) if made.number == number => Arc::clone(made),
             _ => self.make(deadline).await?,
@@ -136,7 +136,7 @@ impl Fixed {
             // What changed meanwhile may be in it or not.
             if self.number() == number {
                 let made = Arc::new(Made { number, headers });
-                self.made.store(Some(Arc::clone(&made)));
+                self.made.set(Some(Arc::clone(&made)));
                 return Ok(made);
             }
         }

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +14,7 @@ use crate::auth::aws::With;
 use crate::auth::aws::secrets_manager::Fetcher;
 use crate::config::{AwsSecret, MAX_SECRET, SecretRef};
 use crate::files::{FileCell, Files};
+use crate::latest::Latest;
 use crate::secret::Secret;
 use crate::tls::{Key, Tls};
 
@@ -142,7 +142,7 @@ impl SecretCell {
             Kind::File(file) => Some(file.now()),
             Kind::Fetched(fetched) => {
                 fetched.touch();
-                fetched.kept().map(|kept| kept.secret.clone())
+                fetched.kept().map(|kept| kept.secret)
             }
         }
     }
@@ -207,13 +207,14 @@ type Fetch = Box<dyn Fn() -> Fetching + Send + Sync>;
 struct Fetched {
     fetch: Fetch,
     tasks: TaskTracker,
-    kept: ArcSwapOption<Kept>,
+    kept: Latest<Option<Kept>>,
     /// Whoever has this may fetch.
     turn: tokio::sync::Mutex<()>,
     last: Mutex<Last>,
 }
 
 /// What was fetched.
+#[derive(Clone)]
 struct Kept {
     secret: Secret,
     version: u64,
@@ -238,14 +239,14 @@ impl Fetched {
         Arc::new(Self {
             fetch,
             tasks,
-            kept: ArcSwapOption::empty(),
+            kept: Latest::new(None),
             turn: tokio::sync::Mutex::new(()),
             last: Mutex::default(),
         })
     }
 
-    fn kept(&self) -> Option<Arc<Kept>> {
-        self.kept.load_full()
+    fn kept(&self) -> Option<Kept> {
+        self.kept.get().as_ref().clone()
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, Last> {
@@ -258,7 +259,7 @@ impl Fetched {
         }
         self.touch();
         match (self.kept(), self.last().error.clone()) {
-            (Some(kept), _) => Ok(kept.secret.clone()),
+            (Some(kept), _) => Ok(kept.secret),
             (None, Some(error)) => Err(error),
             (None, None) => Err(SecretError("a secret could not be fetched".into())),
         }
@@ -266,7 +267,7 @@ impl Fetched {
 
     /// Fetches in the background what is no longer fresh.
     fn touch(self: &Arc<Self>) {
-        let stale = |kept: Arc<Kept>| kept.at.elapsed() >= FRESH;
+        let stale = |kept: Kept| kept.at.elapsed() >= FRESH;
         if self.kept().is_some_and(stale) && !self.is_soon() && self.turn.try_lock().is_ok() {
             let fetched = Arc::clone(self);
             self.tasks.spawn(async move { fetched.fetch().await });
@@ -308,11 +309,11 @@ impl Fetched {
                     tracing::info!("a secret was fetched anew and is in use");
                 }
                 let at = Instant::now();
-                self.kept.store(Some(Arc::new(Kept {
+                self.kept.set(Some(Kept {
                     secret,
                     version,
                     at,
-                })));
+                }));
             }
             Err(error) => {
                 if last.error.as_ref() != Some(&error) {

@@ -1,6 +1,7 @@
 //! The config from text to value: what is accepted, and what errors look like.
 
 mod connectors;
+mod mistakes;
 
 use std::path::Path;
 

@@ -4,13 +4,13 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 
 use super::TlsError;
 use crate::files::FileCell;
+use crate::latest::Latest;
 use crate::pem;
 use crate::secret::Secret;
 
@@ -29,7 +29,7 @@ pub(super) struct Identity {
     path: PathBuf,
     cert: FileCell,
     key: Box<dyn Key>,
-    made: ArcSwap<Made>,
+    made: Latest<Made>,
 }
 
 /// What was made of certificate and key in these versions, or stayed when they did not fit.
@@ -48,13 +48,13 @@ impl Identity {
             path: path.to_owned(),
             cert,
             key,
-            made: ArcSwap::from_pointee(Made { versions, pair }),
+            made: Latest::new(Made { versions, pair }),
         })
     }
 
     fn now(&self) -> Option<Arc<CertifiedKey>> {
         let versions = (self.cert.version(), self.key.version());
-        let made = self.made.load();
+        let made = self.made.get();
         if made.versions == versions {
             return made.pair.clone();
         }
@@ -63,10 +63,10 @@ impl Identity {
             tracing::warn!(%error, "the client certificate of before stays in use");
             made.pair.clone()
         });
-        self.made.store(Arc::new(Made {
+        self.made.set(Made {
             versions,
             pair: pair.clone(),
-        }));
+        });
         pair
     }
 }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -13,6 +12,7 @@ use rustls_platform_verifier::Verifier;
 
 use super::TlsError;
 use crate::files::FileCell;
+use crate::latest::Latest;
 use crate::pem::{self, PemError};
 
 /// Trusts the certificates of a file: those that are in it now.
@@ -23,7 +23,7 @@ pub(super) struct Trust {
     provider: Arc<CryptoProvider>,
     /// Whether what the machine trusts is trusted besides.
     with_machine: bool,
-    made: ArcSwap<Made>,
+    made: Latest<Made>,
 }
 
 /// What was made of one version of the file, or stayed when nothing could be made of it.
@@ -47,13 +47,13 @@ impl Trust {
             file,
             provider,
             with_machine,
-            made: ArcSwap::from_pointee(Made { version, verifier }),
+            made: Latest::new(Made { version, verifier }),
         })
     }
 
     fn now(&self) -> Arc<dyn ServerCertVerifier> {
         let version = self.file.version();
-        let made = self.made.load();
+        let made = self.made.get();
         if made.version == version {
             return Arc::clone(&made.verifier);
         }
@@ -63,10 +63,10 @@ impl Trust {
                 tracing::warn!(%error, "what the file held stays in use");
                 Arc::clone(&made.verifier)
             });
-        self.made.store(Arc::new(Made {
+        self.made.set(Made {
             version,
             verifier: Arc::clone(&verifier),
-        }));
+        });
         verifier
     }
 }

@@ -75,7 +75,7 @@ async fn a_child_is_given_its_secrets_as_they_are_when_it_starts() {
     let file = home.path().join("secret");
     std::fs::write(&file, "first").unwrap();
     let yaml = format!(
-        "  kid:\n    command: sh\n    args: [\"-c\", 'echo \"with $GIVEN\" >&2; exec python3 {} --name kid']\n    env: {{ GIVEN: {{ file: {} }} }}\n",
+        "  kid:\n    command: sh\n    args: [\"-c\", 'echo \"with $GIVEN\" >&2; exec python3 {} --name kid --tools crash']\n    env: {{ GIVEN: {{ file: {} }} }}\n",
         child().display(),
         file.display(),
     );

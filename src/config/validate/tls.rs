@@ -11,8 +11,9 @@ use crate::config::rules::Rule;
 use crate::config::{
     ClientIdentity, MAX_CERTIFICATES, SecretError, TlsSettings, TlsVersion, raw, secrets,
 };
+use crate::files;
+use crate::pem;
 use crate::secret::Secret;
-use crate::{files, pem};
 
 pub(super) fn settings(check: &mut Check<'_>, raw: &raw::Tls, at: &Path) -> TlsSettings {
     let ca = raw.ca.as_ref().map(|text| {

@@ -19,6 +19,7 @@ use tower::Service;
 
 use super::ClientError;
 use crate::config::HttpEndpoint;
+use crate::files::io_reason;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 type Pinned<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
@@ -97,8 +98,11 @@ where
 
 /// No connection to a Unix socket.
 #[derive(Debug, thiserror::Error)]
-#[error("the socket cannot be used")]
-struct NoSocket(#[source] std::io::Error);
+#[error("the socket `{}` cannot be used: {}", path.display(), io_reason(.error))]
+struct NoSocket {
+    path: Arc<Path>,
+    error: std::io::Error,
+}
 
 /// Whether an error is of the way before TLS.
 pub(super) fn is_of_dial(error: &(dyn Error + 'static)) -> bool {
@@ -135,7 +139,8 @@ impl Service<Uri> for Dial {
             Self::Unix(path) => {
                 let path = Arc::clone(path);
                 Box::pin(async move {
-                    let stream = UnixStream::connect(path).await.map_err(NoSocket)?;
+                    let stream = UnixStream::connect(&path).await;
+                    let stream = stream.map_err(|error| NoSocket { path, error })?;
                     Ok(Stream::Unix(TokioIo::new(stream)))
                 })
             }
