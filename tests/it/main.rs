@@ -26,6 +26,7 @@ mod support_test;
 // Weir.
 mod advice;
 mod asks;
+mod aws;
 mod batches;
 mod browsers;
 mod catalog;

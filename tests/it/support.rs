@@ -1,6 +1,7 @@
 //! What the tests talk to: real MCP servers that can be scripted, and clients that show bytes.
 
 pub mod asking;
+pub mod aws;
 pub mod client;
 pub mod lens;
 pub mod socket;
