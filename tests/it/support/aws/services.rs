@@ -1,6 +1,7 @@
 //! STS, Secrets Manager, AgentCore Identity, the control plane of gateways, and a container's credentials, on one port.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -43,6 +44,8 @@ pub struct Inner {
     pub targets: Mutex<BTreeMap<String, Target>>,
     /// What is answered in place of everything: status, type of the error.
     pub failing: Mutex<Option<(u16, String)>>,
+    /// How often that was answered.
+    pub failed: AtomicU64,
     /// What `GetResourceOauth2Token` gives.
     pub access_token: Mutex<String>,
 }
@@ -81,6 +84,7 @@ impl Services {
             secrets: Mutex::default(),
             targets: Mutex::default(),
             failing: Mutex::default(),
+            failed: AtomicU64::new(0),
             access_token: Mutex::new("opaque".to_owned()),
         });
         let stop = CancellationToken::new();
@@ -141,6 +145,7 @@ async fn answer(
 ) -> Response {
     let failing = inner.failing.lock().unwrap().clone();
     if let Some((status, kind)) = failing {
+        inner.failed.fetch_add(1, Ordering::Relaxed);
         let status = StatusCode::from_u16(status).unwrap();
         return refused(status, &kind, &inner.keys);
     }
