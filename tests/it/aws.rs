@@ -15,7 +15,8 @@ use weir::auth::state::{Phase, StateCell};
 use weir::auth::{Refused, Verdict};
 use weir::cli::demo::sigv4::Refusal;
 use weir::config::{
-    AgentcoreIdentity, AwsCredentials, AwsSecret, AwsSource, IdentityKind, SecretRef, Sigv4,
+    AgentcoreIdentity, AssumeRole, AwsCredentials, AwsSecret, AwsSource, IdentityKind, SecretRef,
+    Sigv4,
 };
 use weir::secret::Secret;
 
@@ -236,6 +237,50 @@ async fn who_has_no_credentials_is_told_where_they_could_be() {
     }
 }
 
+#[tokio::test]
+async fn a_profile_that_the_config_names_goes_before_keys_in_the_environment() {
+    let shop = Shop::open().await;
+    let home = tempfile::tempdir().unwrap();
+    let (profiles, keys) = (home.path().join("config"), home.path().join("keys.json"));
+    let said = json!({"Version": 1, "AccessKeyId": KEY, "SecretAccessKey": SECRET});
+    std::fs::write(&keys, said.to_string()).unwrap();
+    let process = format!(
+        "[profile mine]\ncredential_process = cat {}\n",
+        keys.display()
+    );
+    std::fs::write(&profiles, process).unwrap();
+    let env = [
+        ("AWS_CONFIG_FILE", profiles.to_str().unwrap().to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIAOTHER".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "other".to_owned()),
+    ];
+    let weir = shop.gateway(", profile: mine").env(nowhere()).env(env);
+    let weir = weir.start().await;
+    weir.wait_tools(["shop__buy"]).await;
+    assert_eq!(shop.door.refusals(), []);
+}
+
+#[tokio::test]
+async fn calls_that_start_together_wait_for_one_fetch() {
+    let services = services().await;
+    services.inner.keys.set_life(Duration::from_secs(3600));
+    let mut config = sigv4();
+    config.credentials.assume_role = Some(AssumeRole {
+        arn: "arn:aws:iam::123456789012:role/mcp".to_owned(),
+        external_id: None,
+        session_name: "weir".to_owned(),
+    });
+    let signer = Signer::with(&config, &with(&services), &opened, Arc::default()).unwrap();
+    let signed = (0..200).map(async |_| {
+        let (mut headers, deadline) = (HeaderMap::new(), Instant::now() + BOUND);
+        let url = services.url().parse().unwrap();
+        let signed = signer.sign(&Method::POST, &url, &mut headers, b"{}", deadline);
+        signed.await.unwrap();
+    });
+    futures::future::join_all(signed).await;
+    assert_eq!(services.count("AssumeRole"), 1);
+}
+
 fn with(services: &Services) -> With {
     With {
         tls: Arc::default(),
@@ -256,6 +301,14 @@ fn credentials() -> AwsCredentials {
             session_token: None,
         },
         assume_role: None,
+    }
+}
+
+fn sigv4() -> Sigv4 {
+    Sigv4 {
+        service: "bedrock-agentcore".to_owned(),
+        region: Some(REGION.to_owned()),
+        credentials: credentials(),
     }
 }
 
@@ -440,12 +493,7 @@ async fn targets_are_synchronized_one_by_one_and_those_that_cannot_be_are_left_a
 async fn verdict(url: &str, body: &str, headers: HeaderMap) -> (Verdict, Arc<StateCell>) {
     let services = services().await;
     let state = Arc::<StateCell>::default();
-    let config = Sigv4 {
-        service: "bedrock-agentcore".to_owned(),
-        region: Some(REGION.to_owned()),
-        credentials: credentials(),
-    };
-    let signer = Signer::with(&config, &with(&services), &opened, Arc::clone(&state)).unwrap();
+    let signer = Signer::with(&sigv4(), &with(&services), &opened, Arc::clone(&state)).unwrap();
     let (mut signed, deadline) = (HeaderMap::new(), Instant::now() + BOUND);
     let stamp = signer
         .sign(

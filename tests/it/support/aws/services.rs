@@ -30,8 +30,7 @@ pub struct Called {
     pub what: String,
     /// Who signed.
     pub key: String,
-    /// Query and body.
-    pub query: String,
+    /// Its body.
     pub body: Value,
 }
 
@@ -151,7 +150,7 @@ async fn answer(
     }
     let path = uri.path().to_owned();
     if path == "/container" {
-        inner.note("container", "", "", Value::Null);
+        inner.note("container", "", Value::Null);
         return container(&inner.keys.issue());
     }
     let action = headers.get("x-amz-target");
@@ -182,11 +181,11 @@ async fn answer(
     match service {
         "sts" => {
             let form = Value::from(String::from_utf8_lossy(&body));
-            inner.note("AssumeRole", &key, "", form);
+            inner.note("AssumeRole", &key, form);
             role(&inner.keys.issue())
         }
         "secretsmanager" => {
-            inner.note("GetSecretValue", &key, "", read.clone());
+            inner.note("GetSecretValue", &key, read.clone());
             let secrets = inner.secrets.lock().unwrap();
             match secrets.get(read["SecretId"].as_str().unwrap()) {
                 Some(text) => json!({"SecretString": text}).to_string().into_response(),
@@ -197,7 +196,7 @@ async fn answer(
             }
         }
         _ => {
-            inner.note(&format!("{method} {path}"), &key, query, read.clone());
+            inner.note(&format!("{method} {path}"), &key, read.clone());
             agentcore(&inner, &path, query, &read)
         }
     }
@@ -284,11 +283,10 @@ fn targets(inner: &Inner, path: &str, query: &str, body: &Value) -> Response {
 }
 
 impl Inner {
-    fn note(&self, what: &str, key: &str, query: &str, body: Value) {
+    fn note(&self, what: &str, key: &str, body: Value) {
         self.called.lock().unwrap().push(Called {
             what: what.to_owned(),
             key: key.to_owned(),
-            query: query.to_owned(),
             body,
         });
     }
