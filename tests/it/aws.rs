@@ -226,6 +226,21 @@ async fn a_role_is_assumed_once_with_its_external_id() {
 }
 
 #[tokio::test]
+async fn a_role_is_assumed_though_the_clock_is_off() {
+    let shop = Shop::open().await;
+    let services = Services::start(&shop.keys).await;
+    let role = ", assume_role: 'arn:aws:iam::123456789012:role/mcp'";
+    let mut env = keys();
+    env.push(("AWS_ENDPOINT_URL_STS", services.url().to_owned()));
+    shop.keys.set_ahead(600);
+    let weir = shop.gateway(role).env(env).start().await;
+    weir.wait_tools(["shop__buy"]).await;
+    buys(&weir, 5).await;
+    assert_eq!(services.count("AssumeRole"), 1);
+    assert_eq!(shop.door.refusals(), [Refusal::Expired]);
+}
+
+#[tokio::test]
 async fn who_has_no_credentials_is_told_where_they_could_be() {
     let shop = Shop::open().await;
     for (auth, words) in [

@@ -10,8 +10,8 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use tracing::Dispatch;
 use tracing::instrument::WithSubscriber as _;
-use tracing::subscriber::NoSubscriber;
 
 use crate::auth::aws::refusal;
 use crate::auth::aws::wire::Http;
@@ -128,10 +128,9 @@ impl Source {
         if let From::Keys(keys) = &self.from
             && version == self.version()
         {
-            for cell in [Some(&keys.secret_access_key), keys.session_token.as_ref()] {
-                if let Some(cell) = cell {
-                    cell.refused(cell.version());
-                }
+            let token = keys.session_token.as_ref();
+            for cell in std::iter::once(&keys.secret_access_key).chain(token) {
+                cell.refused(cell.version());
             }
         }
     }
@@ -142,7 +141,7 @@ impl Source {
 
     /// Fetches credentials, from wherever that is. At trace level the SDK would log what it receives, so it has no log.
     pub(super) async fn load(&self) -> Result<Loaded, Failure> {
-        let loaded = self.fetch().with_subscriber(NoSubscriber::default()).await;
+        let loaded = self.fetch().with_subscriber(Dispatch::none()).await;
         if loaded.is_err() {
             self.forget();
         }

@@ -173,7 +173,14 @@ async fn answer(
             let name = HeaderName::from_static("x-amzn-errortype");
             let date = httpdate::fmt_http_date(inner.keys.now());
             let headers = [(name, refusal.code().to_owned()), (header::DATE, date)];
-            return (refusal.status(), headers, refusal.body()).into_response();
+            let body = match service {
+                // STS speaks XML, and calls it otherwise.
+                "sts" => format!(
+                    "<ErrorResponse><Error><Type>Sender</Type><Code>SignatureDoesNotMatch</Code><Message>{refusal}</Message></Error></ErrorResponse>"
+                ),
+                _ => refusal.body(),
+            };
+            return (refusal.status(), headers, body).into_response();
         }
     };
     let read: Value = serde_json::from_slice(&body).unwrap_or_default();
