@@ -38,7 +38,8 @@ impl Sent {
 const WANTS_TOKEN: &str = "the upstream takes OAuth tokens, not signatures (SigV4): `auth` has to be \
     `oauth2_client_credentials`, `agentcore_identity` or `bearer`";
 /// A runtime or gateway that takes signatures was sent a token.
-const WANTS_SIGNATURE: &str = "the upstream takes signatures (SigV4), not tokens: `auth` has to be `sigv4`";
+const WANTS_SIGNATURE: &str =
+    "the upstream takes signatures (SigV4), not tokens: `auth` has to be `sigv4`";
 /// It does not say which, and weir sent neither.
 const WANTS_OTHER: &str =
     "the upstream takes another way of logging in: signatures (`sigv4`) or OAuth tokens";
@@ -57,8 +58,7 @@ pub fn explain(
     }
     let body = String::from_utf8_lossy(body).to_ascii_lowercase();
     let says = |part: &str| body.contains(part);
-    let mismatch =
-        says("authorization method mismatch") || says("different authorization method");
+    let mismatch = says("authorization method mismatch") || says("different authorization method");
     // What AWS says of a request without any signature.
     let unsigned = says("missing authentication token");
     let challenged = headers
