@@ -1,5 +1,8 @@
 //! Logging in to AWS: Signature Version 4.
 
+pub mod sign;
+pub mod skew;
+
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};

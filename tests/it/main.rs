@@ -47,6 +47,7 @@ mod leaks;
 mod lossless;
 mod metrics;
 mod mirrored;
+mod sigv4;
 mod streams;
 mod swap;
 mod traces;
