@@ -25,6 +25,7 @@ mod support_test;
 
 // Weir.
 mod advice;
+mod agentcore;
 mod asks;
 mod batches;
 mod browsers;

@@ -277,7 +277,9 @@ fn profile(error: &ProfileFileError) -> Option<String> {
         ProfileFileError::CredentialLoop { next, .. } => {
             Some(format!("the AWS profile `{next}` leads back to itself"))
         }
-        ProfileFileError::InvalidProfile { .. } => Some("the AWS config files cannot be read".into()),
+        ProfileFileError::InvalidProfile { .. } => {
+            Some("the AWS config files cannot be read".into())
+        }
         _ => None,
     }
 }

@@ -224,9 +224,9 @@ impl Agentcore {
         let endpoint = self.endpoint();
         let place = match self.inner.is_runtime {
             true => format!("runtime: {{ arn: \"{ARN}\", endpoint: \"{endpoint}\" }}"),
-            false => format!(
-                "gateway: {{ id: {GATEWAY}, region: {REGION}, endpoint: \"{endpoint}\" }}"
-            ),
+            false => {
+                format!("gateway: {{ id: {GATEWAY}, region: {REGION}, endpoint: \"{endpoint}\" }}")
+            }
         };
         self.yaml_at(name, &place, auth, more)
     }

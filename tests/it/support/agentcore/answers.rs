@@ -22,7 +22,10 @@ pub fn json(status: u16, body: impl Into<Bytes>) -> Answer {
 /// The other way of logging in was used.
 pub fn mismatch() -> Answer {
     let error = r#"{"code":-32002,"message":"Authorization method mismatch. The agent is configured for a different authorization method than what was used in your request. Check the agent's authorization configuration and ensure your request uses the matching method (OAuth or SigV4)"}"#;
-    json(403, format!(r#"{{"jsonrpc":"2.0","id":"null","error":{error}}}"#))
+    json(
+        403,
+        format!(r#"{{"jsonrpc":"2.0","id":"null","error":{error}}}"#),
+    )
 }
 
 /// No token, or a wrong one.
@@ -51,9 +54,8 @@ fn result(id: &Value, result: &Value) -> Answer {
 
 /// What is scripted in place of an answer.
 fn scripted(script: &mut Script, method: &str) -> Option<Instead> {
-    let fits = |(on, _, left): &(String, Instead, usize)| {
-        *left > 0 && (on.is_empty() || on == method)
-    };
+    let fits =
+        |(on, _, left): &(String, Instead, usize)| *left > 0 && (on.is_empty() || on == method);
     let at = script.instead.iter().position(fits)?;
     let (_, instead, left) = &mut script.instead[at];
     *left -= 1;
@@ -127,7 +129,15 @@ impl Inner {
         }
         if script.sessions {
             match arrived.header(MCP_SESSION) {
-                None => return error(400, &Value::Null, -32600, "Session ID required", Value::Null),
+                None => {
+                    return error(
+                        400,
+                        &Value::Null,
+                        -32600,
+                        "Session ID required",
+                        Value::Null,
+                    );
+                }
                 Some(session) if !script.known.iter().any(|known| known == session) => {
                     return error(404, &Value::Null, -32600, "Session not found", Value::Null);
                 }
@@ -153,7 +163,10 @@ fn refuse_version(script: &Script, id: &Value, said: &str) -> Answer {
 fn initialize(script: &mut Script, arrived: &Arrived, id: &Value) -> Answer {
     let version = arrived.value["params"]["protocolVersion"].as_str();
     let version = version.unwrap_or_default().to_owned();
-    let legacy = script.versions.iter().filter(|offered| *offered != "2026-07-28");
+    let legacy = script
+        .versions
+        .iter()
+        .filter(|offered| *offered != "2026-07-28");
     if !legacy.clone().any(|offered| *offered == version) {
         return refuse_version(script, id, &version);
     }
@@ -171,7 +184,9 @@ fn initialize(script: &mut Script, arrived: &Arrived, id: &Value) -> Answer {
     );
     if script.sessions {
         let session = format!("s-{}", script.known.len() + 1);
-        answer.headers_mut().insert(MCP_SESSION, session.parse().unwrap());
+        answer
+            .headers_mut()
+            .insert(MCP_SESSION, session.parse().unwrap());
         script.known.push(session);
     }
     answer
@@ -214,12 +229,20 @@ fn method(script: &Script, arrived: &Arrived, id: &Value, mut more: Value) -> An
             result(id, &more)
         }
         "tools/call" => {
-            let text = format!("{} {}", params["name"].as_str().unwrap_or_default(), params["arguments"]);
+            let text = format!(
+                "{} {}",
+                params["name"].as_str().unwrap_or_default(),
+                params["arguments"]
+            );
             more["content"] = json!([{ "type": "text", "text": text }]);
             result(id, &more)
         }
         other => {
-            let status = if more.get("resultType").is_some() { 404 } else { 200 };
+            let status = if more.get("resultType").is_some() {
+                404
+            } else {
+                200
+            };
             error(status, id, -32601, &format!("no {other}"), Value::Null)
         }
     }
@@ -245,7 +268,10 @@ fn page<'s>(script: &'s Script, cursor: Option<&str>) -> (&'s [String], Option<S
 
 /// The machine that a request goes to: its session, and how long it takes to start.
 fn machine(script: &mut Script, arrived: &mut Arrived) -> Result<(String, Duration), Answer> {
-    let runtime = arrived.header(RUNTIME_SESSION).unwrap_or_default().to_owned();
+    let runtime = arrived
+        .header(RUNTIME_SESSION)
+        .unwrap_or_default()
+        .to_owned();
     if !(33..=256).contains(&runtime.len()) {
         let body = r#"{"message":"runtimeSessionId must have length greater than or equal to 33"}"#;
         return Err(json(400, body));

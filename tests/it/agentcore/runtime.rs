@@ -1,0 +1,1 @@
+//! An MCP server on AgentCore Runtime as upstream.
