@@ -6,6 +6,7 @@
 pub mod aws;
 pub mod fixed;
 pub mod oauth;
+pub mod refusal;
 pub mod secrets;
 pub mod state;
 pub mod token;
