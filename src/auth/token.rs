@@ -5,7 +5,7 @@
 
 mod pace;
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::auth) mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

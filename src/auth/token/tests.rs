@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 /// A grant that answers as the test says: each answer once, the last one for ever.
 #[derive(Clone, Debug, Default)]
-pub(in crate::auth) struct Scripted(Arc<Script>);
+pub struct Scripted(Arc<Script>);
 
 #[derive(Debug, Default)]
 struct Script {
