@@ -1,5 +1,7 @@
 //! What tokens are had for: one enum of all grants, and the one thing they do.
 
+use crate::auth::oauth::client_credentials::ServiceGrant;
+use crate::auth::oauth::exchange::ExchangeGrant;
 use crate::auth::token::{GrantError, Token};
 use crate::auth::{Around, SetupError};
 use crate::config::{Auth, HttpEndpoint, Upstream};
@@ -8,9 +10,9 @@ use crate::config::{Auth, HttpEndpoint, Upstream};
 #[derive(Debug)]
 pub enum Grant {
     /// OAuth 2 client credentials (RFC 6749 §4.4).
-    ClientCredentials,
+    ClientCredentials(Box<ServiceGrant>),
     /// OAuth 2 token exchange (RFC 8693).
-    TokenExchange,
+    TokenExchange(Box<ExchangeGrant>),
     /// What `weir login` has stored.
     AuthorizationCode,
     /// AgentCore Identity.
@@ -27,54 +29,54 @@ impl Grant {
     /// What shows in the config.
     pub fn new(
         upstream: &Upstream,
-        _endpoint: &HttpEndpoint,
-        _around: &Around,
+        endpoint: &HttpEndpoint,
+        around: &Around,
     ) -> Result<Self, SetupError> {
         match &upstream.auth {
-            Auth::ClientCredentials(_) => Ok(Self::ClientCredentials),
-            Auth::TokenExchange(_) => Ok(Self::TokenExchange),
+            Auth::ClientCredentials(config) => {
+                let grant = ServiceGrant::new(config, endpoint, around)?;
+                Ok(Self::ClientCredentials(Box::new(grant)))
+            }
+            Auth::TokenExchange(config) => {
+                let grant = ExchangeGrant::new(config, endpoint, around)?;
+                Ok(Self::TokenExchange(Box::new(grant)))
+            }
             Auth::AuthorizationCode(_) => Ok(Self::AuthorizationCode),
             Auth::AgentcoreIdentity(_) => Ok(Self::Identity),
-            Auth::None | Auth::Bearer(_) | Auth::Header { .. } | Auth::Basic { .. } => {
-                Err(SetupError::Config("no tokens are fetched for it".into()))
-            }
-            Auth::Sigv4(_) => Err(SetupError::Config("signatures are no tokens".into())),
+            Auth::None
+            | Auth::Bearer(_)
+            | Auth::Header { .. }
+            | Auth::Basic { .. }
+            | Auth::Sigv4(_) => Err(SetupError::Config("no tokens are fetched for it".into())),
         }
     }
 
-    /// Fetches a token, other than the one that this grant gave before. One call at a time; it may take as long as
-    /// two requests with their timeouts. May be dropped at any time, unless [`Grant::keeps_tokens`].
+    /// Fetches a token, other than the one that this grant gave before where that can be had. `refused`: because the
+    /// upstream said 401 to that one. One call at a time; may be dropped at any time.
     ///
     /// # Errors
     /// None was had.
-    pub async fn fetch(&self) -> Result<Token, GrantError> {
+    pub async fn fetch(&self, _refused: bool) -> Result<Token, GrantError> {
         match self {
-            Self::ClientCredentials
-            | Self::TokenExchange
-            | Self::AuthorizationCode
-            | Self::Identity => Err(GrantError::Refused("not built".into())),
+            Self::ClientCredentials(grant) => grant.fetch().await,
+            Self::TokenExchange(grant) => grant.fetch().await,
+            Self::AuthorizationCode | Self::Identity => {
+                Err(GrantError::Refused("not built".into()))
+            }
             #[cfg(test)]
             Self::Scripted(scripted) => scripted.fetch().await,
         }
     }
 
-    /// Grows whenever what it logs in with has changed, so that another try is worth it at once.
+    /// Another number whenever what it logs in with has changed, so that another try is worth it at once.
     #[must_use]
     pub fn version(&self) -> u64 {
         match self {
-            Self::ClientCredentials
-            | Self::TokenExchange
-            | Self::AuthorizationCode
-            | Self::Identity => 0,
+            Self::ClientCredentials(grant) => grant.version(),
+            Self::TokenExchange(grant) => grant.version(),
+            Self::AuthorizationCode | Self::Identity => 0,
             #[cfg(test)]
             Self::Scripted(scripted) => scripted.version(),
         }
-    }
-
-    /// Whether a fetch replaces something that is kept (a refresh token that is used once), so that it must not
-    /// be broken off.
-    #[must_use]
-    pub fn keeps_tokens(&self) -> bool {
-        matches!(self, Self::AuthorizationCode)
     }
 }
