@@ -1,8 +1,13 @@
-//! Where weir goes for credentials: `https`, and nowhere that only an operator may name.
+//! Where weir does not go at the word of a remote party: metadata services and other link-local hosts.
 //!
-//! A metadata document, a challenge or a redirect can name any address. Link-local addresses and the metadata
-//! services of clouds hand out credentials to whoever asks from this machine, so that is never asked on a stranger's word.
+//! An upstream's 401 and an authorization server's metadata name URLs. With them, the other side could have weir ask
+//! this machine's metadata service, which hands out credentials. So a URL that a remote party named passes
+//! [`check`], and the client that asks it resolves names with a [`Resolver`]: it connects to the very addresses that
+//! were judged, so a name that changes its address in between (DNS rebinding) gains nothing. Such a client must
+//! follow no redirects. Loopback and private addresses stay allowed: authorization servers are there too, and
+//! `https` and the issuer's origin hold for them as for all.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -10,81 +15,127 @@ use url::Url;
 
 use crate::config::Reach;
 
-/// Who named a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamedBy {
-    /// The operator, in the config.
-    Operator,
-    /// Another party: metadata, a challenge, a redirect.
-    Peer,
-}
-
-/// Why weir does not go there.
+/// A URL that a remote party named and that weir does not ask. The words are weir's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReachError {
+pub enum Unreachable {
     /// Neither `https` nor `http`.
-    #[error("its URL is neither https nor http")]
+    #[error("it is no https URL")]
     Scheme,
-    /// A URL with a user name or a password in it.
-    #[error("its URL has a user name or a password in it")]
-    UserInfo,
-    /// `http` beyond this machine.
-    #[error("its URL is plain http; `allow_plain_http` would allow it")]
-    PlainHttp,
-    /// Link-local, a metadata service, or no single host.
-    #[error("its address is link-local or a metadata service, which only the config may name")]
+    /// Plain `http` beyond loopback, and not allowed.
+    #[error("it is plain http; `allow_plain_http: true` would allow that")]
+    Plain,
+    /// A user name, a password or a fragment.
+    #[error("it has a user name or a `#` part")]
+    Parts,
+    /// A host that nobody but the operator may name.
+    #[error("its host is a link-local address or a metadata service")]
     LinkLocal,
+    /// Neither the issuer's origin nor a host of `allowed_hosts`.
+    #[error("its host is not the issuer's, and not in `allowed_hosts`")]
+    OtherOrigin,
 }
 
-/// Whether weir goes there, as far as the URL itself says. What a name resolves to, [`resolver`] looks at.
+/// Whether weir may ask a URL that a remote party named.
 ///
 /// # Errors
-/// Why not.
-pub fn allowed(url: &Url, allow_plain_http: bool, named_by: NamedBy) -> Result<(), ReachError> {
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(ReachError::UserInfo);
-    }
+/// It may not.
+pub fn check(url: &Url, allow_plain_http: bool) -> Result<(), Unreachable> {
     let reach = Reach::of_url(url);
-    if reach == Reach::LinkLocal && named_by == NamedBy::Peer {
-        return Err(ReachError::LinkLocal);
-    }
     match url.scheme() {
-        "https" => Ok(()),
-        "http" if allow_plain_http || reach == Reach::Loopback => Ok(()),
-        "http" => Err(ReachError::PlainHttp),
-        _ => Err(ReachError::Scheme),
+        "https" => {}
+        "http" if reach == Reach::Loopback || allow_plain_http => {}
+        "http" => return Err(Unreachable::Plain),
+        _ => return Err(Unreachable::Scheme),
+    }
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    if has_user || url.fragment().is_some() {
+        return Err(Unreachable::Parts);
+    }
+    match reach {
+        Reach::LinkLocal => Err(Unreachable::LinkLocal),
+        Reach::Loopback | Reach::Private | Reach::Public => Ok(()),
     }
 }
 
-/// Resolves names for reqwest, without the addresses that only an operator may name. `named` are hosts that the
-/// operator did name. Behind a proxy it is the proxy that resolves names.
-#[must_use]
-pub fn resolver(named: Vec<String>) -> Arc<dyn Resolve> {
-    Arc::new(Resolver {
-        named: named.into(),
-    })
+/// [`check`], and that it is where the issuer is, or at a host of `allowed_hosts` (`HOST` or `HOST:PORT`, lower case).
+///
+/// # Errors
+/// It is not, or may not be asked at all.
+pub fn check_origin(
+    url: &Url,
+    issuer: &Url,
+    allowed_hosts: &[String],
+    allow_plain_http: bool,
+) -> Result<(), Unreachable> {
+    check(url, allow_plain_http)?;
+    if url.origin() == issuer.origin() {
+        return Ok(());
+    }
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or_default();
+    let with_port = format!("{host}:{port}");
+    let listed = |allowed: &String| *allowed == host || *allowed == with_port;
+    match allowed_hosts.iter().any(listed) {
+        true => Ok(()),
+        false => Err(Unreachable::OtherOrigin),
+    }
 }
 
-struct Resolver {
-    named: Arc<[String]>,
+/// Resolves names as this machine does, but to no link-local address and no metadata service.
+///
+/// `reqwest::ClientBuilder::dns_resolver(Resolver::new())`. Addresses in place of names are not resolved: [`check`]
+/// judges those.
+pub struct Resolver {
+    lookup: Arc<dyn Resolve>,
+}
+
+impl Resolver {
+    /// Over this machine's resolver.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Self::over(Arc::new(Machine))
+    }
+
+    /// Over another resolver.
+    #[must_use]
+    pub fn over(lookup: Arc<dyn Resolve>) -> Arc<Self> {
+        Arc::new(Self { lookup })
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver").finish_non_exhaustive()
+    }
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let named = Arc::clone(&self.named);
+        if Reach::of_name(name.as_str()) == Reach::LinkLocal {
+            return Box::pin(async { Err(Unreachable::LinkLocal.into()) });
+        }
+        let found = self.lookup.resolve(name);
         Box::pin(async move {
-            let host = name.as_str().trim_end_matches('.');
-            let is_named = named.iter().any(|named| named.eq_ignore_ascii_case(host));
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let found: Vec<_> = found
-                .filter(|address| {
-                    is_named || Reach::of_address(address.ip()) != Reach::LinkLocal
-                })
-                .collect();
-            match found.is_empty() {
-                true => Err(ReachError::LinkLocal.into()),
-                false => Ok(Box::new(found.into_iter()) as Addrs),
+            let found: Vec<SocketAddr> = found.await?.collect();
+            let forbidden =
+                |address: &SocketAddr| Reach::of_address(address.ip()) == Reach::LinkLocal;
+            // One of them is enough: the others would be tried first only by chance.
+            if found.iter().any(forbidden) {
+                return Err(Unreachable::LinkLocal.into());
             }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// This machine's resolver.
+struct Machine;
+
+impl Resolve for Machine {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            Ok(Box::new(found.collect::<Vec<_>>().into_iter()) as Addrs)
         })
     }
 }
@@ -93,47 +144,117 @@ impl Resolve for Resolver {
 mod tests {
     use super::*;
 
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
     #[test]
-    fn a_peer_names_no_metadata_service_and_nobody_names_plain_http_by_accident() {
-        use NamedBy::{Operator, Peer};
-        let cases = [
-            ("https://as.example/token", Peer, Ok(())),
-            ("https://10.1.2.3/token", Peer, Ok(())),
-            ("http://127.0.0.1:9/token", Peer, Ok(())),
-            ("http://localhost:9/token", Peer, Ok(())),
-            ("http://as.example/token", Peer, Err(ReachError::PlainHttp)),
-            ("http://10.1.2.3/", Operator, Err(ReachError::PlainHttp)),
-            ("https://169.254.169.254/", Peer, Err(ReachError::LinkLocal)),
-            ("http://169.254.169.254/", Peer, Err(ReachError::LinkLocal)),
-            ("https://169.254.7.7/", Operator, Ok(())),
-            ("https://[fe80::1]/", Peer, Err(ReachError::LinkLocal)),
-            ("https://[fd00:ec2::254]/", Peer, Err(ReachError::LinkLocal)),
-            (
-                "https://metadata.google.internal/",
-                Peer,
-                Err(ReachError::LinkLocal),
-            ),
-            ("https://a:b@as.example/", Operator, Err(ReachError::UserInfo)),
-            ("ftp://as.example/", Operator, Err(ReachError::Scheme)),
-        ];
-        for (url, named_by, expected) in cases {
-            let parsed = Url::parse(url).unwrap();
-            assert_eq!(allowed(&parsed, false, named_by), expected, "{url}");
+    fn what_a_remote_party_names_is_judged() {
+        let of = |text: &str| check(&url(text), false);
+        for fine in [
+            "https://id.example.com/token",
+            "https://10.0.0.1/token",
+            "http://127.0.0.1:8080/token",
+            "http://localhost/token",
+        ] {
+            assert_eq!(of(fine), Ok(()), "{fine}");
         }
-        let plain = Url::parse("http://as.example/").unwrap();
-        assert_eq!(allowed(&plain, true, Peer), Ok(()));
+        for (text, why) in [
+            ("http://id.example.com/token", Unreachable::Plain),
+            ("http://10.0.0.1/token", Unreachable::Plain),
+            ("file:///etc/passwd", Unreachable::Scheme),
+            ("https://me@id.example.com/", Unreachable::Parts),
+            ("https://id.example.com/#x", Unreachable::Parts),
+            (
+                "https://169.254.169.254/latest/meta-data/",
+                Unreachable::LinkLocal,
+            ),
+            ("https://2852039166/", Unreachable::LinkLocal),
+            ("https://[fd00:ec2::254]/", Unreachable::LinkLocal),
+            ("https://[::ffff:169.254.169.254]/", Unreachable::LinkLocal),
+            ("https://metadata.google.internal/", Unreachable::LinkLocal),
+            ("https://0.0.0.0/", Unreachable::LinkLocal),
+        ] {
+            assert_eq!(of(text), Err(why), "{text}");
+        }
+        let plain = url("http://169.254.169.254/latest/meta-data/");
+        assert_eq!(check(&plain, true), Err(Unreachable::LinkLocal));
+        assert_eq!(check(&url("http://id.internal/"), true), Ok(()));
+    }
+
+    #[test]
+    fn other_hosts_than_the_issuers_must_be_listed() {
+        let issuer = url("https://id.example.com/tenant");
+        let hosts = [
+            "tokens.example.com".to_owned(),
+            "other.example.com:8443".to_owned(),
+        ];
+        let of = |text: &str| check_origin(&url(text), &issuer, &hosts, false);
+        assert_eq!(of("https://id.example.com/token"), Ok(()));
+        assert_eq!(of("https://id.example.com:443/token"), Ok(()));
+        assert_eq!(of("https://tokens.example.com:9/token"), Ok(()));
+        assert_eq!(of("https://other.example.com:8443/token"), Ok(()));
+        for text in [
+            "https://id.example.com:444/token",
+            "https://other.example.com/token",
+            "https://id.example.com.evil.example/token",
+        ] {
+            assert_eq!(of(text), Err(Unreachable::OtherOrigin), "{text}");
+        }
+    }
+
+    /// A resolver of someone who wants weir to go elsewhere.
+    struct Theirs(Vec<&'static str>);
+
+    impl Resolve for Theirs {
+        fn resolve(&self, _: Name) -> Resolving {
+            let found: Vec<SocketAddr> = self.0.iter().map(|text| text.parse().unwrap()).collect();
+            Box::pin(async move { Ok(Box::new(found.into_iter()) as Addrs) })
+        }
     }
 
     #[tokio::test]
-    async fn a_name_of_a_link_local_address_resolves_for_the_operator_only() {
-        // Numbers are resolved without a DNS server.
-        let resolve = |named: &[&str], name: &str| {
-            let named = named.iter().map(|&name| name.to_owned()).collect();
-            resolver(named).resolve(name.parse().unwrap())
+    async fn a_name_with_a_forbidden_address_is_not_asked() {
+        let ask = async |addresses: &[&'static str], name: &str| {
+            let resolver = Resolver::over(Arc::new(Theirs(addresses.to_vec())));
+            let found = resolver.resolve(name.parse().unwrap()).await;
+            found
+                .map(Iterator::count)
+                .map_err(|error| error.to_string())
         };
-        assert!(resolve(&[], "169.254.169.254").await.is_err());
-        let found = resolve(&["169.254.169.254"], "169.254.169.254").await;
-        assert_eq!(found.unwrap().count(), 1);
-        assert_eq!(resolve(&[], "127.0.0.1").await.unwrap().count(), 1);
+        let fine = ["192.0.2.1:0", "10.0.0.1:0", "[2001:db8::1]:0"];
+        assert_eq!(ask(&fine, "id.example.com").await, Ok(3));
+        let refused = Err(Unreachable::LinkLocal.to_string());
+        let mixed = ["192.0.2.1:0", "169.254.169.254:0"];
+        assert_eq!(ask(&mixed, "id.example.com").await, refused);
+        assert_eq!(ask(&["[fe80::1]:0"], "id.example.com").await, refused);
+        assert_eq!(
+            ask(&["192.0.2.1:0"], "metadata.google.internal").await,
+            refused
+        );
+    }
+
+    #[tokio::test]
+    async fn a_client_with_this_resolver_connects_nowhere_else() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = |addresses: Vec<&'static str>| {
+            reqwest::Client::builder()
+                .no_proxy()
+                .dns_resolver(Resolver::over(Arc::new(Theirs(addresses))))
+                .build()
+                .unwrap()
+        };
+        let there = format!("http://id.example.com:{port}/");
+        let refused = client(vec!["127.0.0.1:0", "169.254.169.254:0"])
+            .get(&there)
+            .send();
+        assert!(refused.await.unwrap_err().is_connect());
+        let asked = client(vec!["127.0.0.1:0"]).get(&there).send();
+        let (accepted, _) = tokio::join!(listener.accept(), async {
+            tokio::time::timeout(std::time::Duration::from_millis(50), asked).await
+        });
+        accepted.unwrap();
     }
 }
