@@ -175,10 +175,22 @@ mod tests {
     #[test]
     fn answers_are_read_as_servers_write_them() {
         let cases = [
-            (r#"{"access_token":"t","token_type":"Bearer","expires_in":3600}"#, Some(3600)),
-            (r#"{"access_token":"t","token_type":"bEARER","expires_in":"3600"}"#, Some(3600)),
-            (r#"{"access_token":"t","expires_in":3599.9,"scope":["a"]}"#, Some(3599)),
-            (r#"{"access_token":"t","expires_in":null,"token_type":null}"#, None),
+            (
+                r#"{"access_token":"t","token_type":"Bearer","expires_in":3600}"#,
+                Some(3600),
+            ),
+            (
+                r#"{"access_token":"t","token_type":"bEARER","expires_in":"3600"}"#,
+                Some(3600),
+            ),
+            (
+                r#"{"access_token":"t","expires_in":3599.9,"scope":["a"]}"#,
+                Some(3599),
+            ),
+            (
+                r#"{"access_token":"t","expires_in":null,"token_type":null}"#,
+                None,
+            ),
             (r#"{"access_token":"t","expires_in":0}"#, None),
             (r#"{"access_token":"t","expires_in":-5}"#, None),
             (r#"{"access_token":"t","expires_in":{}}"#, None),
@@ -219,7 +231,10 @@ mod tests {
     #[test]
     fn errors_are_in_words_of_weirs_own() {
         let says = |code: &str| refusal(Some(code), StatusCode::BAD_REQUEST);
-        assert!(matches!(says("temporarily_unavailable"), GrantError::Passing(_)));
+        assert!(matches!(
+            says("temporarily_unavailable"),
+            GrantError::Passing(_)
+        ));
         assert_eq!(
             says("invalid_scope").to_string(),
             "the token endpoint says invalid_scope: a scope is unknown, or not for this client"
@@ -229,7 +244,8 @@ mod tests {
             echo.to_string(),
             "the token endpoint refuses with HTTP status 400"
         );
-        let debug = serde_json::from_str::<Answer>(r#"{"access_token":"hunter2","token_type":"hunter2"}"#);
+        let debug =
+            serde_json::from_str::<Answer>(r#"{"access_token":"hunter2","token_type":"hunter2"}"#);
         assert!(!format!("{:?}", debug.unwrap()).contains("hunter2"));
     }
 }

@@ -64,9 +64,7 @@ impl Algorithm {
     /// From its name in JWS.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        use Algorithm::{
-            EdDsa, Ed25519, Es256, Es384, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512,
-        };
+        use Algorithm::{Ed25519, EdDsa, Es256, Es384, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
         let all = [
             Rs256, Rs384, Rs512, Ps256, Ps384, Ps512, Es256, Es384, EdDsa, Ed25519,
         ];

@@ -1,15 +1,17 @@
 //! A client at its authorization server: finds the token endpoint, says who it is, asks for a token.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use futures::future::BoxFuture;
 use http::StatusCode;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
 };
 use oauth2::{
-    AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope,
-    StandardRevocableToken, TokenUrl,
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse,
+    RequestTokenError, Scope, StandardRevocableToken, TokenUrl,
 };
 
 use crate::auth::oauth::answer::{self, Answer};
@@ -33,7 +35,7 @@ const TOKEN_EXCHANGE: &[u8] =
 /// A client at its authorization server.
 #[derive(Debug)]
 pub struct Client {
-    http: Http,
+    http: Arc<Http>,
     discovery: Discovery,
     id: String,
     authentication: Authentication,
@@ -83,7 +85,7 @@ impl Client {
             "http" => Tls::none()?,
             _ => for_tokens(&around.tls, upstream)?,
         };
-        let http = Http::new(tls, Discovery::named(config), config.allow_plain_http)?;
+        let http = Http::new(tls, config.allow_plain_http)?;
         // Where it is for the operator to put right, it is said before anything runs.
         http.may(url)
             .map_err(|error| SetupError::Config(format!("the token server: {error}")))?;
@@ -107,7 +109,7 @@ impl Client {
             },
         };
         Ok(Self {
-            http,
+            http: Arc::new(http),
             discovery: Discovery::new(config),
             id: config.client_id.clone(),
             authentication,
@@ -174,7 +176,10 @@ impl Client {
         if let Some(resource) = &token.resource {
             parameters.push(("resource".into(), resource.as_str().into()));
         }
-        parameters.extend(more.into_iter().map(|(name, value)| (name.into(), value.into())));
+        parameters.extend(
+            more.into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
         for (name, value) in &token.parameters {
             parameters.push((name.as_str().into(), value.as_str().into()));
         }
@@ -183,30 +188,17 @@ impl Client {
         for (name, value) in parameters {
             request = request.add_extra_param(name, value);
         }
-        // The crate does not tell the status of what it cannot read.
-        let status = AtomicU16::new(0);
-        let send = |request| self.send(request, asks, &status);
-        let answered = request.request_async(&send).await;
-        let status = StatusCode::from_u16(status.into_inner()).unwrap_or_default();
+        let sender = Sender {
+            http: Arc::clone(&self.http),
+            asks,
+            status: Arc::default(),
+        };
+        let answered = request.request_async(&sender).await;
+        let status = sender.status.load(Ordering::Relaxed);
+        let status = StatusCode::from_u16(status).unwrap_or_default();
         answered
             .map_err(|error| not_given(error, status))?
             .token(asks == Asks::TokenExchange)
-    }
-
-    async fn send(
-        &self,
-        mut request: HttpRequest,
-        asks: Asks,
-        status: &AtomicU16,
-    ) -> Result<HttpResponse, HttpError> {
-        if asks == Asks::TokenExchange
-            && let Some(rest) = request.body().strip_prefix(CLIENT_CREDENTIALS)
-        {
-            *request.body_mut() = [TOKEN_EXCHANGE, rest].concat();
-        }
-        let answer = self.http.send(request).await?;
-        status.store(answer.status().as_u16(), Ordering::Relaxed);
-        Ok(answer)
     }
 
     fn secret(&self) -> Option<&SecretCell> {
@@ -222,6 +214,33 @@ impl Client {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.secret().map_or(0, SecretCell::version)
+    }
+}
+
+/// Carries one request of the `oauth2` crate's.
+struct Sender {
+    http: Arc<Http>,
+    asks: Asks,
+    /// Of the answer: the crate does not tell the status of what it cannot read.
+    status: Arc<AtomicU16>,
+}
+
+impl<'c> AsyncHttpClient<'c> for Sender {
+    type Error = HttpError;
+    type Future = BoxFuture<'static, Result<HttpResponse, HttpError>>;
+
+    fn call(&'c self, mut request: HttpRequest) -> Self::Future {
+        if self.asks == Asks::TokenExchange
+            && let Some(rest) = request.body().strip_prefix(CLIENT_CREDENTIALS)
+        {
+            *request.body_mut() = [TOKEN_EXCHANGE, rest].concat();
+        }
+        let (http, status) = (Arc::clone(&self.http), Arc::clone(&self.status));
+        Box::pin(async move {
+            let answer = http.send(request).await?;
+            status.store(answer.status().as_u16(), Ordering::Relaxed);
+            Ok(answer)
+        })
     }
 }
 
@@ -259,7 +278,9 @@ fn not_given(
         RequestTokenError::Request(error) => error.for_grant(ENDPOINT),
         // Its texts have the server's in them.
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) if status.is_success() => {
-            GrantError::Passing(format!("{ENDPOINT} answers with something else than a token").into())
+            GrantError::Passing(
+                format!("{ENDPOINT} answers with something else than a token").into(),
+            )
         }
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => answer::refusal(None, status),
     }

@@ -7,9 +7,10 @@ use http::StatusCode;
 use oauth2::HttpRequest;
 use serde::Deserialize;
 use tokio::time::Instant;
-use url::{Origin, Url};
+use url::Url;
 
 use crate::auth::oauth::http::{Http, HttpError};
+use crate::auth::reach::{self, Unreachable};
 use crate::auth::token::GrantError;
 use crate::config::{OAuthClient, TokenServer};
 
@@ -40,14 +41,9 @@ pub enum DiscoveryError {
     /// It has no token endpoint.
     #[error("its metadata names no token endpoint")]
     NoEndpoint,
-    /// The token endpoint is somewhere else.
-    #[error(
-        "its metadata names a token endpoint on another host, which `allowed_hosts` does not list"
-    )]
-    Elsewhere,
     /// A token endpoint that weir does not go to.
     #[error("its metadata names a token endpoint that weir does not use: {0}")]
-    Endpoint(#[source] HttpError),
+    Endpoint(Unreachable),
 }
 
 /// Where tokens are asked for.
@@ -77,14 +73,6 @@ impl Discovery {
             allowed_hosts: client.allowed_hosts.clone(),
             found: Mutex::default(),
         }
-    }
-
-    /// The hosts that the operator named with it.
-    #[must_use]
-    pub fn named(client: &OAuthClient) -> Vec<String> {
-        let (TokenServer::TokenUrl(url) | TokenServer::Issuer(url)) = &client.server;
-        let own = url.host_str().map(str::to_owned);
-        own.into_iter().chain(client.allowed_hosts.clone()).collect()
     }
 
     /// The token endpoint. An hour after it was found it is looked for again; if that fails, the known one will do.
@@ -132,11 +120,7 @@ impl Discovery {
     async fn discover(&self, issuer: &Url, http: &Http) -> Result<TokenEndpoint, DiscoveryError> {
         let metadata = metadata(issuer, http).await?;
         let url = metadata.token_endpoint.ok_or(DiscoveryError::NoEndpoint)?;
-        if !belongs(&url, issuer, &self.allowed_hosts) {
-            return Err(DiscoveryError::Elsewhere);
-        }
-        http.may(&url)
-            .map_err(|error| DiscoveryError::Endpoint(error.into()))?;
+        belongs(&url, issuer, &self.allowed_hosts, http).map_err(DiscoveryError::Endpoint)?;
         Ok(TokenEndpoint {
             url,
             audience: metadata.issuer,
@@ -199,15 +183,17 @@ fn well_known(issuer: &Url) -> Vec<Url> {
 }
 
 /// Whether an endpoint is the issuer's: on its origin, on a host that the operator allows, or Cognito's.
-#[must_use]
-pub fn belongs(endpoint: &Url, issuer: &Url, allowed_hosts: &[String]) -> bool {
-    let origin = endpoint.origin();
-    if matches!(origin, Origin::Tuple(..)) && origin == issuer.origin() {
-        return true;
+fn belongs(
+    endpoint: &Url,
+    issuer: &Url,
+    allowed_hosts: &[String],
+    http: &Http,
+) -> Result<(), Unreachable> {
+    http.may(endpoint)?;
+    match is_cognito(endpoint, issuer) {
+        true => Ok(()),
+        false => reach::check_origin(endpoint, issuer, allowed_hosts, http.allows_plain()),
     }
-    let host = endpoint.host_str().unwrap_or_default();
-    let allowed = |allowed: &String| allowed.eq_ignore_ascii_case(host);
-    allowed_hosts.iter().any(allowed) || is_cognito(endpoint, issuer)
 }
 
 /// The issuer of an Amazon Cognito user pool is `https://cognito-idp.{region}.amazonaws.com/{pool}`, its token endpoint
@@ -273,25 +259,54 @@ mod tests {
             ("https://as.example/t", "https://as.example", true),
             ("https://as.example:8443/t", "https://as.example", false),
             ("http://as.example/t", "https://as.example", false),
-            ("https://as.example.evil.example/t", "https://as.example", false),
+            (
+                "https://as.example.evil.example/t",
+                "https://as.example",
+                false,
+            ),
             ("https://tokens.example/t", "https://as.example", true),
             ("data:text/plain,x", "data:text/plain,x", false),
-            ("https://corp.auth.eu-west-1.amazoncognito.com/oauth2/token", pool, true),
-            ("https://corp.auth.eu-west-2.amazoncognito.com/oauth2/token", pool, false),
-            ("http://corp.auth.eu-west-1.amazoncognito.com/oauth2/token", pool, false),
-            ("https://corp.auth.eu-west-1.amazoncognito.com:1/oauth2/token", pool, false),
-            ("https://x.evil.auth.eu-west-1.amazoncognito.com/", pool, false),
-            ("https://corp.auth.eu-west-1.amazoncognito.com.evil.example/", pool, false),
+            (
+                "https://corp.auth.eu-west-1.amazoncognito.com/oauth2/token",
+                pool,
+                true,
+            ),
+            (
+                "https://corp.auth.eu-west-2.amazoncognito.com/oauth2/token",
+                pool,
+                false,
+            ),
+            (
+                "http://corp.auth.eu-west-1.amazoncognito.com/oauth2/token",
+                pool,
+                false,
+            ),
+            (
+                "https://corp.auth.eu-west-1.amazoncognito.com:1/oauth2/token",
+                pool,
+                false,
+            ),
+            (
+                "https://x.evil.auth.eu-west-1.amazoncognito.com/",
+                pool,
+                false,
+            ),
+            (
+                "https://corp.auth.eu-west-1.amazoncognito.com.evil.example/",
+                pool,
+                false,
+            ),
             (
                 "https://corp.auth.eu-west-1.amazoncognito.com/",
                 "https://cognito-idp.eu-west-1.amazonaws.com.evil.example/",
                 false,
             ),
         ];
+        let http = Http::new(crate::tls::Tls::none().unwrap(), false).unwrap();
+        let allowed = ["tokens.example".to_owned()];
         for (endpoint, issuer, expected) in cases {
-            let allowed = ["Tokens.example".to_owned()];
-            let belongs = belongs(&url(endpoint), &url(issuer), &allowed);
-            assert_eq!(belongs, expected, "{endpoint} of {issuer}");
+            let belongs = belongs(&url(endpoint), &url(issuer), &allowed, &http);
+            assert_eq!(belongs.is_ok(), expected, "{endpoint} of {issuer}");
         }
     }
 }

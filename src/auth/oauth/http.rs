@@ -9,7 +9,7 @@ use oauth2::{HttpRequest, HttpResponse};
 use url::Url;
 
 use crate::auth::SetupError;
-use crate::auth::reach::{self, NamedBy, ReachError};
+use crate::auth::reach::{self, Resolver, Unreachable};
 use crate::auth::token::GrantError;
 
 /// How long one request may take, its whole answer included.
@@ -21,8 +21,6 @@ const BODY: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct Http {
     client: reqwest::Client,
-    /// Hosts that the operator named.
-    named: Vec<String>,
     allow_plain_http: bool,
 }
 
@@ -30,8 +28,8 @@ pub struct Http {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
     /// Weir does not go there.
-    #[error(transparent)]
-    Reach(#[from] ReachError),
+    #[error("{0}")]
+    Reach(#[from] Unreachable),
     /// The request is none that HTTP can carry.
     #[error("its URL is not usable")]
     Url,
@@ -73,19 +71,15 @@ impl HttpError {
 }
 
 impl Http {
-    /// A client. `named` are the hosts that the operator named, in whatever place. Opens nothing.
+    /// A client. Opens nothing.
     ///
     /// # Errors
     /// No HTTP client on this machine.
-    pub fn new(
-        tls: rustls::ClientConfig,
-        named: Vec<String>,
-        allow_plain_http: bool,
-    ) -> Result<Self, SetupError> {
+    pub fn new(tls: rustls::ClientConfig, allow_plain_http: bool) -> Result<Self, SetupError> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(reach::resolver(named.clone()))
+            .dns_resolver(Resolver::new())
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)
             // Requests are minutes apart: a kept connection would be a dead one.
@@ -94,7 +88,6 @@ impl Http {
             .map_err(SetupError::Client)?;
         Ok(Self {
             client,
-            named,
             allow_plain_http,
         })
     }
@@ -103,13 +96,14 @@ impl Http {
     ///
     /// # Errors
     /// Why not.
-    pub fn may(&self, url: &Url) -> Result<(), ReachError> {
-        let host = url.host_str().unwrap_or_default();
-        let named_by = match self.named.iter().any(|named| named == host) {
-            true => NamedBy::Operator,
-            false => NamedBy::Peer,
-        };
-        reach::allowed(url, self.allow_plain_http, named_by)
+    pub fn may(&self, url: &Url) -> Result<(), Unreachable> {
+        reach::check(url, self.allow_plain_http)
+    }
+
+    /// Whether plain `http` is allowed beyond loopback.
+    #[must_use]
+    pub const fn allows_plain(&self) -> bool {
+        self.allow_plain_http
     }
 
     /// Sends a request and reads its answer, whatever it says, unless that is a redirect, 429 or 5xx.
@@ -156,7 +150,7 @@ fn from_reqwest(error: reqwest::Error) -> HttpError {
 fn not_connected(error: &(dyn StdError + 'static)) -> HttpError {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref::<ReachError>() {
+        if let Some(refused) = error.downcast_ref::<Unreachable>() {
             return HttpError::Reach(*refused);
         }
         let inner = error.downcast_ref::<io::Error>();
@@ -166,7 +160,7 @@ fn not_connected(error: &(dyn StdError + 'static)) -> HttpError {
         if let Some(tls) = tls {
             return HttpError::Connect(tls_words(tls));
         }
-        if let Some(refused) = inner.and_then(|inner| inner.downcast_ref::<ReachError>()) {
+        if let Some(refused) = inner.and_then(|inner| inner.downcast_ref::<Unreachable>()) {
             return HttpError::Reach(*refused);
         }
         if error.to_string().starts_with("dns error") {
