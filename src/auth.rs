@@ -5,7 +5,9 @@
 
 pub mod aws;
 pub mod fixed;
+pub mod grant;
 pub mod oauth;
+pub mod reach;
 pub mod refusal;
 pub mod secrets;
 pub mod state;
