@@ -1,1 +1,3 @@
 //! OAuth 2.
+
+pub mod code;
