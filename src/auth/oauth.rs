@@ -1,3 +1,4 @@
-//! OAuth 2.
+//! OAuth 2: tokens from authorization servers.
 
 pub mod code;
+pub mod store;
