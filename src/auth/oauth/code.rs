@@ -26,16 +26,24 @@ impl StoredGrant {
         })
     }
 
-    /// A token: the one that is kept, unless it was given before or nearly is over; else a new one. Who asks again
-    /// says that the token given last is of no use any more. Without anything to refresh with this is one look at a
-    /// small file, so it may be asked at every call.
+    /// A token, other than the one given before where that can be had. `refused`: because the upstream said 401 to
+    /// that one; without, a token that cannot be refreshed is given again until it ends.
+    ///
+    /// It may be dropped at any time: a refresh that has begun is finished by a task of its own. Without anything to
+    /// refresh with it is one look at a small folder.
     ///
     /// # Errors
     /// No token; [`GrantError::Reauth`] where only `weir login` helps.
-    pub async fn fetch(&self) -> Result<Token, GrantError> {
+    pub async fn fetch(&self, _refused: bool) -> Result<Token, GrantError> {
         let name = &self.name;
         Err(GrantError::Reauth(
             format!("log in again: weir login {name}").into(),
         ))
+    }
+
+    /// Another number whenever somebody has logged in or refreshed: then another try is worth it at once.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        0
     }
 }

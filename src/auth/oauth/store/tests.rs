@@ -189,7 +189,8 @@ async fn a_refresh_keeps_the_refresh_token_that_was_not_replaced() {
     let next = next.refreshed(tokens);
     assert_eq!(next.refresh_token, Some(Secret::new("second")));
     let over = Record {
-        expires: Some(now() + 1),
+        issued: now() - 100,
+        expires: Some(now() + 10),
         ..next
     };
     assert!(!over.is_fresh());
