@@ -1,7 +1,6 @@
 //! The end of the way back from the browser: a loopback listener (RFC 8252 §7.3) and what it takes for an answer.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -70,16 +69,12 @@ impl Listener {
     }
 
     /// Gives what comes in to `work` until that ends, and lets the last page arrive.
-    pub(super) async fn serve<W, F>(self, work: W) -> F::Output
-    where
-        W: FnOnce(mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>) -> F,
-        F: Future,
-    {
+    pub(super) async fn serve<T>(self, work: impl AsyncFnOnce(mpsc::Receiver<Arrival>) -> T) -> T {
         let (words, heard) = mpsc::channel(WAITING);
         let closing = CancellationToken::new();
-        let serving = accept(self.listener, words.clone(), closing.clone());
+        let serving = accept(self.listener, words, closing.clone());
         tokio::pin!(serving);
-        let working = work(words, heard);
+        let working = work(heard);
         tokio::pin!(working);
         let output = tokio::select! {
             output = &mut working => output,

@@ -1,24 +1,346 @@
 //! Which authorization server an upstream belongs to: from its 401 (RFC 9728), or from the config.
 //!
-//! rmcp's `transport::auth` reads the challenge, finds the metadata of resource and server, and writes the authorization
-//! request with PKCE. Everything that it sends goes through [`Door`], which refuses what weir does not
-//! go to. What it does with codes and tokens is not used: it logs them.
+//! rmcp's `transport::auth` reads the challenge, finds the metadata of the resource and of the server, and writes the
+//! authorization request with PKCE. Everything that it sends goes through [`Door`], which refuses what weir does
+//! not go to. What it does with codes and tokens is not used: it logs them.
 
 use std::sync::Arc;
 
-use http::header;
-use oauth2::HttpResponse;
+use http::{Method, Request, StatusCode, header};
+use oauth2::{HttpRequest, PkceCodeVerifier};
 use rmcp::transport::auth::{
-    AuthError, AuthorizationManager, AuthorizationMetadata, AuthorizationMetadataSource,
-    InMemoryStateStore, OAuthClientConfig, OAuthHttpClient, OAuthHttpClientFuture,
-    OAuthHttpRequest, StateStore as _,
+    AuthError, AuthorizationManager, AuthorizationMetadata, InMemoryStateStore, OAuthClientConfig,
+    StateStore as _,
 };
 use url::Url;
 
 use crate::auth::oauth::callback::Expected;
-use crate::auth::oauth::http::{Http, HttpError};
-use crate::auth::oauth::login::LoginError;
-use crate::auth::reach::Reach;
+use crate::auth::oauth::door::{Door, DoorError};
 use crate::config::AuthorizationCode;
-use crate::secret::Secret;
 
+/// What is sent to the upstream so that it asks for a login.
+const HELLO: &str = concat!(
+    r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","#,
+    r#""capabilities":{},"clientInfo":{"name":"weir","version":""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""}}}"#
+);
+
+/// Why no authorization server was found.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// The upstream did not answer.
+    #[error("the upstream does not answer")]
+    Upstream(#[source] DoorError),
+    /// Metadata could not be fetched.
+    #[error("the metadata at {host} cannot be had")]
+    Fetch {
+        /// Where.
+        host: String,
+        /// Why.
+        #[source]
+        source: DoorError,
+    },
+    /// Metadata is answered with 5xx, or leads elsewhere.
+    #[error("{host} does not give its metadata")]
+    Refused {
+        /// Where.
+        host: String,
+    },
+    /// The upstream names no server, and does not ask for a login.
+    #[error(
+        "the upstream answers without a login and names no authorization server; set `auth.issuer` if it has one"
+    )]
+    None,
+    /// The protected resource metadata is of another resource, or none (RFC 9728 §3.3).
+    #[error("the upstream's protected resource metadata is not about the upstream's URL")]
+    Resource,
+    /// None of the servers that the upstream names publishes metadata that weir can use.
+    #[error(
+        "no metadata at the authorization server that the upstream names; set `auth.issuer` if it has another"
+    )]
+    NoMetadata,
+    /// The metadata is of another issuer than it was asked for (RFC 8414 §3.3).
+    #[error("the authorization server's metadata is of another issuer")]
+    OtherIssuer,
+    /// An endpoint is missing or none that weir goes to.
+    #[error("the authorization server's {endpoint} endpoint cannot be used")]
+    Endpoint {
+        /// `authorization`, `token`, `registration`
+        endpoint: &'static str,
+        /// Why.
+        #[source]
+        source: Option<DoorError>,
+    },
+    /// `code_challenge_methods_supported` has no `S256`, or is missing, which means the same.
+    #[error(
+        "the authorization server does not support PKCE with S256, without which weir logs in nowhere"
+    )]
+    Pkce,
+    /// Anything else.
+    #[error("no authorization server was found")]
+    Other,
+}
+
+/// An authorization server, found.
+pub(super) struct Server {
+    manager: AuthorizationManager,
+    metadata: AuthorizationMetadata,
+    states: InMemoryStateStore,
+    /// The issuer, as its metadata writes it.
+    pub(super) issuer: String,
+    /// Where tokens come from.
+    pub(super) token_endpoint: Url,
+    /// What is asked for.
+    pub(super) scopes: Vec<String>,
+}
+
+/// An authorization request (RFC 6749 §4.1.1, RFC 7636, RFC 8707), ready for a browser.
+pub(super) struct Asking {
+    /// Where the browser goes.
+    pub(super) url: Url,
+    /// What has to come back.
+    pub(super) expected: Expected,
+    /// `code_verifier`
+    pub(super) verifier: PkceCodeVerifier,
+    /// `resource`
+    pub(super) resource: String,
+}
+
+impl Server {
+    /// Finds the server of an upstream.
+    pub(super) async fn find(
+        upstream: &Url,
+        config: &AuthorizationCode,
+        door: &Arc<Door>,
+    ) -> Result<Self, DiscoveryError> {
+        let challenge = challenge(upstream, door).await?;
+        let manager = AuthorizationManager::new_with_oauth_http_client(
+            upstream.clone(),
+            Arc::clone(door) as Arc<_>,
+        );
+        let mut manager = manager.await.map_err(|_| DiscoveryError::Other)?;
+        let resolved = manager
+            .resolve_metadata_from_challenge(challenge.as_deref())
+            .await;
+        let (metadata, is_published) = match &config.issuer {
+            // Asked all the same: what the resource is called and its scopes are its own affair.
+            Some(issuer) => (published(issuer, door).await?, true),
+            None => {
+                let resolved = resolved.map_err(|error| explained(error, upstream, door))?;
+                (resolved.metadata, resolved.source.is_discovered())
+            }
+        };
+        // Servers of 2025-03-26 publish nothing and have their endpoints at known paths.
+        if !is_published && challenge.is_none() {
+            return Err(DiscoveryError::None);
+        }
+        let methods = metadata.code_challenge_methods_supported.as_deref();
+        if is_published && !methods.is_some_and(|methods| methods.iter().any(|m| m == "S256")) {
+            return Err(DiscoveryError::Pkce);
+        }
+        let issuer = match &metadata.issuer {
+            Some(issuer) => issuer.clone(),
+            None => upstream.origin().ascii_serialization(),
+        };
+        let endpoint = |name, written: &str| endpoint(name, written, &issuer, door);
+        endpoint("authorization", &metadata.authorization_endpoint)?;
+        let token_endpoint = endpoint("token", &metadata.token_endpoint)?;
+        let states = InMemoryStateStore::new();
+        manager.set_state_store(states.clone());
+        manager.set_metadata(metadata.clone());
+        let scopes = match config.scopes.as_slice() {
+            [] => manager.select_initial_scopes(&[]).await,
+            scopes => scopes.to_vec(),
+        };
+        Ok(Self {
+            manager,
+            states,
+            issuer,
+            token_endpoint,
+            scopes,
+            metadata,
+        })
+    }
+
+    /// Where clients register themselves (RFC 7591), if anywhere.
+    pub(super) fn registration_endpoint(&self, door: &Door) -> Result<Option<Url>, DiscoveryError> {
+        let written = self.metadata.registration_endpoint.as_deref();
+        written
+            .map(|written| endpoint("registration", written, &self.issuer, door))
+            .transpose()
+    }
+
+    /// Whether a client may be a document (draft-ietf-oauth-client-id-metadata-document).
+    pub(super) fn takes_documents(&self) -> bool {
+        self.says("client_id_metadata_document_supported")
+    }
+
+    /// `token_endpoint_auth_methods_supported`, if it says.
+    pub(super) fn methods(&self) -> Option<Vec<&str>> {
+        let key = "token_endpoint_auth_methods_supported";
+        let methods = self.metadata.additional_fields.get(key)?.as_array()?;
+        Some(
+            methods
+                .iter()
+                .filter_map(|method| method.as_str())
+                .collect(),
+        )
+    }
+
+    fn says(&self, key: &str) -> bool {
+        let value = self.metadata.additional_fields.get(key);
+        value.and_then(serde_json::Value::as_bool) == Some(true)
+    }
+
+    /// The request that a browser carries to the server.
+    pub(super) async fn asking(
+        &mut self,
+        client_id: &str,
+        redirect: &str,
+    ) -> Result<Asking, DiscoveryError> {
+        let client = OAuthClientConfig::new(client_id, redirect);
+        let other = |_| DiscoveryError::Other;
+        self.manager.configure_client(client).map_err(other)?;
+        let scopes: Vec<_> = self.scopes.iter().map(String::as_str).collect();
+        let url = self.manager.get_authorization_url(&scopes).await;
+        let mut url: Url = url
+            .map_err(other)?
+            .parse()
+            .map_err(|_| DiscoveryError::Other)?;
+        let parameter = |name: &str| {
+            let mut pairs = url.query_pairs();
+            let found = pairs.find(|(key, _)| key == name);
+            found.map(|(_, value)| value.into_owned())
+        };
+        let (state, resource) = (parameter("state"), parameter("resource"));
+        let (state, resource) = state.zip(resource).ok_or(DiscoveryError::Other)?;
+        let kept = self.states.load(&state).await.map_err(other)?;
+        let kept = kept.ok_or(DiscoveryError::Other)?;
+        // Without it there is no refresh token (OpenID Connect Core §11).
+        if scopes.contains(&"offline_access") {
+            url.query_pairs_mut().append_pair("prompt", "consent");
+        }
+        let must_name_issuer = self.says("authorization_response_iss_parameter_supported");
+        let expected = Expected {
+            state,
+            issuer: self.issuer.clone(),
+            must_name_issuer,
+        };
+        Ok(Asking {
+            url,
+            expected,
+            verifier: kept.into_pkce_verifier(),
+            resource,
+        })
+    }
+}
+
+/// What the upstream says in a 401: its `WWW-Authenticate` headers, or an empty text without any. `None` if it
+/// lets weir in without a login.
+async fn challenge(upstream: &Url, door: &Door) -> Result<Option<String>, DiscoveryError> {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(upstream.as_str())
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "application/json, text/event-stream")
+        .body(HELLO.as_bytes().to_vec())
+        .map_err(|_| DiscoveryError::Other)?;
+    let answer = door.head(request).await.map_err(DiscoveryError::Upstream)?;
+    if answer.status() != StatusCode::UNAUTHORIZED {
+        return Ok(None);
+    }
+    let challenges = answer.headers().get_all(header::WWW_AUTHENTICATE).iter();
+    let challenges: Vec<_> = challenges.filter_map(|value| value.to_str().ok()).collect();
+    Ok(Some(challenges.join(", ")))
+}
+
+/// The metadata of a configured issuer (RFC 8414 §3, OpenID Connect Discovery §4).
+async fn published(issuer: &Url, door: &Door) -> Result<AuthorizationMetadata, DiscoveryError> {
+    let path = issuer.path().trim_matches('/');
+    let slash = if path.is_empty() { "" } else { "/" };
+    let oauth = format!("/.well-known/oauth-authorization-server{slash}{path}");
+    let openid = format!("{slash}{path}/.well-known/openid-configuration");
+    for path in [oauth, openid] {
+        let mut url = issuer.clone();
+        url.set_path(&path);
+        let request = HttpRequest::new(Vec::new());
+        let (mut parts, body) = request.into_parts();
+        parts.uri = url.as_str().parse().map_err(|_| DiscoveryError::Other)?;
+        let request = Request::from_parts(parts, body);
+        let answer = door
+            .send(request)
+            .await
+            .map_err(|source| fetch(&url, source))?;
+        if answer.status() != StatusCode::OK {
+            continue;
+        }
+        let Ok(metadata) = serde_json::from_slice::<AuthorizationMetadata>(answer.body()) else {
+            continue;
+        };
+        let written = metadata.issuer.as_deref().unwrap_or_default();
+        let same =
+            |text: &str| text.strip_suffix('/').unwrap_or(text) == written.trim_end_matches('/');
+        return match same(issuer.as_str()) {
+            true => Ok(metadata),
+            false => Err(DiscoveryError::OtherIssuer),
+        };
+    }
+    Err(DiscoveryError::Refused { host: host(issuer) })
+}
+
+fn endpoint(
+    name: &'static str,
+    written: &str,
+    issuer: &str,
+    door: &Door,
+) -> Result<Url, DiscoveryError> {
+    let unusable = |source| DiscoveryError::Endpoint {
+        endpoint: name,
+        source,
+    };
+    let url = Url::parse(written).map_err(|_| unusable(None))?;
+    let issuer = Url::parse(issuer).map_err(|_| unusable(None))?;
+    door.belongs(&url, &issuer)
+        .map_err(|source| unusable(Some(source)))?;
+    Ok(url)
+}
+
+fn host(url: &Url) -> String {
+    url.host_str().unwrap_or_default().to_owned()
+}
+
+fn fetch(url: &Url, source: DoorError) -> DiscoveryError {
+    DiscoveryError::Fetch {
+        host: host(url),
+        source,
+    }
+}
+
+/// Weir's own words for what rmcp says, which may have text of the server in it.
+fn explained(error: AuthError, upstream: &Url, door: &Door) -> DiscoveryError {
+    match error {
+        AuthError::DiscoveryRequestFailed { url, source } => match source.downcast::<DoorError>() {
+            Ok(source) if url == *upstream => DiscoveryError::Upstream(*source),
+            Ok(source) => fetch(&url, *source),
+            Err(_) => DiscoveryError::Refused { host: host(&url) },
+        },
+        AuthError::ProtectedResourceMetadataInvalid { .. } => DiscoveryError::Resource,
+        AuthError::AuthorizationServersUnavailable {
+            authorization_servers,
+            ..
+        } => {
+            let named = authorization_servers
+                .iter()
+                .filter_map(|named| Url::parse(named).ok());
+            let mut refused = named.filter_map(|url| Some((door.may(&url).err()?, url)));
+            match refused.next() {
+                Some((source, url)) => fetch(&url, source),
+                None => DiscoveryError::NoMetadata,
+            }
+        }
+        AuthError::AuthorizationServerMismatch { .. }
+        | AuthError::AuthorizationServerMissingIssuer { .. } => DiscoveryError::OtherIssuer,
+        _ => DiscoveryError::Other,
+    }
+}
