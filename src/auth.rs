@@ -5,6 +5,7 @@
 
 pub mod aws;
 pub mod fixed;
+pub mod grant;
 pub mod oauth;
 pub mod secrets;
 pub mod state;

@@ -234,6 +234,7 @@ async fn arrival(
                 };
                 Arrival { query, page: None }
             }
+            else => std::future::pending().await,
         };
         match expected.judge(&arrival.query) {
             // Anybody can send a browser here; only the right one ends the login.

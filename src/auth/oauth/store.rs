@@ -161,6 +161,12 @@ impl Record {
         SystemTime::UNIX_EPOCH.checked_add(seconds)
     }
 
+    /// Whether the access token has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.expires.is_some_and(|end| end <= now())
+    }
+
     /// Whether the access token is worth sending: for half a minute more, or a quarter of its life if that is less.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
@@ -243,6 +249,15 @@ impl Store {
         Self {
             folder: state.join("oauth"),
         }
+    }
+
+    /// Another number whenever something was stored; 0 where nothing was yet.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        let modified = fs::metadata(&self.folder).and_then(|folder| folder.modified());
+        let since = modified.map(|at| at.duration_since(SystemTime::UNIX_EPOCH));
+        // As a number to compare, its lower half will do.
+        since.map_or(0, |since| since.map_or(0, |since| since.as_nanos() as u64))
     }
 
     /// The grant for an upstream at this URL, of this issuer or, if none is named, of whichever a person logged in at

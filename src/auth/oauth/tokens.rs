@@ -1,9 +1,12 @@
 //! Token requests of a login: a code or a refresh token for tokens (RFC 6749 §4.1.3, §6).
 
+use std::future::Future;
+use std::pin::Pin;
+
 use http::StatusCode;
 use oauth2::basic::{BasicClient, BasicTokenResponse, BasicTokenType};
 use oauth2::{
-    AuthType, AuthorizationCode, ClientId, ClientSecret, PkceCodeVerifier, RedirectUrl,
+    AsyncHttpClient, AuthType, AuthorizationCode, HttpRequest, HttpResponse, ClientId, ClientSecret, PkceCodeVerifier, RedirectUrl,
     RefreshToken, RequestTokenError, TokenResponse as _, TokenUrl,
 };
 use url::Url;
@@ -86,15 +89,7 @@ impl Request<'_> {
     /// No tokens came of it.
     pub(super) async fn send(&self, have: Have<'_>, door: &Door) -> Result<Tokens, TokensError> {
         let client = self.client();
-        let bridge = |request| async {
-            let answer = door.send(request).await?;
-            let status = answer.status();
-            // It is not the server's word, or it may be another one soon.
-            match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-                true => Err(DoorError::Status(status)),
-                false => Ok(answer),
-            }
-        };
+        let bridge = Bridge(door);
         let assertion = match &self.proof {
             Proof::Assertion(assertion) => Some(assertion.expose()),
             Proof::None | Proof::Basic(_) | Proof::Post(_) => None,
@@ -145,6 +140,26 @@ impl Request<'_> {
                 .set_client_secret(secret(text))
                 .set_auth_type(AuthType::RequestBody),
         }
+    }
+}
+
+/// The door, as `oauth2` uses it.
+struct Bridge<'d>(&'d Door);
+
+impl<'c> AsyncHttpClient<'c> for Bridge<'_> {
+    type Error = DoorError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, DoorError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            let answer = self.0.send(request).await?;
+            let status = answer.status();
+            // It is not the server's word, or it may be another one soon.
+            match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+                true => Err(DoorError::Status(status)),
+                false => Ok(answer),
+            }
+        })
     }
 }
 
