@@ -6,6 +6,7 @@
 mod access;
 mod mismatch;
 
+use serde::de::value::StrDeserializer;
 use serde::de::{Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -27,11 +28,13 @@ pub(super) const JSON: &str = "weir::json";
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'n> {
     node: &'n Node,
+    /// The tag of the mapping, which is read already; empty where there is none.
+    skip: &'n str,
 }
 
 impl<'n> Reader<'n> {
     pub(super) fn new(node: &'n Node) -> Self {
-        Self { node }
+        Self { node, skip: "" }
     }
 
     fn entries<'v, V: Visitor<'v>>(self, skip: &'n str, visitor: V) -> Result<V::Value, DeError> {
@@ -76,6 +79,15 @@ impl<'n> Reader<'n> {
                 .under(Segment::Key(entry.key.clone()), entry.at),
             None => DeError::missing_field("type").at(self.node.at),
         }
+    }
+
+    /// A variant without anything in it.
+    fn word<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
+        let word = self.node.scalar().unwrap_or_default();
+        let word: StrDeserializer<'_, DeError> = word.as_str().into_deserializer();
+        visitor
+            .visit_enum(word)
+            .map_err(|error| error.at(self.node.at))
     }
 
     fn one_key(self, variants: &'static [&'static str]) -> Result<&'n Entry, DeError> {
@@ -192,7 +204,7 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DeError> {
-        self.entries("", visitor)
+        self.entries(self.skip, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -211,11 +223,9 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
                 Err(DeError::new(Mismatch::BareSecret).at(self.node.at))
             }
             (SECRET, _) => visitor.visit_enum(OneKey(self.one_key(variants)?)),
-            (_, Value::Text(word)) => visitor
-                .visit_enum(IntoDeserializer::<DeError>::into_deserializer(
-                    word.as_str(),
-                ))
-                .map_err(|error| error.at(self.node.at)),
+            (_, Value::Text(_)) => self.word(visitor),
+            // `1.2`, which YAML takes for a number.
+            (_, Value::Number(word)) if variants.contains(&word.as_str()) => self.word(visitor),
             _ => Err(DeError::wrong(
                 self.node,
                 &format!("one of {}", variants.join(", ")),

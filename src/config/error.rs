@@ -158,12 +158,6 @@ pub enum Defect {
         "a secret is not written as plain text: write `{{ env: NAME }}`, `{{ file: PATH }}`, or `{{ value: TEXT }}` if it may stand here"
     )]
     BareSecret,
-    /// What the design has and this version does not.
-    #[error("this version of weir does not have `{what}` yet")]
-    NotYet {
-        /// The word.
-        what: String,
-    },
     /// What the reader of a value says.
     #[error("{0}")]
     Form(String),
@@ -229,7 +223,6 @@ impl Defect {
             | Self::WrongType { .. }
             | Self::NotOneKey { .. }
             | Self::BareSecret
-            | Self::NotYet { .. }
             | Self::Form(_)
             | Self::Unit(_)
             | Self::Name(_)

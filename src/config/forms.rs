@@ -42,6 +42,51 @@ pub(super) enum Resync {
     Cron(String),
 }
 
+/// The role to assume: its ARN, or a mapping.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Role {
+    /// The role's ARN, such as `arn:aws:iam::123456789012:role/mcp-invoke`.
+    arn: String,
+    /// The external id that its trust policy asks for.
+    external_id: Option<String>,
+    /// The session's name in CloudTrail, by default `weir`.
+    session_name: Option<String>,
+}
+
+/// The role to assume: its ARN, or a mapping.
+#[derive(Clone, Debug)]
+pub(super) struct AssumeRole {
+    pub(super) arn: String,
+    pub(super) external_id: Option<String>,
+    pub(super) session_name: Option<String>,
+    /// Whether it is written as a mapping.
+    pub(super) is_mapping: bool,
+}
+
+/// A secret in AWS Secrets Manager.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    /// Its name or ARN.
+    id: String,
+    /// The member of the JSON object that the secret is. Left out, the whole text is the secret.
+    key: Option<String>,
+    /// Its region, by default that of the ARN, of the profile or of the environment.
+    region: Option<String>,
+    /// A profile of the AWS configuration files, by default the default chain.
+    profile: Option<String>,
+}
+
+/// A secret in AWS Secrets Manager: its name or ARN, or a mapping.
+#[derive(Clone, Debug)]
+pub(super) struct AwsSecret {
+    pub(super) id: String,
+    pub(super) key: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) profile: Option<String>,
+}
+
 #[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Cron {
@@ -141,6 +186,76 @@ impl<'de> Deserialize<'de> for Resync {
             form: PhantomData,
         };
         from.deserialize_newtype_struct(de::SCALAR_OR, either)
+    }
+}
+
+impl<'de> Deserialize<'de> for AssumeRole {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let either = Or {
+            text: |arn| Self {
+                arn,
+                external_id: None,
+                session_name: None,
+                is_mapping: false,
+            },
+            other: |role: Role| Self {
+                arn: role.arn,
+                external_id: role.external_id,
+                session_name: role.session_name,
+                is_mapping: true,
+            },
+            form: PhantomData,
+        };
+        from.deserialize_newtype_struct(de::SCALAR_OR, either)
+    }
+}
+
+impl<'de> Deserialize<'de> for AwsSecret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let either = Or {
+            text: |id| Self {
+                id,
+                key: None,
+                region: None,
+                profile: None,
+            },
+            other: |named: Named| Self {
+                id: named.id,
+                key: named.key,
+                region: named.region,
+                profile: named.profile,
+            },
+            form: PhantomData,
+        };
+        from.deserialize_newtype_struct(de::SCALAR_OR, either)
+    }
+}
+
+impl JsonSchema for AssumeRole {
+    fn schema_name() -> Cow<'static, str> {
+        "AssumeRole".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let role = generator.subschema_for::<Role>();
+        json_schema!({
+            "description": "The role to assume: its ARN, or a mapping.",
+            "anyOf": [{ "type": "string" }, role],
+        })
+    }
+}
+
+impl JsonSchema for AwsSecret {
+    fn schema_name() -> Cow<'static, str> {
+        "AwsSecret".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let named = generator.subschema_for::<Named>();
+        json_schema!({
+            "description": "A secret in AWS Secrets Manager: its name or ARN, or a mapping.",
+            "anyOf": [{ "type": "string" }, named],
+        })
     }
 }
 

@@ -2,11 +2,19 @@
 //!
 //! No methods, no defaults, no checks: those are in `validate`. Doc comments are the schema's descriptions.
 
+mod auth;
+mod endpoint;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::forms::{Duration, Json, Resync, Size, Text, TextOrSecret};
+pub(super) use auth::{
+    AgentcoreIdentity, Algorithm, Auth, AuthorizationCode, ClientCredentials, Method, Secret,
+    Sigv4, TokenExchange,
+};
+pub(super) use endpoint::{Connector, Gateway, Runtime, Search, Tls, TlsVersion};
 
 /// The config of weir, an MCP proxy that joins many upstream MCP servers into one tool catalog.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -186,14 +194,22 @@ pub(super) struct Limits {
     pub(super) tools: Option<u64>,
 }
 
-/// An MCP server behind weir: `url` or `command`, and how to use it.
+/// An MCP server behind weir: `url`, `command`, `gateway` or `runtime`, and how to use it.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Upstream {
-    /// The kind. Left out: `on_prem` for a `command` or a private `url`, else `saas`.
+    /// The kind. Left out: `gateway` and `runtime` say it; `on_prem` for a `command` or a private `url`, else `saas`.
     pub(super) connector: Option<Connector>,
     /// The MCP endpoint (Streamable HTTP). `${VAR}` and `${VAR:-default}` are replaced.
     pub(super) url: Option<String>,
+    /// An AgentCore Gateway.
+    pub(super) gateway: Option<Gateway>,
+    /// An MCP server on AgentCore Runtime.
+    pub(super) runtime: Option<Runtime>,
+    /// A Unix socket in place of TCP; `url` then says the path and `Host`.
+    pub(super) socket: Option<String>,
+    /// How TLS is made, for an `https` URL.
+    pub(super) tls: Option<Tls>,
     /// A program that speaks MCP on stdin and stdout: a path, or a name looked up in PATH. `${VAR}` is replaced.
     pub(super) command: Option<String>,
     /// Its arguments. `${VAR}` is replaced.
@@ -205,11 +221,11 @@ pub(super) struct Upstream {
     /// The transport, as `mcp.json` writes it. It need not be written.
     #[serde(rename = "type")]
     pub(super) transport: Option<Transport>,
-    /// How weir logs in.
+    /// How weir logs in. Left out: `sigv4` for the AWS connectors, else not at all.
     pub(super) auth: Option<Auth>,
     /// Headers of every request: text, in which `${VAR}` is replaced, or a secret reference.
     pub(super) headers: Option<IndexMap<String, TextOrSecret>>,
-    /// Allow `http://` to a host that is not private: what is sent, credentials included, can be read on the way.
+    /// Allow `http://` to another machine: what is sent, credentials included, can be read on the way. Holds for token endpoints too.
     pub(super) allow_plain_http: Option<bool>,
     /// What its exposed names begin with, by default its key. "" is no prefix.
     #[schemars(regex(pattern = r"^[a-z0-9-]{0,31}$"))]
@@ -232,16 +248,6 @@ pub(super) struct Upstream {
     pub(super) retry: Option<Retry>,
     /// `true`: weir leaves it alone and does not check it.
     pub(super) disabled: Option<bool>,
-}
-
-/// The kind of an upstream.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Connector {
-    /// A third party's server on the internet.
-    Saas,
-    /// The organisation's own server, or a child process.
-    OnPrem,
 }
 
 /// `shared` or `per_caller`.
@@ -268,46 +274,6 @@ pub(super) enum Transport {
     /// The old HTTP+SSE transport, which weir does not speak.
     #[schemars(skip)]
     Sse,
-}
-
-/// How weir logs in to an upstream.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[schemars(tag = "type")]
-pub(super) enum Auth {
-    /// Not at all.
-    None {},
-    /// `Authorization: Bearer …`.
-    Bearer {
-        /// The token.
-        token: Secret,
-    },
-    /// A header of the upstream's own. For several, write `headers`.
-    Header {
-        /// The header, such as `x-api-key`.
-        name: String,
-        /// What it says.
-        value: Secret,
-    },
-    /// `Authorization: Basic …`.
-    Basic {
-        /// The user name.
-        username: String,
-        /// The password.
-        password: Secret,
-    },
-}
-
-/// Where a secret comes from.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Secret {
-    /// The name of an environment variable.
-    Env(String),
-    /// A file; one line break at its end is not part of the secret.
-    File(String),
-    /// The secret itself, written here for all readers of this file to see.
-    Value(Text),
 }
 
 /// Changes to all names of an upstream.

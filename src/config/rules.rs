@@ -61,14 +61,103 @@ pub enum Rule {
         first: String,
     },
     /// Neither `url` nor `command`.
-    #[error("how is it reached? write `url` or `command`")]
+    #[error("how is it reached? write `url`, `command`, `gateway` or `runtime`")]
     NoEndpoint,
-    /// Both.
-    #[error("an upstream has a `url` or a `command`, not both")]
-    TwoEndpoints,
-    /// `connector: saas` with a `command`.
-    #[error("a child process is `on_prem`; a `saas` upstream has a `url`")]
-    SaasChild,
+    /// More than one of them.
+    #[error("an upstream is reached in one way, and this one has a `{0}` already")]
+    TwoEndpoints(&'static str),
+    /// Another connector with a `command`.
+    #[error("a child process is `on_prem`, not `{0}`")]
+    ChildConnector(&'static str),
+    /// `gateway` or `runtime` under another connector.
+    #[error("`{key}` makes it an upstream of the connector `{connector}`")]
+    OtherConnector {
+        /// The key.
+        key: &'static str,
+        /// Its connector.
+        connector: &'static str,
+    },
+    /// An `id` or `region` that the URL contradicts.
+    #[error("the URL is that of `{0}`")]
+    OtherThanUrl(String),
+    /// A key without another that it needs.
+    #[error("`{key}` needs `{other}`")]
+    Needs {
+        /// The key.
+        key: &'static str,
+        /// What it needs.
+        other: &'static str,
+    },
+    /// Two keys that exclude each other.
+    #[error("`{key}` and `{other}` do not go together")]
+    NotWith {
+        /// The key.
+        key: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// An `endpoint` with a part after `?`.
+    #[error("an endpoint is a URL without `?` part")]
+    NotBase,
+    /// Neither of two keys.
+    #[error("`{0}` or `{1}` is missing")]
+    Neither(&'static str, &'static str),
+    /// `gateway.id`
+    #[error(
+        "not the id of an AgentCore Gateway: a name of a-z, 0-9 and -, then - and 10 characters"
+    )]
+    GatewayId,
+    /// An AWS region.
+    #[error("not an AWS region, such as eu-west-1")]
+    Region,
+    /// `runtime.arn`
+    #[error(
+        "not the ARN of an AgentCore Runtime: arn:aws:bedrock-agentcore:REGION:ACCOUNT:runtime/ID"
+    )]
+    RuntimeArn,
+    /// `runtime.agent_id`
+    #[error("the id of an AgentCore Runtime has only the characters A-Z a-z 0-9 _ -")]
+    RuntimeId,
+    /// `runtime.account_id`
+    #[error("the id of an AWS account has 12 digits")]
+    Account,
+    /// `runtime.qualifier`
+    #[error("a qualifier has 1 to 48 of the characters A-Z a-z 0-9 _")]
+    Qualifier,
+    /// `assume_role`
+    #[error("not the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME")]
+    RoleArn,
+    /// `assume_role.session_name`
+    #[error("the name of a session has 2 to 64 of the characters A-Z a-z 0-9 _ + = , . @ -")]
+    SessionName,
+    /// `assume_role.external_id`
+    #[error("an external id has 2 to 1224 of the characters A-Z a-z 0-9 _ + = , . @ : / -")]
+    ExternalId,
+    /// A way to log in that the connector's services do not know.
+    #[error(
+        "an `{connector}` takes signatures or tokens: write `sigv4`, `bearer` or an `oauth2_…`"
+    )]
+    NotAtAws {
+        /// The connector.
+        connector: &'static str,
+    },
+    /// `oauth2_authorization_code` without a state folder.
+    #[error(
+        "tokens of `weir login` are kept in the state folder: write `state: {{ dir: … }}` in the main file"
+    )]
+    NeedsState,
+    /// `parameters` with one that weir sends itself.
+    #[error("weir sends this parameter itself")]
+    OwnParameter,
+    /// `scopes`
+    #[error("a scope has no spaces, quotes or control characters, and is not empty")]
+    Scope,
+    /// `tls` with a plain URL.
+    #[error("`tls` belongs to an `https` URL")]
+    TlsOnPlain,
+    /// `tls.server_name`
+    #[error("not a host name")]
+    ServerName,
     /// A key of children beside a `url`.
     #[error("`{0}` belongs to an upstream with a `command`")]
     NeedsCommand(&'static str),
@@ -95,9 +184,6 @@ pub enum Rule {
     /// Two tools of one upstream with the same name.
     #[error("`{0}` has this name already")]
     ToolNameTwice(String),
-    /// `hide_args` and `set_args` of one argument.
-    #[error("`{0}` is in `hide_args` and in `set_args`; what is set is hidden anyway")]
-    HiddenAndSet(String),
 }
 
 /// What is wrong with a `url`.
@@ -113,24 +199,19 @@ pub enum UrlError {
     #[error("a URL must not hold credentials; write them under `auth`")]
     Credentials,
     /// `#…`
-    #[error("a URL of an MCP endpoint has no `#` part")]
+    #[error("a URL has no `#` part here")]
     Fragment,
-    /// `http://` to a host on the internet.
+    /// `http://` to another machine.
     #[error(
         "plain http to `{host}` can be read and changed on the way: use https, or write `allow_plain_http: true`"
     )]
-    PlainPublic {
+    Plain {
         /// The host.
         host: String,
     },
-    /// `http://` to a private host that is said to be a third party's.
-    #[error(
-        "plain http to `{host}` can be read and changed on the way: use https, write `connector: on_prem` if the host is yours, or `allow_plain_http: true`"
-    )]
-    PlainSaas {
-        /// The host.
-        host: String,
-    },
+    /// A part after `?` where there must be none (RFC 8414 §2).
+    #[error("the URL of an issuer has no `?` part")]
+    Query,
 }
 
 /// What is wrong with a header.

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::io_reason;
-use super::{SecretRef, raw};
+use super::forms::AwsSecret as AwsSecretForm;
+use super::{AwsCredentials, AwsSecret, AwsSource, SecretRef, raw};
 use crate::secret::Secret;
 
 /// The largest secret file, in bytes.
@@ -41,6 +42,12 @@ pub enum SecretError {
     /// `value` is empty.
     #[error("the secret is empty")]
     Empty,
+    /// `aws_secret` with an id, key or region that is none.
+    #[error("not {0}")]
+    Aws(&'static str),
+    /// `aws_secret` where the secret must be known at the start.
+    #[error("a secret of weir itself comes from `env` or `file`, not from `aws_secret`")]
+    Own,
 }
 
 /// Why a `${VAR}` cannot be replaced.
@@ -64,51 +71,99 @@ pub enum ExpandError {
     Input(String),
 }
 
-/// Fetches a secret; a file is relative to `folder`.
+/// Fetches a secret of weir itself; a file is relative to `folder`.
 pub(super) fn fetch(raw: &raw::Secret, folder: &Path, env: Env<'_>) -> Result<Secret, SecretError> {
-    match raw {
-        raw::Secret::Value(text) if text.0.is_empty() => Err(SecretError::Empty),
-        raw::Secret::Value(text) => Ok(Secret::new(&text.0)),
-        raw::Secret::Env(name) => match env(name) {
-            None => Err(SecretError::Unset(name.clone())),
-            Some(text) if text.is_empty() => Err(SecretError::EmptyVariable(name.clone())),
-            Some(text) => Ok(Secret::new(&text)),
-        },
-        raw::Secret::File(name) => from_file(folder.join(name)),
-    }
+    let reference = reference(raw, folder, env)?;
+    reference.first().cloned().ok_or(SecretError::Own)
 }
 
-/// The same, but remembers where it came from.
+/// Where a secret comes from, and what it is if that is known by now; a file is relative to `folder`.
 pub(super) fn reference(
     raw: &raw::Secret,
     folder: &Path,
     env: Env<'_>,
 ) -> Result<SecretRef, SecretError> {
-    let first = fetch(raw, folder, env)?;
-    Ok(match raw {
-        raw::Secret::Value(_) | raw::Secret::Env(_) => SecretRef::Fixed(first),
+    match raw {
+        raw::Secret::Value(text) if text.0.is_empty() => Err(SecretError::Empty),
+        raw::Secret::Value(text) => Ok(SecretRef::Fixed(Secret::new(&text.0))),
+        raw::Secret::Env(name) => match env(name) {
+            None => Err(SecretError::Unset(name.clone())),
+            Some(text) if text.is_empty() => Err(SecretError::EmptyVariable(name.clone())),
+            Some(text) => Ok(SecretRef::Fixed(Secret::new(&text))),
+        },
         raw::Secret::File(name) => {
             let path = folder.join(name);
+            let first = from_file(&path)?;
             let path = std::path::absolute(&path).unwrap_or(path);
-            SecretRef::File { path, first }
+            Ok(SecretRef::File { path, first })
         }
+        raw::Secret::AwsSecret(named) => aws(named).map(|secret| SecretRef::Aws(secret.into())),
+    }
+}
+
+fn aws(named: &AwsSecretForm) -> Result<AwsSecret, SecretError> {
+    // Of the API's own limits: 1 to 2048 characters.
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@!:-".contains(&byte);
+    if named.id.is_empty() || named.id.len() > 2048 || !named.id.bytes().all(legal) {
+        return Err(SecretError::Aws("the name or ARN of a secret"));
+    }
+    if named.key.as_deref() == Some("") {
+        return Err(SecretError::Aws("a key: it is empty"));
+    }
+    let mut region = named.region.clone();
+    if let ["arn", _, "secretsmanager", of_arn, ..] = *named.id.split(':').collect::<Vec<_>>() {
+        region.get_or_insert_with(|| of_arn.to_owned());
+    }
+    if !region.as_deref().is_none_or(is_region) {
+        return Err(SecretError::Aws("an AWS region, such as eu-west-1"));
+    }
+    Ok(AwsSecret {
+        id: named.id.clone(),
+        key: named.key.clone(),
+        region,
+        credentials: AwsCredentials {
+            source: AwsSource::Chain {
+                profile: named.profile.clone(),
+            },
+            assume_role: None,
+        },
     })
 }
 
-fn from_file(path: PathBuf) -> Result<Secret, SecretError> {
+/// Whether a text looks like an AWS region: `eu-west-1`, `us-gov-west-1`.
+pub(super) fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let lower = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+    match parts.as_slice() {
+        [words @ .., number] => {
+            words.len() >= 2
+                && words.iter().all(lower)
+                && (1..=2).contains(&number.len())
+                && number.bytes().all(|b| b.is_ascii_digit())
+        }
+        [] => false,
+    }
+}
+
+/// Reads a secret from a file, less one line break at its end.
+///
+/// # Errors
+/// It cannot be read, is empty, or too large.
+pub fn from_file(path: &Path) -> Result<Secret, SecretError> {
     let mut text = String::new();
     let read =
-        File::open(&path).and_then(|file| file.take(MAX_SECRET + 1).read_to_string(&mut text));
+        File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_string(&mut text));
     if let Err(source) = read {
+        let path = path.to_owned();
         return Err(SecretError::File { path, source });
     }
     if text.len() as u64 > MAX_SECRET {
-        return Err(SecretError::LargeFile(path));
+        return Err(SecretError::LargeFile(path.to_owned()));
     }
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
-        return Err(SecretError::EmptyFile(path));
+        return Err(SecretError::EmptyFile(path.to_owned()));
     }
     Ok(Secret::new(text))
 }

@@ -17,21 +17,6 @@ use super::path::{Path, Segment};
 /// The most mismatches that are reported for one file.
 const MAX_MISMATCHES: usize = 100;
 
-/// Words of the design that this version does not have.
-const NOT_YET: &[&str] = &[
-    "agentcore_gateway",
-    "agentcore_runtime",
-    "agentcore_identity",
-    "aws_secret",
-    "gateway",
-    "oauth2_authorization_code",
-    "oauth2_client_credentials",
-    "oauth2_token_exchange",
-    "runtime",
-    "sigv4",
-    "tls",
-];
-
 /// A file whose raw model has been read: it still knows where everything stands.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -156,8 +141,8 @@ impl Source {
             | Mismatch::BareSecret
             | Mismatch::Said(_) => false,
         };
-        let defect = defect(error.kind, path.split().map(|(_, last)| last));
-        if let (Some((parent, _)), Some(meant)) = (path.split(), meant_key(&defect)) {
+        let defect = defect(error.kind);
+        if let (Some((parent, _)), Some(meant)) = (path.split(), defect.suggestion()) {
             self.excused.insert((parent, meant.to_owned()));
         }
         if !follows {
@@ -172,13 +157,6 @@ impl Source {
         remove(&mut self.root, parent.segments(), last);
         true
     }
-}
-
-fn meant_key(defect: &Defect) -> Option<&'static str> {
-    if let Defect::NotYet { what } = defect {
-        return matches!(what.as_str(), "gateway" | "runtime").then_some("url");
-    }
-    defect.suggestion()
 }
 
 /// The list item that readers see as number `index`, and its number in the file.
@@ -216,24 +194,12 @@ fn remove(node: &mut Node, parent: &[Segment], last: &Segment) {
     }
 }
 
-fn defect(mismatch: Mismatch, last: Option<&Segment>) -> Defect {
+fn defect(mismatch: Mismatch) -> Defect {
     match mismatch {
-        Mismatch::UnknownKey { key, .. } if NOT_YET.contains(&key.as_str()) => {
-            Defect::NotYet { what: key }
-        }
         Mismatch::UnknownKey { key, expected } => Defect::UnknownKey {
             expected,
             suggestion: suggest(&key, expected),
         },
-        Mismatch::UnknownWord { found, .. } if NOT_YET.contains(&found.as_str()) => {
-            let key = match last {
-                Some(Segment::Key(key)) => format!("{key}: "),
-                Some(Segment::Index(_)) | None => String::new(),
-            };
-            Defect::NotYet {
-                what: format!("{key}{found}"),
-            }
-        }
         Mismatch::UnknownWord { found, expected } => Defect::UnknownWord {
             suggestion: suggest(&found, expected),
             found,

@@ -1,5 +1,7 @@
 //! The config from text to value: what is accepted, and what errors look like.
 
+mod connectors;
+
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -110,8 +112,8 @@ upstreams:
     weir.yaml:19:33: upstreams.x.tools.override.a.hideargs: unknown key (did you mean `hide_args`?)
     weir.yaml:19:47: upstreams.x.tools.override.a.completely_else: unknown key; the keys here are name, description, hide_args, set_args
     weir.yaml:22:13: upstreams.y.auth.tpye: unknown key (did you mean `type`?)
-    weir.yaml:25:16: upstreams.z.connector: expected saas or on_prem, found `sas` (did you mean `saas`?)
-    weir.yaml:26:19: upstreams.z.auth.type: expected none, bearer, header or basic, found `beaerer` (did you mean `bearer`?)
+    weir.yaml:25:16: upstreams.z.connector: expected agentcore_gateway, agentcore_runtime, saas or on_prem, found `sas` (did you mean `saas`?)
+    weir.yaml:26:19: upstreams.z.auth.type: expected none, bearer, header, basic, sigv4, oauth2_client_credentials, oauth2_authorization_code, oauth2_token_exchange or agentcore_identity, found `beaerer` (did you mean `bearer`?)
     ");
 }
 
@@ -154,36 +156,10 @@ upstreams:
     weir.yaml:13:42: upstreams.d.auth: `type` is missing
     weir.yaml:14:42: upstreams.e.auth: `token` is missing
     weir.yaml:15:65: upstreams.f.auth.token: a secret is not written as plain text: write `{ env: NAME }`, `{ file: PATH }`, or `{ value: TEXT }` if it may stand here
-    weir.yaml:16:65: upstreams.g.auth.token: expected exactly one key: env, file or value
-    weir.yaml:17:65: upstreams.h.auth.token: expected exactly one key: env, file or value
+    weir.yaml:16:65: upstreams.g.auth.token: expected exactly one key: env, file, aws_secret or value
+    weir.yaml:17:65: upstreams.h.auth.token: expected exactly one key: env, file, aws_secret or value
     weir.yaml:18:56: upstreams.i.auth.token: unknown key; no other key belongs here
     weir.yaml:19:72: upstreams.j.auth.token.env: expected text (put it in quotes), found a number
-    ");
-}
-
-#[test]
-fn what_later_versions_have_is_named() {
-    insta::assert_snapshot!(errors("\
-upstreams:
-  corp:
-    connector: agentcore_gateway
-    gateway: { id: gw-ab12cdef34, region: eu-west-1 }
-    auth: { type: sigv4, assume_role: x }
-  billing:
-    runtime: { arn: x }
-    auth: { type: oauth2_client_credentials, token_url: x }
-  erp:
-    url: https://erp.mcp.internal:8443/mcp
-    tls: { ca: ca.pem }
-    auth: { type: bearer, token: { aws_secret: x } }
-"), @r"
-    weir.yaml:3:16: upstreams.corp.connector: this version of weir does not have `connector: agentcore_gateway` yet
-    weir.yaml:4:5: upstreams.corp.gateway: this version of weir does not have `gateway` yet
-    weir.yaml:5:19: upstreams.corp.auth.type: this version of weir does not have `type: sigv4` yet
-    weir.yaml:7:5: upstreams.billing.runtime: this version of weir does not have `runtime` yet
-    weir.yaml:8:19: upstreams.billing.auth.type: this version of weir does not have `type: oauth2_client_credentials` yet
-    weir.yaml:11:5: upstreams.erp.tls: this version of weir does not have `tls` yet
-    weir.yaml:12:36: upstreams.erp.auth.token.aws_secret: this version of weir does not have `aws_secret` yet
     ");
 }
 
@@ -239,7 +215,6 @@ upstreams:
     weir.yaml:18:21: upstreams.a.names.strip: not a regular expression: unclosed group
     weir.yaml:20:21: upstreams.a.tools.allow[1]: not a glob: unclosed character class; missing ']'
     weir.yaml:21:30: upstreams.a.tools.override.q.name: a tool's name has 1 to 128 of the characters A-Z a-z 0-9 _ . -
-    weir.yaml:21:84: upstreams.a.tools.override.r.set_args.t: `t` is in `hide_args` and in `set_args`; what is set is hidden anyway
     weir.yaml:21:102: upstreams.a.tools.override.t.name: `r` has this name already
     "#);
 }
@@ -266,9 +241,9 @@ upstreams:
   basic: { url: https://a.example.com, auth: { type: basic, username: 'a:b', password: { value: c } } }
   unset: { url: 'https://${NOPE}/mcp' }
 "), @r#"
-    weir.yaml:2:3: upstreams.neither: how is it reached? write `url` or `command`
-    weir.yaml:3:48: upstreams.both.command: an upstream has a `url` or a `command`, not both
-    weir.yaml:4:35: upstreams.child.connector: a child process is `on_prem`; a `saas` upstream has a `url`
+    weir.yaml:2:3: upstreams.neither: how is it reached? write `url`, `command`, `gateway` or `runtime`
+    weir.yaml:3:48: upstreams.both.command: an upstream is reached in one way, and this one has a `url` already
+    weir.yaml:4:35: upstreams.child.connector: a child process is `on_prem`, not `saas`
     weir.yaml:4:41: upstreams.child.auth: `auth` belongs to an upstream with a `url`; a child process is given secrets by `env`
     weir.yaml:4:88: upstreams.child.headers: `headers` belongs to an upstream with a `url`; a child process is given secrets by `env`
     weir.yaml:5:45: upstreams.http.args: `args` belongs to an upstream with a `command`
@@ -280,7 +255,7 @@ upstreams:
     weir.yaml:9:16: upstreams.text.url: not a URL: relative URL without a base
     weir.yaml:10:16: upstreams.pass.url: a URL must not hold credentials; write them under `auth`
     weir.yaml:11:17: upstreams.plain.url: plain http to `a.example.com` can be read and changed on the way: use https, or write `allow_plain_http: true`
-    weir.yaml:12:39: upstreams.plain_saas.url: plain http to `mcp.internal` can be read and changed on the way: use https, write `connector: on_prem` if the host is yours, or `allow_plain_http: true`
+    weir.yaml:12:39: upstreams.plain_saas.url: plain http to `mcp.internal` can be read and changed on the way: use https, or write `allow_plain_http: true`
     weir.yaml:13:42: upstreams.plain_ours.url: plain http to `a.example.com` can be read and changed on the way: use https, or write `allow_plain_http: true`
     weir.yaml:14:59: upstreams.header.headers."a b": not a header name
     weir.yaml:14:68: upstreams.header.headers.Host: weir sets this header itself
@@ -360,11 +335,11 @@ fn the_connector_is_inferred() {
         ("url: https://api.example.com/mcp", Connector::Saas),
         ("url: http://127.0.0.1:9/mcp", Connector::OnPrem),
         ("url: http://[::1]:9/mcp", Connector::OnPrem),
-        ("url: http://10.1.2.3/mcp", Connector::OnPrem),
-        ("url: http://[fd00::1]/mcp", Connector::OnPrem),
-        ("url: http://mcp/mcp", Connector::OnPrem),
-        ("url: http://erp.mcp.internal./mcp", Connector::OnPrem),
-        ("url: http://x.svc.cluster.local/mcp", Connector::OnPrem),
+        ("url: https://10.1.2.3/mcp", Connector::OnPrem),
+        ("url: https://[fd00::1]/mcp", Connector::OnPrem),
+        ("url: https://mcp/mcp", Connector::OnPrem),
+        ("url: https://erp.mcp.internal./mcp", Connector::OnPrem),
+        ("url: https://x.svc.cluster.local/mcp", Connector::OnPrem),
         ("url: https://internal.example.com/mcp", Connector::Saas),
         ("url: https://172.32.0.1/mcp", Connector::Saas),
         (

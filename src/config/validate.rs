@@ -3,12 +3,15 @@
 //! A check that fails reports and goes on with a stand-in. Nobody sees the stand-ins: a config with a problem
 //! is refused whole.
 
+mod aws;
 mod http;
+mod oauth;
 mod settings;
+mod tls;
 mod tools;
 mod upstream;
 
-pub(super) use http::{is_plain_public, is_refused_header};
+pub(super) use http::{is_plain, is_refused_header};
 
 use std::path::{Path as FilePath, PathBuf};
 
@@ -35,10 +38,15 @@ struct Check<'c> {
     source: &'c Source,
     env: Env<'c>,
     problems: &'c mut Vec<Problem>,
+    /// Places whose value is not known, so that nothing more can be said of it.
+    unknown: Vec<Path>,
 }
 
 impl Check<'_> {
     fn report(&mut self, at: &Path, defect: impl Into<Defect>) {
+        if self.unknown.contains(at) {
+            return;
+        }
         let problem = self.source.problem_at(at, defect.into());
         self.problems.push(problem);
     }
@@ -89,6 +97,7 @@ pub(super) fn validate(
         source: &source,
         env,
         problems: &mut problems,
+        unknown: Vec::new(),
     };
     let mut settings = settings::settings(&mut check, raw);
     let mut seen = IndexMap::new();
@@ -102,6 +111,7 @@ pub(super) fn validate(
             source: &source,
             env,
             problems: &mut problems,
+            unknown: Vec::new(),
         };
         collect(&mut check, upstreams, &settings.defaults, &mut seen);
     }

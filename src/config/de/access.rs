@@ -25,7 +25,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         let Some((index, node)) = self.rest.find(present) else {
             return Ok(None);
         };
-        seed.deserialize(Reader { node })
+        seed.deserialize(Reader::new(node))
             .map(Some)
             .map_err(|error| error.under(Segment::Index(index), node.at))
     }
@@ -59,7 +59,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DeError> {
         let entry = self.value.take();
         let entry = entry.ok_or_else(|| DeError::custom("a value was asked for before its key"))?;
-        seed.deserialize(Reader { node: &entry.node })
+        seed.deserialize(Reader::new(&entry.node))
             .map_err(|error| error.under(Segment::Key(entry.key.clone()), entry.at))
     }
 }
@@ -142,7 +142,11 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, DeError> {
-        seed.deserialize(self.reader)
+        let Reader { node, .. } = self.reader;
+        seed.deserialize(Reader {
+            node,
+            skip: self.skip,
+        })
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DeError> {
@@ -167,7 +171,7 @@ impl<'de> VariantAccess<'de> for Inner<'_> {
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, DeError> {
         let Self(entry) = self;
-        seed.deserialize(Reader { node: &entry.node })
+        seed.deserialize(Reader::new(&entry.node))
             .map_err(|error| error.under(Segment::Key(entry.key.clone()), entry.at))
     }
 

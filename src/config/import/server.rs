@@ -6,7 +6,7 @@ use super::variables::{Variables, rewrite, single};
 use super::{sort, yaml};
 use crate::config::load::parse;
 use crate::config::node::{Entry, Node, Value};
-use crate::config::validate::{is_plain_public, is_refused_header};
+use crate::config::validate::{is_plain, is_refused_header};
 
 /// The lines of one upstream, as they grow.
 pub(super) struct Server<'v> {
@@ -291,7 +291,7 @@ impl<'v> Server<'v> {
         }
         let url = self.rewritten(&url, &place);
         self.lines.push(format!("url: {}", yaml::quoted(&url)));
-        if is_plain_public(&url) {
+        if is_plain(&url) {
             self.lines
                 .push("allow_plain_http: true # what is sent can be read on the way".to_owned());
         }

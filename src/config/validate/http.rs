@@ -1,57 +1,121 @@
 //! One HTTP upstream: URL, headers, credentials.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use http::header::{self, HeaderName, HeaderValue};
-use url::{Host, Url};
+use url::Url;
 
-use super::Check;
+use super::oauth::{self, Around};
 use super::upstream::{expanded, text_or_secret};
+use super::{Check, aws, tls};
 use crate::config::path::Path;
-use crate::config::rules::{HeaderError, UrlError};
+use crate::config::reach::Reach;
+use crate::config::rules::{HeaderError, Rule, UrlError};
 use crate::config::{
-    Auth, Connector, Endpoint, HttpEndpoint, SecretRef, TlsSettings, raw, secrets,
+    Auth, Connector, Endpoint, Gateway, HttpEndpoint, IdentityKind, SecretRef, TlsSettings, raw,
+    secrets,
 };
 use crate::secret::Secret;
 
-/// Where it is, if that is a URL.
-pub(super) fn endpoint(
+/// The way to an upstream over HTTP.
+pub(super) struct Way {
+    pub(super) connector: Connector,
+    pub(super) url: Url,
+    pub(super) gateway: Option<Gateway>,
+    /// The AWS region it is in, if that is known.
+    pub(super) region: Option<String>,
+}
+
+/// The way that a `url` is.
+pub(super) fn way(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
-    url: &str,
-    auth: &Auth,
+    text: &str,
     at: &Path,
-) -> Option<(Connector, Endpoint)> {
-    let place = at.key("url");
-    let expanded = match secrets::expand(url, check.env) {
-        Ok(_) => expanded(check, url, &place),
-        Err(error) => {
-            check.report(&place, error);
-            return None;
-        }
-    };
-    let url = check.ok(&place, Url::parse(&expanded).map_err(UrlError::Syntax))?;
+) -> Option<Way> {
+    if raw.gateway.is_some() || raw.connector == Some(raw::Connector::AgentcoreGateway) {
+        return aws::gateway(check, raw, Some(text), at);
+    }
+    let url = url(check, text, raw, &at.key("url"))?;
     let connector = match raw.connector {
         Some(raw::Connector::Saas) => Connector::Saas,
         Some(raw::Connector::OnPrem) => Connector::OnPrem,
-        None if reach(&url) == Reach::Public => Connector::Saas,
-        None => Connector::OnPrem,
+        Some(raw::Connector::AgentcoreRuntime) => Connector::AgentcoreRuntime,
+        Some(raw::Connector::AgentcoreGateway) => Connector::AgentcoreGateway,
+        None if raw.socket.is_some() => Connector::OnPrem,
+        None => match Reach::of_url(&url) {
+            Reach::Public => Connector::Saas,
+            Reach::Loopback | Reach::Private | Reach::LinkLocal => Connector::OnPrem,
+        },
     };
-    if let Err(error) = url_rules(&url, connector, raw.allow_plain_http == Some(true)) {
-        check.report(&place, error);
-    }
-    let endpoint = HttpEndpoint {
+    let region = aws::named(&url).region;
+    Some(Way {
+        connector,
         url,
-        socket: None,
-        tls: TlsSettings::default(),
-        headers: headers(check, raw, auth, at),
         gateway: None,
-        allow_plain_http: raw.allow_plain_http == Some(true),
-    };
-    Some((connector, Endpoint::Http(Box::new(endpoint))))
+        region,
+    })
 }
 
-fn url_rules(url: &Url, connector: Connector, allow_plain: bool) -> Result<(), UrlError> {
+/// What is at the end of the way.
+pub(super) fn endpoint(
+    check: &mut Check<'_>,
+    raw: &raw::Upstream,
+    way: Way,
+    auth: &Auth,
+    at: &Path,
+) -> (Connector, Endpoint) {
+    let socket = raw.socket.as_ref().map(|text| {
+        let text = expanded(check, text, &at.key("socket"));
+        check.resolve(&text)
+    });
+    let tls = match &raw.tls {
+        Some(written) => {
+            let at = at.key("tls");
+            if way.url.scheme() != "https" {
+                check.report(&at, Rule::TlsOnPlain);
+            }
+            tls::settings(check, written, &at)
+        }
+        None => TlsSettings::default(),
+    };
+    let endpoint = HttpEndpoint {
+        url: way.url,
+        socket,
+        tls,
+        headers: headers(check, raw, auth, at),
+        gateway: way.gateway,
+        allow_plain_http: raw.allow_plain_http == Some(true),
+    };
+    (way.connector, Endpoint::Http(Box::new(endpoint)))
+}
+
+/// A URL of an upstream, with its `${VAR}` replaced.
+pub(super) fn url(
+    check: &mut Check<'_>,
+    text: &str,
+    raw: &raw::Upstream,
+    at: &Path,
+) -> Option<Url> {
+    // What goes through a socket leaves the machine at the other end's will only.
+    let allow_plain = raw.allow_plain_http == Some(true) || raw.socket.is_some();
+    checked_url(check, text, allow_plain, at)
+}
+
+/// A URL with its `${VAR}` replaced.
+pub(super) fn checked_url(
+    check: &mut Check<'_>,
+    text: &str,
+    allow_plain: bool,
+    at: &Path,
+) -> Option<Url> {
+    let text = check.ok(at, secrets::expand(text, check.env))?;
+    let url = check.ok(at, Url::parse(&text).map_err(UrlError::Syntax))?;
+    if let Err(error) = url_rules(&url, allow_plain) {
+        check.report(at, error);
+    }
+    Some(url)
+}
+
+fn url_rules(url: &Url, allow_plain: bool) -> Result<(), UrlError> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(UrlError::Scheme);
     }
@@ -61,90 +125,87 @@ fn url_rules(url: &Url, connector: Connector, allow_plain: bool) -> Result<(), U
     if url.fragment().is_some() {
         return Err(UrlError::Fragment);
     }
-    if url.scheme() == "https" || allow_plain {
+    if url.scheme() == "https" || allow_plain || Reach::of_url(url) == Reach::Loopback {
         return Ok(());
     }
     let host = url.host_str().unwrap_or_default().to_owned();
-    match (reach(url), connector) {
-        (Reach::Loopback, _) | (Reach::Private, Connector::OnPrem) => Ok(()),
-        (Reach::Private, _) => Err(UrlError::PlainSaas { host }),
-        (Reach::Public, _) => Err(UrlError::PlainPublic { host }),
-    }
+    Err(UrlError::Plain { host })
 }
 
-/// How far away a host can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    /// This machine.
-    Loopback,
-    /// The organisation's network: private addresses, `.internal`, `.local`, one label.
-    Private,
-    /// Anywhere.
-    Public,
-}
-
-fn reach(url: &Url) -> Reach {
-    match url.host() {
-        Some(Host::Ipv4(address)) => reach_v4(address),
-        Some(Host::Ipv6(address)) => reach_v6(address),
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            let within = |zone: &str| name.ends_with(zone);
-            if name == "localhost" || within(".localhost") {
-                Reach::Loopback
-            } else if !name.contains('.') || within(".internal") || within(".local") {
-                Reach::Private
-            } else {
-                Reach::Public
-            }
+/// What logs in. Left out, it is what the services of AWS's connectors take by default.
+pub(super) fn auth(
+    check: &mut Check<'_>,
+    raw: &raw::Upstream,
+    around: Around<'_>,
+    at: &Path,
+) -> Auth {
+    let Some(written) = &raw.auth else {
+        let is_aws = around.way.is_some_and(|way| way.connector.is_aws());
+        let own = |name: &String| name.eq_ignore_ascii_case("authorization");
+        let by_hand = raw
+            .headers
+            .iter()
+            .flat_map(|headers| headers.keys())
+            .any(own);
+        return match is_aws && !by_hand && !check.source.is_excused(at, "auth") {
+            true => aws::sigv4(check, &raw::Sigv4::default(), around.way, &at.key("auth")),
+            false => Auth::None,
+        };
+    };
+    let at = at.key("auth");
+    match (written, around.way) {
+        (raw::Auth::Basic { .. }, Some(way)) if way.connector.is_aws() => {
+            let connector = way.connector.as_str();
+            check.report(&at.key("type"), Rule::NotAtAws { connector });
         }
-        None => Reach::Public,
+        _ => {}
     }
-}
-
-fn reach_v4(address: Ipv4Addr) -> Reach {
-    if address.is_loopback() {
-        Reach::Loopback
-    } else if address.is_private() || address.is_link_local() {
-        Reach::Private
-    } else {
-        Reach::Public
-    }
-}
-
-fn reach_v6(address: Ipv6Addr) -> Reach {
-    if let Some(address) = address.to_ipv4_mapped() {
-        reach_v4(address)
-    } else if address.is_loopback() {
-        Reach::Loopback
-    } else if address.is_unique_local() || address.is_unicast_link_local() {
-        Reach::Private
-    } else {
-        Reach::Public
-    }
-}
-
-/// What logs in.
-pub(super) fn auth(check: &mut Check<'_>, raw: Option<&raw::Auth>, at: &Path) -> Auth {
-    match raw {
-        None | Some(raw::Auth::None {}) => Auth::None,
-        Some(raw::Auth::Bearer { token }) => Auth::Bearer(secret(check, token, &at.key("token"))),
-        Some(raw::Auth::Header { name, value }) => {
+    match written {
+        raw::Auth::None {} => Auth::None,
+        raw::Auth::Bearer { token } => Auth::Bearer(secret(check, token, &at.key("token"))),
+        raw::Auth::Header { name, value } => {
             let name = check.ok(&at.key("name"), header_name(name));
             let value = secret(check, value, &at.key("value"));
             name.map_or(Auth::None, |name| Auth::Header { name, value })
         }
-        Some(raw::Auth::Basic { username, password }) => {
+        raw::Auth::Basic { username, password } => {
             if username.contains(|c: char| c == ':' || c.is_control()) {
                 check.report(&at.key("username"), HeaderError::Username);
             }
-            let place = at.key("password");
-            let fetched = secrets::reference(password, check.folder(), check.env);
             Auth::Basic {
                 username: username.clone(),
-                password: check.or(&place, fetched, SecretRef::Fixed(Secret::new(""))),
+                password: secret_ref(check, password, &at.key("password")),
             }
         }
+        raw::Auth::Sigv4(raw) => aws::sigv4(check, raw, around.way, &at),
+        raw::Auth::ClientCredentials(raw) => oauth::client_credentials(check, raw, around, &at),
+        raw::Auth::AuthorizationCode(raw) => oauth::authorization_code(check, raw, around, &at),
+        raw::Auth::TokenExchange(raw) => oauth::token_exchange(check, raw, around, &at),
+        raw::Auth::AgentcoreIdentity(raw) => aws::identity(check, raw, around.way, &at),
+    }
+}
+
+/// The headers that `auth` sets.
+fn own_headers(auth: &Auth) -> Vec<HeaderName> {
+    match auth {
+        Auth::None => Vec::new(),
+        Auth::Header { name, .. } => vec![name.clone()],
+        // Whatever begins with `x-amz-` must be signed, and these the signer makes.
+        Auth::Sigv4(_) => vec![
+            header::AUTHORIZATION,
+            HeaderName::from_static("x-amz-date"),
+            HeaderName::from_static("x-amz-security-token"),
+            HeaderName::from_static("x-amz-content-sha256"),
+        ],
+        Auth::AgentcoreIdentity(identity) => match &identity.kind {
+            IdentityKind::ApiKey { header, .. } => vec![header.clone()],
+            IdentityKind::Oauth2 { .. } => vec![header::AUTHORIZATION],
+        },
+        Auth::Bearer(_)
+        | Auth::Basic { .. }
+        | Auth::ClientCredentials(_)
+        | Auth::AuthorizationCode(_)
+        | Auth::TokenExchange(_) => vec![header::AUTHORIZATION],
     }
 }
 
@@ -156,17 +217,7 @@ fn headers(
     at: &Path,
 ) -> Vec<(HeaderName, SecretRef)> {
     let mut headers: Vec<(HeaderName, SecretRef)> = Vec::new();
-    let own = match auth {
-        Auth::None => None,
-        Auth::Header { name, .. } => Some(name.clone()),
-        Auth::Bearer(_)
-        | Auth::Basic { .. }
-        | Auth::Sigv4(_)
-        | Auth::ClientCredentials(_)
-        | Auth::AuthorizationCode(_)
-        | Auth::TokenExchange(_)
-        | Auth::AgentcoreIdentity(_) => Some(header::AUTHORIZATION),
-    };
+    let own = own_headers(auth);
     for (name, value) in raw.headers.iter().flatten() {
         let at = at.key("headers").key(name);
         let name = check.ok(&at, header_name(name));
@@ -175,7 +226,7 @@ fn headers(
             continue;
         };
         let value = sendable(check, value, &at);
-        if own.as_ref() == Some(&name) || headers.iter().any(|(taken, _)| *taken == name) {
+        if own.contains(&name) || headers.iter().any(|(taken, _)| *taken == name) {
             check.report(&at, HeaderError::Twice);
         }
         headers.push((name, value));
@@ -185,11 +236,14 @@ fn headers(
 
 /// A secret that goes into a header as it is.
 fn secret(check: &mut Check<'_>, raw: &raw::Secret, at: &Path) -> SecretRef {
+    let secret = secret_ref(check, raw, at);
+    sendable(check, secret, at)
+}
+
+/// A secret, or a stand-in and a report.
+pub(super) fn secret_ref(check: &mut Check<'_>, raw: &raw::Secret, at: &Path) -> SecretRef {
     let fetched = secrets::reference(raw, check.folder(), check.env);
-    match check.ok(at, fetched) {
-        Some(secret) => sendable(check, secret, at),
-        None => SecretRef::Fixed(Secret::new("")),
-    }
+    check.or(at, fetched, SecretRef::Fixed(Secret::new("")))
 }
 
 fn sendable(check: &mut Check<'_>, value: SecretRef, at: &Path) -> SecretRef {
@@ -200,7 +254,7 @@ fn sendable(check: &mut Check<'_>, value: SecretRef, at: &Path) -> SecretRef {
     value
 }
 
-fn header_name(text: &str) -> Result<HeaderName, HeaderError> {
+pub(super) fn header_name(text: &str) -> Result<HeaderName, HeaderError> {
     let name: HeaderName = text.parse().map_err(|_| HeaderError::Name)?;
     let hop = matches!(
         name.as_str(),
@@ -228,6 +282,7 @@ pub(in crate::config) fn is_refused_header(header: &str) -> bool {
 }
 
 /// Whether `http://` to this URL needs `allow_plain_http`.
-pub(in crate::config) fn is_plain_public(url: &str) -> bool {
-    Url::parse(url).is_ok_and(|url| url.scheme() == "http" && reach(&url) == Reach::Public)
+pub(in crate::config) fn is_plain(url: &str) -> bool {
+    let plain = |url: Url| url.scheme() == "http" && Reach::of_url(&url) != Reach::Loopback;
+    Url::parse(url).is_ok_and(plain)
 }

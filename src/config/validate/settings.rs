@@ -34,6 +34,10 @@ pub(super) struct Defaults {
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
     pub(super) retry: Retry,
+    /// Whether `timeouts.list` is written and not weir's own.
+    pub(super) has_list: bool,
+    /// Whether there is a state folder.
+    pub(super) has_state: bool,
 }
 
 pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
@@ -54,11 +58,12 @@ pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
         check.ok(&root.key("instance"), instance)
     });
     let naming = naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
-    let defaults = defaults(
+    let mut defaults = defaults(
         check,
         raw.defaults.unwrap_or_default(),
         &root.key("defaults"),
     );
+    defaults.has_state = state_dir.is_some() || check.source.is_excused(&root, "state");
     Settings {
         config: Config {
             listen,
@@ -150,7 +155,7 @@ fn path_rule(path: &str) -> Result<(), Rule> {
 }
 
 /// A list of texts in lower case, each checked.
-fn texts(
+pub(super) fn texts(
     check: &mut Check<'_>,
     written: Option<Vec<String>>,
     at: &Path,
@@ -166,7 +171,7 @@ fn texts(
     texts
 }
 
-fn host(text: &str) -> Result<(), Rule> {
+pub(super) fn host(text: &str) -> Result<(), Rule> {
     let authority = text
         .parse::<http::uri::Authority>()
         .map_err(|_| Rule::Host)?;
@@ -226,6 +231,8 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
             tools: 5000,
         },
         retry: Retry::default(),
+        has_list: false,
+        has_state: false,
     };
     let written = Written {
         resync: raw.resync,
@@ -249,7 +256,10 @@ pub(super) struct Written {
 impl Written {
     /// Key by key: what is written, else what `base` has.
     pub(super) fn over(self, check: &mut Check<'_>, base: &Defaults, at: &Path) -> Defaults {
+        let written = self.timeouts.as_ref();
         Defaults {
+            has_list: base.has_list || written.is_some_and(|written| written.list.is_some()),
+            has_state: base.has_state,
             resync: match self.resync {
                 Some(written) => resync(check, written, base.resync.clone(), &at.key("resync")),
                 None => base.resync.clone(),

@@ -74,18 +74,17 @@ fn name_rules(
 }
 
 fn change(check: &mut Check<'_>, raw: raw::Override, at: &Path) -> ToolOverride {
-    let hide_args = raw.hide_args.unwrap_or_default();
+    let mut hide_args = raw.hide_args.unwrap_or_default();
     let mut set_args = IndexMap::new();
     for (name, Json(text)) in raw.set_args.into_iter().flatten() {
         let at = at.key("set_args").key(&name);
-        if hide_args.contains(&name) {
-            check.report(&at, Rule::HiddenAndSet(name.clone()));
-        }
         let value = RawValue::from_string(text);
         if let Some(value) = check.ok(&at, value.map_err(|error| Defect::Form(error.to_string()))) {
             set_args.insert(name, value);
         }
     }
+    // What is set is hidden anyway.
+    hide_args.retain(|name| !set_args.contains_key(name));
     ToolOverride {
         name: raw.name,
         description: raw.description,

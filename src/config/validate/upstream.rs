@@ -1,11 +1,14 @@
 //! One upstream: how it is reached.
 
 use std::path::{Path as FilePath, PathBuf};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::http::Way;
+use super::oauth::Around;
 use super::settings::{Defaults, Written};
-use super::{Check, http, tools};
+use super::{Check, aws, http, tools};
 use crate::config::forms::{Text, TextOrSecret};
 use crate::config::path::Path;
 use crate::config::raw::{self, Transport};
@@ -13,6 +16,9 @@ use crate::config::rules::Rule;
 use crate::config::{Auth, Connector, Endpoint, SecretRef, Sessions, Upstream, secrets};
 use crate::name::{Namespace, UpstreamId};
 use crate::secret::Secret;
+
+/// `timeouts.list` of a runtime: one that has no machine ready takes 20 s to begin.
+const COLD: Duration = Duration::from_secs(30);
 
 /// The upstream, or nothing if there is no way to it; then that is reported.
 pub(super) fn upstream(
@@ -44,8 +50,7 @@ pub(super) fn upstream(
         limits: raw.limits.take(),
         retry: raw.retry.take(),
     };
-    let settings = written.over(check, defaults, at);
-    let auth = http::auth(check, raw.auth.as_ref(), &at.key("auth"));
+    let mut settings = written.over(check, defaults, at);
     let sessions = match raw.sessions.take() {
         Some(raw::Sessions::PerCaller) => Sessions::PerCaller,
         Some(raw::Sessions::Shared) | None => Sessions::Shared,
@@ -53,7 +58,10 @@ pub(super) fn upstream(
     if sessions == Sessions::PerCaller && raw.url.is_some() {
         check.report(&at.key("sessions"), Rule::NeedsCommand("sessions"));
     }
-    let (connector, endpoint) = endpoint(check, raw, &auth, at)?;
+    let (connector, endpoint, auth) = endpoint(check, raw, defaults, at)?;
+    if connector == Connector::AgentcoreRuntime && !settings.has_list {
+        settings.timeouts.list = COLD;
+    }
     Some(Upstream {
         id: id.clone(),
         connector,
@@ -75,74 +83,143 @@ pub(super) fn upstream(
 fn endpoint(
     check: &mut Check<'_>,
     mut raw: raw::Upstream,
-    auth: &Auth,
+    defaults: &Defaults,
     at: &Path,
-) -> Option<(Connector, Endpoint)> {
-    if raw.transport == Some(Transport::Sse) {
-        check.report(&at.key("type"), Rule::Sse);
-        raw.transport = None;
+) -> Option<(Connector, Endpoint, Auth)> {
+    transport(check, &mut raw, at);
+    let command = raw.command.take();
+    let way = match &command {
+        None => way(check, &raw, at),
+        Some(_) => None,
+    };
+    let around = Around {
+        way: way.as_ref(),
+        allow_plain: raw.allow_plain_http == Some(true),
+        has_state: defaults.has_state,
+    };
+    let auth = http::auth(check, &raw, around, at);
+    match (way, command) {
+        (Some(way), _) => {
+            report_present(check, at, &of_child(&raw), Rule::NeedsCommand);
+            let (connector, endpoint) = http::endpoint(check, &raw, way, &auth, at);
+            Some((connector, endpoint, auth))
+        }
+        (None, Some(command)) => {
+            let ways = [
+                ("url", raw.url.is_some()),
+                ("gateway", raw.gateway.is_some()),
+                ("runtime", raw.runtime.is_some()),
+            ];
+            if let Some((other, _)) = ways.into_iter().find(|(_, present)| *present) {
+                check.report(&at.key("command"), Rule::TwoEndpoints(other));
+                return None;
+            }
+            report_present(check, at, &of_http(&raw), Rule::NeedsUrl);
+            let connector = match raw.connector {
+                None | Some(raw::Connector::OnPrem) => None,
+                Some(raw::Connector::Saas) => Some(Connector::Saas),
+                Some(raw::Connector::AgentcoreGateway) => Some(Connector::AgentcoreGateway),
+                Some(raw::Connector::AgentcoreRuntime) => Some(Connector::AgentcoreRuntime),
+            };
+            if let Some(connector) = connector {
+                let rule = Rule::ChildConnector(connector.as_str());
+                check.report(&at.key("connector"), rule);
+            }
+            let child = child(check, raw, &command, at);
+            Some((Connector::OnPrem, child, Auth::None))
+        }
+        (None, None) => None,
     }
-    let (url, command) = (raw.url.take(), raw.command.take());
+}
+
+/// `type`, as `mcp.json` writes it.
+fn transport(check: &mut Check<'_>, raw: &mut raw::Upstream, at: &Path) {
     let fits = match raw.transport {
-        Some(Transport::Stdio) => url.is_none(),
-        Some(Transport::Http | Transport::StreamableHttp) => command.is_none(),
-        Some(Transport::Sse) | None => true,
+        Some(Transport::Sse) => {
+            check.report(&at.key("type"), Rule::Sse);
+            return;
+        }
+        Some(Transport::Stdio) => {
+            raw.url.is_none() && raw.gateway.is_none() && raw.runtime.is_none()
+        }
+        Some(Transport::Http | Transport::StreamableHttp) => raw.command.is_none(),
+        None => true,
     };
     if !fits {
         check.report(&at.key("type"), Rule::Transport);
     }
-    match (url, command) {
-        (Some(_), Some(_)) => {
-            check.report(&at.key("command"), Rule::TwoEndpoints);
+}
+
+/// The way to an upstream without a `command`.
+fn way(check: &mut Check<'_>, raw: &raw::Upstream, at: &Path) -> Option<Way> {
+    let strange = |key: &'static str, connector: Connector| Rule::OtherConnector {
+        key,
+        connector: connector.as_str(),
+    };
+    let said = raw.connector;
+    if raw.gateway.is_some() && said.is_some_and(|said| said != raw::Connector::AgentcoreGateway) {
+        let rule = strange("gateway", Connector::AgentcoreGateway);
+        check.report(&at.key("connector"), rule);
+    }
+    if raw.runtime.is_some() && said.is_some_and(|said| said != raw::Connector::AgentcoreRuntime) {
+        let rule = strange("runtime", Connector::AgentcoreRuntime);
+        check.report(&at.key("connector"), rule);
+    }
+    match (&raw.url, &raw.gateway, &raw.runtime) {
+        (_, Some(_), Some(_)) => {
+            check.report(&at.key("runtime"), Rule::TwoEndpoints("gateway"));
             None
         }
-        (None, None) => {
+        (Some(_), None, Some(_)) => {
+            check.report(&at.key("runtime"), Rule::TwoEndpoints("url"));
+            None
+        }
+        (Some(url), _, None) => http::way(check, raw, url, at),
+        (None, Some(_), None) => aws::gateway(check, raw, None, at),
+        (None, None, Some(runtime)) => aws::runtime(check, raw, runtime, at),
+        (None, None, None) => {
             let excused = |key| check.source.is_excused(at, key);
-            if !excused("url") && !excused("command") {
+            if !["url", "command", "gateway", "runtime"]
+                .into_iter()
+                .any(excused)
+            {
                 check.report(at, Rule::NoEndpoint);
             }
             None
         }
-        (Some(url), None) => {
-            let strangers = [
-                (
-                    "args",
-                    raw.args.as_ref().is_some_and(|args| !args.is_empty()),
-                ),
-                ("env", raw.env.as_ref().is_some_and(|env| !env.is_empty())),
-                ("cwd", raw.cwd.is_some()),
-            ];
-            report_present(check, at, strangers, Rule::NeedsCommand);
-            http::endpoint(check, &raw, &url, auth, at)
-        }
-        (None, Some(command)) => {
-            let login = !matches!(raw.auth, Some(raw::Auth::None {}) | None);
-            let strangers = [
-                ("auth", login),
-                (
-                    "headers",
-                    raw.headers
-                        .as_ref()
-                        .is_some_and(|headers| !headers.is_empty()),
-                ),
-                ("allow_plain_http", raw.allow_plain_http == Some(true)),
-            ];
-            report_present(check, at, strangers, Rule::NeedsUrl);
-            if matches!(raw.connector, Some(raw::Connector::Saas)) {
-                check.report(&at.key("connector"), Rule::SaasChild);
-            }
-            Some((Connector::OnPrem, child(check, raw, &command, at)))
-        }
     }
+}
+
+/// Keys that children have.
+fn of_child(raw: &raw::Upstream) -> [(&'static str, bool); 3] {
+    let args = raw.args.as_ref().is_some_and(|args| !args.is_empty());
+    let env = raw.env.as_ref().is_some_and(|env| !env.is_empty());
+    [("args", args), ("env", env), ("cwd", raw.cwd.is_some())]
+}
+
+/// Keys that upstreams over HTTP have.
+fn of_http(raw: &raw::Upstream) -> [(&'static str, bool); 5] {
+    let login = !matches!(raw.auth, Some(raw::Auth::None {}) | None);
+    let headers = raw.headers.as_ref();
+    [
+        ("auth", login),
+        (
+            "headers",
+            headers.is_some_and(|headers| !headers.is_empty()),
+        ),
+        ("allow_plain_http", raw.allow_plain_http == Some(true)),
+        ("tls", raw.tls.is_some()),
+        ("socket", raw.socket.is_some()),
+    ]
 }
 
 fn report_present(
     check: &mut Check<'_>,
     at: &Path,
-    keys: [(&'static str, bool); 3],
+    keys: &[(&'static str, bool)],
     rule: fn(&'static str) -> Rule,
 ) {
-    for (key, present) in keys {
+    for &(key, present) in keys {
         if present {
             check.report(&at.key(key), rule(key));
         }
@@ -234,6 +311,18 @@ pub(super) fn text_or_secret(
 
 /// Text with its `${VAR}` replaced.
 pub(super) fn expanded(check: &mut Check<'_>, text: &str, at: &Path) -> String {
-    // The stand-in is not empty, so that nobody complains of that too.
-    check.or(at, secrets::expand(text, check.env), "-".to_owned())
+    secrets::expand(text, check.env).unwrap_or_else(|error| {
+        check.report(at, error);
+        check.unknown.push(at.clone());
+        String::new()
+    })
+}
+
+/// Text with its `${VAR}` replaced, where there is some.
+pub(super) fn optional(check: &mut Check<'_>, text: Option<&String>, at: &Path) -> Option<String> {
+    let text = expanded(check, text?, at);
+    if text.is_empty() {
+        check.report(at, Rule::Empty);
+    }
+    Some(text)
 }

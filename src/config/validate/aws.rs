@@ -1,0 +1,520 @@
+//! What is AWS's: gateways, runtimes, signatures, credentials.
+
+use url::Url;
+
+use super::Check;
+use super::http::{Way, header_name, secret_ref, url};
+use super::upstream::{expanded, optional};
+use crate::config::forms;
+use crate::config::path::Path;
+use crate::config::rules::Rule;
+use crate::config::secrets::is_region;
+use crate::config::{
+    AgentcoreIdentity, AssumeRole, Auth, AwsCredentials, AwsSource, Connector, Gateway,
+    IdentityKind, Search, Sigv4, raw,
+};
+
+/// The name under which AWS knows signatures for AgentCore.
+const SERVICE: &str = "bedrock-agentcore";
+
+/// What the host of a URL says about AWS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) service: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) gateway: Option<String>,
+}
+
+/// `{id}.gateway.bedrock-agentcore.{region}.amazonaws.com`, `{service}.{region}.amazonaws.com`,
+/// `{endpoint}.{service}.{region}.vpce.amazonaws.com`, `{id}.lambda-url.{region}.on.aws`.
+pub(super) fn named(url: &Url) -> Named {
+    let host = url.host_str().unwrap_or_default();
+    let labels: Vec<&str> = host.split('.').collect();
+    let labels = match labels.as_slice() {
+        [labels @ .., "vpce", "amazonaws", "com"]
+        | [labels @ .., "vpce", "amazonaws", "com", "cn"]
+        | [labels @ .., "amazonaws", "com"]
+        | [labels @ .., "amazonaws", "com", "cn"]
+        | [labels @ .., "on", "aws"] => labels,
+        _ => return Named::default(),
+    };
+    let (gateway, service, region) = match *labels {
+        [id, "gateway", service, region] => (Some(id), service, region),
+        [.., "lambda-url", region] => (None, "lambda", region),
+        [.., service, region] => (None, service, region),
+        _ => return Named::default(),
+    };
+    if !is_region(region) {
+        return Named::default();
+    }
+    let own = |text: &str| text.to_owned();
+    Named {
+        service: Some(own(service)),
+        region: Some(own(region)),
+        gateway: gateway.map(own),
+    }
+}
+
+/// The domain of a region's partition.
+fn domain(region: &str) -> &'static str {
+    if region.starts_with("cn-") {
+        "amazonaws.com.cn"
+    } else {
+        "amazonaws.com"
+    }
+}
+
+fn region(check: &mut Check<'_>, raw: Option<&String>, at: &Path) -> Option<String> {
+    let region = optional(check, raw, at)?;
+    if !is_region(&region) {
+        check.report(at, Rule::Region);
+    }
+    Some(region)
+}
+
+/// `([0-9a-z][-]?){1,100}-[0-9a-z]{10}`, as the API's model has it.
+fn is_gateway(id: &str) -> bool {
+    let legal = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+    };
+    id.rsplit_once('-').is_some_and(|(name, end)| {
+        end.len() == 10 && legal(end) && name.len() <= 200 && name.split('-').all(legal)
+    })
+}
+
+/// An AgentCore Gateway: by `id` and `region`, or by `url`.
+pub(super) fn gateway(
+    check: &mut Check<'_>,
+    raw: &raw::Upstream,
+    url_written: Option<&str>,
+    at: &Path,
+) -> Option<Way> {
+    let usual = raw::Gateway::default();
+    let written = raw.gateway.as_ref().unwrap_or(&usual);
+    let inner = at.key("gateway");
+    let id = optional(check, written.id.as_ref(), &inner.key("id"));
+    if id.as_deref().is_some_and(|id| !is_gateway(id)) {
+        check.report(&inner.key("id"), Rule::GatewayId);
+    }
+    let region = region(check, written.region.as_ref(), &inner.key("region"));
+    let (url, id, region) = match url_written {
+        Some(text) => {
+            let found = url(check, text, raw, &at.key("url"))?;
+            if written.endpoint.is_some() {
+                let (key, other) = ("endpoint", "url");
+                check.report(&inner.key(key), Rule::NotWith { key, other });
+            }
+            let named = named(&found);
+            let id = agreed(check, id, named.gateway, &inner.key("id"));
+            let region = agreed(check, region, named.region, &inner.key("region"));
+            (found, id, region)
+        }
+        None => {
+            let missing = [("id", id.is_none()), ("region", region.is_none())];
+            for (key, missing) in missing {
+                if missing && !check.source.is_excused(&inner, key) {
+                    check.report(&inner, crate::config::Defect::MissingKey { key });
+                }
+            }
+            let (id, region) = (id?, region?);
+            let base = base(check, written.endpoint.as_ref(), raw, &inner, || {
+                format!("{id}.gateway.{SERVICE}.{region}.{}", domain(&region))
+            })?;
+            let made = Url::parse(&format!("{base}/mcp")).ok()?;
+            (made, Some(id), Some(region))
+        }
+    };
+    let synchronize = written.synchronize == Some(true);
+    if synchronize && (id.is_none() || region.is_none()) {
+        let (key, other) = ("synchronize", "id` and `region");
+        check.report(&inner.key(key), Rule::Needs { key, other });
+    }
+    let gateway = Gateway {
+        id,
+        region: region.clone(),
+        search: match written.search {
+            Some(raw::Search::Keep) => Search::Keep,
+            Some(raw::Search::Hide) => Search::Hide,
+            Some(raw::Search::Namespaced) | None => Search::Namespaced,
+        },
+        synchronize,
+    };
+    Some(Way {
+        connector: Connector::AgentcoreGateway,
+        url,
+        gateway: Some(gateway),
+        region,
+    })
+}
+
+/// What is written, which must be what the URL says, if that says something.
+fn agreed(
+    check: &mut Check<'_>,
+    written: Option<String>,
+    named: Option<String>,
+    at: &Path,
+) -> Option<String> {
+    if let (Some(written), Some(named)) = (&written, &named)
+        && written != named
+    {
+        check.report(at, Rule::OtherThanUrl(named.clone()));
+    }
+    written.or(named)
+}
+
+/// `endpoint` without a slash at its end, or where AWS puts the service.
+fn base(
+    check: &mut Check<'_>,
+    endpoint: Option<&String>,
+    raw: &raw::Upstream,
+    at: &Path,
+    usual: impl FnOnce() -> String,
+) -> Option<String> {
+    let at = at.key("endpoint");
+    let Some(endpoint) = endpoint else {
+        return Some(format!("https://{}", usual()));
+    };
+    let endpoint = url(check, endpoint, raw, &at)?;
+    if endpoint.query().is_some() {
+        check.report(&at, Rule::NotBase);
+    }
+    Some(endpoint.as_str().trim_end_matches('/').to_owned())
+}
+
+/// An MCP server on AgentCore Runtime.
+pub(super) fn runtime(
+    check: &mut Check<'_>,
+    raw: &raw::Upstream,
+    written: &raw::Runtime,
+    at: &Path,
+) -> Option<Way> {
+    let inner = at.key("runtime");
+    let (path, query, region) = match &written.arn {
+        Some(arn) => {
+            for (key, present) in [
+                ("agent_id", written.agent_id.is_some()),
+                ("account_id", written.account_id.is_some()),
+                ("region", written.region.is_some()),
+            ] {
+                if present {
+                    let other = "arn";
+                    check.report(&inner.key(key), Rule::NotWith { key, other });
+                }
+            }
+            let place = inner.key("arn");
+            let arn = expanded(check, arn, &place);
+            let region = check.ok(&place, region_of(&arn).ok_or(Rule::RuntimeArn))?;
+            // One segment of the path, whatever the ARN has.
+            let path = arn.replace(':', "%3A").replace('/', "%2F");
+            (path, None, region)
+        }
+        None => by_id(check, written, &inner)?,
+    };
+    let qualifier = optional(check, written.qualifier.as_ref(), &inner.key("qualifier"));
+    let qualifier = qualifier.unwrap_or_else(|| "DEFAULT".to_owned());
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if qualifier.is_empty() || qualifier.len() > 48 || !qualifier.bytes().all(legal) {
+        check.report(&inner.key("qualifier"), Rule::Qualifier);
+    }
+    let base = base(check, written.endpoint.as_ref(), raw, &inner, || {
+        format!("{SERVICE}.{region}.{}", domain(&region))
+    })?;
+    let account = query.map_or(String::new(), |account| format!("&accountId={account}"));
+    let text = format!("{base}/runtimes/{path}/invocations?qualifier={qualifier}{account}");
+    Some(Way {
+        connector: Connector::AgentcoreRuntime,
+        url: Url::parse(&text).ok()?,
+        gateway: None,
+        region: Some(region),
+    })
+}
+
+/// `agent_id`, `account_id`, `region`.
+fn by_id(
+    check: &mut Check<'_>,
+    written: &raw::Runtime,
+    at: &Path,
+) -> Option<(String, Option<String>, String)> {
+    let id = optional(check, written.agent_id.as_ref(), &at.key("agent_id"));
+    let account = optional(check, written.account_id.as_ref(), &at.key("account_id"));
+    let region = region(check, written.region.as_ref(), &at.key("region"));
+    if id.is_none() && account.is_none() {
+        if !check.source.is_excused(at, "arn") && !check.source.is_excused(at, "agent_id") {
+            check.report(at, Rule::Neither("arn", "agent_id"));
+        }
+        return None;
+    }
+    let missing = [
+        ("agent_id", id.is_none()),
+        ("account_id", account.is_none()),
+        ("region", region.is_none()),
+    ];
+    for (key, missing) in missing {
+        if missing && !check.source.is_excused(at, key) {
+            check.report(at, crate::config::Defect::MissingKey { key });
+        }
+    }
+    if id.as_deref().is_some_and(|id| !is_runtime(id)) {
+        check.report(&at.key("agent_id"), Rule::RuntimeId);
+    }
+    if account
+        .as_deref()
+        .is_some_and(|account| !is_account(account))
+    {
+        check.report(&at.key("account_id"), Rule::Account);
+    }
+    Some((id?, Some(account?), region?))
+}
+
+fn is_runtime(id: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    !id.is_empty() && id.len() <= 128 && id.bytes().all(legal)
+}
+
+fn is_account(account: &str) -> bool {
+    account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_partition(partition: &str) -> bool {
+    partition.starts_with("aws")
+}
+
+/// The region in the ARN of a runtime.
+fn region_of(arn: &str) -> Option<String> {
+    let parts: Vec<&str> = arn.split(':').collect();
+    let ["arn", partition, SERVICE, region, account, resource] = *parts else {
+        return None;
+    };
+    let id = resource.strip_prefix("runtime/")?;
+    let fits = is_partition(partition) && is_region(region) && is_account(account);
+    (fits && is_runtime(id)).then(|| region.to_owned())
+}
+
+/// `auth: { type: sigv4 }`; what is not written is what the URL says.
+pub(super) fn sigv4(check: &mut Check<'_>, raw: &raw::Sigv4, way: Option<&Way>, at: &Path) -> Auth {
+    let named = way.map(|way| named(&way.url)).unwrap_or_default();
+    let is_aws = way.is_some_and(|way| way.connector.is_aws());
+    let service = optional(check, raw.service.as_ref(), &at.key("service"));
+    let of_url = named.service.filter(|_| !is_aws);
+    let region = region(check, raw.region.as_ref(), &at.key("region"));
+    let of_way = way.and_then(|way| way.region.clone());
+    let assume_role = role(check, raw.assume_role.as_ref(), &at.key("assume_role"));
+    Auth::Sigv4(Box::new(Sigv4 {
+        service: service.or(of_url).unwrap_or_else(|| SERVICE.to_owned()),
+        region: region.or(of_way).or(named.region),
+        credentials: AwsCredentials {
+            source: source(check, raw, at),
+            assume_role,
+        },
+    }))
+}
+
+fn source(check: &mut Check<'_>, raw: &raw::Sigv4, at: &Path) -> AwsSource {
+    let profile = optional(check, raw.profile.as_ref(), &at.key("profile"));
+    let id = optional(check, raw.access_key_id.as_ref(), &at.key("access_key_id"));
+    let mut secret = |key: &'static str, raw: Option<&raw::Secret>| {
+        raw.map(|raw| secret_ref(check, raw, &at.key(key)))
+    };
+    let key = secret("secret_access_key", raw.secret_access_key.as_ref());
+    let token = secret("session_token", raw.session_token.as_ref());
+    let mut needs = |key: &'static str, other: &'static str| {
+        if !check.source.is_excused(at, other) {
+            check.report(&at.key(key), Rule::Needs { key, other });
+        }
+    };
+    match (&id, &key) {
+        (Some(_), None) => needs("access_key_id", "secret_access_key"),
+        (None, Some(_)) => needs("secret_access_key", "access_key_id"),
+        (None, None) if token.is_some() => needs("session_token", "access_key_id"),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    match (id, key) {
+        (Some(access_key_id), Some(secret_access_key)) => {
+            if profile.is_some() {
+                let (key, other) = ("profile", "access_key_id");
+                check.report(&at.key(key), Rule::NotWith { key, other });
+            }
+            AwsSource::Keys {
+                access_key_id,
+                secret_access_key,
+                session_token: token,
+            }
+        }
+        _ => AwsSource::Chain { profile },
+    }
+}
+
+fn role(check: &mut Check<'_>, raw: Option<&forms::AssumeRole>, at: &Path) -> Option<AssumeRole> {
+    let raw = raw?;
+    let inner = |key: &str| match raw.is_mapping {
+        true => at.key(key),
+        false => at.clone(),
+    };
+    let arn = expanded(check, &raw.arn, &inner("arn"));
+    if !is_role(&arn) {
+        check.report(&inner("arn"), Rule::RoleArn);
+    }
+    let session_name = optional(check, raw.session_name.as_ref(), &inner("session_name"));
+    let session_name = session_name.unwrap_or_else(|| "weir".to_owned());
+    let word = |text: &str, more: &[u8], most: usize| {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || more.contains(&byte);
+        (2..=most).contains(&text.len()) && text.bytes().all(legal)
+    };
+    if !word(&session_name, b"_+=,.@-", 64) {
+        check.report(&inner("session_name"), Rule::SessionName);
+    }
+    let external_id = optional(check, raw.external_id.as_ref(), &inner("external_id"));
+    if let Some(id) = &external_id
+        && !word(id, b"_+=,.@:/-", 1224)
+    {
+        check.report(&inner("external_id"), Rule::ExternalId);
+    }
+    Some(AssumeRole {
+        arn,
+        external_id,
+        session_name,
+    })
+}
+
+fn is_role(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.split(':').collect();
+    let ["arn", partition, "iam", "", account, resource] = *parts else {
+        return false;
+    };
+    let legal = |byte: u8| byte.is_ascii_graphic();
+    let name = resource.strip_prefix("role/").unwrap_or_default();
+    is_partition(partition) && is_account(account) && !name.is_empty() && name.bytes().all(legal)
+}
+
+/// `auth: { type: agentcore_identity }`
+pub(super) fn identity(
+    check: &mut Check<'_>,
+    raw: &raw::AgentcoreIdentity,
+    way: Option<&Way>,
+    at: &Path,
+) -> Auth {
+    let kind = match &raw.api_key {
+        Some(key) => {
+            for (other, present) in [
+                ("scopes", raw.scopes.is_some()),
+                ("resources", raw.resources.is_some()),
+                ("audiences", raw.audiences.is_some()),
+                ("parameters", raw.parameters.is_some()),
+            ] {
+                if present {
+                    let key = "api_key";
+                    check.report(
+                        &at.key(other),
+                        Rule::NotWith {
+                            key: other,
+                            other: key,
+                        },
+                    );
+                }
+            }
+            let place = at.key("api_key");
+            let header = check.ok(&place.key("header"), header_name(&key.header));
+            let prefix = key.prefix.clone().unwrap_or_default();
+            if http::HeaderValue::from_str(&prefix).is_err() {
+                let error = crate::config::HeaderError::Value;
+                check.report(&place.key("prefix"), error);
+            }
+            header.map(|header| IdentityKind::ApiKey { header, prefix })
+        }
+        None => Some(IdentityKind::Oauth2 {
+            scopes: super::oauth::scopes(check, raw.scopes.as_ref(), &at.key("scopes")),
+            resources: raw.resources.clone().unwrap_or_default(),
+            audiences: raw.audiences.clone().unwrap_or_default(),
+            parameters: super::oauth::texts(check, raw.parameters.as_ref(), &at.key("parameters")),
+        }),
+    };
+    let named = way.map(|way| named(&way.url)).unwrap_or_default();
+    let region = region(check, raw.region.as_ref(), &at.key("region"));
+    let profile = optional(check, raw.profile.as_ref(), &at.key("profile"));
+    let assume_role = role(check, raw.assume_role.as_ref(), &at.key("assume_role"));
+    let workload = super::oauth::filled(check, &raw.workload, &at.key("workload"));
+    let provider = super::oauth::filled(check, &raw.provider, &at.key("provider"));
+    let Some(kind) = kind else {
+        return Auth::None;
+    };
+    Auth::AgentcoreIdentity(Box::new(AgentcoreIdentity {
+        workload,
+        provider,
+        kind,
+        region: region.or(named.region),
+        credentials: AwsCredentials {
+            source: AwsSource::Chain { profile },
+            assume_role,
+        },
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_aws_name_service_and_region() {
+        let cases = [
+            (
+                "https://gw-ab12cdef34.gateway.bedrock-agentcore.eu-west-1.amazonaws.com/mcp",
+                Some(("bedrock-agentcore", "eu-west-1", Some("gw-ab12cdef34"))),
+            ),
+            (
+                "https://bedrock-agentcore.us-gov-west-1.amazonaws.com/runtimes/x/invocations",
+                Some(("bedrock-agentcore", "us-gov-west-1", None)),
+            ),
+            (
+                "https://abc123.execute-api.eu-west-1.amazonaws.com/prod/mcp",
+                Some(("execute-api", "eu-west-1", None)),
+            ),
+            (
+                "https://vpce-1-a.bedrock-agentcore.eu-west-1.vpce.amazonaws.com/mcp",
+                Some(("bedrock-agentcore", "eu-west-1", None)),
+            ),
+            (
+                "https://abc.lambda-url.eu-west-1.on.aws/mcp",
+                Some(("lambda", "eu-west-1", None)),
+            ),
+            (
+                "https://bedrock-agentcore.cn-north-1.amazonaws.com.cn/x",
+                Some(("bedrock-agentcore", "cn-north-1", None)),
+            ),
+            ("https://s3.amazonaws.com/x", None),
+            (
+                "https://bedrock-agentcore.eu-west-1.amazonaws.com.evil.example/x",
+                None,
+            ),
+        ];
+        for (text, expected) in cases {
+            let found = named(&Url::parse(text).unwrap());
+            let expected =
+                expected.map_or_else(Named::default, |(service, region, gateway)| Named {
+                    service: Some(service.to_owned()),
+                    region: Some(region.to_owned()),
+                    gateway: gateway.map(str::to_owned),
+                });
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_of_gateways_are_those_of_the_model() {
+        for id in ["gw-ab12cdef34", "a-0123456789", "my-tools-gw-abcdefghij"] {
+            assert!(is_gateway(id), "{id}");
+        }
+        for id in [
+            "",
+            "gw",
+            "gw-short",
+            "GW-ab12cdef34",
+            "gw--ab12cdef34",
+            "-ab12cdef34",
+        ] {
+            assert!(!is_gateway(id), "{id}");
+        }
+    }
+}

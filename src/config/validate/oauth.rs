@@ -1,0 +1,480 @@
+//! Clients of OAuth 2 authorization servers.
+
+use indexmap::IndexMap;
+use url::Url;
+
+use super::Check;
+use super::http::{Way, secret_ref};
+use super::settings;
+use super::upstream::{expanded, optional};
+use crate::config::forms::Text;
+use crate::config::path::Path;
+use crate::config::rules::{Rule, UrlError};
+use crate::config::{
+    Auth, AuthorizationCode, ClientAuthentication, ClientCredentials, OAuthClient, Registration,
+    SecretRef, TokenExchange, TokenFor, TokenServer, raw,
+};
+
+/// Parameters of token requests that weir sets from keys of their own.
+const OWN: [&str; 15] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+    "audience",
+    "resource",
+    "code",
+    "redirect_uri",
+    "refresh_token",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+];
+/// What tokens are exchanged by default (RFC 8693 §3).
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// What is known around `auth`.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    /// The way to the upstream, if there is one.
+    pub(super) way: Option<&'a Way>,
+    /// `allow_plain_http`
+    pub(super) allow_plain: bool,
+    /// Whether there is a state folder.
+    pub(super) has_state: bool,
+}
+
+/// `auth: { type: oauth2_client_credentials }`
+pub(super) fn client_credentials(
+    check: &mut Check<'_>,
+    raw: &raw::ClientCredentials,
+    around: Around<'_>,
+    at: &Path,
+) -> Auth {
+    let token = token(
+        check,
+        raw.scopes.as_ref(),
+        raw.audience.as_ref(),
+        raw.resource.as_ref(),
+        raw.parameters.as_ref(),
+        at,
+    );
+    let proof = Proof {
+        method: raw.client_authentication,
+        secret: raw.client_secret.as_ref(),
+        key: raw.private_key.as_ref(),
+        algorithm: raw.algorithm,
+        key_id: raw.key_id.as_ref(),
+        may_be_public: false,
+    };
+    let authentication = proof.checked(check, at);
+    let client = client(
+        check,
+        Server {
+            token_url: raw.token_url.as_ref(),
+            issuer: raw.issuer.as_ref(),
+            client_id: &raw.client_id,
+            allowed_hosts: raw.allowed_hosts.as_ref(),
+        },
+        authentication,
+        around,
+        at,
+    );
+    let Some(client) = client else {
+        return Auth::None;
+    };
+    Auth::ClientCredentials(Box::new(ClientCredentials { client, token }))
+}
+
+/// `auth: { type: oauth2_token_exchange }`
+pub(super) fn token_exchange(
+    check: &mut Check<'_>,
+    raw: &raw::TokenExchange,
+    around: Around<'_>,
+    at: &Path,
+) -> Auth {
+    let token = token(
+        check,
+        raw.scopes.as_ref(),
+        raw.audience.as_ref(),
+        raw.resource.as_ref(),
+        raw.parameters.as_ref(),
+        at,
+    );
+    let proof = Proof {
+        method: raw.client_authentication,
+        secret: raw.client_secret.as_ref(),
+        key: raw.private_key.as_ref(),
+        algorithm: raw.algorithm,
+        key_id: raw.key_id.as_ref(),
+        may_be_public: false,
+    };
+    let authentication = proof.checked(check, at);
+    let subject_token = secret_ref(check, &raw.subject_token, &at.key("subject_token"));
+    let subject_token_type = kind(
+        check,
+        raw.subject_token_type.as_ref(),
+        "subject_token_type",
+        at,
+    );
+    let actor = raw
+        .actor_token
+        .as_ref()
+        .map(|raw| secret_ref(check, raw, &at.key("actor_token")));
+    if actor.is_none()
+        && raw.actor_token_type.is_some()
+        && !check.source.is_excused(at, "actor_token")
+    {
+        let (key, other) = ("actor_token_type", "actor_token");
+        check.report(&at.key(key), Rule::Needs { key, other });
+    }
+    let actor_type = kind(check, raw.actor_token_type.as_ref(), "actor_token_type", at);
+    let requested = optional(
+        check,
+        raw.requested_token_type.as_ref(),
+        &at.key("requested_token_type"),
+    );
+    let client = client(
+        check,
+        Server {
+            token_url: raw.token_url.as_ref(),
+            issuer: raw.issuer.as_ref(),
+            client_id: &raw.client_id,
+            allowed_hosts: raw.allowed_hosts.as_ref(),
+        },
+        authentication,
+        around,
+        at,
+    );
+    let Some(client) = client else {
+        return Auth::None;
+    };
+    Auth::TokenExchange(Box::new(TokenExchange {
+        client,
+        token,
+        subject_token,
+        subject_token_type: subject_token_type.unwrap_or_else(|| JWT.to_owned()),
+        actor_token: actor.map(|actor| (actor, actor_type.unwrap_or_else(|| JWT.to_owned()))),
+        requested_token_type: requested,
+    }))
+}
+
+fn kind(
+    check: &mut Check<'_>,
+    raw: Option<&String>,
+    key: &'static str,
+    at: &Path,
+) -> Option<String> {
+    optional(check, raw, &at.key(key))
+}
+
+/// `auth: { type: oauth2_authorization_code }`
+pub(super) fn authorization_code(
+    check: &mut Check<'_>,
+    raw: &raw::AuthorizationCode,
+    around: Around<'_>,
+    at: &Path,
+) -> Auth {
+    if !around.has_state {
+        check.report(at, Rule::NeedsState);
+    }
+    let issuer = raw
+        .issuer
+        .as_ref()
+        .and_then(|text| issuer(check, text, around, &at.key("issuer")));
+    let client_id = optional(check, raw.client_id.as_ref(), &at.key("client_id"));
+    let proof = Proof {
+        method: raw.client_authentication,
+        secret: raw.client_secret.as_ref(),
+        key: None,
+        algorithm: None,
+        key_id: None,
+        may_be_public: true,
+    };
+    let authentication = proof.checked(check, at);
+    let document = raw.client_metadata_url.as_ref();
+    let document =
+        document.and_then(|text| server_url(check, text, around, &at.key("client_metadata_url")));
+    let client = match (client_id, document) {
+        (Some(_), Some(_)) => {
+            let (key, other) = ("client_metadata_url", "client_id");
+            check.report(&at.key(key), Rule::NotWith { key, other });
+            Registration::Dynamic
+        }
+        (Some(client_id), None) => Registration::Known {
+            client_id,
+            authentication,
+        },
+        (None, document) => {
+            let strangers = [
+                ("client_secret", raw.client_secret.is_some()),
+                ("client_authentication", raw.client_authentication.is_some()),
+            ];
+            for (key, present) in strangers {
+                if present && !check.source.is_excused(at, "client_id") {
+                    let other = "client_id";
+                    check.report(&at.key(key), Rule::Needs { key, other });
+                }
+            }
+            document.map_or(Registration::Dynamic, Registration::Document)
+        }
+    };
+    let port = raw.redirect_port.map_or(Ok(0), |port| {
+        u16::try_from(port)
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or(Rule::Range {
+                least: 1,
+                most: u64::from(u16::MAX),
+            })
+    });
+    Auth::AuthorizationCode(Box::new(AuthorizationCode {
+        issuer,
+        client,
+        scopes: scopes(check, raw.scopes.as_ref(), &at.key("scopes")),
+        redirect_port: check.or(&at.key("redirect_port"), port, 0),
+        allowed_hosts: hosts(check, raw.allowed_hosts.as_ref(), at),
+        allow_plain_http: around.allow_plain,
+    }))
+}
+
+/// The keys that say where tokens come from, and for whom.
+struct Server<'r> {
+    token_url: Option<&'r String>,
+    issuer: Option<&'r String>,
+    client_id: &'r str,
+    allowed_hosts: Option<&'r Vec<String>>,
+}
+
+fn client(
+    check: &mut Check<'_>,
+    raw: Server<'_>,
+    authentication: ClientAuthentication,
+    around: Around<'_>,
+    at: &Path,
+) -> Option<OAuthClient> {
+    let client_id = filled(check, raw.client_id, &at.key("client_id"));
+    let allowed_hosts = hosts(check, raw.allowed_hosts, at);
+    let server = match (raw.token_url, raw.issuer) {
+        (Some(url), issuer) => {
+            if issuer.is_some() {
+                let (key, other) = ("issuer", "token_url");
+                check.report(&at.key(key), Rule::NotWith { key, other });
+            }
+            TokenServer::TokenUrl(server_url(check, url, around, &at.key("token_url"))?)
+        }
+        (None, Some(text)) => TokenServer::Issuer(issuer(check, text, around, &at.key("issuer"))?),
+        (None, None) => {
+            let excused = |key| check.source.is_excused(at, key);
+            if !excused("token_url") && !excused("issuer") {
+                check.report(at, Rule::Neither("token_url", "issuer"));
+            }
+            return None;
+        }
+    };
+    Some(OAuthClient {
+        server,
+        client_id,
+        authentication,
+        allowed_hosts,
+        allow_plain_http: around.allow_plain,
+    })
+}
+
+/// The keys that say how a client proves who it is.
+struct Proof<'r> {
+    method: Option<raw::Method>,
+    secret: Option<&'r raw::Secret>,
+    key: Option<&'r raw::Secret>,
+    algorithm: Option<raw::Algorithm>,
+    key_id: Option<&'r String>,
+    may_be_public: bool,
+}
+
+impl Proof<'_> {
+    fn checked(self, check: &mut Check<'_>, at: &Path) -> ClientAuthentication {
+        let secret = self
+            .secret
+            .map(|raw| secret_ref(check, raw, &at.key("client_secret")));
+        let key = self
+            .key
+            .map(|raw| secret_ref(check, raw, &at.key("private_key")));
+        let key_id = optional(check, self.key_id, &at.key("key_id"));
+        let excused = |key| check.source.is_excused(at, key);
+        if excused("client_secret") || excused("private_key") || excused("client_authentication") {
+            return ClientAuthentication::None;
+        }
+        if key.is_none() {
+            let strangers = [
+                ("algorithm", self.algorithm.is_some()),
+                ("key_id", key_id.is_some()),
+            ];
+            for (name, present) in strangers {
+                if present {
+                    let (key, other) = (name, "private_key");
+                    check.report(&at.key(name), Rule::Needs { key, other });
+                }
+            }
+        }
+        self.authentication(check, secret, key, key_id, at)
+    }
+
+    fn authentication(
+        &self,
+        check: &mut Check<'_>,
+        secret: Option<SecretRef>,
+        key: Option<SecretRef>,
+        key_id: Option<String>,
+        at: &Path,
+    ) -> ClientAuthentication {
+        use raw::Method;
+        let place = at.key("client_authentication");
+        let (rule, place) = match (self.method, secret, key) {
+            (_, Some(_), Some(_)) => {
+                let (key, other) = ("private_key", "client_secret");
+                (Rule::NotWith { key, other }, at.key("private_key"))
+            }
+            (None | Some(Method::ClientSecretBasic), Some(secret), None) => {
+                return ClientAuthentication::SecretBasic(secret);
+            }
+            (Some(Method::ClientSecretPost), Some(secret), None) => {
+                return ClientAuthentication::SecretPost(secret);
+            }
+            (None | Some(Method::PrivateKeyJwt), None, Some(key)) => {
+                return ClientAuthentication::PrivateKeyJwt {
+                    key,
+                    algorithm: self.algorithm.map(|algorithm| name(algorithm).to_owned()),
+                    key_id,
+                };
+            }
+            (Some(Method::None), None, None) => return ClientAuthentication::None,
+            (None, None, None) if self.may_be_public => return ClientAuthentication::None,
+            (None, None, None) => (Rule::Neither("client_secret", "private_key"), at.clone()),
+            (Some(Method::PrivateKeyJwt), _, None) => {
+                let (key, other) = ("private_key_jwt", "private_key");
+                (Rule::Needs { key, other }, place)
+            }
+            (Some(Method::ClientSecretBasic | Method::ClientSecretPost), None, _) => {
+                let (key, other) = ("client_authentication", "client_secret");
+                (Rule::Needs { key, other }, place)
+            }
+            (Some(Method::None), Some(_), None) => {
+                let (key, other) = ("client_authentication: none", "client_secret");
+                (Rule::NotWith { key, other }, place)
+            }
+            (Some(Method::None), None, Some(_)) => {
+                let (key, other) = ("client_authentication: none", "private_key");
+                (Rule::NotWith { key, other }, place)
+            }
+        };
+        check.report(&place, rule);
+        ClientAuthentication::None
+    }
+}
+
+/// As JOSE calls it (RFC 7518 §3.1).
+fn name(algorithm: raw::Algorithm) -> &'static str {
+    match algorithm {
+        raw::Algorithm::Rs256 => "RS256",
+        raw::Algorithm::Rs384 => "RS384",
+        raw::Algorithm::Rs512 => "RS512",
+        raw::Algorithm::Ps256 => "PS256",
+        raw::Algorithm::Ps384 => "PS384",
+        raw::Algorithm::Ps512 => "PS512",
+        raw::Algorithm::Es256 => "ES256",
+        raw::Algorithm::Es384 => "ES384",
+        raw::Algorithm::EdDsa => "EdDSA",
+    }
+}
+
+fn token(
+    check: &mut Check<'_>,
+    raw_scopes: Option<&Vec<String>>,
+    audience: Option<&String>,
+    resource: Option<&String>,
+    parameters: Option<&IndexMap<String, Text>>,
+    at: &Path,
+) -> TokenFor {
+    let place = at.key("resource");
+    // A name and not a place: nothing is sent there (RFC 8707 §2).
+    let resource = optional(check, resource, &place).and_then(|text| {
+        let url = Url::parse(&text).map_err(UrlError::Syntax);
+        let url = check.ok(&place, url)?;
+        if url.fragment().is_some() {
+            check.report(&place, UrlError::Fragment);
+        }
+        Some(url)
+    });
+    let place = at.key("parameters");
+    for key in parameters.into_iter().flat_map(IndexMap::keys) {
+        if OWN.contains(&key.as_str()) {
+            check.report(&place.key(key), Rule::OwnParameter);
+        }
+    }
+    TokenFor {
+        scopes: scopes(check, raw_scopes, &at.key("scopes")),
+        audience: optional(check, audience, &at.key("audience")),
+        resource,
+        parameters: texts(check, parameters, &place),
+    }
+}
+
+/// Scopes as RFC 6749 §3.3 has them.
+pub(super) fn scopes(check: &mut Check<'_>, raw: Option<&Vec<String>>, at: &Path) -> Vec<String> {
+    let mut scopes = Vec::new();
+    for (index, text) in raw.into_iter().flatten().enumerate() {
+        let at = at.item(index);
+        let scope = expanded(check, text, &at);
+        let legal = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+        if scope.is_empty() || !scope.bytes().all(legal) {
+            check.report(&at, Rule::Scope);
+        }
+        scopes.push(scope);
+    }
+    scopes
+}
+
+pub(super) fn texts(
+    check: &mut Check<'_>,
+    raw: Option<&IndexMap<String, Text>>,
+    at: &Path,
+) -> IndexMap<String, String> {
+    let mut texts = IndexMap::new();
+    for (key, Text(text)) in raw.into_iter().flatten() {
+        texts.insert(key.clone(), expanded(check, text, &at.key(key)));
+    }
+    texts
+}
+
+/// Text that must not be empty.
+pub(super) fn filled(check: &mut Check<'_>, text: &str, at: &Path) -> String {
+    let text = expanded(check, text, at);
+    if text.is_empty() {
+        check.report(at, Rule::Empty);
+    }
+    text
+}
+
+fn hosts(check: &mut Check<'_>, raw: Option<&Vec<String>>, at: &Path) -> Vec<String> {
+    settings::texts(
+        check,
+        raw.cloned(),
+        &at.key("allowed_hosts"),
+        settings::host,
+    )
+}
+
+fn issuer(check: &mut Check<'_>, text: &str, around: Around<'_>, at: &Path) -> Option<Url> {
+    let url = server_url(check, text, around, at)?;
+    if url.query().is_some() {
+        check.report(at, UrlError::Query);
+    }
+    Some(url)
+}
+
+fn server_url(check: &mut Check<'_>, text: &str, around: Around<'_>, at: &Path) -> Option<Url> {
+    super::http::checked_url(check, text, around.allow_plain, at)
+}
