@@ -124,16 +124,28 @@ impl HttpWire {
         body: Bytes,
         deadline: Instant,
     ) -> Result<Response<Body>, LinkError> {
+        let credentials = &self.credentials;
+        if credentials.are_none() {
+            let sent = self.client.send(method, headers, body).await;
+            let response = sent.map_err(LinkError::from_transfer)?;
+            return match response.status() {
+                status if is_refusal(status) => Err(LinkError::Denied {
+                    status,
+                    reason: None,
+                }),
+                _ => Ok(response),
+            };
+        }
         let mut again = true;
         loop {
-            let (credentials, mut signed) = (&self.credentials, headers.clone());
+            let mut signed = headers.clone();
             let stamp = credentials
                 .authorize(&method, &self.url, &mut signed, &body, deadline)
                 .await?;
             let sent = self.client.send(method.clone(), signed, body.clone());
             let response = sent.await.map_err(LinkError::from_transfer)?;
             let status = response.status();
-            if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            if !is_refusal(status) {
                 credentials.accepted(&stamp);
                 return Ok(response);
             }
@@ -146,11 +158,7 @@ impl HttpWire {
             };
             match credentials.refused(&stamp, &refused, deadline).await {
                 Verdict::Again if again => again = false,
-                Verdict::Again => {
-                    let reason = None;
-                    return Err(LinkError::Denied { status, reason });
-                }
-                Verdict::Final(reason) => return Err(LinkError::Denied { status, reason }),
+                verdict => return Err(denied(status, verdict)),
             }
         }
     }
@@ -178,9 +186,8 @@ impl HttpWire {
                 Media::Other => Err(status::not_mcp(response.headers())),
             };
         }
-        match status {
-            StatusCode::NOT_FOUND if session.id.is_some() => return Err(LinkError::SessionLost),
-            _ => {}
+        if status == StatusCode::NOT_FOUND && session.id.is_some() {
+            return Err(LinkError::SessionLost);
         }
         let refusal = status::error(status, response.headers());
         // Modern gives JSON-RPC errors statuses of their own; legacy servers do it for some.
@@ -456,4 +463,17 @@ fn has_code(error: &str, code: &str) -> bool {
 fn method_of(body: &[u8]) -> Option<HeaderValue> {
     let envelope = Object::parse(std::str::from_utf8(body).ok()?).ok()?;
     HeaderValue::from_str(&envelope.string("method")?).ok()
+}
+
+/// An answer to weir's credentials rather than to the message.
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+fn denied(status: StatusCode, verdict: Verdict) -> LinkError {
+    let reason = match verdict {
+        Verdict::Again => None,
+        Verdict::Final(reason) => reason,
+    };
+    LinkError::Denied { status, reason }
 }
