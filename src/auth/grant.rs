@@ -1,5 +1,6 @@
 //! What tokens are had for: one enum of all grants, and the one thing they do.
 
+use crate::auth::oauth::code::StoredGrant;
 use crate::auth::token::{GrantError, Token};
 use crate::auth::{Around, SetupError};
 use crate::config::{Auth, HttpEndpoint, Upstream};
@@ -12,7 +13,7 @@ pub enum Grant {
     /// OAuth 2 token exchange (RFC 8693).
     TokenExchange,
     /// What `weir login` has stored.
-    AuthorizationCode,
+    AuthorizationCode(Box<StoredGrant>),
     /// AgentCore Identity.
     Identity,
     /// What a test says.
@@ -27,13 +28,16 @@ impl Grant {
     /// What shows in the config.
     pub fn new(
         upstream: &Upstream,
-        _endpoint: &HttpEndpoint,
-        _around: &Around,
+        endpoint: &HttpEndpoint,
+        around: &Around,
     ) -> Result<Self, SetupError> {
         match &upstream.auth {
             Auth::ClientCredentials(_) => Ok(Self::ClientCredentials),
             Auth::TokenExchange(_) => Ok(Self::TokenExchange),
-            Auth::AuthorizationCode(_) => Ok(Self::AuthorizationCode),
+            Auth::AuthorizationCode(config) => {
+                let grant = StoredGrant::new(upstream, endpoint, config, around)?;
+                Ok(Self::AuthorizationCode(Box::new(grant)))
+            }
             Auth::AgentcoreIdentity(_) => Ok(Self::Identity),
             Auth::None | Auth::Bearer(_) | Auth::Header { .. } | Auth::Basic { .. } => {
                 Err(SetupError::Config("no tokens are fetched for it".into()))
@@ -43,16 +47,16 @@ impl Grant {
     }
 
     /// Fetches a token, other than the one that this grant gave before. One call at a time; it may take as long as
-    /// two requests with their timeouts. May be dropped at any time, unless [`Grant::keeps_tokens`].
+    /// two requests with their timeouts. `refused`: because the upstream said 401 to the one before. May be dropped at any time, unless [`Grant::keeps_tokens`].
     ///
     /// # Errors
     /// None was had.
-    pub async fn fetch(&self) -> Result<Token, GrantError> {
+    pub async fn fetch(&self, refused: bool) -> Result<Token, GrantError> {
         match self {
-            Self::ClientCredentials
-            | Self::TokenExchange
-            | Self::AuthorizationCode
-            | Self::Identity => Err(GrantError::Refused("not built".into())),
+            Self::AuthorizationCode(grant) => grant.fetch(refused).await,
+            Self::ClientCredentials | Self::TokenExchange | Self::Identity => {
+                Err(GrantError::Refused("not built".into()))
+            }
             #[cfg(test)]
             Self::Scripted(scripted) => scripted.fetch().await,
         }
@@ -62,10 +66,8 @@ impl Grant {
     #[must_use]
     pub fn version(&self) -> u64 {
         match self {
-            Self::ClientCredentials
-            | Self::TokenExchange
-            | Self::AuthorizationCode
-            | Self::Identity => 0,
+            Self::AuthorizationCode(grant) => grant.version(),
+            Self::ClientCredentials | Self::TokenExchange | Self::Identity => 0,
             #[cfg(test)]
             Self::Scripted(scripted) => scripted.version(),
         }
@@ -75,6 +77,6 @@ impl Grant {
     /// be broken off.
     #[must_use]
     pub fn keeps_tokens(&self) -> bool {
-        matches!(self, Self::AuthorizationCode)
+        matches!(self, Self::AuthorizationCode(_))
     }
 }

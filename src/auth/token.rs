@@ -324,12 +324,12 @@ impl TokenSource {
         }
         flight.under_way = true;
         drop(flight);
-        self.launch();
+        self.launch(refused);
         Asked::UnderWay
     }
 
     /// A task of its own: whoever asked may give up, others wait for it too.
-    fn launch(self: &Arc<Self>) {
+    fn launch(self: &Arc<Self>, refused: bool) {
         let grant = Arc::clone(&self.grant);
         let landing = Landing {
             source: Arc::downgrade(self),
@@ -337,7 +337,7 @@ impl TokenSource {
             result: Err(GrantError::Passing("the token request broke off".into())),
         };
         let flight = async move {
-            let result = tokio::time::timeout(FLIGHT, grant.fetch()).await;
+            let result = tokio::time::timeout(FLIGHT, grant.fetch(refused)).await;
             landing.with(result.unwrap_or_else(|_| {
                 Err(GrantError::Passing(
                     "the token request took too long".into(),

@@ -104,7 +104,9 @@ async fn login(
     let notice = |notice| {
         screen.line(match notice {
             Notice::Foreign => "an answer to another login came in, and was turned away",
-            Notice::NotOne => "that is not where the browser ended up: it begins with http://127.0.0.1",
+            Notice::NotOne => {
+                "that is not where the browser ended up: it begins with http://127.0.0.1"
+            }
         });
     };
     login.finish(PATIENCE, lines, notice).await

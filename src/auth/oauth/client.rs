@@ -1,7 +1,5 @@
 //! How weir proves to an authorization server who it is.
 
-use url::Url;
-
 use crate::auth::oauth::store::{ClientRecord, Method};
 use crate::auth::oauth::tokens::Proof;
 use crate::auth::secrets::{SecretCell, SecretError};
@@ -39,7 +37,9 @@ impl Client {
                 ClientAuthentication::SecretBasic(secret) => Kept::Basic(open(secret)?),
                 ClientAuthentication::SecretPost(secret) => Kept::Post(open(secret)?),
                 ClientAuthentication::PrivateKeyJwt { .. } => {
-                    return Err(SetupError::Config("private_key_jwt is not built".into()));
+                    return Err(SetupError::Config(
+                        "`oauth2_authorization_code` takes no `private_key_jwt`".into(),
+                    ));
                 }
             },
             Registration::Document(_) | Registration::Dynamic => Kept::Nothing,
@@ -48,12 +48,7 @@ impl Client {
     }
 
     /// The proof for one request.
-    pub(super) async fn prove(
-        &self,
-        record: &ClientRecord,
-        _issuer: &str,
-        _endpoint: &Url,
-    ) -> Result<Proof, ProofError> {
+    pub(super) async fn prove(&self, record: &ClientRecord) -> Result<Proof, ProofError> {
         let own = || record.secret.clone();
         Ok(match (record.method, &self.kept) {
             (Method::None, _) => Proof::None,

@@ -137,7 +137,11 @@ impl Keeping {
         let found = store.find(&self.upstream, &self.url, issuer);
         let found = found.map_err(|error| passing(&error))?;
         let record = found.ok_or_else(|| self.reauth())?;
-        if self.client_id.as_ref().is_some_and(|id| *id != record.client.id) {
+        if self
+            .client_id
+            .as_ref()
+            .is_some_and(|id| *id != record.client.id)
+        {
             return Err(self.reauth());
         }
         match &self.memory().unkept {
@@ -179,10 +183,7 @@ impl Keeping {
         };
         // Before the refresh token is used up: where the next one cannot be kept, it stays.
         let draft = lock.draft().map_err(|error| passing(&error))?;
-        let proof = self
-            .client
-            .prove(&record.client, &record.issuer, &record.token_endpoint)
-            .await;
+        let proof = self.client.prove(&record.client).await;
         let request = Request {
             endpoint: &record.token_endpoint,
             client_id: &record.client.id,

@@ -270,10 +270,7 @@ impl Waiting {
         let request = Request {
             endpoint: &parties.token_endpoint,
             client_id: &parties.client.id,
-            proof: self
-                .proof
-                .prove(&parties.client, &parties.issuer, &parties.token_endpoint)
-                .await?,
+            proof: self.proof.prove(&parties.client).await?,
             resource: &parties.resource,
         };
         let have = Have::Code {

@@ -6,8 +6,9 @@ use std::pin::Pin;
 use http::StatusCode;
 use oauth2::basic::{BasicClient, BasicTokenResponse, BasicTokenType};
 use oauth2::{
-    AsyncHttpClient, AuthType, AuthorizationCode, HttpRequest, HttpResponse, ClientId, ClientSecret, PkceCodeVerifier, RedirectUrl,
-    RefreshToken, RequestTokenError, TokenResponse as _, TokenUrl,
+    AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, HttpRequest,
+    HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
+    TokenResponse as _, TokenUrl,
 };
 use url::Url;
 
@@ -56,8 +57,6 @@ pub(super) enum Proof {
     Basic(Secret),
     /// `client_secret_post`
     Post(Secret),
-    /// `private_key_jwt`: the assertion.
-    Assertion(Secret),
 }
 
 type Client = BasicClient<
@@ -90,17 +89,6 @@ impl Request<'_> {
     pub(super) async fn send(&self, have: Have<'_>, door: &Door) -> Result<Tokens, TokensError> {
         let client = self.client();
         let bridge = Bridge(door);
-        let assertion = match &self.proof {
-            Proof::Assertion(assertion) => Some(assertion.expose()),
-            Proof::None | Proof::Basic(_) | Proof::Post(_) => None,
-        };
-        let assertion = assertion.into_iter().flat_map(|assertion| {
-            [
-                ("client_assertion_type", ASSERTION),
-                ("client_assertion", assertion),
-            ]
-        });
-        let extra = assertion.chain([("resource", self.resource)]);
         let answer = match have {
             Have::Code {
                 code,
@@ -112,17 +100,13 @@ impl Request<'_> {
                     .exchange_code(AuthorizationCode::new(code))
                     .set_pkce_verifier(verifier)
                     .set_redirect_uri(std::borrow::Cow::Owned(redirect));
-                let request = extra.fold(request, |request, (name, value)| {
-                    request.add_extra_param(name, value)
-                });
+                let request = request.add_extra_param("resource", self.resource);
                 request.request_async(&bridge).await
             }
             Have::Refresh(token) => {
                 let token = RefreshToken::new(token.expose().to_owned());
                 let request = client.exchange_refresh_token(&token);
-                let request = extra.fold(request, |request, (name, value)| {
-                    request.add_extra_param(name, value)
-                });
+                let request = request.add_extra_param("resource", self.resource);
                 request.request_async(&bridge).await
             }
         };
@@ -134,7 +118,7 @@ impl Request<'_> {
             .set_token_uri(TokenUrl::from_url(self.endpoint.clone()));
         let secret = |secret: &Secret| ClientSecret::new(secret.expose().to_owned());
         match &self.proof {
-            Proof::None | Proof::Assertion(_) => client,
+            Proof::None => client,
             Proof::Basic(text) => client.set_client_secret(secret(text)),
             Proof::Post(text) => client
                 .set_client_secret(secret(text))
@@ -190,9 +174,6 @@ fn explained(failure: Failure) -> TokensError {
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => TokensError::Nonsense,
     }
 }
-
-/// `client_assertion_type` (RFC 7523 §2.2)
-const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// The error codes that may be shown.
 const CODES: [&str; 8] = [
