@@ -7,6 +7,7 @@ pub mod aws;
 pub mod fixed;
 pub mod grant;
 pub mod oauth;
+pub mod reach;
 pub mod secrets;
 pub mod state;
 pub mod token;

@@ -1,17 +1,23 @@
 //! OAuth 2: tokens from authorization servers.
 
+pub mod answer;
+pub mod assertion;
 mod callback;
-mod client;
+pub mod client;
+pub mod client_credentials;
 pub mod code;
+pub mod discovery;
 mod door;
+pub mod exchange;
+pub mod http;
 pub mod login;
+mod proof;
 mod register;
 mod server;
 pub mod store;
 mod tokens;
 
-pub use client::ProofError;
-pub use door::DoorError;
+pub use proof::ProofError;
 pub use register::RegistrationError;
-pub use server::DiscoveryError;
+pub use server::FindError;
 pub use tokens::TokensError;

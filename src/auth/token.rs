@@ -397,10 +397,8 @@ impl TokenSource {
 
 impl Drop for TokenSource {
     fn drop(&mut self) {
-        // Nobody waits any more. A grant whose tokens replace each other is let finish, or the new one is lost.
-        if !self.grant.keeps_tokens()
-            && let Some(task) = &self.flight().task
-        {
+        // Nobody waits any more.
+        if let Some(task) = &self.flight().task {
             task.abort();
         }
     }

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::support::saas::{Pairs, SaaS};
+use crate::support::saas::SaaS;
 use crate::support::upstream::Upstream;
 use crate::support::weir::{Process, Weir};
 use crate::support::{bounded, free_port};
@@ -204,7 +204,12 @@ async fn an_answer_to_another_login_is_turned_away_and_the_right_one_still_count
     let right = waiting.redirect().await;
     let mut forged = right.clone();
     forged.set_query(Some("code=stolen&state=guessed"));
-    for wrong in ["code=stolen&state=guessed", "code=stolen", "error=access_denied", ""] {
+    for wrong in [
+        "code=stolen&state=guessed",
+        "code=stolen",
+        "error=access_denied",
+        "",
+    ] {
         forged.set_query(Some(wrong));
         let answer = get(forged.as_str()).await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{wrong}");
@@ -212,7 +217,10 @@ async fn an_answer_to_another_login_is_turned_away_and_the_right_one_still_count
         assert!(page.contains("belongs to another login"), "{page}");
     }
     let elsewhere = right.join("/favicon.ico").unwrap();
-    assert_eq!(get(elsewhere.as_str()).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        get(elsewhere.as_str()).await.status(),
+        StatusCode::NOT_FOUND
+    );
     assert!(rig.saas.asked("authorization_code").is_empty());
     assert_eq!(get(right.as_str()).await.status(), StatusCode::OK);
     let (code, err) = waiting.ended().await;
@@ -272,8 +280,16 @@ async fn a_token_endpoint_that_refuses_is_named_without_its_words() {
     let rig = Rig::new(AUTH).await;
     let cases = [
         (StatusCode::BAD_REQUEST, "invalid_grant", "(invalid_grant)"),
-        (StatusCode::UNAUTHORIZED, "invalid_client", "(invalid_client)"),
-        (StatusCode::BAD_REQUEST, "odd-secret", "without a known error code"),
+        (
+            StatusCode::UNAUTHORIZED,
+            "invalid_client",
+            "(invalid_client)",
+        ),
+        (
+            StatusCode::BAD_REQUEST,
+            "odd-secret",
+            "without a known error code",
+        ),
         (StatusCode::SERVICE_UNAVAILABLE, "x", "503"),
     ];
     for (status, error, words) in cases {
@@ -281,13 +297,19 @@ async fn a_token_endpoint_that_refuses_is_named_without_its_words() {
         let (_, page, code, err) = rig.logged_in().await;
         assert_eq!(code, 2);
         assert!(err.contains(words), "{err}");
-        assert!(!err.contains("odd-secret") && !page.contains("odd-secret"), "{err}");
+        assert!(
+            !err.contains("odd-secret") && !page.contains("odd-secret"),
+            "{err}"
+        );
     }
     assert!(rig.stored().is_empty());
     let folder = rig.home.path().join("state/oauth");
     let left = std::fs::read_dir(folder).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().path()).collect();
-    assert!(left.iter().all(|path| path.extension().unwrap() == "lock"), "{left:?}");
+    assert!(
+        left.iter().all(|path| path.extension().unwrap() == "lock"),
+        "{left:?}"
+    );
 }
 
 #[tokio::test]
@@ -312,8 +334,16 @@ async fn what_a_stranger_names_is_not_gone_to() {
     rig.saas.script().resource = json!({});
     for (endpoint, url, why) in [
         ("token", metadata, "link-local"),
-        ("token", "https://tokens.evil.example/token", "allowed_hosts"),
-        ("authorization", "https://login.evil.example/", "allowed_hosts"),
+        (
+            "token",
+            "https://tokens.evil.example/token",
+            "allowed_hosts",
+        ),
+        (
+            "authorization",
+            "https://login.evil.example/",
+            "allowed_hosts",
+        ),
         ("token", "ftp://127.0.0.1/", "https"),
     ] {
         rig.saas.script().metadata = json!({ (format!("{endpoint}_endpoint")): url });
@@ -344,7 +374,10 @@ async fn scopes_are_those_of_the_config_else_of_the_challenge_else_of_the_metada
         scope
     };
     assert_eq!(scope(&rig).await, "read write");
-    let metadata = format!("{}/.well-known/oauth-protected-resource/mcp", rig.saas.issuer());
+    let metadata = format!(
+        "{}/.well-known/oauth-protected-resource/mcp",
+        rig.saas.issuer()
+    );
     rig.saas.script().challenge = Some(format!(
         ", resource_metadata=\"{metadata}\", scope=\"read\""
     ));
@@ -392,7 +425,10 @@ async fn a_client_may_be_a_document_where_the_server_takes_that() {
     assert!(rig.saas.script().registered.is_empty());
     rig.saas.script().metadata = json!({ "client_id_metadata_document_supported": false });
     let err = rig.refused().await;
-    assert!(err.contains("takes no client id metadata documents"), "{err}");
+    assert!(
+        err.contains("takes no client id metadata documents"),
+        "{err}"
+    );
 }
 
 #[tokio::test]
@@ -422,7 +458,8 @@ async fn the_address_of_a_browser_on_another_machine_can_be_pasted() {
     });
     let waiting = Waiting::of(process).await;
     let redirect = waiting.redirect().await;
-    let mut writer = tokio::fs::File::from_std(std::fs::File::from(std::os::fd::OwnedFd::from(writer)));
+    let mut writer =
+        tokio::fs::File::from_std(std::fs::File::from(std::os::fd::OwnedFd::from(writer)));
     let typed = format!("what?\n\n  {redirect}  \n");
     writer.write_all(typed.as_bytes()).await.unwrap();
     writer.flush().await.unwrap();
@@ -439,7 +476,10 @@ async fn a_login_that_cannot_be_says_what_to_do() {
     let ran = Process::start(["login", "lineal", "-c", path]);
     let (status, _, err) = ran.wait_exit().await;
     assert_eq!(status.code(), Some(2));
-    assert!(err.contains("no upstream `lineal`") && err.contains("linear"), "{err}");
+    assert!(
+        err.contains("no upstream `lineal`") && err.contains("linear"),
+        "{err}"
+    );
     rig.write("auth: none");
     let err = rig.refused().await;
     assert!(err.contains("oauth2_authorization_code"), "{err}");
@@ -463,8 +503,151 @@ async fn breaking_off_leaves_nothing_behind() {
     assert!(!rig.home.path().join("state").exists());
 }
 
-/// Calls the one tool, as a caller of weir.
+/// Calls the one tool, as a caller of weir: what came of it.
 async fn call(weir: &Weir) -> String {
-    let answer = weir.modern().call("linear__search", json!({})).await;
-    answer.to_string()
+    weir.modern().call("linear__search", "{}").await.text
+}
+
+fn answered(text: &str) -> bool {
+    text.contains("linear.search")
+}
+
+#[tokio::test]
+async fn a_serving_weir_uses_a_login_without_a_restart_and_says_when_it_needs_one() {
+    let rig = Rig::new(AUTH).await;
+    let weir = rig.serve().await;
+    let told = weir.wait_told("linear", "credentials/state", "reauth_needed").await;
+    let reason = told.pointer("/credentials/reason").unwrap().to_string();
+    assert!(reason.contains("weir login linear"), "{reason}");
+    assert_eq!(rig.logged_in().await.2, 0);
+    weir.wait_tools(["linear__search"]).await;
+    assert!(answered(&call(&weir).await));
+    weir.wait_told("linear", "credentials/state", "ok").await;
+    // The refresh token dies: calls fail with the words, and the next login helps again.
+    rig.saas.revoke();
+    let text = call(&weir).await;
+    assert!(!answered(&text), "{text}");
+    let told = weir.wait_told("linear", "credentials/state", "reauth_needed").await;
+    let reason = told.pointer("/credentials/reason").unwrap().to_string();
+    assert!(reason.contains("log in again: weir login linear"), "{reason}");
+    let asked = rig.saas.asked("refresh_token").len();
+    assert!(!answered(&call(&weir).await));
+    assert_eq!(rig.saas.asked("refresh_token").len(), asked, "a dead token is not tried again");
+    assert_eq!(rig.logged_in().await.2, 0);
+    weir.wait_told("linear", "credentials/state", "ok").await;
+    assert!(answered(&call(&weir).await));
+    assert!(!weir.stderr().contains("-secret-"), "{}", weir.stderr());
+}
+
+#[tokio::test]
+async fn a_rotated_refresh_token_is_stored_before_it_is_used_however_many_calls_wait() {
+    let rig = Rig::new(AUTH).await;
+    assert_eq!(rig.logged_in().await.2, 0);
+    let weir = rig.serve().await;
+    weir.wait_tools(["linear__search"]).await;
+    for round in 1..=3 {
+        rig.saas.end_tokens();
+        let calls = futures::future::join_all((0..20).map(|_| call(&weir))).await;
+        assert!(calls.iter().all(|text| answered(text)), "{calls:?}");
+        let refreshes = rig.saas.asked("refresh_token");
+        assert_eq!(refreshes.len(), round);
+        assert_eq!(refreshes[round - 1]["resource"], rig.saas.url());
+        // What was stored is what the server takes next.
+        let stored = rig.record()["refresh_token"].as_str().unwrap().to_owned();
+        assert!(refreshes.iter().all(|asked| asked["refresh_token"] != stored));
+        // A forced refresh is not made within five seconds of another; a restart forgets that.
+        if round < 3 {
+            tokio::time::sleep(Duration::from_millis(5100)).await;
+        }
+    }
+    assert_eq!(mode(&rig.stored()[0]), 0o600);
+}
+
+#[tokio::test]
+async fn two_weirs_on_one_folder_do_not_use_up_each_others_refresh_tokens() {
+    let rig = Rig::new(AUTH).await;
+    // Short enough that both have to refresh at every turn, and unknown to the server when used twice.
+    rig.saas.script().lifetime = Some(2);
+    assert_eq!(rig.logged_in().await.2, 0);
+    let (one, two) = tokio::join!(rig.serve(), rig.serve());
+    one.wait_tools(["linear__search"]).await;
+    two.wait_tools(["linear__search"]).await;
+    let until = tokio::time::Instant::now() + Duration::from_secs(6);
+    while tokio::time::Instant::now() < until {
+        let (first, second) = tokio::join!(call(&one), call(&two));
+        assert!(answered(&first), "{first}");
+        assert!(answered(&second), "{second}");
+    }
+    let refreshes = rig.saas.asked("refresh_token");
+    assert!(refreshes.len() >= 2, "{refreshes:?}");
+    let mut used: Vec<_> = refreshes.iter().map(|asked| &asked["refresh_token"]).collect();
+    used.sort();
+    used.dedup();
+    assert_eq!(used.len(), refreshes.len(), "a refresh token was used twice");
+}
+
+#[tokio::test]
+async fn a_weir_that_is_killed_while_it_refreshes_leaves_a_grant_that_works() {
+    let rig = Rig::new(AUTH).await;
+    rig.saas.script().lifetime = Some(2);
+    assert_eq!(rig.logged_in().await.2, 0);
+    for _ in 0..5 {
+        let weir = rig.serve().await;
+        let before = rig.saas.asked("refresh_token").len();
+        // At the moment when the server has answered, or right before.
+        let wait = async {
+            while rig.saas.asked("refresh_token").len() == before {
+                call(&weir).await;
+            }
+        };
+        bounded("a refresh", wait).await;
+        weir.signal(Signal::KILL);
+        weir.ended().await;
+        // Whatever was being written, what is there is whole.
+        assert!(rig.record()["refresh_token"].is_string());
+        // A token that the server gave and nobody stored is lost with the grant; a server that rotates has to
+        // allow for that. This one does.
+        let stored = rig.record()["refresh_token"].as_str().unwrap().to_owned();
+        rig.saas.allow(&stored);
+    }
+    let weir = rig.serve().await;
+    weir.wait_tools(["linear__search"]).await;
+    assert!(answered(&call(&weir).await));
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_refreshed_is_used_until_it_is_refused() {
+    let rig = Rig::new(AUTH).await;
+    rig.saas.script().refreshes = false;
+    rig.saas.script().lifetime = None;
+    assert_eq!(rig.logged_in().await.2, 0);
+    let weir = rig.serve().await;
+    weir.wait_tools(["linear__search"]).await;
+    assert!(answered(&call(&weir).await));
+    rig.saas.end_tokens();
+    assert!(!answered(&call(&weir).await));
+    weir.wait_told("linear", "credentials/state", "reauth_needed").await;
+    assert!(rig.saas.asked("refresh_token").is_empty());
+}
+
+#[tokio::test]
+async fn a_stored_login_is_for_this_url_and_this_client_only() {
+    let rig = Rig::new(AUTH).await;
+    assert_eq!(rig.logged_in().await.2, 0);
+    let upstream = Upstream::named("other").tools(["x"]).start().await;
+    let other = SaaS::before(&upstream).await;
+    let state = rig.home.path().join("state");
+    let serve = |url: String, auth: &str| {
+        Weir::with(&format!("  linear:\n    url: \"{url}\"\n    {auth}\n"))
+            .top(&format!("state: {{ dir: \"{}\" }}", state.display()))
+            .start()
+    };
+    let weir = serve(other.url(), AUTH).await;
+    weir.wait_told("linear", "credentials/state", "reauth_needed").await;
+    drop(weir);
+    let another = "auth: { type: oauth2_authorization_code, client_id: another }";
+    let weir = serve(rig.saas.url(), another).await;
+    weir.wait_told("linear", "credentials/state", "reauth_needed").await;
+    assert!(other.asked("refresh_token").is_empty());
+    assert!(rig.saas.asked("refresh_token").is_empty());
 }

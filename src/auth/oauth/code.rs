@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::auth::oauth::client::Client;
 use crate::auth::oauth::door::Door;
+use crate::auth::oauth::proof::Prover;
 use crate::auth::oauth::store::{Lock, Method, Record, Store, StoreError};
 use crate::auth::oauth::tokens::{Have, Request, TokensError};
 use crate::auth::token::{GrantError, Token};
@@ -36,7 +36,7 @@ struct Keeping {
     client_id: Option<String>,
     store: Option<Store>,
     door: Door,
-    client: Client,
+    client: Prover,
     memory: Mutex<Memory>,
 }
 
@@ -72,8 +72,8 @@ impl StoredGrant {
             issuer: config.issuer.clone(),
             client_id,
             store: around.state_dir.as_deref().map(Store::new),
-            door: Door::new(&endpoint.url, config, around)?,
-            client: Client::new(config, around)?,
+            door: Door::new(endpoint, config, around)?,
+            client: Prover::new(config, around)?,
             memory: Mutex::default(),
         };
         Ok(Self {
@@ -190,7 +190,7 @@ impl Keeping {
             proof: proof.map_err(|error| GrantError::Refused(error.to_string().into()))?,
             resource: &record.resource,
         };
-        let tokens = match request.send(Have::Refresh(&old), &self.door).await {
+        let tokens = match request.send(Have::Refresh(&old), &self.door.http).await {
             Ok(tokens) => tokens,
             Err(error) => return self.failed(&error, &record, old, refused),
         };
@@ -210,8 +210,12 @@ impl Keeping {
         old: Secret,
         refused: bool,
     ) -> Result<Token, GrantError> {
-        let TokensError::Refused { code } = error else {
-            return Err(GrantError::Passing(worded(error).into()));
+        let code = match error {
+            TokensError::Refused { code } => code,
+            TokensError::Http(error) => {
+                return Err(error.clone().for_grant("the token endpoint"));
+            }
+            TokensError::Nonsense => return Err(GrantError::Passing(worded(error).into())),
         };
         let weirs_own = record.client.method != Method::Config;
         match code {

@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use crate::auth::oauth::callback::{Answer, Arrival, Expected, Listener, Page, pasted};
-use crate::auth::oauth::client::{self, ProofError};
 use crate::auth::oauth::door::Door;
+use crate::auth::oauth::proof::{ProofError, Prover};
 use crate::auth::oauth::register::{self, RegistrationError};
-use crate::auth::oauth::server::{DiscoveryError, Server};
+use crate::auth::oauth::server::{FindError, Server};
 use crate::auth::oauth::store::{ClientRecord, Method, Parties, Record, Store, StoreError};
 use crate::auth::oauth::tokens::{Have, Request, TokensError};
 use crate::auth::{Around, SetupError};
@@ -46,7 +46,7 @@ pub enum LoginError {
     },
     /// No authorization server.
     #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
+    Find(#[from] FindError),
     /// The client id metadata document is not taken.
     #[error(
         "the authorization server takes no client id metadata documents; register weir there and set `auth.client_id`"
@@ -111,7 +111,7 @@ struct Waiting {
     expected: Expected,
     verifier: PkceCodeVerifier,
     redirect: String,
-    proof: client::Client,
+    proof: Prover,
     parties: Parties,
     scopes: Vec<String>,
 }
@@ -136,7 +136,7 @@ impl Login {
             return Err(LoginError::OtherAuth);
         };
         let store = Store::new(around.state_dir.as_deref().ok_or(LoginError::NoState)?);
-        let door = Arc::new(Door::new(&endpoint.url, config, around)?);
+        let door = Arc::new(Door::new(endpoint, config, around)?);
         let listener = Listener::bind(config.redirect_port);
         let listener = listener.await.map_err(|source| LoginError::Listen {
             port: config.redirect_port,
@@ -163,7 +163,7 @@ impl Login {
                 expected: asking.expected,
                 verifier: asking.verifier,
                 redirect,
-                proof: client::Client::new(config, around)?,
+                proof: Prover::new(config, around)?,
                 parties,
                 scopes: server.scopes,
             },
@@ -278,7 +278,7 @@ impl Waiting {
             verifier: self.verifier,
             redirect: self.redirect,
         };
-        let tokens = request.send(have, door).await?;
+        let tokens = request.send(have, &door.http).await?;
         let record = Record::new(parties, self.scopes, tokens);
         draft.keep(&record)?;
         Ok(record)
@@ -334,7 +334,8 @@ async fn registered(
             let endpoint = endpoint.ok_or(LoginError::NoRegistration)?;
             let methods = server.methods();
             let scopes = &server.scopes;
-            let client = register::register(door, &endpoint, redirect, scopes, methods.as_deref());
+            let client =
+                register::register(&door.http, &endpoint, redirect, scopes, methods.as_deref());
             Ok(client.await?)
         }
     }

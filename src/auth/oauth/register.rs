@@ -6,7 +6,7 @@ use http::{Request, header};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::auth::oauth::door::{Door, DoorError};
+use crate::auth::oauth::http::{Http, HttpError};
 use crate::auth::oauth::store::{ClientRecord, Method};
 use crate::secret::Secret;
 
@@ -15,7 +15,7 @@ use crate::secret::Secret;
 pub enum RegistrationError {
     /// No answer.
     #[error("the registration endpoint cannot be used")]
-    Door(#[from] DoorError),
+    Http(#[from] HttpError),
     /// The server said no, with a code of RFC 7591 §3.2.2 if it has one.
     #[error("the server refuses to register weir ({})", code.unwrap_or("without a known error code"))]
     Refused {
@@ -66,7 +66,7 @@ const CODES: [&str; 6] = [
 
 /// Registers weir for one redirect URI. `methods` is what the server says it takes at the token endpoint.
 pub(super) async fn register(
-    door: &Door,
+    http: &Http,
     endpoint: &Url,
     redirect: &str,
     scopes: &[String],
@@ -88,7 +88,7 @@ pub(super) async fn register(
         .header(header::ACCEPT, "application/json")
         .body(body)
         .map_err(|_| RegistrationError::Nonsense)?;
-    let answer = door.send(request).await?;
+    let answer = http.send(request).await?;
     if !answer.status().is_success() {
         let refusal = serde_json::from_slice::<Refusal>(answer.body()).ok();
         let code =

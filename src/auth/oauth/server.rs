@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode, header};
-use oauth2::{HttpRequest, PkceCodeVerifier};
+use oauth2::PkceCodeVerifier;
 use rmcp::transport::auth::{
     AuthError, AuthorizationManager, AuthorizationMetadata, InMemoryStateStore, OAuthClientConfig,
     StateStore as _,
@@ -15,7 +15,10 @@ use rmcp::transport::auth::{
 use url::Url;
 
 use crate::auth::oauth::callback::Expected;
-use crate::auth::oauth::door::{Door, DoorError};
+use crate::auth::oauth::discovery;
+use crate::auth::oauth::door::Door;
+use crate::auth::oauth::http::HttpError;
+use crate::auth::reach::Unreachable;
 use crate::config::AuthorizationCode;
 
 /// What is sent to the upstream so that it asks for a login.
@@ -28,10 +31,10 @@ const HELLO: &str = concat!(
 
 /// Why no authorization server was found.
 #[derive(Debug, thiserror::Error)]
-pub enum DiscoveryError {
+pub enum FindError {
     /// The upstream did not answer.
     #[error("the upstream does not answer")]
-    Upstream(#[source] DoorError),
+    Upstream(#[source] HttpError),
     /// Metadata could not be fetched.
     #[error("the metadata at {host} cannot be had")]
     Fetch {
@@ -39,7 +42,7 @@ pub enum DiscoveryError {
         host: String,
         /// Why.
         #[source]
-        source: DoorError,
+        source: HttpError,
     },
     /// Metadata is answered with 5xx, or leads elsewhere.
     #[error("{host} does not give its metadata")]
@@ -70,13 +73,16 @@ pub enum DiscoveryError {
         endpoint: &'static str,
         /// Why.
         #[source]
-        source: Option<DoorError>,
+        source: Option<Unreachable>,
     },
     /// `code_challenge_methods_supported` has no `S256`, or is missing, which means the same.
     #[error(
         "the authorization server does not support PKCE with S256, without which weir logs in nowhere"
     )]
     Pkce,
+    /// The configured issuer publishes nothing that weir can use.
+    #[error("the issuer of the config")]
+    Issuer(#[source] discovery::DiscoveryError),
     /// Anything else.
     #[error("no authorization server was found")]
     Other,
@@ -113,13 +119,13 @@ impl Server {
         upstream: &Url,
         config: &AuthorizationCode,
         door: &Arc<Door>,
-    ) -> Result<Self, DiscoveryError> {
+    ) -> Result<Self, FindError> {
         let challenge = challenge(upstream, door).await?;
         let manager = AuthorizationManager::new_with_oauth_http_client(
             upstream.clone(),
             Arc::clone(door) as Arc<_>,
         );
-        let mut manager = manager.await.map_err(|_| DiscoveryError::Other)?;
+        let mut manager = manager.await.map_err(|_| FindError::Other)?;
         let resolved = manager
             .resolve_metadata_from_challenge(challenge.as_deref())
             .await;
@@ -133,11 +139,11 @@ impl Server {
         };
         // Servers of 2025-03-26 publish nothing and have their endpoints at known paths.
         if !is_published && challenge.is_none() {
-            return Err(DiscoveryError::None);
+            return Err(FindError::None);
         }
         let methods = metadata.code_challenge_methods_supported.as_deref();
         if is_published && !methods.is_some_and(|methods| methods.iter().any(|m| m == "S256")) {
-            return Err(DiscoveryError::Pkce);
+            return Err(FindError::Pkce);
         }
         let issuer = match &metadata.issuer {
             Some(issuer) => issuer.clone(),
@@ -164,7 +170,7 @@ impl Server {
     }
 
     /// Where clients register themselves (RFC 7591), if anywhere.
-    pub(super) fn registration_endpoint(&self, door: &Door) -> Result<Option<Url>, DiscoveryError> {
+    pub(super) fn registration_endpoint(&self, door: &Door) -> Result<Option<Url>, FindError> {
         let written = self.metadata.registration_endpoint.as_deref();
         written
             .map(|written| endpoint("registration", written, &self.issuer, door))
@@ -198,25 +204,22 @@ impl Server {
         &mut self,
         client_id: &str,
         redirect: &str,
-    ) -> Result<Asking, DiscoveryError> {
+    ) -> Result<Asking, FindError> {
         let client = OAuthClientConfig::new(client_id, redirect);
-        let other = |_| DiscoveryError::Other;
+        let other = |_| FindError::Other;
         self.manager.configure_client(client).map_err(other)?;
         let scopes: Vec<_> = self.scopes.iter().map(String::as_str).collect();
         let url = self.manager.get_authorization_url(&scopes).await;
-        let mut url: Url = url
-            .map_err(other)?
-            .parse()
-            .map_err(|_| DiscoveryError::Other)?;
+        let mut url: Url = url.map_err(other)?.parse().map_err(|_| FindError::Other)?;
         let parameter = |name: &str| {
             let mut pairs = url.query_pairs();
             let found = pairs.find(|(key, _)| key == name);
             found.map(|(_, value)| value.into_owned())
         };
         let (state, resource) = (parameter("state"), parameter("resource"));
-        let (state, resource) = state.zip(resource).ok_or(DiscoveryError::Other)?;
+        let (state, resource) = state.zip(resource).ok_or(FindError::Other)?;
         let kept = self.states.load(&state).await.map_err(other)?;
-        let kept = kept.ok_or(DiscoveryError::Other)?;
+        let kept = kept.ok_or(FindError::Other)?;
         // Without it there is no refresh token (OpenID Connect Core §11).
         if scopes.contains(&"offline_access") {
             url.query_pairs_mut().append_pair("prompt", "consent");
@@ -238,15 +241,15 @@ impl Server {
 
 /// What the upstream says in a 401: its `WWW-Authenticate` headers, or an empty text without any. `None` if it
 /// lets weir in without a login.
-async fn challenge(upstream: &Url, door: &Door) -> Result<Option<String>, DiscoveryError> {
+async fn challenge(upstream: &Url, door: &Door) -> Result<Option<String>, FindError> {
     let request = Request::builder()
         .method(Method::POST)
         .uri(upstream.as_str())
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json, text/event-stream")
         .body(HELLO.as_bytes().to_vec())
-        .map_err(|_| DiscoveryError::Other)?;
-    let answer = door.head(request).await.map_err(DiscoveryError::Upstream)?;
+        .map_err(|_| FindError::Other)?;
+    let answer = door.http.head(request).await.map_err(FindError::Upstream)?;
     if answer.status() != StatusCode::UNAUTHORIZED {
         return Ok(None);
     }
@@ -255,38 +258,12 @@ async fn challenge(upstream: &Url, door: &Door) -> Result<Option<String>, Discov
     Ok(Some(challenges.join(", ")))
 }
 
-/// The metadata of a configured issuer (RFC 8414 §3, OpenID Connect Discovery §4).
-async fn published(issuer: &Url, door: &Door) -> Result<AuthorizationMetadata, DiscoveryError> {
-    let path = issuer.path().trim_matches('/');
-    let slash = if path.is_empty() { "" } else { "/" };
-    let oauth = format!("/.well-known/oauth-authorization-server{slash}{path}");
-    let openid = format!("{slash}{path}/.well-known/openid-configuration");
-    for path in [oauth, openid] {
-        let mut url = issuer.clone();
-        url.set_path(&path);
-        let request = HttpRequest::new(Vec::new());
-        let (mut parts, body) = request.into_parts();
-        parts.uri = url.as_str().parse().map_err(|_| DiscoveryError::Other)?;
-        let request = Request::from_parts(parts, body);
-        let answer = door
-            .send(request)
-            .await
-            .map_err(|source| fetch(&url, source))?;
-        if answer.status() != StatusCode::OK {
-            continue;
-        }
-        let Ok(metadata) = serde_json::from_slice::<AuthorizationMetadata>(answer.body()) else {
-            continue;
-        };
-        let written = metadata.issuer.as_deref().unwrap_or_default();
-        let same =
-            |text: &str| text.strip_suffix('/').unwrap_or(text) == written.trim_end_matches('/');
-        return match same(issuer.as_str()) {
-            true => Ok(metadata),
-            false => Err(DiscoveryError::OtherIssuer),
-        };
-    }
-    Err(DiscoveryError::Refused { host: host(issuer) })
+/// The metadata of a configured issuer.
+async fn published(issuer: &Url, door: &Door) -> Result<AuthorizationMetadata, FindError> {
+    let found = discovery::metadata(issuer, &door.http).await;
+    let (_, text) = found.map_err(FindError::Issuer)?;
+    let unusable = |_| FindError::Issuer(discovery::DiscoveryError::None);
+    serde_json::from_slice(&text).map_err(unusable)
 }
 
 fn endpoint(
@@ -294,8 +271,8 @@ fn endpoint(
     written: &str,
     issuer: &str,
     door: &Door,
-) -> Result<Url, DiscoveryError> {
-    let unusable = |source| DiscoveryError::Endpoint {
+) -> Result<Url, FindError> {
+    let unusable = |source| FindError::Endpoint {
         endpoint: name,
         source,
     };
@@ -310,22 +287,22 @@ fn host(url: &Url) -> String {
     url.host_str().unwrap_or_default().to_owned()
 }
 
-fn fetch(url: &Url, source: DoorError) -> DiscoveryError {
-    DiscoveryError::Fetch {
+fn fetch(url: &Url, source: HttpError) -> FindError {
+    FindError::Fetch {
         host: host(url),
         source,
     }
 }
 
 /// Weir's own words for what rmcp says, which may have text of the server in it.
-fn explained(error: AuthError, upstream: &Url, door: &Door) -> DiscoveryError {
+fn explained(error: AuthError, upstream: &Url, door: &Door) -> FindError {
     match error {
-        AuthError::DiscoveryRequestFailed { url, source } => match source.downcast::<DoorError>() {
-            Ok(source) if url == *upstream => DiscoveryError::Upstream(*source),
+        AuthError::DiscoveryRequestFailed { url, source } => match source.downcast::<HttpError>() {
+            Ok(source) if url == *upstream => FindError::Upstream(*source),
             Ok(source) => fetch(&url, *source),
-            Err(_) => DiscoveryError::Refused { host: host(&url) },
+            Err(_) => FindError::Refused { host: host(&url) },
         },
-        AuthError::ProtectedResourceMetadataInvalid { .. } => DiscoveryError::Resource,
+        AuthError::ProtectedResourceMetadataInvalid { .. } => FindError::Resource,
         AuthError::AuthorizationServersUnavailable {
             authorization_servers,
             ..
@@ -333,14 +310,14 @@ fn explained(error: AuthError, upstream: &Url, door: &Door) -> DiscoveryError {
             let named = authorization_servers
                 .iter()
                 .filter_map(|named| Url::parse(named).ok());
-            let mut refused = named.filter_map(|url| Some((door.may(&url).err()?, url)));
+            let mut refused = named.filter_map(|url| Some((door.http.may(&url).err()?, url)));
             match refused.next() {
-                Some((source, url)) => fetch(&url, source),
-                None => DiscoveryError::NoMetadata,
+                Some((source, url)) => fetch(&url, source.into()),
+                None => FindError::NoMetadata,
             }
         }
         AuthError::AuthorizationServerMismatch { .. }
-        | AuthError::AuthorizationServerMissingIssuer { .. } => DiscoveryError::OtherIssuer,
-        _ => DiscoveryError::Other,
+        | AuthError::AuthorizationServerMissingIssuer { .. } => FindError::OtherIssuer,
+        _ => FindError::Other,
     }
 }

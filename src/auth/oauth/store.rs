@@ -42,7 +42,7 @@ pub struct Record {
     pub resource: String,
     /// Who weir is there.
     pub client: ClientRecord,
-    /// What was granted.
+    /// What was asked for.
     pub scopes: Vec<String>,
     /// The access token.
     #[serde(with = "text")]
@@ -96,8 +96,6 @@ pub struct Tokens {
     pub refresh: Option<Secret>,
     /// `expires_in`
     pub lifetime: Option<Duration>,
-    /// `scope`
-    pub scopes: Option<Vec<String>>,
 }
 
 /// Who a grant is for, and from whom.
@@ -130,8 +128,7 @@ impl Record {
             token_endpoint: parties.token_endpoint,
             resource: parties.resource,
             client: parties.client,
-            // Left out, it is what was asked for (RFC 6749 §5.1).
-            scopes: tokens.scopes.unwrap_or(requested),
+            scopes: requested,
             access_token: tokens.access,
             refresh_token: tokens.refresh,
             issued: now,
@@ -145,7 +142,6 @@ impl Record {
     pub fn refreshed(&self, tokens: Tokens) -> Self {
         let now = now();
         Self {
-            scopes: tokens.scopes.unwrap_or_else(|| self.scopes.clone()),
             access_token: tokens.access,
             refresh_token: tokens.refresh.or_else(|| self.refresh_token.clone()),
             issued: now,

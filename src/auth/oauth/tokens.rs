@@ -2,17 +2,20 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::SystemTime;
 
-use http::StatusCode;
-use oauth2::basic::{BasicClient, BasicTokenResponse, BasicTokenType};
+use oauth2::basic::{
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+};
 use oauth2::{
-    AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, HttpRequest,
-    HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
-    TokenResponse as _, TokenUrl,
+    AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet,
+    EndpointSet, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken,
+    RequestTokenError, StandardRevocableToken, TokenResponse as _, TokenUrl,
 };
 use url::Url;
 
-use crate::auth::oauth::door::{Door, DoorError};
+use crate::auth::oauth::answer::Answer;
+use crate::auth::oauth::http::{Http, HttpError};
 use crate::auth::oauth::store::Tokens;
 use crate::secret::Secret;
 
@@ -21,7 +24,7 @@ use crate::secret::Secret;
 pub enum TokensError {
     /// No answer.
     #[error("the token endpoint cannot be used")]
-    Door(#[source] DoorError),
+    Http(#[source] HttpError),
     /// The server said no, with a code of RFC 6749 §5.2 or RFC 8707 §2 if it has one.
     #[error("the token endpoint refuses ({})", code.unwrap_or("without a known error code"))]
     Refused {
@@ -59,15 +62,20 @@ pub(super) enum Proof {
     Post(Secret),
 }
 
-type Client = BasicClient<
-    oauth2::EndpointNotSet,
-    oauth2::EndpointNotSet,
-    oauth2::EndpointNotSet,
-    oauth2::EndpointNotSet,
-    oauth2::EndpointSet,
+type Client<Endpoint = EndpointNotSet> = oauth2::Client<
+    BasicErrorResponse,
+    Answer,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    Endpoint,
 >;
 
-type Failure = RequestTokenError<DoorError, oauth2::basic::BasicErrorResponse>;
+type Failure = RequestTokenError<HttpError, BasicErrorResponse>;
 
 /// What goes with every token request besides the grant.
 pub(super) struct Request<'r> {
@@ -86,9 +94,9 @@ impl Request<'_> {
     ///
     /// # Errors
     /// No tokens came of it.
-    pub(super) async fn send(&self, have: Have<'_>, door: &Door) -> Result<Tokens, TokensError> {
+    pub(super) async fn send(&self, have: Have<'_>, http: &Http) -> Result<Tokens, TokensError> {
         let client = self.client();
-        let bridge = Bridge(door);
+        let bridge = Bridge(http);
         let answer = match have {
             Have::Code {
                 code,
@@ -110,11 +118,11 @@ impl Request<'_> {
                 request.request_async(&bridge).await
             }
         };
-        tokens(answer.map_err(explained)?)
+        tokens(&answer.map_err(explained)?)
     }
 
-    fn client(&self) -> Client {
-        let client = BasicClient::new(ClientId::new(self.client_id.to_owned()))
+    fn client(&self) -> Client<EndpointSet> {
+        let client = Client::new(ClientId::new(self.client_id.to_owned()))
             .set_token_uri(TokenUrl::from_url(self.endpoint.clone()));
         let secret = |secret: &Secret| ClientSecret::new(secret.expose().to_owned());
         match &self.proof {
@@ -127,44 +135,33 @@ impl Request<'_> {
     }
 }
 
-/// The door, as `oauth2` uses it.
-struct Bridge<'d>(&'d Door);
+/// The client, as `oauth2` uses it.
+struct Bridge<'h>(&'h Http);
 
 impl<'c> AsyncHttpClient<'c> for Bridge<'_> {
-    type Error = DoorError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, DoorError>> + Send + 'c>>;
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async move {
-            let answer = self.0.send(request).await?;
-            let status = answer.status();
-            // It is not the server's word, or it may be another one soon.
-            match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-                true => Err(DoorError::Status(status)),
-                false => Ok(answer),
-            }
-        })
+        Box::pin(self.0.send(request))
     }
 }
 
-fn tokens(answer: BasicTokenResponse) -> Result<Tokens, TokensError> {
-    if *answer.token_type() != BasicTokenType::Bearer {
-        return Err(TokensError::Nonsense);
-    }
-    let scopes = answer.scopes();
-    let scopes = scopes.map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect());
-    let refresh = answer.refresh_token();
+fn tokens(answer: &Answer) -> Result<Tokens, TokensError> {
+    let token = answer.token(false).map_err(|_| TokensError::Nonsense)?;
+    let left = |end: SystemTime| end.duration_since(SystemTime::now()).ok();
     Ok(Tokens {
         access: Secret::new(answer.access_token().secret()),
-        refresh: refresh.map(|token| Secret::new(token.secret())),
-        lifetime: answer.expires_in(),
-        scopes,
+        refresh: answer
+            .refresh_token()
+            .map(|token| Secret::new(token.secret())),
+        lifetime: token.expires.and_then(left),
     })
 }
 
 fn explained(failure: Failure) -> TokensError {
     match failure {
-        RequestTokenError::Request(error) => TokensError::Door(error),
+        RequestTokenError::Request(error) => TokensError::Http(error),
         RequestTokenError::ServerResponse(answer) => {
             let said = answer.error().as_ref();
             let code = CODES.into_iter().find(|code| *code == said);

@@ -122,6 +122,11 @@ impl SaaS {
         script.asked.iter().filter(of).cloned().collect()
     }
 
+    /// A refresh token may be used once more: a server's grace for those that got no answer.
+    pub fn allow(&self, refresh: &str) {
+        self.script().refresh.insert(refresh.to_owned());
+    }
+
     /// No access token is let in any more.
     pub fn end_tokens(&self) {
         self.script().access.clear();

@@ -17,7 +17,6 @@ fn record(issuer: &str, refresh: &str) -> Record {
         access: Secret::new("access"),
         refresh: Some(Secret::new(refresh)),
         lifetime: Some(Duration::from_secs(3600)),
-        scopes: None,
     };
     Record::new(parties, vec!["read".into()], tokens)
 }
@@ -179,7 +178,6 @@ async fn a_refresh_keeps_the_refresh_token_that_was_not_replaced() {
         access: Secret::new("second access"),
         refresh: None,
         lifetime: Some(Duration::from_secs(8)),
-        scopes: None,
     };
     let next = old.refreshed(tokens.clone());
     assert_eq!(next.refresh_token, Some(Secret::new("first")));
