@@ -45,6 +45,7 @@ mod forwarding;
 mod guard;
 mod isolation;
 mod leaks;
+mod logins;
 mod lossless;
 mod metrics;
 mod mirrored;

@@ -4,6 +4,7 @@ pub mod agentcore;
 pub mod asking;
 pub mod client;
 pub mod lens;
+pub mod saas;
 pub mod socket;
 pub mod upstream;
 pub mod weir;
