@@ -25,6 +25,7 @@ mod support_test;
 
 // Weir.
 mod advice;
+mod agentcore;
 mod asks;
 mod aws;
 mod batches;
@@ -45,6 +46,7 @@ mod forwarding;
 mod guard;
 mod isolation;
 mod leaks;
+mod logins;
 mod lossless;
 mod metrics;
 mod mirrored;
