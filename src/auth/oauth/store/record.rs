@@ -14,7 +14,7 @@ pub(super) const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The format.
-    version: u32,
+    pub(super) version: u32,
     /// The upstream's name in the config.
     pub upstream: String,
     /// The upstream's URL: a token is for no other.
