@@ -352,6 +352,7 @@ impl TokenSource {
     fn land(&self, result: Result<Token, GrantError>, version: u64) {
         let mut flight = self.flight();
         flight.under_way = false;
+        self.state.requested(result.is_ok());
         match result.and_then(|token| Held::new(token, self.number() + 1)) {
             Ok(held) => {
                 let expires = held.expires;
@@ -364,7 +365,9 @@ impl TokenSource {
                 }
             }
             Err(error) => {
-                let next_try = Instant::now() + pace::until_next(&error, flight.failures);
+                let held = self.held.load();
+                let left = held.as_ref().and_then(|held| held.life.left());
+                let next_try = Instant::now() + pace::until_next(&error, flight.failures, left);
                 let failed = Failed {
                     error,
                     next_try,

@@ -25,6 +25,7 @@ mod support_test;
 
 // Weir.
 mod advice;
+mod agentcore;
 mod asks;
 mod batches;
 mod browsers;
@@ -48,6 +49,7 @@ mod logins;
 mod lossless;
 mod metrics;
 mod mirrored;
+mod sigv4;
 mod streams;
 mod swap;
 mod traces;

@@ -1,5 +1,6 @@
 //! What the tests talk to: real MCP servers that can be scripted, and clients that show bytes.
 
+pub mod agentcore;
 pub mod asking;
 pub mod client;
 pub mod lens;

@@ -62,6 +62,11 @@ impl Life {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.over.is_some_and(|over| now >= over)
     }
+
+    /// For how long it is still sent; `None` if it is over, or does not end.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.over?.checked_duration_since(Instant::now())
+    }
 }
 
 /// The part of a life after which the next token is fetched.
@@ -69,8 +74,9 @@ fn early(random: f64) -> f64 {
     0.9 - 0.1 * random
 }
 
-/// How long to wait after a failure that came after so many others.
-pub(super) fn until_next(error: &GrantError, failures: u32) -> Duration {
+/// How long to wait after a failure that came after so many others. `left` is what is left of a token that is still
+/// good: what may pass is tried several times within it.
+pub(super) fn until_next(error: &GrantError, failures: u32, left: Option<Duration>) -> Duration {
     let (first, longest) = match error {
         GrantError::Later(_, after) => return (*after).min(RETRY_AFTER).max(PASSING.0),
         GrantError::Passing(_) => PASSING,
@@ -79,7 +85,11 @@ pub(super) fn until_next(error: &GrantError, failures: u32) -> Duration {
     };
     let doubled = first.saturating_mul(1_u32 << failures.min(16));
     // Between half of it and all of it.
-    doubled.min(longest).mul_f64(1.0 - 0.5 * random())
+    let wait = doubled.min(longest).mul_f64(1.0 - 0.5 * random());
+    match (error, left) {
+        (GrantError::Passing(_), Some(left)) => wait.min(left / 4).max(PASSING.0 / 2),
+        _ => wait,
+    }
 }
 
 /// From 0 to 1.
@@ -103,22 +113,30 @@ mod tests {
         for failures in 0..40 {
             let doubled = PASSING.0.saturating_mul(1 << failures.min(16));
             let longest = doubled.min(PASSING.1);
-            let waits = until_next(&passing, failures);
+            let waits = until_next(&passing, failures, None);
             assert!(
                 waits <= longest && waits >= longest / 2,
                 "{failures}: {waits:?}"
             );
-            assert!(until_next(&refused, failures) >= REFUSED.0 / 2);
-            assert!(until_next(&refused, failures) <= REFUSED.1);
+            assert!(until_next(&refused, failures, Some(PASSING.0)) >= REFUSED.0 / 2);
+            assert!(until_next(&refused, failures, Some(PASSING.0)) <= REFUSED.1);
         }
+    }
+
+    #[test]
+    fn while_there_is_a_token_there_is_another_try_before_it_ends() {
+        let passing = GrantError::Passing("".into());
+        let left = Duration::from_secs(4);
+        assert!(until_next(&passing, 30, Some(left)) <= left / 4);
+        assert!(until_next(&passing, 30, Some(Duration::ZERO)) >= PASSING.0 / 2);
     }
 
     #[test]
     fn what_the_server_asks_for_is_waited_for_within_reason() {
         let later = |seconds| GrantError::Later("".into(), Duration::from_secs(seconds));
-        assert_eq!(until_next(&later(7), 9), Duration::from_secs(7));
-        assert_eq!(until_next(&later(1_000_000), 0), RETRY_AFTER);
-        assert_eq!(until_next(&later(0), 0), PASSING.0);
+        assert_eq!(until_next(&later(7), 9, None), Duration::from_secs(7));
+        assert_eq!(until_next(&later(1_000_000), 0, None), RETRY_AFTER);
+        assert_eq!(until_next(&later(0), 0, None), PASSING.0);
     }
 
     #[test]
