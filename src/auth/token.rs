@@ -27,8 +27,8 @@ use pace::Life;
 
 /// How long all requests for one token may take together: metadata, then the token.
 const FLIGHT: Duration = Duration::from_secs(30);
-/// Between two tokens that are fetched because of a 401. An upstream that refuses everything is no reason to
-/// ask the token endpoint at every call.
+/// Between two tokens that are fetched because of a 401, unless the refused one has lived for half its time. An
+/// upstream that refuses everything is no reason to ask the token endpoint at every call.
 const SPACING: Duration = Duration::from_secs(5);
 /// Calls without a token wait for a next try that is this near, so that a hiccup of the token endpoint fails none.
 const SOON: Duration = Duration::from_secs(1);
@@ -310,7 +310,7 @@ impl TokenSource {
         {
             return Asked::Failed(failed.clone());
         }
-        if refused && held.as_ref().is_some_and(|held| !held.life.is_due(now)) {
+        if refused && held.as_ref().is_some_and(|held| held.life.is_young(now)) {
             if let Some(free) = flight.forced.map(|forced| forced + SPACING)
                 && now < free
             {

@@ -80,7 +80,7 @@ class Weir:
         }
         self.config = folder / "weir.yaml"  # JSON is YAML
         self.config.write_text(json.dumps(config, indent=2))
-        env = {"RUST_LOG": "trace"}
+        env = {"WEIR_LOG": "trace" if self.folder.name == "every-way" else "info"}
         self.process = Process("weir", [str(binary), "serve", "-c", str(self.config)], folder, env)
         cleanup.callback(self.process.stop, signal.SIGKILL)
         ready = f"http://127.0.0.1:{self.port}/readyz"

@@ -28,6 +28,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(600);
 /// What is left of a token, by a clock that nobody sets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
+    /// Until when a 401 says that it is refused, rather than that it has ended: half its life. Servers count in whole
+    /// seconds, and upstreams have clocks of their own.
+    young: Instant,
     /// From when on a new one is fetched: between 80 and 90 % of the life, so that replicas do not all ask at once.
     due: Instant,
     /// From when on it is not sent any more: 5 % before its end, 10 s at most.
@@ -40,6 +43,7 @@ impl Life {
         let now = Instant::now();
         let Some(expires) = expires else {
             return Some(Self {
+                young: now + UNKNOWN / 2,
                 due: now + UNKNOWN.mul_f64(early(random())),
                 over: None,
             });
@@ -50,6 +54,7 @@ impl Life {
         }
         let life = life.min(LONGEST);
         Some(Self {
+            young: now + life / 2,
             due: now + life.mul_f64(early(random())),
             over: Some(now + (life - (life / 20).min(MARGIN))),
         })
@@ -57,6 +62,10 @@ impl Life {
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
         now >= self.due
+    }
+
+    pub(super) fn is_young(&self, now: Instant) -> bool {
+        now < self.young
     }
 
     pub(super) fn is_over(&self, now: Instant) -> bool {

@@ -358,6 +358,16 @@ async fn an_upstream_that_refuses_everything_does_not_hammer_the_endpoint() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_ends_early_at_the_upstream_is_replaced_each_time() {
+    let rig = rig(&[Answer::Token(3)]);
+    for number in 1..10 {
+        assert_eq!(rig.call().await, Ok(number));
+        pass(2.0).await;
+        assert_eq!(rig.refused(number).await, Verdict::Again);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_401_while_the_endpoint_fails_says_why_there_is_no_new_token() {
     let rig = rig(&[Answer::Token(1000), Answer::Error(passing())]);
     assert_eq!(rig.call().await, Ok(1));
