@@ -49,6 +49,7 @@ mod metrics;
 mod mirrored;
 mod streams;
 mod swap;
+mod tokens;
 mod traces;
 mod upstreams;
 mod zoo;

@@ -4,6 +4,7 @@ pub mod asking;
 pub mod client;
 pub mod lens;
 pub mod socket;
+pub mod token_server;
 pub mod upstream;
 pub mod weir;
 
