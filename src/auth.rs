@@ -8,6 +8,7 @@ pub mod fixed;
 pub mod grant;
 pub mod oauth;
 pub mod reach;
+pub mod refusal;
 pub mod secrets;
 pub mod state;
 pub mod token;

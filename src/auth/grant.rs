@@ -1,6 +1,7 @@
 //! What tokens are had for: one enum of all grants, and the one thing they do.
 
 use crate::auth::oauth::client_credentials::ServiceGrant;
+use crate::auth::oauth::code::StoredGrant;
 use crate::auth::oauth::exchange::ExchangeGrant;
 use crate::auth::token::{GrantError, Token};
 use crate::auth::{Around, SetupError};
@@ -14,7 +15,7 @@ pub enum Grant {
     /// OAuth 2 token exchange (RFC 8693).
     TokenExchange(Box<ExchangeGrant>),
     /// What `weir login` has stored.
-    AuthorizationCode,
+    AuthorizationCode(Box<StoredGrant>),
     /// AgentCore Identity.
     Identity,
     /// What a test says.
@@ -41,7 +42,10 @@ impl Grant {
                 let grant = ExchangeGrant::new(config, endpoint, around)?;
                 Ok(Self::TokenExchange(Box::new(grant)))
             }
-            Auth::AuthorizationCode(_) => Ok(Self::AuthorizationCode),
+            Auth::AuthorizationCode(config) => {
+                let grant = StoredGrant::new(upstream, endpoint, config, around)?;
+                Ok(Self::AuthorizationCode(Box::new(grant)))
+            }
             Auth::AgentcoreIdentity(_) => Ok(Self::Identity),
             Auth::None
             | Auth::Bearer(_)
@@ -56,13 +60,12 @@ impl Grant {
     ///
     /// # Errors
     /// None was had.
-    pub async fn fetch(&self, _refused: bool) -> Result<Token, GrantError> {
+    pub async fn fetch(&self, refused: bool) -> Result<Token, GrantError> {
         match self {
             Self::ClientCredentials(grant) => grant.fetch().await,
             Self::TokenExchange(grant) => grant.fetch().await,
-            Self::AuthorizationCode | Self::Identity => {
-                Err(GrantError::Refused("not built".into()))
-            }
+            Self::AuthorizationCode(grant) => grant.fetch(refused).await,
+            Self::Identity => Err(GrantError::Refused("not built".into())),
             #[cfg(test)]
             Self::Scripted(scripted) => scripted.fetch().await,
         }
@@ -74,7 +77,8 @@ impl Grant {
         match self {
             Self::ClientCredentials(grant) => grant.version(),
             Self::TokenExchange(grant) => grant.version(),
-            Self::AuthorizationCode | Self::Identity => 0,
+            Self::AuthorizationCode(grant) => grant.version(),
+            Self::Identity => 0,
             #[cfg(test)]
             Self::Scripted(scripted) => scripted.version(),
         }

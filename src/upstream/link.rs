@@ -20,6 +20,7 @@ use crate::upstream::exchange::Exchange;
 use crate::upstream::gate::Gate;
 use crate::upstream::http::HttpWire;
 use crate::upstream::peer::{Peer, Via};
+use crate::upstream::quirks::Quirks;
 use crate::upstream::sessions::Sessions;
 use crate::upstream::standing::{Report, Standing, Times};
 use crate::upstream::stdio::ChildSpec;
@@ -121,6 +122,15 @@ impl Link {
     #[must_use]
     pub fn id(&self) -> &UpstreamId {
         &self.config.id
+    }
+
+    /// What is particular to the other end.
+    #[must_use]
+    pub fn quirks(&self) -> Quirks {
+        match &self.wire {
+            Wire::Http(wire) => wire.quirks(),
+            Wire::Child(_) => Quirks::default(),
+        }
     }
 
     /// The tasks of this weir; what is spawned for this upstream is owned there.

@@ -25,6 +25,7 @@ mod support_test;
 
 // Weir.
 mod advice;
+mod agentcore;
 mod asks;
 mod batches;
 mod browsers;
@@ -44,9 +45,11 @@ mod forwarding;
 mod guard;
 mod isolation;
 mod leaks;
+mod logins;
 mod lossless;
 mod metrics;
 mod mirrored;
+mod sigv4;
 mod streams;
 mod swap;
 mod tokens;

@@ -1,8 +1,10 @@
 //! What the tests talk to: real MCP servers that can be scripted, and clients that show bytes.
 
+pub mod agentcore;
 pub mod asking;
 pub mod client;
 pub mod lens;
+pub mod saas;
 pub mod socket;
 pub mod token_server;
 pub mod upstream;

@@ -245,7 +245,10 @@ impl<'c> AsyncHttpClient<'c> for Sender {
 }
 
 /// What token endpoints are trusted with.
-fn for_tokens(tls: &Tls, _upstream: &HttpEndpoint) -> Result<rustls::ClientConfig, SetupError> {
+pub(super) fn for_tokens(
+    tls: &Tls,
+    _upstream: &HttpEndpoint,
+) -> Result<rustls::ClientConfig, SetupError> {
     Ok(tls.trusting()?)
 }
 

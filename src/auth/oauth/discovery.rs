@@ -118,7 +118,7 @@ impl Discovery {
     }
 
     async fn discover(&self, issuer: &Url, http: &Http) -> Result<TokenEndpoint, DiscoveryError> {
-        let metadata = metadata(issuer, http).await?;
+        let (metadata, _) = metadata(issuer, http).await?;
         let url = metadata.token_endpoint.ok_or(DiscoveryError::NoEndpoint)?;
         belongs(&url, issuer, &self.allowed_hosts, http).map_err(DiscoveryError::Endpoint)?;
         Ok(TokenEndpoint {
@@ -128,11 +128,11 @@ impl Discovery {
     }
 }
 
-/// The metadata that an issuer publishes, at the first of its places that has any.
+/// The metadata that an issuer publishes, at the first of its places that has any, and its whole text.
 ///
 /// # Errors
 /// There is none, or it is of another issuer.
-pub async fn metadata(issuer: &Url, http: &Http) -> Result<Metadata, DiscoveryError> {
+pub async fn metadata(issuer: &Url, http: &Http) -> Result<(Metadata, Vec<u8>), DiscoveryError> {
     let mut unwell = None;
     for place in well_known(issuer) {
         let mut request = HttpRequest::new(Vec::new());
@@ -154,7 +154,7 @@ pub async fn metadata(issuer: &Url, http: &Http) -> Result<Metadata, DiscoveryEr
         };
         // A URL that is written in another way (no `/` after the host) is the same.
         return match Url::parse(&metadata.issuer) {
-            Ok(written) if written == *issuer => Ok(metadata),
+            Ok(written) if written == *issuer => Ok((metadata, answer.into_body())),
             _ => Err(DiscoveryError::Issuer),
         };
     }
@@ -183,7 +183,7 @@ fn well_known(issuer: &Url) -> Vec<Url> {
 }
 
 /// Whether an endpoint is the issuer's: on its origin, on a host that the operator allows, or Cognito's.
-fn belongs(
+pub(super) fn belongs(
     endpoint: &Url,
     issuer: &Url,
     allowed_hosts: &[String],

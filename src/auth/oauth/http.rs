@@ -111,9 +111,7 @@ impl Http {
     /// # Errors
     /// There is no such answer.
     pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Url)?;
-        self.may(request.url())?;
-        let mut response = self.client.execute(request).await.map_err(from_reqwest)?;
+        let mut response = self.begin(request).await?;
         let status = response.status();
         if status.is_redirection() {
             return Err(HttpError::Redirect);
@@ -133,6 +131,24 @@ impl Http {
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
         Ok(answer)
+    }
+
+    /// Sends a request and reads the head of its answer, whatever it says: what follows may be a stream.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn head(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let response = self.begin(request).await?;
+        let mut answer = HttpResponse::default();
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = response.headers().clone();
+        Ok(answer)
+    }
+
+    async fn begin(&self, request: HttpRequest) -> Result<reqwest::Response, HttpError> {
+        let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Url)?;
+        self.may(request.url())?;
+        self.client.execute(request).await.map_err(from_reqwest)
     }
 }
 
