@@ -102,7 +102,7 @@ impl Rig {
     async fn serve(&self) -> Weir {
         let state = self.home.path().join("state");
         Weir::with(&format!(
-            "  linear:\n    url: \"{}\"\n    {AUTH}\n    resync: {{ every: 1h }}\n",
+            "  linear:\n    url: \"{}\"\n    {AUTH}\n",
             self.saas.url()
         ))
         .top(&format!("state: {{ dir: \"{}\" }}", state.display()))
@@ -325,15 +325,19 @@ async fn a_server_without_pkce_is_refused_before_anybody_logs_in() {
 #[tokio::test]
 async fn what_a_stranger_names_is_not_gone_to() {
     let rig = Rig::new(AUTH).await;
-    let metadata = "http://169.254.169.254/latest/meta-data/iam";
-    let link_local = json!({ "authorization_servers": [metadata] });
-    rig.saas.script().resource = link_local;
-    let err = rig.refused().await;
-    assert!(err.contains("169.254.169.254"), "{err}");
-    assert!(err.contains("link-local"), "{err}");
+    for (server, why) in [
+        ("https://169.254.169.254/", "link-local"),
+        ("https://metadata.google.internal/x", "link-local"),
+        ("http://as.example.com", "plain http"),
+    ] {
+        rig.saas.script().resource = json!({ "authorization_servers": [server] });
+        let err = rig.refused().await;
+        let host = server.split('/').nth(2).unwrap();
+        assert!(err.contains(host) && err.contains(why), "{err}");
+    }
     rig.saas.script().resource = json!({});
     for (endpoint, url, why) in [
-        ("token", metadata, "link-local"),
+        ("token", "https://169.254.169.254/latest", "link-local"),
         (
             "token",
             "https://tokens.evil.example/token",
@@ -480,7 +484,7 @@ async fn a_login_that_cannot_be_says_what_to_do() {
         err.contains("no upstream `lineal`") && err.contains("linear"),
         "{err}"
     );
-    rig.write("auth: none");
+    rig.write("auth: { type: none }");
     let err = rig.refused().await;
     assert!(err.contains("oauth2_authorization_code"), "{err}");
     let taken = free_port();
@@ -505,7 +509,11 @@ async fn breaking_off_leaves_nothing_behind() {
 
 /// Calls the one tool, as a caller of weir: what came of it.
 async fn call(weir: &Weir) -> String {
-    weir.modern().call("linear__search", "{}").await.text
+    weir.modern()
+        .call("linear__search", "{}")
+        .await
+        .text()
+        .to_owned()
 }
 
 fn answered(text: &str) -> bool {
