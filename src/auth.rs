@@ -19,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
@@ -41,6 +42,8 @@ pub struct Around {
     pub state_dir: Option<PathBuf>,
     /// Owner of everything spawned.
     pub tasks: TaskTracker,
+    /// When weir stops: nothing is fetched any more.
+    pub stop: CancellationToken,
 }
 
 /// What cannot be set up, which shows in the config.

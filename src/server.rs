@@ -120,6 +120,7 @@ impl Core {
                 secrets: Arc::default(),
                 state_dir: config.state_dir.clone(),
                 tasks: tasks.clone(),
+                stop: shutdown.clone(),
             },
             metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),

@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio_util::codec::{FramedRead, LinesCodec};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Around;
@@ -83,6 +84,7 @@ async fn login(
         secrets: Arc::default(),
         state_dir: config.state_dir.clone(),
         tasks: tasks.clone(),
+        stop: CancellationToken::new(),
     };
     let login = Login::begin(upstream, endpoint, &around).await?;
     let terminal = output.err.look().terminal;

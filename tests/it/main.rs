@@ -53,6 +53,7 @@ mod mirrored;
 mod sigv4;
 mod streams;
 mod swap;
+mod tokens;
 mod traces;
 mod upstreams;
 mod zoo;
