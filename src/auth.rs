@@ -5,8 +5,10 @@
 
 pub mod aws;
 pub mod fixed;
+pub mod grant;
 pub mod oauth;
 pub mod reach;
+pub mod refusal;
 pub mod secrets;
 pub mod state;
 pub mod token;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
@@ -26,7 +29,7 @@ use crate::tls::Tls;
 use aws::Signer;
 use fixed::Fixed;
 use secrets::{SecretError, Secrets};
-use state::{StateCell, Status};
+use state::{Requests, StateCell, Status};
 use token::TokenSource;
 
 /// What credentials need from the weir they belong to.
@@ -40,12 +43,19 @@ pub struct Around {
     pub state_dir: Option<PathBuf>,
     /// Owner of everything spawned.
     pub tasks: TaskTracker,
+    /// When weir stops: nothing is fetched any more.
+    pub stop: CancellationToken,
 }
 
 impl Around {
     /// For a weir whose files are `files` and whose tasks `tasks` owns.
     #[must_use]
-    pub fn new(files: &Arc<Files>, state_dir: Option<PathBuf>, tasks: &TaskTracker) -> Self {
+    pub fn new(
+        files: &Arc<Files>,
+        state_dir: Option<PathBuf>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
         let tls = Arc::new(Tls::new(Arc::clone(files)));
         let secrets = Secrets::new(Arc::clone(files), Arc::clone(&tls), tasks.clone());
         Self {
@@ -53,6 +63,7 @@ impl Around {
             secrets: Arc::new(secrets),
             state_dir,
             tasks: tasks.clone(),
+            stop: stop.clone(),
         }
     }
 }
@@ -117,6 +128,8 @@ pub struct Credentials {
     /// `headers`, and credentials that are headers with secrets in them.
     fixed: Fixed,
     kind: Kind,
+    /// The word in the config.
+    name: &'static str,
     state: Arc<StateCell>,
 }
 
@@ -154,7 +167,18 @@ impl Credentials {
                 Arc::clone(&state),
             )?),
         };
-        Ok(Self { fixed, kind, state })
+        Ok(Self {
+            fixed,
+            kind,
+            name: upstream.auth.as_str(),
+            state,
+        })
+    }
+
+    /// Whether there is nothing to put on.
+    #[must_use]
+    pub fn are_none(&self) -> bool {
+        matches!(self.kind, Kind::Fixed) && self.fixed.is_empty()
     }
 
     /// Puts on what logs in. Nothing may change the request after this: its bytes may be signed.
@@ -180,7 +204,7 @@ impl Credentials {
     /// Takes notice that a request was let in.
     pub fn accepted(&self, stamp: &Stamp) {
         match &self.kind {
-            Kind::Fixed => self.state.ok(None),
+            Kind::Fixed => self.state.confirmed(),
             Kind::Signer(signer) => signer.accepted(),
             Kind::Token(source) => source.accepted(stamp),
         }
@@ -201,6 +225,18 @@ impl Credentials {
             Kind::Signer(signer) => signer.refused(stamp, refusal),
             Kind::Token(source) => source.refused(stamp, refusal, deadline).await,
         }
+    }
+
+    /// Their kind, as the config says it: `auth.type`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Requests for credentials so far: to token endpoints, to AWS.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.state.requests()
     }
 
     /// What they are worth right now.

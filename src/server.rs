@@ -117,7 +117,7 @@ impl Core {
         let around = Surroundings {
             instance: config.instance.clone(),
             guard: options.guard.clone(),
-            auth: auth::Around::new(&files, config.state_dir.clone(), &tasks),
+            auth: auth::Around::new(&files, config.state_dir.clone(), &tasks, &shutdown),
             metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),
         };

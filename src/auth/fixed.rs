@@ -92,6 +92,12 @@ impl Fixed {
         })
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
     /// Puts them on; the number tells apart what they were made of. Waits for secrets that were never fetched.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Credentials;
 use crate::config;
 use crate::metrics;
 use crate::name::{Instance, UpstreamId};
@@ -19,6 +20,7 @@ use crate::upstream::exchange::Exchange;
 use crate::upstream::gate::Gate;
 use crate::upstream::http::HttpWire;
 use crate::upstream::peer::{Peer, Via};
+use crate::upstream::quirks::Quirks;
 use crate::upstream::sessions::Sessions;
 use crate::upstream::standing::{Report, Standing, Times};
 use crate::upstream::stdio::ChildSpec;
@@ -120,6 +122,15 @@ impl Link {
     #[must_use]
     pub fn id(&self) -> &UpstreamId {
         &self.config.id
+    }
+
+    /// What is particular to the other end.
+    #[must_use]
+    pub fn quirks(&self) -> Quirks {
+        match &self.wire {
+            Wire::Http(wire) => wire.quirks(),
+            Wire::Child(_) => Quirks::default(),
+        }
     }
 
     /// The tasks of this weir; what is spawned for this upstream is owned there.
@@ -290,6 +301,15 @@ impl Link {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.standing.borrow().clone()
+    }
+
+    /// What logs in to it, over HTTP and if anything does.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&Credentials> {
+        match &self.wire {
+            Wire::Http(wire) => Some(wire.credentials()).filter(|found| !found.are_none()),
+            Wire::Child(_) => None,
+        }
     }
 
     /// Since when it is so, and when it is tried next.

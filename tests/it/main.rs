@@ -25,7 +25,9 @@ mod support_test;
 
 // Weir.
 mod advice;
+mod agentcore;
 mod asks;
+mod aws;
 mod batches;
 mod browsers;
 mod catalog;
@@ -44,6 +46,7 @@ mod forwarding;
 mod guard;
 mod isolation;
 mod leaks;
+mod logins;
 mod lossless;
 mod metrics;
 mod mirrored;
@@ -52,6 +55,7 @@ mod sigv4;
 mod streams;
 mod swap;
 mod tls;
+mod tokens;
 mod traces;
 mod upstreams;
 mod zoo;
