@@ -3,7 +3,7 @@
 mod metrics;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::auth::Credentials;
 use crate::catalog::{Catalog, Kind};
 use crate::config;
 use crate::live::Live;
@@ -73,7 +74,7 @@ async fn upstreams(State(live): State<Arc<Live>>) -> Response {
 /// One upstream in words. Times are in seconds; what is `null` is not known or not so.
 ///
 /// `state`, its `reason` and since when; `next_try_in_seconds` unless only the schedule says; `circuit`;
-/// era and protocol versions; age and counts of the listing, what was left out of it and why, rules that
+/// era and protocol versions; `credentials`; age and counts of the listing, what was left out of it and why, rules that
 /// match nothing, name conflicts in which this upstream has a part; calls under way and waiting,
 /// and why the last call that failed did.
 #[must_use]
@@ -108,6 +109,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         "version": peer.as_ref().map(|peer| peer.version.clone()),
         "versions": peer.as_ref().map(|peer| peer.versions.clone()),
         "server": peer.as_ref().map(|peer| peer.server.clone()),
+        "credentials": link.credentials().map(credentials),
         "listed_seconds_ago": report.at.map(|at| at.elapsed().as_secs()),
         "tools": tools,
         "prompts": prompts,
@@ -127,6 +129,23 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         },
         "own_dropped": report.dropped.own,
         "far_dropped": report.dropped.far,
+    })
+}
+
+/// Credentials in words: `type` as the config says it; `state` (`ok`, `refreshing`, `expiring`, `failing`,
+/// `reauth_needed`, `clock_skew`), its `reason` and since when; when they are tried again unasked, when they end;
+/// requests for them so far.
+fn credentials(credentials: &Credentials) -> serde_json::Value {
+    let (status, requests) = (credentials.status(), credentials.requests());
+    let left = |end: SystemTime| end.duration_since(SystemTime::now()).unwrap_or_default();
+    json!({
+        "type": credentials.name(),
+        "state": status.phase.as_str(),
+        "reason": status.reason,
+        "since_seconds": status.since.elapsed().as_secs(),
+        "next_try_in_seconds": status.next_try.map(until),
+        "expires_in_seconds": status.expires.map(|end| left(end).as_secs()),
+        "requests": { "granted": requests.granted, "failed": requests.failed },
     })
 }
 

@@ -5,7 +5,9 @@
 
 pub mod aws;
 pub mod fixed;
+pub mod grant;
 pub mod oauth;
+pub mod reach;
 pub mod refusal;
 pub mod secrets;
 pub mod state;
@@ -25,7 +27,7 @@ use crate::tls::Tls;
 use aws::Signer;
 use fixed::Fixed;
 use secrets::{SecretError, Secrets};
-use state::{StateCell, Status};
+use state::{Requests, StateCell, Status};
 use token::TokenSource;
 
 /// What credentials need from the weir they belong to.
@@ -101,6 +103,8 @@ pub struct Credentials {
     /// `headers`, and credentials that are headers with secrets in them.
     fixed: Fixed,
     kind: Kind,
+    /// The word in the config.
+    name: &'static str,
     state: Arc<StateCell>,
 }
 
@@ -138,7 +142,18 @@ impl Credentials {
                 Arc::clone(&state),
             )?),
         };
-        Ok(Self { fixed, kind, state })
+        Ok(Self {
+            fixed,
+            kind,
+            name: upstream.auth.as_str(),
+            state,
+        })
+    }
+
+    /// Whether there is nothing to put on.
+    #[must_use]
+    pub fn are_none(&self) -> bool {
+        matches!(self.kind, Kind::Fixed) && self.fixed.is_empty()
     }
 
     /// Puts on what logs in. Nothing may change the request after this: its bytes may be signed.
@@ -164,7 +179,7 @@ impl Credentials {
     /// Takes notice that a request was let in.
     pub fn accepted(&self, stamp: &Stamp) {
         match &self.kind {
-            Kind::Fixed => self.state.ok(None),
+            Kind::Fixed => self.state.confirmed(),
             Kind::Signer(signer) => signer.accepted(),
             Kind::Token(source) => source.accepted(stamp),
         }
@@ -182,6 +197,18 @@ impl Credentials {
             Kind::Signer(signer) => signer.refused(stamp, refusal),
             Kind::Token(source) => source.refused(stamp, refusal, deadline).await,
         }
+    }
+
+    /// Their kind, as the config says it: `auth.type`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Requests for credentials so far: to token endpoints, to AWS.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.state.requests()
     }
 
     /// What they are worth right now.

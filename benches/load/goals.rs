@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::leaks::{GROWTH_KIB, POOLED};
-use crate::measure::{Point, Work};
+use crate::measure::{Point, TEXT_BYTES, Work};
 use crate::parts::{MemoryFigure, Results};
 use crate::report::{self, number, say, time};
 use crate::summary::{Summary, median, summaries};
@@ -16,7 +16,9 @@ struct Goal(String, String, &'static str, bool);
 pub(crate) fn print(results: &Results) {
     let mut goals = Vec::new();
     for (point, subjects) in summaries(&results.samples) {
-        if let Some(weir) = subjects.get(&Kind::Weir) {
+        // The goals are for short calls.
+        let short = point.text == TEXT_BYTES;
+        if let Some(weir) = subjects.get(&Kind::Weir).filter(|_| short) {
             goals.extend(of_point(point, weir, &subjects));
         }
     }

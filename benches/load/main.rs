@@ -4,6 +4,7 @@
 //! cargo bench --bench load                       # everything: four minutes, thrice that on a busy machine
 //! cargo bench --bench load -- --quick            # a smoke run
 //! cargo bench --bench load -- --only call,list --json figures.json
+//! cargo bench --bench load -- --only login       # 1 KiB calls, unsigned and signed with SigV4
 //! cargo bench --bench load -- --only streams     # 4,000 idle streams: memory, descriptors, a change told to all
 //! cargo bench --bench load -- --only leaks       # 100,000 calls that end in every way, two minutes
 //! cargo bench --bench load -- --swap             # ten swaps a second under 32 callers, 30 s
@@ -46,7 +47,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -266,6 +267,7 @@ async fn measure_parts(
             Part::Session => parts::session(ground, plan, results).await?,
             Part::Start => parts::start(ground, plan, results).await?,
             Part::Streams => streams::run(ground, plan, results).await?,
+            Part::Login => parts::login(ground, plan, results).await?,
             Part::Leaks => leaks::run(ground, plan, results).await?,
         }
     }
@@ -281,7 +283,7 @@ impl Options {
         match (&self.subjects, self.swap) {
             (Some(kinds), _) => kinds.clone(),
             (None, Some(_)) => vec![Kind::Weir],
-            (None, None) => Kind::value_variants().to_vec(),
+            (None, None) => Kind::USUAL.to_vec(),
         }
     }
 

@@ -21,7 +21,8 @@ use crate::world::{Door, Kind, Subject, World, local};
 const CALM: f64 = 10.0;
 /// A caller that failed waits this long, so that a subject that is down is not hammered.
 const PENALTY: Duration = Duration::from_millis(5);
-const TEXT_BYTES: usize = 64;
+/// What a call says where nothing else is wanted.
+pub(crate) const TEXT_BYTES: usize = 64;
 
 /// What callers do over and over.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -44,6 +45,9 @@ pub(crate) struct Point {
     #[serde(skip)]
     pub(crate) modern: bool,
     pub(crate) callers: usize,
+    /// Bytes of a call's argument.
+    #[serde(skip)]
+    pub(crate) text: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -296,7 +300,7 @@ async fn work(
         let done = match point.work {
             Work::Call => {
                 let tool = &door.tools[count % door.tools.len()];
-                caller.call(tool, &text(number, count)).await
+                caller.call(tool, &text(number, count, point.text)).await
             }
             Work::List => caller.list(&catalog).await.map(|listed| listed.took),
             Work::Open => caller.open().await,
@@ -327,8 +331,8 @@ async fn work(
 }
 
 /// A text like no other of the run, so that an answer to another call is noticed.
-pub(crate) fn text(caller: usize, count: usize) -> String {
-    format!("{:x<TEXT_BYTES$}", format!("caller {caller} call {count} "))
+pub(crate) fn text(caller: usize, count: usize, bytes: usize) -> String {
+    format!("{:x<bytes$}", format!("caller {caller} call {count} "))
 }
 
 async fn upstream_lists(world: &World, point: Point) -> u64 {

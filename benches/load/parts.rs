@@ -15,6 +15,8 @@ use crate::world::{Ground, Kind, Shape, Subject, World};
 
 /// Sessions that are opened and kept, to see what one weighs.
 const HELD_SESSIONS: usize = 2000;
+/// The argument of a call that is signed.
+const KIB: usize = 1024;
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -29,6 +31,8 @@ pub(crate) enum Part {
     Start,
     /// Thousands of idle streams of both eras, and a list change for all of them (weir only)
     Streams,
+    /// tools/call with 1 KiB of argument: unsigned, and signed with SigV4
+    Login,
     /// 100,000 calls that end in every way there is, and what is left of them (weir only)
     Leaks,
 }
@@ -111,11 +115,34 @@ pub(crate) async fn call(
                 work: Work::Call,
                 modern,
                 callers: *callers,
+                text: measure::TEXT_BYTES,
             };
             measure_at(point, &world, plan, results).await;
         }
     }
     remember("call", &world, results);
+    world.stop().await;
+    Ok(())
+}
+
+/// What logging in costs: calls whose requests are not signed, and calls whose requests are.
+pub(crate) async fn login(
+    ground: &Ground,
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<(), String> {
+    let kinds = [Kind::Route, Kind::Weir, Kind::Saas, Kind::Sigv4];
+    let world = World::start(ground, plan.shape.clone(), &kinds).await?;
+    for callers in [1, 32] {
+        let point = Point {
+            work: Work::Call,
+            modern: false,
+            callers,
+            text: KIB,
+        };
+        measure_at(point, &world, plan, results).await;
+    }
+    remember("login", &world, results);
     world.stop().await;
     Ok(())
 }
@@ -152,6 +179,7 @@ pub(crate) async fn list(
             work: Work::List,
             modern: false,
             callers: *callers,
+            text: measure::TEXT_BYTES,
         };
         measure_at(point, &world, plan, results).await;
     }
@@ -171,6 +199,7 @@ pub(crate) async fn session(
             work,
             modern: false,
             callers: 8,
+            text: measure::TEXT_BYTES,
         };
         measure_at(point, &world, plan, results).await;
     }
@@ -197,7 +226,9 @@ async fn hold_sessions(subject: &Subject) -> SessionFigure {
         let opened = caller.open().await;
         errors += u64::from(opened.is_err());
         for tool in &door.tools {
-            let called = caller.call(tool, &measure::text(0, session)).await;
+            let called = caller
+                .call(tool, &measure::text(0, session, measure::TEXT_BYTES))
+                .await;
             errors += u64::from(called.is_err());
         }
     }

@@ -26,6 +26,9 @@ pub(crate) fn progress(text: &str) {
     }
 }
 
+/// An argument from here on is worth a word.
+const KIB: usize = 1024;
+
 pub(crate) fn say(text: &str) {
     progress("");
     let mut out = std::io::stdout().lock();
@@ -38,6 +41,8 @@ pub(crate) fn name(kind: Kind) -> &'static str {
         Kind::Forward => "forward",
         Kind::Route => "route",
         Kind::Weir => "weir",
+        Kind::Saas => "weir, saas",
+        Kind::Sigv4 => "weir, sigv4",
     }
 }
 
@@ -46,6 +51,7 @@ pub(crate) fn title(point: Point) -> String {
         work,
         modern,
         callers,
+        text,
     } = point;
     let work = match work {
         Work::Call => "tools/call",
@@ -55,7 +61,11 @@ pub(crate) fn title(point: Point) -> String {
     };
     let era = if modern { ", 2026-07-28" } else { "" };
     let plural = if callers == 1 { "" } else { "s" };
-    format!("{work}, {callers} caller{plural}{era}")
+    let long = match text {
+        0..KIB => "",
+        _ => ", 1 KiB of argument",
+    };
+    format!("{work}, {callers} caller{plural}{era}{long}")
 }
 
 /// Prints what was measured at one point.
@@ -107,7 +117,7 @@ pub(crate) fn point(samples: &[Sample]) {
 fn point_row(table: &mut Table, kind: Kind, figures: &Summary) {
     let added = |micros: f64| match kind {
         Kind::Direct => "–".into(),
-        Kind::Forward | Kind::Route | Kind::Weir => time(micros),
+        Kind::Forward | Kind::Route | Kind::Weir | Kind::Saas | Kind::Sigv4 => time(micros),
     };
     let cells = vec![
         name(kind).to_owned(),

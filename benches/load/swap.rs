@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::caller::{Caller, Era};
 use crate::catalog::Catalog;
 use crate::http1::Connection;
-use crate::measure::text;
+use crate::measure::{TEXT_BYTES, text};
 use crate::report;
 use crate::sse::EventStream;
 use crate::tools::{ECHO, SLOW_ECHO};
@@ -236,7 +236,7 @@ async fn work(number: usize, doors: Rc<[Door]>, catalog: Rc<Catalog>, tally: Rc<
         let tool = &door.tools[count / 2 % door.tools.len()];
         let slow = tool.replace(ECHO, SLOW_ECHO);
         let tool = if count.is_multiple_of(2) { tool } else { &slow };
-        match caller.call(tool, &text(number, count)).await {
+        match caller.call(tool, &text(number, count, TEXT_BYTES)).await {
             Ok(_) => add(&tally.calls, 1),
             Err(error) => {
                 add(&tally.failed_calls, 1);

@@ -30,6 +30,30 @@ pub(crate) enum Kind {
     /// The least an MCP router must do
     Route,
     Weir,
+    /// weir over `saas` upstreams, which it reaches with another HTTP client
+    Saas,
+    /// The same, with each request signed (SigV4)
+    Sigv4,
+}
+
+impl Kind {
+    /// Those that every part measures.
+    pub(crate) const USUAL: [Self; 4] = [Self::Direct, Self::Forward, Self::Route, Self::Weir];
+
+    /// How weir reaches its upstreams.
+    const fn upstream_keys(self) -> &'static str {
+        match self {
+            Self::Sigv4 => {
+                "connector: saas, auth: { type: sigv4, region: eu-west-1, service: bedrock-agentcore, access_key_id: AKIDEXAMPLE, secret_access_key: { value: not-a-secret } }"
+            }
+            Self::Saas => "connector: saas",
+            Self::Direct | Self::Forward | Self::Route | Self::Weir => "connector: on_prem",
+        }
+    }
+
+    const fn is_weir(self) -> bool {
+        matches!(self, Self::Weir | Self::Saas | Self::Sigv4)
+    }
 }
 
 /// How many upstreams there are, and how they answer.
@@ -111,7 +135,7 @@ impl World {
         };
         for kind in kinds {
             let mut subject = world.subject(ground, *kind).await?;
-            if *kind == Kind::Weir {
+            if kind.is_weir() {
                 wait_until_ready(ground, &mut subject).await?;
             }
             world.subjects.push(subject);
@@ -160,9 +184,9 @@ impl World {
                 let (process, ports) = Process::helper(&arguments).await?;
                 (Some(process), door(ports, echoes), bare)
             }
-            Kind::Weir => {
+            Kind::Weir | Kind::Saas | Kind::Sigv4 => {
                 admin = self.admin()?;
-                let (process, port) = self.weir(ground, servers, admin).await?;
+                let (process, port) = self.weir(ground, kind, servers, admin).await?;
                 let merged = Catalog::of(&prefixes, self.shape.tools);
                 (Some(process), door(vec![port], echoes), merged)
             }
@@ -192,6 +216,7 @@ impl World {
     async fn weir(
         &self,
         ground: &Ground,
+        kind: Kind,
         servers: &[u16],
         admin: Option<SocketAddr>,
     ) -> Result<(Process, u16), String> {
@@ -212,7 +237,8 @@ impl World {
         );
         for (number, server) in servers.iter().enumerate() {
             config += &format!(
-                "  u{number:02}: {{ connector: on_prem, url: \"{}\"{timeouts} }}\n",
+                "  u{number:02}: {{ {}, url: \"{}\"{timeouts} }}\n",
+                kind.upstream_keys(),
                 url(*server)
             );
         }

@@ -1,14 +1,17 @@
 //! `GET /metrics`: what was counted, and what is the case right now, for Prometheus.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, header};
 
+use crate::auth::Credentials;
+use crate::auth::state::Phase;
 use crate::catalog::Kind;
 use crate::live::{Live, Snapshot};
-use crate::metrics::{Format, Observed, ObservedUpstream};
+use crate::metrics::{Format, Observed, ObservedCredentials, ObservedUpstream};
 use crate::upstream::{Link, Standing};
 
 /// The words for [`Kind::ALL`], as `/upstreams` has them.
@@ -39,12 +42,24 @@ fn of(link: &Link) -> ObservedUpstream {
     ObservedUpstream {
         name: link.id().as_str().to_owned(),
         up: link.standing() == Standing::Up,
+        credentials: link.credentials().map(credentials),
         sessions: usize::from(link.current().is_some()) + link.sessions.count(),
         in_flight: load.in_flight,
         queued: load.queued,
         listing_age: report.at.map(|at| at.elapsed()),
         items: named(report.counts),
         quarantined: report.quarantined.len(),
+    }
+}
+
+fn credentials(credentials: &Credentials) -> ObservedCredentials {
+    let (status, requests) = (credentials.status(), credentials.requests());
+    let left = |end: SystemTime| end.duration_since(SystemTime::now()).unwrap_or_default();
+    let state = |phase: Phase| (phase.as_str(), phase == status.phase);
+    ObservedCredentials {
+        states: Phase::ALL.map(state).to_vec(),
+        left: status.expires.map(left),
+        requests: (requests.granted, requests.failed),
     }
 }
 

@@ -61,6 +61,12 @@ impl Fixed {
         Ok(Self { parts })
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
     /// Puts them on; the number tells apart what they were made of.
     ///
     /// # Errors

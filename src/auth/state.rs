@@ -1,5 +1,6 @@
 //! What credentials are worth right now: a state machine that operators see.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -63,9 +64,22 @@ pub struct Status {
     pub expires: Option<SystemTime>,
 }
 
+/// Requests for credentials that were made: to token endpoints, to AWS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Those that brought one.
+    pub granted: u64,
+    /// Those that did not.
+    pub failed: u64,
+}
+
 /// Where the state is kept.
 #[derive(Debug)]
 pub struct StateCell {
+    /// Whether there is nothing to note when a request was let in, so that most calls take no lock.
+    well: AtomicBool,
+    granted: AtomicU64,
+    failed: AtomicU64,
     status: Mutex<Status>,
 }
 
@@ -79,6 +93,9 @@ impl Default for StateCell {
             expires: None,
         };
         Self {
+            well: AtomicBool::new(true),
+            granted: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             status: Mutex::new(status),
         }
     }
@@ -92,6 +109,28 @@ impl StateCell {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// A request was let in: whatever was wrong with the credential is so no more. Its end stays what it is.
+    pub fn confirmed(&self) {
+        if !self.well.load(Ordering::Relaxed) {
+            self.edit(Phase::Ok, None, None, None);
+        }
+    }
+
+    /// A request for a credential ended.
+    pub fn requested(&self, granted: bool) {
+        let counter = if granted { &self.granted } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        Requests {
+            granted: self.granted.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
     }
 
     /// The credential in use is good; it ends then, if that is known.
@@ -115,6 +154,7 @@ impl StateCell {
         if status.phase != phase {
             status.phase = phase;
             status.since = Instant::now();
+            self.well.store(phase == Phase::Ok, Ordering::Relaxed);
         }
         // Most requests change nothing.
         if status.reason.as_deref() != reason {

@@ -8,6 +8,7 @@ use clap::Args;
 use tokio::time::Instant;
 
 use crate::admin;
+use crate::auth::state::Phase;
 use crate::catalog::Kind;
 use crate::cli::output::{Ink, Output, Table, count, plain};
 use crate::cli::{ConfigArgs, nothing_to_join, refuse, wait};
@@ -94,6 +95,7 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
     let mut table = Table::new(&[
         "UPSTREAM",
         "STATE",
+        "LOGIN",
         "ERA",
         "SERVER",
         "TOOLS",
@@ -124,6 +126,20 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
     all_up
 }
 
+/// The credentials in short, and what is wrong with them.
+fn login(link: &Link) -> (Ink, String, Option<String>) {
+    let Some(credentials) = link.credentials() else {
+        return (Ink::Plain, "-".to_owned(), None);
+    };
+    let status = credentials.status();
+    let ink = match status.phase {
+        Phase::Ok | Phase::Refreshing => Ink::Good,
+        Phase::Expiring | Phase::Failing | Phase::ReauthNeeded | Phase::ClockSkew => Ink::Bad,
+    };
+    let text = format!("{} {}", credentials.name(), status.phase.as_str());
+    (ink, text, status.reason.map(String::from))
+}
+
 fn row(link: &Link, table: &mut Table) {
     let (state, ink, what) = match link.standing() {
         Standing::Up => ("up", Ink::Good, String::new()),
@@ -139,6 +155,13 @@ fn row(link: &Link, table: &mut Table) {
             ("failing", Ink::Bad, format!("{reason}{next}"))
         }
     };
+    let (login_ink, login, troubled) = login(link);
+    let what = match troubled {
+        // What is wrong there mostly explains the rest.
+        Some(reason) if what.is_empty() => reason,
+        Some(reason) if !what.contains(&reason) => format!("{what}; credentials: {reason}"),
+        Some(_) | None => what,
+    };
     let peer = link.current();
     let era = peer
         .as_ref()
@@ -152,6 +175,7 @@ fn row(link: &Link, table: &mut Table) {
     table.row([
         (Ink::Upstream, link.id().as_str()),
         (ink, state),
+        (login_ink, &login),
         (Ink::Plain, &era),
         (Ink::Plain, &server),
         (Ink::Plain, &tools),

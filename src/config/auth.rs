@@ -275,6 +275,24 @@ pub enum IdentityKind {
     },
 }
 
+impl Auth {
+    /// The word in the config.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bearer(_) => "bearer",
+            Self::Header { .. } => "header",
+            Self::Basic { .. } => "basic",
+            Self::Sigv4(_) => "sigv4",
+            Self::ClientCredentials(_) => "oauth2_client_credentials",
+            Self::AuthorizationCode(_) => "oauth2_authorization_code",
+            Self::TokenExchange(_) => "oauth2_token_exchange",
+            Self::AgentcoreIdentity(_) => "agentcore_identity",
+        }
+    }
+}
+
 impl SecretRef {
     /// The text, as far as it was known when the config was read; for tests.
     #[cfg(test)]

@@ -69,6 +69,12 @@ families! {
         "Answers of the MCP endpoint by HTTP status. What was refused before it was understood is here only.";
     UP = "weir_upstream_up" Gauge ["upstream"]
         "1 if the last attempt to list an upstream worked, 0 if it failed or none has ended yet.";
+    CREDENTIALS = "weir_credential_state" Gauge ["upstream", "state"]
+        "1 for the state that an upstream's credentials are in, 0 for the others: ok, refreshing, expiring, failing, reauth_needed, clock_skew.";
+    CREDENTIALS_EXPIRE = "weir_credential_expiry_seconds" Gauge ["upstream"]
+        "Time until the credential in use ends, where that is known.";
+    CREDENTIAL_REQUESTS = "weir_credential_requests_total" Counter ["upstream", "outcome"]
+        "Requests to token endpoints and to AWS for an upstream's credentials: granted, failed.";
     UPSTREAM_SESSIONS = "weir_upstream_sessions" Gauge ["upstream"]
         "Connections to an upstream: sessions, or for a child its process.";
     LISTING_AGE = "weir_listing_age_seconds" Gauge ["upstream"]

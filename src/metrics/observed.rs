@@ -30,6 +30,8 @@ pub struct ObservedUpstream {
     pub name: String,
     /// Whether the last attempt to list it worked.
     pub up: bool,
+    /// What logs in to it, if anything does.
+    pub credentials: Option<ObservedCredentials>,
     /// Connections to it.
     pub sessions: usize,
     /// Requests under way.
@@ -42,6 +44,17 @@ pub struct ObservedUpstream {
     pub items: Vec<(&'static str, usize)>,
     /// What was left out of it.
     pub quarantined: usize,
+}
+
+/// The credentials of one upstream right now.
+#[derive(Debug)]
+pub struct ObservedCredentials {
+    /// Every state there is, and whether it is this one.
+    pub states: Vec<(&'static str, bool)>,
+    /// When the one in use ends, if that is known.
+    pub left: Option<Duration>,
+    /// Requests for them: granted, failed.
+    pub requests: (u64, u64),
 }
 
 impl Metrics {
@@ -70,6 +83,7 @@ impl Metrics {
             }
         });
         of_each(&mut text, &names::UP, observed, |up| usize::from(up.up));
+        credentials(&mut text, observed);
         of_each(&mut text, &names::UPSTREAM_SESSIONS, observed, |up| {
             up.sessions
         });
@@ -171,6 +185,34 @@ impl Metrics {
             values.value(&[], started.as_secs_f64())
         });
     }
+}
+
+fn credentials(text: &mut Text, observed: &Observed) {
+    let found = || {
+        let upstreams = observed.upstreams.iter();
+        upstreams.filter_map(|up| Some((up.name.as_str(), up.credentials.as_ref()?)))
+    };
+    text.family(&names::CREDENTIALS, |values| {
+        for (name, credentials) in found() {
+            for (state, is) in &credentials.states {
+                values.value(&[name, state], usize::from(*is));
+            }
+        }
+    });
+    text.family(&names::CREDENTIALS_EXPIRE, |values| {
+        for (name, credentials) in found() {
+            if let Some(left) = credentials.left {
+                values.value(&[name], left.as_secs_f64());
+            }
+        }
+    });
+    text.family(&names::CREDENTIAL_REQUESTS, |values| {
+        for (name, credentials) in found() {
+            let (granted, failed) = credentials.requests;
+            values.value(&[name, "granted"], granted);
+            values.value(&[name, "failed"], failed);
+        }
+    });
 }
 
 fn of_each(

@@ -190,16 +190,28 @@ impl HttpWire {
         body: Bytes,
         deadline: Instant,
     ) -> Result<Response<Body>, LinkError> {
+        let credentials = &self.credentials;
+        if credentials.are_none() {
+            let sent = self.client.send(method, headers, body).await;
+            let response = sent.map_err(LinkError::from_transfer)?;
+            return match response.status() {
+                status if is_refusal(status) => Err(LinkError::Denied {
+                    status,
+                    reason: None,
+                }),
+                _ => Ok(response),
+            };
+        }
         let mut again = true;
         loop {
-            let (credentials, mut signed) = (&self.credentials, headers.clone());
+            let mut signed = headers.clone();
             let stamp = credentials
                 .authorize(&method, &self.url, &mut signed, &body, deadline)
                 .await?;
             let sent = self.client.send(method.clone(), signed, body.clone());
             let response = sent.await.map_err(LinkError::from_transfer)?;
             let status = response.status();
-            if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            if !is_refusal(status) {
                 credentials.accepted(&stamp);
                 return Ok(response);
             }
@@ -356,4 +368,9 @@ fn media_type(headers: &HeaderMap) -> Media {
 fn method_of(body: &[u8]) -> Option<HeaderValue> {
     let envelope = Object::parse(std::str::from_utf8(body).ok()?).ok()?;
     HeaderValue::from_str(&envelope.string("method")?).ok()
+}
+
+/// An answer to weir's credentials rather than to the message.
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Credentials;
 use crate::auth::aws::control::Control;
 use crate::config;
 use crate::metrics;
@@ -304,6 +305,15 @@ impl Link {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.standing.borrow().clone()
+    }
+
+    /// What logs in to it, over HTTP and if anything does.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&Credentials> {
+        match &self.wire {
+            Wire::Http(wire) => Some(wire.credentials()).filter(|found| !found.are_none()),
+            Wire::Child(_) => None,
+        }
     }
 
     /// Since when it is so, and when it is tried next.

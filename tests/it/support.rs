@@ -5,7 +5,9 @@ pub mod asking;
 pub mod aws;
 pub mod client;
 pub mod lens;
+pub mod saas;
 pub mod socket;
+pub mod token_server;
 pub mod upstream;
 pub mod weir;
 
