@@ -102,7 +102,7 @@ impl Rig {
     async fn serve(&self) -> Weir {
         let state = self.home.path().join("state");
         Weir::with(&format!(
-            "  linear:\n    url: \"{}\"\n    {AUTH}\n    resync: {{ every: 1h }}\n",
+            "  linear:\n    url: \"{}\"\n    {AUTH}\n",
             self.saas.url()
         ))
         .top(&format!("state: {{ dir: \"{}\" }}", state.display()))
@@ -325,15 +325,19 @@ async fn a_server_without_pkce_is_refused_before_anybody_logs_in() {
 #[tokio::test]
 async fn what_a_stranger_names_is_not_gone_to() {
     let rig = Rig::new(AUTH).await;
-    let metadata = "http://169.254.169.254/latest/meta-data/iam";
-    let link_local = json!({ "authorization_servers": [metadata] });
-    rig.saas.script().resource = link_local;
-    let err = rig.refused().await;
-    assert!(err.contains("169.254.169.254"), "{err}");
-    assert!(err.contains("link-local"), "{err}");
+    for (server, why) in [
+        ("https://169.254.169.254/", "link-local"),
+        ("https://metadata.google.internal/x", "link-local"),
+        ("http://as.example.com", "plain http"),
+    ] {
+        rig.saas.script().resource = json!({ "authorization_servers": [server] });
+        let err = rig.refused().await;
+        let host = server.split('/').nth(2).unwrap();
+        assert!(err.contains(host) && err.contains(why), "{err}");
+    }
     rig.saas.script().resource = json!({});
     for (endpoint, url, why) in [
-        ("token", metadata, "link-local"),
+        ("token", "https://169.254.169.254/latest", "link-local"),
         (
             "token",
             "https://tokens.evil.example/token",
@@ -480,7 +484,7 @@ async fn a_login_that_cannot_be_says_what_to_do() {
         err.contains("no upstream `lineal`") && err.contains("linear"),
         "{err}"
     );
-    rig.write("auth: none");
+    rig.write("auth: { type: none }");
     let err = rig.refused().await;
     assert!(err.contains("oauth2_authorization_code"), "{err}");
     let taken = free_port();
@@ -505,7 +509,11 @@ async fn breaking_off_leaves_nothing_behind() {
 
 /// Calls the one tool, as a caller of weir: what came of it.
 async fn call(weir: &Weir) -> String {
-    weir.modern().call("linear__search", "{}").await.text
+    weir.modern()
+        .call("linear__search", "{}")
+        .await
+        .text()
+        .to_owned()
 }
 
 fn answered(text: &str) -> bool {
@@ -516,7 +524,9 @@ fn answered(text: &str) -> bool {
 async fn a_serving_weir_uses_a_login_without_a_restart_and_says_when_it_needs_one() {
     let rig = Rig::new(AUTH).await;
     let weir = rig.serve().await;
-    let told = weir.wait_told("linear", "credentials/state", "reauth_needed").await;
+    let told = weir
+        .wait_told("linear", "credentials/state", "reauth_needed")
+        .await;
     let reason = told.pointer("/credentials/reason").unwrap().to_string();
     assert!(reason.contains("weir login linear"), "{reason}");
     assert_eq!(rig.logged_in().await.2, 0);
@@ -527,12 +537,21 @@ async fn a_serving_weir_uses_a_login_without_a_restart_and_says_when_it_needs_on
     rig.saas.revoke();
     let text = call(&weir).await;
     assert!(!answered(&text), "{text}");
-    let told = weir.wait_told("linear", "credentials/state", "reauth_needed").await;
+    let told = weir
+        .wait_told("linear", "credentials/state", "reauth_needed")
+        .await;
     let reason = told.pointer("/credentials/reason").unwrap().to_string();
-    assert!(reason.contains("log in again: weir login linear"), "{reason}");
+    assert!(
+        reason.contains("log in again: weir login linear"),
+        "{reason}"
+    );
     let asked = rig.saas.asked("refresh_token").len();
     assert!(!answered(&call(&weir).await));
-    assert_eq!(rig.saas.asked("refresh_token").len(), asked, "a dead token is not tried again");
+    assert_eq!(
+        rig.saas.asked("refresh_token").len(),
+        asked,
+        "a dead token is not tried again"
+    );
     assert_eq!(rig.logged_in().await.2, 0);
     weir.wait_told("linear", "credentials/state", "ok").await;
     assert!(answered(&call(&weir).await));
@@ -554,7 +573,11 @@ async fn a_rotated_refresh_token_is_stored_before_it_is_used_however_many_calls_
         assert_eq!(refreshes[round - 1]["resource"], rig.saas.url());
         // What was stored is what the server takes next.
         let stored = rig.record()["refresh_token"].as_str().unwrap().to_owned();
-        assert!(refreshes.iter().all(|asked| asked["refresh_token"] != stored));
+        assert!(
+            refreshes
+                .iter()
+                .all(|asked| asked["refresh_token"] != stored)
+        );
         // A forced refresh is not made within five seconds of another; a restart forgets that.
         if round < 3 {
             tokio::time::sleep(Duration::from_millis(5100)).await;
@@ -580,10 +603,17 @@ async fn two_weirs_on_one_folder_do_not_use_up_each_others_refresh_tokens() {
     }
     let refreshes = rig.saas.asked("refresh_token");
     assert!(refreshes.len() >= 2, "{refreshes:?}");
-    let mut used: Vec<_> = refreshes.iter().map(|asked| &asked["refresh_token"]).collect();
+    let mut used: Vec<_> = refreshes
+        .iter()
+        .map(|asked| &asked["refresh_token"])
+        .collect();
     used.sort();
     used.dedup();
-    assert_eq!(used.len(), refreshes.len(), "a refresh token was used twice");
+    assert_eq!(
+        used.len(),
+        refreshes.len(),
+        "a refresh token was used twice"
+    );
 }
 
 #[tokio::test]
@@ -626,7 +656,8 @@ async fn a_token_that_cannot_be_refreshed_is_used_until_it_is_refused() {
     assert!(answered(&call(&weir).await));
     rig.saas.end_tokens();
     assert!(!answered(&call(&weir).await));
-    weir.wait_told("linear", "credentials/state", "reauth_needed").await;
+    weir.wait_told("linear", "credentials/state", "reauth_needed")
+        .await;
     assert!(rig.saas.asked("refresh_token").is_empty());
 }
 
@@ -643,11 +674,13 @@ async fn a_stored_login_is_for_this_url_and_this_client_only() {
             .start()
     };
     let weir = serve(other.url(), AUTH).await;
-    weir.wait_told("linear", "credentials/state", "reauth_needed").await;
+    weir.wait_told("linear", "credentials/state", "reauth_needed")
+        .await;
     drop(weir);
     let another = "auth: { type: oauth2_authorization_code, client_id: another }";
     let weir = serve(rig.saas.url(), another).await;
-    weir.wait_told("linear", "credentials/state", "reauth_needed").await;
+    weir.wait_told("linear", "credentials/state", "reauth_needed")
+        .await;
     assert!(other.asked("refresh_token").is_empty());
     assert!(rig.saas.asked("refresh_token").is_empty());
 }

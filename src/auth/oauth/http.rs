@@ -28,7 +28,7 @@ pub struct Http {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
     /// Weir does not go there.
-    #[error("{0}")]
+    #[error(transparent)]
     Reach(#[from] Unreachable),
     /// The request is none that HTTP can carry.
     #[error("its URL is not usable")]

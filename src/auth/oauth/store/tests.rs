@@ -1,4 +1,6 @@
+use super::record::now;
 use super::*;
+use crate::secret::Secret;
 
 fn record(issuer: &str, refresh: &str) -> Record {
     let parties = Parties {
