@@ -39,7 +39,7 @@ pub use page::Page;
 pub use prepared::Prepared;
 pub use resources::ResourceRoute;
 pub use routes::{Catalog, Conflict, Part, Route};
-pub use rules::{Excluded, Rules};
+pub use rules::{Because, Excluded, Rules};
 
 /// What upstreams list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,6 +4,7 @@ pub mod call;
 pub mod check;
 pub mod demo;
 pub mod import;
+pub mod login;
 pub mod output;
 pub mod schema;
 pub mod serve;
@@ -43,6 +44,8 @@ pub enum Command {
     Tools(tools::ToolsArgs),
     /// Call one tool
     Call(call::CallArgs),
+    /// Log in to an upstream that wants a person to (OAuth 2 authorization code)
+    Login(login::LoginArgs),
     /// Turn an mcp.json (Claude, Cursor, VS Code) into weir YAML on stdout
     Import(import::ImportArgs),
     /// Print the JSON Schema of the config

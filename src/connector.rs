@@ -1,15 +1,19 @@
 //! What each kind of upstream needs besides the protocol: a config block becomes a link.
 
+mod gateway;
+mod runtime;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{self, SetupError};
-use crate::config::{self, Endpoint};
+use crate::config::{self, Connector, Endpoint};
 use crate::metrics::Metrics;
 use crate::name::Instance;
 use crate::upstream::http::{HttpWire, WireError};
+use crate::upstream::quirks::Quirks;
 use crate::upstream::stdio::{ChildSpec, inherited_env};
 use crate::upstream::{Link, Wire};
 
@@ -35,7 +39,13 @@ pub struct Surroundings {
 pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<Link>, WireError> {
     let wire = match &config.endpoint {
         Endpoint::Http(endpoint) => {
-            Wire::Http(Box::new(HttpWire::new(config, endpoint, &around.auth)?))
+            let quirks = quirks(config.connector);
+            Wire::Http(Box::new(HttpWire::new(
+                config,
+                endpoint,
+                quirks,
+                &around.auth,
+            )?))
         }
         Endpoint::Child {
             program,
@@ -56,11 +66,22 @@ pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc
             max_message: config.limits.response_bytes,
         })),
     };
-    Ok(Arc::new(Link::new(
+    let mut link = Link::new(
         Arc::clone(config),
         around.instance.clone(),
         wire,
         around.tasks.clone(),
         around.metrics.upstream(&config.id),
-    )))
+    );
+    link.control = gateway::control(config, &around.auth)?;
+    Ok(Arc::new(link))
+}
+
+/// What is particular to upstreams of a kind.
+fn quirks(connector: Connector) -> Quirks {
+    match connector {
+        Connector::AgentcoreGateway => gateway::QUIRKS,
+        Connector::AgentcoreRuntime => runtime::QUIRKS,
+        Connector::Saas | Connector::OnPrem => Quirks::default(),
+    }
 }

@@ -7,7 +7,7 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use weir::cli::output::Output;
-use weir::cli::{Cli, Command, GuardArgs, call, check, demo, import, schema, serve, tools};
+use weir::cli::{Cli, Command, GuardArgs, call, check, demo, import, login, schema, serve, tools};
 use weir::config::process_env;
 
 /// A third less CPU per call than the system's allocator, measured.
@@ -46,6 +46,7 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
         Command::Check(args) => check::run(args, output, program).await,
         Command::Tools(args) => tools::run(args, output, program).await,
         Command::Call(args) => call::run(args, output, program).await,
+        Command::Login(args) => login::run(args, output).await,
         Command::Import(args) => import::run(args, output),
         Command::Schema => schema::run(output),
         Command::DemoChild => demo::child().await,
@@ -69,6 +70,7 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
         Command::Check(_)
         | Command::Tools(_)
         | Command::Call(_)
+        | Command::Login(_)
         | Command::Import(_)
         | Command::Schema
         | Command::Guard(_) => "error",

@@ -12,6 +12,7 @@ mod list;
 mod logs;
 mod outbound;
 mod own;
+mod platform;
 mod reply;
 mod session;
 pub mod tasks;

@@ -13,6 +13,7 @@ pub mod link;
 pub mod list;
 pub mod peer;
 pub mod probe;
+pub mod quirks;
 pub mod sessions;
 pub mod standing;
 pub mod status;

@@ -187,7 +187,8 @@ impl PreparedKind {
             Kind::Prompts | Kind::Resources | Kind::Templates => None,
         };
         let (names, clashes) = match kind {
-            Kind::Tools | Kind::Prompts => names(rules, naming, definitions, &change),
+            Kind::Tools => names(rules, naming, definitions, rules.kept(), &change),
+            Kind::Prompts => names(rules, naming, definitions, None, &change),
             Kind::Resources | Kind::Templates => {
                 let keys = definitions
                     .iter()
@@ -300,20 +301,26 @@ fn target(
 
 /// The names the definitions want, made different from each other. Among those of one upstream, a name
 /// the operator gave comes first, then the order of the original names: not that of the listing, which
-/// may change from one day to the next.
+/// may change from one day to the next. The one that is `kept` has its own name, without namespace.
 fn names<'c>(
     rules: &Rules<'_>,
     naming: &Naming,
     definitions: &[&Definition],
+    kept: Option<&str>,
     change: &dyn Fn(&Definition) -> Option<&'c ToolOverride>,
 ) -> (Vec<Arc<str>>, Vec<Clash>) {
+    let bare = Namespace::default();
     let wanted: Vec<(bool, Arc<str>)> = definitions
         .iter()
         .map(|definition| {
             let original = &**definition.key();
             let given = change(definition).and_then(|change| change.name.as_deref());
             let name = given.unwrap_or_else(|| naming::strip(rules.strip, original));
-            let exposed = naming::exposed(naming, rules.namespace, rules.upstream, original, name);
+            let (namespace, name) = match kept {
+                Some(kept) if kept == original && given.is_none() => (&bare, kept),
+                Some(_) | None => (rules.namespace, name),
+            };
+            let exposed = naming::exposed(naming, namespace, rules.upstream, original, name);
             (given.is_none(), exposed.into())
         })
         .collect();

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use globset::GlobSet;
 use regex::Regex;
 
 use crate::catalog::Kind;
 use crate::catalog::listing::{Definition, Listing};
-use crate::config::{ToolRules, Upstream};
+use crate::config::{Endpoint, Search, ToolRules, Upstream};
 use crate::json::Object;
 use crate::name::{Instance, Namespace, UpstreamId};
 
@@ -23,7 +24,13 @@ pub struct Rules<'a> {
     pub strip: Option<&'a Regex>,
     /// Which tools are exposed, and how they are changed.
     pub tools: &'a ToolRules,
+    /// How the search tool of an AgentCore Gateway is exposed; [`Search::Namespaced`] for all other upstreams.
+    pub search: Search,
 }
+
+/// The tool by which an AgentCore Gateway is searched for tools (AgentCore developer guide, "Search for tools in your
+/// AgentCore gateway").
+const SEARCH_TOOL: &str = "x_amz_bedrock_agentcore_search";
 
 impl<'a> From<&'a Upstream> for Rules<'a> {
     fn from(config: &'a Upstream) -> Self {
@@ -33,7 +40,19 @@ impl<'a> From<&'a Upstream> for Rules<'a> {
             namespace: &config.namespace,
             strip: config.strip.as_ref(),
             tools: &config.tools,
+            search: match &config.endpoint {
+                Endpoint::Http(endpoint) => endpoint.gateway.as_ref(),
+                Endpoint::Child { .. } => None,
+            }
+            .map_or(Search::default(), |gateway| gateway.search),
         }
+    }
+}
+
+impl Rules<'_> {
+    /// The name that one tool keeps as it is, if there is one.
+    pub(super) fn kept(&self) -> Option<&'static str> {
+        (self.search == Search::Keep).then_some(SEARCH_TOOL)
     }
 }
 
@@ -42,8 +61,19 @@ impl<'a> From<&'a Upstream> for Rules<'a> {
 pub struct Excluded {
     /// Its original name.
     pub original: Arc<str>,
-    /// `true` if `tools.deny` matches it; else `tools.allow` does not.
-    pub denied: bool,
+    /// Why.
+    pub because: Because,
+}
+
+/// Why a tool is not exposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// `tools.deny` matches it.
+    Denied,
+    /// `tools.allow` does not match it.
+    NotAllowed,
+    /// `gateway.search` is `hide`, and it is that tool.
+    SearchHidden,
 }
 
 pub(super) fn exclusion(
@@ -55,16 +85,19 @@ pub(super) fn exclusion(
         return None;
     }
     let name = &**definition.key();
-    let denied = rules
-        .tools
-        .deny
-        .as_ref()
-        .is_some_and(|deny| deny.is_match(name));
-    let allow = rules.tools.allow.as_ref();
-    let allowed = allow.is_none_or(|allow| allow.is_match(name));
-    (denied || !allowed).then(|| Excluded {
+    let matches = |globs: &Option<GlobSet>| globs.as_ref().map(|globs| globs.is_match(name));
+    let because = if matches(&rules.tools.deny) == Some(true) {
+        Because::Denied
+    } else if matches(&rules.tools.allow) == Some(false) {
+        Because::NotAllowed
+    } else if rules.search == Search::Hide && name == SEARCH_TOOL {
+        Because::SearchHidden
+    } else {
+        return None;
+    };
+    Some(Excluded {
         original: definition.key().clone(),
-        denied,
+        because,
     })
 }
 
@@ -77,9 +110,13 @@ pub(super) fn warnings(rules: &ToolRules, listing: &Listing, excluded: &[Exclude
             warnings.push(format!("tools.override: there is no tool `{name}`"));
             continue;
         };
-        if excluded.iter().any(|tool| *tool.original == **name) {
+        if let Some(tool) = excluded.iter().find(|tool| *tool.original == **name) {
+            let keys = match tool.because {
+                Because::Denied | Because::NotAllowed => "tools.allow, tools.deny",
+                Because::SearchHidden => "gateway.search",
+            };
             warnings.push(format!(
-                "tools.override: the tool `{name}` is not exposed (tools.allow, tools.deny)"
+                "tools.override: the tool `{name}` is not exposed ({keys})"
             ));
         }
         let schema = Object::parse(definition.raw())

@@ -10,7 +10,7 @@ use regex::Regex;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::config::{ToolOverride, ToolRules};
+use crate::config::{Search, ToolOverride, ToolRules};
 use crate::json;
 use crate::name::{Instance, Namespace, Naming, UpstreamId, is_legal};
 
@@ -23,6 +23,7 @@ struct Up {
     namespace: Namespace,
     strip: Option<Regex>,
     tools: ToolRules,
+    search: Search,
     era: Era,
     definitions: Vec<(Kind, String)>,
 }
@@ -36,6 +37,7 @@ impl Up {
             id,
             strip: None,
             tools: ToolRules::default(),
+            search: Search::default(),
             era: Era::Legacy,
             definitions: Vec::new(),
         }
@@ -94,6 +96,7 @@ impl Up {
             namespace: &self.namespace,
             strip: self.strip.as_ref(),
             tools: &self.tools,
+            search: self.search,
         };
         Prepared::new(rules, &Naming::default(), &listing.finish())
     }
@@ -254,10 +257,57 @@ fn allow_and_deny_decide_by_original_name_and_deny_wins() {
     let excluded: Vec<_> = prepared
         .excluded()
         .iter()
-        .map(|tool| (&*tool.original, tool.denied))
+        .map(|tool| (&*tool.original, tool.because))
         .collect();
-    assert_eq!(excluded, [("issue_delete", true), ("admin", false)]);
+    let expected = [
+        ("issue_delete", Because::Denied),
+        ("admin", Because::NotAllowed),
+    ];
+    assert_eq!(excluded, expected);
     assert_eq!(exposed(&catalog(&[up]), Kind::Tools), ["a__issue_get"]);
+}
+
+/// An AgentCore Gateway with its search tool, listed first as they do.
+fn gateway(id: &str, search: Search) -> Up {
+    let mut up = Up::new(id).tools(&["x_amz_bedrock_agentcore_search", "crm___find"]);
+    up.strip = Some(Regex::new("^.*_").unwrap());
+    up.search = search;
+    up
+}
+
+#[test]
+fn the_search_tool_of_a_gateway_is_namespaced_kept_or_hidden() {
+    let names = |search| exposed(&catalog(&[gateway("corp", search)]), Kind::Tools);
+    assert_eq!(names(Search::Namespaced), ["corp__search", "corp__find"]);
+    assert_eq!(
+        names(Search::Keep),
+        ["x_amz_bedrock_agentcore_search", "corp__find"]
+    );
+    assert_eq!(names(Search::Hide), ["corp__find"]);
+    let hidden = gateway("corp", Search::Hide).prepare();
+    assert_eq!(hidden.excluded()[0].because, Because::SearchHidden);
+}
+
+#[test]
+fn two_gateways_that_keep_the_search_tool_both_have_one() {
+    let both = catalog(&[gateway("a", Search::Keep), gateway("b", Search::Keep)]);
+    let names = exposed(&both, Kind::Tools);
+    assert_eq!(names[0], "x_amz_bedrock_agentcore_search");
+    assert!(names[2].starts_with("x_amz_bedrock_agentcore_search_"));
+    let other = both.tool(&names[2]).unwrap();
+    assert_eq!(&**other.original(), "x_amz_bedrock_agentcore_search");
+    assert_eq!(other.upstream.as_str(), "b");
+}
+
+#[test]
+fn a_search_tool_with_a_name_of_the_operators_is_like_any_other() {
+    let rename = ToolOverride {
+        name: Some("find_tools".into()),
+        ..ToolOverride::default()
+    };
+    let up = gateway("corp", Search::Keep).change("x_amz_bedrock_agentcore_search", rename);
+    let names = exposed(&catalog(&[up]), Kind::Tools);
+    assert_eq!(names, ["corp__find_tools", "corp__find"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod client;
 mod frame;
 mod play;
+pub mod sigv4;
 mod tools;
 mod upstream;
 mod weir;

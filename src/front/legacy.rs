@@ -19,6 +19,7 @@ use crate::protocol::message::{self, Id, Notification, Request};
 use crate::protocol::trace::Trace;
 use crate::protocol::{method, sse};
 use crate::relay::{self, Caller, Payload, Scope};
+use crate::seal;
 use crate::upstream::probe::{Profile, WEIR};
 
 /// The most bytes of a client's capabilities that are kept; a client with more is taken as one without any.
@@ -72,6 +73,7 @@ pub(super) fn initialize(live: &Live, request: &Request<'_>) -> Result<(Profile,
     let profile = Profile {
         version,
         capabilities: can(request).into(),
+        key: seal::random().ok(),
     };
     Ok((profile, message::result(&request.id, &result)))
 }

@@ -173,6 +173,7 @@ impl Sessions {
         let caller = Caller::new(Profile {
             version: session.version,
             capabilities: Cow::Owned(session.capabilities.as_ref().to_owned()),
+            key: Some(session.key),
         });
         kept.callers.insert(session.key, Arc::clone(&caller));
         drop(kept);

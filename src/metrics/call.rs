@@ -211,6 +211,11 @@ impl Measured {
         self.ending = ending;
     }
 
+    /// Who has to act on an error that was not weir's.
+    pub fn blame(&mut self, blame: Blame) {
+        self.blame = Some(blame);
+    }
+
     /// The call failed.
     pub fn failed(&mut self, fault: &Fault) {
         self.ending = Ending::Failed;

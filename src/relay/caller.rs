@@ -377,6 +377,7 @@ mod tests {
         Caller::new(Profile {
             version: Version::LATEST_LEGACY,
             capabilities: Cow::Borrowed("{}"),
+            key: None,
         })
     }
 

@@ -21,6 +21,7 @@ use crate::protocol::{meta, method};
 use crate::relay::asked::Asks;
 use crate::relay::crossing::Crossing;
 use crate::relay::logs::Logs;
+use crate::relay::platform;
 use crate::relay::tasks;
 use crate::upstream::{Exchange, Link, LinkError, Outbound, Peer, Place, watch};
 
@@ -365,6 +366,8 @@ impl Relayed {
                 Err(fault) => return self.refuse(&fault),
             },
             Outcome::Error(error) => {
+                let place = &mut self.way.place;
+                platform::note(error, &self.way.flight.link, place, self.measured.as_mut());
                 let (changed, status) = self.crossing.error(error, upstream);
                 let error = changed.as_deref().unwrap_or(error);
                 ending = Ending::Error;

@@ -13,6 +13,7 @@ use crate::auth;
 use crate::catalog::Catalog;
 use crate::config::{self, Config};
 use crate::connector::{self, Surroundings};
+use crate::files::Files;
 use crate::live::keeper::Keeper;
 use crate::live::publisher::{self, Configured, Word};
 use crate::live::schedule::Schedule;
@@ -53,18 +54,15 @@ impl Core {
         // Another part of the process may have chosen a provider already; that one serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let files = Arc::new(Files::default());
         let around = Surroundings {
             instance: config.instance.clone(),
             guard: options.guard.clone(),
-            auth: auth::Around {
-                tls: Arc::default(),
-                secrets: Arc::default(),
-                state_dir: config.state_dir.clone(),
-                tasks: tasks.clone(),
-            },
+            auth: auth::Around::new(&files, config.state_dir.clone(), &tasks, &shutdown),
             metrics: Metrics::new(),
             tasks: tasks.clone(),
         };
+        tasks.spawn(files.watch(shutdown.clone()));
         let upstreams = config.upstreams.values();
         let links = upstreams.map(|upstream| link(upstream, &around));
         let links: Arc<[_]> = links.collect::<Result<Vec<_>, _>>()?.into();

@@ -38,10 +38,11 @@ pub enum LinkError {
     #[error("HTTP status {0}")]
     Status(StatusCode),
     /// The upstream says when it wants to be asked again: 429, or 503 with `Retry-After` (RFC 9110 §10.2.3).
-    #[error("HTTP status {status}{}", again(*.retry_after))]
+    /// A platform may say it in a JSON-RPC error, with no status of its own.
+    #[error("{}{}", throttled(*.status), again(*.retry_after))]
     Throttled {
-        /// The status.
-        status: StatusCode,
+        /// The status, if that says it.
+        status: Option<StatusCode>,
         /// When, from now on.
         retry_after: Option<Duration>,
     },
@@ -75,6 +76,14 @@ pub enum LinkError {
         method: &'static str,
         /// The JSON-RPC error as JSON text, cut.
         error: String,
+    },
+    /// An error of the platform in front of the server, in answer to weir's own handshake or listing.
+    #[error("the platform in front of it answered: {words} ({code})")]
+    Platform {
+        /// The JSON-RPC code.
+        code: i64,
+        /// What it means.
+        words: &'static str,
     },
     /// No protocol version in common.
     #[error("speaks only protocol versions {0}")]
@@ -143,18 +152,19 @@ impl LinkError {
             | Self::MediaType(_)
             | Self::Start(_)
             | Self::ChildClosed(_) => Symptom::Broken,
-            Self::Status(status) | Self::Throttled { status, .. } => {
-                if status.is_server_error() {
-                    Symptom::Broken
-                } else {
-                    Symptom::Alive
-                }
-            }
+            Self::Status(status)
+            | Self::Throttled {
+                status: Some(status),
+                ..
+            } if status.is_server_error() => Symptom::Broken,
             Self::Timeout | Self::FirstByte(_) | Self::Idle => Symptom::Stalled,
             Self::TooLarge { .. }
             | Self::Refused { .. }
             | Self::HeaderMismatch(_)
-            | Self::Listing(_) => Symptom::Alive,
+            | Self::Listing(_)
+            | Self::Status(_)
+            | Self::Throttled { .. }
+            | Self::Platform { .. } => Symptom::Alive,
             Self::Denied { .. }
             | Self::Credential(_)
             | Self::SessionLost
@@ -226,6 +236,7 @@ impl LinkError {
             Self::HeaderMismatch(_) => "refused the headers",
             Self::Nonsense(_) | Self::MediaType(_) => "the answer is not MCP",
             Self::Refused { .. } => "refused the connection",
+            Self::Platform { .. } => "is not available",
             Self::NoCommonVersion(_) => "no protocol version in common",
             Self::Start(_) => "the process does not start",
             Self::ChildClosed(_) => "the process ended",
@@ -254,6 +265,14 @@ impl LinkError {
             upstream: upstream.as_str().into(),
             reason: self.public(),
         }
+    }
+}
+
+/// What says that there is too much, in words.
+fn throttled(status: Option<StatusCode>) -> String {
+    match status {
+        Some(status) => format!("HTTP status {status}"),
+        None => "throttled".to_owned(),
     }
 }
 

@@ -78,6 +78,15 @@ impl Exchange {
         }
     }
 
+    /// The whole answer, where it is one and is still here.
+    #[must_use]
+    pub fn peek(&self) -> Option<&Bytes> {
+        match &self.source {
+            Source::Whole(body) => body.as_ref(),
+            Source::Events(_) | Source::Child(_) => None,
+        }
+    }
+
     /// Ends the exchange at `deadline`, whatever still comes.
     #[must_use]
     pub fn until(mut self, deadline: Instant) -> Self {

@@ -1,6 +1,7 @@
 //! The way in to one upstream: a place among the calls under way, past the circuit.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
@@ -11,6 +12,9 @@ use crate::upstream::error::{LinkError, Symptom};
 
 /// How many calls may wait for a place, as a multiple of the places.
 const QUEUE: usize = 4;
+
+/// For how long the log is spared the same again.
+const TOLD: Duration = Duration::from_secs(10);
 
 /// What a call goes through before anything is sent.
 #[derive(Debug)]
@@ -178,10 +182,18 @@ impl Place {
         self.ended(Ended::Answered, "a call was answered");
     }
 
-    /// The call failed between weir and the upstream.
-    pub fn failed(&mut self, error: &LinkError) {
+    /// The platform in front of the upstream answered in its place. Operators see it as the last call that failed;
+    /// `true` if they have not been told of one like it lately.
+    pub fn turned_away(&mut self, reason: &str) -> bool {
+        self.answered();
+        let told = self.gate.last_failure();
+        self.note(reason.to_owned());
+        !told.is_some_and(|told| told.reason == reason && told.at.elapsed() < TOLD)
+    }
+
+    fn note(&self, reason: String) {
         let last = Failure {
-            reason: error.in_full(),
+            reason,
             at: Instant::now(),
         };
         *self
@@ -189,6 +201,11 @@ impl Place {
             .last_failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// The call failed between weir and the upstream.
+    pub fn failed(&mut self, error: &LinkError) {
+        self.note(error.in_full());
         let reason = error.public();
         let ended = match error.symptom() {
             Symptom::Alive => Ended::Answered,
@@ -226,7 +243,6 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::Duration;
 
     use super::*;
     use crate::upstream::circuit::FAILURES;

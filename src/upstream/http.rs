@@ -1,25 +1,33 @@
 //! Streamable HTTP towards an upstream (`basic/transports/streamable-http.mdx`, both eras).
 
+mod answer;
+mod handshake;
+mod patience;
+mod reading;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use tokio::time::Instant;
 use url::Url;
 
+use crate::auth::refusal::{self, Sent};
 use crate::auth::{Around, Credentials, Refused, SetupError, Verdict};
 use crate::config;
 use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::{LAST_EVENT_ID, METHOD, SESSION, VERSION};
-use crate::protocol::message::{self, Message, Outcome};
-use crate::protocol::sse::Events;
 use crate::upstream::client::{Body, Client, ClientError};
 use crate::upstream::error::LinkError;
-use crate::upstream::exchange::{Exchange, ReadError};
+use crate::upstream::exchange::Exchange;
 use crate::upstream::link::Outbound;
-use crate::upstream::peer::{HttpSession, Peer};
+use crate::upstream::peer::{Affinity, HttpSession, Peer};
+use crate::upstream::quirks::{Errors, Quirks};
 use crate::upstream::status;
+pub use handshake::Handshake;
+use reading::Reading;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -36,8 +44,11 @@ pub struct HttpWire {
     client: Client,
     url: Url,
     credentials: Credentials,
-    limit: usize,
-    idle: Duration,
+    sent: Sent,
+    quirks: Quirks,
+    /// Random: what leads the link's own session to its instance of the server.
+    key: [u8; 16],
+    reading: Reading,
     first_byte: Option<Duration>,
 }
 
@@ -60,21 +71,53 @@ impl HttpWire {
     pub fn new(
         config: &config::Upstream,
         endpoint: &config::HttpEndpoint,
+        quirks: Quirks,
         around: &Around,
     ) -> Result<Self, WireError> {
         Ok(Self {
-            client: Client::new(config, endpoint, &around.tls)?,
+            client: Client::new(config, endpoint, around)?,
             url: endpoint.url.clone(),
             credentials: Credentials::new(config, endpoint, around)?,
-            limit: config.limits.response_bytes,
-            idle: config.timeouts.idle,
+            sent: Sent::of(&config.auth),
+            quirks,
+            key: crate::seal::random().unwrap_or_default(),
+            reading: Reading {
+                limit: config.limits.response_bytes,
+                idle: config.timeouts.idle,
+            },
             first_byte: config.timeouts.first_byte,
         })
     }
 
+    /// What is particular to the other end.
+    #[must_use]
+    pub fn quirks(&self) -> Quirks {
+        self.quirks
+    }
+
+    /// What weir logs in with.
+    #[must_use]
+    pub fn sent(&self) -> Sent {
+        self.sent
+    }
+
+    /// What leads a session that begins now to one instance of the server, by the key of whose session it is, or by
+    /// the link's own; nothing where there is no need.
+    #[must_use]
+    pub fn affinity(&self, key: Option<&[u8; 16]>) -> Option<Arc<Affinity>> {
+        let key = key.unwrap_or(&self.key);
+        let affine = self.quirks.affinity;
+        affine.then(|| Arc::new(Affinity::new(&self.url, key)))
+    }
+
     /// What every request of a session carries.
     #[must_use]
-    pub fn session(&self, version: &str, id: Option<HeaderValue>) -> HttpSession {
+    pub fn session(
+        &self,
+        version: &str,
+        id: Option<HeaderValue>,
+        affinity: Option<Arc<Affinity>>,
+    ) -> HttpSession {
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(header::CONTENT_TYPE, JSON);
         headers.insert(header::ACCEPT, EITHER);
@@ -84,7 +127,11 @@ impl HttpWire {
         if let Some(id) = &id {
             headers.insert(SESSION, id.clone());
         }
-        HttpSession { headers, id }
+        HttpSession {
+            headers,
+            id,
+            affinity,
+        }
     }
 
     /// Sends a request and reads as far as the kind of its answer; a JSON answer is read whole.
@@ -100,6 +147,22 @@ impl HttpWire {
     ) -> Result<Exchange, LinkError> {
         let mut headers = session.headers.clone();
         headers.extend(outbound.headers);
+        match self.quirks.errors {
+            Errors::None | Errors::Gateway => self.attempt(session, headers, body, deadline).await,
+            Errors::Runtime => Box::pin(self.insist(session, headers, body, deadline)).await,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        session: &HttpSession,
+        mut headers: HeaderMap,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Exchange, LinkError> {
+        if let Some(affinity) = &session.affinity {
+            affinity.put(&mut headers);
+        }
         let answer = async {
             let sent = self.execute(Method::POST, headers, body, deadline);
             let response = match self.first_byte {
@@ -108,6 +171,9 @@ impl HttpWire {
                     .map_err(|_| LinkError::FirstByte(limit))??,
                 None => sent.await?,
             };
+            if let Some(affinity) = &session.affinity {
+                affinity.heed(response.headers());
+            }
             self.exchange(session, response, deadline).await
         };
         tokio::time::timeout_at(deadline, answer)
@@ -150,16 +216,23 @@ impl HttpWire {
                 return Ok(response);
             }
             let headers = response.headers().clone();
-            let body = tokio::time::timeout(REFUSAL, self.body(response, ERROR_BODY)).await;
+            let body = tokio::time::timeout(REFUSAL, self.reading.body(response, ERROR_BODY)).await;
             let refused = Refused {
                 status,
                 headers: &headers,
                 body: &body.ok().and_then(Result::ok).unwrap_or_default(),
             };
-            match credentials.refused(&stamp, &refused, deadline).await {
-                Verdict::Again if again => again = false,
-                verdict => return Err(denied(status, verdict)),
-            }
+            let reason = match credentials.refused(&stamp, &refused, deadline).await {
+                Verdict::Again if again => {
+                    again = false;
+                    continue;
+                }
+                Verdict::Again => None,
+                Verdict::Final(reason) => reason,
+            };
+            let known = || refusal::explain(status, &headers, refused.body, self.sent);
+            let reason = reason.or_else(|| known().map(Into::into));
+            return Err(LinkError::Denied { status, reason });
         }
     }
 
@@ -167,55 +240,6 @@ impl HttpWire {
     #[must_use]
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
-    }
-
-    async fn exchange(
-        &self,
-        session: &HttpSession,
-        response: Response<Body>,
-        deadline: Instant,
-    ) -> Result<Exchange, LinkError> {
-        let status = response.status();
-        if status.is_success() {
-            return match media_type(response.headers()) {
-                Media::Json => Ok(Exchange::whole(self.body(response, self.limit).await?)),
-                Media::Events => Ok(Exchange::events(self.events(response), Some(deadline))),
-                Media::Other if status == StatusCode::ACCEPTED => {
-                    Err(LinkError::Nonsense("202 to a request"))
-                }
-                Media::Other => Err(status::not_mcp(response.headers())),
-            };
-        }
-        if status == StatusCode::NOT_FOUND && session.id.is_some() {
-            return Err(LinkError::SessionLost);
-        }
-        let refusal = status::error(status, response.headers());
-        // Modern gives JSON-RPC errors statuses of their own; legacy servers do it for some.
-        let json = media_type(response.headers()) == Media::Json;
-        let body = if json {
-            self.body(response, ERROR_BODY).await?
-        } else {
-            Bytes::new()
-        };
-        let is_error = std::str::from_utf8(&body)
-            .ok()
-            .and_then(|text| Message::parse(text).ok());
-        match is_error {
-            // Some servers say so with 400 and without an id, because they did not look at the message.
-            Some(Message::Response(message::Response { id: None, .. }))
-                if status == StatusCode::BAD_REQUEST && session.id.is_some() =>
-            {
-                Err(LinkError::SessionLost)
-            }
-            Some(Message::Response(response)) => match response.outcome {
-                Outcome::Error(error) if has_code(error, "-32020") => {
-                    Err(LinkError::HeaderMismatch(body))
-                }
-                Outcome::Error(_) => Ok(Exchange::whole(body)),
-                Outcome::Result(_) => Err(refusal),
-            },
-            _ => Err(refusal),
-        }
     }
 
     /// Posts a notification or a response; any 2xx will do.
@@ -235,70 +259,14 @@ impl HttpWire {
         {
             headers.insert(METHOD, method);
         }
-        let response = tokio::time::timeout_at(
-            deadline,
-            self.execute(Method::POST, headers, body, deadline),
-        )
-        .await;
-        let status = response.map_err(|_| LinkError::Timeout)??.status();
-        match status {
-            StatusCode::NOT_FOUND if session.id.is_some() => Err(LinkError::SessionLost),
-            status if status.is_success() => Ok(()),
-            status => Err(LinkError::Status(status)),
-        }
-    }
-
-    /// Sends a handshake message outside any session and gives the raw answer.
-    ///
-    /// # Errors
-    /// Nothing came back until `deadline`.
-    pub async fn handshake(
-        &self,
-        version: &str,
-        modern_method: Option<&'static str>,
-        body: Bytes,
-        deadline: Instant,
-    ) -> Result<Handshake, LinkError> {
-        let mut headers = self.session(version, None).headers;
-        match modern_method {
-            Some(method) => headers.insert(METHOD, HeaderValue::from_static(method)),
-            // `initialize` comes before a version is agreed on.
-            None => headers.remove(VERSION),
+        let posted = async {
+            if self.quirks.errors != Errors::None {
+                return Box::pin(self.post_insisting(session, headers, body, deadline)).await;
+            }
+            let sent = self.execute(Method::POST, headers, body, deadline);
+            session.posted(sent.await?.status())
         };
-        let answer = async {
-            let response = self.execute(Method::POST, headers, body, deadline).await?;
-            let status = response.status();
-            let session = response.headers().get(SESSION).cloned();
-            let refusal = match status.is_success() {
-                true => status::not_mcp(response.headers()),
-                false => status::error(status, response.headers()),
-            };
-            let message = match media_type(response.headers()) {
-                Media::Json => Some(self.body(response, self.limit).await?),
-                Media::Events if status.is_success() => {
-                    // The answer ends the handshake; what else is on the stream is not for us.
-                    let mut exchange = Exchange::events(self.events(response), Some(deadline));
-                    loop {
-                        let message = exchange.next().await?;
-                        let text = message
-                            .as_deref()
-                            .and_then(|bytes| std::str::from_utf8(bytes).ok());
-                        match text.map(Message::parse) {
-                            None | Some(Ok(Message::Response(_)) | Err(_)) => break message,
-                            Some(Ok(Message::Request(_) | Message::Notification(_))) => {}
-                        }
-                    }
-                }
-                Media::Events | Media::Other => None,
-            };
-            Ok(Handshake {
-                status,
-                session,
-                message,
-                refusal,
-            })
-        };
-        tokio::time::timeout_at(deadline, answer)
+        tokio::time::timeout_at(deadline, posted)
             .await
             .map_err(|_| LinkError::Timeout)?
     }
@@ -313,6 +281,9 @@ impl HttpWire {
         session: &HttpSession,
         after: Option<&str>,
     ) -> Result<Option<Exchange>, LinkError> {
+        if self.quirks.only_posts {
+            return Ok(None);
+        }
         let mut headers = session.headers.clone();
         headers.remove(header::CONTENT_TYPE);
         headers.insert(header::ACCEPT, EVENTS);
@@ -321,13 +292,16 @@ impl HttpWire {
                 .map_err(|_| LinkError::Nonsense("an event id that no header can carry"))?;
             headers.insert(LAST_EVENT_ID, after);
         }
-        let deadline = Instant::now() + self.idle;
+        let deadline = Instant::now() + self.reading.idle;
         let response = self
             .execute(Method::GET, headers, Bytes::new(), deadline)
             .await?;
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
-            return Ok(Some(Exchange::events(self.quiet_events(response), None)));
+            return Ok(Some(Exchange::events(
+                self.reading.quiet_events(response),
+                None,
+            )));
         }
         match status {
             StatusCode::NOT_FOUND if session.id.is_some() => Err(LinkError::SessionLost),
@@ -338,66 +312,11 @@ impl HttpWire {
 
     /// Ends a legacy session, as a good guest does. Failure is of no interest.
     pub async fn leave(&self, session: &HttpSession, deadline: Instant) {
-        if session.id.is_some() {
+        if session.id.is_some() && !self.quirks.keeps_sessions {
             let headers = session.headers.clone();
             let left = self.execute(Method::DELETE, headers, Bytes::new(), deadline);
             let _ = tokio::time::timeout_at(deadline, left).await;
         }
-    }
-
-    async fn body(&self, response: Response<Body>, limit: usize) -> Result<Bytes, LinkError> {
-        let mut incoming = response.into_body();
-        let announced = incoming.announced();
-        if announced.is_some_and(|length| length > limit) {
-            return Err(LinkError::TooLarge { limit });
-        }
-        let Some(first) = incoming.chunk().await.map_err(LinkError::from_transfer)? else {
-            return Ok(Bytes::new());
-        };
-        // Most answers are one piece, which needs no copy.
-        if incoming.is_over() && first.len() <= limit {
-            return Ok(first);
-        }
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(first.len() * 2));
-        let mut next = Some(first);
-        while let Some(chunk) = next {
-            if body.len() + chunk.len() > limit {
-                return Err(LinkError::TooLarge { limit });
-            }
-            body.extend_from_slice(&chunk);
-            // Only from the first byte on: a tool may take its time behind a head that was sent early.
-            let more = tokio::time::timeout(self.idle, incoming.chunk()).await;
-            let more = more.map_err(|_| LinkError::Idle)?;
-            next = more.map_err(LinkError::from_transfer)?;
-        }
-        Ok(body.freeze())
-    }
-
-    /// Events of an answer: `timeouts.idle` between two signs of life, keep-alive comments included.
-    fn events(&self, response: Response<Body>) -> Events<ReadError> {
-        let idle = self.idle;
-        let chunks =
-            futures::stream::unfold(response.into_body(), move |mut response| async move {
-                match tokio::time::timeout(idle, response.chunk()).await {
-                    Ok(Ok(Some(chunk))) => Some((Ok(chunk), response)),
-                    Ok(Ok(None)) => None,
-                    Ok(Err(error)) => Some((Err(ReadError::Broken(error)), response)),
-                    Err(_) => Some((Err(ReadError::Idle), response)),
-                }
-            });
-        Events::new(chunks, self.limit)
-    }
-
-    /// Events of a stream that may stay silent for as long as nothing happens.
-    fn quiet_events(&self, response: Response<Body>) -> Events<ReadError> {
-        let chunks = futures::stream::unfold(response.into_body(), |mut response| async move {
-            match response.chunk().await {
-                Ok(Some(chunk)) => Some((Ok(chunk), response)),
-                Ok(None) => None,
-                Err(error) => Some((Err(ReadError::Broken(error)), response)),
-            }
-        });
-        Events::new(chunks, self.limit)
     }
 
     /// Sends a request whose stream may stay silent: `subscriptions/listen`.
@@ -413,6 +332,9 @@ impl HttpWire {
     ) -> Result<Option<Exchange>, LinkError> {
         let mut headers = session.headers.clone();
         headers.insert(METHOD, HeaderValue::from_static(method));
+        if let Some(affinity) = &session.affinity {
+            affinity.put(&mut headers);
+        }
         let response = tokio::time::timeout_at(
             deadline,
             self.execute(Method::POST, headers, body, deadline),
@@ -421,21 +343,8 @@ impl HttpWire {
         let response = response.map_err(|_| LinkError::Timeout)??;
         let opened =
             response.status().is_success() && media_type(response.headers()) == Media::Events;
-        Ok(opened.then(|| Exchange::events(self.quiet_events(response), None)))
+        Ok(opened.then(|| Exchange::events(self.reading.quiet_events(response), None)))
     }
-}
-
-/// The answer to a handshake message, as far as an era can be read from it.
-#[derive(Debug)]
-pub struct Handshake {
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// `MCP-Session-Id`, if the upstream gave one.
-    pub session: Option<HeaderValue>,
-    /// The JSON body, or the first response on the event stream.
-    pub message: Option<Bytes>,
-    /// What the answer says where it is no message.
-    pub refusal: LinkError,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -456,10 +365,6 @@ fn media_type(headers: &HeaderMap) -> Media {
     }
 }
 
-fn has_code(error: &str, code: &str) -> bool {
-    Object::parse(error).is_ok_and(|error| error.get("code") == Some(code))
-}
-
 fn method_of(body: &[u8]) -> Option<HeaderValue> {
     let envelope = Object::parse(std::str::from_utf8(body).ok()?).ok()?;
     HeaderValue::from_str(&envelope.string("method")?).ok()
@@ -468,12 +373,4 @@ fn method_of(body: &[u8]) -> Option<HeaderValue> {
 /// An answer to weir's credentials rather than to the message.
 fn is_refusal(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-}
-
-fn denied(status: StatusCode, verdict: Verdict) -> LinkError {
-    let reason = match verdict {
-        Verdict::Again => None,
-        Verdict::Final(reason) => reason,
-    };
-    LinkError::Denied { status, reason }
 }

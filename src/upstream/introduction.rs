@@ -20,7 +20,8 @@ pub(super) enum Verdict {
     Modern(Introduction),
     /// Modern, but it wants to be asked once more: -32022, and yet it speaks weir's version.
     Again,
-    Legacy,
+    /// Legacy, and which versions of that it says it speaks, if it says so.
+    Legacy(Vec<Version>),
 }
 
 /// What a server says of itself, in either handshake.
@@ -57,33 +58,61 @@ impl Introduction {
 pub(super) fn discovered(message: &[u8]) -> Result<Verdict, LinkError> {
     let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
     else {
-        return Ok(Verdict::Legacy);
+        return Ok(Verdict::Legacy(Vec::new()));
     };
     match response.outcome {
         Outcome::Error(error) => refusal(error),
-        Outcome::Result(result) => Ok(Object::parse(result)
-            .ok()
-            .and_then(|result| modern(&result))
-            .map_or(Verdict::Legacy, Verdict::Modern)),
+        Outcome::Result(result) => {
+            let Ok(result) = Object::parse(result) else {
+                return Ok(Verdict::Legacy(Vec::new()));
+            };
+            Ok(match modern(&result) {
+                Some(introduction) => Verdict::Modern(introduction),
+                None => Verdict::Legacy(legacy(&strings(result.get("supportedVersions")))),
+            })
+        }
     }
+}
+
+/// The legacy versions among those that an error names (`lifecycle.mdx#error-handling`, -32022).
+pub(super) fn offered(message: &[u8]) -> Vec<Version> {
+    let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
+    else {
+        return Vec::new();
+    };
+    match response.outcome {
+        Outcome::Error(error) => {
+            let error = Object::parse(error).ok();
+            let data = error.as_ref().and_then(|error| error.get("data"));
+            legacy(&supported(data))
+        }
+        Outcome::Result(_) => Vec::new(),
+    }
+}
+
+fn legacy(versions: &[String]) -> Vec<Version> {
+    let versions = versions.iter().filter_map(|text| Version::parse(text));
+    versions
+        .filter(|version| version.era() == Era::Legacy)
+        .collect()
 }
 
 /// What an error in answer to `server/discover` says.
 fn refusal(error: &str) -> Result<Verdict, LinkError> {
     let Ok(error) = Object::parse(error) else {
-        return Ok(Verdict::Legacy);
+        return Ok(Verdict::Legacy(Vec::new()));
     };
     match error.get("code") {
         // Modern, but of another revision: its list says whether a legacy one is among them.
         Some("-32022") => {
             let versions = supported(error.get("data"));
-            let speaks = |version: &&String| Version::parse(version).is_some();
+            let legacy = legacy(&versions);
             if versions.iter().any(|text| text == Version::MODERN.as_str()) {
                 Ok(Verdict::Again)
-            } else if versions.iter().find(speaks).is_some() {
-                Ok(Verdict::Legacy)
-            } else {
+            } else if legacy.is_empty() {
                 Err(LinkError::NoCommonVersion(versions.join(", ")))
+            } else {
+                Ok(Verdict::Legacy(legacy))
             }
         }
         Some("-32020" | "-32021") => Ok(Verdict::Modern(Introduction {
@@ -99,7 +128,7 @@ fn refusal(error: &str) -> Result<Verdict, LinkError> {
             server: String::new(),
             extensions: Box::default(),
         })),
-        _ => Ok(Verdict::Legacy),
+        _ => Ok(Verdict::Legacy(Vec::new())),
     }
 }
 

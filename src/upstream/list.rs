@@ -12,7 +12,7 @@ use crate::protocol::meta;
 use crate::upstream::ask::ask;
 use crate::upstream::error::LinkError;
 use crate::upstream::introduction;
-use crate::upstream::link::Link;
+use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::Peer;
 use crate::upstream::probe;
 
@@ -142,10 +142,14 @@ async fn page(
             let unknown =
                 Object::parse(&error).is_ok_and(|error| error.get("code") == Some("-32601"));
             if unknown {
-                Ok(None)
-            } else {
-                Err(introduction::refused(kind.method(), &error))
+                return Ok(None);
             }
+            let trouble = link.quirks().errors.read(&error);
+            let trouble = trouble.and_then(|trouble| match &link.wire {
+                Wire::Http(wire) => trouble.error(wire.sent()),
+                Wire::Child(_) => None,
+            });
+            Err(trouble.unwrap_or_else(|| introduction::refused(kind.method(), &error)))
         }
     }
 }

@@ -1,12 +1,16 @@
 //! Who answered at the other end of a link: era, version, capabilities, session.
 
-use std::sync::Arc;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ring::digest;
+use url::Url;
 
 use crate::json::Object;
 use crate::protocol::era::Era;
+use crate::protocol::headers::SESSION;
 use crate::upstream::stdio::Child;
 
 /// One upstream as it introduced itself.
@@ -46,6 +50,74 @@ pub struct HttpSession {
     pub headers: HeaderMap,
     /// The legacy session id, if the peer keeps sessions.
     pub id: Option<HeaderValue>,
+    /// Where a platform is in front of the peer: what leads every request to the same instance of it.
+    pub affinity: Option<Arc<Affinity>>,
+}
+
+/// What leads the requests of a session to the same instance of a server on AgentCore Runtime, where each other one may
+/// have to be started first (AgentCore developer guide, "Use isolated sessions for agents").
+#[derive(Debug)]
+pub struct Affinity {
+    runtime: HeaderValue,
+    /// The `Mcp-Session-Id` that came last. The platform gives one in either era.
+    last: Mutex<Option<HeaderValue>>,
+}
+
+/// The session of the platform: 33 to 256 characters (model of `InvokeAgentRuntime`).
+const RUNTIME_SESSION: HeaderName =
+    HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-id");
+
+impl Affinity {
+    /// Of a session with nothing before it. The same `key` for the same URL gives the same session of the platform, so
+    /// that one that is opened again finds its instance, after a restart too.
+    #[must_use]
+    pub fn new(url: &Url, key: &[u8; 16]) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(b"weir runtime session 1\n");
+        hash.update(key);
+        hash.update(url.as_str().as_bytes());
+        let mut text = "weir-".to_owned();
+        for byte in hash.finish().as_ref() {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self {
+            runtime: HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("")),
+            last: Mutex::default(),
+        }
+    }
+
+    /// Puts it on a request.
+    pub fn put(&self, headers: &mut HeaderMap) {
+        headers.insert(RUNTIME_SESSION, self.runtime.clone());
+        if let Some(id) = &*self.last() {
+            headers.insert(SESSION, id.clone());
+        }
+    }
+
+    /// Takes in what an answer says.
+    pub fn heed(&self, headers: &HeaderMap) {
+        if let Some(id) = headers.get(SESSION) {
+            let mut last = self.last();
+            if last.as_ref() != Some(id) {
+                *last = Some(id.clone());
+            }
+        }
+    }
+
+    /// Forgets what answers said; whether there was anything.
+    pub fn forget(&self) -> bool {
+        self.last().take().is_some()
+    }
+
+    /// Whether an answer said anything.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.last().is_some()
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<HeaderValue>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The capabilities that decide what weir asks of an upstream.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -17,9 +17,9 @@ use crate::protocol::message::{self, Id};
 use crate::protocol::{meta, method};
 use crate::upstream::error::LinkError;
 use crate::upstream::http::{Handshake, HttpWire};
-use crate::upstream::introduction::{Verdict, discovered, initialized};
+use crate::upstream::introduction::{Introduction, Verdict, discovered, initialized, offered};
 use crate::upstream::link::{Link, Wire};
-use crate::upstream::peer::{HttpSession, Peer, Via};
+use crate::upstream::peer::{Affinity, Peer, Via};
 use crate::upstream::stdio::{Child, ChildClosed, ChildSpec, Reply};
 
 /// `Implementation` of weir, as JSON text.
@@ -58,11 +58,13 @@ async fn over_http(
     known: Option<Era>,
     deadline: Instant,
 ) -> Result<Peer, LinkError> {
+    let affinity = wire.affinity(None);
+    let mut offered = Vec::new();
     if known != Some(Era::Legacy) {
         let ask = || {
             let body = discover(link.next_id());
             let (version, method) = (Version::MODERN.as_str(), Some(method::DISCOVER));
-            wire.handshake(version, method, body, deadline)
+            wire.handshake(affinity.as_deref(), version, method, body, deadline)
         };
         let mut verdict = over_http_verdict(ask().await?, known)?;
         if matches!(verdict, Verdict::Again) {
@@ -70,14 +72,21 @@ async fn over_http(
         }
         match verdict {
             Verdict::Modern(introduction) => {
-                let session = wire.session(Version::MODERN.as_str(), None);
+                let session = wire.session(Version::MODERN.as_str(), None, affinity);
                 return Ok(introduction.peer(Era::Modern, Via::Http(session)));
             }
             Verdict::Again => return Err(LinkError::Nonsense("no answer to server/discover")),
-            Verdict::Legacy => {}
+            Verdict::Legacy(versions) => offered = versions,
         }
     }
-    session_over_http(link, wire, &Profile::OWN, deadline).await
+    let opening = Opening {
+        link,
+        wire,
+        profile: &Profile::OWN,
+        affinity,
+        deadline,
+    };
+    opening.session(&offered).await
 }
 
 /// What a legacy session is opened with.
@@ -87,6 +96,9 @@ pub struct Profile {
     pub version: Version,
     /// `ClientCapabilities` as JSON text: never more than the callers of this session can do.
     pub capabilities: Cow<'static, str>,
+    /// Random, and the same for all sessions that are opened for one caller: what leads them to the same instance of a
+    /// server. `None` for the link's own session.
+    pub key: Option<[u8; 16]>,
 }
 
 impl Profile {
@@ -94,6 +106,7 @@ impl Profile {
     const OWN: Self = Self {
         version: Version::LATEST_LEGACY,
         capabilities: Cow::Borrowed("{}"),
+        key: None,
     };
 }
 
@@ -107,44 +120,127 @@ pub async fn open(
     deadline: Instant,
 ) -> Result<(Peer, Option<Unasked>), LinkError> {
     match &link.wire {
-        Wire::Http(wire) => session_over_http(link, wire, profile, deadline)
-            .await
-            .map(|peer| (peer, None)),
+        Wire::Http(wire) => {
+            let opening = Opening {
+                link,
+                wire,
+                profile,
+                affinity: wire.affinity(profile.key.as_ref()),
+                deadline,
+            };
+            Ok((opening.session(&[]).await?, None))
+        }
         Wire::Child(spec) => {
-            let (child, unasked) = start(spec, link)?;
+            let (child, unasked) = start(spec, link, deadline).await?;
             let peer = session_over_stdio(link, child, profile, deadline).await?;
             Ok((peer, Some(unasked)))
         }
     }
 }
 
-async fn session_over_http(
-    link: &Link,
-    wire: &HttpWire,
-    profile: &Profile,
+/// Why there is no session, and the versions that are named in its place.
+type Refusal = (LinkError, Vec<Version>);
+
+/// A legacy session being opened over HTTP.
+struct Opening<'o> {
+    link: &'o Link,
+    wire: &'o HttpWire,
+    profile: &'o Profile,
+    affinity: Option<Arc<Affinity>>,
     deadline: Instant,
-) -> Result<Peer, LinkError> {
-    let body = initialize(link.next_id(), profile);
-    let answer = wire
-        .handshake(profile.version.as_str(), None, body, deadline)
-        .await?;
-    let answer = evidence(answer)?;
-    let introduction = match answer.message.as_deref().map(initialized) {
-        Some(Ok(introduction)) => introduction,
-        Some(Err(error)) if answer.status.is_success() => return Err(error),
-        Some(Err(error @ LinkError::Refused { .. })) => return Err(error),
-        Some(Err(_)) | None => return Err(answer.refusal),
-    };
-    let session: HttpSession = wire.session(&introduction.version, answer.session);
-    let peer = introduction.peer(Era::Legacy, Via::Http(session));
-    link.post(&peer, message::notification(method::INITIALIZED, None))
-        .await?;
-    Ok(peer)
+}
+
+impl Opening<'_> {
+    /// Opens it in the version that is wanted, or in one that the upstream names instead. Where versions are refused
+    /// and none is named, the others are tried.
+    async fn session(self, offered: &[Version]) -> Result<Peer, LinkError> {
+        let mut left = Version::ALL.to_vec();
+        left.retain(|version| version.era() == Era::Legacy);
+        let mut first = None;
+        let mut next = best(self.profile.version, offered).or(Some(self.profile.version));
+        while let Some(version) = next {
+            left.retain(|other| *other != version);
+            let (error, named) = match self.attempt(version).await? {
+                Ok(peer) => return Ok(peer),
+                Err(refused) => refused,
+            };
+            let others = match named.is_empty() {
+                false => named
+                    .iter()
+                    .filter(|named| left.contains(named))
+                    .copied()
+                    .collect(),
+                true if self.wire.quirks().refuses_versions => left.clone(),
+                true => Vec::new(),
+            };
+            next = best(version, &others);
+            first.get_or_insert(error);
+        }
+        Err(first.unwrap_or(LinkError::Nonsense("no answer to initialize")))
+    }
+
+    /// One `initialize`. Refused, it says why, and which versions there are if that is said.
+    ///
+    /// # Errors
+    /// It failed otherwise.
+    async fn attempt(&self, version: Version) -> Result<Result<Peer, Refusal>, LinkError> {
+        let Self { link, wire, .. } = self;
+        let affinity = self.affinity.as_deref();
+        let (session, introduction) = loop {
+            let led = affinity.is_some_and(Affinity::is_known);
+            let body = initialize(link.next_id(), version, self.profile);
+            let greeted = wire.handshake(affinity, version.as_str(), None, body, self.deadline);
+            let failed = match greeted.await.and_then(evidence) {
+                Ok(answer) => match introduced(answer) {
+                    Ok(introduced) => break introduced,
+                    Err(refused) => refused,
+                },
+                Err(error @ LinkError::Platform { .. }) => (error, Vec::new()),
+                Err(error) => return Err(error),
+            };
+            if !led {
+                return Ok(Err(failed));
+            }
+            // A server that keeps sessions of its own does not know what the platform gave in answer to the probe.
+            affinity.map(Affinity::forget);
+        };
+        let affinity = self.affinity.clone();
+        let session = wire.session(&introduction.version, session, affinity);
+        let peer = introduction.peer(Era::Legacy, Via::Http(session));
+        link.post(&peer, message::notification(method::INITIALIZED, None))
+            .await?;
+        Ok(Ok(peer))
+    }
+}
+/// What an answer to `initialize` says: the session, and who is there.
+fn introduced(answer: Handshake) -> Result<(Option<HeaderValue>, Introduction), Refusal> {
+    let named = answer.message.as_deref().map(offered).unwrap_or_default();
+    match answer.message.as_deref().map(initialized) {
+        Some(Ok(introduction)) => Ok((answer.session, introduction)),
+        Some(Err(error)) if answer.status.is_success() => Err((error, named)),
+        Some(Err(error @ LinkError::Refused { .. })) => Err((error, named)),
+        Some(Err(_)) | None => Err((answer.refusal, named)),
+    }
+}
+
+/// The newest version that is no newer than the one wanted, else the newest of all.
+fn best(wanted: Version, among: &[Version]) -> Option<Version> {
+    let older = among.iter().filter(|version| **version <= wanted).max();
+    older.or_else(|| among.iter().max()).copied()
 }
 
 /// Statuses that say nothing about the era.
 fn evidence(answer: Handshake) -> Result<Handshake, LinkError> {
     match answer.status {
+        status
+            if !status.is_success()
+                && matches!(
+                    answer.refusal,
+                    LinkError::Platform { .. } | LinkError::Throttled { .. }
+                ) =>
+        {
+            Err(answer.refusal)
+        }
         StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
         | StatusCode::TOO_MANY_REQUESTS
@@ -158,12 +254,12 @@ fn over_http_verdict(answer: Handshake, known: Option<Era>) -> Result<Verdict, L
     let answer = evidence(answer)?;
     let verdict = match answer.message.as_deref() {
         Some(message) => discovered(message)?,
-        None => Verdict::Legacy,
+        None => Verdict::Legacy(Vec::new()),
     };
     // Once modern, always modern: a proxy in between that answers nonsense is not a downgrade.
     match (verdict, known) {
-        (Verdict::Legacy, Some(Era::Modern)) if answer.message.is_none() => Err(answer.refusal),
-        (Verdict::Legacy, Some(Era::Modern)) => {
+        (Verdict::Legacy(_), Some(Era::Modern)) if answer.message.is_none() => Err(answer.refusal),
+        (Verdict::Legacy(_), Some(Era::Modern)) => {
             Err(LinkError::Nonsense("no answer to server/discover"))
         }
         (verdict, _) => Ok(verdict),
@@ -176,7 +272,7 @@ async fn over_stdio(
     known: Option<Era>,
     deadline: Instant,
 ) -> Result<(Peer, Unasked), LinkError> {
-    let (mut child, mut unasked) = start(spec, link)?;
+    let (mut child, mut unasked) = start(spec, link, deadline).await?;
     if known != Some(Era::Legacy) {
         // Half the budget: what never answers a probe still gets its `initialize`.
         let patience = Instant::now() + deadline.duration_since(Instant::now()) / 2;
@@ -184,11 +280,11 @@ async fn over_stdio(
             Ok(Verdict::Modern(introduction)) => {
                 return Ok((introduction.peer(Era::Modern, Via::Child(child)), unasked));
             }
-            Ok(Verdict::Again | Verdict::Legacy) => {}
+            Ok(Verdict::Again | Verdict::Legacy(_)) => {}
             // Old rmcp servers end at the first request before `initialize`: start another.
             Err(LinkError::ChildClosed(_)) => {
                 child.stop().await;
-                (child, unasked) = start(spec, link)?;
+                (child, unasked) = start(spec, link, deadline).await?;
             }
             Err(LinkError::Timeout) => {}
             Err(error) => return stopped(&child, error).await,
@@ -223,9 +319,14 @@ async fn session_over_stdio(
     deadline: Instant,
 ) -> Result<Peer, LinkError> {
     let id = link.next_id();
-    let introduction = match ask(&child, id, initialize(id, profile), deadline)
-        .await
-        .and_then(|message| initialized(&message))
+    let introduction = match ask(
+        &child,
+        id,
+        initialize(id, profile.version, profile),
+        deadline,
+    )
+    .await
+    .and_then(|message| initialized(&message))
     {
         Ok(introduction) => introduction,
         Err(error) => return stopped(&child, error).await,
@@ -239,7 +340,15 @@ async fn session_over_stdio(
     Ok(introduction.peer(Era::Legacy, Via::Child(child)))
 }
 
-fn start(spec: &ChildSpec, link: &Link) -> Result<(Arc<Child>, Unasked), LinkError> {
+async fn start(
+    spec: &ChildSpec,
+    link: &Link,
+    deadline: Instant,
+) -> Result<(Arc<Child>, Unasked), LinkError> {
+    let read = tokio::time::timeout_at(deadline, spec.read_secrets());
+    read.await
+        .map_err(|_| LinkError::Timeout)?
+        .map_err(LinkError::Start)?;
     Child::start(spec, link.tasks()).map_err(LinkError::Start)
 }
 
@@ -297,10 +406,10 @@ pub fn own_meta(capabilities: Option<&str>, info: Option<&str>) -> String {
     )
 }
 
-fn initialize(id: u64, profile: &Profile) -> Bytes {
+fn initialize(id: u64, version: Version, profile: &Profile) -> Bytes {
     let params = format!(
-        "{{\"protocolVersion\":\"{}\",\"capabilities\":{},\"clientInfo\":{WEIR}}}",
-        profile.version, profile.capabilities
+        "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"clientInfo\":{WEIR}}}",
+        profile.capabilities
     );
     message::request(&Id::from(id), method::INITIALIZE, &params)
 }

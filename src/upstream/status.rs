@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, header};
 use crate::upstream::error::LinkError;
 
 /// The longest `Retry-After` that is believed: a mistake there should not cost a day.
-const LONGEST: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The error that a status is, with `Retry-After` where it means something.
 #[must_use]
@@ -15,11 +15,11 @@ pub fn error(status: StatusCode, headers: &HeaderMap) -> LinkError {
     let retry_after = retry_after(headers);
     match status {
         StatusCode::TOO_MANY_REQUESTS => LinkError::Throttled {
-            status,
+            status: Some(status),
             retry_after,
         },
         StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => LinkError::Throttled {
-            status,
+            status: Some(status),
             retry_after,
         },
         status => LinkError::Status(status),

@@ -40,14 +40,13 @@ class Rigs:
         wait_until(lambda: ready() or not process.running, READY_TIMEOUT)
         return next(iter(ready()), None) or self.give_up(process)
 
-    def weir(self, binary: Path, name: str, upstream: str) -> str:
+    def weir(self, binary: Path, name: str, upstream: str, more: dict | None = None, top: dict | None = None) -> str:
         """Starts a weir whose one upstream keeps its names, and gives back its URL when it is ready."""
         port = free_port()
-        upstreams = {"conformance": {"url": upstream, "namespace": ""}}
+        upstreams = {"upstream": {"url": upstream, "namespace": "", **(more or {})}}
         config = self.folder / f"{name}.yaml"  # JSON is YAML
-        config.write_text(
-            json.dumps({"version": 1, "listen": {"address": f"127.0.0.1:{port}"}, "upstreams": upstreams}, indent=2)
-        )
+        listen = {"address": f"127.0.0.1:{port}"}
+        config.write_text(json.dumps({"version": 1, "listen": listen, **(top or {}), "upstreams": upstreams}, indent=2))
         process = self.run(name, [str(binary), "serve", "-c", str(config)])
 
         def ready() -> bool:

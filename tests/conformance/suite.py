@@ -40,13 +40,13 @@ class Toolbox:
         return self.script("node_modules/@modelcontextprotocol/conformance/dist/index.js")
 
 
-def prepare(cache: Path) -> Toolbox:
-    """Checks the tools of this machine and installs what is missing in `cache`."""
+def prepare(cache: Path, here: Path = HERE, who: str = "conformance") -> Toolbox:
+    """Checks the tools of this machine and installs in `cache` what is missing of the packages that `here` pins."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         raise Skip("node and npm are not on the PATH")
     folder = cache / "npm"
-    pins = [HERE / "package.json", HERE / "package-lock.json"]
+    pins = [here / "package.json", here / "package-lock.json"]
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two runs share one cache
@@ -59,15 +59,15 @@ def prepare(cache: Path) -> Toolbox:
                 shutil.copy(pin, folder)
             # The optional packages are Node itself, 120 MB of it, for the platforms that have one.
             command = [npm, "ci", *NPM, *(["--omit=optional"] if own else [])]
-            install("the npm packages", command, folder, who="conformance")
+            install("the npm packages", command, folder, who=who)
             node = own or packaged(folder)
             if node is None:
                 raise Skip(
                     f"node >= {NODE_MAJOR} is needed: the one on the PATH is older, and npm has none for this platform"
                 )
             stamp(folder, pins)
-        for script in [*HERE.glob("*.mjs"), *HERE.glob("upstream/*.mjs")]:  # node looks for packages beside the script
-            place = folder / script.relative_to(HERE)
+        for script in [*here.glob("*.mjs"), *here.glob("upstream/*.mjs")]:  # node looks for packages beside the script
+            place = folder / script.relative_to(here)
             place.parent.mkdir(exist_ok=True)
             shutil.copy(script, place)
     return Toolbox(node, folder)
@@ -141,9 +141,10 @@ def execute(command: Iterable[str], out: Path, log: Path, env: dict[str, str] | 
 def read(out: Path) -> Outcome:
     """All results in `out`."""
     outcome = Outcome()
-    for file in sorted(out.glob("*/checks.json")):
-        name = RESULT.fullmatch(file.parent.name)
-        scenario = (name[1] if name else file.parent.name).removeprefix("server-")
+    for file in sorted(out.rglob("checks.json")):
+        place = str(file.parent.relative_to(out))  # some scenarios have a `/` in their name
+        name = RESULT.fullmatch(place)
+        scenario = (name[1] if name else place).removeprefix("server-")
         seen: Counter[tuple[str, str]] = Counter()
         for check in json.loads(file.read_text()):
             which = (check["id"], check["name"])

@@ -25,7 +25,9 @@ mod support_test;
 
 // Weir.
 mod advice;
+mod agentcore;
 mod asks;
+mod aws;
 mod batches;
 mod browsers;
 mod catalog;
@@ -44,13 +46,18 @@ mod forwarding;
 mod guard;
 mod isolation;
 mod leaks;
+mod logins;
 mod lossless;
 mod metrics;
 mod mirrored;
 mod reload;
 mod stored;
+mod rotation;
+mod sigv4;
 mod streams;
 mod swap;
+mod tls;
+mod tokens;
 mod traces;
 mod upstreams;
 mod zoo;

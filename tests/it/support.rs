@@ -1,9 +1,14 @@
 //! What the tests talk to: real MCP servers that can be scripted, and clients that show bytes.
 
+pub mod agentcore;
 pub mod asking;
+pub mod aws;
 pub mod client;
 pub mod lens;
+pub mod saas;
 pub mod socket;
+pub mod tls;
+pub mod token_server;
 pub mod upstream;
 pub mod weir;
 

@@ -161,6 +161,7 @@ fn part(id: &str, era: Era, slot: usize, raw: &str) -> Part {
         namespace: &Namespace::default(),
         strip: None,
         tools: &tools,
+        search: weir::config::Search::default(),
     };
     let prepared = Prepared::new(rules, &Naming::default(), &listing);
     Part {

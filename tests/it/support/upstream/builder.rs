@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, broadcast};
 use super::script::{self, Fault, Kind, On, Outcome, Paging, Rule, Script, Sdk, Shape, Times};
 use super::{Inner, Log, StopOnDrop, Upstream, serve};
 use crate::support::free_port;
+use crate::support::token_server::TokenServer;
 
 /// A server being described.
 pub struct Builder {
@@ -189,6 +190,12 @@ impl Builder {
     /// Answers nothing without exactly one header of this value.
     pub fn require_header(mut self, name: &str, value: &str) -> Self {
         self.script.doors.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets in who has a live token of this server.
+    pub fn tokens_of(mut self, server: &TokenServer) -> Self {
+        self.script.tokens = Some(server.clone());
         self
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 
+use crate::support::token_server::TokenServer;
 use crate::support::{fields, quote, unquote};
 
 /// The four kinds of thing a server lists.
@@ -233,6 +234,8 @@ pub struct Script {
     pub empty: Times,
     /// Headers without which nothing is answered, and what 401 says.
     pub doors: Vec<(String, String)>,
+    /// Whose live tokens are let in, if it is a matter of tokens.
+    pub tokens: Option<TokenServer>,
 }
 
 impl Script {
@@ -254,6 +257,7 @@ impl Script {
             rules: Vec::new(),
             empty: Times::Next(0),
             doors: Vec::new(),
+            tokens: None,
         }
     }
 
@@ -316,6 +320,12 @@ impl Script {
 
     /// Whether the request carries every credential asked for.
     pub fn opens(&self, headers: &HeaderMap) -> bool {
+        let authorization = headers.get("authorization");
+        let authorization = authorization.and_then(|value| value.to_str().ok());
+        let is_live = |tokens: &TokenServer| authorization.is_some_and(|text| tokens.is_live(text));
+        if !self.tokens.as_ref().is_none_or(is_live) {
+            return false;
+        }
         self.doors.iter().all(|(name, value)| {
             let mut values = headers.get_all(name).iter();
             values.next().is_some_and(|got| got == value) && values.next().is_none()

@@ -1,0 +1,58 @@
+//! The one way out for requests of a login: what rmcp sends goes through it too.
+
+use oauth2::{HttpRequest, HttpResponse};
+use rmcp::transport::auth::{OAuthHttpClient, OAuthHttpClientFuture, OAuthHttpRequest};
+use url::Url;
+
+use crate::auth::oauth::client::for_tokens;
+use crate::auth::oauth::discovery;
+use crate::auth::oauth::http::{Http, HttpError};
+use crate::auth::reach::Unreachable;
+use crate::auth::{Around, SetupError};
+use crate::config::{AuthorizationCode, HttpEndpoint};
+
+/// A client of an upstream and of its authorization server.
+#[derive(Debug)]
+pub(super) struct Door {
+    /// The client, which goes nowhere that weir does not.
+    pub(super) http: Http,
+    upstream: Url,
+    allowed_hosts: Vec<String>,
+}
+
+impl Door {
+    /// For one upstream. Opens nothing.
+    pub(super) fn new(
+        upstream: &HttpEndpoint,
+        config: &AuthorizationCode,
+        around: &Around,
+    ) -> Result<Self, SetupError> {
+        let tls = for_tokens(&around.tls, upstream)?;
+        let plain = config.allow_plain_http || upstream.allow_plain_http;
+        Ok(Self {
+            http: Http::new(tls, plain)?,
+            upstream: upstream.url.clone(),
+            allowed_hosts: config.allowed_hosts.clone(),
+        })
+    }
+
+    /// Whether an endpoint is the issuer's, or allowed.
+    pub(super) fn belongs(&self, endpoint: &Url, issuer: &Url) -> Result<(), Unreachable> {
+        discovery::belongs(endpoint, issuer, &self.allowed_hosts, &self.http)
+    }
+
+    async fn carry(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        // What the upstream itself answers may have no end.
+        match request.uri() == self.upstream.as_str() {
+            true => self.http.head(request).await,
+            false => self.http.send(request).await,
+        }
+    }
+}
+
+impl OAuthHttpClient for Door {
+    fn execute(&self, request: OAuthHttpRequest) -> OAuthHttpClientFuture<'_> {
+        // Nothing is followed, whatever is asked for: metadata is where it was said to be.
+        Box::pin(async move { self.carry(request.request).await.map_err(Into::into) })
+    }
+}

@@ -1,0 +1,217 @@
+//! The HTTP client for authorization servers: nothing followed, nothing long, nothing slow.
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode, header};
+use oauth2::{HttpRequest, HttpResponse};
+use url::Url;
+
+use crate::auth::SetupError;
+use crate::auth::reach::{self, Resolver, Unreachable};
+use crate::auth::token::GrantError;
+
+/// How long one request may take, its whole answer included.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Most bytes of an answer.
+const BODY: usize = 1024 * 1024;
+
+/// An HTTP client for the authorization server of one upstream.
+#[derive(Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    allow_plain_http: bool,
+}
+
+/// Why there is no answer, or none to look at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// Weir does not go there.
+    #[error(transparent)]
+    Reach(#[from] Unreachable),
+    /// The request is none that HTTP can carry.
+    #[error("its URL is not usable")]
+    Url,
+    /// No connection. In weir's own words why.
+    #[error("{0}")]
+    Connect(&'static str),
+    /// Too slow.
+    #[error("it does not answer within {} s", TIMEOUT.as_secs())]
+    Timeout,
+    /// The connection broke.
+    #[error("the connection broke off")]
+    Broken,
+    /// The answer is too long.
+    #[error("its answer is too long")]
+    TooLong,
+    /// 429, 5xx.
+    #[error("it answers with HTTP status {}", .0.as_u16())]
+    Unwell(StatusCode, Option<Duration>),
+    /// 3xx.
+    #[error("it answers with a redirect, which is not followed")]
+    Redirect,
+}
+
+impl HttpError {
+    /// What it means for a grant. `what` is where the request went: `the token endpoint`.
+    #[must_use]
+    pub fn for_grant(self, what: &str) -> GrantError {
+        let words = format!("{what} gives no token: {self}").into();
+        match self {
+            Self::Unwell(_, Some(after)) => GrantError::Later(words, after),
+            Self::Reach(_) | Self::Url | Self::Redirect | Self::TooLong => {
+                GrantError::Refused(words)
+            }
+            Self::Connect(_) | Self::Timeout | Self::Broken | Self::Unwell(..) => {
+                GrantError::Passing(words)
+            }
+        }
+    }
+}
+
+impl Http {
+    /// A client. Opens nothing.
+    ///
+    /// # Errors
+    /// No HTTP client on this machine.
+    pub fn new(tls: rustls::ClientConfig, allow_plain_http: bool) -> Result<Self, SetupError> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .dns_resolver(Resolver::new())
+            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
+            .timeout(TIMEOUT)
+            // Requests are minutes apart: a kept connection would be a dead one.
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(SetupError::Client)?;
+        Ok(Self {
+            client,
+            allow_plain_http,
+        })
+    }
+
+    /// Whether weir sends anything there.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may(&self, url: &Url) -> Result<(), Unreachable> {
+        reach::check(url, self.allow_plain_http)
+    }
+
+    /// Whether plain `http` is allowed beyond loopback.
+    #[must_use]
+    pub const fn allows_plain(&self) -> bool {
+        self.allow_plain_http
+    }
+
+    /// Sends a request and reads its answer, whatever it says, unless that is a redirect, 429 or 5xx.
+    ///
+    /// # Errors
+    /// There is no such answer.
+    pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut response = self.begin(request).await?;
+        let status = response.status();
+        if status.is_redirection() {
+            return Err(HttpError::Redirect);
+        }
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(HttpError::Unwell(status, retry_after(response.headers())));
+        }
+        let headers = response.headers().clone();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(from_reqwest)? {
+            if body.len() + chunk.len() > BODY {
+                return Err(HttpError::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let mut answer = HttpResponse::new(body);
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        Ok(answer)
+    }
+
+    /// Sends a request and reads the head of its answer, whatever it says: what follows may be a stream.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn head(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let response = self.begin(request).await?;
+        let mut answer = HttpResponse::default();
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = response.headers().clone();
+        Ok(answer)
+    }
+
+    async fn begin(&self, request: HttpRequest) -> Result<reqwest::Response, HttpError> {
+        let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Url)?;
+        self.may(request.url())?;
+        self.client.execute(request).await.map_err(from_reqwest)
+    }
+}
+
+fn from_reqwest(error: reqwest::Error) -> HttpError {
+    if error.is_timeout() {
+        HttpError::Timeout
+    } else if error.is_connect() {
+        not_connected(&error)
+    } else {
+        HttpError::Broken
+    }
+}
+
+/// What the system and the TLS library say, in words that are known beforehand.
+fn not_connected(error: &(dyn StdError + 'static)) -> HttpError {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref::<Unreachable>() {
+            return HttpError::Reach(*refused);
+        }
+        let inner = error.downcast_ref::<io::Error>();
+        let inner = inner.and_then(io::Error::get_ref);
+        let tls = error.downcast_ref::<rustls::Error>();
+        let tls = tls.or_else(|| inner.and_then(|inner| inner.downcast_ref()));
+        if let Some(tls) = tls {
+            return HttpError::Connect(tls_words(tls));
+        }
+        if let Some(refused) = inner.and_then(|inner| inner.downcast_ref::<Unreachable>()) {
+            return HttpError::Reach(*refused);
+        }
+        if error.to_string().starts_with("dns error") {
+            return HttpError::Connect("its name cannot be resolved");
+        }
+        cause = error.source();
+    }
+    HttpError::Connect("no connection")
+}
+
+fn tls_words(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError as Bad;
+    let rustls::Error::InvalidCertificate(bad) = error else {
+        return "the TLS handshake failed";
+    };
+    match bad {
+        Bad::Expired | Bad::ExpiredContext { .. } => "its certificate has expired",
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => "its certificate is not valid yet",
+        Bad::UnknownIssuer => "its certificate is of a CA that is not trusted",
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+            "its certificate is for another name"
+        }
+        Bad::Revoked => "its certificate is revoked",
+        _ => "its certificate is not valid",
+    }
+}
+
+/// Seconds, or a date (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What an HTTP answer is: messages, or a reason why there are none.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use tokio::time::Instant;
+
+use super::{ERROR_BODY, HttpWire, Media, media_type};
+use crate::json::Object;
+use crate::protocol::era::Version;
+use crate::protocol::headers::VERSION;
+use crate::protocol::message::{Message, Outcome};
+use crate::upstream::client::Body;
+use crate::upstream::error::LinkError;
+use crate::upstream::exchange::Exchange;
+use crate::upstream::peer::HttpSession;
+use crate::upstream::status;
+
+impl HttpWire {
+    pub(super) async fn exchange(
+        &self,
+        session: &HttpSession,
+        response: Response<Body>,
+        deadline: Instant,
+    ) -> Result<Exchange, LinkError> {
+        let status = response.status();
+        if status.is_success() {
+            return match media_type(response.headers()) {
+                Media::Json => {
+                    let whole = self.reading.body(response, self.reading.limit).await?;
+                    Ok(Exchange::whole(whole))
+                }
+                Media::Events => {
+                    let events = self.reading.events(response);
+                    Ok(Exchange::events(events, Some(deadline)))
+                }
+                Media::Other if status == StatusCode::ACCEPTED => {
+                    Err(LinkError::Nonsense("202 to a request"))
+                }
+                Media::Other => Err(status::not_mcp(response.headers())),
+            };
+        }
+        if status == StatusCode::NOT_FOUND && session.id.is_some() {
+            return Err(LinkError::SessionLost);
+        }
+        let refusal = self.quirks.errors.refusal(status, response.headers());
+        // Modern gives JSON-RPC errors statuses of their own; legacy servers do it for some.
+        let json = media_type(response.headers()) == Media::Json;
+        let body = if json {
+            self.reading.body(response, ERROR_BODY).await?
+        } else {
+            Bytes::new()
+        };
+        let is_error = std::str::from_utf8(&body)
+            .ok()
+            .and_then(|text| Message::parse(text).ok());
+        match is_error {
+            message if self.is_lost(status, session, message.as_ref()) => {
+                Err(LinkError::SessionLost)
+            }
+            Some(Message::Response(response)) => match response.outcome {
+                Outcome::Error(error) if has_code(error, "-32020") => {
+                    Err(LinkError::HeaderMismatch(body))
+                }
+                Outcome::Error(_) => Ok(Exchange::whole(body)),
+                Outcome::Result(_) => Err(refusal),
+            },
+            _ => Err(refusal),
+        }
+    }
+
+    /// Whether a refusal is about the session rather than about the request.
+    fn is_lost(
+        &self,
+        status: StatusCode,
+        session: &HttpSession,
+        message: Option<&Message<'_>>,
+    ) -> bool {
+        let (id, error) = match message {
+            Some(Message::Response(response)) => match response.outcome {
+                Outcome::Error(error) => (response.id, Some(error)),
+                Outcome::Result(_) => return false,
+            },
+            Some(Message::Request(_) | Message::Notification(_)) | None => (None, None),
+        };
+        let trouble = error.and_then(|error| self.quirks.errors.read(error));
+        match (status, &session.affinity) {
+            // Some servers say so with 400 and without an id, because they did not look at the message.
+            (StatusCode::BAD_REQUEST, _) if session.id.is_some() => {
+                error.is_some() && id.is_none() && trouble.is_none()
+            }
+            (StatusCode::BAD_REQUEST, _) if !session.is_modern() => {
+                self.quirks.sessions_may_come && id.is_none()
+            }
+            // A modern server says so of a method that it does not have.
+            (StatusCode::NOT_FOUND, Some(affinity)) => {
+                (error.is_none() || trouble.is_some()) && affinity.forget()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl HttpSession {
+    /// Whether its requests are of the modern era.
+    fn is_modern(&self) -> bool {
+        let version = self.headers.get(VERSION);
+        version.is_some_and(|version| version == Version::MODERN.as_str())
+    }
+
+    /// What the status says that answers a message without an answer.
+    pub(super) fn posted(&self, status: StatusCode) -> Result<(), LinkError> {
+        match status {
+            StatusCode::NOT_FOUND if self.id.is_some() => Err(LinkError::SessionLost),
+            status if status.is_success() => Ok(()),
+            status => Err(LinkError::Status(status)),
+        }
+    }
+}
+
+fn has_code(error: &str, code: &str) -> bool {
+    Object::parse(error).is_ok_and(|error| error.get("code") == Some(code))
+}

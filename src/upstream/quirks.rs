@@ -1,0 +1,289 @@
+//! What is particular to the other end of a link, beside the protocol: values that connectors choose, and
+//! that every step asks in place of the connector's name.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+
+use crate::auth::refusal::{self, Sent};
+use crate::json::Object;
+use crate::protocol::error::Blame;
+use crate::upstream::error::LinkError;
+use crate::upstream::status;
+
+/// What is particular to the other end of a link. The default is a server that only has the protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Whose errors come in place of the server's.
+    pub errors: Errors,
+    /// Whether ids lead the requests of a session to the same instance of the server.
+    pub affinity: bool,
+    /// Whether nothing but POST is understood: no stream of what is said unasked.
+    pub only_posts: bool,
+    /// Whether sessions end by themselves only: no DELETE.
+    pub keeps_sessions: bool,
+    /// Whether a session may come to be required after it was not, which 400 says then.
+    pub sessions_may_come: bool,
+    /// Whether `initialize` of a version that is not offered is refused, in place of an answer with another.
+    pub refuses_versions: bool,
+}
+
+/// Whose errors come in place of the server's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Errors {
+    /// Nobody's.
+    #[default]
+    None,
+    /// Those of an AgentCore Gateway: throttling (AgentCore developer guide, gateway quotas and errors).
+    Gateway,
+    /// Those of AgentCore Runtime (AgentCore developer guide, "MCP protocol contract", error table; HTTP
+    /// statuses from the model of `InvokeAgentRuntime`).
+    Runtime,
+}
+
+/// What a platform's error means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// `UnauthorizedException`
+    Unauthorized,
+    /// `AccessDeniedException`
+    Forbidden,
+    /// `ThrottlingException`, `ServiceQuotaExceededException`
+    Throttled,
+    /// `ResourceNotFoundException`
+    NotFound,
+    /// `ConflictException`
+    Conflict,
+    /// `RetryableConflictException`: the session is being started or stopped; nothing ran.
+    Busy,
+    /// `ValidationException`
+    Invalid,
+    /// `RuntimeClientError`: the container failed, or refused.
+    Failed,
+    /// `McpRequestUnacceptable`: the `Accept` header.
+    Accept,
+    /// Anything else.
+    Internal,
+}
+
+/// A platform's error, read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The JSON-RPC code.
+    pub code: i64,
+    /// What it means.
+    pub meaning: Meaning,
+    /// When to ask again, from now on, if that is said.
+    pub retry_after: Option<Duration>,
+}
+
+impl Errors {
+    /// Reads the `error` member of a JSON-RPC answer; `None` where it is not the platform's. Goes by the code: the
+    /// texts differ from what is documented.
+    #[must_use]
+    pub fn read(self, error: &str) -> Option<Trouble> {
+        if self == Self::None {
+            return None;
+        }
+        let object = Object::parse(error).ok()?;
+        let code: i64 = object.get("code")?.parse().ok()?;
+        let meaning = match (self, code) {
+            (Self::Gateway | Self::Runtime, -32003) => Meaning::Throttled,
+            (Self::Runtime, -32001) => Meaning::Unauthorized,
+            (Self::Runtime, -32002) => Meaning::Forbidden,
+            (Self::Runtime, -32004) => Meaning::NotFound,
+            (Self::Runtime, -32005) if is_retryable(error) => Meaning::Busy,
+            (Self::Runtime, -32005) => Meaning::Conflict,
+            (Self::Runtime, -32006) => Meaning::Invalid,
+            (Self::Runtime, -32010) => Meaning::Failed,
+            (Self::Runtime, -32011) => Meaning::Accept,
+            (Self::Runtime, -32603) => Meaning::Internal,
+            _ => return None,
+        };
+        Some(Trouble {
+            code,
+            meaning,
+            retry_after: retry_after(&object),
+        })
+    }
+
+    /// What an HTTP status means that came without a JSON-RPC error.
+    #[must_use]
+    pub fn status(self, status: StatusCode) -> Option<Meaning> {
+        match (self, status.as_u16()) {
+            (Self::Runtime, 402 | 429) => Some(Meaning::Throttled),
+            (Self::Runtime, 404) => Some(Meaning::NotFound),
+            (Self::Runtime, 409) => Some(Meaning::Busy),
+            (Self::Runtime, 424) => Some(Meaning::Failed),
+            _ => None,
+        }
+    }
+
+    /// The error that a status without a JSON-RPC error is.
+    #[must_use]
+    pub fn refusal(self, code: StatusCode, headers: &HeaderMap) -> LinkError {
+        match (self.status(code), status::error(code, headers)) {
+            (Some(Meaning::Throttled), LinkError::Status(status)) => LinkError::Throttled {
+                status: Some(status),
+                retry_after: None,
+            },
+            (Some(meaning @ Meaning::NotFound), _) => LinkError::Platform {
+                code: -32004,
+                words: meaning.words(),
+            },
+            (_, error) => error,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "turned away: {} ({})", self.meaning.words(), self.code)
+    }
+}
+
+impl Trouble {
+    /// What it is where weir asked on its own behalf; `None` where the server itself may have meant it.
+    #[must_use]
+    pub fn error(self, sent: Sent) -> Option<LinkError> {
+        let denied = |status: StatusCode| LinkError::Denied {
+            status,
+            reason: refusal::explain(status, &HeaderMap::new(), &[], sent).map(Into::into),
+        };
+        match self.meaning {
+            Meaning::Unauthorized => Some(denied(StatusCode::UNAUTHORIZED)),
+            Meaning::Forbidden => Some(denied(StatusCode::FORBIDDEN)),
+            Meaning::Throttled => Some(LinkError::Throttled {
+                status: None,
+                retry_after: self.retry_after,
+            }),
+            Meaning::NotFound | Meaning::Conflict | Meaning::Busy => Some(LinkError::Platform {
+                code: self.code,
+                words: self.meaning.words(),
+            }),
+            Meaning::Invalid | Meaning::Failed | Meaning::Accept | Meaning::Internal => None,
+        }
+    }
+}
+
+impl Meaning {
+    /// In weir's own words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "the credentials are not valid",
+            Self::Forbidden => "the credentials do not permit this",
+            Self::Throttled => "too many requests",
+            Self::NotFound => "there is no such resource",
+            Self::Conflict => "there is a conflict",
+            Self::Busy => "the session is being started or stopped",
+            Self::Invalid => "the request is not valid",
+            Self::Failed => "the container failed",
+            Self::Accept => "the Accept header does not suit it",
+            Self::Internal => "something inside failed",
+        }
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub const fn blame(self) -> Blame {
+        match self {
+            Self::Invalid => Blame::Caller,
+            Self::Accept => Blame::Weir,
+            Self::Unauthorized
+            | Self::Forbidden
+            | Self::Throttled
+            | Self::NotFound
+            | Self::Conflict
+            | Self::Busy
+            | Self::Failed
+            | Self::Internal => Blame::Upstream,
+        }
+    }
+}
+
+/// Two exceptions share a code; which one it is stands in the message, or in its name.
+fn is_retryable(error: &str) -> bool {
+    let error = error.to_ascii_lowercase();
+    ["in progress", "retry", "retryableconflict"]
+        .iter()
+        .any(|part| error.contains(part))
+}
+
+/// `data.retryAfter`: seconds, as a number or as text.
+fn retry_after(error: &Object<'_>) -> Option<Duration> {
+    let data = Object::parse(error.get("data")?).ok()?;
+    let text = data.get("retryAfter")?.trim_matches('"');
+    let seconds: f64 = text.parse().ok()?;
+    let after = Duration::try_from_secs_f64(seconds).ok()?;
+    Some(after.min(status::LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime(error: &str) -> Meaning {
+        Errors::Runtime.read(error).unwrap().meaning
+    }
+
+    #[test]
+    fn the_table_is_read_by_code_and_no_text_is_needed() {
+        for (code, meaning) in [
+            (-32001, Meaning::Unauthorized),
+            (-32002, Meaning::Forbidden),
+            (-32003, Meaning::Throttled),
+            (-32004, Meaning::NotFound),
+            (-32005, Meaning::Conflict),
+            (-32006, Meaning::Invalid),
+            (-32010, Meaning::Failed),
+            (-32011, Meaning::Accept),
+            (-32603, Meaning::Internal),
+        ] {
+            assert_eq!(runtime(&format!("{{\"code\":{code}}}")), meaning);
+        }
+        for code in ["-32601", "-32602", "-32007", "5", "\"x\"", "1e9"] {
+            let error = format!("{{\"code\":{code},\"message\":\"m\"}}");
+            assert_eq!(Errors::Runtime.read(&error), None, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_that_passes_is_told_from_one_that_does_not() {
+        for passing in [
+            r#"{"code":-32005,"message":"Session operation in progress, please retry"}"#,
+            r#"{"code":-32005,"message":"","data":{"exception":"RetryableConflictException"}}"#,
+        ] {
+            assert_eq!(runtime(passing), Meaning::Busy, "{passing}");
+        }
+        let lasting = r#"{"code":-32005,"message":"Resource conflict - Resource already exists"}"#;
+        assert_eq!(runtime(lasting), Meaning::Conflict);
+    }
+
+    #[test]
+    fn a_gateway_says_when_it_wants_to_be_asked_again() {
+        let after = |data: &str| {
+            let error = format!("{{\"code\":-32003,\"message\":\"m\",\"data\":{data}}}");
+            Errors::Gateway.read(&error).unwrap().retry_after
+        };
+        assert_eq!(
+            after(r#"{"limitKey":"k","retryAfter":7}"#),
+            Some(Duration::from_secs(7))
+        );
+        assert_eq!(
+            after(r#"{"retryAfter":"1.5"}"#),
+            Some(Duration::from_millis(1500))
+        );
+        assert_eq!(after(r#"{"retryAfter":1e300}"#), None);
+        assert_eq!(
+            after(r#"{"retryAfter":999999}"#),
+            Some(Duration::from_secs(3600))
+        );
+        assert_eq!(after(r#"{"retryAfter":-1}"#), None);
+        assert_eq!(after("[]"), None);
+        // Its other errors are about the call: policy, input, the target.
+        assert_eq!(Errors::Gateway.read(r#"{"code":-32002}"#), None);
+        assert_eq!(Errors::None.read(r#"{"code":-32003}"#), None);
+    }
+}

@@ -1,0 +1,713 @@
+//! Upstreams that want a person to log in: `weir login`, and weir with what it stores.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use http::StatusCode;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::support::saas::SaaS;
+use crate::support::upstream::Upstream;
+use crate::support::weir::{Process, Weir};
+use crate::support::{bounded, free_port};
+
+const AUTH: &str = "auth: { type: oauth2_authorization_code, client_id: known }";
+
+/// A server that wants a login, and a weir's folder with a config over it.
+struct Rig {
+    saas: SaaS,
+    home: tempfile::TempDir,
+    _upstream: Upstream,
+}
+
+/// A login that waits for a browser.
+struct Waiting {
+    process: Process,
+    url: Url,
+}
+
+impl Rig {
+    async fn new(auth: &str) -> Self {
+        let upstream = Upstream::named("linear").tools(["search"]).start().await;
+        let saas = SaaS::before(&upstream).await;
+        let home = tempfile::tempdir().unwrap();
+        let rig = Self {
+            saas,
+            home,
+            _upstream: upstream,
+        };
+        rig.write(auth);
+        rig
+    }
+
+    fn write(&self, auth: &str) {
+        let yaml = format!(
+            "version: 1\nstate: {{ dir: state }}\nupstreams:\n  linear:\n    url: \"{}\"\n    {auth}\n",
+            self.saas.url()
+        );
+        std::fs::write(self.config(), yaml).unwrap();
+    }
+
+    fn config(&self) -> PathBuf {
+        self.home.path().join("weir.yaml")
+    }
+
+    fn start(&self) -> Process {
+        Process::start(["login", "linear", "-c", self.config().to_str().unwrap()])
+    }
+
+    /// Starts `weir login` and reads the address that it prints.
+    async fn login(&self) -> Waiting {
+        let process = self.start();
+        Waiting::of(process).await
+    }
+
+    /// `weir login`, and a browser that does what it is told.
+    async fn logged_in(&self) -> (StatusCode, String, i32, String) {
+        let waiting = self.login().await;
+        let (status, page) = waiting.browse().await;
+        let (code, err) = waiting.ended().await;
+        (status, page, code, err)
+    }
+
+    /// A login that ends before anybody opens a browser.
+    async fn refused(&self) -> String {
+        let (status, out, err) = self.start().wait_exit().await;
+        assert_eq!((status.code(), out.as_str()), (Some(2), ""), "{err}");
+        err
+    }
+
+    fn stored(&self) -> Vec<PathBuf> {
+        let folder = self.home.path().join("state/oauth");
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            return Vec::new();
+        };
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let is_grant = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
+        paths.filter(is_grant).collect()
+    }
+
+    /// The one grant that is stored.
+    fn record(&self) -> Value {
+        let stored = self.stored();
+        assert_eq!(stored.len(), 1, "{stored:?}");
+        serde_json::from_slice(&std::fs::read(&stored[0]).unwrap()).unwrap()
+    }
+
+    /// A weir that serves with this rig's state folder.
+    async fn serve(&self) -> Weir {
+        let state = self.home.path().join("state");
+        Weir::with(&format!(
+            "  linear:\n    url: \"{}\"\n    {AUTH}\n",
+            self.saas.url()
+        ))
+        .top(&format!("state: {{ dir: \"{}\" }}", state.display()))
+        .start()
+        .await
+    }
+}
+
+fn browser() -> reqwest::Client {
+    crate::support::tls();
+    let builder = reqwest::Client::builder().no_proxy();
+    let builder = builder.redirect(reqwest::redirect::Policy::none());
+    builder.build().unwrap()
+}
+
+async fn get(url: &str) -> reqwest::Response {
+    let got = bounded("the page", browser().get(url).send()).await;
+    got.unwrap()
+}
+
+impl Waiting {
+    async fn of(process: Process) -> Self {
+        process.wait_stderr("Waiting for").await;
+        let text = process.stderr();
+        let line = text.lines().find(|line| line.starts_with("  http"));
+        let url = line.unwrap().trim().parse().unwrap();
+        Self { process, url }
+    }
+
+    /// A parameter of the authorization request.
+    fn asked(&self, name: &str) -> Option<String> {
+        let mut pairs = self.url.query_pairs();
+        let found = pairs.find(|(key, _)| key == name);
+        found.map(|(_, value)| value.into_owned())
+    }
+
+    /// Logs in: where the browser would be sent back to.
+    async fn redirect(&self) -> Url {
+        let answer = get(self.url.as_str()).await;
+        assert_eq!(answer.status(), StatusCode::FOUND);
+        let location = answer.headers()["location"].to_str().unwrap();
+        location.parse().unwrap()
+    }
+
+    /// Logs in and follows: what the browser shows in the end.
+    async fn browse(&self) -> (StatusCode, String) {
+        let answer = get(self.redirect().await.as_str()).await;
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    /// The exit status, and what was written to stderr.
+    async fn ended(self) -> (i32, String) {
+        let (status, _, err) = self.process.wait_exit().await;
+        (status.code().unwrap(), err)
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn a_login_asks_with_pkce_state_and_resource_and_stores_what_it_gets() {
+    let rig = Rig::new(AUTH).await;
+    let waiting = rig.login().await;
+    assert_eq!(waiting.asked("client_id").as_deref(), Some("known"));
+    assert_eq!(waiting.asked("response_type").as_deref(), Some("code"));
+    assert_eq!(
+        waiting.asked("code_challenge_method").as_deref(),
+        Some("S256")
+    );
+    assert_eq!(waiting.asked("resource"), Some(rig.saas.url()));
+    assert_eq!(waiting.asked("scope").as_deref(), Some("read write"));
+    assert!(waiting.asked("state").unwrap().len() >= 16);
+    let (status, page) = waiting.browse().await;
+    assert_eq!(status, StatusCode::OK, "{page}");
+    assert!(page.contains("Weir is logged in to linear."), "{page}");
+    let (status, out, err) = waiting.process.wait_exit().await;
+    assert_eq!(status.code(), Some(0), "{err}");
+    assert!(out.contains("weir is logged in to linear"), "{out}");
+    let asked = &rig.saas.asked("authorization_code")[0];
+    assert_eq!(asked["resource"], rig.saas.url());
+    let record = rig.record();
+    assert_eq!(record["version"], 1);
+    assert_eq!(record["issuer"], rig.saas.issuer());
+    assert_eq!(record["refresh_token"], "refresh-secret-3");
+    assert_eq!(record["scopes"], json!(["read", "write"]));
+    for text in [&out, &err, &page] {
+        assert!(!text.contains("-secret-"), "{text}");
+    }
+    assert_eq!(mode(&rig.stored()[0]), 0o600);
+    assert_eq!(mode(&rig.home.path().join("state/oauth")), 0o700);
+}
+
+#[tokio::test]
+async fn an_answer_to_another_login_is_turned_away_and_the_right_one_still_counts() {
+    let rig = Rig::new(AUTH).await;
+    let waiting = rig.login().await;
+    let right = waiting.redirect().await;
+    let mut forged = right.clone();
+    forged.set_query(Some("code=stolen&state=guessed"));
+    for wrong in [
+        "code=stolen&state=guessed",
+        "code=stolen",
+        "error=access_denied",
+        "",
+    ] {
+        forged.set_query(Some(wrong));
+        let answer = get(forged.as_str()).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{wrong}");
+        let page = answer.text().await.unwrap();
+        assert!(page.contains("belongs to another login"), "{page}");
+    }
+    let elsewhere = right.join("/favicon.ico").unwrap();
+    assert_eq!(
+        get(elsewhere.as_str()).await.status(),
+        StatusCode::NOT_FOUND
+    );
+    assert!(rig.saas.asked("authorization_code").is_empty());
+    assert_eq!(get(right.as_str()).await.status(), StatusCode::OK);
+    let (code, err) = waiting.ended().await;
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("turned away"), "{err}");
+}
+
+#[tokio::test]
+async fn an_answer_of_another_issuer_ends_the_login_and_no_code_is_sent_anywhere() {
+    let rig = Rig::new(AUTH).await;
+    for iss in ["https://evil.example", ""] {
+        rig.saas.script().redirect = vec![("iss", iss.to_owned())];
+        let (status, page, code, err) = rig.logged_in().await;
+        assert_eq!((status, code), (StatusCode::BAD_REQUEST, 2), "{err}");
+        assert!(page.contains("Weir is not logged in to linear"), "{page}");
+        assert!(err.contains("another authorization server"), "{err}");
+    }
+    // A server that does not promise `iss` may leave it out, and may not get it wrong.
+    rig.saas.script().metadata = json!({ "authorization_response_iss_parameter_supported": null });
+    rig.saas.script().redirect = vec![("iss", "https://evil.example".to_owned())];
+    assert_eq!(rig.logged_in().await.2, 2);
+    assert!(rig.saas.asked("authorization_code").is_empty());
+    assert!(rig.stored().is_empty());
+    rig.saas.script().redirect = vec![("iss", String::new())];
+    assert_eq!(rig.logged_in().await.2, 0);
+}
+
+#[tokio::test]
+async fn who_says_no_is_understood_and_nothing_is_stored() {
+    let rig = Rig::new(AUTH).await;
+    let no = |error: &str| {
+        vec![
+            ("code", String::new()),
+            ("error", error.to_owned()),
+            ("error_description", "<b>own words</b>".to_owned()),
+        ]
+    };
+    rig.saas.script().redirect = no("access_denied");
+    let (status, page, code, err) = rig.logged_in().await;
+    assert_eq!((status, code), (StatusCode::BAD_REQUEST, 2));
+    for text in [&page, &err] {
+        assert!(text.contains("access_denied"), "{text}");
+        assert!(!text.contains("own words"), "{text}");
+    }
+    rig.saas.script().redirect = no("a-secret-in-an-error");
+    let (_, page, code, err) = rig.logged_in().await;
+    assert_eq!(code, 2);
+    for text in [&page, &err] {
+        assert!(text.contains("without a known error code"), "{text}");
+        assert!(!text.contains("a-secret"), "{text}");
+    }
+    assert!(rig.stored().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_refuses_is_named_without_its_words() {
+    let rig = Rig::new(AUTH).await;
+    let cases = [
+        (StatusCode::BAD_REQUEST, "invalid_grant", "(invalid_grant)"),
+        (
+            StatusCode::UNAUTHORIZED,
+            "invalid_client",
+            "(invalid_client)",
+        ),
+        (
+            StatusCode::BAD_REQUEST,
+            "odd-secret",
+            "without a known error code",
+        ),
+        (StatusCode::SERVICE_UNAVAILABLE, "x", "503"),
+    ];
+    for (status, error, words) in cases {
+        rig.saas.script().fail = Some((status, error));
+        let (_, page, code, err) = rig.logged_in().await;
+        assert_eq!(code, 2);
+        assert!(err.contains(words), "{err}");
+        assert!(
+            !err.contains("odd-secret") && !page.contains("odd-secret"),
+            "{err}"
+        );
+    }
+    assert!(rig.stored().is_empty());
+    let folder = rig.home.path().join("state/oauth");
+    let left = std::fs::read_dir(folder).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().path()).collect();
+    assert!(
+        left.iter().all(|path| path.extension().unwrap() == "lock"),
+        "{left:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_pkce_is_refused_before_anybody_logs_in() {
+    let rig = Rig::new(AUTH).await;
+    for methods in [Value::Null, json!(["plain"])] {
+        rig.saas.script().metadata = json!({ "code_challenge_methods_supported": methods });
+        let err = rig.refused().await;
+        assert!(err.contains("PKCE"), "{err}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_stranger_names_is_not_gone_to() {
+    let rig = Rig::new(AUTH).await;
+    for (server, why) in [
+        ("https://169.254.169.254/", "link-local"),
+        ("https://metadata.google.internal/x", "link-local"),
+        ("http://as.example.com", "plain http"),
+    ] {
+        rig.saas.script().resource = json!({ "authorization_servers": [server] });
+        let err = rig.refused().await;
+        let host = server.split('/').nth(2).unwrap();
+        assert!(err.contains(host) && err.contains(why), "{err}");
+    }
+    rig.saas.script().resource = json!({});
+    for (endpoint, url, why) in [
+        ("token", "https://169.254.169.254/latest", "link-local"),
+        (
+            "token",
+            "https://tokens.evil.example/token",
+            "allowed_hosts",
+        ),
+        (
+            "authorization",
+            "https://login.evil.example/",
+            "allowed_hosts",
+        ),
+        ("token", "ftp://127.0.0.1/", "https"),
+    ] {
+        rig.saas.script().metadata = json!({ (format!("{endpoint}_endpoint")): url });
+        let err = rig.refused().await;
+        assert!(err.contains(&format!("{endpoint} endpoint")), "{err}");
+        assert!(err.contains(why), "{endpoint} {url}: {err}");
+    }
+    rig.saas.script().metadata = json!({ "issuer": "https://evil.example" });
+    let err = rig.refused().await;
+    assert!(err.contains("another issuer"), "{err}");
+    rig.saas.script().metadata = json!({});
+    rig.saas.script().resource = json!({ "resource": "https://other.example/mcp" });
+    rig.saas.script().challenge = Some(format!(
+        ", resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\"",
+        rig.saas.issuer()
+    ));
+    let err = rig.refused().await;
+    assert!(err.contains("not about the upstream's URL"), "{err}");
+}
+
+#[tokio::test]
+async fn scopes_are_those_of_the_config_else_of_the_challenge_else_of_the_metadata() {
+    let rig = Rig::new(AUTH).await;
+    let scope = async |rig: &Rig| {
+        let waiting = rig.login().await;
+        let scope = waiting.asked("scope").unwrap();
+        waiting.process.stop().await;
+        scope
+    };
+    assert_eq!(scope(&rig).await, "read write");
+    let metadata = format!(
+        "{}/.well-known/oauth-protected-resource/mcp",
+        rig.saas.issuer()
+    );
+    rig.saas.script().challenge = Some(format!(
+        ", resource_metadata=\"{metadata}\", scope=\"read\""
+    ));
+    assert_eq!(scope(&rig).await, "read");
+    rig.saas.script().metadata = json!({ "scopes_supported": ["offline_access"] });
+    assert_eq!(scope(&rig).await, "read offline_access");
+    rig.write("auth: { type: oauth2_authorization_code, client_id: known, scopes: [mine] }");
+    assert_eq!(scope(&rig).await, "mine");
+}
+
+#[tokio::test]
+async fn weir_registers_itself_where_it_is_not_known() {
+    let rig = Rig::new("auth: { type: oauth2_authorization_code }").await;
+    let (_, _, code, err) = rig.logged_in().await;
+    assert_eq!(code, 0, "{err}");
+    let wanted = rig.saas.script().registered[0].clone();
+    assert_eq!(wanted["token_endpoint_auth_method"], "none");
+    assert_eq!(wanted["application_type"], "native");
+    let redirect = wanted["redirect_uris"][0].as_str().unwrap().to_owned();
+    assert!(redirect.starts_with("http://127.0.0.1:"), "{redirect}");
+    assert_eq!(rig.record()["client"]["id"], "registered-1");
+    // A server that takes no public clients.
+    let methods = json!({ "token_endpoint_auth_methods_supported": ["client_secret_basic"] });
+    rig.saas.script().metadata = methods;
+    let (_, _, code, err) = rig.logged_in().await;
+    assert_eq!(code, 0, "{err}");
+    let client = &rig.record()["client"];
+    assert_eq!(client["secret"], "registered-secret");
+    assert_eq!(client["method"], "client_secret_basic");
+    rig.saas.script().metadata = json!({ "registration_endpoint": null });
+    let err = rig.refused().await;
+    assert!(err.contains("set `auth.client_id`"), "{err}");
+}
+
+#[tokio::test]
+async fn a_client_may_be_a_document_where_the_server_takes_that() {
+    let document = "https://weir.example.com/client.json";
+    let rig = Rig::new(&format!(
+        "auth: {{ type: oauth2_authorization_code, client_metadata_url: \"{document}\" }}"
+    ))
+    .await;
+    let (_, _, code, err) = rig.logged_in().await;
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(rig.record()["client"]["id"], document);
+    assert!(rig.saas.script().registered.is_empty());
+    rig.saas.script().metadata = json!({ "client_id_metadata_document_supported": false });
+    let err = rig.refused().await;
+    assert!(
+        err.contains("takes no client id metadata documents"),
+        "{err}"
+    );
+}
+
+#[tokio::test]
+async fn the_issuer_of_the_config_is_asked_whatever_the_upstream_names() {
+    let upstream = Upstream::named("other").tools(["x"]).start().await;
+    let other = SaaS::before(&upstream).await;
+    let rig = Rig::new(AUTH).await;
+    rig.write(&format!(
+        "auth: {{ type: oauth2_authorization_code, client_id: known, issuer: \"{}\" }}",
+        other.issuer()
+    ));
+    let (_, _, code, err) = rig.logged_in().await;
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(other.asked("authorization_code").len(), 1);
+    assert_eq!(rig.record()["issuer"], other.issuer());
+    assert_eq!(rig.record()["resource"], rig.saas.url());
+}
+
+#[tokio::test]
+async fn the_address_of_a_browser_on_another_machine_can_be_pasted() {
+    use tokio::io::AsyncWriteExt as _;
+    let rig = Rig::new(AUTH).await;
+    let (reader, writer) = std::io::pipe().unwrap();
+    let args = ["login", "linear", "-c", rig.config().to_str().unwrap()].map(str::to_owned);
+    let process = Process::start_with(args, |command| {
+        command.stdin(Stdio::from(reader));
+    });
+    let waiting = Waiting::of(process).await;
+    let redirect = waiting.redirect().await;
+    let mut writer =
+        tokio::fs::File::from_std(std::fs::File::from(std::os::fd::OwnedFd::from(writer)));
+    let typed = format!("what?\n\n  {redirect}  \n");
+    writer.write_all(typed.as_bytes()).await.unwrap();
+    writer.flush().await.unwrap();
+    let (code, err) = waiting.ended().await;
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("begins with http://127.0.0.1"), "{err}");
+}
+
+#[tokio::test]
+async fn a_login_that_cannot_be_says_what_to_do() {
+    let rig = Rig::new(AUTH).await;
+    let path = rig.config();
+    let path = path.to_str().unwrap();
+    let ran = Process::start(["login", "lineal", "-c", path]);
+    let (status, _, err) = ran.wait_exit().await;
+    assert_eq!(status.code(), Some(2));
+    assert!(
+        err.contains("no upstream `lineal`") && err.contains("linear"),
+        "{err}"
+    );
+    rig.write("auth: { type: none }");
+    let err = rig.refused().await;
+    assert!(err.contains("oauth2_authorization_code"), "{err}");
+    let taken = free_port();
+    let _held = std::net::TcpListener::bind(("127.0.0.1", taken)).unwrap();
+    rig.write(&format!(
+        "auth: {{ type: oauth2_authorization_code, client_id: known, redirect_port: {taken} }}"
+    ));
+    let err = rig.refused().await;
+    assert!(err.contains(&format!("port {taken}")), "{err}");
+    assert!(err.contains("redirect_port"), "{err}");
+}
+
+#[tokio::test]
+async fn breaking_off_leaves_nothing_behind() {
+    let rig = Rig::new(AUTH).await;
+    let waiting = rig.login().await;
+    waiting.process.signal(Signal::INT);
+    let (code, err) = waiting.ended().await;
+    assert_eq!(code, 2, "{err}");
+    assert!(!rig.home.path().join("state").exists());
+}
+
+/// Calls the one tool, as a caller of weir: what came of it.
+async fn call(weir: &Weir) -> String {
+    let reply = weir.modern().call("linear__search", "{}").await;
+    String::from_utf8_lossy(&reply.body).into_owned()
+}
+
+fn answered(text: &str) -> bool {
+    text.contains("linear.search")
+}
+
+#[tokio::test]
+async fn a_serving_weir_uses_a_login_without_a_restart_and_says_when_it_needs_one() {
+    let rig = Rig::new(AUTH).await;
+    let weir = rig.serve().await;
+    let told = weir
+        .wait_told("linear", "credentials/state", "reauth_needed")
+        .await;
+    let reason = told.pointer("/credentials/reason").unwrap().to_string();
+    assert!(reason.contains("weir login linear"), "{reason}");
+    assert_eq!(rig.logged_in().await.2, 0);
+    weir.wait_tools(["linear__search"]).await;
+    assert!(answered(&call(&weir).await));
+    weir.wait_told("linear", "credentials/state", "ok").await;
+    // The refresh token dies: calls fail with the words, and the next login helps again.
+    rig.saas.revoke();
+    let text = call(&weir).await;
+    assert!(!answered(&text), "{text}");
+    let told = weir
+        .wait_told("linear", "credentials/state", "reauth_needed")
+        .await;
+    let reason = told.pointer("/credentials/reason").unwrap().to_string();
+    assert!(
+        reason.contains("log in again: weir login linear"),
+        "{reason}"
+    );
+    let asked = rig.saas.asked("refresh_token").len();
+    assert!(!answered(&call(&weir).await));
+    assert_eq!(
+        rig.saas.asked("refresh_token").len(),
+        asked,
+        "a dead token is not tried again"
+    );
+    assert_eq!(rig.logged_in().await.2, 0);
+    weir.wait_told("linear", "credentials/state", "ok").await;
+    assert!(answered(&call(&weir).await));
+    assert!(!weir.stderr().contains("-secret-"), "{}", weir.stderr());
+}
+
+#[tokio::test]
+async fn a_rotated_refresh_token_is_stored_before_it_is_used_however_many_calls_wait() {
+    let rig = Rig::new(AUTH).await;
+    assert_eq!(rig.logged_in().await.2, 0);
+    let weir = rig.serve().await;
+    weir.wait_tools(["linear__search"]).await;
+    for round in 1..=3 {
+        rig.saas.end_tokens();
+        let calls = futures::future::join_all((0..20).map(|_| call(&weir))).await;
+        assert!(calls.iter().all(|text| answered(text)), "{calls:?}");
+        let refreshes = rig.saas.asked("refresh_token");
+        assert_eq!(refreshes.len(), round);
+        assert_eq!(refreshes[round - 1]["resource"], rig.saas.url());
+        // What was stored is what the server takes next.
+        let stored = rig.record()["refresh_token"].as_str().unwrap().to_owned();
+        assert!(
+            refreshes
+                .iter()
+                .all(|asked| asked["refresh_token"] != stored)
+        );
+        // A forced refresh is not made within five seconds of another; a restart forgets that.
+        if round < 3 {
+            tokio::time::sleep(Duration::from_millis(5100)).await;
+        }
+    }
+    assert_eq!(mode(&rig.stored()[0]), 0o600);
+}
+
+#[tokio::test]
+async fn two_weirs_on_one_folder_do_not_use_up_each_others_refresh_tokens() {
+    let rig = Rig::new(AUTH).await;
+    // Short enough that both have to refresh at every turn, and unknown to the server when used twice.
+    rig.saas.script().lifetime = Some(2);
+    assert_eq!(rig.logged_in().await.2, 0);
+    let (one, two) = tokio::join!(rig.serve(), rig.serve());
+    one.wait_tools(["linear__search"]).await;
+    two.wait_tools(["linear__search"]).await;
+    let until = tokio::time::Instant::now() + Duration::from_secs(6);
+    while tokio::time::Instant::now() < until {
+        let (first, second) = tokio::join!(call(&one), call(&two));
+        assert!(answered(&first), "{first}");
+        assert!(answered(&second), "{second}");
+    }
+    let refreshes = rig.saas.asked("refresh_token");
+    assert!(refreshes.len() >= 2, "{refreshes:?}");
+    let mut used: Vec<_> = refreshes
+        .iter()
+        .map(|asked| &asked["refresh_token"])
+        .collect();
+    used.sort();
+    used.dedup();
+    assert_eq!(
+        used.len(),
+        refreshes.len(),
+        "a refresh token was used twice"
+    );
+}
+
+#[tokio::test]
+async fn a_weir_that_is_killed_while_it_refreshes_leaves_a_grant_that_works() {
+    let rig = Rig::new(AUTH).await;
+    rig.saas.script().lifetime = Some(2);
+    assert_eq!(rig.logged_in().await.2, 0);
+    for _ in 0..5 {
+        let weir = rig.serve().await;
+        let before = rig.saas.asked("refresh_token").len();
+        // At the moment when the server has answered, or right before.
+        let wait = async {
+            while rig.saas.asked("refresh_token").len() == before {
+                call(&weir).await;
+            }
+        };
+        bounded("a refresh", wait).await;
+        weir.signal(Signal::KILL);
+        weir.ended().await;
+        // Whatever was being written, what is there is whole.
+        assert!(rig.record()["refresh_token"].is_string());
+        // A token that the server gave and nobody stored is lost with the grant; a server that rotates has to
+        // allow for that. This one does.
+        let stored = rig.record()["refresh_token"].as_str().unwrap().to_owned();
+        rig.saas.allow(&stored);
+    }
+    let weir = rig.serve().await;
+    weir.wait_tools(["linear__search"]).await;
+    assert!(answered(&call(&weir).await));
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_refreshed_is_used_until_it_is_refused() {
+    let rig = Rig::new(AUTH).await;
+    rig.saas.script().refreshes = false;
+    rig.saas.script().lifetime = None;
+    assert_eq!(rig.logged_in().await.2, 0);
+    let weir = rig.serve().await;
+    weir.wait_tools(["linear__search"]).await;
+    assert!(answered(&call(&weir).await));
+    rig.saas.end_tokens();
+    assert!(!answered(&call(&weir).await));
+    weir.wait_told("linear", "credentials/state", "reauth_needed")
+        .await;
+    assert!(rig.saas.asked("refresh_token").is_empty());
+}
+
+#[tokio::test]
+async fn a_stored_login_is_for_this_url_and_this_client_only() {
+    let rig = Rig::new(AUTH).await;
+    assert_eq!(rig.logged_in().await.2, 0);
+    let upstream = Upstream::named("other").tools(["x"]).start().await;
+    let other = SaaS::before(&upstream).await;
+    let state = rig.home.path().join("state");
+    let serve = |url: String, auth: &str| {
+        Weir::with(&format!("  linear:\n    url: \"{url}\"\n    {auth}\n"))
+            .top(&format!("state: {{ dir: \"{}\" }}", state.display()))
+            .start()
+    };
+    let weir = serve(other.url(), AUTH).await;
+    weir.wait_told("linear", "credentials/state", "reauth_needed")
+        .await;
+    drop(weir);
+    let another = "auth: { type: oauth2_authorization_code, client_id: another }";
+    let weir = serve(rig.saas.url(), another).await;
+    weir.wait_told("linear", "credentials/state", "reauth_needed")
+        .await;
+    assert!(other.asked("refresh_token").is_empty());
+    assert!(rig.saas.asked("refresh_token").is_empty());
+}
+
+#[tokio::test]
+async fn no_secret_of_a_login_is_in_its_log() {
+    let rig = Rig::new("auth: { type: oauth2_authorization_code }").await;
+    let methods = json!({ "token_endpoint_auth_methods_supported": ["client_secret_basic"] });
+    rig.saas.script().metadata = methods;
+    let args = ["login", "linear", "-c", rig.config().to_str().unwrap()].map(str::to_owned);
+    let process = Process::start_with(args, |command| {
+        command.env("WEIR_LOG", "trace");
+    });
+    let waiting = Waiting::of(process).await;
+    assert_eq!(waiting.browse().await.0, StatusCode::OK);
+    let (status, out, err) = waiting.process.wait_exit().await;
+    assert_eq!(status.code(), Some(0), "{err}");
+    assert!(err.contains("TRACE"), "{err}");
+    let asked = rig.saas.asked("authorization_code").remove(0);
+    let record = rig.record();
+    let secrets = [
+        &asked["code"],
+        &asked["code_verifier"],
+        record["access_token"].as_str().unwrap(),
+        record["refresh_token"].as_str().unwrap(),
+        record["client"]["secret"].as_str().unwrap(),
+    ];
+    for secret in secrets {
+        let at = err.lines().find(|line| line.contains(secret));
+        assert_eq!(at, None, "`{secret}`");
+        assert!(!out.contains(secret));
+    }
+}
