@@ -51,6 +51,7 @@ mod lossless;
 mod metrics;
 mod mirrored;
 mod rotation;
+mod secrets;
 mod sigv4;
 mod streams;
 mod swap;
