@@ -1,5 +1,6 @@
 //! Logging in to AWS: Signature Version 4.
 
+mod api;
 mod chain;
 pub mod control;
 pub mod identity;
@@ -22,6 +23,9 @@ use crate::auth::state::{Phase, StateCell};
 use crate::auth::{Around, NoCredential, Refused, SetupError, Stamp, Verdict};
 use crate::config::{SecretRef, Sigv4};
 use crate::tls::Tls;
+pub use control::Control;
+pub use identity::Identity;
+
 use chain::Source;
 use login::Login;
 use refusal::Cause;

@@ -27,6 +27,7 @@ mod support_test;
 mod advice;
 mod agentcore;
 mod asks;
+mod aws;
 mod batches;
 mod browsers;
 mod catalog;

@@ -2,6 +2,7 @@
 
 pub mod agentcore;
 pub mod asking;
+pub mod aws;
 pub mod client;
 pub mod lens;
 pub mod saas;

@@ -26,6 +26,7 @@ pub struct Builder {
     top: Vec<String>,
     /// The port to serve MCP on; any, if it is none.
     port: Option<u16>,
+    env: Vec<(String, String)>,
 }
 
 /// A running weir.
@@ -35,6 +36,7 @@ pub struct Weir {
     /// The folder of the config file; also the parent of the state folder.
     pub home: tempfile::TempDir,
     process: Process,
+    env: Vec<(String, String)>,
 }
 
 impl Weir {
@@ -213,19 +215,30 @@ impl Weir {
             admin,
             home,
             process,
+            env,
         } = self;
         process.stop().await;
-        Self::launch(listen, admin, home).await
+        Self::launch(listen, admin, home, env).await
     }
 
-    async fn launch(listen: u16, admin: u16, home: tempfile::TempDir) -> Self {
+    async fn launch(
+        listen: u16,
+        admin: u16,
+        home: tempfile::TempDir,
+        env: Vec<(String, String)>,
+    ) -> Self {
         let config = home.path().join("weir.yaml");
-        let process = Process::start(["serve", "-c", config.to_str().unwrap()]);
+        let args = ["serve", "-c", config.to_str().unwrap()];
+        let variables = env.clone();
+        let process = Process::start_with(args, |command| {
+            command.envs(variables);
+        });
         let weir = Self {
             listen,
             admin,
             home,
             process,
+            env,
         };
         let (ready, http) = (weir.path("/readyz"), pool());
         weir.wait("readiness", async || {
@@ -276,6 +289,15 @@ impl Builder {
         self
     }
 
+    /// With these variables in its environment.
+    pub fn env<'a>(mut self, variables: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        let owned = variables
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        self.env.extend(owned);
+        self
+    }
+
     /// Keeps a state folder, so that `restart` finds it.
     pub fn state(self) -> Self {
         self.top("state: { dir: state }")
@@ -308,7 +330,7 @@ impl Builder {
         // Fixed in the config, so that a restart keeps them.
         let (listen, admin) = (self.port.unwrap_or_else(free_port), free_port());
         std::fs::write(home.path().join("weir.yaml"), self.yaml(listen, admin)).unwrap();
-        Weir::launch(listen, admin, home).await
+        Weir::launch(listen, admin, home, self.env).await
     }
 }
 
