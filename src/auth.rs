@@ -239,6 +239,11 @@ impl Credentials {
         self.state.requests()
     }
 
+    /// Waits until there is a credential again where there was none. For one who waits.
+    pub async fn recovered(&self) {
+        self.state.recovered().await;
+    }
+
     /// What they are worth right now.
     #[must_use]
     pub fn status(&self) -> Status {
