@@ -57,7 +57,12 @@ impl Around {
         stop: &CancellationToken,
     ) -> Self {
         let tls = Arc::new(Tls::new(Arc::clone(files)));
-        let secrets = Secrets::new(Arc::clone(files), Arc::clone(&tls), tasks.clone());
+        let secrets = Secrets::new(
+            Arc::clone(files),
+            Arc::clone(&tls),
+            tasks.clone(),
+            stop.clone(),
+        );
         Self {
             tls,
             secrets: Arc::new(secrets),
