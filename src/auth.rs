@@ -239,6 +239,14 @@ impl Credentials {
         self.state.requests()
     }
 
+    /// Waits until there is something else to log in with, so that what was refused is worth another try.
+    pub async fn renewed(&self) {
+        match &self.kind {
+            Kind::Fixed | Kind::Signer(_) => std::future::pending().await,
+            Kind::Token(source) => source.came().await,
+        }
+    }
+
     /// What they are worth right now.
     #[must_use]
     pub fn status(&self) -> Status {
