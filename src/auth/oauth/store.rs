@@ -233,7 +233,7 @@ impl Lock {
 }
 
 impl Draft<'_> {
-    /// Puts the grant in its place, for good.
+    /// Puts the grant in its place, for good. Blocks for as long as the disk takes, once in the life of a token.
     ///
     /// # Errors
     /// The disk is full, or broken.
