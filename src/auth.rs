@@ -239,12 +239,9 @@ impl Credentials {
         self.state.requests()
     }
 
-    /// Waits until there is something else to log in with, so that what was refused is worth another try.
-    pub async fn renewed(&self) {
-        match &self.kind {
-            Kind::Fixed | Kind::Signer(_) => std::future::pending().await,
-            Kind::Token(source) => source.came().await,
-        }
+    /// Waits until there is a credential again where there was none. For one who waits.
+    pub async fn recovered(&self) {
+        self.state.recovered().await;
     }
 
     /// What they are worth right now.

@@ -403,8 +403,12 @@ impl TokenSource {
             .is_some_and(|held| !held.life.is_over(Instant::now()));
         let phase = match &failed.error {
             GrantError::Reauth(_) => Phase::ReauthNeeded,
-            _ if valid => Phase::Expiring,
-            _ => Phase::Failing,
+            GrantError::Passing(_) | GrantError::Later(..) | GrantError::Refused(_) => {
+                match valid {
+                    true => Phase::Expiring,
+                    false => Phase::Failing,
+                }
+            }
         };
         let why = failed.error.to_string();
         self.state.enter(phase, Some(&why), Some(failed.next_try));

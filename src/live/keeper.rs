@@ -196,8 +196,7 @@ impl Keeper {
             () = self.link.resync.notified() => false,
             () = self.link.reconnect.notified() => true,
             () = self.link.gate.opened.notified() => false,
-            // Somebody has logged in, for example.
-            () = renewed(&self.link), if memory.failures > 0 => false,
+            () = self.link.let_in_again() => false,
             () = alarm => false,
         };
         // Calls that find nobody ask for an attempt at once; together they get no more than a few a second.
@@ -233,14 +232,6 @@ impl Keeper {
             }
             (Via::Http(_), Wire::Child(_)) => {}
         }
-    }
-}
-
-/// Waits for something else to log in with.
-async fn renewed(link: &Link) {
-    match link.credentials() {
-        Some(credentials) => credentials.renewed().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -40,16 +40,6 @@ impl TokenSource {
             earlier.abort();
         }
     }
-
-    /// Waits for another token than the one that is held now.
-    pub async fn came(&self) {
-        let (mut landed, number) = (self.landed.subscribe(), self.number());
-        while self.number() == number {
-            if landed.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
 }
 
 /// Lands a flight, however it ended.
