@@ -272,6 +272,39 @@ async fn what_is_no_token_is_none() {
 }
 
 #[tokio::test]
+async fn a_client_secret_that_was_rotated_is_used_at_once() {
+    let server = TokenServer::start().await;
+    server.secret("right");
+    let up = upstream(&server).await;
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("secret");
+    let write = |text: &str| {
+        let new = home.path().join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, &file).unwrap();
+    };
+    write("wrong");
+    let auth = format!(
+        "auth: {{ type: oauth2_client_credentials, client_id: weir, token_url: \"{}\", client_secret: {{ file: {} }}, client_authentication: client_secret_post }}",
+        server.url(),
+        file.display()
+    );
+    let weir = Weir::over([&up]).upstream("up", &auth).start().await;
+    weir.wait_told("up", "credentials/reason", "invalid_client")
+        .await;
+    // The next try would be half a minute away.
+    write("right");
+    weir.wait_tools(["up__search"]).await;
+    assert!(worked(&call(&weir).await));
+    // Once more, with a token that was good: no call fails.
+    write("other");
+    server.secret("other");
+    server.revoke();
+    let calls = join_all((0..20).map(|_| call(&weir))).await;
+    assert!(calls.iter().all(|said| worked(said)), "{calls:?}");
+}
+
+#[tokio::test]
 async fn a_redirect_of_the_token_endpoint_is_not_followed() {
     let (server, other) = (TokenServer::start().await, TokenServer::start().await);
     let to: &'static str = Box::leak(other.url().into_boxed_str());
