@@ -66,13 +66,15 @@ pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc
             max_message: config.limits.response_bytes,
         })),
     };
-    Ok(Arc::new(Link::new(
+    let mut link = Link::new(
         Arc::clone(config),
         around.instance.clone(),
         wire,
         around.tasks.clone(),
         around.metrics.upstream(&config.id),
-    )))
+    );
+    link.control = gateway::control(config, &around.auth)?;
+    Ok(Arc::new(link))
 }
 
 /// What is particular to upstreams of a kind.

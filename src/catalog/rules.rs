@@ -110,9 +110,13 @@ pub(super) fn warnings(rules: &ToolRules, listing: &Listing, excluded: &[Exclude
             warnings.push(format!("tools.override: there is no tool `{name}`"));
             continue;
         };
-        if excluded.iter().any(|tool| *tool.original == **name) {
+        if let Some(tool) = excluded.iter().find(|tool| *tool.original == **name) {
+            let keys = match tool.because {
+                Because::Denied | Because::NotAllowed => "tools.allow, tools.deny",
+                Because::SearchHidden => "gateway.search",
+            };
             warnings.push(format!(
-                "tools.override: the tool `{name}` is not exposed (tools.allow, tools.deny, gateway.search)"
+                "tools.override: the tool `{name}` is not exposed ({keys})"
             ));
         }
         let schema = Object::parse(definition.raw())

@@ -1,5 +1,7 @@
 //! Keeps one upstream: connects it, lists it when asked, tries again when it fails.
 
+mod targets;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::protocol::era::Era;
 use crate::protocol::message;
 use crate::upstream::error::Symptom;
 use crate::upstream::{Link, LinkError, Peer, Via, Wire, list, probe, watch};
+use targets::Targets;
 
 /// The first pause after a failure; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -54,6 +57,7 @@ struct Memory {
     /// The upstream asked not to be asked before.
     not_before: Option<Instant>,
     watch: Option<AbortOnDropHandle<()>>,
+    targets: Targets,
 }
 
 impl Keeper {
@@ -89,6 +93,7 @@ impl Keeper {
                 Some(peer) => peer,
                 None => self.connect(memory).await?,
             };
+            memory.targets.synchronize(link).await;
             match list::list(link, &peer).await {
                 // The session went between two listings: once more with a new one.
                 Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
@@ -138,6 +143,7 @@ impl Keeper {
         match attempt {
             Ok(listing) => {
                 memory.failures = 0;
+                memory.targets.listed = true;
                 listing
                     .ttl()
                     .filter(|ttl| !ttl.is_zero())
@@ -190,6 +196,7 @@ impl Keeper {
             () = self.link.resync.notified() => false,
             () = self.link.reconnect.notified() => true,
             () = self.link.gate.opened.notified() => false,
+            () = self.link.let_in_again() => false,
             () = alarm => false,
         };
         // Calls that find nobody ask for an attempt at once; together they get no more than a few a second.

@@ -1,7 +1,7 @@
 //! A link: the way to send messages to one upstream and to get its messages back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Credentials;
+use crate::auth::aws::control::Control;
 use crate::config;
 use crate::metrics;
 use crate::name::{Instance, UpstreamId};
@@ -35,6 +36,8 @@ pub struct Link {
     pub instance: Option<Instance>,
     /// What carries the bytes.
     pub wire: Wire,
+    /// What has an AgentCore Gateway read its targets anew, if that is wanted.
+    pub control: Option<Control>,
     /// Places and circuit: what every call goes through first.
     pub gate: Arc<Gate>,
     /// Where its calls are counted.
@@ -49,6 +52,8 @@ pub struct Link {
     /// Counts attempts to connect that have ended, either way.
     attempts: watch::Sender<u64>,
     report: RwLock<Report>,
+    /// What operators have to know beside the report.
+    warning: RwLock<Option<String>>,
     /// The number of the last listing that began.
     begun: AtomicU64,
     /// The number of the last listing whose outcome is in the catalog.
@@ -99,6 +104,7 @@ impl Link {
             config,
             instance,
             wire,
+            control: None,
             metrics,
             resync: Notify::new(),
             reconnect: Notify::new(),
@@ -109,7 +115,8 @@ impl Link {
                 next_try: None,
             }),
             attempts: watch::Sender::new(0),
-            report: RwLock::new(Report::default()),
+            report: RwLock::default(),
+            warning: RwLock::default(),
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
             ids: AtomicU64::new(1),
@@ -148,10 +155,7 @@ impl Link {
     /// Who is there now, if anybody; does not wait.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Peer>> {
-        self.peer
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        read(&self.peer).clone()
     }
 
     /// Who is there. Where nobody is, the keeper is asked to try, and the end of an attempt under way
@@ -312,22 +316,22 @@ impl Link {
         }
     }
 
+    /// Waits until weir has something to log in with again, where it had nothing. For the keeper.
+    pub async fn let_in_again(&self) {
+        match self.credentials() {
+            Some(credentials) => credentials.recovered().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Since when it is so, and when it is tried next.
     #[must_use]
     pub fn times(&self) -> Times {
-        *self
-            .times
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        *read(&self.times)
     }
 
     fn edit_times(&self, edit: impl FnOnce(&mut Times)) {
-        edit(
-            &mut self
-                .times
-                .write()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
+        edit(&mut self.times.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// For the keeper: when it tries next without being asked.
@@ -337,10 +341,7 @@ impl Link {
 
     /// For the keeper: somebody is there.
     pub fn connected(&self, peer: Arc<Peer>) {
-        *self
-            .peer
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(peer);
+        *self.peer.write().unwrap_or_else(PoisonError::into_inner) = Some(peer);
         self.sessions.renewed();
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
@@ -385,23 +386,24 @@ impl Link {
 
     /// For the publisher: a listing is in the catalog.
     pub fn listed(&self, report: Report) {
-        *self
-            .report
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = report;
+        *self.report.write().unwrap_or_else(PoisonError::into_inner) = report;
         self.gate.listed();
         if self.standing.send_replace(Standing::Up) != Standing::Up {
             self.edit_times(|times| times.since = Instant::now());
         }
     }
 
-    /// What the last good listing had.
+    /// What the last good listing had, and what else operators have to know.
     #[must_use]
     pub fn report(&self) -> Report {
-        self.report
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        let mut report = read(&self.report).clone();
+        report.warnings.extend(read(&self.warning).clone());
+        report
+    }
+
+    /// For the keeper: what operators have to know besides the report, from now on.
+    pub fn warn(&self, warning: Option<String>) {
+        *self.warning.write().unwrap_or_else(PoisonError::into_inner) = warning;
     }
 
     /// Tells when the standing changes.
@@ -412,10 +414,7 @@ impl Link {
 
     /// Forgets a peer whose session or process is gone, unless another has taken its place.
     pub fn forget(&self, stale: &Arc<Peer>) {
-        let mut peer = self
-            .peer
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut peer = self.peer.write().unwrap_or_else(PoisonError::into_inner);
         if peer
             .as_ref()
             .is_some_and(|current| Arc::ptr_eq(current, stale))
@@ -441,4 +440,8 @@ impl Link {
     pub fn connect_deadline(&self) -> Instant {
         Instant::now() + self.config.timeouts.connect + self.config.timeouts.list
     }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
 }

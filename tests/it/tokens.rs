@@ -155,7 +155,6 @@ async fn a_revoked_token_is_replaced_without_a_failed_call() {
 #[tokio::test]
 async fn a_failing_endpoint_fails_no_call_while_the_token_is_good() {
     let server = TokenServer::start().await;
-    // Due at once: all but a hundredth of its life is over after ten seconds.
     server.life(Some(12));
     server.says([Says::Token, Says::Status(503, &[])]);
     let up = upstream(&server).await;
@@ -220,6 +219,23 @@ async fn a_token_endpoint_that_comes_back_is_found_without_a_resync() {
     let weir = weir(&up, &server, "").start().await;
     weir.wait_tools(["up__search"]).await;
     assert!(worked(&call(&weir).await));
+}
+
+#[tokio::test]
+async fn an_upstream_is_listed_at_once_when_there_is_a_token_again() {
+    let server = TokenServer::start().await;
+    // By the third failure the keeper of the upstream would wait for longer than the token endpoint asks for.
+    server.says([Says::Status(503, &[("retry-after", "5")]), Says::Token]);
+    let up = upstream(&server).await;
+    let weir = weir(&up, &server, "").start().await;
+    server.wait_asked(2).await;
+    let began = std::time::Instant::now();
+    weir.wait_tools(["up__search"]).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]

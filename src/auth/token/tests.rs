@@ -100,13 +100,7 @@ struct Rig {
 fn rig(answers: &[Answer]) -> Rig {
     let (grant, tasks) = (Scripted::of(answers), TaskTracker::new());
     let state = Arc::new(StateCell::default());
-    let around = Around {
-        tls: Arc::default(),
-        secrets: Arc::default(),
-        state_dir: None,
-        tasks: tasks.clone(),
-        stop: CancellationToken::new(),
-    };
+    let around = Around::new(&Arc::default(), None, &tasks, &CancellationToken::new());
     let source = TokenSource::over(Grant::Scripted(grant.clone()), &around, state);
     Rig {
         source,

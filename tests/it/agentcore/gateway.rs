@@ -1,11 +1,13 @@
 //! An AgentCore Gateway as upstream.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{all_let_in, headers, over, told};
 use crate::support::agentcore::{
     Agentcore, Door, GATEWAY, Instead, MCP_SESSION, REGION, Refuses, SIGNED, Script,
 };
+use crate::support::aws::{Services, Target};
 use crate::support::weir::Weir;
 
 const THROTTLED: &str = r#"{"code":-32003,"message":"Rate limit exceeded","data":{"limitKey":"k","metric":"REQUESTS","retryAfter":RETRY}}"#;
@@ -269,5 +271,62 @@ async fn a_bearer_token_opens_a_gateway_with_a_jwt_door() {
     let wrong = weir.wait_told("wrong", "state", "failing").await;
     let reason = wrong["reason"].as_str().unwrap();
     assert!(reason.contains("takes tokens"), "{reason}");
-    let _: &Weir = &weir;
+}
+
+/// The control plane, and the YAML of a gateway whose targets are to be synchronized.
+async fn synchronized(corp: &Agentcore) -> (Services, String) {
+    let services = Services::start(&Arc::default()).await;
+    for name in ["billing", "crm"] {
+        let mut targets = services.inner.targets.lock().unwrap();
+        targets.insert(name.to_owned(), Target::ready());
+    }
+    let place = format!(
+        "gateway: {{ id: gw-ab12cdef34, region: {REGION}, endpoint: \"{}\", synchronize: true }}",
+        corp.endpoint()
+    );
+    let yaml = corp.yaml_at("corp", &place, SIGNED, QUIET);
+    (services, yaml)
+}
+
+const SYNCHRONIZE: &str = "PUT /gateways/gw-ab12cdef34/synchronizeTargets";
+
+#[tokio::test]
+async fn targets_are_synchronized_and_what_that_brought_is_listed() {
+    let corp = signed(|_| ()).await;
+    let (services, yaml) = synchronized(&corp).await;
+    let url = services.url().to_owned();
+    let builder = Weir::with(&yaml).env([("AWS_ENDPOINT_URL", url)]);
+    let weir = builder.start().await;
+    // The first listing waits for nobody.
+    assert_eq!(weir.tool_names().await.len(), 2);
+    corp.script().tools.push("brand_new".to_owned());
+    corp.wait("another listing", |all| {
+        all.iter().filter(|one| one.method == "tools/list").count() >= 2
+    })
+    .await;
+    assert_eq!(services.count(SYNCHRONIZE), 2);
+    weir.wait_tools(["corp__find_order", "corp__refund", "corp__brand_new"])
+        .await;
+    // Each costs the targets a listing: not for every resync.
+    weir.resync("corp").await;
+    assert_eq!(services.count(SYNCHRONIZE), 2);
+    assert_eq!(told(&weir, "warnings").await.as_array().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_control_plane_that_fails_is_a_warning_and_no_more() {
+    let corp = signed(|_| ()).await;
+    let (services, yaml) = synchronized(&corp).await;
+    services.fail(Some((403, "AccessDeniedException")));
+    let url = services.url().to_owned();
+    let builder = Weir::with(&yaml).env([("AWS_ENDPOINT_URL", url)]);
+    let weir = builder.start().await;
+    let told = weir
+        .wait_told("corp", "warnings", "gateway.synchronize")
+        .await;
+    assert_eq!(told["state"], "up", "{told}");
+    assert!(weir.modern().call("corp__refund", "{}").await.succeeded());
+    weir.resync("corp").await;
+    assert_eq!(weir.told("corp").await["state"], "up");
+    assert!(!weir.stderr().contains("planted-in-a-message"));
 }

@@ -365,17 +365,17 @@ async fn a_listing_that_the_platform_answers_fails_and_the_last_one_stays() {
             "500 Internal Server Error",
         ),
     ] {
-        corp.instead("tools/list", 1, instead);
+        corp.instead("tools/list", 99, instead);
         weir.resync("corp").await;
         let told = weir.told("corp").await;
+        corp.heal();
         assert_eq!(told["state"], "failing", "{told}");
         let reason = told["reason"].as_str().unwrap();
         assert!(
             reason.contains(words) && !reason.contains(throttled),
             "{reason}"
         );
-        weir.resync("corp").await;
-        assert_eq!(weir.told("corp").await["state"], "up");
+        weir.wait_told("corp", "state", "up").await;
     }
     assert_eq!(weir.generation().await, generation);
 }
@@ -414,9 +414,10 @@ async fn a_refusal_in_the_body_alone_is_a_refusal() {
     let weir = over(&corp.yaml("corp", SIGNED, QUIET)).await;
     for (code, status) in [(-32001, "401"), (-32002, "403")] {
         let error = format!("{{\"code\":{code},\"message\":\"no\"}}");
-        corp.instead("tools/list", 1, Instead::Error(200, error));
+        corp.instead("tools/list", 99, Instead::Error(200, error));
         weir.resync("corp").await;
         let reason = told(&weir, "reason").await;
+        corp.heal();
         let reason = reason.as_str().unwrap();
         assert!(
             reason.contains("credentials were refused") && reason.contains(status),

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use weir::cli::demo::sigv4::{Arrived, Door, Refusal};
 
 pub use door::SigDoor;
-pub use services::{Services, Target};
+pub use services::{Called, Services, Target};
 
 /// The key to begin with, which never ends.
 pub const KEY: &str = "AKIDEXAMPLE";
@@ -139,7 +139,7 @@ impl Keyring {
     }
 }
 
-/// `2026-01-15T12:00:00.250Z`
+/// `2026-01-15T12:00:00Z`
 pub fn rfc3339(at: SystemTime) -> String {
     // `Thu, 15 Jan 2026 12:00:00 GMT`
     let text = httpdate::fmt_http_date(at);
@@ -148,9 +148,5 @@ pub fn rfc3339(at: SystemTime) -> String {
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
     let month = months.iter().position(|month| *month == parts[3]).unwrap() + 1;
-    let millis = at.duration_since(UNIX_EPOCH).unwrap().subsec_millis();
-    format!(
-        "{}-{month:02}-{}T{}.{millis:03}Z",
-        parts[4], parts[2], parts[5]
-    )
+    format!("{}-{month:02}-{}T{}Z", parts[4], parts[2], parts[5])
 }

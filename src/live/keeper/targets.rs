@@ -1,0 +1,75 @@
+//! Has a gateway read its targets anew before it is listed (`gateway.synchronize`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::auth::aws::control::{SyncError, Synchronized};
+use crate::upstream::Link;
+
+/// The longest that all targets together may take.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// What a keeper does about the targets of its gateway.
+#[derive(Default)]
+pub(super) struct Targets {
+    running: Option<AbortOnDropHandle<()>>,
+    /// Whether the gateway has been listed since weir started. Until then nobody waits for its targets.
+    pub(super) listed: bool,
+}
+
+impl Targets {
+    /// Begins, if that is wanted and not under way already, and waits for the end as long as a listing may take. What
+    /// takes longer goes on, and is listed when it has ended.
+    pub(super) async fn synchronize(&mut self, link: &Arc<Link>) {
+        if link.control.is_none() {
+            return;
+        }
+        if let Some(running) = &self.running
+            && !running.is_finished()
+        {
+            return;
+        }
+        let (ended, end) = oneshot::channel();
+        let task = run(Arc::clone(link), ended);
+        self.running = Some(AbortOnDropHandle::new(link.tasks().spawn(task)));
+        let patience = match self.listed {
+            true => link.config.timeouts.list,
+            false => Duration::ZERO,
+        };
+        let _ = tokio::time::timeout(patience, end).await;
+    }
+}
+
+async fn run(link: Arc<Link>, ended: oneshot::Sender<()>) {
+    let Some(control) = &link.control else {
+        return;
+    };
+    let outcome = control.synchronize(Instant::now() + LONGEST).await;
+    let warning = warning(&outcome);
+    if let Some(warning) = &warning {
+        tracing::warn!(upstream = %link.id(), "{warning}");
+    }
+    let is_news = matches!(outcome, Ok(Some(_)) | Err(_));
+    if is_news {
+        link.warn(warning);
+    }
+    let changed = matches!(outcome, Ok(Some(Synchronized { done: 1.., .. })));
+    if ended.send(()).is_err() && changed {
+        link.resync.notify_one();
+    }
+}
+
+/// What operators have to know of it.
+fn warning(outcome: &Result<Option<Synchronized>, SyncError>) -> Option<String> {
+    match outcome {
+        Ok(Some(Synchronized { failed, .. })) if *failed > 0 => Some(format!(
+            "gateway.synchronize: {failed} of the targets could not be synchronized"
+        )),
+        Ok(_) => None,
+        Err(error) => Some(format!("gateway.synchronize: {error}")),
+    }
+}
