@@ -26,7 +26,7 @@ use url::Url;
 use crate::config::{self, Auth};
 use crate::files::Files;
 use crate::tls::Tls;
-use aws::Signer;
+use aws::{Signer, With};
 use fixed::Fixed;
 use secrets::{SecretError, Secrets};
 use state::{Requests, StateCell, Status};
@@ -57,12 +57,13 @@ impl Around {
         stop: &CancellationToken,
     ) -> Self {
         let tls = Arc::new(Tls::new(Arc::clone(files)));
-        let secrets = Secrets::new(
-            Arc::clone(files),
-            Arc::clone(&tls),
-            tasks.clone(),
-            stop.clone(),
-        );
+        let with = With {
+            tls: Arc::clone(&tls),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            endpoint: None,
+        };
+        let secrets = Secrets::new(Arc::clone(files), with);
         Self {
             tls,
             secrets: Arc::new(secrets),

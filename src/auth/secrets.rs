@@ -18,7 +18,7 @@ use crate::config::{AwsSecret, MAX_SECRET, SecretRef};
 use crate::files::{FileCell, Files};
 use crate::latest::Latest;
 use crate::secret::Secret;
-use crate::tls::{Key, Tls};
+use crate::tls::Key;
 
 /// How long a fetched secret is used before it is fetched again. AWS's own caches keep it for an hour; a rotation
 /// that overlaps, as AWS's do, is noticed in time with this.
@@ -55,18 +55,7 @@ enum Kind {
 impl Secrets {
     /// The secrets of a weir whose files are `files`.
     #[must_use]
-    pub fn new(
-        files: Arc<Files>,
-        tls: Arc<Tls>,
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> Self {
-        let with = With {
-            tls,
-            tasks,
-            stop,
-            endpoint: None,
-        };
+    pub fn new(files: Arc<Files>, with: With) -> Self {
         Self {
             files,
             with,

@@ -166,10 +166,10 @@ async fn credentials_that_end_are_replaced_and_no_call_fails() {
 async fn while_credentials_are_valid_nobody_notices_that_no_others_come() {
     let shop = Shop::open().await;
     let services = Services::start(&shop.keys).await;
-    let env = container(&shop, &services, Duration::from_secs(8));
+    let env = container(&shop, &services, Duration::from_secs(12));
     let weir = shop.gateway("").env(env).start().await;
     weir.wait_tools(["shop__buy"]).await;
-    services.fail(Some((500, "InternalServerException")));
+    services.fail(Some((400, "ValidationException")));
     let until = Instant::now() + 2 * BOUND;
     while services.inner.failed.load(Ordering::Relaxed) == 0 {
         buys(&weir, 3).await;
