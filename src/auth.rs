@@ -19,10 +19,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::config::{self, Auth};
+use crate::files::Files;
 use crate::tls::Tls;
 use aws::Signer;
 use fixed::Fixed;
@@ -41,6 +43,29 @@ pub struct Around {
     pub state_dir: Option<PathBuf>,
     /// Owner of everything spawned.
     pub tasks: TaskTracker,
+    /// When weir stops: nothing is fetched any more.
+    pub stop: CancellationToken,
+}
+
+impl Around {
+    /// For a weir whose files are `files` and whose tasks `tasks` owns.
+    #[must_use]
+    pub fn new(
+        files: &Arc<Files>,
+        state_dir: Option<PathBuf>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
+        let tls = Arc::new(Tls::new(Arc::clone(files)));
+        let secrets = Secrets::new(Arc::clone(files), Arc::clone(&tls), tasks.clone());
+        Self {
+            tls,
+            secrets: Arc::new(secrets),
+            state_dir,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        }
+    }
 }
 
 /// What cannot be set up, which shows in the config.
@@ -168,7 +193,7 @@ impl Credentials {
         body: &[u8],
         deadline: Instant,
     ) -> Result<Stamp, NoCredential> {
-        let number = self.fixed.put(headers)?;
+        let number = self.fixed.put(headers, deadline).await?;
         match &self.kind {
             Kind::Fixed => Ok(Stamp::Numbered(number)),
             Kind::Signer(signer) => signer.sign(method, url, headers, body, deadline).await,
@@ -193,7 +218,10 @@ impl Credentials {
         deadline: Instant,
     ) -> Verdict {
         match &self.kind {
-            Kind::Fixed => self.fixed.refused(stamp, refusal, &self.state),
+            Kind::Fixed => {
+                let state = &self.state;
+                self.fixed.refused(stamp, refusal, state, deadline).await
+            }
             Kind::Signer(signer) => signer.refused(stamp, refusal),
             Kind::Token(source) => source.refused(stamp, refusal, deadline).await,
         }

@@ -41,7 +41,8 @@ pub use auth::{
     Sigv4, TokenExchange, TokenFor, TokenServer,
 };
 pub use endpoint::{
-    ClientIdentity, Connector, Endpoint, Gateway, HttpEndpoint, Search, TlsSettings, TlsVersion,
+    ClientIdentity, Connector, Endpoint, Gateway, HttpEndpoint, MAX_CERTIFICATES, Search,
+    TlsSettings, TlsVersion,
 };
 pub use error::{ConfigErrors, Defect, Problem};
 pub use import::{ImportError, import};
@@ -50,7 +51,7 @@ pub use node::{Position, SyntaxError};
 pub use reach::Reach;
 pub use rules::{HeaderError, Rule, UrlError};
 pub use schema::{schema, schema_text};
-pub use secrets::{ExpandError, SecretError, from_file};
+pub use secrets::{ExpandError, MAX_SECRET, SecretError};
 pub use units::UnitError;
 
 use crate::name::{Instance, Namespace, Naming, UpstreamId};

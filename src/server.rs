@@ -20,6 +20,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::connections::{self, Limits};
 use crate::connector::{self, Surroundings};
+use crate::files::Files;
 use crate::front::{self, Draining, Front, Sessions};
 use crate::live::keeper::Keeper;
 use crate::live::publisher;
@@ -112,18 +113,15 @@ impl Core {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Metrics::new();
+        let files = Arc::new(Files::default());
         let around = Surroundings {
             instance: config.instance.clone(),
             guard: options.guard.clone(),
-            auth: auth::Around {
-                tls: Arc::default(),
-                secrets: Arc::default(),
-                state_dir: config.state_dir.clone(),
-                tasks: tasks.clone(),
-            },
+            auth: auth::Around::new(&files, config.state_dir.clone(), &tasks, &shutdown),
             metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),
         };
+        tasks.spawn(files.watch(shutdown.clone()));
         let link = |upstream: &Arc<crate::config::Upstream>| {
             connector::link(upstream, &around).map_err(|source| ServeError::Upstream {
                 upstream: upstream.id.clone(),

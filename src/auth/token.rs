@@ -1,7 +1,8 @@
 //! Tokens that end: fetched once however many calls wait, renewed ahead of their end, fetched again after a 401.
 //!
-//! There is no timer: a token is renewed by whoever uses it. An upstream that nobody calls is still listed at every
-//! resync; where even that is rarer than tokens end, the next call waits for a new one.
+//! A token is renewed by whoever uses it, so there is no timer for that. An upstream that nobody calls is still listed at
+//! every resync; where even that is rarer than tokens end, the next call waits for a new one. What failed is tried again
+//! unasked.
 
 mod pace;
 #[cfg(test)]
@@ -12,10 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
+use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::grant::Grant;
@@ -68,6 +71,7 @@ pub struct TokenSource {
     grant: Arc<Grant>,
     state: Arc<StateCell>,
     tasks: TaskTracker,
+    stop: CancellationToken,
     held: ArcSwapOption<Held>,
     flight: Mutex<Flight>,
     /// Moves whenever a flight has landed.
@@ -93,6 +97,8 @@ struct Held {
 struct Flight {
     under_way: bool,
     task: Option<AbortHandle>,
+    /// What asks again after a failure.
+    retry: Option<AbortHandle>,
     /// In a row.
     failures: u32,
     failed: Option<Failed>,
@@ -132,14 +138,15 @@ impl TokenSource {
         state: Arc<StateCell>,
     ) -> Result<Arc<Self>, SetupError> {
         let grant = Grant::new(upstream, endpoint, around)?;
-        Ok(Self::over(grant, around.tasks.clone(), state))
+        Ok(Self::over(grant, around, state))
     }
 
-    fn over(grant: Grant, tasks: TaskTracker, state: Arc<StateCell>) -> Arc<Self> {
+    fn over(grant: Grant, around: &Around, state: Arc<StateCell>) -> Arc<Self> {
         Arc::new(Self {
             grant: Arc::new(grant),
             state,
-            tasks,
+            tasks: around.tasks.clone(),
+            stop: around.stop.clone(),
             held: ArcSwapOption::empty(),
             flight: Mutex::default(),
             landed: watch::Sender::new(0),
@@ -345,14 +352,34 @@ impl TokenSource {
             }));
         };
         // Without the lock: a runtime that is ending drops the task, which lands it, at once.
-        let task = self.tasks.spawn(flight).abort_handle();
+        let task = self.spawn(flight);
         self.flight().task = Some(task);
     }
 
-    fn land(&self, result: Result<Token, GrantError>, version: u64) {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let task = self.stop.clone().run_until_cancelled_owned(task);
+        self.tasks.spawn(task.map(|_| ())).abort_handle()
+    }
+
+    /// Asks again then, whether or not anybody calls: how things are should not depend on that.
+    fn retry(self: &Arc<Self>, at: Instant) {
+        let source = Arc::downgrade(self);
+        let task = self.spawn(async move {
+            tokio::time::sleep_until(at).await;
+            if let Some(source) = source.upgrade() {
+                source.ask(source.number(), false);
+            }
+        });
+        if let Some(earlier) = self.flight().retry.replace(task) {
+            earlier.abort();
+        }
+    }
+
+    fn land(self: &Arc<Self>, result: Result<Token, GrantError>, version: u64) {
         let mut flight = self.flight();
         flight.under_way = false;
         self.state.requested(result.is_ok());
+        let mut again = None;
         match result.and_then(|token| Held::new(token, self.number() + 1)) {
             Ok(held) => {
                 let expires = held.expires;
@@ -376,9 +403,13 @@ impl TokenSource {
                 flight.failures = flight.failures.saturating_add(1);
                 self.show(&failed);
                 flight.failed = Some(failed);
+                again = Some(next_try);
             }
         }
         drop(flight);
+        if let Some(at) = again {
+            self.retry(at);
+        }
         self.landed.send_modify(|landed| *landed += 1);
     }
 
@@ -401,7 +432,8 @@ impl TokenSource {
 impl Drop for TokenSource {
     fn drop(&mut self) {
         // Nobody waits any more.
-        if let Some(task) = &self.flight().task {
+        let flight = self.flight();
+        for task in [&flight.task, &flight.retry].into_iter().flatten() {
             task.abort();
         }
     }

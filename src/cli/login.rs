@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio_util::codec::{FramedRead, LinesCodec};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Around;
@@ -78,12 +79,8 @@ async fn login(
     // Another part of the process may have chosen a provider already; that one serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tasks = TaskTracker::new();
-    let around = Around {
-        tls: Arc::default(),
-        secrets: Arc::default(),
-        state_dir: config.state_dir.clone(),
-        tasks: tasks.clone(),
-    };
+    let (files, stop) = (Arc::default(), CancellationToken::new());
+    let around = Around::new(&files, config.state_dir.clone(), &tasks, &stop);
     let login = Login::begin(upstream, endpoint, &around).await?;
     let terminal = output.err.look().terminal;
     let screen = &mut output.err;

@@ -74,6 +74,9 @@ pub struct HttpEndpoint {
     pub allow_plain_http: bool,
 }
 
+/// The largest file of certificates, in bytes: enough for all of a machine's.
+pub const MAX_CERTIFICATES: u64 = 2 << 20;
+
 /// `tls:` — how TLS towards an upstream is made.
 #[derive(Clone, Debug, Default)]
 pub struct TlsSettings {

@@ -1,14 +1,15 @@
 //! What can be wrong with a config, all of it at once.
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::node::{Position, SyntaxError};
 use super::rules::{HeaderError, Rule, UrlError};
 use super::secrets::{ExpandError, SecretError};
 use super::units::UnitError;
+use crate::files::io_reason;
 use crate::name::NameError;
+use crate::pem::PemError;
 
 /// Everything that is wrong with a config, in the order of files and lines. `Display` prints one error a line:
 /// ``file:line:column: key.path: message (did you mean `x`?)``.
@@ -170,6 +171,9 @@ pub enum Defect {
     /// A secret that cannot be had.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// A certificate or a key.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// A `${VAR}` that cannot be replaced.
     #[error(transparent)]
     Expand(#[from] ExpandError),
@@ -227,6 +231,7 @@ impl Defect {
             | Self::Unit(_)
             | Self::Name(_)
             | Self::Secret(_)
+            | Self::Pem(_)
             | Self::Expand(_)
             | Self::Glob(_)
             | Self::Regex(_)
@@ -259,18 +264,6 @@ fn any_of(words: &[&str]) -> String {
         [] => String::new(),
         [word] => (*word).to_owned(),
         [words @ .., last] => format!("{} or {last}", words.join(", ")),
-    }
-}
-
-/// What the system says, in a few words.
-pub(super) fn io_reason(error: &std::io::Error) -> String {
-    let kind = error.kind();
-    if kind == ErrorKind::NotFound {
-        "there is no such file".to_owned()
-    } else if kind == ErrorKind::InvalidData {
-        "it is not UTF-8 text".to_owned()
-    } else {
-        kind.to_string()
     }
 }
 

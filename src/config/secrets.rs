@@ -1,16 +1,14 @@
 //! Secret references → secrets, and `${VAR}` in text.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::error::io_reason;
 use super::forms::AwsSecret as AwsSecretForm;
 use super::{AwsCredentials, AwsSecret, AwsSource, SecretRef, raw};
+use crate::files::{self, ReadError};
 use crate::secret::Secret;
 
 /// The largest secret file, in bytes.
-const MAX_SECRET: u64 = 64 * 1024;
+pub const MAX_SECRET: u64 = 64 * 1024;
 
 /// How the loader looks up an environment variable.
 pub(super) type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
@@ -24,21 +22,9 @@ pub enum SecretError {
     /// `env` names an empty variable.
     #[error("environment variable `{0}` is empty")]
     EmptyVariable(String),
-    /// `file` cannot be read.
-    #[error("file `{}` cannot be read: {}", .path.display(), io_reason(source))]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// `file` holds nothing.
-    #[error("file `{}` is empty", .0.display())]
-    EmptyFile(PathBuf),
-    /// `file` is no secret.
-    #[error("file `{}` is larger than {} KiB", .0.display(), MAX_SECRET / 1024)]
-    LargeFile(PathBuf),
+    /// `file` cannot be used.
+    #[error(transparent)]
+    File(#[from] ReadError),
     /// `value` is empty.
     #[error("the secret is empty")]
     Empty,
@@ -93,7 +79,7 @@ pub(super) fn reference(
         },
         raw::Secret::File(name) => {
             let path = folder.join(name);
-            let first = from_file(&path)?;
+            let first = files::read(&path, MAX_SECRET)?;
             let path = std::path::absolute(&path).unwrap_or(path);
             Ok(SecretRef::File { path, first })
         }
@@ -143,29 +129,6 @@ pub(super) fn is_region(text: &str) -> bool {
         }
         [] => false,
     }
-}
-
-/// Reads a secret from a file, less one line break at its end.
-///
-/// # Errors
-/// It cannot be read, is empty, or too large.
-pub fn from_file(path: &Path) -> Result<Secret, SecretError> {
-    let mut text = String::new();
-    let read =
-        File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_string(&mut text));
-    if let Err(source) = read {
-        let path = path.to_owned();
-        return Err(SecretError::File { path, source });
-    }
-    if text.len() as u64 > MAX_SECRET {
-        return Err(SecretError::LargeFile(path.to_owned()));
-    }
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
-    if text.is_empty() {
-        return Err(SecretError::EmptyFile(path.to_owned()));
-    }
-    Ok(Secret::new(text))
 }
 
 /// Replaces `${VAR}`, `${VAR:-default}` and Cursor's `${env:VAR}`. `$${` stays as `${`. What is put in is not

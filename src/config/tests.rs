@@ -1,6 +1,7 @@
 //! The config from text to value: what is accepted, and what errors look like.
 
 mod connectors;
+mod mistakes;
 
 use std::path::Path;
 
@@ -588,8 +589,21 @@ fn samples() -> Vec<std::path::PathBuf> {
     samples
 }
 
+/// Values that fit where the samples use them.
 fn sample_env(name: &str) -> Option<String> {
-    Some(format!("{name:*<32}"))
+    static PKI: std::sync::LazyLock<(tempfile::TempDir, String)> = std::sync::LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = connectors::identity();
+        for name in ["ca.pem", "weir.pem"] {
+            std::fs::write(folder.path().join(name), &cert).unwrap();
+        }
+        (folder, key)
+    });
+    match name {
+        "PKI" => Some(PKI.0.path().to_str().unwrap().to_owned()),
+        "ERP_TLS_KEY" => Some(PKI.1.clone()),
+        _ => Some(format!("{name:*<32}")),
+    }
 }
 
 #[test]

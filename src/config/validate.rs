@@ -3,9 +3,11 @@
 //! A check that fails reports and goes on with a stand-in. Nobody sees the stand-ins: a config with a problem
 //! is refused whole.
 
+mod agentcore;
 mod aws;
 mod http;
 mod oauth;
+mod proof;
 mod settings;
 mod tls;
 mod tools;

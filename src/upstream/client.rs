@@ -4,24 +4,24 @@
 //! with reqwest, which knows proxies. On the hot path reqwest costs twice what hyper's client does (it
 //! parses the URL again for redirects that are never followed), and that is a tenth of a whole call.
 
+mod dial;
+
 use std::error::Error;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tower::Service;
 use url::Url;
 
+use crate::auth::Around;
+use crate::auth::secrets::{SecretCell, SecretError};
 use crate::config::{self, Connector};
-use crate::tls::{Tls, TlsError};
+use crate::tls::{self, Key, Tls, TlsError};
+use dial::{BoxError, TooSlow, is_of_dial};
 
 /// Sent as `User-Agent`.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
@@ -29,9 +29,15 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO
 /// Why an HTTP client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The machine's certificates cannot be used.
+    /// The machine's certificates, or those of `tls`, cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The key of the client certificate cannot be had.
+    #[error(transparent)]
+    Key(#[from] SecretError),
+    /// `tls.server_name` is none.
+    #[error("the server's name is none")]
+    ServerName,
     /// The client cannot be built.
     #[error("no HTTP client")]
     Build(#[source] reqwest::Error),
@@ -55,6 +61,8 @@ pub enum TransferError {
 #[derive(Debug)]
 pub struct Client {
     kind: Kind,
+    /// The key of the client certificate, which may have to be fetched.
+    key: Option<SecretCell>,
 }
 
 #[derive(Debug)]
@@ -70,50 +78,12 @@ enum Kind {
     },
 }
 
-type Lean = legacy::Client<InTime<HttpsConnector<HttpConnector>>, Full<Bytes>>;
+type Lean = legacy::Client<dial::Connector, Full<Bytes>>;
 
 /// TCP was there, TLS was not.
 #[derive(Debug, thiserror::Error)]
 #[error("the TLS handshake failed: {0}")]
 struct NoTls(String);
-
-type BoxError = Box<dyn Error + Send + Sync>;
-
-/// `timeouts.connect` is used up.
-#[derive(Debug, thiserror::Error)]
-#[error("no connection within {0:?}")]
-struct TooSlow(Duration);
-
-/// A connector with one budget for the whole way: name, TCP, TLS.
-#[derive(Clone, Debug)]
-struct InTime<C> {
-    connector: C,
-    budget: Duration,
-}
-
-impl<C> Service<Uri> for InTime<C>
-where
-    C: Service<Uri, Error = BoxError>,
-    C::Future: Send + 'static,
-{
-    type Response = C::Response;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.connector.poll_ready(context)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let (budget, connecting) = (self.budget, self.connector.call(uri));
-        Box::pin(async move {
-            match tokio::time::timeout(budget, connecting).await {
-                Ok(connected) => connected,
-                Err(_) => Err(TooSlow(budget).into()),
-            }
-        })
-    }
-}
 
 /// The body of an answer, read piece by piece.
 #[derive(Debug)]
@@ -132,42 +102,27 @@ impl Client {
     pub fn new(
         config: &config::Upstream,
         endpoint: &config::HttpEndpoint,
-        tls: &Tls,
+        around: &Around,
     ) -> Result<Self, ClientError> {
         let url = endpoint.url.clone();
         // Above any concurrency weir allows towards one upstream, or connections churn.
         let idle = config.limits.in_flight.get().max(64) * 2;
+        let key = endpoint.tls.identity.as_ref();
+        let key = key.map(|identity| around.secrets.open(&identity.key));
+        let key = key.transpose()?;
         let tls = if url.scheme() == "https" {
-            tls.trusting()?
+            let key = key.clone().map(|key| Box::new(key) as Box<dyn Key>);
+            around.tls.for_upstream(&endpoint.tls, key)?
         } else {
             Tls::none()?
         };
+        // Reqwest goes to the host that the URL names, by that name, and nowhere else.
+        let is_direct = endpoint.socket.is_some() || endpoint.tls.server_name.is_some();
         let kind = match config.connector {
-            Connector::OnPrem => {
-                let mut tcp = HttpConnector::new();
-                tcp.set_nodelay(true);
-                // Shared out among the addresses of a name; what follows has the rest.
-                tcp.set_connect_timeout(Some(config.timeouts.connect));
-                tcp.enforce_http(false);
-                let builder = HttpsConnectorBuilder::new()
-                    .with_tls_config(tls)
-                    .https_or_http();
-                let connector = InTime {
-                    connector: builder.enable_all_versions().wrap_connector(tcp),
-                    budget: config.timeouts.connect,
-                };
-                let client = legacy::Client::builder(TokioExecutor::new())
-                    .pool_max_idle_per_host(idle)
-                    .pool_timer(TokioTimer::new())
-                    .timer(TokioTimer::new())
-                    .build(connector);
-                Kind::Lean {
-                    client: Box::new(client),
-                    uri: url.as_str().parse()?,
-                }
-            }
             // AWS and the internet may be behind a proxy of the organisation's.
-            Connector::Saas | Connector::AgentcoreGateway | Connector::AgentcoreRuntime => {
+            Connector::Saas | Connector::AgentcoreGateway | Connector::AgentcoreRuntime
+                if !is_direct =>
+            {
                 let builder = reqwest::Client::builder()
                     .tls_backend_preconfigured(with_alpn(tls))
                     .redirect(reqwest::redirect::Policy::none())
@@ -180,8 +135,23 @@ impl Client {
                     connect: config.timeouts.connect,
                 }
             }
+            Connector::OnPrem
+            | Connector::Saas
+            | Connector::AgentcoreGateway
+            | Connector::AgentcoreRuntime => {
+                let connector = dial::connector(endpoint, tls, config.timeouts.connect)?;
+                let client = legacy::Client::builder(TokioExecutor::new())
+                    .pool_max_idle_per_host(idle)
+                    .pool_timer(TokioTimer::new())
+                    .timer(TokioTimer::new())
+                    .build(connector);
+                Kind::Lean {
+                    client: Box::new(client),
+                    uri: url.as_str().parse()?,
+                }
+            }
         };
-        Ok(Self { kind })
+        Ok(Self { kind, key })
     }
 
     /// Sends one request and waits for the head of its answer. `body` is empty for GET and DELETE.
@@ -195,6 +165,12 @@ impl Client {
         body: Bytes,
     ) -> Result<Response<Body>, TransferError> {
         headers.insert(header::USER_AGENT, AGENT);
+        if let Some(key) = &self.key
+            && key.now().is_none()
+        {
+            let fetched = key.get().await;
+            fetched.map_err(|error| TransferError::Connect(Box::new(error)))?;
+        }
         match &self.kind {
             Kind::Lean { client, uri } => {
                 let mut request = Request::new(Full::new(body));
@@ -204,7 +180,7 @@ impl Client {
                 let answered = client.request(request).await;
                 let answered = answered.map_err(|error| match error.is_connect() {
                     true => not_connected(Box::new(error), uri.scheme_str()),
-                    false => TransferError::Broken(Box::new(error)),
+                    false => broken(Box::new(error)),
                 })?;
                 Ok(answered.map(Body::Lean))
             }
@@ -286,11 +262,14 @@ fn with_alpn(mut tls: rustls::ClientConfig) -> rustls::ClientConfig {
 
 /// No connection. Where TLS failed, what failed inside it (`connection reset`, say) would be taken for TCP.
 fn not_connected(error: BoxError, scheme: Option<&str>) -> TransferError {
+    if let Some(error) = of_tls(error.as_ref()) {
+        return TransferError::Connect(Box::new(NoTls(tls::cause(error))));
+    }
     let mut cause: &(dyn Error + 'static) = error.as_ref();
     let mut is_tls = scheme == Some("https");
     loop {
         let text = cause.to_string();
-        is_tls &= !cause.is::<TooSlow>() && !text.starts_with("tcp ") && !text.starts_with("dns ");
+        is_tls &= !is_of_dial(cause) && !text.starts_with("tcp ") && !text.starts_with("dns ");
         match cause.source() {
             Some(source) => cause = source,
             None if is_tls => return TransferError::Connect(Box::new(NoTls(text))),
@@ -300,6 +279,33 @@ fn not_connected(error: BoxError, scheme: Option<&str>) -> TransferError {
     TransferError::Connect(error)
 }
 
+/// The connection broke. A server that refuses a client certificate says so after the handshake: that was none.
+fn broken(error: BoxError) -> TransferError {
+    match of_tls(error.as_ref()) {
+        Some(error) if tls::is_refusal(error) => {
+            TransferError::Connect(Box::new(NoTls(tls::cause(error))))
+        }
+        Some(_) | None => TransferError::Broken(error),
+    }
+}
+
+/// What TLS says somewhere in a chain of errors.
+fn of_tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        // An `io::Error` does not name what it holds as its source, but that one's source.
+        let held = error.downcast_ref::<std::io::Error>();
+        if let Some(held) = held.and_then(std::io::Error::get_ref) {
+            return of_tls(held);
+        }
+        cause = error.source();
+    }
+    None
+}
+
 fn from_reqwest(error: reqwest::Error) -> TransferError {
     let connect = error.is_connect();
     // The URL may have a secret in it.
@@ -307,6 +313,6 @@ fn from_reqwest(error: reqwest::Error) -> TransferError {
     if connect {
         TransferError::Connect(error)
     } else {
-        TransferError::Broken(error)
+        broken(error)
     }
 }

@@ -75,7 +75,7 @@ impl HttpWire {
         around: &Around,
     ) -> Result<Self, WireError> {
         Ok(Self {
-            client: Client::new(config, endpoint, &around.tls)?,
+            client: Client::new(config, endpoint, around)?,
             url: endpoint.url.clone(),
             credentials: Credentials::new(config, endpoint, around)?,
             sent: Sent::of(&config.auth),

@@ -131,7 +131,7 @@ pub async fn open(
             Ok((opening.session(&[]).await?, None))
         }
         Wire::Child(spec) => {
-            let (child, unasked) = start(spec, link)?;
+            let (child, unasked) = start(spec, link, deadline).await?;
             let peer = session_over_stdio(link, child, profile, deadline).await?;
             Ok((peer, Some(unasked)))
         }
@@ -272,7 +272,7 @@ async fn over_stdio(
     known: Option<Era>,
     deadline: Instant,
 ) -> Result<(Peer, Unasked), LinkError> {
-    let (mut child, mut unasked) = start(spec, link)?;
+    let (mut child, mut unasked) = start(spec, link, deadline).await?;
     if known != Some(Era::Legacy) {
         // Half the budget: what never answers a probe still gets its `initialize`.
         let patience = Instant::now() + deadline.duration_since(Instant::now()) / 2;
@@ -284,7 +284,7 @@ async fn over_stdio(
             // Old rmcp servers end at the first request before `initialize`: start another.
             Err(LinkError::ChildClosed(_)) => {
                 child.stop().await;
-                (child, unasked) = start(spec, link)?;
+                (child, unasked) = start(spec, link, deadline).await?;
             }
             Err(LinkError::Timeout) => {}
             Err(error) => return stopped(&child, error).await,
@@ -340,7 +340,15 @@ async fn session_over_stdio(
     Ok(introduction.peer(Era::Legacy, Via::Child(child)))
 }
 
-fn start(spec: &ChildSpec, link: &Link) -> Result<(Arc<Child>, Unasked), LinkError> {
+async fn start(
+    spec: &ChildSpec,
+    link: &Link,
+    deadline: Instant,
+) -> Result<(Arc<Child>, Unasked), LinkError> {
+    let read = tokio::time::timeout_at(deadline, spec.read_secrets());
+    read.await
+        .map_err(|_| LinkError::Timeout)?
+        .map_err(LinkError::Start)?;
     Child::start(spec, link.tasks()).map_err(LinkError::Start)
 }
 

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::secrets::SecretCell;
+use crate::auth::secrets::{SecretCell, SecretError};
 use crate::name::UpstreamId;
 use pending::{Pending, Router};
 pub use pending::{Replies, Reply};
@@ -55,6 +55,23 @@ pub struct ChildSpec {
     pub max_message: usize,
 }
 
+impl ChildSpec {
+    /// Has all secrets of `env` as they are now: a child is given them once.
+    ///
+    /// # Errors
+    /// One that cannot be had.
+    pub async fn read_secrets(&self) -> Result<(), StartError> {
+        for (name, secret) in &self.env {
+            let read = secret.read().await;
+            read.map_err(|source| StartError::Secret {
+                name: name.clone(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+}
+
 /// Why a child could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -67,6 +84,15 @@ pub enum StartError {
     /// The working folder is not there.
     #[error("there is no folder `{0}`")]
     NoFolder(PathBuf),
+    /// A secret of its environment cannot be had.
+    #[error("the secret for `{name}` cannot be had")]
+    Secret {
+        /// The variable.
+        name: String,
+        /// Why not.
+        #[source]
+        source: SecretError,
+    },
     /// The operating system refused.
     #[error("`{program}` could not be started")]
     Spawn {

@@ -31,6 +31,16 @@ class Excuse:
 BRIDGE = "a server that asks across the eras: weir does not translate that yet"
 TASKS = "a legacy server has no tasks extension, and weir makes up none"
 
+STEP_UP = "weir does not widen a grant by itself: an operator names the scopes, and a person logs in again"
+
+# Scenarios of extensions that are not run at all.
+NOT_RUN = {
+    "auth/dpop": "tokens bound to a key (RFC 9449) are not built",
+    "auth/dpop-nonce": "tokens bound to a key (RFC 9449) are not built",
+    "auth/wif-jwt-bearer": "the grant of RFC 7523 is not built; token exchange (RFC 8693) is what weir has for workloads",
+    "auth/enterprise-managed-authorization": "it acts for a person whose identity callers do not bring yet",
+}
+
 EXCUSES = [
     *(
         Excuse("server 2026-07-28", "over legacy", f"input-required-result-{what}", BRIDGE)
@@ -54,6 +64,9 @@ EXCUSES = [
         "server 2026-07-28", "over legacy", "server-stateless", BRIDGE, "sep-2575-server-rejects-undeclared-capability"
     ),
     Excuse("server 2026-07-28", "over legacy", "tasks-*", TASKS),
+    Excuse("auth 2025-11-25", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
+    Excuse("auth 2026-07-28", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
+    Excuse("auth 2026-07-28", "weir", "auth/scope-step-up", STEP_UP, "sep-2350-scope-union-on-reauth"),
     Excuse("client 2025-11-25", "crossed", "elicitation-sep1034-client-defaults", BRIDGE),
     Excuse("client 2026-07-28", "crossed", "sep-2322-client-request-state", BRIDGE),
 ]

@@ -83,6 +83,80 @@ CLIENT_RUNS = [
 ]
 
 
+@dataclass(frozen=True)
+class AuthRun:
+    """Scenarios in which weir logs in to the suite's server. Directly there is nobody to compare it with."""
+
+    version: str | None
+    scenarios: tuple[str, ...]
+    passed: int
+
+    @property
+    def name(self) -> str:
+        return f"auth {self.version or 'extensions'}"
+
+
+AUTH_RUNS = [
+    AuthRun(
+        "2025-03-26",
+        ("2025-03-26-oauth-metadata-backcompat", "2025-03-26-oauth-endpoint-fallback"),
+        passed=0,
+    ),
+    AuthRun(
+        "2025-11-25",
+        (
+            "metadata-default",
+            "metadata-var1",
+            "metadata-var2",
+            "metadata-var3",
+            "basic-cimd",
+            "scope-from-www-authenticate",
+            "scope-from-scopes-supported",
+            "scope-omitted-when-undefined",
+            "scope-step-up",
+            "scope-retry-limit",
+            "token-endpoint-auth-basic",
+            "token-endpoint-auth-post",
+            "token-endpoint-auth-none",
+            "pre-registration",
+        ),
+        passed=0,
+    ),
+    AuthRun(
+        "2026-07-28",
+        (
+            "metadata-default",
+            "metadata-var1",
+            "metadata-var2",
+            "metadata-var3",
+            "basic-cimd",
+            "scope-from-www-authenticate",
+            "scope-from-scopes-supported",
+            "scope-omitted-when-undefined",
+            "scope-step-up",
+            "scope-retry-limit",
+            "token-endpoint-auth-basic",
+            "token-endpoint-auth-post",
+            "token-endpoint-auth-none",
+            "pre-registration",
+            "resource-mismatch",
+            "offline-access-scope",
+            "offline-access-not-supported",
+            "authorization-server-migration",
+            "iss-supported",
+            "iss-not-advertised",
+            "iss-supported-missing",
+            "iss-wrong-issuer",
+            "iss-unexpected",
+            "iss-normalized",
+            "metadata-issuer-mismatch",
+        ),
+        passed=0,
+    ),
+    AuthRun(None, ("client-credentials-basic", "client-credentials-jwt"), passed=0),
+]
+
+
 @dataclass
 class Failure:
     """What is wrong with one check, and on which rigs; the words are those of the first."""
@@ -134,6 +208,15 @@ class Report:
         for key, check in sorted(new.items()):
             if check["status"] in ("FAILURE", "WARNING"):
                 self.blame(row, rig, key, check["status"], check)
+
+    def judge(self, run: AuthRun, rig: str, outcome: Outcome) -> None:
+        """What nobody does better is held against a number, and against perfection."""
+        for key, check in sorted(outcome.checks.items()):
+            if check["status"] in ("FAILURE", "WARNING"):
+                self.blame(run.name, rig, key, check["status"], check)
+        passed = outcome.count("SUCCESS")
+        if passed < run.passed:
+            self.fail(run.name, rig, f"{passed} passed, wanted at least {run.passed}")
 
     def blame(self, row: str, rig: str, key: Key, status: str, check: dict) -> None:
         excuse = next((excuse for excuse in EXCUSES if excuse.covers(row, rig, key, status)), None)

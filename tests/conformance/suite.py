@@ -141,9 +141,10 @@ def execute(command: Iterable[str], out: Path, log: Path, env: dict[str, str] | 
 def read(out: Path) -> Outcome:
     """All results in `out`."""
     outcome = Outcome()
-    for file in sorted(out.glob("*/checks.json")):
-        name = RESULT.fullmatch(file.parent.name)
-        scenario = (name[1] if name else file.parent.name).removeprefix("server-")
+    for file in sorted(out.rglob("checks.json")):
+        place = str(file.parent.relative_to(out))  # some scenarios have a `/` in their name
+        name = RESULT.fullmatch(place)
+        scenario = (name[1] if name else place).removeprefix("server-")
         seen: Counter[tuple[str, str]] = Counter()
         for check in json.loads(file.read_text()):
             which = (check["id"], check["name"])

@@ -1,19 +1,35 @@
 //! Logging in to AWS, against doors that recompute every signature and services that give keys away.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::json;
+use tokio::time::Instant;
+use weir::auth::aws::secrets_manager::Fetcher;
+use weir::auth::aws::{Control, Identity, Signer, With};
+use weir::auth::secrets::{SecretCell, SecretError};
+use weir::auth::state::{Phase, StateCell};
+use weir::auth::{Refused, Verdict};
 use weir::cli::demo::sigv4::Refusal;
+use weir::config::{
+    AgentcoreIdentity, AssumeRole, AwsCredentials, AwsSecret, AwsSource, IdentityKind, SecretRef,
+    Sigv4,
+};
+use weir::secret::Secret;
 
-use crate::support::aws::{KEY, Keyring, REGION, SECRET, Services, SigDoor};
+use crate::support::BOUND;
+use crate::support::aws::{KEY, Keyring, REGION, SECRET, Services, SigDoor, Target};
 use crate::support::upstream::Upstream;
 use crate::support::weir::{Builder, Weir};
 
 /// An upstream `shop` behind a door, and keys.
 struct Shop {
-    server: Upstream,
     keys: Arc<Keyring>,
     door: SigDoor,
+    _server: Upstream,
 }
 
 impl Shop {
@@ -21,7 +37,11 @@ impl Shop {
         let server = Upstream::named("shop").tools(["buy"]).start().await;
         let keys = Arc::new(Keyring::default());
         let door = SigDoor::before(&server.url(), &keys).await;
-        Self { server, keys, door }
+        Self {
+            keys,
+            door,
+            _server: server,
+        }
     }
 
     /// A weir over it, as a gateway; `auth` is what follows `type: sigv4`.
@@ -33,7 +53,7 @@ impl Shop {
     }
 }
 
-/// Keys of the environment, and nothing of the machine's own.
+/// Keys in the environment, and nothing of the machine's own.
 fn keys() -> Vec<(&'static str, String)> {
     let mut env = nowhere();
     env.push(("AWS_ACCESS_KEY_ID", KEY.to_owned()));
@@ -41,12 +61,22 @@ fn keys() -> Vec<(&'static str, String)> {
     env
 }
 
+/// No credentials at all.
 fn nowhere() -> Vec<(&'static str, String)> {
     let mut env = Vec::new();
     for name in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
         env.push((name, "/nonexistent".to_owned()));
     }
     env.push(("AWS_EC2_METADATA_DISABLED", "true".to_owned()));
+    env
+}
+
+/// A container's credentials, which live so long.
+fn container(shop: &Shop, services: &Services, life: Duration) -> Vec<(&'static str, String)> {
+    shop.keys.set_life(life);
+    let mut env = nowhere();
+    let url = format!("{}/container", services.url());
+    env.push(("AWS_CONTAINER_CREDENTIALS_FULL_URI", url));
     env
 }
 
@@ -65,4 +95,478 @@ async fn a_gateway_takes_what_weir_signs() {
     weir.wait_tools(["shop__buy"]).await;
     buys(&weir, 3).await;
     assert_eq!(shop.door.refusals(), []);
+}
+
+#[tokio::test]
+async fn a_runtime_takes_what_weir_signs_though_its_path_is_encoded() {
+    let shop = Shop::open().await;
+    let (origin, arn) = (
+        shop.door.origin(),
+        "arn:aws:bedrock-agentcore:eu-west-1:123456789012:runtime/shop-AbCdEf1234",
+    );
+    let weir = Weir::with(&format!(
+        "  shop:\n    runtime: {{ arn: '{arn}', endpoint: '{origin}' }}\n"
+    ));
+    let weir = weir.env(keys()).start().await;
+    weir.wait_tools(["shop__buy"]).await;
+    buys(&weir, 3).await;
+    assert_eq!(shop.door.refusals(), []);
+    let path = "/runtimes/arn%3Aaws%3Abedrock-agentcore%3Aeu-west-1%3A123456789012%3Aruntime%2Fshop-AbCdEf1234/invocations?qualifier=DEFAULT";
+    let targets = shop.door.targets();
+    assert!(targets.iter().all(|target| target == path), "{targets:?}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_costs_one_refusal_and_nothing_more() {
+    for (ahead, refusal, words) in [
+        (600, Refusal::Expired, "clock is 10 minutes behind"),
+        (-600, Refusal::NotYet, "clock is 10 minutes ahead"),
+    ] {
+        let shop = Shop::open().await;
+        shop.keys.set_ahead(ahead);
+        let weir = shop.gateway("").env(keys()).start().await;
+        weir.wait_tools(["shop__buy"]).await;
+        for _ in 0..3 {
+            buys(&weir, 20).await;
+        }
+        assert_eq!(shop.door.refusals(), [refusal]);
+        weir.wait_stderr(words).await;
+        // Somebody sets it right.
+        shop.keys.set_ahead(0);
+        buys(&weir, 1).await;
+        buys(&weir, 20).await;
+        assert_eq!(shop.door.refusals().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_end_are_replaced_and_no_call_fails() {
+    let shop = Shop::open().await;
+    let services = Services::start(&shop.keys).await;
+    let env = container(&shop, &services, Duration::from_secs(4));
+    let weir = shop.gateway("").env(env).start().await;
+    weir.wait_tools(["shop__buy"]).await;
+    let began = Instant::now();
+    while shop.keys.issued() < 4 {
+        buys(&weir, 10).await;
+        assert!(began.elapsed() < 6 * BOUND, "{}", shop.keys.issued());
+    }
+    assert_eq!(shop.door.refusals(), []);
+    // One call brings each, however many wait; each serves three seconds.
+    let elapsed = began.elapsed().as_secs();
+    assert!(elapsed >= 5, "{elapsed} s");
+    assert_eq!(services.count("container") as u64, shop.keys.issued());
+}
+
+#[tokio::test]
+async fn while_credentials_are_valid_nobody_notices_that_no_others_come() {
+    let shop = Shop::open().await;
+    let services = Services::start(&shop.keys).await;
+    let env = container(&shop, &services, Duration::from_secs(8));
+    let weir = shop.gateway("").env(env).start().await;
+    weir.wait_tools(["shop__buy"]).await;
+    services.fail(Some((500, "InternalServerException")));
+    let until = Instant::now() + 2 * BOUND;
+    while services.inner.failed.load(Ordering::Relaxed) == 0 {
+        buys(&weir, 3).await;
+        assert!(Instant::now() < until);
+    }
+    buys(&weir, 10).await;
+    services.fail(None);
+    while shop.keys.issued() < 2 {
+        buys(&weir, 1).await;
+        assert!(Instant::now() < until);
+    }
+    assert_eq!(shop.door.refusals(), []);
+}
+
+#[tokio::test]
+async fn credentials_that_were_revoked_are_fetched_anew_within_the_call() {
+    let shop = Shop::open().await;
+    let services = Services::start(&shop.keys).await;
+    let env = container(&shop, &services, Duration::from_secs(3600));
+    let weir = shop.gateway("").env(env).start().await;
+    weir.wait_tools(["shop__buy"]).await;
+    shop.keys.revoke();
+    buys(&weir, 10).await;
+    assert_eq!(shop.keys.issued(), 2);
+    let refusals = shop.door.refusals();
+    assert!(refusals.iter().all(|refusal| *refusal == Refusal::Token));
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_once_with_its_external_id() {
+    let shop = Shop::open().await;
+    let services = Services::start(&shop.keys).await;
+    let role = ", assume_role: { arn: 'arn:aws:iam::123456789012:role/mcp', external_id: 'x+1', session_name: edge }";
+    let mut env = keys();
+    env.push(("AWS_ENDPOINT_URL_STS", services.url().to_owned()));
+    let weir = shop.gateway(role).env(env).start().await;
+    weir.wait_tools(["shop__buy"]).await;
+    buys(&weir, 20).await;
+    let called = services.called();
+    let [assumed] = called.as_slice() else {
+        panic!("{called:?}")
+    };
+    assert_eq!(
+        (assumed.what.as_str(), assumed.key.as_str()),
+        ("AssumeRole", KEY)
+    );
+    let form = assumed.body.as_str().unwrap();
+    for part in [
+        "RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fmcp",
+        "ExternalId=x%2B1",
+        "RoleSessionName=edge",
+    ] {
+        assert!(form.contains(part), "{form}");
+    }
+    let judged = shop.door.judged();
+    let role = Ok("ASIA0".to_owned());
+    assert!(judged.iter().all(|by| *by == role), "{judged:?}");
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_though_the_clock_is_off() {
+    let shop = Shop::open().await;
+    let services = Services::start(&shop.keys).await;
+    let role = ", assume_role: 'arn:aws:iam::123456789012:role/mcp'";
+    let mut env = keys();
+    env.push(("AWS_ENDPOINT_URL_STS", services.url().to_owned()));
+    shop.keys.set_ahead(600);
+    let weir = shop.gateway(role).env(env).start().await;
+    weir.wait_tools(["shop__buy"]).await;
+    buys(&weir, 5).await;
+    assert_eq!(services.count("AssumeRole"), 1);
+    assert_eq!(shop.door.refusals(), [Refusal::Expired]);
+}
+
+#[tokio::test]
+async fn who_has_no_credentials_is_told_where_they_could_be() {
+    let shop = Shop::open().await;
+    for (auth, words) in [
+        ("", "nothing in environment, profile, SSO"),
+        (", profile: nope", "have no profile `nope`"),
+    ] {
+        let weir = shop.gateway(auth).env(nowhere()).start().await;
+        weir.wait_stderr(words).await;
+    }
+}
+
+#[tokio::test]
+async fn a_profile_that_the_config_names_goes_before_keys_in_the_environment() {
+    let shop = Shop::open().await;
+    let home = tempfile::tempdir().unwrap();
+    let (profiles, keys) = (home.path().join("config"), home.path().join("keys.json"));
+    let said = json!({"Version": 1, "AccessKeyId": KEY, "SecretAccessKey": SECRET});
+    std::fs::write(&keys, said.to_string()).unwrap();
+    let process = format!(
+        "[profile mine]\ncredential_process = cat {}\n",
+        keys.display()
+    );
+    std::fs::write(&profiles, process).unwrap();
+    let env = [
+        ("AWS_CONFIG_FILE", profiles.to_str().unwrap().to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIAOTHER".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "other".to_owned()),
+    ];
+    let weir = shop.gateway(", profile: mine").env(nowhere()).env(env);
+    let weir = weir.start().await;
+    weir.wait_tools(["shop__buy"]).await;
+    assert_eq!(shop.door.refusals(), []);
+}
+
+#[tokio::test]
+async fn calls_that_start_together_wait_for_one_fetch() {
+    let services = services().await;
+    services.inner.keys.set_life(Duration::from_secs(3600));
+    let mut config = sigv4();
+    config.credentials.assume_role = Some(AssumeRole {
+        arn: "arn:aws:iam::123456789012:role/mcp".to_owned(),
+        external_id: None,
+        session_name: "weir".to_owned(),
+    });
+    let signer = Signer::with(&config, &with(&services), &opened, Arc::default()).unwrap();
+    let signed = (0..200).map(async |_| {
+        let (mut headers, deadline) = (HeaderMap::new(), Instant::now() + BOUND);
+        let url = services.url().parse().unwrap();
+        let signed = signer.sign(&Method::POST, &url, &mut headers, b"{}", deadline);
+        signed.await.unwrap();
+    });
+    futures::future::join_all(signed).await;
+    assert_eq!(services.count("AssumeRole"), 1);
+}
+
+fn with(services: &Services) -> With {
+    With {
+        tls: Arc::default(),
+        tasks: tokio_util::task::TaskTracker::new(),
+        endpoint: Some(services.url().parse().unwrap()),
+    }
+}
+
+fn opened(secret: &SecretRef) -> Result<SecretCell, SecretError> {
+    Ok(SecretCell::fixed(secret.first().unwrap().expose()))
+}
+
+fn credentials() -> AwsCredentials {
+    AwsCredentials {
+        source: AwsSource::Keys {
+            access_key_id: KEY.to_owned(),
+            secret_access_key: SecretRef::Fixed(Secret::new(SECRET)),
+            session_token: None,
+        },
+        assume_role: None,
+    }
+}
+
+fn sigv4() -> Sigv4 {
+    Sigv4 {
+        service: "bedrock-agentcore".to_owned(),
+        region: Some(REGION.to_owned()),
+        credentials: credentials(),
+    }
+}
+
+async fn services() -> Services {
+    Services::start(&Arc::new(Keyring::default())).await
+}
+
+#[tokio::test]
+async fn a_secret_comes_from_secrets_manager_whole_or_by_its_key() {
+    let services = services().await;
+    let text = r#"{"user":"weir","password":"hunter2","port":5432,"list":[]}"#;
+    let secrets = [("prod/db".to_owned(), text.to_owned())];
+    services.inner.secrets.lock().unwrap().extend(secrets);
+    let fetch = async |id: &str, key: Option<&str>| {
+        let secret = AwsSecret {
+            id: id.to_owned(),
+            key: key.map(str::to_owned),
+            region: Some(REGION.to_owned()),
+            credentials: credentials(),
+        };
+        let fetcher = Fetcher::new(&secret, &with(&services), &opened).unwrap();
+        let fetched = fetcher.fetch().await;
+        fetched
+            .map(|secret| secret.expose().to_owned())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(fetch("prod/db", None).await, Ok(text.to_owned()));
+    assert_eq!(
+        fetch("prod/db", Some("password")).await,
+        Ok("hunter2".to_owned())
+    );
+    assert_eq!(fetch("prod/db", Some("port")).await, Ok("5432".to_owned()));
+    let missing = fetch("prod/db", Some("token")).await.unwrap_err();
+    assert_eq!(missing, "the AWS secret prod/db: it has no key `token`");
+    let unknown = fetch("other", None).await.unwrap_err();
+    assert_eq!(
+        unknown,
+        "the AWS secret other: Secrets Manager answered HTTP status 400: ResourceNotFoundException"
+    );
+    // The clock of this service may be another too.
+    services.inner.keys.set_ahead(-900);
+    assert_eq!(fetch("prod/db", Some("user")).await, Ok("weir".to_owned()));
+}
+
+fn identity(services: &Services, kind: IdentityKind) -> Identity {
+    let config = AgentcoreIdentity {
+        workload: "weir".to_owned(),
+        provider: "github".to_owned(),
+        kind,
+        region: Some(REGION.to_owned()),
+        credentials: credentials(),
+    };
+    Identity::with(&config, &with(services), &opened).unwrap()
+}
+
+#[tokio::test]
+async fn agentcore_identity_gives_tokens_and_api_keys() {
+    let services = services().await;
+    let source = identity(
+        &services,
+        IdentityKind::Oauth2 {
+            scopes: vec!["repo".to_owned()],
+            resources: Vec::new(),
+            audiences: vec!["https://api.example.com".to_owned()],
+            parameters: [("k".to_owned(), "v".to_owned())].into_iter().collect(),
+        },
+    );
+    let before = std::time::SystemTime::now();
+    let token = source.fetch().await.unwrap();
+    assert_eq!(token.header, "authorization");
+    assert_eq!(token.value.expose(), "Bearer opaque");
+    // It does not say when it ends: five minutes.
+    let life = token.expires.unwrap().duration_since(before).unwrap();
+    assert!((290..=310).contains(&life.as_secs()), "{life:?}");
+    let called = services.called();
+    assert_eq!(called[0].what, "POST /identities/GetWorkloadAccessToken");
+    assert_eq!(called[0].body, json!({"workloadName": "weir"}));
+    assert_eq!(
+        called[1].body,
+        json!({
+            "workloadIdentityToken": "workload of weir",
+            "resourceCredentialProviderName": "github",
+            "scopes": ["repo"],
+            "oauth2Flow": "M2M",
+            "audiences": ["https://api.example.com"],
+            "customParameters": {"k": "v"},
+        })
+    );
+    *services.inner.access_token.lock().unwrap() = "e30.eyJleHAiOjQwMDAwMDAwMDB9.x".to_owned();
+    let token = source.fetch().await.unwrap();
+    let end = std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    assert_eq!(token.expires, Some(end));
+
+    let kind = IdentityKind::ApiKey {
+        header: "x-api-key".parse().unwrap(),
+        prefix: "Key ".to_owned(),
+    };
+    let token = identity(&services, kind).fetch().await.unwrap();
+    assert_eq!(
+        (token.header.as_str(), token.value.expose()),
+        ("x-api-key", "Key k-1")
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_of_agentcore_identity_says_what_kind_it_is_and_no_more() {
+    let services = services().await;
+    let kind = IdentityKind::ApiKey {
+        header: "x-api-key".parse().unwrap(),
+        prefix: String::new(),
+    };
+    let source = identity(&services, kind);
+    for (status, kind, expected) in [
+        (
+            403,
+            "AccessDeniedException",
+            "Refused(\"Bedrock AgentCore answered HTTP status 403: AccessDeniedException\")",
+        ),
+        (
+            429,
+            "ThrottlingException",
+            "Passing(\"Bedrock AgentCore answered HTTP status 429: ThrottlingException\")",
+        ),
+        (
+            500,
+            "planted-in-a-type",
+            "Passing(\"Bedrock AgentCore answered HTTP status 500\")",
+        ),
+    ] {
+        services.fail(Some((status, kind)));
+        let error = source.fetch().await.unwrap_err();
+        assert_eq!(format!("{error:?}"), expected);
+    }
+}
+
+#[tokio::test]
+async fn targets_are_synchronized_one_by_one_and_those_that_cannot_be_are_left_alone() {
+    let services = services().await;
+    let target = |status: &str, then: &[&str]| Target {
+        status: status.to_owned(),
+        then: then.iter().map(|&status| status.to_owned()).collect(),
+        ..Target::ready()
+    };
+    let all = [
+        ("a", Target::ready()),
+        ("b", target("CREATE_PENDING_AUTH", &[])),
+        (
+            "c",
+            target("READY", &["SYNCHRONIZING", "SYNCHRONIZE_UNSUCCESSFUL"]),
+        ),
+        ("d", target("DELETING", &[])),
+        ("e", target("READY", &["SYNCHRONIZE_PENDING_AUTH"])),
+    ];
+    let all = all.map(|(id, target)| (id.to_owned(), target));
+    services.inner.targets.lock().unwrap().extend(all);
+    let control = Control::with(
+        "gw-ab12cdef34",
+        Some(REGION),
+        &credentials(),
+        &with(&services),
+        &opened,
+    );
+    let control = control.unwrap();
+    let ends = control.synchronize(Instant::now() + 3 * BOUND).await;
+    let ends = ends.unwrap().unwrap();
+    assert_eq!((ends.done, ends.skipped, ends.failed), (1, 3, 1));
+    let put = "PUT /gateways/gw-ab12cdef34/synchronizeTargets";
+    let called = services.called();
+    let asked: Vec<_> = called.iter().filter(|called| called.what == put).collect();
+    let asked: Vec<_> = asked
+        .iter()
+        .map(|called| &called.body["targetIdList"][0])
+        .collect();
+    assert_eq!(asked, ["a", "c", "e"]);
+    assert_eq!(services.count("GET /gateways/gw-ab12cdef34/targets/"), 3);
+    // Not again so soon.
+    let again = control.synchronize(Instant::now() + BOUND).await;
+    assert_eq!(again, Ok(None));
+}
+
+/// A signer over static keys, a request that it has signed, and what it says when that is refused.
+async fn verdict(url: &str, body: &str, headers: HeaderMap) -> (Verdict, Arc<StateCell>) {
+    let services = services().await;
+    let state = Arc::<StateCell>::default();
+    let signer = Signer::with(&sigv4(), &with(&services), &opened, Arc::clone(&state)).unwrap();
+    let (mut signed, deadline) = (HeaderMap::new(), Instant::now() + BOUND);
+    let stamp = signer
+        .sign(
+            &Method::POST,
+            &url.parse().unwrap(),
+            &mut signed,
+            b"{}",
+            deadline,
+        )
+        .await
+        .unwrap();
+    let refusal = Refused {
+        status: StatusCode::FORBIDDEN,
+        headers: &headers,
+        body: &Bytes::from(body.to_owned()),
+    };
+    (signer.refused(&stamp, &refusal), state)
+}
+
+#[tokio::test]
+async fn a_refusal_is_explained_without_a_word_of_the_upstream() {
+    let gateway = "https://gw-ab12cdef34.gateway.bedrock-agentcore.eu-west-1.amazonaws.com/mcp";
+    let runtime = "https://bedrock-agentcore.eu-west-1.amazonaws.com/runtimes/x/invocations";
+    for (url, body, words) in [
+        (
+            gateway,
+            r#"{"__type":"AccessDeniedException","message":"planted"}"#,
+            "InvokeGateway",
+        ),
+        (
+            runtime,
+            r#"{"message":"planted is not authorized to perform: x"}"#,
+            "InvokeAgentRuntime",
+        ),
+        (
+            runtime,
+            r#"{"message":"Authorization method mismatch. planted"}"#,
+            "takes tokens (JWT)",
+        ),
+        (
+            gateway,
+            r#"{"__type":"InvalidSignatureException","message":"planted"}"#,
+            "the secret access key is wrong",
+        ),
+        (gateway, "planted", "HTTP status 403"),
+        // It says nothing about what time it is.
+        (
+            gateway,
+            r#"{"message":"Signature expired: planted"}"#,
+            "does not take this machine's time",
+        ),
+    ] {
+        let (verdict, state) = verdict(url, body, HeaderMap::new()).await;
+        let Verdict::Final(Some(why)) = verdict else {
+            panic!("{body}: {verdict:?}")
+        };
+        assert!(why.contains(words) && !why.contains("planted"), "{why}");
+        let status = state.get();
+        assert_eq!((status.phase, status.reason), (Phase::Failing, Some(why)));
+    }
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 /// The modules from the ground up. A module uses those of earlier lines, never its own line or a later one.
 const LAYERS: &[&[&str]] = &[
-    &["json", "name", "seal", "secret"],
+    &["json", "latest", "name", "pem", "seal", "secret"],
+    &["files"],
     &["config", "protocol"],
     &["catalog"],
     &["metrics"],

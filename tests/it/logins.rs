@@ -509,11 +509,8 @@ async fn breaking_off_leaves_nothing_behind() {
 
 /// Calls the one tool, as a caller of weir: what came of it.
 async fn call(weir: &Weir) -> String {
-    weir.modern()
-        .call("linear__search", "{}")
-        .await
-        .text()
-        .to_owned()
+    let reply = weir.modern().call("linear__search", "{}").await;
+    String::from_utf8_lossy(&reply.body).into_owned()
 }
 
 fn answered(text: &str) -> bool {
@@ -683,4 +680,34 @@ async fn a_stored_login_is_for_this_url_and_this_client_only() {
         .await;
     assert!(other.asked("refresh_token").is_empty());
     assert!(rig.saas.asked("refresh_token").is_empty());
+}
+
+#[tokio::test]
+async fn no_secret_of_a_login_is_in_its_log() {
+    let rig = Rig::new("auth: { type: oauth2_authorization_code }").await;
+    let methods = json!({ "token_endpoint_auth_methods_supported": ["client_secret_basic"] });
+    rig.saas.script().metadata = methods;
+    let args = ["login", "linear", "-c", rig.config().to_str().unwrap()].map(str::to_owned);
+    let process = Process::start_with(args, |command| {
+        command.env("WEIR_LOG", "trace");
+    });
+    let waiting = Waiting::of(process).await;
+    assert_eq!(waiting.browse().await.0, StatusCode::OK);
+    let (status, out, err) = waiting.process.wait_exit().await;
+    assert_eq!(status.code(), Some(0), "{err}");
+    assert!(err.contains("TRACE"), "{err}");
+    let asked = rig.saas.asked("authorization_code").remove(0);
+    let record = rig.record();
+    let secrets = [
+        &asked["code"],
+        &asked["code_verifier"],
+        record["access_token"].as_str().unwrap(),
+        record["refresh_token"].as_str().unwrap(),
+        record["client"]["secret"].as_str().unwrap(),
+    ];
+    for secret in secrets {
+        let at = err.lines().find(|line| line.contains(secret));
+        assert_eq!(at, None, "`{secret}`");
+        assert!(!out.contains(secret));
+    }
 }

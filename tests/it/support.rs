@@ -7,6 +7,7 @@ pub mod client;
 pub mod lens;
 pub mod saas;
 pub mod socket;
+pub mod tls;
 pub mod token_server;
 pub mod upstream;
 pub mod weir;

@@ -3,14 +3,15 @@
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 
-use aws_config::profile::credentials::ProfileFileError;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use tracing::Dispatch;
 use tracing::instrument::WithSubscriber as _;
-use tracing::subscriber::NoSubscriber;
 
 use crate::auth::aws::refusal;
 use crate::auth::aws::wire::Http;
@@ -127,10 +128,9 @@ impl Source {
         if let From::Keys(keys) = &self.from
             && version == self.version()
         {
-            for cell in [Some(&keys.secret_access_key), keys.session_token.as_ref()] {
-                if let Some(cell) = cell {
-                    cell.refused(cell.version());
-                }
+            let token = keys.session_token.as_ref();
+            for cell in std::iter::once(&keys.secret_access_key).chain(token) {
+                cell.refused(cell.version());
             }
         }
     }
@@ -141,7 +141,7 @@ impl Source {
 
     /// Fetches credentials, from wherever that is. At trace level the SDK would log what it receives, so it has no log.
     pub(super) async fn load(&self) -> Result<Loaded, Failure> {
-        let loaded = self.fetch().with_subscriber(NoSubscriber::default()).await;
+        let loaded = self.fetch().with_subscriber(Dispatch::none()).await;
         if loaded.is_err() {
             self.forget();
         }
@@ -176,14 +176,19 @@ impl Source {
         if let Some(endpoint) = &self.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        match &self.from {
-            From::Chain { profile: None } => {}
+        let sdk = match &self.from {
+            From::Chain { profile: None } => loader.load().await,
             From::Chain {
                 profile: Some(profile),
-            } => loader = loader.profile_name(profile),
-            From::Keys(keys) => loader = loader.credentials_provider(keys.read().await?),
-        }
-        let sdk = loader.load().await;
+            } => {
+                let loader = loader.profile_name(profile).no_credentials();
+                self.with_profile(profile, loader.load().await)
+            }
+            From::Keys(keys) => {
+                let keys = keys.read().await?;
+                loader.credentials_provider(keys).load().await
+            }
+        };
         let provider = match &self.role {
             None => sdk.credentials_provider(),
             Some(role) => {
@@ -206,7 +211,20 @@ impl Source {
         Ok(ready)
     }
 
-    /// Why a provider gave nothing. Of its own words only what names a profile, or an error type that is known.
+    /// A profile that the config names: in the chain, keys in the environment would go before it.
+    fn with_profile(&self, profile: &str, sdk: SdkConfig) -> SdkConfig {
+        let config = ProviderConfig::without_region()
+            .with_region(sdk.region().cloned())
+            .with_http_client(self.http.shared());
+        let provider = ProfileFileCredentialsProvider::builder()
+            .configure(&config)
+            .profile_name(profile)
+            .build();
+        let provider = SharedCredentialsProvider::new(provider);
+        sdk.into_builder().credentials_provider(provider).build()
+    }
+
+    /// Why a provider gave nothing. Of its own words only error types that are known.
     fn failure(&self, error: &CredentialsError) -> Failure {
         let doing = match &self.role {
             Some(role) => format!("the role {} cannot be assumed", role.arn),
@@ -215,9 +233,6 @@ impl Source {
         let mut causes = Vec::new();
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
-            if let Some(profile) = error.downcast_ref().and_then(profile) {
-                return Failure::passing(profile);
-            }
             causes.push(error.to_string());
             cause = error.source();
         }
@@ -230,8 +245,16 @@ impl Source {
                 reauth: true,
             };
         }
+        let profile = match &self.from {
+            From::Chain { profile } => profile.as_deref(),
+            From::Keys(_) => None,
+        };
         let why = match (error, refusal::mentioned(&causes)) {
             (_, Some(kind)) => format!("{doing}: AWS says {kind}"),
+            (CredentialsError::CredentialsNotLoaded(_), None) if profile.is_some() => format!(
+                "{doing}: the AWS config files have no profile `{}`, or it says nothing about credentials",
+                profile.unwrap_or_default()
+            ),
             (CredentialsError::CredentialsNotLoaded(_), None) => format!(
                 "{doing}: nothing in environment, profile, SSO, web identity, container or instance metadata"
             ),
@@ -258,28 +281,5 @@ impl Keys {
         };
         let (id, secret) = (self.access_key_id.as_str(), secret.expose());
         Ok(Credentials::new(id, secret, token, None, "config"))
-    }
-}
-
-/// What is wrong with a profile.
-fn profile(error: &ProfileFileError) -> Option<String> {
-    match error {
-        ProfileFileError::MissingProfile { profile, .. } => {
-            Some(format!("there is no AWS profile `{profile}`"))
-        }
-        ProfileFileError::ProfileDidNotContainCredentials { profile, .. } => Some(format!(
-            "the AWS profile `{profile}` says nothing about credentials"
-        )),
-        ProfileFileError::MissingCredentialSource { profile, .. }
-        | ProfileFileError::InvalidCredentialSource { profile, .. } => Some(format!(
-            "the AWS profile `{profile}` does not say where its credentials come from"
-        )),
-        ProfileFileError::CredentialLoop { next, .. } => {
-            Some(format!("the AWS profile `{next}` leads back to itself"))
-        }
-        ProfileFileError::InvalidProfile { .. } => {
-            Some("the AWS config files cannot be read".into())
-        }
-        _ => None,
     }
 }

@@ -11,7 +11,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use tracing::subscriber::NoSubscriber;
+use tracing::dispatcher::{self, Dispatch};
 use url::Url;
 
 /// Headers that are not signed, because what stands between weir and AWS may change them. The list is botocore's
@@ -110,9 +110,8 @@ pub fn sign(
         .build();
     let params = params.map_err(|_| SignError::Request)?.into();
     // At trace level the library writes down the canonical request, session token and all.
-    let signed = tracing::subscriber::with_default(NoSubscriber::default(), || {
-        http_request::sign(request, &params)
-    });
+    let signed =
+        dispatcher::with_default(&Dispatch::none(), || http_request::sign(request, &params));
     let signed = signed.map_err(|_| SignError::Request)?;
     let (signed, _) = signed.into_parts();
     for header in signed.into_parts().0 {

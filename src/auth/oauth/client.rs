@@ -247,9 +247,9 @@ impl<'c> AsyncHttpClient<'c> for Sender {
 /// What token endpoints are trusted with.
 pub(super) fn for_tokens(
     tls: &Tls,
-    _upstream: &HttpEndpoint,
+    upstream: &HttpEndpoint,
 ) -> Result<rustls::ClientConfig, SetupError> {
-    Ok(tls.trusting()?)
+    Ok(tls.for_tokens(&upstream.tls)?)
 }
 
 fn known(name: &str) -> Result<Algorithm, SetupError> {

@@ -21,13 +21,8 @@ use crate::auth::oauth::http::HttpError;
 use crate::auth::reach::Unreachable;
 use crate::config::AuthorizationCode;
 
-/// What is sent to the upstream so that it asks for a login.
-const HELLO: &str = concat!(
-    r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","#,
-    r#""capabilities":{},"clientInfo":{"name":"weir","version":""#,
-    env!("CARGO_PKG_VERSION"),
-    r#""}}}"#
-);
+/// What is sent to the upstream so that it asks for a login. Some let everybody in for a handshake; this opens no session.
+const HELLO: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
 
 /// Why no authorization server was found.
 #[derive(Debug, thiserror::Error)]

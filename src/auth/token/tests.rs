@@ -94,16 +94,19 @@ struct Rig {
     source: Arc<TokenSource>,
     grant: Scripted,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 fn rig(answers: &[Answer]) -> Rig {
     let (grant, tasks) = (Scripted::of(answers), TaskTracker::new());
     let state = Arc::new(StateCell::default());
-    let source = TokenSource::over(Grant::Scripted(grant.clone()), tasks.clone(), state);
+    let around = Around::new(&Arc::default(), None, &tasks, &CancellationToken::new());
+    let source = TokenSource::over(Grant::Scripted(grant.clone()), &around, state);
     Rig {
         source,
         grant,
         tasks,
+        stop: around.stop,
     }
 }
 
@@ -426,6 +429,38 @@ async fn a_token_that_has_ended_before_it_comes_is_no_token() {
     let called = rig.call().await;
     assert!(called.unwrap_err().contains("are the clocks right"));
     assert!(rig.grant.requests() < 10, "{}", rig.grant.requests());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_tried_again_unasked() {
+    let rig = rig(&[
+        Answer::Token(1000),
+        Answer::Error(passing()),
+        Answer::Token(1000),
+    ]);
+    assert_eq!(rig.call().await, Ok(1));
+    pass(901.0).await;
+    assert_eq!(rig.call().await, Ok(1));
+    pass(0.01).await;
+    assert_eq!(rig.phase(), Phase::Expiring);
+    pass(1.0).await;
+    assert_eq!((rig.phase(), rig.grant.requests()), (Phase::Ok, 3));
+    assert_eq!(rig.call().await, Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_waits_neither_for_a_request_nor_for_the_next_try() {
+    for answer in [Answer::Stall(100), Answer::Error(no())] {
+        let rig = rig(&[answer]);
+        let mut headers = HeaderMap::new();
+        assert!(rig.source.put(&mut headers, after(1.0)).await.is_err());
+        assert_eq!(rig.tasks.len(), 1);
+        rig.stop.cancel();
+        rig.tasks.close();
+        let stopping = Instant::now();
+        rig.tasks.wait().await;
+        assert!(stopping.elapsed() < Duration::from_millis(10));
+    }
 }
 
 #[tokio::test(start_paused = true)]

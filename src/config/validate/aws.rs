@@ -1,21 +1,20 @@
-//! What is AWS's: gateways, runtimes, signatures, credentials.
+//! What is AWS's: hosts, signatures, credentials.
 
 use url::Url;
 
 use super::Check;
-use super::http::{Way, header_name, secret_ref, url};
+use super::http::{Way, header_name, secret_ref};
 use super::upstream::{expanded, optional};
 use crate::config::forms;
 use crate::config::path::Path;
 use crate::config::rules::Rule;
 use crate::config::secrets::is_region;
 use crate::config::{
-    AgentcoreIdentity, AssumeRole, Auth, AwsCredentials, AwsSource, Connector, Gateway,
-    IdentityKind, Search, Sigv4, raw,
+    AgentcoreIdentity, AssumeRole, Auth, AwsCredentials, AwsSource, IdentityKind, Sigv4, raw,
 };
 
 /// The name under which AWS knows signatures for AgentCore.
-const SERVICE: &str = "bedrock-agentcore";
+pub(super) const SERVICE: &str = "bedrock-agentcore";
 
 /// What the host of a URL says about AWS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,16 +54,7 @@ pub(super) fn named(url: &Url) -> Named {
     }
 }
 
-/// The domain of a region's partition.
-fn domain(region: &str) -> &'static str {
-    if region.starts_with("cn-") {
-        "amazonaws.com.cn"
-    } else {
-        "amazonaws.com"
-    }
-}
-
-fn region(check: &mut Check<'_>, raw: Option<&String>, at: &Path) -> Option<String> {
+pub(super) fn region(check: &mut Check<'_>, raw: Option<&String>, at: &Path) -> Option<String> {
     let region = optional(check, raw, at)?;
     if !is_region(&region) {
         check.report(at, Rule::Region);
@@ -72,225 +62,12 @@ fn region(check: &mut Check<'_>, raw: Option<&String>, at: &Path) -> Option<Stri
     Some(region)
 }
 
-/// `([0-9a-z][-]?){1,100}-[0-9a-z]{10}`, as the API's model has it.
-fn is_gateway(id: &str) -> bool {
-    let legal = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
-    };
-    id.rsplit_once('-').is_some_and(|(name, end)| {
-        end.len() == 10 && legal(end) && name.len() <= 200 && name.split('-').all(legal)
-    })
-}
-
-/// An AgentCore Gateway: by `id` and `region`, or by `url`.
-pub(super) fn gateway(
-    check: &mut Check<'_>,
-    raw: &raw::Upstream,
-    url_written: Option<&str>,
-    at: &Path,
-) -> Option<Way> {
-    let usual = raw::Gateway::default();
-    let written = raw.gateway.as_ref().unwrap_or(&usual);
-    let inner = at.key("gateway");
-    let id = optional(check, written.id.as_ref(), &inner.key("id"));
-    if id.as_deref().is_some_and(|id| !is_gateway(id)) {
-        check.report(&inner.key("id"), Rule::GatewayId);
-    }
-    let region = region(check, written.region.as_ref(), &inner.key("region"));
-    let (url, id, region) = match url_written {
-        Some(text) => {
-            let found = url(check, text, raw, &at.key("url"))?;
-            if written.endpoint.is_some() {
-                let (key, other) = ("endpoint", "url");
-                check.report(&inner.key(key), Rule::NotWith { key, other });
-            }
-            let named = named(&found);
-            let id = agreed(check, id, named.gateway, &inner.key("id"));
-            let region = agreed(check, region, named.region, &inner.key("region"));
-            (found, id, region)
-        }
-        None => {
-            let missing = [("id", id.is_none()), ("region", region.is_none())];
-            for (key, missing) in missing {
-                if missing && !check.source.is_excused(&inner, key) {
-                    check.report(&inner, crate::config::Defect::MissingKey { key });
-                }
-            }
-            let (id, region) = (id?, region?);
-            let base = base(check, written.endpoint.as_ref(), raw, &inner, || {
-                format!("{id}.gateway.{SERVICE}.{region}.{}", domain(&region))
-            })?;
-            let made = Url::parse(&format!("{base}/mcp")).ok()?;
-            (made, Some(id), Some(region))
-        }
-    };
-    let synchronize = written.synchronize == Some(true);
-    if synchronize && (id.is_none() || region.is_none()) {
-        let (key, other) = ("synchronize", "id` and `region");
-        check.report(&inner.key(key), Rule::Needs { key, other });
-    }
-    let gateway = Gateway {
-        id,
-        region: region.clone(),
-        search: match written.search {
-            Some(raw::Search::Keep) => Search::Keep,
-            Some(raw::Search::Hide) => Search::Hide,
-            Some(raw::Search::Namespaced) | None => Search::Namespaced,
-        },
-        synchronize,
-    };
-    Some(Way {
-        connector: Connector::AgentcoreGateway,
-        url,
-        gateway: Some(gateway),
-        region,
-    })
-}
-
-/// What is written, which must be what the URL says, if that says something.
-fn agreed(
-    check: &mut Check<'_>,
-    written: Option<String>,
-    named: Option<String>,
-    at: &Path,
-) -> Option<String> {
-    if let (Some(written), Some(named)) = (&written, &named)
-        && written != named
-    {
-        check.report(at, Rule::OtherThanUrl(named.clone()));
-    }
-    written.or(named)
-}
-
-/// `endpoint` without a slash at its end, or where AWS puts the service.
-fn base(
-    check: &mut Check<'_>,
-    endpoint: Option<&String>,
-    raw: &raw::Upstream,
-    at: &Path,
-    usual: impl FnOnce() -> String,
-) -> Option<String> {
-    let at = at.key("endpoint");
-    let Some(endpoint) = endpoint else {
-        return Some(format!("https://{}", usual()));
-    };
-    let endpoint = url(check, endpoint, raw, &at)?;
-    if endpoint.query().is_some() {
-        check.report(&at, Rule::NotBase);
-    }
-    Some(endpoint.as_str().trim_end_matches('/').to_owned())
-}
-
-/// An MCP server on AgentCore Runtime.
-pub(super) fn runtime(
-    check: &mut Check<'_>,
-    raw: &raw::Upstream,
-    written: &raw::Runtime,
-    at: &Path,
-) -> Option<Way> {
-    let inner = at.key("runtime");
-    let (path, query, region) = match &written.arn {
-        Some(arn) => {
-            for (key, present) in [
-                ("agent_id", written.agent_id.is_some()),
-                ("account_id", written.account_id.is_some()),
-                ("region", written.region.is_some()),
-            ] {
-                if present {
-                    let other = "arn";
-                    check.report(&inner.key(key), Rule::NotWith { key, other });
-                }
-            }
-            let place = inner.key("arn");
-            let arn = expanded(check, arn, &place);
-            let region = check.ok(&place, region_of(&arn).ok_or(Rule::RuntimeArn))?;
-            // One segment of the path, whatever the ARN has.
-            let path = arn.replace(':', "%3A").replace('/', "%2F");
-            (path, None, region)
-        }
-        None => by_id(check, written, &inner)?,
-    };
-    let qualifier = optional(check, written.qualifier.as_ref(), &inner.key("qualifier"));
-    let qualifier = qualifier.unwrap_or_else(|| "DEFAULT".to_owned());
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if qualifier.is_empty() || qualifier.len() > 48 || !qualifier.bytes().all(legal) {
-        check.report(&inner.key("qualifier"), Rule::Qualifier);
-    }
-    let base = base(check, written.endpoint.as_ref(), raw, &inner, || {
-        format!("{SERVICE}.{region}.{}", domain(&region))
-    })?;
-    let account = query.map_or(String::new(), |account| format!("&accountId={account}"));
-    let text = format!("{base}/runtimes/{path}/invocations?qualifier={qualifier}{account}");
-    Some(Way {
-        connector: Connector::AgentcoreRuntime,
-        url: Url::parse(&text).ok()?,
-        gateway: None,
-        region: Some(region),
-    })
-}
-
-/// `agent_id`, `account_id`, `region`.
-fn by_id(
-    check: &mut Check<'_>,
-    written: &raw::Runtime,
-    at: &Path,
-) -> Option<(String, Option<String>, String)> {
-    let id = optional(check, written.agent_id.as_ref(), &at.key("agent_id"));
-    let account = optional(check, written.account_id.as_ref(), &at.key("account_id"));
-    let region = region(check, written.region.as_ref(), &at.key("region"));
-    if id.is_none() && account.is_none() {
-        if !check.source.is_excused(at, "arn") && !check.source.is_excused(at, "agent_id") {
-            check.report(at, Rule::Neither("arn", "agent_id"));
-        }
-        return None;
-    }
-    let missing = [
-        ("agent_id", id.is_none()),
-        ("account_id", account.is_none()),
-        ("region", region.is_none()),
-    ];
-    for (key, missing) in missing {
-        if missing && !check.source.is_excused(at, key) {
-            check.report(at, crate::config::Defect::MissingKey { key });
-        }
-    }
-    if id.as_deref().is_some_and(|id| !is_runtime(id)) {
-        check.report(&at.key("agent_id"), Rule::RuntimeId);
-    }
-    if account
-        .as_deref()
-        .is_some_and(|account| !is_account(account))
-    {
-        check.report(&at.key("account_id"), Rule::Account);
-    }
-    Some((id?, Some(account?), region?))
-}
-
-fn is_runtime(id: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    !id.is_empty() && id.len() <= 128 && id.bytes().all(legal)
-}
-
-fn is_account(account: &str) -> bool {
+pub(super) fn is_account(account: &str) -> bool {
     account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn is_partition(partition: &str) -> bool {
+pub(super) fn is_partition(partition: &str) -> bool {
     partition.starts_with("aws")
-}
-
-/// The region in the ARN of a runtime.
-fn region_of(arn: &str) -> Option<String> {
-    let parts: Vec<&str> = arn.split(':').collect();
-    let ["arn", partition, SERVICE, region, account, resource] = *parts else {
-        return None;
-    };
-    let id = resource.strip_prefix("runtime/")?;
-    let fits = is_partition(partition) && is_region(region) && is_account(account);
-    (fits && is_runtime(id)).then(|| region.to_owned())
 }
 
 /// `auth: { type: sigv4 }`; what is not written is what the URL says.
@@ -498,23 +275,6 @@ mod tests {
                     gateway: gateway.map(str::to_owned),
                 });
             assert_eq!(found, expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn ids_of_gateways_are_those_of_the_model() {
-        for id in ["gw-ab12cdef34", "a-0123456789", "my-tools-gw-abcdefghij"] {
-            assert!(is_gateway(id), "{id}");
-        }
-        for id in [
-            "",
-            "gw",
-            "gw-short",
-            "GW-ab12cdef34",
-            "gw--ab12cdef34",
-            "-ab12cdef34",
-        ] {
-            assert!(!is_gateway(id), "{id}");
         }
     }
 }

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::oauth::{self, Around};
 use super::upstream::{expanded, text_or_secret};
-use super::{Check, aws, tls};
+use super::{Check, agentcore, aws, tls};
 use crate::config::path::Path;
 use crate::config::reach::Reach;
 use crate::config::rules::{HeaderError, Rule, UrlError};
@@ -32,7 +32,7 @@ pub(super) fn way(
     at: &Path,
 ) -> Option<Way> {
     if raw.gateway.is_some() || raw.connector == Some(raw::Connector::AgentcoreGateway) {
-        return aws::gateway(check, raw, Some(text), at);
+        return agentcore::gateway(check, raw, Some(text), at);
     }
     let url = url(check, text, raw, &at.key("url"))?;
     let connector = match raw.connector {

@@ -5,6 +5,7 @@ use url::Url;
 
 use super::Check;
 use super::http::{Way, secret_ref};
+use super::proof::Proof;
 use super::settings;
 use super::upstream::{expanded, optional};
 use crate::config::forms::Text;
@@ -114,29 +115,15 @@ pub(super) fn token_exchange(
     };
     let authentication = proof.checked(check, at);
     let subject_token = secret_ref(check, &raw.subject_token, &at.key("subject_token"));
-    let subject_token_type = kind(
+    let subject_type = kind(
         check,
         raw.subject_token_type.as_ref(),
         "subject_token_type",
         at,
     );
-    let actor = raw
-        .actor_token
-        .as_ref()
-        .map(|raw| secret_ref(check, raw, &at.key("actor_token")));
-    if actor.is_none()
-        && raw.actor_token_type.is_some()
-        && !check.source.is_excused(at, "actor_token")
-    {
-        let (key, other) = ("actor_token_type", "actor_token");
-        check.report(&at.key(key), Rule::Needs { key, other });
-    }
-    let actor_type = kind(check, raw.actor_token_type.as_ref(), "actor_token_type", at);
-    let requested = optional(
-        check,
-        raw.requested_token_type.as_ref(),
-        &at.key("requested_token_type"),
-    );
+    let actor_token = actor(check, raw, at);
+    let requested = raw.requested_token_type.as_ref();
+    let requested_token_type = kind(check, requested, "requested_token_type", at);
     let client = client(
         check,
         Server {
@@ -156,10 +143,28 @@ pub(super) fn token_exchange(
         client,
         token,
         subject_token,
-        subject_token_type: subject_token_type.unwrap_or_else(|| JWT.to_owned()),
-        actor_token: actor.map(|actor| (actor, actor_type.unwrap_or_else(|| JWT.to_owned()))),
-        requested_token_type: requested,
+        subject_token_type: subject_type.unwrap_or_else(|| JWT.to_owned()),
+        actor_token,
+        requested_token_type,
     }))
+}
+
+/// The token of the party that acts, and its type.
+fn actor(
+    check: &mut Check<'_>,
+    raw: &raw::TokenExchange,
+    at: &Path,
+) -> Option<(SecretRef, String)> {
+    let kind = kind(check, raw.actor_token_type.as_ref(), "actor_token_type", at);
+    let Some(actor) = &raw.actor_token else {
+        if kind.is_some() && !check.source.is_excused(at, "actor_token") {
+            let (key, other) = ("actor_token_type", "actor_token");
+            check.report(&at.key(key), Rule::Needs { key, other });
+        }
+        return None;
+    };
+    let actor = secret_ref(check, actor, &at.key("actor_token"));
+    Some((actor, kind.unwrap_or_else(|| JWT.to_owned())))
 }
 
 fn kind(
@@ -198,7 +203,36 @@ pub(super) fn authorization_code(
     let document = raw.client_metadata_url.as_ref();
     let document =
         document.and_then(|text| server_url(check, text, around, &at.key("client_metadata_url")));
-    let client = match (client_id, document) {
+    let client = registration(check, raw, client_id, document, authentication, at);
+    let port = raw.redirect_port.map_or(Ok(0), |port| {
+        u16::try_from(port)
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or(Rule::Range {
+                least: 1,
+                most: u64::from(u16::MAX),
+            })
+    });
+    Auth::AuthorizationCode(Box::new(AuthorizationCode {
+        issuer,
+        client,
+        scopes: scopes(check, raw.scopes.as_ref(), &at.key("scopes")),
+        redirect_port: check.or(&at.key("redirect_port"), port, 0),
+        allowed_hosts: hosts(check, raw.allowed_hosts.as_ref(), at),
+        allow_plain_http: around.allow_plain,
+    }))
+}
+
+/// Who weir is at the authorization server.
+fn registration(
+    check: &mut Check<'_>,
+    raw: &raw::AuthorizationCode,
+    client_id: Option<String>,
+    document: Option<Url>,
+    authentication: ClientAuthentication,
+    at: &Path,
+) -> Registration {
+    match (client_id, document) {
         (Some(_), Some(_)) => {
             let (key, other) = ("client_metadata_url", "client_id");
             check.report(&at.key(key), Rule::NotWith { key, other });
@@ -221,24 +255,7 @@ pub(super) fn authorization_code(
             }
             document.map_or(Registration::Dynamic, Registration::Document)
         }
-    };
-    let port = raw.redirect_port.map_or(Ok(0), |port| {
-        u16::try_from(port)
-            .ok()
-            .filter(|port| *port > 0)
-            .ok_or(Rule::Range {
-                least: 1,
-                most: u64::from(u16::MAX),
-            })
-    });
-    Auth::AuthorizationCode(Box::new(AuthorizationCode {
-        issuer,
-        client,
-        scopes: scopes(check, raw.scopes.as_ref(), &at.key("scopes")),
-        redirect_port: check.or(&at.key("redirect_port"), port, 0),
-        allowed_hosts: hosts(check, raw.allowed_hosts.as_ref(), at),
-        allow_plain_http: around.allow_plain,
-    }))
+    }
 }
 
 /// The keys that say where tokens come from, and for whom.
@@ -282,112 +299,6 @@ fn client(
         allowed_hosts,
         allow_plain_http: around.allow_plain,
     })
-}
-
-/// The keys that say how a client proves who it is.
-struct Proof<'r> {
-    method: Option<raw::Method>,
-    secret: Option<&'r raw::Secret>,
-    key: Option<&'r raw::Secret>,
-    algorithm: Option<raw::Algorithm>,
-    key_id: Option<&'r String>,
-    may_be_public: bool,
-}
-
-impl Proof<'_> {
-    fn checked(self, check: &mut Check<'_>, at: &Path) -> ClientAuthentication {
-        let secret = self
-            .secret
-            .map(|raw| secret_ref(check, raw, &at.key("client_secret")));
-        let key = self
-            .key
-            .map(|raw| secret_ref(check, raw, &at.key("private_key")));
-        let key_id = optional(check, self.key_id, &at.key("key_id"));
-        let excused = |key| check.source.is_excused(at, key);
-        if excused("client_secret") || excused("private_key") || excused("client_authentication") {
-            return ClientAuthentication::None;
-        }
-        if key.is_none() {
-            let strangers = [
-                ("algorithm", self.algorithm.is_some()),
-                ("key_id", key_id.is_some()),
-            ];
-            for (name, present) in strangers {
-                if present {
-                    let (key, other) = (name, "private_key");
-                    check.report(&at.key(name), Rule::Needs { key, other });
-                }
-            }
-        }
-        self.authentication(check, secret, key, key_id, at)
-    }
-
-    fn authentication(
-        &self,
-        check: &mut Check<'_>,
-        secret: Option<SecretRef>,
-        key: Option<SecretRef>,
-        key_id: Option<String>,
-        at: &Path,
-    ) -> ClientAuthentication {
-        use raw::Method;
-        let place = at.key("client_authentication");
-        let (rule, place) = match (self.method, secret, key) {
-            (_, Some(_), Some(_)) => {
-                let (key, other) = ("private_key", "client_secret");
-                (Rule::NotWith { key, other }, at.key("private_key"))
-            }
-            (None | Some(Method::ClientSecretBasic), Some(secret), None) => {
-                return ClientAuthentication::SecretBasic(secret);
-            }
-            (Some(Method::ClientSecretPost), Some(secret), None) => {
-                return ClientAuthentication::SecretPost(secret);
-            }
-            (None | Some(Method::PrivateKeyJwt), None, Some(key)) => {
-                return ClientAuthentication::PrivateKeyJwt {
-                    key,
-                    algorithm: self.algorithm.map(|algorithm| name(algorithm).to_owned()),
-                    key_id,
-                };
-            }
-            (Some(Method::None), None, None) => return ClientAuthentication::None,
-            (None, None, None) if self.may_be_public => return ClientAuthentication::None,
-            (None, None, None) => (Rule::Neither("client_secret", "private_key"), at.clone()),
-            (Some(Method::PrivateKeyJwt), _, None) => {
-                let (key, other) = ("private_key_jwt", "private_key");
-                (Rule::Needs { key, other }, place)
-            }
-            (Some(Method::ClientSecretBasic | Method::ClientSecretPost), None, _) => {
-                let (key, other) = ("client_authentication", "client_secret");
-                (Rule::Needs { key, other }, place)
-            }
-            (Some(Method::None), Some(_), None) => {
-                let (key, other) = ("client_authentication: none", "client_secret");
-                (Rule::NotWith { key, other }, place)
-            }
-            (Some(Method::None), None, Some(_)) => {
-                let (key, other) = ("client_authentication: none", "private_key");
-                (Rule::NotWith { key, other }, place)
-            }
-        };
-        check.report(&place, rule);
-        ClientAuthentication::None
-    }
-}
-
-/// As JOSE calls it (RFC 7518 §3.1).
-fn name(algorithm: raw::Algorithm) -> &'static str {
-    match algorithm {
-        raw::Algorithm::Rs256 => "RS256",
-        raw::Algorithm::Rs384 => "RS384",
-        raw::Algorithm::Rs512 => "RS512",
-        raw::Algorithm::Ps256 => "PS256",
-        raw::Algorithm::Ps384 => "PS384",
-        raw::Algorithm::Ps512 => "PS512",
-        raw::Algorithm::Es256 => "ES256",
-        raw::Algorithm::Es384 => "ES384",
-        raw::Algorithm::EdDsa => "EdDSA",
-    }
 }
 
 fn token(

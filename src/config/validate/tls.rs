@@ -1,36 +1,30 @@
 //! `tls:` of an upstream.
 
+use std::path::PathBuf;
+
 use rustls::pki_types::ServerName;
 
 use super::Check;
-use super::http::secret_ref;
 use super::upstream::{expanded, optional};
 use crate::config::path::Path;
 use crate::config::rules::Rule;
-use crate::config::{ClientIdentity, TlsSettings, TlsVersion, raw, secrets};
+use crate::config::{
+    ClientIdentity, MAX_CERTIFICATES, SecretError, TlsSettings, TlsVersion, raw, secrets,
+};
+use crate::files;
+use crate::pem;
+use crate::secret::Secret;
 
 pub(super) fn settings(check: &mut Check<'_>, raw: &raw::Tls, at: &Path) -> TlsSettings {
-    let ca = raw.ca.as_ref().map(|text| file(check, text, &at.key("ca")));
-    let cert = raw
-        .cert
-        .as_ref()
-        .map(|text| file(check, text, &at.key("cert")));
-    let key = raw
-        .key
-        .as_ref()
-        .map(|raw| secret_ref(check, raw, &at.key("key")));
-    let identity = match (cert, key) {
-        (Some(cert), Some(key)) => Some(ClientIdentity { cert, key }),
-        (Some(_), None) => {
-            needs(check, "cert", "key", at);
-            None
+    let ca = raw.ca.as_ref().map(|text| {
+        let place = at.key("ca");
+        let (path, held) = file(check, text, &place);
+        if let Some(Err(error)) = held.map(|held| pem::roots(held.expose())) {
+            check.report(&place, error);
         }
-        (None, Some(_)) => {
-            needs(check, "key", "cert", at);
-            None
-        }
-        (None, None) => None,
-    };
+        path
+    });
+    let identity = identity(check, raw, at);
     let place = at.key("server_name");
     let server_name = optional(check, raw.server_name.as_ref(), &place);
     if let Some(name) = &server_name
@@ -55,11 +49,49 @@ fn needs(check: &mut Check<'_>, key: &'static str, other: &'static str, at: &Pat
     }
 }
 
-fn file(check: &mut Check<'_>, text: &str, at: &Path) -> std::path::PathBuf {
+fn identity(check: &mut Check<'_>, raw: &raw::Tls, at: &Path) -> Option<ClientIdentity> {
+    let cert = raw
+        .cert
+        .as_ref()
+        .map(|text| file(check, text, &at.key("cert")));
+    let key = raw.key.as_ref().and_then(|raw| {
+        let key = secrets::reference(raw, check.folder(), check.env);
+        check.ok(&at.key("key"), key)
+    });
+    let (cert, key) = match (cert, key) {
+        (Some(cert), Some(key)) => (cert, key),
+        (Some(_), None) => {
+            if raw.key.is_none() {
+                needs(check, "cert", "key", at);
+            }
+            return None;
+        }
+        (None, Some(_)) => {
+            needs(check, "key", "cert", at);
+            return None;
+        }
+        (None, None) => return None,
+    };
+    let (cert, held) = cert;
+    if let Some(held) = held {
+        match (pem::certificates(held.expose()), key.first()) {
+            (Err(error), _) => check.report(&at.key("cert"), error),
+            (Ok(_), Some(key)) => {
+                if let Err(error) = pem::identity(held.expose(), key.expose()) {
+                    check.report(&at.key("key"), error);
+                }
+            }
+            (Ok(_), None) => {}
+        }
+    }
+    Some(ClientIdentity { cert, key })
+}
+
+/// A file of certificates, and what it holds if it can be read.
+fn file(check: &mut Check<'_>, text: &str, at: &Path) -> (PathBuf, Option<Secret>) {
     let text = expanded(check, text, at);
     let path = check.resolve(&text);
-    if let Err(error) = secrets::from_file(&path) {
-        check.report(at, error);
-    }
-    path
+    let held = files::read(&path, MAX_CERTIFICATES).map_err(SecretError::File);
+    let held = check.ok(at, held);
+    (path, held)
 }

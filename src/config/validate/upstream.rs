@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use super::http::Way;
 use super::oauth::Around;
 use super::settings::{Defaults, Written};
-use super::{Check, aws, http, tools};
+use super::{Check, agentcore, http, tools};
 use crate::config::forms::{Text, TextOrSecret};
 use crate::config::path::Path;
 use crate::config::raw::{self, Transport};
@@ -175,8 +175,8 @@ fn way(check: &mut Check<'_>, raw: &raw::Upstream, at: &Path) -> Option<Way> {
             None
         }
         (Some(url), _, None) => http::way(check, raw, url, at),
-        (None, Some(_), None) => aws::gateway(check, raw, None, at),
-        (None, None, Some(runtime)) => aws::runtime(check, raw, runtime, at),
+        (None, Some(_), None) => agentcore::gateway(check, raw, None, at),
+        (None, None, Some(runtime)) => agentcore::runtime(check, raw, runtime, at),
         (None, None, None) => {
             let excused = |key| check.source.is_excused(at, key);
             if !["url", "command", "gateway", "runtime"]

@@ -204,6 +204,12 @@ impl Upstream {
         self.inner.script().rules.push(Rule { on, times, fault });
     }
 
+    /// Answers nothing without this token from now on.
+    pub fn bearer(&self, token: &str) {
+        let door = ("authorization".to_owned(), format!("Bearer {token}"));
+        self.inner.script().doors = vec![door];
+    }
+
     /// Everything works again. What already stalls stays stalled.
     pub fn heal(&self) {
         let mut script = self.inner.script();

@@ -28,8 +28,8 @@ struct Inner {
     http: reqwest::Client,
     /// What became of every request, and by whose key.
     judged: Mutex<Vec<Result<String, Refusal>>>,
-    /// In place of the door's own judgement.
-    answer: Mutex<Option<(u16, String)>>,
+    /// Path and query of every request.
+    targets: Mutex<Vec<String>>,
 }
 
 impl SigDoor {
@@ -42,7 +42,7 @@ impl SigDoor {
             target: target.to_owned(),
             http: pool(),
             judged: Mutex::default(),
-            answer: Mutex::default(),
+            targets: Mutex::default(),
         });
         let stop = CancellationToken::new();
         let app = Router::new().fallback(judge).with_state(Arc::clone(&inner));
@@ -70,9 +70,9 @@ impl SigDoor {
         self.judged().into_iter().filter_map(Result::err).collect()
     }
 
-    /// From now on everybody is answered with this.
-    pub fn always(&self, status: u16, body: &str) {
-        *self.inner.answer.lock().unwrap() = Some((status, body.to_owned()));
+    /// Path and query of every request, as they came.
+    pub fn targets(&self) -> Vec<String> {
+        self.inner.targets.lock().unwrap().clone()
     }
 }
 
@@ -97,12 +97,7 @@ async fn judge(
     body: Bytes,
 ) -> Response {
     let target = uri.path_and_query().unwrap().as_str();
-    let said = inner.answer.lock().unwrap().clone();
-    if let Some((status, text)) = said {
-        let status = http::StatusCode::from_u16(status).unwrap();
-        let kind = [(header::CONTENT_TYPE, "application/json")];
-        return dated(&inner.keys, (status, kind, text).into_response());
-    }
+    inner.targets.lock().unwrap().push(target.to_owned());
     let keys = &inner.keys;
     let judged = keys.judge(
         "bedrock-agentcore",

@@ -1,6 +1,7 @@
 //! STS, Secrets Manager, AgentCore Identity, the control plane of gateways, and a container's credentials, on one port.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -29,8 +30,7 @@ pub struct Called {
     pub what: String,
     /// Who signed.
     pub key: String,
-    /// Query and body.
-    pub query: String,
+    /// Its body.
     pub body: Value,
 }
 
@@ -43,6 +43,8 @@ pub struct Inner {
     pub targets: Mutex<BTreeMap<String, Target>>,
     /// What is answered in place of everything: status, type of the error.
     pub failing: Mutex<Option<(u16, String)>>,
+    /// How often that was answered.
+    pub failed: AtomicU64,
     /// What `GetResourceOauth2Token` gives.
     pub access_token: Mutex<String>,
 }
@@ -81,6 +83,7 @@ impl Services {
             secrets: Mutex::default(),
             targets: Mutex::default(),
             failing: Mutex::default(),
+            failed: AtomicU64::new(0),
             access_token: Mutex::new("opaque".to_owned()),
         });
         let stop = CancellationToken::new();
@@ -141,12 +144,13 @@ async fn answer(
 ) -> Response {
     let failing = inner.failing.lock().unwrap().clone();
     if let Some((status, kind)) = failing {
+        inner.failed.fetch_add(1, Ordering::Relaxed);
         let status = StatusCode::from_u16(status).unwrap();
         return refused(status, &kind, &inner.keys);
     }
     let path = uri.path().to_owned();
     if path == "/container" {
-        inner.note("container", "", "", Value::Null);
+        inner.note("container", "", Value::Null);
         return container(&inner.keys.issue());
     }
     let action = headers.get("x-amz-target");
@@ -169,7 +173,14 @@ async fn answer(
             let name = HeaderName::from_static("x-amzn-errortype");
             let date = httpdate::fmt_http_date(inner.keys.now());
             let headers = [(name, refusal.code().to_owned()), (header::DATE, date)];
-            return (refusal.status(), headers, refusal.body()).into_response();
+            let body = match service {
+                // STS speaks XML, and calls it otherwise.
+                "sts" => format!(
+                    "<ErrorResponse><Error><Type>Sender</Type><Code>SignatureDoesNotMatch</Code><Message>{refusal}</Message></Error></ErrorResponse>"
+                ),
+                _ => refusal.body(),
+            };
+            return (refusal.status(), headers, body).into_response();
         }
     };
     let read: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -177,11 +188,11 @@ async fn answer(
     match service {
         "sts" => {
             let form = Value::from(String::from_utf8_lossy(&body));
-            inner.note("AssumeRole", &key, "", form);
+            inner.note("AssumeRole", &key, form);
             role(&inner.keys.issue())
         }
         "secretsmanager" => {
-            inner.note("GetSecretValue", &key, "", read.clone());
+            inner.note("GetSecretValue", &key, read.clone());
             let secrets = inner.secrets.lock().unwrap();
             match secrets.get(read["SecretId"].as_str().unwrap()) {
                 Some(text) => json!({"SecretString": text}).to_string().into_response(),
@@ -192,7 +203,7 @@ async fn answer(
             }
         }
         _ => {
-            inner.note(&format!("{method} {path}"), &key, query, read.clone());
+            inner.note(&format!("{method} {path}"), &key, read.clone());
             agentcore(&inner, &path, query, &read)
         }
     }
@@ -279,11 +290,10 @@ fn targets(inner: &Inner, path: &str, query: &str, body: &Value) -> Response {
 }
 
 impl Inner {
-    fn note(&self, what: &str, key: &str, query: &str, body: Value) {
+    fn note(&self, what: &str, key: &str, body: Value) {
         self.called.lock().unwrap().push(Called {
             what: what.to_owned(),
             key: key.to_owned(),
-            query: query.to_owned(),
             body,
         });
     }

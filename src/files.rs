@@ -1,0 +1,508 @@
+//! Files that may be replaced while weir runs: secrets and certificates.
+//!
+//! Their folders are watched, since whoever replaces a file moves another one, or a whole folder (Kubernetes swaps a
+//! symbolic link), into its place. Where the system cannot watch, or does not hear of a change (NFS), they are looked
+//! at from time to time. A file that is missing, empty, too long or no text is no news: what it held stays in use.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::latest::Latest;
+use crate::secret::Secret;
+
+/// How often files are looked at where their folders are watched.
+const SELDOM: Duration = Duration::from_secs(5);
+/// How often they are looked at where something cannot be watched.
+const OFTEN: Duration = Duration::from_millis(500);
+/// A writer is done when nothing has happened for so long,
+const QUIET: Duration = Duration::from_millis(20);
+/// and if something always happens, then after so long.
+const RESTLESS: Duration = Duration::from_millis(200);
+
+/// Why a file cannot be used. Never what is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It cannot be read.
+    #[error("file `{}` cannot be read: {}", .path.display(), io_reason(source))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It holds nothing.
+    #[error("file `{}` is empty", .0.display())]
+    Empty(PathBuf),
+    /// It is longer than what it could be for.
+    #[error("file `{}` is larger than {} KiB", path.display(), limit / 1024)]
+    Large {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes it may have.
+        limit: u64,
+    },
+}
+
+/// What the system says, in a few words.
+#[must_use]
+pub fn io_reason(error: &std::io::Error) -> String {
+    let kind = error.kind();
+    if kind == ErrorKind::NotFound {
+        "there is no such file".to_owned()
+    } else if kind == ErrorKind::InvalidData {
+        "it is not UTF-8 text".to_owned()
+    } else {
+        kind.to_string()
+    }
+}
+
+/// Reads a text file of at most `limit` bytes, less one line break at its end.
+///
+/// # Errors
+/// It cannot be read, is empty, or too long.
+pub fn read(path: &Path, limit: u64) -> Result<Secret, ReadError> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_string(&mut text));
+    let path = path.to_owned();
+    if let Err(source) = read {
+        return Err(ReadError::Io { path, source });
+    }
+    if text.len() as u64 > limit {
+        return Err(ReadError::Large { path, limit });
+    }
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err(ReadError::Empty(path));
+    }
+    Ok(Secret::new(text))
+}
+
+/// All files of a weir that may be replaced.
+#[derive(Debug, Default)]
+pub struct Files {
+    watched: Mutex<HashMap<PathBuf, Arc<Watched>>>,
+    opened: Notify,
+}
+
+/// A file as it was when it could last be read.
+#[derive(Clone, Debug)]
+pub struct FileCell(Arc<Watched>);
+
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    limit: u64,
+    now: Latest<Secret>,
+    version: AtomicU64,
+    last: Mutex<Last>,
+}
+
+/// What the last look saw.
+#[derive(Debug)]
+struct Last {
+    stamp: Option<Stamp>,
+    at: Instant,
+    /// Whether it was said that the file cannot be used.
+    told: bool,
+}
+
+/// What tells a file from another one, and from itself written anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    place: (u64, u64),
+    modified: Option<SystemTime>,
+    bytes: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self {
+            place: place(&metadata),
+            modified: metadata.modified().ok(),
+            bytes: metadata.len(),
+        })
+    }
+}
+
+fn place(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+impl Files {
+    /// A file, read now. It is watched from then on, if [`Files::watch`] runs.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn open(&self, path: &Path, limit: u64) -> Result<FileCell, ReadError> {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = watched.get(path) {
+            return Ok(FileCell(Arc::clone(known)));
+        }
+        let stamp = Stamp::of(path);
+        let opened = Arc::new(Watched {
+            path: path.to_owned(),
+            limit,
+            now: Latest::new(read(path, limit)?),
+            version: AtomicU64::new(1),
+            last: Mutex::new(Last {
+                stamp,
+                at: Instant::now(),
+                told: false,
+            }),
+        });
+        watched.insert(path.to_owned(), Arc::clone(&opened));
+        drop(watched);
+        self.opened.notify_one();
+        Ok(FileCell(opened))
+    }
+
+    fn all(&self) -> Vec<Arc<Watched>> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.values().map(Arc::clone).collect()
+    }
+
+    /// Keeps all files up to date until `shutdown`.
+    pub async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
+        let (heard, mut events) = mpsc::channel(1);
+        let mut folders = None;
+        loop {
+            let files = self.all();
+            // A weir without files needs no watcher.
+            let period = match files.is_empty() {
+                true => None,
+                false => {
+                    let folders = folders.get_or_insert_with(|| Folders::new(heard.clone()));
+                    Some(folders.follow(&files))
+                }
+            };
+            let looking = async {
+                match period {
+                    Some(period) => tokio::time::sleep(period).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let unread = tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.opened.notified() => false,
+                Some(()) = events.recv() => true,
+                () = looking => false,
+            };
+            if unread {
+                settled(&mut events).await;
+            }
+            let looked = tokio::task::spawn_blocking(move || {
+                for file in files {
+                    file.look(unread);
+                }
+            });
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = looked => {}
+            }
+        }
+    }
+}
+
+/// Waits until a writer is done.
+async fn settled(events: &mut mpsc::Receiver<()>) {
+    let end = Instant::now() + RESTLESS;
+    while Instant::now() < end {
+        if timeout(QUIET, events.recv()).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl FileCell {
+    /// What it holds.
+    #[must_use]
+    pub fn now(&self) -> Secret {
+        self.0.now.get().as_ref().clone()
+    }
+
+    /// Grows whenever that changes.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.0.version.load(Ordering::Acquire)
+    }
+
+    /// Looks at the file without waiting for word of a change, unless somebody did less than `old` ago.
+    pub async fn look(&self, old: Duration) {
+        if let Some(looking) = self.looking(old) {
+            let _ = looking.await;
+        }
+    }
+
+    /// The same, but waits for nothing.
+    pub fn look_soon(&self, old: Duration) {
+        drop(self.looking(old));
+    }
+
+    fn looking(&self, old: Duration) -> Option<tokio::task::JoinHandle<()>> {
+        let file = Arc::clone(&self.0);
+        let at = file.last.lock().unwrap_or_else(PoisonError::into_inner).at;
+        (at.elapsed() >= old).then(|| tokio::task::spawn_blocking(move || file.look(true)))
+    }
+}
+
+impl Watched {
+    /// Reads the file, if it is another than at the last look or that does not matter.
+    fn look(&self, anyway: bool) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.at = Instant::now();
+        let stamp = Stamp::of(&self.path);
+        if !anyway && stamp == last.stamp && !last.told {
+            return;
+        }
+        match read(&self.path, self.limit) {
+            Ok(text) => {
+                last.stamp = stamp;
+                last.told = false;
+                if text != *self.now.get() {
+                    self.now.set(text);
+                    self.version.fetch_add(1, Ordering::Release);
+                    tracing::info!(file = %self.path.display(), "a file was replaced and is in use");
+                }
+            }
+            Err(error) if !last.told => {
+                last.told = true;
+                tracing::warn!(%error, "what the file held stays in use");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The folders that are watched, and which they were.
+struct Folders {
+    watcher: Option<RecommendedWatcher>,
+    watched: HashMap<PathBuf, (u64, u64)>,
+}
+
+impl Folders {
+    fn new(heard: mpsc::Sender<()>) -> Self {
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let kind = event.map_or(EventKind::Any, |event| event.kind);
+            let reading = match kind {
+                EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
+                EventKind::Access(_) => true,
+                EventKind::Any
+                | EventKind::Create(_)
+                | EventKind::Modify(_)
+                | EventKind::Remove(_)
+                | EventKind::Other => false,
+            };
+            if !reading {
+                // One word that waits is enough.
+                let _ = heard.try_send(());
+            }
+        });
+        let watcher = watcher.inspect_err(
+            |error| tracing::warn!(%error, "files cannot be watched, so they are looked at"),
+        );
+        Self {
+            watcher: watcher.ok(),
+            watched: HashMap::new(),
+        }
+    }
+
+    /// Watches the folders that the files are in now, and says when to look at them without being told.
+    fn follow(&mut self, files: &[Arc<Watched>]) -> Duration {
+        let Some(watcher) = &mut self.watcher else {
+            return OFTEN;
+        };
+        let mut wanted = HashMap::new();
+        let mut period = SELDOM;
+        for file in files {
+            // Where the name is, and where what it leads to is.
+            let real = std::fs::canonicalize(&file.path).ok();
+            let folders = [Some(file.path.as_path()), real.as_deref()];
+            for folder in folders.into_iter().flatten().filter_map(Path::parent) {
+                match std::fs::metadata(folder) {
+                    Ok(metadata) => drop(wanted.insert(folder.to_owned(), place(&metadata))),
+                    Err(_) => period = OFTEN,
+                }
+            }
+        }
+        let gone = |(folder, place): &(&PathBuf, &(u64, u64))| wanted.get(*folder) != Some(*place);
+        let gone: Vec<PathBuf> = self
+            .watched
+            .iter()
+            .filter(gone)
+            .map(|(folder, _)| folder.clone())
+            .collect();
+        for folder in gone {
+            let _ = watcher.unwatch(&folder);
+            self.watched.remove(&folder);
+        }
+        for (folder, place) in wanted {
+            if self.watched.contains_key(&folder) {
+                continue;
+            }
+            match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(self.watched.insert(folder, place)),
+                Err(_) => period = OFTEN,
+            }
+        }
+        period
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const LIMIT: u64 = 64;
+
+    /// Files that are watched until the test ends.
+    struct Rig {
+        folder: tempfile::TempDir,
+        files: Arc<Files>,
+        _shutdown: tokio_util::sync::DropGuard,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let (files, shutdown) = (Arc::new(Files::default()), CancellationToken::new());
+            #[allow(clippy::disallowed_methods, reason = "a test owns its tasks")]
+            tokio::spawn(Arc::clone(&files).watch(shutdown.clone()));
+            Self {
+                folder: tempfile::tempdir().unwrap(),
+                files,
+                _shutdown: shutdown.drop_guard(),
+            }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.path(name), text).unwrap();
+        }
+
+        fn open(&self, name: &str) -> FileCell {
+            self.files.open(&self.path(name), LIMIT).unwrap()
+        }
+    }
+
+    async fn becomes(cell: &FileCell, text: &str) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while cell.now().expose() != text {
+            assert!(
+                Instant::now() < until,
+                "it is still {}",
+                cell.now().expose()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_is_written_anew_is_in_use_within_a_second() {
+        let rig = Rig::new();
+        rig.write("a", "one\n");
+        let cell = rig.open("a");
+        assert_eq!((cell.now().expose(), cell.version()), ("one", 1));
+        // Slower than this only where nothing watches: then `SELDOM` makes it longer than a second.
+        for number in 0..5 {
+            let text = format!("number {number}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let start = Instant::now();
+            rig.write("a", &text);
+            becomes(&cell, &text).await;
+            assert!(start.elapsed() < Duration::from_secs(1));
+            assert_eq!(cell.version(), number + 2);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_is_moved_into_place_is_in_use() {
+        let rig = Rig::new();
+        rig.write("a", "one");
+        let cell = rig.open("a");
+        rig.write("b", "two");
+        fs::rename(rig.path("b"), rig.path("a")).unwrap();
+        becomes(&cell, "two").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_folder_that_kubernetes_swaps_is_followed() {
+        let rig = Rig::new();
+        for (folder, text) in [("..1", "one"), ("..2", "two"), ("..3", "three")] {
+            fs::create_dir(rig.path(folder)).unwrap();
+            rig.write(&format!("{folder}/token"), text);
+        }
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, rig.path(name)).unwrap();
+        link("..1", "..data");
+        link("..data/token", "token");
+        let cell = rig.open("token");
+        for (folder, text) in [("..2", "two"), ("..3", "three")] {
+            link(folder, "..next");
+            fs::rename(rig.path("..next"), rig.path("..data")).unwrap();
+            becomes(&cell, text).await;
+        }
+        rig.write("..3/token", "four");
+        becomes(&cell, "four").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_cannot_be_used_changes_nothing() {
+        let rig = Rig::new();
+        rig.write("a", "one");
+        let cell = rig.open("a");
+        let look = async || cell.look(Duration::ZERO).await;
+        rig.write("a", "");
+        look().await;
+        rig.write("a", &"x".repeat(65));
+        look().await;
+        fs::write(rig.path("a"), [0xff, 0xfe]).unwrap();
+        look().await;
+        fs::remove_file(rig.path("a")).unwrap();
+        look().await;
+        assert_eq!((cell.now().expose(), cell.version()), ("one", 1));
+        rig.write("a", "two");
+        becomes(&cell, "two").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_folder_that_is_made_anew_is_watched_again() {
+        let rig = Rig::new();
+        fs::create_dir(rig.path("d")).unwrap();
+        rig.write("d/a", "one");
+        let cell = rig.open("d/a");
+        fs::rename(rig.path("d"), rig.path("old")).unwrap();
+        fs::create_dir(rig.path("d")).unwrap();
+        rig.write("d/a", "two");
+        becomes(&cell, "two").await;
+        rig.write("d/a", "three");
+        becomes(&cell, "three").await;
+    }
+
+    #[test]
+    fn one_line_break_at_the_end_is_not_part_of_the_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for (written, text) in [("x\r\n", "x"), ("x\n\n", "x\n"), ("x", "x")] {
+            fs::write(&path, written).unwrap();
+            assert_eq!(read(&path, LIMIT).unwrap().expose(), text);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Certificates and private keys in PEM (RFC 7468).
+
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, RootCertStore};
+
+/// Why text is not the PEM that it should be. Never what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PemError {
+    /// Not PEM, or broken off.
+    #[error("not PEM: `-----BEGIN …-----`, lines of base64, `-----END …-----`")]
+    Syntax,
+    /// No certificate.
+    #[error("there is no certificate in it: `-----BEGIN CERTIFICATE-----`")]
+    NoCertificate,
+    /// A certificate that is none inside.
+    #[error("certificate {0} in it cannot be read")]
+    Certificate(usize),
+    /// No key.
+    #[error("there is no private key in it: `-----BEGIN PRIVATE KEY-----`, `… RSA …` or `… EC …`")]
+    NoKey,
+    /// A key with a password.
+    #[error("the private key is encrypted, and weir has nobody to ask for the password")]
+    Encrypted,
+    /// A key of a kind that is not supported.
+    #[error("the private key is none of RSA, P-256, P-384, Ed25519")]
+    Key,
+    /// A key of another certificate.
+    #[error("the private key does not fit the certificate")]
+    Mismatch,
+}
+
+/// All certificates of a text. There is at least one.
+///
+/// # Errors
+/// There is none, or the text is no PEM.
+pub fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(PemError::NoCertificate),
+        Ok(found) => Ok(found),
+        Err(_) => Err(PemError::Syntax),
+    }
+}
+
+/// The certificates of a text as those that are trusted.
+///
+/// # Errors
+/// One cannot be read, or there is none.
+pub fn roots(text: &str) -> Result<RootCertStore, PemError> {
+    let mut roots = RootCertStore::empty();
+    for (index, certificate) in certificates(text)?.into_iter().enumerate() {
+        let added = roots.add(certificate);
+        added.map_err(|_| PemError::Certificate(index + 1))?;
+    }
+    Ok(roots)
+}
+
+/// The first private key of a text: PKCS#8, PKCS#1 or SEC1.
+///
+/// # Errors
+/// There is none, or it is encrypted.
+pub fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, PemError> {
+    // PKCS#8 has a label of its own for that; PKCS#1 and SEC1 say it in a header (RFC 1421 §4.6).
+    if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        || text.contains("Proc-Type: 4,ENCRYPTED")
+    {
+        return Err(PemError::Encrypted);
+    }
+    let found = PrivateKeyDer::from_pem_slice(text.as_bytes());
+    found.map_err(|error| match matches!(error, pem::Error::NoItemsFound) {
+        true => PemError::NoKey,
+        false => PemError::Syntax,
+    })
+}
+
+/// A certificate with those between it and its CA, and its key.
+///
+/// # Errors
+/// One cannot be read, or they do not fit.
+pub fn identity(cert: &str, key: &str) -> Result<Arc<CertifiedKey>, PemError> {
+    let chain = certificates(cert)?;
+    let key = ring::sign::any_supported_type(&private_key(key)?).map_err(|_| PemError::Key)?;
+    let identity = CertifiedKey::new(chain, key);
+    match identity.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+            Ok(Arc::new(identity))
+        }
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(PemError::Mismatch)
+        }
+        Err(_) => Err(PemError::Certificate(1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(name: &str) -> (String, rcgen::KeyPair) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key)
+    }
+
+    #[test]
+    fn a_key_fits_its_certificate_and_no_other() {
+        let ((cert, key), (other, _)) = (made("a.example"), made("b.example"));
+        assert!(identity(&cert, &key.serialize_pem()).is_ok());
+        let both = format!("{other}{cert}");
+        for cert in [&other, &both] {
+            let fits = identity(cert, &key.serialize_pem());
+            assert_eq!(fits.map(drop), Err(PemError::Mismatch));
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let (cert, key) = made("a.example");
+        let key = key.serialize_pem();
+        let of_key = |text: &str| private_key(text).map(drop);
+        assert_eq!(certificates(&key), Err(PemError::NoCertificate));
+        assert_eq!(certificates("hello"), Err(PemError::NoCertificate));
+        assert_eq!(of_key(&cert), Err(PemError::NoKey));
+        let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        assert_eq!(of_key(&encrypted), Err(PemError::Encrypted));
+        let broken = &cert[..cert.len() / 2];
+        assert_eq!(certificates(broken), Err(PemError::Syntax));
+        let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(
+            roots(&format!("{cert}{nonsense}")).map(drop),
+            Err(PemError::Certificate(2))
+        );
+        let nonsense = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        assert_eq!(identity(&cert, nonsense).map(drop), Err(PemError::Key));
+    }
+}

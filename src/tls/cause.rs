@@ -1,0 +1,94 @@
+//! Why a handshake failed, in words an operator can act on. No text of the peer: names in its certificate are.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "of a hundred ways to fail, some have words of their own"
+)]
+
+use rustls::{AlertDescription as Alert, CertificateError, Error, PeerIncompatible};
+
+/// Why a handshake failed.
+#[must_use]
+pub fn cause(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(error) => certificate(error),
+        Error::AlertReceived(alert) => alerted(*alert),
+        Error::PeerIncompatible(
+            PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::ServerDoesNotSupportTls12Or13,
+        ) => "the server speaks no TLS version that `tls.min_version` allows".to_owned(),
+        Error::NoCertificatesPresented => "the server has no certificate".to_owned(),
+        Error::InvalidMessage(_) => "what the server sends is not TLS".to_owned(),
+        // The library's own words.
+        other => other.to_string(),
+    }
+}
+
+fn certificate(error: &CertificateError) -> String {
+    let words = match error {
+        CertificateError::UnknownIssuer => "the server's certificate is of an unknown CA",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet"
+        }
+        CertificateError::NotValidForNameContext { expected, .. } => {
+            return format!(
+                "the server's certificate is for another name than `{}`",
+                expected.to_str()
+            );
+        }
+        CertificateError::NotValidForName => "the server's certificate is for another name",
+        CertificateError::Revoked => "the server's certificate was revoked",
+        CertificateError::BadSignature => "the server's certificate has a wrong signature",
+        CertificateError::BadEncoding => "the server's certificate cannot be read",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "the server's certificate is not for servers"
+        }
+        _ => "the server's certificate is not acceptable",
+    };
+    words.to_owned()
+}
+
+fn alerted(alert: Alert) -> String {
+    let words = match alert {
+        Alert::CertificateRequired => "the server asks for a client certificate",
+        Alert::UnknownCA => "the server refused the client certificate: its CA is unknown there",
+        Alert::CertificateExpired => "the server refused the client certificate: it has expired",
+        Alert::CertificateRevoked => "the server refused the client certificate: it was revoked",
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateUnknown
+        | Alert::DecryptError => "the server refused the client certificate",
+        Alert::AccessDenied => "the server refused the client certificate: access denied",
+        Alert::HandshakeFailure => {
+            "the server refused the handshake: it may ask for a client certificate"
+        }
+        Alert::ProtocolVersion => "the server speaks no TLS version that `tls.min_version` allows",
+        Alert::UnrecognisedName => "the server has no certificate for this name",
+        _ => "the server broke the handshake off",
+    };
+    words.to_owned()
+}
+
+/// Whether the server refused the handshake after weir had finished its part, as it does with client certificates in
+/// TLS 1.3: whatever was sent by then did not run.
+#[must_use]
+pub fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::AlertReceived(
+            Alert::CertificateRequired
+                | Alert::UnknownCA
+                | Alert::CertificateExpired
+                | Alert::CertificateRevoked
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateUnknown
+                | Alert::AccessDenied
+                | Alert::HandshakeFailure
+                | Alert::DecryptError
+        )
+    )
+}

@@ -1,0 +1,223 @@
+//! The way to a server: TCP or a Unix socket, then TLS, within one budget.
+
+use std::error::Error;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpStream, UnixStream};
+use tower::Service;
+
+use super::ClientError;
+use crate::config::HttpEndpoint;
+use crate::files::io_reason;
+
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+type Pinned<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+/// What a pool of connections is made over.
+pub(super) type Connector = InTime<HttpsConnector<Dial>>;
+
+/// A connector for one upstream.
+pub(super) fn connector(
+    endpoint: &HttpEndpoint,
+    tls: rustls::ClientConfig,
+    budget: Duration,
+) -> Result<Connector, ClientError> {
+    let dial = match &endpoint.socket {
+        Some(path) => Dial::Unix(path.as_path().into()),
+        None => {
+            let mut tcp = HttpConnector::new();
+            tcp.set_nodelay(true);
+            // Shared out among the addresses of a name; what follows has the rest.
+            tcp.set_connect_timeout(Some(budget));
+            tcp.enforce_http(false);
+            Dial::Tcp(tcp)
+        }
+    };
+    let builder = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http();
+    let builder = match &endpoint.tls.server_name {
+        Some(name) => {
+            let name = ServerName::try_from(name.clone()).map_err(|_| ClientError::ServerName)?;
+            builder.with_server_name_resolver(FixedServerNameResolver::new(name))
+        }
+        None => builder,
+    };
+    Ok(InTime {
+        connector: builder.enable_all_versions().wrap_connector(dial),
+        budget,
+    })
+}
+
+/// `timeouts.connect` is used up.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection within {0:?}")]
+pub(super) struct TooSlow(pub(super) Duration);
+
+/// A connector with one budget for the whole way: name, TCP, TLS.
+#[derive(Clone, Debug)]
+pub(super) struct InTime<C> {
+    connector: C,
+    budget: Duration,
+}
+
+impl<C> Service<Uri> for InTime<C>
+where
+    C: Service<Uri, Error = BoxError>,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pinned<C::Response>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (budget, connecting) = (self.budget, self.connector.call(uri));
+        Box::pin(async move {
+            match tokio::time::timeout(budget, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err(TooSlow(budget).into()),
+            }
+        })
+    }
+}
+
+/// No connection to a Unix socket.
+#[derive(Debug, thiserror::Error)]
+#[error("the socket `{}` cannot be used: {}", path.display(), io_reason(.error))]
+struct NoSocket {
+    path: Arc<Path>,
+    error: std::io::Error,
+}
+
+/// Whether an error is of the way before TLS.
+pub(super) fn is_of_dial(error: &(dyn Error + 'static)) -> bool {
+    error.is::<TooSlow>() || error.is::<NoSocket>()
+}
+
+/// How bytes get to the server.
+#[derive(Clone, Debug)]
+pub(super) enum Dial {
+    /// To the URL's host and port.
+    Tcp(HttpConnector),
+    /// To a socket of this machine, whatever the URL says.
+    Unix(Arc<Path>),
+}
+
+impl Service<Uri> for Dial {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Pinned<Stream>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_ready(context).map_err(Into::into),
+            Self::Unix(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        match self {
+            Self::Tcp(tcp) => {
+                let connecting = tcp.call(uri);
+                Box::pin(async move { Ok(Stream::Tcp(connecting.await?)) })
+            }
+            Self::Unix(path) => {
+                let path = Arc::clone(path);
+                Box::pin(async move {
+                    let stream = UnixStream::connect(&path).await;
+                    let stream = stream.map_err(|error| NoSocket { path, error })?;
+                    Ok(Stream::Unix(TokioIo::new(stream)))
+                })
+            }
+        }
+    }
+}
+
+/// A connection without TLS.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TokioIo<TcpStream>),
+    Unix(TokioIo<UnixStream>),
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        match self {
+            Self::Tcp(stream) => stream.connected(),
+            Self::Unix(_) => Connected::new(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
