@@ -136,7 +136,10 @@ impl Doors {
                 &CRM,
                 format!("{} compared; {keyless} turned away", count(keys, "key")),
             ),
-            (&NOTES, "no door: a child of weir's".to_owned()),
+            (
+                &NOTES,
+                "a child process: nobody but weir reaches it".to_owned(),
+            ),
         ]
     }
 }
@@ -149,7 +152,7 @@ pub(super) fn knocks(endpoints: &Endpoints) -> [Knock; 3] {
             name: OFFICE.name,
             url: format!("{}/mcp", endpoints.office),
             refusal: StatusCode::FORBIDDEN,
-            without: "unsigned",
+            without: "without a signature",
         },
         Knock {
             name: WAREHOUSE.name,

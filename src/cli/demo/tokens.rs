@@ -92,3 +92,35 @@ impl Tokens {
         (issued, issued.saturating_sub(alive))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(tokens: &Tokens, pair: &str, body: &'static str) -> StatusCode {
+        let mut headers = HeaderMap::new();
+        let basic = format!("Basic {}", STANDARD.encode(pair));
+        headers.insert(header::AUTHORIZATION, basic.parse().unwrap());
+        tokens
+            .grant(&headers, &Bytes::from_static(body.as_bytes()))
+            .status()
+    }
+
+    #[tokio::test]
+    async fn tokens_are_for_the_client_alone_and_end() {
+        let tokens = Tokens::new(Secret::new("open sesame"));
+        let body = "grant_type=client_credentials&scope=x";
+        let right = "weir-demo:open sesame";
+        assert_eq!(granted(&tokens, "weir-demo:barley", body), 401);
+        assert_eq!(granted(&tokens, right, "grant_type=password"), 400);
+        assert_eq!(tokens.counts(), (0, 0));
+        assert_eq!(granted(&tokens, right, body), 200);
+        assert_eq!(tokens.counts(), (1, 0));
+        let token = tokens.alive.lock().unwrap().keys().next().cloned();
+        let token = token.unwrap();
+        assert!(tokens.is_good(&token) && !tokens.is_good("x"));
+        tokio::time::sleep(LIFE).await;
+        assert!(!tokens.is_good(&token));
+        assert_eq!(tokens.counts(), (1, 1));
+    }
+}
