@@ -26,7 +26,7 @@ use url::Url;
 use crate::config::{self, Auth};
 use crate::files::Files;
 use crate::tls::Tls;
-use aws::Signer;
+use aws::{Signer, With};
 use fixed::Fixed;
 use secrets::{SecretError, Secrets};
 use state::{Requests, StateCell, Status};
@@ -57,7 +57,13 @@ impl Around {
         stop: &CancellationToken,
     ) -> Self {
         let tls = Arc::new(Tls::new(Arc::clone(files)));
-        let secrets = Secrets::new(Arc::clone(files), Arc::clone(&tls), tasks.clone());
+        let with = With {
+            tls: Arc::clone(&tls),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            endpoint: None,
+        };
+        let secrets = Secrets::new(Arc::clone(files), with);
         Self {
             tls,
             secrets: Arc::new(secrets),
@@ -237,6 +243,11 @@ impl Credentials {
     #[must_use]
     pub fn requests(&self) -> Requests {
         self.state.requests()
+    }
+
+    /// Waits until there is a credential again where there was none. For one who waits.
+    pub async fn recovered(&self) {
+        self.state.recovered().await;
     }
 
     /// What they are worth right now.

@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
@@ -39,6 +40,8 @@ pub struct With {
     pub tls: Arc<Tls>,
     /// Owner of everything spawned.
     pub tasks: TaskTracker,
+    /// When weir stops: nothing is fetched any more.
+    pub stop: CancellationToken,
     /// Where all AWS services are, if not where the environment, the profile or AWS says; for tests.
     pub endpoint: Option<Url>,
 }
@@ -48,6 +51,7 @@ impl From<&Around> for With {
         Self {
             tls: Arc::clone(&around.tls),
             tasks: around.tasks.clone(),
+            stop: around.stop.clone(),
             endpoint: None,
         }
     }
@@ -96,9 +100,8 @@ impl Signer {
         let region = config.region.as_deref();
         let (endpoint, http) = (with.endpoint.as_ref(), Http::new(&with.tls));
         let source = Source::new(&config.credentials, region, endpoint, http, open)?;
-        let tasks = with.tasks.clone();
         Ok(Self {
-            login: Login::new(source, Arc::clone(&clock), Arc::clone(&state), tasks),
+            login: Login::new(source, Arc::clone(&clock), Arc::clone(&state), with),
             clock,
             state,
             service: config.service.clone(),

@@ -1,5 +1,6 @@
 //! What tokens are had for: one enum of all grants, and the one thing they do.
 
+use crate::auth::aws::Identity;
 use crate::auth::oauth::client_credentials::ServiceGrant;
 use crate::auth::oauth::code::StoredGrant;
 use crate::auth::oauth::exchange::ExchangeGrant;
@@ -17,7 +18,7 @@ pub enum Grant {
     /// What `weir login` has stored.
     AuthorizationCode(Box<StoredGrant>),
     /// AgentCore Identity.
-    Identity,
+    Identity(Box<Identity>),
     /// What a test says.
     #[cfg(test)]
     Scripted(crate::auth::token::tests::Scripted),
@@ -46,7 +47,10 @@ impl Grant {
                 let grant = StoredGrant::new(upstream, endpoint, config, around)?;
                 Ok(Self::AuthorizationCode(Box::new(grant)))
             }
-            Auth::AgentcoreIdentity(_) => Ok(Self::Identity),
+            Auth::AgentcoreIdentity(config) => {
+                let grant = Identity::new(config, around)?;
+                Ok(Self::Identity(Box::new(grant)))
+            }
             Auth::None
             | Auth::Bearer(_)
             | Auth::Header { .. }
@@ -65,7 +69,7 @@ impl Grant {
             Self::ClientCredentials(grant) => grant.fetch().await,
             Self::TokenExchange(grant) => grant.fetch().await,
             Self::AuthorizationCode(grant) => grant.fetch(refused).await,
-            Self::Identity => Err(GrantError::Refused("not built".into())),
+            Self::Identity(grant) => grant.fetch().await,
             #[cfg(test)]
             Self::Scripted(scripted) => scripted.fetch().await,
         }
@@ -78,7 +82,7 @@ impl Grant {
             Self::ClientCredentials(grant) => grant.version(),
             Self::TokenExchange(grant) => grant.version(),
             Self::AuthorizationCode(grant) => grant.version(),
-            Self::Identity => 0,
+            Self::Identity(grant) => grant.version(),
             #[cfg(test)]
             Self::Scripted(scripted) => scripted.version(),
         }

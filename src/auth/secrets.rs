@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::aws::With;
@@ -16,7 +18,7 @@ use crate::config::{AwsSecret, MAX_SECRET, SecretRef};
 use crate::files::{FileCell, Files};
 use crate::latest::Latest;
 use crate::secret::Secret;
-use crate::tls::{Key, Tls};
+use crate::tls::Key;
 
 /// How long a fetched secret is used before it is fetched again. AWS's own caches keep it for an hour; a rotation
 /// that overlaps, as AWS's do, is noticed in time with this.
@@ -53,12 +55,7 @@ enum Kind {
 impl Secrets {
     /// The secrets of a weir whose files are `files`.
     #[must_use]
-    pub fn new(files: Arc<Files>, tls: Arc<Tls>, tasks: TaskTracker) -> Self {
-        let with = With {
-            tls,
-            tasks,
-            endpoint: None,
-        };
+    pub fn new(files: Arc<Files>, with: With) -> Self {
         Self {
             files,
             with,
@@ -97,7 +94,8 @@ impl Secrets {
             let fetcher = Arc::clone(&fetcher);
             Box::pin(async move { fetcher.fetch().await })
         });
-        let opened = Fetched::new(fetch, self.with.tasks.clone());
+        let (tasks, stop) = (self.with.tasks.clone(), self.with.stop.clone());
+        let opened = Fetched::new(fetch, tasks, stop);
         let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = fetched.entry(name).or_insert(opened);
         Ok(SecretCell(Kind::Fetched(Arc::clone(opened))))
@@ -170,9 +168,7 @@ impl SecretCell {
             Kind::Fixed(_) => {}
             Kind::File(file) => file.look_soon(LOOK),
             Kind::Fetched(fetched) => {
-                let fetched = Arc::clone(fetched);
-                let tasks = fetched.tasks.clone();
-                tasks.spawn(async move { fetched.fetch().await });
+                drop(fetched.begin());
             }
         }
     }
@@ -207,6 +203,8 @@ type Fetch = Box<dyn Fn() -> Fetching + Send + Sync>;
 struct Fetched {
     fetch: Fetch,
     tasks: TaskTracker,
+    /// When weir stops: nothing is fetched any more.
+    stop: CancellationToken,
     kept: Latest<Option<Kept>>,
     /// Whoever has this may fetch.
     turn: tokio::sync::Mutex<()>,
@@ -235,10 +233,11 @@ impl fmt::Debug for Fetched {
 }
 
 impl Fetched {
-    fn new(fetch: Fetch, tasks: TaskTracker) -> Arc<Self> {
+    fn new(fetch: Fetch, tasks: TaskTracker, stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             fetch,
             tasks,
+            stop,
             kept: Latest::new(None),
             turn: tokio::sync::Mutex::new(()),
             last: Mutex::default(),
@@ -269,8 +268,7 @@ impl Fetched {
     fn touch(self: &Arc<Self>) {
         let stale = |kept: Kept| kept.at.elapsed() >= FRESH;
         if self.kept().is_some_and(stale) && !self.is_soon() && self.turn.try_lock().is_ok() {
-            let fetched = Arc::clone(self);
-            self.tasks.spawn(async move { fetched.fetch().await });
+            drop(self.begin());
         }
     }
 
@@ -283,10 +281,14 @@ impl Fetched {
 
     /// Fetches, or waits for whoever is at it. Those who come soon after have what they found.
     async fn renew(self: &Arc<Self>) {
-        let fetched = Arc::clone(self);
-        // In a task of its own: who waits for it may go, and the others still want it.
-        let fetching = self.tasks.spawn(async move { fetched.fetch().await });
-        let _ = fetching.await;
+        let _ = self.begin().await;
+    }
+
+    /// In a task of its own: who waits for it may go, and the others still want it.
+    fn begin(self: &Arc<Self>) -> JoinHandle<Option<()>> {
+        let (fetched, stop) = (Arc::clone(self), self.stop.clone());
+        let fetching = async move { fetched.fetch().await };
+        self.tasks.spawn(stop.run_until_cancelled_owned(fetching))
     }
 
     async fn fetch(&self) {
@@ -362,7 +364,11 @@ mod tests {
                         .ok_or_else(|| SecretError("no".into()))
                 })
             });
-            SecretCell(Kind::Fetched(Fetched::new(fetch, TaskTracker::new())))
+            SecretCell(Kind::Fetched(Fetched::new(
+                fetch,
+                TaskTracker::new(),
+                CancellationToken::new(),
+            )))
         }
     }
 

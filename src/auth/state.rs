@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The states of credentials.
@@ -80,6 +81,8 @@ pub struct StateCell {
     well: AtomicBool,
     granted: AtomicU64,
     failed: AtomicU64,
+    /// Moves when there is a credential again.
+    recovered: Notify,
     status: Mutex<Status>,
 }
 
@@ -96,6 +99,7 @@ impl Default for StateCell {
             well: AtomicBool::new(true),
             granted: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            recovered: Notify::new(),
             status: Mutex::new(status),
         }
     }
@@ -135,7 +139,17 @@ impl StateCell {
 
     /// The credential in use is good; it ends then, if that is known.
     pub fn ok(&self, expires: Option<SystemTime>) {
+        let had_none = matches!(self.get().phase, Phase::Failing | Phase::ReauthNeeded);
         self.edit(Phase::Ok, None, None, Some(expires));
+        if had_none {
+            self.recovered.notify_one();
+        }
+    }
+
+    /// Waits until there is a credential again where there was none: an upstream that failed for that is worth
+    /// another try at once. For one who waits.
+    pub async fn recovered(&self) {
+        self.recovered.notified().await;
     }
 
     /// Another state than ok. What was known of the end of the credential in use stays.

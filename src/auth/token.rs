@@ -4,16 +4,16 @@
 //! every resync; where even that is rarer than tokens end, the next call waits for a new one. What failed is tried again
 //! unasked.
 
+mod again;
 mod pace;
 #[cfg(test)]
 pub(in crate::auth) mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -26,6 +26,7 @@ use crate::auth::state::{Phase, StateCell};
 use crate::auth::{Around, NoCredential, Refused, SetupError, Stamp, Verdict};
 use crate::config::{HttpEndpoint, Upstream};
 use crate::secret::Secret;
+use again::Landing;
 use pace::Life;
 
 /// How long all requests for one token may take together: metadata, then the token.
@@ -356,25 +357,6 @@ impl TokenSource {
         self.flight().task = Some(task);
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-        let task = self.stop.clone().run_until_cancelled_owned(task);
-        self.tasks.spawn(task.map(|_| ())).abort_handle()
-    }
-
-    /// Asks again then, whether or not anybody calls: how things are should not depend on that.
-    fn retry(self: &Arc<Self>, at: Instant) {
-        let source = Arc::downgrade(self);
-        let task = self.spawn(async move {
-            tokio::time::sleep_until(at).await;
-            if let Some(source) = source.upgrade() {
-                source.ask(source.number(), false);
-            }
-        });
-        if let Some(earlier) = self.flight().retry.replace(task) {
-            earlier.abort();
-        }
-    }
-
     fn land(self: &Arc<Self>, result: Result<Token, GrantError>, version: u64) {
         let mut flight = self.flight();
         flight.under_way = false;
@@ -408,7 +390,7 @@ impl TokenSource {
         }
         drop(flight);
         if let Some(at) = again {
-            self.retry(at);
+            self.retry(at, version);
         }
         self.landed.send_modify(|landed| *landed += 1);
     }
@@ -421,8 +403,12 @@ impl TokenSource {
             .is_some_and(|held| !held.life.is_over(Instant::now()));
         let phase = match &failed.error {
             GrantError::Reauth(_) => Phase::ReauthNeeded,
-            _ if valid => Phase::Expiring,
-            _ => Phase::Failing,
+            GrantError::Passing(_) | GrantError::Later(..) | GrantError::Refused(_) => {
+                match valid {
+                    true => Phase::Expiring,
+                    false => Phase::Failing,
+                }
+            }
         };
         let why = failed.error.to_string();
         self.state.enter(phase, Some(&why), Some(failed.next_try));
@@ -435,29 +421,6 @@ impl Drop for TokenSource {
         let flight = self.flight();
         for task in [&flight.task, &flight.retry].into_iter().flatten() {
             task.abort();
-        }
-    }
-}
-
-/// Lands a flight, however it ended.
-struct Landing {
-    source: Weak<TokenSource>,
-    version: u64,
-    result: Result<Token, GrantError>,
-}
-
-impl Landing {
-    fn with(mut self, result: Result<Token, GrantError>) {
-        self.result = result;
-    }
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        let given_up = Err(GrantError::Passing(Box::default()));
-        let result = std::mem::replace(&mut self.result, given_up);
-        if let Some(source) = self.source.upgrade() {
-            source.land(result, self.version);
         }
     }
 }

@@ -1,12 +1,15 @@
 //! `weir demo`: the main job with nothing installed.
 //!
-//! Three upstreams of different kinds are started on loopback, weir is put in front of them, and an MCP
-//! client uses it: one catalog, calls to each upstream, and a tool that appears while everything runs.
+//! An upstream of every kind is started on loopback, each behind the door that it has in earnest; weir is put in front
+//! of them, and an MCP client uses it: one catalog, calls to each upstream, a tool that appears while everything runs.
 
+mod cast;
 mod client;
+mod doors;
 mod frame;
 mod play;
 pub mod sigv4;
+mod tokens;
 mod tools;
 mod upstream;
 mod weir;
@@ -25,6 +28,8 @@ use self::tools::NOTES;
 use self::upstream::Upstream;
 use self::weir::{Front, StartError};
 use super::output::Output;
+use crate::seal;
+use crate::secret::Secret;
 
 /// `weir demo`
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -41,7 +46,7 @@ pub enum DemoError {
     #[error("the HTTP client does not start")]
     Http(#[source] reqwest::Error),
     /// No randomness.
-    #[error("the system has no random numbers for an API key")]
+    #[error("the system has no random numbers for keys")]
     Random,
     /// An upstream has no socket.
     #[error("the upstream {name} cannot listen on loopback")]
@@ -52,12 +57,20 @@ pub enum DemoError {
         #[source]
         source: std::io::Error,
     },
-    /// The door of the CRM cannot be tried.
-    #[error("the upstream crm does not answer")]
-    Door(#[source] reqwest::Error),
-    /// The door of the CRM is open.
-    #[error("the upstream crm answered {status} without its key, not 401")]
+    /// A door cannot be tried.
+    #[error("the upstream {name} does not answer")]
+    Door {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// A door is open.
+    #[error("the upstream {name} answered {status} to somebody who showed nothing")]
     Open {
+        /// Which.
+        name: &'static str,
         /// What it answered.
         status: StatusCode,
     },
@@ -117,6 +130,13 @@ pub async fn child() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// 128 bits nobody can guess, as text.
+fn random() -> Option<Secret> {
+    let bytes: [u8; 16] = seal::random().ok()?;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(Secret::new(&hex))
 }
 
 /// What runs while the demo is on.

@@ -194,6 +194,8 @@ impl Keeper {
             () = self.link.resync.notified() => false,
             () = self.link.reconnect.notified() => true,
             () = self.link.gate.opened.notified() => false,
+            // Somebody has logged in, for example.
+            () = self.link.let_in_again(), if memory.failures > 0 => false,
             () = alarm => false,
         };
         // Calls that find nobody ask for an attempt at once; together they get no more than a few a second.

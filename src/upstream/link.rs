@@ -336,6 +336,14 @@ impl Link {
         }
     }
 
+    /// Waits until weir has something to log in with again, where it had nothing. For the keeper.
+    pub async fn let_in_again(&self) {
+        match self.credentials() {
+            Some(credentials) => credentials.recovered().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Since when it is so, and when it is tried next.
     #[must_use]
     pub fn times(&self) -> Times {

@@ -66,7 +66,6 @@ EXCUSES = [
     Excuse("server 2026-07-28", "over legacy", "tasks-*", TASKS),
     Excuse("auth 2025-11-25", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
     Excuse("auth 2026-07-28", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
-    Excuse("auth 2026-07-28", "weir", "auth/scope-step-up", STEP_UP, "sep-2350-scope-union-on-reauth"),
     Excuse("client 2025-11-25", "crossed", "elicitation-sep1034-client-defaults", BRIDGE),
     Excuse("client 2026-07-28", "crossed", "sep-2322-client-request-state", BRIDGE),
 ]

@@ -100,7 +100,7 @@ AUTH_RUNS = [
     AuthRun(
         "2025-03-26",
         ("2025-03-26-oauth-metadata-backcompat", "2025-03-26-oauth-endpoint-fallback"),
-        passed=0,
+        passed=13,
     ),
     AuthRun(
         "2025-11-25",
@@ -120,7 +120,7 @@ AUTH_RUNS = [
             "token-endpoint-auth-none",
             "pre-registration",
         ),
-        passed=0,
+        passed=182,
     ),
     AuthRun(
         "2026-07-28",
@@ -151,9 +151,9 @@ AUTH_RUNS = [
             "iss-normalized",
             "metadata-issuer-mismatch",
         ),
-        passed=0,
+        passed=295,
     ),
-    AuthRun(None, ("client-credentials-basic", "client-credentials-jwt"), passed=0),
+    AuthRun(None, ("client-credentials-basic", "client-credentials-jwt"), passed=10),
 ]
 
 
@@ -214,9 +214,10 @@ class Report:
         for key, check in sorted(outcome.checks.items()):
             if check["status"] in ("FAILURE", "WARNING"):
                 self.blame(run.name, rig, key, check["status"], check)
-        passed = outcome.count("SUCCESS")
+        # Some checks come with every request, however many weir makes.
+        passed = len({(key.scenario, key.check) for key, check in outcome.checks.items() if check["status"] == "SUCCESS"})
         if passed < run.passed:
-            self.fail(run.name, rig, f"{passed} passed, wanted at least {run.passed}")
+            self.fail(run.name, rig, f"{passed} kinds of checks passed, wanted at least {run.passed}")
 
     def blame(self, row: str, rig: str, key: Key, status: str, check: dict) -> None:
         excuse = next((excuse for excuse in EXCUSES if excuse.covers(row, rig, key, status)), None)

@@ -131,11 +131,15 @@ async fn a_clock_that_is_off_costs_one_refusal_and_nothing_more() {
         }
         assert_eq!(shop.door.refusals(), [refusal]);
         weir.wait_stderr(words).await;
+        weir.wait_told("shop", "credentials/state", "clock_skew")
+            .await;
+        weir.wait_told("shop", "credentials/reason", words).await;
         // Somebody sets it right.
         shop.keys.set_ahead(0);
         buys(&weir, 1).await;
         buys(&weir, 20).await;
         assert_eq!(shop.door.refusals().len(), 2);
+        weir.wait_told("shop", "credentials/state", "ok").await;
     }
 }
 
@@ -162,15 +166,17 @@ async fn credentials_that_end_are_replaced_and_no_call_fails() {
 async fn while_credentials_are_valid_nobody_notices_that_no_others_come() {
     let shop = Shop::open().await;
     let services = Services::start(&shop.keys).await;
-    let env = container(&shop, &services, Duration::from_secs(8));
+    let env = container(&shop, &services, Duration::from_secs(12));
     let weir = shop.gateway("").env(env).start().await;
     weir.wait_tools(["shop__buy"]).await;
-    services.fail(Some((500, "InternalServerException")));
+    services.fail(Some((400, "ValidationException")));
     let until = Instant::now() + 2 * BOUND;
     while services.inner.failed.load(Ordering::Relaxed) == 0 {
         buys(&weir, 3).await;
         assert!(Instant::now() < until);
     }
+    weir.wait_told("shop", "credentials/state", "expiring")
+        .await;
     buys(&weir, 10).await;
     services.fail(None);
     while shop.keys.issued() < 2 {
@@ -249,7 +255,30 @@ async fn who_has_no_credentials_is_told_where_they_could_be() {
     ] {
         let weir = shop.gateway(auth).env(nowhere()).start().await;
         weir.wait_stderr(words).await;
+        weir.wait_told("shop", "credentials/state", "failing").await;
+        weir.wait_told("shop", "credentials/reason", words).await;
     }
+}
+
+#[tokio::test]
+async fn an_upstream_gets_its_token_from_agentcore_identity() {
+    let services = services().await;
+    let server = Upstream::named("shop").tools(["buy"]);
+    let server = server.bearer("opaque").start().await;
+    let weir = Weir::over([&server]).upstream(
+        "shop",
+        &format!(
+            "auth: {{ type: agentcore_identity, workload: weir, provider: shop, region: {REGION}, scopes: [buy] }}"
+        ),
+    );
+    let mut env = keys();
+    let url = services.url().to_owned();
+    env.push(("AWS_ENDPOINT_URL_BEDROCK_AGENTCORE", url));
+    let weir = weir.env(env).start().await;
+    weir.wait_tools(["shop__buy"]).await;
+    buys(&weir, 10).await;
+    assert_eq!(services.count("POST /identities/oauth2/token"), 1);
+    weir.wait_told("shop", "credentials/state", "ok").await;
 }
 
 #[tokio::test]
@@ -300,6 +329,7 @@ fn with(services: &Services) -> With {
     With {
         tls: Arc::default(),
         tasks: tokio_util::task::TaskTracker::new(),
+        stop: tokio_util::sync::CancellationToken::new(),
         endpoint: Some(services.url().parse().unwrap()),
     }
 }

@@ -492,3 +492,29 @@ async fn weir_does_not_open_to_a_network_before_the_config_says_so() {
     process.signal(Signal::TERM);
     assert!(process.wait_exit().await.0.success());
 }
+
+#[tokio::test]
+async fn the_demo_comes_to_its_end_and_every_door_has_checked_somebody() {
+    let ran = weir(["demo"]).await;
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+    let rows = words(&ran.out);
+    for upstream in ["office", "warehouse", "crm", "notes"] {
+        let listed = |row: &Vec<&str>| row.len() > 3 && row[1] == upstream;
+        assert!(rows.iter().any(listed), "{upstream}: {}", ran.out);
+    }
+    for said in [
+        "403 Forbidden without a signature",
+        "401 Unauthorized without a token",
+        "401 Unauthorized without its x-api-key",
+        "office__find_colleague {",
+        "warehouse__stock_report {",
+        "crm__find_contact {",
+        "notes__read_note {",
+        "+ warehouse__reserve_stock",
+        "recomputed from the bytes that arrived; 1 turned away",
+        "issued for 1.0 s each",
+        "5 calls and one change",
+    ] {
+        assert!(ran.out.contains(said), "no `{said}`: {}", ran.out);
+    }
+}

@@ -53,6 +53,7 @@ mod mirrored;
 mod reload;
 mod stored;
 mod rotation;
+mod secrets;
 mod sigv4;
 mod streams;
 mod swap;

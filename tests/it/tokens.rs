@@ -155,7 +155,6 @@ async fn a_revoked_token_is_replaced_without_a_failed_call() {
 #[tokio::test]
 async fn a_failing_endpoint_fails_no_call_while_the_token_is_good() {
     let server = TokenServer::start().await;
-    // Due at once: all but a hundredth of its life is over after ten seconds.
     server.life(Some(12));
     server.says([Says::Token, Says::Status(503, &[])]);
     let up = upstream(&server).await;
@@ -223,6 +222,23 @@ async fn a_token_endpoint_that_comes_back_is_found_without_a_resync() {
 }
 
 #[tokio::test]
+async fn an_upstream_is_listed_at_once_when_there_is_a_token_again() {
+    let server = TokenServer::start().await;
+    // By the third failure the keeper of the upstream would wait for longer than the token endpoint asks for.
+    server.says([Says::Status(503, &[("retry-after", "5")]), Says::Token]);
+    let up = upstream(&server).await;
+    let weir = weir(&up, &server, "").start().await;
+    server.wait_asked(2).await;
+    let began = std::time::Instant::now();
+    weir.wait_tools(["up__search"]).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
 async fn who_gives_up_waiting_for_a_token_fails_alone() {
     let server = TokenServer::start().await;
     server.says([Says::Stall]);
@@ -253,6 +269,39 @@ async fn what_is_no_token_is_none() {
         let reason = told["credentials"]["reason"].to_string();
         assert!(reason.contains(part), "{body}: {reason}");
     }
+}
+
+#[tokio::test]
+async fn a_client_secret_that_was_rotated_is_used_at_once() {
+    let server = TokenServer::start().await;
+    server.secret("right");
+    let up = upstream(&server).await;
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("secret");
+    let write = |text: &str| {
+        let new = home.path().join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, &file).unwrap();
+    };
+    write("wrong");
+    let auth = format!(
+        "auth: {{ type: oauth2_client_credentials, client_id: weir, token_url: \"{}\", client_secret: {{ file: {} }}, client_authentication: client_secret_post }}",
+        server.url(),
+        file.display()
+    );
+    let weir = Weir::over([&up]).upstream("up", &auth).start().await;
+    weir.wait_told("up", "credentials/reason", "invalid_client")
+        .await;
+    // The next try would be half a minute away.
+    write("right");
+    weir.wait_tools(["up__search"]).await;
+    assert!(worked(&call(&weir).await));
+    // Once more, with a token that was good: no call fails.
+    write("other");
+    server.secret("other");
+    server.revoke();
+    let calls = join_all((0..20).map(|_| call(&weir))).await;
+    assert!(calls.iter().all(|said| worked(said)), "{calls:?}");
 }
 
 #[tokio::test]

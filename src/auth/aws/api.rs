@@ -131,14 +131,19 @@ impl Api {
         let (http, clock) = (Http::new(&with.tls), Arc::new(Clock::default()));
         let endpoint = with.endpoint.as_ref();
         let source = Source::new(credentials, region, endpoint, http.clone(), open)?;
-        let (state, tasks) = (Arc::<StateCell>::default(), with.tasks.clone());
+        let state = Arc::<StateCell>::default();
         Ok(Self {
             service,
-            login: Login::new(source, Arc::clone(&clock), state, tasks),
+            login: Login::new(source, Arc::clone(&clock), state, with),
             clock,
             http,
             region: region.map(Into::into),
         })
+    }
+
+    /// Another number whenever keys of the config change.
+    pub(super) fn version(&self) -> u64 {
+        self.login.version()
     }
 
     /// Makes the call, and reads JSON of what comes back with 2xx. A refusal that another signature may mend gets one.

@@ -71,6 +71,12 @@ impl Identity {
         })
     }
 
+    /// Another number whenever what it logs in to AWS with has changed.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.api.version()
+    }
+
     /// A token or an API key. It says when it ends: what does not say so itself is taken to last five minutes.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! AWS credentials in use: fetched once however many calls wait, replaced ahead of their end.
 //!
-//! There is no timer: whoever uses them has them replaced. While the old ones are valid nobody waits for that.
+//! Whoever uses them has them replaced, so there is no timer for that, and while the old ones are valid nobody waits. What
+//! failed is tried again unasked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -9,9 +10,11 @@ use aws_config::SdkConfig;
 use aws_smithy_runtime_api::client::identity::Identity;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::NoCredential;
+use crate::auth::aws::With;
 use crate::auth::aws::chain::{Failure, Loaded, Source};
 use crate::auth::aws::skew::Clock;
 use crate::auth::state::{Phase, StateCell};
@@ -39,6 +42,7 @@ struct Inner {
     clock: Arc<Clock>,
     state: Arc<StateCell>,
     tasks: TaskTracker,
+    stop: CancellationToken,
     kept: Mutex<Kept>,
     /// How the last fetch ended.
     landed: watch::Sender<Option<Result<Arc<Held>, Failure>>>,
@@ -99,13 +103,14 @@ impl Login {
         source: Source,
         clock: Arc<Clock>,
         state: Arc<StateCell>,
-        tasks: TaskTracker,
+        with: &With,
     ) -> Self {
         let inner = Inner {
             source,
             clock,
             state,
-            tasks,
+            tasks: with.tasks.clone(),
+            stop: with.stop.clone(),
             kept: Mutex::default(),
             landed: watch::Sender::new(None),
         };
@@ -155,6 +160,11 @@ impl Login {
         drop(kept);
         self.inner.source.refused(held.version);
         true
+    }
+
+    /// Grows whenever keys of the config change.
+    pub(super) fn version(&self) -> u64 {
+        self.inner.source.version()
     }
 
     /// Whether there are others now than the nth.
@@ -212,7 +222,7 @@ impl Inner {
         self.state.enter(Phase::Refreshing, None, None);
         let this = Arc::clone(self);
         // Callers come and go; a fetch that one of them began is for all.
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             let landing = Landing(&this);
             let loaded = tokio::time::timeout(FETCH, this.source.load()).await;
             let slow = || Failure::passing("AWS credentials did not come within 30 s");
@@ -223,7 +233,28 @@ impl Inner {
         });
     }
 
-    fn land(&self, loaded: Result<Loaded, Failure>) -> Result<Arc<Held>, Failure> {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let task = self.stop.clone().run_until_cancelled_owned(task);
+        self.tasks.spawn(async move {
+            task.await;
+        });
+    }
+
+    /// Asks again then, whether or not anybody calls: how things are should not depend on that.
+    fn retry(self: &Arc<Self>, at: Instant) {
+        let this = Arc::downgrade(self);
+        self.spawn(async move {
+            tokio::time::sleep_until(at).await;
+            if let Some(this) = this.upgrade()
+                && this.kept().failed.is_some()
+            {
+                this.fetch();
+            }
+        });
+    }
+
+    fn land(self: &Arc<Self>, loaded: Result<Loaded, Failure>) -> Result<Arc<Held>, Failure> {
+        self.state.requested(loaded.is_ok());
         let mut kept = self.kept();
         match loaded {
             Ok(loaded) => {
@@ -250,6 +281,7 @@ impl Inner {
                     (false, false) => Phase::Failing,
                 };
                 self.state.enter(phase, Some(&failure.why), Some(next));
+                self.retry(next);
                 Err(failure)
             }
         }

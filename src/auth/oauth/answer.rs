@@ -74,8 +74,9 @@ impl Answer {
     /// It is none that a header carries.
     pub fn token(&self, exchanged: bool) -> Result<Token, GrantError> {
         let kind = self.token_type.as_ref().map_or("", |kind| kind.0.as_str());
-        let is_bearer = kind.is_empty() || kind.eq_ignore_ascii_case("bearer");
-        if !is_bearer && !(exchanged && kind.eq_ignore_ascii_case("n_a")) {
+        let is = |name: &str| kind.eq_ignore_ascii_case(name);
+        let is_taken = kind.is_empty() || is("bearer") || (exchanged && is("n_a"));
+        if !is_taken {
             return Err(GrantError::Refused(
                 "the token endpoint gives a token of another type than Bearer".into(),
             ));
@@ -103,9 +104,9 @@ impl Answer {
 /// A number, a number in quotes, a fraction; nothing else is worth losing a token for.
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
-    let text = match &value {
-        serde_json::Value::String(text) => text.trim().to_owned(),
-        other => other.to_string(),
+    let text = match value.as_str() {
+        Some(text) => text.trim().to_owned(),
+        None => value.to_string(),
     };
     let whole = text.split('.').next().unwrap_or_default();
     Ok(whole.parse().ok())

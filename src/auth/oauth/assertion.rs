@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
-use ring::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, RsaKeyPair};
+use ring::signature::{
+    self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, RsaEncoding, RsaKeyPair,
+};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
@@ -144,7 +146,7 @@ pub fn assertion(
 }
 
 enum Key {
-    Rsa(RsaKeyPair, Algorithm),
+    Rsa(RsaKeyPair, &'static dyn RsaEncoding, Algorithm),
     Ecdsa(EcdsaKeyPair, Algorithm),
     Ed25519(Ed25519KeyPair, Algorithm),
 }
@@ -169,59 +171,39 @@ impl Key {
         fitting.next().ok_or(AssertionError::Key)
     }
 
+    /// The key, if it is of the kind that the algorithm needs.
     fn of(der: &PrivateKeyDer<'_>, algorithm: Algorithm) -> Option<Self> {
-        match (algorithm, der) {
-            (Algorithm::Es256 | Algorithm::Es384, PrivateKeyDer::Pkcs8(der)) => {
-                let form: &'static EcdsaSigningAlgorithm = match algorithm {
-                    Algorithm::Es256 => &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
-                    _ => &signature::ECDSA_P384_SHA384_FIXED_SIGNING,
-                };
-                let der = der.secret_pkcs8_der();
-                let key = EcdsaKeyPair::from_pkcs8(form, der, &SystemRandom::new());
-                Some(Self::Ecdsa(key.ok()?, algorithm))
-            }
-            (Algorithm::EdDsa | Algorithm::Ed25519, PrivateKeyDer::Pkcs8(der)) => {
+        match algorithm {
+            Algorithm::Rs256 => rsa(der, &signature::RSA_PKCS1_SHA256, algorithm),
+            Algorithm::Rs384 => rsa(der, &signature::RSA_PKCS1_SHA384, algorithm),
+            Algorithm::Rs512 => rsa(der, &signature::RSA_PKCS1_SHA512, algorithm),
+            Algorithm::Ps256 => rsa(der, &signature::RSA_PSS_SHA256, algorithm),
+            Algorithm::Ps384 => rsa(der, &signature::RSA_PSS_SHA384, algorithm),
+            Algorithm::Ps512 => rsa(der, &signature::RSA_PSS_SHA512, algorithm),
+            Algorithm::Es256 => ecdsa(der, &signature::ECDSA_P256_SHA256_FIXED_SIGNING, algorithm),
+            Algorithm::Es384 => ecdsa(der, &signature::ECDSA_P384_SHA384_FIXED_SIGNING, algorithm),
+            Algorithm::EdDsa | Algorithm::Ed25519 => {
                 // Most tools write no public key beside the private one.
-                let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der());
+                let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8(der)?);
                 Some(Self::Ed25519(key.ok()?, algorithm))
             }
-            (Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa | Algorithm::Ed25519, _) => {
-                None
-            }
-            (_, PrivateKeyDer::Pkcs8(der)) => {
-                let key = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der());
-                Some(Self::Rsa(key.ok()?, algorithm))
-            }
-            (_, PrivateKeyDer::Pkcs1(der)) => {
-                let key = RsaKeyPair::from_der(der.secret_pkcs1_der());
-                Some(Self::Rsa(key.ok()?, algorithm))
-            }
-            _ => None,
         }
     }
 
     fn algorithm(&self) -> Algorithm {
         match self {
-            Self::Rsa(_, algorithm) | Self::Ecdsa(_, algorithm) | Self::Ed25519(_, algorithm) => {
-                *algorithm
-            }
+            Self::Rsa(_, _, algorithm)
+            | Self::Ecdsa(_, algorithm)
+            | Self::Ed25519(_, algorithm) => *algorithm,
         }
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AssertionError> {
         let random = SystemRandom::new();
         match self {
-            Self::Rsa(key, algorithm) => {
-                let form: &'static dyn signature::RsaEncoding = match algorithm {
-                    Algorithm::Rs384 => &signature::RSA_PKCS1_SHA384,
-                    Algorithm::Rs512 => &signature::RSA_PKCS1_SHA512,
-                    Algorithm::Ps256 => &signature::RSA_PSS_SHA256,
-                    Algorithm::Ps384 => &signature::RSA_PSS_SHA384,
-                    Algorithm::Ps512 => &signature::RSA_PSS_SHA512,
-                    _ => &signature::RSA_PKCS1_SHA256,
-                };
+            Self::Rsa(key, form, _) => {
                 let mut signature = vec![0; key.public().modulus_len()];
-                key.sign(form, &random, message, &mut signature)
+                key.sign(*form, &random, message, &mut signature)
                     .map_err(|_| AssertionError::Sign)?;
                 Ok(signature)
             }
@@ -235,4 +217,33 @@ impl Key {
             Self::Ed25519(key, _) => Ok(key.sign(message).as_ref().to_vec()),
         }
     }
+}
+
+fn pkcs8<'d>(der: &'d PrivateKeyDer<'_>) -> Option<&'d [u8]> {
+    let PrivateKeyDer::Pkcs8(der) = der else {
+        return None;
+    };
+    Some(der.secret_pkcs8_der())
+}
+
+fn rsa(
+    der: &PrivateKeyDer<'_>,
+    form: &'static dyn RsaEncoding,
+    algorithm: Algorithm,
+) -> Option<Key> {
+    let key = if let PrivateKeyDer::Pkcs1(der) = der {
+        RsaKeyPair::from_der(der.secret_pkcs1_der())
+    } else {
+        RsaKeyPair::from_pkcs8(pkcs8(der)?)
+    };
+    Some(Key::Rsa(key.ok()?, form, algorithm))
+}
+
+fn ecdsa(
+    der: &PrivateKeyDer<'_>,
+    form: &'static EcdsaSigningAlgorithm,
+    algorithm: Algorithm,
+) -> Option<Key> {
+    let key = EcdsaKeyPair::from_pkcs8(form, pkcs8(der)?, &SystemRandom::new());
+    Some(Key::Ecdsa(key.ok()?, algorithm))
 }

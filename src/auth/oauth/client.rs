@@ -83,7 +83,7 @@ impl Client {
         let (TokenServer::TokenUrl(url) | TokenServer::Issuer(url)) = &config.server;
         let tls = match url.scheme() {
             "http" => Tls::none()?,
-            _ => for_tokens(&around.tls, upstream)?,
+            _ => around.tls.for_tokens(&upstream.tls)?,
         };
         let http = Http::new(tls, config.allow_plain_http)?;
         // Where it is for the operator to put right, it is said before anything runs.
@@ -127,23 +127,28 @@ impl Client {
         more: Vec<(&'static str, String)>,
     ) -> Result<Token, GrantError> {
         let endpoint = self.discovery.endpoint(&self.http).await?;
-        // The secret's version is of before it is read, or a newer one would be taken for refused.
-        let version = self.version();
-        let result = self.request(asks, token, more, &endpoint).await;
-        if let Err(GrantError::Refused(_)) = &result {
-            self.discovery.forget();
-            if let Some(secret) = self.secret() {
-                secret.refused(version);
-            }
+        let result = self.request(asks, token, &more, &endpoint).await;
+        let Err(GrantError::Refused(_)) = &result else {
+            return result;
+        };
+        self.discovery.forget();
+        let Some(secret) = self.secret() else {
+            return result;
+        };
+        // It may have been rotated just now: another one is tried at once.
+        let version = secret.version();
+        secret.renew(version).await;
+        match secret.version() == version {
+            true => result,
+            false => self.request(asks, token, &more, &endpoint).await,
         }
-        result
     }
 
     async fn request(
         &self,
         asks: Asks,
         token: &TokenFor,
-        more: Vec<(&'static str, String)>,
+        more: &[(&'static str, String)],
         endpoint: &TokenEndpoint,
     ) -> Result<Token, GrantError> {
         let mut client = Request::new(ClientId::new(self.id.clone()))
@@ -176,10 +181,9 @@ impl Client {
         if let Some(resource) = &token.resource {
             parameters.push(("resource".into(), resource.as_str().into()));
         }
-        parameters.extend(
-            more.into_iter()
-                .map(|(name, value)| (name.into(), value.into())),
-        );
+        for (name, value) in more {
+            parameters.push(((*name).into(), value.as_str().into()));
+        }
         for (name, value) in &token.parameters {
             parameters.push((name.as_str().into(), value.as_str().into()));
         }
@@ -244,14 +248,6 @@ impl<'c> AsyncHttpClient<'c> for Sender {
     }
 }
 
-/// What token endpoints are trusted with.
-pub(super) fn for_tokens(
-    tls: &Tls,
-    upstream: &HttpEndpoint,
-) -> Result<rustls::ClientConfig, SetupError> {
-    Ok(tls.for_tokens(&upstream.tls)?)
-}
-
 fn known(name: &str) -> Result<Algorithm, SetupError> {
     Algorithm::from_name(name)
         .ok_or_else(|| SetupError::Config(format!("weir signs nothing with {name}")))
@@ -262,7 +258,7 @@ fn known(name: &str) -> Result<Algorithm, SetupError> {
 /// # Errors
 /// It cannot be had.
 pub(super) async fn read(secret: &SecretCell) -> Result<crate::secret::Secret, GrantError> {
-    let secret = secret.get().await;
+    let secret = secret.read().await;
     secret.map_err(|error| GrantError::Passing(error.to_string().into()))
 }
 

@@ -104,7 +104,8 @@ impl StoredGrant {
     /// Another number whenever somebody has logged in or refreshed: then another try is worth it at once.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.keeping.store.as_ref().map_or(0, Store::version)
+        let (store, upstream) = (&self.keeping.store, &self.keeping.upstream);
+        store.as_ref().map_or(0, |store| store.version(upstream))
     }
 }
 

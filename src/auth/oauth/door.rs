@@ -4,7 +4,6 @@ use oauth2::{HttpRequest, HttpResponse};
 use rmcp::transport::auth::{OAuthHttpClient, OAuthHttpClientFuture, OAuthHttpRequest};
 use url::Url;
 
-use crate::auth::oauth::client::for_tokens;
 use crate::auth::oauth::discovery;
 use crate::auth::oauth::http::{Http, HttpError};
 use crate::auth::reach::Unreachable;
@@ -27,7 +26,7 @@ impl Door {
         config: &AuthorizationCode,
         around: &Around,
     ) -> Result<Self, SetupError> {
-        let tls = for_tokens(&around.tls, upstream)?;
+        let tls = around.tls.for_tokens(&upstream.tls)?;
         let plain = config.allow_plain_http || upstream.allow_plain_http;
         Ok(Self {
             http: Http::new(tls, plain)?,

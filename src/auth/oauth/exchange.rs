@@ -51,11 +51,10 @@ impl ExchangeGrant {
     /// # Errors
     /// None was had.
     pub async fn fetch(&self) -> Result<Token, GrantError> {
-        let version = self.subject.version();
         let subject = read(&self.subject).await?;
         let result = self.exchange(&subject, &self.subject_type).await;
         if let Err(GrantError::Refused(_)) = &result {
-            self.subject.refused(version);
+            self.subject.refused(self.subject.version());
         }
         result
     }

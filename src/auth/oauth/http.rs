@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::iter::successors;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
@@ -11,6 +12,7 @@ use url::Url;
 use crate::auth::SetupError;
 use crate::auth::reach::{self, Resolver, Unreachable};
 use crate::auth::token::GrantError;
+use crate::tls;
 
 /// How long one request may take, its whole answer included.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,7 +37,7 @@ pub enum HttpError {
     Url,
     /// No connection. In weir's own words why.
     #[error("{0}")]
-    Connect(&'static str),
+    Connect(Box<str>),
     /// Too slow.
     #[error("it does not answer within {} s", TIMEOUT.as_secs())]
     Timeout,
@@ -164,44 +166,36 @@ fn from_reqwest(error: reqwest::Error) -> HttpError {
 
 /// What the system and the TLS library say, in words that are known beforehand.
 fn not_connected(error: &(dyn StdError + 'static)) -> HttpError {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref::<Unreachable>() {
-            return HttpError::Reach(*refused);
-        }
-        let inner = error.downcast_ref::<io::Error>();
-        let inner = inner.and_then(io::Error::get_ref);
-        let tls = error.downcast_ref::<rustls::Error>();
-        let tls = tls.or_else(|| inner.and_then(|inner| inner.downcast_ref()));
-        if let Some(tls) = tls {
-            return HttpError::Connect(tls_words(tls));
-        }
-        if let Some(refused) = inner.and_then(|inner| inner.downcast_ref::<Unreachable>()) {
-            return HttpError::Reach(*refused);
-        }
-        if error.to_string().starts_with("dns error") {
-            return HttpError::Connect("its name cannot be resolved");
-        }
-        cause = error.source();
+    if let Some(refused) = within::<Unreachable>(error) {
+        return HttpError::Reach(*refused);
     }
-    HttpError::Connect("no connection")
+    if let Some(broken) = within::<rustls::Error>(error) {
+        return HttpError::Connect(tls::cause(broken).into());
+    }
+    let is_name = causes(error).any(|cause| cause.to_string().starts_with("dns error"));
+    let words = match is_name {
+        true => "its name cannot be resolved",
+        false => "no connection",
+    };
+    HttpError::Connect(words.into())
 }
 
-fn tls_words(error: &rustls::Error) -> &'static str {
-    use rustls::CertificateError as Bad;
-    let rustls::Error::InvalidCertificate(bad) = error else {
-        return "the TLS handshake failed";
-    };
-    match bad {
-        Bad::Expired | Bad::ExpiredContext { .. } => "its certificate has expired",
-        Bad::NotValidYet | Bad::NotValidYetContext { .. } => "its certificate is not valid yet",
-        Bad::UnknownIssuer => "its certificate is of a CA that is not trusted",
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-            "its certificate is for another name"
-        }
-        Bad::Revoked => "its certificate is revoked",
-        _ => "its certificate is not valid",
-    }
+/// The cause of this kind, if there is one; it may be inside an error of IO.
+fn within<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
+    causes(error).find_map(|cause| {
+        let inner = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        let inner = inner.and_then(|inner| inner.downcast_ref());
+        cause.downcast_ref().or(inner)
+    })
+}
+
+fn causes<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    let next = |error: &&'e (dyn StdError + 'static)| StdError::source(*error);
+    successors(Some(error), next)
 }
 
 /// Seconds, or a date (RFC 9110 §10.2.3).
@@ -213,5 +207,52 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
             let date = httpdate::parse_http_date(text).ok()?;
             Some(date.duration_since(SystemTime::now()).unwrap_or_default())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn why_there_is_no_connection_is_in_words_of_weirs_own() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Http::new(tls::Tls::none().unwrap(), false).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        for (url, words) in [
+            (format!("http://127.0.0.1:{port}/"), "no connection"),
+            (
+                "https://no-such-name.invalid/".to_owned(),
+                "its name cannot be resolved",
+            ),
+        ] {
+            let mut request = HttpRequest::new(Vec::new());
+            *request.uri_mut() = url.parse().unwrap();
+            let error = http.send(request).await.unwrap_err();
+            assert_eq!(error, HttpError::Connect(words.into()), "{url}");
+        }
+        let broken = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let error = io::Error::other(io::Error::other(broken));
+        let words = not_connected(&error).to_string();
+        assert!(words.contains("unknown CA"), "{words}");
+        let error = io::Error::other(Unreachable::LinkLocal);
+        assert_eq!(
+            not_connected(&error),
+            HttpError::Reach(Unreachable::LinkLocal)
+        );
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(of("7"), Some(Duration::from_secs(7)));
+        assert_eq!(of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!(of("soon"), None);
     }
 }

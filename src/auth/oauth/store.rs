@@ -91,13 +91,21 @@ impl Store {
         }
     }
 
-    /// Another number whenever something was stored; 0 where nothing was yet.
+    /// Another number whenever a grant of an upstream was stored; 0 where there is none. Drafts and locks do not count:
+    /// a refresh that failed has changed nothing.
     #[must_use]
-    pub fn version(&self) -> u64 {
-        let modified = fs::metadata(&self.folder).and_then(|folder| folder.modified());
-        let since = modified.map(|at| at.duration_since(SystemTime::UNIX_EPOCH));
-        // As a number to compare, its lower half will do.
-        since.map_or(0, |since| since.map_or(0, |since| since.as_nanos() as u64))
+    pub fn version(&self, upstream: &str) -> u64 {
+        let start = readable(upstream);
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().take(FILES);
+        let newest = entries.flatten().filter_map(|entry| {
+            let name = entry.file_name();
+            let is_grant = is_grant(name.to_str()?, &start);
+            let modified = is_grant.then(|| entry.metadata())?.ok()?.modified().ok()?;
+            let since = modified.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+            // As a number to compare, its lower half will do.
+            Some(since.as_nanos() as u64)
+        });
+        newest.max().unwrap_or(0)
     }
 
     /// The grant for an upstream at this URL, of this issuer or, if none is named, of whichever a person logged in at
@@ -120,7 +128,7 @@ impl Store {
         for entry in entries.take(FILES) {
             let name = entry.map_err(at(&self.folder))?.file_name();
             let Some(name) = name.to_str() else { continue };
-            if !name.starts_with(&start) || !name.ends_with(".json") {
+            if !is_grant(name, &start) {
                 continue;
             }
             let Some(record) = read(&self.folder.join(name))? else {
@@ -225,7 +233,7 @@ impl Lock {
 }
 
 impl Draft<'_> {
-    /// Puts the grant in its place, for good.
+    /// Puts the grant in its place, for good. Blocks for as long as the disk takes, once in the life of a token.
     ///
     /// # Errors
     /// The disk is full, or broken.
@@ -265,6 +273,11 @@ fn readable(upstream: &str) -> String {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let kept = upstream.chars().filter(|c| legal(*c)).take(40);
     kept.chain(['.']).collect()
+}
+
+/// Whether a file may be a grant of an upstream whose files begin like this.
+fn is_grant(name: &str, start: &str) -> bool {
+    name.starts_with(start) && name.ends_with(".json")
 }
 
 fn read(path: &Path) -> Result<Option<Record>, StoreError> {

@@ -16,15 +16,21 @@ pub(super) fn opening(out: &mut Screen) {
     for (lead, name, kind, how) in [
         (
             format!("{gap}╭──▶"),
-            "crm",
-            "SaaS",
-            "HTTP, behind an API key",
+            "office",
+            "AgentCore Gateway",
+            "HTTP, every request signed (SigV4)",
         ),
         (
             format!("client ──▶ {weir} ───────┼──▶"),
             "warehouse",
-            "on-prem",
-            "HTTP, lists its tools in pages of 3, 1 and 4",
+            "AgentCore Runtime",
+            "HTTP, OAuth 2 tokens that live for a second",
+        ),
+        (
+            format!("{gap}├──▶"),
+            "crm",
+            "SaaS",
+            "HTTP, behind an API key",
         ),
         (
             format!("{gap}╰──▶"),
@@ -34,7 +40,7 @@ pub(super) fn opening(out: &mut Screen) {
         ),
     ] {
         let name = out.paint(Ink::Upstream, &format!("{name:<9}"));
-        let how = out.paint(Ink::Faint, &format!("{kind:<9}  {how}"));
+        let how = out.paint(Ink::Faint, &format!("{kind:<17}  {how}"));
         out.line(&format!("  {lead} {name}  {how}"));
     }
 }
@@ -48,7 +54,9 @@ pub(super) fn closing(out: &mut Screen, upstreams: usize, calls: usize, took: Du
         count(upstreams, "upstream"),
         count(calls, "call")
     ));
-    out.line("  The client held no key, knew no upstream, and was told of the change.");
+    out.line(
+        "  The client held no key, signed nothing, knew no upstream, and was told of the change.",
+    );
     out.heading("Next");
     for (command, does) in [
         ("weir serve -c config/weir.yaml", "with your own upstreams"),

@@ -4,22 +4,20 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
-use ring::rand::{SecureRandom, SystemRandom};
 use rmcp::model::Tool;
 use serde_json::json;
 
+use super::cast::{self, Doors};
 use super::client::{Client, PATIENCE, Step};
 use super::frame::{self, latency};
-use super::tools::{CRM, NOTES, Profile, RESERVE_STOCK, WAREHOUSE};
-use super::upstream::{KEY_HEADER, Upstream};
-use super::weir::{self, Endpoints};
+use super::tools::{CRM, NOTES, OFFICE, Profile, RESERVE_STOCK, WAREHOUSE};
+use super::upstream::Upstream;
+use super::weir;
 use super::{DemoArgs, DemoError, Stage};
 use crate::cli::output::{Ink, Progress, Screen, Table, count};
 use crate::name::{Namespace, Naming};
-use crate::secret::Secret;
 
-const PROFILES: [&Profile; 3] = [&CRM, &WAREHOUSE, &NOTES];
+const PROFILES: [&Profile; 4] = [&OFFICE, &WAREHOUSE, &CRM, &NOTES];
 
 /// The stage, and the screen that shows what happens on it.
 pub(super) struct Play<'a> {
@@ -33,6 +31,7 @@ pub(super) struct Play<'a> {
 /// What is up and running after the first act.
 struct Cast {
     warehouse: Upstream,
+    doors: Doors,
     client: Client,
     url: String,
     config: String,
@@ -68,6 +67,7 @@ impl<'a> Play<'a> {
         let before = self.catalog(&cast).await?;
         self.calls(&mut cast).await?;
         self.change(&mut cast, &before).await?;
+        self.seen(&cast.doors);
         frame::closing(self.out, PROFILES.len(), self.calls, cast.began.elapsed());
         self.stage.finished = true;
         if args.keep {
@@ -88,23 +88,21 @@ impl<'a> Play<'a> {
             .no_proxy()
             .build()
             .map_err(DemoError::Http)?;
-        let crm_key = random_key()?;
         let warehouse = Upstream::new(&WAREHOUSE);
-        let endpoints = Endpoints {
-            crm: self
-                .serve(&Upstream::new(&CRM), Some(crm_key.clone()))
-                .await?,
-            crm_key,
-            warehouse: self.serve(&warehouse, None).await?,
-            program,
-        };
-        let status = knock(&http, &endpoints.crm).await?;
-        self.started(
-            "crm",
-            &endpoints.crm,
-            &format!("{status} without its {KEY_HEADER}"),
-        );
-        self.started("warehouse", &endpoints.warehouse, "");
+        let (doors, endpoints) = cast::open(self.stage, &warehouse, program).await?;
+        for knock in cast::knocks(&endpoints) {
+            knock.on(&http).await?;
+            let place = match knock.url.split_once("/runtimes/") {
+                // An ARN is long.
+                Some((origin, _)) => format!("{origin}/…"),
+                None => knock.url.clone(),
+            };
+            self.started(
+                knock.name,
+                &place,
+                &format!("{} {}", knock.refusal, knock.without),
+            );
+        }
         // Nothing runs yet: the catalog will show whether weir could start it.
         let line = self.place("notes", "weir demo-child", "for weir to run");
         self.out.line(&format!("  · {line}"));
@@ -115,19 +113,12 @@ impl<'a> Play<'a> {
         self.started("weir", &url, "the one URL that clients know");
         Ok(Cast {
             warehouse,
+            doors,
             client,
             url,
             config: weir::config(&endpoints),
             began,
         })
-    }
-
-    async fn serve(&self, upstream: &Upstream, key: Option<Secret>) -> Result<String, DemoError> {
-        let served = upstream
-            .serve_http(key, &self.stage.tasks, &self.stage.stop)
-            .await;
-        let name = upstream.profile().name;
-        served.map_err(|source| DemoError::Listen { name, source })
     }
 
     fn started(&mut self, name: &str, place: &str, note: &str) {
@@ -198,7 +189,8 @@ impl<'a> Play<'a> {
     async fn calls(&mut self, cast: &mut Cast) -> Result<(), DemoError> {
         self.out
             .heading("3  Each call goes to the upstream that owns the tool");
-        self.call(cast, &CRM, "find_contact", json!({ "query": "lovelace" }))
+        let team = json!({ "query": "accounts" });
+        self.call(cast, &OFFICE, "directory___find_colleague", team)
             .await?;
         self.out.blank();
         self.call(
@@ -208,6 +200,9 @@ impl<'a> Play<'a> {
             json!({ "site": "rotterdam" }),
         )
         .await?;
+        self.out.blank();
+        self.call(cast, &CRM, "find_contact", json!({ "query": "lovelace" }))
+            .await?;
         self.out.blank();
         self.call(cast, &NOTES, "read_note", json!({ "name": "handover" }))
             .await
@@ -287,6 +282,16 @@ impl<'a> Play<'a> {
             .await
     }
 
+    /// Act 5: what each door checked.
+    fn seen(&mut self, doors: &Doors) {
+        self.out.heading("5  What the doors saw");
+        for (profile, saw) in doors.saw() {
+            let name = format!("{:<9}", profile.name);
+            let name = self.out.paint(Ink::Upstream, &name);
+            self.out.done(&format!("{name}  {saw}"));
+        }
+    }
+
     /// The tools that are in one list only.
     fn difference(&mut self, before: &[Tool], after: &[Tool]) {
         let only = |here: &[Tool], there: &[Tool]| -> Vec<Tool> {
@@ -325,28 +330,7 @@ impl<'a> Play<'a> {
 fn exposed(upstream: &str, tool: &str) -> String {
     // The demo's upstreams have legal namespaces; another name would show as missing from the catalog.
     let namespace = Namespace::parse(upstream).unwrap_or_default();
-    Naming::default().join(&namespace, tool)
-}
-
-/// Asks the CRM for something without its key; gives the refusal.
-async fn knock(http: &reqwest::Client, url: &str) -> Result<StatusCode, DemoError> {
-    let answer = http
-        .post(url)
-        .timeout(PATIENCE)
-        .send()
-        .await
-        .map_err(DemoError::Door)?;
-    match answer.status() {
-        StatusCode::UNAUTHORIZED => Ok(StatusCode::UNAUTHORIZED),
-        status => Err(DemoError::Open { status }),
-    }
-}
-
-fn random_key() -> Result<Secret, DemoError> {
-    let mut bytes = [0_u8; 16];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| DemoError::Random)?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Secret::new(&hex))
+    // As `names.strip` of the demo's config has it.
+    let bare = tool.rsplit("___").next().unwrap_or(tool);
+    Naming::default().join(&namespace, bare)
 }

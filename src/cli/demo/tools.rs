@@ -1,4 +1,4 @@
-//! What the demo's three upstreams offer: data only. [`super::upstream`] makes servers of it.
+//! What the demo's upstreams offer: data only. [`super::upstream`] makes servers of it.
 
 use rmcp::model::JsonObject;
 use serde_json::Value;
@@ -81,6 +81,55 @@ const fn text(name: &'static str, description: &'static str) -> Argument {
     }
 }
 
+/// What an AgentCore Gateway has of its targets, under names that begin with theirs.
+pub(super) static OFFICE: Profile = Profile {
+    name: "office",
+    title: "Office services",
+    instructions: "Colleagues and rooms, each from a target of the gateway.",
+    pages: &[1, 2],
+    tools: &[
+        reads(
+            "directory___find_colleague",
+            "Find colleagues by name or team",
+            &[text("query", "part of a name or of a team")],
+            |arguments| matching(COLLEAGUES, string(arguments, "query")?, "colleague"),
+        ),
+        reads(
+            "rooms___free_rooms",
+            "List rooms that are free now",
+            &[text("floor", "the floor's number")],
+            |arguments| {
+                let floor = string(arguments, "floor")?;
+                Ok(format!(
+                    "{floor}.04 · 6 seats\n{floor}.11 · 12 seats, screen"
+                ))
+            },
+        ),
+        Tool {
+            read_only: false,
+            ..reads(
+                "rooms___book_room",
+                "Book a room for the next hour",
+                &[text("room", "the room's number")],
+                |arguments| {
+                    Ok(format!(
+                        "{} is yours for an hour",
+                        string(arguments, "room")?
+                    ))
+                },
+            )
+        },
+    ],
+    prompts: &[],
+    resources: &[],
+};
+
+const COLLEAGUES: &[&str] = &[
+    "Mary Somerville · accounts · ext. 1780",
+    "Katherine Johnson · accounts · ext. 1962",
+    "Margaret Hamilton · night shift · ext. 1969",
+];
+
 /// A SaaS CRM.
 pub(super) static CRM: Profile = Profile {
     name: "crm",
@@ -153,7 +202,7 @@ const DEALS: &[&str] = &[
     "proposal · Nanosecond Wire · copper wire, 30 cm lengths · USD 42,500",
 ];
 
-/// An on-prem warehouse system whose list comes in uneven pages.
+/// A warehouse system on AgentCore Runtime, whose list comes in uneven pages.
 pub(super) static WAREHOUSE: Profile = Profile {
     name: "warehouse",
     title: "Warehouse",

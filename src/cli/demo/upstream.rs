@@ -1,15 +1,12 @@
 //! One of the demo's upstreams: an rmcp server made of a [`Profile`], over Streamable HTTP or stdio.
 //!
-//! It is one type for all three, parameterised by data, because rmcp's generics cost their build time
+//! It is one type for all of them, parameterised by data, because rmcp's generics cost their build time
 //! again for every type. It speaks both eras, as rmcp does.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::http::StatusCode;
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::middleware;
 use axum::serve::ListenerExt;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, GetPromptRequestParams,
@@ -31,11 +28,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::doors::Door;
 use super::tools::{Argument, Profile, Tool};
-use crate::secret::Secret;
-
-/// The header that opens the door of an upstream with a key.
-pub(super) const KEY_HEADER: &str = "x-api-key";
 
 /// How long a tool takes over each of its steps.
 const STEP: Duration = Duration::from_millis(140);
@@ -97,16 +91,15 @@ impl Upstream {
         }
     }
 
-    /// Serves Streamable HTTP at `/mcp` on a free port of loopback until `stop`; gives the URL. With a
-    /// key, callers without it get 401.
+    /// Serves Streamable HTTP at `path` on a free port of loopback until `stop`, behind a door if there is one; gives
+    /// the URL without the path.
     pub(super) async fn serve_http(
         &self,
-        key: Option<Secret>,
+        path: &str,
+        door: Option<Arc<Door>>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> std::io::Result<String> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
         let mut sessions = LocalSessionManager::default();
         // The default ends sessions after 5 minutes without a message, although their stream is open.
         sessions.session_config.keep_alive = None;
@@ -115,22 +108,13 @@ impl Upstream {
         let server = self.clone();
         let service =
             StreamableHttpService::new(move || Ok(server.clone()), Arc::new(sessions), config);
-        let mut router = axum::Router::new().route_service("/mcp", service);
-        if let Some(key) = key {
+        let mut router = axum::Router::new().route_service(path, service);
+        if let Some(door) = door {
             router = router.layer(middleware::from_fn(move |request, next| {
-                door(key.clone(), request, next)
+                Arc::clone(&door).pass(request, next)
             }));
         }
-        // Small answers must not wait for the acknowledgement of the one before.
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let stop = stop.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                _ = axum::serve(listener, router) => {}
-                () = stop.cancelled() => {}
-            }
-        });
-        Ok(format!("http://{address}/mcp"))
+        serve(router, tasks, stop).await
     }
 
     /// Serves stdin and stdout until stdin ends. `false`: they do not carry MCP.
@@ -156,14 +140,24 @@ impl Upstream {
     }
 }
 
-/// Lets only requests with the key pass.
-async fn door(key: Secret, request: Request, next: Next) -> Response {
-    let given = request.headers().get(KEY_HEADER);
-    if given.is_some_and(|given| given.as_bytes() == key.expose().as_bytes()) {
-        next.run(request).await
-    } else {
-        (StatusCode::UNAUTHORIZED, "an API key is needed\n").into_response()
-    }
+/// Serves on a free port of loopback until `stop`; gives the URL without a path.
+pub(super) async fn serve(
+    router: axum::Router,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> std::io::Result<String> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    // Small answers must not wait for the acknowledgement of the one before.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            _ = axum::serve(listener, router) => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    Ok(format!("http://{address}"))
 }
 
 /// Counts somebody who follows the list of tools, as long as it lives.
@@ -414,8 +408,10 @@ mod tests {
     use rmcp::model::{ProtocolVersion, ServerNotification};
 
     use super::super::client::{Client, ClientError};
+    use super::super::doors::{KEY_HEADER, Lock};
     use super::super::tools::{CRM, RESERVE_STOCK, WAREHOUSE};
     use super::*;
+    use crate::secret::Secret;
 
     struct Hosted {
         upstream: Upstream,
@@ -433,10 +429,12 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let upstream = Upstream::new(profile);
         let stop = CancellationToken::new();
-        let url = upstream
-            .serve_http(key, &TaskTracker::new(), &stop)
+        let door = key.map(|key| Door::new(Lock::Key(key)));
+        let origin = upstream
+            .serve_http("/mcp", door, &TaskTracker::new(), &stop)
             .await
             .unwrap();
+        let url = format!("{origin}/mcp");
         Hosted {
             upstream,
             url,

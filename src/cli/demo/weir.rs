@@ -4,29 +4,52 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
-use super::upstream::KEY_HEADER;
+use super::doors::KEY_HEADER;
+use super::tokens::CLIENT;
 use crate::config::ConfigErrors;
 use crate::secret::Secret;
 use crate::server::{Options, ServeError, Server};
 
-/// How the demo's upstreams are reached.
+/// The runtime's ARN. Its account is the one of AWS's own examples.
+const RUNTIME: &str =
+    "arn:aws:bedrock-agentcore:eu-west-1:123456789012:runtime/warehouse-0a1b2c3d4e";
+/// Where the demo's AWS would be.
+pub(super) const REGION: &str = "eu-west-1";
+
+/// How the demo's upstreams are reached. Those over HTTP without their paths.
 #[derive(Debug)]
 pub(super) struct Endpoints {
+    pub office: String,
+    /// Who signs: access key id and secret access key.
+    pub office_key: (String, Secret),
+    pub warehouse: String,
+    pub token_url: String,
+    pub warehouse_secret: Secret,
     pub crm: String,
     pub crm_key: Secret,
-    pub warehouse: String,
     /// This binary, which is the notes upstream when run as `weir demo-child`.
     pub program: PathBuf,
 }
 
-/// The variable that the config takes the CRM's key from.
-pub(super) const KEY_VARIABLE: &str = "CRM_API_KEY";
+/// The variables that the config takes secrets from.
+const OFFICE_VARIABLE: &str = "OFFICE_SECRET_ACCESS_KEY";
+const WAREHOUSE_VARIABLE: &str = "WAREHOUSE_CLIENT_SECRET";
+const CRM_VARIABLE: &str = "CRM_API_KEY";
+
+/// The path and query of the warehouse: its ARN is one segment.
+pub(super) fn runtime_target() -> String {
+    let arn = RUNTIME.replace(':', "%3A").replace('/', "%2F");
+    format!("/runtimes/{arn}/invocations?qualifier=DEFAULT")
+}
 
 /// The config of the demo, as a newcomer would write it.
 pub(super) fn config(endpoints: &Endpoints) -> String {
     let Endpoints {
-        crm,
+        office,
+        office_key: (access_key_id, _),
         warehouse,
+        token_url,
+        crm,
         program,
         ..
     } = endpoints;
@@ -36,13 +59,28 @@ pub(super) fn config(endpoints: &Endpoints) -> String {
         "version: 1
 listen: {{ address: 127.0.0.1:0 }}
 upstreams:
+  office:
+    connector: agentcore_gateway
+    gateway: {{ id: office-0a1b2c3d4e, region: {REGION}, endpoint: {office} }}
+    auth:
+      type: sigv4
+      access_key_id: {access_key_id}
+      secret_access_key: {{ env: {OFFICE_VARIABLE} }}
+    names: {{ strip: \"^[^_]+___\" }}
+  warehouse:
+    connector: agentcore_runtime
+    runtime:
+      arn: {RUNTIME}
+      endpoint: {warehouse}
+    auth:
+      type: oauth2_client_credentials
+      token_url: {token_url}
+      client_id: {CLIENT}
+      client_secret: {{ env: {WAREHOUSE_VARIABLE} }}
   crm:
     connector: saas
-    url: {crm}
-    auth: {{ type: header, name: {KEY_HEADER}, value: {{ env: {KEY_VARIABLE} }} }}
-  warehouse:
-    connector: on_prem
-    url: {warehouse}
+    url: {crm}/mcp
+    auth: {{ type: header, name: {KEY_HEADER}, value: {{ env: {CRM_VARIABLE} }} }}
   notes:
     connector: on_prem
     command: {program}
@@ -71,8 +109,16 @@ pub enum StartError {
 
 /// Starts weir in front of the endpoints.
 pub(super) async fn start(endpoints: &Endpoints) -> Result<Front, StartError> {
-    let key = endpoints.crm_key.expose().to_owned();
-    let env = move |name: &str| (name == KEY_VARIABLE).then(|| key.clone());
+    let (_, office_key) = &endpoints.office_key;
+    let env = |name: &str| {
+        let secret = match name {
+            OFFICE_VARIABLE => office_key,
+            WAREHOUSE_VARIABLE => &endpoints.warehouse_secret,
+            CRM_VARIABLE => &endpoints.crm_key,
+            _ => return None,
+        };
+        Some(secret.expose().to_owned())
+    };
     let config = crate::config::parse(&config(endpoints), Path::new("demo.yaml"), &env)?;
     let server = Server::start(
         config,

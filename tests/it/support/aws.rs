@@ -12,7 +12,7 @@ use http::HeaderMap;
 use weir::cli::demo::sigv4::{Arrived, Door, Refusal};
 
 pub use door::SigDoor;
-pub use services::{Called, Services, Target};
+pub use services::{Services, Target};
 
 /// The key to begin with, which never ends.
 pub const KEY: &str = "AKIDEXAMPLE";

@@ -34,6 +34,8 @@ struct State {
     /// What comes next, and at the end for ever.
     says: VecDeque<Says>,
     life: Option<u64>,
+    /// The `client_secret` that is accepted, if not any.
+    secret: Option<String>,
     asked: Vec<Asked>,
     live: HashSet<String>,
     metadata: Option<String>,
@@ -81,6 +83,7 @@ impl TokenServer {
             state: Mutex::new(State {
                 says: [Says::Token].into(),
                 life: Some(3600),
+                secret: None,
                 asked: Vec::new(),
                 live: HashSet::new(),
                 metadata: None,
@@ -127,6 +130,11 @@ impl TokenServer {
     /// How many seconds tokens live, if it says so.
     pub fn life(&self, life: Option<u64>) {
         self.inner.state().life = life;
+    }
+
+    /// From now on `invalid_client` to who has no such `client_secret` in the form.
+    pub fn secret(&self, secret: &str) {
+        self.inner.state().secret = Some(secret.to_owned());
     }
 
     /// The metadata, at whatever place is looked at.
@@ -180,9 +188,12 @@ impl Inner {
     /// The answer to a token request; `None` is silence.
     fn answer(&self, asked: Asked) -> Option<Response<Body>> {
         let mut state = self.state();
+        let is_wrong =
+            state.secret.is_some() && state.secret.as_deref() != asked.get("client_secret");
         state.asked.push(asked);
         let number = state.asked.len();
         let says = match state.says.len() {
+            _ if is_wrong => Some(Says::Error("invalid_client")),
             0 | 1 => state.says.front().cloned(),
             _ => state.says.pop_front(),
         };

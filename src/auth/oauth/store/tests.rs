@@ -159,6 +159,25 @@ async fn a_crash_before_the_move_leaves_the_old_file() {
 }
 
 #[tokio::test]
+async fn the_version_changes_with_what_is_stored_and_with_nothing_else() {
+    let state = tempfile::tempdir().unwrap();
+    let store = Store::new(state.path());
+    assert_eq!(store.version("linear"), 0);
+    keep(&store, &record(ISSUER, "first")).await;
+    let first = store.version("linear");
+    assert_ne!(first, 0);
+    let patience = Duration::from_secs(5);
+    let lock = store.lock("linear", ISSUER, patience).await.unwrap();
+    // A refresh that fails.
+    drop(lock.draft().unwrap());
+    drop(lock);
+    assert_eq!(store.version("linear"), first);
+    assert_eq!(store.version("github"), 0);
+    keep(&store, &record(ISSUER, "second")).await;
+    assert_ne!(store.version("linear"), first);
+}
+
+#[tokio::test]
 async fn one_at_a_time_replaces_a_grant() {
     let state = tempfile::tempdir().unwrap();
     let store = Store::new(state.path());

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use weir::cli::demo::sigv4::Refusal;
 
 use super::{Key, Keyring, rfc3339};
 
@@ -135,6 +136,20 @@ fn refused(status: StatusCode, kind: &str, keys: &Keyring) -> Response {
     (status, headers, body.to_string()).into_response()
 }
 
+fn turned_away(refusal: Refusal, service: &str, keys: &Keyring) -> Response {
+    let name = HeaderName::from_static("x-amzn-errortype");
+    let date = httpdate::fmt_http_date(keys.now());
+    let headers = [(name, refusal.code().to_owned()), (header::DATE, date)];
+    let body = match service {
+        // STS speaks XML, and calls it otherwise.
+        "sts" => format!(
+            "<ErrorResponse><Error><Type>Sender</Type><Code>SignatureDoesNotMatch</Code><Message>{refusal}</Message></Error></ErrorResponse>"
+        ),
+        _ => refusal.body(),
+    };
+    (refusal.status(), headers, body).into_response()
+}
+
 async fn answer(
     State(inner): State<Arc<Inner>>,
     method: Method,
@@ -169,19 +184,7 @@ async fn answer(
         .judge(service, method.as_str(), target, &headers, &body);
     let key = match judged {
         Ok(key) => key.id,
-        Err(refusal) => {
-            let name = HeaderName::from_static("x-amzn-errortype");
-            let date = httpdate::fmt_http_date(inner.keys.now());
-            let headers = [(name, refusal.code().to_owned()), (header::DATE, date)];
-            let body = match service {
-                // STS speaks XML, and calls it otherwise.
-                "sts" => format!(
-                    "<ErrorResponse><Error><Type>Sender</Type><Code>SignatureDoesNotMatch</Code><Message>{refusal}</Message></Error></ErrorResponse>"
-                ),
-                _ => refusal.body(),
-            };
-            return (refusal.status(), headers, body).into_response();
-        }
+        Err(refusal) => return turned_away(refusal, service, &inner.keys),
     };
     let read: Value = serde_json::from_slice(&body).unwrap_or_default();
     let query = uri.query().unwrap_or_default();

@@ -1,0 +1,145 @@
+//! The doors before the demo's upstreams: whoever comes in shows who it is, and the door counts.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::sigv4;
+use super::tokens::Tokens;
+use crate::protocol::headers::SESSION;
+use crate::secret::Secret;
+
+/// The header that opens the door of an upstream with a key.
+pub(super) const KEY_HEADER: &str = "x-api-key";
+/// What leads a request to its session's machine on AgentCore Runtime: 33 to 256 characters.
+const RUNTIME_SESSION: &str = "x-amzn-bedrock-agentcore-runtime-session-id";
+/// What session ids begin with that are the platform's and not the server's.
+const PLATFORM: &str = "demo-platform-";
+/// The largest request that is looked at.
+const LARGEST: usize = 4 << 20;
+
+/// A door, and what it has seen.
+pub(super) struct Door {
+    lock: Lock,
+    let_in: AtomicUsize,
+    turned_away: AtomicUsize,
+    /// The sessions that AgentCore Runtime would have started a machine for.
+    machines: Mutex<HashSet<String>>,
+}
+
+/// What opens a door.
+pub(super) enum Lock {
+    /// The right key in [`KEY_HEADER`].
+    Key(Secret),
+    /// The right signature of the bytes that arrive.
+    Signature(Box<sigv4::Door>),
+    /// A token that was issued and has not ended.
+    Token(Arc<Tokens>),
+}
+
+impl Door {
+    pub(super) fn new(lock: Lock) -> Arc<Self> {
+        Arc::new(Self {
+            lock,
+            let_in: AtomicUsize::new(0),
+            turned_away: AtomicUsize::new(0),
+            machines: Mutex::default(),
+        })
+    }
+
+    /// How many requests were let in, and how many turned away.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        (count(&self.let_in), count(&self.turned_away))
+    }
+
+    /// How many machines AgentCore Runtime would have started.
+    pub(super) fn machines(&self) -> usize {
+        let machines = self.machines.lock();
+        machines.unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Lets a request in, or not.
+    pub(super) async fn pass(self: Arc<Self>, request: Request, next: Next) -> Response {
+        let (mut parts, body) = request.into_parts();
+        let Ok(body) = to_bytes(body, LARGEST).await else {
+            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        };
+        if let Err(refusal) = self.judge(&parts, &body) {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+            return refusal;
+        }
+        self.let_in.fetch_add(1, Ordering::Relaxed);
+        let session = match self.lock {
+            Lock::Token(_) => self.platform(&mut parts.headers),
+            Lock::Key(_) | Lock::Signature(_) => None,
+        };
+        let mut answer = next.run(Request::from_parts(parts, body.into())).await;
+        if let Some(session) = session {
+            let headers = answer.headers_mut();
+            headers.entry(SESSION).or_insert(session);
+        }
+        answer
+    }
+
+    /// What AgentCore Runtime does with sessions: it starts a machine for each, and answers with the id that it was sent,
+    /// or with one of its own. The server does not see those.
+    fn platform(&self, headers: &mut HeaderMap) -> Option<HeaderValue> {
+        let session = headers.get(RUNTIME_SESSION)?.to_str().ok()?.to_owned();
+        let own = HeaderValue::try_from(format!("{PLATFORM}{session}")).ok();
+        let sent = headers.get(SESSION).cloned();
+        if sent.is_some() && sent == own {
+            headers.remove(SESSION);
+        }
+        let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        machines.insert(session);
+        sent.or(own)
+    }
+
+    fn judge(&self, parts: &Parts, body: &Bytes) -> Result<(), Response> {
+        let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
+        match &self.lock {
+            Lock::Key(key) if header(KEY_HEADER) == Some(key.expose().as_bytes()) => Ok(()),
+            Lock::Key(_) => {
+                Err((StatusCode::UNAUTHORIZED, "an API key is needed\n").into_response())
+            }
+            Lock::Signature(door) => {
+                let target = parts.uri.path_and_query();
+                let request = sigv4::Arrived {
+                    method: parts.method.as_str(),
+                    target: target.map_or("/", |target| target.as_str()),
+                    headers: &parts.headers,
+                    body,
+                };
+                let judged = door.verify(&request, SystemTime::now());
+                judged.map_err(|refusal| {
+                    let json = [(header::CONTENT_TYPE, "application/json")];
+                    (refusal.status(), json, refusal.body()).into_response()
+                })
+            }
+            Lock::Token(tokens) => {
+                let sent = header("authorization").and_then(|sent| std::str::from_utf8(sent).ok());
+                let token = sent.and_then(|sent| sent.strip_prefix("Bearer "));
+                if !token.is_some_and(|token| tokens.is_good(token)) {
+                    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+                    return Err((StatusCode::UNAUTHORIZED, challenge).into_response());
+                }
+                match header(RUNTIME_SESSION).map(<[u8]>::len) {
+                    Some(33..=256) => Ok(()),
+                    Some(_) | None => {
+                        let words = "a session id of 33 to 256 characters is needed\n";
+                        Err((StatusCode::BAD_REQUEST, words).into_response())
+                    }
+                }
+            }
+        }
+    }
+}
