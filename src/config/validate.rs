@@ -6,6 +6,7 @@
 mod aws;
 mod http;
 mod oauth;
+mod places;
 mod settings;
 mod tls;
 mod tools;
