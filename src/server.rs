@@ -169,12 +169,15 @@ impl Bound {
         };
         let limits = limits.with_room();
         let admin = admin.zip(config.admin.as_ref());
+        let source = options.source.as_ref();
+        let listens_elsewhere = source.is_some_and(|source| source.address.is_some());
         let admin = admin.map(|((listener, address), admin)| {
             // Operators see how calls end: this listener goes after them.
             let (stop, live) = (CancellationToken::new(), Arc::clone(core.live()));
             let operators = Operators {
                 live,
                 reloads: core.reloads().clone(),
+                listens_elsewhere,
             };
             let router = admin::router(operators, admin).merge(front::probes(&front));
             let limits = Limits {

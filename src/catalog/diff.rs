@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::named::{Cause, Named, Step};
 use crate::catalog::routes::{Catalog, Conflict};
-use crate::catalog::{Kind, Rules};
-use crate::config::Config;
+use crate::catalog::{Kind, Listing, Rules, render};
+use crate::config;
+use crate::name::{Naming, UpstreamId};
+use crate::protocol::era::Era;
 
 pub use definition::between as redefinition;
 
@@ -46,9 +48,9 @@ pub struct Entry {
 }
 
 impl Side {
-    /// What a catalog exposes under its config.
+    /// What a catalog exposes, made under these upstreams' rules and this naming.
     #[must_use]
-    pub fn of(config: &Config, catalog: &Catalog) -> Self {
+    pub fn of(upstreams: &Upstreams, naming: &Naming, catalog: &Catalog) -> Self {
         let mut lost: HashMap<(Kind, &str, &str), &Conflict> = HashMap::default();
         for conflict in catalog.conflicts() {
             let key = (
@@ -61,7 +63,7 @@ impl Side {
         let mut entries = Vec::new();
         for kind in Kind::ALL {
             for route in catalog.routes(kind) {
-                let Some(upstream) = config.upstreams.get(&route.upstream) else {
+                let Some(upstream) = upstreams.get(&route.upstream) else {
                     continue;
                 };
                 let conflict = lost.get(&(kind, route.upstream.as_str(), route.original()));
@@ -70,7 +72,7 @@ impl Side {
                 entries.push(Entry {
                     kind,
                     upstream: route.upstream.as_str().into(),
-                    named: Named::of(&rules, &config.naming, kind, original, conflict.copied()),
+                    named: Named::of(&rules, naming, kind, original, conflict.copied()),
                     definition: catalog.definition(kind, &route.exposed).unwrap_or_default(),
                     original: Arc::clone(original),
                     exposed: route.exposed,
@@ -79,7 +81,26 @@ impl Side {
         }
         Self { entries }
     }
+
+    /// What an upstream would have listed to be exposed like this under the same rules.
+    #[must_use]
+    pub fn listing(&self, upstream: &UpstreamId) -> Listing {
+        // The era is known no more; what each side sees of a definition is not looked at.
+        let mut listing = Listing::of(Era::Modern);
+        for entry in &self.entries {
+            if *entry.upstream == *upstream.as_str() {
+                let (kind, original) = (entry.kind, Some(&*entry.original));
+                if let Some(text) = render::again(kind, &entry.definition, original, None) {
+                    listing.add(kind, &text);
+                }
+            }
+        }
+        listing.finish()
+    }
 }
+
+/// The upstreams of a config.
+pub type Upstreams = IndexMap<UpstreamId, Arc<config::Upstream>>;
 
 /// How much a redefinition asks of those who trust the definition they know. In ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

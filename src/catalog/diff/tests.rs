@@ -6,9 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::catalog::{Listing, Part, Prepared};
-use crate::config;
-use crate::protocol::era::Era;
+use crate::catalog::{Part, Prepared};
 
 fn tool(before: &str, after: &str) -> String {
     let raw = |members: &str| format!(r#"{{"name":"a",{members}}}"#);
@@ -192,6 +190,25 @@ fn what_is_deep_odd_or_too_much_is_told_all_the_same() {
 
 /// A world of a few upstreams whose names, rules and definitions get in each other's way.
 fn side(upstreams: &[(u8, u8, Vec<(u8, u8)>)], max_length: usize) -> Side {
+    with(upstreams, max_length, |_, tools| {
+        let mut listing = Listing::of(Era::Modern);
+        for (name, what) in tools {
+            let name = ["a", "b", "a b", "abcdefghijklmnopqrstuvwxyz"][usize::from(name % 4)];
+            listing.add(
+                Kind::Tools,
+                &format!(r#"{{"name":"{name}","description":"{what}","inputSchema":{{}}}}"#),
+            );
+            listing.add(Kind::Resources, &format!(r#"{{"uri":"f:{name}","name":"{what}"}}"#));
+        }
+        listing.finish()
+    })
+}
+
+fn with(
+    upstreams: &[(u8, u8, Vec<(u8, u8)>)],
+    max_length: usize,
+    listing: impl Fn(&UpstreamId, &[(u8, u8)]) -> Listing,
+) -> Side {
     let mut yaml = format!("version: 1\nnaming: {{ max_length: {max_length} }}\nupstreams:\n");
     let mut known = Vec::new();
     for (id, namespace, _) in upstreams {
@@ -210,29 +227,18 @@ fn side(upstreams: &[(u8, u8, Vec<(u8, u8)>)], max_length: usize) -> Side {
             .iter()
             .find(|(id, ..)| upstream.id.as_str() == format!("up{id}"))
             .unwrap();
-        let mut listing = Listing::of(Era::Modern);
-        for (name, what) in tools {
-            let name = ["a", "b", "a b", "abcdefghijklmnopqrstuvwxyz"][usize::from(name % 4)];
-            listing.add(
-                Kind::Tools,
-                &format!(r#"{{"name":"{name}","description":"{what}","inputSchema":{{}}}}"#),
-            );
-            listing.add(
-                Kind::Resources,
-                &format!(r#"{{"uri":"f:{name}","name":"{what}"}}"#),
-            );
-        }
+        let listing = listing(&upstream.id, tools);
         parts.push(Part {
             upstream: upstream.id.clone(),
             slot,
             prepared: Arc::new(Prepared::new(
                 upstream.as_ref(),
                 &config.naming,
-                &listing.finish(),
+                &listing,
             )),
         });
     }
-    Side::of(&config, &Catalog::merge(&config.naming, 1000, &parts))
+    Side::of(&config.upstreams, &config.naming, &Catalog::merge(&config.naming, 1000, &parts))
 }
 
 type Names = BTreeMap<(Kind, String, String), String>;
@@ -282,6 +288,14 @@ fn world() -> impl Strategy<Value = (Vec<(u8, u8, Vec<(u8, u8)>)>, usize)> {
 
 proptest! {
     #[test]
+    fn what_is_exposed_can_be_listed_again((upstreams, length) in world()) {
+        let before = side(&upstreams, length);
+        let after = with(&upstreams, length, |id, _| before.listing(id));
+        prop_assert_eq!(Diff::between(&before, &after), Diff::default());
+        prop_assert_eq!(names(&before), names(&after));
+    }
+
+    #[test]
     fn nothing_differs_from_itself((upstreams, length) in world()) {
         let side = side(&upstreams, length);
         prop_assert_eq!(Diff::between(&side, &side), Diff::default());
@@ -330,7 +344,7 @@ fn a_new_name_has_a_cause() {
                 prepared: Arc::new(Prepared::new(upstream.as_ref(), &config.naming, &listing)),
             });
         }
-        Side::of(&config, &Catalog::merge(&config.naming, 1000, &parts))
+        Side::of(&config.upstreams, &config.naming, &Catalog::merge(&config.naming, 1000, &parts))
     };
     let url = "url: \"http://127.0.0.1:1/mcp\"";
     let base = side(&format!("upstreams:\n  up: {{ {url} }}\n"));
