@@ -198,7 +198,10 @@ fn side(upstreams: &[(u8, u8, Vec<(u8, u8)>)], max_length: usize) -> Side {
                 Kind::Tools,
                 &format!(r#"{{"name":"{name}","description":"{what}","inputSchema":{{}}}}"#),
             );
-            listing.add(Kind::Resources, &format!(r#"{{"uri":"f:{name}","name":"{what}"}}"#));
+            listing.add(
+                Kind::Resources,
+                &format!(r#"{{"uri":"f:{name}","name":"{what}"}}"#),
+            );
         }
         listing.finish()
     })
@@ -231,14 +234,14 @@ fn with(
         parts.push(Part {
             upstream: upstream.id.clone(),
             slot,
-            prepared: Arc::new(Prepared::new(
-                upstream.as_ref(),
-                &config.naming,
-                &listing,
-            )),
+            prepared: Arc::new(Prepared::new(upstream.as_ref(), &config.naming, &listing)),
         });
     }
-    Side::of(&config.upstreams, &config.naming, &Catalog::merge(&config.naming, 1000, &parts))
+    Side::of(
+        &config.upstreams,
+        &config.naming,
+        &Catalog::merge(&config.naming, 1000, &parts),
+    )
 }
 
 type Names = BTreeMap<(Kind, String, String), String>;
@@ -344,7 +347,11 @@ fn a_new_name_has_a_cause() {
                 prepared: Arc::new(Prepared::new(upstream.as_ref(), &config.naming, &listing)),
             });
         }
-        Side::of(&config.upstreams, &config.naming, &Catalog::merge(&config.naming, 1000, &parts))
+        Side::of(
+            &config.upstreams,
+            &config.naming,
+            &Catalog::merge(&config.naming, 1000, &parts),
+        )
     };
     let url = "url: \"http://127.0.0.1:1/mcp\"";
     let base = side(&format!("upstreams:\n  up: {{ {url} }}\n"));
