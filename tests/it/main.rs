@@ -47,6 +47,7 @@ mod leaks;
 mod lossless;
 mod metrics;
 mod mirrored;
+mod plan;
 mod reload;
 mod stored;
 mod streams;

@@ -77,7 +77,6 @@ pub(super) struct Found {
     pub(super) sources: IndexMap<UpstreamId, Source>,
 }
 
-
 /// What one upstream brings.
 type Brought = (Source, Option<Arc<Prepared>>);
 
