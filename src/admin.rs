@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod compare;
+pub mod explain;
 mod metrics;
 
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub fn router(operators: Operators, admin: &config::Admin) -> Router {
         .route("/upstreams/{name}/resync", post(resync))
         .route("/catalog", get(catalog::catalog))
         .route("/compare", post(compare::compare))
+        .route("/explain", get(explain::explain))
         .route("/metrics", get(metrics::metrics))
         .route("/reload", post(reload))
         .layer(axum::middleware::from_fn(
@@ -160,6 +162,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     let peer = link.current();
     let report = link.report();
     let [tools, prompts, resources, templates] = report.counts;
+    let quarantined = report.quarantined.iter().map(ToString::to_string);
     json!({
         "name": link.id().as_str(),
         "connector": link.config.connector.as_str(),
@@ -180,7 +183,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         "prompts": prompts,
         "resources": resources,
         "templates": templates,
-        "quarantined": report.quarantined,
+        "quarantined": quarantined.collect::<Vec<_>>(),
         "warnings": report.warnings,
         "conflicts": conflicts,
         "last_failed_call": link.gate.last_failure().map(|last| json!({

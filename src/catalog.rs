@@ -42,7 +42,7 @@ pub use listing::{Defect, Definition, Listing, Reason};
 pub use named::{Cause, Named, Step};
 pub use origin::Dropped;
 pub use page::Page;
-pub use prepared::Prepared;
+pub use prepared::{LeftOut, Prepared};
 pub use resources::ResourceRoute;
 pub use routes::{Catalog, Conflict, Part, Route};
 pub use rules::{Excluded, Rules};

@@ -119,10 +119,11 @@ impl Named {
         }
     }
 
-    /// The name a tool of this upstream would be exposed under, if nobody else wanted it.
+    /// The name that a tool or prompt of this upstream would be exposed under, if nobody else wanted it.
     #[must_use]
-    pub fn wanted(rules: &Rules<'_>, naming: &Naming, original: &str) -> String {
+    pub fn wanted(rules: &Rules<'_>, naming: &Naming, kind: Kind, original: &str) -> String {
         let given = rules.tools.overrides.get(original);
+        let given = given.filter(|_| kind == Kind::Tools);
         let given = given.and_then(|change| change.name.as_deref());
         let name = given.unwrap_or_else(|| naming::strip(rules.strip, original));
         naming::exposed(naming, rules.namespace, rules.upstream, original, name)

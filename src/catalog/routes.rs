@@ -39,6 +39,8 @@ pub struct Catalog {
     pub(super) conflicts: Vec<Conflict>,
     pub(super) digests: PerKind<Digest>,
     pub(super) digest: Digest,
+    /// What is known and not shown; not in the digest.
+    pub(super) hidden: Box<[Part]>,
 }
 
 /// An item by its part and its place there.
@@ -258,6 +260,21 @@ impl Catalog {
     #[must_use]
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// The same catalog, knowing what upstreams would bring that are hidden as long as they fail.
+    #[must_use]
+    pub fn hiding(self, hidden: Vec<Part>) -> Self {
+        Self {
+            hidden: hidden.into(),
+            ..self
+        }
+    }
+
+    /// What upstreams would bring that are hidden as long as they fail.
+    #[must_use]
+    pub fn hidden(&self) -> &[Part] {
+        &self.hidden
     }
 
     /// A definition as JSON text under its exposed name, of the era that sees more of it. What a resource of the same
