@@ -34,9 +34,9 @@ pub struct Explanation {
     pub exposed: Vec<Exposed>,
     /// What would be exposed under it, or is called so by its upstream, and is hidden.
     pub hidden: Vec<Hidden>,
-    /// What else may have been meant, where nothing is exposed under it.
+    /// What else may have been meant, where nothing known has the name.
     pub near: Vec<Near>,
-    /// Upstreams of which nothing is known, where nothing is exposed under it: it may be theirs.
+    /// Upstreams of which nothing is known, where nothing known has the name: it may be theirs.
     pub unlisted: Vec<Unlisted>,
 }
 
@@ -136,7 +136,7 @@ impl World<'_> {
         let mut hidden = self.hidden();
         hidden.retain(|found| found.wanted == name || (!is_there && found.original == name));
         let (mut near, mut unlisted) = (Vec::new(), Vec::new());
-        if !is_there {
+        if !is_there && !hidden.iter().any(|found| found.wanted == name) {
             near = self.near(name);
             unlisted = self.unlisted();
         }

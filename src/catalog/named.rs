@@ -12,9 +12,9 @@ use crate::name::{Naming, is_legal};
 /// How a definition came by its exposed name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
-    /// The namespace in front; empty for none. Resources have none.
+    /// The namespace in front; empty for none. Resources have one only where another upstream's has their address.
     pub namespace: String,
-    /// What stands between namespace and name.
+    /// What stands between namespace and name; empty for resources.
     pub separator: String,
     /// What was done besides, in this order.
     pub steps: Vec<Step>,
@@ -74,8 +74,12 @@ impl Named {
         });
         if matches!(kind, Kind::Resources | Kind::Templates) {
             return Self {
+                namespace: match &taken {
+                    Some(_) => rules.namespace.as_str().to_owned(),
+                    None => String::new(),
+                },
+                separator: String::new(),
                 steps: taken.into_iter().collect(),
-                ..Self::default()
             };
         }
         let mut steps = Vec::new();
@@ -194,20 +198,26 @@ impl Cause {
         let most = |named: &Named| {
             named.steps.iter().find_map(|step| match step {
                 Step::Long { most, .. } => Some(*most),
-                _ => None,
+                Step::Stripped { .. }
+                | Step::Given { .. }
+                | Step::Illegal { .. }
+                | Step::Taken { .. } => None,
             })
         };
         let steps = |named: &Named, is: fn(&&Step) -> bool| -> Vec<Step> {
             named.steps.iter().filter(is).cloned().collect()
         };
+        let taken = |named: &Named| named.steps.iter().any(|step| is_taken(&step));
+        let is_joined = !before.separator.is_empty();
+        let both_taken = taken(before) && taken(after);
         let causes = [
-            (Self::Namespace, before.namespace != after.namespace),
+            (
+                Self::Namespace,
+                before.namespace != after.namespace && (is_joined || both_taken),
+            ),
             (Self::Separator, before.separator != after.separator),
             (Self::Rule, steps(before, is_rule) != steps(after, is_rule)),
-            (
-                Self::Conflict,
-                steps(before, is_taken).is_empty() != steps(after, is_taken).is_empty(),
-            ),
+            (Self::Conflict, taken(before) != taken(after)),
             (
                 Self::Budget,
                 hashed(before) != hashed(after) || most(before) != most(after),

@@ -216,7 +216,7 @@ fn told(output: &mut Output, exposed: &Exposed) {
     line(output, "original", &exposed.original);
     let named = &exposed.named;
     let mut words = Vec::new();
-    if !named.namespace.is_empty() {
+    if !named.namespace.is_empty() && !named.separator.is_empty() {
         words.push(format!(
             "namespace `{}` and separator `{}` before it",
             named.namespace, named.separator

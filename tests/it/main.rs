@@ -37,6 +37,7 @@ mod connections;
 mod corpus;
 mod crossing;
 mod drain;
+mod explain;
 mod face_legacy;
 mod face_modern;
 mod face_stdio;

@@ -6,44 +6,9 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::client::pool;
+use crate::support::ran::{Ran, weir};
 use crate::support::upstream::Upstream;
-use crate::support::weir::{Process, Weir};
-
-/// What a command left behind.
-#[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    /// As the same text in every run.
-    fn told(&self) -> String {
-        let mut text = format!("exit {}\n{}", self.code.unwrap(), self.out);
-        if !self.err.is_empty() {
-            text.push_str(&format!("stderr:\n{}", self.err));
-        }
-        let lines = text.lines().map(|line| {
-            let mut pieces = line.split("127.0.0.1:");
-            let first = pieces.next().unwrap().to_owned();
-            pieces.fold(first, |line, piece| {
-                let rest = piece.trim_start_matches(|c: char| c.is_ascii_digit());
-                format!("{line}127.0.0.1:PORT{rest}")
-            })
-        });
-        lines.collect::<Vec<_>>().join("\n")
-    }
-}
-
-async fn weir<const N: usize>(args: [&str; N]) -> Ran {
-    let (status, out, err) = Process::start(args).wait_exit().await;
-    Ran {
-        code: status.code(),
-        out,
-        err,
-    }
-}
+use crate::support::weir::Weir;
 
 /// A running weir and its config.
 struct World {
@@ -221,9 +186,12 @@ async fn ten_edits_do_what_was_planned() {
     let mut told = String::new();
     for (what, edit) in edits {
         let next = world.next(&edit);
-        let ran = weir_plan(&next, &[]).await;
-        told.push_str(&format!("── {what}: {}\n\n", ran.told()));
-        let json = weir_plan(&next, &["--json"]).await;
+        let ran = planned(&next, &[]).await;
+        told.push_str(&format!(
+            "── {what}: {}\n\n",
+            ran.told(world.weir.home.path())
+        ));
+        let json = planned(&next, &["--json"]).await;
         assert_eq!(json.code, ran.code, "{json:?}");
         let plan: Value = serde_json::from_str(&json.out).unwrap();
         assert_eq!(plan["changes"], ran.code == Some(3), "{plan}");
@@ -237,14 +205,193 @@ async fn ten_edits_do_what_was_planned() {
     insta::assert_snapshot!(told);
 }
 
-async fn weir_plan(config: &str, more: &[&str]) -> Ran {
-    let args = ["plan", "-c", config]
-        .into_iter()
-        .chain(more.iter().copied());
-    let (status, out, err) = Process::start(args).wait_exit().await;
-    Ran {
-        code: status.code(),
-        out,
-        err,
+/// `weir plan` of a config.
+async fn planned(config: &str, more: &[&str]) -> Ran {
+    weir(["plan", "-c", config].iter().chain(more)).await
+}
+
+/// An upstream's part of a plan.
+fn of<'p>(plan: &'p Value, upstream: &str) -> &'p Value {
+    let mut all = plan["upstreams"].as_array().unwrap().iter();
+    let found = all.find(|row| row["name"] == upstream);
+    found.unwrap_or_else(|| panic!("no {upstream}: {plan:#}"))
+}
+
+#[tokio::test]
+async fn who_is_configured_as_before_is_not_asked() {
+    let ann = Upstream::named("ann").tools(["a"]).start().await;
+    let bob = Upstream::named("bob").tools(["b"]).start().await;
+    let world = World::of(Weir::over([&ann, &bob]).start().await).await;
+    let (asked, changed) = (ann.count("server/discover"), bob.count("server/discover"));
+    let yaml = world
+        .yaml
+        .replace("  bob:\n", "  bob:\n    namespace: rob\n");
+    let ran = planned(&world.next(&yaml), &[]).await;
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert_eq!(ann.count("server/discover"), asked);
+    assert!(bob.count("server/discover") > changed);
+}
+
+#[tokio::test]
+async fn the_same_upstreams_in_another_folder_are_the_same() {
+    let ann = Upstream::named("ann").tools(["a"]).start().await;
+    let world = World::of(Weir::over([&ann]).start().await).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let next = elsewhere.path().join("weir.yaml");
+    fs::write(&next, &world.yaml).unwrap();
+    let ran = planned(next.to_str().unwrap(), &[]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    // A path that means another file there is another path.
+    let with_file = |yaml: &str| {
+        yaml.replace(
+            "  ann:\n",
+            "  ann:\n    headers: { x-key: { file: key } }\n",
+        )
+    };
+    fs::write(elsewhere.path().join("key"), "k").unwrap();
+    fs::write(world.path("key"), "k").unwrap();
+    assert_eq!(world.reload(&with_file(&world.yaml)).await, 200);
+    fs::write(&next, with_file(&world.yaml)).unwrap();
+    let ran = planned(next.to_str().unwrap(), &["--json"]).await;
+    let plan: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(of(&plan, "ann")["config"], "changed");
+    let ran = planned(&world.path("weir.yaml"), &[]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_config_is_told_whole_and_has_no_plan() {
+    let home = tempfile::tempdir().unwrap();
+    let file = |name: &str, yaml: &str| {
+        let path = home.path().join(name);
+        fs::write(&path, yaml).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let wrong = file(
+        "wrong.yaml",
+        "upstreams:\n  a: { url: nowhere }\n  b: { comand: x }\n",
+    );
+    let ran = planned(&wrong, &[]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+    assert!(
+        ran.err.contains("wrong.yaml:2") && ran.err.contains("wrong.yaml:3"),
+        "{ran:?}"
+    );
+    let bare = file("bare.yaml", "upstreams: {}\n");
+    let ran = planned(&bare, &[]).await;
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("--against"), "{ran:?}");
+    let ran = planned(&bare, &["--against", &wrong]).await;
+    assert!(
+        ran.code == Some(2) && ran.err.contains("wrong.yaml:2"),
+        "{ran:?}"
+    );
+    let port = crate::support::free_port();
+    let url = format!("http://127.0.0.1:{port}");
+    let ran = planned(&bare, &["--against", &url]).await;
+    assert!(
+        ran.code == Some(2) && ran.err.contains("no weir answers"),
+        "{ran:?}"
+    );
+    let ran = planned(&bare, &["--against", &bare]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[tokio::test]
+async fn two_files_are_compared_by_what_their_upstreams_list() {
+    let ann = Upstream::named("ann").tools(["a"]).start().await;
+    let bob = Upstream::named("bob").tools(["b"]).start().await;
+    let home = tempfile::tempdir().unwrap();
+    let file = |name: &str, yaml: &str| {
+        let path = home.path().join(name);
+        fs::write(&path, yaml).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let one = format!("upstreams:\n  ann: {{ url: \"{}\" }}\n", ann.url());
+    let two = format!("{one}  bob: {{ url: \"{}\" }}\n", bob.url());
+    let (one, two) = (file("one.yaml", &one), file("two.yaml", &two));
+    let there = planned(&two, &["--against", &one]).await;
+    let back = planned(&one, &["--against", &two]).await;
+    // Offline there is nothing to know of upstreams that were never stored.
+    let offline = planned(&two, &["--against", &one, "--offline"]).await;
+    let all = [there, back, offline].map(|ran| ran.told(home.path()));
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_is_planned_with_what_is_known_of_it() {
+    let ann = Upstream::named("ann").tools(["a"]).start().await;
+    let bob = Upstream::named("bob").tools(["b"]).start().await;
+    let weir = Weir::over([&ann, &bob]).state().start().await;
+    weir.wait_tools(["ann__a", "bob__b"]).await;
+    let world = World::of(weir).await;
+    let folder = world.weir.home.path().join("state/listings");
+    let stored = || fs::read_dir(&folder).map_or(0, Iterator::count);
+    let waited = async {
+        while stored() != 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    crate::support::bounded("stored listings", waited).await;
+    ann.stop().await;
+    bob.stop().await;
+    let yaml = world
+        .yaml
+        .replace("  bob:\n", "  bob:\n    namespace: rob\n");
+    let next = world.next(&yaml);
+    let plan = |ran: &Ran| -> Value { serde_json::from_str(&ran.out).unwrap() };
+    for more in [&["--json"][..], &["--json", "--offline"]] {
+        let ran = planned(&next, more).await;
+        let plan = plan(&ran);
+        assert_eq!(of(&plan, "bob")["listing"], "stored", "{plan:#}");
+        assert_eq!(of(&plan, "bob")["renamed"][0]["to"], "rob__b");
+        assert!(
+            ran.err.contains("bob") && ran.err.contains("stored listing"),
+            "{ran:?}"
+        );
+        assert_eq!(plan["upstreams"].as_array().unwrap().len(), 1, "{plan:#}");
     }
+    fs::remove_dir_all(&folder).unwrap();
+    let plan = plan(&planned(&next, &["--json"]).await);
+    assert_eq!(of(&plan, "bob")["listing"], "earlier", "{plan:#}");
+    assert_eq!(of(&plan, "bob")["renamed"][0]["to"], "rob__b");
+    // And so it is.
+    assert_eq!(world.reload(&yaml).await, 200);
+    let expected = [("tool", "ann__a"), ("tool", "rob__b")];
+    let expected = expected.map(|(kind, name)| (kind.to_owned(), name.to_owned()));
+    world.becomes(&expected.into(), "down").await;
+}
+
+#[tokio::test]
+async fn the_token_of_the_config_opens_the_running_weir() {
+    let ann = Upstream::named("ann").tools(["a"]).start().await;
+    let home = tempfile::tempdir().unwrap();
+    let (listen, admin) = (crate::support::free_port(), crate::support::free_port());
+    let with = |token: &str| {
+        format!(
+            "listen: {{ address: \"127.0.0.1:{listen}\" }}\nadmin: {{ address: \"127.0.0.1:{admin}\", token: {{ value: {token} }} }}\nupstreams:\n  ann: {{ url: \"{}\" }}\n",
+            ann.url()
+        )
+    };
+    let file = |name: &str, yaml: &str| {
+        let path = home.path().join(name);
+        fs::write(&path, yaml).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let right = file("right.yaml", &with("opensesame-opensesame"));
+    let wrong = file("wrong.yaml", &with("another-another-another"));
+    let serving = crate::support::weir::Process::start(["serve", "-c", &right]);
+    serving.wait_stderr(" joins 1 upstream at ").await;
+    let told = async || planned(&right, &[]).await;
+    crate::support::bounded("the listing", async {
+        while told().await.code != Some(0) {}
+    })
+    .await;
+    let ran = planned(&wrong, &[]).await;
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.err.contains("wants another token") && !ran.err.contains("another-another"),
+        "{ran:?}"
+    );
+    serving.stop().await;
 }

@@ -3,6 +3,7 @@
 pub mod asking;
 pub mod client;
 pub mod lens;
+pub mod ran;
 pub mod socket;
 pub mod upstream;
 pub mod weir;

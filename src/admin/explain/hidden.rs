@@ -27,8 +27,8 @@ impl World<'_> {
                 };
                 let because = format!("its definition is set aside: {}", defect.reason);
                 let owner = self.owner(slot, upstream);
-                let new = New::of(upstream, defect.kind, name, owner);
-                found.push(self.new(new, Why::Quarantined, because, Vec::new()));
+                let kept = Kept::of(upstream, defect.kind, name, owner);
+                found.push(self.told(kept, Why::Quarantined, because, Vec::new()));
             }
         }
         found
@@ -46,16 +46,16 @@ impl World<'_> {
                     "tools.allow does not match its original name",
                 ),
             };
-            let new = New::of(upstream, Kind::Tools, &tool.original, owner());
-            found.push(self.new(new, why, because.to_owned(), rules));
+            let kept = Kept::of(upstream, Kind::Tools, &tool.original, owner());
+            found.push(self.told(kept, why, because.to_owned(), rules));
         }
         for left_out in part.prepared.left_out() {
             let (why, because) = match left_out.own {
                 true => (Why::Own, "it came from this weir itself, by a detour"),
                 false => (Why::Far, "it came through too many weirs"),
             };
-            let new = New::of(upstream, left_out.kind, &left_out.original, owner());
-            found.push(self.new(new, why, because.to_owned(), Vec::new()));
+            let kept = Kept::of(upstream, left_out.kind, &left_out.original, owner());
+            found.push(self.told(kept, why, because.to_owned(), Vec::new()));
         }
     }
 
@@ -71,8 +71,8 @@ impl World<'_> {
         for kind in Kind::ALL {
             for (original, wanted) in part.prepared.wanted(kind) {
                 let owner = self.owner(part.slot, upstream);
-                let new = New::of(upstream, kind, original, owner);
-                let hidden = self.new(new, Why::Stale, because.clone(), Vec::new());
+                let kept = Kept::of(upstream, kind, original, owner);
+                let hidden = self.told(kept, Why::Stale, because.clone(), Vec::new());
                 found.push(Hidden {
                     wanted: wanted.to_string(),
                     ..hidden
@@ -81,34 +81,34 @@ impl World<'_> {
         }
     }
 
-    fn new(&self, new: New<'_>, why: Why, because: String, rules: Vec<RuleTold>) -> Hidden {
-        let wanted = match new.kind {
+    fn told(&self, kept: Kept<'_>, why: Why, because: String, rules: Vec<RuleTold>) -> Hidden {
+        let wanted = match kept.kind {
             Kind::Tools | Kind::Prompts => {
-                Named::wanted(&new.rules, self.naming, new.kind, new.original)
+                Named::wanted(&kept.rules, self.naming, kept.kind, kept.original)
             }
-            Kind::Resources | Kind::Templates => new.original.to_owned(),
+            Kind::Resources | Kind::Templates => kept.original.to_owned(),
         };
         Hidden {
-            kind: new.kind,
-            original: new.original.to_owned(),
+            kind: kept.kind,
+            original: kept.original.to_owned(),
             wanted,
             why,
             because,
             rules,
-            upstream: new.owner,
+            upstream: kept.owner,
         }
     }
 }
 
 /// Something that is not exposed, before it is said why.
-struct New<'n> {
+struct Kept<'n> {
     kind: Kind,
     original: &'n str,
     rules: Rules<'n>,
     owner: Owner,
 }
 
-impl<'n> New<'n> {
+impl<'n> Kept<'n> {
     fn of(upstream: &'n Arc<Upstream>, kind: Kind, original: &'n str, owner: Owner) -> Self {
         Self {
             kind,

@@ -68,8 +68,11 @@ impl World<'_> {
         let far = name.chars().count() / 3;
         let distance = strsim::damerau_levenshtein(name, &route.exposed);
         if distance <= far {
-            let plural = if distance == 1 { "" } else { "s" };
-            return Some((1 + distance, format!("{distance} character{plural} differ")));
+            let differ = match distance {
+                1 => "one character differs".to_owned(),
+                _ => format!("{distance} characters differ"),
+            };
+            return Some((1 + distance, differ));
         }
         let bare = strsim::damerau_levenshtein(name, route.original());
         (bare <= far).then(|| {

@@ -188,8 +188,11 @@ fn what_is_deep_odd_or_too_much_is_told_all_the_same() {
     );
 }
 
+/// An upstream: number, namespace, tools (name, what it says).
+type Up = (u8, u8, Vec<(u8, u8)>);
+
 /// A world of a few upstreams whose names, rules and definitions get in each other's way.
-fn side(upstreams: &[(u8, u8, Vec<(u8, u8)>)], max_length: usize) -> Side {
+fn side(upstreams: &[Up], max_length: usize) -> Side {
     with(upstreams, max_length, |_, tools| {
         let mut listing = Listing::of(Era::Modern);
         for (name, what) in tools {
@@ -208,7 +211,7 @@ fn side(upstreams: &[(u8, u8, Vec<(u8, u8)>)], max_length: usize) -> Side {
 }
 
 fn with(
-    upstreams: &[(u8, u8, Vec<(u8, u8)>)],
+    upstreams: &[Up],
     max_length: usize,
     listing: impl Fn(&UpstreamId, &[(u8, u8)]) -> Listing,
 ) -> Side {
@@ -283,7 +286,7 @@ fn applied(mut names: Names, diff: &Diff) -> Names {
     names
 }
 
-fn world() -> impl Strategy<Value = (Vec<(u8, u8, Vec<(u8, u8)>)>, usize)> {
+fn world() -> impl Strategy<Value = (Vec<Up>, usize)> {
     let tools = prop::collection::vec((0_u8..4, 0_u8..2), 0..4);
     let upstreams = prop::collection::vec((0_u8..4, 0_u8..3, tools), 0..4);
     (upstreams, 24_usize..40)
