@@ -1,5 +1,8 @@
 //! Towards the operators: what each upstream is doing, the catalog, a resync on demand.
 
+pub mod catalog;
+pub mod compare;
+pub mod explain;
 mod metrics;
 
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::auth::Credentials;
-use crate::catalog::{Catalog, Kind};
+use crate::catalog::Catalog;
 use crate::config;
 use crate::live::Live;
 use crate::live::reload::{Outcome, Reloads};
@@ -30,6 +33,8 @@ pub struct Operators {
     pub live: Arc<Live>,
     /// The way to have the config read again.
     pub reloads: Reloads,
+    /// Whether the address to listen on was given to the command, so that the file need not say it.
+    pub listens_elsewhere: bool,
 }
 
 impl FromRef<Operators> for Arc<Live> {
@@ -50,7 +55,9 @@ pub fn router(operators: Operators, admin: &config::Admin) -> Router {
     Router::new()
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{name}/resync", post(resync))
-        .route("/catalog", get(catalog))
+        .route("/catalog", get(catalog::catalog))
+        .route("/compare", post(compare::compare))
+        .route("/explain", get(explain::explain))
         .route("/metrics", get(metrics::metrics))
         .route("/reload", post(reload))
         .layer(axum::middleware::from_fn(
@@ -155,6 +162,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     let peer = link.current();
     let report = link.report();
     let [tools, prompts, resources, templates] = report.counts;
+    let quarantined = report.quarantined.iter().map(ToString::to_string);
     json!({
         "name": link.id().as_str(),
         "connector": link.config.connector.as_str(),
@@ -175,7 +183,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         "prompts": prompts,
         "resources": resources,
         "templates": templates,
-        "quarantined": report.quarantined,
+        "quarantined": quarantined.collect::<Vec<_>>(),
         "warnings": report.warnings,
         "conflicts": conflicts,
         "last_failed_call": link.gate.last_failure().map(|last| json!({
@@ -263,40 +271,15 @@ async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Resp
     axum_json(status, &describe(link, &live.load().catalog))
 }
 
-/// `GET /catalog`: generation, all routes, the name conflicts.
-async fn catalog(State(live): State<Arc<Live>>) -> Response {
-    let snapshot = live.load_full();
-    let catalog = &snapshot.catalog;
-    let routes = |kind| {
-        let rows = catalog.routes(kind).map(|row| {
-            json!({ "name": row.exposed.as_ref(), "upstream": row.upstream.as_str(), "original": row.original().as_ref() })
-        });
-        rows.collect::<Vec<_>>()
-    };
-    let conflicts: Vec<_> = catalog
-        .conflicts()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let body = json!({
-        "generation": snapshot.generation,
-        "tools": routes(Kind::Tools),
-        "prompts": routes(Kind::Prompts),
-        "resources": routes(Kind::Resources),
-        "templates": routes(Kind::Templates),
-        "conflicts": conflicts,
-    });
-    axum_json(StatusCode::OK, &body)
+fn axum_json(status: StatusCode, body: &serde_json::Value) -> Response {
+    text(status, body)
 }
 
-fn axum_json(status: StatusCode, body: &serde_json::Value) -> Response {
-    (
-        status,
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
-        body.to_string(),
-    )
-        .into_response()
+/// An answer as JSON.
+fn text(status: StatusCode, body: &impl serde::Serialize) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    match serde_json::to_string(body) {
+        Ok(text) => (status, [(header::CONTENT_TYPE, json)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }

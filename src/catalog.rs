@@ -7,8 +7,10 @@
 
 pub mod arguments;
 pub mod cursor;
+pub mod diff;
 pub mod digest;
 pub mod listing;
+pub mod named;
 pub mod naming;
 pub mod origin;
 pub mod page;
@@ -26,31 +28,39 @@ mod tests;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::protocol::era::Era;
 use crate::protocol::method;
 
 pub use arguments::{ArgumentRules, ArgumentsError};
 pub use cursor::{Cursor, CursorError};
+pub use diff::{Class, Diff, Entry, Side};
 pub use digest::Digest;
 pub(crate) use digest::Hasher;
 pub use listing::{Defect, Definition, Listing, Reason};
+pub use named::{Cause, Named, Step};
 pub use origin::Dropped;
 pub use page::Page;
-pub use prepared::Prepared;
+pub use prepared::{LeftOut, Prepared};
 pub use resources::ResourceRoute;
 pub use routes::{Catalog, Conflict, Part, Route};
 pub use rules::{Because, Excluded, Rules};
 
 /// What upstreams list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// Tools, known by name.
+    #[serde(rename = "tool")]
     Tools,
     /// Prompts, known by name.
+    #[serde(rename = "prompt")]
     Prompts,
     /// Resources, known by URI.
+    #[serde(rename = "resource")]
     Resources,
     /// Resource templates, known by URI template.
+    #[serde(rename = "template")]
     Templates,
 }
 

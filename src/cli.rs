@@ -3,9 +3,12 @@
 pub mod call;
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod import;
 pub mod login;
+mod operator;
 pub mod output;
+pub mod plan;
 pub mod schema;
 pub mod serve;
 pub mod tools;
@@ -40,6 +43,10 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Validate a config; with --online, connect to every upstream and say what is there
     Check(check::CheckArgs),
+    /// Say what another config would change, before it does
+    Plan(plan::PlanArgs),
+    /// Say where a name comes from, or why it is not there
+    Explain(explain::ExplainArgs),
     /// Print the merged catalog
     Tools(tools::ToolsArgs),
     /// Call one tool

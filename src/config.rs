@@ -13,6 +13,7 @@ mod jsonc;
 mod load;
 mod node;
 mod path;
+mod places;
 mod raw;
 mod reach;
 mod rules;
@@ -49,6 +50,7 @@ pub use error::{ConfigErrors, Defect, Problem};
 pub use import::{ImportError, import};
 pub use load::{load, parse, process_env};
 pub use node::{Position, SyntaxError};
+pub use places::{Places, Written};
 pub use reach::Reach;
 pub use rules::{HeaderError, Rule, UrlError};
 pub use schema::{schema, schema_text};
@@ -79,26 +81,38 @@ pub struct Config {
 }
 
 impl Config {
+    /// What cannot change while weir runs, by field name, to be compared with another config's; `None` is not written.
+    #[must_use]
+    pub fn fixed(&self) -> [(&'static str, Option<Fingerprint>); 5] {
+        let token = self.admin.as_ref().and_then(|admin| admin.token.as_ref());
+        let token = token.map(Secret::expose);
+        let key = self.sealing_key.as_ref().map(Secret::expose);
+        [
+            ("listen", Some(Fingerprint::of(&self.listen))),
+            (
+                "admin",
+                self.admin
+                    .as_ref()
+                    .map(|admin| Fingerprint::of(&(admin, token))),
+            ),
+            (
+                "state",
+                self.state_dir.as_ref().map(|dir| Fingerprint::of(dir)),
+            ),
+            ("sealing_key", key.map(|key| Fingerprint::of(&key))),
+            (
+                "instance",
+                self.instance.as_ref().map(|name| Fingerprint::of(name)),
+            ),
+        ]
+    }
+
     /// What is written otherwise in `other` and cannot change while weir runs.
     #[must_use]
     pub fn fixed_changes(&self, other: &Self) -> Vec<&'static str> {
-        let admin = |config: &Self| format!("{:?}", config.admin);
-        let token = |config: &Self| config.admin.as_ref().and_then(|admin| admin.token.clone());
-        let fields = [
-            (
-                "listen",
-                format!("{:?}", self.listen) != format!("{:?}", other.listen),
-            ),
-            (
-                "admin",
-                admin(self) != admin(other) || token(self) != token(other),
-            ),
-            ("state", self.state_dir != other.state_dir),
-            ("sealing_key", self.sealing_key != other.sealing_key),
-            ("instance", self.instance != other.instance),
-        ];
-        let changed = fields.into_iter().filter(|(_, changed)| *changed);
-        changed.map(|(field, _)| field).collect()
+        let both = self.fixed().into_iter().zip(other.fixed());
+        let changed = both.filter(|((_, here), (_, there))| here != there);
+        changed.map(|((field, _), _)| field).collect()
     }
 
     /// Whether everything that can change while weir runs is written as in `other`.
@@ -187,6 +201,8 @@ pub struct Upstream {
     pub retry: Retry,
     /// Where it stands in the config, for messages: `file:line`.
     pub origin: String,
+    /// Where its rules stand, for messages.
+    pub places: Places,
     /// Two configs of an upstream are the same if this is.
     pub fingerprint: Fingerprint,
 }
@@ -206,6 +222,12 @@ impl Fingerprint {
             .zip(digest.as_ref())
             .for_each(|(to, from)| *to = *from);
         Self(bytes)
+    }
+
+    /// As hex, to be compared by another weir. It is made of secrets too: who can guess one can see that the guess is right.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

@@ -7,7 +7,9 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use weir::cli::output::Output;
-use weir::cli::{Cli, Command, GuardArgs, call, check, demo, import, login, schema, serve, tools};
+use weir::cli::{
+    Cli, Command, GuardArgs, call, check, demo, explain, import, login, plan, schema, serve, tools,
+};
 use weir::config::process_env;
 
 /// A third less CPU per call than the system's allocator, measured.
@@ -44,6 +46,8 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
         Command::Demo(args) => demo::run(args, output, program).await,
         Command::Serve(args) => serve::run(args, output, program).await,
         Command::Check(args) => check::run(args, output, program).await,
+        Command::Plan(args) => plan::run(args, output, program).await,
+        Command::Explain(args) => explain::run(args, output, program).await,
         Command::Tools(args) => tools::run(args, output, program).await,
         Command::Call(args) => call::run(args, output, program).await,
         Command::Login(args) => login::run(args, output).await,
@@ -68,6 +72,8 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
         Command::Demo(_) | Command::DemoChild => return,
         Command::Serve(_) => "info,tokio_cron_scheduler=warn",
         Command::Check(_)
+        | Command::Plan(_)
+        | Command::Explain(_)
         | Command::Tools(_)
         | Command::Call(_)
         | Command::Login(_)

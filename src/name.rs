@@ -208,6 +208,12 @@ impl Naming {
         self.max_length.get()
     }
 
+    /// What stands between namespace and name.
+    #[must_use]
+    pub fn separator(&self) -> &str {
+        &self.separator
+    }
+
     /// `namespace + separator + name`, or the name alone in the empty namespace. Not yet cut or made legal.
     #[must_use]
     pub fn join(&self, namespace: &Namespace, name: &str) -> String {

@@ -51,6 +51,14 @@ pub struct Options {
     pub source: Option<Source>,
 }
 
+impl Options {
+    /// Whether the address to listen on is not that of the file.
+    fn listens_elsewhere(&self) -> bool {
+        let source = self.source.as_ref();
+        source.is_some_and(|source| source.address.is_some())
+    }
+}
+
 /// Why a weir does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -169,12 +177,14 @@ impl Bound {
         };
         let limits = limits.with_room();
         let admin = admin.zip(config.admin.as_ref());
+        let listens_elsewhere = options.listens_elsewhere();
         let admin = admin.map(|((listener, address), admin)| {
             // Operators see how calls end: this listener goes after them.
             let (stop, live) = (CancellationToken::new(), Arc::clone(core.live()));
             let operators = Operators {
                 live,
                 reloads: core.reloads().clone(),
+                listens_elsewhere,
             };
             let router = admin::router(operators, admin).merge(front::probes(&front));
             let limits = Limits {

@@ -182,6 +182,7 @@ impl<'p> Merge<'p> {
             conflicts: self.conflicts,
             digest: hasher.finish(),
             digests,
+            hidden: Box::default(),
         }
     }
 

@@ -34,7 +34,19 @@ pub struct Prepared {
     warnings: Vec<String>,
     excluded: Vec<Excluded>,
     dropped: Dropped,
+    left_out: Vec<LeftOut>,
     digest: Digest,
+}
+
+/// A definition that is left out because of the weirs it came through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// What it is.
+    pub kind: Kind,
+    /// What the upstream calls it.
+    pub original: Arc<str>,
+    /// Whether it came from this weir; else it came through too many.
+    pub own: bool,
 }
 
 /// The definitions of one kind.
@@ -90,15 +102,23 @@ impl Prepared {
     pub fn new<'a>(config: impl Into<Rules<'a>>, naming: &Naming, listing: &Listing) -> Self {
         let rules = config.into();
         let (mut excluded, mut dropped) = (Vec::new(), Dropped::default());
+        let mut left_out = Vec::new();
         let kinds = PerKind::from_fn(|kind| {
             let definitions: Vec<&Definition> = listing
                 .definitions(kind)
                 .iter()
                 .filter(|definition| {
-                    let origin = &definition.facts.origin;
-                    !rules
-                        .instance
-                        .is_some_and(|own| origin.is_dropped(own, &mut dropped))
+                    let (origin, before) = (&definition.facts.origin, dropped.own);
+                    let own = rules.instance;
+                    let out = own.is_some_and(|own| origin.is_dropped(own, &mut dropped));
+                    if out {
+                        left_out.push(LeftOut {
+                            kind,
+                            original: definition.key().clone(),
+                            own: dropped.own > before,
+                        });
+                    }
+                    !out
                 })
                 .filter(|definition| match exclusion(&rules, kind, definition) {
                     Some(reason) => {
@@ -126,6 +146,7 @@ impl Prepared {
             warnings: warnings(rules.tools, listing, &excluded),
             excluded,
             dropped,
+            left_out,
             digest: hasher.finish(),
             kinds,
         }
@@ -165,6 +186,18 @@ impl Prepared {
     #[must_use]
     pub const fn dropped(&self) -> Dropped {
         self.dropped
+    }
+
+    /// Those definitions.
+    #[must_use]
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// What is exposed of a kind: original names, and the exposed names they want.
+    pub fn wanted(&self, kind: Kind) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        let items = self.kinds.get(kind).items.iter();
+        items.map(|item| (&item.target.original, &item.exposed))
     }
 
     /// Digest of what callers see and of where it leads.

@@ -8,10 +8,10 @@ use foldhash::HashMap;
 
 use crate::catalog::arguments::ArgumentRules;
 use crate::catalog::digest::Digest;
-use crate::catalog::page::Page;
+use crate::catalog::page::{Page, Rendered};
 use crate::catalog::prepared::{Prepared, Target};
 use crate::catalog::resources::{self, Labels, ResourceRoute};
-use crate::catalog::{Kind, PerEra, PerKind};
+use crate::catalog::{Kind, PerEra, PerKind, render};
 use crate::name::UpstreamId;
 use crate::protocol::era::Era;
 use crate::protocol::headers::HeaderParam;
@@ -39,6 +39,8 @@ pub struct Catalog {
     pub(super) conflicts: Vec<Conflict>,
     pub(super) digests: PerKind<Digest>,
     pub(super) digest: Digest,
+    /// What is known and not shown; not in the digest.
+    pub(super) hidden: Box<[Part]>,
 }
 
 /// An item by its part and its place there.
@@ -252,6 +254,45 @@ impl Catalog {
                 self.route_at(kind, exposed, (part, at))
             })
         })
+    }
+
+    /// What each upstream brings, in the order of the config.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The same catalog, knowing what upstreams would bring that are hidden as long as they fail.
+    #[must_use]
+    pub fn hiding(self, hidden: Vec<Part>) -> Self {
+        Self {
+            hidden: hidden.into(),
+            ..self
+        }
+    }
+
+    /// What upstreams would bring that are hidden as long as they fail.
+    #[must_use]
+    pub fn hidden(&self) -> &[Part] {
+        &self.hidden
+    }
+
+    /// A definition as JSON text under its exposed name, of the era that sees more of it. What a resource of the same
+    /// address elsewhere does to it (`_meta.ui`) is not in it.
+    #[must_use]
+    pub fn definition(&self, kind: Kind, exposed: &str) -> Option<Arc<str>> {
+        let (at, item) = self.names.get(kind).places.get(exposed).copied()?;
+        let prepared = &self.parts.get(at as usize)?.prepared.kinds.get(kind);
+        let text = |rendered: &Rendered| {
+            let text = rendered.text(rendered.position(item)?)?;
+            Some(text.to_owned())
+        };
+        let PerEra { legacy, modern } = &prepared.rendered;
+        let texts = [text(legacy), text(modern)].into_iter().flatten();
+        let text = texts.max_by_key(String::len)?;
+        let moved = self.names.get(kind).renamed.contains_key(&(at, item));
+        let again = moved.then(|| render::again(kind, &text, Some(exposed), None));
+        Some(again.flatten().unwrap_or(text).into())
     }
 
     /// The names that two definitions wanted, in the order of the config.

@@ -110,10 +110,11 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
     output.out.table(&table);
     for link in snapshot.links.iter() {
         let report = link.report();
-        for line in report.quarantined.iter().chain(&report.warnings) {
+        let quarantined = report.quarantined.iter().map(ToString::to_string);
+        for line in quarantined.chain(report.warnings) {
             output
                 .out
-                .line(&format!("{}: {}", plain(link.id().as_str()), plain(line)));
+                .line(&format!("{}: {}", plain(link.id().as_str()), plain(&line)));
         }
     }
     for conflict in snapshot.catalog.conflicts() {

@@ -7,6 +7,7 @@ mod agentcore;
 mod aws;
 mod http;
 mod oauth;
+mod places;
 mod proof;
 mod settings;
 mod tls;

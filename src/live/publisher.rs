@@ -209,11 +209,7 @@ pub fn report(listing: &Listing, at: Instant) -> Report {
         at: Some(at),
         stored: false,
         counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
-        quarantined: listing
-            .quarantined()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        quarantined: listing.quarantined().to_vec(),
         warnings: Vec::new(),
         dropped: Dropped::default(),
     }

@@ -219,14 +219,19 @@ impl State {
     /// The catalog of now, if it is another one, or in any case where it belongs to another config.
     fn publish(&mut self, now: Instant, anew: bool) -> Option<Box<Catalog>> {
         let mut parts = Vec::with_capacity(self.entries.len());
+        let mut hidden = Vec::new();
         for (slot, entry) in self.entries.iter_mut().enumerate() {
             entry.visible = entry.is_visible(now);
-            if let Some(listed) = entry.listed.as_ref().filter(|_| entry.visible) {
-                let prepared = Arc::clone(&listed.prepared);
-                parts.push(Part {
+            if let Some(listed) = &entry.listed {
+                let to = if entry.visible {
+                    &mut parts
+                } else {
+                    &mut hidden
+                };
+                to.push(Part {
                     upstream: entry.config.id.clone(),
                     slot,
-                    prepared,
+                    prepared: Arc::clone(&listed.prepared),
                 });
             }
         }
@@ -239,7 +244,7 @@ impl State {
             return None;
         }
         self.published = catalog.digest();
-        Some(Box::new(catalog))
+        Some(Box::new(catalog.hiding(hidden)))
     }
 
     /// For how long callers may take a list answer as fresh.

@@ -122,6 +122,14 @@ impl Store {
         Ok(file.set_modified(SystemTime::now())?)
     }
 
+    /// What is stored of an upstream, if anything is. Moves nothing. Blocks.
+    ///
+    /// # Errors
+    /// What is there cannot be used.
+    pub fn look(&self, upstream: &config::Upstream) -> Result<Option<Stored>, StoreError> {
+        read(&self.file(upstream), upstream)
+    }
+
     /// What is stored of an upstream, if anything is. What cannot be used is moved aside, with a line in the log. Blocks.
     #[must_use]
     pub fn load(&self, upstream: &config::Upstream) -> Option<Stored> {

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::catalog::Dropped;
+use crate::catalog::{Defect, Dropped};
 
 /// Whether there is somebody to talk to, in words for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Report {
     /// How many definitions of each kind, in the order of [`crate::catalog::Kind::ALL`].
     pub counts: [usize; 4],
     /// Definitions left out, each with the reason.
-    pub quarantined: Vec<String>,
+    pub quarantined: Vec<Defect>,
     /// Rules of the config that match nothing.
     pub warnings: Vec<String>,
     /// What it had that came from this weir, or through too many.

@@ -5,6 +5,7 @@ pub mod asking;
 pub mod aws;
 pub mod client;
 pub mod lens;
+pub mod ran;
 pub mod saas;
 pub mod socket;
 pub mod tls;

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use super::http::Way;
 use super::oauth::Around;
 use super::settings::{Defaults, Written};
-use super::{Check, agentcore, http, tools};
+use super::{Check, agentcore, http, places, tools};
 use crate::config::forms::{Text, TextOrSecret};
 use crate::config::path::Path;
 use crate::config::raw::{self, Transport};
@@ -30,7 +30,8 @@ pub(super) fn upstream(
     id: &UpstreamId,
     defaults: &Defaults,
 ) -> Option<Upstream> {
-    let fingerprint = Fingerprint::of(&(&raw, defaults, check.folder()));
+    let places = places::places(check, &raw, at);
+    let as_written = format!("{:?}", (&raw, defaults));
     let namespace = match raw.namespace.take() {
         Some(text) => check.or(
             &at.key("namespace"),
@@ -62,6 +63,8 @@ pub(super) fn upstream(
         check.report(&at.key("sessions"), Rule::NeedsCommand("sessions"));
     }
     let (connector, endpoint, auth) = endpoint(check, raw, defaults, at)?;
+    // Relative paths mean something else in another folder, so what they mean is in it too.
+    let fingerprint = Fingerprint::of(&(as_written, &endpoint, &auth));
     if connector == Connector::AgentcoreRuntime && !settings.has_list {
         settings.timeouts.list = COLD;
     }
@@ -80,6 +83,7 @@ pub(super) fn upstream(
         sessions,
         retry: settings.retry,
         origin: check.origin(at),
+        places,
         fingerprint,
     })
 }

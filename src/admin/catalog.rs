@@ -1,0 +1,126 @@
+//! `GET /catalog`: all routes, and on request their definitions.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::{StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::admin::text;
+use crate::catalog::{Entry, Kind, Named, Side};
+use crate::live::{Live, Snapshot};
+
+/// The answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Page {
+    /// The snapshot's number.
+    pub generation: u64,
+    /// Tools, in the order of the config and of each listing.
+    pub tools: Vec<Row>,
+    /// Prompts.
+    pub prompts: Vec<Row>,
+    /// Resources.
+    pub resources: Vec<Row>,
+    /// Resource templates.
+    pub templates: Vec<Row>,
+    /// The names that two definitions wanted, in words.
+    pub conflicts: Vec<String>,
+}
+
+/// One route.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// The exposed name, URI or template.
+    pub name: String,
+    /// The upstream it leads to.
+    pub upstream: String,
+    /// What that upstream calls it.
+    pub original: String,
+    /// How it came by its name; with `definitions=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<Named>,
+    /// The definition, as callers of the era see it that sees more of it; with `definitions=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Box<RawValue>>,
+}
+
+impl Page {
+    /// A snapshot in words.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, definitions: bool) -> Self {
+        let rows = |kind| -> Vec<Row> {
+            let routes = snapshot.catalog.routes(kind);
+            let row = routes.map(|route| Row {
+                name: route.exposed.to_string(),
+                upstream: route.upstream.as_str().to_owned(),
+                original: route.original().to_string(),
+                named: None,
+                definition: None,
+            });
+            row.collect()
+        };
+        let mut kinds = match definitions {
+            false => Kind::ALL.map(rows),
+            true => defined(snapshot),
+        }
+        .into_iter();
+        let mut next = || kinds.next().unwrap_or_default();
+        let conflicts = snapshot.catalog.conflicts().iter();
+        Self {
+            generation: snapshot.generation,
+            tools: next(),
+            prompts: next(),
+            resources: next(),
+            templates: next(),
+            conflicts: conflicts.map(ToString::to_string).collect(),
+        }
+    }
+
+    /// What the weir exposes; `None` if definitions are missing.
+    #[must_use]
+    pub fn side(self) -> Option<Side> {
+        let rows = [self.tools, self.prompts, self.resources, self.templates];
+        let mut entries = Vec::new();
+        for (kind, rows) in Kind::ALL.into_iter().zip(rows) {
+            for row in rows {
+                entries.push(Entry {
+                    kind,
+                    upstream: row.upstream.into(),
+                    original: row.original.into(),
+                    exposed: row.name.into(),
+                    named: row.named?,
+                    definition: row.definition?.get().into(),
+                });
+            }
+        }
+        Some(Side { entries })
+    }
+}
+
+fn defined(snapshot: &Snapshot) -> [Vec<Row>; 4] {
+    let config = &snapshot.config;
+    let side = Side::of(&config.upstreams, &config.naming, &snapshot.catalog);
+    let row = |entry: &Entry| Row {
+        name: entry.exposed.to_string(),
+        upstream: entry.upstream.to_string(),
+        original: entry.original.to_string(),
+        named: Some(entry.named.clone()),
+        definition: RawValue::from_string(entry.definition.to_string()).ok(),
+    };
+    Kind::ALL.map(|kind| {
+        let entries = side.entries.iter().filter(|entry| entry.kind == kind);
+        entries.map(row).collect()
+    })
+}
+
+/// `GET /catalog[?definitions=true]`
+pub(super) async fn catalog(State(live): State<Arc<Live>>, uri: Uri) -> Response {
+    let mut words = uri.query().unwrap_or_default().split('&');
+    let page = Page::of(
+        &live.load_full(),
+        words.any(|word| word == "definitions=true"),
+    );
+    text(StatusCode::OK, &page)
+}

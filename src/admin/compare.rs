@@ -1,0 +1,114 @@
+//! `POST /compare`: another config against the one in force, by digests, so that neither has to be sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::admin::{Operators, axum_json, text};
+use crate::config::Config;
+
+/// The version whose digests these are: those of another mean nothing.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A config by its digests.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Digests {
+    /// The version of weir that made them.
+    pub version: String,
+    /// What cannot change while weir runs, by field name; `None` is not written, what is not there is not compared.
+    pub fixed: BTreeMap<String, Option<String>>,
+    /// The upstreams in the order of the config.
+    pub upstreams: Vec<(String, String)>,
+}
+
+/// What a config has otherwise than the one in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// Fields that cannot change while weir runs, and do.
+    pub fixed: Vec<String>,
+    /// Upstreams that are configured as they are.
+    pub same: BTreeSet<String>,
+    /// Upstreams that are configured otherwise: they are connected anew.
+    pub changed: BTreeSet<String>,
+    /// Upstreams that are not there.
+    pub added: BTreeSet<String>,
+    /// Upstreams that are there no more, in the order of the config in force.
+    pub removed: Vec<String>,
+}
+
+impl Digests {
+    /// Those of a config as it is written. A name in chains that is not written is not compared: it was made or kept.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let fixed = config.fixed().into_iter();
+        let fixed = fixed.filter(|(field, digest)| *field != "instance" || digest.is_some());
+        let upstreams = config.upstreams.values();
+        Self {
+            version: VERSION.to_owned(),
+            fixed: fixed
+                .map(|(field, digest)| (field.to_owned(), digest.map(|digest| digest.to_hex())))
+                .collect(),
+            upstreams: upstreams
+                .map(|up| (up.id.as_str().to_owned(), up.fingerprint.to_hex()))
+                .collect(),
+        }
+    }
+
+    /// What a config has otherwise than `before`; `None` where versions differ.
+    #[must_use]
+    pub fn after(self, before: &Config) -> Option<Compared> {
+        let mut compared = Compared::default();
+        if self.version != VERSION {
+            return None;
+        }
+        for (field, digest) in before.fixed() {
+            let digest = digest.map(|digest| digest.to_hex());
+            if self.fixed.get(field).is_some_and(|sent| *sent != digest) {
+                compared.fixed.push(field.to_owned());
+            }
+        }
+        for (name, digest) in self.upstreams {
+            let known = before.upstreams.get(name.as_str());
+            match known.map(|known| known.fingerprint.to_hex()) {
+                None => compared.added.insert(name),
+                Some(known) if known == digest => compared.same.insert(name),
+                Some(_) => compared.changed.insert(name),
+            };
+        }
+        let all = before.upstreams.keys().map(|id| id.as_str());
+        let Compared {
+            same,
+            changed,
+            removed,
+            ..
+        } = &mut compared;
+        let gone = all.filter(|name| !same.contains(*name) && !changed.contains(*name));
+        removed.extend(gone.map(str::to_owned));
+        Some(compared)
+    }
+}
+
+/// Takes [`Digests`], answers with [`Compared`]. 400 if that is not what came, 409 where another version of weir asks.
+pub(super) async fn compare(State(operators): State<Operators>, body: Bytes) -> Response {
+    let Ok(mut sent) = serde_json::from_slice::<Digests>(&body) else {
+        let error = json!({ "error": "expected `version`, `fixed` and `upstreams`" });
+        return axum_json(StatusCode::BAD_REQUEST, &error);
+    };
+    if operators.listens_elsewhere {
+        sent.fixed.remove("listen");
+    }
+    let snapshot = Arc::clone(&operators.live).load_full();
+    match sent.after(&snapshot.config) {
+        Some(compared) => text(StatusCode::OK, &compared),
+        None => {
+            let error = format!("this is weir {VERSION}, and digests are of one version only");
+            axum_json(StatusCode::CONFLICT, &json!({ "error": error }))
+        }
+    }
+}

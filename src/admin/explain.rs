@@ -1,0 +1,223 @@
+//! `GET /explain?name=…`: where an exposed name comes from, or why it is not there.
+
+mod hidden;
+mod near;
+mod rules;
+mod world;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::{StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::admin::{axum_json, text};
+use crate::catalog::{Conflict, Kind, Named, Route, Rules};
+use crate::json::Object;
+use crate::live::Live;
+use crate::protocol::era::Era;
+use crate::protocol::hops;
+use crate::protocol::meta::ORIGIN;
+
+pub use near::Near;
+pub use rules::RuleTold;
+pub use world::{Known, Listed, Login, Way, World};
+
+/// All there is to say of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The name that was asked for.
+    pub name: String,
+    /// What is exposed under it: of each kind one thing at most.
+    pub exposed: Vec<Exposed>,
+    /// What would be exposed under it, or is called so by its upstream, and is hidden.
+    pub hidden: Vec<Hidden>,
+    /// What else may have been meant, where nothing known has the name.
+    pub near: Vec<Near>,
+    /// Upstreams of which nothing is known, where nothing known has the name: it may be theirs.
+    pub unlisted: Vec<Unlisted>,
+}
+
+/// Something exposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposed {
+    /// What it is.
+    pub kind: Kind,
+    /// What its upstream calls it.
+    pub original: String,
+    /// How it came by its name.
+    pub named: Named,
+    /// The rules of the config that had to do with it.
+    pub rules: Vec<RuleTold>,
+    /// Name conflicts in which it has a part, in words.
+    pub conflicts: Vec<String>,
+    /// The eras whose callers have it in their list.
+    pub eras: Vec<String>,
+    /// The weirs it came through, nearest first.
+    pub through: Vec<String>,
+    /// Whose it is.
+    pub upstream: Owner,
+}
+
+/// An upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Its name.
+    pub name: String,
+    /// Where it stands in the config: `file:line`.
+    pub at: String,
+    /// Its kind.
+    pub connector: String,
+    /// Its listing, if there is one.
+    pub listed: Option<Listed>,
+    /// How it is reached, where it is asked.
+    pub way: Option<Way>,
+}
+
+/// Something that is known and not exposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hidden {
+    /// What it is.
+    pub kind: Kind,
+    /// What its upstream calls it.
+    pub original: String,
+    /// What it would be exposed as.
+    pub wanted: String,
+    /// Why it is not.
+    pub why: Why,
+    /// The same in words.
+    pub because: String,
+    /// The rules of the config that hide it.
+    pub rules: Vec<RuleTold>,
+    /// Whose it is.
+    pub upstream: Owner,
+}
+
+/// Why something is not exposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// `tools.deny` matches it.
+    Denied,
+    /// `tools.allow` does not match it.
+    NotAllowed,
+    /// Its definition is wrong.
+    Quarantined,
+    /// It came from this weir.
+    Own,
+    /// It came through too many weirs.
+    Far,
+    /// Its upstream fails, and `stale` hides what it listed.
+    Stale,
+}
+
+/// An upstream of which nothing is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlisted {
+    /// Its name.
+    pub upstream: String,
+    /// Why.
+    pub because: String,
+}
+
+impl World<'_> {
+    /// All there is to say of a name.
+    #[must_use]
+    pub fn explain(&self, name: &str) -> Explanation {
+        let routes = Kind::ALL
+            .into_iter()
+            .filter_map(|kind| Some((kind, self.catalog.route(kind, name)?)));
+        let exposed: Vec<_> = routes
+            .filter_map(|(kind, route)| self.exposed(kind, &route))
+            .collect();
+        let is_there = !exposed.is_empty();
+        let mut hidden = self.hidden();
+        hidden.retain(|found| found.wanted == name || (!is_there && found.original == name));
+        let (mut near, mut unlisted) = (Vec::new(), Vec::new());
+        if !is_there && !hidden.iter().any(|found| found.wanted == name) {
+            near = self.near(name);
+            unlisted = self.unlisted();
+        }
+        Explanation {
+            name: name.to_owned(),
+            exposed,
+            hidden,
+            near,
+            unlisted,
+        }
+    }
+
+    fn exposed(&self, kind: Kind, route: &Route) -> Option<Exposed> {
+        let upstream = self.upstreams.get(&route.upstream)?;
+        let original = &**route.original();
+        let conflicts = self.catalog.conflicts().iter();
+        let conflicts = conflicts.filter(|conflict| conflict.kind == kind);
+        let lost = |conflict: &&Conflict| {
+            conflict.upstream == route.upstream && *conflict.original == *original
+        };
+        let named = Named::of(
+            &Rules::from(upstream.as_ref()),
+            self.naming,
+            kind,
+            original,
+            conflicts.clone().find(lost),
+        );
+        let won = |conflict: &&Conflict| *conflict.exposed == *route.exposed;
+        let eras = [Era::Legacy, Era::Modern].into_iter();
+        Some(Exposed {
+            kind,
+            original: original.to_owned(),
+            rules: rules::touching(upstream, kind, original, &named),
+            named,
+            conflicts: conflicts
+                .filter(|conflict| lost(conflict) || won(conflict))
+                .map(ToString::to_string)
+                .collect(),
+            eras: eras
+                .filter(|era| route.is_listed(*era))
+                .map(|era| era.to_string())
+                .collect(),
+            through: self.through(kind, &route.exposed),
+            upstream: self.owner(route.slot, upstream),
+        })
+    }
+
+    /// The weirs before this one that a definition came through.
+    fn through(&self, kind: Kind, exposed: &str) -> Vec<String> {
+        let text = self.catalog.definition(kind, exposed).unwrap_or_default();
+        let hops = Object::parse(&text).ok().and_then(|definition| {
+            let meta = definition.borrowed("_meta")?;
+            let meta = Object::parse(meta).ok()?;
+            let hops = hops::instances(meta.get(ORIGIN)?)?;
+            Some(hops.into_iter().map(|hop| hop.to_string()).collect())
+        });
+        let mut hops: Vec<String> = hops.unwrap_or_default();
+        hops.retain(|hop| self.instance.is_none_or(|own| own.as_str() != hop));
+        hops
+    }
+
+    fn unlisted(&self) -> Vec<Unlisted> {
+        let known = self.upstreams.keys().zip(&self.known);
+        let unlisted = known.filter(|(_, known)| known.listed.is_none());
+        unlisted
+            .map(|(id, known)| Unlisted {
+                upstream: id.as_str().to_owned(),
+                because: known.unlisted(),
+            })
+            .collect()
+    }
+}
+
+/// `GET /explain?name=NAME`: 200 with an [`Explanation`], whether the name is exposed or not; 400 without a name.
+pub(super) async fn explain(State(live): State<Arc<Live>>, uri: Uri) -> Response {
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let mut pairs = url::form_urlencoded::parse(query);
+    let Some((_, name)) = pairs.find(|(key, _)| key == "name") else {
+        let error = json!({ "error": "expected `name`" });
+        return axum_json(StatusCode::BAD_REQUEST, &error);
+    };
+    let snapshot = live.load_full();
+    text(StatusCode::OK, &World::of(&snapshot).explain(&name))
+}

@@ -1,0 +1,123 @@
+//! Rules of the config that have to do with a definition, and where they stand.
+
+use globset::GlobSet;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Kind, Named, Step};
+use crate::config::{ToolOverride, Upstream, Written};
+
+/// A rule of the config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleTold {
+    /// Its key: `tools.deny`.
+    pub rule: String,
+    /// Where it stands: `file:line`.
+    pub at: String,
+    /// What it says or does.
+    pub what: String,
+}
+
+/// Those that made something what it is.
+pub(super) fn touching(
+    upstream: &Upstream,
+    kind: Kind,
+    original: &str,
+    named: &Named,
+) -> Vec<RuleTold> {
+    let places = &upstream.places;
+    let mut rules = Vec::new();
+    let mut told = |rule: &str, written: &Written| rules.push(written_rule(rule, written));
+    if matches!(kind, Kind::Tools | Kind::Prompts) {
+        if let Some(namespace) = &places.namespace {
+            told("namespace", namespace);
+        }
+        let stripped = |step: &Step| matches!(step, Step::Stripped { .. });
+        if let Some(strip) = &places.strip
+            && named.steps.iter().any(stripped)
+        {
+            told("names.strip", strip);
+        }
+    }
+    if kind == Kind::Tools {
+        rules.extend(matching(
+            "tools.allow",
+            upstream.tools.allow.as_ref(),
+            &places.allow,
+            original,
+        ));
+        let at = places.overrides.get(original);
+        if let (Some(change), Some(at)) = (upstream.tools.overrides.get(original), at) {
+            rules.push(RuleTold {
+                rule: "tools.override".to_owned(),
+                at: at.clone(),
+                what: does(change),
+            });
+        }
+    }
+    rules
+}
+
+/// Those that keep a tool out.
+pub(super) fn excluding(upstream: &Upstream, original: &str, denied: bool) -> Vec<RuleTold> {
+    let places = &upstream.places;
+    if denied {
+        let deny = upstream.tools.deny.as_ref();
+        return matching("tools.deny", deny, &places.deny, original).collect();
+    }
+    let first = places.allow.first().map(|first| RuleTold {
+        rule: "tools.allow".to_owned(),
+        at: first.at.clone(),
+        what: {
+            let globs = places.allow.iter();
+            let globs = globs.map(|glob| format!("`{}`", glob.text));
+            globs.collect::<Vec<_>>().join(", ")
+        },
+    });
+    first.into_iter().collect()
+}
+
+/// The globs that match a name.
+fn matching<'m>(
+    rule: &'static str,
+    globs: Option<&GlobSet>,
+    written: &'m [Written],
+    name: &str,
+) -> impl Iterator<Item = RuleTold> + use<'m> {
+    let matches = globs.map(|globs| globs.matches(name)).unwrap_or_default();
+    let found = matches.into_iter().filter_map(|at| written.get(at));
+    found.map(move |written| written_rule(rule, written))
+}
+
+fn written_rule(rule: &str, written: &Written) -> RuleTold {
+    RuleTold {
+        rule: rule.to_owned(),
+        at: written.at.clone(),
+        what: format!("`{}`", written.text),
+    }
+}
+
+fn does(change: &ToolOverride) -> String {
+    let quoted = |names: Vec<&str>| {
+        let names = names.into_iter().map(|name| format!("`{name}`"));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let mut does = Vec::new();
+    if let Some(name) = &change.name {
+        does.push(format!("names it `{name}`"));
+    }
+    if change.description.is_some() {
+        does.push("describes it".to_owned());
+    }
+    if !change.hide_args.is_empty() {
+        let names = change.hide_args.iter().map(String::as_str);
+        does.push(format!("hides {}", quoted(names.collect())));
+    }
+    if !change.set_args.is_empty() {
+        let names = change.set_args.keys().map(String::as_str);
+        does.push(format!("sets {}", quoted(names.collect())));
+    }
+    if does.is_empty() {
+        does.push("changes nothing".to_owned());
+    }
+    does.join(", ")
+}

@@ -1,0 +1,149 @@
+//! What an explanation is made of.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::explain::Owner;
+use crate::catalog::{Catalog, Defect};
+use crate::config;
+use crate::live::Snapshot;
+use crate::name::{Instance, Naming, UpstreamId};
+use crate::upstream::circuit::Position;
+use crate::upstream::{Link, Standing};
+
+/// A catalog, its config, and what is known of each upstream.
+#[derive(Debug)]
+pub struct World<'w> {
+    /// The upstreams.
+    pub upstreams: &'w IndexMap<UpstreamId, Arc<config::Upstream>>,
+    /// How names are made.
+    pub naming: &'w Naming,
+    /// The name of this weir in chains.
+    pub instance: Option<&'w Instance>,
+    /// The routes.
+    pub catalog: &'w Catalog,
+    /// What is known of each upstream, in their order.
+    pub known: Vec<Known>,
+}
+
+/// What is known of an upstream.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Its listing.
+    pub listed: Option<Listed>,
+    /// How it is reached; `None` where upstreams are not asked.
+    pub way: Option<Way>,
+    /// Definitions that are set aside.
+    pub quarantined: Vec<Defect>,
+}
+
+/// A listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Whether it is of an earlier run of weir.
+    pub stored: bool,
+    /// When it was last found to hold.
+    pub seconds_ago: u64,
+    /// Whether its upstream fails since.
+    pub stale: bool,
+}
+
+/// How an upstream is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// `up`, `failing` or `connecting`.
+    pub state: String,
+    /// Why it fails.
+    pub reason: Option<String>,
+    /// `closed`, `open` or `half-open`.
+    pub circuit: String,
+    /// How weir logs in, if it does.
+    pub credentials: Option<Login>,
+}
+
+/// The state of credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// `auth.type`
+    pub r#type: String,
+    /// `ok`, `refreshing`, `expiring`, `failing`, `reauth_needed`, `clock_skew`
+    pub state: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl<'w> World<'w> {
+    /// That of a snapshot.
+    #[must_use]
+    pub fn of(snapshot: &'w Snapshot) -> Self {
+        Self {
+            upstreams: &snapshot.config.upstreams,
+            naming: &snapshot.config.naming,
+            instance: snapshot.config.instance.as_ref(),
+            catalog: &snapshot.catalog,
+            known: snapshot.links.iter().map(|link| Known::of(link)).collect(),
+        }
+    }
+
+    pub(super) fn owner(&self, slot: usize, upstream: &config::Upstream) -> Owner {
+        let known = self.known.get(slot);
+        Owner {
+            name: upstream.id.as_str().to_owned(),
+            at: upstream.origin.clone(),
+            connector: upstream.connector.as_str().to_owned(),
+            listed: known.and_then(|known| known.listed.clone()),
+            way: known.and_then(|known| known.way.clone()),
+        }
+    }
+}
+
+impl Known {
+    fn of(link: &Link) -> Self {
+        let report = link.report();
+        let (state, reason) = match link.standing() {
+            Standing::Connecting => ("connecting", None),
+            Standing::Up => ("up", None),
+            Standing::Failing { reason, .. } => ("failing", Some(reason)),
+        };
+        let circuit = match link.gate.position() {
+            Position::Closed => "closed",
+            Position::Open { .. } => "open",
+            Position::HalfOpen { .. } => "half-open",
+        };
+        let credentials = link.credentials().map(|credentials| {
+            let status = credentials.status();
+            Login {
+                r#type: credentials.name().to_owned(),
+                state: status.phase.as_str().to_owned(),
+                reason: status.reason.map(String::from),
+            }
+        });
+        Self {
+            listed: report.at.map(|at| Listed {
+                stored: report.stored,
+                seconds_ago: at.elapsed().as_secs(),
+                stale: state != "up",
+            }),
+            way: Some(Way {
+                state: state.to_owned(),
+                reason,
+                circuit: circuit.to_owned(),
+                credentials,
+            }),
+            quarantined: report.quarantined,
+        }
+    }
+
+    /// Why there is no listing.
+    pub(super) fn unlisted(&self) -> String {
+        match &self.way {
+            None => "nothing is stored of it".to_owned(),
+            Some(way) => match &way.reason {
+                Some(reason) => reason.clone(),
+                None => "it has not been listed yet".to_owned(),
+            },
+        }
+    }
+}

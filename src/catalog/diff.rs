@@ -1,0 +1,305 @@
+//! The difference between two catalogs: what comes, what goes, what has another name, what says something else.
+//!
+//! A definition is the same one on both sides if upstream, kind and original name are. What it says is compared as its
+//! upstream and the operator's rules make it: exposed names and `_meta["weir/origin"]` are left out of that.
+
+mod definition;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::named::{Cause, Named, Step};
+use crate::catalog::routes::{Catalog, Conflict};
+use crate::catalog::{Kind, Listing, Rules, render};
+use crate::config;
+use crate::name::{Naming, UpstreamId};
+use crate::protocol::era::Era;
+
+pub use definition::between as redefinition;
+
+/// What one weir exposes.
+#[derive(Clone, Debug, Default)]
+pub struct Side {
+    /// In the order of the config and of each listing.
+    pub entries: Vec<Entry>,
+}
+
+/// One thing that is exposed.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it is.
+    pub kind: Kind,
+    /// Whose it is.
+    pub upstream: Arc<str>,
+    /// What its upstream calls it.
+    pub original: Arc<str>,
+    /// What callers call it.
+    pub exposed: Arc<str>,
+    /// How it came by that name.
+    pub named: Named,
+    /// The definition as JSON text, of the era that sees more of it.
+    pub definition: Arc<str>,
+}
+
+impl Side {
+    /// What a catalog exposes, made under these upstreams' rules and this naming.
+    #[must_use]
+    pub fn of(upstreams: &Upstreams, naming: &Naming, catalog: &Catalog) -> Self {
+        let mut lost: HashMap<(Kind, &str, &str), &Conflict> = HashMap::default();
+        for conflict in catalog.conflicts() {
+            let key = (
+                conflict.kind,
+                conflict.upstream.as_str(),
+                &*conflict.original,
+            );
+            lost.entry(key).or_insert(conflict);
+        }
+        let mut entries = Vec::new();
+        for kind in Kind::ALL {
+            for route in catalog.routes(kind) {
+                let Some(upstream) = upstreams.get(&route.upstream) else {
+                    continue;
+                };
+                let conflict = lost.get(&(kind, route.upstream.as_str(), route.original()));
+                let rules = Rules::from(upstream.as_ref());
+                let original = route.original();
+                entries.push(Entry {
+                    kind,
+                    upstream: route.upstream.as_str().into(),
+                    named: Named::of(&rules, naming, kind, original, conflict.copied()),
+                    definition: catalog.definition(kind, &route.exposed).unwrap_or_default(),
+                    original: Arc::clone(original),
+                    exposed: route.exposed,
+                });
+            }
+        }
+        Self { entries }
+    }
+
+    /// What an upstream would have listed to be exposed like this under the same rules.
+    #[must_use]
+    pub fn listing(&self, upstream: &UpstreamId) -> Listing {
+        // The era is known no more; what each side sees of a definition is not looked at.
+        let mut listing = Listing::of(Era::Modern);
+        for entry in &self.entries {
+            if *entry.upstream == *upstream.as_str() {
+                let (kind, original) = (entry.kind, Some(&*entry.original));
+                if let Some(text) = render::again(kind, &entry.definition, original, None) {
+                    listing.add(kind, &text);
+                }
+            }
+        }
+        listing.finish()
+    }
+}
+
+/// The upstreams of a config.
+pub type Upstreams = IndexMap<UpstreamId, Arc<config::Upstream>>;
+
+/// How much a redefinition asks of those who trust the definition they know. In ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// It means the same, written otherwise; or nothing that a model or a call depends on.
+    Cosmetic,
+    /// All calls that were right still are, and more are; results promise no less.
+    Widened,
+    /// Calls that were right may be so no more, results may promise less, or nobody can say.
+    Narrowed,
+    /// An argument has to be there that had not to.
+    NewRequired,
+    /// A hint about what a call does: `readOnlyHint`, `destructiveHint`, `idempotentHint`, `openWorldHint`.
+    Annotation,
+    /// A text that models read.
+    Description,
+}
+
+impl Class {
+    /// In words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cosmetic => "cosmetic",
+            Self::Widened => "widened",
+            Self::Narrowed => "narrowed",
+            Self::NewRequired => "new_required",
+            Self::Annotation => "annotation",
+            Self::Description => "description",
+        }
+    }
+}
+
+/// One thing that a definition says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What kind of change.
+    pub class: Class,
+    /// The change in words. May quote the upstream.
+    pub what: String,
+}
+
+/// What differs, by upstream: those of the later catalog in its order, then those that are only in the earlier one. Who
+/// has no difference is not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Diff {
+    /// Upstreams with differences.
+    pub upstreams: Vec<UpstreamDiff>,
+}
+
+/// What differs of one upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct UpstreamDiff {
+    /// Its name.
+    pub upstream: String,
+    /// What was not there.
+    pub added: Vec<Item>,
+    /// What is not there any more.
+    pub removed: Vec<Item>,
+    /// What has another exposed name.
+    pub renamed: Vec<Renamed>,
+    /// What says something else.
+    pub redefined: Vec<Redefined>,
+}
+
+/// Something exposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// What it is.
+    pub kind: Kind,
+    /// Its exposed name, URI or template.
+    pub name: String,
+    /// What its upstream calls it.
+    pub original: String,
+    /// What was done to its name besides the namespace.
+    pub because: Vec<Step>,
+}
+
+/// Something with another exposed name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Renamed {
+    /// What it is.
+    pub kind: Kind,
+    /// What its upstream calls it.
+    pub original: String,
+    /// Its exposed name before.
+    pub from: String,
+    /// Its exposed name now.
+    pub to: String,
+    /// What of the name's origin is not as it was.
+    pub causes: Vec<Cause>,
+    /// What is done to its name now besides the namespace.
+    pub because: Vec<Step>,
+}
+
+/// Something that says something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Redefined {
+    /// What it is.
+    pub kind: Kind,
+    /// Its exposed name now.
+    pub name: String,
+    /// What its upstream calls it.
+    pub original: String,
+    /// What it says otherwise: at least one thing.
+    pub changes: Vec<Change>,
+}
+
+impl Diff {
+    /// What is different in `after`.
+    #[must_use]
+    pub fn between(before: &Side, after: &Side) -> Self {
+        let mut upstreams: IndexMap<&str, [Vec<&Entry>; 2]> = IndexMap::new();
+        for entry in &after.entries {
+            let [_, after] = upstreams.entry(&entry.upstream).or_default();
+            after.push(entry);
+        }
+        for entry in &before.entries {
+            let [before, _] = upstreams.entry(&entry.upstream).or_default();
+            before.push(entry);
+        }
+        let upstreams = upstreams.into_iter();
+        let upstreams = upstreams.map(|(name, [before, after])| upstream(name, &before, &after));
+        Self {
+            upstreams: upstreams.filter(|found| !found.is_empty()).collect(),
+        }
+    }
+
+    /// Whether there is no difference.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.upstreams.is_empty()
+    }
+
+    /// What differs of this upstream, if anything does.
+    #[must_use]
+    pub fn of(&self, upstream: &str) -> Option<&UpstreamDiff> {
+        self.upstreams
+            .iter()
+            .find(|found| found.upstream == upstream)
+    }
+}
+
+impl UpstreamDiff {
+    /// Whether there is no difference.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty()
+            && self.removed.is_empty()
+            && self.renamed.is_empty()
+            && self.redefined.is_empty()
+    }
+}
+
+fn upstream(name: &str, before: &[&Entry], after: &[&Entry]) -> UpstreamDiff {
+    let mut diff = UpstreamDiff {
+        upstream: name.to_owned(),
+        ..UpstreamDiff::default()
+    };
+    let key = |entry: &Entry| (entry.kind, Arc::clone(&entry.original));
+    let mut known: HashMap<_, &Entry> = before.iter().map(|entry| (key(entry), *entry)).collect();
+    for now in after {
+        let Some(then) = known.remove(&key(now)) else {
+            diff.added.push(item(now));
+            continue;
+        };
+        if then.exposed != now.exposed {
+            diff.renamed.push(Renamed {
+                kind: now.kind,
+                original: now.original.to_string(),
+                from: then.exposed.to_string(),
+                to: now.exposed.to_string(),
+                causes: Cause::between(&then.named, &now.named),
+                because: now.named.steps.clone(),
+            });
+        }
+        let changes = redefinition(now.kind, &then.definition, &now.definition);
+        if !changes.is_empty() {
+            diff.redefined.push(Redefined {
+                kind: now.kind,
+                name: now.exposed.to_string(),
+                original: now.original.to_string(),
+                changes,
+            });
+        }
+    }
+    let gone = before
+        .iter()
+        .filter(|entry| known.contains_key(&key(entry)));
+    diff.removed = gone.map(|entry| item(entry)).collect();
+    diff
+}
+
+fn item(entry: &Entry) -> Item {
+    Item {
+        kind: entry.kind,
+        name: entry.exposed.to_string(),
+        original: entry.original.to_string(),
+        because: entry.named.steps.clone(),
+    }
+}

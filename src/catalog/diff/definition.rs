@@ -1,0 +1,277 @@
+//! What one definition says otherwise than another of the same name.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::Kind;
+use crate::catalog::diff::{Change, Class, schema};
+use crate::json::{self, Object};
+use crate::protocol::meta::ORIGIN;
+
+/// Most changes that are told of one definition.
+const MOST: usize = 64;
+/// Deepest level that is looked into to find two texts the same.
+const DEPTH: usize = 128;
+/// Most characters that are quoted of a text.
+const QUOTED: usize = 80;
+
+/// The hints of tool annotations, and what they mean where they are not written (`schema.ts`, `ToolAnnotations`).
+const HINTS: [(&str, bool); 4] = [
+    ("readOnlyHint", false),
+    ("destructiveHint", true),
+    ("idempotentHint", false),
+    ("openWorldHint", true),
+];
+
+/// What `after` says otherwise than `before`: both are definitions as JSON text, and what they are known by does not count,
+/// nor does the way through weirs. Nothing, where they are the same text or not JSON objects.
+#[must_use]
+pub fn between(kind: Kind, before: &str, after: &str) -> Vec<Change> {
+    if before == after {
+        return Vec::new();
+    }
+    let (Ok(then), Ok(now)) = (Object::parse(before), Object::parse(after)) else {
+        return Vec::new();
+    };
+    let mut changes = Changes::default();
+    for key in keys(&then, &now) {
+        if key != kind.key() {
+            member(kind, key, then.get(key), now.get(key), &mut changes);
+        }
+    }
+    changes.finish()
+}
+
+/// The keys of both, those of the first in its order, then the rest.
+pub(super) fn keys<'o>(then: &'o Object<'_>, now: &'o Object<'_>) -> Vec<&'o str> {
+    let new = now.iter().filter(|(key, _)| !then.contains(key));
+    then.iter().chain(new).map(|(key, _)| key).collect()
+}
+
+/// What was found, no more of it than anybody reads.
+#[derive(Default)]
+pub(super) struct Changes {
+    found: Vec<Change>,
+    more: Option<Class>,
+}
+
+impl Changes {
+    pub(super) fn add(&mut self, class: Class, what: impl Into<String>) {
+        if self.found.len() < MOST {
+            let what = what.into();
+            self.found.push(Change { class, what });
+        } else {
+            self.more = self.more.max(Some(class));
+        }
+    }
+
+    fn finish(mut self) -> Vec<Change> {
+        if let Some(class) = self.more {
+            let what = "and more".to_owned();
+            self.found.push(Change { class, what });
+        }
+        self.found
+    }
+}
+
+fn member(kind: Kind, key: &str, then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+    if then == now {
+        return;
+    }
+    match (kind, key) {
+        (_, "description" | "title") | (Kind::Resources | Kind::Templates, "name") => {
+            text(key, then, now, changes);
+        }
+        (Kind::Tools, "inputSchema") => schema::input(then, now, changes),
+        (Kind::Tools, "outputSchema") => schema::output(then, now, changes),
+        (Kind::Tools, "annotations") => annotations(then, now, changes),
+        (Kind::Prompts, "arguments") => arguments(then, now, changes),
+        (_, "_meta") => meta(then, now, changes),
+        (_, "icons" | "size") => otherwise(key, then, now, Class::Cosmetic, changes),
+        _ => otherwise(key, then, now, Class::Narrowed, changes),
+    }
+}
+
+/// Something nobody looks into.
+pub(super) fn otherwise(
+    name: &str,
+    then: Option<&str>,
+    now: Option<&str>,
+    class: Class,
+    changes: &mut Changes,
+) {
+    match (then, now) {
+        (Some(then), Some(now)) if is_same(then, now) => {
+            changes.add(Class::Cosmetic, format!("`{name}` is written otherwise"));
+        }
+        (Some(_), Some(_)) => changes.add(class, format!("`{name}` changed")),
+        (None, Some(_)) => changes.add(class, format!("`{name}` is new")),
+        (Some(_), None) => changes.add(class, format!("`{name}` is gone")),
+        (None, None) => {}
+    }
+}
+
+/// A text that models or people read.
+pub(super) fn text(name: &str, then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+    let read = |text: Option<&str>| text.and_then(json::string).map(|text| text.into_owned());
+    match (read(then), read(now)) {
+        (Some(then), Some(now)) if then == now => {
+            changes.add(Class::Cosmetic, format!("{name} is written otherwise"));
+        }
+        (Some(then), Some(now)) => {
+            let (then, now) = (quoted(&then), quoted(&now));
+            let what = if then == now {
+                format!("{name} changed")
+            } else {
+                format!("{name} changed: {then} → {now}")
+            };
+            changes.add(Class::Description, what);
+        }
+        (None, Some(now)) => {
+            changes.add(Class::Description, format!("new {name}: {}", quoted(&now)));
+        }
+        (Some(_), None) => changes.add(Class::Description, format!("{name} is gone")),
+        (None, None) => changes.add(Class::Description, format!("{name} changed")),
+    }
+}
+
+/// The begin of the first line, in quotes.
+fn quoted(text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    let cut: String = line.chars().take(QUOTED).collect();
+    let dots = if cut.len() < text.trim().len() {
+        "…"
+    } else {
+        ""
+    };
+    format!("\"{cut}{dots}\"")
+}
+
+fn annotations(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+    let read = |text: Option<&'_ str>| -> Option<BTreeMap<String, String>> {
+        let object = Object::parse(text.unwrap_or("{}")).ok()?;
+        let members = object.iter();
+        Some(
+            members
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        )
+    };
+    let (Some(mut before), Some(mut after)) = (read(then), read(now)) else {
+        return otherwise("annotations", then, now, Class::Annotation, changes);
+    };
+    for (hint, default) in HINTS {
+        let (before, after) = (before.remove(hint), after.remove(hint));
+        let worth = |value: &Option<String>| match value.as_deref() {
+            Some("true") => true,
+            Some("false") => false,
+            Some(_) | None => default,
+        };
+        let (was, is) = (worth(&before), worth(&after));
+        if was != is {
+            changes.add(Class::Annotation, format!("{hint}: {was} → {is}"));
+        } else if before != after {
+            let what = format!("{hint} is {is}, as it was, and written otherwise");
+            changes.add(Class::Cosmetic, what);
+        }
+    }
+    let title = (before.remove("title"), after.remove("title"));
+    if title.0 != title.1 {
+        let (before, after) = (title.0.as_deref(), title.1.as_deref());
+        text("annotations.title", before, after, changes);
+    }
+    if before != after {
+        changes.add(Class::Annotation, "`annotations` changed otherwise");
+    }
+}
+
+/// The arguments of a prompt.
+fn arguments(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+    let read = |text: Option<&str>| -> Option<Vec<(String, bool, Option<String>)>> {
+        let items = json::array(text.unwrap_or("[]")).ok()?;
+        let argument = |text: &str| {
+            let object = Object::parse(text).ok()?;
+            let name = object.string("name")?.into_owned();
+            let required = object.get("required") == Some("true");
+            let description = object.get("description").map(str::to_owned);
+            Some((name, required, description))
+        };
+        items.into_iter().map(argument).collect()
+    };
+    let (Some(before), Some(after)) = (read(then), read(now)) else {
+        return otherwise("arguments", then, now, Class::Narrowed, changes);
+    };
+    let found = changes.found.len();
+    for (name, required, description) in &after {
+        match before.iter().find(|(known, ..)| known == name) {
+            None => schema::new_argument(name, *required, changes),
+            Some((_, was, before)) => {
+                if was != required {
+                    schema::requires(name, *required, changes);
+                }
+                if before != description {
+                    let name = format!("description of argument `{name}`");
+                    text(&name, before.as_deref(), description.as_deref(), changes);
+                }
+            }
+        }
+    }
+    for (name, ..) in &before {
+        if !after.iter().any(|(known, ..)| known == name) {
+            changes.add(Class::Narrowed, format!("argument `{name}` removed"));
+        }
+    }
+    if changes.found.len() == found && changes.more.is_none() {
+        otherwise("arguments", then, now, Class::Cosmetic, changes);
+    }
+}
+
+/// `_meta` but for the way through weirs, which is weir's own.
+fn meta(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+    let read = |text: Option<&str>| {
+        let mut meta = Object::parse(text.unwrap_or("{}")).ok()?;
+        meta.remove(ORIGIN);
+        Some(if meta.is_empty() {
+            String::new()
+        } else {
+            meta.to_text()
+        })
+    };
+    match (read(then), read(now)) {
+        (Some(before), Some(after)) if before == after => {}
+        _ => otherwise("_meta", then, now, Class::Cosmetic, changes),
+    }
+}
+
+/// Whether two JSON texts mean the same: white space, order of members and escapes do not count.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    one == other || canonical(one, DEPTH) == canonical(other, DEPTH)
+}
+
+pub(super) fn canonical(text: &str, depth: usize) -> String {
+    let text = text.trim();
+    let Some(depth) = depth.checked_sub(1) else {
+        return text.to_owned();
+    };
+    match text.as_bytes().first() {
+        Some(b'{') => match Object::parse(text) {
+            Ok(object) => {
+                let mut members: Vec<_> = object
+                    .iter()
+                    .map(|(key, value)| format!("{}:{}", json::quote(key), canonical(value, depth)))
+                    .collect();
+                members.sort_unstable();
+                format!("{{{}}}", members.join(","))
+            }
+            Err(_) => text.to_owned(),
+        },
+        Some(b'[') => match json::array(text) {
+            Ok(items) => {
+                let items = items.into_iter().map(|item| canonical(item, depth));
+                format!("[{}]", items.collect::<Vec<_>>().join(","))
+            }
+            Err(_) => text.to_owned(),
+        },
+        Some(b'"') => json::string(text).map_or_else(|| text.to_owned(), |text| json::quote(&text)),
+        _ => text.to_owned(),
+    }
+}

@@ -1,0 +1,397 @@
+//! What a JSON Schema asks otherwise, as far as the keywords go that MCP servers use: `properties`, `required`, `type`,
+//! `enum`, `items`, `additionalProperties`, bounds, `$defs`. Of all others it says that they changed.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::diff::Class;
+use crate::catalog::diff::definition::{Changes, canonical, is_same, keys, otherwise, text};
+use crate::json::{self, Object};
+
+/// Deepest schema that is looked into. What is deeper changed otherwise.
+const DEPTH: usize = 16;
+/// Most values of an `enum` that are told.
+const VALUES: usize = 8;
+/// Most characters of one of them.
+const VALUE: usize = 40;
+
+/// Keywords that bound from below, and from above.
+const LEAST: [&str; 5] = [
+    "minimum",
+    "exclusiveMinimum",
+    "minLength",
+    "minItems",
+    "minProperties",
+];
+const MOST: [&str; 5] = [
+    "maximum",
+    "exclusiveMaximum",
+    "maxLength",
+    "maxItems",
+    "maxProperties",
+];
+
+/// What arguments have to be.
+pub(super) fn input(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+    Comparison::of("inputSchema", false, then, now, changes);
+}
+
+/// What results are.
+pub(super) fn output(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+    match (then, now) {
+        (None, Some(_)) => changes.add(Class::Widened, "`outputSchema` is new"),
+        (Some(_), None) => changes.add(Class::Narrowed, "`outputSchema` is gone"),
+        _ => Comparison::of("outputSchema", true, then, now, changes),
+    }
+}
+
+pub(super) fn new_argument(name: &str, required: bool, changes: &mut Changes) {
+    if required {
+        changes.add(
+            Class::NewRequired,
+            format!("new required argument `{name}`"),
+        );
+    } else {
+        changes.add(Class::Widened, format!("new optional argument `{name}`"));
+    }
+}
+
+pub(super) fn requires(name: &str, required: bool, changes: &mut Changes) {
+    if required {
+        changes.add(
+            Class::NewRequired,
+            format!("argument `{name}` is required now"),
+        );
+    } else {
+        changes.add(Class::Widened, format!("argument `{name}` is optional now"));
+    }
+}
+
+/// A comparison of two schemas under way.
+struct Comparison<'c> {
+    root: &'static str,
+    /// Whether it is of results, which promise what arguments have to keep.
+    promises: bool,
+    changes: &'c mut Changes,
+    /// Whether anything was found that means something else.
+    found: bool,
+}
+
+impl<'c> Comparison<'c> {
+    fn of(
+        root: &'static str,
+        promises: bool,
+        then: Option<&str>,
+        now: Option<&str>,
+        changes: &'c mut Changes,
+    ) {
+        let (Some(then), Some(now)) = (then, now) else {
+            return otherwise(root, then, now, Class::Narrowed, changes);
+        };
+        let mut comparison = Self {
+            root,
+            promises,
+            changes,
+            found: false,
+        };
+        comparison.schema("", then, now, DEPTH);
+        if !comparison.found {
+            let changes = comparison.changes;
+            otherwise(root, Some(then), Some(now), Class::Narrowed, changes);
+        }
+    }
+
+    fn add(&mut self, class: Class, what: String) {
+        self.found = true;
+        self.changes.add(class, what);
+    }
+
+    /// How a part of the schema is called.
+    fn name(&self, at: &str) -> String {
+        match (at, self.promises) {
+            ("", _) => format!("`{}`", self.root),
+            (at, true) => format!("result `{at}`"),
+            (at, false) => format!("argument `{at}`"),
+        }
+    }
+
+    /// The class of a change to values after which there are others, or fewer. Who reads results has to expect what is new,
+    /// who sends arguments has to give up what is gone.
+    const fn class(&self, wider: bool, narrower: bool) -> Class {
+        let worse = if self.promises { wider } else { narrower };
+        if worse {
+            Class::Narrowed
+        } else {
+            Class::Widened
+        }
+    }
+
+    /// Something changed that nobody looks into.
+    fn unclear(&mut self, at: &str, what: &str, then: Option<&str>, now: Option<&str>) {
+        let same = then.zip(now).is_some_and(|(then, now)| is_same(then, now));
+        if !same {
+            let what = format!("{} changed otherwise ({what})", self.name(at));
+            self.add(Class::Narrowed, what);
+        }
+    }
+
+    fn schema(&mut self, at: &str, then: &str, now: &str, depth: usize) {
+        if then == now {
+            return;
+        }
+        let objects = (Object::parse(then), Object::parse(now));
+        let (Some(depth), (Ok(before), Ok(after))) = (depth.checked_sub(1), objects) else {
+            return self.unclear(at, "its schema", Some(then), Some(now));
+        };
+        for key in keys(&before, &after) {
+            let (then, now) = (before.get(key), after.get(key));
+            if then == now {
+                continue;
+            }
+            match key {
+                "description" | "title" => {
+                    self.found = true;
+                    let name = format!("{key} of {}", self.name(at));
+                    text(&name, then, now, self.changes);
+                }
+                "type" => self.types(at, then, now),
+                "enum" => self.values(at, then, now),
+                "properties" => self.properties(at, &before, &after, depth),
+                "required" => self.required(at, &before, &after),
+                "items" => self.below(&format!("{at}[]"), key, then, now, depth),
+                "additionalProperties" => self.additional(at, then, now, depth),
+                "$defs" | "definitions" => self.definitions(key, then, now, depth),
+                key if LEAST.contains(&key) => self.bound(at, key, then, now, false),
+                key if MOST.contains(&key) => self.bound(at, key, then, now, true),
+                key => self.unclear(at, key, then, now),
+            }
+        }
+    }
+
+    /// A schema that is part of another.
+    fn below(&mut self, at: &str, key: &str, then: Option<&str>, now: Option<&str>, depth: usize) {
+        match (then, now) {
+            (Some(then), Some(now)) => self.schema(at, then, now, depth),
+            _ => self.unclear(at, key, then, now),
+        }
+    }
+
+    fn types(&mut self, at: &str, then: Option<&str>, now: Option<&str>) {
+        let (before, after) = (types(then), types(now));
+        if before == after {
+            return;
+        }
+        let words = |types: &Option<BTreeSet<String>>| match types {
+            None => "any".to_owned(),
+            Some(types) => types.iter().cloned().collect::<Vec<_>>().join("|"),
+        };
+        let told = (words(&before), words(&after));
+        let (wider, narrower) = moved(all_types(before).as_ref(), all_types(after).as_ref());
+        let what = format!("type of {}: {} → {}", self.name(at), told.0, told.1);
+        self.add(self.class(wider, narrower), what);
+    }
+
+    fn values(&mut self, at: &str, then: Option<&str>, now: Option<&str>) {
+        let read = |text: Option<&str>| -> Option<BTreeSet<String>> {
+            let items = json::array(text?).ok()?.into_iter();
+            Some(items.map(|item| canonical(item, DEPTH)).collect())
+        };
+        let (before, after) = (read(then), read(now));
+        if before == after {
+            return;
+        }
+        let (wider, narrower) = moved(before.as_ref(), after.as_ref());
+        let name = self.name(at);
+        let what = match (&before, &after) {
+            (Some(before), Some(after)) => {
+                let more = told(after.difference(before));
+                let fewer = told(before.difference(after));
+                let more = (!more.is_empty()).then(|| format!("also {more}"));
+                let fewer = (!fewer.is_empty()).then(|| format!("no more {fewer}"));
+                let both: Vec<_> = more.into_iter().chain(fewer).collect();
+                format!("enum of {name}: {}", both.join("; "))
+            }
+            (None, Some(after)) => format!("enum of {name}: only {}", told(after.iter())),
+            (_, None) => format!("enum of {name} is gone: any value"),
+        };
+        self.add(self.class(wider, narrower), what);
+    }
+
+    fn properties(&mut self, at: &str, then: &Object<'_>, now: &Object<'_>, depth: usize) {
+        let read = |schema: &'_ Object<'_>| schema.get("properties").map(str::to_owned);
+        let texts = (read(then), read(now));
+        let parse = |text: &'_ Option<String>| -> Option<()> {
+            Object::parse(text.as_deref().unwrap_or("{}"))
+                .ok()
+                .map(drop)
+        };
+        if parse(&texts.0).is_none() || parse(&texts.1).is_none() {
+            return self.unclear(at, "properties", texts.0.as_deref(), texts.1.as_deref());
+        }
+        let before = Object::parse(texts.0.as_deref().unwrap_or("{}")).unwrap_or_default();
+        let after = Object::parse(texts.1.as_deref().unwrap_or("{}")).unwrap_or_default();
+        let required = names(now.get("required"));
+        for name in keys(&before, &after) {
+            let below = below(at, name);
+            match (before.get(name), after.get(name)) {
+                (Some(then), Some(now)) => self.schema(&below, then, now, depth),
+                (None, Some(_)) => self.added(&below, required.contains(name)),
+                (Some(_), None) => {
+                    let what = format!("{} removed", self.name(&below));
+                    self.add(Class::Narrowed, what);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    fn added(&mut self, at: &str, required: bool) {
+        self.found = true;
+        if self.promises {
+            let what = format!("new {}", self.name(at));
+            self.changes.add(Class::Widened, what);
+        } else {
+            new_argument(at, required, self.changes);
+        }
+    }
+
+    fn required(&mut self, at: &str, then: &Object<'_>, now: &Object<'_>) {
+        let (before, after) = (names(then.get("required")), names(now.get("required")));
+        let known = |schema: &Object<'_>, name: &str| {
+            let properties = schema.get("properties").map(Object::parse);
+            properties.is_some_and(|found| found.is_ok_and(|found| found.contains(name)))
+        };
+        for name in before.symmetric_difference(&after) {
+            let required = after.contains(name);
+            // What comes or goes as a whole is told already.
+            let told = known(then, name) != known(now, name);
+            if told {
+                continue;
+            }
+            self.found = true;
+            let below = below(at, name);
+            match (self.promises, required) {
+                (false, required) => requires(&below, required, self.changes),
+                (true, true) => {
+                    let what = format!("result `{below}` is always there now");
+                    self.changes.add(Class::Widened, what);
+                }
+                (true, false) => {
+                    let what = format!("result `{below}` may be missing now");
+                    self.changes.add(Class::Narrowed, what);
+                }
+            }
+        }
+    }
+
+    fn additional(&mut self, at: &str, then: Option<&str>, now: Option<&str>, depth: usize) {
+        let open = |text: Option<&str>| match text {
+            None | Some("true" | "{}") => Some(true),
+            Some("false") => Some(false),
+            Some(_) => None,
+        };
+        match (open(then), open(now)) {
+            (Some(before), Some(after)) if before == after => {}
+            (Some(false), _) => {
+                let what = format!("{} may have other members now", self.name(at));
+                self.add(self.class(true, false), what);
+            }
+            (_, Some(false)) => {
+                let what = format!("{} may have no other members now", self.name(at));
+                self.add(self.class(false, true), what);
+            }
+            _ => self.below(&below(at, "*"), "additionalProperties", then, now, depth),
+        }
+    }
+
+    fn definitions(&mut self, key: &str, then: Option<&str>, now: Option<&str>, depth: usize) {
+        let parse = |text: Option<&'_ str>| Object::parse(text.unwrap_or("{}")).is_ok();
+        if !parse(then) || !parse(now) {
+            return self.unclear("", key, then, now);
+        }
+        let before = Object::parse(then.unwrap_or("{}")).unwrap_or_default();
+        let after = Object::parse(now.unwrap_or("{}")).unwrap_or_default();
+        for name in keys(&before, &after) {
+            // What is not used means nothing, and what is used is told where it is.
+            if let (Some(then), Some(now)) = (before.get(name), after.get(name)) {
+                self.schema(&format!("{key}.{name}"), then, now, depth);
+            }
+        }
+    }
+
+    fn bound(&mut self, at: &str, key: &str, then: Option<&str>, now: Option<&str>, above: bool) {
+        let number = |text: Option<&str>| match text {
+            None => Some(None),
+            Some(text) => text.parse::<f64>().ok().map(Some),
+        };
+        let (Some(before), Some(after)) = (number(then), number(now)) else {
+            return self.unclear(at, key, then, now);
+        };
+        let wider = match (before, after) {
+            (Some(before), Some(after)) if above => after > before,
+            (Some(before), Some(after)) => after < before,
+            (_, after) => after.is_none(),
+        };
+        if before == after {
+            return;
+        }
+        let words = |text: Option<&str>| text.unwrap_or("none").chars().take(VALUE).collect();
+        let (then, now): (String, String) = (words(then), words(now));
+        let what = format!("{key} of {}: {then} → {now}", self.name(at));
+        self.add(self.class(wider, !wider), what);
+    }
+}
+
+fn below(at: &str, name: &str) -> String {
+    let dot = if at.is_empty() { "" } else { "." };
+    format!("{at}{dot}{name}")
+}
+
+/// `type`: `None` where any will do.
+fn types(text: Option<&str>) -> Option<BTreeSet<String>> {
+    let text = text?;
+    if let Some(one) = json::string(text) {
+        return Some(BTreeSet::from([one.into_owned()]));
+    }
+    let items = json::array(text).ok()?;
+    let items = items.into_iter().filter_map(json::string);
+    Some(items.map(|item| item.into_owned()).collect())
+}
+
+/// Whole numbers are numbers.
+fn all_types(mut types: Option<BTreeSet<String>>) -> Option<BTreeSet<String>> {
+    if let Some(types) = &mut types
+        && types.contains("number")
+    {
+        types.insert("integer".to_owned());
+    }
+    types
+}
+
+/// Whether there is something that was not there before, and whether something is not there any more. `None` is everything.
+fn moved(then: Option<&BTreeSet<String>>, now: Option<&BTreeSet<String>>) -> (bool, bool) {
+    match (then, now) {
+        (None, None) => (false, false),
+        (Some(_), None) => (true, false),
+        (None, Some(_)) => (false, true),
+        (Some(then), Some(now)) => (!now.is_subset(then), !then.is_subset(now)),
+    }
+}
+
+/// `required`, as far as it is a list of names.
+fn names(text: Option<&str>) -> BTreeSet<String> {
+    let items = text.and_then(|text| json::array(text).ok());
+    let items = items.into_iter().flatten().filter_map(json::string);
+    items.map(|name| name.into_owned()).collect()
+}
+
+/// Values of an `enum`, no more than anybody reads.
+fn told<'v>(values: impl Iterator<Item = &'v String>) -> String {
+    let values: Vec<_> = values.collect();
+    let first = values.iter().take(VALUES);
+    let first = first.map(|value| value.chars().take(VALUE).collect::<String>());
+    let mut words = first.collect::<Vec<_>>().join(", ");
+    if values.len() > VALUES {
+        words.push_str(&format!(" and {} more", values.len() - VALUES));
+    }
+    words
+}

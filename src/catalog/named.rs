@@ -1,0 +1,234 @@
+//! Why an exposed name is what it is.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::routes::Conflict;
+use crate::catalog::rules::Rules;
+use crate::catalog::{Kind, naming};
+use crate::name::{Naming, is_legal};
+
+/// How a definition came by its exposed name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// The namespace in front; empty for none. Resources have one only where another upstream's has their address.
+    pub namespace: String,
+    /// What stands between namespace and name; empty for resources.
+    pub separator: String,
+    /// What was done besides, in this order.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that was done to a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// `names.strip` cut off its front.
+    Stripped {
+        /// What it left.
+        to: String,
+    },
+    /// `tools.override` gives another name.
+    Given {
+        /// The name.
+        name: String,
+    },
+    /// It has characters that no name may have: they are replaced, and a hash ends it.
+    Illegal {
+        /// What it would be.
+        wanted: String,
+    },
+    /// It is longer than `naming.max_length`: it is cut, and a hash ends it.
+    Long {
+        /// What it would be.
+        wanted: String,
+        /// How long that is.
+        length: usize,
+        /// How long it may be.
+        most: usize,
+    },
+    /// Another definition has the name: a hash ends this one, or, for a resource, its upstream stands before it.
+    Taken {
+        /// What it would be.
+        wanted: String,
+        /// The upstream that keeps it.
+        by: String,
+    },
+}
+
+impl Named {
+    /// How a definition of this upstream, known there by `original`, came by its exposed name. `conflict` is the one that it
+    /// lost, if it lost one.
+    #[must_use]
+    pub fn of(
+        rules: &Rules<'_>,
+        naming: &Naming,
+        kind: Kind,
+        original: &str,
+        conflict: Option<&Conflict>,
+    ) -> Self {
+        let taken = conflict.map(|conflict| Step::Taken {
+            wanted: conflict.exposed.to_string(),
+            by: conflict.kept_by.to_string(),
+        });
+        if matches!(kind, Kind::Resources | Kind::Templates) {
+            return Self {
+                namespace: match &taken {
+                    Some(_) => rules.namespace.as_str().to_owned(),
+                    None => String::new(),
+                },
+                separator: String::new(),
+                steps: taken.into_iter().collect(),
+            };
+        }
+        let mut steps = Vec::new();
+        let given = rules
+            .tools
+            .overrides
+            .get(original)
+            .filter(|_| kind == Kind::Tools);
+        let name = match given.and_then(|change| change.name.as_deref()) {
+            Some(name) => {
+                steps.push(Step::Given {
+                    name: name.to_owned(),
+                });
+                name
+            }
+            None => naming::strip(rules.strip, original),
+        };
+        if steps.is_empty() && name != original {
+            steps.push(Step::Stripped {
+                to: name.to_owned(),
+            });
+        }
+        let wanted = naming.join(rules.namespace, name);
+        if !wanted.bytes().all(is_legal) {
+            steps.push(Step::Illegal {
+                wanted: wanted.clone(),
+            });
+        }
+        if wanted.len() > naming.max_length() {
+            steps.push(Step::Long {
+                length: wanted.len(),
+                most: naming.max_length(),
+                wanted,
+            });
+        }
+        steps.extend(taken);
+        Self {
+            namespace: rules.namespace.as_str().to_owned(),
+            separator: naming.separator().to_owned(),
+            steps,
+        }
+    }
+
+    /// The name that a tool or prompt of this upstream would be exposed under, if nobody else wanted it.
+    #[must_use]
+    pub fn wanted(rules: &Rules<'_>, naming: &Naming, kind: Kind, original: &str) -> String {
+        let given = rules.tools.overrides.get(original);
+        let given = given.filter(|_| kind == Kind::Tools);
+        let given = given.and_then(|change| change.name.as_deref());
+        let name = given.unwrap_or_else(|| naming::strip(rules.strip, original));
+        naming::exposed(naming, rules.namespace, rules.upstream, original, name)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stripped { to } => write!(f, "names.strip leaves `{to}`"),
+            Self::Given { name } => write!(f, "tools.override names it `{name}`"),
+            Self::Illegal { wanted } => write!(
+                f,
+                "`{wanted}` has characters that no name may have: they are replaced, and a hash ends it"
+            ),
+            Self::Long {
+                wanted,
+                length,
+                most,
+            } => write!(
+                f,
+                "`{wanted}` has {length} characters, more than {most}: it is cut, and a hash ends it"
+            ),
+            Self::Taken { wanted, by } => write!(f, "`{wanted}` is taken by {by}"),
+        }
+    }
+}
+
+/// What of its name's origin is not as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, PartialOrd, Ord)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The namespace.
+    Namespace,
+    /// The separator.
+    Separator,
+    /// A rule of the config: `names.strip`, the name in `tools.override`.
+    Rule,
+    /// Another definition wants the name, or does not any more.
+    Conflict,
+    /// The name is too long, or has characters that no name may have, or that is so no more.
+    Budget,
+}
+
+impl Cause {
+    /// In words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Separator => "separator",
+            Self::Rule => "rule",
+            Self::Conflict => "conflict",
+            Self::Budget => "budget",
+        }
+    }
+
+    /// Why a name is another one than it was.
+    #[must_use]
+    pub fn between(before: &Named, after: &Named) -> Vec<Self> {
+        let is_rule = |step: &&Step| matches!(step, Step::Stripped { .. } | Step::Given { .. });
+        let is_taken = |step: &&Step| matches!(step, Step::Taken { .. });
+        // What it would be says nothing by itself: it moves with namespace and rules.
+        let hashed = |named: &Named| {
+            let is = |step: &Step| matches!(step, Step::Illegal { .. } | Step::Long { .. });
+            named.steps.iter().any(is)
+        };
+        let most = |named: &Named| {
+            named.steps.iter().find_map(|step| match step {
+                Step::Long { most, .. } => Some(*most),
+                Step::Stripped { .. }
+                | Step::Given { .. }
+                | Step::Illegal { .. }
+                | Step::Taken { .. } => None,
+            })
+        };
+        let steps = |named: &Named, is: fn(&&Step) -> bool| -> Vec<Step> {
+            named.steps.iter().filter(is).cloned().collect()
+        };
+        let taken = |named: &Named| named.steps.iter().any(|step| is_taken(&step));
+        let is_joined = !before.separator.is_empty();
+        let both_taken = taken(before) && taken(after);
+        let causes = [
+            (
+                Self::Namespace,
+                before.namespace != after.namespace && (is_joined || both_taken),
+            ),
+            (Self::Separator, before.separator != after.separator),
+            (Self::Rule, steps(before, is_rule) != steps(after, is_rule)),
+            (Self::Conflict, taken(before) != taken(after)),
+            (
+                Self::Budget,
+                hashed(before) != hashed(after) || most(before) != most(after),
+            ),
+        ];
+        let causes = causes.into_iter().filter(|(_, differs)| *differs);
+        let found: Vec<_> = causes.map(|(cause, _)| cause).collect();
+        if found.is_empty() {
+            // The same steps, and another outcome: which of those that want a name has it.
+            return vec![Self::Conflict];
+        }
+        found
+    }
+}

@@ -1,0 +1,302 @@
+//! `weir explain`: where a name comes from, or why it is not there.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+
+use crate::admin::explain::{Explanation, Exposed, Hidden, Known, Listed, Owner, World};
+use crate::catalog::{Catalog, Part, Prepared, Rules};
+use crate::cli::operator::{Operator, OperatorError};
+use crate::cli::output::{Ink, Output, plain};
+use crate::cli::{refuse, wait};
+use crate::config::{self, Config};
+use crate::live::store::{Store, Stored};
+use crate::server::{Core, Options, ServeError, recognised};
+
+/// Where the config is, if nobody says.
+const CONFIG: &str = "config/weir.yaml";
+
+/// `weir explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The exposed name, URI or template; or what an upstream calls it
+    pub name: String,
+    /// The config file, YAML or JSON [default: config/weir.yaml]; with --url, where the token is
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The admin URL of a running weir, which is asked in place of the upstreams
+    #[arg(long, value_name = "URL", conflicts_with = "offline")]
+    pub url: Option<String>,
+    /// Ask no upstream: take stored listings from the state folder
+    #[arg(long)]
+    pub offline: bool,
+    /// Who asks. There is no policy per caller yet: everybody sees the same
+    #[arg(long, value_name = "SUBJECT")]
+    pub caller: Option<String>,
+    /// One JSON object in place of the text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why nothing can be explained.
+#[derive(Debug, thiserror::Error)]
+enum ExplainError {
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Told already.
+    #[error("the config is wrong")]
+    Config,
+}
+
+/// Exit 0 if it is exposed, 1 if not, 2 if that cannot be told.
+pub async fn run(args: ExplainArgs, output: &mut Output, program: PathBuf) -> ExitCode {
+    if args.caller.is_some() {
+        output.warning("--caller says nothing yet: there is no policy per caller");
+    }
+    let explanation = match explanation(&args, output, program).await {
+        Ok(explanation) => explanation,
+        Err(ExplainError::Config) => return ExitCode::from(2),
+        Err(error) => {
+            output.failure(&error);
+            return ExitCode::from(2);
+        }
+    };
+    if args.json {
+        let text = serde_json::to_string(&explanation).unwrap_or_default();
+        output.out.raw(&format!("{text}\n"));
+    } else {
+        print(&explanation, output);
+    }
+    match explanation.exposed.is_empty() {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    }
+}
+
+async fn explanation(
+    args: &ExplainArgs,
+    output: &mut Output,
+    program: PathBuf,
+) -> Result<Explanation, ExplainError> {
+    let config = match (&args.config, &args.url) {
+        (None, Some(_)) => None,
+        (Some(path), _) => Some(load(path, output)?),
+        (None, None) => Some(load(Path::new(CONFIG), output)?),
+    };
+    if let Some(url) = &args.url {
+        let admin = config.and_then(|config| config.admin);
+        let operator = Operator::at(url, admin.and_then(|admin| admin.token))?;
+        return Ok(operator.get("/explain", &[("name", &args.name)]).await?);
+    }
+    let config = recognised(config.ok_or(ExplainError::Config)?);
+    if args.offline {
+        return Ok(offline(&config, &args.name, output));
+    }
+    let options = Options {
+        guard: Some(program),
+        ..Options::default()
+    };
+    let core = Core::start(Arc::new(config), &options).await?;
+    wait::settled(&core, &mut output.err).await;
+    let explanation = World::of(&core.live().load_full()).explain(&args.name);
+    core.stop().await;
+    Ok(explanation)
+}
+
+fn load(path: &Path, output: &mut Output) -> Result<Config, ExplainError> {
+    config::load(path, &config::process_env).map_err(|errors| {
+        refuse(&errors, output);
+        ExplainError::Config
+    })
+}
+
+/// From stored listings.
+fn offline(config: &Config, name: &str, output: &mut Output) -> Explanation {
+    let store = config.state_dir.as_deref().map(Store::new);
+    let (mut parts, mut known) = (Vec::new(), Vec::new());
+    for (slot, upstream) in config.upstreams.values().enumerate() {
+        let stored = match store.as_ref().map(|store| store.look(upstream)) {
+            Some(Ok(stored)) => stored,
+            Some(Err(error)) => {
+                let id = &upstream.id;
+                output.warning(&format!("{id}: its stored listing is of no use: {error}"));
+                None
+            }
+            None => None,
+        };
+        let listed = stored.as_ref().map(|stored| Listed {
+            stored: true,
+            seconds_ago: age(stored.at).as_secs(),
+            stale: false,
+        });
+        known.push(Known {
+            listed,
+            ..Known::default()
+        });
+        parts.extend(stored.map(|Stored { listing, .. }| {
+            let rules = Rules {
+                instance: config.instance.as_ref(),
+                ..Rules::from(upstream.as_ref())
+            };
+            Part {
+                upstream: upstream.id.clone(),
+                slot,
+                prepared: Arc::new(Prepared::new(rules, &config.naming, &listing)),
+            }
+        }));
+    }
+    let world = World {
+        upstreams: &config.upstreams,
+        naming: &config.naming,
+        instance: config.instance.as_ref(),
+        catalog: &Catalog::merge(&config.naming, 1, &parts),
+        known,
+    };
+    world.explain(name)
+}
+
+fn age(at: SystemTime) -> Duration {
+    SystemTime::now().duration_since(at).unwrap_or_default()
+}
+
+fn print(explanation: &Explanation, output: &mut Output) {
+    let name = plain(&explanation.name);
+    for exposed in &explanation.exposed {
+        let owner = plain(&exposed.upstream.name);
+        title(output, &name, &format!("is a {} of {owner}", exposed.kind));
+        told(output, exposed);
+    }
+    for hidden in &explanation.hidden {
+        title(output, &plain(&hidden.wanted), "is not exposed");
+        not_exposed(output, hidden);
+    }
+    if !explanation.exposed.is_empty() {
+        return;
+    }
+    if explanation.hidden.is_empty() {
+        title(
+            output,
+            &name,
+            "is not exposed, and nothing known is called so",
+        );
+    }
+    for near in &explanation.near {
+        let text = format!(
+            "{}, a {} of {}: {}",
+            near.name, near.kind, near.upstream, near.because
+        );
+        line(output, "near", &text);
+    }
+    for unlisted in &explanation.unlisted {
+        let text = format!(
+            "it may be {}'s, of which nothing is known: {}",
+            unlisted.upstream, unlisted.because
+        );
+        line(output, "unlisted", &text);
+    }
+}
+
+fn title(output: &mut Output, name: &str, text: &str) {
+    let name = output.out.paint(Ink::Name, name);
+    output.out.line(&format!("{name} {text}"));
+}
+
+fn line(output: &mut Output, key: &str, text: &str) {
+    let key = output.out.paint(Ink::Faint, &format!("{key:<12}"));
+    output.out.line(&format!("  {key} {}", plain(text)));
+}
+
+fn told(output: &mut Output, exposed: &Exposed) {
+    owned(output, &exposed.upstream);
+    line(output, "original", &exposed.original);
+    let named = &exposed.named;
+    let mut words = Vec::new();
+    if !named.namespace.is_empty() && !named.separator.is_empty() {
+        words.push(format!(
+            "namespace `{}` and separator `{}` before it",
+            named.namespace, named.separator
+        ));
+    }
+    words.extend(named.steps.iter().map(ToString::to_string));
+    if words.is_empty() {
+        words.push("as its upstream calls it".to_owned());
+    }
+    for text in words {
+        line(output, "name", &text);
+    }
+    for rule in &exposed.rules {
+        line(
+            output,
+            "rule",
+            &format!("{} at {}: {}", rule.rule, rule.at, rule.what),
+        );
+    }
+    for conflict in &exposed.conflicts {
+        line(output, "conflict", conflict);
+    }
+    if let [era] = exposed.eras.as_slice() {
+        line(output, "listed", &format!("for {era} callers only"));
+    }
+    if !exposed.through.is_empty() {
+        line(output, "came through", &exposed.through.join(", "));
+    }
+    state(output, &exposed.upstream);
+}
+
+fn not_exposed(output: &mut Output, hidden: &Hidden) {
+    owned(output, &hidden.upstream);
+    line(output, "original", &hidden.original);
+    line(output, "because", &hidden.because);
+    for rule in &hidden.rules {
+        line(
+            output,
+            "rule",
+            &format!("{} at {}: {}", rule.rule, rule.at, rule.what),
+        );
+    }
+    state(output, &hidden.upstream);
+}
+
+fn owned(output: &mut Output, owner: &Owner) {
+    let text = format!("{} ({}) at {}", owner.name, owner.connector, owner.at);
+    line(output, "upstream", &text);
+}
+
+fn state(output: &mut Output, owner: &Owner) {
+    if let Some(listed) = &owner.listed {
+        let stored = if listed.stored {
+            ", stored by an earlier run"
+        } else {
+            ""
+        };
+        let stale = if listed.stale { ", stale" } else { "" };
+        let text = format!("listed {} s ago{stored}{stale}", listed.seconds_ago);
+        line(output, "definition", &text);
+    }
+    let Some(way) = &owner.way else {
+        return;
+    };
+    let reason = way.reason.as_ref().map(|reason| format!(": {reason}"));
+    let text = format!(
+        "{}{}; circuit {}",
+        way.state,
+        reason.unwrap_or_default(),
+        way.circuit
+    );
+    line(output, "link", &text);
+    if let Some(login) = &way.credentials {
+        let reason = login.reason.as_ref().map(|reason| format!(": {reason}"));
+        let text = format!(
+            "{} {}{}",
+            login.r#type,
+            login.state,
+            reason.unwrap_or_default()
+        );
+        line(output, "credentials", &text);
+    }
+}

@@ -1,0 +1,154 @@
+//! Asking a running weir at its admin listener.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::config::Config;
+use crate::secret::Secret;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The largest answer: 100,000 tools fit.
+const LARGEST: usize = 1 << 30;
+
+/// Why a running weir gives no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OperatorError {
+    #[error("`{0}` is not an http or https URL")]
+    NoUrl(String),
+    #[error("no HTTP client")]
+    Client(#[source] reqwest::Error),
+    #[error("no weir answers at {url}")]
+    Unreachable {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    #[error("{url} wants another token: it is `admin.token` of the config")]
+    Token { url: String },
+    #[error("{url} answers with status {status}{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Status {
+        url: String,
+        status: StatusCode,
+        reason: Option<String>,
+    },
+    #[error("{url} answers with more than {LARGEST} bytes")]
+    Large { url: String },
+    #[error("what {url} answers is not weir's")]
+    Strange {
+        url: String,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// The admin listener of a running weir.
+#[derive(Debug)]
+pub(super) struct Operator {
+    base: Url,
+    token: Option<Secret>,
+    http: reqwest::Client,
+}
+
+impl Operator {
+    /// At a URL, whose path does not matter. The token goes there and nowhere else.
+    pub(super) fn at(url: &str, token: Option<Secret>) -> Result<Self, OperatorError> {
+        let base = Url::parse(url).ok();
+        let base = base.filter(|url| matches!(url.scheme(), "http" | "https"));
+        let base = base.ok_or_else(|| OperatorError::NoUrl(url.to_owned()))?;
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PATIENCE)
+            .build()
+            .map_err(OperatorError::Client)?;
+        Ok(Self { base, token, http })
+    }
+
+    /// Where this config has it, if it has one.
+    pub(super) fn of(config: &Config) -> Option<Result<Self, OperatorError>> {
+        let admin = config.admin.as_ref()?;
+        let mut address: SocketAddr = admin.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
+                IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+            });
+        }
+        Some(Self::at(&format!("http://{address}/"), admin.token.clone()))
+    }
+
+    /// Where it is.
+    pub(super) fn url(&self) -> &str {
+        self.base.as_str()
+    }
+
+    /// `GET`: `path` begins with `/`.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, OperatorError> {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        url.query_pairs_mut().clear().extend_pairs(query);
+        self.answer(self.http.get(url)).await
+    }
+
+    /// `POST` of JSON: `path` begins with `/`.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, OperatorError> {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        self.answer(self.http.post(url).body(body)).await
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, OperatorError> {
+        let url = || self.base.to_string();
+        let unreachable = |source: reqwest::Error| OperatorError::Unreachable {
+            url: self.base.to_string(),
+            source: source.without_url(),
+        };
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        };
+        let mut answer = request.send().await.map_err(unreachable)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > LARGEST {
+                return Err(OperatorError::Large { url: url() });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED => return Err(OperatorError::Token { url: url() }),
+            status => {
+                let said = serde_json::from_slice::<serde_json::Value>(&body).ok();
+                let reason = said.and_then(|said| Some(said.get("error")?.as_str()?.to_owned()));
+                let url = url();
+                return Err(OperatorError::Status {
+                    url,
+                    status,
+                    reason,
+                });
+            }
+        }
+        serde_json::from_slice(&body)
+            .map_err(|source| OperatorError::Strange { url: url(), source })
+    }
+}

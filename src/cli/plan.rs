@@ -1,0 +1,152 @@
+//! `weir plan`: what another config would do to the catalog, before it does.
+//!
+//! Before is a running weir, asked at its admin listener, or another config; after is the new config. Upstreams that are
+//! configured as before keep what they list, as they would across a reload, and are not asked.
+
+mod report;
+mod sides;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::admin::catalog::Page;
+use crate::admin::compare::{Compared, Digests};
+use crate::catalog::{Diff, Side};
+use crate::cli::operator::{Operator, OperatorError};
+use crate::cli::output::Output;
+use crate::cli::plan::report::Plan;
+use crate::cli::plan::sides::Asking;
+use crate::cli::refuse;
+use crate::config::{self, Config};
+use crate::server::{ServeError, recognised};
+
+/// `weir plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The new config, YAML or JSON
+    #[arg(short, long, value_name = "FILE", default_value = "config/weir.yaml")]
+    pub config: PathBuf,
+    /// What it is compared with: the admin URL of a running weir, or another config [default: the weir that runs at the
+    /// new config's `admin.address`]
+    #[arg(long, value_name = "FILE|URL")]
+    pub against: Option<String>,
+    /// Ask no upstream: take stored listings from the state folder
+    #[arg(long)]
+    pub offline: bool,
+    /// One JSON object in place of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+enum PlanError {
+    #[error(
+        "nothing to compare with: the config has no `admin` where a running weir could be asked; use --against FILE or --against URL"
+    )]
+    Nowhere,
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    #[error("{0} does not give its definitions: it is an older weir")]
+    Old(String),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Told already.
+    #[error("the config is wrong")]
+    Config,
+}
+
+/// What there is before.
+struct Before {
+    /// Where it was found.
+    against: String,
+    side: Side,
+    compared: Compared,
+}
+
+/// Exit 0 if nothing would change, 3 if something would, 2 if that cannot be told.
+pub async fn run(args: PlanArgs, output: &mut Output, program: PathBuf) -> ExitCode {
+    match plan(&args, output, program).await {
+        Ok(plan) => {
+            plan.print(args.json, output);
+            match plan.changes {
+                true => ExitCode::from(3),
+                false => ExitCode::SUCCESS,
+            }
+        }
+        Err(PlanError::Config) => ExitCode::from(2),
+        Err(error) => {
+            output.failure(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn plan(args: &PlanArgs, output: &mut Output, program: PathBuf) -> Result<Plan, PlanError> {
+    let config = load(&args.config, output)?;
+    let asking = Asking {
+        offline: args.offline,
+        program,
+    };
+    let before = match &args.against {
+        Some(against) if against.starts_with("http://") || against.starts_with("https://") => {
+            let token = config.admin.as_ref().and_then(|admin| admin.token.clone());
+            running(&Operator::at(against, token)?, &config).await?
+        }
+        Some(file) => described(Path::new(file), &config, &asking, output).await?,
+        None => {
+            let operator = Operator::of(&config).ok_or(PlanError::Nowhere)??;
+            running(&operator, &config).await?
+        }
+    };
+    let after = sides::after(recognised(config), &before, &asking, output).await?;
+    let diff = Diff::between(&before.side, &after.side);
+    Ok(Plan::new(before, &after, diff))
+}
+
+fn load(path: &Path, output: &mut Output) -> Result<Config, PlanError> {
+    config::load(path, &config::process_env).map_err(|errors| {
+        refuse(&errors, output);
+        PlanError::Config
+    })
+}
+
+/// A weir that runs.
+async fn running(operator: &Operator, config: &Config) -> Result<Before, PlanError> {
+    let page: Page = operator.get("/catalog", &[("definitions", "true")]).await?;
+    let url = operator.url().to_owned();
+    let side = page.side().ok_or_else(|| PlanError::Old(url.clone()))?;
+    let compared = operator.post("/compare", &Digests::of(config)).await?;
+    Ok(Before {
+        against: url,
+        side,
+        compared,
+    })
+}
+
+/// The weir that another config describes.
+async fn described(
+    file: &Path,
+    config: &Config,
+    asking: &Asking,
+    output: &mut Output,
+) -> Result<Before, PlanError> {
+    let old = load(file, output)?;
+    let digests = Digests::of(config);
+    // Both digests are this weir's.
+    let compared = digests.after(&old).unwrap_or_default();
+    let found = sides::alone(recognised(old), asking, output).await?;
+    for (upstream, source) in &found.sources {
+        if let Some(reason) = source.trouble() {
+            let file = file.display();
+            output.warning(&format!("{file}: {upstream}: {reason}"));
+        }
+    }
+    Ok(Before {
+        against: file.display().to_string(),
+        side: found.side,
+        compared,
+    })
+}

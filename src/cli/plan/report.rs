@@ -1,0 +1,225 @@
+//! A plan, for people and for machines.
+
+use serde::Serialize;
+
+use crate::catalog::diff::{Item, Redefined, Renamed, UpstreamDiff};
+use crate::catalog::named::{Cause, Step};
+use crate::catalog::{Diff, Kind};
+use crate::cli::output::{Ink, Output, Table, plain};
+use crate::cli::plan::Before;
+use crate::cli::plan::sides::Found;
+
+/// What a config would change.
+#[derive(Debug, Serialize)]
+pub(super) struct Plan {
+    /// The file or URL it is compared with.
+    against: String,
+    /// Whether anything would.
+    pub(super) changes: bool,
+    /// Fields that cannot change while weir runs: a reload refuses the config as long as they do.
+    fixed: Vec<String>,
+    /// How many definitions of any kind.
+    totals: Totals,
+    /// The upstreams with changes: those of the new config in its order, then those that go.
+    upstreams: Vec<Planned>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    added: usize,
+    removed: usize,
+    renamed: usize,
+    redefined: usize,
+    /// Upstreams.
+    reconnects: usize,
+}
+
+/// What becomes of one upstream.
+#[derive(Debug, Serialize)]
+struct Planned {
+    name: String,
+    /// `same`, `changed` (it is connected anew), `added`, `removed`
+    config: &'static str,
+    /// Where its listing is from: `kept`, `live`, `stored`, `earlier`, `none`.
+    listing: Option<&'static str>,
+    /// Why it was not asked.
+    reason: Option<String>,
+    #[serde(skip)]
+    trouble: Option<String>,
+    added: Vec<Item>,
+    removed: Vec<Item>,
+    renamed: Vec<Renamed>,
+    redefined: Vec<Redefined>,
+}
+
+impl Planned {
+    fn is_empty(&self) -> bool {
+        let lists = [&self.added, &self.removed];
+        self.config == "same"
+            && lists.iter().all(|list| list.is_empty())
+            && self.renamed.is_empty()
+            && self.redefined.is_empty()
+    }
+}
+
+impl Plan {
+    pub(super) fn new(before: Before, after: &Found, diff: Diff) -> Self {
+        let mut diffs = diff.upstreams;
+        let mut take = |name: &str| {
+            let at = diffs.iter().position(|diff| diff.upstream == name);
+            at.map_or_else(UpstreamDiff::default, |at| diffs.swap_remove(at))
+        };
+        let compared = before.compared;
+        let mut upstreams = Vec::new();
+        for (id, source) in &after.sources {
+            let name = id.as_str();
+            let config = match () {
+                () if compared.same.contains(name) => "same",
+                () if compared.changed.contains(name) => "changed",
+                () => "added",
+            };
+            upstreams.push(Planned {
+                config,
+                listing: Some(source.as_str()),
+                reason: source.reason().map(str::to_owned),
+                trouble: source.trouble(),
+                ..planned(name, take(name))
+            });
+        }
+        for name in &compared.removed {
+            upstreams.push(planned(name, take(name)));
+        }
+        upstreams.retain(|planned| !planned.is_empty());
+        let mut totals = Totals::default();
+        for planned in &upstreams {
+            totals.added += planned.added.len();
+            totals.removed += planned.removed.len();
+            totals.renamed += planned.renamed.len();
+            totals.redefined += planned.redefined.len();
+            totals.reconnects += usize::from(planned.config == "changed");
+        }
+        Self {
+            against: before.against,
+            changes: !compared.fixed.is_empty() || !upstreams.is_empty(),
+            fixed: compared.fixed,
+            totals,
+            upstreams,
+        }
+    }
+
+    pub(super) fn print(&self, json: bool, output: &mut Output) {
+        for planned in &self.upstreams {
+            if let Some(trouble) = &planned.trouble {
+                output.warning(&format!("{}: {trouble}", planned.name));
+            }
+        }
+        if json {
+            let text = serde_json::to_string(self).unwrap_or_default();
+            output.out.raw(&format!("{text}\n"));
+            return;
+        }
+        for field in &self.fixed {
+            let line = format!(
+                "`{field}` cannot change while weir runs: a reload refuses this config, restart weir"
+            );
+            output.out.line(&line);
+        }
+        if !self.upstreams.is_empty() {
+            let mut table = Table::new(&["UPSTREAM", "CHANGE", "KIND", "NAME", "WHAT"]);
+            for planned in &self.upstreams {
+                planned.rows(&mut table);
+            }
+            output.out.table(&table);
+        }
+        let against = plain(&self.against);
+        match self.changes {
+            true => output.out.line(&self.summary()),
+            false => output.out.done(&format!("no changes against {against}")),
+        }
+    }
+
+    fn summary(&self) -> String {
+        let Totals {
+            added,
+            removed,
+            renamed,
+            redefined,
+            reconnects,
+        } = self.totals;
+        let with = |config| {
+            let found = self.upstreams.iter();
+            found.filter(|planned| planned.config == config).count()
+        };
+        format!(
+            "{added} added, {removed} removed, {renamed} renamed, {redefined} redefined; upstreams: {} added, {} removed, {reconnects} reconnected",
+            with("added"),
+            with("removed"),
+        )
+    }
+}
+
+fn planned(name: &str, diff: UpstreamDiff) -> Planned {
+    Planned {
+        name: name.to_owned(),
+        config: "removed",
+        listing: None,
+        reason: None,
+        trouble: None,
+        added: diff.added,
+        removed: diff.removed,
+        renamed: diff.renamed,
+        redefined: diff.redefined,
+    }
+}
+
+impl Planned {
+    fn rows(&self, table: &mut Table) {
+        let mut row = |ink, change: &str, kind: Option<Kind>, name: &str, what: &str| {
+            table.row([
+                (Ink::Upstream, self.name.as_str()),
+                (ink, change),
+                (Ink::Plain, kind.map_or("upstream", Kind::as_str)),
+                (Ink::Name, name),
+                (Ink::Plain, what),
+            ]);
+        };
+        let listed = self.listing.unwrap_or_default();
+        match self.config {
+            "changed" => row(Ink::Plain, "reconnects", None, "", listed),
+            "added" => row(Ink::Good, "added", None, "", listed),
+            "removed" => row(Ink::Bad, "removed", None, "", ""),
+            _ => {}
+        }
+        for item in &self.added {
+            let why = hashed(&item.because);
+            row(Ink::Good, "added", Some(item.kind), &item.name, &why);
+        }
+        for item in &self.removed {
+            row(Ink::Bad, "removed", Some(item.kind), &item.name, "");
+        }
+        for item in &self.renamed {
+            let causes: Vec<_> = item
+                .causes
+                .iter()
+                .map(|cause| Cause::as_str(*cause))
+                .collect();
+            let why = hashed(&item.because);
+            let dots = if why.is_empty() { "" } else { ": " };
+            let what = format!("was {} ({}){dots}{why}", item.from, causes.join(", "));
+            row(Ink::Plain, "renamed", Some(item.kind), &item.to, &what);
+        }
+        for item in &self.redefined {
+            for change in &item.changes {
+                let what = format!("{}: {}", change.class.as_str(), change.what);
+                row(Ink::Plain, "redefined", Some(item.kind), &item.name, &what);
+            }
+        }
+    }
+}
+
+/// What ended a name in a hash.
+fn hashed(steps: &[Step]) -> String {
+    let is = |step: &&Step| !matches!(step, Step::Stripped { .. } | Step::Given { .. });
+    let words = steps.iter().filter(is).map(ToString::to_string);
+    words.collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,209 @@
+//! What a config exposes: with what its upstreams list now, or listed when they last could be asked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::catalog::{Catalog, Part, Prepared, Rules, Side};
+use crate::cli::output::Output;
+use crate::cli::plan::Before;
+use crate::cli::wait;
+use crate::config::{self, Config};
+use crate::live::store::{Store, Stored};
+use crate::name::{Instance, Naming, UpstreamId};
+use crate::server::{Core, Options, ServeError};
+use crate::upstream::Standing;
+
+/// How upstreams are asked.
+pub(super) struct Asking {
+    /// Not at all.
+    pub(super) offline: bool,
+    /// The `weir` binary, which guards children.
+    pub(super) program: PathBuf,
+}
+
+/// Where an upstream's listing is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// It is configured as before, and keeps what it lists.
+    Kept,
+    /// It was asked.
+    Live,
+    /// The state folder, for this reason.
+    Stored(String),
+    /// What it listed under its config of before, for this reason.
+    Earlier(String),
+    /// There is none, for this reason.
+    Nowhere(String),
+}
+
+impl Source {
+    /// As `--json` says it.
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Live => "live",
+            Self::Stored(_) => "stored",
+            Self::Earlier(_) => "earlier",
+            Self::Nowhere(_) => "none",
+        }
+    }
+
+    /// Why it was not asked.
+    pub(super) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Kept | Self::Live => None,
+            Self::Stored(reason) | Self::Earlier(reason) | Self::Nowhere(reason) => Some(reason),
+        }
+    }
+
+    /// What that means, in words, where it is not what it should be.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let reason = self.reason()?;
+        Some(match self {
+            Self::Stored(_) => format!("{reason}; this is its stored listing"),
+            Self::Earlier(_) => format!("{reason}; this is what it listed before"),
+            Self::Kept | Self::Live | Self::Nowhere(_) => {
+                format!("{reason}; nothing is known of its tools")
+            }
+        })
+    }
+}
+
+/// What a config exposes, and where from.
+pub(super) struct Found {
+    pub(super) side: Side,
+    pub(super) sources: IndexMap<UpstreamId, Source>,
+}
+
+/// What one upstream brings.
+type Brought = (Source, Option<Arc<Prepared>>);
+
+/// A config by itself.
+pub(super) async fn alone(
+    config: Config,
+    asking: &Asking,
+    output: &mut Output,
+) -> Result<Found, ServeError> {
+    found(config, None, asking, output).await
+}
+
+/// A config that is taken on where something was before.
+pub(super) async fn after(
+    config: Config,
+    before: &Before,
+    asking: &Asking,
+    output: &mut Output,
+) -> Result<Found, ServeError> {
+    found(config, Some(before), asking, output).await
+}
+
+async fn found(
+    mut config: Config,
+    before: Option<&Before>,
+    asking: &Asking,
+    output: &mut Output,
+) -> Result<Found, ServeError> {
+    let (all, naming) = (config.upstreams.clone(), config.naming.clone());
+    let (state, instance) = (config.state_dir.clone(), config.instance.clone());
+    let kept =
+        |id: &UpstreamId| before.is_some_and(|before| before.compared.same.contains(id.as_str()));
+    config.upstreams.retain(|id, _| !kept(id));
+    let mut asked = match asking.offline || config.upstreams.is_empty() {
+        true => IndexMap::new(),
+        false => ask(config, asking, output).await?,
+    };
+    let store = state.as_deref().map(Store::new);
+    let instead = Instead {
+        naming: &naming,
+        instance: instance.as_ref(),
+        store,
+        before,
+    };
+    let mut sources = IndexMap::new();
+    let mut parts = Vec::new();
+    for (slot, (id, upstream)) in all.iter().enumerate() {
+        let (source, prepared) = match asked.swap_remove(id) {
+            _ if kept(id) => (Source::Kept, instead.earlier(upstream)),
+            Some((Source::Live, prepared)) => (Source::Live, prepared),
+            Some((source, _)) => instead.of(upstream, source.reason().unwrap_or_default()),
+            None => instead.of(upstream, "not asked"),
+        };
+        sources.insert(id.clone(), source);
+        parts.extend(prepared.map(|prepared| Part {
+            upstream: id.clone(),
+            slot,
+            prepared,
+        }));
+    }
+    let catalog = Catalog::merge(&naming, 1, &parts);
+    let side = Side::of(&all, &naming, &catalog);
+    Ok(Found { side, sources })
+}
+
+/// Asks upstreams what they have.
+async fn ask(
+    config: Config,
+    asking: &Asking,
+    output: &mut Output,
+) -> Result<IndexMap<UpstreamId, Brought>, ServeError> {
+    let options = Options {
+        guard: Some(asking.program.clone()),
+        ..Options::default()
+    };
+    let core = Core::start(Arc::new(config), &options).await?;
+    wait::settled(&core, &mut output.err).await;
+    let snapshot = core.live().load_full();
+    let brought = snapshot.links.iter().map(|link| {
+        let mut parts = snapshot.catalog.parts().iter();
+        let part = parts.find(|part| part.upstream == *link.id());
+        let prepared = part.map(|part| Arc::clone(&part.prepared));
+        let source = match link.standing() {
+            Standing::Up => Source::Live,
+            Standing::Failing { reason, .. } => Source::Nowhere(reason),
+            Standing::Connecting => Source::Nowhere("it does not answer".to_owned()),
+        };
+        (link.id().clone(), (source, prepared))
+    });
+    let brought = brought.collect();
+    core.stop().await;
+    Ok(brought)
+}
+
+/// What stands in for an upstream that was not asked, or did not answer.
+struct Instead<'b> {
+    naming: &'b Naming,
+    instance: Option<&'b Instance>,
+    store: Option<Store>,
+    before: Option<&'b Before>,
+}
+
+impl Instead<'_> {
+    fn of(&self, upstream: &config::Upstream, reason: &str) -> Brought {
+        let stored = self.store.as_ref().map(|store| store.look(upstream));
+        let reason = match stored {
+            Some(Ok(Some(Stored { listing, .. }))) => {
+                let rules = Rules {
+                    instance: self.instance,
+                    ..Rules::from(upstream)
+                };
+                let prepared = Prepared::new(rules, self.naming, &listing);
+                return (Source::Stored(reason.to_owned()), Some(Arc::new(prepared)));
+            }
+            Some(Err(error)) => format!("{reason}; its stored listing is of no use: {error}"),
+            Some(Ok(None)) | None => reason.to_owned(),
+        };
+        match self.earlier(upstream) {
+            Some(prepared) => (Source::Earlier(reason), Some(prepared)),
+            None => (Source::Nowhere(reason), None),
+        }
+    }
+
+    /// What it listed before, if it listed anything.
+    fn earlier(&self, upstream: &config::Upstream) -> Option<Arc<Prepared>> {
+        let listing = self.before?.side.listing(&upstream.id);
+        let prepared = Prepared::new(upstream, self.naming, &listing);
+        (!listing.is_empty()).then(|| Arc::new(prepared))
+    }
+}

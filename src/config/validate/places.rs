@@ -1,0 +1,36 @@
+//! Where the rules of an upstream stand.
+
+use super::Check;
+use crate::config::path::Path;
+use crate::config::{Places, Written, raw};
+
+pub(super) fn places(check: &Check<'_>, raw: &raw::Upstream, at: &Path) -> Places {
+    let written = |text: &String, at: &Path| Written {
+        text: text.clone(),
+        at: check.origin(at),
+    };
+    let tools = raw.tools.as_ref();
+    let tools_at = at.key("tools");
+    let globs = |globs: Option<&Vec<String>>, key: &str| {
+        let at = tools_at.key(key);
+        let globs = globs.into_iter().flatten().enumerate();
+        globs
+            .map(|(index, glob)| written(glob, &at.item(index)))
+            .collect()
+    };
+    let strip = raw.names.as_ref().and_then(|names| names.strip.as_ref());
+    let overrides = tools.and_then(|tools| tools.overrides.as_ref());
+    let override_at = tools_at.key("override");
+    let overrides = overrides.into_iter().flatten().map(|(name, _)| {
+        let at = check.origin(&override_at.key(name));
+        (name.clone(), at)
+    });
+    let namespace = raw.namespace.as_ref();
+    Places {
+        namespace: namespace.map(|text| written(text, &at.key("namespace"))),
+        strip: strip.map(|text| written(text, &at.key("names").key("strip"))),
+        allow: globs(tools.and_then(|tools| tools.allow.as_ref()), "allow"),
+        deny: globs(tools.and_then(|tools| tools.deny.as_ref()), "deny"),
+        overrides: overrides.collect(),
+    }
+}
