@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use weir::catalog::{Catalog, Kind, Listing, Part, Prepared, Rules, listing};
-use weir::config::ToolRules;
+use weir::config::{Search, ToolRules};
 use weir::json::{self, Object};
 use weir::metrics::{Ending, Metrics};
 use weir::name::{Instance, Namespace, Naming, UpstreamId};
@@ -88,6 +88,7 @@ fn prepare(at: usize, listing: &Listing) -> Prepared {
         namespace: &Namespace::of(&upstream),
         strip: None,
         tools: &ToolRules::default(),
+        search: Search::default(),
     };
     Prepared::new(rules, &Naming::default(), listing)
 }
