@@ -193,13 +193,32 @@ fn extensions(capabilities: Option<&str>) -> Box<str> {
     extensions.map(Box::from).unwrap_or_default()
 }
 
-/// A JSON-RPC error in answer to something weir asked for itself.
+/// A JSON-RPC error in answer to something weir asked for itself. Its message stays unsaid: the request carried
+/// credentials, and an upstream may repeat what it was sent.
 #[must_use]
 pub(super) fn refused(method: &'static str, error: &str) -> LinkError {
     LinkError::Refused {
         method,
-        error: error.chars().take(300).collect(),
+        error: coded(error),
     }
+}
+
+/// A JSON-RPC error's code, and what that means by JSON-RPC 2.0 §5.1 or MCP.
+fn coded(error: &str) -> String {
+    let error = Object::parse(error).ok();
+    let code = error.as_ref().and_then(|error| error.get("code"));
+    let Some(code) = code.and_then(|code| code.trim().parse::<i64>().ok()) else {
+        return "a JSON-RPC error without a code".to_owned();
+    };
+    let words = match code {
+        -32700 => ", parse error",
+        -32600 => ", invalid request",
+        -32601 => ", method not found",
+        -32602 => ", invalid params",
+        -32603 => ", internal error",
+        _ => "",
+    };
+    format!("JSON-RPC error {code}{words}")
 }
 
 fn supported(data: Option<&str>) -> Vec<String> {
