@@ -20,6 +20,11 @@ const READ: usize = 64;
 /// Most time that a hop keeps for the way back.
 const MARGIN: Duration = Duration::from_millis(500);
 
+/// Why a request goes no further: it has been here.
+pub const AGAIN: &str = "the request has been through this weir already";
+/// Why a request goes no further: it has come too far.
+pub const TOO_FAR: &str = "the request has been through too many weirs";
+
 /// Refuses a request that has been through this weir already, or has come too far.
 ///
 /// # Errors
@@ -95,9 +100,9 @@ fn path<'m>(meta: Option<&'m Object<'_>>, own: &Instance) -> Result<Vec<&'m str>
         .filter(|path| path.len() <= READ)
         .ok_or(Fault::Invalid("`weir/path` must be an array of instances"))?;
     let reason = if path.contains(&own.as_str()) {
-        "the request has been through this weir already"
+        AGAIN
     } else if path.len() >= MOST {
-        "the request has been through too many weirs"
+        TOO_FAR
     } else {
         return Ok(path);
     };

@@ -74,7 +74,7 @@ pub enum LinkError {
     Refused {
         /// What weir asked.
         method: &'static str,
-        /// The JSON-RPC error as JSON text, cut.
+        /// The JSON-RPC error's code, in words.
         error: String,
     },
     /// An error of the platform in front of the server, in answer to weir's own handshake or listing.

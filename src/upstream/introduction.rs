@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::json::{self, Object};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::message::{Message, Outcome};
-use crate::protocol::{meta, method};
+use crate::protocol::{hops, meta, method};
 use crate::upstream::error::LinkError;
 use crate::upstream::peer::{Offers, Peer, Via};
 
@@ -193,13 +193,39 @@ fn extensions(capabilities: Option<&str>) -> Box<str> {
     extensions.map(Box::from).unwrap_or_default()
 }
 
-/// A JSON-RPC error in answer to something weir asked for itself.
+/// A JSON-RPC error in answer to something weir asked for itself. Its message stays unsaid: the request carried
+/// credentials, and an upstream may repeat what it was sent.
 #[must_use]
 pub(super) fn refused(method: &'static str, error: &str) -> LinkError {
     LinkError::Refused {
         method,
-        error: error.chars().take(300).collect(),
+        error: coded(error),
     }
+}
+
+/// A JSON-RPC error's code, and what that means by JSON-RPC 2.0 §5.1 or MCP, or to another weir.
+fn coded(error: &str) -> String {
+    let error = Object::parse(error).ok();
+    let code = error.as_ref().and_then(|error| error.get("code"));
+    let Some(code) = code.and_then(|code| code.trim().parse::<i64>().ok()) else {
+        return "a JSON-RPC error without a code".to_owned();
+    };
+    // Of all words only those that weir itself would say.
+    let message = error.as_ref().and_then(|error| error.string("message"));
+    let known = [hops::AGAIN, hops::TOO_FAR].into_iter();
+    let known = message.and_then(|message| known.rev().find(|words| message.ends_with(words)));
+    if let Some(words) = known {
+        return format!("JSON-RPC error {code}, {words}");
+    }
+    let words = match code {
+        -32700 => ", parse error",
+        -32600 => ", invalid request",
+        -32601 => ", method not found",
+        -32602 => ", invalid params",
+        -32603 => ", internal error",
+        _ => "",
+    };
+    format!("JSON-RPC error {code}{words}")
 }
 
 fn supported(data: Option<&str>) -> Vec<String> {

@@ -94,6 +94,7 @@ impl Rig {
         self.home.path().join("weir.yaml")
     }
 
+    #[allow(clippy::too_many_lines, reason = "one upstream for each way to log in")]
     fn yaml(&self) -> String {
         let parrot = |path: &str| self.parrot.url(path);
         let mut yaml = format!(

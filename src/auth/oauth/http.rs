@@ -180,15 +180,15 @@ fn not_connected(error: &(dyn StdError + 'static)) -> HttpError {
     HttpError::Connect(words.into())
 }
 
-/// The cause of this kind, if there is one; it may be inside an error of IO.
+/// The cause of this kind, if there is one. Errors of IO hide what they were made of, one in the other.
 fn within<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
-    causes(error).find_map(|cause| {
-        let inner = cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        let inner = inner.and_then(|inner| inner.downcast_ref());
-        cause.downcast_ref().or(inner)
-    })
+    let unwrapped = |error: &&'e (dyn StdError + 'static)| {
+        let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+        Some(inner as &'e (dyn StdError + 'static))
+    };
+    causes(error)
+        .flat_map(|cause| successors(Some(cause), unwrapped))
+        .find_map(|cause| cause.downcast_ref())
 }
 
 fn causes<'e>(

@@ -244,7 +244,10 @@ async fn arrival(
                     let _ = page.send(Page::foreign());
                 }
             }
-            answer => return (answer, arrival.page),
+            answer
+            @ (Answer::Code(_) | Answer::Denied(_) | Answer::WrongIssuer | Answer::Empty) => {
+                return (answer, arrival.page);
+            }
         }
     }
 }

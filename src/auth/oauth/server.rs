@@ -290,6 +290,10 @@ fn fetch(url: &Url, source: HttpError) -> FindError {
 }
 
 /// Weir's own words for what rmcp says, which may have text of the server in it.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all others are of steps that are not taken with rmcp"
+)]
 fn explained(error: AuthError, upstream: &Url, door: &Door) -> FindError {
     match error {
         AuthError::DiscoveryRequestFailed { url, source } => match source.downcast::<HttpError>() {

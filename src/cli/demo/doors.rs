@@ -73,7 +73,7 @@ impl Door {
         let Ok(body) = to_bytes(body, LARGEST).await else {
             return StatusCode::PAYLOAD_TOO_LARGE.into_response();
         };
-        if let Err(refusal) = self.judge(&parts, &body) {
+        if let Some(refusal) = self.refusal(&parts, &body) {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
             return refusal;
         }
@@ -104,12 +104,13 @@ impl Door {
         sent.or(own)
     }
 
-    fn judge(&self, parts: &Parts, body: &Bytes) -> Result<(), Response> {
+    /// The answer to who is not let in.
+    fn refusal(&self, parts: &Parts, body: &Bytes) -> Option<Response> {
         let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
         match &self.lock {
-            Lock::Key(key) if header(KEY_HEADER) == Some(key.expose().as_bytes()) => Ok(()),
+            Lock::Key(key) if header(KEY_HEADER) == Some(key.expose().as_bytes()) => None,
             Lock::Key(_) => {
-                Err((StatusCode::UNAUTHORIZED, "an API key is needed\n").into_response())
+                Some((StatusCode::UNAUTHORIZED, "an API key is needed\n").into_response())
             }
             Lock::Signature(door) => {
                 let target = parts.uri.path_and_query();
@@ -119,26 +120,21 @@ impl Door {
                     headers: &parts.headers,
                     body,
                 };
-                let judged = door.verify(&request, SystemTime::now());
-                judged.map_err(|refusal| {
-                    let json = [(header::CONTENT_TYPE, "application/json")];
-                    (refusal.status(), json, refusal.body()).into_response()
-                })
+                let refusal = door.verify(&request, SystemTime::now()).err()?;
+                let json = [(header::CONTENT_TYPE, "application/json")];
+                Some((refusal.status(), json, refusal.body()).into_response())
             }
             Lock::Token(tokens) => {
                 let sent = header("authorization").and_then(|sent| std::str::from_utf8(sent).ok());
                 let token = sent.and_then(|sent| sent.strip_prefix("Bearer "));
                 if !token.is_some_and(|token| tokens.is_good(token)) {
                     let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-                    return Err((StatusCode::UNAUTHORIZED, challenge).into_response());
+                    return Some((StatusCode::UNAUTHORIZED, challenge).into_response());
                 }
-                match header(RUNTIME_SESSION).map(<[u8]>::len) {
-                    Some(33..=256) => Ok(()),
-                    Some(_) | None => {
-                        let words = "a session id of 33 to 256 characters is needed\n";
-                        Err((StatusCode::BAD_REQUEST, words).into_response())
-                    }
-                }
+                let length = header(RUNTIME_SESSION).map_or(0, <[u8]>::len);
+                let words = "a session id of 33 to 256 characters is needed\n";
+                let is_named = (33..=256).contains(&length);
+                (!is_named).then(|| (StatusCode::BAD_REQUEST, words).into_response())
             }
         }
     }

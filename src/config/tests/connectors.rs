@@ -200,14 +200,14 @@ fn a_client_proves_who_it_is_by_what_it_has() {
         let upstream = upstream(&format!(
             "url: https://a.example.com/mcp\nauth: {{ type: oauth2_client_credentials, issuer: 'https://id.example.com', client_id: me, {text} }}"
         ));
-        match &upstream.auth {
-            Auth::ClientCredentials(oauth) => match &oauth.client.authentication {
-                ClientAuthentication::None => "none",
-                ClientAuthentication::SecretBasic(_) => "basic",
-                ClientAuthentication::SecretPost(_) => "post",
-                ClientAuthentication::PrivateKeyJwt { .. } => "jwt",
-            },
-            other => panic!("{other:?}"),
+        let Auth::ClientCredentials(oauth) = &upstream.auth else {
+            panic!("{upstream:?}");
+        };
+        match &oauth.client.authentication {
+            ClientAuthentication::None => "none",
+            ClientAuthentication::SecretBasic(_) => "basic",
+            ClientAuthentication::SecretPost(_) => "post",
+            ClientAuthentication::PrivateKeyJwt { .. } => "jwt",
         }
     };
     let secret = "client_secret: { env: TOKEN }";
@@ -226,9 +226,8 @@ fn a_client_proves_who_it_is_by_what_it_has() {
     assert_eq!(client("client_authentication: none"), "none");
 }
 
-#[test]
-fn the_other_ways_to_log_in_are_read() {
-    let text = "\
+/// Upstreams that log in in every other way.
+const OTHERS: &str = "\
 state: { dir: s }
 upstreams:
   code: { url: https://a.example.com/mcp, auth: { type: oauth2_authorization_code } }
@@ -249,7 +248,10 @@ upstreams:
   socket: { url: http://mcp/mcp, socket: /run/mcp.sock }
   secret: { url: https://a.example.com/mcp, auth: { type: bearer, token: { aws_secret: 'arn:aws:secretsmanager:eu-west-3:123456789012:secret:weir-AbCdEf' } } }
 ";
-    let config = config(text);
+
+#[test]
+fn the_other_ways_to_log_in_are_read() {
+    let config = config(OTHERS);
     let of = |name: &str| &config.upstreams[name];
     let Auth::AuthorizationCode(code) = &of("code").auth else {
         panic!()

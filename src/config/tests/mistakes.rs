@@ -4,6 +4,7 @@ use super::connectors::identity;
 use super::*;
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one file, and what is said of it")]
 fn the_way_to_aws_is_checked() {
     insta::assert_snapshot!(errors("\
 upstreams:

@@ -154,10 +154,11 @@ fn pairs(text: &str) -> Pairs {
 fn merge(mut value: Value, more: &Value) -> Value {
     let members = value.as_object_mut().unwrap();
     for (key, value) in more.as_object().unwrap() {
-        match value {
-            Value::Null => members.remove(key),
-            value => members.insert(key.clone(), value.clone()),
-        };
+        if value.is_null() {
+            members.remove(key);
+        } else {
+            members.insert(key.clone(), value.clone());
+        }
     }
     value
 }

@@ -94,7 +94,11 @@ async fn tls_that_does_not_begin() {
 async fn http_where_tls_was_promised() {
     let up = beast().start().await;
     for yaml in over_tls(up.address().port()) {
-        is_out(&yaml, "the TLS handshake failed: received corrupt message").await;
+        is_out(
+            &yaml,
+            "the TLS handshake failed: what the server sends is not TLS",
+        )
+        .await;
     }
 }
 

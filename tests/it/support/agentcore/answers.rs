@@ -267,6 +267,7 @@ fn page<'s>(script: &'s Script, cursor: Option<&str>) -> (&'s [String], Option<S
 }
 
 /// The machine that a request goes to: its session, and how long it takes to start.
+#[allow(clippy::result_large_err, reason = "the error is the answer")]
 fn machine(script: &mut Script, arrived: &mut Arrived) -> Result<(String, Duration), Answer> {
     let runtime = arrived
         .header(RUNTIME_SESSION)
