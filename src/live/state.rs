@@ -69,6 +69,8 @@ pub struct State {
     entries: Vec<Entry>,
     /// Of what callers see now; at first an empty catalog.
     published: Digest,
+    /// How many upstreams have something that callers do not see.
+    hidden: usize,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,7 @@ impl State {
             config,
             entries,
             published: empty.digest(),
+            hidden: 0,
         }
     }
 
@@ -223,10 +226,10 @@ impl State {
         for (slot, entry) in self.entries.iter_mut().enumerate() {
             entry.visible = entry.is_visible(now);
             if let Some(listed) = &entry.listed {
-                let to = if entry.visible {
-                    &mut parts
-                } else {
-                    &mut hidden
+                let to = match entry.visible {
+                    true => &mut parts,
+                    false if listed.prepared.is_empty() => continue,
+                    false => &mut hidden,
                 };
                 to.push(Part {
                     upstream: entry.config.id.clone(),
@@ -240,9 +243,12 @@ impl State {
             self.config.listen.page_size.get(),
             &parts,
         );
-        if self.published == catalog.digest() && !anew {
+        // Operators may ask for what is hidden. As a rule it is shown or hidden with a change that callers see too.
+        let same = self.published == catalog.digest() && self.hidden == hidden.len();
+        if same && !anew {
             return None;
         }
+        self.hidden = hidden.len();
         self.published = catalog.digest();
         Some(Box::new(catalog.hiding(hidden)))
     }

@@ -153,6 +153,56 @@ async fn what_is_stale_says_so_served_or_hidden() {
 }
 
 #[tokio::test]
+async fn a_name_says_how_its_upstream_is_logged_in_to() {
+    let ann = Upstream::named("ann")
+        .tools(["a"])
+        .bearer("t0ken-t0ken")
+        .start()
+        .await;
+    let running = Weir::over([&ann])
+        .upstream(
+            "ann",
+            "auth: { type: bearer, token: { value: t0ken-t0ken } }",
+        )
+        .start()
+        .await;
+    running.wait_tools(["ann__a"]).await;
+    let ran = asked(&running, "ann__a").await;
+    let line = ran.out.lines().find(|line| line.contains("credentials"));
+    assert_eq!(line.unwrap().trim(), "credentials  bearer ok");
+    assert!(!ran.out.contains("t0ken"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_is_hidden_from_the_start_says_so_too() {
+    let ann = Upstream::named("ann").tools(["a"]).start().await;
+    let running = Weir::over([&ann])
+        .upstream("ann", "stale: { policy: hide }")
+        .state()
+        .start()
+        .await;
+    running.wait_tools(["ann__a"]).await;
+    let folder = running.home.path().join("state/listings");
+    crate::support::bounded("a stored listing", async {
+        while fs::read_dir(&folder).map_or(0, Iterator::count) != 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    ann.stop().await;
+    let running = running.restart().await;
+    let ran = asked(&running, "ann__a").await;
+    assert_eq!(ran.code, Some(1));
+    for part in [
+        "`stale.policy` is `hide`",
+        "stored by an earlier run",
+        "failing",
+    ] {
+        assert!(ran.out.contains(part), "{part}: {ran:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_definition_that_came_through_a_weir_says_through_which() {
     let ann = Upstream::named("ann").tools(["a"]).start().await;
     let inner = Weir::over([&ann]).instance("inner").start().await;
