@@ -415,10 +415,7 @@ impl Link {
 
     /// At the start: a listing of an earlier run is in the catalog.
     pub fn restored(&self, report: Report) {
-        *self
-            .report
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = report;
+        *self.report.write().unwrap_or_else(PoisonError::into_inner) = report;
     }
 
     /// What the last good listing had, and what else operators have to know.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::admin::explain::{Hidden, Owner, RuleTold, Why, World, rules};
-use crate::catalog::{Kind, Named, Part, Rules};
+use crate::catalog::{Because, Kind, Named, Part, Rules};
 use crate::config::{StalePolicy, Upstream};
 
 impl World<'_> {
@@ -38,12 +38,16 @@ impl World<'_> {
     fn left_out(&self, part: &Part, upstream: &Arc<Upstream>, found: &mut Vec<Hidden>) {
         let owner = || self.owner(part.slot, upstream);
         for tool in part.prepared.excluded() {
-            let rules = rules::excluding(upstream, &tool.original, tool.denied);
-            let (why, because) = match tool.denied {
-                true => (Why::Denied, "tools.deny matches its original name"),
-                false => (
+            let rules = rules::excluding(upstream, &tool.original, tool.because);
+            let (why, because) = match tool.because {
+                Because::Denied => (Why::Denied, "tools.deny matches its original name"),
+                Because::NotAllowed => (
                     Why::NotAllowed,
                     "tools.allow does not match its original name",
+                ),
+                Because::SearchHidden => (
+                    Why::NotAllowed,
+                    "gateway.search is `hide`, and it is the gateway's search tool",
                 ),
             };
             let kept = Kept::of(upstream, Kind::Tools, &tool.original, owner());

@@ -3,7 +3,7 @@
 use globset::GlobSet;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Kind, Named, Step};
+use crate::catalog::{Because, Kind, Named, Step};
 use crate::config::{ToolOverride, Upstream, Written};
 
 /// A rule of the config.
@@ -58,11 +58,16 @@ pub(super) fn touching(
 }
 
 /// Those that keep a tool out.
-pub(super) fn excluding(upstream: &Upstream, original: &str, denied: bool) -> Vec<RuleTold> {
+pub(super) fn excluding(upstream: &Upstream, original: &str, because: Because) -> Vec<RuleTold> {
     let places = &upstream.places;
-    if denied {
-        let deny = upstream.tools.deny.as_ref();
-        return matching("tools.deny", deny, &places.deny, original).collect();
+    match because {
+        Because::Denied => {
+            let deny = upstream.tools.deny.as_ref();
+            return matching("tools.deny", deny, &places.deny, original).collect();
+        }
+        // Its place is the upstream's.
+        Because::SearchHidden => return Vec::new(),
+        Because::NotAllowed => {}
     }
     let first = places.allow.first().map(|first| RuleTold {
         rule: "tools.allow".to_owned(),
