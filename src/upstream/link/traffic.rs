@@ -1,0 +1,99 @@
+//! What goes over a link: requests, notifications, cancellations.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::protocol::era::Era;
+use crate::protocol::message::{self, Id};
+use crate::upstream::error::LinkError;
+use crate::upstream::exchange::Exchange;
+use crate::upstream::link::{Link, Outbound, Wire};
+use crate::upstream::peer::{Peer, Via};
+
+impl Link {
+    /// Takes up a legacy stream that ended before its answer came.
+    ///
+    /// # Errors
+    /// The upstream does not take it up again.
+    pub async fn resume(&self, peer: &Peer, after: &str) -> Result<Exchange, LinkError> {
+        let (Wire::Http(wire), Via::Http(session)) = (&self.wire, &peer.via) else {
+            return Err(LinkError::SessionLost);
+        };
+        let resumed = wire.listen(session, Some(after));
+        let resumed = tokio::time::timeout_at(self.list_deadline(), resumed).await;
+        resumed
+            .map_err(|_| LinkError::Timeout)??
+            .ok_or(LinkError::Nonsense("ended without an answer"))
+    }
+
+    /// Sends a request. The exchange yields this request's notifications and then its response.
+    ///
+    /// # Errors
+    /// The request could not be sent, or was answered by something other than MCP.
+    pub async fn send(
+        &self,
+        peer: &Peer,
+        outbound: Outbound,
+        deadline: Instant,
+    ) -> Result<Exchange, LinkError> {
+        let body = message::request(&Id::from(outbound.id), outbound.method, &outbound.params);
+        match (&peer.via, &self.wire) {
+            (Via::Http(session), Wire::Http(wire)) => {
+                wire.send(session, outbound, body, deadline).await
+            }
+            (Via::Child(child), _) => {
+                let queued =
+                    tokio::time::timeout_at(deadline, child.request(outbound.id, body)).await;
+                let replies = queued
+                    .map_err(|_| LinkError::Timeout)?
+                    .map_err(LinkError::from_child)?;
+                Ok(Exchange::child(replies))
+            }
+            (Via::Http(_), Wire::Child(_)) => Err(LinkError::SessionLost),
+        }
+    }
+
+    /// Sends a notification or a response, for which nothing comes back.
+    ///
+    /// # Errors
+    /// It could not be sent.
+    pub async fn post(&self, peer: &Peer, body: Bytes) -> Result<(), LinkError> {
+        let deadline = Instant::now() + self.config.timeouts.list;
+        match (&peer.via, &self.wire) {
+            (Via::Http(session), Wire::Http(wire)) => {
+                wire.post(peer, session, body, deadline).await
+            }
+            (Via::Child(child), _) => {
+                let sent = tokio::time::timeout_at(deadline, child.send(body)).await;
+                sent.map_err(|_| LinkError::Timeout)?
+                    .map_err(LinkError::from_child)
+            }
+            (Via::Http(_), Wire::Child(_)) => Err(LinkError::SessionLost),
+        }
+    }
+
+    /// Tells the upstream that nobody waits for a request any more, by the rule of its era: over modern
+    /// HTTP the closed stream says it, otherwise `notifications/cancelled` does, and what carries the
+    /// answer is `kept` open until it is said. Does not wait.
+    pub fn cancel(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        id: u64,
+        reason: &'static str,
+        kept: impl Send + 'static,
+    ) {
+        if matches!(peer.via, Via::Http(_)) && peer.era() == Era::Modern {
+            return;
+        }
+        let body = message::cancelled(id, reason);
+        let (link, peer) = (Arc::clone(self), Arc::clone(peer));
+        self.tasks.spawn(async move {
+            if let Err(error) = link.post(&peer, body).await {
+                tracing::debug!(upstream = %link.id(), %error, "cancellation not delivered");
+            }
+            drop(kept);
+        });
+    }
+}
