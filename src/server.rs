@@ -22,7 +22,7 @@ use crate::connections::{self, Limits};
 use crate::front::{self, Draining, Front, Sessions};
 use crate::live::reload::Reloads;
 use crate::live::schedule::ScheduleError;
-use crate::metrics::names;
+use crate::metrics::{Metrics, names};
 use crate::name::UpstreamId;
 use crate::seal::{NoRandom, Sealer};
 use crate::upstream::http::WireError;
@@ -154,13 +154,7 @@ impl Bound {
         let sessions = Arc::new(Sessions::new(sealer));
         let swept = sweep(Arc::clone(&sessions), core.shutdown.clone());
         core.tasks.spawn(swept);
-        let known = Arc::clone(&sessions);
-        let metrics = Arc::clone(&core.live.load().metrics);
-        metrics.observe(&names::LEGACY_SESSIONS, move || known.known());
-        let runtime = Handle::current();
-        metrics.observe(&names::TASKS, move || {
-            runtime.metrics().num_alive_tasks() as u64
-        });
+        observe(&core.live.load().metrics, &sessions);
         let front = Front::new(
             &config.listen,
             Arc::clone(&core.live),
@@ -209,6 +203,15 @@ impl Bound {
             listeners,
         })
     }
+}
+
+/// What metrics ask the whole of weir for.
+fn observe(metrics: &Metrics, sessions: &Arc<Sessions>) {
+    let (known, runtime) = (Arc::clone(sessions), Handle::current());
+    metrics.observe(&names::LEGACY_SESSIONS, move || known.known());
+    metrics.observe(&names::TASKS, move || {
+        runtime.metrics().num_alive_tasks() as u64
+    });
 }
 
 /// Forgets the state of sessions that do nothing, now and then.

@@ -158,8 +158,11 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Listed>, writer: Opti
         store(writer, state, &effects.believed, listings);
     }
     follow(live, state, effects);
-    let snapshot = live.load_full();
-    // Told last: who waits for an upstream to stand finds its routes in place.
+    tell(&live.load_full(), state, told);
+}
+
+/// Told last: who waits for an upstream to stand finds its routes in place.
+fn tell(snapshot: &Snapshot, state: &State, told: Vec<Told>) {
     for Told {
         link: number,
         round,

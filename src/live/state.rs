@@ -148,9 +148,7 @@ impl State {
             } => (link, round, at, listing),
         };
         let mut entries = self.entries.iter_mut();
-        let Some(entry) = entries.find(|entry| entry.link == link && round > entry.round) else {
-            return None;
-        };
+        let entry = entries.find(|entry| entry.link == link && round > entry.round)?;
         entry.round = round;
         let Some(listing) = listing else {
             entry.failing = true;

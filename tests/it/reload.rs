@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio_util::task::TaskTracker;
 
 use crate::support::client::pool;
 use crate::support::upstream::Upstream;
@@ -161,7 +162,7 @@ async fn a_call_under_way_ends_over_the_link_it_began_on() {
     let (weir, file) = over(&[&ann]).await;
     weir.wait_tools(["ann__slow"]).await;
     let modern = weir.modern();
-    let call = tokio::spawn(async move { modern.call("ann__slow", "{}").await });
+    let call = TaskTracker::new().spawn(async move { modern.call("ann__slow", "{}").await });
     ann.wait_running("slow", 1).await;
     file.write(|yaml| yaml.replace("ann:", "bob:"));
     let (status, _) = reload(&weir).await;
@@ -200,7 +201,7 @@ async fn reloads_under_load_fail_no_call_that_they_do_not_concern() {
     let mut callers = Vec::new();
     for _ in 0..8 {
         let (modern, stop, done) = (weir.modern(), Arc::clone(&stop), Arc::clone(&done));
-        callers.push(tokio::spawn(async move {
+        callers.push(TaskTracker::new().spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 assert_eq!(modern.call("ann__a", "{}").await.text(), "ann.a {}");
                 done.fetch_add(1, Ordering::Relaxed);
@@ -208,7 +209,7 @@ async fn reloads_under_load_fail_no_call_that_they_do_not_concern() {
         }));
     }
     let (changing, ended) = (weir.modern(), Arc::clone(&stop));
-    let other = tokio::spawn(async move {
+    let other = TaskTracker::new().spawn(async move {
         while !ended.load(Ordering::Relaxed) {
             let reply = changing.call("bob__b", "{}").await;
             assert!(reply.succeeded() || reply.code() == -32602, "{reply:?}");
