@@ -2,7 +2,7 @@
 //!
 //! The subject is weir itself: a token in a file, such as a Kubernetes service account's, read anew for each exchange
 //! because it is rotated. On behalf of a caller it will be the caller's token instead, with weir's as the actor: that takes
-//! a subject per exchange and tokens kept per caller, and nothing here but [`ExchangeGrant::exchange`] knows which it is.
+//! a subject per exchange and tokens kept per caller, and nothing here but `ExchangeGrant::exchange` knows which it is.
 
 use crate::auth::oauth::client::{Asks, Client, read};
 use crate::auth::secrets::SecretCell;
