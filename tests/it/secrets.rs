@@ -5,6 +5,7 @@ mod parrot;
 mod planted;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use rcgen::KeyPair;
 use reqwest::Method;
 use weir::auth::oauth::store::{self, ClientRecord, Parties, Record, Store, Tokens};
 use weir::secret::Secret;
+use weir::server::{Core, Options};
 
 use crate::support::client::pool;
 use crate::support::free_port;
@@ -378,4 +380,33 @@ async fn a_config_does_not_print_its_secrets() {
     let config = weir::config::load(&rig.config(), &env).unwrap();
     // What a panic would print.
     absent("Debug", &format!("{config:?} {config:#?}"), &rig.more);
+}
+
+#[tokio::test]
+async fn a_panic_over_all_that_runs_prints_no_secret() {
+    let rig = Rig::new().await;
+    let env = |name: &str| {
+        let found = ENV.iter().find(|(key, _)| *key == name);
+        found.map(|(_, text)| (*text).to_owned())
+    };
+    let config = weir::config::load(&rig.config(), &env).unwrap();
+    let core = Core::start(Arc::new(config), &Options::default()).await;
+    let core = core.unwrap();
+    core.settled().await;
+    let snapshot = core.live().load_full();
+    // Tokens are in use by now, not only what the config says.
+    let granted = |name: &str| {
+        let link = snapshot
+            .links
+            .iter()
+            .find(|link| link.id().as_str() == name);
+        link.unwrap().credentials().unwrap().requests().granted
+    };
+    assert!(granted("basic-client") > 0 && granted("exchange") > 0 && granted("code") > 0);
+    let shown = Arc::clone(&snapshot);
+    let panicking = std::thread::spawn(move || panic!("{shown:?} {shown:#?}"));
+    let said = panicking.join().unwrap_err().downcast::<String>().unwrap();
+    assert!(said.contains("basic-client") && said.contains("TokenSource"));
+    absent("a panic", &said, &rig.more);
+    core.stop().await;
 }
