@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
+use crate::protocol::headers;
 use crate::upstream::error::LinkError;
 
 /// The longest `Retry-After` that is believed: a mistake there should not cost a day.
@@ -49,15 +50,7 @@ pub fn essence(headers: &HeaderMap) -> &str {
 
 /// Seconds, or a date (RFC 9110 §10.2.3); an hour at most.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let after = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = httpdate::parse_http_date(text).ok()?;
-            date.duration_since(SystemTime::now()).unwrap_or_default()
-        }
-    };
-    Some(after.min(LONGEST))
+    headers::retry_after(headers, SystemTime::now()).map(|after| after.min(LONGEST))
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@ use std::io;
 use std::iter::successors;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 use oauth2::{HttpRequest, HttpResponse};
 use url::Url;
 
 use crate::auth::SetupError;
 use crate::auth::reach::{self, Resolver, Unreachable};
 use crate::auth::token::GrantError;
+use crate::protocol::headers::retry_after;
 use crate::tls;
 
 /// How long one request may take, its whole answer included.
@@ -119,7 +120,10 @@ impl Http {
             return Err(HttpError::Redirect);
         }
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(HttpError::Unwell(status, retry_after(response.headers())));
+            return Err(HttpError::Unwell(
+                status,
+                retry_after(response.headers(), SystemTime::now()),
+            ));
         }
         let headers = response.headers().clone();
         let mut body = Vec::new();
@@ -198,18 +202,6 @@ fn causes<'e>(
     successors(Some(error), next)
 }
 
-/// Seconds, or a date (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => {
-            let date = httpdate::parse_http_date(text).ok()?;
-            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,17 +234,5 @@ mod tests {
             not_connected(&error),
             HttpError::Reach(Unreachable::LinkLocal)
         );
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let of = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, text.parse().unwrap());
-            retry_after(&headers)
-        };
-        assert_eq!(of("7"), Some(Duration::from_secs(7)));
-        assert_eq!(of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert_eq!(of("soon"), None);
     }
 }
