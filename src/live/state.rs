@@ -1,13 +1,16 @@
 //! What is known of every upstream, and how each change moves it. Pure: no clock, no IO, no tasks.
 
+mod entry;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Digest, Dropped, Kind, Listing, Part, Prepared, Rules};
-use crate::config::{self, Config, Resync, StalePolicy};
+use crate::catalog::{Catalog, Digest, Dropped, Kind, Listing, Part, Prepared};
+use crate::config::{self, Config, Resync};
+use crate::live::state::entry::{Entry, Listed};
 
 /// Freshness promised while a cron expression says when the next listing is.
 const CRON_TTL: Duration = Duration::from_secs(60);
@@ -71,29 +74,6 @@ pub struct State {
     published: Digest,
     /// How many upstreams have something that callers do not see.
     hidden: usize,
-}
-
-#[derive(Debug)]
-struct Entry {
-    /// The number of its link.
-    link: u64,
-    config: Arc<config::Upstream>,
-    round: u64,
-    listed: Option<Listed>,
-    failing: bool,
-    /// The kinds that the last listing had nothing of where there was something.
-    doubted: [bool; 4],
-    ttl: Option<Duration>,
-    visible: bool,
-}
-
-#[derive(Debug)]
-struct Listed {
-    at: Instant,
-    digest: Digest,
-    counts: [usize; 4],
-    listing: Arc<Listing>,
-    prepared: Arc<Prepared>,
 }
 
 impl State {
@@ -305,70 +285,6 @@ impl State {
             Some(listed.at + entry.config.stale.max_age)
         };
         self.entries.iter().filter_map(expiry).min()
-    }
-}
-
-impl Listed {
-    fn new(
-        config: &Config,
-        upstream: &config::Upstream,
-        at: Instant,
-        listing: Arc<Listing>,
-    ) -> Self {
-        let rules = Rules {
-            instance: config.instance.as_ref(),
-            ..Rules::from(upstream)
-        };
-        Self {
-            at,
-            digest: listing.digest(),
-            counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
-            prepared: Arc::new(Prepared::new(rules, &config.naming, &listing)),
-            listing,
-        }
-    }
-}
-
-impl Entry {
-    /// Nothing is known of it yet.
-    fn new(config: &Arc<config::Upstream>, link: u64) -> Self {
-        Self {
-            link,
-            config: Arc::clone(config),
-            round: 0,
-            listed: None,
-            failing: false,
-            doubted: [false; 4],
-            ttl: None,
-            visible: false,
-        }
-    }
-
-    /// The same, what was listed being exposed as another config wants it.
-    fn under(self, config: &Config, upstream: &Arc<config::Upstream>) -> Self {
-        let again = |listed: Listed| Listed::new(config, upstream, listed.at, listed.listing);
-        Self {
-            listed: self.listed.map(again),
-            config: Arc::clone(upstream),
-            ..self
-        }
-    }
-
-    /// The kinds of which there is nothing any more.
-    fn emptied(&self, counts: [usize; 4]) -> [bool; 4] {
-        let then = self.listed.as_ref().map_or([0; 4], |listed| listed.counts);
-        let mut emptied = [false; 4];
-        for (emptied, (now, then)) in emptied.iter_mut().zip(counts.into_iter().zip(then)) {
-            *emptied = now == 0 && then > 0;
-        }
-        emptied
-    }
-
-    fn is_visible(&self, now: Instant) -> bool {
-        let stale = &self.config.stale;
-        self.listed.as_ref().is_some_and(|listed| {
-            !self.failing || (stale.policy == StalePolicy::Serve && now < listed.at + stale.max_age)
-        })
     }
 }
 

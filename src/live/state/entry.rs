@@ -1,0 +1,96 @@
+//! What is known of one upstream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::catalog::{Digest, Kind, Listing, Prepared, Rules};
+use crate::config::{self, Config, StalePolicy};
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The number of its link.
+    pub(super) link: u64,
+    pub(super) config: Arc<config::Upstream>,
+    pub(super) round: u64,
+    pub(super) listed: Option<Listed>,
+    pub(super) failing: bool,
+    /// The kinds that the last listing had nothing of where there was something.
+    pub(super) doubted: [bool; 4],
+    pub(super) ttl: Option<Duration>,
+    pub(super) visible: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) at: Instant,
+    pub(super) digest: Digest,
+    pub(super) counts: [usize; 4],
+    pub(super) listing: Arc<Listing>,
+    pub(super) prepared: Arc<Prepared>,
+}
+
+impl Listed {
+    pub(super) fn new(
+        config: &Config,
+        upstream: &config::Upstream,
+        at: Instant,
+        listing: Arc<Listing>,
+    ) -> Self {
+        let rules = Rules {
+            instance: config.instance.as_ref(),
+            ..Rules::from(upstream)
+        };
+        Self {
+            at,
+            digest: listing.digest(),
+            counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
+            prepared: Arc::new(Prepared::new(rules, &config.naming, &listing)),
+            listing,
+        }
+    }
+}
+
+impl Entry {
+    /// Nothing is known of it yet.
+    pub(super) fn new(config: &Arc<config::Upstream>, link: u64) -> Self {
+        Self {
+            link,
+            config: Arc::clone(config),
+            round: 0,
+            listed: None,
+            failing: false,
+            doubted: [false; 4],
+            ttl: None,
+            visible: false,
+        }
+    }
+
+    /// The same, what was listed being exposed as another config wants it.
+    pub(super) fn under(self, config: &Config, upstream: &Arc<config::Upstream>) -> Self {
+        let again = |listed: Listed| Listed::new(config, upstream, listed.at, listed.listing);
+        Self {
+            listed: self.listed.map(again),
+            config: Arc::clone(upstream),
+            ..self
+        }
+    }
+
+    /// The kinds of which there is nothing any more.
+    pub(super) fn emptied(&self, counts: [usize; 4]) -> [bool; 4] {
+        let then = self.listed.as_ref().map_or([0; 4], |listed| listed.counts);
+        let mut emptied = [false; 4];
+        for (emptied, (now, then)) in emptied.iter_mut().zip(counts.into_iter().zip(then)) {
+            *emptied = now == 0 && then > 0;
+        }
+        emptied
+    }
+
+    pub(super) fn is_visible(&self, now: Instant) -> bool {
+        let stale = &self.config.stale;
+        self.listed.as_ref().is_some_and(|listed| {
+            !self.failing || (stale.policy == StalePolicy::Serve && now < listed.at + stale.max_age)
+        })
+    }
+}
