@@ -22,6 +22,7 @@ pub mod rules;
 mod annotations;
 mod merge;
 mod render;
+mod stamp;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ pub use prepared::{LeftOut, Prepared};
 pub use resources::ResourceRoute;
 pub use routes::{Catalog, Conflict, Part, Route};
 pub use rules::{Because, Excluded, Rules};
+pub use stamp::Stamp;
 
 /// What upstreams list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
