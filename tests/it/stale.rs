@@ -142,6 +142,10 @@ async fn what_is_stale_is_stamped_once_and_until_it_is_listed_again() {
             let meta = format!(r#""_meta":{{"weir/origin":["eu"],"weir/stale":"{listed}"}}"#);
             assert!(tools[0].contains(&meta), "{tools:?}");
         }
+        let explained = weir.admin("/explain?name=ann__t").await;
+        assert_eq!(explained["exposed"][0]["stamped"], listed);
+        let of = &explained["exposed"][0]["upstream"]["listed"];
+        assert_eq!(of["stale"], true, "{explained}");
         let (stale, age) = in_catalog(&weir, "ann").await;
         assert!(stale);
         assert_eq!(
