@@ -223,6 +223,25 @@ fn a_key_that_no_comment_may_hold_is_named_without_it() {
     assert_eq!(run(&yaml).upstreams.len(), 1);
 }
 
+#[test]
+fn what_a_file_says_twice_stands_once() {
+    let imported = import(
+        r#"{"mcpServers": { "a": {
+    "url": "https://me:hunter2@a.example.com/mcp", "serverUrl": "https://b.example.com/mcp",
+    "headers": { "Authorization": "Bearer hunter3", "X-A": "1", "x-a": "2" }
+}}}"#,
+    )
+    .unwrap();
+    insta::assert_snapshot!(imported.yaml, @"");
+    run(&imported.yaml);
+    let left_out = imported.report.servers[0].notes.iter();
+    let left_out = left_out.filter(|note| note.fate == Fate::LeftOut);
+    let left_out: Vec<_> = left_out
+        .map(|note| format!("{} {}", note.at, note.text))
+        .collect();
+    insta::assert_snapshot!(left_out.join("\n"), @"");
+}
+
 /// Whether the config of a file is valid once its variables are set. A value from the environment may be unfit where a
 /// variable stands; what matters is that it is read.
 fn is_valid(file: &serde_json::Value) -> Result<(), String> {
