@@ -137,10 +137,15 @@ impl Core {
             }
         }
         let links: Arc<[_]> = links.into();
-        for link in &fresh {
-            self.keep(link).await?;
-        }
         let drain = config.listen.drain;
+        for link in &fresh {
+            if let Err(error) = self.keep(link).await {
+                for link in &fresh {
+                    self.retire(link, drain).await;
+                }
+                return Err(error);
+            }
+        }
         let (tell, told) = oneshot::channel();
         let configured = Configured {
             config,
