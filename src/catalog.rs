@@ -21,7 +21,9 @@ pub mod rules;
 
 mod annotations;
 mod merge;
+mod names;
 mod render;
+mod slots;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -41,11 +43,12 @@ pub(crate) use digest::Hasher;
 pub use listing::{Defect, Definition, Listing, Reason};
 pub use named::{Cause, Named, Step};
 pub use origin::Dropped;
-pub use page::Page;
+pub use page::{Page, Pages};
 pub use prepared::{LeftOut, Prepared};
 pub use resources::ResourceRoute;
-pub use routes::{Catalog, Conflict, Part, Route};
+pub use routes::{Catalog, Conflict, Route};
 pub use rules::{Because, Excluded, Rules};
+pub use slots::Part;
 
 /// What upstreams list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -7,6 +7,7 @@
 //! cargo bench --bench load -- --only login       # 1 KiB calls, unsigned and signed with SigV4
 //! cargo bench --bench load -- --only streams     # 4,000 idle streams: memory, descriptors, a change told to all
 //! cargo bench --bench load -- --only leaks       # 100,000 calls that end in every way, two minutes
+//! cargo bench --bench load -- --only merge       # 1,000 upstreams with 100 tools each, a minute
 //! cargo bench --bench load -- --swap             # ten swaps a second under 32 callers, 30 s
 //! ```
 //!
@@ -35,6 +36,7 @@ mod parts;
 mod processes;
 mod procfs;
 mod report;
+mod scale;
 mod sse;
 mod streams;
 mod summary;
@@ -196,7 +198,9 @@ impl Figures {
         let swaps = self.swaps.iter().map(|figure| figure.errors.values().sum());
         let streams = self.results.streams.iter().map(|figure| figure.failures());
         let leaks = self.results.leaks.iter().map(|figure| figure.failures());
-        let idle = streams.chain(leaks);
+        let scales = self.results.scales.iter();
+        let scales = scales.map(|figure| figure.errors.len() as u64);
+        let idle = streams.chain(leaks).chain(scales);
         samples
             .chain(sessions)
             .chain(starts)
@@ -269,6 +273,7 @@ async fn measure_parts(
             Part::Streams => streams::run(ground, plan, results).await?,
             Part::Login => parts::login(ground, plan, results).await?,
             Part::Leaks => leaks::run(ground, plan, results).await?,
+            Part::Merge => scale::run(ground, plan, results).await?,
         }
     }
     if !results.memory.is_empty() {
@@ -318,6 +323,7 @@ impl Options {
                 speaks: self.upstream_era,
                 sse: self.sse,
                 watched: false,
+                stores: false,
             },
             list_page_size: self.page_size,
         }

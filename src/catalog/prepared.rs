@@ -239,9 +239,7 @@ impl PreparedKind {
                     Some((item, text))
                 })
                 .collect();
-            Arc::new(Rendered::new(
-                texts.iter().map(|(item, text)| (*item, text.as_str())),
-            ))
+            Arc::new(Rendered::new(texts.into_iter()))
         };
         let differs = definitions.iter().any(|definition| match era {
             Era::Legacy => definition.facts.execution,
@@ -297,7 +295,8 @@ impl PreparedKind {
     }
 }
 
-fn seen(kind: Kind, rendered: &PerEra<Arc<Rendered>>, empty: bool) -> Option<Digest> {
+/// Digest of what callers see of a kind.
+pub(super) fn seen(kind: Kind, rendered: &PerEra<Arc<Rendered>>, empty: bool) -> Option<Digest> {
     if empty {
         return None;
     }

@@ -16,10 +16,10 @@ use crate::name::{Instance, Namespace, Naming, UpstreamId, is_legal};
 
 /// An upstream under its config.
 #[derive(Debug)]
-struct Up {
+pub(super) struct Up {
     /// The weir in front of it.
     instance: Option<Instance>,
-    id: UpstreamId,
+    pub(super) id: UpstreamId,
     namespace: Namespace,
     strip: Option<Regex>,
     tools: ToolRules,
@@ -29,7 +29,7 @@ struct Up {
 }
 
 impl Up {
-    fn new(id: &str) -> Self {
+    pub(super) fn new(id: &str) -> Self {
         let id = UpstreamId::parse(id).unwrap();
         Self {
             instance: None,
@@ -43,7 +43,7 @@ impl Up {
         }
     }
 
-    fn bare(mut self) -> Self {
+    pub(super) fn bare(mut self) -> Self {
         self.namespace = Namespace::default();
         self
     }
@@ -53,7 +53,7 @@ impl Up {
         self
     }
 
-    fn tools(self, names: &[&str]) -> Self {
+    pub(super) fn tools(self, names: &[&str]) -> Self {
         names.iter().fold(self, |up, name| {
             up.raw(
                 Kind::Tools,
@@ -62,7 +62,7 @@ impl Up {
         })
     }
 
-    fn resources(self, uris: &[&str]) -> Self {
+    pub(super) fn resources(self, uris: &[&str]) -> Self {
         uris.iter().fold(self, |up, uri| {
             up.raw(
                 Kind::Resources,
@@ -85,7 +85,7 @@ impl Up {
         self
     }
 
-    fn prepare(&self) -> Prepared {
+    pub(super) fn prepare(&self) -> Prepared {
         let mut listing = Listing::of(self.era);
         for (kind, raw) in &self.definitions {
             listing.add(*kind, raw);
@@ -125,7 +125,7 @@ fn exposed(catalog: &Catalog, kind: Kind) -> Vec<String> {
 }
 
 /// All definitions a caller reads, page by page.
-fn listed(catalog: &Catalog, kind: Kind, era: Era) -> Vec<String> {
+pub(super) fn listed(catalog: &Catalog, kind: Kind, era: Era) -> Vec<String> {
     let (mut all, mut at) = (Vec::new(), Some(0));
     while let Some(index) = at {
         let page = catalog.page(kind, era, index).unwrap();
@@ -629,7 +629,7 @@ fn any_json() -> impl Strategy<Value = String> {
 }
 
 /// Upstreams that get in each other's way: few names, few namespaces.
-fn any_ups() -> impl Strategy<Value = Vec<Up>> {
+pub(super) fn any_ups() -> impl Strategy<Value = Vec<Up>> {
     let name = prop_oneof![
         4 => prop::sample::select(vec!["x", "y", "x y", "x/y", "a__x", "é"]).prop_map(str::to_owned),
         1 => ".{1,90}",

@@ -106,7 +106,7 @@ fn configure(live: &Live, state: &mut State, configured: Configured) {
     let Some(catalog) = effects.publish else {
         return;
     };
-    let next = live.load().under(config, links, *catalog, state.ttl());
+    let next = live.load().under(config, links, catalog, state.ttl());
     published(live, next);
     let _ = done.send(());
 }
@@ -234,7 +234,7 @@ fn follow(live: &Live, state: &State, effects: Effects) {
         confirm, publish, ..
     } = effects;
     if let Some(catalog) = publish {
-        let next = live.load().next(*catalog, state.ttl());
+        let next = live.load().next(catalog, state.ttl());
         published(live, next);
     }
     for number in confirm {

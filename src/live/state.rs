@@ -8,7 +8,7 @@ use std::time::Duration;
 use foldhash::HashMap;
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Digest, Dropped, Kind, Listing, Part, Prepared};
+use crate::catalog::{Catalog, Dropped, Kind, Listing, Part, Prepared};
 use crate::config::{self, Config, Resync};
 use crate::live::state::entry::{Entry, Listed};
 
@@ -62,7 +62,7 @@ pub struct Effects {
     /// The links whose listing was believed, and whether it is another than the last one that was.
     pub believed: Vec<(u64, bool)>,
     /// What callers see from now on, where that is something else.
-    pub publish: Option<Box<Catalog>>,
+    pub publish: Option<Arc<Catalog>>,
 }
 
 /// What is known of every upstream.
@@ -70,10 +70,8 @@ pub struct Effects {
 pub struct State {
     config: Arc<Config>,
     entries: Vec<Entry>,
-    /// Of what callers see now; at first an empty catalog.
-    published: Digest,
-    /// How many upstreams have something that callers do not see.
-    hidden: usize,
+    /// What callers see now; at first an empty catalog.
+    published: Arc<Catalog>,
 }
 
 impl State {
@@ -88,8 +86,7 @@ impl State {
         Self {
             config,
             entries,
-            published: empty.digest(),
-            hidden: 0,
+            published: Arc::new(empty),
         }
     }
 
@@ -198,7 +195,7 @@ impl State {
     }
 
     /// The catalog of now, if it is another one, or in any case where it belongs to another config.
-    fn publish(&mut self, now: Instant, anew: bool) -> Option<Box<Catalog>> {
+    fn publish(&mut self, now: Instant, anew: bool) -> Option<Arc<Catalog>> {
         let mut parts = Vec::with_capacity(self.entries.len());
         let mut hidden = Vec::new();
         for (slot, entry) in self.entries.iter_mut().enumerate() {
@@ -216,19 +213,21 @@ impl State {
                 });
             }
         }
-        let catalog = Catalog::merge(
-            &self.config.naming,
-            self.config.listen.page_size.get(),
-            &parts,
-        );
+        let catalog = match anew {
+            true => {
+                let page_size = self.config.listen.page_size.get();
+                Catalog::merge(&self.config.naming, page_size, &parts)
+            }
+            false => self.published.after(&parts),
+        };
         // Operators may ask for what is hidden. As a rule it is shown or hidden with a change that callers see too.
-        let same = self.published == catalog.digest() && self.hidden == hidden.len();
+        let before = &self.published;
+        let same = before.digest() == catalog.digest() && before.hidden().len() == hidden.len();
         if same && !anew {
             return None;
         }
-        self.hidden = hidden.len();
-        self.published = catalog.digest();
-        Some(Box::new(catalog.hiding(hidden)))
+        self.published = Arc::new(catalog.hiding(hidden));
+        Some(Arc::clone(&self.published))
     }
 
     /// For how long callers may take a list answer as fresh.

@@ -74,8 +74,10 @@ impl Core {
             Some(store) => restored(store, &links, &mut state).await,
             None => None,
         };
-        let catalog = catalog
-            .unwrap_or_else(|| Catalog::merge(&config.naming, config.listen.page_size.get(), &[]));
+        let catalog = catalog.unwrap_or_else(|| {
+            let page_size = config.listen.page_size.get();
+            Arc::new(Catalog::merge(&config.naming, page_size, &[]))
+        });
         let live = Arc::new(Live::new(Snapshot::first(
             config,
             Arc::clone(&links),
@@ -252,7 +254,7 @@ fn link(upstream: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<L
 }
 
 /// Puts the listings of an earlier run into `state`: the catalog that comes of it, if there are any.
-async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Option<Catalog> {
+async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Option<Arc<Catalog>> {
     let upstreams: Vec<_> = links.iter().map(|link| Arc::clone(&link.config)).collect();
     // Files, and in a large weir many of them.
     let found = tokio::task::spawn_blocking(move || {
@@ -285,5 +287,5 @@ async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Optio
             "stored listings are served until the upstreams answer"
         );
     }
-    state.apply(changes).publish.map(|catalog| *catalog)
+    state.apply(changes).publish
 }

@@ -10,7 +10,7 @@ impl World<'_> {
     /// Everything that is known and not exposed.
     pub(super) fn hidden(&self) -> Vec<Hidden> {
         let mut found = Vec::new();
-        for part in self.catalog.parts().iter().chain(self.catalog.hidden()) {
+        for part in self.catalog.parts().chain(self.catalog.hidden()) {
             if let Some(upstream) = self.upstreams.get(&part.upstream) {
                 self.left_out(part, upstream, &mut found);
             }

@@ -156,7 +156,7 @@ async fn ask(
     wait::settled(&core, &mut output.err).await;
     let snapshot = core.live().load_full();
     let brought = snapshot.links.iter().map(|link| {
-        let mut parts = snapshot.catalog.parts().iter();
+        let mut parts = snapshot.catalog.parts();
         let part = parts.find(|part| part.upstream == *link.id());
         let prepared = part.map(|part| Arc::clone(&part.prepared));
         let source = match link.standing() {
