@@ -84,6 +84,7 @@ fn prepare(at: usize, listing: &Listing) -> Prepared {
     let instance = Instance::parse("eu-edge-1").expect("a legal name");
     let rules = Rules {
         instance: Some(&instance),
+        stale: None,
         upstream: &upstream,
         namespace: &Namespace::of(&upstream),
         strip: None,

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::auth::Credentials;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Stamp};
 use crate::config;
 use crate::live::Live;
 use crate::live::reload::{Outcome, Reloads};
@@ -177,7 +177,9 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         "versions": peer.as_ref().map(|peer| peer.versions.clone()),
         "server": peer.as_ref().map(|peer| peer.server.clone()),
         "credentials": link.credentials().map(credentials),
-        "listed_seconds_ago": report.at.map(|at| at.elapsed().as_secs()),
+        "listed_at": report.at.map(|(_, on)| Stamp::of(on).to_string()),
+        "listed_seconds_ago": report.age().map(|age| age.as_secs()),
+        "stale": link.is_stale(),
         "listing_is_stored": report.stored,
         "tools": tools,
         "prompts": prompts,

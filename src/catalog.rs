@@ -24,6 +24,7 @@ mod merge;
 mod names;
 mod render;
 mod slots;
+mod stamp;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,7 @@ pub use resources::ResourceRoute;
 pub use routes::{Catalog, Conflict, Route};
 pub use rules::{Because, Excluded, Rules};
 pub use slots::Part;
+pub use stamp::Stamp;
 
 /// What upstreams list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -288,6 +288,8 @@ pub struct Stale {
     pub policy: StalePolicy,
     /// Hidden at this age whatever the policy.
     pub max_age: Duration,
+    /// Stamped from this age on. Never, if it is hidden before.
+    pub mark_after: Duration,
 }
 
 /// `stale.policy`

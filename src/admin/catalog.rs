@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use foldhash::HashSet;
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::admin::text;
-use crate::catalog::{Entry, Kind, Named, Side};
+use crate::catalog::{Entry, Kind, Named, Side, Stamp};
 use crate::live::{Live, Snapshot};
+use crate::upstream::Link;
 
 /// The answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +29,22 @@ pub struct Page {
     pub templates: Vec<Row>,
     /// The names that two definitions wanted, in words.
     pub conflicts: Vec<String>,
+    /// Of each upstream, in the order of the config, how old its part is.
+    #[serde(default)]
+    pub upstreams: Vec<Age>,
+}
+
+/// How old the listing of an upstream is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Age {
+    /// The upstream.
+    pub name: String,
+    /// Whether weir fails to renew its listing, or has it of an earlier run and has not renewed it yet.
+    pub stale: bool,
+    /// When the listing was last found to hold: a time of RFC 3339, in UTC. `null` without a listing.
+    pub listed_at: Option<String>,
+    /// How long ago that is.
+    pub listed_seconds_ago: Option<u64>,
 }
 
 /// One route.
@@ -38,6 +56,9 @@ pub struct Row {
     pub upstream: String,
     /// What that upstream calls it.
     pub original: String,
+    /// Whether the listing that it is from may be out of date.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
     /// How it came by its name; with `definitions=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named: Option<Named>,
@@ -50,12 +71,14 @@ impl Page {
     /// A snapshot in words.
     #[must_use]
     pub fn of(snapshot: &Snapshot, definitions: bool) -> Self {
+        let stale: HashSet<_> = stale(snapshot).collect();
         let rows = |kind| -> Vec<Row> {
             let routes = snapshot.catalog.routes(kind);
             let row = routes.map(|route| Row {
                 name: route.exposed.to_string(),
                 upstream: route.upstream.as_str().to_owned(),
                 original: route.original().to_string(),
+                stale: stale.contains(route.upstream.as_str()),
                 named: None,
                 definition: None,
             });
@@ -63,7 +86,7 @@ impl Page {
         };
         let mut kinds = match definitions {
             false => Kind::ALL.map(rows),
-            true => defined(snapshot),
+            true => defined(snapshot, &stale),
         }
         .into_iter();
         let mut next = || kinds.next().unwrap_or_default();
@@ -75,6 +98,7 @@ impl Page {
             resources: next(),
             templates: next(),
             conflicts: conflicts.map(ToString::to_string).collect(),
+            upstreams: snapshot.links.iter().map(|link| age(link)).collect(),
         }
     }
 
@@ -99,13 +123,30 @@ impl Page {
     }
 }
 
-fn defined(snapshot: &Snapshot) -> [Vec<Row>; 4] {
+/// The upstreams whose listings may be out of date.
+fn stale(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    let links = snapshot.links.iter().filter(|link| link.is_stale());
+    links.map(|link| link.id().as_str())
+}
+
+fn age(link: &Link) -> Age {
+    let report = link.report();
+    Age {
+        name: link.id().as_str().to_owned(),
+        stale: link.is_stale(),
+        listed_at: report.at.map(|(_, on)| Stamp::of(on).to_string()),
+        listed_seconds_ago: report.age().map(|age| age.as_secs()),
+    }
+}
+
+fn defined(snapshot: &Snapshot, stale: &HashSet<&str>) -> [Vec<Row>; 4] {
     let config = &snapshot.config;
     let side = Side::of(&config.upstreams, &config.naming, &snapshot.catalog);
     let row = |entry: &Entry| Row {
         name: entry.exposed.to_string(),
         upstream: entry.upstream.to_string(),
         original: entry.original.to_string(),
+        stale: stale.contains(&*entry.upstream),
         named: Some(entry.named.clone()),
         definition: RawValue::from_string(entry.definition.to_string()).ok(),
     };

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::admin::{axum_json, text};
-use crate::catalog::{Conflict, Kind, Named, Route, Rules};
+use crate::catalog::{Conflict, Kind, Named, Route, Rules, Stamp};
 use crate::json::Object;
 use crate::live::Live;
 use crate::protocol::era::Era;
@@ -57,6 +57,9 @@ pub struct Exposed {
     pub eras: Vec<String>,
     /// The weirs it came through, nearest first.
     pub through: Vec<String>,
+    /// What callers read in `_meta["weir/stale"]`: when it was last found to hold, here or at a weir before this one.
+    #[serde(default)]
+    pub stamped: Option<String>,
     /// Whose it is.
     pub upstream: Owner,
 }
@@ -164,6 +167,8 @@ impl World<'_> {
             original,
             conflicts.clone().find(lost),
         );
+        let definition = self.catalog.definition(kind, &route.exposed);
+        let definition = definition.as_deref().unwrap_or_default();
         let won = |conflict: &&Conflict| *conflict.exposed == *route.exposed;
         let eras = [Era::Legacy, Era::Modern].into_iter();
         Some(Exposed {
@@ -179,15 +184,15 @@ impl World<'_> {
                 .filter(|era| route.is_listed(*era))
                 .map(|era| era.to_string())
                 .collect(),
-            through: self.through(kind, &route.exposed),
+            through: self.through(definition),
+            stamped: Stamp::on(definition).map(|stamp| stamp.to_string()),
             upstream: self.owner(route.slot, upstream),
         })
     }
 
     /// The weirs before this one that a definition came through.
-    fn through(&self, kind: Kind, exposed: &str) -> Vec<String> {
-        let text = self.catalog.definition(kind, exposed).unwrap_or_default();
-        let hops = Object::parse(&text).ok().and_then(|definition| {
+    fn through(&self, definition: &str) -> Vec<String> {
+        let hops = Object::parse(definition).ok().and_then(|definition| {
             let meta = definition.borrowed("_meta")?;
             let meta = Object::parse(meta).ok()?;
             let hops = hops::instances(meta.get(ORIGIN)?)?;

@@ -46,7 +46,8 @@ fn of(link: &Link) -> ObservedUpstream {
         sessions: usize::from(link.current().is_some()) + link.sessions.count(),
         in_flight: load.in_flight,
         queued: load.queued,
-        listing_age: report.at.map(|at| at.elapsed()),
+        listing_age: report.age(),
+        stale: link.is_stale(),
         items: named(report.counts),
         quarantined: report.quarantined.len(),
     }

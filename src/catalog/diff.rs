@@ -1,7 +1,7 @@
 //! The difference between two catalogs: what comes, what goes, what has another name, what says something else.
 //!
 //! A definition is the same one on both sides if upstream, kind and original name are. What it says is compared as its
-//! upstream and the operator's rules make it: exposed names and `_meta["weir/origin"]` are left out of that.
+//! upstream and the operator's rules make it: exposed names, `_meta["weir/origin"]` and `_meta["weir/stale"]` are left out of that.
 
 mod definition;
 mod schema;

@@ -236,7 +236,10 @@ impl PreparedKind {
                     let change = change(definition);
                     let own = rules.instance;
                     let text = render::definition(definition, name, own, change, era, caller)?;
-                    Some((item, text))
+                    Some(match rules.stale {
+                        Some(stamp) => (item, stamp.put(text)),
+                        None => (item, text),
+                    })
                 })
                 .collect();
             Arc::new(Rendered::new(texts.into_iter()))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use globset::GlobSet;
 use regex::Regex;
 
-use crate::catalog::Kind;
 use crate::catalog::listing::{Definition, Listing};
+use crate::catalog::{Kind, Stamp};
 use crate::config::{Endpoint, Search, ToolRules, Upstream};
 use crate::json::Object;
 use crate::name::{Instance, Namespace, UpstreamId};
@@ -16,6 +16,8 @@ use crate::name::{Instance, Namespace, UpstreamId};
 pub struct Rules<'a> {
     /// The weir that takes them in, if it is a hop of chains.
     pub instance: Option<&'a Instance>,
+    /// When they were last found to hold, if callers are to be told.
+    pub stale: Option<Stamp>,
     /// The upstream.
     pub upstream: &'a UpstreamId,
     /// What its exposed names begin with.
@@ -36,6 +38,7 @@ impl<'a> From<&'a Upstream> for Rules<'a> {
     fn from(config: &'a Upstream) -> Self {
         Self {
             instance: None,
+            stale: None,
             upstream: &config.id,
             namespace: &config.namespace,
             strip: config.strip.as_ref(),

@@ -1,5 +1,7 @@
 //! The laws of a catalog: what holds whatever upstreams list, and in whatever order they answer.
 
+mod stamps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ use crate::name::{Instance, Namespace, Naming, UpstreamId, is_legal};
 pub(super) struct Up {
     /// The weir in front of it.
     instance: Option<Instance>,
+    /// What it is stamped with.
+    stale: Option<Stamp>,
     pub(super) id: UpstreamId,
     namespace: Namespace,
     strip: Option<Regex>,
@@ -33,6 +37,7 @@ impl Up {
         let id = UpstreamId::parse(id).unwrap();
         Self {
             instance: None,
+            stale: None,
             namespace: Namespace::of(&id),
             id,
             strip: None,
@@ -92,6 +97,7 @@ impl Up {
         }
         let rules = Rules {
             instance: self.instance.as_ref(),
+            stale: self.stale,
             upstream: &self.id,
             namespace: &self.namespace,
             strip: self.strip.as_ref(),

@@ -246,6 +246,10 @@ fn told(output: &mut Output, exposed: &Exposed) {
         line(output, "came through", &exposed.through.join(", "));
     }
     state(output, &exposed.upstream);
+    if let Some(stamp) = &exposed.stamped {
+        let text = format!("{stamp}: callers are told that it was last found to hold then");
+        line(output, "stamped", &text);
+    }
 }
 
 fn not_exposed(output: &mut Output, hidden: &Hidden) {

@@ -144,6 +144,9 @@ pub(super) struct Stale {
     pub(super) policy: Option<StalePolicy>,
     /// Taken out at this age whatever the policy, by default 24h.
     pub(super) max_age: Option<Duration>,
+    /// From this age on definitions say in `_meta["weir/stale"]` when they were last found to hold, by default 10m. From
+    /// `max_age` on there is none to say it.
+    pub(super) mark_after: Option<Duration>,
 }
 
 /// `serve` or `hide`.

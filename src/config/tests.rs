@@ -309,7 +309,7 @@ fn an_empty_config_has_the_defaults() {
 fn an_upstream_gets_defaults_key_by_key() {
     let config = config(
         "\
-defaults: { timeouts: { call: 7s, list: 2s }, resync: 5m, stale: { policy: hide }, retry: { idempotent: true } }
+defaults: { timeouts: { call: 7s, list: 2s }, resync: 5m, stale: { policy: hide, mark_after: 5m }, retry: { idempotent: true } }
 upstreams:
   a: { command: a, timeouts: { list: 3s }, resync: '0 */5 * * * *', stale: { max_age: 1h } }
   b: { command: b, timeouts: { first_byte: 1s }, retry: { idempotent: false } }
@@ -326,6 +326,7 @@ upstreams:
     assert_eq!(a.resync, Resync::Cron("0 */5 * * * *".to_owned()));
     assert_eq!(a.stale.policy, StalePolicy::Hide);
     assert_eq!(a.stale.max_age, Duration::from_secs(3600));
+    assert_eq!(a.stale.mark_after, Duration::from_secs(300));
     assert_eq!(a.origin, "conf/weir.yaml:3");
 }
 

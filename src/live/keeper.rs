@@ -3,7 +3,7 @@
 mod targets;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -73,6 +73,7 @@ impl Keeper {
                 link: self.link.number,
                 round,
                 at: Instant::now(),
+                on: SystemTime::now(),
                 result: attempt.map(Arc::new),
             });
             if self.words.send(word).await.is_err() || !self.wait(pause, &memory).await {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -37,6 +37,8 @@ pub struct Listed {
     pub round: u64,
     /// When the listing ended.
     pub at: Instant,
+    /// The same by the clock that people read.
+    pub on: SystemTime,
     /// The listing, or why there is none.
     pub result: Result<Arc<Listing>, LinkError>,
 }
@@ -129,11 +131,12 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Listed>, writer: Opti
              link,
              round,
              at,
+             on,
              result,
          }| {
             let (listing, outcome) = match result {
                 Ok(listing) => {
-                    let report = report(&listing, at);
+                    let report = report(&listing, at, on);
                     listings.insert(link, Arc::clone(&listing));
                     (Some(listing), Ok(report))
                 }
@@ -148,6 +151,7 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Listed>, writer: Opti
                 link,
                 round,
                 at,
+                on,
                 listing,
             }
         },
@@ -207,10 +211,11 @@ fn store(
 
 /// What operators are told of a listing.
 #[must_use]
-pub fn report(listing: &Listing, at: Instant) -> Report {
+pub fn report(listing: &Listing, at: Instant, on: SystemTime) -> Report {
     Report {
-        at: Some(at),
+        at: Some((at, on)),
         stored: false,
+        stale: false,
         counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
         quarantined: listing.quarantined().to_vec(),
         warnings: Vec::new(),

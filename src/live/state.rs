@@ -3,7 +3,7 @@
 mod entry;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use foldhash::HashMap;
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ pub enum Change {
         round: u64,
         /// When it was made.
         at: Instant,
+        /// The same by the clock that people read.
+        on: SystemTime,
         /// What it found. The reason of a failure is told elsewhere.
         listing: Option<Arc<Listing>>,
     },
@@ -35,6 +37,8 @@ pub enum Change {
         link: u64,
         /// When it was last found to hold.
         at: Instant,
+        /// The same by the clock that people read.
+        on: SystemTime,
         /// When it was found.
         now: Instant,
         /// What it has.
@@ -105,14 +109,15 @@ impl State {
 
     /// One change: when it makes a merge worth while.
     fn take(&mut self, change: Change, effects: &mut Effects) -> Option<Instant> {
-        let (link, round, at, listing) = match change {
+        let (link, round, at, on, listing) = match change {
             Change::Clock(now) => return Some(now),
             Change::Restored {
                 link,
                 at,
+                on,
                 now,
                 listing,
-            } => return self.restore(link, at, listing).then_some(now),
+            } => return self.restore(link, (at, on), listing).then_some(now),
             Change::Configured { config, links, now } => {
                 self.configure(config, &links);
                 return Some(now);
@@ -121,8 +126,9 @@ impl State {
                 link,
                 round,
                 at,
+                on,
                 listing,
-            } => (link, round, at, listing),
+            } => (link, round, at, on, listing),
         };
         let mut entries = self.entries.iter_mut();
         let entry = entries.find(|entry| entry.link == link && round > entry.round)?;
@@ -146,20 +152,22 @@ impl State {
         let digest = listing.digest();
         match &mut entry.listed {
             Some(listed) if listed.digest == digest => {
-                listed.at = at;
+                (listed.at, listed.on) = (at, on);
+                let was_told = listed.stamp.is_some();
                 effects.believed.push((link, false));
-                (!entry.visible).then_some(at)
+                (!entry.visible || was_told).then_some(at)
             }
             _ => {
                 effects.believed.push((link, true));
-                entry.listed = Some(Listed::new(&self.config, &entry.config, at, listing));
+                let held = (at, on);
+                entry.listed = Some(Listed::new(&self.config, &entry.config, held, listing));
                 Some(at)
             }
         }
     }
 
     /// Takes a stored listing in, where nothing newer is known.
-    fn restore(&mut self, link: u64, at: Instant, listing: Arc<Listing>) -> bool {
+    fn restore(&mut self, link: u64, held: (Instant, SystemTime), listing: Arc<Listing>) -> bool {
         let mut entries = self.entries.iter_mut();
         let Some(entry) = entries.find(|entry| entry.link == link) else {
             return false;
@@ -168,7 +176,7 @@ impl State {
             return false;
         }
         entry.failing = true;
-        entry.listed = Some(Listed::new(&self.config, &entry.config, at, listing));
+        entry.listed = Some(Listed::new(&self.config, &entry.config, held, listing));
         true
     }
 
@@ -200,6 +208,7 @@ impl State {
         let mut hidden = Vec::new();
         for (slot, entry) in self.entries.iter_mut().enumerate() {
             entry.visible = entry.is_visible(now);
+            entry.mark(&self.config, now);
             if let Some(listed) = &entry.listed {
                 let to = match entry.visible {
                     true => &mut parts,
@@ -273,17 +282,10 @@ impl State {
         Some(&listed.prepared)
     }
 
-    /// When the next listing gets too old to be served, if one is failing.
+    /// When the next listing gets too old to be served, or to be served without a word, if one is failing.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
-        let expiry = |entry: &Entry| {
-            let listed = entry
-                .listed
-                .as_ref()
-                .filter(|_| entry.failing && entry.visible)?;
-            Some(listed.at + entry.config.stale.max_age)
-        };
-        self.entries.iter().filter_map(expiry).min()
+        self.entries.iter().filter_map(Entry::next_expiry).min()
     }
 }
 

@@ -79,6 +79,8 @@ families! {
         "Connections to an upstream: sessions, or for a child its process.";
     LISTING_AGE = "weir_listing_age_seconds" Gauge ["upstream"]
         "Time since the last good listing of an upstream.";
+    LISTING_STALE = "weir_listing_stale" Gauge ["upstream"]
+        "1 if there is a listing of an upstream that may be out of date, because the upstream fails or has not answered since weir started.";
     LISTING_ITEMS = "weir_listing_items" Gauge ["upstream", "kind"]
         "Definitions in the last good listing of an upstream: tools, prompts, resources, templates.";
     QUARANTINED = "weir_listing_quarantined" Gauge ["upstream"]

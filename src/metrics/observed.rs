@@ -40,6 +40,8 @@ pub struct ObservedUpstream {
     pub queued: usize,
     /// Age of the last good listing, if there was one.
     pub listing_age: Option<Duration>,
+    /// Whether it may be out of date, because weir fails to renew it.
+    pub stale: bool,
     /// What it had: the word for the kind, and how many.
     pub items: Vec<(&'static str, usize)>,
     /// What was left out of it.
@@ -143,6 +145,9 @@ impl Metrics {
                     values.value(&[&up.name], age.as_secs_f64());
                 }
             }
+        });
+        of_each(text, &names::LISTING_STALE, observed, |up| {
+            usize::from(up.stale)
         });
         text.family(&names::LISTING_ITEMS, |values| {
             for up in &observed.upstreams {

@@ -18,6 +18,8 @@ pub const PROGRESS_TOKEN: &str = "progressToken";
 pub const PATH: &str = "weir/path";
 /// On definitions, the weirs they came through, nearest first: an array of instances.
 pub const ORIGIN: &str = "weir/origin";
+/// On definitions that may be out of date, when they were last found to hold: a time of RFC 3339.
+pub const STALE: &str = "weir/stale";
 /// How many milliseconds a request has left: an integer.
 pub const DEADLINE: &str = "weir/deadlineMs";
 /// What every reserved key begins with.

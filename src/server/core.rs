@@ -121,7 +121,8 @@ impl Core {
         let (mut links, mut fresh) = (Vec::new(), Vec::new());
         for upstream in config.upstreams.values() {
             let name = upstream.id.as_str().to_owned();
-            match known(upstream) {
+            let earlier = known(upstream);
+            match earlier {
                 Some(link) if link.config.fingerprint == upstream.fingerprint => {
                     links.push(Arc::clone(link));
                     continue;
@@ -130,6 +131,14 @@ impl Core {
                 None => done.added.push(name),
             }
             let link = link(upstream, &self.around)?;
+            if let Some(earlier) = earlier {
+                // What callers see of it is what was listed over the earlier link, until the next listing.
+                link.restored(Report {
+                    stale: earlier.is_stale(),
+                    warnings: Vec::new(),
+                    ..earlier.report()
+                });
+            }
             fresh.push(Arc::clone(&link));
             links.push(link);
         }
@@ -269,14 +278,16 @@ async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Optio
             continue;
         };
         let age = SystemTime::now().duration_since(at).unwrap_or_default();
-        let at = now.checked_sub(age).unwrap_or(now);
+        let (on, at) = (at, now.checked_sub(age).unwrap_or(now));
         link.restored(Report {
             stored: true,
-            ..publisher::report(&listing, at)
+            stale: true,
+            ..publisher::report(&listing, at, on)
         });
         changes.push(Change::Restored {
             link: link.number,
             at,
+            on,
             now,
             listing: Arc::new(listing),
         });

@@ -327,7 +327,7 @@ impl Link {
         }
     }
 
-    /// At the start: a listing of an earlier run is in the catalog.
+    /// At the start: a listing of an earlier run, or of an earlier link, is in the catalog.
     pub fn restored(&self, report: Report) {
         *self.report.write().unwrap_or_else(PoisonError::into_inner) = report;
     }
@@ -338,6 +338,14 @@ impl Link {
         let mut report = read(&self.report).clone();
         report.warnings.extend(read(&self.warning).clone());
         report
+    }
+
+    /// Whether there is a listing that weir fails to renew, or has of an earlier run and has not renewed yet.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        let report = read(&self.report);
+        let fails = matches!(*self.standing.borrow(), Standing::Failing { .. });
+        report.at.is_some() && (report.stale || fails)
     }
 
     /// For the keeper: what operators have to know besides the report, from now on.

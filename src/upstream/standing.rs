@@ -1,5 +1,7 @@
 //! How an upstream stands, and what its last listing had: for operators.
 
+use std::time::{Duration, SystemTime};
+
 use tokio::time::Instant;
 
 use crate::catalog::{Defect, Dropped};
@@ -35,10 +37,12 @@ pub struct Times {
 /// What a listing had, for operators.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// When it was made.
-    pub at: Option<Instant>,
+    /// When it was last found to hold, by the clock of this process and by the one that people read.
+    pub at: Option<(Instant, SystemTime)>,
     /// Whether it is of an earlier run of weir.
     pub stored: bool,
+    /// Whether the upstream had failed already when this was taken over: from an earlier run, or from another link.
+    pub stale: bool,
     /// How many definitions of each kind, in the order of [`crate::catalog::Kind::ALL`].
     pub counts: [usize; 4],
     /// Definitions left out, each with the reason.
@@ -47,4 +51,12 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// What it had that came from this weir, or through too many.
     pub dropped: Dropped,
+}
+
+impl Report {
+    /// For how long nobody has looked, or nobody has answered.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        self.at.map(|(at, _)| at.elapsed())
+    }
 }

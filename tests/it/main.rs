@@ -56,6 +56,7 @@ mod reload;
 mod rotation;
 mod secrets;
 mod sigv4;
+mod stale;
 mod stored;
 mod streams;
 mod swap;

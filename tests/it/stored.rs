@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
+use crate::support::at;
+use crate::support::client::{Stream, names};
 use crate::support::upstream::{Kind, Upstream};
 use crate::support::weir::Weir;
 
@@ -76,6 +78,104 @@ async fn an_upstream_that_comes_back_as_it_was_changes_nothing() {
     weir.wait_told("ann", "state", "up").await;
     assert_eq!(weir.told("ann").await["listing_is_stored"], false);
     assert_eq!(weir.generation().await, 0, "what was stored still holds");
+}
+
+/// 2026-01-01T00:00:00Z
+const LONG_AGO: u64 = 1_767_225_600;
+
+/// Each tool with its stamp.
+async fn stamped(weir: &Weir) -> Vec<(String, Option<String>)> {
+    let tools = weir.modern().list_all("tools/list").await;
+    let stamps = tools.iter().map(|tool| at(tool, &["_meta", "weir/stale"]));
+    names(&tools, "name").into_iter().zip(stamps).collect()
+}
+
+/// The next change that a stream tells of.
+async fn change(stream: &mut Stream) {
+    loop {
+        let event = stream.next_value().await;
+        if event["method"] != "notifications/subscriptions/acknowledged" {
+            assert_eq!(event["method"], "notifications/tools/list_changed");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn upstreams_that_come_up_one_by_one_are_one_change_each() {
+    let mut ups = Vec::new();
+    for name in ["ann", "bob", "cat"] {
+        ups.push(Upstream::named(name).tools(["t"]).start().await);
+    }
+    let old = "stale: { max_age: 3000d }";
+    let weir = Weir::over(&ups)
+        .upstream("ann", old)
+        .upstream("bob", old)
+        .upstream("cat", old)
+        .instance("eu")
+        .state()
+        .start()
+        .await;
+    weir.wait_tools(["ann__t", "bob__t", "cat__t"]).await;
+    stored(&weir, 3).await;
+    for up in &ups {
+        up.stop().await;
+    }
+    // They have been down for long, and so has weir. It is stopped here as it is stopped anywhere: what it still has to note, it notes.
+    let weir = weir
+        .restart_with(|folder| {
+            let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(LONG_AGO);
+            for entry in fs::read_dir(folder.join("state/listings")).unwrap() {
+                let file = fs::File::options().write(true).open(entry.unwrap().path());
+                file.unwrap().set_modified(then).unwrap();
+            }
+        })
+        .await;
+    let old = Some("\"2026-01-01T00:00:00Z\"".to_owned());
+    let row = |name: &str, stamp: &Option<String>| (name.to_owned(), stamp.clone());
+    let mut expected = ["ann__t", "bob__t", "cat__t"]
+        .map(|name| row(name, &old))
+        .to_vec();
+    assert_eq!(stamped(&weir).await, expected);
+    let told = weir.told("cat").await;
+    assert_eq!(
+        (&told["listed_at"], &told["stale"]),
+        (&"2026-01-01T00:00:00Z".into(), &true.into())
+    );
+    let (modern, legacy) = (weir.modern(), weir.legacy("2025-11-25").await);
+    let wish = r#"{"toolsListChanged":true}"#;
+    let mut streams = [modern.listen("1", wish).await, legacy.listen().await];
+    let before = weir.generation().await;
+    // One as it was, one with a tool more, one with another tool.
+    ups[1].add_tool("u");
+    ups[2].set_tools(["v"]);
+    let steps: [(usize, Vec<_>); 3] = [
+        (0, vec![row("ann__t", &None)]),
+        (1, vec![row("bob__t", &None), row("bob__u", &None)]),
+        (2, vec![row("cat__v", &None)]),
+    ];
+    for (at, now) in steps {
+        ups[at].restart().await;
+        for stream in &mut streams {
+            change(stream).await;
+        }
+        let upstream = ups[at].name();
+        let place = expected
+            .iter()
+            .position(|(name, _)| name.starts_with(&upstream));
+        expected.splice(place.unwrap()..=place.unwrap(), now);
+        assert_eq!(stamped(&weir).await, expected);
+        assert_eq!(weir.generation().await, before + 1 + at as u64);
+    }
+    // Nothing else was said in between: what comes next is the next change.
+    ups[0].wait_listening().await;
+    ups[0].add_tool("last");
+    ups[0].notify_list_changed(Kind::Tools);
+    for stream in &mut streams {
+        change(stream).await;
+    }
+    assert!(weir.tool_names().await.contains(&"ann__last".to_owned()));
+    assert_eq!(weir.generation().await, before + 4);
 }
 
 #[tokio::test]

@@ -121,10 +121,10 @@ impl Known {
             }
         });
         Self {
-            listed: report.at.map(|at| Listed {
+            listed: report.age().map(|age| Listed {
                 stored: report.stored,
-                seconds_ago: at.elapsed().as_secs(),
-                stale: state != "up",
+                seconds_ago: age.as_secs(),
+                stale: link.is_stale(),
             }),
             way: Some(Way {
                 state: state.to_owned(),

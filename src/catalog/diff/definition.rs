@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::catalog::Kind;
 use crate::catalog::diff::{Change, Class, schema};
 use crate::json::{self, Object};
-use crate::protocol::meta::ORIGIN;
+use crate::protocol::meta::{ORIGIN, STALE};
 
 /// Most changes that are told of one definition.
 const MOST: usize = 64;
@@ -23,7 +23,7 @@ const HINTS: [(&str, bool); 4] = [
 ];
 
 /// What `after` says otherwise than `before`: both are definitions as JSON text, and what they are known by does not count,
-/// nor does the way through weirs. Nothing, where they are the same text or not JSON objects.
+/// nor do the way through weirs and their stamps. Nothing, where they are the same text or not JSON objects.
 #[must_use]
 pub fn between(kind: Kind, before: &str, after: &str) -> Vec<Change> {
     if before == after {
@@ -225,11 +225,12 @@ fn arguments(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
     }
 }
 
-/// `_meta` but for the way through weirs, which is weir's own.
+/// `_meta` but for what is weir's own: the way through weirs, and since when it may be out of date.
 fn meta(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
     let read = |text: Option<&str>| {
         let mut meta = Object::parse(text.unwrap_or("{}")).ok()?;
         meta.remove(ORIGIN);
+        meta.remove(STALE);
         Some(if meta.is_empty() {
             String::new()
         } else {

@@ -218,6 +218,7 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
         stale: Stale {
             policy: StalePolicy::Serve,
             max_age: Duration::from_secs(24 * 3600),
+            mark_after: Duration::from_secs(10 * 60),
         },
         timeouts: Timeouts {
             connect: Duration::from_secs(3),
@@ -342,6 +343,12 @@ fn stale(check: &mut Check<'_>, raw: raw::Stale, base: Stale, at: &Path) -> Stal
             None => base.policy,
         },
         max_age: duration(check, raw.max_age, base.max_age, &at.key("max_age")),
+        mark_after: duration(
+            check,
+            raw.mark_after,
+            base.mark_after,
+            &at.key("mark_after"),
+        ),
     }
 }
 

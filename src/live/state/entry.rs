@@ -1,11 +1,11 @@
 //! What is known of one upstream.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::catalog::{Digest, Kind, Listing, Prepared, Rules};
+use crate::catalog::{Digest, Kind, Listing, Prepared, Rules, Stamp};
 use crate::config::{self, Config, StalePolicy};
 
 #[derive(Debug)]
@@ -24,7 +24,12 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 pub(super) struct Listed {
+    /// When it was last found to hold.
     pub(super) at: Instant,
+    /// The same by the clock that people read.
+    pub(super) on: SystemTime,
+    /// What callers are told of that.
+    pub(super) stamp: Option<Stamp>,
     pub(super) digest: Digest,
     pub(super) counts: [usize; 4],
     pub(super) listing: Arc<Listing>,
@@ -35,21 +40,33 @@ impl Listed {
     pub(super) fn new(
         config: &Config,
         upstream: &config::Upstream,
-        at: Instant,
+        (at, on): (Instant, SystemTime),
         listing: Arc<Listing>,
     ) -> Self {
-        let rules = Rules {
-            instance: config.instance.as_ref(),
-            ..Rules::from(upstream)
-        };
         Self {
             at,
+            on,
+            stamp: None,
             digest: listing.digest(),
             counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
-            prepared: Arc::new(Prepared::new(rules, &config.naming, &listing)),
+            prepared: prepared(config, upstream, &listing, None),
             listing,
         }
     }
+}
+
+fn prepared(
+    config: &Config,
+    upstream: &config::Upstream,
+    listing: &Listing,
+    stale: Option<Stamp>,
+) -> Arc<Prepared> {
+    let rules = Rules {
+        instance: config.instance.as_ref(),
+        stale,
+        ..Rules::from(upstream)
+    };
+    Arc::new(Prepared::new(rules, &config.naming, listing))
 }
 
 impl Entry {
@@ -69,7 +86,10 @@ impl Entry {
 
     /// The same, what was listed being exposed as another config wants it.
     pub(super) fn under(self, config: &Config, upstream: &Arc<config::Upstream>) -> Self {
-        let again = |listed: Listed| Listed::new(config, upstream, listed.at, listed.listing);
+        let again = |listed: Listed| {
+            let held = (listed.at, listed.on);
+            Listed::new(config, upstream, held, listed.listing)
+        };
         Self {
             listed: self.listed.map(again),
             config: Arc::clone(upstream),
@@ -85,6 +105,29 @@ impl Entry {
             *emptied = now == 0 && then > 0;
         }
         emptied
+    }
+
+    /// Has callers told that it is out of date, or not told any more.
+    pub(super) fn mark(&mut self, config: &Config, now: Instant) {
+        let marked = self.failing && self.visible;
+        let Some(listed) = &mut self.listed else {
+            return;
+        };
+        let old = marked && now >= listed.at + self.config.stale.mark_after;
+        let stamp = old.then(|| Stamp::of(listed.on));
+        if stamp != listed.stamp {
+            listed.stamp = stamp;
+            listed.prepared = prepared(config, &self.config, &listed.listing, stamp);
+        }
+    }
+
+    /// When what callers see of it changes though nothing is heard of it.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let listed = self.listed.as_ref();
+        let listed = listed.filter(|_| self.failing && self.visible)?;
+        let stale = &self.config.stale;
+        let mark = listed.stamp.is_none().then_some(stale.mark_after);
+        Some(listed.at + stale.max_age.min(mark.unwrap_or(stale.max_age)))
     }
 
     pub(super) fn is_visible(&self, now: Instant) -> bool {

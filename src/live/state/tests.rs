@@ -5,6 +5,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+mod stale;
+
 use super::*;
 use crate::catalog::Digest;
 use crate::json;
@@ -14,13 +16,13 @@ use crate::protocol::era::Era;
 const HOUR: Duration = Duration::from_secs(3600);
 const MOMENT: Duration = Duration::from_nanos(1);
 
-/// Two upstreams that are served while they fail, for an hour, and one that is hidden.
+/// Two upstreams that are served while they fail, for an hour and unstamped, and one that is hidden.
 const UPSTREAMS: &str = "
 version: 1
 listen: { page_size: 3 }
 upstreams:
-  ann: { url: http://127.0.0.1:1/mcp, stale: { policy: serve, max_age: 1h } }
-  bob: { url: http://127.0.0.1:2/mcp, stale: { policy: serve, max_age: 1h } }
+  ann: { url: http://127.0.0.1:1/mcp, stale: { policy: serve, max_age: 1h, mark_after: 1h } }
+  bob: { url: http://127.0.0.1:2/mcp, stale: { policy: serve, max_age: 1h, mark_after: 1h } }
   coy: { url: http://127.0.0.1:3/mcp, stale: { policy: hide } }
 ";
 const ANN: usize = 0;
@@ -35,6 +37,7 @@ struct Run {
     /// Of the last change.
     believed: Vec<(u64, bool)>,
     now: Instant,
+    started: (Instant, SystemTime),
 }
 
 /// An effect without its catalog, which goes to [`Run::seen`].
@@ -64,6 +67,16 @@ impl Run {
             seen: None,
             believed: Vec::new(),
             now: Instant::now(),
+            started: (Instant::now(), SystemTime::now()),
+        }
+    }
+
+    /// What the other clock says then.
+    fn on(&self, at: Instant) -> SystemTime {
+        let (then, on) = self.started;
+        match at.checked_duration_since(then) {
+            Some(later) => on + later,
+            None => on - (then - at),
         }
     }
 
@@ -91,6 +104,7 @@ impl Run {
             link: slot as u64,
             round,
             at,
+            on: self.on(at),
             listing,
         })
     }
@@ -100,6 +114,7 @@ impl Run {
         self.apply(Change::Restored {
             link: slot as u64,
             at: self.now - age,
+            on: self.on(self.now - age),
             now: self.now,
             listing: Arc::new(tools(names)),
         })

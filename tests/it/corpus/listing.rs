@@ -157,6 +157,7 @@ fn part(id: &str, era: Era, slot: usize, raw: &str) -> Part {
     let upstream = UpstreamId::parse(id).unwrap();
     let rules = Rules {
         instance: None,
+        stale: None,
         upstream: &upstream,
         namespace: &Namespace::default(),
         strip: None,

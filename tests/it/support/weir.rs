@@ -210,6 +210,11 @@ impl Weir {
 
     /// Stops weir and starts it again: same config, same ports, same state folder.
     pub async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same, and changes something in its folder meanwhile.
+    pub async fn restart_with(self, change: impl FnOnce(&std::path::Path)) -> Self {
         let Self {
             listen,
             admin,
@@ -218,6 +223,7 @@ impl Weir {
             env,
         } = self;
         process.stop().await;
+        change(home.path());
         Self::launch(listen, admin, home, env).await
     }
 
