@@ -113,7 +113,8 @@ impl Folders {
         }
     }
 
-    /// Watches these folders, as they are now, and no others. Says when to look without being told.
+    /// Watches these folders, as they are now, and no others. Says when to look without being told: at once where one is watched
+    /// only now, because there is no word of what happened before.
     pub fn follow(&mut self, paths: impl IntoIterator<Item = PathBuf>) -> Duration {
         let Some(watcher) = &mut self.watcher else {
             return OFTEN;
@@ -133,13 +134,16 @@ impl Folders {
             }
             stays
         });
-        let mut failed = None;
+        let (mut failed, mut anew) = (None, false);
         for (folder, path) in wanted {
             if self.watched.contains_key(&folder) {
                 continue;
             }
             match watcher.watch(&path, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.watched.insert(folder, path)),
+                Ok(()) => {
+                    self.watched.insert(folder, path);
+                    anew = true;
+                }
                 Err(error) => failed = Some((path, error)),
             }
         }
@@ -151,7 +155,7 @@ impl Folders {
             }
         }
         self.told = failed.is_some();
-        period
+        if anew { Duration::ZERO } else { period }
     }
 
     /// Whether somebody has begun to write one of these files and has not closed it yet, as far as the system says.
@@ -247,7 +251,9 @@ mod tests {
         fs::write(&path, "before").unwrap();
         let (heard, mut events) = mpsc::channel(1);
         let mut folders = Folders::new(heard);
-        assert_eq!(folders.follow([home.path().to_owned()]), SELDOM);
+        for period in [Duration::ZERO, SELDOM] {
+            assert_eq!(folders.follow([home.path().to_owned()]), period);
+        }
         let mut file = fs::File::create(&path).unwrap();
         file.write_all(b"half").unwrap();
         let written = || folders.is_written([OsStr::new("a")]);

@@ -114,8 +114,6 @@ impl Eye {
             ways.insert(folder.clone());
         }
         self.period = self.folders.follow(ways);
-        // What came before the folders were watched is seen now, and of what comes from now on there is word.
-        let (paths, _) = config::paths(&self.file);
         let real = paths.iter().map(|path| std::fs::canonicalize(path).ok());
         let real: Vec<_> = real.flatten().collect();
         let names = paths

@@ -63,4 +63,5 @@ mod tls;
 mod tokens;
 mod traces;
 mod upstreams;
+mod watch;
 mod zoo;
