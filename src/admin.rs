@@ -21,7 +21,7 @@ use crate::auth::Credentials;
 use crate::catalog::{Catalog, Stamp};
 use crate::config;
 use crate::live::Live;
-use crate::live::reload::{Outcome, Reloads};
+use crate::live::reload::{Outcome, Reloads, Trigger};
 use crate::secret::Secret;
 use crate::upstream::circuit::Position;
 use crate::upstream::{Link, Standing};
@@ -105,24 +105,28 @@ async fn upstreams(State(live): State<Arc<Live>>, State(reloads): State<Reloads>
     )
 }
 
-/// What came of reading the config again: how often, and the last time.
+/// What came of reading the config again: how often, and the last time, with who asked.
 fn reloaded(reloads: &Reloads) -> serde_json::Value {
-    let (counts, last) = reloads.last();
-    json!({
-        "applied": counts.applied,
-        "unchanged": counts.unchanged,
-        "refused": counts.refused,
-        "last": last.map(|last| json!({
+    let history = reloads.history();
+    let totals = history.counts.totals();
+    let mut told: serde_json::Map<_, _> = totals
+        .map(|(outcome, count)| (outcome.to_owned(), json!(count)))
+        .collect();
+    let last = history.last.map(|last| {
+        json!({
             "seconds_ago": last.at.elapsed().unwrap_or_default().as_secs(),
+            "trigger": last.trigger,
             "outcome": last.outcome,
-        })),
-    })
+        })
+    });
+    told.insert("last".to_owned(), json!(last));
+    told.into()
 }
 
 /// `POST /reload`: reads the config again. 200 with what has changed, or that nothing has; 422 with everything that is wrong,
 /// and then the config from before stays in force; 409 where there is no file to read.
 async fn reload(State(reloads): State<Reloads>) -> Response {
-    let outcome = reloads.reload().await;
+    let outcome = reloads.reload(Trigger::Request).await;
     let status = match &outcome {
         Some(Outcome::Applied { .. } | Outcome::Unchanged) => StatusCode::OK,
         Some(Outcome::Refused { .. }) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -48,7 +48,7 @@ pub use endpoint::{
 };
 pub use error::{ConfigErrors, Defect, Problem};
 pub use import::{ImportError, import};
-pub use load::{load, parse, process_env};
+pub use load::{TextDigest, Texts, load, parse, paths, process_env};
 pub use node::{Position, SyntaxError};
 pub use places::{Places, Written};
 pub use reach::Reach;

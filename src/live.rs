@@ -19,6 +19,7 @@ use tokio::sync::watch;
 pub use snapshot::Snapshot;
 pub use state::Change;
 
+use crate::config::Config;
 use crate::upstream::Standing;
 
 /// The current snapshot, and word of every new one.
@@ -72,5 +73,11 @@ impl Live {
         let generation = next.generation;
         self.current.store(Arc::new(next));
         self.generation.send_replace(generation);
+    }
+
+    /// For the publisher: what callers see stays, so nobody is told.
+    fn reword(&self, config: Arc<Config>) {
+        let reworded = self.load().reworded(config);
+        self.current.store(Arc::new(reworded));
     }
 }

@@ -3,6 +3,7 @@
 mod core;
 mod kept;
 mod reload;
+mod watching;
 
 use std::io;
 use std::net::SocketAddr;

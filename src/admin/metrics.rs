@@ -1,7 +1,7 @@
 //! `GET /metrics`: what was counted, and what is the case right now, for Prometheus.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -10,29 +10,46 @@ use http::{HeaderMap, header};
 use crate::auth::Credentials;
 use crate::auth::state::Phase;
 use crate::catalog::Kind;
+use crate::live::reload::{History, Reloads};
 use crate::live::{Live, Snapshot};
-use crate::metrics::{Format, Observed, ObservedCredentials, ObservedUpstream};
+use crate::metrics::{Format, Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
 use crate::upstream::{Link, Standing};
 
 /// The words for [`Kind::ALL`], as `/upstreams` has them.
 const KINDS: [&str; 4] = ["tools", "prompts", "resources", "templates"];
 
-pub(super) async fn metrics(State(live): State<Arc<Live>>, headers: HeaderMap) -> Response {
+pub(super) async fn metrics(
+    State(live): State<Arc<Live>>,
+    State(reloads): State<Reloads>,
+    headers: HeaderMap,
+) -> Response {
     let snapshot = live.load_full();
     let accept = headers.get_all(header::ACCEPT).iter();
     let accept: Vec<_> = accept.filter_map(|value| value.to_str().ok()).collect();
     let format = Format::accepted(&accept.join(","));
-    let text = snapshot.metrics.text(&observed(&snapshot), format);
+    let text = snapshot
+        .metrics
+        .text(&observed(&snapshot, &reloads), format);
     ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
-fn observed(snapshot: &Snapshot) -> Observed {
+fn observed(snapshot: &Snapshot, reloads: &Reloads) -> Observed {
     let catalog = &snapshot.catalog;
     Observed {
         generation: snapshot.generation,
         items: named(Kind::ALL.map(|kind| catalog.len(kind))),
         conflicts: catalog.conflicts().len(),
+        reloads: reloaded(&reloads.history()),
         upstreams: snapshot.links.iter().map(|link| of(link)).collect(),
+    }
+}
+
+fn reloaded(history: &History) -> ObservedReloads {
+    let good = history.good.duration_since(UNIX_EPOCH);
+    ObservedReloads {
+        counts: history.counts.each().collect(),
+        last_is_good: history.is_good(),
+        good: good.unwrap_or_default(),
     }
 }
 

@@ -26,6 +26,13 @@ pub enum Word {
     Listed(Listed),
     /// There is another config.
     Configured(Box<Configured>),
+    /// The config means what it meant, and is written in other places.
+    Reworded {
+        /// The config.
+        config: Arc<Config>,
+        /// Told when operators see it.
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// A listing that ended, and what operators should know of it.
@@ -86,6 +93,10 @@ pub async fn publish(
                 Word::Configured(configured) => {
                     take_in(&live, &mut state, &mut listed, writer.as_deref());
                     configure(&live, &mut state, *configured);
+                }
+                Word::Reworded { config, done } => {
+                    live.reword(config);
+                    let _ = done.send(());
                 }
             }
         }

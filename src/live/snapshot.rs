@@ -72,6 +72,15 @@ impl Snapshot {
         }
     }
 
+    /// The same snapshot under a config that means the same, written in other places.
+    #[must_use]
+    pub fn reworded(&self, config: Arc<Config>) -> Self {
+        Self {
+            config,
+            ..self.clone()
+        }
+    }
+
     /// The snapshot after this one.
     #[must_use]
     pub fn next(&self, catalog: Arc<Catalog>, ttl: Duration) -> Self {

@@ -175,6 +175,15 @@ impl Core {
         Ok(done)
     }
 
+    /// Takes on a config that means what the one from before meant. Operators are told the places that things have in it.
+    pub async fn reword(&self, config: Arc<Config>) {
+        let (done, told) = oneshot::channel();
+        let word = Word::Reworded { config, done };
+        if self.words.send(word).await.is_ok() {
+            let _ = told.await;
+        }
+    }
+
     /// Starts to keep an upstream.
     async fn keep(&mut self, link: &Arc<Link>) -> Result<(), ServeError> {
         self.schedule.add(link).await?;

@@ -64,4 +64,5 @@ mod tls;
 mod tokens;
 mod traces;
 mod upstreams;
+mod watch;
 mod zoo;
