@@ -196,17 +196,21 @@ impl Written {
         if cfg!(not(target_os = "linux")) {
             return;
         }
-        let begun = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
-        let over = !begun
-            && match event.kind {
-                EventKind::Modify(kind) => matches!(kind, ModifyKind::Name(_)),
-                kind => is_news(kind),
-            };
+        let begun = match event.kind {
+            EventKind::Modify(ModifyKind::Data(_)) => true,
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Create(_)
+            | EventKind::Modify(ModifyKind::Name(_))
+            | EventKind::Remove(_) => false,
+            EventKind::Any | EventKind::Access(_) | EventKind::Modify(_) | EventKind::Other => {
+                return;
+            }
+        };
         let mut names = self.names();
         for name in event.paths.iter().filter_map(|path| path.file_name()) {
-            if over {
+            if !begun {
                 names.remove(name);
-            } else if begun && names.len() < WRITTEN {
+            } else if names.len() < WRITTEN {
                 names.insert(name.to_owned());
             }
         }

@@ -4,10 +4,12 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::support::client::pool;
 use crate::support::upstream::Upstream;
@@ -18,6 +20,9 @@ use crate::support::{BOUND, free_port};
 const QUIET: Duration = Duration::from_millis(800);
 /// Longer than weir waits with refusing what may be half of something.
 const LASTING: Duration = Duration::from_millis(3500);
+
+/// Less than what is left, after a quiet time, until weir looks at files of which it hears nothing.
+const SELDOM: Duration = Duration::from_secs(3);
 
 /// A weir over `ann`, which has the tools `a` and `b`.
 struct World {
@@ -168,6 +173,10 @@ async fn however_an_editor_saves_it_is_applied_once() {
     // Many others: the new one is written aside and moved into place.
     fs::write(&other, world.and("coy")).unwrap();
     fs::rename(&other, &path).unwrap();
+    let start = Instant::now();
+    world.wait_counts([2, 0, 0]).await;
+    let took = start.elapsed();
+    assert!(took < SELDOM, "nobody heard of it in {took:?}");
     world.settles([2, 0, 0]).await;
     // VS Code: in place.
     fs::write(&path, world.and("dan")).unwrap();
@@ -190,32 +199,33 @@ async fn however_an_editor_saves_it_is_applied_once() {
 async fn what_is_written_in_two_steps_is_applied_once() {
     let world = World::new().await;
     let pause = || tokio::time::sleep(Duration::from_millis(400));
-    // Its writer keeps it open in between. What it says by then is a config, but not all of it.
-    let whole = world.and("bob");
-    let mut file = fs::File::create(world.path("weir.yaml")).unwrap();
-    file.write_all(world.yaml.split("  ann:").next().unwrap().as_bytes())
-        .unwrap();
-    pause().await;
-    file.write_all(b"  ann:").unwrap();
-    pause().await;
-    file.write_all(whole.split_once("  ann:").unwrap().1.as_bytes())
-        .unwrap();
-    drop(file);
+    world.write("weir.yaml", &world.and("bob"));
     world.settles([1, 0, 0]).await;
-    assert_eq!(world.last().await["outcome"]["added"][0], "bob");
+    // Its writer keeps it open in between. What it says by then is a config without bob, and not all of it.
+    let mut file = fs::File::create(world.path("weir.yaml")).unwrap();
+    file.write_all(world.yaml.as_bytes()).unwrap();
+    pause().await;
+    file.write_all(world.upstream("bob").as_bytes()).unwrap();
+    pause().await;
+    file.write_all(world.upstream("dan").as_bytes()).unwrap();
+    drop(file);
+    world.settles([2, 0, 0]).await;
+    let outcome = world.last().await["outcome"].clone();
+    assert_eq!(outcome["added"], serde_json::json!(["dan"]));
+    assert_eq!(outcome["removed"], serde_json::json!([]));
     // Its writer comes again. What it says by then is no config.
     let whole = world.and("coy");
     let half = whole.split_once("tools:").unwrap().0;
     world.write("weir.yaml", &format!("{half}tools: ["));
     pause().await;
     world.write("weir.yaml", &whole);
-    world.settles([2, 0, 0]).await;
+    world.settles([3, 0, 0]).await;
     // It is not there for longer.
     fs::rename(world.path("weir.yaml"), world.path("aside")).unwrap();
     pause().await;
     pause().await;
     world.write("weir.yaml", &world.yaml);
-    world.settles([3, 0, 0]).await;
+    world.settles([4, 0, 0]).await;
     assert!(!world.weir.stderr().contains("refused"));
 }
 
@@ -341,6 +351,31 @@ async fn a_file_that_is_touched_is_none_that_changed() {
     }
     world.stays([0, 0, 0]).await;
     assert_eq!(world.weir.generation().await, generation);
+}
+
+#[tokio::test]
+async fn what_others_write_beside_the_config_holds_nothing_up() {
+    let world = World::new().await;
+    let (mut log, stop) = (
+        fs::File::create(world.path("their.log")).unwrap(),
+        CancellationToken::new(),
+    );
+    let stopped = stop.clone();
+    let other = TaskTracker::new().spawn(async move {
+        while !stopped.is_cancelled() {
+            log.write_all(b"a line of theirs\n").unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    world.stays([0, 0, 0]).await;
+    let start = Instant::now();
+    world.write("weir.yaml", &world.and("bob"));
+    world.wait_counts([1, 0, 0]).await;
+    let took = start.elapsed();
+    assert!(took < SELDOM, "it was held up for {took:?}");
+    stop.cancel();
+    other.await.unwrap();
+    world.settles([1, 0, 0]).await;
 }
 
 #[tokio::test]
