@@ -8,6 +8,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle, presets};
 use crate::leaks::{LeaksFigure, Rest};
 use crate::measure::{Point, Sample, Work};
 use crate::parts::{MemoryFigure, SessionFigure, StartFigure};
+use crate::reload::ReloadFigure;
 use crate::scale::ScaleFigure;
 use crate::streams::StreamsFigure;
 use crate::summary::{Summary, baseline, median, summaries};
@@ -390,6 +391,56 @@ pub(crate) fn scales(figures: &[ScaleFigure]) {
     {
         say(&format!("  {error}"));
     }
+}
+
+pub(crate) fn reloads(figures: &[ReloadFigure]) {
+    let mut table = table(&["reloads under load", ""]);
+    for figure in figures {
+        let counts = |at: usize| {
+            let count = |of: &Vec<[u64; 3]>| of.iter().map(|counts| counts[at]).sum::<u64>();
+            format!("{} / {}", count(&figure.before), count(&figure.after))
+        };
+        let rows = [
+            ("configs written", figure.written.to_string()),
+            (
+                "POST /reload: applied / unchanged / refused",
+                format!(
+                    "{} / {} / {}",
+                    figure.applied, figure.unchanged, figure.refused
+                ),
+            ),
+            ("slowest reload", time(figure.slowest_ms * 1e3)),
+            (
+                "calls on unchanged upstreams: done / failed",
+                format!(
+                    "{} / {}",
+                    figure.calls_on_unchanged, figure.failed_on_unchanged
+                ),
+            ),
+            (
+                "calls on changing upstreams: done / no such tool / failed",
+                format!(
+                    "{} / {} / {}",
+                    figure.calls_on_changing, figure.unknown, figure.failed_on_changing
+                ),
+            ),
+            (
+                "unchanged upstreams, connections: before / after",
+                counts(0),
+            ),
+            (
+                "unchanged upstreams, sessions and probes: before / after",
+                counts(1),
+            ),
+            ("unchanged upstreams, tokens: before / after", counts(2)),
+            ("failures", figure.failures().to_string()),
+        ];
+        for (what, measured) in rows {
+            row(&mut table, vec![what.to_owned(), measured]);
+        }
+    }
+    say(&format!("\n{table}"));
+    errors(figures.iter().map(|figure| (Kind::Weir, &figure.errors)));
 }
 
 pub(crate) fn swaps(figures: &[SwapFigure]) {

@@ -318,7 +318,7 @@ async fn start_upstream(shape: &Shape) -> Result<(Process, Vec<u16>), String> {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> std::io::Result<u16> {
+pub(crate) fn free_port() -> std::io::Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.port())
 }

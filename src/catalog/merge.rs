@@ -320,7 +320,7 @@ impl<'c> Merge<'c> {
                 };
                 (item, text)
             });
-            Arc::new(Rendered::new(texts))
+            Arc::new(Rendered::new(&texts.collect::<Vec<_>>()))
         };
         let PerEra { legacy, modern } = &part.prepared.kinds.get(kind).rendered;
         let anew = again(legacy);

@@ -90,18 +90,21 @@ pub(crate) struct Rendered {
 }
 
 impl Rendered {
-    pub(crate) fn new(definitions: impl Iterator<Item = (u32, impl AsRef<str>)>) -> Self {
-        let (mut bytes, mut bounds, mut items) = (Vec::new(), vec![0], Vec::new());
-        for (item, text) in definitions {
+    pub(crate) fn new(definitions: &[(u32, impl AsRef<str>)]) -> Self {
+        // Kept for long: no more room than they take.
+        let sizes = definitions.iter().map(|(_, text)| text.as_ref().len() + 1);
+        let mut bytes = Vec::with_capacity(sizes.sum());
+        let mut bounds = Vec::with_capacity(definitions.len() + 1);
+        bounds.push(0);
+        for (_, text) in definitions {
             bytes.push(b',');
             bytes.extend_from_slice(text.as_ref().as_bytes());
             bounds.push(bytes.len());
-            items.push(item);
         }
         Self {
             bytes: bytes.into(),
             bounds: bounds.into(),
-            items: items.into(),
+            items: definitions.iter().map(|(item, _)| *item).collect(),
         }
     }
 
@@ -201,7 +204,8 @@ mod tests {
     use super::*;
 
     fn rendered(texts: &[String]) -> Rendered {
-        Rendered::new((0..).zip(texts.iter().map(String::as_str)))
+        let texts: Vec<_> = (0..).zip(texts).collect();
+        Rendered::new(&texts)
     }
 
     fn text(page: &Page) -> String {

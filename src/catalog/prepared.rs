@@ -74,8 +74,7 @@ pub(crate) struct Target {
     pub(crate) original_json: Box<str>,
     pub(crate) header_params: Arc<[HeaderParam]>,
     pub(crate) repeatable: bool,
-    pub(crate) arguments: Option<ArgumentRules>,
-    pub(crate) head: Arc<str>,
+    pub(crate) arguments: Option<Box<ArgumentRules>>,
     pub(crate) listed: PerEra<bool>,
 }
 
@@ -242,7 +241,7 @@ impl PreparedKind {
                     })
                 })
                 .collect();
-            Arc::new(Rendered::new(texts.into_iter()))
+            Arc::new(Rendered::new(&texts))
         };
         let differs = definitions.iter().any(|definition| match era {
             Era::Legacy => definition.facts.execution,
@@ -322,11 +321,7 @@ fn target(
         original_json: json::quote(definition.key()).into(),
         header_params: definition.facts.header_params.clone(),
         repeatable: definition.facts.repeatable,
-        arguments: change.and_then(ArgumentRules::of),
-        head: match change.and_then(|change| change.description.as_deref()) {
-            Some(text) => text.lines().next().unwrap_or_default().into(),
-            None => definition.facts.head.clone(),
-        },
+        arguments: change.and_then(ArgumentRules::of).map(Box::new),
         listed: PerEra {
             legacy: rendered.legacy.position(at).is_some(),
             modern: rendered.modern.position(at).is_some(),

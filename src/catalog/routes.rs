@@ -12,7 +12,7 @@ use crate::catalog::page::{Page, Pages, Rendered};
 use crate::catalog::prepared::Target;
 use crate::catalog::resources::{self, Labels, ResourceRoute};
 use crate::catalog::slots::{Part, Slots};
-use crate::catalog::{Kind, PerEra, PerKind, render};
+use crate::catalog::{Kind, PerEra, PerKind, listing, render};
 use crate::name::{Naming, UpstreamId};
 use crate::protocol::era::Era;
 use crate::protocol::headers::HeaderParam;
@@ -109,19 +109,13 @@ impl Route {
     /// What the operator does to the arguments, if anything.
     #[must_use]
     pub fn argument_rules(&self) -> Option<&ArgumentRules> {
-        self.target.arguments.as_ref()
+        self.target.arguments.as_deref()
     }
 
     /// Whether a call has to be read as far as its arguments.
     #[must_use]
     pub fn needs_arguments(&self) -> bool {
         self.target.arguments.is_some() || !self.target.header_params.is_empty()
-    }
-
-    /// The first line of the description, for tables.
-    #[must_use]
-    pub fn description_head(&self) -> &str {
-        &self.target.head
     }
 
     /// Whether callers of this era find it in their list. What they do not find, they should not call.
@@ -276,6 +270,13 @@ impl Catalog {
         let moved = self.names.get(kind).renamed((slot, item)).is_some();
         let again = moved.then(|| render::again(kind, &text, Some(exposed), None));
         Some(again.flatten().unwrap_or(text).into())
+    }
+
+    /// The first line of a description, for tables.
+    #[must_use]
+    pub fn head(&self, kind: Kind, exposed: &str) -> String {
+        let definition = self.definition(kind, exposed);
+        definition.map_or_else(String::new, |text| listing::head(&text))
     }
 
     /// The names that two definitions wanted, in the order of the config.

@@ -332,7 +332,7 @@ fn an_override_renames_describes_and_hides() {
         .change("qry", change)]);
     let route = catalog.tool("erp__query_orders").unwrap();
     assert!(route.needs_arguments());
-    assert_eq!(route.description_head(), "Orders.");
+    assert_eq!(catalog.head(Kind::Tools, &route.exposed), "Orders.");
     let rules = route.argument_rules().unwrap();
     assert_eq!(rules.hidden().collect::<Vec<_>>(), ["debug", "tenant"]);
     assert_eq!(

@@ -1,6 +1,6 @@
 //! The moving part of a weir: upstreams kept, catalog published, another config taken on while calls go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -113,15 +113,13 @@ impl Core {
     /// An upstream that cannot be set up; then everything stays as it was.
     pub async fn configure(&mut self, config: Arc<Config>) -> Result<Reconfigured, ServeError> {
         let snapshot = self.live.load_full();
-        let known = |upstream: &config::Upstream| {
-            let mut links = snapshot.links.iter();
-            links.find(|link| *link.id() == upstream.id)
-        };
+        let known = snapshot.links.iter().map(|link| (link.id(), link));
+        let known: BTreeMap<_, _> = known.collect();
         let mut done = Reconfigured::default();
         let (mut links, mut fresh) = (Vec::new(), Vec::new());
         for upstream in config.upstreams.values() {
             let name = upstream.id.as_str().to_owned();
-            let earlier = known(upstream);
+            let earlier = known.get(&upstream.id).copied();
             match earlier {
                 Some(link) if link.config.fingerprint == upstream.fingerprint => {
                     links.push(Arc::clone(link));
@@ -167,8 +165,9 @@ impl Core {
         if self.words.send(word).await.is_ok() {
             let _ = told.await;
         }
+        let kept: BTreeSet<_> = links.iter().map(|link| link.number).collect();
         for link in snapshot.links.iter() {
-            if !links.iter().any(|kept| kept.number == link.number) {
+            if !kept.contains(&link.number) {
                 self.retire(link, drain).await;
             }
         }

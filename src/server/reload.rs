@@ -1,6 +1,5 @@
 //! The config is read again: refused as a whole, or taken on while calls go on.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -215,19 +214,20 @@ fn in_full(error: &ServeError) -> String {
 
 fn applied(core: &Core, before: &Catalog, done: Reconfigured) -> Outcome {
     let now = core.live().load_full();
-    let names = |catalog: &Catalog| {
-        let rows = catalog.routes(Kind::Tools);
-        rows.map(|row| row.exposed.to_string())
-            .collect::<BTreeSet<_>>()
+    let missing = |of: &Catalog, from: &Catalog| {
+        let routes = of.routes(Kind::Tools);
+        let missing = routes.filter(|route| from.tool(&route.exposed).is_none());
+        let mut names: Vec<_> = missing.map(|route| route.exposed.to_string()).collect();
+        names.sort_unstable();
+        names
     };
-    let (then, since) = (names(before), names(&now.catalog));
     Outcome::Applied {
         generation: now.generation,
         added: done.added,
         changed: done.changed,
         removed: done.removed,
-        tools_added: since.difference(&then).cloned().collect(),
-        tools_removed: then.difference(&since).cloned().collect(),
+        tools_added: missing(&now.catalog, before),
+        tools_removed: missing(before, &now.catalog),
     }
 }
 
