@@ -8,7 +8,7 @@ mod de;
 mod endpoint;
 mod error;
 mod forms;
-mod import;
+pub mod import;
 mod jsonc;
 mod load;
 mod node;
@@ -47,7 +47,7 @@ pub use endpoint::{
     TlsSettings, TlsVersion,
 };
 pub use error::{ConfigErrors, Defect, Problem};
-pub use import::{ImportError, import};
+pub use import::{ImportError, Imported, import};
 pub use load::{TextDigest, Texts, load, parse, paths, process_env};
 pub use node::{Position, SyntaxError};
 pub use places::{Places, Written};

@@ -1,30 +1,42 @@
-//! `weir import`: an `mcp.json` becomes weir YAML.
+//! `weir import`: another program's list of MCP servers becomes weir YAML.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::output::Output;
+use crate::cli::output::{Ink, Output, count, plain};
+use crate::config::import::{Fate, Note, Report};
 use crate::config::{self, Defect, ImportError};
+
+/// The exit code of `--strict` where something is missing.
+const INCOMPLETE: u8 = 3;
 
 /// `weir import FILE`
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// An mcp.json of Claude Desktop, Cursor or VS Code
+    /// An mcp.json of Claude Desktop, Cursor or VS Code, or a config of agentgateway or LiteLLM
     pub file: PathBuf,
+    /// Exit 3 if something was left out, or an upstream is disabled because weir would refuse it
+    #[arg(long)]
+    pub strict: bool,
 }
 
-/// Prints the YAML on stdout. Exit 2 if the file cannot be read or is no `mcp.json`.
+/// Prints the YAML on stdout, and on stderr what came along and what did not. Exit 2 if the file cannot be read or has no
+/// servers; 3 if asked to where something is missing.
 pub fn run(args: ImportArgs, output: &mut Output) -> ExitCode {
     let path = args.file.display();
     let converted = std::fs::read_to_string(&args.file)
         .map_err(|source| format!("{path}: {}", Defect::Unreadable { source }))
         .and_then(|text| config::import(&text).map_err(|error| located(&args.file, &error)));
     match converted {
-        Ok(yaml) => {
-            output.out.raw(&yaml);
-            ExitCode::SUCCESS
+        Ok(imported) => {
+            output.out.raw(&imported.yaml);
+            tell(&imported.report, &args.file, output);
+            match args.strict && !imported.report.is_whole() {
+                true => ExitCode::from(INCOMPLETE),
+                false => ExitCode::SUCCESS,
+            }
         }
         Err(error) => {
             output.refusal(&[error], &path.to_string(), None);
@@ -39,5 +51,50 @@ fn located(path: &Path, error: &ImportError) -> String {
     match error {
         ImportError::Syntax { .. } => format!("{path}:{error}"),
         ImportError::NoServers => format!("{path}: {error}"),
+    }
+}
+
+/// What became of everything, the sum last.
+fn tell(report: &Report, file: &Path, output: &mut Output) {
+    for server in &report.servers {
+        let name = output.err.paint(Ink::Upstream, &plain(&server.name));
+        let keys = match server.carried.as_slice() {
+            [] => "nothing".to_owned(),
+            keys => plain(&keys.join(", ")),
+        };
+        output.err.line(&format!("{name}: {keys}"));
+        notes(&server.notes, file, output);
+    }
+    if !report.notes.is_empty() {
+        output.err.line("the rest of the file");
+        notes(&report.notes, file, output);
+    }
+    let servers = count(report.servers.len(), "server");
+    let sum = match (report.left_out(), report.disabled()) {
+        (0, 0) => "nothing left out".to_owned(),
+        (left_out, 0) => format!("{left_out} left out"),
+        (left_out, disabled) => format!("{left_out} left out, {disabled} disabled"),
+    };
+    let variables = match report.variables.as_slice() {
+        [] => String::new(),
+        names => format!("; set {}", names.join(", ")),
+    };
+    let text = format!("{servers} of {}, {sum}{variables}", report.format);
+    match report.is_whole() {
+        true => output.err.line(&plain(&text)),
+        false => output.warning(&text),
+    }
+}
+
+fn notes(notes: &[Note], file: &Path, output: &mut Output) {
+    let file = file.display();
+    for Note { at, fate, text } in notes {
+        let ink = match fate {
+            Fate::LeftOut | Fate::Disabled => Ink::Bad,
+            Fate::Changed | Fate::Foreign => Ink::Faint,
+        };
+        let fate = output.err.paint(ink, &fate.to_string());
+        let text = plain(text);
+        output.err.line(&format!("  {file}:{at}: {fate}: {text}"));
     }
 }

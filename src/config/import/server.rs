@@ -1,12 +1,18 @@
-//! One server of an `mcp.json` → one upstream in YAML.
+//! One server of another program's file → one upstream in YAML. What each format calls its parts, its reader knows.
+
+mod address;
+mod parts;
+
+pub(super) use parts::{Client, Signing};
 
 use std::path::Path;
 
+use super::report::{Fate, Note, Told};
 use super::variables::{Variables, rewrite, single};
 use super::{sort, yaml};
 use crate::config::load::parse;
-use crate::config::node::{Entry, Node, Value};
-use crate::config::validate::{is_plain, is_refused_header};
+use crate::config::node::{Entry, Node, Position, Value};
+use crate::config::validate::is_refused_header;
 
 /// The lines of one upstream, as they grow.
 pub(super) struct Server<'v> {
@@ -16,40 +22,75 @@ pub(super) struct Server<'v> {
     variables: &'v mut Variables,
     lines: Vec<String>,
     comments: Vec<String>,
+    /// Keys that do not come along.
+    left: Vec<String>,
+    /// Globs of `tools.allow` and `tools.deny`.
+    allow: Option<Vec<String>>,
+    deny: Option<Vec<String>>,
     disabled: bool,
+    /// Whether it logs in as a person does, so that weir has to keep something.
+    keeps: bool,
+    /// What is being read stands here.
+    at: Position,
+    told: Told,
+}
+
+/// One upstream, written.
+pub(super) struct Written {
+    pub(super) yaml: String,
+    pub(super) told: Told,
+    /// Whether it needs a state folder.
+    pub(super) keeps: bool,
 }
 
 impl<'v> Server<'v> {
-    pub(super) fn new(name: &str, node: &Node, variables: &'v mut Variables) -> Self {
-        let mut server = Self {
+    /// Nothing yet. `at` is where it begins in its file.
+    pub(super) fn new(name: &str, at: Position, variables: &'v mut Variables) -> Self {
+        Self {
             name: name.to_owned(),
             stem: yaml::variable(name),
             variables,
             lines: Vec::new(),
             comments: Vec::new(),
+            left: Vec::new(),
+            allow: None,
+            deny: None,
             disabled: false,
-        };
-        server.read(node);
-        server
+            keeps: false,
+            at,
+            told: Told {
+                name: name.to_owned(),
+                at,
+                carried: Vec::new(),
+                notes: Vec::new(),
+            },
+        }
     }
 
     /// The upstream, indented. If weir would refuse it, it is disabled and says why.
-    pub(super) fn yaml(mut self) -> String {
+    pub(super) fn write(mut self) -> Written {
+        if !self.left.is_empty() {
+            let keys = self.left.join(", ");
+            self.comments.push(format!("not taken over: {keys}"));
+        }
+        let head = "state: { dir: state }\nupstreams:\n";
         if !self.disabled
             && let Err(errors) = parse(
-                &format!("upstreams:\n{}", self.render()),
+                &format!("{head}{}", self.render()),
                 Path::new(""),
                 &stand_in,
             )
         {
-            self.disabled = true;
-            self.comments.extend(
-                errors
-                    .iter()
-                    .map(|problem| format!("{}: {}", problem.key(), problem.defect())),
-            );
+            self.at = self.told.at;
+            for problem in errors.iter() {
+                self.disable(&format!("{}: {}", problem.key(), problem.defect()));
+            }
         }
-        self.render()
+        Written {
+            yaml: self.render(),
+            told: self.told,
+            keeps: self.keeps,
+        }
     }
 
     fn render(&self) -> String {
@@ -60,52 +101,76 @@ impl<'v> Server<'v> {
         for line in &self.lines {
             text.push_str(&format!("    {line}\n"));
         }
+        let lists = [("allow", &self.allow), ("deny", &self.deny)];
+        let lists = lists.iter().filter_map(|(key, globs)| {
+            let globs = globs.as_ref()?.iter().map(|glob| yaml::quoted(glob));
+            let globs: Vec<_> = globs.collect();
+            Some(format!("{key}: [{}]", globs.join(", ")))
+        });
+        let lists: Vec<_> = lists.collect();
+        if !lists.is_empty() {
+            text.push_str(&format!("    tools: {{ {} }}\n", lists.join(", ")));
+        }
         if self.disabled {
             text.push_str("    disabled: true\n");
-        } else if self.lines.is_empty() {
+        } else if self.lines.is_empty() && lists.is_empty() {
             text.push_str("    {}\n");
         }
         text
     }
 
-    fn read(&mut self, node: &Node) {
-        let Value::Map(entries) = &node.value else {
-            self.disable("the file has no settings for this server");
-            return;
-        };
-        let mut dropped = Vec::new();
-        for Entry { key, node, .. } in entries {
-            match key.as_str() {
-                "command" => self.text("command", node),
-                "url" | "serverUrl" | "httpUrl" => self.url(node),
-                "cwd" => self.text("cwd", node),
-                "args" => self.args(node),
-                "env" => self.env(node),
-                "headers" => self.headers(node),
-                "type" | "transport" | "transportType"
-                    if node.scalar().as_deref() == Some("sse") =>
-                {
-                    self.disable("the file says HTTP+SSE, which weir does not speak: try the server's Streamable HTTP URL");
-                }
-                "type" | "transport" | "transportType" => {}
-                "disabled" => self.disabled |= matches!(node.value, Value::Bool(true)),
-                "enabled" => self.disabled |= matches!(node.value, Value::Bool(false)),
-                _ => dropped.push(key.as_str()),
-            }
-        }
-        if !dropped.is_empty() {
-            self.comments
-                .push(format!("not taken over: {}", dropped.join(", ")));
-        }
+    /// What is said from now on is about what stands here.
+    pub(super) fn reading(&mut self, at: Position) {
+        self.at = at;
     }
 
-    fn disable(&mut self, why: &str) {
+    fn note(&mut self, fate: Fate, text: String) {
+        let at = self.at;
+        self.told.notes.push(Note { at, fate, text });
+    }
+
+    /// Says that a key came along.
+    pub(super) fn carried(&mut self, key: &str) {
+        self.told.carried.push(key.to_owned());
+    }
+
+    /// Says that something came along in other words.
+    pub(super) fn changed(&mut self, what: &str) {
+        self.note(Fate::Changed, what.to_owned());
+    }
+
+    /// Says that a key did not come along, and why.
+    pub(super) fn left_out(&mut self, key: &str, why: &str) {
+        self.left.push(key.to_owned());
+        self.note(Fate::LeftOut, format!("`{key}`: {why}"));
+    }
+
+    /// It would not work as it is.
+    pub(super) fn disable(&mut self, why: &str) {
         self.disabled = true;
         self.comments.push(why.to_owned());
+        self.note(Fate::Disabled, why.to_owned());
     }
 
-    fn place(&self, key: &str) -> String {
+    /// It is switched off in its file.
+    pub(super) fn switch_off(&mut self) {
+        self.disabled = true;
+        self.carried("disabled");
+    }
+
+    /// A line of YAML as it stands.
+    pub(super) fn line(&mut self, line: String) {
+        self.lines.push(line);
+    }
+
+    pub(super) fn place(&self, key: &str) -> String {
         format!("upstreams.{}.{key}", self.name)
+    }
+
+    /// Text in quotes, with its references rewritten and listed.
+    pub(super) fn quoted(&mut self, text: &str, key: &str) -> String {
+        let text = self.rewritten(text, &self.place(key));
+        yaml::quoted(&text)
     }
 
     /// A scalar with its references rewritten and listed.
@@ -121,18 +186,26 @@ impl<'v> Server<'v> {
         } else {
             format!("{}_{wanted}", self.stem)
         };
-        self.variables.replace(&wanted, &other, secret, place)
+        let name = self.variables.replace(&wanted, &other, secret, place);
+        let prefix = format!("upstreams.{}.", self.name);
+        let part = place.strip_prefix(&prefix).unwrap_or(place);
+        self.changed(&format!(
+            "the secret in `{part}` is the variable {name} now"
+        ));
+        name
     }
 
-    fn text(&mut self, key: &str, node: &Node) {
+    /// `command` or `cwd`.
+    pub(super) fn text(&mut self, key: &str, node: &Node) {
         let Some(text) = node.scalar() else {
             return self.disable(&format!("`{key}` is not text"));
         };
         let text = self.rewritten(&text, &self.place(key));
         self.lines.push(format!("{key}: {}", yaml::scalar(&text)));
+        self.carried(key);
     }
 
-    fn args(&mut self, node: &Node) {
+    pub(super) fn args(&mut self, node: &Node) {
         let Value::List(items) = &node.value else {
             return self.disable("`args` is not a list");
         };
@@ -140,6 +213,7 @@ impl<'v> Server<'v> {
         let mut args: Vec<String> = Vec::new();
         let mut flag = String::new();
         for item in items {
+            self.at = item.at;
             let Some(text) = item.scalar() else {
                 self.disable("an argument is not text");
                 continue;
@@ -154,6 +228,7 @@ impl<'v> Server<'v> {
         }
         if !args.is_empty() {
             self.lines.push(format!("args: [{}]", args.join(", ")));
+            self.carried("args");
         }
     }
 
@@ -188,13 +263,15 @@ impl<'v> Server<'v> {
         format!("{head}${{{name}}}")
     }
 
-    fn env(&mut self, node: &Node) {
+    pub(super) fn env(&mut self, node: &Node) {
         let Value::Map(entries) = &node.value else {
             return self.disable("`env` is not a mapping");
         };
         let mut lines = Vec::new();
-        for Entry { key, node, .. } in entries {
+        for Entry { key, node, at } in entries {
+            self.at = *at;
             let Some(text) = node.scalar() else {
+                self.left_out(&format!("env.{key}"), "it is not text");
                 continue;
             };
             let place = self.place(&format!("env.{key}"));
@@ -204,6 +281,7 @@ impl<'v> Server<'v> {
         if !lines.is_empty() {
             self.lines.push("env:".to_owned());
             self.lines.append(&mut lines);
+            self.carried("env");
         }
     }
 
@@ -222,122 +300,71 @@ impl<'v> Server<'v> {
         yaml::quoted(text)
     }
 
-    fn headers(&mut self, node: &Node) {
+    pub(super) fn headers(&mut self, node: &Node) {
         let Value::Map(entries) = &node.value else {
             return self.disable("`headers` is not a mapping");
         };
         let mut lines = Vec::new();
-        for Entry { key, node, .. } in entries {
-            let Some(text) = node.scalar() else {
-                continue;
-            };
-            if is_refused_header(key) {
-                self.comments
-                    .push(format!("header left out, weir sets it itself: {key}"));
-                continue;
+        for Entry { key, node, at } in entries {
+            self.at = *at;
+            match node.scalar() {
+                Some(text) => lines.extend(self.header(key, &text)),
+                None => self.left_out(&format!("headers.{key}"), "it is not text"),
             }
-            let place = self.place(&format!("headers.{key}"));
-            let bearer = key
-                .eq_ignore_ascii_case("authorization")
-                .then(|| text.strip_prefix("Bearer "));
-            if let Some(token) = bearer.flatten().filter(|token| !token.is_empty())
-                && let Some(token) = self.token(token, &place)
-            {
-                self.lines
-                    .push(format!("auth: {{ type: bearer, token: {token} }}"));
-                continue;
-            }
-            let wanted = format!("{}_{key}", self.stem);
-            let value = self.value(key, &wanted, &text, &place);
-            lines.push(format!("  {}: {value}", yaml::scalar(key)));
         }
         if !lines.is_empty() {
             self.lines.push("headers:".to_owned());
             self.lines.append(&mut lines);
+            self.carried("headers");
         }
     }
 
-    /// A bearer token as a secret reference, if it is one variable or one secret.
-    fn token(&mut self, token: &str, place: &str) -> Option<String> {
-        let name = if token.contains("${") {
-            let text = rewrite(token, |_| {});
+    /// The line of one header; none where `auth` says it, or weir itself.
+    pub(super) fn header(&mut self, key: &str, text: &str) -> Option<String> {
+        if is_refused_header(key) {
+            let what = format!("header left out, weir sets it itself: {key}");
+            self.changed(&what);
+            self.comments.push(what);
+            return None;
+        }
+        let place = self.place(&format!("headers.{key}"));
+        let bearer = key
+            .eq_ignore_ascii_case("authorization")
+            .then(|| text.strip_prefix("Bearer "));
+        if let Some(token) = bearer.flatten().filter(|token| !token.is_empty())
+            && let Some(token) = self.secret("TOKEN", token, &place)
+        {
+            self.bearer(&token);
+            return None;
+        }
+        let wanted = format!("{}_{key}", self.stem);
+        let value = self.value(key, &wanted, text, &place);
+        Some(format!("  {}: {value}", yaml::scalar(key)))
+    }
+
+    /// `auth: bearer`, with a token as YAML.
+    pub(super) fn bearer(&mut self, token: &str) {
+        self.lines
+            .push(format!("auth: {{ type: bearer, token: {token} }}"));
+        self.carried("auth");
+    }
+
+    /// A secret as a reference, if it is one variable or one secret.
+    pub(super) fn secret(&mut self, part: &str, text: &str, place: &str) -> Option<String> {
+        let name = self.variable(part, text, place)?;
+        Some(format!("{{ env: {name} }}"))
+    }
+
+    /// The variable that is a secret, or stands for it from now on.
+    fn variable(&mut self, part: &str, text: &str, place: &str) -> Option<String> {
+        Some(if text.contains("${") {
+            let text = rewrite(text, |_| {});
             let name = single(&text)?.to_owned();
             self.variables.refer(&name, place);
             name
         } else {
-            self.hide(&format!("{}_TOKEN", self.stem), token, place)
-        };
-        Some(format!("{{ env: {name} }}"))
-    }
-
-    fn url(&mut self, node: &Node) {
-        let Some(text) = node.scalar() else {
-            return self.disable("`url` is not text");
-        };
-        let place = self.place("url");
-        let (text, fragment) = text.split_once('#').unwrap_or((&text, ""));
-        if !fragment.is_empty() {
-            self.comments
-                .push("the part of the url after `#` is left out".to_owned());
-        }
-        let (base, query) = match text.split_once('?') {
-            Some((base, query)) => (base, Some(query)),
-            None => (text, None),
-        };
-        let base = self.credentials(base);
-        let mut url = self.pieces(&base, '/', &place);
-        if let Some(query) = query {
-            url = format!("{url}?{}", self.pieces(query, '&', &place));
-        }
-        let url = self.rewritten(&url, &place);
-        self.lines.push(format!("url: {}", yaml::quoted(&url)));
-        if is_plain(&url) {
-            self.lines
-                .push("allow_plain_http: true # what is sent can be read on the way".to_owned());
-        }
-    }
-
-    /// `https://user:password@host` → `auth`, and the URL without.
-    fn credentials(&mut self, base: &str) -> String {
-        let Some((scheme, rest)) = base.split_once("://") else {
-            return base.to_owned();
-        };
-        let end = rest.find('/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let Some((user, host)) = authority.rsplit_once('@') else {
-            return base.to_owned();
-        };
-        let (user, password) = user.split_once(':').unwrap_or((user, ""));
-        let name = self.hide(
-            &format!("{}_PASSWORD", self.stem),
-            password,
-            &self.place("auth"),
-        );
-        let user = yaml::quoted(user);
-        self.lines.push(format!(
-            "auth: {{ type: basic, username: {user}, password: {{ env: {name} }} }}"
-        ));
-        format!("{scheme}://{host}{path}")
-    }
-
-    /// The pieces of a path or a query, secrets replaced by variables.
-    fn pieces(&mut self, text: &str, separator: char, place: &str) -> String {
-        let stem = self.stem.clone();
-        let mut hide = |piece: &str| {
-            let (head, name, value) = match piece.split_once('=') {
-                Some((name, value)) => (format!("{name}="), name, value),
-                None => (String::new(), "", piece),
-            };
-            let named = !head.is_empty() && sort::is_secret(name, value);
-            if value.contains("${") || !named && !sort::is_secret_value(value) {
-                return piece.to_owned();
-            }
-            let name = if name.is_empty() { "SECRET" } else { name };
-            let wanted = format!("{stem}_{}", yaml::variable(name));
-            format!("{head}${{{}}}", self.hide(&wanted, value, place))
-        };
-        let pieces: Vec<String> = text.split(separator).map(&mut hide).collect();
-        pieces.join(&separator.to_string())
+            self.hide(&format!("{}_{part}", self.stem), text, place)
+        })
     }
 }
 

@@ -34,7 +34,7 @@ const CLAUDE_DESKTOP: &str = r#"{
 
 #[test]
 fn claude_desktops_file_becomes_yaml_without_its_secrets() {
-    let yaml = import(CLAUDE_DESKTOP).unwrap();
+    let yaml = import(CLAUDE_DESKTOP).unwrap().yaml;
     insta::assert_snapshot!(yaml, @r#"
     # yaml-language-server: $schema=./weir.schema.json
     # Made by `weir import`.
@@ -98,7 +98,7 @@ fn claude_desktops_file_becomes_yaml_without_its_secrets() {
 
 #[test]
 fn what_claude_desktops_file_becomes_runs() {
-    let yaml = import(CLAUDE_DESKTOP).unwrap();
+    let yaml = import(CLAUDE_DESKTOP).unwrap().yaml;
     assert!(!yaml.contains("hunter"), "{yaml}");
     let config = run(&yaml);
     let remote = &config.upstreams["remote"];
@@ -122,7 +122,8 @@ fn cursors_variables_stay_variables() {
     "b": { "command": "${userHome}/bin/x", "args": ["${workspaceFolder}/data", "100${"], "env": { "API_TOKEN": "literal" } }
 }}"#,
     )
-    .unwrap();
+    .unwrap()
+    .yaml;
     insta::assert_snapshot!(yaml, @r#"
     # yaml-language-server: $schema=./weir.schema.json
     # Made by `weir import`.
@@ -175,7 +176,8 @@ fn vs_codes_inputs_become_variables() {
 	},
 }"#,
     )
-    .unwrap();
+    .unwrap()
+    .yaml;
     insta::assert_snapshot!(yaml, @r#"
     # yaml-language-server: $schema=./weir.schema.json
     # Made by `weir import`.
@@ -204,9 +206,9 @@ fn vs_codes_inputs_become_variables() {
 fn what_is_no_mcp_json_is_refused() {
     let error = |text| import(text).unwrap_err().to_string();
     insta::assert_snapshot!(["", "{}", r#"{"mcpServers": []}"#, "{\"a\": 1,\n\"a\": 2}", "{\"a\": [}"].map(error).join("\n"), @r"
-    no servers here: expected the key `mcpServers` (Claude, Cursor) or `servers` (VS Code)
-    no servers here: expected the key `mcpServers` (Claude, Cursor) or `servers` (VS Code)
-    no servers here: expected the key `mcpServers` (Claude, Cursor) or `servers` (VS Code)
+    no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway)
+    no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway)
+    no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway)
     2:1: key `a` is already written at 1:2
     1:8: while parsing a node, did not find expected node content
     ");
@@ -215,7 +217,8 @@ fn what_is_no_mcp_json_is_refused() {
 #[test]
 fn a_key_that_no_comment_may_hold_is_named_without_it() {
     let yaml = import("{\"mcpServers\": {\"a\": {\"command\": \"x\", \"k\u{feff}\u{ffff}y\": 1}}}")
-        .unwrap();
+        .unwrap()
+        .yaml;
     assert!(yaml.contains("# not taken over: k  y\n"), "{yaml}");
     assert_eq!(run(&yaml).upstreams.len(), 1);
 }
@@ -232,7 +235,7 @@ proptest! {
             &name: { "command": "x", "args": args, "env": { &key: value } },
             "remote": { "url": value, "headers": { &key: value } },
         }});
-        let yaml = import(&file.to_string()).unwrap();
+        let yaml = import(&file.to_string()).unwrap().yaml;
         // A value from the environment may be unfit where a variable stands; what matters is that it is read.
         let env = |name: &str| Some(if name.contains("PORT") { "1" } else { "localhost" }.to_owned());
         let config = parse(&yaml, Path::new("weir.yaml"), &env);
@@ -242,7 +245,7 @@ proptest! {
     #[test]
     fn harmless_arguments_arrive_as_they_were(args in prop::collection::vec("[a-z .,:'\"{}\\[\\]#&*!|>%@`\\\\\u{e9}\u{1f600}\t\n-]{0,12}", 0..5)) {
         let file = serde_json::json!({ "mcpServers": { "x": { "command": "x", "args": args } } });
-        let yaml = import(&file.to_string()).unwrap();
+        let yaml = import(&file.to_string()).unwrap().yaml;
         let config = run(&yaml);
         if let Endpoint::Child { args: got, .. } = &config.upstreams["x"].endpoint {
             prop_assert_eq!(got, &args);

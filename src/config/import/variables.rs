@@ -77,6 +77,11 @@ impl Variables {
         name
     }
 
+    /// What has to be set.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.reasons.keys().cloned().collect()
+    }
+
     /// The leading comment: what to set, never to what.
     pub(super) fn comment(&self) -> String {
         if self.reasons.is_empty() {

@@ -144,7 +144,7 @@ fn without_space(text: &str) -> String {
 
 /// What is imported is a config once its variables are set, and has no secret in it.
 fn imported(text: &str, json: Option<&Value>) {
-    let Ok(yaml) = config::import(text) else {
+    let Ok(config::Imported { yaml, .. }) = config::import(text) else {
         return;
     };
     // Values that fit where a variable of such a name is likely to stand.

@@ -1,0 +1,208 @@
+//! The parts of an upstream that only some formats have: tools, budgets, ways to log in.
+
+use super::super::yaml;
+use super::Server;
+use crate::config::node::{Node, Value};
+use crate::name::Namespace;
+
+/// An OAuth client, as far as a file describes it.
+#[derive(Default)]
+pub(in crate::config::import) struct Client {
+    pub(in crate::config::import) token_url: Option<String>,
+    pub(in crate::config::import) client_id: Option<String>,
+    pub(in crate::config::import) client_secret: Option<String>,
+    pub(in crate::config::import) scopes: Vec<String>,
+    pub(in crate::config::import) audience: Option<String>,
+}
+
+/// What AWS requests are signed with, as far as a file says it.
+#[derive(Default)]
+pub(in crate::config::import) struct Signing {
+    pub(in crate::config::import) service: Option<String>,
+    pub(in crate::config::import) region: Option<String>,
+    pub(in crate::config::import) role: Option<String>,
+    pub(in crate::config::import) access_key_id: Option<String>,
+    pub(in crate::config::import) secret_access_key: Option<String>,
+    pub(in crate::config::import) session_token: Option<String>,
+}
+
+impl Server<'_> {
+    /// The names in a list, for `tools.allow` or `tools.deny`.
+    pub(in crate::config::import) fn tools(&mut self, key: &str, node: &Node, allowed: bool) {
+        if matches!(node.value, Value::Null) {
+            return;
+        }
+        let names = node.items().and_then(|items| {
+            let names = items.iter().map(Node::scalar);
+            names.collect::<Option<Vec<_>>>()
+        });
+        let Some(names) = names else {
+            return self.left_out(key, "it is no list of names");
+        };
+        let globs = names.iter().map(|name| globset::escape(name));
+        let list = match allowed {
+            true => &mut self.allow,
+            false => &mut self.deny,
+        };
+        list.get_or_insert_default().extend(globs);
+        self.carried(key);
+    }
+
+    /// A time for a whole call, in seconds.
+    pub(in crate::config::import) fn call_seconds(&mut self, key: &str, node: &Node) {
+        let seconds = node.scalar().and_then(|text| text.parse::<f64>().ok());
+        let millis = seconds.map(|seconds| (seconds * 1000.0).round());
+        match millis.filter(|millis| (1.0..=1e11).contains(millis)) {
+            Some(millis) => {
+                self.line(format!("timeouts: {{ call: {millis:.0}ms }}"));
+                self.carried(key);
+            }
+            None => self.left_out(key, "it is no number of seconds"),
+        }
+    }
+
+    /// Calls under way at once.
+    pub(in crate::config::import) fn in_flight(&mut self, key: &str, node: &Node) {
+        let most = node.scalar().and_then(|text| text.parse::<u32>().ok());
+        match most.filter(|most| (1..=1_000_000).contains(most)) {
+            Some(most) => {
+                self.line(format!("limits: {{ in_flight: {most} }}"));
+                self.carried(key);
+            }
+            None => self.left_out(key, "it is no number of calls"),
+        }
+    }
+
+    /// What its exposed names begin with.
+    pub(in crate::config::import) fn namespace(&mut self, key: &str, namespace: &str) {
+        match Namespace::parse(namespace) {
+            Ok(_) => {
+                self.line(format!("namespace: {}", yaml::quoted(namespace)));
+                self.carried(key);
+            }
+            Err(_) => self.left_out(key, "a `namespace` is made of a-z, 0-9 and `-`"),
+        }
+    }
+
+    /// `auth: basic` of `user:password`.
+    pub(in crate::config::import) fn basic(&mut self, key: &str, text: &str) {
+        let place = self.place("auth");
+        let Some((user, password)) = text.split_once(':').filter(|_| !text.contains("${")) else {
+            let why = "`auth: basic` wants the user name and the password apart";
+            return self.left_out(key, why);
+        };
+        let Some(password) = self.secret("PASSWORD", password, &place) else {
+            return self.left_out(key, "it is no password");
+        };
+        let user = yaml::quoted(user);
+        self.line(format!(
+            "auth: {{ type: basic, username: {user}, password: {password} }}"
+        ));
+        self.carried("auth");
+    }
+
+    /// A header of its own that logs in.
+    pub(in crate::config::import) fn key_header(&mut self, header: &str, text: &str) {
+        let place = self.place("auth");
+        match self.secret("API_KEY", text, &place) {
+            Some(value) => {
+                let header = yaml::scalar(header);
+                self.line(format!(
+                    "auth: {{ type: header, name: {header}, value: {value} }}"
+                ));
+                self.carried("auth");
+            }
+            None => self.left_out("auth", "it is put together of several parts"),
+        }
+    }
+
+    /// `auth: bearer` with a token as it is written.
+    pub(in crate::config::import) fn token(&mut self, text: &str) {
+        let place = self.place("auth");
+        match self.secret("TOKEN", text, &place) {
+            Some(token) => self.bearer(&token),
+            None => self.left_out("auth", "the token is put together of several parts"),
+        }
+    }
+
+    /// OAuth client credentials, if the file has all there is to it.
+    pub(in crate::config::import) fn client_credentials(&mut self, client: &Client) -> bool {
+        let (Some(url), Some(id), Some(secret)) =
+            (&client.token_url, &client.client_id, &client.client_secret)
+        else {
+            return false;
+        };
+        let place = self.place("auth");
+        let Some(secret) = self.secret("CLIENT_SECRET", secret, &place) else {
+            return false;
+        };
+        self.line("auth:".to_owned());
+        self.line("  type: oauth2_client_credentials".to_owned());
+        self.member("token_url", Some(url));
+        self.member("client_id", Some(id));
+        self.line(format!("  client_secret: {secret}"));
+        self.scopes(&client.scopes);
+        self.member("audience", client.audience.as_ref());
+        self.carried("auth");
+        true
+    }
+
+    /// A person logs in, once.
+    pub(in crate::config::import) fn login(&mut self, client: &Client) {
+        self.keeps = true;
+        self.line("auth:".to_owned());
+        self.line("  type: oauth2_authorization_code".to_owned());
+        self.member("client_id", client.client_id.as_ref());
+        let place = self.place("auth");
+        let secret = client.client_secret.as_ref();
+        let secret = secret.and_then(|secret| self.secret("CLIENT_SECRET", secret, &place));
+        if let Some(secret) = secret.filter(|_| client.client_id.is_some()) {
+            self.line(format!("  client_secret: {secret}"));
+        }
+        self.scopes(&client.scopes);
+        self.carried("auth");
+        let name = self.name.clone();
+        self.changed(&format!("log in once with `weir login {name}`"));
+    }
+
+    /// AWS Signature Version 4.
+    pub(in crate::config::import) fn sigv4(&mut self, signing: &Signing) {
+        self.line("auth:".to_owned());
+        self.line("  type: sigv4".to_owned());
+        self.member("service", signing.service.as_ref());
+        self.member("region", signing.region.as_ref());
+        self.member("assume_role", signing.role.as_ref());
+        let place = self.place("auth");
+        if let (Some(id), Some(key)) = (&signing.access_key_id, &signing.secret_access_key) {
+            if let Some(name) = self.variable("ACCESS_KEY_ID", id, &place) {
+                self.line(format!("  access_key_id: \"${{{name}}}\""));
+            }
+            let secrets = [
+                ("secret_access_key", Some(key)),
+                ("session_token", signing.session_token.as_ref()),
+            ];
+            for (member, text) in secrets {
+                let variable = yaml::variable(member);
+                let secret = text.and_then(|text| self.secret(&variable, text, &place));
+                if let Some(secret) = secret {
+                    self.line(format!("  {member}: {secret}"));
+                }
+            }
+        }
+        self.carried("auth");
+    }
+
+    fn scopes(&mut self, scopes: &[String]) {
+        if !scopes.is_empty() {
+            let scopes: Vec<_> = scopes.iter().map(|scope| yaml::quoted(scope)).collect();
+            self.line(format!("  scopes: [{}]", scopes.join(", ")));
+        }
+    }
+
+    fn member(&mut self, key: &str, text: Option<&String>) {
+        if let Some(text) = text {
+            let text = self.quoted(text, &format!("auth.{key}"));
+            self.line(format!("  {key}: {text}"));
+        }
+    }
+}
