@@ -7,6 +7,7 @@ mod definition;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::sync::Arc;
 
