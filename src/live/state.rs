@@ -1,5 +1,6 @@
 //! What is known of every upstream, and how each change moves it. Pure: no clock, no IO, no tasks.
 
+mod drift;
 mod entry;
 
 use std::sync::Arc;
@@ -8,9 +9,13 @@ use std::time::Duration;
 use foldhash::HashMap;
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Digest, Dropped, Kind, Listing, Part, Prepared};
+use crate::catalog::{
+    Catalog, Digest, Drifted, Dropped, Hasher, Kind, Listing, Moved, Part, Pins, Prepared,
+};
 use crate::config::{self, Config, Resync};
-use crate::live::state::entry::{Entry, Listed};
+use crate::live::state::entry::Entry;
+
+pub use drift::{Accept, Accepted};
 
 /// Freshness promised while a cron expression says when the next listing is.
 const CRON_TTL: Duration = Duration::from_secs(60);
@@ -50,6 +55,8 @@ pub enum Change {
         /// When it was read.
         now: Instant,
     },
+    /// An operator accepts what an upstream says otherwise than what is pinned.
+    Accepted(Accept),
     /// Time passed.
     Clock(Instant),
 }
@@ -63,6 +70,14 @@ pub struct Effects {
     pub believed: Vec<(u64, bool)>,
     /// What callers see from now on, where that is something else.
     pub publish: Option<Box<Catalog>>,
+    /// The links whose pins are not what they were.
+    pub pinned: Vec<u64>,
+    /// What is held back since just now, by link.
+    pub drifted: Vec<(u64, Drifted)>,
+    /// What goes by another name since just now, by link.
+    pub moved: Vec<(u64, Moved)>,
+    /// What came of each acceptance, in their order.
+    pub accepted: Vec<Accepted>,
 }
 
 /// What is known of every upstream.
@@ -74,6 +89,8 @@ pub struct State {
     published: Digest,
     /// How many upstreams have something that callers do not see.
     hidden: usize,
+    /// What is held back; `None` is nothing.
+    drift: Option<Digest>,
 }
 
 impl State {
@@ -90,6 +107,7 @@ impl State {
             entries,
             published: empty.digest(),
             hidden: 0,
+            drift: None,
         }
     }
 
@@ -115,11 +133,16 @@ impl State {
                 at,
                 now,
                 listing,
-            } => return self.restore(link, at, listing).then_some(now),
+            } => {
+                return self
+                    .restore(link, (at, now), listing, effects)
+                    .then_some(now);
+            }
             Change::Configured { config, links, now } => {
-                self.configure(config, &links);
+                self.configure(config, &links, now, effects);
                 return Some(now);
             }
+            Change::Accepted(accept) => return self.accept(&accept, effects),
             Change::Listed {
                 link,
                 round,
@@ -148,21 +171,27 @@ impl State {
         entry.doubted = [false; 4];
         let digest = listing.digest();
         match &mut entry.listed {
-            Some(listed) if listed.digest == digest => {
+            Some(listed) if listed.digest == digest && !listed.elsewhere => {
                 listed.at = at;
                 effects.believed.push((link, false));
                 (!entry.visible).then_some(at)
             }
             _ => {
                 effects.believed.push((link, true));
-                entry.listed = Some(Listed::new(&self.config, &entry.config, at, listing));
+                entry.list(&self.config, (at, at), listing, effects);
                 Some(at)
             }
         }
     }
 
     /// Takes a stored listing in, where nothing newer is known.
-    fn restore(&mut self, link: u64, at: Instant, listing: Arc<Listing>) -> bool {
+    fn restore(
+        &mut self,
+        link: u64,
+        when: (Instant, Instant),
+        listing: Arc<Listing>,
+        effects: &mut Effects,
+    ) -> bool {
         let mut entries = self.entries.iter_mut();
         let Some(entry) = entries.find(|entry| entry.link == link) else {
             return false;
@@ -171,11 +200,17 @@ impl State {
             return false;
         }
         entry.failing = true;
-        entry.listed = Some(Listed::new(&self.config, &entry.config, at, listing));
+        entry.list(&self.config, when, listing, effects);
         true
     }
 
-    fn configure(&mut self, config: Arc<Config>, links: &[u64]) {
+    fn configure(
+        &mut self,
+        config: Arc<Config>,
+        links: &[u64],
+        now: Instant,
+        effects: &mut Effects,
+    ) {
         let earlier = std::mem::replace(&mut self.config, Arc::clone(&config));
         let same_names = earlier.naming == config.naming && earlier.instance == config.instance;
         let mut known: HashMap<_, _> = std::mem::take(&mut self.entries)
@@ -186,12 +221,7 @@ impl State {
         self.entries = upstreams
             .map(|(upstream, link)| match known.remove(&upstream.id) {
                 Some(entry) if entry.link == *link && same_names => entry,
-                Some(entry) if entry.link == *link => entry.under(&config, upstream),
-                Some(entry) => Entry {
-                    failing: entry.failing,
-                    listed: entry.under(&config, upstream).listed,
-                    ..Entry::new(upstream, *link)
-                },
+                Some(entry) => entry.under(&config, (upstream, *link), now, effects),
                 None => Entry::new(upstream, *link),
             })
             .collect();
@@ -201,12 +231,14 @@ impl State {
     fn publish(&mut self, now: Instant, anew: bool) -> Option<Box<Catalog>> {
         let mut parts = Vec::with_capacity(self.entries.len());
         let mut hidden = Vec::new();
+        let mut drift = None;
         for (slot, entry) in self.entries.iter_mut().enumerate() {
             entry.visible = entry.is_visible(now);
             if let Some(listed) = &entry.listed {
+                drift::add(&mut drift, &entry.config.id, listed.prepared.drift());
                 let to = match entry.visible {
                     true => &mut parts,
-                    false if listed.prepared.is_empty() => continue,
+                    false if listed.prepared.has_nothing() => continue,
                     false => &mut hidden,
                 };
                 to.push(Part {
@@ -222,11 +254,13 @@ impl State {
             &parts,
         );
         // Operators may ask for what is hidden. As a rule it is shown or hidden with a change that callers see too.
-        let same = self.published == catalog.digest() && self.hidden == hidden.len();
+        let drift = drift.map(Hasher::finish);
+        let same =
+            (self.published, self.hidden, self.drift) == (catalog.digest(), hidden.len(), drift);
         if same && !anew {
             return None;
         }
-        self.hidden = hidden.len();
+        (self.hidden, self.drift) = (hidden.len(), drift);
         self.published = catalog.digest();
         Some(Box::new(catalog.hiding(hidden)))
     }
@@ -267,6 +301,20 @@ impl State {
         self.prepared(link)
             .map(Prepared::dropped)
             .unwrap_or_default()
+    }
+
+    /// What the definitions of an upstream are held to; `None` where they are held to nothing.
+    #[must_use]
+    pub fn pins(&self, link: u64) -> Option<Arc<Pins>> {
+        self.entry(link)?.pins.clone()
+    }
+
+    /// Holds an upstream's definitions to what was pinned in an earlier run, where nothing is pinned yet.
+    pub fn hold_to(&mut self, link: u64, pins: Pins) {
+        let mut entries = self.entries.iter_mut();
+        if let Some(entry) = entries.find(|entry| entry.link == link) {
+            entry.hold_to(pins);
+        }
     }
 
     fn prepared(&self, link: u64) -> Option<&Prepared> {

@@ -6,13 +6,14 @@ use foldhash::{HashMap, HashSet};
 
 use crate::catalog::Kind;
 use crate::catalog::diff::{Change, Class, schema, words};
+use crate::catalog::digest::{Digest, Hasher};
 use crate::json::{self, Object};
 use crate::protocol::meta::ORIGIN;
 
 /// Most changes that are told of one definition.
 const MOST: usize = 64;
-/// Deepest level that is looked into to find two texts the same.
-const DEPTH: usize = 128;
+/// Deepest level that is looked into to find two texts the same: each one costs a pass.
+pub(in crate::catalog) const DEPTH: usize = 32;
 /// Most characters that are quoted of a text.
 const QUOTED: usize = 80;
 /// Most characters of a change in words: names of arguments may be as long as their upstream likes.
@@ -258,19 +259,37 @@ fn arguments(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
 
 /// `_meta` but for the way through weirs, which is weir's own.
 fn meta(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
-    let read = |text: Option<&str>| {
-        let mut meta = Object::parse(text.unwrap_or("{}")).ok()?;
-        meta.remove(ORIGIN);
-        Some(if meta.is_empty() {
-            String::new()
-        } else {
-            meta.to_text()
-        })
-    };
-    match (read(then), read(now)) {
+    match (unrouted(then), unrouted(now)) {
         (Some(before), Some(after)) if before == after => {}
         _ => otherwise("_meta", then, now, Class::Cosmetic, changes),
     }
+}
+
+/// `_meta` without the way through weirs: empty, if there is nothing else in it.
+fn unrouted(meta: Option<&str>) -> Option<String> {
+    let mut meta = Object::parse(meta.unwrap_or("{}")).ok()?;
+    meta.remove(ORIGIN);
+    Some(if meta.is_empty() {
+        String::new()
+    } else {
+        meta.to_text()
+    })
+}
+
+/// Tells definitions apart that mean something else: not by spelling, nor by the way through weirs.
+#[must_use]
+pub fn digest(raw: &str) -> Digest {
+    let mut hasher = Hasher::new("definition");
+    let mut object = Object::parse(raw).unwrap_or_default();
+    match unrouted(object.get("_meta")) {
+        Some(meta) if meta.is_empty() => {
+            object.remove("_meta");
+        }
+        Some(meta) => object.set("_meta", meta),
+        None => {}
+    }
+    hasher.add(canonical(&object.to_text(), DEPTH).as_bytes());
+    hasher.finish()
 }
 
 /// Whether two JSON texts mean the same: white space, order of members and escapes do not count.
@@ -278,7 +297,7 @@ pub(super) fn is_same(one: &str, other: &str) -> bool {
     one == other || canonical(one, DEPTH) == canonical(other, DEPTH)
 }
 
-pub(super) fn canonical(text: &str, depth: usize) -> String {
+pub(in crate::catalog) fn canonical(text: &str, depth: usize) -> String {
     let text = text.trim();
     let Some(depth) = depth.checked_sub(1) else {
         return text.to_owned();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::catalog::{Digest, Kind, Listing, Prepared, Rules};
-use crate::config::{self, Config, StalePolicy};
+use crate::catalog::{Digest, Listing, Pins, Prepared};
+use crate::config::{self, StalePolicy};
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub(super) doubted: [bool; 4],
     pub(super) ttl: Option<Duration>,
     pub(super) visible: bool,
+    /// What its definitions are held to, where they are.
+    pub(super) pins: Option<Arc<Pins>>,
 }
 
 #[derive(Debug)]
@@ -27,29 +29,13 @@ pub(super) struct Listed {
     pub(super) at: Instant,
     pub(super) digest: Digest,
     pub(super) counts: [usize; 4],
+    /// As it was listed.
     pub(super) listing: Arc<Listing>,
+    /// As it is exposed.
+    pub(super) let_through: Arc<Listing>,
     pub(super) prepared: Arc<Prepared>,
-}
-
-impl Listed {
-    pub(super) fn new(
-        config: &Config,
-        upstream: &config::Upstream,
-        at: Instant,
-        listing: Arc<Listing>,
-    ) -> Self {
-        let rules = Rules {
-            instance: config.instance.as_ref(),
-            ..Rules::from(upstream)
-        };
-        Self {
-            at,
-            digest: listing.digest(),
-            counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
-            prepared: Arc::new(Prepared::new(rules, &config.naming, &listing)),
-            listing,
-        }
-    }
+    /// The upstream was another server when it was listed.
+    pub(super) elsewhere: bool,
 }
 
 impl Entry {
@@ -64,16 +50,7 @@ impl Entry {
             doubted: [false; 4],
             ttl: None,
             visible: false,
-        }
-    }
-
-    /// The same, what was listed being exposed as another config wants it.
-    pub(super) fn under(self, config: &Config, upstream: &Arc<config::Upstream>) -> Self {
-        let again = |listed: Listed| Listed::new(config, upstream, listed.at, listed.listing);
-        Self {
-            listed: self.listed.map(again),
-            config: Arc::clone(upstream),
-            ..self
+            pins: None,
         }
     }
 
