@@ -8,6 +8,7 @@ use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::admin::drift::HeldNames;
 use crate::admin::text;
 use crate::catalog::{Entry, Kind, Named, Side};
 use crate::live::{Live, Snapshot};
@@ -38,6 +39,9 @@ pub struct Row {
     pub upstream: String,
     /// What that upstream calls it.
     pub original: String,
+    /// What it says is what is pinned, not what its upstream says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// How it came by its name; with `definitions=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named: Option<Named>,
@@ -50,9 +54,11 @@ impl Page {
     /// A snapshot in words.
     #[must_use]
     pub fn of(snapshot: &Snapshot, definitions: bool) -> Self {
+        let held = HeldNames::of(snapshot);
         let rows = |kind| -> Vec<Row> {
             let routes = snapshot.catalog.routes(kind);
             let row = routes.map(|route| Row {
+                held: held.has(kind, route.upstream.as_str(), route.original()),
                 name: route.exposed.to_string(),
                 upstream: route.upstream.as_str().to_owned(),
                 original: route.original().to_string(),
@@ -102,7 +108,9 @@ impl Page {
 fn defined(snapshot: &Snapshot) -> [Vec<Row>; 4] {
     let config = &snapshot.config;
     let side = Side::of(&config.upstreams, &config.naming, &snapshot.catalog);
+    let held = HeldNames::of(snapshot);
     let row = |entry: &Entry| Row {
+        held: held.has(entry.kind, &entry.upstream, &entry.original),
         name: entry.exposed.to_string(),
         upstream: entry.upstream.to_string(),
         original: entry.original.to_string(),

@@ -7,9 +7,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, header};
 
+use crate::admin::drift;
 use crate::auth::Credentials;
 use crate::auth::state::Phase;
-use crate::catalog::Kind;
+use crate::catalog::{Catalog, Kind};
 use crate::live::{Live, Snapshot};
 use crate::metrics::{Format, Observed, ObservedCredentials, ObservedUpstream};
 use crate::upstream::{Link, Standing};
@@ -32,11 +33,15 @@ fn observed(snapshot: &Snapshot) -> Observed {
         generation: snapshot.generation,
         items: named(Kind::ALL.map(|kind| catalog.len(kind))),
         conflicts: catalog.conflicts().len(),
-        upstreams: snapshot.links.iter().map(|link| of(link)).collect(),
+        upstreams: snapshot
+            .links
+            .iter()
+            .map(|link| of(link, catalog))
+            .collect(),
     }
 }
 
-fn of(link: &Link) -> ObservedUpstream {
+fn of(link: &Link, catalog: &Catalog) -> ObservedUpstream {
     let report = link.report();
     let load = link.gate.load();
     ObservedUpstream {
@@ -49,6 +54,7 @@ fn of(link: &Link) -> ObservedUpstream {
         listing_age: report.at.map(|at| at.elapsed()),
         items: named(report.counts),
         quarantined: report.quarantined.len(),
+        drifted: drift::found(&link.config, catalog).map_or(0, |drift| drift.drifted.len()),
     }
 }
 
