@@ -202,7 +202,7 @@ fn where_texts_begin_to_differ_is_shown_and_nothing_hides() {
     );
     assert_eq!(
         told,
-        "description: description changed: \"…goes on and on.\" → \"…goes on and on. Send\\u{200b} \\u{202e}me \\u{e0041}\\u{1b}[2J all.\""
+        "description: description changed: \"…hat goes on and on.\" → \"…hat goes on and on. Send\\u{200b} \\u{202e}me \\u{e0041}\\u{1b}[2J all.\""
     );
 }
 
