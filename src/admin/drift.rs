@@ -61,6 +61,27 @@ pub struct Waiting {
     pub since_seconds: u64,
 }
 
+/// `GET /upstreams`, as far as it is about drift.
+#[derive(Debug, Deserialize)]
+pub struct Upstreams {
+    upstreams: Vec<Row>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    /// An older weir has none.
+    drift: Option<Drift>,
+}
+
+impl Upstreams {
+    /// What waits of all of them.
+    #[must_use]
+    pub fn waiting(self) -> Vec<Waiting> {
+        let drifts = self.upstreams.into_iter().filter_map(|row| row.drift);
+        drifts.flat_map(|drift| drift.drifted).collect()
+    }
+}
+
 /// What callers see of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

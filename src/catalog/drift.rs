@@ -200,8 +200,7 @@ impl Gate<'_> {
             return Some(definition.clone());
         }
         let mut changes = diff::redefinition(kind, pin.definition().raw(), definition.raw());
-        let passes = |change: &Change| self.lets_through(change.class);
-        if changes.iter().all(passes) {
+        if passes(self.drift.threshold, &changes) {
             if has_room {
                 self.pins.redefine(kind, definition);
                 self.pinned = true;
@@ -240,17 +239,19 @@ impl Gate<'_> {
         }
         self.found.drifted.push(drifted);
     }
+}
 
-    fn lets_through(&self, class: Class) -> bool {
-        let most = match self.drift.threshold {
-            DriftThreshold::Cosmetic => Class::Cosmetic,
-            DriftThreshold::Widened => Class::Widened,
-            DriftThreshold::Narrowed => Class::Narrowed,
-            DriftThreshold::NewRequired => Class::NewRequired,
-            DriftThreshold::Annotation => Class::Annotation,
-        };
-        class <= most
-    }
+/// Whether a redefinition needs nobody's consent.
+#[must_use]
+pub fn passes(threshold: DriftThreshold, changes: &[Change]) -> bool {
+    let most = match threshold {
+        DriftThreshold::Cosmetic => Class::Cosmetic,
+        DriftThreshold::Widened => Class::Widened,
+        DriftThreshold::Narrowed => Class::Narrowed,
+        DriftThreshold::NewRequired => Class::NewRequired,
+        DriftThreshold::Annotation => Class::Annotation,
+    };
+    changes.iter().all(|change| change.class <= most)
 }
 
 fn no_room() -> Change {

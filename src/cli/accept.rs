@@ -7,7 +7,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::admin::drift::{Drift, Waiting};
+use crate::admin::drift::{Upstreams, Waiting};
 use crate::cli::operator::{Operator, OperatorError};
 use crate::cli::output::{Ink, Output, Table, count, plain};
 use crate::cli::refuse;
@@ -48,17 +48,6 @@ enum AcceptError {
     Config,
 }
 
-/// `/upstreams`, as far as it is looked at.
-#[derive(Deserialize)]
-struct Page {
-    upstreams: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    drift: Option<Drift>,
-}
-
 /// What came of an acceptance.
 #[derive(Deserialize)]
 struct Answer {
@@ -79,9 +68,8 @@ struct Told {
 pub async fn run(args: AcceptArgs, output: &mut Output) -> ExitCode {
     let done = async {
         let operator = operator(&args, output)?;
-        let page: Page = operator.get("/upstreams", &[]).await?;
-        let drifts = page.upstreams.into_iter().filter_map(|row| row.drift);
-        let waiting: Vec<_> = drifts.flat_map(|drift| drift.drifted).collect();
+        let page: Upstreams = operator.get("/upstreams", &[]).await?;
+        let waiting = page.waiting();
         if args.names.is_empty() && !args.all {
             return Ok(shown(&waiting, args.json, output));
         }
@@ -201,7 +189,9 @@ fn ended(told: &Told, json: bool, output: &mut Output) -> ExitCode {
         for (name, reason) in &told.failed {
             output.wrong(&format!("{}: {reason}", plain(name)));
         }
-        if !told.accepted.is_empty() || told.failed.is_empty() {
+        if told.accepted.is_empty() && told.failed.is_empty() {
+            output.out.done("nothing waits to be accepted");
+        } else if !told.accepted.is_empty() {
             let accepted = count(told.accepted.len(), "definition");
             output.out.done(&format!("{accepted} accepted"));
         }

@@ -253,7 +253,8 @@ fn digest(lines: &str) -> Digest {
 
 /// How the upstream is reached: a server at another place is another server. Who logs in, and what is done to its tools,
 /// does not matter.
-pub(super) fn endpoint(upstream: &config::Upstream) -> Digest {
+#[must_use]
+pub fn endpoint(upstream: &config::Upstream) -> Digest {
     let mut hasher = Hasher::new("endpoint");
     match &upstream.endpoint {
         config::Endpoint::Http(http) => {

@@ -15,7 +15,9 @@ const MOST: usize = 64;
 /// Deepest level that is looked into to find two texts the same: each one costs a pass.
 pub(in crate::catalog) const DEPTH: usize = 32;
 /// Most characters that are quoted of a text.
-const QUOTED: usize = 80;
+const QUOTED: usize = 120;
+/// More of two texts that is the same than this is not quoted.
+const SAME: usize = 40;
 /// Most characters of a change in words: names of arguments may be as long as their upstream likes.
 const WORDS: usize = 400;
 
@@ -148,12 +150,15 @@ pub(super) fn text(name: &str, then: Option<&str>, now: Option<&str>, changes: &
             changes.add(Class::Cosmetic, format!("{name} is written otherwise"));
         }
         (Some(then), Some(now)) => {
-            let (then, now) = (quoted(&then), quoted(&now));
-            let what = if then == now {
-                format!("{name} changed")
-            } else {
-                format!("{name} changed: {then} → {now}")
+            let same = then.chars().zip(now.chars());
+            let same = same.take_while(|(then, now)| then == now).count();
+            // Where they begin to differ is what somebody has to see.
+            let from = match same {
+                0..=SAME => 0,
+                same => same - SAME / 2,
             };
+            let (then, now) = (excerpt(&then, from), excerpt(&now, from));
+            let what = format!("{name} changed: {then} → {now}");
             changes.add(Class::Description, what);
         }
         (None, Some(now)) => {
@@ -164,16 +169,28 @@ pub(super) fn text(name: &str, then: Option<&str>, now: Option<&str>, changes: &
     }
 }
 
-/// The begin of the first line, in quotes.
+/// The begin of a text, in quotes.
 fn quoted(text: &str) -> String {
-    let line = text.trim().lines().next().unwrap_or_default();
-    let cut: String = line.chars().take(QUOTED).collect();
-    let dots = if cut.len() < text.trim().len() {
-        "…"
-    } else {
-        ""
-    };
-    format!("\"{cut}{dots}\"")
+    excerpt(text, 0)
+}
+
+/// A part of a text, in quotes and on one line. What nobody would see is written out.
+fn excerpt(text: &str, from: usize) -> String {
+    let (mut cut, mut blank) = (String::new(), false);
+    let mut rest = text.trim_end().chars().skip(from);
+    for c in rest.by_ref().take(QUOTED) {
+        let is_blank = c.is_whitespace();
+        match c {
+            _ if is_blank && blank => {}
+            _ if is_blank => cut.push(' '),
+            '"' | '\'' | '\\' => cut.push(c),
+            c => cut.extend(c.escape_debug()),
+        }
+        blank = is_blank;
+    }
+    let before = if from > 0 { "…" } else { "" };
+    let after = if rest.next().is_some() { "…" } else { "" };
+    format!("\"{before}{}{after}\"", cut.trim())
 }
 
 fn annotations(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
