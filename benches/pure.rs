@@ -182,16 +182,55 @@ fn prepare_100_tools(bencher: Bencher<'_, '_>) {
     bencher.bench(|| prepare(3, black_box(&listing)));
 }
 
-/// One of so many upstreams listed something else: prepare it, merge, and drop the catalog before.
-#[divan::bench(args = [(20, 100), (100, 100), (1000, 100)], sample_count = 20)]
+/// Everything joined afresh, as at the start and under another config.
+#[divan::bench(args = [(20, 100), (1000, 100)], sample_count = 20)]
+fn merge_all(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
+    let (parts, naming) = (parts(upstreams, tools), Naming::default());
+    bencher.bench_local(|| Catalog::merge(&naming, 1000, black_box(&parts)).digest());
+}
+
+/// One of so many upstreams has one tool more than its listing before, or one less: prepare it, merge, and drop the
+/// catalog before.
+#[divan::bench(args = [(20, 100), (100, 100), (1000, 100)], sample_count = 50)]
 fn after_one_changed(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
-    let mut parts = parts(upstreams, tools);
-    let changed = listing_of(tools, 1);
-    let (naming, middle) = (Naming::default(), upstreams / 2);
-    let mut current = Catalog::merge(&naming, 1000, &parts);
+    after(
+        bencher,
+        upstreams,
+        [tools, tools + 1].map(|tools| listing_of(tools, 0)),
+    );
+}
+
+/// One of so many upstreams lists tools that it did not have before, and none of those it had.
+#[divan::bench(args = [(20, 100), (1000, 100)], sample_count = 50)]
+fn after_one_changed_all_names(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
+    after(
+        bencher,
+        upstreams,
+        [0, tools].map(|salt| listing_of(tools, salt)),
+    );
+}
+
+/// One of so many upstreams goes, and comes back: what stale listings that are hidden cost.
+#[divan::bench(args = [(1000, 100)], sample_count = 50)]
+fn after_one_went_or_came(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
+    let all = parts(upstreams, tools);
+    let mut others = all.clone();
+    others.remove(upstreams / 2);
+    let mut current = Catalog::merge(&Naming::default(), 1000, &all);
+    let mut rounds = [others, all].into_iter().cycle();
     bencher.bench_local(|| {
-        parts[middle] = part(middle, prepare(middle, &changed));
-        current = Catalog::merge(&naming, 1000, &parts);
+        current = current.after(&rounds.next().expect("no end"));
+        current.digest()
+    });
+}
+
+fn after(bencher: Bencher<'_, '_>, upstreams: usize, listings: [Listing; 2]) {
+    let (mut parts, middle) = (parts(upstreams, 100), upstreams / 2);
+    let mut current = Catalog::merge(&Naming::default(), 1000, &parts);
+    let mut rounds = listings.iter().cycle();
+    bencher.bench_local(|| {
+        parts[middle] = part(middle, prepare(middle, rounds.next().expect("no end")));
+        current = current.after(&parts);
         current.digest()
     });
 }
@@ -199,6 +238,25 @@ fn after_one_changed(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize
 /// The worst merge: the second half wants the names of the first, so each of its tools is rendered again.
 #[divan::bench(args = [(20, 100), (200, 100)], sample_count = 20)]
 fn all_in_conflict(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
+    let (parts, naming) = (conflicting(upstreams, tools), Naming::default());
+    bencher.bench_local(|| Catalog::merge(&naming, 1000, black_box(&parts)));
+}
+
+/// One of the first half has one tool more or one less, where the second half wants the names of the first.
+#[divan::bench(args = [(200, 100), (1000, 100)], sample_count = 20)]
+fn after_one_changed_all_in_conflict(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
+    let mut parts = conflicting(upstreams, tools);
+    let mut current = Catalog::merge(&Naming::default(), 1000, &parts);
+    let listings = [tools - 1, tools].map(|tools| listing_of(tools, 0));
+    let mut rounds = listings.iter().cycle();
+    bencher.bench_local(|| {
+        parts[7] = part(7, prepare(7, rounds.next().expect("no end")));
+        current = current.after(&parts);
+        current.digest()
+    });
+}
+
+fn conflicting(upstreams: usize, tools: usize) -> Vec<Part> {
     let mut parts = parts(upstreams / 2, tools);
     let again: Vec<Part> = parts
         .iter()
@@ -209,8 +267,7 @@ fn all_in_conflict(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize))
         })
         .collect();
     parts.extend(again);
-    let naming = Naming::default();
-    bencher.bench_local(|| Catalog::merge(&naming, 1000, black_box(&parts)));
+    parts
 }
 
 #[divan::bench]

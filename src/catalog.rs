@@ -9,11 +9,13 @@ pub mod arguments;
 pub mod cursor;
 pub mod diff;
 pub mod digest;
+pub mod drift;
 pub mod listing;
 pub mod named;
 pub mod naming;
 pub mod origin;
 pub mod page;
+pub mod pins;
 pub mod prepared;
 pub mod resources;
 pub mod routes;
@@ -21,7 +23,9 @@ pub mod rules;
 
 mod annotations;
 mod merge;
+mod names;
 mod render;
+mod slots;
 mod stamp;
 mod template;
 #[cfg(test)]
@@ -36,17 +40,20 @@ use crate::protocol::method;
 
 pub use arguments::{ArgumentRules, ArgumentsError};
 pub use cursor::{Cursor, CursorError};
-pub use diff::{Class, Diff, Entry, Side};
+pub use diff::{Change, Class, Diff, Entry, Side};
 pub use digest::Digest;
 pub(crate) use digest::Hasher;
+pub use drift::{Drift, Drifted, Moved};
 pub use listing::{Defect, Definition, Listing, Reason};
 pub use named::{Cause, Named, Step};
 pub use origin::Dropped;
-pub use page::Page;
+pub use page::{Page, Pages};
+pub use pins::Pins;
 pub use prepared::{LeftOut, Prepared};
 pub use resources::ResourceRoute;
-pub use routes::{Catalog, Conflict, Part, Route};
+pub use routes::{Catalog, Conflict, Route};
 pub use rules::{Because, Excluded, Rules};
+pub use slots::Part;
 pub use stamp::Stamp;
 
 /// What upstreams list.

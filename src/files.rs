@@ -4,28 +4,25 @@
 //! symbolic link), into its place. Where the system cannot watch, or does not hear of a change (NFS), they are looked
 //! at from time to time. A file that is missing, empty, too long or no text is no news: what it held stays in use.
 
+mod folders;
+
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub use folders::{Folders, Stamp, leading_to};
+
 use crate::latest::Latest;
 use crate::secret::Secret;
 
-/// How often files are looked at where their folders are watched.
-const SELDOM: Duration = Duration::from_secs(5);
-/// How often they are looked at where something cannot be watched.
-const OFTEN: Duration = Duration::from_millis(500);
 /// A writer is done when nothing has happened for so long,
 const QUIET: Duration = Duration::from_millis(20);
 /// and if something always happens, then after so long.
@@ -120,29 +117,6 @@ struct Last {
     told: bool,
 }
 
-/// What tells a file from another one, and from itself written anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
-    place: (u64, u64),
-    modified: Option<SystemTime>,
-    bytes: u64,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some(Self {
-            place: place(&metadata),
-            modified: metadata.modified().ok(),
-            bytes: metadata.len(),
-        })
-    }
-}
-
-fn place(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
 impl Files {
     /// A file, read now. It is watched from then on, if [`Files::watch`] runs.
     ///
@@ -187,7 +161,8 @@ impl Files {
                 true => None,
                 false => {
                     let folders = folders.get_or_insert_with(|| Folders::new(heard.clone()));
-                    Some(folders.follow(&files))
+                    let ways = files.iter().flat_map(|file| leading_to(&file.path));
+                    Some(folders.follow(ways))
                 }
             };
             let looking = async {
@@ -285,81 +260,6 @@ impl Watched {
             }
             Err(_) => {}
         }
-    }
-}
-
-/// The folders that are watched, and which they were.
-struct Folders {
-    watcher: Option<RecommendedWatcher>,
-    watched: HashMap<PathBuf, (u64, u64)>,
-}
-
-impl Folders {
-    fn new(heard: mpsc::Sender<()>) -> Self {
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let kind = event.map_or(EventKind::Any, |event| event.kind);
-            let reading = match kind {
-                EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
-                EventKind::Access(_) => true,
-                EventKind::Any
-                | EventKind::Create(_)
-                | EventKind::Modify(_)
-                | EventKind::Remove(_)
-                | EventKind::Other => false,
-            };
-            if !reading {
-                // One word that waits is enough.
-                let _ = heard.try_send(());
-            }
-        });
-        let watcher = watcher.inspect_err(
-            |error| tracing::warn!(%error, "files cannot be watched, so they are looked at"),
-        );
-        Self {
-            watcher: watcher.ok(),
-            watched: HashMap::new(),
-        }
-    }
-
-    /// Watches the folders that the files are in now, and says when to look at them without being told.
-    fn follow(&mut self, files: &[Arc<Watched>]) -> Duration {
-        let Some(watcher) = &mut self.watcher else {
-            return OFTEN;
-        };
-        let mut wanted = HashMap::new();
-        let mut period = SELDOM;
-        for file in files {
-            // Where the name is, and where what it leads to is.
-            let real = std::fs::canonicalize(&file.path).ok();
-            let folders = [Some(file.path.as_path()), real.as_deref()];
-            for folder in folders.into_iter().flatten().filter_map(Path::parent) {
-                match std::fs::metadata(folder) {
-                    Ok(metadata) => drop(wanted.insert(folder.to_owned(), place(&metadata))),
-                    Err(_) => period = OFTEN,
-                }
-            }
-        }
-        let gone = |(folder, place): &(&PathBuf, &(u64, u64))| wanted.get(*folder) != Some(*place);
-        let gone: Vec<PathBuf> = self
-            .watched
-            .iter()
-            .filter(gone)
-            .map(|(folder, _)| folder.clone())
-            .collect();
-        for folder in gone {
-            let _ = watcher.unwatch(&folder);
-            self.watched.remove(&folder);
-        }
-        for (folder, place) in wanted {
-            if self.watched.contains_key(&folder) {
-                continue;
-            }
-            match watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.watched.insert(folder, place)),
-                Err(_) => period = OFTEN,
-            }
-        }
-        period
     }
 }
 

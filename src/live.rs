@@ -3,6 +3,7 @@
 //! One writer ([`publisher`]) applies changes ([`state`], pure) and stores snapshots in the one
 //! [`ArcSwap`]; readers load it once per request.
 
+pub mod accept;
 pub mod keeper;
 pub mod publisher;
 pub mod reload;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 pub use snapshot::Snapshot;
 pub use state::Change;
 
+use crate::config::Config;
 use crate::upstream::Standing;
 
 /// The current snapshot, and word of every new one.
@@ -72,5 +74,11 @@ impl Live {
         let generation = next.generation;
         self.current.store(Arc::new(next));
         self.generation.send_replace(generation);
+    }
+
+    /// For the publisher: what callers see stays, so nobody is told.
+    fn reword(&self, config: Arc<Config>) {
+        let reworded = self.load().reworded(config);
+        self.current.store(Arc::new(reworded));
     }
 }

@@ -23,7 +23,7 @@ use crate::name::UpstreamId;
 use crate::protocol::error::{Blame, Fault};
 
 pub use call::{Ending, Measured, Upstream};
-pub use observed::{Observed, ObservedCredentials, ObservedUpstream};
+pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
 pub use text::Format;
 
 /// Most tools that have series of their own. One takes up to 15 lines of an answer, so this is some 700 KiB at most.

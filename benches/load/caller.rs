@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde::de::IgnoredAny;
@@ -46,6 +46,8 @@ pub(crate) struct Caller {
 /// One complete list.
 pub(crate) struct Listed {
     pub(crate) took: Duration,
+    /// When its first page was there.
+    pub(crate) first: Instant,
     pub(crate) pages: usize,
     /// Per upstream, whether the pair of tools that swaps was there.
     pub(crate) pairs: Vec<bool>,
@@ -195,9 +197,11 @@ impl Caller {
         let mut took = Duration::ZERO;
         let mut page = 0;
         let mut cursor = String::new();
+        let mut first = None;
         loop {
             let answer = self.request("tools/list", None, &cursor).await?;
             took += answer.took;
+            first.get_or_insert_with(Instant::now);
             let known = self.pages.get(page);
             if !known.is_some_and(|page| page.is(self.connection.message(), self.last_id)) {
                 self.checked = None;
@@ -227,9 +231,21 @@ impl Caller {
         self.checked = Some(pairs.clone());
         Ok(Listed {
             took,
+            first: first.unwrap_or_else(Instant::now),
             pages: page,
             pairs,
         })
+    }
+
+    /// Reads the first page, and only looks whether it is one.
+    pub(crate) async fn first_page(&mut self) -> Result<Duration, String> {
+        let answer = self.request("tools/list", None, "").await?;
+        let message = self.connection.message();
+        let start = message.get(..64).unwrap_or(message);
+        match memchr::memmem::find(start, b"\"tools\":[{") {
+            Some(_) if answer.status == 200 => Ok(answer.took),
+            _ => Err(format!("list: {}", String::from_utf8_lossy(start))),
+        }
     }
 
     /// A stream for notifications: GET in a session, `subscriptions/listen` without.

@@ -7,7 +7,9 @@
 //! cargo bench --bench load -- --only login       # 1 KiB calls, unsigned and signed with SigV4
 //! cargo bench --bench load -- --only streams     # 4,000 idle streams: memory, descriptors, a change told to all
 //! cargo bench --bench load -- --only leaks       # 100,000 calls that end in every way, two minutes
+//! cargo bench --bench load -- --only merge       # 1,000 upstreams with 100 tools each, a minute
 //! cargo bench --bench load -- --swap             # ten swaps a second under 32 callers, 30 s
+//! cargo bench --bench load -- --reload           # 200 reloads under 40 callers, 60 s
 //! ```
 //!
 //! Four subjects, all on 127.0.0.1, each its own process, all up together and measured in turn, round after
@@ -34,7 +36,9 @@ mod measure;
 mod parts;
 mod processes;
 mod procfs;
+mod reload;
 mod report;
+mod scale;
 mod sse;
 mod streams;
 mod summary;
@@ -55,6 +59,7 @@ use caller::Era;
 use measure::Pace;
 use parts::{Part, Plan, Results};
 use processes::Role;
+use reload::ReloadFigure;
 use report::say;
 use swap::SwapFigure;
 use upstream::Speaks;
@@ -121,6 +126,9 @@ struct Options {
     /// Instead: swap tools ten times a second under 32 callers, for so many seconds
     #[arg(long, num_args = 0..=1, default_missing_value = "30", value_name = "SECONDS")]
     swap: Option<u64>,
+    /// Instead: write the config again and reload it, 200 times in 60 s, under callers, for so many seconds
+    #[arg(long, num_args = 0..=1, default_missing_value = "60", value_name = "SECONDS")]
+    reload: Option<u64>,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -185,6 +193,7 @@ struct Figures {
     load_average_before: String,
     results: Results,
     swaps: Vec<SwapFigure>,
+    reloads: Vec<ReloadFigure>,
 }
 
 impl Figures {
@@ -194,13 +203,17 @@ impl Figures {
         let starts = self.results.starts.iter();
         let starts = starts.map(|figure| u64::from(figure.error.is_some()));
         let swaps = self.swaps.iter().map(|figure| figure.errors.values().sum());
+        let reloads = self.reloads.iter().map(ReloadFigure::failures);
         let streams = self.results.streams.iter().map(|figure| figure.failures());
         let leaks = self.results.leaks.iter().map(|figure| figure.failures());
-        let idle = streams.chain(leaks);
+        let scales = self.results.scales.iter();
+        let scales = scales.map(|figure| figure.errors.len() as u64);
+        let idle = streams.chain(leaks).chain(scales);
         samples
             .chain(sessions)
             .chain(starts)
             .chain(swaps)
+            .chain(reloads)
             .chain(idle)
             .sum()
     }
@@ -232,18 +245,23 @@ async fn measure_all(options: &Options, folder: &Path) -> Result<u64, String> {
         load_average_before: procfs::load_average(),
         results: Results::default(),
         swaps: Vec::new(),
+        reloads: Vec::new(),
     };
     say(&format!(
         "{}, {} cores, load average {} before the run",
         figures.cpu, figures.cores, figures.load_average_before
     ));
     let plan = options.plan(kinds);
-    let outcome = match options.swap {
-        Some(seconds) => {
+    let outcome = match (options.swap, options.reload) {
+        (None, Some(seconds)) => {
+            let time = Duration::from_secs(seconds);
+            reload::run(&ground, &plan.shape, time, &mut figures.reloads).await
+        }
+        (Some(seconds), _) => {
             let time = Duration::from_secs(seconds);
             swap::run(&ground, &plan.shape, &plan.kinds, time, &mut figures.swaps).await
         }
-        None => measure_parts(&ground, &plan, &options.only, &mut figures.results).await,
+        (None, None) => measure_parts(&ground, &plan, &options.only, &mut figures.results).await,
     };
     goals::print(&figures.results);
     if let Some(file) = &options.json {
@@ -269,6 +287,7 @@ async fn measure_parts(
             Part::Streams => streams::run(ground, plan, results).await?,
             Part::Login => parts::login(ground, plan, results).await?,
             Part::Leaks => leaks::run(ground, plan, results).await?,
+            Part::Merge => scale::run(ground, plan, results).await?,
         }
     }
     if !results.memory.is_empty() {
@@ -278,9 +297,9 @@ async fn measure_parts(
 }
 
 impl Options {
-    /// The subjects; under swaps only weir, unless said otherwise.
+    /// The subjects; under swaps and reloads only weir, unless said otherwise.
     fn kinds(&self) -> Vec<Kind> {
-        match (&self.subjects, self.swap) {
+        match (&self.subjects, self.swap.or(self.reload)) {
             (Some(kinds), _) => kinds.clone(),
             (None, Some(_)) => vec![Kind::Weir],
             (None, None) => Kind::USUAL.to_vec(),
@@ -318,6 +337,7 @@ impl Options {
                 speaks: self.upstream_era,
                 sse: self.sse,
                 watched: false,
+                stores: false,
             },
             list_page_size: self.page_size,
         }

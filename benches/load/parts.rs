@@ -10,6 +10,7 @@ use crate::leaks::LeaksFigure;
 use crate::measure::{self, Pace, Point, Sample, Work};
 use crate::procfs::Memory;
 use crate::report;
+use crate::scale::ScaleFigure;
 use crate::streams::StreamsFigure;
 use crate::world::{Ground, Kind, Shape, Subject, World};
 
@@ -35,6 +36,8 @@ pub(crate) enum Part {
     Login,
     /// 100,000 calls that end in every way there is, and what is left of them (weir only)
     Leaks,
+    /// 1,000 upstreams with 100 tools each: start, memory, changes, lists under resyncs (weir only)
+    Merge,
 }
 
 /// What a run is about, out of the options.
@@ -58,6 +61,7 @@ pub(crate) struct Results {
     pub(crate) starts: Vec<StartFigure>,
     pub(crate) streams: Vec<StreamsFigure>,
     pub(crate) leaks: Vec<LeaksFigure>,
+    pub(crate) scales: Vec<ScaleFigure>,
 }
 
 #[derive(Serialize)]
@@ -84,7 +88,10 @@ pub(crate) struct StartFigure {
     pub(crate) subject: Kind,
     pub(crate) upstreams: usize,
     pub(crate) tools: usize,
+    /// The upstreams are down, and their listings stored.
+    pub(crate) stored: bool,
     pub(crate) accepts_ms: f64,
+    pub(crate) first_page_ms: f64,
     pub(crate) lists_ms: f64,
     pub(crate) error: Option<String>,
 }
@@ -246,6 +253,11 @@ pub(crate) async fn start(
     results: &mut Results,
 ) -> Result<(), String> {
     let times = if plan.quick { 2 } else { 3 * plan.pace.rounds };
+    let kinds = [Kind::Route, Kind::Weir];
+    let kinds: Vec<Kind> = kinds
+        .into_iter()
+        .filter(|kind| plan.kinds.contains(kind))
+        .collect();
     for (servers, tools) in [(2, 50), (20, 100)] {
         let shape = Shape {
             servers,
@@ -253,38 +265,65 @@ pub(crate) async fn start(
             ..plan.shape.clone()
         };
         let world = World::start(ground, shape, &[]).await?;
-        for round in 0..times {
-            for kind in plan
-                .kinds
-                .iter()
-                .filter(|kind| matches!(kind, Kind::Route | Kind::Weir))
-            {
-                report::progress(&format!("start {} of {times}", round + 1));
-                let mut subject = world.subject(ground, *kind).await?;
-                let timed = time_start(&mut subject).await;
-                let (accepts_ms, lists_ms) =
-                    timed.as_ref().copied().unwrap_or((f64::NAN, f64::NAN));
-                results.starts.push(StartFigure {
-                    subject: *kind,
-                    upstreams: servers,
-                    tools: subject.catalog.len(),
-                    accepts_ms,
-                    lists_ms,
-                    error: timed.err(),
-                });
-                subject.stop().await;
-            }
+        starts(ground, &world, &kinds, times, results).await?;
+        world.stop().await;
+    }
+    let many = if plan.quick { 100 } else { 1_000 };
+    for (servers, times) in [(20, times), (many, times.div_ceil(3))] {
+        if !kinds.contains(&Kind::Weir) {
+            break;
         }
+        let shape = Shape {
+            servers,
+            tools: 100,
+            stores: true,
+            ..plan.shape.clone()
+        };
+        let mut world = World::start(ground, shape, &[Kind::Weir]).await?;
+        world.bereave(ground).await?;
+        starts(ground, &world, &[Kind::Weir], times, results).await?;
         world.stop().await;
     }
     report::starts(&results.starts);
     Ok(())
 }
 
-/// Milliseconds from exec to a connection, and to a complete list.
+/// Starts each subject so many times, in turn.
+async fn starts(
+    ground: &Ground,
+    world: &World,
+    kinds: &[Kind],
+    times: usize,
+    results: &mut Results,
+) -> Result<(), String> {
+    for round in 0..times {
+        for kind in kinds {
+            report::progress(&format!("start {} of {times}", round + 1));
+            let mut subject = world.subject(ground, *kind).await?;
+            let timed = time_start(&mut subject).await;
+            let never = [f64::NAN; 3];
+            let [accepts_ms, first_page_ms, lists_ms] = timed.as_ref().copied().unwrap_or(never);
+            results.starts.push(StartFigure {
+                subject: *kind,
+                upstreams: world.shape.servers,
+                tools: subject.catalog.len(),
+                stored: world.shape.stores,
+                accepts_ms,
+                first_page_ms,
+                lists_ms,
+                error: timed.err(),
+            });
+            subject.stop().await;
+        }
+    }
+    Ok(())
+}
+
+/// Milliseconds from exec to a connection, to the first page of a list, and to a complete list. In a long list, reading it
+/// takes the client longer than anything else.
 ///
 /// Asking is work for what is being started: weir is asked for a list only when it says it is ready.
-async fn time_start(subject: &mut Subject) -> Result<(f64, f64), String> {
+pub(crate) async fn time_start(subject: &mut Subject) -> Result<[f64; 3], String> {
     let address = subject.doors[0].address;
     let Some(process) = &mut subject.process else {
         return Err("nothing to start".into());
@@ -308,7 +347,10 @@ async fn time_start(subject: &mut Subject) -> Result<(f64, f64), String> {
     caller.open().await?;
     loop {
         match caller.list(&subject.catalog).await {
-            Ok(_) => return Ok((accepts, millis(started))),
+            Ok(listed) => {
+                let first = listed.first.duration_since(started).as_secs_f64() * 1e3;
+                return Ok([accepts, first, millis(started)]);
+            }
             Err(error) if started.elapsed() > START_LIMIT => return Err(error),
             Err(_) => nap(),
         }

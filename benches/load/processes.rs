@@ -206,6 +206,11 @@ impl Process {
 
     /// Lets the child go and waits for its end.
     pub(crate) async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// The same, of a child that is asked for its number afterwards.
+    pub(crate) async fn end(&mut self) {
         drop(self.input.take());
         if timeout(PATIENCE, self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;

@@ -8,6 +8,8 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle, presets};
 use crate::leaks::{LeaksFigure, Rest};
 use crate::measure::{Point, Sample, Work};
 use crate::parts::{MemoryFigure, SessionFigure, StartFigure};
+use crate::reload::ReloadFigure;
+use crate::scale::ScaleFigure;
 use crate::streams::StreamsFigure;
 use crate::summary::{Summary, baseline, median, summaries};
 use crate::swap::SwapFigure;
@@ -175,24 +177,34 @@ pub(crate) fn starts(figures: &[StartFigure]) {
         "upstreams",
         "tools",
         "accepts",
+        "first page",
         "first complete list",
         "slowest",
         "failures",
     ]);
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for figure in figures {
-        let group = (figure.upstreams, figure.subject, figure.tools);
+        let group = (
+            figure.stored,
+            figure.upstreams,
+            figure.subject,
+            figure.tools,
+        );
         groups.entry(group).or_default().push(figure);
     }
-    for ((upstreams, kind, tools), figures) in groups {
+    for ((stored, upstreams, kind, tools), figures) in groups {
         let lists = || figures.iter().map(|figure| figure.lists_ms);
         let failures = figures.iter().filter(|figure| figure.error.is_some());
         let millis = |value: f64| format!("{} ms", number(value, 1));
         let cells = vec![
-            name(kind).to_owned(),
+            match stored {
+                true => "weir, upstreams down, listings stored".to_owned(),
+                false => name(kind).to_owned(),
+            },
             upstreams.to_string(),
             tools.to_string(),
             millis(median(figures.iter().map(|figure| figure.accepts_ms))),
+            millis(median(figures.iter().map(|figure| figure.first_page_ms))),
             millis(median(lists())),
             millis(lists().fold(f64::NAN, f64::max)),
             failures.count().to_string(),
@@ -313,6 +325,119 @@ pub(crate) fn leaks(figures: &[LeaksFigure]) {
             figure.errors.values().sum::<u64>().to_string(),
         ];
         row(&mut table, cells);
+    }
+    say(&format!("\n{table}"));
+    errors(figures.iter().map(|figure| (Kind::Weir, &figure.errors)));
+}
+
+pub(crate) fn scales(figures: &[ScaleFigure]) {
+    let mut table = table(&["weir over many upstreams", ""]);
+    for figure in figures {
+        let (told, worst) = figure.told();
+        let lists = |percent| {
+            let (rest, busy) = (figure.rest.at(percent), figure.resyncing.at(percent));
+            format!(
+                "{} / {} ({} ×)",
+                time(rest),
+                time(busy),
+                number(busy / rest, 2)
+            )
+        };
+        let rows = [
+            (
+                "upstreams × tools",
+                format!("{} × {}", figure.upstreams, figure.tools_each),
+            ),
+            (
+                "start to first page / complete list",
+                format!(
+                    "{} / {}",
+                    time(figure.first_page_ms * 1e3),
+                    time(figure.start_ms * 1e3)
+                ),
+            ),
+            (
+                "memory, MiB: one without tools / all / peak",
+                [
+                    figure.bare.rss_kib,
+                    figure.loaded.rss_kib,
+                    figure.loaded.peak_kib,
+                ]
+                .map(mebibytes)
+                .join(" / "),
+            ),
+            (
+                "memory per 1,000 tools",
+                format!("{} MiB", number(figure.mib_per_1000_tools(), 2)),
+            ),
+            (
+                "a change told after: median / worst",
+                format!("{} / {}", time(told * 1e3), time(worst * 1e3)),
+            ),
+            ("first page, p50: at rest / under resyncs", lists(50)),
+            ("first page, p99: at rest / under resyncs", lists(99)),
+            ("resyncs meanwhile", figure.resyncs.to_string()),
+            ("failures", figure.errors.len().to_string()),
+        ];
+        for (what, measured) in rows {
+            row(&mut table, vec![what.to_owned(), measured]);
+        }
+    }
+    say(&format!("\n{table}"));
+    for error in figures
+        .iter()
+        .flat_map(|figure| &figure.errors)
+        .take(ERRORS_SHOWN)
+    {
+        say(&format!("  {error}"));
+    }
+}
+
+pub(crate) fn reloads(figures: &[ReloadFigure]) {
+    let mut table = table(&["reloads under load", ""]);
+    for figure in figures {
+        let counts = |at: usize| {
+            let count = |of: &Vec<[u64; 3]>| of.iter().map(|counts| counts[at]).sum::<u64>();
+            format!("{} / {}", count(&figure.before), count(&figure.after))
+        };
+        let rows = [
+            ("configs written", figure.written.to_string()),
+            (
+                "POST /reload: applied / unchanged / refused",
+                format!(
+                    "{} / {} / {}",
+                    figure.applied, figure.unchanged, figure.refused
+                ),
+            ),
+            ("slowest reload", time(figure.slowest_ms * 1e3)),
+            (
+                "calls on unchanged upstreams: done / failed",
+                format!(
+                    "{} / {}",
+                    figure.calls_on_unchanged, figure.failed_on_unchanged
+                ),
+            ),
+            (
+                "calls on changing upstreams: done / no such tool / failed",
+                format!(
+                    "{} / {} / {}",
+                    figure.calls_on_changing, figure.unknown, figure.failed_on_changing
+                ),
+            ),
+            (
+                "unchanged upstreams, connections: before / after",
+                counts(0),
+            ),
+            (
+                "unchanged upstreams, sessions and probes: before / after",
+                counts(1),
+            ),
+            ("unchanged upstreams, tokens: before / after", counts(2)),
+            ("failures", figure.failures().to_string()),
+        ];
+        for (what, measured) in rows {
+            row(&mut table, vec![what.to_owned(), measured]);
+        }
     }
     say(&format!("\n{table}"));
     errors(figures.iter().map(|figure| (Kind::Weir, &figure.errors)));

@@ -6,7 +6,7 @@
 //! its `_meta` and headers that say the same as the body.
 //!
 //! Control, on the same ports: `POST /admin/toggle` adds or removes [`tools::PAIR`] and tells every open
-//! stream; `GET /admin/stats` says what was asked so far.
+//! stream; `POST /admin/token` gives a token to whoever asks; `GET /admin/stats` says what was asked so far.
 
 mod answer;
 
@@ -65,6 +65,9 @@ struct Counts {
     lists: Cell<u64>,
     opens: Cell<u64>,
     others: Cell<u64>,
+    tokens: Cell<u64>,
+    /// Connections that were accepted.
+    sockets: Cell<u64>,
 }
 
 fn count(counter: &Cell<u64>) {
@@ -106,6 +109,7 @@ async fn serve(listener: TcpListener, server: Rc<Server>) {
     loop {
         let stream = TokioIo::new(accept(&listener).await);
         let server = server.clone();
+        count(&server.counts.sockets);
         let service = service_fn(move |request| {
             let server = server.clone();
             async move { Ok::<_, Infallible>(handle(server, request).await) }
@@ -259,19 +263,27 @@ fn admin(server: &Server, head: &Parts) -> Response<Body> {
             let streams = server.changed.send(()).unwrap_or(0);
             format!(r#"{{"pair":{pair},"streams":{streams}}}"#)
         }
+        (&Method::POST, "/admin/token") => {
+            count(&server.counts.tokens);
+            r#"{"access_token":"not-a-secret","token_type":"Bearer","expires_in":3600}"#.to_owned()
+        }
         (&Method::GET, "/admin/stats") => {
             let Counts {
                 calls,
                 lists,
                 opens,
                 others,
+                tokens,
+                sockets,
             } = &server.counts;
             format!(
-                r#"{{"calls":{},"lists":{},"opens":{},"others":{}}}"#,
+                r#"{{"calls":{},"lists":{},"opens":{},"others":{},"tokens":{},"sockets":{}}}"#,
                 calls.get(),
                 lists.get(),
                 opens.get(),
-                others.get()
+                others.get(),
+                tokens.get(),
+                sockets.get()
             )
         }
         _ => return status(StatusCode::NOT_FOUND),

@@ -71,6 +71,8 @@ pub(crate) struct Shape {
     pub(crate) sse: bool,
     /// weir has an admin listener, whose gauges are read, and gives a call half a second.
     pub(crate) watched: bool,
+    /// weir stores listings.
+    pub(crate) stores: bool,
 }
 
 /// Where this run keeps weir's files, and which weir it is.
@@ -242,6 +244,9 @@ impl World {
                 url(*server)
             );
         }
+        if self.shape.stores {
+            config += &format!("state: {{ dir: {:?} }}\n", self.state(ground));
+        }
         config += &ground.more_config;
         let file = ground.folder.join(format!("weir-{port}.yaml"));
         std::fs::write(&file, config).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -253,6 +258,29 @@ impl World {
         let log = file.with_extension("log");
         let process = Process::guarded(&ground.weir, &arguments, &log).await?;
         Ok((process, port))
+    }
+
+    fn state(&self, ground: &Ground) -> PathBuf {
+        ground.folder.join(format!("state-{}", self.upstream.pid))
+    }
+
+    /// Waits until weir has stored what each upstream lists, and stops it and all upstreams. From now on nothing answers
+    /// at their addresses.
+    pub(crate) async fn bereave(&mut self, ground: &Ground) -> Result<(), String> {
+        let stored = self.state(ground).join("listings");
+        let since = Instant::now();
+        while std::fs::read_dir(&stored).map_or(0, Iterator::count) < self.shape.servers {
+            if since.elapsed() > READY_LIMIT {
+                return Err("weir did not store its listings".into());
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
+        tokio::time::sleep(SETTLE).await;
+        for subject in self.subjects.drain(..) {
+            subject.stop().await;
+        }
+        self.upstream.end().await;
+        Ok(())
     }
 
     pub(crate) async fn stop(self) {
@@ -290,7 +318,7 @@ async fn start_upstream(shape: &Shape) -> Result<(Process, Vec<u16>), String> {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> std::io::Result<u16> {
+pub(crate) fn free_port() -> std::io::Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.port())
 }

@@ -1,42 +1,64 @@
 //! `GET /metrics`: what was counted, and what is the case right now, for Prometheus.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, header};
 
+use crate::admin::drift;
 use crate::auth::Credentials;
 use crate::auth::state::Phase;
-use crate::catalog::Kind;
+use crate::catalog::{Catalog, Kind};
+use crate::live::reload::{History, Reloads};
 use crate::live::{Live, Snapshot};
-use crate::metrics::{Format, Observed, ObservedCredentials, ObservedUpstream};
+use crate::metrics::{Format, Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
 use crate::upstream::{Link, Standing};
 
 /// The words for [`Kind::ALL`], as `/upstreams` has them.
 const KINDS: [&str; 4] = ["tools", "prompts", "resources", "templates"];
 
-pub(super) async fn metrics(State(live): State<Arc<Live>>, headers: HeaderMap) -> Response {
+pub(super) async fn metrics(
+    State(live): State<Arc<Live>>,
+    State(reloads): State<Reloads>,
+    headers: HeaderMap,
+) -> Response {
     let snapshot = live.load_full();
     let accept = headers.get_all(header::ACCEPT).iter();
     let accept: Vec<_> = accept.filter_map(|value| value.to_str().ok()).collect();
     let format = Format::accepted(&accept.join(","));
-    let text = snapshot.metrics.text(&observed(&snapshot), format);
+    let text = snapshot
+        .metrics
+        .text(&observed(&snapshot, &reloads), format);
     ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
-fn observed(snapshot: &Snapshot) -> Observed {
+fn observed(snapshot: &Snapshot, reloads: &Reloads) -> Observed {
     let catalog = &snapshot.catalog;
     Observed {
         generation: snapshot.generation,
         items: named(Kind::ALL.map(|kind| catalog.len(kind))),
         conflicts: catalog.conflicts().len(),
-        upstreams: snapshot.links.iter().map(|link| of(link)).collect(),
+        reloads: reloaded(&reloads.history()),
+        upstreams: snapshot
+            .links
+            .iter()
+            .map(|link| of(link, catalog))
+            .collect(),
     }
 }
 
-fn of(link: &Link) -> ObservedUpstream {
+fn reloaded(history: &History) -> ObservedReloads {
+    let good = history.good.duration_since(UNIX_EPOCH);
+    ObservedReloads {
+        counts: history.counts.each().collect(),
+        last_is_good: history.is_good(),
+        good: good.unwrap_or_default(),
+    }
+}
+
+fn of(link: &Link, catalog: &Catalog) -> ObservedUpstream {
     let report = link.report();
     let load = link.gate.load();
     ObservedUpstream {
@@ -50,6 +72,7 @@ fn of(link: &Link) -> ObservedUpstream {
         stale: link.is_stale(),
         items: named(report.counts),
         quarantined: report.quarantined.len(),
+        drifted: drift::found(&link.config, catalog).map_or(0, |drift| drift.drifted.len()),
     }
 }
 

@@ -3,6 +3,8 @@
 //! A definition is kept as the text that arrived, and read one level deep for what routing needs. One odd
 //! definition never costs the others their place.
 
+mod replaced;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use foldhash::HashSet;
 
 use crate::catalog::annotations::{self, AnnotationError};
-use crate::catalog::digest::{Digest, Hasher};
+use crate::catalog::digest::Digest;
 use crate::catalog::origin::Origin;
 use crate::catalog::{Kind, PerKind};
 use crate::json::{self, Object, ObjectError};
@@ -43,8 +45,6 @@ pub struct Definition {
 pub(crate) struct Facts {
     /// Where in the text the value of the key stands.
     pub(crate) key_at: Range<usize>,
-    /// The first line of the description.
-    pub(crate) head: Arc<str>,
     /// The weirs it came through.
     pub(crate) origin: Origin,
     /// Arguments that are mirrored into headers.
@@ -221,7 +221,6 @@ fn facts(kind: Kind, raw: &str, object: &Object<'_>) -> Result<Facts, Reason> {
     let key_at = object.borrowed(kind.key()).map(|text| span(raw, text));
     let facts = Facts {
         key_at: key_at.unwrap_or_default(),
-        head: head(object),
         origin: Origin::read(raw, object),
         ..Facts::default()
     };
@@ -246,7 +245,11 @@ fn tool_facts(raw: &str, object: &Object<'_>, facts: Facts) -> Result<Facts, Rea
         .and_then(|text| Object::parse(text).ok())
         .and_then(|execution| execution.string("taskSupport").map(|s| s == "required"));
     Ok(Facts {
-        header_params: annotations::header_params(schema)?.into(),
+        header_params: match annotations::header_params(schema)? {
+            // Shared by all that have none.
+            none if none.is_empty() => Arc::default(),
+            some => some.into(),
+        },
         repeatable: object.get("annotations").is_some_and(is_repeatable),
         execution: execution.is_some(),
         task_required: task.unwrap_or_default(),
@@ -288,19 +291,16 @@ pub(crate) fn span(whole: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-/// The first line of the description, cut for tables.
-fn head(object: &Object<'_>) -> Arc<str> {
-    object.string("description").map_or_else(
-        || Arc::from(""),
-        |text| {
-            let line = text.trim_start().lines().next().unwrap_or_default();
-            line.chars()
-                .take(HEAD)
-                .collect::<String>()
-                .trim_end()
-                .into()
-        },
-    )
+/// The first line of a definition's description, cut for tables.
+pub(crate) fn head(definition: &str) -> String {
+    let text = Object::parse(definition).ok();
+    let text = text
+        .as_ref()
+        .and_then(|object| object.string("description"));
+    let text = text.unwrap_or_default();
+    let line = text.trim_start().lines().next().unwrap_or_default();
+    let line: String = line.chars().take(HEAD).collect();
+    line.trim_end().to_owned()
 }
 
 /// All that one upstream listed, in its order.
@@ -308,7 +308,7 @@ fn head(object: &Object<'_>) -> Arc<str> {
 pub struct Listing {
     era: Era,
     ttl: Option<Duration>,
-    definitions: PerKind<Vec<Definition>>,
+    definitions: PerKind<Box<[Definition]>>,
     quarantined: Vec<Defect>,
     digests: PerKind<Digest>,
     digest: Digest,
@@ -416,24 +416,16 @@ impl ListingBuilder {
     /// The listing, complete.
     #[must_use]
     pub fn finish(self) -> Listing {
-        let digests = PerKind::from_fn(|kind| {
-            let mut hasher = Hasher::new(kind.member());
-            for definition in self.definitions.get(kind) {
-                hasher.add(definition.raw.as_bytes());
-            }
-            hasher.finish()
-        });
-        let mut hasher = Hasher::new("listing");
-        hasher.add(self.era.to_string().as_bytes());
-        for kind in Kind::ALL {
-            hasher.add(digests.get(kind).as_bytes());
-        }
+        // Kept for long: without the spare room of a list that grew.
+        let exact = |kind| self.definitions.get(kind).to_vec().into_boxed_slice();
+        let definitions = PerKind::from_fn(exact);
+        let (digests, digest) = replaced::digests(self.era, &definitions);
         Listing {
             era: self.era,
             ttl: self.ttl,
-            definitions: self.definitions,
+            definitions,
             quarantined: self.quarantined,
-            digest: hasher.finish(),
+            digest,
             digests,
         }
     }
@@ -460,7 +452,7 @@ mod tests {
             &definition.raw()[definition.facts.key_at.clone()],
             "\"a\\u0062\""
         );
-        assert_eq!(&*definition.facts.head, "One");
+        assert_eq!(head(definition.raw()), "One");
     }
 
     #[test]

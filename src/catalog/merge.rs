@@ -1,270 +1,389 @@
 //! Joins what every upstream brings into one catalog.
 //!
-//! A merge renders only what has to change because of others: definitions whose name or URI is taken.
-//! Everything else is slices of what was rendered when its upstream last changed.
+//! A merge begins with the catalog before it, at the very first with an empty one, and does what the parts that
+//! changed make necessary: names that come and go, definitions whose name or URI is taken rendered anew, pages
+//! cut out of what is rendered. Everything else is shared with the catalog before.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use foldhash::HashMap;
 
 use crate::catalog::digest::{Digest, Hasher};
-use crate::catalog::page::{Page, Pager, Rendered};
-use crate::catalog::prepared::Item;
+use crate::catalog::names::{Names, Place};
+use crate::catalog::page::{Page, Pager, Pages, Rendered};
+use crate::catalog::prepared::{Item, seen};
 use crate::catalog::resources::Labels;
-use crate::catalog::routes::{Catalog, Conflict, Names, Part, Place};
+use crate::catalog::routes::Catalog;
+use crate::catalog::slots::{Part, Slots};
 use crate::catalog::{Kind, PerEra, PerKind, naming, render};
-use crate::name::{Naming, UpstreamId};
+use crate::name::Naming;
 use crate::protocol::era::Era;
 
 impl Catalog {
-    /// Joins the parts, given in the order of the config, into pages of at most `page_size` definitions.
+    /// Joins the parts, given in the order of the config and of their slots, into pages of at most `page_size` definitions.
     #[must_use]
     pub fn merge(naming: &Naming, page_size: usize, parts: &[Part]) -> Self {
-        let mut merge = Merge::new(parts);
-        for kind in [Kind::Resources, Kind::Templates] {
-            merge.claim(kind, |labels, part, upstream, item, taken| {
-                labels.wrap(part, upstream, &item.exposed, taken)
-            });
-        }
+        Self::empty(naming, page_size).after(parts)
+    }
+
+    /// The catalog of these parts under the same config, made of this one: equal to the one that [`Self::merge`] makes of
+    /// them, and as cheap as they are few that changed.
+    #[must_use]
+    pub fn after(&self, parts: &[Part]) -> Self {
+        let mut merge = Merge::new(self, Slots::of(parts));
+        merge.claim(Kind::Resources);
+        merge.claim(Kind::Templates);
         merge.imply();
-        for kind in [Kind::Tools, Kind::Prompts] {
-            merge.claim(kind, |_, _, upstream, item, taken| {
-                let original = &item.target.original;
-                naming::other(naming, &item.exposed, upstream, original, taken).into()
-            });
+        merge.claim(Kind::Tools);
+        merge.claim(Kind::Prompts);
+        merge.finish()
+    }
+
+    fn empty(naming: &Naming, page_size: usize) -> Self {
+        Self {
+            naming: naming.clone(),
+            page_size,
+            slots: Slots::default(),
+            names: PerKind::default(),
+            shown: PerKind::default(),
+            labels: Arc::default(),
+            implied: Arc::default(),
+            pages: Arc::new(Pages::empty(Hasher::new("catalog").finish())),
+            conflicts: OnceLock::new(),
+            digests: PerKind::from_fn(|kind| Hasher::new(kind.method()).finish()),
+            hidden: Box::default(),
         }
-        merge.finish(page_size)
     }
 }
 
-/// A definition rendered anew for a catalog, with its comma.
-#[derive(Default)]
-struct Patch {
-    rendered: PerEra<Option<Bytes>>,
+/// What comes of tools that are shown with a resource.
+#[derive(Debug, Default)]
+pub(super) struct Implied {
+    /// Resources that no upstream lists, but that a tool is shown with: whose they are, and as what.
+    pub(super) resources: HashMap<Arc<str>, (u32, Arc<str>)>,
+    /// Tools whose resource goes by another URI.
+    moved: BTreeMap<Place, Arc<str>>,
 }
 
-type Patches = BTreeMap<Place, Patch>;
+impl Implied {
+    /// The tools of a slot whose resource goes by another URI.
+    pub(super) fn moved_of(&self, slot: u32) -> impl Iterator<Item = (u32, &Arc<str>)> {
+        let of_slot = self.moved.range((slot, 0)..=(slot, u32::MAX));
+        of_slot.map(|((_, item), uri)| (*item, uri))
+    }
+}
+
+/// Definitions of a part, rendered anew because of other parts.
+#[derive(Debug)]
+pub(super) struct Shown {
+    rendered: PerEra<Arc<Rendered>>,
+    seen: Option<Digest>,
+}
 
 /// A merge under way.
-struct Merge<'p> {
-    parts: &'p [Part],
-    names: PerKind<Names>,
-    labels: Labels,
-    implied: HashMap<Arc<str>, (u32, Arc<str>)>,
-    /// Tools whose resource goes by another URI.
-    moved_ui: BTreeMap<Place, Arc<str>>,
-    conflicts: Vec<Conflict>,
+struct Merge<'c> {
+    before: &'c Catalog,
+    slots: Slots,
+    /// The slots whose part is another one.
+    changed: BTreeSet<u32>,
+    labels: Arc<Labels>,
+    /// The slots whose URIs are wrapped with another label.
+    relabelled: BTreeSet<u32>,
+    names: PerKind<Arc<Names>>,
+    /// The slots in which definitions may have to be rendered anew.
+    moved: PerKind<BTreeSet<u32>>,
+    implied: Arc<Implied>,
 }
 
-impl<'p> Merge<'p> {
-    fn new(parts: &'p [Part]) -> Self {
+impl<'c> Merge<'c> {
+    fn new(before: &'c Catalog, slots: Slots) -> Self {
+        let mut changed = BTreeSet::new();
+        let mut renamed = false;
+        for slot in 0..before.slots.end().max(slots.end()) {
+            let (then, now) = (before.slots.get(slot), slots.get(slot));
+            let part = |part: Option<&'_ Part>| part.map(|part| Arc::as_ptr(&part.prepared));
+            if part(then) != part(now) {
+                changed.insert(slot);
+                let label = |part: &Part| (part.upstream.clone(), part.prepared.namespace.clone());
+                renamed |= then.map(label) != now.map(label);
+            }
+        }
+        let (labels, relabelled) = match renamed {
+            false => (Arc::clone(&before.labels), BTreeSet::new()),
+            true => {
+                let labels = Labels::of(slots.iter());
+                let relabelled = labels.other_than(&before.labels);
+                (Arc::new(labels), relabelled)
+            }
+        };
         Self {
-            parts,
-            names: PerKind::default(),
-            labels: Labels::of(parts),
-            implied: HashMap::default(),
-            moved_ui: BTreeMap::new(),
-            conflicts: Vec::new(),
+            before,
+            slots,
+            changed,
+            labels,
+            relabelled,
+            names: before.names.clone(),
+            moved: PerKind::default(),
+            implied: Arc::clone(&before.implied),
         }
     }
 
     /// Gives every item of a kind the name it wants, or, if that is taken, another one.
-    fn claim(
-        &mut self,
-        kind: Kind,
-        other: impl Fn(&mut Labels, u32, &UpstreamId, &Item, &dyn Fn(&str) -> bool) -> Arc<str>,
-    ) {
-        let items = |part: &Part| part.prepared.len(kind);
+    fn claim(&mut self, kind: Kind) {
+        let nobody = BTreeSet::new();
+        let relabelled = match kind {
+            Kind::Tools | Kind::Prompts => &nobody,
+            Kind::Resources | Kind::Templates => &self.relabelled,
+        };
         let names = self.names.get_mut(kind);
-        names.places.reserve(self.parts.iter().map(items).sum());
-        for (at, part) in (0_u32..).zip(self.parts) {
-            let prepared = part.prepared.kinds.get(kind);
-            self.conflicts
-                .extend(prepared.clashes.iter().map(|clash| Conflict {
-                    kind,
-                    exposed: clash.exposed.clone(),
-                    kept_by: part.upstream.clone(),
-                    upstream: part.upstream.clone(),
-                    original: clash.original.clone(),
-                    to: clash.to.clone(),
-                }));
-            for (item_at, item) in (0_u32..).zip(&prepared.items) {
-                let place = (at, item_at);
-                let Some((kept_by, _)) = names.places.get(&item.exposed) else {
-                    names.places.insert(item.exposed.clone(), place);
-                    continue;
-                };
-                let kept_by = self.parts.get(*kept_by as usize).unwrap_or(part);
-                let taken = |name: &str| names.places.contains_key(name);
-                let to = other(&mut self.labels, at, &part.upstream, item, &taken);
-                names.places.insert(to.clone(), place);
-                names.renamed.insert(place, to.clone());
-                self.conflicts.push(Conflict {
-                    kind,
-                    exposed: item.exposed.clone(),
-                    kept_by: kept_by.upstream.clone(),
-                    upstream: part.upstream.clone(),
-                    original: item.target.original.clone(),
-                    to,
-                });
+        let (mut going, mut coming) = (Vec::new(), Vec::new());
+        for slot in self.changed.union(relabelled) {
+            let (then, now) = (
+                self.before.slots.items(kind, *slot),
+                self.slots.items(kind, *slot),
+            );
+            let relabelled = relabelled.contains(slot);
+            let upstream = |slots: &Slots| Some(slots.get(*slot)?.upstream.clone());
+            let same = upstream(&self.before.slots) == upstream(&self.slots);
+            for at in 0..then.len().max(now.len()) {
+                let (then, now) = (then.get(at), now.get(at));
+                let place = (*slot, u32::try_from(at).unwrap_or(u32::MAX));
+                let stays = same
+                    && then.zip(now).is_some_and(|(then, now)| then.asks_like(now))
+                    && !(relabelled && names.renamed(place).is_some());
+                if !stays {
+                    going.extend(then.map(|item| (place, item)));
+                    coming.extend(now.map(|item| (place, item)));
+                }
             }
+        }
+        if going.is_empty() && coming.is_empty() {
+            return;
+        }
+        let (slots, labels, naming) = (&self.slots, &self.labels, &self.before.naming);
+        let other = |place: Place, before: u32| -> Arc<str> {
+            let (Some(part), Some(item)) = (slots.get(place.0), slots.item(kind, place)) else {
+                return Arc::default();
+            };
+            match kind {
+                Kind::Tools | Kind::Prompts => {
+                    let original = &item.target.original;
+                    naming::another(naming, &item.exposed, &part.upstream, original, before).into()
+                }
+                Kind::Resources | Kind::Templates => {
+                    labels.wrap(place.0, &part.upstream, &item.exposed, before)
+                }
+            }
+        };
+        let (names, moved) = (Arc::make_mut(names), self.moved.get_mut(kind));
+        for (place, item) in going {
+            names.go(place, &item.exposed, moved);
+        }
+        for (place, item) in coming {
+            names.come(place, &item.exposed, &other, moved);
         }
     }
 
     /// Lets tools follow the resource they are shown with, and claims those that nobody lists.
     fn imply(&mut self) {
         let resources = self.names.get(Kind::Resources);
-        for (at, part) in (0_u32..).zip(self.parts) {
+        let shows = |slots: &Slots, slot| {
+            let part = slots.get(slot);
+            part.is_some_and(|part| !part.prepared.ui.is_empty())
+        };
+        let mut changed = self.changed.iter();
+        let same = Arc::ptr_eq(resources, self.before.names.get(Kind::Resources))
+            && Arc::ptr_eq(&self.labels, &self.before.labels)
+            && !changed.any(|slot| shows(&self.slots, *slot) || shows(&self.before.slots, *slot));
+        if same {
+            return;
+        }
+        let mut implied = Implied::default();
+        for (slot, part) in self.slots.iter() {
             for ui in &part.prepared.ui {
                 if let Some(listed) = ui.listed {
-                    if let Some(uri) = resources.renamed.get(&(at, listed)) {
-                        self.moved_ui.insert((at, ui.tool), uri.clone());
+                    if let Some(uri) = resources.renamed((slot, listed)) {
+                        implied.moved.insert((slot, ui.tool), uri.clone());
                     }
                     continue;
                 }
-                let owner = self.implied.get(&ui.uri).map(|(part, _)| *part);
-                let owner = owner.or_else(|| resources.places.get(&ui.uri).map(|(part, _)| *part));
+                let owner = implied.resources.get(&ui.uri).map(|(slot, _)| *slot);
+                let owner = owner.or_else(|| resources.get(&ui.uri).map(|(_, place)| place.0));
                 let uri = match owner {
-                    Some(owner) if owner == at => continue,
+                    Some(owner) if owner == slot => continue,
                     None => ui.uri.clone(),
                     Some(_) => {
                         let own = |uri: &str| {
-                            let (part, original) = self.implied.get(uri)?;
-                            Some(*part == at && *original == ui.uri)
+                            let (owner, original) = implied.resources.get(uri)?;
+                            Some(*owner == slot && *original == ui.uri)
                         };
-                        let taken = |uri: &str| {
-                            resources.places.contains_key(uri) || own(uri) == Some(false)
-                        };
-                        let to = self.labels.wrap(at, &part.upstream, &ui.uri, taken);
-                        self.moved_ui.insert((at, ui.tool), to.clone());
+                        let free =
+                            |uri: &str| resources.get(uri).is_none() && own(uri) != Some(false);
+                        let mut others = (0..)
+                            .map(|before| self.labels.wrap(slot, &part.upstream, &ui.uri, before));
+                        let to = others.find(|uri| free(uri)).unwrap_or_default();
+                        implied.moved.insert((slot, ui.tool), to.clone());
                         to
                     }
                 };
-                self.implied.insert(uri, (at, ui.uri.clone()));
+                implied.resources.insert(uri, (slot, ui.uri.clone()));
             }
         }
+        let then = &self.before.implied.moved;
+        let moved = self.moved.get_mut(Kind::Tools);
+        let differ = |(place, uri): &(&Place, &Arc<str>), other: &BTreeMap<Place, Arc<str>>| {
+            other.get(place) != Some(uri)
+        };
+        let new = implied.moved.iter().filter(|moved| differ(moved, then));
+        let gone = then.iter().filter(|moved| differ(moved, &implied.moved));
+        moved.extend(new.chain(gone).map(|((slot, _), _)| *slot));
+        self.implied = Arc::new(implied);
     }
 
-    fn finish(self, page_size: usize) -> Catalog {
-        let patches = PerKind::from_fn(|kind| self.patches(kind));
-        let digests = PerKind::from_fn(|kind| self.seen(kind, patches.get(kind)));
-        let pages = PerKind::from_fn(|kind| {
-            let patches = patches.get(kind);
-            let shared = self.parts.iter().all(|part| {
-                let rendered = &part.prepared.kinds.get(kind).rendered;
-                Arc::ptr_eq(&rendered.legacy, &rendered.modern)
-            });
-            let legacy = self.pages(kind, Era::Legacy, page_size, patches);
-            let modern = if shared {
-                legacy.clone()
-            } else {
-                self.pages(kind, Era::Modern, page_size, patches)
+    fn finish(mut self) -> Catalog {
+        let mut shown = self.before.shown.clone();
+        let mut digests = self.before.digests.clone();
+        let mut pages = Pages::clone(&self.before.pages);
+        for kind in Kind::ALL {
+            let mut anew = std::mem::take(self.moved.get_mut(kind));
+            let has_some = |slot: &&u32| {
+                !self.slots.items(kind, **slot).is_empty()
+                    || !self.before.slots.items(kind, **slot).is_empty()
             };
-            PerEra { legacy, modern }
-        });
+            anew.extend(self.changed.iter().filter(has_some));
+            if anew.is_empty() {
+                continue;
+            }
+            self.show(kind, &anew, shown.get_mut(kind));
+            let shown = shown.get(kind);
+            *digests.get_mut(kind) = self.digest_of(kind, shown);
+            *pages.pages.get_mut(kind) = self.pages(kind, shown);
+        }
         let mut hasher = Hasher::new("catalog");
-        hasher.add(&page_size.to_be_bytes());
-        for part in self.parts {
-            hasher.add(&part.slot.to_be_bytes());
+        hasher.add(&self.before.page_size.to_be_bytes());
+        for (slot, part) in self.slots.iter() {
+            hasher.add(&slot.to_be_bytes());
             hasher.add(part.prepared.digest().as_bytes());
         }
         for kind in Kind::ALL {
             hasher.add(digests.get(kind).as_bytes());
         }
+        pages.digest = hasher.finish();
         Catalog {
-            parts: self.parts.into(),
+            naming: self.before.naming.clone(),
+            page_size: self.before.page_size,
+            slots: self.slots,
             names: self.names,
+            shown,
             labels: self.labels,
             implied: self.implied,
-            pages,
-            conflicts: self.conflicts,
-            digest: hasher.finish(),
+            pages: Arc::new(pages),
+            conflicts: OnceLock::new(),
             digests,
             hidden: Box::default(),
         }
     }
 
-    /// Renders the definitions that others changed.
-    fn patches(&self, kind: Kind) -> Patches {
-        let renamed = &self.names.get(kind).renamed;
-        let no_ui = BTreeMap::new();
-        let moved = match kind {
-            Kind::Tools => &self.moved_ui,
-            Kind::Prompts | Kind::Resources | Kind::Templates => &no_ui,
-        };
-        let mut patches = Patches::new();
-        for place in renamed.keys().chain(moved.keys()) {
-            patches.entry(*place).or_insert_with(|| {
-                let name = renamed.get(place).map(AsRef::as_ref);
-                let ui = moved.get(place).map(AsRef::as_ref);
-                self.patch(kind, *place, name, ui)
-            });
+    /// Renders what others changed in these slots.
+    fn show(&self, kind: Kind, slots: &BTreeSet<u32>, shown: &mut Arc<BTreeMap<u32, Arc<Shown>>>) {
+        for slot in slots {
+            match self.shown(kind, *slot) {
+                Some(anew) => {
+                    Arc::make_mut(shown).insert(*slot, Arc::new(anew));
+                }
+                None if shown.contains_key(slot) => {
+                    Arc::make_mut(shown).remove(slot);
+                }
+                None => {}
+            }
         }
-        patches
     }
 
-    fn patch(&self, kind: Kind, place: Place, name: Option<&str>, ui: Option<&str>) -> Patch {
-        let Some(part) = self.parts.get(place.0 as usize) else {
-            return Patch::default();
+    fn shown(&self, kind: Kind, slot: u32) -> Option<Shown> {
+        let part = self.slots.get(slot)?;
+        let names: HashMap<u32, &Arc<str>> = self.names.get(kind).renamed_of(slot).collect();
+        let uis: HashMap<u32, &Arc<str>> = match kind {
+            Kind::Tools => self.implied.moved_of(slot).collect(),
+            Kind::Prompts | Kind::Resources | Kind::Templates => HashMap::default(),
         };
-        let rendered = &part.prepared.kinds.get(kind).rendered;
-        let again = |rendered: &Rendered| {
-            let text = rendered.text(rendered.position(place.1)?)?;
-            let text = render::again(kind, text, name, ui)?;
-            Some(Bytes::from(format!(",{text}")))
-        };
-        let legacy = again(&rendered.legacy);
-        let modern = if Arc::ptr_eq(&rendered.legacy, &rendered.modern) {
-            legacy.clone()
-        } else {
-            again(&rendered.modern)
-        };
-        Patch {
-            rendered: PerEra { legacy, modern },
+        if names.is_empty() && uis.is_empty() {
+            return None;
         }
+        let again = |rendered: &Rendered| {
+            let texts = rendered.iter().map(|(item, text)| {
+                let name = names.get(&item).map(|name| &***name);
+                let ui = uis.get(&item).map(|uri| &***uri);
+                let text = match (name, ui) {
+                    (None, None) => text.to_owned(),
+                    (name, ui) => render::again(kind, text, name, ui).unwrap_or_default(),
+                };
+                (item, text)
+            });
+            Arc::new(Rendered::new(&texts.collect::<Vec<_>>()))
+        };
+        let PerEra { legacy, modern } = &part.prepared.kinds.get(kind).rendered;
+        let anew = again(legacy);
+        let rendered = PerEra {
+            modern: match Arc::ptr_eq(legacy, modern) {
+                true => Arc::clone(&anew),
+                false => again(modern),
+            },
+            legacy: anew,
+        };
+        Some(Shown {
+            seen: seen(kind, &rendered, false),
+            rendered,
+        })
     }
 
     /// Digest of what callers see of a kind.
-    fn seen(&self, kind: Kind, patches: &Patches) -> Digest {
+    fn digest_of(&self, kind: Kind, shown: &BTreeMap<u32, Arc<Shown>>) -> Digest {
         let mut hasher = Hasher::new(kind.method());
-        for (at, part) in (0_u32..).zip(self.parts) {
-            let Some(seen) = part.prepared.kinds.get(kind).seen else {
-                continue;
+        for (slot, part) in self.slots.iter() {
+            let seen = match shown.get(&slot) {
+                Some(shown) => shown.seen,
+                None => part.prepared.kinds.get(kind).seen,
             };
-            hasher.add(seen.as_bytes());
-            for ((_, item), patch) in of_part(patches, at) {
-                hasher.add(&item.to_be_bytes());
-                for era in [&patch.rendered.legacy, &patch.rendered.modern] {
-                    hasher.add(era.as_deref().unwrap_or_default());
-                }
+            if let Some(seen) = seen {
+                hasher.add(seen.as_bytes());
             }
         }
         hasher.finish()
     }
 
-    fn pages(&self, kind: Kind, era: Era, size: usize, patches: &Patches) -> Arc<[Page]> {
-        let mut pager = Pager::new(size);
-        for (at, part) in (0_u32..).zip(self.parts) {
-            let rendered = part.prepared.kinds.get(kind).rendered.get(era);
-            let mut from = 0;
-            for ((_, item), patch) in of_part(patches, at) {
-                let (Some(position), Some(bytes)) =
-                    (rendered.position(*item), patch.rendered.get(era))
-                else {
-                    continue;
-                };
-                pager.run(rendered, from, position);
-                pager.single(bytes.clone());
-                from = position + 1;
-            }
-            pager.run(rendered, from, rendered.len());
+    fn pages(&self, kind: Kind, shown: &BTreeMap<u32, Arc<Shown>>) -> PerEra<Arc<[Page]>> {
+        let rendered = || {
+            self.slots
+                .iter()
+                .map(|(slot, part)| match shown.get(&slot) {
+                    Some(shown) => &shown.rendered,
+                    None => &part.prepared.kinds.get(kind).rendered,
+                })
+        };
+        let cut = |era| {
+            let mut pager = Pager::new(self.before.page_size);
+            rendered().for_each(|rendered| pager.add(rendered.get(era)));
+            pager.finish()
+        };
+        let legacy = cut(Era::Legacy);
+        let shared = rendered().all(|rendered| Arc::ptr_eq(&rendered.legacy, &rendered.modern));
+        PerEra {
+            modern: match shared {
+                true => Arc::clone(&legacy),
+                false => cut(Era::Modern),
+            },
+            legacy,
         }
-        pager.finish()
     }
 }
 
-fn of_part(patches: &Patches, part: u32) -> impl Iterator<Item = (&Place, &Patch)> {
-    patches.range((part, 0)..=(part, u32::MAX))
+impl Item {
+    /// Whether another one asks for the same names in the same order, if it stands in the same place.
+    fn asks_like(&self, other: &Self) -> bool {
+        self.exposed == other.exposed && self.target.original == other.target.original
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,15 +51,29 @@ pub(crate) fn other(
     original: &str,
     mut is_taken: impl FnMut(&str) -> bool,
 ) -> String {
-    let own_suffix = suffix(upstream, original, 0);
-    let base = wanted.strip_suffix(&own_suffix).unwrap_or(wanted);
-    let mut attempt = 0;
+    let mut before = 0;
     loop {
-        let name = hashed(naming, base, upstream, original, attempt);
+        let name = another(naming, wanted, upstream, original, before);
         if !is_taken(&name) {
             return name;
         }
-        attempt += 1;
+        before += 1;
+    }
+}
+
+/// The other names for what wanted `wanted`, in sequence: the one after so many `before` it.
+pub(crate) fn another(
+    naming: &Naming,
+    wanted: &str,
+    upstream: &UpstreamId,
+    original: &str,
+    before: u32,
+) -> String {
+    // What is hashed already would get the same hash.
+    let hash = suffix(upstream, original, 0);
+    match wanted.strip_suffix(&hash) {
+        Some(base) => hashed(naming, base, upstream, original, before + 1),
+        None => hashed(naming, wanted, upstream, original, before),
     }
 }
 

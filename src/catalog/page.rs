@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::catalog::{Digest, Kind, PerEra, PerKind};
+use crate::protocol::era::Era;
+
 /// Most bytes of definitions in one page.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -34,6 +37,48 @@ impl Page {
     }
 }
 
+/// All pages of a catalog: what cursors need of it.
+#[derive(Clone, Debug)]
+pub struct Pages {
+    pub(super) pages: PerKind<PerEra<Arc<[Page]>>>,
+    pub(super) digest: Digest,
+}
+
+impl Pages {
+    /// No definition of any kind.
+    pub(super) fn empty(digest: Digest) -> Self {
+        let empty: Arc<[Page]> = Pager::new(1).finish();
+        let pages = PerKind::from_fn(|_| PerEra {
+            legacy: Arc::clone(&empty),
+            modern: Arc::clone(&empty),
+        });
+        Self { pages, digest }
+    }
+
+    /// A page of the list that callers of an era see. The first one is always there.
+    #[must_use]
+    pub fn page(&self, kind: Kind, era: Era, page: usize) -> Option<&Page> {
+        self.pages.get(kind).get(era).get(page)
+    }
+
+    /// Digest of the catalog they are of.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Whether any list takes more than one page.
+    #[must_use]
+    pub fn is_paged(&self) -> bool {
+        let paged = |kind| {
+            [Era::Legacy, Era::Modern]
+                .iter()
+                .any(|era| self.page(kind, *era, 1).is_some())
+        };
+        Kind::ALL.into_iter().any(paged)
+    }
+}
+
 /// Definitions rendered one behind the other, each with a comma before it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rendered {
@@ -45,23 +90,28 @@ pub(crate) struct Rendered {
 }
 
 impl Rendered {
-    pub(crate) fn new<'t>(definitions: impl Iterator<Item = (u32, &'t str)>) -> Self {
-        let (mut bytes, mut bounds, mut items) = (Vec::new(), vec![0], Vec::new());
-        for (item, text) in definitions {
+    pub(crate) fn new(definitions: &[(u32, impl AsRef<str>)]) -> Self {
+        // Kept for long: no more room than they take.
+        let sizes = definitions.iter().map(|(_, text)| text.as_ref().len() + 1);
+        let mut bytes = Vec::with_capacity(sizes.sum());
+        let mut bounds = Vec::with_capacity(definitions.len() + 1);
+        bounds.push(0);
+        for (_, text) in definitions {
             bytes.push(b',');
-            bytes.extend_from_slice(text.as_bytes());
+            bytes.extend_from_slice(text.as_ref().as_bytes());
             bounds.push(bytes.len());
-            items.push(item);
         }
         Self {
             bytes: bytes.into(),
             bounds: bounds.into(),
-            items: items.into(),
+            items: definitions.iter().map(|(item, _)| *item).collect(),
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.items.len()
+    /// Which items they are, and their texts.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
+        let positions = self.items.iter().enumerate();
+        positions.filter_map(|(position, item)| Some((*item, self.text(position)?)))
     }
 
     /// All the bytes, for digests.
@@ -100,9 +150,9 @@ impl Pager {
         }
     }
 
-    /// Adds the rendered definitions from one position to before another.
-    pub(crate) fn run(&mut self, rendered: &Rendered, from: usize, to: usize) {
-        let mut from = from;
+    /// Adds rendered definitions.
+    pub(crate) fn add(&mut self, rendered: &Rendered) {
+        let (mut from, to) = (0, rendered.items.len());
         while from < to {
             let Some(start) = rendered.bounds.get(from) else {
                 return;
@@ -123,15 +173,6 @@ impl Pager {
             self.push(rendered.bytes.slice(start..end), fit);
             from += fit;
         }
-    }
-
-    /// Adds one definition that was rendered by itself, with its comma.
-    pub(crate) fn single(&mut self, definition: Bytes) {
-        let full = self.page.items >= self.size || self.bytes + definition.len() > PAGE_BYTES;
-        if full && self.page.items > 0 {
-            self.turn();
-        }
-        self.push(definition, 1);
     }
 
     fn push(&mut self, mut chunk: Bytes, items: usize) {
@@ -163,7 +204,8 @@ mod tests {
     use super::*;
 
     fn rendered(texts: &[String]) -> Rendered {
-        Rendered::new((0..).zip(texts.iter().map(String::as_str)))
+        let texts: Vec<_> = (0..).zip(texts).collect();
+        Rendered::new(&texts)
     }
 
     fn text(page: &Page) -> String {
@@ -176,11 +218,10 @@ mod tests {
     #[test]
     fn pages_hold_at_most_so_many_items() {
         let texts: Vec<String> = (0..7).map(|n| n.to_string()).collect();
-        let rendered = rendered(&texts);
         let mut pager = Pager::new(3);
-        pager.run(&rendered, 0, 2);
-        pager.single(Bytes::from_static(b",x"));
-        pager.run(&rendered, 3, 7);
+        for texts in [&texts[..2], &[], &["x".to_owned()], &texts[3..]] {
+            pager.add(&rendered(texts));
+        }
         let pages = pager.finish();
         let shown: Vec<_> = pages
             .iter()
@@ -201,9 +242,8 @@ mod tests {
         let texts: Vec<String> = [3, 1, 2, 9, 1]
             .map(|mib: usize| "x".repeat(mib << 20))
             .into();
-        let rendered = rendered(&texts);
         let mut pager = Pager::new(100);
-        pager.run(&rendered, 0, 5);
+        pager.add(&rendered(&texts));
         let sizes: Vec<_> = pager
             .finish()
             .iter()
@@ -212,7 +252,7 @@ mod tests {
         assert_eq!(sizes, [(3, 1), (3, 2), (9, 1), (1, 1)]);
         let mut singly = Pager::new(100);
         for text in &texts {
-            singly.single(format!(",{text}").into());
+            singly.add(&rendered(std::slice::from_ref(text)));
         }
         let singly: Vec<_> = singly
             .finish()

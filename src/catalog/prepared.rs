@@ -9,6 +9,7 @@ use foldhash::HashMap;
 
 use crate::catalog::arguments::ArgumentRules;
 use crate::catalog::digest::{Digest, Hasher};
+use crate::catalog::drift::Drift;
 use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::origin::Dropped;
 use crate::catalog::page::Rendered;
@@ -35,6 +36,7 @@ pub struct Prepared {
     excluded: Vec<Excluded>,
     dropped: Dropped,
     left_out: Vec<LeftOut>,
+    drift: Drift,
     digest: Digest,
 }
 
@@ -74,8 +76,7 @@ pub(crate) struct Target {
     pub(crate) original_json: Box<str>,
     pub(crate) header_params: Arc<[HeaderParam]>,
     pub(crate) repeatable: bool,
-    pub(crate) arguments: Option<ArgumentRules>,
-    pub(crate) head: Arc<str>,
+    pub(crate) arguments: Option<Box<ArgumentRules>>,
     pub(crate) listed: PerEra<bool>,
 }
 
@@ -147,6 +148,7 @@ impl Prepared {
             excluded,
             dropped,
             left_out,
+            drift: Drift::default(),
             digest: hasher.finish(),
             kinds,
         }
@@ -168,6 +170,12 @@ impl Prepared {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         Kind::ALL.into_iter().all(|kind| self.len(kind) == 0)
+    }
+
+    /// Whether nothing is exposed, and nothing held back.
+    #[must_use]
+    pub fn has_nothing(&self) -> bool {
+        self.is_empty() && self.drift.is_empty()
     }
 
     /// What the config says about tools or arguments that are not there. For the operator, not errors.
@@ -192,6 +200,18 @@ impl Prepared {
     #[must_use]
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
+    }
+
+    /// The same, knowing what the gate holds back. It is not in the digest: callers do not see it.
+    #[must_use]
+    pub fn drifting(self, drift: Drift) -> Self {
+        Self { drift, ..self }
+    }
+
+    /// What the gate holds back.
+    #[must_use]
+    pub const fn drift(&self) -> &Drift {
+        &self.drift
     }
 
     /// What is exposed of a kind: original names, and the exposed names they want.
@@ -242,9 +262,7 @@ impl PreparedKind {
                     })
                 })
                 .collect();
-            Arc::new(Rendered::new(
-                texts.iter().map(|(item, text)| (*item, text.as_str())),
-            ))
+            Arc::new(Rendered::new(&texts))
         };
         let differs = definitions.iter().any(|definition| match era {
             Era::Legacy => definition.facts.execution,
@@ -300,7 +318,8 @@ impl PreparedKind {
     }
 }
 
-fn seen(kind: Kind, rendered: &PerEra<Arc<Rendered>>, empty: bool) -> Option<Digest> {
+/// Digest of what callers see of a kind.
+pub(super) fn seen(kind: Kind, rendered: &PerEra<Arc<Rendered>>, empty: bool) -> Option<Digest> {
     if empty {
         return None;
     }
@@ -323,11 +342,7 @@ fn target(
         original_json: json::quote(definition.key()).into(),
         header_params: definition.facts.header_params.clone(),
         repeatable: definition.facts.repeatable,
-        arguments: change.and_then(ArgumentRules::of),
-        head: match change.and_then(|change| change.description.as_deref()) {
-            Some(text) => text.lines().next().unwrap_or_default().into(),
-            None => definition.facts.head.clone(),
-        },
+        arguments: change.and_then(ArgumentRules::of).map(Box::new),
         listed: PerEra {
             legacy: rendered.legacy.position(at).is_some(),
             modern: rendered.modern.position(at).is_some(),

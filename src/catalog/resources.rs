@@ -3,13 +3,14 @@
 //! A URI that one upstream lists stays as it is. Where several list it, each one after the first in the
 //! config gets it wrapped: `ns+scheme://…`, and `ui://ns+…` for MCP Apps, whose clients know the scheme.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use foldhash::HashMap;
 
 use crate::catalog::Kind;
 use crate::catalog::naming;
-use crate::catalog::routes::Part;
+use crate::catalog::slots::{Part, Slots};
 use crate::catalog::template::Fit;
 use crate::name::{Namespace, UpstreamId};
 
@@ -27,22 +28,15 @@ pub struct ResourceRoute {
 /// What each upstream's URIs are wrapped with when they have to be.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
-    by_part: Vec<Box<str>>,
-    parts: HashMap<Box<str>, Label>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Label {
-    part: u32,
-    /// Some URI of this catalog is wrapped with it.
-    used: bool,
+    by_slot: HashMap<u32, Arc<str>>,
+    slots: HashMap<Arc<str>, u32>,
 }
 
 impl Labels {
     /// Gives each part a label of its own: its namespace, or its key where it has none.
-    pub(crate) fn of(parts: &[Part]) -> Self {
+    pub(super) fn of<'p>(parts: impl Iterator<Item = (u32, &'p Part)>) -> Self {
         let mut labels = Self::default();
-        for (at, part) in (0_u32..).zip(parts) {
+        for (slot, part) in parts {
             let prepared = &part.prepared;
             let own = Namespace::of(&prepared.upstream);
             let name = match prepared.namespace.as_str() {
@@ -55,45 +49,46 @@ impl Labels {
             } else {
                 "ns-"
             };
-            let mut label: Box<str> = format!("{lead}{name}").into();
+            let mut label: Arc<str> = format!("{lead}{name}").into();
             let mut attempt = 0;
-            while labels.parts.contains_key(&label) {
+            while labels.slots.contains_key(&label) {
                 label = hashed(&format!("{lead}{name}"), &prepared.upstream, "", attempt).into();
                 attempt += 1;
             }
-            let used = false;
-            labels.parts.insert(label.clone(), Label { part: at, used });
-            labels.by_part.push(label);
+            labels.slots.insert(label.clone(), slot);
+            labels.by_slot.insert(slot, label);
         }
         labels
     }
 
-    /// Wraps a URI of a part so that it is not taken, and notes that its label is used.
-    pub(crate) fn wrap(
-        &mut self,
-        part: u32,
+    /// The slots that have another label than there.
+    pub(super) fn other_than(&self, before: &Self) -> BTreeSet<u32> {
+        let differ = |(slot, label): &(&u32, &Arc<str>)| before.by_slot.get(slot) != Some(label);
+        let differ = self.by_slot.iter().filter(differ);
+        differ.map(|(slot, _)| *slot).collect()
+    }
+
+    /// The wrapped forms of a URI, in sequence: the one after so many `before` it.
+    pub(super) fn wrap(
+        &self,
+        slot: u32,
         upstream: &UpstreamId,
         uri: &str,
-        is_taken: impl Fn(&str) -> bool,
+        before: u32,
     ) -> Arc<str> {
-        let label = self.by_part.get(part as usize).cloned().unwrap_or_default();
-        if let Some(label) = self.parts.get_mut(&label) {
-            label.used = true;
-        }
-        let mut wrapped = wrap(&label, uri);
-        let mut attempt = 0;
-        while is_taken(&wrapped) {
-            wrapped = wrap(&hashed(&label, upstream, uri, attempt), uri);
-            attempt += 1;
-        }
+        let label = self.by_slot.get(&slot).map_or("", |label| &**label);
+        let wrapped = match before.checked_sub(1) {
+            None => wrap(label, uri),
+            Some(attempt) => wrap(&hashed(label, upstream, uri, attempt), uri),
+        };
         wrapped.into()
     }
 
-    /// The part a URI is wrapped for, and the URI inside. `used` asks only for labels in use.
-    pub(crate) fn unwrap(&self, uri: &str, used: bool) -> Option<(u32, Arc<str>)> {
+    /// The slot a URI is wrapped for, if it may be, and the URI inside.
+    pub(super) fn unwrap(&self, uri: &str, may: impl Fn(u32) -> bool) -> Option<(u32, Arc<str>)> {
         let (label, inner) = unwrap(uri)?;
-        let label = self.parts.get(label)?;
-        (label.used || !used).then_some((label.part, inner))
+        let slot = *self.slots.get(label)?;
+        may(slot).then_some((slot, inner))
     }
 }
 
@@ -122,25 +117,25 @@ fn unwrap(uri: &str) -> Option<(&str, Arc<str>)> {
     }
 }
 
-/// The part with the template that fits a URI best; the first in the config among equals.
-pub(crate) fn by_template(parts: &[Part], uri: &str) -> Option<u32> {
+/// The slot with the template that fits a URI best; the first in the config among equals.
+pub(super) fn by_template(slots: &Slots, uri: &str) -> Option<u32> {
     let mut best: Option<(Fit, u32)> = None;
-    for (at, part) in (0_u32..).zip(parts) {
+    for (slot, part) in slots.iter() {
         for fit in part.prepared.templates.iter().filter_map(|t| t.fit(uri)) {
             if best.is_none_or(|(best, _)| fit > best) {
-                best = Some((fit, at));
+                best = Some((fit, slot));
             }
         }
     }
-    best.map(|(_, part)| part)
+    best.map(|(_, slot)| slot)
 }
 
-/// The only part that has resources or templates, if there is only one.
-pub(crate) fn sole(parts: &[Part]) -> Option<u32> {
+/// The only slot that has resources or templates, if there is only one.
+pub(super) fn sole(slots: &Slots) -> Option<u32> {
     let has_some = |part: &Part| {
         part.prepared.len(Kind::Resources) > 0 || part.prepared.len(Kind::Templates) > 0
     };
-    let mut having = (0_u32..).zip(parts).filter(|(_, part)| has_some(part));
+    let mut having = slots.iter().filter(|(_, part)| has_some(part));
     let (only, _) = having.next()?;
     having.next().is_none().then_some(only)
 }

@@ -2,56 +2,37 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-
-use foldhash::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use crate::catalog::arguments::ArgumentRules;
 use crate::catalog::digest::Digest;
-use crate::catalog::page::{Page, Rendered};
-use crate::catalog::prepared::{Prepared, Target};
+use crate::catalog::merge::{Implied, Shown};
+use crate::catalog::names::{Names, Place};
+use crate::catalog::page::{Page, Pages, Rendered};
+use crate::catalog::prepared::Target;
 use crate::catalog::resources::{self, Labels, ResourceRoute};
-use crate::catalog::{Kind, PerEra, PerKind, render};
-use crate::name::UpstreamId;
+use crate::catalog::slots::{Part, Slots};
+use crate::catalog::{Kind, PerEra, PerKind, listing, render};
+use crate::name::{Naming, UpstreamId};
 use crate::protocol::era::Era;
 use crate::protocol::headers::HeaderParam;
-
-/// One upstream's part of a catalog.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// The upstream.
-    pub upstream: UpstreamId,
-    /// Its index among the snapshot's upstreams.
-    pub slot: usize,
-    /// What it brings.
-    pub prepared: Arc<Prepared>,
-}
 
 /// All routes, and the pages that list them.
 #[derive(Debug)]
 pub struct Catalog {
-    pub(super) parts: Box<[Part]>,
-    pub(super) names: PerKind<Names>,
-    pub(super) labels: Labels,
-    /// Resources that no upstream lists, but that a tool is shown with.
-    pub(super) implied: HashMap<Arc<str>, (u32, Arc<str>)>,
-    pub(super) pages: PerKind<PerEra<Arc<[Page]>>>,
-    pub(super) conflicts: Vec<Conflict>,
+    pub(super) naming: Naming,
+    pub(super) page_size: usize,
+    pub(super) slots: Slots,
+    pub(super) names: PerKind<Arc<Names>>,
+    /// By slot, what is listed otherwise than its part has it.
+    pub(super) shown: PerKind<Arc<BTreeMap<u32, Arc<Shown>>>>,
+    pub(super) labels: Arc<Labels>,
+    pub(super) implied: Arc<Implied>,
+    pub(super) pages: Arc<Pages>,
+    pub(super) conflicts: OnceLock<Vec<Conflict>>,
     pub(super) digests: PerKind<Digest>,
-    pub(super) digest: Digest,
     /// What is known and not shown; not in the digest.
     pub(super) hidden: Box<[Part]>,
-}
-
-/// An item by its part and its place there.
-pub(super) type Place = (u32, u32);
-
-/// The exposed names of one kind.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    pub(super) places: HashMap<Arc<str>, Place>,
-    /// Those that are not what their item wanted.
-    pub(super) renamed: BTreeMap<Place, Arc<str>>,
 }
 
 /// A name that two definitions wanted.
@@ -128,19 +109,13 @@ impl Route {
     /// What the operator does to the arguments, if anything.
     #[must_use]
     pub fn argument_rules(&self) -> Option<&ArgumentRules> {
-        self.target.arguments.as_ref()
+        self.target.arguments.as_deref()
     }
 
     /// Whether a call has to be read as far as its arguments.
     #[must_use]
     pub fn needs_arguments(&self) -> bool {
         self.target.arguments.is_some() || !self.target.header_params.is_empty()
-    }
-
-    /// The first line of the description, for tables.
-    #[must_use]
-    pub fn description_head(&self) -> &str {
-        &self.target.head
     }
 
     /// Whether callers of this era find it in their list. What they do not find, they should not call.
@@ -172,12 +147,12 @@ impl Catalog {
     /// What is listed under an exposed name, URI or template.
     #[must_use]
     pub fn route(&self, kind: Kind, exposed: &str) -> Option<Route> {
-        let (exposed, place) = self.names.get(kind).places.get_key_value(exposed)?;
-        self.route_at(kind, exposed, *place)
+        let (exposed, place) = self.names.get(kind).get(exposed)?;
+        self.route_at(kind, exposed, place)
     }
 
-    fn route_at(&self, kind: Kind, exposed: &Arc<str>, (part, item): Place) -> Option<Route> {
-        let part = self.parts.get(part as usize)?;
+    fn route_at(&self, kind: Kind, exposed: &Arc<str>, (slot, item): Place) -> Option<Route> {
+        let part = self.slots.get(slot)?;
         let item = part.prepared.kinds.get(kind).items.get(item as usize)?;
         Some(Route {
             exposed: exposed.clone(),
@@ -198,16 +173,16 @@ impl Catalog {
                 slot: route.slot,
             });
         }
-        let implied = || self.implied.get(uri).cloned();
-        let fits = || Some((resources::by_template(&self.parts, uri)?, uri.into()));
-        let sole = || Some((resources::sole(&self.parts)?, uri.into()));
-        let (part, uri) = implied()
-            .or_else(|| self.labels.unwrap(uri, true))
+        let implied = || self.implied.resources.get(uri).cloned();
+        let fits = || Some((resources::by_template(&self.slots, uri)?, uri.into()));
+        let sole = || Some((resources::sole(&self.slots)?, uri.into()));
+        let (slot, uri) = implied()
+            .or_else(|| self.labels.unwrap(uri, |slot| self.wraps(slot)))
             .or_else(fits)
             // A URI from when it was wrapped, which nobody else claims now.
-            .or_else(|| self.labels.unwrap(uri, false))
+            .or_else(|| self.labels.unwrap(uri, |_| true))
             .or_else(sole)?;
-        let part = self.parts.get(part as usize)?;
+        let part = self.slots.get(slot)?;
         Some(ResourceRoute {
             upstream: part.upstream.clone(),
             slot: part.slot,
@@ -215,27 +190,30 @@ impl Catalog {
         })
     }
 
+    /// Whether any URI of a slot is wrapped.
+    fn wraps(&self, slot: u32) -> bool {
+        let renamed = |kind| self.names.get(kind).renamed_of(slot).next().is_some();
+        renamed(Kind::Resources)
+            || renamed(Kind::Templates)
+            || self.implied.moved_of(slot).next().is_some()
+    }
+
     /// A page of the list that callers of an era see. The first one is always there.
     #[must_use]
     pub fn page(&self, kind: Kind, era: Era, page: usize) -> Option<&Page> {
-        self.pages.get(kind).get(era).get(page)
+        self.pages.page(kind, era, page)
     }
 
-    /// Whether any list takes more than one page.
+    /// All pages, which outlive the catalog where somebody pages through them.
     #[must_use]
-    pub fn is_paged(&self) -> bool {
-        let paged = |kind| {
-            [Era::Legacy, Era::Modern]
-                .iter()
-                .any(|era| self.page(kind, *era, 1).is_some())
-        };
-        Kind::ALL.into_iter().any(paged)
+    pub const fn pages(&self) -> &Arc<Pages> {
+        &self.pages
     }
 
     /// How many definitions of a kind there are.
     #[must_use]
     pub fn len(&self, kind: Kind) -> usize {
-        self.names.get(kind).places.len()
+        self.names.get(kind).len()
     }
 
     /// Whether there is no definition of any kind.
@@ -246,20 +224,19 @@ impl Catalog {
 
     /// The routes of a kind, in the order of the config and of each listing.
     pub fn routes(&self, kind: Kind) -> impl Iterator<Item = Route> {
-        let renamed = &self.names.get(kind).renamed;
-        (0_u32..).zip(&self.parts).flat_map(move |(part, value)| {
-            let items = (0_u32..).zip(&value.prepared.kinds.get(kind).items);
+        let names = self.names.get(kind);
+        self.slots.iter().flat_map(move |(slot, part)| {
+            let items = (0_u32..).zip(&part.prepared.kinds.get(kind).items);
             items.filter_map(move |(at, item)| {
-                let exposed = renamed.get(&(part, at)).unwrap_or(&item.exposed);
-                self.route_at(kind, exposed, (part, at))
+                let exposed = names.renamed((slot, at)).unwrap_or(&item.exposed);
+                self.route_at(kind, exposed, (slot, at))
             })
         })
     }
 
     /// What each upstream brings, in the order of the config.
-    #[must_use]
-    pub fn parts(&self) -> &[Part] {
-        &self.parts
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.slots.iter().map(|(_, part)| part)
     }
 
     /// The same catalog, knowing what upstreams would bring that are hidden as long as they fail.
@@ -281,8 +258,8 @@ impl Catalog {
     /// address elsewhere does to it (`_meta.ui`) is not in it.
     #[must_use]
     pub fn definition(&self, kind: Kind, exposed: &str) -> Option<Arc<str>> {
-        let (at, item) = self.names.get(kind).places.get(exposed).copied()?;
-        let prepared = &self.parts.get(at as usize)?.prepared.kinds.get(kind);
+        let (_, (slot, item)) = self.names.get(kind).get(exposed)?;
+        let prepared = &self.slots.get(slot)?.prepared.kinds.get(kind);
         let text = |rendered: &Rendered| {
             let text = rendered.text(rendered.position(item)?)?;
             Some(text.to_owned())
@@ -290,15 +267,56 @@ impl Catalog {
         let PerEra { legacy, modern } = &prepared.rendered;
         let texts = [text(legacy), text(modern)].into_iter().flatten();
         let text = texts.max_by_key(String::len)?;
-        let moved = self.names.get(kind).renamed.contains_key(&(at, item));
+        let moved = self.names.get(kind).renamed((slot, item)).is_some();
         let again = moved.then(|| render::again(kind, &text, Some(exposed), None));
         Some(again.flatten().unwrap_or(text).into())
+    }
+
+    /// The first line of a description, for tables.
+    #[must_use]
+    pub fn head(&self, kind: Kind, exposed: &str) -> String {
+        let definition = self.definition(kind, exposed);
+        definition.map_or_else(String::new, |text| listing::head(&text))
     }
 
     /// The names that two definitions wanted, in the order of the config.
     #[must_use]
     pub fn conflicts(&self) -> &[Conflict] {
-        &self.conflicts
+        self.conflicts.get_or_init(|| self.all_conflicts())
+    }
+
+    fn all_conflicts(&self) -> Vec<Conflict> {
+        let mut conflicts = Vec::new();
+        for kind in [Kind::Resources, Kind::Templates, Kind::Tools, Kind::Prompts] {
+            let names = self.names.get(kind);
+            for (slot, part) in self.slots.iter() {
+                let prepared = part.prepared.kinds.get(kind);
+                conflicts.extend(prepared.clashes.iter().map(|clash| Conflict {
+                    kind,
+                    exposed: clash.exposed.clone(),
+                    kept_by: part.upstream.clone(),
+                    upstream: part.upstream.clone(),
+                    original: clash.original.clone(),
+                    to: clash.to.clone(),
+                }));
+                for (at, to) in names.renamed_of(slot) {
+                    let Some(item) = prepared.items.get(at as usize) else {
+                        continue;
+                    };
+                    let keeps = names.get(&item.exposed);
+                    let keeps = keeps.and_then(|(_, (slot, _))| self.slots.get(slot));
+                    conflicts.push(Conflict {
+                        kind,
+                        exposed: item.exposed.clone(),
+                        kept_by: keeps.unwrap_or(part).upstream.clone(),
+                        upstream: part.upstream.clone(),
+                        original: item.target.original.clone(),
+                        to: to.clone(),
+                    });
+                }
+            }
+        }
+        conflicts
     }
 
     /// Digest of what callers see of a kind, of either era.
@@ -309,7 +327,7 @@ impl Catalog {
 
     /// Digest of what callers see and of where it leads. Equal digests need no new generation.
     #[must_use]
-    pub const fn digest(&self) -> Digest {
-        self.digest
+    pub fn digest(&self) -> Digest {
+        self.pages.digest()
     }
 }

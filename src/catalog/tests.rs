@@ -18,12 +18,12 @@ use crate::name::{Instance, Namespace, Naming, UpstreamId, is_legal};
 
 /// An upstream under its config.
 #[derive(Debug)]
-struct Up {
+pub(super) struct Up {
     /// The weir in front of it.
     instance: Option<Instance>,
     /// What it is stamped with.
     stale: Option<Stamp>,
-    id: UpstreamId,
+    pub(super) id: UpstreamId,
     namespace: Namespace,
     strip: Option<Regex>,
     tools: ToolRules,
@@ -33,7 +33,7 @@ struct Up {
 }
 
 impl Up {
-    fn new(id: &str) -> Self {
+    pub(super) fn new(id: &str) -> Self {
         let id = UpstreamId::parse(id).unwrap();
         Self {
             instance: None,
@@ -48,7 +48,7 @@ impl Up {
         }
     }
 
-    fn bare(mut self) -> Self {
+    pub(super) fn bare(mut self) -> Self {
         self.namespace = Namespace::default();
         self
     }
@@ -58,7 +58,7 @@ impl Up {
         self
     }
 
-    fn tools(self, names: &[&str]) -> Self {
+    pub(super) fn tools(self, names: &[&str]) -> Self {
         names.iter().fold(self, |up, name| {
             up.raw(
                 Kind::Tools,
@@ -67,7 +67,7 @@ impl Up {
         })
     }
 
-    fn resources(self, uris: &[&str]) -> Self {
+    pub(super) fn resources(self, uris: &[&str]) -> Self {
         uris.iter().fold(self, |up, uri| {
             up.raw(
                 Kind::Resources,
@@ -90,7 +90,7 @@ impl Up {
         self
     }
 
-    fn prepare(&self) -> Prepared {
+    pub(super) fn prepare(&self) -> Prepared {
         let mut listing = Listing::of(self.era);
         for (kind, raw) in &self.definitions {
             listing.add(*kind, raw);
@@ -131,7 +131,7 @@ fn exposed(catalog: &Catalog, kind: Kind) -> Vec<String> {
 }
 
 /// All definitions a caller reads, page by page.
-fn listed(catalog: &Catalog, kind: Kind, era: Era) -> Vec<String> {
+pub(super) fn listed(catalog: &Catalog, kind: Kind, era: Era) -> Vec<String> {
     let (mut all, mut at) = (Vec::new(), Some(0));
     while let Some(index) = at {
         let page = catalog.page(kind, era, index).unwrap();
@@ -332,7 +332,7 @@ fn an_override_renames_describes_and_hides() {
         .change("qry", change)]);
     let route = catalog.tool("erp__query_orders").unwrap();
     assert!(route.needs_arguments());
-    assert_eq!(route.description_head(), "Orders.");
+    assert_eq!(catalog.head(Kind::Tools, &route.exposed), "Orders.");
     let rules = route.argument_rules().unwrap();
     assert_eq!(rules.hidden().collect::<Vec<_>>(), ["debug", "tenant"]);
     assert_eq!(
@@ -635,7 +635,7 @@ fn any_json() -> impl Strategy<Value = String> {
 }
 
 /// Upstreams that get in each other's way: few names, few namespaces.
-fn any_ups() -> impl Strategy<Value = Vec<Up>> {
+pub(super) fn any_ups() -> impl Strategy<Value = Vec<Up>> {
     let name = prop_oneof![
         4 => prop::sample::select(vec!["x", "y", "x y", "x/y", "a__x", "é"]).prop_map(str::to_owned),
         1 => ".{1,90}",

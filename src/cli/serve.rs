@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::{Output, count};
 use crate::cli::{ConfigArgs, nothing_to_join, refuse};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Texts};
 use crate::front;
-use crate::live::reload::Reloads;
+use crate::live::reload::{Reloads, Trigger};
 use crate::server::{Attended, Bound, Core, Options, ServeError, Source, named};
 
 /// `weir serve`
@@ -28,6 +28,9 @@ pub struct ServeArgs {
     /// Serve one client on stdin and stdout in place of HTTP
     #[arg(long)]
     pub stdio: bool,
+    /// Read the config again only when told, by SIGHUP or `POST /reload`
+    #[arg(long)]
+    pub no_watch: bool,
 }
 
 /// Why serving ended early.
@@ -49,7 +52,9 @@ enum ServeFailed {
 
 /// Serves until SIGINT or SIGTERM; a second one ends it at once. Exit 0 after a stop in order, 2 for a wrong config, 1 otherwise.
 pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> ExitCode {
-    let mut config = match config::load(&args.config.config, &config::process_env) {
+    let texts = Texts::read(&args.config.config);
+    let started = texts.digest();
+    let mut config = match texts.config(&config::process_env) {
         Ok(config) => config,
         Err(errors) => {
             refuse(&errors, output);
@@ -62,6 +67,8 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
         source: Some(Source {
             file: args.config.config.clone(),
             address: args.listen,
+            started,
+            watched: !args.no_watch,
         }),
         guard: Some(program),
     };
@@ -185,7 +192,7 @@ impl Hangups {
     /// Has the config read again at each of them, as long as there can be one. What comes of it is in the log.
     async fn reload(&mut self, reloads: &Reloads) {
         while self.0.recv().await.is_some() {
-            let _ = reloads.reload().await;
+            let _ = reloads.reload(Trigger::Signal).await;
         }
     }
 }

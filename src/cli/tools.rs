@@ -83,7 +83,8 @@ fn table(snapshot: &Snapshot, origins: bool, output: &mut Output) {
             (Ink::Plain, row.original().as_ref()),
         ];
         let name = [(Ink::Name, row.exposed.as_ref())];
-        let description = [(Ink::Faint, row.description_head())];
+        let head = snapshot.catalog.head(Kind::Tools, &row.exposed);
+        let description = [(Ink::Faint, head.as_str())];
         let origin = origin.into_iter().filter(|_| origins);
         table.row(name.into_iter().chain(origin).chain(description));
     }

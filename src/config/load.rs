@@ -1,8 +1,11 @@
 //! Files → [`Config`].
 
+use std::fmt;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+
+use ring::digest::{Context, SHA256};
 
 use super::error::{Defect, Problem};
 use super::source;
@@ -23,24 +26,114 @@ const MAX_BYTES: u64 = (1 << 20) + 1;
 /// # Errors
 /// Everything that is wrong, in all files.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
-    let mut problems = Vec::new();
-    let text =
-        text_of(path).map_err(|error| ConfigErrors::new(vec![unreadable(path, 0, error)]))?;
-    let (raw, source) = source::read::<raw::File>(&text, path, 0, &mut problems);
-    let main = Read { raw, source };
-    let mut fragments = Vec::new();
-    for (index, path) in fragment_files(path, &mut problems).iter().enumerate() {
-        let order = index + 1;
-        match text_of(path) {
-            Ok(text) => {
-                let (raw, source) =
-                    source::read::<raw::Fragment>(&text, path, order, &mut problems);
-                fragments.push(Read { raw, source });
-            }
-            Err(error) => problems.push(unreadable(path, order, error)),
+    Texts::read(path).config(env)
+}
+
+/// What stood in the files of a config when they were read, whether it is a config or not.
+pub struct Texts {
+    main: PathBuf,
+    text: io::Result<String>,
+    /// Why the folder of the others cannot be read, where it is there.
+    folder: Option<(PathBuf, io::Error)>,
+    fragments: Vec<(PathBuf, io::Result<String>)>,
+}
+
+/// What tells what stands in all files of a config from what stood there at another time: a digest of their names and texts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TextDigest([u8; 32]);
+
+impl fmt::Debug for TextDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // There may be secrets in the texts.
+        f.write_str("TextDigest(…)")
+    }
+}
+
+impl Texts {
+    /// Reads the files.
+    #[must_use]
+    pub fn read(main: &Path) -> Self {
+        let (paths, folder) = match fragments(main) {
+            Ok(paths) => (paths, None),
+            Err(error) => (Vec::new(), Some((folder_of(main), error))),
+        };
+        let read = |path: PathBuf| {
+            let text = text_of(&path);
+            (path, text)
+        };
+        Self {
+            main: main.to_owned(),
+            text: text_of(main),
+            folder,
+            fragments: paths.into_iter().map(read).collect(),
         }
     }
-    validate(main, fragments, env, problems)
+
+    /// What they mean, as [`load`] does it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in all files.
+    pub fn config(self, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+        let mut problems = Vec::new();
+        let path = &self.main;
+        let text = self
+            .text
+            .map_err(|error| ConfigErrors::new(vec![unreadable(path, 0, error)]))?;
+        let (raw, source) = source::read::<raw::File>(&text, path, 0, &mut problems);
+        let main = Read { raw, source };
+        if let Some((folder, error)) = self.folder {
+            problems.push(unreadable(&folder, 1, error));
+        }
+        let mut fragments = Vec::new();
+        for (index, (path, text)) in self.fragments.into_iter().enumerate() {
+            let order = index + 1;
+            match text {
+                Ok(text) => {
+                    let (raw, source) =
+                        source::read::<raw::Fragment>(&text, &path, order, &mut problems);
+                    fragments.push(Read { raw, source });
+                }
+                Err(error) => problems.push(unreadable(&path, order, error)),
+            }
+        }
+        validate(main, fragments, env, problems)
+    }
+
+    /// What tells them from others.
+    #[must_use]
+    pub fn digest(&self) -> TextDigest {
+        let mut context = Context::new(&SHA256);
+        let mut take = |bytes: &[u8]| {
+            context.update(&(bytes.len() as u64).to_be_bytes());
+            context.update(bytes);
+        };
+        let files = [(&self.main, self.text.as_ref())].into_iter();
+        let fragments = self.fragments.iter();
+        let files = files.chain(fragments.map(|(path, text)| (path, text.as_ref())));
+        let folder = self.folder.iter();
+        for (path, text) in files.chain(folder.map(|(path, error)| (path, Err(error)))) {
+            take(path.as_os_str().as_encoded_bytes());
+            match text {
+                Ok(text) => take(text.as_bytes()),
+                Err(error) => take(format!("{:?}", error.kind()).as_bytes()),
+            }
+            // A text is no error that is called the same.
+            take(&[u8::from(text.is_ok())]);
+        }
+        let mut digest = TextDigest([0; 32]);
+        let finished = context.finish();
+        let bytes = digest.0.iter_mut().zip(finished.as_ref());
+        bytes.for_each(|(to, from)| *to = *from);
+        digest
+    }
+}
+
+/// The files of a config that are there, the main one in any case, and its `upstreams.d`, in the same order whenever asked.
+#[must_use]
+pub fn paths(main: &Path) -> (Vec<PathBuf>, PathBuf) {
+    let mut paths = vec![main.to_owned()];
+    paths.extend(fragments(main).unwrap_or_default());
+    (paths, folder_of(main))
 }
 
 /// Reads a config from one text, as if it stood in `file`: paths are relative to its folder.
@@ -67,7 +160,7 @@ pub fn process_env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn text_of(path: &Path) -> std::io::Result<String> {
+fn text_of(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?
         .take(MAX_BYTES)
@@ -75,7 +168,7 @@ fn text_of(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn unreadable(path: &Path, order: usize, source: std::io::Error) -> Problem {
+fn unreadable(path: &Path, order: usize, source: io::Error) -> Problem {
     Problem {
         file: path.to_owned(),
         order,
@@ -85,25 +178,22 @@ fn unreadable(path: &Path, order: usize, source: std::io::Error) -> Problem {
     }
 }
 
+fn folder_of(main: &Path) -> PathBuf {
+    main.with_file_name(FRAGMENTS)
+}
+
 /// The files of `upstreams.d`, if there is one, sorted. Dot files are no config: Kubernetes and editors leave some.
-fn fragment_files(main: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-    let folder = main.with_file_name(FRAGMENTS);
-    let listed = std::fs::read_dir(&folder).and_then(|entries| {
-        entries
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<Vec<_>, _>>()
-    });
-    let mut files = match listed {
-        Ok(files) => files,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            problems.push(unreadable(&folder, 1, error));
-            Vec::new()
-        }
+fn fragments(main: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder_of(main)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
     };
+    let files = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut files = files.collect::<io::Result<Vec<_>>>()?;
     files.retain(|path| is_config(path));
     files.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
-    files
+    Ok(files)
 }
 
 fn is_config(path: &Path) -> bool {

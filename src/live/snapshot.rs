@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Pages};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::upstream::Link;
 
-/// How many earlier catalogs stay readable, for cursors that name them.
+/// How many earlier catalogs' pages stay readable, for cursors that name them.
 const EARLIER: usize = 64;
 
 /// What one request decides by. Immutable.
@@ -26,8 +26,8 @@ pub struct Snapshot {
     pub ttl: Duration,
     /// Where everything is counted; the same in every snapshot.
     pub metrics: Arc<Metrics>,
-    /// Earlier catalogs that have more than one page, newest last.
-    earlier: Vec<(u64, Arc<Catalog>)>,
+    /// Pages of earlier catalogs that have more than one, newest last.
+    earlier: Vec<(u64, Arc<Pages>)>,
 }
 
 impl Snapshot {
@@ -36,12 +36,12 @@ impl Snapshot {
     pub fn first(
         config: Arc<Config>,
         links: Arc<[Arc<Link>]>,
-        catalog: Catalog,
+        catalog: Arc<Catalog>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             generation: 0,
-            catalog: Arc::new(catalog),
+            catalog,
             config,
             links,
             ttl: Duration::ZERO,
@@ -62,7 +62,7 @@ impl Snapshot {
         &self,
         config: Arc<Config>,
         links: Arc<[Arc<Link>]>,
-        catalog: Catalog,
+        catalog: Arc<Catalog>,
         ttl: Duration,
     ) -> Self {
         Self {
@@ -72,19 +72,29 @@ impl Snapshot {
         }
     }
 
+    /// The same snapshot under a config that means the same, written in other places.
+    #[must_use]
+    pub fn reworded(&self, config: Arc<Config>) -> Self {
+        Self {
+            config,
+            ..self.clone()
+        }
+    }
+
     /// The snapshot after this one.
     #[must_use]
-    pub fn next(&self, catalog: Catalog, ttl: Duration) -> Self {
+    pub fn next(&self, catalog: Arc<Catalog>, ttl: Duration) -> Self {
         let mut earlier = self.earlier.clone();
-        if self.catalog.is_paged() {
+        let pages = self.catalog.pages();
+        if pages.is_paged() {
             if earlier.len() == EARLIER {
                 earlier.remove(0);
             }
-            earlier.push((self.generation, Arc::clone(&self.catalog)));
+            earlier.push((self.generation, Arc::clone(pages)));
         }
         Self {
             generation: self.generation + 1,
-            catalog: Arc::new(catalog),
+            catalog,
             config: Arc::clone(&self.config),
             links: Arc::clone(&self.links),
             ttl,
@@ -93,17 +103,16 @@ impl Snapshot {
         }
     }
 
-    /// The catalog of this generation or of an earlier one that is still kept.
+    /// The pages of this generation or of an earlier one that are still kept.
     #[must_use]
-    pub fn catalog_of(&self, generation: u64) -> Option<&Catalog> {
+    pub fn pages_of(&self, generation: u64) -> Option<&Pages> {
         if generation == self.generation {
-            return Some(&self.catalog);
+            return Some(self.catalog.pages());
         }
-        self.earlier
-            .iter()
-            .rev()
+        let mut earlier = self.earlier.iter().rev();
+        earlier
             .find(|(number, _)| *number == generation)
-            .map(|(_, catalog)| catalog.as_ref())
+            .map(|(_, pages)| pages.as_ref())
     }
 }
 
@@ -124,7 +133,7 @@ mod tests {
     }
 
     /// A catalog of so many tools, in pages of two.
-    fn catalog(config: &Config, tools: usize) -> Catalog {
+    fn catalog_of(config: &Config, tools: usize) -> Arc<Catalog> {
         let mut listing = Listing::of(Era::Modern);
         for tool in 0..tools {
             let raw = format!("{{\"name\":\"t{tool}\",\"inputSchema\":{{}}}}");
@@ -137,12 +146,12 @@ mod tests {
             slot: 0,
             prepared: Arc::new(prepared),
         };
-        Catalog::merge(&config.naming, 2, &[part])
+        Arc::new(Catalog::merge(&config.naming, 2, &[part]))
     }
 
     fn first(tools: usize) -> Snapshot {
         let config = config();
-        let catalog = catalog(&config, tools);
+        let catalog = catalog_of(&config, tools);
         Snapshot::first(config, Arc::from([]), catalog, Metrics::new())
     }
 
@@ -150,13 +159,14 @@ mod tests {
     fn after(sizes: &[usize]) -> Snapshot {
         let (size, rest) = sizes.split_first().unwrap();
         rest.iter().fold(first(*size), |snapshot, size| {
-            snapshot.next(catalog(&snapshot.config, *size), TTL)
+            snapshot.next(catalog_of(&snapshot.config, *size), TTL)
         })
     }
 
     fn tools_of(snapshot: &Snapshot, generation: u64) -> Option<usize> {
-        let catalog = snapshot.catalog_of(generation)?;
-        Some(catalog.len(Kind::Tools))
+        let pages = snapshot.pages_of(generation)?;
+        let pages = (0..).map_while(|at| pages.page(Kind::Tools, Era::Modern, at));
+        Some(pages.map(|page| page.items).sum())
     }
 
     #[test]
@@ -183,11 +193,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_of_an_earlier_catalog_is_its_pages() {
+        let snapshot = first(3);
+        let (catalog, pages) = (
+            Arc::downgrade(&snapshot.catalog),
+            Arc::downgrade(snapshot.catalog.pages()),
+        );
+        let next = snapshot.next(catalog_of(&snapshot.config, 4), TTL);
+        drop(snapshot);
+        assert!(
+            catalog.upgrade().is_none(),
+            "its names and its parts are gone"
+        );
+        assert!(pages.upgrade().is_some());
+        assert_eq!(tools_of(&next, 0), Some(3));
+    }
+
+    #[test]
     fn the_oldest_catalogs_go_first_when_there_are_too_many() {
         let sizes: Vec<usize> = (3..3 + EARLIER + 10).collect();
         let snapshot = after(&sizes);
         let kept: Vec<u64> = (0..=snapshot.generation)
-            .filter(|generation| snapshot.catalog_of(*generation).is_some())
+            .filter(|generation| snapshot.pages_of(*generation).is_some())
             .collect();
         let newest = snapshot.generation;
         let expected: Vec<u64> = (newest - EARLIER as u64..=newest).collect();

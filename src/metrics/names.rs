@@ -85,8 +85,16 @@ families! {
         "Definitions in the last good listing of an upstream: tools, prompts, resources, templates.";
     QUARANTINED = "weir_listing_quarantined" Gauge ["upstream"]
         "Definitions left out of the last good listing of an upstream, because they cannot be used.";
+    DRIFTED = "weir_drifted_definitions" Gauge ["upstream"]
+        "Definitions of an upstream that say otherwise than what is pinned, and wait to be accepted: held back or left out, as `drift` says.";
     RESYNCS = "weir_resyncs_total" Counter ["upstream", "outcome"]
         "Listings of an upstream that ended: listed, failed.";
+    RELOADS = "weir_config_reloads_total" Counter ["outcome", "trigger"]
+        "How often the config was read again, by what came of it (applied, unchanged, refused) and who asked: file, signal, request.";
+    RELOAD_GOOD = "weir_config_last_reload_successful" Gauge []
+        "1 if the config was good when it was last read, 0 if it was refused and the one from before is in force.";
+    RELOADED = "weir_config_last_reload_success_timestamp_seconds" Gauge []
+        "When the config was last read and good, in seconds since 1970.";
     GENERATION = "weir_generation" Gauge []
         "The number of the snapshot that callers see.";
     PUBLICATIONS = "weir_publications_total" Counter []

@@ -19,8 +19,21 @@ pub struct Observed {
     pub items: Vec<(&'static str, usize)>,
     /// Names that two definitions wanted.
     pub conflicts: usize,
+    /// How often the config was read again, and whether it is good.
+    pub reloads: ObservedReloads,
     /// In the order of the config.
     pub upstreams: Vec<ObservedUpstream>,
+}
+
+/// What came of reading the config again.
+#[derive(Debug, Default)]
+pub struct ObservedReloads {
+    /// The words for the outcome and for who asked, and how many.
+    pub counts: Vec<(&'static str, &'static str, u64)>,
+    /// Whether what was last found in its files is in force.
+    pub last_is_good: bool,
+    /// When that was last so, after 1970.
+    pub good: Duration,
 }
 
 /// One upstream right now.
@@ -46,6 +59,8 @@ pub struct ObservedUpstream {
     pub items: Vec<(&'static str, usize)>,
     /// What was left out of it.
     pub quarantined: usize,
+    /// What says otherwise than what is pinned, and waits to be accepted.
+    pub drifted: usize,
 }
 
 /// The credentials of one upstream right now.
@@ -90,6 +105,7 @@ impl Metrics {
             up.sessions
         });
         self.listings(&mut text, observed);
+        reloads(&mut text, &observed.reloads);
         text.family(&names::GENERATION, |values| {
             values.value(&[], observed.generation)
         });
@@ -157,6 +173,7 @@ impl Metrics {
             }
         });
         of_each(text, &names::QUARANTINED, observed, |up| up.quarantined);
+        of_each(text, &names::DRIFTED, observed, |up| up.drifted);
         text.family(&names::RESYNCS, |values| {
             for upstream in lock(&self.upstreams).iter() {
                 let name = upstream.id().as_str();
@@ -190,6 +207,20 @@ impl Metrics {
             values.value(&[], started.as_secs_f64())
         });
     }
+}
+
+fn reloads(text: &mut Text, observed: &ObservedReloads) {
+    text.family(&names::RELOADS, |values| {
+        for (outcome, trigger, count) in &observed.counts {
+            values.value(&[outcome, trigger], count);
+        }
+    });
+    text.family(&names::RELOAD_GOOD, |values| {
+        values.value(&[], u8::from(observed.last_is_good));
+    });
+    text.family(&names::RELOADED, |values| {
+        values.value(&[], observed.good.as_secs_f64());
+    });
 }
 
 fn credentials(text: &mut Text, observed: &Observed) {

@@ -23,14 +23,12 @@ pub fn list(scope: &Scope<'_>, kind: Kind, request: &Request<'_>) -> Result<Repl
         None => (snapshot.generation, 0),
         Some(text) => {
             let cursor = Cursor::decode(&text).map_err(|_| Fault::Cursor)?;
-            let catalog = snapshot
-                .catalog_of(cursor.generation)
-                .ok_or(Fault::Cursor)?;
+            let pages = snapshot.pages_of(cursor.generation).ok_or(Fault::Cursor)?;
             let made_here = Cursor::new(
                 kind,
                 scope.era(),
                 cursor.generation,
-                catalog.digest(),
+                pages.digest(),
                 cursor.page,
             );
             if cursor != made_here {
@@ -39,11 +37,11 @@ pub fn list(scope: &Scope<'_>, kind: Kind, request: &Request<'_>) -> Result<Repl
             (cursor.generation, cursor.page)
         }
     };
-    let catalog = snapshot.catalog_of(generation).ok_or(Fault::Cursor)?;
-    let page = catalog.page(kind, scope.era(), at).ok_or(Fault::Cursor)?;
+    let pages = snapshot.pages_of(generation).ok_or(Fault::Cursor)?;
+    let page = pages.page(kind, scope.era(), at).ok_or(Fault::Cursor)?;
     let next = page
         .next
-        .map(|next| Cursor::new(kind, scope.era(), generation, catalog.digest(), next).encode());
+        .map(|next| Cursor::new(kind, scope.era(), generation, pages.digest(), next).encode());
 
     let mut head = Vec::with_capacity(96);
     message::begin_result(&request.id, &mut head);

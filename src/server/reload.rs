@@ -1,6 +1,5 @@
 //! The config is read again: refused as a whole, or taken on while calls go on.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,11 +8,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Kind};
-use crate::config::{self, Config};
+use crate::config::{self, Config, TextDigest, Texts};
 use crate::live::Live;
-use crate::live::reload::{Ask, Outcome, Reloads};
-use crate::server::ServeError;
+use crate::live::reload::{Ask, Outcome, Reloads, Seen, Trigger};
 use crate::server::core::{Core, Reconfigured};
+use crate::server::{ServeError, watching};
 
 /// Where the config of a running weir comes from.
 #[derive(Clone, Debug)]
@@ -22,75 +21,184 @@ pub struct Source {
     pub file: PathBuf,
     /// What `--listen` said, which the file does not.
     pub address: Option<std::net::SocketAddr>,
+    /// What stood in its files when weir started.
+    pub started: TextDigest,
+    /// Whether changes of the files are taken on without being asked.
+    pub watched: bool,
+}
+
+/// What was read.
+struct Read {
+    text: TextDigest,
+    /// `None` where it is as before, and that need not be looked into.
+    config: Option<Result<Config, Vec<String>>>,
 }
 
 impl Source {
-    fn read(&self) -> Result<Config, Vec<String>> {
-        let loaded = config::load(&self.file, &config::process_env);
-        let mut config = loaded.map_err(|errors| {
+    /// Reads the files, and looks into them unless they say what was tried and nothing is wrong with that.
+    fn read(&self, tried: Option<Tried>) -> Read {
+        let texts = Texts::read(&self.file);
+        let text = texts.digest();
+        if tried.is_some_and(|tried| tried.text == text && !tried.wrong) {
+            return Read { text, config: None };
+        }
+        let config = texts.config(&config::process_env);
+        let config = config.map_err(|errors| {
             let lines = errors.to_string();
             lines.lines().map(str::to_owned).collect::<Vec<_>>()
-        })?;
-        if let Some(address) = self.address {
-            config.listen.address = address;
+        });
+        let config = config.map(|mut config| {
+            if let Some(address) = self.address {
+                config.listen.address = address;
+            }
+            config
+        });
+        Read {
+            text,
+            config: Some(config),
         }
-        Ok(config)
     }
+}
+
+/// What was tried last, and whether it was wrong by itself.
+#[derive(Clone, Copy)]
+struct Tried {
+    text: TextDigest,
+    wrong: bool,
+}
+
+/// Who takes on other configs.
+struct Attendant {
+    core: Core,
+    source: Source,
+    reloads: Reloads,
+    tried: Tried,
 }
 
 /// Answers requests for a reload until `stop`, and gives the core back.
 pub(super) async fn attend(
-    mut core: Core,
+    core: Core,
     source: Option<Source>,
     reloads: Reloads,
     mut asked: mpsc::Receiver<Ask>,
     stop: CancellationToken,
 ) -> Core {
+    let Some(source) = source else {
+        // Who asks hears that there is nobody.
+        drop(asked);
+        stop.cancelled().await;
+        return core;
+    };
+    let tried = Tried {
+        text: source.started,
+        wrong: false,
+    };
+    let mut attendant = Attendant {
+        core,
+        source,
+        reloads,
+        tried,
+    };
     loop {
         let ask = tokio::select! {
-            () = stop.cancelled() => return core,
+            () = stop.cancelled() => return attendant.core,
             Some(ask) = asked.recv() => ask,
         };
-        // Without a file, dropping `ask` says so.
-        if let Some(source) = &source {
-            let outcome = reload(&mut core, source).await;
-            tell(&outcome);
-            reloads.note(&outcome);
-            let _ = ask.send(outcome);
+        match ask {
+            Ask::Reload { trigger, tell } => {
+                let outcome = attendant.reload(trigger).await;
+                let _ = tell.send(outcome);
+            }
+            Ask::Look { whole, tell } => {
+                let seen = attendant.look(whole).await;
+                let _ = tell.send(seen);
+            }
         }
     }
 }
 
-async fn reload(core: &mut Core, source: &Source) -> Outcome {
-    let reader = source.clone();
-    let read = tokio::task::spawn_blocking(move || reader.read()).await;
-    let mut config = match read {
-        Ok(Ok(config)) => config,
-        Ok(Err(errors)) => return Outcome::Refused { errors },
-        Err(_) => {
-            let errors = vec!["the config could not be read".to_owned()];
+impl Attendant {
+    /// Reads the files, whatever they say.
+    async fn reload(&mut self, trigger: Trigger) -> Outcome {
+        let outcome = match self.read(None).await {
+            Some(Read { text, config }) => {
+                let wrong = matches!(config, Some(Err(_)));
+                self.tried = Tried { text, wrong };
+                match config {
+                    Some(Ok(config)) => self.take_on(config).await,
+                    Some(Err(errors)) => Outcome::Refused { errors },
+                    None => Outcome::Unchanged,
+                }
+            }
+            None => Outcome::Refused {
+                errors: vec!["the config could not be read".to_owned()],
+            },
+        };
+        self.note(trigger, &outcome);
+        outcome
+    }
+
+    /// Reads the files if they say something that was not tried yet. What is wrong is not told before it is known to be all.
+    async fn look(&mut self, whole: Option<TextDigest>) -> Seen {
+        let Some(Read { text, config }) = self.read(Some(self.tried)).await else {
+            return Seen::Settled;
+        };
+        let (outcome, wrong) = match config {
+            None => return Seen::Settled,
+            Some(Ok(config)) => (self.take_on(config).await, false),
+            Some(Err(_)) if text == self.tried.text || whole != Some(text) => {
+                let refused = text == self.tried.text;
+                return Seen::Wrong { text, refused };
+            }
+            Some(Err(errors)) => (Outcome::Refused { errors }, true),
+        };
+        self.tried = Tried { text, wrong };
+        self.note(Trigger::File, &outcome);
+        match wrong {
+            true => Seen::Wrong {
+                text,
+                refused: true,
+            },
+            false => Seen::Settled,
+        }
+    }
+
+    async fn read(&self, tried: Option<Tried>) -> Option<Read> {
+        let source = self.source.clone();
+        let read = tokio::task::spawn_blocking(move || source.read(tried));
+        read.await.ok()
+    }
+
+    /// Puts another config in force, if it may be.
+    async fn take_on(&mut self, mut config: Config) -> Outcome {
+        let before = self.core.live().load_full();
+        if config.instance.is_none() {
+            // Then the name was made or kept, and stays.
+            config.instance.clone_from(&before.config.instance);
+        }
+        let fixed = before.config.fixed_changes(&config);
+        if !fixed.is_empty() {
+            let error = |field| format!("`{field}` cannot change while weir runs: restart it");
+            let errors = fixed.into_iter().map(error).collect();
             return Outcome::Refused { errors };
         }
-    };
-    let before = core.live().load_full();
-    if config.instance.is_none() {
-        // Then the name was made or kept, and stays.
-        config.instance.clone_from(&before.config.instance);
+        let same = before.config.is_same(&config);
+        let config = Arc::new(config);
+        if same {
+            self.core.reword(config).await;
+            return Outcome::Unchanged;
+        }
+        match self.core.configure(config).await {
+            Ok(done) => applied(&self.core, &before.catalog, done),
+            Err(error) => Outcome::Refused {
+                errors: vec![in_full(&error)],
+            },
+        }
     }
-    let fixed = before.config.fixed_changes(&config);
-    if !fixed.is_empty() {
-        let error = |field| format!("`{field}` cannot change while weir runs: restart it");
-        let errors = fixed.into_iter().map(error).collect();
-        return Outcome::Refused { errors };
-    }
-    if before.config.is_same(&config) {
-        return Outcome::Unchanged;
-    }
-    match core.configure(Arc::new(config)).await {
-        Ok(done) => applied(core, &before.catalog, done),
-        Err(error) => Outcome::Refused {
-            errors: vec![in_full(&error)],
-        },
+
+    fn note(&self, trigger: Trigger, outcome: &Outcome) {
+        tell(trigger, outcome);
+        self.reloads.note(trigger, outcome);
     }
 }
 
@@ -106,23 +214,25 @@ fn in_full(error: &ServeError) -> String {
 
 fn applied(core: &Core, before: &Catalog, done: Reconfigured) -> Outcome {
     let now = core.live().load_full();
-    let names = |catalog: &Catalog| {
-        let rows = catalog.routes(Kind::Tools);
-        rows.map(|row| row.exposed.to_string())
-            .collect::<BTreeSet<_>>()
+    let missing = |of: &Catalog, from: &Catalog| {
+        let routes = of.routes(Kind::Tools);
+        let missing = routes.filter(|route| from.tool(&route.exposed).is_none());
+        let mut names: Vec<_> = missing.map(|route| route.exposed.to_string()).collect();
+        names.sort_unstable();
+        names
     };
-    let (then, since) = (names(before), names(&now.catalog));
     Outcome::Applied {
         generation: now.generation,
         added: done.added,
         changed: done.changed,
         removed: done.removed,
-        tools_added: since.difference(&then).cloned().collect(),
-        tools_removed: then.difference(&since).cloned().collect(),
+        tools_added: missing(&now.catalog, before),
+        tools_removed: missing(before, &now.catalog),
     }
 }
 
-fn tell(outcome: &Outcome) {
+fn tell(trigger: Trigger, outcome: &Outcome) {
+    let trigger = trigger.as_str();
     match outcome {
         Outcome::Applied {
             generation,
@@ -130,11 +240,18 @@ fn tell(outcome: &Outcome) {
             changed,
             removed,
             ..
-        } => tracing::info!(generation, ?added, ?changed, ?removed, "config applied"),
-        Outcome::Unchanged => tracing::debug!("the config says what it said before"),
+        } => tracing::info!(
+            trigger,
+            generation,
+            ?added,
+            ?changed,
+            ?removed,
+            "config applied"
+        ),
+        Outcome::Unchanged => tracing::info!(trigger, "the config says what it said before"),
         Outcome::Refused { errors } => {
             for error in errors {
-                tracing::error!(%error, "the config is refused, the one from before stays in force");
+                tracing::error!(trigger, %error, "the config is refused, the one from before stays in force");
             }
         }
     }
@@ -149,12 +266,17 @@ pub struct Attended {
 }
 
 impl Attended {
-    /// Attends to a core. Without a source, nobody can have the config read again.
+    /// Attends to a core, and watches the files of its config. Without a source, nobody can have that read again.
     #[must_use]
     pub fn start(core: Core, source: Option<Source>) -> Self {
         let (reloads, asked) = Reloads::new();
         let (live, stop) = (Arc::clone(core.live()), CancellationToken::new());
         let tasks = core.tasks.clone();
+        if let Some(source) = source.as_ref().filter(|source| source.watched) {
+            let watching = watching::watch(source.file.clone(), reloads.clone());
+            let stop = stop.clone();
+            tasks.spawn(async move { stop.run_until_cancelled(watching).await });
+        }
         let attending = attend(core, source, reloads.clone(), asked, stop.clone());
         Self {
             live,

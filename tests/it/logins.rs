@@ -587,12 +587,12 @@ async fn a_rotated_refresh_token_is_stored_before_it_is_used_however_many_calls_
 async fn two_weirs_on_one_folder_do_not_use_up_each_others_refresh_tokens() {
     let rig = Rig::new(AUTH).await;
     // Short enough that both have to refresh at every turn, and unknown to the server when used twice.
-    rig.saas.script().lifetime = Some(4);
+    rig.saas.script().lifetime = Some(2);
     assert_eq!(rig.logged_in().await.2, 0);
     let (one, two) = tokio::join!(rig.serve(), rig.serve());
     one.wait_tools(["linear__search"]).await;
     two.wait_tools(["linear__search"]).await;
-    let until = tokio::time::Instant::now() + Duration::from_secs(10);
+    let until = tokio::time::Instant::now() + Duration::from_secs(6);
     while tokio::time::Instant::now() < until {
         let (first, second) = tokio::join!(call(&one), call(&two));
         assert!(answered(&first), "{first}");

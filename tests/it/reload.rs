@@ -45,7 +45,9 @@ async fn reload(weir: &Weir) -> (u16, Value) {
 }
 
 async fn over(upstreams: &[&Upstream]) -> (Weir, File) {
-    let weir = Weir::over(upstreams.iter().copied()).start().await;
+    // What comes of a reload is told to who asks for it: nobody else does.
+    let weir = Weir::over(upstreams.iter().copied());
+    let weir = weir.unwatched().start().await;
     let file = File::of(&weir);
     (weir, file)
 }
@@ -96,6 +98,13 @@ async fn the_same_again_changes_nothing() {
     let ann = Upstream::named("ann").tools(["a"]).start().await;
     let (weir, file) = over(&[&ann]).await;
     let before = weir.generation().await;
+    let at = async || {
+        let told = weir.admin("/explain?name=ann__a").await;
+        let at = told["exposed"][0]["upstream"]["at"].as_str().unwrap();
+        let (_, line) = at.rsplit_once(':').unwrap();
+        line.parse::<usize>().unwrap()
+    };
+    let line = at().await;
     // Lines move, words do not.
     file.write(|yaml| yaml.replace("upstreams:\n", "# a comment\n\nupstreams:\n"));
     let (status, told) = reload(&weir).await;
@@ -104,6 +113,7 @@ async fn the_same_again_changes_nothing() {
         (200, serde_json::json!({ "outcome": "unchanged" }))
     );
     assert_eq!(weir.generation().await, before);
+    assert_eq!(at().await, line + 2, "it says where things stand now");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 mod stale;
 
 use super::*;
+use crate::catalog::Digest;
 use crate::json;
 use crate::name::is_legal;
 use crate::protocol::era::Era;
@@ -32,7 +33,7 @@ const KNOWN: usize = 3;
 /// A state, and what callers saw last.
 struct Run {
     state: State,
-    seen: Option<Catalog>,
+    seen: Option<Arc<Catalog>>,
     /// Of the last change.
     believed: Vec<(u64, bool)>,
     now: Instant,
@@ -84,13 +85,14 @@ impl Run {
             confirm,
             publish,
             believed,
+            ..
         } = self.state.apply([change]);
         self.believed = believed;
         match (confirm.as_slice(), publish) {
             ([], None) => Did::Nothing,
             ([link], None) => Did::Confirm(usize::try_from(*link).unwrap()),
             ([], Some(catalog)) => {
-                self.seen = Some(*catalog);
+                self.seen = Some(catalog);
                 Did::Publish
             }
             (confirm, Some(_)) | (confirm, None) => panic!("one change, doubts {confirm:?}"),
@@ -522,7 +524,7 @@ type Shown = (Digest, Vec<(String, usize, String)>);
 
 /// Everything callers can see.
 fn shown(run: &Run) -> Option<Shown> {
-    let catalog = run.seen.as_ref()?;
+    let catalog = run.seen.as_deref()?;
     let route = |route: crate::catalog::Route| {
         let original = route.original().to_string();
         (route.exposed.to_string(), route.slot, original)

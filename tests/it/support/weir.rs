@@ -2,7 +2,7 @@
 
 mod process;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -26,6 +26,13 @@ pub struct Builder {
     top: Vec<String>,
     /// The port to serve MCP on; any, if it is none.
     port: Option<u16>,
+    launch: Launch,
+}
+
+/// How the program is started.
+#[derive(Clone, Default)]
+struct Launch {
+    args: Vec<String>,
     env: Vec<(String, String)>,
 }
 
@@ -36,7 +43,7 @@ pub struct Weir {
     /// The folder of the config file; also the parent of the state folder.
     pub home: tempfile::TempDir,
     process: Process,
-    env: Vec<(String, String)>,
+    launch: Launch,
 }
 
 impl Weir {
@@ -220,22 +227,18 @@ impl Weir {
             admin,
             home,
             process,
-            env,
+            launch,
         } = self;
         process.stop().await;
         change(home.path());
-        Self::launch(listen, admin, home, env).await
+        Self::launch(listen, admin, home, launch).await
     }
 
-    async fn launch(
-        listen: u16,
-        admin: u16,
-        home: tempfile::TempDir,
-        env: Vec<(String, String)>,
-    ) -> Self {
+    async fn launch(listen: u16, admin: u16, home: tempfile::TempDir, launch: Launch) -> Self {
         let config = home.path().join("weir.yaml");
-        let args = ["serve", "-c", config.to_str().unwrap()];
-        let variables = env.clone();
+        let mut args = vec!["serve", "-c", config.to_str().unwrap()];
+        args.extend(launch.args.iter().map(String::as_str));
+        let variables = launch.env.clone();
         let process = Process::start_with(args, |command| {
             command.envs(variables);
         });
@@ -244,7 +247,7 @@ impl Weir {
             admin,
             home,
             process,
-            env,
+            launch,
         };
         let (ready, http) = (weir.path("/readyz"), pool());
         weir.wait("readiness", async || {
@@ -300,7 +303,13 @@ impl Builder {
         let owned = variables
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value));
-        self.env.extend(owned);
+        self.launch.env.extend(owned);
+        self
+    }
+
+    /// Weir reads its config again only when told.
+    pub fn unwatched(mut self) -> Self {
+        self.launch.args.push("--no-watch".to_owned());
         self
     }
 
@@ -332,11 +341,18 @@ impl Builder {
 
     /// Starts weir and waits until it is ready.
     pub async fn start(self) -> Weir {
+        let written = |home: &Path, yaml: &str| std::fs::write(home.join("weir.yaml"), yaml);
+        self.start_in(|home, yaml| written(home, yaml).unwrap())
+            .await
+    }
+
+    /// The same, where `write` puts the config into its folder as `weir.yaml`, whatever that is.
+    pub async fn start_in(self, write: impl FnOnce(&Path, &str)) -> Weir {
         let home = tempfile::tempdir().unwrap();
         // Fixed in the config, so that a restart keeps them.
         let (listen, admin) = (self.port.unwrap_or_else(free_port), free_port());
-        std::fs::write(home.path().join("weir.yaml"), self.yaml(listen, admin)).unwrap();
-        Weir::launch(listen, admin, home, self.env).await
+        write(home.path(), &self.yaml(listen, admin));
+        Weir::launch(listen, admin, home, self.launch).await
     }
 }
 
