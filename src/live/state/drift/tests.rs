@@ -17,7 +17,7 @@ const ANN: u64 = 0;
 /// What one upstream under one setting lists, and what callers see of it.
 struct Run {
     state: State,
-    seen: Option<Catalog>,
+    seen: Option<Arc<Catalog>>,
     effects: Effects,
     round: u64,
     now: Instant,
@@ -60,7 +60,7 @@ impl Run {
         let publish = self.effects.publish.take();
         let published = publish.is_some();
         if let Some(catalog) = publish {
-            self.seen = Some(*catalog);
+            self.seen = Some(catalog);
         }
         published
     }
@@ -264,6 +264,7 @@ fn prompts_are_held_and_resources_are_not() {
             link: ANN,
             round,
             at: run.now,
+            on: SystemTime::UNIX_EPOCH,
             listing: with(name),
         });
     }
