@@ -75,7 +75,7 @@ pub(super) fn read(server: &mut Server<'_>, item: &Item) {
         server.reading(*at);
         match key.as_str() {
             _ if matches!(node.value, Value::Null) => {}
-            "url" => server.url(node),
+            "url" => server.url(key, node),
             "command" => server.text("command", node),
             "args" => server.args(node),
             "env" => server.env(node),

@@ -60,7 +60,7 @@ pub(super) fn read(server: &mut Server<'_>, node: &Node) {
         server.reading(*at);
         match key.as_str() {
             "command" => server.text("command", node),
-            "url" | "serverUrl" | "httpUrl" => server.url(node),
+            "url" | "serverUrl" | "httpUrl" => server.url(key, node),
             "cwd" => server.text("cwd", node),
             "args" => server.args(node),
             "env" => server.env(node),

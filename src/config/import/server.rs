@@ -354,7 +354,12 @@ impl<'v> Server<'v> {
         let bearer = key
             .eq_ignore_ascii_case("authorization")
             .then(|| text.strip_prefix("Bearer "));
-        if let Some(token) = bearer.flatten().filter(|token| !token.is_empty())
+        let bearer = bearer.flatten().filter(|token| !token.is_empty());
+        if bearer.is_some() && self.blocks.has("auth") {
+            self.twice(&format!("headers.{key}"));
+            return None;
+        }
+        if let Some(token) = bearer
             && let Some(token) = self.secret("TOKEN", token, &place)
         {
             self.bearer(&token);

@@ -79,7 +79,7 @@ fn http(server: &mut Server<'_>, node: &Node, policies: &[Entry], root: &Node) {
         false => format!("{scheme}://{authority}{path}"),
     };
     let value = Value::Text(url);
-    server.url(&Node { at: node.at, value });
+    server.url("mcp", &Node { at: node.at, value });
 }
 
 /// The host of a backend that is described at the top.

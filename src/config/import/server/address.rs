@@ -6,7 +6,10 @@ use crate::config::node::Node;
 use crate::config::validate::is_plain;
 
 impl Server<'_> {
-    pub(in crate::config::import) fn url(&mut self, node: &Node) {
+    pub(in crate::config::import) fn url(&mut self, key: &str, node: &Node) {
+        if self.blocks.has("url") {
+            return self.twice(key);
+        }
         let Some(text) = node.scalar() else {
             return self.disable("`url` is not text");
         };

@@ -36,7 +36,7 @@ impl Blocks {
     }
 
     fn insert(&mut self, key: &str, block: Block) -> bool {
-        let is_new = !self.0.contains_key(key);
+        let is_new = !self.has(key);
         if is_new {
             self.0.insert(key.to_owned(), block);
         }
@@ -55,6 +55,10 @@ impl Blocks {
             members.insert(name.to_owned(), value);
         }
         is_new
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
     }
 
     pub(super) fn is_empty(&self) -> bool {
