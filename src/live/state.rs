@@ -137,7 +137,9 @@ impl State {
                 listing,
             } => {
                 let held = (at, on);
-                return self.restore(link, held, now, listing, effects).then_some(now);
+                return self
+                    .restore(link, held, now, listing, effects)
+                    .then_some(now);
             }
             Change::Configured { config, links, now } => {
                 self.configure(config, &links, now, effects);

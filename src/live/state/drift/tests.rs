@@ -17,7 +17,7 @@ const ANN: u64 = 0;
 /// What one upstream under one setting lists, and what callers see of it.
 struct Run {
     state: State,
-    seen: Option<Catalog>,
+    seen: Option<Arc<Catalog>>,
     effects: Effects,
     round: u64,
     now: Instant,
@@ -60,7 +60,7 @@ impl Run {
         let publish = self.effects.publish.take();
         let published = publish.is_some();
         if let Some(catalog) = publish {
-            self.seen = Some(*catalog);
+            self.seen = Some(catalog);
         }
         published
     }
@@ -264,6 +264,7 @@ fn prompts_are_held_and_resources_are_not() {
             link: ANN,
             round,
             at: run.now,
+            on: std::time::SystemTime::now(),
             listing: with(name),
         });
     }
@@ -468,6 +469,25 @@ fn what_is_accepted_is_pinned_and_only_what_was_looked_at() {
         run.lists(&[SEND]);
         assert_eq!(run.waits(), [("send".to_owned(), Class::Description)]);
     }
+}
+
+#[test]
+fn of_many_changes_the_worst_are_told() {
+    let tool = |types: &str, text: &str| {
+        let arguments = (0..20).map(|at| format!(r#""a{at}":{{"type":{types}}}"#));
+        let arguments = arguments.collect::<Vec<_>>().join(",");
+        format!(
+            r#"{{"name":"send","inputSchema":{{"properties":{{{arguments}}}}},"description":"{text}"}}"#
+        )
+    };
+    let mut run = Run::with("drift: hold");
+    run.lists(&[&tool("\"string\"", "Sends.")]);
+    run.lists(&[&tool("\"null\"", "Sends all.")]);
+    let changes = run.drift().drifted[0].changes.clone();
+    assert_eq!(changes.len(), 9);
+    assert_eq!(changes[7].class, Class::Description);
+    assert_eq!(changes[8].what, "and 13 more");
+    assert!(changes[0].what.contains("`a0`"), "{changes:?}");
 }
 
 #[test]
