@@ -153,8 +153,8 @@ impl Bound {
         let core = Core::start(Arc::clone(&config), options).await?;
         let draining = Draining::default();
         let sessions = Arc::new(Sessions::new(sealer));
-        let swept = sweep(Arc::clone(&sessions), core.shutdown.clone());
-        core.tasks.spawn(swept);
+        core.tasks
+            .spawn(sweep(Arc::clone(&sessions), core.shutdown.clone()));
         observe(&core.live.load().metrics, &sessions);
         let front = Front::new(
             &config.listen,
@@ -173,7 +173,6 @@ impl Bound {
         };
         let limits = limits.with_room();
         let admin = admin.zip(config.admin.as_ref());
-        let listens_elsewhere = options.listens_elsewhere();
         let admin = admin.map(|((listener, address), admin)| {
             // Operators see how calls end: this listener goes after them.
             let (stop, live) = (CancellationToken::new(), Arc::clone(core.live()));
@@ -181,15 +180,14 @@ impl Bound {
                 live,
                 reloads: core.reloads().clone(),
                 accepts,
-                listens_elsewhere,
+                listens_elsewhere: options.listens_elsewhere(),
             };
             let router = admin::router(operators, admin).merge(front::probes(&front));
             let limits = Limits {
                 connections: OPERATORS,
                 ..limits
             };
-            let served = connections::serve(listener, router, stop.clone(), limits);
-            tasks.spawn(served);
+            tasks.spawn(connections::serve(listener, router, stop.clone(), limits));
             (address, stop)
         });
         let endpoint = front::endpoint(front, &config.listen.path);
