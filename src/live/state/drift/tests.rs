@@ -264,7 +264,7 @@ fn prompts_are_held_and_resources_are_not() {
             link: ANN,
             round,
             at: run.now,
-            on: std::time::SystemTime::now(),
+            on: SystemTime::UNIX_EPOCH,
             listing: with(name),
         });
     }
