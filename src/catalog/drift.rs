@@ -17,6 +17,9 @@ use crate::catalog::pins::{PINNED, Pins};
 use crate::catalog::rules::{Rules, exclusion};
 use crate::config::{self, DriftPolicy, DriftThreshold};
 
+/// Most changes that are kept of one definition: a listing may have thousands that drift.
+const CHANGES: usize = 8;
+
 /// A definition that says otherwise than what is pinned, and that nobody has accepted.
 #[derive(Clone, Debug)]
 pub struct Drifted {
@@ -227,7 +230,7 @@ impl Gate<'_> {
             kind,
             original: Arc::clone(definition.key()),
             was,
-            changes,
+            changes: most(changes),
             digest: diff::digest(definition.raw()),
             quarantined,
             since: self.now,
@@ -252,6 +255,27 @@ pub fn passes(threshold: DriftThreshold, changes: &[Change]) -> bool {
         DriftThreshold::Annotation => Class::Annotation,
     };
     changes.iter().all(|change| change.class <= most)
+}
+
+/// The changes of the highest classes, in their order.
+fn most(changes: Vec<Change>) -> Vec<Change> {
+    let mut ranked: Vec<_> = changes.iter().map(|change| change.class).collect();
+    ranked.sort_unstable_by(|one, other| other.cmp(one));
+    let Some(least) = ranked.get(CHANGES).copied() else {
+        return changes;
+    };
+    let (all, mut room) = (changes.len(), CHANGES);
+    // First those that are higher than the first one to go, then of its like what there is room for.
+    room -= changes.iter().filter(|change| change.class > least).count();
+    let mut keep = |change: &Change| {
+        let is_alike = change.class == least && room > 0;
+        room -= usize::from(is_alike);
+        change.class > least || is_alike
+    };
+    let mut kept: Vec<_> = changes.into_iter().filter(|change| keep(change)).collect();
+    let what = format!("and {} more", all - kept.len());
+    kept.push(Change { class: least, what });
+    kept
 }
 
 fn no_room() -> Change {

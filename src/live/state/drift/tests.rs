@@ -472,6 +472,25 @@ fn what_is_accepted_is_pinned_and_only_what_was_looked_at() {
 }
 
 #[test]
+fn of_many_changes_the_worst_are_told() {
+    let tool = |types: &str, text: &str| {
+        let arguments = (0..20).map(|at| format!(r#""a{at}":{{"type":{types}}}"#));
+        let arguments = arguments.collect::<Vec<_>>().join(",");
+        format!(
+            r#"{{"name":"send","inputSchema":{{"properties":{{{arguments}}}}},"description":"{text}"}}"#
+        )
+    };
+    let mut run = Run::with("drift: hold");
+    run.lists(&[&tool("\"string\"", "Sends.")]);
+    run.lists(&[&tool("\"null\"", "Sends all.")]);
+    let changes = run.drift().drifted[0].changes.clone();
+    assert_eq!(changes.len(), 9);
+    assert_eq!(changes[7].class, Class::Description);
+    assert_eq!(changes[8].what, "and 13 more");
+    assert!(changes[0].what.contains("`a0`"), "{changes:?}");
+}
+
+#[test]
 fn a_drift_is_as_old_as_what_it_says() {
     let mut run = Run::with("drift: hold");
     run.lists(&[SEND]);
