@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod compare;
+pub mod drift;
 pub mod explain;
 mod metrics;
 
@@ -21,7 +22,9 @@ use crate::auth::Credentials;
 use crate::catalog::{Catalog, Stamp};
 use crate::config;
 use crate::live::Live;
+use crate::live::accept::Accepts;
 use crate::live::reload::{Outcome, Reloads, Trigger};
+use crate::name::Naming;
 use crate::secret::Secret;
 use crate::upstream::circuit::Position;
 use crate::upstream::{Link, Standing};
@@ -33,6 +36,8 @@ pub struct Operators {
     pub live: Arc<Live>,
     /// The way to have the config read again.
     pub reloads: Reloads,
+    /// The way to accept redefinitions.
+    pub accepts: Accepts,
     /// Whether the address to listen on was given to the command, so that the file need not say it.
     pub listens_elsewhere: bool,
 }
@@ -49,6 +54,12 @@ impl FromRef<Operators> for Reloads {
     }
 }
 
+impl FromRef<Operators> for Accepts {
+    fn from_ref(operators: &Operators) -> Self {
+        operators.accepts.clone()
+    }
+}
+
 /// The routes of the admin listener. With a token, every one of them wants it.
 pub fn router(operators: Operators, admin: &config::Admin) -> Router {
     let token = admin.token.clone();
@@ -56,6 +67,7 @@ pub fn router(operators: Operators, admin: &config::Admin) -> Router {
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{name}/resync", post(resync))
         .route("/catalog", get(catalog::catalog))
+        .route("/catalog/{name}/accept", post(drift::accept))
         .route("/compare", post(compare::compare))
         .route("/explain", get(explain::explain))
         .route("/metrics", get(metrics::metrics))
@@ -94,7 +106,8 @@ async fn upstreams(State(live): State<Arc<Live>>, State(reloads): State<Reloads>
     let snapshot = live.load_full();
     let catalog = &snapshot.catalog;
     let links = snapshot.links.iter();
-    let rows: Vec<_> = links.map(|link| describe(link, catalog)).collect();
+    let naming = &snapshot.config.naming;
+    let rows: Vec<_> = links.map(|link| described(link, catalog, naming)).collect();
     axum_json(
         StatusCode::OK,
         &json!({
@@ -206,6 +219,16 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     })
 }
 
+/// The same, and [`drift::Drift`].
+fn described(link: &Link, catalog: &Catalog, naming: &Naming) -> serde_json::Value {
+    let mut described = describe(link, catalog);
+    if let Some(members) = described.as_object_mut() {
+        let drift = drift::Drift::of(&link.config, naming, catalog);
+        members.insert("drift".to_owned(), json!(drift));
+    }
+    described
+}
+
 /// Credentials in words: `type` as the config says it; `state` (`ok`, `refreshing`, `expiring`, `failing`,
 /// `reauth_needed`, `clock_skew`), its `reason` and since when; when they are tried again unasked, when they end;
 /// requests for them so far.
@@ -274,7 +297,8 @@ async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Resp
     } else {
         StatusCode::GATEWAY_TIMEOUT
     };
-    axum_json(status, &describe(link, &live.load().catalog))
+    let now = live.load();
+    axum_json(status, &described(link, &now.catalog, &now.config.naming))
 }
 
 fn axum_json(status: StatusCode, body: &serde_json::Value) -> Response {

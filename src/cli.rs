@@ -1,5 +1,6 @@
 //! The commands: one file each. What they print goes through [`output`].
 
+pub mod accept;
 pub mod call;
 pub mod check;
 pub mod demo;
@@ -47,6 +48,8 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Say where a name comes from, or why it is not there
     Explain(explain::ExplainArgs),
+    /// Show what upstreams say otherwise than what is pinned, or accept it
+    Accept(accept::AcceptArgs),
     /// Print the merged catalog
     Tools(tools::ToolsArgs),
     /// Call one tool

@@ -5,6 +5,7 @@
 
 mod auth;
 mod de;
+mod drift;
 mod endpoint;
 mod error;
 mod forms;
@@ -42,6 +43,7 @@ pub use auth::{
     ClientAuthentication, ClientCredentials, IdentityKind, OAuthClient, Registration, SecretRef,
     Sigv4, TokenExchange, TokenFor, TokenServer,
 };
+pub use drift::{Drift, DriftPolicy, DriftThreshold};
 pub use endpoint::{
     ClientIdentity, Connector, Endpoint, Gateway, HttpEndpoint, MAX_CERTIFICATES, Search,
     TlsSettings, TlsVersion,
@@ -191,6 +193,8 @@ pub struct Upstream {
     pub resync: Resync,
     /// What becomes of its last good listing while it fails.
     pub stale: Stale,
+    /// What becomes of definitions that say otherwise than when they were first seen.
+    pub drift: Drift,
     /// Time budgets.
     pub timeouts: Timeouts,
     /// Size budgets.

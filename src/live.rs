@@ -3,6 +3,7 @@
 //! One writer ([`publisher`]) applies changes ([`state`], pure) and stores snapshots in the one
 //! [`ArcSwap`]; readers load it once per request.
 
+pub mod accept;
 pub mod keeper;
 pub mod publisher;
 pub mod reload;

@@ -8,7 +8,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use weir::cli::output::Output;
 use weir::cli::{
-    Cli, Command, GuardArgs, call, check, demo, explain, import, login, plan, schema, serve, tools,
+    Cli, Command, GuardArgs, accept, call, check, demo, explain, import, login, plan, schema,
+    serve, tools,
 };
 use weir::config::process_env;
 
@@ -48,6 +49,7 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
         Command::Check(args) => check::run(args, output, program).await,
         Command::Plan(args) => plan::run(args, output, program).await,
         Command::Explain(args) => explain::run(args, output, program).await,
+        Command::Accept(args) => accept::run(args, output).await,
         Command::Tools(args) => tools::run(args, output, program).await,
         Command::Call(args) => call::run(args, output, program).await,
         Command::Login(args) => login::run(args, output).await,
@@ -74,6 +76,7 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
         Command::Check(_)
         | Command::Plan(_)
         | Command::Explain(_)
+        | Command::Accept(_)
         | Command::Tools(_)
         | Command::Call(_)
         | Command::Login(_)

@@ -165,6 +165,7 @@ impl Bound {
         );
         let front = Arc::new(front);
         let tasks = core.tasks.clone();
+        let accepts = core.accepts();
         let core = Attended::start(core, options.source.clone());
         let limits = Limits {
             connections: config.listen.connections.get(),
@@ -179,6 +180,7 @@ impl Bound {
             let operators = Operators {
                 live,
                 reloads: core.reloads().clone(),
+                accepts,
                 listens_elsewhere,
             };
             let router = admin::router(operators, admin).merge(front::probes(&front));

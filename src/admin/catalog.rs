@@ -9,6 +9,7 @@ use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::admin::drift::HeldNames;
 use crate::admin::text;
 use crate::catalog::{Entry, Kind, Named, Side, Stamp};
 use crate::live::{Live, Snapshot};
@@ -59,6 +60,9 @@ pub struct Row {
     /// Whether the listing that it is from may be out of date.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
+    /// What it says is what is pinned, not what its upstream says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// How it came by its name; with `definitions=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named: Option<Named>,
@@ -72,9 +76,11 @@ impl Page {
     #[must_use]
     pub fn of(snapshot: &Snapshot, definitions: bool) -> Self {
         let stale: HashSet<_> = stale(snapshot).collect();
+        let held = HeldNames::of(snapshot);
         let rows = |kind| -> Vec<Row> {
             let routes = snapshot.catalog.routes(kind);
             let row = routes.map(|route| Row {
+                held: held.has(kind, route.upstream.as_str(), route.original()),
                 name: route.exposed.to_string(),
                 upstream: route.upstream.as_str().to_owned(),
                 original: route.original().to_string(),
@@ -142,7 +148,9 @@ fn age(link: &Link) -> Age {
 fn defined(snapshot: &Snapshot, stale: &HashSet<&str>) -> [Vec<Row>; 4] {
     let config = &snapshot.config;
     let side = Side::of(&config.upstreams, &config.naming, &snapshot.catalog);
+    let held = HeldNames::of(snapshot);
     let row = |entry: &Entry| Row {
+        held: held.has(entry.kind, &entry.upstream, &entry.original),
         name: entry.exposed.to_string(),
         upstream: entry.upstream.to_string(),
         original: entry.original.to_string(),

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::admin::{Operators, axum_json, text};
-use crate::config::Config;
+use crate::config::{Config, Upstream};
+use crate::live::store;
 
 /// The version whose digests these are: those of another mean nothing.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -25,6 +26,8 @@ pub struct Digests {
     pub fixed: BTreeMap<String, Option<String>>,
     /// The upstreams in the order of the config.
     pub upstreams: Vec<(String, String)>,
+    /// How each of them is reached.
+    pub endpoints: BTreeMap<String, String>,
 }
 
 /// What a config has otherwise than the one in force.
@@ -36,6 +39,8 @@ pub struct Compared {
     pub same: BTreeSet<String>,
     /// Upstreams that are configured otherwise: they are connected anew.
     pub changed: BTreeSet<String>,
+    /// Those of them that are another server.
+    pub moved: BTreeSet<String>,
     /// Upstreams that are not there.
     pub added: BTreeSet<String>,
     /// Upstreams that are there no more, in the order of the config in force.
@@ -49,7 +54,12 @@ impl Digests {
         let fixed = config.fixed().into_iter();
         let fixed = fixed.filter(|(field, digest)| *field != "instance" || digest.is_some());
         let upstreams = config.upstreams.values();
+        let endpoint = |upstream: &Upstream| store::endpoint(upstream).to_string();
         Self {
+            endpoints: upstreams
+                .clone()
+                .map(|up| (up.id.as_str().to_owned(), endpoint(up)))
+                .collect(),
             version: VERSION.to_owned(),
             fixed: fixed
                 .map(|(field, digest)| (field.to_owned(), digest.map(|digest| digest.to_hex())))
@@ -80,6 +90,13 @@ impl Digests {
                 Some(known) if known == digest => compared.same.insert(name),
                 Some(_) => compared.changed.insert(name),
             };
+        }
+        for name in &compared.changed {
+            let known = before.upstreams.get(name.as_str());
+            let known = known.map(|known| store::endpoint(known).to_string());
+            if known.as_ref() != self.endpoints.get(name) {
+                compared.moved.insert(name.clone());
+            }
         }
         let all = before.upstreams.keys().map(|id| id.as_str());
         let Compared {

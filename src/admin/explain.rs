@@ -13,8 +13,10 @@ use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin::drift::{self, Waiting};
 use crate::admin::{axum_json, text};
 use crate::catalog::{Conflict, Kind, Named, Route, Rules, Stamp};
+use crate::config::Upstream;
 use crate::json::Object;
 use crate::live::Live;
 use crate::protocol::era::Era;
@@ -60,6 +62,9 @@ pub struct Exposed {
     /// What callers read in `_meta["weir/stale"]`: when it was last found to hold, here or at a weir before this one.
     #[serde(default)]
     pub stamped: Option<String>,
+    /// What its upstream says otherwise, where the pinned definition is shown in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Waiting>,
     /// Whose it is.
     pub upstream: Owner,
 }
@@ -94,6 +99,9 @@ pub struct Hidden {
     pub because: String,
     /// The rules of the config that hide it.
     pub rules: Vec<RuleTold>,
+    /// What its upstream says otherwise than what is pinned, where that hides it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Waiting>,
     /// Whose it is.
     pub upstream: Owner,
 }
@@ -108,6 +116,8 @@ pub enum Why {
     NotAllowed,
     /// Its definition is wrong.
     Quarantined,
+    /// It says otherwise than what is pinned.
+    Drifted,
     /// It came from this weir.
     Own,
     /// It came through too many weirs.
@@ -186,8 +196,15 @@ impl World<'_> {
                 .collect(),
             through: self.through(definition),
             stamped: Stamp::on(definition).map(|stamp| stamp.to_string()),
+            drift: self.drift(upstream, kind, original),
             upstream: self.owner(route.slot, upstream),
         })
+    }
+
+    /// What an upstream says otherwise than what is pinned.
+    fn drift(&self, upstream: &Upstream, kind: Kind, original: &str) -> Option<Waiting> {
+        let drifted = drift::found(upstream, self.catalog)?.of(kind, original)?;
+        Some(Waiting::of(drifted, upstream, self.naming, self.catalog))
     }
 
     /// The weirs before this one that a definition came through.

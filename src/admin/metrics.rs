@@ -7,9 +7,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, header};
 
+use crate::admin::drift;
 use crate::auth::Credentials;
 use crate::auth::state::Phase;
-use crate::catalog::Kind;
+use crate::catalog::{Catalog, Kind};
 use crate::live::reload::{History, Reloads};
 use crate::live::{Live, Snapshot};
 use crate::metrics::{Format, Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
@@ -40,7 +41,11 @@ fn observed(snapshot: &Snapshot, reloads: &Reloads) -> Observed {
         items: named(Kind::ALL.map(|kind| catalog.len(kind))),
         conflicts: catalog.conflicts().len(),
         reloads: reloaded(&reloads.history()),
-        upstreams: snapshot.links.iter().map(|link| of(link)).collect(),
+        upstreams: snapshot
+            .links
+            .iter()
+            .map(|link| of(link, catalog))
+            .collect(),
     }
 }
 
@@ -53,7 +58,7 @@ fn reloaded(history: &History) -> ObservedReloads {
     }
 }
 
-fn of(link: &Link) -> ObservedUpstream {
+fn of(link: &Link, catalog: &Catalog) -> ObservedUpstream {
     let report = link.report();
     let load = link.gate.load();
     ObservedUpstream {
@@ -67,6 +72,7 @@ fn of(link: &Link) -> ObservedUpstream {
         stale: link.is_stale(),
         items: named(report.counts),
         quarantined: report.quarantined.len(),
+        drifted: drift::found(&link.config, catalog).map_or(0, |drift| drift.drifted.len()),
     }
 }
 

@@ -7,6 +7,7 @@ mod definition;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ use crate::config;
 use crate::name::{Naming, UpstreamId};
 use crate::protocol::era::Era;
 
-pub use definition::between as redefinition;
+pub(in crate::catalog) use definition::{DEPTH, canonical};
+pub use definition::{between as redefinition, digest};
 
 /// What one weir exposes.
 #[derive(Clone, Debug, Default)]

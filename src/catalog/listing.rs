@@ -3,6 +3,8 @@
 //! A definition is kept as the text that arrived, and read one level deep for what routing needs. One odd
 //! definition never costs the others their place.
 
+mod replaced;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use foldhash::HashSet;
 
 use crate::catalog::annotations::{self, AnnotationError};
-use crate::catalog::digest::{Digest, Hasher};
+use crate::catalog::digest::Digest;
 use crate::catalog::origin::Origin;
 use crate::catalog::{Kind, PerKind};
 use crate::json::{self, Object, ObjectError};
@@ -414,26 +416,16 @@ impl ListingBuilder {
     /// The listing, complete.
     #[must_use]
     pub fn finish(self) -> Listing {
-        let digests = PerKind::from_fn(|kind| {
-            let mut hasher = Hasher::new(kind.member());
-            for definition in self.definitions.get(kind) {
-                hasher.add(definition.raw.as_bytes());
-            }
-            hasher.finish()
-        });
-        let mut hasher = Hasher::new("listing");
-        hasher.add(self.era.to_string().as_bytes());
-        for kind in Kind::ALL {
-            hasher.add(digests.get(kind).as_bytes());
-        }
         // Kept for long: without the spare room of a list that grew.
         let exact = |kind| self.definitions.get(kind).to_vec().into_boxed_slice();
+        let definitions = PerKind::from_fn(exact);
+        let (digests, digest) = replaced::digests(self.era, &definitions);
         Listing {
             era: self.era,
             ttl: self.ttl,
-            definitions: PerKind::from_fn(exact),
+            definitions,
             quarantined: self.quarantined,
-            digest: hasher.finish(),
+            digest,
             digests,
         }
     }

@@ -9,6 +9,7 @@ use foldhash::HashMap;
 
 use crate::catalog::arguments::ArgumentRules;
 use crate::catalog::digest::{Digest, Hasher};
+use crate::catalog::drift::Drift;
 use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::origin::Dropped;
 use crate::catalog::page::Rendered;
@@ -35,6 +36,7 @@ pub struct Prepared {
     excluded: Vec<Excluded>,
     dropped: Dropped,
     left_out: Vec<LeftOut>,
+    drift: Drift,
     digest: Digest,
 }
 
@@ -146,6 +148,7 @@ impl Prepared {
             excluded,
             dropped,
             left_out,
+            drift: Drift::default(),
             digest: hasher.finish(),
             kinds,
         }
@@ -167,6 +170,12 @@ impl Prepared {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         Kind::ALL.into_iter().all(|kind| self.len(kind) == 0)
+    }
+
+    /// Whether nothing is exposed, and nothing held back.
+    #[must_use]
+    pub fn has_nothing(&self) -> bool {
+        self.is_empty() && self.drift.is_empty()
     }
 
     /// What the config says about tools or arguments that are not there. For the operator, not errors.
@@ -191,6 +200,18 @@ impl Prepared {
     #[must_use]
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
+    }
+
+    /// The same, knowing what the gate holds back. It is not in the digest: callers do not see it.
+    #[must_use]
+    pub fn drifting(self, drift: Drift) -> Self {
+        Self { drift, ..self }
+    }
+
+    /// What the gate holds back.
+    #[must_use]
+    pub const fn drift(&self) -> &Drift {
+        &self.drift
     }
 
     /// What is exposed of a kind: original names, and the exposed names they want.

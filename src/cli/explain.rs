@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
+use crate::admin::drift::Waiting;
 use crate::admin::explain::{Explanation, Exposed, Hidden, Known, Listed, Owner, World};
 use crate::catalog::{Catalog, Part, Prepared, Rules};
 use crate::cli::operator::{Operator, OperatorError};
@@ -242,6 +243,11 @@ fn told(output: &mut Output, exposed: &Exposed) {
     if let [era] = exposed.eras.as_slice() {
         line(output, "listed", &format!("for {era} callers only"));
     }
+    if let Some(waiting) = &exposed.drift {
+        let text = "held: this is what is pinned, its upstream says otherwise";
+        line(output, "drift", text);
+        drifted(output, waiting);
+    }
     if !exposed.through.is_empty() {
         line(output, "came through", &exposed.through.join(", "));
     }
@@ -256,6 +262,9 @@ fn not_exposed(output: &mut Output, hidden: &Hidden) {
     owned(output, &hidden.upstream);
     line(output, "original", &hidden.original);
     line(output, "because", &hidden.because);
+    if let Some(waiting) = &hidden.drift {
+        drifted(output, waiting);
+    }
     for rule in &hidden.rules {
         line(
             output,
@@ -264,6 +273,22 @@ fn not_exposed(output: &mut Output, hidden: &Hidden) {
         );
     }
     state(output, &hidden.upstream);
+}
+
+/// What its upstream says, and how to let it.
+fn drifted(output: &mut Output, waiting: &Waiting) {
+    if let Some(was) = &waiting.renamed_from {
+        line(output, "pinned as", was);
+    }
+    for change in &waiting.changes {
+        let text = format!("{}: {}", change.class.as_str(), change.what);
+        line(output, "change", &text);
+    }
+    line(
+        output,
+        "to let it",
+        &format!("weir accept {}", waiting.name),
+    );
 }
 
 fn owned(output: &mut Output, owner: &Owner) {

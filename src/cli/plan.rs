@@ -3,6 +3,7 @@
 //! Before is a running weir, asked at its admin listener, or another config; after is the new config. Upstreams that are
 //! configured as before keep what they list, as they would across a reload, and are not asked.
 
+mod drift;
 mod report;
 mod sides;
 
@@ -13,6 +14,7 @@ use clap::Args;
 
 use crate::admin::catalog::Page;
 use crate::admin::compare::{Compared, Digests};
+use crate::admin::drift::{Upstreams, Waiting};
 use crate::catalog::{Diff, Side};
 use crate::cli::operator::{Operator, OperatorError};
 use crate::cli::output::Output;
@@ -64,6 +66,8 @@ struct Before {
     against: String,
     side: Side,
     compared: Compared,
+    /// What its gates keep out of the catalog.
+    waiting: Vec<Waiting>,
 }
 
 /// Exit 0 if nothing would change, 3 if something would, 2 if that cannot be told.
@@ -103,7 +107,7 @@ async fn plan(args: &PlanArgs, output: &mut Output, program: PathBuf) -> Result<
     };
     let after = sides::after(recognised(config), &before, &asking, output).await?;
     let diff = Diff::between(&before.side, &after.side);
-    Ok(Plan::new(before, &after, diff))
+    Ok(Plan::new(before, after, diff))
 }
 
 fn load(path: &Path, output: &mut Output) -> Result<Config, PlanError> {
@@ -119,7 +123,9 @@ async fn running(operator: &Operator, config: &Config) -> Result<Before, PlanErr
     let url = operator.url().to_owned();
     let side = page.side().ok_or_else(|| PlanError::Old(url.clone()))?;
     let compared = operator.post("/compare", &Digests::of(config)).await?;
+    let upstreams: Upstreams = operator.get("/upstreams", &[]).await?;
     Ok(Before {
+        waiting: upstreams.waiting(),
         against: url,
         side,
         compared,
@@ -147,6 +153,7 @@ async fn described(
     Ok(Before {
         against: file.display().to_string(),
         side: found.side,
+        waiting: Vec::new(),
         compared,
     })
 }

@@ -3,6 +3,7 @@
 //! No methods, no defaults, no checks: those are in `validate`. Doc comments are the schema's descriptions.
 
 mod auth;
+mod drift;
 mod endpoint;
 
 use indexmap::IndexMap;
@@ -14,6 +15,7 @@ pub(super) use auth::{
     AgentcoreIdentity, Algorithm, Auth, AuthorizationCode, ClientCredentials, Method, Secret,
     Sigv4, TokenExchange,
 };
+pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, Tls, TlsVersion};
 
 /// The config of weir, an MCP proxy that joins many upstream MCP servers into one tool catalog.
@@ -128,6 +130,8 @@ pub(super) struct Defaults {
     pub(super) resync: Option<Resync>,
     /// What becomes of the last good listing of an upstream that fails.
     pub(super) stale: Option<Stale>,
+    /// What becomes of definitions that say otherwise than when they were first seen, by default `accept`.
+    pub(super) drift: Option<Drift>,
     /// Time budgets.
     pub(super) timeouts: Option<Timeouts>,
     /// Size budgets.
@@ -241,6 +245,8 @@ pub(super) struct Upstream {
     pub(super) resync: Option<Resync>,
     /// What becomes of its last good listing while it fails.
     pub(super) stale: Option<Stale>,
+    /// What becomes of definitions that say otherwise than when they were first seen.
+    pub(super) drift: Option<Drift>,
     /// Time budgets.
     pub(super) timeouts: Option<Timeouts>,
     /// Size budgets.

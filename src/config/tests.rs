@@ -744,3 +744,43 @@ proptest! {
         let _ = parse(&text, Path::new("weir.yaml"), &env);
     }
 }
+
+#[test]
+fn drift_is_a_policy_or_a_mapping_and_inherits_key_by_key() {
+    let of = |defaults: &str, own: &str| {
+        let text = format!(
+            "defaults: {{ {defaults} }}\nupstreams:\n  x: {{ url: \"http://127.0.0.1:1/mcp\", {own} }}\n"
+        );
+        let drift = config(&text).upstreams.get("x").unwrap().drift;
+        (drift.policy.as_str(), drift.threshold.as_str())
+    };
+    assert_eq!(of("", ""), ("accept", "widened"));
+    assert_eq!(of("drift: hold", ""), ("hold", "widened"));
+    assert_eq!(
+        of("drift: hold", "drift: quarantine"),
+        ("quarantine", "widened")
+    );
+    assert_eq!(
+        of(
+            "drift: { policy: hold, threshold: cosmetic }",
+            "drift: quarantine"
+        ),
+        ("quarantine", "cosmetic")
+    );
+    assert_eq!(
+        of("drift: hold", "drift: { threshold: new_required }"),
+        ("hold", "new_required")
+    );
+    insta::assert_snapshot!(errors("\
+defaults: { drift: quarantin }
+upstreams:
+  a: { url: \"http://127.0.0.1:1/mcp\", drift: { policy: hold, threshold: description } }
+  b: { url: \"http://127.0.0.1:1/mcp\", drift: { treshold: widened } }
+  c: { url: \"http://127.0.0.1:1/mcp\", drift: [hold] }
+"), @"
+    weir.yaml:1:20: defaults.drift: expected accept, hold or quarantine, found `quarantin` (did you mean `quarantine`?)
+    weir.yaml:3:73: upstreams.a.drift.threshold: expected cosmetic, widened, narrowed, new_required or annotation, found `description`
+    weir.yaml:4:48: upstreams.b.drift.treshold: unknown key (did you mean `threshold`?)
+    weir.yaml:5:46: upstreams.c.drift: expected a mapping, found a list
+    ");
+}

@@ -5,6 +5,7 @@
 
 mod agentcore;
 mod aws;
+mod drift;
 mod http;
 mod oauth;
 mod places;

@@ -1,5 +1,7 @@
 //! The only writer: takes changes one by one, applies them, stores snapshots.
 
+pub(crate) mod drift;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,9 +9,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::catalog::{Dropped, Kind, Listing};
+use crate::catalog::{Dropped, Kind, Listing, Pins};
 use crate::config::Config;
-use crate::live::state::{Change, Effects, State};
+use crate::live::accept::{Accepting, Done};
+use crate::live::state::{Accept, Change, Effects, State};
 use crate::live::store::Writer;
 use crate::live::{Live, Snapshot};
 use crate::upstream::standing::Report;
@@ -33,6 +36,8 @@ pub enum Word {
         /// Told when operators see it.
         done: oneshot::Sender<()>,
     },
+    /// An operator accepts redefinitions.
+    Accepting(Accepting),
 }
 
 /// A listing that ended, and what operators should know of it.
@@ -57,6 +62,8 @@ pub struct Configured {
     pub config: Arc<Config>,
     /// A link for each of its upstreams: the one there was, where nothing has changed.
     pub links: Arc<[Arc<Link>]>,
+    /// What was pinned in an earlier run, by link: for upstreams of which nothing is known.
+    pub pins: Vec<(u64, Pins)>,
     /// Told when callers see it.
     pub done: oneshot::Sender<()>,
 }
@@ -84,7 +91,7 @@ pub async fn publish(
         }
         if heard.is_empty() {
             let effects = state.apply([Change::Clock(Instant::now())]);
-            follow(&live, &state, effects);
+            follow(&live, &state, effects, None);
         }
         let mut listed = Vec::with_capacity(heard.len());
         for word in heard.drain(..) {
@@ -92,7 +99,11 @@ pub async fn publish(
                 Word::Listed(one) => listed.push(one),
                 Word::Configured(configured) => {
                     take_in(&live, &mut state, &mut listed, writer.as_deref());
-                    configure(&live, &mut state, *configured);
+                    configure(&live, &mut state, *configured, writer.as_deref());
+                }
+                Word::Accepting(accepting) => {
+                    take_in(&live, &mut state, &mut listed, writer.as_deref());
+                    accept(&live, &mut state, accepting, writer.as_deref());
                 }
                 Word::Reworded { config, done } => {
                     live.reword(config);
@@ -105,10 +116,11 @@ pub async fn publish(
 }
 
 /// Puts another config in the place of the one that callers see.
-fn configure(live: &Live, state: &mut State, configured: Configured) {
+fn configure(live: &Live, state: &mut State, configured: Configured, writer: Option<&Writer>) {
     let Configured {
         config,
         links,
+        pins,
         done,
     } = configured;
     let effects = state.apply([Change::Configured {
@@ -116,12 +128,43 @@ fn configure(live: &Live, state: &mut State, configured: Configured) {
         links: links.iter().map(|link| link.number).collect(),
         now: Instant::now(),
     }]);
+    for (link, pins) in pins {
+        state.hold_to(link, pins);
+    }
+    held(state, &effects, writer);
     let Some(catalog) = effects.publish else {
         return;
     };
     let next = live.load().under(config, links, catalog, state.ttl());
     published(live, next);
     let _ = done.send(());
+}
+
+/// Accepts what an operator wishes, and says so once callers see it.
+fn accept(live: &Live, state: &mut State, accepting: Accepting, writer: Option<&Writer>) {
+    let Accepting { wishes, done } = accepting;
+    let now = Instant::now();
+    let mut effects = state.apply(wishes.into_iter().map(|wish| {
+        Change::Accepted(Accept {
+            link: wish.link,
+            kind: wish.kind,
+            original: wish.original,
+            digest: wish.digest,
+            now,
+        })
+    }));
+    let accepted = std::mem::take(&mut effects.accepted);
+    let pinned = std::mem::take(&mut effects.pinned);
+    follow(live, state, effects, writer);
+    drift::log_accepted(&accepted);
+    let stored = drift::store(state, &pinned, writer);
+    let _ = done.send(Done { accepted, stored });
+}
+
+/// Says what is held back, and has stored what it is held to.
+fn held(state: &State, effects: &Effects, writer: Option<&Writer>) {
+    drift::log(state, effects);
+    drop(drift::store(state, &effects.pinned, writer));
 }
 
 /// What operators are told of one word, once callers see what it led to.
@@ -172,7 +215,7 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Listed>, writer: Opti
     if let Some(writer) = writer {
         store(writer, state, &effects.believed, listings);
     }
-    follow(live, state, effects);
+    follow(live, state, effects, writer);
     tell(&live.load_full(), state, told);
 }
 
@@ -245,7 +288,8 @@ fn tell_dropped(link: &Link, dropped: Dropped) {
     }
 }
 
-fn follow(live: &Live, state: &State, effects: Effects) {
+fn follow(live: &Live, state: &State, effects: Effects, writer: Option<&Writer>) {
+    held(state, &effects, writer);
     let Effects {
         confirm, publish, ..
     } = effects;

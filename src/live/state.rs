@@ -1,5 +1,6 @@
 //! What is known of every upstream, and how each change moves it. Pure: no clock, no IO, no tasks.
 
+mod drift;
 mod entry;
 
 use std::sync::Arc;
@@ -8,9 +9,13 @@ use std::time::{Duration, SystemTime};
 use foldhash::HashMap;
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Dropped, Kind, Listing, Part, Prepared};
+use crate::catalog::{
+    Catalog, Digest, Drifted, Dropped, Hasher, Kind, Listing, Moved, Part, Pins, Prepared,
+};
 use crate::config::{self, Config, Resync};
-use crate::live::state::entry::{Entry, Listed};
+use crate::live::state::entry::Entry;
+
+pub use drift::{Accept, Accepted};
 
 /// Freshness promised while a cron expression says when the next listing is.
 const CRON_TTL: Duration = Duration::from_secs(60);
@@ -54,6 +59,8 @@ pub enum Change {
         /// When it was read.
         now: Instant,
     },
+    /// An operator accepts what an upstream says otherwise than what is pinned.
+    Accepted(Accept),
     /// Time passed.
     Clock(Instant),
 }
@@ -67,6 +74,14 @@ pub struct Effects {
     pub believed: Vec<(u64, bool)>,
     /// What callers see from now on, where that is something else.
     pub publish: Option<Arc<Catalog>>,
+    /// The links whose pins are not what they were.
+    pub pinned: Vec<u64>,
+    /// What is held back since just now, by link.
+    pub drifted: Vec<(u64, Drifted)>,
+    /// What goes by another name since just now, by link.
+    pub moved: Vec<(u64, Moved)>,
+    /// What came of each acceptance, in their order.
+    pub accepted: Vec<Accepted>,
 }
 
 /// What is known of every upstream.
@@ -76,6 +91,8 @@ pub struct State {
     entries: Vec<Entry>,
     /// What callers see now; at first an empty catalog.
     published: Arc<Catalog>,
+    /// What is held back; `None` is nothing.
+    drift: Option<Digest>,
 }
 
 impl State {
@@ -91,6 +108,7 @@ impl State {
             config,
             entries,
             published: Arc::new(empty),
+            drift: None,
         }
     }
 
@@ -117,11 +135,17 @@ impl State {
                 on,
                 now,
                 listing,
-            } => return self.restore(link, (at, on), listing).then_some(now),
+            } => {
+                let held = (at, on);
+                return self
+                    .restore(link, held, now, listing, effects)
+                    .then_some(now);
+            }
             Change::Configured { config, links, now } => {
-                self.configure(config, &links);
+                self.configure(config, &links, now, effects);
                 return Some(now);
             }
+            Change::Accepted(accept) => return self.accept(&accept, effects),
             Change::Listed {
                 link,
                 round,
@@ -151,7 +175,7 @@ impl State {
         entry.doubted = [false; 4];
         let digest = listing.digest();
         match &mut entry.listed {
-            Some(listed) if listed.digest == digest => {
+            Some(listed) if listed.digest == digest && !listed.elsewhere => {
                 (listed.at, listed.on) = (at, on);
                 let was_told = listed.stamp.is_some();
                 effects.believed.push((link, false));
@@ -159,15 +183,21 @@ impl State {
             }
             _ => {
                 effects.believed.push((link, true));
-                let held = (at, on);
-                entry.listed = Some(Listed::new(&self.config, &entry.config, held, listing));
+                entry.list(&self.config, (at, on), at, listing, effects);
                 Some(at)
             }
         }
     }
 
     /// Takes a stored listing in, where nothing newer is known.
-    fn restore(&mut self, link: u64, held: (Instant, SystemTime), listing: Arc<Listing>) -> bool {
+    fn restore(
+        &mut self,
+        link: u64,
+        held: (Instant, SystemTime),
+        now: Instant,
+        listing: Arc<Listing>,
+        effects: &mut Effects,
+    ) -> bool {
         let mut entries = self.entries.iter_mut();
         let Some(entry) = entries.find(|entry| entry.link == link) else {
             return false;
@@ -176,11 +206,17 @@ impl State {
             return false;
         }
         entry.failing = true;
-        entry.listed = Some(Listed::new(&self.config, &entry.config, held, listing));
+        entry.list(&self.config, held, now, listing, effects);
         true
     }
 
-    fn configure(&mut self, config: Arc<Config>, links: &[u64]) {
+    fn configure(
+        &mut self,
+        config: Arc<Config>,
+        links: &[u64],
+        now: Instant,
+        effects: &mut Effects,
+    ) {
         let earlier = std::mem::replace(&mut self.config, Arc::clone(&config));
         let same_names = earlier.naming == config.naming && earlier.instance == config.instance;
         let mut known: HashMap<_, _> = std::mem::take(&mut self.entries)
@@ -191,12 +227,7 @@ impl State {
         self.entries = upstreams
             .map(|(upstream, link)| match known.remove(&upstream.id) {
                 Some(entry) if entry.link == *link && same_names => entry,
-                Some(entry) if entry.link == *link => entry.under(&config, upstream),
-                Some(entry) => Entry {
-                    failing: entry.failing,
-                    listed: entry.under(&config, upstream).listed,
-                    ..Entry::new(upstream, *link)
-                },
+                Some(entry) => entry.under(&config, (upstream, *link), now, effects),
                 None => Entry::new(upstream, *link),
             })
             .collect();
@@ -206,13 +237,15 @@ impl State {
     fn publish(&mut self, now: Instant, anew: bool) -> Option<Arc<Catalog>> {
         let mut parts = Vec::with_capacity(self.entries.len());
         let mut hidden = Vec::new();
+        let mut drift = None;
         for (slot, entry) in self.entries.iter_mut().enumerate() {
             entry.visible = entry.is_visible(now);
             entry.mark(&self.config, now);
             if let Some(listed) = &entry.listed {
+                drift::add(&mut drift, &entry.config.id, listed.prepared.drift());
                 let to = match entry.visible {
                     true => &mut parts,
-                    false if listed.prepared.is_empty() => continue,
+                    false if listed.prepared.has_nothing() => continue,
                     false => &mut hidden,
                 };
                 to.push(Part {
@@ -230,11 +263,15 @@ impl State {
             false => self.published.after(&parts),
         };
         // Operators may ask for what is hidden. As a rule it is shown or hidden with a change that callers see too.
+        let drift = drift.map(Hasher::finish);
         let before = &self.published;
-        let same = before.digest() == catalog.digest() && before.hidden().len() == hidden.len();
+        let same = before.digest() == catalog.digest()
+            && before.hidden().len() == hidden.len()
+            && self.drift == drift;
         if same && !anew {
             return None;
         }
+        self.drift = drift;
         self.published = Arc::new(catalog.hiding(hidden));
         Some(Arc::clone(&self.published))
     }
@@ -275,6 +312,20 @@ impl State {
         self.prepared(link)
             .map(Prepared::dropped)
             .unwrap_or_default()
+    }
+
+    /// What the definitions of an upstream are held to; `None` where they are held to nothing.
+    #[must_use]
+    pub fn pins(&self, link: u64) -> Option<Arc<Pins>> {
+        self.entry(link)?.pins.clone()
+    }
+
+    /// Holds an upstream's definitions to what was pinned in an earlier run, where nothing is pinned yet.
+    pub fn hold_to(&mut self, link: u64, pins: Pins) {
+        let mut entries = self.entries.iter_mut();
+        if let Some(entry) = entries.find(|entry| entry.link == link) {
+            entry.hold_to(pins);
+        }
     }
 
     fn prepared(&self, link: u64) -> Option<&Prepared> {

@@ -5,21 +5,22 @@
 //! listed. A file is replaced as a whole; one that is damaged, or another upstream's, is moved aside and never
 //! fatal. Its modification time says when the listing was last found to hold.
 
-use std::collections::BTreeMap;
+mod pins;
+mod writer;
+
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Digest, Hasher, Kind, Listing};
 use crate::config;
 use crate::durable;
 use crate::protocol::era::Era;
+
+pub use writer::Writer;
 
 /// The folder inside `state.dir`.
 const FOLDER: &str = "listings";
@@ -28,10 +29,10 @@ const VERSION: u32 = 1;
 /// The largest file that is read.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Where listings are stored.
+/// Where listings and pins are stored.
 #[derive(Clone, Debug)]
 pub struct Store {
-    folder: PathBuf,
+    state_dir: PathBuf,
 }
 
 /// A listing that was stored.
@@ -43,7 +44,7 @@ pub struct Stored {
     pub at: SystemTime,
 }
 
-/// Why a stored listing is not used.
+/// Why something stored is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be read or written.
@@ -66,16 +67,50 @@ pub enum StoreError {
 /// The first line of a file.
 #[derive(Serialize, Deserialize)]
 struct Head {
+    #[serde(flatten)]
+    about: About,
+    era: String,
+    /// Definitions of each kind, in the order of [`Kind::ALL`].
+    counts: [usize; 4],
+}
+
+/// What the first line of any file says.
+#[derive(Serialize, Deserialize)]
+struct About {
+    /// What the file is.
     weir: String,
     version: u32,
     upstream: String,
     /// Digest of how the upstream is reached.
     endpoint: String,
-    era: String,
-    /// Definitions of each kind, in the order of [`Kind::ALL`].
-    counts: [usize; 4],
     /// Digest of the lines that follow.
     digest: String,
+}
+
+impl About {
+    fn of(what: &str, upstream: &config::Upstream, lines: &str) -> Self {
+        Self {
+            weir: what.to_owned(),
+            version: VERSION,
+            upstream: upstream.id.as_str().to_owned(),
+            endpoint: endpoint(upstream).to_string(),
+            digest: digest(lines).to_string(),
+        }
+    }
+
+    fn fits(&self, what: &str, upstream: &config::Upstream, lines: &str) -> Result<(), StoreError> {
+        if self.weir != what || self.version != VERSION {
+            return Err(StoreError::Version(self.version));
+        }
+        if self.upstream != upstream.id.as_str() || self.endpoint != endpoint(upstream).to_string()
+        {
+            return Err(StoreError::Foreign);
+        }
+        if self.digest != digest(lines).to_string() {
+            return Err(StoreError::Damaged("its digest does not fit"));
+        }
+        Ok(())
+    }
 }
 
 impl Store {
@@ -83,7 +118,7 @@ impl Store {
     #[must_use]
     pub fn new(state_dir: &Path) -> Self {
         Self {
-            folder: state_dir.join(FOLDER),
+            state_dir: state_dir.to_owned(),
         }
     }
 
@@ -100,17 +135,16 @@ impl Store {
             }
         }
         let head = Head {
-            weir: "listing".to_owned(),
-            version: VERSION,
-            upstream: upstream.id.as_str().to_owned(),
-            endpoint: endpoint(upstream).to_string(),
+            about: About::of("listing", upstream, &lines),
             era: listing.era().to_string(),
             counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
-            digest: digest(&lines).to_string(),
         };
         let head = serde_json::to_string(&head).map_err(io::Error::from)?;
         let text = format!("{head}\n{lines}");
-        Ok(durable::replace(&self.file(upstream), text.as_bytes())?)
+        Ok(durable::replace(
+            &self.file(FOLDER, upstream),
+            text.as_bytes(),
+        )?)
     }
 
     /// Notes that what is stored still holds. Blocks.
@@ -118,7 +152,9 @@ impl Store {
     /// # Errors
     /// There is no such file, or it cannot be changed.
     pub fn confirm(&self, upstream: &config::Upstream) -> Result<(), StoreError> {
-        let file = File::options().write(true).open(self.file(upstream))?;
+        let file = File::options()
+            .write(true)
+            .open(self.file(FOLDER, upstream))?;
         Ok(file.set_modified(SystemTime::now())?)
     }
 
@@ -127,13 +163,13 @@ impl Store {
     /// # Errors
     /// What is there cannot be used.
     pub fn look(&self, upstream: &config::Upstream) -> Result<Option<Stored>, StoreError> {
-        read(&self.file(upstream), upstream)
+        read(&self.file(FOLDER, upstream), upstream)
     }
 
     /// What is stored of an upstream, if anything is. What cannot be used is moved aside, with a line in the log. Blocks.
     #[must_use]
     pub fn load(&self, upstream: &config::Upstream) -> Option<Stored> {
-        let path = self.file(upstream);
+        let path = self.file(FOLDER, upstream);
         let error = match read(&path, upstream) {
             Ok(stored) => return stored,
             Err(error) => error,
@@ -146,17 +182,27 @@ impl Store {
         None
     }
 
-    fn file(&self, upstream: &config::Upstream) -> PathBuf {
+    fn file(&self, folder: &str, upstream: &config::Upstream) -> PathBuf {
         let id = upstream.id.as_str();
         let legible = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
         let name: String = id.chars().map(legible).take(40).collect();
         let mut hasher = Hasher::new("stored listing");
         hasher.add(id.as_bytes());
-        self.folder.join(format!("{name}-{}", hasher.finish()))
+        let name = format!("{name}-{}", hasher.finish());
+        self.state_dir.join(folder).join(name)
     }
 }
 
 fn read(path: &Path, upstream: &config::Upstream) -> Result<Option<Stored>, StoreError> {
+    let Some((text, at)) = contents(path)? else {
+        return Ok(None);
+    };
+    let listing = parse(&text, upstream)?;
+    Ok(Some(Stored { listing, at }))
+}
+
+/// A file's text and modification time, if there is such a file.
+fn contents(path: &Path) -> Result<Option<(String, SystemTime)>, StoreError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -168,26 +214,22 @@ fn read(path: &Path, upstream: &config::Upstream) -> Result<Option<Stored>, Stor
     }
     let mut text = String::new();
     file.read_to_string(&mut text)?;
-    let listing = parse(&text, upstream)?;
-    let at = found.modified()?;
-    Ok(Some(Stored { listing, at }))
+    Ok(Some((text, found.modified()?)))
 }
 
-fn parse(text: &str, upstream: &config::Upstream) -> Result<Listing, StoreError> {
-    let damaged = |what| move |_| StoreError::Damaged(what);
+/// The first line of a file, and the lines that follow.
+fn head<'t, T: Deserialize<'t>>(text: &'t str) -> Result<(T, &'t str), StoreError> {
     let (head, lines) = text
         .split_once('\n')
         .ok_or(StoreError::Damaged("it has no first line"))?;
-    let head: Head = serde_json::from_str(head).map_err(damaged("its first line is not weir's"))?;
-    if head.weir != "listing" || head.version != VERSION {
-        return Err(StoreError::Version(head.version));
-    }
-    if head.upstream != upstream.id.as_str() || head.endpoint != endpoint(upstream).to_string() {
-        return Err(StoreError::Foreign);
-    }
-    if head.digest != digest(lines).to_string() {
-        return Err(StoreError::Damaged("its digest does not fit"));
-    }
+    let head = serde_json::from_str(head);
+    let head = head.map_err(|_| StoreError::Damaged("its first line is not weir's"))?;
+    Ok((head, lines))
+}
+
+fn parse(text: &str, upstream: &config::Upstream) -> Result<Listing, StoreError> {
+    let (head, lines) = head::<Head>(text)?;
+    head.about.fits("listing", upstream, lines)?;
     let era = match head.era.as_str() {
         "modern" => Era::Modern,
         "legacy" => Era::Legacy,
@@ -211,7 +253,8 @@ fn digest(lines: &str) -> Digest {
 
 /// How the upstream is reached: a server at another place is another server. Who logs in, and what is done to its tools,
 /// does not matter.
-fn endpoint(upstream: &config::Upstream) -> Digest {
+#[must_use]
+pub fn endpoint(upstream: &config::Upstream) -> Digest {
     let mut hasher = Hasher::new("endpoint");
     match &upstream.endpoint {
         config::Endpoint::Http(http) => {
@@ -233,87 +276,6 @@ fn endpoint(upstream: &config::Upstream) -> Digest {
         }
     }
     hasher.finish()
-}
-
-/// Least time between two notes that a stored listing still holds.
-const CONFIRMED_EVERY: Duration = Duration::from_secs(30);
-
-/// Hands listings to whoever writes them, the latest of each upstream only, and waits for nobody.
-#[derive(Debug)]
-pub struct Writer {
-    store: Store,
-    /// By the number of the link.
-    waiting: Mutex<BTreeMap<u64, Job>>,
-    wake: Notify,
-}
-
-#[derive(Debug)]
-struct Job {
-    upstream: Arc<config::Upstream>,
-    /// `None`: the one that is stored still holds.
-    listing: Option<Arc<Listing>>,
-}
-
-impl Writer {
-    /// A writer to this store, with nothing to write.
-    #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self {
-            store,
-            waiting: Mutex::default(),
-            wake: Notify::new(),
-        }
-    }
-
-    /// Stores this listing of the upstream that a link leads to, some time soon.
-    pub fn keep(&self, link: u64, upstream: &Arc<config::Upstream>, listing: Arc<Listing>) {
-        let upstream = Arc::clone(upstream);
-        let listing = Some(listing);
-        self.lock().insert(link, Job { upstream, listing });
-        self.wake.notify_one();
-    }
-
-    /// Notes some time soon that what is stored of it still holds.
-    pub fn confirm(&self, link: u64, upstream: &Arc<config::Upstream>) {
-        let job = || Job {
-            upstream: Arc::clone(upstream),
-            listing: None,
-        };
-        self.lock().entry(link).or_insert_with(job);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Job>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes until shutdown, and then what is left.
-    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        loop {
-            let stopped = tokio::select! {
-                () = self.wake.notified() => false,
-                () = tokio::time::sleep(CONFIRMED_EVERY) => false,
-                () = shutdown.cancelled() => true,
-            };
-            let writer = Arc::clone(&self);
-            let written = tokio::task::spawn_blocking(move || writer.write()).await;
-            if stopped || written.is_err() {
-                return;
-            }
-        }
-    }
-
-    fn write(&self) {
-        let jobs = std::mem::take(&mut *self.lock());
-        for Job { upstream, listing } in jobs.into_values() {
-            let done = match listing {
-                Some(listing) => self.store.keep(&upstream, &listing),
-                None => self.store.confirm(&upstream),
-            };
-            if let Err(error) = done {
-                tracing::warn!(upstream = %upstream.id, %error, "its listing cannot be stored");
-            }
-        }
-    }
 }
 
 #[cfg(test)]

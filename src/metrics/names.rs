@@ -85,6 +85,8 @@ families! {
         "Definitions in the last good listing of an upstream: tools, prompts, resources, templates.";
     QUARANTINED = "weir_listing_quarantined" Gauge ["upstream"]
         "Definitions left out of the last good listing of an upstream, because they cannot be used.";
+    DRIFTED = "weir_drifted_definitions" Gauge ["upstream"]
+        "Definitions of an upstream that say otherwise than what is pinned, and wait to be accepted: held back or left out, as `drift` says.";
     RESYNCS = "weir_resyncs_total" Counter ["upstream", "outcome"]
         "Listings of an upstream that ended: listed, failed.";
     RELOADS = "weir_config_reloads_total" Counter ["outcome", "trigger"]

@@ -59,6 +59,8 @@ pub struct ObservedUpstream {
     pub items: Vec<(&'static str, usize)>,
     /// What was left out of it.
     pub quarantined: usize,
+    /// What says otherwise than what is pinned, and waits to be accepted.
+    pub drifted: usize,
 }
 
 /// The credentials of one upstream right now.
@@ -171,6 +173,7 @@ impl Metrics {
             }
         });
         of_each(text, &names::QUARANTINED, observed, |up| up.quarantined);
+        of_each(text, &names::DRIFTED, observed, |up| up.drifted);
         text.family(&names::RESYNCS, |values| {
             for upstream in lock(&self.upstreams).iter() {
                 let name = upstream.id().as_str();

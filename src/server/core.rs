@@ -10,14 +10,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Pins};
 use crate::config::{self, Config};
 use crate::connector::{self, Surroundings};
 use crate::files::Files;
+use crate::live::accept::Accepts;
 use crate::live::keeper::Keeper;
-use crate::live::publisher::{self, Configured, Word};
+use crate::live::publisher::{self, Configured, Word, drift};
 use crate::live::schedule::Schedule;
-use crate::live::state::State;
+use crate::live::state::{Effects, State};
 use crate::live::store::{Store, Stored, Writer};
 use crate::live::{Change, Live, Snapshot};
 use crate::metrics::Metrics;
@@ -41,6 +42,8 @@ pub struct Core {
     schedule: Schedule,
     around: Surroundings,
     words: mpsc::Sender<Word>,
+    /// Where listings and pins are stored, if they are.
+    store: Option<Store>,
     /// What ends the keeper of each link, by the link's number.
     keepers: BTreeMap<u64, CancellationToken>,
 }
@@ -70,11 +73,14 @@ impl Core {
         let mut state = State::new(Arc::clone(&config), numbers);
         let store = config.state_dir.as_deref().filter(|_| options.keeps);
         let store = store.map(Store::new);
-        let catalog = match store.clone() {
+        if options.keeps {
+            warn_of_forgetting(&config);
+        }
+        let restored = match store.clone() {
             Some(store) => restored(store, &links, &mut state).await,
-            None => None,
+            None => Effects::default(),
         };
-        let catalog = catalog.unwrap_or_else(|| {
+        let catalog = restored.publish.unwrap_or_else(|| {
             let page_size = config.listen.page_size.get();
             Arc::new(Catalog::merge(&config.naming, page_size, &[]))
         });
@@ -84,7 +90,9 @@ impl Core {
             catalog,
             Arc::clone(&around.metrics),
         )));
-        let writer = store.map(|store| Arc::new(Writer::new(store)));
+        let writer = store.clone();
+        let writer = writer.map(|store| Arc::new(Writer::new(store)));
+        drop(drift::store(&state, &restored.pinned, writer.as_deref()));
         if let Some(writer) = &writer {
             tasks.spawn(Arc::clone(writer).run(shutdown.clone()));
         }
@@ -97,6 +105,7 @@ impl Core {
             schedule: Schedule::start().await?,
             around,
             words,
+            store,
             keepers: BTreeMap::new(),
         };
         for link in links.iter() {
@@ -146,6 +155,10 @@ impl Core {
             }
         }
         let links: Arc<[_]> = links.into();
+        let pins = self.pinned(&fresh).await;
+        if self.store.is_none() && !is_gated(&snapshot.config) {
+            warn_of_forgetting(&config);
+        }
         let drain = config.listen.drain;
         for link in &fresh {
             if let Err(error) = self.keep(link).await {
@@ -159,6 +172,7 @@ impl Core {
         let configured = Configured {
             config,
             links: Arc::clone(&links),
+            pins,
             done: tell,
         };
         let word = Word::Configured(Box::new(configured));
@@ -181,6 +195,27 @@ impl Core {
         if self.words.send(word).await.is_ok() {
             let _ = told.await;
         }
+    }
+
+    /// What was pinned of upstreams in an earlier run, or before they were configured away.
+    async fn pinned(&self, links: &[Arc<Link>]) -> Vec<(u64, Pins)> {
+        let Some(store) = self.store.clone() else {
+            return Vec::new();
+        };
+        let links = links.to_vec();
+        let found = tokio::task::spawn_blocking(move || {
+            let found = links.iter();
+            let found =
+                found.filter_map(|link| Some((link.number, store.load_pins(&link.config)?)));
+            found.collect()
+        });
+        found.await.unwrap_or_default()
+    }
+
+    /// The way to accept redefinitions.
+    #[must_use]
+    pub fn accepts(&self) -> Accepts {
+        Accepts::new(&self.words)
     }
 
     /// Starts to keep an upstream.
@@ -270,18 +305,36 @@ fn link(upstream: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<L
     })
 }
 
-/// Puts the listings of an earlier run into `state`: the catalog that comes of it, if there are any.
-async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Option<Arc<Catalog>> {
+fn is_gated(config: &Config) -> bool {
+    let mut upstreams = config.upstreams.values();
+    upstreams.any(|upstream| upstream.drift.is_gated())
+}
+
+fn warn_of_forgetting(config: &Config) {
+    if config.state_dir.is_none() && is_gated(config) {
+        tracing::warn!(
+            "`drift` without `state.dir`: what definitions are held to is forgotten at a restart"
+        );
+    }
+}
+
+/// Puts the listings and pins of an earlier run into `state`: what comes of it.
+async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Effects {
     let upstreams: Vec<_> = links.iter().map(|link| Arc::clone(&link.config)).collect();
     // Files, and in a large weir many of them.
     let found = tokio::task::spawn_blocking(move || {
-        let found = upstreams.iter().map(|upstream| store.load(upstream));
+        let found = upstreams
+            .iter()
+            .map(|upstream| (store.load(upstream), store.load_pins(upstream)));
         found.collect::<Vec<_>>()
     });
     let found = found.await.unwrap_or_default();
     let now = Instant::now();
     let mut changes = Vec::new();
-    for (stored, link) in found.into_iter().zip(links) {
+    for ((stored, pins), link) in found.into_iter().zip(links) {
+        if let Some(pins) = pins {
+            state.hold_to(link.number, pins);
+        }
         let Some(Stored { listing, at }) = stored else {
             continue;
         };
@@ -306,5 +359,7 @@ async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Optio
             "stored listings are served until the upstreams answer"
         );
     }
-    state.apply(changes).publish
+    let effects = state.apply(changes);
+    drift::log(state, &effects);
+    effects
 }

@@ -39,6 +39,7 @@ mod connections;
 mod corpus;
 mod crossing;
 mod drain;
+mod drift;
 mod explain;
 mod face_legacy;
 mod face_modern;

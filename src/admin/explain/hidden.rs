@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::admin::explain::{Hidden, Owner, RuleTold, Why, World, rules};
 use crate::catalog::{Because, Kind, Named, Part, Rules};
-use crate::config::{StalePolicy, Upstream};
+use crate::config::{DriftPolicy, StalePolicy, Upstream};
 
 impl World<'_> {
     /// Everything that is known and not exposed.
@@ -61,6 +61,21 @@ impl World<'_> {
             let kept = Kept::of(upstream, left_out.kind, &left_out.original, owner());
             found.push(self.told(kept, why, because.to_owned(), Vec::new()));
         }
+        let drifted = part.prepared.drift().drifted.iter();
+        for drifted in drifted.filter(|drifted| drifted.quarantined) {
+            let because = match upstream.drift.policy {
+                DriftPolicy::Quarantine => {
+                    "it says otherwise than what is pinned, and `drift` is `quarantine`"
+                }
+                DriftPolicy::Hold | DriftPolicy::Accept => "there is no room left to pin it",
+            };
+            let kept = Kept::of(upstream, drifted.kind, &drifted.original, owner());
+            let hidden = self.told(kept, Why::Drifted, because.to_owned(), Vec::new());
+            found.push(Hidden {
+                drift: self.drift(upstream, drifted.kind, &drifted.original),
+                ..hidden
+            });
+        }
     }
 
     /// What an upstream that fails would bring.
@@ -99,6 +114,7 @@ impl World<'_> {
             why,
             because,
             rules,
+            drift: None,
             upstream: kept.owner,
         }
     }

@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use foldhash::{HashMap, HashSet};
+
 use crate::catalog::Kind;
-use crate::catalog::diff::{Change, Class, schema};
+use crate::catalog::diff::{Change, Class, schema, words};
+use crate::catalog::digest::{Digest, Hasher};
 use crate::json::{self, Object};
 use crate::protocol::meta::{ORIGIN, STALE};
 
 /// Most changes that are told of one definition.
 const MOST: usize = 64;
-/// Deepest level that is looked into to find two texts the same.
-const DEPTH: usize = 128;
+/// Deepest level that is looked into to find two texts the same: each one costs a pass.
+pub(in crate::catalog) const DEPTH: usize = 32;
 /// Most characters that are quoted of a text.
-const QUOTED: usize = 80;
+const QUOTED: usize = 120;
+/// More of two texts that is the same than this is not quoted.
+const SAME: usize = 40;
+/// Most characters of a change in words: names of arguments may be as long as their upstream likes.
+const WORDS: usize = 400;
 
 /// The hints of tool annotations, and what they mean where they are not written (`schema.ts`, `ToolAnnotations`).
 const HINTS: [(&str, bool); 4] = [
@@ -33,18 +40,34 @@ pub fn between(kind: Kind, before: &str, after: &str) -> Vec<Change> {
         return Vec::new();
     };
     let mut changes = Changes::default();
-    for key in keys(&then, &now) {
+    for (key, then, now) in pairs(&then, &now) {
         if key != kind.key() {
-            member(kind, key, then.get(key), now.get(key), &mut changes);
+            member(kind, key, then, now, &mut changes);
         }
+    }
+    if !changes.are(Class::Description)
+        && let Some(text) = words::new_text(kind, &then, &now)
+    {
+        let what = format!("new text that models read: {}", quoted(&text));
+        changes.add(Class::Description, what);
     }
     changes.finish()
 }
 
-/// The keys of both, those of the first in its order, then the rest.
-pub(super) fn keys<'o>(then: &'o Object<'_>, now: &'o Object<'_>) -> Vec<&'o str> {
-    let new = now.iter().filter(|(key, _)| !then.contains(key));
-    then.iter().chain(new).map(|(key, _)| key).collect()
+/// A member of two objects, where they have it.
+pub(super) type Pair<'o> = (&'o str, Option<&'o str>, Option<&'o str>);
+
+/// The members of both, those of the first in its order, then the rest.
+pub(super) fn pairs<'o>(then: &'o Object<'_>, now: &'o Object<'_>) -> Vec<Pair<'o>> {
+    // However many there are: looking each one up in an object would cost their square.
+    let after: HashMap<&str, &str> = now.iter().collect();
+    let before: HashSet<&str> = then.iter().map(|(key, _)| key).collect();
+    let known = then.iter();
+    let known = known.map(|(key, value)| (key, Some(value), after.get(key).copied()));
+    let new = now.iter().filter(|(key, _)| !before.contains(key));
+    known
+        .chain(new.map(|(key, value)| (key, None, Some(value))))
+        .collect()
 }
 
 /// What was found, no more of it than anybody reads.
@@ -57,11 +80,20 @@ pub(super) struct Changes {
 impl Changes {
     pub(super) fn add(&mut self, class: Class, what: impl Into<String>) {
         if self.found.len() < MOST {
-            let what = what.into();
+            let mut what = what.into();
+            if let Some((end, _)) = what.char_indices().nth(WORDS) {
+                what.truncate(end);
+                what.push('…');
+            }
             self.found.push(Change { class, what });
         } else {
             self.more = self.more.max(Some(class));
         }
+    }
+
+    /// Whether one of this class is among them.
+    fn are(&self, class: Class) -> bool {
+        self.more == Some(class) || self.found.iter().any(|change| change.class == class)
     }
 
     fn finish(mut self) -> Vec<Change> {
@@ -118,12 +150,15 @@ pub(super) fn text(name: &str, then: Option<&str>, now: Option<&str>, changes: &
             changes.add(Class::Cosmetic, format!("{name} is written otherwise"));
         }
         (Some(then), Some(now)) => {
-            let (then, now) = (quoted(&then), quoted(&now));
-            let what = if then == now {
-                format!("{name} changed")
-            } else {
-                format!("{name} changed: {then} → {now}")
+            let same = then.chars().zip(now.chars());
+            let same = same.take_while(|(then, now)| then == now).count();
+            // Where they begin to differ is what somebody has to see.
+            let from = match same {
+                0..=SAME => 0,
+                same => same - SAME / 2,
             };
+            let (then, now) = (excerpt(&then, from), excerpt(&now, from));
+            let what = format!("{name} changed: {then} → {now}");
             changes.add(Class::Description, what);
         }
         (None, Some(now)) => {
@@ -134,16 +169,28 @@ pub(super) fn text(name: &str, then: Option<&str>, now: Option<&str>, changes: &
     }
 }
 
-/// The begin of the first line, in quotes.
+/// The begin of a text, in quotes.
 fn quoted(text: &str) -> String {
-    let line = text.trim().lines().next().unwrap_or_default();
-    let cut: String = line.chars().take(QUOTED).collect();
-    let dots = if cut.len() < text.trim().len() {
-        "…"
-    } else {
-        ""
-    };
-    format!("\"{cut}{dots}\"")
+    excerpt(text, 0)
+}
+
+/// A part of a text, in quotes and on one line. What nobody would see is written out.
+fn excerpt(text: &str, from: usize) -> String {
+    let (mut cut, mut blank) = (String::new(), false);
+    let mut rest = text.trim_end().chars().skip(from);
+    for c in rest.by_ref().take(QUOTED) {
+        let is_blank = c.is_whitespace();
+        match c {
+            _ if is_blank && blank => {}
+            _ if is_blank => cut.push(' '),
+            '"' | '\'' | '\\' => cut.push(c),
+            c => cut.extend(c.escape_debug()),
+        }
+        blank = is_blank;
+    }
+    let before = if from > 0 { "…" } else { "" };
+    let after = if rest.next().is_some() { "…" } else { "" };
+    format!("\"{before}{}{after}\"", cut.trim())
 }
 
 fn annotations(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
@@ -201,8 +248,9 @@ fn arguments(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
         return otherwise("arguments", then, now, Class::Narrowed, changes);
     };
     let found = changes.found.len();
+    let known: HashMap<_, _> = before.iter().map(|known| (&known.0, known)).collect();
     for (name, required, description) in &after {
-        match before.iter().find(|(known, ..)| known == name) {
+        match known.get(name) {
             None => schema::new_argument(name, *required, changes),
             Some((_, was, before)) => {
                 if was != required {
@@ -215,8 +263,9 @@ fn arguments(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
             }
         }
     }
+    let left: HashSet<_> = after.iter().map(|(name, ..)| name).collect();
     for (name, ..) in &before {
-        if !after.iter().any(|(known, ..)| known == name) {
+        if !left.contains(name) {
             changes.add(Class::Narrowed, format!("argument `{name}` removed"));
         }
     }
@@ -227,20 +276,38 @@ fn arguments(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
 
 /// `_meta` but for what is weir's own: the way through weirs, and since when it may be out of date.
 fn meta(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
-    let read = |text: Option<&str>| {
-        let mut meta = Object::parse(text.unwrap_or("{}")).ok()?;
-        meta.remove(ORIGIN);
-        meta.remove(STALE);
-        Some(if meta.is_empty() {
-            String::new()
-        } else {
-            meta.to_text()
-        })
-    };
-    match (read(then), read(now)) {
+    match (unrouted(then), unrouted(now)) {
         (Some(before), Some(after)) if before == after => {}
         _ => otherwise("_meta", then, now, Class::Cosmetic, changes),
     }
+}
+
+/// `_meta` without what is weir's own: empty, if there is nothing else in it.
+fn unrouted(meta: Option<&str>) -> Option<String> {
+    let mut meta = Object::parse(meta.unwrap_or("{}")).ok()?;
+    meta.remove(ORIGIN);
+    meta.remove(STALE);
+    Some(if meta.is_empty() {
+        String::new()
+    } else {
+        meta.to_text()
+    })
+}
+
+/// Tells definitions apart that mean something else: not by spelling, nor by the way through weirs.
+#[must_use]
+pub fn digest(raw: &str) -> Digest {
+    let mut hasher = Hasher::new("definition");
+    let mut object = Object::parse(raw).unwrap_or_default();
+    match unrouted(object.get("_meta")) {
+        Some(meta) if meta.is_empty() => {
+            object.remove("_meta");
+        }
+        Some(meta) => object.set("_meta", meta),
+        None => {}
+    }
+    hasher.add(canonical(&object.to_text(), DEPTH).as_bytes());
+    hasher.finish()
 }
 
 /// Whether two JSON texts mean the same: white space, order of members and escapes do not count.
@@ -248,7 +315,7 @@ pub(super) fn is_same(one: &str, other: &str) -> bool {
     one == other || canonical(one, DEPTH) == canonical(other, DEPTH)
 }
 
-pub(super) fn canonical(text: &str, depth: usize) -> String {
+pub(in crate::catalog) fn canonical(text: &str, depth: usize) -> String {
     let text = text.trim();
     let Some(depth) = depth.checked_sub(1) else {
         return text.to_owned();

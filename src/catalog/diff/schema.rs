@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::diff::Class;
-use crate::catalog::diff::definition::{Changes, canonical, is_same, keys, otherwise, text};
+use crate::catalog::diff::definition::{Changes, canonical, is_same, otherwise, pairs, text};
 use crate::json::{self, Object};
 
 /// Deepest schema that is looked into. What is deeper changed otherwise.
@@ -142,8 +142,7 @@ impl<'c> Comparison<'c> {
         let (Some(depth), (Ok(before), Ok(after))) = (depth.checked_sub(1), objects) else {
             return self.unclear(at, "its schema", Some(then), Some(now));
         };
-        for key in keys(&before, &after) {
-            let (then, now) = (before.get(key), after.get(key));
+        for (key, then, now) in pairs(&before, &after) {
             if then == now {
                 continue;
             }
@@ -230,9 +229,9 @@ impl<'c> Comparison<'c> {
         let before = Object::parse(texts.0.as_deref().unwrap_or("{}")).unwrap_or_default();
         let after = Object::parse(texts.1.as_deref().unwrap_or("{}")).unwrap_or_default();
         let required = names(now.get("required"));
-        for name in keys(&before, &after) {
+        for (name, then, now) in pairs(&before, &after) {
             let below = below(at, name);
-            match (before.get(name), after.get(name)) {
+            match (then, now) {
                 (Some(then), Some(now)) => self.schema(&below, then, now, depth),
                 (None, Some(_)) => self.added(&below, required.contains(name)),
                 (Some(_), None) => {
@@ -256,14 +255,16 @@ impl<'c> Comparison<'c> {
 
     fn required(&mut self, at: &str, then: &Object<'_>, now: &Object<'_>) {
         let (before, after) = (names(then.get("required")), names(now.get("required")));
-        let known = |schema: &Object<'_>, name: &str| {
+        let known = |schema: &Object<'_>| -> BTreeSet<String> {
             let properties = schema.get("properties").map(Object::parse);
-            properties.is_some_and(|found| found.is_ok_and(|found| found.contains(name)))
+            let properties = properties.and_then(Result::ok).unwrap_or_default();
+            properties.iter().map(|(name, _)| name.to_owned()).collect()
         };
+        let (were, are) = (known(then), known(now));
         for name in before.symmetric_difference(&after) {
             let required = after.contains(name);
             // What comes or goes as a whole is told already.
-            let told = known(then, name) != known(now, name);
+            let told = were.contains(name) != are.contains(name);
             if told {
                 continue;
             }
@@ -310,9 +311,9 @@ impl<'c> Comparison<'c> {
         }
         let before = Object::parse(then.unwrap_or("{}")).unwrap_or_default();
         let after = Object::parse(now.unwrap_or("{}")).unwrap_or_default();
-        for name in keys(&before, &after) {
+        for (name, then, now) in pairs(&before, &after) {
             // What is not used means nothing, and what is used is told where it is.
-            if let (Some(then), Some(now)) = (before.get(name), after.get(name)) {
+            if let (Some(then), Some(now)) = (then, now) {
                 self.schema(&format!("{key}.{name}"), then, now, depth);
             }
         }

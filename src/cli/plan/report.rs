@@ -7,6 +7,7 @@ use crate::catalog::named::{Cause, Step};
 use crate::catalog::{Diff, Kind};
 use crate::cli::output::{Ink, Output, Table, plain};
 use crate::cli::plan::Before;
+use crate::cli::plan::drift::HeldBack;
 use crate::cli::plan::sides::Found;
 
 /// What a config would change.
@@ -50,6 +51,8 @@ struct Planned {
     removed: Vec<Item>,
     renamed: Vec<Renamed>,
     redefined: Vec<Redefined>,
+    /// What its gate holds back until somebody accepts it.
+    held: Vec<HeldBack>,
 }
 
 impl Planned {
@@ -63,7 +66,8 @@ impl Planned {
 }
 
 impl Plan {
-    pub(super) fn new(before: Before, after: &Found, diff: Diff) -> Self {
+    pub(super) fn new(before: Before, after: Found, diff: Diff) -> Self {
+        let mut held = after.held;
         let mut diffs = diff.upstreams;
         let mut take = |name: &str| {
             let at = diffs.iter().position(|diff| diff.upstream == name);
@@ -83,6 +87,9 @@ impl Plan {
                 listing: Some(source.as_str()),
                 reason: source.reason().map(str::to_owned),
                 trouble: source.trouble(),
+                held: held
+                    .extract_if(.., |held| *held.upstream == *name)
+                    .collect(),
                 ..planned(name, take(name))
             });
         }
@@ -169,6 +176,7 @@ fn planned(name: &str, diff: UpstreamDiff) -> Planned {
         removed: diff.removed,
         renamed: diff.renamed,
         redefined: diff.redefined,
+        held: Vec::new(),
     }
 }
 
@@ -212,6 +220,13 @@ impl Planned {
             for change in &item.changes {
                 let what = format!("{}: {}", change.class.as_str(), change.what);
                 row(Ink::Plain, "redefined", Some(item.kind), &item.name, &what);
+            }
+        }
+        for item in &self.held {
+            for change in &item.changes {
+                let what = format!("{}: {}", change.class.as_str(), change.what);
+                let state = item.state.as_str();
+                row(Ink::Bad, state, Some(item.kind), &item.name, &what);
             }
         }
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use crate::catalog::diff::Upstreams;
 use crate::catalog::{Catalog, Part, Prepared, Rules, Side};
 use crate::cli::output::Output;
 use crate::cli::plan::Before;
+use crate::cli::plan::drift::{self, HeldBack};
 use crate::cli::wait;
 use crate::config::{self, Config};
 use crate::live::store::{Store, Stored};
@@ -75,6 +77,8 @@ impl Source {
 pub(super) struct Found {
     pub(super) side: Side,
     pub(super) sources: IndexMap<UpstreamId, Source>,
+    /// What upstreams say otherwise, and their gates will not let through.
+    pub(super) held: Vec<HeldBack>,
 }
 
 /// What one upstream brings.
@@ -138,8 +142,18 @@ async fn found(
         }));
     }
     let catalog = Catalog::merge(&naming, 1, &parts);
-    let side = Side::of(&all, &naming, &catalog);
-    Ok(Found { side, sources })
+    let mut side = Side::of(&all, &naming, &catalog);
+    let held = match before {
+        Some(before) => drift::gate(&mut side, before, &all, |upstream| {
+            instead.shown(&all, upstream)
+        }),
+        None => Vec::new(),
+    };
+    Ok(Found {
+        side,
+        sources,
+        held,
+    })
 }
 
 /// Asks upstreams what they have.
@@ -198,6 +212,17 @@ impl Instead<'_> {
             Some(prepared) => (Source::Earlier(reason), Some(prepared)),
             None => (Source::Nowhere(reason), None),
         }
+    }
+
+    /// What it showed before, as its config of now would show it.
+    fn shown(&self, all: &Upstreams, upstream: &config::Upstream) -> Side {
+        let part = self.earlier(upstream).map(|prepared| Part {
+            upstream: upstream.id.clone(),
+            slot: 0,
+            prepared,
+        });
+        let catalog = Catalog::merge(self.naming, 1, part.as_slice());
+        Side::of(all, self.naming, &catalog)
     }
 
     /// What it listed before, if it listed anything.

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::Check;
+use super::{Check, drift};
 use crate::config::error::Defect;
 use crate::config::forms;
 use crate::config::path::Path;
 use crate::config::rules::Rule;
 use crate::config::{
-    Admin, Config, Limits, Listen, ListenAuth, Resync, Retry, Stale, StalePolicy, Timeouts, raw,
-    secrets, units,
+    Admin, Config, Drift, Limits, Listen, ListenAuth, Resync, Retry, Stale, StalePolicy, Timeouts,
+    raw, secrets, units,
 };
 use crate::name::{Instance, Naming};
 use crate::secret::Secret;
@@ -32,6 +32,7 @@ pub(super) struct Settings {
 pub(super) struct Defaults {
     pub(super) resync: Resync,
     pub(super) stale: Stale,
+    pub(super) drift: Drift,
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
     pub(super) retry: Retry,
@@ -220,6 +221,7 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
             max_age: Duration::from_secs(24 * 3600),
             mark_after: Duration::from_secs(10 * 60),
         },
+        drift: Drift::ACCEPT,
         timeouts: Timeouts {
             connect: Duration::from_secs(3),
             list: Duration::from_secs(8),
@@ -239,6 +241,7 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
     let written = Written {
         resync: raw.resync,
         stale: raw.stale,
+        drift: raw.drift,
         timeouts: raw.timeouts,
         limits: raw.limits,
         retry: raw.retry,
@@ -250,6 +253,7 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
 pub(super) struct Written {
     pub(super) resync: Option<forms::Resync>,
     pub(super) stale: Option<raw::Stale>,
+    pub(super) drift: Option<raw::Drift>,
     pub(super) timeouts: Option<raw::Timeouts>,
     pub(super) limits: Option<raw::Limits>,
     pub(super) retry: Option<raw::Retry>,
@@ -272,6 +276,7 @@ impl Written {
                 base.stale,
                 &at.key("stale"),
             ),
+            drift: drift::drift(self.drift.unwrap_or_default(), base.drift),
             timeouts: timeouts(
                 check,
                 self.timeouts.unwrap_or_default(),

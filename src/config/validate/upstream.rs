@@ -50,6 +50,7 @@ pub(super) fn upstream(
     let written = Written {
         resync: raw.resync.take(),
         stale: raw.stale.take(),
+        drift: raw.drift.take(),
         timeouts: raw.timeouts.take(),
         limits: raw.limits.take(),
         retry: raw.retry.take(),
@@ -78,6 +79,7 @@ pub(super) fn upstream(
         tools: rules,
         resync: settings.resync,
         stale: settings.stale,
+        drift: settings.drift,
         timeouts: settings.timeouts,
         limits: settings.limits,
         sessions,

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::catalog::{Digest, Kind, Listing, Prepared, Rules, Stamp};
+use crate::catalog::{Digest, Drift, Listing, Pins, Prepared, Rules, Stamp};
 use crate::config::{self, Config, StalePolicy};
 
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub(super) doubted: [bool; 4],
     pub(super) ttl: Option<Duration>,
     pub(super) visible: bool,
+    /// What its definitions are held to, where they are.
+    pub(super) pins: Option<Arc<Pins>>,
 }
 
 #[derive(Debug)]
@@ -32,41 +34,36 @@ pub(super) struct Listed {
     pub(super) stamp: Option<Stamp>,
     pub(super) digest: Digest,
     pub(super) counts: [usize; 4],
+    /// As it was listed.
     pub(super) listing: Arc<Listing>,
+    /// As it is exposed.
+    pub(super) let_through: Arc<Listing>,
     pub(super) prepared: Arc<Prepared>,
+    /// The upstream was another server when it was listed.
+    pub(super) elsewhere: bool,
 }
 
-impl Listed {
-    pub(super) fn new(
-        config: &Config,
-        upstream: &config::Upstream,
-        (at, on): (Instant, SystemTime),
-        listing: Arc<Listing>,
-    ) -> Self {
-        Self {
-            at,
-            on,
-            stamp: None,
-            digest: listing.digest(),
-            counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
-            prepared: prepared(config, upstream, &listing, None),
-            listing,
-        }
-    }
-}
-
-fn prepared(
+/// What of a listing was let through, exposed under its config.
+pub(super) fn prepared(
     config: &Config,
     upstream: &config::Upstream,
-    listing: &Listing,
+    let_through: &Listing,
+    drift: Drift,
     stale: Option<Stamp>,
 ) -> Arc<Prepared> {
     let rules = Rules {
-        instance: config.instance.as_ref(),
         stale,
-        ..Rules::from(upstream)
+        ..rules(config, upstream)
     };
-    Arc::new(Prepared::new(rules, &config.naming, listing))
+    Arc::new(Prepared::new(rules, &config.naming, let_through).drifting(drift))
+}
+
+/// What decides how a listing is exposed.
+pub(super) fn rules<'r>(config: &'r Config, upstream: &'r config::Upstream) -> Rules<'r> {
+    Rules {
+        instance: config.instance.as_ref(),
+        ..Rules::from(upstream)
+    }
 }
 
 impl Entry {
@@ -81,19 +78,7 @@ impl Entry {
             doubted: [false; 4],
             ttl: None,
             visible: false,
-        }
-    }
-
-    /// The same, what was listed being exposed as another config wants it.
-    pub(super) fn under(self, config: &Config, upstream: &Arc<config::Upstream>) -> Self {
-        let again = |listed: Listed| {
-            let held = (listed.at, listed.on);
-            Listed::new(config, upstream, held, listed.listing)
-        };
-        Self {
-            listed: self.listed.map(again),
-            config: Arc::clone(upstream),
-            ..self
+            pins: None,
         }
     }
 
@@ -117,7 +102,8 @@ impl Entry {
         let stamp = old.then(|| Stamp::of(listed.on));
         if stamp != listed.stamp {
             listed.stamp = stamp;
-            listed.prepared = prepared(config, &self.config, &listed.listing, stamp);
+            let drift = listed.prepared.drift().clone();
+            listed.prepared = prepared(config, &self.config, &listed.let_through, drift, stamp);
         }
     }
 

@@ -85,6 +85,7 @@ impl Run {
             confirm,
             publish,
             believed,
+            ..
         } = self.state.apply([change]);
         self.believed = believed;
         match (confirm.as_slice(), publish) {

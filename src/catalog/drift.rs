@@ -1,0 +1,262 @@
+//! The gate between what an upstream lists and what callers see of it: definitions that say otherwise than what is pinned.
+//!
+//! Pure. What was never seen is pinned as it is. A redefinition up to the threshold moves its pin; one beyond it is held back
+//! (the pinned definition stays) or quarantined (there is neither) until an operator accepts it.
+
+use std::sync::Arc;
+
+use foldhash::HashSet;
+use tokio::time::Instant;
+
+use crate::catalog::Kind;
+use crate::catalog::diff::{self, Change, Class};
+use crate::catalog::digest::Digest;
+use crate::catalog::listing::{Definition, Listing};
+use crate::catalog::origin::Dropped;
+use crate::catalog::pins::{PINNED, Pins};
+use crate::catalog::rules::{Rules, exclusion};
+use crate::config::{self, DriftPolicy, DriftThreshold};
+
+/// A definition that says otherwise than what is pinned, and that nobody has accepted.
+#[derive(Clone, Debug)]
+pub struct Drifted {
+    /// What it is.
+    pub kind: Kind,
+    /// What its upstream calls it now.
+    pub original: Arc<str>,
+    /// What its upstream called it when it was pinned, if that is something else.
+    pub was: Option<Arc<str>>,
+    /// What it says otherwise: at least one thing.
+    pub changes: Vec<Change>,
+    /// Tells it from whatever else its upstream may say.
+    pub digest: Digest,
+    /// Whether it is left out of the catalog; else the pinned definition is in it.
+    pub quarantined: bool,
+    /// Since when its upstream says so, as far as this process knows.
+    pub since: Instant,
+    definition: Definition,
+}
+
+/// A definition that only goes by another name since it was pinned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// What it is.
+    pub kind: Kind,
+    /// What its upstream calls it now.
+    pub original: Arc<str>,
+    /// What its upstream called it.
+    pub was: Arc<str>,
+}
+
+/// What operators have to know of an upstream's drift.
+#[derive(Clone, Debug, Default)]
+pub struct Drift {
+    /// What waits to be accepted.
+    pub drifted: Vec<Drifted>,
+    /// What has another name.
+    pub moved: Vec<Moved>,
+}
+
+/// What came of a listing at the gate.
+#[derive(Debug)]
+pub struct Gated {
+    /// What callers may see.
+    pub listing: Arc<Listing>,
+    /// What is held back of it, and what has another name.
+    pub drift: Drift,
+    /// Whether pins changed.
+    pub pinned: bool,
+}
+
+impl Drifted {
+    /// The class of what it says otherwise: the highest.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        let classes = self.changes.iter().map(|change| change.class);
+        classes.max().unwrap_or(Class::Cosmetic)
+    }
+
+    /// Whether the other one is about the same definition, saying the same.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        (self.kind, &self.original, self.digest) == (other.kind, &other.original, other.digest)
+    }
+
+    /// Lets it take the place of what is pinned.
+    pub fn accept(&self, pins: &mut Pins) {
+        pins.pin(self.kind, &self.definition);
+    }
+}
+
+impl Drift {
+    /// Whether there is nothing to know.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.drifted.is_empty() && self.moved.is_empty()
+    }
+
+    /// What waits under a name of the upstream.
+    #[must_use]
+    pub fn of(&self, kind: Kind, original: &str) -> Option<&Drifted> {
+        let mut drifted = self.drifted.iter();
+        drifted.find(|drifted| drifted.kind == kind && *drifted.original == *original)
+    }
+}
+
+/// Lets a listing through. `most` pins are kept of what is listed no more; `before` is what came of the listing before.
+pub fn gate(
+    pins: &mut Pins,
+    (rules, drift): (&Rules<'_>, config::Drift),
+    most: usize,
+    listing: &Arc<Listing>,
+    (before, now): (&Drift, Instant),
+) -> Gated {
+    let mut gate = Gate {
+        pins,
+        drift,
+        before,
+        now,
+        found: Drift::default(),
+        pinned: false,
+    };
+    let mut replaced = Vec::new();
+    for kind in PINNED {
+        let definitions = listing.definitions(kind);
+        gate.see(rules, kind, definitions);
+        let waiting = gate.found.drifted.len();
+        let let_through: Vec<_> = definitions
+            .iter()
+            .filter_map(|definition| match is_exposed(rules, kind, definition) {
+                true => gate.pass(kind, definition),
+                false => Some(definition.clone()),
+            })
+            .collect();
+        if gate.found.drifted.len() > waiting {
+            replaced.push((kind, let_through));
+        }
+    }
+    gate.pinned |= gate.pins.forget(most);
+    Gated {
+        listing: match replaced.is_empty() {
+            true => Arc::clone(listing),
+            false => Arc::new(listing.replaced(replaced)),
+        },
+        pinned: gate.pinned,
+        drift: gate.found,
+    }
+}
+
+/// What no caller sees is nobody's concern: it is pinned when it is exposed first.
+fn is_exposed(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> bool {
+    let dropped = rules.instance.is_some_and(|own| {
+        let origin = &definition.facts.origin;
+        origin.is_dropped(own, &mut Dropped::default())
+    });
+    !dropped && exclusion(rules, kind, definition).is_none()
+}
+
+/// A listing on its way through.
+struct Gate<'g> {
+    pins: &'g mut Pins,
+    drift: config::Drift,
+    before: &'g Drift,
+    now: Instant,
+    found: Drift,
+    pinned: bool,
+}
+
+impl Gate<'_> {
+    /// Notes what is gone, what is back, and what has another name.
+    fn see(&mut self, rules: &Rules<'_>, kind: Kind, definitions: &[Definition]) {
+        let listed: HashSet<&str> = definitions.iter().map(|known| &**known.key()).collect();
+        self.pinned |= self.pins.see(kind, &listed);
+        let is_new = |definition: &&Definition| {
+            self.pins.get(kind, definition.key()).is_none() && is_exposed(rules, kind, definition)
+        };
+        let newcomers: Vec<_> = definitions.iter().filter(is_new).collect();
+        self.pinned |= self.pins.rename(kind, &newcomers);
+    }
+
+    /// What callers see of a definition; `None` if nothing.
+    fn pass(&mut self, kind: Kind, definition: &Definition) -> Option<Definition> {
+        let has_room = self.pins.has_room(kind, definition);
+        let Some(pin) = self.pins.get(kind, definition.key()) else {
+            if has_room {
+                self.pins.pin(kind, definition);
+                self.pinned = true;
+                return Some(definition.clone());
+            }
+            self.wait(kind, definition, None, vec![no_room()], true);
+            return None;
+        };
+        let was = pin.was().cloned();
+        let moved = was.clone().map(|was| Moved {
+            kind,
+            original: Arc::clone(definition.key()),
+            was,
+        });
+        if pin.definition().raw() == definition.raw() {
+            self.found.moved.extend(moved);
+            return Some(definition.clone());
+        }
+        let mut changes = diff::redefinition(kind, pin.definition().raw(), definition.raw());
+        if passes(self.drift.threshold, &changes) {
+            if has_room {
+                self.pins.redefine(kind, definition);
+                self.pinned = true;
+                self.found.moved.extend(moved);
+                return Some(definition.clone());
+            }
+            changes.push(no_room());
+        }
+        let held = pin.definition().clone();
+        let quarantined = self.drift.policy != DriftPolicy::Hold;
+        self.wait(kind, definition, was, changes, quarantined);
+        (!quarantined).then_some(held)
+    }
+
+    fn wait(
+        &mut self,
+        kind: Kind,
+        definition: &Definition,
+        was: Option<Arc<str>>,
+        changes: Vec<Change>,
+        quarantined: bool,
+    ) {
+        let mut drifted = Drifted {
+            kind,
+            original: Arc::clone(definition.key()),
+            was,
+            changes,
+            digest: diff::digest(definition.raw()),
+            quarantined,
+            since: self.now,
+            definition: definition.clone(),
+        };
+        let mut before = self.before.drifted.iter();
+        if let Some(before) = before.find(|before| before.is(&drifted)) {
+            drifted.since = before.since;
+        }
+        self.found.drifted.push(drifted);
+    }
+}
+
+/// Whether a redefinition needs nobody's consent.
+#[must_use]
+pub fn passes(threshold: DriftThreshold, changes: &[Change]) -> bool {
+    let most = match threshold {
+        DriftThreshold::Cosmetic => Class::Cosmetic,
+        DriftThreshold::Widened => Class::Widened,
+        DriftThreshold::Narrowed => Class::Narrowed,
+        DriftThreshold::NewRequired => Class::NewRequired,
+        DriftThreshold::Annotation => Class::Annotation,
+    };
+    changes.iter().all(|change| change.class <= most)
+}
+
+fn no_room() -> Change {
+    Change {
+        class: Class::Narrowed,
+        what: "there is no room left to pin it".to_owned(),
+    }
+}

@@ -1,0 +1,329 @@
+//! What an upstream's definitions said when they were first seen, or accepted. Trust on first use.
+//!
+//! Tools and prompts are pinned, by kind and original name: they steer models. Resources and templates are data. What is
+//! listed no more keeps its pin, so that it cannot come back with other words; so many of them, and no more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashSet};
+
+use crate::catalog::diff::{DEPTH, canonical};
+use crate::catalog::digest::{Digest, Hasher};
+use crate::catalog::listing::{self, Definition};
+use crate::catalog::{Kind, render};
+use crate::json::{self, Object};
+
+/// The kinds whose definitions are pinned.
+pub const PINNED: [Kind; 2] = [Kind::Tools, Kind::Prompts];
+
+/// Most bytes of pinned definitions: two of the largest listings.
+const ROOM: usize = if cfg!(test) { 1 << 20 } else { 128 << 20 };
+/// Most bytes of pins of what is listed no more.
+const GONE_BYTES: usize = if cfg!(test) { 256 << 10 } else { 16 << 20 };
+
+/// The pins of one upstream.
+#[derive(Clone, Debug, Default)]
+pub struct Pins {
+    pins: BTreeMap<(Kind, Arc<str>), Pin>,
+    /// Counts what went.
+    gone: u64,
+    /// Bytes of all pinned definitions.
+    bytes: usize,
+}
+
+/// A definition that is trusted.
+#[derive(Clone, Debug)]
+pub struct Pin {
+    definition: Definition,
+    /// What it was called when it was pinned, if that is something else.
+    was: Option<Arc<str>>,
+    gone: Option<Gone>,
+}
+
+/// It is listed no more.
+#[derive(Clone, Debug)]
+struct Gone {
+    /// Higher than that of everything that went before.
+    order: u64,
+    shape: Shape,
+}
+
+/// By what a definition is found under another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    /// Arguments and description.
+    told: Option<Digest>,
+    /// Arguments alone, where there are any.
+    bare: Option<Digest>,
+}
+
+/// A pin as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row<'p> {
+    /// What is pinned.
+    pub kind: Kind,
+    /// The definition as JSON text.
+    pub definition: &'p str,
+    /// What it was called when it was pinned, if that is something else.
+    pub was: Option<&'p str>,
+    /// If it is listed no more: later for what went later.
+    pub gone: Option<u64>,
+}
+
+impl Pin {
+    /// The definition that is trusted.
+    #[must_use]
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// What it was called when it was pinned, if that is something else.
+    #[must_use]
+    pub fn was(&self) -> Option<&Arc<str>> {
+        self.was.as_ref()
+    }
+}
+
+impl Pins {
+    /// The pin of a definition.
+    #[must_use]
+    pub fn get(&self, kind: Kind, original: &Arc<str>) -> Option<&Pin> {
+        self.pins.get(&(kind, Arc::clone(original)))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pins.is_empty()
+    }
+
+    /// All of them, in an order of their own.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
+        self.pins.iter().map(|((kind, _), pin)| Row {
+            kind: *kind,
+            definition: pin.definition.raw(),
+            was: pin.was.as_deref(),
+            gone: pin.gone.as_ref().map(|gone| gone.order),
+        })
+    }
+
+    /// Adds a pin of an earlier run; false if it is none.
+    #[must_use]
+    pub fn add(&mut self, row: &Row<'_>) -> bool {
+        let Ok(definition) = listing::check(row.kind, row.definition) else {
+            return false;
+        };
+        if !PINNED.contains(&row.kind) {
+            return false;
+        }
+        let shape = || Shape::of(row.kind, &definition);
+        let gone = row.gone.map(|order| Gone {
+            order,
+            shape: shape(),
+        });
+        self.gone = self.gone.max(row.gone.unwrap_or_default());
+        let was = row.was.map(Arc::from);
+        self.put(row.kind, definition, was, gone);
+        true
+    }
+
+    /// Pins a definition in place of the one before.
+    pub(in crate::catalog) fn pin(&mut self, kind: Kind, definition: &Definition) {
+        self.put(kind, definition.clone(), None, None);
+    }
+
+    /// Pins a redefinition that needs nobody's consent. Under whichever name it was pinned first, it was pinned.
+    pub(in crate::catalog) fn redefine(&mut self, kind: Kind, definition: &Definition) {
+        let was = self.get(kind, definition.key());
+        let was = was.and_then(|pin| pin.was.clone());
+        self.put(kind, definition.clone(), was, None);
+    }
+
+    fn put(
+        &mut self,
+        kind: Kind,
+        definition: Definition,
+        was: Option<Arc<str>>,
+        gone: Option<Gone>,
+    ) {
+        self.bytes += definition.raw().len();
+        let key = (kind, Arc::clone(definition.key()));
+        let pin = Pin {
+            definition,
+            was,
+            gone,
+        };
+        if let Some(before) = self.pins.insert(key, pin) {
+            self.bytes = self.bytes.saturating_sub(before.definition.raw().len());
+        }
+    }
+
+    fn take(&mut self, kind: Kind, original: &Arc<str>) -> Option<Pin> {
+        let pin = self.pins.remove(&(kind, Arc::clone(original)))?;
+        self.bytes = self.bytes.saturating_sub(pin.definition.raw().len());
+        Some(pin)
+    }
+
+    /// Whether a definition can be pinned without taking more room than there is.
+    pub(in crate::catalog) fn has_room(&self, kind: Kind, definition: &Definition) -> bool {
+        let before = self.get(kind, definition.key());
+        let before = before.map_or(0, |pin| pin.definition.raw().len());
+        let after = self.bytes.saturating_sub(before) + definition.raw().len();
+        after <= ROOM
+    }
+
+    /// Notes what of a kind is listed. True if that is something else than before.
+    pub(in crate::catalog) fn see(&mut self, kind: Kind, listed: &HashSet<&str>) -> bool {
+        let (mut moved, mut gone) = (false, self.gone);
+        for ((of, original), pin) in &mut self.pins {
+            if *of != kind || listed.contains(&**original) != pin.gone.is_some() {
+                continue;
+            }
+            moved = true;
+            pin.gone = match pin.gone {
+                Some(_) => None,
+                None => {
+                    gone += 1;
+                    Some(Gone {
+                        order: gone,
+                        shape: Shape::of(kind, &pin.definition),
+                    })
+                }
+            };
+        }
+        self.gone = gone;
+        moved
+    }
+
+    /// Lets go of what went longest ago, as long as there is more of it than `most`, or than room for it.
+    pub(in crate::catalog) fn forget(&mut self, most: usize) -> bool {
+        let mut gone: Vec<_> = self
+            .pins
+            .iter()
+            .filter_map(|(key, pin)| {
+                let order = pin.gone.as_ref()?.order;
+                Some((order, key.clone(), pin.definition.raw().len()))
+            })
+            .collect();
+        gone.sort_unstable_by_key(|(order, ..)| std::cmp::Reverse(*order));
+        let mut bytes = 0;
+        let mut forgotten = false;
+        for (at, (_, (kind, original), length)) in gone.iter().enumerate() {
+            bytes += length;
+            if at >= most || bytes > GONE_BYTES {
+                self.take(*kind, original);
+                forgotten = true;
+            }
+        }
+        forgotten
+    }
+
+    /// Moves the pins of what has another name now: of what went and what is new, one of each has the same arguments. True if
+    /// there was any.
+    pub(in crate::catalog) fn rename(&mut self, kind: Kind, newcomers: &[&Definition]) -> bool {
+        if newcomers.is_empty() || !self.pins.values().any(|pin| pin.gone.is_some()) {
+            return false;
+        }
+        let mut left: Vec<_> = newcomers
+            .iter()
+            .map(|definition| (*definition, Shape::of(kind, definition)))
+            .collect();
+        let mut renamed = false;
+        // With the same words first: of many with the same arguments those are told apart.
+        for by in [|shape: &Shape| shape.told, |shape: &Shape| shape.bare] {
+            let pairs = self.pairs(kind, &left, by);
+            left.retain(|(definition, _)| !pairs.contains_key(definition.key()));
+            for (to, from) in pairs {
+                renamed |= self.call(kind, &from, &to);
+            }
+        }
+        renamed
+    }
+
+    /// New names, and the old ones.
+    fn pairs(
+        &self,
+        kind: Kind,
+        newcomers: &[(&Definition, Shape)],
+        by: fn(&Shape) -> Option<Digest>,
+    ) -> BTreeMap<Arc<str>, Arc<str>> {
+        let mut found: HashMap<Digest, [Vec<&Arc<str>>; 2]> = HashMap::default();
+        for ((of, original), pin) in &self.pins {
+            let shape = pin.gone.as_ref().and_then(|gone| by(&gone.shape));
+            if let Some(shape) = shape.filter(|_| *of == kind) {
+                let [from, _] = found.entry(shape).or_default();
+                from.push(original);
+            }
+        }
+        for (definition, shape) in newcomers {
+            if let Some(shape) = by(shape) {
+                let [_, to] = found.entry(shape).or_default();
+                to.push(definition.key());
+            }
+        }
+        let pairs = found.into_values().filter_map(|[from, to]| {
+            let ([from], [to]) = (from.as_slice(), to.as_slice()) else {
+                return None;
+            };
+            Some((Arc::clone(to), Arc::clone(from)))
+        });
+        pairs.collect()
+    }
+
+    /// Moves a pin to another name.
+    fn call(&mut self, kind: Kind, from: &Arc<str>, to: &Arc<str>) -> bool {
+        let Some(pin) = self.get(kind, from) else {
+            return false;
+        };
+        let text = render::again(kind, pin.definition.raw(), Some(to), None);
+        let Some(definition) = text.and_then(|text| listing::check(kind, &text).ok()) else {
+            return false;
+        };
+        let Some(pin) = self.take(kind, from) else {
+            return false;
+        };
+        let was = pin.was.unwrap_or_else(|| Arc::clone(from));
+        let was = (was != *to).then_some(was);
+        self.put(kind, definition, was, None);
+        true
+    }
+}
+
+impl Shape {
+    fn of(kind: Kind, definition: &Definition) -> Self {
+        let object = Object::parse(definition.raw()).unwrap_or_default();
+        let (member, arguments) = match kind {
+            Kind::Tools => {
+                let schema = object.get("inputSchema").map(Object::parse);
+                let properties = schema.and_then(Result::ok);
+                let properties = properties.and_then(|schema| {
+                    Object::parse(schema.get("properties")?)
+                        .ok()
+                        .map(|p| p.len())
+                });
+                ("inputSchema", properties)
+            }
+            Kind::Prompts | Kind::Resources | Kind::Templates => {
+                let arguments = object.get("arguments").map(json::array);
+                let arguments = arguments.and_then(Result::ok);
+                ("arguments", arguments.map(|arguments| arguments.len()))
+            }
+        };
+        let text = canonical(object.get(member).unwrap_or_default(), DEPTH);
+        let digest = |description: Option<&str>| {
+            let mut hasher = Hasher::new("shape");
+            hasher.add(text.as_bytes());
+            hasher.add(description.unwrap_or_default().as_bytes());
+            hasher.finish()
+        };
+        let description = object.string("description");
+        let description = description.filter(|text| !text.is_empty());
+        let has_arguments = arguments.is_some_and(|count| count > 0);
+        let told = has_arguments || description.is_some();
+        Self {
+            told: told.then(|| digest(description.as_deref())),
+            bare: has_arguments.then(|| digest(None)),
+        }
+    }
+}

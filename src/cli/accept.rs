@@ -1,0 +1,203 @@
+//! `weir accept`: what upstreams say otherwise than what is pinned, and letting them.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::admin::drift::{Upstreams, Waiting};
+use crate::cli::operator::{Operator, OperatorError};
+use crate::cli::output::{Ink, Output, Table, count, plain};
+use crate::cli::refuse;
+use crate::config::{self, Config};
+
+/// Where the config is, if nobody says.
+const CONFIG: &str = "config/weir.yaml";
+
+/// `weir accept`
+#[derive(Debug, Args)]
+pub struct AcceptArgs {
+    /// Exposed names whose new definition is accepted; none: show everything that waits
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Accept everything that waits
+    #[arg(long, conflicts_with = "names")]
+    pub all: bool,
+    /// The config file, YAML or JSON [default: config/weir.yaml]: where the weir runs, and its token
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The admin URL of the running weir, in place of the config's
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// One JSON object in place of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why nothing is accepted.
+#[derive(Debug, thiserror::Error)]
+enum AcceptError {
+    #[error("the config has no `admin` where a running weir could be asked; use --url")]
+    Nowhere,
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// Told already.
+    #[error("the config is wrong")]
+    Config,
+}
+
+/// What came of an acceptance.
+#[derive(Deserialize)]
+struct Answer {
+    accepted: Vec<Waiting>,
+    stored: Option<bool>,
+}
+
+/// What is told of all of them.
+#[derive(Default, Serialize)]
+struct Told {
+    accepted: Vec<Waiting>,
+    /// Names, and why they are not.
+    failed: Vec<(String, String)>,
+}
+
+/// Exit 0 if nothing waits, or all of it was accepted; 3 if something waits; 2 if something could not be accepted, or nobody can
+/// tell.
+pub async fn run(args: AcceptArgs, output: &mut Output) -> ExitCode {
+    let done = async {
+        let operator = operator(&args, output)?;
+        let page: Upstreams = operator.get("/upstreams", &[]).await?;
+        let waiting = page.waiting();
+        if args.names.is_empty() && !args.all {
+            return Ok(shown(&waiting, args.json, output));
+        }
+        let told = accepted(&args, &operator, waiting, output).await;
+        Ok(ended(&told, args.json, output))
+    };
+    done.await.unwrap_or_else(|error: AcceptError| {
+        if !matches!(error, AcceptError::Config) {
+            output.failure(&error);
+        }
+        ExitCode::from(2)
+    })
+}
+
+fn operator(args: &AcceptArgs, output: &mut Output) -> Result<Operator, AcceptError> {
+    let config = match (&args.config, &args.url) {
+        (None, Some(_)) => None,
+        (Some(path), _) => Some(load(path, output)?),
+        (None, None) => Some(load(Path::new(CONFIG), output)?),
+    };
+    if let Some(url) = &args.url {
+        let admin = config.and_then(|config| config.admin);
+        let token = admin.and_then(|admin| admin.token);
+        return Ok(Operator::at(url, token)?);
+    }
+    let config = config.ok_or(AcceptError::Nowhere)?;
+    Ok(Operator::of(&config).ok_or(AcceptError::Nowhere)??)
+}
+
+fn load(path: &Path, output: &mut Output) -> Result<Config, AcceptError> {
+    config::load(path, &config::process_env).map_err(|errors| {
+        refuse(&errors, output);
+        AcceptError::Config
+    })
+}
+
+/// Shows what waits.
+fn shown(waiting: &[Waiting], json: bool, output: &mut Output) -> ExitCode {
+    if json {
+        output
+            .out
+            .raw(&format!("{}\n", json!({ "waiting": waiting })));
+    } else if waiting.is_empty() {
+        output.out.done("nothing waits to be accepted");
+    } else {
+        output.out.table(&table(waiting.iter()));
+        let hint = "weir accept NAME… lets an upstream say so; weir explain NAME says more";
+        output.out.line(hint);
+    }
+    match waiting.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(3),
+    }
+}
+
+fn table<'w>(waiting: impl Iterator<Item = &'w Waiting>) -> Table {
+    let mut table = Table::new(&["UPSTREAM", "STATE", "KIND", "NAME", "WHAT"]);
+    for one in waiting {
+        let was = one.renamed_from.as_ref();
+        let was = was.map(|was| format!("pinned as {was}"));
+        let changes = one.changes.iter();
+        let changes = changes.map(|change| format!("{}: {}", change.class.as_str(), change.what));
+        for what in was.into_iter().chain(changes) {
+            table.row([
+                (Ink::Upstream, one.upstream.as_str()),
+                (Ink::Bad, one.state.as_str()),
+                (Ink::Plain, one.kind.as_str()),
+                (Ink::Name, one.name.as_str()),
+                (Ink::Plain, what.as_str()),
+            ]);
+        }
+    }
+    table
+}
+
+/// Accepts what was asked for: of each exactly what is shown.
+async fn accepted(
+    args: &AcceptArgs,
+    operator: &Operator,
+    waiting: Vec<Waiting>,
+    output: &mut Output,
+) -> Told {
+    let mut told = Told::default();
+    for name in &args.names {
+        if !waiting.iter().any(|one| one.name == *name) {
+            let reason = "nothing waits under this name".to_owned();
+            told.failed.push((name.clone(), reason));
+        }
+    }
+    let mut chosen = waiting;
+    chosen.retain(|one| args.all || args.names.contains(&one.name));
+    if !args.json && !chosen.is_empty() {
+        output.out.table(&table(chosen.iter()));
+    }
+    for one in chosen {
+        let path = format!("/catalog/{}/accept", one.name);
+        let answer = operator.post(&path, &json!({ "digest": one.digest })).await;
+        match answer {
+            Ok(Answer { accepted, stored }) => {
+                if stored == Some(false) {
+                    let text = format!("{}: weir cannot store it: see its log", one.name);
+                    output.warning(&text);
+                }
+                told.accepted.extend(accepted);
+            }
+            Err(error) => told.failed.push((one.name, error.to_string())),
+        }
+    }
+    told
+}
+
+fn ended(told: &Told, json: bool, output: &mut Output) -> ExitCode {
+    if json {
+        let text = serde_json::to_string(told).unwrap_or_default();
+        output.out.raw(&format!("{text}\n"));
+    } else {
+        for (name, reason) in &told.failed {
+            output.wrong(&format!("{}: {reason}", plain(name)));
+        }
+        if told.accepted.is_empty() && told.failed.is_empty() {
+            output.out.done("nothing waits to be accepted");
+        } else if !told.accepted.is_empty() {
+            let accepted = count(told.accepted.len(), "definition");
+            output.out.done(&format!("{accepted} accepted"));
+        }
+    }
+    match told.failed.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(2),
+    }
+}

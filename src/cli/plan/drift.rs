@@ -1,0 +1,87 @@
+//! What gates will not let through of a config: a reload does not bring it.
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+use serde::Serialize;
+
+use crate::admin::drift::Held;
+use crate::catalog::diff::{Upstreams, redefinition};
+use crate::catalog::{Change, Kind, Side, drift, pins};
+use crate::cli::plan::Before;
+use crate::config::{self, DriftPolicy};
+
+/// Something that its upstream says otherwise, and that waits to be accepted then.
+#[derive(Debug, Serialize)]
+pub(super) struct HeldBack {
+    #[serde(skip)]
+    pub(super) upstream: Arc<str>,
+    /// What it is.
+    pub(super) kind: Kind,
+    /// Its exposed name, or the one it would have.
+    pub(super) name: String,
+    /// What its upstream calls it.
+    pub(super) original: String,
+    /// What callers see of it.
+    pub(super) state: Held,
+    /// What it says otherwise.
+    pub(super) changes: Vec<Change>,
+}
+
+/// Takes out of `after` what gates hold back, as far as it can be told from what is shown `before`.
+pub(super) fn gate(
+    after: &mut Side,
+    before: &Before,
+    upstreams: &Upstreams,
+    shown: impl Fn(&config::Upstream) -> Side,
+) -> Vec<HeldBack> {
+    let mut found = Vec::new();
+    for (id, upstream) in upstreams {
+        let name = id.as_str();
+        let compared = &before.compared;
+        let is_gated = upstream.drift.is_gated() && compared.changed.contains(name);
+        if !is_gated || compared.moved.contains(name) {
+            continue;
+        }
+        let is_kept_out = |kind: Kind, original: &str| {
+            let mut waiting = before.waiting.iter();
+            upstream.drift.policy == DriftPolicy::Quarantine
+                && waiting.any(|one| {
+                    one.state == Held::Quarantined
+                        && (one.upstream.as_str(), one.kind, one.original.as_str())
+                            == (name, kind, original)
+                })
+        };
+        let known = shown(upstream).entries.into_iter();
+        let known: HashMap<_, _> = known
+            .map(|entry| ((entry.kind, entry.original), entry.definition))
+            .collect();
+        after.entries.retain_mut(|entry| {
+            if *entry.upstream != *name || !pins::PINNED.contains(&entry.kind) {
+                return true;
+            }
+            let Some(then) = known.get(&(entry.kind, Arc::clone(&entry.original))) else {
+                return !is_kept_out(entry.kind, &entry.original);
+            };
+            let changes = redefinition(entry.kind, then, &entry.definition);
+            if drift::passes(upstream.drift.threshold, &changes) {
+                return true;
+            }
+            let stays = upstream.drift.policy == DriftPolicy::Hold;
+            found.push(HeldBack {
+                upstream: Arc::clone(&entry.upstream),
+                kind: entry.kind,
+                name: entry.exposed.to_string(),
+                original: entry.original.to_string(),
+                state: match stays {
+                    true => Held::Held,
+                    false => Held::Quarantined,
+                },
+                changes,
+            });
+            entry.definition = Arc::clone(then);
+            stays
+        });
+    }
+    found
+}

@@ -1,0 +1,100 @@
+//! `drift:` in both its forms.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::StrDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use crate::config::de;
+
+/// What becomes of a definition that says otherwise than when it was first seen, or accepted.
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum DriftPolicy {
+    /// It takes the place of the one before.
+    Accept,
+    /// The one before stays in the catalog until an operator accepts the new one.
+    Hold,
+    /// Neither is in the catalog until an operator accepts the new one.
+    Quarantine,
+}
+
+/// How far a redefinition may go that needs nobody's consent, in ascending order.
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum DriftThreshold {
+    /// It means the same, written otherwise.
+    Cosmetic,
+    /// Calls that were right still are, and no model reads anything new.
+    Widened,
+    /// Calls that were right may be so no more.
+    Narrowed,
+    /// An argument has to be there that had not to.
+    NewRequired,
+    /// A hint about what a call does says otherwise: `readOnlyHint`, `destructiveHint`, `idempotentHint`, `openWorldHint`.
+    Annotation,
+}
+
+/// A gate for definitions of tools and prompts that say otherwise than when they were first seen.
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DriftMapping {
+    /// What becomes of a redefinition that goes further than `threshold`, by default `accept`.
+    policy: Option<DriftPolicy>,
+    /// How far a redefinition may go that needs nobody's consent, by default `widened`.
+    threshold: Option<DriftThreshold>,
+}
+
+/// `drift`: the policy alone, or a mapping.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::config) struct Drift {
+    pub(in crate::config) policy: Option<DriftPolicy>,
+    pub(in crate::config) threshold: Option<DriftThreshold>,
+}
+
+impl<'de> Deserialize<'de> for Drift {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Drift;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a policy or a mapping")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Drift, E> {
+                let policy = DriftPolicy::deserialize(StrDeserializer::new(text))?;
+                Ok(Drift {
+                    policy: Some(policy),
+                    threshold: None,
+                })
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                other: D,
+            ) -> Result<Drift, D::Error> {
+                let DriftMapping { policy, threshold } = DriftMapping::deserialize(other)?;
+                Ok(Drift { policy, threshold })
+            }
+        }
+        from.deserialize_newtype_struct(de::SCALAR_OR, Either)
+    }
+}
+
+impl JsonSchema for Drift {
+    fn schema_name() -> Cow<'static, str> {
+        "Drift".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let policy = generator.subschema_for::<DriftPolicy>();
+        let mapping = generator.subschema_for::<DriftMapping>();
+        json_schema!({
+            "description": "What becomes of a definition of a tool or prompt that says otherwise than when it was first seen, or accepted: a policy, or a mapping.",
+            "anyOf": [policy, mapping],
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! `drift:`
+
+use crate::config::{Drift, DriftPolicy, DriftThreshold, raw};
+
+/// Key by key: what is written, else what `base` has.
+pub(super) fn drift(raw: raw::Drift, base: Drift) -> Drift {
+    Drift {
+        policy: match raw.policy {
+            Some(raw::DriftPolicy::Accept) => DriftPolicy::Accept,
+            Some(raw::DriftPolicy::Hold) => DriftPolicy::Hold,
+            Some(raw::DriftPolicy::Quarantine) => DriftPolicy::Quarantine,
+            None => base.policy,
+        },
+        threshold: match raw.threshold {
+            Some(raw::DriftThreshold::Cosmetic) => DriftThreshold::Cosmetic,
+            Some(raw::DriftThreshold::Widened) => DriftThreshold::Widened,
+            Some(raw::DriftThreshold::Narrowed) => DriftThreshold::Narrowed,
+            Some(raw::DriftThreshold::NewRequired) => DriftThreshold::NewRequired,
+            Some(raw::DriftThreshold::Annotation) => DriftThreshold::Annotation,
+            None => base.threshold,
+        },
+    }
+}

@@ -1,0 +1,663 @@
+//! The gate, change by change: what callers see, what waits, what is pinned.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::catalog::{Catalog, Class};
+use crate::json::Object;
+use crate::live::Change;
+use crate::protocol::era::Era;
+
+const ANN: u64 = 0;
+
+/// What one upstream under one setting lists, and what callers see of it.
+struct Run {
+    state: State,
+    seen: Option<Arc<Catalog>>,
+    effects: Effects,
+    round: u64,
+    now: Instant,
+}
+
+fn config(drift: &str) -> Config {
+    let yaml =
+        format!("version: 1\nupstreams:\n  ann: {{ url: \"http://127.0.0.1:1/mcp\", {drift} }}\n");
+    config::parse(&yaml, Path::new("weir.yaml"), &|_| None).unwrap()
+}
+
+fn listing(definitions: &[&str]) -> Arc<Listing> {
+    let mut listing = Listing::of(Era::Modern);
+    for raw in definitions {
+        let kind = match raw.contains("inputSchema") {
+            true => Kind::Tools,
+            false => Kind::Prompts,
+        };
+        listing.add(kind, raw);
+    }
+    let listing = listing.finish();
+    assert_eq!(listing.quarantined(), []);
+    Arc::new(listing)
+}
+
+impl Run {
+    fn with(drift: &str) -> Self {
+        Self {
+            state: State::new(Arc::new(config(drift)), [ANN]),
+            seen: None,
+            effects: Effects::default(),
+            round: 0,
+            now: Instant::now(),
+        }
+    }
+
+    /// Whether callers or operators see something else now.
+    fn apply(&mut self, change: Change) -> bool {
+        self.effects = self.state.apply([change]);
+        let publish = self.effects.publish.take();
+        let published = publish.is_some();
+        if let Some(catalog) = publish {
+            self.seen = Some(catalog);
+        }
+        published
+    }
+
+    fn lists(&mut self, definitions: &[&str]) -> bool {
+        self.lists_over(ANN, definitions)
+    }
+
+    fn lists_over(&mut self, link: u64, definitions: &[&str]) -> bool {
+        self.round += 1;
+        self.now += Duration::from_secs(1);
+        self.apply(Change::Listed {
+            link,
+            round: self.round,
+            at: self.now,
+            on: SystemTime::UNIX_EPOCH,
+            listing: Some(listing(definitions)),
+        })
+    }
+
+    fn configured(&mut self, link: u64, yaml: &str) {
+        let config = config::parse(yaml, Path::new("weir.yaml"), &|_| None).unwrap();
+        self.apply(Change::Configured {
+            config: Arc::new(config),
+            links: vec![link],
+            now: self.now,
+        });
+        self.round = 0;
+    }
+
+    fn accepts(&mut self, kind: Kind, original: &str, digest: Option<Digest>) -> Accepted {
+        self.apply(Change::Accepted(Accept {
+            link: ANN,
+            kind,
+            original: original.into(),
+            digest,
+            now: self.now,
+        }));
+        self.effects.accepted.pop().unwrap()
+    }
+
+    /// What callers see of a tool or prompt, as its upstream would list it.
+    fn sees(&self, name: &str) -> Option<String> {
+        let catalog = self.seen.as_ref().unwrap();
+        let exposed = format!("ann__{name}");
+        let mut kinds = [Kind::Tools, Kind::Prompts].into_iter();
+        let text = kinds.find_map(|kind| catalog.definition(kind, &exposed))?;
+        Some(text.replace(&exposed, name))
+    }
+
+    fn drift(&self) -> Drift {
+        let entry = self.state.entries.first().unwrap();
+        let listed = entry.listed.as_ref().unwrap();
+        listed.prepared.drift().clone()
+    }
+
+    /// What waits: the name, and the class of what it says.
+    fn waits(&self) -> Vec<(String, Class)> {
+        let drift = self.drift();
+        let drifted = drift.drifted.iter();
+        drifted
+            .map(|drifted| (drifted.original.to_string(), drifted.class()))
+            .collect()
+    }
+}
+
+const SEND: &str = r#"{"name":"send","description":"Sends.","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object","properties":{"to":{"type":"string","description":"Whom."}},"required":["to"]}}"#;
+
+/// What [`SEND`] becomes, one of each class.
+fn redefinitions() -> [(Class, String); 6] {
+    let of = |from: &str, to: &str| {
+        assert!(SEND.contains(from));
+        SEND.replacen(from, to, 1)
+    };
+    [
+        (Class::Cosmetic, of("\"Sends.\"", "\"Send\\u0073.\"")),
+        (Class::Widened, of(",\"required\":[\"to\"]", "")),
+        (
+            Class::Narrowed,
+            of("\"type\":\"string\"", "\"type\":\"string\",\"maxLength\":3"),
+        ),
+        (
+            Class::NewRequired,
+            of(
+                "\"properties\":{",
+                "\"properties\":{\"key\":{\"type\":\"string\"},",
+            )
+            .replace("[\"to\"]", "[\"to\",\"key\"]"),
+        ),
+        (Class::Annotation, of("true", "false")),
+        (Class::Description, of("Sends.", "Sends all.")),
+    ]
+}
+
+#[test]
+fn each_class_under_each_setting() {
+    let thresholds = [
+        ("", Class::Widened),
+        ("cosmetic", Class::Cosmetic),
+        ("widened", Class::Widened),
+        ("narrowed", Class::Narrowed),
+        ("new_required", Class::NewRequired),
+        ("annotation", Class::Annotation),
+    ];
+    for policy in ["accept", "hold", "quarantine"] {
+        for (threshold, most) in thresholds {
+            for (class, after) in redefinitions() {
+                let what = format!("{policy} {threshold}: {class:?}");
+                let mut run = Run::with(&match threshold {
+                    "" => format!("drift: {policy}"),
+                    threshold => format!("drift: {{ policy: {policy}, threshold: {threshold} }}"),
+                });
+                assert!(run.lists(&[SEND]), "{what}");
+                assert_eq!(run.sees("send").as_deref(), Some(SEND), "{what}");
+                run.lists(&[&after]);
+                let passes = policy == "accept" || class <= most;
+                let expected = match policy {
+                    _ if passes => Some(after.as_str()),
+                    "hold" => Some(SEND),
+                    _ => None,
+                };
+                assert_eq!(run.sees("send").as_deref(), expected, "{what}");
+                let waits = match passes {
+                    true => vec![],
+                    false => vec![("send".to_owned(), class)],
+                };
+                assert_eq!(run.waits(), waits, "{what}");
+                assert_eq!(run.effects.drifted.len(), waits.len(), "{what}");
+                // The same again is no news.
+                assert!(!run.lists(&[&after]), "{what}");
+                // What passed is the measure from now on.
+                run.lists(&[SEND]);
+                let back = policy == "accept" || !passes || {
+                    let back = crate::catalog::diff::redefinition(Kind::Tools, &after, SEND);
+                    back.iter().all(|change| change.class <= most)
+                };
+                assert_eq!(run.waits().is_empty(), back, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn accept_pins_nothing_and_drops_what_is_pinned() {
+    let mut run = Run::with("drift: accept");
+    run.lists(&[SEND]);
+    assert!(run.state.pins(ANN).is_none());
+    assert!(run.effects.pinned.is_empty());
+    let yaml = |drift: &str| {
+        format!("upstreams:\n  ann: {{ url: \"http://127.0.0.1:1/mcp\", drift: {drift} }}\n")
+    };
+    // From then on what was listed last is the measure.
+    run.configured(1, &yaml("hold"));
+    assert_eq!(run.effects.pinned, [1]);
+    let after = SEND.replace("Sends.", "Sends all.");
+    run.lists_over(1, &[&after]);
+    assert_eq!(run.sees("send").as_deref(), Some(SEND));
+    run.configured(2, &yaml("accept"));
+    assert_eq!(run.sees("send"), Some(after.clone()));
+    assert_eq!(run.effects.pinned, [2]);
+    assert!(run.state.pins(2).is_none());
+    // Back again: what is said then.
+    run.configured(3, &yaml("quarantine"));
+    assert_eq!(run.sees("send"), Some(after.clone()));
+    run.lists_over(3, &[SEND]);
+    assert_eq!(run.sees("send"), None);
+    // Another policy, and another threshold, are about what is listed already.
+    run.configured(4, &yaml("hold"));
+    assert_eq!(run.sees("send"), Some(after));
+    run.configured(5, &yaml("{ policy: hold, threshold: annotation }"));
+    assert_eq!(run.sees("send"), Some(SEND.replace("Sends.", "Sends all.")));
+}
+
+#[test]
+fn what_is_new_is_no_redefinition() {
+    let mut run = Run::with("drift: quarantine");
+    run.lists(&[SEND]);
+    run.lists(&[SEND, r#"{"name":"other","inputSchema":{}}"#]);
+    assert!(run.sees("other").is_some());
+    assert!(run.drift().is_empty());
+    assert_eq!(run.effects.pinned, [ANN]);
+}
+
+#[test]
+fn prompts_are_held_and_resources_are_not() {
+    let mut run = Run::with("drift: hold");
+    let prompt = r#"{"name":"ask","description":"Asks."}"#;
+    run.lists(&[prompt]);
+    run.lists(&[r#"{"name":"ask","description":"Tells."}"#]);
+    assert_eq!(run.sees("ask").as_deref(), Some(prompt));
+    let with = |name: &str| {
+        let mut listing = Listing::of(Era::Modern);
+        listing.add(
+            Kind::Resources,
+            &format!(r#"{{"uri":"f:1","name":"{name}"}}"#),
+        );
+        Some(Arc::new(listing.finish()))
+    };
+    for (round, name) in [(10, "one"), (11, "one"), (12, "two")] {
+        run.apply(Change::Listed {
+            link: ANN,
+            round,
+            at: run.now,
+            on: SystemTime::UNIX_EPOCH,
+            listing: with(name),
+        });
+    }
+    let text = run
+        .seen
+        .as_ref()
+        .unwrap()
+        .definition(Kind::Resources, "f:1");
+    assert!(text.unwrap().contains("two"));
+}
+
+#[test]
+fn two_tools_that_swap_their_definitions_are_both_held() {
+    let tool = |name: &str, text: &str| {
+        format!(r#"{{"name":"{name}","description":"{text}","inputSchema":{{}}}}"#)
+    };
+    let mut run = Run::with("drift: hold");
+    run.lists(&[&tool("a", "Reads."), &tool("b", "Deletes.")]);
+    run.lists(&[&tool("a", "Deletes."), &tool("b", "Reads.")]);
+    assert_eq!(run.sees("a"), Some(tool("a", "Reads.")));
+    assert_eq!(run.sees("b"), Some(tool("b", "Deletes.")));
+    assert_eq!(run.waits().len(), 2);
+}
+
+#[test]
+fn what_goes_and_returns_with_other_words_is_held() {
+    let mut run = Run::with("drift: hold");
+    let other = r#"{"name":"other","inputSchema":{}}"#;
+    let after = SEND.replace("Sends.", "Sends all.");
+    run.lists(&[SEND, other]);
+    run.lists(&[other]);
+    assert_eq!(run.sees("send"), None);
+    // It can still be told where it went: a pin of what is listed no more is stored too.
+    assert_eq!(run.effects.pinned, [ANN]);
+    run.lists(&[&after, other]);
+    assert_eq!(run.sees("send").as_deref(), Some(SEND));
+    run.lists(&[SEND, other]);
+    assert_eq!(run.sees("send").as_deref(), Some(SEND));
+    assert!(run.drift().is_empty());
+}
+
+#[test]
+fn what_went_longest_ago_is_forgotten_first() {
+    let tool = |name: &str, text: &str| {
+        format!(r#"{{"name":"{name}","description":"{text}","inputSchema":{{}}}}"#)
+    };
+    let mut run = Run::with("drift: hold, limits: { tools: 2 }");
+    let stays = tool("stays", "Stays.");
+    for name in ["a", "b", "c"] {
+        run.lists(&[&stays, &tool(name, name)]);
+    }
+    run.lists(&[&stays]);
+    let back = ["a", "b", "c"].map(|name| tool(name, "Other words."));
+    run.lists(&[&stays, &back[0], &back[1], &back[2]]);
+    let waits: Vec<_> = run.waits().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(waits, ["b", "c"], "a is a stranger again");
+    assert_eq!(run.state.pins(ANN).unwrap().rows().len(), 4);
+}
+
+#[test]
+fn pins_take_no_more_room_than_there_is() {
+    let tool = |name: usize, bytes: usize| {
+        let text = "x".repeat(bytes);
+        format!(r#"{{"name":"t{name}","description":"{text}","inputSchema":{{}}}}"#)
+    };
+    let mut run = Run::with("drift: hold");
+    // In tests there is room for 1 MiB, and for a quarter of it of what is gone.
+    let (mut all, mut shown) = (Vec::new(), 0);
+    for name in 0..40 {
+        all.push(tool(name, 100_000));
+        let texts: Vec<_> = all.iter().map(String::as_str).collect();
+        run.lists(&texts);
+        shown = run.seen.as_ref().unwrap().len(Kind::Tools);
+    }
+    assert_eq!(shown, 10);
+    assert_eq!(run.waits().len(), 30);
+    let reason = &run.drift().drifted[0].changes[0].what;
+    assert_eq!(reason, "there is no room left to pin it");
+    run.lists(&[&tool(99, 1)]);
+    assert_eq!(run.state.pins(ANN).unwrap().rows().len(), 3);
+}
+
+/// What [`SEND`] is called otherwise, and says otherwise.
+fn called(name: &str, text: &str) -> String {
+    let named = SEND.replace("\"send\"", &format!("\"{name}\""));
+    named.replace("Sends.", text)
+}
+
+#[test]
+fn another_name_alone_passes_and_is_told() {
+    for policy in ["hold", "quarantine"] {
+        let mut run = Run::with(&format!("drift: {policy}"));
+        run.lists(&[SEND]);
+        run.lists(&[&called("post", "Sends.")]);
+        assert_eq!(run.sees("post"), Some(called("post", "Sends.")));
+        let moved = Moved {
+            kind: Kind::Tools,
+            original: "post".into(),
+            was: "send".into(),
+        };
+        assert_eq!(run.effects.moved, [(ANN, moved.clone())]);
+        assert_eq!(run.drift().moved, [moved]);
+        assert!(run.drift().drifted.is_empty());
+        assert_eq!(run.effects.pinned, [ANN]);
+        // Once told is enough, and back is as before.
+        run.lists(&[
+            &called("post", "Sends."),
+            r#"{"name":"other","inputSchema":{}}"#,
+        ]);
+        assert!(run.effects.moved.is_empty());
+        run.lists(&[SEND]);
+        assert!(run.drift().is_empty());
+    }
+}
+
+#[test]
+fn another_name_smuggles_nothing_in() {
+    for (policy, expected) in [
+        ("hold", Some(called("post", "Sends."))),
+        ("quarantine", None),
+    ] {
+        // At once, and with a listing between.
+        for between in [None, Some(r#"{"name":"other","inputSchema":{}}"#)] {
+            let mut run = Run::with(&format!("drift: {policy}"));
+            run.lists(&[SEND]);
+            if let Some(between) = between {
+                run.lists(&[between]);
+            }
+            run.lists(&[&called("post", "Sends all.")]);
+            assert_eq!(run.sees("post"), expected, "{policy}");
+            let drift = run.drift();
+            assert_eq!(drift.drifted[0].was.as_deref(), Some("send"));
+            assert_eq!(drift.drifted[0].class(), Class::Description);
+            // And on to a third name.
+            run.lists(&[&called("mail", "Sends all.")]);
+            assert_eq!(run.drift().drifted[0].was.as_deref(), Some("send"));
+            let accepted = run.accepts(Kind::Tools, "mail", None);
+            assert!(matches!(accepted, Accepted::Done(_)));
+            assert_eq!(run.sees("mail"), Some(called("mail", "Sends all.")));
+            assert!(run.drift().is_empty());
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_told_apart_is_no_other_name() {
+    let mut run = Run::with("drift: hold");
+    // Two of a kind went, and one came: nobody knows which.
+    run.lists(&[SEND, &called("twin", "Twin.")]);
+    run.lists(&[&called("post", "Posts.")]);
+    assert_eq!(run.sees("post"), Some(called("post", "Posts.")));
+    // By their words they can be told.
+    let mut run = Run::with("drift: hold");
+    run.lists(&[SEND, &called("twin", "Twin.")]);
+    run.lists(&[&called("v2_send", "Sends."), &called("v2_twin", "Twin.")]);
+    let moved = run.drift().moved;
+    let moved = moved.iter().map(|moved| (&*moved.was, &*moved.original));
+    assert_eq!(
+        moved.collect::<Vec<_>>(),
+        [("send", "v2_send"), ("twin", "v2_twin")]
+    );
+    // What takes no arguments is known by its words alone.
+    let bare = |name: &str, text: &str| {
+        format!(r#"{{"name":"{name}","description":"{text}","inputSchema":{{"type":"object"}}}}"#)
+    };
+    let mut run = Run::with("drift: hold");
+    run.lists(&[&bare("a", "One.")]);
+    run.lists(&[&bare("b", "Two.")]);
+    assert!(run.drift().is_empty());
+    let mut run = Run::with("drift: hold");
+    run.lists(&[&bare("a", "One.")]);
+    run.lists(&[&bare("b", "One.")]);
+    assert_eq!(run.drift().moved.len(), 1);
+}
+
+#[test]
+fn what_is_accepted_is_pinned_and_only_what_was_looked_at() {
+    for policy in ["hold", "quarantine"] {
+        let mut run = Run::with(&format!("drift: {policy}"));
+        let (one, two) = (
+            SEND.replace("Sends.", "One."),
+            SEND.replace("Sends.", "Two."),
+        );
+        run.lists(&[SEND]);
+        let nothing = run.accepts(Kind::Tools, "send", None);
+        assert!(matches!(nothing, Accepted::Nothing));
+        run.lists(&[&one]);
+        let looked_at = run.drift().drifted[0].digest;
+        run.lists(&[&two]);
+        let other = run.accepts(Kind::Tools, "send", Some(looked_at));
+        let Accepted::Other(other) = other else {
+            panic!("{other:?}");
+        };
+        assert!(other.changes[0].what.contains("Two."));
+        assert!(run.effects.pinned.is_empty());
+        let done = run.accepts(Kind::Tools, "send", Some(other.digest));
+        assert!(matches!(done, Accepted::Done(_)));
+        assert_eq!(run.effects.pinned, [ANN]);
+        assert_eq!(run.sees("send"), Some(two.clone()));
+        assert!(run.drift().is_empty());
+        // Then again: what was trusted at first is a redefinition now.
+        run.lists(&[SEND]);
+        assert_eq!(run.waits(), [("send".to_owned(), Class::Description)]);
+    }
+}
+
+#[test]
+fn a_drift_is_as_old_as_what_it_says() {
+    let mut run = Run::with("drift: hold");
+    run.lists(&[SEND]);
+    run.lists(&[&called("send", "One.")]);
+    let since = run.drift().drifted[0].since;
+    run.lists(&[
+        &called("send", "One."),
+        r#"{"name":"other","inputSchema":{}}"#,
+    ]);
+    assert_eq!(run.drift().drifted[0].since, since);
+    assert!(run.effects.drifted.is_empty(), "told once");
+    run.lists(&[&called("send", "Two.")]);
+    assert!(run.drift().drifted[0].since > since);
+    assert_eq!(run.effects.drifted.len(), 1);
+}
+
+#[test]
+fn a_stored_listing_is_held_to_the_pins_of_its_run() {
+    let mut run = Run::with("drift: hold");
+    run.lists(&[SEND]);
+    let pins = run.state.pins(ANN).unwrap();
+    let after = SEND.replace("Sends.", "Sends all.");
+    let mut again = Run::with("drift: hold");
+    let mut stored = Pins::default();
+    assert!(pins.rows().all(|row| stored.add(&row)));
+    again.state.hold_to(ANN, stored);
+    again.apply(Change::Restored {
+        link: ANN,
+        at: again.now,
+        on: SystemTime::UNIX_EPOCH,
+        now: again.now,
+        listing: listing(&[&after]),
+    });
+    assert_eq!(again.sees("send").as_deref(), Some(SEND));
+    assert_eq!(again.waits().len(), 1);
+    again.lists(&[&after]);
+    assert_eq!(again.sees("send").as_deref(), Some(SEND));
+    // Without pins it is the stored listing that is pinned.
+    let mut first = Run::with("drift: hold");
+    first.apply(Change::Restored {
+        link: ANN,
+        at: first.now,
+        on: SystemTime::UNIX_EPOCH,
+        now: first.now,
+        listing: listing(&[SEND]),
+    });
+    assert_eq!(first.effects.pinned, [ANN]);
+    first.lists(&[&after]);
+    assert_eq!(first.sees("send").as_deref(), Some(SEND));
+}
+
+#[test]
+fn a_server_at_another_address_is_held_to_nothing() {
+    let at = |port: u16| {
+        format!("upstreams:\n  ann: {{ url: \"http://127.0.0.1:{port}/mcp\", drift: hold }}\n")
+    };
+    let mut run = Run::with("drift: hold");
+    run.lists(&[SEND]);
+    run.lists(&[&called("send", "Held.")]);
+    run.configured(1, &at(2));
+    // What was shown is shown until it answers.
+    assert_eq!(run.sees("send").as_deref(), Some(SEND));
+    assert!(run.state.pins(1).is_none());
+    run.configured(
+        2,
+        &at(2).replace("hold", "{ policy: hold, threshold: narrowed }"),
+    );
+    assert!(run.state.pins(2).is_none());
+    let there = called("send", "There.");
+    run.lists_over(2, &[&there]);
+    assert_eq!(run.sees("send"), Some(there.clone()));
+    run.lists_over(2, &[SEND]);
+    assert_eq!(run.sees("send"), Some(there));
+    // One that lists the same is pinned all the same.
+    let mut run = Run::with("drift: hold");
+    run.lists(&[SEND]);
+    run.configured(1, &at(2));
+    run.lists_over(1, &[SEND]);
+    assert!(run.state.pins(1).is_some());
+}
+
+#[test]
+fn what_nobody_sees_is_nobodys_concern() {
+    let mut run = Run::with("drift: hold, tools: { deny: [send] }");
+    run.lists(&[SEND]);
+    run.lists(&[&called("send", "Other.")]);
+    assert!(run.drift().is_empty());
+    assert!(run.state.pins(ANN).is_none_or(|pins| pins.is_empty()));
+    // Nor does it lose its pin while nobody sees it.
+    let yaml = |rules: &str| {
+        format!(
+            "upstreams:\n  ann: {{ url: \"http://127.0.0.1:1/mcp\", drift: hold, tools: {rules} }}\n"
+        )
+    };
+    let mut run = Run::with("drift: hold");
+    run.lists(&[SEND]);
+    run.configured(1, &yaml("{ deny: [send] }"));
+    run.lists_over(1, &[&called("send", "Other.")]);
+    assert!(run.drift().is_empty());
+    run.configured(2, &yaml("{}"));
+    assert_eq!(run.sees("send").as_deref(), Some(SEND));
+}
+
+#[test]
+fn the_way_through_weirs_is_no_drift() {
+    let through =
+        |way: &str| SEND.replacen('{', &format!(r#"{{"_meta":{{"weir/origin":[{way}]}},"#), 1);
+    let mut run = Run::with("drift: { policy: quarantine, threshold: cosmetic }");
+    run.lists(&[&through("\"a\"")]);
+    run.lists(&[&through("\"b\",\"a\"")]);
+    run.lists(&[SEND]);
+    assert!(run.drift().is_empty());
+    // And it does not keep anybody from accepting what was looked at.
+    let other = through("\"a\"").replace("Sends.", "Other.");
+    run.lists(&[&other]);
+    let looked_at = run.drift().drifted[0].digest;
+    run.lists(&[&other.replace("[\"a\"]", "[\"b\",\"a\"]")]);
+    let accepted = run.accepts(Kind::Tools, "send", Some(looked_at));
+    assert!(matches!(accepted, Accepted::Done(_)));
+}
+
+/// Listings of a few tools that swap names, words and hints, go and return; and what an operator accepts in between.
+#[derive(Clone, Debug)]
+enum Step {
+    List(BTreeMap<u8, (u8, u8, bool)>),
+    Accept(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let tool = (0_u8..3, 0_u8..3, any::<bool>());
+    let list = prop::collection::btree_map(0_u8..4, tool, 1..4);
+    let step = prop_oneof![
+        4 => list.prop_map(Step::List),
+        1 => (0_u8..4).prop_map(Step::Accept),
+    ];
+    prop::collection::vec(step, 1..12)
+}
+
+proptest! {
+    #[test]
+    fn what_is_exposed_was_pinned_or_accepted(steps in steps()) {
+        // Each name has arguments of its own: none is another one's new name.
+        let raw = |name: u8, (text, arguments, hint): (u8, u8, bool)| {
+            let arguments = (0..=arguments).map(|at| format!(r#""a{name}{at}":{{}}"#));
+            format!(
+                r#"{{"name":"t{name}","description":"{text}","annotations":{{"readOnlyHint":{hint}}},"inputSchema":{{"properties":{{{}}}}}}}"#,
+                arguments.collect::<Vec<_>>().join(",")
+            )
+        };
+        // What steers a model, and what widening does not touch.
+        let steers = |raw: &str| {
+            let object = Object::parse(raw).unwrap();
+            ["description", "annotations"].map(|key| object.get(key).unwrap().to_owned())
+        };
+        let mut run = Run::with("drift: hold");
+        // By name, what came first under it and what was accepted.
+        let mut trusted: BTreeMap<u8, Vec<[String; 2]>> = BTreeMap::new();
+        let mut last = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::List(tools) => {
+                    let texts = tools.iter().map(|(name, tool)| (*name, raw(*name, *tool)));
+                    let texts: Vec<_> = texts.collect();
+                    run.lists(&texts.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>());
+                    for (name, text) in &texts {
+                        trusted.entry(*name).or_insert_with(|| vec![steers(text)]);
+                    }
+                    last = tools;
+                }
+                Step::Accept(name) => {
+                    let accepted = run.accepts(Kind::Tools, &format!("t{name}"), None);
+                    if let Accepted::Done(_) = accepted {
+                        trusted.get_mut(&name).unwrap().push(steers(&raw(name, last[&name])));
+                    }
+                }
+            }
+            let Some(catalog) = &run.seen else { continue };
+            prop_assert_eq!(catalog.len(Kind::Tools), last.len(), "hold hides nothing");
+            let drift = run.drift();
+            for (name, tool) in &last {
+                let text = run.sees(&format!("t{name}")).unwrap();
+                prop_assert!(trusted[name].contains(&steers(&text)), "{}: {:?}", text, trusted[name]);
+                if drift.of(Kind::Tools, &format!("t{name}")).is_none() {
+                    prop_assert_eq!(text, raw(*name, *tool), "what is not held is what was said");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Stored pins: what an upstream's definitions are held to by the next run too.
+//!
+//! One file per upstream in `state.dir`, like that of its listing: a line that says what it is, then one pin a line.
+
+use std::borrow::Cow;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::catalog::pins::Row;
+use crate::catalog::{Kind, Pins};
+use crate::config;
+use crate::durable;
+use crate::live::store::{About, Store, StoreError, contents, head};
+
+/// The folder inside `state.dir`.
+const FOLDER: &str = "pins";
+
+/// A pin.
+#[derive(Serialize, Deserialize)]
+struct Line<'l> {
+    kind: Kind,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    was: Option<Cow<'l, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gone: Option<u64>,
+    #[serde(borrow)]
+    definition: &'l RawValue,
+}
+
+impl Store {
+    /// Stores the pins of an upstream. Blocks.
+    ///
+    /// # Errors
+    /// They cannot be written; what was stored before stays.
+    pub fn keep_pins(&self, upstream: &config::Upstream, pins: &Pins) -> Result<(), StoreError> {
+        let mut lines = String::new();
+        for row in pins.rows() {
+            let line = Line {
+                kind: row.kind,
+                was: row.was.map(Cow::Borrowed),
+                gone: row.gone,
+                definition: serde_json::from_str(row.definition).map_err(io::Error::from)?,
+            };
+            lines.push_str(&serde_json::to_string(&line).map_err(io::Error::from)?);
+            lines.push('\n');
+        }
+        let about = About::of("pins", upstream, &lines);
+        let about = serde_json::to_string(&about).map_err(io::Error::from)?;
+        let text = format!("{about}\n{lines}");
+        let file = self.file(FOLDER, upstream);
+        Ok(durable::replace(&file, text.as_bytes())?)
+    }
+
+    /// Lets go of the pins of an upstream. Blocks.
+    ///
+    /// # Errors
+    /// There are some, and they cannot be removed.
+    pub fn drop_pins(&self, upstream: &config::Upstream) -> Result<(), StoreError> {
+        match std::fs::remove_file(self.file(FOLDER, upstream)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// What is pinned of an upstream, if anything is. What cannot be used is moved aside, with a line in the log. Where nothing is
+    /// held to pins they are let go. Blocks.
+    #[must_use]
+    pub fn load_pins(&self, upstream: &config::Upstream) -> Option<Pins> {
+        if !upstream.drift.is_gated() {
+            if let Err(error) = self.drop_pins(upstream) {
+                tracing::warn!(upstream = %upstream.id, %error, "its pins cannot be removed");
+            }
+            return None;
+        }
+        let path = self.file(FOLDER, upstream);
+        let error = match contents(&path) {
+            Ok(None) => return None,
+            Ok(Some((text, _))) => match parse(&text, upstream) {
+                Ok(pins) => return Some(pins),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        let aside = durable::set_aside(&path);
+        let aside = aside.as_ref().map_or(&path, |aside| aside);
+        tracing::warn!(
+            upstream = %upstream.id, %error, file = %aside.display(),
+            "stored pins are of no use: what is listed next is pinned"
+        );
+        None
+    }
+}
+
+fn parse(text: &str, upstream: &config::Upstream) -> Result<Pins, StoreError> {
+    let (about, lines) = head::<About>(text)?;
+    about.fits("pins", upstream, lines)?;
+    let mut pins = Pins::default();
+    for line in lines.lines() {
+        let strange = StoreError::Damaged("it has a line that is no pin");
+        let Ok(line) = serde_json::from_str::<Line<'_>>(line) else {
+            return Err(strange);
+        };
+        let row = Row {
+            kind: line.kind,
+            definition: line.definition.get(),
+            was: line.was.as_deref(),
+            gone: line.gone,
+        };
+        if !pins.add(&row) {
+            return Err(strange);
+        }
+    }
+    Ok(pins)
+}
+
+#[cfg(test)]
+mod tests;
