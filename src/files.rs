@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-pub use folders::{Folders, Stamp, leading_to};
+pub use folders::{Folders, Stamp, Ways};
 
 use crate::latest::Latest;
 use crate::secret::Secret;
@@ -27,6 +27,8 @@ use crate::secret::Secret;
 const QUIET: Duration = Duration::from_millis(20);
 /// and if something always happens, then after so long.
 const RESTLESS: Duration = Duration::from_millis(200);
+/// A writer who still has a file open is waited for, but not longer than this.
+const OPEN: Duration = Duration::from_millis(600);
 
 /// Why a file cannot be used. Never what is in it.
 #[derive(Debug, thiserror::Error)]
@@ -161,8 +163,8 @@ impl Files {
                 true => None,
                 false => {
                     let folders = folders.get_or_insert_with(|| Folders::new(heard.clone()));
-                    let ways = files.iter().flat_map(|file| leading_to(&file.path));
-                    Some(folders.follow(ways))
+                    let ways = Ways::of(files.iter().map(|file| file.path.as_path()));
+                    Some(folders.follow(ways.folders))
                 }
             };
             let looking = async {
@@ -177,9 +179,15 @@ impl Files {
                 Some(()) = events.recv() => true,
                 () = looking => false,
             };
-            if unread {
-                settled(&mut events).await;
-            }
+            let written = async {
+                if unread {
+                    settled(&mut events).await;
+                }
+                if let Some(folders) = &folders {
+                    closed(folders, &files).await;
+                }
+            };
+            shutdown.run_until_cancelled(written).await;
             let looked = tokio::task::spawn_blocking(move || {
                 for file in files {
                     file.look(unread);
@@ -200,6 +208,18 @@ async fn settled(events: &mut mpsc::Receiver<()>) {
         if timeout(QUIET, events.recv()).await.is_err() {
             return;
         }
+    }
+}
+
+/// Waits until none of the files is being written.
+async fn closed(folders: &Folders, files: &[Arc<Watched>]) {
+    let end = Instant::now() + OPEN;
+    while folders.is_written(files.iter().filter_map(|file| file.path.file_name())) {
+        if Instant::now() >= end {
+            folders.forget_written();
+            return;
+        }
+        tokio::time::sleep(QUIET).await;
     }
 }
 
@@ -340,6 +360,28 @@ mod tests {
         let cell = rig.open("a");
         rig.write("b", "two");
         fs::rename(rig.path("b"), rig.path("a")).unwrap();
+        becomes(&cell, "two").await;
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_is_not_read_before_its_writer_closes_it() {
+        use std::io::Write as _;
+        let rig = Rig::new();
+        rig.write("a", "one");
+        let cell = rig.open("a");
+        tokio::time::sleep(RESTLESS).await;
+        let mut file = File::create(rig.path("a")).unwrap();
+        file.write_all(b"half").unwrap();
+        tokio::time::sleep(RESTLESS * 2).await;
+        assert_eq!(cell.now().expose(), "one");
+        file.write_all(b" and half").unwrap();
+        drop(file);
+        becomes(&cell, "half and half").await;
+        assert_eq!(cell.version(), 2);
+        // One who never does holds up nobody for ever.
+        let mut file = File::create(rig.path("a")).unwrap();
+        file.write_all(b"two").unwrap();
         becomes(&cell, "two").await;
     }
 

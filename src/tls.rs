@@ -83,9 +83,12 @@ impl Tls {
     /// The TLS library refuses its own defaults.
     pub fn none() -> Result<ClientConfig, TlsError> {
         let builder = builder(&provider(), TlsVersion::default())?;
-        Ok(builder
+        let mut config = builder
             .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth())
+            .with_no_client_auth();
+        // Room for sessions is taken in advance, 17 KiB of it.
+        config.resumption = Resumption::disabled();
+        Ok(config)
     }
 
     /// For an upstream with `tls` settings. `key` is the private key of their `identity`. The server's name is the

@@ -50,11 +50,13 @@ pub async fn run(args: LoginArgs, output: &mut Output) -> ExitCode {
     // Nothing is written before the tokens are there, and then a file is moved to its place: whoever breaks off
     // leaves nothing behind.
     let done = tokio::select! {
-        done = login(upstream, &config, output) => done,
+        // Heard before anybody reads that there is something to break off.
+        biased;
         _ = tokio::signal::ctrl_c() => {
             output.wrong("broken off; nothing was stored");
             return ExitCode::from(2);
         }
+        done = login(upstream, &config, output) => done,
     };
     match done {
         Ok(record) => {

@@ -79,6 +79,8 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
     } else {
         return Err(ImportError::NoServers);
     };
+    let mut notes = notes;
+    notes.sort_by_key(|note| note.at);
     let mut variables = Variables::default();
     reserve(&items, &mut variables);
     variables.inputs.extend(mcp_json::inputs(&root));
@@ -126,6 +128,11 @@ fn reserve(items: &[Item], variables: &mut Variables) {
             let _ = variables::rewrite(&node.to_json(), |name| variables.reserve(name));
         }
     }
+}
+
+/// A transport that weir does not speak; no word of it is repeated.
+fn unspoken(server: &mut Server<'_>) {
+    server.disable("the file says a transport other than Streamable HTTP and stdio");
 }
 
 fn sse(server: &mut Server<'_>) {

@@ -53,28 +53,51 @@ fn folder(path: &Path) -> std::io::Result<Folder> {
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
-/// The folders in which it is settled what a path leads to: that of its name, and that of each symbolic link on the way.
-#[must_use]
-pub fn leading_to(path: &Path) -> BTreeSet<PathBuf> {
-    let mut folders = BTreeSet::new();
-    let mut way = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for _ in 0..LINKS {
-        folders.extend(way.parent().map(Path::to_owned));
-        let link = way.ancestors().find_map(|part| {
-            let target = std::fs::read_link(part).ok()?;
-            Some((part.parent()?.to_owned(), target, part.to_owned()))
-        });
-        let Some((folder, target, part)) = link else {
-            break;
-        };
-        let mut next = folder.join(target);
-        if let Some(rest) = way.strip_prefix(&part).ok().filter(|rest| *rest != "") {
-            next.push(rest);
+/// Where paths lead.
+#[derive(Clone, Debug, Default)]
+pub struct Ways {
+    /// The folders in which that is settled: those of the names, and that of each symbolic link on the way.
+    pub folders: BTreeSet<PathBuf>,
+    /// What is at the ends, in the order of the paths.
+    pub ends: Vec<PathBuf>,
+}
+
+impl Ways {
+    /// Those of these paths, as they are now.
+    pub fn of<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        let (mut ways, mut plain) = (Self::default(), HashSet::new());
+        for path in paths {
+            ways.follow(path, &mut plain);
         }
-        folders.insert(folder);
-        way = next;
+        ways
     }
-    folders
+
+    /// `plain` are paths that have no link in them: most of many files are in one folder.
+    fn follow(&mut self, path: &Path, plain: &mut HashSet<PathBuf>) {
+        let mut way = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        for _ in 0..LINKS {
+            self.folders.extend(way.parent().map(Path::to_owned));
+            let Some((link, target)) = last_link(&way, plain) else {
+                plain.extend(way.parent().map(Path::to_owned));
+                break;
+            };
+            let folder = link.parent().unwrap_or(link);
+            let mut next = folder.join(target);
+            if let Some(rest) = way.strip_prefix(link).ok().filter(|rest| *rest != "") {
+                next.push(rest);
+            }
+            self.folders.insert(folder.to_owned());
+            way = next;
+        }
+        self.ends.push(way);
+    }
+}
+
+/// The last part of a path that is a symbolic link, and what it says.
+fn last_link<'p>(path: &'p Path, plain: &HashSet<PathBuf>) -> Option<(&'p Path, PathBuf)> {
+    let parts = path.ancestors().take_while(|part| !plain.contains(*part));
+    let mut links = parts.filter_map(|part| Some((part, std::fs::read_link(part).ok()?)));
+    links.next()
 }
 
 /// The folders that are watched. They may go, come back and lead elsewhere.
@@ -237,15 +260,19 @@ mod tests {
         symlink("../data/current", at("etc/weir")).unwrap();
         symlink("v1", at("data/current")).unwrap();
         symlink("real.yaml", at("data/v1/weir.yaml")).unwrap();
-        let found = leading_to(&at("etc/weir/weir.yaml"));
-        let found: BTreeSet<_> = found
-            .iter()
-            .map(|path| path.canonicalize().unwrap())
-            .collect();
-        assert_eq!(found, ["etc", "data", "data/v1"].map(at).into());
+        let real = |path: &PathBuf| path.canonicalize().unwrap();
+        let paths = ["weir.yaml", "real.yaml", "weir.yaml"].map(|name| at("etc/weir").join(name));
+        for paths in [&paths[..1], &paths] {
+            let ways = Ways::of(paths.iter().map(PathBuf::as_path));
+            let folders: BTreeSet<_> = ways.folders.iter().map(real).collect();
+            assert_eq!(folders, ["etc", "data", "data/v1"].map(at).into());
+            assert_eq!(ways.ends.len(), paths.len());
+            let is_end = |end: &PathBuf| end.ends_with("real.yaml") && end.is_file();
+            assert!(ways.ends.iter().all(is_end), "{ways:?}");
+        }
         // One that leads to itself has an end.
         symlink("loop", at("loop")).unwrap();
-        assert!(leading_to(&at("loop/a")).contains(&home));
+        assert!(Ways::of([&*at("loop/a")]).folders.contains(&home));
     }
 
     #[tokio::test]

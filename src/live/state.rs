@@ -158,8 +158,9 @@ impl State {
         let entry = entries.find(|entry| entry.link == link && round > entry.round)?;
         entry.round = round;
         let Some(listing) = listing else {
-            entry.failing = true;
-            return Some(at);
+            // Whatever time does to one that goes on failing is the clock's affair.
+            let failed_before = std::mem::replace(&mut entry.failing, true);
+            return (!failed_before).then_some(at);
         };
         entry.ttl = listing.ttl().filter(|ttl| !ttl.is_zero());
         let counts = Kind::ALL.map(|kind| listing.definitions(kind).len());

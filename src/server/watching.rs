@@ -7,7 +7,6 @@
 //! Nothing says that a text is whole. A file that its writer still has open is waited for, where the system tells; what is
 //! wrong is looked at again before it is refused; and half a file that means something is kept out by the quiet time alone.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{self, TextDigest};
-use crate::files::{Folders, Stamp, leading_to};
+use crate::files::{Folders, Stamp, Ways};
 use crate::live::reload::{Reloads, Seen};
 
 /// Whoever writes is done when the files have looked the same for so long: more than an editor or a copy takes between two steps,
@@ -108,18 +107,14 @@ impl Eye {
     fn see(&mut self) {
         let (paths, folder) = config::paths(&self.file);
         let is_folder = || std::fs::metadata(&folder).ok().map(|found| found.is_dir());
-        let mut ways: BTreeSet<_> = paths.iter().flat_map(|path| leading_to(path)).collect();
-        ways.extend(leading_to(&folder));
+        let all = paths.iter().chain([&folder]);
+        let mut ways = Ways::of(all.map(PathBuf::as_path));
         if is_folder() == Some(true) {
-            ways.insert(folder.clone());
+            ways.folders.insert(folder.clone());
         }
-        self.period = self.folders.follow(ways);
-        let real = paths.iter().map(|path| std::fs::canonicalize(path).ok());
-        let real: Vec<_> = real.flatten().collect();
-        let names = paths
-            .iter()
-            .chain(&real)
-            .filter_map(|path| path.file_name());
+        self.period = self.folders.follow(ways.folders);
+        let names = paths.iter().chain(&ways.ends);
+        let names = names.filter_map(|path| path.file_name());
         self.written = self.folders.is_written(names);
         let stamped = paths.into_iter().map(|path| {
             let stamp = Stamp::of(&path);

@@ -46,6 +46,7 @@ mod face_modern;
 mod face_stdio;
 mod forwarding;
 mod guard;
+mod import;
 mod isolation;
 mod leaks;
 mod logins;

@@ -92,6 +92,38 @@ async fn in_catalog(weir: &Weir, upstream: &str) -> (bool, Value) {
     (stale[0], age.clone())
 }
 
+/// All that operators and callers are told of `ann` while it is stale and `bob` is not.
+async fn told_of_ann(weir: &Weir, callers: &[Client]) {
+    let told = weir.told("ann").await;
+    let listed = told["listed_at"].as_str().unwrap().to_owned();
+    assert_eq!(told["stale"], true);
+    let stamp = Some(listed.clone());
+    for caller in callers {
+        let found = stamps(caller).await;
+        for pair in found.chunks(2) {
+            assert_eq!(pair, [stamp.clone(), None], "{}", caller.era());
+        }
+        let tools = caller.list_all("tools/list").await;
+        let meta = format!(r#""_meta":{{"weir/origin":["eu"],"weir/stale":"{listed}"}}"#);
+        assert!(tools[0].contains(&meta), "{tools:?}");
+    }
+    let explained = weir.admin("/explain?name=ann__t").await;
+    assert_eq!(explained["exposed"][0]["stamped"], listed);
+    let of = &explained["exposed"][0]["upstream"]["listed"];
+    assert_eq!(of["stale"], true, "{explained}");
+    let (stale, age) = in_catalog(weir, "ann").await;
+    assert!(stale);
+    let of = (&age["stale"], &age["listed_at"]);
+    assert_eq!(of, (&true.into(), &listed.into()));
+    assert!(!in_catalog(weir, "bob").await.0);
+    for (name, stale) in [("ann", 1.0), ("bob", 0.0)] {
+        let series = format!("weir_listing_stale{{upstream=\"{name}\"}}");
+        assert_eq!(metric(weir, &series).await, stale);
+    }
+    let age = metric(weir, r#"weir_listing_age_seconds{upstream="ann"}"#).await;
+    assert!(age >= 1.0, "{age}");
+}
+
 #[tokio::test]
 async fn what_is_stale_is_stamped_once_and_until_it_is_listed_again() {
     for builder in [
@@ -117,51 +149,7 @@ async fn what_is_stale_is_stamped_once_and_until_it_is_listed_again() {
         for stream in &mut streams {
             assert_eq!(three(stream).await, CHANGED);
         }
-        let told = weir.told("ann").await;
-        let listed = told["listed_at"].as_str().unwrap().to_owned();
-        assert_eq!(told["stale"], true);
-        let stamp = Some(listed.clone());
-        for caller in &callers {
-            let found = stamps(caller).await;
-            assert_eq!(
-                found,
-                vec![
-                    stamp.clone(),
-                    None,
-                    stamp.clone(),
-                    None,
-                    stamp.clone(),
-                    None,
-                    stamp.clone(),
-                    None
-                ],
-                "{}",
-                caller.era()
-            );
-            let tools = caller.list_all("tools/list").await;
-            let meta = format!(r#""_meta":{{"weir/origin":["eu"],"weir/stale":"{listed}"}}"#);
-            assert!(tools[0].contains(&meta), "{tools:?}");
-        }
-        let explained = weir.admin("/explain?name=ann__t").await;
-        assert_eq!(explained["exposed"][0]["stamped"], listed);
-        let of = &explained["exposed"][0]["upstream"]["listed"];
-        assert_eq!(of["stale"], true, "{explained}");
-        let (stale, age) = in_catalog(&weir, "ann").await;
-        assert!(stale);
-        assert_eq!(
-            (&age["stale"], &age["listed_at"]),
-            (&true.into(), &listed.into())
-        );
-        assert!(!in_catalog(&weir, "bob").await.0);
-        assert_eq!(
-            metric(&weir, r#"weir_listing_stale{upstream="ann"}"#).await,
-            1.0
-        );
-        assert_eq!(
-            metric(&weir, r#"weir_listing_stale{upstream="bob"}"#).await,
-            0.0
-        );
-        assert!(metric(&weir, r#"weir_listing_age_seconds{upstream="ann"}"#).await >= 1.0);
+        told_of_ann(&weir, &callers).await;
         assert_eq!(weir.generation().await, before + 1, "stamped once");
         // It fails for some more listings, and nothing more is said of that.
         ann.restart().await;
@@ -186,6 +174,9 @@ async fn what_is_stale_is_stamped_once_and_until_it_is_listed_again() {
     }
 }
 
+/// The stamps on the tools of `ann` and of `bob`, as callers of the near weir see them.
+type Stamps = (Option<String>, Option<String>);
+
 #[tokio::test]
 async fn through_weirs_a_definition_is_as_old_as_its_oldest_part() {
     let ann = Upstream::named("ann").tools(["a"]).start().await;
@@ -207,19 +198,18 @@ async fn through_weirs_a_definition_is_as_old_as_its_oldest_part() {
         };
         (stamp(ann), stamp(bob))
     };
-    let until =
-        async |what: &str, condition: &dyn Fn(&(Option<String>, Option<String>)) -> bool| {
-            crate::support::bounded(what, async {
-                loop {
-                    let now = stamps().await;
-                    if condition(&now) {
-                        return now;
-                    }
-                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    let until = async |what: &str, condition: &dyn Fn(&Stamps) -> bool| {
+        crate::support::bounded(what, async {
+            loop {
+                let now = stamps().await;
+                if condition(&now) {
+                    return now;
                 }
-            })
-            .await
-        };
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        })
+        .await
+    };
     ann.stop().await;
     // The far weir fails to list, the near one does not: what it hears is as the far one says it.
     let (inner, fresh) = until("the far weir's stamp", &|now| now.0.is_some()).await;

@@ -101,8 +101,8 @@ async fn change(stream: &mut Stream) {
     }
 }
 
-#[tokio::test]
-async fn upstreams_that_come_up_one_by_one_are_one_change_each() {
+/// Three upstreams that are down, behind a weir that started just now, with what they listed long ago.
+async fn world_down() -> (Weir, Vec<Upstream>) {
     let mut ups = Vec::new();
     for name in ["ann", "bob", "cat"] {
         ups.push(Upstream::named(name).tools(["t"]).start().await);
@@ -121,7 +121,7 @@ async fn upstreams_that_come_up_one_by_one_are_one_change_each() {
     for up in &ups {
         up.stop().await;
     }
-    // They have been down for long, and so has weir. It is stopped here as it is stopped anywhere: what it still has to note, it notes.
+    // They have been down for long, and so has weir.
     let weir = weir
         .restart_with(|folder| {
             let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(LONG_AGO);
@@ -131,6 +131,12 @@ async fn upstreams_that_come_up_one_by_one_are_one_change_each() {
             }
         })
         .await;
+    (weir, ups)
+}
+
+#[tokio::test]
+async fn upstreams_that_come_up_one_by_one_are_one_change_each() {
+    let (weir, ups) = world_down().await;
     let old = Some("\"2026-01-01T00:00:00Z\"".to_owned());
     let row = |name: &str, stamp: &Option<String>| (name.to_owned(), stamp.clone());
     let mut expected = ["ann__t", "bob__t", "cat__t"]

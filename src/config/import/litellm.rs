@@ -75,7 +75,7 @@ pub(super) fn read(server: &mut Server<'_>, item: &Item) {
         server.reading(*at);
         match key.as_str() {
             _ if matches!(node.value, Value::Null) => {}
-            "url" => server.url(node),
+            "url" => server.url(key, node),
             "command" => server.text("command", node),
             "args" => server.args(node),
             "env" => server.env(node),
@@ -110,8 +110,8 @@ pub(super) fn read(server: &mut Server<'_>, item: &Item) {
 fn transport(server: &mut Server<'_>, node: &Node) {
     match node.scalar().as_deref() {
         Some("sse") => super::sse(server),
-        Some("http" | "stdio" | "streamable_http") => server.carried("transport"),
-        Some(_) | None => server.left_out("transport", "weir speaks Streamable HTTP and stdio"),
+        Some("http" | "stdio" | "streamable_http") => {}
+        Some(_) | None => super::unspoken(server),
     }
 }
 
@@ -160,6 +160,12 @@ fn log_in(server: &mut Server<'_>, node: &Node, kind: &str) {
             .unwrap_or_default(),
         audience: text("audience"),
     };
+    let place = TOKEN
+        .iter()
+        .chain(&["client_secret", "aws_secret_access_key"]);
+    if let Some(entry) = place.filter_map(|key| node.get(key)).next() {
+        server.reading(entry.at);
+    }
     match (kind, token()) {
         ("none", _) => {}
         ("bearer_token", Some(token)) => server.token(&token),

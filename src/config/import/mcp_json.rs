@@ -60,12 +60,12 @@ pub(super) fn read(server: &mut Server<'_>, node: &Node) {
         server.reading(*at);
         match key.as_str() {
             "command" => server.text("command", node),
-            "url" | "serverUrl" | "httpUrl" => server.url(node),
+            "url" | "serverUrl" | "httpUrl" => server.url(key, node),
             "cwd" => server.text("cwd", node),
             "args" => server.args(node),
             "env" => server.env(node),
             "headers" => server.headers(node),
-            "type" | "transport" | "transportType" => transport(server, key, node),
+            "type" | "transport" | "transportType" => transport(server, node),
             "disabled" if matches!(node.value, Value::Bool(true)) => server.switch_off(),
             "enabled" if matches!(node.value, Value::Bool(false)) => server.switch_off(),
             "disabled" | "enabled" if matches!(node.value, Value::Bool(_)) => {}
@@ -78,13 +78,12 @@ pub(super) fn read(server: &mut Server<'_>, node: &Node) {
     }
 }
 
-fn transport(server: &mut Server<'_>, key: &str, node: &Node) {
+fn transport(server: &mut Server<'_>, node: &Node) {
     match node.scalar().as_deref() {
         Some("sse") => super::sse(server),
-        Some("stdio" | "http" | "streamable-http" | "streamableHttp" | "streamable_http") => {
-            server.carried(key);
-        }
-        Some(_) | None => server.left_out(key, "weir speaks Streamable HTTP and stdio"),
+        // What there is says it too: a `command` or a `url`.
+        Some("stdio" | "http" | "streamable-http" | "streamableHttp" | "streamable_http") => {}
+        Some(_) | None => super::unspoken(server),
     }
 }
 

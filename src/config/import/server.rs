@@ -1,17 +1,22 @@
 //! One server of another program's file → one upstream in YAML. What each format calls its parts, its reader knows.
 
 mod address;
+mod blocks;
 mod parts;
 
 pub(super) use parts::{Client, Signing};
 
 use std::path::Path;
 
+use blocks::Blocks;
+
 use super::report::{Fate, Note, Told};
 use super::variables::{Variables, rewrite, single};
 use super::{sort, yaml};
+use crate::config::error::Defect;
 use crate::config::load::parse;
 use crate::config::node::{Entry, Node, Position, Value};
+use crate::config::secrets::SecretError;
 use crate::config::validate::is_refused_header;
 
 /// The lines of one upstream, as they grow.
@@ -20,7 +25,7 @@ pub(super) struct Server<'v> {
     /// What its variables begin with.
     stem: String,
     variables: &'v mut Variables,
-    lines: Vec<String>,
+    blocks: Blocks,
     comments: Vec<String>,
     /// Keys that do not come along.
     left: Vec<String>,
@@ -50,7 +55,7 @@ impl<'v> Server<'v> {
             name: name.to_owned(),
             stem: yaml::variable(name),
             variables,
-            lines: Vec::new(),
+            blocks: Blocks::default(),
             comments: Vec::new(),
             left: Vec::new(),
             allow: None,
@@ -82,7 +87,14 @@ impl<'v> Server<'v> {
             )
         {
             self.at = self.told.at;
-            for problem in errors.iter() {
+            // Files need not be where the import is made.
+            let is_file = |defect: &Defect| {
+                matches!(
+                    defect,
+                    Defect::Secret(SecretError::File(_)) | Defect::Pem(_)
+                )
+            };
+            for problem in errors.iter().filter(|problem| !is_file(problem.defect())) {
                 self.disable(&format!("{}: {}", problem.key(), problem.defect()));
             }
         }
@@ -98,7 +110,7 @@ impl<'v> Server<'v> {
         for comment in &self.comments {
             text.push_str(&format!("    # {}\n", yaml::comment(comment)));
         }
-        for line in &self.lines {
+        for line in self.blocks.lines() {
             text.push_str(&format!("    {line}\n"));
         }
         let lists = [("allow", &self.allow), ("deny", &self.deny)];
@@ -113,7 +125,7 @@ impl<'v> Server<'v> {
         }
         if self.disabled {
             text.push_str("    disabled: true\n");
-        } else if self.lines.is_empty() && lists.is_empty() {
+        } else if self.blocks.is_empty() && lists.is_empty() {
             text.push_str("    {}\n");
         }
         text
@@ -158,9 +170,16 @@ impl<'v> Server<'v> {
         self.carried("disabled");
     }
 
-    /// A line of YAML as it stands.
-    pub(super) fn line(&mut self, line: String) {
-        self.lines.push(line);
+    /// A key of the upstream with a value as YAML, which `what` of the file came along as.
+    pub(super) fn set(&mut self, key: &str, value: String, what: &str) {
+        match self.blocks.set(key, value) {
+            true => self.carried(what),
+            false => self.twice(what),
+        }
+    }
+
+    fn twice(&mut self, what: &str) {
+        self.left_out(what, "the file says it twice");
     }
 
     pub(super) fn place(&self, key: &str) -> String {
@@ -201,8 +220,7 @@ impl<'v> Server<'v> {
             return self.disable(&format!("`{key}` is not text"));
         };
         let text = self.rewritten(&text, &self.place(key));
-        self.lines.push(format!("{key}: {}", yaml::scalar(&text)));
-        self.carried(key);
+        self.set(key, yaml::scalar(&text), key);
     }
 
     pub(super) fn args(&mut self, node: &Node) {
@@ -227,8 +245,7 @@ impl<'v> Server<'v> {
             };
         }
         if !args.is_empty() {
-            self.lines.push(format!("args: [{}]", args.join(", ")));
-            self.carried("args");
+            self.set("args", format!("[{}]", args.join(", ")), "args");
         }
     }
 
@@ -267,7 +284,7 @@ impl<'v> Server<'v> {
         let Value::Map(entries) = &node.value else {
             return self.disable("`env` is not a mapping");
         };
-        let mut lines = Vec::new();
+        let mut carried = false;
         for Entry { key, node, at } in entries {
             self.at = *at;
             let Some(text) = node.scalar() else {
@@ -276,11 +293,12 @@ impl<'v> Server<'v> {
             };
             let place = self.place(&format!("env.{key}"));
             let value = self.value(key, key, &text, &place);
-            lines.push(format!("  {}: {value}", yaml::scalar(key)));
+            match self.blocks.add("env", &yaml::scalar(key), value, false) {
+                true => carried = true,
+                false => self.twice(&format!("env.{key}")),
+            }
         }
-        if !lines.is_empty() {
-            self.lines.push("env:".to_owned());
-            self.lines.append(&mut lines);
+        if carried {
             self.carried("env");
         }
     }
@@ -312,15 +330,20 @@ impl<'v> Server<'v> {
                 None => self.left_out(&format!("headers.{key}"), "it is not text"),
             }
         }
-        if !lines.is_empty() {
-            self.lines.push("headers:".to_owned());
-            self.lines.append(&mut lines);
+        let mut carried = false;
+        for (key, value) in lines {
+            match self.blocks.add("headers", &key, value, true) {
+                true => carried = true,
+                false => self.twice(&format!("headers.{key}")),
+            }
+        }
+        if carried {
             self.carried("headers");
         }
     }
 
-    /// The line of one header; none where `auth` says it, or weir itself.
-    pub(super) fn header(&mut self, key: &str, text: &str) -> Option<String> {
+    /// One header; none where `auth` says it, or weir itself.
+    fn header(&mut self, key: &str, text: &str) -> Option<(String, String)> {
         if is_refused_header(key) {
             let what = format!("header left out, weir sets it itself: {key}");
             self.changed(&what);
@@ -331,7 +354,12 @@ impl<'v> Server<'v> {
         let bearer = key
             .eq_ignore_ascii_case("authorization")
             .then(|| text.strip_prefix("Bearer "));
-        if let Some(token) = bearer.flatten().filter(|token| !token.is_empty())
+        let bearer = bearer.flatten().filter(|token| !token.is_empty());
+        if bearer.is_some() && self.blocks.has("auth") {
+            self.twice(&format!("headers.{key}"));
+            return None;
+        }
+        if let Some(token) = bearer
             && let Some(token) = self.secret("TOKEN", token, &place)
         {
             self.bearer(&token);
@@ -339,14 +367,13 @@ impl<'v> Server<'v> {
         }
         let wanted = format!("{}_{key}", self.stem);
         let value = self.value(key, &wanted, text, &place);
-        Some(format!("  {}: {value}", yaml::scalar(key)))
+        Some((yaml::scalar(key), value))
     }
 
     /// `auth: bearer`, with a token as YAML.
     pub(super) fn bearer(&mut self, token: &str) {
-        self.lines
-            .push(format!("auth: {{ type: bearer, token: {token} }}"));
-        self.carried("auth");
+        let value = format!("{{ type: bearer, token: {token} }}");
+        self.set("auth", value, "auth");
     }
 
     /// A secret as a reference, if it is one variable or one secret.

@@ -223,6 +223,94 @@ fn a_key_that_no_comment_may_hold_is_named_without_it() {
     assert_eq!(run(&yaml).upstreams.len(), 1);
 }
 
+#[test]
+fn what_a_file_says_twice_stands_once() {
+    let imported = import(
+        r#"{"mcpServers": { "a": {
+    "url": "https://me:hunter2@a.example.com/mcp", "serverUrl": "https://b.example.com/mcp",
+    "headers": { "Authorization": "Bearer hunter3", "X-A": "1", "x-a": "2" }
+}}}"#,
+    )
+    .unwrap();
+    insta::assert_snapshot!(imported.yaml, @r#"
+    # yaml-language-server: $schema=./weir.schema.json
+    # Made by `weir import`.
+    # Set these environment variables before weir starts:
+    #   A_PASSWORD  upstreams.a.auth, where a secret is written in the file
+    version: 1
+    upstreams:
+      a:
+        # not taken over: serverUrl, headers.Authorization, headers.x-a
+        auth: { type: basic, username: "me", password: { env: A_PASSWORD } }
+        url: "https://a.example.com/mcp"
+        headers:
+          X-A: "1"
+    "#);
+    run(&imported.yaml);
+    let left_out = imported.report.servers[0].notes.iter();
+    let left_out = left_out.filter(|note| note.fate == Fate::LeftOut);
+    let left_out: Vec<_> = left_out.map(|note| note.at.to_string()).collect();
+    assert_eq!(left_out, ["2:52", "3:18", "3:65"]);
+}
+
+/// Whether the config of a file is valid once its variables are set. A value from the environment may be unfit where a
+/// variable stands; what matters is that it is read.
+fn is_valid(file: &serde_json::Value) -> Result<(), String> {
+    let imported = import(&file.to_string()).map_err(|error| error.to_string())?;
+    let env = |name: &str| {
+        Some(
+            if name.contains("PORT") {
+                "1"
+            } else {
+                "localhost"
+            }
+            .to_owned(),
+        )
+    };
+    match parse(&imported.yaml, Path::new("weir.yaml"), &env) {
+        Ok(_) => Ok(()),
+        Err(errors) => Err(format!("{errors}\n{}", imported.yaml)),
+    }
+}
+
+/// Words that mean something somewhere, and any others.
+fn any_word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => any::<String>(),
+        1 => "os.environ/[A-Z]{1,3}",
+        1 => "[$]{1,2}[A-Z{}]{1,4}",
+        1 => "https?://[a-z.]{1,9}(:[0-9]{1,3})?/[a-z]{0,3}",
+        1 => prop::sample::select(vec!["oauth2", "bearer_token", "api_key", "basic", "authorization", "aws_sigv4", "client_credentials", "sse", "http", "stdio", "1.5", "7"]).prop_map(str::to_owned),
+    ]
+}
+
+const LITELLM: [&str; 24] = [
+    "url",
+    "command",
+    "args",
+    "env",
+    "static_headers",
+    "headers",
+    "transport",
+    "allowed_tools",
+    "disallowed_tools",
+    "timeout",
+    "max_concurrent_requests",
+    "alias",
+    "auth_type",
+    "auth_value",
+    "authentication_token",
+    "client_id",
+    "client_secret",
+    "token_url",
+    "scopes",
+    "audience",
+    "aws_region_name",
+    "aws_role_name",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+];
+
 proptest! {
     #[test]
     fn whatever_is_imported_is_a_valid_config(
@@ -235,11 +323,59 @@ proptest! {
             &name: { "command": "x", "args": args, "env": { &key: value } },
             "remote": { "url": value, "headers": { &key: value } },
         }});
-        let yaml = import(&file.to_string()).unwrap().yaml;
-        // A value from the environment may be unfit where a variable stands; what matters is that it is read.
-        let env = |name: &str| Some(if name.contains("PORT") { "1" } else { "localhost" }.to_owned());
-        let config = parse(&yaml, Path::new("weir.yaml"), &env);
-        prop_assert!(config.is_ok(), "{}\n{yaml}", config.unwrap_err());
+        prop_assert_eq!(is_valid(&file), Ok(()));
+    }
+
+    #[test]
+    fn whatever_is_imported_from_litellm_is_a_valid_config(
+        name in any::<String>(),
+        keys in prop::collection::vec((prop::sample::select(LITELLM.to_vec()), any_word()), 0..8),
+        entry in any::<String>(),
+    ) {
+        let mut server = serde_json::Map::new();
+        for (key, value) in keys {
+            let value = match key {
+                "args" | "allowed_tools" | "disallowed_tools" | "scopes" => serde_json::json!([value, entry]),
+                "env" | "headers" | "static_headers" => serde_json::json!({ &entry: value }),
+                _ => value.into(),
+            };
+            server.insert(key.to_owned(), value);
+        }
+        let file = serde_json::json!({ "mcp_servers": { name: server } });
+        prop_assert_eq!(is_valid(&file), Ok(()));
+    }
+
+    #[test]
+    fn whatever_is_imported_from_agentgateway_is_a_valid_config(
+        name in any::<String>(),
+        words in prop::collection::vec(any_word(), 8),
+        port in prop::option::of(any::<u16>()),
+        kind in 0..5_usize,
+        nested in any::<bool>(),
+    ) {
+        let w = |at: usize| words[at].as_str();
+        let mut host = serde_json::json!({ "host": w(0), "path": w(1) });
+        if let Some(port) = port {
+            host["port"] = port.into();
+        }
+        let spec = match kind {
+            0 => serde_json::json!({ "stdio": { "cmd": w(0), "args": [w(1), w(2)], "env": { w(3): w(4) } } }),
+            1 => serde_json::json!({ "sse": host }),
+            2 => serde_json::json!({ "openapi": host }),
+            3 => serde_json::json!({ "mcp": { "backend": w(0) } }),
+            _ => serde_json::json!({ "mcp": host }),
+        };
+        let mut target = serde_json::json!({ "name": name, "policies": {
+            "backendAuth": if port.is_some() { serde_json::json!({ "key": w(5) }) } else { serde_json::json!({ "aws": { "region": w(5) } }) },
+            "requestHeaderModifier": { "set": { w(6): w(7) } },
+        }});
+        target.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let mcp = serde_json::json!({ "targets": [target] });
+        let file = match nested {
+            true => serde_json::json!({ "binds": [{ "listeners": [{ "routes": [{ "backends": [{ "mcp": mcp }] }] }] }] }),
+            false => serde_json::json!({ "mcp": mcp }),
+        };
+        prop_assert_eq!(is_valid(&file), Ok(()));
     }
 
     #[test]

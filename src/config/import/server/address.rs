@@ -6,7 +6,10 @@ use crate::config::node::Node;
 use crate::config::validate::is_plain;
 
 impl Server<'_> {
-    pub(in crate::config::import) fn url(&mut self, node: &Node) {
+    pub(in crate::config::import) fn url(&mut self, key: &str, node: &Node) {
+        if self.blocks.has("url") {
+            return self.twice(key);
+        }
         let Some(text) = node.scalar() else {
             return self.disable("`url` is not text");
         };
@@ -27,12 +30,14 @@ impl Server<'_> {
             url = format!("{url}?{}", self.pieces(query, '&', &place));
         }
         let url = self.rewritten(&url, &place);
-        self.lines.push(format!("url: {}", yaml::quoted(&url)));
-        self.carried("url");
+        self.set("url", yaml::quoted(&url), "url");
         if is_plain(&url) {
-            self.lines
-                .push("allow_plain_http: true # what is sent can be read on the way".to_owned());
-            self.changed("`allow_plain_http` is there now: what is sent can be read on the way");
+            let value = "true # what is sent can be read on the way".to_owned();
+            if self.blocks.set("allow_plain_http", value) {
+                self.changed(
+                    "`allow_plain_http` is there now: what is sent can be read on the way",
+                );
+            }
         }
     }
 
@@ -53,9 +58,8 @@ impl Server<'_> {
             &self.place("auth"),
         );
         let user = yaml::quoted(user);
-        self.lines.push(format!(
-            "auth: {{ type: basic, username: {user}, password: {{ env: {name} }} }}"
-        ));
+        let value = format!("{{ type: basic, username: {user}, password: {{ env: {name} }} }}");
+        self.set("auth", value, "auth");
         format!("{scheme}://{host}{path}")
     }
 

@@ -54,8 +54,7 @@ impl Server<'_> {
         let millis = seconds.map(|seconds| (seconds * 1000.0).round());
         match millis.filter(|millis| (1.0..=1e11).contains(millis)) {
             Some(millis) => {
-                self.line(format!("timeouts: {{ call: {millis:.0}ms }}"));
-                self.carried(key);
+                self.set("timeouts", format!("{{ call: {millis:.0}ms }}"), key);
             }
             None => self.left_out(key, "it is no number of seconds"),
         }
@@ -66,8 +65,7 @@ impl Server<'_> {
         let most = node.scalar().and_then(|text| text.parse::<u32>().ok());
         match most.filter(|most| (1..=1_000_000).contains(most)) {
             Some(most) => {
-                self.line(format!("limits: {{ in_flight: {most} }}"));
-                self.carried(key);
+                self.set("limits", format!("{{ in_flight: {most} }}"), key);
             }
             None => self.left_out(key, "it is no number of calls"),
         }
@@ -77,8 +75,7 @@ impl Server<'_> {
     pub(in crate::config::import) fn namespace(&mut self, key: &str, namespace: &str) {
         match Namespace::parse(namespace) {
             Ok(_) => {
-                self.line(format!("namespace: {}", yaml::quoted(namespace)));
-                self.carried(key);
+                self.set("namespace", yaml::quoted(namespace), key);
             }
             Err(_) => self.left_out(key, "a `namespace` is made of a-z, 0-9 and `-`"),
         }
@@ -95,10 +92,8 @@ impl Server<'_> {
             return self.left_out(key, "it is no password");
         };
         let user = yaml::quoted(user);
-        self.line(format!(
-            "auth: {{ type: basic, username: {user}, password: {password} }}"
-        ));
-        self.carried("auth");
+        let value = format!("{{ type: basic, username: {user}, password: {password} }}");
+        self.set("auth", value, "auth");
     }
 
     /// A header of its own that logs in.
@@ -107,10 +102,8 @@ impl Server<'_> {
         match self.secret("API_KEY", text, &place) {
             Some(value) => {
                 let header = yaml::scalar(header);
-                self.line(format!(
-                    "auth: {{ type: header, name: {header}, value: {value} }}"
-                ));
-                self.carried("auth");
+                let value = format!("{{ type: header, name: {header}, value: {value} }}");
+                self.set("auth", value, "auth");
             }
             None => self.left_out("auth", "it is put together of several parts"),
         }
@@ -136,47 +129,44 @@ impl Server<'_> {
         let Some(secret) = self.secret("CLIENT_SECRET", secret, &place) else {
             return false;
         };
-        self.line("auth:".to_owned());
-        self.line("  type: oauth2_client_credentials".to_owned());
-        self.member("token_url", Some(url));
-        self.member("client_id", Some(id));
-        self.line(format!("  client_secret: {secret}"));
-        self.scopes(&client.scopes);
-        self.member("audience", client.audience.as_ref());
-        self.carried("auth");
+        let kind = "oauth2_client_credentials".to_owned();
+        let mut members = vec![("type", kind)];
+        members.extend(self.member("token_url", Some(url)));
+        members.extend(self.member("client_id", Some(id)));
+        members.push(("client_secret", secret));
+        members.extend(scopes(&client.scopes));
+        members.extend(self.member("audience", client.audience.as_ref()));
+        self.auth(members);
         true
     }
 
     /// A person logs in, once.
     pub(in crate::config::import) fn login(&mut self, client: &Client) {
         self.keeps = true;
-        self.line("auth:".to_owned());
-        self.line("  type: oauth2_authorization_code".to_owned());
-        self.member("client_id", client.client_id.as_ref());
+        let kind = "oauth2_authorization_code".to_owned();
+        let mut members = vec![("type", kind)];
+        members.extend(self.member("client_id", client.client_id.as_ref()));
         let place = self.place("auth");
         let secret = client.client_secret.as_ref();
+        let secret = secret.filter(|_| client.client_id.is_some());
         let secret = secret.and_then(|secret| self.secret("CLIENT_SECRET", secret, &place));
-        if let Some(secret) = secret.filter(|_| client.client_id.is_some()) {
-            self.line(format!("  client_secret: {secret}"));
-        }
-        self.scopes(&client.scopes);
-        self.carried("auth");
+        members.extend(secret.map(|secret| ("client_secret", secret)));
+        members.extend(scopes(&client.scopes));
+        self.auth(members);
         let name = self.name.clone();
         self.changed(&format!("log in once with `weir login {name}`"));
     }
 
     /// AWS Signature Version 4.
     pub(in crate::config::import) fn sigv4(&mut self, signing: &Signing) {
-        self.line("auth:".to_owned());
-        self.line("  type: sigv4".to_owned());
-        self.member("service", signing.service.as_ref());
-        self.member("region", signing.region.as_ref());
-        self.member("assume_role", signing.role.as_ref());
+        let mut members = vec![("type", "sigv4".to_owned())];
+        members.extend(self.member("service", signing.service.as_ref()));
+        members.extend(self.member("region", signing.region.as_ref()));
+        members.extend(self.member("assume_role", signing.role.as_ref()));
         let place = self.place("auth");
         if let (Some(id), Some(key)) = (&signing.access_key_id, &signing.secret_access_key) {
-            if let Some(name) = self.variable("ACCESS_KEY_ID", id, &place) {
-                self.line(format!("  access_key_id: \"${{{name}}}\""));
-            }
+            let id = self.variable("ACCESS_KEY_ID", id, &place);
+            members.extend(id.map(|name| ("access_key_id", format!("\"${{{name}}}\""))));
             let secrets = [
                 ("secret_access_key", Some(key)),
                 ("session_token", signing.session_token.as_ref()),
@@ -184,25 +174,26 @@ impl Server<'_> {
             for (member, text) in secrets {
                 let variable = yaml::variable(member);
                 let secret = text.and_then(|text| self.secret(&variable, text, &place));
-                if let Some(secret) = secret {
-                    self.line(format!("  {member}: {secret}"));
-                }
+                members.extend(secret.map(|secret| (member, secret)));
             }
         }
-        self.carried("auth");
+        self.auth(members);
     }
 
-    fn scopes(&mut self, scopes: &[String]) {
-        if !scopes.is_empty() {
-            let scopes: Vec<_> = scopes.iter().map(|scope| yaml::quoted(scope)).collect();
-            self.line(format!("  scopes: [{}]", scopes.join(", ")));
+    fn auth(&mut self, members: Vec<(&str, String)>) {
+        match self.blocks.nest("auth", members) {
+            true => self.carried("auth"),
+            false => self.twice("auth"),
         }
     }
 
-    fn member(&mut self, key: &str, text: Option<&String>) {
-        if let Some(text) = text {
-            let text = self.quoted(text, &format!("auth.{key}"));
-            self.line(format!("  {key}: {text}"));
-        }
+    fn member<'k>(&mut self, key: &'k str, text: Option<&String>) -> Option<(&'k str, String)> {
+        let text = self.quoted(text?, &format!("auth.{key}"));
+        Some((key, text))
     }
+}
+
+fn scopes(scopes: &[String]) -> Option<(&'static str, String)> {
+    let quoted: Vec<_> = scopes.iter().map(|scope| yaml::quoted(scope)).collect();
+    (!scopes.is_empty()).then(|| ("scopes", format!("[{}]", quoted.join(", "))))
 }
