@@ -68,6 +68,7 @@ pub fn router(operators: Operators, admin: &config::Admin) -> Router {
         .route("/upstreams/{name}/resync", post(resync))
         .route("/catalog", get(catalog::catalog))
         .route("/catalog/{name}/accept", post(drift::accept))
+        .route("/catalog/{name}/drift", get(drift::texts))
         .route("/compare", post(compare::compare))
         .route("/explain", get(explain::explain))
         .route("/metrics", get(metrics::metrics))

@@ -10,6 +10,7 @@ use foldhash::HashSet;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use crate::admin::{axum_json, text};
 use crate::catalog::{self, Catalog, Change, Class, Kind, Named, Part, Rules};
@@ -240,6 +241,45 @@ impl<'s> HeldNames<'s> {
     }
 }
 
+/// The two definitions between which somebody has to choose.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Texts {
+    /// What it is about.
+    pub waiting: Waiting,
+    /// What is pinned; nothing where there was no room to pin it.
+    pub pinned: Option<Box<RawValue>>,
+    /// What its upstream says.
+    pub now: Option<Box<RawValue>>,
+}
+
+/// The answer of `GET /catalog/{name}/drift`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AllTexts {
+    /// Of each kind one at most, as a rule; none where nothing waits.
+    pub drifted: Vec<Texts>,
+}
+
+/// `GET /catalog/{name}/drift`: what waits under an exposed name, in full, under its upstream's name. 404 for a name that is none.
+pub(super) async fn texts(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
+    let snapshot = live.load_full();
+    let found = waiting(&snapshot).filter(|(_, waiting)| waiting.name == name);
+    let raw = |text: &str| RawValue::from_string(text.to_owned()).ok();
+    let drifted: Vec<_> = found
+        .map(|(_, waiting)| {
+            let drifted = drifted_of(&snapshot, &waiting);
+            Texts {
+                pinned: drifted.and_then(|drifted| raw(drifted.pinned()?)),
+                now: drifted.and_then(|drifted| raw(drifted.now())),
+                waiting,
+            }
+        })
+        .collect();
+    if drifted.is_empty() && !is_exposed(&snapshot, &name) {
+        return no_such_name();
+    }
+    text(StatusCode::OK, &AllTexts { drifted })
+}
+
 /// The body of an acceptance; it may be left out.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -288,7 +328,7 @@ pub(super) async fn accept(
         original: waiting.original.as_str().into(),
         digest: digest
             .is_some()
-            .then(|| digest_of(&snapshot, waiting))
+            .then(|| drifted_of(&snapshot, waiting).map(|drifted| drifted.digest))
             .flatten(),
     });
     let accepting = accepts.accept(wishes.collect());
@@ -314,11 +354,11 @@ pub(super) async fn accept(
     )
 }
 
-/// The digest of what waits, as it is compared.
-fn digest_of(snapshot: &Snapshot, waiting: &Waiting) -> Option<catalog::Digest> {
+/// What waits, as the gate knows it.
+fn drifted_of<'s>(snapshot: &'s Snapshot, waiting: &Waiting) -> Option<&'s catalog::Drifted> {
     let upstream = snapshot.config.upstreams.get(waiting.upstream.as_str())?;
     let drift = found(upstream, &snapshot.catalog)?;
-    Some(drift.of(waiting.kind, &waiting.original)?.digest)
+    drift.of(waiting.kind, &waiting.original)
 }
 
 /// What waited, as it was when it was decided on.
@@ -339,11 +379,19 @@ fn other(drifted: Vec<Waiting>) -> Response {
 }
 
 fn nothing(snapshot: &Snapshot, name: &str) -> Response {
-    let mut kinds = catalog::pins::PINNED.into_iter();
-    if kinds.any(|kind| snapshot.catalog.route(kind, name).is_some()) {
-        let body = json!({ "accepted": [], "stored": null });
-        return text(StatusCode::OK, &body);
+    if !is_exposed(snapshot, name) {
+        return no_such_name();
     }
+    let body = json!({ "accepted": [], "stored": null });
+    text(StatusCode::OK, &body)
+}
+
+fn is_exposed(snapshot: &Snapshot, name: &str) -> bool {
+    let mut kinds = catalog::pins::PINNED.into_iter();
+    kinds.any(|kind| snapshot.catalog.route(kind, name).is_some())
+}
+
+fn no_such_name() -> Response {
     let error = json!({ "error": "no tool or prompt has this name" });
     axum_json(StatusCode::NOT_FOUND, &error)
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 use tokio::time::Instant;
 
 use crate::catalog::Kind;
@@ -37,7 +37,11 @@ pub struct Drifted {
     pub quarantined: bool,
     /// Since when its upstream says so, as far as this process knows.
     pub since: Instant,
+    /// The definition, and the pinned one; there is none where there was no room to pin it.
     definition: Definition,
+    pinned: Option<Definition>,
+    /// Whether it would pass if there was room to pin it.
+    is_roomless: bool,
 }
 
 /// A definition that only goes by another name since it was pinned.
@@ -85,6 +89,18 @@ impl Drifted {
         (self.kind, &self.original, self.digest) == (other.kind, &other.original, other.digest)
     }
 
+    /// What its upstream says, as JSON text.
+    #[must_use]
+    pub fn now(&self) -> &str {
+        self.definition.raw()
+    }
+
+    /// What is pinned, as JSON text; nothing where there was no room to pin it.
+    #[must_use]
+    pub fn pinned(&self) -> Option<&str> {
+        self.pinned.as_ref().map(Definition::raw)
+    }
+
     /// Lets it take the place of what is pinned.
     pub fn accept(&self, pins: &mut Pins) {
         pins.pin(self.kind, &self.definition);
@@ -114,10 +130,13 @@ pub fn gate(
     listing: &Arc<Listing>,
     (before, now): (&Drift, Instant),
 ) -> Gated {
+    let before = before.drifted.iter();
     let mut gate = Gate {
         pins,
         drift,
-        before,
+        before: before
+            .map(|one| ((one.kind, &*one.original), one))
+            .collect(),
         now,
         found: Drift::default(),
         pinned: false,
@@ -162,7 +181,7 @@ fn is_exposed(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> bool {
 struct Gate<'g> {
     pins: &'g mut Pins,
     drift: config::Drift,
-    before: &'g Drift,
+    before: HashMap<(Kind, &'g str), &'g Drifted>,
     now: Instant,
     found: Drift,
     pinned: bool,
@@ -189,7 +208,7 @@ impl Gate<'_> {
                 self.pinned = true;
                 return Some(definition.clone());
             }
-            self.wait(kind, definition, None, vec![no_room()], true);
+            self.wait(kind, definition, None, Vec::new(), true);
             return None;
         };
         let was = pin.was().cloned();
@@ -202,45 +221,62 @@ impl Gate<'_> {
             self.found.moved.extend(moved);
             return Some(definition.clone());
         }
-        let mut changes = diff::redefinition(kind, pin.definition().raw(), definition.raw());
-        if passes(self.drift.threshold, &changes) {
+        let changes = match self.known(kind, definition, pin.definition()) {
+            Some(known) => known.changes.clone(),
+            None => diff::redefinition(kind, pin.definition().raw(), definition.raw()),
+        };
+        let is_roomless = passes(self.drift.threshold, &changes);
+        if is_roomless {
             if has_room {
                 self.pins.redefine(kind, definition);
                 self.pinned = true;
                 self.found.moved.extend(moved);
                 return Some(definition.clone());
             }
-            changes.push(no_room());
         }
         let held = pin.definition().clone();
         let quarantined = self.drift.policy != DriftPolicy::Hold;
-        self.wait(kind, definition, was, changes, quarantined);
+        let pinned = Some((held.clone(), was));
+        self.wait(kind, definition, pinned, changes, is_roomless);
         (!quarantined).then_some(held)
+    }
+
+    /// What was found of the same two definitions before: comparing is most of the work.
+    fn known(&self, kind: Kind, definition: &Definition, pinned: &Definition) -> Option<&Drifted> {
+        let known = self.before.get(&(kind, &**definition.key()))?;
+        let is_same = known.now() == definition.raw() && known.pinned() == Some(pinned.raw());
+        (is_same && !known.is_roomless).then_some(*known)
     }
 
     fn wait(
         &mut self,
         kind: Kind,
         definition: &Definition,
-        was: Option<Arc<str>>,
+        pinned: Option<(Definition, Option<Arc<str>>)>,
         changes: Vec<Change>,
-        quarantined: bool,
+        is_roomless: bool,
     ) {
-        let mut drifted = Drifted {
+        let before = self.before.get(&(kind, &**definition.key())).copied();
+        let known = before.filter(|before| before.now() == definition.raw());
+        let digest = known.map_or_else(|| diff::digest(definition.raw()), |known| known.digest);
+        let since = before.filter(|before| before.digest == digest);
+        let mut changes = most(changes);
+        if is_roomless {
+            changes.push(no_room());
+        }
+        let (pinned, was) = pinned.unzip();
+        self.found.drifted.push(Drifted {
             kind,
             original: Arc::clone(definition.key()),
-            was,
-            changes: most(changes),
-            digest: diff::digest(definition.raw()),
-            quarantined,
-            since: self.now,
+            was: was.flatten(),
+            changes,
+            digest,
+            quarantined: pinned.is_none() || self.drift.policy != DriftPolicy::Hold,
+            since: since.map_or(self.now, |before| before.since),
             definition: definition.clone(),
-        };
-        let mut before = self.before.drifted.iter();
-        if let Some(before) = before.find(|before| before.is(&drifted)) {
-            drifted.since = before.since;
-        }
-        self.found.drifted.push(drifted);
+            pinned,
+            is_roomless,
+        });
     }
 }
 

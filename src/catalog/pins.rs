@@ -46,7 +46,9 @@ pub struct Pin {
 struct Gone {
     /// Higher than that of everything that went before.
     order: u64,
-    shape: Shape,
+    /// By what it is found again; `None` where it was found already. Its name stays pinned: what is trusted under it is not to
+    /// come back as something else.
+    shape: Option<Shape>,
 }
 
 /// By what a definition is found under another name.
@@ -69,6 +71,8 @@ pub struct Row<'p> {
     pub was: Option<&'p str>,
     /// If it is listed no more: later for what went later.
     pub gone: Option<u64>,
+    /// Whether it is listed under another name, which has a pin of its own.
+    pub moved: bool,
 }
 
 impl Pin {
@@ -105,6 +109,7 @@ impl Pins {
             definition: pin.definition.raw(),
             was: pin.was.as_deref(),
             gone: pin.gone.as_ref().map(|gone| gone.order),
+            moved: pin.gone.as_ref().is_some_and(|gone| gone.shape.is_none()),
         })
     }
 
@@ -120,7 +125,7 @@ impl Pins {
         let shape = || Shape::of(row.kind, &definition);
         let gone = row.gone.map(|order| Gone {
             order,
-            shape: shape(),
+            shape: (!row.moved).then(shape),
         });
         self.gone = self.gone.max(row.gone.unwrap_or_default());
         let was = row.was.map(Arc::from);
@@ -187,7 +192,7 @@ impl Pins {
                     gone += 1;
                     Some(Gone {
                         order: gone,
-                        shape: Shape::of(kind, &pin.definition),
+                        shape: Some(Shape::of(kind, &pin.definition)),
                     })
                 }
             };
@@ -219,7 +224,7 @@ impl Pins {
         forgotten
     }
 
-    /// Moves the pins of what has another name now: of what went and what is new, one of each has the same arguments. True if
+    /// Finds what has another name now, and pins that name too: of what went and what is new, one of each has the same arguments. True if
     /// there was any.
     pub(in crate::catalog) fn rename(&mut self, kind: Kind, newcomers: &[&Definition]) -> bool {
         if newcomers.is_empty() || !self.pins.values().any(|pin| pin.gone.is_some()) {
@@ -250,7 +255,8 @@ impl Pins {
     ) -> BTreeMap<Arc<str>, Arc<str>> {
         let mut found: HashMap<Digest, [Vec<&Arc<str>>; 2]> = HashMap::default();
         for ((of, original), pin) in &self.pins {
-            let shape = pin.gone.as_ref().and_then(|gone| by(&gone.shape));
+            let shape = pin.gone.as_ref().and_then(|gone| gone.shape.as_ref());
+            let shape = shape.and_then(by);
             if let Some(shape) = shape.filter(|_| *of == kind) {
                 let [from, _] = found.entry(shape).or_default();
                 from.push(original);
@@ -271,7 +277,7 @@ impl Pins {
         pairs.collect()
     }
 
-    /// Moves a pin to another name.
+    /// Pins what is pinned under one name under another too.
     fn call(&mut self, kind: Kind, from: &Arc<str>, to: &Arc<str>) -> bool {
         let Some(pin) = self.get(kind, from) else {
             return false;
@@ -280,11 +286,14 @@ impl Pins {
         let Some(definition) = text.and_then(|text| listing::check(kind, &text).ok()) else {
             return false;
         };
-        let Some(pin) = self.take(kind, from) else {
-            return false;
-        };
-        let was = pin.was.unwrap_or_else(|| Arc::clone(from));
+        let was = pin.was.clone().unwrap_or_else(|| Arc::clone(from));
         let was = (was != *to).then_some(was);
+        if let Some(gone) = self.pins.get_mut(&(kind, Arc::clone(from))) {
+            gone.gone = gone.gone.take().map(|gone| Gone {
+                shape: None,
+                ..gone
+            });
+        }
         self.put(kind, definition, was, None);
         true
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::admin::drift::{Upstreams, Waiting};
+use crate::admin::drift::{AllTexts, Texts, Upstreams, Waiting};
 use crate::cli::operator::{Operator, OperatorError};
 use crate::cli::output::{Ink, Output, Table, count, plain};
 use crate::cli::refuse;
@@ -25,6 +25,9 @@ pub struct AcceptArgs {
     /// Accept everything that waits
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
+    /// Accept nothing: print what is pinned and what is said now, in full
+    #[arg(long, conflicts_with = "all", requires = "names")]
+    pub show: bool,
     /// The config file, YAML or JSON [default: config/weir.yaml]: where the weir runs, and its token
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -73,6 +76,9 @@ pub async fn run(args: AcceptArgs, output: &mut Output) -> ExitCode {
         if args.names.is_empty() && !args.all {
             return Ok(shown(&waiting, args.json, output));
         }
+        if args.show {
+            return show(&args, &operator, output).await;
+        }
         let told = accepted(&args, &operator, waiting, output).await;
         Ok(ended(&told, args.json, output))
     };
@@ -116,13 +122,77 @@ fn shown(waiting: &[Waiting], json: bool, output: &mut Output) -> ExitCode {
         output.out.done("nothing waits to be accepted");
     } else {
         output.out.table(&table(waiting.iter()));
-        let hint = "weir accept NAME… lets an upstream say so; weir explain NAME says more";
+        let hint = "weir accept NAME… lets an upstream say so; with --show it prints both definitions in full";
         output.out.line(hint);
     }
     match waiting.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(3),
     }
+}
+
+/// Definitions in full, under one name.
+#[derive(Serialize)]
+struct Shown<'s> {
+    name: &'s str,
+    drifted: &'s [Texts],
+}
+
+/// Prints definitions in full.
+async fn show(
+    args: &AcceptArgs,
+    operator: &Operator,
+    output: &mut Output,
+) -> Result<ExitCode, AcceptError> {
+    let mut waits = false;
+    for name in &args.names {
+        let path = format!("/catalog/{name}/drift");
+        let AllTexts { drifted } = operator.get(&path, &[]).await?;
+        waits |= !drifted.is_empty();
+        if args.json {
+            let drifted = &drifted;
+            let text = serde_json::to_string(&Shown { name, drifted });
+            output.out.raw(&format!("{}\n", text.unwrap_or_default()));
+            continue;
+        }
+        if drifted.is_empty() {
+            let text = format!("nothing waits under {}", plain(name));
+            output.out.done(&text);
+        }
+        for texts in &drifted {
+            output.out.table(&table(std::iter::once(&texts.waiting)));
+            for (title, text) in [("pinned", &texts.pinned), ("now", &texts.now)] {
+                output.out.heading(title);
+                let text = text.as_ref().map_or("nothing", |text| text.get());
+                pretty(text)
+                    .lines()
+                    .for_each(|line| output.out.line(&visible(line)));
+            }
+        }
+    }
+    Ok(match waits {
+        true => ExitCode::from(3),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// On many lines, where that loses nothing.
+fn pretty(text: &str) -> String {
+    let value = serde_json::from_str::<serde_json::Value>(text);
+    let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));
+    pretty.unwrap_or_else(|_| text.to_owned())
+}
+
+/// With what nobody would see written out.
+fn visible(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    for c in line.chars() {
+        match c {
+            '"' | '\'' | '\\' => out.push(c),
+            c => out.extend(c.escape_debug()),
+        }
+    }
+    out
 }
 
 fn table<'w>(waiting: impl Iterator<Item = &'w Waiting>) -> Table {

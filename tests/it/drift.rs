@@ -295,6 +295,9 @@ async fn what_was_looked_at_is_accepted_and_nothing_else() {
         r#"description changed: "One." → "Two.""#
     );
     let looked_at = json!({ "digest": told["digest"] }).to_string();
+    let texts = weir.admin("/catalog/ann__a/drift").await["drifted"][0].clone();
+    assert_eq!(texts["pinned"]["description"], "One.");
+    assert_eq!(texts["now"]["description"], "Two.");
     // Meanwhile it says something else.
     has(&ann, &[tool("a", "Three.")]);
     weir.resync("ann").await;
@@ -598,7 +601,10 @@ async fn the_command_shows_what_waits_and_accepts_it() {
     running.resync("ann").await;
     running.resync("bob").await;
     assert_eq!(run(&[]).await, Some(3));
+    assert_eq!(run(&["--show", "ann__ask"]).await, Some(3));
     assert_eq!(run(&["ann__ask", "ann__nothing"]).await, Some(2));
+    assert_eq!(run(&["--show", "ann__ask"]).await, Some(0));
+    assert_eq!(run(&["--show", "no"]).await, Some(2));
     assert_eq!(run(&["bob__bobby"]).await, Some(0));
     assert_eq!(
         description(&running, "bob__bobby").await.as_deref(),
@@ -699,11 +705,16 @@ async fn a_plan_announces_no_redefinition_that_a_gate_will_hold() {
     plan("drift: { policy: hold, threshold: annotation }").await;
     plan("drift: quarantine").await;
     // Another server is held to nothing.
+    let cat = Upstream::named("cat")
+        .raw_tool(&tool("a", "Elsewhere."))
+        .start()
+        .await;
     let moved = yaml
-        .replace(&ann.url(), &bob.url())
+        .replace(&ann.url(), &cat.url())
         .replace("resync: 1h", "drift: hold");
     fs::write(&next, moved).unwrap();
     let ran = weir(["plan", "-c", next.to_str().unwrap()]).await;
+    assert!(ran.out.contains("Elsewhere."), "{ran:?}");
     assert!(!ran.out.contains("held"), "{ran:?}");
     insta::assert_snapshot!(all);
     // And so it comes.

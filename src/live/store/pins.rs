@@ -25,6 +25,8 @@ struct Line<'l> {
     was: Option<Cow<'l, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gone: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    moved: bool,
     #[serde(borrow)]
     definition: &'l RawValue,
 }
@@ -41,6 +43,7 @@ impl Store {
                 kind: row.kind,
                 was: row.was.map(Cow::Borrowed),
                 gone: row.gone,
+                moved: row.moved,
                 definition: serde_json::from_str(row.definition).map_err(io::Error::from)?,
             };
             lines.push_str(&serde_json::to_string(&line).map_err(io::Error::from)?);
@@ -107,6 +110,7 @@ fn parse(text: &str, upstream: &config::Upstream) -> Result<Pins, StoreError> {
             definition: line.definition.get(),
             was: line.was.as_deref(),
             gone: line.gone,
+            moved: line.moved,
         };
         if !pins.add(&row) {
             return Err(strange);

@@ -410,6 +410,31 @@ fn another_name_smuggles_nothing_in() {
 }
 
 #[test]
+fn a_name_that_was_left_is_still_pinned() {
+    let mut run = Run::with("drift: hold");
+    run.lists(&[SEND]);
+    // It goes on under another name, and its own comes back with other words.
+    let post = called("post", "Sends.");
+    run.lists(&[&post]);
+    run.lists(&[&post, &called("send", "Sends all.")]);
+    assert_eq!(run.sees("send").as_deref(), Some(SEND));
+    assert_eq!(run.sees("post"), Some(post.clone()));
+    assert_eq!(run.waits(), [("send".to_owned(), Class::Description)]);
+    // What went on under another name does not go on under a third as well.
+    let mut run = Run::with("drift: hold");
+    run.lists(&[SEND]);
+    run.lists(&[&post]);
+    let third = called("third", "Another one.");
+    run.lists(&[&post, &third]);
+    assert_eq!(run.sees("third"), Some(third));
+    // Also after a restart.
+    let pins = run.state.pins(ANN).unwrap();
+    let mut stored = Pins::default();
+    assert!(pins.rows().all(|row| stored.add(&row)));
+    assert!(stored.rows().eq(pins.rows()));
+}
+
+#[test]
 fn what_cannot_be_told_apart_is_no_other_name() {
     let mut run = Run::with("drift: hold");
     // Two of a kind went, and one came: nobody knows which.

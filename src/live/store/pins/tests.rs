@@ -23,12 +23,14 @@ fn rows() -> [Row<'static>; 2] {
             definition: TOOL,
             was: None,
             gone: Some(7),
+            moved: true,
         },
         Row {
             kind: Kind::Prompts,
             definition: PROMPT,
             was: Some("o\"ld"),
             gone: None,
+            moved: false,
         },
     ]
 }
