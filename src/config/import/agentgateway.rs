@@ -133,7 +133,7 @@ impl<'n> Found<'n> {
             self.policies(&entry.node, policies);
         }
         for entry in mcp.entries().unwrap_or_default() {
-            if !matches!(entry.key.as_str(), "targets" | "policies") {
+            if !matches!(entry.key.as_str(), "targets" | "policies" | "name") {
                 self.aside(entry);
             }
         }
