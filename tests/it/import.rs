@@ -45,6 +45,20 @@ async fn what_is_imported_is_written_and_what_is_not_is_said() {
 }
 
 #[tokio::test]
+async fn the_readme_shows_what_becomes_of_the_short_files() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    for file in ["mcp.json", "agentgateway.yaml", "litellm.yaml"] {
+        let source = fs::read_to_string(path(file)).unwrap();
+        assert!(readme.contains(source.trim_end()), "{file}");
+        let ran = imported(file).await;
+        // Behind the two lines that all of them begin with.
+        let yaml = ran.out.splitn(3, '\n').nth(2).unwrap();
+        assert!(readme.contains(yaml.trim_end()), "{file}: {yaml}");
+    }
+}
+
+#[tokio::test]
 async fn check_takes_every_config_that_import_prints() {
     for file in FILES {
         let ran = imported(file).await;
