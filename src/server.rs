@@ -153,32 +153,31 @@ impl Bound {
         let core = Core::start(Arc::clone(&config), options).await?;
         let draining = Draining::default();
         let sessions = Arc::new(Sessions::new(sealer));
-        let swept = sweep(Arc::clone(&sessions), core.shutdown.clone());
-        core.tasks.spawn(swept);
+        core.tasks
+            .spawn(sweep(Arc::clone(&sessions), core.shutdown.clone()));
         observe(&core.live.load().metrics, &sessions);
-        let front = Front::new(
+        let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
             Arc::clone(&sessions),
             &draining,
             core.tasks.clone(),
-        );
-        let front = Arc::new(front);
+        ));
         let tasks = core.tasks.clone();
         let accepts = core.accepts();
         let core = Attended::start(core, options.source.clone());
         let limits = Limits {
             connections: config.listen.connections.get(),
             header: config.listen.header_timeout,
-        };
-        let limits = limits.with_room();
+        }
+        .with_room();
         let admin = admin.zip(config.admin.as_ref());
         let listens_elsewhere = options.listens_elsewhere();
         let admin = admin.map(|((listener, address), admin)| {
             // Operators see how calls end: this listener goes after them.
-            let (stop, live) = (CancellationToken::new(), Arc::clone(core.live()));
+            let stop = CancellationToken::new();
             let operators = Operators {
-                live,
+                live: Arc::clone(core.live()),
                 reloads: core.reloads().clone(),
                 accepts,
                 listens_elsewhere,
@@ -188,8 +187,7 @@ impl Bound {
                 connections: OPERATORS,
                 ..limits
             };
-            let served = connections::serve(listener, router, stop.clone(), limits);
-            tasks.spawn(served);
+            tasks.spawn(connections::serve(listener, router, stop.clone(), limits));
             (address, stop)
         });
         let endpoint = front::endpoint(front, &config.listen.path);

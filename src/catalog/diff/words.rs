@@ -20,7 +20,7 @@ pub(super) fn new_text(kind: Kind, then: &Object<'_>, now: &Object<'_>) -> Optio
     }
     let members = now.iter().filter(|(key, _)| is_read(key));
     let mut texts = members.flat_map(|(key, value)| {
-        let key = is_words(key).then(|| Cow::Borrowed(key));
+        let key = is_words(key).then_some(Cow::Borrowed(key));
         let found = strings(value).filter(|(text, is_text)| *is_text || is_words(text));
         key.into_iter().chain(found.map(|(text, _)| text))
     });
