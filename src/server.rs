@@ -172,7 +172,6 @@ impl Bound {
         }
         .with_room();
         let admin = admin.zip(config.admin.as_ref());
-        let listens_elsewhere = options.listens_elsewhere();
         let admin = admin.map(|((listener, address), admin)| {
             // Operators see how calls end: this listener goes after them.
             let stop = CancellationToken::new();
@@ -180,7 +179,7 @@ impl Bound {
                 live: Arc::clone(core.live()),
                 reloads: core.reloads().clone(),
                 accepts,
-                listens_elsewhere,
+                listens_elsewhere: options.listens_elsewhere(),
             };
             let router = admin::router(operators, admin).merge(front::probes(&front));
             let limits = Limits {

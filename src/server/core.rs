@@ -138,14 +138,7 @@ impl Core {
                 None => done.added.push(name),
             }
             let link = link(upstream, &self.around)?;
-            if let Some(earlier) = earlier {
-                // What callers see of it is what was listed over the earlier link, until the next listing.
-                link.restored(Report {
-                    stale: earlier.is_stale(),
-                    warnings: Vec::new(),
-                    ..earlier.report()
-                });
-            }
+            take_over(earlier, &link);
             fresh.push(Arc::clone(&link));
             links.push(link);
         }
@@ -301,6 +294,17 @@ pub struct Reconfigured {
     pub changed: Vec<String>,
     /// Those that are not there any more.
     pub removed: Vec<String>,
+}
+
+/// What callers see of an upstream is what was listed over its earlier link, until the next listing.
+fn take_over(earlier: Option<&Arc<Link>>, link: &Link) {
+    if let Some(earlier) = earlier {
+        link.restored(Report {
+            stale: earlier.is_stale(),
+            warnings: Vec::new(),
+            ..earlier.report()
+        });
+    }
 }
 
 fn link(upstream: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<Link>, ServeError> {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::chains::weir;
 use super::*;
 
 fn stamp(seconds: u64) -> Stamp {
