@@ -156,28 +156,27 @@ impl Bound {
         core.tasks
             .spawn(sweep(Arc::clone(&sessions), core.shutdown.clone()));
         observe(&core.live.load().metrics, &sessions);
-        let front = Front::new(
+        let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
             Arc::clone(&sessions),
             &draining,
             core.tasks.clone(),
-        );
-        let front = Arc::new(front);
+        ));
         let tasks = core.tasks.clone();
         let accepts = core.accepts();
         let core = Attended::start(core, options.source.clone());
         let limits = Limits {
             connections: config.listen.connections.get(),
             header: config.listen.header_timeout,
-        };
-        let limits = limits.with_room();
+        }
+        .with_room();
         let admin = admin.zip(config.admin.as_ref());
         let admin = admin.map(|((listener, address), admin)| {
             // Operators see how calls end: this listener goes after them.
-            let (stop, live) = (CancellationToken::new(), Arc::clone(core.live()));
+            let stop = CancellationToken::new();
             let operators = Operators {
-                live,
+                live: Arc::clone(core.live()),
                 reloads: core.reloads().clone(),
                 accepts,
                 listens_elsewhere: options.listens_elsewhere(),

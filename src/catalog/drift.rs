@@ -226,13 +226,11 @@ impl Gate<'_> {
             None => diff::redefinition(kind, pin.definition().raw(), definition.raw()),
         };
         let is_roomless = passes(self.drift.threshold, &changes);
-        if is_roomless {
-            if has_room {
-                self.pins.redefine(kind, definition);
-                self.pinned = true;
-                self.found.moved.extend(moved);
-                return Some(definition.clone());
-            }
+        if is_roomless && has_room {
+            self.pins.redefine(kind, definition);
+            self.pinned = true;
+            self.found.moved.extend(moved);
+            return Some(definition.clone());
         }
         let held = pin.definition().clone();
         let quarantined = self.drift.policy != DriftPolicy::Hold;

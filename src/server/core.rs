@@ -161,17 +161,7 @@ impl Core {
                 return Err(error);
             }
         }
-        let (tell, told) = oneshot::channel();
-        let configured = Configured {
-            config,
-            links: Arc::clone(&links),
-            pins,
-            done: tell,
-        };
-        let word = Word::Configured(Box::new(configured));
-        if self.words.send(word).await.is_ok() {
-            let _ = told.await;
-        }
+        self.publish(config, Arc::clone(&links), pins).await;
         let kept: BTreeSet<_> = links.iter().map(|link| link.number).collect();
         for link in snapshot.links.iter() {
             if !kept.contains(&link.number) {
@@ -179,6 +169,21 @@ impl Core {
             }
         }
         Ok(done)
+    }
+
+    /// Waits until callers see another config.
+    async fn publish(&self, config: Arc<Config>, links: Arc<[Arc<Link>]>, pins: Vec<(u64, Pins)>) {
+        let (done, told) = oneshot::channel();
+        let configured = Configured {
+            config,
+            links,
+            pins,
+            done,
+        };
+        let word = Word::Configured(Box::new(configured));
+        if self.words.send(word).await.is_ok() {
+            let _ = told.await;
+        }
     }
 
     /// Takes on a config that means what the one from before meant. Operators are told the places that things have in it.

@@ -70,7 +70,9 @@ fn one_by_one(kind: Kind, parts: &[Part]) -> BTreeMap<(usize, String), String> {
                 Kind::Tools | Kind::Prompts => {
                     naming::another(&naming, wanted, &part.upstream, original, before).into()
                 }
-                _ => labels.wrap(part.slot as u32, &part.upstream, wanted, before),
+                Kind::Resources | Kind::Templates => {
+                    labels.wrap(part.slot as u32, &part.upstream, wanted, before)
+                }
             });
             let mut names_of_it = std::iter::once(Arc::clone(wanted)).chain(others);
             let name = names_of_it
