@@ -262,21 +262,19 @@ async fn call(mut caller: Caller, number: usize, tool: String, changing: bool, t
             "comes__echo" => false,
             _ => true,
         };
-        let mut figure = tally.figure.borrow_mut();
+        let note = |add: fn(&mut ReloadFigure)| add(&mut tally.figure.borrow_mut());
         match outcome {
-            Ok(_) if changing => figure.calls_on_changing += 1,
-            Ok(_) => figure.calls_on_unchanged += 1,
+            Ok(_) if changing => note(|figure| figure.calls_on_changing += 1),
+            Ok(_) => note(|figure| figure.calls_on_unchanged += 1),
             Err(error) if changing && !there && error.contains("-32602") => {
-                figure.unknown += 1;
-                drop(figure);
+                note(|figure| figure.unknown += 1);
                 sleep(Duration::from_millis(5)).await;
             }
             Err(error) => {
                 match changing {
-                    true => figure.failed_on_changing += 1,
-                    false => figure.failed_on_unchanged += 1,
+                    true => note(|figure| figure.failed_on_changing += 1),
+                    false => note(|figure| figure.failed_on_unchanged += 1),
                 }
-                drop(figure);
                 tally.fail(&tool, &error);
                 sleep(Duration::from_millis(5)).await;
             }
