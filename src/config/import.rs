@@ -1,7 +1,7 @@
 //! Other programs' lists of MCP servers → weir YAML: the `mcp.json` of Claude Desktop, Cursor and VS Code, the configs
 //! of agentgateway and LiteLLM.
 //!
-//! Each format has a reader, which finds the servers ([`Item`]) and knows what its keys mean; [`server::Server`] is what
+//! Each format has a reader, which finds the servers (`Item`) and knows what its keys mean; `server::Server` is what
 //! all of them write to. Secrets do not come along: what looks like one becomes `{ env: NAME }`, and a comment lists the
 //! names. What does not come along at all is in the [`Report`].
 
