@@ -8,13 +8,13 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashSet};
 use tokio::time::Instant;
 
-use crate::catalog::Kind;
 use crate::catalog::diff::{self, Change, Class};
 use crate::catalog::digest::Digest;
 use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::origin::Dropped;
 use crate::catalog::pins::{PINNED, Pins};
 use crate::catalog::rules::{Rules, exclusion};
+use crate::catalog::{Kind, listing, stamp};
 use crate::config::{self, DriftPolicy, DriftThreshold};
 
 /// Most changes that are kept of one definition: a listing may have thousands that drift.
@@ -236,7 +236,7 @@ impl Gate<'_> {
         let quarantined = self.drift.policy != DriftPolicy::Hold;
         let pinned = Some((held.clone(), was));
         self.wait(kind, definition, pinned, changes, is_roomless);
-        (!quarantined).then_some(held)
+        (!quarantined).then(|| stamped(kind, held, definition))
     }
 
     /// What was found of the same two definitions before: comparing is most of the work.
@@ -317,4 +317,11 @@ fn no_room() -> Change {
         class: Class::Narrowed,
         what: "there is no room left to pin it".to_owned(),
     }
+}
+
+/// What is held, as old as what its upstream says in its place: the stamp it was pinned with is of another day.
+fn stamped(kind: Kind, held: Definition, listed: &Definition) -> Definition {
+    let text = stamp::carried(held.raw(), listed.raw());
+    let stamped = text.and_then(|text| listing::check(kind, &text).ok());
+    stamped.unwrap_or(held)
 }

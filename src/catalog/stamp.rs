@@ -73,6 +73,27 @@ impl Stamp {
     }
 }
 
+/// The definition, given as JSON text, with the stamp of another one in the place of its own; `None` if that is the same.
+pub(super) fn carried(definition: &str, from: &str) -> Option<String> {
+    let stamp = Stamp::on(from);
+    if Stamp::on(definition) == stamp {
+        return None;
+    }
+    let mut object = Object::parse(definition).ok()?;
+    let mut meta = Object::parse(object.get("_meta").unwrap_or("{}")).ok()?;
+    meta.remove(STALE);
+    if meta.is_empty() {
+        object.remove("_meta");
+    } else {
+        object.set("_meta", meta.to_text());
+    }
+    let text = object.to_text();
+    Some(match stamp {
+        Some(stamp) => stamp.put(text),
+        None => text,
+    })
+}
+
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Secs, true))

@@ -637,6 +637,26 @@ fn the_way_through_weirs_is_no_drift() {
     assert!(matches!(accepted, Accepted::Done(_)));
 }
 
+#[test]
+fn what_is_held_is_as_old_as_what_is_said_in_its_place() {
+    let on = |day: u8, raw: &str| {
+        let stamp = format!(r#"{{"_meta":{{"weir/stale":"2026-11-{day:02}T00:00:00Z"}},"#);
+        raw.replacen('{', &stamp, 1)
+    };
+    let other = SEND.replace("Sends.", "Other.");
+    let mut run = Run::with("drift: hold");
+    run.lists(&[&on(1, SEND)]);
+    run.lists(&[&other]);
+    assert_eq!(run.sees("send").as_deref(), Some(SEND));
+    run.lists(&[&on(7, &other)]);
+    let seen = run.sees("send").unwrap();
+    assert!(
+        seen.contains("Sends.") && seen.contains("2026-11-07"),
+        "{seen}"
+    );
+    assert!(!seen.contains("2026-11-01"), "{seen}");
+}
+
 /// Listings of a few tools that swap names, words and hints, go and return; and what an operator accepts in between.
 #[derive(Clone, Debug)]
 enum Step {
