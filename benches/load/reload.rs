@@ -93,6 +93,31 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// Counts a call; false if it brought nothing.
+    fn takes(&self, tool: &str, changing: bool, there: bool, done: Result<(), String>) -> bool {
+        let mut figure = self.figure.borrow_mut();
+        let Err(error) = done else {
+            match changing {
+                true => figure.calls_on_changing += 1,
+                false => figure.calls_on_unchanged += 1,
+            }
+            return true;
+        };
+        if changing && !there && error.contains("-32602") {
+            figure.unknown += 1;
+            return false;
+        }
+        match changing {
+            true => figure.failed_on_changing += 1,
+            false => figure.failed_on_unchanged += 1,
+        }
+        drop(figure);
+        self.fail(tool, &error);
+        false
+    }
+}
+
 /// A weir whose config is written again and again.
 struct Written {
     file: PathBuf,
@@ -262,22 +287,8 @@ async fn call(mut caller: Caller, number: usize, tool: String, changing: bool, t
             "comes__echo" => false,
             _ => true,
         };
-        let note = |add: fn(&mut ReloadFigure)| add(&mut tally.figure.borrow_mut());
-        match outcome {
-            Ok(_) if changing => note(|figure| figure.calls_on_changing += 1),
-            Ok(_) => note(|figure| figure.calls_on_unchanged += 1),
-            Err(error) if changing && !there && error.contains("-32602") => {
-                note(|figure| figure.unknown += 1);
-                sleep(Duration::from_millis(5)).await;
-            }
-            Err(error) => {
-                match changing {
-                    true => note(|figure| figure.failed_on_changing += 1),
-                    false => note(|figure| figure.failed_on_unchanged += 1),
-                }
-                tally.fail(&tool, &error);
-                sleep(Duration::from_millis(5)).await;
-            }
+        if !tally.takes(&tool, changing, there, outcome.map(|_| ())) {
+            sleep(Duration::from_millis(5)).await;
         }
     }
 }
