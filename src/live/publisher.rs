@@ -144,6 +144,7 @@ fn configure(live: &Live, state: &mut State, configured: Configured, writer: Opt
 fn accept(live: &Live, state: &mut State, accepting: Accepting, writer: Option<&Writer>) {
     let Accepting { wishes, done } = accepting;
     let now = Instant::now();
+    let links: Vec<_> = wishes.iter().map(|wish| wish.link).collect();
     let mut effects = state.apply(wishes.into_iter().map(|wish| {
         Change::Accepted(Accept {
             link: wish.link,
@@ -156,7 +157,7 @@ fn accept(live: &Live, state: &mut State, accepting: Accepting, writer: Option<&
     let accepted = std::mem::take(&mut effects.accepted);
     let pinned = std::mem::take(&mut effects.pinned);
     follow(live, state, effects, writer);
-    drift::log_accepted(&accepted);
+    drift::log_accepted(state, &links, &accepted);
     let stored = drift::store(state, &pinned, writer);
     let _ = done.send(Done { accepted, stored });
 }

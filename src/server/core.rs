@@ -1,6 +1,7 @@
 //! The moving part of a weir: upstreams kept, catalog published, another config taken on while calls go on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -329,18 +330,28 @@ fn warn_of_forgetting(config: &Config) {
 
 /// Puts the listings and pins of an earlier run into `state`: what comes of it.
 async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Effects {
-    let upstreams: Vec<_> = links.iter().map(|link| Arc::clone(&link.config)).collect();
     // Files, and in a large weir many of them.
-    let found = tokio::task::spawn_blocking(move || {
-        let found = upstreams
-            .iter()
-            .map(|upstream| (store.load(upstream), store.load_pins(upstream)));
-        found.collect::<Vec<_>>()
-    });
-    let found = found.await.unwrap_or_default();
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let shares = links.chunks(links.len().div_ceil(workers).max(1));
+    let loading: Vec<_> = shares
+        .map(|links| {
+            let (store, links) = (store.clone(), links.to_vec());
+            tokio::task::spawn_blocking(move || {
+                let found = links.into_iter().map(|link| {
+                    let config = &link.config;
+                    (store.load(config), store.load_pins(config), link)
+                });
+                found.collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let mut found = Vec::with_capacity(links.len());
+    for share in loading {
+        found.extend(share.await.unwrap_or_default());
+    }
     let now = Instant::now();
     let mut changes = Vec::new();
-    for ((stored, pins), link) in found.into_iter().zip(links) {
+    for (stored, pins, link) in found {
         if let Some(pins) = pins {
             state.hold_to(link.number, pins);
         }

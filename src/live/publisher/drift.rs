@@ -60,11 +60,12 @@ pub(crate) fn log(state: &State, effects: &Effects) {
     }
 }
 
-/// Says what an operator accepted.
-pub(crate) fn log_accepted(accepted: &[Accepted]) {
-    for accepted in accepted {
-        if let Accepted::Done(drifted) = accepted {
+/// Says what an operator accepted, over each of these links.
+pub(crate) fn log_accepted(state: &State, links: &[u64], accepted: &[Accepted]) {
+    for (link, accepted) in links.iter().zip(accepted) {
+        if let (Accepted::Done(drifted), Some(upstream)) = (accepted, state.upstream(*link)) {
             tracing::info!(
+                upstream = %upstream.id,
                 kind = %drifted.kind,
                 name = %drifted.original,
                 changes = words(drifted),
