@@ -22,6 +22,9 @@ const PAGES: usize = 1_000;
 /// Most bytes of definitions of one kind.
 const BYTES: usize = 64 * 1024 * 1024;
 
+/// Definitions that are checked in one go. A large listing takes milliseconds, and calls go on meanwhile.
+const IN_ONE_GO: usize = 32;
+
 /// The definitions of one kind, as they arrived, and how long they are good for.
 struct Listed {
     items: Vec<String>,
@@ -53,7 +56,10 @@ pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
             .ttl
             .into_iter()
             .for_each(|ttl| listing.fresh_for(ttl));
-        listed.items.iter().for_each(|item| listing.add(kind, item));
+        for items in listed.items.chunks(IN_ONE_GO) {
+            items.iter().for_each(|item| listing.add(kind, item));
+            tokio::task::yield_now().await;
+        }
     }
     Ok(listing.finish())
 }
