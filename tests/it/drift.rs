@@ -185,6 +185,22 @@ async fn operators_see(weir: &Weir, policy: &str, upstream: &str) {
     assert!(scrape.text().await.unwrap().contains(&gauge), "{gauge}");
 }
 
+/// A weir that holds ann, who has one tool, to what she said at first: stored by now.
+async fn held() -> (Upstream, Weir) {
+    let ann = Upstream::named("ann")
+        .raw_tool(&tool("a", "One."))
+        .start()
+        .await;
+    let weir = Weir::over([&ann])
+        .upstream("ann", "drift: hold")
+        .state()
+        .start()
+        .await;
+    weir.wait_tools(["ann__a"]).await;
+    pinned(&weir, "One.").await;
+    (ann, weir)
+}
+
 #[tokio::test]
 async fn each_class_is_let_through_held_or_left_out() {
     let [before, after]: [Vec<_>; 2] = [
@@ -342,17 +358,7 @@ async fn what_was_looked_at_is_accepted_and_nothing_else() {
 
 #[tokio::test]
 async fn a_restart_launders_nothing() {
-    let ann = Upstream::named("ann")
-        .raw_tool(&tool("a", "One."))
-        .start()
-        .await;
-    let weir = Weir::over([&ann])
-        .upstream("ann", "drift: hold")
-        .state()
-        .start()
-        .await;
-    weir.wait_tools(["ann__a"]).await;
-    pinned(&weir, "One.").await;
+    let (ann, weir) = held().await;
     // The rug is pulled while weir is down.
     weir.signal(Signal::KILL);
     has(&ann, &[tool("a", "Two.")]);
@@ -426,17 +432,7 @@ async fn what_goes_and_comes_back_after_a_restart_is_still_known() {
 
 #[tokio::test]
 async fn pins_that_are_damaged_are_set_aside_and_said() {
-    let ann = Upstream::named("ann")
-        .raw_tool(&tool("a", "One."))
-        .start()
-        .await;
-    let weir = Weir::over([&ann])
-        .upstream("ann", "drift: hold")
-        .state()
-        .start()
-        .await;
-    weir.wait_tools(["ann__a"]).await;
-    pinned(&weir, "One.").await;
+    let (_ann, weir) = held().await;
     let file = files(&weir).remove(0);
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("One.", "Two.")).unwrap();
