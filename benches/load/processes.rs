@@ -72,7 +72,8 @@ pub(crate) fn play(role: Role) -> std::io::Result<()> {
     }
 }
 
-fn single_threaded() -> std::io::Result<tokio::runtime::Runtime> {
+/// A runtime of one thread.
+pub(crate) fn single_threaded() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -4,8 +4,8 @@
 //! Lists are read at rest and under resyncs in turn, the first page of 1,000 tools each time. Listing is work for
 //! callers' and upstreams' cores too; at [`RESYNCS_PER_SECOND`] every upstream is listed six times a minute.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::caller::{Caller, Era};
 use crate::http1::Connection;
 use crate::parts::{self, Plan, Results};
+use crate::processes::single_threaded;
 use crate::procfs::Memory;
 use crate::report;
 use crate::sse::EventStream;
@@ -153,17 +154,17 @@ async fn measure(
     for round in 0..plan.pace.rounds {
         report::progress(&format!("lists, round {}", round + 1));
         lists(&mut caller, plan.pace.window, &mut figure.rest).await?;
-        let over = Rc::new(Cell::new(false));
-        let tally = Rc::new(RefCell::new((0, Vec::new())));
+        let over = Arc::new(AtomicBool::new(false));
         let ports = world.ports.clone();
         let admin = subject.admin.ok_or("weir is not watched")?;
-        let work = resyncs(ports, admin.port(), Rc::clone(&over), Rc::clone(&tally));
-        let work = tokio::task::spawn_local(work);
+        let work = resyncs(ports, admin.port(), Arc::clone(&over));
+        // On a thread of its own: the caller's would read its lists later for it.
+        let runtime = single_threaded().map_err(|error| error.to_string())?;
+        let work = tokio::task::spawn_blocking(move || runtime.block_on(work));
         sleep(plan.pace.warmup).await;
         lists(&mut caller, plan.pace.window, &mut figure.resyncing).await?;
-        over.set(true);
-        work.await.map_err(|error| error.to_string())?;
-        let (resyncs, errors) = tally.take();
+        over.store(true, Ordering::Relaxed);
+        let (resyncs, errors) = work.await.map_err(|error| error.to_string())?;
         figure.resyncs += resyncs;
         figure.errors.extend(errors);
     }
@@ -216,20 +217,16 @@ async fn lists(caller: &mut Caller, time: Duration, lists: &mut Lists) -> Result
     Ok(())
 }
 
-/// Has one upstream after the other listed again, some of them after a change, until it is over.
-async fn resyncs(
-    ports: Vec<u16>,
-    admin: u16,
-    over: Rc<Cell<bool>>,
-    tally: Rc<RefCell<(u64, Vec<String>)>>,
-) {
+/// Has one upstream after the other listed again, some of them after a change, until it is over: how many were, and what
+/// went wrong.
+async fn resyncs(ports: Vec<u16>, admin: u16, over: Arc<AtomicBool>) -> (u64, Vec<String>) {
     let mut ticks = interval(Duration::from_millis(1000 / RESYNCS_PER_SECOND));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut round = 0;
+    let (mut round, mut errors) = (0, Vec::new());
     for (number, port) in ports.iter().enumerate().cycle() {
         ticks.tick().await;
-        if over.get() {
-            return;
+        if over.load(Ordering::Relaxed) {
+            break;
         }
         round += 1;
         let done = match round % CHANGED {
@@ -237,10 +234,7 @@ async fn resyncs(
             0 => toggle(*port).await,
             _ => post(admin, &format!("/upstreams/u{number:02}/resync")).await,
         };
-        let mut tally = tally.borrow_mut();
-        match done {
-            Ok(()) => tally.0 += 1,
-            Err(error) => tally.1.push(error),
-        }
+        errors.extend(done.err());
     }
+    (round - errors.len() as u64, errors)
 }

@@ -3,14 +3,14 @@
 //! A definition is kept as the text that arrived, and read one level deep for what routing needs. One odd
 //! definition never costs the others their place.
 
+mod builder;
 mod replaced;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-
-use foldhash::HashSet;
 
 use crate::catalog::annotations::{self, AnnotationError};
 use crate::catalog::digest::Digest;
@@ -19,6 +19,8 @@ use crate::catalog::{Kind, PerKind};
 use crate::json::{self, Object, ObjectError};
 use crate::protocol::era::Era;
 use crate::protocol::headers::HeaderParam;
+
+pub use builder::ListingBuilder;
 
 /// Most bytes in the name of a tool or prompt.
 pub const NAME_BYTES: usize = 1024;
@@ -166,16 +168,11 @@ pub fn check(kind: Kind, raw: &str) -> Result<Definition, Defect> {
         name: None,
         reason,
     };
-    let raw = raw.trim_matches([' ', '\t', '\r', '\n']);
+    let raw = one_line(raw);
     if raw.len() > DEFINITION_BYTES {
         return Err(nameless(Reason::Large(raw.len())));
     }
-    // Inside strings JSON has no raw line breaks, so these stand between tokens.
-    let raw: Arc<str> = if raw.contains(['\n', '\r']) {
-        raw.replace(['\n', '\r'], " ").into()
-    } else {
-        raw.into()
-    };
+    let raw: Arc<str> = raw.into();
     let object = Object::parse(&raw).map_err(|error| {
         nameless(match error {
             ObjectError::Syntax(_) => Reason::Syntax,
@@ -192,6 +189,16 @@ pub fn check(kind: Kind, raw: &str) -> Result<Definition, Defect> {
     let key = key.into();
     drop(object);
     Ok(Definition { raw, key, facts })
+}
+
+/// A definition's text as it is kept: inside strings JSON has no raw line breaks, so these stand between tokens.
+fn one_line(raw: &str) -> Cow<'_, str> {
+    let raw = raw.trim_matches([' ', '\t', '\r', '\n']);
+    let bytes = raw.as_bytes();
+    match bytes.contains(&b'\n') || bytes.contains(&b'\r') {
+        true => raw.replace(['\n', '\r'], " ").into(),
+        false => raw.into(),
+    }
 }
 
 /// What a definition is known by.
@@ -308,7 +315,7 @@ pub(crate) fn head(definition: &str) -> String {
 pub struct Listing {
     era: Era,
     ttl: Option<Duration>,
-    definitions: PerKind<Box<[Definition]>>,
+    definitions: PerKind<Arc<[Definition]>>,
     quarantined: Vec<Defect>,
     digests: PerKind<Digest>,
     digest: Digest,
@@ -318,13 +325,7 @@ impl Listing {
     /// Begins a listing of an upstream that speaks this era.
     #[must_use]
     pub fn of(era: Era) -> ListingBuilder {
-        ListingBuilder {
-            era,
-            ttl: None,
-            definitions: PerKind::default(),
-            keys: PerKind::default(),
-            quarantined: Vec::new(),
-        }
+        ListingBuilder::new(era)
     }
 
     /// The era the upstream speaks.
@@ -369,65 +370,6 @@ impl Listing {
     #[must_use]
     pub const fn digest(&self) -> Digest {
         self.digest
-    }
-}
-
-/// A [`Listing`] that pages are still added to.
-#[derive(Debug)]
-pub struct ListingBuilder {
-    era: Era,
-    ttl: Option<Duration>,
-    definitions: PerKind<Vec<Definition>>,
-    keys: PerKind<HashSet<Arc<str>>>,
-    quarantined: Vec<Defect>,
-}
-
-impl ListingBuilder {
-    /// Checks one definition and takes it in, or sets it aside.
-    pub fn add(&mut self, kind: Kind, raw: &str) {
-        match check(kind, raw) {
-            Ok(definition) => {
-                if self.keys.get_mut(kind).insert(definition.key.clone()) {
-                    self.definitions.get_mut(kind).push(definition);
-                } else {
-                    self.quarantined.push(Defect {
-                        kind,
-                        name: Some(definition.key.chars().take(64).collect()),
-                        reason: Reason::Repeated,
-                    });
-                }
-            }
-            Err(defect) => self.quarantined.push(defect),
-        }
-    }
-
-    /// Notes how long a page is fresh; the least counts.
-    pub fn fresh_for(&mut self, ttl: Duration) {
-        self.ttl = Some(self.ttl.map_or(ttl, |least| least.min(ttl)));
-    }
-
-    /// How many definitions of a kind came so far, good and bad.
-    #[must_use]
-    pub fn count(&self, kind: Kind) -> usize {
-        let bad = self.quarantined.iter().filter(|bad| bad.kind == kind);
-        self.definitions.get(kind).len() + bad.count()
-    }
-
-    /// The listing, complete.
-    #[must_use]
-    pub fn finish(self) -> Listing {
-        // Kept for long: without the spare room of a list that grew.
-        let exact = |kind| self.definitions.get(kind).to_vec().into_boxed_slice();
-        let definitions = PerKind::from_fn(exact);
-        let (digests, digest) = replaced::digests(self.era, &definitions);
-        Listing {
-            era: self.era,
-            ttl: self.ttl,
-            definitions,
-            quarantined: self.quarantined,
-            digest,
-            digests,
-        }
     }
 }
 
@@ -520,42 +462,6 @@ mod tests {
             )
             .is_ok()
         );
-    }
-
-    #[test]
-    fn one_bad_definition_is_set_aside_alone() {
-        let mut listing = Listing::of(Era::Legacy);
-        for raw in [
-            r#"{"name":"a"}"#,
-            "7",
-            r#"{"name":"b"}"#,
-            r#"{"name":"\u0061","x":1}"#,
-        ] {
-            listing.add(Kind::Prompts, raw);
-        }
-        listing.fresh_for(Duration::from_secs(9));
-        listing.fresh_for(Duration::from_secs(5));
-        assert_eq!(listing.count(Kind::Prompts), 4);
-        let listing = listing.finish();
-        let names: Vec<_> = listing
-            .definitions(Kind::Prompts)
-            .iter()
-            .map(|d| &**d.key())
-            .collect();
-        assert_eq!(names, ["a", "b"]);
-        let words: Vec<_> = listing
-            .quarantined()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(
-            words,
-            [
-                "a prompt without a name: it is not an object",
-                "prompt `a`: it is listed twice"
-            ]
-        );
-        assert_eq!(listing.ttl(), Some(Duration::from_secs(5)));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What a connection is waiting for, and since when.
 
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -20,6 +21,9 @@ const IDLE: Duration = Duration::from_secs(300);
 const CROWDED: Duration = Duration::from_secs(30);
 /// How long the other side may take nothing of what is sent to it.
 const STALL: Duration = Duration::from_secs(60);
+
+/// How much is taken in after a header was refused.
+const LINGER_BYTES: usize = 16 << 20;
 
 /// What a connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,11 +144,35 @@ impl Drop for UnderWay {
 pub(super) struct Pulsing {
     stream: TcpStream,
     pulse: Arc<Pulse>,
+    /// Nothing more is sent.
+    is_shut: bool,
+    /// Bytes taken in since then.
+    lingered: usize,
 }
 
 impl Pulsing {
     pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse }
+        Self {
+            stream,
+            pulse,
+            is_shut: false,
+            lingered: 0,
+        }
+    }
+
+    /// Takes in and drops what still comes of a header that has been refused, in the time there was for it: a
+    /// connection that is closed with bytes unread is reset, and the caller may lose the answer that says why.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut room = [MaybeUninit::uninit(); 8 << 10];
+        while self.lingered < LINGER_BYTES {
+            let mut into = ReadBuf::uninit(&mut room);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut into));
+            if read.is_err() || into.filled().is_empty() {
+                break;
+            }
+            self.lingered += into.filled().len();
+        }
+        Poll::Ready(())
     }
 }
 
@@ -197,7 +225,14 @@ impl AsyncWrite for Pulsing {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        if !self.is_shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            self.is_shut = true;
+        }
+        if self.pulse.beat() == Beat::Header {
+            ready!(self.poll_linger(context));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -89,30 +89,49 @@ pub async fn publish(
             },
             () = tokio::time::sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {}
         }
-        if heard.is_empty() {
-            let effects = state.apply([Change::Clock(Instant::now())]);
-            follow(&live, &state, effects, None);
-        }
-        let mut listed = Vec::with_capacity(heard.len());
-        for word in heard.drain(..) {
-            match word {
-                Word::Listed(one) => listed.push(one),
-                Word::Configured(configured) => {
-                    take_in(&live, &mut state, &mut listed, writer.as_deref());
-                    configure(&live, &mut state, *configured, writer.as_deref());
-                }
-                Word::Accepting(accepting) => {
-                    take_in(&live, &mut state, &mut listed, writer.as_deref());
-                    accept(&live, &mut state, accepting, writer.as_deref());
-                }
-                Word::Reworded { config, done } => {
-                    live.reword(config);
-                    let _ = done.send(());
-                }
+        let words = std::mem::replace(&mut heard, Vec::with_capacity(AT_ONCE));
+        let (live, writer) = (Arc::clone(&live), writer.clone());
+        // A merge may take milliseconds. A thread of the runtime would not hear of callers meanwhile.
+        let taken = tokio::task::spawn_blocking(move || {
+            take(&live, &mut state, words, writer.as_deref());
+            state
+        });
+        state = match taken.await {
+            Ok(state) => state,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => return,
+            },
+        };
+    }
+}
+
+/// Takes words in, in their order; where there are none, time alone has changed something.
+fn take(live: &Live, state: &mut State, words: Vec<Word>, writer: Option<&Writer>) {
+    if words.is_empty() {
+        let effects = state.apply([Change::Clock(Instant::now())]);
+        follow(live, state, effects, None);
+    }
+    let mut listed = Vec::with_capacity(words.len());
+    for word in words {
+        match word {
+            Word::Listed(one) => listed.push(one),
+            Word::Configured(configured) => {
+                take_in(live, state, &mut listed, writer);
+                configure(live, state, *configured, writer);
+            }
+            Word::Accepting(accepting) => {
+                take_in(live, state, &mut listed, writer);
+                accept(live, state, accepting, writer);
+            }
+            Word::Reworded { config, done } => {
+                live.reword(config);
+                let _ = done.send(());
             }
         }
-        take_in(&live, &mut state, &mut listed, writer.as_deref());
     }
+    take_in(live, state, &mut listed, writer);
 }
 
 /// Puts another config in the place of the one that callers see.
@@ -238,6 +257,9 @@ fn tell(snapshot: &Snapshot, state: &State, told: Vec<Told>) {
                 report.warnings = state.warnings(number);
                 report.dropped = state.dropped(number);
                 tell_dropped(link, report.dropped);
+                if let Some(listing) = state.listing(number) {
+                    link.hold(listing);
+                }
                 link.listed(report);
             }
             Err(error) => link.failed(&error),

@@ -300,6 +300,13 @@ impl State {
         self.entries.iter().find(|entry| entry.link == link)
     }
 
+    /// What is held of an upstream, as it was listed.
+    #[must_use]
+    pub fn listing(&self, link: u64) -> Option<&Arc<Listing>> {
+        let listed = self.entry(link)?.listed.as_ref()?;
+        Some(&listed.listing)
+    }
+
     /// The warnings of an upstream's last listing: rules of the config that match nothing.
     #[must_use]
     pub fn warnings(&self, link: u64) -> Vec<String> {

@@ -305,6 +305,9 @@ fn take_over(earlier: Option<&Arc<Link>>, link: &Link) {
             warnings: Vec::new(),
             ..earlier.report()
         });
+        if let Some(listing) = earlier.held() {
+            link.hold(&listing);
+        }
     }
 }
 
@@ -360,17 +363,19 @@ async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Effec
         };
         let age = SystemTime::now().duration_since(at).unwrap_or_default();
         let (on, at) = (at, now.checked_sub(age).unwrap_or(now));
+        let listing = Arc::new(listing);
         link.restored(Report {
             stored: true,
             stale: true,
             ..publisher::report(&listing, at, on)
         });
+        link.hold(&listing);
         changes.push(Change::Restored {
             link: link.number,
             at,
             on,
             now,
-            listing: Arc::new(listing),
+            listing,
         });
     }
     if !changes.is_empty() {

@@ -3,7 +3,7 @@
 mod traffic;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use http::HeaderMap;
 use tokio::sync::{Notify, watch};
@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Credentials;
 use crate::auth::aws::control::Control;
+use crate::catalog::Listing;
 use crate::config;
 use crate::metrics;
 use crate::name::{Instance, UpstreamId};
@@ -55,6 +56,8 @@ pub struct Link {
     /// Counts attempts to connect that have ended, either way.
     attempts: watch::Sender<u64>,
     report: RwLock<Report>,
+    /// What the catalog holds of it, for as long as it does.
+    held: RwLock<Weak<Listing>>,
     /// What operators have to know beside the report.
     warning: RwLock<Option<String>>,
     /// The number of the last listing that began.
@@ -122,6 +125,7 @@ impl Link {
             }),
             attempts: watch::Sender::new(0),
             report: RwLock::default(),
+            held: RwLock::default(),
             warning: RwLock::default(),
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
@@ -330,6 +334,17 @@ impl Link {
     /// At the start: a listing of an earlier run, or of an earlier link, is in the catalog.
     pub fn restored(&self, report: Report) {
         *self.report.write().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// For the publisher: what the catalog holds of it, as it was listed.
+    pub fn hold(&self, listing: &Arc<Listing>) {
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(listing);
+    }
+
+    /// What the catalog holds of it, as it was listed.
+    #[must_use]
+    pub fn held(&self) -> Option<Arc<Listing>> {
+        read(&self.held).upgrade()
     }
 
     /// What the last good listing had, and what else operators have to know.

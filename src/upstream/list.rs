@@ -45,6 +45,9 @@ pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
         kind(link, peer, Kind::Templates, offers.resources, deadline),
     )?;
     let mut listing = Listing::of(peer.era());
+    if let Some(held) = link.held() {
+        listing = listing.after(held);
+    }
     let found = [
         (Kind::Tools, tools),
         (Kind::Prompts, prompts),

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::bounded;
 use crate::support::client::Client;
 use crate::support::upstream::{Cancelled, Fault, Kind, On, Times, Upstream};
 use crate::support::weir::Weir;
+use crate::support::{bounded, prompt};
 use crate::upstreams::failed;
 
 /// The rest of 29 needs callers that log in: see the head of this module.
@@ -122,7 +122,6 @@ async fn check_30_a_chain_carries_cancellation_and_changes() {
             reply = modern.call("inner__up__slow", "{}") => panic!("nobody released it: {reply:?}"),
             () = up.wait_running("slow", 1) => {}
         }
-        let left = Instant::now();
         drop(modern);
         let tool = "slow".to_owned();
         up.wait_cancelled(match era {
@@ -130,11 +129,6 @@ async fn check_30_a_chain_carries_cancellation_and_changes() {
             _ => Cancelled::Notified { tool },
         })
         .await;
-        assert!(
-            left.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            left.elapsed()
-        );
 
         let modern = outer.modern();
         let mut listen = modern.listen("1", r#"{"toolsListChanged":true}"#).await;
@@ -248,32 +242,29 @@ async fn check_30_an_upstream_that_is_down_or_hangs_is_named_and_holds_up_nobody
     let hung = Upstream::named("hung").tools(["t"]).start().await;
     let down = Upstream::named("down").tools(["t"]).start().await;
     let weir = Weir::over([&well, &hung, &down]);
-    let weir = weir
-        .upstream("hung", "timeouts: { call: 1s }")
-        .start()
-        .await;
+    let weir = weir.upstream("hung", "timeouts: { call: 1s }");
+    let weir = weir.start().await;
     weir.wait_tools(["well__t", "hung__t", "down__t"]).await;
     down.stop().await;
     let stall = On::Method("tools/call".into());
     hung.fault(stall, Times::Forever, Fault::StallHeaders);
     for client in Client::both(&weir).await {
-        let dead = async {
-            failed(&client.call("hung__t", "{}").await, "hung");
-            failed(&client.call("down__t", "{}").await, "down");
-        };
-        let others = async {
-            for _ in 0..20 {
-                assert_eq!(client.call("well__t", "{}").await.text(), "well.t {}");
-                assert_eq!(client.tool_names().await.len(), 3);
-            }
-        };
-        let begun = Instant::now();
-        tokio::join!(dead, others);
-        assert!(
-            begun.elapsed() < Duration::from_secs(5),
-            "{:?}",
+        failed(&client.call("down__t", "{}").await, "down");
+        failed(&client.call("hung__t", "{}").await, "hung");
+        let others = async || {
+            let begun = Instant::now();
+            assert_eq!(client.call("well__t", "{}").await.text(), "well.t {}");
+            assert_eq!(client.tool_names().await.len(), 3);
             begun.elapsed()
-        );
+        };
+        // While a call hangs, the others do not wait for its end.
+        let beside = async || {
+            let hung = client.call("hung__t", "{}");
+            let (hung, took) = tokio::join!(hung, others());
+            failed(&hung, "hung");
+            took
+        };
+        prompt(Duration::from_millis(700), beside).await;
     }
 }
 

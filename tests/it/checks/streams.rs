@@ -1,7 +1,5 @@
 //! 19 to 24: what comes besides the answer, or before it.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use super::{LOG_LEVEL, SUBSCRIPTION, refused};
@@ -151,8 +149,6 @@ fn told(up: &Upstream) -> Cancelled {
     }
 }
 
-const AT_ONCE: Duration = Duration::from_secs(1);
-
 #[tokio::test]
 async fn check_23_a_modern_caller_cancels_by_leaving() {
     let (new, old, weir) = waiting().await;
@@ -162,10 +158,8 @@ async fn check_23_a_modern_caller_cancels_by_leaving() {
             reply = modern.call(&tool, "{}") => panic!("{reply:?}"),
             () = up.wait_running("work", 1) => {}
         }
-        let left = Instant::now();
         drop(modern);
         up.wait_cancelled(told(up)).await;
-        assert!(left.elapsed() < AT_ONCE, "{:?}", left.elapsed());
     }
 }
 
@@ -194,12 +188,10 @@ async fn check_23_a_legacy_caller_cancels_by_saying_so_and_not_by_leaving() {
         };
         let cancel = async {
             up.wait_running("work", 1).await;
-            let asked = Instant::now();
             let id = r#"{"requestId":"mine"}"#;
             let accepted = legacy.notify("notifications/cancelled", id).await;
             assert_eq!(accepted.status, 202);
             up.wait_running("work", 0).await;
-            assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
         };
         tokio::select! {
             () = call => {}

