@@ -46,7 +46,8 @@ const OPERATORS: usize = 100;
 pub struct Options {
     /// The `weir` binary, which guards stdio children so that none outlives weir.
     pub guard: Option<PathBuf>,
-    /// Whether listings are stored in the state folder, and those of an earlier run are served from the start on.
+    /// Whether listings and pins are stored in the state folder, and listings of an earlier run are served from the start on.
+    /// Without, definitions are held to the pins that are there.
     pub keeps: bool,
     /// Where the config can be read again, if it can.
     pub source: Option<Source>,

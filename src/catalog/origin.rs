@@ -11,9 +11,13 @@ use crate::name::Instance;
 use crate::protocol::hops::{self, MOST};
 use crate::protocol::meta::ORIGIN;
 
-/// What a definition says of its origin, and where in its text a weir adds itself.
+/// What a definition says of its origin, and where in its text a weir adds itself: at the end, where it has no `_meta`.
+/// That is most of them, and there are many.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Origin {
+pub(crate) struct Origin(Option<Box<Found>>);
+
+#[derive(Clone, Debug, Default)]
+struct Found {
     /// The weirs it came through, nearest first; no more than are looked at.
     hops: Box<[Box<str>]>,
     /// What is replaced: nothing, as a rule.
@@ -34,14 +38,41 @@ pub struct Dropped {
 impl Origin {
     /// Reads the origin of a definition. What is no origin says nothing, and is replaced.
     pub(crate) fn read(raw: &str, definition: &Object<'_>) -> Self {
+        let meta = definition.borrowed("_meta");
+        Self(meta.map(|meta| Box::new(Found::read(raw, meta))))
+    }
+
+    /// Whether the definition has no place in the catalog of a weir of this name; counts it then.
+    pub(crate) fn is_dropped(&self, own: &Instance, dropped: &mut Dropped) -> bool {
+        let hops = self.0.as_ref().map_or(&[][..], |found| &found.hops);
+        if hops.iter().any(|hop| **hop == *own.as_str()) {
+            dropped.own += 1;
+            return true;
+        }
+        let far = hops.len() >= MOST;
+        dropped.far += usize::from(far);
+        far
+    }
+
+    /// The change to the definition's text that adds a weir: what is replaced, and by what.
+    pub(crate) fn with(&self, raw: &str, own: &Instance) -> (Range<usize>, String) {
+        let (at, (before, after)) = match &self.0 {
+            Some(found) => (found.at.clone(), found.around),
+            None => {
+                let end = raw.len().saturating_sub(1);
+                (end..end, (",\"_meta\":{\"weir/origin\":[", "]}"))
+            }
+        };
+        (at, [before, own.as_json(), after].concat())
+    }
+}
+
+impl Found {
+    fn read(raw: &str, text: &str) -> Self {
         let inside = |at: usize, around| Self {
             at: at..at,
             around,
             ..Self::default()
-        };
-        let Some(text) = definition.borrowed("_meta") else {
-            let end = raw.len().saturating_sub(1);
-            return inside(end, (",\"_meta\":{\"weir/origin\":[", "]}"));
         };
         let whole = span(raw, text);
         let Ok(meta) = Object::parse(text) else {
@@ -75,23 +106,6 @@ impl Origin {
             }
         }
     }
-
-    /// Whether the definition has no place in the catalog of a weir of this name; counts it then.
-    pub(crate) fn is_dropped(&self, own: &Instance, dropped: &mut Dropped) -> bool {
-        if self.hops.iter().any(|hop| **hop == *own.as_str()) {
-            dropped.own += 1;
-            return true;
-        }
-        let far = self.hops.len() >= MOST;
-        dropped.far += usize::from(far);
-        far
-    }
-
-    /// The change to the definition's text that adds a weir: what is replaced, and by what.
-    pub(crate) fn with(&self, own: &Instance) -> (Range<usize>, String) {
-        let (before, after) = self.around;
-        (self.at.clone(), [before, own.as_json(), after].concat())
-    }
 }
 
 #[cfg(test)]
@@ -104,7 +118,7 @@ mod tests {
     }
 
     fn with(raw: &str) -> String {
-        let (at, text) = read(raw).with(&Instance::parse("w").unwrap());
+        let (at, text) = read(raw).with(raw, &Instance::parse("w").unwrap());
         [&raw[..at.start], &text, &raw[at.end..]].concat()
     }
 

@@ -23,10 +23,8 @@ pub(crate) fn definition(
 ) -> Option<String> {
     let facts = &definition.facts;
     let key = (facts.key_at.clone(), json::quote(exposed));
-    let renamed = edited(
-        definition.raw(),
-        [Some(key), own.map(|own| facts.origin.with(own))],
-    );
+    let raw = definition.raw();
+    let renamed = edited(raw, [Some(key), own.map(|own| facts.origin.with(raw, own))]);
     let to_modern = (upstream, caller) == (Era::Legacy, Era::Modern);
     let to_legacy = (upstream, caller) == (Era::Modern, Era::Legacy);
     if to_modern && facts.task_required {

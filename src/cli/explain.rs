@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use tokio::time::Instant;
 
 use crate::admin::drift::Waiting;
 use crate::admin::explain::{Explanation, Exposed, Hidden, Known, Listed, Owner, World};
-use crate::catalog::{Catalog, Part, Prepared, Rules};
+use crate::catalog::Catalog;
 use crate::cli::operator::{Operator, OperatorError};
 use crate::cli::output::{Ink, Output, plain};
 use crate::cli::{refuse, wait};
 use crate::config::{self, Config};
-use crate::live::store::{Store, Stored};
+use crate::live::state::{Change, State};
+use crate::live::store::{Store, StoreError, Stored};
 use crate::server::{Core, Options, ServeError, recognised};
 
 /// Where the config is, if nobody says.
@@ -96,7 +98,7 @@ async fn explanation(
     }
     let config = recognised(config.ok_or(ExplainError::Config)?);
     if args.offline {
-        return Ok(offline(&config, &args.name, output));
+        return Ok(offline(config, &args.name, output));
     }
     let options = Options {
         guard: Some(program),
@@ -116,20 +118,27 @@ fn load(path: &Path, output: &mut Output) -> Result<Config, ExplainError> {
     })
 }
 
-/// From stored listings.
-fn offline(config: &Config, name: &str, output: &mut Output) -> Explanation {
+/// From stored listings and pins.
+fn offline(config: Config, name: &str, output: &mut Output) -> Explanation {
+    let config = Arc::new(config);
     let store = config.state_dir.as_deref().map(Store::new);
-    let (mut parts, mut known) = (Vec::new(), Vec::new());
-    for (slot, upstream) in config.upstreams.values().enumerate() {
-        let stored = match store.as_ref().map(|store| store.look(upstream)) {
-            Some(Ok(stored)) => stored,
-            Some(Err(error)) => {
-                let id = &upstream.id;
-                output.warning(&format!("{id}: its stored listing is of no use: {error}"));
-                None
-            }
-            None => None,
+    let mut state = State::new(Arc::clone(&config), 0..config.upstreams.len() as u64);
+    let (mut changes, mut known) = (Vec::new(), Vec::new());
+    for (link, upstream) in (0..).zip(config.upstreams.values()) {
+        let (pins, stored) = match &store {
+            Some(store) => (store.look_pins(upstream), store.look(upstream)),
+            None => (Ok(None), Ok(None)),
         };
+        let mut useless = |what: &str, error: &StoreError| {
+            let id = &upstream.id;
+            output.warning(&format!("{id}: its stored {what} of no use: {error}"));
+        };
+        let pins = pins.inspect_err(|error| useless("pins are", error));
+        let stored = stored.inspect_err(|error| useless("listing is", error));
+        let stored = stored.ok().flatten();
+        if let Some(pins) = pins.ok().flatten() {
+            state.hold_to(link, pins);
+        }
         let listed = stored.as_ref().map(|stored| Listed {
             stored: true,
             seconds_ago: age(stored.at).as_secs(),
@@ -139,23 +148,20 @@ fn offline(config: &Config, name: &str, output: &mut Output) -> Explanation {
             listed,
             ..Known::default()
         });
-        parts.extend(stored.map(|Stored { listing, .. }| {
-            let rules = Rules {
-                instance: config.instance.as_ref(),
-                ..Rules::from(upstream.as_ref())
-            };
-            Part {
-                upstream: upstream.id.clone(),
-                slot,
-                prepared: Arc::new(Prepared::new(rules, &config.naming, &listing)),
-            }
+        changes.extend(stored.map(|Stored { listing, at }| Change::Listed {
+            link,
+            round: 1,
+            at: Instant::now(),
+            on: at,
+            listing: Some(Arc::new(listing)),
         }));
     }
+    let catalog = state.apply(changes).publish;
     let world = World {
         upstreams: &config.upstreams,
         naming: &config.naming,
         instance: config.instance.as_ref(),
-        catalog: &Catalog::merge(&config.naming, 1, &parts),
+        catalog: &catalog.unwrap_or_else(|| Arc::new(Catalog::merge(&config.naming, 1, &[]))),
         known,
     };
     world.explain(name)

@@ -72,15 +72,19 @@ impl Core {
         let links: Arc<[_]> = links.collect::<Result<Vec<_>, _>>()?.into();
         let numbers = links.iter().map(|link| link.number);
         let mut state = State::new(Arc::clone(&config), numbers);
-        let store = config.state_dir.as_deref().filter(|_| options.keeps);
-        let store = store.map(Store::new);
+        let store = config.state_dir.as_deref().map(Store::new);
         if options.keeps {
             warn_of_forgetting(&config);
         }
         let restored = match store.clone() {
-            Some(store) => restored(store, &links, &mut state).await,
+            Some(store) if options.keeps => restored(store, &links, &mut state).await,
+            Some(store) => {
+                hold(store, Arc::clone(&links), &mut state).await;
+                Effects::default()
+            }
             None => Effects::default(),
         };
+        let store = store.filter(|_| options.keeps);
         let catalog = restored.publish.unwrap_or_else(|| {
             let page_size = config.listen.page_size.get();
             Arc::new(Catalog::merge(&config.naming, page_size, &[]))
@@ -328,6 +332,23 @@ fn warn_of_forgetting(config: &Config) {
         tracing::warn!(
             "`drift` without `state.dir`: what definitions are held to is forgotten at a restart"
         );
+    }
+}
+
+/// Holds definitions to what the weir of this state folder has pinned. Leaves the folder as it is.
+async fn hold(store: Store, links: Arc<[Arc<Link>]>, state: &mut State) {
+    let looking = tokio::task::spawn_blocking(move || {
+        let pins = links.iter().filter_map(|link| {
+            let pins = store.look_pins(&link.config).unwrap_or_else(|error| {
+                tracing::warn!(upstream = %link.id(), %error, "its pins cannot be used");
+                None
+            });
+            Some((link.number, pins?))
+        });
+        pins.collect::<Vec<_>>()
+    });
+    for (link, pins) in looking.await.unwrap_or_default() {
+        state.hold_to(link, pins);
     }
 }
 

@@ -185,6 +185,13 @@ async fn operators_see(weir: &Weir, policy: &str, upstream: &str) {
     assert!(scrape.text().await.unwrap().contains(&gauge), "{gauge}");
 }
 
+/// Whether a stored listing has these words.
+fn stored(weir: &Weir, words: &str) -> bool {
+    let folder = fs::read_dir(weir.home.path().join("state/listings")).unwrap();
+    let mut texts = folder.map(|file| fs::read_to_string(file.unwrap().path()));
+    texts.any(|text| text.is_ok_and(|text| text.contains(words)))
+}
+
 /// A weir that holds ann, who has one tool, to what she said at first: stored by now.
 async fn held() -> (Upstream, Weir) {
     let ann = Upstream::named("ann")
@@ -368,12 +375,7 @@ async fn a_restart_launders_nothing() {
     weir.wait_stderr("says otherwise than what is pinned").await;
     // By now it is the new words that are stored as listed; served are the old ones, from the first answer on.
     bounded("the new listing", async {
-        let stored = || {
-            let folder = fs::read_dir(weir.home.path().join("state/listings")).unwrap();
-            let mut texts = folder.map(|file| fs::read_to_string(file.unwrap().path()));
-            texts.any(|text| text.is_ok_and(|text| text.contains("Two.")))
-        };
-        while !stored() {
+        while !stored(&weir, "Two.") {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     })

@@ -67,6 +67,18 @@ impl Store {
         }
     }
 
+    /// What is pinned of an upstream, if it is held to pins and has some. Moves nothing. Blocks.
+    ///
+    /// # Errors
+    /// What is there cannot be used.
+    pub fn look_pins(&self, upstream: &config::Upstream) -> Result<Option<Pins>, StoreError> {
+        if !upstream.drift.is_gated() {
+            return Ok(None);
+        }
+        let found = contents(&self.file(FOLDER, upstream))?;
+        found.map(|(text, _)| parse(&text, upstream)).transpose()
+    }
+
     /// What is pinned of an upstream, if anything is. What cannot be used is moved aside, with a line in the log. Where nothing is
     /// held to pins they are let go. Blocks.
     #[must_use]
@@ -77,15 +89,11 @@ impl Store {
             }
             return None;
         }
-        let path = self.file(FOLDER, upstream);
-        let error = match contents(&path) {
-            Ok(None) => return None,
-            Ok(Some((text, _))) => match parse(&text, upstream) {
-                Ok(pins) => return Some(pins),
-                Err(error) => error,
-            },
+        let error = match self.look_pins(upstream) {
+            Ok(pins) => return pins,
             Err(error) => error,
         };
+        let path = self.file(FOLDER, upstream);
         let aside = durable::set_aside(&path);
         let aside = aside.as_ref().map_or(&path, |aside| aside);
         tracing::warn!(

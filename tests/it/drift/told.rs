@@ -152,6 +152,52 @@ async fn a_name_says_that_it_is_held_or_hidden() {
     insta::assert_snapshot!(all);
 }
 
+/// One that is not serving holds to what the one that is has pinned, and changes nothing there.
+#[tokio::test]
+async fn a_command_without_a_weir_holds_to_its_pins() {
+    let (ann, running) = held().await;
+    has(&ann, &[tool("a", "Two."), tool("b", "New.")]);
+    running.resync("ann").await;
+    running.wait_tools(["ann__a", "ann__b"]).await;
+    pinned(&running, "New.").await;
+    bounded("the new listing", async {
+        while !stored(&running, "Two.") {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let pins = fs::read(&files(&running)[0]).unwrap();
+    let (name, file, url) = ("ann__a", config(&running), running.admin_url(""));
+    let there = weir(["explain", name, "--url", &url]).await;
+    let here = weir(["explain", name, "-c", &file]).await;
+    let offline = weir(["explain", name, "-c", &file, "--offline"]).await;
+    for ran in [&there, &here, &offline] {
+        assert!(ran.out.contains("held"), "{ran:?}");
+    }
+    assert_eq!(told(&there, &running), told(&here, &running));
+    let listed = weir(["tools", "-c", &file, "--json"]).await;
+    assert!(
+        listed.out.contains("One.") && !listed.out.contains("Two."),
+        "{listed:?}"
+    );
+    // With what is left out there is nothing to call.
+    let yaml = fs::read_to_string(&file).unwrap();
+    fs::write(&file, yaml.replace("drift: hold", "drift: quarantine")).unwrap();
+    let called = weir(["call", name, "-c", &file]).await;
+    assert_eq!(called.code, Some(2), "{called:?}");
+    assert_eq!(ann.count("tools/call"), 0);
+    assert_eq!(fs::read(&files(&running)[0]).unwrap(), pins);
+    // What is no good is said, and left where it is.
+    let file_of_pins = files(&running).remove(0);
+    fs::write(&file_of_pins, "no pins").unwrap();
+    let offline = weir(["explain", name, "-c", &file, "--offline"]).await;
+    assert!(
+        offline.err.contains("its stored pins are of no use"),
+        "{offline:?}"
+    );
+    assert_eq!(fs::read(&file_of_pins).unwrap(), b"no pins");
+}
+
 /// What `weir plan` says of another config.
 async fn planned(running: &Weir, yaml: &str) -> Ran {
     let next = running.home.path().join("next.yaml");
