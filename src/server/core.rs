@@ -75,16 +75,14 @@ impl Core {
         let store = config.state_dir.as_deref().map(Store::new);
         if options.keeps {
             warn_of_forgetting(&config);
+        } else if let Some(store) = store.clone() {
+            hold(store, Arc::clone(&links), &mut state).await;
         }
+        let store = store.filter(|_| options.keeps);
         let restored = match store.clone() {
-            Some(store) if options.keeps => restored(store, &links, &mut state).await,
-            Some(store) => {
-                hold(store, Arc::clone(&links), &mut state).await;
-                Effects::default()
-            }
+            Some(store) => restored(store, &links, &mut state).await,
             None => Effects::default(),
         };
-        let store = store.filter(|_| options.keeps);
         let catalog = restored.publish.unwrap_or_else(|| {
             let page_size = config.listen.page_size.get();
             Arc::new(Catalog::merge(&config.naming, page_size, &[]))
@@ -95,8 +93,7 @@ impl Core {
             catalog,
             Arc::clone(&around.metrics),
         )));
-        let writer = store.clone();
-        let writer = writer.map(|store| Arc::new(Writer::new(store)));
+        let writer = store.clone().map(|store| Arc::new(Writer::new(store)));
         drop(drift::store(&state, &restored.pinned, writer.as_deref()));
         if let Some(writer) = &writer {
             tasks.spawn(Arc::clone(writer).run(shutdown.clone()));

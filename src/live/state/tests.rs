@@ -5,7 +5,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+mod reload;
 mod stale;
+mod stored;
 
 use super::*;
 use crate::catalog::Digest;
@@ -163,6 +165,16 @@ fn listing(ttl: Option<Duration>, definitions: &[(Kind, &str)]) -> Listing {
 fn tools(names: &[&str]) -> Listing {
     let definitions: Vec<_> = names.iter().map(|name| (Kind::Tools, *name)).collect();
     listing(None, &definitions)
+}
+
+/// Another config; `links` in the order of its upstreams.
+fn configured(run: &mut Run, yaml: &str, links: &[u64]) -> Did {
+    let config = config::parse(yaml, Path::new("weir.yaml"), &|_| None).unwrap();
+    run.apply(Change::Configured {
+        config: Arc::new(config),
+        links: links.to_vec(),
+        now: run.now,
+    })
 }
 
 const FULL: [(Kind, &str); 4] = [
@@ -367,54 +379,6 @@ fn a_doubtful_listing_brings_nothing_back_that_is_hidden() {
 }
 
 #[test]
-fn a_stored_listing_is_served_until_the_upstream_answers() {
-    let mut run = Run::new();
-    assert_eq!(
-        run.restored(0, Duration::from_secs(60), &["old"]),
-        Did::Publish
-    );
-    assert_eq!(run.tools(), ["ann__old"]);
-    assert_eq!(run.believed, [], "it need not be stored again");
-    // It fails as it did before; that is no news.
-    assert_eq!(run.fails(0, 1), Did::Nothing);
-    assert_eq!(run.lists(0, 2, &["old"]), Did::Nothing);
-    assert_eq!(run.believed, [(0, false)]);
-    assert_eq!(run.lists(0, 3, &["new"]), Did::Publish);
-    assert_eq!(run.believed, [(0, true)]);
-    assert_eq!(run.tools(), ["ann__new"]);
-}
-
-#[test]
-fn a_stored_listing_that_is_too_old_is_not_served() {
-    let mut run = Run::new();
-    let age = Duration::from_secs(25 * 3600);
-    // Published all the same: operators may ask why it is not served.
-    assert_eq!(run.restored(0, age, &["old"]), Did::Publish);
-    assert!(run.tools().is_empty());
-    assert_eq!(run.lists(0, 1, &["old"]), Did::Publish);
-}
-
-#[test]
-fn a_stored_listing_never_replaces_what_an_upstream_said() {
-    let mut run = Run::new();
-    run.lists(0, 1, &["new"]);
-    assert_eq!(run.restored(0, Duration::ZERO, &["old"]), Did::Nothing);
-    assert_eq!(run.tools(), ["ann__new"]);
-    assert_eq!(run.fails(1, 1), Did::Nothing);
-    assert_eq!(run.restored(1, Duration::ZERO, &["old"]), Did::Nothing);
-    assert_eq!(run.restored(9, Duration::ZERO, &["old"]), Did::Nothing);
-}
-
-#[test]
-fn an_upstream_that_lists_nothing_where_something_is_stored_is_asked_again() {
-    let mut run = Run::new();
-    run.restored(0, Duration::ZERO, &["old"]);
-    assert_eq!(run.lists(0, 1, &[]), Did::Confirm(0));
-    assert_eq!(run.tools(), ["ann__old"]);
-    assert_eq!(run.lists(0, 2, &[]), Did::Publish);
-}
-
-#[test]
 fn the_same_again_publishes_nothing() {
     let mut run = Run::new();
     assert_eq!(run.listed(ANN, 1, Some(without(&[]))), Did::Publish);
@@ -600,78 +564,4 @@ proptest! {
             }
         }
     }
-}
-
-/// Another config; `links` in the order of its upstreams.
-fn configured(run: &mut Run, yaml: &str, links: &[u64]) -> Did {
-    let config = config::parse(yaml, Path::new("weir.yaml"), &|_| None).unwrap();
-    run.apply(Change::Configured {
-        config: Arc::new(config),
-        links: links.to_vec(),
-        now: run.now,
-    })
-}
-
-#[test]
-fn under_another_config_links_that_stay_keep_what_is_known_wherever_they_stand() {
-    let mut run = Run::new();
-    run.lists(ANN, 5, &["a"]);
-    run.lists(BOB, 5, &["b"]);
-    let yaml = "upstreams:\n  new: { command: x }\n  bob: { url: http://127.0.0.1:2/mcp }\n  ann: { url: http://127.0.0.1:1/mcp }\n";
-    assert_eq!(configured(&mut run, yaml, &[7, 1, 0]), Did::Publish);
-    assert_eq!(run.tools(), ["bob__b", "ann__a"]);
-    // What an earlier round says is as old as it was.
-    assert_eq!(run.lists(ANN, 4, &["old"]), Did::Nothing);
-    assert_eq!(run.lists(7, 1, &["n"]), Did::Publish);
-    assert_eq!(run.tools(), ["new__n", "bob__b", "ann__a"]);
-}
-
-#[test]
-fn an_upstream_with_a_new_link_keeps_its_listing_under_its_new_rules_until_the_next() {
-    let mut run = Run::new();
-    run.lists(ANN, 5, &["a", "b"]);
-    let yaml =
-        "upstreams:\n  ann: { url: http://127.0.0.1:1/mcp, namespace: x, tools: { deny: [b] } }\n";
-    assert_eq!(configured(&mut run, yaml, &[9]), Did::Publish);
-    assert_eq!(run.tools(), ["x__a"]);
-    // The old link's words come too late, the new one's count from 1 again.
-    assert_eq!(run.lists(ANN, 6, &["late"]), Did::Nothing);
-    assert_eq!(run.lists(9, 1, &["a", "c"]), Did::Publish);
-    assert_eq!(run.tools(), ["x__a", "x__c"]);
-}
-
-#[test]
-fn an_upstream_that_is_configured_away_is_gone_with_what_it_had() {
-    let mut run = Run::new();
-    run.lists(ANN, 1, &["a"]);
-    run.lists(BOB, 1, &["b"]);
-    let without = "upstreams:\n  bob: { url: http://127.0.0.1:2/mcp }\n";
-    assert_eq!(configured(&mut run, without, &[1]), Did::Publish);
-    assert_eq!(run.tools(), ["bob__b"]);
-    assert_eq!(run.lists(ANN, 2, &["a"]), Did::Nothing);
-    // It comes back as a stranger.
-    assert_eq!(configured(&mut run, UPSTREAMS, &[8, 1, 9]), Did::Publish);
-    assert_eq!(run.tools(), ["bob__b"]);
-}
-
-#[test]
-fn another_naming_renames_what_was_listed_before() {
-    let mut run = Run::new();
-    run.lists(ANN, 1, &["a"]);
-    let yaml = UPSTREAMS.replace("listen:", "naming: { separator: \"-\" }\nlisten:");
-    assert_eq!(configured(&mut run, &yaml, &[0, 1, 2]), Did::Publish);
-    assert_eq!(run.tools(), ["ann-a"]);
-    assert_eq!(run.lists(ANN, 2, &["a"]), Did::Nothing);
-}
-
-#[test]
-fn what_failed_before_another_config_is_as_stale_after_it() {
-    let mut run = Run::new();
-    run.lists(COY, 1, &["c"]);
-    assert_eq!(run.fails(COY, 2), Did::Publish);
-    assert!(run.tools().is_empty(), "hidden while it fails");
-    assert_eq!(configured(&mut run, UPSTREAMS, &[0, 1, 12]), Did::Publish);
-    assert!(run.tools().is_empty());
-    assert_eq!(run.lists(12, 1, &["c"]), Did::Publish);
-    assert_eq!(run.tools(), ["coy__c"]);
 }
