@@ -163,17 +163,28 @@ fn check_a_definition(bencher: Bencher<'_, '_>) {
         .bench(|| listing::check(Kind::Tools, black_box(&raw)));
 }
 
-#[divan::bench]
-fn list_100_tools(bencher: Bencher<'_, '_>) {
+/// The first listing, one that says the same again, and one that says it but for one tool.
+#[divan::bench(args = ["first", "same", "one changed"])]
+fn list_100_tools(bencher: Bencher<'_, '_>, which: &str) {
     let items: Vec<String> = (0..100).map(definition).collect();
     let page = format!("[{}]", items.join(","));
-    bencher.bench(|| {
+    let list = |page: &str, earlier: Option<&Arc<Listing>>| {
         let mut listing = Listing::of(Era::Legacy);
-        for raw in json::array(black_box(&page)).unwrap_or_default() {
+        if let Some(earlier) = earlier {
+            listing = listing.after(Arc::clone(earlier));
+        }
+        for raw in json::array(page).unwrap_or_default() {
             listing.add(Kind::Tools, raw);
         }
         listing.finish()
-    });
+    };
+    let earlier = match which {
+        "first" => None,
+        "same" => Some(page.clone()),
+        _ => Some(page.replace("\"Tool 7\"", "\"Tool seven\"")),
+    };
+    let earlier = earlier.map(|page| Arc::new(list(&page, None)));
+    bencher.bench(|| list(black_box(&page), earlier.as_ref()));
 }
 
 #[divan::bench]
