@@ -1,5 +1,7 @@
 //! Logging in to AWS, against doors that recompute every signature and services that give keys away.
 
+mod apis;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -86,6 +88,42 @@ async fn buys(weir: &Weir, times: usize) {
     for answer in futures::future::join_all(calls).await {
         assert!(answer.text().starts_with("shop.buy"), "{answer:?}");
     }
+}
+
+fn with(services: &Services) -> With {
+    With {
+        tls: Arc::default(),
+        tasks: tokio_util::task::TaskTracker::new(),
+        stop: tokio_util::sync::CancellationToken::new(),
+        endpoint: Some(services.url().parse().unwrap()),
+    }
+}
+
+fn opened(secret: &SecretRef) -> Result<SecretCell, SecretError> {
+    Ok(SecretCell::fixed(secret.first().unwrap().expose()))
+}
+
+fn credentials() -> AwsCredentials {
+    AwsCredentials {
+        source: AwsSource::Keys {
+            access_key_id: KEY.to_owned(),
+            secret_access_key: SecretRef::Fixed(Secret::new(SECRET)),
+            session_token: None,
+        },
+        assume_role: None,
+    }
+}
+
+fn sigv4() -> Sigv4 {
+    Sigv4 {
+        service: "bedrock-agentcore".to_owned(),
+        region: Some(REGION.to_owned()),
+        credentials: credentials(),
+    }
+}
+
+async fn services() -> Services {
+    Services::start(&Arc::new(Keyring::default())).await
 }
 
 #[tokio::test]
@@ -323,280 +361,4 @@ async fn calls_that_start_together_wait_for_one_fetch() {
     });
     futures::future::join_all(signed).await;
     assert_eq!(services.count("AssumeRole"), 1);
-}
-
-fn with(services: &Services) -> With {
-    With {
-        tls: Arc::default(),
-        tasks: tokio_util::task::TaskTracker::new(),
-        stop: tokio_util::sync::CancellationToken::new(),
-        endpoint: Some(services.url().parse().unwrap()),
-    }
-}
-
-fn opened(secret: &SecretRef) -> Result<SecretCell, SecretError> {
-    Ok(SecretCell::fixed(secret.first().unwrap().expose()))
-}
-
-fn credentials() -> AwsCredentials {
-    AwsCredentials {
-        source: AwsSource::Keys {
-            access_key_id: KEY.to_owned(),
-            secret_access_key: SecretRef::Fixed(Secret::new(SECRET)),
-            session_token: None,
-        },
-        assume_role: None,
-    }
-}
-
-fn sigv4() -> Sigv4 {
-    Sigv4 {
-        service: "bedrock-agentcore".to_owned(),
-        region: Some(REGION.to_owned()),
-        credentials: credentials(),
-    }
-}
-
-async fn services() -> Services {
-    Services::start(&Arc::new(Keyring::default())).await
-}
-
-#[tokio::test]
-async fn a_secret_comes_from_secrets_manager_whole_or_by_its_key() {
-    let services = services().await;
-    let text = r#"{"user":"weir","password":"hunter2","port":5432,"list":[]}"#;
-    let secrets = [("prod/db".to_owned(), text.to_owned())];
-    services.inner.secrets.lock().unwrap().extend(secrets);
-    let fetch = async |id: &str, key: Option<&str>| {
-        let secret = AwsSecret {
-            id: id.to_owned(),
-            key: key.map(str::to_owned),
-            region: Some(REGION.to_owned()),
-            credentials: credentials(),
-        };
-        let fetcher = Fetcher::new(&secret, &with(&services), &opened).unwrap();
-        let fetched = fetcher.fetch().await;
-        fetched
-            .map(|secret| secret.expose().to_owned())
-            .map_err(|error| error.to_string())
-    };
-    assert_eq!(fetch("prod/db", None).await, Ok(text.to_owned()));
-    assert_eq!(
-        fetch("prod/db", Some("password")).await,
-        Ok("hunter2".to_owned())
-    );
-    assert_eq!(fetch("prod/db", Some("port")).await, Ok("5432".to_owned()));
-    let missing = fetch("prod/db", Some("token")).await.unwrap_err();
-    assert_eq!(missing, "the AWS secret prod/db: it has no key `token`");
-    let unknown = fetch("other", None).await.unwrap_err();
-    assert_eq!(
-        unknown,
-        "the AWS secret other: Secrets Manager answered HTTP status 400: ResourceNotFoundException"
-    );
-    // The clock of this service may be another too.
-    services.inner.keys.set_ahead(-900);
-    assert_eq!(fetch("prod/db", Some("user")).await, Ok("weir".to_owned()));
-}
-
-fn identity(services: &Services, kind: IdentityKind) -> Identity {
-    let config = AgentcoreIdentity {
-        workload: "weir".to_owned(),
-        provider: "github".to_owned(),
-        kind,
-        region: Some(REGION.to_owned()),
-        credentials: credentials(),
-    };
-    Identity::with(&config, &with(services), &opened).unwrap()
-}
-
-#[tokio::test]
-async fn agentcore_identity_gives_tokens_and_api_keys() {
-    let services = services().await;
-    let source = identity(
-        &services,
-        IdentityKind::Oauth2 {
-            scopes: vec!["repo".to_owned()],
-            resources: Vec::new(),
-            audiences: vec!["https://api.example.com".to_owned()],
-            parameters: [("k".to_owned(), "v".to_owned())].into_iter().collect(),
-        },
-    );
-    let before = std::time::SystemTime::now();
-    let token = source.fetch().await.unwrap();
-    assert_eq!(token.header, "authorization");
-    assert_eq!(token.value.expose(), "Bearer opaque");
-    // It does not say when it ends: five minutes.
-    let life = token.expires.unwrap().duration_since(before).unwrap();
-    assert!((290..=310).contains(&life.as_secs()), "{life:?}");
-    let called = services.called();
-    assert_eq!(called[0].what, "POST /identities/GetWorkloadAccessToken");
-    assert_eq!(called[0].body, json!({"workloadName": "weir"}));
-    assert_eq!(
-        called[1].body,
-        json!({
-            "workloadIdentityToken": "workload of weir",
-            "resourceCredentialProviderName": "github",
-            "scopes": ["repo"],
-            "oauth2Flow": "M2M",
-            "audiences": ["https://api.example.com"],
-            "customParameters": {"k": "v"},
-        })
-    );
-    *services.inner.access_token.lock().unwrap() = "e30.eyJleHAiOjQwMDAwMDAwMDB9.x".to_owned();
-    let token = source.fetch().await.unwrap();
-    let end = std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
-    assert_eq!(token.expires, Some(end));
-
-    let kind = IdentityKind::ApiKey {
-        header: "x-api-key".parse().unwrap(),
-        prefix: "Key ".to_owned(),
-    };
-    let token = identity(&services, kind).fetch().await.unwrap();
-    assert_eq!(
-        (token.header.as_str(), token.value.expose()),
-        ("x-api-key", "Key k-1")
-    );
-}
-
-#[tokio::test]
-async fn a_refusal_of_agentcore_identity_says_what_kind_it_is_and_no_more() {
-    let services = services().await;
-    let kind = IdentityKind::ApiKey {
-        header: "x-api-key".parse().unwrap(),
-        prefix: String::new(),
-    };
-    let source = identity(&services, kind);
-    for (status, kind, expected) in [
-        (
-            403,
-            "AccessDeniedException",
-            "Refused(\"Bedrock AgentCore answered HTTP status 403: AccessDeniedException\")",
-        ),
-        (
-            429,
-            "ThrottlingException",
-            "Passing(\"Bedrock AgentCore answered HTTP status 429: ThrottlingException\")",
-        ),
-        (
-            500,
-            "planted-in-a-type",
-            "Passing(\"Bedrock AgentCore answered HTTP status 500\")",
-        ),
-    ] {
-        services.fail(Some((status, kind)));
-        let error = source.fetch().await.unwrap_err();
-        assert_eq!(format!("{error:?}"), expected);
-    }
-}
-
-#[tokio::test]
-async fn targets_are_synchronized_one_by_one_and_those_that_cannot_be_are_left_alone() {
-    let services = services().await;
-    let target = |status: &str, then: &[&str]| Target {
-        status: status.to_owned(),
-        then: then.iter().map(|&status| status.to_owned()).collect(),
-        ..Target::ready()
-    };
-    let all = [
-        ("a", Target::ready()),
-        ("b", target("CREATE_PENDING_AUTH", &[])),
-        (
-            "c",
-            target("READY", &["SYNCHRONIZING", "SYNCHRONIZE_UNSUCCESSFUL"]),
-        ),
-        ("d", target("DELETING", &[])),
-        ("e", target("READY", &["SYNCHRONIZE_PENDING_AUTH"])),
-    ];
-    let all = all.map(|(id, target)| (id.to_owned(), target));
-    services.inner.targets.lock().unwrap().extend(all);
-    let control = Control::with(
-        "gw-ab12cdef34",
-        Some(REGION),
-        &credentials(),
-        &with(&services),
-        &opened,
-    );
-    let control = control.unwrap();
-    let ends = control.synchronize(Instant::now() + 3 * BOUND).await;
-    let ends = ends.unwrap().unwrap();
-    assert_eq!((ends.done, ends.skipped, ends.failed), (1, 3, 1));
-    let put = "PUT /gateways/gw-ab12cdef34/synchronizeTargets";
-    let called = services.called();
-    let asked: Vec<_> = called.iter().filter(|called| called.what == put).collect();
-    let asked: Vec<_> = asked
-        .iter()
-        .map(|called| &called.body["targetIdList"][0])
-        .collect();
-    assert_eq!(asked, ["a", "c", "e"]);
-    assert_eq!(services.count("GET /gateways/gw-ab12cdef34/targets/"), 3);
-    // Not again so soon.
-    let again = control.synchronize(Instant::now() + BOUND).await;
-    assert_eq!(again, Ok(None));
-}
-
-/// A signer over static keys, a request that it has signed, and what it says when that is refused.
-async fn verdict(url: &str, body: &str, headers: HeaderMap) -> (Verdict, Arc<StateCell>) {
-    let services = services().await;
-    let state = Arc::<StateCell>::default();
-    let signer = Signer::with(&sigv4(), &with(&services), &opened, Arc::clone(&state)).unwrap();
-    let (mut signed, deadline) = (HeaderMap::new(), Instant::now() + BOUND);
-    let stamp = signer
-        .sign(
-            &Method::POST,
-            &url.parse().unwrap(),
-            &mut signed,
-            b"{}",
-            deadline,
-        )
-        .await
-        .unwrap();
-    let refusal = Refused {
-        status: StatusCode::FORBIDDEN,
-        headers: &headers,
-        body: &Bytes::from(body.to_owned()),
-    };
-    (signer.refused(&stamp, &refusal), state)
-}
-
-#[tokio::test]
-async fn a_refusal_is_explained_without_a_word_of_the_upstream() {
-    let gateway = "https://gw-ab12cdef34.gateway.bedrock-agentcore.eu-west-1.amazonaws.com/mcp";
-    let runtime = "https://bedrock-agentcore.eu-west-1.amazonaws.com/runtimes/x/invocations";
-    for (url, body, words) in [
-        (
-            gateway,
-            r#"{"__type":"AccessDeniedException","message":"planted"}"#,
-            "InvokeGateway",
-        ),
-        (
-            runtime,
-            r#"{"message":"planted is not authorized to perform: x"}"#,
-            "InvokeAgentRuntime",
-        ),
-        (
-            runtime,
-            r#"{"message":"Authorization method mismatch. planted"}"#,
-            "takes tokens (JWT)",
-        ),
-        (
-            gateway,
-            r#"{"__type":"InvalidSignatureException","message":"planted"}"#,
-            "the secret access key is wrong",
-        ),
-        (gateway, "planted", "HTTP status 403"),
-        // It says nothing about what time it is.
-        (
-            gateway,
-            r#"{"message":"Signature expired: planted"}"#,
-            "does not take this machine's time",
-        ),
-    ] {
-        let (verdict, state) = verdict(url, body, HeaderMap::new()).await;
-        let Verdict::Final(Some(why)) = verdict else {
-            panic!("{body}: {verdict:?}")
-        };
-        assert!(why.contains(words) && !why.contains("planted"), "{why}");
-        let status = state.get();
-        assert_eq!((status.phase, status.reason), (Phase::Failing, Some(why)));
-    }
 }
