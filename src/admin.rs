@@ -25,6 +25,7 @@ use crate::live::Live;
 use crate::live::accept::Accepts;
 use crate::live::reload::{Outcome, Reloads, Trigger};
 use crate::name::Naming;
+use crate::protocol::guard::{Guard, Turned};
 use crate::secret::Secret;
 use crate::upstream::circuit::Position;
 use crate::upstream::{Link, Standing};
@@ -60,9 +61,13 @@ impl FromRef<Operators> for Accepts {
     }
 }
 
-/// The routes of the admin listener. With a token, every one of them wants it.
-pub fn router(operators: Operators, admin: &config::Admin) -> Router {
-    let token = admin.token.clone();
+/// The routes of the admin listener. With a token, every one of them wants it. Without one the listener is on loopback, and
+/// what a browser sends for a page of anywhere is turned away: 403.
+pub fn router(operators: Operators, admin: &config::Admin, listen: &config::Listen) -> Router {
+    let door = Arc::new(Door {
+        token: admin.token.clone(),
+        guard: Guard::new(true, &listen.allowed_hosts, &[]),
+    });
     Router::new()
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{name}/resync", post(resync))
@@ -75,18 +80,41 @@ pub fn router(operators: Operators, admin: &config::Admin) -> Router {
         .route("/reload", post(reload))
         .layer(axum::middleware::from_fn(
             move |request: Request, next: Next| {
-                let token = token.clone();
+                let door = Arc::clone(&door);
                 async move {
-                    if token.is_some_and(|token| !carries(&request, &token)) {
-                        let challenge =
-                            (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                        return (StatusCode::UNAUTHORIZED, [challenge]).into_response();
+                    match door.turns_away(&request) {
+                        Some(answer) => answer,
+                        None => next.run(request).await,
                     }
-                    next.run(request).await
                 }
             },
         ))
         .with_state(operators)
+}
+
+/// Who may speak to the admin listener.
+struct Door {
+    token: Option<Secret>,
+    guard: Guard,
+}
+
+impl Door {
+    /// The answer to who may not.
+    fn turns_away(&self, request: &Request) -> Option<Response> {
+        if let Some(token) = &self.token {
+            let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            let answer = || (StatusCode::UNAUTHORIZED, [challenge]).into_response();
+            return (!carries(request, token)).then(answer);
+        }
+        let headers = request.headers();
+        let turned = match headers.contains_key(header::ORIGIN) {
+            // There is no page that an operator would need.
+            true => Turned::Origin,
+            false => self.guard.check(headers).err()?,
+        };
+        let error = json!({ "error": turned.to_string() });
+        Some(axum_json(StatusCode::FORBIDDEN, &error))
+    }
 }
 
 fn carries(request: &Request, token: &Secret) -> bool {

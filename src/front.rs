@@ -7,7 +7,6 @@ mod changes;
 mod cors;
 mod drain;
 mod endpoint;
-mod guard;
 pub mod http;
 mod intake;
 mod legacy;

@@ -4,6 +4,7 @@
 
 pub mod era;
 pub mod error;
+pub mod guard;
 pub mod headers;
 pub mod hops;
 pub mod message;

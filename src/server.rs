@@ -47,8 +47,9 @@ pub struct Options {
     /// The `weir` binary, which guards stdio children so that none outlives weir.
     pub guard: Option<PathBuf>,
     /// Whether listings and pins are stored in the state folder, and listings of an earlier run are served from the start on.
-    /// Without, definitions are held to the pins that are there.
     pub keeps: bool,
+    /// Whether definitions are held to the pins that are in the state folder, and nothing is changed there.
+    pub holds: bool,
     /// Where the config can be read again, if it can.
     pub source: Option<Source>,
 }
@@ -182,7 +183,8 @@ impl Bound {
                 accepts,
                 listens_elsewhere: options.listens_elsewhere(),
             };
-            let router = admin::router(operators, admin).merge(front::probes(&front));
+            let router =
+                admin::router(operators, admin, &config.listen).merge(front::probes(&front));
             let limits = Limits {
                 connections: OPERATORS,
                 ..limits

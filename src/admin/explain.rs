@@ -8,7 +8,7 @@ mod world;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -240,6 +240,11 @@ pub(super) async fn explain(State(live): State<Arc<Live>>, uri: Uri) -> Response
         let error = json!({ "error": "expected `name`" });
         return axum_json(StatusCode::BAD_REQUEST, &error);
     };
-    let snapshot = live.load_full();
-    text(StatusCode::OK, &World::of(&snapshot).explain(&name))
+    let (name, snapshot) = (name.into_owned(), live.load_full());
+    // Every name there is may be looked at, which takes a while: not on a thread that calls need.
+    let looking = move || World::of(&snapshot).explain(&name);
+    match tokio::task::spawn_blocking(looking).await {
+        Ok(explanation) => text(StatusCode::OK, &explanation),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }

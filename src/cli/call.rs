@@ -68,6 +68,7 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
         config,
         &Options {
             guard: Some(program),
+            holds: true,
             ..Options::default()
         },
     )

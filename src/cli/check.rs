@@ -54,6 +54,7 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
         Arc::clone(&config),
         &Options {
             guard: Some(program),
+            holds: true,
             ..Options::default()
         },
     )

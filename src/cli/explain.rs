@@ -102,6 +102,7 @@ async fn explanation(
     }
     let options = Options {
         guard: Some(program),
+        holds: true,
         ..Options::default()
     };
     let core = Core::start(Arc::new(config), &options).await?;

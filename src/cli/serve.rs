@@ -64,6 +64,7 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
     let advice = nothing_to_join(&config, &args.config.config);
     let options = Options {
         keeps: true,
+        holds: true,
         source: Some(Source {
             file: args.config.config.clone(),
             address: args.listen,

@@ -40,6 +40,7 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
         config,
         &Options {
             guard: Some(program),
+            holds: true,
             ..Options::default()
         },
     )

@@ -19,7 +19,6 @@ use crate::config::Listen;
 use crate::front::answer::{self, Accepts};
 use crate::front::drain::{Draining, GivenUp};
 use crate::front::endpoint::Endpoint;
-use crate::front::guard::Guard;
 use crate::front::intake::{self, Intake};
 use crate::front::session::Sessions;
 use crate::front::{batch, cors, legacy, modern};
@@ -27,6 +26,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
+use crate::protocol::guard::Guard;
 use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
 use crate::protocol::message::{Message, Notification};
 use crate::protocol::method;
@@ -63,7 +63,9 @@ impl Front {
         draining: &Draining,
         tasks: TaskTracker,
     ) -> Self {
-        let (guard, intake) = (Guard::new(listen), Intake::new(listen));
+        let loopback = listen.address.ip().is_loopback();
+        let guard = Guard::new(loopback, &listen.allowed_hosts, &listen.allowed_origins);
+        let intake = Intake::new(listen);
         let metrics = Arc::clone(&live.load().metrics);
         Self {
             live,

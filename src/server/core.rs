@@ -75,7 +75,7 @@ impl Core {
         let store = config.state_dir.as_deref().map(Store::new);
         if options.keeps {
             warn_of_forgetting(&config);
-        } else if let Some(store) = store.clone() {
+        } else if let Some(store) = store.clone().filter(|_| options.holds) {
             hold(store, Arc::clone(&links), &mut state).await;
         }
         let store = store.filter(|_| options.keeps);

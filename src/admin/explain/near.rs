@@ -7,6 +7,8 @@ use crate::catalog::{Kind, Named, Route, Rules, Step};
 
 /// Most names that are offered.
 const MOST: usize = 5;
+/// Most pairs of characters that are compared for one name. Names of upstreams may be long, and many.
+const PAIRS: usize = 50_000_000;
 
 /// Something exposed under another name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,9 +27,10 @@ impl World<'_> {
     /// The nearest names, nearest first.
     pub(super) fn near(&self, name: &str) -> Vec<Near> {
         let mut found = Vec::new();
+        let mut spelled = Spelled::new(name);
         for kind in Kind::ALL {
             for route in self.catalog.routes(kind) {
-                if let Some((distance, because)) = self.distance(kind, &route, name) {
+                if let Some((distance, because)) = self.distance(kind, &route, &mut spelled) {
                     found.push((distance, kind, route, because));
                 }
             }
@@ -46,7 +49,13 @@ impl World<'_> {
     }
 
     /// How far a name is from a route's, and why it is not that one; `None` where it is too far.
-    fn distance(&self, kind: Kind, route: &Route, name: &str) -> Option<(usize, String)> {
+    fn distance(
+        &self,
+        kind: Kind,
+        route: &Route,
+        spelled: &mut Spelled<'_>,
+    ) -> Option<(usize, String)> {
+        let name = spelled.name;
         if **route.original() == *name {
             let because = format!("that is what {} calls it", route.upstream);
             return Some((0, because));
@@ -65,20 +74,47 @@ impl World<'_> {
         if folded(name) == folded(&route.exposed) {
             return Some((1, "that is written otherwise".to_owned()));
         }
-        let far = name.chars().count() / 3;
-        let distance = strsim::damerau_levenshtein(name, &route.exposed);
-        if distance <= far {
+        if let Some(distance) = spelled.distance(&route.exposed) {
             let differ = match distance {
                 1 => "one character differs".to_owned(),
                 _ => format!("{distance} characters differ"),
             };
             return Some((1 + distance, differ));
         }
-        let bare = strsim::damerau_levenshtein(name, route.original());
-        (bare <= far).then(|| {
-            let because = format!("{} calls it `{}`", route.upstream, route.original());
-            (2 + bare, because)
-        })
+        let bare = spelled.distance(route.original())?;
+        let because = format!("{} calls it `{}`", route.upstream, route.original());
+        Some((2 + bare, because))
+    }
+}
+
+/// The name that was asked for, as it is compared with others.
+struct Spelled<'n> {
+    name: &'n str,
+    chars: usize,
+    /// How many pairs of characters may still be compared.
+    pairs: usize,
+}
+
+impl<'n> Spelled<'n> {
+    fn new(name: &'n str) -> Self {
+        Self {
+            name,
+            chars: name.chars().count(),
+            pairs: PAIRS,
+        }
+    }
+
+    /// How many characters differ, where that is no more than a third of them.
+    fn distance(&mut self, other: &str) -> Option<usize> {
+        let far = self.chars / 3;
+        // Whoever is longer by more differs by more.
+        let chars = other.chars().take(self.chars + far + 1).count();
+        if chars.abs_diff(self.chars) > far {
+            return None;
+        }
+        self.pairs = self.pairs.checked_sub(self.chars * chars)?;
+        let distance = strsim::damerau_levenshtein(self.name, other);
+        (distance <= far).then_some(distance)
     }
 }
 
@@ -86,4 +122,23 @@ impl World<'_> {
 fn folded(name: &str) -> String {
     let letters = name.chars().filter(|c| c.is_alphanumeric());
     letters.flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compared_has_a_length_that_can_be_near_and_is_not_without_end() {
+        let name = "n".repeat(150);
+        let mut spelled = Spelled::new(&name);
+        assert_eq!(spelled.distance(&"n".repeat(8_000)), None);
+        assert_eq!(spelled.distance("n"), None);
+        assert_eq!(spelled.pairs, PAIRS, "nothing was compared");
+        assert_eq!(spelled.distance(&"n".repeat(200)), Some(50));
+        assert_eq!(spelled.distance(&"o".repeat(150)), None);
+        let comparisons = (0..10_000).filter(|_| spelled.distance(&name).is_some());
+        assert!(comparisons.count() < PAIRS / (150 * 150));
+        assert!(Spelled::new("").distance("a").is_none());
+    }
 }

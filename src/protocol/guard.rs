@@ -5,11 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use http::{HeaderMap, header};
 use url::Url;
 
-use crate::config::Listen;
-
 /// Why a request is turned away before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Turned {
+pub enum Turned {
     /// A browser page of somewhere else.
     #[error("this Origin is not allowed")]
     Origin,
@@ -20,29 +18,34 @@ pub(super) enum Turned {
 
 /// The rule for one listener.
 #[derive(Clone, Debug)]
-pub(super) struct Guard {
+pub struct Guard {
     loopback: bool,
     hosts: Vec<String>,
     origins: Vec<String>,
 }
 
 impl Guard {
-    pub(super) fn new(listen: &Listen) -> Self {
+    /// For a listener on loopback or elsewhere; these hosts and origins pass besides.
+    #[must_use]
+    pub fn new(loopback: bool, hosts: &[String], origins: &[String]) -> Self {
         let lower = |list: &[String]| {
             list.iter()
                 .map(|item| item.trim_end_matches('/').to_ascii_lowercase())
                 .collect()
         };
         Self {
-            loopback: listen.address.ip().is_loopback(),
-            hosts: lower(&listen.allowed_hosts),
-            origins: lower(&listen.allowed_origins),
+            loopback,
+            hosts: lower(hosts),
+            origins: lower(origins),
         }
     }
 
     /// Bound to loopback, only loopback and what is listed passes. Bound elsewhere, an `Origin` must be
     /// listed, and a `Host` if hosts are listed at all.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Turned> {
+    ///
+    /// # Errors
+    /// Which of the two is not allowed.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), Turned> {
         if let Some(origin) = headers.get(header::ORIGIN) {
             let origin = origin
                 .to_str()
