@@ -342,3 +342,38 @@ fn text(status: StatusCode, body: &impl serde::Serialize) -> Response {
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_a_token_only_the_token_counts() {
+        let door = |token: Option<&str>| Door {
+            token: token.map(Secret::new),
+            guard: Guard::new(true, &[], &[]),
+        };
+        let turned = |token, authorization: Option<&str>, origin: Option<&str>| {
+            let mut request = Request::new(axum::body::Body::empty());
+            let headers = [
+                (header::HOST, Some("weir.example")),
+                (header::AUTHORIZATION, authorization),
+                (header::ORIGIN, origin),
+            ];
+            for (name, value) in headers {
+                if let Some(value) = value {
+                    let value = HeaderValue::from_str(value).unwrap();
+                    request.headers_mut().insert(name, value);
+                }
+            }
+            let answer = door(token).turns_away(&request);
+            answer.map(|answer| answer.status().as_u16())
+        };
+        let page = Some("https://dashboard.example");
+        assert_eq!(turned(Some("sesame"), Some("Bearer sesame"), page), None);
+        assert_eq!(turned(Some("sesame"), Some("Bearer open"), None), Some(401));
+        assert_eq!(turned(Some("sesame"), None, page), Some(401));
+        assert_eq!(turned(None, None, None), Some(403));
+        assert_eq!(turned(None, Some("Bearer sesame"), page), Some(403));
+    }
+}

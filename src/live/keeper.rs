@@ -238,11 +238,13 @@ impl Keeper {
 impl Memory {
     /// How long to rest before connecting again: nothing, unless connections end soon after they began.
     fn rest(&mut self) -> Duration {
-        match self.connected {
+        // Each connection counts once, however often the next one fails.
+        match self.connected.take() {
             Some(at) if at.elapsed() < SHORT_LIVED => {
                 self.short_lives = self.short_lives.saturating_add(1)
             }
-            Some(_) | None => self.short_lives = 0,
+            Some(_) => self.short_lives = 0,
+            None => return Duration::ZERO,
         }
         match self.short_lives {
             0 | 1 => Duration::ZERO,

@@ -1,10 +1,13 @@
-//! When each upstream is listed again. The only file that knows tokio-cron-scheduler.
+//! When each upstream is listed again. The only file that knows tokio-cron-scheduler, which knows expressions: its
+//! intervals end for good when a tick is late by more than one of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::config::Resync;
@@ -12,13 +15,35 @@ use crate::upstream::Link;
 
 /// A tick is put off by up to this share of the interval, so that upstreams are not listed in step.
 const JITTER: u32 = 20;
+/// The shortest interval.
+const SHORTEST: Duration = Duration::from_secs(1);
 
-/// The running schedule; stops when [`Schedule::stop`] is called.
+/// The running schedule; stops when [`Schedule::stop`] is called, or when it is dropped.
 pub struct Schedule {
     scheduler: JobScheduler,
     /// By the number of the link.
-    jobs: BTreeMap<u64, Uuid>,
+    ticking: BTreeMap<u64, Ticking>,
+    /// By expression. All links of an expression share one job: the scheduler's channels lose what is too much at once.
+    crons: BTreeMap<String, Cron>,
 }
+
+/// What ticks a link.
+enum Ticking {
+    Every {
+        _ticks: AbortOnDropHandle<()>,
+    },
+    /// The job of this expression.
+    Cron(String),
+}
+
+/// A job, and whom it ticks.
+struct Cron {
+    job: Uuid,
+    links: Ticked,
+}
+
+/// The links of a job, by their numbers.
+type Ticked = Arc<Mutex<BTreeMap<u64, Weak<Link>>>>;
 
 /// Why there is no schedule.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +60,8 @@ impl Schedule {
         scheduler.start().await?;
         Ok(Self {
             scheduler,
-            jobs: BTreeMap::new(),
+            ticking: BTreeMap::new(),
+            crons: BTreeMap::new(),
         })
     }
 
@@ -44,17 +70,47 @@ impl Schedule {
     /// # Errors
     /// The scheduler refuses an expression.
     pub async fn add(&mut self, link: &Arc<Link>) -> Result<(), ScheduleError> {
-        let job = self.scheduler.add(job(link)?).await?;
-        self.jobs.insert(link.number, job);
+        let ticking = match &link.config.resync {
+            Resync::Every(every) => Ticking::Every {
+                _ticks: every_so_often(link, *every),
+            },
+            Resync::Cron(expression) => {
+                let expression = expression.as_str().to_owned();
+                if !self.crons.contains_key(&expression) {
+                    let links = Ticked::default();
+                    let job = cron(&expression, Arc::clone(&links))?;
+                    let job = self.scheduler.add(job).await?;
+                    self.crons.insert(expression.clone(), Cron { job, links });
+                }
+                if let Some(cron) = self.crons.get(&expression) {
+                    lock(&cron.links).insert(link.number, Arc::downgrade(link));
+                }
+                Ticking::Cron(expression)
+            }
+        };
+        self.ticking.insert(link.number, ticking);
         Ok(())
     }
 
     /// Ticks the link of this number no more.
     pub async fn remove(&mut self, link: u64) {
-        if let Some(job) = self.jobs.remove(&link)
-            && let Err(error) = self.scheduler.remove(&job).await
-        {
-            tracing::debug!(%error, "a resync that is of no more use stays scheduled");
+        let Some(Ticking::Cron(expression)) = self.ticking.remove(&link) else {
+            return;
+        };
+        let Some(cron) = self.crons.get(&expression) else {
+            return;
+        };
+        let job = cron.job;
+        let is_last = {
+            let mut links = lock(&cron.links);
+            links.remove(&link);
+            links.is_empty()
+        };
+        if is_last {
+            self.crons.remove(&expression);
+            if let Err(error) = self.scheduler.remove(&job).await {
+                tracing::debug!(%error, "a resync that is of no more use stays scheduled");
+            }
         }
     }
 
@@ -66,32 +122,37 @@ impl Schedule {
     }
 }
 
-fn job(link: &Arc<Link>) -> Result<Job, JobSchedulerError> {
+/// By the clock that only goes on: what is late, because the machine slept, is late once.
+fn every_so_often(link: &Arc<Link>, every: Duration) -> AbortOnDropHandle<()> {
+    let every = every.max(SHORTEST);
+    let first = Instant::now() + every + spread(link.number, every / JITTER);
     let weak = Arc::downgrade(link);
-    match &link.config.resync {
-        Resync::Every(every) => {
-            // The scheduler counts in whole seconds.
-            let every = (*every).max(Duration::from_secs(1));
-            let late = spread(link.number, every / JITTER);
-            Job::new_repeated_async(every, move |_, _| {
-                let link = weak.upgrade();
-                Box::pin(async move {
-                    if let Some(link) = link {
-                        tokio::time::sleep(late).await;
-                        link.resync.notify_one();
-                    }
-                })
-            })
+    AbortOnDropHandle::new(link.tasks().spawn(async move {
+        let mut ticks = interval_at(first, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some(link) = weak.upgrade() else {
+                return;
+            };
+            link.resync.notify_one();
         }
-        Resync::Cron(expression) => Job::new_async(expression.as_str(), move |_, _| {
-            let link = weak.upgrade();
-            Box::pin(async move {
-                if let Some(link) = link {
-                    link.resync.notify_one();
-                }
-            })
-        }),
-    }
+    }))
+}
+
+fn cron(expression: &str, links: Ticked) -> Result<Job, JobSchedulerError> {
+    Job::new_async(expression, move |_, _| {
+        let links: Vec<_> = lock(&links).values().filter_map(Weak::upgrade).collect();
+        Box::pin(async move {
+            for link in links {
+                link.resync.notify_one();
+            }
+        })
+    })
+}
+
+fn lock(links: &Ticked) -> MutexGuard<'_, BTreeMap<u64, Weak<Link>>> {
+    links.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A fixed share of `most` per upstream: spreads the load and needs no random source.

@@ -68,8 +68,9 @@ impl Core {
         };
         tasks.spawn(files.watch(shutdown.clone()));
         let upstreams = config.upstreams.values();
-        let links = upstreams.map(|upstream| link(upstream, &around));
-        let links: Arc<[_]> = links.collect::<Result<Vec<_>, _>>()?.into();
+        let links = upstreams
+            .map(|upstream| link(upstream, &around))
+            .collect::<Result<Arc<[_]>, _>>()?;
         let numbers = links.iter().map(|link| link.number);
         let mut state = State::new(Arc::clone(&config), numbers);
         let store = config.state_dir.as_deref().map(Store::new);
@@ -83,10 +84,7 @@ impl Core {
             Some(store) => restored(store, &links, &mut state).await,
             None => Effects::default(),
         };
-        let catalog = restored.publish.unwrap_or_else(|| {
-            let page_size = config.listen.page_size.get();
-            Arc::new(Catalog::merge(&config.naming, page_size, &[]))
-        });
+        let catalog = restored.publish.unwrap_or_else(|| empty(&config));
         let live = Arc::new(Live::new(Snapshot::first(
             config,
             Arc::clone(&links),
@@ -111,7 +109,8 @@ impl Core {
             keepers: BTreeMap::new(),
         };
         for link in links.iter() {
-            core.keep(link).await?;
+            core.schedule.add(link).await?;
+            core.keep(link);
         }
         Ok(core)
     }
@@ -156,14 +155,16 @@ impl Core {
         }
         let drain = config.listen.drain;
         for link in &fresh {
-            if let Err(error) = self.keep(link).await {
+            if let Err(error) = self.schedule.add(link).await {
                 for link in &fresh {
-                    self.retire(link, drain).await;
+                    self.schedule.remove(link.number).await;
                 }
-                return Err(error);
+                return Err(error.into());
             }
         }
         self.publish(config, Arc::clone(&links), pins).await;
+        // Now what they list is of a link that the publisher knows.
+        fresh.iter().for_each(|link| self.keep(link));
         let kept: BTreeSet<_> = links.iter().map(|link| link.number).collect();
         for link in snapshot.links.iter() {
             if !kept.contains(&link.number) {
@@ -219,8 +220,7 @@ impl Core {
     }
 
     /// Starts to keep an upstream.
-    async fn keep(&mut self, link: &Arc<Link>) -> Result<(), ServeError> {
-        self.schedule.add(link).await?;
+    fn keep(&mut self, link: &Arc<Link>) {
         let shutdown = self.shutdown.child_token();
         self.keepers.insert(link.number, shutdown.clone());
         let keeper = Keeper {
@@ -229,7 +229,6 @@ impl Core {
             shutdown,
         };
         self.tasks.spawn(keeper.run());
-        Ok(())
     }
 
     /// Ends a link that callers do not see any more, once nothing is under way over it.
@@ -296,6 +295,11 @@ pub struct Reconfigured {
     pub changed: Vec<String>,
     /// Those that are not there any more.
     pub removed: Vec<String>,
+}
+
+fn empty(config: &Config) -> Arc<Catalog> {
+    let page_size = config.listen.page_size.get();
+    Arc::new(Catalog::merge(&config.naming, page_size, &[]))
 }
 
 /// What callers see of an upstream is what was listed over its earlier link, until the next listing.

@@ -111,6 +111,7 @@ async fn kind(
         match result.string("nextCursor") {
             None => return Ok(listed),
             Some(next) => {
+                bytes += next.len();
                 if !seen.insert(next.clone().into_owned()) {
                     return Err(LinkError::Listing("repeats a cursor"));
                 }

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::support::client::{Modern, Reply};
+use crate::support::client::{Modern, Reply, pool};
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
 
@@ -153,4 +153,35 @@ async fn whatever_an_allowed_page_is_answered_it_may_read() {
     assert_eq!(listen.header("content-type"), Some("text/event-stream"));
     // Who is no page is not spoken to as one.
     unreadable(&modern.call("jira__search", "{}").await);
+}
+
+/// Where operators need no token, a page could ask in their name.
+#[tokio::test]
+async fn no_page_reaches_the_admin_listener() {
+    let jira = Upstream::named("jira").tools(["search"]).start().await;
+    let weir = Weir::over([&jira])
+        .listen("allowed_hosts: [weir.example]")
+        .start()
+        .await;
+    let ask = async |method: Method, path: &str, headers: &[(&str, &str)]| {
+        let mut request = pool().request(method, weir.admin_url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    for origin in EVIL.into_iter().chain(ALLOWED) {
+        let page = [("origin", origin), ("content-type", "text/plain")];
+        assert_eq!(ask(Method::POST, "/reload", &page).await, 403, "{origin}");
+        assert_eq!(ask(Method::GET, "/catalog", &page).await, 403, "{origin}");
+    }
+    // A name that leads here, for the time being.
+    let rebound = [("host", "evil.example")];
+    assert_eq!(ask(Method::GET, "/catalog", &rebound).await, 403);
+    assert_eq!(ask(Method::GET, "/metrics", &rebound).await, 403);
+    assert_eq!(ask(Method::GET, "/healthz", &rebound).await, 200);
+    for host in ["localhost:8001", "127.0.0.1", "weir.example"] {
+        let status = ask(Method::GET, "/catalog", &[("host", host)]).await;
+        assert_eq!(status, 200, "{host}");
+    }
 }

@@ -1,7 +1,11 @@
 //! The catalog: what is listed, under which names, and when it changes.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::support::bounded;
 use crate::support::client::names;
 use crate::support::upstream::{Fault, Kind, On, Paging, Times, Upstream};
 use crate::support::weir::Weir;
@@ -292,6 +296,31 @@ async fn a_silent_change_is_found_by_the_schedule() {
     cron.add_tool("b");
     weir.wait_tools(["often__a", "often__b", "cron__a", "cron__b"])
         .await;
+}
+
+/// A laptop sleeps, a machine is moved: ticks that are late are made up for once, and then it goes on.
+#[tokio::test]
+async fn a_weir_that_stood_still_for_a_while_goes_on_listing() {
+    let often = Upstream::named("often").tools(["a"]).start().await;
+    let cron = Upstream::named("cron").tools(["a"]).start().await;
+    let weir = Weir::over([&often, &cron])
+        .upstream("often", "resync: 1s")
+        .upstream("cron", "resync: { cron: \"* * * * * *\" }")
+        .start()
+        .await;
+    weir.wait_tools(["often__a", "cron__a"]).await;
+    weir.signal(Signal::STOP);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let listed = [&often, &cron].map(|up| up.count("tools/list"));
+    weir.signal(Signal::CONT);
+    for (up, before) in [&often, &cron].into_iter().zip(listed) {
+        bounded("more listings", async {
+            while up.count("tools/list") < before + 4 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

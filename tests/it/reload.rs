@@ -52,6 +52,54 @@ async fn over(upstreams: &[&Upstream]) -> (Weir, File) {
     (weir, file)
 }
 
+/// Many at once, some of them quick: none is listed before the publisher knows of it.
+#[tokio::test]
+async fn what_is_quick_among_many_new_ones_is_there() {
+    let (weir, file) = over(&[]).await;
+    let quick = Upstream::named("quick").tools(["a"]).start().await;
+    let port = crate::support::free_port();
+    let many: String = (0..1500)
+        .map(|n| format!("  d{n}: {{ url: \"http://127.0.0.1:{port}/mcp\", resync: 1h }}\n"))
+        .collect();
+    let quick = format!("  quick: {{ url: \"{}\", resync: 1h }}\n", quick.url());
+    file.write(|yaml| {
+        let (before, _) = yaml.split_once("upstreams:").unwrap();
+        format!("{before}upstreams:\n{quick}{many}")
+    });
+    assert_eq!(reload(&weir).await.0, 200);
+    weir.wait_told("quick", "state", "up").await;
+    assert_eq!(weir.tool_names().await, ["quick__a"]);
+}
+
+/// They share one tick, and each of them has it.
+#[tokio::test]
+async fn upstreams_of_one_cron_expression_come_and_go() {
+    let ann = Upstream::named("ann").tools(["a"]).silent().start().await;
+    let bob = Upstream::named("bob").tools(["b"]).silent().start().await;
+    let (weir, file) = over(&[]).await;
+    let entry = |up: &Upstream| {
+        let (name, url) = (up.name(), up.url());
+        format!("  {name}: {{ url: \"{url}\", resync: {{ cron: \"* * * * * *\" }} }}\n")
+    };
+    let write = async |entries: String| {
+        file.write(|yaml| {
+            let (before, _) = yaml.split_once("upstreams:").unwrap();
+            format!("{before}upstreams:\n{entries}")
+        });
+        assert_eq!(reload(&weir).await.0, 200);
+    };
+    write(entry(&ann) + &entry(&bob)).await;
+    weir.wait_tools(["ann__a", "bob__b"]).await;
+    write(entry(&bob)).await;
+    bob.add_tool("c");
+    weir.wait_tools(["bob__b", "bob__c"]).await;
+    write(entry(&bob) + &entry(&ann)).await;
+    weir.wait_tools(["bob__b", "bob__c", "ann__a"]).await;
+    ann.add_tool("d");
+    weir.wait_tools(["bob__b", "bob__c", "ann__a", "ann__d"])
+        .await;
+}
+
 #[tokio::test]
 async fn an_upstream_is_added_and_removed_while_the_others_stay() {
     let ann = Upstream::named("ann")

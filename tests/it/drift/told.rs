@@ -249,6 +249,37 @@ async fn a_plan_announces_no_redefinition_that_a_gate_will_hold() {
 }
 
 #[tokio::test]
+async fn a_plan_says_what_is_held_though_pins_are_stored() {
+    for (policy, state) in [("hold", "held"), ("quarantine", "quarantined")] {
+        let ann = Upstream::named("ann")
+            .raw_tool(&tool("a", "One."))
+            .start()
+            .await;
+        let running = Weir::over([&ann])
+            .upstream("ann", &format!("drift: {policy}\nresync: 1h"))
+            .state()
+            .start()
+            .await;
+        running.wait_tools(["ann__a"]).await;
+        pinned(&running, "One.").await;
+        has(&ann, &[tool("a", "Two.")]);
+        let yaml = fs::read_to_string(config(&running)).unwrap();
+        let next = yaml.replace("resync: 1h", "resync: 2h");
+        let ran = planned(&running, &next).await;
+        assert!(ran.out.contains(state), "{ran:?}");
+        assert!(
+            ran.out.contains("One.") && ran.out.contains("Two."),
+            "{ran:?}"
+        );
+        // What is left out already does not change.
+        running.resync("ann").await;
+        let ran = planned(&running, &next).await;
+        assert_eq!(ran.out.contains(state), policy == "hold", "{ran:?}");
+        assert!(ran.out.contains("0 added, 0 removed"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_plan_holds_no_other_server_to_what_this_one_said() {
     let (ann, running, yaml) = nobody_looked().await;
     let cat = Upstream::named("cat")
