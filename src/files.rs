@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -93,7 +93,8 @@ pub fn read(path: &Path, limit: u64) -> Result<Secret, ReadError> {
 /// All files of a weir that may be replaced.
 #[derive(Debug, Default)]
 pub struct Files {
-    watched: Mutex<HashMap<PathBuf, Arc<Watched>>>,
+    /// For as long as somebody has a cell of it.
+    watched: Mutex<HashMap<PathBuf, Weak<Watched>>>,
     opened: Notify,
 }
 
@@ -126,8 +127,8 @@ impl Files {
     /// It cannot be used.
     pub fn open(&self, path: &Path, limit: u64) -> Result<FileCell, ReadError> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = watched.get(path) {
-            return Ok(FileCell(Arc::clone(known)));
+        if let Some(known) = watched.get(path).and_then(Weak::upgrade) {
+            return Ok(FileCell(known));
         }
         let stamp = Stamp::of(path);
         let opened = Arc::new(Watched {
@@ -141,15 +142,16 @@ impl Files {
                 told: false,
             }),
         });
-        watched.insert(path.to_owned(), Arc::clone(&opened));
+        watched.insert(path.to_owned(), Arc::downgrade(&opened));
         drop(watched);
         self.opened.notify_one();
         Ok(FileCell(opened))
     }
 
     fn all(&self) -> Vec<Arc<Watched>> {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.values().map(Arc::clone).collect()
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.retain(|_, file| file.strong_count() > 0);
+        watched.values().filter_map(Weak::upgrade).collect()
     }
 
     /// Keeps all files up to date until `shutdown`.
@@ -160,7 +162,10 @@ impl Files {
             let files = self.all();
             // A weir without files needs no watcher.
             let period = match files.is_empty() {
-                true => None,
+                true => {
+                    folders = None;
+                    None
+                }
                 false => {
                     let folders = folders.get_or_insert_with(|| Folders::new(heard.clone()));
                     let ways = Ways::of(files.iter().map(|file| file.path.as_path()));
@@ -333,6 +338,22 @@ mod tests {
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    #[test]
+    fn what_nobody_uses_any_more_is_not_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, path) = (Files::default(), folder.path().join("token"));
+        fs::write(&path, "one").unwrap();
+        let cell = files.open(&path, LIMIT).unwrap();
+        let same = files.open(&path, LIMIT).unwrap();
+        drop(cell);
+        assert_eq!(files.all().len(), 1);
+        drop(same);
+        assert!(files.all().is_empty());
+        // Who comes later reads what is there then.
+        fs::write(&path, "").unwrap();
+        assert!(files.open(&path, LIMIT).is_err());
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -28,6 +28,9 @@ pub struct AcceptArgs {
     /// Accept nothing: print what is pinned and what is said now, in full
     #[arg(long, conflicts_with = "all", requires = "names")]
     pub show: bool,
+    /// Accept only what has this digest, as --show prints it: nothing that was said since then
+    #[arg(long, value_name = "DIGEST", requires = "names", conflicts_with_all = ["all", "show"])]
+    pub digest: Option<String>,
     /// The config file, YAML or JSON [default: config/weir.yaml]: where the weir runs, and its token
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -168,6 +171,9 @@ async fn show(
                     .lines()
                     .for_each(|line| output.out.line(&visible(line)));
             }
+            let (name, digest) = (plain(name), plain(&texts.waiting.digest));
+            let hint = format!("exactly this: weir accept {name} --digest {digest}");
+            output.out.line(&hint);
         }
     }
     Ok(match waits {
@@ -215,7 +221,7 @@ fn table<'w>(waiting: impl Iterator<Item = &'w Waiting>) -> Table {
     table
 }
 
-/// Accepts what was asked for: of each exactly what is shown.
+/// Accepts what was asked for: of each what is shown here, or what was looked at before.
 async fn accepted(
     args: &AcceptArgs,
     operator: &Operator,
@@ -223,14 +229,20 @@ async fn accepted(
     output: &mut Output,
 ) -> Told {
     let mut told = Told::default();
+    let was_seen = |one: &Waiting| args.digest.as_ref().is_none_or(|seen| one.digest == *seen);
     for name in &args.names {
-        if !waiting.iter().any(|one| one.name == *name) {
-            let reason = "nothing waits under this name".to_owned();
-            told.failed.push((name.clone(), reason));
-        }
+        let of_name = || waiting.iter().filter(|one| one.name == *name);
+        let reason = if of_name().any(was_seen) {
+            continue;
+        } else if of_name().next().is_some() {
+            "its upstream says something else than what was looked at"
+        } else {
+            "nothing waits under this name"
+        };
+        told.failed.push((name.clone(), reason.to_owned()));
     }
     let mut chosen = waiting;
-    chosen.retain(|one| args.all || args.names.contains(&one.name));
+    chosen.retain(|one| (args.all || args.names.contains(&one.name)) && was_seen(one));
     if !args.json && !chosen.is_empty() {
         output.out.table(&table(chosen.iter()));
     }
