@@ -1,6 +1,6 @@
 //! The URL of a server: no secret stays in it.
 
-use super::super::{sort, yaml};
+use super::super::{sort, variables, yaml};
 use super::Server;
 use crate::config::node::Node;
 use crate::config::validate::is_plain;
@@ -14,13 +14,13 @@ impl Server<'_> {
             return self.disable("`url` is not text");
         };
         let place = self.place("url");
-        let (text, fragment) = text.split_once('#').unwrap_or((&text, ""));
+        let (text, fragment) = variables::split_once(&text, &['#']).unwrap_or((&text, ""));
         if !fragment.is_empty() {
             self.comments
                 .push("the part of the url after `#` is left out".to_owned());
             self.left_out("#", "no server sees that part of its url");
         }
-        let (base, query) = match text.split_once('?') {
+        let (base, query) = match variables::split_once(text, &['?']) {
             Some((base, query)) => (base, Some(query)),
             None => (text, None),
         };
@@ -67,19 +67,17 @@ impl Server<'_> {
     fn pieces(&mut self, text: &str, separator: char, place: &str) -> String {
         let stem = self.stem.clone();
         let mut hide = |piece: &str| {
-            let (head, name, value) = match piece.split_once('=') {
-                Some((name, value)) => (format!("{name}="), name, value),
-                None => (String::new(), "", piece),
-            };
-            let named = !head.is_empty() && sort::is_secret(name, value);
-            if value.contains("${") || !named && !sort::is_secret_value(value) {
+            let (name, value) = variables::split_once(piece, &['=']).unwrap_or(("", piece));
+            let head = piece.strip_suffix(value).unwrap_or_default();
+            if value.is_empty() || !sort::is_secret(name, value) {
                 return piece.to_owned();
             }
             let name = if name.is_empty() { "SECRET" } else { name };
             let wanted = format!("{stem}_{}", yaml::variable(name));
             format!("{head}${{{}}}", self.hide(&wanted, value, place))
         };
-        let pieces: Vec<String> = text.split(separator).map(&mut hide).collect();
+        let pieces = variables::split(text, separator);
+        let pieces: Vec<String> = pieces.into_iter().map(&mut hide).collect();
         pieces.join(&separator.to_string())
     }
 }
