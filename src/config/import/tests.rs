@@ -393,4 +393,5 @@ proptest! {
 }
 
 mod arguments;
+mod filters;
 mod references;
