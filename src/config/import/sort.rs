@@ -148,7 +148,7 @@ pub(super) fn is_token(value: &str) -> bool {
 }
 
 /// Whether there is a URL with a password in it, or with a token for a user.
-fn has_credentials(value: &str) -> bool {
+pub(super) fn has_credentials(value: &str) -> bool {
     let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'');
     value.split("://").skip(1).any(|after| {
         let authority = after.split(ends).next().unwrap_or_default();

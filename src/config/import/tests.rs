@@ -395,3 +395,4 @@ proptest! {
 mod arguments;
 mod filters;
 mod references;
+mod userinfo;

@@ -217,6 +217,11 @@ pub(super) fn split_once<'t>(text: &'t str, separators: &[char]) -> Option<(&'t 
     cut(text, *places(text, separators).first()?)
 }
 
+/// What stands before and behind the last of these outside of references.
+pub(super) fn rsplit_once<'t>(text: &'t str, separators: &[char]) -> Option<(&'t str, &'t str)> {
+    cut(text, *places(text, separators).last()?)
+}
+
 /// The pieces between these, which count only outside of references.
 pub(super) fn split(text: &str, separator: char) -> Vec<&str> {
     let mut pieces = Vec::new();
