@@ -81,8 +81,8 @@ pub(super) fn read(server: &mut Server<'_>, item: &Item) {
             "env" => server.env(node),
             "static_headers" | "headers" => server.headers(node),
             "transport" => transport(server, node),
-            "allowed_tools" => server.tools(key, node, true),
-            "disallowed_tools" => server.tools(key, node, false),
+            "allowed_tools" => tools(server, item, (key, node), true),
+            "disallowed_tools" => tools(server, item, (key, node), false),
             "timeout" => server.call_seconds(key, node),
             "max_concurrent_requests" => server.in_flight(key, node),
             "alias" if aliased => {}
@@ -105,6 +105,44 @@ pub(super) fn read(server: &mut Server<'_>, item: &Item) {
         }
         None => without_type(server, &item.node),
     }
+}
+
+/// Names with or without one of the server's own before them, as LiteLLM takes both. No names, no filter.
+fn tools(server: &mut Server<'_>, item: &Item, (key, node): (&str, &Node), allowed: bool) {
+    let Some(listed) = node.items() else {
+        return server.tools(key, node, allowed);
+    };
+    if listed.is_empty() {
+        return;
+    }
+    let known = item.node.entries().unwrap_or_default().iter();
+    let known = known.chain(&item.outer);
+    let known = known.filter(|entry| matches!(entry.key.as_str(), "alias" | "server_name"));
+    let mut prefixes: Vec<_> = known.filter_map(|entry| entry.node.scalar()).collect();
+    prefixes.push(item.name.clone());
+    let own = |name: &str| {
+        let mut rests = prefixes.iter().filter_map(|prefix| {
+            let rest = name.strip_prefix(prefix.as_str())?.strip_prefix('-')?;
+            (!prefix.is_empty() && !rest.is_empty()).then(|| rest.to_owned())
+        });
+        rests.next()
+    };
+    let mut names = Vec::new();
+    for item in listed {
+        names.push(item.clone());
+        let Some(name) = item.scalar() else { continue };
+        if let Some(own) = own(&name) {
+            server.reading(item.at);
+            server.changed(&format!(
+                "`{key}`: `{name}` stands there as `{own}` too, the tool's own name"
+            ));
+            let value = Value::Text(own);
+            names.push(Node { at: item.at, value });
+        }
+    }
+    server.reading(node.at);
+    let value = Value::List(names);
+    server.tools(key, &Node { at: node.at, value }, allowed);
 }
 
 fn transport(server: &mut Server<'_>, node: &Node) {

@@ -1,6 +1,7 @@
 //! One server of another program's file → one upstream in YAML. What each format calls its parts, its reader knows.
 
 mod address;
+mod args;
 mod blocks;
 mod parts;
 
@@ -11,7 +12,7 @@ use std::path::Path;
 use blocks::Blocks;
 
 use super::report::{Fate, Note, Told};
-use super::variables::{Variables, rewrite, single};
+use super::variables::{Variables, refers, rewrite, single};
 use super::{sort, yaml};
 use crate::config::error::Defect;
 use crate::config::load::parse;
@@ -211,6 +212,10 @@ impl<'v> Server<'v> {
         self.changed(&format!(
             "the secret in `{part}` is the variable {name} now"
         ));
+        if refers(secret) {
+            let whole = "is set to the whole text, with what its references stand for";
+            self.changed(&format!("{name} {whole}"));
+        }
         name
     }
 
@@ -221,63 +226,6 @@ impl<'v> Server<'v> {
         };
         let text = self.rewritten(&text, &self.place(key));
         self.set(key, yaml::scalar(&text), key);
-    }
-
-    pub(super) fn args(&mut self, node: &Node) {
-        let Value::List(items) = &node.value else {
-            return self.disable("`args` is not a list");
-        };
-        let place = self.place("args");
-        let mut args: Vec<String> = Vec::new();
-        let mut flag = String::new();
-        for item in items {
-            self.at = item.at;
-            let Some(text) = item.scalar() else {
-                self.disable("an argument is not text");
-                continue;
-            };
-            let hidden = self.arg(&flag, &text, &place);
-            args.push(yaml::quoted(&hidden));
-            flag = if text.starts_with('-') && !text.contains('=') {
-                text
-            } else {
-                String::new()
-            };
-        }
-        if !args.is_empty() {
-            self.set("args", format!("[{}]", args.join(", ")), "args");
-        }
-    }
-
-    /// An argument without its secret: `--key=x`, `--key x`, `Authorization: Bearer x`, or a token by its look.
-    fn arg(&mut self, flag: &str, text: &str, place: &str) -> String {
-        if text.contains("${") {
-            return self.rewritten(text, place);
-        }
-        let (head, value, name) = if text.starts_with('{') {
-            (String::new(), text, flag.trim_start_matches('-').to_owned())
-        } else if let Some((head, value)) = text.split_once("Bearer ") {
-            (format!("{head}Bearer "), value, "token".to_owned())
-        } else if let Some((name, value)) = text.split_once('=') {
-            (
-                format!("{name}="),
-                value,
-                name.trim_start_matches('-').to_owned(),
-            )
-        } else if let Some((name, value)) = text.split_once(": ") {
-            (format!("{name}: "), value, name.to_owned())
-        } else if !text.starts_with('-') {
-            (String::new(), text, flag.trim_start_matches('-').to_owned())
-        } else {
-            return text.to_owned();
-        };
-        if name != "token" && !sort::is_secret(&name, value) || value.is_empty() {
-            return text.to_owned();
-        }
-        let name = if name.is_empty() { "secret" } else { &name };
-        let wanted = format!("{}_{}", self.stem, yaml::variable(name));
-        let name = self.hide(&wanted, value, place);
-        format!("{head}${{{name}}}")
     }
 
     pub(super) fn env(&mut self, node: &Node) {
@@ -305,17 +253,14 @@ impl<'v> Server<'v> {
 
     /// A value of `env` or `headers`: a reference, a hidden secret, or what it is.
     fn value(&mut self, key: &str, wanted: &str, text: &str, place: &str) -> String {
-        if text.contains("${") {
-            let text = self.rewritten(text, place);
-            return match single(&text) {
-                Some(name) => format!("{{ env: {name} }}"),
-                None => yaml::quoted(&text),
-            };
-        }
         if sort::is_secret(key, text) {
             return format!("{{ env: {} }}", self.hide(wanted, text, place));
         }
-        yaml::quoted(text)
+        let text = self.rewritten(text, place);
+        match single(&text) {
+            Some(name) => format!("{{ env: {name} }}"),
+            None => yaml::quoted(&text),
+        }
     }
 
     pub(super) fn headers(&mut self, node: &Node) {

@@ -1,5 +1,7 @@
 //! Which words of an `mcp.json` are secrets, and which only look harmless.
 
+use super::variables;
+
 /// Parts of names whose values are secrets.
 const SECRET_NAMES: &[&str] = &[
     "TOKEN",
@@ -53,12 +55,66 @@ const SECRET_PREFIXES: &[&str] = &[
     "-----BEGIN",
 ];
 
-/// Whether the value under this name is better kept out of a file. Rather once too often.
+/// Words before the secret in a header.
+const SCHEMES: &[&str] = &["bearer", "basic", "digest", "token", "apikey", "key"];
+
+/// Parts of the names of variables that stand for a place, so that a path may follow.
+const PLACES: &[&str] = &[
+    "HOME",
+    "DIR",
+    "PATH",
+    "ROOT",
+    "FOLDER",
+    "WORKSPACE",
+    "PWD",
+    "URL",
+    "URI",
+    "HOST",
+    "BASE",
+    "ENDPOINT",
+];
+
+/// Whether the value under this name is better kept out of a file. Rather once too often. Of a value with references
+/// counts what is written around them, and their defaults.
 pub(super) fn is_secret(name: &str, value: &str) -> bool {
+    if variables::refers(value) {
+        return is_secret_around(name, value);
+    }
     if is_harmless(value) {
         return false;
     }
     is_secret_value(value) || is_secret_name(name)
+}
+
+fn is_secret_around(name: &str, value: &str) -> bool {
+    let literal = variables::literal(value);
+    if literal.contains("://") {
+        return is_secret_value(&literal);
+    }
+    let written = scheme(&literal).map_or(literal.as_str(), |(_, rest)| rest);
+    if !written.contains(|c: char| c.is_alphanumeric()) {
+        return false;
+    }
+    let is_place = |variable: &str| {
+        let variable = variable.to_uppercase();
+        PLACES.iter().any(|place| variable.contains(place))
+    };
+    match variables::leading(value) {
+        // `/` behind it begins no path.
+        Some(variable) if !is_place(variable) => {
+            is_secret_name(name) && !is_word(written) || is_secret_value(written)
+        }
+        _ => is_secret(name, written),
+    }
+}
+
+/// `Bearer `, `Basic ` and the like, and what follows.
+pub(super) fn scheme(text: &str) -> Option<(&str, &str)> {
+    let (word, rest) = text.split_once(' ')?;
+    let is_scheme = SCHEMES
+        .iter()
+        .any(|scheme| word.eq_ignore_ascii_case(scheme));
+    is_scheme.then_some((word, rest))
 }
 
 /// Whether a name says that its value is a secret.
@@ -76,23 +132,61 @@ pub(super) fn is_secret_name(name: &str) -> bool {
 
 /// Whether a value looks like a secret whatever its name.
 pub(super) fn is_secret_value(value: &str) -> bool {
-    let known = SECRET_PREFIXES
-        .iter()
-        .any(|prefix| value.starts_with(prefix) && value.len() >= prefix.len() + 8);
-    known
+    is_token(value)
         || has_credentials(value)
         || has_random_part(value)
-        || is_random(value)
+        || has_telling_part(value)
         || is_telling_json(value)
 }
 
-/// Whether this is a URL with a password in it.
-fn has_credentials(value: &str) -> bool {
-    let after = value.split_once("://").map_or("", |(_, after)| after);
-    let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
-    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
-    user.split_once(':')
-        .is_some_and(|(_, password)| !password.is_empty())
+/// Whether a value is made as tokens are.
+pub(super) fn is_token(value: &str) -> bool {
+    let known = SECRET_PREFIXES
+        .iter()
+        .any(|prefix| value.starts_with(prefix) && value.len() >= prefix.len() + 8);
+    known || is_random(value)
+}
+
+/// Whether there is a URL with a password in it, or with a token for a user.
+pub(super) fn has_credentials(value: &str) -> bool {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'');
+    value.split("://").skip(1).any(|after| {
+        let authority = after.split(ends).next().unwrap_or_default();
+        let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+        match user.split_once(':') {
+            Some((user, password)) => !password.is_empty() || is_token(user),
+            None => is_token(user),
+        }
+    })
+}
+
+/// Whether there is a `name=value` or a `Name: value` with a secret by its name, as in queries, connection strings and
+/// commands.
+fn has_telling_part(value: &str) -> bool {
+    let separates = |c: char| c.is_whitespace() || matches!(c, '?' | '&' | ';');
+    let around = |c: char| matches!(c, '"' | '\'' | ',' | '{' | '}');
+    let is_scheme = |word: &str| {
+        SCHEMES
+            .iter()
+            .any(|scheme| word.eq_ignore_ascii_case(scheme))
+    };
+    let mut parts = value.split(separates).filter(|part| !part.is_empty());
+    while let Some(part) = parts.next() {
+        let (name, said) = match part.split_once('=') {
+            Some((name, said)) => (Some(name), Some(said)),
+            None => (part.strip_suffix(':'), None),
+        };
+        let Some(name) = name.filter(|name| is_secret_name(name.trim_matches(around))) else {
+            continue;
+        };
+        let said = said.into_iter().chain(parts.clone());
+        let mut said = said.map(|said| said.trim_matches(around));
+        let said = said.find(|word| !is_scheme(word));
+        if !name.is_empty() && !is_harmless(said.unwrap_or_default()) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether this is a URL with a token in its path or query, as webhooks have.
@@ -103,7 +197,25 @@ fn has_random_part(value: &str) -> bool {
 
 /// Whether this is a JSON object with a secret by its names: `{"apiKey": …}`.
 fn is_telling_json(value: &str) -> bool {
-    value.starts_with('{') && is_secret_name(value)
+    value.starts_with('{')
+        && match serde_json::from_str(value) {
+            Ok(json) => is_telling("", &json),
+            Err(_) => is_secret_name(value),
+        }
+}
+
+fn is_telling(name: &str, json: &serde_json::Value) -> bool {
+    match json {
+        serde_json::Value::Object(members) => {
+            members.iter().any(|(name, json)| is_telling(name, json))
+        }
+        serde_json::Value::Array(items) => items.iter().any(|json| is_telling(name, json)),
+        serde_json::Value::String(text) => {
+            is_secret(name, scheme(text).map_or(text, |(_, rest)| rest))
+        }
+        serde_json::Value::Number(number) => is_secret(name, &number.to_string()),
+        serde_json::Value::Null | serde_json::Value::Bool(_) => false,
+    }
 }
 
 /// 20 or more of the characters that tokens are made of, letters and digits mixed.
@@ -119,6 +231,17 @@ fn is_random(value: &str) -> bool {
 
 /// Short numbers, truth values, paths, and URLs without credentials hide nothing, whatever their names.
 fn is_harmless(value: &str) -> bool {
+    let path = ["/", "./", "../", "~/", "C:\\"]
+        .iter()
+        .any(|start| value.starts_with(start))
+        && !value.contains('=');
+    let url = value.starts_with("http://") || value.starts_with("https://");
+    let url = url && !has_credentials(value) && !has_random_part(value) && !value.contains('?');
+    is_word(value) || path || url
+}
+
+/// A short number or a truth value.
+fn is_word(value: &str) -> bool {
     let word = matches!(
         value.to_lowercase().as_str(),
         "" | "true" | "false" | "yes" | "no" | "none" | "null"
@@ -127,13 +250,7 @@ fn is_harmless(value: &str) -> bool {
         && value
             .bytes()
             .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let path = ["/", "./", "../", "~/", "C:\\"]
-        .iter()
-        .any(|start| value.starts_with(start))
-        && !value.contains('=');
-    let url = value.starts_with("http://") || value.starts_with("https://");
-    let url = url && !has_credentials(value) && !has_random_part(value) && !value.contains('?');
-    word || number || path || url
+    word || number
 }
 
 #[cfg(test)]

@@ -102,20 +102,61 @@ impl Variables {
     }
 }
 
+/// A part of a text, in order and without gaps.
+enum Part<'t> {
+    Literal(&'t str),
+    /// `${` that begins no reference.
+    Open,
+    /// What stands in `${…}`.
+    Reference(&'t str),
+}
+
+impl Part<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Literal(text) => text.len(),
+            Self::Open => "${".len(),
+            Self::Reference(inside) => inside.len() + "${}".len(),
+        }
+    }
+}
+
+fn parts(text: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        parts.push(Part::Literal(before));
+        let inside = after.split_once('}');
+        match inside.filter(|(inside, _)| !inside.is_empty()) {
+            Some((inside, after)) => {
+                parts.push(Part::Reference(inside));
+                rest = after;
+            }
+            None => {
+                parts.push(Part::Open);
+                rest = after;
+            }
+        }
+    }
+    parts.push(Part::Literal(rest));
+    parts
+}
+
 /// Rewrites what editors call a variable to `${NAME}`: `${env:X}`, `${input:id}`, `${userHome}`, `${workspaceFolder}`.
 /// What only looks like one is escaped.
 pub(super) fn rewrite(text: &str, mut refer: impl FnMut(&str)) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        out.push_str(before);
-        let Some((inside, after)) = after
-            .split_once('}')
-            .filter(|(inside, _)| !inside.is_empty())
-        else {
-            out.push_str("$${");
-            rest = after;
-            continue;
+    for part in parts(text) {
+        let inside = match part {
+            Part::Literal(text) => {
+                out.push_str(text);
+                continue;
+            }
+            Part::Open => {
+                out.push_str("$${");
+                continue;
+            }
+            Part::Reference(inside) => inside,
         };
         let (name, default) = match inside.split_once(":-") {
             Some((name, default)) => (name, format!(":-{default}")),
@@ -126,10 +167,71 @@ pub(super) fn rewrite(text: &str, mut refer: impl FnMut(&str)) -> String {
             refer(&name);
         }
         out.push_str(&format!("${{{name}{default}}}"));
+    }
+    out
+}
+
+/// What is written in a text itself: without its references, but with their defaults.
+pub(super) fn literal(text: &str) -> String {
+    let parts = parts(text);
+    let written = parts.iter().map(|part| match part {
+        Part::Literal(text) => text,
+        Part::Open => "${",
+        Part::Reference(inside) => inside.split_once(":-").map_or("", |(_, default)| default),
+    });
+    written.collect()
+}
+
+/// Whether a text refers to a variable.
+pub(super) fn refers(text: &str) -> bool {
+    let parts = parts(text);
+    parts.iter().any(|part| matches!(part, Part::Reference(_)))
+}
+
+/// The name of what a text begins with, if that is a reference.
+pub(super) fn leading(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix("${")?.split_once('}')?.0;
+    Some(inside.split_once(":-").map_or(inside, |(name, _)| name))
+}
+
+/// Where one of these (ASCII) stands outside of references.
+fn places(text: &str, separators: &[char]) -> Vec<usize> {
+    let mut places = Vec::new();
+    let mut start = 0;
+    for part in parts(text) {
+        if let Part::Literal(text) = part {
+            let found = text.match_indices(separators);
+            places.extend(found.map(|(at, _)| start + at));
+        }
+        start += part.len();
+    }
+    places
+}
+
+fn cut(text: &str, at: usize) -> Option<(&str, &str)> {
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// What stands before and behind the first of these outside of references.
+pub(super) fn split_once<'t>(text: &'t str, separators: &[char]) -> Option<(&'t str, &'t str)> {
+    cut(text, *places(text, separators).first()?)
+}
+
+/// What stands before and behind the last of these outside of references.
+pub(super) fn rsplit_once<'t>(text: &'t str, separators: &[char]) -> Option<(&'t str, &'t str)> {
+    cut(text, *places(text, separators).last()?)
+}
+
+/// The pieces between these, which count only outside of references.
+pub(super) fn split(text: &str, separator: char) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((piece, after)) = split_once(rest, &[separator]) {
+        pieces.push(piece);
         rest = after;
     }
-    out.push_str(rest);
-    out
+    pieces.push(rest);
+    pieces
 }
 
 fn name_of(inside: &str) -> String {

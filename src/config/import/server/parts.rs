@@ -1,6 +1,6 @@
 //! The parts of an upstream that only some formats have: tools, budgets, ways to log in.
 
-use super::super::yaml;
+use super::super::{sort, variables, yaml};
 use super::Server;
 use crate::config::node::{Node, Value};
 use crate::name::Namespace;
@@ -188,8 +188,13 @@ impl Server<'_> {
     }
 
     fn member<'k>(&mut self, key: &'k str, text: Option<&String>) -> Option<(&'k str, String)> {
-        let text = self.quoted(text?, &format!("auth.{key}"));
-        Some((key, text))
+        let (text, place) = (text?, format!("auth.{key}"));
+        if sort::has_credentials(&variables::literal(text)) {
+            let wanted = format!("{}_{key}", self.stem);
+            let name = self.hide(&wanted, text, &self.place(&place));
+            return Some((key, format!("\"${{{name}}}\"")));
+        }
+        Some((key, self.quoted(text, &place)))
     }
 }
 
