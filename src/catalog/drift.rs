@@ -45,7 +45,7 @@ pub struct Drifted {
 }
 
 /// A definition that only goes by another name since it was pinned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Moved {
     /// What it is.
     pub kind: Kind,
@@ -83,10 +83,10 @@ impl Drifted {
         classes.max().unwrap_or(Class::Cosmetic)
     }
 
-    /// Whether the other one is about the same definition, saying the same.
+    /// Tells it from others of its upstream: the same for the same definition, saying the same.
     #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
-        (self.kind, &self.original, self.digest) == (other.kind, &other.original, other.digest)
+    pub fn identity(&self) -> (Kind, &Arc<str>, Digest) {
+        (self.kind, &self.original, self.digest)
     }
 
     /// What its upstream says, as JSON text.
@@ -223,7 +223,11 @@ impl Gate<'_> {
         }
         let changes = match self.known(kind, definition, pin.definition()) {
             Some(known) => known.changes.clone(),
-            None => diff::redefinition(kind, pin.definition().raw(), definition.raw()),
+            None => most(diff::redefinition(
+                kind,
+                pin.definition().raw(),
+                definition.raw(),
+            )),
         };
         let is_roomless = passes(self.drift.threshold, &changes);
         if is_roomless && has_room {
@@ -251,14 +255,13 @@ impl Gate<'_> {
         kind: Kind,
         definition: &Definition,
         pinned: Option<(Definition, Option<Arc<str>>)>,
-        changes: Vec<Change>,
+        mut changes: Vec<Change>,
         is_roomless: bool,
     ) {
         let before = self.before.get(&(kind, &**definition.key())).copied();
         let known = before.filter(|before| before.now() == definition.raw());
         let digest = known.map_or_else(|| diff::digest(definition.raw()), |known| known.digest);
         let since = before.filter(|before| before.digest == digest);
-        let mut changes = most(changes);
         if is_roomless {
             changes.push(no_room());
         }
@@ -319,9 +322,12 @@ fn no_room() -> Change {
     }
 }
 
-/// What is held, as old as what its upstream says in its place: the stamp it was pinned with is of another day.
+/// What is held, as old as what its upstream says in its place: the stamp it was pinned with is of another day. It is called
+/// again only if its upstream still says that it may be: callers do not see that, and it is the upstream that knows.
 fn stamped(kind: Kind, held: Definition, listed: &Definition) -> Definition {
     let text = stamp::carried(held.raw(), listed.raw());
     let stamped = text.and_then(|text| listing::check(kind, &text).ok());
-    stamped.unwrap_or(held)
+    let mut stamped = stamped.unwrap_or(held);
+    stamped.facts.repeatable &= listed.facts.repeatable;
+    stamped
 }
