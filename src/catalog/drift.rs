@@ -1,8 +1,9 @@
 //! The gate between what an upstream lists and what callers see of it: definitions that say otherwise than what is pinned.
 //!
-//! Pure. What was never seen is pinned as it is. A redefinition up to the threshold moves its pin; one beyond it is held back
+//! Pure. What was never seen is pinned as it is, unless it wants the exposed name of something pinned. A redefinition up to the threshold moves its pin; one beyond it is held back
 //! (the pinned definition stays) or quarantined (there is neither) until an operator accepts it.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
@@ -11,11 +12,13 @@ use tokio::time::Instant;
 use crate::catalog::diff::{self, Change, Class};
 use crate::catalog::digest::Digest;
 use crate::catalog::listing::{Definition, Listing};
+use crate::catalog::named::Named;
 use crate::catalog::origin::Dropped;
 use crate::catalog::pins::{PINNED, Pins};
 use crate::catalog::rules::{Rules, exclusion};
-use crate::catalog::{Kind, listing, stamp};
+use crate::catalog::{Kind, listing, naming, stamp};
 use crate::config::{self, DriftPolicy, DriftThreshold};
+use crate::name::Naming;
 
 /// Most changes that are kept of one definition: a listing may have thousands that drift.
 const CHANGES: usize = 8;
@@ -37,7 +40,7 @@ pub struct Drifted {
     pub quarantined: bool,
     /// Since when its upstream says so, as far as this process knows.
     pub since: Instant,
-    /// The definition, and the pinned one; there is none where there was no room to pin it.
+    /// The definition, and the pinned one; there is none where there was no room to pin it, and none of a newcomer.
     definition: Definition,
     pinned: Option<Definition>,
     /// Whether it would pass if there was room to pin it.
@@ -95,7 +98,8 @@ impl Drifted {
         self.definition.raw()
     }
 
-    /// What is pinned, as JSON text; nothing where there was no room to pin it.
+    /// What is pinned, as JSON text; nothing where there was no room to pin it, and nothing of a newcomer that would take
+    /// another one's exposed name.
     #[must_use]
     pub fn pinned(&self) -> Option<&str> {
         self.pinned.as_ref().map(Definition::raw)
@@ -125,7 +129,7 @@ impl Drift {
 /// Lets a listing through. `most` pins are kept of what is listed no more; `before` is what came of the listing before.
 pub fn gate(
     pins: &mut Pins,
-    (rules, drift): (&Rules<'_>, config::Drift),
+    (rules, naming, drift): (&Rules<'_>, &Naming, config::Drift),
     most: usize,
     listing: &Arc<Listing>,
     (before, now): (&Drift, Instant),
@@ -138,18 +142,19 @@ pub fn gate(
             .map(|one| ((one.kind, &*one.original), one))
             .collect(),
         now,
+        trusted: HashMap::default(),
         found: Drift::default(),
         pinned: false,
     };
     let mut replaced = Vec::new();
     for kind in PINNED {
         let definitions = listing.definitions(kind);
-        gate.see(rules, kind, definitions);
+        gate.see((rules, naming), kind, definitions);
         let waiting = gate.found.drifted.len();
         let let_through: Vec<_> = definitions
             .iter()
             .filter_map(|definition| match is_exposed(rules, kind, definition) {
-                true => gate.pass(kind, definition),
+                true => gate.pass((rules, naming), kind, definition),
                 false => Some(definition.clone()),
             })
             .collect();
@@ -183,13 +188,20 @@ struct Gate<'g> {
     drift: config::Drift,
     before: HashMap<(Kind, &'g str), &'g Drifted>,
     now: Instant,
+    /// The exposed names that pinned definitions of this kind want, and whose each is; none where there is no newcomer.
+    trusted: HashMap<String, Arc<str>>,
     found: Drift,
     pinned: bool,
 }
 
 impl Gate<'_> {
     /// Notes what is gone, what is back, and what has another name.
-    fn see(&mut self, rules: &Rules<'_>, kind: Kind, definitions: &[Definition]) {
+    fn see(
+        &mut self,
+        (rules, naming): (&Rules<'_>, &Naming),
+        kind: Kind,
+        definitions: &[Definition],
+    ) {
         let listed: HashSet<&str> = definitions.iter().map(|known| &**known.key()).collect();
         self.pinned |= self.pins.see(kind, &listed);
         let is_new = |definition: &&Definition| {
@@ -197,19 +209,24 @@ impl Gate<'_> {
         };
         let newcomers: Vec<_> = definitions.iter().filter(is_new).collect();
         self.pinned |= self.pins.rename(kind, &newcomers);
+        let mut newcomers = newcomers.into_iter();
+        // Known before any of them is pinned: names that only newcomers want are nobody's yet.
+        self.trusted = match newcomers.any(|one| self.pins.get(kind, one.key()).is_none()) {
+            true => trusted((rules, naming), kind, self.pins),
+            false => HashMap::default(),
+        };
     }
 
     /// What callers see of a definition; `None` if nothing.
-    fn pass(&mut self, kind: Kind, definition: &Definition) -> Option<Definition> {
+    fn pass(
+        &mut self,
+        names: (&Rules<'_>, &Naming),
+        kind: Kind,
+        definition: &Definition,
+    ) -> Option<Definition> {
         let has_room = self.pins.has_room(kind, definition);
         let Some(pin) = self.pins.get(kind, definition.key()) else {
-            if has_room {
-                self.pins.pin(kind, definition);
-                self.pinned = true;
-                return Some(definition.clone());
-            }
-            self.wait(kind, definition, None, Vec::new(), true);
-            return None;
+            return self.enter(names, kind, definition, has_room);
         };
         let was = pin.was().cloned();
         let moved = was.clone().map(|was| Moved {
@@ -241,6 +258,35 @@ impl Gate<'_> {
         let pinned = Some((held.clone(), was));
         self.wait(kind, definition, pinned, changes, is_roomless);
         (!quarantined).then(|| stamped(kind, held, definition))
+    }
+
+    /// The same of one that has no pin: it gets one, unless callers know something else by the name that it wants.
+    fn enter(
+        &mut self,
+        (rules, naming): (&Rules<'_>, &Naming),
+        kind: Kind,
+        definition: &Definition,
+        has_room: bool,
+    ) -> Option<Definition> {
+        let owner = match self.trusted.is_empty() {
+            true => None,
+            false => {
+                let wanted = Named::wanted(rules, naming, kind, definition.key());
+                self.trusted.get(&wanted)
+            }
+        };
+        if let Some(owner) = owner {
+            let changes = vec![usurps(owner)];
+            self.wait(kind, definition, None, changes, false);
+            return None;
+        }
+        if !has_room {
+            self.wait(kind, definition, None, Vec::new(), true);
+            return None;
+        }
+        self.pins.pin(kind, definition);
+        self.pinned = true;
+        Some(definition.clone())
     }
 
     /// What was found of the same two definitions before: comparing is most of the work.
@@ -313,6 +359,51 @@ fn most(changes: Vec<Change>) -> Vec<Change> {
     let what = format!("and {} more", all - kept.len());
     kept.push(Change { class: least, what });
     kept
+}
+
+/// The exposed names that what is pinned wants, listed or gone. Callers trust these names: they know no others.
+fn trusted(
+    (rules, naming): (&Rules<'_>, &Naming),
+    kind: Kind,
+    pins: &Pins,
+) -> HashMap<String, Arc<str>> {
+    let mut trusted: HashMap<String, Arc<str>> = HashMap::default();
+    // Of those that want the same name all but one have a name that was made for them: which ones may change.
+    let made = |wanted: &str, original: &Arc<str>| {
+        let made = naming::other(naming, wanted, rules.upstream, original, |_| false);
+        (made, Arc::clone(original))
+    };
+    let mut others = Vec::new();
+    for original in pins.names(kind) {
+        let wanted = Named::wanted(rules, naming, kind, original);
+        match trusted.entry(wanted) {
+            Entry::Vacant(entry) => {
+                entry.insert(Arc::clone(original));
+            }
+            Entry::Occupied(entry) => {
+                others.push(made(entry.key(), original));
+                others.push(made(entry.key(), entry.get()));
+            }
+        }
+    }
+    for (name, original) in others {
+        trusted.entry(name).or_insert(original);
+    }
+    trusted
+}
+
+/// What is wrong with a newcomer that wants the exposed name of `owner`.
+fn usurps(owner: &str) -> Change {
+    // Its upstream named it.
+    const QUOTED: usize = 120;
+    let mut name: String = owner.chars().take(QUOTED).collect();
+    if name.len() < owner.len() {
+        name.push('…');
+    }
+    Change {
+        class: Class::Description,
+        what: format!("would take the exposed name of `{name}`"),
+    }
 }
 
 fn no_room() -> Change {

@@ -102,6 +102,12 @@ impl Pins {
         self.pins.is_empty()
     }
 
+    /// What is pinned of a kind, listed or not, by original name and in its order.
+    pub(in crate::catalog) fn names(&self, kind: Kind) -> impl Iterator<Item = &Arc<str>> {
+        let of = self.pins.keys().filter(move |(of, _)| *of == kind);
+        of.map(|(_, original)| original)
+    }
+
     /// All of them, in an order of their own.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
         self.pins.iter().map(|((kind, _), pin)| Row {

@@ -92,7 +92,11 @@ impl Entry {
             pinned,
         } = gate(
             Arc::make_mut(pins),
-            (&rules(config, &self.config), self.config.drift),
+            (
+                &rules(config, &self.config),
+                &config.naming,
+                self.config.drift,
+            ),
             self.config.limits.tools,
             listing,
             (before, now),

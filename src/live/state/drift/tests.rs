@@ -1,5 +1,6 @@
 //! The gate, change by change: what callers see, what waits, what is pinned.
 
+mod names;
 mod renames;
 
 use std::collections::BTreeMap;
