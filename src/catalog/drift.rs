@@ -3,7 +3,6 @@
 //! Pure. What was never seen is pinned as it is, unless it wants the exposed name of something pinned. A redefinition up to the threshold moves its pin; one beyond it is held back
 //! (the pinned definition stays) or quarantined (there is neither) until an operator accepts it.
 
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
@@ -188,8 +187,8 @@ struct Gate<'g> {
     drift: config::Drift,
     before: HashMap<(Kind, &'g str), &'g Drifted>,
     now: Instant,
-    /// The exposed names that pinned definitions of this kind want, and whose each is; none where there is no newcomer.
-    trusted: HashMap<String, Arc<str>>,
+    /// The exposed names that pinned definitions of this kind want; none where there is no newcomer.
+    trusted: Trusted,
     found: Drift,
     pinned: bool,
 }
@@ -208,13 +207,19 @@ impl Gate<'_> {
             self.pins.get(kind, definition.key()).is_none() && is_exposed(rules, kind, definition)
         };
         let newcomers: Vec<_> = definitions.iter().filter(is_new).collect();
-        self.pinned |= self.pins.rename(kind, &newcomers);
-        let mut newcomers = newcomers.into_iter();
-        // Known before any of them is pinned: names that only newcomers want are nobody's yet.
-        self.trusted = match newcomers.any(|one| self.pins.get(kind, one.key()).is_none()) {
-            true => trusted((rules, naming), kind, self.pins),
-            false => HashMap::default(),
+        // Before any of them is pinned: names that only newcomers want are nobody's yet.
+        self.trusted = match newcomers.is_empty() {
+            true => HashMap::default(),
+            false => trusted((rules, naming), kind, self.pins),
         };
+        let may = |from: &Arc<str>, to: &Arc<str>| {
+            let owners = self.trusted.get(&Named::wanted(rules, naming, kind, to));
+            owners.is_none_or(|owners| {
+                let is_from = |(owner, moved): &(Arc<str>, bool)| owner == from || *moved;
+                owners.iter().any(|(owner, _)| owner == from) && owners.iter().all(is_from)
+            })
+        };
+        self.pinned |= self.pins.rename(kind, &newcomers, &may);
     }
 
     /// What callers see of a definition; `None` if nothing.
@@ -272,10 +277,11 @@ impl Gate<'_> {
             true => None,
             false => {
                 let wanted = Named::wanted(rules, naming, kind, definition.key());
-                self.trusted.get(&wanted)
+                let owners = self.trusted.get(&wanted);
+                owners.and_then(|owners| owners.first())
             }
         };
-        if let Some(owner) = owner {
+        if let Some((owner, _)) = owner {
             let changes = vec![usurps(owner)];
             self.wait(kind, definition, None, changes, false);
             return None;
@@ -361,33 +367,27 @@ fn most(changes: Vec<Change>) -> Vec<Change> {
     kept
 }
 
+/// Exposed names, and who wants each: original names, and whether that definition goes by another one now.
+type Trusted = HashMap<String, Vec<(Arc<str>, bool)>>;
+
 /// The exposed names that what is pinned wants, listed or gone. Callers trust these names: they know no others.
-fn trusted(
-    (rules, naming): (&Rules<'_>, &Naming),
-    kind: Kind,
-    pins: &Pins,
-) -> HashMap<String, Arc<str>> {
-    let mut trusted: HashMap<String, Arc<str>> = HashMap::default();
-    // Of those that want the same name all but one have a name that was made for them: which ones may change.
-    let made = |wanted: &str, original: &Arc<str>| {
-        let made = naming::other(naming, wanted, rules.upstream, original, |_| false);
-        (made, Arc::clone(original))
-    };
-    let mut others = Vec::new();
-    for original in pins.names(kind) {
+fn trusted((rules, naming): (&Rules<'_>, &Naming), kind: Kind, pins: &Pins) -> Trusted {
+    let mut trusted = Trusted::default();
+    for (original, moved) in pins.names(kind) {
         let wanted = Named::wanted(rules, naming, kind, original);
-        match trusted.entry(wanted) {
-            Entry::Vacant(entry) => {
-                entry.insert(Arc::clone(original));
-            }
-            Entry::Occupied(entry) => {
-                others.push(made(entry.key(), original));
-                others.push(made(entry.key(), entry.get()));
-            }
-        }
+        let owners = trusted.entry(wanted).or_default();
+        owners.push((Arc::clone(original), moved));
     }
-    for (name, original) in others {
-        trusted.entry(name).or_insert(original);
+    // Of those that want the same name all but one have a name that was made for them: which ones may change.
+    let mut made = Vec::new();
+    for (wanted, owners) in trusted.iter().filter(|(_, owners)| owners.len() > 1) {
+        made.extend(owners.iter().map(|owner| {
+            let name = naming::other(naming, wanted, rules.upstream, &owner.0, |_| false);
+            (name, owner.clone())
+        }));
+    }
+    for (name, owner) in made {
+        trusted.entry(name).or_default().push(owner);
     }
     trusted
 }

@@ -160,3 +160,32 @@ fn names_that_operators_give_and_names_that_are_made_legal_count() {
     assert_eq!(whose(&run, &made), "~ send");
     assert_eq!(run.waits(), [(made, Class::Description)]);
 }
+
+#[test]
+fn what_is_pinned_does_not_take_the_exposed_name_of_another() {
+    let mut run = Run::with(&format!("{STRIP}, drift: hold"));
+    let send = tool("b___send", "Sends.", "to");
+    run.lists(&[&send, &tool("c___wipe", "Wipes.", "all")]);
+    // Its words are known, but not under this name.
+    run.lists(&[&send, &tool("a___send", "Wipes.", "all")]);
+    assert_eq!(whose(&run, "send"), "b___send");
+    assert_eq!(run.waits(), [("a___send".to_owned(), Class::Description)]);
+    assert!(run.drift().moved.is_empty());
+    // Nor once that one is gone.
+    run.lists(&[&tool("a___send", "Wipes.", "all"), &other()]);
+    assert_eq!(says(&run, "send"), None);
+    // From prefix to prefix it goes on as often as it likes.
+    let mut run = Run::with(&format!("{STRIP}, drift: hold"));
+    for prefix in ["d", "c", "e", "b"] {
+        run.lists(&[&tool(&format!("{prefix}___send"), "Sends.", "to")]);
+        assert_eq!(says(&run, "send").as_deref(), Some("Sends."), "{prefix}");
+        assert!(run.drift().drifted.is_empty(), "{prefix}");
+    }
+    // Of two that wanted a name from the start, neither brings a third one before the other.
+    let mut run = Run::with(&format!("{STRIP}, drift: hold"));
+    let one = tool("b___send", "One.", "to");
+    run.lists(&[&one, &tool("c___send", "Two.", "all")]);
+    run.lists(&[&one, &tool("a___send", "Two.", "all")]);
+    assert_eq!(whose(&run, "send"), "b___send");
+    assert_eq!(run.waits(), [("a___send".to_owned(), Class::Description)]);
+}
