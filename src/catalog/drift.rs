@@ -1,6 +1,6 @@
 //! The gate between what an upstream lists and what callers see of it: definitions that say otherwise than what is pinned.
 //!
-//! Pure. What was never seen is pinned as it is. A redefinition up to the threshold moves its pin; one beyond it is held back
+//! Pure. What was never seen is pinned as it is, unless it wants the exposed name of something pinned. A redefinition up to the threshold moves its pin; one beyond it is held back
 //! (the pinned definition stays) or quarantined (there is neither) until an operator accepts it.
 
 use std::sync::Arc;
@@ -11,11 +11,13 @@ use tokio::time::Instant;
 use crate::catalog::diff::{self, Change, Class};
 use crate::catalog::digest::Digest;
 use crate::catalog::listing::{Definition, Listing};
+use crate::catalog::named::Named;
 use crate::catalog::origin::Dropped;
 use crate::catalog::pins::{PINNED, Pins};
 use crate::catalog::rules::{Rules, exclusion};
-use crate::catalog::{Kind, listing, stamp};
+use crate::catalog::{Kind, listing, naming, stamp};
 use crate::config::{self, DriftPolicy, DriftThreshold};
+use crate::name::Naming;
 
 /// Most changes that are kept of one definition: a listing may have thousands that drift.
 const CHANGES: usize = 8;
@@ -37,7 +39,7 @@ pub struct Drifted {
     pub quarantined: bool,
     /// Since when its upstream says so, as far as this process knows.
     pub since: Instant,
-    /// The definition, and the pinned one; there is none where there was no room to pin it.
+    /// The definition, and the pinned one; there is none where there was no room to pin it, and none of a newcomer.
     definition: Definition,
     pinned: Option<Definition>,
     /// Whether it would pass if there was room to pin it.
@@ -45,7 +47,7 @@ pub struct Drifted {
 }
 
 /// A definition that only goes by another name since it was pinned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Moved {
     /// What it is.
     pub kind: Kind,
@@ -83,10 +85,10 @@ impl Drifted {
         classes.max().unwrap_or(Class::Cosmetic)
     }
 
-    /// Whether the other one is about the same definition, saying the same.
+    /// Tells it from others of its upstream: the same for the same definition, saying the same.
     #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
-        (self.kind, &self.original, self.digest) == (other.kind, &other.original, other.digest)
+    pub fn identity(&self) -> (Kind, &Arc<str>, Digest) {
+        (self.kind, &self.original, self.digest)
     }
 
     /// What its upstream says, as JSON text.
@@ -95,7 +97,8 @@ impl Drifted {
         self.definition.raw()
     }
 
-    /// What is pinned, as JSON text; nothing where there was no room to pin it.
+    /// What is pinned, as JSON text; nothing where there was no room to pin it, and nothing of a newcomer that would take
+    /// another one's exposed name.
     #[must_use]
     pub fn pinned(&self) -> Option<&str> {
         self.pinned.as_ref().map(Definition::raw)
@@ -125,7 +128,7 @@ impl Drift {
 /// Lets a listing through. `most` pins are kept of what is listed no more; `before` is what came of the listing before.
 pub fn gate(
     pins: &mut Pins,
-    (rules, drift): (&Rules<'_>, config::Drift),
+    (rules, naming, drift): (&Rules<'_>, &Naming, config::Drift),
     most: usize,
     listing: &Arc<Listing>,
     (before, now): (&Drift, Instant),
@@ -138,18 +141,19 @@ pub fn gate(
             .map(|one| ((one.kind, &*one.original), one))
             .collect(),
         now,
+        trusted: HashMap::default(),
         found: Drift::default(),
         pinned: false,
     };
     let mut replaced = Vec::new();
     for kind in PINNED {
         let definitions = listing.definitions(kind);
-        gate.see(rules, kind, definitions);
+        gate.see((rules, naming), kind, definitions);
         let waiting = gate.found.drifted.len();
         let let_through: Vec<_> = definitions
             .iter()
             .filter_map(|definition| match is_exposed(rules, kind, definition) {
-                true => gate.pass(kind, definition),
+                true => gate.pass((rules, naming), kind, definition),
                 false => Some(definition.clone()),
             })
             .collect();
@@ -183,33 +187,51 @@ struct Gate<'g> {
     drift: config::Drift,
     before: HashMap<(Kind, &'g str), &'g Drifted>,
     now: Instant,
+    /// The exposed names that pinned definitions of this kind want; none where there is no newcomer.
+    trusted: Trusted,
     found: Drift,
     pinned: bool,
 }
 
 impl Gate<'_> {
     /// Notes what is gone, what is back, and what has another name.
-    fn see(&mut self, rules: &Rules<'_>, kind: Kind, definitions: &[Definition]) {
+    fn see(
+        &mut self,
+        (rules, naming): (&Rules<'_>, &Naming),
+        kind: Kind,
+        definitions: &[Definition],
+    ) {
         let listed: HashSet<&str> = definitions.iter().map(|known| &**known.key()).collect();
         self.pinned |= self.pins.see(kind, &listed);
         let is_new = |definition: &&Definition| {
             self.pins.get(kind, definition.key()).is_none() && is_exposed(rules, kind, definition)
         };
         let newcomers: Vec<_> = definitions.iter().filter(is_new).collect();
-        self.pinned |= self.pins.rename(kind, &newcomers);
+        // Before any of them is pinned: names that only newcomers want are nobody's yet.
+        self.trusted = match newcomers.is_empty() {
+            true => HashMap::default(),
+            false => trusted((rules, naming), kind, self.pins),
+        };
+        let may = |from: &Arc<str>, to: &Arc<str>| {
+            let owners = self.trusted.get(&Named::wanted(rules, naming, kind, to));
+            owners.is_none_or(|owners| {
+                let is_from = |(owner, moved): &(Arc<str>, bool)| owner == from || *moved;
+                owners.iter().any(|(owner, _)| owner == from) && owners.iter().all(is_from)
+            })
+        };
+        self.pinned |= self.pins.rename(kind, &newcomers, &may);
     }
 
     /// What callers see of a definition; `None` if nothing.
-    fn pass(&mut self, kind: Kind, definition: &Definition) -> Option<Definition> {
+    fn pass(
+        &mut self,
+        names: (&Rules<'_>, &Naming),
+        kind: Kind,
+        definition: &Definition,
+    ) -> Option<Definition> {
         let has_room = self.pins.has_room(kind, definition);
         let Some(pin) = self.pins.get(kind, definition.key()) else {
-            if has_room {
-                self.pins.pin(kind, definition);
-                self.pinned = true;
-                return Some(definition.clone());
-            }
-            self.wait(kind, definition, None, Vec::new(), true);
-            return None;
+            return self.enter(names, kind, definition, has_room);
         };
         let was = pin.was().cloned();
         let moved = was.clone().map(|was| Moved {
@@ -223,7 +245,11 @@ impl Gate<'_> {
         }
         let changes = match self.known(kind, definition, pin.definition()) {
             Some(known) => known.changes.clone(),
-            None => diff::redefinition(kind, pin.definition().raw(), definition.raw()),
+            None => most(diff::redefinition(
+                kind,
+                pin.definition().raw(),
+                definition.raw(),
+            )),
         };
         let is_roomless = passes(self.drift.threshold, &changes);
         if is_roomless && has_room {
@@ -239,6 +265,36 @@ impl Gate<'_> {
         (!quarantined).then(|| stamped(kind, held, definition))
     }
 
+    /// The same of one that has no pin: it gets one, unless callers know something else by the name that it wants.
+    fn enter(
+        &mut self,
+        (rules, naming): (&Rules<'_>, &Naming),
+        kind: Kind,
+        definition: &Definition,
+        has_room: bool,
+    ) -> Option<Definition> {
+        let owner = match self.trusted.is_empty() {
+            true => None,
+            false => {
+                let wanted = Named::wanted(rules, naming, kind, definition.key());
+                let owners = self.trusted.get(&wanted);
+                owners.and_then(|owners| owners.first())
+            }
+        };
+        if let Some((owner, _)) = owner {
+            let changes = vec![usurps(owner)];
+            self.wait(kind, definition, None, changes, false);
+            return None;
+        }
+        if !has_room {
+            self.wait(kind, definition, None, Vec::new(), true);
+            return None;
+        }
+        self.pins.pin(kind, definition);
+        self.pinned = true;
+        Some(definition.clone())
+    }
+
     /// What was found of the same two definitions before: comparing is most of the work.
     fn known(&self, kind: Kind, definition: &Definition, pinned: &Definition) -> Option<&Drifted> {
         let known = self.before.get(&(kind, &**definition.key()))?;
@@ -251,14 +307,13 @@ impl Gate<'_> {
         kind: Kind,
         definition: &Definition,
         pinned: Option<(Definition, Option<Arc<str>>)>,
-        changes: Vec<Change>,
+        mut changes: Vec<Change>,
         is_roomless: bool,
     ) {
         let before = self.before.get(&(kind, &**definition.key())).copied();
         let known = before.filter(|before| before.now() == definition.raw());
         let digest = known.map_or_else(|| diff::digest(definition.raw()), |known| known.digest);
         let since = before.filter(|before| before.digest == digest);
-        let mut changes = most(changes);
         if is_roomless {
             changes.push(no_room());
         }
@@ -312,6 +367,45 @@ fn most(changes: Vec<Change>) -> Vec<Change> {
     kept
 }
 
+/// Exposed names, and who wants each: original names, and whether that definition goes by another one now.
+type Trusted = HashMap<String, Vec<(Arc<str>, bool)>>;
+
+/// The exposed names that what is pinned wants, listed or gone. Callers trust these names: they know no others.
+fn trusted((rules, naming): (&Rules<'_>, &Naming), kind: Kind, pins: &Pins) -> Trusted {
+    let mut trusted = Trusted::default();
+    for (original, moved) in pins.names(kind) {
+        let wanted = Named::wanted(rules, naming, kind, original);
+        let owners = trusted.entry(wanted).or_default();
+        owners.push((Arc::clone(original), moved));
+    }
+    // Of those that want the same name all but one have a name that was made for them: which ones may change.
+    let mut made = Vec::new();
+    for (wanted, owners) in trusted.iter().filter(|(_, owners)| owners.len() > 1) {
+        made.extend(owners.iter().map(|owner| {
+            let name = naming::other(naming, wanted, rules.upstream, &owner.0, |_| false);
+            (name, owner.clone())
+        }));
+    }
+    for (name, owner) in made {
+        trusted.entry(name).or_default().push(owner);
+    }
+    trusted
+}
+
+/// What is wrong with a newcomer that wants the exposed name of `owner`.
+fn usurps(owner: &str) -> Change {
+    // Its upstream named it.
+    const QUOTED: usize = 120;
+    let mut name: String = owner.chars().take(QUOTED).collect();
+    if name.len() < owner.len() {
+        name.push('…');
+    }
+    Change {
+        class: Class::Description,
+        what: format!("would take the exposed name of `{name}`"),
+    }
+}
+
 fn no_room() -> Change {
     Change {
         class: Class::Narrowed,
@@ -319,9 +413,12 @@ fn no_room() -> Change {
     }
 }
 
-/// What is held, as old as what its upstream says in its place: the stamp it was pinned with is of another day.
+/// What is held, as old as what its upstream says in its place: the stamp it was pinned with is of another day. It is called
+/// again only if its upstream still says that it may be: callers do not see that, and it is the upstream that knows.
 fn stamped(kind: Kind, held: Definition, listed: &Definition) -> Definition {
     let text = stamp::carried(held.raw(), listed.raw());
     let stamped = text.and_then(|text| listing::check(kind, &text).ok());
-    stamped.unwrap_or(held)
+    let mut stamped = stamped.unwrap_or(held);
+    stamped.facts.repeatable &= listed.facts.repeatable;
+    stamped
 }

@@ -102,6 +102,15 @@ impl Pins {
         self.pins.is_empty()
     }
 
+    /// What is pinned of a kind, listed or not, by original name and in its order; and whether it goes by another name now.
+    pub(in crate::catalog) fn names(&self, kind: Kind) -> impl Iterator<Item = (&Arc<str>, bool)> {
+        let of = self.pins.iter().filter(move |((of, _), _)| *of == kind);
+        of.map(|((_, original), pin)| {
+            let moved = pin.gone.as_ref().is_some_and(|gone| gone.shape.is_none());
+            (original, moved)
+        })
+    }
+
     /// All of them, in an order of their own.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
         self.pins.iter().map(|((kind, _), pin)| Row {
@@ -224,9 +233,14 @@ impl Pins {
         forgotten
     }
 
-    /// Finds what has another name now, and pins that name too: of what went and what is new, one of each has the same arguments. True if
-    /// there was any.
-    pub(in crate::catalog) fn rename(&mut self, kind: Kind, newcomers: &[&Definition]) -> bool {
+    /// Finds what has another name now, and pins that name too: of what went and what is new, one of each has the same arguments. `may`
+    /// says whether what had the first name may have the second. True if there was any.
+    pub(in crate::catalog) fn rename(
+        &mut self,
+        kind: Kind,
+        newcomers: &[&Definition],
+        may: &dyn Fn(&Arc<str>, &Arc<str>) -> bool,
+    ) -> bool {
         if newcomers.is_empty() || !self.pins.values().any(|pin| pin.gone.is_some()) {
             return false;
         }
@@ -240,7 +254,7 @@ impl Pins {
             let pairs = self.pairs(kind, &left, by);
             left.retain(|(definition, _)| !pairs.contains_key(definition.key()));
             for (to, from) in pairs {
-                renamed |= self.call(kind, &from, &to);
+                renamed |= may(&from, &to) && self.call(kind, &from, &to);
             }
         }
         renamed

@@ -198,7 +198,6 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Listed>, writer: Opti
     if heard.is_empty() {
         return;
     }
-    let mut listings = BTreeMap::new();
     let mut told = Vec::with_capacity(heard.len());
     let changes = heard.drain(..).map(
         |Listed {
@@ -211,7 +210,6 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Listed>, writer: Opti
             let (listing, outcome) = match result {
                 Ok(listing) => {
                     let report = report(&listing, at, on);
-                    listings.insert(link, Arc::clone(&listing));
                     (Some(listing), Ok(report))
                 }
                 Err(error) => (None, Err(error)),
@@ -233,7 +231,7 @@ fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Listed>, writer: Opti
     let changes: Vec<_> = changes.collect();
     let effects = state.apply(changes);
     if let Some(writer) = writer {
-        store(writer, state, &effects.believed, listings);
+        store(writer, state, &effects.believed);
     }
     follow(live, state, effects, writer);
     tell(&live.load_full(), state, told);
@@ -268,20 +266,20 @@ fn tell(snapshot: &Snapshot, state: &State, told: Vec<Told>) {
     }
 }
 
-/// Has what is new stored, and what is not noted as holding still.
-fn store(
-    writer: &Writer,
-    state: &State,
-    believed: &[(u64, bool)],
-    mut listings: BTreeMap<u64, Arc<Listing>>,
-) {
+/// Has what is new stored, and what is not noted as holding still. Of several listings over a link it is the one that is
+/// believed now.
+fn store(writer: &Writer, state: &State, believed: &[(u64, bool)]) {
+    let mut links = BTreeMap::new();
     for (link, is_new) in believed {
-        let Some(upstream) = state.upstream(*link) else {
+        *links.entry(*link).or_insert(false) |= is_new;
+    }
+    for (link, is_new) in links {
+        let Some(upstream) = state.upstream(link) else {
             continue;
         };
-        match listings.remove(link) {
-            Some(listing) if *is_new => writer.keep(*link, upstream, listing),
-            Some(_) | None => writer.confirm(*link, upstream),
+        match state.listing(link) {
+            Some(listing) if is_new => writer.keep(link, upstream, Arc::clone(listing)),
+            Some(_) | None => writer.confirm(link, upstream),
         }
     }
 }
@@ -348,3 +346,6 @@ fn published(live: &Live, next: Snapshot) {
     next.metrics.published();
     live.store(next);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,15 @@
 //! What the publisher does about drift: it is logged once, and what is pinned is stored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
-use crate::catalog::Drifted;
+use crate::catalog::{Drifted, Moved};
 use crate::live::state::{Accepted, Effects, State};
 use crate::live::store::Writer;
+
+/// Most definitions of a link that are logged one by one: a listing may have thousands that drift.
+const LOGGED: usize = 20;
 
 /// Has the pins of these links stored. Tells when each is, and whether it could be.
 pub(crate) fn store(
@@ -29,35 +32,75 @@ pub(crate) fn store(
         .collect()
 }
 
-/// Says what is held back since just now, and what has another name.
+/// Says what is held back since just now, and what has another name. Names are the upstream's: they are quoted, so that none of
+/// them looks like a line of its own.
 pub(crate) fn log(state: &State, effects: &Effects) {
-    for (link, drifted) in &effects.drifted {
-        let Some(upstream) = state.upstream(*link) else {
+    let more = few(&effects.drifted, |link, drifted| {
+        log_drifted(state, link, drifted);
+    });
+    for (link, more) in more {
+        let Some(upstream) = state.upstream(link) else {
             continue;
         };
         tracing::warn!(
-            upstream = %upstream.id,
-            kind = %drifted.kind,
-            name = %drifted.original,
-            was = drifted.was.as_deref(),
-            class = drifted.class().as_str(),
-            changes = words(drifted),
-            quarantined = drifted.quarantined,
-            "an upstream says otherwise than what is pinned: `weir accept` lets it"
+            upstream = %upstream.id, more,
+            "and more that its upstream says otherwise than what is pinned"
         );
     }
-    for (link, moved) in &effects.moved {
-        let Some(upstream) = state.upstream(*link) else {
+    let more = few(&effects.moved, |link, moved| log_moved(state, link, moved));
+    for (link, more) in more {
+        let Some(upstream) = state.upstream(link) else {
             continue;
         };
         tracing::info!(
-            upstream = %upstream.id,
-            kind = %moved.kind,
-            name = %moved.original,
-            was = %moved.was,
-            "what is pinned goes by another name"
+            upstream = %upstream.id, more,
+            "and more that is pinned goes by another name"
         );
     }
+}
+
+/// Says the first few of each link, and how many more there are, by link.
+fn few<T>(all: &[(u64, T)], mut say: impl FnMut(u64, &T)) -> BTreeMap<u64, usize> {
+    let (mut said, mut more) = (BTreeMap::new(), BTreeMap::new());
+    for (link, one) in all {
+        let said: &mut usize = said.entry(*link).or_default();
+        if *said < LOGGED {
+            *said += 1;
+            say(*link, one);
+        } else {
+            *more.entry(*link).or_default() += 1;
+        }
+    }
+    more
+}
+
+fn log_drifted(state: &State, link: u64, drifted: &Drifted) {
+    let Some(upstream) = state.upstream(link) else {
+        return;
+    };
+    tracing::warn!(
+        upstream = %upstream.id,
+        kind = %drifted.kind,
+        name = &*drifted.original,
+        was = drifted.was.as_deref(),
+        class = drifted.class().as_str(),
+        changes = words(drifted),
+        quarantined = drifted.quarantined,
+        "an upstream says otherwise than what is pinned: `weir accept` lets it"
+    );
+}
+
+fn log_moved(state: &State, link: u64, moved: &Moved) {
+    let Some(upstream) = state.upstream(link) else {
+        return;
+    };
+    tracing::info!(
+        upstream = %upstream.id,
+        kind = %moved.kind,
+        name = &*moved.original,
+        was = &*moved.was,
+        "what is pinned goes by another name"
+    );
 }
 
 /// Says what an operator accepted, over each of these links.
@@ -67,7 +110,7 @@ pub(crate) fn log_accepted(state: &State, links: &[u64], accepted: &[Accepted]) 
             tracing::info!(
                 upstream = %upstream.id,
                 kind = %drifted.kind,
-                name = %drifted.original,
+                name = &*drifted.original,
                 changes = words(drifted),
                 "a redefinition was accepted"
             );

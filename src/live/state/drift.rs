@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use foldhash::HashSet;
 use tokio::time::Instant;
 
 use crate::catalog::drift::{Gated, gate};
-use crate::catalog::{Digest, Drift, Drifted, Hasher, Kind, Listing, Moved, Pins};
+use crate::catalog::{Digest, Drift, Drifted, Hasher, Kind, Listing, Pins};
 use crate::config::{self, Config};
 use crate::live::state::entry::{Entry, Listed, prepared, rules};
 use crate::live::state::{Effects, State};
@@ -91,7 +92,11 @@ impl Entry {
             pinned,
         } = gate(
             Arc::make_mut(pins),
-            (&rules(config, &self.config), self.config.drift),
+            (
+                &rules(config, &self.config),
+                &config.naming,
+                self.config.drift,
+            ),
             self.config.limits.tools,
             listing,
             (before, now),
@@ -99,14 +104,7 @@ impl Entry {
         if pinned {
             effects.pinned.push(self.link);
         }
-        let drifted = drift.drifted.iter();
-        let new = drifted.filter(|one| !before.drifted.iter().any(|known| known.is(one)));
-        effects
-            .drifted
-            .extend(new.map(|one| (self.link, one.clone())));
-        let new = drift.moved.iter().filter(|one| !before.moved.contains(one));
-        let moved = new.map(|one: &Moved| (self.link, one.clone()));
-        effects.moved.extend(moved);
+        news(self.link, before, &drift, effects);
         (listing, drift)
     }
 
@@ -203,6 +201,19 @@ impl Entry {
         }
         Accepted::Done(drifted)
     }
+}
+
+/// What of a drift is news.
+fn news(link: u64, before: &Drift, drift: &Drift, effects: &mut Effects) {
+    // A listing may be all drift: looking through the one before for each of it would cost their square.
+    let known: HashSet<_> = before.drifted.iter().map(Drifted::identity).collect();
+    let drifted = drift.drifted.iter();
+    let new = drifted.filter(|one| !known.contains(&one.identity()));
+    let drifted = new.map(|one| (link, one.clone()));
+    effects.drifted.extend(drifted);
+    let known: HashSet<_> = before.moved.iter().collect();
+    let new = drift.moved.iter().filter(|one| !known.contains(one));
+    effects.moved.extend(new.map(|one| (link, one.clone())));
 }
 
 /// Adds what operators see of an upstream's drift.

@@ -1,5 +1,6 @@
 //! The gate, change by change: what callers see, what waits, what is pinned.
 
+mod names;
 mod renames;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::catalog::{Catalog, Class};
+use crate::catalog::{Catalog, Class, Moved};
 use crate::json::Object;
 use crate::live::Change;
 use crate::protocol::era::Era;
@@ -403,6 +404,39 @@ fn of_many_changes_the_worst_are_told() {
     assert_eq!(changes[7].class, Class::Description);
     assert_eq!(changes[8].what, "and 13 more");
     assert!(changes[0].what.contains("`a0`"), "{changes:?}");
+    // They are as many when it is looked at again.
+    let other = r#"{"name":"other","inputSchema":{}}"#;
+    run.lists(&[&tool("\"null\"", "Sends all."), other]);
+    assert_eq!(run.drift().drifted[0].changes, changes);
+}
+
+#[test]
+fn what_is_held_is_called_again_only_if_its_upstream_still_allows_it() {
+    let tool = |hint: bool, text: &str| {
+        format!(
+            r#"{{"name":"send","description":"{text}","annotations":{{"idempotentHint":{hint}}},"inputSchema":{{}}}}"#
+        )
+    };
+    let repeatable = |run: &Run| {
+        let route = run.seen.as_ref().unwrap().tool("ann__send");
+        route.unwrap().is_repeatable()
+    };
+    let mut run = Run::with("drift: hold");
+    run.lists(&[&tool(true, "Sends.")]);
+    assert!(repeatable(&run));
+    run.lists(&[&tool(true, "Sends all.")]);
+    assert!(repeatable(&run));
+    run.lists(&[&tool(false, "Sends all.")]);
+    assert_eq!(run.sees("send"), Some(tool(true, "Sends.")));
+    assert!(!repeatable(&run));
+    run.lists(&[&tool(true, "Sends all.")]);
+    assert!(repeatable(&run));
+    // What it was pinned without, it does not get by being held.
+    let mut run = Run::with("drift: hold");
+    run.lists(&[&tool(false, "Sends.")]);
+    run.lists(&[&tool(true, "Sends.")]);
+    assert_eq!(run.sees("send"), Some(tool(false, "Sends.")));
+    assert!(!repeatable(&run));
 }
 
 #[test]
