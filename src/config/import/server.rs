@@ -13,7 +13,7 @@ use blocks::Blocks;
 
 use super::report::{Fate, Note, Told};
 use super::variables::{Variables, refers, rewrite, single};
-use super::{sort, yaml};
+use super::{sort, variables, yaml};
 use crate::config::error::Defect;
 use crate::config::load::parse;
 use crate::config::node::{Entry, Node, Position, Value};
@@ -224,7 +224,12 @@ impl<'v> Server<'v> {
         let Some(text) = node.scalar() else {
             return self.disable(&format!("`{key}` is not text"));
         };
-        let text = self.rewritten(&text, &self.place(key));
+        let place = self.place(key);
+        if sort::is_telling_command(&variables::literal(&text)) {
+            let name = self.hide(&format!("{}_{key}", self.stem), &text, &place);
+            return self.set(key, format!("\"${{{name}}}\""), key);
+        }
+        let text = self.rewritten(&text, &place);
         self.set(key, yaml::scalar(&text), key);
     }
 

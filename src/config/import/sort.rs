@@ -95,6 +95,9 @@ fn is_secret_around(name: &str, value: &str) -> bool {
     if !written.contains(|c: char| c.is_alphanumeric()) {
         return false;
     }
+    if written != literal && !literal.to_lowercase().starts_with("key ") {
+        return true;
+    }
     let is_place = |variable: &str| {
         let variable = variable.to_uppercase();
         PLACES.iter().any(|place| variable.contains(place))
@@ -139,6 +142,11 @@ pub(super) fn is_secret_value(value: &str) -> bool {
         || is_telling_json(value)
 }
 
+/// Whether a command has a secret in it.
+pub(super) fn is_telling_command(command: &str) -> bool {
+    has_credentials(command) || has_telling_part(command)
+}
+
 /// Whether a value is made as tokens are.
 pub(super) fn is_token(value: &str) -> bool {
     let known = SECRET_PREFIXES
@@ -149,21 +157,32 @@ pub(super) fn is_token(value: &str) -> bool {
 
 /// Whether there is a URL with a password in it, or with a token for a user.
 pub(super) fn has_credentials(value: &str) -> bool {
-    let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'');
-    value.split("://").skip(1).any(|after| {
-        let authority = after.split(ends).next().unwrap_or_default();
-        let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
-        match user.split_once(':') {
-            Some((user, password)) => !password.is_empty() || is_token(user),
-            None => is_token(user),
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
+    let in_url = value.split("://").zip(value.split("://").skip(1));
+    let mut in_url = in_url.map(|(before, after)| {
+        let after = after.split(ends).next().unwrap_or_default();
+        // The passwords of databases have slashes, though they should not.
+        match before.ends_with("http") || before.ends_with("https") {
+            true => after.split(['/', '?', '#']).next().unwrap_or_default(),
+            false => after,
         }
-    })
+    });
+    in_url.any(is_login)
+}
+
+/// `user:password@host`, or `token@host`.
+fn is_login(authority: &str) -> bool {
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    match user.split_once(':') {
+        Some((user, password)) => !password.is_empty() || is_token(user),
+        None => is_token(user),
+    }
 }
 
 /// Whether there is a `name=value` or a `Name: value` with a secret by its name, as in queries, connection strings and
 /// commands.
 fn has_telling_part(value: &str) -> bool {
-    let separates = |c: char| c.is_whitespace() || matches!(c, '?' | '&' | ';');
+    let separates = |c: char| c.is_whitespace() || matches!(c, '?' | '&' | ';' | ',');
     let around = |c: char| matches!(c, '"' | '\'' | ',' | '{' | '}');
     let is_scheme = |word: &str| {
         SCHEMES
@@ -174,7 +193,14 @@ fn has_telling_part(value: &str) -> bool {
     while let Some(part) = parts.next() {
         let (name, said) = match part.split_once('=') {
             Some((name, said)) => (Some(name), Some(said)),
-            None => (part.strip_suffix(':'), None),
+            None => match part.split_once(':') {
+                // An image has a path before its tag, and a URL says nothing like this.
+                Some((name, _)) if name.contains('/') => continue,
+                Some((_, said)) if said.starts_with("//") => continue,
+                Some((name, "")) => (Some(name), None),
+                Some((name, said)) => (Some(name), Some(said)),
+                None => continue,
+            },
         };
         let Some(name) = name.filter(|name| is_secret_name(name.trim_matches(around))) else {
             continue;

@@ -20,7 +20,7 @@ impl Server<'_> {
             };
             let hidden = self.arg(&flag, &text, &place);
             args.push(yaml::quoted(&hidden));
-            flag = if text.starts_with('-') && !text.contains('=') {
+            flag = if text.starts_with('-') && is_name(&text) {
                 text
             } else {
                 String::new()
@@ -104,9 +104,14 @@ fn scheme<'t>(name: &str, text: &'t str) -> Option<(&'t str, &'t str)> {
 fn pair(text: &str) -> Option<(&str, &str)> {
     let (head, value) = variables::split_once(text, &['=', ':'])?;
     let name = head.trim_start_matches('-');
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let is_url = value.starts_with("//") && text.get(head.len()..)?.starts_with(':');
     let value = value.trim_start();
-    let is_pair = !name.is_empty() && name.bytes().all(legal) && !is_url && !value.is_empty();
+    let is_pair = !name.is_empty() && is_name(name) && !is_url && !value.is_empty();
     is_pair.then_some((name, value))
+}
+
+/// What may be repeated as the name of a variable.
+fn is_name(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    text.bytes().all(legal)
 }

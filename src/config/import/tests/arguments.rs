@@ -103,7 +103,42 @@ const SECRET: &[(&[&str], &[&str], &str)] = &[
         &["ghp_0123456789"],
         r#"["--url", "${S_URL}"]"#,
     ),
+    (
+        &[
+            "--header \"Authorization: Bearer hunter2\"",
+            "X-Api-Key: hunter3",
+        ],
+        &["hunter2", "hunter3"],
+        r#"["${S_SECRET}", "X-Api-Key: ${S_X_API_KEY}"]"#,
+    ),
+    (
+        &["--key:hunter2", "x:y", "ghp_0123456789"],
+        &["hunter2", "ghp_0123456789"],
+        r#"["--key:${S_KEY}", "x:y", "${S_SECRET}"]"#,
+    ),
+    (
+        &["amqp://me:p/hunter2@host/"],
+        &["hunter2"],
+        r#"["${S_SECRET}"]"#,
+    ),
+    (
+        &["-u", "me:hunter2", "a:1,token:hunter3"],
+        &["hunter2", "hunter3"],
+        r#"["-u", "me:${S_PASSWORD}", "a:${S_A}"]"#,
+    ),
 ];
+
+#[test]
+fn no_secret_of_a_command_is_printed() {
+    let file = r#"{"mcpServers": {"s": { "command": "env API_KEY=hunter2 npx", "env": { "H": "X-Api-Key:hunter2" } }}}"#;
+    let imported = import(file).unwrap();
+    let said = format!("{}{:?}", imported.yaml, imported.report);
+    assert!(!said.contains("hunter2"), "{said}");
+    assert!(
+        imported.yaml.contains("command: \"${S_COMMAND}\""),
+        "{said}"
+    );
+}
 
 #[test]
 fn no_secret_of_an_argument_is_printed() {

@@ -39,6 +39,7 @@ fn cases() -> Vec<(serde_json::Value, &'static str)> {
             arg("postgres://admin:hunter2pass@${DB_HOST}/app?a=b"),
             r#"args: ["${S_SECRET}"]"#,
         ),
+        (env("K", "${X:-Bearer hunter2}"), "K: { env: K }"),
         (
             arg("--api-key=${KEY:-hunter2}"),
             r#"args: ["--api-key=${S_API_KEY}"]"#,
