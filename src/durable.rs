@@ -53,7 +53,14 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         use std::os::unix::fs::OpenOptionsExt as _;
         options.mode(0o600);
     }
-    let mut file = options.open(path)?;
+    let mut file = match options.open(path) {
+        // An earlier process of the same number was killed before it was done.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            options.open(path)?
+        }
+        opened => opened?,
+    };
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -103,6 +110,20 @@ mod tests {
         assert!(replace(&file, b"text").is_err());
         let left = std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 1, "nothing stays beside it");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        // Other tests write too.
+        let next = WRITTEN.load(Ordering::Relaxed);
+        for number in next..next + 200 {
+            let name = format!("a.{}-{number}.new", std::process::id());
+            std::fs::write(folder.path().join(name), "half of it, and long").unwrap();
+        }
+        replace(&file, b"text").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"text");
     }
 
     #[test]

@@ -165,3 +165,93 @@ async fn the_writer_writes_the_latest_before_it_ends() {
         latest.digest()
     );
 }
+
+/// Writes what waits, once.
+async fn write(writer: &Arc<Writer>) {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    Arc::clone(writer).run(stop).await;
+}
+
+#[tokio::test]
+async fn a_listing_that_cannot_be_written_is_written_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    let (in_the_way, ann) = (folder.path().join(FOLDER), ann());
+    let (one, two) = (Arc::new(listing(&[TOOL])), Arc::new(listing(&[])));
+    let stored = || store.load(&ann).map(|stored| stored.listing.digest());
+    // The same link, and a later one of the same upstream.
+    for link in [0, 1] {
+        let writer = Arc::new(Writer::new(store.clone()));
+        std::fs::write(&in_the_way, "").unwrap();
+        writer.keep(0, &ann, Arc::clone(&one));
+        write(&writer).await;
+        // That it still holds does not take its place.
+        writer.confirm(0, &ann);
+        writer.confirm(1, &ann);
+        write(&writer).await;
+        std::fs::remove_file(&in_the_way).unwrap();
+        write(&writer).await;
+        assert_eq!(stored(), Some(one.digest()));
+        std::fs::remove_dir_all(&in_the_way).unwrap();
+        write(&writer).await;
+        assert_eq!(stored(), None, "once is enough");
+        // What is newer does.
+        std::fs::write(&in_the_way, "").unwrap();
+        writer.keep(0, &ann, Arc::clone(&one));
+        write(&writer).await;
+        writer.keep(link, &ann, Arc::clone(&two));
+        write(&writer).await;
+        std::fs::remove_file(&in_the_way).unwrap();
+        write(&writer).await;
+        assert_eq!(stored(), Some(two.digest()));
+        std::fs::remove_dir_all(&in_the_way).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn pins_that_cannot_be_written_are_written_later_and_that_is_told_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    let in_the_way = folder.path().join("pins");
+    let ann = upstream("url: http://127.0.0.1:1/mcp, drift: hold");
+    let of = |text: &str| {
+        let mut pins = crate::catalog::Pins::default();
+        assert!(pins.add(&crate::catalog::pins::Row {
+            kind: Kind::Tools,
+            definition: text,
+            was: None,
+            gone: None,
+            moved: false,
+        }));
+        Some(Arc::new(pins))
+    };
+    let stored = || {
+        let pins = store.look_pins(&ann).unwrap()?;
+        let mut rows = pins.rows();
+        rows.next().map(|row| row.definition.to_owned())
+    };
+    let other = r#"{"name":"b","inputSchema":{}}"#;
+    let writer = Arc::new(Writer::new(store.clone()));
+    std::fs::write(&in_the_way, "").unwrap();
+    let (done, told) = tokio::sync::oneshot::channel();
+    writer.pin(0, &ann, of(TOOL), Some(done));
+    write(&writer).await;
+    assert!(!told.await.unwrap());
+    std::fs::remove_file(&in_the_way).unwrap();
+    write(&writer).await;
+    assert_eq!(stored().as_deref(), Some(TOOL));
+    std::fs::remove_dir_all(&in_the_way).unwrap();
+    // What is newer takes their place.
+    for link in [0, 1] {
+        std::fs::write(&in_the_way, "").unwrap();
+        writer.pin(0, &ann, of(TOOL), None);
+        write(&writer).await;
+        writer.pin(link, &ann, of(other), None);
+        write(&writer).await;
+        std::fs::remove_file(&in_the_way).unwrap();
+        write(&writer).await;
+        assert_eq!(stored().as_deref(), Some(other));
+        std::fs::remove_dir_all(&in_the_way).unwrap();
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -112,26 +113,70 @@ impl Writer {
 
     fn write(&self) {
         // Pins first: what is listed again after a crash is held to them.
-        for job in std::mem::take(&mut *lock(&self.pins)).into_values() {
-            let done = match &job.pins {
-                Some(pins) => self.store.keep_pins(&job.upstream, pins),
-                None => self.store.drop_pins(&job.upstream),
+        self.write_pins();
+        self.write_listings();
+    }
+
+    /// What cannot be written waits for the next time, unless something newer does.
+    fn write_pins(&self) {
+        let mut failed = HashMap::default();
+        for (link, job) in std::mem::take(&mut *lock(&self.pins)) {
+            let PinJob {
+                upstream,
+                pins,
+                done: told,
+            } = job;
+            // Those of an earlier link: these take their place.
+            failed.remove(&upstream.id);
+            let done = match &pins {
+                Some(pins) => self.store.keep_pins(&upstream, pins),
+                None => self.store.drop_pins(&upstream),
             };
-            if let Err(error) = &done {
-                tracing::warn!(upstream = %job.upstream.id, %error, "its pins cannot be stored");
-            }
-            for told in job.done {
+            for told in told {
                 let _ = told.send(done.is_ok());
             }
+            if let Err(error) = done {
+                tracing::warn!(upstream = %upstream.id, %error, "its pins cannot be stored");
+                let job = PinJob {
+                    upstream: Arc::clone(&upstream),
+                    pins,
+                    done: Vec::new(),
+                };
+                failed.insert(upstream.id.clone(), (link, job));
+            }
         }
-        let jobs = std::mem::take(&mut *self.lock());
-        for Job { upstream, listing } in jobs.into_values() {
-            let done = match listing {
-                Some(listing) => self.store.keep(&upstream, &listing),
-                None => self.store.confirm(&upstream),
+        let mut waiting = lock(&self.pins);
+        for (link, job) in failed.into_values() {
+            waiting.entry(link).or_insert(job);
+        }
+    }
+
+    /// The same. That a listing still holds is not noted again: the next one says so too.
+    fn write_listings(&self) {
+        let mut failed = HashMap::default();
+        for (link, job) in std::mem::take(&mut *self.lock()) {
+            let upstream = &job.upstream;
+            let done = match &job.listing {
+                Some(listing) => {
+                    failed.remove(&upstream.id);
+                    self.store.keep(upstream, listing)
+                }
+                // What holds is not stored yet.
+                None if failed.contains_key(&upstream.id) => continue,
+                None => self.store.confirm(upstream),
             };
             if let Err(error) = done {
                 tracing::warn!(upstream = %upstream.id, %error, "its listing cannot be stored");
+                if job.listing.is_some() {
+                    failed.insert(upstream.id.clone(), (link, job));
+                }
+            }
+        }
+        let mut waiting = self.lock();
+        for (link, job) in failed.into_values() {
+            let newer = waiting.get(&link);
+            if newer.is_none_or(|newer| newer.listing.is_none()) {
+                waiting.insert(link, job);
             }
         }
     }
