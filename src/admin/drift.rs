@@ -246,7 +246,7 @@ impl<'s> HeldNames<'s> {
 pub struct Texts {
     /// What it is about.
     pub waiting: Waiting,
-    /// What is pinned; nothing where there was no room to pin it.
+    /// What is pinned; nothing of a newcomer, which waits because there is no room to pin it or its name is taken.
     pub pinned: Option<Box<RawValue>>,
     /// What its upstream says.
     pub now: Option<Box<RawValue>>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::admin::explain::{Hidden, Owner, RuleTold, Why, World, rules};
 use crate::catalog::{Because, Kind, Named, Part, Rules};
-use crate::config::{DriftPolicy, StalePolicy, Upstream};
+use crate::config::{StalePolicy, Upstream};
 
 impl World<'_> {
     /// Everything that is known and not exposed.
@@ -63,14 +63,15 @@ impl World<'_> {
         }
         let drifted = part.prepared.drift().drifted.iter();
         for drifted in drifted.filter(|drifted| drifted.quarantined) {
-            let because = match upstream.drift.policy {
-                DriftPolicy::Quarantine => {
-                    "it says otherwise than what is pinned, and `drift` is `quarantine`"
+            let because = match (drifted.pinned(), drifted.changes.first()) {
+                // A newcomer: there is no room for it, or its name belongs to something that is pinned.
+                (None, Some(change)) => change.what.clone(),
+                (None, None) | (Some(_), _) => {
+                    "it says otherwise than what is pinned, and `drift` is `quarantine`".to_owned()
                 }
-                DriftPolicy::Hold | DriftPolicy::Accept => "there is no room left to pin it",
             };
             let kept = Kept::of(upstream, drifted.kind, &drifted.original, owner());
-            let hidden = self.told(kept, Why::Drifted, because.to_owned(), Vec::new());
+            let hidden = self.told(kept, Why::Drifted, because, Vec::new());
             found.push(Hidden {
                 drift: self.drift(upstream, drifted.kind, &drifted.original),
                 ..hidden
