@@ -13,23 +13,26 @@ pub mod token_server;
 pub mod upstream;
 pub mod weir;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::hash::BuildHasher;
-use std::sync::Once;
+use std::sync::{Mutex, Once};
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 /// A port that stays free between being let go and being bound again. It is below the range that the
-/// system gives to outgoing connections and to port 0, so that only another call of this can take it.
+/// system gives to outgoing connections and to port 0, and no test of this process gets it again.
 pub fn free_port() -> u16 {
     const PORTS: std::ops::Range<u16> = 12_000..32_000;
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         // A fresh `RandomState` is the standard library's source of random numbers.
         let random = std::hash::RandomState::new().hash_one(());
         let port = PORTS.start + (random % PORTS.len() as u64) as u16;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let is_new = GIVEN.lock().unwrap().insert(port);
+        if is_new && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
