@@ -196,12 +196,17 @@ fn stored(weir: &Weir, words: &str) -> bool {
 
 /// A weir that holds ann, who has one tool, to what she said at first: stored by now.
 async fn held() -> (Upstream, Weir) {
+    gated("drift: hold").await
+}
+
+/// The same with another setting.
+async fn gated(setting: &str) -> (Upstream, Weir) {
     let ann = Upstream::named("ann")
         .raw_tool(&tool("a", "One."))
         .start()
         .await;
     let weir = Weir::over([&ann])
-        .upstream("ann", "drift: hold")
+        .upstream("ann", setting)
         .state()
         .start()
         .await;
@@ -302,16 +307,7 @@ async fn callers_are_told_only_of_what_they_see() {
 
 #[tokio::test]
 async fn what_was_looked_at_is_accepted_and_nothing_else() {
-    let ann = Upstream::named("ann")
-        .raw_tool(&tool("a", "One."))
-        .start()
-        .await;
-    let weir = Weir::over([&ann])
-        .upstream("ann", "drift: quarantine")
-        .state()
-        .start()
-        .await;
-    weir.wait_tools(["ann__a"]).await;
+    let (ann, weir) = gated("drift: quarantine").await;
     assert_eq!(
         accept(&weir, "ann__a", "").await,
         (200, json!({ "accepted": [], "stored": null }))
@@ -400,16 +396,7 @@ async fn the_way_through_weirs_is_no_drift() {
 
 #[tokio::test]
 async fn another_setting_is_about_what_is_listed_already() {
-    let ann = Upstream::named("ann")
-        .raw_tool(&tool("a", "One."))
-        .start()
-        .await;
-    let weir = Weir::over([&ann])
-        .upstream("ann", "drift: hold")
-        .state()
-        .start()
-        .await;
-    weir.wait_tools(["ann__a"]).await;
+    let (ann, weir) = held().await;
     has(&ann, &[tool("a", "Two.")]);
     weir.resync("ann").await;
     let yaml = fs::read_to_string(config(&weir)).unwrap();

@@ -34,16 +34,7 @@ async fn a_restart_launders_nothing() {
 
 #[tokio::test]
 async fn what_goes_and_comes_back_after_a_restart_is_still_known() {
-    let ann = Upstream::named("ann")
-        .raw_tool(&tool("a", "One."))
-        .start()
-        .await;
-    let weir = Weir::over([&ann])
-        .upstream("ann", "drift: hold")
-        .state()
-        .start()
-        .await;
-    weir.wait_tools(["ann__a"]).await;
+    let (ann, weir) = held().await;
     has(&ann, &[raw("b", r#""inputSchema":{}"#)]);
     weir.resync("ann").await;
     weir.wait_tools(["ann__b"]).await;

@@ -289,17 +289,7 @@ async fn a_plan_announces_no_redefinition_that_a_gate_will_hold() {
 #[tokio::test]
 async fn a_plan_says_what_is_held_though_pins_are_stored() {
     for (policy, state) in [("hold", "held"), ("quarantine", "quarantined")] {
-        let ann = Upstream::named("ann")
-            .raw_tool(&tool("a", "One."))
-            .start()
-            .await;
-        let running = Weir::over([&ann])
-            .upstream("ann", &format!("drift: {policy}\nresync: 1h"))
-            .state()
-            .start()
-            .await;
-        running.wait_tools(["ann__a"]).await;
-        pinned(&running, "One.").await;
+        let (ann, running) = gated(&format!("drift: {policy}\nresync: 1h")).await;
         has(&ann, &[tool("a", "Two.")]);
         let yaml = fs::read_to_string(config(&running)).unwrap();
         let next = yaml.replace("resync: 1h", "resync: 2h");
