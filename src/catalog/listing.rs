@@ -163,12 +163,16 @@ pub enum Reason {
 /// # Errors
 /// A [`Defect`] that says why it cannot be exposed, with its name where it has one.
 pub fn check(kind: Kind, raw: &str) -> Result<Definition, Defect> {
+    check_line(kind, &one_line(raw))
+}
+
+/// The same of a text that [`one_line`] gave.
+fn check_line(kind: Kind, raw: &str) -> Result<Definition, Defect> {
     let nameless = |reason| Defect {
         kind,
         name: None,
         reason,
     };
-    let raw = one_line(raw);
     if raw.len() > DEFINITION_BYTES {
         return Err(nameless(Reason::Large(raw.len())));
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use foldhash::{HashMap, HashSet};
 
-use crate::catalog::listing::{Defect, Definition, Listing, Reason, check, one_line, replaced};
+use crate::catalog::listing::{
+    Defect, Definition, Listing, Reason, check_line, one_line, replaced,
+};
 use crate::catalog::{Kind, PerKind};
 use crate::protocol::era::Era;
 
@@ -52,7 +54,7 @@ impl ListingBuilder {
     pub fn add(&mut self, kind: Kind, raw: &str) {
         let raw = one_line(raw);
         let known = self.checked.get_mut(kind).remove(&*raw);
-        match known.map_or_else(|| check(kind, &raw), Ok) {
+        match known.map_or_else(|| check_line(kind, &raw), Ok) {
             Ok(definition) => {
                 if self.keys.get_mut(kind).insert(definition.key.clone()) {
                     self.definitions.get_mut(kind).push(definition);
