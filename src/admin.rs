@@ -18,14 +18,14 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::auth::Credentials;
 use crate::catalog::{Catalog, Stamp};
 use crate::config;
+use crate::credentials::Credentials;
 use crate::live::Live;
 use crate::live::accept::Accepts;
 use crate::live::reload::{Outcome, Reloads, Trigger};
 use crate::name::Naming;
-use crate::protocol::guard::{Guard, Turned};
+use crate::protocol::origin::{OriginCheck, OriginError};
 use crate::secret::Secret;
 use crate::upstream::circuit::Position;
 use crate::upstream::{Link, Standing};
@@ -66,7 +66,7 @@ impl FromRef<Operators> for Accepts {
 pub fn router(operators: Operators, admin: &config::Admin, listen: &config::Listen) -> Router {
     let door = Arc::new(Door {
         token: admin.token.clone(),
-        guard: Guard::new(true, &listen.allowed_hosts, &[]),
+        origins: OriginCheck::new(true, &listen.allowed_hosts, &[]),
     });
     Router::new()
         .route("/upstreams", get(upstreams))
@@ -95,7 +95,7 @@ pub fn router(operators: Operators, admin: &config::Admin, listen: &config::List
 /// Who may speak to the admin listener.
 struct Door {
     token: Option<Secret>,
-    guard: Guard,
+    origins: OriginCheck,
 }
 
 impl Door {
@@ -109,8 +109,8 @@ impl Door {
         let headers = request.headers();
         let turned = match headers.contains_key(header::ORIGIN) {
             // There is no page that an operator would need.
-            true => Turned::Origin,
-            false => self.guard.check(headers).err()?,
+            true => OriginError::Origin,
+            false => self.origins.check(headers).err()?,
         };
         let error = json!({ "error": turned.to_string() });
         Some(axum_json(StatusCode::FORBIDDEN, &error))
@@ -351,7 +351,7 @@ mod tests {
     fn with_a_token_only_the_token_counts() {
         let door = |token: Option<&str>| Door {
             token: token.map(Secret::new),
-            guard: Guard::new(true, &[], &[]),
+            origins: OriginCheck::new(true, &[], &[]),
         };
         let turned = |token, authorization: Option<&str>, origin: Option<&str>| {
             let mut request = Request::new(axum::body::Body::empty());

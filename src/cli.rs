@@ -60,9 +60,10 @@ pub enum Command {
     Import(import::ImportArgs),
     /// Print the JSON Schema of the config
     Schema,
-    /// Guards a child process (used by weir itself)
-    #[command(hide = true)]
-    Guard(GuardArgs),
+    /// Runs a child process and ends all of it with weir (used by weir itself)
+    // The alias: a weir that runs while its binary is replaced by this one still asks for `guard`.
+    #[command(hide = true, alias = "guard")]
+    Reap(ReapArgs),
     /// An upstream of the demo (used by `weir demo` itself)
     #[command(hide = true)]
     DemoChild,
@@ -70,7 +71,7 @@ pub enum Command {
 
 /// A program and its arguments.
 #[derive(Debug, Args)]
-pub struct GuardArgs {
+pub struct ReapArgs {
     /// What to run.
     #[arg(last = true, required = true)]
     pub command: Vec<std::ffi::OsString>,

@@ -4,16 +4,11 @@
 //! an `Option` that means "checked elsewhere".
 
 mod auth;
-mod de;
 mod drift;
 mod endpoint;
 mod error;
 mod forms;
-pub mod import;
-mod jsonc;
 mod load;
-mod node;
-mod path;
 mod places;
 mod raw;
 mod reach;
@@ -49,15 +44,14 @@ pub use endpoint::{
     TlsSettings, TlsVersion,
 };
 pub use error::{ConfigErrors, Defect, Problem};
-pub use import::{ImportError, Imported, import};
 pub use load::{TextDigest, Texts, load, parse, paths, process_env};
-pub use node::{Position, SyntaxError};
 pub use places::{Places, Written};
 pub use reach::Reach;
 pub use rules::{HeaderError, Rule, UrlError};
 pub use schema::{schema, schema_text};
 pub use secrets::{ExpandError, MAX_SECRET, SecretError};
 pub use units::UnitError;
+pub(crate) use validate::{is_plain, is_refused_header};
 
 use crate::name::{Instance, Namespace, Naming, UpstreamId};
 use crate::secret::Secret;

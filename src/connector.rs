@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{self, SetupError};
 use crate::config::{self, Connector, Endpoint};
+use crate::credentials::{self, SetupError};
 use crate::metrics::Metrics;
 use crate::name::Instance;
 use crate::upstream::http::{HttpWire, WireError};
@@ -22,10 +22,10 @@ use crate::upstream::{Link, Wire};
 pub struct Surroundings {
     /// The name of that weir in chains, if it is a hop of one.
     pub instance: Option<Instance>,
-    /// The `weir` binary, which guards child processes; without it they are guarded by their stdin alone.
-    pub guard: Option<PathBuf>,
+    /// The `weir` binary, run as the reaper of child processes; without it closing their stdin is all that ends them.
+    pub reaper: Option<PathBuf>,
     /// What credentials are made with.
-    pub auth: auth::Around,
+    pub auth: credentials::Around,
     /// Where calls are counted.
     pub metrics: Arc<Metrics>,
     /// Owner of everything spawned.
@@ -61,7 +61,7 @@ pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc
                 .map(|(name, value)| Ok((name.clone(), around.auth.secrets.open(value)?)))
                 .collect::<Result<_, SetupError>>()?,
             cwd: cwd.clone(),
-            guard: around.guard.clone(),
+            reaper: around.reaper.clone(),
             inherited: inherited_env(),
             max_message: config.limits.response_bytes,
         })),

@@ -1,19 +1,21 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
-//! Layers only look down: [`json`], [`latest`], [`name`], [`pem`], [`secret`], [`seal`] (words) → [`files`] → [`protocol`], [`config`],
-//! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`] → [`tls`], [`auth`], [`upstream`], [`connector`] (outward) → [`live`] (moving
-//! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`cli`].
+//! Layers only look down: [`document`], [`json`], [`latest`], [`name`], [`pem`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
+//! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`] → [`tls`], [`credentials`], [`upstream`], [`connector`] (outward) → [`live`] (moving
+//! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`import`] → [`cli`].
 
 pub mod admin;
-pub mod auth;
 pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod connector;
+pub mod credentials;
+pub mod document;
 pub mod durable;
 pub mod files;
 pub mod front;
+pub mod import;
 pub mod json;
 pub mod latest;
 pub mod live;
@@ -25,6 +27,7 @@ pub mod relay;
 pub mod seal;
 pub mod secret;
 pub mod server;
+pub mod sigv4;
 pub mod tls;
 pub mod upstream;
 

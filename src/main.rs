@@ -8,8 +8,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use weir::cli::output::Output;
 use weir::cli::{
-    Cli, Command, GuardArgs, accept, call, check, demo, explain, import, login, plan, schema,
-    serve, tools,
+    Cli, Command, ReapArgs, accept, call, check, demo, explain, import, login, plan, schema, serve,
+    tools,
 };
 use weir::config::process_env;
 
@@ -19,8 +19,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Guard(args) = cli.command {
-        return guard(&args);
+    if let Command::Reap(args) = cli.command {
+        return reap(&args);
     }
     let mut output = Output::of_process(&process_env);
     log_to_stderr(&cli.command, &mut output);
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: Command, output: &mut Output) -> ExitCode {
-    // Weir runs itself again to guard child processes; where the binary cannot be found, they go unguarded.
+    // Weir runs itself again to reap child processes; where the binary cannot be found, they run without a reaper.
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("weir"));
     match command {
         Command::Demo(args) => demo::run(args, output, program).await,
@@ -56,13 +56,13 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
         Command::Import(args) => import::run(args, output),
         Command::Schema => schema::run(output),
         Command::DemoChild => demo::child().await,
-        Command::Guard(args) => guard(&args),
+        Command::Reap(args) => reap(&args),
     }
 }
 
-fn guard(args: &GuardArgs) -> ExitCode {
+fn reap(args: &ReapArgs) -> ExitCode {
     match args.command.split_first() {
-        Some((program, rest)) => weir::upstream::guard::run(program, rest.iter().cloned()),
+        Some((program, rest)) => weir::upstream::reaper::run(program, rest.iter().cloned()),
         None => ExitCode::FAILURE,
     }
 }
@@ -82,7 +82,7 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
         | Command::Login(_)
         | Command::Import(_)
         | Command::Schema
-        | Command::Guard(_) => "error",
+        | Command::Reap(_) => "error",
     };
     let filter = match process_env("WEIR_LOG").filter(|written| !written.is_empty()) {
         None => EnvFilter::new(default),

@@ -4,11 +4,11 @@
 
 pub mod era;
 pub mod error;
-pub mod guard;
 pub mod headers;
 pub mod hops;
 pub mod message;
 pub mod meta;
 pub mod method;
+pub mod origin;
 pub mod sse;
 pub mod trace;

@@ -44,8 +44,8 @@ const OPERATORS: usize = 100;
 /// What a weir needs besides its config.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The `weir` binary, which guards stdio children so that none outlives weir.
-    pub guard: Option<PathBuf>,
+    /// The `weir` binary, run as the reaper of stdio children, so that none outlives weir.
+    pub reaper: Option<PathBuf>,
     /// Whether listings and pins are stored in the state folder, and listings of an earlier run are served from the start on.
     pub keeps: bool,
     /// Whether definitions are held to the pins that are in the state folder, and nothing is changed there.

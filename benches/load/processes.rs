@@ -27,11 +27,11 @@ pub(crate) enum Role {
     Upstream(UpstreamArgs),
     Forward(ForwardArgs),
     Route(RouteArgs),
-    Guard(GuardArgs),
+    Guard(ReapArgs),
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct GuardArgs {
+pub(crate) struct ReapArgs {
     /// Where the program's output goes
     #[arg(long)]
     log: PathBuf,
@@ -106,7 +106,7 @@ async fn until_let_go(
 }
 
 /// Starts the program at the parent's word, and kills it when the parent is gone.
-async fn guard(mut parent: mpsc::Receiver<String>, args: GuardArgs) -> std::io::Result<()> {
+async fn guard(mut parent: mpsc::Receiver<String>, args: ReapArgs) -> std::io::Result<()> {
     let log = std::fs::File::create(&args.log)?;
     let mut words = args.command.iter();
     let mut command = Command::new(words.next().map_or("", String::as_str));

@@ -8,9 +8,9 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, header};
 
 use crate::admin::drift;
-use crate::auth::Credentials;
-use crate::auth::state::Phase;
 use crate::catalog::{Catalog, Kind};
+use crate::credentials::Credentials;
+use crate::credentials::state::Phase;
 use crate::live::reload::{History, Reloads};
 use crate::live::{Live, Snapshot};
 use crate::metrics::{Format, Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};

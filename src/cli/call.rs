@@ -67,7 +67,7 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
     let core = match Core::start(
         config,
         &Options {
-            guard: Some(program),
+            reaper: Some(program),
             holds: true,
             ..Options::default()
         },

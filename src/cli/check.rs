@@ -8,11 +8,11 @@ use clap::Args;
 use tokio::time::Instant;
 
 use crate::admin;
-use crate::auth::state::Phase;
 use crate::catalog::Kind;
 use crate::cli::output::{Ink, Output, Table, count, plain};
 use crate::cli::{ConfigArgs, nothing_to_join, refuse, wait};
 use crate::config::{self, Config};
+use crate::credentials::state::Phase;
 use crate::server::{Core, Options, recognised};
 use crate::upstream::{Link, Standing};
 
@@ -53,7 +53,7 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
     match Core::start(
         Arc::clone(&config),
         &Options {
-            guard: Some(program),
+            reaper: Some(program),
             holds: true,
             ..Options::default()
         },

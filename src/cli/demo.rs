@@ -8,7 +8,6 @@ mod client;
 mod doors;
 mod frame;
 mod play;
-pub mod sigv4;
 mod tokens;
 mod tools;
 mod upstream;

@@ -101,7 +101,7 @@ async fn explanation(
         return Ok(offline(config, &args.name, output));
     }
     let options = Options {
-        guard: Some(program),
+        reaper: Some(program),
         holds: true,
         ..Options::default()
     };

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::output::{Ink, Output, count, plain};
-use crate::config::import::{Fate, Note, Report};
-use crate::config::{self, Defect, ImportError};
+use crate::config::Defect;
+use crate::import::{Fate, Note, Report};
+use crate::import::{ImportError, import};
 
 /// The exit code of `--strict` where something is missing.
 const INCOMPLETE: u8 = 3;
@@ -28,7 +29,7 @@ pub fn run(args: ImportArgs, output: &mut Output) -> ExitCode {
     let path = args.file.display();
     let converted = std::fs::read_to_string(&args.file)
         .map_err(|source| format!("{path}: {}", Defect::Unreadable { source }))
-        .and_then(|text| config::import(&text).map_err(|error| located(&args.file, &error)));
+        .and_then(|text| import(&text).map_err(|error| located(&args.file, &error)));
     match converted {
         Ok(imported) => {
             output.out.raw(&imported.yaml);

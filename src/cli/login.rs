@@ -12,12 +12,12 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Around;
-use crate::auth::oauth::login::{Login, LoginError, Notice};
-use crate::auth::oauth::store::Record;
 use crate::cli::output::{Output, count, plain};
 use crate::cli::{ConfigArgs, refuse};
 use crate::config::{self, Auth, Config, Endpoint, Upstream};
+use crate::credentials::Around;
+use crate::credentials::oauth::login::{Login, LoginError, Notice};
+use crate::credentials::oauth::store::Record;
 
 /// How long a person has.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -71,7 +71,7 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
             started,
             watched: !args.no_watch,
         }),
-        guard: Some(program),
+        reaper: Some(program),
     };
     let served = if args.stdio {
         if let Some(advice) = advice {

@@ -39,7 +39,7 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
     let core = match Core::start(
         config,
         &Options {
-            guard: Some(program),
+            reaper: Some(program),
             holds: true,
             ..Options::default()
         },

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::node::{Position, SyntaxError};
 use super::rules::{HeaderError, Rule, UrlError};
 use super::secrets::{ExpandError, SecretError};
 use super::units::UnitError;
+use crate::document::node::{Position, SyntaxError};
 use crate::files::io_reason;
 use crate::name::NameError;
 use crate::pem::PemError;

@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use super::de;
 use super::raw::Secret;
+use crate::document::de;
 
 /// Text; a number or a truth value counts as what is written.
 #[derive(Clone, Debug)]

@@ -9,10 +9,10 @@ use std::path::{Path as FilePath, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::de::{DeError, Mismatch, Reader};
 use super::error::{Defect, Problem};
-use super::node::{self, Node, Position, Value};
-use super::path::{Path, Segment};
+use crate::document::de::{DeError, Mismatch, Reader};
+use crate::document::node::{self, Node, Position, Value};
+use crate::document::path::{Path, Segment};
 
 /// The most mismatches that are reported for one file.
 const MAX_MISMATCHES: usize = 100;

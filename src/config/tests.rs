@@ -329,7 +329,7 @@ proptest! {
 
     #[test]
     fn no_cron_expression_panics_the_parser(text in r"[-0-9*/,LW#?@A-Z ]{0,30}") {
-        let text = format!("upstreams: {{ x: {{ command: x, resync: {{ cron: {} }} }} }}", node::quoted(&text));
+        let text = format!("upstreams: {{ x: {{ command: x, resync: {{ cron: {} }} }} }}", crate::document::node::quoted(&text));
         let _ = parse(&text, Path::new("weir.yaml"), &env);
     }
 }

@@ -15,7 +15,7 @@ mod tls;
 mod tools;
 mod upstream;
 
-pub(super) use http::{is_plain, is_refused_header};
+pub(crate) use http::{is_plain, is_refused_header};
 
 use std::path::{Path as FilePath, PathBuf};
 
@@ -23,12 +23,12 @@ use indexmap::IndexMap;
 use indexmap::map::Entry;
 
 use super::error::{Defect, Problem};
-use super::path::Path;
 use super::raw;
 use super::rules::Rule;
 use super::secrets::Env;
 use super::source::Source;
 use super::{Config, ConfigErrors};
+use crate::document::path::Path;
 use crate::name::UpstreamId;
 
 /// One file of the config, read.

@@ -1,8 +1,8 @@
 //! Amazon Bedrock AgentCore Gateway (AgentCore developer guide, "Use an AgentCore gateway").
 
-use crate::auth::aws::control::Control;
-use crate::auth::{Around, SetupError};
 use crate::config::{Auth, AwsCredentials, AwsSource, Endpoint, Upstream};
+use crate::credentials::aws::control::Control;
+use crate::credentials::{Around, SetupError};
 use crate::upstream::quirks::{Errors, Quirks};
 
 /// A gateway speaks the versions it was created with and no others; keeps sessions if it was told to, which may be

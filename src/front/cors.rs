@@ -1,4 +1,4 @@
-//! What lets a browser page read answers (Fetch, "CORS protocol"): said to origins that passed the guard, by
+//! What lets a browser page read answers (Fetch, "CORS protocol"): said to origins that passed the check, by
 //! name and never as `*`. Others are turned away before anything is said to them. No credentials: weir has no cookies.
 
 use axum::extract::{Request, State};
@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 
-use crate::front::http::{Front, METHODS, guarded};
+use crate::front::http::{Front, METHODS, check_origin};
 use crate::front::{answer, legacy};
 
 /// What a page may read besides the body.
@@ -26,14 +26,14 @@ pub(super) fn allow(asked: &HeaderMap, response: &mut Response) {
     }
 }
 
-/// The guard before everything but `POST`, and what the page may read behind it.
-pub(super) async fn guard(
+/// Checks `Host` and `Origin` before everything but `POST`, and says what the page may read.
+pub(super) async fn layer(
     State(front): State<Arc<Front>>,
     request: Request,
     next: Next,
 ) -> Response {
     let asked = request.headers();
-    if let Err(fault) = guarded(&front, asked) {
+    if let Err(fault) = check_origin(&front, asked) {
         return legacy::refuse(None, &fault);
     }
     let asked: HeaderMap = asked

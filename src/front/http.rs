@@ -26,10 +26,10 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
-use crate::protocol::guard::Guard;
 use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
 use crate::protocol::message::{Message, Notification};
 use crate::protocol::method;
+use crate::protocol::origin::OriginCheck;
 use crate::protocol::trace::Trace;
 use crate::relay::Payload;
 use crate::upstream::Standing;
@@ -48,7 +48,7 @@ pub struct Front {
     pub(super) given_up: GivenUp,
     pub(super) tasks: TaskTracker,
     pub(super) metrics: Arc<Metrics>,
-    guard: Guard,
+    origins: OriginCheck,
     intake: Intake,
     started: Instant,
 }
@@ -64,7 +64,7 @@ impl Front {
         tasks: TaskTracker,
     ) -> Self {
         let loopback = listen.address.ip().is_loopback();
-        let guard = Guard::new(loopback, &listen.allowed_hosts, &listen.allowed_origins);
+        let origins = OriginCheck::new(loopback, &listen.allowed_hosts, &listen.allowed_origins);
         let intake = Intake::new(listen);
         let metrics = Arc::clone(&live.load().metrics);
         Self {
@@ -74,14 +74,14 @@ impl Front {
             given_up: draining.given_up.clone(),
             tasks,
             metrics,
-            guard,
+            origins,
             intake,
             started: Instant::now(),
         }
     }
 }
 
-/// Everything the listener answers: the endpoint, and probes that are not guarded.
+/// Everything the listener answers: the endpoint, and probes, which answer any `Host` and `Origin`.
 #[must_use]
 pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
     let named = from_fn_with_state(Arc::clone(&front), named);
@@ -93,7 +93,7 @@ pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
                 .options(cors::preflight)
                 .head(other)
                 .fallback(other)
-                .layer(from_fn_with_state(Arc::clone(&front), cors::guard))
+                .layer(from_fn_with_state(Arc::clone(&front), cors::layer))
                 .layer(named),
         )
         .route("/ping", get(async || ping()))
@@ -210,7 +210,7 @@ fn given_up(front: &Front, body: &[u8]) -> Response {
 
 /// What can be said before the body is read.
 fn admitted(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault> {
-    guarded(front, &parts.headers)?;
+    check_origin(front, &parts.headers)?;
     if body.size_hint().lower() > front.intake.most as u64 {
         return Err(Fault::TooLarge);
     }
@@ -230,8 +230,8 @@ fn admitted(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault>
 }
 
 /// `Host` and `Origin`.
-pub(super) fn guarded(front: &Front, headers: &HeaderMap) -> Result<(), Fault> {
-    front.guard.check(headers).map_err(|turned| {
+pub(super) fn check_origin(front: &Front, headers: &HeaderMap) -> Result<(), Fault> {
+    front.origins.check(headers).map_err(|turned| {
         tracing::warn!(reason = %turned, "request turned away");
         Fault::Forbidden
     })

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth;
 use crate::catalog::{Catalog, Pins};
 use crate::config::{self, Config};
 use crate::connector::{self, Surroundings};
+use crate::credentials;
 use crate::files::Files;
 use crate::live::accept::Accepts;
 use crate::live::keeper::Keeper;
@@ -61,8 +61,8 @@ impl Core {
         let files = Arc::new(Files::default());
         let around = Surroundings {
             instance: config.instance.clone(),
-            guard: options.guard.clone(),
-            auth: auth::Around::new(&files, config.state_dir.clone(), &tasks, &shutdown),
+            reaper: options.reaper.clone(),
+            auth: credentials::Around::new(&files, config.state_dir.clone(), &tasks, &shutdown),
             metrics: Metrics::new(),
             tasks: tasks.clone(),
         };

@@ -17,9 +17,9 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
-use crate::auth::Around;
-use crate::auth::secrets::{SecretCell, SecretError};
 use crate::config::{self, Connector};
+use crate::credentials::Around;
+use crate::credentials::secrets::{SecretCell, SecretError};
 use crate::tls::{self, Key, Tls, TlsError};
 use dial::{BoxError, TooSlow, is_of_dial};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::auth::NoCredential;
+use crate::credentials::NoCredential;
 use crate::protocol::error::Fault;
 use crate::upstream::circuit::Refusal;
 use crate::upstream::client::TransferError;

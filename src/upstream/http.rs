@@ -13,9 +13,9 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::auth::refusal::{self, Sent};
-use crate::auth::{Around, Credentials, Refused, SetupError, Verdict};
 use crate::config;
+use crate::credentials::refusal::{self, Sent};
+use crate::credentials::{Around, Credentials, Refused, SetupError, Verdict};
 use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::{LAST_EVENT_ID, METHOD, SESSION, VERSION};

@@ -10,10 +10,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Credentials;
-use crate::auth::aws::control::Control;
 use crate::catalog::Listing;
 use crate::config;
+use crate::credentials::Credentials;
+use crate::credentials::aws::control::Control;
 use crate::metrics;
 use crate::name::{Instance, UpstreamId};
 use crate::upstream::error::LinkError;

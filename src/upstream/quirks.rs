@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::auth::refusal::{self, Sent};
+use crate::credentials::refusal::{self, Sent};
 use crate::json::Object;
 use crate::protocol::error::Blame;
 use crate::upstream::error::LinkError;

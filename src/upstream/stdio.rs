@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::secrets::{SecretCell, SecretError};
+use crate::credentials::secrets::{SecretCell, SecretError};
 use crate::name::UpstreamId;
 use pending::{Pending, Router};
 pub use pending::{Replies, Reply};
@@ -48,9 +48,9 @@ pub struct ChildSpec {
     pub env: Vec<(String, SecretCell)>,
     /// Its working folder, if not ours.
     pub cwd: Option<PathBuf>,
-    /// The absolute path of a program that has [`guard::run`](super::guard::run) as `guard -- PROGRAM ARGS…`.
+    /// The absolute path of a program that has [`reaper::run`](super::reaper::run) as `reap -- PROGRAM ARGS…`.
     /// Without it, a child may outlive a killed weir.
-    pub guard: Option<PathBuf>,
+    pub reaper: Option<PathBuf>,
     /// The longest line accepted of the child, in bytes, without its end.
     pub max_message: usize,
 }
@@ -96,7 +96,7 @@ pub enum StartError {
     /// The operating system refused.
     #[error("`{program}` could not be started")]
     Spawn {
-        /// What was to be started: the program, or the guard.
+        /// What was to be started: the program, or the reaper.
         program: PathBuf,
         /// Why not.
         #[source]
@@ -245,7 +245,7 @@ impl Child {
         self.pending.wait_closed().await
     }
 
-    /// The id of the process (the guard's, if there is one), for the operator.
+    /// The id of the process (the reaper's, if there is one), for the operator.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.pid
@@ -296,7 +296,7 @@ pub fn inherited_env() -> Vec<(OsString, OsString)> {
         .collect()
 }
 
-/// Whether the program can be found, before a guard has to say so by its exit status.
+/// Whether the program can be found, before a reaper has to say so by its exit status.
 fn find(spec: &ChildSpec) -> Result<(), StartError> {
     use std::os::unix::fs::PermissionsExt;
 
@@ -342,14 +342,14 @@ type Pipes = (
 
 /// The command for a spec: clean environment, own process group, three pipes.
 fn command(spec: &ChildSpec) -> (PathBuf, tokio::process::Command) {
-    let program = spec.guard.as_ref().unwrap_or(&spec.program);
+    let program = spec.reaper.as_ref().unwrap_or(&spec.program);
     let mut command = tokio::process::Command::new(program);
     let given = spec.env.iter();
     let given: Vec<_> = given
         .filter_map(|(name, value)| Some((name, value.now()?)))
         .collect();
-    if spec.guard.is_some() {
-        command.args(["guard", "--"]).arg(&spec.program);
+    if spec.reaper.is_some() {
+        command.args(["reap", "--"]).arg(&spec.program);
     }
     command
         .args(&spec.args)

@@ -10,17 +10,17 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
 use tokio::time::Instant;
-use weir::auth::aws::secrets_manager::Fetcher;
-use weir::auth::aws::{Control, Identity, Signer, With};
-use weir::auth::secrets::{SecretCell, SecretError};
-use weir::auth::state::{Phase, StateCell};
-use weir::auth::{Refused, Verdict};
-use weir::cli::demo::sigv4::Refusal;
 use weir::config::{
     AgentcoreIdentity, AssumeRole, AwsCredentials, AwsSecret, AwsSource, IdentityKind, SecretRef,
     Sigv4,
 };
+use weir::credentials::aws::secrets_manager::Fetcher;
+use weir::credentials::aws::{Control, Identity, Signer, With};
+use weir::credentials::secrets::{SecretCell, SecretError};
+use weir::credentials::state::{Phase, StateCell};
+use weir::credentials::{Refused, Verdict};
 use weir::secret::Secret;
+use weir::sigv4::Refusal;
 
 use crate::support::BOUND;
 use crate::support::aws::{KEY, Keyring, REGION, SECRET, Services, SigDoor, Target};

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::KeyPair;
 use reqwest::Method;
-use weir::auth::oauth::store::{self, ClientRecord, Parties, Record, Store, Tokens};
+use weir::credentials::oauth::store::{self, ClientRecord, Parties, Record, Store, Tokens};
 use weir::secret::Secret;
 use weir::server::{Core, Options};
 

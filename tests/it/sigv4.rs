@@ -6,8 +6,8 @@ use aws_credential_types::Credentials;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use url::Url;
-use weir::auth::aws::sign::{Scope, sign};
-use weir::cli::demo::sigv4::{Arrived, Door, Refusal};
+use weir::credentials::aws::sign::{Scope, sign};
+use weir::sigv4::{Arrived, Door, Refusal};
 
 struct Vector(Value);
 

@@ -16,8 +16,9 @@ use super::tokens::{self, Tokens};
 use super::tools::{CRM, NOTES, OFFICE, Profile, WAREHOUSE};
 use super::upstream::{self, Upstream};
 use super::weir::{self, Endpoints};
-use super::{DemoError, Stage, random, sigv4};
+use super::{DemoError, Stage, random};
 use crate::cli::output::count;
+use crate::sigv4;
 
 /// The doors, and what gives out the tokens for one of them.
 pub(super) struct Doors {

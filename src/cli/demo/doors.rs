@@ -12,10 +12,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::sigv4;
 use super::tokens::Tokens;
 use crate::protocol::headers::SESSION;
 use crate::secret::Secret;
+use crate::sigv4;
 
 /// The header that opens the door of an upstream with a key.
 pub(super) const KEY_HEADER: &str = "x-api-key";

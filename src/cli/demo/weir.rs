@@ -123,7 +123,7 @@ pub(super) async fn start(endpoints: &Endpoints) -> Result<Front, StartError> {
     let server = Server::start(
         config,
         Options {
-            guard: Some(endpoints.program.clone()),
+            reaper: Some(endpoints.program.clone()),
             ..Options::default()
         },
     )

@@ -21,7 +21,7 @@ use crate::upstream::Standing;
 pub(super) struct Asking {
     /// Not at all.
     pub(super) offline: bool,
-    /// The `weir` binary, which guards children.
+    /// The `weir` binary, run as the reaper of children.
     pub(super) program: PathBuf,
 }
 
@@ -163,7 +163,7 @@ async fn ask(
     output: &mut Output,
 ) -> Result<IndexMap<UpstreamId, Brought>, ServeError> {
     let options = Options {
-        guard: Some(asking.program.clone()),
+        reaper: Some(asking.program.clone()),
         ..Options::default()
     };
     let core = Core::start(Arc::new(config), &options).await?;

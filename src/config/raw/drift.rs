@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::StrDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use crate::config::de;
+use crate::document::de;
 
 /// What becomes of a definition that says otherwise than when it was first seen, or accepted.
 #[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]

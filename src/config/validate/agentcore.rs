@@ -6,10 +6,10 @@ use super::Check;
 use super::aws::{SERVICE, is_account, is_partition, named, region};
 use super::http::{Way, url};
 use super::upstream::{expanded, optional};
-use crate::config::path::Path;
 use crate::config::rules::Rule;
 use crate::config::secrets::is_region;
 use crate::config::{Connector, Defect, Gateway, Search, raw};
+use crate::document::path::Path;
 
 /// The domain of a region's partition.
 fn domain(region: &str) -> &'static str {

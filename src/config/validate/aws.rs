@@ -6,12 +6,12 @@ use super::Check;
 use super::http::{Way, header_name, secret_ref};
 use super::upstream::{expanded, optional};
 use crate::config::forms;
-use crate::config::path::Path;
 use crate::config::rules::Rule;
 use crate::config::secrets::is_region;
 use crate::config::{
     AgentcoreIdentity, AssumeRole, Auth, AwsCredentials, AwsSource, IdentityKind, Sigv4, raw,
 };
+use crate::document::path::Path;
 
 /// The name under which AWS knows signatures for AgentCore.
 pub(super) const SERVICE: &str = "bedrock-agentcore";

@@ -6,13 +6,13 @@ use url::Url;
 use super::oauth::{self, Around};
 use super::upstream::{expanded, text_or_secret};
 use super::{Check, agentcore, aws, tls};
-use crate::config::path::Path;
 use crate::config::reach::Reach;
 use crate::config::rules::{HeaderError, Rule, UrlError};
 use crate::config::{
     Auth, Connector, Endpoint, Gateway, HttpEndpoint, IdentityKind, SecretRef, TlsSettings, raw,
     secrets,
 };
+use crate::document::path::Path;
 use crate::secret::Secret;
 
 /// The way to an upstream over HTTP.
@@ -277,12 +277,12 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, HeaderError> {
 }
 
 /// Whether weir would refuse the header in a config.
-pub(in crate::config) fn is_refused_header(header: &str) -> bool {
+pub(crate) fn is_refused_header(header: &str) -> bool {
     header_name(header).is_err()
 }
 
 /// Whether `http://` to this URL needs `allow_plain_http`.
-pub(in crate::config) fn is_plain(url: &str) -> bool {
+pub(crate) fn is_plain(url: &str) -> bool {
     let plain = |url: Url| url.scheme() == "http" && Reach::of_url(&url) != Reach::Loopback;
     Url::parse(url).is_ok_and(plain)
 }

@@ -9,12 +9,12 @@ use super::proof::Proof;
 use super::settings;
 use super::upstream::{expanded, optional};
 use crate::config::forms::Text;
-use crate::config::path::Path;
 use crate::config::rules::{Rule, UrlError};
 use crate::config::{
     Auth, AuthorizationCode, ClientAuthentication, ClientCredentials, OAuthClient, Registration,
     SecretRef, TokenExchange, TokenFor, TokenServer, raw,
 };
+use crate::document::path::Path;
 
 /// Parameters of token requests that weir sets from keys of their own.
 const OWN: [&str; 15] = [

@@ -1,8 +1,8 @@
 //! Where the rules of an upstream stand.
 
 use super::Check;
-use crate::config::path::Path;
 use crate::config::{Places, Written, raw};
+use crate::document::path::Path;
 
 pub(super) fn places(check: &Check<'_>, raw: &raw::Upstream, at: &Path) -> Places {
     let written = |text: &String, at: &Path| Written {

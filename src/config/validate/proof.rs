@@ -3,9 +3,9 @@
 use super::Check;
 use super::http::secret_ref;
 use super::upstream::optional;
-use crate::config::path::Path;
 use crate::config::rules::Rule;
 use crate::config::{ClientAuthentication, SecretRef, raw};
+use crate::document::path::Path;
 
 /// The keys that say how a client proves who it is.
 pub(super) struct Proof<'r> {

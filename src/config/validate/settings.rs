@@ -9,12 +9,12 @@ use indexmap::IndexMap;
 use super::{Check, drift};
 use crate::config::error::Defect;
 use crate::config::forms;
-use crate::config::path::Path;
 use crate::config::rules::Rule;
 use crate::config::{
     Admin, Config, Drift, Limits, Listen, ListenAuth, Resync, Retry, Stale, StalePolicy, Timeouts,
     raw, secrets, units,
 };
+use crate::document::path::Path;
 use crate::name::{Instance, Naming};
 use crate::secret::Secret;
 

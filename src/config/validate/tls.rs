@@ -6,11 +6,11 @@ use rustls::pki_types::ServerName;
 
 use super::Check;
 use super::upstream::{expanded, optional};
-use crate::config::path::Path;
 use crate::config::rules::Rule;
 use crate::config::{
     ClientIdentity, MAX_CERTIFICATES, SecretError, TlsSettings, TlsVersion, raw, secrets,
 };
+use crate::document::path::Path;
 use crate::files;
 use crate::pem;
 use crate::secret::Secret;

@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use super::Check;
 use crate::config::error::Defect;
 use crate::config::forms::Json;
-use crate::config::path::Path;
 use crate::config::rules::Rule;
 use crate::config::{ToolOverride, ToolRules, raw};
+use crate::document::path::Path;
 use crate::name::is_legal;
 
 pub(super) fn regex(check: &mut Check<'_>, text: &str, at: &Path) -> Option<Regex> {

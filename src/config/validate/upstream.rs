@@ -10,12 +10,12 @@ use super::oauth::Around;
 use super::settings::{Defaults, Written};
 use super::{Check, agentcore, http, places, tools};
 use crate::config::forms::{Text, TextOrSecret};
-use crate::config::path::Path;
 use crate::config::raw::{self, Transport};
 use crate::config::rules::Rule;
 use crate::config::{
     Auth, Connector, Endpoint, Fingerprint, SecretRef, Sessions, Upstream, secrets,
 };
+use crate::document::path::Path;
 use crate::name::{Namespace, UpstreamId};
 use crate::secret::Secret;
 

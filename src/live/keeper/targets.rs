@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::auth::aws::control::{SyncError, Synchronized};
+use crate::credentials::aws::control::{SyncError, Synchronized};
 use crate::upstream::Link;
 
 /// The longest that all targets together may take.

@@ -13,17 +13,17 @@ use tokio_util::sync::CancellationToken;
 use super::pending::Pending;
 use super::pump::Ended;
 use super::{ChildSpec, ClosedReason, Pipes, StartError, command, find};
-use crate::upstream::guard;
+use crate::upstream::reaper;
 
 /// How long the process has to leave by itself when its stdin is closed.
 const AFTER_INPUT: Duration = Duration::from_secs(1);
-/// How much longer than the guard's own patience weir waits for the guard, which kills by itself.
-const GUARD_SLACK: Duration = Duration::from_secs(1);
+/// How much longer than the reaper's own patience weir waits for the reaper, which kills by itself.
+const REAPER_SLACK: Duration = Duration::from_secs(1);
 /// How long to wait for what must be about to happen: the exit status after the pipes closed, the last
 /// lines after the exit.
 const SHORTLY: Duration = Duration::from_millis(500);
 
-/// How a process ended. Below a guard, a status of 128 + n is read as signal n, as a shell reads it.
+/// How a process ended. Below a reaper, a status of 128 + n is read as signal n, as a shell reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// It returned a status.
@@ -35,11 +35,11 @@ pub enum Exit {
 }
 
 impl Exit {
-    fn new(status: ExitStatus, guarded: bool) -> Self {
+    fn new(status: ExitStatus, has_reaper: bool) -> Self {
         use std::os::unix::process::ExitStatusExt;
 
         match (status.code(), status.signal()) {
-            (Some(code @ 129..=192), _) if guarded => Self::Signal(code - 128),
+            (Some(code @ 129..=192), _) if has_reaper => Self::Signal(code - 128),
             (Some(code), _) => Self::Status(code),
             (None, Some(signal)) => Self::Signal(signal),
             (None, None) => Self::Unknown,
@@ -60,7 +60,7 @@ impl fmt::Display for Exit {
 /// A started process. Dropped before it was reaped (its task was dropped with the runtime), it is signalled.
 pub(super) struct Process {
     child: tokio::process::Child,
-    guarded: bool,
+    has_reaper: bool,
     over: CancellationToken,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn spawn(spec: &ChildSpec) -> Result<Process, StartError> {
         .map_err(|source| StartError::Spawn { program, source })?;
     Ok(Process {
         child,
-        guarded: spec.guard.is_some(),
+        has_reaper: spec.reaper.is_some(),
         over: CancellationToken::new(),
     })
 }
@@ -100,7 +100,7 @@ impl Process {
     async fn wait(&mut self) -> Exit {
         let group = self.pid();
         let exit = match self.child.wait().await {
-            Ok(status) => Exit::new(status, self.guarded),
+            Ok(status) => Exit::new(status, self.has_reaper),
             // Reaped by somebody else: gone, all the same.
             Err(_) => Exit::Unknown,
         };
@@ -122,10 +122,10 @@ impl Process {
         Pid::from_raw(i32::try_from(id).ok()?)
     }
 
-    /// Asks the guard, or the whole group, to end. A guard passes it on, so that nobody gets it twice.
+    /// Asks the reaper, or the whole group, to end. A reaper passes it on, so that nobody gets it twice.
     fn terminate(&self) {
         let Some(pid) = self.pid() else { return };
-        let _ = if self.guarded {
+        let _ = if self.has_reaper {
             kill_process(pid, Signal::TERM)
         } else {
             kill_process_group(pid, Signal::TERM)
@@ -137,10 +137,10 @@ impl Process {
     /// Ends the process, whatever it takes, and reaps it.
     async fn end(&mut self) -> Exit {
         self.terminate();
-        let patience = if self.guarded {
-            guard::AFTER_TERM + guard::LEFTOVERS + GUARD_SLACK
+        let patience = if self.has_reaper {
+            reaper::AFTER_TERM + reaper::LEFTOVERS + REAPER_SLACK
         } else {
-            guard::AFTER_TERM
+            reaper::AFTER_TERM
         };
         if let Some(exit) = self.wait_for(patience).await {
             return exit;
@@ -154,7 +154,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.guarded {
+        if self.has_reaper {
             // Killed, it could not clean up.
             self.terminate();
         } else if let Some(pid) = self.pid() {

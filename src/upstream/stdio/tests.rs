@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::auth::secrets::SecretCell;
+use crate::credentials::secrets::SecretCell;
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
@@ -42,7 +42,7 @@ fn spec(program: &str, args: &[&str]) -> ChildSpec {
         inherited: inherited_env(),
         env: Vec::new(),
         cwd: None,
-        guard: None,
+        reaper: None,
         max_message: 1 << 20,
     }
 }

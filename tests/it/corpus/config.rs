@@ -4,7 +4,9 @@ use std::mem::Discriminant;
 use std::path::Path;
 
 use serde_json::Value;
-use weir::config::{self, Config, ConfigErrors, Defect, Endpoint, SyntaxError};
+use weir::config::{self, Config, ConfigErrors, Defect, Endpoint};
+use weir::document::SyntaxError;
+use weir::import::{Imported, import};
 use weir::secret::Secret;
 
 /// What every environment variable holds where the checks look for leaks.
@@ -144,7 +146,7 @@ fn without_space(text: &str) -> String {
 
 /// What is imported is a config once its variables are set, and has no secret in it.
 fn imported(text: &str, json: Option<&Value>) {
-    let Ok(config::Imported { yaml, .. }) = config::import(text) else {
+    let Ok(Imported { yaml, .. }) = import(text) else {
         return;
     };
     // Values that fit where a variable of such a name is likely to stand.

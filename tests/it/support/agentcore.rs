@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use weir::cli::demo::sigv4;
+use weir::sigv4;
 
 use super::{BOUND, free_port};
 

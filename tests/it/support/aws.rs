@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
-use weir::cli::demo::sigv4::{Arrived, Door, Refusal};
+use weir::sigv4::{Arrived, Door, Refusal};
 
 pub use door::SigDoor;
 pub use services::{Services, Target};

@@ -197,7 +197,7 @@ async fn a_grandchild_ends_when_the_child_is_stopped() {
     until_alive(&marker, 0).await;
 }
 
-/// Only a guard can end such a process. Without one, weir at least does not wait for it.
+/// Only a reaper can end such a process. Without one, weir at least does not wait for it.
 #[tokio::test]
 async fn a_grandchild_that_escaped_with_the_pipes_holds_no_task() {
     let marker = marker();

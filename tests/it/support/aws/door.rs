@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, Method, Uri, header};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use weir::cli::demo::sigv4::Refusal;
+use weir::sigv4::Refusal;
 
 use super::Keyring;
 use crate::support::client::pool;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use weir::cli::demo::sigv4::Refusal;
+use weir::sigv4::Refusal;
 
 use super::{Key, Keyring, rfc3339};
 

@@ -1,0 +1,10 @@
+//! YAML and JSON documents as trees that know where everything stands: line, column and key path.
+//!
+//! The config and `weir import` read their files through this.
+
+pub(crate) mod de;
+pub(crate) mod jsonc;
+pub mod node;
+pub(crate) mod path;
+
+pub use node::{Position, SyntaxError};

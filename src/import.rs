@@ -1,0 +1,193 @@
+//! Other programs' lists of MCP servers → weir YAML: the `mcp.json` of Claude Desktop, Cursor and VS Code, the configs
+//! of agentgateway and LiteLLM.
+//!
+//! Each format has a reader, which finds the servers (`Item`) and knows what its keys mean; `server::Server` is what
+//! all of them write to. Secrets do not come along: what looks like one becomes `{ env: NAME }`, and a comment lists the
+//! names. What does not come along at all is in the [`Report`].
+
+mod agentgateway;
+mod litellm;
+mod mcp_json;
+mod report;
+mod server;
+mod sort;
+mod variables;
+mod yaml;
+
+use std::collections::HashSet;
+
+use crate::document::node::{self, Entry, Node, Position, SyntaxError, Value};
+pub use report::{Fate, Format, Note, Report, Told};
+use server::Server;
+use variables::Variables;
+
+/// Why nothing can be imported from a text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// Neither JSON, comments and trailing commas allowed, nor YAML.
+    #[error("{at}: {source}")]
+    Syntax {
+        /// Where.
+        at: Position,
+        /// What.
+        source: SyntaxError,
+    },
+    /// No servers.
+    #[error(
+        "no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway)"
+    )]
+    NoServers,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// A config, with comments on what needs a decision. It is valid once the variables it lists are set. A server that
+    /// weir would refuse is kept with `disabled: true` and the reason.
+    pub yaml: String,
+    /// What came along and what did not.
+    pub report: Report,
+}
+
+/// A server of a file.
+struct Item {
+    /// What the file calls it.
+    name: String,
+    /// Where it stands.
+    at: Position,
+    node: Node,
+    /// What is said of it elsewhere in the file.
+    outer: Vec<Entry>,
+}
+
+/// Turns another program's file into weir YAML. Which program's it is, its keys say.
+///
+/// # Errors
+/// The text is neither JSON nor YAML, or has no servers in it.
+pub fn import(text: &str) -> Result<Imported, ImportError> {
+    let reading = node::read(text);
+    if let Some((at, source)) = reading.errors.into_iter().next() {
+        return Err(ImportError::Syntax { at, source });
+    }
+    let root = reading.root.ok_or(ImportError::NoServers)?;
+    let (format, (items, notes)) = if let Some(servers) = mcp_json::servers(&root) {
+        (Format::McpJson, mcp_json::items(&root, servers))
+    } else if let Some(servers) = litellm::servers(&root) {
+        (Format::LiteLlm, litellm::items(&root, servers))
+    } else if agentgateway::is(&root) {
+        (Format::Agentgateway, agentgateway::items(&root))
+    } else {
+        return Err(ImportError::NoServers);
+    };
+    let mut notes = notes;
+    notes.sort_by_key(|note| note.at);
+    let mut variables = Variables::default();
+    reserve(&items, &mut variables);
+    variables.inputs.extend(mcp_json::inputs(&root));
+    let mut taken = HashSet::new();
+    let (mut body, mut keeps, mut servers) = (String::new(), false, Vec::new());
+    for item in &items {
+        let name = unique(&item.name, &mut taken);
+        let mut server = Server::new(&name, item.at, &mut variables);
+        match format {
+            Format::McpJson => mcp_json::read(&mut server, &item.node),
+            Format::LiteLlm => litellm::read(&mut server, item),
+            Format::Agentgateway => agentgateway::read(&mut server, item, &root),
+        }
+        let written = server.write();
+        body.push_str(&written.yaml);
+        keeps |= written.keeps;
+        servers.push(written.told);
+    }
+    let upstreams = if body.is_empty() {
+        "upstreams: {}\n"
+    } else {
+        "upstreams:\n"
+    };
+    let head = "# yaml-language-server: $schema=./weir.schema.json\n# Made by `weir import`.\n";
+    let state = if keeps { "state: { dir: .weir }\n" } else { "" };
+    Ok(Imported {
+        yaml: format!(
+            "{head}{}version: 1\n{state}{upstreams}{body}",
+            variables.comment()
+        ),
+        report: Report {
+            format,
+            servers,
+            notes,
+            variables: variables.names(),
+        },
+    })
+}
+
+/// Names that the file refers to must not be given to something else.
+fn reserve(items: &[Item], variables: &mut Variables) {
+    for item in items {
+        let outer = item.outer.iter().map(|entry| &entry.node);
+        for node in std::iter::once(&item.node).chain(outer) {
+            let _ = variables::rewrite(&node.to_json(), |name| variables.reserve(name));
+        }
+    }
+}
+
+/// A transport that weir does not speak; no word of it is repeated.
+fn unspoken(server: &mut Server<'_>) {
+    server.disable("the file says a transport other than Streamable HTTP and stdio");
+}
+
+fn sse(server: &mut Server<'_>) {
+    server.disable(
+        "the file says HTTP+SSE, which weir does not speak: try the server's Streamable HTTP URL",
+    );
+}
+
+/// A list of scopes, or scopes in one text.
+fn scopes(node: &Node) -> Vec<String> {
+    match node.items() {
+        Some(items) => items.iter().filter_map(Node::scalar).collect(),
+        None => {
+            let text = node.scalar().unwrap_or_default();
+            text.split_whitespace().map(str::to_owned).collect()
+        }
+    }
+}
+
+impl Node {
+    /// The same, every text changed.
+    fn mapped(&self, change: &impl Fn(&str) -> String) -> Self {
+        let value = match &self.value {
+            Value::Text(text) => Value::Text(change(text)),
+            Value::List(items) => {
+                Value::List(items.iter().map(|item| item.mapped(change)).collect())
+            }
+            Value::Map(entries) => {
+                let entries = entries.iter().map(|entry| Entry {
+                    node: entry.node.mapped(change),
+                    ..entry.clone()
+                });
+                Value::Map(entries.collect())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Removed => self.value.clone(),
+        };
+        Self { at: self.at, value }
+    }
+}
+
+/// An upstream's name: 1 to 64 printable characters, not taken.
+fn unique(name: &str, taken: &mut HashSet<String>) -> String {
+    let legal: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    let legal = if legal.is_empty() {
+        "unnamed".to_owned()
+    } else {
+        legal
+    };
+    let stem: String = legal.chars().take(58).collect();
+    let numbered = (2..).map(|number| format!("{stem}-{number}"));
+    let mut names = std::iter::once(legal.clone()).chain(numbered);
+    let name = names.find(|name| !taken.contains(name)).unwrap_or(legal);
+    taken.insert(name.clone());
+    name
+}
+
+#[cfg(test)]
+mod tests;
