@@ -6,12 +6,13 @@
 
 mod folders;
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -126,7 +127,7 @@ impl Files {
     /// # Errors
     /// It cannot be used.
     pub fn open(&self, path: &Path, limit: u64) -> Result<FileCell, ReadError> {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.watched.lock();
         if let Some(known) = watched.get(path).and_then(Weak::upgrade) {
             return Ok(FileCell(known));
         }
@@ -149,7 +150,7 @@ impl Files {
     }
 
     fn all(&self) -> Vec<Arc<Watched>> {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.watched.lock();
         watched.retain(|_, file| file.strong_count() > 0);
         watched.values().filter_map(Weak::upgrade).collect()
     }
@@ -255,7 +256,7 @@ impl FileCell {
 
     fn looking(&self, old: Duration) -> Option<tokio::task::JoinHandle<()>> {
         let file = Arc::clone(&self.0);
-        let at = file.last.lock().unwrap_or_else(PoisonError::into_inner).at;
+        let at = file.last.lock().at;
         (at.elapsed() >= old).then(|| tokio::task::spawn_blocking(move || file.look(true)))
     }
 }
@@ -263,7 +264,7 @@ impl FileCell {
 impl Watched {
     /// Reads the file, if it is another than at the last look or that does not matter.
     fn look(&self, anyway: bool) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         last.at = Instant::now();
         let stamp = Stamp::of(&self.path);
         if !anyway && stamp == last.stamp && !last.told {

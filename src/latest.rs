@@ -1,6 +1,7 @@
 //! A value that is replaced as a whole, and read far more often.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use parking_lot::RwLock;
+use std::sync::Arc;
 
 /// The latest of a row of values. Whoever has one keeps it, whatever comes after.
 #[derive(Debug)]
@@ -16,11 +17,11 @@ impl<T> Latest<T> {
     /// The value as it is now.
     #[must_use]
     pub fn get(&self) -> Arc<T> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 
     /// Replaces the value.
     pub fn set(&self, value: T) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+        *self.0.write() = Arc::new(value);
     }
 }

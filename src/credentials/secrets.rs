@@ -1,10 +1,11 @@
 //! Secrets that may change while weir runs: files are watched, AWS secrets fetched.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -83,7 +84,7 @@ impl Secrets {
     fn fetched(&self, secret: &AwsSecret) -> Result<SecretCell, SecretError> {
         let name = format!("{secret:?}");
         let known = |fetched: &Mutex<HashMap<String, Arc<Fetched>>>| {
-            let fetched = fetched.lock().unwrap_or_else(PoisonError::into_inner);
+            let fetched = fetched.lock();
             fetched.get(&name).map(Arc::clone)
         };
         if let Some(known) = known(&self.fetched) {
@@ -96,7 +97,7 @@ impl Secrets {
         });
         let (tasks, stop) = (self.with.tasks.clone(), self.with.stop.clone());
         let opened = Fetched::new(fetch, tasks, stop);
-        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fetched = self.fetched.lock();
         let opened = fetched.entry(name).or_insert(opened);
         Ok(SecretCell(Kind::Fetched(Arc::clone(opened))))
     }
@@ -248,8 +249,8 @@ impl Fetched {
         self.kept.get().as_ref().clone()
     }
 
-    fn last(&self) -> std::sync::MutexGuard<'_, Last> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last(&self) -> parking_lot::MutexGuard<'_, Last> {
+        self.last.lock()
     }
 
     async fn get(self: &Arc<Self>) -> Result<Secret, SecretError> {
@@ -344,7 +345,7 @@ mod tests {
 
     impl Store {
         fn says(&self, answer: Option<&'static str>) {
-            *self.answer.lock().unwrap() = answer;
+            *self.answer.lock() = answer;
         }
 
         fn asked(&self) -> usize {
@@ -358,7 +359,7 @@ mod tests {
                 Box::pin(async move {
                     store.asked.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(Duration::from_secs(1)).await;
-                    let answer = *store.answer.lock().unwrap();
+                    let answer = *store.answer.lock();
                     answer
                         .map(Secret::new)
                         .ok_or_else(|| SecretError("no".into()))

@@ -1,7 +1,7 @@
 //! What credentials are worth right now: a state machine that operators see.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
@@ -109,10 +109,7 @@ impl StateCell {
     /// The state.
     #[must_use]
     pub fn get(&self) -> Status {
-        self.status
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.status.lock().clone()
     }
 
     /// A request was let in: whatever was wrong with the credential is so no more. Its end stays what it is.
@@ -164,7 +161,7 @@ impl StateCell {
         next_try: Option<Instant>,
         expires: Option<Option<SystemTime>>,
     ) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = self.status.lock();
         if status.phase != phase {
             status.phase = phase;
             status.since = Instant::now();

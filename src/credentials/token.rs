@@ -9,8 +9,9 @@ mod pace;
 #[cfg(test)]
 pub(in crate::credentials) mod tests;
 
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -298,7 +299,7 @@ impl TokenSource {
     }
 
     fn flight(&self) -> MutexGuard<'_, Flight> {
-        self.flight.lock().unwrap_or_else(PoisonError::into_inner)
+        self.flight.lock()
     }
 
     /// Asks for a newer token than this one. `refused`: because the upstream said 401 to it.

@@ -1,10 +1,11 @@
 //! Folders that are watched, and what is seen of a file without reading it.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
@@ -212,7 +213,7 @@ struct Written(Arc<Mutex<HashSet<OsString>>>);
 
 impl Written {
     fn names(&self) -> MutexGuard<'_, HashSet<OsString>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn note(&self, event: &Event) {

@@ -1,9 +1,10 @@
 //! Legacy sessions: sealed tokens, so that any replica, and the same weir after a restart, can serve
 //! them. What is kept in memory is what is under way. They are no authentication.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use foldhash::{HashMap, HashSet};
@@ -243,7 +244,7 @@ impl Sessions {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

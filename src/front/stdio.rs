@@ -1,8 +1,9 @@
 //! One caller on stdin and stdout: newline-delimited messages of either era.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -189,12 +190,8 @@ impl Caller {
     fn noted(self: &Arc<Self>, notification: &Notification<'_>) {
         match notification.method.as_ref() {
             method::CANCELLED => {
-                let found = legacy::cancelled_id(notification).and_then(|id| {
-                    self.under_way
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .remove(&id)
-                });
+                let found = legacy::cancelled_id(notification)
+                    .and_then(|id| self.under_way.lock().remove(&id));
                 if let Some(token) = found {
                     token.cancel();
                 }
@@ -220,10 +217,7 @@ impl Caller {
     }
 
     fn session(&self) -> Option<Arc<relay::Caller>> {
-        self.session
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.session.lock().clone()
     }
 
     async fn request(&self, request: &Request<'_>) {
@@ -254,11 +248,7 @@ impl Caller {
     async fn initialize(&self, request: &Request<'_>) -> Result<(), Fault> {
         let (profile, body) = legacy::initialize(&self.live, request)?;
         let caller = relay::Caller::new(profile);
-        let former = self
-            .session
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(caller);
+        let former = self.session.lock().replace(caller);
         if let Some(former) = former {
             former.end();
         }
@@ -343,18 +333,12 @@ impl Caller {
 
     fn begin(&self, id: &Id, end: &CancellationToken) -> CancellationToken {
         let token = end.child_token();
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone(), token.clone());
+        self.under_way.lock().insert(id.clone(), token.clone());
         token
     }
 
     fn end(&self, id: &Id) {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
+        self.under_way.lock().remove(id);
     }
 
     async fn fault(&self, id: Option<&Id>, fault: &Fault, era: Era) {

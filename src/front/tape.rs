@@ -5,10 +5,11 @@
 //! A pump takes messages from the call and puts them on a tape; whoever is connected reads from there. In legacy
 //! a broken connection is no cancellation, so the pump goes on without a reader.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -145,7 +146,7 @@ impl Tapes {
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<u64, Arc<Tape>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 
@@ -173,7 +174,7 @@ async fn pump(tape: &Tape, mut running: Running, opening: Opening) {
 
 impl Tape {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {

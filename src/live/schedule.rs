@@ -1,8 +1,9 @@
 //! When each upstream is listed again. The only file that knows tokio-cron-scheduler, which knows expressions: its
 //! intervals end for good when a tick is late by more than one of them.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -152,7 +153,7 @@ fn cron(expression: &str, links: Ticked) -> Result<Job, JobSchedulerError> {
 }
 
 fn lock(links: &Ticked) -> MutexGuard<'_, BTreeMap<u64, Weak<Link>>> {
-    links.lock().unwrap_or_else(PoisonError::into_inner)
+    links.lock()
 }
 
 /// A fixed share of `most` per upstream: spreads the load and needs no random source.

@@ -1,7 +1,8 @@
 //! Calls: counted by upstream, method and tool, timed, and told to the log when they are over.
 
+use parking_lot::RwLock;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use foldhash::HashMap;
@@ -142,12 +143,12 @@ impl Upstream {
         if tool == OTHER {
             return Arc::clone(&self.others);
         }
-        let known = self.tools.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.tools.read();
         if let Some(series) = known.get(tool) {
             return Arc::clone(series);
         }
         drop(known);
-        let mut known = self.tools.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.tools.write();
         if let Some(series) = known.get(tool) {
             return Arc::clone(series);
         }
@@ -166,12 +167,12 @@ impl Upstream {
             let found = known.iter().find(|(name, _)| *name == method);
             found.map(|(_, series)| Arc::clone(series))
         };
-        let known = self.methods.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.methods.read();
         if let Some(series) = find(&known) {
             return series;
         }
         drop(known);
-        let mut known = self.methods.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.methods.write();
         find(&known).unwrap_or_else(|| {
             let new = Arc::<Series>::default();
             known.push((method, Arc::clone(&new)));

@@ -1,6 +1,5 @@
 //! The answer to a scrape: what was counted, and what is the case right now.
 
-use std::sync::PoisonError;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::metrics::call::{BOUNDS, Ending, OTHER, Series, Upstream};
@@ -271,10 +270,7 @@ fn each_series(
 ) {
     for upstream in upstreams {
         let name = upstream.id().as_str();
-        let tools = upstream
-            .tools
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let tools = upstream.tools.read();
         let mut tools: Vec<_> = tools
             .iter()
             .map(|(tool, series)| (&**tool, series))
@@ -291,10 +287,7 @@ fn each_series(
         {
             found(name, method::TOOLS_CALL, OTHER, &upstream.others);
         }
-        let methods = upstream
-            .methods
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let methods = upstream.methods.read();
         for (method, series) in methods.iter() {
             found(name, method, "", series);
         }

@@ -1,8 +1,9 @@
 //! One legacy caller: what its session has at the upstreams, what they asked of it, what it is told unasked.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use foldhash::HashMap;
@@ -105,7 +106,7 @@ impl Caller {
     }
 
     pub(super) fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 
     /// Whether it knows streams that pause: events without data, retry times (since 2025-11-25).

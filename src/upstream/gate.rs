@@ -1,6 +1,7 @@
 //! The way in to one upstream: a place among the calls under way, past the circuit.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -121,7 +122,7 @@ impl Gate {
     #[must_use]
     pub fn last_failure(&self) -> Option<Failure> {
         let last = self.last_failure.lock();
-        last.unwrap_or_else(PoisonError::into_inner).clone()
+        last.clone()
     }
 
     /// The state of the circuit.
@@ -162,7 +163,7 @@ impl Gate {
     }
 
     fn circuit(&self) -> MutexGuard<'_, Circuit> {
-        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+        self.circuit.lock()
     }
 }
 
@@ -196,11 +197,7 @@ impl Place {
             reason,
             at: Instant::now(),
         };
-        *self
-            .gate
-            .last_failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(last);
+        *self.gate.last_failure.lock() = Some(last);
     }
 
     /// The call failed between weir and the upstream.

@@ -2,8 +2,9 @@
 
 mod traffic;
 
+use parking_lot::{RwLock, RwLockReadGuard};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, Weak};
 
 use http::HeaderMap;
 use tokio::sync::{Notify, watch};
@@ -269,7 +270,7 @@ impl Link {
     }
 
     fn edit_times(&self, edit: impl FnOnce(&mut Times)) {
-        edit(&mut self.times.write().unwrap_or_else(PoisonError::into_inner));
+        edit(&mut self.times.write());
     }
 
     /// For the keeper: when it tries next without being asked.
@@ -279,7 +280,7 @@ impl Link {
 
     /// For the keeper: somebody is there.
     pub fn connected(&self, peer: Arc<Peer>) {
-        *self.peer.write().unwrap_or_else(PoisonError::into_inner) = Some(peer);
+        *self.peer.write() = Some(peer);
         self.sessions.renewed();
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
@@ -324,7 +325,7 @@ impl Link {
 
     /// For the publisher: a listing is in the catalog.
     pub fn listed(&self, report: Report) {
-        *self.report.write().unwrap_or_else(PoisonError::into_inner) = report;
+        *self.report.write() = report;
         self.gate.listed();
         if self.standing.send_replace(Standing::Up) != Standing::Up {
             self.edit_times(|times| times.since = Instant::now());
@@ -333,12 +334,12 @@ impl Link {
 
     /// At the start: a listing of an earlier run, or of an earlier link, is in the catalog.
     pub fn restored(&self, report: Report) {
-        *self.report.write().unwrap_or_else(PoisonError::into_inner) = report;
+        *self.report.write() = report;
     }
 
     /// For the publisher: what the catalog holds of it, as it was listed.
     pub fn hold(&self, listing: &Arc<Listing>) {
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(listing);
+        *self.held.write() = Arc::downgrade(listing);
     }
 
     /// What the catalog holds of it, as it was listed.
@@ -365,7 +366,7 @@ impl Link {
 
     /// For the keeper: what operators have to know besides the report, from now on.
     pub fn warn(&self, warning: Option<String>) {
-        *self.warning.write().unwrap_or_else(PoisonError::into_inner) = warning;
+        *self.warning.write() = warning;
     }
 
     /// Tells when the standing changes.
@@ -376,7 +377,7 @@ impl Link {
 
     /// Forgets a peer whose session or process is gone, unless another has taken its place.
     pub fn forget(&self, stale: &Arc<Peer>) {
-        let mut peer = self.peer.write().unwrap_or_else(PoisonError::into_inner);
+        let mut peer = self.peer.write();
         if peer
             .as_ref()
             .is_some_and(|current| Arc::ptr_eq(current, stale))
@@ -405,5 +406,5 @@ impl Link {
 }
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
+    lock.read()
 }

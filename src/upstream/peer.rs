@@ -1,8 +1,9 @@
 //! Who answered at the other end of a link: era, version, capabilities, session.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ring::digest;
@@ -116,7 +117,7 @@ impl Affinity {
     }
 
     fn last(&self) -> MutexGuard<'_, Option<HeaderValue>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock()
     }
 }
 

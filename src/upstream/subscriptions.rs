@@ -2,8 +2,9 @@
 //! `resourceSubscriptions`) and tasks (`taskIds`). Counted, so that the upstream is asked once for
 //! however many callers.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use foldhash::HashMap;
 use tokio::sync::{mpsc, watch};
@@ -190,7 +191,7 @@ impl Subscriptions {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! The doors before the demo's upstreams: whoever comes in shows who it is, and the door counts.
 
+use parking_lot::Mutex;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use axum::body::{Bytes, to_bytes};
@@ -64,7 +65,7 @@ impl Door {
     /// How many machines AgentCore Runtime would have started.
     pub(super) fn machines(&self) -> usize {
         let machines = self.machines.lock();
-        machines.unwrap_or_else(PoisonError::into_inner).len()
+        machines.len()
     }
 
     /// Lets a request in, or not.
@@ -99,7 +100,7 @@ impl Door {
         if sent.is_some() && sent == own {
             headers.remove(SESSION);
         }
-        let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut machines = self.machines.lock();
         machines.insert(session);
         sent.or(own)
     }

@@ -1,8 +1,9 @@
 //! The demo's authorization server: one client, tokens that live for a second, a count of everything.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -61,7 +62,7 @@ impl Tokens {
             return refused(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
         };
         let now = Instant::now();
-        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut alive = self.alive.lock();
         alive.retain(|_, end| *end > now);
         alive.insert(token.expose().to_owned(), now + LIFE);
         self.issued.fetch_add(1, Ordering::Relaxed);
@@ -79,13 +80,13 @@ impl Tokens {
 
     /// Whether it was issued and has not ended.
     pub(super) fn is_good(&self, token: &str) -> bool {
-        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = self.alive.lock();
         alive.get(token).is_some_and(|end| *end > Instant::now())
     }
 
     /// How many were issued, and how many of those have ended.
     pub(super) fn counts(&self) -> (usize, usize) {
-        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = self.alive.lock();
         let now = Instant::now();
         let alive = alive.values().filter(|end| **end > now).count();
         let issued = self.issued.load(Ordering::Relaxed);
@@ -116,7 +117,7 @@ mod tests {
         assert_eq!(tokens.counts(), (0, 0));
         assert_eq!(granted(&tokens, right, body), 200);
         assert_eq!(tokens.counts(), (1, 0));
-        let token = tokens.alive.lock().unwrap().keys().next().cloned();
+        let token = tokens.alive.lock().keys().next().cloned();
         let token = token.unwrap();
         assert!(tokens.is_good(&token) && !tokens.is_good("x"));
         tokio::time::sleep(LIFE).await;

@@ -3,7 +3,8 @@
 //! It is one type for all of them, parameterised by data, because rmcp's generics cost their build time
 //! again for every type. It speaks both eras, as rmcp does.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::middleware;
@@ -76,12 +77,12 @@ impl Upstream {
     /// Adds a tool and tells everybody who wants to hear of it.
     pub(super) async fn add_tool(&self, tool: Tool) {
         {
-            let mut tools = self.0.tools.write().unwrap_or_else(PoisonError::into_inner);
+            let mut tools = self.0.tools.write();
             tools.push(tool);
         }
         self.0.changes.send_modify(|count| *count += 1);
         let peers = {
-            let mut peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut peers = self.0.peers.lock();
             peers.retain(|peer| !peer.is_transport_closed());
             peers.clone()
         };
@@ -128,11 +129,7 @@ impl Upstream {
     }
 
     fn tools(&self) -> Vec<Tool> {
-        self.0
-            .tools
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.tools.read().clone()
     }
 
     fn tool(&self, name: &str) -> Option<Tool> {
@@ -200,11 +197,7 @@ impl ServerHandler for Upstream {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        self.0
-            .peers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(context.peer);
+        self.0.peers.lock().push(context.peer);
         self.0.followers.send_modify(|count| *count += 1);
     }
 

@@ -1,7 +1,7 @@
 //! Where AWS credentials come from: keys of the config or the default chain, and the role that is assumed with them.
 
+use parking_lot::Mutex;
 use std::error::Error;
-use std::sync::{Mutex, PoisonError};
 
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
@@ -136,7 +136,7 @@ impl Source {
     }
 
     fn forget(&self) {
-        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.ready.lock() = None;
     }
 
     /// Fetches credentials, from wherever that is. At trace level the SDK would log what it receives, so it has no log.
@@ -160,11 +160,7 @@ impl Source {
 
     async fn ready(&self) -> Result<Ready, Failure> {
         let version = self.version();
-        let kept = self
-            .ready
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let kept = self.ready.lock().clone();
         if let Some(ready) = kept.filter(|ready| ready.version == version) {
             return Ok(ready);
         }
@@ -207,7 +203,7 @@ impl Source {
             sdk,
             version,
         };
-        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready.clone());
+        *self.ready.lock() = Some(ready.clone());
         Ok(ready)
     }
 

@@ -1,6 +1,6 @@
 //! The control plane of AgentCore gateways.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,7 +105,7 @@ impl Control {
     /// The control plane could not be asked, or not until `deadline`.
     pub async fn synchronize(&self, deadline: Instant) -> Result<Option<Synchronized>, SyncError> {
         {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.last.lock();
             if last.is_some_and(|last| last.elapsed() < SPACING) {
                 return Ok(None);
             }

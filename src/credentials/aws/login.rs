@@ -3,7 +3,8 @@
 //! Whoever uses them has them replaced, so there is no timer for that, and while the old ones are valid nobody waits. What
 //! failed is tried again unasked.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
@@ -185,7 +186,7 @@ impl Login {
 
 impl Inner {
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 
     fn look(&self) -> Look {

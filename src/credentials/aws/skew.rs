@@ -3,7 +3,7 @@
 //! A signature says when it was made, and AWS refuses what was made more than five minutes away from its own time.
 //! Its answer has a `Date` header, which is all that is needed to sign as if the clock were right.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, header};
@@ -70,7 +70,7 @@ impl Clock {
     }
 
     fn correct_at(&self, number: u32, headers: &HeaderMap, here: SystemTime) -> Corrected {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         if kept.number != number {
             return Corrected::Yes;
         }
@@ -95,7 +95,7 @@ impl Clock {
     }
 
     fn kept(&self) -> Kept {
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.kept.lock()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The tokens of `weir login`: refreshed while serving (RFC 6749 §6).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header;
@@ -250,7 +251,7 @@ impl Keeping {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock()
     }
 }
 

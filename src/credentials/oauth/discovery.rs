@@ -1,6 +1,6 @@
 //! Authorization server metadata: from the issuer to its token endpoint (RFC 8414, OpenID Connect Discovery 1.0).
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -113,8 +113,8 @@ impl Discovery {
         *self.found() = None;
     }
 
-    fn found(&self) -> std::sync::MutexGuard<'_, Option<(TokenEndpoint, Instant)>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn found(&self) -> parking_lot::MutexGuard<'_, Option<(TokenEndpoint, Instant)>> {
+        self.found.lock()
     }
 
     async fn discover(&self, issuer: &Url, http: &Http) -> Result<TokenEndpoint, DiscoveryError> {

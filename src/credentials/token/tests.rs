@@ -45,7 +45,7 @@ impl Drop for Counts<'_> {
 impl Scripted {
     fn of(answers: &[Answer]) -> Self {
         let scripted = Self::default();
-        *scripted.0.answers.lock().unwrap() = answers.iter().cloned().collect();
+        *scripted.0.answers.lock() = answers.iter().cloned().collect();
         scripted
     }
 
@@ -60,7 +60,7 @@ impl Scripted {
     pub(in crate::credentials) async fn fetch(&self) -> Result<Token, GrantError> {
         let number = self.0.requests.fetch_add(1, Ordering::SeqCst) + 1;
         let answer = {
-            let mut answers = self.0.answers.lock().unwrap();
+            let mut answers = self.0.answers.lock();
             match answers.len() {
                 0 | 1 => answers.front().cloned(),
                 _ => answers.pop_front(),

@@ -1,6 +1,6 @@
+use parking_lot::Mutex;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::MakeWriter;
@@ -96,7 +96,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.0.lock();
         log.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -131,7 +131,7 @@ fn lines(before: &[String], after: &[String]) -> Vec<String> {
         let subscriber = tracing_subscriber::fmt().with_writer(to.clone());
         let subscriber = subscriber.with_ansi(false).finish();
         tracing::subscriber::with_default(subscriber, || drift::log(&state, &effects));
-        log = std::mem::take(&mut *to.0.lock().unwrap());
+        log = std::mem::take(&mut *to.0.lock());
     }
     let text = String::from_utf8(log).unwrap();
     text.split('\n')

@@ -1,7 +1,8 @@
 //! Whoever writes what is stored: the latest of each upstream, some time soon, and nobody waits who does not want to.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
@@ -183,5 +184,5 @@ impl Writer {
 }
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(PoisonError::into_inner)
+    what.lock()
 }

@@ -1,8 +1,9 @@
 //! Who waits for what: the requests a child has not answered, and the way of each incoming message.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::HashMap;
@@ -85,7 +86,7 @@ impl Pending {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock leaves the state half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     pub(super) fn register(this: &Arc<Self>, id: u64) -> Result<Replies, ClosedReason> {
