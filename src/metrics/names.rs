@@ -1,4 +1,4 @@
-//! The name of every metric, with its labels and what it means. The table in the README is this one.
+//! The name of every metric, with its labels and what it means. `docs/src/reference/metrics.md` is made of them.
 
 /// One metric.
 #[derive(Debug)]

@@ -127,32 +127,3 @@ fn names_follow_the_conventions() {
     names.dedup();
     assert_eq!(names.len(), names::ALL.len());
 }
-
-/// Every metric as the README has it.
-fn table() -> String {
-    let mut table = "| metric | labels | |\n|---|---|---|\n".to_owned();
-    for family in names::ALL {
-        let labels: Vec<_> = family
-            .labels
-            .iter()
-            .map(|label| format!("`{label}`"))
-            .collect();
-        let (name, kind, help) = (family.name, family.kind.as_str(), family.help);
-        table.push_str(&format!(
-            "| `{name}` {kind} | {} | {help} |\n",
-            labels.join(", ")
-        ));
-    }
-    table
-}
-
-#[test]
-fn the_readme_has_every_metric() {
-    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
-    assert!(
-        readme.contains(&table()),
-        "the README should have this:\n\n{}",
-        table()
-    );
-}

@@ -1,6 +1,6 @@
 //! Other programs' files become configs, and what does not come along is said.
 //!
-//! The short files are those of the README's pairs.
+//! The short files are those of `docs/src/migrating.md`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,16 +45,16 @@ async fn what_is_imported_is_written_and_what_is_not_is_said() {
 }
 
 #[tokio::test]
-async fn the_readme_shows_what_becomes_of_the_short_files() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).unwrap();
+async fn the_docs_show_what_becomes_of_the_short_files() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/migrating.md");
+    let page = fs::read_to_string(page).unwrap();
     for file in ["mcp.json", "agentgateway.yaml", "litellm.yaml"] {
         let source = fs::read_to_string(path(file)).unwrap();
-        assert!(readme.contains(source.trim_end()), "{file}");
+        assert!(page.contains(source.trim_end()), "{file}");
         let ran = imported(file).await;
         // Behind the two lines that all of them begin with.
         let yaml = ran.out.splitn(3, '\n').nth(2).unwrap();
-        assert!(readme.contains(yaml.trim_end()), "{file}: {yaml}");
+        assert!(page.contains(yaml.trim_end()), "{file}: {yaml}");
     }
 }
 

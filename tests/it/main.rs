@@ -16,6 +16,7 @@
 mod support;
 
 // The source itself.
+mod docs;
 mod house;
 
 // The doubles, held to the protocol themselves.

@@ -1,0 +1,204 @@
+//! The documentation is true: generated pages are up to date, links lead somewhere, configs are valid.
+//!
+//! `UPDATE_DOCS=1 cargo test --test it docs` writes the generated pages.
+
+mod metrics;
+mod pages;
+mod settings;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pages::{Page, pages, root};
+
+/// The first lines of every generated page.
+const GENERATED: &str = "<!-- Generated: UPDATE_DOCS=1 cargo test --test it docs -->\n";
+
+/// Most bytes of the README: it is a front door, and the rest is in `docs`.
+const README_BYTES: usize = 10 * 1024;
+
+/// Compares a generated page with its file, or writes the file if the environment says so.
+fn assert_generated(name: &str, text: &str) {
+    let path = root().join("docs/src/reference").join(name);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    let differs = found
+        .lines()
+        .zip(text.lines())
+        .find(|(old, new)| old != new);
+    assert!(
+        found == text,
+        "docs/src/reference/{name} is out of date. Write it with `UPDATE_DOCS=1 cargo test --test it docs`. \
+         The first lines that differ: {differs:#?}"
+    );
+}
+
+#[test]
+fn the_settings_page_says_what_the_schema_says() {
+    assert_generated("settings.md", &settings::page());
+}
+
+#[test]
+fn every_setting_is_on_the_settings_page() {
+    let page = settings::page();
+    let schema = weir::config::schema();
+    let definitions = schema["definitions"].as_object().unwrap().values();
+    for object in definitions.chain([&schema]) {
+        for key in settings::keys(object) {
+            let written = [format!("| `{key}` |"), format!("| `{{ {key}: … }}`")];
+            assert!(written.iter().any(|text| page.contains(text)), "{key}");
+        }
+    }
+}
+
+#[test]
+fn the_metrics_page_has_every_metric() {
+    assert_generated("metrics.md", &metrics::page());
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let pages = pages();
+    let mut wrong = Vec::new();
+    for page in &pages {
+        for link in page.links() {
+            if let Err(why) = resolve(page, &link, &pages) {
+                wrong.push(format!("{}: ({link}): {why}", page.name()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Checks that the file of a link is there, and its anchor in that file.
+fn resolve(page: &Page, link: &str, pages: &[Page]) -> Result<(), String> {
+    if link.starts_with("https://") || link.starts_with("http://") {
+        return Ok(());
+    }
+    let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+    let folder = page.path.parent().unwrap();
+    let target = match file {
+        "" => page.path.clone(),
+        file => pages::clean(&folder.join(file)),
+    };
+    if !target.exists() {
+        return Err("there is no such file".to_owned());
+    }
+    let book = root().join("docs/src");
+    if page.path.starts_with(&book) && !target.starts_with(&book) {
+        return Err("the book has no such page: name the file instead of linking it".to_owned());
+    }
+    if anchor.is_empty() {
+        return Ok(());
+    }
+    let Some(target) = pages.iter().find(|page| page.path == target) else {
+        return Err("an anchor into a file that is no page".to_owned());
+    };
+    let found = target.anchors().iter().any(|found| found == anchor);
+    found
+        .then_some(())
+        .ok_or("there is no such heading".to_owned())
+}
+
+#[test]
+fn every_page_is_in_the_summary() {
+    let book = root().join("docs/src");
+    let summary = Page::read(book.join("SUMMARY.md"));
+    let linked: Vec<PathBuf> = summary.links().iter().map(|link| book.join(link)).collect();
+    for page in pages() {
+        let is_in_book = page.path.starts_with(&book) && page.path != summary.path;
+        assert!(
+            !is_in_book || linked.contains(&page.path),
+            "{}",
+            page.name()
+        );
+    }
+}
+
+#[test]
+fn the_readme_is_short() {
+    let readme = fs::read(root().join("README.md")).unwrap();
+    assert!(readme.len() <= README_BYTES, "{} bytes", readme.len());
+}
+
+#[test]
+fn every_config_that_is_shown_is_valid() {
+    let mut count = 0;
+    for page in pages() {
+        for (line, text) in page.blocks("yaml") {
+            if !text.lines().any(|line| line == "version: 1") {
+                continue;
+            }
+            count += 1;
+            let file = Path::new("/nonexistent/weir.yaml");
+            let config = weir::config::parse(&text, file, &|_| Some("t0ken".to_owned()));
+            if let Err(errors) = config {
+                panic!("{}:{line}: {errors}", page.name());
+            }
+        }
+    }
+    assert!(count >= 8, "only {count} configs were found");
+}
+
+#[test]
+fn every_file_that_is_named_is_there() {
+    let mut missing = Vec::new();
+    for page in pages() {
+        for name in page.file_names() {
+            // ARCHITECTURE.md names files as seen from `src`.
+            if !root().join(&name).exists() && !root().join("src").join(&name).exists() {
+                missing.push(format!("{}: {name}", page.name()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn every_test_that_the_readme_names_is_there() {
+    let readme = Page::read(root().join("README.md"));
+    let tests = readme.test_names();
+    assert!(tests.len() >= 5, "{tests:?}");
+    for (file, test) in tests {
+        let path = root().join("tests/it").join(&file).with_extension("rs");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        assert!(text.contains(&format!("fn {test}()")), "{file}::{test}");
+    }
+}
+
+#[test]
+fn the_checks_of_pages_find_what_is_wrong() {
+    let page = Page {
+        path: root().join("docs/src/drift.md"),
+        text: "# One\n\n## Two `x`, three\n## One\n\n[a](#two-x-three) [b](chains.md#nowhere) [c](no.md) [d](../../README.md)\n\
+               `[no](link)` see `src/no.rs` and tests/it/house.rs.\n\n```yaml\n# not a heading\nversion: 1\n```\n"
+            .to_owned(),
+    };
+    assert_eq!(page.anchors(), ["one", "two-x-three", "one-1"]);
+    assert_eq!(
+        page.links(),
+        [
+            "#two-x-three",
+            "chains.md#nowhere",
+            "no.md",
+            "../../README.md"
+        ]
+    );
+    assert_eq!(page.file_names(), ["src/no.rs", "tests/it/house.rs"]);
+    assert_eq!(
+        page.blocks("yaml"),
+        [(10, "# not a heading\nversion: 1\n".to_owned())]
+    );
+    let mut all = pages();
+    all.retain(|other| other.path != page.path);
+    all.push(page);
+    let page = all.last().unwrap();
+    let wrong: Vec<_> = page.links();
+    let wrong: Vec<_> = wrong
+        .iter()
+        .map(|link| resolve(page, link, &all).is_ok())
+        .collect();
+    assert_eq!(wrong, [true, false, false, false]);
+}
