@@ -17,7 +17,7 @@ use weir::catalog::{Catalog, Kind, Listing, Part, Prepared, Rules, listing};
 use weir::config::{Search, ToolRules};
 use weir::json::{self, Object};
 use weir::metrics::{Ending, Metrics};
-use weir::name::{Instance, Namespace, Naming, UpstreamId};
+use weir::name::{Instance, Namespace, Naming, UpstreamId, UpstreamIndex};
 use weir::protocol::era::Era;
 use weir::protocol::hops::Onward;
 use weir::protocol::trace::Trace;
@@ -97,7 +97,7 @@ fn prepare(at: usize, listing: &Listing) -> Prepared {
 fn part(at: usize, prepared: Prepared) -> Part {
     Part {
         upstream: prepared.upstream().clone(),
-        slot: at,
+        upstream_index: UpstreamIndex::new(at),
         prepared: Arc::new(prepared),
     }
 }
@@ -273,7 +273,7 @@ fn conflicting(upstreams: usize, tools: usize) -> Vec<Part> {
         .iter()
         .enumerate()
         .map(|(at, part)| Part {
-            slot: upstreams / 2 + at,
+            upstream_index: UpstreamIndex::new(upstreams / 2 + at),
             ..part.clone()
         })
         .collect();

@@ -24,8 +24,8 @@ pub mod rules;
 mod annotations;
 mod merge;
 mod names;
+mod parts;
 mod render;
-mod slots;
 mod stamp;
 mod template;
 #[cfg(test)]
@@ -48,12 +48,12 @@ pub use listing::{Defect, Definition, Listing, Reason};
 pub use named::{Cause, Named, Step};
 pub use origin::Dropped;
 pub use page::{Page, Pages};
+pub use parts::Part;
 pub use pins::Pins;
 pub use prepared::{LeftOut, Prepared};
 pub use resources::ResourceRoute;
 pub use routes::{Catalog, Conflict, Route};
 pub use rules::{Because, Excluded, Rules};
-pub use slots::Part;
 pub use stamp::Stamp;
 
 /// What upstreams list.

@@ -126,6 +126,31 @@ impl Borrow<str> for UpstreamId {
     }
 }
 
+/// The position of an upstream in the config: links, parts of the catalog and routes refer to it by this number.
+/// It holds within one snapshot; a reload may give the upstream another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpstreamIndex(u32); // 32 bits, as catalogs hold one for every item.
+
+impl UpstreamIndex {
+    /// Takes a position, counted from 0.
+    #[must_use]
+    pub fn new(position: usize) -> Self {
+        Self(u32::try_from(position).unwrap_or(u32::MAX))
+    }
+
+    /// Returns the position, counted from 0.
+    #[must_use]
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Returns the bytes that stand for the position in digests.
+    #[must_use]
+    pub(crate) const fn to_be_bytes(self) -> [u8; 4] {
+        self.0.to_be_bytes()
+    }
+}
+
 /// What begins the exposed names of one upstream: `[a-z0-9-]{0,31}`. Empty means no prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Namespace(String);

@@ -197,7 +197,7 @@ impl World<'_> {
             through: self.through(definition),
             stamped: Stamp::on(definition).map(|stamp| stamp.to_string()),
             drift: self.drift(upstream, kind, original),
-            upstream: self.owner(route.slot, upstream),
+            upstream: self.owner(route.upstream_index, upstream),
         })
     }
 

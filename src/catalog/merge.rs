@@ -12,16 +12,16 @@ use foldhash::HashMap;
 use crate::catalog::digest::{Digest, Hasher};
 use crate::catalog::names::{Names, Place};
 use crate::catalog::page::{Page, Pager, Pages, Rendered};
+use crate::catalog::parts::{Part, Parts};
 use crate::catalog::prepared::{Item, seen};
 use crate::catalog::resources::Labels;
 use crate::catalog::routes::Catalog;
-use crate::catalog::slots::{Part, Slots};
 use crate::catalog::{Kind, PerEra, PerKind, naming, render};
-use crate::name::Naming;
+use crate::name::{Naming, UpstreamIndex};
 use crate::protocol::era::Era;
 
 impl Catalog {
-    /// Joins the parts, given in the order of the config and of their slots, into pages of at most `page_size` definitions.
+    /// Joins the parts, given in the order of the config and of their upstreams, into pages of at most `page_size` definitions.
     #[must_use]
     pub fn merge(naming: &Naming, page_size: usize, parts: &[Part]) -> Self {
         Self::empty(naming, page_size).after(parts)
@@ -31,7 +31,7 @@ impl Catalog {
     /// them, and as cheap as they are few that changed.
     #[must_use]
     pub fn after(&self, parts: &[Part]) -> Self {
-        let mut merge = Merge::new(self, Slots::of(parts));
+        let mut merge = Merge::new(self, Parts::of(parts));
         merge.claim(Kind::Resources);
         merge.claim(Kind::Templates);
         merge.imply();
@@ -44,7 +44,7 @@ impl Catalog {
         Self {
             naming: naming.clone(),
             page_size,
-            slots: Slots::default(),
+            parts: Parts::default(),
             names: PerKind::default(),
             shown: PerKind::default(),
             labels: Arc::default(),
@@ -61,16 +61,16 @@ impl Catalog {
 #[derive(Debug, Default)]
 pub(super) struct Implied {
     /// Resources that no upstream lists, but that a tool is shown with: whose they are, and as what.
-    pub(super) resources: HashMap<Arc<str>, (u32, Arc<str>)>,
+    pub(super) resources: HashMap<Arc<str>, (UpstreamIndex, Arc<str>)>,
     /// Tools whose resource goes by another URI.
     moved: BTreeMap<Place, Arc<str>>,
 }
 
 impl Implied {
-    /// The tools of a slot whose resource goes by another URI.
-    pub(super) fn moved_of(&self, slot: u32) -> impl Iterator<Item = (u32, &Arc<str>)> {
-        let of_slot = self.moved.range((slot, 0)..=(slot, u32::MAX));
-        of_slot.map(|((_, item), uri)| (*item, uri))
+    /// The tools of an upstream whose resource goes by another URI.
+    pub(super) fn moved_of(&self, index: UpstreamIndex) -> impl Iterator<Item = (u32, &Arc<str>)> {
+        let of_upstream = self.moved.range((index, 0)..=(index, u32::MAX));
+        of_upstream.map(|((_, item), uri)| (*item, uri))
     }
 }
 
@@ -84,27 +84,27 @@ pub(super) struct Shown {
 /// A merge under way.
 struct Merge<'c> {
     before: &'c Catalog,
-    slots: Slots,
-    /// The slots whose part is another one.
-    changed: BTreeSet<u32>,
+    parts: Parts,
+    /// The upstreams whose part is another one.
+    changed: BTreeSet<UpstreamIndex>,
     labels: Arc<Labels>,
-    /// The slots whose URIs are wrapped with another label.
-    relabelled: BTreeSet<u32>,
+    /// The upstreams whose URIs are wrapped with another label.
+    relabelled: BTreeSet<UpstreamIndex>,
     names: PerKind<Arc<Names>>,
-    /// The slots in which definitions may have to be rendered anew.
-    moved: PerKind<BTreeSet<u32>>,
+    /// The upstreams in which definitions may have to be rendered anew.
+    moved: PerKind<BTreeSet<UpstreamIndex>>,
     implied: Arc<Implied>,
 }
 
 impl<'c> Merge<'c> {
-    fn new(before: &'c Catalog, slots: Slots) -> Self {
+    fn new(before: &'c Catalog, parts: Parts) -> Self {
         let mut changed = BTreeSet::new();
         let mut renamed = false;
-        for slot in 0..before.slots.end().max(slots.end()) {
-            let (then, now) = (before.slots.get(slot), slots.get(slot));
+        for index in (0..before.parts.end().max(parts.end())).map(UpstreamIndex::new) {
+            let (then, now) = (before.parts.get(index), parts.get(index));
             let part = |part: Option<&'_ Part>| part.map(|part| Arc::as_ptr(&part.prepared));
             if part(then) != part(now) {
-                changed.insert(slot);
+                changed.insert(index);
                 let label = |part: &Part| (part.upstream.clone(), part.prepared.namespace.clone());
                 renamed |= then.map(label) != now.map(label);
             }
@@ -112,14 +112,14 @@ impl<'c> Merge<'c> {
         let (labels, relabelled) = match renamed {
             false => (Arc::clone(&before.labels), BTreeSet::new()),
             true => {
-                let labels = Labels::of(slots.iter());
+                let labels = Labels::of(parts.iter());
                 let relabelled = labels.other_than(&before.labels);
                 (Arc::new(labels), relabelled)
             }
         };
         Self {
             before,
-            slots,
+            parts,
             changed,
             labels,
             relabelled,
@@ -138,17 +138,17 @@ impl<'c> Merge<'c> {
         };
         let names = self.names.get_mut(kind);
         let (mut going, mut coming) = (Vec::new(), Vec::new());
-        for slot in self.changed.union(relabelled) {
+        for index in self.changed.union(relabelled) {
             let (then, now) = (
-                self.before.slots.items(kind, *slot),
-                self.slots.items(kind, *slot),
+                self.before.parts.items(kind, *index),
+                self.parts.items(kind, *index),
             );
-            let relabelled = relabelled.contains(slot);
-            let upstream = |slots: &Slots| Some(slots.get(*slot)?.upstream.clone());
-            let same = upstream(&self.before.slots) == upstream(&self.slots);
+            let relabelled = relabelled.contains(index);
+            let upstream = |parts: &Parts| Some(parts.get(*index)?.upstream.clone());
+            let same = upstream(&self.before.parts) == upstream(&self.parts);
             for at in 0..then.len().max(now.len()) {
                 let (then, now) = (then.get(at), now.get(at));
-                let place = (*slot, u32::try_from(at).unwrap_or(u32::MAX));
+                let place = (*index, u32::try_from(at).unwrap_or(u32::MAX));
                 let stays = same
                     && then.zip(now).is_some_and(|(then, now)| then.asks_like(now))
                     && !(relabelled && names.renamed(place).is_some());
@@ -161,9 +161,9 @@ impl<'c> Merge<'c> {
         if going.is_empty() && coming.is_empty() {
             return;
         }
-        let (slots, labels, naming) = (&self.slots, &self.labels, &self.before.naming);
+        let (parts, labels, naming) = (&self.parts, &self.labels, &self.before.naming);
         let other = |place: Place, before: u32| -> Arc<str> {
-            let (Some(part), Some(item)) = (slots.get(place.0), slots.item(kind, place)) else {
+            let (Some(part), Some(item)) = (parts.get(place.0), parts.item(kind, place)) else {
                 return Arc::default();
             };
             match kind {
@@ -188,46 +188,47 @@ impl<'c> Merge<'c> {
     /// Lets tools follow the resource they are shown with, and claims those that nobody lists.
     fn imply(&mut self) {
         let resources = self.names.get(Kind::Resources);
-        let shows = |slots: &Slots, slot| {
-            let part = slots.get(slot);
+        let shows = |parts: &Parts, index| {
+            let part = parts.get(index);
             part.is_some_and(|part| !part.prepared.ui.is_empty())
         };
         let mut changed = self.changed.iter();
         let same = Arc::ptr_eq(resources, self.before.names.get(Kind::Resources))
             && Arc::ptr_eq(&self.labels, &self.before.labels)
-            && !changed.any(|slot| shows(&self.slots, *slot) || shows(&self.before.slots, *slot));
+            && !changed
+                .any(|index| shows(&self.parts, *index) || shows(&self.before.parts, *index));
         if same {
             return;
         }
         let mut implied = Implied::default();
-        for (slot, part) in self.slots.iter() {
+        for (index, part) in self.parts.iter() {
             for ui in &part.prepared.ui {
                 if let Some(listed) = ui.listed {
-                    if let Some(uri) = resources.renamed((slot, listed)) {
-                        implied.moved.insert((slot, ui.tool), uri.clone());
+                    if let Some(uri) = resources.renamed((index, listed)) {
+                        implied.moved.insert((index, ui.tool), uri.clone());
                     }
                     continue;
                 }
-                let owner = implied.resources.get(&ui.uri).map(|(slot, _)| *slot);
+                let owner = implied.resources.get(&ui.uri).map(|(index, _)| *index);
                 let owner = owner.or_else(|| resources.get(&ui.uri).map(|(_, place)| place.0));
                 let uri = match owner {
-                    Some(owner) if owner == slot => continue,
+                    Some(owner) if owner == index => continue,
                     None => ui.uri.clone(),
                     Some(_) => {
                         let own = |uri: &str| {
                             let (owner, original) = implied.resources.get(uri)?;
-                            Some(*owner == slot && *original == ui.uri)
+                            Some(*owner == index && *original == ui.uri)
                         };
                         let free =
                             |uri: &str| resources.get(uri).is_none() && own(uri) != Some(false);
                         let mut others = (0..)
-                            .map(|before| self.labels.wrap(slot, &part.upstream, &ui.uri, before));
+                            .map(|before| self.labels.wrap(index, &part.upstream, &ui.uri, before));
                         let to = others.find(|uri| free(uri)).unwrap_or_default();
-                        implied.moved.insert((slot, ui.tool), to.clone());
+                        implied.moved.insert((index, ui.tool), to.clone());
                         to
                     }
                 };
-                implied.resources.insert(uri, (slot, ui.uri.clone()));
+                implied.resources.insert(uri, (index, ui.uri.clone()));
             }
         }
         let then = &self.before.implied.moved;
@@ -237,7 +238,7 @@ impl<'c> Merge<'c> {
         };
         let new = implied.moved.iter().filter(|moved| differ(moved, then));
         let gone = then.iter().filter(|moved| differ(moved, &implied.moved));
-        moved.extend(new.chain(gone).map(|((slot, _), _)| *slot));
+        moved.extend(new.chain(gone).map(|((index, _), _)| *index));
         self.implied = Arc::new(implied);
     }
 
@@ -247,9 +248,9 @@ impl<'c> Merge<'c> {
         let mut pages = Pages::clone(&self.before.pages);
         for kind in Kind::ALL {
             let mut anew = std::mem::take(self.moved.get_mut(kind));
-            let has_some = |slot: &&u32| {
-                !self.slots.items(kind, **slot).is_empty()
-                    || !self.before.slots.items(kind, **slot).is_empty()
+            let has_some = |index: &&UpstreamIndex| {
+                !self.parts.items(kind, **index).is_empty()
+                    || !self.before.parts.items(kind, **index).is_empty()
             };
             anew.extend(self.changed.iter().filter(has_some));
             if anew.is_empty() {
@@ -262,8 +263,8 @@ impl<'c> Merge<'c> {
         }
         let mut hasher = Hasher::new("catalog");
         hasher.add(&self.before.page_size.to_be_bytes());
-        for (slot, part) in self.slots.iter() {
-            hasher.add(&slot.to_be_bytes());
+        for (index, part) in self.parts.iter() {
+            hasher.add(&index.to_be_bytes());
             hasher.add(part.prepared.digest().as_bytes());
         }
         for kind in Kind::ALL {
@@ -273,7 +274,7 @@ impl<'c> Merge<'c> {
         Catalog {
             naming: self.before.naming.clone(),
             page_size: self.before.page_size,
-            slots: self.slots,
+            parts: self.parts,
             names: self.names,
             shown,
             labels: self.labels,
@@ -285,26 +286,31 @@ impl<'c> Merge<'c> {
         }
     }
 
-    /// Renders what others changed in these slots.
-    fn show(&self, kind: Kind, slots: &BTreeSet<u32>, shown: &mut Arc<BTreeMap<u32, Arc<Shown>>>) {
-        for slot in slots {
-            match self.shown(kind, *slot) {
+    /// Renders what others changed in these upstreams.
+    fn show(
+        &self,
+        kind: Kind,
+        upstreams: &BTreeSet<UpstreamIndex>,
+        shown: &mut Arc<BTreeMap<UpstreamIndex, Arc<Shown>>>,
+    ) {
+        for index in upstreams {
+            match self.shown(kind, *index) {
                 Some(anew) => {
-                    Arc::make_mut(shown).insert(*slot, Arc::new(anew));
+                    Arc::make_mut(shown).insert(*index, Arc::new(anew));
                 }
-                None if shown.contains_key(slot) => {
-                    Arc::make_mut(shown).remove(slot);
+                None if shown.contains_key(index) => {
+                    Arc::make_mut(shown).remove(index);
                 }
                 None => {}
             }
         }
     }
 
-    fn shown(&self, kind: Kind, slot: u32) -> Option<Shown> {
-        let part = self.slots.get(slot)?;
-        let names: HashMap<u32, &Arc<str>> = self.names.get(kind).renamed_of(slot).collect();
+    fn shown(&self, kind: Kind, index: UpstreamIndex) -> Option<Shown> {
+        let part = self.parts.get(index)?;
+        let names: HashMap<u32, &Arc<str>> = self.names.get(kind).renamed_of(index).collect();
         let uis: HashMap<u32, &Arc<str>> = match kind {
-            Kind::Tools => self.implied.moved_of(slot).collect(),
+            Kind::Tools => self.implied.moved_of(index).collect(),
             Kind::Prompts | Kind::Resources | Kind::Templates => HashMap::default(),
         };
         if names.is_empty() && uis.is_empty() {
@@ -338,10 +344,10 @@ impl<'c> Merge<'c> {
     }
 
     /// Digest of what callers see of a kind.
-    fn digest_of(&self, kind: Kind, shown: &BTreeMap<u32, Arc<Shown>>) -> Digest {
+    fn digest_of(&self, kind: Kind, shown: &BTreeMap<UpstreamIndex, Arc<Shown>>) -> Digest {
         let mut hasher = Hasher::new(kind.method());
-        for (slot, part) in self.slots.iter() {
-            let seen = match shown.get(&slot) {
+        for (index, part) in self.parts.iter() {
+            let seen = match shown.get(&index) {
                 Some(shown) => shown.seen,
                 None => part.prepared.kinds.get(kind).seen,
             };
@@ -352,11 +358,15 @@ impl<'c> Merge<'c> {
         hasher.finish()
     }
 
-    fn pages(&self, kind: Kind, shown: &BTreeMap<u32, Arc<Shown>>) -> PerEra<Arc<[Page]>> {
+    fn pages(
+        &self,
+        kind: Kind,
+        shown: &BTreeMap<UpstreamIndex, Arc<Shown>>,
+    ) -> PerEra<Arc<[Page]>> {
         let rendered = || {
-            self.slots
+            self.parts
                 .iter()
-                .map(|(slot, part)| match shown.get(&slot) {
+                .map(|(index, part)| match shown.get(&index) {
                     Some(shown) => &shown.rendered,
                     None => &part.prepared.kinds.get(kind).rendered,
                 })

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
 
-/// An item by the slot of its upstream and its place in that upstream's part.
-pub(super) type Place = (u32, u32);
+use crate::name::UpstreamIndex;
+
+/// An item by its upstream and its place in that upstream's part.
+pub(super) type Place = (UpstreamIndex, u32);
 
 /// The names stand in so many maps; a catalog shares those with the one before in which nothing changed.
 const SHARDS: usize = 512;
@@ -53,20 +55,23 @@ impl Names {
         self.asked.get(&place)?.last()
     }
 
-    /// The items of a slot that do not hold what they wanted, in order, and what they hold.
-    pub(super) fn renamed_of(&self, slot: u32) -> impl Iterator<Item = (u32, &Arc<str>)> {
-        let of_slot = self.asked.range((slot, 0)..=(slot, u32::MAX));
-        of_slot.filter_map(|((_, item), asked)| Some((*item, asked.last()?)))
+    /// The items of an upstream that do not hold what they wanted, in order, and what they hold.
+    pub(super) fn renamed_of(
+        &self,
+        index: UpstreamIndex,
+    ) -> impl Iterator<Item = (u32, &Arc<str>)> {
+        let of_upstream = self.asked.range((index, 0)..=(index, u32::MAX));
+        of_upstream.filter_map(|((_, item), asked)| Some((*item, asked.last()?)))
     }
 
     /// An item comes that wants a name. `other` gives the name that an item asks for after so many others.
-    /// Slots in which an item has another name than before are added to `moved`.
+    /// Upstreams in which an item has another name than before are added to `moved`.
     pub(super) fn come(
         &mut self,
         place: Place,
         wanted: &Arc<str>,
         other: &dyn Fn(Place, u32) -> Arc<str>,
-        moved: &mut BTreeSet<u32>,
+        moved: &mut BTreeSet<UpstreamIndex>,
     ) {
         let (mut place, mut name) = (place, Arc::clone(wanted));
         loop {
@@ -90,7 +95,12 @@ impl Names {
     }
 
     /// An item goes that wanted a name.
-    pub(super) fn go(&mut self, place: Place, wanted: &Arc<str>, moved: &mut BTreeSet<u32>) {
+    pub(super) fn go(
+        &mut self,
+        place: Place,
+        wanted: &Arc<str>,
+        moved: &mut BTreeSet<UpstreamIndex>,
+    ) {
         let (mut place, mut given_up) = (place, vec![Arc::clone(wanted)]);
         if self.asked.contains_key(&place)
             && let Some(asked) = Arc::make_mut(&mut self.asked).remove(&place)

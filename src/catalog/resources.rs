@@ -10,9 +10,9 @@ use foldhash::HashMap;
 
 use crate::catalog::Kind;
 use crate::catalog::naming;
-use crate::catalog::slots::{Part, Slots};
+use crate::catalog::parts::{Part, Parts};
 use crate::catalog::template::Fit;
-use crate::name::{Namespace, UpstreamId};
+use crate::name::{Namespace, UpstreamId, UpstreamIndex};
 
 /// Where a URI leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct ResourceRoute {
     /// The upstream to ask.
     pub upstream: UpstreamId,
     /// Its index among the snapshot's upstreams.
-    pub slot: usize,
+    pub upstream_index: UpstreamIndex,
     /// The URI as that upstream knows it.
     pub uri: Arc<str>,
 }
@@ -28,15 +28,15 @@ pub struct ResourceRoute {
 /// What each upstream's URIs are wrapped with when they have to be.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
-    by_slot: HashMap<u32, Arc<str>>,
-    slots: HashMap<Arc<str>, u32>,
+    by_upstream: HashMap<UpstreamIndex, Arc<str>>,
+    by_label: HashMap<Arc<str>, UpstreamIndex>,
 }
 
 impl Labels {
     /// Gives each part a label of its own: its namespace, or its key where it has none.
-    pub(super) fn of<'p>(parts: impl Iterator<Item = (u32, &'p Part)>) -> Self {
+    pub(super) fn of<'p>(parts: impl Iterator<Item = (UpstreamIndex, &'p Part)>) -> Self {
         let mut labels = Self::default();
-        for (slot, part) in parts {
+        for (index, part) in parts {
             let prepared = &part.prepared;
             let own = Namespace::of(&prepared.upstream);
             let name = match prepared.namespace.as_str() {
@@ -51,32 +51,34 @@ impl Labels {
             };
             let mut label: Arc<str> = format!("{lead}{name}").into();
             let mut attempt = 0;
-            while labels.slots.contains_key(&label) {
+            while labels.by_label.contains_key(&label) {
                 label = hashed(&format!("{lead}{name}"), &prepared.upstream, "", attempt).into();
                 attempt += 1;
             }
-            labels.slots.insert(label.clone(), slot);
-            labels.by_slot.insert(slot, label);
+            labels.by_label.insert(label.clone(), index);
+            labels.by_upstream.insert(index, label);
         }
         labels
     }
 
-    /// The slots that have another label than there.
-    pub(super) fn other_than(&self, before: &Self) -> BTreeSet<u32> {
-        let differ = |(slot, label): &(&u32, &Arc<str>)| before.by_slot.get(slot) != Some(label);
-        let differ = self.by_slot.iter().filter(differ);
-        differ.map(|(slot, _)| *slot).collect()
+    /// The upstreams that have another label than there.
+    pub(super) fn other_than(&self, before: &Self) -> BTreeSet<UpstreamIndex> {
+        let differ = |(index, label): &(&UpstreamIndex, &Arc<str>)| {
+            before.by_upstream.get(index) != Some(label)
+        };
+        let differ = self.by_upstream.iter().filter(differ);
+        differ.map(|(index, _)| *index).collect()
     }
 
     /// The wrapped forms of a URI, in sequence: the one after so many `before` it.
     pub(super) fn wrap(
         &self,
-        slot: u32,
+        index: UpstreamIndex,
         upstream: &UpstreamId,
         uri: &str,
         before: u32,
     ) -> Arc<str> {
-        let label = self.by_slot.get(&slot).map_or("", |label| &**label);
+        let label = self.by_upstream.get(&index).map_or("", |label| &**label);
         let wrapped = match before.checked_sub(1) {
             None => wrap(label, uri),
             Some(attempt) => wrap(&hashed(label, upstream, uri, attempt), uri),
@@ -84,11 +86,15 @@ impl Labels {
         wrapped.into()
     }
 
-    /// The slot a URI is wrapped for, if it may be, and the URI inside.
-    pub(super) fn unwrap(&self, uri: &str, may: impl Fn(u32) -> bool) -> Option<(u32, Arc<str>)> {
+    /// The upstream a URI is wrapped for, if it may be, and the URI inside.
+    pub(super) fn unwrap(
+        &self,
+        uri: &str,
+        may: impl Fn(UpstreamIndex) -> bool,
+    ) -> Option<(UpstreamIndex, Arc<str>)> {
         let (label, inner) = unwrap(uri)?;
-        let slot = *self.slots.get(label)?;
-        may(slot).then_some((slot, inner))
+        let index = *self.by_label.get(label)?;
+        may(index).then_some((index, inner))
     }
 }
 
@@ -117,25 +123,25 @@ fn unwrap(uri: &str) -> Option<(&str, Arc<str>)> {
     }
 }
 
-/// The slot with the template that fits a URI best; the first in the config among equals.
-pub(super) fn by_template(slots: &Slots, uri: &str) -> Option<u32> {
-    let mut best: Option<(Fit, u32)> = None;
-    for (slot, part) in slots.iter() {
+/// The upstream with the template that fits a URI best; the first in the config among equals.
+pub(super) fn by_template(parts: &Parts, uri: &str) -> Option<UpstreamIndex> {
+    let mut best: Option<(Fit, UpstreamIndex)> = None;
+    for (index, part) in parts.iter() {
         for fit in part.prepared.templates.iter().filter_map(|t| t.fit(uri)) {
             if best.is_none_or(|(best, _)| fit > best) {
-                best = Some((fit, slot));
+                best = Some((fit, index));
             }
         }
     }
-    best.map(|(_, slot)| slot)
+    best.map(|(_, index)| index)
 }
 
-/// The only slot that has resources or templates, if there is only one.
-pub(super) fn sole(slots: &Slots) -> Option<u32> {
+/// The only upstream that has resources or templates, if there is only one.
+pub(super) fn sole(parts: &Parts) -> Option<UpstreamIndex> {
     let has_some = |part: &Part| {
         part.prepared.len(Kind::Resources) > 0 || part.prepared.len(Kind::Templates) > 0
     };
-    let mut having = slots.iter().filter(|(_, part)| has_some(part));
+    let mut having = parts.iter().filter(|(_, part)| has_some(part));
     let (only, _) = having.next()?;
     having.next().is_none().then_some(only)
 }

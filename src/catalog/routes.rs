@@ -9,11 +9,11 @@ use crate::catalog::digest::Digest;
 use crate::catalog::merge::{Implied, Shown};
 use crate::catalog::names::{Names, Place};
 use crate::catalog::page::{Page, Pages, Rendered};
+use crate::catalog::parts::{Part, Parts};
 use crate::catalog::prepared::Target;
 use crate::catalog::resources::{self, Labels, ResourceRoute};
-use crate::catalog::slots::{Part, Slots};
 use crate::catalog::{Kind, PerEra, PerKind, listing, render};
-use crate::name::{Naming, UpstreamId};
+use crate::name::{Naming, UpstreamId, UpstreamIndex};
 use crate::protocol::era::Era;
 use crate::protocol::headers::HeaderParam;
 
@@ -22,10 +22,10 @@ use crate::protocol::headers::HeaderParam;
 pub struct Catalog {
     pub(super) naming: Naming,
     pub(super) page_size: usize,
-    pub(super) slots: Slots,
+    pub(super) parts: Parts,
     pub(super) names: PerKind<Arc<Names>>,
-    /// By slot, what is listed otherwise than its part has it.
-    pub(super) shown: PerKind<Arc<BTreeMap<u32, Arc<Shown>>>>,
+    /// By upstream, what is listed otherwise than its part has it.
+    pub(super) shown: PerKind<Arc<BTreeMap<UpstreamIndex, Arc<Shown>>>>,
     pub(super) labels: Arc<Labels>,
     pub(super) implied: Arc<Implied>,
     pub(super) pages: Arc<Pages>,
@@ -77,7 +77,7 @@ pub struct Route {
     /// The upstream to ask.
     pub upstream: UpstreamId,
     /// Its index among the snapshot's upstreams.
-    pub slot: usize,
+    pub upstream_index: UpstreamIndex,
     target: Arc<Target>,
 }
 
@@ -151,13 +151,13 @@ impl Catalog {
         self.route_at(kind, exposed, place)
     }
 
-    fn route_at(&self, kind: Kind, exposed: &Arc<str>, (slot, item): Place) -> Option<Route> {
-        let part = self.slots.get(slot)?;
+    fn route_at(&self, kind: Kind, exposed: &Arc<str>, (index, item): Place) -> Option<Route> {
+        let part = self.parts.get(index)?;
         let item = part.prepared.kinds.get(kind).items.get(item as usize)?;
         Some(Route {
             exposed: exposed.clone(),
             upstream: part.upstream.clone(),
-            slot: part.slot,
+            upstream_index: part.upstream_index,
             target: item.target.clone(),
         })
     }
@@ -170,32 +170,32 @@ impl Catalog {
             return Some(ResourceRoute {
                 uri: route.target.original.clone(),
                 upstream: route.upstream,
-                slot: route.slot,
+                upstream_index: route.upstream_index,
             });
         }
         let implied = || self.implied.resources.get(uri).cloned();
-        let fits = || Some((resources::by_template(&self.slots, uri)?, uri.into()));
-        let sole = || Some((resources::sole(&self.slots)?, uri.into()));
-        let (slot, uri) = implied()
-            .or_else(|| self.labels.unwrap(uri, |slot| self.wraps(slot)))
+        let fits = || Some((resources::by_template(&self.parts, uri)?, uri.into()));
+        let sole = || Some((resources::sole(&self.parts)?, uri.into()));
+        let (index, uri) = implied()
+            .or_else(|| self.labels.unwrap(uri, |index| self.wraps(index)))
             .or_else(fits)
             // A URI from when it was wrapped, which nobody else claims now.
             .or_else(|| self.labels.unwrap(uri, |_| true))
             .or_else(sole)?;
-        let part = self.slots.get(slot)?;
+        let part = self.parts.get(index)?;
         Some(ResourceRoute {
             upstream: part.upstream.clone(),
-            slot: part.slot,
+            upstream_index: part.upstream_index,
             uri,
         })
     }
 
-    /// Whether any URI of a slot is wrapped.
-    fn wraps(&self, slot: u32) -> bool {
-        let renamed = |kind| self.names.get(kind).renamed_of(slot).next().is_some();
+    /// Whether any URI of an upstream is wrapped.
+    fn wraps(&self, index: UpstreamIndex) -> bool {
+        let renamed = |kind| self.names.get(kind).renamed_of(index).next().is_some();
         renamed(Kind::Resources)
             || renamed(Kind::Templates)
-            || self.implied.moved_of(slot).next().is_some()
+            || self.implied.moved_of(index).next().is_some()
     }
 
     /// A page of the list that callers of an era see. The first one is always there.
@@ -225,18 +225,18 @@ impl Catalog {
     /// The routes of a kind, in the order of the config and of each listing.
     pub fn routes(&self, kind: Kind) -> impl Iterator<Item = Route> {
         let names = self.names.get(kind);
-        self.slots.iter().flat_map(move |(slot, part)| {
+        self.parts.iter().flat_map(move |(index, part)| {
             let items = (0_u32..).zip(&part.prepared.kinds.get(kind).items);
             items.filter_map(move |(at, item)| {
-                let exposed = names.renamed((slot, at)).unwrap_or(&item.exposed);
-                self.route_at(kind, exposed, (slot, at))
+                let exposed = names.renamed((index, at)).unwrap_or(&item.exposed);
+                self.route_at(kind, exposed, (index, at))
             })
         })
     }
 
     /// What each upstream brings, in the order of the config.
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.slots.iter().map(|(_, part)| part)
+        self.parts.iter().map(|(_, part)| part)
     }
 
     /// The same catalog, knowing what upstreams would bring that are hidden as long as they fail.
@@ -258,8 +258,8 @@ impl Catalog {
     /// address elsewhere does to it (`_meta.ui`) is not in it.
     #[must_use]
     pub fn definition(&self, kind: Kind, exposed: &str) -> Option<Arc<str>> {
-        let (_, (slot, item)) = self.names.get(kind).get(exposed)?;
-        let prepared = &self.slots.get(slot)?.prepared.kinds.get(kind);
+        let (_, (index, item)) = self.names.get(kind).get(exposed)?;
+        let prepared = &self.parts.get(index)?.prepared.kinds.get(kind);
         let text = |rendered: &Rendered| {
             let text = rendered.text(rendered.position(item)?)?;
             Some(text.to_owned())
@@ -267,7 +267,7 @@ impl Catalog {
         let PerEra { legacy, modern } = &prepared.rendered;
         let texts = [text(legacy), text(modern)].into_iter().flatten();
         let text = texts.max_by_key(String::len)?;
-        let moved = self.names.get(kind).renamed((slot, item)).is_some();
+        let moved = self.names.get(kind).renamed((index, item)).is_some();
         let again = moved.then(|| render::again(kind, &text, Some(exposed), None));
         Some(again.flatten().unwrap_or(text).into())
     }
@@ -289,7 +289,7 @@ impl Catalog {
         let mut conflicts = Vec::new();
         for kind in [Kind::Resources, Kind::Templates, Kind::Tools, Kind::Prompts] {
             let names = self.names.get(kind);
-            for (slot, part) in self.slots.iter() {
+            for (index, part) in self.parts.iter() {
                 let prepared = part.prepared.kinds.get(kind);
                 conflicts.extend(prepared.clashes.iter().map(|clash| Conflict {
                     kind,
@@ -299,12 +299,12 @@ impl Catalog {
                     original: clash.original.clone(),
                     to: clash.to.clone(),
                 }));
-                for (at, to) in names.renamed_of(slot) {
+                for (at, to) in names.renamed_of(index) {
                     let Some(item) = prepared.items.get(at as usize) else {
                         continue;
                     };
                     let keeps = names.get(&item.exposed);
-                    let keeps = keeps.and_then(|(_, (slot, _))| self.slots.get(slot));
+                    let keeps = keeps.and_then(|(_, (index, _))| self.parts.get(index));
                     conflicts.push(Conflict {
                         kind,
                         exposed: item.exposed.clone(),

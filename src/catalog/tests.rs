@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::config::{Search, ToolOverride, ToolRules};
 use crate::json;
-use crate::name::{Instance, Namespace, Naming, UpstreamId, is_legal};
+use crate::name::{Instance, Namespace, Naming, UpstreamId, UpstreamIndex, is_legal};
 
 /// An upstream under its config.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ fn parts(ups: &[Up]) -> Vec<Part> {
         .enumerate()
         .map(|(slot, up)| Part {
             upstream: up.id.clone(),
-            slot,
+            upstream_index: UpstreamIndex::new(slot),
             prepared: Arc::new(up.prepare()),
         })
         .collect()
@@ -170,7 +170,11 @@ fn each_tool_is_found_under_its_exposed_name_only() {
     ]);
     let route = catalog.tool("github__search").unwrap();
     assert_eq!(
-        (route.upstream.as_str(), route.slot, &**route.original()),
+        (
+            route.upstream.as_str(),
+            route.upstream_index.get(),
+            &**route.original()
+        ),
         ("github", 1, "search")
     );
     assert_eq!(route.original_json(), "\"search\"");

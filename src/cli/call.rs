@@ -106,7 +106,9 @@ fn is_listed(snapshot: &Snapshot, name: &str) -> bool {
         return false;
     };
     let configured = snapshot.config.upstreams.values();
-    let mut earlier = configured.zip(snapshot.links.iter()).take(route.slot);
+    let mut earlier = configured
+        .zip(snapshot.links.iter())
+        .take(route.upstream_index.get());
     !earlier.any(|(upstream, link)| {
         link.standing() == Standing::Connecting && name.starts_with(upstream.namespace.as_str())
     })
@@ -119,9 +121,9 @@ async fn call(
     output: &mut Output,
 ) -> Result<String, CallFailed> {
     // In the upstream's own era nothing has to be translated.
-    let slot = snapshot.catalog.tool(&args.name).map(|route| route.slot);
-    let peer = slot
-        .and_then(|slot| snapshot.links.get(slot))
+    let route = snapshot.catalog.tool(&args.name);
+    let peer = route
+        .and_then(|route| snapshot.links.get(route.upstream_index.get()))
         .and_then(|link| link.current());
     let version = match peer.map_or(Era::Modern, |peer| peer.era()) {
         Era::Legacy => Version::LATEST_LEGACY,

@@ -127,7 +127,7 @@ pub(super) async fn follow(
 
 fn resource<'s>(snapshot: &'s Snapshot, exposed: &str) -> Option<(&'s Arc<Link>, Topic)> {
     let route = snapshot.catalog.resource(exposed)?;
-    let link = snapshot.links.get(route.slot)?;
+    let link = snapshot.links.get(route.upstream_index.get())?;
     Some((link, Topic::Resource(route.uri)))
 }
 

@@ -20,7 +20,7 @@ pub struct Snapshot {
     pub catalog: Arc<Catalog>,
     /// What weir runs on.
     pub config: Arc<Config>,
-    /// One link per upstream, at the slot that routes name.
+    /// One link per upstream, at the index that routes name.
     pub links: Arc<[Arc<Link>]>,
     /// For how long a list answer may be taken as fresh: the shortest resync of any upstream.
     pub ttl: Duration,
@@ -123,6 +123,7 @@ mod tests {
     use super::*;
     use crate::catalog::{Kind, Listing, Part, Prepared};
     use crate::config;
+    use crate::name::UpstreamIndex;
     use crate::protocol::era::Era;
 
     const TTL: Duration = Duration::from_secs(5);
@@ -143,7 +144,7 @@ mod tests {
         let prepared = Prepared::new(ann.as_ref(), &config.naming, &listing.finish());
         let part = Part {
             upstream: upstream.clone(),
-            slot: 0,
+            upstream_index: UpstreamIndex::new(0),
             prepared: Arc::new(prepared),
         };
         Arc::new(Catalog::merge(&config.naming, 2, &[part]))

@@ -14,6 +14,7 @@ use crate::catalog::{
 };
 use crate::config::{self, Config, Resync};
 use crate::live::state::entry::Entry;
+use crate::name::UpstreamIndex;
 
 pub use drift::{Accept, Accepted};
 
@@ -239,7 +240,7 @@ impl State {
         let mut parts = Vec::with_capacity(self.entries.len());
         let mut hidden = Vec::new();
         let mut drift = None;
-        for (slot, entry) in self.entries.iter_mut().enumerate() {
+        for (index, entry) in self.entries.iter_mut().enumerate() {
             entry.visible = entry.is_visible(now);
             entry.mark(&self.config, now);
             if let Some(listed) = &entry.listed {
@@ -251,7 +252,7 @@ impl State {
                 };
                 to.push(Part {
                     upstream: entry.config.id.clone(),
-                    slot,
+                    upstream_index: UpstreamIndex::new(index),
                     prepared: Arc::clone(&listed.prepared),
                 });
             }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::catalog::Route;
 use crate::config::Retry;
 use crate::json::{self, Object, ObjectError};
+use crate::name::UpstreamIndex;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
@@ -24,7 +25,7 @@ use crate::upstream::{Exchange, Link, LinkError, Outbound, Peer};
 /// Where a request goes and what becomes of it there.
 pub(super) struct Target<'p> {
     pub(super) method: &'static str,
-    pub(super) slot: usize,
+    pub(super) upstream_index: UpstreamIndex,
     pub(super) params: Object<'p>,
     /// What the upstream calls it, for `Mcp-Name`.
     pub(super) name: Option<Cow<'p, str>>,
@@ -62,7 +63,7 @@ pub(super) async fn tool(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
     params.set("name", route.original_json().to_owned());
     let target = Target {
         method: method::TOOLS_CALL,
-        slot: route.slot,
+        upstream_index: route.upstream_index,
         params,
         name: Some(Cow::Owned(route.original().as_ref().to_owned())),
         wraps_tasks: takes_tasks(request),
@@ -88,7 +89,7 @@ pub(super) async fn prompt(scope: &Scope<'_>, request: &Request<'_>) -> Result<R
     params.set("name", route.original_json().to_owned());
     let target = Target {
         method: method::PROMPTS_GET,
-        slot: route.slot,
+        upstream_index: route.upstream_index,
         params,
         name: Some(Cow::Borrowed(route.original())),
         wraps_tasks: takes_tasks(request),
@@ -117,7 +118,7 @@ pub(super) async fn resource(scope: &Scope<'_>, request: &Request<'_>) -> Result
     }
     let target = Target {
         method: method::RESOURCES_READ,
-        slot: route.slot,
+        upstream_index: route.upstream_index,
         params,
         name: Some(Cow::Borrowed(&route.uri)),
         wraps_tasks: takes_tasks(request),
@@ -135,7 +136,7 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
     let reference = params.borrowed("ref").ok_or_else(|| missing("ref"))?;
     let mut reference = Object::parse(reference).map_err(params_fault)?;
     let catalog = &scope.snapshot.catalog;
-    let slot = match reference.string("type").as_deref() {
+    let upstream_index = match reference.string("type").as_deref() {
         Some("ref/prompt") => {
             let name = reference
                 .string("name")
@@ -143,7 +144,7 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
                 .into_owned();
             let route = catalog.prompt(&name).ok_or(Fault::UnknownPrompt(name))?;
             reference.set("name", route.original_json().to_owned());
-            route.slot
+            route.upstream_index
         }
         Some("ref/resource") => {
             let uri = reference
@@ -153,7 +154,7 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
             match catalog.template(&uri) {
                 Some(template) => {
                     reference.set("uri", template.original_json().to_owned());
-                    template.slot
+                    template.upstream_index
                 }
                 None => {
                     let route = catalog
@@ -162,7 +163,7 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
                     if *route.uri != *uri {
                         reference.set("uri", json::quote(&route.uri));
                     }
-                    route.slot
+                    route.upstream_index
                 }
             }
         }
@@ -178,7 +179,7 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
         request,
         Target {
             method: method::COMPLETE,
-            slot,
+            upstream_index,
             params,
             name: None,
             route: None,
@@ -248,7 +249,7 @@ pub(super) async fn forward(
     request: &Request<'_>,
     target: Target<'_>,
 ) -> Result<Reply, Fault> {
-    let link = scope.snapshot.links.get(target.slot);
+    let link = scope.snapshot.links.get(target.upstream_index.get());
     let link = link.ok_or(Fault::ShuttingDown)?;
     let tool = target.route.as_ref().map(|route| &*route.exposed);
     let mut measured = link.metrics.call(target.method, tool, &scope.trace);

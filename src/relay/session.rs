@@ -71,7 +71,9 @@ pub(super) async fn subscribe(scope: &Scope<'_>, request: &Request<'_>) -> Resul
         uri: uri.clone().into_owned(),
     })?;
     let links = &scope.snapshot.links;
-    let link = links.get(route.slot).ok_or(Fault::ShuttingDown)?;
+    let link = links
+        .get(route.upstream_index.get())
+        .ok_or(Fault::ShuttingDown)?;
     let deadline = link.list_deadline();
     let fault = |error: LinkError| error.fault(link.id());
     let peer = seat(scope, link, deadline).await.map_err(fault)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::json::{self, Object};
 use crate::live::Snapshot;
-use crate::name::UpstreamId;
+use crate::name::{UpstreamId, UpstreamIndex};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
@@ -26,10 +26,10 @@ pub fn exposed(upstream: &UpstreamId, id: &str) -> String {
 pub fn find<'s, 'i>(
     snapshot: &'s Snapshot,
     id: &'i str,
-) -> Option<(usize, &'s Arc<Link>, &'i str)> {
-    let fits = |(slot, link): (usize, &'s Arc<Link>)| {
+) -> Option<(UpstreamIndex, &'s Arc<Link>, &'i str)> {
+    let fits = |(index, link): (usize, &'s Arc<Link>)| {
         let rest = id.strip_prefix(link.id().as_str())?.strip_prefix('.')?;
-        Some((slot, link, rest))
+        Some((UpstreamIndex::new(index), link, rest))
     };
     let found = snapshot.links.iter().enumerate().filter_map(fits);
     found.min_by_key(|(_, _, rest)| rest.len())
@@ -59,12 +59,12 @@ pub(super) async fn task(
         .string("taskId")
         .ok_or_else(|| missing("taskId"))?
         .into_owned();
-    let (slot, _, original) = find(&scope.snapshot, &id)
+    let (upstream_index, _, original) = find(&scope.snapshot, &id)
         .ok_or_else(|| Fault::UnknownTask(id.chars().take(200).collect()))?;
     params.set("taskId", json::quote(original));
     let target = Target {
         method,
-        slot,
+        upstream_index,
         params,
         name: (scope.era() == Era::Modern).then_some(original.into()),
         route: None,
@@ -85,9 +85,9 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
         None | Some("null") => (0, None),
         Some(text) => {
             let text = json::string(text).ok_or(Fault::Cursor)?;
-            let (slot, rest) = text.split_once(':').ok_or(Fault::Cursor)?;
-            let slot: usize = slot.parse().map_err(|_| Fault::Cursor)?;
-            (slot, (!rest.is_empty()).then(|| rest.to_owned()))
+            let (index, rest) = text.split_once(':').ok_or(Fault::Cursor)?;
+            let index: usize = index.parse().map_err(|_| Fault::Cursor)?;
+            (index, (!rest.is_empty()).then(|| rest.to_owned()))
         }
     };
     while let Some(link) = scope.snapshot.links.get(first) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::admin::explain::{Hidden, Owner, RuleTold, Why, World, rules};
 use crate::catalog::{Because, Kind, Named, Part, Rules};
 use crate::config::{StalePolicy, Upstream};
+use crate::name::UpstreamIndex;
 
 impl World<'_> {
     /// Everything that is known and not exposed.
@@ -20,13 +21,13 @@ impl World<'_> {
                 self.stale(part, upstream, &mut found);
             }
         }
-        for (slot, (upstream, known)) in self.upstreams.values().zip(&self.known).enumerate() {
+        for (index, (upstream, known)) in self.upstreams.values().zip(&self.known).enumerate() {
             for defect in &known.quarantined {
                 let Some(name) = &defect.name else {
                     continue;
                 };
                 let because = format!("its definition is set aside: {}", defect.reason);
-                let owner = self.owner(slot, upstream);
+                let owner = self.owner(UpstreamIndex::new(index), upstream);
                 let kept = Kept::of(upstream, defect.kind, name, owner);
                 found.push(self.told(kept, Why::Quarantined, because, Vec::new()));
             }
@@ -36,7 +37,7 @@ impl World<'_> {
 
     /// What an upstream lists, and the config or a loop keeps out.
     fn left_out(&self, part: &Part, upstream: &Arc<Upstream>, found: &mut Vec<Hidden>) {
-        let owner = || self.owner(part.slot, upstream);
+        let owner = || self.owner(part.upstream_index, upstream);
         for tool in part.prepared.excluded() {
             let rules = rules::excluding(upstream, &tool.original, tool.because);
             let (why, because) = match tool.because {
@@ -90,7 +91,7 @@ impl World<'_> {
         };
         for kind in Kind::ALL {
             for (original, wanted) in part.prepared.wanted(kind) {
-                let owner = self.owner(part.slot, upstream);
+                let owner = self.owner(part.upstream_index, upstream);
                 let kept = Kept::of(upstream, kind, original, owner);
                 let hidden = self.told(kept, Why::Stale, because.clone(), Vec::new());
                 found.push(Hidden {

@@ -9,7 +9,7 @@ use crate::admin::explain::Owner;
 use crate::catalog::{Catalog, Defect};
 use crate::config;
 use crate::live::Snapshot;
-use crate::name::{Instance, Naming, UpstreamId};
+use crate::name::{Instance, Naming, UpstreamId, UpstreamIndex};
 use crate::upstream::circuit::Position;
 use crate::upstream::{Link, Standing};
 
@@ -87,8 +87,8 @@ impl<'w> World<'w> {
         }
     }
 
-    pub(super) fn owner(&self, slot: usize, upstream: &config::Upstream) -> Owner {
-        let known = self.known.get(slot);
+    pub(super) fn owner(&self, index: UpstreamIndex, upstream: &config::Upstream) -> Owner {
+        let known = self.known.get(index.get());
         Owner {
             name: upstream.id.as_str().to_owned(),
             at: upstream.origin.clone(),

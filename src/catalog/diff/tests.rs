@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::catalog::{Part, Prepared};
+use crate::name::UpstreamIndex;
 
 fn tool(before: &str, after: &str) -> String {
     let raw = |members: &str| format!(r#"{{"name":"a",{members}}}"#);
@@ -357,7 +358,7 @@ fn with(
         let listing = listing(&upstream.id, tools);
         parts.push(Part {
             upstream: upstream.id.clone(),
-            slot,
+            upstream_index: UpstreamIndex::new(slot),
             prepared: Arc::new(Prepared::new(upstream.as_ref(), &config.naming, &listing)),
         });
     }
@@ -467,7 +468,7 @@ fn a_new_name_has_a_cause() {
             let listing = listing.finish();
             parts.push(Part {
                 upstream: upstream.id.clone(),
-                slot,
+                upstream_index: UpstreamIndex::new(slot),
                 prepared: Arc::new(Prepared::new(upstream.as_ref(), &config.naming, &listing)),
             });
         }

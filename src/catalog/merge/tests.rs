@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::catalog::resources::Labels;
 use crate::catalog::tests::{Up, any_ups, listed};
 use crate::catalog::{Catalog, Kind, Part, naming};
-use crate::name::Naming;
+use crate::name::{Naming, UpstreamIndex};
 use crate::protocol::era::Era;
 
 const SLOTS: usize = 6;
@@ -19,10 +19,10 @@ fn told(catalog: &Catalog) -> impl PartialEq + std::fmt::Debug {
         let routes = catalog.routes(kind).map(|route| {
             let found = catalog.route(kind, &route.exposed);
             (
-                route.slot,
+                route.upstream_index.get(),
                 route.original().to_string(),
                 route.exposed.to_string(),
-                found.map(|found| (found.slot, found.original().to_string())),
+                found.map(|found| (found.upstream_index.get(), found.original().to_string())),
                 catalog.definition(kind, &route.exposed),
             )
         });
@@ -63,7 +63,7 @@ fn told(catalog: &Catalog) -> impl PartialEq + std::fmt::Debug {
 /// The names of a kind by slot and original, as they are given out one by one in the order of the config.
 fn one_by_one(kind: Kind, parts: &[Part]) -> BTreeMap<(usize, String), String> {
     let (naming, mut taken, mut names) = (Naming::default(), BTreeSet::new(), BTreeMap::new());
-    let labels = Labels::of(parts.iter().map(|part| (part.slot as u32, part)));
+    let labels = Labels::of(parts.iter().map(|part| (part.upstream_index, part)));
     for part in parts {
         for (original, wanted) in part.prepared.wanted(kind) {
             let others = (0..).map(|before| match kind {
@@ -71,14 +71,17 @@ fn one_by_one(kind: Kind, parts: &[Part]) -> BTreeMap<(usize, String), String> {
                     naming::another(&naming, wanted, &part.upstream, original, before).into()
                 }
                 Kind::Resources | Kind::Templates => {
-                    labels.wrap(part.slot as u32, &part.upstream, wanted, before)
+                    labels.wrap(part.upstream_index, &part.upstream, wanted, before)
                 }
             });
             let mut names_of_it = std::iter::once(Arc::clone(wanted)).chain(others);
             let name = names_of_it
                 .find(|name| taken.insert(Arc::clone(name)))
                 .unwrap();
-            names.insert((part.slot, original.to_string()), name.to_string());
+            names.insert(
+                (part.upstream_index.get(), original.to_string()),
+                name.to_string(),
+            );
         }
     }
     names
@@ -112,7 +115,7 @@ proptest! {
             for (slot, up) in changes {
                 slots[slot] = up.map(|up| Part {
                     upstream: up.id.clone(),
-                    slot,
+                    upstream_index: UpstreamIndex::new(slot),
                     prepared: Arc::new(up.prepare()),
                 });
             }
@@ -122,7 +125,7 @@ proptest! {
             prop_assert_eq!(told(&catalog), told(&afresh));
             for kind in Kind::ALL {
                 let names = catalog.routes(kind).map(|route| {
-                    ((route.slot, route.original().to_string()), route.exposed.to_string())
+                    ((route.upstream_index.get(), route.original().to_string()), route.exposed.to_string())
                 });
                 prop_assert_eq!(names.collect::<BTreeMap<_, _>>(), one_by_one(kind, &parts));
             }
@@ -135,7 +138,7 @@ fn names_are_passed_on_when_those_before_go_and_come() {
     let up = |id: &str, tools: &[&str]| Up::new(id).bare().tools(tools).prepare();
     let part = |slot: usize, id: &str, tools: &[&str]| Part {
         upstream: Up::new(id).id,
-        slot,
+        upstream_index: UpstreamIndex::new(slot),
         prepared: Arc::new(up(id, tools)),
     };
     let (a, b, c) = (
@@ -166,7 +169,7 @@ fn names_are_passed_on_when_those_before_go_and_come() {
 fn what_did_not_change_is_shared_with_the_catalog_before() {
     let part = |slot: usize, id: &str, tools: &[&str]| Part {
         upstream: Up::new(id).id,
-        slot,
+        upstream_index: UpstreamIndex::new(slot),
         prepared: Arc::new(Up::new(id).tools(tools).resources(&[id]).prepare()),
     };
     let (a, b) = (part(0, "a", &["x", "y"]), part(1, "b", &["x"]));

@@ -85,18 +85,18 @@ proptest! {
                     }
                 }
             }
-            let actual: Vec<_> = routes.iter().map(|route| (route.slot, route.original().to_string())).collect();
+            let actual: Vec<_> = routes.iter().map(|route| (route.upstream_index.get(), route.original().to_string())).collect();
             prop_assert_eq!(actual, expected);
             for route in &routes {
                 if matches!(kind, Kind::Tools | Kind::Prompts) {
                     prop_assert!(route.exposed.len() <= 64 && route.exposed.bytes().all(is_legal));
                 }
                 let found = catalog.route(kind, &route.exposed).unwrap();
-                prop_assert_eq!((found.slot, found.original()), (route.slot, route.original()));
-                prop_assert_eq!(&found.upstream, &ups[route.slot].id);
+                prop_assert_eq!((found.upstream_index.get(), found.original()), (route.upstream_index.get(), route.original()));
+                prop_assert_eq!(&found.upstream, &ups[route.upstream_index.get()].id);
                 if kind == Kind::Resources {
                     let read = catalog.resource(&route.exposed).unwrap();
-                    prop_assert_eq!((read.slot, &read.uri), (route.slot, route.original()));
+                    prop_assert_eq!((read.upstream_index.get(), &read.uri), (route.upstream_index.get(), route.original()));
                 }
             }
         }
@@ -111,7 +111,7 @@ proptest! {
             prepared.insert(at, Arc::new(ups[at].prepare()));
         }
         let second: Vec<Part> = prepared.into_iter().map(|(slot, prepared)| Part {
-            upstream: ups[slot].id.clone(), slot, prepared,
+            upstream: ups[slot].id.clone(), upstream_index: UpstreamIndex::new(slot), prepared,
         }).collect();
         let (one, two) = (
             Catalog::merge(&Naming::default(), 3, &first),
@@ -157,7 +157,7 @@ proptest! {
             let meta = json::Object::parse(meta).unwrap();
             let ui = json::Object::parse(meta.get("ui").unwrap()).unwrap();
             let read = catalog.resource(&ui.string("resourceUri").unwrap()).unwrap();
-            prop_assert_eq!(read.slot, route.slot);
+            prop_assert_eq!(read.upstream_index.get(), route.upstream_index.get());
         }
     }
 

@@ -25,7 +25,7 @@ fn a_uri_is_wrapped_only_where_another_upstream_lists_it_before() {
         let route = catalog.resource(uri).unwrap();
         (
             route.upstream.to_string(),
-            route.slot,
+            route.upstream_index.get(),
             route.uri.to_string(),
         )
     };

@@ -13,7 +13,7 @@ use crate::cli::plan::drift::{self, HeldBack};
 use crate::cli::wait;
 use crate::config::{self, Config};
 use crate::live::store::{Store, Stored};
-use crate::name::{Instance, Naming, UpstreamId};
+use crate::name::{Instance, Naming, UpstreamId, UpstreamIndex};
 use crate::server::{Core, Options, ServeError};
 use crate::upstream::Standing;
 
@@ -127,7 +127,7 @@ async fn found(
     };
     let mut sources = IndexMap::new();
     let mut parts = Vec::new();
-    for (slot, (id, upstream)) in all.iter().enumerate() {
+    for (index, (id, upstream)) in all.iter().enumerate() {
         let (source, prepared) = match asked.swap_remove(id) {
             _ if kept(id) => (Source::Kept, instead.earlier(upstream)),
             Some((Source::Live, prepared)) => (Source::Live, prepared),
@@ -137,7 +137,7 @@ async fn found(
         sources.insert(id.clone(), source);
         parts.extend(prepared.map(|prepared| Part {
             upstream: id.clone(),
-            slot,
+            upstream_index: UpstreamIndex::new(index),
             prepared,
         }));
     }
@@ -218,7 +218,7 @@ impl Instead<'_> {
     fn shown(&self, all: &Upstreams, upstream: &config::Upstream) -> Side {
         let part = self.earlier(upstream).map(|prepared| Part {
             upstream: upstream.id.clone(),
-            slot: 0,
+            upstream_index: UpstreamIndex::new(0),
             prepared,
         });
         let catalog = Catalog::merge(self.naming, 1, part.as_slice());

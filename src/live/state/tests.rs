@@ -491,7 +491,11 @@ fn shown(run: &Run) -> Option<Shown> {
     let catalog = run.seen.as_deref()?;
     let route = |route: crate::catalog::Route| {
         let original = route.original().to_string();
-        (route.exposed.to_string(), route.slot, original)
+        (
+            route.exposed.to_string(),
+            route.upstream_index.get(),
+            original,
+        )
     };
     let routes = catalog.routes(Kind::Tools).map(route).collect();
     Some((catalog.digest(), routes))
@@ -556,10 +560,10 @@ proptest! {
             for route in catalog.routes(Kind::Tools) {
                 let name = route.exposed.to_string();
                 prop_assert!(name.len() <= 64 && name.bytes().all(is_legal), "{}", name);
-                prop_assert_eq!(route.upstream.as_str(), ["ann", "bob", "coy"][route.slot]);
-                prop_assert!(said[route.slot].contains(route.original().as_ref()));
+                prop_assert_eq!(route.upstream.as_str(), ["ann", "bob", "coy"][route.upstream_index.get()]);
+                prop_assert!(said[route.upstream_index.get()].contains(route.original().as_ref()));
                 let found = catalog.tool(&name).unwrap();
-                prop_assert_eq!((found.slot, found.original()), (route.slot, route.original()));
+                prop_assert_eq!((found.upstream_index.get(), found.original()), (route.upstream_index.get(), route.original()));
                 prop_assert!(exposed.insert(name));
             }
         }

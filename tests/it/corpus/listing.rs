@@ -12,7 +12,7 @@ use weir::catalog::listing::{self, DEFINITION_BYTES};
 use weir::catalog::{Catalog, Definition, Kind, Listing, Part, Prepared, Reason, Rules};
 use weir::config::{ToolOverride, ToolRules};
 use weir::json::{self, Object};
-use weir::name::{Namespace, Naming, UpstreamId};
+use weir::name::{Namespace, Naming, UpstreamId, UpstreamIndex};
 use weir::protocol::era::Era;
 use weir::protocol::headers::{self, HeaderError, HeaderParam};
 
@@ -118,8 +118,8 @@ fn joined(raw: &str, arguments: Option<&str>) {
         assert!(catalog.len(kind) <= 2);
         for route in catalog.routes(kind) {
             assert_eq!(
-                catalog.route(kind, &route.exposed).unwrap().slot,
-                route.slot
+                catalog.route(kind, &route.exposed).unwrap().upstream_index,
+                route.upstream_index
             );
             let original = json::string(route.original_json()).unwrap();
             assert_eq!(original, **route.original());
@@ -166,7 +166,7 @@ fn part(id: &str, era: Era, slot: usize, raw: &str) -> Part {
     };
     let prepared = Prepared::new(rules, &Naming::default(), &listing);
     Part {
-        slot,
+        upstream_index: UpstreamIndex::new(slot),
         prepared: Arc::new(prepared),
         upstream,
     }
