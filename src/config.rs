@@ -77,33 +77,36 @@ pub struct Config {
 }
 
 impl Config {
-    /// What cannot change while weir runs, by field name, to be compared with another config's; `None` is not written.
+    /// Returns a digest of each setting that cannot change while weir runs, by its key in the file.
+    /// `None` means that the setting is not written.
+    ///
+    /// A new field does not compile until it is compared here or in [`Self::is_same`].
     #[must_use]
     pub fn fixed(&self) -> [(&'static str, Option<Fingerprint>); 5] {
-        let token = self.admin.as_ref().and_then(|admin| admin.token.as_ref());
-        let token = token.map(Secret::expose);
-        let key = self.sealing_key.as_ref().map(Secret::expose);
+        let Self {
+            listen,
+            admin,
+            state_dir,
+            sealing_key,
+            instance,
+            // These can change: see `is_same`.
+            naming: _,
+            upstreams: _,
+        } = self;
+        let sealing_key = sealing_key.as_ref().map(Secret::expose);
         [
-            ("listen", Some(Fingerprint::of(&self.listen))),
-            (
-                "admin",
-                self.admin
-                    .as_ref()
-                    .map(|admin| Fingerprint::of(&(admin, token))),
-            ),
-            (
-                "state",
-                self.state_dir.as_ref().map(|dir| Fingerprint::of(dir)),
-            ),
-            ("sealing_key", key.map(|key| Fingerprint::of(&key))),
+            ("listen", Some(listen.fingerprint())),
+            ("admin", admin.as_ref().map(Admin::fingerprint)),
+            ("state", state_dir.as_ref().map(|dir| Fingerprint::of(dir))),
+            ("sealing_key", sealing_key.map(|key| Fingerprint::of(&key))),
             (
                 "instance",
-                self.instance.as_ref().map(|name| Fingerprint::of(name)),
+                instance.as_ref().map(|name| Fingerprint::of(name)),
             ),
         ]
     }
 
-    /// What is written otherwise in `other` and cannot change while weir runs.
+    /// Returns the keys of the settings that differ in `other` and cannot change while weir runs.
     #[must_use]
     pub fn fixed_changes(&self, other: &Self) -> Vec<&'static str> {
         let both = self.fixed().into_iter().zip(other.fixed());
@@ -111,16 +114,31 @@ impl Config {
         changed.map(|((field, _), _)| field).collect()
     }
 
-    /// Whether everything that can change while weir runs is written as in `other`.
+    /// Returns whether `other` has the same value for everything that can change while weir runs.
+    ///
+    /// A new field does not compile until it is compared here or in [`Self::fixed`].
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let upstreams = |config: &Self| {
-            let all = config.upstreams.values();
-            all.map(|upstream| (upstream.id.clone(), upstream.fingerprint))
-                .collect::<Vec<_>>()
-        };
-        self.naming == other.naming && upstreams(self) == upstreams(other)
+        let Self {
+            naming,
+            upstreams,
+            // These cannot change: see `fixed`.
+            listen: _,
+            admin: _,
+            state_dir: _,
+            sealing_key: _,
+            instance: _,
+        } = self;
+        *naming == other.naming && fingerprints(upstreams).eq(fingerprints(&other.upstreams))
     }
+}
+
+/// Returns what tells the upstreams of one config from those of another, in their order.
+fn fingerprints(
+    upstreams: &IndexMap<UpstreamId, Arc<Upstream>>,
+) -> impl Iterator<Item = (&UpstreamId, Fingerprint)> {
+    let all = upstreams.iter();
+    all.map(|(id, upstream)| (id, upstream.fingerprint))
 }
 
 /// `listen:`
@@ -150,6 +168,30 @@ pub struct Listen {
     pub auth: Option<ListenAuth>,
 }
 
+impl Listen {
+    /// Returns a digest of all settings. A new field does not compile until it is in it: a secret
+    /// has to be exposed first.
+    fn fingerprint(&self) -> Fingerprint {
+        let Self {
+            address,
+            path,
+            allowed_hosts,
+            allowed_origins,
+            page_size,
+            request_bytes,
+            header_timeout,
+            body_timeout,
+            connections,
+            drain,
+            auth,
+        } = self;
+        let names = (address, path, allowed_hosts, allowed_origins);
+        let sizes = (page_size, request_bytes, connections);
+        let times = (header_timeout, body_timeout, drain);
+        Fingerprint::of(&(names, sizes, times, auth))
+    }
+}
+
 /// `listen.auth`: who checks callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenAuth {
@@ -164,6 +206,14 @@ pub struct Admin {
     pub address: SocketAddr,
     /// What callers send as `Authorization: Bearer`.
     pub token: Option<Secret>,
+}
+
+impl Admin {
+    /// Returns a digest of all settings, the token's text included.
+    fn fingerprint(&self) -> Fingerprint {
+        let Self { address, token } = self;
+        Fingerprint::of(&(address, token.as_ref().map(Secret::expose)))
+    }
 }
 
 /// One upstream.

@@ -1,0 +1,129 @@
+//! Two configs are compared whole: what differs is either put in force or refused by name.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// What a reload does with a setting that changed.
+#[derive(Debug, PartialEq)]
+enum Reload {
+    /// It is refused, and names the key.
+    Refused(&'static str),
+    /// It is put in force.
+    Applied,
+    /// There is nothing to do: the two texts mean the same.
+    Unchanged,
+}
+use Reload::{Applied, Refused, Unchanged};
+
+/// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
+/// `defaults`, with two values that differ.
+const KEYS: [(&str, &str, &str, Reload); 32] = [
+    ("version", "1", "null", Unchanged),
+    ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
+    (
+        "listen.address",
+        "127.0.0.1:1",
+        "127.0.0.1:2",
+        Refused("listen"),
+    ),
+    ("listen.path", "/a", "/b", Refused("listen")),
+    ("listen.allowed_hosts", "[a]", "[b]", Refused("listen")),
+    (
+        "listen.allowed_origins",
+        "['https://a']",
+        "[]",
+        Refused("listen"),
+    ),
+    ("listen.page_size", "1", "2", Refused("listen")),
+    ("listen.request_bytes", "1KiB", "2KiB", Refused("listen")),
+    ("listen.header_timeout", "1s", "2s", Refused("listen")),
+    ("listen.body_timeout", "1s", "2s", Refused("listen")),
+    ("listen.connections", "1", "2", Refused("listen")),
+    ("listen.drain", "1s", "2s", Refused("listen")),
+    ("listen.auth", "null", "none", Refused("listen")),
+    ("admin", "null", "{}", Refused("admin")),
+    (
+        "admin.address",
+        "127.0.0.1:1",
+        "127.0.0.1:2",
+        Refused("admin"),
+    ),
+    (
+        "admin.token",
+        "{ value: a }",
+        "{ value: b }",
+        Refused("admin"),
+    ),
+    ("state", "null", "{ dir: a }", Refused("state")),
+    ("state.dir", "a", "b", Refused("state")),
+    (
+        "sealing_key",
+        "{ value: 0123456789-0123456789-0123456789 }",
+        "{ value: 9876543210-9876543210-9876543210 }",
+        Refused("sealing_key"),
+    ),
+    ("instance", "a", "b", Refused("instance")),
+    ("naming", "null", "{ separator: _ }", Applied),
+    ("naming.separator", "__", "_", Applied),
+    ("naming.max_length", "63", "64", Applied),
+    ("defaults", "null", "{ resync: 5m }", Applied),
+    ("defaults.resync", "1m", "2m", Applied),
+    ("defaults.stale", "null", "{ policy: hide }", Applied),
+    ("defaults.drift", "accept", "hold", Applied),
+    ("defaults.timeouts", "null", "{ idle: 3s }", Applied),
+    ("defaults.limits", "null", "{ tools: 3 }", Applied),
+    ("defaults.retry", "null", "{ idempotent: true }", Applied),
+    ("upstreams", "null", "{ x: { command: y } }", Applied),
+    ("mcpServers", "null", "{ x: { command: y } }", Applied),
+];
+
+/// A config with an upstream, and the key with a value.
+fn with(key: &str, value: &str) -> Config {
+    let upstream = "{ u: { command: u } }";
+    // Two keys hold upstreams: the one that is not in question holds the one that is always there.
+    let always = if key == "upstreams" {
+        "mcpServers"
+    } else {
+        "upstreams"
+    };
+    let text = match key.split_once('.') {
+        Some((outer, inner)) => format!("{outer}: {{ {inner}: {value} }}"),
+        None => format!("{key}: {value}"),
+    };
+    config(&format!("{text}\n{always}: {upstream}\n"))
+}
+
+fn reload(before: &Config, after: &Config) -> Reload {
+    match before.fixed_changes(after).as_slice() {
+        [] if before.is_same(after) => Unchanged,
+        [] => Applied,
+        [field] => Refused(field),
+        more => panic!("{more:?}"),
+    }
+}
+
+#[test]
+fn whatever_is_written_otherwise_is_applied_or_refused_by_name() {
+    for (key, one, other, expected) in &KEYS {
+        let (one, other) = (with(key, one), with(key, other));
+        assert_eq!(reload(&one, &other), *expected, "{key}");
+        assert_eq!(reload(&other, &one), *expected, "{key}");
+        assert_eq!(reload(&one, &one), Unchanged, "{key}");
+    }
+}
+
+#[test]
+fn no_key_of_the_schema_is_left_out_of_the_comparison() {
+    let schema = schema();
+    let mut keys = BTreeSet::new();
+    for key in schema["properties"].as_object().unwrap().keys() {
+        keys.insert(key.clone());
+        let mapping = format!("{}{}", key[..1].to_uppercase(), &key[1..]);
+        let mapping = schema["definitions"][mapping]["properties"].as_object();
+        let inner = mapping.into_iter().flatten();
+        keys.extend(inner.map(|(inner, _)| format!("{key}.{inner}")));
+    }
+    let compared: BTreeSet<_> = KEYS.iter().map(|(key, ..)| (*key).to_owned()).collect();
+    assert_eq!(keys, compared);
+}
