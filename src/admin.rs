@@ -27,8 +27,8 @@ use crate::live::reload::{Outcome, Reloads, Trigger};
 use crate::name::Naming;
 use crate::protocol::origin::{OriginCheck, OriginError};
 use crate::secret::Secret;
-use crate::upstream::circuit::Position;
-use crate::upstream::{Link, Standing};
+use crate::upstream::circuit::CircuitState;
+use crate::upstream::{HealthState, Link};
 
 /// What operators look at.
 #[derive(Clone, Debug)]
@@ -191,22 +191,22 @@ async fn reload(State(reloads): State<Reloads>) -> Response {
 /// and why the last call that failed did.
 #[must_use]
 pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
-    let (state, reason, since) = match link.standing() {
-        Standing::Connecting => ("connecting", None, None),
-        Standing::Up => ("up", None, None),
-        Standing::Failing { reason, since, .. } => {
+    let (state, reason, since) = match link.health.state() {
+        HealthState::Connecting => ("connecting", None, None),
+        HealthState::Up => ("up", None, None),
+        HealthState::Failing { reason, since, .. } => {
             ("failing", Some(reason), Some(since.elapsed().as_secs()))
         }
     };
-    let times = link.times();
+    let times = link.health.times();
     let load = link.gate.load();
     let conflicts = catalog.conflicts().iter();
     let conflicts = conflicts
         .filter(|conflict| [&conflict.upstream, &conflict.kept_by].contains(&link.id()))
         .map(ToString::to_string)
         .collect::<Vec<_>>();
-    let peer = link.current();
-    let report = link.report();
+    let peer = link.current_peer();
+    let report = link.health.report();
     let [tools, prompts, resources, templates] = report.counts;
     let quarantined = report.quarantined.iter().map(ToString::to_string);
     json!({
@@ -217,7 +217,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         "failing_for_seconds": since,
         "since_seconds": times.since.elapsed().as_secs(),
         "next_try_in_seconds": times.next_try.map(until),
-        "circuit": circuit(link.gate.position()),
+        "circuit": circuit(link.gate.circuit_state()),
         "era": peer.as_ref().map(|peer| peer.era().to_string()),
         "version": peer.as_ref().map(|peer| peer.version.clone()),
         "versions": peer.as_ref().map(|peer| peer.versions.clone()),
@@ -225,7 +225,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         "credentials": link.credentials().map(credentials),
         "listed_at": report.at.map(|(_, on)| Stamp::of(on).to_string()),
         "listed_seconds_ago": report.age().map(|age| age.as_secs()),
-        "stale": link.is_stale(),
+        "stale": link.health.is_stale(),
         "listing_is_stored": report.stored,
         "tools": tools,
         "prompts": prompts,
@@ -277,15 +277,15 @@ fn credentials(credentials: &Credentials) -> serde_json::Value {
 
 /// The circuit in words: `closed`; `open`, where calls fail at once for the `reason` that calls before them
 /// failed for; `half-open`, where one call is let through.
-fn circuit(position: Position) -> serde_json::Value {
+fn circuit(position: CircuitState) -> serde_json::Value {
     let (state, reason, since, again) = match position {
-        Position::Closed => ("closed", None, None, None),
-        Position::Open {
+        CircuitState::Closed => ("closed", None, None, None),
+        CircuitState::Open {
             reason,
             since,
             again,
         } => ("open", Some(reason), Some(since), Some(again)),
-        Position::HalfOpen { reason, since } => ("half-open", Some(reason), Some(since), None),
+        CircuitState::HalfOpen { reason, since } => ("half-open", Some(reason), Some(since), None),
     };
     json!({
         "state": state,
@@ -321,7 +321,7 @@ async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Resp
     };
     // One listing may be under way, and the one asked for comes after it.
     let deadline = link.connect_deadline() + link.config.timeouts.list * 2;
-    let status = if link.resynced(deadline).await {
+    let status = if link.rounds.resync(deadline).await {
         StatusCode::OK
     } else {
         StatusCode::GATEWAY_TIMEOUT

@@ -24,7 +24,7 @@ use crate::cli::output::{Output, plain};
 use crate::config::{self, Config, ConfigErrors, Defect, Problem};
 use crate::live::Snapshot;
 use crate::server::recognised;
-use crate::upstream::Standing;
+use crate::upstream::HealthState;
 
 /// Joins many MCP servers into one tool catalog.
 #[derive(Debug, Parser)]
@@ -145,13 +145,13 @@ fn nothing_to_join(config: &Config, path: &Path) -> Option<String> {
 fn tell_failing(snapshot: &Snapshot, target: &TargetArgs, output: &mut Output) -> bool {
     let mut works = snapshot.links.is_empty();
     for link in snapshot.links.iter() {
-        match link.standing() {
-            Standing::Failing { reason, .. } => {
+        match link.health.state() {
+            HealthState::Failing { reason, .. } => {
                 // Who asked for a URL knows of no upstream.
                 let name = target.url.as_deref().unwrap_or(link.id().as_str());
                 output.wrong(&format!("{name}: {reason}"));
             }
-            Standing::Up | Standing::Connecting => works = true,
+            HealthState::Up | HealthState::Connecting => works = true,
         }
     }
     works

@@ -19,7 +19,7 @@ use crate::upstream::{Link, Wire};
 
 /// What connectors need from the weir they belong to.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct ConnectorContext {
     /// The name of that weir in chains, if it is a hop of one.
     pub instance: Option<Instance>,
     /// The `weir` binary, run as the reaper of child processes; without it closing their stdin is all that ends them.
@@ -36,7 +36,10 @@ pub struct Surroundings {
 ///
 /// # Errors
 /// A credential that no header can carry, or no TLS roots.
-pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<Link>, WireError> {
+pub fn link(
+    config: &Arc<config::Upstream>,
+    around: &ConnectorContext,
+) -> Result<Arc<Link>, WireError> {
     let wire = match &config.endpoint {
         Endpoint::Http(endpoint) => {
             let quirks = quirks(config.connector);
@@ -73,7 +76,7 @@ pub fn link(config: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc
         around.tasks.clone(),
         around.metrics.upstream(&config.id),
     );
-    link.control = gateway::control(config, &around.auth)?;
+    link.gateway_control = gateway::control(config, &around.auth)?;
     Ok(Arc::new(link))
 }
 

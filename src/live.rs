@@ -21,7 +21,7 @@ pub use snapshot::Snapshot;
 pub use state::Change;
 
 use crate::config::Config;
-use crate::upstream::Standing;
+use crate::upstream::HealthState;
 
 /// The current snapshot, and word of every new one.
 #[derive(Debug)]
@@ -62,9 +62,9 @@ impl Live {
     /// Waits until every upstream has been listed or has failed once.
     pub async fn settled(&self) {
         for link in self.load_full().links.iter() {
-            let mut standing = link.watch();
+            let mut standing = link.health.subscribe();
             let _ = standing
-                .wait_for(|standing| *standing != Standing::Connecting)
+                .wait_for(|standing| *standing != HealthState::Connecting)
                 .await;
         }
     }

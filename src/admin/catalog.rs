@@ -131,15 +131,15 @@ impl Page {
 
 /// The upstreams whose listings may be out of date.
 fn stale(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
-    let links = snapshot.links.iter().filter(|link| link.is_stale());
+    let links = snapshot.links.iter().filter(|link| link.health.is_stale());
     links.map(|link| link.id().as_str())
 }
 
 fn age(link: &Link) -> Age {
-    let report = link.report();
+    let report = link.health.report();
     Age {
         name: link.id().as_str().to_owned(),
-        stale: link.is_stale(),
+        stale: link.health.is_stale(),
         listed_at: report.at.map(|(_, on)| Stamp::of(on).to_string()),
         listed_seconds_ago: report.age().map(|age| age.as_secs()),
     }

@@ -215,7 +215,7 @@ fn waiting(snapshot: &Snapshot) -> impl Iterator<Item = (u64, Waiting)> {
         drifted.unwrap_or_default().iter().map(|drifted| {
             let naming = &snapshot.config.naming;
             let waiting = Waiting::of(drifted, &link.config, naming, &snapshot.catalog);
-            (link.number, waiting)
+            (link.link_id, waiting)
         })
     })
 }

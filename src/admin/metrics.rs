@@ -14,7 +14,7 @@ use crate::credentials::state::Phase;
 use crate::live::reload::{History, Reloads};
 use crate::live::{Live, Snapshot};
 use crate::metrics::{Format, Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
-use crate::upstream::{Link, Standing};
+use crate::upstream::{HealthState, Link};
 
 /// The words for [`Kind::ALL`], as `/upstreams` has them.
 const KINDS: [&str; 4] = ["tools", "prompts", "resources", "templates"];
@@ -59,17 +59,17 @@ fn reloaded(history: &History) -> ObservedReloads {
 }
 
 fn of(link: &Link, catalog: &Catalog) -> ObservedUpstream {
-    let report = link.report();
+    let report = link.health.report();
     let load = link.gate.load();
     ObservedUpstream {
         name: link.id().as_str().to_owned(),
-        up: link.standing() == Standing::Up,
+        up: link.health.state() == HealthState::Up,
         credentials: link.credentials().map(credentials),
-        sessions: usize::from(link.current().is_some()) + link.sessions.count(),
+        sessions: usize::from(link.current_peer().is_some()) + link.sessions.count(),
         in_flight: load.in_flight,
         queued: load.queued,
         listing_age: report.age(),
-        stale: link.is_stale(),
+        stale: link.health.is_stale(),
         items: named(report.counts),
         quarantined: report.quarantined.len(),
         drifted: drift::found(&link.config, catalog).map_or(0, |drift| drift.drifted.len()),

@@ -18,7 +18,7 @@ use crate::protocol::trace::Trace;
 use crate::protocol::{meta, method};
 use crate::relay::{self, Outgoing, Scope};
 use crate::server::{Core, Options};
-use crate::upstream::{Standing, probe};
+use crate::upstream::{HealthState, probe};
 
 /// `weir call`
 #[derive(Debug, Args)]
@@ -110,7 +110,8 @@ fn is_listed(snapshot: &Snapshot, name: &str) -> bool {
         .zip(snapshot.links.iter())
         .take(route.upstream_index.get());
     !earlier.any(|(upstream, link)| {
-        link.standing() == Standing::Connecting && name.starts_with(upstream.namespace.as_str())
+        link.health.state() == HealthState::Connecting
+            && name.starts_with(upstream.namespace.as_str())
     })
 }
 
@@ -124,14 +125,14 @@ async fn call(
     let route = snapshot.catalog.tool(&args.name);
     let peer = route
         .and_then(|route| snapshot.links.get(route.upstream_index.get()))
-        .and_then(|link| link.current());
+        .and_then(|link| link.current_peer());
     let version = match peer.map_or(Era::Modern, |peer| peer.era()) {
         Era::Legacy => Version::LATEST_LEGACY,
         Era::Modern => Version::MODERN,
     };
     let own = match version.era() {
         Era::Legacy => "{}".to_owned(),
-        Era::Modern => probe::own_meta(None, None),
+        Era::Modern => probe::request_meta(None, None),
     };
     let mut own = Object::parse(&own).map_err(CallFailed::Arguments)?;
     own.set(meta::PROGRESS_TOKEN, "1");

@@ -14,7 +14,7 @@ use crate::cli::{ConfigArgs, nothing_to_join, refuse, wait};
 use crate::config::{self, Config};
 use crate::credentials::state::Phase;
 use crate::server::{Core, Options, recognised};
-use crate::upstream::{Link, Standing};
+use crate::upstream::{HealthState, Link};
 
 /// `weir check`
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
     let all_up = snapshot
         .links
         .iter()
-        .all(|link| link.standing() == Standing::Up);
+        .all(|link| link.health.state() == HealthState::Up);
     if json {
         let rows: Vec<_> = snapshot
             .links
@@ -110,7 +110,7 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
     }
     output.out.table(&table);
     for link in snapshot.links.iter() {
-        let report = link.report();
+        let report = link.health.report();
         let quarantined = report.quarantined.iter().map(ToString::to_string);
         for line in quarantined.chain(report.warnings) {
             output
@@ -144,11 +144,11 @@ fn login(link: &Link) -> (Ink, String, Option<String>) {
 }
 
 fn row(link: &Link, table: &mut Table) {
-    let (state, ink, what) = match link.standing() {
-        Standing::Up => ("up", Ink::Good, String::new()),
-        Standing::Connecting => ("connecting", Ink::Plain, String::new()),
-        Standing::Failing { reason, .. } => {
-            let next = link.times().next_try;
+    let (state, ink, what) = match link.health.state() {
+        HealthState::Up => ("up", Ink::Good, String::new()),
+        HealthState::Connecting => ("connecting", Ink::Plain, String::new()),
+        HealthState::Failing { reason, .. } => {
+            let next = link.health.times().next_try;
             let next = next.map(|next| next.saturating_duration_since(Instant::now()).as_secs());
             let next = match next {
                 // As a server, weir would try again before anybody has read this.
@@ -165,7 +165,7 @@ fn row(link: &Link, table: &mut Table) {
         Some(reason) if !what.contains(&reason) => format!("{what}; credentials: {reason}"),
         Some(_) | None => what,
     };
-    let peer = link.current();
+    let peer = link.current_peer();
     let era = peer
         .as_ref()
         .map(|peer| format!("{} {}", peer.era(), peer.version))
@@ -174,7 +174,7 @@ fn row(link: &Link, table: &mut Table) {
         .as_ref()
         .map(|peer| peer.server.clone())
         .unwrap_or_default();
-    let [tools, prompts, resources, _] = link.report().counts.map(|count| count.to_string());
+    let [tools, prompts, resources, _] = link.health.report().counts.map(|count| count.to_string());
     table.row([
         (Ink::Upstream, link.id().as_str()),
         (ink, state),

@@ -94,10 +94,10 @@ fn table(snapshot: &Snapshot, origins: bool, output: &mut Output) {
 
 fn json(snapshot: &Snapshot, output: &mut Output) {
     // What a caller of the upstream's own era sees is what the upstream wrote.
-    let legacy = snapshot
-        .links
-        .iter()
-        .any(|link| link.current().is_some_and(|peer| peer.era() == Era::Legacy));
+    let legacy = snapshot.links.iter().any(|link| {
+        link.current_peer()
+            .is_some_and(|peer| peer.era() == Era::Legacy)
+    });
     let era = if legacy { Era::Legacy } else { Era::Modern };
     let mut text = vec![b'['];
     let mut at = Some(0);

@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::cli::output::{Screen, plain};
 use crate::live::Snapshot;
 use crate::server::Core;
-use crate::upstream::Standing;
+use crate::upstream::HealthState;
 
 /// Who takes longer is named.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,11 +35,11 @@ pub(super) async fn until(core: &Core, err: &mut Screen, enough: impl Fn(&Snapsh
 }
 
 fn missing(snapshot: &Snapshot) -> String {
-    let connecting = |standing| matches!(standing, Standing::Connecting);
+    let connecting = |standing| matches!(standing, HealthState::Connecting);
     let names: Vec<_> = snapshot
         .links
         .iter()
-        .filter(|link| connecting(link.standing()))
+        .filter(|link| connecting(link.health.state()))
         .map(|link| plain(link.id().as_str()))
         .collect();
     format!("waiting for {}", names.join(", "))

@@ -3,18 +3,18 @@
 use crate::config::{Auth, AwsCredentials, AwsSource, Endpoint, Upstream};
 use crate::credentials::aws::control::Control;
 use crate::credentials::{Around, SetupError};
-use crate::upstream::quirks::{Errors, Quirks};
+use crate::upstream::quirks::{Platform, Quirks};
 
 /// A gateway speaks the versions it was created with and no others; keeps sessions if it was told to, which may be
 /// later than weir came; throttles in the body of an answer.
 pub(super) const QUIRKS: Quirks = Quirks {
-    errors: Errors::Gateway,
+    platform: Platform::Gateway,
     affinity: false,
     // What it has to say comes on the answer of the POST that it is about.
-    only_posts: true,
-    keeps_sessions: false,
-    sessions_may_come: true,
-    refuses_versions: true,
+    post_only: true,
+    no_delete: false,
+    may_require_session_later: true,
+    refuses_unknown_versions: true,
 };
 
 /// What synchronizes the targets, where the config wants that. Who signs the calls signs that too; where calls carry a

@@ -1,15 +1,15 @@
 //! An MCP server hosted on Amazon Bedrock AgentCore Runtime (AgentCore developer guide, "Deploy MCP servers in AgentCore
 //! Runtime"; model of `InvokeAgentRuntime`).
 
-use crate::upstream::quirks::{Errors, Quirks};
+use crate::upstream::quirks::{Platform, Quirks};
 
 /// A runtime starts a machine for each session: requests have to say which is theirs, and the first of them may take 20
 /// seconds. Its one operation is a POST.
 pub(super) const QUIRKS: Quirks = Quirks {
-    errors: Errors::Runtime,
+    platform: Platform::Runtime,
     affinity: true,
-    only_posts: true,
-    keeps_sessions: true,
-    sessions_may_come: false,
-    refuses_versions: false,
+    post_only: true,
+    no_delete: true,
+    may_require_session_later: false,
+    refuses_unknown_versions: false,
 };

@@ -32,7 +32,7 @@ use crate::protocol::method;
 use crate::protocol::origin::OriginCheck;
 use crate::protocol::trace::Trace;
 use crate::relay::Payload;
-use crate::upstream::Standing;
+use crate::upstream::HealthState;
 
 /// The HTTP methods of the endpoint.
 pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");
@@ -122,10 +122,9 @@ fn ping() -> Response {
 async fn ready(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.live.load_full();
     let up_for = front.started.elapsed();
-    let behind = snapshot
-        .links
-        .iter()
-        .filter(|link| link.standing() == Standing::Connecting && link.report().at.is_none());
+    let behind = snapshot.links.iter().filter(|link| {
+        link.health.state() == HealthState::Connecting && link.health.report().at.is_none()
+    });
     let (late, behind): (Vec<_>, Vec<_>) =
         behind.partition(|link| up_for >= link.config.timeouts.list);
     let reason = match (front.shutdown.is_cancelled(), behind.is_empty()) {

@@ -20,7 +20,7 @@ use crate::protocol::trace::Trace;
 use crate::protocol::{method, sse};
 use crate::relay::{self, Caller, Payload, Scope};
 use crate::seal;
-use crate::upstream::probe::{Profile, WEIR};
+use crate::upstream::probe::{SessionProfile, WEIR};
 
 /// The most bytes of a client's capabilities that are kept; a client with more is taken as one without any.
 const CAPABILITIES: usize = 2048;
@@ -31,10 +31,10 @@ pub(super) fn capabilities(live: &Live, era: Era) -> String {
         \"resources\":{\"subscribe\":true,\"listChanged\":true},\"completions\":{},\"logging\":{}"
         .to_owned();
     let snapshot = live.load();
-    let peers = snapshot.links.iter().filter_map(|link| link.current());
+    let peers = snapshot.links.iter().filter_map(|link| link.current_peer());
     let peers: Vec<_> = peers.filter(|peer| peer.era() == era).collect();
     match era {
-        Era::Legacy if peers.iter().any(|peer| peer.offers.tasks) => all.push_str(
+        Era::Legacy if peers.iter().any(|peer| peer.capabilities.tasks) => all.push_str(
             ",\"tasks\":{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}",
         ),
         Era::Legacy => {}
@@ -61,7 +61,10 @@ pub(super) fn capabilities(live: &Live, era: Era) -> String {
 ///
 /// # Errors
 /// There is no `protocolVersion` to answer.
-pub(super) fn initialize(live: &Live, request: &Request<'_>) -> Result<(Profile, Bytes), Fault> {
+pub(super) fn initialize(
+    live: &Live,
+    request: &Request<'_>,
+) -> Result<(SessionProfile, Bytes), Fault> {
     let asked = request.params.string("protocolVersion");
     let asked = asked.ok_or_else(|| Fault::Params("`protocolVersion` must be a string".into()))?;
     let spoken = Version::parse(&asked).filter(|version| version.era() == Era::Legacy);
@@ -70,7 +73,7 @@ pub(super) fn initialize(live: &Live, request: &Request<'_>) -> Result<(Profile,
         "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"serverInfo\":{WEIR}}}",
         capabilities(live, Era::Legacy)
     );
-    let profile = Profile {
+    let profile = SessionProfile {
         version,
         capabilities: can(request).into(),
         key: seal::random().ok(),

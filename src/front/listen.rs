@@ -105,7 +105,7 @@ pub(super) async fn follow(
     let honoured = subscribed.iter().map(|(_, link, topic, _)| async move {
         let honoured = link
             .subscriptions
-            .honoured(std::slice::from_ref(topic), deadline)
+            .wait_until_accepted(std::slice::from_ref(topic), deadline)
             .await;
         honoured == [true]
     });

@@ -14,7 +14,7 @@ use crate::front::tape::Tapes;
 use crate::protocol::era::{Era, Version};
 use crate::relay::Caller;
 use crate::seal::{NoRandom, Sealer, random};
-use crate::upstream::probe::Profile;
+use crate::upstream::probe::SessionProfile;
 
 /// What the tokens are sealed for.
 const PURPOSE: &str = "session";
@@ -171,7 +171,7 @@ impl Sessions {
         } else {
             None
         };
-        let caller = Caller::new(Profile {
+        let caller = Caller::new(SessionProfile {
             version: session.version,
             capabilities: Cow::Owned(session.capabilities.as_ref().to_owned()),
             key: Some(session.key),

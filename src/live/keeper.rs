@@ -14,8 +14,8 @@ use crate::catalog::Listing;
 use crate::live::publisher::{Listed, Word};
 use crate::protocol::era::Era;
 use crate::protocol::message;
-use crate::upstream::error::Symptom;
-use crate::upstream::{Link, LinkError, Peer, Via, Wire, list, probe, watch};
+use crate::upstream::error::Liveness;
+use crate::upstream::{Connection, Link, LinkError, Peer, Wire, list, probe, watch};
 use targets::Targets;
 
 /// The first pause after a failure; it doubles.
@@ -63,14 +63,14 @@ impl Keeper {
     pub async fn run(self) {
         let mut memory = Memory::default();
         while !self.shutdown.is_cancelled() {
-            let round = self.link.begin();
+            let round = self.link.rounds.begin();
             let attempt = tokio::select! {
                 attempt = self.attempt(&mut memory) => attempt,
                 () = self.shutdown.cancelled() => break,
             };
             let pause = self.pause(&mut memory, &attempt);
             let word = Word::Listed(Listed {
-                link: self.link.number,
+                link: self.link.link_id,
                 round,
                 at: Instant::now(),
                 on: SystemTime::now(),
@@ -88,7 +88,7 @@ impl Keeper {
         let link = &self.link;
         let mut again = true;
         loop {
-            let peer = match link.current().filter(|peer| peer.is_open()) {
+            let peer = match link.current_peer().filter(|peer| peer.is_open()) {
                 Some(peer) => peer,
                 None => self.connect(memory).await?,
             };
@@ -97,7 +97,7 @@ impl Keeper {
                 // The session went between two listings: once more with a new one.
                 Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
                     again = false;
-                    link.forget(&peer);
+                    link.forget_peer(&peer);
                 }
                 other => return other,
             }
@@ -126,7 +126,7 @@ impl Keeper {
         );
         memory.era = Some(peer.era());
         memory.connected = Some(Instant::now());
-        link.connected(Arc::clone(&peer));
+        link.set_peer(Arc::clone(&peer));
         let (heeding, heeded) = oneshot::channel();
         let watch = watch::watch(Arc::clone(link), Arc::clone(&peer), unasked, heeding);
         memory.watch = Some(AbortOnDropHandle::new(link.tasks().spawn(watch)));
@@ -150,16 +150,16 @@ impl Keeper {
             }
             Err(error) => {
                 if memory.failures == 0 {
-                    tracing::warn!(upstream = %self.link.id(), reason = %error.in_full(), "upstream fails");
+                    tracing::warn!(upstream = %self.link.id(), reason = %error.full_text(), "upstream fails");
                 } else {
-                    tracing::debug!(upstream = %self.link.id(), reason = %error.in_full(), "upstream still fails");
+                    tracing::debug!(upstream = %self.link.id(), reason = %error.full_text(), "upstream still fails");
                 }
                 memory.failures = memory.failures.saturating_add(1);
                 let (first, longest) = match (error, &self.link.wire) {
                     (LinkError::Unreachable(_) | LinkError::Broken(_), Wire::Http(_)) => {
                         (FIRST_PAUSE, LONGEST_UNREACHABLE)
                     }
-                    (error, Wire::Http(_)) if error.symptom() == Symptom::Stalled => {
+                    (error, Wire::Http(_)) if error.liveness() == Liveness::Stalled => {
                         (FIRST_PAUSE, LONGEST_UNREACHABLE)
                     }
                     (LinkError::Listing(_), _) => (FIRST_PAUSE_UNUSABLE, LONGEST_FAILING),
@@ -183,7 +183,9 @@ impl Keeper {
     /// Waits for a reason to list again; false at shutdown.
     async fn wait(&self, pause: Option<Duration>, memory: &Memory) -> bool {
         let started = Instant::now();
-        self.link.plan(pause.map(|pause| started + pause));
+        self.link
+            .health
+            .set_next_try(pause.map(|pause| started + pause));
         let alarm = async {
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,
@@ -192,11 +194,11 @@ impl Keeper {
         };
         let poked = tokio::select! {
             () = self.shutdown.cancelled() => return false,
-            () = self.link.resync.notified() => false,
-            () = self.link.reconnect.notified() => true,
-            () = self.link.gate.opened.notified() => false,
+            () = self.link.rounds.resync_requested() => false,
+            () = self.link.reconnect_requested() => true,
+            () = self.link.gate.circuit_opened.notified() => false,
             // Somebody has logged in, for example.
-            () = self.link.let_in_again(), if memory.failures > 0 => false,
+            () = self.link.credentials_recovered(), if memory.failures > 0 => false,
             () = alarm => false,
         };
         // Calls that find nobody ask for an attempt at once; together they get no more than a few a second.
@@ -210,27 +212,27 @@ impl Keeper {
             () = self.shutdown.cancelled() => return false,
             () = tokio::time::sleep_until(earliest) => {}
         }
-        self.link.plan(None);
+        self.link.health.set_next_try(None);
         true
     }
 
     async fn leave(&self) {
-        let Some(peer) = self.link.current() else {
+        let Some(peer) = self.link.current_peer() else {
             return;
         };
-        match (&peer.via, &self.link.wire) {
-            (Via::Http(session), Wire::Http(wire)) => {
-                wire.leave(session, Instant::now() + GOODBYE).await
+        match (&peer.connection, &self.link.wire) {
+            (Connection::Http(session), Wire::Http(wire)) => {
+                wire.end_session(session, Instant::now() + GOODBYE).await
             }
-            (Via::Child(child), _) => {
+            (Connection::Child(child), _) => {
                 // A server that still answers somebody may stay on after its stdin closed.
-                if let Some(id) = peer.listening() {
+                if let Some(id) = peer.listen_id() {
                     let body = message::cancelled(id, "weir stops");
                     let _ = tokio::time::timeout(GOODBYE, self.link.post(&peer, body)).await;
                 }
                 child.stop().await;
             }
-            (Via::Http(_), Wire::Child(_)) => {}
+            (Connection::Http(_), Wire::Child(_)) => {}
         }
     }
 }

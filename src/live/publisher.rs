@@ -15,7 +15,7 @@ use crate::live::accept::{Accepting, Done};
 use crate::live::state::{Accept, Change, Effects, State};
 use crate::live::store::Writer;
 use crate::live::{Live, Snapshot};
-use crate::upstream::standing::Report;
+use crate::upstream::health::ListingReport;
 use crate::upstream::{Link, LinkError};
 
 /// How long an upstream that suddenly lists nothing is left alone before it is asked again: endpoints
@@ -144,7 +144,7 @@ fn configure(live: &Live, state: &mut State, configured: Configured, writer: Opt
     } = configured;
     let effects = state.apply([Change::Configured {
         config: Arc::clone(&config),
-        links: links.iter().map(|link| link.number).collect(),
+        links: links.iter().map(|link| link.link_id).collect(),
         now: Instant::now(),
     }]);
     for (link, pins) in pins {
@@ -191,7 +191,7 @@ fn held(state: &State, effects: &Effects, writer: Option<&Writer>) {
 struct Told {
     link: u64,
     round: u64,
-    outcome: Result<Report, LinkError>,
+    outcome: Result<ListingReport, LinkError>,
 }
 
 fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Listed>, writer: Option<&Writer>) {
@@ -256,13 +256,13 @@ fn tell(snapshot: &Snapshot, state: &State, told: Vec<Told>) {
                 report.dropped = state.dropped(number);
                 tell_dropped(link, report.dropped);
                 if let Some(listing) = state.listing(number) {
-                    link.hold(listing);
+                    link.rounds.set_listing(listing);
                 }
-                link.listed(report);
+                link.record_listing(report);
             }
-            Err(error) => link.failed(&error),
+            Err(error) => link.record_failure(&error),
         }
-        link.ended(round);
+        link.rounds.end(round);
     }
 }
 
@@ -286,8 +286,8 @@ fn store(writer: &Writer, state: &State, believed: &[(u64, bool)]) {
 
 /// What operators are told of a listing.
 #[must_use]
-pub fn report(listing: &Listing, at: Instant, on: SystemTime) -> Report {
-    Report {
+pub fn report(listing: &Listing, at: Instant, on: SystemTime) -> ListingReport {
+    ListingReport {
         at: Some((at, on)),
         stored: false,
         stale: false,
@@ -301,7 +301,7 @@ pub fn report(listing: &Listing, at: Instant, on: SystemTime) -> Report {
 /// Says once that an upstream leads back here, and again when the numbers change.
 fn tell_dropped(link: &Link, dropped: Dropped) {
     let Dropped { own, far } = dropped;
-    if dropped != link.report().dropped && dropped != Dropped::default() {
+    if dropped != link.health.report().dropped && dropped != Dropped::default() {
         tracing::warn!(
             upstream = %link.id(), own, far,
             "left out what came from this weir itself, or through too many weirs"
@@ -330,7 +330,7 @@ fn follow(live: &Live, state: &State, effects: Effects, writer: Option<&Writer>)
         let again = Arc::clone(link);
         link.tasks().spawn(async move {
             tokio::time::sleep(CONFIRM_AFTER).await;
-            again.resync.notify_one();
+            again.rounds.request_resync();
         });
     }
 }

@@ -84,12 +84,12 @@ impl Schedule {
                     self.crons.insert(expression.clone(), Cron { job, links });
                 }
                 if let Some(cron) = self.crons.get(&expression) {
-                    lock(&cron.links).insert(link.number, Arc::downgrade(link));
+                    lock(&cron.links).insert(link.link_id, Arc::downgrade(link));
                 }
                 Ticking::Cron(expression)
             }
         };
-        self.ticking.insert(link.number, ticking);
+        self.ticking.insert(link.link_id, ticking);
         Ok(())
     }
 
@@ -126,7 +126,7 @@ impl Schedule {
 /// By the clock that only goes on: what is late, because the machine slept, is late once.
 fn every_so_often(link: &Arc<Link>, every: Duration) -> AbortOnDropHandle<()> {
     let every = every.max(SHORTEST);
-    let first = Instant::now() + every + spread(link.number, every / JITTER);
+    let first = Instant::now() + every + spread(link.link_id, every / JITTER);
     let weak = Arc::downgrade(link);
     AbortOnDropHandle::new(link.tasks().spawn(async move {
         let mut ticks = interval_at(first, every);
@@ -136,7 +136,7 @@ fn every_so_often(link: &Arc<Link>, every: Duration) -> AbortOnDropHandle<()> {
             let Some(link) = weak.upgrade() else {
                 return;
             };
-            link.resync.notify_one();
+            link.rounds.request_resync();
         }
     }))
 }
@@ -146,7 +146,7 @@ fn cron(expression: &str, links: Ticked) -> Result<Job, JobSchedulerError> {
         let links: Vec<_> = lock(&links).values().filter_map(Weak::upgrade).collect();
         Box::pin(async move {
             for link in links {
-                link.resync.notify_one();
+                link.rounds.request_resync();
             }
         })
     })

@@ -53,7 +53,7 @@ impl Snapshot {
     /// The link of this number, if this config still has it.
     #[must_use]
     pub fn link(&self, number: u64) -> Option<&Arc<Link>> {
-        self.links.iter().find(|link| link.number == number)
+        self.links.iter().find(|link| link.link_id == number)
     }
 
     /// The snapshot after this one, under another config.

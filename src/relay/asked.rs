@@ -39,7 +39,7 @@ impl Asks {
     /// Only the caller's own session may ask, and only where the caller hears it.
     pub(super) fn of(scope: &Scope<'_>, link: &Link, peer: &Arc<Peer>) -> Self {
         let is_shared = link
-            .current()
+            .current_peer()
             .is_some_and(|shared| Arc::ptr_eq(&shared, peer));
         let caller = scope.caller.filter(|_| !is_shared && scope.streams);
         Self {
@@ -92,12 +92,12 @@ impl Asks {
             (method::CANCELLED, caller) => caller.as_ref()?.taken_back(link, notification),
             (method::RESOURCE_UPDATED, Some(caller)) => caller.updated(link.id(), notification),
             (method::RESOURCE_UPDATED, None) => {
-                watch::updated(link, &notification.envelope, "uri");
+                watch::publish_update(link, &notification.envelope, "uri");
                 None
             }
             // The catalog's own changes are what callers are told of.
             _ => {
-                link.resync.notify_one();
+                link.rounds.request_resync();
                 None
             }
         }
@@ -200,7 +200,7 @@ impl Caller {
         mut notification: Notification<'_>,
     ) -> Option<Bytes> {
         let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
-        let number = watch::progress_token(&params)?;
+        let number = watch::parse_progress_token(&params)?;
         let token = {
             let kept = self.kept();
             let mut known = kept.tokens.iter();

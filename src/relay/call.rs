@@ -20,7 +20,7 @@ use crate::relay::logs::Logs;
 use crate::relay::outbound::Said;
 use crate::relay::reply::{Reply, Sending, Way};
 use crate::relay::{Scope, hops, outbound};
-use crate::upstream::{Exchange, Link, LinkError, Outbound, Peer};
+use crate::upstream::{Exchange, Link, LinkError, OutboundRequest, Peer};
 
 /// Where a request goes and what becomes of it there.
 pub(super) struct Target<'p> {
@@ -203,8 +203,11 @@ pub(super) async fn seat(
     link: &Arc<Link>,
     deadline: Instant,
 ) -> Result<Arc<Peer>, LinkError> {
-    let shared = link.peer(deadline).await?;
-    let Some(caller) = scope.caller.filter(|_| link.sessions.are_had(&shared)) else {
+    let shared = link.wait_for_peer(deadline).await?;
+    let Some(caller) = scope
+        .caller
+        .filter(|_| link.sessions.wants_own_session(&shared))
+    else {
         return Ok(shared);
     };
     match caller.session(link, deadline).await {
@@ -214,7 +217,7 @@ pub(super) async fn seat(
             if error.is_refusal() && (shared.era() == Era::Modern || !shared.is_on_stdio()) =>
         {
             if shared.era() == Era::Modern {
-                link.sessions.refused();
+                link.sessions.set_modern_only();
             } else {
                 tracing::debug!(upstream = %link.id(), %error, "no session of a caller's own: the shared one");
             }
@@ -232,14 +235,14 @@ pub(super) async fn seat_after(
     deadline: Instant,
 ) -> Result<Arc<Peer>, LinkError> {
     let is_shared = link
-        .current()
+        .current_peer()
         .is_some_and(|shared| Arc::ptr_eq(&shared, stale));
     match scope.caller.filter(|_| !is_shared) {
         Some(caller) => {
             caller.lost(link, stale);
             seat(scope, link, deadline).await
         }
-        None => link.peer_after(stale, deadline).await,
+        None => link.replace_peer(stale, deadline).await,
     }
 }
 
@@ -272,11 +275,11 @@ async fn relayed(
     let request_id = scope.trace.request_id();
     let fault = |error: LinkError| failed(link, method, request_id, &error);
     let deadline = hops::deadline(link, request).map_err(fault)?;
-    let mut place = link.gate.enter(deadline).await.map_err(fault)?;
+    let mut slot = link.gate.enter(deadline).await.map_err(fault)?;
     let mut peer = match seat(scope, link, deadline).await {
         Ok(peer) => peer,
         Err(error) => {
-            place.failed(&error);
+            slot.record_failure(&error);
             return Err(fault(error));
         }
     };
@@ -294,7 +297,7 @@ async fn relayed(
                 again = false;
                 continue;
             }
-            Err(LinkError::HeaderMismatch(answer)) => Ok(Exchange::whole(answer)),
+            Err(LinkError::HeaderMismatch(answer)) => Ok(Exchange::from_body(answer)),
             sent => sent,
         };
         match sent {
@@ -302,10 +305,10 @@ async fn relayed(
                 let crossing = target.crossing(scope, &peer, is_task);
                 let way = Way {
                     flight,
-                    exchange: exchange.until(deadline),
+                    exchange: exchange.with_deadline(deadline),
                     logs,
                     asks: Asks::of(scope, link, &peer),
-                    place,
+                    slot,
                 };
                 return Ok(Reply::relayed(way, request.id.clone(), token, crossing));
             }
@@ -322,11 +325,11 @@ async fn relayed(
                     flight.land();
                 }
                 // It may have run, and may run again.
-                if !(std::mem::take(&mut repeat) && error.is_passing()) {
-                    place.failed(&error);
+                if !(std::mem::take(&mut repeat) && error.is_transient()) {
+                    slot.record_failure(&error);
                     return Err(fault(error));
                 }
-                tracing::debug!(upstream = %link.id(), method, reason = %error.in_full(), "once more");
+                tracing::debug!(upstream = %link.id(), method, reason = %error.full_text(), "once more");
             }
         }
     }
@@ -338,9 +341,9 @@ fn failed(link: &Link, method: &'static str, request_id: &str, error: &LinkError
         // There may be many of them, and what they come from has been logged.
         tracing::debug!(upstream = %link.id(), method, reason = %error, request_id, "call refused");
     } else {
-        tracing::warn!(upstream = %link.id(), method, reason = %error.in_full(), request_id, "call failed");
+        tracing::warn!(upstream = %link.id(), method, reason = %error.full_text(), request_id, "call failed");
     }
-    error.fault(link.id())
+    error.to_fault(link.id())
 }
 
 impl Target<'_> {
@@ -358,7 +361,7 @@ impl Target<'_> {
         peer: &Peer,
         link: &Link,
         deadline: Instant,
-    ) -> Result<(Outbound, Option<Box<str>>, Logs), Fault> {
+    ) -> Result<(OutboundRequest, Option<Box<str>>, Logs), Fault> {
         let (id, meta) = (link.next_id(), request.meta.as_ref());
         let said = Said {
             trace: &scope.trace,
@@ -367,7 +370,7 @@ impl Target<'_> {
         let hop = outbound::hop(&mut self.params, meta, scope.era(), peer, id, said)?;
         let mut headers = self.headers(peer.era())?;
         scope.trace.write(&mut headers);
-        let outbound = Outbound {
+        let outbound = OutboundRequest {
             id,
             method: self.method,
             params: hop.params,
@@ -403,7 +406,7 @@ impl Target<'_> {
     /// is processed as an ordinary call (2025-11-25 tasks).
     fn as_task(&mut self, scope: &Scope<'_>, peer: &Peer) -> bool {
         let legacy = scope.era() == Era::Legacy && peer.era() == Era::Legacy;
-        let is_task = legacy && peer.offers.tasks && self.params.contains("task");
+        let is_task = legacy && peer.capabilities.tasks && self.params.contains("task");
         if !is_task {
             self.params.remove("task");
         }
@@ -416,7 +419,7 @@ impl Target<'_> {
         let Some(route) = &self.route else {
             return false;
         };
-        if !link.resynced(deadline.min(link.list_deadline())).await {
+        if !link.rounds.resync(deadline.min(link.list_deadline())).await {
             return false;
         }
         let found = scope.live.load().catalog.tool(&route.exposed);

@@ -16,7 +16,7 @@ use crate::protocol::era::Version;
 use crate::protocol::message::Id;
 use crate::relay::asked::Asked;
 use crate::relay::own::Own;
-use crate::upstream::probe::Profile;
+use crate::upstream::probe::SessionProfile;
 use crate::upstream::subscriptions::{Subscription, Topic, Update};
 use crate::upstream::{Link, LinkError, Peer};
 
@@ -29,7 +29,7 @@ const SUBSCRIPTIONS: usize = 1_000;
 /// The state of one legacy session of a caller, in memory for as long as it is of use.
 pub struct Caller {
     /// What its sessions at upstreams are opened with.
-    pub(super) profile: Profile,
+    pub(super) profile: SessionProfile,
     pub(super) kept: Mutex<Kept>,
     /// Whether there is a stream for what is said unasked.
     listens: watch::Sender<bool>,
@@ -92,7 +92,7 @@ impl std::fmt::Debug for Caller {
 impl Caller {
     /// A caller that has done nothing yet.
     #[must_use]
-    pub fn new(profile: Profile) -> Arc<Self> {
+    pub fn new(profile: SessionProfile) -> Arc<Self> {
         let seed = crate::seal::random::<4>().map_or(0, u32::from_le_bytes);
         Arc::new(Self {
             profile,
@@ -226,7 +226,7 @@ impl Caller {
         let news = kept.stream.as_ref().map(|stream| stream.news.clone());
         for (exposed, subscribed) in &mut kept.subscribed {
             if let (Some(shared), Some(news)) = (&mut subscribed.shared, &news) {
-                shared.tell(Arc::clone(exposed), news.clone());
+                shared.redirect(Arc::clone(exposed), news.clone());
             }
         }
     }
@@ -240,7 +240,7 @@ impl Caller {
         link: &Arc<Link>,
         deadline: Instant,
     ) -> Result<Arc<Peer>, LinkError> {
-        let own = Arc::clone(self.kept().sessions.entry(link.number).or_default());
+        let own = Arc::clone(self.kept().sessions.entry(link.link_id).or_default());
         own.peer(self, link, deadline).await
     }
 
@@ -255,9 +255,9 @@ impl Caller {
         let mut kept = self.kept();
         let is_it = kept
             .sessions
-            .get(&link.number)
+            .get(&link.link_id)
             .is_some_and(|own| own.is_lost(peer));
-        let gone = is_it.then(|| kept.sessions.remove(&link.number));
+        let gone = is_it.then(|| kept.sessions.remove(&link.link_id));
         // Nobody is left to answer to.
         kept.asked.retain(|_, asked| !asked.is_of(peer));
         drop(kept);
@@ -375,7 +375,7 @@ mod tests {
     use crate::protocol::era::Version;
 
     fn caller() -> Arc<Caller> {
-        Caller::new(Profile {
+        Caller::new(SessionProfile {
             version: Version::LATEST_LEGACY,
             capabilities: Cow::Borrowed("{}"),
             key: None,

@@ -16,10 +16,10 @@ use crate::protocol::method;
 use crate::relay::caller::Caller;
 use crate::relay::{asked, tasks};
 use crate::upstream::ask::ask;
-use crate::upstream::probe::{self, Unasked};
-use crate::upstream::subscriptions::below;
-use crate::upstream::watch::{self, Unheard};
-use crate::upstream::{Link, LinkError, Peer, Via, Wire};
+use crate::upstream::probe::{self, UnsolicitedMessages};
+use crate::upstream::subscriptions::suffix_below;
+use crate::upstream::watch::{self, StreamEnd};
+use crate::upstream::{Connection, Link, LinkError, Peer, Wire};
 
 /// How long the first request of a session waits for its stream of what is said unasked.
 const HEEDING: Duration = Duration::from_millis(500);
@@ -73,9 +73,9 @@ async fn open(
     link: &Arc<Link>,
     deadline: Instant,
 ) -> Result<Seat, LinkError> {
-    let place = link.sessions.place()?;
+    let place = link.sessions.acquire()?;
     let deadline = deadline.min(link.connect_deadline());
-    let (peer, unasked) = probe::open(link, &caller.profile, deadline).await?;
+    let (peer, unasked) = probe::open_session(link, &caller.profile, deadline).await?;
     let peer = Arc::new(peer);
     tracing::debug!(upstream = %link.id(), version = %peer.version, "session of a caller's own opened");
     restore(caller, link, &peer, deadline).await;
@@ -112,7 +112,7 @@ async fn restore(caller: &Caller, link: &Link, peer: &Peer, deadline: Instant) {
         let uris: Vec<_> = here.map(|subscribed| Arc::clone(&subscribed.uri)).collect();
         (kept.level.clone(), uris)
     };
-    if let Some(level) = level.filter(|_| peer.offers.logging) {
+    if let Some(level) = level.filter(|_| peer.capabilities.logging) {
         let params = format!("{{\"level\":{level}}}");
         let _ = ask(link, peer, method::SET_LEVEL, params, deadline).await;
     }
@@ -127,7 +127,7 @@ async fn attend(
     caller: Weak<Caller>,
     link: Arc<Link>,
     peer: Arc<Peer>,
-    unasked: Option<Unasked>,
+    unasked: Option<UnsolicitedMessages>,
     heeding: oneshot::Sender<()>,
 ) {
     let mut heeding = Some(heeding);
@@ -146,7 +146,7 @@ async fn attend(
         if listens.wait_for(|listens| *listens).await.is_err() {
             return;
         }
-        let follow = watch::follow(
+        let follow = watch::follow_stream(
             &link,
             &peer,
             || {
@@ -158,8 +158,8 @@ async fn attend(
         );
         tokio::select! {
             unheard = follow => match unheard {
-                Unheard::NoStream => return,
-                Unheard::SessionLost => return lost(&caller, &link, &peer),
+                StreamEnd::NoStream => return,
+                StreamEnd::SessionLost => return lost(&caller, &link, &peer),
             },
             ended = listens.wait_for(|listens| !*listens) => if ended.is_err() {
                 return;
@@ -194,13 +194,13 @@ fn heard(caller: &Weak<Caller>, link: &Arc<Link>, peer: &Arc<Peer>, bytes: &Byte
             let told = asked::ask(&caller, link, peer, &request)
                 .is_some_and(|(number, message)| caller.tell(message) || caller.unask(number));
             if !told {
-                watch::answer(link, peer, &request.id, &request.method);
+                watch::answer_request(link, peer, &request.id, &request.method);
             }
         }
         Ok(Ok(Message::Notification(mut notification))) => match notification.method.as_ref() {
             // The catalog's own changes are what the caller is told of, once it is in them.
             method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED => {
-                link.resync.notify_one();
+                link.rounds.request_resync();
             }
             method::CANCELLED => {
                 if let Some(message) = caller.taken_back(link, notification) {
@@ -245,7 +245,7 @@ impl Caller {
             let here = kept.subscribed.iter();
             let here = here.filter(|(_, subscribed)| subscribed.upstream == *upstream);
             let fitting = here.filter_map(|(exposed, subscribed)| {
-                let rest = below(&subscribed.uri, &uri)?;
+                let rest = suffix_below(&subscribed.uri, &uri)?;
                 Some((rest.len(), format!("{exposed}{rest}")))
             });
             fitting.min().map(|(_, exposed)| exposed)
@@ -267,12 +267,12 @@ impl Drop for Seat {
         }
         let (link, peer) = (Arc::clone(&self.link), Arc::clone(&self.peer));
         let leave = async move {
-            match (&peer.via, &link.wire) {
-                (Via::Http(session), Wire::Http(wire)) => {
-                    wire.leave(session, Instant::now() + GOODBYE).await;
+            match (&peer.connection, &link.wire) {
+                (Connection::Http(session), Wire::Http(wire)) => {
+                    wire.end_session(session, Instant::now() + GOODBYE).await;
                 }
-                (Via::Child(child), _) => child.stop().await,
-                (Via::Http(_), Wire::Child(_)) => {}
+                (Connection::Child(child), _) => child.stop().await,
+                (Connection::Http(_), Wire::Child(_)) => {}
             }
         };
         self.link.tasks().clone().spawn(leave);

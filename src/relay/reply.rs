@@ -23,7 +23,7 @@ use crate::relay::crossing::Crossing;
 use crate::relay::logs::Logs;
 use crate::relay::platform;
 use crate::relay::tasks;
-use crate::upstream::{Exchange, Link, LinkError, Outbound, Peer, Place, watch};
+use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, Peer, watch};
 
 /// Everything that answers one request: any number of notifications, then one response.
 ///
@@ -106,7 +106,7 @@ impl Sending {
     pub(super) fn new(
         link: &Arc<Link>,
         peer: &Arc<Peer>,
-        outbound: Outbound,
+        outbound: OutboundRequest,
         deadline: Instant,
     ) -> Self {
         let flight = Flight::new(link, peer, outbound.id);
@@ -152,7 +152,7 @@ pub(super) struct Way {
     /// What the upstream asks meanwhile.
     pub(super) asks: Asks,
     /// Held until the whole answer is through, and told how it ended.
-    pub(super) place: Place,
+    pub(super) slot: InFlightSlot,
 }
 
 struct Relayed {
@@ -310,7 +310,7 @@ impl Relayed {
                     let Flight { link, peer, .. } = &self.way.flight;
                     match self.way.asks.ask(link, peer, &request) {
                         Some(bytes) => return Outgoing::Message(bytes),
-                        None => watch::answer(link, peer, &request.id, &request.method),
+                        None => watch::answer_request(link, peer, &request.id, &request.method),
                     }
                 }
                 Err(_) => return self.fail(&LinkError::Nonsense("not a JSON-RPC message")),
@@ -321,7 +321,7 @@ impl Relayed {
     /// Takes the stream up again where it ended, after the pause that the upstream asked for; false where
     /// that is not possible.
     fn resume(&mut self) -> bool {
-        let Some(position) = self.way.exchange.position() else {
+        let Some(position) = self.way.exchange.resume_point() else {
             return false;
         };
         let Flight { link, peer, .. } = &self.way.flight;
@@ -335,13 +335,13 @@ impl Relayed {
             let resumed = async {
                 tokio::time::sleep(pause).await;
                 let resumed = link.resume(&peer, &last).await?;
-                Ok(resumed.after(position))
+                Ok(resumed.continue_from(position))
             };
             match deadline {
                 Some(deadline) => tokio::time::timeout_at(deadline, resumed)
                     .await
                     .map_err(|_| LinkError::Timeout)?
-                    .map(|exchange| exchange.until(deadline)),
+                    .map(|exchange| exchange.with_deadline(deadline)),
                 None => resumed.await,
             }
         };
@@ -351,7 +351,7 @@ impl Relayed {
 
     fn finish(&mut self, response: &Response<'_>) -> Outgoing {
         self.way.flight.land();
-        self.way.place.answered();
+        self.way.slot.record_answer();
         let upstream = self.way.flight.link.id();
         let mut ending = Ending::Ok;
         if let (Outcome::Result(result), true) = (&response.outcome, self.crossing.has_tasks) {
@@ -366,8 +366,8 @@ impl Relayed {
                 Err(fault) => return self.refuse(&fault),
             },
             Outcome::Error(error) => {
-                let place = &mut self.way.place;
-                platform::note(error, &self.way.flight.link, place, self.measured.as_mut());
+                let slot = &mut self.way.slot;
+                platform::note(error, &self.way.flight.link, slot, self.measured.as_mut());
                 let (changed, status) = self.crossing.error(error, upstream);
                 let error = changed.as_deref().unwrap_or(error);
                 ending = Ending::Error;
@@ -398,12 +398,12 @@ impl Relayed {
 
     fn fail(&mut self, error: &LinkError) -> Outgoing {
         let Flight { link, peer, id, .. } = &self.way.flight;
-        tracing::warn!(upstream = %link.id(), reason = %error.in_full(), request_id = self.request_id(), "call failed");
-        self.way.place.failed(error);
+        tracing::warn!(upstream = %link.id(), reason = %error.full_text(), request_id = self.request_id(), "call failed");
+        self.way.slot.record_failure(error);
         if error.may_still_run() {
             link.cancel(peer, *id, "weir gave up", ());
         }
-        let fault = error.fault(link.id());
+        let fault = error.to_fault(link.id());
         self.way.flight.land();
         self.refuse(&fault)
     }
@@ -413,7 +413,7 @@ impl Relayed {
         match notification.method.as_ref() {
             method::PROGRESS => {
                 let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
-                if watch::progress_token(&params) != Some(self.way.flight.id) {
+                if watch::parse_progress_token(&params) != Some(self.way.flight.id) {
                     drop(params);
                     return self.way.asks.progress(&self.way.flight.link, notification);
                 }
@@ -442,7 +442,7 @@ impl Relayed {
 
 impl Drop for Way {
     fn drop(&mut self) {
-        let exchange = std::mem::replace(&mut self.exchange, Exchange::whole(Bytes::new()));
+        let exchange = std::mem::replace(&mut self.exchange, Exchange::from_body(Bytes::new()));
         self.flight.abandon(exchange);
     }
 }

@@ -39,7 +39,7 @@ pub(super) async fn set_level(scope: &Scope<'_>, request: &Request<'_>) -> Resul
     let told = caller
         .open_sessions()
         .into_iter()
-        .filter(|(_, peer)| peer.offers.logging)
+        .filter(|(_, peer)| peer.capabilities.logging)
         .map(|(link, peer)| (link, peer, format!("{{\"level\":{level}}}")))
         .map(|(link, peer, params)| async move {
             let answer = ask(
@@ -75,10 +75,10 @@ pub(super) async fn subscribe(scope: &Scope<'_>, request: &Request<'_>) -> Resul
         .get(route.upstream_index.get())
         .ok_or(Fault::ShuttingDown)?;
     let deadline = link.list_deadline();
-    let fault = |error: LinkError| error.fault(link.id());
+    let fault = |error: LinkError| error.to_fault(link.id());
     let peer = seat(scope, link, deadline).await.map_err(fault)?;
     let is_own = link
-        .current()
+        .current_peer()
         .is_some_and(|shared| !Arc::ptr_eq(&shared, &peer));
     let shared = if is_own {
         let own = hops::meta(scope, request, deadline)?;
@@ -96,7 +96,10 @@ pub(super) async fn subscribe(scope: &Scope<'_>, request: &Request<'_>) -> Resul
             .subscriptions
             .subscribe(topic.clone(), uri.as_ref().into(), news);
         let shared = shared.ok_or_else(|| fault(LinkError::Busy))?;
-        let honoured = link.subscriptions.honoured(&[topic], deadline).await;
+        let honoured = link
+            .subscriptions
+            .wait_until_accepted(&[topic], deadline)
+            .await;
         if honoured != [true] {
             return Err(Fault::Upstream {
                 upstream: link.id().as_str().into(),

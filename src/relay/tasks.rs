@@ -92,8 +92,8 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
     };
     while let Some(link) = scope.snapshot.links.get(first) {
         // No session is opened for nothing.
-        let shared = link.current();
-        if shared.is_some_and(|peer| peer.era() == Era::Legacy && !peer.offers.tasks) {
+        let shared = link.current_peer();
+        if shared.is_some_and(|peer| peer.era() == Era::Legacy && !peer.capabilities.tasks) {
             (first, cursor) = (first + 1, None);
             continue;
         }
@@ -106,7 +106,7 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
         let seat = super::call::seat(scope, link, deadline).await;
         let peer = seat
             .ok()
-            .filter(|peer| peer.offers.tasks && peer.era() == Era::Legacy);
+            .filter(|peer| peer.capabilities.tasks && peer.era() == Era::Legacy);
         let Some(peer) = peer else {
             first += 1;
             continue;

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalog::{Catalog, Pins};
 use crate::config::{self, Config};
-use crate::connector::{self, Surroundings};
+use crate::connector::{self, ConnectorContext};
 use crate::credentials;
 use crate::files::Files;
 use crate::live::accept::Accepts;
@@ -25,7 +25,7 @@ use crate::live::{Change, Live, Snapshot};
 use crate::metrics::Metrics;
 use crate::server::{Options, ServeError};
 use crate::upstream::Link;
-use crate::upstream::standing::Report;
+use crate::upstream::health::ListingReport;
 
 /// How long a stopping weir waits for keepers and children, once no call is under way any more. A child that heeds neither its
 /// stdin nor SIGTERM takes half of it.
@@ -41,7 +41,7 @@ pub struct Core {
     pub(super) shutdown: CancellationToken,
     pub(super) tasks: TaskTracker,
     schedule: Schedule,
-    around: Surroundings,
+    around: ConnectorContext,
     words: mpsc::Sender<Word>,
     /// Where listings and pins are stored, if they are.
     store: Option<Store>,
@@ -59,7 +59,7 @@ impl Core {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let files = Arc::new(Files::default());
-        let around = Surroundings {
+        let around = ConnectorContext {
             instance: config.instance.clone(),
             reaper: options.reaper.clone(),
             auth: credentials::Around::new(&files, config.state_dir.clone(), &tasks, &shutdown),
@@ -71,7 +71,7 @@ impl Core {
         let links = upstreams
             .map(|upstream| link(upstream, &around))
             .collect::<Result<Arc<[_]>, _>>()?;
-        let numbers = links.iter().map(|link| link.number);
+        let numbers = links.iter().map(|link| link.link_id);
         let mut state = State::new(Arc::clone(&config), numbers);
         let store = config.state_dir.as_deref().map(Store::new);
         if options.keeps {
@@ -157,7 +157,7 @@ impl Core {
         for link in &fresh {
             if let Err(error) = self.schedule.add(link).await {
                 for link in &fresh {
-                    self.schedule.remove(link.number).await;
+                    self.schedule.remove(link.link_id).await;
                 }
                 return Err(error.into());
             }
@@ -165,9 +165,9 @@ impl Core {
         self.publish(config, Arc::clone(&links), pins).await;
         // Now what they list is of a link that the publisher knows.
         fresh.iter().for_each(|link| self.keep(link));
-        let kept: BTreeSet<_> = links.iter().map(|link| link.number).collect();
+        let kept: BTreeSet<_> = links.iter().map(|link| link.link_id).collect();
         for link in snapshot.links.iter() {
-            if !kept.contains(&link.number) {
+            if !kept.contains(&link.link_id) {
                 self.retire(link, drain).await;
             }
         }
@@ -207,7 +207,7 @@ impl Core {
         let found = tokio::task::spawn_blocking(move || {
             let found = links.iter();
             let found =
-                found.filter_map(|link| Some((link.number, store.load_pins(&link.config)?)));
+                found.filter_map(|link| Some((link.link_id, store.load_pins(&link.config)?)));
             found.collect()
         });
         found.await.unwrap_or_default()
@@ -222,7 +222,7 @@ impl Core {
     /// Starts to keep an upstream.
     fn keep(&mut self, link: &Arc<Link>) {
         let shutdown = self.shutdown.child_token();
-        self.keepers.insert(link.number, shutdown.clone());
+        self.keepers.insert(link.link_id, shutdown.clone());
         let keeper = Keeper {
             link: Arc::clone(link),
             words: self.words.clone(),
@@ -233,9 +233,9 @@ impl Core {
 
     /// Ends a link that callers do not see any more, once nothing is under way over it.
     async fn retire(&mut self, link: &Arc<Link>, drain: Duration) {
-        self.schedule.remove(link.number).await;
+        self.schedule.remove(link.link_id).await;
         link.retire();
-        let Some(keeper) = self.keepers.remove(&link.number) else {
+        let Some(keeper) = self.keepers.remove(&link.link_id) else {
             return;
         };
         let link = Arc::clone(link);
@@ -305,18 +305,21 @@ fn empty(config: &Config) -> Arc<Catalog> {
 /// What callers see of an upstream is what was listed over its earlier link, until the next listing.
 fn take_over(earlier: Option<&Arc<Link>>, link: &Link) {
     if let Some(earlier) = earlier {
-        link.restored(Report {
-            stale: earlier.is_stale(),
+        link.health.restore_report(ListingReport {
+            stale: earlier.health.is_stale(),
             warnings: Vec::new(),
-            ..earlier.report()
+            ..earlier.health.report()
         });
-        if let Some(listing) = earlier.held() {
-            link.hold(&listing);
+        if let Some(listing) = earlier.rounds.listing() {
+            link.rounds.set_listing(&listing);
         }
     }
 }
 
-fn link(upstream: &Arc<config::Upstream>, around: &Surroundings) -> Result<Arc<Link>, ServeError> {
+fn link(
+    upstream: &Arc<config::Upstream>,
+    around: &ConnectorContext,
+) -> Result<Arc<Link>, ServeError> {
     connector::link(upstream, around).map_err(|source| ServeError::Upstream {
         upstream: upstream.id.clone(),
         source,
@@ -344,7 +347,7 @@ async fn hold(store: Store, links: Arc<[Arc<Link>]>, state: &mut State) {
                 tracing::warn!(upstream = %link.id(), %error, "its pins cannot be used");
                 None
             });
-            Some((link.number, pins?))
+            Some((link.link_id, pins?))
         });
         pins.collect::<Vec<_>>()
     });
@@ -378,7 +381,7 @@ async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Effec
     let mut changes = Vec::new();
     for (stored, pins, link) in found {
         if let Some(pins) = pins {
-            state.hold_to(link.number, pins);
+            state.hold_to(link.link_id, pins);
         }
         let Some(Stored { listing, at }) = stored else {
             continue;
@@ -386,14 +389,14 @@ async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Effec
         let age = SystemTime::now().duration_since(at).unwrap_or_default();
         let (on, at) = (at, now.checked_sub(age).unwrap_or(now));
         let listing = Arc::new(listing);
-        link.restored(Report {
+        link.health.restore_report(ListingReport {
             stored: true,
             stale: true,
             ..publisher::report(&listing, at, on)
         });
-        link.hold(&listing);
+        link.rounds.set_listing(&listing);
         changes.push(Change::Restored {
-            link: link.number,
+            link: link.link_id,
             at,
             on,
             now,

@@ -7,7 +7,7 @@ use crate::protocol::era::Era;
 use crate::protocol::headers;
 use crate::protocol::message::{Message, Outcome};
 use crate::upstream::error::LinkError;
-use crate::upstream::link::{Link, Outbound};
+use crate::upstream::link::{Link, OutboundRequest};
 use crate::upstream::peer::Peer;
 
 /// A JSON-RPC answer: `result` or `error` as JSON text.
@@ -28,13 +28,16 @@ pub async fn ask(
     if peer.era() == Era::Modern {
         headers::write(&mut mirrored, method, None);
     }
-    let outbound = Outbound {
+    let outbound = OutboundRequest {
         id: link.next_id(),
         method,
         params,
         headers: mirrored,
     };
-    let mut exchange = link.send(peer, outbound, deadline).await?.until(deadline);
+    let mut exchange = link
+        .send(peer, outbound, deadline)
+        .await?
+        .with_deadline(deadline);
     while let Some(message) = exchange.next().await? {
         let text = std::str::from_utf8(&message).map_err(|_| LinkError::Nonsense("not UTF-8"))?;
         let message =

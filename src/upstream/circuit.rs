@@ -31,12 +31,12 @@ pub struct Circuit {
     /// Listings failed since the last good one or the last answer.
     listings: u32,
     /// When the last failed call was counted.
-    counted: Option<Instant>,
+    last_counted: Option<Instant>,
     open: Option<Open>,
     /// How often it opened, probes that failed included, since the last answer.
     openings: u32,
     /// Whether a listing closed it and no call was answered since.
-    vouched: bool,
+    closed_by_listing: bool,
     /// Counts openings and closings: what began before one says nothing of what is after it.
     epoch: u64,
 }
@@ -52,7 +52,7 @@ struct Open {
 
 /// A call was let through; to be given back when it has ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Admitted {
+pub struct AdmittedCall {
     /// When.
     pub at: Instant,
     epoch: u64,
@@ -61,7 +61,7 @@ pub struct Admitted {
 
 /// A call is not to be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct CircuitOpen {
     /// Why calls failed before, in public words.
     pub reason: &'static str,
     /// When a call is let through again.
@@ -70,7 +70,7 @@ pub struct Refusal {
 
 /// How a call ended, as far as the circuit cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum CallOutcome {
     /// With an answer, whatever it said.
     Answered,
     /// At once: no connection, a broken one, a status, something that is not MCP. Calls that were under
@@ -84,7 +84,7 @@ pub enum Ended {
 
 /// A change that operators should know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Transition {
     /// Calls fail at once from now on.
     Opened,
     /// Calls are let through again.
@@ -93,7 +93,7 @@ pub enum Turn {
 
 /// The state in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Position {
+pub enum CircuitState {
     /// Calls go through.
     Closed,
     /// Calls fail at once.
@@ -119,9 +119,9 @@ impl Circuit {
     ///
     /// # Errors
     /// The circuit is open.
-    pub fn check(&self, now: Instant) -> Result<(), Refusal> {
+    pub fn check(&self, now: Instant) -> Result<(), CircuitOpen> {
         match self.open {
-            Some(open) if now < open.until => Err(Refusal {
+            Some(open) if now < open.until => Err(CircuitOpen {
                 reason: open.reason,
                 again: open.until - now,
             }),
@@ -134,14 +134,14 @@ impl Circuit {
     ///
     /// # Errors
     /// The circuit is open.
-    pub fn admit(&mut self, now: Instant) -> Result<Admitted, Refusal> {
+    pub fn admit(&mut self, now: Instant) -> Result<AdmittedCall, CircuitOpen> {
         self.check(now)?;
-        let pause = self.pause();
+        let pause = self.cool_down();
         if let Some(open) = &mut self.open {
             open.probing = true;
             open.until = now + pause;
         }
-        Ok(Admitted {
+        Ok(AdmittedCall {
             at: now,
             epoch: self.epoch,
             probe: self.open.is_some(),
@@ -149,13 +149,18 @@ impl Circuit {
     }
 
     /// A call that was let through has ended.
-    pub fn ended(&mut self, call: Admitted, ended: Ended, now: Instant) -> Option<Turn> {
+    pub fn record_call(
+        &mut self,
+        call: AdmittedCall,
+        ended: CallOutcome,
+        now: Instant,
+    ) -> Option<Transition> {
         let (reason, stalled) = match ended {
-            Ended::Answered => return self.answered(),
-            Ended::Broke(reason) => (reason, false),
-            Ended::Stalled(reason) => (reason, true),
-            Ended::Unknown => {
-                if let Some(open) = self.probed(call) {
+            CallOutcome::Answered => return self.record_answer(),
+            CallOutcome::Broke(reason) => (reason, false),
+            CallOutcome::Stalled(reason) => (reason, true),
+            CallOutcome::Unknown => {
+                if let Some(open) = self.end_probe(call) {
                     open.until = now;
                 }
                 return None;
@@ -164,30 +169,30 @@ impl Circuit {
         if call.epoch != self.epoch {
             return None;
         }
-        if let Some(open) = self.probed(call) {
+        if let Some(open) = self.end_probe(call) {
             open.reason = reason;
             self.calls = self.calls.saturating_add(1);
             self.openings = self.openings.saturating_add(1);
-            let until = now + self.pause();
+            let until = now + self.cool_down();
             self.open = self.open.map(|open| Open { until, ..open });
             return None;
         }
-        if !stalled && self.counted.is_some_and(|counted| call.at < counted) {
+        if !stalled && self.last_counted.is_some_and(|counted| call.at < counted) {
             return None;
         }
         self.calls = self.calls.saturating_add(1);
-        self.counted = Some(now);
-        self.count(reason, now)
+        self.last_counted = Some(now);
+        self.count_failure(reason, now)
     }
 
     /// A listing is in the catalog.
-    pub fn listed(&mut self) -> Option<Turn> {
+    pub fn record_listing(&mut self) -> Option<Transition> {
         self.listings = 0;
-        if self.open.is_none() || self.vouched {
+        if self.open.is_none() || self.closed_by_listing {
             return None;
         }
         if self.calls > 0 {
-            self.vouched = true;
+            self.closed_by_listing = true;
         } else {
             self.openings = 0;
         }
@@ -195,25 +200,29 @@ impl Circuit {
     }
 
     /// A listing failed for a reason that calls would fail for.
-    pub fn unlisted(&mut self, reason: &'static str, now: Instant) -> Option<Turn> {
-        self.vouched = false;
+    pub fn record_listing_failure(
+        &mut self,
+        reason: &'static str,
+        now: Instant,
+    ) -> Option<Transition> {
+        self.closed_by_listing = false;
         if self.open.is_some() {
             return None;
         }
         self.listings = self.listings.saturating_add(1);
-        self.count(reason, now)
+        self.count_failure(reason, now)
     }
 
     /// The state in words.
     #[must_use]
-    pub fn position(&self, now: Instant) -> Position {
+    pub fn state(&self, now: Instant) -> CircuitState {
         match self.open {
-            None => Position::Closed,
-            Some(open) if open.probing || now >= open.until => Position::HalfOpen {
+            None => CircuitState::Closed,
+            Some(open) if open.probing || now >= open.until => CircuitState::HalfOpen {
                 reason: open.reason,
                 since: open.since,
             },
-            Some(open) => Position::Open {
+            Some(open) => CircuitState::Open {
                 reason: open.reason,
                 since: open.since,
                 again: open.until - now,
@@ -221,25 +230,25 @@ impl Circuit {
         }
     }
 
-    fn answered(&mut self) -> Option<Turn> {
-        (self.openings, self.vouched) = (0, false);
+    fn record_answer(&mut self) -> Option<Transition> {
+        (self.openings, self.closed_by_listing) = (0, false);
         if self.open.is_none() {
-            (self.calls, self.listings, self.counted) = (0, 0, None);
+            (self.calls, self.listings, self.last_counted) = (0, 0, None);
             return None;
         }
         self.close()
     }
 
-    fn close(&mut self) -> Option<Turn> {
-        (self.calls, self.listings, self.counted) = (0, 0, None);
+    fn close(&mut self) -> Option<Transition> {
+        (self.calls, self.listings, self.last_counted) = (0, 0, None);
         self.open = None;
         self.epoch += 1;
-        Some(Turn::Closed)
+        Some(Transition::Closed)
     }
 
-    /// Opens if there were enough failures, or one after a listing vouched.
-    fn count(&mut self, reason: &'static str, now: Instant) -> Option<Turn> {
-        if !self.vouched && self.calls.saturating_add(self.listings) < FAILURES {
+    /// Opens if there were enough failures, or one after a listing closed the circuit.
+    fn count_failure(&mut self, reason: &'static str, now: Instant) -> Option<Transition> {
+        if !self.closed_by_listing && self.calls.saturating_add(self.listings) < FAILURES {
             return None;
         }
         self.openings = self.openings.saturating_add(1);
@@ -247,21 +256,21 @@ impl Circuit {
         self.open = Some(Open {
             reason,
             since: now,
-            until: now + self.pause(),
+            until: now + self.cool_down(),
             probing: false,
         });
-        Some(Turn::Opened)
+        Some(Transition::Opened)
     }
 
     /// The open state, if this call was let through to probe it; from now on nobody is probing.
-    fn probed(&mut self, call: Admitted) -> Option<&mut Open> {
+    fn end_probe(&mut self, call: AdmittedCall) -> Option<&mut Open> {
         let is_probe = call.probe && call.epoch == self.epoch;
         let open = self.open.as_mut().filter(|_| is_probe)?;
         open.probing = false;
         Some(open)
     }
 
-    fn pause(&self) -> Duration {
+    fn cool_down(&self) -> Duration {
         let doubled = 2_u32.saturating_pow(self.openings.saturating_sub(1));
         FIRST.saturating_mul(doubled).min(LONGEST)
     }

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::credentials::NoCredential;
 use crate::protocol::error::Fault;
-use crate::upstream::circuit::Refusal;
+use crate::upstream::circuit::CircuitOpen;
 use crate::upstream::client::TransferError;
 use crate::upstream::stdio::ChildClosed;
 
@@ -120,7 +120,7 @@ pub enum LinkError {
 
 /// What an error says of the upstream's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Symptom {
+pub enum Liveness {
     /// It is there and answers.
     Alive,
     /// It cannot be talked to, which showed at once.
@@ -128,15 +128,15 @@ pub enum Symptom {
     /// It did not answer within a time budget.
     Stalled,
     /// Nothing: nothing was sent, or weir was refused.
-    None,
+    Unknown,
 }
 
 /// Why a call that is not worth trying is not tried.
-impl From<Refusal> for LinkError {
-    fn from(refusal: Refusal) -> Self {
+impl From<CircuitOpen> for LinkError {
+    fn from(open: CircuitOpen) -> Self {
         Self::CircuitOpen {
-            reason: refusal.reason,
-            again: refusal.again,
+            reason: open.reason,
+            again: open.again,
         }
     }
 }
@@ -144,41 +144,41 @@ impl From<Refusal> for LinkError {
 impl LinkError {
     /// What it says of the upstream's health.
     #[must_use]
-    pub fn symptom(&self) -> Symptom {
+    pub fn liveness(&self) -> Liveness {
         match self {
             Self::Unreachable(_)
             | Self::Broken(_)
             | Self::Nonsense(_)
             | Self::MediaType(_)
             | Self::Start(_)
-            | Self::ChildClosed(_) => Symptom::Broken,
+            | Self::ChildClosed(_) => Liveness::Broken,
             Self::Status(status)
             | Self::Throttled {
                 status: Some(status),
                 ..
-            } if status.is_server_error() => Symptom::Broken,
-            Self::Timeout | Self::FirstByte(_) | Self::Idle => Symptom::Stalled,
+            } if status.is_server_error() => Liveness::Broken,
+            Self::Timeout | Self::FirstByte(_) | Self::Idle => Liveness::Stalled,
             Self::TooLarge { .. }
             | Self::Refused { .. }
             | Self::HeaderMismatch(_)
             | Self::Listing(_)
             | Self::Status(_)
             | Self::Throttled { .. }
-            | Self::Platform { .. } => Symptom::Alive,
+            | Self::Platform { .. } => Liveness::Alive,
             Self::Denied { .. }
             | Self::Credential(_)
             | Self::SessionLost
             | Self::NoCommonVersion(_)
             | Self::Busy
             | Self::NotConnected { .. }
-            | Self::CircuitOpen { .. } => Symptom::None,
+            | Self::CircuitOpen { .. } => Liveness::Unknown,
         }
     }
 
     /// Whether a request that may run twice is worth another attempt: the way there broke, or somebody on
     /// the way says that the upstream could not be asked.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         let gateway = matches!(self, Self::Status(status) if matches!(status.as_u16(), 502..=504));
         gateway || matches!(self, Self::Broken(_) | Self::FirstByte(_))
     }
@@ -186,7 +186,7 @@ impl LinkError {
     /// Whether the upstream may still be at what it was asked, so that it has to be told to stop.
     #[must_use]
     pub fn may_still_run(&self) -> bool {
-        self.symptom() == Symptom::Stalled || matches!(self, Self::TooLarge { .. })
+        self.liveness() == Liveness::Stalled || matches!(self, Self::TooLarge { .. })
     }
 
     /// The child closed while a message was on its way.
@@ -222,7 +222,7 @@ impl LinkError {
 
     /// In words that give nothing away, for callers.
     #[must_use]
-    pub fn public(&self) -> &'static str {
+    pub fn public_text(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "cannot connect",
             Self::Timeout | Self::FirstByte(_) => "no answer in time",
@@ -248,7 +248,7 @@ impl LinkError {
 
     /// With its innermost cause, for operators. What lies between is how clients are built inside.
     #[must_use]
-    pub fn in_full(&self) -> String {
+    pub fn full_text(&self) -> String {
         let text = self.to_string();
         let first = std::error::Error::source(self);
         let innermost = std::iter::successors(first, |error| error.source()).last();
@@ -260,10 +260,10 @@ impl LinkError {
 
     /// The answer a caller gets.
     #[must_use]
-    pub fn fault(&self, upstream: &crate::name::UpstreamId) -> Fault {
+    pub fn to_fault(&self, upstream: &crate::name::UpstreamId) -> Fault {
         Fault::Upstream {
             upstream: upstream.as_str().into(),
-            reason: self.public(),
+            reason: self.public_text(),
         }
     }
 }
@@ -312,9 +312,9 @@ mod tests {
         let refused = std::io::Error::from_raw_os_error(111);
         let error = LinkError::Unreachable(TransferError::Connect(Box::new(Between(refused))));
         assert_eq!(
-            error.in_full(),
+            error.full_text(),
             "cannot connect: Connection refused (os error 111)"
         );
-        assert_eq!(LinkError::Busy.in_full(), "too many calls under way");
+        assert_eq!(LinkError::Busy.full_text(), "too many calls under way");
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::protocol::sse::{Events, SseError};
 use crate::upstream::client::TransferError;
 use crate::upstream::error::LinkError;
-use crate::upstream::stdio::{ChildClosed, Replies, Reply};
+use crate::upstream::stdio::{ChildClosed, ChildReplies, ChildReply};
 
 /// The longest event id that is remembered.
 const LONGEST_ID: usize = 1024;
@@ -18,12 +18,12 @@ const LONGEST_ID: usize = 1024;
 pub struct Exchange {
     source: Source,
     deadline: Option<Instant>,
-    position: Position,
+    position: ResumePoint,
 }
 
 /// Where an event stream can be taken up again (2025-11-25 `basic/transports.mdx#resumability-and-redelivery`).
 #[derive(Clone, Debug, Default)]
-pub struct Position {
+pub struct ResumePoint {
     /// The id of the last event that had one.
     pub last: Option<String>,
     /// How long the upstream wants to be left alone first.
@@ -33,7 +33,7 @@ pub struct Position {
 enum Source {
     Whole(Option<Bytes>),
     Events(Box<Events<ReadError>>),
-    Child(Replies),
+    Child(ChildReplies),
 }
 
 /// Why reading a body failed.
@@ -50,37 +50,37 @@ pub enum ReadError {
 impl Exchange {
     /// A JSON answer.
     #[must_use]
-    pub fn whole(body: Bytes) -> Self {
+    pub fn from_body(body: Bytes) -> Self {
         Self {
             source: Source::Whole(Some(body)),
             deadline: None,
-            position: Position::default(),
+            position: ResumePoint::default(),
         }
     }
 
     /// An event stream, read until `deadline` if there is one.
     #[must_use]
-    pub fn events(events: Events<ReadError>, deadline: Option<Instant>) -> Self {
+    pub fn from_events(events: Events<ReadError>, deadline: Option<Instant>) -> Self {
         Self {
             source: Source::Events(Box::new(events)),
             deadline,
-            position: Position::default(),
+            position: ResumePoint::default(),
         }
     }
 
     /// A child's answers.
     #[must_use]
-    pub fn child(replies: Replies) -> Self {
+    pub fn from_child(replies: ChildReplies) -> Self {
         Self {
             source: Source::Child(replies),
             deadline: None,
-            position: Position::default(),
+            position: ResumePoint::default(),
         }
     }
 
     /// The whole answer, where it is one and is still here.
     #[must_use]
-    pub fn peek(&self) -> Option<&Bytes> {
+    pub fn whole_body(&self) -> Option<&Bytes> {
         match &self.source {
             Source::Whole(body) => body.as_ref(),
             Source::Events(_) | Source::Child(_) => None,
@@ -89,14 +89,14 @@ impl Exchange {
 
     /// Ends the exchange at `deadline`, whatever still comes.
     #[must_use]
-    pub fn until(mut self, deadline: Instant) -> Self {
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
     /// Takes up a stream that ended there, and is still there until it says otherwise.
     #[must_use]
-    pub fn after(mut self, position: Position) -> Self {
+    pub fn continue_from(mut self, position: ResumePoint) -> Self {
         self.position = position;
         self
     }
@@ -109,7 +109,7 @@ impl Exchange {
 
     /// Where this stream can be taken up again, if the upstream says so.
     #[must_use]
-    pub fn position(&self) -> Option<Position> {
+    pub fn resume_point(&self) -> Option<ResumePoint> {
         self.position.last.is_some().then(|| self.position.clone())
     }
 
@@ -132,7 +132,7 @@ impl Exchange {
 }
 
 impl Source {
-    async fn next(&mut self, position: &mut Position) -> Result<Option<Bytes>, LinkError> {
+    async fn next(&mut self, position: &mut ResumePoint) -> Result<Option<Bytes>, LinkError> {
         match self {
             Self::Whole(body) => Ok(body.take()),
             Self::Events(events) => loop {
@@ -158,8 +158,12 @@ impl Source {
                 }
             },
             Self::Child(replies) => match replies.next().await {
-                Some(Reply::Notification(message) | Reply::Response(message)) => Ok(Some(message)),
-                Some(Reply::Closed(reason)) => Err(LinkError::ChildClosed(ChildClosed(reason))),
+                Some(ChildReply::Notification(message) | ChildReply::Response(message)) => {
+                    Ok(Some(message))
+                }
+                Some(ChildReply::Closed(reason)) => {
+                    Err(LinkError::ChildClosed(ChildClosed(reason)))
+                }
                 None => Ok(None),
             },
         }

@@ -8,28 +8,28 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::config;
-use crate::upstream::circuit::{Admitted, Circuit, Ended, Position, Turn};
-use crate::upstream::error::{LinkError, Symptom};
+use crate::upstream::circuit::{AdmittedCall, CallOutcome, Circuit, CircuitState, Transition};
+use crate::upstream::error::{LinkError, Liveness};
 
-/// How many calls may wait for a place, as a multiple of the places.
+/// How many calls may wait for a place, as a multiple of the slots.
 const QUEUE: usize = 4;
 
 /// For how long the log is spared the same again.
-const TOLD: Duration = Duration::from_secs(10);
+const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a call goes through before anything is sent.
 #[derive(Debug)]
 pub struct Gate {
     config: Arc<config::Upstream>,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     /// One permit for each call that waits or is under way.
     queue: Arc<Semaphore>,
-    room: usize,
+    capacity: usize,
     circuit: Mutex<Circuit>,
     is_open: watch::Sender<bool>,
     last_failure: Mutex<Option<Failure>>,
     /// Asks the keeper for an attempt: calls fail, and it may find out first that they need not.
-    pub opened: Notify,
+    pub circuit_opened: Notify,
 }
 
 /// The last call that failed between weir and the upstream.
@@ -54,17 +54,17 @@ impl Gate {
     /// A gate with its circuit closed.
     #[must_use]
     pub fn new(config: &Arc<config::Upstream>) -> Self {
-        let places = config.limits.in_flight.get();
-        let room = places.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS);
+        let slots = config.limits.in_flight.get();
+        let capacity = slots.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS);
         Self {
             config: Arc::clone(config),
-            places: Arc::new(Semaphore::new(places)),
-            queue: Arc::new(Semaphore::new(room)),
-            room,
+            slots: Arc::new(Semaphore::new(slots)),
+            queue: Arc::new(Semaphore::new(capacity)),
+            capacity,
             circuit: Mutex::default(),
             is_open: watch::Sender::new(false),
             last_failure: Mutex::default(),
-            opened: Notify::new(),
+            circuit_opened: Notify::new(),
         }
     }
 
@@ -72,34 +72,34 @@ impl Gate {
     ///
     /// # Errors
     /// The circuit is open or opens, the queue is full, or no place came free in time.
-    pub async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<Place, LinkError> {
+    pub async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<InFlightSlot, LinkError> {
         let Ok(queued) = Arc::clone(&self.queue).try_acquire_owned() else {
             self.circuit().check(Instant::now())?;
             return Err(LinkError::Busy);
         };
-        let place = match Arc::clone(&self.places).try_acquire_owned() {
+        let place = match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
                 self.circuit().check(Instant::now())?;
-                self.wait(deadline).await?
+                self.wait_for_slot(deadline).await?
             }
         };
         let admitted = self.circuit().admit(Instant::now())?;
-        Ok(Place {
+        Ok(InFlightSlot {
             gate: Arc::clone(self),
             admitted: Some(admitted),
-            _queued: queued,
-            _place: place,
+            _queue_permit: queued,
+            _slot: place,
         })
     }
 
     /// Waits for a place, but not behind calls that are not going to be answered.
-    async fn wait(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, LinkError> {
+    async fn wait_for_slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, LinkError> {
         let mut is_open = self.is_open.subscribe();
         is_open.mark_unchanged();
         loop {
             tokio::select! {
-                place = Arc::clone(&self.places).acquire_owned() => return place.map_err(|_| LinkError::Busy),
+                place = Arc::clone(&self.slots).acquire_owned() => return place.map_err(|_| LinkError::Busy),
                 () = tokio::time::sleep_until(deadline) => return Err(LinkError::Busy),
                 _ = is_open.changed() => self.circuit().check(Instant::now())?,
             }
@@ -109,9 +109,9 @@ impl Gate {
     /// How many calls there are.
     #[must_use]
     pub fn load(&self) -> Load {
-        let places = self.config.limits.in_flight.get();
-        let in_flight = places.saturating_sub(self.places.available_permits());
-        let all = self.room.saturating_sub(self.queue.available_permits());
+        let slots = self.config.limits.in_flight.get();
+        let in_flight = slots.saturating_sub(self.slots.available_permits());
+        let all = self.capacity.saturating_sub(self.queue.available_permits());
         Load {
             in_flight,
             queued: all.saturating_sub(in_flight),
@@ -127,34 +127,36 @@ impl Gate {
 
     /// The state of the circuit.
     #[must_use]
-    pub fn position(&self) -> Position {
-        self.circuit().position(Instant::now())
+    pub fn circuit_state(&self) -> CircuitState {
+        self.circuit().state(Instant::now())
     }
 
     /// A listing is in the catalog.
-    pub fn listed(&self) {
-        let turn = self.circuit().listed();
-        self.turned(turn, "it was listed");
+    pub fn record_listing(&self) {
+        let transition = self.circuit().record_listing();
+        self.report_transition(transition, "it was listed");
     }
 
     /// A listing failed.
-    pub fn unlisted(&self, error: &LinkError) {
-        if let Symptom::Broken | Symptom::Stalled = error.symptom() {
-            let reason = error.public();
-            let turn = self.circuit().unlisted(reason, Instant::now());
-            self.turned(turn, reason);
+    pub fn record_listing_failure(&self, error: &LinkError) {
+        if let Liveness::Broken | Liveness::Stalled = error.liveness() {
+            let reason = error.public_text();
+            let transition = self
+                .circuit()
+                .record_listing_failure(reason, Instant::now());
+            self.report_transition(transition, reason);
         }
     }
 
-    fn turned(&self, turn: Option<Turn>, reason: &'static str) {
+    fn report_transition(&self, transition: Option<Transition>, reason: &'static str) {
         let upstream = &self.config.id;
-        match turn {
-            Some(Turn::Opened) => {
+        match transition {
+            Some(Transition::Opened) => {
                 tracing::warn!(%upstream, reason, "circuit opens: calls fail at once until the upstream answers");
                 self.is_open.send_replace(true);
-                self.opened.notify_one();
+                self.circuit_opened.notify_one();
             }
-            Some(Turn::Closed) => {
+            Some(Transition::Closed) => {
                 tracing::info!(%upstream, reason, "circuit closes: calls are let through again");
                 self.is_open.send_replace(false);
             }
@@ -170,29 +172,29 @@ impl Gate {
 /// A place among the calls under way; free again when dropped. Whoever holds it says how the call ended;
 /// dropped without a word, it says nothing of the upstream.
 #[derive(Debug)]
-pub struct Place {
+pub struct InFlightSlot {
     gate: Arc<Gate>,
-    admitted: Option<Admitted>,
-    _queued: OwnedSemaphorePermit,
-    _place: OwnedSemaphorePermit,
+    admitted: Option<AdmittedCall>,
+    _queue_permit: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 }
 
-impl Place {
+impl InFlightSlot {
     /// The upstream answered, whatever it said.
-    pub fn answered(&mut self) {
-        self.ended(Ended::Answered, "a call was answered");
+    pub fn record_answer(&mut self) {
+        self.end(CallOutcome::Answered, "a call was answered");
     }
 
     /// The platform in front of the upstream answered in its place. Operators see it as the last call that failed;
-    /// `true` if they have not been told of one like it lately.
-    pub fn turned_away(&mut self, reason: &str) -> bool {
-        self.answered();
-        let told = self.gate.last_failure();
-        self.note(reason.to_owned());
-        !told.is_some_and(|told| told.reason == reason && told.at.elapsed() < TOLD)
+    /// `true` if they have not been last of one like it lately.
+    pub fn record_rejection(&mut self, reason: &str) -> bool {
+        self.record_answer();
+        let last = self.gate.last_failure();
+        self.set_last_failure(reason.to_owned());
+        !last.is_some_and(|last| last.reason == reason && last.at.elapsed() < REPEAT_INTERVAL)
     }
 
-    fn note(&self, reason: String) {
+    fn set_last_failure(&self, reason: String) {
         let last = Failure {
             reason,
             at: Instant::now(),
@@ -201,39 +203,44 @@ impl Place {
     }
 
     /// The call failed between weir and the upstream.
-    pub fn failed(&mut self, error: &LinkError) {
-        self.note(error.in_full());
-        let reason = error.public();
-        let ended = match error.symptom() {
-            Symptom::Alive => Ended::Answered,
-            Symptom::Broken => Ended::Broke(reason),
+    pub fn record_failure(&mut self, error: &LinkError) {
+        self.set_last_failure(error.full_text());
+        let reason = error.public_text();
+        let ended = match error.liveness() {
+            Liveness::Alive => CallOutcome::Answered,
+            Liveness::Broken => CallOutcome::Broke(reason),
             // A caller may allow less time than the upstream is due.
-            Symptom::Stalled if self.had_its_time() || !matches!(error, LinkError::Timeout) => {
-                Ended::Stalled(reason)
+            Liveness::Stalled
+                if self.had_half_its_budget() || !matches!(error, LinkError::Timeout) =>
+            {
+                CallOutcome::Stalled(reason)
             }
-            Symptom::Stalled | Symptom::None => Ended::Unknown,
+            Liveness::Stalled | Liveness::Unknown => CallOutcome::Unknown,
         };
-        self.ended(ended, reason);
+        self.end(ended, reason);
     }
 
     /// Whether the upstream had the greater part of its own budget.
-    fn had_its_time(&self) -> bool {
+    fn had_half_its_budget(&self) -> bool {
         let budget = self.gate.config.timeouts.call;
         self.admitted
             .is_some_and(|admitted| admitted.at.elapsed() >= budget / 2)
     }
 
-    fn ended(&mut self, ended: Ended, reason: &'static str) {
+    fn end(&mut self, ended: CallOutcome, reason: &'static str) {
         if let Some(admitted) = self.admitted.take() {
-            let turn = self.gate.circuit().ended(admitted, ended, Instant::now());
-            self.gate.turned(turn, reason);
+            let transition = self
+                .gate
+                .circuit()
+                .record_call(admitted, ended, Instant::now());
+            self.gate.report_transition(transition, reason);
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for InFlightSlot {
     fn drop(&mut self) {
-        self.ended(Ended::Unknown, "");
+        self.end(CallOutcome::Unknown, "");
     }
 }
 
@@ -244,10 +251,10 @@ mod tests {
     use super::*;
     use crate::upstream::circuit::FAILURES;
 
-    /// A gate with this many places, and calls that have so long.
-    fn gate(places: usize, call: &str) -> Arc<Gate> {
+    /// A gate with this many slots, and calls that have so long.
+    fn gate(slots: usize, call: &str) -> Arc<Gate> {
         let yaml = format!(
-            "version: 1\nupstreams:\n  ann:\n    url: http://127.0.0.1:1/mcp\n    limits: {{ in_flight: {places} }}\n    timeouts: {{ call: {call} }}\n"
+            "version: 1\nupstreams:\n  ann:\n    url: http://127.0.0.1:1/mcp\n    limits: {{ in_flight: {slots} }}\n    timeouts: {{ call: {call} }}\n"
         );
         let config = config::parse(&yaml, Path::new("weir.yaml"), &|_| None).unwrap();
         Arc::new(Gate::new(config.upstreams.first().unwrap().1))
@@ -260,7 +267,7 @@ mod tests {
     #[tokio::test]
     async fn calls_wait_in_a_bounded_queue_until_their_deadline() {
         let gate = gate(2, "60s");
-        let mut places = [
+        let mut slots = [
             gate.enter(later()).await.ok(),
             gate.enter(later()).await.ok(),
         ];
@@ -277,13 +284,13 @@ mod tests {
             queued: 2 * QUEUE,
         };
         assert_eq!(gate.load(), load);
-        // One more is one too many, and is told so at once.
+        // One more is one too many, and is last so at once.
         let refused = futures::poll!(Box::pin(gate.enter(later())));
         assert!(matches!(
             refused,
             std::task::Poll::Ready(Err(LinkError::Busy))
         ));
-        places[0] = None;
+        slots[0] = None;
         assert!(futures::poll!(&mut waiting).is_pending());
         assert_eq!(gate.load().queued, 2 * QUEUE - 1);
     }
@@ -294,17 +301,17 @@ mod tests {
         let held = gate.enter(later()).await.unwrap();
         let open = async {
             for _ in 0..FAILURES {
-                gate.unlisted(&LinkError::Timeout);
+                gate.record_listing_failure(&LinkError::Timeout);
             }
         };
         let (refused, ()) = tokio::join!(gate.enter(later()), open);
-        let reason = LinkError::Timeout.public();
+        let reason = LinkError::Timeout.public_text();
         let refused = refused.unwrap_err();
         assert!(matches!(refused, LinkError::CircuitOpen { .. }));
-        assert_eq!(refused.public(), reason);
+        assert_eq!(refused.public_text(), reason);
         drop(held);
         assert!(gate.enter(later()).await.is_err());
-        gate.listed();
+        gate.record_listing();
         assert!(gate.enter(later()).await.is_ok());
     }
 
@@ -313,11 +320,15 @@ mod tests {
         for (call, opens) in [("60s", false), ("1ms", true)] {
             let gate = gate(1, call);
             for _ in 0..FAILURES {
-                let mut place = gate.enter(later()).await.unwrap();
+                let mut slot = gate.enter(later()).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(2)).await;
-                place.failed(&LinkError::Timeout);
+                slot.record_failure(&LinkError::Timeout);
             }
-            assert_eq!(gate.position() != Position::Closed, opens, "{call}");
+            assert_eq!(
+                gate.circuit_state() != CircuitState::Closed,
+                opens,
+                "{call}"
+            );
             let last = gate.last_failure().unwrap();
             assert!(last.reason.contains("time budget"), "{last:?}");
         }

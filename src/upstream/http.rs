@@ -22,9 +22,9 @@ use crate::protocol::headers::{LAST_EVENT_ID, METHOD, SESSION, VERSION};
 use crate::upstream::client::{Body, Client, ClientError};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
-use crate::upstream::link::Outbound;
+use crate::upstream::link::OutboundRequest;
 use crate::upstream::peer::{Affinity, HttpSession, Peer};
-use crate::upstream::quirks::{Errors, Quirks};
+use crate::upstream::quirks::{Platform, Quirks};
 use crate::upstream::status;
 pub use handshake::Handshake;
 use reading::Reading;
@@ -141,15 +141,17 @@ impl HttpWire {
     pub async fn send(
         &self,
         session: &HttpSession,
-        outbound: Outbound,
+        outbound: OutboundRequest,
         body: Bytes,
         deadline: Instant,
     ) -> Result<Exchange, LinkError> {
         let mut headers = session.headers.clone();
         headers.extend(outbound.headers);
-        match self.quirks.errors {
-            Errors::None | Errors::Gateway => self.attempt(session, headers, body, deadline).await,
-            Errors::Runtime => Box::pin(self.insist(session, headers, body, deadline)).await,
+        match self.quirks.platform {
+            Platform::None | Platform::Gateway => {
+                self.attempt(session, headers, body, deadline).await
+            }
+            Platform::Runtime => Box::pin(self.insist(session, headers, body, deadline)).await,
         }
     }
 
@@ -161,7 +163,7 @@ impl HttpWire {
         deadline: Instant,
     ) -> Result<Exchange, LinkError> {
         if let Some(affinity) = &session.affinity {
-            affinity.put(&mut headers);
+            affinity.add_to(&mut headers);
         }
         let answer = async {
             let sent = self.execute(Method::POST, headers, body, deadline);
@@ -172,7 +174,7 @@ impl HttpWire {
                 None => sent.await?,
             };
             if let Some(affinity) = &session.affinity {
-                affinity.heed(response.headers());
+                affinity.update_from(response.headers());
             }
             self.exchange(session, response, deadline).await
         };
@@ -260,7 +262,7 @@ impl HttpWire {
             headers.insert(METHOD, method);
         }
         let posted = async {
-            if self.quirks.errors != Errors::None {
+            if self.quirks.platform != Platform::None {
                 return Box::pin(self.post_insisting(session, headers, body, deadline)).await;
             }
             let sent = self.execute(Method::POST, headers, body, deadline);
@@ -281,7 +283,7 @@ impl HttpWire {
         session: &HttpSession,
         after: Option<&str>,
     ) -> Result<Option<Exchange>, LinkError> {
-        if self.quirks.only_posts {
+        if self.quirks.post_only {
             return Ok(None);
         }
         let mut headers = session.headers.clone();
@@ -298,7 +300,7 @@ impl HttpWire {
             .await?;
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
-            return Ok(Some(Exchange::events(
+            return Ok(Some(Exchange::from_events(
                 self.reading.quiet_events(response),
                 None,
             )));
@@ -311,8 +313,8 @@ impl HttpWire {
     }
 
     /// Ends a legacy session, as a good guest does. Failure is of no interest.
-    pub async fn leave(&self, session: &HttpSession, deadline: Instant) {
-        if session.id.is_some() && !self.quirks.keeps_sessions {
+    pub async fn end_session(&self, session: &HttpSession, deadline: Instant) {
+        if session.id.is_some() && !self.quirks.no_delete {
             let headers = session.headers.clone();
             let left = self.execute(Method::DELETE, headers, Bytes::new(), deadline);
             let _ = tokio::time::timeout_at(deadline, left).await;
@@ -333,7 +335,7 @@ impl HttpWire {
         let mut headers = session.headers.clone();
         headers.insert(METHOD, HeaderValue::from_static(method));
         if let Some(affinity) = &session.affinity {
-            affinity.put(&mut headers);
+            affinity.add_to(&mut headers);
         }
         let response = tokio::time::timeout_at(
             deadline,
@@ -343,7 +345,7 @@ impl HttpWire {
         let response = response.map_err(|_| LinkError::Timeout)??;
         let opened =
             response.status().is_success() && media_type(response.headers()) == Media::Events;
-        Ok(opened.then(|| Exchange::events(self.reading.quiet_events(response), None)))
+        Ok(opened.then(|| Exchange::from_events(self.reading.quiet_events(response), None)))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::protocol::era::{Era, Version};
 use crate::protocol::message::{Message, Outcome};
 use crate::protocol::{hops, meta, method};
 use crate::upstream::error::LinkError;
-use crate::upstream::peer::{Offers, Peer, Via};
+use crate::upstream::peer::{Capabilities, Connection, Peer};
 
 /// The oldest version that still shares the message format; offered by nobody, accepted from old servers.
 const OLDEST: &str = "2024-11-05";
@@ -29,20 +29,20 @@ pub(super) struct Introduction {
     pub(super) version: String,
     /// All that it speaks, if it says so.
     versions: Vec<String>,
-    offers: Offers,
+    capabilities: Capabilities,
     server: String,
     extensions: Box<str>,
 }
 
 impl Introduction {
-    pub(super) fn peer(self, era: Era, via: Via) -> Peer {
+    pub(super) fn peer(self, era: Era, connection: Connection) -> Peer {
         let mut peer = Peer::new(
             era,
             self.version,
-            self.offers,
+            self.capabilities,
             self.server,
             self.extensions,
-            via,
+            connection,
         );
         if !self.versions.is_empty() {
             peer.versions = self.versions;
@@ -118,12 +118,12 @@ fn refusal(error: &str) -> Result<Verdict, LinkError> {
         Some("-32020" | "-32021") => Ok(Verdict::Modern(Introduction {
             version: Version::MODERN.to_string(),
             versions: Vec::new(),
-            offers: Offers {
+            capabilities: Capabilities {
                 tools: true,
                 prompts: true,
                 resources: true,
                 completions: true,
-                ..Offers::default()
+                ..Capabilities::default()
             },
             server: String::new(),
             extensions: Box::default(),
@@ -143,7 +143,7 @@ fn modern(result: &Object<'_>) -> Option<Introduction> {
     modern.then(|| Introduction {
         version: Version::MODERN.to_string(),
         versions,
-        offers: Offers::read(result.get("capabilities")),
+        capabilities: Capabilities::read(result.get("capabilities")),
         server: self_description(server),
         extensions: extensions(result.get("capabilities")),
     })
@@ -178,7 +178,7 @@ pub(super) fn initialized(message: &[u8]) -> Result<Introduction, LinkError> {
     Ok(Introduction {
         version,
         versions: Vec::new(),
-        offers: Offers::read(result.get("capabilities")),
+        capabilities: Capabilities::read(result.get("capabilities")),
         server: self_description(result.get("serverInfo")),
         extensions: Box::default(),
     })

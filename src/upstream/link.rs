@@ -2,16 +2,15 @@
 
 mod traffic;
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use http::HeaderMap;
+use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::catalog::Listing;
 use crate::config;
 use crate::credentials::Credentials;
 use crate::credentials::aws::control::Control;
@@ -19,58 +18,50 @@ use crate::metrics;
 use crate::name::{Instance, UpstreamId};
 use crate::upstream::error::LinkError;
 use crate::upstream::gate::Gate;
+use crate::upstream::health::{Health, ListingReport};
 use crate::upstream::http::HttpWire;
 use crate::upstream::peer::Peer;
 use crate::upstream::quirks::Quirks;
-use crate::upstream::sessions::Sessions;
-use crate::upstream::standing::{Report, Standing, Times};
+use crate::upstream::rounds::Rounds;
+use crate::upstream::sessions::UpstreamSessions;
 use crate::upstream::stdio::ChildSpec;
 use crate::upstream::subscriptions::Subscriptions;
 
-/// Tells links of this process apart.
-static NUMBERS: AtomicU64 = AtomicU64::new(0);
+/// The id of the next link of this process.
+static NEXT_LINK_ID: AtomicU64 = AtomicU64::new(0);
 
 /// One upstream, reachable. Building a link opens nothing; the keeper of the upstream connects it.
 #[derive(Debug)]
 pub struct Link {
-    /// Its own: no other link of this process has it, whatever the upstream.
-    pub number: u64,
-    /// What the config says of this upstream.
+    /// The id of this link. No other link of this process has it, not even one to the same upstream.
+    pub link_id: u64,
+    /// The config of this upstream.
     pub config: Arc<config::Upstream>,
     /// This weir's name in chains, if it is a hop of one.
     pub instance: Option<Instance>,
     /// What carries the bytes.
     pub wire: Wire,
-    /// What has an AgentCore Gateway read its targets anew, if that is wanted.
-    pub control: Option<Control>,
-    /// Places and circuit: what every call goes through first.
+    /// The client that has an AgentCore Gateway read its targets anew, if the config wants that.
+    pub gateway_control: Option<Control>,
+    /// The limit of calls in flight and the circuit, which every call passes first.
     pub gate: Arc<Gate>,
-    /// Where its calls are counted.
+    /// The metrics of this upstream's calls.
     pub metrics: Arc<metrics::Upstream>,
-    /// Asks the keeper to list again soon.
-    pub resync: Notify,
-    /// Asks the keeper to connect again: the session is gone, or a call found nobody.
-    pub reconnect: Notify,
+    /// What operators read: whether it works, and what it listed.
+    pub health: Health,
+    /// When it is listed.
+    pub rounds: Rounds,
+    /// Asks the keeper to connect again: the session is gone, or a call found no peer.
+    reconnect: Notify,
     peer: RwLock<Option<Arc<Peer>>>,
-    standing: watch::Sender<Standing>,
-    times: RwLock<Times>,
     /// Counts attempts to connect that have ended, either way.
     attempts: watch::Sender<u64>,
-    report: RwLock<Report>,
-    /// What the catalog holds of it, for as long as it does.
-    held: RwLock<Weak<Listing>>,
-    /// What operators have to know beside the report.
-    warning: RwLock<Option<String>>,
-    /// The number of the last listing that began.
-    begun: AtomicU64,
-    /// The number of the last listing whose outcome is in the catalog.
-    ended: watch::Sender<u64>,
-    ids: AtomicU64,
-    /// What callers want to be told of beyond the lists.
+    next_request_id: AtomicU64,
+    /// What callers subscribed to beyond the lists.
     pub subscriptions: Arc<Subscriptions>,
     /// The sessions that callers have of their own.
-    pub sessions: Sessions,
-    /// No config has it any more.
+    pub sessions: UpstreamSessions,
+    /// Whether no config has this link any more.
     retired: AtomicBool,
     tasks: TaskTracker,
 }
@@ -86,7 +77,7 @@ pub enum Wire {
 
 /// A request to an upstream, all but its envelope.
 #[derive(Debug)]
-pub struct Outbound {
+pub struct OutboundRequest {
     /// The link's own id; progress tokens are the same number.
     pub id: u64,
     /// The method.
@@ -98,7 +89,7 @@ pub struct Outbound {
 }
 
 impl Link {
-    /// A link as the config wants it. Opens nothing.
+    /// Builds a link. Opens nothing.
     #[must_use]
     pub fn new(
         config: Arc<config::Upstream>,
@@ -108,53 +99,44 @@ impl Link {
         metrics: Arc<metrics::Upstream>,
     ) -> Self {
         Self {
-            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            link_id: NEXT_LINK_ID.fetch_add(1, Ordering::Relaxed),
             gate: Arc::new(Gate::new(&config)),
-            sessions: Sessions::new(&config),
+            sessions: UpstreamSessions::new(&config),
             config,
             instance,
             wire,
-            control: None,
+            gateway_control: None,
             metrics,
-            resync: Notify::new(),
+            health: Health::new(),
+            rounds: Rounds::new(),
             reconnect: Notify::new(),
             peer: RwLock::new(None),
-            standing: watch::Sender::new(Standing::Connecting),
-            times: RwLock::new(Times {
-                since: Instant::now(),
-                next_try: None,
-            }),
             attempts: watch::Sender::new(0),
-            report: RwLock::default(),
-            held: RwLock::default(),
-            warning: RwLock::default(),
-            begun: AtomicU64::new(0),
-            ended: watch::Sender::new(0),
-            ids: AtomicU64::new(1),
+            next_request_id: AtomicU64::new(1),
             subscriptions: Arc::default(),
             retired: AtomicBool::new(false),
             tasks,
         }
     }
 
-    /// The upstream's key in the config.
+    /// Returns the upstream's key in the config.
     #[must_use]
     pub fn id(&self) -> &UpstreamId {
         &self.config.id
     }
 
-    /// Notes that no config has it any more.
+    /// Marks the link as one that no config has any more.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Whether no config has it any more.
+    /// Returns whether no config has it any more.
     #[must_use]
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
     }
 
-    /// What is particular to the other end.
+    /// Returns what is particular to the other end.
     #[must_use]
     pub fn quirks(&self) -> Quirks {
         match &self.wire {
@@ -163,55 +145,54 @@ impl Link {
         }
     }
 
-    /// The tasks of this weir; what is spawned for this upstream is owned there.
+    /// Returns the tracker that owns every task spawned for this upstream.
     #[must_use]
     pub fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
-    /// A new request id, never used before on this link.
+    /// Returns a new request id, never used before on this link.
     #[must_use]
     pub fn next_id(&self) -> u64 {
-        self.ids.fetch_add(1, Ordering::Relaxed)
+        self.next_request_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Who is there now, if anybody; does not wait.
+    /// Returns the peer that is connected now, if there is one. Does not wait.
     #[must_use]
-    pub fn current(&self) -> Option<Arc<Peer>> {
-        read(&self.peer).clone()
+    pub fn current_peer(&self) -> Option<Arc<Peer>> {
+        self.peer.read().clone()
     }
 
-    /// Who is there. Where nobody is, the keeper is asked to try, and the end of an attempt under way
-    /// is awaited until `deadline`.
+    /// Returns the connected peer. Without one, asks the keeper to connect, and waits until `deadline`
+    /// for the attempt under way. A link that is known to fail is not waited for.
     ///
     /// # Errors
-    /// Nobody is there: the last attempt's reason.
-    pub async fn peer(&self, deadline: Instant) -> Result<Arc<Peer>, LinkError> {
-        if let Some(peer) = self.current().filter(|peer| peer.is_open()) {
+    /// There is no peer: the reason of the last attempt.
+    pub async fn wait_for_peer(&self, deadline: Instant) -> Result<Arc<Peer>, LinkError> {
+        if let Some(peer) = self.open_peer() {
             return Ok(peer);
         }
         let attempts = self.attempts.subscribe();
-        self.reconnect.notify_one();
-        let known_dead = matches!(*self.standing.borrow(), Standing::Failing { .. });
-        if known_dead {
-            self.not_connected()
+        self.request_reconnect();
+        if self.health.is_failing() {
+            Err(self.not_connected())
         } else {
             self.next_peer(attempts, deadline).await
         }
     }
 
-    /// Waits for somebody other than `stale`, after its session was found gone.
+    /// Forgets `stale`, whose session was found gone, and waits for the next peer.
     ///
     /// # Errors
-    /// Nobody came until `deadline`, or the attempt failed.
-    pub async fn peer_after(
+    /// The attempt failed, or was not over by `deadline`.
+    pub async fn replace_peer(
         &self,
         stale: &Arc<Peer>,
         deadline: Instant,
     ) -> Result<Arc<Peer>, LinkError> {
         let attempts = self.attempts.subscribe();
-        self.forget(stale);
-        self.reconnect.notify_one();
+        self.forget_peer(stale);
+        self.request_reconnect();
         self.next_peer(attempts, deadline).await
     }
 
@@ -221,32 +202,38 @@ impl Link {
         deadline: Instant,
     ) -> Result<Arc<Peer>, LinkError> {
         loop {
-            if let Some(peer) = self.current().filter(|peer| peer.is_open()) {
+            if let Some(peer) = self.open_peer() {
                 return Ok(peer);
             }
             match tokio::time::timeout_at(deadline, attempts.changed()).await {
-                Ok(Ok(())) if self.current().is_none() => return self.not_connected(),
+                Ok(Ok(())) if self.current_peer().is_none() => return Err(self.not_connected()),
                 Ok(Ok(())) => {}
                 Ok(Err(_)) | Err(_) => return Err(LinkError::Timeout),
             }
         }
     }
 
-    fn not_connected<T>(&self) -> Result<T, LinkError> {
-        let reason = match &*self.standing.borrow() {
-            Standing::Failing { public, .. } => public,
-            Standing::Up | Standing::Connecting => "the connection was lost",
-        };
-        Err(LinkError::NotConnected { reason })
+    fn open_peer(&self) -> Option<Arc<Peer>> {
+        self.current_peer().filter(|peer| peer.is_open())
     }
 
-    /// Whether the last attempt to connect or list worked.
-    #[must_use]
-    pub fn standing(&self) -> Standing {
-        self.standing.borrow().clone()
+    fn not_connected(&self) -> LinkError {
+        LinkError::NotConnected {
+            reason: self.health.failure_reason(),
+        }
     }
 
-    /// What logs in to it, over HTTP and if anything does.
+    /// Asks the keeper to connect again.
+    pub fn request_reconnect(&self) {
+        self.reconnect.notify_one();
+    }
+
+    /// Waits until a reconnect is requested. For the keeper.
+    pub async fn reconnect_requested(&self) {
+        self.reconnect.notified().await;
+    }
+
+    /// Returns the credentials that weir logs in with, if it uses any.
     #[must_use]
     pub fn credentials(&self) -> Option<&Credentials> {
         match &self.wire {
@@ -255,128 +242,24 @@ impl Link {
         }
     }
 
-    /// Waits until weir has something to log in with again, where it had nothing. For the keeper.
-    pub async fn let_in_again(&self) {
+    /// Waits until weir has credentials again after it had none. Never returns where none are needed.
+    /// For the keeper.
+    pub async fn credentials_recovered(&self) {
         match self.credentials() {
             Some(credentials) => credentials.recovered().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Since when it is so, and when it is tried next.
-    #[must_use]
-    pub fn times(&self) -> Times {
-        *read(&self.times)
-    }
-
-    fn edit_times(&self, edit: impl FnOnce(&mut Times)) {
-        edit(&mut self.times.write());
-    }
-
-    /// For the keeper: when it tries next without being asked.
-    pub fn plan(&self, next_try: Option<Instant>) {
-        self.edit_times(|times| times.next_try = next_try);
-    }
-
-    /// For the keeper: somebody is there.
-    pub fn connected(&self, peer: Arc<Peer>) {
+    /// Sets the peer of a connection that was made. For the keeper.
+    pub fn set_peer(&self, peer: Arc<Peer>) {
         *self.peer.write() = Some(peer);
-        self.sessions.renewed();
+        self.sessions.reset();
         self.attempts.send_modify(|attempts| *attempts += 1);
-    }
-
-    /// For the keeper: an attempt failed. The standing keeps the time of the first failure in a row.
-    pub fn failed(&self, error: &LinkError) {
-        self.standing.send_modify(|standing| {
-            let since = match standing {
-                Standing::Failing { since, .. } => *since,
-                Standing::Connecting | Standing::Up => Instant::now(),
-            };
-            self.edit_times(|times| times.since = since);
-            *standing = Standing::Failing {
-                reason: error.in_full(),
-                public: error.public(),
-                since,
-            };
-        });
-        self.gate.unlisted(error);
-        self.attempts.send_modify(|attempts| *attempts += 1);
-    }
-
-    /// For the keeper: numbers the listing that begins now.
-    pub fn begin(&self) -> u64 {
-        self.begun.fetch_add(1, Ordering::AcqRel) + 1
-    }
-
-    /// For the publisher: whatever the listing of this number led to is in place.
-    pub fn ended(&self, round: u64) {
-        self.ended.send_replace(round);
-    }
-
-    /// Lists again and waits until the outcome of a listing that began after this call is in place;
-    /// false if that takes longer than until `deadline`.
-    pub async fn resynced(&self, deadline: Instant) -> bool {
-        let next = self.begun.load(Ordering::Acquire) + 1;
-        let mut ended = self.ended.subscribe();
-        self.resync.notify_one();
-        let done = ended.wait_for(|ended| *ended >= next);
-        matches!(tokio::time::timeout_at(deadline, done).await, Ok(Ok(_)))
-    }
-
-    /// For the publisher: a listing is in the catalog.
-    pub fn listed(&self, report: Report) {
-        *self.report.write() = report;
-        self.gate.listed();
-        if self.standing.send_replace(Standing::Up) != Standing::Up {
-            self.edit_times(|times| times.since = Instant::now());
-        }
-    }
-
-    /// At the start: a listing of an earlier run, or of an earlier link, is in the catalog.
-    pub fn restored(&self, report: Report) {
-        *self.report.write() = report;
-    }
-
-    /// For the publisher: what the catalog holds of it, as it was listed.
-    pub fn hold(&self, listing: &Arc<Listing>) {
-        *self.held.write() = Arc::downgrade(listing);
-    }
-
-    /// What the catalog holds of it, as it was listed.
-    #[must_use]
-    pub fn held(&self) -> Option<Arc<Listing>> {
-        read(&self.held).upgrade()
-    }
-
-    /// What the last good listing had, and what else operators have to know.
-    #[must_use]
-    pub fn report(&self) -> Report {
-        let mut report = read(&self.report).clone();
-        report.warnings.extend(read(&self.warning).clone());
-        report
-    }
-
-    /// Whether there is a listing that weir fails to renew, or has of an earlier run and has not renewed yet.
-    #[must_use]
-    pub fn is_stale(&self) -> bool {
-        let report = read(&self.report);
-        let fails = matches!(*self.standing.borrow(), Standing::Failing { .. });
-        report.at.is_some() && (report.stale || fails)
-    }
-
-    /// For the keeper: what operators have to know besides the report, from now on.
-    pub fn warn(&self, warning: Option<String>) {
-        *self.warning.write() = warning;
-    }
-
-    /// Tells when the standing changes.
-    #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Standing> {
-        self.standing.subscribe()
     }
 
     /// Forgets a peer whose session or process is gone, unless another has taken its place.
-    pub fn forget(&self, stale: &Arc<Peer>) {
+    pub fn forget_peer(&self, stale: &Arc<Peer>) {
         let mut peer = self.peer.write();
         if peer
             .as_ref()
@@ -386,25 +269,34 @@ impl Link {
         }
     }
 
-    /// When a call that starts now has to be over.
+    /// Records that an attempt to connect or list failed. For the keeper.
+    pub fn record_failure(&self, error: &LinkError) {
+        self.health.record_failure(error);
+        self.gate.record_listing_failure(error);
+        self.attempts.send_modify(|attempts| *attempts += 1);
+    }
+
+    /// Records that a listing is in the catalog. For the publisher.
+    pub fn record_listing(&self, report: ListingReport) {
+        self.gate.record_listing();
+        self.health.record_listing(report);
+    }
+
+    /// Returns when a call that starts now has to be over.
     #[must_use]
     pub fn call_deadline(&self) -> Instant {
         Instant::now() + self.config.timeouts.call
     }
 
-    /// When a listing that starts now has to be over.
+    /// Returns when a listing that starts now has to be over.
     #[must_use]
     pub fn list_deadline(&self) -> Instant {
         Instant::now() + self.config.timeouts.list
     }
 
-    /// When a connection that starts now has to be usable.
+    /// Returns when a connection that starts now has to be usable.
     #[must_use]
     pub fn connect_deadline(&self) -> Instant {
         Instant::now() + self.config.timeouts.connect + self.config.timeouts.list
     }
-}
-
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read()
 }

@@ -37,7 +37,7 @@ struct Listed {
 /// A page did not come in time, was no listing, or a bound was passed: nothing of it is used then.
 pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
     let deadline = link.list_deadline();
-    let offers = &peer.offers;
+    let offers = &peer.capabilities;
     let (tools, prompts, resources, templates) = futures::try_join!(
         kind(link, peer, Kind::Tools, offers.tools, deadline),
         kind(link, peer, Kind::Prompts, offers.prompts, deadline),
@@ -45,7 +45,7 @@ pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
         kind(link, peer, Kind::Templates, offers.resources, deadline),
     )?;
     let mut listing = Listing::of(peer.era());
-    if let Some(held) = link.held() {
+    if let Some(held) = link.rounds.listing() {
         listing = listing.after(held);
     }
     let found = [
@@ -134,7 +134,7 @@ async fn page(
     if let Some(cursor) = cursor {
         params.set("cursor", json::quote(cursor));
     }
-    let modern = (peer.era() == Era::Modern).then(|| probe::own_meta(None, None));
+    let modern = (peer.era() == Era::Modern).then(|| probe::request_meta(None, None));
     let mut own = match &modern {
         Some(text) => Object::parse(text).unwrap_or_default(),
         None => Object::new(),
@@ -154,9 +154,9 @@ async fn page(
             if unknown {
                 return Ok(None);
             }
-            let trouble = link.quirks().errors.read(&error);
+            let trouble = link.quirks().platform.read_error(&error);
             let trouble = trouble.and_then(|trouble| match &link.wire {
-                Wire::Http(wire) => trouble.error(wire.sent()),
+                Wire::Http(wire) => trouble.to_link_error(wire.sent()),
                 Wire::Child(_) => None,
             });
             Err(trouble.unwrap_or_else(|| introduction::refused(kind.method(), &error)))

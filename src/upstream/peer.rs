@@ -24,20 +24,20 @@ pub struct Peer {
     /// The protocol versions it says it speaks, where it says so; at least the one agreed on.
     pub versions: Vec<String>,
     /// What it offers.
-    pub offers: Offers,
+    pub capabilities: Capabilities,
     /// Its own name and version, self-reported: for people, and for chains of weirs.
     pub server: String,
     /// `capabilities.extensions`, modern: a JSON object as text, empty where it has none.
     pub extensions: Box<str>,
     /// The way to it.
-    pub via: Via,
+    pub connection: Connection,
     /// The request a modern child answers with its changes for as long as it lives; 0 is none.
     listening: AtomicU64,
 }
 
 /// The way to a peer.
 #[derive(Debug)]
-pub enum Via {
+pub enum Connection {
     /// Streamable HTTP.
     Http(HttpSession),
     /// A child process.
@@ -88,7 +88,7 @@ impl Affinity {
     }
 
     /// Puts it on a request.
-    pub fn put(&self, headers: &mut HeaderMap) {
+    pub fn add_to(&self, headers: &mut HeaderMap) {
         headers.insert(RUNTIME_SESSION, self.runtime.clone());
         if let Some(id) = &*self.last() {
             headers.insert(SESSION, id.clone());
@@ -96,7 +96,7 @@ impl Affinity {
     }
 
     /// Takes in what an answer says.
-    pub fn heed(&self, headers: &HeaderMap) {
+    pub fn update_from(&self, headers: &HeaderMap) {
         if let Some(id) = headers.get(SESSION) {
             let mut last = self.last();
             if last.as_ref() != Some(id) {
@@ -123,7 +123,7 @@ impl Affinity {
 
 /// The capabilities that decide what weir asks of an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offers {
+pub struct Capabilities {
     /// `tools`
     pub tools: bool,
     /// `prompts`
@@ -142,7 +142,7 @@ pub struct Offers {
     pub list_changed: bool,
 }
 
-impl Offers {
+impl Capabilities {
     /// Reads a `ServerCapabilities` object; what is malformed is not offered.
     #[must_use]
     pub fn read(capabilities: Option<&str>) -> Self {
@@ -173,19 +173,19 @@ impl Peer {
     pub fn new(
         era: Era,
         version: String,
-        offers: Offers,
+        capabilities: Capabilities,
         server: String,
         extensions: Box<str>,
-        via: Via,
+        connection: Connection,
     ) -> Self {
         Self {
             era,
             versions: vec![version.clone()],
             version,
-            offers,
+            capabilities,
             server,
             extensions,
-            via,
+            connection,
             listening: AtomicU64::new(0),
         }
     }
@@ -199,13 +199,13 @@ impl Peer {
     /// Whether it keeps something for each session: it gave an id to this one.
     #[must_use]
     pub fn is_stateful(&self) -> bool {
-        matches!(&self.via, Via::Http(session) if session.id.is_some())
+        matches!(&self.connection, Connection::Http(session) if session.id.is_some())
     }
 
     /// Whether messages to it have no headers.
     #[must_use]
     pub fn is_on_stdio(&self) -> bool {
-        matches!(self.via, Via::Child(_))
+        matches!(self.connection, Connection::Child(_))
     }
 
     /// Whether it says that it is a weir.
@@ -215,22 +215,22 @@ impl Peer {
     }
 
     /// Notes the request that the peer answers with its changes.
-    pub fn listens(&self, id: u64) {
+    pub fn set_listen_id(&self, id: u64) {
         self.listening.store(id, Ordering::Relaxed);
     }
 
     /// The request that the peer answers with its changes, if there is one.
     #[must_use]
-    pub fn listening(&self) -> Option<u64> {
+    pub fn listen_id(&self) -> Option<u64> {
         Some(self.listening.load(Ordering::Relaxed)).filter(|id| *id != 0)
     }
 
     /// Whether messages can still reach it, as far as weir knows.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        match &self.via {
-            Via::Http(_) => true,
-            Via::Child(child) => !child.is_closed(),
+        match &self.connection {
+            Connection::Http(_) => true,
+            Connection::Child(child) => !child.is_closed(),
         }
     }
 }

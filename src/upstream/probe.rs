@@ -19,8 +19,8 @@ use crate::upstream::error::LinkError;
 use crate::upstream::http::{Handshake, HttpWire};
 use crate::upstream::introduction::{Introduction, Verdict, discovered, initialized, offered};
 use crate::upstream::link::{Link, Wire};
-use crate::upstream::peer::{Affinity, Peer, Via};
-use crate::upstream::stdio::{Child, ChildClosed, ChildSpec, Reply};
+use crate::upstream::peer::{Affinity, Connection, Peer};
+use crate::upstream::stdio::{Child, ChildClosed, ChildReply, ChildSpec};
 
 /// `Implementation` of weir, as JSON text.
 pub const WEIR: &str = concat!(
@@ -30,7 +30,7 @@ pub const WEIR: &str = concat!(
 );
 
 /// Messages a child sends that belong to no request.
-pub type Unasked = mpsc::Receiver<Bytes>;
+pub type UnsolicitedMessages = mpsc::Receiver<Bytes>;
 
 /// Connects a link: finds the era out (or takes the one known), shakes hands.
 ///
@@ -39,7 +39,7 @@ pub type Unasked = mpsc::Receiver<Bytes>;
 pub async fn connect(
     link: &Link,
     known: Option<Era>,
-) -> Result<(Peer, Option<Unasked>), LinkError> {
+) -> Result<(Peer, Option<UnsolicitedMessages>), LinkError> {
     let deadline = link.connect_deadline();
     match &link.wire {
         Wire::Http(wire) => over_http(link, wire, known, deadline)
@@ -73,7 +73,7 @@ async fn over_http(
         match verdict {
             Verdict::Modern(introduction) => {
                 let session = wire.session(Version::MODERN.as_str(), None, affinity);
-                return Ok(introduction.peer(Era::Modern, Via::Http(session)));
+                return Ok(introduction.peer(Era::Modern, Connection::Http(session)));
             }
             Verdict::Again => return Err(LinkError::Nonsense("no answer to server/discover")),
             Verdict::Legacy(versions) => offered = versions,
@@ -82,7 +82,7 @@ async fn over_http(
     let opening = Opening {
         link,
         wire,
-        profile: &Profile::OWN,
+        profile: &SessionProfile::OWN,
         affinity,
         deadline,
     };
@@ -91,7 +91,7 @@ async fn over_http(
 
 /// What a legacy session is opened with.
 #[derive(Clone, Debug)]
-pub struct Profile {
+pub struct SessionProfile {
     /// The version to ask for.
     pub version: Version,
     /// `ClientCapabilities` as JSON text: never more than the callers of this session can do.
@@ -101,7 +101,7 @@ pub struct Profile {
     pub key: Option<[u8; 16]>,
 }
 
-impl Profile {
+impl SessionProfile {
     /// Weir's own: it can do nothing that an upstream might ask for, because only a caller can.
     const OWN: Self = Self {
         version: Version::LATEST_LEGACY,
@@ -114,11 +114,11 @@ impl Profile {
 ///
 /// # Errors
 /// The upstream cannot be reached, refuses, or speaks no legacy version.
-pub async fn open(
+pub async fn open_session(
     link: &Link,
-    profile: &Profile,
+    profile: &SessionProfile,
     deadline: Instant,
-) -> Result<(Peer, Option<Unasked>), LinkError> {
+) -> Result<(Peer, Option<UnsolicitedMessages>), LinkError> {
     match &link.wire {
         Wire::Http(wire) => {
             let opening = Opening {
@@ -145,7 +145,7 @@ type Refusal = (LinkError, Vec<Version>);
 struct Opening<'o> {
     link: &'o Link,
     wire: &'o HttpWire,
-    profile: &'o Profile,
+    profile: &'o SessionProfile,
     affinity: Option<Arc<Affinity>>,
     deadline: Instant,
 }
@@ -170,7 +170,7 @@ impl Opening<'_> {
                     .filter(|named| left.contains(named))
                     .copied()
                     .collect(),
-                true if self.wire.quirks().refuses_versions => left.clone(),
+                true if self.wire.quirks().refuses_unknown_versions => left.clone(),
                 true => Vec::new(),
             };
             next = best(version, &others);
@@ -206,7 +206,7 @@ impl Opening<'_> {
         };
         let affinity = self.affinity.clone();
         let session = wire.session(&introduction.version, session, affinity);
-        let peer = introduction.peer(Era::Legacy, Via::Http(session));
+        let peer = introduction.peer(Era::Legacy, Connection::Http(session));
         link.post(&peer, message::notification(method::INITIALIZED, None))
             .await?;
         Ok(Ok(peer))
@@ -271,14 +271,17 @@ async fn over_stdio(
     spec: &ChildSpec,
     known: Option<Era>,
     deadline: Instant,
-) -> Result<(Peer, Unasked), LinkError> {
+) -> Result<(Peer, UnsolicitedMessages), LinkError> {
     let (mut child, mut unasked) = start(spec, link, deadline).await?;
     if known != Some(Era::Legacy) {
         // Half the budget: what never answers a probe still gets its `initialize`.
         let patience = Instant::now() + deadline.duration_since(Instant::now()) / 2;
         match discover_child(link, &child, patience).await {
             Ok(Verdict::Modern(introduction)) => {
-                return Ok((introduction.peer(Era::Modern, Via::Child(child)), unasked));
+                return Ok((
+                    introduction.peer(Era::Modern, Connection::Child(child)),
+                    unasked,
+                ));
             }
             Ok(Verdict::Again | Verdict::Legacy(_)) => {}
             // Old rmcp servers end at the first request before `initialize`: start another.
@@ -290,7 +293,7 @@ async fn over_stdio(
             Err(error) => return stopped(&child, error).await,
         }
     }
-    let peer = session_over_stdio(link, child, &Profile::OWN, deadline).await?;
+    let peer = session_over_stdio(link, child, &SessionProfile::OWN, deadline).await?;
     Ok((peer, unasked))
 }
 
@@ -315,7 +318,7 @@ async fn discover_child(
 async fn session_over_stdio(
     link: &Link,
     child: Arc<Child>,
-    profile: &Profile,
+    profile: &SessionProfile,
     deadline: Instant,
 ) -> Result<Peer, LinkError> {
     let id = link.next_id();
@@ -337,14 +340,14 @@ async fn session_over_stdio(
     {
         return stopped(&child, LinkError::from_child(closed)).await;
     }
-    Ok(introduction.peer(Era::Legacy, Via::Child(child)))
+    Ok(introduction.peer(Era::Legacy, Connection::Child(child)))
 }
 
 async fn start(
     spec: &ChildSpec,
     link: &Link,
     deadline: Instant,
-) -> Result<(Arc<Child>, Unasked), LinkError> {
+) -> Result<(Arc<Child>, UnsolicitedMessages), LinkError> {
     let read = tokio::time::timeout_at(deadline, spec.read_secrets());
     read.await
         .map_err(|_| LinkError::Timeout)?
@@ -370,9 +373,9 @@ async fn ask(
             .map_err(LinkError::from_child)?;
         loop {
             match replies.next().await {
-                Some(Reply::Notification(_)) => {}
-                Some(Reply::Response(message)) => return Ok(message),
-                Some(Reply::Closed(reason)) => {
+                Some(ChildReply::Notification(_)) => {}
+                Some(ChildReply::Response(message)) => return Ok(message),
+                Some(ChildReply::Closed(reason)) => {
                     return Err(LinkError::ChildClosed(ChildClosed(reason)));
                 }
                 None => return Err(LinkError::Nonsense("no answer")),
@@ -388,13 +391,13 @@ fn discover(id: u64) -> Bytes {
     message::request(
         &Id::from(id),
         method::DISCOVER,
-        &format!("{{\"_meta\":{}}}", own_meta(None, None)),
+        &format!("{{\"_meta\":{}}}", request_meta(None, None)),
     )
 }
 
 /// The `_meta` of a modern request: version, who calls, what it can do; `capabilities` and `info` are JSON text.
 #[must_use]
-pub fn own_meta(capabilities: Option<&str>, info: Option<&str>) -> String {
+pub fn request_meta(capabilities: Option<&str>, info: Option<&str>) -> String {
     format!(
         "{{\"{}\":\"{}\",\"{}\":{},\"{}\":{}}}",
         meta::PROTOCOL_VERSION,
@@ -406,7 +409,7 @@ pub fn own_meta(capabilities: Option<&str>, info: Option<&str>) -> String {
     )
 }
 
-fn initialize(id: u64, version: Version, profile: &Profile) -> Bytes {
+fn initialize(id: u64, version: Version, profile: &SessionProfile) -> Bytes {
     let params = format!(
         "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"clientInfo\":{WEIR}}}",
         profile.capabilities

@@ -16,22 +16,22 @@ use crate::upstream::status;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quirks {
     /// Whose errors come in place of the server's.
-    pub errors: Errors,
+    pub platform: Platform,
     /// Whether ids lead the requests of a session to the same instance of the server.
     pub affinity: bool,
     /// Whether nothing but POST is understood: no stream of what is said unasked.
-    pub only_posts: bool,
+    pub post_only: bool,
     /// Whether sessions end by themselves only: no DELETE.
-    pub keeps_sessions: bool,
+    pub no_delete: bool,
     /// Whether a session may come to be required after it was not, which 400 says then.
-    pub sessions_may_come: bool,
+    pub may_require_session_later: bool,
     /// Whether `initialize` of a version that is not offered is refused, in place of an answer with another.
-    pub refuses_versions: bool,
+    pub refuses_unknown_versions: bool,
 }
 
 /// Whose errors come in place of the server's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Errors {
+pub enum Platform {
     /// Nobody's.
     #[default]
     None,
@@ -44,7 +44,7 @@ pub enum Errors {
 
 /// What a platform's error means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum PlatformErrorKind {
     /// `UnauthorizedException`
     Unauthorized,
     /// `AccessDeniedException`
@@ -69,66 +69,68 @@ pub enum Meaning {
 
 /// A platform's error, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct PlatformError {
     /// The JSON-RPC code.
     pub code: i64,
     /// What it means.
-    pub meaning: Meaning,
+    pub kind: PlatformErrorKind,
     /// When to ask again, from now on, if that is said.
     pub retry_after: Option<Duration>,
 }
 
-impl Errors {
+impl Platform {
     /// Reads the `error` member of a JSON-RPC answer; `None` where it is not the platform's. Goes by the code: the
     /// texts differ from what is documented.
     #[must_use]
-    pub fn read(self, error: &str) -> Option<Trouble> {
+    pub fn read_error(self, error: &str) -> Option<PlatformError> {
         if self == Self::None {
             return None;
         }
         let object = Object::parse(error).ok()?;
         let code: i64 = object.get("code")?.parse().ok()?;
         let meaning = match (self, code) {
-            (Self::Gateway | Self::Runtime, -32003) => Meaning::Throttled,
-            (Self::Runtime, -32001) => Meaning::Unauthorized,
-            (Self::Runtime, -32002) => Meaning::Forbidden,
-            (Self::Runtime, -32004) => Meaning::NotFound,
-            (Self::Runtime, -32005) if is_retryable(error) => Meaning::Busy,
-            (Self::Runtime, -32005) => Meaning::Conflict,
-            (Self::Runtime, -32006) => Meaning::Invalid,
-            (Self::Runtime, -32010) => Meaning::Failed,
-            (Self::Runtime, -32011) => Meaning::Accept,
-            (Self::Runtime, -32603) => Meaning::Internal,
+            (Self::Gateway | Self::Runtime, -32003) => PlatformErrorKind::Throttled,
+            (Self::Runtime, -32001) => PlatformErrorKind::Unauthorized,
+            (Self::Runtime, -32002) => PlatformErrorKind::Forbidden,
+            (Self::Runtime, -32004) => PlatformErrorKind::NotFound,
+            (Self::Runtime, -32005) if is_retryable(error) => PlatformErrorKind::Busy,
+            (Self::Runtime, -32005) => PlatformErrorKind::Conflict,
+            (Self::Runtime, -32006) => PlatformErrorKind::Invalid,
+            (Self::Runtime, -32010) => PlatformErrorKind::Failed,
+            (Self::Runtime, -32011) => PlatformErrorKind::Accept,
+            (Self::Runtime, -32603) => PlatformErrorKind::Internal,
             _ => return None,
         };
-        Some(Trouble {
+        Some(PlatformError {
             code,
-            meaning,
+            kind: meaning,
             retry_after: retry_after(&object),
         })
     }
 
     /// What an HTTP status means that came without a JSON-RPC error.
     #[must_use]
-    pub fn status(self, status: StatusCode) -> Option<Meaning> {
+    pub fn kind_of_status(self, status: StatusCode) -> Option<PlatformErrorKind> {
         match (self, status.as_u16()) {
-            (Self::Runtime, 402 | 429) => Some(Meaning::Throttled),
-            (Self::Runtime, 404) => Some(Meaning::NotFound),
-            (Self::Runtime, 409) => Some(Meaning::Busy),
-            (Self::Runtime, 424) => Some(Meaning::Failed),
+            (Self::Runtime, 402 | 429) => Some(PlatformErrorKind::Throttled),
+            (Self::Runtime, 404) => Some(PlatformErrorKind::NotFound),
+            (Self::Runtime, 409) => Some(PlatformErrorKind::Busy),
+            (Self::Runtime, 424) => Some(PlatformErrorKind::Failed),
             _ => None,
         }
     }
 
     /// The error that a status without a JSON-RPC error is.
     #[must_use]
-    pub fn refusal(self, code: StatusCode, headers: &HeaderMap) -> LinkError {
-        match (self.status(code), status::error(code, headers)) {
-            (Some(Meaning::Throttled), LinkError::Status(status)) => LinkError::Throttled {
-                status: Some(status),
-                retry_after: None,
-            },
-            (Some(meaning @ Meaning::NotFound), _) => LinkError::Platform {
+    pub fn error_of_status(self, code: StatusCode, headers: &HeaderMap) -> LinkError {
+        match (self.kind_of_status(code), status::error(code, headers)) {
+            (Some(PlatformErrorKind::Throttled), LinkError::Status(status)) => {
+                LinkError::Throttled {
+                    status: Some(status),
+                    retry_after: None,
+                }
+            }
+            (Some(meaning @ PlatformErrorKind::NotFound), _) => LinkError::Platform {
                 code: -32004,
                 words: meaning.words(),
             },
@@ -137,37 +139,42 @@ impl Errors {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for PlatformError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "turned away: {} ({})", self.meaning.words(), self.code)
+        write!(f, "turned away: {} ({})", self.kind.words(), self.code)
     }
 }
 
-impl Trouble {
+impl PlatformError {
     /// What it is where weir asked on its own behalf; `None` where the server itself may have meant it.
     #[must_use]
-    pub fn error(self, sent: Sent) -> Option<LinkError> {
+    pub fn to_link_error(self, sent: Sent) -> Option<LinkError> {
         let denied = |status: StatusCode| LinkError::Denied {
             status,
             reason: refusal::explain(status, &HeaderMap::new(), &[], sent).map(Into::into),
         };
-        match self.meaning {
-            Meaning::Unauthorized => Some(denied(StatusCode::UNAUTHORIZED)),
-            Meaning::Forbidden => Some(denied(StatusCode::FORBIDDEN)),
-            Meaning::Throttled => Some(LinkError::Throttled {
+        match self.kind {
+            PlatformErrorKind::Unauthorized => Some(denied(StatusCode::UNAUTHORIZED)),
+            PlatformErrorKind::Forbidden => Some(denied(StatusCode::FORBIDDEN)),
+            PlatformErrorKind::Throttled => Some(LinkError::Throttled {
                 status: None,
                 retry_after: self.retry_after,
             }),
-            Meaning::NotFound | Meaning::Conflict | Meaning::Busy => Some(LinkError::Platform {
-                code: self.code,
-                words: self.meaning.words(),
-            }),
-            Meaning::Invalid | Meaning::Failed | Meaning::Accept | Meaning::Internal => None,
+            PlatformErrorKind::NotFound | PlatformErrorKind::Conflict | PlatformErrorKind::Busy => {
+                Some(LinkError::Platform {
+                    code: self.code,
+                    words: self.kind.words(),
+                })
+            }
+            PlatformErrorKind::Invalid
+            | PlatformErrorKind::Failed
+            | PlatformErrorKind::Accept
+            | PlatformErrorKind::Internal => None,
         }
     }
 }
 
-impl Meaning {
+impl PlatformErrorKind {
     /// In weir's own words.
     #[must_use]
     pub const fn words(self) -> &'static str {
@@ -224,28 +231,28 @@ fn retry_after(error: &Object<'_>) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn runtime(error: &str) -> Meaning {
-        Errors::Runtime.read(error).unwrap().meaning
+    fn runtime(error: &str) -> PlatformErrorKind {
+        Platform::Runtime.read_error(error).unwrap().kind
     }
 
     #[test]
     fn the_table_is_read_by_code_and_no_text_is_needed() {
         for (code, meaning) in [
-            (-32001, Meaning::Unauthorized),
-            (-32002, Meaning::Forbidden),
-            (-32003, Meaning::Throttled),
-            (-32004, Meaning::NotFound),
-            (-32005, Meaning::Conflict),
-            (-32006, Meaning::Invalid),
-            (-32010, Meaning::Failed),
-            (-32011, Meaning::Accept),
-            (-32603, Meaning::Internal),
+            (-32001, PlatformErrorKind::Unauthorized),
+            (-32002, PlatformErrorKind::Forbidden),
+            (-32003, PlatformErrorKind::Throttled),
+            (-32004, PlatformErrorKind::NotFound),
+            (-32005, PlatformErrorKind::Conflict),
+            (-32006, PlatformErrorKind::Invalid),
+            (-32010, PlatformErrorKind::Failed),
+            (-32011, PlatformErrorKind::Accept),
+            (-32603, PlatformErrorKind::Internal),
         ] {
             assert_eq!(runtime(&format!("{{\"code\":{code}}}")), meaning);
         }
         for code in ["-32601", "-32602", "-32007", "5", "\"x\"", "1e9"] {
             let error = format!("{{\"code\":{code},\"message\":\"m\"}}");
-            assert_eq!(Errors::Runtime.read(&error), None, "{error}");
+            assert_eq!(Platform::Runtime.read_error(&error), None, "{error}");
         }
     }
 
@@ -255,17 +262,17 @@ mod tests {
             r#"{"code":-32005,"message":"Session operation in progress, please retry"}"#,
             r#"{"code":-32005,"message":"","data":{"exception":"RetryableConflictException"}}"#,
         ] {
-            assert_eq!(runtime(passing), Meaning::Busy, "{passing}");
+            assert_eq!(runtime(passing), PlatformErrorKind::Busy, "{passing}");
         }
         let lasting = r#"{"code":-32005,"message":"Resource conflict - Resource already exists"}"#;
-        assert_eq!(runtime(lasting), Meaning::Conflict);
+        assert_eq!(runtime(lasting), PlatformErrorKind::Conflict);
     }
 
     #[test]
     fn a_gateway_says_when_it_wants_to_be_asked_again() {
         let after = |data: &str| {
             let error = format!("{{\"code\":-32003,\"message\":\"m\",\"data\":{data}}}");
-            Errors::Gateway.read(&error).unwrap().retry_after
+            Platform::Gateway.read_error(&error).unwrap().retry_after
         };
         assert_eq!(
             after(r#"{"limitKey":"k","retryAfter":7}"#),
@@ -283,7 +290,7 @@ mod tests {
         assert_eq!(after(r#"{"retryAfter":-1}"#), None);
         assert_eq!(after("[]"), None);
         // Its other errors are about the call: policy, input, the target.
-        assert_eq!(Errors::Gateway.read(r#"{"code":-32002}"#), None);
-        assert_eq!(Errors::None.read(r#"{"code":-32003}"#), None);
+        assert_eq!(Platform::Gateway.read_error(r#"{"code":-32002}"#), None);
+        assert_eq!(Platform::None.read_error(r#"{"code":-32003}"#), None);
     }
 }

@@ -8,14 +8,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config;
 use crate::protocol::era::Era;
 use crate::upstream::error::LinkError;
-use crate::upstream::peer::{Peer, Via};
+use crate::upstream::peer::{Connection, Peer};
 
 /// Most sessions that callers may have of their own at one upstream, and most processes.
 const SESSIONS: (usize, usize) = (10_000, 64);
 
 /// The sessions that callers have of their own at one upstream.
 #[derive(Debug)]
-pub struct Sessions {
+pub struct UpstreamSessions {
     per_caller: bool,
     /// A modern upstream that has no legacy sessions, as far as is known.
     modern_only: AtomicBool,
@@ -23,7 +23,7 @@ pub struct Sessions {
     places: Arc<Semaphore>,
 }
 
-impl Sessions {
+impl UpstreamSessions {
     /// As the config wants it; none is open.
     #[must_use]
     pub fn new(config: &config::Upstream) -> Self {
@@ -43,21 +43,21 @@ impl Sessions {
     /// each session, or speaks the other era but may speak this one too. Over stdio a session is a process, which is
     /// had by asking only (`sessions: per_caller`).
     #[must_use]
-    pub fn are_had(&self, shared: &Peer) -> bool {
-        match (&shared.via, shared.era()) {
-            (Via::Child(_), _) => self.per_caller,
-            (Via::Http(_), Era::Legacy) => shared.is_stateful(),
-            (Via::Http(_), Era::Modern) => !self.modern_only.load(Ordering::Relaxed),
+    pub fn wants_own_session(&self, shared: &Peer) -> bool {
+        match (&shared.connection, shared.era()) {
+            (Connection::Child(_), _) => self.per_caller,
+            (Connection::Http(_), Era::Legacy) => shared.is_stateful(),
+            (Connection::Http(_), Era::Modern) => !self.modern_only.load(Ordering::Relaxed),
         }
     }
 
     /// Notes that this modern upstream refuses legacy sessions.
-    pub fn refused(&self) {
+    pub fn set_modern_only(&self) {
         self.modern_only.store(true, Ordering::Relaxed);
     }
 
     /// The upstream was connected anew, and may be another.
-    pub fn renewed(&self) {
+    pub fn reset(&self) {
         self.modern_only.store(false, Ordering::Relaxed);
     }
 
@@ -65,7 +65,7 @@ impl Sessions {
     ///
     /// # Errors
     /// There are too many.
-    pub fn place(&self) -> Result<OwnedSemaphorePermit, LinkError> {
+    pub fn acquire(&self) -> Result<OwnedSemaphorePermit, LinkError> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.map_err(|_| LinkError::Busy)
     }

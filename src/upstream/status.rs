@@ -64,7 +64,7 @@ mod tests {
 
     fn words(status: u16, retry_after: &str) -> String {
         let headers = headers(header::RETRY_AFTER, retry_after);
-        error(StatusCode::from_u16(status).unwrap(), &headers).in_full()
+        error(StatusCode::from_u16(status).unwrap(), &headers).full_text()
     }
 
     #[test]

@@ -24,8 +24,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::credentials::secrets::{SecretCell, SecretError};
 use crate::name::UpstreamId;
+pub use pending::{ChildReplies, ChildReply};
 use pending::{Pending, Router};
-pub use pending::{Replies, Reply};
 pub use process::Exit;
 
 /// Messages that wait to be written. Whoever has one more waits with it.
@@ -211,7 +211,7 @@ impl Child {
     ///
     /// # Errors
     /// The child is closed.
-    pub async fn request(&self, id: u64, message: Bytes) -> Result<Replies, ChildClosed> {
+    pub async fn request(&self, id: u64, message: Bytes) -> Result<ChildReplies, ChildClosed> {
         let replies = Pending::register(&self.pending, id).map_err(ChildClosed)?;
         self.send(message).await?;
         Ok(replies)

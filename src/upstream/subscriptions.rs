@@ -37,15 +37,15 @@ pub struct Update {
 /// All subscriptions at one upstream.
 #[derive(Debug)]
 pub struct Subscriptions {
-    kept: Mutex<Kept>,
+    inner: Mutex<Inner>,
     /// Goes up when the set of topics changes.
     version: watch::Sender<u64>,
     /// What the upstream has taken in.
-    honoured: watch::Sender<Honoured>,
+    accepted: watch::Sender<AcceptedTopics>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Inner {
     next: u64,
     topics: HashMap<Topic, Vec<Subscriber>>,
 }
@@ -59,7 +59,7 @@ struct Subscriber {
 
 /// The topics of one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct WantedTopics {
     /// Grows with every change.
     pub version: u64,
     /// In order.
@@ -67,7 +67,7 @@ pub struct Wanted {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Honoured {
+struct AcceptedTopics {
     version: u64,
     topics: Arc<BTreeSet<Topic>>,
 }
@@ -75,9 +75,9 @@ struct Honoured {
 impl Default for Subscriptions {
     fn default() -> Self {
         Self {
-            kept: Mutex::default(),
+            inner: Mutex::default(),
             version: watch::Sender::new(0),
-            honoured: watch::Sender::new(Honoured::default()),
+            accepted: watch::Sender::new(AcceptedTopics::default()),
         }
     }
 }
@@ -92,19 +92,20 @@ impl Subscriptions {
         exposed: Arc<str>,
         tell: mpsc::Sender<Box<Update>>,
     ) -> Option<Subscription> {
-        let mut kept = self.kept();
-        let is_new = !kept.topics.contains_key(&topic);
-        if is_new && kept.topics.len() >= TOPICS {
+        let mut inner = self.inner();
+        let is_new = !inner.topics.contains_key(&topic);
+        if is_new && inner.topics.len() >= TOPICS {
             return None;
         }
-        let number = kept.next;
-        kept.next += 1;
+        let number = inner.next;
+        inner.next += 1;
         let subscriber = Subscriber {
             number,
             exposed,
             tell,
         };
-        kept.topics
+        inner
+            .topics
             .entry(topic.clone())
             .or_default()
             .push(subscriber);
@@ -120,23 +121,23 @@ impl Subscriptions {
 
     /// What has to be asked of the upstream now.
     #[must_use]
-    pub fn wanted(&self) -> Wanted {
-        let kept = self.kept();
-        Wanted {
+    pub fn wanted(&self) -> WantedTopics {
+        let inner = self.inner();
+        WantedTopics {
             version: *self.version.borrow(),
-            topics: kept.topics.keys().cloned().collect(),
+            topics: inner.topics.keys().cloned().collect(),
         }
     }
 
     /// Waits until something else is wanted than in this version.
-    pub async fn changed_since(&self, version: u64) {
+    pub async fn wait_for_change(&self, version: u64) {
         let mut versions = self.version.subscribe();
         let _ = versions.wait_for(|now| *now > version).await;
     }
 
     /// For whoever asks the upstream: what it said yes to.
-    pub fn honour(&self, version: u64, topics: BTreeSet<Topic>) {
-        self.honoured.send_replace(Honoured {
+    pub fn set_accepted(&self, version: u64, topics: BTreeSet<Topic>) {
+        self.accepted.send_replace(AcceptedTopics {
             version,
             topics: Arc::new(topics),
         });
@@ -144,25 +145,25 @@ impl Subscriptions {
 
     /// Whether the upstream tells of each of these topics; waits until it has been asked, at most until
     /// `deadline`.
-    pub async fn honoured(&self, topics: &[Topic], deadline: Instant) -> Vec<bool> {
+    pub async fn wait_until_accepted(&self, topics: &[Topic], deadline: Instant) -> Vec<bool> {
         let version = *self.version.borrow();
-        let mut honoured = self.honoured.subscribe();
-        let settled = honoured.wait_for(|honoured| {
-            honoured.version >= version
-                || topics.iter().all(|topic| honoured.topics.contains(topic))
+        let mut accepted = self.accepted.subscribe();
+        let settled = accepted.wait_for(|accepted| {
+            accepted.version >= version
+                || topics.iter().all(|topic| accepted.topics.contains(topic))
         });
-        let honoured = match tokio::time::timeout_at(deadline, settled).await {
-            Ok(Ok(honoured)) => Arc::clone(&honoured.topics),
+        let accepted = match tokio::time::timeout_at(deadline, settled).await {
+            Ok(Ok(accepted)) => Arc::clone(&accepted.topics),
             Ok(Err(_)) | Err(_) => Arc::default(),
         };
         topics
             .iter()
-            .map(|topic| honoured.contains(topic))
+            .map(|topic| accepted.contains(topic))
             .collect()
     }
 
     /// Tells whoever wants to know.
-    pub fn updated(&self, topic: &Topic, params: &str) {
+    pub fn publish(&self, topic: &Topic, params: &str) {
         let params: Arc<str> = params.into();
         let tell = |subscriber: &Subscriber, exposed| {
             // Full: its caller does not read; news of the same resource are waiting there already.
@@ -172,16 +173,16 @@ impl Subscriptions {
                 params: Arc::clone(&params),
             }));
         };
-        let kept = self.kept();
-        for subscriber in kept.topics.get(topic).into_iter().flatten() {
+        let inner = self.inner();
+        for subscriber in inner.topics.get(topic).into_iter().flatten() {
             tell(subscriber, Arc::clone(&subscriber.exposed));
         }
         let Topic::Resource(uri) = topic else {
             return;
         };
-        for (known, subscribers) in &kept.topics {
+        for (known, subscribers) in &inner.topics {
             if let Topic::Resource(above) = known
-                && let Some(rest) = below(above, uri).filter(|rest| !rest.is_empty())
+                && let Some(rest) = suffix_below(above, uri).filter(|rest| !rest.is_empty())
             {
                 for subscriber in subscribers {
                     tell(subscriber, format!("{}{rest}", subscriber.exposed).into());
@@ -190,15 +191,15 @@ impl Subscriptions {
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock()
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
     }
 }
 
 /// What comes after a URI in one that is the same or below it: news of that is news of the one above
 /// (`server/resources.mdx#subscriptions`). Wrapping puts something before URIs, so the rest fits exposed ones too.
 #[must_use]
-pub fn below<'u>(above: &str, uri: &'u str) -> Option<&'u str> {
+pub fn suffix_below<'u>(above: &str, uri: &'u str) -> Option<&'u str> {
     let rest = uri.strip_prefix(above)?;
     let is_below = rest.is_empty() || above.ends_with('/') || rest.starts_with(['/', '?', '#']);
     is_below.then_some(rest)
@@ -214,9 +215,9 @@ pub struct Subscription {
 
 impl Subscription {
     /// Tells another receiver from now on.
-    pub fn tell(&self, exposed: Arc<str>, tell: mpsc::Sender<Box<Update>>) {
-        let mut kept = self.of.kept();
-        let subscribers = kept.topics.get_mut(&self.topic);
+    pub fn redirect(&self, exposed: Arc<str>, tell: mpsc::Sender<Box<Update>>) {
+        let mut inner = self.of.inner();
+        let subscribers = inner.topics.get_mut(&self.topic);
         for subscriber in subscribers.into_iter().flatten() {
             if subscriber.number == self.number {
                 subscriber.exposed = Arc::clone(&exposed);
@@ -228,13 +229,13 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut kept = self.of.kept();
-        let Some(subscribers) = kept.topics.get_mut(&self.topic) else {
+        let mut inner = self.of.inner();
+        let Some(subscribers) = inner.topics.get_mut(&self.topic) else {
             return;
         };
         subscribers.retain(|subscriber| subscriber.number != self.number);
         if subscribers.is_empty() {
-            kept.topics.remove(&self.topic);
+            inner.topics.remove(&self.topic);
             self.of.version.send_modify(|version| *version += 1);
         }
     }
@@ -259,15 +260,15 @@ mod tests {
         let (first, second) = (subscribe(), subscribe());
         let wanted = all.wanted();
         assert_eq!((wanted.version, wanted.topics.len()), (1, 1));
-        all.updated(&resource("a"), "{}");
-        all.updated(&resource("b"), "{}");
+        all.publish(&resource("a"), "{}");
+        all.publish(&resource("b"), "{}");
         assert_eq!(&*told.recv().await.unwrap().exposed, "x+a");
         assert_eq!(&*told.recv().await.unwrap().exposed, "x+a");
         assert!(told.try_recv().is_err());
         drop(first);
         assert_eq!(all.wanted().version, 1);
         drop(second);
-        all.changed_since(1).await;
+        all.wait_for_change(1).await;
         assert!(all.wanted().topics.is_empty());
     }
 
@@ -275,17 +276,17 @@ mod tests {
     fn news_from_below_are_news_from_above() {
         let all = Arc::new(Subscriptions::default());
         let (tell, mut told) = mpsc::channel(4);
-        let kept = ["file:///dir", "file:///dir/x"].map(|uri| {
+        let inner = ["file:///dir", "file:///dir/x"].map(|uri| {
             let exposed = format!("b+{uri}").into();
             all.subscribe(resource(uri), exposed, tell.clone())
         });
-        all.updated(&resource("file:///dirt"), "{}");
+        all.publish(&resource("file:///dirt"), "{}");
         assert!(told.try_recv().is_err());
-        all.updated(&resource("file:///dir/x"), "{}");
-        for _ in &kept {
+        all.publish(&resource("file:///dir/x"), "{}");
+        for _ in &inner {
             assert_eq!(&*told.try_recv().unwrap().exposed, "b+file:///dir/x");
         }
-        all.updated(&resource("file:///dir?q"), "{}");
+        all.publish(&resource("file:///dir?q"), "{}");
         assert_eq!(&*told.try_recv().unwrap().exposed, "b+file:///dir?q");
         assert!(told.try_recv().is_err());
     }
@@ -297,9 +298,9 @@ mod tests {
         let _kept = ["a", "b"].map(|uri| all.subscribe(resource(uri), uri.into(), tell.clone()));
         let soon = Instant::now() + std::time::Duration::from_secs(5);
         let asked = [resource("a"), resource("b")];
-        let (honoured, ()) = tokio::join!(all.honoured(&asked, soon), async {
-            all.honour(2, BTreeSet::from([resource("b")]));
+        let (accepted, ()) = tokio::join!(all.wait_until_accepted(&asked, soon), async {
+            all.set_accepted(2, BTreeSet::from([resource("b")]));
         });
-        assert_eq!(honoured, [false, true]);
+        assert_eq!(accepted, [false, true]);
     }
 }

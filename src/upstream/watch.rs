@@ -15,11 +15,11 @@ use crate::protocol::message::{self, Id, Message};
 use crate::protocol::{meta, method};
 use crate::upstream::ask::ask;
 use crate::upstream::error::LinkError;
-use crate::upstream::exchange::{Exchange, Position};
-use crate::upstream::link::{Link, Outbound, Wire};
-use crate::upstream::peer::{Peer, Via};
-use crate::upstream::probe::{self, Unasked};
-use crate::upstream::subscriptions::{Topic, Wanted};
+use crate::upstream::exchange::{Exchange, ResumePoint};
+use crate::upstream::link::{Link, OutboundRequest, Wire};
+use crate::upstream::peer::{Connection, Peer};
+use crate::upstream::probe::{self, UnsolicitedMessages};
+use crate::upstream::subscriptions::{Topic, WantedTopics};
 
 /// Pause before a stream that ended is opened again; doubles up to the second figure.
 const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -30,19 +30,19 @@ const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 pub async fn watch(
     link: Arc<Link>,
     peer: Arc<Peer>,
-    unasked: Option<Unasked>,
+    unasked: Option<UnsolicitedMessages>,
     heeding: oneshot::Sender<()>,
 ) {
     let told = async {
-        match (peer.era(), &peer.via) {
+        match (peer.era(), &peer.connection) {
             (Era::Modern, _) => modern(&link, &peer, heeding).await,
-            (Era::Legacy, Via::Http(_)) => {
+            (Era::Legacy, Connection::Http(_)) => {
                 tokio::select! {
                     () = legacy(&link, &peer, heeding) => {}
                     () = subscribe(&link, &peer) => {}
                 }
             }
-            (Era::Legacy, Via::Child(_)) => {
+            (Era::Legacy, Connection::Child(_)) => {
                 let _ = heeding.send(());
                 subscribe(&link, &peer).await;
             }
@@ -60,8 +60,8 @@ pub async fn watch(
         () = heard => {}
         () = async { told.await; std::future::pending().await } => {}
     }
-    link.forget(&peer);
-    link.reconnect.notify_one();
+    link.forget_peer(&peer);
+    link.request_reconnect();
 }
 
 /// What a legacy HTTP upstream says unasked, on its GET stream.
@@ -73,21 +73,21 @@ async fn legacy(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
             .take()
             .is_some_and(|heeding| heeding.send(()).is_ok());
         if !awaited {
-            link.resync.notify_one();
+            link.rounds.request_resync();
         }
     };
-    match follow(link, peer, opened, |message| heard(link, peer, message)).await {
-        Unheard::NoStream => std::future::pending().await,
-        Unheard::SessionLost => {
-            link.forget(peer);
-            link.reconnect.notify_one();
+    match follow_stream(link, peer, opened, |message| heard(link, peer, message)).await {
+        StreamEnd::NoStream => std::future::pending().await,
+        StreamEnd::SessionLost => {
+            link.forget_peer(peer);
+            link.request_reconnect();
         }
     }
 }
 
 /// Why nothing more is heard on a session's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unheard {
+pub enum StreamEnd {
     /// The upstream has no such stream.
     NoStream,
     /// The session is gone.
@@ -95,32 +95,32 @@ pub enum Unheard {
 }
 
 /// Reads the GET stream of a legacy session, and opens it again where it ended, for as long as the session lives.
-pub async fn follow(
+pub async fn follow_stream(
     link: &Link,
     peer: &Peer,
     mut opened: impl FnMut(),
     mut heard: impl FnMut(&Bytes),
-) -> Unheard {
-    let (mut pause, mut position) = (REOPEN.0, None::<Position>);
-    let (Wire::Http(wire), Via::Http(session)) = (&link.wire, &peer.via) else {
-        return Unheard::NoStream;
+) -> StreamEnd {
+    let (mut pause, mut position) = (REOPEN.0, None::<ResumePoint>);
+    let (Wire::Http(wire), Connection::Http(session)) = (&link.wire, &peer.connection) else {
+        return StreamEnd::NoStream;
     };
     loop {
         let after = position.as_ref().and_then(|position| position.last.clone());
         match wire.listen(session, after.as_deref()).await {
             Ok(Some(stream)) => {
-                let mut stream = stream.after(position.take().unwrap_or_default());
+                let mut stream = stream.continue_from(position.take().unwrap_or_default());
                 opened();
                 while let Ok(Some(message)) = stream.next().await {
                     pause = REOPEN.0;
                     heard(&message);
                 }
-                position = stream.position();
+                position = stream.resume_point();
             }
             // It may be only the event that it does not know.
             Ok(None) if position.take().is_some() => {}
-            Ok(None) => return Unheard::NoStream,
-            Err(LinkError::SessionLost) => return Unheard::SessionLost,
+            Ok(None) => return StreamEnd::NoStream,
+            Err(LinkError::SessionLost) => return StreamEnd::SessionLost,
             Err(error) => {
                 tracing::debug!(upstream = %link.id(), %error, "no stream of changes");
                 position = None;
@@ -147,8 +147,8 @@ async fn subscribe(link: &Arc<Link>, peer: &Arc<Peer>) {
             }
         }
         link.subscriptions
-            .honour(wanted.version, subscribed.clone());
-        link.subscriptions.changed_since(wanted.version).await;
+            .set_accepted(wanted.version, subscribed.clone());
+        link.subscriptions.wait_for_change(wanted.version).await;
     }
 }
 
@@ -159,14 +159,15 @@ async fn tell(link: &Arc<Link>, peer: &Arc<Peer>, method: &'static str, topic: &
     };
     let params = format!("{{\"uri\":{}}}", json::quote(uri));
     let deadline = link.list_deadline();
-    peer.offers.subscribe && matches!(ask(link, peer, method, params, deadline).await, Ok(Ok(_)))
+    peer.capabilities.subscribe
+        && matches!(ask(link, peer, method, params, deadline).await, Ok(Ok(_)))
 }
 
 /// An open `subscriptions/listen`.
 struct Listening {
     exchange: Exchange,
     id: u64,
-    wanted: Wanted,
+    wanted: WantedTopics,
 }
 
 /// What a modern upstream says on its listen stream. Where callers come to want something else, a second stream is opened and
@@ -178,9 +179,9 @@ async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
         let wanted = link.subscriptions.wanted();
         let version = wanted.version;
         // Nothing to hear, or nobody to hear it from, until something else is wanted.
-        let mut quiet = !peer.offers.list_changed && wanted.topics.is_empty();
+        let mut quiet = !peer.capabilities.list_changed && wanted.topics.is_empty();
         if quiet {
-            link.subscriptions.honour(version, BTreeSet::new());
+            link.subscriptions.set_accepted(version, BTreeSet::new());
             drop(heeding.take());
             dismiss(link, peer, current.take());
         } else {
@@ -188,12 +189,12 @@ async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
                 Ok(Some(opened)) => {
                     let awaited = heeding.take().is_some_and(|told| told.send(()).is_ok());
                     if !awaited && current.is_none() {
-                        link.resync.notify_one();
+                        link.rounds.request_resync();
                     }
                     next = Some(opened);
                 }
                 Ok(None) => {
-                    link.subscriptions.honour(version, BTreeSet::new());
+                    link.subscriptions.set_accepted(version, BTreeSet::new());
                     drop(heeding.take());
                     quiet = true;
                 }
@@ -216,14 +217,14 @@ async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
                         heard(link, peer, &message);
                         // Its first message is the acknowledgement.
                         if let Some(opened) = next.take() {
-                            link.subscriptions.honour(version, acknowledged(&message, &opened.wanted));
+                            link.subscriptions.set_accepted(version, acknowledged(&message, &opened.wanted));
                             let former = current.replace(opened);
                             dismiss(link, peer, former);
                         }
                     }
                     None => next = None,
                 },
-                () = link.subscriptions.changed_since(version), if next.is_none() => break,
+                () = link.subscriptions.wait_for_change(version), if next.is_none() => break,
             }
             if current.is_none() && next.is_none() && !quiet {
                 rest(&mut pause).await;
@@ -254,7 +255,7 @@ fn dismiss(link: &Arc<Link>, peer: &Arc<Peer>, former: Option<Listening>) {
 }
 
 /// The topics that an acknowledgement names, of those asked for.
-fn acknowledged(message: &Bytes, wanted: &Wanted) -> BTreeSet<Topic> {
+fn acknowledged(message: &Bytes, wanted: &WantedTopics) -> BTreeSet<Topic> {
     let Ok(Ok(Message::Notification(notification))) =
         std::str::from_utf8(message).map(Message::parse)
     else {
@@ -279,23 +280,23 @@ fn acknowledged(message: &Bytes, wanted: &Wanted) -> BTreeSet<Topic> {
 async fn listen(
     link: &Arc<Link>,
     peer: &Arc<Peer>,
-    wanted: Wanted,
+    wanted: WantedTopics,
 ) -> Result<Option<Listening>, LinkError> {
     let (id, params) = (link.next_id(), listen_params(peer, &wanted));
-    let exchange = match (&link.wire, &peer.via) {
-        (Wire::Http(wire), Via::Http(session)) => {
+    let exchange = match (&link.wire, &peer.connection) {
+        (Wire::Http(wire), Connection::Http(session)) => {
             let body = message::request(&Id::from(id), method::LISTEN, &params);
             wire.subscribe(session, method::LISTEN, body, link.list_deadline())
                 .await?
         }
         _ => {
-            let outbound = Outbound {
+            let outbound = OutboundRequest {
                 id,
                 method: method::LISTEN,
                 params,
                 headers: HeaderMap::new(),
             };
-            peer.listens(id);
+            peer.set_listen_id(id);
             Some(link.send(peer, outbound, link.list_deadline()).await?)
         }
     };
@@ -306,7 +307,7 @@ async fn listen(
     }))
 }
 
-fn listen_params(peer: &Peer, wanted: &Wanted) -> String {
+fn listen_params(peer: &Peer, wanted: &WantedTopics) -> String {
     let (mut resources, mut tasks) = (Vec::new(), Vec::new());
     for topic in &wanted.topics {
         match topic {
@@ -334,7 +335,7 @@ fn listen_params(peer: &Peer, wanted: &Wanted) -> String {
     format!(
         "{{\"notifications\":{{{}}},\"_meta\":{}}}",
         filter.join(","),
-        probe::own_meta(capabilities.as_deref(), None)
+        probe::request_meta(capabilities.as_deref(), None)
     )
 }
 
@@ -343,14 +344,16 @@ fn heard(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
     match std::str::from_utf8(message).map(Message::parse) {
         Ok(Ok(Message::Notification(notification))) => match notification.method.as_ref() {
             method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED => {
-                link.resync.notify_one()
+                link.rounds.request_resync()
             }
-            method::RESOURCE_UPDATED => updated(link, &notification.envelope, "uri"),
-            method::TASK_STATUS => updated(link, &notification.envelope, "taskId"),
+            method::RESOURCE_UPDATED => publish_update(link, &notification.envelope, "uri"),
+            method::TASK_STATUS => publish_update(link, &notification.envelope, "taskId"),
             method::LOG_MESSAGE => log(link, &notification.envelope),
             other => tracing::debug!(upstream = %link.id(), method = other, "unasked notification"),
         },
-        Ok(Ok(Message::Request(request))) => answer(link, peer, &request.id, &request.method),
+        Ok(Ok(Message::Request(request))) => {
+            answer_request(link, peer, &request.id, &request.method)
+        }
         Ok(Ok(Message::Response(_)) | Err(_)) | Err(_) => {
             tracing::debug!(upstream = %link.id(), "something that is no message outside any call");
         }
@@ -358,7 +361,7 @@ fn heard(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
 }
 
 /// News of something that callers may have subscribed to; `member` of the params names it.
-pub fn updated(link: &Link, envelope: &Object<'_>, member: &str) {
+pub fn publish_update(link: &Link, envelope: &Object<'_>, member: &str) {
     let Some(text) = envelope.get("params") else {
         return;
     };
@@ -369,7 +372,7 @@ pub fn updated(link: &Link, envelope: &Object<'_>, member: &str) {
             "uri" => Topic::Resource(named.as_ref().into()),
             _ => Topic::Task(named.as_ref().into()),
         };
-        link.subscriptions.updated(&topic, text);
+        link.subscriptions.publish(&topic, text);
     }
 }
 
@@ -387,7 +390,7 @@ fn log(link: &Link, envelope: &Object<'_>) {
 
 /// Answers an upstream's own request: `ping` gets its pong, everything else -32601, because what weir
 /// did not declare it cannot do. Does not wait.
-pub fn answer(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked: &str) {
+pub fn answer_request(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked: &str) {
     let body = if asked == method::PING {
         message::result(id, "{}")
     } else {
@@ -408,7 +411,7 @@ pub fn answer(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked: &str) {
 
 /// The token of a progress notification's params, if it is one of weir's.
 #[must_use]
-pub fn progress_token(params: &Object<'_>) -> Option<u64> {
+pub fn parse_progress_token(params: &Object<'_>) -> Option<u64> {
     params
         .get(meta::PROGRESS_TOKEN)
         .and_then(|token| token.parse().ok())

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio_util::task::TaskTracker;
 use weir::name::UpstreamId;
-use weir::upstream::stdio::{self, ChildSpec, ClosedReason, Exit, Reply};
+use weir::upstream::stdio::{self, ChildReply, ChildSpec, ClosedReason, Exit};
 
 const WEIR: &str = env!("CARGO_BIN_EXE_weir");
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -289,7 +289,10 @@ async fn a_guarded_child_answers_and_stops_with_all_it_started() {
     );
     let (child, _events) = stdio::Child::start(&spec(&script), &tasks).unwrap();
     let mut replies = child.request(1, "{\"id\":1}".into()).await.unwrap();
-    assert!(matches!(replies.next().await, Some(Reply::Response(_))));
+    assert!(matches!(
+        replies.next().await,
+        Some(ChildReply::Response(_))
+    ));
     until(&marker, 2);
     let asked = Instant::now();
     end(&child, &tasks).await;

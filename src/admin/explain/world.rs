@@ -10,8 +10,8 @@ use crate::catalog::{Catalog, Defect};
 use crate::config;
 use crate::live::Snapshot;
 use crate::name::{Instance, Naming, UpstreamId, UpstreamIndex};
-use crate::upstream::circuit::Position;
-use crate::upstream::{Link, Standing};
+use crate::upstream::circuit::CircuitState;
+use crate::upstream::{HealthState, Link};
 
 /// A catalog, its config, and what is known of each upstream.
 #[derive(Debug)]
@@ -101,16 +101,16 @@ impl<'w> World<'w> {
 
 impl Known {
     fn of(link: &Link) -> Self {
-        let report = link.report();
-        let (state, reason) = match link.standing() {
-            Standing::Connecting => ("connecting", None),
-            Standing::Up => ("up", None),
-            Standing::Failing { reason, .. } => ("failing", Some(reason)),
+        let report = link.health.report();
+        let (state, reason) = match link.health.state() {
+            HealthState::Connecting => ("connecting", None),
+            HealthState::Up => ("up", None),
+            HealthState::Failing { reason, .. } => ("failing", Some(reason)),
         };
-        let circuit = match link.gate.position() {
-            Position::Closed => "closed",
-            Position::Open { .. } => "open",
-            Position::HalfOpen { .. } => "half-open",
+        let circuit = match link.gate.circuit_state() {
+            CircuitState::Closed => "closed",
+            CircuitState::Open { .. } => "open",
+            CircuitState::HalfOpen { .. } => "half-open",
         };
         let credentials = link.credentials().map(|credentials| {
             let status = credentials.status();
@@ -124,7 +124,7 @@ impl Known {
             listed: report.age().map(|age| Listed {
                 stored: report.stored,
                 seconds_ago: age.as_secs(),
-                stale: link.is_stale(),
+                stale: link.health.is_stale(),
             }),
             way: Some(Way {
                 state: state.to_owned(),

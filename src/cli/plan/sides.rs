@@ -15,7 +15,7 @@ use crate::config::{self, Config};
 use crate::live::store::{Store, Stored};
 use crate::name::{Instance, Naming, UpstreamId, UpstreamIndex};
 use crate::server::{Core, Options, ServeError};
-use crate::upstream::Standing;
+use crate::upstream::HealthState;
 
 /// How upstreams are asked.
 pub(super) struct Asking {
@@ -173,10 +173,10 @@ async fn ask(
         let mut parts = snapshot.catalog.parts();
         let part = parts.find(|part| part.upstream == *link.id());
         let prepared = part.map(|part| Arc::clone(&part.prepared));
-        let source = match link.standing() {
-            Standing::Up => Source::Live,
-            Standing::Failing { reason, .. } => Source::Nowhere(reason),
-            Standing::Connecting => Source::Nowhere("it does not answer".to_owned()),
+        let source = match link.health.state() {
+            HealthState::Up => Source::Live,
+            HealthState::Failing { reason, .. } => Source::Nowhere(reason),
+            HealthState::Connecting => Source::Nowhere("it does not answer".to_owned()),
         };
         (link.id().clone(), (source, prepared))
     });

@@ -25,7 +25,7 @@ impl Targets {
     /// Begins, if that is wanted and not under way already, and waits for the end as long as a listing may take. What
     /// takes longer goes on, and is listed when it has ended.
     pub(super) async fn synchronize(&mut self, link: &Arc<Link>) {
-        if link.control.is_none() {
+        if link.gateway_control.is_none() {
             return;
         }
         if let Some(running) = &self.running
@@ -45,7 +45,7 @@ impl Targets {
 }
 
 async fn run(link: Arc<Link>, ended: oneshot::Sender<()>) {
-    let Some(control) = &link.control else {
+    let Some(control) = &link.gateway_control else {
         return;
     };
     let outcome = control.synchronize(Instant::now() + LONGEST).await;
@@ -55,11 +55,11 @@ async fn run(link: Arc<Link>, ended: oneshot::Sender<()>) {
     }
     let is_news = matches!(outcome, Ok(Some(_)) | Err(_));
     if is_news {
-        link.warn(warning);
+        link.health.set_warning(warning);
     }
     let changed = matches!(outcome, Ok(Some(Synchronized { done: 1.., .. })));
     if ended.send(()).is_err() && changed {
-        link.resync.notify_one();
+        link.rounds.request_resync();
     }
 }
 

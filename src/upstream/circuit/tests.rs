@@ -14,13 +14,13 @@ enum Step {
     /// So many milliseconds pass.
     Pass(u64),
     /// A call comes and ends at once.
-    Call(Ended),
+    Call(CallOutcome),
     /// A call is refused, so many milliseconds before the next probe.
     Refused(u64),
     Listed,
     Unlisted,
     /// The last step turned it.
-    Turned(Turn),
+    Turned(Transition),
     /// The last step did not turn it.
     Quiet,
     Closed,
@@ -28,7 +28,7 @@ enum Step {
     HalfOpen,
 }
 
-use Ended::{Answered, Broke, Stalled, Unknown};
+use CallOutcome::{Answered, Broke, Stalled, Unknown};
 use Step::{Call, Closed, HalfOpen, Listed, Pass, Quiet, Refused, Turned, Unlisted};
 
 fn ms(milliseconds: u64) -> Duration {
@@ -43,18 +43,18 @@ impl Bench {
         }
     }
 
-    fn admit(&mut self) -> Admitted {
+    fn admit(&mut self) -> AdmittedCall {
         self.circuit.admit(self.now).expect("it is let through")
     }
 
-    fn end(&mut self, call: Admitted, ended: Ended) -> Option<Turn> {
-        self.circuit.ended(call, ended, self.now)
+    fn end(&mut self, call: AdmittedCall, ended: CallOutcome) -> Option<Transition> {
+        self.circuit.record_call(call, ended, self.now)
     }
 
     fn run(&mut self, steps: &[Step]) {
         let mut turn = None;
         for (index, step) in steps.iter().enumerate() {
-            let position = self.circuit.position(self.now);
+            let position = self.circuit.state(self.now);
             let at = format!("step {index}, {step:?}: {position:?}, {:?}", self.circuit);
             match *step {
                 Pass(time) => self.now += ms(time),
@@ -71,13 +71,13 @@ impl Bench {
                         "{at}"
                     );
                 }
-                Listed => turn = self.circuit.listed(),
-                Unlisted => turn = self.circuit.unlisted(WHY, self.now),
+                Listed => turn = self.circuit.record_listing(),
+                Unlisted => turn = self.circuit.record_listing_failure(WHY, self.now),
                 Turned(expected) => assert_eq!(turn, Some(expected), "{at}"),
                 Quiet => assert_eq!(turn, None, "{at}"),
-                Closed => assert_eq!(position, Position::Closed, "{at}"),
-                Step::Open => assert!(matches!(position, Position::Open { .. }), "{at}"),
-                HalfOpen => assert!(matches!(position, Position::HalfOpen { .. }), "{at}"),
+                Closed => assert_eq!(position, CircuitState::Closed, "{at}"),
+                Step::Open => assert!(matches!(position, CircuitState::Open { .. }), "{at}"),
+                HalfOpen => assert!(matches!(position, CircuitState::HalfOpen { .. }), "{at}"),
             }
         }
     }
@@ -87,8 +87,8 @@ fn run(steps: &[Step]) {
     Bench::new().run(steps);
 }
 
-const OPENED: Step = Turned(Turn::Opened);
-const CLOSED: Step = Turned(Turn::Closed);
+const OPENED: Step = Turned(Transition::Opened);
+const CLOSED: Step = Turned(Transition::Closed);
 
 /// The steps after as many failures as open a circuit.
 fn opened(then: &[Step]) {
@@ -188,7 +188,7 @@ fn exactly_one_call_probes() {
     bench.run(&[Pass(1000)]);
     let second = bench.admit();
     bench.run(&[Refused(1000)]);
-    assert_eq!(bench.end(second, Answered), Some(Turn::Closed));
+    assert_eq!(bench.end(second, Answered), Some(Transition::Closed));
     assert_eq!(bench.end(probe, Broke(WHY)), None);
     bench.run(&[Closed]);
 }
@@ -209,7 +209,7 @@ fn what_began_before_a_turn_does_not_count_after_it() {
     bench.run(&[Closed]);
     // An answer is good news whenever it was asked for.
     bench.run(&[Pass(1), Call(Broke(WHY)), OPENED]);
-    assert_eq!(bench.end(slow[0], Answered), Some(Turn::Closed));
+    assert_eq!(bench.end(slow[0], Answered), Some(Transition::Closed));
 }
 
 #[test]
@@ -290,18 +290,18 @@ fn operators_read_why_and_since_when() {
     let (since, reason) = (bench.now, "first");
     assert!(since > begun);
     let again = ms(1000);
-    let open = Position::Open {
+    let open = CircuitState::Open {
         reason,
         since,
         again,
     };
-    assert_eq!(bench.circuit.position(bench.now), open);
+    assert_eq!(bench.circuit.state(bench.now), open);
     bench.run(&[Pass(1000), Call(Stalled("then"))]);
     let (reason, again) = ("then", ms(2000));
-    let open = Position::Open {
+    let open = CircuitState::Open {
         reason,
         since,
         again,
     };
-    assert_eq!(bench.circuit.position(bench.now), open);
+    assert_eq!(bench.circuit.state(bench.now), open);
 }

@@ -27,11 +27,11 @@ impl HttpWire {
             return match media_type(response.headers()) {
                 Media::Json => {
                     let whole = self.reading.body(response, self.reading.limit).await?;
-                    Ok(Exchange::whole(whole))
+                    Ok(Exchange::from_body(whole))
                 }
                 Media::Events => {
                     let events = self.reading.events(response);
-                    Ok(Exchange::events(events, Some(deadline)))
+                    Ok(Exchange::from_events(events, Some(deadline)))
                 }
                 Media::Other if status == StatusCode::ACCEPTED => {
                     Err(LinkError::Nonsense("202 to a request"))
@@ -42,7 +42,10 @@ impl HttpWire {
         if status == StatusCode::NOT_FOUND && session.id.is_some() {
             return Err(LinkError::SessionLost);
         }
-        let refusal = self.quirks.errors.refusal(status, response.headers());
+        let refusal = self
+            .quirks
+            .platform
+            .error_of_status(status, response.headers());
         // Modern gives JSON-RPC errors statuses of their own; legacy servers do it for some.
         let json = media_type(response.headers()) == Media::Json;
         let body = if json {
@@ -61,7 +64,7 @@ impl HttpWire {
                 Outcome::Error(error) if has_code(error, "-32020") => {
                     Err(LinkError::HeaderMismatch(body))
                 }
-                Outcome::Error(_) => Ok(Exchange::whole(body)),
+                Outcome::Error(_) => Ok(Exchange::from_body(body)),
                 Outcome::Result(_) => Err(refusal),
             },
             _ => Err(refusal),
@@ -82,14 +85,14 @@ impl HttpWire {
             },
             Some(Message::Request(_) | Message::Notification(_)) | None => (None, None),
         };
-        let trouble = error.and_then(|error| self.quirks.errors.read(error));
+        let trouble = error.and_then(|error| self.quirks.platform.read_error(error));
         match (status, &session.affinity) {
             // Some servers say so with 400 and without an id, because they did not look at the message.
             (StatusCode::BAD_REQUEST, _) if session.id.is_some() => {
                 error.is_some() && id.is_none() && trouble.is_none()
             }
             (StatusCode::BAD_REQUEST, _) if !session.is_modern() => {
-                self.quirks.sessions_may_come && id.is_none()
+                self.quirks.may_require_session_later && id.is_none()
             }
             // A modern server says so of a method that it does not have.
             (StatusCode::NOT_FOUND, Some(affinity)) => {

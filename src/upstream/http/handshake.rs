@@ -11,7 +11,7 @@ use crate::protocol::message::Message;
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
 use crate::upstream::peer::Affinity;
-use crate::upstream::quirks::Meaning;
+use crate::upstream::quirks::PlatformErrorKind;
 use crate::upstream::status;
 
 /// The answer to a handshake message, as far as an era can be read from it.
@@ -51,26 +51,26 @@ impl HttpWire {
         loop {
             let mut headers = headers.clone();
             if let Some(affinity) = affinity {
-                affinity.put(&mut headers);
+                affinity.add_to(&mut headers);
             }
             let greeted = self.greet(headers, body.clone(), deadline);
             let answer = tokio::time::timeout_at(deadline, greeted)
                 .await
                 .map_err(|_| LinkError::Timeout)??;
             if let (Some(affinity), Some(id)) = (affinity, &answer.session) {
-                affinity.heed(&HeaderMap::from_iter([(SESSION, id.clone())]));
+                affinity.update_from(&HeaderMap::from_iter([(SESSION, id.clone())]));
             }
             let trouble = answer.message.as_deref().and_then(error_in);
-            let trouble = trouble.and_then(|error| self.quirks.errors.read(error));
+            let trouble = trouble.and_then(|error| self.quirks.platform.read_error(error));
             let meaning = match trouble {
-                Some(trouble) => Some(trouble.meaning),
+                Some(trouble) => Some(trouble.kind),
                 None if answer.status.is_success() => None,
-                None => self.quirks.errors.status(answer.status),
+                None => self.quirks.platform.kind_of_status(answer.status),
             };
-            if meaning == Some(Meaning::Busy) && patience.lasts().await {
+            if meaning == Some(PlatformErrorKind::Busy) && patience.lasts().await {
                 continue;
             }
-            return match trouble.and_then(|trouble| trouble.error(self.sent)) {
+            return match trouble.and_then(|trouble| trouble.to_link_error(self.sent)) {
                 Some(error) => Err(error),
                 None => Ok(answer),
             };
@@ -88,14 +88,17 @@ impl HttpWire {
         let session = response.headers().get(SESSION).cloned();
         let refusal = match status.is_success() {
             true => status::not_mcp(response.headers()),
-            false => self.quirks.errors.refusal(status, response.headers()),
+            false => self
+                .quirks
+                .platform
+                .error_of_status(status, response.headers()),
         };
         let message = match media_type(response.headers()) {
             Media::Json => Some(self.reading.body(response, self.reading.limit).await?),
             Media::Events if status.is_success() => {
                 // The answer ends the handshake; what else is on the stream is not for us.
                 let events = self.reading.events(response);
-                let mut exchange = Exchange::events(events, Some(deadline));
+                let mut exchange = Exchange::from_events(events, Some(deadline));
                 loop {
                     let message = exchange.next().await?;
                     let text = message

@@ -11,7 +11,7 @@ use crate::protocol::message::{Message, Outcome};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
 use crate::upstream::peer::HttpSession;
-use crate::upstream::quirks::{Meaning, Trouble};
+use crate::upstream::quirks::{PlatformError, PlatformErrorKind};
 
 /// The first pause, and the longest; it doubles.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -57,8 +57,8 @@ pub(super) fn error_in(body: &[u8]) -> Option<&str> {
 }
 
 impl HttpWire {
-    fn trouble(&self, body: &[u8]) -> Option<Trouble> {
-        self.quirks.errors.read(error_in(body)?)
+    fn trouble(&self, body: &[u8]) -> Option<PlatformError> {
+        self.quirks.platform.read_error(error_in(body)?)
     }
 
     /// Sends until it is let run, or for as long as there is time; then the last answer is the answer.
@@ -76,13 +76,13 @@ impl HttpWire {
                 .await;
             let meaning = match &answered {
                 Ok(exchange) => exchange
-                    .peek()
+                    .whole_body()
                     .and_then(|body| self.trouble(body))
-                    .map(|trouble| trouble.meaning),
-                Err(LinkError::Status(status)) => self.quirks.errors.status(*status),
+                    .map(|trouble| trouble.kind),
+                Err(LinkError::Status(status)) => self.quirks.platform.kind_of_status(*status),
                 Err(_) => None,
             };
-            if meaning != Some(Meaning::Busy) || !patience.lasts().await {
+            if meaning != Some(PlatformErrorKind::Busy) || !patience.lasts().await {
                 return answered;
             }
         }
@@ -100,13 +100,13 @@ impl HttpWire {
         loop {
             let mut signed = headers.clone();
             if let Some(affinity) = &session.affinity {
-                affinity.put(&mut signed);
+                affinity.add_to(&mut signed);
             }
             let response = self
                 .execute(Method::POST, signed, body.clone(), deadline)
                 .await?;
             if let Some(affinity) = &session.affinity {
-                affinity.heed(response.headers());
+                affinity.update_from(response.headers());
             }
             let status = response.status();
             let trouble = match media_type(response.headers()) {
@@ -114,13 +114,13 @@ impl HttpWire {
                 Media::Events | Media::Other => None,
             };
             let meaning = match trouble {
-                Some(trouble) => Some(trouble.meaning),
-                None => self.quirks.errors.status(status),
+                Some(trouble) => Some(trouble.kind),
+                None => self.quirks.platform.kind_of_status(status),
             };
-            if meaning == Some(Meaning::Busy) && patience.lasts().await {
+            if meaning == Some(PlatformErrorKind::Busy) && patience.lasts().await {
                 continue;
             }
-            return match trouble.and_then(|trouble| trouble.error(self.sent)) {
+            return match trouble.and_then(|trouble| trouble.to_link_error(self.sent)) {
                 Some(error) => Err(error),
                 None => session.posted(status),
             };

@@ -9,8 +9,8 @@ use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
-use crate::upstream::link::{Link, Outbound, Wire};
-use crate::upstream::peer::{Peer, Via};
+use crate::upstream::link::{Link, OutboundRequest, Wire};
+use crate::upstream::peer::{Connection, Peer};
 
 impl Link {
     /// Takes up a legacy stream that ended before its answer came.
@@ -18,7 +18,7 @@ impl Link {
     /// # Errors
     /// The upstream does not take it up again.
     pub async fn resume(&self, peer: &Peer, after: &str) -> Result<Exchange, LinkError> {
-        let (Wire::Http(wire), Via::Http(session)) = (&self.wire, &peer.via) else {
+        let (Wire::Http(wire), Connection::Http(session)) = (&self.wire, &peer.connection) else {
             return Err(LinkError::SessionLost);
         };
         let resumed = wire.listen(session, Some(after));
@@ -35,23 +35,23 @@ impl Link {
     pub async fn send(
         &self,
         peer: &Peer,
-        outbound: Outbound,
+        outbound: OutboundRequest,
         deadline: Instant,
     ) -> Result<Exchange, LinkError> {
         let body = message::request(&Id::from(outbound.id), outbound.method, &outbound.params);
-        match (&peer.via, &self.wire) {
-            (Via::Http(session), Wire::Http(wire)) => {
+        match (&peer.connection, &self.wire) {
+            (Connection::Http(session), Wire::Http(wire)) => {
                 wire.send(session, outbound, body, deadline).await
             }
-            (Via::Child(child), _) => {
+            (Connection::Child(child), _) => {
                 let queued =
                     tokio::time::timeout_at(deadline, child.request(outbound.id, body)).await;
                 let replies = queued
                     .map_err(|_| LinkError::Timeout)?
                     .map_err(LinkError::from_child)?;
-                Ok(Exchange::child(replies))
+                Ok(Exchange::from_child(replies))
             }
-            (Via::Http(_), Wire::Child(_)) => Err(LinkError::SessionLost),
+            (Connection::Http(_), Wire::Child(_)) => Err(LinkError::SessionLost),
         }
     }
 
@@ -61,16 +61,16 @@ impl Link {
     /// It could not be sent.
     pub async fn post(&self, peer: &Peer, body: Bytes) -> Result<(), LinkError> {
         let deadline = Instant::now() + self.config.timeouts.list;
-        match (&peer.via, &self.wire) {
-            (Via::Http(session), Wire::Http(wire)) => {
+        match (&peer.connection, &self.wire) {
+            (Connection::Http(session), Wire::Http(wire)) => {
                 wire.post(peer, session, body, deadline).await
             }
-            (Via::Child(child), _) => {
+            (Connection::Child(child), _) => {
                 let sent = tokio::time::timeout_at(deadline, child.send(body)).await;
                 sent.map_err(|_| LinkError::Timeout)?
                     .map_err(LinkError::from_child)
             }
-            (Via::Http(_), Wire::Child(_)) => Err(LinkError::SessionLost),
+            (Connection::Http(_), Wire::Child(_)) => Err(LinkError::SessionLost),
         }
     }
 
@@ -84,7 +84,7 @@ impl Link {
         reason: &'static str,
         kept: impl Send + 'static,
     ) {
-        if matches!(peer.via, Via::Http(_)) && peer.era() == Era::Modern {
+        if matches!(peer.connection, Connection::Http(_)) && peer.era() == Era::Modern {
             return;
         }
         let body = message::cancelled(id, reason);

@@ -26,7 +26,7 @@ const NOTIFICATIONS: usize = 64;
 /// The bytes are one message without its line end. They share a read buffer with their neighbours: copy
 /// what is kept for long.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum ChildReply {
     /// A notification that names this request: progress, or a message of its subscription.
     Notification(Bytes),
     /// The response. It may still be one that [`Message::parse`] refuses.
@@ -37,20 +37,20 @@ pub enum Reply {
 
 /// The replies to one request. Dropping it forgets the request; what comes for it later is dropped.
 #[derive(Debug)]
-pub struct Replies {
+pub struct ChildReplies {
     id: u64,
     pending: Arc<Pending>,
-    incoming: mpsc::Receiver<Reply>,
+    incoming: mpsc::Receiver<ChildReply>,
 }
 
-impl Replies {
+impl ChildReplies {
     /// The next reply, `None` after the last.
-    pub async fn next(&mut self) -> Option<Reply> {
+    pub async fn next(&mut self) -> Option<ChildReply> {
         self.incoming.recv().await
     }
 }
 
-impl Drop for Replies {
+impl Drop for ChildReplies {
     fn drop(&mut self) {
         if let State::Open(waiting) = &mut *self.pending.lock() {
             waiting.remove(&self.id);
@@ -71,9 +71,9 @@ enum State {
 }
 
 struct Waiting {
-    notifications: mpsc::Sender<Reply>,
+    notifications: mpsc::Sender<ChildReply>,
     /// A place in the same queue, kept for the last reply.
-    last: OwnedPermit<Reply>,
+    last: OwnedPermit<ChildReply>,
 }
 
 impl Pending {
@@ -89,7 +89,7 @@ impl Pending {
         self.state.lock()
     }
 
-    pub(super) fn register(this: &Arc<Self>, id: u64) -> Result<Replies, ClosedReason> {
+    pub(super) fn register(this: &Arc<Self>, id: u64) -> Result<ChildReplies, ClosedReason> {
         let (notifications, incoming) = mpsc::channel(NOTIFICATIONS + 1);
         match &mut *this.lock() {
             State::Closed(reason) => return Err(reason.clone()),
@@ -106,7 +106,7 @@ impl Pending {
                 }
             }
         }
-        Ok(Replies {
+        Ok(ChildReplies {
             id,
             pending: Arc::clone(this),
             incoming,
@@ -118,7 +118,7 @@ impl Pending {
         let state = &mut *self.lock();
         if let State::Open(waiting) = state {
             for (_, request) in waiting.drain() {
-                request.last.send(Reply::Closed(reason.clone()));
+                request.last.send(ChildReply::Closed(reason.clone()));
             }
             *state = State::Closed(reason.clone());
             self.closed.send_replace(Some(reason.clone()));
@@ -153,7 +153,7 @@ impl Pending {
         match &mut *self.lock() {
             State::Open(waiting) => match waiting.entry(id) {
                 Entry::Occupied(request) => {
-                    request.remove().last.send(Reply::Response(message));
+                    request.remove().last.send(ChildReply::Response(message));
                     true
                 }
                 Entry::Vacant(_) => false,
@@ -170,7 +170,7 @@ impl Pending {
     fn notify(&self, id: u64, message: Bytes) -> bool {
         match &*self.lock() {
             State::Open(waiting) => waiting.get(&id).is_some_and(|request| {
-                let reply = Reply::Notification(message);
+                let reply = ChildReply::Notification(message);
                 request.notifications.try_send(reply).is_ok()
             }),
             State::Closed(_) => false,

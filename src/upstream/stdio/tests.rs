@@ -70,14 +70,14 @@ fn start(spec: &ChildSpec) -> Running {
 }
 
 impl Running {
-    async fn request(&self, id: u64, method: &str) -> Replies {
+    async fn request(&self, id: u64, method: &str) -> ChildReplies {
         self.child.request(id, request(id, method)).await.unwrap()
     }
 
     async fn result(&self, id: u64, method: &str) -> String {
         match last(&mut self.request(id, method).await).await {
-            Reply::Response(bytes) => result(&bytes),
-            other @ (Reply::Notification(_) | Reply::Closed(_)) => panic!("{other:?}"),
+            ChildReply::Response(bytes) => result(&bytes),
+            other @ (ChildReply::Notification(_) | ChildReply::Closed(_)) => panic!("{other:?}"),
         }
     }
 
@@ -102,12 +102,12 @@ fn result(response: &[u8]) -> String {
     object.get("result").unwrap().to_owned()
 }
 
-async fn next(replies: &mut Replies) -> Option<Reply> {
+async fn next(replies: &mut ChildReplies) -> Option<ChildReply> {
     timeout(PATIENCE, replies.next()).await.unwrap()
 }
 
 /// The last reply, and nothing after it.
-async fn last(replies: &mut Replies) -> Reply {
+async fn last(replies: &mut ChildReplies) -> ChildReply {
     let mut last = None;
     while let Some(reply) = next(replies).await {
         last = Some(reply);

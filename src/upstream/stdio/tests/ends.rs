@@ -14,13 +14,13 @@ os.kill(os.getpid(), signal.SIGSEGV)
     let mut first = running.request(1, "x").await;
     assert!(matches!(
         next(&mut first).await,
-        Some(Reply::Notification(_))
+        Some(ChildReply::Notification(_))
     ));
     let mut second = running.request(2, "x").await;
     let asked = Instant::now();
     let reason = ClosedReason::Exited(Exit::Signal(11));
-    assert_eq!(last(&mut first).await, Reply::Closed(reason.clone()));
-    assert_eq!(last(&mut second).await, Reply::Closed(reason.clone()));
+    assert_eq!(last(&mut first).await, ChildReply::Closed(reason.clone()));
+    assert_eq!(last(&mut second).await, ChildReply::Closed(reason.clone()));
     // A core may be written, but nobody waited for a grace period.
     assert!(
         asked.elapsed() < Duration::from_secs(2),
@@ -37,7 +37,7 @@ async fn a_child_that_only_closes_its_stdout_is_closed_and_ended() {
     let running = start(&spec("sh", &["-c", "exec >&-; exec sleep 1000"]));
     let mut replies = running.request(1, "x").await;
     let reason = ClosedReason::OutputClosed;
-    assert_eq!(last(&mut replies).await, Reply::Closed(reason));
+    assert_eq!(last(&mut replies).await, ChildReply::Closed(reason));
     running.stop().await;
 }
 
@@ -208,7 +208,7 @@ async fn a_grandchild_that_escaped_with_the_pipes_holds_no_task() {
     let big: Bytes = [request(1, "x").as_ref(), &[b' '; 200_000]].concat().into();
     let mut replies = running.child.request(1, big).await.unwrap();
     let exited = ClosedReason::Exited(Exit::Status(0));
-    assert_eq!(last(&mut replies).await, Reply::Closed(exited));
+    assert_eq!(last(&mut replies).await, ChildReply::Closed(exited));
     running.stop().await;
     let [escaped] = having(&marker)[..] else {
         panic!("it did not escape");

@@ -14,7 +14,7 @@ for m in messages():
     let expected = r#"{"jsonrpc":"2.0", "id": 7,"result":{"z":1e400,"a":"\u00e9", "n":12345678901234567890123}}"#;
     assert_eq!(
         next(&mut replies).await,
-        Some(Reply::Response(expected.into()))
+        Some(ChildReply::Response(expected.into()))
     );
     assert_eq!(next(&mut replies).await, None);
     running.stop().await;
@@ -30,7 +30,7 @@ for m in messages():
     ));
     let pretty = "{\r\n \"jsonrpc\":\"2.0\",\n \"id\":1,\n \"method\":\"x\",\n \"params\":{\"a\":\"b\\nc\"}\n}";
     let mut replies = running.child.request(1, pretty.into()).await.unwrap();
-    let Some(Reply::Response(response)) = next(&mut replies).await else {
+    let Some(ChildReply::Response(response)) = next(&mut replies).await else {
         panic!("no response");
     };
     assert_eq!(result(&response), r#"{"a": "b\nc"}"#);
@@ -74,7 +74,7 @@ sys.stdin.read()
     let mut second = running.request(2, "x").await;
     for (replies, offset) in [(&mut first, 0), (&mut second, 100)] {
         for n in 0..30 {
-            let Some(Reply::Notification(bytes)) = next(replies).await else {
+            let Some(ChildReply::Notification(bytes)) = next(replies).await else {
                 panic!("no notification");
             };
             let text = std::str::from_utf8(&bytes).unwrap();
@@ -83,7 +83,7 @@ sys.stdin.read()
                 "{text}"
             );
         }
-        assert!(matches!(next(replies).await, Some(Reply::Response(_))));
+        assert!(matches!(next(replies).await, Some(ChildReply::Response(_))));
         assert_eq!(next(replies).await, None);
     }
     running.stop().await;
@@ -105,7 +105,7 @@ for m in ids:
     let mut slow = running.request(1, "slow").await;
     running.result(2, "fast").await;
     let mut notifications = 0;
-    while let Some(Reply::Notification(_)) = next(&mut slow).await {
+    while let Some(ChildReply::Notification(_)) = next(&mut slow).await {
         notifications += 1;
     }
     // The loop ended with the response, not with the queue: nothing comes after it.
@@ -130,7 +130,7 @@ sys.stdin.read()
     for _ in 0..2 {
         assert!(matches!(
             next(&mut replies).await,
-            Some(Reply::Notification(_))
+            Some(ChildReply::Notification(_))
         ));
     }
     let other = running.events.recv().await.unwrap();
@@ -216,7 +216,7 @@ for m in messages():
 "#,
     ));
     let mut replies = running.request(4, "x").await;
-    let expected = Reply::Response(r#"{"id": 4, "result": {}}"#.into());
+    let expected = ChildReply::Response(r#"{"id": 4, "result": {}}"#.into());
     assert_eq!(last(&mut replies).await, expected);
     running.stop().await;
 }
@@ -232,13 +232,13 @@ for m in messages():
     );
     spec.max_message = 100_000;
     let running = start(&spec);
-    let Reply::Response(longest) = last(&mut running.request(1, "short").await).await else {
+    let ChildReply::Response(longest) = last(&mut running.request(1, "short").await).await else {
         panic!("no response");
     };
     assert_eq!(longest.len(), 100_000);
     let reason = ClosedReason::Oversized { limit: 100_000 };
     let mut waiting = running.request(2, "long").await;
-    assert_eq!(last(&mut waiting).await, Reply::Closed(reason.clone()));
+    assert_eq!(last(&mut waiting).await, ChildReply::Closed(reason.clone()));
     assert_eq!(running.child.closed().await, reason);
     running.stop().await;
 }

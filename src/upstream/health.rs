@@ -1,0 +1,180 @@
+//! The health of an upstream, and what its last listing contained: what operators read.
+
+use std::time::{Duration, SystemTime};
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::catalog::{Defect, Dropped};
+use crate::upstream::error::LinkError;
+
+/// The health of one link: its state, since when, and the report of its last listing.
+#[derive(Debug)]
+pub struct Health {
+    state: watch::Sender<HealthState>,
+    times: RwLock<HealthTimes>,
+    report: RwLock<ListingReport>,
+    /// What operators have to know beside the report.
+    warning: RwLock<Option<String>>,
+}
+
+/// Whether the last attempt to connect or list worked, in words for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthState {
+    /// Not tried yet.
+    Connecting,
+    /// The last attempt worked.
+    Up,
+    /// The last attempt failed.
+    Failing {
+        /// The reason, for the operator.
+        reason: String,
+        /// The reason, for callers.
+        public: &'static str,
+        /// The time of the first failure in a row.
+        since: Instant,
+    },
+}
+
+/// When the state changed, and when the keeper tries next.
+#[derive(Clone, Copy, Debug)]
+pub struct HealthTimes {
+    /// When the state became what it is.
+    pub since: Instant,
+    /// When the keeper tries next without being asked. `None` while it is trying, and where only the
+    /// schedule decides.
+    pub next_try: Option<Instant>,
+}
+
+/// What a listing contained, for operators.
+#[derive(Clone, Debug, Default)]
+pub struct ListingReport {
+    /// When the listing was last confirmed: by the clock of this process, and by the clock that people
+    /// read.
+    pub at: Option<(Instant, SystemTime)>,
+    /// Whether it is from an earlier run of weir.
+    pub stored: bool,
+    /// Whether the upstream was failing already when the listing was taken over from an earlier run or
+    /// from another link.
+    pub stale: bool,
+    /// The number of definitions of each kind, in the order of [`crate::catalog::Kind::ALL`].
+    pub counts: [usize; 4],
+    /// Definitions left out, each with the reason.
+    pub quarantined: Vec<Defect>,
+    /// Rules of the config that match nothing.
+    pub warnings: Vec<String>,
+    /// Definitions dropped because they came from this weir, or through too many hops.
+    pub dropped: Dropped,
+}
+
+impl ListingReport {
+    /// Returns the time since the listing was last confirmed.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        self.at.map(|(at, _)| at.elapsed())
+    }
+}
+
+impl Health {
+    /// Returns the health of a link that was not tried yet.
+    pub(super) fn new() -> Self {
+        Self {
+            state: watch::Sender::new(HealthState::Connecting),
+            times: RwLock::new(HealthTimes {
+                since: Instant::now(),
+                next_try: None,
+            }),
+            report: RwLock::default(),
+            warning: RwLock::default(),
+        }
+    }
+
+    /// Returns whether the last attempt to connect or list worked.
+    #[must_use]
+    pub fn state(&self) -> HealthState {
+        self.state.borrow().clone()
+    }
+
+    /// Returns whether the last attempt to connect or list failed.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        matches!(*self.state.borrow(), HealthState::Failing { .. })
+    }
+
+    /// Returns the reason why there is no connection, in public words.
+    pub(super) fn failure_reason(&self) -> &'static str {
+        match &*self.state.borrow() {
+            HealthState::Failing { public, .. } => public,
+            HealthState::Up | HealthState::Connecting => "the connection was lost",
+        }
+    }
+
+    /// Returns a receiver that sees each change of the state.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<HealthState> {
+        self.state.subscribe()
+    }
+
+    /// Returns when the state changed, and when the keeper tries next.
+    #[must_use]
+    pub fn times(&self) -> HealthTimes {
+        *self.times.read()
+    }
+
+    /// Sets when the keeper tries next without being asked.
+    pub fn set_next_try(&self, next_try: Option<Instant>) {
+        self.times.write().next_try = next_try;
+    }
+
+    /// Records a failed attempt. The time of the first failure in a row stays.
+    pub(super) fn record_failure(&self, error: &LinkError) {
+        self.state.send_modify(|state| {
+            let since = match state {
+                HealthState::Failing { since, .. } => *since,
+                HealthState::Connecting | HealthState::Up => Instant::now(),
+            };
+            self.times.write().since = since;
+            *state = HealthState::Failing {
+                reason: error.full_text(),
+                public: error.public_text(),
+                since,
+            };
+        });
+    }
+
+    /// Records a good listing.
+    pub(super) fn record_listing(&self, report: ListingReport) {
+        *self.report.write() = report;
+        if self.state.send_replace(HealthState::Up) != HealthState::Up {
+            self.times.write().since = Instant::now();
+        }
+    }
+
+    /// Sets the report of a listing that an earlier run or an earlier link made. The state stays: this
+    /// link has listed nothing yet.
+    pub fn restore_report(&self, report: ListingReport) {
+        *self.report.write() = report;
+    }
+
+    /// Returns the report of the last good listing, with the warning that was set beside it.
+    #[must_use]
+    pub fn report(&self) -> ListingReport {
+        let mut report = self.report.read().clone();
+        report.warnings.extend(self.warning.read().clone());
+        report
+    }
+
+    /// Returns whether there is a listing that weir fails to renew, or one from an earlier run that it
+    /// has not renewed yet.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        let report = self.report.read();
+        report.at.is_some() && (report.stale || self.is_failing())
+    }
+
+    /// Sets or clears what operators have to know beside the report.
+    pub fn set_warning(&self, warning: Option<String>) {
+        *self.warning.write() = warning;
+    }
+}
