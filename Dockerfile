@@ -6,13 +6,15 @@
 
 # The Rust image has what ring and mimalloc are compiled with: a C compiler.
 FROM rust:1.95-bookworm AS build
+# `dist` is what releases are built with: --build-arg PROFILE=dist
+ARG PROFILE=release
 WORKDIR /src
 COPY . .
 # Dependencies are downloaded and compiled once and kept in the caches. A cache is no part of the image: hence the copy.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --release --locked --bin weir && \
-    cp target/release/weir /usr/local/bin/weir
+    cargo build --profile "$PROFILE" --locked --bin weir && \
+    cp "target/$PROFILE/weir" /usr/local/bin/weir
 
 # The same Debian as the build stage, for the same glibc. Stdio upstreams run inside this container: those that need
 # Node or Python need an image made from this one, with their runtime installed. With HTTP upstreams only, nothing but

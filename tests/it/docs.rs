@@ -6,8 +6,11 @@ mod metrics;
 mod pages;
 mod settings;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use regex::Regex;
 
 use pages::{Page, pages, root};
 
@@ -165,6 +168,28 @@ fn every_test_that_the_readme_names_is_there() {
         let path = root().join("tests/it").join(&file).with_extension("rs");
         let text = fs::read_to_string(&path).unwrap_or_default();
         assert!(text.contains(&format!("fn {test}()")), "{file}::{test}");
+    }
+}
+
+/// The justfile is for single steps, `tests/run` for all of them: no step is in one only.
+#[test]
+fn every_step_of_the_tests_can_be_run_alone() {
+    let run = fs::read_to_string(root().join("tests/run")).unwrap();
+    let justfile = fs::read_to_string(root().join("justfile")).unwrap();
+    let commands = Regex::new(r#"(?m)(?:RUSTDOCFLAGS="-D warnings" )?(?:cargo (?:fmt|clippy|test|doc|deny --locked)|tests/\w+/run|mdbook build) [^|$\n]*"#).unwrap();
+    let commands: BTreeSet<_> = commands
+        .find_iter(&run)
+        .map(|found| {
+            let command = found.as_str().split(" --weir ").next().unwrap();
+            let command = command.split(" 2>").next().unwrap();
+            command.trim_end_matches("; then").trim_end()
+        })
+        .collect();
+    assert!(commands.len() >= 12, "{commands:#?}");
+    for command in commands {
+        // Whether a tool is installed, and the second try, are no steps.
+        let is_step = !command.ends_with("--version >/dev/null") && !command.contains("--exact");
+        assert!(!is_step || justfile.contains(command), "{command}");
     }
 }
 

@@ -1,0 +1,70 @@
+# The steps of tests/run, one by one: `just --list`. tests/run runs all of them, and needs no just.
+
+weir := env("CARGO_TARGET_DIR", "target") / "debug/weir"
+
+[private]
+default:
+    @just --list
+
+# Everything that has to hold before a change goes in
+all *arguments:
+    tests/run {{arguments}}
+
+# The demo: upstreams, one catalog, calls, a live change
+demo *arguments:
+    cargo run --release -- demo {{arguments}}
+
+# Check the format
+format:
+    cargo fmt --check
+
+# Lints, and whether benches compile
+lint:
+    cargo clippy --locked --all-targets -- -D warnings
+
+# Unit, property and integration tests; a filter may follow
+test *filter:
+    cargo test --locked --tests --no-fail-fast {{filter}}
+
+# Examples in the documentation of the code
+doctest:
+    cargo test --locked --doc
+
+# Documentation of the code
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+# The book, in docs/book
+book:
+    mdbook build docs
+
+# Dependencies: licences, bans, sources, advisories
+deny:
+    cargo deny --locked check licenses bans sources
+    cargo deny --locked check advisories
+
+# Official MCP servers and clients with weir between them
+interop *arguments: build
+    tests/interop/run --weir {{weir}} {{arguments}}
+
+# The official conformance suite, directly, through weir and through three weirs
+conformance *arguments: build
+    tests/conformance/run --weir {{weir}} {{arguments}}
+
+# Signatures, judged by AWS's own SDK
+aws *arguments: build
+    tests/aws/run --weir {{weir}} {{arguments}}
+
+# Tokens from a certified OpenID provider
+oauth *arguments: build
+    tests/oauth/run --weir {{weir}} {{arguments}}
+
+# Write what is generated: the schema, and the reference pages of the book
+generate:
+    cargo run --locked -- schema > config/weir.schema.json.new
+    mv config/weir.schema.json.new config/weir.schema.json
+    UPDATE_DOCS=1 cargo test --locked --test it docs
+
+[private]
+build:
+    cargo build --locked
