@@ -32,7 +32,7 @@ use crate::upstream::{HealthState, Link};
 
 /// What operators look at.
 #[derive(Clone, Debug)]
-pub struct Operators {
+pub struct AdminState {
     /// The snapshots.
     pub live: Arc<Live>,
     /// The way to have the config read again.
@@ -43,28 +43,28 @@ pub struct Operators {
     pub listens_elsewhere: bool,
 }
 
-impl FromRef<Operators> for Arc<Live> {
-    fn from_ref(operators: &Operators) -> Self {
+impl FromRef<AdminState> for Arc<Live> {
+    fn from_ref(operators: &AdminState) -> Self {
         Self::clone(&operators.live)
     }
 }
 
-impl FromRef<Operators> for Reloads {
-    fn from_ref(operators: &Operators) -> Self {
+impl FromRef<AdminState> for Reloads {
+    fn from_ref(operators: &AdminState) -> Self {
         operators.reloads.clone()
     }
 }
 
-impl FromRef<Operators> for Accepts {
-    fn from_ref(operators: &Operators) -> Self {
+impl FromRef<AdminState> for Accepts {
+    fn from_ref(operators: &AdminState) -> Self {
         operators.accepts.clone()
     }
 }
 
 /// The routes of the admin listener. With a token, every one of them wants it. Without one the listener is on loopback, and
 /// what a browser sends for a page of anywhere is turned away: 403.
-pub fn router(operators: Operators, admin: &config::Admin, listen: &config::Listen) -> Router {
-    let door = Arc::new(Door {
+pub fn router(operators: AdminState, admin: &config::Admin, listen: &config::Listen) -> Router {
+    let access = Arc::new(AdminAccess {
         token: admin.token.clone(),
         origins: OriginCheck::new(true, &listen.allowed_hosts, &[]),
     });
@@ -80,9 +80,9 @@ pub fn router(operators: Operators, admin: &config::Admin, listen: &config::List
         .route("/reload", post(reload))
         .layer(axum::middleware::from_fn(
             move |request: Request, next: Next| {
-                let door = Arc::clone(&door);
+                let access = Arc::clone(&access);
                 async move {
-                    match door.turns_away(&request) {
+                    match access.reject(&request) {
                         Some(answer) => answer,
                         None => next.run(request).await,
                     }
@@ -93,18 +93,18 @@ pub fn router(operators: Operators, admin: &config::Admin, listen: &config::List
 }
 
 /// Who may speak to the admin listener.
-struct Door {
+struct AdminAccess {
     token: Option<Secret>,
     origins: OriginCheck,
 }
 
-impl Door {
+impl AdminAccess {
     /// The answer to who may not.
-    fn turns_away(&self, request: &Request) -> Option<Response> {
+    fn reject(&self, request: &Request) -> Option<Response> {
         if let Some(token) = &self.token {
             let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             let answer = || (StatusCode::UNAUTHORIZED, [challenge]).into_response();
-            return (!carries(request, token)).then(answer);
+            return (!has_token(request, token)).then(answer);
         }
         let headers = request.headers();
         let turned = match headers.contains_key(header::ORIGIN) {
@@ -113,11 +113,11 @@ impl Door {
             false => self.origins.check(headers).err()?,
         };
         let error = json!({ "error": turned.to_string() });
-        Some(axum_json(StatusCode::FORBIDDEN, &error))
+        Some(json_response(StatusCode::FORBIDDEN, &error))
     }
 }
 
-fn carries(request: &Request, token: &Secret) -> bool {
+fn has_token(request: &Request, token: &Secret) -> bool {
     let sent = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -136,19 +136,21 @@ async fn upstreams(State(live): State<Arc<Live>>, State(reloads): State<Reloads>
     let catalog = &snapshot.catalog;
     let links = snapshot.links.iter();
     let naming = &snapshot.config.naming;
-    let rows: Vec<_> = links.map(|link| described(link, catalog, naming)).collect();
-    axum_json(
+    let rows: Vec<_> = links
+        .map(|link| describe_with_drift(link, catalog, naming))
+        .collect();
+    json_response(
         StatusCode::OK,
         &json!({
             "generation": snapshot.generation,
-            "reloads": reloaded(&reloads),
+            "reloads": describe_reloads(&reloads),
             "upstreams": rows,
         }),
     )
 }
 
 /// What came of reading the config again: how often, and the last time, with who asked.
-fn reloaded(reloads: &Reloads) -> serde_json::Value {
+fn describe_reloads(reloads: &Reloads) -> serde_json::Value {
     let history = reloads.history();
     let totals = history.counts.totals();
     let mut told: serde_json::Map<_, _> = totals
@@ -175,8 +177,8 @@ async fn reload(State(reloads): State<Reloads>) -> Response {
         None => StatusCode::CONFLICT,
     };
     match outcome {
-        Some(outcome) => axum_json(status, &json!(outcome)),
-        None => axum_json(
+        Some(outcome) => json_response(status, &json!(outcome)),
+        None => json_response(
             status,
             &json!({ "error": "there is no config file to read" }),
         ),
@@ -216,13 +218,13 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         "reason": reason,
         "failing_for_seconds": since,
         "since_seconds": times.since.elapsed().as_secs(),
-        "next_try_in_seconds": times.next_try.map(until),
-        "circuit": circuit(link.gate.circuit_state()),
+        "next_try_in_seconds": times.next_try.map(seconds_until),
+        "circuit": describe_circuit(link.gate.circuit_state()),
         "era": peer.as_ref().map(|peer| peer.era().to_string()),
         "version": peer.as_ref().map(|peer| peer.version.clone()),
         "versions": peer.as_ref().map(|peer| peer.versions.clone()),
         "server": peer.as_ref().map(|peer| peer.server.clone()),
-        "credentials": link.credentials().map(credentials),
+        "credentials": link.credentials().map(describe_credentials),
         "listed_at": report.at.map(|(_, on)| Stamp::of(on).to_string()),
         "listed_seconds_ago": report.age().map(|age| age.as_secs()),
         "stale": link.health.is_stale(),
@@ -249,7 +251,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
 }
 
 /// The same, and [`drift::Drift`].
-fn described(link: &Link, catalog: &Catalog, naming: &Naming) -> serde_json::Value {
+fn describe_with_drift(link: &Link, catalog: &Catalog, naming: &Naming) -> serde_json::Value {
     let mut described = describe(link, catalog);
     if let Some(members) = described.as_object_mut() {
         let drift = drift::Drift::of(&link.config, naming, catalog);
@@ -261,7 +263,7 @@ fn described(link: &Link, catalog: &Catalog, naming: &Naming) -> serde_json::Val
 /// Credentials in words: `type` as the config says it; `state` (`ok`, `refreshing`, `expiring`, `failing`,
 /// `reauth_needed`, `clock_skew`), its `reason` and since when; when they are tried again unasked, when they end;
 /// requests for them so far.
-fn credentials(credentials: &Credentials) -> serde_json::Value {
+fn describe_credentials(credentials: &Credentials) -> serde_json::Value {
     let (status, requests) = (credentials.status(), credentials.requests());
     let left = |end: SystemTime| end.duration_since(SystemTime::now()).unwrap_or_default();
     json!({
@@ -269,7 +271,7 @@ fn credentials(credentials: &Credentials) -> serde_json::Value {
         "state": status.phase.as_str(),
         "reason": status.reason,
         "since_seconds": status.since.elapsed().as_secs(),
-        "next_try_in_seconds": status.next_try.map(until),
+        "next_try_in_seconds": status.next_try.map(seconds_until),
         "expires_in_seconds": status.expires.map(|end| left(end).as_secs()),
         "requests": { "granted": requests.granted, "failed": requests.failed },
     })
@@ -277,7 +279,7 @@ fn credentials(credentials: &Credentials) -> serde_json::Value {
 
 /// The circuit in words: `closed`; `open`, where calls fail at once for the `reason` that calls before them
 /// failed for; `half-open`, where one call is let through.
-fn circuit(position: CircuitState) -> serde_json::Value {
+fn describe_circuit(position: CircuitState) -> serde_json::Value {
     let (state, reason, since, again) = match position {
         CircuitState::Closed => ("closed", None, None, None),
         CircuitState::Open {
@@ -291,16 +293,16 @@ fn circuit(position: CircuitState) -> serde_json::Value {
         "state": state,
         "reason": reason,
         "open_for_seconds": since.map(|since| since.elapsed().as_secs()),
-        "next_try_in_seconds": again.map(tenths),
+        "next_try_in_seconds": again.map(round_to_tenths),
     })
 }
 
 /// Seconds from now, to a tenth.
-fn until(then: Instant) -> f64 {
-    tenths(then.saturating_duration_since(Instant::now()))
+fn seconds_until(then: Instant) -> f64 {
+    round_to_tenths(then.saturating_duration_since(Instant::now()))
 }
 
-fn tenths(time: Duration) -> f64 {
+fn round_to_tenths(time: Duration) -> f64 {
     (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
@@ -314,7 +316,7 @@ async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Resp
         .iter()
         .find(|link| link.id().as_str() == name)
     else {
-        return axum_json(
+        return json_response(
             StatusCode::NOT_FOUND,
             &json!({ "error": "no such upstream" }),
         );
@@ -327,15 +329,14 @@ async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Resp
         StatusCode::GATEWAY_TIMEOUT
     };
     let now = live.load();
-    axum_json(status, &described(link, &now.catalog, &now.config.naming))
-}
-
-fn axum_json(status: StatusCode, body: &serde_json::Value) -> Response {
-    text(status, body)
+    json_response(
+        status,
+        &describe_with_drift(link, &now.catalog, &now.config.naming),
+    )
 }
 
 /// An answer as JSON.
-fn text(status: StatusCode, body: &impl serde::Serialize) -> Response {
+fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response {
     let json = HeaderValue::from_static("application/json");
     match serde_json::to_string(body) {
         Ok(text) => (status, [(header::CONTENT_TYPE, json)], text).into_response(),
@@ -349,7 +350,7 @@ mod tests {
 
     #[test]
     fn with_a_token_only_the_token_counts() {
-        let door = |token: Option<&str>| Door {
+        let access = |token: Option<&str>| AdminAccess {
             token: token.map(Secret::new),
             origins: OriginCheck::new(true, &[], &[]),
         };
@@ -366,7 +367,7 @@ mod tests {
                     request.headers_mut().insert(name, value);
                 }
             }
-            let answer = door(token).turns_away(&request);
+            let answer = access(token).reject(&request);
             answer.map(|answer| answer.status().as_u16())
         };
         let page = Some("https://dashboard.example");

@@ -20,10 +20,10 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::cli::output::{Output, plain};
+use crate::cli::output::{Output, make_safe};
 use crate::config::{self, Config, ConfigErrors, Defect, Problem};
 use crate::live::Snapshot;
-use crate::server::recognised;
+use crate::server::with_known_instance;
 use crate::upstream::HealthState;
 
 /// Joins many MCP servers into one tool catalog.
@@ -109,16 +109,16 @@ pub enum TargetError {
 
 impl TargetError {
     /// Prints all of it on stderr.
-    fn tell(&self, output: &mut Output) {
+    fn print(&self, output: &mut Output) {
         match self {
-            Self::Config(errors) => refuse(errors, output),
-            Self::Url(_) => output.refusal(&[self.to_string()], "--url", None),
+            Self::Config(errors) => print_config_errors(errors, output),
+            Self::Url(_) => output.print_errors(&[self.to_string()], "--url", None),
         }
     }
 }
 
 /// Prints everything that is wrong with a config on stderr.
-fn refuse(errors: &ConfigErrors, output: &mut Output) {
+fn print_config_errors(errors: &ConfigErrors, output: &mut Output) {
     let mut files: Vec<_> = errors.iter().map(Problem::file).collect();
     files.dedup();
     let place = match files.as_slice() {
@@ -131,25 +131,25 @@ fn refuse(errors: &ConfigErrors, output: &mut Output) {
         .any(is_absent)
         .then_some("use -c FILE, or make one with `weir import`");
     let lines: Vec<_> = errors.iter().map(Problem::to_string).collect();
-    output.refusal(&lines, &place, advice);
+    output.print_errors(&lines, &place, advice);
 }
 
 /// What to do about a config that joins nothing.
-fn nothing_to_join(config: &Config, path: &Path) -> Option<String> {
-    let path = plain(&path.display().to_string());
+fn advise_if_empty(config: &Config, path: &Path) -> Option<String> {
+    let path = make_safe(&path.display().to_string());
     let advice = format!("no upstreams: uncomment one in {path}, or `weir import mcp.json`");
     config.upstreams.is_empty().then_some(advice)
 }
 
 /// Prints on stderr which upstreams fail, and why. False if all that there are do.
-fn tell_failing(snapshot: &Snapshot, target: &TargetArgs, output: &mut Output) -> bool {
+fn print_failing(snapshot: &Snapshot, target: &TargetArgs, output: &mut Output) -> bool {
     let mut works = snapshot.links.is_empty();
     for link in snapshot.links.iter() {
         match link.health.state() {
             HealthState::Failing { reason, .. } => {
                 // Who asked for a URL knows of no upstream.
                 let name = target.url.as_deref().unwrap_or(link.id().as_str());
-                output.wrong(&format!("{name}: {reason}"));
+                output.print_error(&format!("{name}: {reason}"));
             }
             HealthState::Up | HealthState::Connecting => works = true,
         }
@@ -165,7 +165,7 @@ impl TargetArgs {
     pub fn load(&self) -> Result<Arc<Config>, TargetError> {
         let Some(url) = &self.url else {
             let config = config::load(&self.config, &config::process_env)?;
-            return Ok(Arc::new(recognised(config)));
+            return Ok(Arc::new(with_known_instance(config)));
         };
         let wrong = || TargetError::Url(url.clone());
         let parsed = url::Url::parse(url).map_err(|_| wrong())?;

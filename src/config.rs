@@ -68,7 +68,7 @@ pub struct Config {
     /// The key that seals session ids, if it is given rather than made.
     pub sealing_key: Option<Secret>,
     /// The name of this weir and its replicas in chains. What serves has one from its start on
-    /// ([`crate::server::named`]); a client's command may have none, and is then no hop.
+    /// ([`crate::server::with_instance`]); a client's command may have none, and is then no hop.
     pub instance: Option<Instance>,
     /// How exposed names are made.
     pub naming: Naming,

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            output.failure(&error);
+            output.print_failure(&error);
             return ExitCode::FAILURE;
         }
     };
@@ -86,8 +86,8 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
     };
     let filter = match process_env("WEIR_LOG").filter(|written| !written.is_empty()) {
         None => EnvFilter::new(default),
-        Some(written) => filter(&written).unwrap_or_else(|reason| {
-            output.warning(&format!(
+        Some(written) => parse_filter(&written).unwrap_or_else(|reason| {
+            output.print_warning(&format!(
                 "WEIR_LOG is ignored, the default is used: {reason}"
             ));
             EnvFilter::new(default)
@@ -95,7 +95,7 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(output.err.look().colour)
+        .with_ansi(output.err.features().colour)
         .with_writer(std::io::stderr);
     if process_env("WEIR_LOG_FORMAT").as_deref() == Some("json") {
         builder.json().init();
@@ -105,7 +105,7 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
 }
 
 /// A word alone would be taken for a module, whose name it never is: `WEIR_LOG=verbose` would log nothing.
-fn filter(written: &str) -> Result<EnvFilter, String> {
+fn parse_filter(written: &str) -> Result<EnvFilter, String> {
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
     let mut parts = written.split(',').map(str::trim);
     if let Some(word) = parts.find(|part| !part.contains(['=', ':', '[']) && !is_level(part)) {

@@ -1,9 +1,9 @@
 //! A whole weir: config in, listeners and keepers running.
 
+mod config_watch;
 mod core;
-mod kept;
 mod reload;
-mod watching;
+mod state_dir;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, Operators};
+use crate::admin::{self, AdminState};
 use crate::config::Config;
 use crate::connections::{self, Limits};
 use crate::front::{self, Draining, Front, Sessions};
@@ -29,17 +29,17 @@ use crate::seal::{NoRandom, Sealer};
 use crate::upstream::http::WireError;
 
 pub use self::core::{Core, Reconfigured};
-pub use kept::{named, recognised};
-pub use reload::{Attended, Source};
+pub use reload::{ConfigSource, ReloadableCore};
+pub use state_dir::{with_instance, with_known_instance};
 
-/// How long calls have to be told that they were given up.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long calls have to be answered that they were given up.
+const ABORT_GRACE: Duration = Duration::from_secs(2);
 
 /// How often the state of sessions is looked through.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
 /// Most connections of operators at once.
-const OPERATORS: usize = 100;
+const ADMIN_CONNECTIONS: usize = 100;
 
 /// What a weir needs besides its config.
 #[derive(Clone, Debug, Default)]
@@ -47,11 +47,11 @@ pub struct Options {
     /// The `weir` binary, run as the reaper of stdio children, so that none outlives weir.
     pub reaper: Option<PathBuf>,
     /// Whether listings and pins are stored in the state folder, and listings of an earlier run are served from the start on.
-    pub keeps: bool,
+    pub stores: bool,
     /// Whether definitions are held to the pins that are in the state folder, and nothing is changed there.
-    pub holds: bool,
+    pub reads_pins: bool,
     /// Where the config can be read again, if it can.
-    pub source: Option<Source>,
+    pub source: Option<ConfigSource>,
 }
 
 impl Options {
@@ -114,7 +114,7 @@ impl Bound {
     /// # Errors
     /// An address that cannot be bound, a state folder that cannot be used.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
-        let (sealer, config) = (kept::sealer(&config)?, named(config)?);
+        let (sealer, config) = (state_dir::load_sealer(&config)?, with_instance(config)?);
         let front = bind(config.listen.address).await?;
         let admin = match &config.admin {
             Some(admin) => Some(bind(admin.address).await?),
@@ -156,8 +156,8 @@ impl Bound {
         let draining = Draining::default();
         let sessions = Arc::new(Sessions::new(sealer));
         core.tasks
-            .spawn(sweep(Arc::clone(&sessions), core.shutdown.clone()));
-        observe(&core.live.load().metrics, &sessions);
+            .spawn(sweep_sessions(Arc::clone(&sessions), core.shutdown.clone()));
+        observe_sessions(&core.live.load().metrics, &sessions);
         let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
@@ -167,7 +167,7 @@ impl Bound {
         ));
         let tasks = core.tasks.clone();
         let accepts = core.accepts();
-        let core = Attended::start(core, options.source.clone());
+        let core = ReloadableCore::start(core, options.source.clone());
         let limits = Limits {
             connections: config.listen.connections.get(),
             header: config.listen.header_timeout,
@@ -175,9 +175,9 @@ impl Bound {
         .with_room();
         let admin = admin.zip(config.admin.as_ref());
         let admin = admin.map(|((listener, address), admin)| {
-            // Operators see how calls end: this listener goes after them.
+            // AdminState see how calls end: this listener goes after them.
             let stop = CancellationToken::new();
-            let operators = Operators {
+            let operators = AdminState {
                 live: Arc::clone(core.live()),
                 reloads: core.reloads().clone(),
                 accepts,
@@ -186,7 +186,7 @@ impl Bound {
             let router =
                 admin::router(operators, admin, &config.listen).merge(front::probes(&front));
             let limits = Limits {
-                connections: OPERATORS,
+                connections: ADMIN_CONNECTIONS,
                 ..limits
             };
             tasks.spawn(connections::serve(listener, router, stop.clone(), limits));
@@ -209,7 +209,7 @@ impl Bound {
 }
 
 /// What metrics ask the whole of weir for.
-fn observe(metrics: &Metrics, sessions: &Arc<Sessions>) {
+fn observe_sessions(metrics: &Metrics, sessions: &Arc<Sessions>) {
     let (known, runtime) = (Arc::clone(sessions), Handle::current());
     metrics.observe(&names::LEGACY_SESSIONS, move || known.known());
     metrics.observe(&names::TASKS, move || {
@@ -218,18 +218,18 @@ fn observe(metrics: &Metrics, sessions: &Arc<Sessions>) {
 }
 
 /// Forgets the state of sessions that do nothing, now and then.
-async fn sweep(sessions: Arc<Sessions>, shutdown: CancellationToken) {
+async fn sweep_sessions(sessions: Arc<Sessions>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(SWEEP) => sessions.sweep(front::IDLE),
+            () = tokio::time::sleep(SWEEP_PERIOD) => sessions.sweep(front::IDLE),
         }
     }
 }
 
 /// A running weir with its listeners.
 pub struct Server {
-    core: Attended,
+    core: ReloadableCore,
     address: SocketAddr,
     /// Where it is, and what ends it.
     admin: Option<(SocketAddr, CancellationToken)>,
@@ -296,8 +296,8 @@ impl Server {
         // Also those whose callers are gone: nobody waits for them.
         self.draining.given_up.cancel();
         if drained.is_err() {
-            let told = tokio::time::timeout(LAST_WORDS, self.listeners.wait()).await;
-            if told.is_err() {
+            let answered = tokio::time::timeout(ABORT_GRACE, self.listeners.wait()).await;
+            if answered.is_err() {
                 tracing::warn!("some callers do not read their answers");
             }
         }

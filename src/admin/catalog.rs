@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::admin::drift::HeldNames;
-use crate::admin::text;
+use crate::admin::json_response;
 use crate::catalog::{Entry, Kind, Named, Side, Stamp};
 use crate::live::{Live, Snapshot};
 use crate::upstream::Link;
@@ -171,5 +171,5 @@ pub(super) async fn catalog(State(live): State<Arc<Live>>, uri: Uri) -> Response
         &live.load_full(),
         words.any(|word| word == "definitions=true"),
     );
-    text(StatusCode::OK, &page)
+    json_response(StatusCode::OK, &page)
 }

@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::admin::{Operators, axum_json, text};
+use crate::admin::{AdminState, json_response};
 use crate::config::{Config, Upstream};
 use crate::live::store;
 
@@ -112,20 +112,20 @@ impl Digests {
 }
 
 /// Takes [`Digests`], answers with [`Compared`]. 400 if that is not what came, 409 where another version of weir asks.
-pub(super) async fn compare(State(operators): State<Operators>, body: Bytes) -> Response {
+pub(super) async fn compare(State(operators): State<AdminState>, body: Bytes) -> Response {
     let Ok(mut sent) = serde_json::from_slice::<Digests>(&body) else {
         let error = json!({ "error": "expected `version`, `fixed` and `upstreams`" });
-        return axum_json(StatusCode::BAD_REQUEST, &error);
+        return json_response(StatusCode::BAD_REQUEST, &error);
     };
     if operators.listens_elsewhere {
         sent.fixed.remove("listen");
     }
     let snapshot = Arc::clone(&operators.live).load_full();
     match sent.after(&snapshot.config) {
-        Some(compared) => text(StatusCode::OK, &compared),
+        Some(compared) => json_response(StatusCode::OK, &compared),
         None => {
             let error = format!("this is weir {VERSION}, and digests are of one version only");
-            axum_json(StatusCode::CONFLICT, &json!({ "error": error }))
+            json_response(StatusCode::CONFLICT, &json!({ "error": error }))
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::admin::{axum_json, text};
+use crate::admin::json_response;
 use crate::catalog::{self, Catalog, Change, Class, Kind, Named, Part, Rules};
 use crate::config;
 use crate::live::accept::{Accepts, Wish};
@@ -277,7 +277,7 @@ pub(super) async fn texts(State(live): State<Arc<Live>>, Path(name): Path<String
     if drifted.is_empty() && !is_exposed(&snapshot, &name) {
         return no_such_name();
     }
-    text(StatusCode::OK, &AllTexts { drifted })
+    json_response(StatusCode::OK, &AllTexts { drifted })
 }
 
 /// The body of an acceptance; it may be left out.
@@ -305,7 +305,7 @@ pub(super) async fn accept(
     };
     let Ok(Wanted { digest }) = wanted else {
         let error = json!({ "error": "expected no body, or `digest`" });
-        return axum_json(StatusCode::BAD_REQUEST, &error);
+        return json_response(StatusCode::BAD_REQUEST, &error);
     };
     let snapshot = live.load_full();
     let found: Vec<_> = waiting(&snapshot)
@@ -335,7 +335,7 @@ pub(super) async fn accept(
     let answer = tokio::time::timeout(PATIENCE, accepting).await;
     let Ok(Some((outcomes, stored))) = answer else {
         let error = json!({ "error": "weir stops, or its disk does not answer" });
-        return axum_json(StatusCode::SERVICE_UNAVAILABLE, &error);
+        return json_response(StatusCode::SERVICE_UNAVAILABLE, &error);
     };
     let (mut accepted, mut drifted) = (Vec::new(), Vec::new());
     for ((_, waiting), outcome) in chosen.into_iter().zip(outcomes) {
@@ -348,7 +348,7 @@ pub(super) async fn accept(
     if accepted.is_empty() && !drifted.is_empty() {
         return other(drifted);
     }
-    text(
+    json_response(
         StatusCode::OK,
         &json!({ "accepted": accepted, "stored": stored }),
     )
@@ -375,7 +375,7 @@ fn now(waiting: &Waiting, drifted: &catalog::Drifted) -> Waiting {
 fn other(drifted: Vec<Waiting>) -> Response {
     let error = "its upstream says something else than what was looked at";
     let body = json!({ "error": error, "drifted": drifted });
-    text(StatusCode::CONFLICT, &body)
+    json_response(StatusCode::CONFLICT, &body)
 }
 
 fn nothing(snapshot: &Snapshot, name: &str) -> Response {
@@ -383,7 +383,7 @@ fn nothing(snapshot: &Snapshot, name: &str) -> Response {
         return no_such_name();
     }
     let body = json!({ "accepted": [], "stored": null });
-    text(StatusCode::OK, &body)
+    json_response(StatusCode::OK, &body)
 }
 
 fn is_exposed(snapshot: &Snapshot, name: &str) -> bool {
@@ -393,5 +393,5 @@ fn is_exposed(snapshot: &Snapshot, name: &str) -> bool {
 
 fn no_such_name() -> Response {
     let error = json!({ "error": "no tool or prompt has this name" });
-    axum_json(StatusCode::NOT_FOUND, &error)
+    json_response(StatusCode::NOT_FOUND, &error)
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::admin::drift::{self, Waiting};
-use crate::admin::{axum_json, text};
+use crate::admin::json_response;
 use crate::catalog::{Conflict, Kind, Named, Route, Rules, Stamp};
 use crate::config::Upstream;
 use crate::json::Object;
@@ -238,13 +238,13 @@ pub(super) async fn explain(State(live): State<Arc<Live>>, uri: Uri) -> Response
     let mut pairs = url::form_urlencoded::parse(query);
     let Some((_, name)) = pairs.find(|(key, _)| key == "name") else {
         let error = json!({ "error": "expected `name`" });
-        return axum_json(StatusCode::BAD_REQUEST, &error);
+        return json_response(StatusCode::BAD_REQUEST, &error);
     };
     let (name, snapshot) = (name.into_owned(), live.load_full());
     // Every name there is may be looked at, which takes a while: not on a thread that calls need.
     let looking = move || World::of(&snapshot).explain(&name);
     match tokio::task::spawn_blocking(looking).await {
-        Ok(explanation) => text(StatusCode::OK, &explanation),
+        Ok(explanation) => json_response(StatusCode::OK, &explanation),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

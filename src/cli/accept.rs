@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::admin::drift::{AllTexts, Texts, Upstreams, Waiting};
 use crate::cli::operator::{Operator, OperatorError};
-use crate::cli::output::{Ink, Output, Table, count, plain};
-use crate::cli::refuse;
+use crate::cli::output::{Output, Table, TextStyle, count, make_safe};
+use crate::cli::print_config_errors;
 use crate::config::{self, Config};
 
 /// Where the config is, if nobody says.
@@ -87,7 +87,7 @@ pub async fn run(args: AcceptArgs, output: &mut Output) -> ExitCode {
     };
     done.await.unwrap_or_else(|error: AcceptError| {
         if !matches!(error, AcceptError::Config) {
-            output.failure(&error);
+            output.print_failure(&error);
         }
         ExitCode::from(2)
     })
@@ -110,7 +110,7 @@ fn operator(args: &AcceptArgs, output: &mut Output) -> Result<Operator, AcceptEr
 
 fn load(path: &Path, output: &mut Output) -> Result<Config, AcceptError> {
     config::load(path, &config::process_env).map_err(|errors| {
-        refuse(&errors, output);
+        print_config_errors(&errors, output);
         AcceptError::Config
     })
 }
@@ -120,13 +120,13 @@ fn shown(waiting: &[Waiting], json: bool, output: &mut Output) -> ExitCode {
     if json {
         output
             .out
-            .raw(&format!("{}\n", json!({ "waiting": waiting })));
+            .print_raw(&format!("{}\n", json!({ "waiting": waiting })));
     } else if waiting.is_empty() {
-        output.out.done("nothing waits to be accepted");
+        output.out.print_done("nothing waits to be accepted");
     } else {
-        output.out.table(&table(waiting.iter()));
+        output.out.print_table(&table(waiting.iter()));
         let hint = "weir accept NAME… lets an upstream say so; with --show it prints both definitions in full";
-        output.out.line(hint);
+        output.out.print_line(hint);
     }
     match waiting.is_empty() {
         true => ExitCode::SUCCESS,
@@ -155,25 +155,29 @@ async fn show(
         if args.json {
             let drifted = &drifted;
             let text = serde_json::to_string(&Shown { name, drifted });
-            output.out.raw(&format!("{}\n", text.unwrap_or_default()));
+            output
+                .out
+                .print_raw(&format!("{}\n", text.unwrap_or_default()));
             continue;
         }
         if drifted.is_empty() {
-            let text = format!("nothing waits under {}", plain(name));
-            output.out.done(&text);
+            let text = format!("nothing waits under {}", make_safe(name));
+            output.out.print_done(&text);
         }
         for texts in &drifted {
-            output.out.table(&table(std::iter::once(&texts.waiting)));
+            output
+                .out
+                .print_table(&table(std::iter::once(&texts.waiting)));
             for (title, text) in [("pinned", &texts.pinned), ("now", &texts.now)] {
-                output.out.heading(title);
+                output.out.print_heading(title);
                 let text = text.as_ref().map_or("nothing", |text| text.get());
                 pretty(text)
                     .lines()
-                    .for_each(|line| output.out.line(&visible(line)));
+                    .for_each(|line| output.out.print_line(&visible(line)));
             }
-            let (name, digest) = (plain(name), plain(&texts.waiting.digest));
+            let (name, digest) = (make_safe(name), make_safe(&texts.waiting.digest));
             let hint = format!("exactly this: weir accept {name} --digest {digest}");
-            output.out.line(&hint);
+            output.out.print_line(&hint);
         }
     }
     Ok(match waits {
@@ -209,12 +213,12 @@ fn table<'w>(waiting: impl Iterator<Item = &'w Waiting>) -> Table {
         let changes = one.changes.iter();
         let changes = changes.map(|change| format!("{}: {}", change.class.as_str(), change.what));
         for what in was.into_iter().chain(changes) {
-            table.row([
-                (Ink::Upstream, one.upstream.as_str()),
-                (Ink::Bad, one.state.as_str()),
-                (Ink::Plain, one.kind.as_str()),
-                (Ink::Name, one.name.as_str()),
-                (Ink::Plain, what.as_str()),
+            table.add_row([
+                (TextStyle::Upstream, one.upstream.as_str()),
+                (TextStyle::Bad, one.state.as_str()),
+                (TextStyle::Plain, one.kind.as_str()),
+                (TextStyle::Name, one.name.as_str()),
+                (TextStyle::Plain, what.as_str()),
             ]);
         }
     }
@@ -244,7 +248,7 @@ async fn accepted(
     let mut chosen = waiting;
     chosen.retain(|one| (args.all || args.names.contains(&one.name)) && was_seen(one));
     if !args.json && !chosen.is_empty() {
-        output.out.table(&table(chosen.iter()));
+        output.out.print_table(&table(chosen.iter()));
     }
     for one in chosen {
         let path = format!("/catalog/{}/accept", one.name);
@@ -253,7 +257,7 @@ async fn accepted(
             Ok(Answer { accepted, stored }) => {
                 if stored == Some(false) {
                     let text = format!("{}: weir cannot store it: see its log", one.name);
-                    output.warning(&text);
+                    output.print_warning(&text);
                 }
                 told.accepted.extend(accepted);
             }
@@ -266,16 +270,16 @@ async fn accepted(
 fn ended(told: &Told, json: bool, output: &mut Output) -> ExitCode {
     if json {
         let text = serde_json::to_string(told).unwrap_or_default();
-        output.out.raw(&format!("{text}\n"));
+        output.out.print_raw(&format!("{text}\n"));
     } else {
         for (name, reason) in &told.failed {
-            output.wrong(&format!("{}: {reason}", plain(name)));
+            output.print_error(&format!("{}: {reason}", make_safe(name)));
         }
         if told.accepted.is_empty() && told.failed.is_empty() {
-            output.out.done("nothing waits to be accepted");
+            output.out.print_done("nothing waits to be accepted");
         } else if !told.accepted.is_empty() {
             let accepted = count(told.accepted.len(), "definition");
-            output.out.done(&format!("{accepted} accepted"));
+            output.out.print_done(&format!("{accepted} accepted"));
         }
     }
     match told.failed.is_empty() {

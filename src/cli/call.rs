@@ -7,8 +7,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::catalog::Kind;
-use crate::cli::output::{Output, Progress, plain};
-use crate::cli::{TargetArgs, nothing_to_join, tell_failing, wait};
+use crate::cli::output::{Output, Progress, make_safe};
+use crate::cli::{TargetArgs, advise_if_empty, print_failing, wait};
 use crate::json::{self, Object};
 use crate::live::{Live, Snapshot};
 use crate::protocol::era::{Era, Version};
@@ -54,13 +54,13 @@ enum CallFailed {
 /// Exit 0 with the result on stdout; 1 if the tool says `isError`; 2 otherwise.
 pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     if let Err(error) = Object::parse(&args.args) {
-        output.failure(&CallFailed::Arguments(error));
+        output.print_failure(&CallFailed::Arguments(error));
         return ExitCode::from(2);
     }
     let config = match args.target.load() {
         Ok(config) => config,
         Err(error) => {
-            error.tell(output);
+            error.print(output);
             return ExitCode::from(2);
         }
     };
@@ -68,7 +68,7 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
         config,
         &Options {
             reaper: Some(program),
-            holds: true,
+            reads_pins: true,
             ..Options::default()
         },
     )
@@ -76,7 +76,7 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
     {
         Ok(core) => core,
         Err(error) => {
-            output.failure(&error);
+            output.print_failure(&error);
             return ExitCode::from(2);
         }
     };
@@ -86,11 +86,11 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
     let code = match called {
         Ok(result) => print(&result, args.json, output),
         Err(error) => {
-            output.failure(&error);
+            output.print_failure(&error);
             if matches!(error, CallFailed::Unknown { .. }) {
-                tell_failing(&snapshot, &args.target, output);
-                if let Some(advice) = nothing_to_join(&snapshot.config, &args.target.config) {
-                    output.warning(&advice);
+                print_failing(&snapshot, &args.target, output);
+                if let Some(advice) = advise_if_empty(&snapshot.config, &args.target.config) {
+                    output.print_warning(&advice);
                 }
             }
             ExitCode::from(2)
@@ -169,7 +169,7 @@ async fn call(
             Outgoing::Message(note) => progress(&note, output),
             Outgoing::Paused => {}
             Outgoing::Response(payload) => {
-                output.err.settle();
+                output.err.end_line();
                 return outcome(&payload.concat());
             }
         }
@@ -223,7 +223,7 @@ fn progress(note: &[u8], output: &mut Output) {
         && let Some(done) = number("progress")
     {
         let message = params.string("message");
-        output.err.progress(&Progress {
+        output.err.print_progress(&Progress {
             done,
             total: number("total"),
             message: message.as_deref(),
@@ -237,7 +237,7 @@ fn print(result: &str, raw: bool, output: &mut Output) -> ExitCode {
         .as_ref()
         .is_some_and(|result| result.get("isError") == Some("true"));
     if raw {
-        output.out.raw(&format!("{result}\n"));
+        output.out.print_raw(&format!("{result}\n"));
     } else {
         let blocks = parsed
             .as_ref()
@@ -248,10 +248,12 @@ fn print(result: &str, raw: bool, output: &mut Output) -> ExitCode {
                 continue;
             };
             match block.string("text") {
-                Some(text) => output.out.raw(&format!("{text}\n")),
+                Some(text) => output.out.print_raw(&format!("{text}\n")),
                 None => {
                     let kind = block.string("type").unwrap_or_default();
-                    output.out.line(&format!("[{}: see --json]", plain(&kind)));
+                    output
+                        .out
+                        .print_line(&format!("[{}: see --json]", make_safe(&kind)));
                 }
             }
         }

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use crate::admin;
 use crate::catalog::Kind;
-use crate::cli::output::{Ink, Output, Table, count, plain};
-use crate::cli::{ConfigArgs, nothing_to_join, refuse, wait};
+use crate::cli::output::{Output, Table, TextStyle, count, make_safe};
+use crate::cli::{ConfigArgs, advise_if_empty, print_config_errors, wait};
 use crate::config::{self, Config};
 use crate::credentials::state::Phase;
-use crate::server::{Core, Options, recognised};
+use crate::server::{Core, Options, with_known_instance};
 use crate::upstream::{HealthState, Link};
 
 /// `weir check`
@@ -35,26 +35,26 @@ pub struct CheckArgs {
 pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     let path = &args.config.config;
     let config = match config::load(path, &config::process_env) {
-        Ok(config) => Arc::new(recognised(config)),
+        Ok(config) => Arc::new(with_known_instance(config)),
         Err(errors) => {
-            refuse(&errors, output);
+            print_config_errors(&errors, output);
             return ExitCode::from(2);
         }
     };
     if !args.online || (config.upstreams.is_empty() && !args.json) {
-        let found = nothing_to_join(&config, path).map_or_else(
+        let found = advise_if_empty(&config, path).map_or_else(
             || format!(": {}", count(config.upstreams.len(), "upstream")),
             |advice| format!(", but has {advice}"),
         );
-        let path = plain(&path.display().to_string());
-        output.out.done(&format!("{path} is valid{found}"));
+        let path = make_safe(&path.display().to_string());
+        output.out.print_done(&format!("{path} is valid{found}"));
         return ExitCode::SUCCESS;
     }
     match Core::start(
         Arc::clone(&config),
         &Options {
             reaper: Some(program),
-            holds: true,
+            reads_pins: true,
             ..Options::default()
         },
     )
@@ -71,7 +71,7 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
             }
         }
         Err(error) => {
-            output.failure(&error);
+            output.print_failure(&error);
             ExitCode::FAILURE
         }
     }
@@ -91,7 +91,7 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
             .collect();
         output
             .out
-            .raw(&format!("{}\n", serde_json::Value::from(rows)));
+            .print_raw(&format!("{}\n", serde_json::Value::from(rows)));
         return all_up;
     }
     let mut table = Table::new(&[
@@ -108,20 +108,22 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
     for link in snapshot.links.iter() {
         row(link, &mut table);
     }
-    output.out.table(&table);
+    output.out.print_table(&table);
     for link in snapshot.links.iter() {
         let report = link.health.report();
         let quarantined = report.quarantined.iter().map(ToString::to_string);
         for line in quarantined.chain(report.warnings) {
-            output
-                .out
-                .line(&format!("{}: {}", plain(link.id().as_str()), plain(&line)));
+            output.out.print_line(&format!(
+                "{}: {}",
+                make_safe(link.id().as_str()),
+                make_safe(&line)
+            ));
         }
     }
     for conflict in snapshot.catalog.conflicts() {
-        output.out.line(&plain(&conflict.to_string()));
+        output.out.print_line(&make_safe(&conflict.to_string()));
     }
-    output.out.line(&format!(
+    output.out.print_line(&format!(
         "{} of {}",
         count(snapshot.catalog.len(Kind::Tools), "tool"),
         count(config.upstreams.len(), "upstream")
@@ -130,23 +132,23 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
 }
 
 /// The credentials in short, and what is wrong with them.
-fn login(link: &Link) -> (Ink, String, Option<String>) {
+fn login(link: &Link) -> (TextStyle, String, Option<String>) {
     let Some(credentials) = link.credentials() else {
-        return (Ink::Plain, "-".to_owned(), None);
+        return (TextStyle::Plain, "-".to_owned(), None);
     };
     let status = credentials.status();
-    let ink = match status.phase {
-        Phase::Ok | Phase::Refreshing => Ink::Good,
-        Phase::Expiring | Phase::Failing | Phase::ReauthNeeded | Phase::ClockSkew => Ink::Bad,
+    let style = match status.phase {
+        Phase::Ok | Phase::Refreshing => TextStyle::Good,
+        Phase::Expiring | Phase::Failing | Phase::ReauthNeeded | Phase::ClockSkew => TextStyle::Bad,
     };
     let text = format!("{} {}", credentials.name(), status.phase.as_str());
-    (ink, text, status.reason.map(String::from))
+    (style, text, status.reason.map(String::from))
 }
 
 fn row(link: &Link, table: &mut Table) {
-    let (state, ink, what) = match link.health.state() {
-        HealthState::Up => ("up", Ink::Good, String::new()),
-        HealthState::Connecting => ("connecting", Ink::Plain, String::new()),
+    let (state, style, what) = match link.health.state() {
+        HealthState::Up => ("up", TextStyle::Good, String::new()),
+        HealthState::Connecting => ("connecting", TextStyle::Plain, String::new()),
         HealthState::Failing { reason, .. } => {
             let next = link.health.times().next_try;
             let next = next.map(|next| next.saturating_duration_since(Instant::now()).as_secs());
@@ -155,10 +157,10 @@ fn row(link: &Link, table: &mut Table) {
                 None | Some(0) => String::new(),
                 Some(seconds) => format!("; next try in {seconds} s"),
             };
-            ("failing", Ink::Bad, format!("{reason}{next}"))
+            ("failing", TextStyle::Bad, format!("{reason}{next}"))
         }
     };
-    let (login_ink, login, troubled) = login(link);
+    let (login_style, login, troubled) = login(link);
     let what = match troubled {
         // What is wrong there mostly explains the rest.
         Some(reason) if what.is_empty() => reason,
@@ -175,15 +177,15 @@ fn row(link: &Link, table: &mut Table) {
         .map(|peer| peer.server.clone())
         .unwrap_or_default();
     let [tools, prompts, resources, _] = link.health.report().counts.map(|count| count.to_string());
-    table.row([
-        (Ink::Upstream, link.id().as_str()),
-        (ink, state),
-        (login_ink, &login),
-        (Ink::Plain, &era),
-        (Ink::Plain, &server),
-        (Ink::Plain, &tools),
-        (Ink::Plain, &prompts),
-        (Ink::Plain, &resources),
-        (Ink::Plain, &what),
+    table.add_row([
+        (TextStyle::Upstream, link.id().as_str()),
+        (style, state),
+        (login_style, &login),
+        (TextStyle::Plain, &era),
+        (TextStyle::Plain, &server),
+        (TextStyle::Plain, &tools),
+        (TextStyle::Plain, &prompts),
+        (TextStyle::Plain, &resources),
+        (TextStyle::Plain, &what),
     ]);
 }

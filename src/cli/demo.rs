@@ -106,16 +106,16 @@ pub async fn run(args: DemoArgs, output: &mut Output, program: PathBuf) -> ExitC
         outcome = play => Some(outcome),
         () = interrupted() => None,
     };
-    output.out.settle();
+    output.out.end_line();
     stage.clear().await;
     match outcome {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(error)) => {
-            output.failure(&error);
+            output.print_failure(&error);
             ExitCode::FAILURE
         }
         None if args.keep && stage.finished => {
-            output.out.line("\n  Stopped.");
+            output.out.print_line("\n  Stopped.");
             ExitCode::SUCCESS
         }
         None => ExitCode::from(130),

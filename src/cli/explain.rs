@@ -12,12 +12,12 @@ use crate::admin::drift::Waiting;
 use crate::admin::explain::{Explanation, Exposed, Hidden, Known, Listed, Owner, World};
 use crate::catalog::Catalog;
 use crate::cli::operator::{Operator, OperatorError};
-use crate::cli::output::{Ink, Output, plain};
-use crate::cli::{refuse, wait};
+use crate::cli::output::{Output, TextStyle, make_safe};
+use crate::cli::{print_config_errors, wait};
 use crate::config::{self, Config};
 use crate::live::state::{Change, State};
 use crate::live::store::{Store, StoreError, Stored};
-use crate::server::{Core, Options, ServeError, recognised};
+use crate::server::{Core, Options, ServeError, with_known_instance};
 
 /// Where the config is, if nobody says.
 const CONFIG: &str = "config/weir.yaml";
@@ -59,19 +59,19 @@ enum ExplainError {
 /// Exit 0 if it is exposed, 1 if not, 2 if that cannot be told.
 pub async fn run(args: ExplainArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     if args.caller.is_some() {
-        output.warning("--caller says nothing yet: there is no policy per caller");
+        output.print_warning("--caller says nothing yet: there is no policy per caller");
     }
     let explanation = match explanation(&args, output, program).await {
         Ok(explanation) => explanation,
         Err(ExplainError::Config) => return ExitCode::from(2),
         Err(error) => {
-            output.failure(&error);
+            output.print_failure(&error);
             return ExitCode::from(2);
         }
     };
     if args.json {
         let text = serde_json::to_string(&explanation).unwrap_or_default();
-        output.out.raw(&format!("{text}\n"));
+        output.out.print_raw(&format!("{text}\n"));
     } else {
         print(&explanation, output);
     }
@@ -96,13 +96,13 @@ async fn explanation(
         let operator = Operator::at(url, admin.and_then(|admin| admin.token))?;
         return Ok(operator.get("/explain", &[("name", &args.name)]).await?);
     }
-    let config = recognised(config.ok_or(ExplainError::Config)?);
+    let config = with_known_instance(config.ok_or(ExplainError::Config)?);
     if args.offline {
         return Ok(offline(config, &args.name, output));
     }
     let options = Options {
         reaper: Some(program),
-        holds: true,
+        reads_pins: true,
         ..Options::default()
     };
     let core = Core::start(Arc::new(config), &options).await?;
@@ -114,7 +114,7 @@ async fn explanation(
 
 fn load(path: &Path, output: &mut Output) -> Result<Config, ExplainError> {
     config::load(path, &config::process_env).map_err(|errors| {
-        refuse(&errors, output);
+        print_config_errors(&errors, output);
         ExplainError::Config
     })
 }
@@ -132,7 +132,7 @@ fn offline(config: Config, name: &str, output: &mut Output) -> Explanation {
         };
         let mut useless = |what: &str, error: &StoreError| {
             let id = &upstream.id;
-            output.warning(&format!("{id}: its stored {what} of no use: {error}"));
+            output.print_warning(&format!("{id}: its stored {what} of no use: {error}"));
         };
         let pins = pins.inspect_err(|error| useless("pins are", error));
         let stored = stored.inspect_err(|error| useless("listing is", error));
@@ -173,14 +173,14 @@ fn age(at: SystemTime) -> Duration {
 }
 
 fn print(explanation: &Explanation, output: &mut Output) {
-    let name = plain(&explanation.name);
+    let name = make_safe(&explanation.name);
     for exposed in &explanation.exposed {
-        let owner = plain(&exposed.upstream.name);
+        let owner = make_safe(&exposed.upstream.name);
         title(output, &name, &format!("is a {} of {owner}", exposed.kind));
         told(output, exposed);
     }
     for hidden in &explanation.hidden {
-        title(output, &plain(&hidden.wanted), "is not exposed");
+        title(output, &make_safe(&hidden.wanted), "is not exposed");
         not_exposed(output, hidden);
     }
     if !explanation.exposed.is_empty() {
@@ -210,13 +210,15 @@ fn print(explanation: &Explanation, output: &mut Output) {
 }
 
 fn title(output: &mut Output, name: &str, text: &str) {
-    let name = output.out.paint(Ink::Name, name);
-    output.out.line(&format!("{name} {text}"));
+    let name = output.out.paint(TextStyle::Name, name);
+    output.out.print_line(&format!("{name} {text}"));
 }
 
 fn line(output: &mut Output, key: &str, text: &str) {
-    let key = output.out.paint(Ink::Faint, &format!("{key:<12}"));
-    output.out.line(&format!("  {key} {}", plain(text)));
+    let key = output.out.paint(TextStyle::Faint, &format!("{key:<12}"));
+    output
+        .out
+        .print_line(&format!("  {key} {}", make_safe(text)));
 }
 
 fn told(output: &mut Output, exposed: &Exposed) {

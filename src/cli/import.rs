@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::output::{Ink, Output, count, plain};
+use crate::cli::output::{Output, TextStyle, count, make_safe};
 use crate::config::Defect;
 use crate::import::{Fate, Note, Report};
 use crate::import::{ImportError, import};
@@ -18,7 +18,7 @@ const INCOMPLETE: u8 = 3;
 pub struct ImportArgs {
     /// An mcp.json of Claude Desktop, Cursor or VS Code, or a config of agentgateway or LiteLLM
     pub file: PathBuf,
-    /// Exit 3 if something was left out, or an upstream is disabled because weir would refuse it
+    /// Exit 3 if something was left out, or an upstream is disabled because weir would print_config_errors it
     #[arg(long)]
     pub strict: bool,
 }
@@ -32,7 +32,7 @@ pub fn run(args: ImportArgs, output: &mut Output) -> ExitCode {
         .and_then(|text| import(&text).map_err(|error| located(&args.file, &error)));
     match converted {
         Ok(imported) => {
-            output.out.raw(&imported.yaml);
+            output.out.print_raw(&imported.yaml);
             tell(&imported.report, &args.file, output);
             match args.strict && !imported.report.is_whole() {
                 true => ExitCode::from(INCOMPLETE),
@@ -40,7 +40,7 @@ pub fn run(args: ImportArgs, output: &mut Output) -> ExitCode {
             }
         }
         Err(error) => {
-            output.refusal(&[error], &path.to_string(), None);
+            output.print_errors(&[error], &path.to_string(), None);
             ExitCode::from(2)
         }
     }
@@ -58,16 +58,18 @@ fn located(path: &Path, error: &ImportError) -> String {
 /// What became of everything, the sum last.
 fn tell(report: &Report, file: &Path, output: &mut Output) {
     for server in &report.servers {
-        let name = output.err.paint(Ink::Upstream, &plain(&server.name));
+        let name = output
+            .err
+            .paint(TextStyle::Upstream, &make_safe(&server.name));
         let keys = match server.carried.as_slice() {
             [] => "nothing".to_owned(),
-            keys => plain(&keys.join(", ")),
+            keys => make_safe(&keys.join(", ")),
         };
-        output.err.line(&format!("{name}: {keys}"));
+        output.err.print_line(&format!("{name}: {keys}"));
         notes(&server.notes, file, output);
     }
     if !report.notes.is_empty() {
-        output.err.line("the rest of the file");
+        output.err.print_line("the rest of the file");
         notes(&report.notes, file, output);
     }
     let servers = count(report.servers.len(), "server");
@@ -82,20 +84,22 @@ fn tell(report: &Report, file: &Path, output: &mut Output) {
     };
     let text = format!("{servers} of {}, {sum}{variables}", report.format);
     match report.is_whole() {
-        true => output.err.line(&plain(&text)),
-        false => output.warning(&text),
+        true => output.err.print_line(&make_safe(&text)),
+        false => output.print_warning(&text),
     }
 }
 
 fn notes(notes: &[Note], file: &Path, output: &mut Output) {
     let file = file.display();
     for Note { at, fate, text } in notes {
-        let ink = match fate {
-            Fate::LeftOut | Fate::Disabled => Ink::Bad,
-            Fate::Changed | Fate::Foreign => Ink::Faint,
+        let style = match fate {
+            Fate::LeftOut | Fate::Disabled => TextStyle::Bad,
+            Fate::Changed | Fate::Foreign => TextStyle::Faint,
         };
-        let fate = output.err.paint(ink, &fate.to_string());
-        let text = plain(text);
-        output.err.line(&format!("  {file}:{at}: {fate}: {text}"));
+        let fate = output.err.paint(style, &fate.to_string());
+        let text = make_safe(text);
+        output
+            .err
+            .print_line(&format!("  {file}:{at}: {fate}: {text}"));
     }
 }

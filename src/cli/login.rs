@@ -12,8 +12,8 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cli::output::{Output, count, plain};
-use crate::cli::{ConfigArgs, refuse};
+use crate::cli::output::{Output, count, make_safe};
+use crate::cli::{ConfigArgs, print_config_errors};
 use crate::config::{self, Auth, Config, Endpoint, Upstream};
 use crate::credentials::Around;
 use crate::credentials::oauth::login::{Login, LoginError, Notice};
@@ -39,12 +39,12 @@ pub async fn run(args: LoginArgs, output: &mut Output) -> ExitCode {
     let config = match config::load(&args.config.config, &config::process_env) {
         Ok(config) => config,
         Err(errors) => {
-            refuse(&errors, output);
+            print_config_errors(&errors, output);
             return ExitCode::from(2);
         }
     };
     let Some(upstream) = config.upstreams.get(args.upstream.as_str()) else {
-        output.wrong(&unknown(&args.upstream, &config));
+        output.print_error(&unknown(&args.upstream, &config));
         return ExitCode::from(2);
     };
     // Nothing is written before the tokens are there, and then a file is moved to its place: whoever breaks off
@@ -53,7 +53,7 @@ pub async fn run(args: LoginArgs, output: &mut Output) -> ExitCode {
         // Heard before anybody reads that there is something to break off.
         biased;
         _ = tokio::signal::ctrl_c() => {
-            output.wrong("broken off; nothing was stored");
+            output.print_error("broken off; nothing was stored");
             return ExitCode::from(2);
         }
         done = login(upstream, &config, output) => done,
@@ -64,7 +64,7 @@ pub async fn run(args: LoginArgs, output: &mut Output) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            output.failure(&error);
+            output.print_failure(&error);
             ExitCode::from(2)
         }
     }
@@ -84,15 +84,15 @@ async fn login(
     let (files, stop) = (Arc::default(), CancellationToken::new());
     let around = Around::new(&files, config.state_dir.clone(), &tasks, &stop);
     let login = Login::begin(upstream, endpoint, &around).await?;
-    let terminal = output.err.look().terminal;
+    let terminal = output.err.features().terminal;
     let screen = &mut output.err;
-    screen.line(&format!(
+    screen.print_line(&format!(
         "To let weir use {}, open this in a browser and log in:",
-        plain(upstream.id.as_str())
+        make_safe(upstream.id.as_str())
     ));
     // On a line of its own and unbroken, so that it can be copied.
-    screen.raw(&format!("\n  {}\n\n", login.url()));
-    screen.line(
+    screen.print_raw(&format!("\n  {}\n\n", login.url()));
+    screen.print_line(
         "Waiting for 5 minutes. If the browser is on another machine, it ends up at an address that it cannot open: paste that here.",
     );
     if terminal {
@@ -101,7 +101,7 @@ async fn login(
     let (sender, lines) = mpsc::channel(1);
     tasks.spawn(read(sender));
     let notice = |notice| {
-        screen.line(match notice {
+        screen.print_line(match notice {
             Notice::Foreign => "an answer to another login came in, and was turned away",
             Notice::NotOne => {
                 "that is not where the browser ended up: it begins with http://127.0.0.1"
@@ -138,13 +138,13 @@ fn open(url: &str) {
 }
 
 fn tell(record: &Record, output: &mut Output) {
-    output.out.done(&format!(
+    output.out.print_done(&format!(
         "weir is logged in to {} ({}); one that runs needs no restart",
-        plain(&record.upstream),
-        plain(&record.issuer)
+        make_safe(&record.upstream),
+        make_safe(&record.issuer)
     ));
     if record.refresh_token.is_none() && record.expires.is_some() {
-        output.warning("the server gave no refresh token: when the access token ends, somebody has to log in again");
+        output.print_warning("the server gave no refresh token: when the access token ends, somebody has to log in again");
     }
 }
 

@@ -24,63 +24,63 @@ impl Output {
     /// Stdout and stderr of this process. `variable` looks up the environment: `NO_COLOR` and `TERM`.
     #[must_use]
     pub fn of_process(variable: &dyn Fn(&str) -> Option<String>) -> Self {
-        let colour = colour_allowed(variable);
+        let colour = allows_colour(variable);
         let out = io::stdout().is_terminal();
         let err = io::stderr().is_terminal();
         Self {
-            out: Screen::new(Box::new(io::stdout()), Look::of(out, colour)),
-            err: Screen::new(Box::new(io::stderr()), Look::of(err, colour)),
+            out: Screen::new(Box::new(io::stdout()), Features::of(out, colour)),
+            err: Screen::new(Box::new(io::stderr()), Features::of(err, colour)),
         }
     }
 
     /// Prints a failure and its causes on stderr, as one line: `✗ what: why: why`.
-    pub fn failure(&mut self, error: &dyn std::error::Error) {
-        self.out.settle();
+    pub fn print_failure(&mut self, error: &dyn std::error::Error) {
+        self.out.end_line();
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
             let _ = write!(text, ": {error}");
             cause = error.source();
         }
-        self.wrong(&text);
+        self.print_error(&text);
     }
 
     /// Prints on stderr what failed: `✗ what`.
-    pub fn wrong(&mut self, text: &str) {
-        let mark = self.err.paint(Ink::Bad, "✗");
-        self.err.line(&format!("{mark} {}", plain(text)));
+    pub fn print_error(&mut self, text: &str) {
+        let mark = self.err.paint(TextStyle::Bad, "✗");
+        self.err.print_line(&format!("{mark} {}", make_safe(text)));
     }
 
     /// Prints on stderr everything that is wrong with a file or an argument, an error a line as it is, and last
     /// how much that is, and what to do if it is known.
-    pub fn refusal(&mut self, errors: &[String], place: &str, advice: Option<&str>) {
-        self.out.settle();
+    pub fn print_errors(&mut self, errors: &[String], place: &str, advice: Option<&str>) {
+        self.out.end_line();
         for error in errors {
-            self.err.raw(&format!("{error}\n"));
+            self.err.print_raw(&format!("{error}\n"));
         }
         let errors = count(errors.len(), "error");
         let advice = advice.map(|advice| format!(": {advice}"));
-        self.wrong(&format!(
+        self.print_error(&format!(
             "{errors} in {place}{}",
             advice.unwrap_or_default()
         ));
     }
 
     /// Prints on stderr what is wrong but stops nothing: `! what`.
-    pub fn warning(&mut self, text: &str) {
-        let mark = self.err.paint(Ink::Bad, "!");
-        self.err.line(&format!("{mark} {}", plain(text)));
+    pub fn print_warning(&mut self, text: &str) {
+        let mark = self.err.paint(TextStyle::Bad, "!");
+        self.err.print_line(&format!("{mark} {}", make_safe(text)));
     }
 }
 
-fn colour_allowed(variable: &dyn Fn(&str) -> Option<String>) -> bool {
+fn allows_colour(variable: &dyn Fn(&str) -> Option<String>) -> bool {
     let forbidden = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     !forbidden && variable("TERM").as_deref() != Some("dumb")
 }
 
 /// What a stream can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct Features {
     /// Whether a line can be drawn again.
     pub terminal: bool,
     /// Whether colours are wanted.
@@ -89,7 +89,7 @@ pub struct Look {
     pub width: Option<u16>,
 }
 
-impl Look {
+impl Features {
     fn of(terminal: bool, colour: bool) -> Self {
         Self {
             terminal,
@@ -104,7 +104,7 @@ impl Look {
 
 /// What a piece of text is, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ink {
+pub enum TextStyle {
     /// Ordinary text.
     Plain,
     /// The title of a section or of a column.
@@ -121,8 +121,8 @@ pub enum Ink {
     Faint,
 }
 
-impl Ink {
-    const fn style(self) -> Style {
+impl TextStyle {
+    const fn ansi(self) -> Style {
         let style = Style::new();
         match self {
             Self::Plain => style,
@@ -135,7 +135,7 @@ impl Ink {
         }
     }
 
-    fn on(self, cell: comfy_table::Cell) -> comfy_table::Cell {
+    fn apply_to(self, cell: comfy_table::Cell) -> comfy_table::Cell {
         use comfy_table::{Attribute, Color};
         match self {
             Self::Plain => cell,
@@ -152,27 +152,27 @@ impl Ink {
 /// One stream that people read. A stream that breaks (`weir tools | head`) is written to no more.
 pub struct Screen {
     stream: Box<dyn Write + Send>,
-    look: Look,
+    features: Features,
     /// What the cursor stands behind.
-    drawn: Drawn,
+    open_line: OpenLine,
     broken: bool,
 }
 
 /// A line without its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Drawn {
+enum OpenLine {
     /// There is none.
     Nothing,
     /// It stays as it is when something else is printed.
     Progress,
     /// It goes away then.
-    Passing,
+    Status,
 }
 
 impl std::fmt::Debug for Screen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Screen")
-            .field("look", &self.look)
+            .field("features", &self.features)
             .finish_non_exhaustive()
     }
 }
@@ -180,110 +180,114 @@ impl std::fmt::Debug for Screen {
 impl Screen {
     /// A screen over any stream.
     #[must_use]
-    pub fn new(stream: Box<dyn Write + Send>, look: Look) -> Self {
+    pub fn new(stream: Box<dyn Write + Send>, features: Features) -> Self {
         Self {
             stream,
-            look,
-            drawn: Drawn::Nothing,
+            features,
+            open_line: OpenLine::Nothing,
             broken: false,
         }
     }
 
     /// What the stream can show.
     #[must_use]
-    pub const fn look(&self) -> Look {
-        self.look
+    pub const fn features(&self) -> Features {
+        self.features
     }
 
-    /// The text in its colour, if there are colours. The text is not made safe: see [`plain`].
+    /// The text in its colour, if there are colours. The text is not made safe: see [`make_safe`].
     #[must_use]
-    pub fn paint(&self, ink: Ink, text: &str) -> String {
-        if self.look.colour && ink != Ink::Plain && !text.is_empty() {
-            text.style(ink.style()).to_string()
+    pub fn paint(&self, style: TextStyle, text: &str) -> String {
+        if self.features.colour && style != TextStyle::Plain && !text.is_empty() {
+            text.style(style.ansi()).to_string()
         } else {
             text.to_owned()
         }
     }
 
     /// One line.
-    pub fn line(&mut self, text: &str) {
-        self.settle();
+    pub fn print_line(&mut self, text: &str) {
+        self.end_line();
         self.write(format_args!("{text}\n"));
     }
 
     /// Text as it is, for machines and files: nothing is added or made safe.
-    pub fn raw(&mut self, text: &str) {
-        self.settle();
+    pub fn print_raw(&mut self, text: &str) {
+        self.end_line();
         self.write(format_args!("{text}"));
     }
 
     /// An empty line.
-    pub fn blank(&mut self) {
-        self.line("");
+    pub fn print_blank(&mut self) {
+        self.print_line("");
     }
 
     /// The title of a section, with an empty line before it.
-    pub fn heading(&mut self, text: &str) {
-        let title = self.paint(Ink::Heading, text);
-        self.blank();
-        self.line(&title);
+    pub fn print_heading(&mut self, text: &str) {
+        let title = self.paint(TextStyle::Heading, text);
+        self.print_blank();
+        self.print_line(&title);
     }
 
     /// `✓ text`: a step that went well.
-    pub fn done(&mut self, text: &str) {
-        let mark = self.paint(Ink::Good, "✓");
-        self.line(&format!("  {mark} {text}"));
+    pub fn print_done(&mut self, text: &str) {
+        let mark = self.paint(TextStyle::Good, "✓");
+        self.print_line(&format!("  {mark} {text}"));
     }
 
     /// Text of somebody else, made safe and set off by a rule at its left.
-    pub fn quote(&mut self, text: &str) {
-        let rule = self.paint(Ink::Faint, "│");
+    pub fn print_quote(&mut self, text: &str) {
+        let rule = self.paint(TextStyle::Faint, "│");
         for line in text.lines() {
-            self.line(&format!("    {rule} {}", plain(line)));
+            self.print_line(&format!("    {rule} {}", make_safe(line)));
         }
     }
 
     /// A table. On a terminal each row is one line, and the last column gives way; in a pipe nothing is cut.
-    pub fn table(&mut self, table: &Table) {
-        for line in table.render(self.look).lines() {
+    pub fn print_table(&mut self, table: &Table) {
+        for line in table.render(self.features).lines() {
             let ruler = line.starts_with('─');
-            let ink = if ruler { Ink::Faint } else { Ink::Plain };
-            let line = self.paint(ink, line.trim_end());
-            self.line(&format!("  {line}"));
+            let style = if ruler {
+                TextStyle::Faint
+            } else {
+                TextStyle::Plain
+            };
+            let line = self.paint(style, line.trim_end());
+            self.print_line(&format!("  {line}"));
         }
     }
 
     /// How far something is. On a terminal the line is drawn over the one before.
-    pub fn progress(&mut self, progress: &Progress<'_>) {
-        if self.look.terminal {
-            let bar = self.paint(Ink::Good, &progress.bar(24));
+    pub fn print_progress(&mut self, progress: &Progress<'_>) {
+        if self.features.terminal {
+            let bar = self.paint(TextStyle::Good, &progress.bar(24));
             let text = progress.to_string();
-            let room = usize::from(self.look.width.unwrap_or(80)).saturating_sub(32);
+            let room = usize::from(self.features.width.unwrap_or(80)).saturating_sub(32);
             let text: String = text.chars().take(room).collect();
             self.write(format_args!("\r\u{1b}[2K    {bar} {text}"));
-            self.drawn = Drawn::Progress;
+            self.open_line = OpenLine::Progress;
         } else {
-            self.line(&format!("    {progress}"));
+            self.print_line(&format!("    {progress}"));
         }
     }
 
     /// What is going on at the moment: gone with the next line. Only on a terminal.
-    pub fn passing(&mut self, text: &str) {
-        if self.look.terminal {
-            let room = usize::from(self.look.width.unwrap_or(80)).saturating_sub(1);
+    pub fn show_status(&mut self, text: &str) {
+        if self.features.terminal {
+            let room = usize::from(self.features.width.unwrap_or(80)).saturating_sub(1);
             let text: String = text.chars().take(room).collect();
-            let text = self.paint(Ink::Faint, &text);
+            let text = self.paint(TextStyle::Faint, &text);
             self.write(format_args!("\r\u{1b}[2K{text}"));
-            self.drawn = Drawn::Passing;
+            self.open_line = OpenLine::Status;
         }
     }
 
     /// Leaves a progress as it stands, and wipes a passing line.
-    pub fn settle(&mut self) {
-        match std::mem::replace(&mut self.drawn, Drawn::Nothing) {
-            Drawn::Nothing => {}
-            Drawn::Progress => self.write(format_args!("\n")),
-            Drawn::Passing => self.write(format_args!("\r\u{1b}[2K")),
+    pub fn end_line(&mut self) {
+        match std::mem::replace(&mut self.open_line, OpenLine::Nothing) {
+            OpenLine::Nothing => {}
+            OpenLine::Progress => self.write(format_args!("\n")),
+            OpenLine::Status => self.write(format_args!("\r\u{1b}[2K")),
         }
     }
 
@@ -327,7 +331,7 @@ impl std::fmt::Display for Progress<'_> {
             write!(f, "/{total}")?;
         }
         match self.message {
-            Some(message) => write!(f, " {}", plain(message)),
+            Some(message) => write!(f, " {}", make_safe(message)),
             None => Ok(()),
         }
     }
@@ -343,7 +347,7 @@ pub fn count(number: usize, what: &str) -> String {
 /// Text of somebody else as one safe line: control characters, which could drive the terminal, become
 /// spaces.
 #[must_use]
-pub fn plain(text: &str) -> String {
+pub fn make_safe(text: &str) -> String {
     let safe = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(safe).collect()
 }
@@ -352,7 +356,7 @@ pub fn plain(text: &str) -> String {
 #[derive(Clone, Debug)]
 pub struct Table {
     titles: Vec<&'static str>,
-    rows: Vec<Vec<(Ink, String)>>,
+    rows: Vec<Vec<(TextStyle, String)>>,
 }
 
 impl Table {
@@ -371,13 +375,13 @@ impl Table {
     }
 
     /// Adds a row. Of each cell only the first line is shown.
-    pub fn row<'a>(&mut self, cells: impl IntoIterator<Item = (Ink, &'a str)>) {
-        let first = |text: &str| plain(text.lines().next().unwrap_or_default());
-        let cells = cells.into_iter().map(|(ink, text)| (ink, first(text)));
+    pub fn add_row<'a>(&mut self, cells: impl IntoIterator<Item = (TextStyle, &'a str)>) {
+        let first = |text: &str| make_safe(text.lines().next().unwrap_or_default());
+        let cells = cells.into_iter().map(|(style, text)| (style, first(text)));
         self.rows.push(cells.collect());
     }
 
-    fn render(&self, look: Look) -> String {
+    fn render(&self, features: Features) -> String {
         let mut table = comfy_table::Table::new();
         table
             .load_style(
@@ -387,22 +391,22 @@ impl Table {
             .set_header(
                 self.titles
                     .iter()
-                    .map(|title| Ink::Heading.on(comfy_table::Cell::new(title))),
+                    .map(|title| TextStyle::Heading.apply_to(comfy_table::Cell::new(title))),
             );
         table.style_text_only();
-        if look.colour {
+        if features.colour {
             table.enforce_styling();
         }
         for cells in &self.rows {
             let cells = cells
                 .iter()
-                .map(|(ink, text)| ink.on(comfy_table::Cell::new(text)));
+                .map(|(style, text)| style.apply_to(comfy_table::Cell::new(text)));
             table.add_row(comfy_table::Row::from(cells.collect::<Vec<_>>()));
         }
         for column in table.column_iter_mut() {
             column.set_padding((0, Self::GAP - 1));
         }
-        if let Some(width) = look.width {
+        if let Some(width) = features.width {
             Self::fit(&mut table, width.saturating_sub(2));
         }
         table.to_string()
@@ -447,15 +451,15 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Paper {
+    impl Buffer {
         fn text(&self) -> String {
             String::from_utf8(self.0.lock().clone()).unwrap()
         }
     }
 
-    impl Write for Paper {
+    impl Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -466,43 +470,43 @@ mod tests {
         }
     }
 
-    const PIPE: Look = Look {
+    const PIPE: Features = Features {
         terminal: false,
         colour: false,
         width: None,
     };
-    const TERMINAL: Look = Look {
+    const TERMINAL: Features = Features {
         terminal: true,
         colour: true,
         width: Some(60),
     };
 
-    fn printed(look: Look, print: impl FnOnce(&mut Screen)) -> String {
-        let paper = Paper::default();
-        print(&mut Screen::new(Box::new(paper.clone()), look));
-        paper.text()
+    fn printed(features: Features, print: impl FnOnce(&mut Screen)) -> String {
+        let buffer = Buffer::default();
+        print(&mut Screen::new(Box::new(buffer.clone()), features));
+        buffer.text()
     }
 
     fn tools() -> Table {
         let mut table = Table::new(&["TOOL", "UPSTREAM", "DESCRIPTION"]);
         let long =
             "Finds a contact by name, by company or by e-mail address, whichever is known\nmore";
-        table.row([
-            (Ink::Name, "crm__find_contact"),
-            (Ink::Upstream, "crm"),
-            (Ink::Faint, long),
+        table.add_row([
+            (TextStyle::Name, "crm__find_contact"),
+            (TextStyle::Upstream, "crm"),
+            (TextStyle::Faint, long),
         ]);
-        table.row([
-            (Ink::Name, "notes__list"),
-            (Ink::Upstream, "notes"),
-            (Ink::Faint, "Lists"),
+        table.add_row([
+            (TextStyle::Name, "notes__list"),
+            (TextStyle::Upstream, "notes"),
+            (TextStyle::Faint, "Lists"),
         ]);
         table
     }
 
     #[test]
     fn a_pipe_gets_neither_colours_nor_cut_cells() {
-        let text = printed(PIPE, |screen| screen.table(&tools()));
+        let text = printed(PIPE, |screen| screen.print_table(&tools()));
         assert!(!text.contains('\u{1b}'), "{text}");
         assert!(
             text.contains("by company or by e-mail address, whichever is known\n"),
@@ -513,11 +517,11 @@ mod tests {
 
     #[test]
     fn on_a_terminal_a_row_is_one_line_and_the_last_column_gives_way() {
-        let look = Look {
+        let features = Features {
             colour: false,
             ..TERMINAL
         };
-        let text = printed(look, |screen| screen.table(&tools()));
+        let text = printed(features, |screen| screen.print_table(&tools()));
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(
             text.lines().all(|line| line.chars().count() <= 60),
@@ -531,33 +535,33 @@ mod tests {
 
     #[test]
     fn a_terminal_too_narrow_for_the_names_wraps_and_loses_no_letter() {
-        let look = Look {
+        let features = Features {
             colour: false,
             width: Some(24),
             ..TERMINAL
         };
-        let text = printed(look, |screen| screen.table(&tools()));
+        let text = printed(features, |screen| screen.print_table(&tools()));
         assert!(!text.contains("crm__find_contact"), "{text}");
         let letters = |text: &str| {
             let mut letters: Vec<char> = text.chars().filter(|c| !"─ \n".contains(*c)).collect();
             letters.sort_unstable();
             letters
         };
-        let whole = printed(PIPE, |screen| screen.table(&tools()));
+        let whole = printed(PIPE, |screen| screen.print_table(&tools()));
         assert_eq!(letters(&text), letters(&whole), "{text}");
     }
 
     #[test]
     fn colours_are_for_terminals_that_do_not_refuse_them() {
         let with = |name: &'static str, value: &'static str| {
-            colour_allowed(&move |asked| (asked == name).then(|| value.to_owned()))
+            allows_colour(&move |asked| (asked == name).then(|| value.to_owned()))
         };
         assert!(with("TERM", "xterm-256color") && with("NO_COLOR", ""));
         assert!(!with("NO_COLOR", "1") && !with("TERM", "dumb"));
-        assert!(!Look::of(false, true).colour);
+        assert!(!Features::of(false, true).colour);
         let text = printed(TERMINAL, |screen| {
-            let name = screen.paint(Ink::Name, "x");
-            screen.line(&name);
+            let name = screen.paint(TextStyle::Name, "x");
+            screen.print_line(&name);
         });
         assert!(text.starts_with('\u{1b}'), "{text:?}");
     }
@@ -571,9 +575,9 @@ mod tests {
                     total: Some(2.0),
                     message: Some("aisle"),
                 };
-                screen.progress(&progress);
+                screen.print_progress(&progress);
             }
-            screen.line("done");
+            screen.print_line("done");
         };
         assert_eq!(printed(PIPE, steps), "    1/2 aisle\n    2/2 aisle\ndone\n");
         let drawn = printed(TERMINAL, steps);
@@ -585,44 +589,46 @@ mod tests {
     #[test]
     fn a_passing_line_is_gone_with_the_next_and_never_in_a_pipe() {
         let steps = |screen: &mut Screen| {
-            screen.passing("waiting for crm");
-            screen.line("done");
+            screen.show_status("waiting for crm");
+            screen.print_line("done");
         };
         assert_eq!(printed(PIPE, steps), "done\n");
-        let look = Look {
+        let features = Features {
             colour: false,
             ..TERMINAL
         };
         assert_eq!(
-            printed(look, steps),
+            printed(features, steps),
             "\r\u{1b}[2Kwaiting for crm\r\u{1b}[2Kdone\n"
         );
     }
 
     #[test]
     fn text_of_others_cannot_drive_the_terminal() {
-        let text = printed(PIPE, |screen| screen.quote("red\u{1b}[31m\u{7}\nnext\r"));
+        let text = printed(PIPE, |screen| {
+            screen.print_quote("red\u{1b}[31m\u{7}\nnext\r")
+        });
         assert_eq!(text, "    │ red [31m \n    │ next \n");
         let mut table = Table::new(&["A"]);
-        table.row([(Ink::Plain, "a\u{1b}]0;title\u{7}")]);
-        assert!(!printed(PIPE, |screen| screen.table(&table)).contains('\u{1b}'));
+        table.add_row([(TextStyle::Plain, "a\u{1b}]0;title\u{7}")]);
+        assert!(!printed(PIPE, |screen| screen.print_table(&table)).contains('\u{1b}'));
     }
 
     #[test]
     fn a_failure_is_one_line_with_its_causes_and_a_refusal_ends_with_its_count() {
-        let paper = Paper::default();
+        let buffer = Buffer::default();
         let mut output = Output {
-            out: Screen::new(Box::new(Paper::default()), PIPE),
-            err: Screen::new(Box::new(paper.clone()), PIPE),
+            out: Screen::new(Box::new(Buffer::default()), PIPE),
+            err: Screen::new(Box::new(buffer.clone()), PIPE),
         };
         #[derive(Debug, thiserror::Error)]
         #[error("cannot listen")]
         struct Failed(#[source] io::Error);
-        output.failure(&Failed(io::Error::other("in use")));
-        output.refusal(&["a:1:1: x".into(), "a:2:1: y".into()], "a", None);
-        output.refusal(&["b: z".into()], "b", Some("use -c FILE"));
+        output.print_failure(&Failed(io::Error::other("in use")));
+        output.print_errors(&["a:1:1: x".into(), "a:2:1: y".into()], "a", None);
+        output.print_errors(&["b: z".into()], "b", Some("use -c FILE"));
         assert_eq!(
-            paper.text(),
+            buffer.text(),
             "✗ cannot listen: in use\n\
              a:1:1: x\na:2:1: y\n✗ 2 errors in a\n\
              b: z\n✗ 1 error in b: use -c FILE\n"

@@ -20,9 +20,9 @@ use crate::cli::operator::{Operator, OperatorError};
 use crate::cli::output::Output;
 use crate::cli::plan::report::Plan;
 use crate::cli::plan::sides::Asking;
-use crate::cli::refuse;
+use crate::cli::print_config_errors;
 use crate::config::{self, Config};
-use crate::server::{ServeError, recognised};
+use crate::server::{ServeError, with_known_instance};
 
 /// `weir plan`
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ pub async fn run(args: PlanArgs, output: &mut Output, program: PathBuf) -> ExitC
         }
         Err(PlanError::Config) => ExitCode::from(2),
         Err(error) => {
-            output.failure(&error);
+            output.print_failure(&error);
             ExitCode::from(2)
         }
     }
@@ -105,14 +105,14 @@ async fn plan(args: &PlanArgs, output: &mut Output, program: PathBuf) -> Result<
             running(&operator, &config).await?
         }
     };
-    let after = sides::after(recognised(config), &before, &asking, output).await?;
+    let after = sides::after(with_known_instance(config), &before, &asking, output).await?;
     let diff = Diff::between(&before.side, &after.side);
     Ok(Plan::new(before, after, diff))
 }
 
 fn load(path: &Path, output: &mut Output) -> Result<Config, PlanError> {
     config::load(path, &config::process_env).map_err(|errors| {
-        refuse(&errors, output);
+        print_config_errors(&errors, output);
         PlanError::Config
     })
 }
@@ -143,11 +143,11 @@ async fn described(
     let digests = Digests::of(config);
     // Both digests are this weir's.
     let compared = digests.after(&old).unwrap_or_default();
-    let found = sides::alone(recognised(old), asking, output).await?;
+    let found = sides::alone(with_known_instance(old), asking, output).await?;
     for (upstream, source) in &found.sources {
         if let Some(reason) = source.trouble() {
             let file = file.display();
-            output.warning(&format!("{file}: {upstream}: {reason}"));
+            output.print_warning(&format!("{file}: {upstream}: {reason}"));
         }
     }
     Ok(Before {

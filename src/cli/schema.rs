@@ -7,6 +7,6 @@ use crate::config;
 
 /// Prints the schema on stdout.
 pub fn run(output: &mut Output) -> ExitCode {
-    output.out.raw(&config::schema_text());
+    output.out.print_raw(&config::schema_text());
     ExitCode::SUCCESS
 }

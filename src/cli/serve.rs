@@ -10,11 +10,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::{Output, count};
-use crate::cli::{ConfigArgs, nothing_to_join, refuse};
+use crate::cli::{ConfigArgs, advise_if_empty, print_config_errors};
 use crate::config::{self, Config, Texts};
 use crate::front;
 use crate::live::reload::{Reloads, Trigger};
-use crate::server::{Attended, Bound, Core, Options, ServeError, Source, named};
+use crate::server::{
+    Bound, ConfigSource, Core, Options, ReloadableCore, ServeError, with_instance,
+};
 
 /// `weir serve`
 #[derive(Debug, Args)]
@@ -57,15 +59,15 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
     let mut config = match texts.config(&config::process_env) {
         Ok(config) => config,
         Err(errors) => {
-            refuse(&errors, output);
+            print_config_errors(&errors, output);
             return ExitCode::from(2);
         }
     };
-    let advice = nothing_to_join(&config, &args.config.config);
+    let advice = advise_if_empty(&config, &args.config.config);
     let options = Options {
-        keeps: true,
-        holds: true,
-        source: Some(Source {
+        stores: true,
+        reads_pins: true,
+        source: Some(ConfigSource {
             file: args.config.config.clone(),
             address: args.listen,
             started,
@@ -75,7 +77,7 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
     };
     let served = if args.stdio {
         if let Some(advice) = advice {
-            output.warning(&advice);
+            output.print_warning(&advice);
         }
         over_stdio(config, &options).await
     } else {
@@ -87,7 +89,7 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output.failure(&error);
+            output.print_failure(&error);
             match error {
                 // As if it stood in the config.
                 ServeFailed::Open { .. } => ExitCode::from(2),
@@ -121,7 +123,7 @@ async fn over_http(
     let upstreams = count(config.upstreams.len(), "upstream");
     let (mut stop, mut hangups) = (Stop::heed()?, Hangups::heed()?);
     let bound = Bound::bind(config).await?;
-    output.err.line(&format!(
+    output.err.print_line(&format!(
         "weir {} joins {upstreams} at {}",
         env!("CARGO_PKG_VERSION"),
         bound.url()
@@ -129,10 +131,10 @@ async fn over_http(
     if let Some(admin) = bound.admin_address() {
         output
             .err
-            .line(&format!("operators look at http://{admin}/upstreams"));
+            .print_line(&format!("operators look at http://{admin}/upstreams"));
     }
     if let Some(advice) = advice {
-        output.warning(&advice);
+        output.print_warning(&advice);
     }
     let server = bound.start(&options).await?;
     tokio::select! {
@@ -149,8 +151,8 @@ async fn over_http(
 async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed> {
     let limit = config.listen.request_bytes;
     let (mut stop, mut hangups) = (Stop::heed()?, Hangups::heed()?);
-    let core = Core::start(Arc::new(named(config)?), options).await?;
-    let core = Attended::start(core, options.source.clone());
+    let core = Core::start(Arc::new(with_instance(config)?), options).await?;
+    let core = ReloadableCore::start(core, options.source.clone());
     let shutdown = CancellationToken::new();
     let serving = front::stdio::serve(
         Arc::clone(core.live()),

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::catalog::Kind;
-use crate::cli::output::{Ink, Output, Table};
-use crate::cli::{TargetArgs, nothing_to_join, tell_failing, wait};
+use crate::cli::output::{Output, Table, TextStyle};
+use crate::cli::{TargetArgs, advise_if_empty, print_failing, wait};
 use crate::live::Snapshot;
 use crate::protocol::era::Era;
 use crate::server::{Core, Options};
@@ -29,18 +29,18 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
     let config = match args.target.load() {
         Ok(config) => config,
         Err(error) => {
-            error.tell(output);
+            error.print(output);
             return ExitCode::from(2);
         }
     };
-    if let Some(advice) = nothing_to_join(&config, &args.target.config) {
-        output.warning(&advice);
+    if let Some(advice) = advise_if_empty(&config, &args.target.config) {
+        output.print_warning(&advice);
     }
     let core = match Core::start(
         config,
         &Options {
             reaper: Some(program),
-            holds: true,
+            reads_pins: true,
             ..Options::default()
         },
     )
@@ -48,13 +48,13 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
     {
         Ok(core) => core,
         Err(error) => {
-            output.failure(&error);
+            output.print_failure(&error);
             return ExitCode::FAILURE;
         }
     };
     wait::settled(&core, &mut output.err).await;
     let snapshot = core.live().load_full();
-    let works = tell_failing(&snapshot, &args.target, output);
+    let works = print_failing(&snapshot, &args.target, output);
     match (works, args.json) {
         (false, _) => {}
         (true, true) => json(&snapshot, output),
@@ -80,16 +80,16 @@ fn table(snapshot: &Snapshot, origins: bool, output: &mut Output) {
     });
     for row in snapshot.catalog.routes(Kind::Tools) {
         let origin = [
-            (Ink::Upstream, row.upstream.as_str()),
-            (Ink::Plain, row.original().as_ref()),
+            (TextStyle::Upstream, row.upstream.as_str()),
+            (TextStyle::Plain, row.original().as_ref()),
         ];
-        let name = [(Ink::Name, row.exposed.as_ref())];
+        let name = [(TextStyle::Name, row.exposed.as_ref())];
         let head = snapshot.catalog.head(Kind::Tools, &row.exposed);
-        let description = [(Ink::Faint, head.as_str())];
+        let description = [(TextStyle::Faint, head.as_str())];
         let origin = origin.into_iter().filter(|_| origins);
-        table.row(name.into_iter().chain(origin).chain(description));
+        table.add_row(name.into_iter().chain(origin).chain(description));
     }
-    output.out.table(&table);
+    output.out.print_table(&table);
 }
 
 fn json(snapshot: &Snapshot, output: &mut Output) {
@@ -111,5 +111,5 @@ fn json(snapshot: &Snapshot, output: &mut Output) {
         at = page.next;
     }
     text.extend_from_slice(b"]\n");
-    output.out.raw(&String::from_utf8_lossy(&text));
+    output.out.print_raw(&String::from_utf8_lossy(&text));
 }

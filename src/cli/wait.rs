@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::cli::output::{Screen, plain};
+use crate::cli::output::{Screen, make_safe};
 use crate::live::Snapshot;
 use crate::server::Core;
 use crate::upstream::HealthState;
@@ -28,10 +28,10 @@ pub(super) async fn until(core: &Core, err: &mut Screen, enough: impl Fn(&Snapsh
         tokio::select! {
             () = &mut settled => break,
             _ = generation.changed() => {}
-            _ = look.tick() => err.passing(&missing(&core.live().load())),
+            _ = look.tick() => err.show_status(&missing(&core.live().load())),
         }
     }
-    err.settle();
+    err.end_line();
 }
 
 fn missing(snapshot: &Snapshot) -> String {
@@ -40,7 +40,7 @@ fn missing(snapshot: &Snapshot) -> String {
         .links
         .iter()
         .filter(|link| connecting(link.health.state()))
-        .map(|link| plain(link.id().as_str()))
+        .map(|link| make_safe(link.id().as_str()))
         .collect();
     format!("waiting for {}", names.join(", "))
 }

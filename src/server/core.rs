@@ -29,11 +29,11 @@ use crate::upstream::health::ListingReport;
 
 /// How long a stopping weir waits for keepers and children, once no call is under way any more. A child that heeds neither its
 /// stdin nor SIGTERM takes half of it.
-const GOODBYE: Duration = Duration::from_secs(10);
+const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Words between keepers and publisher that may wait.
-const WORDS: usize = 64;
+const COMMANDS: usize = 64;
 /// How often a link that is of no more use is looked at, until its last call is over.
-const DRAINED: Duration = Duration::from_millis(50);
+const DRAIN_POLL: Duration = Duration::from_millis(50);
 
 /// The moving part of a weir: upstreams kept, catalog published. Listeners come on top.
 pub struct Core {
@@ -69,22 +69,22 @@ impl Core {
         tasks.spawn(files.watch(shutdown.clone()));
         let upstreams = config.upstreams.values();
         let links = upstreams
-            .map(|upstream| link(upstream, &around))
+            .map(|upstream| make_link(upstream, &around))
             .collect::<Result<Arc<[_]>, _>>()?;
         let numbers = links.iter().map(|link| link.link_id);
         let mut state = State::new(Arc::clone(&config), numbers);
         let store = config.state_dir.as_deref().map(Store::new);
-        if options.keeps {
-            warn_of_forgetting(&config);
-        } else if let Some(store) = store.clone().filter(|_| options.holds) {
-            hold(store, Arc::clone(&links), &mut state).await;
+        if options.stores {
+            warn_of_unsaved_pins(&config);
+        } else if let Some(store) = store.clone().filter(|_| options.reads_pins) {
+            apply_stored_pins(store, Arc::clone(&links), &mut state).await;
         }
-        let store = store.filter(|_| options.keeps);
+        let store = store.filter(|_| options.stores);
         let restored = match store.clone() {
-            Some(store) => restored(store, &links, &mut state).await,
+            Some(store) => restore_listings(store, &links, &mut state).await,
             None => Effects::default(),
         };
-        let catalog = restored.publish.unwrap_or_else(|| empty(&config));
+        let catalog = restored.publish.unwrap_or_else(|| empty_catalog(&config));
         let live = Arc::new(Live::new(Snapshot::first(
             config,
             Arc::clone(&links),
@@ -96,7 +96,7 @@ impl Core {
         if let Some(writer) = &writer {
             tasks.spawn(Arc::clone(writer).run(shutdown.clone()));
         }
-        let (words, heard) = mpsc::channel(WORDS);
+        let (words, heard) = mpsc::channel(COMMANDS);
         tasks.spawn(publisher::publish(Arc::clone(&live), state, heard, writer));
         let mut core = Self {
             live,
@@ -110,7 +110,7 @@ impl Core {
         };
         for link in links.iter() {
             core.schedule.add(link).await?;
-            core.keep(link);
+            core.start_keeper(link);
         }
         Ok(core)
     }
@@ -138,8 +138,8 @@ impl Core {
                 Some(_) => done.changed.push(name),
                 None => done.added.push(name),
             }
-            let link = link(upstream, &self.around)?;
-            take_over(earlier, &link);
+            let link = make_link(upstream, &self.around)?;
+            inherit_listing(earlier, &link);
             fresh.push(Arc::clone(&link));
             links.push(link);
         }
@@ -149,9 +149,9 @@ impl Core {
             }
         }
         let links: Arc<[_]> = links.into();
-        let pins = self.pinned(&fresh).await;
+        let pins = self.load_pins(&fresh).await;
         if self.store.is_none() && !is_gated(&snapshot.config) {
-            warn_of_forgetting(&config);
+            warn_of_unsaved_pins(&config);
         }
         let drain = config.listen.drain;
         for link in &fresh {
@@ -164,7 +164,7 @@ impl Core {
         }
         self.publish(config, Arc::clone(&links), pins).await;
         // Now what they list is of a link that the publisher knows.
-        fresh.iter().for_each(|link| self.keep(link));
+        fresh.iter().for_each(|link| self.start_keeper(link));
         let kept: BTreeSet<_> = links.iter().map(|link| link.link_id).collect();
         for link in snapshot.links.iter() {
             if !kept.contains(&link.link_id) {
@@ -189,8 +189,8 @@ impl Core {
         }
     }
 
-    /// Takes on a config that means what the one from before meant. Operators are told the places that things have in it.
-    pub async fn reword(&self, config: Arc<Config>) {
+    /// Takes on a config that means what the one from before meant. AdminState are told the places that things have in it.
+    pub async fn relocate(&self, config: Arc<Config>) {
         let (done, told) = oneshot::channel();
         let word = Word::Reworded { config, done };
         if self.words.send(word).await.is_ok() {
@@ -199,7 +199,7 @@ impl Core {
     }
 
     /// What was pinned of upstreams in an earlier run, or before they were configured away.
-    async fn pinned(&self, links: &[Arc<Link>]) -> Vec<(u64, Pins)> {
+    async fn load_pins(&self, links: &[Arc<Link>]) -> Vec<(u64, Pins)> {
         let Some(store) = self.store.clone() else {
             return Vec::new();
         };
@@ -220,7 +220,7 @@ impl Core {
     }
 
     /// Starts to keep an upstream.
-    fn keep(&mut self, link: &Arc<Link>) {
+    fn start_keeper(&mut self, link: &Arc<Link>) {
         let shutdown = self.shutdown.child_token();
         self.keepers.insert(link.link_id, shutdown.clone());
         let keeper = Keeper {
@@ -242,7 +242,7 @@ impl Core {
         self.tasks.spawn(async move {
             let quiet = async {
                 while link.gate.load().in_flight > 0 {
-                    tokio::time::sleep(DRAINED).await;
+                    tokio::time::sleep(DRAIN_POLL).await;
                 }
             };
             tokio::select! {
@@ -277,7 +277,10 @@ impl Core {
         // The publisher ends with the last who may tell it something.
         drop(words);
         tasks.close();
-        if tokio::time::timeout(GOODBYE, tasks.wait()).await.is_err() {
+        if tokio::time::timeout(STOP_GRACE, tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(
                 left = tasks.len(),
                 "not everything ended within the grace period"
@@ -297,13 +300,13 @@ pub struct Reconfigured {
     pub removed: Vec<String>,
 }
 
-fn empty(config: &Config) -> Arc<Catalog> {
+fn empty_catalog(config: &Config) -> Arc<Catalog> {
     let page_size = config.listen.page_size.get();
     Arc::new(Catalog::merge(&config.naming, page_size, &[]))
 }
 
 /// What callers see of an upstream is what was listed over its earlier link, until the next listing.
-fn take_over(earlier: Option<&Arc<Link>>, link: &Link) {
+fn inherit_listing(earlier: Option<&Arc<Link>>, link: &Link) {
     if let Some(earlier) = earlier {
         link.health.restore_report(ListingReport {
             stale: earlier.health.is_stale(),
@@ -316,7 +319,7 @@ fn take_over(earlier: Option<&Arc<Link>>, link: &Link) {
     }
 }
 
-fn link(
+fn make_link(
     upstream: &Arc<config::Upstream>,
     around: &ConnectorContext,
 ) -> Result<Arc<Link>, ServeError> {
@@ -331,7 +334,7 @@ fn is_gated(config: &Config) -> bool {
     upstreams.any(|upstream| upstream.drift.is_gated())
 }
 
-fn warn_of_forgetting(config: &Config) {
+fn warn_of_unsaved_pins(config: &Config) {
     if config.state_dir.is_none() && is_gated(config) {
         tracing::warn!(
             "`drift` without `state.dir`: what definitions are held to is forgotten at a restart"
@@ -340,7 +343,7 @@ fn warn_of_forgetting(config: &Config) {
 }
 
 /// Holds definitions to what the weir of this state folder has pinned. Leaves the folder as it is.
-async fn hold(store: Store, links: Arc<[Arc<Link>]>, state: &mut State) {
+async fn apply_stored_pins(store: Store, links: Arc<[Arc<Link>]>, state: &mut State) {
     let looking = tokio::task::spawn_blocking(move || {
         let pins = links.iter().filter_map(|link| {
             let pins = store.look_pins(&link.config).unwrap_or_else(|error| {
@@ -357,7 +360,7 @@ async fn hold(store: Store, links: Arc<[Arc<Link>]>, state: &mut State) {
 }
 
 /// Puts the listings and pins of an earlier run into `state`: what comes of it.
-async fn restored(store: Store, links: &[Arc<Link>], state: &mut State) -> Effects {
+async fn restore_listings(store: Store, links: &[Arc<Link>], state: &mut State) -> Effects {
     // Files, and in a large weir many of them.
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
     let shares = links.chunks(links.len().div_ceil(workers).max(1));

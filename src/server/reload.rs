@@ -12,11 +12,11 @@ use crate::config::{self, Config, TextDigest, Texts};
 use crate::live::Live;
 use crate::live::reload::{Ask, Outcome, Reloads, Seen, Trigger};
 use crate::server::core::{Core, Reconfigured};
-use crate::server::{ServeError, watching};
+use crate::server::{ServeError, config_watch};
 
 /// Where the config of a running weir comes from.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct ConfigSource {
     /// The file.
     pub file: PathBuf,
     /// What `--listen` said, which the file does not.
@@ -28,19 +28,19 @@ pub struct Source {
 }
 
 /// What was read.
-struct Read {
+struct ReadConfig {
     text: TextDigest,
     /// `None` where it is as before, and that need not be looked into.
     config: Option<Result<Config, Vec<String>>>,
 }
 
-impl Source {
+impl ConfigSource {
     /// Reads the files, and looks into them unless they say what was tried and nothing is wrong with that.
-    fn read(&self, tried: Option<Tried>) -> Read {
+    fn read(&self, tried: Option<LastAttempt>) -> ReadConfig {
         let texts = Texts::read(&self.file);
         let text = texts.digest();
         if tried.is_some_and(|tried| tried.text == text && !tried.wrong) {
-            return Read { text, config: None };
+            return ReadConfig { text, config: None };
         }
         let config = texts.config(&config::process_env);
         let config = config.map_err(|errors| {
@@ -53,7 +53,7 @@ impl Source {
             }
             config
         });
-        Read {
+        ReadConfig {
             text,
             config: Some(config),
         }
@@ -62,23 +62,23 @@ impl Source {
 
 /// What was tried last, and whether it was wrong by itself.
 #[derive(Clone, Copy)]
-struct Tried {
+struct LastAttempt {
     text: TextDigest,
     wrong: bool,
 }
 
 /// Who takes on other configs.
-struct Attendant {
+struct ReloadTask {
     core: Core,
-    source: Source,
+    source: ConfigSource,
     reloads: Reloads,
-    tried: Tried,
+    tried: LastAttempt,
 }
 
 /// Answers requests for a reload until `stop`, and gives the core back.
-pub(super) async fn attend(
+pub(super) async fn run_reloads(
     core: Core,
-    source: Option<Source>,
+    source: Option<ConfigSource>,
     reloads: Reloads,
     mut asked: mpsc::Receiver<Ask>,
     stop: CancellationToken,
@@ -89,11 +89,11 @@ pub(super) async fn attend(
         stop.cancelled().await;
         return core;
     };
-    let tried = Tried {
+    let tried = LastAttempt {
         text: source.started,
         wrong: false,
     };
-    let mut attendant = Attendant {
+    let mut task = ReloadTask {
         core,
         source,
         reloads,
@@ -101,29 +101,29 @@ pub(super) async fn attend(
     };
     loop {
         let ask = tokio::select! {
-            () = stop.cancelled() => return attendant.core,
+            () = stop.cancelled() => return task.core,
             Some(ask) = asked.recv() => ask,
         };
         match ask {
             Ask::Reload { trigger, tell } => {
-                let outcome = attendant.reload(trigger).await;
+                let outcome = task.reload(trigger).await;
                 let _ = tell.send(outcome);
             }
             Ask::Look { whole, tell } => {
-                let seen = attendant.look(whole).await;
+                let seen = task.look(whole).await;
                 let _ = tell.send(seen);
             }
         }
     }
 }
 
-impl Attendant {
+impl ReloadTask {
     /// Reads the files, whatever they say.
     async fn reload(&mut self, trigger: Trigger) -> Outcome {
         let outcome = match self.read(None).await {
-            Some(Read { text, config }) => {
+            Some(ReadConfig { text, config }) => {
                 let wrong = matches!(config, Some(Err(_)));
-                self.tried = Tried { text, wrong };
+                self.tried = LastAttempt { text, wrong };
                 match config {
                     Some(Ok(config)) => self.take_on(config).await,
                     Some(Err(errors)) => Outcome::Refused { errors },
@@ -134,13 +134,13 @@ impl Attendant {
                 errors: vec!["the config could not be read".to_owned()],
             },
         };
-        self.note(trigger, &outcome);
+        self.record(trigger, &outcome);
         outcome
     }
 
     /// Reads the files if they say something that was not tried yet. What is wrong is not told before it is known to be all.
     async fn look(&mut self, whole: Option<TextDigest>) -> Seen {
-        let Some(Read { text, config }) = self.read(Some(self.tried)).await else {
+        let Some(ReadConfig { text, config }) = self.read(Some(self.tried)).await else {
             return Seen::Settled;
         };
         let (outcome, wrong) = match config {
@@ -152,8 +152,8 @@ impl Attendant {
             }
             Some(Err(errors)) => (Outcome::Refused { errors }, true),
         };
-        self.tried = Tried { text, wrong };
-        self.note(Trigger::File, &outcome);
+        self.tried = LastAttempt { text, wrong };
+        self.record(Trigger::File, &outcome);
         match wrong {
             true => Seen::Wrong {
                 text,
@@ -163,7 +163,7 @@ impl Attendant {
         }
     }
 
-    async fn read(&self, tried: Option<Tried>) -> Option<Read> {
+    async fn read(&self, tried: Option<LastAttempt>) -> Option<ReadConfig> {
         let source = self.source.clone();
         let read = tokio::task::spawn_blocking(move || source.read(tried));
         read.await.ok()
@@ -185,25 +185,25 @@ impl Attendant {
         let same = before.config.is_same(&config);
         let config = Arc::new(config);
         if same {
-            self.core.reword(config).await;
+            self.core.relocate(config).await;
             return Outcome::Unchanged;
         }
         match self.core.configure(config).await {
-            Ok(done) => applied(&self.core, &before.catalog, done),
+            Ok(done) => describe_applied(&self.core, &before.catalog, done),
             Err(error) => Outcome::Refused {
-                errors: vec![in_full(&error)],
+                errors: vec![with_causes(&error)],
             },
         }
     }
 
-    fn note(&self, trigger: Trigger, outcome: &Outcome) {
-        tell(trigger, outcome);
+    fn record(&self, trigger: Trigger, outcome: &Outcome) {
+        log_outcome(trigger, outcome);
         self.reloads.note(trigger, outcome);
     }
 }
 
 /// An error and what caused it.
-fn in_full(error: &ServeError) -> String {
+fn with_causes(error: &ServeError) -> String {
     let first: &dyn std::error::Error = error;
     let causes = std::iter::successors(Some(first), |error| error.source());
     causes
@@ -212,7 +212,7 @@ fn in_full(error: &ServeError) -> String {
         .join(": ")
 }
 
-fn applied(core: &Core, before: &Catalog, done: Reconfigured) -> Outcome {
+fn describe_applied(core: &Core, before: &Catalog, done: Reconfigured) -> Outcome {
     let now = core.live().load_full();
     let missing = |of: &Catalog, from: &Catalog| {
         let routes = of.routes(Kind::Tools);
@@ -231,7 +231,7 @@ fn applied(core: &Core, before: &Catalog, done: Reconfigured) -> Outcome {
     }
 }
 
-fn tell(trigger: Trigger, outcome: &Outcome) {
+fn log_outcome(trigger: Trigger, outcome: &Outcome) {
     let trigger = trigger.as_str();
     match outcome {
         Outcome::Applied {
@@ -258,26 +258,26 @@ fn tell(trigger: Trigger, outcome: &Outcome) {
 }
 
 /// A core whose config can be read again.
-pub struct Attended {
+pub struct ReloadableCore {
     live: Arc<Live>,
     reloads: Reloads,
     stop: CancellationToken,
     core: JoinHandle<Core>,
 }
 
-impl Attended {
+impl ReloadableCore {
     /// Attends to a core, and watches the files of its config. Without a source, nobody can have that read again.
     #[must_use]
-    pub fn start(core: Core, source: Option<Source>) -> Self {
+    pub fn start(core: Core, source: Option<ConfigSource>) -> Self {
         let (reloads, asked) = Reloads::new();
         let (live, stop) = (Arc::clone(core.live()), CancellationToken::new());
         let tasks = core.tasks.clone();
         if let Some(source) = source.as_ref().filter(|source| source.watched) {
-            let watching = watching::watch(source.file.clone(), reloads.clone());
+            let watching = config_watch::watch(source.file.clone(), reloads.clone());
             let stop = stop.clone();
             tasks.spawn(async move { stop.run_until_cancelled(watching).await });
         }
-        let attending = attend(core, source, reloads.clone(), asked, stop.clone());
+        let attending = run_reloads(core, source, reloads.clone(), asked, stop.clone());
         Self {
             live,
             reloads,

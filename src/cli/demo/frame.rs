@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cli::output::{Ink, Screen, count};
+use crate::cli::output::{Screen, TextStyle, count};
 
 /// The title, and how client, weir and upstreams hang together.
 pub(super) fn opening(out: &mut Screen) {
-    let weir = out.paint(Ink::Heading, "weir");
-    out.blank();
-    out.line(&format!("  {weir}  many MCP servers, one tool catalog"));
-    out.blank();
+    let weir = out.paint(TextStyle::Heading, "weir");
+    out.print_blank();
+    out.print_line(&format!("  {weir}  many MCP servers, one tool catalog"));
+    out.print_blank();
     let gap = " ".repeat(23);
     for (lead, name, kind, how) in [
         (
@@ -39,25 +39,25 @@ pub(super) fn opening(out: &mut Screen) {
             "a child process, on stdin and stdout",
         ),
     ] {
-        let name = out.paint(Ink::Upstream, &format!("{name:<9}"));
-        let how = out.paint(Ink::Faint, &format!("{kind:<17}  {how}"));
-        out.line(&format!("  {lead} {name}  {how}"));
+        let name = out.paint(TextStyle::Upstream, &format!("{name:<9}"));
+        let how = out.paint(TextStyle::Faint, &format!("{kind:<17}  {how}"));
+        out.print_line(&format!("  {lead} {name}  {how}"));
     }
 }
 
 /// What has been seen, and what to do next.
 pub(super) fn closing(out: &mut Screen, upstreams: usize, calls: usize, took: Duration) {
     let took = latency(took);
-    out.heading("That was weir");
-    out.line(&format!(
+    out.print_heading("That was weir");
+    out.print_line(&format!(
         "  {} behind one URL, {} and one change, in {took}.",
         count(upstreams, "upstream"),
         count(calls, "call")
     ));
-    out.line(
+    out.print_line(
         "  The client held no key, signed nothing, knew no upstream, and was told of the change.",
     );
-    out.heading("Next");
+    out.print_heading("Next");
     for (command, does) in [
         ("weir serve -c config/weir.yaml", "with your own upstreams"),
         (
@@ -66,28 +66,28 @@ pub(super) fn closing(out: &mut Screen, upstreams: usize, calls: usize, took: Du
         ),
         ("weir demo --keep", "stays up, for a client of yours"),
     ] {
-        let command = out.paint(Ink::Name, &format!("{command:<30}"));
-        let does = out.paint(Ink::Faint, does);
-        out.line(&format!("  {command}  {does}"));
+        let command = out.paint(TextStyle::Name, &format!("{command:<30}"));
+        let does = out.paint(TextStyle::Faint, does);
+        out.print_line(&format!("  {command}  {does}"));
     }
 }
 
 /// How to use a weir that stays up.
 pub(super) fn keep(out: &mut Screen, url: &str, config: &str) {
-    out.heading(&format!("Up until Ctrl-C at {url}"));
+    out.print_heading(&format!("Up until Ctrl-C at {url}"));
     for command in [
         format!("weir tools --url {url}"),
         format!(r#"weir call crm__find_contact --args '{{"query":"grace"}}' --url {url}"#),
         format!("claude mcp add --transport http weir {url}"),
     ] {
-        let command = out.paint(Ink::Name, &command);
-        out.line(&format!("  {command}"));
+        let command = out.paint(TextStyle::Name, &command);
+        out.print_line(&format!("  {command}"));
     }
-    out.heading("In a client's mcp.json");
+    out.print_heading("In a client's mcp.json");
     let entry = json!({ "mcpServers": { "weir": { "type": "http", "url": url } } });
-    out.quote(&entry.to_string());
-    out.heading("The config of this weir");
-    out.quote(config);
+    out.print_quote(&entry.to_string());
+    out.print_heading("The config of this weir");
+    out.print_quote(config);
 }
 
 /// A duration as people say it: `3.1 ms`, `612 ms`, `1.4 s`.

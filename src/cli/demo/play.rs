@@ -14,7 +14,7 @@ use super::tools::{CRM, NOTES, OFFICE, Profile, RESERVE_STOCK, WAREHOUSE};
 use super::upstream::Upstream;
 use super::weir;
 use super::{DemoArgs, DemoError, Stage};
-use crate::cli::output::{Ink, Progress, Screen, Table, count};
+use crate::cli::output::{Progress, Screen, Table, TextStyle, count};
 use crate::name::{Namespace, Naming};
 
 const PROFILES: [&Profile; 4] = [&OFFICE, &WAREHOUSE, &CRM, &NOTES];
@@ -82,7 +82,7 @@ impl<'a> Play<'a> {
 
     /// Act 1: upstreams, weir, client.
     async fn start(&mut self, program: PathBuf) -> Result<Cast, DemoError> {
-        self.out.heading("1  Start everything");
+        self.out.print_heading("1  Start everything");
         let began = Instant::now();
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -105,7 +105,7 @@ impl<'a> Play<'a> {
         }
         // Nothing runs yet: the catalog will show whether weir could start it.
         let line = self.place("notes", "weir demo-child", "for weir to run");
-        self.out.line(&format!("  · {line}"));
+        self.out.print_line(&format!("  · {line}"));
         let front = weir::start(&endpoints).await.map_err(DemoError::Start)?;
         let url = front.url.clone();
         self.stage.front = Some(front);
@@ -123,18 +123,18 @@ impl<'a> Play<'a> {
 
     fn started(&mut self, name: &str, place: &str, note: &str) {
         let line = self.place(name, place, note);
-        self.out.done(&line);
+        self.out.print_done(&line);
     }
 
     fn place(&self, name: &str, place: &str, note: &str) -> String {
-        let ink = if name == "weir" {
-            Ink::Heading
+        let style = if name == "weir" {
+            TextStyle::Heading
         } else {
-            Ink::Upstream
+            TextStyle::Upstream
         };
-        let name = self.out.paint(ink, &format!("{name:<9}"));
-        let place = self.out.paint(Ink::Name, &format!("{place:<26}"));
-        let note = self.out.paint(Ink::Faint, note);
+        let name = self.out.paint(style, &format!("{name:<9}"));
+        let place = self.out.paint(TextStyle::Name, &format!("{place:<26}"));
+        let note = self.out.paint(TextStyle::Faint, note);
         format!("{name}  {place}  {note}").trim_end().to_owned()
     }
 
@@ -143,20 +143,23 @@ impl<'a> Play<'a> {
         let tools = self.complete(&cast.client).await?;
         let (prompts, resources) = cast.client.prompts_and_resources().await?;
         let ready = latency(cast.began.elapsed());
-        self.out.heading("2  One catalog");
+        self.out.print_heading("2  One catalog");
         let mut table = Table::new(&["TOOL", "UPSTREAM", "ORIGINAL", "DESCRIPTION"]);
         for tool in &tools {
             let (upstream, original) = self.origin(tool);
-            table.row([
-                (Ink::Name, tool.name.as_ref()),
-                (Ink::Upstream, upstream),
-                (Ink::Plain, original),
-                (Ink::Faint, tool.description.as_deref().unwrap_or_default()),
+            table.add_row([
+                (TextStyle::Name, tool.name.as_ref()),
+                (TextStyle::Upstream, upstream),
+                (TextStyle::Plain, original),
+                (
+                    TextStyle::Faint,
+                    tool.description.as_deref().unwrap_or_default(),
+                ),
             ]);
         }
-        self.out.table(&table);
-        self.out.blank();
-        self.out.done(&format!(
+        self.out.print_table(&table);
+        self.out.print_blank();
+        self.out.print_done(&format!(
             "{}, {} and {} of {}, {ready} after the start (generation {})",
             count(tools.len(), "tool"),
             count(prompts, "prompt"),
@@ -188,11 +191,11 @@ impl<'a> Play<'a> {
     /// Act 3: a call to each upstream.
     async fn calls(&mut self, cast: &mut Cast) -> Result<(), DemoError> {
         self.out
-            .heading("3  Each call goes to the upstream that owns the tool");
+            .print_heading("3  Each call goes to the upstream that owns the tool");
         let team = json!({ "query": "accounts" });
         self.call(cast, &OFFICE, "directory___find_colleague", team)
             .await?;
-        self.out.blank();
+        self.out.print_blank();
         self.call(
             cast,
             &WAREHOUSE,
@@ -200,10 +203,10 @@ impl<'a> Play<'a> {
             json!({ "site": "rotterdam" }),
         )
         .await?;
-        self.out.blank();
+        self.out.print_blank();
         self.call(cast, &CRM, "find_contact", json!({ "query": "lovelace" }))
             .await?;
-        self.out.blank();
+        self.out.print_blank();
         self.call(cast, &NOTES, "read_note", json!({ "name": "handover" }))
             .await
     }
@@ -216,8 +219,8 @@ impl<'a> Play<'a> {
         arguments: serde_json::Value,
     ) -> Result<(), DemoError> {
         let name = exposed(profile.name, tool);
-        let shown = self.out.paint(Ink::Name, &name);
-        self.out.line(&format!("  ▸ {shown} {arguments}"));
+        let shown = self.out.paint(TextStyle::Name, &name);
+        self.out.print_line(&format!("  ▸ {shown} {arguments}"));
         let arguments = arguments.as_object().cloned().unwrap_or_default();
         let out = &mut *self.out;
         let mut show = |step: &Step| {
@@ -226,20 +229,20 @@ impl<'a> Play<'a> {
                 total,
                 message,
             } = step;
-            out.progress(&Progress {
+            out.print_progress(&Progress {
                 done: *done,
                 total: *total,
                 message: message.as_deref(),
             });
         };
         let answer = cast.client.call(&name, arguments, &mut show).await?;
-        self.out.quote(&answer.text);
-        let upstream = self.out.paint(Ink::Upstream, profile.name);
+        self.out.print_quote(&answer.text);
+        let upstream = self.out.paint(TextStyle::Upstream, profile.name);
         let mut line = format!("{upstream} answered in {}", latency(answer.latency));
         if answer.steps > 0 {
             line += &format!(", with {}", count(answer.steps, "progress notification"));
         }
-        self.out.done(&line);
+        self.out.print_done(&line);
         self.calls += 1;
         Ok(())
     }
@@ -247,26 +250,26 @@ impl<'a> Play<'a> {
     /// Act 4: an upstream gains a tool while everything runs.
     async fn change(&mut self, cast: &mut Cast, before: &[Tool]) -> Result<(), DemoError> {
         self.out
-            .heading("4  An upstream changes while everything runs");
+            .print_heading("4  An upstream changes while everything runs");
         let followed = tokio::time::timeout(PATIENCE, cast.warehouse.followed(1)).await;
         followed.map_err(|_| DemoError::NotFollowed)?;
         let generation = self.generation();
         let seen = cast.client.changes();
         let begun = Instant::now();
         cast.warehouse.add_tool(RESERVE_STOCK).await;
-        let warehouse = self.out.paint(Ink::Upstream, WAREHOUSE.name);
-        self.out.done(&format!(
+        let warehouse = self.out.paint(TextStyle::Upstream, WAREHOUSE.name);
+        self.out.print_done(&format!(
             "{warehouse} gained the tool {}",
             RESERVE_STOCK.name
         ));
         cast.client.changed(seen).await?;
         let told = latency(begun.elapsed());
-        self.out.done(&format!(
+        self.out.print_done(&format!(
             "the client was told {told} later: notifications/tools/list_changed"
         ));
         let tools = cast.client.tools().await?;
         let after = self.generation();
-        self.out.done(&format!(
+        self.out.print_done(&format!(
             "the client listed again: {}, was {} (generation {generation} → {after})",
             count(tools.len(), "tool"),
             before.len()
@@ -276,7 +279,7 @@ impl<'a> Play<'a> {
         if !tools.iter().any(|tool| tool.name == name) {
             return Err(DemoError::NotListed { tool: name });
         }
-        self.out.blank();
+        self.out.print_blank();
         let arguments = json!({ "sku": "BRG-6204", "quantity": 40, "order": "SO-1815" });
         self.call(cast, &WAREHOUSE, RESERVE_STOCK.name, arguments)
             .await
@@ -284,11 +287,11 @@ impl<'a> Play<'a> {
 
     /// Act 5: what each door checked.
     fn seen(&mut self, doors: &Doors) {
-        self.out.heading("5  What the doors saw");
+        self.out.print_heading("5  What the doors saw");
         for (profile, saw) in doors.saw() {
             let name = format!("{:<9}", profile.name);
-            let name = self.out.paint(Ink::Upstream, &name);
-            self.out.done(&format!("{name}  {saw}"));
+            let name = self.out.paint(TextStyle::Upstream, &name);
+            self.out.print_done(&format!("{name}  {saw}"));
         }
     }
 
@@ -300,15 +303,15 @@ impl<'a> Play<'a> {
         };
         let gone = only(before, after)
             .into_iter()
-            .map(|tool| ("-", Ink::Bad, tool));
+            .map(|tool| ("-", TextStyle::Bad, tool));
         let new = only(after, before)
             .into_iter()
-            .map(|tool| ("+", Ink::Good, tool));
-        for (sign, ink, tool) in gone.chain(new) {
+            .map(|tool| ("+", TextStyle::Good, tool));
+        for (sign, style, tool) in gone.chain(new) {
             let description = tool.description.as_deref().unwrap_or_default();
-            let description = self.out.paint(Ink::Faint, description);
-            let name = self.out.paint(ink, &format!("{sign} {}", tool.name));
-            self.out.line(&format!("    {name}  {description}"));
+            let description = self.out.paint(TextStyle::Faint, description);
+            let name = self.out.paint(style, &format!("{sign} {}", tool.name));
+            self.out.print_line(&format!("    {name}  {description}"));
         }
     }
 

@@ -181,7 +181,7 @@ pub(super) static CRM: Profile = Profile {
         text: |arguments| {
             let contact = string(arguments, "contact")?;
             Ok(format!(
-                "Look {contact} up in the CRM and draft a short, friendly follow-up mail."
+                "Features {contact} up in the CRM and draft a short, friendly follow-up mail."
             ))
         },
     }],

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::catalog::diff::{Item, Redefined, Renamed, UpstreamDiff};
 use crate::catalog::named::{Cause, Step};
 use crate::catalog::{Diff, Kind};
-use crate::cli::output::{Ink, Output, Table, plain};
+use crate::cli::output::{Output, Table, TextStyle, make_safe};
 use crate::cli::plan::Before;
 use crate::cli::plan::drift::HeldBack;
 use crate::cli::plan::sides::Found;
@@ -117,31 +117,33 @@ impl Plan {
     pub(super) fn print(&self, json: bool, output: &mut Output) {
         for planned in &self.upstreams {
             if let Some(trouble) = &planned.trouble {
-                output.warning(&format!("{}: {trouble}", planned.name));
+                output.print_warning(&format!("{}: {trouble}", planned.name));
             }
         }
         if json {
             let text = serde_json::to_string(self).unwrap_or_default();
-            output.out.raw(&format!("{text}\n"));
+            output.out.print_raw(&format!("{text}\n"));
             return;
         }
         for field in &self.fixed {
             let line = format!(
                 "`{field}` cannot change while weir runs: a reload refuses this config, restart weir"
             );
-            output.out.line(&line);
+            output.out.print_line(&line);
         }
         if !self.upstreams.is_empty() {
             let mut table = Table::new(&["UPSTREAM", "CHANGE", "KIND", "NAME", "WHAT"]);
             for planned in &self.upstreams {
                 planned.rows(&mut table);
             }
-            output.out.table(&table);
+            output.out.print_table(&table);
         }
-        let against = plain(&self.against);
+        let against = make_safe(&self.against);
         match self.changes {
-            true => output.out.line(&self.summary()),
-            false => output.out.done(&format!("no changes against {against}")),
+            true => output.out.print_line(&self.summary()),
+            false => output
+                .out
+                .print_done(&format!("no changes against {against}")),
         }
     }
 
@@ -182,28 +184,28 @@ fn planned(name: &str, diff: UpstreamDiff) -> Planned {
 
 impl Planned {
     fn rows(&self, table: &mut Table) {
-        let mut row = |ink, change: &str, kind: Option<Kind>, name: &str, what: &str| {
-            table.row([
-                (Ink::Upstream, self.name.as_str()),
-                (ink, change),
-                (Ink::Plain, kind.map_or("upstream", Kind::as_str)),
-                (Ink::Name, name),
-                (Ink::Plain, what),
+        let mut row = |style, change: &str, kind: Option<Kind>, name: &str, what: &str| {
+            table.add_row([
+                (TextStyle::Upstream, self.name.as_str()),
+                (style, change),
+                (TextStyle::Plain, kind.map_or("upstream", Kind::as_str)),
+                (TextStyle::Name, name),
+                (TextStyle::Plain, what),
             ]);
         };
         let listed = self.listing.unwrap_or_default();
         match self.config {
-            "changed" => row(Ink::Plain, "reconnects", None, "", listed),
-            "added" => row(Ink::Good, "added", None, "", listed),
-            "removed" => row(Ink::Bad, "removed", None, "", ""),
+            "changed" => row(TextStyle::Plain, "reconnects", None, "", listed),
+            "added" => row(TextStyle::Good, "added", None, "", listed),
+            "removed" => row(TextStyle::Bad, "removed", None, "", ""),
             _ => {}
         }
         for item in &self.added {
             let why = hashed(&item.because);
-            row(Ink::Good, "added", Some(item.kind), &item.name, &why);
+            row(TextStyle::Good, "added", Some(item.kind), &item.name, &why);
         }
         for item in &self.removed {
-            row(Ink::Bad, "removed", Some(item.kind), &item.name, "");
+            row(TextStyle::Bad, "removed", Some(item.kind), &item.name, "");
         }
         for item in &self.renamed {
             let causes: Vec<_> = item
@@ -214,19 +216,31 @@ impl Planned {
             let why = hashed(&item.because);
             let dots = if why.is_empty() { "" } else { ": " };
             let what = format!("was {} ({}){dots}{why}", item.from, causes.join(", "));
-            row(Ink::Plain, "renamed", Some(item.kind), &item.to, &what);
+            row(
+                TextStyle::Plain,
+                "renamed",
+                Some(item.kind),
+                &item.to,
+                &what,
+            );
         }
         for item in &self.redefined {
             for change in &item.changes {
                 let what = format!("{}: {}", change.class.as_str(), change.what);
-                row(Ink::Plain, "redefined", Some(item.kind), &item.name, &what);
+                row(
+                    TextStyle::Plain,
+                    "redefined",
+                    Some(item.kind),
+                    &item.name,
+                    &what,
+                );
             }
         }
         for item in &self.held {
             for change in &item.changes {
                 let what = format!("{}: {}", change.class.as_str(), change.what);
                 let state = item.state.as_str();
-                row(Ink::Bad, state, Some(item.kind), &item.name, &what);
+                row(TextStyle::Bad, state, Some(item.kind), &item.name, &what);
             }
         }
     }

@@ -13,7 +13,7 @@ pub async fn start(home: &Path) -> Server {
     let config = config.unwrap_or_else(|errors| panic!("{errors}"));
     let options = Options {
         guard: Some(env!("CARGO_BIN_EXE_weir").into()),
-        keeps: true,
+        stores: true,
     };
     Server::start(config, options).await.unwrap()
 }

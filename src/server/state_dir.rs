@@ -11,10 +11,10 @@ use crate::server::ServeError;
 
 /// The key that seals session ids: from the config, from the state folder (made there once, readable
 /// only by its owner), or for this run only.
-pub(super) fn sealer(config: &Config) -> Result<Sealer, ServeError> {
+pub(super) fn load_sealer(config: &Config) -> Result<Sealer, ServeError> {
     let text = match (&config.sealing_key, &config.state_dir) {
         (Some(key), _) => key.expose().to_owned(),
-        (None, Some(dir)) => kept(&dir.join("sealing.key"), is_key, Sealer::new_text)?,
+        (None, Some(dir)) => read_or_create(&dir.join("sealing.key"), check_key, Sealer::new_text)?,
         (None, None) => Sealer::new_text()?,
     };
     Ok(Sealer::from_text(&text).ok_or(NoRandom)?)
@@ -25,10 +25,10 @@ pub(super) fn sealer(config: &Config) -> Result<Sealer, ServeError> {
 ///
 /// # Errors
 /// The state folder cannot be used, or there is no randomness to be had.
-pub fn named(mut config: Config) -> Result<Config, ServeError> {
+pub fn with_instance(mut config: Config) -> Result<Config, ServeError> {
     if config.instance.is_none() {
         let text = match &config.state_dir {
-            Some(dir) => kept(&dir.join(INSTANCE), is_instance, new_instance)?,
+            Some(dir) => read_or_create(&dir.join(INSTANCE), check_instance, new_instance)?,
             None => new_instance()?,
         };
         config.instance = Instance::parse(&text).ok();
@@ -39,7 +39,7 @@ pub fn named(mut config: Config) -> Result<Config, ServeError> {
 /// A config whose weir has the name in chains that it was given or has kept, if any. Makes nothing: for who only looks at
 /// what a weir would do.
 #[must_use]
-pub fn recognised(mut config: Config) -> Config {
+pub fn with_known_instance(mut config: Config) -> Config {
     if let (None, Some(dir)) = (&config.instance, &config.state_dir) {
         let text = std::fs::read_to_string(dir.join(INSTANCE)).unwrap_or_default();
         config.instance = Instance::parse(text.trim()).ok();
@@ -57,20 +57,20 @@ fn new_instance() -> Result<String, NoRandom> {
 /// Why text is not what is kept in a file.
 type Unfit = &'static str;
 
-fn is_key(text: &str) -> Result<(), Unfit> {
+fn check_key(text: &str) -> Result<(), Unfit> {
     (text.len() >= 32)
         .then_some(())
         .ok_or("too short to be a sealing key")
 }
 
-fn is_instance(text: &str) -> Result<(), Unfit> {
+fn check_instance(text: &str) -> Result<(), Unfit> {
     Instance::is_one(text)
         .then_some(())
         .ok_or("no instance: 1 to 64 of the characters A-Z a-z 0-9 _ . -")
 }
 
 /// The text in a file of the state folder, made there if it is not there yet.
-fn kept(
+fn read_or_create(
     path: &Path,
     fits: impl Fn(&str) -> Result<(), Unfit>,
     make: impl Fn() -> Result<String, NoRandom>,
