@@ -18,7 +18,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Stamp};
+use crate::catalog::{Catalog, StaleSince};
 use crate::config;
 use crate::credentials::Credentials;
 use crate::live::Live;
@@ -225,7 +225,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         "versions": peer.as_ref().map(|peer| peer.versions.clone()),
         "server": peer.as_ref().map(|peer| peer.server.clone()),
         "credentials": link.credentials().map(describe_credentials),
-        "listed_at": report.at.map(|(_, on)| Stamp::of(on).to_string()),
+        "listed_at": report.at.map(|(_, on)| StaleSince::of(on).to_string()),
         "listed_seconds_ago": report.age().map(|age| age.as_secs()),
         "stale": link.health.is_stale(),
         "listing_is_stored": report.stored,

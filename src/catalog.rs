@@ -40,21 +40,21 @@ use crate::protocol::method;
 
 pub use arguments::{ArgumentRules, ArgumentsError};
 pub use cursor::{Cursor, CursorError};
-pub use diff::{Change, Class, Diff, Entry, Side};
+pub use diff::{Change, ChangeClass, Diff, Side, SideEntry};
 pub use digest::Digest;
 pub(crate) use digest::Hasher;
-pub use drift::{Drift, Drifted, Moved};
-pub use listing::{Defect, Definition, Listing, Reason};
-pub use named::{Cause, Named, Step};
-pub use origin::Dropped;
+pub use drift::{DriftReport, DriftedDefinition, RenamedDefinition};
+pub use listing::{Definition, InvalidDefinition, InvalidReason, Listing};
+pub use named::{NameOrigin, NameStep, RenameCause};
+pub use origin::DroppedCounts;
 pub use page::{Page, Pages};
 pub use parts::Part;
 pub use pins::Pins;
-pub use prepared::{LeftOut, Prepared};
+pub use prepared::{DroppedDefinition, Prepared};
 pub use resources::ResourceRoute;
 pub use routes::{Catalog, Conflict, Route};
-pub use rules::{Because, Excluded, Rules};
-pub use stamp::Stamp;
+pub use rules::{ExcludedTool, ExclusionReason, Rules};
+pub use stamp::StaleSince;
 
 /// What upstreams list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::admin::drift::HeldNames;
 use crate::admin::json_response;
-use crate::catalog::{Entry, Kind, Named, Side, Stamp};
+use crate::catalog::{Entry, Kind, Named, Side, StaleSince};
 use crate::live::{Live, Snapshot};
 use crate::upstream::Link;
 
@@ -65,7 +65,7 @@ pub struct Row {
     pub held: bool,
     /// How it came by its name; with `definitions=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub named: Option<Named>,
+    pub named: Option<NameOrigin>,
     /// The definition, as callers of the era see it that sees more of it; with `definitions=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Box<RawValue>>,
@@ -115,7 +115,7 @@ impl Page {
         let mut entries = Vec::new();
         for (kind, rows) in Kind::ALL.into_iter().zip(rows) {
             for row in rows {
-                entries.push(Entry {
+                entries.push(SideEntry {
                     kind,
                     upstream: row.upstream.into(),
                     original: row.original.into(),
@@ -140,7 +140,7 @@ fn age(link: &Link) -> Age {
     Age {
         name: link.id().as_str().to_owned(),
         stale: link.health.is_stale(),
-        listed_at: report.at.map(|(_, on)| Stamp::of(on).to_string()),
+        listed_at: report.at.map(|(_, on)| StaleSince::of(on).to_string()),
         listed_seconds_ago: report.age().map(|age| age.as_secs()),
     }
 }
@@ -149,7 +149,7 @@ fn defined(snapshot: &Snapshot, stale: &HashSet<&str>) -> [Vec<Row>; 4] {
     let config = &snapshot.config;
     let side = Side::of(&config.upstreams, &config.naming, &snapshot.catalog);
     let held = HeldNames::of(snapshot);
-    let row = |entry: &Entry| Row {
+    let row = |entry: &SideEntry| Row {
         held: held.has(entry.kind, &entry.upstream, &entry.original),
         name: entry.exposed.to_string(),
         upstream: entry.upstream.to_string(),

@@ -53,7 +53,7 @@ pub struct Waiting {
     /// What callers see: the pinned definition, or nothing.
     pub state: Held,
     /// Its class: the highest of its changes.
-    pub class: Class,
+    pub class: ChangeClass,
     /// What it says otherwise.
     pub changes: Vec<Change>,
     /// Tells it from whatever else its upstream may say.
@@ -151,7 +151,7 @@ impl Waiting {
     /// A drift in words.
     #[must_use]
     pub fn of(
-        drifted: &catalog::Drifted,
+        drifted: &catalog::DriftedDefinition,
         upstream: &config::Upstream,
         naming: &Naming,
         catalog: &Catalog,
@@ -178,7 +178,7 @@ impl Waiting {
 pub(super) fn found<'c>(
     upstream: &config::Upstream,
     catalog: &'c Catalog,
-) -> Option<&'c catalog::Drift> {
+) -> Option<&'c catalog::DriftReport> {
     let mut parts = catalog.parts().chain(catalog.hidden());
     let part: &Part = parts.find(|part| part.upstream == upstream.id)?;
     Some(part.prepared.drift())
@@ -192,7 +192,7 @@ fn exposed(
     kind: Kind,
     original: &str,
 ) -> String {
-    let wanted = Named::wanted(&Rules::from(upstream), naming, kind, original);
+    let wanted = NameOrigin::wanted(&Rules::from(upstream), naming, kind, original);
     let is_it = |name: &str| {
         let route = catalog.route(kind, name);
         route.is_some_and(|route| route.upstream == upstream.id && **route.original() == *original)
@@ -355,14 +355,17 @@ pub(super) async fn accept(
 }
 
 /// What waits, as the gate knows it.
-fn drifted_of<'s>(snapshot: &'s Snapshot, waiting: &Waiting) -> Option<&'s catalog::Drifted> {
+fn drifted_of<'s>(
+    snapshot: &'s Snapshot,
+    waiting: &Waiting,
+) -> Option<&'s catalog::DriftedDefinition> {
     let upstream = snapshot.config.upstreams.get(waiting.upstream.as_str())?;
     let drift = found(upstream, &snapshot.catalog)?;
     drift.of(waiting.kind, &waiting.original)
 }
 
 /// What waited, as it was when it was decided on.
-fn now(waiting: &Waiting, drifted: &catalog::Drifted) -> Waiting {
+fn now(waiting: &Waiting, drifted: &catalog::DriftedDefinition) -> Waiting {
     Waiting {
         class: drifted.class(),
         changes: drifted.changes.clone(),

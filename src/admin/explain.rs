@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::admin::drift::{self, Waiting};
 use crate::admin::json_response;
-use crate::catalog::{Conflict, Kind, Named, Route, Rules, Stamp};
+use crate::catalog::{Conflict, Kind, Named, Route, Rules, StaleSince};
 use crate::config::Upstream;
 use crate::json::Object;
 use crate::live::Live;
@@ -50,7 +50,7 @@ pub struct Exposed {
     /// What its upstream calls it.
     pub original: String,
     /// How it came by its name.
-    pub named: Named,
+    pub named: NameOrigin,
     /// The rules of the config that had to do with it.
     pub rules: Vec<RuleTold>,
     /// Name conflicts in which it has a part, in words.
@@ -117,7 +117,7 @@ pub enum Why {
     /// Its definition is wrong.
     Quarantined,
     /// It says otherwise than what is pinned.
-    Drifted,
+    DriftedDefinition,
     /// It came from this weir.
     Own,
     /// It came through too many weirs.
@@ -170,7 +170,7 @@ impl World<'_> {
         let lost = |conflict: &&Conflict| {
             conflict.upstream == route.upstream && *conflict.original == *original
         };
-        let named = Named::of(
+        let named = NameOrigin::of(
             &Rules::from(upstream.as_ref()),
             self.naming,
             kind,
@@ -195,7 +195,7 @@ impl World<'_> {
                 .map(|era| era.to_string())
                 .collect(),
             through: self.through(definition),
-            stamped: Stamp::on(definition).map(|stamp| stamp.to_string()),
+            stamped: StaleSince::on(definition).map(|stamp| stamp.to_string()),
             drift: self.drift(upstream, kind, original),
             upstream: self.owner(route.upstream_index, upstream),
         })

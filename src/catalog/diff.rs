@@ -15,7 +15,7 @@ use foldhash::HashMap;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::named::{Cause, Named, Step};
+use crate::catalog::named::{NameOrigin, NameStep, RenameCause};
 use crate::catalog::routes::{Catalog, Conflict};
 use crate::catalog::{Kind, Listing, Rules, render};
 use crate::config;
@@ -29,12 +29,12 @@ pub use definition::{between as redefinition, digest};
 #[derive(Clone, Debug, Default)]
 pub struct Side {
     /// In the order of the config and of each listing.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<SideEntry>,
 }
 
 /// One thing that is exposed.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct SideEntry {
     /// What it is.
     pub kind: Kind,
     /// Whose it is.
@@ -44,7 +44,7 @@ pub struct Entry {
     /// What callers call it.
     pub exposed: Arc<str>,
     /// How it came by that name.
-    pub named: Named,
+    pub named: NameOrigin,
     /// The definition as JSON text, of the era that sees more of it.
     pub definition: Arc<str>,
 }
@@ -52,7 +52,7 @@ pub struct Entry {
 impl Side {
     /// What a catalog exposes, made under these upstreams' rules and this naming.
     #[must_use]
-    pub fn of(upstreams: &Upstreams, naming: &Naming, catalog: &Catalog) -> Self {
+    pub fn of(upstreams: &UpstreamConfigs, naming: &Naming, catalog: &Catalog) -> Self {
         let mut lost: HashMap<(Kind, &str, &str), &Conflict> = HashMap::default();
         for conflict in catalog.conflicts() {
             let key = (
@@ -71,10 +71,10 @@ impl Side {
                 let conflict = lost.get(&(kind, route.upstream.as_str(), route.original()));
                 let rules = Rules::from(upstream.as_ref());
                 let original = route.original();
-                entries.push(Entry {
+                entries.push(SideEntry {
                     kind,
                     upstream: route.upstream.as_str().into(),
-                    named: Named::of(&rules, naming, kind, original, conflict.copied()),
+                    named: NameOrigin::of(&rules, naming, kind, original, conflict.copied()),
                     definition: catalog.definition(kind, &route.exposed).unwrap_or_default(),
                     original: Arc::clone(original),
                     exposed: route.exposed,
@@ -102,12 +102,12 @@ impl Side {
 }
 
 /// The upstreams of a config.
-pub type Upstreams = IndexMap<UpstreamId, Arc<config::Upstream>>;
+pub type UpstreamConfigs = IndexMap<UpstreamId, Arc<config::Upstream>>;
 
 /// How much a redefinition asks of those who trust the definition they know. In ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Class {
+pub enum ChangeClass {
     /// It means the same, written otherwise; or nothing that a model or a call depends on.
     Cosmetic,
     /// All calls that were right still are, and more are; results promise no less.
@@ -122,7 +122,7 @@ pub enum Class {
     Description,
 }
 
-impl Class {
+impl ChangeClass {
     /// In words.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -141,7 +141,7 @@ impl Class {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What kind of change.
-    pub class: Class,
+    pub class: ChangeClass,
     /// The change in words. May quote the upstream.
     pub what: String,
 }
@@ -160,18 +160,18 @@ pub struct UpstreamDiff {
     /// Its name.
     pub upstream: String,
     /// What was not there.
-    pub added: Vec<Item>,
+    pub added: Vec<ExposedItem>,
     /// What is not there any more.
-    pub removed: Vec<Item>,
+    pub removed: Vec<ExposedItem>,
     /// What has another exposed name.
-    pub renamed: Vec<Renamed>,
+    pub renamed: Vec<RenamedItem>,
     /// What says something else.
-    pub redefined: Vec<Redefined>,
+    pub redefined: Vec<RedefinedItem>,
 }
 
 /// Something exposed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Item {
+pub struct ExposedItem {
     /// What it is.
     pub kind: Kind,
     /// Its exposed name, URI or template.
@@ -179,12 +179,12 @@ pub struct Item {
     /// What its upstream calls it.
     pub original: String,
     /// What was done to its name besides the namespace.
-    pub because: Vec<Step>,
+    pub because: Vec<NameStep>,
 }
 
 /// Something with another exposed name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Renamed {
+pub struct RenamedItem {
     /// What it is.
     pub kind: Kind,
     /// What its upstream calls it.
@@ -194,14 +194,14 @@ pub struct Renamed {
     /// Its exposed name now.
     pub to: String,
     /// What of the name's origin is not as it was.
-    pub causes: Vec<Cause>,
+    pub causes: Vec<RenameCause>,
     /// What is done to its name now besides the namespace.
-    pub because: Vec<Step>,
+    pub because: Vec<NameStep>,
 }
 
 /// Something that says something else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Redefined {
+pub struct RedefinedItem {
     /// What it is.
     pub kind: Kind,
     /// Its exposed name now.
@@ -216,7 +216,7 @@ impl Diff {
     /// What is different in `after`.
     #[must_use]
     pub fn between(before: &Side, after: &Side) -> Self {
-        let mut upstreams: IndexMap<&str, [Vec<&Entry>; 2]> = IndexMap::new();
+        let mut upstreams: IndexMap<&str, [Vec<&SideEntry>; 2]> = IndexMap::new();
         for entry in &after.entries {
             let [_, after] = upstreams.entry(&entry.upstream).or_default();
             after.push(entry);
@@ -258,31 +258,32 @@ impl UpstreamDiff {
     }
 }
 
-fn upstream(name: &str, before: &[&Entry], after: &[&Entry]) -> UpstreamDiff {
+fn upstream(name: &str, before: &[&SideEntry], after: &[&SideEntry]) -> UpstreamDiff {
     let mut diff = UpstreamDiff {
         upstream: name.to_owned(),
         ..UpstreamDiff::default()
     };
-    let key = |entry: &Entry| (entry.kind, Arc::clone(&entry.original));
-    let mut known: HashMap<_, &Entry> = before.iter().map(|entry| (key(entry), *entry)).collect();
+    let key = |entry: &SideEntry| (entry.kind, Arc::clone(&entry.original));
+    let mut known: HashMap<_, &SideEntry> =
+        before.iter().map(|entry| (key(entry), *entry)).collect();
     for now in after {
         let Some(then) = known.remove(&key(now)) else {
             diff.added.push(item(now));
             continue;
         };
         if then.exposed != now.exposed {
-            diff.renamed.push(Renamed {
+            diff.renamed.push(RenamedItem {
                 kind: now.kind,
                 original: now.original.to_string(),
                 from: then.exposed.to_string(),
                 to: now.exposed.to_string(),
-                causes: Cause::between(&then.named, &now.named),
+                causes: RenameCause::between(&then.named, &now.named),
                 because: now.named.steps.clone(),
             });
         }
         let changes = redefinition(now.kind, &then.definition, &now.definition);
         if !changes.is_empty() {
-            diff.redefined.push(Redefined {
+            diff.redefined.push(RedefinedItem {
                 kind: now.kind,
                 name: now.exposed.to_string(),
                 original: now.original.to_string(),
@@ -297,8 +298,8 @@ fn upstream(name: &str, before: &[&Entry], after: &[&Entry]) -> UpstreamDiff {
     diff
 }
 
-fn item(entry: &Entry) -> Item {
-    Item {
+fn item(entry: &SideEntry) -> ExposedItem {
+    ExposedItem {
         kind: entry.kind,
         name: entry.exposed.to_string(),
         original: entry.original.to_string(),

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashSet};
 use tokio::time::Instant;
 
-use crate::catalog::diff::{self, Change, Class};
+use crate::catalog::diff::{self, Change, ChangeClass};
 use crate::catalog::digest::Digest;
 use crate::catalog::listing::{Definition, Listing};
-use crate::catalog::named::Named;
-use crate::catalog::origin::Dropped;
+use crate::catalog::named::NameOrigin;
+use crate::catalog::origin::DroppedCounts;
 use crate::catalog::pins::{PINNED, Pins};
 use crate::catalog::rules::{Rules, exclusion};
 use crate::catalog::{Kind, listing, naming, stamp};
@@ -24,7 +24,7 @@ const CHANGES: usize = 8;
 
 /// A definition that says otherwise than what is pinned, and that nobody has accepted.
 #[derive(Clone, Debug)]
-pub struct Drifted {
+pub struct DriftedDefinition {
     /// What it is.
     pub kind: Kind,
     /// What its upstream calls it now.
@@ -48,7 +48,7 @@ pub struct Drifted {
 
 /// A definition that only goes by another name since it was pinned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Moved {
+pub struct RenamedDefinition {
     /// What it is.
     pub kind: Kind,
     /// What its upstream calls it now.
@@ -59,30 +59,30 @@ pub struct Moved {
 
 /// What operators have to know of an upstream's drift.
 #[derive(Clone, Debug, Default)]
-pub struct Drift {
+pub struct DriftReport {
     /// What waits to be accepted.
-    pub drifted: Vec<Drifted>,
+    pub drifted: Vec<DriftedDefinition>,
     /// What has another name.
-    pub moved: Vec<Moved>,
+    pub moved: Vec<RenamedDefinition>,
 }
 
 /// What came of a listing at the gate.
 #[derive(Debug)]
-pub struct Gated {
+pub struct FilteredListing {
     /// What callers may see.
     pub listing: Arc<Listing>,
     /// What is held back of it, and what has another name.
-    pub drift: Drift,
+    pub drift: DriftReport,
     /// Whether pins changed.
     pub pinned: bool,
 }
 
-impl Drifted {
+impl DriftedDefinition {
     /// The class of what it says otherwise: the highest.
     #[must_use]
-    pub fn class(&self) -> Class {
+    pub fn class(&self) -> ChangeClass {
         let classes = self.changes.iter().map(|change| change.class);
-        classes.max().unwrap_or(Class::Cosmetic)
+        classes.max().unwrap_or(ChangeClass::Cosmetic)
     }
 
     /// Tells it from others of its upstream: the same for the same definition, saying the same.
@@ -110,7 +110,7 @@ impl Drifted {
     }
 }
 
-impl Drift {
+impl DriftReport {
     /// Whether there is nothing to know.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -119,7 +119,7 @@ impl Drift {
 
     /// What waits under a name of the upstream.
     #[must_use]
-    pub fn of(&self, kind: Kind, original: &str) -> Option<&Drifted> {
+    pub fn of(&self, kind: Kind, original: &str) -> Option<&DriftedDefinition> {
         let mut drifted = self.drifted.iter();
         drifted.find(|drifted| drifted.kind == kind && *drifted.original == *original)
     }
@@ -131,10 +131,10 @@ pub fn gate(
     (rules, naming, drift): (&Rules<'_>, &Naming, config::Drift),
     most: usize,
     listing: &Arc<Listing>,
-    (before, now): (&Drift, Instant),
-) -> Gated {
+    (before, now): (&DriftReport, Instant),
+) -> FilteredListing {
     let before = before.drifted.iter();
-    let mut gate = Gate {
+    let mut gate = DriftFilter {
         pins,
         drift,
         before: before
@@ -142,7 +142,7 @@ pub fn gate(
             .collect(),
         now,
         trusted: HashMap::default(),
-        found: Drift::default(),
+        found: DriftReport::default(),
         pinned: false,
     };
     let mut replaced = Vec::new();
@@ -162,7 +162,7 @@ pub fn gate(
         }
     }
     gate.pinned |= gate.pins.forget(most);
-    Gated {
+    FilteredListing {
         listing: match replaced.is_empty() {
             true => Arc::clone(listing),
             false => Arc::new(listing.replaced(replaced)),
@@ -176,24 +176,24 @@ pub fn gate(
 fn is_exposed(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> bool {
     let dropped = rules.instance.is_some_and(|own| {
         let origin = &definition.facts.origin;
-        origin.is_dropped(own, &mut Dropped::default())
+        origin.is_dropped(own, &mut DroppedCounts::default())
     });
     !dropped && exclusion(rules, kind, definition).is_none()
 }
 
 /// A listing on its way through.
-struct Gate<'g> {
+struct DriftFilter<'g> {
     pins: &'g mut Pins,
     drift: config::Drift,
-    before: HashMap<(Kind, &'g str), &'g Drifted>,
+    before: HashMap<(Kind, &'g str), &'g DriftedDefinition>,
     now: Instant,
     /// The exposed names that pinned definitions of this kind want; none where there is no newcomer.
-    trusted: Trusted,
-    found: Drift,
+    trusted: TrustedNames,
+    found: DriftReport,
     pinned: bool,
 }
 
-impl Gate<'_> {
+impl DriftFilter<'_> {
     /// Notes what is gone, what is back, and what has another name.
     fn see(
         &mut self,
@@ -213,7 +213,9 @@ impl Gate<'_> {
             false => trusted((rules, naming), kind, self.pins),
         };
         let may = |from: &Arc<str>, to: &Arc<str>| {
-            let owners = self.trusted.get(&Named::wanted(rules, naming, kind, to));
+            let owners = self
+                .trusted
+                .get(&NameOrigin::wanted(rules, naming, kind, to));
             owners.is_none_or(|owners| {
                 let is_from = |(owner, moved): &(Arc<str>, bool)| owner == from || *moved;
                 owners.iter().any(|(owner, _)| owner == from) && owners.iter().all(is_from)
@@ -234,7 +236,7 @@ impl Gate<'_> {
             return self.enter(names, kind, definition, has_room);
         };
         let was = pin.was().cloned();
-        let moved = was.clone().map(|was| Moved {
+        let moved = was.clone().map(|was| RenamedDefinition {
             kind,
             original: Arc::clone(definition.key()),
             was,
@@ -276,7 +278,7 @@ impl Gate<'_> {
         let owner = match self.trusted.is_empty() {
             true => None,
             false => {
-                let wanted = Named::wanted(rules, naming, kind, definition.key());
+                let wanted = NameOrigin::wanted(rules, naming, kind, definition.key());
                 let owners = self.trusted.get(&wanted);
                 owners.and_then(|owners| owners.first())
             }
@@ -296,7 +298,12 @@ impl Gate<'_> {
     }
 
     /// What was found of the same two definitions before: comparing is most of the work.
-    fn known(&self, kind: Kind, definition: &Definition, pinned: &Definition) -> Option<&Drifted> {
+    fn known(
+        &self,
+        kind: Kind,
+        definition: &Definition,
+        pinned: &Definition,
+    ) -> Option<&DriftedDefinition> {
         let known = self.before.get(&(kind, &**definition.key()))?;
         let is_same = known.now() == definition.raw() && known.pinned() == Some(pinned.raw());
         (is_same && !known.is_roomless).then_some(*known)
@@ -318,7 +325,7 @@ impl Gate<'_> {
             changes.push(no_room());
         }
         let (pinned, was) = pinned.unzip();
-        self.found.drifted.push(Drifted {
+        self.found.drifted.push(DriftedDefinition {
             kind,
             original: Arc::clone(definition.key()),
             was: was.flatten(),
@@ -337,11 +344,11 @@ impl Gate<'_> {
 #[must_use]
 pub fn passes(threshold: DriftThreshold, changes: &[Change]) -> bool {
     let most = match threshold {
-        DriftThreshold::Cosmetic => Class::Cosmetic,
-        DriftThreshold::Widened => Class::Widened,
-        DriftThreshold::Narrowed => Class::Narrowed,
-        DriftThreshold::NewRequired => Class::NewRequired,
-        DriftThreshold::Annotation => Class::Annotation,
+        DriftThreshold::Cosmetic => ChangeClass::Cosmetic,
+        DriftThreshold::Widened => ChangeClass::Widened,
+        DriftThreshold::Narrowed => ChangeClass::Narrowed,
+        DriftThreshold::NewRequired => ChangeClass::NewRequired,
+        DriftThreshold::Annotation => ChangeClass::Annotation,
     };
     changes.iter().all(|change| change.class <= most)
 }
@@ -368,13 +375,13 @@ fn most(changes: Vec<Change>) -> Vec<Change> {
 }
 
 /// Exposed names, and who wants each: original names, and whether that definition goes by another one now.
-type Trusted = HashMap<String, Vec<(Arc<str>, bool)>>;
+type TrustedNames = HashMap<String, Vec<(Arc<str>, bool)>>;
 
 /// The exposed names that what is pinned wants, listed or gone. Callers trust these names: they know no others.
-fn trusted((rules, naming): (&Rules<'_>, &Naming), kind: Kind, pins: &Pins) -> Trusted {
-    let mut trusted = Trusted::default();
+fn trusted((rules, naming): (&Rules<'_>, &Naming), kind: Kind, pins: &Pins) -> TrustedNames {
+    let mut trusted = TrustedNames::default();
     for (original, moved) in pins.names(kind) {
-        let wanted = Named::wanted(rules, naming, kind, original);
+        let wanted = NameOrigin::wanted(rules, naming, kind, original);
         let owners = trusted.entry(wanted).or_default();
         owners.push((Arc::clone(original), moved));
     }
@@ -401,14 +408,14 @@ fn usurps(owner: &str) -> Change {
         name.push('…');
     }
     Change {
-        class: Class::Description,
+        class: ChangeClass::Description,
         what: format!("would take the exposed name of `{name}`"),
     }
 }
 
 fn no_room() -> Change {
     Change {
-        class: Class::Narrowed,
+        class: ChangeClass::Narrowed,
         what: "there is no room left to pin it".to_owned(),
     }
 }

@@ -86,16 +86,16 @@ impl Definition {
 
 /// A definition that is set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Defect {
+pub struct InvalidDefinition {
     /// What it was listed as.
     pub kind: Kind,
     /// Its name, URI or template, if it could be read; cut to 64 characters.
     pub name: Option<String>,
     /// What is wrong with it.
-    pub reason: Reason,
+    pub reason: InvalidReason,
 }
 
-impl fmt::Display for Defect {
+impl fmt::Display for InvalidDefinition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => write!(f, "{} `{name}`: {}", self.kind, self.reason),
@@ -106,7 +106,7 @@ impl fmt::Display for Defect {
 
 /// Why a definition is set aside.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub enum InvalidReason {
     /// Not JSON.
     #[error("it is not JSON")]
     Syntax,
@@ -161,31 +161,31 @@ pub enum Reason {
 /// Checks one definition: JSON text of one item of a list result.
 ///
 /// # Errors
-/// A [`Defect`] that says why it cannot be exposed, with its name where it has one.
-pub fn check(kind: Kind, raw: &str) -> Result<Definition, Defect> {
+/// A [`InvalidDefinition`] that says why it cannot be exposed, with its name where it has one.
+pub fn check(kind: Kind, raw: &str) -> Result<Definition, InvalidDefinition> {
     check_line(kind, &one_line(raw))
 }
 
 /// The same of a text that [`one_line`] gave.
-fn check_line(kind: Kind, raw: &str) -> Result<Definition, Defect> {
-    let nameless = |reason| Defect {
+fn check_line(kind: Kind, raw: &str) -> Result<Definition, InvalidDefinition> {
+    let nameless = |reason| InvalidDefinition {
         kind,
         name: None,
         reason,
     };
     if raw.len() > DEFINITION_BYTES {
-        return Err(nameless(Reason::Large(raw.len())));
+        return Err(nameless(InvalidReason::Large(raw.len())));
     }
     let raw: Arc<str> = raw.into();
     let object = Object::parse(&raw).map_err(|error| {
         nameless(match error {
-            ObjectError::Syntax(_) => Reason::Syntax,
-            ObjectError::NotObject => Reason::NotObject,
-            ObjectError::Duplicate(key) => Reason::Duplicate(key),
+            ObjectError::Syntax(_) => InvalidReason::Syntax,
+            ObjectError::NotObject => InvalidReason::NotObject,
+            ObjectError::Duplicate(key) => InvalidReason::Duplicate(key),
         })
     })?;
     let key = key(kind, &object).map_err(nameless)?;
-    let facts = facts(kind, &raw, &object).map_err(|reason| Defect {
+    let facts = facts(kind, &raw, &object).map_err(|reason| InvalidDefinition {
         kind,
         name: Some(key.chars().take(64).collect()),
         reason,
@@ -206,17 +206,17 @@ fn one_line(raw: &str) -> Cow<'_, str> {
 }
 
 /// What a definition is known by.
-fn key(kind: Kind, object: &Object<'_>) -> Result<String, Reason> {
+fn key(kind: Kind, object: &Object<'_>) -> Result<String, InvalidReason> {
     let member = kind.key();
-    let text = object.get(member).ok_or(Reason::Missing(member))?;
-    let key = json::string(text).ok_or(Reason::NotText(member))?;
+    let text = object.get(member).ok_or(InvalidReason::Missing(member))?;
+    let key = json::string(text).ok_or(InvalidReason::NotText(member))?;
     let most = match kind {
         Kind::Tools | Kind::Prompts => NAME_BYTES,
         Kind::Resources | Kind::Templates => URI_BYTES,
     };
     match key.len() {
-        0 => Err(Reason::Empty(member)),
-        bytes if bytes > most => Err(Reason::Long {
+        0 => Err(InvalidReason::Empty(member)),
+        bytes if bytes > most => Err(InvalidReason::Long {
             member,
             bytes,
             most,
@@ -225,9 +225,9 @@ fn key(kind: Kind, object: &Object<'_>) -> Result<String, Reason> {
     }
 }
 
-fn facts(kind: Kind, raw: &str, object: &Object<'_>) -> Result<Facts, Reason> {
+fn facts(kind: Kind, raw: &str, object: &Object<'_>) -> Result<Facts, InvalidReason> {
     if annotations::depth(raw) > DEPTH {
-        return Err(Reason::Deep);
+        return Err(InvalidReason::Deep);
     }
     let key_at = object.borrowed(kind.key()).map(|text| span(raw, text));
     let facts = Facts {
@@ -242,14 +242,16 @@ fn facts(kind: Kind, raw: &str, object: &Object<'_>) -> Result<Facts, Reason> {
     }
 }
 
-fn tool_facts(raw: &str, object: &Object<'_>, facts: Facts) -> Result<Facts, Reason> {
-    let schema = object.get("inputSchema").ok_or(Reason::NoInputSchema)?;
-    let input = Object::parse(schema).map_err(|_| Reason::InputSchema)?;
+fn tool_facts(raw: &str, object: &Object<'_>, facts: Facts) -> Result<Facts, InvalidReason> {
+    let schema = object
+        .get("inputSchema")
+        .ok_or(InvalidReason::NoInputSchema)?;
+    let input = Object::parse(schema).map_err(|_| InvalidReason::InputSchema)?;
     if input
         .get("type")
         .is_some_and(|kind| json::string(kind).as_deref() != Some("object"))
     {
-        return Err(Reason::InputType);
+        return Err(InvalidReason::InputType);
     }
     let execution = object.get("execution");
     let task = execution
@@ -320,7 +322,7 @@ pub struct Listing {
     era: Era,
     ttl: Option<Duration>,
     definitions: PerKind<Arc<[Definition]>>,
-    quarantined: Vec<Defect>,
+    quarantined: Vec<InvalidDefinition>,
     digests: PerKind<Digest>,
     digest: Digest,
 }
@@ -352,7 +354,7 @@ impl Listing {
 
     /// The bad definitions, in the order they came.
     #[must_use]
-    pub fn quarantined(&self) -> &[Defect] {
+    pub fn quarantined(&self) -> &[InvalidDefinition] {
         &self.quarantined
     }
 
@@ -381,7 +383,7 @@ impl Listing {
 mod tests {
     use super::*;
 
-    fn reason(kind: Kind, raw: &str) -> Reason {
+    fn reason(kind: Kind, raw: &str) -> InvalidReason {
         check(kind, raw).expect_err(raw).reason
     }
 
@@ -406,46 +408,46 @@ mod tests {
         use Kind::{Prompts, Resources, Templates, Tools};
         let long = |bytes| "x".repeat(bytes);
         let cases = [
-            (Tools, "{".to_owned(), Reason::Syntax),
-            (Tools, "[]".to_owned(), Reason::NotObject),
-            (Prompts, r#"{"name":"a","n\u0061me":"b"}"#.to_owned(), Reason::Duplicate("name".into())),
-            (Prompts, "{}".to_owned(), Reason::Missing("name")),
-            (Resources, r#"{"name":"a"}"#.to_owned(), Reason::Missing("uri")),
-            (Templates, r#"{"uri":"a:"}"#.to_owned(), Reason::Missing("uriTemplate")),
-            (Prompts, r#"{"name":7}"#.to_owned(), Reason::NotText("name")),
-            (Prompts, r#"{"name":"\ud800"}"#.to_owned(), Reason::NotText("name")),
-            (Prompts, r#"{"name":""}"#.to_owned(), Reason::Empty("name")),
+            (Tools, "{".to_owned(), InvalidReason::Syntax),
+            (Tools, "[]".to_owned(), InvalidReason::NotObject),
+            (Prompts, r#"{"name":"a","n\u0061me":"b"}"#.to_owned(), InvalidReason::Duplicate("name".into())),
+            (Prompts, "{}".to_owned(), InvalidReason::Missing("name")),
+            (Resources, r#"{"name":"a"}"#.to_owned(), InvalidReason::Missing("uri")),
+            (Templates, r#"{"uri":"a:"}"#.to_owned(), InvalidReason::Missing("uriTemplate")),
+            (Prompts, r#"{"name":7}"#.to_owned(), InvalidReason::NotText("name")),
+            (Prompts, r#"{"name":"\ud800"}"#.to_owned(), InvalidReason::NotText("name")),
+            (Prompts, r#"{"name":""}"#.to_owned(), InvalidReason::Empty("name")),
             (
                 Prompts,
                 format!(r#"{{"name":"{}"}}"#, long(1025)),
-                Reason::Long { member: "name", bytes: 1025, most: 1024 },
+                InvalidReason::Long { member: "name", bytes: 1025, most: 1024 },
             ),
             (
                 Resources,
                 format!(r#"{{"uri":"{}"}}"#, long(8193)),
-                Reason::Long { member: "uri", bytes: 8193, most: 8192 },
+                InvalidReason::Long { member: "uri", bytes: 8193, most: 8192 },
             ),
-            (Tools, r#"{"name":"a"}"#.to_owned(), Reason::NoInputSchema),
-            (Tools, r#"{"name":"a","inputSchema":true}"#.to_owned(), Reason::InputSchema),
-            (Tools, r#"{"name":"a","inputSchema":{"a":1,"a":2}}"#.to_owned(), Reason::InputSchema),
-            (Tools, r#"{"name":"a","inputSchema":{"type":"string"}}"#.to_owned(), Reason::InputType),
-            (Tools, r#"{"name":"a","inputSchema":{"type":["object"]}}"#.to_owned(), Reason::InputType),
+            (Tools, r#"{"name":"a"}"#.to_owned(), InvalidReason::NoInputSchema),
+            (Tools, r#"{"name":"a","inputSchema":true}"#.to_owned(), InvalidReason::InputSchema),
+            (Tools, r#"{"name":"a","inputSchema":{"a":1,"a":2}}"#.to_owned(), InvalidReason::InputSchema),
+            (Tools, r#"{"name":"a","inputSchema":{"type":"string"}}"#.to_owned(), InvalidReason::InputType),
+            (Tools, r#"{"name":"a","inputSchema":{"type":["object"]}}"#.to_owned(), InvalidReason::InputType),
             (
                 Prompts,
                 format!(r#"{{"name":"a","x":{}{}}}"#, "[".repeat(DEPTH), "]".repeat(DEPTH)),
-                Reason::Deep,
+                InvalidReason::Deep,
             ),
             (
                 Tools,
                 r#"{"name":"a","inputSchema":{"properties":{"p":{"type":"number","x-mcp-header":"P"}}}}"#.to_owned(),
-                Reason::Header(AnnotationError::Type("p".into())),
+                InvalidReason::Header(AnnotationError::Type("p".into())),
             ),
         ];
         for (kind, raw, expected) in cases {
             assert_eq!(reason(kind, &raw), expected, "{raw}");
         }
         let large = format!(r#"{{"name":"a","x":"{}"}}"#, long(DEFINITION_BYTES));
-        assert!(matches!(reason(Prompts, &large), Reason::Large(_)));
+        assert!(matches!(reason(Prompts, &large), InvalidReason::Large(_)));
     }
 
     #[test]

@@ -10,11 +10,11 @@ use std::sync::{Arc, OnceLock};
 use foldhash::HashMap;
 
 use crate::catalog::digest::{Digest, Hasher};
-use crate::catalog::names::{Names, Place};
+use crate::catalog::names::{ExposedNames, ItemId};
 use crate::catalog::page::{Page, Pager, Pages, Rendered};
 use crate::catalog::parts::{Part, Parts};
 use crate::catalog::prepared::{Item, seen};
-use crate::catalog::resources::Labels;
+use crate::catalog::resources::UriLabels;
 use crate::catalog::routes::Catalog;
 use crate::catalog::{Kind, PerEra, PerKind, naming, render};
 use crate::name::{Naming, UpstreamIndex};
@@ -59,14 +59,14 @@ impl Catalog {
 
 /// What comes of tools that are shown with a resource.
 #[derive(Debug, Default)]
-pub(super) struct Implied {
+pub(super) struct UiResources {
     /// Resources that no upstream lists, but that a tool is shown with: whose they are, and as what.
     pub(super) resources: HashMap<Arc<str>, (UpstreamIndex, Arc<str>)>,
     /// Tools whose resource goes by another URI.
-    moved: BTreeMap<Place, Arc<str>>,
+    moved: BTreeMap<ItemId, Arc<str>>,
 }
 
-impl Implied {
+impl UiResources {
     /// The tools of an upstream whose resource goes by another URI.
     pub(super) fn moved_of(&self, index: UpstreamIndex) -> impl Iterator<Item = (u32, &Arc<str>)> {
         let of_upstream = self.moved.range((index, 0)..=(index, u32::MAX));
@@ -76,7 +76,7 @@ impl Implied {
 
 /// Definitions of a part, rendered anew because of other parts.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(super) struct RenderedKind {
     rendered: PerEra<Arc<Rendered>>,
     seen: Option<Digest>,
 }
@@ -87,13 +87,13 @@ struct Merge<'c> {
     parts: Parts,
     /// The upstreams whose part is another one.
     changed: BTreeSet<UpstreamIndex>,
-    labels: Arc<Labels>,
+    labels: Arc<UriLabels>,
     /// The upstreams whose URIs are wrapped with another label.
     relabelled: BTreeSet<UpstreamIndex>,
-    names: PerKind<Arc<Names>>,
+    names: PerKind<Arc<ExposedNames>>,
     /// The upstreams in which definitions may have to be rendered anew.
     moved: PerKind<BTreeSet<UpstreamIndex>>,
-    implied: Arc<Implied>,
+    implied: Arc<UiResources>,
 }
 
 impl<'c> Merge<'c> {
@@ -112,7 +112,7 @@ impl<'c> Merge<'c> {
         let (labels, relabelled) = match renamed {
             false => (Arc::clone(&before.labels), BTreeSet::new()),
             true => {
-                let labels = Labels::of(parts.iter());
+                let labels = UriLabels::of(parts.iter());
                 let relabelled = labels.other_than(&before.labels);
                 (Arc::new(labels), relabelled)
             }
@@ -162,7 +162,7 @@ impl<'c> Merge<'c> {
             return;
         }
         let (parts, labels, naming) = (&self.parts, &self.labels, &self.before.naming);
-        let other = |place: Place, before: u32| -> Arc<str> {
+        let other = |place: ItemId, before: u32| -> Arc<str> {
             let (Some(part), Some(item)) = (parts.get(place.0), parts.item(kind, place)) else {
                 return Arc::default();
             };
@@ -200,7 +200,7 @@ impl<'c> Merge<'c> {
         if same {
             return;
         }
-        let mut implied = Implied::default();
+        let mut implied = UiResources::default();
         for (index, part) in self.parts.iter() {
             for ui in &part.prepared.ui {
                 if let Some(listed) = ui.listed {
@@ -233,7 +233,7 @@ impl<'c> Merge<'c> {
         }
         let then = &self.before.implied.moved;
         let moved = self.moved.get_mut(Kind::Tools);
-        let differ = |(place, uri): &(&Place, &Arc<str>), other: &BTreeMap<Place, Arc<str>>| {
+        let differ = |(place, uri): &(&ItemId, &Arc<str>), other: &BTreeMap<ItemId, Arc<str>>| {
             other.get(place) != Some(uri)
         };
         let new = implied.moved.iter().filter(|moved| differ(moved, then));
@@ -291,7 +291,7 @@ impl<'c> Merge<'c> {
         &self,
         kind: Kind,
         upstreams: &BTreeSet<UpstreamIndex>,
-        shown: &mut Arc<BTreeMap<UpstreamIndex, Arc<Shown>>>,
+        shown: &mut Arc<BTreeMap<UpstreamIndex, Arc<RenderedKind>>>,
     ) {
         for index in upstreams {
             match self.shown(kind, *index) {
@@ -306,7 +306,7 @@ impl<'c> Merge<'c> {
         }
     }
 
-    fn shown(&self, kind: Kind, index: UpstreamIndex) -> Option<Shown> {
+    fn shown(&self, kind: Kind, index: UpstreamIndex) -> Option<RenderedKind> {
         let part = self.parts.get(index)?;
         let names: HashMap<u32, &Arc<str>> = self.names.get(kind).renamed_of(index).collect();
         let uis: HashMap<u32, &Arc<str>> = match kind {
@@ -337,14 +337,14 @@ impl<'c> Merge<'c> {
             },
             legacy: anew,
         };
-        Some(Shown {
+        Some(RenderedKind {
             seen: seen(kind, &rendered, false),
             rendered,
         })
     }
 
     /// Digest of what callers see of a kind.
-    fn digest_of(&self, kind: Kind, shown: &BTreeMap<UpstreamIndex, Arc<Shown>>) -> Digest {
+    fn digest_of(&self, kind: Kind, shown: &BTreeMap<UpstreamIndex, Arc<RenderedKind>>) -> Digest {
         let mut hasher = Hasher::new(kind.method());
         for (index, part) in self.parts.iter() {
             let seen = match shown.get(&index) {
@@ -361,7 +361,7 @@ impl<'c> Merge<'c> {
     fn pages(
         &self,
         kind: Kind,
-        shown: &BTreeMap<UpstreamIndex, Arc<Shown>>,
+        shown: &BTreeMap<UpstreamIndex, Arc<RenderedKind>>,
     ) -> PerEra<Arc<[Page]>> {
         let rendered = || {
             self.parts

@@ -11,19 +11,19 @@ use crate::name::{Naming, is_legal};
 
 /// How a definition came by its exposed name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Named {
+pub struct NameOrigin {
     /// The namespace in front; empty for none. Resources have one only where another upstream's has their address.
     pub namespace: String,
     /// What stands between namespace and name; empty for resources.
     pub separator: String,
     /// What was done besides, in this order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<NameStep>,
 }
 
 /// One thing that was done to a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
-pub enum Step {
+pub enum NameStep {
     /// `names.strip` cut off its front.
     Stripped {
         /// What it left.
@@ -57,7 +57,7 @@ pub enum Step {
     },
 }
 
-impl Named {
+impl NameOrigin {
     /// How a definition of this upstream, known there by `original`, came by its exposed name. `conflict` is the one that it
     /// lost, if it lost one.
     #[must_use]
@@ -68,7 +68,7 @@ impl Named {
         original: &str,
         conflict: Option<&Conflict>,
     ) -> Self {
-        let taken = conflict.map(|conflict| Step::Taken {
+        let taken = conflict.map(|conflict| NameStep::Taken {
             wanted: conflict.exposed.to_string(),
             by: conflict.kept_by.to_string(),
         });
@@ -90,7 +90,7 @@ impl Named {
             .filter(|_| kind == Kind::Tools);
         let name = match given.and_then(|change| change.name.as_deref()) {
             Some(name) => {
-                steps.push(Step::Given {
+                steps.push(NameStep::Given {
                     name: name.to_owned(),
                 });
                 name
@@ -98,18 +98,18 @@ impl Named {
             None => naming::strip(rules.strip, original),
         };
         if steps.is_empty() && name != original {
-            steps.push(Step::Stripped {
+            steps.push(NameStep::Stripped {
                 to: name.to_owned(),
             });
         }
         let wanted = naming.join(rules.namespace, name);
         if !wanted.bytes().all(is_legal) {
-            steps.push(Step::Illegal {
+            steps.push(NameStep::Illegal {
                 wanted: wanted.clone(),
             });
         }
         if wanted.len() > naming.max_length() {
-            steps.push(Step::Long {
+            steps.push(NameStep::Long {
                 length: wanted.len(),
                 most: naming.max_length(),
                 wanted,
@@ -134,7 +134,7 @@ impl Named {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for NameStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stripped { to } => write!(f, "names.strip leaves `{to}`"),
@@ -159,7 +159,7 @@ impl fmt::Display for Step {
 /// What of its name's origin is not as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, PartialOrd, Ord)]
 #[serde(rename_all = "snake_case")]
-pub enum Cause {
+pub enum RenameCause {
     /// The namespace.
     Namespace,
     /// The separator.
@@ -172,7 +172,7 @@ pub enum Cause {
     Budget,
 }
 
-impl Cause {
+impl RenameCause {
     /// In words.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -187,27 +187,29 @@ impl Cause {
 
     /// Why a name is another one than it was.
     #[must_use]
-    pub fn between(before: &Named, after: &Named) -> Vec<Self> {
-        let is_rule = |step: &&Step| matches!(step, Step::Stripped { .. } | Step::Given { .. });
-        let is_taken = |step: &&Step| matches!(step, Step::Taken { .. });
+    pub fn between(before: &NameOrigin, after: &NameOrigin) -> Vec<Self> {
+        let is_rule =
+            |step: &&NameStep| matches!(step, NameStep::Stripped { .. } | NameStep::Given { .. });
+        let is_taken = |step: &&NameStep| matches!(step, NameStep::Taken { .. });
         // What it would be says nothing by itself: it moves with namespace and rules.
-        let hashed = |named: &Named| {
-            let is = |step: &Step| matches!(step, Step::Illegal { .. } | Step::Long { .. });
+        let hashed = |named: &NameOrigin| {
+            let is =
+                |step: &NameStep| matches!(step, NameStep::Illegal { .. } | NameStep::Long { .. });
             named.steps.iter().any(is)
         };
-        let most = |named: &Named| {
+        let most = |named: &NameOrigin| {
             named.steps.iter().find_map(|step| match step {
-                Step::Long { most, .. } => Some(*most),
-                Step::Stripped { .. }
-                | Step::Given { .. }
-                | Step::Illegal { .. }
-                | Step::Taken { .. } => None,
+                NameStep::Long { most, .. } => Some(*most),
+                NameStep::Stripped { .. }
+                | NameStep::Given { .. }
+                | NameStep::Illegal { .. }
+                | NameStep::Taken { .. } => None,
             })
         };
-        let steps = |named: &Named, is: fn(&&Step) -> bool| -> Vec<Step> {
+        let steps = |named: &NameOrigin, is: fn(&&NameStep) -> bool| -> Vec<NameStep> {
             named.steps.iter().filter(is).cloned().collect()
         };
-        let taken = |named: &Named| named.steps.iter().any(|step| is_taken(&step));
+        let taken = |named: &NameOrigin| named.steps.iter().any(|step| is_taken(&step));
         let is_joined = !before.separator.is_empty();
         let both_taken = taken(before) && taken(after);
         let causes = [

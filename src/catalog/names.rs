@@ -15,30 +15,30 @@ use foldhash::fast::RandomState;
 use crate::name::UpstreamIndex;
 
 /// An item by its upstream and its place in that upstream's part.
-pub(super) type Place = (UpstreamIndex, u32);
+pub(super) type ItemId = (UpstreamIndex, u32);
 
 /// The names stand in so many maps; a catalog shares those with the one before in which nothing changed.
 const SHARDS: usize = 512;
 
-type Shard = HashMap<Arc<str>, Place>;
+type Shard = HashMap<Arc<str>, ItemId>;
 
 /// The exposed names of one kind.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names {
+pub(super) struct ExposedNames {
     /// Who holds each name. Empty as long as there is none.
     shards: Box<[Arc<Shard>]>,
     /// Says in which shard a name is.
     hasher: RandomState,
     len: usize,
     /// Those who ask for a name, where there are more than one, in the order of the config: the first holds it.
-    contested: Arc<BTreeMap<Arc<str>, Vec<Place>>>,
+    contested: Arc<BTreeMap<Arc<str>, Vec<ItemId>>>,
     /// What those asked for who did not get what they wanted: from what they wanted to what they hold.
-    asked: Arc<BTreeMap<Place, Vec<Arc<str>>>>,
+    asked: Arc<BTreeMap<ItemId, Vec<Arc<str>>>>,
 }
 
-impl Names {
+impl ExposedNames {
     /// Who holds a name, and the name as it is kept.
-    pub(super) fn get(&self, name: &str) -> Option<(&Arc<str>, Place)> {
+    pub(super) fn get(&self, name: &str) -> Option<(&Arc<str>, ItemId)> {
         let shard = self.shards.get(self.shard(name))?;
         shard
             .get_key_value(name)
@@ -51,7 +51,7 @@ impl Names {
     }
 
     /// The name an item holds that is not the one it wanted.
-    pub(super) fn renamed(&self, place: Place) -> Option<&Arc<str>> {
+    pub(super) fn renamed(&self, place: ItemId) -> Option<&Arc<str>> {
         self.asked.get(&place)?.last()
     }
 
@@ -68,9 +68,9 @@ impl Names {
     /// Upstreams in which an item has another name than before are added to `moved`.
     pub(super) fn come(
         &mut self,
-        place: Place,
+        place: ItemId,
         wanted: &Arc<str>,
-        other: &dyn Fn(Place, u32) -> Arc<str>,
+        other: &dyn Fn(ItemId, u32) -> Arc<str>,
         moved: &mut BTreeSet<UpstreamIndex>,
     ) {
         let (mut place, mut name) = (place, Arc::clone(wanted));
@@ -97,7 +97,7 @@ impl Names {
     /// An item goes that wanted a name.
     pub(super) fn go(
         &mut self,
-        place: Place,
+        place: ItemId,
         wanted: &Arc<str>,
         moved: &mut BTreeSet<UpstreamIndex>,
     ) {
@@ -133,7 +133,7 @@ impl Names {
     }
 
     /// Somebody asks no longer for a name: who gets it, if it was theirs.
-    fn withdraw(&mut self, place: Place, name: &Arc<str>) -> Option<Place> {
+    fn withdraw(&mut self, place: ItemId, name: &Arc<str>) -> Option<ItemId> {
         let Some(asking) = self.contested.get(name) else {
             if self.get(name).is_some_and(|(_, holder)| holder == place) {
                 self.take(name);
@@ -153,7 +153,7 @@ impl Names {
         Some(next)
     }
 
-    fn contest(&mut self, name: &Arc<str>, who: [Place; 2]) {
+    fn contest(&mut self, name: &Arc<str>, who: [ItemId; 2]) {
         let contested = Arc::make_mut(&mut self.contested);
         let asking = contested.entry(Arc::clone(name)).or_default();
         for place in who {
@@ -163,7 +163,7 @@ impl Names {
         }
     }
 
-    fn put(&mut self, name: Arc<str>, place: Place) {
+    fn put(&mut self, name: Arc<str>, place: ItemId) {
         if self.shards.is_empty() {
             self.shards = vec![Arc::default(); SHARDS].into();
         }

@@ -28,7 +28,7 @@ struct Found {
 
 /// Definitions that are left out because of where they come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
+pub struct DroppedCounts {
     /// They came from this weir: it lists itself by a detour.
     pub own: usize,
     /// They came through so many weirs that a call would not get there.
@@ -43,7 +43,7 @@ impl Origin {
     }
 
     /// Whether the definition has no place in the catalog of a weir of this name; counts it then.
-    pub(crate) fn is_dropped(&self, own: &Instance, dropped: &mut Dropped) -> bool {
+    pub(crate) fn is_dropped(&self, own: &Instance, dropped: &mut DroppedCounts) -> bool {
         let hops = self.0.as_ref().map_or(&[][..], |found| &found.hops);
         if hops.iter().any(|hop| **hop == *own.as_str()) {
             dropped.own += 1;
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn what_came_from_here_or_from_too_far_is_dropped() {
         let own = Instance::parse("w").unwrap();
-        let mut dropped = Dropped::default();
+        let mut dropped = DroppedCounts::default();
         let mut is_dropped = |origin: &str| {
             let raw = format!(r#"{{"name":"a","_meta":{{"weir/origin":{origin}}}}}"#);
             read(&raw).is_dropped(&own, &mut dropped)
@@ -187,7 +187,7 @@ mod tests {
         assert!(!is_dropped(r#"["1","2","3","4","5","6","7"]"#));
         assert!(is_dropped(r#"["1","2","3","4","5","6","7","8"]"#));
         assert!(is_dropped(r#"["1","2","3","4","5","6","7","8","9","w"]"#));
-        assert_eq!(dropped, Dropped { own: 2, far: 1 });
+        assert_eq!(dropped, DroppedCounts { own: 2, far: 1 });
         assert!(!read(r#"{"name":"a"}"#).is_dropped(&own, &mut dropped));
     }
 }

@@ -1,7 +1,7 @@
 //! The parts of a catalog: what each upstream brings, found by the index of the upstream.
 
 use crate::catalog::Kind;
-use crate::catalog::names::Place;
+use crate::catalog::names::ItemId;
 use crate::catalog::prepared::{Item, Prepared};
 use crate::name::{UpstreamId, UpstreamIndex};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Parts {
         part.map_or(&[], |part| &part.prepared.kinds.get(kind).items)
     }
 
-    pub(super) fn item(&self, kind: Kind, (index, item): Place) -> Option<&Item> {
+    pub(super) fn item(&self, kind: Kind, (index, item): ItemId) -> Option<&Item> {
         self.items(kind, index).get(item as usize)
     }
 }

@@ -62,7 +62,7 @@ struct Shape {
 
 /// A pin as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row<'p> {
+pub struct StoredPin<'p> {
     /// What is pinned.
     pub kind: Kind,
     /// The definition as JSON text.
@@ -112,8 +112,8 @@ impl Pins {
     }
 
     /// All of them, in an order of their own.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
-        self.pins.iter().map(|((kind, _), pin)| Row {
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = StoredPin<'_>> {
+        self.pins.iter().map(|((kind, _), pin)| StoredPin {
             kind: *kind,
             definition: pin.definition.raw(),
             was: pin.was.as_deref(),
@@ -124,7 +124,7 @@ impl Pins {
 
     /// Adds a pin of an earlier run; false if it is none.
     #[must_use]
-    pub fn add(&mut self, row: &Row<'_>) -> bool {
+    pub fn add(&mut self, row: &StoredPin<'_>) -> bool {
         let Ok(definition) = listing::check(row.kind, row.definition) else {
             return false;
         };

@@ -9,11 +9,11 @@ use foldhash::HashMap;
 
 use crate::catalog::arguments::ArgumentRules;
 use crate::catalog::digest::{Digest, Hasher};
-use crate::catalog::drift::Drift;
+use crate::catalog::drift::DriftReport;
 use crate::catalog::listing::{Definition, Listing};
-use crate::catalog::origin::Dropped;
+use crate::catalog::origin::DroppedCounts;
 use crate::catalog::page::Rendered;
-use crate::catalog::rules::{Excluded, Rules, exclusion, warnings};
+use crate::catalog::rules::{ExcludedTool, Rules, exclusion, warnings};
 use crate::catalog::template::Template;
 use crate::catalog::{Kind, PerEra, PerKind, naming, render};
 use crate::config::ToolOverride;
@@ -31,18 +31,18 @@ pub struct Prepared {
     /// The resource templates, each in the place of its item.
     pub(crate) templates: Box<[Template]>,
     /// The tools that are shown with a resource.
-    pub(crate) ui: Box<[Ui]>,
+    pub(crate) ui: Box<[UiTool]>,
     warnings: Vec<String>,
-    excluded: Vec<Excluded>,
-    dropped: Dropped,
-    left_out: Vec<LeftOut>,
-    drift: Drift,
+    excluded: Vec<ExcludedTool>,
+    dropped: DroppedCounts,
+    left_out: Vec<DroppedDefinition>,
+    drift: DriftReport,
     digest: Digest,
 }
 
 /// A definition that is left out because of the weirs it came through.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct DroppedDefinition {
     /// What it is.
     pub kind: Kind,
     /// What the upstream calls it.
@@ -57,7 +57,7 @@ pub(crate) struct PreparedKind {
     pub(crate) items: Box<[Item]>,
     /// Shared where both eras see the same.
     pub(crate) rendered: PerEra<Arc<Rendered>>,
-    pub(crate) clashes: Vec<Clash>,
+    pub(crate) clashes: Vec<LocalConflict>,
     /// Digest of what callers see; `None` without items.
     pub(crate) seen: Option<Digest>,
 }
@@ -66,12 +66,12 @@ pub(crate) struct PreparedKind {
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) exposed: Arc<str>,
-    pub(crate) target: Arc<Target>,
+    pub(crate) target: Arc<RouteTarget>,
 }
 
 /// Where an exposed name leads within its upstream.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct RouteTarget {
     pub(crate) original: Arc<str>,
     pub(crate) original_json: Box<str>,
     pub(crate) header_params: Arc<[HeaderParam]>,
@@ -82,7 +82,7 @@ pub(crate) struct Target {
 
 /// A tool that is shown with a resource of its upstream.
 #[derive(Debug)]
-pub(crate) struct Ui {
+pub(crate) struct UiTool {
     pub(crate) tool: u32,
     pub(crate) uri: Arc<str>,
     /// The resource, if the upstream lists it.
@@ -91,7 +91,7 @@ pub(crate) struct Ui {
 
 /// Two names of one upstream that became the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Clash {
+pub(crate) struct LocalConflict {
     pub(crate) exposed: Arc<str>,
     pub(crate) original: Arc<str>,
     pub(crate) to: Arc<str>,
@@ -102,7 +102,7 @@ impl Prepared {
     #[must_use]
     pub fn new<'a>(config: impl Into<Rules<'a>>, naming: &Naming, listing: &Listing) -> Self {
         let rules = config.into();
-        let (mut excluded, mut dropped) = (Vec::new(), Dropped::default());
+        let (mut excluded, mut dropped) = (Vec::new(), DroppedCounts::default());
         let mut left_out = Vec::new();
         let kinds = PerKind::from_fn(|kind| {
             let definitions: Vec<&Definition> = listing
@@ -113,7 +113,7 @@ impl Prepared {
                     let own = rules.instance;
                     let out = own.is_some_and(|own| origin.is_dropped(own, &mut dropped));
                     if out {
-                        left_out.push(LeftOut {
+                        left_out.push(DroppedDefinition {
                             kind,
                             original: definition.key().clone(),
                             own: dropped.own > before,
@@ -148,7 +148,7 @@ impl Prepared {
             excluded,
             dropped,
             left_out,
-            drift: Drift::default(),
+            drift: DriftReport::default(),
             digest: hasher.finish(),
             kinds,
         }
@@ -186,31 +186,31 @@ impl Prepared {
 
     /// The tools that the config keeps out of the catalog.
     #[must_use]
-    pub fn excluded(&self) -> &[Excluded] {
+    pub fn excluded(&self) -> &[ExcludedTool] {
         &self.excluded
     }
 
     /// How many definitions are left out because of the weirs they came through.
     #[must_use]
-    pub const fn dropped(&self) -> Dropped {
+    pub const fn dropped(&self) -> DroppedCounts {
         self.dropped
     }
 
     /// Those definitions.
     #[must_use]
-    pub fn left_out(&self) -> &[LeftOut] {
+    pub fn left_out(&self) -> &[DroppedDefinition] {
         &self.left_out
     }
 
     /// The same, knowing what the gate holds back. It is not in the digest: callers do not see it.
     #[must_use]
-    pub fn drifting(self, drift: Drift) -> Self {
+    pub fn drifting(self, drift: DriftReport) -> Self {
         Self { drift, ..self }
     }
 
     /// What the gate holds back.
     #[must_use]
-    pub const fn drift(&self) -> &Drift {
+    pub const fn drift(&self) -> &DriftReport {
         &self.drift
     }
 
@@ -336,8 +336,8 @@ fn target(
     change: Option<&ToolOverride>,
     rendered: &PerEra<Arc<Rendered>>,
     at: u32,
-) -> Arc<Target> {
-    Arc::new(Target {
+) -> Arc<RouteTarget> {
+    Arc::new(RouteTarget {
         original: definition.key().clone(),
         original_json: json::quote(definition.key()).into(),
         header_params: definition.facts.header_params.clone(),
@@ -359,7 +359,7 @@ fn names<'c>(
     definitions: &[&Definition],
     kept: Option<&str>,
     change: &dyn Fn(&Definition) -> Option<&'c ToolOverride>,
-) -> (Vec<Arc<str>>, Vec<Clash>) {
+) -> (Vec<Arc<str>>, Vec<LocalConflict>) {
     let bare = Namespace::default();
     let wanted: Vec<(bool, Arc<str>)> = definitions
         .iter()
@@ -397,7 +397,7 @@ fn names<'c>(
         let taken = |name: &str| owner.contains_key(name);
         let to: Arc<str> = naming::other(naming, name, rules.upstream, original, taken).into();
         owner.insert(to.clone(), at);
-        clashes.push(Clash {
+        clashes.push(LocalConflict {
             exposed: name.clone(),
             original: original.clone(),
             to,
@@ -416,7 +416,7 @@ fn templates(kinds: &PerKind<PreparedKind>) -> Box<[Template]> {
         .collect()
 }
 
-fn shown_with(tools: &[Item], resources: &[Item], listing: &Listing) -> Box<[Ui]> {
+fn shown_with(tools: &[Item], resources: &[Item], listing: &Listing) -> Box<[UiTool]> {
     let definitions = listing.definitions(Kind::Tools).iter();
     let shown: HashMap<&str, &Arc<str>> = definitions
         .filter_map(|definition| {
@@ -435,7 +435,7 @@ fn shown_with(tools: &[Item], resources: &[Item], listing: &Listing) -> Box<[Ui]
         .zip(tools)
         .filter_map(|(tool, item)| {
             let uri = *shown.get(&*item.target.original)?;
-            Some(Ui {
+            Some(UiTool {
                 tool,
                 uri: uri.clone(),
                 listed: listed.get(&**uri).copied(),

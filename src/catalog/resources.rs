@@ -27,12 +27,12 @@ pub struct ResourceRoute {
 
 /// What each upstream's URIs are wrapped with when they have to be.
 #[derive(Debug, Default)]
-pub(crate) struct Labels {
+pub(crate) struct UriLabels {
     by_upstream: HashMap<UpstreamIndex, Arc<str>>,
     by_label: HashMap<Arc<str>, UpstreamIndex>,
 }
 
-impl Labels {
+impl UriLabels {
     /// Gives each part a label of its own: its namespace, or its key where it has none.
     pub(super) fn of<'p>(parts: impl Iterator<Item = (UpstreamIndex, &'p Part)>) -> Self {
         let mut labels = Self::default();

@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use crate::catalog::arguments::ArgumentRules;
 use crate::catalog::digest::Digest;
-use crate::catalog::merge::{Implied, Shown};
-use crate::catalog::names::{Names, Place};
+use crate::catalog::merge::{RenderedKind, UiResources};
+use crate::catalog::names::{ExposedNames, ItemId};
 use crate::catalog::page::{Page, Pages, Rendered};
 use crate::catalog::parts::{Part, Parts};
-use crate::catalog::prepared::Target;
-use crate::catalog::resources::{self, Labels, ResourceRoute};
+use crate::catalog::prepared::RouteTarget;
+use crate::catalog::resources::{self, ResourceRoute, UriLabels};
 use crate::catalog::{Kind, PerEra, PerKind, listing, render};
 use crate::name::{Naming, UpstreamId, UpstreamIndex};
 use crate::protocol::era::Era;
@@ -23,11 +23,11 @@ pub struct Catalog {
     pub(super) naming: Naming,
     pub(super) page_size: usize,
     pub(super) parts: Parts,
-    pub(super) names: PerKind<Arc<Names>>,
+    pub(super) names: PerKind<Arc<ExposedNames>>,
     /// By upstream, what is listed otherwise than its part has it.
-    pub(super) shown: PerKind<Arc<BTreeMap<UpstreamIndex, Arc<Shown>>>>,
-    pub(super) labels: Arc<Labels>,
-    pub(super) implied: Arc<Implied>,
+    pub(super) shown: PerKind<Arc<BTreeMap<UpstreamIndex, Arc<RenderedKind>>>>,
+    pub(super) labels: Arc<UriLabels>,
+    pub(super) implied: Arc<UiResources>,
     pub(super) pages: Arc<Pages>,
     pub(super) conflicts: OnceLock<Vec<Conflict>>,
     pub(super) digests: PerKind<Digest>,
@@ -78,7 +78,7 @@ pub struct Route {
     pub upstream: UpstreamId,
     /// Its index among the snapshot's upstreams.
     pub upstream_index: UpstreamIndex,
-    target: Arc<Target>,
+    target: Arc<RouteTarget>,
 }
 
 impl Route {
@@ -151,7 +151,7 @@ impl Catalog {
         self.route_at(kind, exposed, place)
     }
 
-    fn route_at(&self, kind: Kind, exposed: &Arc<str>, (index, item): Place) -> Option<Route> {
+    fn route_at(&self, kind: Kind, exposed: &Arc<str>, (index, item): ItemId) -> Option<Route> {
         let part = self.parts.get(index)?;
         let item = part.prepared.kinds.get(kind).items.get(item as usize)?;
         Some(Route {

@@ -6,7 +6,7 @@ use globset::GlobSet;
 use regex::Regex;
 
 use crate::catalog::listing::{Definition, Listing};
-use crate::catalog::{Kind, Stamp};
+use crate::catalog::{Kind, StaleSince};
 use crate::config::{Endpoint, Search, ToolRules, Upstream};
 use crate::json::Object;
 use crate::name::{Instance, Namespace, UpstreamId};
@@ -17,7 +17,7 @@ pub struct Rules<'a> {
     /// The weir that takes them in, if it is a hop of chains.
     pub instance: Option<&'a Instance>,
     /// When they were last found to hold, if callers are to be told.
-    pub stale: Option<Stamp>,
+    pub stale: Option<StaleSince>,
     /// The upstream.
     pub upstream: &'a UpstreamId,
     /// What its exposed names begin with.
@@ -61,16 +61,16 @@ impl Rules<'_> {
 
 /// A tool that the config keeps out of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Excluded {
+pub struct ExcludedTool {
     /// Its original name.
     pub original: Arc<str>,
     /// Why.
-    pub because: Because,
+    pub because: ExclusionReason,
 }
 
 /// Why a tool is not exposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Because {
+pub enum ExclusionReason {
     /// `tools.deny` matches it.
     Denied,
     /// `tools.allow` does not match it.
@@ -83,29 +83,33 @@ pub(super) fn exclusion(
     rules: &Rules<'_>,
     kind: Kind,
     definition: &Definition,
-) -> Option<Excluded> {
+) -> Option<ExcludedTool> {
     if kind != Kind::Tools {
         return None;
     }
     let name = &**definition.key();
     let matches = |globs: &Option<GlobSet>| globs.as_ref().map(|globs| globs.is_match(name));
     let because = if matches(&rules.tools.deny) == Some(true) {
-        Because::Denied
+        ExclusionReason::Denied
     } else if matches(&rules.tools.allow) == Some(false) {
-        Because::NotAllowed
+        ExclusionReason::NotAllowed
     } else if rules.search == Search::Hide && name == SEARCH_TOOL {
-        Because::SearchHidden
+        ExclusionReason::SearchHidden
     } else {
         return None;
     };
-    Some(Excluded {
+    Some(ExcludedTool {
         original: definition.key().clone(),
         because,
     })
 }
 
 /// Overrides and hidden arguments that have nothing to act on.
-pub(super) fn warnings(rules: &ToolRules, listing: &Listing, excluded: &[Excluded]) -> Vec<String> {
+pub(super) fn warnings(
+    rules: &ToolRules,
+    listing: &Listing,
+    excluded: &[ExcludedTool],
+) -> Vec<String> {
     let mut warnings = Vec::new();
     for (name, change) in &rules.overrides {
         let mut definitions = listing.definitions(Kind::Tools).iter();
@@ -115,8 +119,8 @@ pub(super) fn warnings(rules: &ToolRules, listing: &Listing, excluded: &[Exclude
         };
         if let Some(tool) = excluded.iter().find(|tool| *tool.original == **name) {
             let keys = match tool.because {
-                Because::Denied | Because::NotAllowed => "tools.allow, tools.deny",
-                Because::SearchHidden => "gateway.search",
+                ExclusionReason::Denied | ExclusionReason::NotAllowed => "tools.allow, tools.deny",
+                ExclusionReason::SearchHidden => "gateway.search",
             };
             warnings.push(format!(
                 "tools.override: the tool `{name}` is not exposed ({keys})"

@@ -15,9 +15,9 @@ use crate::protocol::meta::STALE;
 
 /// When something was last found to hold; whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stamp(DateTime<Utc>);
+pub struct StaleSince(DateTime<Utc>);
 
-impl Stamp {
+impl StaleSince {
     /// Of this time.
     #[must_use]
     pub fn of(time: SystemTime) -> Self {
@@ -75,8 +75,8 @@ impl Stamp {
 
 /// The definition, given as JSON text, with the stamp of another one in the place of its own; `None` if that is the same.
 pub(super) fn carried(definition: &str, from: &str) -> Option<String> {
-    let stamp = Stamp::on(from);
-    if Stamp::on(definition) == stamp {
+    let stamp = StaleSince::on(from);
+    if StaleSince::on(definition) == stamp {
         return None;
     }
     let mut object = Object::parse(definition).ok()?;
@@ -94,7 +94,7 @@ pub(super) fn carried(definition: &str, from: &str) -> Option<String> {
     })
 }
 
-impl fmt::Display for Stamp {
+impl fmt::Display for StaleSince {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Secs, true))
     }
@@ -106,16 +106,16 @@ mod tests {
 
     use super::*;
 
-    fn stamp() -> Stamp {
+    fn stamp() -> StaleSince {
         // date -u -d 2026-11-22T06:04:41Z +%s
-        Stamp::of(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_327_481_900))
+        StaleSince::of(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_327_481_900))
     }
 
     #[test]
     fn a_time_is_written_in_whole_seconds_of_utc() {
         assert_eq!(stamp().to_string(), "2026-11-22T06:04:41Z");
         assert_eq!(
-            Stamp::of(SystemTime::UNIX_EPOCH).to_string(),
+            StaleSince::of(SystemTime::UNIX_EPOCH).to_string(),
             "1970-01-01T00:00:00Z"
         );
     }
@@ -142,8 +142,8 @@ mod tests {
         ];
         for (raw, expected) in cases {
             assert_eq!(stamp().put(raw.to_owned()), expected);
-            assert_eq!(Stamp::on(raw), None);
-            assert_eq!(Stamp::on(expected), Some(stamp()));
+            assert_eq!(StaleSince::on(raw), None);
+            assert_eq!(StaleSince::on(expected), Some(stamp()));
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Up {
     /// The weir in front of it.
     instance: Option<Instance>,
     /// What it is stamped with.
-    stale: Option<Stamp>,
+    stale: Option<StaleSince>,
     pub(super) id: UpstreamId,
     namespace: Namespace,
     strip: Option<Regex>,
@@ -275,8 +275,8 @@ fn allow_and_deny_decide_by_original_name_and_deny_wins() {
         .map(|tool| (&*tool.original, tool.because))
         .collect();
     let expected = [
-        ("issue_delete", Because::Denied),
-        ("admin", Because::NotAllowed),
+        ("issue_delete", ExclusionReason::Denied),
+        ("admin", ExclusionReason::NotAllowed),
     ];
     assert_eq!(excluded, expected);
     assert_eq!(exposed(&catalog(&[up]), Kind::Tools), ["a__issue_get"]);
@@ -300,7 +300,7 @@ fn the_search_tool_of_a_gateway_is_namespaced_kept_or_hidden() {
     );
     assert_eq!(names(Search::Hide), ["corp__find"]);
     let hidden = gateway("corp", Search::Hide).prepare();
-    assert_eq!(hidden.excluded()[0].because, Because::SearchHidden);
+    assert_eq!(hidden.excluded()[0].because, ExclusionReason::SearchHidden);
 }
 
 #[test]

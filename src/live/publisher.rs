@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::catalog::{Dropped, Kind, Listing, Pins};
+use crate::catalog::{DroppedCounts, Kind, Listing, Pins};
 use crate::config::Config;
 use crate::live::accept::{Accepting, Done};
 use crate::live::state::{Accept, Change, Effects, State};
@@ -294,14 +294,14 @@ pub fn report(listing: &Listing, at: Instant, on: SystemTime) -> ListingReport {
         counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
         quarantined: listing.quarantined().to_vec(),
         warnings: Vec::new(),
-        dropped: Dropped::default(),
+        dropped: DroppedCounts::default(),
     }
 }
 
 /// Says once that an upstream leads back here, and again when the numbers change.
-fn tell_dropped(link: &Link, dropped: Dropped) {
-    let Dropped { own, far } = dropped;
-    if dropped != link.health.report().dropped && dropped != Dropped::default() {
+fn tell_dropped(link: &Link, dropped: DroppedCounts) {
+    let DroppedCounts { own, far } = dropped;
+    if dropped != link.health.report().dropped && dropped != DroppedCounts::default() {
         tracing::warn!(
             upstream = %link.id(), own, far,
             "left out what came from this weir itself, or through too many weirs"

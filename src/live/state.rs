@@ -10,7 +10,8 @@ use foldhash::HashMap;
 use tokio::time::Instant;
 
 use crate::catalog::{
-    Catalog, Digest, Drifted, Dropped, Hasher, Kind, Listing, Moved, Part, Pins, Prepared,
+    Catalog, Digest, DriftedDefinition, DroppedCounts, Hasher, Kind, Listing, Part, Pins, Prepared,
+    RenamedDefinition,
 };
 use crate::config::{self, Config, Resync};
 use crate::live::state::entry::Entry;
@@ -78,9 +79,9 @@ pub struct Effects {
     /// The links whose pins are not what they were.
     pub pinned: Vec<u64>,
     /// What is held back since just now, by link.
-    pub drifted: Vec<(u64, Drifted)>,
+    pub drifted: Vec<(u64, DriftedDefinition)>,
     /// What goes by another name since just now, by link.
-    pub moved: Vec<(u64, Moved)>,
+    pub moved: Vec<(u64, RenamedDefinition)>,
     /// What came of each acceptance, in their order.
     pub accepted: Vec<Accepted>,
 }
@@ -317,7 +318,7 @@ impl State {
 
     /// What an upstream's last listing had that came from this weir, or through too many.
     #[must_use]
-    pub fn dropped(&self, link: u64) -> Dropped {
+    pub fn dropped(&self, link: u64) -> DroppedCounts {
         self.prepared(link)
             .map(Prepared::dropped)
             .unwrap_or_default()

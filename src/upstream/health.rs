@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::catalog::{Defect, Dropped};
+use crate::catalog::{DroppedCounts, InvalidDefinition};
 use crate::upstream::error::LinkError;
 
 /// The health of one link: its state, since when, and the report of its last listing.
@@ -61,11 +61,11 @@ pub struct ListingReport {
     /// The number of definitions of each kind, in the order of [`crate::catalog::Kind::ALL`].
     pub counts: [usize; 4],
     /// Definitions left out, each with the reason.
-    pub quarantined: Vec<Defect>,
+    pub quarantined: Vec<InvalidDefinition>,
     /// Rules of the config that match nothing.
     pub warnings: Vec<String>,
     /// Definitions dropped because they came from this weir, or through too many hops.
-    pub dropped: Dropped,
+    pub dropped: DroppedCounts,
 }
 
 impl ListingReport {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::admin::explain::{Hidden, Owner, RuleTold, Why, World, rules};
-use crate::catalog::{Because, Kind, Named, Part, Rules};
+use crate::catalog::{ExclusionReason, Kind, NameOrigin, Part, Rules};
 use crate::config::{StalePolicy, Upstream};
 use crate::name::UpstreamIndex;
 
@@ -41,12 +41,12 @@ impl World<'_> {
         for tool in part.prepared.excluded() {
             let rules = rules::excluding(upstream, &tool.original, tool.because);
             let (why, because) = match tool.because {
-                Because::Denied => (Why::Denied, "tools.deny matches its original name"),
-                Because::NotAllowed => (
+                ExclusionReason::Denied => (Why::Denied, "tools.deny matches its original name"),
+                ExclusionReason::NotAllowed => (
                     Why::NotAllowed,
                     "tools.allow does not match its original name",
                 ),
-                Because::SearchHidden => (
+                ExclusionReason::SearchHidden => (
                     Why::NotAllowed,
                     "gateway.search is `hide`, and it is the gateway's search tool",
                 ),
@@ -72,7 +72,7 @@ impl World<'_> {
                 }
             };
             let kept = Kept::of(upstream, drifted.kind, &drifted.original, owner());
-            let hidden = self.told(kept, Why::Drifted, because, Vec::new());
+            let hidden = self.told(kept, Why::DriftedDefinition, because, Vec::new());
             found.push(Hidden {
                 drift: self.drift(upstream, drifted.kind, &drifted.original),
                 ..hidden
@@ -105,7 +105,7 @@ impl World<'_> {
     fn told(&self, kept: Kept<'_>, why: Why, because: String, rules: Vec<RuleTold>) -> Hidden {
         let wanted = match kept.kind {
             Kind::Tools | Kind::Prompts => {
-                Named::wanted(&kept.rules, self.naming, kept.kind, kept.original)
+                NameOrigin::wanted(&kept.rules, self.naming, kept.kind, kept.original)
             }
             Kind::Resources | Kind::Templates => kept.original.to_owned(),
         };

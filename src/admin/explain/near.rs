@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::admin::explain::World;
-use crate::catalog::{Kind, Named, Route, Rules, Step};
+use crate::catalog::{Kind, NameOrigin, NameStep, Route, Rules};
 
 /// Most names that are offered.
 const MOST: usize = 5;
@@ -62,11 +62,11 @@ impl World<'_> {
         }
         let upstream = self.upstreams.get(&route.upstream)?;
         let rules = Rules::from(upstream.as_ref());
-        let named = Named::of(&rules, self.naming, kind, route.original(), None);
+        let named = NameOrigin::of(&rules, self.naming, kind, route.original(), None);
         let cut = named.steps.iter().find(|step| match step {
-            Step::Long { wanted, .. } | Step::Illegal { wanted } => wanted == name,
-            Step::Stripped { to } | Step::Given { name: to } => to == name,
-            Step::Taken { .. } => false,
+            NameStep::Long { wanted, .. } | NameStep::Illegal { wanted } => wanted == name,
+            NameStep::Stripped { to } | NameStep::Given { name: to } => to == name,
+            NameStep::Taken { .. } => false,
         });
         if let Some(step) = cut {
             return Some((0, step.to_string()));

@@ -3,7 +3,7 @@
 use globset::GlobSet;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Because, Kind, Named, Step};
+use crate::catalog::{ExclusionReason, Kind, NameOrigin, NameStep};
 use crate::config::{ToolOverride, Upstream, Written};
 
 /// A rule of the config.
@@ -22,7 +22,7 @@ pub(super) fn touching(
     upstream: &Upstream,
     kind: Kind,
     original: &str,
-    named: &Named,
+    named: &NameOrigin,
 ) -> Vec<RuleTold> {
     let places = &upstream.places;
     let mut rules = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn touching(
         if let Some(namespace) = &places.namespace {
             told("namespace", namespace);
         }
-        let stripped = |step: &Step| matches!(step, Step::Stripped { .. });
+        let stripped = |step: &NameStep| matches!(step, NameStep::Stripped { .. });
         if let Some(strip) = &places.strip
             && named.steps.iter().any(stripped)
         {
@@ -58,16 +58,20 @@ pub(super) fn touching(
 }
 
 /// Those that keep a tool out.
-pub(super) fn excluding(upstream: &Upstream, original: &str, because: Because) -> Vec<RuleTold> {
+pub(super) fn excluding(
+    upstream: &Upstream,
+    original: &str,
+    because: ExclusionReason,
+) -> Vec<RuleTold> {
     let places = &upstream.places;
     match because {
-        Because::Denied => {
+        ExclusionReason::Denied => {
             let deny = upstream.tools.deny.as_ref();
             return matching("tools.deny", deny, &places.deny, original).collect();
         }
         // Its place is the upstream's.
-        Because::SearchHidden => return Vec::new(),
-        Because::NotAllowed => {}
+        ExclusionReason::SearchHidden => return Vec::new(),
+        ExclusionReason::NotAllowed => {}
     }
     let first = places.allow.first().map(|first| RuleTold {
         rule: "tools.allow".to_owned(),

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::explain::Owner;
-use crate::catalog::{Catalog, Defect};
+use crate::catalog::{Catalog, InvalidDefinition};
 use crate::config;
 use crate::live::Snapshot;
 use crate::name::{Instance, Naming, UpstreamId, UpstreamIndex};
@@ -36,7 +36,7 @@ pub struct Known {
     /// How it is reached; `None` where upstreams are not asked.
     pub way: Option<Way>,
     /// Definitions that are set aside.
-    pub quarantined: Vec<Defect>,
+    pub quarantined: Vec<InvalidDefinition>,
 }
 
 /// A listing.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use foldhash::{HashMap, HashSet};
 
 use crate::catalog::Kind;
-use crate::catalog::diff::{Change, Class, schema, words};
+use crate::catalog::diff::{Change, ChangeClass, schema, words};
 use crate::catalog::digest::{Digest, Hasher};
 use crate::json::{self, Object};
 use crate::protocol::meta::{ORIGIN, STALE};
@@ -39,17 +39,17 @@ pub fn between(kind: Kind, before: &str, after: &str) -> Vec<Change> {
     let (Ok(then), Ok(now)) = (Object::parse(before), Object::parse(after)) else {
         return Vec::new();
     };
-    let mut changes = Changes::default();
+    let mut changes = ChangeList::default();
     for (key, then, now) in pairs(&then, &now) {
         if key != kind.key() {
             member(kind, key, then, now, &mut changes);
         }
     }
-    if !changes.are(Class::Description)
+    if !changes.are(ChangeClass::Description)
         && let Some(text) = words::new_text(kind, &then, &now)
     {
         let what = format!("new text that models read: {}", quoted(&text));
-        changes.add(Class::Description, what);
+        changes.add(ChangeClass::Description, what);
     }
     changes.finish()
 }
@@ -72,13 +72,13 @@ pub(super) fn pairs<'o>(then: &'o Object<'_>, now: &'o Object<'_>) -> Vec<Pair<'
 
 /// What was found, no more of it than anybody reads.
 #[derive(Default)]
-pub(super) struct Changes {
+pub(super) struct ChangeList {
     found: Vec<Change>,
-    more: Option<Class>,
+    more: Option<ChangeClass>,
 }
 
-impl Changes {
-    pub(super) fn add(&mut self, class: Class, what: impl Into<String>) {
+impl ChangeList {
+    pub(super) fn add(&mut self, class: ChangeClass, what: impl Into<String>) {
         if self.found.len() < MOST {
             let mut what = what.into();
             if let Some((end, _)) = what.char_indices().nth(WORDS) {
@@ -92,7 +92,7 @@ impl Changes {
     }
 
     /// Whether one of this class is among them.
-    fn are(&self, class: Class) -> bool {
+    fn are(&self, class: ChangeClass) -> bool {
         self.more == Some(class) || self.found.iter().any(|change| change.class == class)
     }
 
@@ -105,7 +105,7 @@ impl Changes {
     }
 }
 
-fn member(kind: Kind, key: &str, then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+fn member(kind: Kind, key: &str, then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
     if then == now {
         return;
     }
@@ -118,8 +118,8 @@ fn member(kind: Kind, key: &str, then: Option<&str>, now: Option<&str>, changes:
         (Kind::Tools, "annotations") => annotations(then, now, changes),
         (Kind::Prompts, "arguments") => arguments(then, now, changes),
         (_, "_meta") => meta(then, now, changes),
-        (_, "icons" | "size") => otherwise(key, then, now, Class::Cosmetic, changes),
-        _ => otherwise(key, then, now, Class::Narrowed, changes),
+        (_, "icons" | "size") => otherwise(key, then, now, ChangeClass::Cosmetic, changes),
+        _ => otherwise(key, then, now, ChangeClass::Narrowed, changes),
     }
 }
 
@@ -128,12 +128,15 @@ pub(super) fn otherwise(
     name: &str,
     then: Option<&str>,
     now: Option<&str>,
-    class: Class,
-    changes: &mut Changes,
+    class: ChangeClass,
+    changes: &mut ChangeList,
 ) {
     match (then, now) {
         (Some(then), Some(now)) if is_same(then, now) => {
-            changes.add(Class::Cosmetic, format!("`{name}` is written otherwise"));
+            changes.add(
+                ChangeClass::Cosmetic,
+                format!("`{name}` is written otherwise"),
+            );
         }
         (Some(_), Some(_)) => changes.add(class, format!("`{name}` changed")),
         (None, Some(_)) => changes.add(class, format!("`{name}` is new")),
@@ -143,11 +146,14 @@ pub(super) fn otherwise(
 }
 
 /// A text that models or people read.
-pub(super) fn text(name: &str, then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+pub(super) fn text(name: &str, then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
     let read = |text: Option<&str>| text.and_then(json::string).map(|text| text.into_owned());
     match (read(then), read(now)) {
         (Some(then), Some(now)) if then == now => {
-            changes.add(Class::Cosmetic, format!("{name} is written otherwise"));
+            changes.add(
+                ChangeClass::Cosmetic,
+                format!("{name} is written otherwise"),
+            );
         }
         (Some(then), Some(now)) => {
             let same = then.chars().zip(now.chars());
@@ -159,13 +165,16 @@ pub(super) fn text(name: &str, then: Option<&str>, now: Option<&str>, changes: &
             };
             let (then, now) = (excerpt(&then, from), excerpt(&now, from));
             let what = format!("{name} changed: {then} → {now}");
-            changes.add(Class::Description, what);
+            changes.add(ChangeClass::Description, what);
         }
         (None, Some(now)) => {
-            changes.add(Class::Description, format!("new {name}: {}", quoted(&now)));
+            changes.add(
+                ChangeClass::Description,
+                format!("new {name}: {}", quoted(&now)),
+            );
         }
-        (Some(_), None) => changes.add(Class::Description, format!("{name} is gone")),
-        (None, None) => changes.add(Class::Description, format!("{name} changed")),
+        (Some(_), None) => changes.add(ChangeClass::Description, format!("{name} is gone")),
+        (None, None) => changes.add(ChangeClass::Description, format!("{name} changed")),
     }
 }
 
@@ -193,7 +202,7 @@ fn excerpt(text: &str, from: usize) -> String {
     format!("\"{before}{}{after}\"", cut.trim())
 }
 
-fn annotations(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+fn annotations(then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
     let read = |text: Option<&'_ str>| -> Option<BTreeMap<String, String>> {
         let object = Object::parse(text.unwrap_or("{}")).ok()?;
         let members = object.iter();
@@ -204,7 +213,7 @@ fn annotations(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
         )
     };
     let (Some(mut before), Some(mut after)) = (read(then), read(now)) else {
-        return otherwise("annotations", then, now, Class::Annotation, changes);
+        return otherwise("annotations", then, now, ChangeClass::Annotation, changes);
     };
     for (hint, default) in HINTS {
         let (before, after) = (before.remove(hint), after.remove(hint));
@@ -215,10 +224,10 @@ fn annotations(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
         };
         let (was, is) = (worth(&before), worth(&after));
         if was != is {
-            changes.add(Class::Annotation, format!("{hint}: {was} → {is}"));
+            changes.add(ChangeClass::Annotation, format!("{hint}: {was} → {is}"));
         } else if before != after {
             let what = format!("{hint} is {is}, as it was, and written otherwise");
-            changes.add(Class::Cosmetic, what);
+            changes.add(ChangeClass::Cosmetic, what);
         }
     }
     let title = (before.remove("title"), after.remove("title"));
@@ -227,12 +236,12 @@ fn annotations(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
         text("annotations.title", before, after, changes);
     }
     if before != after {
-        changes.add(Class::Annotation, "`annotations` changed otherwise");
+        changes.add(ChangeClass::Annotation, "`annotations` changed otherwise");
     }
 }
 
 /// The arguments of a prompt.
-fn arguments(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+fn arguments(then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
     let read = |text: Option<&str>| -> Option<Vec<(String, bool, Option<String>)>> {
         let items = json::array(text.unwrap_or("[]")).ok()?;
         let argument = |text: &str| {
@@ -245,7 +254,7 @@ fn arguments(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
         items.into_iter().map(argument).collect()
     };
     let (Some(before), Some(after)) = (read(then), read(now)) else {
-        return otherwise("arguments", then, now, Class::Narrowed, changes);
+        return otherwise("arguments", then, now, ChangeClass::Narrowed, changes);
     };
     let found = changes.found.len();
     let known: HashMap<_, _> = before.iter().map(|known| (&known.0, known)).collect();
@@ -266,19 +275,19 @@ fn arguments(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
     let left: HashSet<_> = after.iter().map(|(name, ..)| name).collect();
     for (name, ..) in &before {
         if !left.contains(name) {
-            changes.add(Class::Narrowed, format!("argument `{name}` removed"));
+            changes.add(ChangeClass::Narrowed, format!("argument `{name}` removed"));
         }
     }
     if changes.found.len() == found && changes.more.is_none() {
-        otherwise("arguments", then, now, Class::Cosmetic, changes);
+        otherwise("arguments", then, now, ChangeClass::Cosmetic, changes);
     }
 }
 
 /// `_meta` but for what is weir's own: the way through weirs, and since when it may be out of date.
-fn meta(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+fn meta(then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
     match (unrouted(then), unrouted(now)) {
         (Some(before), Some(after)) if before == after => {}
-        _ => otherwise("_meta", then, now, Class::Cosmetic, changes),
+        _ => otherwise("_meta", then, now, ChangeClass::Cosmetic, changes),
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::diff::Class;
-use crate::catalog::diff::definition::{Changes, canonical, is_same, otherwise, pairs, text};
+use crate::catalog::diff::ChangeClass;
+use crate::catalog::diff::definition::{ChangeList, canonical, is_same, otherwise, pairs, text};
 use crate::json::{self, Object};
 
 /// Deepest schema that is looked into. What is deeper changed otherwise.
@@ -31,38 +31,44 @@ const MOST: [&str; 5] = [
 ];
 
 /// What arguments have to be.
-pub(super) fn input(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+pub(super) fn input(then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
     Comparison::of("inputSchema", false, then, now, changes);
 }
 
 /// What results are.
-pub(super) fn output(then: Option<&str>, now: Option<&str>, changes: &mut Changes) {
+pub(super) fn output(then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
     match (then, now) {
-        (None, Some(_)) => changes.add(Class::Widened, "`outputSchema` is new"),
-        (Some(_), None) => changes.add(Class::Narrowed, "`outputSchema` is gone"),
+        (None, Some(_)) => changes.add(ChangeClass::Widened, "`outputSchema` is new"),
+        (Some(_), None) => changes.add(ChangeClass::Narrowed, "`outputSchema` is gone"),
         _ => Comparison::of("outputSchema", true, then, now, changes),
     }
 }
 
-pub(super) fn new_argument(name: &str, required: bool, changes: &mut Changes) {
+pub(super) fn new_argument(name: &str, required: bool, changes: &mut ChangeList) {
     if required {
         changes.add(
-            Class::NewRequired,
+            ChangeClass::NewRequired,
             format!("new required argument `{name}`"),
         );
     } else {
-        changes.add(Class::Widened, format!("new optional argument `{name}`"));
+        changes.add(
+            ChangeClass::Widened,
+            format!("new optional argument `{name}`"),
+        );
     }
 }
 
-pub(super) fn requires(name: &str, required: bool, changes: &mut Changes) {
+pub(super) fn requires(name: &str, required: bool, changes: &mut ChangeList) {
     if required {
         changes.add(
-            Class::NewRequired,
+            ChangeClass::NewRequired,
             format!("argument `{name}` is required now"),
         );
     } else {
-        changes.add(Class::Widened, format!("argument `{name}` is optional now"));
+        changes.add(
+            ChangeClass::Widened,
+            format!("argument `{name}` is optional now"),
+        );
     }
 }
 
@@ -71,7 +77,7 @@ struct Comparison<'c> {
     root: &'static str,
     /// Whether it is of results, which promise what arguments have to keep.
     promises: bool,
-    changes: &'c mut Changes,
+    changes: &'c mut ChangeList,
     /// Whether anything was found that means something else.
     found: bool,
 }
@@ -82,10 +88,10 @@ impl<'c> Comparison<'c> {
         promises: bool,
         then: Option<&str>,
         now: Option<&str>,
-        changes: &'c mut Changes,
+        changes: &'c mut ChangeList,
     ) {
         let (Some(then), Some(now)) = (then, now) else {
-            return otherwise(root, then, now, Class::Narrowed, changes);
+            return otherwise(root, then, now, ChangeClass::Narrowed, changes);
         };
         let mut comparison = Self {
             root,
@@ -96,11 +102,11 @@ impl<'c> Comparison<'c> {
         comparison.schema("", then, now, DEPTH);
         if !comparison.found {
             let changes = comparison.changes;
-            otherwise(root, Some(then), Some(now), Class::Narrowed, changes);
+            otherwise(root, Some(then), Some(now), ChangeClass::Narrowed, changes);
         }
     }
 
-    fn add(&mut self, class: Class, what: String) {
+    fn add(&mut self, class: ChangeClass, what: String) {
         self.found = true;
         self.changes.add(class, what);
     }
@@ -116,12 +122,12 @@ impl<'c> Comparison<'c> {
 
     /// The class of a change to values after which there are others, or fewer. Who reads results has to expect what is new,
     /// who sends arguments has to give up what is gone.
-    const fn class(&self, wider: bool, narrower: bool) -> Class {
+    const fn class(&self, wider: bool, narrower: bool) -> ChangeClass {
         let worse = if self.promises { wider } else { narrower };
         if worse {
-            Class::Narrowed
+            ChangeClass::Narrowed
         } else {
-            Class::Widened
+            ChangeClass::Widened
         }
     }
 
@@ -130,7 +136,7 @@ impl<'c> Comparison<'c> {
         let same = then.zip(now).is_some_and(|(then, now)| is_same(then, now));
         if !same {
             let what = format!("{} changed otherwise ({what})", self.name(at));
-            self.add(Class::Narrowed, what);
+            self.add(ChangeClass::Narrowed, what);
         }
     }
 
@@ -236,7 +242,7 @@ impl<'c> Comparison<'c> {
                 (None, Some(_)) => self.added(&below, required.contains(name)),
                 (Some(_), None) => {
                     let what = format!("{} removed", self.name(&below));
-                    self.add(Class::Narrowed, what);
+                    self.add(ChangeClass::Narrowed, what);
                 }
                 (None, None) => {}
             }
@@ -247,7 +253,7 @@ impl<'c> Comparison<'c> {
         self.found = true;
         if self.promises {
             let what = format!("new {}", self.name(at));
-            self.changes.add(Class::Widened, what);
+            self.changes.add(ChangeClass::Widened, what);
         } else {
             new_argument(at, required, self.changes);
         }
@@ -274,11 +280,11 @@ impl<'c> Comparison<'c> {
                 (false, required) => requires(&below, required, self.changes),
                 (true, true) => {
                     let what = format!("result `{below}` is always there now");
-                    self.changes.add(Class::Widened, what);
+                    self.changes.add(ChangeClass::Widened, what);
                 }
                 (true, false) => {
                     let what = format!("result `{below}` may be missing now");
-                    self.changes.add(Class::Narrowed, what);
+                    self.changes.add(ChangeClass::Narrowed, what);
                 }
             }
         }

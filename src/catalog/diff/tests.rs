@@ -187,7 +187,7 @@ fn words_that_come_in_by_a_side_door_count_as_what_they_are() {
     );
     assert_eq!(
         lines.last().map(|change| change.class),
-        Some(Class::Description)
+        Some(ChangeClass::Description)
     );
 }
 
@@ -369,9 +369,9 @@ fn with(
     )
 }
 
-type Names = BTreeMap<(Kind, String, String), String>;
+type ExposedNames = BTreeMap<(Kind, String, String), String>;
 
-fn names(side: &Side) -> Names {
+fn names(side: &Side) -> ExposedNames {
     let entries = side.entries.iter();
     entries
         .map(|entry| {
@@ -386,7 +386,7 @@ fn names(side: &Side) -> Names {
 }
 
 /// The names after a diff was applied to those before it.
-fn applied(mut names: Names, diff: &Diff) -> Names {
+fn applied(mut names: ExposedNames, diff: &Diff) -> ExposedNames {
     for found in &diff.upstreams {
         let key = |kind, original: &String| (kind, found.upstream.clone(), original.clone());
         for item in &found.removed {
@@ -490,22 +490,25 @@ fn a_new_name_has_a_cause() {
             .collect::<Vec<_>>()
     };
     let up = |more: &str| format!("upstreams:\n  up: {{ {url}, {more} }}\n");
-    assert_eq!(causes(&up("namespace: other")), [Cause::Namespace]);
-    assert_eq!(causes(&up("names: { strip: \"^p[.]\" }")), [Cause::Rule]);
+    assert_eq!(causes(&up("namespace: other")), [RenameCause::Namespace]);
+    assert_eq!(
+        causes(&up("names: { strip: \"^p[.]\" }")),
+        [RenameCause::Rule]
+    );
     assert_eq!(
         causes(&up(
             "tools: { override: { p.search_for_many_things: { name: s } } }"
         )),
-        [Cause::Rule]
+        [RenameCause::Rule]
     );
     assert_eq!(
         causes(&format!("naming: {{ separator: \".\" }}\n{}", up(""))),
-        [Cause::Separator]
+        [RenameCause::Separator]
     );
     assert_eq!(
         causes(&format!("naming: {{ max_length: 24 }}\n{}", up(""))),
-        [Cause::Budget]
+        [RenameCause::Budget]
     );
     let before = format!("upstreams:\n  earlier: {{ {url}, namespace: up }}\n  up: {{ {url} }}\n");
-    assert_eq!(causes(&before), [Cause::Conflict]);
+    assert_eq!(causes(&before), [RenameCause::Conflict]);
 }

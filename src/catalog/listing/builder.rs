@@ -6,7 +6,7 @@ use std::time::Duration;
 use foldhash::{HashMap, HashSet};
 
 use crate::catalog::listing::{
-    Defect, Definition, Listing, Reason, check_line, one_line, replaced,
+    Definition, InvalidDefinition, InvalidReason, Listing, check_line, one_line, replaced,
 };
 use crate::catalog::{Kind, PerKind};
 use crate::protocol::era::Era;
@@ -18,7 +18,7 @@ pub struct ListingBuilder {
     ttl: Option<Duration>,
     definitions: PerKind<Vec<Definition>>,
     keys: PerKind<HashSet<Arc<str>>>,
-    quarantined: Vec<Defect>,
+    quarantined: Vec<InvalidDefinition>,
     earlier: Option<Arc<Listing>>,
     /// Those of the earlier listing that have not come again yet, by their text.
     checked: PerKind<HashMap<Arc<str>, Definition>>,
@@ -59,10 +59,10 @@ impl ListingBuilder {
                 if self.keys.get_mut(kind).insert(definition.key.clone()) {
                     self.definitions.get_mut(kind).push(definition);
                 } else {
-                    self.quarantined.push(Defect {
+                    self.quarantined.push(InvalidDefinition {
                         kind,
                         name: Some(definition.key.chars().take(64).collect()),
-                        reason: Reason::Repeated,
+                        reason: InvalidReason::Repeated,
                     });
                 }
             }

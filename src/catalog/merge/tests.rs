@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::catalog::resources::Labels;
+use crate::catalog::resources::UriLabels;
 use crate::catalog::tests::{Up, any_ups, listed};
 use crate::catalog::{Catalog, Kind, Part, naming};
 use crate::name::{Naming, UpstreamIndex};
@@ -63,7 +63,7 @@ fn told(catalog: &Catalog) -> impl PartialEq + std::fmt::Debug {
 /// The names of a kind by slot and original, as they are given out one by one in the order of the config.
 fn one_by_one(kind: Kind, parts: &[Part]) -> BTreeMap<(usize, String), String> {
     let (naming, mut taken, mut names) = (Naming::default(), BTreeSet::new(), BTreeMap::new());
-    let labels = Labels::of(parts.iter().map(|part| (part.upstream_index, part)));
+    let labels = UriLabels::of(parts.iter().map(|part| (part.upstream_index, part)));
     for part in parts {
         for (original, wanted) in part.prepared.wanted(kind) {
             let others = (0..).map(|before| match kind {

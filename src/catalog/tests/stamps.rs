@@ -5,15 +5,15 @@ use std::time::{Duration, SystemTime};
 use super::chains::weir;
 use super::*;
 
-fn stamp(seconds: u64) -> Stamp {
-    Stamp::of(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+fn stamp(seconds: u64) -> StaleSince {
+    StaleSince::of(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 /// The stamp on the only tool.
-fn on(catalog: &Catalog) -> Option<Stamp> {
+fn on(catalog: &Catalog) -> Option<StaleSince> {
     let tools = listed(catalog, Kind::Tools, Era::Modern);
     assert_eq!(tools.len(), 1, "{tools:?}");
-    Stamp::on(&tools[0])
+    StaleSince::on(&tools[0])
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn every_kind_of_a_stale_upstream_is_stamped_and_no_other_upstream() {
     for kind in Kind::ALL {
         for era in [Era::Legacy, Era::Modern] {
             let stamps = listed(&seen, kind, era);
-            let stamps: Vec<_> = stamps.iter().map(|text| Stamp::on(text)).collect();
+            let stamps: Vec<_> = stamps.iter().map(|text| StaleSince::on(text)).collect();
             assert_eq!(stamps, [None, Some(stamp(1))], "{kind} {era}");
         }
     }
@@ -85,7 +85,10 @@ fn weirs_that_list_each_other_come_to_rest_with_what_is_stamped() {
             if before == (one.digest(), two.digest()) {
                 let stamps = |catalog| {
                     let tools = listed(catalog, Kind::Tools, Era::Modern);
-                    tools.iter().map(|text| Stamp::on(text)).collect::<Vec<_>>()
+                    tools
+                        .iter()
+                        .map(|text| StaleSince::on(text))
+                        .collect::<Vec<_>>()
                 };
                 return (stamps(&one), stamps(&two));
             }

@@ -6,7 +6,7 @@ use foldhash::HashMap;
 use serde::Serialize;
 
 use crate::admin::drift::Held;
-use crate::catalog::diff::{Upstreams, redefinition};
+use crate::catalog::diff::{UpstreamConfigs, redefinition};
 use crate::catalog::{Change, Kind, Side, drift, pins};
 use crate::cli::plan::Before;
 use crate::config::{self, DriftPolicy};
@@ -32,7 +32,7 @@ pub(super) struct HeldBack {
 pub(super) fn gate(
     after: &mut Side,
     before: &Before,
-    upstreams: &Upstreams,
+    upstreams: &UpstreamConfigs,
     shown: impl Fn(&config::Upstream) -> Side,
 ) -> Vec<HeldBack> {
     let mut found = Vec::new();

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::catalog::diff::{Item, Redefined, Renamed, UpstreamDiff};
-use crate::catalog::named::{Cause, Step};
+use crate::catalog::diff::{ExposedItem, RedefinedItem, RenamedItem, UpstreamDiff};
+use crate::catalog::named::{NameStep, RenameCause};
 use crate::catalog::{Diff, Kind};
 use crate::cli::output::{Output, Table, TextStyle, make_safe};
 use crate::cli::plan::Before;
@@ -47,10 +47,10 @@ struct Planned {
     reason: Option<String>,
     #[serde(skip)]
     trouble: Option<String>,
-    added: Vec<Item>,
-    removed: Vec<Item>,
-    renamed: Vec<Renamed>,
-    redefined: Vec<Redefined>,
+    added: Vec<ExposedItem>,
+    removed: Vec<ExposedItem>,
+    renamed: Vec<RenamedItem>,
+    redefined: Vec<RedefinedItem>,
     /// What its gate holds back until somebody accepts it.
     held: Vec<HeldBack>,
 }
@@ -211,7 +211,7 @@ impl Planned {
             let causes: Vec<_> = item
                 .causes
                 .iter()
-                .map(|cause| Cause::as_str(*cause))
+                .map(|cause| RenameCause::as_str(*cause))
                 .collect();
             let why = hashed(&item.because);
             let dots = if why.is_empty() { "" } else { ": " };
@@ -247,8 +247,8 @@ impl Planned {
 }
 
 /// What ended a name in a hash.
-fn hashed(steps: &[Step]) -> String {
-    let is = |step: &&Step| !matches!(step, Step::Stripped { .. } | Step::Given { .. });
+fn hashed(steps: &[NameStep]) -> String {
+    let is = |step: &&NameStep| !matches!(step, NameStep::Stripped { .. } | NameStep::Given { .. });
     let words = steps.iter().filter(is).map(ToString::to_string);
     words.collect::<Vec<_>>().join("; ")
 }

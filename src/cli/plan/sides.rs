@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::catalog::diff::Upstreams;
+use crate::catalog::diff::UpstreamConfigs;
 use crate::catalog::{Catalog, Part, Prepared, Rules, Side};
 use crate::cli::output::Output;
 use crate::cli::plan::Before;
@@ -215,7 +215,7 @@ impl Instead<'_> {
     }
 
     /// What it showed before, as its config of now would show it.
-    fn shown(&self, all: &Upstreams, upstream: &config::Upstream) -> Side {
+    fn shown(&self, all: &UpstreamConfigs, upstream: &config::Upstream) -> Side {
         let part = self.earlier(upstream).map(|prepared| Part {
             upstream: upstream.id.clone(),
             upstream_index: UpstreamIndex::new(0),

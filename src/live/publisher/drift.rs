@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
-use crate::catalog::{Drifted, Moved};
+use crate::catalog::{DriftedDefinition, RenamedDefinition};
 use crate::live::state::{Accepted, Effects, State};
 use crate::live::store::Writer;
 
@@ -74,7 +74,7 @@ fn few<T>(all: &[(u64, T)], mut say: impl FnMut(u64, &T)) -> BTreeMap<u64, usize
     more
 }
 
-fn log_drifted(state: &State, link: u64, drifted: &Drifted) {
+fn log_drifted(state: &State, link: u64, drifted: &DriftedDefinition) {
     let Some(upstream) = state.upstream(link) else {
         return;
     };
@@ -90,7 +90,7 @@ fn log_drifted(state: &State, link: u64, drifted: &Drifted) {
     );
 }
 
-fn log_moved(state: &State, link: u64, moved: &Moved) {
+fn log_moved(state: &State, link: u64, moved: &RenamedDefinition) {
     let Some(upstream) = state.upstream(link) else {
         return;
     };
@@ -119,7 +119,7 @@ pub(crate) fn log_accepted(state: &State, links: &[u64], accepted: &[Accepted]) 
 }
 
 /// The first few changes.
-fn words(drifted: &Drifted) -> String {
+fn words(drifted: &DriftedDefinition) -> String {
     const MOST: usize = 4;
     let mut words: Vec<_> = drifted.changes.iter().take(MOST).collect();
     words.sort_by_key(|change| std::cmp::Reverse(change.class));

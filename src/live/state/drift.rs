@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use foldhash::HashSet;
 use tokio::time::Instant;
 
-use crate::catalog::drift::{Gated, gate};
-use crate::catalog::{Digest, Drift, Drifted, Hasher, Kind, Listing, Pins};
+use crate::catalog::drift::{FilteredListing, gate};
+use crate::catalog::{Digest, DriftReport, DriftedDefinition, Hasher, Kind, Listing, Pins};
 use crate::config::{self, Config};
 use crate::live::state::entry::{Entry, Listed, prepared, rules};
 use crate::live::state::{Effects, State};
@@ -33,9 +33,9 @@ pub struct Accept {
 #[derive(Clone, Debug)]
 pub enum Accepted {
     /// This is pinned now.
-    Done(Drifted),
+    Done(DriftedDefinition),
     /// It says something else than what was looked at.
-    Other(Drifted),
+    Other(DriftedDefinition),
     /// Nothing waits there.
     Nothing,
 }
@@ -75,18 +75,18 @@ impl Entry {
         listing: &Arc<Listing>,
         now: Instant,
         effects: &mut Effects,
-    ) -> (Arc<Listing>, Drift) {
+    ) -> (Arc<Listing>, DriftReport) {
         if !self.config.drift.is_gated() {
             if self.pins.take().is_some() {
                 effects.pinned.push(self.link);
             }
-            return (Arc::clone(listing), Drift::default());
+            return (Arc::clone(listing), DriftReport::default());
         }
-        let none = Drift::default();
+        let none = DriftReport::default();
         let before = self.listed.as_ref();
         let before = before.map_or(&none, |listed| listed.prepared.drift());
         let pins = self.pins.get_or_insert_default();
-        let Gated {
+        let FilteredListing {
             listing,
             drift,
             pinned,
@@ -113,7 +113,7 @@ impl Entry {
         config: &Config,
         (at, on): (Instant, SystemTime),
         listing: Arc<Listing>,
-        (let_through, drift): (Arc<Listing>, Drift),
+        (let_through, drift): (Arc<Listing>, DriftReport),
     ) {
         self.listed = Some(Listed {
             at,
@@ -158,7 +158,7 @@ impl Entry {
         };
         if moves || listed.elsewhere {
             let let_through = Arc::clone(&listed.let_through);
-            let exposed = (Arc::clone(&let_through), Drift::default());
+            let exposed = (Arc::clone(&let_through), DriftReport::default());
             self.expose(config, (listed.at, listed.on), let_through, exposed);
             self.listed = self.listed.map(|listed| Listed {
                 elsewhere: true,
@@ -204,9 +204,13 @@ impl Entry {
 }
 
 /// What of a drift is news.
-fn news(link: u64, before: &Drift, drift: &Drift, effects: &mut Effects) {
+fn news(link: u64, before: &DriftReport, drift: &DriftReport, effects: &mut Effects) {
     // A listing may be all drift: looking through the one before for each of it would cost their square.
-    let known: HashSet<_> = before.drifted.iter().map(Drifted::identity).collect();
+    let known: HashSet<_> = before
+        .drifted
+        .iter()
+        .map(DriftedDefinition::identity)
+        .collect();
     let drifted = drift.drifted.iter();
     let new = drifted.filter(|one| !known.contains(&one.identity()));
     let drifted = new.map(|one| (link, one.clone()));
@@ -217,7 +221,7 @@ fn news(link: u64, before: &Drift, drift: &Drift, effects: &mut Effects) {
 }
 
 /// Adds what operators see of an upstream's drift.
-pub(super) fn add(to: &mut Option<Hasher>, upstream: &UpstreamId, drift: &Drift) {
+pub(super) fn add(to: &mut Option<Hasher>, upstream: &UpstreamId, drift: &DriftReport) {
     if drift.is_empty() {
         return;
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::catalog::{Digest, Drift, Listing, Pins, Prepared, Rules, Stamp};
+use crate::catalog::{Digest, DriftReport, Listing, Pins, Prepared, Rules, StaleSince};
 use crate::config::{self, Config, StalePolicy};
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Listed {
     /// The same by the clock that people read.
     pub(super) on: SystemTime,
     /// What callers are told of that.
-    pub(super) stamp: Option<Stamp>,
+    pub(super) stamp: Option<StaleSince>,
     pub(super) digest: Digest,
     pub(super) counts: [usize; 4],
     /// As it was listed.
@@ -48,8 +48,8 @@ pub(super) fn prepared(
     config: &Config,
     upstream: &config::Upstream,
     let_through: &Listing,
-    drift: Drift,
-    stale: Option<Stamp>,
+    drift: DriftReport,
+    stale: Option<StaleSince>,
 ) -> Arc<Prepared> {
     let rules = Rules {
         stale,
@@ -99,7 +99,7 @@ impl Entry {
             return;
         };
         let old = marked && now >= listed.at + self.config.stale.mark_after;
-        let stamp = old.then(|| Stamp::of(listed.on));
+        let stamp = old.then(|| StaleSince::of(listed.on));
         if stamp != listed.stamp {
             listed.stamp = stamp;
             let drift = listed.prepared.drift().clone();

@@ -8,7 +8,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::catalog::pins::Row;
+use crate::catalog::pins::StoredPin;
 use crate::catalog::{Kind, Pins};
 use crate::config;
 use crate::durable;
@@ -113,7 +113,7 @@ fn parse(text: &str, upstream: &config::Upstream) -> Result<Pins, StoreError> {
         let Ok(line) = serde_json::from_str::<Line<'_>>(line) else {
             return Err(strange);
         };
-        let row = Row {
+        let row = StoredPin {
             kind: line.kind,
             definition: line.definition.get(),
             was: line.was.as_deref(),

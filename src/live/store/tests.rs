@@ -217,7 +217,7 @@ async fn pins_that_cannot_be_written_are_written_later_and_that_is_told_now() {
     let ann = upstream("url: http://127.0.0.1:1/mcp, drift: hold");
     let of = |text: &str| {
         let mut pins = crate::catalog::Pins::default();
-        assert!(pins.add(&crate::catalog::pins::Row {
+        assert!(pins.add(&crate::catalog::pins::StoredPin {
             kind: Kind::Tools,
             definition: text,
             was: None,

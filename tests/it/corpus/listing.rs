@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use weir::catalog::listing::{self, DEFINITION_BYTES};
-use weir::catalog::{Catalog, Definition, Kind, Listing, Part, Prepared, Reason, Rules};
+use weir::catalog::{Catalog, Definition, InvalidReason, Kind, Listing, Part, Prepared, Rules};
 use weir::config::{ToolOverride, ToolRules};
 use weir::json::{self, Object};
 use weir::name::{Namespace, Naming, UpstreamId, UpstreamIndex};
@@ -34,7 +34,9 @@ pub fn check(data: &[u8]) {
             }
             Err(defect) => {
                 assert!(defect.to_string().len() < 1000);
-                assert!(defect.reason != Reason::Syntax || !is_json(raw) || raw.contains("\\u"));
+                assert!(
+                    defect.reason != InvalidReason::Syntax || !is_json(raw) || raw.contains("\\u")
+                );
             }
         }
     }

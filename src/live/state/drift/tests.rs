@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::catalog::{Catalog, Class, Moved};
+use crate::catalog::{Catalog, ChangeClass, RenamedDefinition};
 use crate::json::Object;
 use crate::live::Change;
 use crate::protocol::era::Era;
@@ -114,14 +114,14 @@ impl Run {
         Some(text.replace(&exposed, name))
     }
 
-    fn drift(&self) -> Drift {
+    fn drift(&self) -> DriftReport {
         let entry = self.state.entries.first().unwrap();
         let listed = entry.listed.as_ref().unwrap();
         listed.prepared.drift().clone()
     }
 
     /// What waits: the name, and the class of what it says.
-    fn waits(&self) -> Vec<(String, Class)> {
+    fn waits(&self) -> Vec<(String, ChangeClass)> {
         let drift = self.drift();
         let drifted = drift.drifted.iter();
         drifted
@@ -139,40 +139,40 @@ fn called(name: &str, text: &str) -> String {
 }
 
 /// What [`SEND`] becomes, one of each class.
-fn redefinitions() -> [(Class, String); 6] {
+fn redefinitions() -> [(ChangeClass, String); 6] {
     let of = |from: &str, to: &str| {
         assert!(SEND.contains(from));
         SEND.replacen(from, to, 1)
     };
     [
-        (Class::Cosmetic, of("\"Sends.\"", "\"Send\\u0073.\"")),
-        (Class::Widened, of(",\"required\":[\"to\"]", "")),
+        (ChangeClass::Cosmetic, of("\"Sends.\"", "\"Send\\u0073.\"")),
+        (ChangeClass::Widened, of(",\"required\":[\"to\"]", "")),
         (
-            Class::Narrowed,
+            ChangeClass::Narrowed,
             of("\"type\":\"string\"", "\"type\":\"string\",\"maxLength\":3"),
         ),
         (
-            Class::NewRequired,
+            ChangeClass::NewRequired,
             of(
                 "\"properties\":{",
                 "\"properties\":{\"key\":{\"type\":\"string\"},",
             )
             .replace("[\"to\"]", "[\"to\",\"key\"]"),
         ),
-        (Class::Annotation, of("true", "false")),
-        (Class::Description, of("Sends.", "Sends all.")),
+        (ChangeClass::Annotation, of("true", "false")),
+        (ChangeClass::Description, of("Sends.", "Sends all.")),
     ]
 }
 
 #[test]
 fn each_class_under_each_setting() {
     let thresholds = [
-        ("", Class::Widened),
-        ("cosmetic", Class::Cosmetic),
-        ("widened", Class::Widened),
-        ("narrowed", Class::Narrowed),
-        ("new_required", Class::NewRequired),
-        ("annotation", Class::Annotation),
+        ("", ChangeClass::Widened),
+        ("cosmetic", ChangeClass::Cosmetic),
+        ("widened", ChangeClass::Widened),
+        ("narrowed", ChangeClass::Narrowed),
+        ("new_required", ChangeClass::NewRequired),
+        ("annotation", ChangeClass::Annotation),
     ];
     for policy in ["accept", "hold", "quarantine"] {
         for (threshold, most) in thresholds {
@@ -383,7 +383,7 @@ fn what_is_accepted_is_pinned_and_only_what_was_looked_at() {
         assert!(run.drift().is_empty());
         // Then again: what was trusted at first is a redefinition now.
         run.lists(&[SEND]);
-        assert_eq!(run.waits(), [("send".to_owned(), Class::Description)]);
+        assert_eq!(run.waits(), [("send".to_owned(), ChangeClass::Description)]);
     }
 }
 
@@ -401,7 +401,7 @@ fn of_many_changes_the_worst_are_told() {
     run.lists(&[&tool("\"null\"", "Sends all.")]);
     let changes = run.drift().drifted[0].changes.clone();
     assert_eq!(changes.len(), 9);
-    assert_eq!(changes[7].class, Class::Description);
+    assert_eq!(changes[7].class, ChangeClass::Description);
     assert_eq!(changes[8].what, "and 13 more");
     assert!(changes[0].what.contains("`a0`"), "{changes:?}");
     // They are as many when it is looked at again.

@@ -1,7 +1,7 @@
 //! What callers are told of listings that cannot be renewed.
 
 use super::*;
-use crate::catalog::Stamp;
+use crate::catalog::StaleSince;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -17,16 +17,16 @@ upstreams:
 
 impl Run {
     /// Each tool with the time that it is stamped with.
-    fn stamps(&self) -> Vec<(String, Option<Stamp>)> {
+    fn stamps(&self) -> Vec<(String, Option<StaleSince>)> {
         let catalog = self.seen.as_ref().unwrap();
         let stamp = |name: String| {
             let definition = catalog.definition(Kind::Tools, &name).unwrap();
-            (name, Stamp::on(&definition))
+            (name, StaleSince::on(&definition))
         };
         self.tools().into_iter().map(stamp).collect()
     }
 
-    fn stamp_of(&self, tool: &str) -> Option<Stamp> {
+    fn stamp_of(&self, tool: &str) -> Option<StaleSince> {
         let stamps = self.stamps();
         let found = stamps.into_iter().find(|(name, _)| name == tool);
         found.unwrap_or_else(|| panic!("no {tool}")).1
@@ -37,8 +37,8 @@ impl Run {
     }
 
     /// The stamp of this moment.
-    fn this(&self) -> Option<Stamp> {
-        Some(Stamp::of(self.on(self.now)))
+    fn this(&self) -> Option<StaleSince> {
+        Some(StaleSince::of(self.on(self.now)))
     }
 }
 
@@ -138,7 +138,7 @@ fn a_stored_listing_is_stamped_at_once_or_later_as_it_is_old_or_young() {
     assert_eq!(run.restored(ANN, 30 * MINUTE, &["a"]), Did::Publish);
     assert_eq!(
         run.stamp_of("ann__a"),
-        Some(Stamp::of(run.on(run.now - 30 * MINUTE)))
+        Some(StaleSince::of(run.on(run.now - 30 * MINUTE)))
     );
     assert_eq!(run.restored(BOB, 15 * MINUTE, &["b"]), Did::Publish);
     assert_eq!(run.stamp_of("bob__b"), None);
@@ -147,7 +147,7 @@ fn a_stored_listing_is_stamped_at_once_or_later_as_it_is_old_or_young() {
     assert_eq!(run.clock(), Did::Publish);
     assert_eq!(
         run.stamp_of("bob__b"),
-        Some(Stamp::of(run.on(run.now - 20 * MINUTE)))
+        Some(StaleSince::of(run.on(run.now - 20 * MINUTE)))
     );
     // They come up as they were, one after the other.
     assert_eq!(run.lists(ANN, 1, &["a"]), Did::Publish);

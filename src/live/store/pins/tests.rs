@@ -16,16 +16,16 @@ fn ann() -> Arc<config::Upstream> {
     upstream("url: http://127.0.0.1:1/mcp, drift: hold")
 }
 
-fn rows() -> [Row<'static>; 2] {
+fn rows() -> [StoredPin<'static>; 2] {
     [
-        Row {
+        StoredPin {
             kind: Kind::Tools,
             definition: TOOL,
             was: None,
             gone: Some(7),
             moved: true,
         },
-        Row {
+        StoredPin {
             kind: Kind::Prompts,
             definition: PROMPT,
             was: Some("o\"ld"),

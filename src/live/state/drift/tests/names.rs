@@ -41,7 +41,10 @@ fn a_newcomer_does_not_take_the_exposed_name_of_what_is_pinned() {
         run.lists(&[&good, &evil]);
         assert_eq!(says(&run, "send").as_deref(), Some("Sends."), "{policy}");
         assert_eq!(run.seen.as_ref().unwrap().len(Kind::Tools), 1, "{policy}");
-        assert_eq!(run.waits(), [("a___send".to_owned(), Class::Description)]);
+        assert_eq!(
+            run.waits(),
+            [("a___send".to_owned(), ChangeClass::Description)]
+        );
         let drifted = run.drift().drifted[0].clone();
         assert_eq!(
             drifted.changes[0].what,
@@ -72,7 +75,10 @@ fn what_is_gone_leaves_its_exposed_name_to_nobody() {
     run.lists(&[&tool("b___send", "Sends.", "to"), &other()]);
     run.lists(&[&evil, &other()]);
     assert_eq!(says(&run, "send"), None);
-    assert_eq!(run.waits(), [("a___send".to_owned(), Class::Description)]);
+    assert_eq!(
+        run.waits(),
+        [("a___send".to_owned(), ChangeClass::Description)]
+    );
     // With a listing between, and after a restart.
     let pins = run.state.pins(ANN).unwrap();
     let mut stored = Pins::default();
@@ -145,7 +151,7 @@ fn names_that_operators_give_and_names_that_are_made_legal_count() {
     run.lists(&[&tool("b", "Sends.", "to")]);
     run.lists(&[&tool("b", "Sends.", "to"), &tool("send", "EVIL", "to")]);
     assert_eq!(says(&run, "send").as_deref(), Some("Sends."));
-    assert_eq!(run.waits(), [("send".to_owned(), Class::Description)]);
+    assert_eq!(run.waits(), [("send".to_owned(), ChangeClass::Description)]);
     let mut run = Run::with("drift: hold");
     run.lists(&[&tool("~ send", "Sends.", "to")]);
     let route = run
@@ -158,7 +164,7 @@ fn names_that_operators_give_and_names_that_are_made_legal_count() {
     let made = route.exposed.trim_start_matches("ann__").to_owned();
     run.lists(&[&tool("~ send", "Sends.", "to"), &tool(&made, "EVIL", "to")]);
     assert_eq!(whose(&run, &made), "~ send");
-    assert_eq!(run.waits(), [(made, Class::Description)]);
+    assert_eq!(run.waits(), [(made, ChangeClass::Description)]);
 }
 
 #[test]
@@ -169,7 +175,10 @@ fn what_is_pinned_does_not_take_the_exposed_name_of_another() {
     // Its words are known, but not under this name.
     run.lists(&[&send, &tool("a___send", "Wipes.", "all")]);
     assert_eq!(whose(&run, "send"), "b___send");
-    assert_eq!(run.waits(), [("a___send".to_owned(), Class::Description)]);
+    assert_eq!(
+        run.waits(),
+        [("a___send".to_owned(), ChangeClass::Description)]
+    );
     assert!(run.drift().moved.is_empty());
     // Nor once that one is gone.
     run.lists(&[&tool("a___send", "Wipes.", "all"), &other()]);
@@ -187,5 +196,8 @@ fn what_is_pinned_does_not_take_the_exposed_name_of_another() {
     run.lists(&[&one, &tool("c___send", "Two.", "all")]);
     run.lists(&[&one, &tool("a___send", "Two.", "all")]);
     assert_eq!(whose(&run, "send"), "b___send");
-    assert_eq!(run.waits(), [("a___send".to_owned(), Class::Description)]);
+    assert_eq!(
+        run.waits(),
+        [("a___send".to_owned(), ChangeClass::Description)]
+    );
 }

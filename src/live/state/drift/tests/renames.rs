@@ -9,7 +9,7 @@ fn another_name_alone_passes_and_is_told() {
         run.lists(&[SEND]);
         run.lists(&[&called("post", "Sends.")]);
         assert_eq!(run.sees("post"), Some(called("post", "Sends.")));
-        let moved = Moved {
+        let moved = RenamedDefinition {
             kind: Kind::Tools,
             original: "post".into(),
             was: "send".into(),
@@ -46,7 +46,7 @@ fn another_name_smuggles_nothing_in() {
             assert_eq!(run.sees("post"), expected, "{policy}");
             let drift = run.drift();
             assert_eq!(drift.drifted[0].was.as_deref(), Some("send"));
-            assert_eq!(drift.drifted[0].class(), Class::Description);
+            assert_eq!(drift.drifted[0].class(), ChangeClass::Description);
             // And on to a third name.
             run.lists(&[&called("mail", "Sends all.")]);
             assert_eq!(run.drift().drifted[0].was.as_deref(), Some("send"));
@@ -68,7 +68,7 @@ fn a_name_that_was_left_is_still_pinned() {
     run.lists(&[&post, &called("send", "Sends all.")]);
     assert_eq!(run.sees("send").as_deref(), Some(SEND));
     assert_eq!(run.sees("post"), Some(post.clone()));
-    assert_eq!(run.waits(), [("send".to_owned(), Class::Description)]);
+    assert_eq!(run.waits(), [("send".to_owned(), ChangeClass::Description)]);
     // What went on under another name does not go on under a third as well.
     let mut run = Run::with("drift: hold");
     run.lists(&[SEND]);
