@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::admin::drift::HeldNames;
 use crate::admin::json_response;
-use crate::catalog::{Entry, Kind, Named, Side, StaleSince};
+use crate::catalog::{Kind, NameOrigin, Side, SideEntry, StaleSince};
 use crate::live::{Live, Snapshot};
 use crate::upstream::Link;
 

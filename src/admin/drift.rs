@@ -13,7 +13,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::admin::json_response;
-use crate::catalog::{self, Catalog, Change, Class, Kind, Named, Part, Rules};
+use crate::catalog::{self, Catalog, Change, ChangeClass, Kind, NameOrigin, Part, Rules};
 use crate::config;
 use crate::live::accept::{Accepts, Wish};
 use crate::live::state::Accepted;

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::admin::drift::{self, Waiting};
 use crate::admin::json_response;
-use crate::catalog::{Conflict, Kind, Named, Route, Rules, StaleSince};
+use crate::catalog::{Conflict, Kind, NameOrigin, Route, Rules, StaleSince};
 use crate::config::Upstream;
 use crate::json::Object;
 use crate::live::Live;
