@@ -56,6 +56,40 @@ fn every_setting_is_on_the_settings_page() {
     }
 }
 
+/// Parses a config with one upstream and a setting, and returns everything that it came to be.
+fn parsed(path: &str, value: &str) -> String {
+    let (section, keys) = path.split_once('.').unwrap_or((path, ""));
+    let nested = keys.rsplit('.').filter(|key| !key.is_empty());
+    let setting = nested.fold(value.to_owned(), |inner, key| {
+        format!("{{ {key}: {inner} }}")
+    });
+    let admin = if section == "admin" { "" } else { "admin: {}" };
+    let upstreams = "upstreams: { a: { url: \"https://a.example.com/mcp\" } }";
+    let text = format!("{upstreams}\n{section}: {setting}\n{admin}\n");
+    let config = weir::config::parse(&text, Path::new("/weir.yaml"), &|_| None);
+    let config = config.unwrap_or_else(|errors| panic!("{text}: {errors}"));
+    // A digest of what is written says that something is written.
+    let digest = Regex::new(r"fingerprint: \S+").unwrap();
+    digest.replace_all(&format!("{config:?}"), "").into_owned()
+}
+
+#[test]
+fn every_default_that_is_documented_is_true() {
+    let defaults = settings::defaults();
+    assert!(defaults.len() >= 20, "{defaults:#?}");
+    let nothing = parsed("version", "1");
+    for (path, default) in defaults {
+        let is_bare =
+            default.parse::<f64>().is_ok() || ["true", "false"].contains(&default.as_str());
+        let value = if is_bare {
+            default
+        } else {
+            format!("{default:?}")
+        };
+        assert_eq!(parsed(&path, &value), nothing, "{path}: {value}");
+    }
+}
+
 #[test]
 fn the_metrics_page_has_every_metric() {
     assert_generated("metrics.md", &metrics::page());

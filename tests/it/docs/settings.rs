@@ -48,6 +48,32 @@ fn places(wanted: &str, schema: &Value, definitions: &Map<String, Value>) -> Vec
     found.into_iter().collect()
 }
 
+/// Returns every key outside of upstreams whose default is documented, with that default:
+/// `defaults.timeouts.call`, `120s`.
+pub fn defaults() -> Vec<(String, String)> {
+    let schema = weir::config::schema();
+    let definitions = schema["definitions"].as_object().unwrap();
+    let mut found = Vec::new();
+    let mut open = vec![(String::new(), &schema)];
+    while let Some((prefix, schema)) = open.pop() {
+        let objects = alternatives(schema).iter().chain([schema]);
+        for (key, of) in objects.flat_map(properties) {
+            if of["additionalProperties"].is_object() {
+                continue;
+            }
+            let path = format!("{prefix}{key}");
+            let text = description(of).unwrap_or_default();
+            let default = default(&text);
+            if !default.is_empty() {
+                found.push((path.clone(), default.trim_matches('`').to_owned()));
+            }
+            let next = references(of).into_iter();
+            open.extend(next.map(|name| (format!("{path}."), &definitions[&name])));
+        }
+    }
+    found
+}
+
 /// Returns the names of the definitions in the order in which a reader meets them.
 fn reachable(schema: &Value, definitions: &Map<String, Value>) -> Vec<String> {
     let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
