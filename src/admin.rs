@@ -250,11 +250,11 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     })
 }
 
-/// The same, and [`drift::Drift`].
+/// The same, and [`drift::UpstreamDrift`].
 fn describe_with_drift(link: &Link, catalog: &Catalog, naming: &Naming) -> serde_json::Value {
     let mut described = describe(link, catalog);
     if let Some(members) = described.as_object_mut() {
-        let drift = drift::Drift::of(&link.config, naming, catalog);
+        let drift = drift::UpstreamDrift::of(&link.config, naming, catalog);
         members.insert("drift".to_owned(), json!(drift));
     }
     described

@@ -25,7 +25,7 @@ use crate::protocol::error::{Blame, Fault};
 
 pub use call::{Ending, Measured, Upstream};
 pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
-pub use text::Format;
+pub use text::MetricsFormat;
 
 /// Most tools that have series of their own. One takes up to 15 lines of an answer, so this is some 700 KiB at most.
 pub const TOOLS: usize = 500;
@@ -35,7 +35,7 @@ pub const TOOLS: usize = 500;
 pub struct Metrics {
     shared: Arc<Shared>,
     upstreams: Mutex<Vec<Arc<Upstream>>>,
-    states: Mutex<Vec<State>>,
+    observed_gauges: Mutex<Vec<ObservedGauge>>,
     /// Legacy GET streams that are open.
     pub get_streams: Gauge,
     /// Modern `subscriptions/listen` streams that are open.
@@ -62,12 +62,12 @@ const BLAMES: [(Blame, &str); 3] = [
 ];
 
 /// A gauge that somebody else knows the value of.
-struct State {
-    family: &'static names::Family,
+struct ObservedGauge {
+    family: &'static names::MetricFamily,
     value: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for ObservedGauge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.family.name)
     }
@@ -93,14 +93,14 @@ pub struct Gauge(Arc<AtomicUsize>);
 
 /// One more on a [`Gauge`], until it is dropped.
 #[derive(Debug)]
-pub struct Held(Gauge);
+pub struct GaugeIncrement(Gauge);
 
 impl Gauge {
     /// One more, for as long as the answer lives.
     #[must_use]
-    pub fn hold(&self) -> Held {
+    pub fn hold(&self) -> GaugeIncrement {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Held(self.clone())
+        GaugeIncrement(self.clone())
     }
 
     fn value(&self) -> usize {
@@ -108,7 +108,7 @@ impl Gauge {
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeIncrement {
     fn drop(&mut self) {
         let Self(Gauge(count)) = self;
         count.fetch_sub(1, Ordering::Relaxed);
@@ -125,7 +125,7 @@ impl Metrics {
                 errors: Default::default(),
             }),
             upstreams: Mutex::default(),
-            states: Mutex::default(),
+            observed_gauges: Mutex::default(),
             get_streams: Gauge::default(),
             listen_streams: Gauge::default(),
             publications: Counter::default(),
@@ -150,11 +150,11 @@ impl Metrics {
     /// `value` must not wait.
     pub fn observe(
         &self,
-        family: &'static names::Family,
+        family: &'static names::MetricFamily,
         value: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
         let value = Box::new(value);
-        lock(&self.states).push(State { family, value });
+        lock(&self.observed_gauges).push(ObservedGauge { family, value });
     }
 
     /// A request is answered with an error of weir's own.

@@ -17,27 +17,27 @@ use crate::upstream::Link;
 
 /// The answer.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Page {
+pub struct CatalogPage {
     /// The snapshot's number.
     pub generation: u64,
     /// Tools, in the order of the config and of each listing.
-    pub tools: Vec<Row>,
+    pub tools: Vec<RouteRow>,
     /// Prompts.
-    pub prompts: Vec<Row>,
+    pub prompts: Vec<RouteRow>,
     /// Resources.
-    pub resources: Vec<Row>,
+    pub resources: Vec<RouteRow>,
     /// Resource templates.
-    pub templates: Vec<Row>,
+    pub templates: Vec<RouteRow>,
     /// The names that two definitions wanted, in words.
     pub conflicts: Vec<String>,
     /// Of each upstream, in the order of the config, how old its part is.
     #[serde(default)]
-    pub upstreams: Vec<Age>,
+    pub upstreams: Vec<ListingAge>,
 }
 
 /// How old the listing of an upstream is.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Age {
+pub struct ListingAge {
     /// The upstream.
     pub name: String,
     /// Whether weir fails to renew its listing, or has it of an earlier run and has not renewed it yet.
@@ -50,7 +50,7 @@ pub struct Age {
 
 /// One route.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Row {
+pub struct RouteRow {
     /// The exposed name, URI or template.
     pub name: String,
     /// The upstream it leads to.
@@ -71,15 +71,15 @@ pub struct Row {
     pub definition: Option<Box<RawValue>>,
 }
 
-impl Page {
+impl CatalogPage {
     /// A snapshot in words.
     #[must_use]
     pub fn of(snapshot: &Snapshot, definitions: bool) -> Self {
-        let stale: HashSet<_> = stale(snapshot).collect();
+        let stale: HashSet<_> = stale_upstreams(snapshot).collect();
         let held = HeldNames::of(snapshot);
-        let rows = |kind| -> Vec<Row> {
+        let rows = |kind| -> Vec<RouteRow> {
             let routes = snapshot.catalog.routes(kind);
-            let row = routes.map(|route| Row {
+            let row = routes.map(|route| RouteRow {
                 held: held.has(kind, route.upstream.as_str(), route.original()),
                 name: route.exposed.to_string(),
                 upstream: route.upstream.as_str().to_owned(),
@@ -92,7 +92,7 @@ impl Page {
         };
         let mut kinds = match definitions {
             false => Kind::ALL.map(rows),
-            true => defined(snapshot, &stale),
+            true => rows_with_definitions(snapshot, &stale),
         }
         .into_iter();
         let mut next = || kinds.next().unwrap_or_default();
@@ -104,7 +104,11 @@ impl Page {
             resources: next(),
             templates: next(),
             conflicts: conflicts.map(ToString::to_string).collect(),
-            upstreams: snapshot.links.iter().map(|link| age(link)).collect(),
+            upstreams: snapshot
+                .links
+                .iter()
+                .map(|link| listing_age(link))
+                .collect(),
         }
     }
 
@@ -130,14 +134,14 @@ impl Page {
 }
 
 /// The upstreams whose listings may be out of date.
-fn stale(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+fn stale_upstreams(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
     let links = snapshot.links.iter().filter(|link| link.health.is_stale());
     links.map(|link| link.id().as_str())
 }
 
-fn age(link: &Link) -> Age {
+fn listing_age(link: &Link) -> ListingAge {
     let report = link.health.report();
-    Age {
+    ListingAge {
         name: link.id().as_str().to_owned(),
         stale: link.health.is_stale(),
         listed_at: report.at.map(|(_, on)| StaleSince::of(on).to_string()),
@@ -145,11 +149,11 @@ fn age(link: &Link) -> Age {
     }
 }
 
-fn defined(snapshot: &Snapshot, stale: &HashSet<&str>) -> [Vec<Row>; 4] {
+fn rows_with_definitions(snapshot: &Snapshot, stale: &HashSet<&str>) -> [Vec<RouteRow>; 4] {
     let config = &snapshot.config;
     let side = Side::of(&config.upstreams, &config.naming, &snapshot.catalog);
     let held = HeldNames::of(snapshot);
-    let row = |entry: &SideEntry| Row {
+    let row = |entry: &SideEntry| RouteRow {
         held: held.has(entry.kind, &entry.upstream, &entry.original),
         name: entry.exposed.to_string(),
         upstream: entry.upstream.to_string(),
@@ -167,7 +171,7 @@ fn defined(snapshot: &Snapshot, stale: &HashSet<&str>) -> [Vec<Row>; 4] {
 /// `GET /catalog[?definitions=true]`
 pub(super) async fn catalog(State(live): State<Arc<Live>>, uri: Uri) -> Response {
     let mut words = uri.query().unwrap_or_default().split('&');
-    let page = Page::of(
+    let page = CatalogPage::of(
         &live.load_full(),
         words.any(|word| word == "definitions=true"),
     );

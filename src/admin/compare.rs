@@ -19,7 +19,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A config by its digests.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Digests {
+pub struct ConfigDigests {
     /// The version of weir that made them.
     pub version: String,
     /// What cannot change while weir runs, by field name; `None` is not written, what is not there is not compared.
@@ -32,7 +32,7 @@ pub struct Digests {
 
 /// What a config has otherwise than the one in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Compared {
+pub struct Comparison {
     /// Fields that cannot change while weir runs, and do.
     pub fixed: Vec<String>,
     /// Upstreams that are configured as they are.
@@ -47,7 +47,7 @@ pub struct Compared {
     pub removed: Vec<String>,
 }
 
-impl Digests {
+impl ConfigDigests {
     /// Those of a config as it is written. A name in chains that is not written is not compared: it was made or kept.
     #[must_use]
     pub fn of(config: &Config) -> Self {
@@ -72,8 +72,8 @@ impl Digests {
 
     /// What a config has otherwise than `before`; `None` where versions differ.
     #[must_use]
-    pub fn after(self, before: &Config) -> Option<Compared> {
-        let mut compared = Compared::default();
+    pub fn compare_to(self, before: &Config) -> Option<Comparison> {
+        let mut compared = Comparison::default();
         if self.version != VERSION {
             return None;
         }
@@ -99,7 +99,7 @@ impl Digests {
             }
         }
         let all = before.upstreams.keys().map(|id| id.as_str());
-        let Compared {
+        let Comparison {
             same,
             changed,
             removed,
@@ -111,9 +111,9 @@ impl Digests {
     }
 }
 
-/// Takes [`Digests`], answers with [`Compared`]. 400 if that is not what came, 409 where another version of weir asks.
+/// Takes [`ConfigDigests`], answers with [`Comparison`]. 400 if that is not what came, 409 where another version of weir asks.
 pub(super) async fn compare(State(operators): State<AdminState>, body: Bytes) -> Response {
-    let Ok(mut sent) = serde_json::from_slice::<Digests>(&body) else {
+    let Ok(mut sent) = serde_json::from_slice::<ConfigDigests>(&body) else {
         let error = json!({ "error": "expected `version`, `fixed` and `upstreams`" });
         return json_response(StatusCode::BAD_REQUEST, &error);
     };
@@ -121,7 +121,7 @@ pub(super) async fn compare(State(operators): State<AdminState>, body: Bytes) ->
         sent.fixed.remove("listen");
     }
     let snapshot = Arc::clone(&operators.live).load_full();
-    match sent.after(&snapshot.config) {
+    match sent.compare_to(&snapshot.config) {
         Some(compared) => json_response(StatusCode::OK, &compared),
         None => {
             let error = format!("this is weir {VERSION}, and digests are of one version only");

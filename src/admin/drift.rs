@@ -25,20 +25,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The gate of one upstream, and what waits at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drift {
+pub struct UpstreamDrift {
     /// `accept`, `hold` or `quarantine`.
     pub policy: String,
     /// How far a redefinition may go that needs nobody's consent.
     pub threshold: String,
     /// What waits to be accepted.
-    pub drifted: Vec<Waiting>,
+    pub drifted: Vec<PendingDefinition>,
     /// What goes by another name since it was pinned.
-    pub renamed: Vec<Renamed>,
+    pub renamed: Vec<RenamedSincePinned>,
 }
 
 /// A definition that says otherwise than what is pinned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
+pub struct PendingDefinition {
     /// What it is.
     pub kind: Kind,
     /// Its exposed name, or the one it would have.
@@ -51,7 +51,7 @@ pub struct Waiting {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<String>,
     /// What callers see: the pinned definition, or nothing.
-    pub state: Held,
+    pub state: DriftState,
     /// Its class: the highest of its changes.
     pub class: ChangeClass,
     /// What it says otherwise.
@@ -64,20 +64,20 @@ pub struct Waiting {
 
 /// `GET /upstreams`, as far as it is about drift.
 #[derive(Debug, Deserialize)]
-pub struct Upstreams {
-    upstreams: Vec<Row>,
+pub struct UpstreamsPage {
+    upstreams: Vec<UpstreamRow>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Row {
+struct UpstreamRow {
     /// An older weir has none.
-    drift: Option<Drift>,
+    drift: Option<UpstreamDrift>,
 }
 
-impl Upstreams {
+impl UpstreamsPage {
     /// What waits of all of them.
     #[must_use]
-    pub fn waiting(self) -> Vec<Waiting> {
+    pub fn waiting(self) -> Vec<PendingDefinition> {
         let drifts = self.upstreams.into_iter().filter_map(|row| row.drift);
         drifts.flat_map(|drift| drift.drifted).collect()
     }
@@ -86,7 +86,7 @@ impl Upstreams {
 /// What callers see of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Held {
+pub enum DriftState {
     /// The pinned definition.
     Held,
     /// Nothing.
@@ -95,7 +95,7 @@ pub enum Held {
 
 /// A definition that goes by another name since it was pinned, and says the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Renamed {
+pub struct RenamedSincePinned {
     /// What it is.
     pub kind: Kind,
     /// Its exposed name.
@@ -106,7 +106,7 @@ pub struct Renamed {
     pub renamed_from: String,
 }
 
-impl Held {
+impl DriftState {
     /// In a word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -117,12 +117,12 @@ impl Held {
     }
 }
 
-impl Drift {
+impl UpstreamDrift {
     /// That of an upstream.
     #[must_use]
     pub fn of(upstream: &config::Upstream, naming: &Naming, catalog: &Catalog) -> Self {
-        let found = found(upstream, catalog);
-        let named = |kind, original: &str| exposed(upstream, naming, catalog, kind, original);
+        let found = drift_of(upstream, catalog);
+        let named = |kind, original: &str| exposed_name(upstream, naming, catalog, kind, original);
         let drifted = found.map(|drift| drift.drifted.as_slice());
         let moved = found.map(|drift| drift.moved.as_slice());
         Self {
@@ -131,12 +131,12 @@ impl Drift {
             drifted: drifted
                 .unwrap_or_default()
                 .iter()
-                .map(|drifted| Waiting::of(drifted, upstream, naming, catalog))
+                .map(|drifted| PendingDefinition::of(drifted, upstream, naming, catalog))
                 .collect(),
             renamed: moved
                 .unwrap_or_default()
                 .iter()
-                .map(|moved| Renamed {
+                .map(|moved| RenamedSincePinned {
                     kind: moved.kind,
                     name: named(moved.kind, &moved.original),
                     original: moved.original.to_string(),
@@ -147,7 +147,7 @@ impl Drift {
     }
 }
 
-impl Waiting {
+impl PendingDefinition {
     /// A drift in words.
     #[must_use]
     pub fn of(
@@ -158,13 +158,13 @@ impl Waiting {
     ) -> Self {
         Self {
             kind: drifted.kind,
-            name: exposed(upstream, naming, catalog, drifted.kind, &drifted.original),
+            name: exposed_name(upstream, naming, catalog, drifted.kind, &drifted.original),
             upstream: upstream.id.as_str().to_owned(),
             original: drifted.original.to_string(),
             renamed_from: drifted.was.as_ref().map(ToString::to_string),
             state: match drifted.quarantined {
-                true => Held::Quarantined,
-                false => Held::Held,
+                true => DriftState::Quarantined,
+                false => DriftState::Held,
             },
             class: drifted.class(),
             changes: drifted.changes.clone(),
@@ -175,7 +175,7 @@ impl Waiting {
 }
 
 /// What the gate says of an upstream, shown or hidden.
-pub(super) fn found<'c>(
+pub(super) fn drift_of<'c>(
     upstream: &config::Upstream,
     catalog: &'c Catalog,
 ) -> Option<&'c catalog::DriftReport> {
@@ -185,7 +185,7 @@ pub(super) fn found<'c>(
 }
 
 /// The name that callers know something by, or would.
-fn exposed(
+fn exposed_name(
     upstream: &config::Upstream,
     naming: &Naming,
     catalog: &Catalog,
@@ -208,13 +208,13 @@ fn exposed(
 }
 
 /// Everything that waits, in the order of the config.
-fn waiting(snapshot: &Snapshot) -> impl Iterator<Item = (u64, Waiting)> {
+fn pending(snapshot: &Snapshot) -> impl Iterator<Item = (u64, PendingDefinition)> {
     snapshot.links.iter().flat_map(|link| {
-        let drift = found(&link.config, &snapshot.catalog);
+        let drift = drift_of(&link.config, &snapshot.catalog);
         let drifted = drift.map(|drift| drift.drifted.as_slice());
         drifted.unwrap_or_default().iter().map(|drifted| {
             let naming = &snapshot.config.naming;
-            let waiting = Waiting::of(drifted, &link.config, naming, &snapshot.catalog);
+            let waiting = PendingDefinition::of(drifted, &link.config, naming, &snapshot.catalog);
             (link.link_id, waiting)
         })
     })
@@ -243,9 +243,9 @@ impl<'s> HeldNames<'s> {
 
 /// The two definitions between which somebody has to choose.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Texts {
+pub struct BothDefinitions {
     /// What it is about.
-    pub waiting: Waiting,
+    pub waiting: PendingDefinition,
     /// What is pinned; nothing of a newcomer, which waits because there is no room to pin it or its name is taken.
     pub pinned: Option<Box<RawValue>>,
     /// What its upstream says.
@@ -254,20 +254,20 @@ pub struct Texts {
 
 /// The answer of `GET /catalog/{name}/drift`.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct AllTexts {
+pub struct DriftDetails {
     /// Of each kind one at most, as a rule; none where nothing waits.
-    pub drifted: Vec<Texts>,
+    pub drifted: Vec<BothDefinitions>,
 }
 
 /// `GET /catalog/{name}/drift`: what waits under an exposed name, in full, under its upstream's name. 404 for a name that is none.
 pub(super) async fn texts(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
     let snapshot = live.load_full();
-    let found = waiting(&snapshot).filter(|(_, waiting)| waiting.name == name);
+    let found = pending(&snapshot).filter(|(_, waiting)| waiting.name == name);
     let raw = |text: &str| RawValue::from_string(text.to_owned()).ok();
     let drifted: Vec<_> = found
         .map(|(_, waiting)| {
             let drifted = drifted_of(&snapshot, &waiting);
-            Texts {
+            BothDefinitions {
                 pinned: drifted.and_then(|drifted| raw(drifted.pinned()?)),
                 now: drifted.and_then(|drifted| raw(drifted.now())),
                 waiting,
@@ -277,13 +277,13 @@ pub(super) async fn texts(State(live): State<Arc<Live>>, Path(name): Path<String
     if drifted.is_empty() && !is_exposed(&snapshot, &name) {
         return no_such_name();
     }
-    json_response(StatusCode::OK, &AllTexts { drifted })
+    json_response(StatusCode::OK, &DriftDetails { drifted })
 }
 
 /// The body of an acceptance; it may be left out.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct AcceptBody {
     /// What was looked at.
     digest: Option<String>,
 }
@@ -300,27 +300,27 @@ pub(super) async fn accept(
     body: Bytes,
 ) -> Response {
     let wanted = match body.iter().all(u8::is_ascii_whitespace) {
-        true => Ok(Wanted::default()),
-        false => serde_json::from_slice::<Wanted>(&body),
+        true => Ok(AcceptBody::default()),
+        false => serde_json::from_slice::<AcceptBody>(&body),
     };
-    let Ok(Wanted { digest }) = wanted else {
+    let Ok(AcceptBody { digest }) = wanted else {
         let error = json!({ "error": "expected no body, or `digest`" });
         return json_response(StatusCode::BAD_REQUEST, &error);
     };
     let snapshot = live.load_full();
-    let found: Vec<_> = waiting(&snapshot)
+    let found: Vec<_> = pending(&snapshot)
         .filter(|(_, waiting)| waiting.name == name)
         .collect();
     if found.is_empty() {
-        return nothing(&snapshot, &name);
+        return nothing_pending(&snapshot, &name);
     }
-    let looked_at = |(_, waiting): &&(u64, Waiting)| match &digest {
+    let looked_at = |(_, waiting): &&(u64, PendingDefinition)| match &digest {
         Some(digest) => waiting.digest == *digest,
         None => true,
     };
     let chosen: Vec<_> = found.iter().filter(looked_at).collect();
     if chosen.is_empty() {
-        return other(found.into_iter().map(|(_, waiting)| waiting).collect());
+        return conflict(found.into_iter().map(|(_, waiting)| waiting).collect());
     }
     let wishes = chosen.iter().map(|(link, waiting)| Wish {
         link: *link,
@@ -340,13 +340,13 @@ pub(super) async fn accept(
     let (mut accepted, mut drifted) = (Vec::new(), Vec::new());
     for ((_, waiting), outcome) in chosen.into_iter().zip(outcomes) {
         match outcome {
-            Accepted::Done(done) => accepted.push(now(waiting, &done)),
-            Accepted::Other(now_said) => drifted.push(now(waiting, &now_said)),
+            Accepted::Done(done) => accepted.push(redescribe(waiting, &done)),
+            Accepted::Other(current) => drifted.push(redescribe(waiting, &current)),
             Accepted::Nothing => {}
         }
     }
     if accepted.is_empty() && !drifted.is_empty() {
-        return other(drifted);
+        return conflict(drifted);
     }
     json_response(
         StatusCode::OK,
@@ -357,16 +357,19 @@ pub(super) async fn accept(
 /// What waits, as the gate knows it.
 fn drifted_of<'s>(
     snapshot: &'s Snapshot,
-    waiting: &Waiting,
+    waiting: &PendingDefinition,
 ) -> Option<&'s catalog::DriftedDefinition> {
     let upstream = snapshot.config.upstreams.get(waiting.upstream.as_str())?;
-    let drift = found(upstream, &snapshot.catalog)?;
+    let drift = drift_of(upstream, &snapshot.catalog)?;
     drift.of(waiting.kind, &waiting.original)
 }
 
 /// What waited, as it was when it was decided on.
-fn now(waiting: &Waiting, drifted: &catalog::DriftedDefinition) -> Waiting {
-    Waiting {
+fn redescribe(
+    waiting: &PendingDefinition,
+    drifted: &catalog::DriftedDefinition,
+) -> PendingDefinition {
+    PendingDefinition {
         class: drifted.class(),
         changes: drifted.changes.clone(),
         digest: drifted.digest.to_string(),
@@ -375,13 +378,13 @@ fn now(waiting: &Waiting, drifted: &catalog::DriftedDefinition) -> Waiting {
     }
 }
 
-fn other(drifted: Vec<Waiting>) -> Response {
+fn conflict(drifted: Vec<PendingDefinition>) -> Response {
     let error = "its upstream says something else than what was looked at";
     let body = json!({ "error": error, "drifted": drifted });
     json_response(StatusCode::CONFLICT, &body)
 }
 
-fn nothing(snapshot: &Snapshot, name: &str) -> Response {
+fn nothing_pending(snapshot: &Snapshot, name: &str) -> Response {
     if !is_exposed(snapshot, name) {
         return no_such_name();
     }

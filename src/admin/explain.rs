@@ -1,9 +1,9 @@
 //! `GET /explain?name=…`: where an exposed name comes from, or why it is not there.
 
 mod hidden;
+mod index;
 mod near;
 mod rules;
-mod world;
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::admin::drift::{self, Waiting};
+use crate::admin::drift::{self, PendingDefinition};
 use crate::admin::json_response;
 use crate::catalog::{Conflict, Kind, NameOrigin, Route, Rules, StaleSince};
 use crate::config::Upstream;
@@ -23,9 +23,9 @@ use crate::protocol::era::Era;
 use crate::protocol::hops;
 use crate::protocol::meta::ORIGIN;
 
-pub use near::Near;
-pub use rules::RuleTold;
-pub use world::{Known, Listed, Login, Way, World};
+pub use index::{CredentialsStatus, ExplainIndex, KnownUpstream, LinkStatus, ListingStatus};
+pub use near::NearMatch;
+pub use rules::AppliedRule;
 
 /// All there is to say of a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +37,9 @@ pub struct Explanation {
     /// What would be exposed under it, or is called so by its upstream, and is hidden.
     pub hidden: Vec<Hidden>,
     /// What else may have been meant, where nothing known has the name.
-    pub near: Vec<Near>,
+    pub near: Vec<NearMatch>,
     /// Upstreams of which nothing is known, where nothing known has the name: it may be theirs.
-    pub unlisted: Vec<Unlisted>,
+    pub unlisted: Vec<UnlistedUpstream>,
 }
 
 /// Something exposed.
@@ -52,7 +52,7 @@ pub struct Exposed {
     /// How it came by its name.
     pub named: NameOrigin,
     /// The rules of the config that had to do with it.
-    pub rules: Vec<RuleTold>,
+    pub rules: Vec<AppliedRule>,
     /// Name conflicts in which it has a part, in words.
     pub conflicts: Vec<String>,
     /// The eras whose callers have it in their list.
@@ -64,7 +64,7 @@ pub struct Exposed {
     pub stamped: Option<String>,
     /// What its upstream says otherwise, where the pinned definition is shown in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drift: Option<Waiting>,
+    pub drift: Option<PendingDefinition>,
     /// Whose it is.
     pub upstream: Owner,
 }
@@ -79,9 +79,10 @@ pub struct Owner {
     /// Its kind.
     pub connector: String,
     /// Its listing, if there is one.
-    pub listed: Option<Listed>,
+    pub listed: Option<ListingStatus>,
     /// How it is reached, where it is asked.
-    pub way: Option<Way>,
+    #[serde(rename = "way")]
+    pub link: Option<LinkStatus>,
 }
 
 /// Something that is known and not exposed.
@@ -94,14 +95,14 @@ pub struct Hidden {
     /// What it would be exposed as.
     pub wanted: String,
     /// Why it is not.
-    pub why: Why,
+    pub why: HiddenReason,
     /// The same in words.
     pub because: String,
     /// The rules of the config that hide it.
-    pub rules: Vec<RuleTold>,
+    pub rules: Vec<AppliedRule>,
     /// What its upstream says otherwise than what is pinned, where that hides it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drift: Option<Waiting>,
+    pub drift: Option<PendingDefinition>,
     /// Whose it is.
     pub upstream: Owner,
 }
@@ -109,7 +110,7 @@ pub struct Hidden {
 /// Why something is not exposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Why {
+pub enum HiddenReason {
     /// `tools.deny` matches it.
     Denied,
     /// `tools.allow` does not match it.
@@ -117,7 +118,7 @@ pub enum Why {
     /// Its definition is wrong.
     Quarantined,
     /// It says otherwise than what is pinned.
-    DriftedDefinition,
+    Drifted,
     /// It came from this weir.
     Own,
     /// It came through too many weirs.
@@ -128,14 +129,14 @@ pub enum Why {
 
 /// An upstream of which nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unlisted {
+pub struct UnlistedUpstream {
     /// Its name.
     pub upstream: String,
     /// Why.
     pub because: String,
 }
 
-impl World<'_> {
+impl ExplainIndex<'_> {
     /// All there is to say of a name.
     #[must_use]
     pub fn explain(&self, name: &str) -> Explanation {
@@ -184,7 +185,7 @@ impl World<'_> {
         Some(Exposed {
             kind,
             original: original.to_owned(),
-            rules: rules::touching(upstream, kind, original, &named),
+            rules: rules::rules_for(upstream, kind, original, &named),
             named,
             conflicts: conflicts
                 .filter(|conflict| lost(conflict) || won(conflict))
@@ -202,9 +203,14 @@ impl World<'_> {
     }
 
     /// What an upstream says otherwise than what is pinned.
-    fn drift(&self, upstream: &Upstream, kind: Kind, original: &str) -> Option<Waiting> {
-        let drifted = drift::found(upstream, self.catalog)?.of(kind, original)?;
-        Some(Waiting::of(drifted, upstream, self.naming, self.catalog))
+    fn drift(&self, upstream: &Upstream, kind: Kind, original: &str) -> Option<PendingDefinition> {
+        let drifted = drift::drift_of(upstream, self.catalog)?.of(kind, original)?;
+        Some(PendingDefinition::of(
+            drifted,
+            upstream,
+            self.naming,
+            self.catalog,
+        ))
     }
 
     /// The weirs before this one that a definition came through.
@@ -220,11 +226,11 @@ impl World<'_> {
         hops
     }
 
-    fn unlisted(&self) -> Vec<Unlisted> {
+    fn unlisted(&self) -> Vec<UnlistedUpstream> {
         let known = self.upstreams.keys().zip(&self.known);
         let unlisted = known.filter(|(_, known)| known.listed.is_none());
         unlisted
-            .map(|(id, known)| Unlisted {
+            .map(|(id, known)| UnlistedUpstream {
                 upstream: id.as_str().to_owned(),
                 because: known.unlisted(),
             })
@@ -242,7 +248,7 @@ pub(super) async fn explain(State(live): State<Arc<Live>>, uri: Uri) -> Response
     };
     let (name, snapshot) = (name.into_owned(), live.load_full());
     // Every name there is may be looked at, which takes a while: not on a thread that calls need.
-    let looking = move || World::of(&snapshot).explain(&name);
+    let looking = move || ExplainIndex::of(&snapshot).explain(&name);
     match tokio::task::spawn_blocking(looking).await {
         Ok(explanation) => json_response(StatusCode::OK, &explanation),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

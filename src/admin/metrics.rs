@@ -13,7 +13,9 @@ use crate::credentials::Credentials;
 use crate::credentials::state::Phase;
 use crate::live::reload::{History, Reloads};
 use crate::live::{Live, Snapshot};
-use crate::metrics::{Format, Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
+use crate::metrics::{
+    MetricsFormat, Observed, ObservedCredentials, ObservedReloads, ObservedUpstream,
+};
 use crate::upstream::{HealthState, Link};
 
 /// The words for [`Kind::ALL`], as `/upstreams` has them.
@@ -27,29 +29,27 @@ pub(super) async fn metrics(
     let snapshot = live.load_full();
     let accept = headers.get_all(header::ACCEPT).iter();
     let accept: Vec<_> = accept.filter_map(|value| value.to_str().ok()).collect();
-    let format = Format::accepted(&accept.join(","));
-    let text = snapshot
-        .metrics
-        .text(&observed(&snapshot, &reloads), format);
+    let format = MetricsFormat::accepted_by(&accept.join(","));
+    let text = snapshot.metrics.text(&observe(&snapshot, &reloads), format);
     ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
-fn observed(snapshot: &Snapshot, reloads: &Reloads) -> Observed {
+fn observe(snapshot: &Snapshot, reloads: &Reloads) -> Observed {
     let catalog = &snapshot.catalog;
     Observed {
         generation: snapshot.generation,
-        items: named(Kind::ALL.map(|kind| catalog.len(kind))),
+        items: by_kind(Kind::ALL.map(|kind| catalog.len(kind))),
         conflicts: catalog.conflicts().len(),
-        reloads: reloaded(&reloads.history()),
+        reloads: observe_reloads(&reloads.history()),
         upstreams: snapshot
             .links
             .iter()
-            .map(|link| of(link, catalog))
+            .map(|link| observe_upstream(link, catalog))
             .collect(),
     }
 }
 
-fn reloaded(history: &History) -> ObservedReloads {
+fn observe_reloads(history: &History) -> ObservedReloads {
     let good = history.good.duration_since(UNIX_EPOCH);
     ObservedReloads {
         counts: history.counts.each().collect(),
@@ -58,25 +58,25 @@ fn reloaded(history: &History) -> ObservedReloads {
     }
 }
 
-fn of(link: &Link, catalog: &Catalog) -> ObservedUpstream {
+fn observe_upstream(link: &Link, catalog: &Catalog) -> ObservedUpstream {
     let report = link.health.report();
     let load = link.gate.load();
     ObservedUpstream {
         name: link.id().as_str().to_owned(),
         up: link.health.state() == HealthState::Up,
-        credentials: link.credentials().map(credentials),
+        credentials: link.credentials().map(observe_credentials),
         sessions: usize::from(link.current_peer().is_some()) + link.sessions.count(),
         in_flight: load.in_flight,
         queued: load.queued,
         listing_age: report.age(),
         stale: link.health.is_stale(),
-        items: named(report.counts),
+        items: by_kind(report.counts),
         quarantined: report.quarantined.len(),
-        drifted: drift::found(&link.config, catalog).map_or(0, |drift| drift.drifted.len()),
+        drifted: drift::drift_of(&link.config, catalog).map_or(0, |drift| drift.drifted.len()),
     }
 }
 
-fn credentials(credentials: &Credentials) -> ObservedCredentials {
+fn observe_credentials(credentials: &Credentials) -> ObservedCredentials {
     let (status, requests) = (credentials.status(), credentials.requests());
     let left = |end: SystemTime| end.duration_since(SystemTime::now()).unwrap_or_default();
     let state = |phase: Phase| (phase.as_str(), phase == status.phase);
@@ -87,6 +87,6 @@ fn credentials(credentials: &Credentials) -> ObservedCredentials {
     }
 }
 
-fn named(counts: [usize; 4]) -> Vec<(&'static str, usize)> {
+fn by_kind(counts: [usize; 4]) -> Vec<(&'static str, usize)> {
     KINDS.into_iter().zip(counts).collect()
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::admin::drift::{AllTexts, Texts, Upstreams, Waiting};
+use crate::admin::drift::{BothDefinitions, DriftDetails, PendingDefinition, UpstreamsPage};
 use crate::cli::operator::{Operator, OperatorError};
 use crate::cli::output::{Output, Table, TextStyle, count, make_safe};
 use crate::cli::print_config_errors;
@@ -57,14 +57,14 @@ enum AcceptError {
 /// What came of an acceptance.
 #[derive(Deserialize)]
 struct Answer {
-    accepted: Vec<Waiting>,
+    accepted: Vec<PendingDefinition>,
     stored: Option<bool>,
 }
 
 /// What is told of all of them.
 #[derive(Default, Serialize)]
 struct Told {
-    accepted: Vec<Waiting>,
+    accepted: Vec<PendingDefinition>,
     /// Names, and why they are not.
     failed: Vec<(String, String)>,
 }
@@ -74,7 +74,7 @@ struct Told {
 pub async fn run(args: AcceptArgs, output: &mut Output) -> ExitCode {
     let done = async {
         let operator = operator(&args, output)?;
-        let page: Upstreams = operator.get("/upstreams", &[]).await?;
+        let page: UpstreamsPage = operator.get("/upstreams", &[]).await?;
         let waiting = page.waiting();
         if args.names.is_empty() && !args.all {
             return Ok(shown(&waiting, args.json, output));
@@ -116,7 +116,7 @@ fn load(path: &Path, output: &mut Output) -> Result<Config, AcceptError> {
 }
 
 /// Shows what waits.
-fn shown(waiting: &[Waiting], json: bool, output: &mut Output) -> ExitCode {
+fn shown(waiting: &[PendingDefinition], json: bool, output: &mut Output) -> ExitCode {
     if json {
         output
             .out
@@ -138,7 +138,7 @@ fn shown(waiting: &[Waiting], json: bool, output: &mut Output) -> ExitCode {
 #[derive(Serialize)]
 struct Shown<'s> {
     name: &'s str,
-    drifted: &'s [Texts],
+    drifted: &'s [BothDefinitions],
 }
 
 /// Prints definitions in full.
@@ -150,7 +150,7 @@ async fn show(
     let mut waits = false;
     for name in &args.names {
         let path = format!("/catalog/{name}/drift");
-        let AllTexts { drifted } = operator.get(&path, &[]).await?;
+        let DriftDetails { drifted } = operator.get(&path, &[]).await?;
         waits |= !drifted.is_empty();
         if args.json {
             let drifted = &drifted;
@@ -205,7 +205,7 @@ fn visible(line: &str) -> String {
     out
 }
 
-fn table<'w>(waiting: impl Iterator<Item = &'w Waiting>) -> Table {
+fn table<'w>(waiting: impl Iterator<Item = &'w PendingDefinition>) -> Table {
     let mut table = Table::new(&["UPSTREAM", "STATE", "KIND", "NAME", "WHAT"]);
     for one in waiting {
         let was = one.renamed_from.as_ref();
@@ -229,11 +229,12 @@ fn table<'w>(waiting: impl Iterator<Item = &'w Waiting>) -> Table {
 async fn accepted(
     args: &AcceptArgs,
     operator: &Operator,
-    waiting: Vec<Waiting>,
+    waiting: Vec<PendingDefinition>,
     output: &mut Output,
 ) -> Told {
     let mut told = Told::default();
-    let was_seen = |one: &Waiting| args.digest.as_ref().is_none_or(|seen| one.digest == *seen);
+    let was_seen =
+        |one: &PendingDefinition| args.digest.as_ref().is_none_or(|seen| one.digest == *seen);
     for name in &args.names {
         let of_name = || waiting.iter().filter(|one| one.name == *name);
         let reason = if of_name().any(was_seen) {

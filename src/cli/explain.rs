@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use tokio::time::Instant;
 
-use crate::admin::drift::Waiting;
-use crate::admin::explain::{Explanation, Exposed, Hidden, Known, Listed, Owner, World};
+use crate::admin::drift::PendingDefinition;
+use crate::admin::explain::{
+    ExplainIndex, Explanation, Exposed, Hidden, KnownUpstream, ListingStatus, Owner,
+};
 use crate::catalog::Catalog;
 use crate::cli::operator::{Operator, OperatorError};
 use crate::cli::output::{Output, TextStyle, make_safe};
@@ -107,7 +109,7 @@ async fn explanation(
     };
     let core = Core::start(Arc::new(config), &options).await?;
     wait::settled(&core, &mut output.err).await;
-    let explanation = World::of(&core.live().load_full()).explain(&args.name);
+    let explanation = ExplainIndex::of(&core.live().load_full()).explain(&args.name);
     core.stop().await;
     Ok(explanation)
 }
@@ -140,14 +142,14 @@ fn offline(config: Config, name: &str, output: &mut Output) -> Explanation {
         if let Some(pins) = pins.ok().flatten() {
             state.hold_to(link, pins);
         }
-        let listed = stored.as_ref().map(|stored| Listed {
+        let listed = stored.as_ref().map(|stored| ListingStatus {
             stored: true,
             seconds_ago: age(stored.at).as_secs(),
             stale: false,
         });
-        known.push(Known {
+        known.push(KnownUpstream {
             listed,
-            ..Known::default()
+            ..KnownUpstream::default()
         });
         changes.extend(stored.map(|Stored { listing, at }| Change::Listed {
             link,
@@ -158,14 +160,14 @@ fn offline(config: Config, name: &str, output: &mut Output) -> Explanation {
         }));
     }
     let catalog = state.apply(changes).publish;
-    let world = World {
+    let index = ExplainIndex {
         upstreams: &config.upstreams,
         naming: &config.naming,
         instance: config.instance.as_ref(),
         catalog: &catalog.unwrap_or_else(|| Arc::new(Catalog::merge(&config.naming, 1, &[]))),
         known,
     };
-    world.explain(name)
+    index.explain(name)
 }
 
 fn age(at: SystemTime) -> Duration {
@@ -285,7 +287,7 @@ fn not_exposed(output: &mut Output, hidden: &Hidden) {
 }
 
 /// What its upstream says, and how to let it.
-fn drifted(output: &mut Output, waiting: &Waiting) {
+fn drifted(output: &mut Output, waiting: &PendingDefinition) {
     if let Some(was) = &waiting.renamed_from {
         line(output, "pinned as", was);
     }
@@ -316,18 +318,18 @@ fn state(output: &mut Output, owner: &Owner) {
         let text = format!("listed {} s ago{stored}{stale}", listed.seconds_ago);
         line(output, "definition", &text);
     }
-    let Some(way) = &owner.way else {
+    let Some(link) = &owner.link else {
         return;
     };
-    let reason = way.reason.as_ref().map(|reason| format!(": {reason}"));
+    let reason = link.reason.as_ref().map(|reason| format!(": {reason}"));
     let text = format!(
         "{}{}; circuit {}",
-        way.state,
+        link.state,
         reason.unwrap_or_default(),
-        way.circuit
+        link.circuit
     );
     line(output, "link", &text);
-    if let Some(login) = &way.credentials {
+    if let Some(login) = &link.credentials {
         let reason = login.reason.as_ref().map(|reason| format!(": {reason}"));
         let text = format!(
             "{} {}{}",

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::admin::catalog::Page;
-use crate::admin::compare::{Compared, Digests};
-use crate::admin::drift::{Upstreams, Waiting};
+use crate::admin::catalog::CatalogPage;
+use crate::admin::compare::{Comparison, ConfigDigests};
+use crate::admin::drift::{PendingDefinition, UpstreamsPage};
 use crate::catalog::{Diff, Side};
 use crate::cli::operator::{Operator, OperatorError};
 use crate::cli::output::Output;
@@ -65,9 +65,9 @@ struct Before {
     /// Where it was found.
     against: String,
     side: Side,
-    compared: Compared,
+    compared: Comparison,
     /// What its gates keep out of the catalog.
-    waiting: Vec<Waiting>,
+    waiting: Vec<PendingDefinition>,
 }
 
 /// Exit 0 if nothing would change, 3 if something would, 2 if that cannot be told.
@@ -119,11 +119,13 @@ fn load(path: &Path, output: &mut Output) -> Result<Config, PlanError> {
 
 /// A weir that runs.
 async fn running(operator: &Operator, config: &Config) -> Result<Before, PlanError> {
-    let page: Page = operator.get("/catalog", &[("definitions", "true")]).await?;
+    let page: CatalogPage = operator.get("/catalog", &[("definitions", "true")]).await?;
     let url = operator.url().to_owned();
     let side = page.side().ok_or_else(|| PlanError::Old(url.clone()))?;
-    let compared = operator.post("/compare", &Digests::of(config)).await?;
-    let upstreams: Upstreams = operator.get("/upstreams", &[]).await?;
+    let compared = operator
+        .post("/compare", &ConfigDigests::of(config))
+        .await?;
+    let upstreams: UpstreamsPage = operator.get("/upstreams", &[]).await?;
     Ok(Before {
         waiting: upstreams.waiting(),
         against: url,
@@ -140,9 +142,9 @@ async fn described(
     output: &mut Output,
 ) -> Result<Before, PlanError> {
     let old = load(file, output)?;
-    let digests = Digests::of(config);
+    let digests = ConfigDigests::of(config);
     // Both digests are this weir's.
-    let compared = digests.after(&old).unwrap_or_default();
+    let compared = digests.compare_to(&old).unwrap_or_default();
     let found = sides::alone(with_known_instance(old), asking, output).await?;
     for (upstream, source) in &found.sources {
         if let Some(reason) = source.trouble() {

@@ -2,11 +2,11 @@
 
 /// One metric.
 #[derive(Debug)]
-pub struct Family {
+pub struct MetricFamily {
     /// As it is written, with the unit, and `_total` for a counter.
     pub name: &'static str,
     /// How its values are to be read.
-    pub kind: Kind,
+    pub kind: FamilyKind,
     /// The labels of each of its values.
     pub labels: &'static [&'static str],
     /// What it means: one line, without quotes and backslashes.
@@ -15,7 +15,7 @@ pub struct Family {
 
 /// How the values of a metric are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FamilyKind {
     /// Grows until weir ends.
     Counter,
     /// Goes up and down.
@@ -24,7 +24,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl FamilyKind {
     /// As the format spells it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -40,15 +40,15 @@ macro_rules! families {
     ($($const:ident = $name:literal $kind:ident [$($label:literal),*] $help:literal;)*) => {
         $(
             #[doc = $help]
-            pub const $const: Family = Family {
+            pub const $const: MetricFamily = MetricFamily {
                 name: $name,
-                kind: Kind::$kind,
+                kind: FamilyKind::$kind,
                 labels: &[$($label),*],
                 help: $help,
             };
         )*
         /// All of them, in the order in which they are written.
-        pub const ALL: &[&Family] = &[$(&$const),*];
+        pub const ALL: &[&MetricFamily] = &[$(&$const),*];
     };
 }
 

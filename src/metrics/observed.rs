@@ -3,9 +3,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::metrics::call::{BOUNDS, Ending, OTHER, Series, Upstream};
-use crate::metrics::names::{self, Family};
-use crate::metrics::process::Process;
-use crate::metrics::text::{Format, Text};
+use crate::metrics::names::{self, MetricFamily};
+use crate::metrics::process::ProcessUsage;
+use crate::metrics::text::{MetricsFormat, MetricsText};
 use crate::metrics::{BLAMES, Counter, Metrics, lock};
 use crate::protocol::method;
 
@@ -76,153 +76,153 @@ pub struct ObservedCredentials {
 impl Metrics {
     /// All metrics as text.
     #[must_use]
-    pub fn text(&self, observed: &Observed, format: Format) -> String {
-        let mut text = Text::new(format);
+    pub fn text(&self, observed: &Observed, format: MetricsFormat) -> String {
+        let mut text = MetricsText::new(format);
         text.family(&names::BUILD, |values| {
-            values.value(&[env!("CARGO_PKG_VERSION")], 1);
+            values.write(&[env!("CARGO_PKG_VERSION")], 1);
         });
-        self.calls(&mut text);
-        of_each(&mut text, &names::CALLS_IN_FLIGHT, observed, |up| {
+        self.write_calls(&mut text);
+        write_each(&mut text, &names::CALLS_IN_FLIGHT, observed, |up| {
             up.in_flight
         });
-        of_each(&mut text, &names::CALLS_QUEUED, observed, |up| up.queued);
+        write_each(&mut text, &names::CALLS_QUEUED, observed, |up| up.queued);
         text.family(&names::ERRORS, |values| {
             for ((_, blame), counter) in BLAMES.iter().zip(&self.shared.errors) {
-                values.value(&[blame], counter.value());
+                values.write(&[blame], counter.value());
             }
         });
         text.family(&names::RESPONSES, |values| {
             for (code, counter) in (100..).zip(&self.responses) {
                 if counter.value() > 0 {
-                    values.value(&[&format!("{code}")], counter.value());
+                    values.write(&[&format!("{code}")], counter.value());
                 }
             }
         });
-        of_each(&mut text, &names::UP, observed, |up| usize::from(up.up));
-        credentials(&mut text, observed);
-        of_each(&mut text, &names::UPSTREAM_SESSIONS, observed, |up| {
+        write_each(&mut text, &names::UP, observed, |up| usize::from(up.up));
+        write_credentials(&mut text, observed);
+        write_each(&mut text, &names::UPSTREAM_SESSIONS, observed, |up| {
             up.sessions
         });
-        self.listings(&mut text, observed);
-        reloads(&mut text, &observed.reloads);
+        self.write_listings(&mut text, observed);
+        write_reloads(&mut text, &observed.reloads);
         text.family(&names::GENERATION, |values| {
-            values.value(&[], observed.generation)
+            values.write(&[], observed.generation)
         });
         text.family(&names::PUBLICATIONS, |values| {
-            values.value(&[], self.publications.value());
+            values.write(&[], self.publications.value());
         });
         text.family(&names::CATALOG_ITEMS, |values| {
             for (kind, count) in &observed.items {
-                values.value(&[kind], count);
+                values.write(&[kind], count);
             }
         });
         text.family(&names::CONFLICTS, |values| {
-            values.value(&[], observed.conflicts)
+            values.write(&[], observed.conflicts)
         });
-        for state in lock(&self.states).iter() {
-            text.family(state.family, |values| values.value(&[], (state.value)()));
+        for gauge in lock(&self.observed_gauges).iter() {
+            text.family(gauge.family, |values| values.write(&[], (gauge.value)()));
         }
         text.family(&names::GET_STREAMS, |values| {
-            values.value(&[], self.get_streams.value())
+            values.write(&[], self.get_streams.value())
         });
         text.family(&names::LISTEN_STREAMS, |values| {
-            values.value(&[], self.listen_streams.value());
+            values.write(&[], self.listen_streams.value());
         });
-        self.process(&mut text);
+        self.write_process(&mut text);
         text.finish()
     }
 
-    fn calls(&self, text: &mut Text) {
+    fn write_calls(&self, text: &mut MetricsText) {
         let upstreams = lock(&self.upstreams).clone();
         text.family(&names::CALLS, |values| {
-            each_series(&upstreams, |upstream, method, tool, series| {
+            visit_series(&upstreams, |upstream, method, tool, series| {
                 for (ending, counter) in Ending::ALL.iter().zip(&series.endings) {
                     if counter.value() > 0 {
                         let labels = [upstream, method, tool, ending.as_str()];
-                        values.value(&labels, counter.value());
+                        values.write(&labels, counter.value());
                     }
                 }
             });
         });
         text.family(&names::CALL_SECONDS, |values| {
-            each_series(&upstreams, |upstream, method, tool, series| {
+            visit_series(&upstreams, |upstream, method, tool, series| {
                 let counts: Vec<u64> = series.buckets.iter().map(Counter::value).collect();
                 let sum = Duration::from_nanos(series.nanoseconds.value()).as_secs_f64();
-                values.histogram(&[upstream, method, tool], &BOUNDS, &counts, sum);
+                values.write_histogram(&[upstream, method, tool], &BOUNDS, &counts, sum);
             });
         });
     }
 
-    fn listings(&self, text: &mut Text, observed: &Observed) {
+    fn write_listings(&self, text: &mut MetricsText, observed: &Observed) {
         text.family(&names::LISTING_AGE, |values| {
             for up in &observed.upstreams {
                 if let Some(age) = up.listing_age {
-                    values.value(&[&up.name], age.as_secs_f64());
+                    values.write(&[&up.name], age.as_secs_f64());
                 }
             }
         });
-        of_each(text, &names::LISTING_STALE, observed, |up| {
+        write_each(text, &names::LISTING_STALE, observed, |up| {
             usize::from(up.stale)
         });
         text.family(&names::LISTING_ITEMS, |values| {
             for up in &observed.upstreams {
                 for (kind, count) in &up.items {
-                    values.value(&[&up.name, kind], count);
+                    values.write(&[&up.name, kind], count);
                 }
             }
         });
-        of_each(text, &names::QUARANTINED, observed, |up| up.quarantined);
-        of_each(text, &names::DRIFTED, observed, |up| up.drifted);
+        write_each(text, &names::QUARANTINED, observed, |up| up.quarantined);
+        write_each(text, &names::DRIFTED, observed, |up| up.drifted);
         text.family(&names::RESYNCS, |values| {
             for upstream in lock(&self.upstreams).iter() {
                 let name = upstream.id().as_str();
-                values.value(&[name, "listed"], upstream.listed.value());
-                values.value(&[name, "failed"], upstream.failed.value());
+                values.write(&[name, "listed"], upstream.listed.value());
+                values.write(&[name, "failed"], upstream.failed.value());
             }
         });
     }
 
-    fn process(&self, text: &mut Text) {
-        let Process {
+    fn write_process(&self, text: &mut MetricsText) {
+        let ProcessUsage {
             cpu_seconds,
             resident_bytes,
             open_fds,
             max_fds,
-        } = Process::now();
+        } = ProcessUsage::read();
         if let Some(seconds) = cpu_seconds {
-            text.family(&names::CPU, |values| values.value(&[], seconds));
+            text.family(&names::CPU, |values| values.write(&[], seconds));
         }
         if let Some(bytes) = resident_bytes {
-            text.family(&names::RSS, |values| values.value(&[], bytes));
+            text.family(&names::RSS, |values| values.write(&[], bytes));
         }
         if let Some(count) = open_fds {
-            text.family(&names::FDS, |values| values.value(&[], count));
+            text.family(&names::FDS, |values| values.write(&[], count));
         }
         if let Some(count) = max_fds {
-            text.family(&names::MAX_FDS, |values| values.value(&[], count));
+            text.family(&names::MAX_FDS, |values| values.write(&[], count));
         }
         let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default();
         text.family(&names::STARTED, |values| {
-            values.value(&[], started.as_secs_f64())
+            values.write(&[], started.as_secs_f64())
         });
     }
 }
 
-fn reloads(text: &mut Text, observed: &ObservedReloads) {
+fn write_reloads(text: &mut MetricsText, observed: &ObservedReloads) {
     text.family(&names::RELOADS, |values| {
         for (outcome, trigger, count) in &observed.counts {
-            values.value(&[outcome, trigger], count);
+            values.write(&[outcome, trigger], count);
         }
     });
     text.family(&names::RELOAD_GOOD, |values| {
-        values.value(&[], u8::from(observed.last_is_good));
+        values.write(&[], u8::from(observed.last_is_good));
     });
     text.family(&names::RELOADED, |values| {
-        values.value(&[], observed.good.as_secs_f64());
+        values.write(&[], observed.good.as_secs_f64());
     });
 }
 
-fn credentials(text: &mut Text, observed: &Observed) {
+fn write_credentials(text: &mut MetricsText, observed: &Observed) {
     let found = || {
         let upstreams = observed.upstreams.iter();
         upstreams.filter_map(|up| Some((up.name.as_str(), up.credentials.as_ref()?)))
@@ -230,41 +230,41 @@ fn credentials(text: &mut Text, observed: &Observed) {
     text.family(&names::CREDENTIALS, |values| {
         for (name, credentials) in found() {
             for (state, is) in &credentials.states {
-                values.value(&[name, state], usize::from(*is));
+                values.write(&[name, state], usize::from(*is));
             }
         }
     });
     text.family(&names::CREDENTIALS_EXPIRE, |values| {
         for (name, credentials) in found() {
             if let Some(left) = credentials.left {
-                values.value(&[name], left.as_secs_f64());
+                values.write(&[name], left.as_secs_f64());
             }
         }
     });
     text.family(&names::CREDENTIAL_REQUESTS, |values| {
         for (name, credentials) in found() {
             let (granted, failed) = credentials.requests;
-            values.value(&[name, "granted"], granted);
-            values.value(&[name, "failed"], failed);
+            values.write(&[name, "granted"], granted);
+            values.write(&[name, "failed"], failed);
         }
     });
 }
 
-fn of_each(
-    text: &mut Text,
-    family: &Family,
+fn write_each(
+    text: &mut MetricsText,
+    family: &MetricFamily,
     observed: &Observed,
     value: impl Fn(&ObservedUpstream) -> usize,
 ) {
     text.family(family, |values| {
         for up in &observed.upstreams {
-            values.value(&[&up.name], value(up));
+            values.write(&[&up.name], value(up));
         }
     });
 }
 
 /// Gives upstream, method, tool and series of everything that was called, tools in the order of their names.
-fn each_series(
+fn visit_series(
     upstreams: &[std::sync::Arc<Upstream>],
     mut found: impl FnMut(&str, &str, &str, &Series),
 ) {

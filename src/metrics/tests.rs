@@ -13,7 +13,7 @@ fn metrics() -> (Arc<Metrics>, Arc<Upstream>) {
 }
 
 fn text(metrics: &Metrics) -> String {
-    metrics.text(&Observed::default(), Format::Prometheus)
+    metrics.text(&Observed::default(), MetricsFormat::Prometheus)
 }
 
 fn value(text: &str, series: &str) -> Option<f64> {
@@ -118,7 +118,7 @@ fn names_follow_the_conventions() {
         );
         assert_eq!(
             name.ends_with("_total"),
-            family.kind == names::Kind::Counter,
+            family.kind == names::FamilyKind::Counter,
             "{name}"
         );
         assert!(!family.help.contains(['"', '\\', '\n', '|']), "{name}");

@@ -5,21 +5,21 @@
 
 use std::fmt::{Display, Write as _};
 
-use crate::metrics::names::{Family, Kind};
+use crate::metrics::names::{FamilyKind, MetricFamily};
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum MetricsFormat {
     /// What every scraper reads.
     Prometheus,
     /// Counters are announced without `_total`, and the end is marked.
     OpenMetrics,
 }
 
-impl Format {
+impl MetricsFormat {
     /// The better one of those that an `Accept` header asks for.
     #[must_use]
-    pub fn accepted(accept: &str) -> Self {
+    pub fn accepted_by(accept: &str) -> Self {
         let quality = |name: &str| {
             let items = accept.split(',').filter_map(|item| {
                 let mut parts = item.split(';').map(str::trim);
@@ -48,13 +48,13 @@ impl Format {
 }
 
 /// The text, as it grows.
-pub(super) struct Text {
+pub(super) struct MetricsText {
     out: String,
-    format: Format,
+    format: MetricsFormat,
 }
 
-impl Text {
-    pub(super) fn new(format: Format) -> Self {
+impl MetricsText {
+    pub(super) fn new(format: MetricsFormat) -> Self {
         Self {
             out: String::with_capacity(16 * 1024),
             format,
@@ -62,10 +62,10 @@ impl Text {
     }
 
     /// A metric with its values; `values` writes them, in no other metric's midst.
-    pub(super) fn family(&mut self, family: &Family, values: impl FnOnce(&mut Values<'_>)) {
+    pub(super) fn family(&mut self, family: &MetricFamily, values: impl FnOnce(&mut Values<'_>)) {
         let (kind, help) = (family.kind.as_str(), family.help);
         let name = match (self.format, family.kind) {
-            (Format::OpenMetrics, Kind::Counter) => {
+            (MetricsFormat::OpenMetrics, FamilyKind::Counter) => {
                 family.name.strip_suffix("_total").unwrap_or(family.name)
             }
             _ => family.name,
@@ -79,7 +79,7 @@ impl Text {
     }
 
     pub(super) fn finish(mut self) -> String {
-        if self.format == Format::OpenMetrics {
+        if self.format == MetricsFormat::OpenMetrics {
             self.out.push_str("# EOF\n");
         }
         self.out
@@ -89,29 +89,41 @@ impl Text {
 /// The values of one metric.
 pub(super) struct Values<'t> {
     out: &'t mut String,
-    family: &'t Family,
+    family: &'t MetricFamily,
 }
 
 impl Values<'_> {
     /// One value; `labels` are in the order of the family's.
-    pub(super) fn value(&mut self, labels: &[&str], value: impl Display) {
-        self.line("", labels, None, value);
+    pub(super) fn write(&mut self, labels: &[&str], value: impl Display) {
+        self.write_line("", labels, None, value);
     }
 
     /// A histogram: how many there were up to each bound and not up to the one before, those above all bounds last, and
     /// the sum of all.
-    pub(super) fn histogram(&mut self, labels: &[&str], bounds: &[f64], counts: &[u64], sum: f64) {
+    pub(super) fn write_histogram(
+        &mut self,
+        labels: &[&str],
+        bounds: &[f64],
+        counts: &[u64],
+        sum: f64,
+    ) {
         let mut total = 0;
         let bounds = bounds.iter().map(|bound| format!("{bound:?}"));
         for (count, bound) in counts.iter().zip(bounds.chain(["+Inf".to_owned()])) {
             total += count;
-            self.line("_bucket", labels, Some(&bound), total);
+            self.write_line("_bucket", labels, Some(&bound), total);
         }
-        self.line("_sum", labels, None, sum);
-        self.line("_count", labels, None, total);
+        self.write_line("_sum", labels, None, sum);
+        self.write_line("_count", labels, None, total);
     }
 
-    fn line(&mut self, suffix: &str, labels: &[&str], bound: Option<&str>, value: impl Display) {
+    fn write_line(
+        &mut self,
+        suffix: &str,
+        labels: &[&str],
+        bound: Option<&str>,
+        value: impl Display,
+    ) {
         self.out.push_str(self.family.name);
         self.out.push_str(suffix);
         let bound = bound.map(|bound| ("le", bound));
@@ -154,7 +166,11 @@ mod tests {
             "application/openmetrics-text",
             "text/plain;q=0.5, application/OpenMetrics-text; q=0.5",
         ] {
-            assert_eq!(Format::accepted(open), Format::OpenMetrics, "{open}");
+            assert_eq!(
+                MetricsFormat::accepted_by(open),
+                MetricsFormat::OpenMetrics,
+                "{open}"
+            );
         }
         for plain in [
             "",
@@ -164,20 +180,24 @@ mod tests {
             "text/plain, application/openmetrics-text;q=0.9",
             "application/openmetrics-text;q=x",
         ] {
-            assert_eq!(Format::accepted(plain), Format::Prometheus, "{plain}");
+            assert_eq!(
+                MetricsFormat::accepted_by(plain),
+                MetricsFormat::Prometheus,
+                "{plain}"
+            );
         }
     }
 
     #[test]
     fn label_values_are_escaped() {
-        let family = Family {
+        let family = MetricFamily {
             name: "m",
-            kind: Kind::Gauge,
+            kind: FamilyKind::Gauge,
             labels: &["a", "b"],
             help: "h",
         };
-        let mut text = Text::new(Format::Prometheus);
-        text.family(&family, |values| values.value(&["x\"} 1\n", "\\"], 7));
+        let mut text = MetricsText::new(MetricsFormat::Prometheus);
+        text.family(&family, |values| values.write(&["x\"} 1\n", "\\"], 7));
         assert_eq!(
             text.finish(),
             "# HELP m h\n# TYPE m gauge\nm{a=\"x\\\"} 1\\n\",b=\"\\\\\"} 7\n"

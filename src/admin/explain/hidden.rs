@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use crate::admin::explain::{Hidden, Owner, RuleTold, Why, World, rules};
+use crate::admin::explain::{AppliedRule, ExplainIndex, Hidden, HiddenReason, Owner, rules};
 use crate::catalog::{ExclusionReason, Kind, NameOrigin, Part, Rules};
 use crate::config::{StalePolicy, Upstream};
 use crate::name::UpstreamIndex;
 
-impl World<'_> {
+impl ExplainIndex<'_> {
     /// Everything that is known and not exposed.
     pub(super) fn hidden(&self) -> Vec<Hidden> {
         let mut found = Vec::new();
         for part in self.catalog.parts().chain(self.catalog.hidden()) {
             if let Some(upstream) = self.upstreams.get(&part.upstream) {
-                self.left_out(part, upstream, &mut found);
+                self.add_left_out(part, upstream, &mut found);
             }
         }
         for part in self.catalog.hidden() {
             if let Some(upstream) = self.upstreams.get(&part.upstream) {
-                self.stale(part, upstream, &mut found);
+                self.add_stale(part, upstream, &mut found);
             }
         }
         for (index, (upstream, known)) in self.upstreams.values().zip(&self.known).enumerate() {
@@ -28,39 +28,44 @@ impl World<'_> {
                 };
                 let because = format!("its definition is set aside: {}", defect.reason);
                 let owner = self.owner(UpstreamIndex::new(index), upstream);
-                let kept = Kept::of(upstream, defect.kind, name, owner);
-                found.push(self.told(kept, Why::Quarantined, because, Vec::new()));
+                let item = HiddenItem::of(upstream, defect.kind, name, owner);
+                found.push(self.describe(item, HiddenReason::Quarantined, because, Vec::new()));
             }
         }
         found
     }
 
     /// What an upstream lists, and the config or a loop keeps out.
-    fn left_out(&self, part: &Part, upstream: &Arc<Upstream>, found: &mut Vec<Hidden>) {
+    fn add_left_out(&self, part: &Part, upstream: &Arc<Upstream>, found: &mut Vec<Hidden>) {
         let owner = || self.owner(part.upstream_index, upstream);
         for tool in part.prepared.excluded() {
-            let rules = rules::excluding(upstream, &tool.original, tool.because);
+            let rules = rules::rules_against(upstream, &tool.original, tool.because);
             let (why, because) = match tool.because {
-                ExclusionReason::Denied => (Why::Denied, "tools.deny matches its original name"),
+                ExclusionReason::Denied => {
+                    (HiddenReason::Denied, "tools.deny matches its original name")
+                }
                 ExclusionReason::NotAllowed => (
-                    Why::NotAllowed,
+                    HiddenReason::NotAllowed,
                     "tools.allow does not match its original name",
                 ),
                 ExclusionReason::SearchHidden => (
-                    Why::NotAllowed,
+                    HiddenReason::NotAllowed,
                     "gateway.search is `hide`, and it is the gateway's search tool",
                 ),
             };
-            let kept = Kept::of(upstream, Kind::Tools, &tool.original, owner());
-            found.push(self.told(kept, why, because.to_owned(), rules));
+            let item = HiddenItem::of(upstream, Kind::Tools, &tool.original, owner());
+            found.push(self.describe(item, why, because.to_owned(), rules));
         }
         for left_out in part.prepared.left_out() {
             let (why, because) = match left_out.own {
-                true => (Why::Own, "it came from this weir itself, by a detour"),
-                false => (Why::Far, "it came through too many weirs"),
+                true => (
+                    HiddenReason::Own,
+                    "it came from this weir itself, by a detour",
+                ),
+                false => (HiddenReason::Far, "it came through too many weirs"),
             };
-            let kept = Kept::of(upstream, left_out.kind, &left_out.original, owner());
-            found.push(self.told(kept, why, because.to_owned(), Vec::new()));
+            let item = HiddenItem::of(upstream, left_out.kind, &left_out.original, owner());
+            found.push(self.describe(item, why, because.to_owned(), Vec::new()));
         }
         let drifted = part.prepared.drift().drifted.iter();
         for drifted in drifted.filter(|drifted| drifted.quarantined) {
@@ -71,8 +76,8 @@ impl World<'_> {
                     "it says otherwise than what is pinned, and `drift` is `quarantine`".to_owned()
                 }
             };
-            let kept = Kept::of(upstream, drifted.kind, &drifted.original, owner());
-            let hidden = self.told(kept, Why::DriftedDefinition, because, Vec::new());
+            let item = HiddenItem::of(upstream, drifted.kind, &drifted.original, owner());
+            let hidden = self.describe(item, HiddenReason::Drifted, because, Vec::new());
             found.push(Hidden {
                 drift: self.drift(upstream, drifted.kind, &drifted.original),
                 ..hidden
@@ -81,7 +86,7 @@ impl World<'_> {
     }
 
     /// What an upstream that fails would bring.
-    fn stale(&self, part: &Part, upstream: &Arc<Upstream>, found: &mut Vec<Hidden>) {
+    fn add_stale(&self, part: &Part, upstream: &Arc<Upstream>, found: &mut Vec<Hidden>) {
         let because = match upstream.stale.policy {
             StalePolicy::Hide => "its upstream fails, and `stale.policy` is `hide`".to_owned(),
             StalePolicy::Serve => format!(
@@ -92,8 +97,8 @@ impl World<'_> {
         for kind in Kind::ALL {
             for (original, wanted) in part.prepared.wanted(kind) {
                 let owner = self.owner(part.upstream_index, upstream);
-                let kept = Kept::of(upstream, kind, original, owner);
-                let hidden = self.told(kept, Why::Stale, because.clone(), Vec::new());
+                let item = HiddenItem::of(upstream, kind, original, owner);
+                let hidden = self.describe(item, HiddenReason::Stale, because.clone(), Vec::new());
                 found.push(Hidden {
                     wanted: wanted.to_string(),
                     ..hidden
@@ -102,35 +107,41 @@ impl World<'_> {
         }
     }
 
-    fn told(&self, kept: Kept<'_>, why: Why, because: String, rules: Vec<RuleTold>) -> Hidden {
-        let wanted = match kept.kind {
+    fn describe(
+        &self,
+        item: HiddenItem<'_>,
+        why: HiddenReason,
+        because: String,
+        rules: Vec<AppliedRule>,
+    ) -> Hidden {
+        let wanted = match item.kind {
             Kind::Tools | Kind::Prompts => {
-                NameOrigin::wanted(&kept.rules, self.naming, kept.kind, kept.original)
+                NameOrigin::wanted(&item.rules, self.naming, item.kind, item.original)
             }
-            Kind::Resources | Kind::Templates => kept.original.to_owned(),
+            Kind::Resources | Kind::Templates => item.original.to_owned(),
         };
         Hidden {
-            kind: kept.kind,
-            original: kept.original.to_owned(),
+            kind: item.kind,
+            original: item.original.to_owned(),
             wanted,
             why,
             because,
             rules,
             drift: None,
-            upstream: kept.owner,
+            upstream: item.owner,
         }
     }
 }
 
 /// Something that is not exposed, before it is said why.
-struct Kept<'n> {
+struct HiddenItem<'n> {
     kind: Kind,
     original: &'n str,
     rules: Rules<'n>,
     owner: Owner,
 }
 
-impl<'n> Kept<'n> {
+impl<'n> HiddenItem<'n> {
     fn of(upstream: &'n Arc<Upstream>, kind: Kind, original: &'n str, owner: Owner) -> Self {
         Self {
             kind,

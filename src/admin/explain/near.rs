@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::explain::World;
+use crate::admin::explain::ExplainIndex;
 use crate::catalog::{Kind, NameOrigin, NameStep, Route, Rules};
 
 /// Most names that are offered.
@@ -12,7 +12,7 @@ const PAIRS: usize = 50_000_000;
 
 /// Something exposed under another name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Near {
+pub struct NearMatch {
     /// What it is.
     pub kind: Kind,
     /// Its exposed name.
@@ -23,14 +23,14 @@ pub struct Near {
     pub because: String,
 }
 
-impl World<'_> {
+impl ExplainIndex<'_> {
     /// The nearest names, nearest first.
-    pub(super) fn near(&self, name: &str) -> Vec<Near> {
+    pub(super) fn near(&self, name: &str) -> Vec<NearMatch> {
         let mut found = Vec::new();
-        let mut spelled = Spelled::new(name);
+        let mut query = Query::new(name);
         for kind in Kind::ALL {
             for route in self.catalog.routes(kind) {
-                if let Some((distance, because)) = self.distance(kind, &route, &mut spelled) {
+                if let Some((distance, because)) = self.distance(kind, &route, &mut query) {
                     found.push((distance, kind, route, because));
                 }
             }
@@ -39,7 +39,7 @@ impl World<'_> {
         found.truncate(MOST);
         let found = found.into_iter();
         found
-            .map(|(_, kind, route, because)| Near {
+            .map(|(_, kind, route, because)| NearMatch {
                 kind,
                 name: route.exposed.to_string(),
                 upstream: route.upstream.as_str().to_owned(),
@@ -53,9 +53,9 @@ impl World<'_> {
         &self,
         kind: Kind,
         route: &Route,
-        spelled: &mut Spelled<'_>,
+        query: &mut Query<'_>,
     ) -> Option<(usize, String)> {
-        let name = spelled.name;
+        let name = query.name;
         if **route.original() == *name {
             let because = format!("that is what {} calls it", route.upstream);
             return Some((0, because));
@@ -74,28 +74,28 @@ impl World<'_> {
         if folded(name) == folded(&route.exposed) {
             return Some((1, "that is written otherwise".to_owned()));
         }
-        if let Some(distance) = spelled.distance(&route.exposed) {
+        if let Some(distance) = query.distance(&route.exposed) {
             let differ = match distance {
                 1 => "one character differs".to_owned(),
                 _ => format!("{distance} characters differ"),
             };
             return Some((1 + distance, differ));
         }
-        let bare = spelled.distance(route.original())?;
+        let bare = query.distance(route.original())?;
         let because = format!("{} calls it `{}`", route.upstream, route.original());
         Some((2 + bare, because))
     }
 }
 
 /// The name that was asked for, as it is compared with others.
-struct Spelled<'n> {
+struct Query<'n> {
     name: &'n str,
     chars: usize,
     /// How many pairs of characters may still be compared.
     pairs: usize,
 }
 
-impl<'n> Spelled<'n> {
+impl<'n> Query<'n> {
     fn new(name: &'n str) -> Self {
         Self {
             name,
@@ -131,14 +131,14 @@ mod tests {
     #[test]
     fn what_is_compared_has_a_length_that_can_be_near_and_is_not_without_end() {
         let name = "n".repeat(150);
-        let mut spelled = Spelled::new(&name);
-        assert_eq!(spelled.distance(&"n".repeat(8_000)), None);
-        assert_eq!(spelled.distance("n"), None);
-        assert_eq!(spelled.pairs, PAIRS, "nothing was compared");
-        assert_eq!(spelled.distance(&"n".repeat(200)), Some(50));
-        assert_eq!(spelled.distance(&"o".repeat(150)), None);
-        let comparisons = (0..10_000).filter(|_| spelled.distance(&name).is_some());
+        let mut query = Query::new(&name);
+        assert_eq!(query.distance(&"n".repeat(8_000)), None);
+        assert_eq!(query.distance("n"), None);
+        assert_eq!(query.pairs, PAIRS, "nothing was compared");
+        assert_eq!(query.distance(&"n".repeat(200)), Some(50));
+        assert_eq!(query.distance(&"o".repeat(150)), None);
+        let comparisons = (0..10_000).filter(|_| query.distance(&name).is_some());
         assert!(comparisons.count() < PAIRS / (150 * 150));
-        assert!(Spelled::new("").distance("a").is_none());
+        assert!(Query::new("").distance("a").is_none());
     }
 }

@@ -8,7 +8,7 @@ use crate::config::{ToolOverride, Upstream, Written};
 
 /// A rule of the config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RuleTold {
+pub struct AppliedRule {
     /// Its key: `tools.deny`.
     pub rule: String,
     /// Where it stands: `file:line`.
@@ -18,24 +18,24 @@ pub struct RuleTold {
 }
 
 /// Those that made something what it is.
-pub(super) fn touching(
+pub(super) fn rules_for(
     upstream: &Upstream,
     kind: Kind,
     original: &str,
     named: &NameOrigin,
-) -> Vec<RuleTold> {
+) -> Vec<AppliedRule> {
     let places = &upstream.places;
     let mut rules = Vec::new();
-    let mut told = |rule: &str, written: &Written| rules.push(written_rule(rule, written));
+    let mut add = |rule: &str, written: &Written| rules.push(quote_rule(rule, written));
     if matches!(kind, Kind::Tools | Kind::Prompts) {
         if let Some(namespace) = &places.namespace {
-            told("namespace", namespace);
+            add("namespace", namespace);
         }
         let stripped = |step: &NameStep| matches!(step, NameStep::Stripped { .. });
         if let Some(strip) = &places.strip
             && named.steps.iter().any(stripped)
         {
-            told("names.strip", strip);
+            add("names.strip", strip);
         }
     }
     if kind == Kind::Tools {
@@ -47,10 +47,10 @@ pub(super) fn touching(
         ));
         let at = places.overrides.get(original);
         if let (Some(change), Some(at)) = (upstream.tools.overrides.get(original), at) {
-            rules.push(RuleTold {
+            rules.push(AppliedRule {
                 rule: "tools.override".to_owned(),
                 at: at.clone(),
-                what: does(change),
+                what: describe_override(change),
             });
         }
     }
@@ -58,11 +58,11 @@ pub(super) fn touching(
 }
 
 /// Those that keep a tool out.
-pub(super) fn excluding(
+pub(super) fn rules_against(
     upstream: &Upstream,
     original: &str,
     because: ExclusionReason,
-) -> Vec<RuleTold> {
+) -> Vec<AppliedRule> {
     let places = &upstream.places;
     match because {
         ExclusionReason::Denied => {
@@ -73,7 +73,7 @@ pub(super) fn excluding(
         ExclusionReason::SearchHidden => return Vec::new(),
         ExclusionReason::NotAllowed => {}
     }
-    let first = places.allow.first().map(|first| RuleTold {
+    let first = places.allow.first().map(|first| AppliedRule {
         rule: "tools.allow".to_owned(),
         at: first.at.clone(),
         what: {
@@ -91,42 +91,42 @@ fn matching<'m>(
     globs: Option<&GlobSet>,
     written: &'m [Written],
     name: &str,
-) -> impl Iterator<Item = RuleTold> + use<'m> {
+) -> impl Iterator<Item = AppliedRule> + use<'m> {
     let matches = globs.map(|globs| globs.matches(name)).unwrap_or_default();
     let found = matches.into_iter().filter_map(|at| written.get(at));
-    found.map(move |written| written_rule(rule, written))
+    found.map(move |written| quote_rule(rule, written))
 }
 
-fn written_rule(rule: &str, written: &Written) -> RuleTold {
-    RuleTold {
+fn quote_rule(rule: &str, written: &Written) -> AppliedRule {
+    AppliedRule {
         rule: rule.to_owned(),
         at: written.at.clone(),
         what: format!("`{}`", written.text),
     }
 }
 
-fn does(change: &ToolOverride) -> String {
+fn describe_override(change: &ToolOverride) -> String {
     let quoted = |names: Vec<&str>| {
         let names = names.into_iter().map(|name| format!("`{name}`"));
         names.collect::<Vec<_>>().join(", ")
     };
-    let mut does = Vec::new();
+    let mut effects = Vec::new();
     if let Some(name) = &change.name {
-        does.push(format!("names it `{name}`"));
+        effects.push(format!("names it `{name}`"));
     }
     if change.description.is_some() {
-        does.push("describes it".to_owned());
+        effects.push("describes it".to_owned());
     }
     if !change.hide_args.is_empty() {
         let names = change.hide_args.iter().map(String::as_str);
-        does.push(format!("hides {}", quoted(names.collect())));
+        effects.push(format!("hides {}", quoted(names.collect())));
     }
     if !change.set_args.is_empty() {
         let names = change.set_args.keys().map(String::as_str);
-        does.push(format!("sets {}", quoted(names.collect())));
+        effects.push(format!("sets {}", quoted(names.collect())));
     }
-    if does.is_empty() {
-        does.push("changes nothing".to_owned());
+    if effects.is_empty() {
+        effects.push("changes nothing".to_owned());
     }
-    does.join(", ")
+    effects.join(", ")
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use serde::Serialize;
 
-use crate::admin::drift::Held;
+use crate::admin::drift::DriftState;
 use crate::catalog::diff::{UpstreamConfigs, redefinition};
 use crate::catalog::{Change, Kind, Side, drift, pins};
 use crate::cli::plan::Before;
@@ -23,7 +23,7 @@ pub(super) struct HeldBack {
     /// What its upstream calls it.
     pub(super) original: String,
     /// What callers see of it.
-    pub(super) state: Held,
+    pub(super) state: DriftState,
     /// What it says otherwise.
     pub(super) changes: Vec<Change>,
 }
@@ -47,7 +47,7 @@ pub(super) fn gate(
             let mut waiting = before.waiting.iter();
             upstream.drift.policy == DriftPolicy::Quarantine
                 && waiting.any(|one| {
-                    one.state == Held::Quarantined
+                    one.state == DriftState::Quarantined
                         && (one.upstream.as_str(), one.kind, one.original.as_str())
                             == (name, kind, original)
                 })
@@ -74,8 +74,8 @@ pub(super) fn gate(
                 name: entry.exposed.to_string(),
                 original: entry.original.to_string(),
                 state: match stays {
-                    true => Held::Held,
-                    false => Held::Quarantined,
+                    true => DriftState::Held,
+                    false => DriftState::Quarantined,
                 },
                 changes,
             });

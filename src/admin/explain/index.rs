@@ -15,7 +15,7 @@ use crate::upstream::{HealthState, Link};
 
 /// A catalog, its config, and what is known of each upstream.
 #[derive(Debug)]
-pub struct World<'w> {
+pub struct ExplainIndex<'w> {
     /// The upstreams.
     pub upstreams: &'w IndexMap<UpstreamId, Arc<config::Upstream>>,
     /// How names are made.
@@ -25,23 +25,23 @@ pub struct World<'w> {
     /// The routes.
     pub catalog: &'w Catalog,
     /// What is known of each upstream, in their order.
-    pub known: Vec<Known>,
+    pub known: Vec<KnownUpstream>,
 }
 
 /// What is known of an upstream.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct KnownUpstream {
     /// Its listing.
-    pub listed: Option<Listed>,
+    pub listed: Option<ListingStatus>,
     /// How it is reached; `None` where upstreams are not asked.
-    pub way: Option<Way>,
+    pub link: Option<LinkStatus>,
     /// Definitions that are set aside.
     pub quarantined: Vec<InvalidDefinition>,
 }
 
 /// A listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
+pub struct ListingStatus {
     /// Whether it is of an earlier run of weir.
     pub stored: bool,
     /// When it was last found to hold.
@@ -52,7 +52,7 @@ pub struct Listed {
 
 /// How an upstream is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Way {
+pub struct LinkStatus {
     /// `up`, `failing` or `connecting`.
     pub state: String,
     /// Why it fails.
@@ -60,12 +60,12 @@ pub struct Way {
     /// `closed`, `open` or `half-open`.
     pub circuit: String,
     /// How weir logs in, if it does.
-    pub credentials: Option<Login>,
+    pub credentials: Option<CredentialsStatus>,
 }
 
 /// The state of credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Login {
+pub struct CredentialsStatus {
     /// `auth.type`
     pub r#type: String,
     /// `ok`, `refreshing`, `expiring`, `failing`, `reauth_needed`, `clock_skew`
@@ -74,7 +74,7 @@ pub struct Login {
     pub reason: Option<String>,
 }
 
-impl<'w> World<'w> {
+impl<'w> ExplainIndex<'w> {
     /// That of a snapshot.
     #[must_use]
     pub fn of(snapshot: &'w Snapshot) -> Self {
@@ -83,7 +83,11 @@ impl<'w> World<'w> {
             naming: &snapshot.config.naming,
             instance: snapshot.config.instance.as_ref(),
             catalog: &snapshot.catalog,
-            known: snapshot.links.iter().map(|link| Known::of(link)).collect(),
+            known: snapshot
+                .links
+                .iter()
+                .map(|link| KnownUpstream::of(link))
+                .collect(),
         }
     }
 
@@ -94,12 +98,12 @@ impl<'w> World<'w> {
             at: upstream.origin.clone(),
             connector: upstream.connector.as_str().to_owned(),
             listed: known.and_then(|known| known.listed.clone()),
-            way: known.and_then(|known| known.way.clone()),
+            link: known.and_then(|known| known.link.clone()),
         }
     }
 }
 
-impl Known {
+impl KnownUpstream {
     fn of(link: &Link) -> Self {
         let report = link.health.report();
         let (state, reason) = match link.health.state() {
@@ -114,19 +118,19 @@ impl Known {
         };
         let credentials = link.credentials().map(|credentials| {
             let status = credentials.status();
-            Login {
+            CredentialsStatus {
                 r#type: credentials.name().to_owned(),
                 state: status.phase.as_str().to_owned(),
                 reason: status.reason.map(String::from),
             }
         });
         Self {
-            listed: report.age().map(|age| Listed {
+            listed: report.age().map(|age| ListingStatus {
                 stored: report.stored,
                 seconds_ago: age.as_secs(),
                 stale: link.health.is_stale(),
             }),
-            way: Some(Way {
+            link: Some(LinkStatus {
                 state: state.to_owned(),
                 reason,
                 circuit: circuit.to_owned(),
@@ -138,9 +142,9 @@ impl Known {
 
     /// Why there is no listing.
     pub(super) fn unlisted(&self) -> String {
-        match &self.way {
+        match &self.link {
             None => "nothing is stored of it".to_owned(),
-            Some(way) => match &way.reason {
+            Some(link) => match &link.reason {
                 Some(reason) => reason.clone(),
                 None => "it has not been listed yet".to_owned(),
             },
