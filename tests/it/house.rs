@@ -4,6 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+mod circles;
+mod homonyms;
+mod syntax;
+
 /// The modules from the ground up. A module uses those of earlier lines, never its own line or a later one.
 const LAYERS: &[&[&str]] = &[
     &[

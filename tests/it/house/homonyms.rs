@@ -1,0 +1,258 @@
+//! One meaning a word: a type that other files can see has a name of its own.
+
+use std::collections::BTreeMap;
+
+use super::sources;
+use super::syntax::Syntax;
+
+/// Names that several types have all the same, each with its files and the reason.
+const HOMONYMS: &[(&str, &[&str], &str)] = &[];
+
+/// Names of more than one type, each with its files. To become fewer, never more.
+const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
+    ("Accepts", &["front/answer.rs", "live/accept.rs"]),
+    (
+        "Algorithm",
+        &["config/raw/auth.rs", "credentials/oauth/assertion.rs"],
+    ),
+    (
+        "Answer",
+        &[
+            "cli/demo/client.rs",
+            "credentials/aws/wire.rs",
+            "credentials/oauth/answer.rs",
+            "credentials/oauth/callback.rs",
+            "upstream/ask.rs",
+        ],
+    ),
+    ("Around", &["config/validate/oauth.rs", "credentials.rs"]),
+    ("Asked", &["front/listen.rs", "relay/asked.rs"]),
+    (
+        "Asking",
+        &["cli/plan/sides.rs", "credentials/oauth/server.rs"],
+    ),
+    ("Asks", &["credentials/oauth/client.rs", "relay/asked.rs"]),
+    ("AssumeRole", &["config/auth.rs", "config/forms.rs"]),
+    ("AwsSecret", &["config/auth.rs", "config/forms.rs"]),
+    ("Call", &["credentials/aws/api.rs", "relay/caller.rs"]),
+    (
+        "Client",
+        &[
+            "cli/demo/client.rs",
+            "credentials/oauth/client.rs",
+            "import/server/parts.rs",
+            "upstream/client.rs",
+        ],
+    ),
+    ("ClientError", &["cli/demo/client.rs", "upstream/client.rs"]),
+    (
+        "Connector",
+        &["config/endpoint.rs", "upstream/client/dial.rs"],
+    ),
+    (
+        "Door",
+        &["cli/demo/doors.rs", "credentials/oauth/door.rs", "sigv4.rs"],
+    ),
+    ("Drift", &["admin/drift.rs", "config/drift.rs"]),
+    ("Endpoint", &["config/endpoint.rs", "front/endpoint.rs"]),
+    ("Entry", &["document/node.rs", "live/state/entry.rs"]),
+    ("Failure", &["credentials/aws/chain.rs", "upstream/gate.rs"]),
+    ("Format", &["import/report.rs", "metrics/text.rs"]),
+    ("Front", &["cli/demo/weir.rs", "front/http.rs"]),
+    ("HeaderError", &["config/rules.rs", "protocol/headers.rs"]),
+    (
+        "Held",
+        &["admin/drift.rs", "credentials/aws/login.rs", "metrics.rs"],
+    ),
+    (
+        "Http",
+        &["credentials/aws/wire.rs", "credentials/oauth/http.rs"],
+    ),
+    (
+        "HttpError",
+        &["credentials/aws/wire.rs", "credentials/oauth/http.rs"],
+    ),
+    (
+        "Identity",
+        &["credentials/aws/identity.rs", "tls/identity.rs"],
+    ),
+    ("Kind", &["metrics/names.rs", "protocol/error.rs"]),
+    ("Limits", &["config/raw.rs", "connections.rs"]),
+    (
+        "Listed",
+        &[
+            "admin/explain/world.rs",
+            "live/publisher.rs",
+            "live/state/entry.rs",
+        ],
+    ),
+    (
+        "Login",
+        &[
+            "admin/explain/world.rs",
+            "credentials/aws/login.rs",
+            "credentials/oauth/login.rs",
+        ],
+    ),
+    (
+        "Method",
+        &["config/raw/auth.rs", "credentials/oauth/store/record.rs"],
+    ),
+    ("Naming", &["config/raw.rs", "name.rs"]),
+    ("Outcome", &["live/reload.rs", "protocol/message.rs"]),
+    (
+        "Page",
+        &[
+            "admin/catalog.rs",
+            "catalog/page.rs",
+            "credentials/oauth/callback.rs",
+        ],
+    ),
+    (
+        "Process",
+        &["metrics/process.rs", "upstream/stdio/process.rs"],
+    ),
+    (
+        "Proof",
+        &["config/validate/proof.rs", "credentials/oauth/tokens.rs"],
+    ),
+    ("ReadError", &["files.rs", "upstream/exchange.rs"]),
+    ("Reading", &["document/node.rs", "upstream/http/reading.rs"]),
+    ("Refusal", &["protocol/error.rs", "sigv4.rs"]),
+    (
+        "Request",
+        &["credentials/oauth/tokens.rs", "protocol/message.rs"],
+    ),
+    ("Row", &["admin/catalog.rs", "protocol/error.rs"]),
+    ("Scope", &["credentials/aws/sign.rs", "relay.rs"]),
+    ("Secret", &["config/raw/auth.rs", "secret.rs"]),
+    (
+        "SecretError",
+        &["config/secrets.rs", "credentials/secrets.rs"],
+    ),
+    (
+        "Server",
+        &[
+            "credentials/oauth/server.rs",
+            "import/server.rs",
+            "server.rs",
+        ],
+    ),
+    ("Sessions", &["config/raw.rs", "front/session.rs"]),
+    (
+        "Source",
+        &[
+            "cli/plan/sides.rs",
+            "config/source.rs",
+            "credentials/aws/chain.rs",
+        ],
+    ),
+    ("Stamp", &["credentials.rs", "files/folders.rs"]),
+    ("State", &["config/raw.rs", "live/state.rs"]),
+    ("Text", &["config/forms.rs", "metrics/text.rs"]),
+    ("Texts", &["admin/drift.rs", "config/load.rs"]),
+    ("Tls", &["config/raw/endpoint.rs", "tls.rs"]),
+    ("Token", &["credentials/token.rs", "relay/caller.rs"]),
+    (
+        "Tokens",
+        &["cli/demo/tokens.rs", "credentials/oauth/store/record.rs"],
+    ),
+    (
+        "Upstream",
+        &["cli/demo/upstream.rs", "config/raw.rs", "metrics/call.rs"],
+    ),
+    ("Verdict", &["credentials.rs", "upstream/introduction.rs"]),
+    (
+        "Way",
+        &[
+            "admin/explain/world.rs",
+            "config/validate/http.rs",
+            "relay/reply.rs",
+        ],
+    ),
+    (
+        "Written",
+        &[
+            "config/places.rs",
+            "config/validate/settings.rs",
+            "import/server.rs",
+        ],
+    ),
+];
+
+/// Returns each name that several files give to a type that others can see, with the files.
+///
+/// What is written in a config file (`config/raw`) has the name of what it becomes (`config`).
+fn homonyms<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> BTreeMap<String, Vec<&'a str>> {
+    let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (path, text) in files {
+        for name in Syntax::parse(text).visible_types {
+            found.entry(name).or_default().push(path);
+        }
+    }
+    found.retain(|_, files| {
+        let raw = files.iter().filter(|path| path.starts_with("config/raw"));
+        let becomes = files.iter().filter(|path| path.starts_with("config"));
+        if raw.count() == 1 && becomes.count() == 2 {
+            files.retain(|path| !path.starts_with("config/raw"));
+        }
+        files.len() > 1
+    });
+    found
+}
+
+#[test]
+fn a_type_has_a_name_of_its_own() {
+    let sources = sources();
+    let files = sources.iter().filter(|source| !source.is_test());
+    let found = homonyms(files.map(|source| (&*source.path, &*source.text)));
+    let argued = HOMONYMS.iter().map(|(name, files, _)| (*name, *files));
+    let listed = argued.chain(HOMONYMS_TO_GO.iter().copied());
+    let listed: BTreeMap<&str, &[&str]> = listed.collect();
+    let is_listed = |name: &str, files: &[&str]| listed.get(name).is_some_and(|l| *l == files);
+    let mut wrong = Vec::new();
+    for (name, files) in &found {
+        if !is_listed(name, files) {
+            wrong.push(format!("{name} is a type of each of {}", files.join(", ")));
+        }
+    }
+    for (name, files) in &listed {
+        if found.get(*name).is_none_or(|found| found != files) {
+            let files = files.join(", ");
+            wrong.push(format!("listed, but no homonym now: {name} in {files}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_homonym_is_found() {
+        let a = ("a/x.rs", "pub(super) struct Held;\nstruct Own;");
+        let b = ("b.rs", "pub(in crate::b) enum Held {}\nstruct Own;");
+        assert_eq!(homonyms([a, b])["Held"], ["a/x.rs", "b.rs"]);
+        assert_eq!(homonyms([a, b]).len(), 1);
+        let private = ("b.rs", "type Held = ();\nimpl T for U { type Error = (); }");
+        assert!(homonyms([a, private]).is_empty());
+        let tests = "\n#[cfg(test)]\nmod tests {\n    pub struct Held;\n}";
+        assert!(homonyms([a, ("b.rs", tests)]).is_empty());
+    }
+
+    #[test]
+    fn a_written_type_is_called_as_what_it_becomes() {
+        let raw = ("config/raw/tls.rs", "pub struct Tls;");
+        let config = ("config/tls.rs", "pub struct Tls;");
+        let other = ("tls.rs", "pub struct Tls;");
+        assert!(homonyms([raw, config]).is_empty());
+        assert!(!homonyms([raw, other]).is_empty());
+        assert_eq!(
+            homonyms([raw, config, other])["Tls"],
+            ["config/tls.rs", "tls.rs"]
+        );
+    }
+}
