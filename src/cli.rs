@@ -21,7 +21,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::output::{Output, make_safe};
-use crate::config::{self, Config, ConfigErrors, Defect, Problem};
+use crate::config::{self, Config, ConfigErrors, Problem, ProblemKind};
 use crate::live::Snapshot;
 use crate::server::with_known_instance;
 use crate::upstream::HealthState;
@@ -125,7 +125,7 @@ fn print_config_errors(errors: &ConfigErrors, output: &mut Output) {
         [file] => file.display().to_string(),
         files => output::count(files.len(), "file"),
     };
-    let is_absent = |problem: &Problem| matches!(problem.defect(), Defect::Unreadable { source } if source.kind() == std::io::ErrorKind::NotFound);
+    let is_absent = |problem: &Problem| matches!(problem.kind(), ProblemKind::Unreadable { source } if source.kind() == std::io::ErrorKind::NotFound);
     let advice = errors
         .iter()
         .any(is_absent)

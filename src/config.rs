@@ -7,11 +7,10 @@ mod auth;
 mod drift;
 mod endpoint;
 mod error;
-mod forms;
 mod load;
-mod places;
 mod raw;
 mod reach;
+mod rule_origins;
 mod rules;
 mod schema;
 mod secrets;
@@ -36,20 +35,20 @@ use regex::Regex;
 pub use auth::{
     AgentcoreIdentity, AssumeRole, Auth, AuthorizationCode, AwsCredentials, AwsSecret, AwsSource,
     ClientAuthentication, ClientCredentials, IdentityKind, OAuthClient, Registration, SecretRef,
-    Sigv4, TokenExchange, TokenFor, TokenServer,
+    Sigv4, TokenExchange, TokenParameters, TokenServer,
 };
 pub use drift::{Drift, DriftPolicy, DriftThreshold};
 pub use endpoint::{
     ClientIdentity, Connector, Endpoint, Gateway, HttpEndpoint, MAX_CERTIFICATES, Search,
     TlsSettings, TlsVersion,
 };
-pub use error::{ConfigErrors, Defect, Problem};
-pub use load::{TextDigest, Texts, load, parse, paths, process_env};
-pub use places::{Places, Written};
+pub use error::{ConfigErrors, Problem, ProblemKind};
+pub use load::{ConfigFiles, TextDigest, load, parse, paths, process_env};
 pub use reach::Reach;
-pub use rules::{HeaderError, Rule, UrlError};
+pub use rule_origins::{RuleOrigins, RuleText};
+pub use rules::{HeaderSettingError, Rule, UrlError};
 pub use schema::{schema, schema_text};
-pub use secrets::{ExpandError, MAX_SECRET, SecretError};
+pub use secrets::{ExpandError, MAX_SECRET, SecretRefError};
 pub use units::UnitError;
 pub(crate) use validate::{is_plain, is_refused_header};
 
@@ -244,13 +243,13 @@ pub struct Upstream {
     /// Size budgets.
     pub limits: Limits,
     /// Who shares a child process.
-    pub sessions: Sessions,
+    pub sessions: ProcessSharing,
     /// What is tried again.
     pub retry: Retry,
     /// Where it stands in the config, for messages: `file:line`.
     pub origin: String,
     /// Where its rules stand, for messages.
-    pub places: Places,
+    pub rule_origins: RuleOrigins,
     /// Two configs of an upstream are the same if this is.
     pub fingerprint: Fingerprint,
 }
@@ -312,7 +311,7 @@ pub struct ToolOverride {
 
 /// `sessions:` — who shares a child process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sessions {
+pub enum ProcessSharing {
     /// All callers.
     #[default]
     Shared,

@@ -1,9 +1,9 @@
 //! Other programs' lists of MCP servers → weir YAML: the `mcp.json` of Claude Desktop, Cursor and VS Code, the configs
 //! of agentgateway and LiteLLM.
 //!
-//! Each format has a reader, which finds the servers (`Item`) and knows what its keys mean; `server::Server` is what
+//! Each format has a reader, which finds the servers (`FoundServer`) and knows what its keys mean; `server::UpstreamWriter` is what
 //! all of them write to. Secrets do not come along: what looks like one becomes `{ env: NAME }`, and a comment lists the
-//! names. What does not come along at all is in the [`Report`].
+//! names. What does not come along at all is in the [`ImportReport`].
 
 mod agentgateway;
 mod litellm;
@@ -16,9 +16,9 @@ mod yaml;
 
 use std::collections::HashSet;
 
-use crate::document::node::{self, Entry, Node, Position, SyntaxError, Value};
-pub use report::{Fate, Format, Note, Report, Told};
-use server::Server;
+use crate::document::node::{self, MapEntry, Node, Position, SyntaxError, Value};
+pub use report::{ImportFormat, ImportReport, Note, NoteKind, ServerReport};
+use server::UpstreamWriter;
 use variables::Variables;
 
 /// Why nothing can be imported from a text.
@@ -46,18 +46,18 @@ pub struct Imported {
     /// weir would refuse is kept with `disabled: true` and the reason.
     pub yaml: String,
     /// What came along and what did not.
-    pub report: Report,
+    pub report: ImportReport,
 }
 
 /// A server of a file.
-struct Item {
+struct FoundServer {
     /// What the file calls it.
     name: String,
     /// Where it stands.
     at: Position,
     node: Node,
     /// What is said of it elsewhere in the file.
-    outer: Vec<Entry>,
+    outer: Vec<MapEntry>,
 }
 
 /// Turns another program's file into weir YAML. Which program's it is, its keys say.
@@ -71,11 +71,11 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
     }
     let root = reading.root.ok_or(ImportError::NoServers)?;
     let (format, (items, notes)) = if let Some(servers) = mcp_json::servers(&root) {
-        (Format::McpJson, mcp_json::items(&root, servers))
+        (ImportFormat::McpJson, mcp_json::items(&root, servers))
     } else if let Some(servers) = litellm::servers(&root) {
-        (Format::LiteLlm, litellm::items(&root, servers))
+        (ImportFormat::LiteLlm, litellm::items(&root, servers))
     } else if agentgateway::is(&root) {
-        (Format::Agentgateway, agentgateway::items(&root))
+        (ImportFormat::Agentgateway, agentgateway::items(&root))
     } else {
         return Err(ImportError::NoServers);
     };
@@ -88,16 +88,16 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
     let (mut body, mut keeps, mut servers) = (String::new(), false, Vec::new());
     for item in &items {
         let name = unique(&item.name, &mut taken);
-        let mut server = Server::new(&name, item.at, &mut variables);
+        let mut server = UpstreamWriter::new(&name, item.at, &mut variables);
         match format {
-            Format::McpJson => mcp_json::read(&mut server, &item.node),
-            Format::LiteLlm => litellm::read(&mut server, item),
-            Format::Agentgateway => agentgateway::read(&mut server, item, &root),
+            ImportFormat::McpJson => mcp_json::read(&mut server, &item.node),
+            ImportFormat::LiteLlm => litellm::read(&mut server, item),
+            ImportFormat::Agentgateway => agentgateway::read(&mut server, item, &root),
         }
         let written = server.write();
         body.push_str(&written.yaml);
         keeps |= written.keeps;
-        servers.push(written.told);
+        servers.push(written.report);
     }
     let upstreams = if body.is_empty() {
         "upstreams: {}\n"
@@ -111,7 +111,7 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
             "{head}{}version: 1\n{state}{upstreams}{body}",
             variables.comment()
         ),
-        report: Report {
+        report: ImportReport {
             format,
             servers,
             notes,
@@ -121,7 +121,7 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
 }
 
 /// Names that the file refers to must not be given to something else.
-fn reserve(items: &[Item], variables: &mut Variables) {
+fn reserve(items: &[FoundServer], variables: &mut Variables) {
     for item in items {
         let outer = item.outer.iter().map(|entry| &entry.node);
         for node in std::iter::once(&item.node).chain(outer) {
@@ -131,11 +131,11 @@ fn reserve(items: &[Item], variables: &mut Variables) {
 }
 
 /// A transport that weir does not speak; no word of it is repeated.
-fn unspoken(server: &mut Server<'_>) {
+fn unspoken(server: &mut UpstreamWriter<'_>) {
     server.disable("the file says a transport other than Streamable HTTP and stdio");
 }
 
-fn sse(server: &mut Server<'_>) {
+fn sse(server: &mut UpstreamWriter<'_>) {
     server.disable(
         "the file says HTTP+SSE, which weir does not speak: try the server's Streamable HTTP URL",
     );
@@ -161,7 +161,7 @@ impl Node {
                 Value::List(items.iter().map(|item| item.mapped(change)).collect())
             }
             Value::Map(entries) => {
-                let entries = entries.iter().map(|entry| Entry {
+                let entries = entries.iter().map(|entry| MapEntry {
                     node: entry.node.mapped(change),
                     ..entry.clone()
                 });

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::output::{Output, TextStyle, count, make_safe};
-use crate::config::Defect;
-use crate::import::{Fate, Note, Report};
+use crate::config::ProblemKind;
 use crate::import::{ImportError, import};
+use crate::import::{ImportReport, Note, NoteKind};
 
 /// The exit code of `--strict` where something is missing.
 const INCOMPLETE: u8 = 3;
@@ -28,7 +28,7 @@ pub struct ImportArgs {
 pub fn run(args: ImportArgs, output: &mut Output) -> ExitCode {
     let path = args.file.display();
     let converted = std::fs::read_to_string(&args.file)
-        .map_err(|source| format!("{path}: {}", Defect::Unreadable { source }))
+        .map_err(|source| format!("{path}: {}", ProblemKind::Unreadable { source }))
         .and_then(|text| import(&text).map_err(|error| located(&args.file, &error)));
     match converted {
         Ok(imported) => {
@@ -56,7 +56,7 @@ fn located(path: &Path, error: &ImportError) -> String {
 }
 
 /// What became of everything, the sum last.
-fn tell(report: &Report, file: &Path, output: &mut Output) {
+fn tell(report: &ImportReport, file: &Path, output: &mut Output) {
     for server in &report.servers {
         let name = output
             .err
@@ -91,15 +91,15 @@ fn tell(report: &Report, file: &Path, output: &mut Output) {
 
 fn notes(notes: &[Note], file: &Path, output: &mut Output) {
     let file = file.display();
-    for Note { at, fate, text } in notes {
-        let style = match fate {
-            Fate::LeftOut | Fate::Disabled => TextStyle::Bad,
-            Fate::Changed | Fate::Foreign => TextStyle::Faint,
+    for Note { at, kind, text } in notes {
+        let style = match kind {
+            NoteKind::LeftOut | NoteKind::Disabled => TextStyle::Bad,
+            NoteKind::Changed | NoteKind::Foreign => TextStyle::Faint,
         };
-        let fate = output.err.paint(style, &fate.to_string());
+        let kind = output.err.paint(style, &kind.to_string());
         let text = make_safe(text);
         output
             .err
-            .print_line(&format!("  {file}:{at}: {fate}: {text}"));
+            .print_line(&format!("  {file}:{at}: {kind}: {text}"));
     }
 }

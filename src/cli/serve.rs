@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::{Output, count};
 use crate::cli::{ConfigArgs, advise_if_empty, print_config_errors};
-use crate::config::{self, Config, Texts};
+use crate::config::{self, Config, ConfigFiles};
 use crate::front;
 use crate::live::reload::{Reloads, Trigger};
 use crate::server::{
@@ -54,7 +54,7 @@ enum ServeFailed {
 
 /// Serves until SIGINT or SIGTERM; a second one ends it at once. Exit 0 after a stop in order, 2 for a wrong config, 1 otherwise.
 pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> ExitCode {
-    let texts = Texts::read(&args.config.config);
+    let texts = ConfigFiles::read(&args.config.config);
     let started = texts.digest();
     let mut config = match texts.config(&config::process_env) {
         Ok(config) => config,

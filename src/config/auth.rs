@@ -167,7 +167,7 @@ pub enum ClientAuthentication {
 
 /// What a token is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TokenFor {
+pub struct TokenParameters {
     /// `scope`; empty leaves it to the server.
     pub scopes: Vec<String>,
     /// `audience`
@@ -184,7 +184,7 @@ pub struct ClientCredentials {
     /// The client.
     pub client: OAuthClient,
     /// What the token is for.
-    pub token: TokenFor,
+    pub token: TokenParameters,
 }
 
 /// `auth: { type: oauth2_token_exchange }`
@@ -193,7 +193,7 @@ pub struct TokenExchange {
     /// The client.
     pub client: OAuthClient,
     /// What the token is for.
-    pub token: TokenFor,
+    pub token: TokenParameters,
     /// `subject_token`: weir's own identity at the server, such as a projected service account token.
     pub subject_token: SecretRef,
     /// `subject_token_type`, by default `urn:ietf:params:oauth:token-type:jwt`.

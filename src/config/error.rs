@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::rules::{HeaderError, Rule, UrlError};
-use super::secrets::{ExpandError, SecretError};
+use super::rules::{HeaderSettingError, Rule, UrlError};
+use super::secrets::{ExpandError, SecretRefError};
 use super::units::UnitError;
 use crate::document::node::{Position, SyntaxError};
 use crate::files::io_reason;
@@ -54,7 +54,7 @@ pub struct Problem {
     pub(super) at: Option<Position>,
     /// The key path, empty at the root.
     pub(super) path: String,
-    pub(super) defect: Defect,
+    pub(super) kind: ProblemKind,
 }
 
 impl Problem {
@@ -78,8 +78,8 @@ impl Problem {
 
     /// What is wrong.
     #[must_use]
-    pub fn defect(&self) -> &Defect {
-        &self.defect
+    pub fn kind(&self) -> &ProblemKind {
+        &self.kind
     }
 }
 
@@ -92,8 +92,8 @@ impl fmt::Display for Problem {
         if !self.path.is_empty() {
             write!(f, " {}:", self.path)?;
         }
-        write!(f, " {}", self.defect)?;
-        match self.defect.suggestion() {
+        write!(f, " {}", self.kind)?;
+        match self.kind.suggestion() {
             Some(suggestion) => write!(f, " (did you mean `{suggestion}`?)"),
             None => Ok(()),
         }
@@ -102,7 +102,7 @@ impl fmt::Display for Problem {
 
 /// What is wrong. Messages never hold a value that may be a secret.
 #[derive(Debug, thiserror::Error)]
-pub enum Defect {
+pub enum ProblemKind {
     /// The file cannot be read.
     #[error("cannot be read: {}", io_reason(source))]
     Unreadable {
@@ -170,7 +170,7 @@ pub enum Defect {
     Name(#[from] NameError),
     /// A secret that cannot be had.
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Secret(#[from] SecretRefError),
     /// A certificate or a key.
     #[error(transparent)]
     Pem(#[from] PemError),
@@ -206,13 +206,13 @@ pub enum Defect {
     Url(#[from] UrlError),
     /// A header.
     #[error(transparent)]
-    Header(#[from] HeaderError),
+    Header(#[from] HeaderSettingError),
     /// A rule between values.
     #[error(transparent)]
     Rule(#[from] Rule),
 }
 
-impl Defect {
+impl ProblemKind {
     /// The word that was probably meant.
     #[must_use]
     pub fn suggestion(&self) -> Option<&'static str> {

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
 
-use super::error::{Defect, Problem};
+use super::error::{Problem, ProblemKind};
 use super::source;
-use super::validate::{Read, validate};
+use super::validate::{ParsedFile, validate};
 use super::{Config, ConfigErrors, raw};
 
 /// The folder beside the config whose `*.yaml`, `*.yml` and `*.json` files add upstreams.
@@ -26,11 +26,11 @@ const MAX_BYTES: u64 = (1 << 20) + 1;
 /// # Errors
 /// Everything that is wrong, in all files.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
-    Texts::read(path).config(env)
+    ConfigFiles::read(path).config(env)
 }
 
 /// What stood in the files of a config when they were read, whether it is a config or not.
-pub struct Texts {
+pub struct ConfigFiles {
     main: PathBuf,
     text: io::Result<String>,
     /// Why the folder of the others cannot be read, where it is there.
@@ -49,7 +49,7 @@ impl fmt::Debug for TextDigest {
     }
 }
 
-impl Texts {
+impl ConfigFiles {
     /// Reads the files.
     #[must_use]
     pub fn read(main: &Path) -> Self {
@@ -80,7 +80,7 @@ impl Texts {
             .text
             .map_err(|error| ConfigErrors::new(vec![unreadable(path, 0, error)]))?;
         let (raw, source) = source::read::<raw::File>(&text, path, 0, &mut problems);
-        let main = Read { raw, source };
+        let main = ParsedFile { raw, source };
         if let Some((folder, error)) = self.folder {
             problems.push(unreadable(&folder, 1, error));
         }
@@ -91,7 +91,7 @@ impl Texts {
                 Ok(text) => {
                     let (raw, source) =
                         source::read::<raw::Fragment>(&text, &path, order, &mut problems);
-                    fragments.push(Read { raw, source });
+                    fragments.push(ParsedFile { raw, source });
                 }
                 Err(error) => problems.push(unreadable(&path, order, error)),
             }
@@ -147,7 +147,7 @@ pub fn parse(
 ) -> Result<Config, ConfigErrors> {
     let mut problems = Vec::new();
     let (raw, source) = source::read::<raw::File>(text, file, 0, &mut problems);
-    validate(Read { raw, source }, Vec::new(), env, problems)
+    validate(ParsedFile { raw, source }, Vec::new(), env, problems)
 }
 
 /// The process's environment variable: what `env` is outside of tests. Empty is not unset.
@@ -174,7 +174,7 @@ fn unreadable(path: &Path, order: usize, source: io::Error) -> Problem {
         order,
         at: None,
         path: String::new(),
-        defect: Defect::Unreadable { source },
+        kind: ProblemKind::Unreadable { source },
     }
 }
 

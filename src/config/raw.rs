@@ -5,18 +5,19 @@
 mod auth;
 mod drift;
 mod endpoint;
+pub(super) mod forms;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::forms::{Duration, Json, Resync, Size, Text, TextOrSecret};
 pub(super) use auth::{
     AgentcoreIdentity, Algorithm, Auth, AuthorizationCode, ClientCredentials, Method, Secret,
     Sigv4, TokenExchange,
 };
 pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, Tls, TlsVersion};
+use forms::{Duration, Json, Resync, Size, Text, TextOrSecret};
 
 /// The config of weir, an MCP proxy that joins many upstream MCP servers into one tool catalog.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -216,7 +216,7 @@ pub enum UrlError {
 
 /// What is wrong with a header.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HeaderError {
+pub enum HeaderSettingError {
     /// Not a name.
     #[error("not a header name")]
     Name,

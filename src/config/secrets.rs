@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::forms::AwsSecret as AwsSecretForm;
+use super::raw::forms::AwsSecret as AwsSecretForm;
 use super::{AwsCredentials, AwsSecret, AwsSource, SecretRef, raw};
 use crate::files::{self, ReadError};
 use crate::secret::Secret;
@@ -15,7 +15,7 @@ pub(super) type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// Why a secret cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum SecretError {
+pub enum SecretRefError {
     /// `env` names nothing.
     #[error("environment variable `{0}` is not set")]
     Unset(String),
@@ -58,9 +58,13 @@ pub enum ExpandError {
 }
 
 /// Fetches a secret of weir itself; a file is relative to `folder`.
-pub(super) fn fetch(raw: &raw::Secret, folder: &Path, env: Env<'_>) -> Result<Secret, SecretError> {
+pub(super) fn fetch(
+    raw: &raw::Secret,
+    folder: &Path,
+    env: Env<'_>,
+) -> Result<Secret, SecretRefError> {
     let reference = reference(raw, folder, env)?;
-    reference.first().cloned().ok_or(SecretError::Own)
+    reference.first().cloned().ok_or(SecretRefError::Own)
 }
 
 /// Where a secret comes from, and what it is if that is known by now; a file is relative to `folder`.
@@ -68,13 +72,13 @@ pub(super) fn reference(
     raw: &raw::Secret,
     folder: &Path,
     env: Env<'_>,
-) -> Result<SecretRef, SecretError> {
+) -> Result<SecretRef, SecretRefError> {
     match raw {
-        raw::Secret::Value(text) if text.0.is_empty() => Err(SecretError::Empty),
+        raw::Secret::Value(text) if text.0.is_empty() => Err(SecretRefError::Empty),
         raw::Secret::Value(text) => Ok(SecretRef::Fixed(Secret::new(&text.0))),
         raw::Secret::Env(name) => match env(name) {
-            None => Err(SecretError::Unset(name.clone())),
-            Some(text) if text.is_empty() => Err(SecretError::EmptyVariable(name.clone())),
+            None => Err(SecretRefError::Unset(name.clone())),
+            Some(text) if text.is_empty() => Err(SecretRefError::EmptyVariable(name.clone())),
             Some(text) => Ok(SecretRef::Fixed(Secret::new(&text))),
         },
         raw::Secret::File(name) => {
@@ -87,21 +91,21 @@ pub(super) fn reference(
     }
 }
 
-fn aws(named: &AwsSecretForm) -> Result<AwsSecret, SecretError> {
+fn aws(named: &AwsSecretForm) -> Result<AwsSecret, SecretRefError> {
     // Of the API's own limits: 1 to 2048 characters.
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@!:-".contains(&byte);
     if named.id.is_empty() || named.id.len() > 2048 || !named.id.bytes().all(legal) {
-        return Err(SecretError::Aws("the name or ARN of a secret"));
+        return Err(SecretRefError::Aws("the name or ARN of a secret"));
     }
     if named.key.as_deref() == Some("") {
-        return Err(SecretError::Aws("a key: it is empty"));
+        return Err(SecretRefError::Aws("a key: it is empty"));
     }
     let mut region = named.region.clone();
     if let ["arn", _, "secretsmanager", of_arn, ..] = *named.id.split(':').collect::<Vec<_>>() {
         region.get_or_insert_with(|| of_arn.to_owned());
     }
     if !region.as_deref().is_none_or(is_region) {
-        return Err(SecretError::Aws("an AWS region, such as eu-west-1"));
+        return Err(SecretRefError::Aws("an AWS region, such as eu-west-1"));
     }
     Ok(AwsSecret {
         id: named.id.clone(),

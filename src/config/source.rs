@@ -1,6 +1,6 @@
 //! One file: text → raw model, with every mismatch reported and not only the first.
 //!
-//! Reading stops at the first mismatch, as serde does. So the culprit is reported, taken out of the tree, and
+//! ParsedDocument stops at the first mismatch, as serde does. So the culprit is reported, taken out of the tree, and
 //! reading starts again, until what is left fits. What was taken out is remembered: nobody complains that it
 //! is missing.
 
@@ -9,22 +9,22 @@ use std::path::{Path as FilePath, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::error::{Defect, Problem};
-use crate::document::de::{DeError, Mismatch, Reader};
+use super::error::{Problem, ProblemKind};
+use crate::document::de::{DeError, Mismatch, NodeReader};
 use crate::document::node::{self, Node, Position, Value};
-use crate::document::path::{Path, Segment};
+use crate::document::path::{KeyPath, Segment};
 
 /// The most mismatches that are reported for one file.
 const MAX_MISMATCHES: usize = 100;
 
 /// A file whose raw model has been read: it still knows where everything stands.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct SourceFile {
     file: PathBuf,
     order: usize,
     root: Node,
     /// Keys that were taken out, and those they were probably meant to be, by the path of their mapping.
-    excused: HashSet<(Path, String)>,
+    excused: HashSet<(KeyPath, String)>,
 }
 
 /// Reads a file's text, adding what is wrong with it to `problems`. What cannot be read is the default.
@@ -33,10 +33,10 @@ pub(super) fn read<T: DeserializeOwned + Default>(
     file: &FilePath,
     order: usize,
     problems: &mut Vec<Problem>,
-) -> (T, Source) {
+) -> (T, SourceFile) {
     let reading = node::read(text);
     let broken = reading.root.is_none();
-    let mut source = Source {
+    let mut source = SourceFile {
         file: file.to_owned(),
         order,
         root: reading.root.unwrap_or(Node {
@@ -46,13 +46,13 @@ pub(super) fn read<T: DeserializeOwned + Default>(
         excused: HashSet::new(),
     };
     for (at, error) in reading.errors {
-        problems.push(source.problem(Some(at), &Path::default(), error.into()));
+        problems.push(source.problem(Some(at), &KeyPath::default(), error.into()));
     }
     if broken {
         return (T::default(), source);
     }
     for _ in 0..MAX_MISMATCHES {
-        match T::deserialize(Reader::new(&source.root)) {
+        match T::deserialize(NodeReader::new(&source.root)) {
             Ok(raw) => return (raw, source),
             Err(error) => {
                 if !source.take_out(error, problems) {
@@ -61,48 +61,48 @@ pub(super) fn read<T: DeserializeOwned + Default>(
             }
         }
     }
-    problems.push(source.problem(None, &Path::default(), Defect::TooMany));
+    problems.push(source.problem(None, &KeyPath::default(), ProblemKind::TooMany));
     (T::default(), source)
 }
 
-impl Source {
+impl SourceFile {
     /// The file, as it was named.
     pub(super) fn file(&self) -> &FilePath {
         &self.file
     }
 
-    /// A defect at a place of the raw model.
-    pub(super) fn problem_at(&self, path: &Path, defect: Defect) -> Problem {
+    /// A kind at a place of the raw model.
+    pub(super) fn problem_at(&self, path: &KeyPath, kind: ProblemKind) -> Problem {
         let (at, path) = self.locate(path);
-        self.problem(Some(at), &path, defect)
+        self.problem(Some(at), &path, kind)
     }
 
     /// Where a place of the raw model stands: its key, or the nearest one around it that is written.
-    pub(super) fn position(&self, path: &Path) -> Position {
+    pub(super) fn position(&self, path: &KeyPath) -> Position {
         self.locate(path).0
     }
 
     /// Whether this key was reported already, so that its absence is no news.
-    pub(super) fn is_excused(&self, parent: &Path, key: &str) -> bool {
+    pub(super) fn is_excused(&self, parent: &KeyPath, key: &str) -> bool {
         self.excused.contains(&(parent.clone(), key.to_owned()))
     }
 
-    fn problem(&self, at: Option<Position>, path: &Path, defect: Defect) -> Problem {
+    fn problem(&self, at: Option<Position>, path: &KeyPath, kind: ProblemKind) -> Problem {
         Problem {
             file: self.file.clone(),
             order: self.order,
             at,
             path: path.to_string(),
-            defect,
+            kind,
         }
     }
 
     /// The position of a path of the raw model, and the path as it is in the file: lists there may have had
     /// more items.
-    fn locate(&self, path: &Path) -> (Position, Path) {
+    fn locate(&self, path: &KeyPath) -> (Position, KeyPath) {
         let mut node = Some(&self.root);
         let mut at = self.root.at;
-        let mut written = Path::default();
+        let mut written = KeyPath::default();
         for segment in path.segments() {
             match segment {
                 Segment::Key(key) => {
@@ -141,12 +141,12 @@ impl Source {
             | Mismatch::BareSecret
             | Mismatch::Said(_) => false,
         };
-        let defect = defect(error.kind);
-        if let (Some((parent, _)), Some(meant)) = (path.split(), defect.suggestion()) {
+        let kind = kind_of(error.kind);
+        if let (Some((parent, _)), Some(meant)) = (path.split(), kind.suggestion()) {
             self.excused.insert((parent, meant.to_owned()));
         }
         if !follows {
-            problems.push(self.problem(Some(at), &path, defect));
+            problems.push(self.problem(Some(at), &path, kind));
         }
         let Some((parent, last)) = path.split() else {
             return false;
@@ -194,22 +194,22 @@ fn remove(node: &mut Node, parent: &[Segment], last: &Segment) {
     }
 }
 
-fn defect(mismatch: Mismatch) -> Defect {
+fn kind_of(mismatch: Mismatch) -> ProblemKind {
     match mismatch {
-        Mismatch::UnknownKey { key, expected } => Defect::UnknownKey {
+        Mismatch::UnknownKey { key, expected } => ProblemKind::UnknownKey {
             expected,
             suggestion: suggest(&key, expected),
         },
-        Mismatch::UnknownWord { found, expected } => Defect::UnknownWord {
+        Mismatch::UnknownWord { found, expected } => ProblemKind::UnknownWord {
             suggestion: suggest(&found, expected),
             found,
             expected,
         },
-        Mismatch::MissingKey { key } => Defect::MissingKey { key },
-        Mismatch::WrongType { expected, found } => Defect::WrongType { expected, found },
-        Mismatch::NotOneKey { expected } => Defect::NotOneKey { expected },
-        Mismatch::BareSecret => Defect::BareSecret,
-        Mismatch::Said(text) => Defect::Form(text),
+        Mismatch::MissingKey { key } => ProblemKind::MissingKey { key },
+        Mismatch::WrongType { expected, found } => ProblemKind::WrongType { expected, found },
+        Mismatch::NotOneKey { expected } => ProblemKind::NotOneKey { expected },
+        Mismatch::BareSecret => ProblemKind::BareSecret,
+        Mismatch::Said(text) => ProblemKind::Form(text),
     }
 }
 

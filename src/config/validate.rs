@@ -5,11 +5,11 @@
 
 mod agentcore;
 mod aws;
+mod client_proof;
 mod drift;
 mod http;
 mod oauth;
-mod places;
-mod proof;
+mod rule_origins;
 mod settings;
 mod tls;
 mod tools;
@@ -22,41 +22,46 @@ use std::path::{Path as FilePath, PathBuf};
 use indexmap::IndexMap;
 use indexmap::map::Entry;
 
-use super::error::{Defect, Problem};
+use super::error::{Problem, ProblemKind};
 use super::raw;
 use super::rules::Rule;
 use super::secrets::Env;
-use super::source::Source;
+use super::source::SourceFile;
 use super::{Config, ConfigErrors};
-use crate::document::path::Path;
+use crate::document::path::KeyPath;
 use crate::name::UpstreamId;
 
 /// One file of the config, read.
-pub(super) struct Read<T> {
+pub(super) struct ParsedFile<T> {
     pub(super) raw: T,
-    pub(super) source: Source,
+    pub(super) source: SourceFile,
 }
 
 /// The checks of one file.
 struct Check<'c> {
-    source: &'c Source,
+    source: &'c SourceFile,
     env: Env<'c>,
     problems: &'c mut Vec<Problem>,
-    /// Places whose value is not known, so that nothing more can be said of it.
-    unknown: Vec<Path>,
+    /// RuleOrigins whose value is not known, so that nothing more can be said of it.
+    unknown: Vec<KeyPath>,
 }
 
 impl Check<'_> {
-    fn report(&mut self, at: &Path, defect: impl Into<Defect>) {
+    fn report(&mut self, at: &KeyPath, kind: impl Into<ProblemKind>) {
         if self.unknown.contains(at) {
             return;
         }
-        let problem = self.source.problem_at(at, defect.into());
+        let problem = self.source.problem_at(at, kind.into());
         self.problems.push(problem);
     }
 
     /// The value, or a stand-in and a report.
-    fn or<T, E: Into<Defect>>(&mut self, at: &Path, result: Result<T, E>, stand_in: T) -> T {
+    fn or<T, E: Into<ProblemKind>>(
+        &mut self,
+        at: &KeyPath,
+        result: Result<T, E>,
+        stand_in: T,
+    ) -> T {
         result.unwrap_or_else(|error| {
             self.report(at, error);
             stand_in
@@ -64,7 +69,7 @@ impl Check<'_> {
     }
 
     /// The value, or a report.
-    fn ok<T, E: Into<Defect>>(&mut self, at: &Path, result: Result<T, E>) -> Option<T> {
+    fn ok<T, E: Into<ProblemKind>>(&mut self, at: &KeyPath, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.report(at, error)).ok()
     }
 
@@ -79,7 +84,7 @@ impl Check<'_> {
     }
 
     /// `file:line` of a place.
-    fn origin(&self, at: &Path) -> String {
+    fn origin(&self, at: &KeyPath) -> String {
         let line = self.source.position(at).line;
         format!("{}:{line}", self.source.file().display())
     }
@@ -87,12 +92,12 @@ impl Check<'_> {
 
 /// Checks the main file and the files of `upstreams.d` together. `problems` are those of reading them.
 pub(super) fn validate(
-    main: Read<raw::File>,
-    fragments: Vec<Read<raw::Fragment>>,
+    main: ParsedFile<raw::File>,
+    fragments: Vec<ParsedFile<raw::Fragment>>,
     env: Env<'_>,
     mut problems: Vec<Problem>,
 ) -> Result<Config, ConfigErrors> {
-    let Read { mut raw, source } = main;
+    let ParsedFile { mut raw, source } = main;
     let main_upstreams = [
         ("upstreams", raw.upstreams.take()),
         ("mcpServers", raw.mcp_servers.take()),
@@ -106,7 +111,7 @@ pub(super) fn validate(
     let mut settings = settings::settings(&mut check, raw);
     let mut seen = IndexMap::new();
     collect(&mut check, main_upstreams, &settings.defaults, &mut seen);
-    for Read { raw, source } in fragments {
+    for ParsedFile { raw, source } in fragments {
         let upstreams = [
             ("upstreams", raw.upstreams),
             ("mcpServers", raw.mcp_servers),
@@ -132,7 +137,7 @@ pub(super) fn validate(
 }
 
 /// A name that is taken, and its upstream unless that is disabled.
-struct Seen {
+struct TakenName {
     origin: String,
     upstream: Option<super::Upstream>,
 }
@@ -141,11 +146,11 @@ fn collect(
     check: &mut Check<'_>,
     upstreams: [(&str, Option<IndexMap<String, raw::Upstream>>); 2],
     defaults: &settings::Defaults,
-    seen: &mut IndexMap<UpstreamId, Seen>,
+    seen: &mut IndexMap<UpstreamId, TakenName>,
 ) {
     for (key, upstreams) in upstreams {
         for (name, raw) in upstreams.into_iter().flatten() {
-            let at = Path::default().key(key).key(&name);
+            let at = KeyPath::default().key(key).key(&name);
             let Some(id) = check.ok(&at, UpstreamId::parse(&name)) else {
                 continue;
             };
@@ -156,7 +161,7 @@ fn collect(
                 .flatten();
             match seen.entry(id) {
                 Entry::Vacant(vacant) => {
-                    vacant.insert(Seen { origin, upstream });
+                    vacant.insert(TakenName { origin, upstream });
                 }
                 Entry::Occupied(taken) => {
                     let first = taken.get().origin.clone();

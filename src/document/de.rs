@@ -10,7 +10,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::node::{Entry, Node, Value};
+use super::node::{MapEntry, Node, Value};
 use super::path::Segment;
 use access::{Entries, Items, OneKey, Tagged};
 pub(crate) use mismatch::{DeError, Mismatch};
@@ -26,13 +26,13 @@ pub(crate) const JSON: &str = "weir::json";
 
 /// Reads one node.
 #[derive(Clone, Copy)]
-pub(crate) struct Reader<'n> {
+pub(crate) struct NodeReader<'n> {
     node: &'n Node,
     /// The tag of the mapping, which is read already; empty where there is none.
     skip: &'n str,
 }
 
-impl<'n> Reader<'n> {
+impl<'n> NodeReader<'n> {
     pub(crate) fn new(node: &'n Node) -> Self {
         Self { node, skip: "" }
     }
@@ -73,7 +73,7 @@ impl<'n> Reader<'n> {
 
     /// The tag is missing, or there is a key that was probably meant to be it.
     fn no_tag(self) -> DeError {
-        let near = |entry: &&Entry| strsim::damerau_levenshtein(&entry.key, "type") <= 2;
+        let near = |entry: &&MapEntry| strsim::damerau_levenshtein(&entry.key, "type") <= 2;
         match self.node.entries().unwrap_or_default().iter().find(near) {
             Some(entry) => DeError::unknown_field(&entry.key, &["type"])
                 .under(Segment::Key(entry.key.clone()), entry.at),
@@ -90,7 +90,7 @@ impl<'n> Reader<'n> {
             .map_err(|error| error.at(self.node.at))
     }
 
-    fn one_key(self, variants: &'static [&'static str]) -> Result<&'n Entry, DeError> {
+    fn one_key(self, variants: &'static [&'static str]) -> Result<&'n MapEntry, DeError> {
         let wrong = || DeError::new(Mismatch::NotOneKey { expected: variants }).at(self.node.at);
         let Value::Map(entries) = &self.node.value else {
             return Err(DeError::wrong(self.node, "a mapping"));
@@ -111,7 +111,7 @@ impl<'n> Reader<'n> {
     }
 }
 
-impl<'de> serde::Deserializer<'de> for Reader<'_> {
+impl<'de> serde::Deserializer<'de> for NodeReader<'_> {
     type Error = DeError;
 
     /// Only for readers that take scalars as written (`forms`): numbers come as text.

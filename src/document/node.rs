@@ -11,7 +11,7 @@ use std::fmt;
 use saphyr_parser::{Marker, Parser};
 
 use super::jsonc;
-use builder::Builder;
+use builder::TreeBuilder;
 
 /// The longest text that is read, in bytes.
 const MAX_BYTES: usize = 1 << 20;
@@ -70,14 +70,14 @@ pub(crate) enum Value {
     /// A sequence.
     List(Vec<Node>),
     /// A mapping, in order, without duplicates.
-    Map(Vec<Entry>),
+    Map(Vec<MapEntry>),
     /// A list item that was taken out because it was reported. Readers skip it.
     Removed,
 }
 
 /// One key of a mapping.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct MapEntry {
     pub(crate) key: String,
     pub(crate) at: Position,
     pub(crate) node: Node,
@@ -124,23 +124,23 @@ pub enum SyntaxError {
 }
 
 /// What reading gives: a tree, unless the text broke off, and everything that is wrong with the text.
-pub(crate) struct Reading {
+pub(crate) struct ParsedDocument {
     pub(crate) root: Option<Node>,
     pub(crate) errors: Vec<(Position, SyntaxError)>,
 }
 
 /// Reads one document.
-pub(crate) fn read(text: &str) -> Reading {
+pub(crate) fn read(text: &str) -> ParsedDocument {
     if text.len() > MAX_BYTES {
-        return Reading {
+        return ParsedDocument {
             root: None,
             errors: vec![(Position::START, SyntaxError::TooLarge)],
         };
     }
     let text = jsonc::to_yaml(text);
-    let mut builder = Builder::default();
+    let mut builder = TreeBuilder::default();
     match builder.run(Parser::new_from_str(&text)) {
-        Ok(()) => Reading {
+        Ok(()) => ParsedDocument {
             root: Some(builder.root.unwrap_or(Node {
                 at: Position::START,
                 value: Value::Null,
@@ -149,7 +149,7 @@ pub(crate) fn read(text: &str) -> Reading {
         },
         Err(fatal) => {
             builder.errors.push(fatal);
-            Reading {
+            ParsedDocument {
                 root: None,
                 errors: builder.errors,
             }
@@ -171,7 +171,7 @@ impl Node {
             }
             Value::Map(entries) => {
                 let member =
-                    |entry: &Entry| format!("{}:{}", quoted(&entry.key), entry.node.to_json());
+                    |entry: &MapEntry| format!("{}:{}", quoted(&entry.key), entry.node.to_json());
                 let members: Vec<String> = entries.iter().map(member).collect();
                 format!("{{{}}}", members.join(","))
             }
@@ -191,12 +191,12 @@ impl Node {
     }
 
     /// The value under a key of a mapping.
-    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, key: &str) -> Option<&MapEntry> {
         self.entries()?.iter().find(|entry| entry.key == key)
     }
 
     /// The keys of a mapping.
-    pub(crate) fn entries(&self) -> Option<&[Entry]> {
+    pub(crate) fn entries(&self) -> Option<&[MapEntry]> {
         if let Value::Map(entries) = &self.value {
             Some(entries)
         } else {

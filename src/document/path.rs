@@ -11,9 +11,9 @@ pub(crate) enum Segment {
 
 /// The way from the root of a file to a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Path(Vec<Segment>);
+pub(crate) struct KeyPath(Vec<Segment>);
 
-impl Path {
+impl KeyPath {
     /// The path of a key below this one.
     pub(crate) fn key(&self, key: &str) -> Self {
         self.with(Segment::Key(key.to_owned()))
@@ -41,13 +41,13 @@ impl Path {
     }
 }
 
-impl FromIterator<Segment> for Path {
+impl FromIterator<Segment> for KeyPath {
     fn from_iter<I: IntoIterator<Item = Segment>>(segments: I) -> Self {
         Self(segments.into_iter().collect())
     }
 }
 
-impl fmt::Display for Path {
+impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, segment) in self.0.iter().enumerate() {
             match segment {

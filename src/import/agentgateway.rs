@@ -4,9 +4,9 @@ mod target;
 
 use indexmap::IndexMap;
 
-use super::Item;
-use super::report::{Fate, Note};
-use crate::document::node::{Entry, Node, Position};
+use super::FoundServer;
+use super::report::{Note, NoteKind};
+use crate::document::node::{MapEntry, Node, Position};
 pub(super) use target::read;
 
 /// Whether the file looks like one of agentgateway's.
@@ -20,15 +20,15 @@ pub(super) fn is(root: &Node) -> bool {
 }
 
 /// The targets, and what else there is in the file.
-pub(super) fn items(root: &Node) -> (Vec<Item>, Vec<Note>) {
-    let mut found = Found {
+pub(super) fn items(root: &Node) -> (Vec<FoundServer>, Vec<Note>) {
+    let mut found = GatewayConfig {
         root,
         items: Vec::new(),
         aside: IndexMap::new(),
     };
     for entry in root.entries().unwrap_or_default() {
         match entry.key.as_str() {
-            "binds" => found.each(&entry.node, Found::bind),
+            "binds" => found.each(&entry.node, GatewayConfig::bind),
             "mcp" => found.backend(&entry.node, &mut Vec::new()),
             "backends" => {}
             _ => found.aside(entry),
@@ -41,10 +41,10 @@ pub(super) fn items(root: &Node) -> (Vec<Item>, Vec<Note>) {
         } else {
             String::new()
         };
-        let (fate, why) = elsewhere(&key);
+        let (kind, why) = elsewhere(&key);
         Note {
             at,
-            fate,
+            kind,
             text: format!("`{key}`{more}: {why}"),
         }
     });
@@ -52,7 +52,7 @@ pub(super) fn items(root: &Node) -> (Vec<Item>, Vec<Note>) {
     if let Some(first) = found.items.first() {
         notes.push(Note {
             at: first.at,
-            fate: Fate::Changed,
+            kind: NoteKind::Changed,
             text: "names: weir exposes `target__tool` where agentgateway has `target_tool`, or `tool` with a single target; `naming.separator` and `namespace` say so".to_owned(),
         });
     }
@@ -60,15 +60,15 @@ pub(super) fn items(root: &Node) -> (Vec<Item>, Vec<Note>) {
 }
 
 /// What is found on the way through the file.
-struct Found<'n> {
+struct GatewayConfig<'n> {
     root: &'n Node,
-    items: Vec<Item>,
+    items: Vec<FoundServer>,
     /// What concerns no server: where it stands first, and how often.
     aside: IndexMap<String, (Position, usize)>,
 }
 
-impl<'n> Found<'n> {
-    fn aside(&mut self, entry: &Entry) {
+impl<'n> GatewayConfig<'n> {
+    fn aside(&mut self, entry: &MapEntry) {
         let there = self.aside.entry(entry.key.clone());
         there.or_insert((entry.at, 0)).1 += 1;
     }
@@ -113,7 +113,7 @@ impl<'n> Found<'n> {
         }
     }
 
-    fn route_backend(&mut self, backend: &'n Node, outer: &[Entry]) {
+    fn route_backend(&mut self, backend: &'n Node, outer: &[MapEntry]) {
         let mut policies = outer.to_vec();
         if let Some(entry) = backend.get("policies") {
             self.policies(&entry.node, &mut policies);
@@ -128,7 +128,7 @@ impl<'n> Found<'n> {
     }
 
     /// What has `targets`.
-    fn backend(&mut self, mcp: &'n Node, policies: &mut Vec<Entry>) {
+    fn backend(&mut self, mcp: &'n Node, policies: &mut Vec<MapEntry>) {
         if let Some(entry) = mcp.get("policies") {
             self.policies(&entry.node, policies);
         }
@@ -139,7 +139,7 @@ impl<'n> Found<'n> {
         }
         let targets = mcp.get("targets").and_then(|entry| entry.node.items());
         for target in targets.unwrap_or_default() {
-            let item = Item {
+            let item = FoundServer {
                 name: target
                     .get("name")
                     .and_then(|entry| entry.node.scalar())
@@ -149,11 +149,11 @@ impl<'n> Found<'n> {
                 // No policy of a route is about a child.
                 outer: match target.get("stdio") {
                     Some(_) => Vec::new(),
-                    None => policies.iter().map(Entry::braced).collect(),
+                    None => policies.iter().map(MapEntry::braced).collect(),
                 },
             };
-            let same = |known: &Item| {
-                let outer = |item: &Item| -> Vec<_> {
+            let same = |known: &FoundServer| {
+                let outer = |item: &FoundServer| -> Vec<_> {
                     item.outer
                         .iter()
                         .map(|entry| entry.node.to_json())
@@ -168,7 +168,7 @@ impl<'n> Found<'n> {
     }
 
     /// Policies about a backend go with its targets; the others are about callers.
-    fn policies(&mut self, policies: &'n Node, kept: &mut Vec<Entry>) {
+    fn policies(&mut self, policies: &'n Node, kept: &mut Vec<MapEntry>) {
         for entry in policies.entries().unwrap_or_default() {
             match entry.key.as_str() {
                 "backendAuth" | "backendTLS" | "requestHeaderModifier" => {
@@ -192,7 +192,7 @@ impl<'n> Found<'n> {
     }
 }
 
-impl Entry {
+impl MapEntry {
     fn braced(&self) -> Self {
         Self {
             node: self.node.mapped(&braced),
@@ -225,18 +225,18 @@ fn braced(text: &str) -> String {
 }
 
 /// What becomes of what concerns no server.
-fn elsewhere(key: &str) -> (Fate, &'static str) {
+fn elsewhere(key: &str) -> (NoteKind, &'static str) {
     let why = match key {
         "port" | "protocol" | "hostname" | "hostnames" | "tls" | "gateways" => {
-            return (Fate::Foreign, "`listen` says where callers connect");
+            return (NoteKind::Foreign, "`listen` says where callers connect");
         }
         "config" | "frontendPolicies" | "ui" | "llm" | "services" | "workloads" | "ai" | "host"
         | "a2a" | "service" | "aws" | "routeGroups" | "tcpRoutes" => {
-            return (Fate::Foreign, "it is not about MCP servers");
+            return (NoteKind::Foreign, "it is not about MCP servers");
         }
         "statefulMode" | "sseKeepAlive" | "failureMode" => {
             return (
-                Fate::Foreign,
+                NoteKind::Foreign,
                 "weir finds out which servers keep sessions, and one that fails takes none along",
             );
         }
@@ -256,7 +256,7 @@ fn elsewhere(key: &str) -> (Fate, &'static str) {
         "retry" => "`retry` is set per upstream",
         _ => "weir has nothing of that name",
     };
-    (Fate::LeftOut, why)
+    (NoteKind::LeftOut, why)
 }
 
 #[cfg(test)]

@@ -1,40 +1,40 @@
 //! `mcp_servers` of LiteLLM's config (its `MCPServerManager.load_servers_from_config`).
 
-use super::Item;
-use super::report::{Fate, Note};
-use super::server::{Client, Server, Signing};
-use crate::document::node::{Entry, Node, Value};
+use super::FoundServer;
+use super::report::{Note, NoteKind};
+use super::server::{OAuthClientKeys, SigningKeys, UpstreamWriter};
+use crate::document::node::{MapEntry, Node, Value};
 
 /// What a reference to an environment variable begins with.
 const REFERENCE: &str = "os.environ/";
 
 /// `mcp_servers`, if the file has it.
-pub(super) fn servers(root: &Node) -> Option<&Entry> {
+pub(super) fn servers(root: &Node) -> Option<&MapEntry> {
     let entry = root.get("mcp_servers")?;
     entry.node.entries().is_some().then_some(entry)
 }
 
 /// The servers, and what else there is in the file.
-pub(super) fn items(root: &Node, servers: &Entry) -> (Vec<Item>, Vec<Note>) {
+pub(super) fn items(root: &Node, servers: &MapEntry) -> (Vec<FoundServer>, Vec<Note>) {
     let entries = servers.node.entries().unwrap_or_default().iter();
-    let items = entries.map(|entry| Item {
+    let items = entries.map(|entry| FoundServer {
         name: entry.key.clone(),
         at: entry.at,
         node: entry.node.mapped(&reference),
         outer: aliases(root, &entry.key),
     });
-    let note = |entry: &Entry, fate, text| Note {
+    let note = |entry: &MapEntry, kind, text| Note {
         at: entry.at,
-        fate,
+        kind,
         text,
     };
     let names = "names: weir exposes `name__tool` where LiteLLM has `name-tool`; `naming.separator` says what stands between";
-    let mut notes = vec![note(servers, Fate::Changed, names.to_owned())];
+    let mut notes = vec![note(servers, NoteKind::Changed, names.to_owned())];
     let others = root.entries().unwrap_or_default().iter();
     let others = others.filter(|entry| entry.key != servers.key);
     notes.extend(others.map(|entry| {
         let text = format!("`{}`: it is not about MCP servers", entry.key);
-        note(entry, Fate::Foreign, text)
+        note(entry, NoteKind::Foreign, text)
     }));
     (items.collect(), notes)
 }
@@ -47,13 +47,13 @@ fn reference(text: &str) -> String {
 }
 
 /// Another name of a server: `litellm_settings.mcp_aliases`.
-fn aliases(root: &Node, server: &str) -> Vec<Entry> {
+fn aliases(root: &Node, server: &str) -> Vec<MapEntry> {
     let settings = root.get("litellm_settings");
     let aliases = settings.and_then(|settings| settings.node.get("mcp_aliases"));
     let aliases = aliases.and_then(|aliases| aliases.node.entries());
     let mut aliases = aliases.unwrap_or_default().iter();
     let found = aliases.find(|alias| alias.node.scalar().as_deref() == Some(server));
-    let alias = found.map(|alias| Entry {
+    let alias = found.map(|alias| MapEntry {
         key: "alias".to_owned(),
         at: alias.at,
         node: Node {
@@ -64,14 +64,14 @@ fn aliases(root: &Node, server: &str) -> Vec<Entry> {
     alias.into_iter().collect()
 }
 
-pub(super) fn read(server: &mut Server<'_>, item: &Item) {
+pub(super) fn read(server: &mut UpstreamWriter<'_>, item: &FoundServer) {
     let Value::Map(entries) = &item.node.value else {
         server.disable("the file has no settings for this server");
         return;
     };
     let text = |key: &str| item.node.get(key)?.node.scalar();
     let (mut auth, mut aliased) = (None, false);
-    for Entry { key, node, at } in entries.iter().chain(&item.outer) {
+    for MapEntry { key, node, at } in entries.iter().chain(&item.outer) {
         server.reading(*at);
         match key.as_str() {
             _ if matches!(node.value, Value::Null) => {}
@@ -108,7 +108,12 @@ pub(super) fn read(server: &mut Server<'_>, item: &Item) {
 }
 
 /// Names with or without one of the server's own before them, as LiteLLM takes both. No names, no filter.
-fn tools(server: &mut Server<'_>, item: &Item, (key, node): (&str, &Node), allowed: bool) {
+fn tools(
+    server: &mut UpstreamWriter<'_>,
+    item: &FoundServer,
+    (key, node): (&str, &Node),
+    allowed: bool,
+) {
     let Some(listed) = node.items() else {
         return server.tools(key, node, allowed);
     };
@@ -145,7 +150,7 @@ fn tools(server: &mut Server<'_>, item: &Item, (key, node): (&str, &Node), allow
     server.tools(key, &Node { at: node.at, value }, allowed);
 }
 
-fn transport(server: &mut Server<'_>, node: &Node) {
+fn transport(server: &mut UpstreamWriter<'_>, node: &Node) {
     match node.scalar().as_deref() {
         Some("sse") => super::sse(server),
         Some("http" | "stdio" | "streamable_http") => {}
@@ -176,8 +181,8 @@ const OAUTH: [&str; 13] = [
 ];
 
 /// Without a type LiteLLM logs in nowhere.
-fn without_type(server: &mut Server<'_>, node: &Node) {
-    for Entry { key, at, .. } in node.entries().unwrap_or_default() {
+fn without_type(server: &mut UpstreamWriter<'_>, node: &Node) {
+    for MapEntry { key, at, .. } in node.entries().unwrap_or_default() {
         if is_auth(key) {
             server.reading(*at);
             server.left_out(key, "there is no `auth_type` beside it");
@@ -185,10 +190,10 @@ fn without_type(server: &mut Server<'_>, node: &Node) {
     }
 }
 
-fn log_in(server: &mut Server<'_>, node: &Node, kind: &str) {
+fn log_in(server: &mut UpstreamWriter<'_>, node: &Node, kind: &str) {
     let text = |key: &str| node.get(key)?.node.scalar();
     let token = || TOKEN.iter().find_map(|key| text(key));
-    let client = || Client {
+    let client = || OAuthClientKeys {
         token_url: text("token_url"),
         client_id: text("client_id"),
         client_secret: text("client_secret"),
@@ -225,7 +230,7 @@ fn log_in(server: &mut Server<'_>, node: &Node, kind: &str) {
                 server.left_out("auth_type", why);
             }
         }
-        ("aws_sigv4", _) => server.sigv4(&Signing {
+        ("aws_sigv4", _) => server.sigv4(&SigningKeys {
             service: text("aws_service_name"),
             region: text("aws_region_name"),
             role: text("aws_role_name"),

@@ -1,15 +1,15 @@
 //! The `mcp.json` of Claude Desktop, Cursor, VS Code and those that write it like them.
 
-use super::report::{Fate, Note};
-use super::server::{Client, Server};
-use super::{Item, yaml};
-use crate::document::node::{Entry, Node, Value};
+use super::report::{Note, NoteKind};
+use super::server::{OAuthClientKeys, UpstreamWriter};
+use super::{FoundServer, yaml};
+use crate::document::node::{MapEntry, Node, Value};
 
 /// Keys at the top that say nothing of a server.
 const SILENT: [&str; 3] = ["$schema", "inputs", "mcp"];
 
 /// `mcpServers`, `servers`, or `mcp.servers` of VS Code's settings.
-pub(super) fn servers(root: &Node) -> Option<&Entry> {
+pub(super) fn servers(root: &Node) -> Option<&MapEntry> {
     let mcp = root.get("mcp").and_then(|mcp| mcp.node.get("servers"));
     let entry = root
         .get("mcpServers")
@@ -19,9 +19,9 @@ pub(super) fn servers(root: &Node) -> Option<&Entry> {
 }
 
 /// The servers, and what else there is in the file.
-pub(super) fn items(root: &Node, servers: &Entry) -> (Vec<Item>, Vec<Note>) {
+pub(super) fn items(root: &Node, servers: &MapEntry) -> (Vec<FoundServer>, Vec<Note>) {
     let entries = servers.node.entries().unwrap_or_default().iter();
-    let items = entries.map(|entry| Item {
+    let items = entries.map(|entry| FoundServer {
         name: entry.key.clone(),
         at: entry.at,
         node: entry.node.clone(),
@@ -35,7 +35,7 @@ pub(super) fn items(root: &Node, servers: &Entry) -> (Vec<Item>, Vec<Note>) {
     });
     let notes = others.map(|entry| Note {
         at: entry.at,
-        fate: Fate::Foreign,
+        kind: NoteKind::Foreign,
         text: format!("`{}`: it is the client's own", entry.key),
     });
     (items.collect(), notes.collect())
@@ -51,12 +51,12 @@ pub(super) fn inputs(root: &Node) -> Vec<(String, String)> {
     inputs.collect()
 }
 
-pub(super) fn read(server: &mut Server<'_>, node: &Node) {
+pub(super) fn read(server: &mut UpstreamWriter<'_>, node: &Node) {
     let Value::Map(entries) = &node.value else {
         server.disable("the file has no settings for this server");
         return;
     };
-    for Entry { key, node, at } in entries {
+    for MapEntry { key, node, at } in entries {
         server.reading(*at);
         match key.as_str() {
             "command" => server.text("command", node),
@@ -72,13 +72,15 @@ pub(super) fn read(server: &mut Server<'_>, node: &Node) {
             "includeTools" | "enabledTools" | "allowedTools" => server.tools(key, node, true),
             "excludeTools" | "disabledTools" => server.tools(key, node, false),
             "oauth" => oauth(server, node),
-            "auth" if node.scalar().as_deref() == Some("oauth") => server.login(&Client::default()),
+            "auth" if node.scalar().as_deref() == Some("oauth") => {
+                server.login(&OAuthClientKeys::default())
+            }
             _ => server.left_out(key, why(key)),
         }
     }
 }
 
-fn transport(server: &mut Server<'_>, node: &Node) {
+fn transport(server: &mut UpstreamWriter<'_>, node: &Node) {
     match node.scalar().as_deref() {
         Some("sse") => super::sse(server),
         // What there is says it too: a `command` or a `url`.
@@ -88,9 +90,9 @@ fn transport(server: &mut Server<'_>, node: &Node) {
 }
 
 /// `{ clientId, clientSecret, scopes }`
-fn oauth(server: &mut Server<'_>, node: &Node) {
-    let mut client = Client::default();
-    for Entry { key, node, at } in node.entries().unwrap_or_default() {
+fn oauth(server: &mut UpstreamWriter<'_>, node: &Node) {
+    let mut client = OAuthClientKeys::default();
+    for MapEntry { key, node, at } in node.entries().unwrap_or_default() {
         server.reading(*at);
         match key.as_str() {
             "clientId" | "client_id" => client.client_id = node.scalar(),

@@ -6,7 +6,7 @@ use crate::document::node::Position;
 
 /// Whose file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ImportFormat {
     /// The `mcp.json` of Claude, Cursor or VS Code.
     McpJson,
     /// A config of LiteLLM.
@@ -15,7 +15,7 @@ pub enum Format {
     Agentgateway,
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for ImportFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::McpJson => "mcp.json",
@@ -27,11 +27,11 @@ impl fmt::Display for Format {
 
 /// What became of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct ImportReport {
     /// Whose it is.
-    pub format: Format,
+    pub format: ImportFormat,
     /// Its servers, in its order.
-    pub servers: Vec<Told>,
+    pub servers: Vec<ServerReport>,
     /// What concerns no single server.
     pub notes: Vec<Note>,
     /// The environment variables that have to be set.
@@ -40,7 +40,7 @@ pub struct Report {
 
 /// What became of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct ServerReport {
     /// The name of the upstream that it is now.
     pub name: String,
     /// Where it stands.
@@ -57,14 +57,14 @@ pub struct Note {
     /// Where it stands.
     pub at: Position,
     /// What became of it.
-    pub fate: Fate,
+    pub kind: NoteKind,
     /// What it is, and why.
     pub text: String,
 }
 
 /// What became of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum NoteKind {
     /// It came along in other words.
     Changed,
     /// It did not come along.
@@ -75,7 +75,7 @@ pub enum Fate {
     Foreign,
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for NoteKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Changed => "changed",
@@ -86,11 +86,13 @@ impl fmt::Display for Fate {
     }
 }
 
-impl Told {
+impl ServerReport {
     /// Whether weir would refuse it as it is.
     #[must_use]
     pub fn is_disabled(&self) -> bool {
-        self.notes.iter().any(|note| note.fate == Fate::Disabled)
+        self.notes
+            .iter()
+            .any(|note| note.kind == NoteKind::Disabled)
     }
 
     /// How many things did not come along.
@@ -100,11 +102,11 @@ impl Told {
     }
 }
 
-impl Report {
+impl ImportReport {
     /// How many things did not come along.
     #[must_use]
     pub fn left_out(&self) -> usize {
-        let servers = self.servers.iter().map(Told::left_out);
+        let servers = self.servers.iter().map(ServerReport::left_out);
         servers.sum::<usize>() + left_out(&self.notes)
     }
 
@@ -124,5 +126,5 @@ impl Report {
 
 fn left_out(notes: &[Note]) -> usize {
     let notes = notes.iter();
-    notes.filter(|note| note.fate == Fate::LeftOut).count()
+    notes.filter(|note| note.kind == NoteKind::LeftOut).count()
 }

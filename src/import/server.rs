@@ -5,25 +5,25 @@ mod args;
 mod blocks;
 mod parts;
 
-pub(super) use parts::{Client, Signing};
+pub(super) use parts::{OAuthClientKeys, SigningKeys};
 
 use std::path::Path;
 
-use blocks::Blocks;
+use blocks::KeyBlocks;
 
-use super::report::{Fate, Note, Told};
+use super::report::{Note, NoteKind, ServerReport};
 use super::variables::{Variables, refers, rewrite, single};
 use super::{sort, variables, yaml};
-use crate::config::{Defect, SecretError, is_refused_header, parse};
-use crate::document::node::{Entry, Node, Position, Value};
+use crate::config::{ProblemKind, SecretRefError, is_refused_header, parse};
+use crate::document::node::{MapEntry, Node, Position, Value};
 
 /// The lines of one upstream, as they grow.
-pub(super) struct Server<'v> {
+pub(super) struct UpstreamWriter<'v> {
     name: String,
     /// What its variables begin with.
     stem: String,
     variables: &'v mut Variables,
-    blocks: Blocks,
+    blocks: KeyBlocks,
     comments: Vec<String>,
     /// Keys that do not come along.
     left: Vec<String>,
@@ -35,25 +35,25 @@ pub(super) struct Server<'v> {
     keeps: bool,
     /// What is being read stands here.
     at: Position,
-    told: Told,
+    report: ServerReport,
 }
 
 /// One upstream, written.
-pub(super) struct Written {
+pub(super) struct UpstreamYaml {
     pub(super) yaml: String,
-    pub(super) told: Told,
+    pub(super) report: ServerReport,
     /// Whether it needs a state folder.
     pub(super) keeps: bool,
 }
 
-impl<'v> Server<'v> {
+impl<'v> UpstreamWriter<'v> {
     /// Nothing yet. `at` is where it begins in its file.
     pub(super) fn new(name: &str, at: Position, variables: &'v mut Variables) -> Self {
         Self {
             name: name.to_owned(),
             stem: yaml::variable(name),
             variables,
-            blocks: Blocks::default(),
+            blocks: KeyBlocks::default(),
             comments: Vec::new(),
             left: Vec::new(),
             allow: None,
@@ -61,7 +61,7 @@ impl<'v> Server<'v> {
             disabled: false,
             keeps: false,
             at,
-            told: Told {
+            report: ServerReport {
                 name: name.to_owned(),
                 at,
                 carried: Vec::new(),
@@ -71,7 +71,7 @@ impl<'v> Server<'v> {
     }
 
     /// The upstream, indented. If weir would refuse it, it is disabled and says why.
-    pub(super) fn write(mut self) -> Written {
+    pub(super) fn write(mut self) -> UpstreamYaml {
         if !self.left.is_empty() {
             let keys = self.left.join(", ");
             self.comments.push(format!("not taken over: {keys}"));
@@ -84,21 +84,21 @@ impl<'v> Server<'v> {
                 &stand_in,
             )
         {
-            self.at = self.told.at;
+            self.at = self.report.at;
             // Files need not be where the import is made.
-            let is_file = |defect: &Defect| {
+            let is_file = |kind: &ProblemKind| {
                 matches!(
-                    defect,
-                    Defect::Secret(SecretError::File(_)) | Defect::Pem(_)
+                    kind,
+                    ProblemKind::Secret(SecretRefError::File(_)) | ProblemKind::Pem(_)
                 )
             };
-            for problem in errors.iter().filter(|problem| !is_file(problem.defect())) {
-                self.disable(&format!("{}: {}", problem.key(), problem.defect()));
+            for problem in errors.iter().filter(|problem| !is_file(problem.kind())) {
+                self.disable(&format!("{}: {}", problem.key(), problem.kind()));
             }
         }
-        Written {
+        UpstreamYaml {
             yaml: self.render(),
-            told: self.told,
+            report: self.report,
             keeps: self.keeps,
         }
     }
@@ -134,32 +134,32 @@ impl<'v> Server<'v> {
         self.at = at;
     }
 
-    fn note(&mut self, fate: Fate, text: String) {
+    fn note(&mut self, kind: NoteKind, text: String) {
         let at = self.at;
-        self.told.notes.push(Note { at, fate, text });
+        self.report.notes.push(Note { at, kind, text });
     }
 
     /// Says that a key came along.
     pub(super) fn carried(&mut self, key: &str) {
-        self.told.carried.push(key.to_owned());
+        self.report.carried.push(key.to_owned());
     }
 
     /// Says that something came along in other words.
     pub(super) fn changed(&mut self, what: &str) {
-        self.note(Fate::Changed, what.to_owned());
+        self.note(NoteKind::Changed, what.to_owned());
     }
 
     /// Says that a key did not come along, and why.
     pub(super) fn left_out(&mut self, key: &str, why: &str) {
         self.left.push(key.to_owned());
-        self.note(Fate::LeftOut, format!("`{key}`: {why}"));
+        self.note(NoteKind::LeftOut, format!("`{key}`: {why}"));
     }
 
     /// It would not work as it is.
     pub(super) fn disable(&mut self, why: &str) {
         self.disabled = true;
         self.comments.push(why.to_owned());
-        self.note(Fate::Disabled, why.to_owned());
+        self.note(NoteKind::Disabled, why.to_owned());
     }
 
     /// It is switched off in its file.
@@ -235,7 +235,7 @@ impl<'v> Server<'v> {
             return self.disable("`env` is not a mapping");
         };
         let mut carried = false;
-        for Entry { key, node, at } in entries {
+        for MapEntry { key, node, at } in entries {
             self.at = *at;
             let Some(text) = node.scalar() else {
                 self.left_out(&format!("env.{key}"), "it is not text");
@@ -270,7 +270,7 @@ impl<'v> Server<'v> {
             return self.disable("`headers` is not a mapping");
         };
         let mut lines = Vec::new();
-        for Entry { key, node, at } in entries {
+        for MapEntry { key, node, at } in entries {
             self.at = *at;
             match node.scalar() {
                 Some(text) => lines.extend(self.header(key, &text)),

@@ -248,7 +248,7 @@ fn what_a_file_says_twice_stands_once() {
     "#);
     run(&imported.yaml);
     let left_out = imported.report.servers[0].notes.iter();
-    let left_out = left_out.filter(|note| note.fate == Fate::LeftOut);
+    let left_out = left_out.filter(|note| note.kind == NoteKind::LeftOut);
     let left_out: Vec<_> = left_out.map(|note| note.at.to_string()).collect();
     assert_eq!(left_out, ["2:52", "3:18", "3:65"]);
 }

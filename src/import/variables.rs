@@ -11,7 +11,7 @@ const THERE_ANYWAY: &[&str] = &["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TER
 
 /// What a variable stands for.
 #[derive(PartialEq, Eq)]
-enum Meaning {
+enum VariableUse {
     /// The file refers to it by name.
     Named,
     /// It replaces this text. Never printed.
@@ -21,7 +21,7 @@ enum Meaning {
 /// The variables, by name, with why each is needed.
 #[derive(Default)]
 pub(super) struct Variables {
-    meanings: HashMap<String, Meaning>,
+    meanings: HashMap<String, VariableUse>,
     reasons: IndexMap<String, Vec<String>>,
     /// Descriptions of VS Code's inputs, by variable.
     pub(super) inputs: HashMap<String, String>,
@@ -30,12 +30,12 @@ pub(super) struct Variables {
 impl Variables {
     /// Keeps a name for what the file itself refers to.
     pub(super) fn reserve(&mut self, name: &str) {
-        self.meanings.insert(name.to_owned(), Meaning::Named);
+        self.meanings.insert(name.to_owned(), VariableUse::Named);
     }
 
     /// Says that the file refers to a variable.
     pub(super) fn refer(&mut self, name: &str, place: &str) {
-        if matches!(self.meanings.get(name), Some(Meaning::Replaces(_))) {
+        if matches!(self.meanings.get(name), Some(VariableUse::Replaces(_))) {
             return; // put there by us, and said already
         }
         self.reserve(name);
@@ -60,7 +60,7 @@ impl Variables {
         secret: &str,
         place: &str,
     ) -> String {
-        let secret = Meaning::Replaces(secret.to_owned());
+        let secret = VariableUse::Replaces(secret.to_owned());
         let numbered = (2..).map(|number| format!("{other}_{number}"));
         let mut names = [wanted.to_owned(), other.to_owned()]
             .into_iter()
@@ -103,7 +103,7 @@ impl Variables {
 }
 
 /// A part of a text, in order and without gaps.
-enum Part<'t> {
+enum TextPart<'t> {
     Literal(&'t str),
     /// `${` that begins no reference.
     Open,
@@ -111,7 +111,7 @@ enum Part<'t> {
     Reference(&'t str),
 }
 
-impl Part<'_> {
+impl TextPart<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Literal(text) => text.len(),
@@ -121,24 +121,24 @@ impl Part<'_> {
     }
 }
 
-fn parts(text: &str) -> Vec<Part<'_>> {
+fn parts(text: &str) -> Vec<TextPart<'_>> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
-        parts.push(Part::Literal(before));
+        parts.push(TextPart::Literal(before));
         let inside = after.split_once('}');
         match inside.filter(|(inside, _)| !inside.is_empty()) {
             Some((inside, after)) => {
-                parts.push(Part::Reference(inside));
+                parts.push(TextPart::Reference(inside));
                 rest = after;
             }
             None => {
-                parts.push(Part::Open);
+                parts.push(TextPart::Open);
                 rest = after;
             }
         }
     }
-    parts.push(Part::Literal(rest));
+    parts.push(TextPart::Literal(rest));
     parts
 }
 
@@ -148,15 +148,15 @@ pub(super) fn rewrite(text: &str, mut refer: impl FnMut(&str)) -> String {
     let mut out = String::with_capacity(text.len());
     for part in parts(text) {
         let inside = match part {
-            Part::Literal(text) => {
+            TextPart::Literal(text) => {
                 out.push_str(text);
                 continue;
             }
-            Part::Open => {
+            TextPart::Open => {
                 out.push_str("$${");
                 continue;
             }
-            Part::Reference(inside) => inside,
+            TextPart::Reference(inside) => inside,
         };
         let (name, default) = match inside.split_once(":-") {
             Some((name, default)) => (name, format!(":-{default}")),
@@ -175,9 +175,9 @@ pub(super) fn rewrite(text: &str, mut refer: impl FnMut(&str)) -> String {
 pub(super) fn literal(text: &str) -> String {
     let parts = parts(text);
     let written = parts.iter().map(|part| match part {
-        Part::Literal(text) => text,
-        Part::Open => "${",
-        Part::Reference(inside) => inside.split_once(":-").map_or("", |(_, default)| default),
+        TextPart::Literal(text) => text,
+        TextPart::Open => "${",
+        TextPart::Reference(inside) => inside.split_once(":-").map_or("", |(_, default)| default),
     });
     written.collect()
 }
@@ -185,7 +185,9 @@ pub(super) fn literal(text: &str) -> String {
 /// Whether a text refers to a variable.
 pub(super) fn refers(text: &str) -> bool {
     let parts = parts(text);
-    parts.iter().any(|part| matches!(part, Part::Reference(_)))
+    parts
+        .iter()
+        .any(|part| matches!(part, TextPart::Reference(_)))
 }
 
 /// The name of what a text begins with, if that is a reference.
@@ -199,7 +201,7 @@ fn places(text: &str, separators: &[char]) -> Vec<usize> {
     let mut places = Vec::new();
     let mut start = 0;
     for part in parts(text) {
-        if let Part::Literal(text) = part {
+        if let TextPart::Literal(text) = part {
             let found = text.match_indices(separators);
             places.extend(found.map(|(at, _)| start + at));
         }

@@ -152,7 +152,7 @@ pub enum Fault {
 /// A fault without what it is about: the key of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is described where it occurs, in `Fault`")]
-pub enum Kind {
+pub enum FaultKind {
     Forbidden,
     HttpMethod,
     MediaType,
@@ -185,7 +185,7 @@ pub enum Kind {
 
 /// What one fault is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct FaultRow {
     /// JSON-RPC code and HTTP status for a modern caller.
     pub modern: (i32, StatusCode),
     /// JSON-RPC code and HTTP status for a legacy caller, and where the era cannot be told.
@@ -196,7 +196,7 @@ pub struct Row {
     pub blame: Blame,
 }
 
-impl Kind {
+impl FaultKind {
     /// Every fault there is.
     pub const ALL: [Self; 28] = [
         Self::Forbidden,
@@ -233,30 +233,30 @@ impl Kind {
     /// its own for what the transport can see.
     #[must_use]
     #[rustfmt::skip]
-    pub const fn row(self) -> Row {
+    pub const fn row(self) -> FaultRow {
         use Blame::{Caller, Upstream, Weir};
         // Before the body: no id, and a status that machines on the way understand.
-        const fn door(status: StatusCode) -> Row {
-            Row { modern: (-32600, status), legacy: (-32600, status), echoes: false, blame: Caller }
+        const fn before_body(status: StatusCode) -> FaultRow {
+            FaultRow { modern: (-32600, status), legacy: (-32600, status), echoes: false, blame: Caller }
         }
-        const fn both(code: i32, status: StatusCode, blame: Blame) -> Row {
-            Row { modern: (code, status), legacy: (code, status), echoes: true, blame }
+        const fn both(code: i32, status: StatusCode, blame: Blame) -> FaultRow {
+            FaultRow { modern: (code, status), legacy: (code, status), echoes: true, blame }
         }
-        const fn each(modern: (i32, StatusCode), legacy: (i32, StatusCode)) -> Row {
-            Row { modern, legacy, echoes: true, blame: Caller }
+        const fn each(modern: (i32, StatusCode), legacy: (i32, StatusCode)) -> FaultRow {
+            FaultRow { modern, legacy, echoes: true, blame: Caller }
         }
         const OK: StatusCode = StatusCode::OK;
         const BAD: StatusCode = StatusCode::BAD_REQUEST;
         const GONE: StatusCode = StatusCode::NOT_FOUND;
         match self {
-            Self::Forbidden          => door(StatusCode::FORBIDDEN),
-            Self::HttpMethod         => door(StatusCode::METHOD_NOT_ALLOWED),
-            Self::MediaType          => door(StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            Self::NotAcceptable      => door(StatusCode::NOT_ACCEPTABLE),
-            Self::TooLarge           => door(StatusCode::PAYLOAD_TOO_LARGE),
-            Self::SlowBody           => door(StatusCode::REQUEST_TIMEOUT),
-            Self::BrokenBody         => door(BAD),
-            Self::Parse              => Row { echoes: false, ..both(-32700, BAD, Caller) },
+            Self::Forbidden          => before_body(StatusCode::FORBIDDEN),
+            Self::HttpMethod         => before_body(StatusCode::METHOD_NOT_ALLOWED),
+            Self::MediaType          => before_body(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::NotAcceptable      => before_body(StatusCode::NOT_ACCEPTABLE),
+            Self::TooLarge           => before_body(StatusCode::PAYLOAD_TOO_LARGE),
+            Self::SlowBody           => before_body(StatusCode::REQUEST_TIMEOUT),
+            Self::BrokenBody         => before_body(BAD),
+            Self::Parse              => FaultRow { echoes: false, ..both(-32700, BAD, Caller) },
             Self::NoSession          => both(-32600, BAD, Caller),
             Self::UnknownSession     => both(-32600, GONE, Caller),
             Self::SessionVersion     => both(-32600, BAD, Caller),
@@ -284,36 +284,36 @@ impl Kind {
 impl Fault {
     /// Its place in the table.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> FaultKind {
         match self {
-            Self::Forbidden => Kind::Forbidden,
-            Self::HttpMethod => Kind::HttpMethod,
-            Self::MediaType => Kind::MediaType,
-            Self::NotAcceptable => Kind::NotAcceptable,
-            Self::TooLarge => Kind::TooLarge,
-            Self::SlowBody => Kind::SlowBody,
-            Self::BrokenBody => Kind::BrokenBody,
-            Self::NoSession => Kind::NoSession,
-            Self::UnknownSession => Kind::UnknownSession,
-            Self::SessionVersion => Kind::SessionVersion,
-            Self::Parse => Kind::Parse,
-            Self::Invalid(_) => Kind::Invalid,
-            Self::DuplicateKey(_) => Kind::DuplicateKey,
-            Self::Path { .. } => Kind::Path,
-            Self::Params(_) => Kind::Params,
-            Self::Envelope(_) => Kind::Envelope,
-            Self::UnknownTool(_) => Kind::UnknownTool,
-            Self::UnknownPrompt(_) => Kind::UnknownPrompt,
-            Self::UnknownTask(_) => Kind::UnknownTask,
-            Self::UnknownResource { .. } => Kind::UnknownResource,
-            Self::Cursor => Kind::Cursor,
-            Self::Method(_) => Kind::Method,
-            Self::HeaderMismatch(_) => Kind::HeaderMismatch,
-            Self::MissingExtension(_) => Kind::MissingExtension,
-            Self::UnsupportedVersion { .. } => Kind::UnsupportedVersion,
-            Self::NotBridged { .. } => Kind::NotBridged,
-            Self::Upstream { .. } => Kind::Upstream,
-            Self::ShuttingDown => Kind::ShuttingDown,
+            Self::Forbidden => FaultKind::Forbidden,
+            Self::HttpMethod => FaultKind::HttpMethod,
+            Self::MediaType => FaultKind::MediaType,
+            Self::NotAcceptable => FaultKind::NotAcceptable,
+            Self::TooLarge => FaultKind::TooLarge,
+            Self::SlowBody => FaultKind::SlowBody,
+            Self::BrokenBody => FaultKind::BrokenBody,
+            Self::NoSession => FaultKind::NoSession,
+            Self::UnknownSession => FaultKind::UnknownSession,
+            Self::SessionVersion => FaultKind::SessionVersion,
+            Self::Parse => FaultKind::Parse,
+            Self::Invalid(_) => FaultKind::Invalid,
+            Self::DuplicateKey(_) => FaultKind::DuplicateKey,
+            Self::Path { .. } => FaultKind::Path,
+            Self::Params(_) => FaultKind::Params,
+            Self::Envelope(_) => FaultKind::Envelope,
+            Self::UnknownTool(_) => FaultKind::UnknownTool,
+            Self::UnknownPrompt(_) => FaultKind::UnknownPrompt,
+            Self::UnknownTask(_) => FaultKind::UnknownTask,
+            Self::UnknownResource { .. } => FaultKind::UnknownResource,
+            Self::Cursor => FaultKind::Cursor,
+            Self::Method(_) => FaultKind::Method,
+            Self::HeaderMismatch(_) => FaultKind::HeaderMismatch,
+            Self::MissingExtension(_) => FaultKind::MissingExtension,
+            Self::UnsupportedVersion { .. } => FaultKind::UnsupportedVersion,
+            Self::NotBridged { .. } => FaultKind::NotBridged,
+            Self::Upstream { .. } => FaultKind::Upstream,
+            Self::ShuttingDown => FaultKind::ShuttingDown,
         }
     }
 
@@ -392,16 +392,16 @@ mod tests {
 
     #[test]
     fn every_kind_is_among_all() {
-        for (place, kind) in Kind::ALL.into_iter().enumerate() {
+        for (place, kind) in FaultKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, place);
         }
         // The last variant.
-        assert_eq!(Kind::ShuttingDown as usize + 1, Kind::ALL.len());
+        assert_eq!(FaultKind::ShuttingDown as usize + 1, FaultKind::ALL.len());
     }
 
     #[test]
     fn no_code_is_one_that_the_specification_took_back() {
-        for row in Kind::ALL.map(Kind::row) {
+        for row in FaultKind::ALL.map(FaultKind::row) {
             // -32002 is legacy's own; -32019 to -32000 mean nothing to a modern caller.
             assert!(!(-32019..=-32000).contains(&row.modern.0), "{row:?}");
             let status = row.modern.1;

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Kind};
-use crate::config::{self, Config, TextDigest, Texts};
+use crate::config::{self, Config, ConfigFiles, TextDigest};
 use crate::live::Live;
 use crate::live::reload::{Ask, Outcome, Reloads, Seen, Trigger};
 use crate::server::core::{Core, Reconfigured};
@@ -37,7 +37,7 @@ struct ReadConfig {
 impl ConfigSource {
     /// Reads the files, and looks into them unless they say what was tried and nothing is wrong with that.
     fn read(&self, tried: Option<LastAttempt>) -> ReadConfig {
-        let texts = Texts::read(&self.file);
+        let texts = ConfigFiles::read(&self.file);
         let text = texts.digest();
         if tried.is_some_and(|tried| tried.text == text && !tried.wrong) {
             return ReadConfig { text, config: None };

@@ -32,7 +32,7 @@ impl UpstreamSessions {
             config::Endpoint::Child { .. } => SESSIONS.1,
         };
         Self {
-            per_caller: config.sessions == config::Sessions::PerCaller,
+            per_caller: config.sessions == config::ProcessSharing::PerCaller,
             modern_only: AtomicBool::new(false),
             most,
             places: Arc::new(Semaphore::new(most)),

@@ -4,7 +4,7 @@ use globset::GlobSet;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{ExclusionReason, Kind, NameOrigin, NameStep};
-use crate::config::{ToolOverride, Upstream, Written};
+use crate::config::{RuleText, ToolOverride, Upstream};
 
 /// A rule of the config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,15 +24,15 @@ pub(super) fn rules_for(
     original: &str,
     named: &NameOrigin,
 ) -> Vec<AppliedRule> {
-    let places = &upstream.places;
+    let origins = &upstream.rule_origins;
     let mut rules = Vec::new();
-    let mut add = |rule: &str, written: &Written| rules.push(quote_rule(rule, written));
+    let mut add = |rule: &str, written: &RuleText| rules.push(quote_rule(rule, written));
     if matches!(kind, Kind::Tools | Kind::Prompts) {
-        if let Some(namespace) = &places.namespace {
+        if let Some(namespace) = &origins.namespace {
             add("namespace", namespace);
         }
         let stripped = |step: &NameStep| matches!(step, NameStep::Stripped { .. });
-        if let Some(strip) = &places.strip
+        if let Some(strip) = &origins.strip
             && named.steps.iter().any(stripped)
         {
             add("names.strip", strip);
@@ -42,10 +42,10 @@ pub(super) fn rules_for(
         rules.extend(matching(
             "tools.allow",
             upstream.tools.allow.as_ref(),
-            &places.allow,
+            &origins.allow,
             original,
         ));
-        let at = places.overrides.get(original);
+        let at = origins.overrides.get(original);
         if let (Some(change), Some(at)) = (upstream.tools.overrides.get(original), at) {
             rules.push(AppliedRule {
                 rule: "tools.override".to_owned(),
@@ -63,21 +63,21 @@ pub(super) fn rules_against(
     original: &str,
     because: ExclusionReason,
 ) -> Vec<AppliedRule> {
-    let places = &upstream.places;
+    let origins = &upstream.rule_origins;
     match because {
         ExclusionReason::Denied => {
             let deny = upstream.tools.deny.as_ref();
-            return matching("tools.deny", deny, &places.deny, original).collect();
+            return matching("tools.deny", deny, &origins.deny, original).collect();
         }
         // Its place is the upstream's.
         ExclusionReason::SearchHidden => return Vec::new(),
         ExclusionReason::NotAllowed => {}
     }
-    let first = places.allow.first().map(|first| AppliedRule {
+    let first = origins.allow.first().map(|first| AppliedRule {
         rule: "tools.allow".to_owned(),
         at: first.at.clone(),
         what: {
-            let globs = places.allow.iter();
+            let globs = origins.allow.iter();
             let globs = globs.map(|glob| format!("`{}`", glob.text));
             globs.collect::<Vec<_>>().join(", ")
         },
@@ -89,7 +89,7 @@ pub(super) fn rules_against(
 fn matching<'m>(
     rule: &'static str,
     globs: Option<&GlobSet>,
-    written: &'m [Written],
+    written: &'m [RuleText],
     name: &str,
 ) -> impl Iterator<Item = AppliedRule> + use<'m> {
     let matches = globs.map(|globs| globs.matches(name)).unwrap_or_default();
@@ -97,7 +97,7 @@ fn matching<'m>(
     found.map(move |written| quote_rule(rule, written))
 }
 
-fn quote_rule(rule: &str, written: &Written) -> AppliedRule {
+fn quote_rule(rule: &str, written: &RuleText) -> AppliedRule {
     AppliedRule {
         rule: rule.to_owned(),
         at: written.at.clone(),

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::forms::{AssumeRole, AwsSecret, Text};
+use crate::config::raw::forms::{AssumeRole, AwsSecret, Text};
 
 /// How weir logs in to an upstream.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -4,12 +4,12 @@ use url::Url;
 
 use super::Check;
 use super::aws::{SERVICE, is_account, is_partition, named, region};
-use super::http::{Way, url};
+use super::http::{HttpTarget, url};
 use super::upstream::{expanded, optional};
 use crate::config::rules::Rule;
 use crate::config::secrets::is_region;
-use crate::config::{Connector, Defect, Gateway, Search, raw};
-use crate::document::path::Path;
+use crate::config::{Connector, Gateway, ProblemKind, Search, raw};
+use crate::document::path::KeyPath;
 
 /// The domain of a region's partition.
 fn domain(region: &str) -> &'static str {
@@ -38,8 +38,8 @@ pub(super) fn gateway(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
     url_written: Option<&str>,
-    at: &Path,
-) -> Option<Way> {
+    at: &KeyPath,
+) -> Option<HttpTarget> {
     let usual = raw::Gateway::default();
     let written = raw.gateway.as_ref().unwrap_or(&usual);
     let inner = at.key("gateway");
@@ -64,7 +64,7 @@ pub(super) fn gateway(
             let missing = [("id", id.is_none()), ("region", region.is_none())];
             for (key, missing) in missing {
                 if missing && !check.source.is_excused(&inner, key) {
-                    check.report(&inner, Defect::MissingKey { key });
+                    check.report(&inner, ProblemKind::MissingKey { key });
                 }
             }
             let (id, region) = (id?, region?);
@@ -90,7 +90,7 @@ pub(super) fn gateway(
         },
         synchronize,
     };
-    Some(Way {
+    Some(HttpTarget {
         connector: Connector::AgentcoreGateway,
         url,
         gateway: Some(gateway),
@@ -103,7 +103,7 @@ fn agreed(
     check: &mut Check<'_>,
     written: Option<String>,
     named: Option<String>,
-    at: &Path,
+    at: &KeyPath,
 ) -> Option<String> {
     if let (Some(written), Some(named)) = (&written, &named)
         && written != named
@@ -118,7 +118,7 @@ fn base(
     check: &mut Check<'_>,
     endpoint: Option<&String>,
     raw: &raw::Upstream,
-    at: &Path,
+    at: &KeyPath,
     usual: impl FnOnce() -> String,
 ) -> Option<String> {
     let at = at.key("endpoint");
@@ -137,8 +137,8 @@ pub(super) fn runtime(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
     written: &raw::Runtime,
-    at: &Path,
-) -> Option<Way> {
+    at: &KeyPath,
+) -> Option<HttpTarget> {
     let inner = at.key("runtime");
     let (path, query, region) = match &written.arn {
         Some(arn) => {
@@ -172,7 +172,7 @@ pub(super) fn runtime(
     })?;
     let account = query.map_or(String::new(), |account| format!("&accountId={account}"));
     let text = format!("{base}/runtimes/{path}/invocations?qualifier={qualifier}{account}");
-    Some(Way {
+    Some(HttpTarget {
         connector: Connector::AgentcoreRuntime,
         url: Url::parse(&text).ok()?,
         gateway: None,
@@ -184,7 +184,7 @@ pub(super) fn runtime(
 fn by_id(
     check: &mut Check<'_>,
     written: &raw::Runtime,
-    at: &Path,
+    at: &KeyPath,
 ) -> Option<(String, Option<String>, String)> {
     let id = optional(check, written.agent_id.as_ref(), &at.key("agent_id"));
     let account = optional(check, written.account_id.as_ref(), &at.key("account_id"));
@@ -202,7 +202,7 @@ fn by_id(
     ];
     for (key, missing) in missing {
         if missing && !check.source.is_excused(at, key) {
-            check.report(at, Defect::MissingKey { key });
+            check.report(at, ProblemKind::MissingKey { key });
         }
     }
     if id.as_deref().is_some_and(|id| !is_runtime(id)) {

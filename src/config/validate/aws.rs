@@ -3,22 +3,22 @@
 use url::Url;
 
 use super::Check;
-use super::http::{Way, header_name, secret_ref};
+use super::http::{HttpTarget, header_name, secret_ref};
 use super::upstream::{expanded, optional};
-use crate::config::forms;
+use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::secrets::is_region;
 use crate::config::{
     AgentcoreIdentity, AssumeRole, Auth, AwsCredentials, AwsSource, IdentityKind, Sigv4, raw,
 };
-use crate::document::path::Path;
+use crate::document::path::KeyPath;
 
 /// The name under which AWS knows signatures for AgentCore.
 pub(super) const SERVICE: &str = "bedrock-agentcore";
 
 /// What the host of a URL says about AWS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct AwsHost {
     pub(super) service: Option<String>,
     pub(super) region: Option<String>,
     pub(super) gateway: Option<String>,
@@ -26,7 +26,7 @@ pub(super) struct Named {
 
 /// `{id}.gateway.bedrock-agentcore.{region}.amazonaws.com`, `{service}.{region}.amazonaws.com`,
 /// `{endpoint}.{service}.{region}.vpce.amazonaws.com`, `{id}.lambda-url.{region}.on.aws`.
-pub(super) fn named(url: &Url) -> Named {
+pub(super) fn named(url: &Url) -> AwsHost {
     let host = url.host_str().unwrap_or_default();
     let labels: Vec<&str> = host.split('.').collect();
     let labels = match labels.as_slice() {
@@ -35,26 +35,26 @@ pub(super) fn named(url: &Url) -> Named {
         | [labels @ .., "amazonaws", "com"]
         | [labels @ .., "amazonaws", "com", "cn"]
         | [labels @ .., "on", "aws"] => labels,
-        _ => return Named::default(),
+        _ => return AwsHost::default(),
     };
     let (gateway, service, region) = match *labels {
         [id, "gateway", service, region] => (Some(id), service, region),
         [.., "lambda-url", region] => (None, "lambda", region),
         [.., service, region] => (None, service, region),
-        _ => return Named::default(),
+        _ => return AwsHost::default(),
     };
     if !is_region(region) {
-        return Named::default();
+        return AwsHost::default();
     }
     let own = |text: &str| text.to_owned();
-    Named {
+    AwsHost {
         service: Some(own(service)),
         region: Some(own(region)),
         gateway: gateway.map(own),
     }
 }
 
-pub(super) fn region(check: &mut Check<'_>, raw: Option<&String>, at: &Path) -> Option<String> {
+pub(super) fn region(check: &mut Check<'_>, raw: Option<&String>, at: &KeyPath) -> Option<String> {
     let region = optional(check, raw, at)?;
     if !is_region(&region) {
         check.report(at, Rule::Region);
@@ -71,7 +71,12 @@ pub(super) fn is_partition(partition: &str) -> bool {
 }
 
 /// `auth: { type: sigv4 }`; what is not written is what the URL says.
-pub(super) fn sigv4(check: &mut Check<'_>, raw: &raw::Sigv4, way: Option<&Way>, at: &Path) -> Auth {
+pub(super) fn sigv4(
+    check: &mut Check<'_>,
+    raw: &raw::Sigv4,
+    way: Option<&HttpTarget>,
+    at: &KeyPath,
+) -> Auth {
     let named = way.map(|way| named(&way.url)).unwrap_or_default();
     let is_aws = way.is_some_and(|way| way.connector.is_aws());
     let service = optional(check, raw.service.as_ref(), &at.key("service"));
@@ -89,7 +94,7 @@ pub(super) fn sigv4(check: &mut Check<'_>, raw: &raw::Sigv4, way: Option<&Way>, 
     }))
 }
 
-fn source(check: &mut Check<'_>, raw: &raw::Sigv4, at: &Path) -> AwsSource {
+fn source(check: &mut Check<'_>, raw: &raw::Sigv4, at: &KeyPath) -> AwsSource {
     let profile = optional(check, raw.profile.as_ref(), &at.key("profile"));
     let id = optional(check, raw.access_key_id.as_ref(), &at.key("access_key_id"));
     let mut secret = |key: &'static str, raw: Option<&raw::Secret>| {
@@ -124,7 +129,11 @@ fn source(check: &mut Check<'_>, raw: &raw::Sigv4, at: &Path) -> AwsSource {
     }
 }
 
-fn role(check: &mut Check<'_>, raw: Option<&forms::AssumeRole>, at: &Path) -> Option<AssumeRole> {
+fn role(
+    check: &mut Check<'_>,
+    raw: Option<&forms::AssumeRole>,
+    at: &KeyPath,
+) -> Option<AssumeRole> {
     let raw = raw?;
     let inner = |key: &str| match raw.is_mapping {
         true => at.key(key),
@@ -170,8 +179,8 @@ fn is_role(arn: &str) -> bool {
 pub(super) fn identity(
     check: &mut Check<'_>,
     raw: &raw::AgentcoreIdentity,
-    way: Option<&Way>,
-    at: &Path,
+    way: Option<&HttpTarget>,
+    at: &KeyPath,
 ) -> Auth {
     let kind = match &raw.api_key {
         Some(key) => {
@@ -196,7 +205,7 @@ pub(super) fn identity(
             let header = check.ok(&place.key("header"), header_name(&key.header));
             let prefix = key.prefix.clone().unwrap_or_default();
             if http::HeaderValue::from_str(&prefix).is_err() {
-                let error = crate::config::HeaderError::Value;
+                let error = crate::config::HeaderSettingError::Value;
                 check.report(&place.key("prefix"), error);
             }
             header.map(|header| IdentityKind::ApiKey { header, prefix })
@@ -269,7 +278,7 @@ mod tests {
         for (text, expected) in cases {
             let found = named(&Url::parse(text).unwrap());
             let expected =
-                expected.map_or_else(Named::default, |(service, region, gateway)| Named {
+                expected.map_or_else(AwsHost::default, |(service, region, gateway)| AwsHost {
                     service: Some(service.to_owned()),
                     region: Some(region.to_owned()),
                     gateway: gateway.map(str::to_owned),

@@ -3,20 +3,20 @@
 use http::header::{self, HeaderName, HeaderValue};
 use url::Url;
 
-use super::oauth::{self, Around};
+use super::oauth::{self, EndpointContext};
 use super::upstream::{expanded, text_or_secret};
 use super::{Check, agentcore, aws, tls};
 use crate::config::reach::Reach;
-use crate::config::rules::{HeaderError, Rule, UrlError};
+use crate::config::rules::{HeaderSettingError, Rule, UrlError};
 use crate::config::{
     Auth, Connector, Endpoint, Gateway, HttpEndpoint, IdentityKind, SecretRef, TlsSettings, raw,
     secrets,
 };
-use crate::document::path::Path;
+use crate::document::path::KeyPath;
 use crate::secret::Secret;
 
 /// The way to an upstream over HTTP.
-pub(super) struct Way {
+pub(super) struct HttpTarget {
     pub(super) connector: Connector,
     pub(super) url: Url,
     pub(super) gateway: Option<Gateway>,
@@ -29,8 +29,8 @@ pub(super) fn way(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
     text: &str,
-    at: &Path,
-) -> Option<Way> {
+    at: &KeyPath,
+) -> Option<HttpTarget> {
     if raw.gateway.is_some() || raw.connector == Some(raw::Connector::AgentcoreGateway) {
         return agentcore::gateway(check, raw, Some(text), at);
     }
@@ -47,7 +47,7 @@ pub(super) fn way(
         },
     };
     let region = aws::named(&url).region;
-    Some(Way {
+    Some(HttpTarget {
         connector,
         url,
         gateway: None,
@@ -59,9 +59,9 @@ pub(super) fn way(
 pub(super) fn endpoint(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
-    way: Way,
+    way: HttpTarget,
     auth: &Auth,
-    at: &Path,
+    at: &KeyPath,
 ) -> (Connector, Endpoint) {
     let socket = raw.socket.as_ref().map(|text| {
         let text = expanded(check, text, &at.key("socket"));
@@ -93,7 +93,7 @@ pub(super) fn url(
     check: &mut Check<'_>,
     text: &str,
     raw: &raw::Upstream,
-    at: &Path,
+    at: &KeyPath,
 ) -> Option<Url> {
     // What goes through a socket leaves the machine at the other end's will only.
     let allow_plain = raw.allow_plain_http == Some(true) || raw.socket.is_some();
@@ -105,7 +105,7 @@ pub(super) fn checked_url(
     check: &mut Check<'_>,
     text: &str,
     allow_plain: bool,
-    at: &Path,
+    at: &KeyPath,
 ) -> Option<Url> {
     let text = check.ok(at, secrets::expand(text, check.env))?;
     let url = check.ok(at, Url::parse(&text).map_err(UrlError::Syntax))?;
@@ -136,8 +136,8 @@ fn url_rules(url: &Url, allow_plain: bool) -> Result<(), UrlError> {
 pub(super) fn auth(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
-    around: Around<'_>,
-    at: &Path,
+    around: EndpointContext<'_>,
+    at: &KeyPath,
 ) -> Auth {
     let Some(written) = &raw.auth else {
         let is_aws = around.way.is_some_and(|way| way.connector.is_aws());
@@ -170,7 +170,7 @@ pub(super) fn auth(
         }
         raw::Auth::Basic { username, password } => {
             if username.contains(|c: char| c == ':' || c.is_control()) {
-                check.report(&at.key("username"), HeaderError::Username);
+                check.report(&at.key("username"), HeaderSettingError::Username);
             }
             Auth::Basic {
                 username: username.clone(),
@@ -214,7 +214,7 @@ fn headers(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
     auth: &Auth,
-    at: &Path,
+    at: &KeyPath,
 ) -> Vec<(HeaderName, SecretRef)> {
     let mut headers: Vec<(HeaderName, SecretRef)> = Vec::new();
     let own = own_headers(auth);
@@ -227,7 +227,7 @@ fn headers(
         };
         let value = sendable(check, value, &at);
         if own.contains(&name) || headers.iter().any(|(taken, _)| *taken == name) {
-            check.report(&at, HeaderError::Twice);
+            check.report(&at, HeaderSettingError::Twice);
         }
         headers.push((name, value));
     }
@@ -235,27 +235,27 @@ fn headers(
 }
 
 /// A secret that goes into a header as it is.
-fn secret(check: &mut Check<'_>, raw: &raw::Secret, at: &Path) -> SecretRef {
+fn secret(check: &mut Check<'_>, raw: &raw::Secret, at: &KeyPath) -> SecretRef {
     let secret = secret_ref(check, raw, at);
     sendable(check, secret, at)
 }
 
 /// A secret, or a stand-in and a report.
-pub(super) fn secret_ref(check: &mut Check<'_>, raw: &raw::Secret, at: &Path) -> SecretRef {
+pub(super) fn secret_ref(check: &mut Check<'_>, raw: &raw::Secret, at: &KeyPath) -> SecretRef {
     let fetched = secrets::reference(raw, check.folder(), check.env);
     check.or(at, fetched, SecretRef::Fixed(Secret::new("")))
 }
 
-fn sendable(check: &mut Check<'_>, value: SecretRef, at: &Path) -> SecretRef {
+fn sendable(check: &mut Check<'_>, value: SecretRef, at: &KeyPath) -> SecretRef {
     let unfit = |value: &Secret| HeaderValue::from_str(value.expose()).is_err();
     if value.first().is_some_and(unfit) {
-        check.report(at, HeaderError::Value);
+        check.report(at, HeaderSettingError::Value);
     }
     value
 }
 
-pub(super) fn header_name(text: &str) -> Result<HeaderName, HeaderError> {
-    let name: HeaderName = text.parse().map_err(|_| HeaderError::Name)?;
+pub(super) fn header_name(text: &str) -> Result<HeaderName, HeaderSettingError> {
+    let name: HeaderName = text.parse().map_err(|_| HeaderSettingError::Name)?;
     let hop = matches!(
         name.as_str(),
         "connection"
@@ -271,7 +271,7 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, HeaderError> {
         "accept" | "content-length" | "content-type" | "host"
     );
     if hop || ours || name.as_str().starts_with("mcp-") {
-        return Err(HeaderError::Reserved);
+        return Err(HeaderSettingError::Reserved);
     }
     Ok(name)
 }

@@ -4,17 +4,17 @@ use indexmap::IndexMap;
 use url::Url;
 
 use super::Check;
-use super::http::{Way, secret_ref};
-use super::proof::Proof;
+use super::client_proof::ClientProof;
+use super::http::{HttpTarget, secret_ref};
 use super::settings;
 use super::upstream::{expanded, optional};
-use crate::config::forms::Text;
+use crate::config::raw::forms::Text;
 use crate::config::rules::{Rule, UrlError};
 use crate::config::{
     Auth, AuthorizationCode, ClientAuthentication, ClientCredentials, OAuthClient, Registration,
-    SecretRef, TokenExchange, TokenFor, TokenServer, raw,
+    SecretRef, TokenExchange, TokenParameters, TokenServer, raw,
 };
-use crate::document::path::Path;
+use crate::document::path::KeyPath;
 
 /// Parameters of token requests that weir sets from keys of their own.
 const OWN: [&str; 15] = [
@@ -39,9 +39,9 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// What is known around `auth`.
 #[derive(Clone, Copy)]
-pub(super) struct Around<'a> {
+pub(super) struct EndpointContext<'a> {
     /// The way to the upstream, if there is one.
-    pub(super) way: Option<&'a Way>,
+    pub(super) way: Option<&'a HttpTarget>,
     /// `allow_plain_http`
     pub(super) allow_plain: bool,
     /// Whether there is a state folder.
@@ -52,8 +52,8 @@ pub(super) struct Around<'a> {
 pub(super) fn client_credentials(
     check: &mut Check<'_>,
     raw: &raw::ClientCredentials,
-    around: Around<'_>,
-    at: &Path,
+    around: EndpointContext<'_>,
+    at: &KeyPath,
 ) -> Auth {
     let token = token(
         check,
@@ -63,7 +63,7 @@ pub(super) fn client_credentials(
         raw.parameters.as_ref(),
         at,
     );
-    let proof = Proof {
+    let proof = ClientProof {
         method: raw.client_authentication,
         secret: raw.client_secret.as_ref(),
         key: raw.private_key.as_ref(),
@@ -74,7 +74,7 @@ pub(super) fn client_credentials(
     let authentication = proof.checked(check, at);
     let client = client(
         check,
-        Server {
+        ServerKeys {
             token_url: raw.token_url.as_ref(),
             issuer: raw.issuer.as_ref(),
             client_id: &raw.client_id,
@@ -94,8 +94,8 @@ pub(super) fn client_credentials(
 pub(super) fn token_exchange(
     check: &mut Check<'_>,
     raw: &raw::TokenExchange,
-    around: Around<'_>,
-    at: &Path,
+    around: EndpointContext<'_>,
+    at: &KeyPath,
 ) -> Auth {
     let token = token(
         check,
@@ -105,7 +105,7 @@ pub(super) fn token_exchange(
         raw.parameters.as_ref(),
         at,
     );
-    let proof = Proof {
+    let proof = ClientProof {
         method: raw.client_authentication,
         secret: raw.client_secret.as_ref(),
         key: raw.private_key.as_ref(),
@@ -126,7 +126,7 @@ pub(super) fn token_exchange(
     let requested_token_type = kind(check, requested, "requested_token_type", at);
     let client = client(
         check,
-        Server {
+        ServerKeys {
             token_url: raw.token_url.as_ref(),
             issuer: raw.issuer.as_ref(),
             client_id: &raw.client_id,
@@ -153,7 +153,7 @@ pub(super) fn token_exchange(
 fn actor(
     check: &mut Check<'_>,
     raw: &raw::TokenExchange,
-    at: &Path,
+    at: &KeyPath,
 ) -> Option<(SecretRef, String)> {
     let kind = kind(check, raw.actor_token_type.as_ref(), "actor_token_type", at);
     let Some(actor) = &raw.actor_token else {
@@ -171,7 +171,7 @@ fn kind(
     check: &mut Check<'_>,
     raw: Option<&String>,
     key: &'static str,
-    at: &Path,
+    at: &KeyPath,
 ) -> Option<String> {
     optional(check, raw, &at.key(key))
 }
@@ -180,8 +180,8 @@ fn kind(
 pub(super) fn authorization_code(
     check: &mut Check<'_>,
     raw: &raw::AuthorizationCode,
-    around: Around<'_>,
-    at: &Path,
+    around: EndpointContext<'_>,
+    at: &KeyPath,
 ) -> Auth {
     if !around.has_state {
         check.report(at, Rule::NeedsState);
@@ -191,7 +191,7 @@ pub(super) fn authorization_code(
         .as_ref()
         .and_then(|text| issuer(check, text, around, &at.key("issuer")));
     let client_id = optional(check, raw.client_id.as_ref(), &at.key("client_id"));
-    let proof = Proof {
+    let proof = ClientProof {
         method: raw.client_authentication,
         secret: raw.client_secret.as_ref(),
         key: None,
@@ -230,7 +230,7 @@ fn registration(
     client_id: Option<String>,
     document: Option<Url>,
     authentication: ClientAuthentication,
-    at: &Path,
+    at: &KeyPath,
 ) -> Registration {
     match (client_id, document) {
         (Some(_), Some(_)) => {
@@ -259,7 +259,7 @@ fn registration(
 }
 
 /// The keys that say where tokens come from, and for whom.
-struct Server<'r> {
+struct ServerKeys<'r> {
     token_url: Option<&'r String>,
     issuer: Option<&'r String>,
     client_id: &'r str,
@@ -268,10 +268,10 @@ struct Server<'r> {
 
 fn client(
     check: &mut Check<'_>,
-    raw: Server<'_>,
+    raw: ServerKeys<'_>,
     authentication: ClientAuthentication,
-    around: Around<'_>,
-    at: &Path,
+    around: EndpointContext<'_>,
+    at: &KeyPath,
 ) -> Option<OAuthClient> {
     let client_id = filled(check, raw.client_id, &at.key("client_id"));
     let allowed_hosts = hosts(check, raw.allowed_hosts, at);
@@ -307,8 +307,8 @@ fn token(
     audience: Option<&String>,
     resource: Option<&String>,
     parameters: Option<&IndexMap<String, Text>>,
-    at: &Path,
-) -> TokenFor {
+    at: &KeyPath,
+) -> TokenParameters {
     let place = at.key("resource");
     // A name and not a place: nothing is sent there (RFC 8707 §2).
     let resource = optional(check, resource, &place).and_then(|text| {
@@ -325,7 +325,7 @@ fn token(
             check.report(&place.key(key), Rule::OwnParameter);
         }
     }
-    TokenFor {
+    TokenParameters {
         scopes: scopes(check, raw_scopes, &at.key("scopes")),
         audience: optional(check, audience, &at.key("audience")),
         resource,
@@ -334,7 +334,11 @@ fn token(
 }
 
 /// Scopes as RFC 6749 §3.3 has them.
-pub(super) fn scopes(check: &mut Check<'_>, raw: Option<&Vec<String>>, at: &Path) -> Vec<String> {
+pub(super) fn scopes(
+    check: &mut Check<'_>,
+    raw: Option<&Vec<String>>,
+    at: &KeyPath,
+) -> Vec<String> {
     let mut scopes = Vec::new();
     for (index, text) in raw.into_iter().flatten().enumerate() {
         let at = at.item(index);
@@ -351,7 +355,7 @@ pub(super) fn scopes(check: &mut Check<'_>, raw: Option<&Vec<String>>, at: &Path
 pub(super) fn texts(
     check: &mut Check<'_>,
     raw: Option<&IndexMap<String, Text>>,
-    at: &Path,
+    at: &KeyPath,
 ) -> IndexMap<String, String> {
     let mut texts = IndexMap::new();
     for (key, Text(text)) in raw.into_iter().flatten() {
@@ -361,7 +365,7 @@ pub(super) fn texts(
 }
 
 /// Text that must not be empty.
-pub(super) fn filled(check: &mut Check<'_>, text: &str, at: &Path) -> String {
+pub(super) fn filled(check: &mut Check<'_>, text: &str, at: &KeyPath) -> String {
     let text = expanded(check, text, at);
     if text.is_empty() {
         check.report(at, Rule::Empty);
@@ -369,7 +373,7 @@ pub(super) fn filled(check: &mut Check<'_>, text: &str, at: &Path) -> String {
     text
 }
 
-fn hosts(check: &mut Check<'_>, raw: Option<&Vec<String>>, at: &Path) -> Vec<String> {
+fn hosts(check: &mut Check<'_>, raw: Option<&Vec<String>>, at: &KeyPath) -> Vec<String> {
     settings::texts(
         check,
         raw.cloned(),
@@ -378,7 +382,12 @@ fn hosts(check: &mut Check<'_>, raw: Option<&Vec<String>>, at: &Path) -> Vec<Str
     )
 }
 
-fn issuer(check: &mut Check<'_>, text: &str, around: Around<'_>, at: &Path) -> Option<Url> {
+fn issuer(
+    check: &mut Check<'_>,
+    text: &str,
+    around: EndpointContext<'_>,
+    at: &KeyPath,
+) -> Option<Url> {
     let url = server_url(check, text, around, at)?;
     if url.query().is_some() {
         check.report(at, UrlError::Query);
@@ -386,6 +395,11 @@ fn issuer(check: &mut Check<'_>, text: &str, around: Around<'_>, at: &Path) -> O
     Some(url)
 }
 
-fn server_url(check: &mut Check<'_>, text: &str, around: Around<'_>, at: &Path) -> Option<Url> {
+fn server_url(
+    check: &mut Check<'_>,
+    text: &str,
+    around: EndpointContext<'_>,
+    at: &KeyPath,
+) -> Option<Url> {
     super::http::checked_url(check, text, around.allow_plain, at)
 }

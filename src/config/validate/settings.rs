@@ -7,14 +7,14 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::{Check, drift};
-use crate::config::error::Defect;
-use crate::config::forms;
+use crate::config::error::ProblemKind;
+use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::{
     Admin, Config, Drift, Limits, Listen, ListenAuth, Resync, Retry, Stale, StalePolicy, Timeouts,
     raw, secrets, units,
 };
-use crate::document::path::Path;
+use crate::document::path::KeyPath;
 use crate::name::{Instance, Naming};
 use crate::secret::Secret;
 
@@ -43,7 +43,7 @@ pub(super) struct Defaults {
 }
 
 pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
-    let root = Path::default();
+    let root = KeyPath::default();
     if let Some(version) = raw.version.filter(|version| *version != 1) {
         check.report(&root.key("version"), Rule::Version(version));
     }
@@ -80,7 +80,7 @@ pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
     }
 }
 
-fn listen(check: &mut Check<'_>, raw: raw::Listen, at: &Path) -> Listen {
+fn listen(check: &mut Check<'_>, raw: raw::Listen, at: &KeyPath) -> Listen {
     let address = address(check, raw.address, 8000, at);
     if !address.ip().is_loopback() && raw.auth.is_none() && !check.source.is_excused(at, "auth") {
         check.report(&at.key("address"), Rule::OpenListener(address));
@@ -123,7 +123,7 @@ fn listen(check: &mut Check<'_>, raw: raw::Listen, at: &Path) -> Listen {
     }
 }
 
-fn admin(check: &mut Check<'_>, raw: raw::Admin, at: &Path, listen: &Listen) -> Admin {
+fn admin(check: &mut Check<'_>, raw: raw::Admin, at: &KeyPath, listen: &Listen) -> Admin {
     let address = address(check, raw.address, 8001, at);
     let written = raw.token.is_some() || check.source.is_excused(at, "token");
     let token = raw.token.and_then(|raw| {
@@ -139,7 +139,7 @@ fn admin(check: &mut Check<'_>, raw: raw::Admin, at: &Path, listen: &Listen) -> 
     Admin { address, token }
 }
 
-fn address(check: &mut Check<'_>, written: Option<String>, port: u16, at: &Path) -> SocketAddr {
+fn address(check: &mut Check<'_>, written: Option<String>, port: u16, at: &KeyPath) -> SocketAddr {
     let usual = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
     let parsed = written.map_or(Ok(usual), |text| text.parse().map_err(|_| Rule::Address));
     check.or(&at.key("address"), parsed, SocketAddr::new(usual.ip(), 0))
@@ -160,7 +160,7 @@ fn path_rule(path: &str) -> Result<(), Rule> {
 pub(super) fn texts(
     check: &mut Check<'_>,
     written: Option<Vec<String>>,
-    at: &Path,
+    at: &KeyPath,
     rule: fn(&str) -> Result<(), Rule>,
 ) -> Vec<String> {
     let mut texts = written.unwrap_or_default();
@@ -192,7 +192,7 @@ fn origin(text: &str) -> Result<(), Rule> {
     host(rest).map_err(|_| Rule::Origin)
 }
 
-fn sealing_key(check: &mut Check<'_>, raw: &raw::Secret, at: &Path) -> Option<Secret> {
+fn sealing_key(check: &mut Check<'_>, raw: &raw::Secret, at: &KeyPath) -> Option<Secret> {
     let key = secrets::fetch(raw, check.folder(), check.env);
     let key = check.ok(at, key)?;
     let bytes = key.expose().len();
@@ -202,7 +202,7 @@ fn sealing_key(check: &mut Check<'_>, raw: &raw::Secret, at: &Path) -> Option<Se
     Some(key)
 }
 
-fn naming(check: &mut Check<'_>, raw: &raw::Naming, at: &Path) -> Naming {
+fn naming(check: &mut Check<'_>, raw: &raw::Naming, at: &KeyPath) -> Naming {
     let (least, most) = (Naming::SHORTEST as u64, Naming::LONGEST as u64);
     let length = raw.max_length.unwrap_or(64);
     if !(least..=most).contains(&length) {
@@ -213,7 +213,7 @@ fn naming(check: &mut Check<'_>, raw: &raw::Naming, at: &Path) -> Naming {
     check.or(&at.key("separator"), naming, Naming::default())
 }
 
-fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
+fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> Defaults {
     let usual = Defaults {
         resync: Resync::Every(Duration::from_secs(60)),
         stale: Stale {
@@ -238,7 +238,7 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
         has_list: false,
         has_state: false,
     };
-    let written = Written {
+    let written = CommonKeys {
         resync: raw.resync,
         stale: raw.stale,
         drift: raw.drift,
@@ -250,7 +250,7 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &Path) -> Defaults {
 }
 
 /// What `defaults` and an upstream both may say.
-pub(super) struct Written {
+pub(super) struct CommonKeys {
     pub(super) resync: Option<forms::Resync>,
     pub(super) stale: Option<raw::Stale>,
     pub(super) drift: Option<raw::Drift>,
@@ -259,9 +259,9 @@ pub(super) struct Written {
     pub(super) retry: Option<raw::Retry>,
 }
 
-impl Written {
+impl CommonKeys {
     /// Key by key: what is written, else what `base` has.
-    pub(super) fn over(self, check: &mut Check<'_>, base: &Defaults, at: &Path) -> Defaults {
+    pub(super) fn over(self, check: &mut Check<'_>, base: &Defaults, at: &KeyPath) -> Defaults {
         let written = self.timeouts.as_ref();
         Defaults {
             has_list: base.has_list || written.is_some_and(|written| written.list.is_some()),
@@ -299,13 +299,13 @@ impl Written {
     }
 }
 
-fn resync(check: &mut Check<'_>, written: forms::Resync, base: Resync, at: &Path) -> Resync {
+fn resync(check: &mut Check<'_>, written: forms::Resync, base: Resync, at: &KeyPath) -> Resync {
     let (at, parsed) = match written {
         forms::Resync::Cron(text) => (at.key("cron"), cron(text)),
         forms::Resync::Text(text) if is_meant_as_cron(&text) => (at.clone(), cron(text)),
         forms::Resync::Text(text) => {
             let every = units::duration(&text).map(Resync::Every);
-            (at.clone(), every.map_err(Defect::from))
+            (at.clone(), every.map_err(ProblemKind::from))
         }
     };
     check.or(&at, parsed, base)
@@ -320,7 +320,7 @@ fn is_meant_as_cron(text: &str) -> bool {
 }
 
 /// Parsed as tokio-cron-scheduler parses it (`JobLocked::new`, 0.15), so that it cannot be refused later.
-fn cron(text: String) -> Result<Resync, Defect> {
+fn cron(text: String) -> Result<Resync, ProblemKind> {
     let parser = croner::parser::CronParser::builder()
         .seconds(croner::parser::Seconds::Required)
         .dom_and_dow(true)
@@ -329,18 +329,18 @@ fn cron(text: String) -> Result<Resync, Defect> {
         Ok(_) => Ok(Resync::Cron(text)),
         Err(_) if !text.starts_with('@') && text.split_whitespace().count() != 6 => {
             let found = text.split_whitespace().count();
-            Err(Defect::CronFields { found })
+            Err(ProblemKind::CronFields { found })
         }
         Err(error) => {
             let reason = error.to_string();
             let reason = reason.rsplit(": ").next().unwrap_or(&reason);
             let reason = reason.trim_end_matches('.').to_lowercase();
-            Err(Defect::Cron { reason })
+            Err(ProblemKind::Cron { reason })
         }
     }
 }
 
-fn stale(check: &mut Check<'_>, raw: raw::Stale, base: Stale, at: &Path) -> Stale {
+fn stale(check: &mut Check<'_>, raw: raw::Stale, base: Stale, at: &KeyPath) -> Stale {
     Stale {
         policy: match raw.policy {
             Some(raw::StalePolicy::Serve) => StalePolicy::Serve,
@@ -357,7 +357,7 @@ fn stale(check: &mut Check<'_>, raw: raw::Stale, base: Stale, at: &Path) -> Stal
     }
 }
 
-fn timeouts(check: &mut Check<'_>, raw: raw::Timeouts, base: Timeouts, at: &Path) -> Timeouts {
+fn timeouts(check: &mut Check<'_>, raw: raw::Timeouts, base: Timeouts, at: &KeyPath) -> Timeouts {
     Timeouts {
         connect: duration(check, raw.connect, base.connect, &at.key("connect")),
         list: duration(check, raw.list, base.list, &at.key("list")),
@@ -375,7 +375,7 @@ fn timeouts(check: &mut Check<'_>, raw: raw::Timeouts, base: Timeouts, at: &Path
     }
 }
 
-fn limits(check: &mut Check<'_>, raw: raw::Limits, base: Limits, at: &Path) -> Limits {
+fn limits(check: &mut Check<'_>, raw: raw::Limits, base: Limits, at: &KeyPath) -> Limits {
     let bytes = raw
         .response_bytes
         .map_or(Ok(base.response_bytes), |size| units::size(&size.0));
@@ -395,14 +395,14 @@ fn duration(
     check: &mut Check<'_>,
     written: Option<forms::Duration>,
     base: Duration,
-    at: &Path,
+    at: &KeyPath,
 ) -> Duration {
     let parsed = written.map_or(Ok(base), |text| units::duration(&text.0));
     check.or(at, parsed, base)
 }
 
 /// A number of things: 1 to 1,000,000.
-fn count(check: &mut Check<'_>, written: Option<u64>, base: usize, at: &Path) -> NonZeroUsize {
+fn count(check: &mut Check<'_>, written: Option<u64>, base: usize, at: &KeyPath) -> NonZeroUsize {
     const MOST: u64 = 1_000_000;
     let count = written.map_or(Ok(base), |count| {
         usize::try_from(count)

@@ -8,14 +8,14 @@ use super::Check;
 use super::upstream::{expanded, optional};
 use crate::config::rules::Rule;
 use crate::config::{
-    ClientIdentity, MAX_CERTIFICATES, SecretError, TlsSettings, TlsVersion, raw, secrets,
+    ClientIdentity, MAX_CERTIFICATES, SecretRefError, TlsSettings, TlsVersion, raw, secrets,
 };
-use crate::document::path::Path;
+use crate::document::path::KeyPath;
 use crate::files;
 use crate::pem;
 use crate::secret::Secret;
 
-pub(super) fn settings(check: &mut Check<'_>, raw: &raw::Tls, at: &Path) -> TlsSettings {
+pub(super) fn settings(check: &mut Check<'_>, raw: &raw::Tls, at: &KeyPath) -> TlsSettings {
     let ca = raw.ca.as_ref().map(|text| {
         let place = at.key("ca");
         let (path, held) = file(check, text, &place);
@@ -43,13 +43,13 @@ pub(super) fn settings(check: &mut Check<'_>, raw: &raw::Tls, at: &Path) -> TlsS
     }
 }
 
-fn needs(check: &mut Check<'_>, key: &'static str, other: &'static str, at: &Path) {
+fn needs(check: &mut Check<'_>, key: &'static str, other: &'static str, at: &KeyPath) {
     if !check.source.is_excused(at, other) {
         check.report(&at.key(key), Rule::Needs { key, other });
     }
 }
 
-fn identity(check: &mut Check<'_>, raw: &raw::Tls, at: &Path) -> Option<ClientIdentity> {
+fn identity(check: &mut Check<'_>, raw: &raw::Tls, at: &KeyPath) -> Option<ClientIdentity> {
     let cert = raw
         .cert
         .as_ref()
@@ -88,10 +88,10 @@ fn identity(check: &mut Check<'_>, raw: &raw::Tls, at: &Path) -> Option<ClientId
 }
 
 /// A file of certificates, and what it holds if it can be read.
-fn file(check: &mut Check<'_>, text: &str, at: &Path) -> (PathBuf, Option<Secret>) {
+fn file(check: &mut Check<'_>, text: &str, at: &KeyPath) -> (PathBuf, Option<Secret>) {
     let text = expanded(check, text, at);
     let path = check.resolve(&text);
-    let held = files::read(&path, MAX_CERTIFICATES).map_err(SecretError::File);
+    let held = files::read(&path, MAX_CERTIFICATES).map_err(SecretRefError::File);
     let held = check.ok(at, held);
     (path, held)
 }

@@ -8,18 +8,18 @@ use regex::Regex;
 use serde_json::value::RawValue;
 
 use super::Check;
-use crate::config::error::Defect;
-use crate::config::forms::Json;
+use crate::config::error::ProblemKind;
+use crate::config::raw::forms::Json;
 use crate::config::rules::Rule;
 use crate::config::{ToolOverride, ToolRules, raw};
-use crate::document::path::Path;
+use crate::document::path::KeyPath;
 use crate::name::is_legal;
 
-pub(super) fn regex(check: &mut Check<'_>, text: &str, at: &Path) -> Option<Regex> {
-    check.ok(at, Regex::new(text).map_err(Defect::Regex))
+pub(super) fn regex(check: &mut Check<'_>, text: &str, at: &KeyPath) -> Option<Regex> {
+    check.ok(at, Regex::new(text).map_err(ProblemKind::Regex))
 }
 
-pub(super) fn rules(check: &mut Check<'_>, raw: raw::Tools, at: &Path) -> ToolRules {
+pub(super) fn rules(check: &mut Check<'_>, raw: raw::Tools, at: &KeyPath) -> ToolRules {
     let allow = raw
         .allow
         .and_then(|globs| globs_of(check, &globs, &at.key("allow")));
@@ -46,16 +46,16 @@ pub(super) fn rules(check: &mut Check<'_>, raw: raw::Tools, at: &Path) -> ToolRu
     }
 }
 
-fn globs_of(check: &mut Check<'_>, globs: &[String], at: &Path) -> Option<GlobSet> {
+fn globs_of(check: &mut Check<'_>, globs: &[String], at: &KeyPath) -> Option<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for (index, text) in globs.iter().enumerate() {
         // Names are not paths: `\` is no separator, and `*` passes `/`.
         let glob = GlobBuilder::new(text).backslash_escape(true).build();
-        if let Some(glob) = check.ok(&at.item(index), glob.map_err(Defect::Glob)) {
+        if let Some(glob) = check.ok(&at.item(index), glob.map_err(ProblemKind::Glob)) {
             set.add(glob);
         }
     }
-    check.ok(at, set.build().map_err(Defect::Glob))
+    check.ok(at, set.build().map_err(ProblemKind::Glob))
 }
 
 fn name_rules(
@@ -63,7 +63,7 @@ fn name_rules(
     name: &str,
     original: &str,
     names: &mut HashMap<String, String>,
-    at: &Path,
+    at: &KeyPath,
 ) {
     if !(1..=128).contains(&name.len()) || !name.bytes().all(is_legal) {
         check.report(at, Rule::ToolName);
@@ -73,13 +73,16 @@ fn name_rules(
     }
 }
 
-fn change(check: &mut Check<'_>, raw: raw::Override, at: &Path) -> ToolOverride {
+fn change(check: &mut Check<'_>, raw: raw::Override, at: &KeyPath) -> ToolOverride {
     let mut hide_args = raw.hide_args.unwrap_or_default();
     let mut set_args = IndexMap::new();
     for (name, Json(text)) in raw.set_args.into_iter().flatten() {
         let at = at.key("set_args").key(&name);
         let value = RawValue::from_string(text);
-        if let Some(value) = check.ok(&at, value.map_err(|error| Defect::Form(error.to_string()))) {
+        if let Some(value) = check.ok(
+            &at,
+            value.map_err(|error| ProblemKind::Form(error.to_string())),
+        ) {
             set_args.insert(name, value);
         }
     }

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::http::Way;
-use super::oauth::Around;
-use super::settings::{Defaults, Written};
-use super::{Check, agentcore, http, places, tools};
-use crate::config::forms::{Text, TextOrSecret};
+use super::http::HttpTarget;
+use super::oauth::EndpointContext;
+use super::settings::{CommonKeys, Defaults};
+use super::{Check, agentcore, http, rule_origins, tools};
+use crate::config::raw::forms::{Text, TextOrSecret};
 use crate::config::raw::{self, Transport};
 use crate::config::rules::Rule;
 use crate::config::{
-    Auth, Connector, Endpoint, Fingerprint, SecretRef, Sessions, Upstream, secrets,
+    Auth, Connector, Endpoint, Fingerprint, ProcessSharing, SecretRef, Upstream, secrets,
 };
-use crate::document::path::Path;
+use crate::document::path::KeyPath;
 use crate::name::{Namespace, UpstreamId};
 use crate::secret::Secret;
 
@@ -26,11 +26,11 @@ const COLD: Duration = Duration::from_secs(30);
 pub(super) fn upstream(
     check: &mut Check<'_>,
     mut raw: raw::Upstream,
-    at: &Path,
+    at: &KeyPath,
     id: &UpstreamId,
     defaults: &Defaults,
 ) -> Option<Upstream> {
-    let places = places::places(check, &raw, at);
+    let rule_origins = rule_origins::rule_origins(check, &raw, at);
     let as_written = format!("{:?}", (&raw, defaults));
     let namespace = match raw.namespace.take() {
         Some(text) => check.or(
@@ -47,7 +47,7 @@ pub(super) fn upstream(
         raw.tools.take().unwrap_or_default(),
         &at.key("tools"),
     );
-    let written = Written {
+    let written = CommonKeys {
         resync: raw.resync.take(),
         stale: raw.stale.take(),
         drift: raw.drift.take(),
@@ -57,10 +57,10 @@ pub(super) fn upstream(
     };
     let mut settings = written.over(check, defaults, at);
     let sessions = match raw.sessions.take() {
-        Some(raw::Sessions::PerCaller) => Sessions::PerCaller,
-        Some(raw::Sessions::Shared) | None => Sessions::Shared,
+        Some(raw::Sessions::PerCaller) => ProcessSharing::PerCaller,
+        Some(raw::Sessions::Shared) | None => ProcessSharing::Shared,
     };
-    if sessions == Sessions::PerCaller && raw.url.is_some() {
+    if sessions == ProcessSharing::PerCaller && raw.url.is_some() {
         check.report(&at.key("sessions"), Rule::NeedsCommand("sessions"));
     }
     let (connector, endpoint, auth) = endpoint(check, raw, defaults, at)?;
@@ -85,7 +85,7 @@ pub(super) fn upstream(
         sessions,
         retry: settings.retry,
         origin: check.origin(at),
-        places,
+        rule_origins,
         fingerprint,
     })
 }
@@ -94,7 +94,7 @@ fn endpoint(
     check: &mut Check<'_>,
     mut raw: raw::Upstream,
     defaults: &Defaults,
-    at: &Path,
+    at: &KeyPath,
 ) -> Option<(Connector, Endpoint, Auth)> {
     transport(check, &mut raw, at);
     let command = raw.command.take();
@@ -102,7 +102,7 @@ fn endpoint(
         None => way(check, &raw, at),
         Some(_) => None,
     };
-    let around = Around {
+    let around = EndpointContext {
         way: way.as_ref(),
         allow_plain: raw.allow_plain_http == Some(true),
         has_state: defaults.has_state,
@@ -143,7 +143,7 @@ fn endpoint(
 }
 
 /// `type`, as `mcp.json` writes it.
-fn transport(check: &mut Check<'_>, raw: &mut raw::Upstream, at: &Path) {
+fn transport(check: &mut Check<'_>, raw: &mut raw::Upstream, at: &KeyPath) {
     let fits = match raw.transport {
         Some(Transport::Sse) => {
             check.report(&at.key("type"), Rule::Sse);
@@ -161,7 +161,7 @@ fn transport(check: &mut Check<'_>, raw: &mut raw::Upstream, at: &Path) {
 }
 
 /// The way to an upstream without a `command`.
-fn way(check: &mut Check<'_>, raw: &raw::Upstream, at: &Path) -> Option<Way> {
+fn way(check: &mut Check<'_>, raw: &raw::Upstream, at: &KeyPath) -> Option<HttpTarget> {
     let strange = |key: &'static str, connector: Connector| Rule::OtherConnector {
         key,
         connector: connector.as_str(),
@@ -225,7 +225,7 @@ fn of_http(raw: &raw::Upstream) -> [(&'static str, bool); 5] {
 
 fn report_present(
     check: &mut Check<'_>,
-    at: &Path,
+    at: &KeyPath,
     keys: &[(&'static str, bool)],
     rule: fn(&'static str) -> Rule,
 ) {
@@ -236,7 +236,7 @@ fn report_present(
     }
 }
 
-fn child(check: &mut Check<'_>, raw: raw::Upstream, command: &str, at: &Path) -> Endpoint {
+fn child(check: &mut Check<'_>, raw: raw::Upstream, command: &str, at: &KeyPath) -> Endpoint {
     let command = expanded(check, command, &at.key("command"));
     if command.is_empty() {
         check.report(&at.key("command"), Rule::Empty);
@@ -262,7 +262,7 @@ fn child(check: &mut Check<'_>, raw: raw::Upstream, command: &str, at: &Path) ->
     }
 }
 
-fn arguments(check: &mut Check<'_>, raw: Vec<Text>, at: &Path) -> Vec<String> {
+fn arguments(check: &mut Check<'_>, raw: Vec<Text>, at: &KeyPath) -> Vec<String> {
     let mut args = Vec::with_capacity(raw.len());
     for (index, Text(text)) in raw.into_iter().enumerate() {
         let at = at.item(index);
@@ -278,7 +278,7 @@ fn arguments(check: &mut Check<'_>, raw: Vec<Text>, at: &Path) -> Vec<String> {
 fn variables(
     check: &mut Check<'_>,
     raw: IndexMap<String, TextOrSecret>,
-    at: &Path,
+    at: &KeyPath,
 ) -> Vec<(String, SecretRef)> {
     let mut env = Vec::with_capacity(raw.len());
     for (name, value) in raw {
@@ -303,7 +303,7 @@ fn variables(
 pub(super) fn text_or_secret(
     check: &mut Check<'_>,
     raw: &TextOrSecret,
-    at: &Path,
+    at: &KeyPath,
 ) -> Option<SecretRef> {
     match raw {
         TextOrSecret::Text(text) => {
@@ -320,7 +320,7 @@ pub(super) fn text_or_secret(
 }
 
 /// Text with its `${VAR}` replaced.
-pub(super) fn expanded(check: &mut Check<'_>, text: &str, at: &Path) -> String {
+pub(super) fn expanded(check: &mut Check<'_>, text: &str, at: &KeyPath) -> String {
     secrets::expand(text, check.env).unwrap_or_else(|error| {
         check.report(at, error);
         check.unknown.push(at.clone());
@@ -329,7 +329,11 @@ pub(super) fn expanded(check: &mut Check<'_>, text: &str, at: &Path) -> String {
 }
 
 /// Text with its `${VAR}` replaced, where there is some.
-pub(super) fn optional(check: &mut Check<'_>, text: Option<&String>, at: &Path) -> Option<String> {
+pub(super) fn optional(
+    check: &mut Check<'_>,
+    text: Option<&String>,
+    at: &KeyPath,
+) -> Option<String> {
     let text = expanded(check, text?, at);
     if text.is_empty() {
         check.report(at, Rule::Empty);

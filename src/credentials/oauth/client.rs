@@ -14,7 +14,9 @@ use oauth2::{
     RequestTokenError, Scope, StandardRevocableToken, TokenUrl,
 };
 
-use crate::config::{ClientAuthentication, HttpEndpoint, OAuthClient, TokenFor, TokenServer};
+use crate::config::{
+    ClientAuthentication, HttpEndpoint, OAuthClient, TokenParameters, TokenServer,
+};
 use crate::credentials::oauth::answer::{self, Answer};
 use crate::credentials::oauth::assertion::{self, Algorithm, AssertionError, assertion};
 use crate::credentials::oauth::discovery::{Discovery, TokenEndpoint};
@@ -123,7 +125,7 @@ impl Client {
     pub async fn token(
         &self,
         asks: Asks,
-        token: &TokenFor,
+        token: &TokenParameters,
         more: Vec<(&'static str, String)>,
     ) -> Result<Token, GrantError> {
         let endpoint = self.discovery.endpoint(&self.http).await?;
@@ -147,7 +149,7 @@ impl Client {
     async fn request(
         &self,
         asks: Asks,
-        token: &TokenFor,
+        token: &TokenParameters,
         more: &[(&'static str, String)],
         endpoint: &TokenEndpoint,
     ) -> Result<Token, GrantError> {

@@ -1,6 +1,6 @@
 //! Client credentials (RFC 6749 §4.4): weir as itself.
 
-use crate::config::{ClientCredentials, HttpEndpoint, TokenFor};
+use crate::config::{ClientCredentials, HttpEndpoint, TokenParameters};
 use crate::credentials::oauth::client::{Asks, Client};
 use crate::credentials::token::{GrantError, Token};
 use crate::credentials::{Around, SetupError};
@@ -9,7 +9,7 @@ use crate::credentials::{Around, SetupError};
 #[derive(Debug)]
 pub struct ServiceGrant {
     client: Client,
-    token: TokenFor,
+    token: TokenParameters,
 }
 
 impl ServiceGrant {

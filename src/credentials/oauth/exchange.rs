@@ -4,7 +4,7 @@
 //! because it is rotated. On behalf of a caller it will be the caller's token instead, with weir's as the actor: that takes
 //! a subject per exchange and tokens kept per caller, and nothing here but `ExchangeGrant::exchange` knows which it is.
 
-use crate::config::{HttpEndpoint, TokenExchange, TokenFor};
+use crate::config::{HttpEndpoint, TokenExchange, TokenParameters};
 use crate::credentials::oauth::client::{Asks, Client, read};
 use crate::credentials::secrets::SecretCell;
 use crate::credentials::token::{GrantError, Token};
@@ -15,7 +15,7 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub struct ExchangeGrant {
     client: Client,
-    token: TokenFor,
+    token: TokenParameters,
     subject: SecretCell,
     subject_type: String,
     actor: Option<(SecretCell, String)>,

@@ -6,8 +6,8 @@ use serde::de::{
     Visitor,
 };
 
-use super::{DeError, Mismatch, Reader};
-use crate::document::node::{Entry, Node, Value};
+use super::{DeError, Mismatch, NodeReader};
+use crate::document::node::{MapEntry, Node, Value};
 use crate::document::path::Segment;
 
 pub(crate) struct Items<'n> {
@@ -25,17 +25,17 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         let Some((index, node)) = self.rest.find(present) else {
             return Ok(None);
         };
-        seed.deserialize(Reader::new(node))
+        seed.deserialize(NodeReader::new(node))
             .map(Some)
             .map_err(|error| error.under(Segment::Index(index), node.at))
     }
 }
 
 pub(crate) struct Entries<'n> {
-    pub(crate) rest: std::slice::Iter<'n, Entry>,
+    pub(crate) rest: std::slice::Iter<'n, MapEntry>,
     /// The tag, which is read already.
     pub(crate) skip: &'n str,
-    pub(crate) value: Option<&'n Entry>,
+    pub(crate) value: Option<&'n MapEntry>,
 }
 
 impl<'de> MapAccess<'de> for Entries<'_> {
@@ -59,25 +59,25 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DeError> {
         let entry = self.value.take();
         let entry = entry.ok_or_else(|| DeError::custom("a value was asked for before its key"))?;
-        seed.deserialize(Reader::new(&entry.node))
+        seed.deserialize(NodeReader::new(&entry.node))
             .map_err(|error| error.under(Segment::Key(entry.key.clone()), entry.at))
     }
 }
 
 /// `{ type: bearer, token: … }`
 pub(crate) struct Tagged<'n> {
-    pub(crate) tag: &'n Entry,
-    pub(crate) reader: Reader<'n>,
+    pub(crate) tag: &'n MapEntry,
+    pub(crate) reader: NodeReader<'n>,
 }
 
 impl<'de, 'n> EnumAccess<'de> for Tagged<'n> {
     type Error = DeError;
-    type Variant = Variant<'n>;
+    type Variant = TaggedVariant<'n>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
-    ) -> Result<(S::Value, Variant<'n>), DeError> {
+    ) -> Result<(S::Value, TaggedVariant<'n>), DeError> {
         let Self { tag, reader } = self;
         let Value::Text(word) = &tag.node.value else {
             let error = DeError::wrong(&tag.node, "text");
@@ -90,7 +90,7 @@ impl<'de, 'n> EnumAccess<'de> for Tagged<'n> {
         })?;
         Ok((
             variant,
-            Variant {
+            TaggedVariant {
                 reader,
                 skip: "type",
             },
@@ -99,16 +99,16 @@ impl<'de, 'n> EnumAccess<'de> for Tagged<'n> {
 }
 
 /// `{ env: NAME }`
-pub(crate) struct OneKey<'n>(pub(crate) &'n Entry);
+pub(crate) struct OneKey<'n>(pub(crate) &'n MapEntry);
 
 impl<'de, 'n> EnumAccess<'de> for OneKey<'n> {
     type Error = DeError;
-    type Variant = Inner<'n>;
+    type Variant = OneKeyVariant<'n>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
-    ) -> Result<(S::Value, Inner<'n>), DeError> {
+    ) -> Result<(S::Value, OneKeyVariant<'n>), DeError> {
         let Self(entry) = self;
         let under = |error: DeError| error.under(Segment::Key(entry.key.clone()), entry.at);
         let word: StrDeserializer<'_, DeError> = entry.key.as_str().into_deserializer();
@@ -121,20 +121,20 @@ impl<'de, 'n> EnumAccess<'de> for OneKey<'n> {
             }
             under(error)
         })?;
-        Ok((variant, Inner(entry)))
+        Ok((variant, OneKeyVariant(entry)))
     }
 }
 
 /// The keys beside the tag.
-pub(crate) struct Variant<'n> {
-    pub(crate) reader: Reader<'n>,
+pub(crate) struct TaggedVariant<'n> {
+    pub(crate) reader: NodeReader<'n>,
     pub(crate) skip: &'n str,
 }
 
 /// The value under the one key.
-pub(crate) struct Inner<'n>(&'n Entry);
+pub(crate) struct OneKeyVariant<'n>(&'n MapEntry);
 
-impl<'de> VariantAccess<'de> for Variant<'_> {
+impl<'de> VariantAccess<'de> for TaggedVariant<'_> {
     type Error = DeError;
 
     fn unit_variant(self) -> Result<(), DeError> {
@@ -142,8 +142,8 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, DeError> {
-        let Reader { node, .. } = self.reader;
-        seed.deserialize(Reader {
+        let NodeReader { node, .. } = self.reader;
+        seed.deserialize(NodeReader {
             node,
             skip: self.skip,
         })
@@ -162,7 +162,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     }
 }
 
-impl<'de> VariantAccess<'de> for Inner<'_> {
+impl<'de> VariantAccess<'de> for OneKeyVariant<'_> {
     type Error = DeError;
 
     fn unit_variant(self) -> Result<(), DeError> {
@@ -171,7 +171,7 @@ impl<'de> VariantAccess<'de> for Inner<'_> {
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, DeError> {
         let Self(entry) = self;
-        seed.deserialize(Reader::new(&entry.node))
+        seed.deserialize(NodeReader::new(&entry.node))
             .map_err(|error| error.under(Segment::Key(entry.key.clone()), entry.at))
     }
 

@@ -3,7 +3,7 @@
 use serde::de::{Expected, Unexpected};
 
 use crate::document::node::{Node, Position};
-use crate::document::path::{Path, Segment};
+use crate::document::path::{KeyPath, Segment};
 
 /// What does not fit, where.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl DeError {
         self.at.unwrap_or(Position::START)
     }
 
-    pub(crate) fn path(&self) -> Path {
+    pub(crate) fn path(&self) -> KeyPath {
         self.path.iter().rev().cloned().collect()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use super::{Entry, MAX_DEPTH, MAX_NODES, Node, Position, SyntaxError, TEXT_BYTES, Value};
+use super::{MAX_DEPTH, MAX_NODES, MapEntry, Node, Position, SyntaxError, TEXT_BYTES, Value};
 
 /// What reading cannot go on after.
 type Fatal = (Position, SyntaxError);
@@ -23,7 +23,7 @@ struct Frame {
 
 /// The tree as it grows.
 #[derive(Default)]
-pub(crate) struct Builder {
+pub(crate) struct TreeBuilder {
     pub(crate) root: Option<Node>,
     frames: Vec<Frame>,
     /// Finished anchored values with their sizes.
@@ -35,7 +35,7 @@ pub(crate) struct Builder {
     pub(crate) errors: Vec<Fatal>,
 }
 
-impl Builder {
+impl TreeBuilder {
     pub(crate) fn run(&mut self, parser: Parser<'_, StrInput<'_>>) -> Result<(), Fatal> {
         for event in parser {
             let (event, span) = event.map_err(|error| {
@@ -157,7 +157,7 @@ impl Builder {
                             .push((at, SyntaxError::Duplicate { key, first }));
                     } else {
                         frame.keys.insert(key.clone(), at);
-                        entries.push(Entry { key, at, node });
+                        entries.push(MapEntry { key, at, node });
                     }
                 }
             },

@@ -1,11 +1,11 @@
 //! One MCP target: how it is reached, and what is said of its backend.
 
-use super::super::server::{Server, Signing};
-use super::super::{Item, sse};
+use super::super::server::{SigningKeys, UpstreamWriter};
+use super::super::{FoundServer, sse};
 use super::elsewhere;
-use crate::document::node::{Entry, Node, Value};
+use crate::document::node::{MapEntry, Node, Value};
 
-pub(in crate::import) fn read(server: &mut Server<'_>, item: &Item, root: &Node) {
+pub(in crate::import) fn read(server: &mut UpstreamWriter<'_>, item: &FoundServer, root: &Node) {
     let mut policies = item.outer.clone();
     let own = item.node.get("policies");
     let own = own.and_then(|entry| entry.node.entries());
@@ -13,7 +13,7 @@ pub(in crate::import) fn read(server: &mut Server<'_>, item: &Item, root: &Node)
         policies.retain(|known| known.key != entry.key);
         policies.push(entry.clone());
     }
-    for Entry { key, node, at } in item.node.entries().unwrap_or_default() {
+    for MapEntry { key, node, at } in item.node.entries().unwrap_or_default() {
         server.reading(*at);
         match key.as_str() {
             "name" | "policies" => {}
@@ -28,7 +28,7 @@ pub(in crate::import) fn read(server: &mut Server<'_>, item: &Item, root: &Node)
             _ => server.left_out(key, "weir has nothing of that name"),
         }
     }
-    for Entry { key, node, at } in &policies {
+    for MapEntry { key, node, at } in &policies {
         server.reading(*at);
         match key.as_str() {
             "backendAuth" => auth(server, node),
@@ -39,8 +39,8 @@ pub(in crate::import) fn read(server: &mut Server<'_>, item: &Item, root: &Node)
     }
 }
 
-fn stdio(server: &mut Server<'_>, node: &Node) {
-    for Entry { key, node, at } in node.entries().unwrap_or_default() {
+fn stdio(server: &mut UpstreamWriter<'_>, node: &Node) {
+    for MapEntry { key, node, at } in node.entries().unwrap_or_default() {
         server.reading(*at);
         match key.as_str() {
             "cmd" => server.text("command", node),
@@ -57,7 +57,7 @@ fn stdio(server: &mut Server<'_>, node: &Node) {
 }
 
 /// `host` as a URL; `host`, `port` and `path`; or the name of a backend.
-fn http(server: &mut Server<'_>, node: &Node, policies: &[Entry], root: &Node) {
+fn http(server: &mut UpstreamWriter<'_>, node: &Node, policies: &[MapEntry], root: &Node) {
     let text = |key: &str| node.get(key)?.node.scalar();
     let tls = policies.iter().any(|entry| entry.key == "backendTLS");
     let scheme = if tls { "https" } else { "http" };
@@ -93,14 +93,14 @@ fn backend(root: &Node, name: &str) -> Option<String> {
     named.next()?.get("host")?.node.scalar()
 }
 
-fn auth(server: &mut Server<'_>, node: &Node) {
-    for Entry { key, node, at } in node.entries().unwrap_or_default() {
+fn auth(server: &mut UpstreamWriter<'_>, node: &Node) {
+    for MapEntry { key, node, at } in node.entries().unwrap_or_default() {
         server.reading(*at);
         match key.as_str() {
             "key" => bearer(server, node),
             "aws" => {
                 let text = |key: &str| node.get(key)?.node.scalar();
-                server.sigv4(&Signing {
+                server.sigv4(&SigningKeys {
                     service: text("serviceName").or_else(|| text("service")),
                     region: text("region"),
                     role: text("assumeRole").or_else(|| text("roleArn")),
@@ -122,7 +122,7 @@ fn auth(server: &mut Server<'_>, node: &Node) {
 const FILES: &str = "a relative path is taken from the folder of weir's config";
 
 /// A key as text or in a file; or as `value`, with the place where it is sent.
-fn bearer(server: &mut Server<'_>, node: &Node) {
+fn bearer(server: &mut UpstreamWriter<'_>, node: &Node) {
     let inner = node.get("value").map_or(node, |entry| &entry.node);
     if node.get("location").is_some() {
         let why = "weir sends it as a bearer token; `auth: header` names another header";
@@ -140,9 +140,9 @@ fn bearer(server: &mut Server<'_>, node: &Node) {
     }
 }
 
-fn tls(server: &mut Server<'_>, node: &Node) {
+fn tls(server: &mut UpstreamWriter<'_>, node: &Node) {
     let mut members = Vec::new();
-    for Entry { key, node, at } in node.entries().unwrap_or_default() {
+    for MapEntry { key, node, at } in node.entries().unwrap_or_default() {
         server.reading(*at);
         let member = match key.as_str() {
             "root" => "ca",
@@ -179,7 +179,7 @@ fn tls(server: &mut Server<'_>, node: &Node) {
 }
 
 /// Headers that are set or added.
-fn headers(server: &mut Server<'_>, node: &Node) {
+fn headers(server: &mut UpstreamWriter<'_>, node: &Node) {
     let mut all = Vec::new();
     for entry in node.entries().unwrap_or_default() {
         server.reading(entry.at);

@@ -2,11 +2,11 @@
 
 use super::super::variables::{self, rewrite, single};
 use super::super::{sort, yaml};
-use super::Server;
+use super::UpstreamWriter;
 use crate::config::is_plain;
 use crate::document::node::Node;
 
-impl Server<'_> {
+impl UpstreamWriter<'_> {
     pub(in crate::import) fn url(&mut self, key: &str, node: &Node) {
         if self.blocks.has("url") {
             return self.twice(key);

@@ -1,10 +1,10 @@
 //! The arguments of a child: no secret stays in them.
 
 use super::super::{sort, variables, yaml};
-use super::Server;
+use super::UpstreamWriter;
 use crate::document::node::{Node, Value};
 
-impl Server<'_> {
+impl UpstreamWriter<'_> {
     pub(in crate::import) fn args(&mut self, node: &Node) {
         let Value::List(items) = &node.value else {
             return self.disable("`args` is not a list");

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 /// Keys in order, each with what stands behind it and below it.
 #[derive(Default)]
-pub(super) struct Blocks(IndexMap<String, Block>);
+pub(super) struct KeyBlocks(IndexMap<String, Block>);
 
 #[derive(Default)]
 struct Block {
@@ -13,7 +13,7 @@ struct Block {
     members: IndexMap<String, String>,
 }
 
-impl Blocks {
+impl KeyBlocks {
     /// A key with its value; false if the key is there already.
     pub(super) fn set(&mut self, key: &str, value: String) -> bool {
         let block = Block {

@@ -1,13 +1,13 @@
 //! The parts of an upstream that only some formats have: tools, budgets, ways to log in.
 
 use super::super::{sort, variables, yaml};
-use super::Server;
+use super::UpstreamWriter;
 use crate::document::node::{Node, Value};
 use crate::name::Namespace;
 
 /// An OAuth client, as far as a file describes it.
 #[derive(Default)]
-pub(in crate::import) struct Client {
+pub(in crate::import) struct OAuthClientKeys {
     pub(in crate::import) token_url: Option<String>,
     pub(in crate::import) client_id: Option<String>,
     pub(in crate::import) client_secret: Option<String>,
@@ -17,7 +17,7 @@ pub(in crate::import) struct Client {
 
 /// What AWS requests are signed with, as far as a file says it.
 #[derive(Default)]
-pub(in crate::import) struct Signing {
+pub(in crate::import) struct SigningKeys {
     pub(in crate::import) service: Option<String>,
     pub(in crate::import) region: Option<String>,
     pub(in crate::import) role: Option<String>,
@@ -26,7 +26,7 @@ pub(in crate::import) struct Signing {
     pub(in crate::import) session_token: Option<String>,
 }
 
-impl Server<'_> {
+impl UpstreamWriter<'_> {
     /// The names in a list, for `tools.allow` or `tools.deny`.
     pub(in crate::import) fn tools(&mut self, key: &str, node: &Node, allowed: bool) {
         if matches!(node.value, Value::Null) {
@@ -119,7 +119,7 @@ impl Server<'_> {
     }
 
     /// OAuth client credentials, if the file has all there is to it.
-    pub(in crate::import) fn client_credentials(&mut self, client: &Client) -> bool {
+    pub(in crate::import) fn client_credentials(&mut self, client: &OAuthClientKeys) -> bool {
         let (Some(url), Some(id), Some(secret)) =
             (&client.token_url, &client.client_id, &client.client_secret)
         else {
@@ -141,7 +141,7 @@ impl Server<'_> {
     }
 
     /// A person logs in, once.
-    pub(in crate::import) fn login(&mut self, client: &Client) {
+    pub(in crate::import) fn login(&mut self, client: &OAuthClientKeys) {
         self.keeps = true;
         let kind = "oauth2_authorization_code".to_owned();
         let mut members = vec![("type", kind)];
@@ -158,7 +158,7 @@ impl Server<'_> {
     }
 
     /// AWS Signature Version 4.
-    pub(in crate::import) fn sigv4(&mut self, signing: &Signing) {
+    pub(in crate::import) fn sigv4(&mut self, signing: &SigningKeys) {
         let mut members = vec![("type", "sigv4".to_owned())];
         members.extend(self.member("service", signing.service.as_ref()));
         members.extend(self.member("region", signing.region.as_ref()));

@@ -15,7 +15,7 @@ fn gh(settings: &str) -> (String, Vec<String>) {
     (
         tools.collect(),
         notes
-            .map(|note| format!("{}: {}", note.fate, note.text))
+            .map(|note| format!("{}: {}", note.kind, note.text))
             .collect(),
     )
 }

@@ -23,7 +23,7 @@ fn line(imported: &Imported, key: &str) -> String {
 fn notes(imported: &Imported) -> Vec<String> {
     let notes = imported.report.servers[0].notes.iter();
     notes
-        .map(|note| format!("{}: {}", note.fate, note.text))
+        .map(|note| format!("{}: {}", note.kind, note.text))
         .collect()
 }
 

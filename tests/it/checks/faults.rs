@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use weir::protocol::era::Era;
-use weir::protocol::error::{Blame, Kind};
+use weir::protocol::error::{Blame, FaultKind};
 
 use super::{CAPABILITIES, CLAIM, ID};
 use crate::support::client::MODERN;
@@ -174,7 +174,7 @@ const CALL: &str = r#"{"name":"new__search","arguments":{}}"#;
 
 /// Requests that make this mistake, each as the bytes that are sent.
 #[allow(clippy::too_many_lines, reason = "an arm for each row of the table")]
-fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
+fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
     use Era::{Legacy, Modern};
     let modern = || Post::modern("tools/call", CALL);
     let legacy = || rig.legacy("tools/call", CALL);
@@ -182,7 +182,7 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
         vec![(Modern, change(modern())), (Legacy, change(legacy()))]
     };
     match kind {
-        Kind::Forbidden => {
+        FaultKind::Forbidden => {
             let evil = |post: Post| post.header("origin", "http://evil.example");
             let mut all = both(&|post| evil(post).text());
             all.extend(both(&|post| post.header("host", "evil.example").text()));
@@ -192,24 +192,24 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
             }
             all
         }
-        Kind::HttpMethod => ["PUT", "PATCH", "QUERY"]
+        FaultKind::HttpMethod => ["PUT", "PATCH", "QUERY"]
             .into_iter()
             .flat_map(|verb| both(&|post| post.verb(verb).text()))
             .collect(),
-        Kind::MediaType => {
+        FaultKind::MediaType => {
             let mut all = both(&|post| post.without("content-type").text());
             for media in ["text/plain", "application/jsonp", "text/event-stream"] {
                 all.extend(both(&|post| post.header("content-type", media).text()));
             }
             all
         }
-        Kind::NotAcceptable => {
+        FaultKind::NotAcceptable => {
             let mut all = both(&|post| post.header("accept", "text/html").text());
             let get = legacy().verb("GET").body("");
             all.push((Legacy, get.header("accept", "application/json").text()));
             all
         }
-        Kind::TooLarge => {
+        FaultKind::TooLarge => {
             let large = |post: Post| post.body("x".repeat(16_385));
             let mut all = both(&|post| large(post).text());
             // Nobody has to send what will not be read.
@@ -220,13 +220,13 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
             }));
             all
         }
-        Kind::SlowBody => {
+        FaultKind::SlowBody => {
             let mut all = both(&|post| post.promising(post.body.len() + 1));
             all.extend(both(&|post| post.chunked("3\r\nabc\r\n")));
             all
         }
-        Kind::BrokenBody => both(&|post| post.chunked("3\r\nabc\r\nzz\r\n")),
-        Kind::NoSession => {
+        FaultKind::BrokenBody => both(&|post| post.chunked("3\r\nabc\r\nzz\r\n")),
+        FaultKind::NoSession => {
             let none = legacy().without("mcp-session-id");
             let response = r#"{"jsonrpc":"2.0","id":"my id","result":{}}"#;
             vec![
@@ -238,10 +238,10 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
                 ),
             ]
         }
-        Kind::UnknownSession => ["unknown", ""]
+        FaultKind::UnknownSession => ["unknown", ""]
             .map(|id| (Legacy, legacy().header("mcp-session-id", id).text()))
             .into(),
-        Kind::SessionVersion => ["1999-01-01", "2024-11-05", ""]
+        FaultKind::SessionVersion => ["1999-01-01", "2024-11-05", ""]
             .map(|version| {
                 (
                     Legacy,
@@ -249,18 +249,18 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
                 )
             })
             .into(),
-        Kind::Parse => {
+        FaultKind::Parse => {
             let mut all = both(&|post| post.body("{\"id\":\"my id\"").text());
             all.extend(both(&|post| post.body("").text()));
             all.extend(both(&|post| post.body("[1,").text()));
             all
         }
-        Kind::Invalid => {
+        FaultKind::Invalid => {
             let mut all = both(&|post| post.replace("\"2.0\"", "\"1.0\"").text());
             all.extend(both(&|post| post.replace("\"tools/call\"", "7").text()));
             all
         }
-        Kind::DuplicateKey => {
+        FaultKind::DuplicateKey => {
             let mut all = both(&|post| post.replace("\"name\"", "\"name\":\"x\",\"name\"").text());
             all.push((
                 Modern,
@@ -270,7 +270,7 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
             ));
             all
         }
-        Kind::Path => {
+        FaultKind::Path => {
             let far: Vec<_> = (0..8).map(|hop| format!("\"hop-{hop}\"")).collect();
             let path = format!("\"weir/path\":[{}]", far.join(","));
             vec![
@@ -288,7 +288,7 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
                 ),
             ]
         }
-        Kind::Params => vec![
+        FaultKind::Params => vec![
             (Modern, Post::modern("tools/call", "{}").text()),
             (
                 Modern,
@@ -298,7 +298,7 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
             (Legacy, rig.legacy("prompts/get", r#"{"name":7}"#).text()),
             (Legacy, Post::new("initialize", "{}").text()),
         ],
-        Kind::Envelope => {
+        FaultKind::Envelope => {
             let mut all = both(&|post| {
                 let start = post.body.find("\"params\":").unwrap();
                 let body = format!("{}\"params\":[]}}", &post.body[..start]);
@@ -311,14 +311,14 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
             all.push((Modern, modern().replace(CAPABILITIES, "x/y").text()));
             all
         }
-        Kind::UnknownTool => {
+        FaultKind::UnknownTool => {
             let no = r#"{"name":"new__no"}"#;
             vec![
                 (Modern, Post::modern("tools/call", no).text()),
                 (Legacy, rig.legacy("tools/call", no).text()),
             ]
         }
-        Kind::UnknownPrompt => {
+        FaultKind::UnknownPrompt => {
             let no = r#"{"name":"new__no"}"#;
             let reference = r#"{"ref":{"type":"ref/prompt","name":"new__no"}}"#;
             vec![
@@ -327,7 +327,7 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
                 (Legacy, rig.legacy("completion/complete", reference).text()),
             ]
         }
-        Kind::UnknownTask => {
+        FaultKind::UnknownTask => {
             let no = r#"{"taskId":"no.7"}"#;
             let tasks = "{\"extensions\":{\"io.modelcontextprotocol/tasks\":{}}}";
             let can = format!("\"{CAPABILITIES}\":{{}}");
@@ -341,17 +341,17 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
                 (Legacy, rig.legacy("tasks/result", no).text()),
             ]
         }
-        Kind::MissingExtension => ["tasks/get", "tasks/update", "tasks/cancel"]
+        FaultKind::MissingExtension => ["tasks/get", "tasks/update", "tasks/cancel"]
             .map(|method| (Modern, Post::modern(method, r#"{"taskId":"new.7"}"#).text()))
             .into(),
-        Kind::UnknownResource => {
+        FaultKind::UnknownResource => {
             let no = r#"{"uri":"file:///no"}"#;
             vec![
                 (Modern, Post::modern("resources/read", no).text()),
                 (Legacy, rig.legacy("resources/read", no).text()),
             ]
         }
-        Kind::Cursor => {
+        FaultKind::Cursor => {
             let bogus = r#"{"cursor":"bogus"}"#;
             [
                 "tools/list",
@@ -366,13 +366,13 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
             })
             .collect()
         }
-        Kind::Method => vec![
+        FaultKind::Method => vec![
             (Modern, Post::modern("no/method", "{}").text()),
             (Modern, Post::modern("initialize", "{}").text()),
             (Legacy, rig.legacy("no/method", "{}").text()),
             (Legacy, rig.legacy("server/discover", "{}").text()),
         ],
-        Kind::HeaderMismatch => {
+        FaultKind::HeaderMismatch => {
             let initialize = Post::new("initialize", r#"{"protocolVersion":"2025-11-25"}"#);
             let version = "mcp-protocol-version";
             vec![
@@ -383,15 +383,15 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
                 (Legacy, initialize.header(version, MODERN).text()),
             ]
         }
-        Kind::UnsupportedVersion => {
+        FaultKind::UnsupportedVersion => {
             let odd = modern().replace(MODERN, "2027-01-01");
             vec![(
                 Modern,
                 odd.header("mcp-protocol-version", "2027-01-01").text(),
             )]
         }
-        Kind::NotBridged => vec![(Legacy, legacy().replace("new__search", "new__who").text())],
-        Kind::Upstream => {
+        FaultKind::NotBridged => vec![(Legacy, legacy().replace("new__search", "new__who").text())],
+        FaultKind::Upstream => {
             let dead = CALL.replace("new", "dead");
             vec![
                 (Modern, Post::modern("tools/call", &dead).text()),
@@ -399,14 +399,14 @@ fn provocations(kind: Kind, rig: &Rig) -> Vec<(Era, String)> {
             ]
         }
         // A catalog that knows a route to an upstream that is not there: no request makes one.
-        Kind::ShuttingDown => Vec::new(),
+        FaultKind::ShuttingDown => Vec::new(),
     }
 }
 
 #[tokio::test]
 async fn every_fault_is_answered_as_the_table_says() {
     let rig = Rig::start().await;
-    for kind in Kind::ALL {
+    for kind in FaultKind::ALL {
         let row = kind.row();
         for (era, request) in provocations(kind, &rig) {
             let before = rig.arrived();
@@ -447,9 +447,9 @@ async fn every_fault_is_answered_as_the_table_says() {
 #[tokio::test]
 async fn every_fault_but_one_can_be_provoked() {
     let rig = Rig::start().await;
-    let quiet = |kind: &Kind| provocations(*kind, &rig).is_empty();
-    let quiet: Vec<_> = Kind::ALL.into_iter().filter(quiet).collect();
-    assert_eq!(quiet, [Kind::ShuttingDown]);
+    let quiet = |kind: &FaultKind| provocations(*kind, &rig).is_empty();
+    let quiet: Vec<_> = FaultKind::ALL.into_iter().filter(quiet).collect();
+    assert_eq!(quiet, [FaultKind::ShuttingDown]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::mem::Discriminant;
 use std::path::Path;
 
 use serde_json::Value;
-use weir::config::{self, Config, ConfigErrors, Defect, Endpoint};
+use weir::config::{self, Config, ConfigErrors, Endpoint, ProblemKind};
 use weir::document::SyntaxError;
 use weir::import::{Imported, import};
 use weir::secret::Secret;
@@ -104,19 +104,19 @@ fn as_json(text: &str, read: &Result<Config, ConfigErrors>) {
         _ => panic!("{read:?}\nwithout white space: {tight:?}"),
     }
     if let Err(errors) = read {
-        let mut defects = errors.iter().map(|problem| problem.defect());
+        let mut kinds = errors.iter().map(|problem| problem.kind());
         assert!(
-            !defects.any(|defect| matches!(defect, Defect::Syntax(SyntaxError::Grammar(_)))),
+            !kinds.any(|kind| matches!(kind, ProblemKind::Syntax(SyntaxError::Grammar(_)))),
             "{errors}"
         );
     }
 }
 
-fn kinds(errors: &ConfigErrors) -> Vec<(String, Discriminant<Defect>)> {
-    let kind = |defect: &Defect| std::mem::discriminant(defect);
+fn kinds(errors: &ConfigErrors) -> Vec<(String, Discriminant<ProblemKind>)> {
+    let kind = |kind: &ProblemKind| std::mem::discriminant(kind);
     let all = errors.iter();
     let mut all: Vec<_> = all
-        .map(|problem| (problem.key().to_owned(), kind(problem.defect())))
+        .map(|problem| (problem.key().to_owned(), kind(problem.kind())))
         .collect();
     all.sort_by(|a, b| {
         a.0.cmp(&b.0)

@@ -7,35 +7,35 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use super::raw::Secret;
+use super::Secret;
 use crate::document::de;
 
 /// Text; a number or a truth value counts as what is written.
 #[derive(Clone, Debug)]
-pub(super) struct Text(pub(super) String);
+pub(in crate::config) struct Text(pub(in crate::config) String);
 
 /// A duration such as `30s`.
 #[derive(Clone, Debug)]
-pub(super) struct Duration(pub(super) String);
+pub(in crate::config) struct Duration(pub(in crate::config) String);
 
 /// A size such as `32MiB`, or a number of bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Size(pub(super) String);
+pub(in crate::config) struct Size(pub(in crate::config) String);
 
 /// Any value, as JSON text.
 #[derive(Clone, Debug)]
-pub(super) struct Json(pub(super) String);
+pub(in crate::config) struct Json(pub(in crate::config) String);
 
 /// Text, or a secret reference.
 #[derive(Debug)]
-pub(super) enum TextOrSecret {
+pub(in crate::config) enum TextOrSecret {
     Text(String),
     Secret(Secret),
 }
 
 /// When an upstream is listed again.
 #[derive(Clone, Debug)]
-pub(super) enum Resync {
+pub(in crate::config) enum Resync {
     /// A duration or a cron expression.
     Text(String),
     /// `{ cron: … }`
@@ -56,18 +56,18 @@ struct Role {
 
 /// The role to assume: its ARN, or a mapping.
 #[derive(Clone, Debug)]
-pub(super) struct AssumeRole {
-    pub(super) arn: String,
-    pub(super) external_id: Option<String>,
-    pub(super) session_name: Option<String>,
+pub(in crate::config) struct AssumeRole {
+    pub(in crate::config) arn: String,
+    pub(in crate::config) external_id: Option<String>,
+    pub(in crate::config) session_name: Option<String>,
     /// Whether it is written as a mapping.
-    pub(super) is_mapping: bool,
+    pub(in crate::config) is_mapping: bool,
 }
 
 /// A secret in AWS Secrets Manager.
 #[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Named {
+struct AwsSecretRef {
     /// Its name or ARN.
     id: String,
     /// The member of the JSON object that the secret is. Left out, the whole text is the secret.
@@ -80,11 +80,11 @@ struct Named {
 
 /// A secret in AWS Secrets Manager: its name or ARN, or a mapping.
 #[derive(Clone, Debug)]
-pub(super) struct AwsSecret {
-    pub(super) id: String,
-    pub(super) key: Option<String>,
-    pub(super) region: Option<String>,
-    pub(super) profile: Option<String>,
+pub(in crate::config) struct AwsSecret {
+    pub(in crate::config) id: String,
+    pub(in crate::config) key: Option<String>,
+    pub(in crate::config) region: Option<String>,
+    pub(in crate::config) profile: Option<String>,
 }
 
 #[derive(serde::Deserialize, JsonSchema)]
@@ -219,7 +219,7 @@ impl<'de> Deserialize<'de> for AwsSecret {
                 region: None,
                 profile: None,
             },
-            other: |named: Named| Self {
+            other: |named: AwsSecretRef| Self {
                 id: named.id,
                 key: named.key,
                 region: named.region,
@@ -251,7 +251,7 @@ impl JsonSchema for AwsSecret {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let named = generator.subschema_for::<Named>();
+        let named = generator.subschema_for::<AwsSecretRef>();
         json_schema!({
             "description": "A secret in AWS Secrets Manager: its name or ARN, or a mapping.",
             "anyOf": [{ "type": "string" }, named],

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 /// Something that was written, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct RuleText {
     /// What.
     pub text: String,
     /// Where: `file:line`.
@@ -13,15 +13,15 @@ pub struct Written {
 
 /// Where the rules of an upstream stand, as `file:line`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct RuleOrigins {
     /// `namespace`, if it is written.
-    pub namespace: Option<Written>,
+    pub namespace: Option<RuleText>,
     /// `names.strip`
-    pub strip: Option<Written>,
+    pub strip: Option<RuleText>,
     /// `tools.allow`, its globs in the order of [`super::ToolRules::allow`].
-    pub allow: Vec<Written>,
+    pub allow: Vec<RuleText>,
     /// `tools.deny`, its globs in the order of [`super::ToolRules::deny`].
-    pub deny: Vec<Written>,
+    pub deny: Vec<RuleText>,
     /// `tools.override`, by original name.
     pub overrides: IndexMap<String, String>,
 }

@@ -1,11 +1,11 @@
 //! Where the rules of an upstream stand.
 
 use super::Check;
-use crate::config::{Places, Written, raw};
-use crate::document::path::Path;
+use crate::config::{RuleOrigins, RuleText, raw};
+use crate::document::path::KeyPath;
 
-pub(super) fn places(check: &Check<'_>, raw: &raw::Upstream, at: &Path) -> Places {
-    let written = |text: &String, at: &Path| Written {
+pub(super) fn rule_origins(check: &Check<'_>, raw: &raw::Upstream, at: &KeyPath) -> RuleOrigins {
+    let written = |text: &String, at: &KeyPath| RuleText {
         text: text.clone(),
         at: check.origin(at),
     };
@@ -26,7 +26,7 @@ pub(super) fn places(check: &Check<'_>, raw: &raw::Upstream, at: &Path) -> Place
         (name.clone(), at)
     });
     let namespace = raw.namespace.as_ref();
-    Places {
+    RuleOrigins {
         namespace: namespace.map(|text| written(text, &at.key("namespace"))),
         strip: strip.map(|text| written(text, &at.key("names").key("strip"))),
         allow: globs(tools.and_then(|tools| tools.allow.as_ref()), "allow"),

@@ -5,10 +5,10 @@ use super::http::secret_ref;
 use super::upstream::optional;
 use crate::config::rules::Rule;
 use crate::config::{ClientAuthentication, SecretRef, raw};
-use crate::document::path::Path;
+use crate::document::path::KeyPath;
 
 /// The keys that say how a client proves who it is.
-pub(super) struct Proof<'r> {
+pub(super) struct ClientProof<'r> {
     pub(super) method: Option<raw::Method>,
     pub(super) secret: Option<&'r raw::Secret>,
     pub(super) key: Option<&'r raw::Secret>,
@@ -17,8 +17,8 @@ pub(super) struct Proof<'r> {
     pub(super) may_be_public: bool,
 }
 
-impl Proof<'_> {
-    pub(super) fn checked(self, check: &mut Check<'_>, at: &Path) -> ClientAuthentication {
+impl ClientProof<'_> {
+    pub(super) fn checked(self, check: &mut Check<'_>, at: &KeyPath) -> ClientAuthentication {
         let secret = self
             .secret
             .map(|raw| secret_ref(check, raw, &at.key("client_secret")));
@@ -51,7 +51,7 @@ impl Proof<'_> {
         secret: Option<SecretRef>,
         key: Option<SecretRef>,
         key_id: Option<String>,
-        at: &Path,
+        at: &KeyPath,
     ) -> ClientAuthentication {
         use raw::Method;
         let place = at.key("client_authentication");
