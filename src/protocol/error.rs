@@ -40,7 +40,9 @@ pub enum Blame {
 }
 
 /// What is wrong with a request, from weir's own point of view.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumDiscriminants)]
+#[strum_discriminants(name(FaultKind), derive(strum::VariantArray))]
+#[strum_discriminants(doc = "A [`Fault`] without its details: the key of the table.")]
 pub enum Fault {
     /// `Host` or `Origin` is somebody else's (`transports/streamable-http.mdx#security`).
     #[error("invalid request: this Host or Origin is not allowed")]
@@ -149,41 +151,7 @@ pub enum Fault {
     ShuttingDown,
 }
 
-/// A fault without what it is about: the key of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is described where it occurs, in `Fault`")]
-pub enum FaultKind {
-    Forbidden,
-    HttpMethod,
-    MediaType,
-    NotAcceptable,
-    TooLarge,
-    SlowBody,
-    BrokenBody,
-    NoSession,
-    UnknownSession,
-    SessionVersion,
-    Parse,
-    Invalid,
-    DuplicateKey,
-    Path,
-    Params,
-    Envelope,
-    UnknownTool,
-    UnknownPrompt,
-    UnknownTask,
-    UnknownResource,
-    Cursor,
-    Method,
-    HeaderMismatch,
-    MissingExtension,
-    UnsupportedVersion,
-    NotBridged,
-    Upstream,
-    ShuttingDown,
-}
-
-/// What one fault is answered with.
+/// How weir answers one kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultRow {
     /// JSON-RPC code and HTTP status for a modern caller.
@@ -197,37 +165,8 @@ pub struct FaultRow {
 }
 
 impl FaultKind {
-    /// Every fault there is.
-    pub const ALL: [Self; 28] = [
-        Self::Forbidden,
-        Self::HttpMethod,
-        Self::MediaType,
-        Self::NotAcceptable,
-        Self::TooLarge,
-        Self::SlowBody,
-        Self::BrokenBody,
-        Self::NoSession,
-        Self::UnknownSession,
-        Self::SessionVersion,
-        Self::Parse,
-        Self::Invalid,
-        Self::DuplicateKey,
-        Self::Path,
-        Self::Params,
-        Self::Envelope,
-        Self::UnknownTool,
-        Self::UnknownPrompt,
-        Self::UnknownTask,
-        Self::UnknownResource,
-        Self::Cursor,
-        Self::Method,
-        Self::HeaderMismatch,
-        Self::MissingExtension,
-        Self::UnsupportedVersion,
-        Self::NotBridged,
-        Self::Upstream,
-        Self::ShuttingDown,
-    ];
+    /// Every kind of fault, in the order of [`Fault`].
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The table. Legacy answers JSON-RPC errors of a well-formed request with 200; modern has statuses of
     /// its own for what the transport can see.
@@ -282,41 +221,6 @@ impl FaultKind {
 }
 
 impl Fault {
-    /// Its place in the table.
-    #[must_use]
-    pub const fn kind(&self) -> FaultKind {
-        match self {
-            Self::Forbidden => FaultKind::Forbidden,
-            Self::HttpMethod => FaultKind::HttpMethod,
-            Self::MediaType => FaultKind::MediaType,
-            Self::NotAcceptable => FaultKind::NotAcceptable,
-            Self::TooLarge => FaultKind::TooLarge,
-            Self::SlowBody => FaultKind::SlowBody,
-            Self::BrokenBody => FaultKind::BrokenBody,
-            Self::NoSession => FaultKind::NoSession,
-            Self::UnknownSession => FaultKind::UnknownSession,
-            Self::SessionVersion => FaultKind::SessionVersion,
-            Self::Parse => FaultKind::Parse,
-            Self::Invalid(_) => FaultKind::Invalid,
-            Self::DuplicateKey(_) => FaultKind::DuplicateKey,
-            Self::Path { .. } => FaultKind::Path,
-            Self::Params(_) => FaultKind::Params,
-            Self::Envelope(_) => FaultKind::Envelope,
-            Self::UnknownTool(_) => FaultKind::UnknownTool,
-            Self::UnknownPrompt(_) => FaultKind::UnknownPrompt,
-            Self::UnknownTask(_) => FaultKind::UnknownTask,
-            Self::UnknownResource { .. } => FaultKind::UnknownResource,
-            Self::Cursor => FaultKind::Cursor,
-            Self::Method(_) => FaultKind::Method,
-            Self::HeaderMismatch(_) => FaultKind::HeaderMismatch,
-            Self::MissingExtension(_) => FaultKind::MissingExtension,
-            Self::UnsupportedVersion { .. } => FaultKind::UnsupportedVersion,
-            Self::NotBridged { .. } => FaultKind::NotBridged,
-            Self::Upstream { .. } => FaultKind::Upstream,
-            Self::ShuttingDown => FaultKind::ShuttingDown,
-        }
-    }
-
     /// The JSON-RPC code for a modern caller.
     #[must_use]
     pub fn code(&self) -> i32 {
@@ -336,7 +240,7 @@ impl Fault {
     }
 
     fn answer(&self, era: Era) -> (i32, StatusCode) {
-        let row = self.kind().row();
+        let row = FaultKind::from(self).row();
         match era {
             Era::Modern => row.modern,
             Era::Legacy => row.legacy,
@@ -346,7 +250,7 @@ impl Fault {
     /// Who has to act.
     #[must_use]
     pub fn blame(&self) -> Blame {
-        self.kind().row().blame
+        FaultKind::from(self).row().blame
     }
 
     /// The `error` member as JSON text: `{code, message, data?}`.
@@ -391,17 +295,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_is_among_all() {
-        for (place, kind) in FaultKind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, place);
-        }
-        // The last variant.
-        assert_eq!(FaultKind::ShuttingDown as usize + 1, FaultKind::ALL.len());
-    }
-
-    #[test]
     fn no_code_is_one_that_the_specification_took_back() {
-        for row in FaultKind::ALL.map(FaultKind::row) {
+        for row in FaultKind::ALL.iter().map(|kind| kind.row()) {
             // -32002 is legacy's own; -32019 to -32000 mean nothing to a modern caller.
             assert!(!(-32019..=-32000).contains(&row.modern.0), "{row:?}");
             let status = row.modern.1;

@@ -15,21 +15,21 @@ const CIRCLES: &[(&[&str], &str)] = &[
             "admin/compare.rs",
             "admin/drift.rs",
             "admin/explain.rs",
-            "admin/explain/world.rs",
+            "admin/explain/index.rs",
             "admin/metrics.rs",
         ],
         "to go",
     ),
     (
-        &["catalog/diff/definition.rs", "catalog/diff/schema.rs"],
-        "to go",
-    ),
-    (
         &[
+            "catalog/diff.rs",
+            "catalog/diff/definition.rs",
+            "catalog/diff/schema.rs",
             "catalog/drift.rs",
             "catalog/merge.rs",
             "catalog/named.rs",
             "catalog/parts.rs",
+            "catalog/pins.rs",
             "catalog/prepared.rs",
             "catalog/resources.rs",
             "catalog/routes.rs",
@@ -74,16 +74,16 @@ const CIRCLES: &[(&[&str], &str)] = &[
         ],
         "to go",
     ),
-    (&["config/forms.rs", "config/raw/auth.rs"], "to go"),
+    (&["config/raw/auth.rs", "config/raw/forms.rs"], "to go"),
     (
         &[
             "config/validate.rs",
             "config/validate/agentcore.rs",
             "config/validate/aws.rs",
+            "config/validate/client_proof.rs",
             "config/validate/http.rs",
             "config/validate/oauth.rs",
-            "config/validate/places.rs",
-            "config/validate/proof.rs",
+            "config/validate/rule_origins.rs",
             "config/validate/settings.rs",
             "config/validate/tls.rs",
             "config/validate/tools.rs",
@@ -178,6 +178,15 @@ const CIRCLES: &[(&[&str], &str)] = &[
     (&["tls.rs", "tls/identity.rs", "tls/trust.rs"], "to go"),
     (&["upstream/client.rs", "upstream/client/dial.rs"], "to go"),
     (&["upstream/http.rs", "upstream/link.rs"], "to go"),
+    (
+        &[
+            "upstream/stdio.rs",
+            "upstream/stdio/pending.rs",
+            "upstream/stdio/process.rs",
+            "upstream/stdio/pump.rs",
+        ],
+        "to go",
+    ),
 ];
 
 /// Files by the path of their module: `catalog/page.rs` is `["catalog", "page"]`.

@@ -25,22 +25,19 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
             "upstream/ask.rs",
         ],
     ),
-    ("Around", &["config/validate/oauth.rs", "credentials.rs"]),
     ("Asked", &["front/listen.rs", "relay/asked.rs"]),
     (
         "Asking",
         &["cli/plan/sides.rs", "credentials/oauth/server.rs"],
     ),
     ("Asks", &["credentials/oauth/client.rs", "relay/asked.rs"]),
-    ("AssumeRole", &["config/auth.rs", "config/forms.rs"]),
-    ("AwsSecret", &["config/auth.rs", "config/forms.rs"]),
     ("Call", &["credentials/aws/api.rs", "relay/caller.rs"]),
+    ("Change", &["catalog/diff.rs", "live/state.rs"]),
     (
         "Client",
         &[
             "cli/demo/client.rs",
             "credentials/oauth/client.rs",
-            "import/server/parts.rs",
             "upstream/client.rs",
         ],
     ),
@@ -53,17 +50,9 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
         "Door",
         &["cli/demo/doors.rs", "credentials/oauth/door.rs", "sigv4.rs"],
     ),
-    ("Drift", &["admin/drift.rs", "config/drift.rs"]),
     ("Endpoint", &["config/endpoint.rs", "front/endpoint.rs"]),
-    ("Entry", &["document/node.rs", "live/state/entry.rs"]),
     ("Failure", &["credentials/aws/chain.rs", "upstream/gate.rs"]),
-    ("Format", &["import/report.rs", "metrics/text.rs"]),
     ("Front", &["cli/demo/weir.rs", "front/http.rs"]),
-    ("HeaderError", &["config/rules.rs", "protocol/headers.rs"]),
-    (
-        "Held",
-        &["admin/drift.rs", "credentials/aws/login.rs", "metrics.rs"],
-    ),
     (
         "Http",
         &["credentials/aws/wire.rs", "credentials/oauth/http.rs"],
@@ -76,23 +65,12 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
         "Identity",
         &["credentials/aws/identity.rs", "tls/identity.rs"],
     ),
-    ("Kind", &["metrics/names.rs", "protocol/error.rs"]),
-    ("Limits", &["config/raw.rs", "connections.rs"]),
-    (
-        "Listed",
-        &[
-            "admin/explain/world.rs",
-            "live/publisher.rs",
-            "live/state/entry.rs",
-        ],
-    ),
+    ("Limits", &["config.rs", "connections.rs"]),
+    ("Listed", &["live/publisher.rs", "live/state/entry.rs"]),
+    ("Lock", &["cli/demo/doors.rs", "credentials/oauth/store.rs"]),
     (
         "Login",
-        &[
-            "admin/explain/world.rs",
-            "credentials/aws/login.rs",
-            "credentials/oauth/login.rs",
-        ],
+        &["credentials/aws/login.rs", "credentials/oauth/login.rs"],
     ),
     (
         "Method",
@@ -102,55 +80,27 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
     ("Outcome", &["live/reload.rs", "protocol/message.rs"]),
     (
         "Page",
-        &[
-            "admin/catalog.rs",
-            "catalog/page.rs",
-            "credentials/oauth/callback.rs",
-        ],
-    ),
-    (
-        "Process",
-        &["metrics/process.rs", "upstream/stdio/process.rs"],
-    ),
-    (
-        "Proof",
-        &["config/validate/proof.rs", "credentials/oauth/tokens.rs"],
+        &["catalog/page.rs", "credentials/oauth/callback.rs"],
     ),
     ("ReadError", &["files.rs", "upstream/exchange.rs"]),
-    ("Reading", &["document/node.rs", "upstream/http/reading.rs"]),
     ("Refusal", &["protocol/error.rs", "sigv4.rs"]),
     (
         "Request",
         &["credentials/oauth/tokens.rs", "protocol/message.rs"],
     ),
-    ("Row", &["admin/catalog.rs", "protocol/error.rs"]),
     ("Scope", &["credentials/aws/sign.rs", "relay.rs"]),
     ("Secret", &["config/raw/auth.rs", "secret.rs"]),
-    (
-        "SecretError",
-        &["config/secrets.rs", "credentials/secrets.rs"],
-    ),
-    (
-        "Server",
-        &[
-            "credentials/oauth/server.rs",
-            "import/server.rs",
-            "server.rs",
-        ],
-    ),
+    ("Server", &["credentials/oauth/server.rs", "server.rs"]),
     ("Sessions", &["config/raw.rs", "front/session.rs"]),
-    (
-        "Source",
-        &[
-            "cli/plan/sides.rs",
-            "config/source.rs",
-            "credentials/aws/chain.rs",
-        ],
-    ),
+    ("Source", &["cli/plan/sides.rs", "credentials/aws/chain.rs"]),
     ("Stamp", &["credentials.rs", "files/folders.rs"]),
+    ("StartError", &["cli/demo/weir.rs", "upstream/stdio.rs"]),
     ("State", &["config/raw.rs", "live/state.rs"]),
-    ("Text", &["config/forms.rs", "metrics/text.rs"]),
-    ("Texts", &["admin/drift.rs", "config/load.rs"]),
+    ("Store", &["credentials/oauth/store.rs", "live/store.rs"]),
+    (
+        "StoreError",
+        &["credentials/oauth/store.rs", "live/store.rs"],
+    ),
     ("Tls", &["config/raw/endpoint.rs", "tls.rs"]),
     ("Token", &["credentials/token.rs", "relay/caller.rs"]),
     (
@@ -159,25 +109,9 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
     ),
     (
         "Upstream",
-        &["cli/demo/upstream.rs", "config/raw.rs", "metrics/call.rs"],
+        &["cli/demo/upstream.rs", "config.rs", "metrics/call.rs"],
     ),
     ("Verdict", &["credentials.rs", "upstream/introduction.rs"]),
-    (
-        "Way",
-        &[
-            "admin/explain/world.rs",
-            "config/validate/http.rs",
-            "relay/reply.rs",
-        ],
-    ),
-    (
-        "Written",
-        &[
-            "config/places.rs",
-            "config/validate/settings.rs",
-            "import/server.rs",
-        ],
-    ),
 ];
 
 /// Returns each name that several files give to a type that others can see, with the files.

@@ -27,7 +27,7 @@ pub struct Syntax {
 
 impl Syntax {
     pub fn parse(text: &str) -> Self {
-        let tests = text.find("\n#[cfg(test)]\nmod tests");
+        let tests = text.find("\n#[cfg(test)]\nmod tests {");
         let tokens = tokens(&text[..tests.unwrap_or(text.len())]);
         let mut parser = Parser {
             tokens: &tokens,
