@@ -1,13 +1,13 @@
 //! The commands: one file each. What they print goes through [`output`].
 
 pub mod accept;
+mod admin_client;
 pub mod call;
 pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod import;
 pub mod login;
-mod operator;
 pub mod output;
 pub mod plan;
 pub mod schema;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::admin::drift::{BothDefinitions, DriftDetails, PendingDefinition, UpstreamsPage};
-use crate::cli::operator::{Operator, OperatorError};
+use crate::cli::admin_client::{AdminClient, AdminClientError};
 use crate::cli::output::{Output, Table, TextStyle, count, make_safe};
 use crate::cli::print_config_errors;
 use crate::config::{self, Config};
@@ -48,22 +48,22 @@ enum AcceptError {
     #[error("the config has no `admin` where a running weir could be asked; use --url")]
     Nowhere,
     #[error(transparent)]
-    Operator(#[from] OperatorError),
-    /// Told already.
+    AdminClient(#[from] AdminClientError),
+    /// Printed already.
     #[error("the config is wrong")]
     Config,
 }
 
 /// What came of an acceptance.
 #[derive(Deserialize)]
-struct Answer {
+struct AcceptAnswer {
     accepted: Vec<PendingDefinition>,
     stored: Option<bool>,
 }
 
 /// What is told of all of them.
 #[derive(Default, Serialize)]
-struct Told {
+struct AcceptReport {
     accepted: Vec<PendingDefinition>,
     /// Names, and why they are not.
     failed: Vec<(String, String)>,
@@ -73,17 +73,17 @@ struct Told {
 /// tell.
 pub async fn run(args: AcceptArgs, output: &mut Output) -> ExitCode {
     let done = async {
-        let operator = operator(&args, output)?;
-        let page: UpstreamsPage = operator.get("/upstreams", &[]).await?;
+        let client = connect(&args, output)?;
+        let page: UpstreamsPage = client.get("/upstreams", &[]).await?;
         let waiting = page.waiting();
         if args.names.is_empty() && !args.all {
-            return Ok(shown(&waiting, args.json, output));
+            return Ok(print_waiting(&waiting, args.json, output));
         }
         if args.show {
-            return show(&args, &operator, output).await;
+            return print_definitions(&args, &client, output).await;
         }
-        let told = accepted(&args, &operator, waiting, output).await;
-        Ok(ended(&told, args.json, output))
+        let report = accept_chosen(&args, &client, waiting, output).await;
+        Ok(print_report(&report, args.json, output))
     };
     done.await.unwrap_or_else(|error: AcceptError| {
         if !matches!(error, AcceptError::Config) {
@@ -93,22 +93,22 @@ pub async fn run(args: AcceptArgs, output: &mut Output) -> ExitCode {
     })
 }
 
-fn operator(args: &AcceptArgs, output: &mut Output) -> Result<Operator, AcceptError> {
+fn connect(args: &AcceptArgs, output: &mut Output) -> Result<AdminClient, AcceptError> {
     let config = match (&args.config, &args.url) {
         (None, Some(_)) => None,
-        (Some(path), _) => Some(load(path, output)?),
-        (None, None) => Some(load(Path::new(CONFIG), output)?),
+        (Some(path), _) => Some(load_config(path, output)?),
+        (None, None) => Some(load_config(Path::new(CONFIG), output)?),
     };
     if let Some(url) = &args.url {
         let admin = config.and_then(|config| config.admin);
         let token = admin.and_then(|admin| admin.token);
-        return Ok(Operator::at(url, token)?);
+        return Ok(AdminClient::at(url, token)?);
     }
     let config = config.ok_or(AcceptError::Nowhere)?;
-    Ok(Operator::of(&config).ok_or(AcceptError::Nowhere)??)
+    Ok(AdminClient::of(&config).ok_or(AcceptError::Nowhere)??)
 }
 
-fn load(path: &Path, output: &mut Output) -> Result<Config, AcceptError> {
+fn load_config(path: &Path, output: &mut Output) -> Result<Config, AcceptError> {
     config::load(path, &config::process_env).map_err(|errors| {
         print_config_errors(&errors, output);
         AcceptError::Config
@@ -116,7 +116,7 @@ fn load(path: &Path, output: &mut Output) -> Result<Config, AcceptError> {
 }
 
 /// Shows what waits.
-fn shown(waiting: &[PendingDefinition], json: bool, output: &mut Output) -> ExitCode {
+fn print_waiting(waiting: &[PendingDefinition], json: bool, output: &mut Output) -> ExitCode {
     if json {
         output
             .out
@@ -124,7 +124,7 @@ fn shown(waiting: &[PendingDefinition], json: bool, output: &mut Output) -> Exit
     } else if waiting.is_empty() {
         output.out.print_done("nothing waits to be accepted");
     } else {
-        output.out.print_table(&table(waiting.iter()));
+        output.out.print_table(&waiting_table(waiting.iter()));
         let hint = "weir accept NAME… lets an upstream say so; with --show it prints both definitions in full";
         output.out.print_line(hint);
     }
@@ -136,25 +136,25 @@ fn shown(waiting: &[PendingDefinition], json: bool, output: &mut Output) -> Exit
 
 /// Definitions in full, under one name.
 #[derive(Serialize)]
-struct Shown<'s> {
+struct NameDefinitions<'s> {
     name: &'s str,
     drifted: &'s [BothDefinitions],
 }
 
 /// Prints definitions in full.
-async fn show(
+async fn print_definitions(
     args: &AcceptArgs,
-    operator: &Operator,
+    client: &AdminClient,
     output: &mut Output,
 ) -> Result<ExitCode, AcceptError> {
     let mut waits = false;
     for name in &args.names {
         let path = format!("/catalog/{name}/drift");
-        let DriftDetails { drifted } = operator.get(&path, &[]).await?;
+        let DriftDetails { drifted } = client.get(&path, &[]).await?;
         waits |= !drifted.is_empty();
         if args.json {
             let drifted = &drifted;
-            let text = serde_json::to_string(&Shown { name, drifted });
+            let text = serde_json::to_string(&NameDefinitions { name, drifted });
             output
                 .out
                 .print_raw(&format!("{}\n", text.unwrap_or_default()));
@@ -167,13 +167,13 @@ async fn show(
         for texts in &drifted {
             output
                 .out
-                .print_table(&table(std::iter::once(&texts.waiting)));
+                .print_table(&waiting_table(std::iter::once(&texts.waiting)));
             for (title, text) in [("pinned", &texts.pinned), ("now", &texts.now)] {
                 output.out.print_heading(title);
                 let text = text.as_ref().map_or("nothing", |text| text.get());
-                pretty(text)
+                prettify(text)
                     .lines()
-                    .for_each(|line| output.out.print_line(&visible(line)));
+                    .for_each(|line| output.out.print_line(&escape_invisible(line)));
             }
             let (name, digest) = (make_safe(name), make_safe(&texts.waiting.digest));
             let hint = format!("exactly this: weir accept {name} --digest {digest}");
@@ -187,14 +187,14 @@ async fn show(
 }
 
 /// On many lines, where that loses nothing.
-fn pretty(text: &str) -> String {
+fn prettify(text: &str) -> String {
     let value = serde_json::from_str::<serde_json::Value>(text);
     let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));
     pretty.unwrap_or_else(|_| text.to_owned())
 }
 
 /// With what nobody would see written out.
-fn visible(line: &str) -> String {
+fn escape_invisible(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     for c in line.chars() {
         match c {
@@ -205,7 +205,7 @@ fn visible(line: &str) -> String {
     out
 }
 
-fn table<'w>(waiting: impl Iterator<Item = &'w PendingDefinition>) -> Table {
+fn waiting_table<'w>(waiting: impl Iterator<Item = &'w PendingDefinition>) -> Table {
     let mut table = Table::new(&["UPSTREAM", "STATE", "KIND", "NAME", "WHAT"]);
     for one in waiting {
         let was = one.renamed_from.as_ref();
@@ -226,13 +226,13 @@ fn table<'w>(waiting: impl Iterator<Item = &'w PendingDefinition>) -> Table {
 }
 
 /// Accepts what was asked for: of each what is shown here, or what was looked at before.
-async fn accepted(
+async fn accept_chosen(
     args: &AcceptArgs,
-    operator: &Operator,
+    client: &AdminClient,
     waiting: Vec<PendingDefinition>,
     output: &mut Output,
-) -> Told {
-    let mut told = Told::default();
+) -> AcceptReport {
+    let mut report = AcceptReport::default();
     let was_seen =
         |one: &PendingDefinition| args.digest.as_ref().is_none_or(|seen| one.digest == *seen);
     for name in &args.names {
@@ -244,46 +244,46 @@ async fn accepted(
         } else {
             "nothing waits under this name"
         };
-        told.failed.push((name.clone(), reason.to_owned()));
+        report.failed.push((name.clone(), reason.to_owned()));
     }
     let mut chosen = waiting;
     chosen.retain(|one| (args.all || args.names.contains(&one.name)) && was_seen(one));
     if !args.json && !chosen.is_empty() {
-        output.out.print_table(&table(chosen.iter()));
+        output.out.print_table(&waiting_table(chosen.iter()));
     }
     for one in chosen {
         let path = format!("/catalog/{}/accept", one.name);
-        let answer = operator.post(&path, &json!({ "digest": one.digest })).await;
+        let answer = client.post(&path, &json!({ "digest": one.digest })).await;
         match answer {
-            Ok(Answer { accepted, stored }) => {
+            Ok(AcceptAnswer { accepted, stored }) => {
                 if stored == Some(false) {
                     let text = format!("{}: weir cannot store it: see its log", one.name);
                     output.print_warning(&text);
                 }
-                told.accepted.extend(accepted);
+                report.accepted.extend(accepted);
             }
-            Err(error) => told.failed.push((one.name, error.to_string())),
+            Err(error) => report.failed.push((one.name, error.to_string())),
         }
     }
-    told
+    report
 }
 
-fn ended(told: &Told, json: bool, output: &mut Output) -> ExitCode {
+fn print_report(report: &AcceptReport, json: bool, output: &mut Output) -> ExitCode {
     if json {
-        let text = serde_json::to_string(told).unwrap_or_default();
+        let text = serde_json::to_string(report).unwrap_or_default();
         output.out.print_raw(&format!("{text}\n"));
     } else {
-        for (name, reason) in &told.failed {
+        for (name, reason) in &report.failed {
             output.print_error(&format!("{}: {reason}", make_safe(name)));
         }
-        if told.accepted.is_empty() && told.failed.is_empty() {
+        if report.accepted.is_empty() && report.failed.is_empty() {
             output.out.print_done("nothing waits to be accepted");
-        } else if !told.accepted.is_empty() {
-            let accepted = count(told.accepted.len(), "definition");
+        } else if !report.accepted.is_empty() {
+            let accepted = count(report.accepted.len(), "definition");
             output.out.print_done(&format!("{accepted} accepted"));
         }
     }
-    match told.failed.is_empty() {
+    match report.failed.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(2),
     }

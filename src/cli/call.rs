@@ -48,7 +48,7 @@ enum CallFailed {
     #[error("the upstream answered with an error: {0}")]
     Refused(String),
     #[error("the call ended without an answer")]
-    Nothing,
+    NoAnswer,
 }
 
 /// Exit 0 with the result on stdout; 1 if the tool says `isError`; 2 otherwise.
@@ -80,11 +80,11 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
             return ExitCode::from(2);
         }
     };
-    wait::until(&core, &mut output.err, |now| is_listed(now, &args.name)).await;
+    wait::wait_until(&core, &mut output.err, |now| is_listed(now, &args.name)).await;
     let snapshot = core.live().load_full();
     let called = call(core.live(), &snapshot, &args, output).await;
     let code = match called {
-        Ok(result) => print(&result, args.json, output),
+        Ok(result) => print_result(&result, args.json, output),
         Err(error) => {
             output.print_failure(&error);
             if matches!(error, CallFailed::Unknown { .. }) {
@@ -145,7 +145,7 @@ async fn call(
     let envelope = message::request(&Id::from(1), method::TOOLS_CALL, &params);
     let Ok(Ok(Message::Request(request))) = std::str::from_utf8(&envelope).map(Message::parse)
     else {
-        return Err(CallFailed::Nothing);
+        return Err(CallFailed::NoAnswer);
     };
     let scope = Scope {
         snapshot: Arc::clone(snapshot),
@@ -159,27 +159,27 @@ async fn call(
     let mut reply = match relay::answer(&scope, &request).await {
         Ok(reply) => reply,
         Err(Fault::UnknownTool(name)) => {
-            let meant = meant(&name, snapshot);
+            let meant = suggest_name(&name, snapshot);
             return Err(CallFailed::Unknown { name, meant });
         }
         Err(fault) => return Err(CallFailed::Fault(fault)),
     };
     while let Some(outgoing) = reply.next().await {
         match outgoing {
-            Outgoing::Message(note) => progress(&note, output),
+            Outgoing::Message(note) => print_progress(&note, output),
             Outgoing::Paused => {}
             Outgoing::Response(payload) => {
                 output.err.end_line();
-                return outcome(&payload.concat());
+                return parse_answer(&payload.concat());
             }
         }
     }
-    Err(CallFailed::Nothing)
+    Err(CallFailed::NoAnswer)
 }
 
 /// The name that was probably meant: a tool's name before weir put something in front of it, or one that differs
 /// in a few letters.
-fn meant(name: &str, snapshot: &Snapshot) -> Option<String> {
+fn suggest_name(name: &str, snapshot: &Snapshot) -> Option<String> {
     let routes = || snapshot.catalog.routes(Kind::Tools);
     let mut bare = routes().filter(|route| **route.original() == *name);
     if let Some(route) = bare.next() {
@@ -194,7 +194,7 @@ fn meant(name: &str, snapshot: &Snapshot) -> Option<String> {
         .map(|(_, exposed)| exposed.to_string())
 }
 
-fn outcome(answer: &[u8]) -> Result<String, CallFailed> {
+fn parse_answer(answer: &[u8]) -> Result<String, CallFailed> {
     match std::str::from_utf8(answer).map(Message::parse) {
         Ok(Ok(Message::Response(response))) => match response.outcome {
             Outcome::Result(result) => Ok(result.to_owned()),
@@ -207,11 +207,11 @@ fn outcome(answer: &[u8]) -> Result<String, CallFailed> {
                 )))
             }
         },
-        _ => Err(CallFailed::Nothing),
+        _ => Err(CallFailed::NoAnswer),
     }
 }
 
-fn progress(note: &[u8], output: &mut Output) {
+fn print_progress(note: &[u8], output: &mut Output) {
     let Ok(Ok(Message::Notification(note))) = std::str::from_utf8(note).map(Message::parse) else {
         return;
     };
@@ -231,7 +231,7 @@ fn progress(note: &[u8], output: &mut Output) {
     }
 }
 
-fn print(result: &str, raw: bool, output: &mut Output) -> ExitCode {
+fn print_result(result: &str, raw: bool, output: &mut Output) -> ExitCode {
     let parsed = Object::parse(result).ok();
     let failed = parsed
         .as_ref()

@@ -61,8 +61,8 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
     .await
     {
         Ok(core) => {
-            wait::settled(&core, &mut output.err).await;
-            let all_up = report(&core, &config, args.json, output);
+            wait::wait_settled(&core, &mut output.err).await;
+            let all_up = print_report(&core, &config, args.json, output);
             core.stop().await;
             if all_up {
                 ExitCode::SUCCESS
@@ -77,7 +77,7 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
     }
 }
 
-fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool {
+fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool {
     let snapshot = core.live().load_full();
     let all_up = snapshot
         .links
@@ -106,7 +106,7 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
         "WHAT",
     ]);
     for link in snapshot.links.iter() {
-        row(link, &mut table);
+        add_row(link, &mut table);
     }
     output.out.print_table(&table);
     for link in snapshot.links.iter() {
@@ -132,7 +132,7 @@ fn report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool
 }
 
 /// The credentials in short, and what is wrong with them.
-fn login(link: &Link) -> (TextStyle, String, Option<String>) {
+fn credentials_cell(link: &Link) -> (TextStyle, String, Option<String>) {
     let Some(credentials) = link.credentials() else {
         return (TextStyle::Plain, "-".to_owned(), None);
     };
@@ -145,7 +145,7 @@ fn login(link: &Link) -> (TextStyle, String, Option<String>) {
     (style, text, status.reason.map(String::from))
 }
 
-fn row(link: &Link, table: &mut Table) {
+fn add_row(link: &Link, table: &mut Table) {
     let (state, style, what) = match link.health.state() {
         HealthState::Up => ("up", TextStyle::Good, String::new()),
         HealthState::Connecting => ("connecting", TextStyle::Plain, String::new()),
@@ -160,8 +160,8 @@ fn row(link: &Link, table: &mut Table) {
             ("failing", TextStyle::Bad, format!("{reason}{next}"))
         }
     };
-    let (login_style, login, troubled) = login(link);
-    let what = match troubled {
+    let (login_style, login, credentials_reason) = credentials_cell(link);
+    let what = match credentials_reason {
         // What is wrong there mostly explains the rest.
         Some(reason) if what.is_empty() => reason,
         Some(reason) if !what.contains(&reason) => format!("{what}; credentials: {reason}"),

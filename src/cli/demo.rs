@@ -3,11 +3,11 @@
 //! An upstream of every kind is started on loopback, each behind the door that it has in earnest; weir is put in front
 //! of them, and an MCP client uses it: one catalog, calls to each upstream, a tool that appears while everything runs.
 
-mod cast;
+mod access;
 mod client;
-mod doors;
 mod frame;
-mod play;
+mod servers;
+mod steps;
 mod tokens;
 mod tools;
 mod upstream;
@@ -21,11 +21,11 @@ use reqwest::StatusCode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::client::{Client, ClientError};
-use self::play::Play;
+use self::client::{DemoClient, DemoClientError};
+use self::steps::DemoRun;
 use self::tools::NOTES;
-use self::upstream::Upstream;
-use self::weir::{Front, StartError};
+use self::upstream::DemoUpstream;
+use self::weir::{DemoStartError, DemoWeir};
 use super::output::Output;
 use crate::seal;
 use crate::secret::Secret;
@@ -58,7 +58,7 @@ pub enum DemoError {
     },
     /// A door cannot be tried.
     #[error("the upstream {name} does not answer")]
-    Door {
+    NoAnswer {
         /// Which.
         name: &'static str,
         /// Why.
@@ -75,10 +75,10 @@ pub enum DemoError {
     },
     /// Weir does not start.
     #[error("weir does not start")]
-    Start(#[source] StartError),
+    Start(#[source] DemoStartError),
     /// The client failed.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    DemoClient(#[from] DemoClientError),
     /// An upstream is not in the catalog.
     #[error("not in the catalog after {} s: {}", client::PATIENCE.as_secs(), names.join(", "))]
     Missing {
@@ -100,21 +100,21 @@ pub enum DemoError {
 pub async fn run(args: DemoArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     // reqwest panics without a provider; one that is installed already will do as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut stage = Stage::default();
-    let play = Box::pin(Play::new(&mut stage, &mut output.out).whole(args, program));
+    let mut state = DemoState::default();
+    let run = Box::pin(DemoRun::new(&mut state, &mut output.out).run(args, program));
     let outcome = tokio::select! {
-        outcome = play => Some(outcome),
-        () = interrupted() => None,
+        outcome = run => Some(outcome),
+        () = wait_for_interrupt() => None,
     };
     output.out.end_line();
-    stage.clear().await;
+    state.stop_all().await;
     match outcome {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(error)) => {
             output.print_failure(&error);
             ExitCode::FAILURE
         }
-        None if args.keep && stage.finished => {
+        None if args.keep && state.finished => {
             output.out.print_line("\n  Stopped.");
             ExitCode::SUCCESS
         }
@@ -124,7 +124,7 @@ pub async fn run(args: DemoArgs, output: &mut Output, program: PathBuf) -> ExitC
 
 /// Runs the stdio upstream of the demo until stdin ends.
 pub async fn child() -> ExitCode {
-    if Upstream::new(&NOTES).serve_stdio().await {
+    if DemoUpstream::new(&NOTES).serve_stdio().await {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -132,7 +132,7 @@ pub async fn child() -> ExitCode {
 }
 
 /// 128 bits nobody can guess, as text.
-fn random() -> Option<Secret> {
+fn random_secret() -> Option<Secret> {
     let bytes: [u8; 16] = seal::random().ok()?;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Some(Secret::new(&hex))
@@ -140,17 +140,17 @@ fn random() -> Option<Secret> {
 
 /// What runs while the demo is on.
 #[derive(Default)]
-struct Stage {
+struct DemoState {
     tasks: TaskTracker,
     stop: CancellationToken,
-    front: Option<Front>,
-    client: Option<Client>,
+    front: Option<DemoWeir>,
+    client: Option<DemoClient>,
     finished: bool,
 }
 
-impl Stage {
+impl DemoState {
     /// Takes everything down, client first, so that nobody sees another fail.
-    async fn clear(&mut self) {
+    async fn stop_all(&mut self) {
         if let Some(client) = self.client.take() {
             client.close().await;
         }
@@ -165,7 +165,7 @@ impl Stage {
 }
 
 /// Ctrl-C, or a request to end. Never, where signals do not work.
-async fn interrupted() {
+async fn wait_for_interrupt() {
     let control_c = async {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
@@ -173,12 +173,12 @@ async fn interrupted() {
     };
     tokio::select! {
         () = control_c => {}
-        () = terminated() => {}
+        () = wait_for_terminate() => {}
     }
 }
 
 #[cfg(unix)]
-async fn terminated() {
+async fn wait_for_terminate() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => drop(terminate.recv().await),
@@ -187,6 +187,6 @@ async fn terminated() {
 }
 
 #[cfg(not(unix))]
-async fn terminated() {
+async fn wait_for_terminate() {
     std::future::pending().await
 }

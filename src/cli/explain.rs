@@ -13,7 +13,7 @@ use crate::admin::explain::{
     ExplainIndex, Explanation, Exposed, Hidden, KnownUpstream, ListingStatus, Owner,
 };
 use crate::catalog::Catalog;
-use crate::cli::operator::{Operator, OperatorError};
+use crate::cli::admin_client::{AdminClient, AdminClientError};
 use crate::cli::output::{Output, TextStyle, make_safe};
 use crate::cli::{print_config_errors, wait};
 use crate::config::{self, Config};
@@ -50,7 +50,7 @@ pub struct ExplainArgs {
 #[derive(Debug, thiserror::Error)]
 enum ExplainError {
     #[error(transparent)]
-    Operator(#[from] OperatorError),
+    AdminClient(#[from] AdminClientError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// Told already.
@@ -63,7 +63,7 @@ pub async fn run(args: ExplainArgs, output: &mut Output, program: PathBuf) -> Ex
     if args.caller.is_some() {
         output.print_warning("--caller says nothing yet: there is no policy per caller");
     }
-    let explanation = match explanation(&args, output, program).await {
+    let explanation = match explain(&args, output, program).await {
         Ok(explanation) => explanation,
         Err(ExplainError::Config) => return ExitCode::from(2),
         Err(error) => {
@@ -75,7 +75,7 @@ pub async fn run(args: ExplainArgs, output: &mut Output, program: PathBuf) -> Ex
         let text = serde_json::to_string(&explanation).unwrap_or_default();
         output.out.print_raw(&format!("{text}\n"));
     } else {
-        print(&explanation, output);
+        print_explanation(&explanation, output);
     }
     match explanation.exposed.is_empty() {
         true => ExitCode::FAILURE,
@@ -83,24 +83,24 @@ pub async fn run(args: ExplainArgs, output: &mut Output, program: PathBuf) -> Ex
     }
 }
 
-async fn explanation(
+async fn explain(
     args: &ExplainArgs,
     output: &mut Output,
     program: PathBuf,
 ) -> Result<Explanation, ExplainError> {
     let config = match (&args.config, &args.url) {
         (None, Some(_)) => None,
-        (Some(path), _) => Some(load(path, output)?),
-        (None, None) => Some(load(Path::new(CONFIG), output)?),
+        (Some(path), _) => Some(load_config(path, output)?),
+        (None, None) => Some(load_config(Path::new(CONFIG), output)?),
     };
     if let Some(url) = &args.url {
         let admin = config.and_then(|config| config.admin);
-        let operator = Operator::at(url, admin.and_then(|admin| admin.token))?;
-        return Ok(operator.get("/explain", &[("name", &args.name)]).await?);
+        let client = AdminClient::at(url, admin.and_then(|admin| admin.token))?;
+        return Ok(client.get("/explain", &[("name", &args.name)]).await?);
     }
     let config = with_known_instance(config.ok_or(ExplainError::Config)?);
     if args.offline {
-        return Ok(offline(config, &args.name, output));
+        return Ok(explain_offline(config, &args.name, output));
     }
     let options = Options {
         reaper: Some(program),
@@ -108,13 +108,13 @@ async fn explanation(
         ..Options::default()
     };
     let core = Core::start(Arc::new(config), &options).await?;
-    wait::settled(&core, &mut output.err).await;
+    wait::wait_settled(&core, &mut output.err).await;
     let explanation = ExplainIndex::of(&core.live().load_full()).explain(&args.name);
     core.stop().await;
     Ok(explanation)
 }
 
-fn load(path: &Path, output: &mut Output) -> Result<Config, ExplainError> {
+fn load_config(path: &Path, output: &mut Output) -> Result<Config, ExplainError> {
     config::load(path, &config::process_env).map_err(|errors| {
         print_config_errors(&errors, output);
         ExplainError::Config
@@ -122,7 +122,7 @@ fn load(path: &Path, output: &mut Output) -> Result<Config, ExplainError> {
 }
 
 /// From stored listings and pins.
-fn offline(config: Config, name: &str, output: &mut Output) -> Explanation {
+fn explain_offline(config: Config, name: &str, output: &mut Output) -> Explanation {
     let config = Arc::new(config);
     let store = config.state_dir.as_deref().map(Store::new);
     let mut state = State::new(Arc::clone(&config), 0..config.upstreams.len() as u64);
@@ -132,19 +132,19 @@ fn offline(config: Config, name: &str, output: &mut Output) -> Explanation {
             Some(store) => (store.look_pins(upstream), store.look(upstream)),
             None => (Ok(None), Ok(None)),
         };
-        let mut useless = |what: &str, error: &StoreError| {
+        let mut warn_unusable = |what: &str, error: &StoreError| {
             let id = &upstream.id;
             output.print_warning(&format!("{id}: its stored {what} of no use: {error}"));
         };
-        let pins = pins.inspect_err(|error| useless("pins are", error));
-        let stored = stored.inspect_err(|error| useless("listing is", error));
+        let pins = pins.inspect_err(|error| warn_unusable("pins are", error));
+        let stored = stored.inspect_err(|error| warn_unusable("listing is", error));
         let stored = stored.ok().flatten();
         if let Some(pins) = pins.ok().flatten() {
             state.hold_to(link, pins);
         }
         let listed = stored.as_ref().map(|stored| ListingStatus {
             stored: true,
-            seconds_ago: age(stored.at).as_secs(),
+            seconds_ago: age_of(stored.at).as_secs(),
             stale: false,
         });
         known.push(KnownUpstream {
@@ -170,26 +170,26 @@ fn offline(config: Config, name: &str, output: &mut Output) -> Explanation {
     index.explain(name)
 }
 
-fn age(at: SystemTime) -> Duration {
+fn age_of(at: SystemTime) -> Duration {
     SystemTime::now().duration_since(at).unwrap_or_default()
 }
 
-fn print(explanation: &Explanation, output: &mut Output) {
+fn print_explanation(explanation: &Explanation, output: &mut Output) {
     let name = make_safe(&explanation.name);
     for exposed in &explanation.exposed {
         let owner = make_safe(&exposed.upstream.name);
-        title(output, &name, &format!("is a {} of {owner}", exposed.kind));
-        told(output, exposed);
+        print_title(output, &name, &format!("is a {} of {owner}", exposed.kind));
+        print_exposed(output, exposed);
     }
     for hidden in &explanation.hidden {
-        title(output, &make_safe(&hidden.wanted), "is not exposed");
-        not_exposed(output, hidden);
+        print_title(output, &make_safe(&hidden.wanted), "is not exposed");
+        print_hidden(output, hidden);
     }
     if !explanation.exposed.is_empty() {
         return;
     }
     if explanation.hidden.is_empty() {
-        title(
+        print_title(
             output,
             &name,
             "is not exposed, and nothing known is called so",
@@ -200,32 +200,32 @@ fn print(explanation: &Explanation, output: &mut Output) {
             "{}, a {} of {}: {}",
             near.name, near.kind, near.upstream, near.because
         );
-        line(output, "near", &text);
+        print_field(output, "near", &text);
     }
     for unlisted in &explanation.unlisted {
         let text = format!(
             "it may be {}'s, of which nothing is known: {}",
             unlisted.upstream, unlisted.because
         );
-        line(output, "unlisted", &text);
+        print_field(output, "unlisted", &text);
     }
 }
 
-fn title(output: &mut Output, name: &str, text: &str) {
+fn print_title(output: &mut Output, name: &str, text: &str) {
     let name = output.out.paint(TextStyle::Name, name);
     output.out.print_line(&format!("{name} {text}"));
 }
 
-fn line(output: &mut Output, key: &str, text: &str) {
+fn print_field(output: &mut Output, key: &str, text: &str) {
     let key = output.out.paint(TextStyle::Faint, &format!("{key:<12}"));
     output
         .out
         .print_line(&format!("  {key} {}", make_safe(text)));
 }
 
-fn told(output: &mut Output, exposed: &Exposed) {
-    owned(output, &exposed.upstream);
-    line(output, "original", &exposed.original);
+fn print_exposed(output: &mut Output, exposed: &Exposed) {
+    print_owner(output, &exposed.upstream);
+    print_field(output, "original", &exposed.original);
     let named = &exposed.named;
     let mut words = Vec::new();
     if !named.namespace.is_empty() && !named.separator.is_empty() {
@@ -239,75 +239,75 @@ fn told(output: &mut Output, exposed: &Exposed) {
         words.push("as its upstream calls it".to_owned());
     }
     for text in words {
-        line(output, "name", &text);
+        print_field(output, "name", &text);
     }
     for rule in &exposed.rules {
-        line(
+        print_field(
             output,
             "rule",
             &format!("{} at {}: {}", rule.rule, rule.at, rule.what),
         );
     }
     for conflict in &exposed.conflicts {
-        line(output, "conflict", conflict);
+        print_field(output, "conflict", conflict);
     }
     if let [era] = exposed.eras.as_slice() {
-        line(output, "listed", &format!("for {era} callers only"));
+        print_field(output, "listed", &format!("for {era} callers only"));
     }
     if let Some(waiting) = &exposed.drift {
         let text = "held: this is what is pinned, its upstream says otherwise";
-        line(output, "drift", text);
-        drifted(output, waiting);
+        print_field(output, "drift", text);
+        print_drift(output, waiting);
     }
     if !exposed.through.is_empty() {
-        line(output, "came through", &exposed.through.join(", "));
+        print_field(output, "came through", &exposed.through.join(", "));
     }
-    state(output, &exposed.upstream);
+    print_owner_state(output, &exposed.upstream);
     if let Some(stamp) = &exposed.stamped {
         let text = format!("{stamp}: callers are told that it was last found to hold then");
-        line(output, "stamped", &text);
+        print_field(output, "stamped", &text);
     }
 }
 
-fn not_exposed(output: &mut Output, hidden: &Hidden) {
-    owned(output, &hidden.upstream);
-    line(output, "original", &hidden.original);
-    line(output, "because", &hidden.because);
+fn print_hidden(output: &mut Output, hidden: &Hidden) {
+    print_owner(output, &hidden.upstream);
+    print_field(output, "original", &hidden.original);
+    print_field(output, "because", &hidden.because);
     if let Some(waiting) = &hidden.drift {
-        drifted(output, waiting);
+        print_drift(output, waiting);
     }
     for rule in &hidden.rules {
-        line(
+        print_field(
             output,
             "rule",
             &format!("{} at {}: {}", rule.rule, rule.at, rule.what),
         );
     }
-    state(output, &hidden.upstream);
+    print_owner_state(output, &hidden.upstream);
 }
 
 /// What its upstream says, and how to let it.
-fn drifted(output: &mut Output, waiting: &PendingDefinition) {
+fn print_drift(output: &mut Output, waiting: &PendingDefinition) {
     if let Some(was) = &waiting.renamed_from {
-        line(output, "pinned as", was);
+        print_field(output, "pinned as", was);
     }
     for change in &waiting.changes {
         let text = format!("{}: {}", change.class.as_str(), change.what);
-        line(output, "change", &text);
+        print_field(output, "change", &text);
     }
-    line(
+    print_field(
         output,
         "to let it",
         &format!("weir accept {}", waiting.name),
     );
 }
 
-fn owned(output: &mut Output, owner: &Owner) {
+fn print_owner(output: &mut Output, owner: &Owner) {
     let text = format!("{} ({}) at {}", owner.name, owner.connector, owner.at);
-    line(output, "upstream", &text);
+    print_field(output, "upstream", &text);
 }
 
-fn state(output: &mut Output, owner: &Owner) {
+fn print_owner_state(output: &mut Output, owner: &Owner) {
     if let Some(listed) = &owner.listed {
         let stored = if listed.stored {
             ", stored by an earlier run"
@@ -316,7 +316,7 @@ fn state(output: &mut Output, owner: &Owner) {
         };
         let stale = if listed.stale { ", stale" } else { "" };
         let text = format!("listed {} s ago{stored}{stale}", listed.seconds_ago);
-        line(output, "definition", &text);
+        print_field(output, "definition", &text);
     }
     let Some(link) = &owner.link else {
         return;
@@ -328,7 +328,7 @@ fn state(output: &mut Output, owner: &Owner) {
         reason.unwrap_or_default(),
         link.circuit
     );
-    line(output, "link", &text);
+    print_field(output, "link", &text);
     if let Some(login) = &link.credentials {
         let reason = login.reason.as_ref().map(|reason| format!(": {reason}"));
         let text = format!(
@@ -337,6 +337,6 @@ fn state(output: &mut Output, owner: &Owner) {
             login.state,
             reason.unwrap_or_default()
         );
-        line(output, "credentials", &text);
+        print_field(output, "credentials", &text);
     }
 }

@@ -29,11 +29,11 @@ pub fn run(args: ImportArgs, output: &mut Output) -> ExitCode {
     let path = args.file.display();
     let converted = std::fs::read_to_string(&args.file)
         .map_err(|source| format!("{path}: {}", ProblemKind::Unreadable { source }))
-        .and_then(|text| import(&text).map_err(|error| located(&args.file, &error)));
+        .and_then(|text| import(&text).map_err(|error| locate(&args.file, &error)));
     match converted {
         Ok(imported) => {
             output.out.print_raw(&imported.yaml);
-            tell(&imported.report, &args.file, output);
+            print_report(&imported.report, &args.file, output);
             match args.strict && !imported.report.is_whole() {
                 true => ExitCode::from(INCOMPLETE),
                 false => ExitCode::SUCCESS,
@@ -47,7 +47,7 @@ pub fn run(args: ImportArgs, output: &mut Output) -> ExitCode {
 }
 
 /// As errors of a config are written: `file:line:column: message`.
-fn located(path: &Path, error: &ImportError) -> String {
+fn locate(path: &Path, error: &ImportError) -> String {
     let path = path.display();
     match error {
         ImportError::Syntax { .. } => format!("{path}:{error}"),
@@ -56,7 +56,7 @@ fn located(path: &Path, error: &ImportError) -> String {
 }
 
 /// What became of everything, the sum last.
-fn tell(report: &ImportReport, file: &Path, output: &mut Output) {
+fn print_report(report: &ImportReport, file: &Path, output: &mut Output) {
     for server in &report.servers {
         let name = output
             .err
@@ -66,11 +66,11 @@ fn tell(report: &ImportReport, file: &Path, output: &mut Output) {
             keys => make_safe(&keys.join(", ")),
         };
         output.err.print_line(&format!("{name}: {keys}"));
-        notes(&server.notes, file, output);
+        print_notes(&server.notes, file, output);
     }
     if !report.notes.is_empty() {
         output.err.print_line("the rest of the file");
-        notes(&report.notes, file, output);
+        print_notes(&report.notes, file, output);
     }
     let servers = count(report.servers.len(), "server");
     let sum = match (report.left_out(), report.disabled()) {
@@ -89,7 +89,7 @@ fn tell(report: &ImportReport, file: &Path, output: &mut Output) {
     }
 }
 
-fn notes(notes: &[Note], file: &Path, output: &mut Output) {
+fn print_notes(notes: &[Note], file: &Path, output: &mut Output) {
     let file = file.display();
     for Note { at, kind, text } in notes {
         let style = match kind {

@@ -22,7 +22,7 @@ use crate::credentials::oauth::store::Record;
 /// How long a person has.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Most characters of a line on stdin: an address with a code in it.
-const LINE: usize = 16 * 1024;
+const MAX_LINE: usize = 16 * 1024;
 
 /// `weir login`
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub async fn run(args: LoginArgs, output: &mut Output) -> ExitCode {
         }
     };
     let Some(upstream) = config.upstreams.get(args.upstream.as_str()) else {
-        output.print_error(&unknown(&args.upstream, &config));
+        output.print_error(&describe_unknown(&args.upstream, &config));
         return ExitCode::from(2);
     };
     // Nothing is written before the tokens are there, and then a file is moved to its place: whoever breaks off
@@ -60,7 +60,7 @@ pub async fn run(args: LoginArgs, output: &mut Output) -> ExitCode {
     };
     match done {
         Ok(record) => {
-            tell(&record, output);
+            print_success(&record, output);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -96,10 +96,10 @@ async fn login(
         "Waiting for 5 minutes. If the browser is on another machine, it ends up at an address that it cannot open: paste that here.",
     );
     if terminal {
-        open(login.url().as_str());
+        open_browser(login.url().as_str());
     }
     let (sender, lines) = mpsc::channel(1);
-    tasks.spawn(read(sender));
+    tasks.spawn(read_lines(sender));
     let notice = |notice| {
         screen.print_line(match notice {
             Notice::Foreign => "an answer to another login came in, and was turned away",
@@ -112,8 +112,8 @@ async fn login(
 }
 
 /// What is typed, line by line, until there is no more.
-async fn read(lines: mpsc::Sender<String>) {
-    let codec = LinesCodec::new_with_max_length(LINE);
+async fn read_lines(lines: mpsc::Sender<String>) {
+    let codec = LinesCodec::new_with_max_length(MAX_LINE);
     let mut read = FramedRead::new(tokio::io::stdin(), codec);
     while let Some(Ok(line)) = read.next().await {
         if lines.send(line).await.is_err() {
@@ -123,7 +123,7 @@ async fn read(lines: mpsc::Sender<String>) {
 }
 
 /// Tries to show the address; where that is not possible, a person can.
-fn open(url: &str) {
+fn open_browser(url: &str) {
     let program = if cfg!(target_os = "macos") {
         "open"
     } else {
@@ -137,7 +137,7 @@ fn open(url: &str) {
         .spawn();
 }
 
-fn tell(record: &Record, output: &mut Output) {
+fn print_success(record: &Record, output: &mut Output) {
     output.out.print_done(&format!(
         "weir is logged in to {} ({}); one that runs needs no restart",
         make_safe(&record.upstream),
@@ -148,7 +148,7 @@ fn tell(record: &Record, output: &mut Output) {
     }
 }
 
-fn unknown(name: &str, config: &Config) -> String {
+fn describe_unknown(name: &str, config: &Config) -> String {
     let logs_in = |upstream: &&Arc<Upstream>| matches!(upstream.auth, Auth::AuthorizationCode(_));
     let names: Vec<_> = (config.upstreams.values())
         .filter(logs_in)

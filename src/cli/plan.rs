@@ -1,11 +1,11 @@
 //! `weir plan`: what another config would do to the catalog, before it does.
 //!
-//! Before is a running weir, asked at its admin listener, or another config; after is the new config. Upstreams that are
+//! Baseline is a running weir, asked at its admin listener, or another config; after is the new config. Upstreams that are
 //! configured as before keep what they list, as they would across a reload, and are not asked.
 
 mod drift;
+mod exposed;
 mod report;
-mod sides;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,10 +16,10 @@ use crate::admin::catalog::CatalogPage;
 use crate::admin::compare::{Comparison, ConfigDigests};
 use crate::admin::drift::{PendingDefinition, UpstreamsPage};
 use crate::catalog::{Diff, Side};
-use crate::cli::operator::{Operator, OperatorError};
+use crate::cli::admin_client::{AdminClient, AdminClientError};
 use crate::cli::output::Output;
+use crate::cli::plan::exposed::AskOptions;
 use crate::cli::plan::report::Plan;
-use crate::cli::plan::sides::Asking;
 use crate::cli::print_config_errors;
 use crate::config::{self, Config};
 use crate::server::{ServeError, with_known_instance};
@@ -50,7 +50,7 @@ enum PlanError {
     )]
     Nowhere,
     #[error(transparent)]
-    Operator(#[from] OperatorError),
+    AdminClient(#[from] AdminClientError),
     #[error("{0} does not give its definitions: it is an older weir")]
     Old(String),
     #[error(transparent)]
@@ -61,7 +61,7 @@ enum PlanError {
 }
 
 /// What there is before.
-struct Before {
+struct Baseline {
     /// Where it was found.
     against: String,
     side: Side,
@@ -72,7 +72,7 @@ struct Before {
 
 /// Exit 0 if nothing would change, 3 if something would, 2 if that cannot be told.
 pub async fn run(args: PlanArgs, output: &mut Output, program: PathBuf) -> ExitCode {
-    match plan(&args, output, program).await {
+    match make_plan(&args, output, program).await {
         Ok(plan) => {
             plan.print(args.json, output);
             match plan.changes {
@@ -88,29 +88,34 @@ pub async fn run(args: PlanArgs, output: &mut Output, program: PathBuf) -> ExitC
     }
 }
 
-async fn plan(args: &PlanArgs, output: &mut Output, program: PathBuf) -> Result<Plan, PlanError> {
-    let config = load(&args.config, output)?;
-    let asking = Asking {
+async fn make_plan(
+    args: &PlanArgs,
+    output: &mut Output,
+    program: PathBuf,
+) -> Result<Plan, PlanError> {
+    let config = load_config(&args.config, output)?;
+    let ask_options = AskOptions {
         offline: args.offline,
         program,
     };
     let before = match &args.against {
         Some(against) if against.starts_with("http://") || against.starts_with("https://") => {
             let token = config.admin.as_ref().and_then(|admin| admin.token.clone());
-            running(&Operator::at(against, token)?, &config).await?
+            ask_running(&AdminClient::at(against, token)?, &config).await?
         }
-        Some(file) => described(Path::new(file), &config, &asking, output).await?,
+        Some(file) => describe_file(Path::new(file), &config, &ask_options, output).await?,
         None => {
-            let operator = Operator::of(&config).ok_or(PlanError::Nowhere)??;
-            running(&operator, &config).await?
+            let client = AdminClient::of(&config).ok_or(PlanError::Nowhere)??;
+            ask_running(&client, &config).await?
         }
     };
-    let after = sides::after(with_known_instance(config), &before, &asking, output).await?;
+    let after =
+        exposed::expose_after(with_known_instance(config), &before, &ask_options, output).await?;
     let diff = Diff::between(&before.side, &after.side);
     Ok(Plan::new(before, after, diff))
 }
 
-fn load(path: &Path, output: &mut Output) -> Result<Config, PlanError> {
+fn load_config(path: &Path, output: &mut Output) -> Result<Config, PlanError> {
     config::load(path, &config::process_env).map_err(|errors| {
         print_config_errors(&errors, output);
         PlanError::Config
@@ -118,15 +123,13 @@ fn load(path: &Path, output: &mut Output) -> Result<Config, PlanError> {
 }
 
 /// A weir that runs.
-async fn running(operator: &Operator, config: &Config) -> Result<Before, PlanError> {
-    let page: CatalogPage = operator.get("/catalog", &[("definitions", "true")]).await?;
-    let url = operator.url().to_owned();
+async fn ask_running(client: &AdminClient, config: &Config) -> Result<Baseline, PlanError> {
+    let page: CatalogPage = client.get("/catalog", &[("definitions", "true")]).await?;
+    let url = client.url().to_owned();
     let side = page.side().ok_or_else(|| PlanError::Old(url.clone()))?;
-    let compared = operator
-        .post("/compare", &ConfigDigests::of(config))
-        .await?;
-    let upstreams: UpstreamsPage = operator.get("/upstreams", &[]).await?;
-    Ok(Before {
+    let compared = client.post("/compare", &ConfigDigests::of(config)).await?;
+    let upstreams: UpstreamsPage = client.get("/upstreams", &[]).await?;
+    Ok(Baseline {
         waiting: upstreams.waiting(),
         against: url,
         side,
@@ -135,24 +138,24 @@ async fn running(operator: &Operator, config: &Config) -> Result<Before, PlanErr
 }
 
 /// The weir that another config describes.
-async fn described(
+async fn describe_file(
     file: &Path,
     config: &Config,
-    asking: &Asking,
+    ask_options: &AskOptions,
     output: &mut Output,
-) -> Result<Before, PlanError> {
-    let old = load(file, output)?;
+) -> Result<Baseline, PlanError> {
+    let old = load_config(file, output)?;
     let digests = ConfigDigests::of(config);
     // Both digests are this weir's.
     let compared = digests.compare_to(&old).unwrap_or_default();
-    let found = sides::alone(with_known_instance(old), asking, output).await?;
+    let found = exposed::expose_alone(with_known_instance(old), ask_options, output).await?;
     for (upstream, source) in &found.sources {
         if let Some(reason) = source.trouble() {
             let file = file.display();
             output.print_warning(&format!("{file}: {upstream}: {reason}"));
         }
     }
-    Ok(Before {
+    Ok(Baseline {
         against: file.display().to_string(),
         side: found.side,
         waiting: Vec::new(),

@@ -1,4 +1,4 @@
-//! `weir serve`: runs the proxy until it is told to stop.
+//! `weir serve`: runs the proxy until it is stopped to stop.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,14 +30,14 @@ pub struct ServeArgs {
     /// Serve one client on stdin and stdout in place of HTTP
     #[arg(long)]
     pub stdio: bool,
-    /// Read the config again only when told, by SIGHUP or `POST /reload`
+    /// Read the config again only when told to, by SIGHUP or `POST /reload`
     #[arg(long)]
     pub no_watch: bool,
 }
 
 /// Why serving ended early.
 #[derive(Debug, thiserror::Error)]
-enum ServeFailed {
+enum ServeCommandError {
     #[error(
         "{address} is open to a network: write `listen.auth` in the config, even if it says `none`"
     )]
@@ -47,7 +47,7 @@ enum ServeFailed {
     #[error("SIGINT and SIGTERM cannot be heard")]
     Signals(#[source] std::io::Error),
     #[error("told to stop twice: not everything that was under way has ended")]
-    Hurried,
+    StoppedTwice,
     #[error("stdin or stdout broke")]
     Stdio(#[source] std::io::Error),
 }
@@ -79,10 +79,10 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
         if let Some(advice) = advice {
             output.print_warning(&advice);
         }
-        over_stdio(config, &options).await
+        serve_stdio(config, &options).await
     } else {
-        match relisten(&mut config, args.listen) {
-            Ok(()) => over_http(config, options, advice, output).await,
+        match override_address(&mut config, args.listen) {
+            Ok(()) => serve_http(config, options, advice, output).await,
             Err(error) => Err(error),
         }
     };
@@ -92,36 +92,39 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
             output.print_failure(&error);
             match error {
                 // As if it stood in the config.
-                ServeFailed::Open { .. } => ExitCode::from(2),
-                ServeFailed::Serve(_)
-                | ServeFailed::Signals(_)
-                | ServeFailed::Hurried
-                | ServeFailed::Stdio(_) => ExitCode::FAILURE,
+                ServeCommandError::Open { .. } => ExitCode::from(2),
+                ServeCommandError::Serve(_)
+                | ServeCommandError::Signals(_)
+                | ServeCommandError::StoppedTwice
+                | ServeCommandError::Stdio(_) => ExitCode::FAILURE,
             }
         }
     }
 }
 
 /// Takes `--listen` in; it cannot open to a network what the config did not.
-fn relisten(config: &mut Config, address: Option<SocketAddr>) -> Result<(), ServeFailed> {
+fn override_address(
+    config: &mut Config,
+    address: Option<SocketAddr>,
+) -> Result<(), ServeCommandError> {
     let Some(address) = address else {
         return Ok(());
     };
     if !address.ip().is_loopback() && config.listen.auth.is_none() {
-        return Err(ServeFailed::Open { address });
+        return Err(ServeCommandError::Open { address });
     }
     config.listen.address = address;
     Ok(())
 }
 
-async fn over_http(
+async fn serve_http(
     config: Config,
     options: Options,
     advice: Option<String>,
     output: &mut Output,
-) -> Result<(), ServeFailed> {
+) -> Result<(), ServeCommandError> {
     let upstreams = count(config.upstreams.len(), "upstream");
-    let (mut stop, mut hangups) = (Stop::heed()?, Hangups::heed()?);
+    let (mut stop, mut hangups) = (Stop::listen()?, Hangups::listen()?);
     let bound = Bound::bind(config).await?;
     output.err.print_line(&format!(
         "weir {} joins {upstreams} at {}",
@@ -138,19 +141,19 @@ async fn over_http(
     }
     let server = bound.start(&options).await?;
     tokio::select! {
-        () = stop.told() => {}
+        () = stop.received() => {}
         () = hangups.reload(server.reloads()) => {}
     }
     tracing::info!("stopping");
     tokio::select! {
         () = server.stop() => Ok(()),
-        () = stop.told() => Err(ServeFailed::Hurried),
+        () = stop.received() => Err(ServeCommandError::StoppedTwice),
     }
 }
 
-async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed> {
+async fn serve_stdio(config: Config, options: &Options) -> Result<(), ServeCommandError> {
     let limit = config.listen.request_bytes;
-    let (mut stop, mut hangups) = (Stop::heed()?, Hangups::heed()?);
+    let (mut stop, mut hangups) = (Stop::listen()?, Hangups::listen()?);
     let core = Core::start(Arc::new(with_instance(config)?), options).await?;
     let core = ReloadableCore::start(core, options.source.clone());
     let shutdown = CancellationToken::new();
@@ -162,24 +165,24 @@ async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed
         shutdown.clone(),
     );
     tokio::pin!(serving);
-    let (served, told) = tokio::select! {
+    let (served, stopped) = tokio::select! {
         served = &mut serving => (served, false),
-        () = stop.told() => {
+        () = stop.received() => {
             shutdown.cancel();
             (serving.await, true)
         }
         () = hangups.reload(core.reloads()) => (Ok(()), false),
     };
     // Clients close stdin and send a signal a little later: that is the first one.
-    let hurried = async {
-        if !told {
-            stop.told().await;
+    let stopped_twice = async {
+        if !stopped {
+            stop.received().await;
         }
-        stop.told().await;
+        stop.received().await;
     };
     tokio::select! {
-        () = core.stop() => served.map_err(ServeFailed::Stdio),
-        () = hurried => Err(ServeFailed::Hurried),
+        () = core.stop() => served.map_err(ServeCommandError::Stdio),
+        () = stopped_twice => Err(ServeCommandError::StoppedTwice),
     }
 }
 
@@ -187,9 +190,9 @@ async fn over_stdio(config: Config, options: &Options) -> Result<(), ServeFailed
 struct Hangups(Signal);
 
 impl Hangups {
-    fn heed() -> Result<Self, ServeFailed> {
-        let heeded = signal(SignalKind::hangup());
-        heeded.map(Self).map_err(ServeFailed::Signals)
+    fn listen() -> Result<Self, ServeCommandError> {
+        let listening = signal(SignalKind::hangup());
+        listening.map(Self).map_err(ServeCommandError::Signals)
     }
 
     /// Has the config read again at each of them, as long as there can be one. What comes of it is in the log.
@@ -207,16 +210,16 @@ struct Stop {
 }
 
 impl Stop {
-    fn heed() -> Result<Self, ServeFailed> {
-        let heed = |kind| signal(kind).map_err(ServeFailed::Signals);
+    fn listen() -> Result<Self, ServeCommandError> {
+        let listen = |kind| signal(kind).map_err(ServeCommandError::Signals);
         Ok(Self {
-            interrupt: heed(SignalKind::interrupt())?,
-            terminate: heed(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
         })
     }
 
     /// Waits for either.
-    async fn told(&mut self) {
+    async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

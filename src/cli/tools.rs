@@ -52,13 +52,13 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
             return ExitCode::FAILURE;
         }
     };
-    wait::settled(&core, &mut output.err).await;
+    wait::wait_settled(&core, &mut output.err).await;
     let snapshot = core.live().load_full();
     let works = print_failing(&snapshot, &args.target, output);
     match (works, args.json) {
         (false, _) => {}
-        (true, true) => json(&snapshot, output),
-        (true, false) => table(&snapshot, args.target.url.is_none(), output),
+        (true, true) => print_json(&snapshot, output),
+        (true, false) => print_table(&snapshot, args.target.url.is_none(), output),
     }
     core.stop().await;
     if works {
@@ -69,7 +69,7 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
 }
 
 /// Of a URL there is one upstream, and names are its own: two columns would say nothing.
-fn table(snapshot: &Snapshot, origins: bool, output: &mut Output) {
+fn print_table(snapshot: &Snapshot, origins: bool, output: &mut Output) {
     if snapshot.links.is_empty() {
         return;
     }
@@ -92,7 +92,7 @@ fn table(snapshot: &Snapshot, origins: bool, output: &mut Output) {
     output.out.print_table(&table);
 }
 
-fn json(snapshot: &Snapshot, output: &mut Output) {
+fn print_json(snapshot: &Snapshot, output: &mut Output) {
     // What a caller of the upstream's own era sees is what the upstream wrote.
     let legacy = snapshot.links.iter().any(|link| {
         link.current_peer()

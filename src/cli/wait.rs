@@ -10,31 +10,31 @@ use crate::server::Core;
 use crate::upstream::HealthState;
 
 /// Who takes longer is named.
-const PATIENCE: Duration = Duration::from_secs(1);
+const STATUS_AFTER: Duration = Duration::from_secs(1);
 
 /// Waits until every upstream has been listed or has failed once.
-pub(super) async fn settled(core: &Core, err: &mut Screen) {
-    until(core, err, |_| false).await;
+pub(super) async fn wait_settled(core: &Core, err: &mut Screen) {
+    wait_until(core, err, |_| false).await;
 }
 
 /// Waits until a snapshot is enough, or until every upstream has been listed or has failed once.
-pub(super) async fn until(core: &Core, err: &mut Screen, enough: impl Fn(&Snapshot) -> bool) {
+pub(super) async fn wait_until(core: &Core, err: &mut Screen, enough: impl Fn(&Snapshot) -> bool) {
     let mut generation = core.live().watch();
     let settled = core.settled();
     tokio::pin!(settled);
-    let mut look = tokio::time::interval_at(Instant::now() + PATIENCE, PATIENCE);
+    let mut look = tokio::time::interval_at(Instant::now() + STATUS_AFTER, STATUS_AFTER);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !enough(&core.live().load()) {
         tokio::select! {
             () = &mut settled => break,
             _ = generation.changed() => {}
-            _ = look.tick() => err.show_status(&missing(&core.live().load())),
+            _ = look.tick() => err.show_status(&describe_missing(&core.live().load())),
         }
     }
     err.end_line();
 }
 
-fn missing(snapshot: &Snapshot) -> String {
+fn describe_missing(snapshot: &Snapshot) -> String {
     let connecting = |standing| matches!(standing, HealthState::Connecting);
     let names: Vec<_> = snapshot
         .links

@@ -24,15 +24,15 @@ const PAGES: usize = 64;
 
 /// A connected client.
 #[derive(Debug)]
-pub(super) struct Client {
-    service: RunningService<RoleClient, Ear>,
-    steps: mpsc::Receiver<(ProgressToken, Step)>,
+pub(super) struct DemoClient {
+    service: RunningService<RoleClient, ClientEvents>,
+    steps: mpsc::Receiver<(ProgressToken, ProgressUpdate)>,
     changes: watch::Receiver<u64>,
 }
 
 /// One progress notification.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Step {
+pub(super) struct ProgressUpdate {
     pub done: f64,
     pub total: Option<f64>,
     pub message: Option<String>,
@@ -40,7 +40,7 @@ pub(super) struct Step {
 
 /// What a call came to.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct CallAnswer {
     pub text: String,
     pub latency: Duration,
     /// Its progress notifications.
@@ -49,7 +49,7 @@ pub(super) struct Answer {
 
 /// Why the client did not get what it asked for.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub enum DemoClientError {
     /// No session.
     #[error("the client cannot connect to weir")]
     Connect(#[source] Box<ClientInitializeError>),
@@ -89,12 +89,12 @@ pub enum ClientError {
 
 /// Hears what weir says unasked.
 #[derive(Debug)]
-struct Ear {
-    steps: mpsc::Sender<(ProgressToken, Step)>,
+struct ClientEvents {
+    steps: mpsc::Sender<(ProgressToken, ProgressUpdate)>,
     changes: watch::Sender<u64>,
 }
 
-impl ClientHandler for Ear {
+impl ClientHandler for ClientEvents {
     fn get_info(&self) -> ClientConfig {
         let identity = Implementation::new("weir-demo", env!("CARGO_PKG_VERSION"));
         ClientConfig::new(Default::default(), identity)
@@ -112,7 +112,7 @@ impl ClientHandler for Ear {
             message,
             ..
         } = params;
-        let step = Step {
+        let step = ProgressUpdate {
             done: progress,
             total,
             message,
@@ -126,9 +126,9 @@ impl ClientHandler for Ear {
     }
 }
 
-impl Client {
+impl DemoClient {
     /// Opens a session at `url`, in the legacy era.
-    pub(super) async fn connect(http: reqwest::Client, url: &str) -> Result<Self, ClientError> {
+    pub(super) async fn connect(http: reqwest::Client, url: &str) -> Result<Self, DemoClientError> {
         Self::connect_as(ClientLifecycleMode::Initialize, http, url).await
     }
 
@@ -136,10 +136,10 @@ impl Client {
         lifecycle: ClientLifecycleMode,
         http: reqwest::Client,
         url: &str,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, DemoClientError> {
         let (step_sender, steps) = mpsc::channel(64);
         let (change_sender, changes) = watch::channel(0);
-        let ear = Ear {
+        let events = ClientEvents {
             steps: step_sender,
             changes: change_sender,
         };
@@ -147,10 +147,10 @@ impl Client {
         let transport = StreamableHttpClientTransport::with_client(http, config);
         let service = within(
             "connecting to weir",
-            ear.serve_with_lifecycle(transport, lifecycle),
+            events.serve_with_lifecycle(transport, lifecycle),
         )
         .await?;
-        let service = service.map_err(|source| ClientError::Connect(Box::new(source)))?;
+        let service = service.map_err(|source| DemoClientError::Connect(Box::new(source)))?;
         // What is shown must come from weir, now.
         service
             .set_response_cache_config(ClientCacheConfig::disabled())
@@ -163,7 +163,7 @@ impl Client {
     }
 
     /// All tools, over all pages.
-    pub(super) async fn tools(&self) -> Result<Vec<Tool>, ClientError> {
+    pub(super) async fn tools(&self) -> Result<Vec<Tool>, DemoClientError> {
         let mut tools = Vec::new();
         let mut cursor = None;
         for _ in 0..PAGES {
@@ -175,11 +175,11 @@ impl Client {
                 None => return Ok(tools),
             }
         }
-        Err(ClientError::Endless)
+        Err(DemoClientError::Endless)
     }
 
     /// How many prompts and resources are on the first page of each list.
-    pub(super) async fn prompts_and_resources(&self) -> Result<(usize, usize), ClientError> {
+    pub(super) async fn prompts_and_resources(&self) -> Result<(usize, usize), DemoClientError> {
         let prompts = ask("prompts/list", self.service.list_prompts(None)).await?;
         let resources = ask("resources/list", self.service.list_resources(None)).await?;
         Ok((prompts.prompts.len(), resources.resources.len()))
@@ -190,8 +190,8 @@ impl Client {
         &mut self,
         tool: &str,
         arguments: JsonObject,
-        show: &mut dyn FnMut(&Step),
-    ) -> Result<Answer, ClientError> {
+        show: &mut dyn FnMut(&ProgressUpdate),
+    ) -> Result<CallAnswer, DemoClientError> {
         while self.steps.try_recv().is_ok() {}
         let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
@@ -200,7 +200,7 @@ impl Client {
         // Boxed: rmcp's futures are large.
         let send = self.service.send_cancellable_request(request, options);
         let sent = Box::pin(ask(tool, send)).await?;
-        let mut steps = Steps::of(sent.progress_token.clone(), show);
+        let mut steps = ProgressTracker::of(sent.progress_token.clone(), show);
         let mut call = Box::pin(ask(tool, sent.await_response()));
         let response = loop {
             tokio::select! {
@@ -222,7 +222,7 @@ impl Client {
         let _ = tokio::time::timeout(BEHIND, last).await;
         let seen = steps.seen;
         let text = finished(tool, response)?;
-        Ok(Answer {
+        Ok(CallAnswer {
             text,
             latency,
             steps: seen,
@@ -235,7 +235,7 @@ impl Client {
     }
 
     /// Waits for more list changes than `seen`.
-    pub(super) async fn changed(&mut self, seen: u64) -> Result<(), ClientError> {
+    pub(super) async fn changed(&mut self, seen: u64) -> Result<(), DemoClientError> {
         // The sender lives in `service`, as long as `self`.
         let wait = self.changes.wait_for(|count| *count > seen);
         within("notifications/tools/list_changed", wait)
@@ -263,16 +263,16 @@ impl Client {
 
 /// The progress of one call. rmcp handles every notification in a task of its own, so that one may overtake another,
 /// and the answer too.
-struct Steps<'s> {
+struct ProgressTracker<'s> {
     token: ProgressToken,
-    show: &'s mut dyn FnMut(&Step),
+    show: &'s mut dyn FnMut(&ProgressUpdate),
     seen: usize,
     furthest: f64,
     total: f64,
 }
 
-impl<'s> Steps<'s> {
-    fn of(token: ProgressToken, show: &'s mut dyn FnMut(&Step)) -> Self {
+impl<'s> ProgressTracker<'s> {
+    fn of(token: ProgressToken, show: &'s mut dyn FnMut(&ProgressUpdate)) -> Self {
         Self {
             token,
             show,
@@ -283,7 +283,7 @@ impl<'s> Steps<'s> {
     }
 
     /// Shows a step, unless it is of another call or behind what has been shown.
-    fn take(&mut self, (token, step): (ProgressToken, Step)) {
+    fn take(&mut self, (token, step): (ProgressToken, ProgressUpdate)) {
         if token != self.token {
             return;
         }
@@ -302,9 +302,9 @@ impl<'s> Steps<'s> {
 }
 
 /// The text of a final result.
-fn finished(tool: &str, response: ServerResult) -> Result<String, ClientError> {
+fn finished(tool: &str, response: ServerResult) -> Result<String, DemoClientError> {
     let ServerResult::CallToolResult(result) = response else {
-        return Err(ClientError::Unfinished {
+        return Err(DemoClientError::Unfinished {
             tool: tool.to_owned(),
         });
     };
@@ -314,7 +314,7 @@ fn finished(tool: &str, response: ServerResult) -> Result<String, ClientError> {
         .collect::<Vec<_>>()
         .join("\n");
     if result.is_error == Some(true) {
-        return Err(ClientError::Tool {
+        return Err(DemoClientError::Tool {
             tool: tool.to_owned(),
             text,
         });
@@ -325,18 +325,18 @@ fn finished(tool: &str, response: ServerResult) -> Result<String, ClientError> {
 async fn ask<T>(
     what: &str,
     answer: impl Future<Output = Result<T, ServiceError>>,
-) -> Result<T, ClientError> {
+) -> Result<T, DemoClientError> {
     within(what, answer)
         .await?
-        .map_err(|source| ClientError::Request {
+        .map_err(|source| DemoClientError::Request {
             what: what.to_owned(),
             source: Box::new(source),
         })
 }
 
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> Result<T, ClientError> {
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> Result<T, DemoClientError> {
     let outcome = tokio::time::timeout(PATIENCE, future).await;
-    outcome.map_err(|_| ClientError::Late {
+    outcome.map_err(|_| DemoClientError::Late {
         what: what.to_owned(),
     })
 }
@@ -347,8 +347,8 @@ mod tests {
 
     use super::*;
 
-    fn step(token: i64, done: f64) -> (ProgressToken, Step) {
-        let step = Step {
+    fn step(token: i64, done: f64) -> (ProgressToken, ProgressUpdate) {
+        let step = ProgressUpdate {
             done,
             total: Some(3.0),
             message: None,
@@ -359,8 +359,8 @@ mod tests {
     #[test]
     fn progress_of_another_call_is_not_shown_and_the_last_of_this_one_is_waited_for() {
         let mut shown = Vec::new();
-        let mut show = |step: &Step| shown.push(step.done);
-        let mut steps = Steps::of(step(2, 0.0).0, &mut show);
+        let mut show = |step: &ProgressUpdate| shown.push(step.done);
+        let mut steps = ProgressTracker::of(step(2, 0.0).0, &mut show);
         assert!(!steps.lacks_some(), "nothing says that there is progress");
         steps.take(step(1, 3.0));
         assert!(!steps.lacks_some());

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::output::{Screen, TextStyle, count};
 
 /// The title, and how client, weir and upstreams hang together.
-pub(super) fn opening(out: &mut Screen) {
+pub(super) fn print_opening(out: &mut Screen) {
     let weir = out.paint(TextStyle::Heading, "weir");
     out.print_blank();
     out.print_line(&format!("  {weir}  many MCP servers, one tool catalog"));
@@ -46,8 +46,8 @@ pub(super) fn opening(out: &mut Screen) {
 }
 
 /// What has been seen, and what to do next.
-pub(super) fn closing(out: &mut Screen, upstreams: usize, calls: usize, took: Duration) {
-    let took = latency(took);
+pub(super) fn print_closing(out: &mut Screen, upstreams: usize, calls: usize, took: Duration) {
+    let took = format_duration(took);
     out.print_heading("That was weir");
     out.print_line(&format!(
         "  {} behind one URL, {} and one change, in {took}.",
@@ -73,7 +73,7 @@ pub(super) fn closing(out: &mut Screen, upstreams: usize, calls: usize, took: Du
 }
 
 /// How to use a weir that stays up.
-pub(super) fn keep(out: &mut Screen, url: &str, config: &str) {
+pub(super) fn print_usage(out: &mut Screen, url: &str, config: &str) {
     out.print_heading(&format!("Up until Ctrl-C at {url}"));
     for command in [
         format!("weir tools --url {url}"),
@@ -91,7 +91,7 @@ pub(super) fn keep(out: &mut Screen, url: &str, config: &str) {
 }
 
 /// A duration as people say it: `3.1 ms`, `612 ms`, `1.4 s`.
-pub(super) fn latency(duration: Duration) -> String {
+pub(super) fn format_duration(duration: Duration) -> String {
     let millis = duration.as_secs_f64() * 1000.0;
     if millis < 10.0 {
         format!("{millis:.1} ms")

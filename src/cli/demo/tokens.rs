@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::random;
+use super::random_secret;
 use crate::secret::Secret;
 
 /// How long a token lives. Real ones live for an hour.
@@ -25,15 +25,15 @@ pub(super) const PATH: &str = "/oauth2/token";
 /// The one client.
 pub(super) const CLIENT: &str = "weir-demo";
 
-/// Tokens, and who may have them.
-pub(super) struct Tokens {
+/// TokenServer, and who may have them.
+pub(super) struct TokenServer {
     secret: Secret,
     /// Those that have not ended, as of when the last one was issued.
     alive: Mutex<HashMap<String, Instant>>,
     issued: AtomicUsize,
 }
 
-impl Tokens {
+impl TokenServer {
     pub(super) fn new(secret: Secret) -> Arc<Self> {
         Arc::new(Self {
             secret,
@@ -58,7 +58,7 @@ impl Tokens {
         if !body.split(|byte| *byte == b'&').any(asked) {
             return refused(StatusCode::BAD_REQUEST, "unsupported_grant_type");
         }
-        let Some(token) = random() else {
+        let Some(token) = random_secret() else {
             return refused(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
         };
         let now = Instant::now();
@@ -98,7 +98,7 @@ impl Tokens {
 mod tests {
     use super::*;
 
-    fn granted(tokens: &Tokens, pair: &str, body: &'static str) -> StatusCode {
+    fn granted(tokens: &TokenServer, pair: &str, body: &'static str) -> StatusCode {
         let mut headers = HeaderMap::new();
         let basic = format!("Basic {}", STANDARD.encode(pair));
         headers.insert(header::AUTHORIZATION, basic.parse().unwrap());
@@ -109,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn tokens_are_for_the_client_alone_and_end() {
-        let tokens = Tokens::new(Secret::new("open sesame"));
+        let tokens = TokenServer::new(Secret::new("open sesame"));
         let body = "grant_type=client_credentials&scope=x";
         let right = "weir-demo:open sesame";
         assert_eq!(granted(&tokens, "weir-demo:barley", body), 401);

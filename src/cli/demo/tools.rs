@@ -5,24 +5,24 @@ use serde_json::Value;
 
 /// What one upstream is and offers.
 #[derive(Debug)]
-pub(super) struct Profile {
+pub(super) struct DemoProfile {
     /// Its key in the config, and the name it gives itself.
     pub name: &'static str,
     pub title: &'static str,
     pub instructions: &'static str,
     /// How many tools are on each page of its list, in turn and over again; none is all on one page.
     pub pages: &'static [usize],
-    pub tools: &'static [Tool],
-    pub prompts: &'static [Prompt],
-    pub resources: &'static [Resource],
+    pub tools: &'static [DemoTool],
+    pub prompts: &'static [DemoPrompt],
+    pub resources: &'static [DemoResource],
 }
 
 /// One tool.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tool {
+pub(super) struct DemoTool {
     pub name: &'static str,
     pub description: &'static str,
-    pub arguments: &'static [Argument],
+    pub arguments: &'static [DemoArgument],
     pub read_only: bool,
     /// What it reports as progress, one after the other, before it answers.
     pub steps: &'static [&'static str],
@@ -32,7 +32,7 @@ pub(super) struct Tool {
 
 /// One required argument.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Argument {
+pub(super) struct DemoArgument {
     pub name: &'static str,
     /// Its JSON Schema type.
     pub kind: &'static str,
@@ -41,16 +41,16 @@ pub(super) struct Argument {
 
 /// One prompt with one argument.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Prompt {
+pub(super) struct DemoPrompt {
     pub name: &'static str,
     pub description: &'static str,
-    pub argument: Argument,
+    pub argument: DemoArgument,
     pub text: fn(&JsonObject) -> Result<String, String>,
 }
 
 /// One text resource.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Resource {
+pub(super) struct DemoResource {
     pub uri: &'static str,
     pub name: &'static str,
     pub description: &'static str,
@@ -60,10 +60,10 @@ pub(super) struct Resource {
 const fn reads(
     name: &'static str,
     description: &'static str,
-    arguments: &'static [Argument],
+    arguments: &'static [DemoArgument],
     answer: fn(&JsonObject) -> Result<String, String>,
-) -> Tool {
-    Tool {
+) -> DemoTool {
+    DemoTool {
         name,
         description,
         arguments,
@@ -73,8 +73,8 @@ const fn reads(
     }
 }
 
-const fn text(name: &'static str, description: &'static str) -> Argument {
-    Argument {
+const fn text(name: &'static str, description: &'static str) -> DemoArgument {
+    DemoArgument {
         name,
         kind: "string",
         description,
@@ -82,7 +82,7 @@ const fn text(name: &'static str, description: &'static str) -> Argument {
 }
 
 /// What an AgentCore Gateway has of its targets, under names that begin with theirs.
-pub(super) static OFFICE: Profile = Profile {
+pub(super) static OFFICE: DemoProfile = DemoProfile {
     name: "office",
     title: "Office services",
     instructions: "Colleagues and rooms, each from a target of the gateway.",
@@ -105,7 +105,7 @@ pub(super) static OFFICE: Profile = Profile {
                 ))
             },
         ),
-        Tool {
+        DemoTool {
             read_only: false,
             ..reads(
                 "rooms___book_room",
@@ -131,7 +131,7 @@ const COLLEAGUES: &[&str] = &[
 ];
 
 /// A SaaS CRM.
-pub(super) static CRM: Profile = Profile {
+pub(super) static CRM: DemoProfile = DemoProfile {
     name: "crm",
     title: "Contoso CRM",
     instructions: "Contacts, accounts and deals of the sales team.",
@@ -155,7 +155,7 @@ pub(super) static CRM: Profile = Profile {
             &[text("stage", "qualified, proposal or closing")],
             |arguments| matching(DEALS, string(arguments, "stage")?, "deal"),
         ),
-        Tool {
+        DemoTool {
             read_only: false,
             ..reads(
                 "log_activity",
@@ -174,7 +174,7 @@ pub(super) static CRM: Profile = Profile {
             )
         },
     ],
-    prompts: &[Prompt {
+    prompts: &[DemoPrompt {
         name: "draft_follow_up",
         description: "Draft a follow-up mail after a call with a contact",
         argument: text("contact", "the contact's name"),
@@ -203,7 +203,7 @@ const DEALS: &[&str] = &[
 ];
 
 /// A warehouse system on AgentCore Runtime, whose list comes in uneven pages.
-pub(super) static WAREHOUSE: Profile = Profile {
+pub(super) static WAREHOUSE: DemoProfile = DemoProfile {
     name: "warehouse",
     title: "Warehouse",
     instructions: "Stock, bins, shipments and orders of every site.",
@@ -229,7 +229,7 @@ pub(super) static WAREHOUSE: Profile = Profile {
                 ))
             },
         ),
-        Tool {
+        DemoTool {
             steps: &[
                 "aisle A: 1,204 bins",
                 "aisle B: 988 bins",
@@ -282,7 +282,7 @@ pub(super) static WAREHOUSE: Profile = Profile {
                 ))
             },
         ),
-        Tool {
+        DemoTool {
             read_only: false,
             ..reads(
                 "recount_bin",
@@ -302,14 +302,14 @@ pub(super) static WAREHOUSE: Profile = Profile {
 };
 
 /// The tool the warehouse gains while it runs.
-pub(super) const RESERVE_STOCK: Tool = Tool {
+pub(super) const RESERVE_STOCK: DemoTool = DemoTool {
     read_only: false,
     ..reads(
         "reserve_stock",
         "Reserve items for an order until it is picked",
         &[
             text("sku", "the item"),
-            Argument {
+            DemoArgument {
                 name: "quantity",
                 kind: "integer",
                 description: "how many",
@@ -336,7 +336,7 @@ const ITEMS: &[&str] = &[
 ];
 
 /// A folder of notes, served by a child process.
-pub(super) static NOTES: Profile = Profile {
+pub(super) static NOTES: DemoProfile = DemoProfile {
     name: "notes",
     title: "Team notes",
     instructions: "The team's notes, as plain text.",
@@ -375,7 +375,7 @@ pub(super) static NOTES: Profile = Profile {
         ),
     ],
     prompts: &[],
-    resources: &[Resource {
+    resources: &[DemoResource {
         uri: "note://handover",
         name: "handover",
         description: "What the next shift has to know",

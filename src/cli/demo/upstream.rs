@@ -29,20 +29,20 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::doors::Door;
-use super::tools::{Argument, Profile, Tool};
+use super::access::AccessCheck;
+use super::tools::{DemoArgument, DemoProfile, DemoTool};
 
 /// How long a tool takes over each of its steps.
 const STEP: Duration = Duration::from_millis(140);
 
 /// A server that can be given more tools while it runs. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Upstream(Arc<State>);
+pub(super) struct DemoUpstream(Arc<UpstreamState>);
 
 #[derive(Debug)]
-struct State {
-    profile: &'static Profile,
-    tools: RwLock<Vec<Tool>>,
+struct UpstreamState {
+    profile: &'static DemoProfile,
+    tools: RwLock<Vec<DemoTool>>,
     /// Counts the changes of `tools`; modern listen streams follow it.
     changes: watch::Sender<u64>,
     /// Legacy peers, which are told of a change one by one.
@@ -51,9 +51,9 @@ struct State {
     followers: watch::Sender<usize>,
 }
 
-impl Upstream {
-    pub(super) fn new(profile: &'static Profile) -> Self {
-        Self(Arc::new(State {
+impl DemoUpstream {
+    pub(super) fn new(profile: &'static DemoProfile) -> Self {
+        Self(Arc::new(UpstreamState {
             profile,
             tools: RwLock::new(profile.tools.to_vec()),
             changes: watch::Sender::new(0),
@@ -62,20 +62,20 @@ impl Upstream {
         }))
     }
 
-    pub(super) fn profile(&self) -> &'static Profile {
+    pub(super) fn profile(&self) -> &'static DemoProfile {
         self.0.profile
     }
 
     /// Waits until so many peers have asked to hear of changes. One who has only just connected may not
     /// have asked yet, and would miss a change made now.
-    pub(super) async fn followed(&self, peers: usize) {
+    pub(super) async fn wait_for_followers(&self, peers: usize) {
         // The sender lives in `self`, so the only end of this wait is that it comes true.
         let mut followers = self.0.followers.subscribe();
         let _ = followers.wait_for(|count| *count >= peers).await;
     }
 
     /// Adds a tool and tells everybody who wants to hear of it.
-    pub(super) async fn add_tool(&self, tool: Tool) {
+    pub(super) async fn add_tool(&self, tool: DemoTool) {
         {
             let mut tools = self.0.tools.write();
             tools.push(tool);
@@ -92,12 +92,12 @@ impl Upstream {
         }
     }
 
-    /// Serves Streamable HTTP at `path` on a free port of loopback until `stop`, behind a door if there is one; gives
+    /// Serves Streamable HTTP at `path` on a free port of loopback until `stop`, behind a check if there is one; gives
     /// the URL without the path.
     pub(super) async fn serve_http(
         &self,
         path: &str,
-        door: Option<Arc<Door>>,
+        check: Option<Arc<AccessCheck>>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> std::io::Result<String> {
@@ -110,9 +110,9 @@ impl Upstream {
         let service =
             StreamableHttpService::new(move || Ok(server.clone()), Arc::new(sessions), config);
         let mut router = axum::Router::new().route_service(path, service);
-        if let Some(door) = door {
+        if let Some(check) = check {
             router = router.layer(middleware::from_fn(move |request, next| {
-                Arc::clone(&door).pass(request, next)
+                Arc::clone(&check).pass(request, next)
             }));
         }
         serve(router, tasks, stop).await
@@ -128,11 +128,11 @@ impl Upstream {
         }
     }
 
-    fn tools(&self) -> Vec<Tool> {
+    fn tools(&self) -> Vec<DemoTool> {
         self.0.tools.read().clone()
     }
 
-    fn tool(&self, name: &str) -> Option<Tool> {
+    fn tool(&self, name: &str) -> Option<DemoTool> {
         self.tools().into_iter().find(|tool| tool.name == name)
     }
 }
@@ -158,10 +158,10 @@ pub(super) async fn serve(
 }
 
 /// Counts somebody who follows the list of tools, as long as it lives.
-struct Follower(Upstream);
+struct Follower(DemoUpstream);
 
 impl Follower {
-    fn new(upstream: &Upstream) -> Self {
+    fn new(upstream: &DemoUpstream) -> Self {
         upstream.0.followers.send_modify(|count| *count += 1);
         Self(upstream.clone())
     }
@@ -176,7 +176,7 @@ impl Drop for Follower {
     }
 }
 
-impl ServerHandler for Upstream {
+impl ServerHandler for DemoUpstream {
     fn get_info(&self) -> ServerConfig {
         let profile = self.profile();
         let mut capabilities = ServerCapabilities::builder()
@@ -249,7 +249,7 @@ impl ServerHandler for Upstream {
         let unknown = || ErrorData::invalid_params(format!("unknown tool: {}", request.name), None);
         let tool = self.tool(&request.name).ok_or_else(unknown)?;
         tokio::select! {
-            () = walk(&tool, &context) => {}
+            () = run_steps(&tool, &context) => {}
             () = context.ct.cancelled() => return Err(ErrorData::internal_error("cancelled", None)),
         }
         let result = match (tool.answer)(&request.arguments.unwrap_or_default()) {
@@ -322,7 +322,7 @@ impl ServerHandler for Upstream {
 }
 
 /// Takes the tool's steps, reporting each if the caller gave a token to report under.
-async fn walk(tool: &Tool, context: &RequestContext<RoleServer>) {
+async fn run_steps(tool: &DemoTool, context: &RequestContext<RoleServer>) {
     let token = context.meta.get_progress_token();
     let total = u32::try_from(tool.steps.len()).map_or(0.0, f64::from);
     for (done, step) in (1_u32..).zip(tool.steps) {
@@ -337,9 +337,9 @@ async fn walk(tool: &Tool, context: &RequestContext<RoleServer>) {
     }
 }
 
-fn definition(tool: &Tool) -> rmcp::model::Tool {
+fn definition(tool: &DemoTool) -> rmcp::model::Tool {
     let properties = tool.arguments.iter().map(|argument| {
-        let Argument {
+        let DemoArgument {
             name,
             kind,
             description,
@@ -370,10 +370,10 @@ fn definition(tool: &Tool) -> rmcp::model::Tool {
 
 /// The page at `cursor` and the cursor of the next one. `None`: no page begins there.
 fn page<'a>(
-    tools: &'a [Tool],
+    tools: &'a [DemoTool],
     sizes: &[usize],
     cursor: Option<&str>,
-) -> Option<(&'a [Tool], Option<String>)> {
+) -> Option<(&'a [DemoTool], Option<String>)> {
     let sizes = sizes.iter().copied().filter(|size| *size > 0);
     let mut start = 0;
     for size in sizes.cycle().chain([tools.len()]) {
@@ -400,14 +400,14 @@ mod tests {
     use rmcp::ClientLifecycleMode;
     use rmcp::model::{ProtocolVersion, ServerNotification};
 
-    use super::super::client::{Client, ClientError};
-    use super::super::doors::{KEY_HEADER, Lock};
+    use super::super::access::{KEY_HEADER, RequiredCredential};
+    use super::super::client::{DemoClient, DemoClientError};
     use super::super::tools::{CRM, RESERVE_STOCK, WAREHOUSE};
     use super::*;
     use crate::secret::Secret;
 
     struct Hosted {
-        upstream: Upstream,
+        upstream: DemoUpstream,
         url: String,
         stop: CancellationToken,
     }
@@ -418,13 +418,13 @@ mod tests {
         }
     }
 
-    async fn hosted(profile: &'static Profile, key: Option<Secret>) -> Hosted {
+    async fn host(profile: &'static DemoProfile, key: Option<Secret>) -> Hosted {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let upstream = Upstream::new(profile);
+        let upstream = DemoUpstream::new(profile);
         let stop = CancellationToken::new();
-        let door = key.map(|key| Door::new(Lock::Key(key)));
+        let check = key.map(|key| AccessCheck::new(RequiredCredential::Key(key)));
         let origin = upstream
-            .serve_http("/mcp", door, &TaskTracker::new(), &stop)
+            .serve_http("/mcp", check, &TaskTracker::new(), &stop)
             .await
             .unwrap();
         let url = format!("{origin}/mcp");
@@ -479,14 +479,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_door_opens_for_the_key_and_for_nothing_else() {
-        let crm = hosted(&CRM, Some(Secret::new("open sesame"))).await;
+        let crm = host(&CRM, Some(Secret::new("open sesame"))).await;
         for key in [None, Some("open barley")] {
-            let error = Client::connect(http(key), &crm.url).await.unwrap_err();
-            assert!(matches!(error, ClientError::Connect(_)), "{error:?}");
+            let error = DemoClient::connect(http(key), &crm.url).await.unwrap_err();
+            assert!(matches!(error, DemoClientError::Connect(_)), "{error:?}");
             let answer = http(key).post(&crm.url).send().await.unwrap();
             assert_eq!(answer.status(), 401);
         }
-        let client = Client::connect(http(Some("open sesame")), &crm.url)
+        let client = DemoClient::connect(http(Some("open sesame")), &crm.url)
             .await
             .unwrap();
         assert_eq!(client.tools().await.unwrap().len(), CRM.tools.len());
@@ -495,9 +495,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_tool_reports_every_step_in_order() {
-        let warehouse = hosted(&WAREHOUSE, None).await;
+        let warehouse = host(&WAREHOUSE, None).await;
         for lifecycle in [ClientLifecycleMode::Initialize, modern()] {
-            let mut client = Client::connect_as(lifecycle, http(None), &warehouse.url)
+            let mut client = DemoClient::connect_as(lifecycle, http(None), &warehouse.url)
                 .await
                 .unwrap();
             assert_eq!(client.tools().await.unwrap().len(), WAREHOUSE.tools.len());
@@ -514,8 +514,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_tool_that_fails_says_why() {
-        let warehouse = hosted(&WAREHOUSE, None).await;
-        let mut client = Client::connect(http(None), &warehouse.url).await.unwrap();
+        let warehouse = host(&WAREHOUSE, None).await;
+        let mut client = DemoClient::connect(http(None), &warehouse.url)
+            .await
+            .unwrap();
         let error = client
             .call("stock_report", JsonObject::new(), &mut |_| {})
             .await
@@ -528,14 +530,16 @@ mod tests {
 
     #[tokio::test]
     async fn peers_of_both_eras_hear_of_a_new_tool() {
-        let warehouse = hosted(&WAREHOUSE, None).await;
-        let mut legacy = Client::connect(http(None), &warehouse.url).await.unwrap();
-        let modern = Client::connect_as(modern(), http(None), &warehouse.url)
+        let warehouse = host(&WAREHOUSE, None).await;
+        let mut legacy = DemoClient::connect(http(None), &warehouse.url)
+            .await
+            .unwrap();
+        let modern = DemoClient::connect_as(modern(), http(None), &warehouse.url)
             .await
             .unwrap();
         let filter = SubscriptionFilter::builder().tools_list_changed().build();
         let mut subscription = modern.subscribe(filter).await.unwrap();
-        warehouse.upstream.followed(2).await;
+        warehouse.upstream.wait_for_followers(2).await;
         warehouse.upstream.add_tool(RESERVE_STOCK).await;
         legacy.changed(0).await.unwrap();
         let heard = subscription.next().await.unwrap();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
-use super::doors::KEY_HEADER;
+use super::access::KEY_HEADER;
 use super::tokens::CLIENT;
 use crate::config::ConfigErrors;
 use crate::secret::Secret;
@@ -90,7 +90,7 @@ upstreams:
 }
 
 /// A running weir.
-pub(super) struct Front {
+pub(super) struct DemoWeir {
     pub url: String,
     pub generation: watch::Receiver<u64>,
     server: Server,
@@ -98,7 +98,7 @@ pub(super) struct Front {
 
 /// Why weir is not running.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum DemoStartError {
     /// The demo's own config is refused.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
@@ -108,7 +108,7 @@ pub enum StartError {
 }
 
 /// Starts weir in front of the endpoints.
-pub(super) async fn start(endpoints: &Endpoints) -> Result<Front, StartError> {
+pub(super) async fn start(endpoints: &Endpoints) -> Result<DemoWeir, DemoStartError> {
     let (_, office_key) = &endpoints.office_key;
     let env = |name: &str| {
         let secret = match name {
@@ -128,14 +128,14 @@ pub(super) async fn start(endpoints: &Endpoints) -> Result<Front, StartError> {
         },
     )
     .await?;
-    Ok(Front {
+    Ok(DemoWeir {
         url: server.url(),
         generation: server.generation(),
         server,
     })
 }
 
-impl Front {
+impl DemoWeir {
     /// Stops weir and, with it, the child.
     pub(super) async fn stop(self) {
         self.server.stop().await;

@@ -8,12 +8,12 @@ use serde::Serialize;
 use crate::admin::drift::DriftState;
 use crate::catalog::diff::{UpstreamConfigs, redefinition};
 use crate::catalog::{Change, Kind, Side, drift, pins};
-use crate::cli::plan::Before;
+use crate::cli::plan::Baseline;
 use crate::config::{self, DriftPolicy};
 
 /// Something that its upstream says otherwise, and that waits to be accepted then.
 #[derive(Debug, Serialize)]
-pub(super) struct HeldBack {
+pub(super) struct HeldDefinition {
     #[serde(skip)]
     pub(super) upstream: Arc<str>,
     /// What it is.
@@ -29,12 +29,12 @@ pub(super) struct HeldBack {
 }
 
 /// Takes out of `after` what gates hold back, as far as it can be told from what is shown `before`.
-pub(super) fn gate(
+pub(super) fn hold_back(
     after: &mut Side,
-    before: &Before,
+    before: &Baseline,
     upstreams: &UpstreamConfigs,
     shown: impl Fn(&config::Upstream) -> Side,
-) -> Vec<HeldBack> {
+) -> Vec<HeldDefinition> {
     let mut found = Vec::new();
     for (id, upstream) in upstreams {
         let name = id.as_str();
@@ -68,7 +68,7 @@ pub(super) fn gate(
                 return true;
             }
             let stays = upstream.drift.policy == DriftPolicy::Hold;
-            found.push(HeldBack {
+            found.push(HeldDefinition {
                 upstream: Arc::clone(&entry.upstream),
                 kind: entry.kind,
                 name: entry.exposed.to_string(),

@@ -6,9 +6,9 @@ use crate::catalog::diff::{ExposedItem, RedefinedItem, RenamedItem, UpstreamDiff
 use crate::catalog::named::{NameStep, RenameCause};
 use crate::catalog::{Diff, Kind};
 use crate::cli::output::{Output, Table, TextStyle, make_safe};
-use crate::cli::plan::Before;
-use crate::cli::plan::drift::HeldBack;
-use crate::cli::plan::sides::Found;
+use crate::cli::plan::Baseline;
+use crate::cli::plan::drift::HeldDefinition;
+use crate::cli::plan::exposed::PlannedCatalog;
 
 /// What a config would change.
 #[derive(Debug, Serialize)]
@@ -22,7 +22,7 @@ pub(super) struct Plan {
     /// How many definitions of any kind.
     totals: Totals,
     /// The upstreams with changes: those of the new config in its order, then those that go.
-    upstreams: Vec<Planned>,
+    upstreams: Vec<UpstreamPlan>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -37,7 +37,7 @@ struct Totals {
 
 /// What becomes of one upstream.
 #[derive(Debug, Serialize)]
-struct Planned {
+struct UpstreamPlan {
     name: String,
     /// `same`, `changed` (it is connected anew), `added`, `removed`
     config: &'static str,
@@ -52,10 +52,10 @@ struct Planned {
     renamed: Vec<RenamedItem>,
     redefined: Vec<RedefinedItem>,
     /// What its gate holds back until somebody accepts it.
-    held: Vec<HeldBack>,
+    held: Vec<HeldDefinition>,
 }
 
-impl Planned {
+impl UpstreamPlan {
     fn is_empty(&self) -> bool {
         let lists = [&self.added, &self.removed];
         self.config == "same"
@@ -66,7 +66,7 @@ impl Planned {
 }
 
 impl Plan {
-    pub(super) fn new(before: Before, after: Found, diff: Diff) -> Self {
+    pub(super) fn new(before: Baseline, after: PlannedCatalog, diff: Diff) -> Self {
         let mut held = after.held;
         let mut diffs = diff.upstreams;
         let mut take = |name: &str| {
@@ -82,7 +82,7 @@ impl Plan {
                 () if compared.changed.contains(name) => "changed",
                 () => "added",
             };
-            upstreams.push(Planned {
+            upstreams.push(UpstreamPlan {
                 config,
                 listing: Some(source.as_str()),
                 reason: source.reason().map(str::to_owned),
@@ -90,11 +90,11 @@ impl Plan {
                 held: held
                     .extract_if(.., |held| *held.upstream == *name)
                     .collect(),
-                ..planned(name, take(name))
+                ..from_diff(name, take(name))
             });
         }
         for name in &compared.removed {
-            upstreams.push(planned(name, take(name)));
+            upstreams.push(from_diff(name, take(name)));
         }
         upstreams.retain(|planned| !planned.is_empty());
         let mut totals = Totals::default();
@@ -134,7 +134,7 @@ impl Plan {
         if !self.upstreams.is_empty() {
             let mut table = Table::new(&["UPSTREAM", "CHANGE", "KIND", "NAME", "WHAT"]);
             for planned in &self.upstreams {
-                planned.rows(&mut table);
+                planned.add_rows(&mut table);
             }
             output.out.print_table(&table);
         }
@@ -167,8 +167,8 @@ impl Plan {
     }
 }
 
-fn planned(name: &str, diff: UpstreamDiff) -> Planned {
-    Planned {
+fn from_diff(name: &str, diff: UpstreamDiff) -> UpstreamPlan {
+    UpstreamPlan {
         name: name.to_owned(),
         config: "removed",
         listing: None,
@@ -182,8 +182,8 @@ fn planned(name: &str, diff: UpstreamDiff) -> Planned {
     }
 }
 
-impl Planned {
-    fn rows(&self, table: &mut Table) {
+impl UpstreamPlan {
+    fn add_rows(&self, table: &mut Table) {
         let mut row = |style, change: &str, kind: Option<Kind>, name: &str, what: &str| {
             table.add_row([
                 (TextStyle::Upstream, self.name.as_str()),
@@ -201,7 +201,7 @@ impl Planned {
             _ => {}
         }
         for item in &self.added {
-            let why = hashed(&item.because);
+            let why = name_steps(&item.because);
             row(TextStyle::Good, "added", Some(item.kind), &item.name, &why);
         }
         for item in &self.removed {
@@ -213,7 +213,7 @@ impl Planned {
                 .iter()
                 .map(|cause| RenameCause::as_str(*cause))
                 .collect();
-            let why = hashed(&item.because);
+            let why = name_steps(&item.because);
             let dots = if why.is_empty() { "" } else { ": " };
             let what = format!("was {} ({}){dots}{why}", item.from, causes.join(", "));
             row(
@@ -247,7 +247,7 @@ impl Planned {
 }
 
 /// What ended a name in a hash.
-fn hashed(steps: &[NameStep]) -> String {
+fn name_steps(steps: &[NameStep]) -> String {
     let is = |step: &&NameStep| !matches!(step, NameStep::Stripped { .. } | NameStep::Given { .. });
     let words = steps.iter().filter(is).map(ToString::to_string);
     words.collect::<Vec<_>>().join("; ")

@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 use rmcp::model::Tool;
 use serde_json::json;
 
-use super::cast::{self, Doors};
-use super::client::{Client, PATIENCE, Step};
-use super::frame::{self, latency};
-use super::tools::{CRM, NOTES, OFFICE, Profile, RESERVE_STOCK, WAREHOUSE};
-use super::upstream::Upstream;
+use super::client::{DemoClient, PATIENCE, ProgressUpdate};
+use super::frame::{self, format_duration};
+use super::servers::{self, AccessChecks};
+use super::tools::{CRM, DemoProfile, NOTES, OFFICE, RESERVE_STOCK, WAREHOUSE};
+use super::upstream::DemoUpstream;
 use super::weir;
-use super::{DemoArgs, DemoError, Stage};
+use super::{DemoArgs, DemoError, DemoState};
 use crate::cli::output::{Progress, Screen, Table, TextStyle, count};
 use crate::name::{Namespace, Naming};
 
-const PROFILES: [&Profile; 4] = [&OFFICE, &WAREHOUSE, &CRM, &NOTES];
+const PROFILES: [&DemoProfile; 4] = [&OFFICE, &WAREHOUSE, &CRM, &NOTES];
 
-/// The stage, and the screen that shows what happens on it.
-pub(super) struct Play<'a> {
-    stage: &'a mut Stage,
+/// The state, and the screen that shows what happens on it.
+pub(super) struct DemoRun<'a> {
+    state: &'a mut DemoState,
     out: &'a mut Screen,
     /// What each exposed name stands for: upstream and original name.
     origins: HashMap<String, (&'static str, &'static str)>,
@@ -29,18 +29,18 @@ pub(super) struct Play<'a> {
 }
 
 /// What is up and running after the first act.
-struct Cast {
-    warehouse: Upstream,
-    doors: Doors,
-    client: Client,
+struct RunningDemo {
+    warehouse: DemoUpstream,
+    checks: AccessChecks,
+    client: DemoClient,
     url: String,
     config: String,
     began: Instant,
 }
 
-impl<'a> Play<'a> {
-    pub(super) fn new(stage: &'a mut Stage, out: &'a mut Screen) -> Self {
-        let tools = |profile: &&'static Profile| {
+impl<'a> DemoRun<'a> {
+    pub(super) fn new(state: &'a mut DemoState, out: &'a mut Screen) -> Self {
+        let tools = |profile: &&'static DemoProfile| {
             let name = profile.name;
             profile
                 .tools
@@ -53,7 +53,7 @@ impl<'a> Play<'a> {
             (WAREHOUSE.name, RESERVE_STOCK.name),
         );
         Self {
-            stage,
+            state,
             out,
             origins,
             calls: 0,
@@ -61,19 +61,24 @@ impl<'a> Play<'a> {
     }
 
     /// All acts, up to the end or to the first thing that goes wrong.
-    pub(super) async fn whole(mut self, args: DemoArgs, program: PathBuf) -> Result<(), DemoError> {
-        frame::opening(self.out);
-        let mut cast = self.start(program).await?;
-        let before = self.catalog(&cast).await?;
-        self.calls(&mut cast).await?;
-        self.change(&mut cast, &before).await?;
-        self.seen(&cast.doors);
-        frame::closing(self.out, PROFILES.len(), self.calls, cast.began.elapsed());
-        self.stage.finished = true;
+    pub(super) async fn run(mut self, args: DemoArgs, program: PathBuf) -> Result<(), DemoError> {
+        frame::print_opening(self.out);
+        let mut running = self.start(program).await?;
+        let before = self.show_catalog(&running).await?;
+        self.call_each(&mut running).await?;
+        self.add_tool(&mut running, &before).await?;
+        self.show_checks(&running.checks);
+        frame::print_closing(
+            self.out,
+            PROFILES.len(),
+            self.calls,
+            running.began.elapsed(),
+        );
+        self.state.finished = true;
         if args.keep {
-            frame::keep(self.out, &cast.url, &cast.config);
+            frame::print_usage(self.out, &running.url, &running.config);
         }
-        self.stage.client = Some(cast.client);
+        self.state.client = Some(running.client);
         if args.keep {
             std::future::pending::<()>().await;
         }
@@ -81,39 +86,39 @@ impl<'a> Play<'a> {
     }
 
     /// Act 1: upstreams, weir, client.
-    async fn start(&mut self, program: PathBuf) -> Result<Cast, DemoError> {
+    async fn start(&mut self, program: PathBuf) -> Result<RunningDemo, DemoError> {
         self.out.print_heading("1  Start everything");
         let began = Instant::now();
         let http = reqwest::Client::builder()
             .no_proxy()
             .build()
             .map_err(DemoError::Http)?;
-        let warehouse = Upstream::new(&WAREHOUSE);
-        let (doors, endpoints) = cast::open(self.stage, &warehouse, program).await?;
-        for knock in cast::knocks(&endpoints) {
-            knock.on(&http).await?;
-            let place = match knock.url.split_once("/runtimes/") {
+        let warehouse = DemoUpstream::new(&WAREHOUSE);
+        let (checks, endpoints) = servers::start(self.state, &warehouse, program).await?;
+        for request in servers::unauthenticated_requests(&endpoints) {
+            request.expect_refusal(&http).await?;
+            let place = match request.url.split_once("/runtimes/") {
                 // An ARN is long.
                 Some((origin, _)) => format!("{origin}/…"),
-                None => knock.url.clone(),
+                None => request.url.clone(),
             };
-            self.started(
-                knock.name,
+            self.print_started(
+                request.name,
                 &place,
-                &format!("{} {}", knock.refusal, knock.without),
+                &format!("{} {}", request.refusal, request.without),
             );
         }
         // Nothing runs yet: the catalog will show whether weir could start it.
-        let line = self.place("notes", "weir demo-child", "for weir to run");
+        let line = self.format_place("notes", "weir demo-child", "for weir to run");
         self.out.print_line(&format!("  · {line}"));
         let front = weir::start(&endpoints).await.map_err(DemoError::Start)?;
         let url = front.url.clone();
-        self.stage.front = Some(front);
-        let client = Client::connect(http, &url).await?;
-        self.started("weir", &url, "the one URL that clients know");
-        Ok(Cast {
+        self.state.front = Some(front);
+        let client = DemoClient::connect(http, &url).await?;
+        self.print_started("weir", &url, "the one URL that clients know");
+        Ok(RunningDemo {
             warehouse,
-            doors,
+            checks,
             client,
             url,
             config: weir::config(&endpoints),
@@ -121,12 +126,12 @@ impl<'a> Play<'a> {
         })
     }
 
-    fn started(&mut self, name: &str, place: &str, note: &str) {
-        let line = self.place(name, place, note);
+    fn print_started(&mut self, name: &str, place: &str, note: &str) {
+        let line = self.format_place(name, place, note);
         self.out.print_done(&line);
     }
 
-    fn place(&self, name: &str, place: &str, note: &str) -> String {
+    fn format_place(&self, name: &str, place: &str, note: &str) -> String {
         let style = if name == "weir" {
             TextStyle::Heading
         } else {
@@ -139,10 +144,10 @@ impl<'a> Play<'a> {
     }
 
     /// Act 2: the merged catalog, once every upstream is in it.
-    async fn catalog(&mut self, cast: &Cast) -> Result<Vec<Tool>, DemoError> {
-        let tools = self.complete(&cast.client).await?;
-        let (prompts, resources) = cast.client.prompts_and_resources().await?;
-        let ready = latency(cast.began.elapsed());
+    async fn show_catalog(&mut self, running: &RunningDemo) -> Result<Vec<Tool>, DemoError> {
+        let tools = self.wait_for_catalog(&running.client).await?;
+        let (prompts, resources) = running.client.prompts_and_resources().await?;
+        let ready = format_duration(running.began.elapsed());
         self.out.print_heading("2  One catalog");
         let mut table = Table::new(&["TOOL", "UPSTREAM", "ORIGINAL", "DESCRIPTION"]);
         for tool in &tools {
@@ -171,7 +176,7 @@ impl<'a> Play<'a> {
     }
 
     /// The catalog, as soon as a tool of every upstream is in it.
-    async fn complete(&self, client: &Client) -> Result<Vec<Tool>, DemoError> {
+    async fn wait_for_catalog(&self, client: &DemoClient) -> Result<Vec<Tool>, DemoError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let tools = client.tools().await?;
@@ -189,32 +194,37 @@ impl<'a> Play<'a> {
     }
 
     /// Act 3: a call to each upstream.
-    async fn calls(&mut self, cast: &mut Cast) -> Result<(), DemoError> {
+    async fn call_each(&mut self, running: &mut RunningDemo) -> Result<(), DemoError> {
         self.out
             .print_heading("3  Each call goes to the upstream that owns the tool");
         let team = json!({ "query": "accounts" });
-        self.call(cast, &OFFICE, "directory___find_colleague", team)
+        self.call_tool(running, &OFFICE, "directory___find_colleague", team)
             .await?;
         self.out.print_blank();
-        self.call(
-            cast,
+        self.call_tool(
+            running,
             &WAREHOUSE,
             "stock_report",
             json!({ "site": "rotterdam" }),
         )
         .await?;
         self.out.print_blank();
-        self.call(cast, &CRM, "find_contact", json!({ "query": "lovelace" }))
-            .await?;
+        self.call_tool(
+            running,
+            &CRM,
+            "find_contact",
+            json!({ "query": "lovelace" }),
+        )
+        .await?;
         self.out.print_blank();
-        self.call(cast, &NOTES, "read_note", json!({ "name": "handover" }))
+        self.call_tool(running, &NOTES, "read_note", json!({ "name": "handover" }))
             .await
     }
 
-    async fn call(
+    async fn call_tool(
         &mut self,
-        cast: &mut Cast,
-        profile: &Profile,
+        running: &mut RunningDemo,
+        profile: &DemoProfile,
         tool: &str,
         arguments: serde_json::Value,
     ) -> Result<(), DemoError> {
@@ -223,8 +233,8 @@ impl<'a> Play<'a> {
         self.out.print_line(&format!("  ▸ {shown} {arguments}"));
         let arguments = arguments.as_object().cloned().unwrap_or_default();
         let out = &mut *self.out;
-        let mut show = |step: &Step| {
-            let Step {
+        let mut show = |step: &ProgressUpdate| {
+            let ProgressUpdate {
                 done,
                 total,
                 message,
@@ -235,10 +245,10 @@ impl<'a> Play<'a> {
                 message: message.as_deref(),
             });
         };
-        let answer = cast.client.call(&name, arguments, &mut show).await?;
+        let answer = running.client.call(&name, arguments, &mut show).await?;
         self.out.print_quote(&answer.text);
         let upstream = self.out.paint(TextStyle::Upstream, profile.name);
-        let mut line = format!("{upstream} answered in {}", latency(answer.latency));
+        let mut line = format!("{upstream} answered in {}", format_duration(answer.latency));
         if answer.steps > 0 {
             line += &format!(", with {}", count(answer.steps, "progress notification"));
         }
@@ -248,47 +258,52 @@ impl<'a> Play<'a> {
     }
 
     /// Act 4: an upstream gains a tool while everything runs.
-    async fn change(&mut self, cast: &mut Cast, before: &[Tool]) -> Result<(), DemoError> {
+    async fn add_tool(
+        &mut self,
+        running: &mut RunningDemo,
+        before: &[Tool],
+    ) -> Result<(), DemoError> {
         self.out
             .print_heading("4  An upstream changes while everything runs");
-        let followed = tokio::time::timeout(PATIENCE, cast.warehouse.followed(1)).await;
+        let followed =
+            tokio::time::timeout(PATIENCE, running.warehouse.wait_for_followers(1)).await;
         followed.map_err(|_| DemoError::NotFollowed)?;
         let generation = self.generation();
-        let seen = cast.client.changes();
+        let seen = running.client.changes();
         let begun = Instant::now();
-        cast.warehouse.add_tool(RESERVE_STOCK).await;
+        running.warehouse.add_tool(RESERVE_STOCK).await;
         let warehouse = self.out.paint(TextStyle::Upstream, WAREHOUSE.name);
         self.out.print_done(&format!(
             "{warehouse} gained the tool {}",
             RESERVE_STOCK.name
         ));
-        cast.client.changed(seen).await?;
-        let told = latency(begun.elapsed());
+        running.client.changed(seen).await?;
+        let told = format_duration(begun.elapsed());
         self.out.print_done(&format!(
             "the client was told {told} later: notifications/tools/list_changed"
         ));
-        let tools = cast.client.tools().await?;
+        let tools = running.client.tools().await?;
         let after = self.generation();
         self.out.print_done(&format!(
             "the client listed again: {}, was {} (generation {generation} → {after})",
             count(tools.len(), "tool"),
             before.len()
         ));
-        self.difference(before, &tools);
+        self.show_difference(before, &tools);
         let name = exposed(WAREHOUSE.name, RESERVE_STOCK.name);
         if !tools.iter().any(|tool| tool.name == name) {
             return Err(DemoError::NotListed { tool: name });
         }
         self.out.print_blank();
         let arguments = json!({ "sku": "BRG-6204", "quantity": 40, "order": "SO-1815" });
-        self.call(cast, &WAREHOUSE, RESERVE_STOCK.name, arguments)
+        self.call_tool(running, &WAREHOUSE, RESERVE_STOCK.name, arguments)
             .await
     }
 
     /// Act 5: what each door checked.
-    fn seen(&mut self, doors: &Doors) {
-        self.out.print_heading("5  What the doors saw");
-        for (profile, saw) in doors.saw() {
+    fn show_checks(&mut self, checks: &AccessChecks) {
+        self.out.print_heading("5  What the checks saw");
+        for (profile, saw) in checks.describe() {
             let name = format!("{:<9}", profile.name);
             let name = self.out.paint(TextStyle::Upstream, &name);
             self.out.print_done(&format!("{name}  {saw}"));
@@ -296,7 +311,7 @@ impl<'a> Play<'a> {
     }
 
     /// The tools that are in one list only.
-    fn difference(&mut self, before: &[Tool], after: &[Tool]) {
+    fn show_difference(&mut self, before: &[Tool], after: &[Tool]) {
         let only = |here: &[Tool], there: &[Tool]| -> Vec<Tool> {
             let known = |tool: &&Tool| !there.iter().any(|other| other.name == tool.name);
             here.iter().filter(known).cloned().collect()
@@ -323,7 +338,7 @@ impl<'a> Play<'a> {
     }
 
     fn generation(&self) -> u64 {
-        self.stage
+        self.state
             .front
             .as_ref()
             .map_or(0, |front| *front.generation.borrow())

@@ -1,4 +1,4 @@
-//! Who is on stage: the upstreams over HTTP behind their doors, and what the doors have to say.
+//! Who is on state: the upstreams over HTTP behind their checks, and what the checks have to say.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use axum::http::HeaderMap;
 use axum::routing::post;
 use reqwest::StatusCode;
 
+use super::access::{AccessCheck, RequiredCredential};
 use super::client::PATIENCE;
-use super::doors::{Door, Lock};
-use super::frame::latency;
-use super::tokens::{self, Tokens};
-use super::tools::{CRM, NOTES, OFFICE, Profile, WAREHOUSE};
-use super::upstream::{self, Upstream};
+use super::frame::format_duration;
+use super::tokens::{self, TokenServer};
+use super::tools::{CRM, DemoProfile, NOTES, OFFICE, WAREHOUSE};
+use super::upstream::{self, DemoUpstream};
 use super::weir::{self, Endpoints};
-use super::{DemoError, Stage, random};
+use super::{DemoError, DemoState, random_secret};
 use crate::cli::output::count;
 use crate::sigv4;
 
-/// The doors, and what gives out the tokens for one of them.
-pub(super) struct Doors {
-    office: Arc<Door>,
-    warehouse: Arc<Door>,
-    tokens: Arc<Tokens>,
-    crm: Arc<Door>,
+/// The checks, and what gives out the tokens for one of them.
+pub(super) struct AccessChecks {
+    office: Arc<AccessCheck>,
+    warehouse: Arc<AccessCheck>,
+    tokens: Arc<TokenServer>,
+    crm: Arc<AccessCheck>,
 }
 
-/// Somebody at a door who shows nothing.
-pub(super) struct Knock {
+/// Somebody at a check who shows nothing.
+pub(super) struct UnauthenticatedRequest {
     pub name: &'static str,
     pub url: String,
     /// What there has to be for an answer.
@@ -37,73 +37,73 @@ pub(super) struct Knock {
     pub without: &'static str,
 }
 
-/// Upstreams behind doors, and how to get in.
-pub(super) async fn open(
-    stage: &Stage,
-    warehouse: &Upstream,
+/// Upstreams behind checks, and how to get in.
+pub(super) async fn start(
+    state: &DemoState,
+    warehouse: &DemoUpstream,
     program: PathBuf,
-) -> Result<(Doors, Endpoints), DemoError> {
-    let secret = || random().ok_or(DemoError::Random);
+) -> Result<(AccessChecks, Endpoints), DemoError> {
+    let secret = || random_secret().ok_or(DemoError::Random);
     let (office_key, client_secret, crm_key) = (secret()?, secret()?, secret()?);
     let access_key_id = "AKIADEMODEMODEMODEMO".to_owned();
-    let office = Door::new(Lock::Signature(Box::new(sigv4::Door {
+    let office = AccessCheck::new(RequiredCredential::Signature(Box::new(sigv4::Door {
         access_key_id: access_key_id.clone(),
         secret_access_key: office_key.expose().to_owned(),
         session_token: None,
         region: weir::REGION.to_owned(),
         service: "bedrock-agentcore".to_owned(),
     })));
-    let tokens = Tokens::new(client_secret.clone());
-    let doors = Doors {
+    let tokens = TokenServer::new(client_secret.clone());
+    let checks = AccessChecks {
         office,
-        warehouse: Door::new(Lock::Token(Arc::clone(&tokens))),
-        crm: Door::new(Lock::Key(crm_key.clone())),
+        warehouse: AccessCheck::new(RequiredCredential::Token(Arc::clone(&tokens))),
+        crm: AccessCheck::new(RequiredCredential::Key(crm_key.clone())),
         tokens,
     };
-    let granting = Arc::clone(&doors.tokens);
+    let granting = Arc::clone(&checks.tokens);
     let grant =
         move |headers: HeaderMap, body: Bytes| async move { granting.grant(&headers, &body) };
     let granted = Router::new().route(tokens::PATH, post(grant));
-    let (tasks, stop) = (&stage.tasks, &stage.stop);
+    let (tasks, stop) = (&state.tasks, &state.stop);
     let tokens = upstream::serve(granted, tasks, stop).await;
     let name = "token endpoint";
     let tokens = tokens.map_err(|source| DemoError::Listen { name, source })?;
     let endpoints = Endpoints {
-        office: serve(stage, &Upstream::new(&OFFICE), "/mcp", &doors.office).await?,
+        office: serve_upstream(state, &DemoUpstream::new(&OFFICE), "/mcp", &checks.office).await?,
         office_key: (access_key_id, office_key),
-        warehouse: serve(
-            stage,
+        warehouse: serve_upstream(
+            state,
             warehouse,
             "/runtimes/{arn}/invocations",
-            &doors.warehouse,
+            &checks.warehouse,
         )
         .await?,
         token_url: format!("{tokens}{}", tokens::PATH),
         warehouse_secret: client_secret,
-        crm: serve(stage, &Upstream::new(&CRM), "/mcp", &doors.crm).await?,
+        crm: serve_upstream(state, &DemoUpstream::new(&CRM), "/mcp", &checks.crm).await?,
         crm_key,
         program,
     };
-    Ok((doors, endpoints))
+    Ok((checks, endpoints))
 }
 
-async fn serve(
-    stage: &Stage,
-    upstream: &Upstream,
+async fn serve_upstream(
+    state: &DemoState,
+    upstream: &DemoUpstream,
     path: &str,
-    door: &Arc<Door>,
+    check: &Arc<AccessCheck>,
 ) -> Result<String, DemoError> {
-    let (tasks, stop) = (&stage.tasks, &stage.stop);
+    let (tasks, stop) = (&state.tasks, &state.stop);
     let served = upstream
-        .serve_http(path, Some(Arc::clone(door)), tasks, stop)
+        .serve_http(path, Some(Arc::clone(check)), tasks, stop)
         .await;
     let name = upstream.profile().name;
     served.map_err(|source| DemoError::Listen { name, source })
 }
 
-impl Doors {
+impl AccessChecks {
     /// What each has checked.
-    pub(super) fn saw(&self) -> Vec<(&'static Profile, String)> {
+    pub(super) fn describe(&self) -> Vec<(&'static DemoProfile, String)> {
         let Self {
             office,
             warehouse,
@@ -117,7 +117,7 @@ impl Doors {
         let signatures = count(signed, "signature");
         let (shown, issued) = (count(shown, "token"), count(issued, "token"));
         let sessions = count(warehouse.machines(), "session");
-        let life = latency(tokens::LIFE);
+        let life = format_duration(tokens::LIFE);
         vec![
             (
                 &OFFICE,
@@ -145,23 +145,23 @@ impl Doors {
     }
 }
 
-/// One for each door.
-pub(super) fn knocks(endpoints: &Endpoints) -> [Knock; 3] {
+/// One for each check.
+pub(super) fn unauthenticated_requests(endpoints: &Endpoints) -> [UnauthenticatedRequest; 3] {
     let warehouse = &endpoints.warehouse;
     [
-        Knock {
+        UnauthenticatedRequest {
             name: OFFICE.name,
             url: format!("{}/mcp", endpoints.office),
             refusal: StatusCode::FORBIDDEN,
             without: "without a signature",
         },
-        Knock {
+        UnauthenticatedRequest {
             name: WAREHOUSE.name,
             url: format!("{warehouse}{}", weir::runtime_target()),
             refusal: StatusCode::UNAUTHORIZED,
             without: "without a token",
         },
-        Knock {
+        UnauthenticatedRequest {
             name: CRM.name,
             url: format!("{}/mcp", endpoints.crm),
             refusal: StatusCode::UNAUTHORIZED,
@@ -170,12 +170,12 @@ pub(super) fn knocks(endpoints: &Endpoints) -> [Knock; 3] {
     ]
 }
 
-impl Knock {
+impl UnauthenticatedRequest {
     /// Asks for something; it has to be refused.
-    pub(super) async fn on(&self, http: &reqwest::Client) -> Result<(), DemoError> {
+    pub(super) async fn expect_refusal(&self, http: &reqwest::Client) -> Result<(), DemoError> {
         let name = self.name;
         let asked = http.post(&self.url).timeout(PATIENCE).send().await;
-        let answer = asked.map_err(|source| DemoError::Door { name, source })?;
+        let answer = asked.map_err(|source| DemoError::NoAnswer { name, source })?;
         match answer.status() {
             status if status == self.refusal => Ok(()),
             status => Err(DemoError::Open { name, status }),

@@ -8,8 +8,8 @@ use indexmap::IndexMap;
 use crate::catalog::diff::UpstreamConfigs;
 use crate::catalog::{Catalog, Part, Prepared, Rules, Side};
 use crate::cli::output::Output;
-use crate::cli::plan::Before;
-use crate::cli::plan::drift::{self, HeldBack};
+use crate::cli::plan::Baseline;
+use crate::cli::plan::drift::{self, HeldDefinition};
 use crate::cli::wait;
 use crate::config::{self, Config};
 use crate::live::store::{Store, Stored};
@@ -18,7 +18,7 @@ use crate::server::{Core, Options, ServeError};
 use crate::upstream::HealthState;
 
 /// How upstreams are asked.
-pub(super) struct Asking {
+pub(super) struct AskOptions {
     /// Not at all.
     pub(super) offline: bool,
     /// The `weir` binary, run as the reaper of children.
@@ -27,7 +27,7 @@ pub(super) struct Asking {
 
 /// Where an upstream's listing is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum ListingSource {
     /// It is configured as before, and keeps what it lists.
     Kept,
     /// It was asked.
@@ -35,20 +35,20 @@ pub(super) enum Source {
     /// The state folder, for this reason.
     Stored(String),
     /// What it listed under its config of before, for this reason.
-    Earlier(String),
+    Previous(String),
     /// There is none, for this reason.
-    Nowhere(String),
+    Missing(String),
 }
 
-impl Source {
+impl ListingSource {
     /// As `--json` says it.
     pub(super) const fn as_str(&self) -> &'static str {
         match self {
             Self::Kept => "kept",
             Self::Live => "live",
             Self::Stored(_) => "stored",
-            Self::Earlier(_) => "earlier",
-            Self::Nowhere(_) => "none",
+            Self::Previous(_) => "earlier",
+            Self::Missing(_) => "none",
         }
     }
 
@@ -56,7 +56,7 @@ impl Source {
     pub(super) fn reason(&self) -> Option<&str> {
         match self {
             Self::Kept | Self::Live => None,
-            Self::Stored(reason) | Self::Earlier(reason) | Self::Nowhere(reason) => Some(reason),
+            Self::Stored(reason) | Self::Previous(reason) | Self::Missing(reason) => Some(reason),
         }
     }
 
@@ -65,8 +65,8 @@ impl Source {
         let reason = self.reason()?;
         Some(match self {
             Self::Stored(_) => format!("{reason}; this is its stored listing"),
-            Self::Earlier(_) => format!("{reason}; this is what it listed before"),
-            Self::Kept | Self::Live | Self::Nowhere(_) => {
+            Self::Previous(_) => format!("{reason}; this is what it listed before"),
+            Self::Kept | Self::Live | Self::Missing(_) => {
                 format!("{reason}; nothing is known of its tools")
             }
         })
@@ -74,52 +74,52 @@ impl Source {
 }
 
 /// What a config exposes, and where from.
-pub(super) struct Found {
+pub(super) struct PlannedCatalog {
     pub(super) side: Side,
-    pub(super) sources: IndexMap<UpstreamId, Source>,
+    pub(super) sources: IndexMap<UpstreamId, ListingSource>,
     /// What upstreams say otherwise, and their gates will not let through.
-    pub(super) held: Vec<HeldBack>,
+    pub(super) held: Vec<HeldDefinition>,
 }
 
 /// What one upstream brings.
-type Brought = (Source, Option<Arc<Prepared>>);
+type AskedUpstream = (ListingSource, Option<Arc<Prepared>>);
 
 /// A config by itself.
-pub(super) async fn alone(
+pub(super) async fn expose_alone(
     config: Config,
-    asking: &Asking,
+    ask_options: &AskOptions,
     output: &mut Output,
-) -> Result<Found, ServeError> {
-    found(config, None, asking, output).await
+) -> Result<PlannedCatalog, ServeError> {
+    expose(config, None, ask_options, output).await
 }
 
 /// A config that is taken on where something was before.
-pub(super) async fn after(
+pub(super) async fn expose_after(
     config: Config,
-    before: &Before,
-    asking: &Asking,
+    before: &Baseline,
+    ask_options: &AskOptions,
     output: &mut Output,
-) -> Result<Found, ServeError> {
-    found(config, Some(before), asking, output).await
+) -> Result<PlannedCatalog, ServeError> {
+    expose(config, Some(before), ask_options, output).await
 }
 
-async fn found(
+async fn expose(
     mut config: Config,
-    before: Option<&Before>,
-    asking: &Asking,
+    before: Option<&Baseline>,
+    ask_options: &AskOptions,
     output: &mut Output,
-) -> Result<Found, ServeError> {
+) -> Result<PlannedCatalog, ServeError> {
     let (all, naming) = (config.upstreams.clone(), config.naming.clone());
     let (state, instance) = (config.state_dir.clone(), config.instance.clone());
     let kept =
         |id: &UpstreamId| before.is_some_and(|before| before.compared.same.contains(id.as_str()));
     config.upstreams.retain(|id, _| !kept(id));
-    let mut asked = match asking.offline || config.upstreams.is_empty() {
+    let mut asked = match ask_options.offline || config.upstreams.is_empty() {
         true => IndexMap::new(),
-        false => ask(config, asking, output).await?,
+        false => ask_upstreams(config, ask_options, output).await?,
     };
     let store = state.as_deref().map(Store::new);
-    let instead = Instead {
+    let fallback = Fallback {
         naming: &naming,
         instance: instance.as_ref(),
         store,
@@ -129,10 +129,10 @@ async fn found(
     let mut parts = Vec::new();
     for (index, (id, upstream)) in all.iter().enumerate() {
         let (source, prepared) = match asked.swap_remove(id) {
-            _ if kept(id) => (Source::Kept, instead.earlier(upstream)),
-            Some((Source::Live, prepared)) => (Source::Live, prepared),
-            Some((source, _)) => instead.of(upstream, source.reason().unwrap_or_default()),
-            None => instead.of(upstream, "not asked"),
+            _ if kept(id) => (ListingSource::Kept, fallback.previous(upstream)),
+            Some((ListingSource::Live, prepared)) => (ListingSource::Live, prepared),
+            Some((source, _)) => fallback.listing_of(upstream, source.reason().unwrap_or_default()),
+            None => fallback.listing_of(upstream, "not asked"),
         };
         sources.insert(id.clone(), source);
         parts.extend(prepared.map(|prepared| Part {
@@ -144,12 +144,12 @@ async fn found(
     let catalog = Catalog::merge(&naming, 1, &parts);
     let mut side = Side::of(&all, &naming, &catalog);
     let held = match before {
-        Some(before) => drift::gate(&mut side, before, &all, |upstream| {
-            instead.shown(&all, upstream)
+        Some(before) => drift::hold_back(&mut side, before, &all, |upstream| {
+            fallback.side_of(&all, upstream)
         }),
         None => Vec::new(),
     };
-    Ok(Found {
+    Ok(PlannedCatalog {
         side,
         sources,
         held,
@@ -157,44 +157,44 @@ async fn found(
 }
 
 /// Asks upstreams what they have.
-async fn ask(
+async fn ask_upstreams(
     config: Config,
-    asking: &Asking,
+    ask_options: &AskOptions,
     output: &mut Output,
-) -> Result<IndexMap<UpstreamId, Brought>, ServeError> {
+) -> Result<IndexMap<UpstreamId, AskedUpstream>, ServeError> {
     let options = Options {
-        reaper: Some(asking.program.clone()),
+        reaper: Some(ask_options.program.clone()),
         ..Options::default()
     };
     let core = Core::start(Arc::new(config), &options).await?;
-    wait::settled(&core, &mut output.err).await;
+    wait::wait_settled(&core, &mut output.err).await;
     let snapshot = core.live().load_full();
-    let brought = snapshot.links.iter().map(|link| {
+    let asked = snapshot.links.iter().map(|link| {
         let mut parts = snapshot.catalog.parts();
         let part = parts.find(|part| part.upstream == *link.id());
         let prepared = part.map(|part| Arc::clone(&part.prepared));
         let source = match link.health.state() {
-            HealthState::Up => Source::Live,
-            HealthState::Failing { reason, .. } => Source::Nowhere(reason),
-            HealthState::Connecting => Source::Nowhere("it does not answer".to_owned()),
+            HealthState::Up => ListingSource::Live,
+            HealthState::Failing { reason, .. } => ListingSource::Missing(reason),
+            HealthState::Connecting => ListingSource::Missing("it does not answer".to_owned()),
         };
         (link.id().clone(), (source, prepared))
     });
-    let brought = brought.collect();
+    let asked = asked.collect();
     core.stop().await;
-    Ok(brought)
+    Ok(asked)
 }
 
 /// What stands in for an upstream that was not asked, or did not answer.
-struct Instead<'b> {
+struct Fallback<'b> {
     naming: &'b Naming,
     instance: Option<&'b Instance>,
     store: Option<Store>,
-    before: Option<&'b Before>,
+    before: Option<&'b Baseline>,
 }
 
-impl Instead<'_> {
-    fn of(&self, upstream: &config::Upstream, reason: &str) -> Brought {
+impl Fallback<'_> {
+    fn listing_of(&self, upstream: &config::Upstream, reason: &str) -> AskedUpstream {
         let stored = self.store.as_ref().map(|store| store.look(upstream));
         let reason = match stored {
             Some(Ok(Some(Stored { listing, .. }))) => {
@@ -203,20 +203,23 @@ impl Instead<'_> {
                     ..Rules::from(upstream)
                 };
                 let prepared = Prepared::new(rules, self.naming, &listing);
-                return (Source::Stored(reason.to_owned()), Some(Arc::new(prepared)));
+                return (
+                    ListingSource::Stored(reason.to_owned()),
+                    Some(Arc::new(prepared)),
+                );
             }
             Some(Err(error)) => format!("{reason}; its stored listing is of no use: {error}"),
             Some(Ok(None)) | None => reason.to_owned(),
         };
-        match self.earlier(upstream) {
-            Some(prepared) => (Source::Earlier(reason), Some(prepared)),
-            None => (Source::Nowhere(reason), None),
+        match self.previous(upstream) {
+            Some(prepared) => (ListingSource::Previous(reason), Some(prepared)),
+            None => (ListingSource::Missing(reason), None),
         }
     }
 
     /// What it showed before, as its config of now would show it.
-    fn shown(&self, all: &UpstreamConfigs, upstream: &config::Upstream) -> Side {
-        let part = self.earlier(upstream).map(|prepared| Part {
+    fn side_of(&self, all: &UpstreamConfigs, upstream: &config::Upstream) -> Side {
+        let part = self.previous(upstream).map(|prepared| Part {
             upstream: upstream.id.clone(),
             upstream_index: UpstreamIndex::new(0),
             prepared,
@@ -226,7 +229,7 @@ impl Instead<'_> {
     }
 
     /// What it listed before, if it listed anything.
-    fn earlier(&self, upstream: &config::Upstream) -> Option<Arc<Prepared>> {
+    fn previous(&self, upstream: &config::Upstream) -> Option<Arc<Prepared>> {
         let listing = self.before?.side.listing(&upstream.id);
         let prepared = Prepared::new(upstream, self.naming, &listing);
         (!listing.is_empty()).then(|| Arc::new(prepared))

@@ -1,4 +1,4 @@
-//! The doors before the demo's upstreams: whoever comes in shows who it is, and the door counts.
+//! The checks before the demo's upstreams: whoever comes in shows who it is, and the check counts.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -13,12 +13,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::tokens::Tokens;
+use super::tokens::TokenServer;
 use crate::protocol::headers::SESSION;
 use crate::secret::Secret;
 use crate::sigv4;
 
-/// The header that opens the door of an upstream with a key.
+/// The header that opens the check of an upstream with a key.
 pub(super) const KEY_HEADER: &str = "x-api-key";
 /// What leads a request to its session's machine on AgentCore Runtime: 33 to 256 characters.
 const RUNTIME_SESSION: &str = "x-amzn-bedrock-agentcore-runtime-session-id";
@@ -27,31 +27,31 @@ const PLATFORM: &str = "demo-platform-";
 /// The largest request that is looked at.
 const LARGEST: usize = 4 << 20;
 
-/// A door, and what it has seen.
-pub(super) struct Door {
-    lock: Lock,
-    let_in: AtomicUsize,
-    turned_away: AtomicUsize,
+/// A check, and what it has seen.
+pub(super) struct AccessCheck {
+    required: RequiredCredential,
+    admitted: AtomicUsize,
+    refused: AtomicUsize,
     /// The sessions that AgentCore Runtime would have started a machine for.
     machines: Mutex<HashSet<String>>,
 }
 
-/// What opens a door.
-pub(super) enum Lock {
+/// What opens a check.
+pub(super) enum RequiredCredential {
     /// The right key in [`KEY_HEADER`].
     Key(Secret),
     /// The right signature of the bytes that arrive.
     Signature(Box<sigv4::Door>),
     /// A token that was issued and has not ended.
-    Token(Arc<Tokens>),
+    Token(Arc<TokenServer>),
 }
 
-impl Door {
-    pub(super) fn new(lock: Lock) -> Arc<Self> {
+impl AccessCheck {
+    pub(super) fn new(required: RequiredCredential) -> Arc<Self> {
         Arc::new(Self {
-            lock,
-            let_in: AtomicUsize::new(0),
-            turned_away: AtomicUsize::new(0),
+            required,
+            admitted: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
             machines: Mutex::default(),
         })
     }
@@ -59,7 +59,7 @@ impl Door {
     /// How many requests were let in, and how many turned away.
     pub(super) fn counts(&self) -> (usize, usize) {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
-        (count(&self.let_in), count(&self.turned_away))
+        (count(&self.admitted), count(&self.refused))
     }
 
     /// How many machines AgentCore Runtime would have started.
@@ -75,13 +75,13 @@ impl Door {
             return StatusCode::PAYLOAD_TOO_LARGE.into_response();
         };
         if let Some(refusal) = self.refusal(&parts, &body) {
-            self.turned_away.fetch_add(1, Ordering::Relaxed);
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return refusal;
         }
-        self.let_in.fetch_add(1, Ordering::Relaxed);
-        let session = match self.lock {
-            Lock::Token(_) => self.platform(&mut parts.headers),
-            Lock::Key(_) | Lock::Signature(_) => None,
+        self.admitted.fetch_add(1, Ordering::Relaxed);
+        let session = match self.required {
+            RequiredCredential::Token(_) => self.platform(&mut parts.headers),
+            RequiredCredential::Key(_) | RequiredCredential::Signature(_) => None,
         };
         let mut answer = next.run(Request::from_parts(parts, body.into())).await;
         if let Some(session) = session {
@@ -108,12 +108,14 @@ impl Door {
     /// The answer to who is not let in.
     fn refusal(&self, parts: &Parts, body: &Bytes) -> Option<Response> {
         let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
-        match &self.lock {
-            Lock::Key(key) if header(KEY_HEADER) == Some(key.expose().as_bytes()) => None,
-            Lock::Key(_) => {
+        match &self.required {
+            RequiredCredential::Key(key) if header(KEY_HEADER) == Some(key.expose().as_bytes()) => {
+                None
+            }
+            RequiredCredential::Key(_) => {
                 Some((StatusCode::UNAUTHORIZED, "an API key is needed\n").into_response())
             }
-            Lock::Signature(door) => {
+            RequiredCredential::Signature(check) => {
                 let target = parts.uri.path_and_query();
                 let request = sigv4::Arrived {
                     method: parts.method.as_str(),
@@ -121,11 +123,11 @@ impl Door {
                     headers: &parts.headers,
                     body,
                 };
-                let refusal = door.verify(&request, SystemTime::now()).err()?;
+                let refusal = check.verify(&request, SystemTime::now()).err()?;
                 let json = [(header::CONTENT_TYPE, "application/json")];
                 Some((refusal.status(), json, refusal.body()).into_response())
             }
-            Lock::Token(tokens) => {
+            RequiredCredential::Token(tokens) => {
                 let sent = header("authorization").and_then(|sent| std::str::from_utf8(sent).ok());
                 let token = sent.and_then(|sent| sent.strip_prefix("Bearer "));
                 if !token.is_some_and(|token| tokens.is_good(token)) {

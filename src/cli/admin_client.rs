@@ -12,15 +12,15 @@ use crate::config::Config;
 use crate::secret::Secret;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest answer: 100,000 tools fit.
-const LARGEST: usize = 1 << 30;
+const MAX_ANSWER_BYTES: usize = 1 << 30;
 
 /// Why a running weir gives no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OperatorError {
+pub(super) enum AdminClientError {
     #[error("`{0}` is not an http or https URL")]
-    NoUrl(String),
+    InvalidUrl(String),
     #[error("no HTTP client")]
     Client(#[source] reqwest::Error),
     #[error("no weir answers at {url}")]
@@ -37,10 +37,10 @@ pub(super) enum OperatorError {
         status: StatusCode,
         reason: Option<String>,
     },
-    #[error("{url} answers with more than {LARGEST} bytes")]
-    Large { url: String },
+    #[error("{url} answers with more than {MAX_ANSWER_BYTES} bytes")]
+    TooLarge { url: String },
     #[error("what {url} answers is not weir's")]
-    Strange {
+    NotWeir {
         url: String,
         #[source]
         source: serde_json::Error,
@@ -49,30 +49,30 @@ pub(super) enum OperatorError {
 
 /// The admin listener of a running weir.
 #[derive(Debug)]
-pub(super) struct Operator {
+pub(super) struct AdminClient {
     base: Url,
     token: Option<Secret>,
     http: reqwest::Client,
 }
 
-impl Operator {
+impl AdminClient {
     /// At a URL, whose path does not matter. The token goes there and nowhere else.
-    pub(super) fn at(url: &str, token: Option<Secret>) -> Result<Self, OperatorError> {
+    pub(super) fn at(url: &str, token: Option<Secret>) -> Result<Self, AdminClientError> {
         let base = Url::parse(url).ok();
         let base = base.filter(|url| matches!(url.scheme(), "http" | "https"));
-        let base = base.ok_or_else(|| OperatorError::NoUrl(url.to_owned()))?;
+        let base = base.ok_or_else(|| AdminClientError::InvalidUrl(url.to_owned()))?;
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .build()
-            .map_err(OperatorError::Client)?;
+            .map_err(AdminClientError::Client)?;
         Ok(Self { base, token, http })
     }
 
     /// Where this config has it, if it has one.
-    pub(super) fn of(config: &Config) -> Option<Result<Self, OperatorError>> {
+    pub(super) fn of(config: &Config) -> Option<Result<Self, AdminClientError>> {
         let admin = config.admin.as_ref()?;
         let mut address: SocketAddr = admin.address;
         if address.ip().is_unspecified() {
@@ -94,11 +94,11 @@ impl Operator {
         &self,
         path: &str,
         query: &[(&str, &str)],
-    ) -> Result<T, OperatorError> {
+    ) -> Result<T, AdminClientError> {
         let mut url = self.base.clone();
         url.set_path(path);
         url.query_pairs_mut().clear().extend_pairs(query);
-        self.answer(self.http.get(url)).await
+        self.send(self.http.get(url)).await
     }
 
     /// `POST` of JSON: `path` begins with `/`.
@@ -106,19 +106,19 @@ impl Operator {
         &self,
         path: &str,
         body: &impl Serialize,
-    ) -> Result<T, OperatorError> {
+    ) -> Result<T, AdminClientError> {
         let mut url = self.base.clone();
         url.set_path(path);
         let body = serde_json::to_vec(body).unwrap_or_default();
-        self.answer(self.http.post(url).body(body)).await
+        self.send(self.http.post(url).body(body)).await
     }
 
-    async fn answer<T: DeserializeOwned>(
+    async fn send<T: DeserializeOwned>(
         &self,
         request: reqwest::RequestBuilder,
-    ) -> Result<T, OperatorError> {
+    ) -> Result<T, AdminClientError> {
         let url = || self.base.to_string();
-        let unreachable = |source: reqwest::Error| OperatorError::Unreachable {
+        let unreachable = |source: reqwest::Error| AdminClientError::Unreachable {
             url: self.base.to_string(),
             source: source.without_url(),
         };
@@ -129,19 +129,20 @@ impl Operator {
         let mut answer = request.send().await.map_err(unreachable)?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > LARGEST {
-                return Err(OperatorError::Large { url: url() });
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(AdminClientError::TooLarge { url: url() });
             }
             body.extend_from_slice(&chunk);
         }
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED => return Err(OperatorError::Token { url: url() }),
+            StatusCode::UNAUTHORIZED => return Err(AdminClientError::Token { url: url() }),
             status => {
-                let said = serde_json::from_slice::<serde_json::Value>(&body).ok();
-                let reason = said.and_then(|said| Some(said.get("error")?.as_str()?.to_owned()));
+                let parsed = serde_json::from_slice::<serde_json::Value>(&body).ok();
+                let reason =
+                    parsed.and_then(|parsed| Some(parsed.get("error")?.as_str()?.to_owned()));
                 let url = url();
-                return Err(OperatorError::Status {
+                return Err(AdminClientError::Status {
                     url,
                     status,
                     reason,
@@ -149,6 +150,6 @@ impl Operator {
             }
         }
         serde_json::from_slice(&body)
-            .map_err(|source| OperatorError::Strange { url: url(), source })
+            .map_err(|source| AdminClientError::NotWeir { url: url(), source })
     }
 }
