@@ -4,7 +4,7 @@
 //! that is late. Here one timer per connection is set ahead and looked at when it fires: a request costs two
 //! looks at the clock.
 
-mod pulse;
+mod activity;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use self::pulse::{Beat, Pulse, Pulsing, Tracked};
+use self::activity::{Activity, ConnectionPhase, TrackedBody, WatchedStream};
 
 /// Most bytes of a request's header. More is 431.
 const HEADER_BYTES: usize = 64 << 10;
@@ -41,7 +41,7 @@ const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 
 /// What a listener's connections may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Most connections open at once. One more is closed as soon as it is accepted: whoever is turned away
     /// learns so at once and can go elsewhere, which waiting in the backlog would not tell.
     pub connections: usize,
@@ -49,7 +49,7 @@ pub struct Limits {
     pub header: Duration,
 }
 
-impl Limits {
+impl ConnectionLimits {
     /// Makes room for the connections among the process's file descriptors, and takes no more than three
     /// quarters of what there is: upstreams need some too.
     #[must_use]
@@ -96,8 +96,8 @@ fn descriptors(_: usize) -> Option<usize> {
 }
 
 /// Everything the connections of one listener share.
-struct Door {
-    http: auto::Builder<Tasks>,
+struct ListenerContext {
+    http: auto::Builder<TrackedExecutor>,
     places: Arc<Semaphore>,
     header: Duration,
     shutdown: CancellationToken,
@@ -105,9 +105,9 @@ struct Door {
 
 /// Who owns the tasks of HTTP/2 streams.
 #[derive(Clone)]
-struct Tasks(TaskTracker);
+struct TrackedExecutor(TaskTracker);
 
-impl<F> hyper::rt::Executor<F> for Tasks
+impl<F> hyper::rt::Executor<F> for TrackedExecutor
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
@@ -122,31 +122,31 @@ pub async fn serve<S>(
     listener: TcpListener,
     service: S,
     shutdown: CancellationToken,
-    limits: Limits,
+    limits: ConnectionLimits,
 ) where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
     S: Clone + Send + Sync + 'static,
 {
     let tasks = TaskTracker::new();
-    let mut http = auto::Builder::new(Tasks(tasks.clone()));
+    let mut http = auto::Builder::new(TrackedExecutor(tasks.clone()));
     http.http1().max_buf_size(HEADER_BYTES);
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1)
         .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX));
-    let door = Arc::new(Door {
+    let context = Arc::new(ListenerContext {
         http,
         places: Arc::new(Semaphore::new(limits.connections)),
         header: limits.header,
         shutdown,
     });
-    let mut turned_away = TurnedAway::default();
-    while let Some(stream) = next(&listener, &door.shutdown).await {
-        match Arc::clone(&door.places).try_acquire_owned() {
+    let mut turned_away = Rejections::default();
+    while let Some(stream) = next(&listener, &context.shutdown).await {
+        match Arc::clone(&context.places).try_acquire_owned() {
             Ok(place) => {
-                let (door, service) = (Arc::clone(&door), service.clone());
-                tasks.spawn(connection(stream, service, door, place));
+                let (context, service) = (Arc::clone(&context), service.clone());
+                tasks.spawn(connection(stream, service, context, place));
             }
             Err(_) => turned_away.one_more(limits.connections),
         }
@@ -188,12 +188,12 @@ async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<Tc
 
 /// Says that connections are turned away, and how many, now and then.
 #[derive(Default)]
-struct TurnedAway {
+struct Rejections {
     count: u64,
     said: Option<Instant>,
 }
 
-impl TurnedAway {
+impl Rejections {
     fn one_more(&mut self, limit: usize) {
         self.count += 1;
         if self.said.is_none_or(|said| said.elapsed() >= SAID) {
@@ -210,58 +210,62 @@ impl TurnedAway {
 }
 
 /// One connection, to its end.
-async fn connection<S>(stream: TcpStream, service: S, door: Arc<Door>, _place: OwnedSemaphorePermit)
-where
+async fn connection<S>(
+    stream: TcpStream,
+    service: S,
+    context: Arc<ListenerContext>,
+    _place: OwnedSemaphorePermit,
+) where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
     S: Clone + Send + 'static,
 {
-    let pulse = Arc::new(Pulse::new(door.header));
-    let io = TokioIo::new(Pulsing::new(stream, Arc::clone(&pulse)));
-    let own = Arc::clone(&pulse);
+    let activity = Arc::new(Activity::new(context.header));
+    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&activity)));
+    let own = Arc::clone(&activity);
     let service = service_fn(move |request: http::Request<Incoming>| {
         let request = request.map(Body::new);
         let under_way = own.begin(request.version());
         let answer = service.clone().call(request);
         async move {
             let response = answer.await?;
-            Ok::<_, Infallible>(response.map(|body| Tracked::new(body, under_way)))
+            Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, under_way)))
         }
     });
-    let mut http = pin!(door.http.serve_connection(io, service));
+    let mut http = pin!(context.http.serve_connection(io, service));
     // A child of its own: looking at it takes locks, which connections would otherwise share.
-    let told = door.shutdown.child_token();
+    let told = context.shutdown.child_token();
     let mut shutdown = pin!(told.cancelled());
-    let mut timer = pin!(tokio::time::sleep(door.header));
+    let mut timer = pin!(tokio::time::sleep(context.header));
     let mut ending = false;
-    poll_fn(|context| {
-        if !ending && shutdown.as_mut().poll(context).is_ready() {
+    poll_fn(|cx| {
+        if !ending && shutdown.as_mut().poll(cx).is_ready() {
             ending = true;
             http.as_mut().graceful_shutdown();
         }
-        if let Poll::Ready(ended) = http.as_mut().poll(context) {
+        if let Poll::Ready(ended) = http.as_mut().poll(cx) {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended");
             }
             return Poll::Ready(());
         }
-        if ending && pulse.beat() == Beat::Header {
+        if ending && activity.phase() == ConnectionPhase::Header {
             // A request that is not even there yet is not waited for.
             return Poll::Ready(());
         }
         loop {
-            let crowded = door.places.available_permits() == 0;
-            let Some((due, look)) = pulse.due(crowded) else {
+            let crowded = context.places.available_permits() == 0;
+            let Some((due, look)) = activity.due(crowded) else {
                 return Poll::Pending;
             };
             if timer.deadline() > due {
                 timer.as_mut().reset(due);
             }
-            if timer.as_mut().poll(context).is_pending() {
+            if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             let now = Instant::now();
             if due <= now {
-                tracing::debug!(beat = ?pulse.beat(), "a connection was closed: it took too long");
+                tracing::debug!(phase = ?activity.phase(), "a connection was closed: it took too long");
                 return Poll::Ready(());
             }
             timer.as_mut().reset(due.min(now + look));

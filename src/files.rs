@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-pub use folders::{Folders, Stamp, Ways};
+pub use folders::{FileStamp, Folders, ResolvedPaths};
 
 use crate::latest::Latest;
 use crate::secret::Secret;
@@ -33,7 +33,7 @@ const OPEN: Duration = Duration::from_millis(600);
 
 /// Why a file cannot be used. Never what is in it.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub enum FileError {
     /// It cannot be read.
     #[error("file `{}` cannot be read: {}", .path.display(), io_reason(source))]
     Io {
@@ -73,20 +73,20 @@ pub fn io_reason(error: &std::io::Error) -> String {
 ///
 /// # Errors
 /// It cannot be read, is empty, or too long.
-pub fn read(path: &Path, limit: u64) -> Result<Secret, ReadError> {
+pub fn read(path: &Path, limit: u64) -> Result<Secret, FileError> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_string(&mut text));
     let path = path.to_owned();
     if let Err(source) = read {
-        return Err(ReadError::Io { path, source });
+        return Err(FileError::Io { path, source });
     }
     if text.len() as u64 > limit {
-        return Err(ReadError::Large { path, limit });
+        return Err(FileError::Large { path, limit });
     }
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
-        return Err(ReadError::Empty(path));
+        return Err(FileError::Empty(path));
     }
     Ok(Secret::new(text))
 }
@@ -95,30 +95,30 @@ pub fn read(path: &Path, limit: u64) -> Result<Secret, ReadError> {
 #[derive(Debug, Default)]
 pub struct Files {
     /// For as long as somebody has a cell of it.
-    watched: Mutex<HashMap<PathBuf, Weak<Watched>>>,
+    watched: Mutex<HashMap<PathBuf, Weak<WatchedFile>>>,
     opened: Notify,
 }
 
 /// A file as it was when it could last be read.
 #[derive(Clone, Debug)]
-pub struct FileCell(Arc<Watched>);
+pub struct FileCell(Arc<WatchedFile>);
 
 #[derive(Debug)]
-struct Watched {
+struct WatchedFile {
     path: PathBuf,
     limit: u64,
     now: Latest<Secret>,
     version: AtomicU64,
-    last: Mutex<Last>,
+    last: Mutex<LastLook>,
 }
 
 /// What the last look saw.
 #[derive(Debug)]
-struct Last {
-    stamp: Option<Stamp>,
+struct LastLook {
+    stamp: Option<FileStamp>,
     at: Instant,
     /// Whether it was said that the file cannot be used.
-    told: bool,
+    warned: bool,
 }
 
 impl Files {
@@ -126,21 +126,21 @@ impl Files {
     ///
     /// # Errors
     /// It cannot be used.
-    pub fn open(&self, path: &Path, limit: u64) -> Result<FileCell, ReadError> {
+    pub fn open(&self, path: &Path, limit: u64) -> Result<FileCell, FileError> {
         let mut watched = self.watched.lock();
         if let Some(known) = watched.get(path).and_then(Weak::upgrade) {
             return Ok(FileCell(known));
         }
-        let stamp = Stamp::of(path);
-        let opened = Arc::new(Watched {
+        let stamp = FileStamp::of(path);
+        let opened = Arc::new(WatchedFile {
             path: path.to_owned(),
             limit,
             now: Latest::new(read(path, limit)?),
             version: AtomicU64::new(1),
-            last: Mutex::new(Last {
+            last: Mutex::new(LastLook {
                 stamp,
                 at: Instant::now(),
-                told: false,
+                warned: false,
             }),
         });
         watched.insert(path.to_owned(), Arc::downgrade(&opened));
@@ -149,7 +149,7 @@ impl Files {
         Ok(FileCell(opened))
     }
 
-    fn all(&self) -> Vec<Arc<Watched>> {
+    fn all(&self) -> Vec<Arc<WatchedFile>> {
         let mut watched = self.watched.lock();
         watched.retain(|_, file| file.strong_count() > 0);
         watched.values().filter_map(Weak::upgrade).collect()
@@ -169,7 +169,7 @@ impl Files {
                 }
                 false => {
                     let folders = folders.get_or_insert_with(|| Folders::new(heard.clone()));
-                    let ways = Ways::of(files.iter().map(|file| file.path.as_path()));
+                    let ways = ResolvedPaths::of(files.iter().map(|file| file.path.as_path()));
                     Some(folders.follow(ways.folders))
                 }
             };
@@ -218,7 +218,7 @@ async fn settled(events: &mut mpsc::Receiver<()>) {
 }
 
 /// Waits until none of the files is being written.
-async fn closed(folders: &Folders, files: &[Arc<Watched>]) {
+async fn closed(folders: &Folders, files: &[Arc<WatchedFile>]) {
     let end = Instant::now() + OPEN;
     while folders.is_written(files.iter().filter_map(|file| file.path.file_name())) {
         if Instant::now() >= end {
@@ -261,27 +261,27 @@ impl FileCell {
     }
 }
 
-impl Watched {
+impl WatchedFile {
     /// Reads the file, if it is another than at the last look or that does not matter.
     fn look(&self, anyway: bool) {
         let mut last = self.last.lock();
         last.at = Instant::now();
-        let stamp = Stamp::of(&self.path);
-        if !anyway && stamp == last.stamp && !last.told {
+        let stamp = FileStamp::of(&self.path);
+        if !anyway && stamp == last.stamp && !last.warned {
             return;
         }
         match read(&self.path, self.limit) {
             Ok(text) => {
                 last.stamp = stamp;
-                last.told = false;
+                last.warned = false;
                 if text != *self.now.get() {
                     self.now.set(text);
                     self.version.fetch_add(1, Ordering::Release);
                     tracing::info!(file = %self.path.display(), "a file was replaced and is in use");
                 }
             }
-            Err(error) if !last.told => {
-                last.told = true;
+            Err(error) if !last.warned => {
+                last.warned = true;
                 tracing::warn!(%error, "what the file held stays in use");
             }
             Err(_) => {}

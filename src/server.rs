@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, AdminState};
 use crate::config::Config;
-use crate::connections::{self, Limits};
+use crate::connections::{self, ConnectionLimits};
 use crate::front::{self, Draining, Front, Sessions};
 use crate::live::reload::Reloads;
 use crate::live::schedule::ScheduleError;
@@ -168,7 +168,7 @@ impl Bound {
         let tasks = core.tasks.clone();
         let accepts = core.accepts();
         let core = ReloadableCore::start(core, options.source.clone());
-        let limits = Limits {
+        let limits = ConnectionLimits {
             connections: config.listen.connections.get(),
             header: config.listen.header_timeout,
         }
@@ -185,7 +185,7 @@ impl Bound {
             };
             let router =
                 admin::router(operators, admin, &config.listen).merge(front::probes(&front));
-            let limits = Limits {
+            let limits = ConnectionLimits {
                 connections: ADMIN_CONNECTIONS,
                 ..limits
             };

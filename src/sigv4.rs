@@ -14,7 +14,7 @@ pub const WINDOW: Duration = Duration::from_secs(300);
 
 /// Whom a door lets in.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct Verifier {
     /// `AKIA…`
     pub access_key_id: String,
     /// The key that only both ends know.
@@ -29,7 +29,7 @@ pub struct Door {
 
 /// A request as it arrived.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrived<'r> {
+pub struct ReceivedRequest<'r> {
     /// `POST`
     pub method: &'r str,
     /// Path and query, with every `%` as it came.
@@ -42,7 +42,7 @@ pub struct Arrived<'r> {
 
 /// Why a request is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum SignatureError {
     /// There is no signature.
     #[error("Missing Authentication Token")]
     Missing,
@@ -72,7 +72,7 @@ pub enum Refusal {
     Mismatch,
 }
 
-impl Refusal {
+impl SignatureError {
     /// What AWS calls it, in `x-amzn-errortype`.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -101,7 +101,7 @@ impl Refusal {
 }
 
 /// `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`
-struct Claim<'r> {
+struct Authorization<'r> {
     key: &'r str,
     day: &'r str,
     region: &'r str,
@@ -110,11 +110,13 @@ struct Claim<'r> {
     signature: &'r str,
 }
 
-impl<'r> Claim<'r> {
-    fn of(headers: &'r HeaderMap) -> Result<Self, Refusal> {
-        let header = headers.get("authorization").ok_or(Refusal::Missing)?;
-        let text = header.to_str().map_err(|_| Refusal::Malformed)?;
-        Self::parse(text).ok_or(Refusal::Malformed)
+impl<'r> Authorization<'r> {
+    fn of(headers: &'r HeaderMap) -> Result<Self, SignatureError> {
+        let header = headers
+            .get("authorization")
+            .ok_or(SignatureError::Missing)?;
+        let text = header.to_str().map_err(|_| SignatureError::Malformed)?;
+        Self::parse(text).ok_or(SignatureError::Malformed)
     }
 
     fn parse(text: &'r str) -> Option<Self> {
@@ -128,7 +130,7 @@ impl<'r> Claim<'r> {
             }
         }
         let mut scope = credential?.split('/');
-        let claim = Self {
+        let authorization = Self {
             key: scope.next()?,
             day: scope.next()?,
             region: scope.next()?,
@@ -136,59 +138,63 @@ impl<'r> Claim<'r> {
             signed: signed?,
             signature: signature?,
         };
-        (scope.eq(["aws4_request"])).then_some(claim)
+        (scope.eq(["aws4_request"])).then_some(authorization)
     }
 }
 
-impl Door {
+impl Verifier {
     /// Whether the request was signed by who holds the key, as it is now, about `now`.
     ///
     /// # Errors
     /// Why it is turned away.
-    pub fn verify(&self, request: &Arrived<'_>, now: SystemTime) -> Result<(), Refusal> {
-        let claim = Claim::of(request.headers)?;
-        if claim.key != self.access_key_id {
-            return Err(Refusal::Key);
+    pub fn verify(
+        &self,
+        request: &ReceivedRequest<'_>,
+        now: SystemTime,
+    ) -> Result<(), SignatureError> {
+        let authorization = Authorization::of(request.headers)?;
+        if authorization.key != self.access_key_id {
+            return Err(SignatureError::Key);
         }
         let token = request.headers.get("x-amz-security-token");
         if token.map(http::HeaderValue::as_bytes)
             != self.session_token.as_deref().map(str::as_bytes)
         {
-            return Err(Refusal::Token);
+            return Err(SignatureError::Token);
         }
         let date = request.headers.get("x-amz-date");
         let date = date.and_then(|date| date.to_str().ok());
-        let date = date.ok_or(Refusal::Malformed)?;
-        if claim.region != self.region
-            || claim.service != self.service
-            || !date.starts_with(claim.day)
+        let date = date.ok_or(SignatureError::Malformed)?;
+        if authorization.region != self.region
+            || authorization.service != self.service
+            || !date.starts_with(authorization.day)
         {
-            return Err(Refusal::Scope);
+            return Err(SignatureError::Scope);
         }
-        let signed_at = seconds(date).ok_or(Refusal::Malformed)?;
+        let signed_at = seconds(date).ok_or(SignatureError::Malformed)?;
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         if signed_at + WINDOW.as_secs() < now {
-            return Err(Refusal::Expired);
+            return Err(SignatureError::Expired);
         }
         if now + WINDOW.as_secs() < signed_at {
-            return Err(Refusal::NotYet);
+            return Err(SignatureError::NotYet);
         }
-        let names: Vec<&str> = claim.signed.split(';').collect();
+        let names: Vec<&str> = authorization.signed.split(';').collect();
         let needed = |name: &str| name == "host" || name.starts_with("x-amz-");
         let arrived = request.headers.keys().map(http::HeaderName::as_str);
         if !names.contains(&"host") || !arrived.filter(|n| needed(n)).all(|n| names.contains(&n)) {
-            return Err(Refusal::Unsigned);
+            return Err(SignatureError::Unsigned);
         }
         let canonical = canonical(request, &names);
         let hashed = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
         let scope = format!(
             "{}/{}/{}/aws4_request",
-            claim.day, self.region, self.service
+            authorization.day, self.region, self.service
         );
         let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashed}");
-        match hex(&self.tag(claim.day, &text)) == claim.signature {
+        match hex(&self.tag(authorization.day, &text)) == authorization.signature {
             true => Ok(()),
-            false => Err(Refusal::Mismatch),
+            false => Err(SignatureError::Mismatch),
         }
     }
 
@@ -203,7 +209,7 @@ impl Door {
 }
 
 /// The canonical request: one text for all ways to write the same request.
-fn canonical(request: &Arrived<'_>, names: &[&str]) -> String {
+fn canonical(request: &ReceivedRequest<'_>, names: &[&str]) -> String {
     let (path, query) = match request.target.split_once('?') {
         Some((path, query)) => (path, query),
         None => (request.target, ""),

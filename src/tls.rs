@@ -22,7 +22,7 @@ pub use cause::{cause, is_refusal};
 pub use identity::Key;
 
 use crate::config::{MAX_CERTIFICATES, TlsSettings, TlsVersion};
-use crate::files::{Files, ReadError};
+use crate::files::{FileError, Files};
 use crate::pem::PemError;
 use identity::Identity;
 use trust::Trust;
@@ -35,7 +35,7 @@ pub enum TlsError {
     Machine(#[source] Arc<rustls::Error>),
     /// A file of `tls` cannot be used any more.
     #[error(transparent)]
-    File(#[from] Arc<ReadError>),
+    File(#[from] Arc<FileError>),
     /// What is in it cannot be used any more.
     #[error("`{}`: {source}", path.display())]
     Pem {

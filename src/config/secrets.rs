@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::raw::forms::AwsSecret as AwsSecretForm;
 use super::{AwsCredentials, AwsSecret, AwsSource, SecretRef, raw};
-use crate::files::{self, ReadError};
+use crate::files::{self, FileError};
 use crate::secret::Secret;
 
 /// The largest secret file, in bytes.
@@ -24,7 +24,7 @@ pub enum SecretRefError {
     EmptyVariable(String),
     /// `file` cannot be used.
     #[error(transparent)]
-    File(#[from] ReadError),
+    File(#[from] FileError),
     /// `value` is empty.
     #[error("the secret is empty")]
     Empty,

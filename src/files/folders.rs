@@ -23,7 +23,7 @@ const WRITTEN: usize = 256;
 
 /// What tells a file from another one, and from itself written anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct FileStamp {
     place: (u64, u64),
     modified: Option<SystemTime>,
     /// Also moves where whoever writes sets the time of modification back.
@@ -31,7 +31,7 @@ pub struct Stamp {
     bytes: u64,
 }
 
-impl Stamp {
+impl FileStamp {
     /// That of the file that a path leads to; `None` where there is none, or it cannot be seen.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
@@ -47,23 +47,23 @@ impl Stamp {
 
 /// A folder, whatever its name: where it is, and when it was made, where the system knows. The place of a folder
 /// that was removed may be given to the next one.
-type Folder = (u64, u64, Option<SystemTime>);
+type FolderIdentity = (u64, u64, Option<SystemTime>);
 
-fn folder(path: &Path) -> std::io::Result<Folder> {
+fn folder_identity(path: &Path) -> std::io::Result<FolderIdentity> {
     let metadata = std::fs::metadata(path)?;
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
 /// Where paths lead.
 #[derive(Clone, Debug, Default)]
-pub struct Ways {
+pub struct ResolvedPaths {
     /// The folders in which that is settled: those of the names, and that of each symbolic link on the way.
     pub folders: BTreeSet<PathBuf>,
     /// What is at the ends, in the order of the paths.
     pub ends: Vec<PathBuf>,
 }
 
-impl Ways {
+impl ResolvedPaths {
     /// Those of these paths, as they are now.
     pub fn of<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
         let (mut ways, mut plain) = (Self::default(), HashSet::new());
@@ -104,17 +104,17 @@ fn last_link<'p>(path: &'p Path, plain: &HashSet<PathBuf>) -> Option<(&'p Path, 
 /// The folders that are watched. They may go, come back and lead elsewhere.
 pub struct Folders {
     watcher: Option<RecommendedWatcher>,
-    watched: HashMap<Folder, PathBuf>,
-    written: Written,
+    watched: HashMap<FolderIdentity, PathBuf>,
+    written: OpenFiles,
     /// Whether it was said that something cannot be watched.
-    told: bool,
+    warned: bool,
 }
 
 impl Folders {
     /// None yet. `heard` gets a word when something may have changed in one of them: a channel of one place is enough.
     #[must_use]
     pub fn new(heard: mpsc::Sender<()>) -> Self {
-        let written = Written::default();
+        let written = OpenFiles::default();
         let noted = written.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let news = event.map_or(true, |event| {
@@ -130,14 +130,14 @@ impl Folders {
             |error| tracing::warn!(%error, "files cannot be watched, so they are looked at"),
         );
         Self {
-            told: watcher.is_err(),
+            warned: watcher.is_err(),
             watcher: watcher.ok(),
             watched: HashMap::new(),
             written,
         }
     }
 
-    /// Watches these folders, as they are now, and no others. Says when to look without being told: at once where one is watched
+    /// Watches these folders, as they are now, and no others. Says when to look without being warned: at once where one is watched
     /// only now, because there is no word of what happened before.
     pub fn follow(&mut self, paths: impl IntoIterator<Item = PathBuf>) -> Duration {
         let Some(watcher) = &mut self.watcher else {
@@ -146,7 +146,7 @@ impl Folders {
         let mut wanted = HashMap::new();
         let mut period = SELDOM;
         for path in paths {
-            match folder(&path) {
+            match folder_identity(&path) {
                 Ok(folder) => drop(wanted.insert(folder, path)),
                 Err(_) => period = OFTEN,
             }
@@ -173,12 +173,12 @@ impl Folders {
         }
         if let Some((folder, error)) = &failed {
             period = OFTEN;
-            if !self.told {
+            if !self.warned {
                 let folder = folder.display();
                 tracing::warn!(%folder, %error, "a folder cannot be watched, so it is looked at");
             }
         }
-        self.told = failed.is_some();
+        self.warned = failed.is_some();
         if anew { Duration::ZERO } else { period }
     }
 
@@ -209,9 +209,9 @@ fn is_news(kind: EventKind) -> bool {
 
 /// The names of files that are being written. Only Linux tells when one is closed; elsewhere there are none.
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<HashSet<OsString>>>);
+struct OpenFiles(Arc<Mutex<HashSet<OsString>>>);
 
-impl Written {
+impl OpenFiles {
     fn names(&self) -> MutexGuard<'_, HashSet<OsString>> {
         self.0.lock()
     }
@@ -264,7 +264,7 @@ mod tests {
         let real = |path: &PathBuf| path.canonicalize().unwrap();
         let paths = ["weir.yaml", "real.yaml", "weir.yaml"].map(|name| at("etc/weir").join(name));
         for paths in [&paths[..1], &paths] {
-            let ways = Ways::of(paths.iter().map(PathBuf::as_path));
+            let ways = ResolvedPaths::of(paths.iter().map(PathBuf::as_path));
             let folders: BTreeSet<_> = ways.folders.iter().map(real).collect();
             assert_eq!(folders, ["etc", "data", "data/v1"].map(at).into());
             assert_eq!(ways.ends.len(), paths.len());
@@ -273,7 +273,7 @@ mod tests {
         }
         // One that leads to itself has an end.
         symlink("loop", at("loop")).unwrap();
-        assert!(Ways::of([&*at("loop/a")]).folders.contains(&home));
+        assert!(ResolvedPaths::of([&*at("loop/a")]).folders.contains(&home));
     }
 
     #[tokio::test]
@@ -304,9 +304,9 @@ mod tests {
         let path = home.path().join("a");
         fs::write(&path, "one").unwrap();
         let time = fs::metadata(&path).unwrap().modified().unwrap();
-        let before = Stamp::of(&path);
+        let before = FileStamp::of(&path);
         // The clock of a file system moves in steps.
-        while Stamp::of(&path) == before {
+        while FileStamp::of(&path) == before {
             fs::write(&path, "two").unwrap();
             let file = fs::File::options().write(true).open(&path).unwrap();
             file.set_modified(time).unwrap();

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{self, TextDigest};
-use crate::files::{Folders, Stamp, Ways};
+use crate::files::{FileStamp, Folders, ResolvedPaths};
 use crate::live::reload::{Reloads, Seen};
 
 /// Whoever writes is done when the files have observed the same for so long: more than an editor or a copy takes between two steps,
@@ -78,7 +78,7 @@ struct ConfigFiles {
 /// What is seen of the files of a config without reading them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct FileStates {
-    files: Vec<(PathBuf, Option<Stamp>)>,
+    files: Vec<(PathBuf, Option<FileStamp>)>,
     /// Whether the folder of the others is there, and is one.
     folder: Option<bool>,
 }
@@ -108,7 +108,7 @@ impl ConfigFiles {
         let (paths, folder) = config::paths(&self.file);
         let is_folder = || std::fs::metadata(&folder).ok().map(|found| found.is_dir());
         let all = paths.iter().chain([&folder]);
-        let mut ways = Ways::of(all.map(PathBuf::as_path));
+        let mut ways = ResolvedPaths::of(all.map(PathBuf::as_path));
         if is_folder() == Some(true) {
             ways.folders.insert(folder.clone());
         }
@@ -117,7 +117,7 @@ impl ConfigFiles {
         let names = names.filter_map(|path| path.file_name());
         self.written = self.folders.is_written(names);
         let stamped = paths.into_iter().map(|path| {
-            let stamp = Stamp::of(&path);
+            let stamp = FileStamp::of(&path);
             (path, stamp)
         });
         self.states = FileStates {

@@ -20,7 +20,7 @@ use weir::credentials::secrets::{SecretCell, SecretError};
 use weir::credentials::state::{Phase, StateCell};
 use weir::credentials::{Refused, Verdict};
 use weir::secret::Secret;
-use weir::sigv4::Refusal;
+use weir::sigv4::SignatureError;
 
 use crate::support::BOUND;
 use crate::support::aws::{KEY, Keyring, REGION, SECRET, Services, SigDoor, Target};
@@ -157,8 +157,8 @@ async fn a_runtime_takes_what_weir_signs_though_its_path_is_encoded() {
 #[tokio::test]
 async fn a_clock_that_is_off_costs_one_refusal_and_nothing_more() {
     for (ahead, refusal, words) in [
-        (600, Refusal::Expired, "clock is 10 minutes behind"),
-        (-600, Refusal::NotYet, "clock is 10 minutes ahead"),
+        (600, SignatureError::Expired, "clock is 10 minutes behind"),
+        (-600, SignatureError::NotYet, "clock is 10 minutes ahead"),
     ] {
         let shop = Shop::open().await;
         shop.keys.set_ahead(ahead);
@@ -235,7 +235,11 @@ async fn credentials_that_were_revoked_are_fetched_anew_within_the_call() {
     buys(&weir, 10).await;
     assert_eq!(shop.keys.issued(), 2);
     let refusals = shop.door.refusals();
-    assert!(refusals.iter().all(|refusal| *refusal == Refusal::Token));
+    assert!(
+        refusals
+            .iter()
+            .all(|refusal| *refusal == SignatureError::Token)
+    );
 }
 
 #[tokio::test]
@@ -281,7 +285,7 @@ async fn a_role_is_assumed_though_the_clock_is_off() {
     weir.wait_tools(["shop__buy"]).await;
     buys(&weir, 5).await;
     assert_eq!(services.count("AssumeRole"), 1);
-    assert_eq!(shop.door.refusals(), [Refusal::Expired]);
+    assert_eq!(shop.door.refusals(), [SignatureError::Expired]);
 }
 
 #[tokio::test]

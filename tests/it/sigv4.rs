@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use url::Url;
 use weir::credentials::aws::sign::{Scope, sign};
-use weir::sigv4::{Arrived, Door, Refusal};
+use weir::sigv4::{ReceivedRequest, SignatureError, Verifier};
 
 struct Vector(Value);
 
@@ -67,8 +67,8 @@ impl Vector {
         headers
     }
 
-    fn door(&self) -> Door {
-        Door {
+    fn verifier(&self) -> Verifier {
+        Verifier {
             access_key_id: self.text("access_key_id").to_owned(),
             secret_access_key: self.text("secret_access_key").to_owned(),
             session_token: self.token(),
@@ -111,13 +111,13 @@ fn every_signature_is_the_one_that_botocore_makes() {
 #[test]
 fn the_door_lets_each_of_them_in_and_none_that_was_changed() {
     for vector in vectors() {
-        let (name, url, door) = (vector.text("name"), vector.url(), vector.door());
+        let (name, url, door) = (vector.text("name"), vector.url(), vector.verifier());
         let mut headers = vector.signed();
         headers.insert("host", host(&url));
         let (target, body) = (target(&url), vector.text("body").as_bytes());
         let method = vector.text("method");
         let arrived = |target: &str, headers: &HeaderMap, body: &[u8]| {
-            let arrived = Arrived {
+            let arrived = ReceivedRequest {
                 method,
                 target,
                 headers,
@@ -129,7 +129,7 @@ fn the_door_lets_each_of_them_in_and_none_that_was_changed() {
 
         let mut other = body.to_vec();
         other.push(b' ');
-        let changed = Err(Refusal::Mismatch);
+        let changed = Err(SignatureError::Mismatch);
         assert_eq!(arrived(&target, &headers, &other), changed, "{name}");
         let other = target.replacen('/', "/x", 1);
         assert_eq!(arrived(&other, &headers, body), changed, "{name}");
@@ -140,10 +140,10 @@ fn the_door_lets_each_of_them_in_and_none_that_was_changed() {
         other.insert("traceparent", "00-1-1-00".parse().unwrap());
         assert_eq!(arrived(&target, &other, body), Ok(()), "{name}");
         other.insert("x-amz-more", "1".parse().unwrap());
-        let unsigned = Err(Refusal::Unsigned);
+        let unsigned = Err(SignatureError::Unsigned);
         assert_eq!(arrived(&target, &other, body), unsigned, "{name}");
 
-        let arrived = Arrived {
+        let arrived = ReceivedRequest {
             method,
             target: &target,
             headers: &headers,
@@ -151,9 +151,9 @@ fn the_door_lets_each_of_them_in_and_none_that_was_changed() {
         };
         let minutes = Duration::from_secs(301);
         let late = door.verify(&arrived, vector.time() + minutes);
-        assert_eq!(late, Err(Refusal::Expired), "{name}");
+        assert_eq!(late, Err(SignatureError::Expired), "{name}");
         let early = door.verify(&arrived, vector.time() - minutes);
-        assert_eq!(early, Err(Refusal::NotYet), "{name}");
+        assert_eq!(early, Err(SignatureError::NotYet), "{name}");
         let mut other = door.clone();
         other.secret_access_key.push('x');
         let stranger = other.verify(&arrived, vector.time());

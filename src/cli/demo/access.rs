@@ -41,7 +41,7 @@ pub(super) enum RequiredCredential {
     /// The right key in [`KEY_HEADER`].
     Key(Secret),
     /// The right signature of the bytes that arrive.
-    Signature(Box<sigv4::Door>),
+    Signature(Box<sigv4::Verifier>),
     /// A token that was issued and has not ended.
     Token(Arc<TokenServer>),
 }
@@ -117,7 +117,7 @@ impl AccessCheck {
             }
             RequiredCredential::Signature(check) => {
                 let target = parts.uri.path_and_query();
-                let request = sigv4::Arrived {
+                let request = sigv4::ReceivedRequest {
                     method: parts.method.as_str(),
                     target: target.map_or("/", |target| target.as_str()),
                     headers: &parts.headers,

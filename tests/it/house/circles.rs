@@ -55,8 +55,8 @@ const CIRCLES: &[(&[&str], &str)] = &[
             "cli/login.rs",
             "cli/plan.rs",
             "cli/plan/drift.rs",
+            "cli/plan/exposed.rs",
             "cli/plan/report.rs",
-            "cli/plan/sides.rs",
             "cli/serve.rs",
             "cli/tools.rs",
         ],
@@ -65,9 +65,9 @@ const CIRCLES: &[(&[&str], &str)] = &[
     (
         &[
             "cli/demo.rs",
-            "cli/demo/cast.rs",
-            "cli/demo/doors.rs",
-            "cli/demo/play.rs",
+            "cli/demo/access.rs",
+            "cli/demo/servers.rs",
+            "cli/demo/steps.rs",
             "cli/demo/tokens.rs",
             "cli/demo/upstream.rs",
             "cli/demo/weir.rs",

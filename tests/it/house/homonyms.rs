@@ -18,7 +18,6 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
     (
         "Answer",
         &[
-            "cli/demo/client.rs",
             "credentials/aws/wire.rs",
             "credentials/oauth/answer.rs",
             "credentials/oauth/callback.rs",
@@ -26,33 +25,19 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
         ],
     ),
     ("Asked", &["front/listen.rs", "relay/asked.rs"]),
-    (
-        "Asking",
-        &["cli/plan/sides.rs", "credentials/oauth/server.rs"],
-    ),
     ("Asks", &["credentials/oauth/client.rs", "relay/asked.rs"]),
     ("Call", &["credentials/aws/api.rs", "relay/caller.rs"]),
     ("Change", &["catalog/diff.rs", "live/state.rs"]),
     (
         "Client",
-        &[
-            "cli/demo/client.rs",
-            "credentials/oauth/client.rs",
-            "upstream/client.rs",
-        ],
+        &["credentials/oauth/client.rs", "upstream/client.rs"],
     ),
-    ("ClientError", &["cli/demo/client.rs", "upstream/client.rs"]),
     (
         "Connector",
         &["config/endpoint.rs", "upstream/client/dial.rs"],
     ),
-    (
-        "Door",
-        &["cli/demo/doors.rs", "credentials/oauth/door.rs", "sigv4.rs"],
-    ),
     ("Endpoint", &["config/endpoint.rs", "front/endpoint.rs"]),
     ("Failure", &["credentials/aws/chain.rs", "upstream/gate.rs"]),
-    ("Front", &["cli/demo/weir.rs", "front/http.rs"]),
     (
         "Http",
         &["credentials/aws/wire.rs", "credentials/oauth/http.rs"],
@@ -65,9 +50,7 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
         "Identity",
         &["credentials/aws/identity.rs", "tls/identity.rs"],
     ),
-    ("Limits", &["config.rs", "connections.rs"]),
     ("Listed", &["live/publisher.rs", "live/state/entry.rs"]),
-    ("Lock", &["cli/demo/doors.rs", "credentials/oauth/store.rs"]),
     (
         "Login",
         &["credentials/aws/login.rs", "credentials/oauth/login.rs"],
@@ -82,8 +65,6 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
         "Page",
         &["catalog/page.rs", "credentials/oauth/callback.rs"],
     ),
-    ("ReadError", &["files.rs", "upstream/exchange.rs"]),
-    ("Refusal", &["protocol/error.rs", "sigv4.rs"]),
     (
         "Request",
         &["credentials/oauth/tokens.rs", "protocol/message.rs"],
@@ -92,9 +73,6 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
     ("Secret", &["config/raw/auth.rs", "secret.rs"]),
     ("Server", &["credentials/oauth/server.rs", "server.rs"]),
     ("Sessions", &["config/raw.rs", "front/session.rs"]),
-    ("Source", &["cli/plan/sides.rs", "credentials/aws/chain.rs"]),
-    ("Stamp", &["credentials.rs", "files/folders.rs"]),
-    ("StartError", &["cli/demo/weir.rs", "upstream/stdio.rs"]),
     ("State", &["config/raw.rs", "live/state.rs"]),
     ("Store", &["credentials/oauth/store.rs", "live/store.rs"]),
     (
@@ -103,14 +81,8 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
     ),
     ("Tls", &["config/raw/endpoint.rs", "tls.rs"]),
     ("Token", &["credentials/token.rs", "relay/caller.rs"]),
-    (
-        "Tokens",
-        &["cli/demo/tokens.rs", "credentials/oauth/store/record.rs"],
-    ),
-    (
-        "Upstream",
-        &["cli/demo/upstream.rs", "config.rs", "metrics/call.rs"],
-    ),
+    ("TokenServer", &["cli/demo/tokens.rs", "config/auth.rs"]),
+    ("Upstream", &["config.rs", "metrics/call.rs"]),
     ("Verdict", &["credentials.rs", "upstream/introduction.rs"]),
 ];
 

@@ -35,13 +35,13 @@ pub const MCP_SESSION: &str = "mcp-session-id";
 pub enum Door {
     Open,
     Bearer(String),
-    Signed(Box<sigv4::Door>),
+    Signed(Box<sigv4::Verifier>),
 }
 
 impl Door {
     /// For what `weir` signs with [`SIGNED`].
     pub fn signed() -> Self {
-        Self::Signed(Box::new(sigv4::Door {
+        Self::Signed(Box::new(sigv4::Verifier {
             access_key_id: "AKIDEXAMPLE".to_owned(),
             secret_access_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned(),
             session_token: None,
@@ -329,7 +329,7 @@ impl Inner {
             }
             Door::Signed(_) if authorization.starts_with("Bearer ") => Some(answers::mismatch()),
             Door::Signed(door) => {
-                let request = sigv4::Arrived {
+                let request = sigv4::ReceivedRequest {
                     method: arrived.http.as_str(),
                     target: &arrived.target,
                     headers: &arrived.headers,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
-use weir::sigv4::{Arrived, Door, Refusal};
+use weir::sigv4::{ReceivedRequest, SignatureError, Verifier};
 
 pub use door::SigDoor;
 pub use services::{Services, Target};
@@ -110,30 +110,34 @@ impl Keyring {
         target: &str,
         headers: &HeaderMap,
         body: &[u8],
-    ) -> Result<Key, Refusal> {
-        let claim = headers.get("authorization").ok_or(Refusal::Missing)?;
-        let claim = claim.to_str().map_err(|_| Refusal::Malformed)?;
-        let (_, id) = claim.split_once("Credential=").ok_or(Refusal::Malformed)?;
+    ) -> Result<Key, SignatureError> {
+        let claim = headers
+            .get("authorization")
+            .ok_or(SignatureError::Missing)?;
+        let claim = claim.to_str().map_err(|_| SignatureError::Malformed)?;
+        let (_, id) = claim
+            .split_once("Credential=")
+            .ok_or(SignatureError::Malformed)?;
         let id = id.split('/').next().unwrap();
         let key = self.keys.lock().unwrap().get(id).cloned();
-        let key = key.ok_or(Refusal::Key)?;
-        let door = Door {
+        let key = key.ok_or(SignatureError::Key)?;
+        let verifier = Verifier {
             access_key_id: key.id.clone(),
             secret_access_key: key.secret.clone(),
             session_token: key.token.clone(),
             region: REGION.to_owned(),
             service: service.to_owned(),
         };
-        let arrived = Arrived {
+        let arrived = ReceivedRequest {
             method,
             target,
             headers,
             body,
         };
         let now = self.now();
-        door.verify(&arrived, now)?;
+        verifier.verify(&arrived, now)?;
         match key.ends {
-            Some(ends) if ends <= now => Err(Refusal::Token),
+            Some(ends) if ends <= now => Err(SignatureError::Token),
             _ => Ok(key),
         }
     }

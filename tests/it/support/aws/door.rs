@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, Method, Uri, header};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use weir::sigv4::Refusal;
+use weir::sigv4::SignatureError;
 
 use super::Keyring;
 use crate::support::client::pool;
@@ -27,7 +27,7 @@ struct Inner {
     target: String,
     http: reqwest::Client,
     /// What became of every request, and by whose key.
-    judged: Mutex<Vec<Result<String, Refusal>>>,
+    judged: Mutex<Vec<Result<String, SignatureError>>>,
     /// Path and query of every request.
     targets: Mutex<Vec<String>>,
 }
@@ -61,12 +61,12 @@ impl SigDoor {
     }
 
     /// What became of every request so far: the id of the key that signed it, or why it was turned away.
-    pub fn judged(&self) -> Vec<Result<String, Refusal>> {
+    pub fn judged(&self) -> Vec<Result<String, SignatureError>> {
         self.inner.judged.lock().unwrap().clone()
     }
 
     /// Why requests were turned away, one after the other.
-    pub fn refusals(&self) -> Vec<Refusal> {
+    pub fn refusals(&self) -> Vec<SignatureError> {
         self.judged().into_iter().filter_map(Result::err).collect()
     }
 

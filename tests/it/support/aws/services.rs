@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use weir::sigv4::Refusal;
+use weir::sigv4::SignatureError;
 
 use super::{Key, Keyring, rfc3339};
 
@@ -136,7 +136,7 @@ fn refused(status: StatusCode, kind: &str, keys: &Keyring) -> Response {
     (status, headers, body.to_string()).into_response()
 }
 
-fn turned_away(refusal: Refusal, service: &str, keys: &Keyring) -> Response {
+fn turned_away(refusal: SignatureError, service: &str, keys: &Keyring) -> Response {
     let name = HeaderName::from_static("x-amzn-errortype");
     let date = httpdate::fmt_http_date(keys.now());
     let headers = [(name, refusal.code().to_owned()), (header::DATE, date)];

@@ -27,7 +27,7 @@ const LINGER_BYTES: usize = 16 << 20;
 
 /// What a connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beat {
+pub(super) enum ConnectionPhase {
     /// A request is being answered. Its body has a deadline of its own, its answer another.
     Busy,
     /// A request's header is on its way.
@@ -40,7 +40,7 @@ pub(super) enum Beat {
 
 /// The state of one connection. Times are milliseconds since its begin, plus one; zero means never.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct Activity {
     began: Instant,
     header: Duration,
     under_way: AtomicUsize,
@@ -51,7 +51,7 @@ pub(super) struct Pulse {
     stalled_since: AtomicU64,
 }
 
-impl Pulse {
+impl Activity {
     /// A new connection: its first header is being waited for.
     pub(super) fn new(header: Duration) -> Self {
         Self {
@@ -76,39 +76,39 @@ impl Pulse {
     }
 
     /// What the connection does.
-    pub(super) fn beat(&self) -> Beat {
+    pub(super) fn phase(&self) -> ConnectionPhase {
         if self.stalled_since.load(Relaxed) > 0 {
-            Beat::Stalled
+            ConnectionPhase::Stalled
         } else if self.under_way.load(Relaxed) > 0 {
-            Beat::Busy
+            ConnectionPhase::Busy
         } else if self.header_since.load(Relaxed) > 0 && !self.multiplexed.load(Relaxed) {
-            Beat::Header
+            ConnectionPhase::Header
         } else {
-            Beat::Idle
+            ConnectionPhase::Idle
         }
     }
 
     /// When the connection will have taken too long if nothing happens, and how long it may be until that is
     /// looked at again. `None` while there is nothing to wait for.
     pub(super) fn due(&self, crowded: bool) -> Option<(Instant, Duration)> {
-        let (since, patience) = match self.beat() {
-            Beat::Busy => return None,
-            Beat::Stalled => (&self.stalled_since, STALL),
-            Beat::Header => (&self.header_since, self.header),
-            Beat::Idle if crowded => (&self.idle_since, CROWDED),
-            Beat::Idle => (&self.idle_since, IDLE),
+        let (since, patience) = match self.phase() {
+            ConnectionPhase::Busy => return None,
+            ConnectionPhase::Stalled => (&self.stalled_since, STALL),
+            ConnectionPhase::Header => (&self.header_since, self.header),
+            ConnectionPhase::Idle if crowded => (&self.idle_since, CROWDED),
+            ConnectionPhase::Idle => (&self.idle_since, IDLE),
         };
         Some((self.at(since.load(Relaxed)) + patience, CROWDED))
     }
 
     /// A request has been read as far as its header.
-    pub(super) fn begin(self: &Arc<Self>, version: Version) -> UnderWay {
+    pub(super) fn begin(self: &Arc<Self>, version: Version) -> RequestGuard {
         self.header_since.store(0, Relaxed);
         self.under_way.fetch_add(1, Relaxed);
         if version == Version::HTTP_2 {
             self.multiplexed.store(true, Relaxed);
         }
-        UnderWay(Arc::clone(self))
+        RequestGuard(Arc::clone(self))
     }
 
     fn came(&self) {
@@ -130,31 +130,31 @@ impl Pulse {
 
 /// A request that is being answered, until the last byte of its answer is on its way.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Pulse>);
+pub(super) struct RequestGuard(Arc<Activity>);
 
-impl Drop for UnderWay {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let pulse = &self.0;
-        pulse.idle_since.store(pulse.now(), Relaxed);
-        pulse.under_way.fetch_sub(1, Relaxed);
+        let activity = &self.0;
+        activity.idle_since.store(activity.now(), Relaxed);
+        activity.under_way.fetch_sub(1, Relaxed);
     }
 }
 
 /// A stream that tells when bytes come, and when they do not go.
-pub(super) struct Pulsing {
+pub(super) struct WatchedStream {
     stream: TcpStream,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     /// Nothing more is sent.
     is_shut: bool,
     /// Bytes taken in since then.
     lingered: usize,
 }
 
-impl Pulsing {
-    pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
+impl WatchedStream {
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
         Self {
             stream,
-            pulse,
+            activity,
             is_shut: false,
             lingered: 0,
         }
@@ -176,7 +176,7 @@ impl Pulsing {
     }
 }
 
-impl AsyncRead for Pulsing {
+impl AsyncRead for WatchedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -185,20 +185,20 @@ impl AsyncRead for Pulsing {
         let before = into.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, into);
         if into.filled().len() > before {
-            self.pulse.came();
+            self.activity.came();
         }
         polled
     }
 }
 
-impl AsyncWrite for Pulsing {
+impl AsyncWrite for WatchedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.pulse.sent(polled)
+        self.activity.sent(polled)
     }
 
     fn poll_write_vectored(
@@ -207,7 +207,7 @@ impl AsyncWrite for Pulsing {
         pieces: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.pulse.sent(polled)
+        self.activity.sent(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -229,7 +229,7 @@ impl AsyncWrite for Pulsing {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
             self.is_shut = true;
         }
-        if self.pulse.beat() == Beat::Header {
+        if self.activity.phase() == ConnectionPhase::Header {
             ready!(self.poll_linger(context));
         }
         Poll::Ready(Ok(()))
@@ -237,13 +237,13 @@ impl AsyncWrite for Pulsing {
 }
 
 /// The body of an answer: while it lives, its request is under way.
-pub(super) struct Tracked {
+pub(super) struct TrackedBody {
     body: Body,
-    _under_way: UnderWay,
+    _under_way: RequestGuard,
 }
 
-impl Tracked {
-    pub(super) fn new(body: Body, under_way: UnderWay) -> Self {
+impl TrackedBody {
+    pub(super) fn new(body: Body, under_way: RequestGuard) -> Self {
         Self {
             body,
             _under_way: under_way,
@@ -251,7 +251,7 @@ impl Tracked {
     }
 }
 
-impl http_body::Body for Tracked {
+impl http_body::Body for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -279,53 +279,65 @@ mod tests {
     /// A time in the past of every test.
     const EARLY: u64 = 1;
 
-    fn after(pulse: &Arc<Pulse>) -> Option<Duration> {
-        pulse.due(false).map(|(due, _)| due - pulse.began)
+    fn after(activity: &Arc<Activity>) -> Option<Duration> {
+        activity.due(false).map(|(due, _)| due - activity.began)
     }
 
     #[tokio::test]
     async fn a_connection_has_a_deadline_for_each_header_and_none_while_it_is_answered() {
-        let pulse = Arc::new(Pulse::new(HEADER));
-        assert_eq!((pulse.beat(), after(&pulse)), (Beat::Header, Some(HEADER)));
+        let activity = Arc::new(Activity::new(HEADER));
+        assert_eq!(
+            (activity.phase(), after(&activity)),
+            (ConnectionPhase::Header, Some(HEADER))
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
-        pulse.came();
-        assert_eq!(after(&pulse), Some(HEADER), "more bytes buy no time");
-        let request = pulse.begin(Version::HTTP_11);
-        pulse.came();
-        assert_eq!((pulse.beat(), after(&pulse)), (Beat::Busy, None));
+        activity.came();
+        assert_eq!(after(&activity), Some(HEADER), "more bytes buy no time");
+        let request = activity.begin(Version::HTTP_11);
+        activity.came();
+        assert_eq!(
+            (activity.phase(), after(&activity)),
+            (ConnectionPhase::Busy, None)
+        );
         drop(request);
-        assert_eq!(pulse.beat(), Beat::Idle);
-        assert!(after(&pulse).unwrap() >= IDLE + Duration::from_millis(5));
-        let (crowded, _) = pulse.due(true).unwrap();
-        assert_eq!(crowded + IDLE, pulse.due(false).unwrap().0 + CROWDED);
-        pulse.came();
-        assert_eq!(pulse.beat(), Beat::Header);
-        assert!(after(&pulse).unwrap() >= HEADER + Duration::from_millis(5));
+        assert_eq!(activity.phase(), ConnectionPhase::Idle);
+        assert!(after(&activity).unwrap() >= IDLE + Duration::from_millis(5));
+        let (crowded, _) = activity.due(true).unwrap();
+        assert_eq!(crowded + IDLE, activity.due(false).unwrap().0 + CROWDED);
+        activity.came();
+        assert_eq!(activity.phase(), ConnectionPhase::Header);
+        assert!(after(&activity).unwrap() >= HEADER + Duration::from_millis(5));
     }
 
     #[tokio::test]
     async fn bytes_between_the_requests_of_http2_are_no_header() {
-        let pulse = Arc::new(Pulse::new(HEADER));
-        let (one, two) = (pulse.begin(Version::HTTP_2), pulse.begin(Version::HTTP_2));
+        let activity = Arc::new(Activity::new(HEADER));
+        let (one, two) = (
+            activity.begin(Version::HTTP_2),
+            activity.begin(Version::HTTP_2),
+        );
         drop(one);
-        assert_eq!(pulse.beat(), Beat::Busy);
+        assert_eq!(activity.phase(), ConnectionPhase::Busy);
         drop(two);
-        pulse.came();
-        assert_eq!(pulse.beat(), Beat::Idle);
+        activity.came();
+        assert_eq!(activity.phase(), ConnectionPhase::Idle);
     }
 
     #[tokio::test]
     async fn who_takes_nothing_has_a_deadline_until_it_does() {
-        let pulse = Arc::new(Pulse::new(HEADER));
-        let request = pulse.begin(Version::HTTP_11);
-        assert!(pulse.sent(Poll::<()>::Pending).is_pending());
-        assert_eq!(pulse.beat(), Beat::Stalled);
-        pulse.stalled_since.store(EARLY, Relaxed);
+        let activity = Arc::new(Activity::new(HEADER));
+        let request = activity.begin(Version::HTTP_11);
+        assert!(activity.sent(Poll::<()>::Pending).is_pending());
+        assert_eq!(activity.phase(), ConnectionPhase::Stalled);
+        activity.stalled_since.store(EARLY, Relaxed);
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert!(pulse.sent(Poll::<()>::Pending).is_pending());
-        assert_eq!(after(&pulse), Some(STALL), "since the first refusal");
-        assert!(pulse.sent(Poll::Ready(())).is_ready());
-        assert_eq!((pulse.beat(), after(&pulse)), (Beat::Busy, None));
+        assert!(activity.sent(Poll::<()>::Pending).is_pending());
+        assert_eq!(after(&activity), Some(STALL), "since the first refusal");
+        assert!(activity.sent(Poll::Ready(())).is_ready());
+        assert_eq!(
+            (activity.phase(), after(&activity)),
+            (ConnectionPhase::Busy, None)
+        );
         drop(request);
     }
 }
