@@ -46,11 +46,7 @@ pub(super) async fn start(
     let secret = || random_secret().ok_or(DemoError::Random);
     let (office_key, client_secret, crm_key) = (secret()?, secret()?, secret()?);
     let access_key_id = "AKIADEMODEMODEMODEMO".to_owned();
-<<<<<<< HEAD:src/cli/demo/servers.rs
-    let office = AccessCheck::new(RequiredCredential::Signature(Box::new(sigv4::Door {
-=======
-    let office = Door::new(Lock::Signature(Box::new(sigv4::Verifier {
->>>>>>> fd5e5fe (Words: SignatureError, ConnectionLimits, Activity, FileError, FileStamp say what they are):src/cli/demo/cast.rs
+    let office = AccessCheck::new(RequiredCredential::Signature(Box::new(sigv4::Verifier {
         access_key_id: access_key_id.clone(),
         secret_access_key: office_key.expose().to_owned(),
         session_token: None,
