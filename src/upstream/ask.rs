@@ -7,8 +7,9 @@ use crate::protocol::era::Era;
 use crate::protocol::headers;
 use crate::protocol::message::{Message, Outcome};
 use crate::upstream::error::LinkError;
-use crate::upstream::link::{Link, OutboundRequest};
+use crate::upstream::link::Link;
 use crate::upstream::peer::Peer;
+use crate::upstream::request::OutboundRequest;
 
 /// A JSON-RPC answer: `result` or `error` as JSON text.
 pub type Answer = Result<String, String>;

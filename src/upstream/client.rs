@@ -139,7 +139,8 @@ impl Client {
             | Connector::Saas
             | Connector::AgentcoreGateway
             | Connector::AgentcoreRuntime => {
-                let connector = dial::connector(endpoint, tls, config.timeouts.connect)?;
+                let connector = dial::connector(endpoint, tls, config.timeouts.connect)
+                    .map_err(|_| ClientError::ServerName)?;
                 let client = legacy::Client::builder(TokioExecutor::new())
                     .pool_max_idle_per_host(idle)
                     .pool_timer(TokioTimer::new())

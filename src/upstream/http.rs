@@ -1,7 +1,8 @@
 //! Streamable HTTP towards an upstream (`basic/transports/streamable-http.mdx`, both eras).
 
 mod answer;
-mod handshake;
+pub mod handshake;
+mod media;
 mod patience;
 mod reading;
 
@@ -22,19 +23,16 @@ use crate::protocol::headers::{LAST_EVENT_ID, METHOD, SESSION, VERSION};
 use crate::upstream::client::{Body, Client, ClientError};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
-use crate::upstream::link::OutboundRequest;
 use crate::upstream::peer::{Affinity, HttpSession, Peer};
 use crate::upstream::quirks::{Platform, Quirks};
-use crate::upstream::status;
-pub use handshake::Handshake;
+use crate::upstream::request::OutboundRequest;
+use media::{ERROR_BODY, Media, media_type};
 use reading::Reading;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
-/// Most bytes of an error's body that are looked at.
-const ERROR_BODY: usize = 64 * 1024;
 /// How long the refusal's body may take: who is refused should not wait for more.
 const REFUSAL: Duration = Duration::from_secs(2);
 
@@ -346,24 +344,6 @@ impl HttpWire {
         let opened =
             response.status().is_success() && media_type(response.headers()) == Media::Events;
         Ok(opened.then(|| Exchange::from_events(self.reading.quiet_events(response), None)))
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Media {
-    Json,
-    Events,
-    Other,
-}
-
-fn media_type(headers: &HeaderMap) -> Media {
-    let essence = status::essence(headers);
-    if essence.eq_ignore_ascii_case("application/json") {
-        Media::Json
-    } else if essence.eq_ignore_ascii_case("text/event-stream") {
-        Media::Events
-    } else {
-        Media::Other
     }
 }
 

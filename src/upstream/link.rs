@@ -5,7 +5,6 @@ mod traffic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use http::HeaderMap;
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -73,19 +72,6 @@ pub enum Wire {
     Http(Box<HttpWire>),
     /// A child process.
     Child(Box<ChildSpec>),
-}
-
-/// A request to an upstream, all but its envelope.
-#[derive(Debug)]
-pub struct OutboundRequest {
-    /// The link's own id; progress tokens are the same number.
-    pub id: u64,
-    /// The method.
-    pub method: &'static str,
-    /// The params as JSON text, with this hop's `_meta`.
-    pub params: String,
-    /// For an upstream over HTTP: `Mcp-*` where it is modern, and whom the request belongs to.
-    pub headers: HeaderMap,
 }
 
 impl Link {

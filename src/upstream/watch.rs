@@ -16,9 +16,10 @@ use crate::protocol::{meta, method};
 use crate::upstream::ask::ask;
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::{Exchange, ResumePoint};
-use crate::upstream::link::{Link, OutboundRequest, Wire};
+use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::{Connection, Peer};
 use crate::upstream::probe::{self, UnsolicitedMessages};
+use crate::upstream::request::OutboundRequest;
 use crate::upstream::subscriptions::{Topic, WantedTopics};
 
 /// Pause before a stream that ended is opened again; doubles up to the second figure.

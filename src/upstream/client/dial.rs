@@ -13,11 +13,10 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio::net::{TcpStream, UnixStream};
 use tower::Service;
 
-use super::ClientError;
 use crate::config::HttpEndpoint;
 use crate::files::io_reason;
 
@@ -32,7 +31,7 @@ pub(super) fn connector(
     endpoint: &HttpEndpoint,
     tls: rustls::ClientConfig,
     budget: Duration,
-) -> Result<Connector, ClientError> {
+) -> Result<Connector, InvalidDnsNameError> {
     let dial = match &endpoint.socket {
         Some(path) => Dial::Unix(path.as_path().into()),
         None => {
@@ -49,7 +48,7 @@ pub(super) fn connector(
         .https_or_http();
     let builder = match &endpoint.tls.server_name {
         Some(name) => {
-            let name = ServerName::try_from(name.clone()).map_err(|_| ClientError::ServerName)?;
+            let name = ServerName::try_from(name.clone())?;
             builder.with_server_name_resolver(FixedServerNameResolver::new(name))
         }
         None => builder,

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
-use super::{ERROR_BODY, HttpWire, Media, media_type};
+use super::HttpWire;
+use super::media::{ERROR_BODY, Media, media_type};
 use crate::json::Object;
 use crate::protocol::era::Version;
 use crate::protocol::headers::VERSION;

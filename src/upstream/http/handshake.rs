@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
+use super::HttpWire;
+use super::media::{Media, media_type};
 use super::patience::{Patience, error_in};
-use super::{HttpWire, Media, media_type};
 use crate::protocol::headers::{METHOD, SESSION, VERSION};
 use crate::protocol::message::Message;
 use crate::upstream::error::LinkError;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
-use super::{ERROR_BODY, HttpWire, Media, media_type};
+use super::HttpWire;
+use super::media::{ERROR_BODY, Media, media_type};
 use crate::protocol::message::{Message, Outcome};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;

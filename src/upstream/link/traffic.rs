@@ -9,8 +9,9 @@ use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
-use crate::upstream::link::{Link, OutboundRequest, Wire};
+use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::{Connection, Peer};
+use crate::upstream::request::OutboundRequest;
 
 impl Link {
     /// Takes up a legacy stream that ended before its answer came.

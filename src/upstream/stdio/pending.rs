@@ -1,4 +1,4 @@
-//! Who waits for what: the requests a child has not answered, and the way of each incoming message.
+//! The requests that a child has not answered yet, and the routing of each message that it writes.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::hash_map::Entry;
@@ -10,41 +10,42 @@ use foldhash::HashMap;
 use tokio::sync::mpsc::{self, OwnedPermit, error::TrySendError};
 use tokio::sync::watch;
 
-use super::ClosedReason;
-use super::log::is_milestone;
+use super::closed::ClosedReason;
+use super::stderr::{is_milestone, printable};
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
 use crate::protocol::error::Refusal;
 use crate::protocol::message::{Message, Notification};
 use crate::protocol::{meta, method};
 
-/// Notifications of one request that wait for its caller. More are dropped; the response never is.
+/// The most notifications of one request that wait for its caller. More are dropped; the response never
+/// is.
 const NOTIFICATIONS: usize = 64;
 
 /// What comes back for a request: any number of notifications, then one of the others.
 ///
-/// The bytes are one message without its line end. They share a read buffer with their neighbours: copy
-/// what is kept for long.
+/// The bytes are one message without its line end. They share a read buffer with the messages beside
+/// them, so copy what is kept for long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildReply {
     /// A notification that names this request: progress, or a message of its subscription.
     Notification(Bytes),
-    /// The response. It may still be one that [`Message::parse`] refuses.
+    /// The response. [`Message::parse`] may still refuse it.
     Response(Bytes),
     /// The child closed before it answered.
     Closed(ClosedReason),
 }
 
-/// The replies to one request. Dropping it forgets the request; what comes for it later is dropped.
+/// The replies to one request. Dropping it forgets the request, and drops what comes for it later.
 #[derive(Debug)]
 pub struct ChildReplies {
     id: u64,
-    pending: Arc<Pending>,
+    pending: Arc<PendingRequests>,
     incoming: mpsc::Receiver<ChildReply>,
 }
 
 impl ChildReplies {
-    /// The next reply, `None` after the last.
+    /// Returns the next reply, `None` after the last.
     pub async fn next(&mut self) -> Option<ChildReply> {
         self.incoming.recv().await
     }
@@ -52,53 +53,54 @@ impl ChildReplies {
 
 impl Drop for ChildReplies {
     fn drop(&mut self) {
-        if let State::Open(waiting) = &mut *self.pending.lock() {
+        if let PendingState::Open(waiting) = &mut *self.pending.lock() {
             waiting.remove(&self.id);
         }
     }
 }
 
-/// All requests that wait for a response of one child. Once closed, it stays so.
-pub(super) struct Pending {
-    state: Mutex<State>,
-    /// The reason once more, for those who wait for it.
+/// All requests that wait for a response of one child. Once closed, it stays closed.
+pub(super) struct PendingRequests {
+    state: Mutex<PendingState>,
+    /// The reason once more, for [`PendingRequests::wait_closed`].
     closed: watch::Sender<Option<ClosedReason>>,
 }
 
-enum State {
-    Open(HashMap<u64, Waiting>),
+enum PendingState {
+    Open(HashMap<u64, WaitingRequest>),
     Closed(ClosedReason),
 }
 
-struct Waiting {
+struct WaitingRequest {
     notifications: mpsc::Sender<ChildReply>,
-    /// A place in the same queue, kept for the last reply.
+    /// A reserved place in the same queue, so that the last reply always fits.
     last: OwnedPermit<ChildReply>,
 }
 
-impl Pending {
+impl PendingRequests {
     pub(super) fn new() -> Self {
         Self {
-            state: Mutex::new(State::Open(HashMap::default())),
+            state: Mutex::new(PendingState::Open(HashMap::default())),
             closed: watch::Sender::new(None),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PendingState> {
         // Nothing under this lock leaves the state half changed.
         self.state.lock()
     }
 
+    /// Registers a request, before it is sent.
     pub(super) fn register(this: &Arc<Self>, id: u64) -> Result<ChildReplies, ClosedReason> {
         let (notifications, incoming) = mpsc::channel(NOTIFICATIONS + 1);
         match &mut *this.lock() {
-            State::Closed(reason) => return Err(reason.clone()),
-            State::Open(waiting) => {
-                // The queue is new: there is a place in it.
+            PendingState::Closed(reason) => return Err(reason.clone()),
+            PendingState::Open(waiting) => {
+                // The queue is new and empty, so there is a place in it.
                 if let Ok(last) = notifications.clone().try_reserve_owned() {
                     waiting.insert(
                         id,
-                        Waiting {
+                        WaitingRequest {
                             notifications,
                             last,
                         },
@@ -113,14 +115,14 @@ impl Pending {
         })
     }
 
-    /// Ends all that wait. Only the first reason counts.
+    /// Ends all requests that wait. Only the first reason counts.
     pub(super) fn close(&self, reason: &ClosedReason) {
         let state = &mut *self.lock();
-        if let State::Open(waiting) = state {
+        if let PendingState::Open(waiting) = state {
             for (_, request) in waiting.drain() {
                 request.last.send(ChildReply::Closed(reason.clone()));
             }
-            *state = State::Closed(reason.clone());
+            *state = PendingState::Closed(reason.clone());
             self.closed.send_replace(Some(reason.clone()));
         }
     }
@@ -143,79 +145,80 @@ impl Pending {
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         match &*self.lock() {
-            State::Open(waiting) => waiting.len(),
-            State::Closed(_) => 0,
+            PendingState::Open(waiting) => waiting.len(),
+            PendingState::Closed(_) => 0,
         }
     }
 
-    /// Whether somebody waited for it.
+    /// Delivers a response. Returns whether its request was waiting.
     fn answer(&self, id: u64, message: Bytes) -> bool {
         match &mut *self.lock() {
-            State::Open(waiting) => match waiting.entry(id) {
+            PendingState::Open(waiting) => match waiting.entry(id) {
                 Entry::Occupied(request) => {
                     request.remove().last.send(ChildReply::Response(message));
                     true
                 }
                 Entry::Vacant(_) => false,
             },
-            State::Closed(_) => false,
+            PendingState::Closed(_) => false,
         }
     }
 
     fn is_waiting(&self, id: u64) -> bool {
-        matches!(&*self.lock(), State::Open(waiting) if waiting.contains_key(&id))
+        matches!(&*self.lock(), PendingState::Open(waiting) if waiting.contains_key(&id))
     }
 
-    /// Whether there was somebody to notify, and place.
+    /// Delivers a notification. Returns whether its request was waiting and had room for it.
     fn notify(&self, id: u64, message: Bytes) -> bool {
         match &*self.lock() {
-            State::Open(waiting) => waiting.get(&id).is_some_and(|request| {
+            PendingState::Open(waiting) => waiting.get(&id).is_some_and(|request| {
                 let reply = ChildReply::Notification(message);
                 request.notifications.try_send(reply).is_ok()
             }),
-            State::Closed(_) => false,
+            PendingState::Closed(_) => false,
         }
     }
 }
 
-impl fmt::Debug for Pending {
+impl fmt::Debug for PendingRequests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending")
+        f.debug_struct("PendingRequests")
             .field("closed", &self.closed())
             .finish_non_exhaustive()
     }
 }
 
-/// Takes each line of the child where it belongs. Never waits: one slow receiver must not stop the others.
-pub(super) struct Router {
+/// Delivers each line of the child to its request. Never waits: one slow receiver must not stop the
+/// others.
+pub(super) struct LineRouter {
     name: UpstreamId,
-    pending: Arc<Pending>,
+    pending: Arc<PendingRequests>,
     events: mpsc::Sender<Bytes>,
-    garbage: u64,
+    skipped: u64,
     dropped: u64,
     late: u64,
 }
 
-impl Router {
+impl LineRouter {
     pub(super) fn new(
         name: UpstreamId,
-        pending: Arc<Pending>,
+        pending: Arc<PendingRequests>,
         events: mpsc::Sender<Bytes>,
     ) -> Self {
         Self {
             name,
             pending,
             events,
-            garbage: 0,
+            skipped: 0,
             dropped: 0,
             late: 0,
         }
     }
 
-    /// One line, without its end.
-    pub(super) fn line(&mut self, line: &Bytes) {
+    /// Routes one line, given without its end.
+    pub(super) fn route(&mut self, line: &Bytes) {
         let Ok(text) = std::str::from_utf8(line) else {
-            return self.garbage("not UTF-8", line);
+            return self.skip_line("not UTF-8", line);
         };
         let text = text.trim_matches([' ', '\t', '\r']);
         if text.is_empty() {
@@ -225,62 +228,65 @@ impl Router {
         match text.strip_prefix('[').map(|_| json::array(text)) {
             Some(Ok(items)) => {
                 for item in items {
-                    self.message(item, line.slice_ref(item.as_bytes()));
+                    self.route_message(item, line.slice_ref(item.as_bytes()));
                 }
             }
-            Some(Err(_)) => self.garbage("not JSON", line),
-            None => self.message(text, line.slice_ref(text.as_bytes())),
+            Some(Err(_)) => self.skip_line("not JSON", line),
+            None => self.route_message(text, line.slice_ref(text.as_bytes())),
         }
     }
 
-    fn message(&mut self, text: &str, bytes: Bytes) {
+    fn route_message(&mut self, text: &str, bytes: Bytes) {
         match Message::parse(text) {
             Ok(Message::Response(response)) => {
                 if response.id.is_none() {
-                    // It may belong to any request, so to none.
-                    return self.garbage("a response without an id", &bytes);
+                    // It may belong to any request, so it is given to none.
+                    return self.skip_line("a response without an id", &bytes);
                 }
                 let id = response.id.and_then(|id| id.parse().ok());
                 if !id.is_some_and(|id| self.pending.answer(id, bytes)) {
-                    self.late("a response to no request of ours");
+                    self.drop_late("a response to no request of ours");
                 }
             }
-            Ok(Message::Notification(notification)) => match self.addressee(&notification) {
-                To::Request(id) => {
+            Ok(Message::Notification(notification)) => match self.find_addressee(&notification) {
+                Addressee::Request(id) => {
                     if !self.pending.notify(id, bytes) {
-                        self.late("a notification of a request that is over or slow");
+                        self.drop_late("a notification of a request that is over or slow");
                     }
                 }
-                To::Nobody => self.late("progress without a token of ours"),
-                To::Everybody => self.event(&notification.method, bytes, false),
+                Addressee::Nobody => self.drop_late("progress without a token of ours"),
+                Addressee::Everybody => self.queue_event(&notification.method, bytes, false),
             },
-            Ok(Message::Request(request)) => self.event(&request.method, bytes, true),
-            Err(refusal) => self.refused(text, bytes, &refusal),
+            Ok(Message::Request(request)) => self.queue_event(&request.method, bytes, true),
+            Err(refusal) => self.handle_invalid(text, bytes, &refusal),
         }
     }
 
-    /// Which request a notification names: by progress token, or by the subscription it belongs to.
-    fn addressee(&self, notification: &Notification<'_>) -> To {
+    /// Finds the request that a notification names: by progress token, or by the subscription it belongs
+    /// to.
+    fn find_addressee(&self, notification: &Notification<'_>) -> Addressee {
         let params = notification.envelope.get("params");
         let params = params.and_then(|params| Object::parse(params).ok());
         let number = |text: &str| text.parse::<u64>().ok();
         if notification.method == method::PROGRESS {
             let token = params.as_ref().and_then(|p| p.get(meta::PROGRESS_TOKEN));
-            return token.and_then(number).map_or(To::Nobody, To::Request);
+            return token
+                .and_then(number)
+                .map_or(Addressee::Nobody, Addressee::Request);
         }
         let meta = params.as_ref().and_then(|params| params.get("_meta"));
         let meta = meta.and_then(|meta| Object::parse(meta).ok());
         let subscription = meta.as_ref().and_then(|m| m.get(meta::SUBSCRIPTION_ID));
         match subscription.and_then(number) {
-            Some(id) if self.pending.is_waiting(id) => To::Request(id),
-            _ => To::Everybody,
+            Some(id) if self.pending.is_waiting(id) => Addressee::Request(id),
+            _ => Addressee::Everybody,
         }
     }
 
-    fn event(&mut self, method: &str, bytes: Bytes, wants_response: bool) {
+    fn queue_event(&mut self, method: &str, bytes: Bytes, wants_response: bool) {
         match self.events.try_send(bytes) {
             Ok(()) => {}
-            // Nobody listens any more: weir is done with this child.
+            // The receiver is gone: weir does not use this child any more.
             Err(TrySendError::Closed(_)) => {}
             Err(TrySendError::Full(_)) => {
                 self.dropped += 1;
@@ -296,28 +302,29 @@ impl Router {
         }
     }
 
-    /// A message that JSON-RPC does not allow. If it was meant as the response to a request, its caller gets
-    /// it, and fails at once instead of waiting for a better one.
-    fn refused(&mut self, text: &str, bytes: Bytes, refusal: &Refusal) {
+    /// Handles a message that JSON-RPC does not allow. If it was meant as the response to a request, that
+    /// request gets it, and fails at once instead of waiting for its deadline.
+    fn handle_invalid(&mut self, text: &str, bytes: Bytes, refusal: &Refusal) {
         let id = refusal.id.as_ref().and_then(|id| id.as_json().parse().ok());
         let response = Object::parse(text).is_ok_and(|object| !object.contains("method"));
-        self.garbage(&refusal.fault.to_string(), &bytes);
+        self.skip_line(&refusal.fault.to_string(), &bytes);
         if let (Some(id), true) = (id, response) {
             self.pending.answer(id, bytes);
         }
     }
 
-    /// Servers print banners and debug output to stdout; that is wrong, common, and harmless.
-    fn garbage(&mut self, why: &str, line: &[u8]) {
-        self.garbage += 1;
-        if is_milestone(self.garbage) {
-            let line = super::log::printable(line.get(..200).unwrap_or(line));
-            tracing::warn!(target: "upstream", upstream = %self.name, lines = self.garbage,
+    /// Skips a line that is no message, and logs it now and then. Servers print banners and debug output to
+    /// stdout: that is wrong, common, and harmless.
+    fn skip_line(&mut self, why: &str, line: &[u8]) {
+        self.skipped += 1;
+        if is_milestone(self.skipped) {
+            let line = printable(line.get(..200).unwrap_or(line));
+            tracing::warn!(target: "upstream", upstream = %self.name, lines = self.skipped,
                 "a line on stdout is skipped ({why}): {line}");
         }
     }
 
-    fn late(&mut self, what: &str) {
+    fn drop_late(&mut self, what: &str) {
         self.late += 1;
         if is_milestone(self.late) {
             tracing::debug!(target: "upstream", upstream = %self.name, messages = self.late, "dropped {what}");
@@ -325,7 +332,8 @@ impl Router {
     }
 }
 
-enum To {
+/// The receiver of a notification.
+enum Addressee {
     Request(u64),
     Everybody,
     Nobody,

@@ -3,21 +3,22 @@
 mod ends;
 mod messages;
 
-use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::credentials::secrets::SecretCell;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::credentials::secrets::SecretCell;
+use crate::name::UpstreamId;
 
 /// A server in a few lines: `answer(message)` is called for each message.
 const SERVER: &str = r#"

@@ -7,18 +7,18 @@ use tokio::time::Instant;
 
 use crate::name::UpstreamId;
 
-/// The longest line logged, in bytes; the rest of it is left out.
+/// The longest line logged, in bytes. The rest of a line is left out.
 const LONGEST: usize = 4 * 1024;
 /// The most lines logged in one [`WINDOW`].
 const LINES: u32 = 100;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Logs the lines under the upstream's name until stderr closes. Reads on while it logs no more, so that
-/// the child is never held up.
-pub(super) async fn relay(mut stderr: impl AsyncRead + Unpin, name: &UpstreamId) {
+/// Logs the lines under the upstream's name until stderr closes. Goes on reading when it logs no more, so
+/// that the child never waits.
+pub(super) async fn log_lines(mut stderr: impl AsyncRead + Unpin, name: &UpstreamId) {
     let mut chunk = vec![0; 8 * 1024];
-    let mut line = Line::default();
-    let mut rate = Rate::new(Instant::now());
+    let mut line = LineBuffer::default();
+    let mut rate = LineRate::new(Instant::now());
     loop {
         let count = match stderr.read(&mut chunk).await {
             Ok(0) | Err(_) => break,
@@ -32,38 +32,38 @@ pub(super) async fn relay(mut stderr: impl AsyncRead + Unpin, name: &UpstreamId)
         let rest = pieces.next_back().unwrap_or_default();
         for piece in pieces {
             line.push(piece);
-            emit(&mut line, &mut rate, name);
+            log_line(&mut line, &mut rate, name);
         }
         line.push(rest);
     }
-    emit(&mut line, &mut rate, name);
-    note(rate.take_suppressed(), name);
+    log_line(&mut line, &mut rate, name);
+    log_suppressed(rate.take_suppressed(), name);
 }
 
-fn emit(line: &mut Line, rate: &mut Rate, name: &UpstreamId) {
+fn log_line(line: &mut LineBuffer, rate: &mut LineRate, name: &UpstreamId) {
     let Some(text) = line.take() else { return };
     match rate.admit(Instant::now()) {
-        Admitted::No => {}
-        Admitted::Yes { suppressed } => {
-            note(suppressed, name);
+        RateDecision::LeaveOut => {}
+        RateDecision::Log { suppressed } => {
+            log_suppressed(suppressed, name);
             tracing::info!(target: "upstream", upstream = %name, "{text}");
         }
     }
 }
 
-fn note(suppressed: u64, name: &UpstreamId) {
+fn log_suppressed(suppressed: u64, name: &UpstreamId) {
     if suppressed > 0 {
         tracing::info!(target: "upstream", upstream = %name, suppressed,
             "{suppressed} lines of stderr were left out: more than {LINES} a second");
     }
 }
 
-/// Whether this is a count worth a log line: 1, 10, 100, 1000…
+/// Returns whether a count is worth a log line: 1, 10, 100, 1000…
 pub(super) fn is_milestone(count: u64) -> bool {
     count > 0 && 10_u64.pow(count.ilog10()) == count
 }
 
-/// Text that a terminal takes as text: control characters are escaped.
+/// Returns text with control characters escaped, so that a terminal obeys none of them.
 pub(super) fn printable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for character in String::from_utf8_lossy(bytes).chars() {
@@ -76,22 +76,22 @@ pub(super) fn printable(bytes: &[u8]) -> String {
     out
 }
 
-/// A line in the making.
+/// The bytes of a line that has not ended yet.
 #[derive(Default)]
-struct Line {
+struct LineBuffer {
     bytes: Vec<u8>,
     cut: bool,
 }
 
-impl Line {
+impl LineBuffer {
     fn push(&mut self, piece: &[u8]) {
-        let place = LONGEST - self.bytes.len().min(LONGEST);
+        let free = LONGEST - self.bytes.len().min(LONGEST);
         self.bytes
-            .extend_from_slice(piece.get(..place).unwrap_or(piece));
-        self.cut |= piece.len() > place;
+            .extend_from_slice(piece.get(..free).unwrap_or(piece));
+        self.cut |= piece.len() > free;
     }
 
-    /// The line as text, if there is one, and a new line begins.
+    /// Returns the line as text, unless it is empty, and begins a new one.
     fn take(&mut self) -> Option<String> {
         let mut text = printable(self.bytes.trim_ascii_end());
         if std::mem::take(&mut self.cut) {
@@ -102,23 +102,23 @@ impl Line {
     }
 }
 
-/// How many lines are logged in a window.
-struct Rate {
+/// Limits how many lines are logged in a window.
+struct LineRate {
     since: Instant,
     lines: u32,
     suppressed: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Admitted {
-    No,
-    /// `suppressed` lines before this one were not logged.
-    Yes {
+enum RateDecision {
+    LeaveOut,
+    /// Log the line. `suppressed` lines before it were left out.
+    Log {
         suppressed: u64,
     },
 }
 
-impl Rate {
+impl LineRate {
     fn new(now: Instant) -> Self {
         Self {
             since: now,
@@ -127,17 +127,17 @@ impl Rate {
         }
     }
 
-    fn admit(&mut self, now: Instant) -> Admitted {
+    fn admit(&mut self, now: Instant) -> RateDecision {
         if now.duration_since(self.since) >= WINDOW {
             self.since = now;
             self.lines = 0;
         }
         if self.lines >= LINES {
             self.suppressed += 1;
-            return Admitted::No;
+            return RateDecision::LeaveOut;
         }
         self.lines += 1;
-        Admitted::Yes {
+        RateDecision::Log {
             suppressed: self.take_suppressed(),
         }
     }
@@ -154,21 +154,24 @@ mod tests {
     #[test]
     fn a_flood_is_cut_to_a_hundred_lines_a_second_and_counted() {
         let start = Instant::now();
-        let mut rate = Rate::new(start);
+        let mut rate = LineRate::new(start);
         let admitted = (0..250)
-            .filter(|_| rate.admit(start) != Admitted::No)
+            .filter(|_| rate.admit(start) != RateDecision::LeaveOut)
             .count();
         assert_eq!(admitted, 100);
         assert_eq!(
             rate.admit(start + WINDOW),
-            Admitted::Yes { suppressed: 150 }
+            RateDecision::Log { suppressed: 150 }
         );
-        assert_eq!(rate.admit(start + WINDOW), Admitted::Yes { suppressed: 0 });
+        assert_eq!(
+            rate.admit(start + WINDOW),
+            RateDecision::Log { suppressed: 0 }
+        );
     }
 
     #[test]
     fn a_long_line_is_cut_and_the_next_is_whole() {
-        let mut line = Line::default();
+        let mut line = LineBuffer::default();
         for _ in 0..100 {
             line.push(&[b'x'; 100]);
         }

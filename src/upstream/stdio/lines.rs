@@ -7,14 +7,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::pending::Router;
+use super::pending::LineRouter;
 
-/// Read and write at least this much at once, where there is as much: the size of a pipe.
+/// The number of bytes to read and write at once, where there are as many: the size of a pipe.
 const CHUNK: usize = 64 * 1024;
 
 /// Why reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum ReadEnd {
     /// The other side closed.
     Closed,
     /// A line was longer than the limit, in bytes.
@@ -22,43 +22,43 @@ pub(super) enum Ended {
 }
 
 /// Reads lines until the other side closes or one is longer than `limit`.
-pub(super) async fn read(
+pub(super) async fn read_lines(
     mut stdout: impl AsyncRead + Unpin,
     limit: usize,
-    mut router: Router,
-) -> Ended {
+    mut router: LineRouter,
+) -> ReadEnd {
     let mut buffer = BytesMut::new();
-    // Where the line that begins the buffer is known not to end.
-    let mut seen = 0;
+    // The number of bytes at the start of the buffer that were searched and contain no line end.
+    let mut searched = 0;
     loop {
-        while let Some(at) = memchr::memchr(b'\n', buffer.get(seen..).unwrap_or_default()) {
-            let mut line = buffer.split_to(seen + at + 1);
-            line.truncate(seen + at);
-            seen = 0;
+        while let Some(at) = memchr::memchr(b'\n', buffer.get(searched..).unwrap_or_default()) {
+            let mut line = buffer.split_to(searched + at + 1);
+            line.truncate(searched + at);
+            searched = 0;
             if line.len() > limit {
-                return Ended::Oversized(limit);
+                return ReadEnd::Oversized(limit);
             }
-            router.line(&line.freeze());
+            router.route(&line.freeze());
         }
-        seen = buffer.len();
-        if seen > limit {
-            return Ended::Oversized(limit);
+        searched = buffer.len();
+        if searched > limit {
+            return ReadEnd::Oversized(limit);
         }
         buffer.reserve(CHUNK / 8);
         match stdout.read_buf(&mut buffer).await {
-            // A last line without an end is one that was cut off.
-            Ok(0) | Err(_) => return Ended::Closed,
+            // A last line without an end was cut off, so it is not routed.
+            Ok(0) | Err(_) => return ReadEnd::Closed,
             Ok(_) => {}
         }
     }
 }
 
-/// Writes messages as lines until there can be no more, or the other side closes. After `stop`, writes what
-/// is already there.
+/// Writes messages as lines until all senders are gone, or the other side closes. After `stop`, writes
+/// only what is already queued.
 ///
 /// # Errors
 /// What the pipe says when the child has closed its stdin.
-pub(super) async fn write(
+pub(super) async fn write_lines(
     mut stdin: impl AsyncWrite + Unpin,
     mut lines: mpsc::Receiver<Bytes>,
     stop: CancellationToken,
@@ -78,7 +78,7 @@ pub(super) async fn write(
             return Ok(());
         }
         for message in batch.drain(..) {
-            append(&message, &mut buffer);
+            append_line(&message, &mut buffer);
             if buffer.len() >= CHUNK {
                 stdin.write_all(&buffer).await?;
                 buffer.clear();
@@ -90,9 +90,9 @@ pub(super) async fn write(
     }
 }
 
-/// Appends a message as one line. A raw line end in a JSON text can only stand between its tokens, where a
-/// space means the same.
-fn append(message: &[u8], buffer: &mut Vec<u8>) {
+/// Appends a message as one line. A raw line end in a JSON text can only stand between its tokens, where
+/// a space means the same.
+fn append_line(message: &[u8], buffer: &mut Vec<u8>) {
     let start = buffer.len();
     buffer.extend_from_slice(message);
     if memchr::memchr2(b'\n', b'\r', message).is_some() {

@@ -1,0 +1,17 @@
+//! A request to an upstream, before its envelope is written.
+
+use http::HeaderMap;
+
+/// A request to an upstream, all but its JSON-RPC envelope.
+#[derive(Debug)]
+pub struct OutboundRequest {
+    /// The JSON-RPC id, from [`Link::next_id`](super::Link::next_id). Progress tokens are the same
+    /// number.
+    pub id: u64,
+    /// The method.
+    pub method: &'static str,
+    /// The params as JSON text, with this hop's `_meta`.
+    pub params: String,
+    /// Headers for an upstream over HTTP: `Mcp-*` where it is modern, and the caller's trace context.
+    pub headers: HeaderMap,
+}

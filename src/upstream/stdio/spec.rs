@@ -1,0 +1,186 @@
+//! How to run a child process: program, arguments, environment.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::credentials::secrets::{SecretCell, SecretError};
+use crate::name::UpstreamId;
+
+/// How to run a child.
+#[derive(Clone, Debug)]
+pub struct ChildSpec {
+    /// The upstream that the child is. The child's log lines carry this name.
+    pub name: UpstreamId,
+    /// The program: a path (a relative one starts at `cwd`), or a name looked up in the child's `PATH`.
+    pub program: PathBuf,
+    /// The arguments.
+    pub args: Vec<String>,
+    /// The whole environment but for `env`. See [`inherited_env`].
+    pub inherited: Vec<(OsString, OsString)>,
+    /// Variables added to `inherited`. They win over inherited ones of the same name.
+    pub env: Vec<(String, SecretCell)>,
+    /// The working folder, if not weir's.
+    pub cwd: Option<PathBuf>,
+    /// The absolute path of a program that runs
+    /// [`reaper::run`](crate::upstream::reaper::run) as `reap -- PROGRAM ARGS…`. Without it, a child may
+    /// outlive a killed weir.
+    pub reaper: Option<PathBuf>,
+    /// The longest line accepted from the child, in bytes, without its end.
+    pub max_message: usize,
+}
+
+/// Why a child could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The program does not exist, or not in the child's `PATH`.
+    #[error("there is no program `{0}`")]
+    NoProgram(PathBuf),
+    /// The program is a file that may not be executed.
+    #[error("`{0}` is not executable")]
+    NotExecutable(PathBuf),
+    /// The working folder does not exist.
+    #[error("there is no folder `{0}`")]
+    NoFolder(PathBuf),
+    /// A secret of the child's environment cannot be read.
+    #[error("the secret for `{name}` cannot be had")]
+    Secret {
+        /// The variable.
+        name: String,
+        /// The reason.
+        #[source]
+        source: SecretError,
+    },
+    /// The operating system refused.
+    #[error("`{program}` could not be started")]
+    Spawn {
+        /// What was to be started: the program, or the reaper.
+        program: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl ChildSpec {
+    /// Reads all secrets of `env`. A child gets them once, when it starts.
+    ///
+    /// # Errors
+    /// A secret cannot be read.
+    pub async fn read_secrets(&self) -> Result<(), StartError> {
+        for (name, secret) in &self.env {
+            let read = secret.read().await;
+            read.map_err(|source| StartError::Secret {
+                name: name.clone(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the program can be found. A reaper could report it only by an exit status.
+    pub(super) fn check_program(&self) -> Result<(), StartError> {
+        if let Some(cwd) = &self.cwd
+            && !cwd.is_dir()
+        {
+            return Err(StartError::NoFolder(cwd.clone()));
+        }
+        let mut found = Err(StartError::NoProgram(self.program.clone()));
+        for candidate in self.candidates() {
+            match candidate.metadata() {
+                Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => {
+                    return Ok(());
+                }
+                Ok(file) if file.is_file() => found = Err(StartError::NotExecutable(candidate)),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Returns the files that the program may be, in the order in which `execvp` tries them.
+    fn candidates(&self) -> Vec<PathBuf> {
+        let cwd = self.cwd.as_deref().unwrap_or(Path::new(""));
+        if self.program.components().count() > 1 {
+            return vec![cwd.join(&self.program)];
+        }
+        let given = self.env.iter().rfind(|(name, _)| name == "PATH");
+        let path = given
+            .and_then(|(_, path)| Some(OsString::from(path.now()?.expose())))
+            .or_else(|| {
+                let inherited = self.inherited.iter().rfind(|(name, _)| name == "PATH");
+                inherited.map(|(_, path)| path.clone())
+            })
+            // `execvp` searches these when there is no `PATH`.
+            .unwrap_or_else(|| "/bin:/usr/bin".into());
+        std::env::split_paths(&path)
+            .map(|folder| cwd.join(folder).join(&self.program))
+            .collect()
+    }
+
+    /// Returns the command to spawn, below the reaper if there is one: clean environment, own process
+    /// group, three pipes.
+    pub(super) fn to_command(&self) -> Command {
+        let mut command = Command::new(self.executable());
+        let given = self.env.iter();
+        let given: Vec<_> = given
+            .filter_map(|(name, value)| Some((name, value.now()?)))
+            .collect();
+        if self.reaper.is_some() {
+            command.args(["reap", "--"]).arg(&self.program);
+        }
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(self.inherited.iter().cloned())
+            .envs(given.iter().map(|(name, value)| (name, value.expose())))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Its own group, so that Ctrl-C at a terminal reaches weir alone, and so that all
+            // processes of the child can be signalled at once.
+            .process_group(0);
+        if let Some(cwd) = &self.cwd {
+            command.current_dir(cwd);
+        }
+        command
+    }
+
+    /// Returns the program that is spawned: the reaper if there is one.
+    pub(super) fn executable(&self) -> &Path {
+        self.reaper.as_ref().unwrap_or(&self.program)
+    }
+}
+
+/// Returns the variables of weir's environment that a child inherits: those that the official SDKs pass
+/// on (`getDefaultEnvironment`: HOME, LOGNAME, PATH, SHELL, TERM, USER), the locale, the time zone, and
+/// where to keep files. Everything else, above all secrets, has to be named in the config.
+#[must_use]
+pub fn inherited_env() -> Vec<(OsString, OsString)> {
+    const NAMES: [&str; 14] = [
+        "HOME",
+        "LANG",
+        "LANGUAGE",
+        "LOGNAME",
+        "PATH",
+        "SHELL",
+        "TERM",
+        "TMPDIR",
+        "TZ",
+        "USER",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
+        "XDG_RUNTIME_DIR",
+    ];
+    let is_inherited = |name: &str| NAMES.contains(&name) || name.starts_with("LC_");
+    std::env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(is_inherited))
+        // An exported shell function, which bash would run. The SDKs leave these out too.
+        .filter(|(_, value)| !value.as_encoded_bytes().starts_with(b"()"))
+        .collect()
+}
