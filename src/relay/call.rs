@@ -204,10 +204,8 @@ pub(super) async fn seat(
     deadline: Instant,
 ) -> Result<Arc<Peer>, LinkError> {
     let shared = link.wait_for_peer(deadline).await?;
-    let Some(caller) = scope
-        .caller
-        .filter(|_| link.sessions.wants_own_session(&shared))
-    else {
+    let wants_own = link.sessions.wants_own_session(&shared);
+    let Some(caller) = scope.caller.filter(|_| wants_own) else {
         return Ok(shared);
     };
     match caller.session(link, deadline).await {

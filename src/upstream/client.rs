@@ -28,7 +28,7 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO
 
 /// Why an HTTP client cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub enum HttpClientError {
     /// The machine's certificates, or those of `tls`, cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -59,7 +59,7 @@ pub enum TransferError {
 
 /// An HTTP client bound to one URL.
 #[derive(Debug)]
-pub struct Client {
+pub struct HttpClient {
     kind: Kind,
     /// The key of the client certificate, which may have to be fetched.
     key: Option<SecretCell>,
@@ -78,7 +78,7 @@ enum Kind {
     },
 }
 
-type Lean = legacy::Client<dial::Connector, Full<Bytes>>;
+type Lean = legacy::Client<dial::PooledConnector, Full<Bytes>>;
 
 /// TCP was there, TLS was not.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +94,7 @@ pub enum Body {
     Full(reqwest::Body),
 }
 
-impl Client {
+impl HttpClient {
     /// A client for one upstream. Opens nothing.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ impl Client {
         config: &config::Upstream,
         endpoint: &config::HttpEndpoint,
         around: &Around,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, HttpClientError> {
         let url = endpoint.url.clone();
         // Above any concurrency weir allows towards one upstream, or connections churn.
         let idle = config.limits.in_flight.get().max(64) * 2;
@@ -130,7 +130,7 @@ impl Client {
                     .connect_timeout(config.timeouts.connect)
                     .pool_max_idle_per_host(idle);
                 Kind::Full {
-                    client: builder.build().map_err(ClientError::Build)?,
+                    client: builder.build().map_err(HttpClientError::Build)?,
                     url: Box::new(url),
                     connect: config.timeouts.connect,
                 }
@@ -140,7 +140,7 @@ impl Client {
             | Connector::AgentcoreGateway
             | Connector::AgentcoreRuntime => {
                 let connector = dial::connector(endpoint, tls, config.timeouts.connect)
-                    .map_err(|_| ClientError::ServerName)?;
+                    .map_err(|_| HttpClientError::ServerName)?;
                 let client = legacy::Client::builder(TokioExecutor::new())
                     .pool_max_idle_per_host(idle)
                     .pool_timer(TokioTimer::new())

@@ -90,7 +90,7 @@ pub enum LinkError {
     NoCommonVersion(String),
     /// The child process could not be started.
     #[error("the child process does not start")]
-    Start(#[source] crate::upstream::stdio::StartError),
+    Start(#[source] crate::upstream::stdio::ChildStartError),
     /// The child process ended.
     #[error("the child process ended")]
     ChildClosed(#[source] ChildClosed),

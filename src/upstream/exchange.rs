@@ -32,13 +32,13 @@ pub struct ResumePoint {
 
 enum Source {
     Whole(Option<Bytes>),
-    Events(Box<Events<ReadError>>),
+    Events(Box<Events<BodyReadError>>),
     Child(ChildReplies),
 }
 
 /// Why reading a body failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub enum BodyReadError {
     /// The connection broke.
     #[error("the connection broke off")]
     Broken(#[source] TransferError),
@@ -60,7 +60,7 @@ impl Exchange {
 
     /// An event stream, read until `deadline` if there is one.
     #[must_use]
-    pub fn from_events(events: Events<ReadError>, deadline: Option<Instant>) -> Self {
+    pub fn from_events(events: Events<BodyReadError>, deadline: Option<Instant>) -> Self {
         Self {
             source: Source::Events(Box::new(events)),
             deadline,
@@ -143,8 +143,8 @@ impl Source {
                     Err(SseError::Malformed) => {
                         return Err(LinkError::Nonsense("not an event stream"));
                     }
-                    Err(SseError::Read(ReadError::Idle)) => return Err(LinkError::Idle),
-                    Err(SseError::Read(ReadError::Broken(error))) => {
+                    Err(SseError::Read(BodyReadError::Idle)) => return Err(LinkError::Idle),
+                    Err(SseError::Read(BodyReadError::Broken(error))) => {
                         return Err(LinkError::Broken(error));
                     }
                 };

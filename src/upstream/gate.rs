@@ -27,14 +27,14 @@ pub struct Gate {
     capacity: usize,
     circuit: Mutex<Circuit>,
     is_open: watch::Sender<bool>,
-    last_failure: Mutex<Option<Failure>>,
+    last_failure: Mutex<Option<CallFailure>>,
     /// Asks the keeper for an attempt: calls fail, and it may find out first that they need not.
     pub circuit_opened: Notify,
 }
 
 /// The last call that failed between weir and the upstream.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct CallFailure {
     /// Why, for the operator.
     pub reason: String,
     /// When.
@@ -120,7 +120,7 @@ impl Gate {
 
     /// The last call that failed, for operators.
     #[must_use]
-    pub fn last_failure(&self) -> Option<Failure> {
+    pub fn last_failure(&self) -> Option<CallFailure> {
         let last = self.last_failure.lock();
         last.clone()
     }
@@ -195,7 +195,7 @@ impl InFlightSlot {
     }
 
     fn set_last_failure(&self, reason: String) {
-        let last = Failure {
+        let last = CallFailure {
             reason,
             at: Instant::now(),
         };

@@ -20,14 +20,14 @@ use crate::credentials::{Around, Credentials, Refused, SetupError, Verdict};
 use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::{LAST_EVENT_ID, METHOD, SESSION, VERSION};
-use crate::upstream::client::{Body, Client, ClientError};
+use crate::upstream::client::{Body, HttpClient, HttpClientError};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
 use crate::upstream::peer::{Affinity, HttpSession, Peer};
 use crate::upstream::quirks::{Platform, Quirks};
 use crate::upstream::request::OutboundRequest;
 use media::{ERROR_BODY, Media, media_type};
-use reading::Reading;
+use reading::BodyReader;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -39,14 +39,14 @@ const REFUSAL: Duration = Duration::from_secs(2);
 /// An HTTP client of one upstream: its own pool, its own credentials.
 #[derive(Debug)]
 pub struct HttpWire {
-    client: Client,
+    client: HttpClient,
     url: Url,
     credentials: Credentials,
     sent: Sent,
     quirks: Quirks,
     /// Random: what leads the link's own session to its instance of the server.
     key: [u8; 16],
-    reading: Reading,
+    reading: BodyReader,
     first_byte: Option<Duration>,
 }
 
@@ -58,7 +58,7 @@ pub enum WireError {
     Credentials(#[from] SetupError),
     /// No client for this URL on this machine.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Client(#[from] HttpClientError),
 }
 
 impl HttpWire {
@@ -73,13 +73,13 @@ impl HttpWire {
         around: &Around,
     ) -> Result<Self, WireError> {
         Ok(Self {
-            client: Client::new(config, endpoint, around)?,
+            client: HttpClient::new(config, endpoint, around)?,
             url: endpoint.url.clone(),
             credentials: Credentials::new(config, endpoint, around)?,
             sent: Sent::of(&config.auth),
             quirks,
             key: crate::seal::random().unwrap_or_default(),
-            reading: Reading {
+            reading: BodyReader {
                 limit: config.limits.response_bytes,
                 idle: config.timeouts.idle,
             },
@@ -310,7 +310,7 @@ impl HttpWire {
         }
     }
 
-    /// Ends a legacy session, as a good guest does. Failure is of no interest.
+    /// Ends a legacy session, as a good guest does. CallFailure is of no interest.
     pub async fn end_session(&self, session: &HttpSession, deadline: Instant) {
         if session.id.is_some() && !self.quirks.no_delete {
             let headers = session.headers.clone();

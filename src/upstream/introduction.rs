@@ -16,7 +16,7 @@ const OLDEST: &str = "2024-11-05";
 const LONGEST_EXTENSIONS: usize = 16 * 1024;
 
 /// What an answer to `server/discover` says.
-pub(super) enum Verdict {
+pub(super) enum EraVerdict {
     Modern(Introduction),
     /// Modern, but it wants to be asked once more: -32022, and yet it speaks weir's version.
     Again,
@@ -55,20 +55,20 @@ impl Introduction {
 ///
 /// # Errors
 /// It is modern, and has no version in common with weir.
-pub(super) fn discovered(message: &[u8]) -> Result<Verdict, LinkError> {
+pub(super) fn discovered(message: &[u8]) -> Result<EraVerdict, LinkError> {
     let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
     else {
-        return Ok(Verdict::Legacy(Vec::new()));
+        return Ok(EraVerdict::Legacy(Vec::new()));
     };
     match response.outcome {
         Outcome::Error(error) => refusal(error),
         Outcome::Result(result) => {
             let Ok(result) = Object::parse(result) else {
-                return Ok(Verdict::Legacy(Vec::new()));
+                return Ok(EraVerdict::Legacy(Vec::new()));
             };
             Ok(match modern(&result) {
-                Some(introduction) => Verdict::Modern(introduction),
-                None => Verdict::Legacy(legacy(&strings(result.get("supportedVersions")))),
+                Some(introduction) => EraVerdict::Modern(introduction),
+                None => EraVerdict::Legacy(legacy(&strings(result.get("supportedVersions")))),
             })
         }
     }
@@ -98,9 +98,9 @@ fn legacy(versions: &[String]) -> Vec<Version> {
 }
 
 /// What an error in answer to `server/discover` says.
-fn refusal(error: &str) -> Result<Verdict, LinkError> {
+fn refusal(error: &str) -> Result<EraVerdict, LinkError> {
     let Ok(error) = Object::parse(error) else {
-        return Ok(Verdict::Legacy(Vec::new()));
+        return Ok(EraVerdict::Legacy(Vec::new()));
     };
     match error.get("code") {
         // Modern, but of another revision: its list says whether a legacy one is among them.
@@ -108,14 +108,14 @@ fn refusal(error: &str) -> Result<Verdict, LinkError> {
             let versions = supported(error.get("data"));
             let legacy = legacy(&versions);
             if versions.iter().any(|text| text == Version::MODERN.as_str()) {
-                Ok(Verdict::Again)
+                Ok(EraVerdict::Again)
             } else if legacy.is_empty() {
                 Err(LinkError::NoCommonVersion(versions.join(", ")))
             } else {
-                Ok(Verdict::Legacy(legacy))
+                Ok(EraVerdict::Legacy(legacy))
             }
         }
-        Some("-32020" | "-32021") => Ok(Verdict::Modern(Introduction {
+        Some("-32020" | "-32021") => Ok(EraVerdict::Modern(Introduction {
             version: Version::MODERN.to_string(),
             versions: Vec::new(),
             capabilities: Capabilities {
@@ -128,7 +128,7 @@ fn refusal(error: &str) -> Result<Verdict, LinkError> {
             server: String::new(),
             extensions: Box::default(),
         })),
-        _ => Ok(Verdict::Legacy(Vec::new())),
+        _ => Ok(EraVerdict::Legacy(Vec::new())),
     }
 }
 

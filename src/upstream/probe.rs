@@ -18,7 +18,7 @@ use crate::protocol::{meta, method};
 use crate::upstream::error::LinkError;
 use crate::upstream::http::HttpWire;
 use crate::upstream::http::handshake::Handshake;
-use crate::upstream::introduction::{Introduction, Verdict, discovered, initialized, offered};
+use crate::upstream::introduction::{EraVerdict, Introduction, discovered, initialized, offered};
 use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::{Affinity, Connection, Peer};
 use crate::upstream::stdio::{Child, ChildClosed, ChildReply, ChildSpec};
@@ -68,16 +68,16 @@ async fn over_http(
             wire.handshake(affinity.as_deref(), version, method, body, deadline)
         };
         let mut verdict = over_http_verdict(ask().await?, known)?;
-        if matches!(verdict, Verdict::Again) {
+        if matches!(verdict, EraVerdict::Again) {
             verdict = over_http_verdict(ask().await?, known)?;
         }
         match verdict {
-            Verdict::Modern(introduction) => {
+            EraVerdict::Modern(introduction) => {
                 let session = wire.session(Version::MODERN.as_str(), None, affinity);
                 return Ok(introduction.peer(Era::Modern, Connection::Http(session)));
             }
-            Verdict::Again => return Err(LinkError::Nonsense("no answer to server/discover")),
-            Verdict::Legacy(versions) => offered = versions,
+            EraVerdict::Again => return Err(LinkError::Nonsense("no answer to server/discover")),
+            EraVerdict::Legacy(versions) => offered = versions,
         }
     }
     let opening = Opening {
@@ -251,16 +251,18 @@ fn evidence(answer: Handshake) -> Result<Handshake, LinkError> {
     }
 }
 
-fn over_http_verdict(answer: Handshake, known: Option<Era>) -> Result<Verdict, LinkError> {
+fn over_http_verdict(answer: Handshake, known: Option<Era>) -> Result<EraVerdict, LinkError> {
     let answer = evidence(answer)?;
     let verdict = match answer.message.as_deref() {
         Some(message) => discovered(message)?,
-        None => Verdict::Legacy(Vec::new()),
+        None => EraVerdict::Legacy(Vec::new()),
     };
     // Once modern, always modern: a proxy in between that answers nonsense is not a downgrade.
     match (verdict, known) {
-        (Verdict::Legacy(_), Some(Era::Modern)) if answer.message.is_none() => Err(answer.refusal),
-        (Verdict::Legacy(_), Some(Era::Modern)) => {
+        (EraVerdict::Legacy(_), Some(Era::Modern)) if answer.message.is_none() => {
+            Err(answer.refusal)
+        }
+        (EraVerdict::Legacy(_), Some(Era::Modern)) => {
             Err(LinkError::Nonsense("no answer to server/discover"))
         }
         (verdict, _) => Ok(verdict),
@@ -278,13 +280,13 @@ async fn over_stdio(
         // Half the budget: what never answers a probe still gets its `initialize`.
         let patience = Instant::now() + deadline.duration_since(Instant::now()) / 2;
         match discover_child(link, &child, patience).await {
-            Ok(Verdict::Modern(introduction)) => {
+            Ok(EraVerdict::Modern(introduction)) => {
                 return Ok((
                     introduction.peer(Era::Modern, Connection::Child(child)),
                     unasked,
                 ));
             }
-            Ok(Verdict::Again | Verdict::Legacy(_)) => {}
+            Ok(EraVerdict::Again | EraVerdict::Legacy(_)) => {}
             // Old rmcp servers end at the first request before `initialize`: start another.
             Err(LinkError::ChildClosed(_)) => {
                 child.stop().await;
@@ -303,13 +305,13 @@ async fn discover_child(
     link: &Link,
     child: &Arc<Child>,
     deadline: Instant,
-) -> Result<Verdict, LinkError> {
-    let mut verdict = Verdict::Again;
+) -> Result<EraVerdict, LinkError> {
+    let mut verdict = EraVerdict::Again;
     for _ in 0..2 {
         let id = link.next_id();
         let message = ask(child, id, discover(id), deadline).await?;
         verdict = discovered(&message)?;
-        if !matches!(verdict, Verdict::Again) {
+        if !matches!(verdict, EraVerdict::Again) {
             break;
         }
     }

@@ -24,8 +24,8 @@ use tokio_util::task::TaskTracker;
 pub use closed::{ChildClosed, ClosedReason, Exit};
 pub use pending::{ChildReplies, ChildReply};
 use pending::{LineRouter, PendingRequests};
-use process::{PipeTasks, Process};
-pub use spec::{ChildSpec, StartError, inherited_env};
+use process::{ChildProcess, PipeTasks};
+pub use spec::{ChildSpec, ChildStartError, inherited_env};
 
 /// The most messages that wait to be written. The sender of one more waits.
 const OUTGOING: usize = 64;
@@ -54,12 +54,14 @@ impl Child {
     pub fn start(
         spec: &ChildSpec,
         tasks: &TaskTracker,
-    ) -> Result<(Arc<Self>, mpsc::Receiver<Bytes>), StartError> {
-        let mut process = Process::spawn(spec)?;
-        let pipes = process.take_pipes().map_err(|source| StartError::Spawn {
-            program: spec.program.clone(),
-            source,
-        })?;
+    ) -> Result<(Arc<Self>, mpsc::Receiver<Bytes>), ChildStartError> {
+        let mut process = ChildProcess::spawn(spec)?;
+        let pipes = process
+            .take_pipes()
+            .map_err(|source| ChildStartError::Spawn {
+                program: spec.program.clone(),
+                source,
+            })?;
         let (outgoing, queued) = mpsc::channel(OUTGOING);
         let (events, incoming) = mpsc::channel(EVENTS);
         let (gone_tx, gone) = watch::channel(false);

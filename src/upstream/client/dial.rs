@@ -24,14 +24,14 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 type Pinned<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 /// What a pool of connections is made over.
-pub(super) type Connector = InTime<HttpsConnector<Dial>>;
+pub(super) type PooledConnector = InTime<HttpsConnector<Dial>>;
 
 /// A connector for one upstream.
 pub(super) fn connector(
     endpoint: &HttpEndpoint,
     tls: rustls::ClientConfig,
     budget: Duration,
-) -> Result<Connector, InvalidDnsNameError> {
+) -> Result<PooledConnector, InvalidDnsNameError> {
     let dial = match &endpoint.socket {
         Some(path) => Dial::Unix(path.as_path().into()),
         None => {

@@ -1,4 +1,4 @@
-//! Reading an answer's body, within bounds.
+//! BodyReader an answer's body, within bounds.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use http::Response;
 use crate::protocol::sse::Events;
 use crate::upstream::client::Body;
 use crate::upstream::error::LinkError;
-use crate::upstream::exchange::ReadError;
+use crate::upstream::exchange::BodyReadError;
 
 /// The bounds of one upstream's answers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
+pub(super) struct BodyReader {
     /// `limits.response_bytes`
     pub(super) limit: usize,
     /// `timeouts.idle`
     pub(super) idle: Duration,
 }
 
-impl Reading {
+impl BodyReader {
     /// A whole body.
     pub(super) async fn body(
         self,
@@ -54,27 +54,27 @@ impl Reading {
     }
 
     /// Events of an answer: `timeouts.idle` between two signs of life, keep-alive comments included.
-    pub(super) fn events(self, response: Response<Body>) -> Events<ReadError> {
+    pub(super) fn events(self, response: Response<Body>) -> Events<BodyReadError> {
         let idle = self.idle;
         let chunks =
             futures::stream::unfold(response.into_body(), move |mut response| async move {
                 match tokio::time::timeout(idle, response.chunk()).await {
                     Ok(Ok(Some(chunk))) => Some((Ok(chunk), response)),
                     Ok(Ok(None)) => None,
-                    Ok(Err(error)) => Some((Err(ReadError::Broken(error)), response)),
-                    Err(_) => Some((Err(ReadError::Idle), response)),
+                    Ok(Err(error)) => Some((Err(BodyReadError::Broken(error)), response)),
+                    Err(_) => Some((Err(BodyReadError::Idle), response)),
                 }
             });
         Events::new(chunks, self.limit)
     }
 
     /// Events of a stream that may stay silent for as long as nothing happens.
-    pub(super) fn quiet_events(self, response: Response<Body>) -> Events<ReadError> {
+    pub(super) fn quiet_events(self, response: Response<Body>) -> Events<BodyReadError> {
         let chunks = futures::stream::unfold(response.into_body(), |mut response| async move {
             match response.chunk().await {
                 Ok(Some(chunk)) => Some((Ok(chunk), response)),
                 Ok(None) => None,
-                Err(error) => Some((Err(ReadError::Broken(error)), response)),
+                Err(error) => Some((Err(BodyReadError::Broken(error)), response)),
             }
         });
         Events::new(chunks, self.limit)

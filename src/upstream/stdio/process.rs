@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::closed::{ClosedReason, Exit};
 use super::lines::ReadEnd;
 use super::pending::PendingRequests;
-use super::spec::{ChildSpec, StartError};
+use super::spec::{ChildSpec, ChildStartError};
 use crate::upstream::reaper;
 
 /// The time that the process has to exit by itself after its stdin was closed.
@@ -26,7 +26,7 @@ const SHORTLY: Duration = Duration::from_millis(500);
 
 /// A started process. If it is dropped before it was reaped (its task was dropped with the runtime), it
 /// is signalled.
-pub(super) struct Process {
+pub(super) struct ChildProcess {
     child: tokio::process::Child,
     has_reaper: bool,
     finished: CancellationToken,
@@ -39,14 +39,14 @@ pub(super) struct Pipes {
     pub(super) stderr: ChildStderr,
 }
 
-impl Process {
+impl ChildProcess {
     /// Starts the process of a spec.
-    pub(super) fn spawn(spec: &ChildSpec) -> Result<Self, StartError> {
+    pub(super) fn spawn(spec: &ChildSpec) -> Result<Self, ChildStartError> {
         spec.check_program()?;
         let child = spec
             .to_command()
             .spawn()
-            .map_err(|source| StartError::Spawn {
+            .map_err(|source| ChildStartError::Spawn {
                 program: spec.executable().to_owned(),
                 source,
             })?;
@@ -137,7 +137,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         if self.has_reaper {
             // SIGKILL would leave the reaper no time to clean up.
@@ -163,7 +163,7 @@ pub(super) struct PipeTasks {
 
 /// Watches the process until it is reaped, and closes `pending` as soon as no answer can come.
 pub(super) async fn supervise(
-    mut process: Process,
+    mut process: ChildProcess,
     mut tasks: PipeTasks,
     pending: &PendingRequests,
 ) -> Exit {
@@ -174,7 +174,7 @@ pub(super) async fn supervise(
 }
 
 async fn wait_for_end(
-    process: &mut Process,
+    process: &mut ChildProcess,
     tasks: &mut PipeTasks,
     pending: &PendingRequests,
 ) -> Exit {

@@ -36,7 +36,7 @@ pub struct ChildSpec {
 
 /// Why a child could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum ChildStartError {
     /// The program does not exist, or not in the child's `PATH`.
     #[error("there is no program `{0}`")]
     NoProgram(PathBuf),
@@ -71,10 +71,10 @@ impl ChildSpec {
     ///
     /// # Errors
     /// A secret cannot be read.
-    pub async fn read_secrets(&self) -> Result<(), StartError> {
+    pub async fn read_secrets(&self) -> Result<(), ChildStartError> {
         for (name, secret) in &self.env {
             let read = secret.read().await;
-            read.map_err(|source| StartError::Secret {
+            read.map_err(|source| ChildStartError::Secret {
                 name: name.clone(),
                 source,
             })?;
@@ -83,19 +83,21 @@ impl ChildSpec {
     }
 
     /// Checks that the program can be found. A reaper could report it only by an exit status.
-    pub(super) fn check_program(&self) -> Result<(), StartError> {
+    pub(super) fn check_program(&self) -> Result<(), ChildStartError> {
         if let Some(cwd) = &self.cwd
             && !cwd.is_dir()
         {
-            return Err(StartError::NoFolder(cwd.clone()));
+            return Err(ChildStartError::NoFolder(cwd.clone()));
         }
-        let mut found = Err(StartError::NoProgram(self.program.clone()));
+        let mut found = Err(ChildStartError::NoProgram(self.program.clone()));
         for candidate in self.candidates() {
             match candidate.metadata() {
                 Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => {
                     return Ok(());
                 }
-                Ok(file) if file.is_file() => found = Err(StartError::NotExecutable(candidate)),
+                Ok(file) if file.is_file() => {
+                    found = Err(ChildStartError::NotExecutable(candidate))
+                }
                 _ => {}
             }
         }
