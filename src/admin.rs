@@ -22,8 +22,8 @@ use crate::catalog::{Catalog, StaleSince};
 use crate::config;
 use crate::credentials::Credentials;
 use crate::live::Live;
-use crate::live::accept::Accepts;
-use crate::live::reload::{Outcome, Reloads, Trigger};
+use crate::live::accept::AcceptHandle;
+use crate::live::reload::{ReloadHandle, ReloadOutcome, ReloadTrigger};
 use crate::name::Naming;
 use crate::protocol::origin::{OriginCheck, OriginError};
 use crate::secret::Secret;
@@ -36,9 +36,9 @@ pub struct AdminState {
     /// The snapshots.
     pub live: Arc<Live>,
     /// The way to have the config read again.
-    pub reloads: Reloads,
+    pub reloads: ReloadHandle,
     /// The way to accept redefinitions.
-    pub accepts: Accepts,
+    pub accepts: AcceptHandle,
     /// Whether the address to listen on was given to the command, so that the file need not say it.
     pub listens_elsewhere: bool,
 }
@@ -49,13 +49,13 @@ impl FromRef<AdminState> for Arc<Live> {
     }
 }
 
-impl FromRef<AdminState> for Reloads {
+impl FromRef<AdminState> for ReloadHandle {
     fn from_ref(operators: &AdminState) -> Self {
         operators.reloads.clone()
     }
 }
 
-impl FromRef<AdminState> for Accepts {
+impl FromRef<AdminState> for AcceptHandle {
     fn from_ref(operators: &AdminState) -> Self {
         operators.accepts.clone()
     }
@@ -131,7 +131,7 @@ fn has_token(request: &Request, token: &Secret) -> bool {
 }
 
 /// `GET /upstreams`: an array, one object per upstream in the order of the config.
-async fn upstreams(State(live): State<Arc<Live>>, State(reloads): State<Reloads>) -> Response {
+async fn upstreams(State(live): State<Arc<Live>>, State(reloads): State<ReloadHandle>) -> Response {
     let snapshot = live.load_full();
     let catalog = &snapshot.catalog;
     let links = snapshot.links.iter();
@@ -150,7 +150,7 @@ async fn upstreams(State(live): State<Arc<Live>>, State(reloads): State<Reloads>
 }
 
 /// What came of reading the config again: how often, and the last time, with who asked.
-fn describe_reloads(reloads: &Reloads) -> serde_json::Value {
+fn describe_reloads(reloads: &ReloadHandle) -> serde_json::Value {
     let history = reloads.history();
     let totals = history.counts.totals();
     let mut told: serde_json::Map<_, _> = totals
@@ -169,11 +169,11 @@ fn describe_reloads(reloads: &Reloads) -> serde_json::Value {
 
 /// `POST /reload`: reads the config again. 200 with what has changed, or that nothing has; 422 with everything that is wrong,
 /// and then the config from before stays in force; 409 where there is no file to read.
-async fn reload(State(reloads): State<Reloads>) -> Response {
-    let outcome = reloads.reload(Trigger::Request).await;
+async fn reload(State(reloads): State<ReloadHandle>) -> Response {
+    let outcome = reloads.reload(ReloadTrigger::Request).await;
     let status = match &outcome {
-        Some(Outcome::Applied { .. } | Outcome::Unchanged) => StatusCode::OK,
-        Some(Outcome::Refused { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+        Some(ReloadOutcome::Applied { .. } | ReloadOutcome::Unchanged) => StatusCode::OK,
+        Some(ReloadOutcome::Refused { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
         None => StatusCode::CONFLICT,
     };
     match outcome {

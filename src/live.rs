@@ -4,6 +4,7 @@
 //! [`ArcSwap`]; readers load it once per request.
 
 pub mod accept;
+pub mod command;
 pub mod keeper;
 pub mod publisher;
 pub mod reload;
@@ -18,7 +19,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
 pub use snapshot::Snapshot;
-pub use state::Change;
+pub use state::StateChange;
 
 use crate::config::Config;
 use crate::upstream::HealthState;
@@ -77,8 +78,8 @@ impl Live {
     }
 
     /// For the publisher: what callers see stays, so nobody is told.
-    fn reword(&self, config: Arc<Config>) {
-        let reworded = self.load().reworded(config);
-        self.current.store(Arc::new(reworded));
+    fn relocate(&self, config: Arc<Config>) {
+        let relocated = self.load().relocated(config);
+        self.current.store(Arc::new(relocated));
     }
 }

@@ -21,7 +21,7 @@ use crate::admin::{self, AdminState};
 use crate::config::Config;
 use crate::connections::{self, ConnectionLimits};
 use crate::front::{self, Draining, Front, Sessions};
-use crate::live::reload::Reloads;
+use crate::live::reload::ReloadHandle;
 use crate::live::schedule::ScheduleError;
 use crate::metrics::{Metrics, names};
 use crate::name::UpstreamId;
@@ -279,7 +279,7 @@ impl Server {
 
     /// The way to have the config read again.
     #[must_use]
-    pub fn reloads(&self) -> &Reloads {
+    pub fn reloads(&self) -> &ReloadHandle {
         self.core.reloads()
     }
 

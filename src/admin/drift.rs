@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use crate::admin::json_response;
 use crate::catalog::{self, Catalog, Change, ChangeClass, Kind, NameOrigin, Part, Rules};
 use crate::config;
-use crate::live::accept::{Accepts, Wish};
-use crate::live::state::Accepted;
+use crate::live::accept::AcceptHandle;
+use crate::live::state::{AcceptOutcome, AcceptRequest};
 use crate::live::{Live, Snapshot};
 use crate::name::Naming;
 
@@ -124,7 +124,7 @@ impl UpstreamDrift {
         let found = drift_of(upstream, catalog);
         let named = |kind, original: &str| exposed_name(upstream, naming, catalog, kind, original);
         let drifted = found.map(|drift| drift.drifted.as_slice());
-        let moved = found.map(|drift| drift.moved.as_slice());
+        let moved = found.map(|drift| drift.renamed.as_slice());
         Self {
             policy: upstream.drift.policy.as_str().to_owned(),
             threshold: upstream.drift.threshold.as_str().to_owned(),
@@ -295,7 +295,7 @@ struct AcceptBody {
 /// its upstream says something else by now.
 pub(super) async fn accept(
     State(live): State<Arc<Live>>,
-    State(accepts): State<Accepts>,
+    State(accepts): State<AcceptHandle>,
     Path(name): Path<String>,
     body: Bytes,
 ) -> Response {
@@ -322,7 +322,7 @@ pub(super) async fn accept(
     if chosen.is_empty() {
         return conflict(found.into_iter().map(|(_, waiting)| waiting).collect());
     }
-    let wishes = chosen.iter().map(|(link, waiting)| Wish {
+    let wishes = chosen.iter().map(|(link, waiting)| AcceptRequest {
         link: *link,
         kind: waiting.kind,
         original: waiting.original.as_str().into(),
@@ -340,9 +340,9 @@ pub(super) async fn accept(
     let (mut accepted, mut drifted) = (Vec::new(), Vec::new());
     for ((_, waiting), outcome) in chosen.into_iter().zip(outcomes) {
         match outcome {
-            Accepted::Done(done) => accepted.push(redescribe(waiting, &done)),
-            Accepted::Other(current) => drifted.push(redescribe(waiting, &current)),
-            Accepted::Nothing => {}
+            AcceptOutcome::Accepted(done) => accepted.push(redescribe(waiting, &done)),
+            AcceptOutcome::Changed(current) => drifted.push(redescribe(waiting, &current)),
+            AcceptOutcome::NotFound => {}
         }
     }
     if accepted.is_empty() && !drifted.is_empty() {

@@ -11,7 +11,7 @@ use crate::admin::drift;
 use crate::catalog::{Catalog, Kind};
 use crate::credentials::Credentials;
 use crate::credentials::state::Phase;
-use crate::live::reload::{History, Reloads};
+use crate::live::reload::{ReloadHandle, ReloadHistory};
 use crate::live::{Live, Snapshot};
 use crate::metrics::{
     MetricsFormat, Observed, ObservedCredentials, ObservedReloads, ObservedUpstream,
@@ -23,7 +23,7 @@ const KINDS: [&str; 4] = ["tools", "prompts", "resources", "templates"];
 
 pub(super) async fn metrics(
     State(live): State<Arc<Live>>,
-    State(reloads): State<Reloads>,
+    State(reloads): State<ReloadHandle>,
     headers: HeaderMap,
 ) -> Response {
     let snapshot = live.load_full();
@@ -34,7 +34,7 @@ pub(super) async fn metrics(
     ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
-fn observe(snapshot: &Snapshot, reloads: &Reloads) -> Observed {
+fn observe(snapshot: &Snapshot, reloads: &ReloadHandle) -> Observed {
     let catalog = &snapshot.catalog;
     Observed {
         generation: snapshot.generation,
@@ -49,7 +49,7 @@ fn observe(snapshot: &Snapshot, reloads: &Reloads) -> Observed {
     }
 }
 
-fn observe_reloads(history: &History) -> ObservedReloads {
+fn observe_reloads(history: &ReloadHistory) -> ObservedReloads {
     let good = history.good.duration_since(UNIX_EPOCH);
     ObservedReloads {
         counts: history.counts.each().collect(),

@@ -63,7 +63,7 @@ pub struct DriftReport {
     /// What waits to be accepted.
     pub drifted: Vec<DriftedDefinition>,
     /// What has another name.
-    pub moved: Vec<RenamedDefinition>,
+    pub renamed: Vec<RenamedDefinition>,
 }
 
 /// What came of a listing at the gate.
@@ -114,7 +114,7 @@ impl DriftReport {
     /// Whether there is nothing to know.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.drifted.is_empty() && self.moved.is_empty()
+        self.drifted.is_empty() && self.renamed.is_empty()
     }
 
     /// What waits under a name of the upstream.
@@ -242,7 +242,7 @@ impl DriftFilter<'_> {
             was,
         });
         if pin.definition().raw() == definition.raw() {
-            self.found.moved.extend(moved);
+            self.found.renamed.extend(moved);
             return Some(definition.clone());
         }
         let changes = match self.known(kind, definition, pin.definition()) {
@@ -257,7 +257,7 @@ impl DriftFilter<'_> {
         if is_roomless && has_room {
             self.pins.redefine(kind, definition);
             self.pinned = true;
-            self.found.moved.extend(moved);
+            self.found.renamed.extend(moved);
             return Some(definition.clone());
         }
         let held = pin.definition().clone();

@@ -354,7 +354,7 @@ impl Listing {
 
     /// The bad definitions, in the order they came.
     #[must_use]
-    pub fn quarantined(&self) -> &[InvalidDefinition] {
+    pub fn invalid(&self) -> &[InvalidDefinition] {
         &self.quarantined
     }
 

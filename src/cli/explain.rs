@@ -17,8 +17,8 @@ use crate::cli::admin_client::{AdminClient, AdminClientError};
 use crate::cli::output::{Output, TextStyle, make_safe};
 use crate::cli::{print_config_errors, wait};
 use crate::config::{self, Config};
-use crate::live::state::{Change, State};
-use crate::live::store::{Store, StoreError, Stored};
+use crate::live::state::{State, StateChange};
+use crate::live::store::{ListingStore, ListingStoreError, StoredListing};
 use crate::server::{Core, Options, ServeError, with_known_instance};
 
 /// Where the config is, if nobody says.
@@ -124,15 +124,15 @@ fn load_config(path: &Path, output: &mut Output) -> Result<Config, ExplainError>
 /// From stored listings and pins.
 fn explain_offline(config: Config, name: &str, output: &mut Output) -> Explanation {
     let config = Arc::new(config);
-    let store = config.state_dir.as_deref().map(Store::new);
+    let store = config.state_dir.as_deref().map(ListingStore::new);
     let mut state = State::new(Arc::clone(&config), 0..config.upstreams.len() as u64);
     let (mut changes, mut known) = (Vec::new(), Vec::new());
     for (link, upstream) in (0..).zip(config.upstreams.values()) {
         let (pins, stored) = match &store {
-            Some(store) => (store.look_pins(upstream), store.look(upstream)),
+            Some(store) => (store.read_pins(upstream), store.read_listing(upstream)),
             None => (Ok(None), Ok(None)),
         };
-        let mut warn_unusable = |what: &str, error: &StoreError| {
+        let mut warn_unusable = |what: &str, error: &ListingStoreError| {
             let id = &upstream.id;
             output.print_warning(&format!("{id}: its stored {what} of no use: {error}"));
         };
@@ -140,7 +140,7 @@ fn explain_offline(config: Config, name: &str, output: &mut Output) -> Explanati
         let stored = stored.inspect_err(|error| warn_unusable("listing is", error));
         let stored = stored.ok().flatten();
         if let Some(pins) = pins.ok().flatten() {
-            state.hold_to(link, pins);
+            state.restore_pins(link, pins);
         }
         let listed = stored.as_ref().map(|stored| ListingStatus {
             stored: true,
@@ -151,13 +151,15 @@ fn explain_offline(config: Config, name: &str, output: &mut Output) -> Explanati
             listed,
             ..KnownUpstream::default()
         });
-        changes.extend(stored.map(|Stored { listing, at }| Change::Listed {
-            link,
-            round: 1,
-            at: Instant::now(),
-            on: at,
-            listing: Some(Arc::new(listing)),
-        }));
+        changes.extend(
+            stored.map(|StoredListing { listing, at }| StateChange::Listed {
+                link,
+                round: 1,
+                at: Instant::now(),
+                on: at,
+                listing: Some(Arc::new(listing)),
+            }),
+        );
     }
     let catalog = state.apply(changes).publish;
     let index = ExplainIndex {

@@ -13,7 +13,7 @@ use crate::cli::output::{Output, count};
 use crate::cli::{ConfigArgs, advise_if_empty, print_config_errors};
 use crate::config::{self, Config, ConfigFiles};
 use crate::front;
-use crate::live::reload::{Reloads, Trigger};
+use crate::live::reload::{ReloadHandle, ReloadTrigger};
 use crate::server::{
     Bound, ConfigSource, Core, Options, ReloadableCore, ServeError, with_instance,
 };
@@ -196,9 +196,9 @@ impl Hangups {
     }
 
     /// Has the config read again at each of them, as long as there can be one. What comes of it is in the log.
-    async fn reload(&mut self, reloads: &Reloads) {
+    async fn reload(&mut self, reloads: &ReloadHandle) {
         while self.0.recv().await.is_some() {
-            let _ = reloads.reload(Trigger::Signal).await;
+            let _ = reloads.reload(ReloadTrigger::Signal).await;
         }
     }
 }

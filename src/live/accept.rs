@@ -1,73 +1,45 @@
-//! The way to accept what upstreams say otherwise than what is pinned.
-
-use std::sync::Arc;
+//! Lets operators accept redefinitions that the drift filter holds back.
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::catalog::{Digest, Kind};
-use crate::live::publisher::Word;
-use crate::live::state::Accepted;
+use crate::live::command::{AcceptResults, PublisherCommand};
+use crate::live::state::{AcceptOutcome, AcceptRequest};
 
-/// What somebody wants to accept.
+/// A handle to accept redefinitions. Cheap to clone; it does not keep the publisher running.
 #[derive(Clone, Debug)]
-pub struct Wish {
-    /// The number of the upstream's link.
-    pub link: u64,
-    /// What it is.
-    pub kind: Kind,
-    /// What its upstream calls it.
-    pub original: Arc<str>,
-    /// What was looked at: nothing else is accepted. `None`: whatever the upstream says.
-    pub digest: Option<Digest>,
+pub struct AcceptHandle {
+    commands: mpsc::WeakSender<PublisherCommand>,
 }
 
-/// Wishes on their way to the publisher.
-#[derive(Debug)]
-pub struct Accepting {
-    /// What is wished.
-    pub wishes: Vec<Wish>,
-    /// Told when callers see what came of it.
-    pub done: oneshot::Sender<Done>,
-}
-
-/// What came of wishes.
-#[derive(Debug, Default)]
-pub struct Done {
-    /// Of each, in their order.
-    pub accepted: Vec<Accepted>,
-    /// Each told whether pins are stored; none where there is no state folder.
-    pub stored: Vec<oneshot::Receiver<bool>>,
-}
-
-/// The way to accept. Cheap to clone; it keeps nobody running.
-#[derive(Clone, Debug)]
-pub struct Accepts {
-    words: mpsc::WeakSender<Word>,
-}
-
-impl Accepts {
-    /// The way to the publisher that hears these words.
+impl AcceptHandle {
+    /// Makes a handle to the publisher that receives these commands.
     #[must_use]
-    pub fn new(words: &mpsc::Sender<Word>) -> Self {
+    pub fn new(commands: &mpsc::Sender<PublisherCommand>) -> Self {
         Self {
-            words: words.downgrade(),
+            commands: commands.downgrade(),
         }
     }
 
-    /// Accepts, and waits until callers see it and it is stored: what came of each, and whether it survives a restart, where there
-    /// is a state folder. `None` where weir stops.
-    pub async fn accept(&self, wishes: Vec<Wish>) -> Option<(Vec<Accepted>, Option<bool>)> {
-        let (done, told) = oneshot::channel();
-        let word = Word::Accepting(Accepting { wishes, done });
-        let words = self.words.upgrade()?;
-        words.send(word).await.ok()?;
-        drop(words);
-        let Done { accepted, stored } = told.await.ok()?;
-        let mut all = None;
+    /// Accepts redefinitions, and waits until callers see them and the pins are stored.
+    ///
+    /// Returns the outcome of each request in their order, and whether all changed pins could be
+    /// stored: `None` where nothing had to be, or where there is no state folder. Returns `None` when
+    /// weir is stopping.
+    pub async fn accept(
+        &self,
+        requests: Vec<AcceptRequest>,
+    ) -> Option<(Vec<AcceptOutcome>, Option<bool>)> {
+        let (done, results) = oneshot::channel();
+        let command = PublisherCommand::Accept { requests, done };
+        let commands = self.commands.upgrade()?;
+        commands.send(command).await.ok()?;
+        drop(commands);
+        let AcceptResults { outcomes, stored } = results.await.ok()?;
+        let mut all_stored = None;
         for stored in stored {
             let stored = stored.await.unwrap_or(false);
-            all = Some(all.unwrap_or(true) && stored);
+            all_stored = Some(all_stored.unwrap_or(true) && stored);
         }
-        Some((accepted, all))
+        Some((outcomes, all_stored))
     }
 }

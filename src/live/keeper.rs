@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::catalog::Listing;
-use crate::live::publisher::{Listed, Word};
+use crate::live::command::{ListingAttempt, PublisherCommand};
 use crate::protocol::era::Era;
 use crate::protocol::message;
 use crate::upstream::error::Liveness;
 use crate::upstream::{Connection, Link, LinkError, Peer, Wire, list, probe, watch};
-use targets::Targets;
+use targets::TargetSync;
 
 /// The first pause after a failure; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -40,14 +40,14 @@ pub struct Keeper {
     /// The upstream.
     pub link: Arc<Link>,
     /// Where listings go.
-    pub words: mpsc::Sender<Word>,
+    pub commands: mpsc::Sender<PublisherCommand>,
     /// When to end.
     pub shutdown: CancellationToken,
 }
 
 /// What a keeper remembers between attempts.
 #[derive(Default)]
-struct Memory {
+struct KeeperState {
     era: Option<Era>,
     failures: u32,
     connected: Option<Instant>,
@@ -55,13 +55,13 @@ struct Memory {
     /// The upstream asked not to be asked before.
     not_before: Option<Instant>,
     watch: Option<AbortOnDropHandle<()>>,
-    targets: Targets,
+    targets: TargetSync,
 }
 
 impl Keeper {
     /// Runs until shutdown; then ends the session or the child process.
     pub async fn run(self) {
-        let mut memory = Memory::default();
+        let mut memory = KeeperState::default();
         while !self.shutdown.is_cancelled() {
             let round = self.link.rounds.begin();
             let attempt = tokio::select! {
@@ -69,14 +69,14 @@ impl Keeper {
                 () = self.shutdown.cancelled() => break,
             };
             let pause = self.pause(&mut memory, &attempt);
-            let word = Word::Listed(Listed {
+            let command = PublisherCommand::ApplyListing(ListingAttempt {
                 link: self.link.link_id,
                 round,
                 at: Instant::now(),
                 on: SystemTime::now(),
                 result: attempt.map(Arc::new),
             });
-            if self.words.send(word).await.is_err() || !self.wait(pause, &memory).await {
+            if self.commands.send(command).await.is_err() || !self.wait(pause, &memory).await {
                 break;
             }
         }
@@ -84,7 +84,7 @@ impl Keeper {
         self.leave().await;
     }
 
-    async fn attempt(&self, memory: &mut Memory) -> Result<Listing, LinkError> {
+    async fn attempt(&self, memory: &mut KeeperState) -> Result<Listing, LinkError> {
         let link = &self.link;
         let mut again = true;
         loop {
@@ -104,7 +104,7 @@ impl Keeper {
         }
     }
 
-    async fn connect(&self, memory: &mut Memory) -> Result<Arc<Peer>, LinkError> {
+    async fn connect(&self, memory: &mut KeeperState) -> Result<Arc<Peer>, LinkError> {
         let link = &self.link;
         memory.watch = None;
         tokio::time::sleep(memory.rest()).await;
@@ -137,7 +137,11 @@ impl Keeper {
     }
 
     /// How long to wait before listing again unasked; `None` where only the schedule says.
-    fn pause(&self, memory: &mut Memory, attempt: &Result<Listing, LinkError>) -> Option<Duration> {
+    fn pause(
+        &self,
+        memory: &mut KeeperState,
+        attempt: &Result<Listing, LinkError>,
+    ) -> Option<Duration> {
         memory.not_before = None;
         match attempt {
             Ok(listing) => {
@@ -181,7 +185,7 @@ impl Keeper {
     }
 
     /// Waits for a reason to list again; false at shutdown.
-    async fn wait(&self, pause: Option<Duration>, memory: &Memory) -> bool {
+    async fn wait(&self, pause: Option<Duration>, memory: &KeeperState) -> bool {
         let started = Instant::now();
         self.link
             .health
@@ -237,7 +241,7 @@ impl Keeper {
     }
 }
 
-impl Memory {
+impl KeeperState {
     /// How long to rest before connecting again: nothing, unless connections end soon after they began.
     fn rest(&mut self) -> Duration {
         // Each connection counts once, however often the next one fails.

@@ -1,4 +1,4 @@
-//! The only writer: takes changes one by one, applies them, stores snapshots.
+//! The only writer: carries out commands one by one and stores snapshots.
 
 pub(crate) mod drift;
 
@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::catalog::{DroppedCounts, Kind, Listing, Pins};
-use crate::config::Config;
-use crate::live::accept::{Accepting, Done};
-use crate::live::state::{Accept, Change, Effects, State};
-use crate::live::store::Writer;
+use crate::catalog::{DroppedCounts, Kind, Listing};
+use crate::live::command::{AcceptResults, ListingAttempt, NewConfig, PublisherCommand};
+use crate::live::state::{AcceptRequest, Effects, State, StateChange};
+use crate::live::store::StoreWriter;
 use crate::live::{Live, Snapshot};
 use crate::upstream::health::ListingReport;
 use crate::upstream::{Link, LinkError};
@@ -22,240 +21,207 @@ use crate::upstream::{Link, LinkError};
 /// that are throttled answer with empty lists.
 const CONFIRM_AFTER: Duration = Duration::from_millis(500);
 
-/// What the publisher is told.
-#[derive(Debug)]
-pub enum Word {
-    /// By a keeper: a listing ended.
-    Listed(Listed),
-    /// There is another config.
-    Configured(Box<Configured>),
-    /// The config means what it meant, and is written in other places.
-    Reworded {
-        /// The config.
-        config: Arc<Config>,
-        /// Told when operators see it.
-        done: oneshot::Sender<()>,
-    },
-    /// An operator accepts redefinitions.
-    Accepting(Accepting),
-}
-
-/// A listing that ended, and what operators should know of it.
-#[derive(Debug)]
-pub struct Listed {
-    /// The number of the link.
-    pub link: u64,
-    /// Counts the listings over this link.
-    pub round: u64,
-    /// When the listing ended.
-    pub at: Instant,
-    /// The same by the clock that people read.
-    pub on: SystemTime,
-    /// The listing, or why there is none.
-    pub result: Result<Arc<Listing>, LinkError>,
-}
-
-/// Another config, and its links in its order.
-#[derive(Debug)]
-pub struct Configured {
-    /// The config.
-    pub config: Arc<Config>,
-    /// A link for each of its upstreams: the one there was, where nothing has changed.
-    pub links: Arc<[Arc<Link>]>,
-    /// What was pinned in an earlier run, by link: for upstreams of which nothing is known.
-    pub pins: Vec<(u64, Pins)>,
-    /// Told when callers see it.
-    pub done: oneshot::Sender<()>,
-}
-
-/// Most words taken in before the catalog is merged. Where many upstreams answer at once, at the start
-/// above all, one merge serves them all.
+/// Most commands carried out before the catalog is merged. Many upstreams answer at once, above all
+/// at the start: one merge serves them all.
 const AT_ONCE: usize = 256;
 
-/// Runs until every keeper has gone.
-/// `writer` stores what was believed.
-pub async fn publish(
+/// Carries out commands until all senders are gone. `writer` stores listings and pins.
+pub async fn run(
     live: Arc<Live>,
     mut state: State,
-    mut words: mpsc::Receiver<Word>,
-    writer: Option<Arc<Writer>>,
+    mut commands: mpsc::Receiver<PublisherCommand>,
+    writer: Option<Arc<StoreWriter>>,
 ) {
-    let mut heard = Vec::with_capacity(AT_ONCE);
+    let mut received = Vec::with_capacity(AT_ONCE);
     loop {
         let expiry = state.next_expiry();
         tokio::select! {
-            count = words.recv_many(&mut heard, AT_ONCE) => if count == 0 {
+            count = commands.recv_many(&mut received, AT_ONCE) => if count == 0 {
                 return;
             },
             () = tokio::time::sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {}
         }
-        let words = std::mem::replace(&mut heard, Vec::with_capacity(AT_ONCE));
+        let batch = std::mem::replace(&mut received, Vec::with_capacity(AT_ONCE));
         let (live, writer) = (Arc::clone(&live), writer.clone());
-        // A merge may take milliseconds. A thread of the runtime would not hear of callers meanwhile.
-        let taken = tokio::task::spawn_blocking(move || {
-            take(&live, &mut state, words, writer.as_deref());
+        // A merge may take milliseconds, in which a thread of the runtime would not serve callers.
+        let done = tokio::task::spawn_blocking(move || {
+            carry_out(&live, &mut state, batch, writer.as_deref());
             state
         });
-        state = match taken.await {
+        state = match done.await {
             Ok(state) => state,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends.
+                // The runtime shuts down.
                 Err(_) => return,
             },
         };
     }
 }
 
-/// Takes words in, in their order; where there are none, time alone has changed something.
-fn take(live: &Live, state: &mut State, words: Vec<Word>, writer: Option<&Writer>) {
-    if words.is_empty() {
-        let effects = state.apply([Change::Clock(Instant::now())]);
-        follow(live, state, effects, None);
+/// Carries out commands in their order. Without any, only the time has moved on.
+///
+/// Listings that follow each other are applied together. Any other command is preceded by those that
+/// came before it, so that it finds the state that its sender knew.
+fn carry_out(
+    live: &Live,
+    state: &mut State,
+    commands: Vec<PublisherCommand>,
+    writer: Option<&StoreWriter>,
+) {
+    if commands.is_empty() {
+        let effects = state.apply([StateChange::Clock(Instant::now())]);
+        publish(live, state, effects, writer);
     }
-    let mut listed = Vec::with_capacity(words.len());
-    for word in words {
-        match word {
-            Word::Listed(one) => listed.push(one),
-            Word::Configured(configured) => {
-                take_in(live, state, &mut listed, writer);
-                configure(live, state, *configured, writer);
+    let mut attempts = Vec::with_capacity(commands.len());
+    for command in commands {
+        match command {
+            PublisherCommand::ApplyListing(attempt) => attempts.push(attempt),
+            PublisherCommand::Configure(new) => {
+                apply_listings(live, state, &mut attempts, writer);
+                configure(live, state, *new, writer);
             }
-            Word::Accepting(accepting) => {
-                take_in(live, state, &mut listed, writer);
-                accept(live, state, accepting, writer);
+            PublisherCommand::Accept { requests, done } => {
+                apply_listings(live, state, &mut attempts, writer);
+                let results = accept(live, state, requests, writer);
+                let _ = done.send(results);
             }
-            Word::Reworded { config, done } => {
-                live.reword(config);
+            PublisherCommand::Relocate { config, done } => {
+                live.relocate(config);
                 let _ = done.send(());
             }
         }
     }
-    take_in(live, state, &mut listed, writer);
+    apply_listings(live, state, &mut attempts, writer);
 }
 
-/// Puts another config in the place of the one that callers see.
-fn configure(live: &Live, state: &mut State, configured: Configured, writer: Option<&Writer>) {
-    let Configured {
+/// Replaces the config that callers see.
+fn configure(live: &Live, state: &mut State, new: NewConfig, writer: Option<&StoreWriter>) {
+    let NewConfig {
         config,
         links,
         pins,
         done,
-    } = configured;
-    let effects = state.apply([Change::Configured {
+    } = new;
+    let effects = state.apply([StateChange::Configured {
         config: Arc::clone(&config),
         links: links.iter().map(|link| link.link_id).collect(),
         now: Instant::now(),
     }]);
     for (link, pins) in pins {
-        state.hold_to(link, pins);
+        state.restore_pins(link, pins);
     }
-    held(state, &effects, writer);
+    store_pins(state, &effects, writer);
     let Some(catalog) = effects.publish else {
         return;
     };
     let next = live.load().under(config, links, catalog, state.ttl());
-    published(live, next);
+    store_snapshot(live, next);
     let _ = done.send(());
 }
 
-/// Accepts what an operator wishes, and says so once callers see it.
-fn accept(live: &Live, state: &mut State, accepting: Accepting, writer: Option<&Writer>) {
-    let Accepting { wishes, done } = accepting;
+/// Accepts redefinitions, and publishes what follows.
+fn accept(
+    live: &Live,
+    state: &mut State,
+    requests: Vec<AcceptRequest>,
+    writer: Option<&StoreWriter>,
+) -> AcceptResults {
     let now = Instant::now();
-    let links: Vec<_> = wishes.iter().map(|wish| wish.link).collect();
-    let mut effects = state.apply(wishes.into_iter().map(|wish| {
-        Change::Accepted(Accept {
-            link: wish.link,
-            kind: wish.kind,
-            original: wish.original,
-            digest: wish.digest,
-            now,
-        })
-    }));
-    let accepted = std::mem::take(&mut effects.accepted);
-    let pinned = std::mem::take(&mut effects.pinned);
-    follow(live, state, effects, writer);
-    drift::log_accepted(state, &links, &accepted);
-    let stored = drift::store(state, &pinned, writer);
-    let _ = done.send(Done { accepted, stored });
+    let links: Vec<_> = requests.iter().map(|request| request.link).collect();
+    let changes = requests.into_iter();
+    let changes = changes.map(|request| StateChange::Accepted { request, now });
+    let mut effects = state.apply(changes);
+    let outcomes = std::mem::take(&mut effects.accepted);
+    // Taken out, so that publishing does not store them: the operator waits for the receivers.
+    let pins_changed = std::mem::take(&mut effects.pins_changed);
+    publish(live, state, effects, writer);
+    drift::log_accepted(state, &links, &outcomes);
+    let stored = drift::store_pins(state, &pins_changed, writer);
+    AcceptResults { outcomes, stored }
 }
 
-/// Says what is held back, and has stored what it is held to.
-fn held(state: &State, effects: &Effects, writer: Option<&Writer>) {
+/// Logs what the drift filter newly found, and has changed pins stored.
+fn store_pins(state: &State, effects: &Effects, writer: Option<&StoreWriter>) {
     drift::log(state, effects);
-    drop(drift::store(state, &effects.pinned, writer));
+    drop(drift::store_pins(state, &effects.pins_changed, writer));
 }
 
-/// What operators are told of one word, once callers see what it led to.
-struct Told {
+/// What is reported to a link about an attempt to list it.
+struct AttemptReport {
     link: u64,
     round: u64,
     outcome: Result<ListingReport, LinkError>,
 }
 
-fn take_in(live: &Live, state: &mut State, heard: &mut Vec<Listed>, writer: Option<&Writer>) {
-    if heard.is_empty() {
+/// Applies the listings that ended, publishes what follows, and reports to their links.
+fn apply_listings(
+    live: &Live,
+    state: &mut State,
+    attempts: &mut Vec<ListingAttempt>,
+    writer: Option<&StoreWriter>,
+) {
+    if attempts.is_empty() {
         return;
     }
-    let mut told = Vec::with_capacity(heard.len());
-    let changes = heard.drain(..).map(
-        |Listed {
-             link,
-             round,
-             at,
-             on,
-             result,
-         }| {
-            let (listing, outcome) = match result {
-                Ok(listing) => {
-                    let report = report(&listing, at, on);
-                    (Some(listing), Ok(report))
-                }
-                Err(error) => (None, Err(error)),
-            };
-            told.push(Told {
-                link,
-                round,
-                outcome,
-            });
-            Change::Listed {
-                link,
-                round,
-                at,
-                on,
-                listing,
+    let mut reports = Vec::with_capacity(attempts.len());
+    let changes = attempts.drain(..).map(|attempt| {
+        let ListingAttempt {
+            link,
+            round,
+            at,
+            on,
+            result,
+        } = attempt;
+        let (listing, outcome) = match result {
+            Ok(listing) => {
+                let report = make_report(&listing, at, on);
+                (Some(listing), Ok(report))
             }
-        },
-    );
+            Err(error) => (None, Err(error)),
+        };
+        reports.push(AttemptReport {
+            link,
+            round,
+            outcome,
+        });
+        StateChange::Listed {
+            link,
+            round,
+            at,
+            on,
+            listing,
+        }
+    });
     let changes: Vec<_> = changes.collect();
     let effects = state.apply(changes);
     if let Some(writer) = writer {
-        store(writer, state, &effects.believed);
+        store_listings(writer, state, &effects.believed);
     }
-    follow(live, state, effects, writer);
-    tell(&live.load_full(), state, told);
+    publish(live, state, effects, writer);
+    report(&live.load_full(), state, reports);
 }
 
-/// Told last: who waits for an upstream to stand finds its routes in place.
-fn tell(snapshot: &Snapshot, state: &State, told: Vec<Told>) {
-    for Told {
-        link: number,
+/// Reports the attempts to their links. Comes last: tasks that wait for an upstream to be up find its
+/// routes in place.
+fn report(snapshot: &Snapshot, state: &State, reports: Vec<AttemptReport>) {
+    for AttemptReport {
+        link: link_id,
         round,
         outcome,
-    } in told
+    } in reports
     {
-        // One that was configured away meanwhile has nobody who would want to know.
-        let Some(link) = snapshot.link(number) else {
+        // The upstream of a link may be gone from the config by now.
+        let Some(link) = snapshot.link(link_id) else {
             continue;
         };
         link.metrics.resynced(outcome.is_ok());
         match outcome {
             Ok(mut report) => {
-                report.warnings = state.warnings(number);
-                report.dropped = state.dropped(number);
-                tell_dropped(link, report.dropped);
-                if let Some(listing) = state.listing(number) {
+                report.warnings = state.warnings(link_id);
+                report.dropped = state.dropped(link_id);
+                log_dropped(link, report.dropped);
+                if let Some(listing) = state.listing(link_id) {
                     link.rounds.set_listing(listing);
                 }
                 link.record_listing(report);
@@ -266,9 +232,9 @@ fn tell(snapshot: &Snapshot, state: &State, told: Vec<Told>) {
     }
 }
 
-/// Has what is new stored, and what is not noted as holding still. Of several listings over a link it is the one that is
-/// believed now.
-fn store(writer: &Writer, state: &State, believed: &[(u64, bool)]) {
+/// Has new listings stored, and the stored ones that were confirmed marked so. Where several of a link were
+/// believed at once, the state has the last one.
+fn store_listings(writer: &StoreWriter, state: &State, believed: &[(u64, bool)]) {
     let mut links = BTreeMap::new();
     for (link, is_new) in believed {
         *links.entry(*link).or_insert(false) |= is_new;
@@ -278,28 +244,29 @@ fn store(writer: &Writer, state: &State, believed: &[(u64, bool)]) {
             continue;
         };
         match state.listing(link) {
-            Some(listing) if is_new => writer.keep(link, upstream, Arc::clone(listing)),
-            Some(_) | None => writer.confirm(link, upstream),
+            Some(listing) if is_new => writer.queue_listing(link, upstream, Arc::clone(listing)),
+            Some(_) | None => writer.queue_confirmation(link, upstream),
         }
     }
 }
 
-/// What operators are told of a listing.
+/// Makes the report for operators of a listing that was made `at` one moment, and `on` the same by the wall
+/// clock. Warnings and dropped definitions are known only once the state has applied it.
 #[must_use]
-pub fn report(listing: &Listing, at: Instant, on: SystemTime) -> ListingReport {
+pub fn make_report(listing: &Listing, at: Instant, on: SystemTime) -> ListingReport {
     ListingReport {
         at: Some((at, on)),
         stored: false,
         stale: false,
         counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
-        quarantined: listing.quarantined().to_vec(),
+        quarantined: listing.invalid().to_vec(),
         warnings: Vec::new(),
         dropped: DroppedCounts::default(),
     }
 }
 
-/// Says once that an upstream leads back here, and again when the numbers change.
-fn tell_dropped(link: &Link, dropped: DroppedCounts) {
+/// Logs that an upstream leads back to this weir: once, and again when the counts change.
+fn log_dropped(link: &Link, dropped: DroppedCounts) {
     let DroppedCounts { own, far } = dropped;
     if dropped != link.health.report().dropped && dropped != DroppedCounts::default() {
         tracing::warn!(
@@ -309,18 +276,16 @@ fn tell_dropped(link: &Link, dropped: DroppedCounts) {
     }
 }
 
-fn follow(live: &Live, state: &State, effects: Effects, writer: Option<&Writer>) {
-    held(state, &effects, writer);
-    let Effects {
-        confirm, publish, ..
-    } = effects;
-    if let Some(catalog) = publish {
+/// Publishes what follows from changes: pins, the catalog, and listings that have to be confirmed.
+fn publish(live: &Live, state: &State, effects: Effects, writer: Option<&StoreWriter>) {
+    store_pins(state, &effects, writer);
+    if let Some(catalog) = effects.publish {
         let next = live.load().next(catalog, state.ttl());
-        published(live, next);
+        store_snapshot(live, next);
     }
-    for number in confirm {
+    for link_id in effects.confirm {
         let snapshot = live.load();
-        let Some(link) = snapshot.link(number) else {
+        let Some(link) = snapshot.link(link_id) else {
             continue;
         };
         tracing::warn!(
@@ -335,7 +300,7 @@ fn follow(live: &Live, state: &State, effects: Effects, writer: Option<&Writer>)
     }
 }
 
-fn published(live: &Live, next: Snapshot) {
+fn store_snapshot(live: &Live, next: Snapshot) {
     tracing::info!(
         generation = next.generation,
         tools = next.catalog.len(Kind::Tools),

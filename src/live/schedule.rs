@@ -23,13 +23,13 @@ const SHORTEST: Duration = Duration::from_secs(1);
 pub struct Schedule {
     scheduler: JobScheduler,
     /// By the number of the link.
-    ticking: BTreeMap<u64, Ticking>,
+    ticking: BTreeMap<u64, ResyncTimer>,
     /// By expression. All links of an expression share one job: the scheduler's channels lose what is too much at once.
-    crons: BTreeMap<String, Cron>,
+    crons: BTreeMap<String, CronJob>,
 }
 
 /// What ticks a link.
-enum Ticking {
+enum ResyncTimer {
     Every {
         _ticks: AbortOnDropHandle<()>,
     },
@@ -38,13 +38,13 @@ enum Ticking {
 }
 
 /// A job, and whom it ticks.
-struct Cron {
+struct CronJob {
     job: Uuid,
-    links: Ticked,
+    links: LinksByNumber,
 }
 
 /// The links of a job, by their numbers.
-type Ticked = Arc<Mutex<BTreeMap<u64, Weak<Link>>>>;
+type LinksByNumber = Arc<Mutex<BTreeMap<u64, Weak<Link>>>>;
 
 /// Why there is no schedule.
 #[derive(Debug, thiserror::Error)]
@@ -72,21 +72,22 @@ impl Schedule {
     /// The scheduler refuses an expression.
     pub async fn add(&mut self, link: &Arc<Link>) -> Result<(), ScheduleError> {
         let ticking = match &link.config.resync {
-            Resync::Every(every) => Ticking::Every {
+            Resync::Every(every) => ResyncTimer::Every {
                 _ticks: every_so_often(link, *every),
             },
             Resync::Cron(expression) => {
                 let expression = expression.as_str().to_owned();
                 if !self.crons.contains_key(&expression) {
-                    let links = Ticked::default();
+                    let links = LinksByNumber::default();
                     let job = cron(&expression, Arc::clone(&links))?;
                     let job = self.scheduler.add(job).await?;
-                    self.crons.insert(expression.clone(), Cron { job, links });
+                    self.crons
+                        .insert(expression.clone(), CronJob { job, links });
                 }
                 if let Some(cron) = self.crons.get(&expression) {
                     lock(&cron.links).insert(link.link_id, Arc::downgrade(link));
                 }
-                Ticking::Cron(expression)
+                ResyncTimer::Cron(expression)
             }
         };
         self.ticking.insert(link.link_id, ticking);
@@ -95,7 +96,7 @@ impl Schedule {
 
     /// Ticks the link of this number no more.
     pub async fn remove(&mut self, link: u64) {
-        let Some(Ticking::Cron(expression)) = self.ticking.remove(&link) else {
+        let Some(ResyncTimer::Cron(expression)) = self.ticking.remove(&link) else {
             return;
         };
         let Some(cron) = self.crons.get(&expression) else {
@@ -141,7 +142,7 @@ fn every_so_often(link: &Arc<Link>, every: Duration) -> AbortOnDropHandle<()> {
     }))
 }
 
-fn cron(expression: &str, links: Ticked) -> Result<Job, JobSchedulerError> {
+fn cron(expression: &str, links: LinksByNumber) -> Result<Job, JobSchedulerError> {
     Job::new_async(expression, move |_, _| {
         let links: Vec<_> = lock(&links).values().filter_map(Weak::upgrade).collect();
         Box::pin(async move {
@@ -152,7 +153,7 @@ fn cron(expression: &str, links: Ticked) -> Result<Job, JobSchedulerError> {
     })
 }
 
-fn lock(links: &Ticked) -> MutexGuard<'_, BTreeMap<u64, Weak<Link>>> {
+fn lock(links: &LinksByNumber) -> MutexGuard<'_, BTreeMap<u64, Weak<Link>>> {
     links.lock()
 }
 

@@ -74,7 +74,7 @@ impl Snapshot {
 
     /// The same snapshot under a config that means the same, written in other places.
     #[must_use]
-    pub fn reworded(&self, config: Arc<Config>) -> Self {
+    pub fn relocated(&self, config: Arc<Config>) -> Self {
         Self {
             config,
             ..self.clone()

@@ -1,7 +1,8 @@
 //! What is known of every upstream, and how each change moves it. Pure: no clock, no IO, no tasks.
 
+mod change;
 mod drift;
-mod entry;
+mod upstream;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,88 +10,21 @@ use std::time::{Duration, SystemTime};
 use foldhash::HashMap;
 use tokio::time::Instant;
 
-use crate::catalog::{
-    Catalog, Digest, DriftedDefinition, DroppedCounts, Hasher, Kind, Listing, Part, Pins, Prepared,
-    RenamedDefinition,
-};
+use crate::catalog::{Catalog, Digest, DroppedCounts, Hasher, Kind, Listing, Part, Pins, Prepared};
 use crate::config::{self, Config, Resync};
-use crate::live::state::entry::Entry;
+use crate::live::state::upstream::UpstreamState;
 use crate::name::UpstreamIndex;
 
-pub use drift::{Accept, Accepted};
+pub use change::{AcceptOutcome, AcceptRequest, Effects, StateChange};
 
 /// Freshness promised while a cron expression says when the next listing is.
 const CRON_TTL: Duration = Duration::from_secs(60);
-
-/// Something that happened.
-#[derive(Debug)]
-pub enum Change {
-    /// A listing over a link ended.
-    Listed {
-        /// The link's number.
-        link: u64,
-        /// Counts this upstream's listings; an older one never replaces a newer one.
-        round: u64,
-        /// When it was made.
-        at: Instant,
-        /// The same by the clock that people read.
-        on: SystemTime,
-        /// What it found. The reason of a failure is told elsewhere.
-        listing: Option<Arc<Listing>>,
-    },
-    /// A listing of an earlier run was found. It counts as stale until the upstream is listed.
-    Restored {
-        /// The number of its link.
-        link: u64,
-        /// When it was last found to hold.
-        at: Instant,
-        /// The same by the clock that people read.
-        on: SystemTime,
-        /// When it was found.
-        now: Instant,
-        /// What it has.
-        listing: Arc<Listing>,
-    },
-    /// There is another config. Upstreams that still have the same link keep all that is known of them; those with
-    /// another link keep the last listing until the next one.
-    Configured {
-        /// The config.
-        config: Arc<Config>,
-        /// The numbers of its links, in its order.
-        links: Vec<u64>,
-        /// When it was read.
-        now: Instant,
-    },
-    /// An operator accepts what an upstream says otherwise than what is pinned.
-    Accepted(Accept),
-    /// Time passed.
-    Clock(Instant),
-}
-
-/// What changes led to.
-#[derive(Debug, Default)]
-pub struct Effects {
-    /// The links over which nothing was listed where there was something: to be listed again before it is believed.
-    pub confirm: Vec<u64>,
-    /// The links whose listing was believed, and whether it is another than the last one that was.
-    pub believed: Vec<(u64, bool)>,
-    /// What callers see from now on, where that is something else.
-    pub publish: Option<Arc<Catalog>>,
-    /// The links whose pins are not what they were.
-    pub pinned: Vec<u64>,
-    /// What is held back since just now, by link.
-    pub drifted: Vec<(u64, DriftedDefinition)>,
-    /// What goes by another name since just now, by link.
-    pub moved: Vec<(u64, RenamedDefinition)>,
-    /// What came of each acceptance, in their order.
-    pub accepted: Vec<Accepted>,
-}
 
 /// What is known of every upstream.
 #[derive(Debug)]
 pub struct State {
     config: Arc<Config>,
-    entries: Vec<Entry>,
+    upstreams: Vec<UpstreamState>,
     /// What callers see now; at first an empty catalog.
     published: Arc<Catalog>,
     /// What is held back; `None` is nothing.
@@ -101,14 +35,14 @@ impl State {
     /// Nothing is known yet. `links` are the numbers of the links, in the order of the config.
     #[must_use]
     pub fn new(config: Arc<Config>, links: impl IntoIterator<Item = u64>) -> Self {
-        let entries = config.upstreams.values().zip(links);
-        let entries = entries
-            .map(|(config, link)| Entry::new(config, link))
+        let configs = config.upstreams.values().zip(links);
+        let upstreams = configs
+            .map(|(config, link)| UpstreamState::new(config, link))
             .collect();
         let empty = Catalog::merge(&config.naming, config.listen.page_size.get(), &[]);
         Self {
             config,
-            entries,
+            upstreams,
             published: Arc::new(empty),
             drift: None,
         }
@@ -116,10 +50,10 @@ impl State {
 
     /// Takes changes in and says what follows from them. However many there are, the catalog is merged
     /// once.
-    pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Effects {
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = StateChange>) -> Effects {
         let (mut effects, mut latest, mut anew) = (Effects::default(), None::<Instant>, false);
         for change in changes {
-            anew |= matches!(change, Change::Configured { .. });
+            anew |= matches!(change, StateChange::Configured { .. });
             let at = self.take(change, &mut effects);
             latest = latest.max(at);
         }
@@ -128,10 +62,10 @@ impl State {
     }
 
     /// One change: when it makes a merge worth while.
-    fn take(&mut self, change: Change, effects: &mut Effects) -> Option<Instant> {
+    fn take(&mut self, change: StateChange, effects: &mut Effects) -> Option<Instant> {
         let (link, round, at, on, listing) = match change {
-            Change::Clock(now) => return Some(now),
-            Change::Restored {
+            StateChange::Clock(now) => return Some(now),
+            StateChange::Restored {
                 link,
                 at,
                 on,
@@ -143,12 +77,12 @@ impl State {
                     .restore(link, held, now, listing, effects)
                     .then_some(now);
             }
-            Change::Configured { config, links, now } => {
+            StateChange::Configured { config, links, now } => {
                 self.configure(config, &links, now, effects);
                 return Some(now);
             }
-            Change::Accepted(accept) => return self.accept(&accept, effects),
-            Change::Listed {
+            StateChange::Accepted { request, now } => return self.accept(&request, now, effects),
+            StateChange::Listed {
                 link,
                 round,
                 at,
@@ -156,7 +90,7 @@ impl State {
                 listing,
             } => (link, round, at, on, listing),
         };
-        let mut entries = self.entries.iter_mut();
+        let mut entries = self.upstreams.iter_mut();
         let entry = entries.find(|entry| entry.link == link && round > entry.round)?;
         entry.round = round;
         let Some(listing) = listing else {
@@ -192,6 +126,23 @@ impl State {
         }
     }
 
+    /// Pins a redefinition that an operator accepts. Returns when, if that changed something.
+    fn accept(
+        &mut self,
+        request: &AcceptRequest,
+        now: Instant,
+        effects: &mut Effects,
+    ) -> Option<Instant> {
+        let mut upstreams = self.upstreams.iter_mut();
+        let upstream = upstreams.find(|upstream| upstream.link == request.link);
+        let outcome = upstream.map_or(AcceptOutcome::NotFound, |upstream| {
+            upstream.accept(&self.config, request, now, effects)
+        });
+        let is_accepted = matches!(outcome, AcceptOutcome::Accepted(_));
+        effects.accepted.push(outcome);
+        is_accepted.then_some(now)
+    }
+
     /// Takes a stored listing in, where nothing newer is known.
     fn restore(
         &mut self,
@@ -201,7 +152,7 @@ impl State {
         listing: Arc<Listing>,
         effects: &mut Effects,
     ) -> bool {
-        let mut entries = self.entries.iter_mut();
+        let mut entries = self.upstreams.iter_mut();
         let Some(entry) = entries.find(|entry| entry.link == link) else {
             return false;
         };
@@ -222,26 +173,26 @@ impl State {
     ) {
         let earlier = std::mem::replace(&mut self.config, Arc::clone(&config));
         let same_names = earlier.naming == config.naming && earlier.instance == config.instance;
-        let mut known: HashMap<_, _> = std::mem::take(&mut self.entries)
+        let mut known: HashMap<_, _> = std::mem::take(&mut self.upstreams)
             .into_iter()
             .map(|entry| (entry.config.id.clone(), entry))
             .collect();
         let upstreams = config.upstreams.values().zip(links);
-        self.entries = upstreams
+        self.upstreams = upstreams
             .map(|(upstream, link)| match known.remove(&upstream.id) {
                 Some(entry) if entry.link == *link && same_names => entry,
                 Some(entry) => entry.under(&config, (upstream, *link), now, effects),
-                None => Entry::new(upstream, *link),
+                None => UpstreamState::new(upstream, *link),
             })
             .collect();
     }
 
     /// The catalog of now, if it is another one, or in any case where it belongs to another config.
     fn publish(&mut self, now: Instant, anew: bool) -> Option<Arc<Catalog>> {
-        let mut parts = Vec::with_capacity(self.entries.len());
+        let mut parts = Vec::with_capacity(self.upstreams.len());
         let mut hidden = Vec::new();
         let mut drift = None;
-        for (index, entry) in self.entries.iter_mut().enumerate() {
+        for (index, entry) in self.upstreams.iter_mut().enumerate() {
             entry.visible = entry.is_visible(now);
             entry.mark(&self.config, now);
             if let Some(listed) = &entry.listed {
@@ -282,14 +233,14 @@ impl State {
     /// For how long callers may take a list answer as fresh.
     #[must_use]
     pub fn ttl(&self) -> Duration {
-        let of = |entry: &Entry| {
+        let of = |entry: &UpstreamState| {
             let every = match &entry.config.resync {
                 Resync::Every(every) => *every,
                 Resync::Cron(_) => CRON_TTL,
             };
             entry.ttl.map_or(every, |ttl| ttl.min(every))
         };
-        self.entries.iter().map(of).min().unwrap_or(CRON_TTL)
+        self.upstreams.iter().map(of).min().unwrap_or(CRON_TTL)
     }
 
     /// The upstream that a link leads to.
@@ -298,8 +249,8 @@ impl State {
         self.entry(link).map(|entry| &entry.config)
     }
 
-    fn entry(&self, link: u64) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.link == link)
+    fn entry(&self, link: u64) -> Option<&UpstreamState> {
+        self.upstreams.iter().find(|entry| entry.link == link)
     }
 
     /// What is held of an upstream, as it was listed.
@@ -331,10 +282,10 @@ impl State {
     }
 
     /// Holds an upstream's definitions to what was pinned in an earlier run, where nothing is pinned yet.
-    pub fn hold_to(&mut self, link: u64, pins: Pins) {
-        let mut entries = self.entries.iter_mut();
+    pub fn restore_pins(&mut self, link: u64, pins: Pins) {
+        let mut entries = self.upstreams.iter_mut();
         if let Some(entry) = entries.find(|entry| entry.link == link) {
-            entry.hold_to(pins);
+            entry.restore_pins(pins);
         }
     }
 
@@ -346,7 +297,10 @@ impl State {
     /// When the next listing gets too old to be served, or to be served without a word, if one is failing.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.entries.iter().filter_map(Entry::next_expiry).min()
+        self.upstreams
+            .iter()
+            .filter_map(UpstreamState::next_expiry)
+            .min()
     }
 }
 

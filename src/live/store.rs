@@ -20,7 +20,7 @@ use crate::config;
 use crate::durable;
 use crate::protocol::era::Era;
 
-pub use writer::Writer;
+pub use writer::StoreWriter;
 
 /// The folder inside `state.dir`.
 const FOLDER: &str = "listings";
@@ -31,13 +31,13 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Where listings and pins are stored.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct ListingStore {
     state_dir: PathBuf,
 }
 
 /// A listing that was stored.
 #[derive(Debug)]
-pub struct Stored {
+pub struct StoredListing {
     /// What was listed.
     pub listing: Listing,
     /// When it was last found to hold.
@@ -46,7 +46,7 @@ pub struct Stored {
 
 /// Why something stored is not used.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum ListingStoreError {
     /// It cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -66,9 +66,9 @@ pub enum StoreError {
 
 /// The first line of a file.
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct ListingHeader {
     #[serde(flatten)]
-    about: About,
+    about: FileHeader,
     era: String,
     /// Definitions of each kind, in the order of [`Kind::ALL`].
     counts: [usize; 4],
@@ -76,7 +76,7 @@ struct Head {
 
 /// What the first line of any file says.
 #[derive(Serialize, Deserialize)]
-struct About {
+struct FileHeader {
     /// What the file is.
     weir: String,
     version: u32,
@@ -87,7 +87,7 @@ struct About {
     digest: String,
 }
 
-impl About {
+impl FileHeader {
     fn of(what: &str, upstream: &config::Upstream, lines: &str) -> Self {
         Self {
             weir: what.to_owned(),
@@ -98,22 +98,27 @@ impl About {
         }
     }
 
-    fn fits(&self, what: &str, upstream: &config::Upstream, lines: &str) -> Result<(), StoreError> {
+    fn fits(
+        &self,
+        what: &str,
+        upstream: &config::Upstream,
+        lines: &str,
+    ) -> Result<(), ListingStoreError> {
         if self.weir != what || self.version != VERSION {
-            return Err(StoreError::Version(self.version));
+            return Err(ListingStoreError::Version(self.version));
         }
         if self.upstream != upstream.id.as_str() || self.endpoint != endpoint(upstream).to_string()
         {
-            return Err(StoreError::Foreign);
+            return Err(ListingStoreError::Foreign);
         }
         if self.digest != digest(lines).to_string() {
-            return Err(StoreError::Damaged("its digest does not fit"));
+            return Err(ListingStoreError::Damaged("its digest does not fit"));
         }
         Ok(())
     }
 }
 
-impl Store {
+impl ListingStore {
     /// The store inside a state folder. Touches nothing.
     #[must_use]
     pub fn new(state_dir: &Path) -> Self {
@@ -126,7 +131,11 @@ impl Store {
     ///
     /// # Errors
     /// It cannot be written; what was stored before stays.
-    pub fn keep(&self, upstream: &config::Upstream, listing: &Listing) -> Result<(), StoreError> {
+    pub fn write_listing(
+        &self,
+        upstream: &config::Upstream,
+        listing: &Listing,
+    ) -> Result<(), ListingStoreError> {
         let mut lines = String::new();
         for kind in Kind::ALL {
             for definition in listing.definitions(kind) {
@@ -134,8 +143,8 @@ impl Store {
                 lines.push('\n');
             }
         }
-        let head = Head {
-            about: About::of("listing", upstream, &lines),
+        let head = ListingHeader {
+            about: FileHeader::of("listing", upstream, &lines),
             era: listing.era().to_string(),
             counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
         };
@@ -151,7 +160,7 @@ impl Store {
     ///
     /// # Errors
     /// There is no such file, or it cannot be changed.
-    pub fn confirm(&self, upstream: &config::Upstream) -> Result<(), StoreError> {
+    pub fn confirm_listing(&self, upstream: &config::Upstream) -> Result<(), ListingStoreError> {
         let file = File::options()
             .write(true)
             .open(self.file(FOLDER, upstream))?;
@@ -162,13 +171,16 @@ impl Store {
     ///
     /// # Errors
     /// What is there cannot be used.
-    pub fn look(&self, upstream: &config::Upstream) -> Result<Option<Stored>, StoreError> {
+    pub fn read_listing(
+        &self,
+        upstream: &config::Upstream,
+    ) -> Result<Option<StoredListing>, ListingStoreError> {
         read(&self.file(FOLDER, upstream), upstream)
     }
 
     /// What is stored of an upstream, if anything is. What cannot be used is moved aside, with a line in the log. Blocks.
     #[must_use]
-    pub fn load(&self, upstream: &config::Upstream) -> Option<Stored> {
+    pub fn load_listing(&self, upstream: &config::Upstream) -> Option<StoredListing> {
         let path = self.file(FOLDER, upstream);
         let error = match read(&path, upstream) {
             Ok(stored) => return stored,
@@ -193,16 +205,19 @@ impl Store {
     }
 }
 
-fn read(path: &Path, upstream: &config::Upstream) -> Result<Option<Stored>, StoreError> {
+fn read(
+    path: &Path,
+    upstream: &config::Upstream,
+) -> Result<Option<StoredListing>, ListingStoreError> {
     let Some((text, at)) = contents(path)? else {
         return Ok(None);
     };
     let listing = parse(&text, upstream)?;
-    Ok(Some(Stored { listing, at }))
+    Ok(Some(StoredListing { listing, at }))
 }
 
 /// A file's text and modification time, if there is such a file.
-fn contents(path: &Path) -> Result<Option<(String, SystemTime)>, StoreError> {
+fn contents(path: &Path) -> Result<Option<(String, SystemTime)>, ListingStoreError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -210,7 +225,7 @@ fn contents(path: &Path) -> Result<Option<(String, SystemTime)>, StoreError> {
     };
     let found = file.metadata()?;
     if found.len() > MAX_BYTES {
-        return Err(StoreError::Large(found.len()));
+        return Err(ListingStoreError::Large(found.len()));
     }
     let mut text = String::new();
     file.read_to_string(&mut text)?;
@@ -218,22 +233,22 @@ fn contents(path: &Path) -> Result<Option<(String, SystemTime)>, StoreError> {
 }
 
 /// The first line of a file, and the lines that follow.
-fn head<'t, T: Deserialize<'t>>(text: &'t str) -> Result<(T, &'t str), StoreError> {
+fn head<'t, T: Deserialize<'t>>(text: &'t str) -> Result<(T, &'t str), ListingStoreError> {
     let (head, lines) = text
         .split_once('\n')
-        .ok_or(StoreError::Damaged("it has no first line"))?;
+        .ok_or(ListingStoreError::Damaged("it has no first line"))?;
     let head = serde_json::from_str(head);
-    let head = head.map_err(|_| StoreError::Damaged("its first line is not weir's"))?;
+    let head = head.map_err(|_| ListingStoreError::Damaged("its first line is not weir's"))?;
     Ok((head, lines))
 }
 
-fn parse(text: &str, upstream: &config::Upstream) -> Result<Listing, StoreError> {
-    let (head, lines) = head::<Head>(text)?;
+fn parse(text: &str, upstream: &config::Upstream) -> Result<Listing, ListingStoreError> {
+    let (head, lines) = head::<ListingHeader>(text)?;
     head.about.fits("listing", upstream, lines)?;
     let era = match head.era.as_str() {
         "modern" => Era::Modern,
         "legacy" => Era::Legacy,
-        _ => return Err(StoreError::Damaged("its era is none")),
+        _ => return Err(ListingStoreError::Damaged("its era is none")),
     };
     let mut builder = Listing::of(era);
     let mut lines = lines.lines();

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{self, TextDigest};
 use crate::files::{FileStamp, Folders, ResolvedPaths};
-use crate::live::reload::{Reloads, Seen};
+use crate::live::reload::{FileState, ReloadHandle};
 
 /// Whoever writes is done when the files have observed the same for so long: more than an editor or a copy takes between two steps,
 /// less than somebody who waits for it minds,
@@ -33,7 +33,7 @@ const RETRY_REFUSED: Duration = Duration::from_secs(5);
 const EVENT_PAUSE: Duration = Duration::from_millis(25);
 
 /// Asks for a look at the files of a config whenever they have changed, until nobody answers.
-pub(super) async fn watch(file: PathBuf, reloads: Reloads) {
+pub(super) async fn watch(file: PathBuf, reloads: ReloadHandle) {
     let (heard, mut events) = mpsc::channel(1);
     let mut files = ConfigFiles::new(file, heard);
     let mut tried = None;
@@ -155,15 +155,15 @@ struct PendingError {
 }
 
 impl PendingError {
-    fn take(&mut self, seen: Seen) {
+    fn take(&mut self, seen: FileState) {
         let now = Instant::now();
         (self.text, self.again) = match (seen, self.text) {
-            (Seen::Settled, _) => (None, None),
-            (Seen::Wrong { refused: true, .. }, _) => (None, Some(now + RETRY_REFUSED)),
-            (Seen::Wrong { text, .. }, Some((known, since))) if text == known => {
+            (FileState::Settled, _) => (None, None),
+            (FileState::Wrong { refused: true, .. }, _) => (None, Some(now + RETRY_REFUSED)),
+            (FileState::Wrong { text, .. }, Some((known, since))) if text == known => {
                 (Some((text, since)), Some(now + RECHECK))
             }
-            (Seen::Wrong { text, .. }, _) => (Some((text, now)), Some(now + RECHECK)),
+            (FileState::Wrong { text, .. }, _) => (Some((text, now)), Some(now + RECHECK)),
         };
     }
 

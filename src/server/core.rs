@@ -15,13 +15,14 @@ use crate::config::{self, Config};
 use crate::connector::{self, ConnectorContext};
 use crate::credentials;
 use crate::files::Files;
-use crate::live::accept::Accepts;
+use crate::live::accept::AcceptHandle;
+use crate::live::command::{NewConfig, PublisherCommand};
 use crate::live::keeper::Keeper;
-use crate::live::publisher::{self, Configured, Word, drift};
+use crate::live::publisher::{self, drift};
 use crate::live::schedule::Schedule;
 use crate::live::state::{Effects, State};
-use crate::live::store::{Store, Stored, Writer};
-use crate::live::{Change, Live, Snapshot};
+use crate::live::store::{ListingStore, StoreWriter, StoredListing};
+use crate::live::{Live, Snapshot, StateChange};
 use crate::metrics::Metrics;
 use crate::server::{Options, ServeError};
 use crate::upstream::Link;
@@ -30,7 +31,7 @@ use crate::upstream::health::ListingReport;
 /// How long a stopping weir waits for keepers and children, once no call is under way any more. A child that heeds neither its
 /// stdin nor SIGTERM takes half of it.
 const STOP_GRACE: Duration = Duration::from_secs(10);
-/// Words between keepers and publisher that may wait.
+/// Commands to the publisher that may wait.
 const COMMANDS: usize = 64;
 /// How often a link that is of no more use is looked at, until its last call is over.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
@@ -42,9 +43,9 @@ pub struct Core {
     pub(super) tasks: TaskTracker,
     schedule: Schedule,
     around: ConnectorContext,
-    words: mpsc::Sender<Word>,
+    commands: mpsc::Sender<PublisherCommand>,
     /// Where listings and pins are stored, if they are.
-    store: Option<Store>,
+    store: Option<ListingStore>,
     /// What ends the keeper of each link, by the link's number.
     keepers: BTreeMap<u64, CancellationToken>,
 }
@@ -73,7 +74,7 @@ impl Core {
             .collect::<Result<Arc<[_]>, _>>()?;
         let numbers = links.iter().map(|link| link.link_id);
         let mut state = State::new(Arc::clone(&config), numbers);
-        let store = config.state_dir.as_deref().map(Store::new);
+        let store = config.state_dir.as_deref().map(ListingStore::new);
         if options.stores {
             warn_of_unsaved_pins(&config);
         } else if let Some(store) = store.clone().filter(|_| options.reads_pins) {
@@ -91,20 +92,24 @@ impl Core {
             catalog,
             Arc::clone(&around.metrics),
         )));
-        let writer = store.clone().map(|store| Arc::new(Writer::new(store)));
-        drop(drift::store(&state, &restored.pinned, writer.as_deref()));
+        let writer = store.clone().map(|store| Arc::new(StoreWriter::new(store)));
+        drop(drift::store_pins(
+            &state,
+            &restored.pins_changed,
+            writer.as_deref(),
+        ));
         if let Some(writer) = &writer {
             tasks.spawn(Arc::clone(writer).run(shutdown.clone()));
         }
-        let (words, heard) = mpsc::channel(COMMANDS);
-        tasks.spawn(publisher::publish(Arc::clone(&live), state, heard, writer));
+        let (commands, received) = mpsc::channel(COMMANDS);
+        tasks.spawn(publisher::run(Arc::clone(&live), state, received, writer));
         let mut core = Self {
             live,
             shutdown,
             tasks,
             schedule: Schedule::start().await?,
             around,
-            words,
+            commands,
             store,
             keepers: BTreeMap::new(),
         };
@@ -177,14 +182,14 @@ impl Core {
     /// Waits until callers see another config.
     async fn publish(&self, config: Arc<Config>, links: Arc<[Arc<Link>]>, pins: Vec<(u64, Pins)>) {
         let (done, told) = oneshot::channel();
-        let configured = Configured {
+        let new = NewConfig {
             config,
             links,
             pins,
             done,
         };
-        let word = Word::Configured(Box::new(configured));
-        if self.words.send(word).await.is_ok() {
+        let command = PublisherCommand::Configure(Box::new(new));
+        if self.commands.send(command).await.is_ok() {
             let _ = told.await;
         }
     }
@@ -192,8 +197,8 @@ impl Core {
     /// Takes on a config that means what the one from before meant. AdminState are told the places that things have in it.
     pub async fn relocate(&self, config: Arc<Config>) {
         let (done, told) = oneshot::channel();
-        let word = Word::Reworded { config, done };
-        if self.words.send(word).await.is_ok() {
+        let command = PublisherCommand::Relocate { config, done };
+        if self.commands.send(command).await.is_ok() {
             let _ = told.await;
         }
     }
@@ -215,8 +220,8 @@ impl Core {
 
     /// The way to accept redefinitions.
     #[must_use]
-    pub fn accepts(&self) -> Accepts {
-        Accepts::new(&self.words)
+    pub fn accepts(&self) -> AcceptHandle {
+        AcceptHandle::new(&self.commands)
     }
 
     /// Starts to keep an upstream.
@@ -225,7 +230,7 @@ impl Core {
         self.keepers.insert(link.link_id, shutdown.clone());
         let keeper = Keeper {
             link: Arc::clone(link),
-            words: self.words.clone(),
+            commands: self.commands.clone(),
             shutdown,
         };
         self.tasks.spawn(keeper.run());
@@ -269,13 +274,13 @@ impl Core {
             shutdown,
             tasks,
             schedule,
-            words,
+            commands,
             ..
         } = self;
         shutdown.cancel();
         schedule.stop().await;
         // The publisher ends with the last who may tell it something.
-        drop(words);
+        drop(commands);
         tasks.close();
         if tokio::time::timeout(STOP_GRACE, tasks.wait())
             .await
@@ -343,10 +348,10 @@ fn warn_of_unsaved_pins(config: &Config) {
 }
 
 /// Holds definitions to what the weir of this state folder has pinned. Leaves the folder as it is.
-async fn apply_stored_pins(store: Store, links: Arc<[Arc<Link>]>, state: &mut State) {
+async fn apply_stored_pins(store: ListingStore, links: Arc<[Arc<Link>]>, state: &mut State) {
     let looking = tokio::task::spawn_blocking(move || {
         let pins = links.iter().filter_map(|link| {
-            let pins = store.look_pins(&link.config).unwrap_or_else(|error| {
+            let pins = store.read_pins(&link.config).unwrap_or_else(|error| {
                 tracing::warn!(upstream = %link.id(), %error, "its pins cannot be used");
                 None
             });
@@ -355,12 +360,12 @@ async fn apply_stored_pins(store: Store, links: Arc<[Arc<Link>]>, state: &mut St
         pins.collect::<Vec<_>>()
     });
     for (link, pins) in looking.await.unwrap_or_default() {
-        state.hold_to(link, pins);
+        state.restore_pins(link, pins);
     }
 }
 
 /// Puts the listings and pins of an earlier run into `state`: what comes of it.
-async fn restore_listings(store: Store, links: &[Arc<Link>], state: &mut State) -> Effects {
+async fn restore_listings(store: ListingStore, links: &[Arc<Link>], state: &mut State) -> Effects {
     // Files, and in a large weir many of them.
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
     let shares = links.chunks(links.len().div_ceil(workers).max(1));
@@ -370,7 +375,7 @@ async fn restore_listings(store: Store, links: &[Arc<Link>], state: &mut State) 
             tokio::task::spawn_blocking(move || {
                 let found = links.into_iter().map(|link| {
                     let config = &link.config;
-                    (store.load(config), store.load_pins(config), link)
+                    (store.load_listing(config), store.load_pins(config), link)
                 });
                 found.collect::<Vec<_>>()
             })
@@ -384,9 +389,9 @@ async fn restore_listings(store: Store, links: &[Arc<Link>], state: &mut State) 
     let mut changes = Vec::new();
     for (stored, pins, link) in found {
         if let Some(pins) = pins {
-            state.hold_to(link.link_id, pins);
+            state.restore_pins(link.link_id, pins);
         }
-        let Some(Stored { listing, at }) = stored else {
+        let Some(StoredListing { listing, at }) = stored else {
             continue;
         };
         let age = SystemTime::now().duration_since(at).unwrap_or_default();
@@ -395,10 +400,10 @@ async fn restore_listings(store: Store, links: &[Arc<Link>], state: &mut State) 
         link.health.restore_report(ListingReport {
             stored: true,
             stale: true,
-            ..publisher::report(&listing, at, on)
+            ..publisher::make_report(&listing, at, on)
         });
         link.rounds.set_listing(&listing);
-        changes.push(Change::Restored {
+        changes.push(StateChange::Restored {
             link: link.link_id,
             at,
             on,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Catalog, Kind};
 use crate::config::{self, Config, ConfigFiles, TextDigest};
 use crate::live::Live;
-use crate::live::reload::{Ask, Outcome, Reloads, Seen, Trigger};
+use crate::live::reload::{FileState, ReloadHandle, ReloadOutcome, ReloadRequest, ReloadTrigger};
 use crate::server::core::{Core, Reconfigured};
 use crate::server::{ServeError, config_watch};
 
@@ -71,7 +71,7 @@ struct LastAttempt {
 struct ReloadTask {
     core: Core,
     source: ConfigSource,
-    reloads: Reloads,
+    reloads: ReloadHandle,
     tried: LastAttempt,
 }
 
@@ -79,8 +79,8 @@ struct ReloadTask {
 pub(super) async fn run_reloads(
     core: Core,
     source: Option<ConfigSource>,
-    reloads: Reloads,
-    mut asked: mpsc::Receiver<Ask>,
+    reloads: ReloadHandle,
+    mut asked: mpsc::Receiver<ReloadRequest>,
     stop: CancellationToken,
 ) -> Core {
     let Some(source) = source else {
@@ -105,11 +105,11 @@ pub(super) async fn run_reloads(
             Some(ask) = asked.recv() => ask,
         };
         match ask {
-            Ask::Reload { trigger, tell } => {
+            ReloadRequest::Reload { trigger, tell } => {
                 let outcome = task.reload(trigger).await;
                 let _ = tell.send(outcome);
             }
-            Ask::Look { whole, tell } => {
+            ReloadRequest::Look { whole, tell } => {
                 let seen = task.look(whole).await;
                 let _ = tell.send(seen);
             }
@@ -119,18 +119,18 @@ pub(super) async fn run_reloads(
 
 impl ReloadTask {
     /// Reads the files, whatever they say.
-    async fn reload(&mut self, trigger: Trigger) -> Outcome {
+    async fn reload(&mut self, trigger: ReloadTrigger) -> ReloadOutcome {
         let outcome = match self.read(None).await {
             Some(ReadConfig { text, config }) => {
                 let wrong = matches!(config, Some(Err(_)));
                 self.tried = LastAttempt { text, wrong };
                 match config {
                     Some(Ok(config)) => self.take_on(config).await,
-                    Some(Err(errors)) => Outcome::Refused { errors },
-                    None => Outcome::Unchanged,
+                    Some(Err(errors)) => ReloadOutcome::Refused { errors },
+                    None => ReloadOutcome::Unchanged,
                 }
             }
-            None => Outcome::Refused {
+            None => ReloadOutcome::Refused {
                 errors: vec!["the config could not be read".to_owned()],
             },
         };
@@ -139,27 +139,27 @@ impl ReloadTask {
     }
 
     /// Reads the files if they say something that was not tried yet. What is wrong is not told before it is known to be all.
-    async fn look(&mut self, whole: Option<TextDigest>) -> Seen {
+    async fn look(&mut self, whole: Option<TextDigest>) -> FileState {
         let Some(ReadConfig { text, config }) = self.read(Some(self.tried)).await else {
-            return Seen::Settled;
+            return FileState::Settled;
         };
         let (outcome, wrong) = match config {
-            None => return Seen::Settled,
+            None => return FileState::Settled,
             Some(Ok(config)) => (self.take_on(config).await, false),
             Some(Err(_)) if text == self.tried.text || whole != Some(text) => {
                 let refused = text == self.tried.text;
-                return Seen::Wrong { text, refused };
+                return FileState::Wrong { text, refused };
             }
-            Some(Err(errors)) => (Outcome::Refused { errors }, true),
+            Some(Err(errors)) => (ReloadOutcome::Refused { errors }, true),
         };
         self.tried = LastAttempt { text, wrong };
-        self.record(Trigger::File, &outcome);
+        self.record(ReloadTrigger::File, &outcome);
         match wrong {
-            true => Seen::Wrong {
+            true => FileState::Wrong {
                 text,
                 refused: true,
             },
-            false => Seen::Settled,
+            false => FileState::Settled,
         }
     }
 
@@ -170,7 +170,7 @@ impl ReloadTask {
     }
 
     /// Puts another config in force, if it may be.
-    async fn take_on(&mut self, mut config: Config) -> Outcome {
+    async fn take_on(&mut self, mut config: Config) -> ReloadOutcome {
         let before = self.core.live().load_full();
         if config.instance.is_none() {
             // Then the name was made or kept, and stays.
@@ -180,23 +180,23 @@ impl ReloadTask {
         if !fixed.is_empty() {
             let error = |field| format!("`{field}` cannot change while weir runs: restart it");
             let errors = fixed.into_iter().map(error).collect();
-            return Outcome::Refused { errors };
+            return ReloadOutcome::Refused { errors };
         }
         let same = before.config.is_same(&config);
         let config = Arc::new(config);
         if same {
             self.core.relocate(config).await;
-            return Outcome::Unchanged;
+            return ReloadOutcome::Unchanged;
         }
         match self.core.configure(config).await {
             Ok(done) => describe_applied(&self.core, &before.catalog, done),
-            Err(error) => Outcome::Refused {
+            Err(error) => ReloadOutcome::Refused {
                 errors: vec![with_causes(&error)],
             },
         }
     }
 
-    fn record(&self, trigger: Trigger, outcome: &Outcome) {
+    fn record(&self, trigger: ReloadTrigger, outcome: &ReloadOutcome) {
         log_outcome(trigger, outcome);
         self.reloads.note(trigger, outcome);
     }
@@ -212,7 +212,7 @@ fn with_causes(error: &ServeError) -> String {
         .join(": ")
 }
 
-fn describe_applied(core: &Core, before: &Catalog, done: Reconfigured) -> Outcome {
+fn describe_applied(core: &Core, before: &Catalog, done: Reconfigured) -> ReloadOutcome {
     let now = core.live().load_full();
     let missing = |of: &Catalog, from: &Catalog| {
         let routes = of.routes(Kind::Tools);
@@ -221,7 +221,7 @@ fn describe_applied(core: &Core, before: &Catalog, done: Reconfigured) -> Outcom
         names.sort_unstable();
         names
     };
-    Outcome::Applied {
+    ReloadOutcome::Applied {
         generation: now.generation,
         added: done.added,
         changed: done.changed,
@@ -231,10 +231,10 @@ fn describe_applied(core: &Core, before: &Catalog, done: Reconfigured) -> Outcom
     }
 }
 
-fn log_outcome(trigger: Trigger, outcome: &Outcome) {
+fn log_outcome(trigger: ReloadTrigger, outcome: &ReloadOutcome) {
     let trigger = trigger.as_str();
     match outcome {
-        Outcome::Applied {
+        ReloadOutcome::Applied {
             generation,
             added,
             changed,
@@ -248,8 +248,8 @@ fn log_outcome(trigger: Trigger, outcome: &Outcome) {
             ?removed,
             "config applied"
         ),
-        Outcome::Unchanged => tracing::info!(trigger, "the config says what it said before"),
-        Outcome::Refused { errors } => {
+        ReloadOutcome::Unchanged => tracing::info!(trigger, "the config says what it said before"),
+        ReloadOutcome::Refused { errors } => {
             for error in errors {
                 tracing::error!(trigger, %error, "the config is refused, the one from before stays in force");
             }
@@ -260,7 +260,7 @@ fn log_outcome(trigger: Trigger, outcome: &Outcome) {
 /// A core whose config can be read again.
 pub struct ReloadableCore {
     live: Arc<Live>,
-    reloads: Reloads,
+    reloads: ReloadHandle,
     stop: CancellationToken,
     core: JoinHandle<Core>,
 }
@@ -269,7 +269,7 @@ impl ReloadableCore {
     /// Attends to a core, and watches the files of its config. Without a source, nobody can have that read again.
     #[must_use]
     pub fn start(core: Core, source: Option<ConfigSource>) -> Self {
-        let (reloads, asked) = Reloads::new();
+        let (reloads, asked) = ReloadHandle::new();
         let (live, stop) = (Arc::clone(core.live()), CancellationToken::new());
         let tasks = core.tasks.clone();
         if let Some(source) = source.as_ref().filter(|source| source.watched) {
@@ -294,7 +294,7 @@ impl ReloadableCore {
 
     /// The way to ask for a reload.
     #[must_use]
-    pub fn reloads(&self) -> &Reloads {
+    pub fn reloads(&self) -> &ReloadHandle {
         &self.reloads
     }
 

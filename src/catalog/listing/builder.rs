@@ -145,11 +145,7 @@ mod tests {
             .map(|d| &**d.key())
             .collect();
         assert_eq!(names, ["a", "b"]);
-        let words: Vec<_> = listing
-            .quarantined()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let words: Vec<_> = listing.invalid().iter().map(ToString::to_string).collect();
         assert_eq!(
             words,
             [

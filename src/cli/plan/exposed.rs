@@ -12,7 +12,7 @@ use crate::cli::plan::Baseline;
 use crate::cli::plan::drift::{self, HeldDefinition};
 use crate::cli::wait;
 use crate::config::{self, Config};
-use crate::live::store::{Store, Stored};
+use crate::live::store::{ListingStore, StoredListing};
 use crate::name::{Instance, Naming, UpstreamId, UpstreamIndex};
 use crate::server::{Core, Options, ServeError};
 use crate::upstream::HealthState;
@@ -118,7 +118,7 @@ async fn expose(
         true => IndexMap::new(),
         false => ask_upstreams(config, ask_options, output).await?,
     };
-    let store = state.as_deref().map(Store::new);
+    let store = state.as_deref().map(ListingStore::new);
     let fallback = Fallback {
         naming: &naming,
         instance: instance.as_ref(),
@@ -189,15 +189,18 @@ async fn ask_upstreams(
 struct Fallback<'b> {
     naming: &'b Naming,
     instance: Option<&'b Instance>,
-    store: Option<Store>,
+    store: Option<ListingStore>,
     before: Option<&'b Baseline>,
 }
 
 impl Fallback<'_> {
     fn listing_of(&self, upstream: &config::Upstream, reason: &str) -> AskedUpstream {
-        let stored = self.store.as_ref().map(|store| store.look(upstream));
+        let stored = self
+            .store
+            .as_ref()
+            .map(|store| store.read_listing(upstream));
         let reason = match stored {
-            Some(Ok(Some(Stored { listing, .. }))) => {
+            Some(Ok(Some(StoredListing { listing, .. }))) => {
                 let rules = Rules {
                     instance: self.instance,
                     ..Rules::from(upstream)

@@ -15,13 +15,13 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// What a keeper does about the targets of its gateway.
 #[derive(Default)]
-pub(super) struct Targets {
+pub(super) struct TargetSync {
     running: Option<AbortOnDropHandle<()>>,
     /// Whether the gateway has been listed since weir started. Until then nobody waits for its targets.
     pub(super) listed: bool,
 }
 
-impl Targets {
+impl TargetSync {
     /// Begins, if that is wanted and not under way already, and waits for the end as long as a listing may take. What
     /// takes longer goes on, and is listed when it has ended.
     pub(super) async fn synchronize(&mut self, link: &Arc<Link>) {

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::oneshot;
 
 use crate::catalog::{DriftedDefinition, RenamedDefinition};
-use crate::live::state::{Accepted, Effects, State};
-use crate::live::store::Writer;
+use crate::live::state::{AcceptOutcome, Effects, State};
+use crate::live::store::StoreWriter;
 
 /// Most definitions of a link that are logged one by one: a listing may have thousands that drift.
 const LOGGED: usize = 20;
 
 /// Has the pins of these links stored. Tells when each is, and whether it could be.
-pub(crate) fn store(
+pub(crate) fn store_pins(
     state: &State,
     links: &[u64],
-    writer: Option<&Writer>,
+    writer: Option<&StoreWriter>,
 ) -> Vec<oneshot::Receiver<bool>> {
     let Some(writer) = writer else {
         return Vec::new();
@@ -26,7 +26,7 @@ pub(crate) fn store(
     known
         .map(|(link, upstream)| {
             let (done, told) = oneshot::channel();
-            writer.pin(link, upstream, state.pins(link), Some(done));
+            writer.queue_pins(link, upstream, state.pins(link), Some(done));
             told
         })
         .collect()
@@ -47,7 +47,9 @@ pub(crate) fn log(state: &State, effects: &Effects) {
             "and more that its upstream says otherwise than what is pinned"
         );
     }
-    let more = few(&effects.moved, |link, moved| log_moved(state, link, moved));
+    let more = few(&effects.renamed, |link, moved| {
+        log_renamed(state, link, moved)
+    });
     for (link, more) in more {
         let Some(upstream) = state.upstream(link) else {
             continue;
@@ -84,13 +86,13 @@ fn log_drifted(state: &State, link: u64, drifted: &DriftedDefinition) {
         name = &*drifted.original,
         was = drifted.was.as_deref(),
         class = drifted.class().as_str(),
-        changes = words(drifted),
+        changes = describe_changes(drifted),
         quarantined = drifted.quarantined,
         "an upstream says otherwise than what is pinned: `weir accept` lets it"
     );
 }
 
-fn log_moved(state: &State, link: u64, moved: &RenamedDefinition) {
+fn log_renamed(state: &State, link: u64, moved: &RenamedDefinition) {
     let Some(upstream) = state.upstream(link) else {
         return;
     };
@@ -104,14 +106,16 @@ fn log_moved(state: &State, link: u64, moved: &RenamedDefinition) {
 }
 
 /// Says what an operator accepted, over each of these links.
-pub(crate) fn log_accepted(state: &State, links: &[u64], accepted: &[Accepted]) {
+pub(crate) fn log_accepted(state: &State, links: &[u64], accepted: &[AcceptOutcome]) {
     for (link, accepted) in links.iter().zip(accepted) {
-        if let (Accepted::Done(drifted), Some(upstream)) = (accepted, state.upstream(*link)) {
+        if let (AcceptOutcome::Accepted(drifted), Some(upstream)) =
+            (accepted, state.upstream(*link))
+        {
             tracing::info!(
                 upstream = %upstream.id,
                 kind = %drifted.kind,
                 name = &*drifted.original,
-                changes = words(drifted),
+                changes = describe_changes(drifted),
                 "a redefinition was accepted"
             );
         }
@@ -119,7 +123,7 @@ pub(crate) fn log_accepted(state: &State, links: &[u64], accepted: &[Accepted]) 
 }
 
 /// The first few changes.
-fn words(drifted: &DriftedDefinition) -> String {
+fn describe_changes(drifted: &DriftedDefinition) -> String {
     const MOST: usize = 4;
     let mut words: Vec<_> = drifted.changes.iter().take(MOST).collect();
     words.sort_by_key(|change| std::cmp::Reverse(change.class));

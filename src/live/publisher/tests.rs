@@ -7,8 +7,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::catalog::Catalog;
-use crate::config;
-use crate::live::store::Store;
+use crate::config::{self, Config};
+use crate::live::store::ListingStore;
 use crate::metrics::Metrics;
 use crate::protocol::era::Era;
 
@@ -33,8 +33,8 @@ fn tool(name: &str, text: &str) -> String {
     format!(r#"{{"name":{name},"description":{text},"inputSchema":{{}}}}"#)
 }
 
-fn listed(round: u64, listing: Arc<Listing>) -> Listed {
-    Listed {
+fn listed(round: u64, listing: Arc<Listing>) -> ListingAttempt {
+    ListingAttempt {
         link: LINK,
         round,
         at: Instant::now(),
@@ -46,7 +46,7 @@ fn listed(round: u64, listing: Arc<Listing>) -> Listed {
 /// What is stored once each of these batches of listings was taken in.
 async fn stored(batches: &[&[&Arc<Listing>]]) -> Arc<Listing> {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path());
+    let store = ListingStore::new(folder.path());
     let config = config("");
     let upstream = Arc::clone(config.upstreams.first().unwrap().1);
     let mut state = State::new(Arc::clone(&config), [LINK]);
@@ -55,18 +55,18 @@ async fn stored(batches: &[&[&Arc<Listing>]]) -> Arc<Listing> {
     let live = Live::new(first);
     let mut round = 0;
     for batch in batches {
-        let writer = Arc::new(Writer::new(store.clone()));
+        let writer = Arc::new(StoreWriter::new(store.clone()));
         let numbered = batch.iter().map(|listing| {
             round += 1;
             listed(round, Arc::clone(listing))
         });
-        let mut heard: Vec<_> = numbered.collect();
-        take_in(&live, &mut state, &mut heard, Some(&writer));
+        let mut attempts: Vec<_> = numbered.collect();
+        apply_listings(&live, &mut state, &mut attempts, Some(&writer));
         let stop = CancellationToken::new();
         stop.cancel();
         writer.run(stop).await;
     }
-    Arc::new(store.load(&upstream).unwrap().listing)
+    Arc::new(store.load_listing(&upstream).unwrap().listing)
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn of_two_listings_at_once_the_one_that_is_believed_is_stored() {
     // Another one, then one that is not believed yet.
     let found = stored(&[&[&one], &[&two, &nothing]]).await;
     assert_eq!(found.digest(), two.digest());
-    // One that is heard too late.
+    // One that is attempts too late.
     let found = stored(&[&[&one], &[&two, &two]]).await;
     assert_eq!(found.digest(), two.digest());
 }
@@ -120,7 +120,7 @@ fn lines(before: &[String], after: &[String]) -> Vec<String> {
     let mut log = Vec::new();
     for (round, tools) in (1..).zip([before, after]) {
         let tools: Vec<_> = tools.iter().map(String::as_str).collect();
-        let effects = state.apply([Change::Listed {
+        let effects = state.apply([StateChange::Listed {
             link: LINK,
             round,
             at: Instant::now(),

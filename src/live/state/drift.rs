@@ -7,54 +7,14 @@ use foldhash::HashSet;
 use tokio::time::Instant;
 
 use crate::catalog::drift::{FilteredListing, gate};
-use crate::catalog::{Digest, DriftReport, DriftedDefinition, Hasher, Kind, Listing, Pins};
+use crate::catalog::{DriftReport, DriftedDefinition, Hasher, Kind, Listing, Pins};
 use crate::config::{self, Config};
-use crate::live::state::entry::{Entry, Listed, prepared, rules};
-use crate::live::state::{Effects, State};
+use crate::live::state::change::{AcceptOutcome, AcceptRequest, Effects};
+use crate::live::state::upstream::{KnownListing, UpstreamState, prepare, rules_of};
 use crate::live::store;
 use crate::name::UpstreamId;
 
-/// What an operator accepts.
-#[derive(Clone, Debug)]
-pub struct Accept {
-    /// The number of the upstream's link.
-    pub link: u64,
-    /// What it is.
-    pub kind: Kind,
-    /// What its upstream calls it.
-    pub original: Arc<str>,
-    /// What was looked at: nothing else is accepted. `None`: whatever the upstream says.
-    pub digest: Option<Digest>,
-    /// When.
-    pub now: Instant,
-}
-
-/// What came of it.
-#[derive(Clone, Debug)]
-pub enum Accepted {
-    /// This is pinned now.
-    Done(DriftedDefinition),
-    /// It says something else than what was looked at.
-    Other(DriftedDefinition),
-    /// Nothing waits there.
-    Nothing,
-}
-
-impl State {
-    /// Pins what an upstream says.
-    pub(super) fn accept(&mut self, accept: &Accept, effects: &mut Effects) -> Option<Instant> {
-        let mut entries = self.entries.iter_mut();
-        let entry = entries.find(|entry| entry.link == accept.link);
-        let accepted = entry.map_or(Accepted::Nothing, |entry| {
-            entry.accept(&self.config, accept, effects)
-        });
-        let is_done = matches!(accepted, Accepted::Done(_));
-        effects.accepted.push(accepted);
-        is_done.then_some(accept.now)
-    }
-}
-
-impl Entry {
+impl UpstreamState {
     /// Takes in a listing that is believed. `held`: when it was last found to hold, by both clocks.
     pub(super) fn list(
         &mut self,
@@ -78,7 +38,7 @@ impl Entry {
     ) -> (Arc<Listing>, DriftReport) {
         if !self.config.drift.is_gated() {
             if self.pins.take().is_some() {
-                effects.pinned.push(self.link);
+                effects.pins_changed.push(self.link);
             }
             return (Arc::clone(listing), DriftReport::default());
         }
@@ -93,7 +53,7 @@ impl Entry {
         } = gate(
             Arc::make_mut(pins),
             (
-                &rules(config, &self.config),
+                &rules_of(config, &self.config),
                 &config.naming,
                 self.config.drift,
             ),
@@ -102,7 +62,7 @@ impl Entry {
             (before, now),
         );
         if pinned {
-            effects.pinned.push(self.link);
+            effects.pins_changed.push(self.link);
         }
         news(self.link, before, &drift, effects);
         (listing, drift)
@@ -115,13 +75,13 @@ impl Entry {
         listing: Arc<Listing>,
         (let_through, drift): (Arc<Listing>, DriftReport),
     ) {
-        self.listed = Some(Listed {
+        self.listed = Some(KnownListing {
             at,
             on,
             stamp: None,
             digest: listing.digest(),
             counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
-            prepared: prepared(config, &self.config, &let_through, drift, None),
+            prepared: prepare(config, &self.config, &let_through, drift, None),
             listing,
             let_through,
             elsewhere: false,
@@ -152,7 +112,7 @@ impl Entry {
         }
         let Some(listed) = self.listed.take() else {
             if !upstream.drift.is_gated() && self.pins.take().is_some() {
-                effects.pinned.push(link);
+                effects.pins_changed.push(link);
             }
             return self;
         };
@@ -160,7 +120,7 @@ impl Entry {
             let let_through = Arc::clone(&listed.let_through);
             let exposed = (Arc::clone(&let_through), DriftReport::default());
             self.expose(config, (listed.at, listed.on), let_through, exposed);
-            self.listed = self.listed.map(|listed| Listed {
+            self.listed = self.listed.map(|listed| KnownListing {
                 elsewhere: true,
                 ..listed
             });
@@ -174,32 +134,42 @@ impl Entry {
     }
 
     /// Holds what will be listed to what was pinned in an earlier run.
-    pub(super) fn hold_to(&mut self, pins: Pins) {
+    pub(super) fn restore_pins(&mut self, pins: Pins) {
         let is_known = self.listed.as_ref().is_some_and(|listed| !listed.elsewhere);
         if self.config.drift.is_gated() && !is_known {
             self.pins.get_or_insert(Arc::new(pins));
         }
     }
 
-    fn accept(&mut self, config: &Config, accept: &Accept, effects: &mut Effects) -> Accepted {
+    /// Pins a redefinition, and exposes the listing anew.
+    pub(super) fn accept(
+        &mut self,
+        config: &Config,
+        request: &AcceptRequest,
+        now: Instant,
+        effects: &mut Effects,
+    ) -> AcceptOutcome {
         let Some(listed) = &self.listed else {
-            return Accepted::Nothing;
+            return AcceptOutcome::NotFound;
         };
         let drift = listed.prepared.drift();
-        let Some(drifted) = drift.of(accept.kind, &accept.original).cloned() else {
-            return Accepted::Nothing;
+        let Some(drifted) = drift.of(request.kind, &request.original).cloned() else {
+            return AcceptOutcome::NotFound;
         };
-        if accept.digest.is_some_and(|digest| digest != drifted.digest) {
-            return Accepted::Other(drifted);
+        if request
+            .digest
+            .is_some_and(|digest| digest != drifted.digest)
+        {
+            return AcceptOutcome::Changed(drifted);
         }
         let (held, listing) = ((listed.at, listed.on), Arc::clone(&listed.listing));
         let pins: &mut Arc<Pins> = self.pins.get_or_insert_default();
         drifted.accept(Arc::make_mut(pins));
-        self.list(config, held, accept.now, listing, effects);
-        if !effects.pinned.contains(&self.link) {
-            effects.pinned.push(self.link);
+        self.list(config, held, now, listing, effects);
+        if !effects.pins_changed.contains(&self.link) {
+            effects.pins_changed.push(self.link);
         }
-        Accepted::Done(drifted)
+        AcceptOutcome::Accepted(drifted)
     }
 }
 
@@ -215,9 +185,9 @@ fn news(link: u64, before: &DriftReport, drift: &DriftReport, effects: &mut Effe
     let new = drifted.filter(|one| !known.contains(&one.identity()));
     let drifted = new.map(|one| (link, one.clone()));
     effects.drifted.extend(drifted);
-    let known: HashSet<_> = before.moved.iter().collect();
-    let new = drift.moved.iter().filter(|one| !known.contains(one));
-    effects.moved.extend(new.map(|one| (link, one.clone())));
+    let known: HashSet<_> = before.renamed.iter().collect();
+    let new = drift.renamed.iter().filter(|one| !known.contains(one));
+    effects.renamed.extend(new.map(|one| (link, one.clone())));
 }
 
 /// Adds what operators see of an upstream's drift.
@@ -237,10 +207,10 @@ pub(super) fn add(to: &mut Option<Hasher>, upstream: &UpstreamId, drift: &DriftR
             hasher.add(change.what.as_bytes());
         }
     }
-    for moved in &drift.moved {
-        hasher.add(moved.kind.as_str().as_bytes());
-        hasher.add(moved.original.as_bytes());
-        hasher.add(moved.was.as_bytes());
+    for renamed in &drift.renamed {
+        hasher.add(renamed.kind.as_str().as_bytes());
+        hasher.add(renamed.original.as_bytes());
+        hasher.add(renamed.was.as_bytes());
     }
 }
 

@@ -82,7 +82,7 @@ impl Run {
         }
     }
 
-    fn apply(&mut self, change: Change) -> Did {
+    fn apply(&mut self, change: StateChange) -> Did {
         let Effects {
             confirm,
             publish,
@@ -103,7 +103,7 @@ impl Run {
 
     fn listed(&mut self, slot: usize, round: u64, listing: Option<Listing>) -> Did {
         let (at, listing) = (self.now, listing.map(Arc::new));
-        self.apply(Change::Listed {
+        self.apply(StateChange::Listed {
             link: slot as u64,
             round,
             at,
@@ -114,7 +114,7 @@ impl Run {
 
     /// A listing of an earlier run, made so long ago.
     fn restored(&mut self, slot: usize, age: Duration, names: &[&str]) -> Did {
-        self.apply(Change::Restored {
+        self.apply(StateChange::Restored {
             link: slot as u64,
             at: self.now - age,
             on: self.on(self.now - age),
@@ -132,7 +132,7 @@ impl Run {
     }
 
     fn clock(&mut self) -> Did {
-        self.apply(Change::Clock(self.now))
+        self.apply(StateChange::Clock(self.now))
     }
 
     /// The exposed names of one kind.
@@ -170,7 +170,7 @@ fn tools(names: &[&str]) -> Listing {
 /// Another config; `links` in the order of its upstreams.
 fn configured(run: &mut Run, yaml: &str, links: &[u64]) -> Did {
     let config = config::parse(yaml, Path::new("weir.yaml"), &|_| None).unwrap();
-    run.apply(Change::Configured {
+    run.apply(StateChange::Configured {
         config: Arc::new(config),
         links: links.to_vec(),
         now: run.now,

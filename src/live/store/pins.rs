@@ -12,14 +12,14 @@ use crate::catalog::pins::StoredPin;
 use crate::catalog::{Kind, Pins};
 use crate::config;
 use crate::durable;
-use crate::live::store::{About, Store, StoreError, contents, head};
+use crate::live::store::{FileHeader, ListingStore, ListingStoreError, contents, head};
 
 /// The folder inside `state.dir`.
 const FOLDER: &str = "pins";
 
 /// A pin.
 #[derive(Serialize, Deserialize)]
-struct Line<'l> {
+struct PinLine<'l> {
     kind: Kind,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     was: Option<Cow<'l, str>>,
@@ -31,15 +31,19 @@ struct Line<'l> {
     definition: &'l RawValue,
 }
 
-impl Store {
+impl ListingStore {
     /// Stores the pins of an upstream. Blocks.
     ///
     /// # Errors
     /// They cannot be written; what was stored before stays.
-    pub fn keep_pins(&self, upstream: &config::Upstream, pins: &Pins) -> Result<(), StoreError> {
+    pub fn write_pins(
+        &self,
+        upstream: &config::Upstream,
+        pins: &Pins,
+    ) -> Result<(), ListingStoreError> {
         let mut lines = String::new();
         for row in pins.rows() {
-            let line = Line {
+            let line = PinLine {
                 kind: row.kind,
                 was: row.was.map(Cow::Borrowed),
                 gone: row.gone,
@@ -49,7 +53,7 @@ impl Store {
             lines.push_str(&serde_json::to_string(&line).map_err(io::Error::from)?);
             lines.push('\n');
         }
-        let about = About::of("pins", upstream, &lines);
+        let about = FileHeader::of("pins", upstream, &lines);
         let about = serde_json::to_string(&about).map_err(io::Error::from)?;
         let text = format!("{about}\n{lines}");
         let file = self.file(FOLDER, upstream);
@@ -60,7 +64,7 @@ impl Store {
     ///
     /// # Errors
     /// There are some, and they cannot be removed.
-    pub fn drop_pins(&self, upstream: &config::Upstream) -> Result<(), StoreError> {
+    pub fn remove_pins(&self, upstream: &config::Upstream) -> Result<(), ListingStoreError> {
         match std::fs::remove_file(self.file(FOLDER, upstream)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),
@@ -71,7 +75,10 @@ impl Store {
     ///
     /// # Errors
     /// What is there cannot be used.
-    pub fn look_pins(&self, upstream: &config::Upstream) -> Result<Option<Pins>, StoreError> {
+    pub fn read_pins(
+        &self,
+        upstream: &config::Upstream,
+    ) -> Result<Option<Pins>, ListingStoreError> {
         if !upstream.drift.is_gated() {
             return Ok(None);
         }
@@ -84,12 +91,12 @@ impl Store {
     #[must_use]
     pub fn load_pins(&self, upstream: &config::Upstream) -> Option<Pins> {
         if !upstream.drift.is_gated() {
-            if let Err(error) = self.drop_pins(upstream) {
+            if let Err(error) = self.remove_pins(upstream) {
                 tracing::warn!(upstream = %upstream.id, %error, "its pins cannot be removed");
             }
             return None;
         }
-        let error = match self.look_pins(upstream) {
+        let error = match self.read_pins(upstream) {
             Ok(pins) => return pins,
             Err(error) => error,
         };
@@ -104,13 +111,13 @@ impl Store {
     }
 }
 
-fn parse(text: &str, upstream: &config::Upstream) -> Result<Pins, StoreError> {
-    let (about, lines) = head::<About>(text)?;
+fn parse(text: &str, upstream: &config::Upstream) -> Result<Pins, ListingStoreError> {
+    let (about, lines) = head::<FileHeader>(text)?;
     about.fits("pins", upstream, lines)?;
     let mut pins = Pins::default();
     for line in lines.lines() {
-        let strange = StoreError::Damaged("it has a line that is no pin");
-        let Ok(line) = serde_json::from_str::<Line<'_>>(line) else {
+        let strange = ListingStoreError::Damaged("it has a line that is no pin");
+        let Ok(line) = serde_json::from_str::<PinLine<'_>>(line) else {
             return Err(strange);
         };
         let row = StoredPin {

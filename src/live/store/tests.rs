@@ -29,14 +29,14 @@ fn listing(tools: &[&str]) -> Listing {
 
 struct Kept {
     folder: tempfile::TempDir,
-    store: Store,
+    store: ListingStore,
 }
 
 /// A store that has one listing.
 fn kept() -> Kept {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path());
-    store.keep(&ann(), &listing(&[TOOL])).unwrap();
+    let store = ListingStore::new(folder.path());
+    store.write_listing(&ann(), &listing(&[TOOL])).unwrap();
     Kept { folder, store }
 }
 
@@ -53,7 +53,7 @@ impl Kept {
         let file = &self.files()[0];
         let bytes = std::fs::read(file).unwrap();
         std::fs::write(file, change(bytes)).unwrap();
-        let found = self.store.load(&ann()).is_some();
+        let found = self.store.load_listing(&ann()).is_some();
         assert_eq!(found, file.exists(), "what is of no use is moved aside");
         assert_eq!(self.files().len(), 1, "and stays there");
         found
@@ -63,7 +63,7 @@ impl Kept {
 #[test]
 fn a_listing_comes_back_as_it_was() {
     let kept = kept();
-    let stored = kept.store.load(&ann()).unwrap();
+    let stored = kept.store.load_listing(&ann()).unwrap();
     let written = listing(&[TOOL]);
     assert_eq!(stored.listing.digest(), written.digest());
     assert_eq!(stored.listing.definitions(Kind::Tools)[0].raw(), TOOL);
@@ -75,8 +75,8 @@ fn a_listing_comes_back_as_it_was() {
 fn a_later_listing_takes_the_place_of_an_earlier_one() {
     let kept = kept();
     let other = listing(&[TOOL, r#"{"name":"b","inputSchema":{}}"#]);
-    kept.store.keep(&ann(), &other).unwrap();
-    let stored = kept.store.load(&ann()).unwrap();
+    kept.store.write_listing(&ann(), &other).unwrap();
+    let stored = kept.store.load_listing(&ann()).unwrap();
     assert_eq!(stored.listing.digest(), other.digest());
     assert_eq!(kept.files().len(), 1);
 }
@@ -87,18 +87,25 @@ fn what_is_confirmed_is_young_again() {
     let file = File::options().write(true).open(&kept.files()[0]).unwrap();
     let old = SystemTime::now() - Duration::from_secs(7200);
     file.set_modified(old).unwrap();
-    let age = |kept: &Kept| kept.store.load(&ann()).unwrap().at.elapsed().unwrap();
+    let age = |kept: &Kept| {
+        kept.store
+            .load_listing(&ann())
+            .unwrap()
+            .at
+            .elapsed()
+            .unwrap()
+    };
     assert!(age(&kept) >= Duration::from_secs(7200));
-    kept.store.confirm(&ann()).unwrap();
+    kept.store.confirm_listing(&ann()).unwrap();
     assert!(age(&kept) < Duration::from_secs(60));
 }
 
 #[test]
 fn nothing_stored_is_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path());
-    assert!(store.load(&ann()).is_none());
-    assert!(store.confirm(&ann()).is_err());
+    let store = ListingStore::new(folder.path());
+    assert!(store.load_listing(&ann()).is_none());
+    assert!(store.confirm_listing(&ann()).is_err());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -138,36 +145,39 @@ fn another_server_of_the_same_name_gets_nothing() {
         "command: x",
     ] {
         let kept = kept();
-        assert!(kept.store.load(&upstream(other)).is_none(), "{other}");
+        assert!(
+            kept.store.load_listing(&upstream(other)).is_none(),
+            "{other}"
+        );
         assert!(!kept.files().is_empty(), "{other}");
     }
     // How weir logs in, and what it makes of the tools, is another matter.
     let same =
         "url: http://127.0.0.1:1/mcp, namespace: x, auth: { type: bearer, token: { value: t } }";
-    assert!(kept().store.load(&upstream(same)).is_some());
+    assert!(kept().store.load_listing(&upstream(same)).is_some());
 }
 
 #[tokio::test]
 async fn the_writer_writes_the_latest_before_it_ends() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path());
-    let writer = Arc::new(Writer::new(store.clone()));
+    let store = ListingStore::new(folder.path());
+    let writer = Arc::new(StoreWriter::new(store.clone()));
     let latest = listing(&[TOOL]);
     for tools in [&[][..], &[TOOL]] {
-        writer.keep(0, &ann(), Arc::new(listing(tools)));
+        writer.queue_listing(0, &ann(), Arc::new(listing(tools)));
     }
-    writer.confirm(0, &ann());
+    writer.queue_confirmation(0, &ann());
     let stop = CancellationToken::new();
     stop.cancel();
     writer.run(stop).await;
     assert_eq!(
-        store.load(&ann()).unwrap().listing.digest(),
+        store.load_listing(&ann()).unwrap().listing.digest(),
         latest.digest()
     );
 }
 
 /// Writes what waits, once.
-async fn write(writer: &Arc<Writer>) {
+async fn write(writer: &Arc<StoreWriter>) {
     let stop = CancellationToken::new();
     stop.cancel();
     Arc::clone(writer).run(stop).await;
@@ -176,19 +186,23 @@ async fn write(writer: &Arc<Writer>) {
 #[tokio::test]
 async fn a_listing_that_cannot_be_written_is_written_later() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path());
+    let store = ListingStore::new(folder.path());
     let (in_the_way, ann) = (folder.path().join(FOLDER), ann());
     let (one, two) = (Arc::new(listing(&[TOOL])), Arc::new(listing(&[])));
-    let stored = || store.load(&ann).map(|stored| stored.listing.digest());
+    let stored = || {
+        store
+            .load_listing(&ann)
+            .map(|stored| stored.listing.digest())
+    };
     // The same link, and a later one of the same upstream.
     for link in [0, 1] {
-        let writer = Arc::new(Writer::new(store.clone()));
+        let writer = Arc::new(StoreWriter::new(store.clone()));
         std::fs::write(&in_the_way, "").unwrap();
-        writer.keep(0, &ann, Arc::clone(&one));
+        writer.queue_listing(0, &ann, Arc::clone(&one));
         write(&writer).await;
         // That it still holds does not take its place.
-        writer.confirm(0, &ann);
-        writer.confirm(1, &ann);
+        writer.queue_confirmation(0, &ann);
+        writer.queue_confirmation(1, &ann);
         write(&writer).await;
         std::fs::remove_file(&in_the_way).unwrap();
         write(&writer).await;
@@ -198,9 +212,9 @@ async fn a_listing_that_cannot_be_written_is_written_later() {
         assert_eq!(stored(), None, "once is enough");
         // What is newer does.
         std::fs::write(&in_the_way, "").unwrap();
-        writer.keep(0, &ann, Arc::clone(&one));
+        writer.queue_listing(0, &ann, Arc::clone(&one));
         write(&writer).await;
-        writer.keep(link, &ann, Arc::clone(&two));
+        writer.queue_listing(link, &ann, Arc::clone(&two));
         write(&writer).await;
         std::fs::remove_file(&in_the_way).unwrap();
         write(&writer).await;
@@ -212,7 +226,7 @@ async fn a_listing_that_cannot_be_written_is_written_later() {
 #[tokio::test]
 async fn pins_that_cannot_be_written_are_written_later_and_that_is_told_now() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path());
+    let store = ListingStore::new(folder.path());
     let in_the_way = folder.path().join("pins");
     let ann = upstream("url: http://127.0.0.1:1/mcp, drift: hold");
     let of = |text: &str| {
@@ -227,15 +241,15 @@ async fn pins_that_cannot_be_written_are_written_later_and_that_is_told_now() {
         Some(Arc::new(pins))
     };
     let stored = || {
-        let pins = store.look_pins(&ann).unwrap()?;
+        let pins = store.read_pins(&ann).unwrap()?;
         let mut rows = pins.rows();
         rows.next().map(|row| row.definition.to_owned())
     };
     let other = r#"{"name":"b","inputSchema":{}}"#;
-    let writer = Arc::new(Writer::new(store.clone()));
+    let writer = Arc::new(StoreWriter::new(store.clone()));
     std::fs::write(&in_the_way, "").unwrap();
     let (done, told) = tokio::sync::oneshot::channel();
-    writer.pin(0, &ann, of(TOOL), Some(done));
+    writer.queue_pins(0, &ann, of(TOOL), Some(done));
     write(&writer).await;
     assert!(!told.await.unwrap());
     std::fs::remove_file(&in_the_way).unwrap();
@@ -245,9 +259,9 @@ async fn pins_that_cannot_be_written_are_written_later_and_that_is_told_now() {
     // What is newer takes their place.
     for link in [0, 1] {
         std::fs::write(&in_the_way, "").unwrap();
-        writer.pin(0, &ann, of(TOOL), None);
+        writer.queue_pins(0, &ann, of(TOOL), None);
         write(&writer).await;
-        writer.pin(link, &ann, of(other), None);
+        writer.queue_pins(link, &ann, of(other), None);
         write(&writer).await;
         std::fs::remove_file(&in_the_way).unwrap();
         write(&writer).await;

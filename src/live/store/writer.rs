@@ -11,24 +11,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Listing, Pins};
 use crate::config;
-use crate::live::store::Store;
+use crate::live::store::ListingStore;
 
 /// Least time between two notes that a stored listing still holds.
 const CONFIRMED_EVERY: Duration = Duration::from_secs(30);
 
 /// Hands listings to whoever writes them, the latest of each upstream only, and waits for nobody.
 #[derive(Debug)]
-pub struct Writer {
-    store: Store,
+pub struct StoreWriter {
+    store: ListingStore,
     /// By the number of the link.
-    waiting: Mutex<BTreeMap<u64, Job>>,
+    waiting: Mutex<BTreeMap<u64, ListingJob>>,
     /// The same. Those of a later link of an upstream are written later.
     pins: Mutex<BTreeMap<u64, PinJob>>,
     wake: Notify,
 }
 
 #[derive(Debug)]
-struct Job {
+struct ListingJob {
     upstream: Arc<config::Upstream>,
     /// `None`: the one that is stored still holds.
     listing: Option<Arc<Listing>>,
@@ -43,10 +43,10 @@ struct PinJob {
     done: Vec<oneshot::Sender<bool>>,
 }
 
-impl Writer {
+impl StoreWriter {
     /// A writer to this store, with nothing to write.
     #[must_use]
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: ListingStore) -> Self {
         Self {
             store,
             waiting: Mutex::default(),
@@ -56,16 +56,21 @@ impl Writer {
     }
 
     /// Stores this listing of the upstream that a link leads to, some time soon.
-    pub fn keep(&self, link: u64, upstream: &Arc<config::Upstream>, listing: Arc<Listing>) {
+    pub fn queue_listing(
+        &self,
+        link: u64,
+        upstream: &Arc<config::Upstream>,
+        listing: Arc<Listing>,
+    ) {
         let upstream = Arc::clone(upstream);
         let listing = Some(listing);
-        self.lock().insert(link, Job { upstream, listing });
+        self.lock().insert(link, ListingJob { upstream, listing });
         self.wake.notify_one();
     }
 
     /// Notes some time soon that what is stored of it still holds.
-    pub fn confirm(&self, link: u64, upstream: &Arc<config::Upstream>) {
-        let job = || Job {
+    pub fn queue_confirmation(&self, link: u64, upstream: &Arc<config::Upstream>) {
+        let job = || ListingJob {
             upstream: Arc::clone(upstream),
             listing: None,
         };
@@ -73,7 +78,7 @@ impl Writer {
     }
 
     /// Stores these pins of the upstream that a link leads to, some time soon, and tells when that is done, and whether it could be.
-    pub fn pin(
+    pub fn queue_pins(
         &self,
         link: u64,
         upstream: &Arc<config::Upstream>,
@@ -92,7 +97,7 @@ impl Writer {
         self.wake.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Job>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, ListingJob>> {
         lock(&self.waiting)
     }
 
@@ -130,8 +135,8 @@ impl Writer {
             // Those of an earlier link: these take their place.
             failed.remove(&upstream.id);
             let done = match &pins {
-                Some(pins) => self.store.keep_pins(&upstream, pins),
-                None => self.store.drop_pins(&upstream),
+                Some(pins) => self.store.write_pins(&upstream, pins),
+                None => self.store.remove_pins(&upstream),
             };
             for told in told {
                 let _ = told.send(done.is_ok());
@@ -160,11 +165,11 @@ impl Writer {
             let done = match &job.listing {
                 Some(listing) => {
                     failed.remove(&upstream.id);
-                    self.store.keep(upstream, listing)
+                    self.store.write_listing(upstream, listing)
                 }
                 // What holds is not stored yet.
                 None if failed.contains_key(&upstream.id) => continue,
-                None => self.store.confirm(upstream),
+                None => self.store.confirm_listing(upstream),
             };
             if let Err(error) = done {
                 tracing::warn!(upstream = %upstream.id, %error, "its listing cannot be stored");

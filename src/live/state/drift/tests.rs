@@ -10,9 +10,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::catalog::{Catalog, ChangeClass, RenamedDefinition};
+use crate::catalog::{Catalog, ChangeClass, Digest, RenamedDefinition};
 use crate::json::Object;
-use crate::live::Change;
+use crate::live::state::{State, StateChange};
 use crate::protocol::era::Era;
 
 const ANN: u64 = 0;
@@ -42,7 +42,7 @@ fn listing(definitions: &[&str]) -> Arc<Listing> {
         listing.add(kind, raw);
     }
     let listing = listing.finish();
-    assert_eq!(listing.quarantined(), []);
+    assert_eq!(listing.invalid(), []);
     Arc::new(listing)
 }
 
@@ -58,7 +58,7 @@ impl Run {
     }
 
     /// Whether callers or operators see something else now.
-    fn apply(&mut self, change: Change) -> bool {
+    fn apply(&mut self, change: StateChange) -> bool {
         self.effects = self.state.apply([change]);
         let publish = self.effects.publish.take();
         let published = publish.is_some();
@@ -75,7 +75,7 @@ impl Run {
     fn lists_over(&mut self, link: u64, definitions: &[&str]) -> bool {
         self.round += 1;
         self.now += Duration::from_secs(1);
-        self.apply(Change::Listed {
+        self.apply(StateChange::Listed {
             link,
             round: self.round,
             at: self.now,
@@ -86,7 +86,7 @@ impl Run {
 
     fn configured(&mut self, link: u64, yaml: &str) {
         let config = config::parse(yaml, Path::new("weir.yaml"), &|_| None).unwrap();
-        self.apply(Change::Configured {
+        self.apply(StateChange::Configured {
             config: Arc::new(config),
             links: vec![link],
             now: self.now,
@@ -94,14 +94,16 @@ impl Run {
         self.round = 0;
     }
 
-    fn accepts(&mut self, kind: Kind, original: &str, digest: Option<Digest>) -> Accepted {
-        self.apply(Change::Accepted(Accept {
-            link: ANN,
-            kind,
-            original: original.into(),
-            digest,
+    fn accepts(&mut self, kind: Kind, original: &str, digest: Option<Digest>) -> AcceptOutcome {
+        self.apply(StateChange::Accepted {
+            request: AcceptRequest {
+                link: ANN,
+                kind,
+                original: original.into(),
+                digest,
+            },
             now: self.now,
-        }));
+        });
         self.effects.accepted.pop().unwrap()
     }
 
@@ -115,7 +117,7 @@ impl Run {
     }
 
     fn drift(&self) -> DriftReport {
-        let entry = self.state.entries.first().unwrap();
+        let entry = self.state.upstreams.first().unwrap();
         let listed = entry.listed.as_ref().unwrap();
         listed.prepared.drift().clone()
     }
@@ -217,19 +219,19 @@ fn accept_pins_nothing_and_drops_what_is_pinned() {
     let mut run = Run::with("drift: accept");
     run.lists(&[SEND]);
     assert!(run.state.pins(ANN).is_none());
-    assert!(run.effects.pinned.is_empty());
+    assert!(run.effects.pins_changed.is_empty());
     let yaml = |drift: &str| {
         format!("upstreams:\n  ann: {{ url: \"http://127.0.0.1:1/mcp\", drift: {drift} }}\n")
     };
     // From then on what was listed last is the measure.
     run.configured(1, &yaml("hold"));
-    assert_eq!(run.effects.pinned, [1]);
+    assert_eq!(run.effects.pins_changed, [1]);
     let after = SEND.replace("Sends.", "Sends all.");
     run.lists_over(1, &[&after]);
     assert_eq!(run.sees("send").as_deref(), Some(SEND));
     run.configured(2, &yaml("accept"));
     assert_eq!(run.sees("send"), Some(after.clone()));
-    assert_eq!(run.effects.pinned, [2]);
+    assert_eq!(run.effects.pins_changed, [2]);
     assert!(run.state.pins(2).is_none());
     // Back again: what is said then.
     run.configured(3, &yaml("quarantine"));
@@ -250,7 +252,7 @@ fn what_is_new_is_no_redefinition() {
     run.lists(&[SEND, r#"{"name":"other","inputSchema":{}}"#]);
     assert!(run.sees("other").is_some());
     assert!(run.drift().is_empty());
-    assert_eq!(run.effects.pinned, [ANN]);
+    assert_eq!(run.effects.pins_changed, [ANN]);
 }
 
 #[test]
@@ -269,7 +271,7 @@ fn prompts_are_held_and_resources_are_not() {
         Some(Arc::new(listing.finish()))
     };
     for (round, name) in [(10, "one"), (11, "one"), (12, "two")] {
-        run.apply(Change::Listed {
+        run.apply(StateChange::Listed {
             link: ANN,
             round,
             at: run.now,
@@ -307,7 +309,7 @@ fn what_goes_and_returns_with_other_words_is_held() {
     run.lists(&[other]);
     assert_eq!(run.sees("send"), None);
     // It can still be told where it went: a pin of what is listed no more is stored too.
-    assert_eq!(run.effects.pinned, [ANN]);
+    assert_eq!(run.effects.pins_changed, [ANN]);
     run.lists(&[&after, other]);
     assert_eq!(run.sees("send").as_deref(), Some(SEND));
     run.lists(&[SEND, other]);
@@ -366,19 +368,19 @@ fn what_is_accepted_is_pinned_and_only_what_was_looked_at() {
         );
         run.lists(&[SEND]);
         let nothing = run.accepts(Kind::Tools, "send", None);
-        assert!(matches!(nothing, Accepted::Nothing));
+        assert!(matches!(nothing, AcceptOutcome::NotFound));
         run.lists(&[&one]);
         let looked_at = run.drift().drifted[0].digest;
         run.lists(&[&two]);
         let other = run.accepts(Kind::Tools, "send", Some(looked_at));
-        let Accepted::Other(other) = other else {
+        let AcceptOutcome::Changed(other) = other else {
             panic!("{other:?}");
         };
         assert!(other.changes[0].what.contains("Two."));
-        assert!(run.effects.pinned.is_empty());
+        assert!(run.effects.pins_changed.is_empty());
         let done = run.accepts(Kind::Tools, "send", Some(other.digest));
-        assert!(matches!(done, Accepted::Done(_)));
-        assert_eq!(run.effects.pinned, [ANN]);
+        assert!(matches!(done, AcceptOutcome::Accepted(_)));
+        assert_eq!(run.effects.pins_changed, [ANN]);
         assert_eq!(run.sees("send"), Some(two.clone()));
         assert!(run.drift().is_empty());
         // Then again: what was trusted at first is a redefinition now.
@@ -465,8 +467,8 @@ fn a_stored_listing_is_held_to_the_pins_of_its_run() {
     let mut again = Run::with("drift: hold");
     let mut stored = Pins::default();
     assert!(pins.rows().all(|row| stored.add(&row)));
-    again.state.hold_to(ANN, stored);
-    again.apply(Change::Restored {
+    again.state.restore_pins(ANN, stored);
+    again.apply(StateChange::Restored {
         link: ANN,
         at: again.now,
         on: SystemTime::UNIX_EPOCH,
@@ -479,14 +481,14 @@ fn a_stored_listing_is_held_to_the_pins_of_its_run() {
     assert_eq!(again.sees("send").as_deref(), Some(SEND));
     // Without pins it is the stored listing that is pinned.
     let mut first = Run::with("drift: hold");
-    first.apply(Change::Restored {
+    first.apply(StateChange::Restored {
         link: ANN,
         at: first.now,
         on: SystemTime::UNIX_EPOCH,
         now: first.now,
         listing: listing(&[SEND]),
     });
-    assert_eq!(first.effects.pinned, [ANN]);
+    assert_eq!(first.effects.pins_changed, [ANN]);
     first.lists(&[&after]);
     assert_eq!(first.sees("send").as_deref(), Some(SEND));
 }
@@ -558,7 +560,7 @@ fn the_way_through_weirs_is_no_drift() {
     let looked_at = run.drift().drifted[0].digest;
     run.lists(&[&other.replace("[\"a\"]", "[\"b\",\"a\"]")]);
     let accepted = run.accepts(Kind::Tools, "send", Some(looked_at));
-    assert!(matches!(accepted, Accepted::Done(_)));
+    assert!(matches!(accepted, AcceptOutcome::Accepted(_)));
 }
 
 #[test]
@@ -631,7 +633,7 @@ proptest! {
                 }
                 Step::Accept(name) => {
                     let accepted = run.accepts(Kind::Tools, &format!("t{name}"), None);
-                    if let Accepted::Done(_) = accepted {
+                    if let AcceptOutcome::Accepted(_) = accepted {
                         trusted.get_mut(&name).unwrap().push(steers(&raw(name, last[&name])));
                     }
                 }

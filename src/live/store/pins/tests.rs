@@ -37,15 +37,15 @@ fn rows() -> [StoredPin<'static>; 2] {
 
 struct Kept {
     folder: tempfile::TempDir,
-    store: Store,
+    store: ListingStore,
 }
 
 fn kept() -> Kept {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path());
+    let store = ListingStore::new(folder.path());
     let mut pins = Pins::default();
     assert!(rows().iter().all(|row| pins.add(row)));
-    store.keep_pins(&ann(), &pins).unwrap();
+    store.write_pins(&ann(), &pins).unwrap();
     Kept { folder, store }
 }
 
@@ -98,5 +98,5 @@ fn who_accepts_everything_has_no_pins() {
     );
     assert_eq!(kept.files(), [""; 0].map(PathBuf::from));
     assert!(kept.store.load_pins(&ann()).is_none());
-    kept.store.drop_pins(&ann()).unwrap();
+    kept.store.remove_pins(&ann()).unwrap();
 }

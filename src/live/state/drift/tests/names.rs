@@ -61,7 +61,7 @@ fn a_newcomer_does_not_take_the_exposed_name_of_what_is_pinned() {
         let since = run.drift().drifted[0].since;
         assert_eq!(since, drifted.since);
         let accepted = run.accepts(Kind::Tools, "a___send", Some(drifted.digest));
-        assert!(matches!(accepted, Accepted::Done(_)));
+        assert!(matches!(accepted, AcceptOutcome::Accepted(_)));
         assert!(run.drift().is_empty());
         assert_eq!(says(&run, "send").as_deref(), Some("EVIL"), "{policy}");
         assert_eq!(run.seen.as_ref().unwrap().len(Kind::Tools), 3, "{policy}");
@@ -84,7 +84,7 @@ fn what_is_gone_leaves_its_exposed_name_to_nobody() {
     let mut stored = Pins::default();
     assert!(pins.rows().all(|row| stored.add(&row)));
     let mut run = Run::with(&format!("{STRIP}, drift: hold"));
-    run.state.hold_to(ANN, stored);
+    run.state.restore_pins(ANN, stored);
     run.lists(&[&other()]);
     run.lists(&[&evil, &other()]);
     assert_eq!(says(&run, "send"), None);
@@ -100,7 +100,7 @@ fn the_same_under_another_prefix_keeps_its_exposed_name() {
     run.lists(&[&tool("a___send", "Sends.", "to")]);
     assert_eq!(says(&run, "send").as_deref(), Some("Sends."));
     assert_eq!(whose(&run, "send"), "a___send");
-    assert_eq!(run.drift().moved.len(), 1);
+    assert_eq!(run.drift().renamed.len(), 1);
     assert!(run.drift().drifted.is_empty());
     // And what comes with it is no newcomer to be trusted.
     run.lists(&[
@@ -179,7 +179,7 @@ fn what_is_pinned_does_not_take_the_exposed_name_of_another() {
         run.waits(),
         [("a___send".to_owned(), ChangeClass::Description)]
     );
-    assert!(run.drift().moved.is_empty());
+    assert!(run.drift().renamed.is_empty());
     // Nor once that one is gone.
     run.lists(&[&tool("a___send", "Wipes.", "all"), &other()]);
     assert_eq!(says(&run, "send"), None);

@@ -14,16 +14,16 @@ fn another_name_alone_passes_and_is_told() {
             original: "post".into(),
             was: "send".into(),
         };
-        assert_eq!(run.effects.moved, [(ANN, moved.clone())]);
-        assert_eq!(run.drift().moved, [moved]);
+        assert_eq!(run.effects.renamed, [(ANN, moved.clone())]);
+        assert_eq!(run.drift().renamed, [moved]);
         assert!(run.drift().drifted.is_empty());
-        assert_eq!(run.effects.pinned, [ANN]);
+        assert_eq!(run.effects.pins_changed, [ANN]);
         // Once told is enough, and back is as before.
         run.lists(&[
             &called("post", "Sends."),
             r#"{"name":"other","inputSchema":{}}"#,
         ]);
-        assert!(run.effects.moved.is_empty());
+        assert!(run.effects.renamed.is_empty());
         run.lists(&[SEND]);
         assert!(run.drift().is_empty());
     }
@@ -51,7 +51,7 @@ fn another_name_smuggles_nothing_in() {
             run.lists(&[&called("mail", "Sends all.")]);
             assert_eq!(run.drift().drifted[0].was.as_deref(), Some("send"));
             let accepted = run.accepts(Kind::Tools, "mail", None);
-            assert!(matches!(accepted, Accepted::Done(_)));
+            assert!(matches!(accepted, AcceptOutcome::Accepted(_)));
             assert_eq!(run.sees("mail"), Some(called("mail", "Sends all.")));
             assert!(run.drift().is_empty());
         }
@@ -94,7 +94,7 @@ fn what_cannot_be_told_apart_is_no_other_name() {
     let mut run = Run::with("drift: hold");
     run.lists(&[SEND, &called("twin", "Twin.")]);
     run.lists(&[&called("v2_send", "Sends."), &called("v2_twin", "Twin.")]);
-    let moved = run.drift().moved;
+    let moved = run.drift().renamed;
     let moved = moved.iter().map(|moved| (&*moved.was, &*moved.original));
     assert_eq!(
         moved.collect::<Vec<_>>(),
@@ -111,5 +111,5 @@ fn what_cannot_be_told_apart_is_no_other_name() {
     let mut run = Run::with("drift: hold");
     run.lists(&[&bare("a", "One.")]);
     run.lists(&[&bare("b", "One.")]);
-    assert_eq!(run.drift().moved.len(), 1);
+    assert_eq!(run.drift().renamed.len(), 1);
 }

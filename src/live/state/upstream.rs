@@ -9,12 +9,12 @@ use crate::catalog::{Digest, DriftReport, Listing, Pins, Prepared, Rules, StaleS
 use crate::config::{self, Config, StalePolicy};
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct UpstreamState {
     /// The number of its link.
     pub(super) link: u64,
     pub(super) config: Arc<config::Upstream>,
     pub(super) round: u64,
-    pub(super) listed: Option<Listed>,
+    pub(super) listed: Option<KnownListing>,
     pub(super) failing: bool,
     /// The kinds that the last listing had nothing of where there was something.
     pub(super) doubted: [bool; 4],
@@ -25,7 +25,7 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug)]
-pub(super) struct Listed {
+pub(super) struct KnownListing {
     /// When it was last found to hold.
     pub(super) at: Instant,
     /// The same by the clock that people read.
@@ -44,7 +44,7 @@ pub(super) struct Listed {
 }
 
 /// What of a listing was let through, exposed under its config.
-pub(super) fn prepared(
+pub(super) fn prepare(
     config: &Config,
     upstream: &config::Upstream,
     let_through: &Listing,
@@ -53,20 +53,20 @@ pub(super) fn prepared(
 ) -> Arc<Prepared> {
     let rules = Rules {
         stale,
-        ..rules(config, upstream)
+        ..rules_of(config, upstream)
     };
     Arc::new(Prepared::new(rules, &config.naming, let_through).drifting(drift))
 }
 
 /// What decides how a listing is exposed.
-pub(super) fn rules<'r>(config: &'r Config, upstream: &'r config::Upstream) -> Rules<'r> {
+pub(super) fn rules_of<'r>(config: &'r Config, upstream: &'r config::Upstream) -> Rules<'r> {
     Rules {
         instance: config.instance.as_ref(),
         ..Rules::from(upstream)
     }
 }
 
-impl Entry {
+impl UpstreamState {
     /// Nothing is known of it yet.
     pub(super) fn new(config: &Arc<config::Upstream>, link: u64) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Entry {
         if stamp != listed.stamp {
             listed.stamp = stamp;
             let drift = listed.prepared.drift().clone();
-            listed.prepared = prepared(config, &self.config, &listed.let_through, drift, stamp);
+            listed.prepared = prepare(config, &self.config, &listed.let_through, drift, stamp);
         }
     }
 

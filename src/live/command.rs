@@ -1,0 +1,73 @@
+//! The commands that the publisher carries out, one by one.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::catalog::{Listing, Pins};
+use crate::config::Config;
+use crate::live::state::{AcceptOutcome, AcceptRequest};
+use crate::upstream::{Link, LinkError};
+
+/// A command to the publisher.
+#[derive(Debug)]
+pub enum PublisherCommand {
+    /// From a keeper: a listing ended, with success or without.
+    ApplyListing(ListingAttempt),
+    /// Serve another config.
+    Configure(Box<NewConfig>),
+    /// Serve a config that means the same, but whose settings stand at other places in the files.
+    Relocate {
+        /// The config.
+        config: Arc<Config>,
+        /// Notified when operators see it.
+        done: oneshot::Sender<()>,
+    },
+    /// Pin the redefinitions that an operator accepts.
+    Accept {
+        /// The redefinitions.
+        requests: Vec<AcceptRequest>,
+        /// Receives the results when callers see them.
+        done: oneshot::Sender<AcceptResults>,
+    },
+}
+
+/// An attempt to list an upstream, ended.
+#[derive(Debug)]
+pub struct ListingAttempt {
+    /// The number of the link.
+    pub link: u64,
+    /// Counts the attempts over this link.
+    pub round: u64,
+    /// When the attempt ended.
+    pub at: Instant,
+    /// The same moment by the wall clock.
+    pub on: SystemTime,
+    /// The listing, or why there is none.
+    pub result: Result<Arc<Listing>, LinkError>,
+}
+
+/// Another config, with its links.
+#[derive(Debug)]
+pub struct NewConfig {
+    /// The config.
+    pub config: Arc<Config>,
+    /// A link for each of its upstreams, in its order. An unchanged upstream keeps its link.
+    pub links: Arc<[Arc<Link>]>,
+    /// Stored pins of an earlier run, by the number of the link. They count where nothing is pinned yet.
+    pub pins: Vec<(u64, Pins)>,
+    /// Notified when callers see it.
+    pub done: oneshot::Sender<()>,
+}
+
+/// The results of [`PublisherCommand::Accept`].
+#[derive(Debug, Default)]
+pub struct AcceptResults {
+    /// The outcome of each request, in their order.
+    pub outcomes: Vec<AcceptOutcome>,
+    /// One receiver for each upstream whose pins changed: whether they could be stored. Empty
+    /// without a state folder.
+    pub stored: Vec<oneshot::Receiver<bool>>,
+}
