@@ -1,8 +1,8 @@
-//! Taking connections: how many there may be, how long each may take to say what it wants, how they end.
+//! Accepts connections: limits how many are open and how long a header may take, and ends them.
 //!
-//! hyper has a timer for headers too, but sets it for every request anew and counts an idle connection as one
-//! that is late. Here one timer per connection is set ahead and looked at when it fires: a request costs two
-//! looks at the clock.
+//! hyper has a timer for headers too, but it sets that timer again for every request, and it takes
+//! an idle connection for one whose header is late. Here each connection has one timer, which is
+//! compared with the connection's state when it fires: a request costs two reads of the clock.
 
 mod activity;
 
@@ -30,28 +30,28 @@ use tower::Service;
 
 use self::activity::{Activity, ConnectionPhase, TrackedBody, WatchedStream};
 
-/// Most bytes of a request's header. More is 431.
+/// Most bytes of a request's header. A longer one is answered with 431.
 const HEADER_BYTES: usize = 64 << 10;
-/// How long weir waits where no connection can be accepted, for want of descriptors or of memory.
+/// How long weir waits before it accepts again after the system had no descriptors or no memory.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often it is said that connections are turned away.
-const SAID: Duration = Duration::from_secs(1);
-/// HTTP/2: how often the other side is asked whether it is there, and how long it may think about it.
+/// The least time between two warnings about rejected connections.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+/// HTTP/2: the time between keep-alive pings, and how long the answer to one may take.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
-/// What a listener's connections may take.
+/// Limits of a listener's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Most connections open at once. One more is closed as soon as it is accepted: whoever is turned away
-    /// learns so at once and can go elsewhere, which waiting in the backlog would not tell.
+    /// Most connections open at once. One more is accepted and closed: its client learns at once
+    /// that it has to go elsewhere, which it would not if it waited in the backlog.
     pub connections: usize,
-    /// How long a request's header may take, from its first byte, or from the connection's begin.
+    /// How long a request's header may take, from its first byte or from the connection's start.
     pub header: Duration,
 }
 
 impl ConnectionLimits {
-    /// Makes room for the connections among the process's file descriptors, and takes no more than three
-    /// quarters of what there is: upstreams need some too.
+    /// Raises the process's limit of open files to what the connections need. Where the system
+    /// allows fewer, lowers `connections` to three quarters of them: upstreams need some too.
     #[must_use]
     pub fn with_room(mut self) -> Self {
         let Some(descriptors) = descriptors(self.connections) else {
@@ -70,7 +70,7 @@ impl ConnectionLimits {
     }
 }
 
-/// How many files may be open, after asking for as many as these connections take.
+/// Returns how many files may be open, after asking the system for enough for these connections.
 #[cfg(unix)]
 fn descriptors(connections: usize) -> Option<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -95,15 +95,15 @@ fn descriptors(_: usize) -> Option<usize> {
     None
 }
 
-/// Everything the connections of one listener share.
+/// State that all connections of one listener share.
 struct ListenerContext {
     http: auto::Builder<TrackedExecutor>,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     header: Duration,
     shutdown: CancellationToken,
 }
 
-/// Who owns the tasks of HTTP/2 streams.
+/// Executor that puts hyper's tasks (HTTP/2 streams) under a tracker.
 #[derive(Clone)]
 struct TrackedExecutor(TaskTracker);
 
@@ -116,8 +116,8 @@ where
     }
 }
 
-/// Serves until `shutdown`, and then until the last connection has ended: requests under way are
-/// answered, idle connections close at once.
+/// Serves until `shutdown`, then waits until the last connection has ended: requests in progress
+/// are answered, idle connections are closed at once.
 pub async fn serve<S>(
     listener: TcpListener,
     service: S,
@@ -137,18 +137,18 @@ pub async fn serve<S>(
         .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX));
     let context = Arc::new(ListenerContext {
         http,
-        places: Arc::new(Semaphore::new(limits.connections)),
+        slots: Arc::new(Semaphore::new(limits.connections)),
         header: limits.header,
         shutdown,
     });
-    let mut turned_away = Rejections::default();
+    let mut rejections = Rejections::default();
     while let Some(stream) = next(&listener, &context.shutdown).await {
-        match Arc::clone(&context.places).try_acquire_owned() {
-            Ok(place) => {
+        match Arc::clone(&context.slots).try_acquire_owned() {
+            Ok(slot) => {
                 let (context, service) = (Arc::clone(&context), service.clone());
-                tasks.spawn(connection(stream, service, context, place));
+                tasks.spawn(connection(stream, service, context, slot));
             }
-            Err(_) => turned_away.one_more(limits.connections),
+            Err(_) => rejections.count(limits.connections),
         }
     }
     drop(listener);
@@ -156,13 +156,13 @@ pub async fn serve<S>(
     tasks.wait().await;
 }
 
-/// The next connection; `None` once weir stops.
+/// Returns the next connection, or `None` when weir stops.
 async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<TcpStream> {
     loop {
         let accepted = shutdown.run_until_cancelled(listener.accept()).await?;
         let error = match accepted {
             Ok((stream, _)) => {
-                // Connections send what they have at once.
+                // Small messages are not held back to be sent together.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY not set");
                 }
@@ -170,7 +170,7 @@ async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<Tc
             }
             Err(error) => error,
         };
-        // The caller was gone before it was its turn.
+        // The client gave up before the connection was accepted.
         let gone = [
             io::ErrorKind::ConnectionAborted,
             io::ErrorKind::ConnectionReset,
@@ -186,7 +186,7 @@ async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<Tc
     }
 }
 
-/// Says that connections are turned away, and how many, now and then.
+/// Counts rejected connections and logs the number from time to time.
 #[derive(Default)]
 struct Rejections {
     count: u64,
@@ -194,9 +194,9 @@ struct Rejections {
 }
 
 impl Rejections {
-    fn one_more(&mut self, limit: usize) {
+    fn count(&mut self, limit: usize) {
         self.count += 1;
-        if self.said.is_none_or(|said| said.elapsed() >= SAID) {
+        if self.said.is_none_or(|said| said.elapsed() >= WARN_EVERY) {
             let connections = self.count;
             tracing::warn!(
                 connections,
@@ -209,12 +209,12 @@ impl Rejections {
     }
 }
 
-/// One connection, to its end.
+/// Serves one connection until it ends.
 async fn connection<S>(
     stream: TcpStream,
     service: S,
     context: Arc<ListenerContext>,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 ) where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
     S: Clone + Send + 'static,
@@ -232,9 +232,9 @@ async fn connection<S>(
         }
     });
     let mut http = pin!(context.http.serve_connection(io, service));
-    // A child of its own: looking at it takes locks, which connections would otherwise share.
-    let told = context.shutdown.child_token();
-    let mut shutdown = pin!(told.cancelled());
+    // Polling a token takes its lock: with a child of its own, connections do not contend for one.
+    let shutdown = context.shutdown.child_token();
+    let mut shutdown = pin!(shutdown.cancelled());
     let mut timer = pin!(tokio::time::sleep(context.header));
     let mut ending = false;
     poll_fn(|cx| {
@@ -249,12 +249,12 @@ async fn connection<S>(
             return Poll::Ready(());
         }
         if ending && activity.phase() == ConnectionPhase::Header {
-            // A request that is not even there yet is not waited for.
+            // No request has arrived completely: weir does not wait for the rest of its header.
             return Poll::Ready(());
         }
         loop {
-            let crowded = context.places.available_permits() == 0;
-            let Some((due, look)) = activity.due(crowded) else {
+            let crowded = context.slots.available_permits() == 0;
+            let Some((due, period)) = activity.due(crowded) else {
                 return Poll::Pending;
             };
             if timer.deadline() > due {
@@ -268,7 +268,7 @@ async fn connection<S>(
                 tracing::debug!(phase = ?activity.phase(), "a connection was closed: it took too long");
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(due.min(now + look));
+            timer.as_mut().reset(due.min(now + period));
         }
     })
     .await;

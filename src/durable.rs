@@ -1,4 +1,4 @@
-//! Files that are replaced as a whole: whoever reads one finds the old or the new text, after a crash too.
+//! Replaces files as a whole: a reader finds the old text or the new one, after a crash too.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Tells apart what this process writes at the same time.
+/// Number of files written, which tells apart those that this process writes at the same time.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
-/// Puts `bytes` in the place of the file, readable by its owner only, or leaves the file as it was. The folder is made, for
-/// its owner only, if it is not there.
+/// Replaces the file's content, readable by its owner only, or leaves the file as it was. Creates
+/// the folder, for its owner only, if it is missing.
 ///
 /// # Errors
-/// What the operating system says.
+/// The operating system refuses.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     make_folder(folder)?;
@@ -26,14 +26,14 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = std::fs::remove_file(&beside);
     }
     written?;
-    // The name is safe only once the folder is.
+    // The new name survives a crash only when the folder is written too.
     File::open(folder)?.sync_all()
 }
 
-/// Moves a file that cannot be used out of the way, and says where it is now.
+/// Renames a file that cannot be used, and returns its new path.
 ///
 /// # Errors
-/// What the operating system says.
+/// The operating system refuses.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -54,7 +54,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         options.mode(0o600);
     }
     let mut file = match options.open(path) {
-        // An earlier process of the same number was killed before it was done.
+        // An earlier process with the same id was killed while it wrote.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             std::fs::remove_file(path)?;
             options.open(path)?
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_is_in_nobodys_way() {
+    fn what_a_killed_process_left_does_no_harm() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a");
         // Other tests write too.

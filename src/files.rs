@@ -1,8 +1,9 @@
 //! Files that may be replaced while weir runs: secrets and certificates.
 //!
-//! Their folders are watched, since whoever replaces a file moves another one, or a whole folder (Kubernetes swaps a
-//! symbolic link), into its place. Where the system cannot watch, or does not hear of a change (NFS), they are looked
-//! at from time to time. A file that is missing, empty, too long or no text is no news: what it held stays in use.
+//! Weir watches their folders, because a file is replaced by moving another file, or a whole
+//! folder, into its place (Kubernetes swaps a symbolic link). Where the system cannot watch, or
+//! does not report a change (NFS), weir polls. A file that is missing, empty, too long or not text
+//! changes nothing: its last good content stays in use.
 
 mod folders;
 
@@ -24,14 +25,14 @@ pub use folders::{FileStamp, Folders, ResolvedPaths};
 use crate::latest::Latest;
 use crate::secret::Secret;
 
-/// A writer is done when nothing has happened for so long,
+/// A writer is taken to be done when nothing has happened for this long.
 const QUIET: Duration = Duration::from_millis(20);
-/// and if something always happens, then after so long.
+/// The most that weir waits for such a pause.
 const RESTLESS: Duration = Duration::from_millis(200);
-/// A writer who still has a file open is waited for, but not longer than this.
+/// The most that weir waits for a writer that still has a file open.
 const OPEN: Duration = Duration::from_millis(600);
 
-/// Why a file cannot be used. Never what is in it.
+/// Why a file cannot be used. Never contains the file's content.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
@@ -39,14 +40,14 @@ pub enum FileError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
     /// It holds nothing.
     #[error("file `{}` is empty", .0.display())]
     Empty(PathBuf),
-    /// It is longer than what it could be for.
+    /// It is longer than it may be.
     #[error("file `{}` is larger than {} KiB", path.display(), limit / 1024)]
     Large {
         /// The file.
@@ -56,7 +57,7 @@ pub enum FileError {
     },
 }
 
-/// What the system says, in a few words.
+/// Describes the system's error in a few words.
 #[must_use]
 pub fn io_reason(error: &std::io::Error) -> String {
     let kind = error.kind();
@@ -69,7 +70,7 @@ pub fn io_reason(error: &std::io::Error) -> String {
     }
 }
 
-/// Reads a text file of at most `limit` bytes, less one line break at its end.
+/// Reads a text file of at most `limit` bytes, without one line break at its end.
 ///
 /// # Errors
 /// It cannot be read, is empty, or too long.
@@ -91,15 +92,15 @@ pub fn read(path: &Path, limit: u64) -> Result<Secret, FileError> {
     Ok(Secret::new(text))
 }
 
-/// All files of a weir that may be replaced.
+/// All files of this weir that may be replaced.
 #[derive(Debug, Default)]
 pub struct Files {
-    /// For as long as somebody has a cell of it.
+    /// A file is watched for as long as a [`FileCell`] of it exists.
     watched: Mutex<HashMap<PathBuf, Weak<WatchedFile>>>,
     opened: Notify,
 }
 
-/// A file as it was when it could last be read.
+/// Content of a file when it could last be read.
 #[derive(Clone, Debug)]
 pub struct FileCell(Arc<WatchedFile>);
 
@@ -112,17 +113,17 @@ struct WatchedFile {
     last: Mutex<LastLook>,
 }
 
-/// What the last look saw.
+/// Result of the last look at a file.
 #[derive(Debug)]
 struct LastLook {
     stamp: Option<FileStamp>,
     at: Instant,
-    /// Whether it was said that the file cannot be used.
+    /// Whether a warning was logged that the file cannot be used.
     warned: bool,
 }
 
 impl Files {
-    /// A file, read now. It is watched from then on, if [`Files::watch`] runs.
+    /// Reads a file now. It is watched from then on while [`Files::watch`] runs.
     ///
     /// # Errors
     /// It cannot be used.
@@ -169,8 +170,8 @@ impl Files {
                 }
                 false => {
                     let folders = folders.get_or_insert_with(|| Folders::new(heard.clone()));
-                    let ways = ResolvedPaths::of(files.iter().map(|file| file.path.as_path()));
-                    Some(folders.follow(ways.folders))
+                    let resolved = ResolvedPaths::of(files.iter().map(|file| file.path.as_path()));
+                    Some(folders.follow(resolved.folders))
                 }
             };
             let looking = async {
@@ -207,7 +208,7 @@ impl Files {
     }
 }
 
-/// Waits until a writer is done.
+/// Waits until the writer seems to be done.
 async fn settled(events: &mut mpsc::Receiver<()>) {
     let end = Instant::now() + RESTLESS;
     while Instant::now() < end {
@@ -217,7 +218,7 @@ async fn settled(events: &mut mpsc::Receiver<()>) {
     }
 }
 
-/// Waits until none of the files is being written.
+/// Waits until no file is open for writing.
 async fn closed(folders: &Folders, files: &[Arc<WatchedFile>]) {
     let end = Instant::now() + OPEN;
     while folders.is_written(files.iter().filter_map(|file| file.path.file_name())) {
@@ -230,26 +231,26 @@ async fn closed(folders: &Folders, files: &[Arc<WatchedFile>]) {
 }
 
 impl FileCell {
-    /// What it holds.
+    /// Returns the content.
     #[must_use]
     pub fn now(&self) -> Secret {
         self.0.now.get().as_ref().clone()
     }
 
-    /// Grows whenever that changes.
+    /// Returns a number that grows with each change of the content.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.0.version.load(Ordering::Acquire)
     }
 
-    /// Looks at the file without waiting for word of a change, unless somebody did less than `old` ago.
+    /// Looks at the file now, unless the last look is less than `old` ago.
     pub async fn look(&self, old: Duration) {
         if let Some(looking) = self.looking(old) {
             let _ = looking.await;
         }
     }
 
-    /// The same, but waits for nothing.
+    /// Does the same in the background.
     pub fn look_soon(&self, old: Duration) {
         drop(self.looking(old));
     }
@@ -262,7 +263,7 @@ impl FileCell {
 }
 
 impl WatchedFile {
-    /// Reads the file, if it is another than at the last look or that does not matter.
+    /// Reads the file if it changed since the last look, or in any case with `anyway`.
     fn look(&self, anyway: bool) {
         let mut last = self.last.lock();
         last.at = Instant::now();
@@ -352,7 +353,7 @@ mod tests {
         assert_eq!(files.all().len(), 1);
         drop(same);
         assert!(files.all().is_empty());
-        // Who comes later reads what is there then.
+        // A file that is opened again is read again.
         fs::write(&path, "").unwrap();
         assert!(files.open(&path, LIMIT).is_err());
     }
@@ -401,7 +402,7 @@ mod tests {
         drop(file);
         becomes(&cell, "half and half").await;
         assert_eq!(cell.version(), 2);
-        // One who never does holds up nobody for ever.
+        // A writer that never closes it does not delay the change for ever.
         let mut file = File::create(rig.path("a")).unwrap();
         file.write_all(b"two").unwrap();
         becomes(&cell, "two").await;

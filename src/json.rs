@@ -1,6 +1,6 @@
 //! A JSON object one level deep: members in order, values as the bytes that arrived.
 //!
-//! Every message that weir relays is read through [`Object`]. A value is never interpreted unless a
+//! Every message that weir relays is read through [`Object`]. A value is interpreted only where a
 //! decision needs it, so unknown fields, big integers, `1e400`, escaped text and key order survive.
 //! Replacing, inserting or removing a member leaves the bytes of every other member alone.
 
@@ -11,7 +11,7 @@ use foldhash::HashSet;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Members above which duplicate keys are looked for with a hash set instead of pairwise.
+/// Most members for which duplicate keys are found by comparing pairs; with more, by a hash set.
 const PAIRWISE: usize = 12;
 
 /// Why bytes are not a JSON object that weir accepts.
@@ -23,7 +23,7 @@ pub enum ObjectError {
     /// JSON, but not an object.
     #[error("not a JSON object")]
     NotObject,
-    /// A key occurs twice. Two parsers may read such a message differently, so weir reads it not at all.
+    /// A key occurs twice. Two parsers may read such a message differently, so weir refuses it.
     #[error("duplicate key `{0}`")]
     Duplicate(String),
 }
@@ -46,13 +46,14 @@ struct Member<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// An object without members.
+    /// Makes an object without members.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads one JSON object and nothing after it. Nesting is not followed, so depth costs no stack.
+    /// Reads one JSON object and nothing after it. Nesting is not followed, so depth costs no
+    /// stack.
     ///
     /// # Errors
     /// The text is not JSON, not an object, or has a key twice.
@@ -64,7 +65,7 @@ impl<'a> Object<'a> {
             if is_object {
                 return ObjectError::Syntax(error);
             }
-            // Reading stopped at the first character, so that what follows was not looked at.
+            // Parsing stopped at the first character, before the rest of the text was checked.
             match serde_json::from_str::<IgnoredAny>(text) {
                 Ok(_) => ObjectError::NotObject,
                 Err(error) => ObjectError::Syntax(error),
@@ -100,7 +101,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The raw JSON text of a member, exactly as it arrived.
+    /// Returns the raw JSON text of a member, exactly as it arrived.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.members
@@ -109,7 +110,8 @@ impl<'a> Object<'a> {
             .map(|member| member.value.as_ref())
     }
 
-    /// The raw JSON text of a member with the lifetime of the parsed text, if it was not replaced.
+    /// Returns the raw JSON text of a member with the lifetime of the parsed text, if the member
+    /// was not replaced.
     #[must_use]
     pub fn borrowed(&self, key: &str) -> Option<&'a str> {
         self.members
@@ -121,13 +123,13 @@ impl<'a> Object<'a> {
             })
     }
 
-    /// A member that is a JSON string, unescaped; `None` if it is absent or something else.
+    /// Returns a member that is a JSON string, unescaped; `None` if it is absent or no string.
     #[must_use]
     pub fn string(&self, key: &str) -> Option<Cow<'_, str>> {
         self.get(key).and_then(string)
     }
 
-    /// Whether the member is there.
+    /// Returns whether there is such a member.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
         self.members.iter().any(|member| member.key == key)
@@ -146,32 +148,32 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Removes a member and says whether it was there.
+    /// Removes a member and returns whether there was one.
     pub fn remove(&mut self, key: &str) -> bool {
         let before = self.members.len();
         self.members.retain(|member| member.key != key);
         self.members.len() != before
     }
 
-    /// Keeps the members whose key (unescaped) passes.
+    /// Keeps the members for whose key (unescaped) `keep` returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.members.retain(|member| keep(&member.key));
     }
 
-    /// The members in order: key (unescaped) and raw value.
+    /// Returns the members in order: key (unescaped) and raw value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.members
             .iter()
             .map(|member| (member.key.as_ref(), member.value.as_ref()))
     }
 
-    /// How many members there are.
+    /// Returns the number of members.
     #[must_use]
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there is no member.
+    /// Returns whether there is no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
@@ -202,12 +204,12 @@ impl<'a> Object<'a> {
         out.push(b'}');
     }
 
-    /// The object as JSON text.
+    /// Returns the object as JSON text.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut out = Vec::new();
         self.write(&mut out);
-        // Every piece came from a `str`; a lossy copy would only ever copy.
+        // Every piece came from a `str`, so this is valid UTF-8 and the fallback changes nothing.
         String::from_utf8(out)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
@@ -241,7 +243,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     }
 }
 
-/// The items of a JSON array as raw text.
+/// Returns the items of a JSON array as raw text.
 ///
 /// # Errors
 /// The text is not a JSON array.
@@ -249,7 +251,7 @@ pub fn array(text: &str) -> Result<Vec<&str>, serde_json::Error> {
     array_up_to(text, usize::MAX)
 }
 
-/// The same, but no more than the first `most` elements are kept; what comes after them only has to be JSON.
+/// Returns at most the first `most` items of a JSON array; the rest only has to be JSON.
 ///
 /// # Errors
 /// The text is not a JSON array.
@@ -278,14 +280,14 @@ pub fn array_up_to(text: &str, most: usize) -> Result<Vec<&str>, serde_json::Err
     Ok(items)
 }
 
-/// The strings of a JSON array; what is no string is passed over, what is no array has none.
+/// Returns the strings of a JSON array, without its other items; none if the text is no array.
 #[must_use]
 pub fn strings(text: Option<&str>) -> Vec<Cow<'_, str>> {
     let items = text.and_then(|text| array(text).ok()).unwrap_or_default();
     items.into_iter().filter_map(string).collect()
 }
 
-/// The text of a JSON string, unescaped; `None` if the JSON text is not a string.
+/// Returns the text of a JSON string, unescaped; `None` if the JSON text is not a string.
 #[must_use]
 pub fn string(text: &str) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
@@ -296,7 +298,7 @@ pub fn string(text: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The JSON text of a string.
+/// Returns a string as JSON text.
 #[must_use]
 pub fn quote(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len() + 2);
@@ -319,7 +321,7 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether the JSON text is an object, by its first character.
+/// Returns whether the JSON text is an object, by its first character.
 #[must_use]
 pub fn is_object(text: &str) -> bool {
     text.starts_with('{')

@@ -1,9 +1,9 @@
-//! A value that is replaced as a whole, and read far more often.
+//! A value that is replaced as a whole and read far more often than replaced.
 
 use parking_lot::RwLock;
 use std::sync::Arc;
 
-/// The latest of a row of values. Whoever has one keeps it, whatever comes after.
+/// The latest value. A reader keeps the value that it got, even after a newer one is set.
 #[derive(Debug)]
 pub struct Latest<T>(RwLock<Arc<T>>);
 
@@ -14,7 +14,7 @@ impl<T> Latest<T> {
         Self(RwLock::new(Arc::new(value)))
     }
 
-    /// The value as it is now.
+    /// Returns the value as it is now.
     #[must_use]
     pub fn get(&self) -> Arc<T> {
         Arc::clone(&self.0.read())

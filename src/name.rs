@@ -1,14 +1,14 @@
 //! The names that routing depends on, each with `parse` as the only way in.
 //!
-//! A name is looked up, never split: this is the only file that knows how a namespace and a name are
-//! joined, and nothing takes them apart again.
+//! A name is looked up, never split: only this file knows how a namespace and a name are joined,
+//! and nothing takes them apart again.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-/// Why text is not a name of its kind.
+/// Why text is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// An upstream needs a name.
@@ -20,7 +20,7 @@ pub enum NameError {
     /// A separator is part of every exposed name.
     #[error("a separator has 1 to 8 of the characters A-Z a-z 0-9 _ . -")]
     Separator,
-    /// An instance stands in metadata that every weir of a chain reads.
+    /// An instance's name is in metadata that every weir of a chain reads.
     #[error("an instance has 1 to 64 of the characters A-Z a-z 0-9 _ . -")]
     Instance,
 }
@@ -28,7 +28,7 @@ pub enum NameError {
 /// The name of a weir and its replicas in chains: `[A-Za-z0-9_.-]{1,64}`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Instance {
-    /// `["name"]`: what it is written as more often than not.
+    /// `["name"]`: the form in which it is most often sent.
     alone: Arc<str>,
 }
 
@@ -46,25 +46,25 @@ impl Instance {
         }
     }
 
-    /// Whether the text may be the name of an instance.
+    /// Returns whether the text may be the name of an instance.
     #[must_use]
     pub fn is_one(text: &str) -> bool {
         (1..=64).contains(&text.len()) && text.bytes().all(is_legal)
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.alone.trim_matches(['[', '"', ']'])
     }
 
-    /// The name as JSON text.
+    /// Returns the name as JSON text.
     #[must_use]
     pub fn as_json(&self) -> &str {
         self.alone.trim_matches(['[', ']'])
     }
 
-    /// An array of this name alone, as JSON text.
+    /// Returns an array of this name alone, as JSON text.
     #[must_use]
     pub fn alone(&self) -> &str {
         &self.alone
@@ -101,7 +101,7 @@ impl UpstreamId {
         }
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -126,8 +126,8 @@ impl Borrow<str> for UpstreamId {
     }
 }
 
-/// The position of an upstream in the config: links, parts of the catalog and routes refer to it by this number.
-/// It holds within one snapshot; a reload may give the upstream another one.
+/// The position of an upstream in the config: links, parts of the catalog and routes refer to it by
+/// this number. It holds within one snapshot; a reload may give the upstream another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamIndex(u32); // 32 bits, as catalogs hold one for every item.
 
@@ -151,7 +151,7 @@ impl UpstreamIndex {
     }
 }
 
-/// What begins the exposed names of one upstream: `[a-z0-9-]{0,31}`. Empty means no prefix.
+/// Prefix of the exposed names of one upstream: `[a-z0-9-]{0,31}`. Empty means no prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Namespace(String);
 
@@ -169,7 +169,8 @@ impl Namespace {
         }
     }
 
-    /// The namespace of an upstream that names none: its key in lower case, with `-` for what is not legal.
+    /// Derives the namespace of an upstream whose config has none: its key in lower case, with `-`
+    /// in place of illegal characters.
     #[must_use]
     pub fn of(upstream: &UpstreamId) -> Self {
         let legal = |c: char| {
@@ -182,7 +183,7 @@ impl Namespace {
         Self(upstream.as_str().chars().map(legal).take(31).collect())
     }
 
-    /// The namespace as text.
+    /// Returns the namespace as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -227,19 +228,20 @@ impl Naming {
         })
     }
 
-    /// The most characters an exposed name has.
+    /// Returns the most characters that an exposed name may have.
     #[must_use]
     pub fn max_length(&self) -> usize {
         self.max_length.get()
     }
 
-    /// What stands between namespace and name.
+    /// Returns the text between namespace and name.
     #[must_use]
     pub fn separator(&self) -> &str {
         &self.separator
     }
 
-    /// `namespace + separator + name`, or the name alone in the empty namespace. Not yet cut or made legal.
+    /// Returns `namespace + separator + name`, or the name alone if the namespace is empty. The
+    /// result is not yet shortened or made legal.
     #[must_use]
     pub fn join(&self, namespace: &Namespace, name: &str) -> String {
         if namespace.as_str().is_empty() {
@@ -250,7 +252,7 @@ impl Naming {
     }
 }
 
-/// Whether a byte may stand in an exposed name: `[A-Za-z0-9_.-]`.
+/// Returns whether a byte may be part of an exposed name: `[A-Za-z0-9_.-]`.
 #[must_use]
 pub const fn is_legal(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')

@@ -8,16 +8,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 
-/// Why text is not the PEM that it should be. Never what is in it.
+/// Why text is not the PEM that it should be. Never contains the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
-    /// Not PEM, or broken off.
+    /// Not PEM, or incomplete.
     #[error("not PEM: `-----BEGIN …-----`, lines of base64, `-----END …-----`")]
     Syntax,
     /// No certificate.
     #[error("there is no certificate in it: `-----BEGIN CERTIFICATE-----`")]
     NoCertificate,
-    /// A certificate that is none inside.
+    /// PEM with the label of a certificate, but other content.
     #[error("certificate {0} in it cannot be read")]
     Certificate(usize),
     /// No key.
@@ -34,7 +34,7 @@ pub enum PemError {
     Mismatch,
 }
 
-/// All certificates of a text. There is at least one.
+/// Returns all certificates of a text: at least one.
 ///
 /// # Errors
 /// There is none, or the text is no PEM.
@@ -47,7 +47,7 @@ pub fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, PemError
     }
 }
 
-/// The certificates of a text as those that are trusted.
+/// Returns the certificates of a text as roots of trust.
 ///
 /// # Errors
 /// One cannot be read, or there is none.
@@ -60,12 +60,12 @@ pub fn roots(text: &str) -> Result<RootCertStore, PemError> {
     Ok(roots)
 }
 
-/// The first private key of a text: PKCS#8, PKCS#1 or SEC1.
+/// Returns the first private key of a text: PKCS#8, PKCS#1 or SEC1.
 ///
 /// # Errors
 /// There is none, or it is encrypted.
 pub fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, PemError> {
-    // PKCS#8 has a label of its own for that; PKCS#1 and SEC1 say it in a header (RFC 1421 §4.6).
+    // An encrypted PKCS#8 key has its own label; PKCS#1 and SEC1 have a header (RFC 1421 §4.6).
     if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
         || text.contains("Proc-Type: 4,ENCRYPTED")
     {
@@ -78,10 +78,10 @@ pub fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, PemError> {
     })
 }
 
-/// A certificate with those between it and its CA, and its key.
+/// Returns a certificate with its key and the intermediate certificates up to its CA.
 ///
 /// # Errors
-/// One cannot be read, or they do not fit.
+/// One cannot be read, or the key does not fit the certificate.
 pub fn identity(cert: &str, key: &str) -> Result<Arc<CertifiedKey>, PemError> {
     let chain = certificates(cert)?;
     let key = ring::sign::any_supported_type(&private_key(key)?).map_err(|_| PemError::Key)?;

@@ -1,4 +1,4 @@
-//! Sealed tokens: text that only this weir (and its replicas) can make and read.
+//! Sealed tokens: text that only this weir and its replicas can make and read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,7 +6,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-/// No randomness to be had from the operating system.
+/// The operating system gives no random numbers.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gives no random numbers")]
 pub struct NoRandom;
@@ -24,7 +24,7 @@ impl std::fmt::Debug for Sealer {
 }
 
 impl Sealer {
-    /// A sealer whose key is derived from secret text. The same text on every replica gives the same key.
+    /// Derives the key from secret text. The same text gives the same key on every replica.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let derived = digest(&SHA256, format!("weir sealing key 1\n{text}").as_bytes());
@@ -35,7 +35,7 @@ impl Sealer {
         })
     }
 
-    /// New secret text for [`Sealer::from_text`]: 32 random bytes in base64url.
+    /// Makes secret text for [`Sealer::from_text`]: 32 random bytes in base64url.
     ///
     /// # Errors
     /// The operating system gives no random numbers.
@@ -43,7 +43,8 @@ impl Sealer {
         random::<32>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// Seals bytes for one purpose: `[A-Za-z0-9_-]`, a third longer than the bytes, plus 38 characters.
+    /// Seals bytes for one purpose: `[A-Za-z0-9_-]`, a third longer than the bytes, plus 38
+    /// characters.
     ///
     /// # Errors
     /// The operating system gives no random numbers.
@@ -63,7 +64,7 @@ impl Sealer {
         Ok(URL_SAFE_NO_PAD.encode(token))
     }
 
-    /// Opens what was sealed for this purpose; `None` for everything else.
+    /// Opens what was sealed for this purpose. Returns `None` for everything else.
     #[must_use]
     pub fn open(&self, purpose: &str, token: &str) -> Option<Vec<u8>> {
         let token = URL_SAFE_NO_PAD.decode(token).ok()?;
@@ -78,10 +79,10 @@ impl Sealer {
     }
 }
 
-/// Random bytes of the operating system.
+/// Returns random bytes from the operating system.
 ///
 /// # Errors
-/// There are none to be had.
+/// The operating system gives no random numbers.
 pub fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandom)?;

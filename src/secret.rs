@@ -1,9 +1,10 @@
-//! Secrets: text that never shows itself.
+//! Secrets: text that is never printed by accident.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A secret value. `Debug` and `Display` print `***`; [`Secret::expose`] is the one way to the text.
+/// A secret value. `Debug` and `Display` print `***`; [`Secret::expose`] is the one way to the
+/// text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
 
@@ -14,7 +15,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that must send it.
+    /// Returns the text itself, for the one place that must send it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -1,7 +1,8 @@
-//! The other end of Signature Version 4: recomputes a signature from the bytes that arrived.
+//! Verifies AWS Signature Version 4: computes the signature again from the bytes that arrived.
 //!
-//! On purpose it shares nothing with what signs (`credentials::aws`): canonical form and key derivation are written here from
-//! the description of the algorithm, so that both can only agree if both are right.
+//! It shares no code with the signer (`credentials::aws`) on purpose: canonical form and key
+//! derivation are written here from the description of the algorithm, so that signer and verifier
+//! agree only if both are right.
 //! Source: "Create a signed AWS API request", AWS Identity and Access Management user guide.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,14 +13,14 @@ use ring::{digest, hmac};
 /// How far the clocks of both ends may differ.
 pub const WINDOW: Duration = Duration::from_secs(300);
 
-/// Whom a door lets in.
+/// Verifier of requests that are signed with one key for one region and service.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     /// `AKIA…`
     pub access_key_id: String,
-    /// The key that only both ends know.
+    /// The key that only client and server know.
     pub secret_access_key: String,
-    /// What `x-amz-security-token` has to say; `None` lets no token through.
+    /// The expected `x-amz-security-token`; with `None`, a request must not have one.
     pub session_token: Option<String>,
     /// The region in the credential scope.
     pub region: String,
@@ -27,12 +28,12 @@ pub struct Verifier {
     pub service: String,
 }
 
-/// A request as it arrived.
+/// Request as it arrived.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceivedRequest<'r> {
     /// `POST`
     pub method: &'r str,
-    /// Path and query, with every `%` as it came.
+    /// Path and query, with every `%` escape as it arrived.
     pub target: &'r str,
     /// Its headers, `host` among them.
     pub headers: &'r HeaderMap,
@@ -40,13 +41,13 @@ pub struct ReceivedRequest<'r> {
     pub body: &'r [u8],
 }
 
-/// Why a request is turned away.
+/// Why a signature is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// There is no signature.
     #[error("Missing Authentication Token")]
     Missing,
-    /// What should be a signature is none.
+    /// The `authorization` header, or the date, is not what the algorithm prescribes.
     #[error("Authorization header is incomplete.")]
     Malformed,
     /// Signed with a key that is not known here.
@@ -67,13 +68,13 @@ pub enum SignatureError {
     /// A header that has to be signed is not.
     #[error("'Host' or an 'X-Amz-' header must be a 'SignedHeader' in the AWS Authorization.")]
     Unsigned,
-    /// Another request was signed than this one, or with another key.
+    /// Another request than this one was signed, or another key was used.
     #[error("The request signature we calculated does not match the signature you provided.")]
     Mismatch,
 }
 
 impl SignatureError {
-    /// What AWS calls it, in `x-amzn-errortype`.
+    /// Returns AWS's name for it, for `x-amzn-errortype`.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -87,13 +88,13 @@ impl SignatureError {
         }
     }
 
-    /// With which status.
+    /// Returns the HTTP status of the answer.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         StatusCode::FORBIDDEN
     }
 
-    /// The body that goes with it.
+    /// Returns the body of the answer.
     #[must_use]
     pub fn body(self) -> String {
         format!(r#"{{"message":"{self}"}}"#)
@@ -143,10 +144,10 @@ impl<'r> Authorization<'r> {
 }
 
 impl Verifier {
-    /// Whether the request was signed by who holds the key, as it is now, about `now`.
+    /// Verifies that exactly this request was signed with the key, and at about `now`.
     ///
     /// # Errors
-    /// Why it is turned away.
+    /// It was not.
     pub fn verify(
         &self,
         request: &ReceivedRequest<'_>,
@@ -208,7 +209,7 @@ impl Verifier {
     }
 }
 
-/// The canonical request: one text for all ways to write the same request.
+/// Returns the canonical request: one text for all ways to write the same request.
 fn canonical(request: &ReceivedRequest<'_>, names: &[&str]) -> String {
     let (path, query) = match request.target.split_once('?') {
         Some((path, query)) => (path, query),
@@ -226,7 +227,7 @@ fn canonical(request: &ReceivedRequest<'_>, names: &[&str]) -> String {
     format!(
         "{}\n{}\n{}\n{headers}\n{}\n{body}",
         request.method,
-        // What is encoded on the wire is encoded once more: every service but S3.
+        // Every service but S3 encodes what is encoded on the wire once more.
         encoded(path.as_bytes(), true),
         canonical_query(query),
         names.join(";"),
@@ -283,7 +284,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Seconds since 1970 of `20260115T120000Z`.
+/// Returns the seconds since 1970 of a time like `20260115T120000Z`.
 fn seconds(date: &str) -> Option<u64> {
     let (day, time) = date.strip_suffix('Z')?.split_once('T')?;
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -292,7 +293,7 @@ fn seconds(date: &str) -> Option<u64> {
     }
     let number = |text: &str, from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
     let (year, month) = (number(day, 0, 4)?, number(day, 4, 6)?);
-    // Years that begin in March, so that the leap day is the last: civil days in closed form.
+    // Days since 1970 in closed form. A year begins in March here, so that a leap day is its last.
     let (shifted, march) = match month {
         1 | 2 => (year.checked_sub(1)?, month + 9),
         _ => (year, month.checked_sub(3)?),

@@ -1,4 +1,4 @@
-//! What a connection is waiting for, and since when.
+//! Tracks what each connection is doing and since when, from which its deadline follows.
 
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -15,36 +15,36 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// How long a connection is kept that is not used. Clients' pools give theirs up after 4 s to 2 min.
+/// How long an idle connection stays open. Clients' pools drop theirs after 4 s to 2 min.
 const IDLE: Duration = Duration::from_secs(300);
-/// The same, where others wait for a place.
+/// The same, while the number of connections is at its limit.
 const CROWDED: Duration = Duration::from_secs(30);
-/// How long the other side may take nothing of what is sent to it.
+/// How long the client may leave what is sent to it unread.
 const STALL: Duration = Duration::from_secs(60);
 
-/// How much is taken in after a header was refused.
+/// Most bytes that are read and dropped after a header was refused.
 const LINGER_BYTES: usize = 16 << 20;
 
-/// What a connection does.
+/// Phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionPhase {
     /// A request is being answered. Its body has a deadline of its own, its answer another.
     Busy,
-    /// A request's header is on its way.
+    /// A request's header is arriving.
     Header,
-    /// Nothing.
+    /// There is no request.
     Idle,
-    /// The other side takes nothing of its answer.
+    /// The client does not read its answer.
     Stalled,
 }
 
-/// The state of one connection. Times are milliseconds since its begin, plus one; zero means never.
+/// State of one connection. Times are milliseconds since its start, plus one; zero means never.
 #[derive(Debug)]
 pub(super) struct Activity {
     began: Instant,
     header: Duration,
     under_way: AtomicUsize,
-    /// HTTP/2: bytes between requests mean nothing, and hyper watches over headers.
+    /// HTTP/2: bytes between requests do not mean a header, and hyper limits the headers' time.
     multiplexed: AtomicBool,
     header_since: AtomicU64,
     idle_since: AtomicU64,
@@ -52,7 +52,7 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    /// A new connection: its first header is being waited for.
+    /// Begins with a new connection, which waits for its first header.
     pub(super) fn new(header: Duration) -> Self {
         Self {
             began: Instant::now(),
@@ -75,7 +75,7 @@ impl Activity {
         self.began + Duration::from_millis(time.saturating_sub(1))
     }
 
-    /// What the connection does.
+    /// Returns what the connection is doing.
     pub(super) fn phase(&self) -> ConnectionPhase {
         if self.stalled_since.load(Relaxed) > 0 {
             ConnectionPhase::Stalled
@@ -88,8 +88,8 @@ impl Activity {
         }
     }
 
-    /// When the connection will have taken too long if nothing happens, and how long it may be until that is
-    /// looked at again. `None` while there is nothing to wait for.
+    /// Returns when the connection is to be closed if nothing happens until then, and after what
+    /// time to ask again at the latest. Returns `None` while there is no deadline.
     pub(super) fn due(&self, crowded: bool) -> Option<(Instant, Duration)> {
         let (since, patience) = match self.phase() {
             ConnectionPhase::Busy => return None,
@@ -101,7 +101,7 @@ impl Activity {
         Some((self.at(since.load(Relaxed)) + patience, CROWDED))
     }
 
-    /// A request has been read as far as its header.
+    /// Notes that a request's header has been read.
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> RequestGuard {
         self.header_since.store(0, Relaxed);
         self.under_way.fetch_add(1, Relaxed);
@@ -111,13 +111,13 @@ impl Activity {
         RequestGuard(Arc::clone(self))
     }
 
-    fn came(&self) {
+    fn note_bytes(&self) {
         if self.under_way.load(Relaxed) == 0 && self.header_since.load(Relaxed) == 0 {
             self.header_since.store(self.now(), Relaxed);
         }
     }
 
-    fn sent<T>(&self, polled: Poll<T>) -> Poll<T> {
+    fn note_write<T>(&self, polled: Poll<T>) -> Poll<T> {
         let stalled = self.stalled_since.load(Relaxed) > 0;
         if polled.is_pending() && !stalled {
             self.stalled_since.store(self.now(), Relaxed);
@@ -128,7 +128,7 @@ impl Activity {
     }
 }
 
-/// A request that is being answered, until the last byte of its answer is on its way.
+/// Guard of a request that is being answered, until the last byte of the answer is sent.
 #[derive(Debug)]
 pub(super) struct RequestGuard(Arc<Activity>);
 
@@ -140,13 +140,13 @@ impl Drop for RequestGuard {
     }
 }
 
-/// A stream that tells when bytes come, and when they do not go.
+/// Stream that notes when bytes arrive, and when the client does not take any.
 pub(super) struct WatchedStream {
     stream: TcpStream,
     activity: Arc<Activity>,
-    /// Nothing more is sent.
+    /// Whether the sending side is shut down.
     is_shut: bool,
-    /// Bytes taken in since then.
+    /// Bytes read and dropped since then.
     lingered: usize,
 }
 
@@ -160,8 +160,8 @@ impl WatchedStream {
         }
     }
 
-    /// Takes in and drops what still comes of a header that has been refused, in the time there was for it: a
-    /// connection that is closed with bytes unread is reset, and the caller may lose the answer that says why.
+    /// Reads and drops the rest of a refused header, within the time that the header had. A
+    /// connection that is closed with bytes unread is reset, and the client may lose the answer.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut room = [MaybeUninit::uninit(); 8 << 10];
         while self.lingered < LINGER_BYTES {
@@ -185,7 +185,7 @@ impl AsyncRead for WatchedStream {
         let before = into.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, into);
         if into.filled().len() > before {
-            self.activity.came();
+            self.activity.note_bytes();
         }
         polled
     }
@@ -198,7 +198,7 @@ impl AsyncWrite for WatchedStream {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.activity.sent(polled)
+        self.activity.note_write(polled)
     }
 
     fn poll_write_vectored(
@@ -207,7 +207,7 @@ impl AsyncWrite for WatchedStream {
         pieces: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.activity.sent(polled)
+        self.activity.note_write(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -236,7 +236,7 @@ impl AsyncWrite for WatchedStream {
     }
 }
 
-/// The body of an answer: while it lives, its request is under way.
+/// Body of an answer, with the guard of its request.
 pub(super) struct TrackedBody {
     body: Body,
     _under_way: RequestGuard,
@@ -291,10 +291,10 @@ mod tests {
             (ConnectionPhase::Header, Some(HEADER))
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
-        activity.came();
+        activity.note_bytes();
         assert_eq!(after(&activity), Some(HEADER), "more bytes buy no time");
         let request = activity.begin(Version::HTTP_11);
-        activity.came();
+        activity.note_bytes();
         assert_eq!(
             (activity.phase(), after(&activity)),
             (ConnectionPhase::Busy, None)
@@ -304,7 +304,7 @@ mod tests {
         assert!(after(&activity).unwrap() >= IDLE + Duration::from_millis(5));
         let (crowded, _) = activity.due(true).unwrap();
         assert_eq!(crowded + IDLE, activity.due(false).unwrap().0 + CROWDED);
-        activity.came();
+        activity.note_bytes();
         assert_eq!(activity.phase(), ConnectionPhase::Header);
         assert!(after(&activity).unwrap() >= HEADER + Duration::from_millis(5));
     }
@@ -319,21 +319,21 @@ mod tests {
         drop(one);
         assert_eq!(activity.phase(), ConnectionPhase::Busy);
         drop(two);
-        activity.came();
+        activity.note_bytes();
         assert_eq!(activity.phase(), ConnectionPhase::Idle);
     }
 
     #[tokio::test]
-    async fn who_takes_nothing_has_a_deadline_until_it_does() {
+    async fn a_client_that_reads_nothing_has_a_deadline_until_it_does() {
         let activity = Arc::new(Activity::new(HEADER));
         let request = activity.begin(Version::HTTP_11);
-        assert!(activity.sent(Poll::<()>::Pending).is_pending());
+        assert!(activity.note_write(Poll::<()>::Pending).is_pending());
         assert_eq!(activity.phase(), ConnectionPhase::Stalled);
         activity.stalled_since.store(EARLY, Relaxed);
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert!(activity.sent(Poll::<()>::Pending).is_pending());
+        assert!(activity.note_write(Poll::<()>::Pending).is_pending());
         assert_eq!(after(&activity), Some(STALL), "since the first refusal");
-        assert!(activity.sent(Poll::Ready(())).is_ready());
+        assert!(activity.note_write(Poll::Ready(())).is_ready());
         assert_eq!(
             (activity.phase(), after(&activity)),
             (ConnectionPhase::Busy, None)

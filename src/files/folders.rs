@@ -1,4 +1,4 @@
-//! Folders that are watched, and what is seen of a file without reading it.
+//! Watches folders, and tells files apart without reading them.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -12,32 +12,32 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-/// How often files are looked at where their folders are watched.
+/// How often files are polled whose folders are watched.
 const SELDOM: Duration = Duration::from_secs(5);
-/// How often they are looked at where something cannot be watched.
+/// How often files are polled if a folder cannot be watched.
 const OFTEN: Duration = Duration::from_millis(500);
-/// Most symbolic links on the way to one file, as for the system itself.
+/// Most symbolic links that are followed for one path: the system's own limit.
 const LINKS: usize = 40;
-/// Most files of which it is remembered that somebody writes them.
-const WRITTEN: usize = 256;
+/// Most files that are remembered as open for writing.
+const OPEN_FILES: usize = 256;
 
-/// What tells a file from another one, and from itself written anew.
+/// Metadata by which a changed or replaced file is noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileStamp {
-    place: (u64, u64),
+    inode: (u64, u64),
     modified: Option<SystemTime>,
-    /// Also moves where whoever writes sets the time of modification back.
+    /// The system sets this time itself: it moves even if the writer sets `modified` back.
     changed: (i64, i64),
     bytes: u64,
 }
 
 impl FileStamp {
-    /// That of the file that a path leads to; `None` where there is none, or it cannot be seen.
+    /// Reads the metadata of the file at a path. Returns `None` if it cannot be read.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         Some(Self {
-            place: (metadata.dev(), metadata.ino()),
+            inode: (metadata.dev(), metadata.ino()),
             modified: metadata.modified().ok(),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
             bytes: metadata.len(),
@@ -45,8 +45,8 @@ impl FileStamp {
     }
 }
 
-/// A folder, whatever its name: where it is, and when it was made, where the system knows. The place of a folder
-/// that was removed may be given to the next one.
+/// Identity of a folder, whatever its name: device, inode, and time of creation if the system knows
+/// it, because the inode of a removed folder may be used again.
 type FolderIdentity = (u64, u64, Option<SystemTime>);
 
 fn folder_identity(path: &Path) -> std::io::Result<FolderIdentity> {
@@ -54,64 +54,66 @@ fn folder_identity(path: &Path) -> std::io::Result<FolderIdentity> {
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
-/// Where paths lead.
+/// Paths with all their symbolic links followed.
 #[derive(Clone, Debug, Default)]
 pub struct ResolvedPaths {
-    /// The folders in which that is settled: those of the names, and that of each symbolic link on the way.
+    /// The folders whose entries decide where the paths lead: the folder of each path and of each
+    /// symbolic link that was followed.
     pub folders: BTreeSet<PathBuf>,
-    /// What is at the ends, in the order of the paths.
+    /// The paths without links, in the order of the given ones.
     pub ends: Vec<PathBuf>,
 }
 
 impl ResolvedPaths {
-    /// Those of these paths, as they are now.
+    /// Follows the links of these paths, as they are now.
     pub fn of<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
-        let (mut ways, mut plain) = (Self::default(), HashSet::new());
+        let (mut resolved, mut plain) = (Self::default(), HashSet::new());
         for path in paths {
-            ways.follow(path, &mut plain);
+            resolved.follow(path, &mut plain);
         }
-        ways
+        resolved
     }
 
-    /// `plain` are paths that have no link in them: most of many files are in one folder.
+    /// Follows one path. `plain` are folders whose paths have no link: many files share one.
     fn follow(&mut self, path: &Path, plain: &mut HashSet<PathBuf>) {
-        let mut way = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let mut current = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         for _ in 0..LINKS {
-            self.folders.extend(way.parent().map(Path::to_owned));
-            let Some((link, target)) = last_link(&way, plain) else {
-                plain.extend(way.parent().map(Path::to_owned));
+            self.folders.extend(current.parent().map(Path::to_owned));
+            let Some((link, target)) = last_link(&current, plain) else {
+                plain.extend(current.parent().map(Path::to_owned));
                 break;
             };
             let folder = link.parent().unwrap_or(link);
             let mut next = folder.join(target);
-            if let Some(rest) = way.strip_prefix(link).ok().filter(|rest| *rest != "") {
+            if let Some(rest) = current.strip_prefix(link).ok().filter(|rest| *rest != "") {
                 next.push(rest);
             }
             self.folders.insert(folder.to_owned());
-            way = next;
+            current = next;
         }
-        self.ends.push(way);
+        self.ends.push(current);
     }
 }
 
-/// The last part of a path that is a symbolic link, and what it says.
+/// Returns the last part of a path that is a symbolic link, and the link's target.
 fn last_link<'p>(path: &'p Path, plain: &HashSet<PathBuf>) -> Option<(&'p Path, PathBuf)> {
     let parts = path.ancestors().take_while(|part| !plain.contains(*part));
     let mut links = parts.filter_map(|part| Some((part, std::fs::read_link(part).ok()?)));
     links.next()
 }
 
-/// The folders that are watched. They may go, come back and lead elsewhere.
+/// Folders that are watched. They may be removed, created again, and linked elsewhere.
 pub struct Folders {
     watcher: Option<RecommendedWatcher>,
     watched: HashMap<FolderIdentity, PathBuf>,
     written: OpenFiles,
-    /// Whether it was said that something cannot be watched.
+    /// Whether a warning was logged that something cannot be watched.
     warned: bool,
 }
 
 impl Folders {
-    /// None yet. `heard` gets a word when something may have changed in one of them: a channel of one place is enough.
+    /// Begins without folders. `heard` gets a message when something may have changed in one of
+    /// them; a channel with room for one is enough.
     #[must_use]
     pub fn new(heard: mpsc::Sender<()>) -> Self {
         let written = OpenFiles::default();
@@ -122,12 +124,12 @@ impl Folders {
                 is_news(event.kind)
             });
             if news {
-                // One word that waits is enough.
+                // If the channel is full, the receiver will look anyway.
                 let _ = heard.try_send(());
             }
         });
         let watcher = watcher.inspect_err(
-            |error| tracing::warn!(%error, "files cannot be watched, so they are looked at"),
+            |error| tracing::warn!(%error, "files cannot be watched, so they are polled"),
         );
         Self {
             warned: watcher.is_err(),
@@ -137,8 +139,8 @@ impl Folders {
         }
     }
 
-    /// Watches these folders, as they are now, and no others. Says when to look without being warned: at once where one is watched
-    /// only now, because there is no word of what happened before.
+    /// Watches exactly these folders. Returns after what time to look at the files without a
+    /// message: at once if a folder is newly watched, because earlier changes were not reported.
     pub fn follow(&mut self, paths: impl IntoIterator<Item = PathBuf>) -> Duration {
         let Some(watcher) = &mut self.watcher else {
             return OFTEN;
@@ -175,27 +177,27 @@ impl Folders {
             period = OFTEN;
             if !self.warned {
                 let folder = folder.display();
-                tracing::warn!(%folder, %error, "a folder cannot be watched, so it is looked at");
+                tracing::warn!(%folder, %error, "a folder cannot be watched, so it is polled");
             }
         }
         self.warned = failed.is_some();
         if anew { Duration::ZERO } else { period }
     }
 
-    /// Whether somebody has begun to write one of these files and has not closed it yet, as far as the system says.
+    /// Returns whether one of these files is open for writing, as far as the system reports it.
     #[must_use]
     pub fn is_written<'a>(&self, names: impl IntoIterator<Item = &'a OsStr>) -> bool {
         let written = self.written.names();
         names.into_iter().any(|name| written.contains(name))
     }
 
-    /// Takes all files for closed.
+    /// Assumes that all files are closed.
     pub fn forget_written(&self) {
         self.written.names().clear();
     }
 }
 
-/// Whether something may be another thing than before: reading is none.
+/// Returns whether an event may be a change: reading a file is none.
 fn is_news(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
@@ -207,7 +209,8 @@ fn is_news(kind: EventKind) -> bool {
     }
 }
 
-/// The names of files that are being written. Only Linux tells when one is closed; elsewhere there are none.
+/// Names of files that are open for writing. Only Linux reports when one is closed; elsewhere this
+/// is empty.
 #[derive(Clone, Default)]
 struct OpenFiles(Arc<Mutex<HashSet<OsString>>>);
 
@@ -234,7 +237,7 @@ impl OpenFiles {
         for name in event.paths.iter().filter_map(|path| path.file_name()) {
             if !begun {
                 names.remove(name);
-            } else if names.len() < WRITTEN {
+            } else if names.len() < OPEN_FILES {
                 names.insert(name.to_owned());
             }
         }
@@ -264,14 +267,14 @@ mod tests {
         let real = |path: &PathBuf| path.canonicalize().unwrap();
         let paths = ["weir.yaml", "real.yaml", "weir.yaml"].map(|name| at("etc/weir").join(name));
         for paths in [&paths[..1], &paths] {
-            let ways = ResolvedPaths::of(paths.iter().map(PathBuf::as_path));
-            let folders: BTreeSet<_> = ways.folders.iter().map(real).collect();
+            let resolved = ResolvedPaths::of(paths.iter().map(PathBuf::as_path));
+            let folders: BTreeSet<_> = resolved.folders.iter().map(real).collect();
             assert_eq!(folders, ["etc", "data", "data/v1"].map(at).into());
-            assert_eq!(ways.ends.len(), paths.len());
+            assert_eq!(resolved.ends.len(), paths.len());
             let is_end = |end: &PathBuf| end.ends_with("real.yaml") && end.is_file();
-            assert!(ways.ends.iter().all(is_end), "{ways:?}");
+            assert!(resolved.ends.iter().all(is_end), "{resolved:?}");
         }
-        // One that leads to itself has an end.
+        // A link to itself does not go on for ever.
         symlink("loop", at("loop")).unwrap();
         assert!(ResolvedPaths::of([&*at("loop/a")]).folders.contains(&home));
     }

@@ -108,12 +108,12 @@ impl ConfigFiles {
         let (paths, folder) = config::paths(&self.file);
         let is_folder = || std::fs::metadata(&folder).ok().map(|found| found.is_dir());
         let all = paths.iter().chain([&folder]);
-        let mut ways = ResolvedPaths::of(all.map(PathBuf::as_path));
+        let mut resolved = ResolvedPaths::of(all.map(PathBuf::as_path));
         if is_folder() == Some(true) {
-            ways.folders.insert(folder.clone());
+            resolved.folders.insert(folder.clone());
         }
-        self.period = self.folders.follow(ways.folders);
-        let names = paths.iter().chain(&ways.ends);
+        self.period = self.folders.follow(resolved.folders);
+        let names = paths.iter().chain(&resolved.ends);
         let names = names.filter_map(|path| path.file_name());
         self.written = self.folders.is_written(names);
         let stamped = paths.into_iter().map(|path| {

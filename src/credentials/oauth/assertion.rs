@@ -1,7 +1,7 @@
 //! `private_key_jwt`: a client that proves who it is with a signature (RFC 7523 §2.2, OpenID Connect Core §9).
 //!
-//! A JWS is three parts in base64 with dots between them, and ring's signatures have the form that JWS wants. jsonwebtoken
-//! would bring either aws-lc, or `rsa` with an open advisory, or an adapter over ring that is longer than this file.
+//! A JWS is three parts in base64 with dots between them, and ring's signatures have the form that
+//! JWS needs. Why not jsonwebtoken: see `docs/src/decisions/client-assertions.md`.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,5 +1,5 @@
-//! Files of a room (a module at the top of the crate, with its folder) that import each other in a circle have to be read
-//! and changed together: there are none, but for those in the list.
+//! Files of a room (a module at the top of the crate, with its folder) that import each other in a
+//! circle have to be read and changed together: there are none, but for those in the list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -194,7 +194,8 @@ pub struct Crate {
     modules: BTreeMap<Vec<String>, Syntax>,
 }
 
-/// The most re-exports that lead from a name to its definition. Two globs may lead to each other for ever.
+/// The most re-exports that lead from a name to its definition. Two globs may lead to each other
+/// for ever.
 const HOPS: usize = 8;
 
 impl Crate {
@@ -253,7 +254,8 @@ impl Crate {
                 }
                 self.walk(parent, rest, hops)
             }
-            // Something in scope: a module below, or something imported. Whatever else comes from another crate.
+            // Something in scope: a module below, or something imported. Whatever else comes from
+            // another crate.
             _ => self.find(from, path, hops),
         }
     }
@@ -407,7 +409,8 @@ mod tests {
             ("catalog/routes.rs", routes),
         ];
         assert_eq!(circles(&files), ["catalog/page.rs catalog/routes.rs"]);
-        // What imports a re-export does not import the file that re-exports it. Comments and tests import nothing.
+        // What imports a re-export does not import the file that re-exports it. Comments and tests
+        // import nothing.
         let routes = "// use super::page::Page;\npub struct Route(&'static str);";
         let tests = "\n#[cfg(test)]\nmod tests {\n    use crate::catalog::page::Page;\n}";
         let routes = format!("{routes}{tests}");

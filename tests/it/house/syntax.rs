@@ -1,5 +1,6 @@
-//! The few things about a source file that the rules need to know: what it defines, what it imports and which paths occur
-//! in its code. No parser of Rust: tokens are enough, since rustfmt and the compiler have seen the files already.
+//! The few things about a source file that the rules need to know: what it defines, what it imports
+//! and which paths occur in its code. No parser of Rust: tokens are enough, since rustfmt and the
+//! compiler have seen the files already.
 
 use std::collections::BTreeSet;
 
@@ -17,9 +18,11 @@ pub struct Import {
 #[derive(Default)]
 pub struct Syntax {
     pub imports: Vec<Import>,
-    /// Paths of two segments or more in the code, outside `use`, and single names too: both may stand for something imported.
+    /// Paths of two segments or more in the code, outside `use`, and single names too: both may
+    /// stand for something imported.
     pub paths: BTreeSet<Vec<String>>,
-    /// Everything with a name that the file defines at its top: types, functions, constants, macros.
+    /// Everything with a name that the file defines at its top: types, functions, constants,
+    /// macros.
     pub definitions: BTreeSet<String>,
     /// Types that other files can see.
     pub visible_types: BTreeSet<String>,
@@ -258,7 +261,8 @@ impl Parser<'_> {
         self.found.paths.insert(path);
     }
 
-    /// A `super` of a module inside the file is the file, or nearer to it by as many modules as are open.
+    /// A `super` of a module inside the file is the file, or nearer to it by as many modules as are
+    /// open.
     fn seen_from_file(&self, mut path: Vec<String>) -> Vec<String> {
         let inside = self.open.iter().filter(|is_module| **is_module).count();
         let ups = path.iter().take_while(|part| *part == "super").count();
