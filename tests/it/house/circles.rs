@@ -147,8 +147,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
         ],
         "to go",
     ),
-    (&["live/accept.rs", "live/publisher.rs"], "to go"),
-    (&["live/state.rs", "live/state/drift.rs"], "to go"),
     (&["metrics.rs", "metrics/call.rs"], "to go"),
     (&["protocol/error.rs", "protocol/message.rs"], "to go"),
     (
@@ -176,17 +174,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
         "to go",
     ),
     (&["tls.rs", "tls/identity.rs", "tls/trust.rs"], "to go"),
-    (&["upstream/client.rs", "upstream/client/dial.rs"], "to go"),
-    (&["upstream/http.rs", "upstream/link.rs"], "to go"),
-    (
-        &[
-            "upstream/stdio.rs",
-            "upstream/stdio/pending.rs",
-            "upstream/stdio/process.rs",
-            "upstream/stdio/pump.rs",
-        ],
-        "to go",
-    ),
 ];
 
 /// Files by the path of their module: `catalog/page.rs` is `["catalog", "page"]`.

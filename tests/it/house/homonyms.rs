@@ -10,7 +10,6 @@ const HOMONYMS: &[(&str, &[&str], &str)] = &[];
 
 /// Names of more than one type, each with its files. To become fewer, never more.
 const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
-    ("Accepts", &["front/answer.rs", "live/accept.rs"]),
     (
         "Algorithm",
         &["config/raw/auth.rs", "credentials/oauth/assertion.rs"],
@@ -27,17 +26,7 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
     ("Asked", &["front/listen.rs", "relay/asked.rs"]),
     ("Asks", &["credentials/oauth/client.rs", "relay/asked.rs"]),
     ("Call", &["credentials/aws/api.rs", "relay/caller.rs"]),
-    ("Change", &["catalog/diff.rs", "live/state.rs"]),
-    (
-        "Client",
-        &["credentials/oauth/client.rs", "upstream/client.rs"],
-    ),
-    (
-        "Connector",
-        &["config/endpoint.rs", "upstream/client/dial.rs"],
-    ),
     ("Endpoint", &["config/endpoint.rs", "front/endpoint.rs"]),
-    ("Failure", &["credentials/aws/chain.rs", "upstream/gate.rs"]),
     (
         "Http",
         &["credentials/aws/wire.rs", "credentials/oauth/http.rs"],
@@ -50,7 +39,6 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
         "Identity",
         &["credentials/aws/identity.rs", "tls/identity.rs"],
     ),
-    ("Listed", &["live/publisher.rs", "live/state/entry.rs"]),
     (
         "Login",
         &["credentials/aws/login.rs", "credentials/oauth/login.rs"],
@@ -60,7 +48,6 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
         &["config/raw/auth.rs", "credentials/oauth/store/record.rs"],
     ),
     ("Naming", &["config/raw.rs", "name.rs"]),
-    ("Outcome", &["live/reload.rs", "protocol/message.rs"]),
     (
         "Page",
         &["catalog/page.rs", "credentials/oauth/callback.rs"],
@@ -74,16 +61,10 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
     ("Server", &["credentials/oauth/server.rs", "server.rs"]),
     ("Sessions", &["config/raw.rs", "front/session.rs"]),
     ("State", &["config/raw.rs", "live/state.rs"]),
-    ("Store", &["credentials/oauth/store.rs", "live/store.rs"]),
-    (
-        "StoreError",
-        &["credentials/oauth/store.rs", "live/store.rs"],
-    ),
     ("Tls", &["config/raw/endpoint.rs", "tls.rs"]),
     ("Token", &["credentials/token.rs", "relay/caller.rs"]),
     ("TokenServer", &["cli/demo/tokens.rs", "config/auth.rs"]),
     ("Upstream", &["config.rs", "metrics/call.rs"]),
-    ("Verdict", &["credentials.rs", "upstream/introduction.rs"]),
 ];
 
 /// Returns each name that several files give to a type that others can see, with the files.
