@@ -264,11 +264,11 @@ fn describe_with_drift(link: &Link, catalog: &Catalog, naming: &Naming) -> serde
 /// `reauth_needed`, `clock_skew`), its `reason` and since when; when they are tried again unasked, when they end;
 /// requests for them so far.
 fn describe_credentials(credentials: &Credentials) -> serde_json::Value {
-    let (status, requests) = (credentials.status(), credentials.requests());
+    let (status, requests) = (credentials.status(), credentials.request_counts());
     let left = |end: SystemTime| end.duration_since(SystemTime::now()).unwrap_or_default();
     json!({
         "type": credentials.name(),
-        "state": status.phase.as_str(),
+        "state": status.state.as_str(),
         "reason": status.reason,
         "since_seconds": status.since.elapsed().as_secs(),
         "next_try_in_seconds": status.next_try.map(seconds_until),

@@ -25,7 +25,7 @@ pub struct ConnectorContext {
     /// The `weir` binary, run as the reaper of child processes; without it closing their stdin is all that ends them.
     pub reaper: Option<PathBuf>,
     /// What credentials are made with.
-    pub auth: credentials::Around,
+    pub auth: credentials::CredentialsContext,
     /// Where calls are counted.
     pub metrics: Arc<Metrics>,
     /// Owner of everything spawned.

@@ -1,54 +1,47 @@
-//! How weir proves to an upstream who it is. The caller's own token never goes this way.
+//! How weir authenticates to upstreams. A caller's own token is never used for this.
 //!
-//! [`Credentials`] put on a request what logs in, last of all, and are told when that was refused. What they are
-//! worth right now is a [`Status`] that operators see.
+//! [`Credentials`] add to each request what authenticates weir, as the last step before it is sent, and learn whether
+//! the upstream accepted it. Their [`CredentialStatus`] is what operators see.
 
+pub mod auth_mismatch;
 pub mod aws;
-pub mod fixed;
+pub mod context;
+pub mod error;
 pub mod grant;
 pub mod oauth;
 pub mod reach;
-pub mod refusal;
+pub mod rejection;
+pub mod secret_headers;
 pub mod secrets;
-pub mod state;
+pub mod status;
 pub mod token;
+pub mod token_source;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+pub use context::CredentialsContext;
+pub use error::{NoCredential, SetupError};
+pub use rejection::{CredentialVersion, Rejection, RejectionOutcome};
+
 use crate::config::{self, Auth};
 use crate::files::Files;
-use crate::tls::Tls;
-use aws::{Signer, With};
-use fixed::Fixed;
-use secrets::{SecretError, Secrets};
-use state::{Requests, StateCell, Status};
-use token::TokenSource;
+use crate::tls::TlsConfigs;
+use aws::secrets_manager::SecretFetcher;
+use aws::{AwsContext, Signer};
+use secret_headers::SecretHeaders;
+use secrets::Secrets;
+use status::{CredentialStatus, RequestCounts, StatusCell};
+use token_source::TokenSource;
 
-/// What credentials need from the weir they belong to.
-#[derive(Clone, Debug)]
-pub struct Around {
-    /// What `https` is made with.
-    pub tls: Arc<Tls>,
-    /// The secrets that may change while weir runs.
-    pub secrets: Arc<Secrets>,
-    /// Where tokens of `weir login` are kept; `None` where nothing is kept.
-    pub state_dir: Option<PathBuf>,
-    /// Owner of everything spawned.
-    pub tasks: TaskTracker,
-    /// When weir stops: nothing is fetched any more.
-    pub stop: CancellationToken,
-}
-
-impl Around {
-    /// For a weir whose files are `files` and whose tasks `tasks` owns.
+impl CredentialsContext {
+    /// Creates the context of a weir. `state_dir` is where `weir login` stores tokens, if weir keeps state on disk.
     #[must_use]
     pub fn new(
         files: &Arc<Files>,
@@ -56,14 +49,19 @@ impl Around {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        let tls = Arc::new(Tls::new(Arc::clone(files)));
-        let with = With {
+        let tls = Arc::new(TlsConfigs::new(Arc::clone(files)));
+        let aws = AwsContext {
             tls: Arc::clone(&tls),
             tasks: tasks.clone(),
             stop: stop.clone(),
             endpoint: None,
         };
-        let secrets = Secrets::new(Arc::clone(files), with);
+        let secrets = Secrets::new(
+            Arc::clone(files),
+            Box::new(move |secret, open| SecretFetcher::make_fetch(secret, &aws, open)),
+            tasks.clone(),
+            stop.clone(),
+        );
         Self {
             tls,
             secrets: Arc::new(secrets),
@@ -74,123 +72,71 @@ impl Around {
     }
 }
 
-/// What cannot be set up, which shows in the config.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// A secret that cannot be had.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// The credential has characters that no header can carry (RFC 9110 §5.5).
-    #[error("the credential has characters that an HTTP header cannot carry")]
-    Header,
-    /// `tls` or the machine's certificates cannot be used.
-    #[error(transparent)]
-    Tls(#[from] crate::tls::TlsError),
-    /// No HTTP client for token requests.
-    #[error("no HTTP client")]
-    Client(#[source] reqwest::Error),
-    /// Something else in the config, in words.
-    #[error("{0}")]
-    Config(String),
-}
-
-/// Weir has nothing to log in with. The words are weir's own: no text of a peer, no secret.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no credential for the upstream: {0}")]
-pub struct NoCredential(pub Box<str>);
-
-/// An upstream's refusal of what weir logged in with: 401 or 403.
-#[derive(Debug)]
-pub struct Refused<'r> {
-    /// 401 or 403.
-    pub status: StatusCode,
-    /// The headers of the answer.
-    pub headers: &'r HeaderMap,
-    /// The beginning of its body.
-    pub body: &'r Bytes,
-}
-
-/// What to do about a refusal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The credential is another now, or the clock was put right: try once more.
-    Again,
-    /// That is how it is. Why, in weir's own words, if that is known.
-    Final(Option<Box<str>>),
-}
-
-/// Which credential a request went out with.
-#[derive(Clone, Debug)]
-pub enum Stamp {
-    /// None, or one that never changes.
-    Fixed,
-    /// The nth of a kind of credential that is replaced.
-    Numbered(u64),
-}
-
-/// What logs in to one upstream.
+/// What authenticates weir to one upstream.
 #[derive(Debug)]
 pub struct Credentials {
-    /// `headers`, and credentials that are headers with secrets in them.
-    fixed: Fixed,
-    kind: Kind,
-    /// The word in the config.
+    /// The headers of `headers`, and of kinds of `auth` that are a header with a secret in it.
+    headers: SecretHeaders,
+    mechanism: Mechanism,
+    /// `auth.type` in the config.
     name: &'static str,
-    state: Arc<StateCell>,
+    status: Arc<StatusCell>,
 }
 
+/// What is added to requests besides [`SecretHeaders`].
 #[derive(Debug)]
-enum Kind {
-    Fixed,
+enum Mechanism {
+    None,
     Signer(Box<Signer>),
     Token(Arc<TokenSource>),
 }
 
 impl Credentials {
-    /// The credentials of an upstream over HTTP. Opens nothing.
+    /// Creates the credentials of an upstream that is reached over HTTP. Opens no connection.
     ///
     /// # Errors
-    /// What shows in the config.
+    /// A mistake in the config.
     pub fn new(
         upstream: &config::Upstream,
         endpoint: &config::HttpEndpoint,
-        around: &Around,
+        context: &CredentialsContext,
     ) -> Result<Self, SetupError> {
-        let state = Arc::new(StateCell::default());
-        let fixed = Fixed::new(&upstream.auth, &endpoint.headers, &around.secrets)?;
-        let kind = match &upstream.auth {
-            Auth::None | Auth::Bearer(_) | Auth::Header { .. } | Auth::Basic { .. } => Kind::Fixed,
+        let status = Arc::new(StatusCell::default());
+        let headers = SecretHeaders::new(&upstream.auth, &endpoint.headers, &context.secrets)?;
+        let mechanism = match &upstream.auth {
+            Auth::None | Auth::Bearer(_) | Auth::Header { .. } | Auth::Basic { .. } => {
+                Mechanism::None
+            }
             Auth::Sigv4(config) => {
-                Kind::Signer(Box::new(Signer::new(config, around, Arc::clone(&state))?))
+                let signer = Signer::new(config, context, Arc::clone(&status))?;
+                Mechanism::Signer(Box::new(signer))
             }
             Auth::ClientCredentials(_)
             | Auth::AuthorizationCode(_)
             | Auth::TokenExchange(_)
-            | Auth::AgentcoreIdentity(_) => Kind::Token(TokenSource::new(
-                upstream,
-                endpoint,
-                around,
-                Arc::clone(&state),
-            )?),
+            | Auth::AgentcoreIdentity(_) => {
+                let source = TokenSource::new(upstream, endpoint, context, Arc::clone(&status))?;
+                Mechanism::Token(source)
+            }
         };
         Ok(Self {
-            fixed,
-            kind,
+            headers,
+            mechanism,
             name: upstream.auth.as_str(),
-            state,
+            status,
         })
     }
 
-    /// Whether there is nothing to put on.
+    /// Returns whether nothing is added to requests.
     #[must_use]
-    pub fn are_none(&self) -> bool {
-        matches!(self.kind, Kind::Fixed) && self.fixed.is_empty()
+    pub fn is_empty(&self) -> bool {
+        matches!(self.mechanism, Mechanism::None) && self.headers.is_empty()
     }
 
-    /// Puts on what logs in. Nothing may change the request after this: its bytes may be signed.
+    /// Adds to a request what authenticates weir. Nothing may change the request after this: its bytes may be signed.
     ///
     /// # Errors
-    /// There is no credential, and none could be had until `deadline`.
+    /// There is no credential, and none arrived before `deadline`.
     pub async fn authorize(
         &self,
         method: &Method,
@@ -198,61 +144,64 @@ impl Credentials {
         headers: &mut HeaderMap,
         body: &[u8],
         deadline: Instant,
-    ) -> Result<Stamp, NoCredential> {
-        let number = self.fixed.put(headers, deadline).await?;
-        match &self.kind {
-            Kind::Fixed => Ok(Stamp::Numbered(number)),
-            Kind::Signer(signer) => signer.sign(method, url, headers, body, deadline).await,
-            Kind::Token(source) => source.put(headers, deadline).await,
+    ) -> Result<CredentialVersion, NoCredential> {
+        let version = self.headers.apply(headers, deadline).await?;
+        match &self.mechanism {
+            Mechanism::None => Ok(version),
+            Mechanism::Signer(signer) => signer.sign(method, url, headers, body, deadline).await,
+            Mechanism::Token(source) => source.apply(headers, deadline).await,
         }
     }
 
-    /// Takes notice that a request was let in.
-    pub fn accepted(&self, stamp: &Stamp) {
-        match &self.kind {
-            Kind::Fixed => self.state.confirmed(),
-            Kind::Signer(signer) => signer.accepted(),
-            Kind::Token(source) => source.accepted(stamp),
+    /// Notes that the upstream accepted a request with the credential of this version.
+    pub fn handle_accepted(&self, version: CredentialVersion) {
+        match &self.mechanism {
+            Mechanism::None => self.status.confirm(),
+            Mechanism::Signer(signer) => signer.handle_accepted(),
+            Mechanism::Token(source) => source.handle_accepted(version),
         }
     }
 
-    /// Takes notice of a refusal, and says whether another attempt can help.
-    pub async fn refused(
+    /// Replaces a credential that the upstream rejected, as far as that is possible before `deadline`, and returns
+    /// whether another attempt may succeed.
+    pub async fn handle_rejection(
         &self,
-        stamp: &Stamp,
-        refusal: &Refused<'_>,
+        version: CredentialVersion,
+        rejection: &Rejection<'_>,
         deadline: Instant,
-    ) -> Verdict {
-        match &self.kind {
-            Kind::Fixed => {
-                let state = &self.state;
-                self.fixed.refused(stamp, refusal, state, deadline).await
+    ) -> RejectionOutcome {
+        match &self.mechanism {
+            Mechanism::None => {
+                let (headers, status) = (&self.headers, &self.status);
+                headers
+                    .handle_rejection(version, rejection, status, deadline)
+                    .await
             }
-            Kind::Signer(signer) => signer.refused(stamp, refusal),
-            Kind::Token(source) => source.refused(stamp, refusal, deadline).await,
+            Mechanism::Signer(signer) => signer.handle_rejection(version, rejection),
+            Mechanism::Token(source) => source.handle_rejection(version, rejection, deadline).await,
         }
     }
 
-    /// Their kind, as the config says it: `auth.type`.
+    /// Returns the kind of the credentials: `auth.type` in the config.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Requests for credentials so far: to token endpoints, to AWS.
+    /// Returns how many requests for credentials were made so far: to token endpoints, and to AWS.
     #[must_use]
-    pub fn requests(&self) -> Requests {
-        self.state.requests()
+    pub fn request_counts(&self) -> RequestCounts {
+        self.status.request_counts()
     }
 
-    /// Waits until there is a credential again where there was none. For one who waits.
-    pub async fn recovered(&self) {
-        self.state.recovered().await;
+    /// Waits until credentials that were missing are available again. Supports one waiting task.
+    pub async fn wait_recovered(&self) {
+        self.status.wait_recovered().await;
     }
 
-    /// What they are worth right now.
+    /// Returns the state that operators see.
     #[must_use]
-    pub fn status(&self) -> Status {
-        self.state.get()
+    pub fn status(&self) -> CredentialStatus {
+        self.status.get()
     }
 }

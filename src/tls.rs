@@ -1,16 +1,17 @@
 //! TLS towards upstreams and token endpoints.
 //!
-//! One rustls configuration serves all that trust what the machine trusts, made when the first needs it: reading the
-//! machine's certificates takes milliseconds and megabytes, so it is not done per upstream, and not at all where
-//! every upstream is plain HTTP. Who has `tls` settings has a configuration of its own, whose trust and identity are
-//! looked up at each handshake: files that are replaced are in use for the next connection, whichever HTTP client
-//! makes it.
+//! All connections that trust what the machine trusts share one rustls configuration. It is made when the first
+//! connection needs it, because reading the machine's certificates takes milliseconds and megabytes; if every upstream
+//! is plain HTTP, they are never read. An upstream with `tls` settings has a configuration of its own. Its CA file and
+//! client certificate are looked up at each handshake: a file that is replaced is used by the next connection of any
+//! HTTP client.
 
-mod cause;
-mod identity;
-mod trust;
+mod ca_file;
+mod client_certificate;
+mod error;
+mod failure;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::Resumption;
@@ -18,128 +19,103 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-pub use cause::{cause, is_refusal};
-pub use identity::Key;
+pub use client_certificate::KeySource;
+pub use error::TlsError;
+pub use failure::{describe, is_rejection};
 
 use crate::config::{MAX_CERTIFICATES, TlsSettings, TlsVersion};
-use crate::files::{FileError, Files};
-use crate::pem::PemError;
-use identity::Identity;
-use trust::Trust;
+use crate::files::{FileCell, Files};
+use ca_file::CaFileVerifier;
+use client_certificate::ClientCertificate;
 
-/// No TLS can be made.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The machine's trusted certificates cannot be used.
-    #[error("no usable TLS certificates on this machine")]
-    Machine(#[source] Arc<rustls::Error>),
-    /// A file of `tls` cannot be used any more.
-    #[error(transparent)]
-    File(#[from] Arc<FileError>),
-    /// What is in it cannot be used any more.
-    #[error("`{}`: {source}", path.display())]
-    Pem {
-        /// The file of the certificates.
-        path: PathBuf,
-        /// What is wrong with it, or with the key that belongs to it.
-        source: PemError,
-    },
-}
-
-impl From<rustls::Error> for TlsError {
-    fn from(error: rustls::Error) -> Self {
-        Self::Machine(Arc::new(error))
-    }
-}
-
-/// What connections are made with.
+/// Makes the TLS configurations of connections.
 #[derive(Debug, Default)]
-pub struct Tls {
+pub struct TlsConfigs {
     files: Arc<Files>,
-    trusting: OnceLock<Result<ClientConfig, TlsError>>,
+    system_trust: OnceLock<Result<ClientConfig, TlsError>>,
 }
 
-impl Tls {
-    /// For a weir whose files are `files`.
+impl TlsConfigs {
+    /// Creates it for a weir whose files are `files`.
     #[must_use]
     pub fn new(files: Arc<Files>) -> Self {
         Self {
             files,
-            trusting: OnceLock::new(),
+            system_trust: OnceLock::new(),
         }
     }
 
-    /// For `https`: trusts what the machine trusts.
+    /// Returns the configuration for `https`, which trusts what the machine trusts.
     ///
     /// # Errors
     /// The machine's certificates cannot be read.
-    pub fn trusting(&self) -> Result<ClientConfig, TlsError> {
-        self.trusting.get_or_init(trusting).clone()
+    pub fn system_trust(&self) -> Result<ClientConfig, TlsError> {
+        self.system_trust.get_or_init(system_trust).clone()
     }
 
-    /// For `http`, where nothing is encrypted: trusts nobody.
+    /// Returns a configuration for clients of `http` URLs, which never use it. It trusts no certificate.
     ///
     /// # Errors
-    /// The TLS library refuses its own defaults.
-    pub fn none() -> Result<ClientConfig, TlsError> {
+    /// The TLS library rejects its own defaults.
+    pub fn plain() -> Result<ClientConfig, TlsError> {
         let builder = builder(&provider(), TlsVersion::default())?;
         let mut config = builder
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
-        // Room for sessions is taken in advance, 17 KiB of it.
+        // Resumption would allocate 17 KiB for sessions in advance.
         config.resumption = Resumption::disabled();
         Ok(config)
     }
 
-    /// For an upstream with `tls` settings. `key` is the private key of their `identity`. The server's name is the
-    /// connector's affair: it is part of a connection.
+    /// Returns the configuration for an upstream with `tls` settings. `key` is the private key of their `identity`.
+    /// `server_name` is not used here: it belongs to a connection.
     ///
     /// # Errors
     /// A file that cannot be used.
     pub fn for_upstream(
         &self,
         settings: &TlsSettings,
-        key: Option<Box<dyn Key>>,
+        key: Option<Box<dyn KeySource>>,
     ) -> Result<ClientConfig, TlsError> {
-        let is_usual = settings.ca.is_none() && settings.min_version == TlsVersion::default();
+        let is_default = settings.ca.is_none() && settings.min_version == TlsVersion::default();
         let identity = settings.identity.as_ref().zip(key);
-        if is_usual && identity.is_none() {
-            return self.trusting();
+        if is_default && identity.is_none() {
+            return self.system_trust();
         }
         let provider = provider();
         let builder = builder(&provider, settings.min_version)?.dangerous();
         let builder = match &settings.ca {
             Some(ca) => {
-                let trust = Trust::new(ca, self.file(ca)?, provider, false)?;
+                let trust = CaFileVerifier::new(ca, self.file(ca)?, provider, false)?;
                 builder.with_custom_certificate_verifier(Arc::new(trust))
             }
-            None => builder.with_custom_certificate_verifier(machine(provider)?),
+            None => builder.with_custom_certificate_verifier(system_verifier(provider)?),
         };
         let mut config = match identity {
             Some((identity, key)) => {
                 let cert = self.file(&identity.cert)?;
-                let identity = Identity::new(&identity.cert, cert, key)?;
+                let identity = ClientCertificate::new(&identity.cert, cert, key)?;
                 builder.with_client_cert_resolver(Arc::new(identity))
             }
             None => builder.with_no_client_auth(),
         };
-        // A resumed session is neither verified nor logged in to again.
+        // A resumed session would skip the verification and the client certificate.
         config.resumption = Resumption::disabled();
         Ok(config)
     }
 
-    /// For the token endpoint of an upstream: trusts what the machine trusts and the upstream's private CA, and shows
-    /// no client certificate.
+    /// Returns the configuration for the token endpoint of an upstream. It trusts what the machine trusts and the
+    /// upstream's private CA, and has no client certificate.
     ///
     /// # Errors
     /// A file that cannot be used.
     pub fn for_tokens(&self, settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
         let Some(ca) = &settings.ca else {
-            return self.trusting();
+            return self.system_trust();
         };
         let provider = provider();
         let builder = builder(&provider, settings.min_version)?;
-        let trust = Trust::new(ca, self.file(ca)?, provider, true)?;
+        let trust = CaFileVerifier::new(ca, self.file(ca)?, provider, true)?;
         let mut config = builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(trust))
@@ -148,20 +124,23 @@ impl Tls {
         Ok(config)
     }
 
-    fn file(&self, path: &std::path::Path) -> Result<crate::files::FileCell, TlsError> {
+    fn file(&self, path: &Path) -> Result<FileCell, TlsError> {
         let file = self.files.open(path, MAX_CERTIFICATES);
         file.map_err(|error| TlsError::File(Arc::new(error)))
     }
 }
 
-type Builder = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
+type VersionedBuilder = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn builder(provider: &Arc<CryptoProvider>, least: TlsVersion) -> Result<Builder, TlsError> {
-    let versions = match least {
+fn builder(
+    provider: &Arc<CryptoProvider>,
+    min_version: TlsVersion,
+) -> Result<VersionedBuilder, TlsError> {
+    let versions = match min_version {
         TlsVersion::V1_2 => rustls::DEFAULT_VERSIONS,
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
     };
@@ -169,15 +148,15 @@ fn builder(provider: &Arc<CryptoProvider>, least: TlsVersion) -> Result<Builder,
     Ok(builder.with_protocol_versions(versions)?)
 }
 
-fn machine(provider: Arc<CryptoProvider>) -> Result<Arc<Verifier>, TlsError> {
+fn system_verifier(provider: Arc<CryptoProvider>) -> Result<Arc<Verifier>, TlsError> {
     Ok(Arc::new(Verifier::new(provider)?))
 }
 
-fn trusting() -> Result<ClientConfig, TlsError> {
+fn system_trust() -> Result<ClientConfig, TlsError> {
     let provider = provider();
-    // The one way to a verifier of one's own; it checks as strictly as the built-in one.
+    // `dangerous` is needed for any verifier but the built-in one; this one checks as strictly.
     Ok(builder(&provider, TlsVersion::default())?
         .dangerous()
-        .with_custom_certificate_verifier(machine(provider)?)
+        .with_custom_certificate_verifier(system_verifier(provider)?)
         .with_no_client_auth())
 }

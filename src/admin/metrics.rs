@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use crate::admin::drift;
 use crate::catalog::{Catalog, Kind};
 use crate::credentials::Credentials;
-use crate::credentials::state::Phase;
+use crate::credentials::status::CredentialState;
 use crate::live::reload::{ReloadHandle, ReloadHistory};
 use crate::live::{Live, Snapshot};
 use crate::metrics::{
@@ -77,11 +77,11 @@ fn observe_upstream(link: &Link, catalog: &Catalog) -> ObservedUpstream {
 }
 
 fn observe_credentials(credentials: &Credentials) -> ObservedCredentials {
-    let (status, requests) = (credentials.status(), credentials.requests());
+    let (status, requests) = (credentials.status(), credentials.request_counts());
     let left = |end: SystemTime| end.duration_since(SystemTime::now()).unwrap_or_default();
-    let state = |phase: Phase| (phase.as_str(), phase == status.phase);
+    let state = |state: CredentialState| (state.as_str(), state == status.state);
     ObservedCredentials {
-        states: Phase::ALL.map(state).to_vec(),
+        states: CredentialState::ALL.map(state).to_vec(),
         left: status.expires.map(left),
         requests: (requests.granted, requests.failed),
     }

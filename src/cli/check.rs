@@ -12,7 +12,7 @@ use crate::catalog::Kind;
 use crate::cli::output::{Output, Table, TextStyle, count, make_safe};
 use crate::cli::{ConfigArgs, advise_if_empty, print_config_errors, wait};
 use crate::config::{self, Config};
-use crate::credentials::state::Phase;
+use crate::credentials::status::CredentialState;
 use crate::server::{Core, Options, with_known_instance};
 use crate::upstream::{HealthState, Link};
 
@@ -137,11 +137,14 @@ fn credentials_cell(link: &Link) -> (TextStyle, String, Option<String>) {
         return (TextStyle::Plain, "-".to_owned(), None);
     };
     let status = credentials.status();
-    let style = match status.phase {
-        Phase::Ok | Phase::Refreshing => TextStyle::Good,
-        Phase::Expiring | Phase::Failing | Phase::ReauthNeeded | Phase::ClockSkew => TextStyle::Bad,
+    let style = match status.state {
+        CredentialState::Ok | CredentialState::Refreshing => TextStyle::Good,
+        CredentialState::Expiring
+        | CredentialState::Failing
+        | CredentialState::ReauthNeeded
+        | CredentialState::ClockSkew => TextStyle::Bad,
     };
-    let text = format!("{} {}", credentials.name(), status.phase.as_str());
+    let text = format!("{} {}", credentials.name(), status.state.as_str());
     (style, text, status.reason.map(String::from))
 }
 

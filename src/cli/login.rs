@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 use crate::cli::output::{Output, count, make_safe};
 use crate::cli::{ConfigArgs, print_config_errors};
 use crate::config::{self, Auth, Config, Endpoint, Upstream};
-use crate::credentials::Around;
-use crate::credentials::oauth::login::{Login, LoginError, Notice};
-use crate::credentials::oauth::store::Record;
+use crate::credentials::CredentialsContext;
+use crate::credentials::oauth::login::{LoginError, LoginNotice, PendingLogin};
+use crate::credentials::oauth::store::StoredLogin;
 
 /// How long a person has.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -74,7 +74,7 @@ async fn login(
     upstream: &Arc<Upstream>,
     config: &Config,
     output: &mut Output,
-) -> Result<Record, LoginError> {
+) -> Result<StoredLogin, LoginError> {
     let Endpoint::Http(endpoint) = &upstream.endpoint else {
         return Err(LoginError::OtherAuth);
     };
@@ -82,8 +82,8 @@ async fn login(
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tasks = TaskTracker::new();
     let (files, stop) = (Arc::default(), CancellationToken::new());
-    let around = Around::new(&files, config.state_dir.clone(), &tasks, &stop);
-    let login = Login::begin(upstream, endpoint, &around).await?;
+    let around = CredentialsContext::new(&files, config.state_dir.clone(), &tasks, &stop);
+    let login = PendingLogin::begin(upstream, endpoint, &around).await?;
     let terminal = output.err.features().terminal;
     let screen = &mut output.err;
     screen.print_line(&format!(
@@ -102,8 +102,8 @@ async fn login(
     tasks.spawn(read_lines(sender));
     let notice = |notice| {
         screen.print_line(match notice {
-            Notice::Foreign => "an answer to another login came in, and was turned away",
-            Notice::NotOne => {
+            LoginNotice::OtherLogin => "an answer to another login came in, and was turned away",
+            LoginNotice::NotARedirect => {
                 "that is not where the browser ended up: it begins with http://127.0.0.1"
             }
         });
@@ -137,7 +137,7 @@ fn open_browser(url: &str) {
         .spawn();
 }
 
-fn print_success(record: &Record, output: &mut Output) {
+fn print_success(record: &StoredLogin, output: &mut Output) {
     output.out.print_done(&format!(
         "weir is logged in to {} ({}); one that runs needs no restart",
         make_safe(&record.upstream),

@@ -1,8 +1,8 @@
 //! Amazon Bedrock AgentCore Gateway (AgentCore developer guide, "Use an AgentCore gateway").
 
 use crate::config::{Auth, AwsCredentials, AwsSource, Endpoint, Upstream};
-use crate::credentials::aws::control::Control;
-use crate::credentials::{Around, SetupError};
+use crate::credentials::aws::control_plane::ControlPlane;
+use crate::credentials::{CredentialsContext, SetupError};
 use crate::upstream::quirks::{Platform, Quirks};
 
 /// A gateway speaks the versions it was created with and no others; keeps sessions if it was told to, which may be
@@ -22,7 +22,10 @@ pub(super) const QUIRKS: Quirks = Quirks {
 ///
 /// # Errors
 /// What shows in the config.
-pub(super) fn control(config: &Upstream, around: &Around) -> Result<Option<Control>, SetupError> {
+pub(super) fn control(
+    config: &Upstream,
+    around: &CredentialsContext,
+) -> Result<Option<ControlPlane>, SetupError> {
     let gateway = match &config.endpoint {
         Endpoint::Http(endpoint) => endpoint.gateway.as_ref(),
         Endpoint::Child { .. } => None,
@@ -47,5 +50,5 @@ pub(super) fn control(config: &Upstream, around: &Around) -> Result<Option<Contr
         | Auth::AuthorizationCode(_)
         | Auth::TokenExchange(_) => &of_environment,
     };
-    Control::new(id, gateway.region.as_deref(), credentials, around).map(Some)
+    ControlPlane::new(id, gateway.region.as_deref(), credentials, around).map(Some)
 }

@@ -1,90 +1,100 @@
-//! What tokens are had for: one enum of all grants, and the one thing they do.
+//! All grants behind one enum: each fetches tokens in its own way.
+
+#[cfg(test)]
+pub(in crate::credentials) mod scripted;
 
 use crate::config::{Auth, HttpEndpoint, Upstream};
-use crate::credentials::aws::Identity;
-use crate::credentials::oauth::client_credentials::ServiceGrant;
-use crate::credentials::oauth::code::StoredGrant;
-use crate::credentials::oauth::exchange::ExchangeGrant;
+use crate::credentials::aws::agentcore_identity::AgentcoreIdentityClient;
+use crate::credentials::context::CredentialsContext;
+use crate::credentials::error::SetupError;
+use crate::credentials::oauth::authorization_code::AuthorizationCodeGrant;
+use crate::credentials::oauth::client_credentials::ClientCredentialsGrant;
+use crate::credentials::oauth::token_exchange::TokenExchangeGrant;
 use crate::credentials::token::{GrantError, Token};
-use crate::credentials::{Around, SetupError};
 
-/// Where a token comes from.
+/// The way in which tokens are fetched.
 #[derive(Debug)]
 pub enum Grant {
     /// OAuth 2 client credentials (RFC 6749 §4.4).
-    ClientCredentials(Box<ServiceGrant>),
+    ClientCredentials(Box<ClientCredentialsGrant>),
     /// OAuth 2 token exchange (RFC 8693).
-    TokenExchange(Box<ExchangeGrant>),
-    /// What `weir login` has stored.
-    AuthorizationCode(Box<StoredGrant>),
-    /// AgentCore Identity.
-    Identity(Box<Identity>),
-    /// What a test says.
+    TokenExchange(Box<TokenExchangeGrant>),
+    /// OAuth 2 authorization code (RFC 6749 §4.1): what `weir login` stored.
+    AuthorizationCode(Box<AuthorizationCodeGrant>),
+    /// AgentCore Identity, which fetches and keeps tokens and API keys for agents.
+    AgentcoreIdentity(Box<AgentcoreIdentityClient>),
+    /// A test's own answers.
     #[cfg(test)]
-    Scripted(crate::credentials::token::tests::Scripted),
+    Scripted(scripted::ScriptedGrant),
 }
 
 impl Grant {
-    /// The grant of an upstream's `auth`. Opens nothing.
+    /// Creates the grant that an upstream's `auth` describes. Opens no connection.
     ///
     /// # Errors
-    /// What shows in the config.
+    /// A mistake in the config, or a kind of `auth` that fetches no tokens.
     pub fn new(
         upstream: &Upstream,
         endpoint: &HttpEndpoint,
-        around: &Around,
+        context: &CredentialsContext,
     ) -> Result<Self, SetupError> {
         match &upstream.auth {
             Auth::ClientCredentials(config) => {
-                let grant = ServiceGrant::new(config, endpoint, around)?;
+                let grant = ClientCredentialsGrant::new(config, endpoint, context)?;
                 Ok(Self::ClientCredentials(Box::new(grant)))
             }
             Auth::TokenExchange(config) => {
-                let grant = ExchangeGrant::new(config, endpoint, around)?;
+                let grant = TokenExchangeGrant::new(config, endpoint, context)?;
                 Ok(Self::TokenExchange(Box::new(grant)))
             }
             Auth::AuthorizationCode(config) => {
-                let grant = StoredGrant::new(upstream, endpoint, config, around)?;
+                let grant = AuthorizationCodeGrant::new(upstream, endpoint, config, context)?;
                 Ok(Self::AuthorizationCode(Box::new(grant)))
             }
             Auth::AgentcoreIdentity(config) => {
-                let grant = Identity::new(config, around)?;
-                Ok(Self::Identity(Box::new(grant)))
+                let grant = AgentcoreIdentityClient::new(config, context)?;
+                Ok(Self::AgentcoreIdentity(Box::new(grant)))
             }
             Auth::None
             | Auth::Bearer(_)
             | Auth::Header { .. }
             | Auth::Basic { .. }
-            | Auth::Sigv4(_) => Err(SetupError::Config("no tokens are fetched for it".into())),
+            | Auth::Sigv4(_) => {
+                debug_assert!(false, "{} fetches no tokens", upstream.auth.as_str());
+                Err(SetupError::Config(
+                    "this kind of `auth` fetches no tokens".into(),
+                ))
+            }
         }
     }
 
-    /// Fetches a token, other than the one that this grant gave before where that can be had. `refused`: because the
-    /// upstream said 401 to that one. One call at a time; may be dropped at any time.
+    /// Fetches a token, and a different one than last time if that is possible. `is_rejected`: because the upstream
+    /// answered 401 to the last one. To be called by one task at a time; the future may be dropped at any time.
     ///
     /// # Errors
-    /// None was had.
-    pub async fn fetch(&self, refused: bool) -> Result<Token, GrantError> {
+    /// There is no token.
+    pub async fn fetch(&self, is_rejected: bool) -> Result<Token, GrantError> {
         match self {
             Self::ClientCredentials(grant) => grant.fetch().await,
             Self::TokenExchange(grant) => grant.fetch().await,
-            Self::AuthorizationCode(grant) => grant.fetch(refused).await,
-            Self::Identity(grant) => grant.fetch().await,
+            Self::AuthorizationCode(grant) => grant.fetch(is_rejected).await,
+            Self::AgentcoreIdentity(grant) => grant.fetch().await,
             #[cfg(test)]
-            Self::Scripted(scripted) => scripted.fetch().await,
+            Self::Scripted(grant) => grant.fetch().await,
         }
     }
 
-    /// Another number whenever what it logs in with has changed, so that another try is worth it at once.
+    /// Returns a number that changes whenever the secrets or the stored login behind the grant have changed, so that
+    /// another attempt is worth it at once.
     #[must_use]
     pub fn version(&self) -> u64 {
         match self {
             Self::ClientCredentials(grant) => grant.version(),
             Self::TokenExchange(grant) => grant.version(),
             Self::AuthorizationCode(grant) => grant.version(),
-            Self::Identity(grant) => grant.version(),
+            Self::AgentcoreIdentity(grant) => grant.version(),
             #[cfg(test)]
-            Self::Scripted(scripted) => scripted.version(),
+            Self::Scripted(grant) => grant.version(),
         }
     }
 }

@@ -1,23 +1,23 @@
-//! OAuth 2: tokens from authorization servers.
+//! OAuth 2: tokens of authorization servers, and logging in to them.
 
-pub mod answer;
 pub mod assertion;
+pub mod authorization_code;
+mod authorization_server;
 mod callback;
-pub mod client;
+mod client_authentication;
 pub mod client_credentials;
-pub mod code;
 pub mod discovery;
-mod door;
-pub mod exchange;
 pub mod http;
 pub mod login;
-mod proof;
-mod register;
-mod server;
+mod login_http;
+mod registration;
 pub mod store;
-mod tokens;
+pub mod token_client;
+pub mod token_exchange;
+mod token_request;
+pub mod token_response;
 
-pub use proof::ProofError;
-pub use register::RegistrationError;
-pub use server::FindError;
-pub use tokens::TokensError;
+pub use authorization_server::FindError;
+pub use client_authentication::ClientSecretError;
+pub use registration::RegistrationError;
+pub use token_request::TokenRequestError;

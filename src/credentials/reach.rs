@@ -1,11 +1,12 @@
-//! Where weir does not go at the word of a remote party: metadata services and other link-local hosts.
+//! Protection against server-side request forgery: URLs that a remote party names may not lead to metadata services and
+//! other link-local hosts.
 //!
-//! An upstream's 401 and an authorization server's metadata name URLs. With them, the other side could have weir ask
-//! this machine's metadata service, which hands out credentials. So a URL that a remote party named passes
-//! [`check`], and the client that asks it resolves names with a [`Resolver`]: it connects to the very addresses that
-//! were judged, so a name that changes its address in between (DNS rebinding) gains nothing. Such a client must
-//! follow no redirects. Loopback and private addresses stay allowed: authorization servers are there too, and
-//! `https` and the issuer's origin hold for them as for all.
+//! An upstream's 401 and an authorization server's metadata name URLs. With them, the other side could make weir send
+//! requests to this machine's metadata service, which gives away credentials. So [`check`] examines every such URL, and
+//! the client that uses it resolves names with a [`Resolver`]. The client connects to exactly the addresses that were
+//! examined, so a name that changes its address meanwhile (DNS rebinding) gains nothing. Such a client must not follow
+//! redirects. Loopback and private addresses stay allowed, because authorization servers are there too; `https` and the
+//! issuer's origin are required of them as of all.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,58 +16,59 @@ use url::Url;
 
 use crate::config::Reach;
 
-/// A URL that a remote party named and that weir does not ask. The words are weir's own.
+/// The reason why weir sends no request to a URL that a remote party named. Contains no text of that party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreachable {
-    /// Neither `https` nor `http`.
-    #[error("it is no https URL")]
+pub enum ForbiddenUrl {
+    /// The scheme is neither `https` nor `http`.
+    #[error("it is not an https URL")]
     Scheme,
-    /// Plain `http` beyond loopback, and not allowed.
+    /// It is plain `http` beyond loopback, which is not allowed.
     #[error("it is plain http; `allow_plain_http: true` would allow that")]
     Plain,
-    /// A user name, a password or a fragment.
+    /// It has a user name, a password or a fragment.
     #[error("it has a user name or a `#` part")]
     Parts,
-    /// A host that nobody but the operator may name.
+    /// Only the operator may name this host.
     #[error("its host is a link-local address or a metadata service")]
     LinkLocal,
-    /// Neither the issuer's origin nor a host of `allowed_hosts`.
+    /// It has neither the issuer's origin nor a host of `allowed_hosts`.
     #[error("its host is not the issuer's, and not in `allowed_hosts`")]
     OtherOrigin,
 }
 
-/// Whether weir may ask a URL that a remote party named.
+/// Checks that weir may send requests to a URL that a remote party named.
 ///
 /// # Errors
 /// It may not.
-pub fn check(url: &Url, allow_plain_http: bool) -> Result<(), Unreachable> {
+pub fn check(url: &Url, allow_plain_http: bool) -> Result<(), ForbiddenUrl> {
     let reach = Reach::of_url(url);
     match url.scheme() {
         "https" => {}
         "http" if reach == Reach::Loopback || allow_plain_http => {}
-        "http" => return Err(Unreachable::Plain),
-        _ => return Err(Unreachable::Scheme),
+        "http" => return Err(ForbiddenUrl::Plain),
+        _ => return Err(ForbiddenUrl::Scheme),
     }
     let has_user = !url.username().is_empty() || url.password().is_some();
     if has_user || url.fragment().is_some() {
-        return Err(Unreachable::Parts);
+        return Err(ForbiddenUrl::Parts);
     }
     match reach {
-        Reach::LinkLocal => Err(Unreachable::LinkLocal),
+        Reach::LinkLocal => Err(ForbiddenUrl::LinkLocal),
         Reach::Loopback | Reach::Private | Reach::Public => Ok(()),
     }
 }
 
-/// [`check`], and that it is where the issuer is, or at a host of `allowed_hosts` (`HOST` or `HOST:PORT`, lower case).
+/// Does the same as [`check`], and checks that the URL has the issuer's origin or a host of `allowed_hosts` (`HOST` or
+/// `HOST:PORT`, lower case).
 ///
 /// # Errors
-/// It is not, or may not be asked at all.
+/// It has neither, or [`check`] fails.
 pub fn check_origin(
     url: &Url,
     issuer: &Url,
     allowed_hosts: &[String],
     allow_plain_http: bool,
-) -> Result<(), Unreachable> {
+) -> Result<(), ForbiddenUrl> {
     check(url, allow_plain_http)?;
     if url.origin() == issuer.origin() {
         return Ok(());
@@ -77,28 +79,28 @@ pub fn check_origin(
     let listed = |allowed: &String| *allowed == host || *allowed == with_port;
     match allowed_hosts.iter().any(listed) {
         true => Ok(()),
-        false => Err(Unreachable::OtherOrigin),
+        false => Err(ForbiddenUrl::OtherOrigin),
     }
 }
 
-/// Resolves names as this machine does, but to no link-local address and no metadata service.
+/// Resolves names as this machine does, except to link-local addresses and metadata services.
 ///
-/// `reqwest::ClientBuilder::dns_resolver(Resolver::new())`. Addresses in place of names are not resolved: [`check`]
-/// judges those.
+/// To be used with `reqwest::ClientBuilder::dns_resolver`. URLs with an address instead of a name do not get here:
+/// [`check`] examines those.
 pub struct Resolver {
     lookup: Arc<dyn Resolve>,
 }
 
 impl Resolver {
-    /// Over this machine's resolver.
+    /// Creates one that uses this machine's resolver.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Self::over(Arc::new(Machine))
+        Self::with_lookup(Arc::new(SystemResolver))
     }
 
-    /// Over another resolver.
+    /// Creates one that uses another resolver.
     #[must_use]
-    pub fn over(lookup: Arc<dyn Resolve>) -> Arc<Self> {
+    pub fn with_lookup(lookup: Arc<dyn Resolve>) -> Arc<Self> {
         Arc::new(Self { lookup })
     }
 }
@@ -112,16 +114,16 @@ impl std::fmt::Debug for Resolver {
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         if Reach::of_name(name.as_str()) == Reach::LinkLocal {
-            return Box::pin(async { Err(Unreachable::LinkLocal.into()) });
+            return Box::pin(async { Err(ForbiddenUrl::LinkLocal.into()) });
         }
         let found = self.lookup.resolve(name);
         Box::pin(async move {
             let found: Vec<SocketAddr> = found.await?.collect();
             let forbidden =
                 |address: &SocketAddr| Reach::of_address(address.ip()) == Reach::LinkLocal;
-            // One of them is enough: the others would be tried first only by chance.
+            // One such address is enough: which address is tried first is up to chance.
             if found.iter().any(forbidden) {
-                return Err(Unreachable::LinkLocal.into());
+                return Err(ForbiddenUrl::LinkLocal.into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
@@ -129,9 +131,9 @@ impl Resolve for Resolver {
 }
 
 /// This machine's resolver.
-struct Machine;
+struct SystemResolver;
 
-impl Resolve for Machine {
+impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
@@ -160,25 +162,25 @@ mod tests {
             assert_eq!(of(fine), Ok(()), "{fine}");
         }
         for (text, why) in [
-            ("http://id.example.com/token", Unreachable::Plain),
-            ("http://10.0.0.1/token", Unreachable::Plain),
-            ("file:///etc/passwd", Unreachable::Scheme),
-            ("https://me@id.example.com/", Unreachable::Parts),
-            ("https://id.example.com/#x", Unreachable::Parts),
+            ("http://id.example.com/token", ForbiddenUrl::Plain),
+            ("http://10.0.0.1/token", ForbiddenUrl::Plain),
+            ("file:///etc/passwd", ForbiddenUrl::Scheme),
+            ("https://me@id.example.com/", ForbiddenUrl::Parts),
+            ("https://id.example.com/#x", ForbiddenUrl::Parts),
             (
                 "https://169.254.169.254/latest/meta-data/",
-                Unreachable::LinkLocal,
+                ForbiddenUrl::LinkLocal,
             ),
-            ("https://2852039166/", Unreachable::LinkLocal),
-            ("https://[fd00:ec2::254]/", Unreachable::LinkLocal),
-            ("https://[::ffff:169.254.169.254]/", Unreachable::LinkLocal),
-            ("https://metadata.google.internal/", Unreachable::LinkLocal),
-            ("https://0.0.0.0/", Unreachable::LinkLocal),
+            ("https://2852039166/", ForbiddenUrl::LinkLocal),
+            ("https://[fd00:ec2::254]/", ForbiddenUrl::LinkLocal),
+            ("https://[::ffff:169.254.169.254]/", ForbiddenUrl::LinkLocal),
+            ("https://metadata.google.internal/", ForbiddenUrl::LinkLocal),
+            ("https://0.0.0.0/", ForbiddenUrl::LinkLocal),
         ] {
             assert_eq!(of(text), Err(why), "{text}");
         }
         let plain = url("http://169.254.169.254/latest/meta-data/");
-        assert_eq!(check(&plain, true), Err(Unreachable::LinkLocal));
+        assert_eq!(check(&plain, true), Err(ForbiddenUrl::LinkLocal));
         assert_eq!(check(&url("http://id.internal/"), true), Ok(()));
     }
 
@@ -199,14 +201,14 @@ mod tests {
             "https://other.example.com/token",
             "https://id.example.com.evil.example/token",
         ] {
-            assert_eq!(of(text), Err(Unreachable::OtherOrigin), "{text}");
+            assert_eq!(of(text), Err(ForbiddenUrl::OtherOrigin), "{text}");
         }
     }
 
-    /// A resolver of someone who wants weir to go elsewhere.
-    struct Theirs(Vec<&'static str>);
+    /// A resolver that answers with these addresses.
+    struct HostileResolver(Vec<&'static str>);
 
-    impl Resolve for Theirs {
+    impl Resolve for HostileResolver {
         fn resolve(&self, _: Name) -> Resolving {
             let found: Vec<SocketAddr> = self.0.iter().map(|text| text.parse().unwrap()).collect();
             Box::pin(async move { Ok(Box::new(found.into_iter()) as Addrs) })
@@ -216,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_with_a_forbidden_address_is_not_asked() {
         let ask = async |addresses: &[&'static str], name: &str| {
-            let resolver = Resolver::over(Arc::new(Theirs(addresses.to_vec())));
+            let resolver = Resolver::with_lookup(Arc::new(HostileResolver(addresses.to_vec())));
             let found = resolver.resolve(name.parse().unwrap()).await;
             found
                 .map(Iterator::count)
@@ -224,7 +226,7 @@ mod tests {
         };
         let fine = ["192.0.2.1:0", "10.0.0.1:0", "[2001:db8::1]:0"];
         assert_eq!(ask(&fine, "id.example.com").await, Ok(3));
-        let refused = Err(Unreachable::LinkLocal.to_string());
+        let refused = Err(ForbiddenUrl::LinkLocal.to_string());
         let mixed = ["192.0.2.1:0", "169.254.169.254:0"];
         assert_eq!(ask(&mixed, "id.example.com").await, refused);
         assert_eq!(ask(&["[fe80::1]:0"], "id.example.com").await, refused);
@@ -242,7 +244,7 @@ mod tests {
         let client = |addresses: Vec<&'static str>| {
             reqwest::Client::builder()
                 .no_proxy()
-                .dns_resolver(Resolver::over(Arc::new(Theirs(addresses))))
+                .dns_resolver(Resolver::with_lookup(Arc::new(HostileResolver(addresses))))
                 .build()
                 .unwrap()
         };

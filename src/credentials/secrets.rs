@@ -1,4 +1,4 @@
-//! Secrets that may change while weir runs: files are watched, AWS secrets fetched.
+//! Secrets that may change while weir runs: files are watched, secrets of AWS Secrets Manager are fetched.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -14,182 +14,207 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{AwsSecret, MAX_SECRET, SecretRef};
-use crate::credentials::aws::With;
-use crate::credentials::aws::secrets_manager::Fetcher;
 use crate::files::{FileCell, Files};
 use crate::latest::Latest;
 use crate::secret::Secret;
-use crate::tls::Key;
+use crate::tls::KeySource;
 
-/// How long a fetched secret is used before it is fetched again. AWS's own caches keep it for an hour; a rotation
-/// that overlaps, as AWS's do, is noticed in time with this.
-const FRESH: Duration = Duration::from_secs(5 * 60);
-/// How long to wait after a fetch before the next one, whoever asks.
-const PAUSE: Duration = Duration::from_secs(10);
-/// How long a refusal waits before it has a file looked at again.
-const LOOK: Duration = Duration::from_secs(1);
+/// The age at which a fetched secret is fetched again. AWS's own caches keep a secret for an hour; five minutes are
+/// short enough to notice a rotation while the old secret is still valid.
+const MAX_AGE: Duration = Duration::from_secs(5 * 60);
+/// The shortest pause between the end of one fetch and the next, however many callers want one.
+const MIN_PAUSE: Duration = Duration::from_secs(10);
+/// The shortest pause between two looks at a file because of rejections.
+const FILE_LOOK: Duration = Duration::from_secs(1);
 
-/// Why a secret cannot be had while weir runs. Never the secret, never a peer's text.
+/// The reason why a secret cannot be read or fetched. Contains neither the secret nor a peer's text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct SecretError(pub Box<str>);
+pub struct SecretUnavailable(pub Box<str>);
+
+/// Opens the secret that a reference of the config names, see [`Secrets::open`].
+pub type OpenSecret<'o> = dyn Fn(&SecretRef) -> Result<SecretCell, SecretUnavailable> + 'o;
+
+/// The future of one fetch.
+pub type Fetching = Pin<Box<dyn Future<Output = Result<Secret, SecretUnavailable>> + Send>>;
+
+/// Fetches one secret whenever it is called.
+pub type Fetch = Box<dyn Fn() -> Fetching + Send + Sync>;
+
+/// Makes the [`Fetch`] of a secret in AWS Secrets Manager. The AWS credentials for it may be secrets themselves, and
+/// are opened with the [`OpenSecret`].
+pub type MakeAwsFetch =
+    Box<dyn Fn(&AwsSecret, &OpenSecret<'_>) -> Result<Fetch, SecretUnavailable> + Send + Sync>;
 
 /// All secrets of a weir that may change.
-#[derive(Debug)]
 pub struct Secrets {
     files: Arc<Files>,
-    with: With,
-    fetched: Mutex<HashMap<String, Arc<Fetched>>>,
+    make_aws_fetch: MakeAwsFetch,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    fetched: Mutex<HashMap<String, Arc<FetchedSecret>>>,
 }
 
-/// One secret, as it is now.
+/// One secret, which always gives its latest value.
 #[derive(Clone, Debug)]
-pub struct SecretCell(Kind);
+pub struct SecretCell(SecretOrigin);
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum SecretOrigin {
     Fixed(Secret),
     File(FileCell),
-    Fetched(Arc<Fetched>),
+    Fetched(Arc<FetchedSecret>),
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets").finish_non_exhaustive()
+    }
 }
 
 impl Secrets {
-    /// The secrets of a weir whose files are `files`.
+    /// Creates the secrets of a weir. Fetches run as tasks of `tasks` and end when `stop` is cancelled.
     #[must_use]
-    pub fn new(files: Arc<Files>, with: With) -> Self {
+    pub fn new(
+        files: Arc<Files>,
+        make_aws_fetch: MakeAwsFetch,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             files,
-            with,
+            make_aws_fetch,
+            tasks,
+            stop,
             fetched: Mutex::default(),
         }
     }
 
-    /// The secret that a reference names. Nothing is fetched yet.
+    /// Opens the secret that a reference names. Fetches nothing yet.
     ///
     /// # Errors
-    /// A file that cannot be read any more, or AWS credentials that cannot be set up.
-    pub fn open(&self, reference: &SecretRef) -> Result<SecretCell, SecretError> {
+    /// A file that can no longer be read, or AWS credentials that cannot be set up.
+    pub fn open(&self, reference: &SecretRef) -> Result<SecretCell, SecretUnavailable> {
         match reference {
-            SecretRef::Fixed(secret) => Ok(SecretCell(Kind::Fixed(secret.clone()))),
+            SecretRef::Fixed(secret) => Ok(SecretCell(SecretOrigin::Fixed(secret.clone()))),
             SecretRef::File { path, .. } => {
                 let file = self.files.open(path, MAX_SECRET);
-                let file = file.map_err(|error| SecretError(error.to_string().into()))?;
-                Ok(SecretCell(Kind::File(file)))
+                let file = file.map_err(|error| SecretUnavailable(error.to_string().into()))?;
+                Ok(SecretCell(SecretOrigin::File(file)))
             }
-            SecretRef::Aws(secret) => self.fetched(secret),
+            SecretRef::Aws(secret) => self.open_aws(secret),
         }
     }
 
-    /// The same secret is fetched once, however many upstreams use it.
-    fn fetched(&self, secret: &AwsSecret) -> Result<SecretCell, SecretError> {
+    /// Returns [`Secrets::open`] as a function to pass on.
+    pub fn opener(&self) -> impl Fn(&SecretRef) -> Result<SecretCell, SecretUnavailable> + '_ {
+        |reference| self.open(reference)
+    }
+
+    /// Opens a secret of AWS Secrets Manager. Upstreams that name the same secret share one cell, so that it is
+    /// fetched once.
+    fn open_aws(&self, secret: &AwsSecret) -> Result<SecretCell, SecretUnavailable> {
         let name = format!("{secret:?}");
-        let known = |fetched: &Mutex<HashMap<String, Arc<Fetched>>>| {
-            let fetched = fetched.lock();
-            fetched.get(&name).map(Arc::clone)
-        };
-        if let Some(known) = known(&self.fetched) {
-            return Ok(SecretCell(Kind::Fetched(known)));
+        let known = self.fetched.lock().get(&name).map(Arc::clone);
+        if let Some(known) = known {
+            return Ok(SecretCell(SecretOrigin::Fetched(known)));
         }
-        let fetcher = Arc::new(Fetcher::new(secret, &self.with, &|key| self.open(key))?);
-        let fetch: Fetch = Box::new(move || {
-            let fetcher = Arc::clone(&fetcher);
-            Box::pin(async move { fetcher.fetch().await })
-        });
-        let (tasks, stop) = (self.with.tasks.clone(), self.with.stop.clone());
-        let opened = Fetched::new(fetch, tasks, stop);
+        // Without the lock: the credentials may be secrets that are opened here too.
+        let fetch = (self.make_aws_fetch)(secret, &self.opener())?;
+        let opened = FetchedSecret::new(fetch, self.tasks.clone(), self.stop.clone());
         let mut fetched = self.fetched.lock();
         let opened = fetched.entry(name).or_insert(opened);
-        Ok(SecretCell(Kind::Fetched(Arc::clone(opened))))
+        Ok(SecretCell(SecretOrigin::Fetched(Arc::clone(opened))))
     }
 }
 
 impl SecretCell {
-    /// A secret that never changes.
+    /// Creates a secret that never changes.
     #[must_use]
     pub fn fixed(text: &str) -> Self {
-        Self(Kind::Fixed(Secret::new(text)))
+        Self(SecretOrigin::Fixed(Secret::new(text)))
     }
 
-    /// The secret as it is now. Waits only for one that was never fetched.
+    /// Returns the latest value. Waits only for a secret that was never fetched.
     ///
     /// # Errors
     /// It could not be fetched.
-    pub async fn get(&self) -> Result<Secret, SecretError> {
+    pub async fn get(&self) -> Result<Secret, SecretUnavailable> {
         match &self.0 {
-            Kind::Fixed(secret) => Ok(secret.clone()),
-            Kind::File(file) => Ok(file.now()),
-            Kind::Fetched(fetched) => fetched.get().await,
+            SecretOrigin::Fixed(secret) => Ok(secret.clone()),
+            SecretOrigin::File(file) => Ok(file.now()),
+            SecretOrigin::Fetched(fetched) => fetched.get().await,
         }
     }
 
-    /// The secret as it is now, after a look at where it comes from.
+    /// Returns the latest value, and reads a file again before it does so.
     ///
     /// # Errors
     /// It could not be fetched.
-    pub async fn read(&self) -> Result<Secret, SecretError> {
-        if let Kind::File(file) = &self.0 {
+    pub async fn read(&self) -> Result<Secret, SecretUnavailable> {
+        if let SecretOrigin::File(file) = &self.0 {
             file.look(Duration::ZERO).await;
         }
         self.get().await
     }
 
-    /// The secret, if it is here already.
+    /// Returns the latest value without waiting; `None` if it was never fetched.
     #[must_use]
-    pub fn now(&self) -> Option<Secret> {
+    pub fn current(&self) -> Option<Secret> {
         match &self.0 {
-            Kind::Fixed(secret) => Some(secret.clone()),
-            Kind::File(file) => Some(file.now()),
-            Kind::Fetched(fetched) => {
-                fetched.touch();
-                fetched.kept().map(|kept| kept.secret)
+            SecretOrigin::Fixed(secret) => Some(secret.clone()),
+            SecretOrigin::File(file) => Some(file.now()),
+            SecretOrigin::Fetched(fetched) => {
+                fetched.refresh_if_stale();
+                fetched.value().map(|value| value.secret)
             }
         }
     }
 
-    /// Grows whenever the secret changes.
+    /// Returns a number that grows whenever the secret changes.
     #[must_use]
     pub fn version(&self) -> u64 {
         match &self.0 {
-            Kind::Fixed(_) => 0,
-            Kind::File(file) => file.version(),
-            Kind::Fetched(fetched) => {
-                fetched.touch();
-                fetched.kept().map_or(0, |kept| kept.version)
+            SecretOrigin::Fixed(_) => 0,
+            SecretOrigin::File(file) => file.version(),
+            SecretOrigin::Fetched(fetched) => {
+                fetched.refresh_if_stale();
+                fetched.value().map_or(0, |value| value.version)
             }
         }
     }
 
-    /// The secret was refused: if it is still of that version, it is read or fetched again before its time, and the
-    /// next who want it have what was found.
-    pub fn refused(&self, version: u64) {
-        if self.version() != version {
+    /// Has the secret read or fetched again in the background because a peer rejected it. Does nothing if it is no
+    /// longer of the rejected version.
+    pub fn renew_in_background(&self, rejected: u64) {
+        if self.version() != rejected {
             return;
         }
         match &self.0 {
-            Kind::Fixed(_) => {}
-            Kind::File(file) => file.look_soon(LOOK),
-            Kind::Fetched(fetched) => {
-                drop(fetched.begin());
+            SecretOrigin::Fixed(_) => {}
+            SecretOrigin::File(file) => file.look_soon(FILE_LOOK),
+            SecretOrigin::Fetched(fetched) => {
+                drop(fetched.spawn_fetch());
             }
         }
     }
 
-    /// [`SecretCell::refused`], and waits for what is found.
-    pub async fn renew(&self, version: u64) {
-        if self.version() != version {
+    /// Does the same as [`SecretCell::renew_in_background`] and waits until it is done.
+    pub async fn renew(&self, rejected: u64) {
+        if self.version() != rejected {
             return;
         }
         match &self.0 {
-            Kind::Fixed(_) => {}
-            Kind::File(file) => file.look(LOOK).await,
-            Kind::Fetched(fetched) => fetched.renew().await,
+            SecretOrigin::Fixed(_) => {}
+            SecretOrigin::File(file) => file.look(FILE_LOOK).await,
+            SecretOrigin::Fetched(fetched) => fetched.renew().await,
         }
     }
 }
 
-impl Key for SecretCell {
-    fn now(&self) -> Option<Secret> {
-        Self::now(self)
+impl KeySource for SecretCell {
+    fn current(&self) -> Option<Secret> {
+        Self::current(self)
     }
 
     fn version(&self) -> u64 {
@@ -197,96 +222,91 @@ impl Key for SecretCell {
     }
 }
 
-type Fetching = Pin<Box<dyn Future<Output = Result<Secret, SecretError>> + Send>>;
-type Fetch = Box<dyn Fn() -> Fetching + Send + Sync>;
-
 /// A secret that is fetched.
-struct Fetched {
+struct FetchedSecret {
     fetch: Fetch,
     tasks: TaskTracker,
-    /// When weir stops: nothing is fetched any more.
+    /// Is cancelled when weir stops; nothing is fetched after that.
     stop: CancellationToken,
-    kept: Latest<Option<Kept>>,
-    /// Whoever has this may fetch.
+    value: Latest<Option<FetchedValue>>,
+    /// Held while a fetch runs, so that there is one at a time.
     turn: tokio::sync::Mutex<()>,
-    last: Mutex<Last>,
+    last: Mutex<LastFetch>,
 }
 
 /// What was fetched.
 #[derive(Clone)]
-struct Kept {
+struct FetchedValue {
     secret: Secret,
     version: u64,
     at: Instant,
 }
 
-/// How the last attempt went.
+/// How the last fetch ended.
 #[derive(Default)]
-struct Last {
+struct LastFetch {
     ended: Option<Instant>,
-    error: Option<SecretError>,
+    error: Option<SecretUnavailable>,
 }
 
-impl fmt::Debug for Fetched {
+impl fmt::Debug for FetchedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fetched").finish_non_exhaustive()
+        f.debug_struct("FetchedSecret").finish_non_exhaustive()
     }
 }
 
-impl Fetched {
+impl FetchedSecret {
     fn new(fetch: Fetch, tasks: TaskTracker, stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             fetch,
             tasks,
             stop,
-            kept: Latest::new(None),
+            value: Latest::new(None),
             turn: tokio::sync::Mutex::new(()),
             last: Mutex::default(),
         })
     }
 
-    fn kept(&self) -> Option<Kept> {
-        self.kept.get().as_ref().clone()
+    fn value(&self) -> Option<FetchedValue> {
+        self.value.get().as_ref().clone()
     }
 
-    fn last(&self) -> parking_lot::MutexGuard<'_, Last> {
-        self.last.lock()
-    }
-
-    async fn get(self: &Arc<Self>) -> Result<Secret, SecretError> {
-        if self.kept().is_none() {
+    async fn get(self: &Arc<Self>) -> Result<Secret, SecretUnavailable> {
+        if self.value().is_none() {
             self.renew().await;
         }
-        self.touch();
-        match (self.kept(), self.last().error.clone()) {
-            (Some(kept), _) => Ok(kept.secret),
+        self.refresh_if_stale();
+        match (self.value(), self.last.lock().error.clone()) {
+            (Some(value), _) => Ok(value.secret),
             (None, Some(error)) => Err(error),
-            (None, None) => Err(SecretError("a secret could not be fetched".into())),
+            (None, None) => Err(SecretUnavailable("a secret could not be fetched".into())),
         }
     }
 
-    /// Fetches in the background what is no longer fresh.
-    fn touch(self: &Arc<Self>) {
-        let stale = |kept: Kept| kept.at.elapsed() >= FRESH;
-        if self.kept().is_some_and(stale) && !self.is_soon() && self.turn.try_lock().is_ok() {
-            drop(self.begin());
+    /// Fetches in the background if the value is too old.
+    fn refresh_if_stale(self: &Arc<Self>) {
+        let is_stale = |value: FetchedValue| value.at.elapsed() >= MAX_AGE;
+        if self.value().is_some_and(is_stale)
+            && !self.has_just_ended()
+            && self.turn.try_lock().is_ok()
+        {
+            drop(self.spawn_fetch());
         }
     }
 
-    /// Whether it is too soon for another attempt.
-    fn is_soon(&self) -> bool {
-        self.last()
-            .ended
-            .is_some_and(|ended| ended.elapsed() < PAUSE)
+    /// Returns whether the last fetch ended too recently for another one.
+    fn has_just_ended(&self) -> bool {
+        let ended = self.last.lock().ended;
+        ended.is_some_and(|ended| ended.elapsed() < MIN_PAUSE)
     }
 
-    /// Fetches, or waits for whoever is at it. Those who come soon after have what they found.
+    /// Fetches, or waits for the fetch that is under way. Shortly after a fetch this returns at once.
     async fn renew(self: &Arc<Self>) {
-        let _ = self.begin().await;
+        let _ = self.spawn_fetch().await;
     }
 
-    /// In a task of its own: who waits for it may go, and the others still want it.
-    fn begin(self: &Arc<Self>) -> JoinHandle<Option<()>> {
+    /// Fetches in a task of its own: a caller that stops waiting must not end a fetch that others wait for.
+    fn spawn_fetch(self: &Arc<Self>) -> JoinHandle<Option<()>> {
         let (fetched, stop) = (Arc::clone(self), self.stop.clone());
         let fetching = async move { fetched.fetch().await };
         self.tasks.spawn(stop.run_until_cancelled_owned(fetching))
@@ -294,25 +314,25 @@ impl Fetched {
 
     async fn fetch(&self) {
         let turn = self.turn.lock().await;
-        if self.is_soon() {
+        if self.has_just_ended() {
             return;
         }
-        let found = (self.fetch)().await;
-        let mut last = self.last();
+        let result = (self.fetch)().await;
+        let mut last = self.last.lock();
         last.ended = Some(Instant::now());
-        match found {
+        match result {
             Ok(secret) => {
-                let old = self.kept();
+                let old = self.value();
                 let version = match &old {
                     Some(old) if old.secret == secret => old.version,
                     Some(old) => old.version + 1,
                     None => 1,
                 };
                 if last.error.take().is_some() || old.is_some_and(|old| old.version != version) {
-                    tracing::info!("a secret was fetched anew and is in use");
+                    tracing::info!("a secret was fetched again and is in use");
                 }
                 let at = Instant::now();
-                self.kept.set(Some(Kept {
+                self.value.set(Some(FetchedValue {
                     secret,
                     version,
                     at,
@@ -320,7 +340,7 @@ impl Fetched {
             }
             Err(error) => {
                 if last.error.as_ref() != Some(&error) {
-                    tracing::warn!(%error, "a secret could not be fetched; what is there stays in use");
+                    tracing::warn!(%error, "a secret could not be fetched; its last value stays in use");
                 }
                 last.error = Some(error);
             }
@@ -338,12 +358,12 @@ mod tests {
 
     /// A store whose answers are written here; it takes a second to answer.
     #[derive(Clone, Default)]
-    struct Store {
+    struct SlowStore {
         answer: Arc<Mutex<Option<&'static str>>>,
         asked: Arc<AtomicUsize>,
     }
 
-    impl Store {
+    impl SlowStore {
         fn says(&self, answer: Option<&'static str>) {
             *self.answer.lock() = answer;
         }
@@ -362,10 +382,10 @@ mod tests {
                     let answer = *store.answer.lock();
                     answer
                         .map(Secret::new)
-                        .ok_or_else(|| SecretError("no".into()))
+                        .ok_or_else(|| SecretUnavailable("no".into()))
                 })
             });
-            SecretCell(Kind::Fetched(Fetched::new(
+            SecretCell(SecretOrigin::Fetched(FetchedSecret::new(
                 fetch,
                 TaskTracker::new(),
                 CancellationToken::new(),
@@ -377,7 +397,7 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 
-    fn shown(found: Result<Secret, SecretError>) -> Result<String, String> {
+    fn shown(found: Result<Secret, SecretUnavailable>) -> Result<String, String> {
         found
             .map(|secret| secret.expose().to_owned())
             .map_err(|error| error.to_string())
@@ -385,10 +405,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_secret_is_fetched_once_for_all_who_want_it() {
-        let store = Store::default();
+        let store = SlowStore::default();
         store.says(Some("one"));
         let cell = store.cell();
-        assert!(cell.now().is_none());
+        assert!(cell.current().is_none());
         let all = futures::future::join_all((0..50).map(|_| cell.get())).await;
         assert!(
             all.into_iter()
@@ -405,7 +425,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_old_secret_is_used_while_a_new_one_is_fetched() {
-        let store = Store::default();
+        let store = SlowStore::default();
         store.says(Some("one"));
         let cell = store.cell();
         cell.get().await.unwrap();
@@ -429,7 +449,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_secret_that_was_refused_is_fetched_again_but_not_all_the_time() {
-        let store = Store::default();
+        let store = SlowStore::default();
         store.says(Some("one"));
         let cell = store.cell();
         cell.get().await.unwrap();
@@ -446,7 +466,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_fails_is_not_asked_by_every_call() {
-        let store = Store::default();
+        let store = SlowStore::default();
         let cell = store.cell();
         for _ in 0..5 {
             assert_eq!(shown(cell.get().await), Err("no".to_owned()));

@@ -63,7 +63,12 @@ impl Core {
         let around = ConnectorContext {
             instance: config.instance.clone(),
             reaper: options.reaper.clone(),
-            auth: credentials::Around::new(&files, config.state_dir.clone(), &tasks, &shutdown),
+            auth: credentials::CredentialsContext::new(
+                &files,
+                config.state_dir.clone(),
+                &tasks,
+                &shutdown,
+            ),
             metrics: Metrics::new(),
             tasks: tasks.clone(),
         };

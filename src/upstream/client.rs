@@ -18,9 +18,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use crate::config::{self, Connector};
-use crate::credentials::Around;
-use crate::credentials::secrets::{SecretCell, SecretError};
-use crate::tls::{self, Key, Tls, TlsError};
+use crate::credentials::CredentialsContext;
+use crate::credentials::secrets::{SecretCell, SecretUnavailable};
+use crate::tls::{self, KeySource, TlsConfigs, TlsError};
 use dial::{BoxError, TooSlow, is_of_dial};
 
 /// Sent as `User-Agent`.
@@ -34,7 +34,7 @@ pub enum HttpClientError {
     Tls(#[from] TlsError),
     /// The key of the client certificate cannot be had.
     #[error(transparent)]
-    Key(#[from] SecretError),
+    Key(#[from] SecretUnavailable),
     /// `tls.server_name` is none.
     #[error("the server's name is none")]
     ServerName,
@@ -102,7 +102,7 @@ impl HttpClient {
     pub fn new(
         config: &config::Upstream,
         endpoint: &config::HttpEndpoint,
-        around: &Around,
+        around: &CredentialsContext,
     ) -> Result<Self, HttpClientError> {
         let url = endpoint.url.clone();
         // Above any concurrency weir allows towards one upstream, or connections churn.
@@ -111,10 +111,10 @@ impl HttpClient {
         let key = key.map(|identity| around.secrets.open(&identity.key));
         let key = key.transpose()?;
         let tls = if url.scheme() == "https" {
-            let key = key.clone().map(|key| Box::new(key) as Box<dyn Key>);
+            let key = key.clone().map(|key| Box::new(key) as Box<dyn KeySource>);
             around.tls.for_upstream(&endpoint.tls, key)?
         } else {
-            Tls::none()?
+            TlsConfigs::plain()?
         };
         // Reqwest goes to the host that the URL names, by that name, and nowhere else.
         let is_direct = endpoint.socket.is_some() || endpoint.tls.server_name.is_some();
@@ -167,7 +167,7 @@ impl HttpClient {
     ) -> Result<Response<Body>, TransferError> {
         headers.insert(header::USER_AGENT, AGENT);
         if let Some(key) = &self.key
-            && key.now().is_none()
+            && key.current().is_none()
         {
             let fetched = key.get().await;
             fetched.map_err(|error| TransferError::Connect(Box::new(error)))?;
@@ -264,7 +264,7 @@ fn with_alpn(mut tls: rustls::ClientConfig) -> rustls::ClientConfig {
 /// No connection. Where TLS failed, what failed inside it (`connection reset`, say) would be taken for TCP.
 fn not_connected(error: BoxError, scheme: Option<&str>) -> TransferError {
     if let Some(error) = of_tls(error.as_ref()) {
-        return TransferError::Connect(Box::new(NoTls(tls::cause(error))));
+        return TransferError::Connect(Box::new(NoTls(tls::describe(error))));
     }
     let mut cause: &(dyn Error + 'static) = error.as_ref();
     let mut is_tls = scheme == Some("https");
@@ -283,8 +283,8 @@ fn not_connected(error: BoxError, scheme: Option<&str>) -> TransferError {
 /// The connection broke. A server that refuses a client certificate says so after the handshake: that was none.
 fn broken(error: BoxError) -> TransferError {
     match of_tls(error.as_ref()) {
-        Some(error) if tls::is_refusal(error) => {
-            TransferError::Connect(Box::new(NoTls(tls::cause(error))))
+        Some(error) if tls::is_rejection(error) => {
+            TransferError::Connect(Box::new(NoTls(tls::describe(error))))
         }
         Some(_) | None => TransferError::Broken(error),
     }

@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::config;
-use crate::credentials::refusal::{self, Sent};
-use crate::credentials::{Around, Credentials, Refused, SetupError, Verdict};
+use crate::credentials::auth_mismatch::{self, AuthKind};
+use crate::credentials::{
+    Credentials, CredentialsContext, Rejection, RejectionOutcome, SetupError,
+};
 use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::{LAST_EVENT_ID, METHOD, SESSION, VERSION};
@@ -42,7 +44,7 @@ pub struct HttpWire {
     client: HttpClient,
     url: Url,
     credentials: Credentials,
-    sent: Sent,
+    sent: AuthKind,
     quirks: Quirks,
     /// Random: what leads the link's own session to its instance of the server.
     key: [u8; 16],
@@ -70,13 +72,13 @@ impl HttpWire {
         config: &config::Upstream,
         endpoint: &config::HttpEndpoint,
         quirks: Quirks,
-        around: &Around,
+        around: &CredentialsContext,
     ) -> Result<Self, WireError> {
         Ok(Self {
             client: HttpClient::new(config, endpoint, around)?,
             url: endpoint.url.clone(),
             credentials: Credentials::new(config, endpoint, around)?,
-            sent: Sent::of(&config.auth),
+            sent: AuthKind::of(&config.auth),
             quirks,
             key: crate::seal::random().unwrap_or_default(),
             reading: BodyReader {
@@ -95,7 +97,7 @@ impl HttpWire {
 
     /// What weir logs in with.
     #[must_use]
-    pub fn sent(&self) -> Sent {
+    pub fn sent(&self) -> AuthKind {
         self.sent
     }
 
@@ -191,7 +193,7 @@ impl HttpWire {
         deadline: Instant,
     ) -> Result<Response<Body>, LinkError> {
         let credentials = &self.credentials;
-        if credentials.are_none() {
+        if credentials.is_empty() {
             let sent = self.client.send(method, headers, body).await;
             let response = sent.map_err(LinkError::from_transfer)?;
             return match response.status() {
@@ -205,32 +207,35 @@ impl HttpWire {
         let mut again = true;
         loop {
             let mut signed = headers.clone();
-            let stamp = credentials
+            let version = credentials
                 .authorize(&method, &self.url, &mut signed, &body, deadline)
                 .await?;
             let sent = self.client.send(method.clone(), signed, body.clone());
             let response = sent.await.map_err(LinkError::from_transfer)?;
             let status = response.status();
             if !is_refusal(status) {
-                credentials.accepted(&stamp);
+                credentials.handle_accepted(version);
                 return Ok(response);
             }
             let headers = response.headers().clone();
             let body = tokio::time::timeout(REFUSAL, self.reading.body(response, ERROR_BODY)).await;
-            let refused = Refused {
+            let rejection = Rejection {
                 status,
                 headers: &headers,
                 body: &body.ok().and_then(Result::ok).unwrap_or_default(),
             };
-            let reason = match credentials.refused(&stamp, &refused, deadline).await {
-                Verdict::Again if again => {
+            let reason = match credentials
+                .handle_rejection(version, &rejection, deadline)
+                .await
+            {
+                RejectionOutcome::Retry if again => {
                     again = false;
                     continue;
                 }
-                Verdict::Again => None,
-                Verdict::Final(reason) => reason,
+                RejectionOutcome::Retry => None,
+                RejectionOutcome::Final(reason) => reason,
             };
-            let known = || refusal::explain(status, &headers, refused.body, self.sent);
+            let known = || auth_mismatch::explain(status, &headers, rejection.body, self.sent);
             let reason = reason.or_else(|| known().map(Into::into));
             return Err(LinkError::Denied { status, reason });
         }

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::credentials::Credentials;
-use crate::credentials::aws::control::Control;
+use crate::credentials::aws::control_plane::ControlPlane;
 use crate::metrics;
 use crate::name::{Instance, UpstreamId};
 use crate::upstream::error::LinkError;
@@ -41,7 +41,7 @@ pub struct Link {
     /// What carries the bytes.
     pub wire: Wire,
     /// The client that has an AgentCore Gateway read its targets anew, if the config wants that.
-    pub gateway_control: Option<Control>,
+    pub gateway_control: Option<ControlPlane>,
     /// The limit of calls in flight and the circuit, which every call passes first.
     pub gate: Arc<Gate>,
     /// The metrics of this upstream's calls.
@@ -223,7 +223,7 @@ impl Link {
     #[must_use]
     pub fn credentials(&self) -> Option<&Credentials> {
         match &self.wire {
-            Wire::Http(wire) => Some(wire.credentials()).filter(|found| !found.are_none()),
+            Wire::Http(wire) => Some(wire.credentials()).filter(|found| !found.is_empty()),
             Wire::Child(_) => None,
         }
     }
@@ -232,7 +232,7 @@ impl Link {
     /// For the keeper.
     pub async fn credentials_recovered(&self) {
         match self.credentials() {
-            Some(credentials) => credentials.recovered().await,
+            Some(credentials) => credentials.wait_recovered().await,
             None => std::future::pending().await,
         }
     }

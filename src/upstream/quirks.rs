@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::credentials::refusal::{self, Sent};
+use crate::credentials::auth_mismatch::{self, AuthKind};
 use crate::json::Object;
 use crate::protocol::error::Blame;
 use crate::upstream::error::LinkError;
@@ -148,10 +148,10 @@ impl fmt::Display for PlatformError {
 impl PlatformError {
     /// What it is where weir asked on its own behalf; `None` where the server itself may have meant it.
     #[must_use]
-    pub fn to_link_error(self, sent: Sent) -> Option<LinkError> {
+    pub fn to_link_error(self, sent: AuthKind) -> Option<LinkError> {
         let denied = |status: StatusCode| LinkError::Denied {
             status,
-            reason: refusal::explain(status, &HeaderMap::new(), &[], sent).map(Into::into),
+            reason: auth_mismatch::explain(status, &HeaderMap::new(), &[], sent).map(Into::into),
         };
         match self.kind {
             PlatformErrorKind::Unauthorized => Some(denied(StatusCode::UNAUTHORIZED)),

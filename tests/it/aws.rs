@@ -14,11 +14,11 @@ use weir::config::{
     AgentcoreIdentity, AssumeRole, AwsCredentials, AwsSecret, AwsSource, IdentityKind, SecretRef,
     Sigv4,
 };
-use weir::credentials::aws::secrets_manager::Fetcher;
-use weir::credentials::aws::{Control, Identity, Signer, With};
-use weir::credentials::secrets::{SecretCell, SecretError};
-use weir::credentials::state::{Phase, StateCell};
-use weir::credentials::{Refused, Verdict};
+use weir::credentials::aws::secrets_manager::SecretFetcher;
+use weir::credentials::aws::{AgentcoreIdentityClient, AwsContext, ControlPlane, Signer};
+use weir::credentials::secrets::{SecretCell, SecretUnavailable};
+use weir::credentials::status::{CredentialState, StatusCell};
+use weir::credentials::{Rejection, RejectionOutcome};
 use weir::secret::Secret;
 use weir::sigv4::SignatureError;
 
@@ -90,8 +90,8 @@ async fn buys(weir: &Weir, times: usize) {
     }
 }
 
-fn with(services: &Services) -> With {
-    With {
+fn with(services: &Services) -> AwsContext {
+    AwsContext {
         tls: Arc::default(),
         tasks: tokio_util::task::TaskTracker::new(),
         stop: tokio_util::sync::CancellationToken::new(),
@@ -99,7 +99,7 @@ fn with(services: &Services) -> With {
     }
 }
 
-fn opened(secret: &SecretRef) -> Result<SecretCell, SecretError> {
+fn opened(secret: &SecretRef) -> Result<SecretCell, SecretUnavailable> {
     Ok(SecretCell::fixed(secret.first().unwrap().expose()))
 }
 
@@ -292,7 +292,7 @@ async fn a_role_is_assumed_though_the_clock_is_off() {
 async fn who_has_no_credentials_is_told_where_they_could_be() {
     let shop = Shop::open().await;
     for (auth, words) in [
-        ("", "nothing in environment, profile, SSO"),
+        ("", "found none in environment, profile, SSO"),
         (", profile: nope", "have no profile `nope`"),
     ] {
         let weir = shop.gateway(auth).env(nowhere()).start().await;
@@ -356,7 +356,7 @@ async fn calls_that_start_together_wait_for_one_fetch() {
         external_id: None,
         session_name: "weir".to_owned(),
     });
-    let signer = Signer::with(&config, &with(&services), &opened, Arc::default()).unwrap();
+    let signer = Signer::with_context(&config, &with(&services), &opened, Arc::default()).unwrap();
     let signed = (0..200).map(async |_| {
         let (mut headers, deadline) = (HeaderMap::new(), Instant::now() + BOUND);
         let url = services.url().parse().unwrap();

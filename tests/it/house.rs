@@ -175,7 +175,7 @@ fn there_is_one_arc_swap_for_all_that_callers_see() {
     // A token is nothing that callers see: it is replaced under their calls.
     assert_eq!(
         files_with("arc_swap::"),
-        ["credentials/token.rs", "live.rs"]
+        ["credentials/token_source.rs", "live.rs"]
     );
     let sources = sources();
     let live = sources.iter().find(|source| source.path == "live.rs");
@@ -195,7 +195,11 @@ fn the_typed_model_is_in_the_demo_only() {
     let auth: BTreeSet<_> = auth.iter().map(String::as_str).collect();
     assert_eq!(
         auth,
-        ["credentials/oauth/door.rs", "credentials/oauth/server.rs"].into()
+        [
+            "credentials/oauth/authorization_server.rs",
+            "credentials/oauth/login_http.rs"
+        ]
+        .into()
     );
     let outside = |file: &&String| !file.starts_with("cli/demo/") && !auth.contains(file.as_str());
     let outside: Vec<_> = files.iter().filter(outside).collect();

@@ -12,7 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::KeyPair;
 use reqwest::Method;
-use weir::credentials::oauth::store::{self, ClientRecord, Parties, Record, Store, Tokens};
+use weir::credentials::oauth::store::{
+    ClientAuthMethod, IssuedTokens, LoginParties, LoginStore, StoredClient, StoredLogin,
+};
 use weir::secret::Secret;
 use weir::server::{Core, Options};
 
@@ -174,32 +176,32 @@ impl Rig {
 
     /// A login whose access token is over, so that the refresh token is used.
     async fn log_in(&self) {
-        let store = Store::new(&self.home.path().join("state"));
+        let store = LoginStore::new(&self.home.path().join("state"));
         let issuer = self.parrot.url("");
         let lock = store
             .lock("code", &issuer, Duration::from_secs(1))
             .await
             .unwrap();
         let url = |path: &str| self.parrot.url(path).parse().unwrap();
-        let parties = Parties {
+        let parties = LoginParties {
             upstream: "code".to_owned(),
             url: url("/code/mcp"),
             issuer,
             token_endpoint: url("/token"),
             resource: self.parrot.url("/code/mcp"),
-            client: ClientRecord {
+            client: StoredClient {
                 id: "weir".to_owned(),
                 secret: None,
-                method: store::Method::Config,
+                method: ClientAuthMethod::Config,
             },
         };
-        let tokens = Tokens {
+        let tokens = IssuedTokens {
             access: Secret::new(planted::ACCESS),
             refresh: Some(Secret::new(planted::REFRESH)),
             lifetime: Some(Duration::ZERO),
         };
-        let record = Record::new(parties, Vec::new(), tokens);
-        lock.draft().unwrap().keep(&record).unwrap();
+        let record = StoredLogin::new(parties, Vec::new(), tokens);
+        lock.draft().unwrap().commit(&record).unwrap();
     }
 
     fn run(&self, args: &[&str], format: &str) -> Process {
@@ -400,7 +402,11 @@ async fn a_panic_over_all_that_runs_prints_no_secret() {
             .links
             .iter()
             .find(|link| link.id().as_str() == name);
-        link.unwrap().credentials().unwrap().requests().granted
+        link.unwrap()
+            .credentials()
+            .unwrap()
+            .request_counts()
+            .granted
     };
     assert!(granted("basic-client") > 0 && granted("exchange") > 0 && granted("code") > 0);
     let shown = Arc::clone(&snapshot);

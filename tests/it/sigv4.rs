@@ -6,7 +6,7 @@ use aws_credential_types::Credentials;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use url::Url;
-use weir::credentials::aws::sign::{Scope, sign};
+use weir::credentials::aws::sign::{SigningContext, sign};
 use weir::sigv4::{ReceivedRequest, SignatureError, Verifier};
 
 struct Vector(Value);
@@ -55,7 +55,7 @@ impl Vector {
             None,
             "test",
         );
-        let scope = Scope {
+        let scope = SigningContext {
             identity: &identity.into(),
             region: self.text("region"),
             service: self.text("service"),

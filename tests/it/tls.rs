@@ -102,7 +102,7 @@ async fn a_wrong_server_is_refused_and_the_cause_is_named() {
         there,
         server(&others.server("localhost")),
         &tls,
-        "of an unknown CA",
+        "from an unknown CA",
     )
     .await;
     told(
@@ -136,7 +136,7 @@ async fn a_private_ca_takes_the_place_of_the_machines() {
         shop.address(),
         server,
         "stale: { policy: serve }",
-        "of an unknown CA",
+        "from an unknown CA",
     )
     .await;
 }

@@ -191,7 +191,8 @@ async fn without_a_token_calls_fail_with_a_reason_and_no_text_of_the_server() {
     let up = upstream(&server).await;
     let weir = weir(&up, &server, "").start().await;
     let told = weir.wait_told("up", "credentials/state", "failing").await;
-    let reason = "the token endpoint says invalid_client: the client or its secret is not accepted";
+    let reason =
+        "the token endpoint answers invalid_client: the client or its secret is not accepted";
     assert_eq!(told["credentials"]["reason"], reason);
     assert!(!worked(&call(&weir).await));
     assert!(

@@ -120,7 +120,7 @@ impl KnownUpstream {
             let status = credentials.status();
             CredentialsStatus {
                 r#type: credentials.name().to_owned(),
-                state: status.phase.as_str().to_owned(),
+                state: status.state.as_str().to_owned(),
                 reason: status.reason.map(String::from),
             }
         });

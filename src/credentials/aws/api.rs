@@ -11,33 +11,34 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::config::{AwsCredentials, SecretRef};
-use crate::credentials::aws::With;
-use crate::credentials::aws::chain::Source;
-use crate::credentials::aws::login::Login;
-use crate::credentials::aws::refusal::{self, Cause};
-use crate::credentials::aws::sign::{self, Scope};
-use crate::credentials::aws::skew::{Clock, Corrected};
-use crate::credentials::aws::wire::{Answer, Http, HttpError};
-use crate::credentials::secrets::{SecretCell, SecretError};
-use crate::credentials::state::StateCell;
+use crate::config::AwsCredentials;
+use crate::credentials::aws::cache::CredentialsCache;
+use crate::credentials::aws::clock::{Clock, ClockCorrection};
+use crate::credentials::aws::context::AwsContext;
+use crate::credentials::aws::http::{AwsHttpClient, AwsHttpError, AwsResponse};
+use crate::credentials::aws::rejection::{self, RejectionCause};
+use crate::credentials::aws::sign::{self, SigningContext, SigningVersion};
+use crate::credentials::aws::source::CredentialsSource;
+use crate::credentials::secrets::{OpenSecret, SecretUnavailable};
+use crate::credentials::status::StatusCell;
 
-/// How long one call may take.
-const CALL: Duration = Duration::from_secs(10);
+/// The longest that one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An AWS service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Service {
-    /// Its id in the SDKs: `AWS_ENDPOINT_URL_<ID>` says where it is, if not at AWS.
+    /// Its service id in the AWS SDKs. `AWS_ENDPOINT_URL_<ID>` overrides its endpoint (AWS SDKs and Tools reference
+    /// guide, "Service-specific endpoints").
     id: &'static str,
-    /// The first label of its host.
+    /// The first label of its host name.
     prefix: &'static str,
-    /// In the scope of signatures.
+    /// The service in the scope of signatures.
     signing: &'static str,
     media: &'static str,
 }
 
-/// AWS Secrets Manager: JSON 1.1.
+/// AWS Secrets Manager, which speaks JSON 1.1.
 pub(super) const SECRETS_MANAGER: Service = Service {
     id: "Secrets Manager",
     prefix: "secretsmanager",
@@ -45,7 +46,7 @@ pub(super) const SECRETS_MANAGER: Service = Service {
     media: "application/x-amz-json-1.1",
 };
 
-/// Bedrock AgentCore's data plane: REST and JSON.
+/// The data plane of Bedrock AgentCore, which speaks REST with JSON.
 pub(super) const AGENTCORE: Service = Service {
     id: "Bedrock AgentCore",
     prefix: "bedrock-agentcore",
@@ -53,7 +54,7 @@ pub(super) const AGENTCORE: Service = Service {
     media: "application/json",
 };
 
-/// Bedrock AgentCore's control plane.
+/// The control plane of Bedrock AgentCore.
 pub(super) const AGENTCORE_CONTROL: Service = Service {
     id: "Bedrock AgentCore Control",
     prefix: "bedrock-agentcore-control",
@@ -61,62 +62,62 @@ pub(super) const AGENTCORE_CONTROL: Service = Service {
     media: "application/json",
 };
 
-/// A call.
+/// A request to a service.
 #[derive(Debug)]
-pub(super) struct Call<'c> {
+pub(super) struct ApiRequest<'c> {
     pub(super) method: Method,
-    /// Path and query, encoded.
+    /// Path and query, percent-encoded.
     pub(super) target: &'c str,
-    /// `x-amz-target` of JSON 1.1.
+    /// The header `x-amz-target` of JSON 1.1.
     pub(super) operation: Option<&'static str>,
     pub(super) body: Bytes,
 }
 
-/// Why a call of an AWS service brought nothing. Never a peer's text, but for error types that weir knows.
+/// The reason why a service gave no usable response. Contains no text of a peer, except error types that weir knows.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ApiError {
     #[error("{0}")]
     Credentials(Box<str>),
     #[error(transparent)]
-    Http(#[from] HttpError),
-    #[error("{service} answered HTTP status {}{}", status.as_u16(), said(*kind))]
-    Refused {
+    Http(#[from] AwsHttpError),
+    #[error("{service} answered HTTP status {}{}", status.as_u16(), suffix(*kind))]
+    Rejected {
         service: &'static str,
         status: StatusCode,
         kind: Option<&'static str>,
     },
-    #[error("this machine's clock is too far from that of {0}")]
+    #[error("the clocks of this machine and of {0} differ too much")]
     Clock(&'static str),
-    #[error("{0} answered something else than it should")]
-    Nonsense(&'static str),
+    #[error("{0} gave a response that weir cannot read")]
+    Unreadable(&'static str),
 }
 
-fn said(kind: Option<&'static str>) -> String {
+fn suffix(kind: Option<&'static str>) -> String {
     kind.map_or(String::new(), |kind| format!(": {kind}"))
 }
 
 impl ApiError {
-    /// Whether the same call may succeed another time, with nobody doing anything about it.
-    pub(super) fn is_passing(&self) -> bool {
+    /// Returns whether the same call may succeed another time without anybody doing anything.
+    pub(super) fn is_temporary(&self) -> bool {
         match self {
             Self::Credentials(_) | Self::Http(_) => true,
-            Self::Refused { status, kind, .. } => {
+            Self::Rejected { status, kind, .. } => {
                 status.is_server_error()
                     || *status == StatusCode::TOO_MANY_REQUESTS
                     || *kind == Some("ThrottlingException")
             }
-            Self::Clock(_) | Self::Nonsense(_) => false,
+            Self::Clock(_) | Self::Unreadable(_) => false,
         }
     }
 }
 
-/// One service, in one region, as one caller.
+/// A client of one service in one region, with one set of AWS credentials.
 #[derive(Debug)]
 pub(super) struct Api {
     service: Service,
-    login: Login,
+    cache: CredentialsCache,
     clock: Arc<Clock>,
-    http: Http,
+    http: AwsHttpClient,
     region: Option<Box<str>>,
 }
 
@@ -125,113 +126,133 @@ impl Api {
         service: Service,
         region: Option<&str>,
         credentials: &AwsCredentials,
-        with: &With,
-        open: &dyn Fn(&SecretRef) -> Result<SecretCell, SecretError>,
-    ) -> Result<Self, SecretError> {
-        let (http, clock) = (Http::new(&with.tls), Arc::new(Clock::default()));
-        let endpoint = with.endpoint.as_ref();
-        let source = Source::new(credentials, region, endpoint, http.clone(), open)?;
-        let state = Arc::<StateCell>::default();
+        context: &AwsContext,
+        open: &OpenSecret<'_>,
+    ) -> Result<Self, SecretUnavailable> {
+        let http = AwsHttpClient::new(&context.tls);
+        let clock = Arc::new(Clock::default());
+        let endpoint = context.endpoint.as_ref();
+        let source = CredentialsSource::new(credentials, region, endpoint, http.clone(), open)?;
+        let status = Arc::<StatusCell>::default();
         Ok(Self {
             service,
-            login: Login::new(source, Arc::clone(&clock), state, with),
+            cache: CredentialsCache::new(source, Arc::clone(&clock), status, context),
             clock,
             http,
             region: region.map(Into::into),
         })
     }
 
-    /// Another number whenever keys of the config change.
+    /// Returns a number that changes whenever the AWS keys of the config have changed.
     pub(super) fn version(&self) -> u64 {
-        self.login.version()
+        self.cache.version()
     }
 
-    /// Makes the call, and reads JSON of what comes back with 2xx. A refusal that another signature may mend gets one.
-    pub(super) async fn call(&self, call: &Call<'_>, deadline: Instant) -> Result<Value, ApiError> {
-        let mut again = true;
+    /// Sends a request and returns the JSON of a 2xx response. If a rejection may be due to the signature, the request
+    /// is signed and sent once more.
+    pub(super) async fn call(
+        &self,
+        request: &ApiRequest<'_>,
+        deadline: Instant,
+    ) -> Result<Value, ApiError> {
+        let mut may_retry = true;
         let name = self.service.id;
         loop {
-            let (answer, number, corrected) = self.attempt(call, deadline).await?;
-            let (status, headers) = (answer.status, &answer.headers);
+            let (response, version) = self.send(request, deadline).await?;
+            let (status, headers) = (response.status, &response.headers);
             if status.is_success() {
-                let read = serde_json::from_slice(&answer.body);
-                return read.map_err(|_| ApiError::Nonsense(name));
+                let json = serde_json::from_slice(&response.body);
+                return json.map_err(|_| ApiError::Unreadable(name));
             }
-            let mended = status.is_client_error()
-                && match refusal::cause(headers, &answer.body) {
-                    Cause::Clock => match self.clock.correct(corrected, headers) {
-                        Corrected::Yes => true,
-                        Corrected::NoDate | Corrected::Agrees | Corrected::TooFar(_) => {
-                            return Err(ApiError::Clock(name));
-                        }
-                    },
-                    Cause::Expired | Cause::UnknownKey => self.login.refused(number),
-                    Cause::Mismatch => self.login.is_replaced(number),
-                    Cause::OtherMethod | Cause::WantsBearer | Cause::Denied | Cause::Unknown => {
-                        false
-                    }
-                };
-            if !(mended && std::mem::replace(&mut again, false)) {
-                return Err(ApiError::Refused {
+            let is_worth_retrying = status.is_client_error() && self.recover(&response, version)?;
+            if !(is_worth_retrying && std::mem::replace(&mut may_retry, false)) {
+                return Err(ApiError::Rejected {
                     service: name,
                     status,
-                    kind: refusal::error_type(headers, &answer.body),
+                    kind: rejection::read_error_type(headers, &response.body),
                 });
             }
         }
     }
 
-    async fn attempt(
+    /// Corrects what a rejection complains about, if that is possible, and returns whether another signature may be
+    /// accepted.
+    fn recover(&self, response: &AwsResponse, version: SigningVersion) -> Result<bool, ApiError> {
+        match rejection::classify(&response.headers, &response.body) {
+            RejectionCause::Clock => {
+                match self.clock.correct(version.correction, &response.headers) {
+                    ClockCorrection::Yes => Ok(true),
+                    ClockCorrection::NoDate
+                    | ClockCorrection::Agrees
+                    | ClockCorrection::TooFar(_) => Err(ApiError::Clock(self.service.id)),
+                }
+            }
+            RejectionCause::Expired | RejectionCause::UnknownKey => {
+                Ok(self.cache.drop_rejected(version.credentials))
+            }
+            RejectionCause::Mismatch => Ok(self.cache.is_replaced(version.credentials)),
+            RejectionCause::OtherMethod
+            | RejectionCause::WantsBearer
+            | RejectionCause::Denied
+            | RejectionCause::Unknown => Ok(false),
+        }
+    }
+
+    async fn send(
         &self,
-        call: &Call<'_>,
+        request: &ApiRequest<'_>,
         deadline: Instant,
-    ) -> Result<(Answer, u32, u32), ApiError> {
-        let held = self.login.get(deadline).await;
-        let held = held.map_err(|missing| ApiError::Credentials(missing.0))?;
-        let region = self.region.as_deref().or(held.region()).ok_or_else(|| {
+    ) -> Result<(AwsResponse, SigningVersion), ApiError> {
+        let current = self.cache.get(deadline).await;
+        let current = current.map_err(|missing| ApiError::Credentials(missing.0))?;
+        let region = self.region.as_deref().or(current.region()).ok_or_else(|| {
             ApiError::Credentials("no AWS region: write `region`, or set AWS_REGION".into())
         })?;
-        let unusable = |_| ApiError::Http(HttpError::Request);
-        let base = self.base(&held.sdk, region);
-        let url = Url::parse(&format!("{base}{}", call.target)).map_err(unusable)?;
+        let unusable = |_| ApiError::Http(AwsHttpError::Request);
+        let base = self.base_url(&current.sdk, region);
+        let url = Url::parse(&format!("{base}{}", request.target)).map_err(unusable)?;
         let mut headers = HeaderMap::new();
-        if !call.body.is_empty() {
-            headers.insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static(self.service.media),
-            );
+        if !request.body.is_empty() {
+            let media = HeaderValue::from_static(self.service.media);
+            headers.insert(header::CONTENT_TYPE, media);
         }
-        if let Some(operation) = call.operation {
+        if let Some(operation) = request.operation {
             let name = HeaderName::from_static("x-amz-target");
             headers.insert(name, HeaderValue::from_static(operation));
         }
-        let (time, corrected) = self.clock.now();
-        let scope = Scope {
-            identity: &held.identity,
+        let (time, correction) = self.clock.now();
+        let signing = SigningContext {
+            identity: &current.identity,
             region,
             service: self.service.signing,
             time,
         };
-        sign::sign(&scope, &call.method, &url, &mut headers, &call.body)
-            .map_err(|_| HttpError::Request)?;
-        let within = deadline.saturating_duration_since(Instant::now()).min(CALL);
-        let (method, body) = (call.method.clone(), call.body.clone());
-        let answer = self.http.send(method, url, headers, body, within).await?;
-        Ok((answer, held.number, corrected))
+        sign::sign(&signing, &request.method, &url, &mut headers, &request.body)
+            .map_err(|_| AwsHttpError::Request)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = left.min(REQUEST_TIMEOUT);
+        let (method, body) = (request.method.clone(), request.body.clone());
+        let response = self.http.send(method, url, headers, body, timeout).await?;
+        let version = SigningVersion {
+            credentials: current.number,
+            correction,
+        };
+        Ok((response, version))
     }
 
-    /// Where the service is, without a slash at the end: what the environment or the profile says, else AWS.
-    fn base(&self, sdk: &SdkConfig, region: &str) -> String {
+    /// Returns the service's endpoint without a slash at the end: the one that the environment or the profile sets,
+    /// otherwise AWS's own.
+    fn base_url(&self, sdk: &SdkConfig, region: &str) -> String {
         let key = ServiceConfigKey::builder()
             .service_id(self.service.id)
             .env("AWS_ENDPOINT_URL")
             .profile("endpoint_url")
             .build();
-        let own = key
+        let set = key
             .ok()
             .and_then(|key| sdk.service_config()?.load_config(key));
-        let own = own.or_else(|| sdk.endpoint_url().map(str::to_owned));
-        if let Some(url) = own {
+        let set = set.or_else(|| sdk.endpoint_url().map(str::to_owned));
+        if let Some(url) = set {
             return url.trim_end_matches('/').to_owned();
         }
         let suffix = match region {

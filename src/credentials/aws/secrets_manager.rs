@@ -1,5 +1,6 @@
 //! Secrets of AWS Secrets Manager.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,57 +8,77 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::config::{AwsSecret, SecretRef};
-use crate::credentials::aws::With;
-use crate::credentials::aws::api::{Api, Call, SECRETS_MANAGER};
-use crate::credentials::secrets::{SecretCell, SecretError};
+use crate::config::AwsSecret;
+use crate::credentials::aws::api::{Api, ApiRequest, SECRETS_MANAGER};
+use crate::credentials::aws::context::AwsContext;
+use crate::credentials::secrets::{Fetch, OpenSecret, SecretUnavailable};
 use crate::secret::Secret;
 
-/// How long fetching a secret may take, credentials included.
-const FETCH: Duration = Duration::from_secs(30);
+/// The longest that one fetch may take, including the AWS credentials for it.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Fetches one secret, as often as it is asked to; it keeps the AWS credentials, not the secret.
+/// Fetches one secret. Keeps the AWS credentials, but not the secret.
 #[derive(Debug)]
-pub struct Fetcher {
+pub struct SecretFetcher {
     api: Api,
     id: String,
     key: Option<String>,
 }
 
-impl Fetcher {
-    /// For one secret. Opens nothing. `open` gives the cells of keys that are secrets themselves.
+impl SecretFetcher {
+    /// Creates the fetcher of one secret. Opens no connection. `open` opens AWS keys that are secrets themselves.
     ///
     /// # Errors
-    /// One of those cannot be opened.
+    /// Such a key cannot be opened.
     pub fn new(
         secret: &AwsSecret,
-        with: &With,
-        open: &dyn Fn(&SecretRef) -> Result<SecretCell, SecretError>,
-    ) -> Result<Self, SecretError> {
+        context: &AwsContext,
+        open: &OpenSecret<'_>,
+    ) -> Result<Self, SecretUnavailable> {
         let region = secret.region.as_deref().or(region_of(&secret.id));
         Ok(Self {
-            api: Api::new(SECRETS_MANAGER, region, &secret.credentials, with, open)?,
+            api: Api::new(SECRETS_MANAGER, region, &secret.credentials, context, open)?,
             id: secret.id.clone(),
             key: secret.key.clone(),
         })
     }
 
-    /// The secret as it is now (`GetSecretValue`, stage `AWSCURRENT`). Takes up to 30 s where AWS is slow.
+    /// Creates a function that fetches one secret whenever it is called.
     ///
     /// # Errors
-    /// It cannot be had; the words say why and name the secret's id.
-    pub async fn fetch(&self) -> Result<Secret, SecretError> {
-        let missing = |why: &str| SecretError(format!("the AWS secret {}: {why}", self.id).into());
+    /// As of [`SecretFetcher::new`].
+    pub fn make_fetch(
+        secret: &AwsSecret,
+        context: &AwsContext,
+        open: &OpenSecret<'_>,
+    ) -> Result<Fetch, SecretUnavailable> {
+        let fetcher = Arc::new(Self::new(secret, context, open)?);
+        Ok(Box::new(move || {
+            let fetcher = Arc::clone(&fetcher);
+            Box::pin(async move { fetcher.fetch().await })
+        }))
+    }
+
+    /// Fetches the current version of the secret (`GetSecretValue`, staging label `AWSCURRENT`). Takes at most 30 s.
+    ///
+    /// # Errors
+    /// There is none. The text gives the reason and names the id of the secret.
+    pub async fn fetch(&self) -> Result<Secret, SecretUnavailable> {
+        let missing =
+            |why: &str| SecretUnavailable(format!("the AWS secret {}: {why}", self.id).into());
         let body = json!({ "SecretId": self.id }).to_string();
-        let call = Call {
+        let request = ApiRequest {
             method: Method::POST,
             target: "/",
             operation: Some("secretsmanager.GetSecretValue"),
             body: Bytes::from(body),
         };
-        let answer = self.api.call(&call, Instant::now() + FETCH).await;
-        let answer = answer.map_err(|error| missing(&error.to_string()))?;
-        let text = answer.get("SecretString").and_then(Value::as_str);
+        let response = self
+            .api
+            .call(&request, Instant::now() + FETCH_TIMEOUT)
+            .await;
+        let response = response.map_err(|error| missing(&error.to_string()))?;
+        let text = response.get("SecretString").and_then(Value::as_str);
         let text = text.ok_or_else(|| missing("it is not text"))?;
         let Some(key) = &self.key else {
             return Ok(Secret::new(text));
@@ -73,7 +94,7 @@ impl Fetcher {
     }
 }
 
-/// The region of an ARN: `arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf`.
+/// Returns the region of an ARN: `arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf`.
 fn region_of(id: &str) -> Option<&str> {
     let mut parts = id.split(':');
     let is_arn = parts.next() == Some("arn");

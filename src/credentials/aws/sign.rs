@@ -1,4 +1,5 @@
-//! The signature itself: `aws-sigv4` with the settings that services other than S3 expect.
+//! AWS Signature Version 4 with `aws-sigv4`, in the settings that services other than S3 expect (IAM user guide,
+//! "Create a signed AWS API request").
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -14,9 +15,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tracing::dispatcher::{self, Dispatch};
 use url::Url;
 
-/// Headers that are not signed, because what stands between weir and AWS may change them. The list is botocore's
-/// (`SIGNED_HEADERS_BLACKLIST`); that of `aws-sigv4` has only four of them, and a load balancer that writes its own
-/// `traceparent` would break the signature.
+use crate::credentials::rejection::CredentialVersion;
+
+/// Headers that are not signed, because a proxy between weir and AWS may change them. The list is botocore's
+/// (`SIGNED_HEADERS_BLACKLIST`). The list of `aws-sigv4` has only four of them: with it, a load balancer that writes its
+/// own `traceparent` would break the signature.
 const UNSIGNED: [&str; 15] = [
     "authorization",
     "baggage",
@@ -37,8 +40,8 @@ const UNSIGNED: [&str; 15] = [
 
 static SETTINGS: LazyLock<SigningSettings> = LazyLock::new(|| {
     let mut settings = SigningSettings::default();
-    // Spelt out though they are the defaults: each of the others gives a signature that AWS refuses, and `Single`
-    // would show only where the path has an ARN in it.
+    // These are the defaults, written out because AWS rejects signatures with any others. With `Single` that would
+    // show only in paths that contain an ARN.
     settings.percent_encoding_mode = PercentEncodingMode::Double;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Enabled;
     settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
@@ -53,37 +56,62 @@ const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 /// `x-amz-security-token`
 const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// What a signature is made for.
+/// What a signature depends on besides the request.
 #[derive(Clone, Copy, Debug)]
-pub struct Scope<'s> {
-    /// Who signs.
+pub struct SigningContext<'s> {
+    /// The AWS credentials that sign.
     pub identity: &'s Identity,
-    /// Such as `us-east-1`.
+    /// The region, such as `us-east-1`.
     pub region: &'s str,
-    /// The signing name, such as `bedrock-agentcore`.
+    /// The signing name of the service, such as `bedrock-agentcore`.
     pub service: &'s str,
-    /// When.
+    /// The time of the signature.
     pub time: SystemTime,
 }
 
-/// The request cannot be signed as it is.
+/// Identifies the credentials and the clock that a request was signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SigningVersion {
+    /// The number of the credentials.
+    pub(super) credentials: u32,
+    /// The number of the clock's correction.
+    pub(super) correction: u32,
+}
+
+impl From<SigningVersion> for CredentialVersion {
+    fn from(version: SigningVersion) -> Self {
+        Self(u64::from(version.credentials) << 32 | u64::from(version.correction))
+    }
+}
+
+impl From<CredentialVersion> for SigningVersion {
+    fn from(CredentialVersion(packed): CredentialVersion) -> Self {
+        let [a, b, c, d, e, f, g, h] = packed.to_be_bytes();
+        Self {
+            credentials: u32::from_be_bytes([a, b, c, d]),
+            correction: u32::from_be_bytes([e, f, g, h]),
+        }
+    }
+}
+
+/// The reason why a request cannot be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// A header that is not text.
+    /// A header that is not UTF-8 text.
     #[error("a header of the request is not UTF-8")]
     Header,
-    /// The library refuses it.
+    /// The library rejects the request.
     #[error("the request cannot be signed")]
     Request,
 }
 
-/// Puts the signature on. `url` has to be the URL as it is sent, `body` the body as it is sent, and nothing but
-/// unsigned headers may come or go afterwards. What logged in before is taken off.
+/// Adds the signature to `headers`, in place of one that is there already. `url` and `body` have to be what is sent,
+/// byte for byte, and no header but those that are not signed may be added or removed afterwards.
 ///
 /// # Errors
-/// The request has something that no signature covers.
+/// The request cannot be signed.
 pub fn sign(
-    scope: &Scope<'_>,
+    context: &SigningContext<'_>,
     method: &Method,
     url: &Url,
     headers: &mut HeaderMap,
@@ -102,14 +130,14 @@ pub fn sign(
     let request = SignableRequest::new(method.as_str(), url.as_str(), texts, body);
     let request = request.map_err(|_| SignError::Request)?;
     let params = v4::SigningParams::builder()
-        .identity(scope.identity)
-        .region(scope.region)
-        .name(scope.service)
-        .time(scope.time)
+        .identity(context.identity)
+        .region(context.region)
+        .name(context.service)
+        .time(context.time)
         .settings(SETTINGS.clone())
         .build();
     let params = params.map_err(|_| SignError::Request)?.into();
-    // At trace level the library writes down the canonical request, session token and all.
+    // At trace level the library logs the canonical request, including the session token.
     let signed =
         dispatcher::with_default(&Dispatch::none(), || http_request::sign(request, &params));
     let signed = signed.map_err(|_| SignError::Request)?;

@@ -1,4 +1,4 @@
-//! The end of the way back from the browser: a loopback listener (RFC 8252 §7.3) and what it takes for an answer.
+//! The redirect of a browser back to weir: a loopback listener (RFC 8252 §7.3), and how redirects are checked.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,66 +19,69 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-/// Where the browser comes back to.
-const PATH: &str = "/callback";
-/// Most connections at once; browsers open some in advance.
-const CONNECTIONS: usize = 16;
-/// How long a connection may take to say what it wants.
-const HEAD: Duration = Duration::from_secs(30);
-/// How long the last page may take to arrive.
+/// The path of the redirect URI.
+const CALLBACK_PATH: &str = "/callback";
+/// The most connections at once; browsers open some in advance.
+const MAX_CONNECTIONS: usize = 16;
+/// The longest that the header of a request may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait until the browser has received the last page.
 const LAST_PAGE: Duration = Duration::from_secs(2);
-/// Words of the browser that may wait.
-const WAITING: usize = 4;
+/// The most redirects that wait to be handled.
+const QUEUE: usize = 4;
 
-/// The listener, before it answers.
+/// A bound listener that serves nothing yet.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(super) struct CallbackListener {
     listener: TcpListener,
     address: SocketAddr,
 }
 
-/// A redirect that came in, and who waits for what is to be shown.
+/// A redirect that arrived.
 #[derive(Debug)]
-pub(super) struct Arrival {
-    /// The query of the redirect.
+pub(super) struct IncomingRedirect {
+    /// Its query.
     pub(super) query: String,
-    /// Takes the page; `None` for what was pasted.
-    pub(super) page: Option<oneshot::Sender<Page>>,
+    /// Takes the page for the browser; `None` for a redirect that was pasted.
+    pub(super) page: Option<oneshot::Sender<ResultPage>>,
 }
 
-/// What the browser shows.
+/// The page that the browser shows.
 #[derive(Clone, Debug)]
-pub(super) struct Page {
-    /// Whether it went well.
+pub(super) struct ResultPage {
+    /// Whether the login succeeded.
     pub(super) good: bool,
-    /// Plain words.
+    /// Plain text.
     pub(super) text: String,
 }
 
-impl Listener {
-    /// Listens on this port of 127.0.0.1; 0 is any.
+impl CallbackListener {
+    /// Listens on a port of 127.0.0.1; 0 takes any free one.
     pub(super) async fn bind(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
 
-    /// The redirect URI.
+    /// Returns the redirect URI.
     pub(super) fn redirect(&self) -> String {
-        format!("http://{}{PATH}", self.address)
+        format!("http://{}{CALLBACK_PATH}", self.address)
     }
 
-    /// Gives what comes in to `work` until that ends, and lets the last page arrive.
-    pub(super) async fn serve<T>(self, work: impl AsyncFnOnce(mpsc::Receiver<Arrival>) -> T) -> T {
-        let (words, heard) = mpsc::channel(WAITING);
+    /// Sends redirects to `work` until it ends, then waits until the browser has received the last page.
+    pub(super) async fn serve<T>(
+        self,
+        work: impl AsyncFnOnce(mpsc::Receiver<IncomingRedirect>) -> T,
+    ) -> T {
+        let (redirects, received) = mpsc::channel(QUEUE);
         let closing = CancellationToken::new();
-        let serving = accept(self.listener, words, closing.clone());
+        let serving = accept(self.listener, redirects, closing.clone());
         tokio::pin!(serving);
-        let working = work(heard);
+        let working = work(received);
         tokio::pin!(working);
         let output = tokio::select! {
             output = &mut working => output,
-            // It ends only when it is told to.
+            // Does not happen: it serves until `closing` is cancelled.
             () = &mut serving => working.await,
         };
         closing.cancel();
@@ -87,16 +90,20 @@ impl Listener {
     }
 }
 
-/// Serves connections until `closing`, and those that are under way to their end.
-async fn accept(listener: TcpListener, words: mpsc::Sender<Arrival>, closing: CancellationToken) {
+/// Accepts connections until `closing` is cancelled, then serves the open ones to their end.
+async fn accept(
+    listener: TcpListener,
+    redirects: mpsc::Sender<IncomingRedirect>,
+    closing: CancellationToken,
+) {
     let mut connections = FuturesUnordered::new();
     while !closing.is_cancelled() {
         tokio::select! {
             () = closing.cancelled() => {}
             Some(()) = connections.next() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => {
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
                 if let Ok((stream, _)) = accepted {
-                    connections.push(connection(stream, words.clone(), closing.clone()));
+                    connections.push(serve_connection(stream, redirects.clone(), closing.clone()));
                 }
             }
         }
@@ -104,14 +111,18 @@ async fn accept(listener: TcpListener, words: mpsc::Sender<Arrival>, closing: Ca
     while connections.next().await.is_some() {}
 }
 
-/// One connection, one answer.
-async fn connection(stream: TcpStream, words: mpsc::Sender<Arrival>, closing: CancellationToken) {
-    let service = service_fn(|request| answer(request, &words));
+/// Serves the one request of a connection.
+async fn serve_connection(
+    stream: TcpStream,
+    redirects: mpsc::Sender<IncomingRedirect>,
+    closing: CancellationToken,
+) {
+    let service = service_fn(|request| respond(request, &redirects));
     let mut builder = http1::Builder::new();
     builder
         .keep_alive(false)
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD);
+        .header_read_timeout(HEADER_TIMEOUT);
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     tokio::select! {
@@ -121,11 +132,11 @@ async fn connection(stream: TcpStream, words: mpsc::Sender<Arrival>, closing: Ca
     let _ = serving.await;
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
-    words: &mpsc::Sender<Arrival>,
+    redirects: &mpsc::Sender<IncomingRedirect>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    if request.uri().path() != PATH {
+    if request.uri().path() != CALLBACK_PATH {
         return Ok(page(
             StatusCode::NOT_FOUND,
             "There is nothing here.".to_owned(),
@@ -136,15 +147,15 @@ async fn answer(
         return Ok(page(StatusCode::METHOD_NOT_ALLOWED, text));
     }
     let (sender, shown) = oneshot::channel();
-    let arrival = Arrival {
+    let redirect = IncomingRedirect {
         query: request.uri().query().unwrap_or_default().to_owned(),
         page: Some(sender),
     };
-    let told = words.send(arrival).await.is_ok();
-    let shown = if told { shown.await.ok() } else { None };
-    let shown = shown.unwrap_or_else(|| Page {
+    let is_sent = redirects.send(redirect).await.is_ok();
+    let shown = if is_sent { shown.await.ok() } else { None };
+    let shown = shown.unwrap_or_else(|| ResultPage {
         good: false,
-        text: "Weir does not wait for this any more.".to_owned(),
+        text: "Weir no longer waits for this login.".to_owned(),
     });
     let status = match shown.good {
         true => StatusCode::OK,
@@ -153,7 +164,7 @@ async fn answer(
     Ok(page(status, shown.text))
 }
 
-/// A page without anything to load, run or keep. The text is weir's own.
+/// Builds a page that loads and runs nothing and is not cached. The text is weir's own.
 fn page(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     let escaped = text
         .replace('&', "&amp;")
@@ -182,34 +193,34 @@ fn page(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     response
 }
 
-/// What an authorization answer has to have.
+/// What an authorization response has to match.
 #[derive(Debug)]
-pub(super) struct Expected {
-    /// `state`
+pub(super) struct ExpectedRedirect {
+    /// `state` of the authorization request (RFC 6749 §4.1.1).
     pub(super) state: String,
     /// The issuer, as its metadata writes it.
     pub(super) issuer: String,
-    /// Whether the server says that it always sends `iss` (RFC 9207 §3).
+    /// Whether the server's metadata promises `iss` in every response (RFC 9207 §3).
     pub(super) must_name_issuer: bool,
 }
 
-/// What a redirect says.
+/// An authorization response (RFC 6749 §4.1.2), checked.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// It does not belong to this login.
-    Foreign,
-    /// `code`
+pub(super) enum AuthorizationResponse {
+    /// It belongs to another login.
+    OtherLogin,
+    /// It has a `code`.
     Code(String),
-    /// `error`: a code of RFC 6749 §4.1.2.1 or OpenID Connect Core §3.1.2.6, or `None` for any other.
-    Denied(Option<&'static str>),
-    /// It is from another authorization server, or does not say from which (RFC 9207 §2.4).
+    /// It has an `error`: a code of RFC 6749 §4.1.2.1 or OpenID Connect Core §3.1.2.6, or `None` for any other.
+    Error(Option<&'static str>),
+    /// It is from another authorization server, or does not name its server (RFC 9207 §2.4).
     WrongIssuer,
-    /// Neither `code` nor `error`.
+    /// It has neither `code` nor `error`.
     Empty,
 }
 
 /// The error codes that may be shown.
-const CODES: [&str; 11] = [
+const ERROR_CODES: [&str; 11] = [
     "invalid_request",
     "unauthorized_client",
     "access_denied",
@@ -223,35 +234,37 @@ const CODES: [&str; 11] = [
     "invalid_target",
 ];
 
-impl Expected {
-    /// What the query of a redirect says to who waits for this.
-    pub(super) fn judge(&self, query: &str) -> Answer {
+impl ExpectedRedirect {
+    /// Checks the query of a redirect.
+    pub(super) fn check(&self, query: &str) -> AuthorizationResponse {
         let one = |name: &str| {
             let mut found = url::form_urlencoded::parse(query.as_bytes())
                 .filter(|(key, _)| key == name)
                 .map(|(_, value)| value.into_owned());
-            // A parameter that comes twice is none (RFC 6749 §3.1).
+            // A parameter that occurs twice is invalid (RFC 6749 §3.1).
             let first = found.next();
             first.filter(|_| found.next().is_none())
         };
         if one("state").as_ref() != Some(&self.state) {
-            return Answer::Foreign;
+            return AuthorizationResponse::OtherLogin;
         }
         let named = url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == "iss");
         if (named || self.must_name_issuer) && one("iss").as_ref() != Some(&self.issuer) {
-            return Answer::WrongIssuer;
+            return AuthorizationResponse::WrongIssuer;
         }
         if let Some(error) = one("error") {
-            return Answer::Denied(CODES.into_iter().find(|code| *code == error));
+            return AuthorizationResponse::Error(
+                ERROR_CODES.into_iter().find(|code| *code == error),
+            );
         }
-        one("code").map_or(Answer::Empty, Answer::Code)
+        one("code").map_or(AuthorizationResponse::Empty, AuthorizationResponse::Code)
     }
 }
 
-/// The query of a redirect that a person copied out of a browser on another machine.
-pub(super) fn pasted(line: &str) -> Option<String> {
+/// Parses a redirect that a person copied from a browser on another machine. Returns its query.
+pub(super) fn parse_pasted(line: &str) -> Option<String> {
     let url = Url::parse(line.trim()).ok()?;
-    let here = url.scheme() == "http" && url.path() == PATH;
+    let here = url.scheme() == "http" && url.path() == CALLBACK_PATH;
     here.then(|| url.query().unwrap_or_default().to_owned())
 }
 
@@ -259,61 +272,77 @@ pub(super) fn pasted(line: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn judge(query: &str, must_name_issuer: bool) -> Answer {
-        let expected = Expected {
+    fn check(query: &str, must_name_issuer: bool) -> AuthorizationResponse {
+        let expected = ExpectedRedirect {
             state: "s-1".into(),
             issuer: "https://auth.example.com".into(),
             must_name_issuer,
         };
-        expected.judge(query)
+        expected.check(query)
     }
 
     const ISS: &str = "iss=https%3A%2F%2Fauth.example.com";
 
     #[test]
     fn a_code_counts_only_with_the_state_of_this_login() {
-        let code = || Answer::Code("c".into());
-        assert_eq!(judge("code=c&state=s-1", false), code());
-        assert_eq!(judge("code=c&state=s-2", false), Answer::Foreign);
-        assert_eq!(judge("code=c", false), Answer::Foreign);
-        assert_eq!(judge("code=c&state=s-1&state=s-1", false), Answer::Foreign);
-        assert_eq!(judge("code=c&code=d&state=s-1", false), Answer::Empty);
+        let code = || AuthorizationResponse::Code("c".into());
+        assert_eq!(check("code=c&state=s-1", false), code());
         assert_eq!(
-            judge("error=access_denied&state=s-2", false),
-            Answer::Foreign
+            check("code=c&state=s-2", false),
+            AuthorizationResponse::OtherLogin
+        );
+        assert_eq!(check("code=c", false), AuthorizationResponse::OtherLogin);
+        assert_eq!(
+            check("code=c&state=s-1&state=s-1", false),
+            AuthorizationResponse::OtherLogin
+        );
+        assert_eq!(
+            check("code=c&code=d&state=s-1", false),
+            AuthorizationResponse::Empty
+        );
+        assert_eq!(
+            check("error=access_denied&state=s-2", false),
+            AuthorizationResponse::OtherLogin
         );
     }
 
     #[test]
     fn an_issuer_is_checked_if_it_is_named_or_promised() {
-        let code = Answer::Code("c".into());
-        assert_eq!(judge(&format!("code=c&state=s-1&{ISS}"), true), code);
-        assert_eq!(judge(&format!("code=c&state=s-1&{ISS}"), false), code);
-        assert_eq!(judge("code=c&state=s-1", true), Answer::WrongIssuer);
+        let code = AuthorizationResponse::Code("c".into());
+        assert_eq!(check(&format!("code=c&state=s-1&{ISS}"), true), code);
+        assert_eq!(check(&format!("code=c&state=s-1&{ISS}"), false), code);
+        assert_eq!(
+            check("code=c&state=s-1", true),
+            AuthorizationResponse::WrongIssuer
+        );
         for iss in ["https://evil.example.com", "https://auth.example.com/", ""] {
             let query = format!("code=c&state=s-1&iss={iss}");
-            assert_eq!(judge(&query, false), Answer::WrongIssuer, "{iss}");
+            assert_eq!(
+                check(&query, false),
+                AuthorizationResponse::WrongIssuer,
+                "{iss}"
+            );
         }
         let twice = format!("code=c&state=s-1&{ISS}&{ISS}");
-        assert_eq!(judge(&twice, false), Answer::WrongIssuer);
+        assert_eq!(check(&twice, false), AuthorizationResponse::WrongIssuer);
         let denied = "error=access_denied&state=s-1";
-        assert_eq!(judge(denied, true), Answer::WrongIssuer);
+        assert_eq!(check(denied, true), AuthorizationResponse::WrongIssuer);
     }
 
     #[test]
     fn an_error_is_shown_only_if_it_is_a_known_code() {
-        let denied = judge("error=access_denied&error_description=x&state=s-1", false);
-        assert_eq!(denied, Answer::Denied(Some("access_denied")));
-        let odd = judge("error=%1b%5b31msecret&state=s-1", false);
-        assert_eq!(odd, Answer::Denied(None));
-        assert_eq!(judge("state=s-1", false), Answer::Empty);
+        let denied = check("error=access_denied&error_description=x&state=s-1", false);
+        assert_eq!(denied, AuthorizationResponse::Error(Some("access_denied")));
+        let odd = check("error=%1b%5b31msecret&state=s-1", false);
+        assert_eq!(odd, AuthorizationResponse::Error(None));
+        assert_eq!(check("state=s-1", false), AuthorizationResponse::Empty);
     }
 
     #[test]
     fn the_address_of_the_browser_can_be_pasted() {
-        let query = pasted(" http://127.0.0.1:4711/callback?code=c&state=s\n");
+        let query = parse_pasted(" http://127.0.0.1:4711/callback?code=c&state=s\n");
         assert_eq!(query.as_deref(), Some("code=c&state=s"));
-        assert_eq!(pasted("http://127.0.0.1:4711/other?code=c"), None);
-        assert_eq!(pasted("code=c"), None);
+        assert_eq!(parse_pasted("http://127.0.0.1:4711/other?code=c"), None);
+        assert_eq!(parse_pasted("code=c"), None);
     }
 }

@@ -1,43 +1,44 @@
-//! Client credentials (RFC 6749 §4.4): weir as itself.
+//! Client credentials (RFC 6749 §4.4): tokens for weir itself.
 
 use crate::config::{ClientCredentials, HttpEndpoint, TokenParameters};
-use crate::credentials::oauth::client::{Asks, Client};
+use crate::credentials::context::CredentialsContext;
+use crate::credentials::error::SetupError;
+use crate::credentials::oauth::token_client::{GrantType, TokenClient};
 use crate::credentials::token::{GrantError, Token};
-use crate::credentials::{Around, SetupError};
 
-/// Tokens for who the client is.
+/// Fetches tokens with nothing but the client's own authentication.
 #[derive(Debug)]
-pub struct ServiceGrant {
-    client: Client,
+pub struct ClientCredentialsGrant {
+    client: TokenClient,
     token: TokenParameters,
 }
 
-impl ServiceGrant {
-    /// As the config wants it. Opens nothing.
+impl ClientCredentialsGrant {
+    /// Creates the grant that the config describes. Opens no connection.
     ///
     /// # Errors
-    /// What shows in the config.
+    /// A mistake in the config.
     pub fn new(
         config: &ClientCredentials,
         upstream: &HttpEndpoint,
-        around: &Around,
+        context: &CredentialsContext,
     ) -> Result<Self, SetupError> {
         Ok(Self {
-            client: Client::new(&config.client, upstream, around)?,
+            client: TokenClient::new(&config.client, upstream, context)?,
             token: config.token.clone(),
         })
     }
 
-    /// A new token.
+    /// Fetches a new token.
     ///
     /// # Errors
-    /// None was had.
+    /// The server gave none.
     pub async fn fetch(&self) -> Result<Token, GrantError> {
-        let asks = Asks::ClientCredentials;
-        self.client.token(asks, &self.token, Vec::new()).await
+        let grant_type = GrantType::ClientCredentials;
+        self.client.fetch(grant_type, &self.token, Vec::new()).await
     }
 
-    /// Grows whenever what it logs in with has changed.
+    /// Returns a number that grows whenever the client's secret or key has changed.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.client.version()

@@ -1,4 +1,4 @@
-//! Authorization server metadata: from the issuer to its token endpoint (RFC 8414, OpenID Connect Discovery 1.0).
+//! Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0): finds the token endpoint of an issuer.
 
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -10,53 +10,53 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{OAuthClient, TokenServer};
-use crate::credentials::oauth::http::{Http, HttpError};
-use crate::credentials::reach::{self, Unreachable};
+use crate::credentials::oauth::http::{OAuthHttpClient, OAuthHttpError};
+use crate::credentials::reach::{self, ForbiddenUrl};
 use crate::credentials::token::GrantError;
 
-/// How long metadata is taken for true.
-const FRESH: Duration = Duration::from_secs(3600);
+/// The age at which metadata is fetched again.
+const MAX_AGE: Duration = Duration::from_secs(3600);
 
-/// What weir needs of a server's metadata.
+/// The part of a server's metadata that weir needs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Metadata {
+pub struct ServerMetadata {
     /// `issuer`, as the server writes it.
     pub issuer: String,
     /// `token_endpoint`
     pub token_endpoint: Option<Url>,
 }
 
-/// Why metadata is of no use.
+/// The reason why there is no usable metadata.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DiscoveryError {
-    /// No answer at one of the places where metadata is.
+    /// A request for metadata failed.
     #[error(transparent)]
-    Http(#[from] HttpError),
-    /// An answer, but metadata at none of the places.
+    OAuthHttpClient(#[from] OAuthHttpError),
+    /// None of the well-known URLs has metadata.
     #[error("there is no metadata at any of its well-known URLs")]
     None,
-    /// The metadata is of another issuer than it was asked for (RFC 8414 §3.3).
+    /// The metadata names another issuer than the one that it was requested for (RFC 8414 §3.3).
     #[error("its metadata is of another issuer than the one in the config")]
     Issuer,
     /// It has no token endpoint.
     #[error("its metadata names no token endpoint")]
     NoEndpoint,
-    /// A token endpoint that weir does not go to.
+    /// It has a token endpoint to which weir sends nothing.
     #[error("its metadata names a token endpoint that weir does not use: {0}")]
-    Endpoint(Unreachable),
+    Endpoint(ForbiddenUrl),
 }
 
-/// Where tokens are asked for.
+/// The URL to which token requests are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenEndpoint {
-    /// Its URL.
+    /// The URL.
     pub url: Url,
-    /// What a client assertion is made for: the issuer where it is known (draft-ietf-oauth-rfc7523bis), else the
-    /// token endpoint (RFC 7523 §3).
+    /// The audience of client assertions: the issuer if it is known (draft-ietf-oauth-rfc7523bis), otherwise the token
+    /// endpoint (RFC 7523 §3).
     pub audience: String,
 }
 
-/// Finds the token endpoint of a client, and remembers it.
+/// Finds the token endpoint of a client and remembers it.
 #[derive(Debug)]
 pub struct Discovery {
     server: TokenServer,
@@ -65,7 +65,7 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// For a client. Opens nothing.
+    /// Creates the discovery of a client. Opens no connection.
     #[must_use]
     pub fn new(client: &OAuthClient) -> Self {
         Self {
@@ -75,11 +75,12 @@ impl Discovery {
         }
     }
 
-    /// The token endpoint. An hour after it was found it is looked for again; if that fails, the known one will do.
+    /// Returns the token endpoint. After an hour it is discovered again; if that request fails, the known one is
+    /// returned.
     ///
     /// # Errors
-    /// There is none that weir uses.
-    pub async fn endpoint(&self, http: &Http) -> Result<TokenEndpoint, GrantError> {
+    /// There is no usable one.
+    pub async fn endpoint(&self, http: &OAuthHttpClient) -> Result<TokenEndpoint, GrantError> {
         let issuer = match &self.server {
             TokenServer::TokenUrl(url) => {
                 return Ok(TokenEndpoint {
@@ -91,7 +92,7 @@ impl Discovery {
         };
         let known = self.found().clone();
         if let Some((endpoint, when)) = &known
-            && when.elapsed() < FRESH
+            && when.elapsed() < MAX_AGE
         {
             return Ok(endpoint.clone());
         }
@@ -100,15 +101,19 @@ impl Discovery {
                 *self.found() = Some((endpoint.clone(), Instant::now()));
                 Ok(endpoint)
             }
-            Err(DiscoveryError::Http(_)) if let Some((endpoint, _)) = known => Ok(endpoint),
-            Err(DiscoveryError::Http(error)) => Err(error.for_grant("the issuer")),
-            Err(error) => Err(GrantError::Refused(
-                format!("the issuer gives no token: {error}").into(),
+            Err(DiscoveryError::OAuthHttpClient(_)) if let Some((endpoint, _)) = known => {
+                Ok(endpoint)
+            }
+            Err(DiscoveryError::OAuthHttpClient(error)) => {
+                Err(error.into_grant_error("the issuer"))
+            }
+            Err(error) => Err(GrantError::Rejected(
+                format!("the issuer names no usable token endpoint: {error}").into(),
             )),
         }
     }
 
-    /// The endpoint may have moved: it is looked for again next time.
+    /// Forgets the endpoint, because it may have moved: it is discovered again next time.
     pub fn forget(&self) {
         *self.found() = None;
     }
@@ -117,10 +122,15 @@ impl Discovery {
         self.found.lock()
     }
 
-    async fn discover(&self, issuer: &Url, http: &Http) -> Result<TokenEndpoint, DiscoveryError> {
-        let (metadata, _) = metadata(issuer, http).await?;
+    async fn discover(
+        &self,
+        issuer: &Url,
+        http: &OAuthHttpClient,
+    ) -> Result<TokenEndpoint, DiscoveryError> {
+        let (metadata, _) = fetch_metadata(issuer, http).await?;
         let url = metadata.token_endpoint.ok_or(DiscoveryError::NoEndpoint)?;
-        belongs(&url, issuer, &self.allowed_hosts, http).map_err(DiscoveryError::Endpoint)?;
+        check_endpoint(&url, issuer, &self.allowed_hosts, http)
+            .map_err(DiscoveryError::Endpoint)?;
         Ok(TokenEndpoint {
             url,
             audience: metadata.issuer,
@@ -128,42 +138,45 @@ impl Discovery {
     }
 }
 
-/// The metadata that an issuer publishes, at the first of its places that has any, and its whole text.
+/// Fetches the metadata of an issuer from the first of its well-known URLs that has any. Returns its whole text too.
 ///
 /// # Errors
 /// There is none, or it is of another issuer.
-pub async fn metadata(issuer: &Url, http: &Http) -> Result<(Metadata, Vec<u8>), DiscoveryError> {
-    let mut unwell = None;
-    for place in well_known(issuer) {
+pub async fn fetch_metadata(
+    issuer: &Url,
+    http: &OAuthHttpClient,
+) -> Result<(ServerMetadata, Vec<u8>), DiscoveryError> {
+    let mut unavailable = None;
+    for url in well_known_urls(issuer) {
         let mut request = HttpRequest::new(Vec::new());
-        *request.uri_mut() = place.as_str().parse().map_err(|_| HttpError::Url)?;
-        let answer = match http.send(request).await {
-            Ok(answer) => answer,
-            // Some servers answer so where they do not know the place.
-            Err(error @ (HttpError::Unwell(..) | HttpError::Redirect)) => {
-                unwell = unwell.or(Some(error));
+        *request.uri_mut() = url.as_str().parse().map_err(|_| OAuthHttpError::Url)?;
+        let response = match http.send(request).await {
+            Ok(response) => response,
+            // Some servers answer a path that they do not know with these.
+            Err(error @ (OAuthHttpError::Unavailable(..) | OAuthHttpError::Redirect)) => {
+                unavailable = unavailable.or(Some(error));
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        if answer.status() != StatusCode::OK {
+        if response.status() != StatusCode::OK {
             continue;
         }
-        let Ok(metadata) = serde_json::from_slice::<Metadata>(answer.body()) else {
+        let Ok(metadata) = serde_json::from_slice::<ServerMetadata>(response.body()) else {
             continue;
         };
-        // A URL that is written in another way (no `/` after the host) is the same.
+        // Compared as URLs: an issuer may be written without the `/` after the host.
         return match Url::parse(&metadata.issuer) {
-            Ok(written) if written == *issuer => Ok((metadata, answer.into_body())),
+            Ok(written) if written == *issuer => Ok((metadata, response.into_body())),
             _ => Err(DiscoveryError::Issuer),
         };
     }
-    Err(unwell.map_or(DiscoveryError::None, DiscoveryError::Http))
+    Err(unavailable.map_or(DiscoveryError::None, DiscoveryError::OAuthHttpClient))
 }
 
-/// Where metadata is: RFC 8414 §3 puts its part before the issuer's path, OpenID Connect Discovery §4 after it, and
-/// some servers put OpenID's part before it (RFC 8414 §5).
-fn well_known(issuer: &Url) -> Vec<Url> {
+/// Returns the URLs where an issuer may publish its metadata. RFC 8414 §3 inserts the well-known part before the
+/// issuer's path, OpenID Connect Discovery §4 appends it, and some servers insert OpenID's part (RFC 8414 §5).
+fn well_known_urls(issuer: &Url) -> Vec<Url> {
     let path = issuer.path().trim_end_matches('/');
     let mut paths = vec![
         format!("/.well-known/oauth-authorization-server{path}"),
@@ -182,24 +195,26 @@ fn well_known(issuer: &Url) -> Vec<Url> {
     paths.into_iter().map(place).collect()
 }
 
-/// Whether an endpoint is the issuer's: on its origin, on a host that the operator allows, or Cognito's.
-pub(super) fn belongs(
+/// Checks that an endpoint belongs to an issuer: it has the issuer's origin, a host that the operator allows, or both
+/// are of Amazon Cognito.
+pub(super) fn check_endpoint(
     endpoint: &Url,
     issuer: &Url,
     allowed_hosts: &[String],
-    http: &Http,
-) -> Result<(), Unreachable> {
-    http.may(endpoint)?;
-    match is_cognito(endpoint, issuer) {
+    http: &OAuthHttpClient,
+) -> Result<(), ForbiddenUrl> {
+    http.check(endpoint)?;
+    match is_cognito_pair(endpoint, issuer) {
         true => Ok(()),
-        false => reach::check_origin(endpoint, issuer, allowed_hosts, http.allows_plain()),
+        false => reach::check_origin(endpoint, issuer, allowed_hosts, http.allows_plain_http()),
     }
 }
 
-/// The issuer of an Amazon Cognito user pool is `https://cognito-idp.{region}.amazonaws.com/{pool}`, its token endpoint
-/// `https://{prefix}.auth.{region}.amazoncognito.com/oauth2/token` (Cognito developer guide, "Token endpoint"). Both
-/// domains are AWS's own, so where the region is the same it is let through. A pool's custom domain needs `allowed_hosts`.
-fn is_cognito(endpoint: &Url, issuer: &Url) -> bool {
+/// Returns whether an endpoint and an issuer are of an Amazon Cognito user pool in the same region. The issuer is
+/// `https://cognito-idp.{region}.amazonaws.com/{pool}`, the token endpoint
+/// `https://{prefix}.auth.{region}.amazoncognito.com/oauth2/token` (Cognito developer guide, "Token endpoint"). AWS owns
+/// both domains, so the pair is allowed. A custom domain of a user pool has to be in `allowed_hosts`.
+fn is_cognito_pair(endpoint: &Url, issuer: &Url) -> bool {
     let region = |host: &str, before: &str, after: &str| {
         let region = host.strip_prefix(before)?.strip_suffix(after)?;
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -231,7 +246,7 @@ mod tests {
     #[test]
     fn metadata_is_looked_for_before_and_after_the_path() {
         let places = |issuer: &str| -> Vec<String> {
-            let places = well_known(&url(issuer));
+            let places = well_known_urls(&url(issuer));
             places.into_iter().map(String::from).collect()
         };
         assert_eq!(
@@ -302,11 +317,11 @@ mod tests {
                 false,
             ),
         ];
-        let http = Http::new(crate::tls::Tls::none().unwrap(), false).unwrap();
+        let http = OAuthHttpClient::new(crate::tls::TlsConfigs::plain().unwrap(), false).unwrap();
         let allowed = ["tokens.example".to_owned()];
         for (endpoint, issuer, expected) in cases {
-            let belongs = belongs(&url(endpoint), &url(issuer), &allowed, &http);
-            assert_eq!(belongs.is_ok(), expected, "{endpoint} of {issuer}");
+            let check_endpoint = check_endpoint(&url(endpoint), &url(issuer), &allowed, &http);
+            assert_eq!(check_endpoint.is_ok(), expected, "{endpoint} of {issuer}");
         }
     }
 }

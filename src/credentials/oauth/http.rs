@@ -1,4 +1,4 @@
-//! The HTTP client for authorization servers: nothing followed, nothing long, nothing slow.
+//! The HTTP client for authorization servers. It follows no redirects, and limits the size and the time of responses.
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,75 +9,75 @@ use http::StatusCode;
 use oauth2::{HttpRequest, HttpResponse};
 use url::Url;
 
-use crate::credentials::SetupError;
-use crate::credentials::reach::{self, Resolver, Unreachable};
+use crate::credentials::error::SetupError;
+use crate::credentials::reach::{self, ForbiddenUrl, Resolver};
 use crate::credentials::token::GrantError;
 use crate::protocol::headers::retry_after;
 use crate::tls;
 
-/// How long one request may take, its whole answer included.
+/// The longest that one request may take, including the whole response.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Most bytes of an answer.
-const BODY: usize = 1024 * 1024;
+/// The longest body of a response.
+const MAX_BODY: usize = 1024 * 1024;
 
 /// An HTTP client for the authorization server of one upstream.
 #[derive(Debug)]
-pub struct Http {
+pub struct OAuthHttpClient {
     client: reqwest::Client,
     allow_plain_http: bool,
 }
 
-/// Why there is no answer, or none to look at.
+/// The reason why there is no response, or none that is worth reading.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HttpError {
-    /// Weir does not go there.
+pub enum OAuthHttpError {
+    /// Weir sends nothing to this URL.
     #[error(transparent)]
-    Reach(#[from] Unreachable),
-    /// The request is none that HTTP can carry.
-    #[error("its URL is not usable")]
+    Forbidden(#[from] ForbiddenUrl),
+    /// HTTP cannot carry the request.
+    #[error("its URL cannot be used")]
     Url,
-    /// No connection. In weir's own words why.
+    /// There is no connection, for a reason in weir's own words.
     #[error("{0}")]
     Connect(Box<str>),
-    /// Too slow.
+    /// There was no response in time.
     #[error("it does not answer within {} s", TIMEOUT.as_secs())]
     Timeout,
-    /// The connection broke.
+    /// The connection broke off.
     #[error("the connection broke off")]
     Broken,
-    /// The answer is too long.
-    #[error("its answer is too long")]
+    /// The response is longer than 1 MiB.
+    #[error("its response is longer than 1 MiB")]
     TooLong,
-    /// 429, 5xx.
+    /// Status 429 or 5xx, with the `Retry-After` of the response, if it has one.
     #[error("it answers with HTTP status {}", .0.as_u16())]
-    Unwell(StatusCode, Option<Duration>),
-    /// 3xx.
-    #[error("it answers with a redirect, which is not followed")]
+    Unavailable(StatusCode, Option<Duration>),
+    /// Status 3xx.
+    #[error("it answers with a redirect, which weir does not follow")]
     Redirect,
 }
 
-impl HttpError {
-    /// What it means for a grant. `what` is where the request went: `the token endpoint`.
+impl OAuthHttpError {
+    /// Turns the error into that of a grant. `server` names where the request went: `the token endpoint`.
     #[must_use]
-    pub fn for_grant(self, what: &str) -> GrantError {
-        let words = format!("{what} gives no token: {self}").into();
+    pub fn into_grant_error(self, server: &str) -> GrantError {
+        let reason = format!("{server} gives no token: {self}").into();
         match self {
-            Self::Unwell(_, Some(after)) => GrantError::Later(words, after),
-            Self::Reach(_) | Self::Url | Self::Redirect | Self::TooLong => {
-                GrantError::Refused(words)
+            Self::Unavailable(_, Some(after)) => GrantError::RetryAfter(reason, after),
+            Self::Forbidden(_) | Self::Url | Self::Redirect | Self::TooLong => {
+                GrantError::Rejected(reason)
             }
-            Self::Connect(_) | Self::Timeout | Self::Broken | Self::Unwell(..) => {
-                GrantError::Passing(words)
+            Self::Connect(_) | Self::Timeout | Self::Broken | Self::Unavailable(..) => {
+                GrantError::Temporary(reason)
             }
         }
     }
 }
 
-impl Http {
-    /// A client. Opens nothing.
+impl OAuthHttpClient {
+    /// Creates a client. Opens no connection.
     ///
     /// # Errors
-    /// No HTTP client on this machine.
+    /// The HTTP client cannot be built.
     pub fn new(tls: rustls::ClientConfig, allow_plain_http: bool) -> Result<Self, SetupError> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
@@ -85,7 +85,7 @@ impl Http {
             .dns_resolver(Resolver::new())
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)
-            // Requests are minutes apart: a kept connection would be a dead one.
+            // Requests are minutes apart: until then the server would have closed an idle connection.
             .pool_max_idle_per_host(0)
             .build()
             .map_err(SetupError::Client)?;
@@ -95,32 +95,32 @@ impl Http {
         })
     }
 
-    /// Whether weir sends anything there.
+    /// Checks that weir may send requests to a URL.
     ///
     /// # Errors
-    /// Why not.
-    pub fn may(&self, url: &Url) -> Result<(), Unreachable> {
+    /// It may not.
+    pub fn check(&self, url: &Url) -> Result<(), ForbiddenUrl> {
         reach::check(url, self.allow_plain_http)
     }
 
-    /// Whether plain `http` is allowed beyond loopback.
+    /// Returns whether plain `http` is allowed beyond loopback.
     #[must_use]
-    pub const fn allows_plain(&self) -> bool {
+    pub const fn allows_plain_http(&self) -> bool {
         self.allow_plain_http
     }
 
-    /// Sends a request and reads its answer, whatever it says, unless that is a redirect, 429 or 5xx.
+    /// Sends a request and reads the response, whatever its status, except for a redirect, 429 and 5xx.
     ///
     /// # Errors
-    /// There is no such answer.
-    pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    /// There is no such response.
+    pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OAuthHttpError> {
         let mut response = self.begin(request).await?;
         let status = response.status();
         if status.is_redirection() {
-            return Err(HttpError::Redirect);
+            return Err(OAuthHttpError::Redirect);
         }
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(HttpError::Unwell(
+            return Err(OAuthHttpError::Unavailable(
                 status,
                 retry_after(response.headers(), SystemTime::now()),
             ));
@@ -128,64 +128,67 @@ impl Http {
         let headers = response.headers().clone();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(from_reqwest)? {
-            if body.len() + chunk.len() > BODY {
-                return Err(HttpError::TooLong);
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(OAuthHttpError::TooLong);
             }
             body.extend_from_slice(&chunk);
         }
-        let mut answer = HttpResponse::new(body);
-        *answer.status_mut() = status;
-        *answer.headers_mut() = headers;
-        Ok(answer)
+        let mut read = HttpResponse::new(body);
+        *read.status_mut() = status;
+        *read.headers_mut() = headers;
+        Ok(read)
     }
 
-    /// Sends a request and reads the head of its answer, whatever it says: what follows may be a stream.
+    /// Sends a request and reads only the head of the response, whatever its status: the body may be an endless stream.
     ///
     /// # Errors
-    /// There is no answer.
-    pub async fn head(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    /// There is no response.
+    pub async fn send_for_head(
+        &self,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, OAuthHttpError> {
         let response = self.begin(request).await?;
-        let mut answer = HttpResponse::default();
-        *answer.status_mut() = response.status();
-        *answer.headers_mut() = response.headers().clone();
-        Ok(answer)
+        let mut read = HttpResponse::default();
+        *read.status_mut() = response.status();
+        *read.headers_mut() = response.headers().clone();
+        Ok(read)
     }
 
-    async fn begin(&self, request: HttpRequest) -> Result<reqwest::Response, HttpError> {
-        let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Url)?;
-        self.may(request.url())?;
+    async fn begin(&self, request: HttpRequest) -> Result<reqwest::Response, OAuthHttpError> {
+        let request = reqwest::Request::try_from(request).map_err(|_| OAuthHttpError::Url)?;
+        self.check(request.url())?;
         self.client.execute(request).await.map_err(from_reqwest)
     }
 }
 
-fn from_reqwest(error: reqwest::Error) -> HttpError {
+fn from_reqwest(error: reqwest::Error) -> OAuthHttpError {
     if error.is_timeout() {
-        HttpError::Timeout
+        OAuthHttpError::Timeout
     } else if error.is_connect() {
-        not_connected(&error)
+        explain_connect(&error)
     } else {
-        HttpError::Broken
+        OAuthHttpError::Broken
     }
 }
 
-/// What the system and the TLS library say, in words that are known beforehand.
-fn not_connected(error: &(dyn StdError + 'static)) -> HttpError {
-    if let Some(refused) = within::<Unreachable>(error) {
-        return HttpError::Reach(*refused);
+/// Explains in weir's own words why there is no connection.
+fn explain_connect(error: &(dyn StdError + 'static)) -> OAuthHttpError {
+    if let Some(forbidden) = find_cause::<ForbiddenUrl>(error) {
+        return OAuthHttpError::Forbidden(*forbidden);
     }
-    if let Some(broken) = within::<rustls::Error>(error) {
-        return HttpError::Connect(tls::cause(broken).into());
+    if let Some(failure) = find_cause::<rustls::Error>(error) {
+        return OAuthHttpError::Connect(tls::describe(failure).into());
     }
     let is_name = causes(error).any(|cause| cause.to_string().starts_with("dns error"));
-    let words = match is_name {
+    let reason = match is_name {
         true => "its name cannot be resolved",
         false => "no connection",
     };
-    HttpError::Connect(words.into())
+    OAuthHttpError::Connect(reason.into())
 }
 
-/// The cause of this kind, if there is one. Errors of IO hide what they were made of, one in the other.
-fn within<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
+/// Finds the first cause of a type. An `io::Error` does not name what it contains as its source, so that is searched too.
+fn find_cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
     let unwrapped = |error: &&'e (dyn StdError + 'static)| {
         let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
         Some(inner as &'e (dyn StdError + 'static))
@@ -209,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn why_there_is_no_connection_is_in_words_of_weirs_own() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Http::new(tls::Tls::none().unwrap(), false).unwrap();
+        let http = OAuthHttpClient::new(tls::TlsConfigs::plain().unwrap(), false).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
@@ -223,16 +226,16 @@ mod tests {
             let mut request = HttpRequest::new(Vec::new());
             *request.uri_mut() = url.parse().unwrap();
             let error = http.send(request).await.unwrap_err();
-            assert_eq!(error, HttpError::Connect(words.into()), "{url}");
+            assert_eq!(error, OAuthHttpError::Connect(words.into()), "{url}");
         }
         let broken = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let error = io::Error::other(io::Error::other(broken));
-        let words = not_connected(&error).to_string();
+        let words = explain_connect(&error).to_string();
         assert!(words.contains("unknown CA"), "{words}");
-        let error = io::Error::other(Unreachable::LinkLocal);
+        let error = io::Error::other(ForbiddenUrl::LinkLocal);
         assert_eq!(
-            not_connected(&error),
-            HttpError::Reach(Unreachable::LinkLocal)
+            explain_connect(&error),
+            OAuthHttpError::Forbidden(ForbiddenUrl::LinkLocal)
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `weir login`: a person lets weir use an upstream (OAuth 2.1 authorization code with PKCE).
+//! `weir login`: a person authorizes weir at an upstream (OAuth 2.1 authorization code with PKCE).
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,31 +9,37 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use crate::config::{Auth, AuthorizationCode, HttpEndpoint, Registration, Upstream};
-use crate::credentials::oauth::callback::{Answer, Arrival, Expected, Listener, Page, pasted};
-use crate::credentials::oauth::door::Door;
-use crate::credentials::oauth::proof::{ProofError, Prover};
-use crate::credentials::oauth::register::{self, RegistrationError};
-use crate::credentials::oauth::server::{FindError, Server};
-use crate::credentials::oauth::store::{ClientRecord, Method, Parties, Record, Store, StoreError};
-use crate::credentials::oauth::tokens::{Have, Request, TokensError};
-use crate::credentials::{Around, SetupError};
+use crate::credentials::context::CredentialsContext;
+use crate::credentials::error::SetupError;
+use crate::credentials::oauth::authorization_server::{AuthorizationServer, FindError};
+use crate::credentials::oauth::callback::{
+    AuthorizationResponse, CallbackListener, ExpectedRedirect, IncomingRedirect, ResultPage,
+    parse_pasted,
+};
+use crate::credentials::oauth::client_authentication::{ClientAuthenticator, ClientSecretError};
+use crate::credentials::oauth::login_http::LoginHttpClient;
+use crate::credentials::oauth::registration::{self, RegistrationError};
+use crate::credentials::oauth::store::{
+    ClientAuthMethod, LoginParties, LoginStore, LoginStoreError, StoredClient, StoredLogin,
+};
+use crate::credentials::oauth::token_request::{PresentedGrant, TokenRequest, TokenRequestError};
 
-/// How long a serving weir may hold the lock that a login waits for.
-const LOCK: Duration = Duration::from_secs(60);
+/// How long a login waits for the lock of a serving weir.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why nobody is logged in. No text of a peer but for well-known codes and host names.
+/// The reason why a login failed. Contains no text of a peer, except known error codes and host names.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// `auth` is of another type.
-    #[error("it does not log in with `type: oauth2_authorization_code`")]
+    #[error("this upstream does not log in with `type: oauth2_authorization_code`")]
     OtherAuth,
-    /// Nothing could be kept.
+    /// The config has no state folder.
     #[error("there is no state folder to keep the login in; set `state.dir`")]
     NoState,
-    /// The client for all this cannot be made.
+    /// The HTTP client or the client's secret cannot be set up.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The port of the redirect is taken.
+    /// The port of the redirect URI cannot be used.
     #[error(
         "cannot listen on port {port} of 127.0.0.1; free it, or set another `auth.redirect_port`"
     )]
@@ -44,164 +50,164 @@ pub enum LoginError {
         #[source]
         source: std::io::Error,
     },
-    /// No authorization server.
+    /// No usable authorization server was found.
     #[error(transparent)]
     Find(#[from] FindError),
-    /// The client id metadata document is not taken.
+    /// The server does not support client id metadata documents.
     #[error(
-        "the authorization server takes no client id metadata documents; register weir there and set `auth.client_id`"
+        "the authorization server does not support client id metadata documents; register weir there and set `auth.client_id`"
     )]
     Document,
-    /// There is nowhere to register.
+    /// The server does not support dynamic registration.
     #[error(
-        "the authorization server registers nobody by itself; register weir there and set `auth.client_id`"
+        "the authorization server does not support dynamic client registration; register weir there and set `auth.client_id`"
     )]
     NoRegistration,
     /// Weir could not register.
     #[error("cannot register weir at the authorization server")]
     Registration(#[from] RegistrationError),
-    /// The client's secret or key cannot be used.
+    /// The client's secret cannot be read.
     #[error(transparent)]
-    Proof(#[from] ProofError),
-    /// The person, or the server, said no.
-    #[error("the authorization server did not let weir in ({})", code.unwrap_or("without a known error code"))]
+    ClientSecret(#[from] ClientSecretError),
+    /// The person or the server denied the authorization.
+    #[error("the authorization server denied the login ({})", code.unwrap_or("without a known error code"))]
     Denied {
-        /// The code, if it is a known one.
+        /// The error code, if it is a known one.
         code: Option<&'static str>,
     },
-    /// The answer is of another server, or does not say of which: a mix-up attack (RFC 9207).
+    /// The response is from another server, or does not name its server: a mix-up attack (RFC 9207).
     #[error(
-        "the answer came from another authorization server than weir asked; nothing was stored"
+        "the response did not come from the authorization server that weir asked; nothing was stored"
     )]
     WrongIssuer,
-    /// The redirect has neither code nor error.
+    /// The redirect has neither a code nor an error.
     #[error("the browser came back without an authorization code")]
     NoCode,
-    /// Nobody came.
+    /// No redirect arrived in time.
     #[error("nobody logged in within {} minutes", .0.as_secs() / 60)]
     Timeout(Duration),
-    /// The code was not taken.
+    /// The server did not accept the code.
     #[error("the authorization server gave no token")]
-    Tokens(#[from] TokensError),
-    /// The tokens cannot be kept.
+    Tokens(#[from] TokenRequestError),
+    /// The tokens cannot be stored.
     #[error("the login cannot be stored")]
-    Store(#[from] StoreError),
+    Store(#[from] LoginStoreError),
 }
 
-/// What there is to say while a login waits.
+/// An event to report while a login waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A redirect of another login came in.
-    Foreign,
-    /// What was pasted is no redirect.
-    NotOne,
+pub enum LoginNotice {
+    /// A redirect of another login arrived.
+    OtherLogin,
+    /// The pasted text is not a redirect.
+    NotARedirect,
 }
 
 /// A login that waits for a browser.
-pub struct Login {
-    listener: Listener,
-    door: Arc<Door>,
-    store: Store,
+pub struct PendingLogin {
+    listener: CallbackListener,
+    http: Arc<LoginHttpClient>,
+    store: LoginStore,
     url: Url,
-    waiting: Waiting,
+    exchange: PendingExchange,
 }
 
-/// What is needed once the browser is back.
-struct Waiting {
-    expected: Expected,
+/// What is needed to exchange the code for tokens.
+struct PendingExchange {
+    expected: ExpectedRedirect,
     verifier: PkceCodeVerifier,
     redirect: String,
-    proof: Prover,
-    parties: Parties,
+    secret: ClientAuthenticator,
+    parties: LoginParties,
     scopes: Vec<String>,
 }
 
-impl fmt::Debug for Login {
+impl fmt::Debug for PendingLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Login")
+        f.write_str("PendingLogin")
     }
 }
 
-impl Login {
-    /// Finds the authorization server, registers there if need be, and listens for the browser.
+impl PendingLogin {
+    /// Finds the authorization server, registers there if necessary, and listens for the browser.
     ///
     /// # Errors
-    /// The upstream does not log in this way, or its server is not one that weir can log in to.
+    /// The upstream has another kind of `auth`, or weir cannot log in to its server.
     pub async fn begin(
         upstream: &Upstream,
         endpoint: &HttpEndpoint,
-        around: &Around,
+        context: &CredentialsContext,
     ) -> Result<Self, LoginError> {
         let Auth::AuthorizationCode(config) = &upstream.auth else {
             return Err(LoginError::OtherAuth);
         };
-        let store = Store::new(around.state_dir.as_deref().ok_or(LoginError::NoState)?);
-        let door = Arc::new(Door::new(endpoint, config, around)?);
-        let listener = Listener::bind(config.redirect_port);
+        let store = LoginStore::new(context.state_dir.as_deref().ok_or(LoginError::NoState)?);
+        let http = Arc::new(LoginHttpClient::new(endpoint, config, context)?);
+        let listener = CallbackListener::bind(config.redirect_port);
         let listener = listener.await.map_err(|source| LoginError::Listen {
             port: config.redirect_port,
             source,
         })?;
         let redirect = listener.redirect();
-        let mut server = Server::find(&endpoint.url, config, &door).await?;
-        let record = registered(config, &server, &redirect, &door).await?;
-        let asking = server.asking(&record.id, &redirect).await?;
-        let parties = Parties {
+        let mut server = AuthorizationServer::find(&endpoint.url, config, &http).await?;
+        let client = find_client(config, &server, &redirect, &http).await?;
+        let request = server.build_request(&client.id, &redirect).await?;
+        let parties = LoginParties {
             upstream: upstream.id.as_str().to_owned(),
             url: endpoint.url.clone(),
             issuer: server.issuer,
             token_endpoint: server.token_endpoint,
-            resource: asking.resource,
-            client: record,
+            resource: request.resource,
+            client,
         };
         Ok(Self {
             listener,
-            door,
+            http,
             store,
-            url: asking.url,
-            waiting: Waiting {
-                expected: asking.expected,
-                verifier: asking.verifier,
+            url: request.url,
+            exchange: PendingExchange {
+                expected: request.expected,
+                verifier: request.verifier,
                 redirect,
-                proof: Prover::new(config, around)?,
+                secret: ClientAuthenticator::new(config, context)?,
                 parties,
                 scopes: server.scopes,
             },
         })
     }
 
-    /// Where the browser has to go.
+    /// Returns the URL to open in a browser.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Waits for the browser, or for its address in `lines`, gets the tokens and keeps them.
+    /// Waits for a redirect of the browser, or for its address in `lines`, then fetches and stores the tokens.
     ///
     /// # Errors
-    /// Nobody came within `patience`, or what came is not good for tokens.
+    /// No redirect arrived within `timeout`, or it brought no tokens.
     pub async fn finish(
         self,
-        patience: Duration,
+        timeout: Duration,
         lines: mpsc::Receiver<String>,
-        notice: impl FnMut(Notice),
-    ) -> Result<Record, LoginError> {
+        report: impl FnMut(LoginNotice),
+    ) -> Result<StoredLogin, LoginError> {
         let Self {
             listener,
-            door,
+            http,
             store,
-            waiting,
+            exchange,
             ..
         } = self;
         listener
-            .serve(async |heard| {
-                let arrived = arrival(heard, lines, &waiting.expected, notice);
-                let arrived = tokio::time::timeout(patience, arrived).await;
-                let (answer, page) = arrived.map_err(|_| LoginError::Timeout(patience))?;
-                let name = waiting.parties.upstream.clone();
-                let done = waiting.redeem(answer, &door, &store).await;
+            .serve(async |redirects| {
+                let response = wait_for_response(redirects, lines, &exchange.expected, report);
+                let response = tokio::time::timeout(timeout, response).await;
+                let (response, page) = response.map_err(|_| LoginError::Timeout(timeout))?;
+                let name = exchange.parties.upstream.clone();
+                let done = exchange.run(response, &http, &store).await;
                 if let Some(page) = page {
-                    let _ = page.send(Page::of(&done, &name));
+                    let _ = page.send(ResultPage::of(&done, &name));
                 }
                 done
             })
@@ -209,87 +215,96 @@ impl Login {
     }
 }
 
-/// Waits for a redirect that belongs to this login.
-async fn arrival(
-    mut heard: mpsc::Receiver<Arrival>,
+/// Waits for a redirect that belongs to this login. Returns its content, and what takes the page for the browser.
+async fn wait_for_response(
+    mut redirects: mpsc::Receiver<IncomingRedirect>,
     mut lines: mpsc::Receiver<String>,
-    expected: &Expected,
-    mut notice: impl FnMut(Notice),
-) -> (Answer, Option<tokio::sync::oneshot::Sender<Page>>) {
-    let mut typing = true;
+    expected: &ExpectedRedirect,
+    mut report: impl FnMut(LoginNotice),
+) -> (
+    AuthorizationResponse,
+    Option<tokio::sync::oneshot::Sender<ResultPage>>,
+) {
+    let mut has_lines = true;
     loop {
-        let arrival = tokio::select! {
-            Some(arrival) = heard.recv() => arrival,
-            line = lines.recv(), if typing => {
+        let redirect = tokio::select! {
+            Some(redirect) = redirects.recv() => redirect,
+            line = lines.recv(), if has_lines => {
                 let Some(line) = line else {
-                    typing = false;
+                    has_lines = false;
                     continue;
                 };
                 if line.trim().is_empty() {
                     continue;
                 }
-                let Some(query) = pasted(&line) else {
-                    notice(Notice::NotOne);
+                let Some(query) = parse_pasted(&line) else {
+                    report(LoginNotice::NotARedirect);
                     continue;
                 };
-                Arrival { query, page: None }
+                IncomingRedirect { query, page: None }
             }
             else => std::future::pending().await,
         };
-        match expected.judge(&arrival.query) {
-            // Anybody can send a browser here; only the right one ends the login.
-            Answer::Foreign => {
-                notice(Notice::Foreign);
-                if let Some(page) = arrival.page {
-                    let _ = page.send(Page::foreign());
+        match expected.check(&redirect.query) {
+            // Any page can send a browser here, so only a redirect of this login ends the wait.
+            AuthorizationResponse::OtherLogin => {
+                report(LoginNotice::OtherLogin);
+                if let Some(page) = redirect.page {
+                    let _ = page.send(ResultPage::other_login());
                 }
             }
-            answer
-            @ (Answer::Code(_) | Answer::Denied(_) | Answer::WrongIssuer | Answer::Empty) => {
-                return (answer, arrival.page);
+            response @ (AuthorizationResponse::Code(_)
+            | AuthorizationResponse::Error(_)
+            | AuthorizationResponse::WrongIssuer
+            | AuthorizationResponse::Empty) => {
+                return (response, redirect.page);
             }
         }
     }
 }
 
-impl Waiting {
-    /// From the answer to tokens that are kept.
-    async fn redeem(
+impl PendingExchange {
+    /// Exchanges the code of a response for tokens, and stores them.
+    async fn run(
         self,
-        answer: Answer,
-        door: &Door,
-        store: &Store,
-    ) -> Result<Record, LoginError> {
-        let code = match answer {
-            Answer::Code(code) => code,
-            Answer::Denied(code) => return Err(LoginError::Denied { code }),
-            Answer::WrongIssuer => return Err(LoginError::WrongIssuer),
-            Answer::Foreign | Answer::Empty => return Err(LoginError::NoCode),
+        response: AuthorizationResponse,
+        http: &LoginHttpClient,
+        store: &LoginStore,
+    ) -> Result<StoredLogin, LoginError> {
+        let code = match response {
+            AuthorizationResponse::Code(code) => code,
+            AuthorizationResponse::Error(code) => return Err(LoginError::Denied { code }),
+            AuthorizationResponse::WrongIssuer => return Err(LoginError::WrongIssuer),
+            AuthorizationResponse::OtherLogin | AuthorizationResponse::Empty => {
+                return Err(LoginError::NoCode);
+            }
         };
         let parties = self.parties;
-        // Before the code is used up: where nothing can be kept, nothing is asked for.
-        let lock = store.lock(&parties.upstream, &parties.issuer, LOCK).await?;
+        // Before the request, which uses up the code: if the tokens could not be stored, they are not requested.
+        let lock = store
+            .lock(&parties.upstream, &parties.issuer, LOCK_TIMEOUT)
+            .await?;
         let draft = lock.draft()?;
-        let request = Request {
+        let request = TokenRequest {
             endpoint: &parties.token_endpoint,
             client_id: &parties.client.id,
-            proof: self.proof.prove(&parties.client).await?,
+            secret: self.secret.authenticate(&parties.client).await?,
             resource: &parties.resource,
         };
-        let have = Have::Code {
+        let grant = PresentedGrant::Code {
             code,
             verifier: self.verifier,
             redirect: self.redirect,
         };
-        let tokens = request.send(have, &door.http).await?;
-        let record = Record::new(parties, self.scopes, tokens);
-        draft.keep(&record)?;
-        Ok(record)
+        let tokens = request.send(grant, &http.client).await?;
+        let login = StoredLogin::new(parties, self.scopes, tokens);
+        draft.commit(&login)?;
+        Ok(login)
     }
 }
 
-impl Page {
-    fn of(done: &Result<Record, LoginError>, name: &str) -> Self {
+impl ResultPage {
+    fn of(done: &Result<StoredLogin, LoginError>, name: &str) -> Self {
         match done {
             Ok(_) => Self {
                 good: true,
@@ -298,15 +313,15 @@ impl Page {
             Err(error) => Self {
                 good: false,
                 text: format!(
-                    "Weir is not logged in to {name}: {error}. The terminal where weir login ran says more."
+                    "Weir is not logged in to {name}: {error}. See the terminal where weir login runs."
                 ),
             },
         }
     }
 
-    fn foreign() -> Self {
+    fn other_login() -> Self {
         let text =
-            "This answer belongs to another login. Use the address that weir login printed last.";
+            "This redirect belongs to another login. Use the address that weir login printed last.";
         Self {
             good: false,
             text: text.to_owned(),
@@ -314,31 +329,36 @@ impl Page {
     }
 }
 
-/// Who weir is at the server.
-async fn registered(
+/// Returns the client that weir is at the server: the one of the config, or a newly registered one.
+async fn find_client(
     config: &AuthorizationCode,
-    server: &Server,
+    server: &AuthorizationServer,
     redirect: &str,
-    door: &Door,
-) -> Result<ClientRecord, LoginError> {
-    let known = |id: &str, method| ClientRecord {
+    http: &LoginHttpClient,
+) -> Result<StoredClient, LoginError> {
+    let known = |id: &str, method| StoredClient {
         id: id.to_owned(),
         secret: None,
         method,
     };
     match &config.client {
-        Registration::Known { client_id, .. } => Ok(known(client_id, Method::Config)),
-        Registration::Document(url) if server.takes_documents() => {
-            Ok(known(url.as_str(), Method::None))
+        Registration::Known { client_id, .. } => Ok(known(client_id, ClientAuthMethod::Config)),
+        Registration::Document(url) if server.supports_documents() => {
+            Ok(known(url.as_str(), ClientAuthMethod::None))
         }
         Registration::Document(_) => Err(LoginError::Document),
         Registration::Dynamic => {
-            let endpoint = server.registration_endpoint(door)?;
+            let endpoint = server.registration_endpoint(http)?;
             let endpoint = endpoint.ok_or(LoginError::NoRegistration)?;
-            let methods = server.methods();
+            let methods = server.auth_methods();
             let scopes = &server.scopes;
-            let client =
-                register::register(&door.http, &endpoint, redirect, scopes, methods.as_deref());
+            let client = registration::register(
+                &http.client,
+                &endpoint,
+                redirect,
+                scopes,
+                methods.as_deref(),
+            );
             Ok(client.await?)
         }
     }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::credentials::aws::control::{SyncError, Synchronized};
+use crate::credentials::aws::control_plane::{SyncError, SyncReport};
 use crate::upstream::Link;
 
 /// The longest that all targets together may take.
@@ -57,16 +57,16 @@ async fn run(link: Arc<Link>, ended: oneshot::Sender<()>) {
     if is_news {
         link.health.set_warning(warning);
     }
-    let changed = matches!(outcome, Ok(Some(Synchronized { done: 1.., .. })));
+    let changed = matches!(outcome, Ok(Some(SyncReport { done: 1.., .. })));
     if ended.send(()).is_err() && changed {
         link.rounds.request_resync();
     }
 }
 
 /// What operators have to know of it.
-fn warning(outcome: &Result<Option<Synchronized>, SyncError>) -> Option<String> {
+fn warning(outcome: &Result<Option<SyncReport>, SyncError>) -> Option<String> {
     match outcome {
-        Ok(Some(Synchronized { failed, .. })) if *failed > 0 => Some(format!(
+        Ok(Some(SyncReport { failed, .. })) if *failed > 0 => Some(format!(
             "gateway.synchronize: {failed} of the targets could not be synchronized"
         )),
         Ok(_) => None,

@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::credentials::secrets::{SecretCell, SecretError};
+use crate::credentials::secrets::{SecretCell, SecretUnavailable};
 use crate::name::UpstreamId;
 
 /// How to run a child.
@@ -53,7 +53,7 @@ pub enum ChildStartError {
         name: String,
         /// The reason.
         #[source]
-        source: SecretError,
+        source: SecretUnavailable,
     },
     /// The operating system refused.
     #[error("`{program}` could not be started")]
@@ -112,7 +112,7 @@ impl ChildSpec {
         }
         let given = self.env.iter().rfind(|(name, _)| name == "PATH");
         let path = given
-            .and_then(|(_, path)| Some(OsString::from(path.now()?.expose())))
+            .and_then(|(_, path)| Some(OsString::from(path.current()?.expose())))
             .or_else(|| {
                 let inherited = self.inherited.iter().rfind(|(name, _)| name == "PATH");
                 inherited.map(|(_, path)| path.clone())
@@ -130,7 +130,7 @@ impl ChildSpec {
         let mut command = Command::new(self.executable());
         let given = self.env.iter();
         let given: Vec<_> = given
-            .filter_map(|(name, value)| Some((name, value.now()?)))
+            .filter_map(|(name, value)| Some((name, value.current()?)))
             .collect();
         if self.reaper.is_some() {
             command.args(["reap", "--"]).arg(&self.program);

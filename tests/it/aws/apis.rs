@@ -15,7 +15,7 @@ async fn a_secret_comes_from_secrets_manager_whole_or_by_its_key() {
             region: Some(REGION.to_owned()),
             credentials: credentials(),
         };
-        let fetcher = Fetcher::new(&secret, &with(&services), &opened).unwrap();
+        let fetcher = SecretFetcher::new(&secret, &with(&services), &opened).unwrap();
         let fetched = fetcher.fetch().await;
         fetched
             .map(|secret| secret.expose().to_owned())
@@ -39,7 +39,7 @@ async fn a_secret_comes_from_secrets_manager_whole_or_by_its_key() {
     assert_eq!(fetch("prod/db", Some("user")).await, Ok("weir".to_owned()));
 }
 
-fn identity(services: &Services, kind: IdentityKind) -> Identity {
+fn identity(services: &Services, kind: IdentityKind) -> AgentcoreIdentityClient {
     let config = AgentcoreIdentity {
         workload: "weir".to_owned(),
         provider: "github".to_owned(),
@@ -47,7 +47,7 @@ fn identity(services: &Services, kind: IdentityKind) -> Identity {
         region: Some(REGION.to_owned()),
         credentials: credentials(),
     };
-    Identity::with(&config, &with(services), &opened).unwrap()
+    AgentcoreIdentityClient::with_context(&config, &with(services), &opened).unwrap()
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn targets_are_synchronized_one_by_one_and_those_that_cannot_be_are_left_a
     ];
     let all = all.map(|(id, target)| (id.to_owned(), target));
     services.inner.targets.lock().unwrap().extend(all);
-    let control = Control::with(
+    let control = ControlPlane::with_context(
         "gw-ab12cdef34",
         Some(REGION),
         &credentials(),
@@ -176,10 +176,11 @@ async fn targets_are_synchronized_one_by_one_and_those_that_cannot_be_are_left_a
 }
 
 /// A signer over static keys, a request that it has signed, and what it says when that is refused.
-async fn verdict(url: &str, body: &str, headers: HeaderMap) -> (Verdict, Arc<StateCell>) {
+async fn verdict(url: &str, body: &str, headers: HeaderMap) -> (RejectionOutcome, Arc<StatusCell>) {
     let services = services().await;
-    let state = Arc::<StateCell>::default();
-    let signer = Signer::with(&sigv4(), &with(&services), &opened, Arc::clone(&state)).unwrap();
+    let state = Arc::<StatusCell>::default();
+    let signer =
+        Signer::with_context(&sigv4(), &with(&services), &opened, Arc::clone(&state)).unwrap();
     let (mut signed, deadline) = (HeaderMap::new(), Instant::now() + BOUND);
     let stamp = signer
         .sign(
@@ -191,12 +192,12 @@ async fn verdict(url: &str, body: &str, headers: HeaderMap) -> (Verdict, Arc<Sta
         )
         .await
         .unwrap();
-    let refusal = Refused {
+    let refusal = Rejection {
         status: StatusCode::FORBIDDEN,
         headers: &headers,
         body: &Bytes::from(body.to_owned()),
     };
-    (signer.refused(&stamp, &refusal), state)
+    (signer.handle_rejection(stamp, &refusal), state)
 }
 
 #[tokio::test]
@@ -233,11 +234,14 @@ async fn a_refusal_is_explained_without_a_word_of_the_upstream() {
         ),
     ] {
         let (verdict, state) = verdict(url, body, HeaderMap::new()).await;
-        let Verdict::Final(Some(why)) = verdict else {
+        let RejectionOutcome::Final(Some(why)) = verdict else {
             panic!("{body}: {verdict:?}")
         };
         assert!(why.contains(words) && !why.contains("planted"), "{why}");
         let status = state.get();
-        assert_eq!((status.phase, status.reason), (Phase::Failing, Some(why)));
+        assert_eq!(
+            (status.state, status.reason),
+            (CredentialState::Failing, Some(why))
+        );
     }
 }

@@ -91,34 +91,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
         ],
         "to go",
     ),
-    (
-        &[
-            "credentials.rs",
-            "credentials/aws.rs",
-            "credentials/aws/api.rs",
-            "credentials/aws/chain.rs",
-            "credentials/aws/identity.rs",
-            "credentials/aws/login.rs",
-            "credentials/aws/secrets_manager.rs",
-            "credentials/fixed.rs",
-            "credentials/grant.rs",
-            "credentials/oauth/answer.rs",
-            "credentials/oauth/client.rs",
-            "credentials/oauth/client_credentials.rs",
-            "credentials/oauth/code.rs",
-            "credentials/oauth/discovery.rs",
-            "credentials/oauth/door.rs",
-            "credentials/oauth/exchange.rs",
-            "credentials/oauth/http.rs",
-            "credentials/oauth/proof.rs",
-            "credentials/oauth/tokens.rs",
-            "credentials/secrets.rs",
-            "credentials/token.rs",
-            "credentials/token/again.rs",
-            "credentials/token/pace.rs",
-        ],
-        "to go",
-    ),
     (&["document/de.rs", "document/de/access.rs"], "to go"),
     (&["document/node.rs", "document/node/builder.rs"], "to go"),
     (
@@ -173,7 +145,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
         ],
         "to go",
     ),
-    (&["tls.rs", "tls/identity.rs", "tls/trust.rs"], "to go"),
 ];
 
 /// Files by the path of their module: `catalog/page.rs` is `["catalog", "page"]`.

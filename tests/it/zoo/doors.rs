@@ -96,7 +96,7 @@ async fn http_where_tls_was_promised() {
     for yaml in over_tls(up.address().port()) {
         is_out(
             &yaml,
-            "the TLS handshake failed: what the server sends is not TLS",
+            "the TLS handshake failed: the server does not speak TLS",
         )
         .await;
     }

@@ -1,4 +1,4 @@
-//! A client at its authorization server: finds the token endpoint, says who it is, asks for a token.
+//! A client of an authorization server: finds the token endpoint, authenticates, and requests tokens.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,44 +6,43 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use futures::future::BoxFuture;
 use http::StatusCode;
-use oauth2::basic::{
-    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-};
+use oauth2::basic::BasicErrorResponse;
 use oauth2::{
     AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse,
-    RequestTokenError, Scope, StandardRevocableToken, TokenUrl,
+    RequestTokenError, Scope, TokenUrl,
 };
 
 use crate::config::{
     ClientAuthentication, HttpEndpoint, OAuthClient, TokenParameters, TokenServer,
 };
-use crate::credentials::oauth::answer::{self, Answer};
+use crate::credentials::context::CredentialsContext;
+use crate::credentials::error::SetupError;
 use crate::credentials::oauth::assertion::{self, Algorithm, AssertionError, assertion};
 use crate::credentials::oauth::discovery::{Discovery, TokenEndpoint};
-use crate::credentials::oauth::http::{Http, HttpError};
+use crate::credentials::oauth::http::{OAuthHttpClient, OAuthHttpError};
+use crate::credentials::oauth::token_response::{self, LibraryClient};
 use crate::credentials::secrets::SecretCell;
 use crate::credentials::token::{GrantError, Token};
-use crate::credentials::{Around, SetupError};
-use crate::tls::Tls;
+use crate::tls::TlsConfigs;
 
-/// What the token endpoint is called in errors.
-const ENDPOINT: &str = "the token endpoint";
-/// How the `oauth2` crate begins the one request that is used of it here.
+/// The name of the token endpoint in errors.
+const ENDPOINT_NAME: &str = "the token endpoint";
+/// The beginning of the `oauth2` crate's requests, which are all of this grant type here.
 const CLIENT_CREDENTIALS: &[u8] = b"grant_type=client_credentials";
-/// The same of a token exchange (RFC 8693 §2.1), which it does not know. All else is alike.
+/// The beginning of a token exchange (RFC 8693 §2.1), which the crate does not support. The rest of the request is alike.
 const TOKEN_EXCHANGE: &[u8] =
     b"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange";
 
-/// A client at its authorization server.
+/// A client of an authorization server, registered with an id.
 #[derive(Debug)]
-pub struct Client {
-    http: Arc<Http>,
+pub struct TokenClient {
+    http: Arc<OAuthHttpClient>,
     discovery: Discovery,
     id: String,
     authentication: Authentication,
 }
 
-/// How it proves who it is.
+/// How the client authenticates (RFC 6749 §2.3).
 #[derive(Debug)]
 enum Authentication {
     None,
@@ -55,43 +54,38 @@ enum Authentication {
     },
 }
 
-/// What a token is asked with.
+/// `grant_type` of a token request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asks {
-    /// With nothing but who the client is (RFC 6749 §4.4).
+pub enum GrantType {
+    /// `client_credentials` (RFC 6749 §4.4).
     ClientCredentials,
-    /// With another token (RFC 8693).
+    /// `urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693 §2.1).
     TokenExchange,
 }
 
-type Request = oauth2::Client<
-    BasicErrorResponse,
-    Answer,
-    BasicTokenIntrospectionResponse,
-    StandardRevocableToken,
-    BasicRevocationErrorResponse,
->;
+/// Parameters of a token request.
+pub type Parameters = Vec<(&'static str, String)>;
 
-impl Client {
-    /// The client that the config names. Opens nothing.
+impl TokenClient {
+    /// Creates the client that the config describes. Opens no connection.
     ///
     /// # Errors
-    /// What shows in the config.
+    /// A mistake in the config.
     pub fn new(
         config: &OAuthClient,
         upstream: &HttpEndpoint,
-        around: &Around,
+        context: &CredentialsContext,
     ) -> Result<Self, SetupError> {
         let (TokenServer::TokenUrl(url) | TokenServer::Issuer(url)) = &config.server;
         let tls = match url.scheme() {
-            "http" => Tls::none()?,
-            _ => around.tls.for_tokens(&upstream.tls)?,
+            "http" => TlsConfigs::plain()?,
+            _ => context.tls.for_tokens(&upstream.tls)?,
         };
-        let http = Http::new(tls, config.allow_plain_http)?;
-        // Where it is for the operator to put right, it is said before anything runs.
-        http.may(url)
+        let http = OAuthHttpClient::new(tls, config.allow_plain_http)?;
+        // The operator can correct a URL of the config, so it is checked before anything runs.
+        http.check(url)
             .map_err(|error| SetupError::Config(format!("the token server: {error}")))?;
-        let open = |reference| around.secrets.open(reference);
+        let open = context.secrets.opener();
         let authentication = match &config.authentication {
             ClientAuthentication::None => Authentication::None,
             ClientAuthentication::SecretBasic(secret) => {
@@ -106,7 +100,7 @@ impl Client {
                 key_id,
             } => Authentication::Jwt {
                 key: open(key)?,
-                algorithm: algorithm.as_deref().map(known).transpose()?,
+                algorithm: algorithm.as_deref().map(parse_algorithm).transpose()?,
                 key_id: key_id.clone(),
             },
         };
@@ -118,42 +112,47 @@ impl Client {
         })
     }
 
-    /// Asks for a token. `more` are the parameters of the grant.
+    /// Requests a token. `parameters` are those of the grant.
     ///
     /// # Errors
-    /// None was given.
-    pub async fn token(
+    /// The server gave no token.
+    pub async fn fetch(
         &self,
-        asks: Asks,
+        grant_type: GrantType,
         token: &TokenParameters,
-        more: Vec<(&'static str, String)>,
+        parameters: Parameters,
     ) -> Result<Token, GrantError> {
         let endpoint = self.discovery.endpoint(&self.http).await?;
-        let result = self.request(asks, token, &more, &endpoint).await;
-        let Err(GrantError::Refused(_)) = &result else {
+        let result = self
+            .request(grant_type, token, &parameters, &endpoint)
+            .await;
+        let Err(GrantError::Rejected(_)) = &result else {
             return result;
         };
         self.discovery.forget();
         let Some(secret) = self.secret() else {
             return result;
         };
-        // It may have been rotated just now: another one is tried at once.
+        // The secret may just have been rotated: a new one is tried at once.
         let version = secret.version();
         secret.renew(version).await;
         match secret.version() == version {
             true => result,
-            false => self.request(asks, token, &more, &endpoint).await,
+            false => {
+                self.request(grant_type, token, &parameters, &endpoint)
+                    .await
+            }
         }
     }
 
     async fn request(
         &self,
-        asks: Asks,
+        grant_type: GrantType,
         token: &TokenParameters,
-        more: &[(&'static str, String)],
+        of_grant: &[(&'static str, String)],
         endpoint: &TokenEndpoint,
     ) -> Result<Token, GrantError> {
-        let mut client = Request::new(ClientId::new(self.id.clone()))
+        let mut client = LibraryClient::new(ClientId::new(self.id.clone()))
             .set_token_uri(TokenUrl::from_url(endpoint.url.clone()))
             .set_auth_type(AuthType::RequestBody);
         let mut parameters: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
@@ -172,7 +171,7 @@ impl Client {
             } => {
                 let (key, audience) = (read(key).await?, &endpoint.audience);
                 let made = assertion(&key, *algorithm, key_id.as_deref(), &self.id, audience)
-                    .map_err(|error| unusable(&error))?;
+                    .map_err(|error| explain_assertion_error(&error))?;
                 parameters.push(("client_assertion_type".into(), assertion::TYPE.into()));
                 parameters.push(("client_assertion".into(), made.expose().to_owned().into()));
             }
@@ -183,7 +182,7 @@ impl Client {
         if let Some(resource) = &token.resource {
             parameters.push(("resource".into(), resource.as_str().into()));
         }
-        for (name, value) in more {
+        for (name, value) in of_grant {
             parameters.push(((*name).into(), value.as_str().into()));
         }
         for (name, value) in &token.parameters {
@@ -194,17 +193,17 @@ impl Client {
         for (name, value) in parameters {
             request = request.add_extra_param(name, value);
         }
-        let sender = Sender {
+        let sender = TokenRequestSender {
             http: Arc::clone(&self.http),
-            asks,
+            grant_type,
             status: Arc::default(),
         };
-        let answered = request.request_async(&sender).await;
+        let response = request.request_async(&sender).await;
         let status = sender.status.load(Ordering::Relaxed);
         let status = StatusCode::from_u16(status).unwrap_or_default();
-        answered
-            .map_err(|error| not_given(error, status))?
-            .token(asks == Asks::TokenExchange)
+        response
+            .map_err(|error| explain_failure(error, status))?
+            .token(grant_type == GrantType::TokenExchange)
     }
 
     fn secret(&self) -> Option<&SecretCell> {
@@ -216,73 +215,73 @@ impl Client {
         }
     }
 
-    /// Grows whenever what the client proves itself with has changed.
+    /// Returns a number that grows whenever the client's secret or key has changed.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.secret().map_or(0, SecretCell::version)
     }
 }
 
-/// Carries one request of the `oauth2` crate's.
-struct Sender {
-    http: Arc<Http>,
-    asks: Asks,
-    /// Of the answer: the crate does not tell the status of what it cannot read.
+/// Sends one request for the `oauth2` crate.
+struct TokenRequestSender {
+    http: Arc<OAuthHttpClient>,
+    grant_type: GrantType,
+    /// The status of the response: the crate does not tell it for a response that it cannot read.
     status: Arc<AtomicU16>,
 }
 
-impl<'c> AsyncHttpClient<'c> for Sender {
-    type Error = HttpError;
-    type Future = BoxFuture<'static, Result<HttpResponse, HttpError>>;
+impl<'c> AsyncHttpClient<'c> for TokenRequestSender {
+    type Error = OAuthHttpError;
+    type Future = BoxFuture<'static, Result<HttpResponse, OAuthHttpError>>;
 
     fn call(&'c self, mut request: HttpRequest) -> Self::Future {
-        if self.asks == Asks::TokenExchange
+        if self.grant_type == GrantType::TokenExchange
             && let Some(rest) = request.body().strip_prefix(CLIENT_CREDENTIALS)
         {
             *request.body_mut() = [TOKEN_EXCHANGE, rest].concat();
         }
         let (http, status) = (Arc::clone(&self.http), Arc::clone(&self.status));
         Box::pin(async move {
-            let answer = http.send(request).await?;
-            status.store(answer.status().as_u16(), Ordering::Relaxed);
-            Ok(answer)
+            let response = http.send(request).await?;
+            status.store(response.status().as_u16(), Ordering::Relaxed);
+            Ok(response)
         })
     }
 }
 
-fn known(name: &str) -> Result<Algorithm, SetupError> {
+fn parse_algorithm(name: &str) -> Result<Algorithm, SetupError> {
     Algorithm::from_name(name)
-        .ok_or_else(|| SetupError::Config(format!("weir signs nothing with {name}")))
+        .ok_or_else(|| SetupError::Config(format!("weir cannot sign with {name}")))
 }
 
-/// A secret of the client, as it is now.
+/// Reads a secret of the client.
 ///
 /// # Errors
-/// It cannot be had.
+/// It cannot be read or fetched.
 pub(super) async fn read(secret: &SecretCell) -> Result<crate::secret::Secret, GrantError> {
     let secret = secret.read().await;
-    secret.map_err(|error| GrantError::Passing(error.to_string().into()))
+    secret.map_err(|error| GrantError::Temporary(error.to_string().into()))
 }
 
-fn unusable(error: &AssertionError) -> GrantError {
-    GrantError::Refused(error.to_string().into())
+fn explain_assertion_error(error: &AssertionError) -> GrantError {
+    GrantError::Rejected(error.to_string().into())
 }
 
-fn not_given(
-    error: RequestTokenError<HttpError, BasicErrorResponse>,
+fn explain_failure(
+    error: RequestTokenError<OAuthHttpError, BasicErrorResponse>,
     status: StatusCode,
 ) -> GrantError {
     match error {
         RequestTokenError::ServerResponse(error) => {
-            answer::refusal(Some(error.error().as_ref()), status)
+            token_response::explain_error(Some(error.error().as_ref()), status)
         }
-        RequestTokenError::Request(error) => error.for_grant(ENDPOINT),
-        // Its texts have the server's in them.
+        RequestTokenError::Request(error) => error.into_grant_error(ENDPOINT_NAME),
+        // The texts of these errors contain text of the server.
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) if status.is_success() => {
-            GrantError::Passing(
-                format!("{ENDPOINT} answers with something else than a token").into(),
-            )
+            GrantError::Temporary(format!("the response of {ENDPOINT_NAME} is not a token").into())
         }
-        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => answer::refusal(None, status),
+        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
+            token_response::explain_error(None, status)
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Whom weir trusts, by a file that may be replaced.
+//! The certificates that weir trusts, in a file that may be replaced.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,60 +10,60 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
-use super::TlsError;
 use crate::files::FileCell;
 use crate::latest::Latest;
 use crate::pem::{self, PemError};
+use crate::tls::error::TlsError;
 
-/// Trusts the certificates of a file: those that are in it now.
+/// Trusts the certificates that are in a file now.
 #[derive(Debug)]
-pub(super) struct Trust {
+pub(super) struct CaFileVerifier {
     path: PathBuf,
     file: FileCell,
     provider: Arc<CryptoProvider>,
-    /// Whether what the machine trusts is trusted besides.
-    with_machine: bool,
-    made: Latest<Made>,
+    /// Whether what the machine trusts is trusted too.
+    with_system: bool,
+    loaded: Latest<LoadedVerifier>,
 }
 
-/// What was made of one version of the file, or stayed when nothing could be made of it.
+/// The verifier that was loaded from this version of the file, or before it if this one cannot be used.
 #[derive(Debug)]
-struct Made {
+struct LoadedVerifier {
     version: u64,
     verifier: Arc<dyn ServerCertVerifier>,
 }
 
-impl Trust {
+impl CaFileVerifier {
     pub(super) fn new(
         path: &Path,
         file: FileCell,
         provider: Arc<CryptoProvider>,
-        with_machine: bool,
+        with_system: bool,
     ) -> Result<Self, TlsError> {
         let version = file.version();
-        let verifier = make(path, &file, &provider, with_machine)?;
+        let verifier = load(path, &file, &provider, with_system)?;
         Ok(Self {
             path: path.to_owned(),
             file,
             provider,
-            with_machine,
-            made: Latest::new(Made { version, verifier }),
+            with_system,
+            loaded: Latest::new(LoadedVerifier { version, verifier }),
         })
     }
 
-    fn now(&self) -> Arc<dyn ServerCertVerifier> {
+    fn current(&self) -> Arc<dyn ServerCertVerifier> {
         let version = self.file.version();
-        let made = self.made.get();
-        if made.version == version {
-            return Arc::clone(&made.verifier);
+        let loaded = self.loaded.get();
+        if loaded.version == version {
+            return Arc::clone(&loaded.verifier);
         }
-        let verifier = make(&self.path, &self.file, &self.provider, self.with_machine)
+        let verifier = load(&self.path, &self.file, &self.provider, self.with_system)
             .unwrap_or_else(|error| {
-                // Once: the version is taken note of.
-                tracing::warn!(%error, "what the file held stays in use");
-                Arc::clone(&made.verifier)
+                // Logged once: the version is stored below.
+                tracing::warn!(%error, "the previous certificates of the file stay in use");
+                Arc::clone(&loaded.verifier)
             });
-        self.made.set(Made {
+        self.loaded.set(LoadedVerifier {
             version,
             verifier: Arc::clone(&verifier),
         });
@@ -71,21 +71,21 @@ impl Trust {
     }
 }
 
-fn make(
+fn load(
     path: &Path,
     file: &FileCell,
     provider: &Arc<CryptoProvider>,
-    with_machine: bool,
+    with_system: bool,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    let unfit = |source: PemError| TlsError::Pem {
+    let invalid = |source: PemError| TlsError::Pem {
         path: path.to_owned(),
         source,
     };
     let text = file.now();
-    // Both: certificates that cannot be read are refused in either case.
-    let roots = pem::roots(text.expose()).map_err(unfit)?;
-    if with_machine {
-        let more = pem::certificates(text.expose()).map_err(unfit)?;
+    // In both cases: certificates that cannot be read are an error.
+    let roots = pem::roots(text.expose()).map_err(invalid)?;
+    if with_system {
+        let more = pem::certificates(text.expose()).map_err(invalid)?;
         let verifier = Verifier::new_with_extra_roots(more, Arc::clone(provider))?;
         return Ok(Arc::new(verifier));
     }
@@ -96,7 +96,7 @@ fn make(
     Ok(verifier)
 }
 
-impl ServerCertVerifier for Trust {
+impl ServerCertVerifier for CaFileVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -105,8 +105,13 @@ impl ServerCertVerifier for Trust {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.now()
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        self.current().verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        )
     }
 
     fn verify_tls12_signature(

@@ -1,4 +1,5 @@
-//! What token endpoints answer (RFC 6749 §5), read as tolerantly as servers write it, and weir's words for their errors.
+//! Responses of token endpoints (RFC 6749 §5), read as tolerantly as servers write them, and weir's own texts for their
+//! errors.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -6,20 +7,37 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{StatusCode, header};
-use oauth2::{AccessToken, RefreshToken, Scope};
+use oauth2::basic::{
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+};
+use oauth2::{AccessToken, EndpointNotSet, RefreshToken, Scope, StandardRevocableToken};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::credentials::token::{GrantError, Token};
 use crate::secret::Secret;
 
-/// A successful answer. Where the `oauth2` crate's own wants `token_type` and a number in `expires_in`, servers leave out
-/// the one and put the other into quotes.
+/// The client of the `oauth2` crate that reads [`AccessTokenResponse`].
+pub(super) type LibraryClient<TokenEndpoint = EndpointNotSet> = oauth2::Client<
+    BasicErrorResponse,
+    AccessTokenResponse,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    TokenEndpoint,
+>;
+
+/// A successful response (RFC 6749 §5.1). Unlike the `oauth2` crate's own type, it accepts a missing `token_type` and an
+/// `expires_in` in quotes: there are servers that send them.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct Answer {
+pub struct AccessTokenResponse {
     access_token: AccessToken,
     #[serde(default)]
     token_type: Option<TokenType>,
-    #[serde(default, deserialize_with = "seconds")]
+    #[serde(default, deserialize_with = "read_seconds")]
     expires_in: Option<u64>,
     #[serde(default)]
     refresh_token: Option<RefreshToken>,
@@ -34,15 +52,16 @@ impl oauth2::TokenType for TokenType {}
 
 impl fmt::Debug for TokenType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenType") // a server's text
+        // It is a server's text, and may be a secret.
+        f.write_str("TokenType")
     }
 }
 
-/// What an answer has that leaves it out.
+/// The type of a token whose response leaves it out.
 static BEARER: std::sync::LazyLock<TokenType> =
     std::sync::LazyLock::new(|| TokenType("Bearer".to_owned()));
 
-impl oauth2::TokenResponse for Answer {
+impl oauth2::TokenResponse for AccessTokenResponse {
     type TokenType = TokenType;
 
     fn access_token(&self) -> &AccessToken {
@@ -66,32 +85,32 @@ impl oauth2::TokenResponse for Answer {
     }
 }
 
-impl Answer {
-    /// The token, as it is sent to an upstream. `exchanged`: what came of a token exchange may be a token of no type
-    /// (`N_A`, RFC 8693 §2.2.1), which is what the operator asked for then.
+impl AccessTokenResponse {
+    /// Returns the token in the form in which it is sent to an upstream. `is_exchanged`: the result of a token exchange
+    /// may have no type (`N_A`, RFC 8693 §2.2.1), if the operator asked for such a token.
     ///
     /// # Errors
-    /// It is none that a header carries.
-    pub fn token(&self, exchanged: bool) -> Result<Token, GrantError> {
+    /// The token is empty, or of a type that the `Authorization` header does not carry.
+    pub fn token(&self, is_exchanged: bool) -> Result<Token, GrantError> {
         let kind = self.token_type.as_ref().map_or("", |kind| kind.0.as_str());
         let is = |name: &str| kind.eq_ignore_ascii_case(name);
-        let is_taken = kind.is_empty() || is("bearer") || (exchanged && is("n_a"));
-        if !is_taken {
-            return Err(GrantError::Refused(
+        let is_usable = kind.is_empty() || is("bearer") || (is_exchanged && is("n_a"));
+        if !is_usable {
+            return Err(GrantError::Rejected(
                 "the token endpoint gives a token of another type than Bearer".into(),
             ));
         }
         let token = self.access_token.secret();
         if token.is_empty() {
-            return Err(GrantError::Refused(
+            return Err(GrantError::Rejected(
                 "the token endpoint gives an empty token".into(),
             ));
         }
-        // 0 is what some servers say of tokens that do not end.
-        let life = self.expires_in.filter(|seconds| *seconds > 0);
-        let expires = match life {
+        // Some servers send 0 for tokens that do not expire.
+        let lifetime = self.expires_in.filter(|seconds| *seconds > 0);
+        let expires = match lifetime {
             Some(seconds) => SystemTime::now().checked_add(Duration::from_secs(seconds)),
-            None => jwt_end(token),
+            None => jwt_expiry(token),
         };
         Ok(Token {
             header: header::AUTHORIZATION,
@@ -101,8 +120,8 @@ impl Answer {
     }
 }
 
-/// A number, a number in quotes, a fraction; nothing else is worth losing a token for.
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+/// Reads a number, a number in quotes, or a fraction. Anything else counts as missing: it is no reason to reject a token.
+fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     let text = match value.as_str() {
         Some(text) => text.trim().to_owned(),
@@ -112,12 +131,13 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D:
     Ok(whole.parse().ok())
 }
 
-/// When a token ends that is a JWT (RFC 7519 §4.1.4), for servers that leave out `expires_in`. Not verified: it is only
-/// about when the next one is fetched. Where `exp` is past by this machine's clock, the span from `iat` counts.
+/// Returns when a JWT expires (RFC 7519 §4.1.4), for servers that leave out `expires_in`. The signature is not checked:
+/// the expiry only decides when the next token is fetched. If `exp` is in the past by this machine's clock, the time from
+/// `iat` to `exp` counts from now.
 #[must_use]
-pub fn jwt_end(token: &str) -> Option<SystemTime> {
+pub fn jwt_expiry(token: &str) -> Option<SystemTime> {
     #[derive(Deserialize)]
-    struct Claims {
+    struct Lifetime {
         exp: f64,
         iat: Option<f64>,
     }
@@ -125,7 +145,7 @@ pub fn jwt_end(token: &str) -> Option<SystemTime> {
     let (_, payload) = (parts.next()?, parts.next()?);
     parts.next()?;
     let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-    let Claims { exp, iat } = serde_json::from_slice(&payload).ok()?;
+    let Lifetime { exp, iat } = serde_json::from_slice(&payload).ok()?;
     let end = SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(exp).ok()?)?;
     let now = SystemTime::now();
     if end > now {
@@ -134,38 +154,41 @@ pub fn jwt_end(token: &str) -> Option<SystemTime> {
     now.checked_add(Duration::try_from_secs_f64(exp - iat?).ok()?)
 }
 
-/// Weir's words for an error of a token endpoint, and whether another try makes sense. What the server wrote beside a
-/// code that is known (RFC 6749 §5.2, RFC 8707 §2, RFC 6749 §4.1.2.1) is not looked at: it may echo a secret.
+/// Explains an error of a token endpoint in weir's own words. Of the server's text, only codes that are known are used
+/// (RFC 6749 §5.2 and §4.1.2.1, RFC 8707 §2): the rest may echo a secret.
 #[must_use]
-pub fn refusal(code: Option<&str>, status: StatusCode) -> GrantError {
-    let meaning = match code.unwrap_or_default() {
+pub fn explain_error(code: Option<&str>, status: StatusCode) -> GrantError {
+    let code = code.unwrap_or_default();
+    let meaning = match code {
         "invalid_client" => "the client or its secret is not accepted",
-        "invalid_grant" => "the grant is not accepted, or not any more",
+        "invalid_grant" => "the grant is not accepted, or no longer",
         "unauthorized_client" => "the client may not use this grant",
-        "unsupported_grant_type" => "the server does not know this grant",
+        "unsupported_grant_type" => "the server does not support this grant",
         "invalid_scope" => "a scope is unknown, or not for this client",
-        "invalid_request" => "the server does not take the request",
+        "invalid_request" => "the server does not accept the request",
         "invalid_target" => "the audience or resource is not accepted",
         "access_denied" => "the server denies the client a token",
         "server_error" | "temporarily_unavailable" | "slow_down" => {
-            return GrantError::Passing("the token endpoint is unwell".into());
+            return GrantError::Temporary("the token endpoint has a temporary failure".into());
         }
         _ => {
             let status = status.as_u16();
-            let words = format!("the token endpoint refuses with HTTP status {status}");
-            return GrantError::Refused(words.into());
+            let reason =
+                format!("the token endpoint rejects the request with HTTP status {status}");
+            return GrantError::Rejected(reason.into());
         }
     };
-    let code = code.unwrap_or_default();
-    GrantError::Refused(format!("the token endpoint says {code}: {meaning}").into())
+    GrantError::Rejected(format!("the token endpoint answers {code}: {meaning}").into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(json: &str) -> Result<Token, GrantError> {
-        serde_json::from_str::<Answer>(json).unwrap().token(false)
+    fn read(json: &str) -> Result<Token, GrantError> {
+        serde_json::from_str::<AccessTokenResponse>(json)
+            .unwrap()
+            .token(false)
     }
 
     /// Whether it has about so many seconds left.
@@ -204,15 +227,15 @@ mod tests {
             (r#"{"access_token":"t","expires_in":{}}"#, None),
         ];
         for (json, expected) in cases {
-            let token = answer(json).unwrap();
+            let token = read(json).unwrap();
             assert_eq!(token.value.expose(), "Bearer t");
             assert!(has_left(&token, expected), "{json}");
         }
-        assert!(answer(r#"{"access_token":"t","token_type":"DPoP"}"#).is_err());
-        assert!(answer(r#"{"access_token":"t","token_type":"N_A"}"#).is_err());
-        assert!(answer(r#"{"access_token":""}"#).is_err());
+        assert!(read(r#"{"access_token":"t","token_type":"DPoP"}"#).is_err());
+        assert!(read(r#"{"access_token":"t","token_type":"N_A"}"#).is_err());
+        assert!(read(r#"{"access_token":""}"#).is_err());
         let exchanged = r#"{"access_token":"t","token_type":"N_A"}"#;
-        let exchanged: Answer = serde_json::from_str(exchanged).unwrap();
+        let exchanged: AccessTokenResponse = serde_json::from_str(exchanged).unwrap();
         assert!(exchanged.token(true).is_ok());
     }
 
@@ -224,7 +247,7 @@ mod tests {
         let of = |claims| {
             let token = token(claims);
             let json = format!(r#"{{"access_token":"{token}"}}"#);
-            answer(&json).unwrap()
+            read(&json).unwrap()
         };
         let good = of(format!(r#"{{"exp":{}}}"#, now + 100));
         assert!(has_left(&good, Some(100)));
@@ -239,27 +262,28 @@ mod tests {
         ] {
             assert!(has_left(&of(claims.clone()), None), "{claims}");
         }
-        assert_eq!(jwt_end("an opaque token"), None);
+        assert_eq!(jwt_expiry("an opaque token"), None);
     }
 
     #[test]
     fn errors_are_in_words_of_weirs_own() {
-        let says = |code: &str| refusal(Some(code), StatusCode::BAD_REQUEST);
+        let says = |code: &str| explain_error(Some(code), StatusCode::BAD_REQUEST);
         assert!(matches!(
             says("temporarily_unavailable"),
-            GrantError::Passing(_)
+            GrantError::Temporary(_)
         ));
         assert_eq!(
             says("invalid_scope").to_string(),
-            "the token endpoint says invalid_scope: a scope is unknown, or not for this client"
+            "the token endpoint answers invalid_scope: a scope is unknown, or not for this client"
         );
         let echo = says("your secret is hunter2");
         assert_eq!(
             echo.to_string(),
-            "the token endpoint refuses with HTTP status 400"
+            "the token endpoint rejects the request with HTTP status 400"
         );
-        let debug =
-            serde_json::from_str::<Answer>(r#"{"access_token":"hunter2","token_type":"hunter2"}"#);
+        let debug = serde_json::from_str::<AccessTokenResponse>(
+            r#"{"access_token":"hunter2","token_type":"hunter2"}"#,
+        );
         assert!(!format!("{:?}", debug.unwrap()).contains("hunter2"));
     }
 }

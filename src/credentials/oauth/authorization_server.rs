@@ -1,8 +1,8 @@
-//! Which authorization server an upstream belongs to: from its 401 (RFC 9728), or from the config.
+//! Finds the authorization server of an upstream: from the upstream's 401 (RFC 9728), or from the config.
 //!
-//! rmcp's `transport::auth` reads the challenge, finds the metadata of the resource and of the server, and writes the
-//! authorization request with PKCE. Everything that it sends goes through [`Door`], which refuses what weir does
-//! not go to. What it does with codes and tokens is not used: it logs them.
+//! rmcp's `transport::auth` reads the challenge, finds the metadata of the resource and of the server, and builds the
+//! authorization request with PKCE. Its requests go through [`LoginHttpClient`], which checks their URLs. What rmcp does
+//! with codes and tokens is not used, because it logs them.
 
 use std::sync::Arc;
 
@@ -15,37 +15,38 @@ use rmcp::transport::auth::{
 use url::Url;
 
 use crate::config::AuthorizationCode;
-use crate::credentials::oauth::callback::Expected;
+use crate::credentials::oauth::callback::ExpectedRedirect;
 use crate::credentials::oauth::discovery;
-use crate::credentials::oauth::door::Door;
-use crate::credentials::oauth::http::HttpError;
-use crate::credentials::reach::Unreachable;
+use crate::credentials::oauth::http::OAuthHttpError;
+use crate::credentials::oauth::login_http::LoginHttpClient;
+use crate::credentials::reach::ForbiddenUrl;
 
-/// What is sent to the upstream so that it asks for a login. Some let everybody in for a handshake; this opens no session.
-const HELLO: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
+/// The request that makes an upstream ask for a login. Not a handshake, because some upstreams answer that without a
+/// login, and it would open a session.
+const PROBE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
 
-/// Why no authorization server was found.
+/// The reason why no authorization server was found.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
     /// The upstream did not answer.
     #[error("the upstream does not answer")]
-    Upstream(#[source] HttpError),
+    Upstream(#[source] OAuthHttpError),
     /// Metadata could not be fetched.
-    #[error("the metadata at {host} cannot be had")]
+    #[error("the metadata at {host} cannot be fetched")]
     Fetch {
-        /// Where.
+        /// The host.
         host: String,
-        /// Why.
+        /// The reason.
         #[source]
-        source: HttpError,
+        source: OAuthHttpError,
     },
-    /// Metadata is answered with 5xx, or leads elsewhere.
-    #[error("{host} does not give its metadata")]
+    /// A request for metadata was answered with 5xx or a redirect.
+    #[error("{host} does not answer with its metadata")]
     Refused {
-        /// Where.
+        /// The host.
         host: String,
     },
-    /// The upstream names no server, and does not ask for a login.
+    /// The upstream names no authorization server, and does not ask for a login.
     #[error(
         "the upstream answers without a login and names no authorization server; set `auth.issuer` if it has one"
     )]
@@ -58,81 +59,80 @@ pub enum FindError {
         "no metadata at the authorization server that the upstream names; set `auth.issuer` if it has another"
     )]
     NoMetadata,
-    /// The metadata is of another issuer than it was asked for (RFC 8414 §3.3).
+    /// The metadata names another issuer than the one that it was requested for (RFC 8414 §3.3).
     #[error("the authorization server's metadata is of another issuer")]
     OtherIssuer,
-    /// An endpoint is missing or none that weir goes to.
+    /// An endpoint is missing, or weir sends nothing to it.
     #[error("the authorization server's {endpoint} endpoint cannot be used")]
     Endpoint {
-        /// `authorization`, `token`, `registration`
+        /// The endpoint: `authorization`, `token` or `registration`.
         endpoint: &'static str,
-        /// Why.
+        /// The reason.
         #[source]
-        source: Option<Unreachable>,
+        source: Option<ForbiddenUrl>,
     },
     /// `code_challenge_methods_supported` has no `S256`, or is missing, which means the same.
-    #[error(
-        "the authorization server does not support PKCE with S256, without which weir logs in nowhere"
-    )]
+    #[error("the authorization server does not support PKCE with S256, which weir requires")]
     Pkce,
-    /// The configured issuer publishes nothing that weir can use.
-    #[error("the issuer of the config")]
+    /// The issuer of the config publishes no usable metadata.
+    #[error("the issuer of the config has no usable metadata")]
     Issuer(#[source] discovery::DiscoveryError),
-    /// Anything else.
+    /// Any other failure.
     #[error("no authorization server was found")]
     Other,
 }
 
-/// An authorization server, found.
-pub(super) struct Server {
+/// The authorization server of an upstream.
+pub(super) struct AuthorizationServer {
     manager: AuthorizationManager,
     metadata: AuthorizationMetadata,
     states: InMemoryStateStore,
     /// The issuer, as its metadata writes it.
     pub(super) issuer: String,
-    /// Where tokens come from.
+    /// The token endpoint.
     pub(super) token_endpoint: Url,
-    /// What is asked for.
+    /// The scopes that weir requests.
     pub(super) scopes: Vec<String>,
 }
 
 /// An authorization request (RFC 6749 §4.1.1, RFC 7636, RFC 8707), ready for a browser.
-pub(super) struct Asking {
-    /// Where the browser goes.
+pub(super) struct AuthorizationRequest {
+    /// The URL to open in a browser.
     pub(super) url: Url,
-    /// What has to come back.
-    pub(super) expected: Expected,
+    /// What the response has to match.
+    pub(super) expected: ExpectedRedirect,
     /// `code_verifier`
     pub(super) verifier: PkceCodeVerifier,
     /// `resource`
     pub(super) resource: String,
 }
 
-impl Server {
+impl AuthorizationServer {
     /// Finds the server of an upstream.
     pub(super) async fn find(
         upstream: &Url,
         config: &AuthorizationCode,
-        door: &Arc<Door>,
+        http: &Arc<LoginHttpClient>,
     ) -> Result<Self, FindError> {
-        let challenge = challenge(upstream, door).await?;
+        let challenge = fetch_challenge(upstream, http).await?;
         let manager = AuthorizationManager::new_with_oauth_http_client(
             upstream.clone(),
-            Arc::clone(door) as Arc<_>,
+            Arc::clone(http) as Arc<_>,
         );
         let mut manager = manager.await.map_err(|_| FindError::Other)?;
         let resolved = manager
             .resolve_metadata_from_challenge(challenge.as_deref())
             .await;
         let (metadata, is_published) = match &config.issuer {
-            // Asked all the same: what the resource is called and its scopes are its own affair.
-            Some(issuer) => (published(issuer, door).await?, true),
+            // The upstream is asked even so: the name of the resource and its scopes come from there.
+            Some(issuer) => (fetch_configured(issuer, http).await?, true),
             None => {
-                let resolved = resolved.map_err(|error| explained(error, upstream, door))?;
+                let resolved = resolved.map_err(|error| explain(error, upstream, http))?;
                 (resolved.metadata, resolved.source.is_discovered())
             }
         };
-        // Servers of 2025-03-26 publish nothing and have their endpoints at known paths.
+        // Without metadata the endpoints are at the default paths of 2025-03-26 (basic/authorization). Only a 401
+        // tells that they exist.
         if !is_published && challenge.is_none() {
             return Err(FindError::None);
         }
@@ -144,7 +144,7 @@ impl Server {
             Some(issuer) => issuer.clone(),
             None => upstream.origin().ascii_serialization(),
         };
-        let endpoint = |name, written: &str| endpoint(name, written, &issuer, door);
+        let endpoint = |name, written: &str| parse_endpoint(name, written, &issuer, http);
         endpoint("authorization", &metadata.authorization_endpoint)?;
         let token_endpoint = endpoint("token", &metadata.token_endpoint)?;
         let states = InMemoryStateStore::new();
@@ -164,21 +164,25 @@ impl Server {
         })
     }
 
-    /// Where clients register themselves (RFC 7591), if anywhere.
-    pub(super) fn registration_endpoint(&self, door: &Door) -> Result<Option<Url>, FindError> {
+    /// Returns the endpoint for dynamic client registration (RFC 7591), if there is one.
+    pub(super) fn registration_endpoint(
+        &self,
+        http: &LoginHttpClient,
+    ) -> Result<Option<Url>, FindError> {
         let written = self.metadata.registration_endpoint.as_deref();
         written
-            .map(|written| endpoint("registration", written, &self.issuer, door))
+            .map(|written| parse_endpoint("registration", written, &self.issuer, http))
             .transpose()
     }
 
-    /// Whether a client may be a document (draft-ietf-oauth-client-id-metadata-document).
-    pub(super) fn takes_documents(&self) -> bool {
-        self.says("client_id_metadata_document_supported")
+    /// Returns whether the URL of a metadata document may be a client id
+    /// (draft-ietf-oauth-client-id-metadata-document).
+    pub(super) fn supports_documents(&self) -> bool {
+        self.supports("client_id_metadata_document_supported")
     }
 
-    /// `token_endpoint_auth_methods_supported`, if it says.
-    pub(super) fn methods(&self) -> Option<Vec<&str>> {
+    /// Returns `token_endpoint_auth_methods_supported`, if the metadata has it.
+    pub(super) fn auth_methods(&self) -> Option<Vec<&str>> {
         let key = "token_endpoint_auth_methods_supported";
         let methods = self.metadata.additional_fields.get(key)?.as_array()?;
         Some(
@@ -189,17 +193,17 @@ impl Server {
         )
     }
 
-    fn says(&self, key: &str) -> bool {
+    fn supports(&self, key: &str) -> bool {
         let value = self.metadata.additional_fields.get(key);
         value.and_then(serde_json::Value::as_bool) == Some(true)
     }
 
-    /// The request that a browser carries to the server.
-    pub(super) async fn asking(
+    /// Builds the authorization request.
+    pub(super) async fn build_request(
         &mut self,
         client_id: &str,
         redirect: &str,
-    ) -> Result<Asking, FindError> {
+    ) -> Result<AuthorizationRequest, FindError> {
         let client = OAuthClientConfig::new(client_id, redirect);
         let other = |_| FindError::Other;
         self.manager.configure_client(client).map_err(other)?;
@@ -213,59 +217,67 @@ impl Server {
         };
         let (state, resource) = (parameter("state"), parameter("resource"));
         let (state, resource) = state.zip(resource).ok_or(FindError::Other)?;
-        let kept = self.states.load(&state).await.map_err(other)?;
-        let kept = kept.ok_or(FindError::Other)?;
-        // Without it there is no refresh token (OpenID Connect Core §11).
+        let stored = self.states.load(&state).await.map_err(other)?;
+        let stored = stored.ok_or(FindError::Other)?;
+        // Otherwise the server gives no refresh token (OpenID Connect Core §11).
         if scopes.contains(&"offline_access") {
             url.query_pairs_mut().append_pair("prompt", "consent");
         }
-        let must_name_issuer = self.says("authorization_response_iss_parameter_supported");
-        let expected = Expected {
+        let must_name_issuer = self.supports("authorization_response_iss_parameter_supported");
+        let expected = ExpectedRedirect {
             state,
             issuer: self.issuer.clone(),
             must_name_issuer,
         };
-        Ok(Asking {
+        Ok(AuthorizationRequest {
             url,
             expected,
-            verifier: kept.into_pkce_verifier(),
+            verifier: stored.into_pkce_verifier(),
             resource,
         })
     }
 }
 
-/// What the upstream says in a 401: its `WWW-Authenticate` headers, or an empty text without any. `None` if it
-/// lets weir in without a login.
-async fn challenge(upstream: &Url, door: &Door) -> Result<Option<String>, FindError> {
+/// Sends a request without a login. Returns the `WWW-Authenticate` headers of a 401, or an empty text if it has none;
+/// `None` if the upstream does not answer 401.
+async fn fetch_challenge(
+    upstream: &Url,
+    http: &LoginHttpClient,
+) -> Result<Option<String>, FindError> {
     let request = Request::builder()
         .method(Method::POST)
         .uri(upstream.as_str())
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json, text/event-stream")
-        .body(HELLO.as_bytes().to_vec())
+        .body(PROBE.as_bytes().to_vec())
         .map_err(|_| FindError::Other)?;
-    let answer = door.http.head(request).await.map_err(FindError::Upstream)?;
-    if answer.status() != StatusCode::UNAUTHORIZED {
+    let response = http.client.send_for_head(request).await;
+    let response = response.map_err(FindError::Upstream)?;
+    if response.status() != StatusCode::UNAUTHORIZED {
         return Ok(None);
     }
-    let challenges = answer.headers().get_all(header::WWW_AUTHENTICATE).iter();
+    let challenges = response.headers().get_all(header::WWW_AUTHENTICATE).iter();
     let challenges: Vec<_> = challenges.filter_map(|value| value.to_str().ok()).collect();
     Ok(Some(challenges.join(", ")))
 }
 
-/// The metadata of a configured issuer.
-async fn published(issuer: &Url, door: &Door) -> Result<AuthorizationMetadata, FindError> {
-    let found = discovery::metadata(issuer, &door.http).await;
+/// Fetches the metadata of the issuer that the config names.
+async fn fetch_configured(
+    issuer: &Url,
+    http: &LoginHttpClient,
+) -> Result<AuthorizationMetadata, FindError> {
+    let found = discovery::fetch_metadata(issuer, &http.client).await;
     let (_, text) = found.map_err(FindError::Issuer)?;
     let unusable = |_| FindError::Issuer(discovery::DiscoveryError::None);
     serde_json::from_slice(&text).map_err(unusable)
 }
 
-fn endpoint(
+/// Parses an endpoint of the metadata, and checks that it belongs to the issuer.
+fn parse_endpoint(
     name: &'static str,
     written: &str,
     issuer: &str,
-    door: &Door,
+    http: &LoginHttpClient,
 ) -> Result<Url, FindError> {
     let unusable = |source| FindError::Endpoint {
         endpoint: name,
@@ -273,7 +285,7 @@ fn endpoint(
     };
     let url = Url::parse(written).map_err(|_| unusable(None))?;
     let issuer = Url::parse(issuer).map_err(|_| unusable(None))?;
-    door.belongs(&url, &issuer)
+    http.check_endpoint(&url, &issuer)
         .map_err(|source| unusable(Some(source)))?;
     Ok(url)
 }
@@ -282,25 +294,27 @@ fn host(url: &Url) -> String {
     url.host_str().unwrap_or_default().to_owned()
 }
 
-fn fetch(url: &Url, source: HttpError) -> FindError {
+fn cannot_fetch(url: &Url, source: OAuthHttpError) -> FindError {
     FindError::Fetch {
         host: host(url),
         source,
     }
 }
 
-/// Weir's own words for what rmcp says, which may have text of the server in it.
+/// Explains an error of rmcp in weir's own words: rmcp's may contain text of the server.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "all others are of steps that are not taken with rmcp"
+    reason = "the other errors are of steps that weir does not take with rmcp"
 )]
-fn explained(error: AuthError, upstream: &Url, door: &Door) -> FindError {
+fn explain(error: AuthError, upstream: &Url, http: &LoginHttpClient) -> FindError {
     match error {
-        AuthError::DiscoveryRequestFailed { url, source } => match source.downcast::<HttpError>() {
-            Ok(source) if url == *upstream => FindError::Upstream(*source),
-            Ok(source) => fetch(&url, *source),
-            Err(_) => FindError::Refused { host: host(&url) },
-        },
+        AuthError::DiscoveryRequestFailed { url, source } => {
+            match source.downcast::<OAuthHttpError>() {
+                Ok(source) if url == *upstream => FindError::Upstream(*source),
+                Ok(source) => cannot_fetch(&url, *source),
+                Err(_) => FindError::Refused { host: host(&url) },
+            }
+        }
         AuthError::ProtectedResourceMetadataInvalid { .. } => FindError::Resource,
         AuthError::AuthorizationServersUnavailable {
             authorization_servers,
@@ -309,9 +323,9 @@ fn explained(error: AuthError, upstream: &Url, door: &Door) -> FindError {
             let named = authorization_servers
                 .iter()
                 .filter_map(|named| Url::parse(named).ok());
-            let mut refused = named.filter_map(|url| Some((door.http.may(&url).err()?, url)));
-            match refused.next() {
-                Some((source, url)) => fetch(&url, source.into()),
+            let mut forbidden = named.filter_map(|url| Some((http.client.check(&url).err()?, url)));
+            match forbidden.next() {
+                Some((source, url)) => cannot_fetch(&url, source.into()),
                 None => FindError::NoMetadata,
             }
         }

@@ -1,32 +1,33 @@
-//! Why a handshake failed, in words an operator can act on. No text of the peer: names in its certificate are.
+//! Describes why a handshake failed, so that an operator can act on it. No text of the peer is used: the names in its
+//! certificate are such text.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
-    reason = "of a hundred ways to fail, some have words of their own"
+    reason = "most of the hundred errors share a text"
 )]
 
 use rustls::{AlertDescription as Alert, CertificateError, Error, PeerIncompatible};
 
-/// Why a handshake failed.
+/// Describes why a handshake failed.
 #[must_use]
-pub fn cause(error: &Error) -> String {
+pub fn describe(error: &Error) -> String {
     match error {
-        Error::InvalidCertificate(error) => certificate(error),
-        Error::AlertReceived(alert) => alerted(*alert),
+        Error::InvalidCertificate(error) => describe_certificate(error),
+        Error::AlertReceived(alert) => describe_alert(*alert),
         Error::PeerIncompatible(
             PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
             | PeerIncompatible::ServerDoesNotSupportTls12Or13,
         ) => "the server speaks no TLS version that `tls.min_version` allows".to_owned(),
         Error::NoCertificatesPresented => "the server has no certificate".to_owned(),
-        Error::InvalidMessage(_) => "what the server sends is not TLS".to_owned(),
-        // The library's own words.
+        Error::InvalidMessage(_) => "the server does not speak TLS".to_owned(),
+        // The library's own text.
         other => other.to_string(),
     }
 }
 
-fn certificate(error: &CertificateError) -> String {
+fn describe_certificate(error: &CertificateError) -> String {
     let words = match error {
-        CertificateError::UnknownIssuer => "the server's certificate is of an unknown CA",
+        CertificateError::UnknownIssuer => "the server's certificate is from an unknown CA",
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "the server's certificate has expired"
         }
@@ -51,7 +52,7 @@ fn certificate(error: &CertificateError) -> String {
     words.to_owned()
 }
 
-fn alerted(alert: Alert) -> String {
+fn describe_alert(alert: Alert) -> String {
     let words = match alert {
         Alert::CertificateRequired => "the server asks for a client certificate",
         Alert::UnknownCA => "the server refused the client certificate: its CA is unknown there",
@@ -72,10 +73,10 @@ fn alerted(alert: Alert) -> String {
     words.to_owned()
 }
 
-/// Whether the server refused the handshake after weir had finished its part, as it does with client certificates in
-/// TLS 1.3: whatever was sent by then did not run.
+/// Returns whether the server rejected the handshake after weir had finished its part of it. In TLS 1.3 (RFC 8446 §4.4.2)
+/// that is how a server rejects a client certificate. A request that was sent by then did not run.
 #[must_use]
-pub fn is_refusal(error: &Error) -> bool {
+pub fn is_rejection(error: &Error) -> bool {
     matches!(
         error,
         Error::AlertReceived(

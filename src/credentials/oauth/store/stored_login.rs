@@ -1,4 +1,4 @@
-//! A grant, as the store writes it.
+//! A stored login, in the format of its file.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,27 +7,27 @@ use url::Url;
 
 use crate::secret::Secret;
 
-/// The version of the files' format.
+/// The version of the format.
 pub(super) const VERSION: u32 = 1;
 
-/// A grant, as it is kept.
+/// What a person has granted to weir, with everything that a refresh needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// The format.
+pub struct StoredLogin {
+    /// The version of the format.
     pub(super) version: u32,
     /// The upstream's name in the config.
     pub upstream: String,
-    /// The upstream's URL: a token is for no other.
+    /// The upstream's URL: the tokens are sent to no other.
     pub url: Url,
-    /// The authorization server (RFC 8414 §2).
+    /// The issuer of the authorization server (RFC 8414 §2).
     pub issuer: String,
-    /// Where tokens are refreshed.
+    /// The token endpoint, which refreshes tokens.
     pub token_endpoint: Url,
     /// `resource` of every token request (RFC 8707).
     pub resource: String,
-    /// Who weir is there.
-    pub client: ClientRecord,
-    /// What was asked for.
+    /// The client that weir is at the server.
+    pub client: StoredClient,
+    /// The scopes that were requested.
     pub scopes: Vec<String>,
     /// The access token.
     #[serde(with = "text")]
@@ -35,46 +35,46 @@ pub struct Record {
     /// The refresh token, if the server gave one.
     #[serde(with = "optional_text")]
     pub refresh_token: Option<Secret>,
-    /// When the access token came, in seconds since 1970.
+    /// When the access token was issued, in seconds since 1970.
     pub issued: u64,
-    /// When it ends, if the server said so.
+    /// When it expires, in seconds since 1970, if that is known.
     pub expires: Option<u64>,
-    /// When a person logged in.
+    /// When the person logged in, in seconds since 1970.
     pub logged_in: u64,
 }
 
 /// A client at an authorization server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientRecord {
+pub struct StoredClient {
     /// `client_id`
     pub id: String,
-    /// The secret of a client that weir registered itself; those of the config stay there.
+    /// The secret of a client that weir registered. Secrets of the config are not stored.
     #[serde(with = "optional_text")]
     pub secret: Option<Secret>,
-    /// How such a client shows its secret.
-    pub method: Method,
+    /// How the client authenticates.
+    pub method: ClientAuthMethod,
 }
 
 /// `token_endpoint_auth_method`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Method {
-    /// A public client.
+pub enum ClientAuthMethod {
+    /// Not at all: a public client.
     #[serde(rename = "none")]
     None,
-    /// In the `Authorization` header.
+    /// With its secret in the `Authorization` header.
     #[serde(rename = "client_secret_basic")]
     Basic,
-    /// In the body.
+    /// With its secret in the body.
     #[serde(rename = "client_secret_post")]
     Post,
-    /// As the config says.
+    /// In the way that the config describes.
     #[serde(rename = "config")]
     Config,
 }
 
-/// What a token answer brought.
+/// The tokens of a token response.
 #[derive(Clone, Debug)]
-pub struct Tokens {
+pub struct IssuedTokens {
     /// `access_token`
     pub access: Secret,
     /// `refresh_token`
@@ -83,27 +83,27 @@ pub struct Tokens {
     pub lifetime: Option<Duration>,
 }
 
-/// Who a grant is for, and from whom.
+/// The parties of a login.
 #[derive(Clone, Debug)]
-pub struct Parties {
+pub struct LoginParties {
     /// The upstream's name in the config.
     pub upstream: String,
     /// The upstream's URL.
     pub url: Url,
-    /// The authorization server.
+    /// The issuer of the authorization server.
     pub issuer: String,
-    /// Where tokens are refreshed.
+    /// The token endpoint, which refreshes tokens.
     pub token_endpoint: Url,
-    /// `resource`
+    /// `resource` of token requests (RFC 8707).
     pub resource: String,
-    /// Who weir is there.
-    pub client: ClientRecord,
+    /// The client that weir is at the server.
+    pub client: StoredClient,
 }
 
-impl Record {
-    /// What a login has brought, now.
+impl StoredLogin {
+    /// Creates the login of a person who has just logged in.
     #[must_use]
-    pub fn new(parties: Parties, requested: Vec<String>, tokens: Tokens) -> Self {
+    pub fn new(parties: LoginParties, requested: Vec<String>, tokens: IssuedTokens) -> Self {
         let now = now();
         Self {
             version: VERSION,
@@ -117,50 +117,51 @@ impl Record {
             access_token: tokens.access,
             refresh_token: tokens.refresh,
             issued: now,
-            expires: end(now, tokens.lifetime),
+            expires: expiry(now, tokens.lifetime),
             logged_in: now,
         }
     }
 
-    /// The same grant after a refresh. A refresh token that was not replaced goes on being used (RFC 6749 §6).
+    /// Returns the login after a refresh. If there is no new refresh token, the old one stays in use (RFC 6749 §6).
     #[must_use]
-    pub fn refreshed(&self, tokens: Tokens) -> Self {
+    pub fn with_refreshed(&self, tokens: IssuedTokens) -> Self {
         let now = now();
         Self {
             access_token: tokens.access,
             refresh_token: tokens.refresh.or_else(|| self.refresh_token.clone()),
             issued: now,
-            expires: end(now, tokens.lifetime),
+            expires: expiry(now, tokens.lifetime),
             ..self.clone()
         }
     }
 
-    /// When the access token ends, if that is known.
+    /// Returns when the access token expires, if that is known.
     #[must_use]
-    pub fn end(&self) -> Option<SystemTime> {
+    pub fn expiry(&self) -> Option<SystemTime> {
         let seconds = Duration::from_secs(self.expires?);
         SystemTime::UNIX_EPOCH.checked_add(seconds)
     }
 
-    /// Whether it is in the format that this weir writes.
+    /// Returns whether it has the format that this weir writes.
     pub(super) fn is_current(&self) -> bool {
         self.version == VERSION
     }
 
-    /// Whether the access token has ended.
+    /// Returns whether the access token has expired.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub fn is_expired(&self) -> bool {
         self.expires.is_some_and(|end| end <= now())
     }
 
-    /// Whether the access token is worth sending: for half a minute more, or a quarter of its life if that is less.
+    /// Returns whether the access token is worth sending: it is valid for another 30 s, or a quarter of its lifetime if
+    /// that is less.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         let Some(end) = self.expires else {
             return true;
         };
-        let life = end.saturating_sub(self.issued);
-        end.saturating_sub(now()) > (life / 4).min(30)
+        let lifetime = end.saturating_sub(self.issued);
+        end.saturating_sub(now()) > (lifetime / 4).min(30)
     }
 }
 
@@ -169,11 +170,11 @@ pub(super) fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-fn end(now: u64, lifetime: Option<Duration>) -> Option<u64> {
+fn expiry(now: u64, lifetime: Option<Duration>) -> Option<u64> {
     lifetime.map(|lifetime| now.saturating_add(lifetime.as_secs()))
 }
 
-/// A secret in a file of the store, the one place where it is written.
+/// Writes and reads a secret: the store is the only place where secrets are written.
 mod text {
     use serde::{Deserialize as _, Deserializer, Serializer};
 
@@ -188,7 +189,7 @@ mod text {
     }
 }
 
-/// A secret that may not be there.
+/// Writes and reads an optional secret.
 mod optional_text {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 

@@ -1,0 +1,25 @@
+//! What credentials share with the weir that they belong to.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::credentials::secrets::Secrets;
+use crate::tls::TlsConfigs;
+
+/// What the credentials of all upstreams share.
+#[derive(Clone, Debug)]
+pub struct CredentialsContext {
+    /// The TLS configurations for `https`.
+    pub tls: Arc<TlsConfigs>,
+    /// The secrets that may change while weir runs.
+    pub secrets: Arc<Secrets>,
+    /// The folder where `weir login` stores tokens; `None` if weir keeps no state on disk.
+    pub state_dir: Option<PathBuf>,
+    /// The owner of all spawned tasks.
+    pub tasks: TaskTracker,
+    /// Is cancelled when weir stops; nothing is fetched after that.
+    pub stop: CancellationToken,
+}
