@@ -13,14 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
+use weir::caller::Caller;
 use weir::catalog::{Catalog, Kind, Listing, Part, Prepared, Rules, listing};
 use weir::config::{Search, ToolRules};
 use weir::json::{self, Object};
-use weir::metrics::{Ending, Metrics};
+use weir::metrics::Metrics;
 use weir::name::{Instance, Namespace, Naming, UpstreamId, UpstreamIndex};
 use weir::protocol::era::Era;
 use weir::protocol::hops::Onward;
 use weir::protocol::trace::Trace;
+use weir::record::Record;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -45,16 +47,20 @@ fn definition(tool: usize) -> String {
     )
 }
 
-/// What counting and naming a call takes, from its headers to its end.
+/// Records a call, from its first note to its end.
 #[divan::bench(threads = [1, 2])]
 fn count_a_call(bencher: Bencher<'_, '_>) {
     let metrics = Metrics::new();
     let upstream = metrics.upstream(&UpstreamId::parse("erp").expect("a legal key"));
     let trace = Trace::new();
     bencher.bench(|| {
-        let mut measured =
-            upstream.call("tools/call", Some(black_box("erp__query_orders")), &trace);
-        measured.answered(Ending::Ok);
+        let mut record = Record::open(&metrics, Caller::anonymous(), "tools/call", &trace);
+        record.set_destination(
+            &upstream,
+            "tools/call",
+            Some(black_box("erp__query_orders")),
+        );
+        record.succeed();
     });
 }
 

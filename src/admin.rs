@@ -134,7 +134,7 @@ fn has_token(request: &Request, token: &Secret) -> bool {
 async fn upstreams(State(live): State<Arc<Live>>, State(reloads): State<ReloadHandle>) -> Response {
     let snapshot = live.load_full();
     let catalog = &snapshot.catalog;
-    let links = snapshot.links.iter();
+    let links = snapshot.links().iter();
     let naming = &snapshot.config.naming;
     let rows: Vec<_> = links
         .map(|link| describe_with_drift(link, catalog, naming))
@@ -312,7 +312,7 @@ fn round_to_tenths(time: Duration) -> f64 {
 async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
     let snapshot = live.load_full();
     let Some(link) = snapshot
-        .links
+        .links()
         .iter()
         .find(|link| link.id().as_str() == name)
     else {

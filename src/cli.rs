@@ -143,8 +143,8 @@ fn advise_if_empty(config: &Config, path: &Path) -> Option<String> {
 
 /// Prints on stderr which upstreams fail, and why. False if all that there are do.
 fn print_failing(snapshot: &Snapshot, target: &TargetArgs, output: &mut Output) -> bool {
-    let mut works = snapshot.links.is_empty();
-    for link in snapshot.links.iter() {
+    let mut works = snapshot.links().is_empty();
+    for link in snapshot.links().iter() {
         match link.health.state() {
             HealthState::Failing { reason, .. } => {
                 // Who asked for a URL knows of no upstream.

@@ -5,6 +5,8 @@
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`import`] → [`cli`].
 
 pub mod admin;
+pub mod bridge;
+pub mod caller;
 pub mod catalog;
 pub mod cli;
 pub mod config;
@@ -22,11 +24,14 @@ pub mod live;
 pub mod metrics;
 pub mod name;
 pub mod pem;
+pub mod policy;
 pub mod protocol;
+pub mod record;
 pub mod relay;
 pub mod seal;
 pub mod secret;
 pub mod server;
+pub mod session;
 pub mod sigv4;
 pub mod tls;
 pub mod upstream;

@@ -12,6 +12,7 @@ pub mod schedule;
 pub mod snapshot;
 pub mod state;
 pub mod store;
+pub mod view;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 
 pub use snapshot::Snapshot;
 pub use state::StateChange;
+pub use view::View;
 
 use crate::config::Config;
 use crate::upstream::HealthState;
@@ -62,10 +64,10 @@ impl Live {
 
     /// Waits until every upstream has been listed or has failed once.
     pub async fn settled(&self) {
-        for link in self.load_full().links.iter() {
-            let mut standing = link.health.subscribe();
-            let _ = standing
-                .wait_for(|standing| *standing != HealthState::Connecting)
+        for link in self.load_full().links().iter() {
+            let mut state = link.health.subscribe();
+            let _ = state
+                .wait_for(|state| *state != HealthState::Connecting)
                 .await;
         }
     }

@@ -7,15 +7,15 @@
 //! Labels come from the config and from the catalog, never from a caller. A tool gets series of its own when it is first called;
 //! there are at most [`TOOLS`] of them in the process, and what comes later is counted as the tool `other`.
 
-mod call;
 pub mod names;
 mod observed;
 mod process;
+mod series;
 mod text;
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use http::StatusCode;
@@ -23,8 +23,9 @@ use http::StatusCode;
 use crate::name::UpstreamId;
 use crate::protocol::error::{Blame, Fault};
 
-pub use call::{Ending, Measured, Upstream};
 pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
+pub(crate) use series::Series;
+pub use series::{Ending, Upstream};
 pub use text::MetricsFormat;
 
 /// Most tools that have series of their own. One takes up to 15 lines of an answer, so this is some 700 KiB at most.
@@ -53,6 +54,8 @@ struct Shared {
     tools_left: AtomicUsize,
     /// In the order of [`BLAMES`].
     errors: [Counter; 3],
+    /// Weir stops, and requests under way have had their time.
+    gave_up: AtomicBool,
 }
 
 const BLAMES: [(Blame, &str); 3] = [
@@ -123,6 +126,7 @@ impl Metrics {
             shared: Arc::new(Shared {
                 tools_left: AtomicUsize::new(TOOLS),
                 errors: Default::default(),
+                gave_up: AtomicBool::new(false),
             }),
             upstreams: Mutex::default(),
             observed_gauges: Mutex::default(),
@@ -157,7 +161,19 @@ impl Metrics {
         lock(&self.observed_gauges).push(ObservedGauge { family, value });
     }
 
-    /// A request is answered with an error of weir's own.
+    /// Notes that weir stops and gives up the requests under way: those that have no ending yet were not cancelled by
+    /// their callers.
+    pub fn give_up(&self) {
+        self.shared.gave_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether weir gave up the requests under way.
+    #[must_use]
+    pub fn gave_up(&self) -> bool {
+        self.shared.gave_up.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request that is answered with an error of weir's own.
     pub fn refused(&self, fault: &Fault) {
         self.shared.refused(fault);
     }
@@ -186,7 +202,8 @@ impl Shared {
     }
 }
 
-fn blame_text(blame: Blame) -> &'static str {
+/// Returns the word for a blame in metrics and in the log.
+pub(crate) fn blame_text(blame: Blame) -> &'static str {
     match blame {
         Blame::Caller => "caller",
         Blame::Upstream => "upstream",

@@ -26,6 +26,7 @@ use crate::live::schedule::ScheduleError;
 use crate::metrics::{Metrics, names};
 use crate::name::UpstreamId;
 use crate::seal::{NoRandom, Sealer};
+use crate::session::{self, SessionTable};
 use crate::upstream::http::WireError;
 
 pub use self::core::{Core, Reconfigured};
@@ -154,7 +155,7 @@ impl Bound {
         } = self;
         let core = Core::start(Arc::clone(&config), options).await?;
         let draining = Draining::default();
-        let sessions = Arc::new(Sessions::new(sealer));
+        let sessions = Arc::new(SessionTable::new(sealer));
         core.tasks
             .spawn(sweep_sessions(Arc::clone(&sessions), core.shutdown.clone()));
         observe_sessions(&core.live.load().metrics, &sessions);
@@ -209,7 +210,7 @@ impl Bound {
 }
 
 /// What metrics ask the whole of weir for.
-fn observe_sessions(metrics: &Metrics, sessions: &Arc<Sessions>) {
+fn observe_sessions(metrics: &Metrics, sessions: &Arc<SessionTable>) {
     let (known, runtime) = (Arc::clone(sessions), Handle::current());
     metrics.observe(&names::LEGACY_SESSIONS, move || known.known());
     metrics.observe(&names::TASKS, move || {
@@ -218,11 +219,11 @@ fn observe_sessions(metrics: &Metrics, sessions: &Arc<Sessions>) {
 }
 
 /// Forgets the state of sessions that do nothing, now and then.
-async fn sweep_sessions(sessions: Arc<Sessions>, shutdown: CancellationToken) {
+async fn sweep_sessions(sessions: Arc<SessionTable>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(SWEEP_PERIOD) => sessions.sweep(front::IDLE),
+            () = tokio::time::sleep(SWEEP_PERIOD) => sessions.sweep(session::IDLE),
         }
     }
 }
@@ -234,7 +235,7 @@ pub struct Server {
     /// Where it is, and what ends it.
     admin: Option<(SocketAddr, CancellationToken)>,
     config: Arc<Config>,
-    sessions: Arc<Sessions>,
+    sessions: Arc<SessionTable>,
     draining: Draining,
     listeners: TaskTracker,
 }
@@ -294,6 +295,7 @@ impl Server {
             tracing::warn!(waited = ?drain, "calls under way did not finish in time: they are given up");
         }
         // Also those whose callers are gone: nobody waits for them.
+        self.core.live().load().metrics.give_up();
         self.draining.given_up.cancel();
         if drained.is_err() {
             let answered = tokio::time::timeout(ABORT_GRACE, self.listeners.wait()).await;

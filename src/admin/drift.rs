@@ -209,7 +209,7 @@ fn exposed_name(
 
 /// Everything that waits, in the order of the config.
 fn pending(snapshot: &Snapshot) -> impl Iterator<Item = (u64, PendingDefinition)> {
-    snapshot.links.iter().flat_map(|link| {
+    snapshot.links().iter().flat_map(|link| {
         let drift = drift_of(&link.config, &snapshot.catalog);
         let drifted = drift.map(|drift| drift.drifted.as_slice());
         drifted.unwrap_or_default().iter().map(|drifted| {

@@ -42,7 +42,7 @@ fn observe(snapshot: &Snapshot, reloads: &ReloadHandle) -> Observed {
         conflicts: catalog.conflicts().len(),
         reloads: observe_reloads(&reloads.history()),
         upstreams: snapshot
-            .links
+            .links()
             .iter()
             .map(|link| observe_upstream(link, catalog))
             .collect(),

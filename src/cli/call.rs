@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use crate::caller::Caller;
 use crate::catalog::Kind;
 use crate::cli::output::{Output, Progress, make_safe};
 use crate::cli::{TargetArgs, advise_if_empty, print_failing, wait};
@@ -16,6 +17,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Id, Message, Outcome};
 use crate::protocol::trace::Trace;
 use crate::protocol::{meta, method};
+use crate::record::Record;
 use crate::relay::{self, Outgoing, Scope};
 use crate::server::{Core, Options};
 use crate::upstream::{HealthState, probe};
@@ -107,7 +109,7 @@ fn is_listed(snapshot: &Snapshot, name: &str) -> bool {
     };
     let configured = snapshot.config.upstreams.values();
     let mut earlier = configured
-        .zip(snapshot.links.iter())
+        .zip(snapshot.links().iter())
         .take(route.upstream_index.get());
     !earlier.any(|(upstream, link)| {
         link.health.state() == HealthState::Connecting
@@ -116,16 +118,15 @@ fn is_listed(snapshot: &Snapshot, name: &str) -> bool {
 }
 
 async fn call(
-    live: &Live,
+    live: &Arc<Live>,
     snapshot: &Arc<Snapshot>,
     args: &CallArgs,
     output: &mut Output,
 ) -> Result<String, CallFailed> {
     // In the upstream's own era nothing has to be translated.
     let route = snapshot.catalog.tool(&args.name);
-    let peer = route
-        .and_then(|route| snapshot.links.get(route.upstream_index.get()))
-        .and_then(|link| link.current_peer());
+    let view = snapshot.view(&Caller::anonymous());
+    let peer = route.and_then(|route| view.peer(route.upstream_index));
     let version = match peer.map_or(Era::Modern, |peer| peer.era()) {
         Era::Legacy => Version::LATEST_LEGACY,
         Era::Modern => Version::MODERN,
@@ -147,16 +148,10 @@ async fn call(
     else {
         return Err(CallFailed::NoAnswer);
     };
-    let scope = Scope {
-        snapshot: Arc::clone(snapshot),
-        live,
-        version,
-        headers: None,
-        caller: None,
-        streams: true,
-        trace: Trace::new(),
-    };
-    let mut reply = match relay::answer(&scope, &request).await {
+    let (caller, trace) = (Caller::anonymous(), Trace::new());
+    let record = Record::open(&snapshot.metrics, caller.clone(), &request.method, &trace);
+    let scope = Scope::new(live, caller, version, &trace).streaming(true);
+    let mut reply = match relay::answer(&scope, &request, record).await {
         Ok(reply) => reply,
         Err(Fault::UnknownTool(name)) => {
             let meant = suggest_name(&name, snapshot);

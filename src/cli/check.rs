@@ -80,12 +80,12 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
 fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool {
     let snapshot = core.live().load_full();
     let all_up = snapshot
-        .links
+        .links()
         .iter()
         .all(|link| link.health.state() == HealthState::Up);
     if json {
         let rows: Vec<_> = snapshot
-            .links
+            .links()
             .iter()
             .map(|link| admin::describe(link, &snapshot.catalog))
             .collect();
@@ -105,11 +105,11 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
         "RESOURCES",
         "WHAT",
     ]);
-    for link in snapshot.links.iter() {
+    for link in snapshot.links().iter() {
         add_row(link, &mut table);
     }
     output.out.print_table(&table);
-    for link in snapshot.links.iter() {
+    for link in snapshot.links().iter() {
         let report = link.health.report();
         let quarantined = report.quarantined.iter().map(ToString::to_string);
         for line in quarantined.chain(report.warnings) {

@@ -70,7 +70,7 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
 
 /// Of a URL there is one upstream, and names are its own: two columns would say nothing.
 fn print_table(snapshot: &Snapshot, origins: bool, output: &mut Output) {
-    if snapshot.links.is_empty() {
+    if snapshot.links().is_empty() {
         return;
     }
     let mut table = Table::new(if origins {
@@ -94,7 +94,7 @@ fn print_table(snapshot: &Snapshot, origins: bool, output: &mut Output) {
 
 fn print_json(snapshot: &Snapshot, output: &mut Output) {
     // What a caller of the upstream's own era sees is what the upstream wrote.
-    let legacy = snapshot.links.iter().any(|link| {
+    let legacy = snapshot.links().iter().any(|link| {
         link.current_peer()
             .is_some_and(|peer| peer.era() == Era::Legacy)
     });

@@ -37,7 +37,7 @@ pub(super) async fn wait_until(core: &Core, err: &mut Screen, enough: impl Fn(&S
 fn describe_missing(snapshot: &Snapshot) -> String {
     let connecting = |standing| matches!(standing, HealthState::Connecting);
     let names: Vec<_> = snapshot
-        .links
+        .links()
         .iter()
         .filter(|link| connecting(link.health.state()))
         .map(|link| make_safe(link.id().as_str()))

@@ -2,7 +2,6 @@
 //! something comes before it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -11,14 +10,14 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio_util::task::TaskTracker;
 
 use crate::front::body::Pieces;
-use crate::front::http::Front;
-use crate::front::tape::{Opening, Tapes};
+use crate::front::replay::{Opening, ReplayBuffers};
+use crate::front::running::Running;
+use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
+use crate::protocol::message::Id;
 use crate::protocol::sse;
-use crate::relay::{Call, Caller, Outgoing, Payload, Reply};
-
-/// A stream says something at least this often.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+use crate::relay::{KEEP_ALIVE, Outgoing, Payload};
+use crate::session::CallerSession;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -64,65 +63,6 @@ impl Accepts {
     }
 }
 
-/// A call being answered. Dropped before its end, it is cancelled upstream.
-pub(super) struct Running {
-    reply: Option<Reply>,
-    front: Arc<Front>,
-    /// Legacy: where `notifications/cancelled` finds this call.
-    call: Option<Call>,
-}
-
-impl Running {
-    pub(super) fn modern(reply: Reply, front: Arc<Front>) -> Self {
-        Self {
-            reply: Some(reply),
-            front,
-            call: None,
-        }
-    }
-
-    pub(super) fn legacy(reply: Reply, call: Call, front: Arc<Front>) -> Self {
-        Self {
-            reply: Some(reply),
-            front,
-            call: Some(call),
-        }
-    }
-
-    /// The time is up: the last message, if there was none.
-    fn give_up(&mut self) -> Option<Outgoing> {
-        self.reply.take()?.abandon(&Fault::ShuttingDown)
-    }
-
-    /// The next message, or the last one where weir stops and waits no longer.
-    pub(super) async fn next_in_time(&mut self) -> Option<Outgoing> {
-        let front = Arc::clone(&self.front);
-        tokio::select! {
-            biased;
-            outgoing = self.next() => outgoing,
-            () = front.given_up.cancelled() => self.give_up(),
-        }
-    }
-
-    /// The next message; `None` at the end, or when the caller took its request back.
-    pub(super) async fn next(&mut self) -> Option<Outgoing> {
-        let reply = self.reply.as_mut()?;
-        let outgoing = match &self.call {
-            None => reply.next().await,
-            Some(call) => tokio::select! {
-                biased;
-                outgoing = reply.next() => outgoing,
-                () = call.token.cancelled() => None,
-            },
-        };
-        if outgoing.is_none() {
-            // Dropping an unfinished reply is what cancels it upstream.
-            self.reply = None;
-        }
-        outgoing
-    }
-}
-
 /// The HTTP answer of a modern call. When the caller closes it, the call is over.
 pub(super) async fn respond(mut running: Running, accepts: Accepts) -> Response {
     match first(&mut running, accepts, false).await {
@@ -137,13 +77,13 @@ pub(super) async fn respond(mut running: Running, accepts: Accepts) -> Response 
 pub(super) async fn respond_resumable(
     mut running: Running,
     accepts: Accepts,
-    caller: &Arc<Caller>,
-    tapes: &Arc<Tapes>,
+    session: &Arc<CallerSession>,
+    replays: &Arc<ReplayBuffers>,
     tasks: &TaskTracker,
 ) -> Response {
-    match first(&mut running, accepts, caller.polls()).await {
+    match first(&mut running, accepts, session.knows_polling()).await {
         First::Response(payload) => whole(payload, accepts),
-        First::Stream(opening) => events(tapes.stream(running, opening, caller, tasks)),
+        First::Stream(opening) => events(replays.stream(running, opening, session, tasks)),
         First::Nothing => events(Body::empty()),
     }
 }
@@ -164,7 +104,7 @@ enum First {
     Response(Payload),
     /// Something comes before the response.
     Stream(Opening),
-    /// The caller took its request back and is owed nothing.
+    /// The caller cancelled its request and is owed nothing.
     Nothing,
 }
 
@@ -238,4 +178,9 @@ pub(super) fn bare(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
+}
+
+/// A refusal of what belongs to no era, or to the legacy one.
+pub(super) fn refuse(id: Option<&Id>, fault: &Fault) -> Response {
+    json(Payload::fault(id, fault, Era::Legacy))
 }

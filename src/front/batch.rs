@@ -13,18 +13,20 @@ use futures::StreamExt as _;
 use futures::stream::{BoxStream, SelectAll, Stream};
 use http::{HeaderMap, StatusCode};
 
-use crate::front::answer::{self, Accepts, KEEP_ALIVE, Running};
-use crate::front::http::Front;
+use crate::caller::Caller;
+use crate::front::answer::{self, Accepts};
 use crate::front::legacy::{self, Begun};
 use crate::front::modern;
-use crate::front::session::Session;
+use crate::front::running::Running;
+use crate::front::state::Front;
 use crate::json::{self, Object};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::message::Message;
 use crate::protocol::trace::Trace;
 use crate::protocol::{method, sse};
-use crate::relay::{Outgoing, Payload};
+use crate::relay::{self, KEEP_ALIVE, Outgoing, Payload};
+use crate::session::SessionToken;
 
 /// Most messages in one batch.
 const MOST: usize = 100;
@@ -79,9 +81,9 @@ pub(super) async fn post(
         (Ok(items), Ok(session)) => (items, session),
         // That it is a batch says more than that there is no session.
         (Err(WHERE), Err(fault)) if fault != Fault::NoSession => {
-            return legacy::refuse(None, &fault);
+            return answer::refuse(None, &fault);
         }
-        (Err(fault), _) | (Ok(_), Err(fault)) => return legacy::refuse(None, &fault),
+        (Err(fault), _) | (Ok(_), Err(fault)) => return answer::refuse(None, &fault),
     };
     let own = |item: &&str| one(front, &session, accepts, trace, (*item).to_owned());
     let answers = Answers {
@@ -182,7 +184,7 @@ enum Stage {
 /// What one message of a batch is answered with.
 fn one(
     front: &Arc<Front>,
-    session: &Session,
+    session: &SessionToken,
     accepts: Accepts,
     trace: &Trace,
     text: String,
@@ -211,7 +213,7 @@ fn one(
 
 async fn begin(
     front: &Arc<Front>,
-    session: &Session,
+    session: &SessionToken,
     accepts: Accepts,
     mut trace: Trace,
     text: &str,
@@ -219,14 +221,15 @@ async fn begin(
     match Message::parse(text) {
         Ok(Message::Request(request)) => {
             trace.heed(request.meta.as_ref());
-            legacy::begin(front, session, accepts, &request, &trace).await
+            let record = front.record(Caller::anonymous(), &request.method, &trace);
+            legacy::begin(front, session, accepts, &request, &trace, record).await
         }
         Ok(Message::Notification(notification)) => {
-            legacy::notification(&front.sessions.caller(session), &notification);
+            legacy::notification(&front.sessions.state(session), &notification);
             Begun::Over
         }
         Ok(Message::Response(response)) => {
-            front.sessions.caller(session).answered(&response);
+            relay::answer_upstream(&front.sessions.state(session), &response);
             Begun::Over
         }
         Err(Refusal { id, fault }) => {

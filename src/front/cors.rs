@@ -7,8 +7,8 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 
-use crate::front::http::{Front, METHODS, check_origin};
-use crate::front::{answer, legacy};
+use crate::front::answer;
+use crate::front::state::{Front, METHODS};
 
 /// What a page may read besides the body.
 const EXPOSED: HeaderValue =
@@ -33,8 +33,8 @@ pub(super) async fn layer(
     next: Next,
 ) -> Response {
     let asked = request.headers();
-    if let Err(fault) = check_origin(&front, asked) {
-        return legacy::refuse(None, &fault);
+    if let Err(fault) = front.check_origin(asked) {
+        return answer::refuse(None, &fault);
     }
     let asked: HeaderMap = asked
         .get(header::ORIGIN)

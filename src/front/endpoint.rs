@@ -18,7 +18,8 @@ use futures::future::{BoxFuture, Either};
 use http::Method;
 use tower::Service;
 
-use crate::front::http::{Front, post};
+use crate::front::http::post;
+use crate::front::state::Front;
 use crate::protocol::headers;
 
 /// What answers the requests of a connection.

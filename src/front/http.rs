@@ -1,4 +1,4 @@
-//! The HTTP endpoint: what comes in is turned away, or classified by era and handed on.
+//! The HTTP endpoint: a message is refused, or classified by era and handed on.
 
 use std::sync::Arc;
 
@@ -8,83 +8,28 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body::Body as _;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::config::Listen;
+use crate::caller::Caller;
 use crate::front::answer::{self, Accepts};
-use crate::front::drain::{Draining, GivenUp};
 use crate::front::endpoint::Endpoint;
-use crate::front::intake::{self, Intake};
-use crate::front::session::Sessions;
-use crate::front::{batch, cors, legacy, modern};
-use crate::live::Live;
-use crate::metrics::Metrics;
+use crate::front::probes::{ping, probes};
+use crate::front::state::{Front, METHODS};
+use crate::front::{batch, cors, intake, legacy, modern};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
 use crate::protocol::message::{Message, Notification};
 use crate::protocol::method;
-use crate::protocol::origin::OriginCheck;
 use crate::protocol::trace::Trace;
-use crate::relay::Payload;
-use crate::upstream::HealthState;
-
-/// The HTTP methods of the endpoint.
-pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");
-
-/// What answering callers takes.
-#[derive(Debug)]
-pub struct Front {
-    pub(super) live: Arc<Live>,
-    pub(super) sessions: Arc<Sessions>,
-    /// Weir was told to stop: streams end, nobody is let in any more.
-    pub(super) shutdown: CancellationToken,
-    /// Calls under way have had their time.
-    pub(super) given_up: GivenUp,
-    pub(super) tasks: TaskTracker,
-    pub(super) metrics: Arc<Metrics>,
-    origins: OriginCheck,
-    intake: Intake,
-    started: Instant,
-}
-
-impl Front {
-    /// A front for one listener.
-    #[must_use]
-    pub fn new(
-        listen: &Listen,
-        live: Arc<Live>,
-        sessions: Arc<Sessions>,
-        draining: &Draining,
-        tasks: TaskTracker,
-    ) -> Self {
-        let loopback = listen.address.ip().is_loopback();
-        let origins = OriginCheck::new(loopback, &listen.allowed_hosts, &listen.allowed_origins);
-        let intake = Intake::new(listen);
-        let metrics = Arc::clone(&live.load().metrics);
-        Self {
-            live,
-            sessions,
-            shutdown: draining.begun.clone(),
-            given_up: draining.given_up.clone(),
-            tasks,
-            metrics,
-            origins,
-            intake,
-            started: Instant::now(),
-        }
-    }
-}
+use crate::relay::{self, Payload};
+use crate::session::SessionToken;
 
 /// Everything the listener answers: the endpoint, and probes, which answer any `Host` and `Origin`.
 #[must_use]
 pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
-    let named = from_fn_with_state(Arc::clone(&front), named);
+    let with_request_id = from_fn_with_state(Arc::clone(&front), with_request_id);
     let rest = Router::new()
         .route(
             path,
@@ -94,7 +39,7 @@ pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
                 .head(other)
                 .fallback(other)
                 .layer(from_fn_with_state(Arc::clone(&front), cors::layer))
-                .layer(named),
+                .layer(with_request_id),
         )
         .route("/ping", get(async || ping()))
         .with_state(Arc::clone(&front))
@@ -102,60 +47,19 @@ pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
     Endpoint::new(front, path, rest)
 }
 
-/// `/healthz` and `/readyz`, which the admin listener has too: it still answers while weir drains.
-pub fn probes(front: &Arc<Front>) -> Router {
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .with_state(Arc::clone(front))
-}
-
-/// AgentCore Runtime's health check: `{"status": "Healthy"}`.
-fn ping() -> Response {
-    answer::json(Payload::ok(vec![Bytes::from_static(
-        b"{\"status\":\"Healthy\"}",
-    )]))
-}
-
-/// Ready once every upstream has been listed, has a stored listing, has failed once, or has had its list timeout, and until weir is
-/// told to stop; the body says why not, and which upstreams are behind.
-async fn ready(State(front): State<Arc<Front>>) -> Response {
-    let snapshot = front.live.load_full();
-    let up_for = front.started.elapsed();
-    let behind = snapshot.links.iter().filter(|link| {
-        link.health.state() == HealthState::Connecting && link.health.report().at.is_none()
-    });
-    let (late, behind): (Vec<_>, Vec<_>) =
-        behind.partition(|link| up_for >= link.config.timeouts.list);
-    let reason = match (front.shutdown.is_cancelled(), behind.is_empty()) {
-        (true, _) => Some("draining"),
-        (false, false) => Some("upstreams have not answered yet"),
-        (false, true) => None,
-    };
-    let ready = reason.is_none();
-    let behind: Vec<&str> = behind
-        .into_iter()
-        .chain(late)
-        .map(|link| link.id().as_str())
-        .collect();
-    let generation = snapshot.generation;
-    let body = serde_json::json!({ "ready": ready, "reason": reason, "generation": generation, "behind": behind });
-    let mut payload = Payload::ok(vec![body.to_string().into()]);
-    if !ready {
-        payload.status = StatusCode::SERVICE_UNAVAILABLE;
-    }
-    answer::json(payload)
-}
-
-/// Whatever the endpoint answers to other methods than `POST` names the request.
-async fn named(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+/// Gives answers to other methods than `POST` the id of their request.
+async fn with_request_id(
+    State(front): State<Arc<Front>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let trace = Trace::of(request.headers());
     let response = next.run(request).await;
-    signed(&front, &trace, response)
+    tag_response(&front, &trace, response)
 }
 
-/// An answer of the endpoint: counted, and with the name of its request.
-fn signed(front: &Front, trace: &Trace, mut response: Response) -> Response {
+/// Counts an answer of the endpoint, and gives it the id of its request.
+fn tag_response(front: &Front, trace: &Trace, mut response: Response) -> Response {
     front.metrics.responded(response.status());
     trace.answer(response.headers_mut());
     response
@@ -165,7 +69,7 @@ fn signed(front: &Front, trace: &Trace, mut response: Response) -> Response {
 pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
     let mut trace = Trace::of(&parts.headers);
-    let read = match admitted(front, &parts, &body) {
+    let read = match check_before_body(front, &parts, &body) {
         Ok(accepts) => intake::read(&mut body, front.intake)
             .await
             .map(|body| (accepts, body)),
@@ -178,28 +82,27 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
             tokio::select! {
                 biased;
                 response = handled => response,
-                () = front.given_up.cancelled() => given_up(front, &body),
+                () = front.given_up.cancelled() => given_up(&body),
             }
         }
         Err(fault) => {
             front.tasks.spawn(intake::linger(body));
-            legacy::refuse(None, &fault)
+            answer::refuse(None, &fault)
         }
     };
     if readable {
         cors::allow(&parts.headers, &mut response);
     }
-    signed(front, &trace, response)
+    tag_response(front, &trace, response)
 }
 
-/// The answer to a call that the grace period was too short for.
-fn given_up(front: &Front, body: &[u8]) -> Response {
+/// Answers a request that did not end within the grace period. It is recorded where it is dropped.
+fn given_up(body: &[u8]) -> Response {
     let message = std::str::from_utf8(body).map(Message::parse);
     let id = match message {
         Ok(Ok(Message::Request(request))) => Some(request.id),
         _ => None,
     };
-    front.metrics.refused(&Fault::ShuttingDown);
     answer::json(Payload::fault(
         id.as_ref(),
         &Fault::ShuttingDown,
@@ -207,9 +110,12 @@ fn given_up(front: &Front, body: &[u8]) -> Response {
     ))
 }
 
-/// What can be said before the body is read.
-fn admitted(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault> {
-    check_origin(front, &parts.headers)?;
+/// Checks what can be checked before the body is read.
+///
+/// # Errors
+/// 403, 413, 415, 406.
+fn check_before_body(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault> {
+    front.check_origin(&parts.headers)?;
     if body.size_hint().lower() > front.intake.most as u64 {
         return Err(Fault::TooLarge);
     }
@@ -228,15 +134,7 @@ fn admitted(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault>
     }
 }
 
-/// `Host` and `Origin`.
-pub(super) fn check_origin(front: &Front, headers: &HeaderMap) -> Result<(), Fault> {
-    front.origins.check(headers).map_err(|turned| {
-        tracing::warn!(reason = %turned, "request turned away");
-        Fault::Forbidden
-    })
-}
-
-/// Which era a message belongs to, and what follows (`basic/versioning.mdx`).
+/// Decides which era a message belongs to (`basic/versioning.mdx`), and answers it.
 async fn handle(
     front: &Arc<Front>,
     headers: &HeaderMap,
@@ -245,7 +143,7 @@ async fn handle(
     trace: &mut Trace,
 ) -> Response {
     let Ok(text) = std::str::from_utf8(body) else {
-        return legacy::refuse(None, &Fault::Parse);
+        return answer::refuse(None, &Fault::Parse);
     };
     if batch::is_meant(text) {
         return batch::post(front, headers, accepts, text, trace).await;
@@ -258,45 +156,52 @@ async fn handle(
     let message = match Message::parse(text) {
         Ok(message) => message,
         Err(Refusal { id, fault }) => {
-            return legacy::refuse(id.as_ref(), &fault);
+            return answer::refuse(id.as_ref(), &fault);
         }
     };
     match message {
         Message::Request(request) => {
             trace.heed(request.meta.as_ref());
-            if modern_header
-                && request.method == method::INITIALIZE
-                && !modern::claims(request.meta.as_ref())
-            {
-                let fault = Fault::HeaderMismatch(
-                    "initialize is legacy, MCP-Protocol-Version is not".into(),
-                );
-                return legacy::refuse(Some(&request.id), &fault);
+            let mut record = front.record(Caller::anonymous(), &request.method, trace);
+            let is_modern = modern_header || modern::claims(request.meta.as_ref());
+            if request.method == method::INITIALIZE && !modern::claims(request.meta.as_ref()) {
+                if modern_header {
+                    let fault = Fault::HeaderMismatch(
+                        "initialize is legacy, MCP-Protocol-Version is not".into(),
+                    );
+                    record.fail(&fault);
+                    return answer::refuse(Some(&request.id), &fault);
+                }
+                return legacy::open(front, &request, record);
             }
-            if modern_header || modern::claims(request.meta.as_ref()) {
-                return modern::request(front, headers, accepts, &request, trace).await;
-            }
-            if request.method == method::INITIALIZE {
-                return legacy::open(front, &request);
+            if is_modern {
+                return modern::request(front, headers, accepts, &request, trace, record).await;
             }
             match legacy::session(front, headers) {
-                Ok(session) => legacy::request(front, &session, accepts, &request, trace).await,
-                Err(fault) => legacy::refuse(Some(&request.id), &fault),
+                Ok(session) => {
+                    legacy::request(front, &session, accepts, &request, trace, record).await
+                }
+                Err(fault) => {
+                    record.fail(&fault);
+                    answer::refuse(Some(&request.id), &fault)
+                }
             }
         }
-        Message::Notification(notification) => noted(front, headers, modern_header, &notification),
+        Message::Notification(notification) => {
+            handle_notification(front, headers, modern_header, &notification)
+        }
         Message::Response(response) => match legacy::session(front, headers) {
             Ok(session) => {
-                front.sessions.caller(&session).answered(&response);
+                relay::answer_upstream(&front.sessions.state(&session), &response);
                 answer::bare(StatusCode::ACCEPTED)
             }
-            Err(fault) => legacy::refuse(None, &fault),
+            Err(fault) => answer::refuse(None, &fault),
         },
     }
 }
 
-/// A notification. Modern ones mean nothing over HTTP: there, closing the stream is what cancels.
-fn noted(
+/// Handles a notification. Modern ones mean nothing over HTTP: there, closing the stream is what cancels.
+fn handle_notification(
     front: &Front,
     headers: &HeaderMap,
     modern_header: bool,
@@ -307,17 +212,17 @@ fn noted(
     }
     match legacy::session(front, headers) {
         Ok(session) => {
-            legacy::notification(&front.sessions.caller(&session), notification);
+            legacy::notification(&front.sessions.state(&session), notification);
             answer::bare(StatusCode::ACCEPTED)
         }
-        Err(fault) => legacy::refuse(None, &fault),
+        Err(fault) => answer::refuse(None, &fault),
     }
 }
 
 /// `GET`: a legacy session's stream.
 async fn stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     match in_session(&front, &headers) {
-        Ok(_) if !Accepts::read(&headers).streams() => legacy::refuse(None, &Fault::NotAcceptable),
+        Ok(_) if !Accepts::read(&headers).streams() => answer::refuse(None, &Fault::NotAcceptable),
         Ok(session) => {
             let last = headers.get(LAST_EVENT_ID);
             legacy::stream(&front, &session, last.and_then(|last| last.to_str().ok()))
@@ -330,23 +235,22 @@ async fn stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response
 async fn end(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     match in_session(&front, &headers) {
         Ok(session) => {
-            front.sessions.end(&session);
+            if let Some(ended) = front.sessions.end(&session) {
+                front.replays.orphan(&ended);
+            }
             answer::bare(StatusCode::NO_CONTENT)
         }
         Err(response) => *response,
     }
 }
 
-fn in_session(
-    front: &Front,
-    headers: &HeaderMap,
-) -> Result<super::session::Session, Box<Response>> {
-    legacy::session(front, headers).map_err(|fault| Box::new(legacy::refuse(None, &fault)))
+fn in_session(front: &Front, headers: &HeaderMap) -> Result<SessionToken, Box<Response>> {
+    legacy::session(front, headers).map_err(|fault| Box::new(answer::refuse(None, &fault)))
 }
 
 /// Any other method. `HEAD` too: answered as `GET` it would take the session's stream over.
 async fn other() -> Response {
-    let mut response = legacy::refuse(None, &Fault::HttpMethod);
+    let mut response = answer::refuse(None, &Fault::HttpMethod);
     response.headers_mut().insert(header::ALLOW, METHODS);
     response
 }

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::HeaderMap;
 
-use crate::front::answer::{self, Accepts, Running};
-use crate::front::http::Front;
-use crate::front::legacy::capabilities;
+use crate::caller::Caller;
+use crate::front::answer::{self, Accepts};
 use crate::front::listen::listen;
+use crate::front::running::Running;
+use crate::front::state::Front;
 use crate::json::{self, Object};
-use crate::live::Live;
+use crate::live::View;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::trace::Trace;
 use crate::protocol::{headers, meta, method};
+use crate::record::Record;
 use crate::relay::{self, Payload, Scope};
-use crate::upstream::probe::WEIR;
 
 /// For how long a client may keep the answer to `server/discover`: it changes with the extensions of upstreams.
 const DISCOVER_TTL_MS: u32 = 60_000;
@@ -92,60 +93,69 @@ pub(super) fn supported(version: &str) -> Result<(), Fault> {
     }
 }
 
-/// A modern request over HTTP.
+/// Answers a modern request over HTTP.
 pub(super) async fn request(
     front: &Arc<Front>,
     found: &HeaderMap,
     accepts: Accepts,
     request: &Request<'_>,
     trace: &Trace,
+    mut record: Record,
 ) -> Response {
-    match checked(front, found, accepts, request, trace).await {
-        Ok(response) => response,
-        Err(fault) => answer::json(Payload::fault(Some(&request.id), &fault, Era::Modern)),
-    }
+    let answered = match check(found, request) {
+        Ok(()) => answer(front, found, accepts, request, trace, record).await,
+        Err(fault) => {
+            record.fail(&fault);
+            Err(fault)
+        }
+    };
+    answered.unwrap_or_else(|fault| {
+        answer::json(Payload::fault(Some(&request.id), &fault, Era::Modern))
+    })
 }
 
-async fn checked(
+/// Checks the envelope of a modern request, and the headers against it.
+fn check(found: &HeaderMap, request: &Request<'_>) -> Result<(), Fault> {
+    let version = envelope(request)?;
+    mirrored(found, request, &version)
+}
+
+/// Answers a request that passed the checks. A fault is recorded already.
+async fn answer(
     front: &Arc<Front>,
     found: &HeaderMap,
     accepts: Accepts,
     request: &Request<'_>,
     trace: &Trace,
+    mut record: Record,
 ) -> Result<Response, Fault> {
-    let version = envelope(request)?;
-    mirrored(found, request, &version)?;
+    let scope = Scope::new(&front.live, Caller::anonymous(), Version::MODERN, trace)
+        .with_headers(found)
+        .streaming(accepts.streams());
     match request.method.as_ref() {
-        method::DISCOVER => Ok(answer::json(Payload::ok(vec![discover(
-            &front.live,
-            request,
-        )]))),
-        method::LISTEN => listen(front, request).await,
+        method::DISCOVER => {
+            record.succeed();
+            let answer = discover(scope.view(), request);
+            Ok(answer::json(Payload::ok(vec![answer])))
+        }
+        method::LISTEN => listen(front, &scope, request, record).await,
         _ => {
-            let scope = Scope {
-                snapshot: front.live.load_full(),
-                live: &front.live,
-                version: Version::MODERN,
-                headers: Some(found),
-                caller: None,
-                streams: accepts.streams(),
-                trace: trace.clone(),
-            };
-            let reply = relay::answer(&scope, request).await?;
+            let reply = relay::answer(&scope, request, record).await?;
             let running = Running::modern(reply, Arc::clone(front));
             Ok(answer::respond(running, accepts).await)
         }
     }
 }
 
-/// The answer to `server/discover`.
-pub(super) fn discover(live: &Live, request: &Request<'_>) -> bytes::Bytes {
+/// Makes the answer to `server/discover`.
+pub(super) fn discover(view: View<'_>, request: &Request<'_>) -> bytes::Bytes {
     let result = format!(
         "{{\"resultType\":\"complete\",\"supportedVersions\":[\"{}\"],\"capabilities\":{},\
-         \"ttlMs\":{DISCOVER_TTL_MS},\"cacheScope\":\"private\",\"_meta\":{{\"{}\":{WEIR}}}}}",
+         \"ttlMs\":{DISCOVER_TTL_MS},\"cacheScope\":\"private\",\"_meta\":{{\"{}\":{}}}}}",
         Version::MODERN,
-        capabilities(live, Era::Modern),
-        meta::SERVER_INFO
+        relay::capabilities(view, Era::Modern),
+        meta::SERVER_INFO,
+        meta::WEIR
     );
     message::result(&request.id, &result)
 }

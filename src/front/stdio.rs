@@ -15,15 +15,17 @@ use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::front::changes::{Changes, Next, Wanted};
-use crate::front::{batch, legacy, listen, modern};
+use crate::caller::Caller;
+use crate::front::{batch, legacy, modern};
 use crate::live::Live;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, Refusal};
 use crate::protocol::message::{self, Id, Message, Notification, Request};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
-use crate::relay::{self, Outgoing, Payload, Scope};
+use crate::record::Record;
+use crate::relay::{self, ChangeEvent, Changes, ListKinds, Outgoing, Payload, Scope};
+use crate::session::CallerSession;
 
 /// Messages that wait to be written.
 const OUTGOING: usize = 256;
@@ -38,7 +40,7 @@ const SETTLING: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(5);
 
 /// The one caller of a weir on stdio.
-struct Caller {
+struct Connection {
     live: Arc<Live>,
     out: mpsc::Sender<Bytes>,
     tasks: TaskTracker,
@@ -46,7 +48,7 @@ struct Caller {
     shutdown: CancellationToken,
     /// Cancels requests.
     given_up: CancellationToken,
-    session: Mutex<Option<Arc<relay::Caller>>>,
+    session: Mutex<Option<Arc<CallerSession>>>,
     /// Whether a legacy client is told of changes.
     listens: AtomicBool,
     under_way: Mutex<HashMap<Id, CancellationToken>>,
@@ -68,12 +70,12 @@ pub async fn serve(
     let (out, outgoing) = mpsc::channel(OUTGOING);
     let tasks = TaskTracker::new();
     let writer = tasks.spawn(write(output, outgoing));
-    let caller = Arc::new(Caller {
+    let connection = Arc::new(Connection {
         live,
         out,
         tasks: tasks.clone(),
         shutdown: shutdown.child_token(),
-        given_up: shutdown.child_token(),
+        given_up: CancellationToken::new(),
         session: Mutex::new(None),
         listens: AtomicBool::new(false),
         under_way: Mutex::default(),
@@ -89,28 +91,32 @@ pub async fn serve(
         match line {
             None => break,
             Some(Ok(line)) if line.trim().is_empty() => {}
-            Some(Ok(line)) => caller.heard(line).await,
+            Some(Ok(line)) => connection.handle_line(line).await,
             Some(Err(LinesCodecError::MaxLineLengthExceeded)) => {
-                caller
-                    .fault(
-                        None,
-                        &Fault::Invalid("the message is too long"),
-                        Era::Legacy,
-                    )
-                    .await;
+                let fault = Fault::Invalid("the message is too long");
+                connection.fault(None, &fault, Era::Legacy).await;
             }
             Some(Err(LinesCodecError::Io(error))) => return Err(error),
         }
     }
-    caller.shutdown.cancel();
-    let (session, given_up) = (caller.session(), caller.given_up.clone());
-    drop(caller);
+    connection.shutdown.cancel();
+    let (session, given_up) = (connection.session(), connection.given_up.clone());
+    let metrics = Arc::clone(&connection.live.load().metrics);
+    drop(connection);
     tasks.close();
-    if tokio::time::timeout(LINGER, tasks.wait()).await.is_err() {
+    let ended = async {
+        tokio::select! {
+            () = tasks.wait() => true,
+            () = tokio::time::sleep(LINGER) => false,
+            () = shutdown.cancelled() => false,
+        }
+    };
+    if !ended.await {
+        metrics.give_up();
         given_up.cancel();
         tasks.wait().await;
     }
-    // What it has at upstreams is of use to its last calls.
+    // Its last calls may need its sessions at upstreams.
     if let Some(session) = session {
         session.end();
     }
@@ -140,8 +146,8 @@ async fn write(
     Ok(())
 }
 
-impl Caller {
-    async fn heard(self: &Arc<Self>, line: String) {
+impl Connection {
+    async fn handle_line(self: &Arc<Self>, line: String) {
         if !batch::is_meant(&line) {
             return self.message(line).await;
         }
@@ -164,10 +170,12 @@ impl Caller {
                 return self.request(&request).await;
             }
             Ok(Message::Request(_)) => {}
-            Ok(Message::Notification(notification)) => return self.noted(&notification),
+            Ok(Message::Notification(notification)) => {
+                return self.handle_notification(&notification);
+            }
             Ok(Message::Response(response)) => {
-                if let Some(caller) = self.session() {
-                    caller.answered(&response);
+                if let Some(session) = self.session() {
+                    relay::answer_upstream(&session, &response);
                 }
                 return;
             }
@@ -178,126 +186,159 @@ impl Caller {
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
             return;
         };
-        let caller = Arc::clone(self);
+        let connection = Arc::clone(self);
         self.tasks.spawn(async move {
             if let Ok(Message::Request(request)) = Message::parse(&line) {
-                caller.request(&request).await;
+                connection.request(&request).await;
             }
             drop(place);
         });
     }
 
-    fn noted(self: &Arc<Self>, notification: &Notification<'_>) {
+    fn handle_notification(self: &Arc<Self>, notification: &Notification<'_>) {
         match notification.method.as_ref() {
             method::CANCELLED => {
-                let found = legacy::cancelled_id(notification)
+                let found = notification
+                    .cancelled_id()
                     .and_then(|id| self.under_way.lock().remove(&id));
                 if let Some(token) = found {
                     token.cancel();
                 }
             }
-            // Said once; said again, it asks for nothing more.
+            // Only the first one opens the stream of changes.
             method::INITIALIZED if !self.listens.swap(true, Ordering::Relaxed) => {
-                let caller = Arc::clone(self);
+                let connection = Arc::clone(self);
                 self.tasks.spawn(async move {
-                    let end = caller.shutdown.clone();
-                    let changes = match caller.session() {
-                        Some(session) => Changes::of_session(&caller.live, session.listen(end)),
-                        None => Changes::new(&caller.live, Wanted::ALL, end),
+                    let (live, end) = (&connection.live, connection.shutdown.clone());
+                    let caller = Caller::anonymous();
+                    let changes = match connection.session() {
+                        Some(session) => Changes::of_session(live, caller, session.listen(end)),
+                        None => Changes::new(live, caller, ListKinds::ALL, end),
                     };
-                    caller.tell(changes, message::notification).await;
+                    connection
+                        .relay_changes(changes, message::notification)
+                        .await;
                 });
             }
             _ => {
-                if let Some(caller) = self.session() {
-                    legacy::notification(&caller, notification);
+                if let Some(session) = self.session() {
+                    legacy::notification(&session, notification);
                 }
             }
         }
     }
 
-    fn session(&self) -> Option<Arc<relay::Caller>> {
+    fn session(&self) -> Option<Arc<CallerSession>> {
         self.session.lock().clone()
     }
 
     async fn request(&self, request: &Request<'_>) {
         let modern = modern::claims(request.meta.as_ref());
-        let session = self.session();
         let era = if modern { Era::Modern } else { Era::Legacy };
-        let answered = match (modern, request.method.as_ref()) {
-            (true, _) => self.modern(request).await,
-            (false, method::INITIALIZE) => self.initialize(request).await,
-            (false, method::PING) => {
-                self.send(message::result(&request.id, "{}")).await;
+        let mut trace = Trace::new();
+        trace.heed(request.meta.as_ref());
+        let metrics = Arc::clone(&self.live.load().metrics);
+        let record = Record::open(&metrics, Caller::anonymous(), &request.method, &trace);
+        let answered = match (modern, request.method.as_ref(), self.session()) {
+            (true, _, _) => self.modern(request, &trace, record).await,
+            (false, method::INITIALIZE, _) => self.initialize(request, record).await,
+            (false, method::PING, _) => {
+                self.answer(message::result(&request.id, "{}"), record)
+                    .await;
                 Ok(())
             }
             // A modern request that forgot its envelope gets told so by the probe's own rule.
-            (false, method::DISCOVER) => Err(Fault::Method(method::DISCOVER.to_owned())),
-            (false, _) => match session {
-                Some(caller) => self.relay(request, Some(&caller)).await,
-                None => Err(Fault::Invalid(
-                    "begin with initialize, or send the modern `_meta`",
-                )),
-            },
+            (false, method::DISCOVER, _) => {
+                recorded(record, Fault::Method(method::DISCOVER.to_owned()))
+            }
+            (false, _, Some(session)) => {
+                let scope = |live| {
+                    Scope::new(live, Caller::anonymous(), session.version(), &trace)
+                        .in_session(&session)
+                };
+                self.relay(request, scope, record).await
+            }
+            (false, _, None) => recorded(
+                record,
+                Fault::Invalid("begin with initialize, or send the modern `_meta`"),
+            ),
         };
         if let Err(fault) = answered {
             self.fault(Some(&request.id), &fault, era).await;
         }
     }
 
-    async fn initialize(&self, request: &Request<'_>) -> Result<(), Fault> {
-        let (profile, body) = legacy::initialize(&self.live, request)?;
-        let caller = relay::Caller::new(profile);
-        let former = self.session.lock().replace(caller);
+    async fn initialize(&self, request: &Request<'_>, mut record: Record) -> Result<(), Fault> {
+        let initialized = {
+            let snapshot = self.live.load();
+            legacy::initialize(snapshot.view(&Caller::anonymous()), request)
+        };
+        let (profile, body) = initialized.inspect_err(|fault| record.fail(fault))?;
+        let former = self.session.lock().replace(CallerSession::new(profile));
         if let Some(former) = former {
             former.end();
         }
-        self.send(body).await;
+        self.answer(body, record).await;
         Ok(())
     }
 
-    async fn modern(&self, request: &Request<'_>) -> Result<(), Fault> {
-        let version = modern::envelope(request)?;
-        modern::supported(&version)?;
-        match request.method.as_ref() {
-            method::DISCOVER => self.send(modern::discover(&self.live, request)).await,
-            method::LISTEN => {
-                let asked = listen::asked(request)?;
-                let token = self.begin(&request.id, &self.shutdown);
-                let changes = Changes::new(&self.live, asked.lists, token);
-                let (followed, updates) = listen::follow(&self.live, request, asked).await;
-                self.send(followed.acknowledged()).await;
-                let changes = changes.with_updates(updates);
-                self.tell(changes, |method, params| followed.changed(method, params))
-                    .await;
-                self.end(&request.id);
-                self.send(followed.ended()).await;
-            }
-            _ => self.relay(request, None).await?,
-        }
-        Ok(())
-    }
-
-    async fn relay(
+    async fn modern(
         &self,
         request: &Request<'_>,
-        caller: Option<&Arc<relay::Caller>>,
+        trace: &Trace,
+        mut record: Record,
+    ) -> Result<(), Fault> {
+        let checked = modern::envelope(request).and_then(|version| modern::supported(&version));
+        checked.inspect_err(|fault| record.fail(fault))?;
+        let scope = |live| Scope::new(live, Caller::anonymous(), Version::MODERN, trace);
+        match request.method.as_ref() {
+            method::DISCOVER => {
+                let answer = modern::discover(scope(&self.live).view(), request);
+                self.answer(answer, record).await;
+                Ok(())
+            }
+            method::LISTEN => self.listen(request, &scope(&self.live), record).await,
+            _ => self.relay(request, scope, record).await,
+        }
+    }
+
+    async fn listen(
+        &self,
+        request: &Request<'_>,
+        scope: &Scope<'_>,
+        record: Record,
+    ) -> Result<(), Fault> {
+        let token = self.begin(&request.id, &self.shutdown);
+        let listened = relay::listen(scope, request, token).await;
+        match listened {
+            Ok((listening, changes)) => {
+                self.send(listening.acknowledged()).await;
+                let render =
+                    |method: &'static str, params: Option<&str>| listening.changed(method, params);
+                self.relay_changes(changes, render).await;
+                self.end(&request.id);
+                self.answer(listening.ended(), record).await;
+                Ok(())
+            }
+            Err(fault) => {
+                self.end(&request.id);
+                recorded(record, fault)
+            }
+        }
+    }
+
+    /// Answers a request through the relay, in the scope of the moment when upstreams have been listed.
+    async fn relay<'s>(
+        &'s self,
+        request: &Request<'_>,
+        scope: impl FnOnce(&'s Arc<Live>) -> Scope<'s>,
+        record: Record,
     ) -> Result<(), Fault> {
         let token = self.begin(&request.id, &self.given_up);
         let answered = async {
             let _ = tokio::time::timeout_at(self.settled_by, self.live.settled()).await;
-            let mut trace = Trace::new();
-            trace.heed(request.meta.as_ref());
-            let scope = Scope {
-                snapshot: self.live.load_full(),
-                live: &self.live,
-                version: caller.map_or(Version::MODERN, |caller| caller.version()),
-                headers: None,
-                caller,
-                streams: true,
-                trace,
-            };
-            let mut reply = relay::answer(&scope, request).await?;
+            let scope = scope(&self.live).streaming(true);
+            let mut reply = relay::answer(&scope, request, record).await?;
             while let Some(outgoing) = reply.next().await {
                 match outgoing {
                     Outgoing::Message(message) => self.send(message).await,
@@ -315,18 +356,20 @@ impl Caller {
         answered
     }
 
-    async fn tell(
+    async fn relay_changes(
         &self,
         mut changes: Changes,
         render: impl Fn(&'static str, Option<&str>) -> Bytes,
     ) {
         loop {
             match changes.next().await {
-                Next::Changed(method) => self.send(render(method, None)).await,
-                Next::Updated(method, params) => self.send(render(method, Some(&params))).await,
-                Next::Told(message) => self.send(message).await,
-                Next::Silence => {}
-                Next::End => return,
+                ChangeEvent::Changed(method) => self.send(render(method, None)).await,
+                ChangeEvent::Updated(method, params) => {
+                    self.send(render(method, Some(&params))).await;
+                }
+                ChangeEvent::Message(message) => self.send(message).await,
+                ChangeEvent::Silence => {}
+                ChangeEvent::End => return,
             }
         }
     }
@@ -341,6 +384,12 @@ impl Caller {
         self.under_way.lock().remove(id);
     }
 
+    /// Sends the result of a request that was answered here.
+    async fn answer(&self, message: Bytes, mut record: Record) {
+        record.succeed();
+        self.send(message).await;
+    }
+
     async fn fault(&self, id: Option<&Id>, fault: &Fault, era: Era) {
         self.send(Payload::fault(id, fault, era).concat()).await;
     }
@@ -349,4 +398,10 @@ impl Caller {
         // The writer is gone only when stdout is: then nobody is left to tell.
         let _ = self.out.send(message).await;
     }
+}
+
+/// Records a request that is refused here.
+fn recorded(mut record: Record, fault: Fault) -> Result<(), Fault> {
+    record.fail(&fault);
+    Err(fault)
 }

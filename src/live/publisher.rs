@@ -212,7 +212,7 @@ fn report(snapshot: &Snapshot, state: &State, reports: Vec<AttemptReport>) {
     } in reports
     {
         // The upstream of a link may be gone from the config by now.
-        let Some(link) = snapshot.link(link_id) else {
+        let Some(link) = snapshot.link_with_id(link_id) else {
             continue;
         };
         link.metrics.resynced(outcome.is_ok());
@@ -285,7 +285,7 @@ fn publish(live: &Live, state: &State, effects: Effects, writer: Option<&StoreWr
     }
     for link_id in effects.confirm {
         let snapshot = live.load();
-        let Some(link) = snapshot.link(link_id) else {
+        let Some(link) = snapshot.link_with_id(link_id) else {
             continue;
         };
         tracing::warn!(

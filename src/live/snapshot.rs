@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::caller::{Caller, Principal};
 use crate::catalog::{Catalog, Pages};
 use crate::config::Config;
+use crate::live::view::View;
 use crate::metrics::Metrics;
+use crate::policy::Permit;
 use crate::upstream::Link;
 
 /// How many earlier catalogs' pages stay readable, for cursors that name them.
@@ -21,7 +24,7 @@ pub struct Snapshot {
     /// What weir runs on.
     pub config: Arc<Config>,
     /// One link per upstream, at the index that routes name.
-    pub links: Arc<[Arc<Link>]>,
+    links: Arc<[Arc<Link>]>,
     /// For how long a list answer may be taken as fresh: the shortest resync of any upstream.
     pub ttl: Duration,
     /// Where everything is counted; the same in every snapshot.
@@ -50,10 +53,33 @@ impl Snapshot {
         }
     }
 
-    /// The link of this number, if this config still has it.
+    /// Returns the link over which a caller's request may go, if it was permitted by this snapshot. There is no other way to a
+    /// link on behalf of a caller.
     #[must_use]
-    pub fn link(&self, number: u64) -> Option<&Arc<Link>> {
-        self.links.iter().find(|link| link.link_id == number)
+    pub fn link(&self, permit: &Permit) -> Option<&Arc<Link>> {
+        let link = self.links.get(permit.upstream().get());
+        link.filter(|_| permit.generation() == self.generation)
+    }
+
+    /// Returns what a caller sees of the snapshot.
+    #[must_use]
+    pub fn view(&self, caller: &Caller) -> View<'_> {
+        match caller.principal {
+            Principal::Anonymous => View::whole(self),
+        }
+    }
+
+    /// Returns all links, in the order of the config: for keepers and operators. Nothing may be sent over one of them on
+    /// behalf of a caller.
+    #[must_use]
+    pub fn links(&self) -> &Arc<[Arc<Link>]> {
+        &self.links
+    }
+
+    /// Returns the link with this number, if this config still has it: for keepers.
+    #[must_use]
+    pub fn link_with_id(&self, link_id: u64) -> Option<&Arc<Link>> {
+        self.links.iter().find(|link| link.link_id == link_id)
     }
 
     /// The snapshot after this one, under another config.

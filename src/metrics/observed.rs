@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::metrics::call::{BOUNDS, Ending, OTHER, Series, Upstream};
+use crate::metrics::series::{BOUNDS, Ending, OTHER, Series, Upstream};
 use crate::metrics::names::{self, MetricFamily};
 use crate::metrics::process::ProcessUsage;
 use crate::metrics::text::{MetricsFormat, MetricsText};

@@ -76,6 +76,15 @@ pub struct Notification<'a> {
     pub envelope: Object<'a>,
 }
 
+impl Notification<'_> {
+    /// Returns the id of the request that a `notifications/cancelled` is about.
+    #[must_use]
+    pub fn cancelled_id(&self) -> Option<Id> {
+        let params = Object::parse(self.envelope.borrowed("params")?).ok()?;
+        Id::parse(params.get("requestId")?)
+    }
+}
+
 /// A response's envelope.
 #[derive(Debug)]
 pub struct Response<'a> {

@@ -28,3 +28,10 @@ pub const RESERVED: &str = "io.modelcontextprotocol/";
 pub const TASKS: &str = "io.modelcontextprotocol/tasks";
 /// Legacy (2025-11-25): the task that a message belongs to: `{taskId}`.
 pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+
+/// `Implementation` of weir, as JSON text.
+pub const WEIR: &str = concat!(
+    "{\"name\":\"weir\",\"version\":\"",
+    env!("CARGO_PKG_VERSION"),
+    "\"}"
+);

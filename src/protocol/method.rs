@@ -64,3 +64,33 @@ pub const TASKS_LIST: &str = "tasks/list";
 pub const TASKS_STATUS: &str = "notifications/tasks/status";
 /// Modern (SEP-2663): a task's state changed.
 pub const TASK_STATUS: &str = "notifications/tasks";
+
+/// The methods of requests of callers, so that a name that came as text can be held without a copy.
+const REQUESTS: [&str; 20] = [
+    TOOLS_CALL,
+    TOOLS_LIST,
+    INITIALIZE,
+    DISCOVER,
+    PING,
+    PROMPTS_LIST,
+    PROMPTS_GET,
+    RESOURCES_LIST,
+    TEMPLATES_LIST,
+    RESOURCES_READ,
+    COMPLETE,
+    LISTEN,
+    SET_LEVEL,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    TASKS_GET,
+    TASKS_UPDATE,
+    TASKS_CANCEL,
+    TASKS_RESULT,
+    TASKS_LIST,
+];
+
+/// Returns the name of a request's method as a constant; `None` for a method that weir does not know.
+#[must_use]
+pub fn known(name: &str) -> Option<&'static str> {
+    REQUESTS.into_iter().find(|known| *known == name)
+}

@@ -1,172 +1,117 @@
-//! Calls: the route, the edit, the link.
+//! Requests that go to the upstream that owns what they name: the route is looked up, and the name becomes the
+//! original.
 
 use std::borrow::Cow;
 use std::sync::Arc;
-
-use http::HeaderMap;
-use tokio::time::Instant;
 
 use crate::catalog::Route;
 use crate::config::Retry;
 use crate::json::{self, Object, ObjectError};
 use crate::name::UpstreamIndex;
-use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
-use crate::protocol::{headers, meta, method};
-use crate::relay::asked::Asks;
-use crate::relay::crossing::Crossing;
-use crate::relay::logs::Logs;
-use crate::relay::outbound::Said;
-use crate::relay::reply::{Reply, Sending, Way};
-use crate::relay::{Scope, hops, outbound};
-use crate::upstream::{Exchange, Link, LinkError, OutboundRequest, Peer};
+use crate::protocol::{meta, method};
+use crate::relay::Scope;
 
-/// Where a request goes and what becomes of it there.
+/// A request for one upstream, with the names that the upstream knows.
+#[derive(Debug)]
 pub(super) struct Target<'p> {
     pub(super) method: &'static str,
-    pub(super) upstream_index: UpstreamIndex,
+    pub(super) upstream: UpstreamIndex,
     pub(super) params: Object<'p>,
-    /// What the upstream calls it, for `Mcp-Name`.
-    pub(super) name: Option<Cow<'p, str>>,
+    /// The upstream's name for what is asked for, for `Mcp-Name`.
+    pub(super) name: Option<Arc<str>>,
+    /// The tool that is called.
     pub(super) route: Option<Route>,
     /// Whether ids of tasks may come back.
     pub(super) wraps_tasks: bool,
 }
 
-/// `tools/call`
+impl Target<'_> {
+    /// Returns whether a call that broke off may be made again.
+    pub(super) fn is_repeatable(&self, retry: &Retry) -> bool {
+        retry.idempotent && self.route.as_ref().is_some_and(Route::is_repeatable)
+    }
+}
+
+/// Finds the tool of a `tools/call`.
 ///
 /// # Errors
-/// No such tool, bad arguments, mismatching headers, an upstream that cannot be reached.
-pub(super) async fn tool(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
+/// No name, or no such tool.
+pub(super) fn tool<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
-    let name = params
-        .string("name")
-        .ok_or_else(|| missing("name"))?
-        .into_owned();
-    let catalog = &scope.snapshot.catalog;
-    let route = catalog
-        .tool(&name)
-        .filter(|route| route.is_listed(scope.era()));
-    let route = route.ok_or_else(|| Fault::UnknownTool(name.chars().take(200).collect()))?;
-    if let Some(found) = scope.headers {
-        headers::check_params(found, route.header_params(), params.get("arguments"))?;
-    }
-    if let Some(rules) = route.argument_rules() {
-        let changed = rules
-            .apply(params.get("arguments"))?
-            .map(|text| text.into_owned());
-        if let Some(changed) = changed {
-            params.set("arguments", changed);
-        }
-    }
+    let name = string(&params, "name")?;
+    let route = scope.view().tool(&name, scope.era());
+    let route = route.ok_or_else(|| Fault::UnknownTool(beginning(&name)))?;
     params.set("name", route.original_json().to_owned());
-    let target = Target {
+    Ok(Target {
         method: method::TOOLS_CALL,
-        upstream_index: route.upstream_index,
+        upstream: route.upstream_index,
         params,
-        name: Some(Cow::Owned(route.original().as_ref().to_owned())),
+        name: Some(Arc::clone(route.original())),
         wraps_tasks: takes_tasks(request),
         route: Some(route),
-    };
-    forward(scope, request, target).await
+    })
 }
 
-/// `prompts/get`
+/// Finds the prompt of a `prompts/get`.
 ///
 /// # Errors
-/// No such prompt, bad params, an upstream that cannot be reached.
-pub(super) async fn prompt(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
+/// No name, or no such prompt.
+pub(super) fn prompt<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
-    let name = params
-        .string("name")
-        .ok_or_else(|| missing("name"))?
-        .into_owned();
-    let catalog = &scope.snapshot.catalog;
-    let route = catalog
-        .prompt(&name)
-        .ok_or_else(|| Fault::UnknownPrompt(name.chars().take(200).collect()))?;
+    let name = string(&params, "name")?;
+    let route = scope.view().prompt(&name);
+    let route = route.ok_or_else(|| Fault::UnknownPrompt(beginning(&name)))?;
     params.set("name", route.original_json().to_owned());
-    let target = Target {
+    Ok(Target {
         method: method::PROMPTS_GET,
-        upstream_index: route.upstream_index,
+        upstream: route.upstream_index,
         params,
-        name: Some(Cow::Borrowed(route.original())),
+        name: Some(Arc::clone(route.original())),
         wraps_tasks: takes_tasks(request),
         route: None,
-    };
-    forward(scope, request, target).await
+    })
 }
 
-/// `resources/read`
+/// Finds the upstream that has the resource of a `resources/read`.
 ///
 /// # Errors
-/// No upstream has it, bad params, an upstream that cannot be reached.
-pub(super) async fn resource(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
+/// No URI, or no upstream has it.
+pub(super) fn resource<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
-    let uri = params
-        .string("uri")
-        .ok_or_else(|| missing("uri"))?
-        .into_owned();
-    let route = scope
-        .snapshot
-        .catalog
-        .resource(&uri)
-        .ok_or_else(|| Fault::UnknownResource { uri: uri.clone() })?;
+    let uri = string(&params, "uri")?;
+    let route = scope.view().resource(&uri);
+    let route = route.ok_or_else(|| Fault::UnknownResource {
+        uri: uri.clone().into_owned(),
+    })?;
     if *route.uri != *uri {
         params.set("uri", json::quote(&route.uri));
     }
-    let target = Target {
+    Ok(Target {
         method: method::RESOURCES_READ,
-        upstream_index: route.upstream_index,
+        upstream: route.upstream_index,
         params,
-        name: Some(Cow::Borrowed(&route.uri)),
+        name: Some(route.uri),
         wraps_tasks: takes_tasks(request),
         route: None,
-    };
-    forward(scope, request, target).await
+    })
 }
 
-/// `completion/complete`: goes where the prompt or the resource template it refers to lives.
+/// Finds the upstream of the prompt or the resource template that a `completion/complete` refers to.
 ///
 /// # Errors
-/// The reference leads nowhere, bad params, an upstream that cannot be reached.
-pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Result<Reply, Fault> {
+/// The reference leads nowhere.
+pub(super) fn completion<'p>(
+    scope: &Scope<'_>,
+    request: &Request<'p>,
+) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
     let reference = params.borrowed("ref").ok_or_else(|| missing("ref"))?;
     let mut reference = Object::parse(reference).map_err(params_fault)?;
-    let catalog = &scope.snapshot.catalog;
-    let upstream_index = match reference.string("type").as_deref() {
-        Some("ref/prompt") => {
-            let name = reference
-                .string("name")
-                .ok_or_else(|| missing("ref.name"))?
-                .into_owned();
-            let route = catalog.prompt(&name).ok_or(Fault::UnknownPrompt(name))?;
-            reference.set("name", route.original_json().to_owned());
-            route.upstream_index
-        }
-        Some("ref/resource") => {
-            let uri = reference
-                .string("uri")
-                .ok_or_else(|| missing("ref.uri"))?
-                .into_owned();
-            match catalog.template(&uri) {
-                Some(template) => {
-                    reference.set("uri", template.original_json().to_owned());
-                    template.upstream_index
-                }
-                None => {
-                    let route = catalog
-                        .resource(&uri)
-                        .ok_or_else(|| Fault::UnknownResource { uri: uri.clone() })?;
-                    if *route.uri != *uri {
-                        reference.set("uri", json::quote(&route.uri));
-                    }
-                    route.upstream_index
-                }
-            }
-        }
+    let upstream = match reference.string("type").as_deref() {
+        Some("ref/prompt") => complete_prompt(scope, &mut reference)?,
+        Some("ref/resource") => complete_resource(scope, &mut reference)?,
         _ => {
             return Err(Fault::Params(
                 "`ref.type` must be `ref/prompt` or `ref/resource`".into(),
@@ -174,268 +119,67 @@ pub(super) async fn completion(scope: &Scope<'_>, request: &Request<'_>) -> Resu
         }
     };
     params.set("ref", reference.to_text());
-    forward(
-        scope,
-        request,
-        Target {
-            method: method::COMPLETE,
-            upstream_index,
-            params,
-            name: None,
-            route: None,
-            wraps_tasks: false,
-        },
-    )
-    .await
+    Ok(Target {
+        method: method::COMPLETE,
+        upstream,
+        params,
+        name: None,
+        route: None,
+        wraps_tasks: false,
+    })
 }
 
-/// Whether a modern request says that its caller knows tasks (SEP-2663).
+fn complete_prompt(scope: &Scope<'_>, reference: &mut Object<'_>) -> Result<UpstreamIndex, Fault> {
+    let name = reference
+        .string("name")
+        .ok_or_else(|| missing("ref.name"))?;
+    let route = scope.view().prompt(&name);
+    let route = route.ok_or_else(|| Fault::UnknownPrompt(name.clone().into_owned()))?;
+    reference.set("name", route.original_json().to_owned());
+    Ok(route.upstream_index)
+}
+
+/// A reference to a template, or to a resource: clients complete both.
+fn complete_resource(
+    scope: &Scope<'_>,
+    reference: &mut Object<'_>,
+) -> Result<UpstreamIndex, Fault> {
+    let uri = reference.string("uri").ok_or_else(|| missing("ref.uri"))?;
+    if let Some(template) = scope.view().template(&uri) {
+        reference.set("uri", template.original_json().to_owned());
+        return Ok(template.upstream_index);
+    }
+    let route = scope.view().resource(&uri);
+    let route = route.ok_or_else(|| Fault::UnknownResource {
+        uri: uri.clone().into_owned(),
+    })?;
+    if *route.uri != *uri {
+        reference.set("uri", json::quote(&route.uri));
+    }
+    Ok(route.upstream_index)
+}
+
+/// Returns whether a modern request says that its caller knows tasks (SEP-2663).
 pub(super) fn takes_tasks(request: &Request<'_>) -> bool {
     let own = request.meta.as_ref();
     own.and_then(|own| own.get(meta::CLIENT_CAPABILITIES))
         .is_some_and(|capabilities| capabilities.contains(meta::TASKS))
 }
 
-/// Who answers this caller at an upstream: its own session where the upstream keeps something for each,
-/// the shared one otherwise. With the shared one failing, nothing else is tried.
-pub(super) async fn seat(
-    scope: &Scope<'_>,
-    link: &Arc<Link>,
-    deadline: Instant,
-) -> Result<Arc<Peer>, LinkError> {
-    let shared = link.wait_for_peer(deadline).await?;
-    let wants_own = link.sessions.wants_own_session(&shared);
-    let Some(caller) = scope.caller.filter(|_| wants_own) else {
-        return Ok(shared);
-    };
-    match caller.session(link, deadline).await {
-        // It speaks the modern era only: then this call crosses eras. Or it takes one session and no more, as
-        // servers with one transport for all do: then all callers are in that one.
-        Err(error)
-            if error.is_refusal() && (shared.era() == Era::Modern || !shared.is_on_stdio()) =>
-        {
-            if shared.era() == Era::Modern {
-                link.sessions.set_modern_only();
-            } else {
-                tracing::debug!(upstream = %link.id(), %error, "no session of a caller's own: the shared one");
-            }
-            Ok(shared)
-        }
-        own => own,
-    }
+/// Returns the string under a key of the params.
+///
+/// # Errors
+/// -32602 where it is none.
+pub(super) fn string<'s>(params: &'s Object<'_>, key: &str) -> Result<Cow<'s, str>, Fault> {
+    params.string(key).ok_or_else(|| missing(key))
 }
 
-/// Who is there after `stale` was found gone.
-pub(super) async fn seat_after(
-    scope: &Scope<'_>,
-    link: &Arc<Link>,
-    stale: &Arc<Peer>,
-    deadline: Instant,
-) -> Result<Arc<Peer>, LinkError> {
-    let is_shared = link
-        .current_peer()
-        .is_some_and(|shared| Arc::ptr_eq(&shared, stale));
-    match scope.caller.filter(|_| !is_shared) {
-        Some(caller) => {
-            caller.lost(link, stale);
-            seat(scope, link, deadline).await
-        }
-        None => link.replace_peer(stale, deadline).await,
-    }
+/// Returns the beginning of a name that a caller made up, short enough for an error.
+pub(super) fn beginning(name: &str) -> String {
+    name.chars().take(200).collect()
 }
 
-/// Sends a request on, and counts it, whatever becomes of it.
-pub(super) async fn forward(
-    scope: &Scope<'_>,
-    request: &Request<'_>,
-    target: Target<'_>,
-) -> Result<Reply, Fault> {
-    let link = scope.snapshot.links.get(target.upstream_index.get());
-    let link = link.ok_or(Fault::ShuttingDown)?;
-    let tool = target.route.as_ref().map(|route| &*route.exposed);
-    let mut measured = link.metrics.call(target.method, tool, &scope.trace);
-    match relayed(scope, request, target, link).await {
-        Ok(reply) => Ok(reply.measured(measured)),
-        Err(fault) => {
-            measured.failed(&fault);
-            Err(fault)
-        }
-    }
-}
-
-async fn relayed(
-    scope: &Scope<'_>,
-    request: &Request<'_>,
-    mut target: Target<'_>,
-    link: &Arc<Link>,
-) -> Result<Reply, Fault> {
-    let method = target.method;
-    let request_id = scope.trace.request_id();
-    let fault = |error: LinkError| failed(link, method, request_id, &error);
-    let deadline = hops::deadline(link, request).map_err(fault)?;
-    let mut slot = link.gate.enter(deadline).await.map_err(fault)?;
-    let mut peer = match seat(scope, link, deadline).await {
-        Ok(peer) => peer,
-        Err(error) => {
-            slot.record_failure(&error);
-            return Err(fault(error));
-        }
-    };
-    let (mut again, mut repeat) = (true, target.is_repeatable(&link.config.retry));
-    loop {
-        let is_task = target.as_task(scope, &peer);
-        let (outbound, token, logs) = target.outbound(scope, request, &peer, link, deadline)?;
-        let (mut flight, sent) = Sending::new(link, &peer, outbound, deadline).await;
-        let sent = match sent {
-            // The definition is another by now: look at it and try once more.
-            Err(LinkError::HeaderMismatch(_))
-                if again && target.renew(scope, link, deadline).await =>
-            {
-                flight.land();
-                again = false;
-                continue;
-            }
-            Err(LinkError::HeaderMismatch(answer)) => Ok(Exchange::from_body(answer)),
-            sent => sent,
-        };
-        match sent {
-            Ok(exchange) => {
-                let crossing = target.crossing(scope, &peer, is_task);
-                let way = Way {
-                    flight,
-                    exchange: exchange.with_deadline(deadline),
-                    logs,
-                    asks: Asks::of(scope, link, &peer),
-                    slot,
-                };
-                return Ok(Reply::relayed(way, request.id.clone(), token, crossing));
-            }
-            // Nothing ran: the upstream knows no such session, or the process was gone already.
-            Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
-                flight.land();
-                again = false;
-                let next = seat_after(scope, link, &peer, deadline).await;
-                peer = next.map_err(fault)?;
-            }
-            Err(error) => {
-                // Whoever did not answer in time may still be at it.
-                if !error.may_still_run() {
-                    flight.land();
-                }
-                // It may have run, and may run again.
-                if !(std::mem::take(&mut repeat) && error.is_transient()) {
-                    slot.record_failure(&error);
-                    return Err(fault(error));
-                }
-                tracing::debug!(upstream = %link.id(), method, reason = %error.full_text(), "once more");
-            }
-        }
-    }
-}
-
-/// What the caller is told; the operator reads the rest in the log.
-fn failed(link: &Link, method: &'static str, request_id: &str, error: &LinkError) -> Fault {
-    if let LinkError::CircuitOpen { .. } = error {
-        // There may be many of them, and what they come from has been logged.
-        tracing::debug!(upstream = %link.id(), method, reason = %error, request_id, "call refused");
-    } else {
-        tracing::warn!(upstream = %link.id(), method, reason = %error.full_text(), request_id, "call failed");
-    }
-    error.to_fault(link.id())
-}
-
-impl Target<'_> {
-    /// Whether a call that broke off may be made again.
-    fn is_repeatable(&self, retry: &Retry) -> bool {
-        retry.idempotent && self.route.as_ref().is_some_and(Route::is_repeatable)
-    }
-
-    /// The request for this peer, and what has to be remembered for the way back: the caller's progress token, and which
-    /// log messages are for it.
-    fn outbound(
-        &mut self,
-        scope: &Scope<'_>,
-        request: &Request<'_>,
-        peer: &Peer,
-        link: &Link,
-        deadline: Instant,
-    ) -> Result<(OutboundRequest, Option<Box<str>>, Logs), Fault> {
-        let (id, meta) = (link.next_id(), request.meta.as_ref());
-        let said = Said {
-            trace: &scope.trace,
-            onward: hops::onward(scope, deadline),
-        };
-        let hop = outbound::hop(&mut self.params, meta, scope.era(), peer, id, said)?;
-        let mut headers = self.headers(peer.era())?;
-        scope.trace.write(&mut headers);
-        let outbound = OutboundRequest {
-            id,
-            method: self.method,
-            params: hop.params,
-            headers,
-        };
-        Ok((outbound, hop.token, hop.logs))
-    }
-
-    /// What changes in the answer.
-    fn crossing(&self, scope: &Scope<'_>, peer: &Peer, is_task: bool) -> Crossing {
-        Crossing {
-            caller: scope.era(),
-            upstream: peer.era(),
-            is_read: self.method == method::RESOURCES_READ,
-            has_tasks: self.wraps_tasks || is_task,
-            weir: peer.is_weir(),
-        }
-    }
-
-    /// What a modern upstream reads in the headers; nothing for a legacy one.
-    fn headers(&self, upstream: Era) -> Result<HeaderMap, Fault> {
-        let mut headers = HeaderMap::new();
-        if upstream == Era::Modern {
-            headers::write(&mut headers, self.method, self.name.as_deref());
-            let mirrored = self.route.as_ref().map(Route::header_params);
-            let arguments = self.params.get("arguments");
-            headers::write_params(&mut headers, mirrored.unwrap_or_default(), arguments)?;
-        }
-        Ok(headers)
-    }
-
-    /// Whether this is a legacy call that becomes a task. Where the upstream has no tasks, a request for one
-    /// is processed as an ordinary call (2025-11-25 tasks).
-    fn as_task(&mut self, scope: &Scope<'_>, peer: &Peer) -> bool {
-        let legacy = scope.era() == Era::Legacy && peer.era() == Era::Legacy;
-        let is_task = legacy && peer.capabilities.tasks && self.params.contains("task");
-        if !is_task {
-            self.params.remove("task");
-        }
-        is_task
-    }
-
-    /// Lists the upstream again and takes the definition it has now; false where there is none, or none in time
-    /// (`streamable-http.mdx#server-behavior-for-custom-headers`).
-    async fn renew(&mut self, scope: &Scope<'_>, link: &Link, deadline: Instant) -> bool {
-        let Some(route) = &self.route else {
-            return false;
-        };
-        if !link.rounds.resync(deadline.min(link.list_deadline())).await {
-            return false;
-        }
-        let found = scope.live.load().catalog.tool(&route.exposed);
-        let found = found.filter(|found| {
-            found.upstream == route.upstream
-                && found.original() == route.original()
-                && found.header_params() != route.header_params()
-        });
-        let is_new = found.is_some();
-        if is_new {
-            self.route = found;
-        }
-        is_new
-    }
-}
-
-/// Why params cannot be read.
-pub(super) fn params_fault(error: ObjectError) -> Fault {
+fn params_fault(error: ObjectError) -> Fault {
     match error {
         ObjectError::Duplicate(key) => Fault::DuplicateKey(key),
         ObjectError::Syntax(_) | ObjectError::NotObject => {
@@ -444,6 +188,6 @@ pub(super) fn params_fault(error: ObjectError) -> Fault {
     }
 }
 
-pub(super) fn missing(what: &str) -> Fault {
+fn missing(what: &str) -> Fault {
     Fault::Params(format!("`{what}` must be a string"))
 }

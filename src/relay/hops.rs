@@ -2,8 +2,6 @@
 
 use tokio::time::Instant;
 
-use crate::json::{self, Object};
-use crate::name::UpstreamId;
 use crate::protocol::error::Fault;
 use crate::protocol::hops::{self, Onward};
 use crate::protocol::message::Request;
@@ -60,26 +58,4 @@ pub(super) fn meta(
     own.retain(|key| key == keys::PATH);
     onward(scope, deadline).mark(&mut own)?;
     Ok(own.to_text())
-}
-
-/// The error of an upstream that is a weir, if it is about an upstream of that weir: `data` names the weir, as every such
-/// error names its upstream, and what the weir said is the `cause` in it, byte for byte.
-pub(super) fn caused(error: &Object<'_>, upstream: &UpstreamId) -> Option<String> {
-    let cause = error.get("data")?;
-    let inner = Object::parse(cause).ok()?;
-    inner.string("upstream")?;
-    let reason = inner.get("reason").unwrap_or("\"failed\"");
-    let mut data = Object::new();
-    data.set("upstream", json::quote(upstream.as_str()));
-    data.set("reason", reason);
-    data.set("cause", cause);
-    let mut outer = error.clone();
-    if let Some(message) = error.string("message") {
-        outer.set(
-            "message",
-            json::quote(&format!("upstream `{upstream}`: {message}")),
-        );
-    }
-    outer.set("data", data.to_text());
-    Some(outer.to_text())
 }

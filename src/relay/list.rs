@@ -1,4 +1,4 @@
-//! Lists: pages of the snapshot's catalog, as bytes that were rendered before. No upstream is asked.
+//! Lists: pages of what the caller sees, as bytes that were rendered before. No upstream is asked.
 
 use std::time::Duration;
 
@@ -10,20 +10,24 @@ use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::meta;
-use crate::relay::{Payload, Reply, Scope};
-use crate::upstream::probe::WEIR;
+use crate::relay::back::ReplySource;
+use crate::relay::{Payload, Scope};
 
-/// One page. A cursor names the generation it pages through, so a swap leaves no gap and no double.
+/// Answers with one page. A cursor names the generation it pages through, so a swap leaves no gap and no double.
 ///
 /// # Errors
 /// [`Fault::Cursor`] for a cursor weir did not hand out or whose generation is gone.
-pub fn list(scope: &Scope<'_>, kind: Kind, request: &Request<'_>) -> Result<Reply, Fault> {
-    let snapshot = &scope.snapshot;
+pub(super) fn list(
+    scope: &Scope<'_>,
+    kind: Kind,
+    request: &Request<'_>,
+) -> Result<ReplySource, Fault> {
+    let view = scope.view();
     let (generation, at) = match cursor_of(request)? {
-        None => (snapshot.generation, 0),
+        None => (view.generation(), 0),
         Some(text) => {
             let cursor = Cursor::decode(&text).map_err(|_| Fault::Cursor)?;
-            let pages = snapshot.pages_of(cursor.generation).ok_or(Fault::Cursor)?;
+            let pages = view.pages_of(cursor.generation).ok_or(Fault::Cursor)?;
             let made_here = Cursor::new(
                 kind,
                 scope.era(),
@@ -37,7 +41,7 @@ pub fn list(scope: &Scope<'_>, kind: Kind, request: &Request<'_>) -> Result<Repl
             (cursor.generation, cursor.page)
         }
     };
-    let pages = snapshot.pages_of(generation).ok_or(Fault::Cursor)?;
+    let pages = view.pages_of(generation).ok_or(Fault::Cursor)?;
     let page = pages.page(kind, scope.era(), at).ok_or(Fault::Cursor)?;
     let next = page
         .next
@@ -53,8 +57,8 @@ pub fn list(scope: &Scope<'_>, kind: Kind, request: &Request<'_>) -> Result<Repl
     head.extend_from_slice(b"\":[");
     let mut chunks = vec![Bytes::from(head)];
     chunks.extend(page.chunks.iter().cloned());
-    chunks.push(tail(scope.era(), next, snapshot.ttl).into());
-    Ok(Reply::ready(Payload::ok(chunks)))
+    chunks.push(tail(scope.era(), next, view.ttl()).into());
+    Ok(ReplySource::Result(Payload::ok(chunks)))
 }
 
 fn tail(era: Era, next: Option<String>, ttl: Duration) -> String {
@@ -63,9 +67,9 @@ fn tail(era: Era, next: Option<String>, ttl: Duration) -> String {
         tail.push_str(&format!(",\"nextCursor\":\"{next}\""));
     }
     if era == Era::Modern {
-        let (ttl, key) = (ttl.as_millis(), meta::SERVER_INFO);
+        let (ttl, key, weir) = (ttl.as_millis(), meta::SERVER_INFO, meta::WEIR);
         tail.push_str(&format!(
-            ",\"ttlMs\":{ttl},\"cacheScope\":\"private\",\"_meta\":{{\"{key}\":{WEIR}}}"
+            ",\"ttlMs\":{ttl},\"cacheScope\":\"private\",\"_meta\":{{\"{key}\":{weir}}}"
         ));
     }
     tail.push_str("}}");

@@ -133,7 +133,7 @@ impl Core {
     /// An upstream that cannot be set up; then everything stays as it was.
     pub async fn configure(&mut self, config: Arc<Config>) -> Result<Reconfigured, ServeError> {
         let snapshot = self.live.load_full();
-        let known = snapshot.links.iter().map(|link| (link.id(), link));
+        let known = snapshot.links().iter().map(|link| (link.id(), link));
         let known: BTreeMap<_, _> = known.collect();
         let mut done = Reconfigured::default();
         let (mut links, mut fresh) = (Vec::new(), Vec::new());
@@ -153,7 +153,7 @@ impl Core {
             fresh.push(Arc::clone(&link));
             links.push(link);
         }
-        for link in snapshot.links.iter() {
+        for link in snapshot.links().iter() {
             if !config.upstreams.contains_key(link.id()) {
                 done.removed.push(link.id().as_str().to_owned());
             }
@@ -176,7 +176,7 @@ impl Core {
         // Now what they list is of a link that the publisher knows.
         fresh.iter().for_each(|link| self.start_keeper(link));
         let kept: BTreeSet<_> = links.iter().map(|link| link.link_id).collect();
-        for link in snapshot.links.iter() {
+        for link in snapshot.links().iter() {
             if !kept.contains(&link.link_id) {
                 self.retire(link, drain).await;
             }

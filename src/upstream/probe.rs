@@ -23,13 +23,6 @@ use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::{Affinity, Connection, Peer};
 use crate::upstream::stdio::{Child, ChildClosed, ChildReply, ChildSpec};
 
-/// `Implementation` of weir, as JSON text.
-pub const WEIR: &str = concat!(
-    "{\"name\":\"weir\",\"version\":\"",
-    env!("CARGO_PKG_VERSION"),
-    "\"}"
-);
-
 /// Messages a child sends that belong to no request.
 pub type UnsolicitedMessages = mpsc::Receiver<Bytes>;
 
@@ -406,7 +399,7 @@ pub fn request_meta(capabilities: Option<&str>, info: Option<&str>) -> String {
         meta::PROTOCOL_VERSION,
         Version::MODERN,
         meta::CLIENT_INFO,
-        info.unwrap_or(WEIR),
+        info.unwrap_or(meta::WEIR),
         meta::CLIENT_CAPABILITIES,
         capabilities.unwrap_or("{}"),
     )
@@ -414,8 +407,9 @@ pub fn request_meta(capabilities: Option<&str>, info: Option<&str>) -> String {
 
 fn initialize(id: u64, version: Version, profile: &SessionProfile) -> Bytes {
     let params = format!(
-        "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"clientInfo\":{WEIR}}}",
-        profile.capabilities
+        "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"clientInfo\":{}}}",
+        profile.capabilities,
+        meta::WEIR,
     );
     message::request(&Id::from(id), method::INITIALIZE, &params)
 }

@@ -11,16 +11,18 @@ mod syntax;
 /// The modules from the ground up. A module uses those of earlier lines, never its own line or a later one.
 const LAYERS: &[&[&str]] = &[
     &[
-        "document", "json", "latest", "name", "pem", "seal", "secret", "sigv4",
+        "caller", "document", "json", "latest", "name", "pem", "seal", "secret", "sigv4",
     ],
     &["files"],
-    &["config", "protocol"],
-    &["catalog"],
+    &["config", "policy", "protocol"],
+    &["bridge", "catalog"],
     &["durable", "metrics"],
+    &["record"],
     &["tls"],
     &["credentials"],
     &["upstream"],
     &["connector", "live"],
+    &["session"],
     &["relay"],
     &["admin", "connections", "front"],
     &["server"],

@@ -55,6 +55,7 @@ mod metrics;
 mod mirrored;
 mod plan;
 mod reaper;
+mod records;
 mod reload;
 mod rotation;
 mod secrets;

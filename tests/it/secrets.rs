@@ -399,7 +399,7 @@ async fn a_panic_over_all_that_runs_prints_no_secret() {
     // Tokens are in use by now, not only what the config says.
     let granted = |name: &str| {
         let link = snapshot
-            .links
+            .links()
             .iter()
             .find(|link| link.id().as_str() == name);
         link.unwrap()

@@ -349,7 +349,7 @@ async fn logged(up: &Upstream, calls: impl AsyncFnOnce(&str)) -> (Vec<Value>, St
 }
 
 #[tokio::test]
-async fn a_call_is_a_line_of_the_log_and_says_nothing_of_what_was_said() {
+async fn a_request_is_a_line_of_the_log_and_says_nothing_of_what_was_said() {
     let up = Upstream::named("up")
         .tools(["echo"])
         .answers(
@@ -376,7 +376,23 @@ async fn a_call_is_a_line_of_the_log_and_says_nothing_of_what_was_said() {
             .await;
     })
     .await;
-    let told: Vec<_> = lines.iter().map(|line| &line["fields"]).collect();
+    let refused = lines.iter().map(|line| &line["fields"]);
+    let refused = refused.filter(|fields| fields["upstream"].is_null());
+    let refused: Vec<_> = refused
+        .map(|fields| (&fields["method"], &fields["outcome"], &fields["blame"]))
+        .collect();
+    let failed = |method| (Value::from(method), "failed".into(), "caller".into());
+    let expected = [failed("tools/call"), failed("resources/read")];
+    assert!(
+        refused
+            .into_iter()
+            .eq(expected.iter().map(|(a, b, c)| (a, b, c))),
+        "{stderr}"
+    );
+    let told = lines.iter().map(|line| &line["fields"]);
+    let told: Vec<_> = told
+        .filter(|fields| !fields["upstream"].is_null())
+        .collect();
     let of = |key: &str| {
         told.iter()
             .map(|fields| fields[key].clone())

@@ -84,7 +84,7 @@ impl<'w> ExplainIndex<'w> {
             instance: snapshot.config.instance.as_ref(),
             catalog: &snapshot.catalog,
             known: snapshot
-                .links
+                .links()
                 .iter()
                 .map(|link| KnownUpstream::of(link))
                 .collect(),

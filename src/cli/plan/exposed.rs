@@ -169,7 +169,7 @@ async fn ask_upstreams(
     let core = Core::start(Arc::new(config), &options).await?;
     wait::wait_settled(&core, &mut output.err).await;
     let snapshot = core.live().load_full();
-    let asked = snapshot.links.iter().map(|link| {
+    let asked = snapshot.links().iter().map(|link| {
         let mut parts = snapshot.catalog.parts();
         let part = parts.find(|part| part.upstream == *link.id());
         let prepared = part.map(|part| Arc::clone(&part.prepared));

@@ -16,20 +16,21 @@ const LEVELS: [&str; 8] = [
     "emergency",
 ];
 
-/// What a caller takes.
+/// The log messages that a caller takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Logs {
+pub enum LogFilter {
     /// All: in legacy a session sets its level at the upstream.
     All,
-    /// None: a modern request that does not ask, or asks for a level there is not.
+    /// None: a modern request that does not ask, or asks for an unknown level.
     None,
-    /// What is at least as severe as the level at this place of [`LEVELS`]. Not every upstream heeds it.
+    /// Messages at least as severe as the level at this place of [`LEVELS`]. Not every upstream applies it.
     From(usize),
 }
 
-impl Logs {
-    /// What the caller of a request with this `_meta` takes.
-    pub(super) fn of(caller: Era, own: Option<&Object<'_>>) -> Self {
+impl LogFilter {
+    /// Returns what the caller of a request with this `_meta` takes.
+    #[must_use]
+    pub fn new(caller: Era, own: Option<&Object<'_>>) -> Self {
         match caller {
             Era::Legacy => Self::All,
             Era::Modern => {
@@ -40,8 +41,9 @@ impl Logs {
         }
     }
 
-    /// Whether a message is for this caller. One without a level that can be compared is, if any is.
-    pub(super) fn take(self, params: Option<&str>) -> bool {
+    /// Returns whether a message is for this caller. One without a level that can be compared is, if any is.
+    #[must_use]
+    pub fn passes(self, params: Option<&str>) -> bool {
         match self {
             Self::All => true,
             Self::None => false,
@@ -55,8 +57,9 @@ impl Logs {
     }
 }
 
-/// Whether this is one of the levels there are.
-pub(super) fn is_level(level: &str) -> bool {
+/// Returns whether this is a `LoggingLevel`.
+#[must_use]
+pub fn is_level(level: &str) -> bool {
     place(level).is_some()
 }
 
@@ -69,9 +72,9 @@ mod tests {
     use super::*;
 
     fn taken(caller: Era, own: &str) -> Vec<&'static str> {
-        let logs = Logs::of(caller, Some(&Object::parse(own).unwrap()));
+        let logs = LogFilter::new(caller, Some(&Object::parse(own).unwrap()));
         let takes =
-            |level: &&str| logs.take(Some(&format!("{{\"level\":\"{level}\",\"data\":1}}")));
+            |level: &&str| logs.passes(Some(&format!("{{\"level\":\"{level}\",\"data\":1}}")));
         LEVELS.into_iter().filter(takes).collect()
     }
 
@@ -82,7 +85,7 @@ mod tests {
         assert_eq!(taken(Era::Modern, "{}"), [""; 0]);
         let unknown = r#"{"io.modelcontextprotocol/logLevel":"loud"}"#;
         assert_eq!(taken(Era::Modern, unknown), [""; 0]);
-        assert_eq!(Logs::of(Era::Modern, None), Logs::None);
+        assert_eq!(LogFilter::new(Era::Modern, None), LogFilter::None);
     }
 
     #[test]
@@ -93,7 +96,7 @@ mod tests {
     #[test]
     fn a_level_that_cannot_be_compared_passes_where_any_does() {
         for params in [None, Some("{}"), Some("[]"), Some(r#"{"level":"loud"}"#)] {
-            assert!(Logs::From(7).take(params) && !Logs::None.take(params));
+            assert!(LogFilter::From(7).passes(params) && !LogFilter::None.passes(params));
         }
     }
 }

@@ -1,73 +1,69 @@
-//! The params of a request on their next hop: the same bytes, with this hop's `_meta`.
+//! Params of a request on their next hop: the same bytes, with this hop's `_meta` in the upstream's era.
 
+use crate::bridge::logs::LogFilter;
 use crate::json::Object;
-use crate::protocol::era::Era;
-use crate::protocol::era::Version;
+use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::hops::Onward;
 use crate::protocol::meta as keys;
 use crate::protocol::trace::Trace;
-use crate::relay::logs::Logs;
-use crate::upstream::Peer;
-use crate::upstream::probe::WEIR;
 
-/// What one hop sends, and what has to be remembered for the way back.
+/// The params of one hop, and what has to be remembered for the way back.
 #[derive(Debug)]
-pub(super) struct Hop {
+pub struct HopParams {
     /// The params as JSON text.
-    pub(super) params: String,
+    pub params: String,
     /// The caller's progress token as JSON text, if it sent one.
-    pub(super) token: Option<Box<str>>,
-    /// Which log messages on this call's stream are for the caller.
-    pub(super) logs: Logs,
+    pub token: Option<Box<str>>,
+    /// The log messages on this call's stream that are for the caller.
+    pub logs: LogFilter,
 }
 
-/// What every request tells the next hop of where it comes from.
-pub(super) struct Said<'s> {
-    /// Whom it belongs to.
-    pub(super) trace: &'s Trace,
+/// What a request tells the next hop of where it comes from.
+#[derive(Debug)]
+pub struct HopMeta<'s> {
+    /// The request id and trace context that it belongs to.
+    pub trace: &'s Trace,
     /// Its chain of weirs.
-    pub(super) onward: Onward<'s>,
+    pub onward: Onward<'s>,
 }
 
-/// Puts this hop's `_meta` into the params for this upstream. Progress tokens are this hop's own: the number of the request on
-/// its link.
+/// The two ends of one hop.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop {
+    /// The caller's era.
+    pub caller: Era,
+    /// The upstream's era.
+    pub upstream: Era,
+    /// Whether the upstream is a child process, which gets no headers.
+    pub on_stdio: bool,
+}
+
+/// Puts this hop's `_meta` into the params. Progress tokens are this hop's own: the number `id` of the request on its
+/// link.
 ///
 /// # Errors
 /// `_meta` is no object or has a key twice, or says that the request goes round in circles.
-pub(super) fn hop(
+pub fn rewrite_params(
     params: &mut Object<'_>,
     meta: Option<&Object<'_>>,
-    caller: Era,
-    peer: &Peer,
+    hop: Hop,
     id: u64,
-    said: Said<'_>,
-) -> Result<Hop, Fault> {
-    let on_stdio = peer.is_on_stdio();
-    towards(params, meta, caller, (peer.era(), on_stdio), id, said)
-}
-
-fn towards(
-    params: &mut Object<'_>,
-    meta: Option<&Object<'_>>,
-    caller: Era,
-    (upstream, on_stdio): (Era, bool),
-    id: u64,
-    said: Said<'_>,
-) -> Result<Hop, Fault> {
-    let logs = Logs::of(caller, meta);
+    said: &HopMeta<'_>,
+) -> Result<HopParams, Fault> {
+    let logs = LogFilter::new(hop.caller, meta);
     let mut own = meta.cloned().unwrap_or_default();
     let token = own.get(keys::PROGRESS_TOKEN).map(Box::from);
     if token.is_some() {
         own.set(keys::PROGRESS_TOKEN, id.to_string());
     }
-    match (caller, upstream) {
+    match (hop.caller, hop.upstream) {
         (Era::Legacy, Era::Legacy) => {}
         // The envelope of a modern request means nothing to a legacy upstream.
         (Era::Modern, Era::Legacy) => own.retain(|key| !is_envelope(key)),
         (Era::Legacy, Era::Modern) => {
             own.set(keys::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
-            own.set(keys::CLIENT_INFO, WEIR);
+            own.set(keys::CLIENT_INFO, keys::WEIR);
             // What a modern upstream may ask for, this connection cannot carry yet.
             own.set(keys::CLIENT_CAPABILITIES, "{}");
         }
@@ -75,11 +71,11 @@ fn towards(
             own.set(keys::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
         }
     }
-    said.trace.write_meta(&mut own, on_stdio);
+    said.trace.write_meta(&mut own, hop.on_stdio);
     said.onward.mark(&mut own)?;
     // Only `params` and `_meta` are rewritten, and their members keep their spelling.
     params.set("_meta", own.to_text());
-    Ok(Hop {
+    Ok(HopParams {
         params: params.to_text(),
         token,
         logs,
@@ -116,13 +112,17 @@ mod tests {
             own: Some(&own),
             left: Duration::from_secs(1),
         };
-        let said = Said {
+        let said = HopMeta {
             trace: &Trace::new(),
             onward,
         };
-        let to = (upstream, false);
-        let hop = towards(&mut params, meta.as_ref(), caller, to, 7, said).unwrap();
-        (hop.params, hop.token)
+        let hop = Hop {
+            caller,
+            upstream,
+            on_stdio: false,
+        };
+        let sent = rewrite_params(&mut params, meta.as_ref(), hop, 7, &said).unwrap();
+        (sent.params, sent.token)
     }
 
     #[test]

@@ -1,34 +1,38 @@
-//! What changes in an answer on its way from the upstream's era to the caller's. Same era: nothing.
+//! What changes in an answer on its way from the upstream's era to the caller's. Within an era: nothing.
 
 use http::StatusCode;
 
-use crate::json::Object;
+use crate::bridge::task_ids;
+use crate::json::{self, Object};
 use crate::name::UpstreamId;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
-use crate::relay::{hops, tasks};
 
-/// The two eras of one call.
+/// Two eras of one call, and what else decides how its answer changes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Crossing {
-    pub(super) caller: Era,
-    pub(super) upstream: Era,
+pub struct AnswerBridge {
+    /// The caller's era.
+    pub caller: Era,
+    /// The upstream's era.
+    pub upstream: Era,
     /// Whether this is `resources/read`, whose results and errors have rules of their own.
-    pub(super) is_read: bool,
+    pub is_read: bool,
     /// Whether ids of tasks may be in results and notifications.
-    pub(super) has_tasks: bool,
+    pub has_tasks: bool,
     /// Whether the upstream is a weir, whose errors may be about an upstream of its own.
-    pub(super) weir: bool,
+    pub is_weir: bool,
 }
 
-impl Crossing {
-    /// The `result` for the caller; `None` where the upstream's own bytes are it.
+impl AnswerBridge {
+    /// Returns the `result` for the caller; `None` where it is the upstream's own bytes.
     ///
     /// # Errors
-    /// The result cannot be understood, or asks for something that this crossing cannot carry.
-    pub(super) fn result(self, text: &str, upstream: &UpstreamId) -> Result<Option<String>, Fault> {
+    /// The result cannot be understood, or asks for something that this bridge cannot carry.
+    pub fn result(self, text: &str, upstream: &UpstreamId) -> Result<Option<String>, Fault> {
         if self.caller == self.upstream {
-            let wrapped = self.has_tasks.then(|| tasks::wrap_result(text, upstream));
+            let wrapped = self
+                .has_tasks
+                .then(|| task_ids::wrap_result(text, upstream));
             return Ok(wrapped.flatten());
         }
         let malformed = |_| Fault::Upstream {
@@ -58,15 +62,15 @@ impl Crossing {
                 // Legacy knows only objects here; the text content says the same.
                 let odd = result
                     .get("structuredContent")
-                    .is_some_and(|content| !crate::json::is_object(content));
+                    .is_some_and(|content| !json::is_object(content));
                 Ok((odd && result.remove("structuredContent")).then(|| result.to_text()))
             }
         }
     }
 
-    /// The `error` for the caller and the HTTP status it has there; `None` for the text where the
-    /// upstream's own bytes are it.
-    pub(super) fn error(self, text: &str, upstream: &UpstreamId) -> (Option<String>, StatusCode) {
+    /// Returns the `error` for the caller and its HTTP status; `None` for the text where it is the upstream's own bytes.
+    #[must_use]
+    pub fn error(self, text: &str, upstream: &UpstreamId) -> (Option<String>, StatusCode) {
         let Ok(mut error) = Object::parse(text) else {
             let fault = Fault::Upstream {
                 upstream: upstream.as_str().into(),
@@ -82,9 +86,9 @@ impl Crossing {
             (Era::Modern, -32021) => StatusCode::BAD_REQUEST,
             _ => StatusCode::OK,
         };
-        if self.weir
+        if self.is_weir
             && code == -32603
-            && let Some(caused) = hops::caused(&error, upstream)
+            && let Some(caused) = name_cause(&error, upstream)
         {
             return (Some(caused), status);
         }
@@ -114,7 +118,7 @@ const REFUSED: &str = "\"refused the request\"";
 
 /// An error's data with the upstream's name in it.
 fn named(data: Option<&str>, upstream: &UpstreamId) -> String {
-    let upstream = crate::json::quote(upstream.as_str());
+    let upstream = json::quote(upstream.as_str());
     let mut named = Object::new();
     match data.map(Object::parse) {
         Some(Ok(mut data)) => {
@@ -132,32 +136,54 @@ fn named(data: Option<&str>, upstream: &UpstreamId) -> String {
     named.to_text()
 }
 
+/// Returns the error of an upstream that is a weir, if it is about an upstream of that weir: `data` names the weir, as
+/// every such error names its upstream, and what the weir said is the `cause` in it, byte for byte.
+fn name_cause(error: &Object<'_>, upstream: &UpstreamId) -> Option<String> {
+    let cause = error.get("data")?;
+    let inner = Object::parse(cause).ok()?;
+    inner.string("upstream")?;
+    let reason = inner.get("reason").unwrap_or("\"failed\"");
+    let mut data = Object::new();
+    data.set("upstream", json::quote(upstream.as_str()));
+    data.set("reason", reason);
+    data.set("cause", cause);
+    let mut outer = error.clone();
+    if let Some(message) = error.string("message") {
+        outer.set(
+            "message",
+            json::quote(&format!("upstream `{upstream}`: {message}")),
+        );
+    }
+    outer.set("data", data.to_text());
+    Some(outer.to_text())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const OVER: Crossing = Crossing {
+    const OVER: AnswerBridge = AnswerBridge {
         caller: Era::Modern,
         upstream: Era::Legacy,
         is_read: false,
         has_tasks: false,
-        weir: false,
+        is_weir: false,
     };
-    const BACK: Crossing = Crossing {
+    const BACK: AnswerBridge = AnswerBridge {
         caller: Era::Legacy,
         upstream: Era::Modern,
         is_read: false,
         has_tasks: false,
-        weir: false,
+        is_weir: false,
     };
 
     fn id() -> UpstreamId {
         UpstreamId::parse("erp").unwrap()
     }
 
-    fn code(crossing: Crossing, code: i32) -> i64 {
+    fn code(bridge: AnswerBridge, code: i32) -> i64 {
         let text = format!("{{\"code\":{code},\"message\":\"x\",\"data\":[1]}}");
-        let (mapped, _) = crossing.error(&text, &id());
+        let (mapped, _) = bridge.error(&text, &id());
         serde_json::from_str::<serde_json::Value>(&mapped.unwrap_or(text)).unwrap()["code"]
             .as_i64()
             .unwrap()
@@ -166,12 +192,12 @@ mod tests {
     #[test]
     fn the_same_era_is_not_touched() {
         for era in [Era::Legacy, Era::Modern] {
-            let same = Crossing {
+            let same = AnswerBridge {
                 caller: era,
                 upstream: era,
                 is_read: true,
                 has_tasks: false,
-                weir: false,
+                is_weir: false,
             };
             assert_eq!(same.result("not even JSON", &id()).unwrap(), None);
             assert_eq!(
@@ -207,7 +233,7 @@ mod tests {
         assert_eq!(code(BACK, -32602), -32602);
         assert_eq!(
             code(
-                Crossing {
+                AnswerBridge {
                     is_read: true,
                     ..BACK
                 },
@@ -217,12 +243,12 @@ mod tests {
         );
         assert_eq!(
             code(
-                Crossing {
+                AnswerBridge {
                     caller: Era::Modern,
                     upstream: Era::Modern,
                     is_read: false,
                     has_tasks: false,
-                    weir: false,
+                    is_weir: false,
                 },
                 -32020
             ),
@@ -242,7 +268,10 @@ mod tests {
 
     #[test]
     fn an_error_about_an_upstream_of_a_weir_names_both_hops() {
-        let through = Crossing { weir: true, ..OVER };
+        let through = AnswerBridge {
+            is_weir: true,
+            ..OVER
+        };
         let inner = r#"{"code":-32603,"message":"upstream `erp`: too\u0020slow","data":{"upstream":"erp","reason":"too slow","x":1e400},"z":[ ]}"#;
         let (outer, _) = through.error(inner, &UpstreamId::parse("b").unwrap());
         let outer = outer.unwrap();

@@ -2,7 +2,7 @@
 //! whose connection broke reads on where it was (2025-11-25
 //! `basic/transports.mdx#resumability-and-redelivery`).
 //!
-//! A pump takes messages from the call and puts them on a tape; whoever is connected reads from there. In legacy
+//! A pump takes messages from the call and puts them on a buffer; whoever is connected reads from there. In legacy
 //! a broken connection is no cancellation, so the pump goes on without a reader.
 
 use parking_lot::{Mutex, MutexGuard};
@@ -18,38 +18,39 @@ use foldhash::HashMap;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::front::answer::{KEEP_ALIVE, Running};
+use crate::front::running::Running;
 use crate::protocol::sse;
-use crate::relay::{Caller, Outgoing};
+use crate::relay::{KEEP_ALIVE, Outgoing};
+use crate::session::CallerSession;
 
-/// Most messages and bytes a tape holds, but for one message that is larger. While somebody reads, the pump waits
+/// Most messages and bytes a buffer holds, but for one message that is larger. While somebody reads, the pump waits
 /// for them; otherwise the oldest go.
 const MESSAGES: usize = 64;
 const BYTES: usize = 256 * 1024;
-/// Most tapes that can be read on; for more, a broken connection is the end of the answer.
-const TAPES: usize = 1_000;
+/// Most buffers that can be read on; for more, a broken connection is the end of the answer.
+const BUFFERS: usize = 1_000;
 /// How long an answer that nobody read to its end is kept.
-const KEPT: Duration = Duration::from_secs(60);
+const UNREAD: Duration = Duration::from_secs(60);
 /// What a caller is told to wait before it reads on.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// All tapes, by number.
+/// All buffers, by number.
 #[derive(Debug, Default)]
-pub(super) struct Tapes {
+pub(super) struct ReplayBuffers {
     numbers: AtomicU64,
-    kept: Mutex<HashMap<u64, Arc<Tape>>>,
+    inner: Mutex<HashMap<u64, Arc<ReplayBuffer>>>,
 }
 
 /// What one streamed answer has said so far.
 #[derive(Debug)]
-pub(super) struct Tape {
+pub(super) struct ReplayBuffer {
     number: u64,
-    caller: Arc<Caller>,
+    session: Arc<CallerSession>,
     /// Whether its caller knows of polling: events without data, retry times.
     polls: bool,
     state: Mutex<State>,
     /// Goes up whenever `state` changes.
-    turned: watch::Sender<u64>,
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -81,77 +82,77 @@ pub(super) enum Opening {
 }
 
 /// What a reader does next.
-enum Turn {
-    Say(u64, Bytes),
+enum NextRead {
+    Message(u64, Bytes),
     Wait,
     End,
 }
 
-impl Tapes {
+impl ReplayBuffers {
     /// Streams an answer, beginning with what it has said already.
     pub(super) fn stream(
         self: &Arc<Self>,
         running: Running,
         first: Opening,
-        caller: &Arc<Caller>,
+        session: &Arc<CallerSession>,
         tasks: &TaskTracker,
     ) -> Body {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let tape = Arc::new(Tape {
+        let buffer = Arc::new(ReplayBuffer {
             number,
-            caller: Arc::clone(caller),
-            polls: caller.polls(),
+            session: Arc::clone(session),
+            polls: session.knows_polling(),
             state: Mutex::default(),
-            turned: watch::Sender::new(0),
+            changes: watch::Sender::new(0),
         });
         {
-            let mut kept = self.kept();
-            if kept.len() < TAPES {
-                kept.insert(number, Arc::clone(&tape));
+            let mut inner = self.lock();
+            if inner.len() < BUFFERS {
+                inner.insert(number, Arc::clone(&buffer));
             }
         }
-        let first_bytes = if tape.polls {
-            tape.primer()
+        let first_bytes = if buffer.polls {
+            buffer.primer()
         } else {
             sse::KEEP_ALIVE
         };
-        let body = tape.read(0, Some(first_bytes));
-        let tapes = Arc::clone(self);
+        let body = buffer.read(0, Some(first_bytes));
+        let buffers = Arc::clone(self);
         tasks.spawn(async move {
-            pump(&tape, running, first).await;
+            pump(&buffer, running, first).await;
             // What was read is not asked for again.
-            let read = tape.until(State::is_over_with);
-            let _ = tokio::time::timeout(KEPT, read).await;
-            tapes.kept().remove(&tape.number);
+            let read = buffer.until(State::is_over_with);
+            let _ = tokio::time::timeout(UNREAD, read).await;
+            buffers.lock().remove(&buffer.number);
         });
         body
     }
 
-    /// Reads on after an event: `None` where there is no such tape of this caller.
-    pub(super) fn resume(&self, caller: &Arc<Caller>, last: &str) -> Option<Body> {
+    /// Reads on after an event: `None` where there is no such buffer of this caller.
+    pub(super) fn resume(&self, session: &Arc<CallerSession>, last: &str) -> Option<Body> {
         let (number, event) = last.split_once('-')?;
         let (number, event): (u64, u64) = (number.parse().ok()?, event.parse().ok()?);
-        let tape = self.kept().get(&number).cloned();
-        let tape = tape.filter(|tape| Arc::ptr_eq(&tape.caller, caller))?;
-        Some(tape.read(event, None))
+        let buffer = self.lock().get(&number).cloned();
+        let buffer = buffer.filter(|buffer| Arc::ptr_eq(&buffer.session, session))?;
+        Some(buffer.read(event, None))
     }
 
     /// A session is over: its answers are not kept for anybody.
-    pub(super) fn orphan(&self, caller: &Arc<Caller>) {
-        for tape in self.kept().values() {
-            if Arc::ptr_eq(&tape.caller, caller) {
-                tape.change(|state| state.is_orphan = true);
+    pub(super) fn orphan(&self, session: &Arc<CallerSession>) {
+        for buffer in self.lock().values() {
+            if Arc::ptr_eq(&buffer.session, session) {
+                buffer.change(|state| state.is_orphan = true);
             }
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<u64, Arc<Tape>>> {
-        self.kept.lock()
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<ReplayBuffer>>> {
+        self.inner.lock()
     }
 }
 
-/// Puts what a call says on its tape, to the end.
-async fn pump(tape: &Tape, mut running: Running, opening: Opening) {
+/// Puts what a call says on its buffer, to the end.
+async fn pump(buffer: &ReplayBuffer, mut running: Running, opening: Opening) {
     let mut next = match opening {
         Opening::Message(message) => Some(Outgoing::Message(message)),
         Opening::Paused => Some(Outgoing::Paused),
@@ -163,29 +164,29 @@ async fn pump(tape: &Tape, mut running: Running, opening: Opening) {
             None => running.next_in_time().await,
         };
         match outgoing {
-            Some(Outgoing::Message(message)) => tape.put(message, false).await,
-            Some(Outgoing::Response(payload)) => return tape.put(payload.concat(), true).await,
-            Some(Outgoing::Paused) => tape.pause(),
+            Some(Outgoing::Message(message)) => buffer.put(message, false).await,
+            Some(Outgoing::Response(payload)) => return buffer.put(payload.concat(), true).await,
+            Some(Outgoing::Paused) => buffer.pause(),
             // The caller took its request back and is owed nothing.
-            None => return tape.change(|state| state.done = true),
+            None => return buffer.change(|state| state.done = true),
         }
     }
 }
 
-impl Tape {
+impl ReplayBuffer {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state());
-        self.turned.send_modify(|turned| *turned += 1);
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     async fn until(&self, holds: impl Fn(&State) -> bool) {
-        let mut turned = self.turned.subscribe();
+        let mut changes = self.changes.subscribe();
         while !holds(&self.state()) {
-            if turned.changed().await.is_err() {
+            if changes.changed().await.is_err() {
                 return;
             }
         }
@@ -229,7 +230,7 @@ impl Tape {
             state.reader = Some((reader, after));
         });
         let reading = Reading {
-            tape: Arc::clone(self),
+            buffer: Arc::clone(self),
             reader,
             first,
         };
@@ -239,20 +240,20 @@ impl Tape {
         }))
     }
 
-    fn turn(&self, reader: u64) -> Turn {
+    fn next_read(&self, reader: u64) -> NextRead {
         let state = &mut *self.state();
         let Some((_, next)) = state.reader.filter(|(current, _)| *current == reader) else {
-            return Turn::End;
+            return NextRead::End;
         };
         let next = next.max(state.first);
         let at = usize::try_from(next - state.first).unwrap_or(usize::MAX);
         match state.messages.get(at).cloned() {
             Some(message) => {
                 state.reader = Some((reader, next + 1));
-                Turn::Say(next + 1, message)
+                NextRead::Message(next + 1, message)
             }
-            None if state.done => Turn::End,
-            None => Turn::Wait,
+            None if state.done => NextRead::End,
+            None => NextRead::Wait,
         }
     }
 }
@@ -278,9 +279,9 @@ impl State {
     }
 }
 
-/// One connection that reads a tape.
+/// One connection that reads a buffer.
 struct Reading {
-    tape: Arc<Tape>,
+    buffer: Arc<ReplayBuffer>,
     reader: u64,
     first: Option<Bytes>,
 }
@@ -290,20 +291,20 @@ impl Reading {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
-        let mut turned = self.tape.turned.subscribe();
+        let mut changes = self.buffer.changes.subscribe();
         loop {
-            match self.tape.turn(self.reader) {
-                Turn::Say(number, message) => {
+            match self.buffer.next_read(self.reader) {
+                NextRead::Message(number, message) => {
                     // Behind what was read, the pump may go on.
-                    self.tape.turned.send_modify(|turned| *turned += 1);
-                    let id = format!("{}-{number}", self.tape.number);
+                    self.buffer.changes.send_modify(|changes| *changes += 1);
+                    let id = format!("{}-{number}", self.buffer.number);
                     return Some(sse::event_with_id(&id, &message));
                 }
-                Turn::End => return None,
-                Turn::Wait => {}
+                NextRead::End => return None,
+                NextRead::Wait => {}
             }
             tokio::select! {
-                changed = turned.changed() => if changed.is_err() {
+                changed = changes.changed() => if changed.is_err() {
                     return None;
                 },
                 () = tokio::time::sleep(KEEP_ALIVE) => return Some(sse::KEEP_ALIVE),
@@ -315,7 +316,7 @@ impl Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         let reader = self.reader;
-        self.tape.change(|state| {
+        self.buffer.change(|state| {
             let is_it = state.reader.is_some_and(|(current, _)| current == reader);
             let end = state.first + state.messages.len() as u64;
             if is_it {

@@ -1,0 +1,151 @@
+//! Ids of tasks on their way between hops: their upstream's own, so callers get them with the upstream's name before
+//! them, as `UPSTREAM.ID`.
+//!
+//! Legacy (2025-11-25 `basic/utilities/tasks.mdx`) and modern (SEP-2663) have the same ids. An id carries all that is
+//! needed to find its upstream, so that any replica can.
+
+use crate::json::{self, Object};
+use crate::name::UpstreamId;
+use crate::protocol::{meta, method};
+
+/// Returns the id that callers see: `UPSTREAM.ID`.
+#[must_use]
+pub fn exposed(upstream: &UpstreamId, id: &str) -> String {
+    format!("{upstream}.{id}")
+}
+
+/// Returns the id that the upstream knows; `None` where the exposed id does not name this upstream.
+#[must_use]
+pub fn original<'i>(upstream: &UpstreamId, exposed: &'i str) -> Option<&'i str> {
+    exposed.strip_prefix(upstream.as_str())?.strip_prefix('.')
+}
+
+/// Returns a result with its task ids as callers see them; `None` where it has none.
+#[must_use]
+pub fn wrap_result(text: &str, upstream: &UpstreamId) -> Option<String> {
+    let mut result = Object::parse(text).ok()?;
+    let mut changed = wrap_id(&mut result, upstream) | wrap_meta(&mut result, upstream);
+    let task = result.borrowed("task").map(Object::parse);
+    if let Some(Ok(mut task)) = task
+        && wrap_id(&mut task, upstream)
+    {
+        result.set("task", task.to_text());
+        changed = true;
+    }
+    changed.then(|| result.to_text())
+}
+
+/// Rewrites the task ids in a notification's params to those that callers see.
+pub fn wrap_params(envelope: &mut Object<'_>, upstream: &UpstreamId) {
+    let Some(text) = envelope.borrowed("params") else {
+        return;
+    };
+    if !text.contains("taskId") {
+        return;
+    }
+    let is_status = envelope
+        .string("method")
+        .is_some_and(|name| [method::TASKS_STATUS, method::TASK_STATUS].contains(&name.as_ref()));
+    let Ok(mut params) = Object::parse(text) else {
+        return;
+    };
+    if (is_status && wrap_id(&mut params, upstream)) | wrap_meta(&mut params, upstream) {
+        let params = params.to_text();
+        envelope.set("params", params);
+    }
+}
+
+/// Rewrites the related task in `_meta` to the one that callers see, and returns whether there is one.
+pub fn wrap_related(own: &mut Object<'_>, upstream: &UpstreamId) -> bool {
+    let Some(Ok(mut related)) = own.borrowed(meta::RELATED_TASK).map(Object::parse) else {
+        return false;
+    };
+    let changed = wrap_id(&mut related, upstream);
+    if changed {
+        own.set(meta::RELATED_TASK, related.to_text());
+    }
+    changed
+}
+
+/// Returns a caller's answer with its related task as the upstream knows it; `None` where it names none of that
+/// upstream's.
+#[must_use]
+pub fn unwrap_related(text: &str, upstream: &UpstreamId) -> Option<String> {
+    if !text.contains(meta::RELATED_TASK) {
+        return None;
+    }
+    let mut object = Object::parse(text).ok()?;
+    let mut own = Object::parse(object.borrowed("_meta")?).ok()?;
+    let mut related = Object::parse(own.borrowed(meta::RELATED_TASK)?).ok()?;
+    let id = related.string("taskId")?;
+    let original = json::quote(original(upstream, &id)?);
+    related.set("taskId", original);
+    own.set(meta::RELATED_TASK, related.to_text());
+    object.set("_meta", own.to_text());
+    Some(object.to_text())
+}
+
+/// Rewrites the related task in the `_meta` of an object to the one that callers see, and returns whether there is one.
+pub fn wrap_meta(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {
+    let Some(Ok(mut own)) = object.borrowed("_meta").map(Object::parse) else {
+        return false;
+    };
+    let changed = wrap_related(&mut own, upstream);
+    if changed {
+        object.set("_meta", own.to_text());
+    }
+    changed
+}
+
+/// Rewrites the `taskId` of an object to the one that callers see, and returns whether there is one.
+pub fn wrap_id(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {
+    let Some(id) = object.string("taskId") else {
+        return false;
+    };
+    let id = json::quote(&exposed(upstream, &id));
+    object.set("taskId", id);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_tasks_are_wrapped_wherever_they_stand() {
+        let upstream = UpstreamId::parse("erp").unwrap();
+        let wrap = |text| wrap_result(text, &upstream);
+        assert_eq!(
+            wrap(r#"{"task":{"taskId":"7","ttl":1e3}}"#).unwrap(),
+            r#"{"task":{"taskId":"erp.7","ttl":1e3}}"#
+        );
+        assert_eq!(
+            wrap(r#"{"resultType":"task","taskId":"7"}"#).unwrap(),
+            r#"{"resultType":"task","taskId":"erp.7"}"#
+        );
+        assert_eq!(
+            wrap(
+                r#"{"content":[],"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"7"}}}"#
+            )
+            .unwrap(),
+            r#"{"content":[],"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"erp.7"}}}"#
+        );
+        assert_eq!(wrap(r#"{"content":[{"taskId":"mine"}]}"#), None);
+    }
+
+    #[test]
+    fn a_notification_keeps_its_own_task_id_unless_it_is_about_a_task() {
+        let upstream = UpstreamId::parse("erp").unwrap();
+        let wrap = |text| {
+            let mut envelope = Object::parse(text).unwrap();
+            wrap_params(&mut envelope, &upstream);
+            envelope.to_text()
+        };
+        assert_eq!(
+            wrap(r#"{"method":"notifications/tasks/status","params":{"taskId":"7"}}"#),
+            r#"{"method":"notifications/tasks/status","params":{"taskId":"erp.7"}}"#
+        );
+        let foreign = r#"{"method":"x/y","params":{"taskId":"7"}}"#;
+        assert_eq!(wrap(foreign), foreign);
+    }
+}

@@ -1,0 +1,60 @@
+//! Probes: whether weir is up, and whether it is ready.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::front::answer;
+use crate::front::state::Front;
+use crate::relay::Payload;
+use crate::upstream::HealthState;
+
+/// `/healthz` and `/readyz`, which the admin listener has too: it still answers while weir drains.
+pub fn probes(front: &Arc<Front>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .with_state(Arc::clone(front))
+}
+
+/// AgentCore Runtime's health check: `{"status": "Healthy"}`.
+pub(super) fn ping() -> Response {
+    answer::json(Payload::ok(vec![Bytes::from_static(
+        b"{\"status\":\"Healthy\"}",
+    )]))
+}
+
+/// Ready once every upstream has been listed, has a stored listing, has failed once, or has had its list timeout, and until weir is
+/// told to stop; the body says why not, and which upstreams are behind.
+async fn ready(State(front): State<Arc<Front>>) -> Response {
+    let snapshot = front.live.load_full();
+    let up_for = front.started.elapsed();
+    let behind = snapshot.links().iter().filter(|link| {
+        link.health.state() == HealthState::Connecting && link.health.report().at.is_none()
+    });
+    let (late, behind): (Vec<_>, Vec<_>) =
+        behind.partition(|link| up_for >= link.config.timeouts.list);
+    let reason = match (front.shutdown.is_cancelled(), behind.is_empty()) {
+        (true, _) => Some("draining"),
+        (false, false) => Some("upstreams have not answered yet"),
+        (false, true) => None,
+    };
+    let ready = reason.is_none();
+    let behind: Vec<&str> = behind
+        .into_iter()
+        .chain(late)
+        .map(|link| link.id().as_str())
+        .collect();
+    let generation = snapshot.generation;
+    let body = serde_json::json!({ "ready": ready, "reason": reason, "generation": generation, "behind": behind });
+    let mut payload = Payload::ok(vec![body.to_string().into()]);
+    if !ready {
+        payload.status = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    answer::json(payload)
+}

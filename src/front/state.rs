@@ -1,0 +1,87 @@
+//! The state that answering callers needs.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::caller::Caller;
+use crate::config::Listen;
+use crate::front::drain::{Draining, GivenUp};
+use crate::front::intake::Intake;
+use crate::front::replay::ReplayBuffers;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::protocol::error::Fault;
+use crate::protocol::origin::OriginCheck;
+use crate::protocol::trace::Trace;
+use crate::record::Record;
+use crate::session::SessionTable;
+
+/// The HTTP methods of the endpoint.
+pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");
+
+/// The state that answering callers needs, for one listener.
+#[derive(Debug)]
+pub struct Front {
+    pub(super) live: Arc<Live>,
+    pub(super) sessions: Arc<SessionTable>,
+    /// Answers that are streamed, to be read on after a broken connection.
+    pub(super) replays: Arc<ReplayBuffers>,
+    /// Cancelled when weir is told to stop: streams end, and no connection is accepted any more.
+    pub(super) shutdown: CancellationToken,
+    /// Cancelled when calls under way have had their time.
+    pub(super) given_up: GivenUp,
+    pub(super) tasks: TaskTracker,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) intake: Intake,
+    pub(super) started: Instant,
+    origins: OriginCheck,
+}
+
+impl Front {
+    /// Makes the state of one listener.
+    #[must_use]
+    pub fn new(
+        listen: &Listen,
+        live: Arc<Live>,
+        sessions: Arc<SessionTable>,
+        draining: &Draining,
+        tasks: TaskTracker,
+    ) -> Self {
+        let loopback = listen.address.ip().is_loopback();
+        let origins = OriginCheck::new(loopback, &listen.allowed_hosts, &listen.allowed_origins);
+        let intake = Intake::new(listen);
+        let metrics = Arc::clone(&live.load().metrics);
+        Self {
+            live,
+            sessions,
+            replays: Arc::default(),
+            shutdown: draining.begun.clone(),
+            given_up: draining.given_up.clone(),
+            tasks,
+            metrics,
+            origins,
+            intake,
+            started: Instant::now(),
+        }
+    }
+
+    /// Opens the record of a request.
+    pub(super) fn record(&self, caller: Caller, method: &str, trace: &Trace) -> Record {
+        Record::open(&self.metrics, caller, method, trace)
+    }
+
+    /// Checks `Host` and `Origin`.
+    ///
+    /// # Errors
+    /// 403: they are not those of this weir.
+    pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        self.origins.check(headers).map_err(|error| {
+            tracing::warn!(reason = %error, "request refused");
+            Fault::Forbidden
+        })
+    }
+}

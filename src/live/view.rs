@@ -1,0 +1,104 @@
+//! Views: what one class of callers sees of a snapshot. Everything that a caller is shown or can name goes through one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bridge::task_ids;
+use crate::catalog::{Digest, Kind, Pages, ResourceRoute, Route};
+use crate::live::Snapshot;
+use crate::name::UpstreamIndex;
+use crate::protocol::era::Era;
+use crate::upstream::Peer;
+
+/// The part of a snapshot that a caller sees. Made of slices of what is rendered already, so making one costs nothing.
+///
+/// There is one class of callers so far, and it sees the whole catalog.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'s> {
+    snapshot: &'s Snapshot,
+}
+
+impl<'s> View<'s> {
+    pub(super) fn whole(snapshot: &'s Snapshot) -> Self {
+        Self { snapshot }
+    }
+
+    /// Returns the number of the snapshot.
+    #[must_use]
+    pub fn generation(self) -> u64 {
+        self.snapshot.generation
+    }
+
+    /// Returns for how long a list answer may be taken as fresh.
+    #[must_use]
+    pub fn ttl(self) -> Duration {
+        self.snapshot.ttl
+    }
+
+    /// Returns the tool with this exposed name, if callers of this era see it.
+    #[must_use]
+    pub fn tool(self, name: &str, era: Era) -> Option<Route> {
+        let found = self.snapshot.catalog.tool(name);
+        found.filter(|route| route.is_listed(era))
+    }
+
+    /// Returns the prompt with this exposed name.
+    #[must_use]
+    pub fn prompt(self, name: &str) -> Option<Route> {
+        self.snapshot.catalog.prompt(name)
+    }
+
+    /// Returns where to read this exposed URI.
+    #[must_use]
+    pub fn resource(self, uri: &str) -> Option<ResourceRoute> {
+        self.snapshot.catalog.resource(uri)
+    }
+
+    /// Returns the resource template with this exposed text.
+    #[must_use]
+    pub fn template(self, uri: &str) -> Option<Route> {
+        self.snapshot.catalog.template(uri)
+    }
+
+    /// Returns the upstream of a task and the id that the upstream knows, by trying the name of each upstream.
+    #[must_use]
+    pub fn task(self, exposed: &str) -> Option<(UpstreamIndex, &str)> {
+        let links = self.snapshot.links().iter();
+        let found = links.enumerate().filter_map(|(index, link)| {
+            let original = task_ids::original(link.id(), exposed)?;
+            Some((UpstreamIndex::new(index), original))
+        });
+        found.min_by_key(|(_, original)| original.len())
+    }
+
+    /// Returns the upstreams, in the order of the config.
+    pub fn upstreams(self) -> impl Iterator<Item = UpstreamIndex> + use<> {
+        (0..self.snapshot.links().len()).map(UpstreamIndex::new)
+    }
+
+    /// Returns the rendered lists of this generation, if they are still kept.
+    #[must_use]
+    pub fn pages_of(self, generation: u64) -> Option<&'s Pages> {
+        self.snapshot.pages_of(generation)
+    }
+
+    /// Returns a digest of each kind of list, in the order of [`Kind::ALL`].
+    #[must_use]
+    pub fn digests(self) -> [Digest; 4] {
+        Kind::ALL.map(|kind| self.snapshot.catalog.digest_of(kind))
+    }
+
+    /// Returns the server of an upstream that is connected now, for what it offers.
+    #[must_use]
+    pub fn peer(self, upstream: UpstreamIndex) -> Option<Arc<Peer>> {
+        self.snapshot.links().get(upstream.get())?.current_peer()
+    }
+
+    /// Returns the upstreams' servers of this era that are connected now, for what they offer.
+    #[must_use]
+    pub fn peers(self, era: Era) -> Vec<Arc<Peer>> {
+        let peers = self.snapshot.links().iter();
+        let peers = peers.filter_map(|link| link.current_peer());
+        peers.filter(|peer| peer.era() == era).collect()
+    }
+}

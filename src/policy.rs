@@ -1,0 +1,40 @@
+//! Permission is a value: nothing of a caller reaches an upstream without a [`Permit`] for it.
+
+use crate::caller::{Caller, Principal};
+use crate::name::UpstreamIndex;
+
+/// Proof that a caller may send one request to one upstream of one snapshot.
+///
+/// It cannot be copied: a second request needs a decision of its own. `Snapshot::link` asks for one, so a step that was not
+/// permitted has no link to send over.
+#[derive(Debug)]
+pub struct Permit {
+    upstream: UpstreamIndex,
+    generation: u64,
+}
+
+impl Permit {
+    /// Permits a request while there is no policy: every caller may use every upstream of the snapshot with this
+    /// generation.
+    #[must_use]
+    pub fn open(caller: &Caller, upstream: UpstreamIndex, generation: u64) -> Self {
+        match caller.principal {
+            Principal::Anonymous => Self {
+                upstream,
+                generation,
+            },
+        }
+    }
+
+    /// Returns the upstream that the request may go to.
+    #[must_use]
+    pub fn upstream(&self) -> UpstreamIndex {
+        self.upstream
+    }
+
+    /// Returns the generation of the snapshot that the decision was made by.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}

@@ -1,0 +1,202 @@
+//! The record of a request: one for each that is understood, whatever its method and its ending.
+//!
+//! A [`Record`] is a drop guard. It is opened when a message is known to be a request, is told what becomes of the request,
+//! and is written when it is dropped, so that no way out leaves a request without a record. Today it is written to the metrics and,
+//! if that is wanted, to the log (target `weir::calls`).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::caller::Caller;
+use crate::metrics::{self, Ending, Metrics, Series, blame_text};
+use crate::protocol::error::{Blame, Fault};
+use crate::protocol::method;
+use crate::protocol::trace::Trace;
+
+/// The longest name of an unknown method that is kept.
+const LONGEST_METHOD: usize = 100;
+
+/// The record of one request, written when it is dropped. Without an ending the request was cancelled: by its caller, or
+/// because weir stops.
+#[derive(Debug)]
+pub struct Record {
+    metrics: Arc<Metrics>,
+    trace: Trace,
+    caller: Caller,
+    method: Cow<'static, str>,
+    started: Instant,
+    destination: Option<Destination>,
+    ending: Option<Ending>,
+    blame: Option<Blame>,
+    is_logged: bool,
+}
+
+/// The upstream that a request goes to.
+#[derive(Debug)]
+struct Destination {
+    upstream: Arc<metrics::Upstream>,
+    series: Arc<Series>,
+    /// The exposed name of the tool. Only where the log wants it.
+    tool: Option<Box<str>>,
+}
+
+impl Record {
+    /// Opens the record of a request with this method.
+    #[must_use]
+    pub fn open(metrics: &Arc<Metrics>, caller: Caller, method: &str, trace: &Trace) -> Self {
+        let method = match method::known(method) {
+            Some(known) => Cow::Borrowed(known),
+            None => Cow::Owned(method.chars().take(LONGEST_METHOD).collect()),
+        };
+        Self {
+            metrics: Arc::clone(metrics),
+            trace: trace.clone(),
+            caller,
+            method,
+            started: Instant::now(),
+            destination: None,
+            ending: None,
+            blame: None,
+            is_logged: tracing::enabled!(target: "weir::calls", tracing::Level::DEBUG),
+        }
+    }
+
+    /// Returns the id of the request.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        self.trace.request_id()
+    }
+
+    /// Notes the upstream that the request goes to, with the method it has there. `tool` is the exposed name of a tool in the
+    /// catalog.
+    pub fn set_destination(
+        &mut self,
+        upstream: &Arc<metrics::Upstream>,
+        method: &'static str,
+        tool: Option<&str>,
+    ) {
+        self.destination = Some(Destination {
+            upstream: Arc::clone(upstream),
+            series: upstream.series(method, tool),
+            tool: tool.filter(|_| self.is_logged).map(Box::from),
+        });
+    }
+
+    /// Notes that the request is answered with a result.
+    pub fn succeed(&mut self) {
+        self.ending = Some(Ending::Ok);
+    }
+
+    /// Notes that the request is answered with an error of the upstream's own, and whom that error blames, if it says.
+    pub fn refuse(&mut self, blame: Option<Blame>) {
+        self.ending = Some(Ending::Error);
+        self.blame = blame;
+    }
+
+    /// Notes that the request is answered with an error of weir's own, and counts the error.
+    pub fn fail(&mut self, fault: &Fault) {
+        self.ending = Some(Ending::Failed);
+        self.blame = Some(fault.blame());
+        self.metrics.refused(fault);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.ending.is_none() && self.metrics.gave_up() {
+            self.fail(&Fault::ShuttingDown);
+        }
+        let ending = self.ending.unwrap_or(Ending::Cancelled);
+        let took = self.started.elapsed();
+        if let Some(destination) = &self.destination {
+            destination.series.record(ending, took);
+        }
+        if !self.is_logged {
+            return;
+        }
+        let destination = self.destination.as_ref();
+        tracing::debug!(
+            target: "weir::calls",
+            caller = self.caller.principal.subject(),
+            upstream = destination.map(|to| tracing::field::display(to.upstream.id())),
+            method = &*self.method,
+            tool = destination.and_then(|to| to.tool.as_deref()),
+            outcome = ending.as_str(),
+            blame = self.blame.map(blame_text),
+            ms = took.as_secs_f64() * 1000.0,
+            request_id = self.trace.request_id(),
+            trace_id = self.trace.trace_id(),
+            "call"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Format, Observed};
+    use crate::name::UpstreamId;
+
+    fn record(metrics: &Arc<Metrics>) -> Record {
+        Record::open(
+            metrics,
+            Caller::anonymous(),
+            method::TOOLS_CALL,
+            &Trace::new(),
+        )
+    }
+
+    /// The value of each series of these names that is not 0.
+    fn counted(metrics: &Metrics, names: &[&str]) -> Vec<String> {
+        let text = metrics.text(&Observed::default(), Format::Prometheus);
+        let lines = text.lines().filter(|line| !line.ends_with(" 0"));
+        let named = lines.filter(|line| names.iter().any(|name| line.starts_with(name)));
+        named.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_record_is_counted_once_by_its_ending_where_it_went() {
+        let metrics = Metrics::new();
+        let upstream = metrics.upstream(&UpstreamId::parse("erp").unwrap());
+        let endings: [fn(&mut Record); 4] = [
+            Record::succeed,
+            |record| record.refuse(None),
+            |record| record.fail(&Fault::Cursor),
+            |_| {},
+        ];
+        for end in endings {
+            let mut record = record(&metrics);
+            record.set_destination(&upstream, method::TOOLS_CALL, Some("erp__a"));
+            end(&mut record);
+        }
+        let calls = |outcome: &str| {
+            format!(
+                "weir_calls_total{{upstream=\"erp\",method=\"tools/call\",tool=\"erp__a\",outcome=\"{outcome}\"}} 1"
+            )
+        };
+        assert_eq!(
+            counted(&metrics, &["weir_calls_total", "weir_errors_total"]),
+            [
+                calls("ok"),
+                calls("error"),
+                calls("failed"),
+                calls("cancelled"),
+                "weir_errors_total{blame=\"caller\"} 1".to_owned()
+            ]
+        );
+    }
+
+    #[test]
+    fn a_request_without_an_ending_is_weirs_failure_once_weir_gave_up() {
+        let metrics = Metrics::new();
+        drop(record(&metrics));
+        assert_eq!(counted(&metrics, &["weir_errors_total"]), [""; 0]);
+        metrics.give_up();
+        drop(record(&metrics));
+        assert_eq!(
+            counted(&metrics, &["weir_errors_total"]),
+            ["weir_errors_total{blame=\"weir\"} 1"]
+        );
+    }
+}

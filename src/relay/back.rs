@@ -1,0 +1,400 @@
+//! The way back: the only place where bytes leave for a caller. What an upstream sends is received, bridged, rendered and
+//! recorded, one message at a time, in order.
+
+mod changes;
+mod notifications;
+mod unasked;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::StatusCode;
+
+use crate::json::Object;
+use crate::protocol::era::Era;
+use crate::protocol::error::{Blame, Fault};
+use crate::protocol::message::{self, Id, Message, Outcome, Request, Response};
+use crate::record::Record;
+use crate::relay::platform;
+use crate::relay::send::{CancelOnDrop, Sent, UpstreamStream};
+use crate::upstream::{Exchange, LinkError, watch};
+
+pub use changes::{ChangeEvent, Changes, ListKinds};
+
+/// All that answers one request: any number of notifications, then one response.
+///
+/// It is pulled, so a slow caller slows only its own call. Dropped early, it cancels upstream.
+#[derive(Debug)]
+pub struct Reply {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Ready(ReplySource, Record),
+    Upstream(Box<UpstreamReply>),
+    Done,
+}
+
+/// The origin of a reply.
+#[derive(Debug)]
+pub(super) enum ReplySource {
+    /// A result that weir has made itself.
+    Result(Payload),
+    /// An error of an upstream that weir asked for the caller.
+    Refusal(Payload),
+    /// An upstream that is at it.
+    Upstream(Box<Sent>),
+}
+
+/// A message for the caller.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// A notification, or a request of the upstream to the caller: more comes.
+    Message(Bytes),
+    /// The upstream closed its stream and will go on later (2025-11-25
+    /// `basic/transports.mdx#sending-messages-to-the-server`): more comes, but not now.
+    Paused,
+    /// The response: nothing comes after it.
+    Response(Payload),
+}
+
+/// A response: its HTTP status, and its bytes in pieces that are sent one after the other.
+#[derive(Debug)]
+pub struct Payload {
+    /// The status where the response is a whole HTTP answer.
+    pub status: StatusCode,
+    /// The JSON text.
+    pub chunks: Vec<Bytes>,
+}
+
+/// A reply that an upstream is at.
+struct UpstreamReply {
+    sent: Sent,
+    record: Record,
+    /// The stream being taken up again.
+    resuming: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,
+}
+
+/// The next thing that came from an upstream for a reply.
+enum Received {
+    Message(Bytes),
+    Paused,
+    Failed(LinkError),
+}
+
+/// An upstream's answer in the caller's era.
+enum Bridged<'a> {
+    /// Its result: the upstream's own bytes, or changed ones.
+    Result(Cow<'a, str>),
+    /// Its error likewise, the HTTP status of a modern answer, and whom it blames if it is the platform's.
+    Error {
+        text: Cow<'a, str>,
+        status: StatusCode,
+        blame: Option<Blame>,
+    },
+}
+
+/// A stream to a caller sends something at least this often.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The pause before a stream is taken up again where the upstream names none, and the longest.
+const RESUME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+impl Payload {
+    /// Makes a successful answer.
+    #[must_use]
+    pub fn ok(chunks: Vec<Bytes>) -> Self {
+        Self {
+            status: StatusCode::OK,
+            chunks,
+        }
+    }
+
+    /// Makes the error answer to a request.
+    #[must_use]
+    pub fn fault(id: Option<&Id>, fault: &Fault, era: Era) -> Self {
+        tracing::debug!(code = fault.code_for(era), blame = ?fault.blame(), "answered with an error: {fault}");
+        Self {
+            status: fault.status(era),
+            chunks: vec![message::error(id, &fault.to_json(era))],
+        }
+    }
+
+    /// Counts the bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+
+    /// Returns whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Joins the bytes into one piece.
+    #[must_use]
+    pub fn concat(self) -> Bytes {
+        match <[Bytes; 1]>::try_from(self.chunks) {
+            Ok([only]) => only,
+            Err(chunks) => chunks.concat().into(),
+        }
+    }
+}
+
+impl Reply {
+    /// Begins the way back of a request.
+    pub(super) fn new(source: ReplySource, record: Record) -> Self {
+        let state = match source {
+            ReplySource::Result(_) | ReplySource::Refusal(_) => State::Ready(source, record),
+            ReplySource::Upstream(sent) => State::Upstream(Box::new(UpstreamReply {
+                sent: *sent,
+                record,
+                resuming: None,
+            })),
+        };
+        Self { state }
+    }
+
+    /// Returns the next message for the caller; `None` when there is no more.
+    pub async fn next(&mut self) -> Option<Outgoing> {
+        if let State::Upstream(reply) = &mut self.state {
+            let outgoing = reply.next().await;
+            if reply.is_over() {
+                self.state = State::Done;
+            }
+            return Some(outgoing);
+        }
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Ready(ReplySource::Result(payload), mut record) => {
+                record.succeed();
+                Some(Outgoing::Response(payload))
+            }
+            State::Ready(ReplySource::Refusal(payload), mut record) => {
+                record.refuse(None);
+                Some(Outgoing::Response(payload))
+            }
+            State::Ready(ReplySource::Upstream(_), _) | State::Upstream(_) | State::Done => None,
+        }
+    }
+
+    /// Ends it with an error, if the upstream is still at it; there it is cancelled.
+    pub fn abandon(&mut self, fault: &Fault) -> Option<Outgoing> {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Upstream(mut reply) => Some(reply.refuse(fault)),
+            State::Ready(..) | State::Done => None,
+        }
+    }
+}
+
+impl UpstreamReply {
+    fn is_over(&self) -> bool {
+        self.sent.stream.cancel.is_disarmed()
+    }
+
+    /// Receives, bridges, renders and records until there is something for the caller.
+    async fn next(&mut self) -> Outgoing {
+        loop {
+            let bytes = match self.receive().await {
+                Received::Message(bytes) => bytes,
+                Received::Paused => return Outgoing::Paused,
+                Received::Failed(error) => return self.fail(&error),
+            };
+            let Ok(text) = std::str::from_utf8(&bytes) else {
+                return self.fail(&LinkError::Nonsense("not UTF-8"));
+            };
+            let message = match Message::parse(text) {
+                Ok(Message::Response(response)) => return self.finish(&response).await,
+                Ok(Message::Notification(notification)) => {
+                    notifications::in_reply(&mut self.sent, notification).await
+                }
+                Ok(Message::Request(request)) => self.ask(&request).await,
+                Err(_) => return self.fail(&LinkError::Nonsense("not a JSON-RPC message")),
+            };
+            if let Some(message) = message {
+                return Outgoing::Message(message);
+            }
+        }
+    }
+
+    /// Waits for the next message of the upstream, and takes its stream up again where it paused.
+    async fn receive(&mut self) -> Received {
+        if let Some(resuming) = &mut self.resuming {
+            let resumed = resuming.await;
+            self.resuming = None;
+            match resumed {
+                Ok(exchange) => self.sent.stream.exchange = exchange,
+                Err(error) => return Received::Failed(error),
+            }
+        }
+        match self.sent.stream.exchange.next().await {
+            Ok(Some(bytes)) => Received::Message(bytes),
+            Ok(None) if self.resume() => Received::Paused,
+            Ok(None) => Received::Failed(LinkError::Nonsense("ended without an answer")),
+            Err(LinkError::Broken(_)) if self.resume() => Received::Paused,
+            Err(error) => Received::Failed(error),
+        }
+    }
+
+    /// Begins to take the stream up again where it ended, after the pause that the upstream asked for; false where that is
+    /// not possible.
+    fn resume(&mut self) -> bool {
+        let Some(position) = self.sent.stream.exchange.resume_point() else {
+            return false;
+        };
+        let CancelOnDrop { link, peer, .. } = &self.sent.stream.cancel;
+        let (Era::Legacy, Some(last)) = (peer.era(), position.last.clone()) else {
+            return false;
+        };
+        let pause = position.retry.unwrap_or(RESUME.0).min(RESUME.1);
+        let (link, peer) = (Arc::clone(link), Arc::clone(peer));
+        let deadline = self.sent.stream.exchange.deadline();
+        let resuming = async move {
+            let resumed = async {
+                tokio::time::sleep(pause).await;
+                let resumed = link.resume(&peer, &last).await?;
+                Ok(resumed.continue_from(position))
+            };
+            match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline, resumed)
+                    .await
+                    .map_err(|_| LinkError::Timeout)?
+                    .map(|exchange| exchange.with_deadline(deadline)),
+                None => resumed.await,
+            }
+        };
+        self.resuming = Some(resuming.boxed());
+        true
+    }
+
+    /// Relays a request of the upstream to the caller, or answers it where the caller cannot be asked.
+    async fn ask(&mut self, request: &Request<'_>) -> Option<Bytes> {
+        let UpstreamStream {
+            cancel, requests, ..
+        } = &mut self.sent.stream;
+        let CancelOnDrop { link, peer, .. } = cancel;
+        let asked = match requests.session() {
+            Some(session) => notifications::request(session, link, peer, request).await,
+            None => None,
+        };
+        let Some((number, message)) = asked else {
+            watch::answer_request(link, peer, &request.id, &request.method);
+            return None;
+        };
+        requests.add(number);
+        Some(message)
+    }
+
+    /// Ends the reply with the upstream's response.
+    async fn finish(&mut self, response: &Response<'_>) -> Outgoing {
+        let stream = &mut self.sent.stream;
+        stream.cancel.disarm();
+        stream.slot.record_answer();
+        self.keep_task_token(response);
+        match self.bridge(response).await {
+            Ok(bridged) => self.render(bridged),
+            Err(fault) => self.refuse(&fault),
+        }
+    }
+
+    /// Keeps the caller's progress token where the call became a task, whose progress goes on.
+    fn keep_task_token(&self, response: &Response<'_>) {
+        let Sent {
+            stream,
+            token,
+            bridge,
+            ..
+        } = &self.sent;
+        let (Outcome::Result(result), true) = (&response.outcome, bridge.has_tasks) else {
+            return;
+        };
+        let (Some(session), Some(token)) = (stream.requests.session(), token) else {
+            return;
+        };
+        if Object::parse(result).is_ok_and(|result| result.contains("task")) {
+            session.add_task_token(stream.cancel.link.id(), stream.cancel.id, token);
+        }
+    }
+
+    /// Puts an answer into the caller's era. A check of what it says belongs between this step and [`Self::render`]; both are
+    /// async for it.
+    async fn bridge<'a>(&mut self, response: &Response<'a>) -> Result<Bridged<'a>, Fault> {
+        let Sent { stream, bridge, .. } = &mut self.sent;
+        let link = &stream.cancel.link;
+        match response.outcome {
+            Outcome::Result(result) => {
+                let changed = bridge.result(result, link.id())?;
+                Ok(Bridged::Result(
+                    changed.map_or(Cow::Borrowed(result), Cow::Owned),
+                ))
+            }
+            Outcome::Error(error) => {
+                let request_id = self.record.request_id();
+                let blame = platform::note(error, link, &mut stream.slot, request_id);
+                let (changed, status) = bridge.error(error, link.id());
+                Ok(Bridged::Error {
+                    text: changed.map_or(Cow::Borrowed(error), Cow::Owned),
+                    status,
+                    blame,
+                })
+            }
+        }
+    }
+
+    /// Writes an answer for the caller, and records it.
+    fn render(&mut self, bridged: Bridged<'_>) -> Outgoing {
+        let id = &self.sent.id;
+        Outgoing::Response(match bridged {
+            Bridged::Result(result) => {
+                self.record.succeed();
+                Payload::ok(vec![message::result(id, &result)])
+            }
+            Bridged::Error {
+                text: error,
+                status,
+                blame,
+            } => {
+                self.record.refuse(blame);
+                Payload {
+                    status,
+                    chunks: vec![message::error(Some(id), &error)],
+                }
+            }
+        })
+    }
+
+    /// Answers with an error of weir's own, and records it.
+    fn refuse(&mut self, fault: &Fault) -> Outgoing {
+        self.record.fail(fault);
+        let payload = Payload::fault(Some(&self.sent.id), fault, self.sent.bridge.caller);
+        Outgoing::Response(payload)
+    }
+
+    /// Ends the reply because the upstream gave no usable answer.
+    fn fail(&mut self, error: &LinkError) -> Outgoing {
+        let UpstreamStream { cancel, slot, .. } = &mut self.sent.stream;
+        let request_id = self.record.request_id();
+        let CancelOnDrop { link, peer, id, .. } = cancel;
+        tracing::warn!(upstream = %link.id(), reason = %error.full_text(), request_id, "call failed");
+        slot.record_failure(error);
+        if error.may_still_run() {
+            link.cancel(peer, *id, "weir gave up", ());
+        }
+        let fault = error.to_fault(link.id());
+        cancel.disarm();
+        self.refuse(&fault)
+    }
+}
+
+impl std::fmt::Debug for UpstreamReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UpstreamReply")
+            .field("record", &self.record)
+            .finish_non_exhaustive()
+    }
+}

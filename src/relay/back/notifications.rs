@@ -1,0 +1,143 @@
+//! Notifications and requests of an upstream, as its caller gets them: ids, progress tokens and names of this hop become the
+//! caller's.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::bridge::task_ids;
+use crate::json::{self, Object};
+use crate::name::UpstreamId;
+use crate::protocol::message::{self, Id, Notification, Request};
+use crate::protocol::{meta, method};
+use crate::relay::send::Sent;
+use crate::session::{CallerSession, PendingServerRequest};
+use crate::upstream::{Link, Peer, watch};
+
+/// Returns a notification on the stream of a call as its caller gets it; `None` where it is not for this caller.
+pub(super) async fn in_reply(sent: &mut Sent, mut notification: Notification<'_>) -> Option<Bytes> {
+    let stream = &mut sent.stream;
+    let (link, session) = (&stream.cancel.link, stream.requests.session());
+    match notification.method.as_ref() {
+        method::PROGRESS => {
+            let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
+            if watch::parse_progress_token(&params) != Some(stream.cancel.id) {
+                drop(params);
+                return task_progress(session?, link.id(), notification);
+            }
+            params.set(meta::PROGRESS_TOKEN, sent.token.as_deref()?);
+            notification.envelope.set("params", params.to_text());
+            Some(write(&notification))
+        }
+        // An upstream cancels its own requests. It has no business to cancel a call.
+        method::CANCELLED => withdrawn(session?, link, notification),
+        method::RESOURCE_UPDATED => match session {
+            Some(session) => resource_updated(session, link.id(), notification),
+            None => {
+                watch::publish_update(link, &notification.envelope, "uri");
+                None
+            }
+        },
+        // Callers are told of the catalog's own changes.
+        method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED => {
+            link.rounds.request_resync();
+            None
+        }
+        _ if sent.bridge.caller != sent.bridge.upstream => None,
+        method::LOG_MESSAGE if !stream.logs.passes(notification.envelope.get("params")) => None,
+        _ => Some(unchanged(link.id(), notification)),
+    }
+}
+
+/// Keeps a request of an upstream and returns it as the caller gets it, with its number. `None` for a request that the caller
+/// is not sent: a ping, and one too many.
+pub(super) async fn request(
+    session: &CallerSession,
+    link: &Arc<Link>,
+    peer: &Arc<Peer>,
+    request: &Request<'_>,
+) -> Option<(u64, Bytes)> {
+    if request.method == method::PING {
+        return None;
+    }
+    let number = session.next_number();
+    let mut params = request.params.clone();
+    let mut token = None;
+    if let Some(own) = &request.meta {
+        let mut own = own.clone();
+        token = own.get(meta::PROGRESS_TOKEN).map(Box::from);
+        if token.is_some() {
+            own.set(meta::PROGRESS_TOKEN, number.to_string());
+        }
+        task_ids::wrap_related(&mut own, link.id());
+        params.set("_meta", own.to_text());
+    }
+    let pending = PendingServerRequest {
+        link: Arc::clone(link),
+        peer: Arc::clone(peer),
+        id: request.id.clone(),
+        token,
+    };
+    if !session.add_pending(number, pending) {
+        return None;
+    }
+    let params = (!params.is_empty()).then(|| params.to_text());
+    let message = message::request_of(&Id::from(number), &request.method, params.as_deref());
+    Some((number, message))
+}
+
+/// Returns the progress of a call that became a task; `None` where the task is not of this session.
+pub(super) fn task_progress(
+    session: &CallerSession,
+    upstream: &UpstreamId,
+    mut notification: Notification<'_>,
+) -> Option<Bytes> {
+    let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
+    let number = watch::parse_progress_token(&params)?;
+    params.set(meta::PROGRESS_TOKEN, session.task_token(upstream, number)?);
+    task_ids::wrap_meta(&mut params, upstream);
+    notification.envelope.set("params", params.to_text());
+    Some(write(&notification))
+}
+
+/// Returns the cancellation of a request that the upstream sent to the caller; `None` where no such request waits.
+pub(super) fn withdrawn(
+    session: &CallerSession,
+    link: &Arc<Link>,
+    mut notification: Notification<'_>,
+) -> Option<Bytes> {
+    let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
+    let id = Id::parse(params.get("requestId")?)?;
+    let number = session.withdraw(link, &id)?;
+    params.set("requestId", number.to_string());
+    notification.envelope.set("params", params.to_text());
+    Some(write(&notification))
+}
+
+/// Returns news of a resource under the URI that the caller subscribed to.
+pub(super) fn resource_updated(
+    session: &CallerSession,
+    upstream: &UpstreamId,
+    mut notification: Notification<'_>,
+) -> Option<Bytes> {
+    let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
+    let uri = params.string("uri")?.into_owned();
+    let exposed = session.exposed_uri(upstream, &uri);
+    if let Some(exposed) = exposed.filter(|exposed| *exposed != uri) {
+        params.set("uri", json::quote(&exposed));
+        notification.envelope.set("params", params.to_text());
+    }
+    Some(write(&notification))
+}
+
+/// Returns a notification in which nothing but ids of tasks changes.
+pub(super) fn unchanged(upstream: &UpstreamId, mut notification: Notification<'_>) -> Bytes {
+    task_ids::wrap_params(&mut notification.envelope, upstream);
+    write(&notification)
+}
+
+fn write(notification: &Notification<'_>) -> Bytes {
+    let mut out = Vec::new();
+    notification.envelope.write(&mut out);
+    out.into()
+}

@@ -1,0 +1,33 @@
+//! Messages of an upstream outside of any answer, for the stream of a caller's session.
+
+use bytes::Bytes;
+
+use crate::protocol::message::Message;
+use crate::protocol::method;
+use crate::relay::back::notifications;
+use crate::session::{CallerSession, UnaskedMessage};
+use crate::upstream::watch;
+
+/// Returns a message as the caller gets it; `None` where it is not for this caller.
+pub(super) async fn render(session: &CallerSession, message: &UnaskedMessage) -> Option<Bytes> {
+    let UnaskedMessage { link, peer, bytes } = message;
+    match std::str::from_utf8(bytes).map(Message::parse) {
+        Ok(Ok(Message::Request(request))) => {
+            let asked = notifications::request(session, link, peer, &request).await;
+            if asked.is_none() {
+                watch::answer_request(link, peer, &request.id, &request.method);
+            }
+            asked.map(|(_, message)| message)
+        }
+        Ok(Ok(Message::Notification(notification))) => match notification.method.as_ref() {
+            method::CANCELLED => notifications::withdrawn(session, link, notification),
+            method::RESOURCE_UPDATED => {
+                notifications::resource_updated(session, link.id(), notification)
+            }
+            // The tokens of calls are on streams of their own; here are those of tasks.
+            method::PROGRESS => notifications::task_progress(session, link.id(), notification),
+            _ => Some(notifications::unchanged(link.id(), notification)),
+        },
+        Ok(Ok(Message::Response(_)) | Err(_)) | Err(_) => None,
+    }
+}

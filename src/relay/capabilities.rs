@@ -1,0 +1,36 @@
+//! The capabilities that weir offers to a caller.
+
+use crate::json::Object;
+use crate::live::View;
+use crate::protocol::era::Era;
+
+/// Returns what weir can do, for `initialize` and `server/discover`: `ServerCapabilities` as JSON text. Tasks and extensions
+/// are those of the upstreams that are connected.
+#[must_use]
+pub fn capabilities(view: View<'_>, era: Era) -> String {
+    let mut all = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
+        \"resources\":{\"subscribe\":true,\"listChanged\":true},\"completions\":{},\"logging\":{}"
+        .to_owned();
+    let peers = view.peers(era);
+    match era {
+        Era::Legacy if peers.iter().any(|peer| peer.capabilities.tasks) => all.push_str(
+            ",\"tasks\":{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}",
+        ),
+        Era::Legacy => {}
+        Era::Modern => {
+            let extensions = peers.iter().map(|peer| Object::parse(&peer.extensions));
+            let extensions: Vec<_> = extensions.flatten().collect();
+            let mut union = Object::new();
+            for (key, value) in extensions.iter().flat_map(Object::iter) {
+                if !union.contains(key) {
+                    union.set(key, value);
+                }
+            }
+            if !union.is_empty() {
+                all.push_str(&format!(",\"extensions\":{}", union.to_text()));
+            }
+        }
+    }
+    all.push('}');
+    all
+}

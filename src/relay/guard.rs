@@ -1,0 +1,43 @@
+//! The guard: looks at the data of a request before it goes to an upstream.
+
+use crate::policy::Permit;
+use crate::protocol::error::Fault;
+use crate::protocol::headers;
+use crate::relay::Scope;
+use crate::relay::call::Target;
+
+/// A request whose data passed, with the permit to send it.
+#[derive(Debug)]
+pub(super) struct Guarded<'p> {
+    pub(super) permit: Permit,
+    pub(super) target: Target<'p>,
+}
+
+/// Checks a tool's arguments against the headers that mirror them (2026-07-28
+/// `basic/transports/streamable-http.mdx`), and applies the operator's rules for them. Other requests pass as they are.
+///
+/// # Errors
+/// A header that differs from its argument, an argument that the operator hides, arguments that are no object.
+pub(super) fn check<'p>(
+    scope: &Scope<'_>,
+    permit: Permit,
+    mut target: Target<'p>,
+) -> Result<Guarded<'p>, Fault> {
+    if let Some(route) = &target.route {
+        if let Some(found) = scope.headers {
+            let arguments = target.params.get("arguments");
+            headers::check_params(found, route.header_params(), arguments)?;
+        }
+        let rules = route.argument_rules();
+        let changed = match rules {
+            Some(rules) => rules
+                .apply(target.params.get("arguments"))?
+                .map(|text| text.into_owned()),
+            None => None,
+        };
+        if let Some(changed) = changed {
+            target.params.set("arguments", changed);
+        }
+    }
+    Ok(Guarded { permit, target })
+}

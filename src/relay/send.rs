@@ -1,0 +1,350 @@
+//! The way to an upstream: requests that were permitted and guarded are sent here, and nowhere else.
+
+mod in_flight;
+mod notices;
+mod own;
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use crate::bridge::{AnswerBridge, Hop, HopMeta, HopParams, LogFilter, request};
+use crate::protocol::era::Era;
+use crate::protocol::error::Fault;
+use crate::protocol::headers;
+use crate::protocol::message::{Id, Request};
+use crate::protocol::method;
+use crate::record::Record;
+use crate::relay::call::Target;
+use crate::relay::guard::Guarded;
+use crate::relay::{Scope, hops};
+use crate::session::ServerRequests;
+use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, Peer};
+
+use in_flight::SendingRequest;
+pub(super) use in_flight::{CancelOnDrop, UpstreamStream};
+pub use notices::{answer, progress, roots_changed};
+pub(super) use own::{list_tasks, set_level, subscribe, unsubscribe};
+
+/// A request that was sent, with all that its way back needs.
+pub(super) struct Sent {
+    pub(super) stream: UpstreamStream,
+    /// The caller's id of the request.
+    pub(super) id: Id,
+    /// The caller's progress token, as JSON text.
+    pub(super) token: Option<Box<str>>,
+    /// What changes in the answer.
+    pub(super) bridge: AnswerBridge,
+}
+
+impl std::fmt::Debug for Sent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sent")
+            .field("id", &self.id)
+            .field("bridge", &self.bridge)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends a request to the upstream it is permitted for.
+///
+/// # Errors
+/// The upstream cannot be reached, or gave no usable answer.
+pub(super) async fn send(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+    guarded: Guarded<'_>,
+    record: &mut Record,
+) -> Result<Sent, Fault> {
+    let Guarded { permit, target } = guarded;
+    let link = scope.link(&permit)?;
+    let tool = target.route.as_ref().map(|route| &*route.exposed);
+    record.set_destination(&link.metrics, target.method, tool);
+    let request_id = scope.trace.request_id();
+    let method = target.method;
+    let deadline = hops::deadline(link, request);
+    let sent = match deadline {
+        Ok(deadline) => {
+            let sender = Sender {
+                scope,
+                request,
+                target,
+                link,
+                deadline,
+            };
+            sender.send_with_retry().await
+        }
+        Err(error) => Err(SendError::Link(error)),
+    };
+    sent.map_err(|error| match error {
+        SendError::Link(error) => log_failure(link, method, request_id, &error),
+        SendError::Refused(fault) => fault,
+    })
+}
+
+/// A request that may take more than one attempt.
+struct Sender<'s, 'p> {
+    scope: &'s Scope<'s>,
+    request: &'s Request<'p>,
+    target: Target<'p>,
+    link: &'s Arc<Link>,
+    deadline: Instant,
+}
+
+/// Why a request was not sent, or got no answer.
+enum SendError {
+    /// Between weir and the upstream.
+    Link(LinkError),
+    /// By weir.
+    Refused(Fault),
+}
+
+/// One attempt, sent.
+struct Attempt {
+    cancel: CancelOnDrop,
+    token: Option<Box<str>>,
+    logs: LogFilter,
+    is_task: bool,
+}
+
+impl From<LinkError> for SendError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl Sender<'_, '_> {
+    async fn send_with_retry(mut self) -> Result<Sent, SendError> {
+        let link = self.link;
+        let mut slot = link.gate.enter(self.deadline).await?;
+        let mut peer = match peer_for(self.scope, link, self.deadline).await {
+            Ok(peer) => peer,
+            Err(error) => {
+                slot.record_failure(&error);
+                return Err(error.into());
+            }
+        };
+        let (mut again, mut repeat) = (true, self.target.is_repeatable(&link.config.retry));
+        loop {
+            let attempted = self.attempt(&peer).await;
+            let (mut attempt, exchange) = attempted.map_err(SendError::Refused)?;
+            match exchange {
+                Ok(exchange) => return Ok(self.sent(attempt, exchange, &peer, slot)),
+                // The tool's definition has changed: read the new one and try once more.
+                Err(LinkError::HeaderMismatch(_)) if again && self.renew().await => {
+                    attempt.cancel.disarm();
+                    again = false;
+                }
+                Err(LinkError::HeaderMismatch(answer)) => {
+                    let exchange = Exchange::from_body(answer);
+                    return Ok(self.sent(attempt, exchange, &peer, slot));
+                }
+                // Nothing ran: the upstream knows no such session, or the process had ended already.
+                Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
+                    attempt.cancel.disarm();
+                    again = false;
+                    peer = peer_after_loss(self.scope, link, &peer, self.deadline).await?;
+                }
+                Err(error) => {
+                    // An upstream that did not answer in time may still be running it.
+                    if !error.may_still_run() {
+                        attempt.cancel.disarm();
+                    }
+                    // It may have run, and may run again.
+                    if !(std::mem::take(&mut repeat) && error.is_transient()) {
+                        slot.record_failure(&error);
+                        return Err(error.into());
+                    }
+                    let (method, reason) = (self.target.method, error.full_text());
+                    tracing::debug!(upstream = %link.id(), method, %reason, "once more");
+                }
+            }
+        }
+    }
+
+    /// Sends the request to this peer, with the `_meta` of this hop in the peer's era.
+    async fn attempt(
+        &mut self,
+        peer: &Arc<Peer>,
+    ) -> Result<(Attempt, Result<Exchange, LinkError>), Fault> {
+        let (scope, link) = (self.scope, self.link);
+        let is_task = self.prepare_task(peer);
+        let said = HopMeta {
+            trace: scope.trace,
+            onward: hops::onward(scope, self.deadline),
+        };
+        let hop = Hop {
+            caller: scope.era(),
+            upstream: peer.era(),
+            on_stdio: peer.is_on_stdio(),
+        };
+        let (id, meta) = (link.next_id(), self.request.meta.as_ref());
+        let HopParams {
+            params,
+            token,
+            logs,
+        } = request::rewrite_params(&mut self.target.params, meta, hop, id, &said)?;
+        let mut headers = self.mirrored_headers(peer.era())?;
+        scope.trace.write(&mut headers);
+        let outbound = OutboundRequest {
+            id,
+            method: self.target.method,
+            params,
+            headers,
+        };
+        let (cancel, exchange) = SendingRequest::new(link, peer, outbound, self.deadline).await;
+        let attempt = Attempt {
+            cancel,
+            token,
+            logs,
+            is_task,
+        };
+        Ok((attempt, exchange))
+    }
+
+    /// Gathers what the way back of an attempt needs.
+    fn sent(
+        &self,
+        attempt: Attempt,
+        exchange: Exchange,
+        peer: &Arc<Peer>,
+        slot: InFlightSlot,
+    ) -> Sent {
+        let (scope, link) = (self.scope, self.link);
+        // Only the caller's own session may send requests to the caller, and only where it takes them on this stream.
+        let session = scope.session.filter(|_| scope.streams);
+        let session = session.filter(|_| !is_shared(link, peer));
+        let stream = UpstreamStream {
+            cancel: attempt.cancel,
+            exchange: exchange.with_deadline(self.deadline),
+            logs: attempt.logs,
+            requests: ServerRequests::new(session),
+            slot,
+        };
+        let bridge = AnswerBridge {
+            caller: scope.era(),
+            upstream: peer.era(),
+            is_read: self.target.method == method::RESOURCES_READ,
+            has_tasks: self.target.wraps_tasks || attempt.is_task,
+            is_weir: peer.is_weir(),
+        };
+        Sent {
+            stream,
+            id: self.request.id.clone(),
+            token: attempt.token,
+            bridge,
+        }
+    }
+
+    /// Returns the `Mcp-*` headers for a modern upstream; none for a legacy one.
+    fn mirrored_headers(&self, upstream: Era) -> Result<HeaderMap, Fault> {
+        let mut headers = HeaderMap::new();
+        if upstream == Era::Modern {
+            let target = &self.target;
+            headers::write(&mut headers, target.method, target.name.as_deref());
+            let mirrored = target.route.as_ref().map(|route| route.header_params());
+            let arguments = target.params.get("arguments");
+            headers::write_params(&mut headers, mirrored.unwrap_or_default(), arguments)?;
+        }
+        Ok(headers)
+    }
+
+    /// Returns whether this is a legacy call that becomes a task. Where the upstream has no tasks, a request for one is
+    /// processed as an ordinary call (2025-11-25 `basic/utilities/tasks.mdx`).
+    fn prepare_task(&mut self, peer: &Peer) -> bool {
+        let legacy = self.scope.era() == Era::Legacy && peer.era() == Era::Legacy;
+        let is_task = legacy && peer.capabilities.tasks && self.target.params.contains("task");
+        if !is_task {
+            self.target.params.remove("task");
+        }
+        is_task
+    }
+
+    /// Lists the upstream again and takes the tool's definition it has now; false where there is none, or none in time
+    /// (2026-07-28 `streamable-http.mdx#server-behavior-for-custom-headers`).
+    async fn renew(&mut self) -> bool {
+        let Some(route) = &self.target.route else {
+            return false;
+        };
+        let deadline = self.deadline.min(self.link.list_deadline());
+        if !self.link.rounds.resync(deadline).await {
+            return false;
+        }
+        let scope = self.scope;
+        let snapshot = scope.live.load();
+        let view = snapshot.view(&scope.caller);
+        let found = view.tool(&route.exposed, scope.era()).filter(|found| {
+            found.upstream == route.upstream
+                && found.original() == route.original()
+                && found.header_params() != route.header_params()
+        });
+        let is_new = found.is_some();
+        if is_new {
+            self.target.route = found;
+        }
+        is_new
+    }
+}
+
+/// Returns the peer that answers this caller at an upstream: the caller's own session where the upstream keeps something for
+/// each, the shared one otherwise. With the shared one failing, nothing else is tried.
+pub(super) async fn peer_for(
+    scope: &Scope<'_>,
+    link: &Arc<Link>,
+    deadline: Instant,
+) -> Result<Arc<Peer>, LinkError> {
+    let shared = link.wait_for_peer(deadline).await?;
+    let wants_own = |_: &&Arc<_>| link.sessions.wants_own_session(&shared);
+    let Some(session) = scope.session.filter(wants_own) else {
+        return Ok(shared);
+    };
+    match session.upstream_session(link, deadline).await {
+        // It speaks the modern era only: then this call crosses eras. Or it takes one session and no more, as
+        // servers with one transport for all do: then all callers are in that one.
+        Err(error)
+            if error.is_refusal() && (shared.era() == Era::Modern || !shared.is_on_stdio()) =>
+        {
+            if shared.era() == Era::Modern {
+                link.sessions.set_modern_only();
+            } else {
+                tracing::debug!(upstream = %link.id(), %error, "no session of the caller's own: the shared one serves it");
+            }
+            Ok(shared)
+        }
+        own => own,
+    }
+}
+
+/// Returns the peer that answers this caller after the session with `stale` was found gone.
+pub(super) async fn peer_after_loss(
+    scope: &Scope<'_>,
+    link: &Arc<Link>,
+    stale: &Arc<Peer>,
+    deadline: Instant,
+) -> Result<Arc<Peer>, LinkError> {
+    match scope.session.filter(|_| !is_shared(link, stale)) {
+        Some(session) => {
+            session.forget_upstream_session(link, stale);
+            peer_for(scope, link, deadline).await
+        }
+        None => link.replace_peer(stale, deadline).await,
+    }
+}
+
+/// Returns whether a peer serves all callers.
+fn is_shared(link: &Link, peer: &Arc<Peer>) -> bool {
+    link.current_peer()
+        .is_some_and(|shared| Arc::ptr_eq(&shared, peer))
+}
+
+/// Logs for the operator why a request failed, and returns what the caller is told.
+fn log_failure(link: &Link, method: &'static str, request_id: &str, error: &LinkError) -> Fault {
+    if let LinkError::CircuitOpen { .. } = error {
+        // There may be many of them, and their cause has been logged.
+        tracing::debug!(upstream = %link.id(), method, reason = %error, request_id, "call refused");
+    } else {
+        tracing::warn!(upstream = %link.id(), method, reason = %error.full_text(), request_id, "call failed");
+    }
+    error.to_fault(link.id())
+}

@@ -1,0 +1,125 @@
+//! A request on its way at an upstream: dropped before its answer came, it is cancelled there.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::bridge::LogFilter;
+use crate::session::ServerRequests;
+use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, Peer};
+
+/// Cancels a request at its upstream when it is dropped, unless it was disarmed.
+pub(in crate::relay) struct CancelOnDrop {
+    pub(in crate::relay) link: Arc<Link>,
+    pub(in crate::relay) peer: Arc<Peer>,
+    /// The number of the request on its link.
+    pub(in crate::relay) id: u64,
+    is_disarmed: bool,
+}
+
+impl CancelOnDrop {
+    fn new(link: &Arc<Link>, peer: &Arc<Peer>, id: u64) -> Self {
+        Self {
+            link: Arc::clone(link),
+            peer: Arc::clone(peer),
+            id,
+            is_disarmed: false,
+        }
+    }
+
+    /// Notes that there is nothing to cancel any more.
+    pub(in crate::relay) fn disarm(&mut self) {
+        self.is_disarmed = true;
+    }
+
+    pub(in crate::relay) fn is_disarmed(&self) -> bool {
+        self.is_disarmed
+    }
+
+    /// Cancels, and keeps what carries the answer open until the upstream has been told.
+    fn cancel(&mut self, carrier: impl Send + 'static) {
+        if !self.is_disarmed {
+            self.is_disarmed = true;
+            self.link
+                .cancel(&self.peer, self.id, "the caller left", carrier);
+        }
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.cancel(());
+    }
+}
+
+/// A request that is being sent. Its output is what cancels it, and what comes back.
+pub(super) struct SendingRequest {
+    cancel: Option<CancelOnDrop>,
+    sending: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,
+}
+
+impl SendingRequest {
+    pub(super) fn new(
+        link: &Arc<Link>,
+        peer: &Arc<Peer>,
+        outbound: OutboundRequest,
+        deadline: Instant,
+    ) -> Self {
+        let cancel = CancelOnDrop::new(link, peer, outbound.id);
+        let (link, peer) = (Arc::clone(link), Arc::clone(peer));
+        let sending = async move { link.send(&peer, outbound, deadline).await };
+        Self {
+            cancel: Some(cancel),
+            sending: Some(sending.boxed()),
+        }
+    }
+}
+
+impl Future for SendingRequest {
+    type Output = (CancelOnDrop, Result<Exchange, LinkError>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(sending) = &mut self.sending else {
+            return Poll::Pending;
+        };
+        let sent = std::task::ready!(sending.as_mut().poll(context));
+        self.sending = None;
+        match self.cancel.take() {
+            Some(cancel) => Poll::Ready((cancel, sent)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for SendingRequest {
+    fn drop(&mut self) {
+        if let (Some(mut cancel), Some(sending)) = (self.cancel.take(), self.sending.take()) {
+            cancel.cancel(sending);
+        }
+    }
+}
+
+/// The upstream's half of a call.
+pub(in crate::relay) struct UpstreamStream {
+    pub(in crate::relay) cancel: CancelOnDrop,
+    pub(in crate::relay) exchange: Exchange,
+    /// The log messages on this call's stream that are for the caller.
+    pub(in crate::relay) logs: LogFilter,
+    /// What the upstream has asked of the caller meanwhile.
+    pub(in crate::relay) requests: ServerRequests,
+    /// Held until the whole answer is through, and told how the call ended.
+    pub(in crate::relay) slot: InFlightSlot,
+}
+
+impl Drop for UpstreamStream {
+    fn drop(&mut self) {
+        let exchange = std::mem::replace(&mut self.exchange, Exchange::from_body(Bytes::new()));
+        self.cancel.cancel(exchange);
+    }
+}

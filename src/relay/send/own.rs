@@ -1,0 +1,106 @@
+//! Requests that weir makes because of what a caller asked, with params of weir's own: the level of log messages,
+//! subscriptions, pages of tasks.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::json::{self, Object};
+use crate::protocol::era::Era;
+use crate::protocol::error::Fault;
+use crate::protocol::message::Request;
+use crate::protocol::method;
+use crate::relay::send::{peer_after_loss, peer_for};
+use crate::relay::{Scope, hops};
+use crate::upstream::ask::{Answer, ask};
+use crate::upstream::{Link, LinkError, Peer};
+
+/// Sets the level of log messages, JSON text, in a session of the caller's own.
+///
+/// # Errors
+/// The upstream cannot be reached.
+pub(in crate::relay) async fn set_level(
+    link: &Link,
+    peer: &Peer,
+    level: &str,
+) -> Result<Answer, LinkError> {
+    let params = format!("{{\"level\":{level}}}");
+    let deadline = link.list_deadline();
+    ask(link, peer, method::SET_LEVEL, params, deadline).await
+}
+
+/// Subscribes to a resource, named as the upstream names it, in a session of the caller's own.
+///
+/// # Errors
+/// The request goes round in circles; the upstream cannot be reached.
+pub(in crate::relay) async fn subscribe(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+    link: &Arc<Link>,
+    peer: Arc<Peer>,
+    uri: &str,
+    deadline: Instant,
+) -> Result<Answer, Fault> {
+    let own = hops::meta(scope, request, deadline)?;
+    let params = format!("{{\"uri\":{},\"_meta\":{own}}}", json::quote(uri));
+    let answer = ask_own(scope, link, peer, method::SUBSCRIBE, params, deadline).await;
+    answer.map_err(|error| error.to_fault(link.id()))
+}
+
+/// Ends a subscription in a session of the caller's own.
+///
+/// # Errors
+/// The upstream cannot be reached.
+pub(in crate::relay) async fn unsubscribe(
+    link: &Link,
+    peer: &Peer,
+    uri: &str,
+) -> Result<Answer, LinkError> {
+    let params = format!("{{\"uri\":{}}}", json::quote(uri));
+    let deadline = link.list_deadline();
+    ask(link, peer, method::UNSUBSCRIBE, params, deadline).await
+}
+
+/// Asks for a page of an upstream's tasks; `None` where it has none for legacy callers. `cursor` is the upstream's own.
+///
+/// # Errors
+/// The request goes round in circles.
+pub(in crate::relay) async fn list_tasks(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+    link: &Arc<Link>,
+    cursor: Option<&str>,
+) -> Result<Option<Answer>, Fault> {
+    let deadline = link.list_deadline();
+    let mut params = Object::new();
+    if let Some(cursor) = cursor {
+        params.set("cursor", json::quote(cursor));
+    }
+    params.set("_meta", hops::meta(scope, request, deadline)?);
+    let peer = peer_for(scope, link, deadline).await.ok();
+    let Some(peer) = peer.filter(|peer| peer.capabilities.tasks && peer.era() == Era::Legacy)
+    else {
+        return Ok(None);
+    };
+    let params = params.to_text();
+    let answer = ask_own(scope, link, peer, method::TASKS_LIST, params, deadline).await;
+    Ok(answer.ok())
+}
+
+/// Asks the caller's peer; once more where the upstream forgot the session.
+async fn ask_own(
+    scope: &Scope<'_>,
+    link: &Arc<Link>,
+    peer: Arc<Peer>,
+    method: &'static str,
+    params: String,
+    deadline: Instant,
+) -> Result<Answer, LinkError> {
+    match ask(link, &peer, method, params.clone(), deadline).await {
+        Err(LinkError::SessionLost | LinkError::ChildClosed(_)) => {
+            let peer = peer_after_loss(scope, link, &peer, deadline).await?;
+            ask(link, &peer, method, params, deadline).await
+        }
+        answer => answer,
+    }
+}

@@ -1,0 +1,154 @@
+//! Requests of a legacy caller about its session rather than about one call: the level of log messages, and resources
+//! whose changes it wants to hear of.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use tokio::sync::mpsc;
+
+use crate::bridge::logs;
+use crate::json;
+use crate::protocol::era::Era;
+use crate::protocol::error::Fault;
+use crate::protocol::message::{self, Request};
+use crate::protocol::method;
+use crate::relay::back::ReplySource;
+use crate::relay::call::string;
+use crate::relay::{Payload, Scope, send};
+use crate::session::{CallerSession, ResourceSubscription};
+use crate::upstream::LinkError;
+use crate::upstream::subscriptions::Topic;
+
+/// `logging/setLevel`: for the sessions this caller has at upstreams, and for those it will have.
+///
+/// # Errors
+/// Not a level; not in a legacy session.
+pub(super) async fn set_level(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+) -> Result<ReplySource, Fault> {
+    let session = legacy_session(scope, method::SET_LEVEL)?;
+    let level = string(&request.params, "level")?;
+    if !logs::is_level(&level) {
+        return Err(Fault::Params(
+            "`level` is not a level of log messages".into(),
+        ));
+    }
+    let level = json::quote(&level);
+    session.set_log_level(&level);
+    let open = session.open_sessions();
+    let open = open.iter().filter(|(_, peer)| peer.capabilities.logging);
+    let told = open.map(async |(link, peer)| {
+        if let Err(error) = send::set_level(link, peer, &level).await {
+            tracing::debug!(upstream = %link.id(), %error, "level of log messages not set");
+        }
+    });
+    join_all(told).await;
+    Ok(done(request))
+}
+
+/// `resources/subscribe`
+///
+/// # Errors
+/// No such resource, an upstream that refuses or cannot be reached.
+pub(super) async fn subscribe(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+) -> Result<ReplySource, Fault> {
+    let session = legacy_session(scope, method::SUBSCRIBE)?;
+    let uri = string(&request.params, "uri")?;
+    let route = scope.view().resource(&uri);
+    let route = route.ok_or_else(|| Fault::UnknownResource {
+        uri: uri.clone().into_owned(),
+    })?;
+    let permit = scope.permit(route.upstream_index)?;
+    let link = scope.link(&permit)?;
+    let deadline = link.list_deadline();
+    let fault = |error: LinkError| error.to_fault(link.id());
+    let peer = send::peer_for(scope, link, deadline).await.map_err(fault)?;
+    let is_own = link
+        .current_peer()
+        .is_some_and(|shared| !Arc::ptr_eq(&shared, &peer));
+    let shared = if is_own {
+        let answer = send::subscribe(scope, request, link, peer, &route.uri, deadline).await?;
+        if let Err(error) = answer {
+            return Ok(refused(request, &error));
+        }
+        None
+    } else {
+        let topic = Topic::Resource(Arc::clone(&route.uri));
+        // Without a stream nobody can be told yet; the next stream takes the place of this channel.
+        let updates = session.updates().unwrap_or_else(|| mpsc::channel(1).0);
+        let shared = link
+            .subscriptions
+            .subscribe(topic.clone(), uri.as_ref().into(), updates);
+        let shared = shared.ok_or_else(|| fault(LinkError::Busy))?;
+        let honoured = link
+            .subscriptions
+            .wait_until_accepted(&[topic], deadline)
+            .await;
+        if honoured != [true] {
+            return Err(Fault::Upstream {
+                upstream: link.id().as_str().into(),
+                reason: "does not tell of this resource",
+            });
+        }
+        Some(shared)
+    };
+    let subscription = ResourceSubscription {
+        upstream: link.id().clone(),
+        uri: route.uri,
+        shared,
+    };
+    let added = session.add_subscription(uri.as_ref().into(), subscription);
+    added.map_err(fault)?;
+    Ok(done(request))
+}
+
+/// `resources/unsubscribe`
+///
+/// # Errors
+/// Not in a legacy session, no URI.
+pub(super) async fn unsubscribe(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+) -> Result<ReplySource, Fault> {
+    let session = legacy_session(scope, method::UNSUBSCRIBE)?;
+    let uri = string(&request.params, "uri")?;
+    let Some(subscription) = session.remove_subscription(&uri) else {
+        return Ok(done(request));
+    };
+    let open = session.open_sessions();
+    let own = open
+        .into_iter()
+        .find(|(link, _)| *link.id() == subscription.upstream && subscription.shared.is_none());
+    if let Some((link, peer)) = own {
+        let answer = send::unsubscribe(&link, &peer, &subscription.uri).await;
+        if let Ok(Err(error)) = answer {
+            return Ok(refused(request, &error));
+        }
+    }
+    Ok(done(request))
+}
+
+/// Returns the session of a legacy request.
+///
+/// # Errors
+/// The request is modern, or in no session: the method is unknown there.
+pub(super) fn legacy_session<'s>(
+    scope: &Scope<'s>,
+    method: &str,
+) -> Result<&'s Arc<CallerSession>, Fault> {
+    scope
+        .session
+        .filter(|_| scope.era() == Era::Legacy)
+        .ok_or_else(|| Fault::Method(method.to_owned()))
+}
+
+fn done(request: &Request<'_>) -> ReplySource {
+    ReplySource::Result(Payload::ok(vec![message::result(&request.id, "{}")]))
+}
+
+fn refused(request: &Request<'_>, error: &str) -> ReplySource {
+    ReplySource::Refusal(Payload::ok(vec![message::error(Some(&request.id), error)]))
+}

@@ -1,0 +1,478 @@
+//! The state of one legacy session: its sessions at upstreams, requests of upstreams that the caller has to answer, its
+//! calls under way, and its stream.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use foldhash::HashMap;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::name::UpstreamId;
+use crate::protocol::era::Version;
+use crate::protocol::message::Id;
+use crate::session::server_requests::PendingServerRequest;
+use crate::session::stream::{SessionStream, UnaskedMessage};
+use crate::session::upstream_session::UpstreamSession;
+use crate::upstream::probe::SessionProfile;
+use crate::upstream::subscriptions::{Subscription, Update, suffix_below};
+use crate::upstream::{Link, LinkError, Peer};
+
+/// At most this many messages wait on a session's stream. One more is refused.
+const WAITING: usize = 64;
+
+/// At most this many resources can be subscribed to in one session.
+const SUBSCRIPTIONS: usize = 1_000;
+
+/// At most this many tasks of one session have their progress relayed; the oldest gives way.
+const TASK_TOKENS: usize = 64;
+
+/// The state of one legacy session of a caller, in memory for as long as it is of use.
+pub struct CallerSession {
+    /// What its sessions at upstreams are opened with.
+    pub(super) profile: SessionProfile,
+    inner: Mutex<Inner>,
+    has_stream: watch::Sender<bool>,
+    /// Numbers for requests of upstreams, and for streams.
+    numbers: AtomicU64,
+    started: Instant,
+    /// When it was last used, in milliseconds after `started`.
+    used: AtomicU64,
+}
+
+/// The part behind the lock; nothing waits while holding it.
+#[derive(Default)]
+pub(super) struct Inner {
+    /// By the number of the link.
+    upstream_sessions: HashMap<u64, Arc<UpstreamSession>>,
+    /// By weir's number for the request, which is its id and its progress token towards the caller.
+    pub(super) pending: HashMap<u64, PendingServerRequest>,
+    /// The level of log messages that the caller set, as JSON text.
+    log_level: Option<Box<str>>,
+    /// The progress tokens of calls that became tasks, and go on.
+    task_tokens: VecDeque<TaskToken>,
+    /// By exposed URI.
+    subscriptions: HashMap<Arc<str>, ResourceSubscription>,
+    calls: HashMap<Id, CancellationToken>,
+    stream: Option<StreamSender>,
+}
+
+/// A progress token that outlives its call.
+struct TaskToken {
+    upstream: UpstreamId,
+    /// The hop's token: the number of the request on its link.
+    number: u64,
+    /// The caller's token, as JSON text.
+    token: Box<str>,
+}
+
+/// A subscription of a session to a resource (`resources/subscribe`).
+pub struct ResourceSubscription {
+    /// The upstream that has the resource.
+    pub upstream: UpstreamId,
+    /// Its URI at the upstream.
+    pub uri: Arc<str>,
+    /// The subscription that callers share; `None` where the caller's own session at the upstream has it.
+    pub shared: Option<Subscription>,
+}
+
+/// A session's stream, at the end that is written to.
+struct StreamSender {
+    number: u64,
+    messages: mpsc::Sender<Box<UnaskedMessage>>,
+    updates: mpsc::Sender<Box<Update>>,
+    end: CancellationToken,
+}
+
+impl std::fmt::Debug for CallerSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallerSession")
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CallerSession {
+    /// Makes the state of a session that has done nothing yet.
+    #[must_use]
+    pub fn new(profile: SessionProfile) -> Arc<Self> {
+        let seed = crate::seal::random::<4>().map_or(0, u32::from_le_bytes);
+        Arc::new(Self {
+            profile,
+            inner: Mutex::default(),
+            has_stream: watch::Sender::new(false),
+            // Not from 1 on: after a restart, an answer to an earlier request must find nothing.
+            numbers: AtomicU64::new(u64::from(seed) << 16),
+            started: Instant::now(),
+            used: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+
+    /// Returns whether the caller knows streams that pause: events without data, retry times (since 2025-11-25).
+    #[must_use]
+    pub fn knows_polling(&self) -> bool {
+        self.profile.version >= Version::V2025_11_25
+    }
+
+    /// Returns the version agreed on.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.profile.version
+    }
+
+    /// Returns a number that was not used in this session before.
+    pub fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Registers a call, so that [`CallerSession::cancel`] finds it.
+    #[must_use]
+    pub fn call(self: &Arc<Self>, id: &Id) -> RunningCall {
+        self.touch();
+        let token = CancellationToken::new();
+        self.lock().calls.insert(id.clone(), token.clone());
+        RunningCall {
+            session: Arc::clone(self),
+            id: id.clone(),
+            token,
+        }
+    }
+
+    /// Cancels a call, if it is under way.
+    pub fn cancel(&self, id: &Id) {
+        let found = self.lock().calls.get(id).cloned();
+        if let Some(token) = found {
+            token.cancel();
+        }
+    }
+
+    /// Opens the session's stream, until `end`. There is one: an earlier one ends.
+    #[must_use]
+    pub fn listen(self: &Arc<Self>, end: CancellationToken) -> SessionStream {
+        let (message_sender, messages) = mpsc::channel(WAITING);
+        let (update_sender, updates) = mpsc::channel(WAITING);
+        let number = self.next_number();
+        let sender = StreamSender {
+            number,
+            messages: message_sender,
+            updates: update_sender,
+            end: end.clone(),
+        };
+        let earlier = self.lock().stream.replace(sender);
+        if let Some(earlier) = earlier {
+            earlier.end.cancel();
+        }
+        self.redirect_updates();
+        self.has_stream.send_replace(true);
+        SessionStream {
+            session: Arc::clone(self),
+            number,
+            messages,
+            updates,
+            end,
+        }
+    }
+
+    /// Forgets the stream with this number, unless another has taken its place.
+    pub(super) fn close_stream(&self, number: u64) {
+        let mut inner = self.lock();
+        let is_it = inner
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.number == number);
+        if is_it {
+            inner.stream = None;
+            self.has_stream.send_replace(false);
+            self.touch();
+        }
+    }
+
+    /// Puts a message of an upstream on the session's stream. Where there is none, or no room on it, the message is
+    /// refused.
+    pub(super) fn deliver(&self, message: UnaskedMessage) {
+        let stream = self
+            .lock()
+            .stream
+            .as_ref()
+            .map(|stream| stream.messages.clone());
+        let refused = match stream {
+            Some(stream) => stream
+                .try_send(Box::new(message))
+                .map_err(|error| *error.into_inner()),
+            None => Err(message),
+        };
+        if let Err(message) = refused {
+            self.refuse(&message);
+        }
+    }
+
+    /// Watches whether the session has a stream.
+    pub(super) fn has_stream(&self) -> watch::Receiver<bool> {
+        self.has_stream.subscribe()
+    }
+
+    /// Returns where news of shared subscriptions go, while there is a stream.
+    #[must_use]
+    pub fn updates(&self) -> Option<mpsc::Sender<Box<Update>>> {
+        self.lock()
+            .stream
+            .as_ref()
+            .map(|stream| stream.updates.clone())
+    }
+
+    /// Keeps a subscription, under the exposed URI of its resource.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn add_subscription(
+        &self,
+        exposed: Arc<str>,
+        subscription: ResourceSubscription,
+    ) -> Result<(), LinkError> {
+        let mut inner = self.lock();
+        let is_new = !inner.subscriptions.contains_key(&exposed);
+        if is_new && inner.subscriptions.len() >= SUBSCRIPTIONS {
+            return Err(LinkError::Busy);
+        }
+        inner.subscriptions.insert(exposed, subscription);
+        drop(inner);
+        // The stream may be another one than when the upstream was asked.
+        self.redirect_updates();
+        Ok(())
+    }
+
+    /// Forgets a subscription, and returns it.
+    pub fn remove_subscription(&self, exposed: &str) -> Option<ResourceSubscription> {
+        self.lock().subscriptions.remove(exposed)
+    }
+
+    /// Sends the news of shared subscriptions to the stream that is open now.
+    fn redirect_updates(&self) {
+        let mut inner = self.lock();
+        let updates = inner.stream.as_ref().map(|stream| stream.updates.clone());
+        for (exposed, subscription) in &mut inner.subscriptions {
+            if let (Some(shared), Some(updates)) = (&mut subscription.shared, &updates) {
+                shared.redirect(Arc::clone(exposed), updates.clone());
+            }
+        }
+    }
+
+    /// Returns the exposed URI of a resource at an upstream, if the session subscribed to it or to one above it: the
+    /// closest one counts.
+    #[must_use]
+    pub fn exposed_uri(&self, upstream: &UpstreamId, uri: &str) -> Option<String> {
+        let inner = self.lock();
+        let here = inner.subscriptions.iter();
+        let here = here.filter(|(_, subscription)| subscription.upstream == *upstream);
+        let fitting = here.filter_map(|(exposed, subscription)| {
+            let rest = suffix_below(&subscription.uri, uri)?;
+            Some((rest.len(), format!("{exposed}{rest}")))
+        });
+        fitting.min().map(|(_, exposed)| exposed)
+    }
+
+    /// Keeps the level of log messages that the caller wants, as JSON text, for the sessions it will have at upstreams.
+    pub fn set_log_level(&self, level: &str) {
+        self.lock().log_level = Some(level.into());
+    }
+
+    /// Returns what the caller's own session at an upstream has been told: the level of log messages, as JSON text, and
+    /// the upstream's URIs of the resources it subscribed to.
+    pub(super) fn own_settings(&self, upstream: &UpstreamId) -> (Option<Box<str>>, Vec<Arc<str>>) {
+        let inner = self.lock();
+        let here = inner
+            .subscriptions
+            .values()
+            .filter(|one| one.upstream == *upstream && one.shared.is_none());
+        let uris = here.map(|one| Arc::clone(&one.uri)).collect();
+        (inner.log_level.clone(), uris)
+    }
+
+    /// Keeps the progress token of a call that became a task and goes on (2025-11-25 `basic/utilities/tasks.mdx`):
+    /// `number` is the hop's token, `token` the caller's as JSON text.
+    pub fn add_task_token(&self, upstream: &UpstreamId, number: u64, token: &str) {
+        let mut inner = self.lock();
+        if inner.task_tokens.len() >= TASK_TOKENS {
+            inner.task_tokens.pop_front();
+        }
+        inner.task_tokens.push_back(TaskToken {
+            upstream: upstream.clone(),
+            number,
+            token: token.into(),
+        });
+    }
+
+    /// Returns the caller's progress token of a task, as JSON text.
+    #[must_use]
+    pub fn task_token(&self, upstream: &UpstreamId, number: u64) -> Option<String> {
+        let inner = self.lock();
+        let mut known = inner.task_tokens.iter();
+        let is_it = |one: &&TaskToken| one.number == number && one.upstream == *upstream;
+        known.find(is_it).map(|one| one.token.to_string())
+    }
+
+    /// Returns the peer of the caller's own session at an upstream, opened if there is none.
+    ///
+    /// # Errors
+    /// The session cannot be opened until `deadline`.
+    pub async fn upstream_session(
+        self: &Arc<Self>,
+        link: &Arc<Link>,
+        deadline: Instant,
+    ) -> Result<Arc<Peer>, LinkError> {
+        let own = Arc::clone(
+            self.lock()
+                .upstream_sessions
+                .entry(link.link_id)
+                .or_default(),
+        );
+        own.peer(self, link, deadline).await
+    }
+
+    /// Returns the caller's own sessions at upstreams that are open.
+    #[must_use]
+    pub fn open_sessions(&self) -> Vec<(Arc<Link>, Arc<Peer>)> {
+        let sessions: Vec<_> = self.lock().upstream_sessions.values().cloned().collect();
+        sessions.iter().filter_map(|own| own.opened()).collect()
+    }
+
+    /// Forgets a session that its upstream does not know any more.
+    pub fn forget_upstream_session(&self, link: &Link, peer: &Arc<Peer>) {
+        let mut inner = self.lock();
+        let is_it = inner
+            .upstream_sessions
+            .get(&link.link_id)
+            .is_some_and(|own| own.mark_lost(peer));
+        let gone = is_it.then(|| inner.upstream_sessions.remove(&link.link_id));
+        // Answers to its requests have nowhere to go.
+        inner
+            .pending
+            .retain(|_, request| !Arc::ptr_eq(&request.peer, peer));
+        drop(inner);
+        drop(gone);
+    }
+
+    /// Leaves the sessions at upstreams that no config has any more.
+    pub fn leave_retired(&self) {
+        let retired =
+            |own: &UpstreamSession| own.opened().is_some_and(|(link, _)| link.is_retired());
+        let mut inner = self.lock();
+        let left: Vec<_> = inner
+            .upstream_sessions
+            .extract_if(|_, own| retired(own))
+            .collect();
+        drop(inner);
+        drop(left);
+    }
+
+    /// Returns whether the caller's own session at an upstream has subscriptions, and there is a stream for their news.
+    pub(super) fn is_subscribed(&self, link: &Link) -> bool {
+        let inner = self.lock();
+        let mut all = inner.subscriptions.values();
+        inner.stream.is_some() && all.any(|one| one.upstream == *link.id() && one.shared.is_none())
+    }
+
+    /// Notes that the session is used now.
+    pub fn touch(&self) {
+        let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.used.store(since, Ordering::Relaxed);
+    }
+
+    /// Returns whether the session has done nothing for `idle` and has nothing under way.
+    #[must_use]
+    pub fn is_idle_for(&self, idle: Duration) -> bool {
+        let used = Duration::from_millis(self.used.load(Ordering::Relaxed));
+        let inner = self.lock();
+        inner.calls.is_empty()
+            && inner.stream.is_none()
+            && self.started.elapsed().saturating_sub(used) >= idle
+    }
+
+    /// Ends the session: its stream closes, its sessions at upstreams are left.
+    pub fn end(&self) {
+        let (stream, sessions) = {
+            let mut inner = self.lock();
+            inner.subscriptions.clear();
+            (
+                inner.stream.take(),
+                std::mem::take(&mut inner.upstream_sessions),
+            )
+        };
+        if let Some(stream) = stream {
+            stream.end.cancel();
+        }
+        drop(sessions);
+    }
+}
+
+/// A call under way in a session. Dropping it takes it out of the session.
+#[derive(Debug)]
+pub struct RunningCall {
+    session: Arc<CallerSession>,
+    id: Id,
+    /// Cancelled when the caller cancels the request.
+    pub token: CancellationToken,
+}
+
+impl Drop for RunningCall {
+    fn drop(&mut self) {
+        self.session.lock().calls.remove(&self.id);
+        self.session.touch();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    fn session() -> Arc<CallerSession> {
+        CallerSession::new(SessionProfile {
+            version: Version::LATEST_LEGACY,
+            capabilities: Cow::Borrowed("{}"),
+            key: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_second_stream_takes_the_place_of_the_first() {
+        let session = session();
+        assert!(session.updates().is_none());
+        let first = session.listen(CancellationToken::new());
+        let second = session.listen(CancellationToken::new());
+        assert!(first.end.is_cancelled() && !second.end.is_cancelled());
+        drop(first);
+        assert!(
+            session
+                .updates()
+                .is_some_and(|updates| !updates.is_closed())
+        );
+        assert!(*session.has_stream().borrow());
+        drop(second);
+        assert!(session.updates().is_none());
+        assert!(session.is_idle_for(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_call_is_cancelled_by_its_id_while_it_is_under_way() {
+        let session = session();
+        let (one, two) = (Id::from(1), Id::from(2));
+        let call = session.call(&one);
+        assert!(!session.is_idle_for(Duration::ZERO));
+        session.cancel(&two);
+        assert!(!call.token.is_cancelled());
+        session.cancel(&one);
+        assert!(call.token.is_cancelled());
+        drop(call);
+        assert!(session.is_idle_for(Duration::ZERO));
+    }
+}

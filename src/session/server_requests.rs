@@ -1,0 +1,118 @@
+//! Requests of upstreams to a legacy caller (sampling, elicitation, roots) that it has not answered yet. Ids and
+//! progress tokens are the hop's own, in both directions.
+
+use std::sync::Arc;
+
+use crate::protocol::message::{Id, Message};
+use crate::protocol::method;
+use crate::session::caller_session::CallerSession;
+use crate::session::stream::UnaskedMessage;
+use crate::upstream::{Link, Peer, watch};
+
+/// At most this many requests wait for one caller's answers.
+const PENDING: usize = 64;
+
+/// A request of an upstream that its caller has not answered yet.
+#[derive(Clone, Debug)]
+pub struct PendingServerRequest {
+    /// The link it came over.
+    pub link: Arc<Link>,
+    /// The sender.
+    pub peer: Arc<Peer>,
+    /// The upstream's id.
+    pub id: Id,
+    /// The upstream's progress token, as JSON text.
+    pub token: Option<Box<str>>,
+}
+
+/// The requests that the upstream of one call has sent meanwhile: with the call, they end.
+#[derive(Debug)]
+pub struct ServerRequests {
+    session: Option<Arc<CallerSession>>,
+    numbers: Vec<u64>,
+}
+
+impl ServerRequests {
+    /// Starts with none. Without a session nothing can be asked of the caller.
+    #[must_use]
+    pub fn new(session: Option<&Arc<CallerSession>>) -> Self {
+        Self {
+            session: session.cloned(),
+            numbers: Vec::new(),
+        }
+    }
+
+    /// Returns the session whose caller can be asked.
+    #[must_use]
+    pub fn session(&self) -> Option<&Arc<CallerSession>> {
+        self.session.as_ref()
+    }
+
+    /// Notes the number of a request of this call.
+    pub fn add(&mut self, number: u64) {
+        self.numbers.push(number);
+    }
+}
+
+impl Drop for ServerRequests {
+    fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            for number in &self.numbers {
+                session.take_pending(*number);
+            }
+        }
+    }
+}
+
+impl CallerSession {
+    /// Keeps a request of an upstream until the caller answers the number; false where too many wait already.
+    pub fn add_pending(&self, number: u64, request: PendingServerRequest) -> bool {
+        let mut inner = self.lock();
+        if inner.pending.len() >= PENDING {
+            return false;
+        }
+        inner.pending.insert(number, request);
+        true
+    }
+
+    /// Returns the request that waits for an answer to this number, and goes on waiting.
+    #[must_use]
+    pub fn pending(&self, number: u64) -> Option<PendingServerRequest> {
+        self.lock().pending.get(&number).cloned()
+    }
+
+    /// Takes the request that waits for an answer to this number.
+    pub fn take_pending(&self, number: u64) -> Option<PendingServerRequest> {
+        self.lock().pending.remove(&number)
+    }
+
+    /// Takes the request that an upstream sent under this id, and returns its number.
+    pub fn withdraw(&self, link: &Arc<Link>, id: &Id) -> Option<u64> {
+        let mut inner = self.lock();
+        let is_it =
+            |request: &PendingServerRequest| Arc::ptr_eq(&request.link, link) && request.id == *id;
+        let found = inner.pending.iter().find(|(_, request)| is_it(request));
+        let number = found.map(|(number, _)| *number)?;
+        inner.pending.remove(&number);
+        Some(number)
+    }
+
+    /// Handles a message that reaches no stream of the caller: a request is refused at its upstream, and what the upstream
+    /// withdraws is forgotten.
+    pub(super) fn refuse(&self, message: &UnaskedMessage) {
+        let UnaskedMessage { link, peer, bytes } = message;
+        match std::str::from_utf8(bytes).map(Message::parse) {
+            Ok(Ok(Message::Request(request))) => {
+                watch::answer_request(link, peer, &request.id, &request.method);
+            }
+            Ok(Ok(Message::Notification(notification)))
+                if notification.method == method::CANCELLED =>
+            {
+                if let Some(id) = notification.cancelled_id() {
+                    self.withdraw(link, &id);
+                }
+            }
+            Ok(Ok(Message::Notification(_) | Message::Response(_)) | Err(_)) | Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Session ids: sealed tokens, so that any replica, and the same weir after a restart, can serve them. They are no
+//! authentication.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::era::{Era, Version};
+use crate::seal::{NoRandom, Sealer, random};
+
+/// What the tokens are sealed for.
+const PURPOSE: &str = "session";
+
+/// How long a session can be used.
+const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The format of the tokens that are made now.
+const FORMAT: u8 = 1;
+
+/// The content of a session's id.
+#[derive(Clone, Debug)]
+pub struct SessionToken {
+    pub(super) key: [u8; 16],
+    /// The version agreed on.
+    pub version: Version,
+    /// `ClientCapabilities` as JSON text.
+    pub capabilities: Arc<str>,
+    /// Seconds since 1970.
+    expires: u64,
+}
+
+/// The sealed JSON text.
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    /// Format of this token.
+    f: u8,
+    /// Random identity.
+    k: u128,
+    /// Protocol version.
+    v: Cow<'a, str>,
+    /// Expiry, seconds since 1970.
+    e: u64,
+    /// `ClientCapabilities` as JSON text.
+    #[serde(default)]
+    c: Cow<'a, str>,
+}
+
+impl SessionToken {
+    /// Makes the id of a new session: visible ASCII.
+    ///
+    /// # Errors
+    /// No random numbers.
+    pub(super) fn issue(
+        sealer: &Sealer,
+        version: Version,
+        capabilities: &str,
+    ) -> Result<String, NoRandom> {
+        let body = Body {
+            f: FORMAT,
+            k: u128::from_le_bytes(random()?),
+            v: version.as_str().into(),
+            e: seconds(SystemTime::now() + LIFETIME),
+            c: capabilities.into(),
+        };
+        let plain = serde_json::to_vec(&body).unwrap_or_default();
+        sealer.seal(PURPOSE, &plain)
+    }
+
+    /// Opens an id; `None` if this key did not seal it.
+    pub(super) fn open(sealer: &Sealer, id: &str) -> Option<Self> {
+        let plain = sealer.open(PURPOSE, id)?;
+        let body: Body<'_> = serde_json::from_slice(&plain)
+            .ok()
+            .filter(|body: &Body<'_>| body.f == FORMAT)?;
+        let version = Version::parse(&body.v).filter(|version| version.era() == Era::Legacy)?;
+        let capabilities = if body.c.is_empty() { "{}" } else { &body.c };
+        Some(Self {
+            key: body.k.to_le_bytes(),
+            version,
+            capabilities: capabilities.into(),
+            expires: body.e,
+        })
+    }
+
+    pub(super) fn is_expired(&self) -> bool {
+        seconds(SystemTime::now()) >= self.expires
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}

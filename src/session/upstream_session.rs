@@ -1,0 +1,231 @@
+//! The session that a caller has of its own at an upstream: opened at the first call that needs it, read while the
+//! caller has a stream, left when the caller's session ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::json;
+use crate::protocol::message::Message;
+use crate::protocol::method;
+use crate::session::caller_session::CallerSession;
+use crate::session::stream::UnaskedMessage;
+use crate::upstream::ask::ask;
+use crate::upstream::probe::{self, UnsolicitedMessages};
+use crate::upstream::watch::{self, StreamEnd};
+use crate::upstream::{Connection, Link, LinkError, Peer, Wire};
+
+/// How long the first request of a session waits until its GET stream is open.
+const STREAM_OPENS: Duration = Duration::from_millis(500);
+/// How long ending a session at an upstream may take.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// A session of a caller's own at one upstream, open or not opened yet.
+#[derive(Default)]
+pub(super) struct UpstreamSession {
+    open: OnceCell<OpenSession>,
+}
+
+struct OpenSession {
+    link: Arc<Link>,
+    peer: Arc<Peer>,
+    /// The upstream does not know it any more: it need not be ended there.
+    lost: AtomicBool,
+    _reader: AbortOnDropHandle<()>,
+    /// Counts against the upstream's limit of sessions.
+    _slot: OwnedSemaphorePermit,
+}
+
+impl UpstreamSession {
+    /// Returns the session's peer. The first call opens it; others wait for that attempt.
+    pub(super) async fn peer(
+        &self,
+        session: &Arc<CallerSession>,
+        link: &Arc<Link>,
+        deadline: Instant,
+    ) -> Result<Arc<Peer>, LinkError> {
+        let opened = self.open.get_or_try_init(|| open(session, link, deadline));
+        opened.await.map(|open| Arc::clone(&open.peer))
+    }
+
+    /// Returns the session's link and peer, if it is open.
+    pub(super) fn opened(&self) -> Option<(Arc<Link>, Arc<Peer>)> {
+        let open = self.open.get()?;
+        Some((Arc::clone(&open.link), Arc::clone(&open.peer)))
+    }
+
+    /// Marks the session as lost if it is the one with that peer, and returns whether it is.
+    pub(super) fn mark_lost(&self, peer: &Arc<Peer>) -> bool {
+        self.open.get().is_some_and(|open| {
+            let is_it = Arc::ptr_eq(&open.peer, peer);
+            open.lost.fetch_or(is_it, Ordering::Relaxed);
+            is_it
+        })
+    }
+}
+
+async fn open(
+    session: &Arc<CallerSession>,
+    link: &Arc<Link>,
+    deadline: Instant,
+) -> Result<OpenSession, LinkError> {
+    let slot = link.sessions.acquire()?;
+    let deadline = deadline.min(link.connect_deadline());
+    let (peer, unasked) = probe::open_session(link, &session.profile, deadline).await?;
+    let peer = Arc::new(peer);
+    tracing::debug!(upstream = %link.id(), version = %peer.version, "opened a session of the caller's own");
+    restore(session, link, &peer, deadline).await;
+    let (opened, stream_is_open) = oneshot::channel();
+    let reader = read(
+        Arc::downgrade(session),
+        Arc::clone(link),
+        Arc::clone(&peer),
+        unasked,
+        opened,
+    );
+    let reader = AbortOnDropHandle::new(link.tasks().spawn(reader));
+    if *session.has_stream().borrow() {
+        // Some servers send on this stream the requests that they need answered for the very first call, and send
+        // none if it is not open yet.
+        let until = deadline.min(Instant::now() + STREAM_OPENS);
+        let _ = tokio::time::timeout_at(until, stream_is_open).await;
+    }
+    Ok(OpenSession {
+        link: Arc::clone(link),
+        peer,
+        lost: AtomicBool::new(false),
+        _reader: reader,
+        _slot: slot,
+    })
+}
+
+/// Tells a new session what the caller had told an earlier one: the level of log messages and the subscriptions, as they
+/// were sent then. A refusal is no reason to fail.
+async fn restore(session: &CallerSession, link: &Link, peer: &Peer, deadline: Instant) {
+    let (level, uris) = session.own_settings(link.id());
+    if let Some(level) = level.filter(|_| peer.capabilities.logging) {
+        let params = format!("{{\"level\":{level}}}");
+        let _ = ask(link, peer, method::SET_LEVEL, params, deadline).await;
+    }
+    for uri in uris {
+        let params = format!("{{\"uri\":{}}}", json::quote(&uri));
+        let _ = ask(link, peer, method::SUBSCRIBE, params, deadline).await;
+    }
+}
+
+/// Reads what the upstream sends outside of calls, for as long as the caller has a stream for it.
+async fn read(
+    session: Weak<CallerSession>,
+    link: Arc<Link>,
+    peer: Arc<Peer>,
+    unasked: Option<UnsolicitedMessages>,
+    opened: oneshot::Sender<()>,
+) {
+    let mut opened = Some(opened);
+    if let Some(mut unasked) = unasked {
+        drop(opened.take());
+        while let Some(message) = unasked.recv().await {
+            receive(&session, &link, &peer, &message);
+        }
+        handle_loss(&session, &link, &peer);
+        return;
+    }
+    loop {
+        let Some(mut has_stream) = session.upgrade().map(|session| session.has_stream()) else {
+            return;
+        };
+        if has_stream.wait_for(|has| *has).await.is_err() {
+            return;
+        }
+        let follow = watch::follow_stream(
+            &link,
+            &peer,
+            || {
+                if let Some(opened) = opened.take() {
+                    let _ = opened.send(());
+                }
+            },
+            |message| receive(&session, &link, &peer, message),
+        );
+        tokio::select! {
+            unheard = follow => match unheard {
+                StreamEnd::NoStream => return,
+                StreamEnd::SessionLost => return handle_loss(&session, &link, &peer),
+            },
+            ended = has_stream.wait_for(|has| !*has) => if ended.is_err() {
+                return;
+            },
+        }
+    }
+}
+
+/// Forgets a session that is gone. A caller that waits for news of resources may not call for long, so a new session is
+/// opened for its subscriptions now.
+fn handle_loss(session: &Weak<CallerSession>, link: &Arc<Link>, peer: &Arc<Peer>) {
+    let Some(session) = session.upgrade() else {
+        return;
+    };
+    session.forget_upstream_session(link, peer);
+    if !session.is_subscribed(link) {
+        return;
+    }
+    let link = Arc::clone(link);
+    link.tasks().clone().spawn(async move {
+        let reopened = session.upstream_session(&link, link.connect_deadline());
+        if let Err(error) = reopened.await {
+            tracing::debug!(upstream = %link.id(), %error, "a caller's subscriptions are lost until its next call");
+        }
+    });
+}
+
+/// Passes on a message that the upstream sent outside of calls.
+fn receive(session: &Weak<CallerSession>, link: &Arc<Link>, peer: &Arc<Peer>, bytes: &Bytes) {
+    let Some(session) = session.upgrade() else {
+        return;
+    };
+    match std::str::from_utf8(bytes).map(Message::parse) {
+        // The caller is told of the catalog's own changes, once they can be listed.
+        Ok(Ok(Message::Notification(notification)))
+            if matches!(
+                notification.method.as_ref(),
+                method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED
+            ) =>
+        {
+            link.rounds.request_resync();
+        }
+        Ok(Ok(Message::Request(_) | Message::Notification(_))) => {
+            session.deliver(UnaskedMessage {
+                link: Arc::clone(link),
+                peer: Arc::clone(peer),
+                bytes: bytes.clone(),
+            });
+        }
+        Ok(Ok(Message::Response(_)) | Err(_)) | Err(_) => {
+            tracing::debug!(upstream = %link.id(), "ignored a message outside of calls that is neither request nor notification");
+        }
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        if self.lost.load(Ordering::Relaxed) {
+            return;
+        }
+        let (link, peer) = (Arc::clone(&self.link), Arc::clone(&self.peer));
+        let leave = async move {
+            match (&peer.connection, &link.wire) {
+                (Connection::Http(session), Wire::Http(wire)) => {
+                    wire.end_session(session, Instant::now() + LEAVE).await;
+                }
+                (Connection::Child(child), _) => child.stop().await,
+                (Connection::Http(_), Wire::Child(_)) => {}
+            }
+        };
+        self.link.tasks().clone().spawn(leave);
+    }
+}
