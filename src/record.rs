@@ -135,7 +135,7 @@ impl Drop for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Format, Observed};
+    use crate::metrics::{MetricsFormat, Observed};
     use crate::name::UpstreamId;
 
     fn record(metrics: &Arc<Metrics>) -> Record {
@@ -149,7 +149,7 @@ mod tests {
 
     /// The value of each series of these names that is not 0.
     fn counted(metrics: &Metrics, names: &[&str]) -> Vec<String> {
-        let text = metrics.text(&Observed::default(), Format::Prometheus);
+        let text = metrics.text(&Observed::default(), MetricsFormat::Prometheus);
         let lines = text.lines().filter(|line| !line.ends_with(" 0"));
         let named = lines.filter(|line| names.iter().any(|name| line.starts_with(name)));
         named.map(str::to_owned).collect()

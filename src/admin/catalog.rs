@@ -135,7 +135,10 @@ impl CatalogPage {
 
 /// The upstreams whose listings may be out of date.
 fn stale_upstreams(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
-    let links = snapshot.links().iter().filter(|link| link.health.is_stale());
+    let links = snapshot
+        .links()
+        .iter()
+        .filter(|link| link.health.is_stale());
     links.map(|link| link.id().as_str())
 }
 

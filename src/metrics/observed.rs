@@ -2,9 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::metrics::series::{BOUNDS, Ending, OTHER, Series, Upstream};
 use crate::metrics::names::{self, MetricFamily};
 use crate::metrics::process::ProcessUsage;
+use crate::metrics::series::{BOUNDS, Ending, OTHER, Series, Upstream};
 use crate::metrics::text::{MetricsFormat, MetricsText};
 use crate::metrics::{BLAMES, Counter, Metrics, lock};
 use crate::protocol::method;

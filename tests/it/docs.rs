@@ -21,6 +21,10 @@ const GENERATED: &str = "<!-- Generated: UPDATE_DOCS=1 cargo test --test it docs
 const README_BYTES: usize = 10 * 1024;
 
 /// Compares a generated page with its file, or writes the file if the environment says so.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test is asked by a variable to write what it would compare"
+)]
 fn assert_generated(name: &str, text: &str) {
     let path = root().join("docs/src/reference").join(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {

@@ -139,26 +139,22 @@ async fn legacy_requests(table: &mut Table, client: &Legacy) {
         .await;
 }
 
-#[tokio::test]
-async fn every_request_leaves_one_record_whatever_its_method_and_ending() {
-    let ups = [upstream("old").await, upstream("new").await];
-    let weir = weir(&ups).await;
-    let (modern, legacy) = (weir.modern(), weir.legacy("2025-11-25").await);
-    let mut table = Table {
-        expected: BTreeMap::new(),
-    };
-    modern_requests(&mut table, &modern).await;
-    legacy_requests(&mut table, &legacy).await;
-
-    // A batch: one id for the HTTP request, a record for each message that is a request.
-    let old = weir.legacy("2025-03-26").await;
+/// A batch: one id for the HTTP request, a record for each message that is a request.
+async fn batch(table: &mut Table, client: &Legacy) {
     let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","method":"notifications/initialized"},{"jsonrpc":"2.0","id":2,"method":"tools/list"}]"#;
-    let ask = old.ask("ping", "{}").header("x-request-id", "batch");
+    let ask = client.ask("ping", "{}").header("x-request-id", "batch");
     ask.send_body(batch).await;
     table.expect("batch", said("ping", "ok", None));
     table.expect("batch", said("tools/list", "ok", None));
+}
 
-    // Cancelled by its caller; a caller that leaves; in legacy that is no cancellation.
+/// Calls that are cancelled, and callers that leave, which in legacy is no cancellation.
+async fn calls_that_end_early(
+    table: &mut Table,
+    ups: &[Upstream; 2],
+    modern: &Modern,
+    legacy: &Legacy,
+) {
     let slow = |up: &str| call_params(&format!("{up}__slow"), "{}");
     let cancelled = legacy.ask(CALL, &slow("old")).id("77");
     let cancelled = cancelled.header("x-request-id", "cancelled").send();
@@ -188,6 +184,21 @@ async fn every_request_leaves_one_record_whatever_its_method_and_ending() {
     ups[0].release("slow");
     ups[0].wait_running("slow", 0).await;
     table.expect("gone", said(CALL, "ok", None));
+}
+
+#[tokio::test]
+async fn every_request_leaves_one_record_whatever_its_method_and_ending() {
+    let ups = [upstream("old").await, upstream("new").await];
+    let weir = weir(&ups).await;
+    let (modern, legacy) = (weir.modern(), weir.legacy("2025-11-25").await);
+    let mut table = Table {
+        expected: BTreeMap::new(),
+    };
+    modern_requests(&mut table, &modern).await;
+    legacy_requests(&mut table, &legacy).await;
+
+    batch(&mut table, &weir.legacy("2025-03-26").await).await;
+    calls_that_end_early(&mut table, &ups, &modern, &legacy).await;
 
     // Streams that their caller leaves, and that end with weir.
     let listen = || modern.ask("subscriptions/listen", r#"{"notifications":{}}"#);

@@ -25,7 +25,7 @@ pub fn clean(path: &Path) -> PathBuf {
             Component::ParentDir => {
                 clean.pop();
             }
-            part => clean.push(part),
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => clean.push(part),
         }
     }
     clean

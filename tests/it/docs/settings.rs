@@ -101,7 +101,7 @@ fn references(schema: &Value) -> Vec<String> {
                 .collect()
         }
         Value::Array(items) => items.iter().flat_map(references).collect(),
-        _ => Vec::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 
@@ -240,9 +240,10 @@ fn kind(schema: &Value) -> String {
             _ => link,
         };
     }
-    let types: Vec<_> = match &schema["type"] {
-        Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
-        one => one.as_str().into_iter().collect(),
+    let types = &schema["type"];
+    let types: Vec<_> = match types.as_array() {
+        Some(types) => types.iter().filter_map(Value::as_str).collect(),
+        None => types.as_str().into_iter().collect(),
     };
     let types: Vec<_> = types
         .into_iter()
