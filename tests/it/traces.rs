@@ -348,6 +348,39 @@ async fn logged(up: &Upstream, calls: impl AsyncFnOnce(&str)) -> (Vec<Value>, St
     (lines, stderr)
 }
 
+/// Requests with texts that no log may repeat; the last tool and the resource are unknown.
+async fn planted_requests(url: &str) {
+    let client = Modern::new(url);
+    for tool in ["echo", "refuses", "slow", "planted-unknown"] {
+        let params = call_params(&format!("up__{tool}"), r#"{"q":"planted-argument"}"#);
+        let ask = client.ask("tools/call", &params);
+        let ask = ask.header("x-request-id", &format!("id-{tool}"));
+        ask.header("traceparent", PARENT)
+            .header("baggage", "planted=planted")
+            .send()
+            .await;
+    }
+    let unknown = r#"{"uri":"planted://x"}"#;
+    client.request("resources/read", unknown).await;
+}
+
+/// Two requests were refused before they went anywhere.
+fn assert_refused(lines: &[Value]) {
+    let refused = lines.iter().map(|line| &line["fields"]);
+    let refused = refused.filter(|fields| fields["upstream"].is_null());
+    let refused: Vec<_> = refused
+        .map(|fields| (&fields["method"], &fields["outcome"], &fields["blame"]))
+        .collect();
+    let failed = |method| (Value::from(method), "failed".into(), "caller".into());
+    let expected = [failed("tools/call"), failed("resources/read")];
+    assert!(
+        refused
+            .into_iter()
+            .eq(expected.iter().map(|(a, b, c)| (a, b, c))),
+        "{lines:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_request_is_a_line_of_the_log_and_says_nothing_of_what_was_said() {
     let up = Upstream::named("up")
@@ -360,35 +393,8 @@ async fn a_request_is_a_line_of_the_log_and_says_nothing_of_what_was_said() {
         .gate("slow")
         .start()
         .await;
-    let (lines, stderr) = logged(&up, async |url| {
-        let client = Modern::new(url);
-        for tool in ["echo", "refuses", "slow", "planted-unknown"] {
-            let params = call_params(&format!("up__{tool}"), r#"{"q":"planted-argument"}"#);
-            let ask = client.ask("tools/call", &params);
-            let ask = ask.header("x-request-id", &format!("id-{tool}"));
-            ask.header("traceparent", PARENT)
-                .header("baggage", "planted=planted")
-                .send()
-                .await;
-        }
-        client
-            .request("resources/read", r#"{"uri":"planted://x"}"#)
-            .await;
-    })
-    .await;
-    let refused = lines.iter().map(|line| &line["fields"]);
-    let refused = refused.filter(|fields| fields["upstream"].is_null());
-    let refused: Vec<_> = refused
-        .map(|fields| (&fields["method"], &fields["outcome"], &fields["blame"]))
-        .collect();
-    let failed = |method| (Value::from(method), "failed".into(), "caller".into());
-    let expected = [failed("tools/call"), failed("resources/read")];
-    assert!(
-        refused
-            .into_iter()
-            .eq(expected.iter().map(|(a, b, c)| (a, b, c))),
-        "{stderr}"
-    );
+    let (lines, stderr) = logged(&up, async |url| planted_requests(url).await).await;
+    assert_refused(&lines);
     let told = lines.iter().map(|line| &line["fields"]);
     let told: Vec<_> = told
         .filter(|fields| !fields["upstream"].is_null())
