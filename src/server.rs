@@ -21,7 +21,7 @@ use crate::admin::{self, AdminState};
 use crate::config::Config;
 use crate::connections::{self, ConnectionLimits};
 use crate::front::{self, Draining, Front};
-use crate::live::reload::Reloads;
+use crate::live::reload::ReloadHandle;
 use crate::live::schedule::ScheduleError;
 use crate::metrics::{Metrics, names};
 use crate::name::UpstreamId;
