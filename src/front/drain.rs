@@ -1,4 +1,4 @@
-//! The two steps in which a front stops.
+//! The two steps in which a listener stops.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -8,39 +8,42 @@ use std::task::{Poll, Waker};
 
 use tokio_util::sync::CancellationToken;
 
-/// The two steps in which a front stops.
+/// The two steps in which a listener stops.
 #[derive(Clone, Debug, Default)]
 pub struct Draining {
-    /// Nobody is let in any more, what has no end of its own ends, and what is under way goes on.
+    /// Cancelled first: no connection is accepted any more, streams without an end of their own end, and calls under way go on.
     pub begun: CancellationToken,
-    /// What is still under way is answered with an error.
+    /// Cancelled second: calls still under way are answered with an error.
     pub given_up: GivenUp,
 }
 
-/// A token that every call waits for beside its answer. Each look at a `CancellationToken` takes two locks, which all
-/// calls share; here only the first does.
+/// A token that every call waits for beside its answer. Each poll of a `CancellationToken` takes two locks, which all
+/// calls share; here only the first poll does.
 #[derive(Clone, Debug, Default)]
-pub struct GivenUp {
-    is_over: Arc<AtomicBool>,
+pub struct GivenUp(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_over: AtomicBool,
     token: CancellationToken,
 }
 
 impl GivenUp {
-    /// Calls under way have had their time.
+    /// Ends the time that calls under way have.
     pub fn cancel(&self) {
-        // Before anybody is woken to look at it.
-        self.is_over.store(true, Ordering::Release);
-        self.token.cancel();
+        // Before any call is woken to look at it.
+        self.0.is_over.store(true, Ordering::Release);
+        self.0.token.cancel();
     }
 
-    /// Waits for that.
+    /// Waits until the time of calls under way is over.
     pub async fn cancelled(&self) {
-        let mut cancelled = pin!(self.token.cancelled());
+        let mut cancelled = pin!(self.0.token.cancelled());
         let mut waits: Option<Waker> = None;
         poll_fn(|context| {
             let waker = context.waker();
             let is_known = waits.as_ref().is_some_and(|known| known.will_wake(waker));
-            if is_known && !self.is_over.load(Ordering::Acquire) {
+            if is_known && !self.0.is_over.load(Ordering::Acquire) {
                 return Poll::Pending;
             }
             waits = Some(waker.clone());
@@ -57,7 +60,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_waits_is_told_whenever_it_looks() {
+    async fn a_waiting_call_is_woken_however_often_it_was_polled() {
         let given_up = GivenUp::default();
         let waits = given_up.clone();
         let waiting = async move {

@@ -170,7 +170,7 @@ pub(super) async fn begin(
             };
             match reply {
                 Ok(reply) => {
-                    let running = Running::legacy(reply, call, Arc::clone(front));
+                    let running = Running::legacy(reply, call, &front.given_up);
                     return Begun::Running(running, state);
                 }
                 Err(fault) => fault,

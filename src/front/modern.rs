@@ -141,7 +141,7 @@ async fn answer(
         method::LISTEN => listen(front, &scope, request, record).await,
         _ => {
             let reply = relay::answer(&scope, request, record).await?;
-            let running = Running::modern(reply, Arc::clone(front));
+            let running = Running::modern(reply, &front.given_up);
             Ok(answer::respond(running, accepts).await)
         }
     }

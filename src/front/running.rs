@@ -1,8 +1,6 @@
 //! A request being answered.
 
-use std::sync::Arc;
-
-use crate::front::state::Front;
+use crate::front::drain::GivenUp;
 use crate::protocol::error::Fault;
 use crate::relay::{Outgoing, Reply};
 use crate::session::RunningCall;
@@ -10,24 +8,24 @@ use crate::session::RunningCall;
 /// A call being answered. Dropped before its end, it is cancelled upstream.
 pub(super) struct Running {
     reply: Option<Reply>,
-    front: Arc<Front>,
+    given_up: GivenUp,
     /// Legacy: where `notifications/cancelled` finds this call.
     call: Option<RunningCall>,
 }
 
 impl Running {
-    pub(super) fn modern(reply: Reply, front: Arc<Front>) -> Self {
+    pub(super) fn modern(reply: Reply, given_up: &GivenUp) -> Self {
         Self {
             reply: Some(reply),
-            front,
+            given_up: given_up.clone(),
             call: None,
         }
     }
 
-    pub(super) fn legacy(reply: Reply, call: RunningCall, front: Arc<Front>) -> Self {
+    pub(super) fn legacy(reply: Reply, call: RunningCall, given_up: &GivenUp) -> Self {
         Self {
             reply: Some(reply),
-            front,
+            given_up: given_up.clone(),
             call: Some(call),
         }
     }
@@ -39,11 +37,11 @@ impl Running {
 
     /// Returns the next message, or the last one where weir stops and waits no longer.
     pub(super) async fn next_in_time(&mut self) -> Option<Outgoing> {
-        let front = Arc::clone(&self.front);
+        let given_up = self.given_up.clone();
         tokio::select! {
             biased;
             outgoing = self.next() => outgoing,
-            () = front.given_up.cancelled() => self.give_up(),
+            () = given_up.cancelled() => self.give_up(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 mod circles;
 mod homonyms;
+mod permits;
 mod syntax;
 
 /// The modules from the ground up. A module uses those of earlier lines, never its own line or a later one.
