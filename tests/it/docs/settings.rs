@@ -221,38 +221,22 @@ fn default(description: &str) -> String {
 /// Returns the type of a key's value.
 fn kind(schema: &Value) -> String {
     if let Some(value) = schema.get("const") {
-        return format!(
-            "`{}`",
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned)
-        );
+        let text = value.as_str().map(str::to_owned);
+        return format!("`{}`", text.unwrap_or_else(|| value.to_string()));
     }
+    let types = schema["type"].as_array();
+    let types = types.map_or(std::slice::from_ref(&schema["type"]), Vec::as_slice);
+    let types = types.iter().filter_map(Value::as_str);
+    let types: Vec<_> = types.filter(|name| *name != "null").map(word).collect();
     if let [name, ..] = references(schema).as_slice() {
         let link = format!("[{name}](#{})", name.to_lowercase());
-        return match schema["type"]
-            .as_array()
-            .map_or(&schema["type"], |types| &types[0])
-            .as_str()
-        {
-            Some("object") => format!("mapping of {link}"),
-            Some("array") => format!("list of {link}"),
+        return match types.as_slice() {
+            [word] => format!("{word} of {link}"),
             _ => link,
         };
     }
-    let types = &schema["type"];
-    let types: Vec<_> = match types.as_array() {
-        Some(types) => types.iter().filter_map(Value::as_str).collect(),
-        None => types.as_str().into_iter().collect(),
-    };
-    let types: Vec<_> = types
-        .into_iter()
-        .filter(|name| *name != "null")
-        .map(word)
-        .collect();
     match types.as_slice() {
         ["list"] => format!("list of {}", kind(&schema["items"])),
-        ["mapping"] => "mapping".to_owned(),
         types => types.join(" or "),
     }
 }
