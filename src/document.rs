@@ -5,6 +5,7 @@
 pub(crate) mod de;
 pub(crate) mod jsonc;
 pub mod node;
+pub(crate) mod parse;
 pub(crate) mod path;
 
 pub use node::{Position, SyntaxError};

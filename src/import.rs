@@ -6,6 +6,7 @@
 //! names. What does not come along at all is in the [`ImportReport`].
 
 mod agentgateway;
+mod found;
 mod litellm;
 mod mcp_json;
 mod report;
@@ -16,7 +17,9 @@ mod yaml;
 
 use std::collections::HashSet;
 
-use crate::document::node::{self, MapEntry, Node, Position, SyntaxError, Value};
+use crate::document::node::{Position, SyntaxError};
+use crate::document::parse;
+use found::FoundServer;
 pub use report::{ImportFormat, ImportReport, Note, NoteKind, ServerReport};
 use server::UpstreamWriter;
 use variables::Variables;
@@ -49,23 +52,12 @@ pub struct Imported {
     pub report: ImportReport,
 }
 
-/// A server of a file.
-struct FoundServer {
-    /// What the file calls it.
-    name: String,
-    /// Where it stands.
-    at: Position,
-    node: Node,
-    /// What is said of it elsewhere in the file.
-    outer: Vec<MapEntry>,
-}
-
 /// Turns another program's file into weir YAML. Which program's it is, its keys say.
 ///
 /// # Errors
 /// The text is neither JSON nor YAML, or has no servers in it.
 pub fn import(text: &str) -> Result<Imported, ImportError> {
-    let reading = node::read(text);
+    let reading = parse::parse(text);
     if let Some((at, source)) = reading.errors.into_iter().next() {
         return Err(ImportError::Syntax { at, source });
     }
@@ -74,7 +66,7 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
         (ImportFormat::McpJson, mcp_json::items(&root, servers))
     } else if let Some(servers) = litellm::servers(&root) {
         (ImportFormat::LiteLlm, litellm::items(&root, servers))
-    } else if agentgateway::is(&root) {
+    } else if agentgateway::is_config(&root) {
         (ImportFormat::Agentgateway, agentgateway::items(&root))
     } else {
         return Err(ImportError::NoServers);
@@ -82,12 +74,12 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
     let mut notes = notes;
     notes.sort_by_key(|note| note.at);
     let mut variables = Variables::default();
-    reserve(&items, &mut variables);
+    reserve_names(&items, &mut variables);
     variables.inputs.extend(mcp_json::inputs(&root));
     let mut taken = HashSet::new();
     let (mut body, mut keeps, mut servers) = (String::new(), false, Vec::new());
     for item in &items {
-        let name = unique(&item.name, &mut taken);
+        let name = make_unique(&item.name, &mut taken);
         let mut server = UpstreamWriter::new(&name, item.at, &mut variables);
         match format {
             ImportFormat::McpJson => mcp_json::read(&mut server, &item.node),
@@ -121,7 +113,7 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
 }
 
 /// Names that the file refers to must not be given to something else.
-fn reserve(items: &[FoundServer], variables: &mut Variables) {
+fn reserve_names(items: &[FoundServer], variables: &mut Variables) {
     for item in items {
         let outer = item.outer.iter().map(|entry| &entry.node);
         for node in std::iter::once(&item.node).chain(outer) {
@@ -130,51 +122,8 @@ fn reserve(items: &[FoundServer], variables: &mut Variables) {
     }
 }
 
-/// A transport that weir does not speak; no word of it is repeated.
-fn unspoken(server: &mut UpstreamWriter<'_>) {
-    server.disable("the file says a transport other than Streamable HTTP and stdio");
-}
-
-fn sse(server: &mut UpstreamWriter<'_>) {
-    server.disable(
-        "the file says HTTP+SSE, which weir does not speak: try the server's Streamable HTTP URL",
-    );
-}
-
-/// A list of scopes, or scopes in one text.
-fn scopes(node: &Node) -> Vec<String> {
-    match node.items() {
-        Some(items) => items.iter().filter_map(Node::scalar).collect(),
-        None => {
-            let text = node.scalar().unwrap_or_default();
-            text.split_whitespace().map(str::to_owned).collect()
-        }
-    }
-}
-
-impl Node {
-    /// The same, every text changed.
-    fn mapped(&self, change: &impl Fn(&str) -> String) -> Self {
-        let value = match &self.value {
-            Value::Text(text) => Value::Text(change(text)),
-            Value::List(items) => {
-                Value::List(items.iter().map(|item| item.mapped(change)).collect())
-            }
-            Value::Map(entries) => {
-                let entries = entries.iter().map(|entry| MapEntry {
-                    node: entry.node.mapped(change),
-                    ..entry.clone()
-                });
-                Value::Map(entries.collect())
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Removed => self.value.clone(),
-        };
-        Self { at: self.at, value }
-    }
-}
-
 /// An upstream's name: 1 to 64 printable characters, not taken.
-fn unique(name: &str, taken: &mut HashSet<String>) -> String {
+fn make_unique(name: &str, taken: &mut HashSet<String>) -> String {
     let legal: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     let legal = if legal.is_empty() {
         "unnamed".to_owned()

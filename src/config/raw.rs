@@ -6,18 +6,20 @@ mod auth;
 mod drift;
 mod endpoint;
 pub(super) mod forms;
+mod secret;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(super) use auth::{
-    AgentcoreIdentity, Algorithm, Auth, AuthorizationCode, ClientCredentials, Method, Secret,
-    Sigv4, TokenExchange,
+    AgentcoreIdentity, Auth, AuthorizationCode, ClientAuthMethod, ClientCredentials,
+    SigningAlgorithm, Sigv4, TokenExchange,
 };
 pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
-pub(super) use endpoint::{Connector, Gateway, Runtime, Search, Tls, TlsVersion};
-use forms::{Duration, Json, Resync, Size, Text, TextOrSecret};
+pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
+use forms::{Duration, Json, Resync, ScalarText, Size};
+pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 
 /// The config of weir, an MCP proxy that joins many upstream MCP servers into one tool catalog.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -31,9 +33,9 @@ pub(super) struct File {
     /// The listener that operators connect to. Left out, there is none.
     pub(super) admin: Option<Admin>,
     /// Where weir keeps what must survive a restart: the sealing key, and with it the sessions of clients, and the instance. Left out, it keeps it in memory only.
-    pub(super) state: Option<State>,
+    pub(super) state: Option<StateSettings>,
     /// What seals session ids: 32 bytes of text or more, the same on every replica. Left out, it is made once and kept in the state folder, or made at every start where there is none.
-    pub(super) sealing_key: Option<Secret>,
+    pub(super) sealing_key: Option<SecretRef>,
     /// The name of this weir and its replicas in chains of weirs: by it a weir finds that a request or a definition came back to it. Left out, it is made once and kept in the state folder, or made at every start where there is none.
     pub(super) instance: Option<String>,
     /// How exposed names are made.
@@ -101,13 +103,14 @@ pub(super) struct Admin {
     /// `IP:PORT`, by default 127.0.0.1:8001.
     pub(super) address: Option<String>,
     /// What callers must send as `Authorization: Bearer`. It must be written if the address is not loopback.
-    pub(super) token: Option<Secret>,
+    pub(super) token: Option<SecretRef>,
 }
 
 /// Where weir keeps what must survive a restart: the sealing key.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct State {
+#[schemars(rename = "State")]
+pub(super) struct StateSettings {
     /// A folder, made if it is not there.
     pub(super) dir: String,
 }
@@ -217,11 +220,11 @@ pub(super) struct Upstream {
     /// A Unix socket in place of TCP; `url` then says the path and `Host`.
     pub(super) socket: Option<String>,
     /// How TLS is made, for an `https` URL.
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Option<TlsSettings>,
     /// A program that speaks MCP on stdin and stdout: a path, or a name looked up in PATH. `${VAR}` is replaced.
     pub(super) command: Option<String>,
     /// Its arguments. `${VAR}` is replaced.
-    pub(super) args: Option<Vec<Text>>,
+    pub(super) args: Option<Vec<ScalarText>>,
     /// Added to its environment: text, in which `${VAR}` is replaced, or a secret reference.
     pub(super) env: Option<IndexMap<String, TextOrSecret>>,
     /// Its working folder, by default weir's.
@@ -253,7 +256,7 @@ pub(super) struct Upstream {
     /// Size budgets.
     pub(super) limits: Option<Limits>,
     /// Who shares a process, for an upstream with a `command`; by default all callers share one.
-    pub(super) sessions: Option<Sessions>,
+    pub(super) sessions: Option<ProcessSharing>,
     /// What is tried again.
     pub(super) retry: Option<Retry>,
     /// `true`: weir leaves it alone and does not check it.
@@ -263,7 +266,8 @@ pub(super) struct Upstream {
 /// `shared` or `per_caller`.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Sessions {
+#[schemars(rename = "Sessions")]
+pub(super) enum ProcessSharing {
     /// All callers share one process. It cannot ask them for anything: no sampling, elicitation or roots.
     Shared,
     /// Each legacy session has a process of its own, which may ask its caller for whatever that can do.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::raw::forms::AwsSecret as AwsSecretForm;
+use super::raw::AwsSecret as AwsSecretForm;
 use super::{AwsCredentials, AwsSecret, AwsSource, SecretRef, raw};
 use crate::files::{self, FileError};
 use crate::secret::Secret;
@@ -59,7 +59,7 @@ pub enum ExpandError {
 
 /// Fetches a secret of weir itself; a file is relative to `folder`.
 pub(super) fn fetch(
-    raw: &raw::Secret,
+    raw: &raw::SecretRef,
     folder: &Path,
     env: Env<'_>,
 ) -> Result<Secret, SecretRefError> {
@@ -69,25 +69,25 @@ pub(super) fn fetch(
 
 /// Where a secret comes from, and what it is if that is known by now; a file is relative to `folder`.
 pub(super) fn reference(
-    raw: &raw::Secret,
+    raw: &raw::SecretRef,
     folder: &Path,
     env: Env<'_>,
 ) -> Result<SecretRef, SecretRefError> {
     match raw {
-        raw::Secret::Value(text) if text.0.is_empty() => Err(SecretRefError::Empty),
-        raw::Secret::Value(text) => Ok(SecretRef::Fixed(Secret::new(&text.0))),
-        raw::Secret::Env(name) => match env(name) {
+        raw::SecretRef::Value(text) if text.0.is_empty() => Err(SecretRefError::Empty),
+        raw::SecretRef::Value(text) => Ok(SecretRef::Fixed(Secret::new(&text.0))),
+        raw::SecretRef::Env(name) => match env(name) {
             None => Err(SecretRefError::Unset(name.clone())),
             Some(text) if text.is_empty() => Err(SecretRefError::EmptyVariable(name.clone())),
             Some(text) => Ok(SecretRef::Fixed(Secret::new(&text))),
         },
-        raw::Secret::File(name) => {
+        raw::SecretRef::File(name) => {
             let path = folder.join(name);
             let first = files::read(&path, MAX_SECRET)?;
             let path = std::path::absolute(&path).unwrap_or(path);
             Ok(SecretRef::File { path, first })
         }
-        raw::Secret::AwsSecret(named) => aws(named).map(|secret| SecretRef::Aws(secret.into())),
+        raw::SecretRef::AwsSecret(named) => aws(named).map(|secret| SecretRef::Aws(secret.into())),
     }
 }
 
@@ -224,7 +224,7 @@ mod tests {
         write("b", "two\n\n");
         write("c", "\n");
         let fetch = |name: &str| {
-            fetch(&raw::Secret::File(name.to_owned()), folder.path(), &env)
+            fetch(&raw::SecretRef::File(name.to_owned()), folder.path(), &env)
                 .map(|secret| secret.expose().to_owned())
                 .map_err(|error| {
                     error

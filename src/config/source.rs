@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::error::{Problem, ProblemKind};
 use crate::document::de::{DeError, Mismatch, NodeReader};
-use crate::document::node::{self, Node, Position, Value};
+use crate::document::node::{Node, Position, Value};
+use crate::document::parse;
 use crate::document::path::{KeyPath, Segment};
 
 /// The most mismatches that are reported for one file.
@@ -34,7 +35,7 @@ pub(super) fn read<T: DeserializeOwned + Default>(
     order: usize,
     problems: &mut Vec<Problem>,
 ) -> (T, SourceFile) {
-    let reading = node::read(text);
+    let reading = parse::parse(text);
     let broken = reading.root.is_none();
     let mut source = SourceFile {
         file: file.to_owned(),

@@ -5,24 +5,27 @@
 
 mod agentcore;
 mod aws;
+mod check;
 mod client_proof;
+
 mod drift;
 mod http;
 mod oauth;
 mod rule_origins;
+mod secret_values;
 mod settings;
+mod target;
 mod tls;
 mod tools;
 mod upstream;
+mod values;
 
 pub(crate) use http::{is_plain, is_refused_header};
-
-use std::path::{Path as FilePath, PathBuf};
 
 use indexmap::IndexMap;
 use indexmap::map::Entry;
 
-use super::error::{Problem, ProblemKind};
+use super::error::Problem;
 use super::raw;
 use super::rules::Rule;
 use super::secrets::Env;
@@ -30,64 +33,12 @@ use super::source::SourceFile;
 use super::{Config, ConfigErrors};
 use crate::document::path::KeyPath;
 use crate::name::UpstreamId;
+use check::Check;
 
 /// One file of the config, read.
 pub(super) struct ParsedFile<T> {
     pub(super) raw: T,
     pub(super) source: SourceFile,
-}
-
-/// The checks of one file.
-struct Check<'c> {
-    source: &'c SourceFile,
-    env: Env<'c>,
-    problems: &'c mut Vec<Problem>,
-    /// RuleOrigins whose value is not known, so that nothing more can be said of it.
-    unknown: Vec<KeyPath>,
-}
-
-impl Check<'_> {
-    fn report(&mut self, at: &KeyPath, kind: impl Into<ProblemKind>) {
-        if self.unknown.contains(at) {
-            return;
-        }
-        let problem = self.source.problem_at(at, kind.into());
-        self.problems.push(problem);
-    }
-
-    /// The value, or a stand-in and a report.
-    fn or<T, E: Into<ProblemKind>>(
-        &mut self,
-        at: &KeyPath,
-        result: Result<T, E>,
-        stand_in: T,
-    ) -> T {
-        result.unwrap_or_else(|error| {
-            self.report(at, error);
-            stand_in
-        })
-    }
-
-    /// The value, or a report.
-    fn ok<T, E: Into<ProblemKind>>(&mut self, at: &KeyPath, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.report(at, error)).ok()
-    }
-
-    /// A path in this file is relative to the file's folder.
-    fn resolve(&self, path: &str) -> PathBuf {
-        let path = self.folder().join(path);
-        std::path::absolute(&path).unwrap_or(path)
-    }
-
-    fn folder(&self) -> &FilePath {
-        self.source.file().parent().unwrap_or(FilePath::new(""))
-    }
-
-    /// `file:line` of a place.
-    fn origin(&self, at: &KeyPath) -> String {
-        let line = self.source.position(at).line;
-        format!("{}:{line}", self.source.file().display())
-    }
 }
 
 /// Checks the main file and the files of `upstreams.d` together. `problems` are those of reading them.
@@ -108,7 +59,7 @@ pub(super) fn validate(
         problems: &mut problems,
         unknown: Vec::new(),
     };
-    let mut settings = settings::settings(&mut check, raw);
+    let mut settings = settings::check_settings(&mut check, raw);
     let mut seen = IndexMap::new();
     collect(&mut check, main_upstreams, &settings.defaults, &mut seen);
     for ParsedFile { raw, source } in fragments {
@@ -157,7 +108,7 @@ fn collect(
             let origin = check.origin(&at);
             let enabled = raw.disabled != Some(true);
             let upstream = enabled
-                .then(|| upstream::upstream(check, raw, &at, &id, defaults))
+                .then(|| upstream::check_upstream(check, raw, &at, &id, defaults))
                 .flatten();
             match seen.entry(id) {
                 Entry::Vacant(vacant) => {

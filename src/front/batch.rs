@@ -21,8 +21,8 @@ use crate::front::running::Running;
 use crate::front::state::Front;
 use crate::json::{self, Object};
 use crate::protocol::era::{Era, Version};
-use crate::protocol::error::{Fault, Refusal};
-use crate::protocol::message::Message;
+use crate::protocol::error::Fault;
+use crate::protocol::message::{Message, MessageError};
 use crate::protocol::trace::Trace;
 use crate::protocol::{method, sse};
 use crate::relay::{self, KEEP_ALIVE, Outgoing, Payload};
@@ -232,7 +232,7 @@ async fn begin(
             relay::answer_upstream(&front.sessions.state(session), &response);
             Begun::Over
         }
-        Err(Refusal { id, fault }) => {
+        Err(MessageError { id, fault }) => {
             Begun::Answered(Payload::fault(id.as_ref(), &fault, Era::Legacy))
         }
     }

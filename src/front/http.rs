@@ -18,9 +18,9 @@ use crate::front::probes::{ping, probes};
 use crate::front::state::{Front, METHODS};
 use crate::front::{batch, cors, intake, legacy, modern};
 use crate::protocol::era::{Era, Version};
-use crate::protocol::error::{Fault, Refusal};
+use crate::protocol::error::Fault;
 use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
-use crate::protocol::message::{Message, Notification};
+use crate::protocol::message::{Message, MessageError, Notification};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
 use crate::relay::{self, Payload};
@@ -155,7 +155,7 @@ async fn handle(
     let modern_header = Version::claims_modern(version.trim());
     let message = match Message::parse(text) {
         Ok(message) => message,
-        Err(Refusal { id, fault }) => {
+        Err(MessageError { id, fault }) => {
             return answer::refuse(id.as_ref(), &fault);
         }
     };

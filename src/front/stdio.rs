@@ -19,8 +19,8 @@ use crate::caller::Caller;
 use crate::front::{batch, legacy, modern};
 use crate::live::Live;
 use crate::protocol::era::{Era, Version};
-use crate::protocol::error::{Fault, Refusal};
-use crate::protocol::message::{self, Id, Message, Notification, Request};
+use crate::protocol::error::Fault;
+use crate::protocol::message::{self, Id, Message, MessageError, Notification, Request};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
 use crate::record::Record;
@@ -179,7 +179,7 @@ impl Connection {
                 }
                 return;
             }
-            Err(Refusal { id, fault }) => {
+            Err(MessageError { id, fault }) => {
                 return self.fault(id.as_ref(), &fault, Era::Legacy).await;
             }
         }

@@ -4,13 +4,13 @@ mod target;
 
 use indexmap::IndexMap;
 
-use super::FoundServer;
+use super::found::FoundServer;
 use super::report::{Note, NoteKind};
 use crate::document::node::{MapEntry, Node, Position};
 pub(super) use target::read;
 
 /// Whether the file looks like one of agentgateway's.
-pub(super) fn is(root: &Node) -> bool {
+pub(super) fn is_config(root: &Node) -> bool {
     let list = |key: &str| {
         root.get(key)
             .is_some_and(|entry| entry.node.items().is_some())
@@ -41,7 +41,7 @@ pub(super) fn items(root: &Node) -> (Vec<FoundServer>, Vec<Note>) {
         } else {
             String::new()
         };
-        let (kind, why) = elsewhere(&key);
+        let (kind, why) = target::explain_key(&key);
         Note {
             at,
             kind,
@@ -145,7 +145,7 @@ impl<'n> GatewayConfig<'n> {
                     .and_then(|entry| entry.node.scalar())
                     .unwrap_or_default(),
                 at: target.at,
-                node: target.mapped(&braced),
+                node: target.map_texts(&braced),
                 // No policy of a route is about a child.
                 outer: match target.get("stdio") {
                     Some(_) => Vec::new(),
@@ -195,7 +195,7 @@ impl<'n> GatewayConfig<'n> {
 impl MapEntry {
     fn braced(&self) -> Self {
         Self {
-            node: self.node.mapped(&braced),
+            node: self.node.map_texts(&braced),
             ..self.clone()
         }
     }
@@ -222,41 +222,6 @@ fn braced(text: &str) -> String {
     }
     out.push_str(rest);
     out
-}
-
-/// What becomes of what concerns no server.
-fn elsewhere(key: &str) -> (NoteKind, &'static str) {
-    let why = match key {
-        "port" | "protocol" | "hostname" | "hostnames" | "tls" | "gateways" => {
-            return (NoteKind::Foreign, "`listen` says where callers connect");
-        }
-        "config" | "frontendPolicies" | "ui" | "llm" | "services" | "workloads" | "ai" | "host"
-        | "a2a" | "service" | "aws" | "routeGroups" | "tcpRoutes" => {
-            return (NoteKind::Foreign, "it is not about MCP servers");
-        }
-        "statefulMode" | "sseKeepAlive" | "failureMode" => {
-            return (
-                NoteKind::Foreign,
-                "weir finds out which servers keep sessions, and one that fails takes none along",
-            );
-        }
-        "matches" | "weight" => "a weir has one endpoint, and one catalog there",
-        "prefixMode" => "`namespace: \"\"` exposes an upstream's names as they are",
-        "cors" => "`listen.allowed_origins` says which origins may call",
-        "jwtAuth" | "mcpAuthentication" | "basicAuth" | "apiKey" | "oidc" | "extAuthz" => {
-            "weir does not check who calls: what stands before it does"
-        }
-        "mcpAuthorization" | "authorization" => {
-            "all callers of a weir see the same; `tools: { allow, deny }` holds for all"
-        }
-        "localRateLimit" | "remoteRateLimit" | "mcpRemoteRateLimit" => {
-            "`limits.in_flight` is what bounds calls"
-        }
-        "timeout" => "`timeouts` are set per upstream",
-        "retry" => "`retry` is set per upstream",
-        _ => "weir has nothing of that name",
-    };
-    (NoteKind::LeftOut, why)
 }
 
 #[cfg(test)]

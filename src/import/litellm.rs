@@ -1,6 +1,6 @@
 //! `mcp_servers` of LiteLLM's config (its `MCPServerManager.load_servers_from_config`).
 
-use super::FoundServer;
+use super::found::{FoundServer, disable_sse, disable_unknown_transport, read_scopes};
 use super::report::{Note, NoteKind};
 use super::server::{OAuthClientKeys, SigningKeys, UpstreamWriter};
 use crate::document::node::{MapEntry, Node, Value};
@@ -20,7 +20,7 @@ pub(super) fn items(root: &Node, servers: &MapEntry) -> (Vec<FoundServer>, Vec<N
     let items = entries.map(|entry| FoundServer {
         name: entry.key.clone(),
         at: entry.at,
-        node: entry.node.mapped(&reference),
+        node: entry.node.map_texts(&reference),
         outer: aliases(root, &entry.key),
     });
     let note = |entry: &MapEntry, kind, text| Note {
@@ -152,9 +152,9 @@ fn tools(
 
 fn transport(server: &mut UpstreamWriter<'_>, node: &Node) {
     match node.scalar().as_deref() {
-        Some("sse") => super::sse(server),
+        Some("sse") => disable_sse(server),
         Some("http" | "stdio" | "streamable_http") => {}
-        Some(_) | None => super::unspoken(server),
+        Some(_) | None => disable_unknown_transport(server),
     }
 }
 
@@ -199,7 +199,7 @@ fn log_in(server: &mut UpstreamWriter<'_>, node: &Node, kind: &str) {
         client_secret: text("client_secret"),
         scopes: node
             .get("scopes")
-            .map(|entry| super::scopes(&entry.node))
+            .map(|entry| read_scopes(&entry.node))
             .unwrap_or_default(),
         audience: text("audience"),
     };

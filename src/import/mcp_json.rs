@@ -1,8 +1,9 @@
 //! The `mcp.json` of Claude Desktop, Cursor, VS Code and those that write it like them.
 
+use super::found::{FoundServer, disable_sse, disable_unknown_transport, read_scopes};
 use super::report::{Note, NoteKind};
 use super::server::{OAuthClientKeys, UpstreamWriter};
-use super::{FoundServer, yaml};
+use super::yaml;
 use crate::document::node::{MapEntry, Node, Value};
 
 /// Keys at the top that say nothing of a server.
@@ -82,10 +83,10 @@ pub(super) fn read(server: &mut UpstreamWriter<'_>, node: &Node) {
 
 fn transport(server: &mut UpstreamWriter<'_>, node: &Node) {
     match node.scalar().as_deref() {
-        Some("sse") => super::sse(server),
+        Some("sse") => disable_sse(server),
         // What there is says it too: a `command` or a `url`.
         Some("stdio" | "http" | "streamable-http" | "streamableHttp" | "streamable_http") => {}
-        Some(_) | None => super::unspoken(server),
+        Some(_) | None => disable_unknown_transport(server),
     }
 }
 
@@ -97,7 +98,7 @@ fn oauth(server: &mut UpstreamWriter<'_>, node: &Node) {
         match key.as_str() {
             "clientId" | "client_id" => client.client_id = node.scalar(),
             "clientSecret" | "client_secret" => client.client_secret = node.scalar(),
-            "scopes" | "scope" => client.scopes = super::scopes(node),
+            "scopes" | "scope" => client.scopes = read_scopes(node),
             "enabled" => {}
             _ => server.left_out(&format!("oauth.{key}"), "weir finds it out, or has its own"),
         }

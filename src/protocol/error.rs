@@ -9,24 +9,6 @@ use http::StatusCode;
 
 use crate::json;
 use crate::protocol::era::{Era, Version};
-use crate::protocol::message::Id;
-
-/// A refused message: the fault, and the id to answer with if the message had one.
-#[derive(Debug)]
-pub struct Refusal {
-    /// The id of the refused request.
-    pub id: Option<Id>,
-    /// What is wrong.
-    pub fault: Fault,
-}
-
-impl Refusal {
-    /// A refusal of a message whose id is not known.
-    #[must_use]
-    pub fn new(fault: Fault) -> Self {
-        Self { id: None, fault }
-    }
-}
 
 /// Who has to act on an error; feeds logs, audit and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::json::{self, Object, ObjectError};
-use crate::protocol::error::{Fault, Refusal};
+use crate::protocol::error::Fault;
 use crate::protocol::method;
 
 /// A JSON-RPC id as its JSON text: a string or an integer, kept as it was spelled.
@@ -104,23 +104,42 @@ pub enum Outcome<'a> {
     Error(&'a str),
 }
 
+/// A refused message: the fault, and the id to answer with if the message had one.
+#[derive(Debug)]
+pub struct MessageError {
+    /// The id of the refused request.
+    pub id: Option<Id>,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+impl MessageError {
+    /// A refusal of a message whose id is not known.
+    #[must_use]
+    pub fn new(fault: Fault) -> Self {
+        Self { id: None, fault }
+    }
+}
+
 impl<'a> Message<'a> {
     /// Reads one message.
     ///
     /// # Errors
-    /// A [`Refusal`] with the code JSON-RPC gives: -32700 for what is not JSON, -32600 for what is not
+    /// A [`MessageError`] with the code JSON-RPC gives: -32700 for what is not JSON, -32600 for what is not
     /// a message of JSON-RPC 2.0. The id is in it where the message had a usable one.
-    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+    pub fn parse(text: &'a str) -> Result<Self, MessageError> {
         let envelope = Object::parse(text).map_err(|error| match error {
-            ObjectError::Syntax(_) => Refusal::new(Fault::Parse),
-            ObjectError::NotObject => Refusal::new(Fault::Invalid("a message is a JSON object")),
-            ObjectError::Duplicate(key) => Refusal::new(Fault::DuplicateKey(key)),
+            ObjectError::Syntax(_) => MessageError::new(Fault::Parse),
+            ObjectError::NotObject => {
+                MessageError::new(Fault::Invalid("a message is a JSON object"))
+            }
+            ObjectError::Duplicate(key) => MessageError::new(Fault::DuplicateKey(key)),
         })?;
         let id = match envelope.borrowed("id") {
             None => Ok(None),
             Some(text) => Id::parse(text).map(Some).ok_or(text),
         };
-        let echo = |fault| Refusal {
+        let echo = |fault| MessageError {
             id: id.clone().ok().flatten(),
             fault,
         };
@@ -138,7 +157,7 @@ impl<'a> Message<'a> {
             }
             return match id {
                 Ok(Some(id)) => {
-                    let (params, meta) = insides(&envelope).map_err(|fault| Refusal {
+                    let (params, meta) = insides(&envelope).map_err(|fault| MessageError {
                         id: Some(id.clone()),
                         fault,
                     })?;
@@ -150,7 +169,7 @@ impl<'a> Message<'a> {
                     }))
                 }
                 Ok(None) => Ok(Self::Notification(Notification { method, envelope })),
-                Err(_) => Err(Refusal::new(Fault::Invalid(
+                Err(_) => Err(MessageError::new(Fault::Invalid(
                     "`id` must be a string or an integer",
                 ))),
             };

@@ -4,7 +4,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::raw::forms::{AssumeRole, AwsSecret, Text};
+use super::forms::{AssumeRole, ScalarText};
+use super::secret::SecretRef;
 
 /// How weir logs in to an upstream.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -16,21 +17,21 @@ pub(in crate::config) enum Auth {
     /// `Authorization: Bearer …`.
     Bearer {
         /// The token.
-        token: Secret,
+        token: SecretRef,
     },
     /// A header of the upstream's own. For several, write `headers`.
     Header {
         /// The header, such as `x-api-key`.
         name: String,
         /// What it says.
-        value: Secret,
+        value: SecretRef,
     },
     /// `Authorization: Basic …`.
     Basic {
         /// The user name.
         username: String,
         /// The password.
-        password: Secret,
+        password: SecretRef,
     },
     /// AWS Signature Version 4; the default of both AWS connectors.
     Sigv4(Box<Sigv4>),
@@ -45,20 +46,6 @@ pub(in crate::config) enum Auth {
     TokenExchange(Box<TokenExchange>),
     /// A token or an API key from AgentCore Identity.
     AgentcoreIdentity(Box<AgentcoreIdentity>),
-}
-
-/// Where a secret comes from.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::config) enum Secret {
-    /// The name of an environment variable.
-    Env(String),
-    /// A file; one line break at its end is not part of the secret. Watched: a new one is in use within a second.
-    File(String),
-    /// AWS Secrets Manager: the name or ARN of a secret, or a mapping that says more.
-    AwsSecret(AwsSecret),
-    /// The secret itself, written here for all readers of this file to see.
-    Value(Text),
 }
 
 /// AWS Signature Version 4. In all text, `${VAR}` is replaced.
@@ -76,15 +63,16 @@ pub(in crate::config) struct Sigv4 {
     /// The id of an access key, where there is no better way than a key that does not end.
     pub(in crate::config) access_key_id: Option<String>,
     /// Its secret.
-    pub(in crate::config) secret_access_key: Option<Secret>,
+    pub(in crate::config) secret_access_key: Option<SecretRef>,
     /// Its session token, if it has one.
-    pub(in crate::config) session_token: Option<Secret>,
+    pub(in crate::config) session_token: Option<SecretRef>,
 }
 
 /// How an OAuth client proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::config) enum Method {
+#[schemars(rename = "Method")]
+pub(in crate::config) enum ClientAuthMethod {
     /// The secret in the `Authorization` header.
     ClientSecretBasic,
     /// The secret in the request's body.
@@ -97,7 +85,8 @@ pub(in crate::config) enum Method {
 
 /// What an assertion is signed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-pub(in crate::config) enum Algorithm {
+#[schemars(rename = "Algorithm")]
+pub(in crate::config) enum SigningAlgorithm {
     /// RSA PKCS#1 v1.5 with SHA-256.
     #[serde(rename = "RS256")]
     Rs256,
@@ -138,13 +127,13 @@ pub(in crate::config) struct ClientCredentials {
     /// Who weir is there.
     pub(in crate::config) client_id: String,
     /// What weir proves it with. Or write `private_key`.
-    pub(in crate::config) client_secret: Option<Secret>,
+    pub(in crate::config) client_secret: Option<SecretRef>,
     /// How it is proved; by default `client_secret_basic` with a secret, `private_key_jwt` with a key.
-    pub(in crate::config) client_authentication: Option<Method>,
+    pub(in crate::config) client_authentication: Option<ClientAuthMethod>,
     /// A private key in PEM (PKCS#8) that signs assertions.
-    pub(in crate::config) private_key: Option<Secret>,
+    pub(in crate::config) private_key: Option<SecretRef>,
     /// What it signs with; by default what fits the key.
-    pub(in crate::config) algorithm: Option<Algorithm>,
+    pub(in crate::config) algorithm: Option<SigningAlgorithm>,
     /// The key's id at the authorization server (`kid`).
     pub(in crate::config) key_id: Option<String>,
     /// What the token may be used for.
@@ -154,7 +143,7 @@ pub(in crate::config) struct ClientCredentials {
     /// `resource` of the token request (RFC 8707): a URL.
     pub(in crate::config) resource: Option<String>,
     /// Further parameters of the token request.
-    pub(in crate::config) parameters: Option<IndexMap<String, Text>>,
+    pub(in crate::config) parameters: Option<IndexMap<String, ScalarText>>,
     /// Hosts besides the issuer's own that its metadata may name.
     pub(in crate::config) allowed_hosts: Option<Vec<String>>,
 }
@@ -170,13 +159,13 @@ pub(in crate::config) struct TokenExchange {
     /// Who weir is there.
     pub(in crate::config) client_id: String,
     /// What weir proves it with. Or write `private_key`.
-    pub(in crate::config) client_secret: Option<Secret>,
+    pub(in crate::config) client_secret: Option<SecretRef>,
     /// How it is proved; by default `client_secret_basic` with a secret, `private_key_jwt` with a key.
-    pub(in crate::config) client_authentication: Option<Method>,
+    pub(in crate::config) client_authentication: Option<ClientAuthMethod>,
     /// A private key in PEM (PKCS#8) that signs assertions.
-    pub(in crate::config) private_key: Option<Secret>,
+    pub(in crate::config) private_key: Option<SecretRef>,
     /// What it signs with; by default what fits the key.
-    pub(in crate::config) algorithm: Option<Algorithm>,
+    pub(in crate::config) algorithm: Option<SigningAlgorithm>,
     /// The key's id at the authorization server (`kid`).
     pub(in crate::config) key_id: Option<String>,
     /// What the token may be used for.
@@ -186,15 +175,15 @@ pub(in crate::config) struct TokenExchange {
     /// `resource` of the token request (RFC 8707): a URL.
     pub(in crate::config) resource: Option<String>,
     /// Further parameters of the token request.
-    pub(in crate::config) parameters: Option<IndexMap<String, Text>>,
+    pub(in crate::config) parameters: Option<IndexMap<String, ScalarText>>,
     /// Hosts besides the issuer's own that its metadata may name.
     pub(in crate::config) allowed_hosts: Option<Vec<String>>,
     /// Weir's own token, such as a projected service account token.
-    pub(in crate::config) subject_token: Secret,
+    pub(in crate::config) subject_token: SecretRef,
     /// Its type, by default `urn:ietf:params:oauth:token-type:jwt`.
     pub(in crate::config) subject_token_type: Option<String>,
     /// The token of the party that acts.
-    pub(in crate::config) actor_token: Option<Secret>,
+    pub(in crate::config) actor_token: Option<SecretRef>,
     /// Its type, by default `urn:ietf:params:oauth:token-type:jwt`.
     pub(in crate::config) actor_token_type: Option<String>,
     /// The type of the token that is asked for.
@@ -210,9 +199,9 @@ pub(in crate::config) struct AuthorizationCode {
     /// Who weir is there, if it was registered beforehand.
     pub(in crate::config) client_id: Option<String>,
     /// What weir proves it with, if it has a secret.
-    pub(in crate::config) client_secret: Option<Secret>,
+    pub(in crate::config) client_secret: Option<SecretRef>,
     /// How it is proved; by default `client_secret_basic` with a secret, else `none`.
-    pub(in crate::config) client_authentication: Option<Method>,
+    pub(in crate::config) client_authentication: Option<ClientAuthMethod>,
     /// A client id metadata document: its URL is the client id.
     pub(in crate::config) client_metadata_url: Option<String>,
     /// What the token may be used for, by default what the upstream says.
@@ -241,7 +230,7 @@ pub(in crate::config) struct AgentcoreIdentity {
     /// `audiences` of the token.
     pub(in crate::config) audiences: Option<Vec<String>>,
     /// `customParameters` of the token.
-    pub(in crate::config) parameters: Option<IndexMap<String, Text>>,
+    pub(in crate::config) parameters: Option<IndexMap<String, ScalarText>>,
     /// The provider gives an API key rather than a token.
     pub(in crate::config) api_key: Option<ApiKey>,
     /// A profile of the AWS configuration files, by default the default chain.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Secret;
+use super::secret::SecretRef;
 
 /// The kind of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -68,13 +68,14 @@ pub(in crate::config) struct Runtime {
 /// How TLS towards an upstream is made.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::config) struct Tls {
+#[schemars(rename = "Tls")]
+pub(in crate::config) struct TlsSettings {
     /// A PEM file of certificates that are trusted in place of the machine's. Watched.
     pub(in crate::config) ca: Option<String>,
     /// A PEM file with the certificate that weir shows, then those between it and its CA. Needs `key`. Watched.
     pub(in crate::config) cert: Option<String>,
     /// Its private key in PEM: PKCS#8, PKCS#1 or SEC1.
-    pub(in crate::config) key: Option<Secret>,
+    pub(in crate::config) key: Option<SecretRef>,
     /// The name that the server's certificate must have, by default the URL's host.
     pub(in crate::config) server_name: Option<String>,
     /// The least TLS version, by default 1.2.

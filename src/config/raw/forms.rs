@@ -7,12 +7,11 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use super::Secret;
 use crate::document::de;
 
 /// Text; a number or a truth value counts as what is written.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Text(pub(in crate::config) String);
+pub(in crate::config) struct ScalarText(pub(in crate::config) String);
 
 /// A duration such as `30s`.
 #[derive(Clone, Debug)]
@@ -25,13 +24,6 @@ pub(in crate::config) struct Size(pub(in crate::config) String);
 /// Any value, as JSON text.
 #[derive(Clone, Debug)]
 pub(in crate::config) struct Json(pub(in crate::config) String);
-
-/// Text, or a secret reference.
-#[derive(Debug)]
-pub(in crate::config) enum TextOrSecret {
-    Text(String),
-    Secret(Secret),
-}
 
 /// When an upstream is listed again.
 #[derive(Clone, Debug)]
@@ -64,29 +56,6 @@ pub(in crate::config) struct AssumeRole {
     pub(in crate::config) is_mapping: bool,
 }
 
-/// A secret in AWS Secrets Manager.
-#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct AwsSecretRef {
-    /// Its name or ARN.
-    id: String,
-    /// The member of the JSON object that the secret is. Left out, the whole text is the secret.
-    key: Option<String>,
-    /// Its region, by default that of the ARN, of the profile or of the environment.
-    region: Option<String>,
-    /// A profile of the AWS configuration files, by default the default chain.
-    profile: Option<String>,
-}
-
-/// A secret in AWS Secrets Manager: its name or ARN, or a mapping.
-#[derive(Clone, Debug)]
-pub(in crate::config) struct AwsSecret {
-    pub(in crate::config) id: String,
-    pub(in crate::config) key: Option<String>,
-    pub(in crate::config) region: Option<String>,
-    pub(in crate::config) profile: Option<String>,
-}
-
 #[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Cron {
@@ -114,10 +83,10 @@ impl Visitor<'_> for Scalar {
 }
 
 /// Reads a scalar as it is written, or else `T`.
-struct Or<T, O> {
-    text: fn(String) -> T,
-    other: fn(O) -> T,
-    form: PhantomData<O>,
+pub(super) struct Or<T, O> {
+    pub(super) text: fn(String) -> T,
+    pub(super) other: fn(O) -> T,
+    pub(super) form: PhantomData<O>,
 }
 
 impl<'de, T, O: Deserialize<'de>> Visitor<'de> for Or<T, O> {
@@ -136,7 +105,7 @@ impl<'de, T, O: Deserialize<'de>> Visitor<'de> for Or<T, O> {
     }
 }
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de> Deserialize<'de> for ScalarText {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(Scalar("text")).map(Self)
     }
@@ -164,17 +133,6 @@ impl<'de> Deserialize<'de> for Json {
             form: PhantomData,
         };
         from.deserialize_newtype_struct(de::JSON, any)
-    }
-}
-
-impl<'de> Deserialize<'de> for TextOrSecret {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let either = Or {
-            text: Self::Text,
-            other: Self::Secret,
-            form: PhantomData,
-        };
-        from.deserialize_newtype_struct(de::SCALAR_OR, either)
     }
 }
 
@@ -210,27 +168,6 @@ impl<'de> Deserialize<'de> for AssumeRole {
     }
 }
 
-impl<'de> Deserialize<'de> for AwsSecret {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let either = Or {
-            text: |id| Self {
-                id,
-                key: None,
-                region: None,
-                profile: None,
-            },
-            other: |named: AwsSecretRef| Self {
-                id: named.id,
-                key: named.key,
-                region: named.region,
-                profile: named.profile,
-            },
-            form: PhantomData,
-        };
-        from.deserialize_newtype_struct(de::SCALAR_OR, either)
-    }
-}
-
 impl JsonSchema for AssumeRole {
     fn schema_name() -> Cow<'static, str> {
         "AssumeRole".into()
@@ -245,21 +182,7 @@ impl JsonSchema for AssumeRole {
     }
 }
 
-impl JsonSchema for AwsSecret {
-    fn schema_name() -> Cow<'static, str> {
-        "AwsSecret".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let named = generator.subschema_for::<AwsSecretRef>();
-        json_schema!({
-            "description": "A secret in AWS Secrets Manager: its name or ARN, or a mapping.",
-            "anyOf": [{ "type": "string" }, named],
-        })
-    }
-}
-
-impl JsonSchema for Text {
+impl JsonSchema for ScalarText {
     fn inline_schema() -> bool {
         true
     }
@@ -314,20 +237,6 @@ impl JsonSchema for Json {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!(true)
-    }
-}
-
-impl JsonSchema for TextOrSecret {
-    fn schema_name() -> Cow<'static, str> {
-        "TextOrSecret".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let (text, secret) = (
-            generator.subschema_for::<Text>(),
-            generator.subschema_for::<Secret>(),
-        );
-        json_schema!({ "description": "Text, or a secret reference.", "anyOf": [text, secret] })
     }
 }
 

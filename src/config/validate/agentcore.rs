@@ -2,10 +2,10 @@
 
 use url::Url;
 
-use super::Check;
-use super::aws::{SERVICE, is_account, is_partition, named, region};
-use super::http::{HttpTarget, url};
-use super::upstream::{expanded, optional};
+use super::aws::{SERVICE, check_region, is_account, is_partition, parse_aws_host};
+use super::check::Check;
+use super::target::{HttpTarget, check_upstream_url};
+use super::values::{expand, expand_optional};
 use crate::config::rules::Rule;
 use crate::config::secrets::is_region;
 use crate::config::{Connector, Gateway, ProblemKind, Search, raw};
@@ -34,7 +34,7 @@ fn is_gateway(id: &str) -> bool {
 }
 
 /// An AgentCore Gateway: by `id` and `region`, or by `url`.
-pub(super) fn gateway(
+pub(super) fn check_gateway(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
     url_written: Option<&str>,
@@ -43,21 +43,21 @@ pub(super) fn gateway(
     let usual = raw::Gateway::default();
     let written = raw.gateway.as_ref().unwrap_or(&usual);
     let inner = at.key("gateway");
-    let id = optional(check, written.id.as_ref(), &inner.key("id"));
+    let id = expand_optional(check, written.id.as_ref(), &inner.key("id"));
     if id.as_deref().is_some_and(|id| !is_gateway(id)) {
         check.report(&inner.key("id"), Rule::GatewayId);
     }
-    let region = region(check, written.region.as_ref(), &inner.key("region"));
+    let region = check_region(check, written.region.as_ref(), &inner.key("region"));
     let (url, id, region) = match url_written {
         Some(text) => {
-            let found = url(check, text, raw, &at.key("url"))?;
+            let found = check_upstream_url(check, text, raw, &at.key("url"))?;
             if written.endpoint.is_some() {
                 let (key, other) = ("endpoint", "url");
                 check.report(&inner.key(key), Rule::NotWith { key, other });
             }
-            let named = named(&found);
-            let id = agreed(check, id, named.gateway, &inner.key("id"));
-            let region = agreed(check, region, named.region, &inner.key("region"));
+            let named = parse_aws_host(&found);
+            let id = check_agreement(check, id, named.gateway, &inner.key("id"));
+            let region = check_agreement(check, region, named.region, &inner.key("region"));
             (found, id, region)
         }
         None => {
@@ -68,7 +68,7 @@ pub(super) fn gateway(
                 }
             }
             let (id, region) = (id?, region?);
-            let base = base(check, written.endpoint.as_ref(), raw, &inner, || {
+            let base = choose_base(check, written.endpoint.as_ref(), raw, &inner, || {
                 format!("{id}.gateway.{SERVICE}.{region}.{}", domain(&region))
             })?;
             let made = Url::parse(&format!("{base}/mcp")).ok()?;
@@ -99,7 +99,7 @@ pub(super) fn gateway(
 }
 
 /// What is written, which must be what the URL says, if that says something.
-fn agreed(
+fn check_agreement(
     check: &mut Check<'_>,
     written: Option<String>,
     named: Option<String>,
@@ -114,7 +114,7 @@ fn agreed(
 }
 
 /// `endpoint` without a slash at its end, or where AWS puts the service.
-fn base(
+fn choose_base(
     check: &mut Check<'_>,
     endpoint: Option<&String>,
     raw: &raw::Upstream,
@@ -125,7 +125,7 @@ fn base(
     let Some(endpoint) = endpoint else {
         return Some(format!("https://{}", usual()));
     };
-    let endpoint = url(check, endpoint, raw, &at)?;
+    let endpoint = check_upstream_url(check, endpoint, raw, &at)?;
     if endpoint.query().is_some() {
         check.report(&at, Rule::NotBase);
     }
@@ -133,7 +133,7 @@ fn base(
 }
 
 /// An MCP server on AgentCore Runtime.
-pub(super) fn runtime(
+pub(super) fn check_runtime(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
     written: &raw::Runtime,
@@ -153,21 +153,21 @@ pub(super) fn runtime(
                 }
             }
             let place = inner.key("arn");
-            let arn = expanded(check, arn, &place);
+            let arn = expand(check, arn, &place);
             let region = check.ok(&place, region_of(&arn).ok_or(Rule::RuntimeArn))?;
             // One segment of the path, whatever the ARN has.
             let path = arn.replace(':', "%3A").replace('/', "%2F");
             (path, None, region)
         }
-        None => by_id(check, written, &inner)?,
+        None => check_runtime_id(check, written, &inner)?,
     };
-    let qualifier = optional(check, written.qualifier.as_ref(), &inner.key("qualifier"));
+    let qualifier = expand_optional(check, written.qualifier.as_ref(), &inner.key("qualifier"));
     let qualifier = qualifier.unwrap_or_else(|| "DEFAULT".to_owned());
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if qualifier.is_empty() || qualifier.len() > 48 || !qualifier.bytes().all(legal) {
         check.report(&inner.key("qualifier"), Rule::Qualifier);
     }
-    let base = base(check, written.endpoint.as_ref(), raw, &inner, || {
+    let base = choose_base(check, written.endpoint.as_ref(), raw, &inner, || {
         format!("{SERVICE}.{region}.{}", domain(&region))
     })?;
     let account = query.map_or(String::new(), |account| format!("&accountId={account}"));
@@ -181,14 +181,14 @@ pub(super) fn runtime(
 }
 
 /// `agent_id`, `account_id`, `region`.
-fn by_id(
+fn check_runtime_id(
     check: &mut Check<'_>,
     written: &raw::Runtime,
     at: &KeyPath,
 ) -> Option<(String, Option<String>, String)> {
-    let id = optional(check, written.agent_id.as_ref(), &at.key("agent_id"));
-    let account = optional(check, written.account_id.as_ref(), &at.key("account_id"));
-    let region = region(check, written.region.as_ref(), &at.key("region"));
+    let id = expand_optional(check, written.agent_id.as_ref(), &at.key("agent_id"));
+    let account = expand_optional(check, written.account_id.as_ref(), &at.key("account_id"));
+    let region = check_region(check, written.region.as_ref(), &at.key("region"));
     if id.is_none() && account.is_none() {
         if !check.source.is_excused(at, "arn") && !check.source.is_excused(at, "agent_id") {
             check.report(at, Rule::Neither("arn", "agent_id"));

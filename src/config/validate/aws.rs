@@ -2,9 +2,12 @@
 
 use url::Url;
 
-use super::Check;
-use super::http::{HttpTarget, header_name, secret_ref};
-use super::upstream::{expanded, optional};
+use super::check::Check;
+use super::secret_values::resolve_secret;
+use super::target::HttpTarget;
+use super::values::{
+    check_scopes, expand, expand_map, expand_optional, expand_required, header_name,
+};
 use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::secrets::is_region;
@@ -26,7 +29,7 @@ pub(super) struct AwsHost {
 
 /// `{id}.gateway.bedrock-agentcore.{region}.amazonaws.com`, `{service}.{region}.amazonaws.com`,
 /// `{endpoint}.{service}.{region}.vpce.amazonaws.com`, `{id}.lambda-url.{region}.on.aws`.
-pub(super) fn named(url: &Url) -> AwsHost {
+pub(super) fn parse_aws_host(url: &Url) -> AwsHost {
     let host = url.host_str().unwrap_or_default();
     let labels: Vec<&str> = host.split('.').collect();
     let labels = match labels.as_slice() {
@@ -54,8 +57,12 @@ pub(super) fn named(url: &Url) -> AwsHost {
     }
 }
 
-pub(super) fn region(check: &mut Check<'_>, raw: Option<&String>, at: &KeyPath) -> Option<String> {
-    let region = optional(check, raw, at)?;
+pub(super) fn check_region(
+    check: &mut Check<'_>,
+    raw: Option<&String>,
+    at: &KeyPath,
+) -> Option<String> {
+    let region = expand_optional(check, raw, at)?;
     if !is_region(&region) {
         check.report(at, Rule::Region);
     }
@@ -71,34 +78,36 @@ pub(super) fn is_partition(partition: &str) -> bool {
 }
 
 /// `auth: { type: sigv4 }`; what is not written is what the URL says.
-pub(super) fn sigv4(
+pub(super) fn check_sigv4(
     check: &mut Check<'_>,
     raw: &raw::Sigv4,
-    way: Option<&HttpTarget>,
+    target: Option<&HttpTarget>,
     at: &KeyPath,
 ) -> Auth {
-    let named = way.map(|way| named(&way.url)).unwrap_or_default();
-    let is_aws = way.is_some_and(|way| way.connector.is_aws());
-    let service = optional(check, raw.service.as_ref(), &at.key("service"));
+    let named = target
+        .map(|target| parse_aws_host(&target.url))
+        .unwrap_or_default();
+    let is_aws = target.is_some_and(|target| target.connector.is_aws());
+    let service = expand_optional(check, raw.service.as_ref(), &at.key("service"));
     let of_url = named.service.filter(|_| !is_aws);
-    let region = region(check, raw.region.as_ref(), &at.key("region"));
-    let of_way = way.and_then(|way| way.region.clone());
-    let assume_role = role(check, raw.assume_role.as_ref(), &at.key("assume_role"));
+    let region = check_region(check, raw.region.as_ref(), &at.key("region"));
+    let of_target = target.and_then(|target| target.region.clone());
+    let assume_role = check_role(check, raw.assume_role.as_ref(), &at.key("assume_role"));
     Auth::Sigv4(Box::new(Sigv4 {
         service: service.or(of_url).unwrap_or_else(|| SERVICE.to_owned()),
-        region: region.or(of_way).or(named.region),
+        region: region.or(of_target).or(named.region),
         credentials: AwsCredentials {
-            source: source(check, raw, at),
+            source: check_source(check, raw, at),
             assume_role,
         },
     }))
 }
 
-fn source(check: &mut Check<'_>, raw: &raw::Sigv4, at: &KeyPath) -> AwsSource {
-    let profile = optional(check, raw.profile.as_ref(), &at.key("profile"));
-    let id = optional(check, raw.access_key_id.as_ref(), &at.key("access_key_id"));
-    let mut secret = |key: &'static str, raw: Option<&raw::Secret>| {
-        raw.map(|raw| secret_ref(check, raw, &at.key(key)))
+fn check_source(check: &mut Check<'_>, raw: &raw::Sigv4, at: &KeyPath) -> AwsSource {
+    let profile = expand_optional(check, raw.profile.as_ref(), &at.key("profile"));
+    let id = expand_optional(check, raw.access_key_id.as_ref(), &at.key("access_key_id"));
+    let mut secret = |key: &'static str, raw: Option<&raw::SecretRef>| {
+        raw.map(|raw| resolve_secret(check, raw, &at.key(key)))
     };
     let key = secret("secret_access_key", raw.secret_access_key.as_ref());
     let token = secret("session_token", raw.session_token.as_ref());
@@ -129,7 +138,7 @@ fn source(check: &mut Check<'_>, raw: &raw::Sigv4, at: &KeyPath) -> AwsSource {
     }
 }
 
-fn role(
+fn check_role(
     check: &mut Check<'_>,
     raw: Option<&forms::AssumeRole>,
     at: &KeyPath,
@@ -139,11 +148,11 @@ fn role(
         true => at.key(key),
         false => at.clone(),
     };
-    let arn = expanded(check, &raw.arn, &inner("arn"));
+    let arn = expand(check, &raw.arn, &inner("arn"));
     if !is_role(&arn) {
         check.report(&inner("arn"), Rule::RoleArn);
     }
-    let session_name = optional(check, raw.session_name.as_ref(), &inner("session_name"));
+    let session_name = expand_optional(check, raw.session_name.as_ref(), &inner("session_name"));
     let session_name = session_name.unwrap_or_else(|| "weir".to_owned());
     let word = |text: &str, more: &[u8], most: usize| {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || more.contains(&byte);
@@ -152,7 +161,7 @@ fn role(
     if !word(&session_name, b"_+=,.@-", 64) {
         check.report(&inner("session_name"), Rule::SessionName);
     }
-    let external_id = optional(check, raw.external_id.as_ref(), &inner("external_id"));
+    let external_id = expand_optional(check, raw.external_id.as_ref(), &inner("external_id"));
     if let Some(id) = &external_id
         && !word(id, b"_+=,.@:/-", 1224)
     {
@@ -176,10 +185,10 @@ fn is_role(arn: &str) -> bool {
 }
 
 /// `auth: { type: agentcore_identity }`
-pub(super) fn identity(
+pub(super) fn check_identity(
     check: &mut Check<'_>,
     raw: &raw::AgentcoreIdentity,
-    way: Option<&HttpTarget>,
+    target: Option<&HttpTarget>,
     at: &KeyPath,
 ) -> Auth {
     let kind = match &raw.api_key {
@@ -211,18 +220,20 @@ pub(super) fn identity(
             header.map(|header| IdentityKind::ApiKey { header, prefix })
         }
         None => Some(IdentityKind::Oauth2 {
-            scopes: super::oauth::scopes(check, raw.scopes.as_ref(), &at.key("scopes")),
+            scopes: check_scopes(check, raw.scopes.as_ref(), &at.key("scopes")),
             resources: raw.resources.clone().unwrap_or_default(),
             audiences: raw.audiences.clone().unwrap_or_default(),
-            parameters: super::oauth::texts(check, raw.parameters.as_ref(), &at.key("parameters")),
+            parameters: expand_map(check, raw.parameters.as_ref(), &at.key("parameters")),
         }),
     };
-    let named = way.map(|way| named(&way.url)).unwrap_or_default();
-    let region = region(check, raw.region.as_ref(), &at.key("region"));
-    let profile = optional(check, raw.profile.as_ref(), &at.key("profile"));
-    let assume_role = role(check, raw.assume_role.as_ref(), &at.key("assume_role"));
-    let workload = super::oauth::filled(check, &raw.workload, &at.key("workload"));
-    let provider = super::oauth::filled(check, &raw.provider, &at.key("provider"));
+    let named = target
+        .map(|target| parse_aws_host(&target.url))
+        .unwrap_or_default();
+    let region = check_region(check, raw.region.as_ref(), &at.key("region"));
+    let profile = expand_optional(check, raw.profile.as_ref(), &at.key("profile"));
+    let assume_role = check_role(check, raw.assume_role.as_ref(), &at.key("assume_role"));
+    let workload = expand_required(check, &raw.workload, &at.key("workload"));
+    let provider = expand_required(check, &raw.provider, &at.key("provider"));
     let Some(kind) = kind else {
         return Auth::None;
     };
@@ -276,7 +287,7 @@ mod tests {
             ),
         ];
         for (text, expected) in cases {
-            let found = named(&Url::parse(text).unwrap());
+            let found = parse_aws_host(&Url::parse(text).unwrap());
             let expected =
                 expected.map_or_else(AwsHost::default, |(service, region, gateway)| AwsHost {
                     service: Some(service.to_owned()),

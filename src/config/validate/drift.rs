@@ -3,7 +3,7 @@
 use crate::config::{Drift, DriftPolicy, DriftThreshold, raw};
 
 /// Key by key: what is written, else what `base` has.
-pub(super) fn drift(raw: raw::Drift, base: Drift) -> Drift {
+pub(super) fn resolve_drift(raw: raw::Drift, base: Drift) -> Drift {
     Drift {
         policy: match raw.policy {
             Some(raw::DriftPolicy::Accept) => DriftPolicy::Accept,

@@ -3,12 +3,14 @@
 use indexmap::IndexMap;
 use url::Url;
 
-use super::Check;
+use super::check::Check;
 use super::client_proof::ClientProof;
-use super::http::{HttpTarget, secret_ref};
-use super::settings;
-use super::upstream::{expanded, optional};
-use crate::config::raw::forms::Text;
+use super::secret_values::resolve_secret;
+use super::target::EndpointContext;
+use super::values::{
+    check_lower_case, check_scopes, check_url, expand_map, expand_optional, expand_required, host,
+};
+use crate::config::raw::forms::ScalarText;
 use crate::config::rules::{Rule, UrlError};
 use crate::config::{
     Auth, AuthorizationCode, ClientAuthentication, ClientCredentials, OAuthClient, Registration,
@@ -37,25 +39,14 @@ const OWN: [&str; 15] = [
 /// What tokens are exchanged by default (RFC 8693 §3).
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
-/// What is known around `auth`.
-#[derive(Clone, Copy)]
-pub(super) struct EndpointContext<'a> {
-    /// The way to the upstream, if there is one.
-    pub(super) way: Option<&'a HttpTarget>,
-    /// `allow_plain_http`
-    pub(super) allow_plain: bool,
-    /// Whether there is a state folder.
-    pub(super) has_state: bool,
-}
-
 /// `auth: { type: oauth2_client_credentials }`
-pub(super) fn client_credentials(
+pub(super) fn check_client_credentials(
     check: &mut Check<'_>,
     raw: &raw::ClientCredentials,
-    around: EndpointContext<'_>,
+    context: EndpointContext<'_>,
     at: &KeyPath,
 ) -> Auth {
-    let token = token(
+    let token = check_token(
         check,
         raw.scopes.as_ref(),
         raw.audience.as_ref(),
@@ -71,8 +62,8 @@ pub(super) fn client_credentials(
         key_id: raw.key_id.as_ref(),
         may_be_public: false,
     };
-    let authentication = proof.checked(check, at);
-    let client = client(
+    let authentication = proof.check(check, at);
+    let client = check_client(
         check,
         ServerKeys {
             token_url: raw.token_url.as_ref(),
@@ -81,7 +72,7 @@ pub(super) fn client_credentials(
             allowed_hosts: raw.allowed_hosts.as_ref(),
         },
         authentication,
-        around,
+        context,
         at,
     );
     let Some(client) = client else {
@@ -91,13 +82,13 @@ pub(super) fn client_credentials(
 }
 
 /// `auth: { type: oauth2_token_exchange }`
-pub(super) fn token_exchange(
+pub(super) fn check_token_exchange(
     check: &mut Check<'_>,
     raw: &raw::TokenExchange,
-    around: EndpointContext<'_>,
+    context: EndpointContext<'_>,
     at: &KeyPath,
 ) -> Auth {
-    let token = token(
+    let token = check_token(
         check,
         raw.scopes.as_ref(),
         raw.audience.as_ref(),
@@ -113,18 +104,18 @@ pub(super) fn token_exchange(
         key_id: raw.key_id.as_ref(),
         may_be_public: false,
     };
-    let authentication = proof.checked(check, at);
-    let subject_token = secret_ref(check, &raw.subject_token, &at.key("subject_token"));
-    let subject_type = kind(
+    let authentication = proof.check(check, at);
+    let subject_token = resolve_secret(check, &raw.subject_token, &at.key("subject_token"));
+    let subject_type = check_token_type(
         check,
         raw.subject_token_type.as_ref(),
         "subject_token_type",
         at,
     );
-    let actor_token = actor(check, raw, at);
+    let actor_token = check_actor(check, raw, at);
     let requested = raw.requested_token_type.as_ref();
-    let requested_token_type = kind(check, requested, "requested_token_type", at);
-    let client = client(
+    let requested_token_type = check_token_type(check, requested, "requested_token_type", at);
+    let client = check_client(
         check,
         ServerKeys {
             token_url: raw.token_url.as_ref(),
@@ -133,7 +124,7 @@ pub(super) fn token_exchange(
             allowed_hosts: raw.allowed_hosts.as_ref(),
         },
         authentication,
-        around,
+        context,
         at,
     );
     let Some(client) = client else {
@@ -150,12 +141,12 @@ pub(super) fn token_exchange(
 }
 
 /// The token of the party that acts, and its type.
-fn actor(
+fn check_actor(
     check: &mut Check<'_>,
     raw: &raw::TokenExchange,
     at: &KeyPath,
 ) -> Option<(SecretRef, String)> {
-    let kind = kind(check, raw.actor_token_type.as_ref(), "actor_token_type", at);
+    let kind = check_token_type(check, raw.actor_token_type.as_ref(), "actor_token_type", at);
     let Some(actor) = &raw.actor_token else {
         if kind.is_some() && !check.source.is_excused(at, "actor_token") {
             let (key, other) = ("actor_token_type", "actor_token");
@@ -163,34 +154,34 @@ fn actor(
         }
         return None;
     };
-    let actor = secret_ref(check, actor, &at.key("actor_token"));
+    let actor = resolve_secret(check, actor, &at.key("actor_token"));
     Some((actor, kind.unwrap_or_else(|| JWT.to_owned())))
 }
 
-fn kind(
+fn check_token_type(
     check: &mut Check<'_>,
     raw: Option<&String>,
     key: &'static str,
     at: &KeyPath,
 ) -> Option<String> {
-    optional(check, raw, &at.key(key))
+    expand_optional(check, raw, &at.key(key))
 }
 
 /// `auth: { type: oauth2_authorization_code }`
-pub(super) fn authorization_code(
+pub(super) fn check_authorization_code(
     check: &mut Check<'_>,
     raw: &raw::AuthorizationCode,
-    around: EndpointContext<'_>,
+    context: EndpointContext<'_>,
     at: &KeyPath,
 ) -> Auth {
-    if !around.has_state {
+    if !context.has_state {
         check.report(at, Rule::NeedsState);
     }
     let issuer = raw
         .issuer
         .as_ref()
-        .and_then(|text| issuer(check, text, around, &at.key("issuer")));
-    let client_id = optional(check, raw.client_id.as_ref(), &at.key("client_id"));
+        .and_then(|text| check_issuer(check, text, context, &at.key("issuer")));
+    let client_id = expand_optional(check, raw.client_id.as_ref(), &at.key("client_id"));
     let proof = ClientProof {
         method: raw.client_authentication,
         secret: raw.client_secret.as_ref(),
@@ -199,11 +190,11 @@ pub(super) fn authorization_code(
         key_id: None,
         may_be_public: true,
     };
-    let authentication = proof.checked(check, at);
+    let authentication = proof.check(check, at);
     let document = raw.client_metadata_url.as_ref();
-    let document =
-        document.and_then(|text| server_url(check, text, around, &at.key("client_metadata_url")));
-    let client = registration(check, raw, client_id, document, authentication, at);
+    let document = document
+        .and_then(|text| check_server_url(check, text, context, &at.key("client_metadata_url")));
+    let client = check_registration(check, raw, client_id, document, authentication, at);
     let port = raw.redirect_port.map_or(Ok(0), |port| {
         u16::try_from(port)
             .ok()
@@ -216,15 +207,15 @@ pub(super) fn authorization_code(
     Auth::AuthorizationCode(Box::new(AuthorizationCode {
         issuer,
         client,
-        scopes: scopes(check, raw.scopes.as_ref(), &at.key("scopes")),
+        scopes: check_scopes(check, raw.scopes.as_ref(), &at.key("scopes")),
         redirect_port: check.or(&at.key("redirect_port"), port, 0),
-        allowed_hosts: hosts(check, raw.allowed_hosts.as_ref(), at),
-        allow_plain_http: around.allow_plain,
+        allowed_hosts: check_hosts(check, raw.allowed_hosts.as_ref(), at),
+        allow_plain_http: context.allow_plain,
     }))
 }
 
 /// Who weir is at the authorization server.
-fn registration(
+fn check_registration(
     check: &mut Check<'_>,
     raw: &raw::AuthorizationCode,
     client_id: Option<String>,
@@ -266,24 +257,26 @@ struct ServerKeys<'r> {
     allowed_hosts: Option<&'r Vec<String>>,
 }
 
-fn client(
+fn check_client(
     check: &mut Check<'_>,
     raw: ServerKeys<'_>,
     authentication: ClientAuthentication,
-    around: EndpointContext<'_>,
+    context: EndpointContext<'_>,
     at: &KeyPath,
 ) -> Option<OAuthClient> {
-    let client_id = filled(check, raw.client_id, &at.key("client_id"));
-    let allowed_hosts = hosts(check, raw.allowed_hosts, at);
+    let client_id = expand_required(check, raw.client_id, &at.key("client_id"));
+    let allowed_hosts = check_hosts(check, raw.allowed_hosts, at);
     let server = match (raw.token_url, raw.issuer) {
         (Some(url), issuer) => {
             if issuer.is_some() {
                 let (key, other) = ("issuer", "token_url");
                 check.report(&at.key(key), Rule::NotWith { key, other });
             }
-            TokenServer::TokenUrl(server_url(check, url, around, &at.key("token_url"))?)
+            TokenServer::TokenUrl(check_server_url(check, url, context, &at.key("token_url"))?)
         }
-        (None, Some(text)) => TokenServer::Issuer(issuer(check, text, around, &at.key("issuer"))?),
+        (None, Some(text)) => {
+            TokenServer::Issuer(check_issuer(check, text, context, &at.key("issuer"))?)
+        }
         (None, None) => {
             let excused = |key| check.source.is_excused(at, key);
             if !excused("token_url") && !excused("issuer") {
@@ -297,21 +290,21 @@ fn client(
         client_id,
         authentication,
         allowed_hosts,
-        allow_plain_http: around.allow_plain,
+        allow_plain_http: context.allow_plain,
     })
 }
 
-fn token(
+fn check_token(
     check: &mut Check<'_>,
     raw_scopes: Option<&Vec<String>>,
     audience: Option<&String>,
     resource: Option<&String>,
-    parameters: Option<&IndexMap<String, Text>>,
+    parameters: Option<&IndexMap<String, ScalarText>>,
     at: &KeyPath,
 ) -> TokenParameters {
     let place = at.key("resource");
     // A name and not a place: nothing is sent there (RFC 8707 §2).
-    let resource = optional(check, resource, &place).and_then(|text| {
+    let resource = expand_optional(check, resource, &place).and_then(|text| {
         let url = Url::parse(&text).map_err(UrlError::Syntax);
         let url = check.ok(&place, url)?;
         if url.fragment().is_some() {
@@ -326,80 +319,35 @@ fn token(
         }
     }
     TokenParameters {
-        scopes: scopes(check, raw_scopes, &at.key("scopes")),
-        audience: optional(check, audience, &at.key("audience")),
+        scopes: check_scopes(check, raw_scopes, &at.key("scopes")),
+        audience: expand_optional(check, audience, &at.key("audience")),
         resource,
-        parameters: texts(check, parameters, &place),
+        parameters: expand_map(check, parameters, &place),
     }
 }
 
-/// Scopes as RFC 6749 §3.3 has them.
-pub(super) fn scopes(
-    check: &mut Check<'_>,
-    raw: Option<&Vec<String>>,
-    at: &KeyPath,
-) -> Vec<String> {
-    let mut scopes = Vec::new();
-    for (index, text) in raw.into_iter().flatten().enumerate() {
-        let at = at.item(index);
-        let scope = expanded(check, text, &at);
-        let legal = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-        if scope.is_empty() || !scope.bytes().all(legal) {
-            check.report(&at, Rule::Scope);
-        }
-        scopes.push(scope);
-    }
-    scopes
+fn check_hosts(check: &mut Check<'_>, raw: Option<&Vec<String>>, at: &KeyPath) -> Vec<String> {
+    check_lower_case(check, raw.cloned(), &at.key("allowed_hosts"), host)
 }
 
-pub(super) fn texts(
-    check: &mut Check<'_>,
-    raw: Option<&IndexMap<String, Text>>,
-    at: &KeyPath,
-) -> IndexMap<String, String> {
-    let mut texts = IndexMap::new();
-    for (key, Text(text)) in raw.into_iter().flatten() {
-        texts.insert(key.clone(), expanded(check, text, &at.key(key)));
-    }
-    texts
-}
-
-/// Text that must not be empty.
-pub(super) fn filled(check: &mut Check<'_>, text: &str, at: &KeyPath) -> String {
-    let text = expanded(check, text, at);
-    if text.is_empty() {
-        check.report(at, Rule::Empty);
-    }
-    text
-}
-
-fn hosts(check: &mut Check<'_>, raw: Option<&Vec<String>>, at: &KeyPath) -> Vec<String> {
-    settings::texts(
-        check,
-        raw.cloned(),
-        &at.key("allowed_hosts"),
-        settings::host,
-    )
-}
-
-fn issuer(
+fn check_issuer(
     check: &mut Check<'_>,
     text: &str,
-    around: EndpointContext<'_>,
+    context: EndpointContext<'_>,
     at: &KeyPath,
 ) -> Option<Url> {
-    let url = server_url(check, text, around, at)?;
+    let url = check_server_url(check, text, context, at)?;
     if url.query().is_some() {
         check.report(at, UrlError::Query);
     }
     Some(url)
 }
 
-fn server_url(
+fn check_server_url(
     check: &mut Check<'_>,
     text: &str,
-    around: EndpointContext<'_>,
+    context: EndpointContext<'_>,
     at: &KeyPath,
 ) -> Option<Url> {
-    super::http::checked_url(check, text, around.allow_plain, at)
+    check_url(check, text, context.allow_plain, at)
 }

@@ -1,10 +1,14 @@
 //! Where the rules of an upstream stand.
 
-use super::Check;
+use super::check::Check;
 use crate::config::{RuleOrigins, RuleText, raw};
 use crate::document::path::KeyPath;
 
-pub(super) fn rule_origins(check: &Check<'_>, raw: &raw::Upstream, at: &KeyPath) -> RuleOrigins {
+pub(super) fn find_rule_origins(
+    check: &Check<'_>,
+    raw: &raw::Upstream,
+    at: &KeyPath,
+) -> RuleOrigins {
     let written = |text: &String, at: &KeyPath| RuleText {
         text: text.clone(),
         at: check.origin(at),

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::{Check, drift};
+use super::check::Check;
+use super::drift;
+use super::values::{check_lower_case, host};
 use crate::config::error::ProblemKind;
 use crate::config::raw::forms;
 use crate::config::rules::Rule;
@@ -42,25 +44,25 @@ pub(super) struct Defaults {
     pub(super) has_state: bool,
 }
 
-pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
+pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
     let root = KeyPath::default();
     if let Some(version) = raw.version.filter(|version| *version != 1) {
         check.report(&root.key("version"), Rule::Version(version));
     }
-    let listen = listen(check, raw.listen.unwrap_or_default(), &root.key("listen"));
+    let listen = check_listen(check, raw.listen.unwrap_or_default(), &root.key("listen"));
     let admin = raw
         .admin
-        .map(|raw| admin(check, raw, &root.key("admin"), &listen));
+        .map(|raw| check_admin(check, raw, &root.key("admin"), &listen));
     let state_dir = raw.state.map(|state| check.resolve(&state.dir));
     let sealing_key = raw
         .sealing_key
-        .and_then(|raw| sealing_key(check, &raw, &root.key("sealing_key")));
+        .and_then(|raw| fetch_sealing_key(check, &raw, &root.key("sealing_key")));
     let instance = raw.instance.and_then(|text| {
         let instance = Instance::parse(&text).map_err(|_| Rule::Instance);
         check.ok(&root.key("instance"), instance)
     });
-    let naming = naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
-    let mut defaults = defaults(
+    let naming = check_naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
+    let mut defaults = check_defaults(
         check,
         raw.defaults.unwrap_or_default(),
         &root.key("defaults"),
@@ -80,14 +82,14 @@ pub(super) fn settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
     }
 }
 
-fn listen(check: &mut Check<'_>, raw: raw::Listen, at: &KeyPath) -> Listen {
-    let address = address(check, raw.address, 8000, at);
+fn check_listen(check: &mut Check<'_>, raw: raw::Listen, at: &KeyPath) -> Listen {
+    let address = check_address(check, raw.address, 8000, at);
     if !address.ip().is_loopback() && raw.auth.is_none() && !check.source.is_excused(at, "auth") {
         check.report(&at.key("address"), Rule::OpenListener(address));
     }
     let auth = raw.auth.map(|raw::ListenAuth::None| ListenAuth::None);
     let path = raw.path.unwrap_or_else(|| "/mcp".to_owned());
-    if let Err(rule) = path_rule(&path) {
+    if let Err(rule) = check_path(&path) {
         check.report(&at.key("path"), rule);
     }
     let bytes = raw
@@ -96,35 +98,35 @@ fn listen(check: &mut Check<'_>, raw: raw::Listen, at: &KeyPath) -> Listen {
     Listen {
         address,
         path,
-        allowed_hosts: texts(check, raw.allowed_hosts, &at.key("allowed_hosts"), host),
-        allowed_origins: texts(
+        allowed_hosts: check_lower_case(check, raw.allowed_hosts, &at.key("allowed_hosts"), host),
+        allowed_origins: check_lower_case(
             check,
             raw.allowed_origins,
             &at.key("allowed_origins"),
             origin,
         ),
-        page_size: count(check, raw.page_size, 1000, &at.key("page_size")),
+        page_size: check_count(check, raw.page_size, 1000, &at.key("page_size")),
         request_bytes: check.or(&at.key("request_bytes"), bytes, 1),
-        header_timeout: duration(
+        header_timeout: check_duration(
             check,
             raw.header_timeout,
             Duration::from_secs(10),
             &at.key("header_timeout"),
         ),
-        body_timeout: duration(
+        body_timeout: check_duration(
             check,
             raw.body_timeout,
             Duration::from_secs(60),
             &at.key("body_timeout"),
         ),
-        connections: count(check, raw.connections, 10_000, &at.key("connections")),
-        drain: duration(check, raw.drain, DRAIN, &at.key("drain")),
+        connections: check_count(check, raw.connections, 10_000, &at.key("connections")),
+        drain: check_duration(check, raw.drain, DRAIN, &at.key("drain")),
         auth,
     }
 }
 
-fn admin(check: &mut Check<'_>, raw: raw::Admin, at: &KeyPath, listen: &Listen) -> Admin {
-    let address = address(check, raw.address, 8001, at);
+fn check_admin(check: &mut Check<'_>, raw: raw::Admin, at: &KeyPath, listen: &Listen) -> Admin {
+    let address = check_address(check, raw.address, 8001, at);
     let written = raw.token.is_some() || check.source.is_excused(at, "token");
     let token = raw.token.and_then(|raw| {
         let fetched = secrets::fetch(&raw, check.folder(), check.env);
@@ -139,46 +141,24 @@ fn admin(check: &mut Check<'_>, raw: raw::Admin, at: &KeyPath, listen: &Listen) 
     Admin { address, token }
 }
 
-fn address(check: &mut Check<'_>, written: Option<String>, port: u16, at: &KeyPath) -> SocketAddr {
+fn check_address(
+    check: &mut Check<'_>,
+    written: Option<String>,
+    port: u16,
+    at: &KeyPath,
+) -> SocketAddr {
     let usual = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
     let parsed = written.map_or(Ok(usual), |text| text.parse().map_err(|_| Rule::Address));
     check.or(&at.key("address"), parsed, SocketAddr::new(usual.ip(), 0))
 }
 
-fn path_rule(path: &str) -> Result<(), Rule> {
+fn check_path(path: &str) -> Result<(), Rule> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte);
     if !path.starts_with('/') || !path.bytes().all(legal) {
         return Err(Rule::Path);
     }
     if matches!(path, "/healthz" | "/readyz" | "/ping") || path.starts_with("/.well-known") {
         return Err(Rule::TakenPath);
-    }
-    Ok(())
-}
-
-/// A list of texts in lower case, each checked.
-pub(super) fn texts(
-    check: &mut Check<'_>,
-    written: Option<Vec<String>>,
-    at: &KeyPath,
-    rule: fn(&str) -> Result<(), Rule>,
-) -> Vec<String> {
-    let mut texts = written.unwrap_or_default();
-    for (index, text) in texts.iter_mut().enumerate() {
-        *text = text.to_ascii_lowercase();
-        if let Err(rule) = rule(text) {
-            check.report(&at.item(index), rule);
-        }
-    }
-    texts
-}
-
-pub(super) fn host(text: &str) -> Result<(), Rule> {
-    let authority = text
-        .parse::<http::uri::Authority>()
-        .map_err(|_| Rule::Host)?;
-    if authority.as_str().contains('@') || authority.host() == "*" {
-        return Err(Rule::Host);
     }
     Ok(())
 }
@@ -192,7 +172,7 @@ fn origin(text: &str) -> Result<(), Rule> {
     host(rest).map_err(|_| Rule::Origin)
 }
 
-fn sealing_key(check: &mut Check<'_>, raw: &raw::Secret, at: &KeyPath) -> Option<Secret> {
+fn fetch_sealing_key(check: &mut Check<'_>, raw: &raw::SecretRef, at: &KeyPath) -> Option<Secret> {
     let key = secrets::fetch(raw, check.folder(), check.env);
     let key = check.ok(at, key)?;
     let bytes = key.expose().len();
@@ -202,7 +182,7 @@ fn sealing_key(check: &mut Check<'_>, raw: &raw::Secret, at: &KeyPath) -> Option
     Some(key)
 }
 
-fn naming(check: &mut Check<'_>, raw: &raw::Naming, at: &KeyPath) -> Naming {
+fn check_naming(check: &mut Check<'_>, raw: &raw::Naming, at: &KeyPath) -> Naming {
     let (least, most) = (Naming::SHORTEST as u64, Naming::LONGEST as u64);
     let length = raw.max_length.unwrap_or(64);
     if !(least..=most).contains(&length) {
@@ -213,7 +193,7 @@ fn naming(check: &mut Check<'_>, raw: &raw::Naming, at: &KeyPath) -> Naming {
     check.or(&at.key("separator"), naming, Naming::default())
 }
 
-fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> Defaults {
+fn check_defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> Defaults {
     let usual = Defaults {
         resync: Resync::Every(Duration::from_secs(60)),
         stale: Stale {
@@ -246,7 +226,7 @@ fn defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> Defaults
         limits: raw.limits,
         retry: raw.retry,
     };
-    written.over(check, &usual, at)
+    written.resolve(check, &usual, at)
 }
 
 /// What `defaults` and an upstream both may say.
@@ -261,29 +241,31 @@ pub(super) struct CommonKeys {
 
 impl CommonKeys {
     /// Key by key: what is written, else what `base` has.
-    pub(super) fn over(self, check: &mut Check<'_>, base: &Defaults, at: &KeyPath) -> Defaults {
+    pub(super) fn resolve(self, check: &mut Check<'_>, base: &Defaults, at: &KeyPath) -> Defaults {
         let written = self.timeouts.as_ref();
         Defaults {
             has_list: base.has_list || written.is_some_and(|written| written.list.is_some()),
             has_state: base.has_state,
             resync: match self.resync {
-                Some(written) => resync(check, written, base.resync.clone(), &at.key("resync")),
+                Some(written) => {
+                    check_resync(check, written, base.resync.clone(), &at.key("resync"))
+                }
                 None => base.resync.clone(),
             },
-            stale: stale(
+            stale: check_stale(
                 check,
                 self.stale.unwrap_or_default(),
                 base.stale,
                 &at.key("stale"),
             ),
-            drift: drift::drift(self.drift.unwrap_or_default(), base.drift),
-            timeouts: timeouts(
+            drift: drift::resolve_drift(self.drift.unwrap_or_default(), base.drift),
+            timeouts: check_timeouts(
                 check,
                 self.timeouts.unwrap_or_default(),
                 base.timeouts,
                 &at.key("timeouts"),
             ),
-            limits: limits(
+            limits: check_limits(
                 check,
                 self.limits.unwrap_or_default(),
                 base.limits,
@@ -299,10 +281,15 @@ impl CommonKeys {
     }
 }
 
-fn resync(check: &mut Check<'_>, written: forms::Resync, base: Resync, at: &KeyPath) -> Resync {
+fn check_resync(
+    check: &mut Check<'_>,
+    written: forms::Resync,
+    base: Resync,
+    at: &KeyPath,
+) -> Resync {
     let (at, parsed) = match written {
-        forms::Resync::Cron(text) => (at.key("cron"), cron(text)),
-        forms::Resync::Text(text) if is_meant_as_cron(&text) => (at.clone(), cron(text)),
+        forms::Resync::Cron(text) => (at.key("cron"), parse_cron(text)),
+        forms::Resync::Text(text) if is_meant_as_cron(&text) => (at.clone(), parse_cron(text)),
         forms::Resync::Text(text) => {
             let every = units::duration(&text).map(Resync::Every);
             (at.clone(), every.map_err(ProblemKind::from))
@@ -320,7 +307,7 @@ fn is_meant_as_cron(text: &str) -> bool {
 }
 
 /// Parsed as tokio-cron-scheduler parses it (`JobLocked::new`, 0.15), so that it cannot be refused later.
-fn cron(text: String) -> Result<Resync, ProblemKind> {
+fn parse_cron(text: String) -> Result<Resync, ProblemKind> {
     let parser = croner::parser::CronParser::builder()
         .seconds(croner::parser::Seconds::Required)
         .dom_and_dow(true)
@@ -340,15 +327,15 @@ fn cron(text: String) -> Result<Resync, ProblemKind> {
     }
 }
 
-fn stale(check: &mut Check<'_>, raw: raw::Stale, base: Stale, at: &KeyPath) -> Stale {
+fn check_stale(check: &mut Check<'_>, raw: raw::Stale, base: Stale, at: &KeyPath) -> Stale {
     Stale {
         policy: match raw.policy {
             Some(raw::StalePolicy::Serve) => StalePolicy::Serve,
             Some(raw::StalePolicy::Hide) => StalePolicy::Hide,
             None => base.policy,
         },
-        max_age: duration(check, raw.max_age, base.max_age, &at.key("max_age")),
-        mark_after: duration(
+        max_age: check_duration(check, raw.max_age, base.max_age, &at.key("max_age")),
+        mark_after: check_duration(
             check,
             raw.mark_after,
             base.mark_after,
@@ -357,12 +344,17 @@ fn stale(check: &mut Check<'_>, raw: raw::Stale, base: Stale, at: &KeyPath) -> S
     }
 }
 
-fn timeouts(check: &mut Check<'_>, raw: raw::Timeouts, base: Timeouts, at: &KeyPath) -> Timeouts {
+fn check_timeouts(
+    check: &mut Check<'_>,
+    raw: raw::Timeouts,
+    base: Timeouts,
+    at: &KeyPath,
+) -> Timeouts {
     Timeouts {
-        connect: duration(check, raw.connect, base.connect, &at.key("connect")),
-        list: duration(check, raw.list, base.list, &at.key("list")),
+        connect: check_duration(check, raw.connect, base.connect, &at.key("connect")),
+        list: check_duration(check, raw.list, base.list, &at.key("list")),
         first_byte: match raw.first_byte {
-            Some(written) => Some(duration(
+            Some(written) => Some(check_duration(
                 check,
                 Some(written),
                 base.call,
@@ -370,28 +362,28 @@ fn timeouts(check: &mut Check<'_>, raw: raw::Timeouts, base: Timeouts, at: &KeyP
             )),
             None => base.first_byte,
         },
-        call: duration(check, raw.call, base.call, &at.key("call")),
-        idle: duration(check, raw.idle, base.idle, &at.key("idle")),
+        call: check_duration(check, raw.call, base.call, &at.key("call")),
+        idle: check_duration(check, raw.idle, base.idle, &at.key("idle")),
     }
 }
 
-fn limits(check: &mut Check<'_>, raw: raw::Limits, base: Limits, at: &KeyPath) -> Limits {
+fn check_limits(check: &mut Check<'_>, raw: raw::Limits, base: Limits, at: &KeyPath) -> Limits {
     let bytes = raw
         .response_bytes
         .map_or(Ok(base.response_bytes), |size| units::size(&size.0));
     Limits {
-        in_flight: count(
+        in_flight: check_count(
             check,
             raw.in_flight,
             base.in_flight.get(),
             &at.key("in_flight"),
         ),
         response_bytes: check.or(&at.key("response_bytes"), bytes, 1),
-        tools: count(check, raw.tools, base.tools, &at.key("tools")).get(),
+        tools: check_count(check, raw.tools, base.tools, &at.key("tools")).get(),
     }
 }
 
-fn duration(
+fn check_duration(
     check: &mut Check<'_>,
     written: Option<forms::Duration>,
     base: Duration,
@@ -402,7 +394,12 @@ fn duration(
 }
 
 /// A number of things: 1 to 1,000,000.
-fn count(check: &mut Check<'_>, written: Option<u64>, base: usize, at: &KeyPath) -> NonZeroUsize {
+fn check_count(
+    check: &mut Check<'_>,
+    written: Option<u64>,
+    base: usize,
+    at: &KeyPath,
+) -> NonZeroUsize {
     const MOST: u64 = 1_000_000;
     let count = written.map_or(Ok(base), |count| {
         usize::try_from(count)

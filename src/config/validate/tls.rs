@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use rustls::pki_types::ServerName;
 
-use super::Check;
-use super::upstream::{expanded, optional};
+use super::check::Check;
+use super::values::{expand, expand_optional};
 use crate::config::rules::Rule;
 use crate::config::{
     ClientIdentity, MAX_CERTIFICATES, SecretRefError, TlsSettings, TlsVersion, raw, secrets,
@@ -15,18 +15,22 @@ use crate::files;
 use crate::pem;
 use crate::secret::Secret;
 
-pub(super) fn settings(check: &mut Check<'_>, raw: &raw::Tls, at: &KeyPath) -> TlsSettings {
+pub(super) fn check_settings(
+    check: &mut Check<'_>,
+    raw: &raw::TlsSettings,
+    at: &KeyPath,
+) -> TlsSettings {
     let ca = raw.ca.as_ref().map(|text| {
         let place = at.key("ca");
-        let (path, held) = file(check, text, &place);
+        let (path, held) = check_file(check, text, &place);
         if let Some(Err(error)) = held.map(|held| pem::roots(held.expose())) {
             check.report(&place, error);
         }
         path
     });
-    let identity = identity(check, raw, at);
+    let identity = check_identity(check, raw, at);
     let place = at.key("server_name");
-    let server_name = optional(check, raw.server_name.as_ref(), &place);
+    let server_name = expand_optional(check, raw.server_name.as_ref(), &place);
     if let Some(name) = &server_name
         && ServerName::try_from(name.as_str()).is_err()
     {
@@ -49,11 +53,15 @@ fn needs(check: &mut Check<'_>, key: &'static str, other: &'static str, at: &Key
     }
 }
 
-fn identity(check: &mut Check<'_>, raw: &raw::Tls, at: &KeyPath) -> Option<ClientIdentity> {
+fn check_identity(
+    check: &mut Check<'_>,
+    raw: &raw::TlsSettings,
+    at: &KeyPath,
+) -> Option<ClientIdentity> {
     let cert = raw
         .cert
         .as_ref()
-        .map(|text| file(check, text, &at.key("cert")));
+        .map(|text| check_file(check, text, &at.key("cert")));
     let key = raw.key.as_ref().and_then(|raw| {
         let key = secrets::reference(raw, check.folder(), check.env);
         check.ok(&at.key("key"), key)
@@ -88,8 +96,8 @@ fn identity(check: &mut Check<'_>, raw: &raw::Tls, at: &KeyPath) -> Option<Clien
 }
 
 /// A file of certificates, and what it holds if it can be read.
-fn file(check: &mut Check<'_>, text: &str, at: &KeyPath) -> (PathBuf, Option<Secret>) {
-    let text = expanded(check, text, at);
+fn check_file(check: &mut Check<'_>, text: &str, at: &KeyPath) -> (PathBuf, Option<Secret>) {
+    let text = expand(check, text, at);
     let path = check.resolve(&text);
     let held = files::read(&path, MAX_CERTIFICATES).map_err(SecretRefError::File);
     let held = check.ok(at, held);

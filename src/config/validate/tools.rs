@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use regex::Regex;
 use serde_json::value::RawValue;
 
-use super::Check;
+use super::check::Check;
 use crate::config::error::ProblemKind;
 use crate::config::raw::forms::Json;
 use crate::config::rules::Rule;
@@ -15,17 +15,17 @@ use crate::config::{ToolOverride, ToolRules, raw};
 use crate::document::path::KeyPath;
 use crate::name::is_legal;
 
-pub(super) fn regex(check: &mut Check<'_>, text: &str, at: &KeyPath) -> Option<Regex> {
+pub(super) fn check_regex(check: &mut Check<'_>, text: &str, at: &KeyPath) -> Option<Regex> {
     check.ok(at, Regex::new(text).map_err(ProblemKind::Regex))
 }
 
-pub(super) fn rules(check: &mut Check<'_>, raw: raw::Tools, at: &KeyPath) -> ToolRules {
+pub(super) fn check_tool_rules(check: &mut Check<'_>, raw: raw::Tools, at: &KeyPath) -> ToolRules {
     let allow = raw
         .allow
-        .and_then(|globs| globs_of(check, &globs, &at.key("allow")));
+        .and_then(|globs| check_globs(check, &globs, &at.key("allow")));
     let deny = raw
         .deny
-        .and_then(|globs| globs_of(check, &globs, &at.key("deny")));
+        .and_then(|globs| check_globs(check, &globs, &at.key("deny")));
     let at = at.key("override");
     let mut names: HashMap<String, String> = HashMap::new();
     let mut overrides = IndexMap::new();
@@ -46,7 +46,7 @@ pub(super) fn rules(check: &mut Check<'_>, raw: raw::Tools, at: &KeyPath) -> Too
     }
 }
 
-fn globs_of(check: &mut Check<'_>, globs: &[String], at: &KeyPath) -> Option<GlobSet> {
+fn check_globs(check: &mut Check<'_>, globs: &[String], at: &KeyPath) -> Option<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for (index, text) in globs.iter().enumerate() {
         // Names are not paths: `\` is no separator, and `*` passes `/`.

@@ -5,32 +5,31 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::http::HttpTarget;
-use super::oauth::EndpointContext;
+use super::check::Check;
+use super::secret_values::resolve_text_or_secret;
 use super::settings::{CommonKeys, Defaults};
-use super::{Check, agentcore, http, rule_origins, tools};
-use crate::config::raw::forms::{Text, TextOrSecret};
+use super::target::{EndpointContext, HttpTarget};
+use super::values::expand;
+use super::{agentcore, http, rule_origins, tools};
+use crate::config::raw::forms::ScalarText;
 use crate::config::raw::{self, Transport};
 use crate::config::rules::Rule;
-use crate::config::{
-    Auth, Connector, Endpoint, Fingerprint, ProcessSharing, SecretRef, Upstream, secrets,
-};
+use crate::config::{Auth, Connector, Endpoint, Fingerprint, ProcessSharing, SecretRef, Upstream};
 use crate::document::path::KeyPath;
 use crate::name::{Namespace, UpstreamId};
-use crate::secret::Secret;
 
 /// `timeouts.list` of a runtime: one that has no machine ready takes 20 s to begin.
 const COLD: Duration = Duration::from_secs(30);
 
 /// The upstream, or nothing if there is no way to it; then that is reported.
-pub(super) fn upstream(
+pub(super) fn check_upstream(
     check: &mut Check<'_>,
     mut raw: raw::Upstream,
     at: &KeyPath,
     id: &UpstreamId,
     defaults: &Defaults,
 ) -> Option<Upstream> {
-    let rule_origins = rule_origins::rule_origins(check, &raw, at);
+    let rule_origins = rule_origins::find_rule_origins(check, &raw, at);
     let as_written = format!("{:?}", (&raw, defaults));
     let namespace = match raw.namespace.take() {
         Some(text) => check.or(
@@ -41,8 +40,9 @@ pub(super) fn upstream(
         None => Namespace::of(id),
     };
     let strip = raw.names.take().unwrap_or_default().strip;
-    let strip = strip.and_then(|text| tools::regex(check, &text, &at.key("names").key("strip")));
-    let rules = tools::rules(
+    let strip =
+        strip.and_then(|text| tools::check_regex(check, &text, &at.key("names").key("strip")));
+    let rules = tools::check_tool_rules(
         check,
         raw.tools.take().unwrap_or_default(),
         &at.key("tools"),
@@ -55,15 +55,15 @@ pub(super) fn upstream(
         limits: raw.limits.take(),
         retry: raw.retry.take(),
     };
-    let mut settings = written.over(check, defaults, at);
+    let mut settings = written.resolve(check, defaults, at);
     let sessions = match raw.sessions.take() {
-        Some(raw::Sessions::PerCaller) => ProcessSharing::PerCaller,
-        Some(raw::Sessions::Shared) | None => ProcessSharing::Shared,
+        Some(raw::ProcessSharing::PerCaller) => ProcessSharing::PerCaller,
+        Some(raw::ProcessSharing::Shared) | None => ProcessSharing::Shared,
     };
     if sessions == ProcessSharing::PerCaller && raw.url.is_some() {
         check.report(&at.key("sessions"), Rule::NeedsCommand("sessions"));
     }
-    let (connector, endpoint, auth) = endpoint(check, raw, defaults, at)?;
+    let (connector, endpoint, auth) = check_endpoint(check, raw, defaults, at)?;
     // Relative paths mean something else in another folder, so what they mean is in it too.
     let fingerprint = Fingerprint::of(&(as_written, &endpoint, &auth));
     if connector == Connector::AgentcoreRuntime && !settings.has_list {
@@ -90,28 +90,28 @@ pub(super) fn upstream(
     })
 }
 
-fn endpoint(
+fn check_endpoint(
     check: &mut Check<'_>,
     mut raw: raw::Upstream,
     defaults: &Defaults,
     at: &KeyPath,
 ) -> Option<(Connector, Endpoint, Auth)> {
-    transport(check, &mut raw, at);
+    check_transport(check, &mut raw, at);
     let command = raw.command.take();
-    let way = match &command {
-        None => way(check, &raw, at),
+    let target = match &command {
+        None => find_target(check, &raw, at),
         Some(_) => None,
     };
-    let around = EndpointContext {
-        way: way.as_ref(),
+    let context = EndpointContext {
+        target: target.as_ref(),
         allow_plain: raw.allow_plain_http == Some(true),
         has_state: defaults.has_state,
     };
-    let auth = http::auth(check, &raw, around, at);
-    match (way, command) {
-        (Some(way), _) => {
-            report_present(check, at, &of_child(&raw), Rule::NeedsCommand);
-            let (connector, endpoint) = http::endpoint(check, &raw, way, &auth, at);
+    let auth = http::check_auth(check, &raw, context, at);
+    match (target, command) {
+        (Some(target), _) => {
+            report_present(check, at, &child_keys(&raw), Rule::NeedsCommand);
+            let (connector, endpoint) = http::check_endpoint(check, &raw, target, &auth, at);
             Some((connector, endpoint, auth))
         }
         (None, Some(command)) => {
@@ -124,7 +124,7 @@ fn endpoint(
                 check.report(&at.key("command"), Rule::TwoEndpoints(other));
                 return None;
             }
-            report_present(check, at, &of_http(&raw), Rule::NeedsUrl);
+            report_present(check, at, &http_keys(&raw), Rule::NeedsUrl);
             let connector = match raw.connector {
                 None | Some(raw::Connector::OnPrem) => None,
                 Some(raw::Connector::Saas) => Some(Connector::Saas),
@@ -135,7 +135,7 @@ fn endpoint(
                 let rule = Rule::ChildConnector(connector.as_str());
                 check.report(&at.key("connector"), rule);
             }
-            let child = child(check, raw, &command, at);
+            let child = check_child(check, raw, &command, at);
             Some((Connector::OnPrem, child, Auth::None))
         }
         (None, None) => None,
@@ -143,7 +143,7 @@ fn endpoint(
 }
 
 /// `type`, as `mcp.json` writes it.
-fn transport(check: &mut Check<'_>, raw: &mut raw::Upstream, at: &KeyPath) {
+fn check_transport(check: &mut Check<'_>, raw: &mut raw::Upstream, at: &KeyPath) {
     let fits = match raw.transport {
         Some(Transport::Sse) => {
             check.report(&at.key("type"), Rule::Sse);
@@ -161,7 +161,7 @@ fn transport(check: &mut Check<'_>, raw: &mut raw::Upstream, at: &KeyPath) {
 }
 
 /// The way to an upstream without a `command`.
-fn way(check: &mut Check<'_>, raw: &raw::Upstream, at: &KeyPath) -> Option<HttpTarget> {
+fn find_target(check: &mut Check<'_>, raw: &raw::Upstream, at: &KeyPath) -> Option<HttpTarget> {
     let strange = |key: &'static str, connector: Connector| Rule::OtherConnector {
         key,
         connector: connector.as_str(),
@@ -184,9 +184,9 @@ fn way(check: &mut Check<'_>, raw: &raw::Upstream, at: &KeyPath) -> Option<HttpT
             check.report(&at.key("runtime"), Rule::TwoEndpoints("url"));
             None
         }
-        (Some(url), _, None) => http::way(check, raw, url, at),
-        (None, Some(_), None) => agentcore::gateway(check, raw, None, at),
-        (None, None, Some(runtime)) => agentcore::runtime(check, raw, runtime, at),
+        (Some(url), _, None) => http::find_target(check, raw, url, at),
+        (None, Some(_), None) => agentcore::check_gateway(check, raw, None, at),
+        (None, None, Some(runtime)) => agentcore::check_runtime(check, raw, runtime, at),
         (None, None, None) => {
             let excused = |key| check.source.is_excused(at, key);
             if !["url", "command", "gateway", "runtime"]
@@ -201,14 +201,14 @@ fn way(check: &mut Check<'_>, raw: &raw::Upstream, at: &KeyPath) -> Option<HttpT
 }
 
 /// Keys that children have.
-fn of_child(raw: &raw::Upstream) -> [(&'static str, bool); 3] {
+fn child_keys(raw: &raw::Upstream) -> [(&'static str, bool); 3] {
     let args = raw.args.as_ref().is_some_and(|args| !args.is_empty());
     let env = raw.env.as_ref().is_some_and(|env| !env.is_empty());
     [("args", args), ("env", env), ("cwd", raw.cwd.is_some())]
 }
 
 /// Keys that upstreams over HTTP have.
-fn of_http(raw: &raw::Upstream) -> [(&'static str, bool); 5] {
+fn http_keys(raw: &raw::Upstream) -> [(&'static str, bool); 5] {
     let login = !matches!(raw.auth, Some(raw::Auth::None {}) | None);
     let headers = raw.headers.as_ref();
     [
@@ -236,15 +236,15 @@ fn report_present(
     }
 }
 
-fn child(check: &mut Check<'_>, raw: raw::Upstream, command: &str, at: &KeyPath) -> Endpoint {
-    let command = expanded(check, command, &at.key("command"));
+fn check_child(check: &mut Check<'_>, raw: raw::Upstream, command: &str, at: &KeyPath) -> Endpoint {
+    let command = expand(check, command, &at.key("command"));
     if command.is_empty() {
         check.report(&at.key("command"), Rule::Empty);
     }
-    let args = arguments(check, raw.args.unwrap_or_default(), &at.key("args"));
-    let env = variables(check, raw.env.unwrap_or_default(), &at.key("env"));
+    let args = check_arguments(check, raw.args.unwrap_or_default(), &at.key("args"));
+    let env = check_variables(check, raw.env.unwrap_or_default(), &at.key("env"));
     let cwd = raw.cwd.map(|cwd| {
-        let cwd = expanded(check, &cwd, &at.key("cwd"));
+        let cwd = expand(check, &cwd, &at.key("cwd"));
         check.resolve(&cwd)
     });
     // A bare name is looked up in PATH; anything with a folder in it is a path.
@@ -262,11 +262,11 @@ fn child(check: &mut Check<'_>, raw: raw::Upstream, command: &str, at: &KeyPath)
     }
 }
 
-fn arguments(check: &mut Check<'_>, raw: Vec<Text>, at: &KeyPath) -> Vec<String> {
+fn check_arguments(check: &mut Check<'_>, raw: Vec<ScalarText>, at: &KeyPath) -> Vec<String> {
     let mut args = Vec::with_capacity(raw.len());
-    for (index, Text(text)) in raw.into_iter().enumerate() {
+    for (index, ScalarText(text)) in raw.into_iter().enumerate() {
         let at = at.item(index);
-        let text = expanded(check, &text, &at);
+        let text = expand(check, &text, &at);
         if text.contains('\0') {
             check.report(&at, Rule::Argument);
         }
@@ -275,15 +275,15 @@ fn arguments(check: &mut Check<'_>, raw: Vec<Text>, at: &KeyPath) -> Vec<String>
     args
 }
 
-fn variables(
+fn check_variables(
     check: &mut Check<'_>,
-    raw: IndexMap<String, TextOrSecret>,
+    raw: IndexMap<String, raw::TextOrSecret>,
     at: &KeyPath,
 ) -> Vec<(String, SecretRef)> {
     let mut env = Vec::with_capacity(raw.len());
     for (name, value) in raw {
         let at = at.key(&name);
-        let Some(value) = text_or_secret(check, &value, &at) else {
+        let Some(value) = resolve_text_or_secret(check, &value, &at) else {
             continue;
         };
         if name.is_empty()
@@ -297,46 +297,4 @@ fn variables(
         env.push((name, value));
     }
     env
-}
-
-/// Text with its `${VAR}` replaced, or a secret fetched.
-pub(super) fn text_or_secret(
-    check: &mut Check<'_>,
-    raw: &TextOrSecret,
-    at: &KeyPath,
-) -> Option<SecretRef> {
-    match raw {
-        TextOrSecret::Text(text) => {
-            let text = secrets::expand(text, check.env);
-            check
-                .ok(at, text)
-                .map(|text| SecretRef::Fixed(Secret::new(&text)))
-        }
-        TextOrSecret::Secret(secret) => {
-            let secret = secrets::reference(secret, check.folder(), check.env);
-            check.ok(at, secret)
-        }
-    }
-}
-
-/// Text with its `${VAR}` replaced.
-pub(super) fn expanded(check: &mut Check<'_>, text: &str, at: &KeyPath) -> String {
-    secrets::expand(text, check.env).unwrap_or_else(|error| {
-        check.report(at, error);
-        check.unknown.push(at.clone());
-        String::new()
-    })
-}
-
-/// Text with its `${VAR}` replaced, where there is some.
-pub(super) fn optional(
-    check: &mut Check<'_>,
-    text: Option<&String>,
-    at: &KeyPath,
-) -> Option<String> {
-    let text = expanded(check, text?, at);
-    if text.is_empty() {
-        check.report(at, Rule::Empty);
-    }
-    Some(text)
 }

@@ -1,8 +1,8 @@
 //! One MCP target: how it is reached, and what is said of its backend.
 
+use super::super::found::{FoundServer, disable_sse};
+use super::super::report::NoteKind;
 use super::super::server::{SigningKeys, UpstreamWriter};
-use super::super::{FoundServer, sse};
-use super::elsewhere;
 use crate::document::node::{MapEntry, Node, Value};
 
 pub(in crate::import) fn read(server: &mut UpstreamWriter<'_>, item: &FoundServer, root: &Node) {
@@ -20,7 +20,7 @@ pub(in crate::import) fn read(server: &mut UpstreamWriter<'_>, item: &FoundServe
             "stdio" => stdio(server, node),
             "mcp" => http(server, node, &policies, root),
             "sse" => {
-                sse(server);
+                disable_sse(server);
                 http(server, node, &policies, root);
             }
             "openapi" => server.disable("it is an OpenAPI service, not an MCP server"),
@@ -34,7 +34,7 @@ pub(in crate::import) fn read(server: &mut UpstreamWriter<'_>, item: &FoundServe
             "backendAuth" => auth(server, node),
             "backendTLS" => tls(server, node),
             "requestHeaderModifier" => headers(server, node),
-            _ => server.left_out(key, elsewhere(key).1),
+            _ => server.left_out(key, explain_key(key).1),
         }
     }
 }
@@ -195,4 +195,39 @@ fn headers(server: &mut UpstreamWriter<'_>, node: &Node) {
         let value = Value::Map(all);
         server.headers(&Node { at: node.at, value });
     }
+}
+
+/// What becomes of what concerns no server.
+pub(super) fn explain_key(key: &str) -> (NoteKind, &'static str) {
+    let why = match key {
+        "port" | "protocol" | "hostname" | "hostnames" | "tls" | "gateways" => {
+            return (NoteKind::Foreign, "`listen` says where callers connect");
+        }
+        "config" | "frontendPolicies" | "ui" | "llm" | "services" | "workloads" | "ai" | "host"
+        | "a2a" | "service" | "aws" | "routeGroups" | "tcpRoutes" => {
+            return (NoteKind::Foreign, "it is not about MCP servers");
+        }
+        "statefulMode" | "sseKeepAlive" | "failureMode" => {
+            return (
+                NoteKind::Foreign,
+                "weir finds out which servers keep sessions, and one that fails takes none along",
+            );
+        }
+        "matches" | "weight" => "a weir has one endpoint, and one catalog there",
+        "prefixMode" => "`namespace: \"\"` exposes an upstream's names as they are",
+        "cors" => "`listen.allowed_origins` says which origins may call",
+        "jwtAuth" | "mcpAuthentication" | "basicAuth" | "apiKey" | "oidc" | "extAuthz" => {
+            "weir does not check who calls: what stands before it does"
+        }
+        "mcpAuthorization" | "authorization" => {
+            "all callers of a weir see the same; `tools: { allow, deny }` holds for all"
+        }
+        "localRateLimit" | "remoteRateLimit" | "mcpRemoteRateLimit" => {
+            "`limits.in_flight` is what bounds calls"
+        }
+        "timeout" => "`timeouts` are set per upstream",
+        "retry" => "`retry` is set per upstream",
+        _ => "weir has nothing of that name",
+    };
+    (NoteKind::LeftOut, why)
 }

@@ -14,8 +14,7 @@ use super::closed::ClosedReason;
 use super::stderr::{is_milestone, printable};
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
-use crate::protocol::error::Refusal;
-use crate::protocol::message::{Message, Notification};
+use crate::protocol::message::{Message, MessageError, Notification};
 use crate::protocol::{meta, method};
 
 /// The most notifications of one request that wait for its caller. More are dropped; the response never
@@ -304,7 +303,7 @@ impl LineRouter {
 
     /// Handles a message that JSON-RPC does not allow. If it was meant as the response to a request, that
     /// request gets it, and fails at once instead of waiting for its deadline.
-    fn handle_invalid(&mut self, text: &str, bytes: Bytes, refusal: &Refusal) {
+    fn handle_invalid(&mut self, text: &str, bytes: Bytes, refusal: &MessageError) {
         let id = refusal.id.as_ref().and_then(|id| id.as_json().parse().ok());
         let response = Object::parse(text).is_ok_and(|object| !object.contains("method"));
         self.skip_line(&refusal.fault.to_string(), &bytes);

@@ -3,8 +3,10 @@
 use serde::de::IgnoredAny;
 use weir::json::{self, Object};
 use weir::protocol::era::Era;
-use weir::protocol::error::{Fault, Refusal};
-use weir::protocol::message::{self, Id, Message, Notification, Outcome, Request, Response};
+use weir::protocol::error::Fault;
+use weir::protocol::message::{
+    self, Id, Message, MessageError, Notification, Outcome, Request, Response,
+};
 
 /// Most messages of a batch that are looked at.
 const BATCH: usize = 20;
@@ -94,7 +96,7 @@ fn is_response(text: &str, response: &Response<'_>) {
     }
 }
 
-fn is_refused(text: &str, refusal: &Refusal) {
+fn is_refused(text: &str, refusal: &MessageError) {
     let fault = &refusal.fault;
     let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
     if *fault == Fault::Parse {

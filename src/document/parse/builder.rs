@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use super::{MAX_DEPTH, MAX_NODES, MapEntry, Node, Position, SyntaxError, TEXT_BYTES, Value};
+use crate::document::node::{
+    MAX_DEPTH, MAX_NODES, MapEntry, Node, Position, SyntaxError, TEXT_BYTES, Value,
+};
 
 /// What reading cannot go on after.
 type Fatal = (Position, SyntaxError);

@@ -1,0 +1,37 @@
+//! Secrets in settings.
+
+use super::check::Check;
+use crate::config::raw::TextOrSecret;
+use crate::config::{SecretRef, raw, secrets};
+use crate::document::path::KeyPath;
+use crate::secret::Secret;
+
+/// A secret, or a stand-in and a report.
+pub(super) fn resolve_secret(
+    check: &mut Check<'_>,
+    raw: &raw::SecretRef,
+    at: &KeyPath,
+) -> SecretRef {
+    let fetched = secrets::reference(raw, check.folder(), check.env);
+    check.or(at, fetched, SecretRef::Fixed(Secret::new("")))
+}
+
+/// Text with its `${VAR}` replaced, or a secret fetched.
+pub(super) fn resolve_text_or_secret(
+    check: &mut Check<'_>,
+    raw: &TextOrSecret,
+    at: &KeyPath,
+) -> Option<SecretRef> {
+    match raw {
+        TextOrSecret::Text(text) => {
+            let text = secrets::expand(text, check.env);
+            check
+                .ok(at, text)
+                .map(|text| SecretRef::Fixed(Secret::new(&text)))
+        }
+        TextOrSecret::Secret(secret) => {
+            let secret = secrets::reference(secret, check.folder(), check.env);
+            check.ok(at, secret)
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Single values that several settings have: text, URLs, hosts, header names, scopes.
+
+use http::HeaderName;
+use indexmap::IndexMap;
+use url::Url;
+
+use super::check::Check;
+use crate::config::raw::forms::ScalarText;
+use crate::config::reach::Reach;
+use crate::config::rules::{HeaderSettingError, Rule, UrlError};
+use crate::config::secrets;
+use crate::document::path::KeyPath;
+
+/// Text with its `${VAR}` replaced.
+pub(super) fn expand(check: &mut Check<'_>, text: &str, at: &KeyPath) -> String {
+    secrets::expand(text, check.env).unwrap_or_else(|error| {
+        check.report(at, error);
+        check.unknown.push(at.clone());
+        String::new()
+    })
+}
+
+/// Text with its `${VAR}` replaced, where there is some.
+pub(super) fn expand_optional(
+    check: &mut Check<'_>,
+    text: Option<&String>,
+    at: &KeyPath,
+) -> Option<String> {
+    let text = expand(check, text?, at);
+    if text.is_empty() {
+        check.report(at, Rule::Empty);
+    }
+    Some(text)
+}
+
+/// Text that must not be empty.
+pub(super) fn expand_required(check: &mut Check<'_>, text: &str, at: &KeyPath) -> String {
+    let text = expand(check, text, at);
+    if text.is_empty() {
+        check.report(at, Rule::Empty);
+    }
+    text
+}
+
+pub(super) fn expand_map(
+    check: &mut Check<'_>,
+    raw: Option<&IndexMap<String, ScalarText>>,
+    at: &KeyPath,
+) -> IndexMap<String, String> {
+    let mut texts = IndexMap::new();
+    for (key, ScalarText(text)) in raw.into_iter().flatten() {
+        texts.insert(key.clone(), expand(check, text, &at.key(key)));
+    }
+    texts
+}
+
+/// Scopes as RFC 6749 §3.3 has them.
+pub(super) fn check_scopes(
+    check: &mut Check<'_>,
+    raw: Option<&Vec<String>>,
+    at: &KeyPath,
+) -> Vec<String> {
+    let mut scopes = Vec::new();
+    for (index, text) in raw.into_iter().flatten().enumerate() {
+        let at = at.item(index);
+        let scope = expand(check, text, &at);
+        let legal = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+        if scope.is_empty() || !scope.bytes().all(legal) {
+            check.report(&at, Rule::Scope);
+        }
+        scopes.push(scope);
+    }
+    scopes
+}
+
+/// A list of texts in lower case, each checked.
+pub(super) fn check_lower_case(
+    check: &mut Check<'_>,
+    written: Option<Vec<String>>,
+    at: &KeyPath,
+    rule: fn(&str) -> Result<(), Rule>,
+) -> Vec<String> {
+    let mut texts = written.unwrap_or_default();
+    for (index, text) in texts.iter_mut().enumerate() {
+        *text = text.to_ascii_lowercase();
+        if let Err(rule) = rule(text) {
+            check.report(&at.item(index), rule);
+        }
+    }
+    texts
+}
+
+pub(super) fn host(text: &str) -> Result<(), Rule> {
+    let authority = text
+        .parse::<http::uri::Authority>()
+        .map_err(|_| Rule::Host)?;
+    if authority.as_str().contains('@') || authority.host() == "*" {
+        return Err(Rule::Host);
+    }
+    Ok(())
+}
+
+/// A URL with its `${VAR}` replaced.
+pub(super) fn check_url(
+    check: &mut Check<'_>,
+    text: &str,
+    allow_plain: bool,
+    at: &KeyPath,
+) -> Option<Url> {
+    let text = check.ok(at, secrets::expand(text, check.env))?;
+    let url = check.ok(at, Url::parse(&text).map_err(UrlError::Syntax))?;
+    if let Err(error) = url_rules(&url, allow_plain) {
+        check.report(at, error);
+    }
+    Some(url)
+}
+
+fn url_rules(url: &Url, allow_plain: bool) -> Result<(), UrlError> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(UrlError::Scheme);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(UrlError::Credentials);
+    }
+    if url.fragment().is_some() {
+        return Err(UrlError::Fragment);
+    }
+    if url.scheme() == "https" || allow_plain || Reach::of_url(url) == Reach::Loopback {
+        return Ok(());
+    }
+    let host = url.host_str().unwrap_or_default().to_owned();
+    Err(UrlError::Plain { host })
+}
+
+pub(super) fn header_name(text: &str) -> Result<HeaderName, HeaderSettingError> {
+    let name: HeaderName = text.parse().map_err(|_| HeaderSettingError::Name)?;
+    let hop = matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    );
+    let ours = matches!(
+        name.as_str(),
+        "accept" | "content-length" | "content-type" | "host"
+    );
+    if hop || ours || name.as_str().starts_with("mcp-") {
+        return Err(HeaderSettingError::Reserved);
+    }
+    Ok(name)
+}
