@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 mod circles;
 mod homonyms;
 mod permits;
+mod prose;
 mod syntax;
 
 /// The modules from the ground up. A module uses those of earlier lines, never its own line or a later one.
@@ -85,22 +86,32 @@ fn first_word(text: &str) -> &str {
 
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
+    let source = |path: PathBuf| {
+        let parts = path.strip_prefix(&root).unwrap().iter();
+        let parts: Vec<_> = parts.map(|part| part.to_str().unwrap()).collect();
+        let text = fs::read_to_string(&path).unwrap();
+        let path = parts.join("/");
+        Source { path, text }
+    };
+    let mut found: Vec<_> = files_below(&root).into_iter().map(source).collect();
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// Returns all files of Rust code in a folder and below it.
+fn files_below(root: &Path) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let parts = path.strip_prefix(&root).unwrap().iter();
-                let parts: Vec<_> = parts.map(|part| part.to_str().unwrap()).collect();
-                let text = fs::read_to_string(&path).unwrap();
-                let path = parts.join("/");
-                found.push(Source { path, text });
+                found.push(path);
             }
         }
     }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found.sort();
     found
 }
 
