@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio_util::task::TaskTracker;
 
 use crate::front::body::Pieces;
-use crate::front::replay::{Opening, ReplayBuffers};
+use crate::front::replay::{ReplayBuffers, StreamTrigger};
 use crate::front::running::Running;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
@@ -65,11 +65,15 @@ impl Accepts {
 
 /// The HTTP answer of a modern call. When the caller closes it, the call is over.
 pub(super) async fn respond(mut running: Running, accepts: Accepts) -> Response {
-    match first(&mut running, accepts, false).await {
-        First::Response(payload) => whole(payload, accepts),
-        First::Stream(Opening::Message(message)) => stream(sse::event(&message), running),
-        First::Stream(Opening::Silence | Opening::Paused) => stream(sse::KEEP_ALIVE, running),
-        First::Nothing => events(Body::empty()),
+    match wait_for_form(&mut running, accepts, false).await {
+        AnswerForm::Response(payload) => respond_whole(payload, accepts),
+        AnswerForm::Stream(StreamTrigger::Message(message)) => {
+            stream_events(sse::event(&message), running)
+        }
+        AnswerForm::Stream(StreamTrigger::Silence | StreamTrigger::Paused) => {
+            stream_events(sse::KEEP_ALIVE, running)
+        }
+        AnswerForm::Empty => events(Body::empty()),
     }
 }
 
@@ -81,16 +85,16 @@ pub(super) async fn respond_resumable(
     replays: &Arc<ReplayBuffers>,
     tasks: &TaskTracker,
 ) -> Response {
-    match first(&mut running, accepts, session.knows_polling()).await {
-        First::Response(payload) => whole(payload, accepts),
-        First::Stream(opening) => events(replays.stream(running, opening, session, tasks)),
-        First::Nothing => events(Body::empty()),
+    match wait_for_form(&mut running, accepts, session.knows_polling()).await {
+        AnswerForm::Response(payload) => respond_whole(payload, accepts),
+        AnswerForm::Stream(trigger) => events(replays.stream(running, trigger, session, tasks)),
+        AnswerForm::Empty => events(Body::empty()),
     }
 }
 
 /// An answer that is only a response. A caller that names event streams first gets one; what has a status of
 /// its own stays JSON.
-fn whole(payload: Payload, accepts: Accepts) -> Response {
+fn respond_whole(payload: Payload, accepts: Accepts) -> Response {
     if accepts == Accepts::EventsFirst && payload.status == StatusCode::OK {
         events(Body::from(sse::event(&payload.concat())))
     } else {
@@ -99,36 +103,38 @@ fn whole(payload: Payload, accepts: Accepts) -> Response {
 }
 
 /// How an answer begins.
-enum First {
+enum AnswerForm {
     /// It is all there is.
     Response(Payload),
     /// Something comes before the response.
-    Stream(Opening),
+    Stream(StreamTrigger),
     /// The caller cancelled its request and is owed nothing.
-    Nothing,
+    Empty,
 }
 
-async fn first(running: &mut Running, accepts: Accepts, polls: bool) -> First {
+async fn wait_for_form(running: &mut Running, accepts: Accepts, polls: bool) -> AnswerForm {
     let streams = accepts.streams();
     loop {
         let first = tokio::select! {
             biased;
             first = running.next() => first,
-            () = tokio::time::sleep(KEEP_ALIVE), if streams => return First::Stream(Opening::Silence),
+            () = tokio::time::sleep(KEEP_ALIVE), if streams => return AnswerForm::Stream(StreamTrigger::Silence),
         };
         match first {
-            Some(Outgoing::Response(payload)) => return First::Response(payload),
+            Some(Outgoing::Response(payload)) => return AnswerForm::Response(payload),
             Some(Outgoing::Message(message)) if streams => {
-                return First::Stream(Opening::Message(message));
+                return AnswerForm::Stream(StreamTrigger::Message(message));
             }
-            Some(Outgoing::Paused) if streams && polls => return First::Stream(Opening::Paused),
+            Some(Outgoing::Paused) if streams && polls => {
+                return AnswerForm::Stream(StreamTrigger::Paused);
+            }
             Some(Outgoing::Message(_) | Outgoing::Paused) => {}
-            None => return First::Nothing,
+            None => return AnswerForm::Empty,
         }
     }
 }
 
-fn stream(first: Bytes, running: Running) -> Response {
+fn stream_events(first: Bytes, running: Running) -> Response {
     let rest = futures::stream::unfold((Some(first), running), |(first, mut running)| async move {
         if let Some(first) = first {
             return Some((Ok::<_, std::convert::Infallible>(first), (None, running)));

@@ -29,13 +29,13 @@ use crate::relay::{self, KEEP_ALIVE, Outgoing, Payload};
 use crate::session::SessionToken;
 
 /// Most messages in one batch.
-const MOST: usize = 100;
+const MAX_MESSAGES: usize = 100;
 
 /// Said to a batch that has nowhere to go.
-const WHERE: Fault = Fault::Invalid("only sessions of 2025-03-26 take batches");
+const WRONG_SESSION: Fault = Fault::Invalid("only sessions of 2025-03-26 take batches");
 
 /// Whether a body or a line is meant as a batch.
-pub(super) fn is_meant(text: &str) -> bool {
+pub(super) fn is_batch(text: &str) -> bool {
     text.trim_start().starts_with('[')
 }
 
@@ -43,19 +43,19 @@ pub(super) fn is_meant(text: &str) -> bool {
 ///
 /// # Errors
 /// Not JSON, empty, too many, or something among them that never stands in a batch.
-pub(super) fn items(text: &str, version: Option<Version>) -> Result<Vec<&str>, Fault> {
-    let items = json::array_up_to(text, MOST + 1).map_err(|_| Fault::Parse)?;
+pub(super) fn parse_items(text: &str, version: Option<Version>) -> Result<Vec<&str>, Fault> {
+    let items = json::array_up_to(text, MAX_MESSAGES + 1).map_err(|_| Fault::Parse)?;
     let envelopes = || items.iter().filter_map(|item| Object::parse(item).ok());
-    if envelopes().any(|envelope| modern::envelope_claims(&envelope)) {
+    if envelopes().any(|envelope| modern::envelope_claims_modern(&envelope)) {
         return Err(Fault::Invalid("modern requests are not batched"));
     }
     if version != Some(Version::V2025_03_26) {
-        return Err(WHERE);
+        return Err(WRONG_SESSION);
     }
     if items.is_empty() {
         return Err(Fault::Invalid("an empty batch"));
     }
-    if items.len() > MOST {
+    if items.len() > MAX_MESSAGES {
         return Err(Fault::Invalid("more than 100 messages in a batch"));
     }
     let initializes =
@@ -75,25 +75,25 @@ pub(super) async fn post(
     text: &str,
     trace: &Trace,
 ) -> Response {
-    let session = legacy::session(front, headers);
+    let session = legacy::find_session(front, headers);
     let version = session.as_ref().ok().map(|session| session.version);
-    let (items, session) = match (items(text, version), session) {
+    let (items, session) = match (parse_items(text, version), session) {
         (Ok(items), Ok(session)) => (items, session),
         // That it is a batch says more than that there is no session.
-        (Err(WHERE), Err(fault)) if fault != Fault::NoSession => {
+        (Err(WRONG_SESSION), Err(fault)) if fault != Fault::NoSession => {
             return answer::refuse(None, &fault);
         }
         (Err(fault), _) | (Ok(_), Err(fault)) => return answer::refuse(None, &fault),
     };
-    let own = |item: &&str| one(front, &session, accepts, trace, (*item).to_owned());
-    let answers = Answers {
-        rest: Some(items.iter().map(own).collect()),
+    let answer = |item: &&str| answer_item(front, &session, accepts, trace, (*item).to_owned());
+    let answers = BatchAnswers {
+        rest: Some(items.iter().map(answer).collect()),
         front: Arc::clone(front),
     };
     gather(answers, accepts).await
 }
 
-async fn gather(mut answers: Answers, accepts: Accepts) -> Response {
+async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
     let mut ready: Vec<Bytes> = Vec::new();
     let silence = tokio::time::sleep(KEEP_ALIVE);
     tokio::pin!(silence);
@@ -106,7 +106,7 @@ async fn gather(mut answers: Answers, accepts: Accepts) -> Response {
                     break sse::event(&message);
                 }
                 Some(Outgoing::Message(_) | Outgoing::Paused) => {}
-                None => return whole(&ready),
+                None => return join_answers(&ready),
             },
             () = &mut silence, if accepts.streams() => break sse::KEEP_ALIVE,
         }
@@ -132,7 +132,7 @@ async fn gather(mut answers: Answers, accepts: Accepts) -> Response {
 }
 
 /// All answers as one array; a batch that wanted none, or whose requests were all taken back, gets none.
-fn whole(answers: &[Bytes]) -> Response {
+fn join_answers(answers: &[Bytes]) -> Response {
     if answers.is_empty() {
         return answer::bare(StatusCode::ACCEPTED);
     }
@@ -142,12 +142,12 @@ fn whole(answers: &[Bytes]) -> Response {
 
 /// What answers a batch, from all of its requests as it comes. Dropped early, the rest goes on without its
 /// caller: in legacy a disconnect is no cancellation.
-struct Answers {
+struct BatchAnswers {
     rest: Option<SelectAll<BoxStream<'static, Outgoing>>>,
     front: Arc<Front>,
 }
 
-impl Stream for Answers {
+impl Stream for BatchAnswers {
     type Item = Outgoing;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Outgoing>> {
@@ -162,7 +162,7 @@ impl Stream for Answers {
     }
 }
 
-impl Drop for Answers {
+impl Drop for BatchAnswers {
     fn drop(&mut self) {
         if let Some(mut rest) = self.rest.take() {
             let shutdown = self.front.shutdown.clone();
@@ -175,14 +175,14 @@ impl Drop for Answers {
 }
 
 /// Where one message of a batch stands.
-enum Stage {
+enum ItemState {
     Unread(String),
     Running(Running),
     Done,
 }
 
 /// What one message of a batch is answered with.
-fn one(
+fn answer_item(
     front: &Arc<Front>,
     session: &SessionToken,
     accepts: Accepts,
@@ -190,22 +190,24 @@ fn one(
     text: String,
 ) -> BoxStream<'static, Outgoing> {
     let (front, session, trace) = (Arc::clone(front), session.clone(), trace.clone());
-    futures::stream::unfold(Stage::Unread(text), move |stage| {
+    futures::stream::unfold(ItemState::Unread(text), move |stage| {
         let (front, session, trace) = (Arc::clone(&front), session.clone(), trace.clone());
         async move {
             let mut running = match stage {
-                Stage::Unread(text) => match begin(&front, &session, accepts, trace, &text).await {
-                    Begun::Answered(payload) => {
-                        return Some((Outgoing::Response(payload), Stage::Done));
+                ItemState::Unread(text) => {
+                    match begin(&front, &session, accepts, trace, &text).await {
+                        Begun::Answered(payload) => {
+                            return Some((Outgoing::Response(payload), ItemState::Done));
+                        }
+                        Begun::Running(running, _) => running,
+                        Begun::Over => return None,
                     }
-                    Begun::Running(running, _) => running,
-                    Begun::Over => return None,
-                },
-                Stage::Running(running) => running,
-                Stage::Done => return None,
+                }
+                ItemState::Running(running) => running,
+                ItemState::Done => return None,
             };
             let outgoing = running.next_in_time().await?;
-            Some((outgoing, Stage::Running(running)))
+            Some((outgoing, ItemState::Running(running)))
         }
     })
     .boxed()
@@ -225,7 +227,7 @@ async fn begin(
             legacy::begin(front, session, accepts, &request, &trace, record).await
         }
         Ok(Message::Notification(notification)) => {
-            legacy::notification(&front.sessions.state(session), &notification);
+            legacy::handle_notification(&front.sessions.state(session), &notification);
             Begun::Over
         }
         Ok(Message::Response(response)) => {

@@ -11,23 +11,23 @@ use crate::front::answer;
 use crate::front::state::{Front, METHODS};
 
 /// What a page may read besides the body.
-const EXPOSED: HeaderValue =
+const READABLE_HEADERS: HeaderValue =
     HeaderValue::from_static("mcp-session-id, x-request-id, www-authenticate");
 /// For how long a browser may remember: two hours is the most that any does.
-const REMEMBERED: HeaderValue = HeaderValue::from_static("7200");
+const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// Lets the page that asked read this answer.
 pub(super) fn allow(asked: &HeaderMap, response: &mut Response) {
     if let Some(origin) = asked.get(header::ORIGIN) {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, READABLE_HEADERS);
         headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
 }
 
 /// Checks `Host` and `Origin` before everything but `POST`, and says what the page may read.
-pub(super) async fn layer(
+pub(super) async fn check_origin(
     State(front): State<Arc<Front>>,
     request: Request,
     next: Next,
@@ -54,7 +54,7 @@ pub(super) async fn preflight(asked: HeaderMap) -> Response {
     headers.insert(header::ALLOW, METHODS);
     if asked.contains_key(header::ORIGIN) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, REMEMBERED);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
         if let Some(wanted) = wanted {
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());

@@ -33,12 +33,12 @@ pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
     let rest = Router::new()
         .route(
             path,
-            get(stream)
-                .delete(end)
+            get(open_stream)
+                .delete(end_session)
                 .options(cors::preflight)
-                .head(other)
-                .fallback(other)
-                .layer(from_fn_with_state(Arc::clone(&front), cors::layer))
+                .head(refuse_method)
+                .fallback(refuse_method)
+                .layer(from_fn_with_state(Arc::clone(&front), cors::check_origin))
                 .layer(with_request_id),
         )
         .route("/ping", get(async || ping()))
@@ -82,11 +82,11 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
             tokio::select! {
                 biased;
                 response = handled => response,
-                () = front.given_up.cancelled() => given_up(&body),
+                () = front.given_up.cancelled() => answer_given_up(&body),
             }
         }
         Err(fault) => {
-            front.tasks.spawn(intake::linger(body));
+            front.tasks.spawn(intake::discard_rest(body));
             answer::refuse(None, &fault)
         }
     };
@@ -97,7 +97,7 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
 }
 
 /// Answers a request that did not end within the grace period. It is recorded where it is dropped.
-fn given_up(body: &[u8]) -> Response {
+fn answer_given_up(body: &[u8]) -> Response {
     let message = std::str::from_utf8(body).map(Message::parse);
     let id = match message {
         Ok(Ok(Message::Request(request))) => Some(request.id),
@@ -116,7 +116,7 @@ fn given_up(body: &[u8]) -> Response {
 /// 403, 413, 415, 406.
 fn check_before_body(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault> {
     front.check_origin(&parts.headers)?;
-    if body.size_hint().lower() > front.intake.most as u64 {
+    if body.size_hint().lower() > front.intake.max_bytes as u64 {
         return Err(Fault::TooLarge);
     }
     let media = parts
@@ -145,7 +145,7 @@ async fn handle(
     let Ok(text) = std::str::from_utf8(body) else {
         return answer::refuse(None, &Fault::Parse);
     };
-    if batch::is_meant(text) {
+    if batch::is_batch(text) {
         return batch::post(front, headers, accepts, text, trace).await;
     }
     let version = headers
@@ -163,8 +163,9 @@ async fn handle(
         Message::Request(request) => {
             trace.heed(request.meta.as_ref());
             let mut record = front.record(Caller::anonymous(), &request.method, trace);
-            let is_modern = modern_header || modern::claims(request.meta.as_ref());
-            if request.method == method::INITIALIZE && !modern::claims(request.meta.as_ref()) {
+            let is_modern = modern_header || modern::claims_modern(request.meta.as_ref());
+            if request.method == method::INITIALIZE && !modern::claims_modern(request.meta.as_ref())
+            {
                 if modern_header {
                     let fault = Fault::HeaderMismatch(
                         "initialize is legacy, MCP-Protocol-Version is not".into(),
@@ -172,14 +173,15 @@ async fn handle(
                     record.fail(&fault);
                     return answer::refuse(Some(&request.id), &fault);
                 }
-                return legacy::open(front, &request, record);
+                return legacy::open_session(front, &request, record);
             }
             if is_modern {
-                return modern::request(front, headers, accepts, &request, trace, record).await;
+                return modern::handle_request(front, headers, accepts, &request, trace, record)
+                    .await;
             }
-            match legacy::session(front, headers) {
+            match legacy::find_session(front, headers) {
                 Ok(session) => {
-                    legacy::request(front, &session, accepts, &request, trace, record).await
+                    legacy::handle_request(front, &session, accepts, &request, trace, record).await
                 }
                 Err(fault) => {
                     record.fail(&fault);
@@ -190,7 +192,7 @@ async fn handle(
         Message::Notification(notification) => {
             handle_notification(front, headers, modern_header, &notification)
         }
-        Message::Response(response) => match legacy::session(front, headers) {
+        Message::Response(response) => match legacy::find_session(front, headers) {
             Ok(session) => {
                 relay::answer_upstream(&front.sessions.state(&session), &response);
                 answer::bare(StatusCode::ACCEPTED)
@@ -207,12 +209,12 @@ fn handle_notification(
     modern_header: bool,
     notification: &Notification<'_>,
 ) -> Response {
-    if modern_header || modern::envelope_claims(&notification.envelope) {
+    if modern_header || modern::envelope_claims_modern(&notification.envelope) {
         return answer::bare(StatusCode::ACCEPTED);
     }
-    match legacy::session(front, headers) {
+    match legacy::find_session(front, headers) {
         Ok(session) => {
-            legacy::notification(&front.sessions.state(&session), notification);
+            legacy::handle_notification(&front.sessions.state(&session), notification);
             answer::bare(StatusCode::ACCEPTED)
         }
         Err(fault) => answer::refuse(None, &fault),
@@ -220,23 +222,23 @@ fn handle_notification(
 }
 
 /// `GET`: a legacy session's stream.
-async fn stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
-    match in_session(&front, &headers) {
+async fn open_stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
+    match find_session(&front, &headers) {
         Ok(_) if !Accepts::read(&headers).streams() => answer::refuse(None, &Fault::NotAcceptable),
         Ok(session) => {
             let last = headers.get(LAST_EVENT_ID);
-            legacy::stream(&front, &session, last.and_then(|last| last.to_str().ok()))
+            legacy::open_stream(&front, &session, last.and_then(|last| last.to_str().ok()))
         }
         Err(response) => *response,
     }
 }
 
 /// `DELETE`: ends a legacy session.
-async fn end(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
-    match in_session(&front, &headers) {
+async fn end_session(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
+    match find_session(&front, &headers) {
         Ok(session) => {
             if let Some(ended) = front.sessions.end(&session) {
-                front.replays.orphan(&ended);
+                front.replays.discard(&ended);
             }
             answer::bare(StatusCode::NO_CONTENT)
         }
@@ -244,12 +246,12 @@ async fn end(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     }
 }
 
-fn in_session(front: &Front, headers: &HeaderMap) -> Result<SessionToken, Box<Response>> {
-    legacy::session(front, headers).map_err(|fault| Box::new(answer::refuse(None, &fault)))
+fn find_session(front: &Front, headers: &HeaderMap) -> Result<SessionToken, Box<Response>> {
+    legacy::find_session(front, headers).map_err(|fault| Box::new(answer::refuse(None, &fault)))
 }
 
 /// Any other method. `HEAD` too: answered as `GET` it would take the session's stream over.
-async fn other() -> Response {
+async fn refuse_method() -> Response {
     let mut response = answer::refuse(None, &Fault::HttpMethod);
     response.headers_mut().insert(header::ALLOW, METHODS);
     response

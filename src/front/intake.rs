@@ -10,23 +10,23 @@ use crate::config::Listen;
 use crate::protocol::error::Fault;
 
 /// How long the rest of a refused body is taken in for.
-const LINGER: Duration = Duration::from_secs(2);
+const DISCARD_TIME: Duration = Duration::from_secs(2);
 /// How much of it.
-const LINGER_BYTES: usize = 16 << 20;
+const DISCARD_BYTES: usize = 16 << 20;
 
 /// The bounds of a body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Intake {
     /// Most bytes.
-    pub(super) most: usize,
-    patience: Duration,
+    pub(super) max_bytes: usize,
+    timeout: Duration,
 }
 
 impl Intake {
     pub(super) fn new(listen: &Listen) -> Self {
         Self {
-            most: listen.request_bytes,
-            patience: listen.body_timeout,
+            max_bytes: listen.request_bytes,
+            timeout: listen.body_timeout,
         }
     }
 }
@@ -37,8 +37,8 @@ impl Intake {
 /// It is too large, too slow, or breaks off.
 pub(super) async fn read(body: &mut Body, intake: Intake) -> Result<Bytes, Fault> {
     // Most bodies are here already: then the timer is never set.
-    let whole = Limited::new(body, intake.most).collect();
-    match tokio::time::timeout(intake.patience, whole).await {
+    let whole = Limited::new(body, intake.max_bytes).collect();
+    match tokio::time::timeout(intake.timeout, whole).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Fault::TooLarge),
         Ok(Err(_)) => Err(Fault::BrokenBody),
@@ -48,15 +48,15 @@ pub(super) async fn read(body: &mut Body, intake: Intake) -> Result<Bytes, Fault
 
 /// Takes in and drops the rest of a body whose request has been refused. A connection that is closed with
 /// bytes unread is reset, and the caller may lose the answer that says why.
-pub(super) async fn linger(mut body: Body) {
+pub(super) async fn discard_rest(mut body: Body) {
     let rest = async {
         let mut read = 0;
         while let Some(Ok(frame)) = body.frame().await {
             read += frame.data_ref().map_or(0, Bytes::len);
-            if read > LINGER_BYTES {
+            if read > DISCARD_BYTES {
                 return;
             }
         }
     };
-    let _ = tokio::time::timeout(LINGER, rest).await;
+    let _ = tokio::time::timeout(DISCARD_TIME, rest).await;
 }

@@ -48,25 +48,25 @@ pub(super) fn initialize(
     );
     let profile = SessionProfile {
         version,
-        capabilities: can(request).into(),
+        capabilities: relayed_capabilities(request).into(),
         key: seal::random().ok(),
     };
     Ok((profile, message::result(&request.id, &result)))
 }
 
 /// What the client can do that weir can pass on: everything but running tasks of its own.
-fn can(request: &Request<'_>) -> String {
+fn relayed_capabilities(request: &Request<'_>) -> String {
     let said = request.params.get("capabilities");
     let said = said.filter(|said| said.len() <= CAPABILITIES);
-    let mut can = said
+    let mut relayed = said
         .and_then(|said| Object::parse(said).ok())
         .unwrap_or_default();
-    can.remove("tasks");
-    can.to_text()
+    relayed.remove("tasks");
+    relayed.to_text()
 }
 
 /// `initialize` over HTTP: a new session.
-pub(super) fn open(front: &Front, request: &Request<'_>, mut record: Record) -> Response {
+pub(super) fn open_session(front: &Front, request: &Request<'_>, mut record: Record) -> Response {
     let snapshot = front.live.load();
     let view = snapshot.view(&Caller::anonymous());
     let (profile, body) = match initialize(view, request) {
@@ -95,7 +95,7 @@ pub(super) fn open(front: &Front, request: &Request<'_>, mut record: Record) -> 
 ///
 /// # Errors
 /// There is none, it is unknown or over, or the version header is none of weir's.
-pub(super) fn session(front: &Front, headers: &HeaderMap) -> Result<SessionToken, Fault> {
+pub(super) fn find_session(front: &Front, headers: &HeaderMap) -> Result<SessionToken, Fault> {
     let id = headers.get(SESSION).ok_or(Fault::NoSession)?;
     let session = id.to_str().ok().and_then(|id| front.sessions.find(id));
     let session = session.ok_or(Fault::UnknownSession)?;
@@ -120,7 +120,7 @@ pub(super) enum Begun {
 }
 
 /// Answers a request in a session.
-pub(super) async fn request(
+pub(super) async fn handle_request(
     front: &Arc<Front>,
     session: &SessionToken,
     accepts: Accepts,
@@ -182,7 +182,7 @@ pub(super) async fn begin(
 
 /// Handles a notification of a caller in its session. One that weir does not know goes nowhere: no upstream is meant more
 /// than another.
-pub(super) fn notification(session: &CallerSession, notification: &Notification<'_>) {
+pub(super) fn handle_notification(session: &CallerSession, notification: &Notification<'_>) {
     session.touch();
     match notification.method.as_ref() {
         method::CANCELLED => {
@@ -198,7 +198,11 @@ pub(super) fn notification(session: &CallerSession, notification: &Notification<
 
 /// Opens the session's stream: it tells when lists change, and has the messages of upstreams that belong to no call. With the
 /// id of an event, it is the rest of an answer whose stream broke.
-pub(super) fn stream(front: &Arc<Front>, session: &SessionToken, last: Option<&str>) -> Response {
+pub(super) fn open_stream(
+    front: &Arc<Front>,
+    session: &SessionToken,
+    last: Option<&str>,
+) -> Response {
     let state = front.sessions.state(session);
     let resumed = last.and_then(|last| front.replays.resume(&state, last));
     if let Some(body) = resumed {

@@ -25,24 +25,24 @@ use crate::relay::{self, Payload, Scope};
 const DISCOVER_TTL_MS: u32 = 60_000;
 
 /// Whether a message claims the modern era: it names its version in `params._meta`.
-pub(super) fn claims(meta: Option<&Object<'_>>) -> bool {
+pub(super) fn claims_modern(meta: Option<&Object<'_>>) -> bool {
     meta.is_some_and(|meta| meta.contains(meta::PROTOCOL_VERSION))
 }
 
 /// Whether an envelope that was read no further claims the modern era.
-pub(super) fn envelope_claims(envelope: &Object<'_>) -> bool {
+pub(super) fn envelope_claims_modern(envelope: &Object<'_>) -> bool {
     let params = envelope
         .get("params")
         .and_then(|text| Object::parse(text).ok());
     let own = params.as_ref().and_then(|params| params.get("_meta"));
-    claims(own.and_then(|text| Object::parse(text).ok()).as_ref())
+    claims_modern(own.and_then(|text| Object::parse(text).ok()).as_ref())
 }
 
 /// Checks the metadata every modern request carries (`basic/index.mdx#_meta`) and gives its version.
 ///
 /// # Errors
 /// -32602 for what is missing.
-pub(super) fn envelope<'r>(request: &'r Request<'_>) -> Result<Cow<'r, str>, Fault> {
+pub(super) fn check_envelope<'r>(request: &'r Request<'_>) -> Result<Cow<'r, str>, Fault> {
     let own = request.meta.as_ref();
     let version = own.and_then(|own| own.string(meta::PROTOCOL_VERSION));
     let version = version.ok_or(Fault::Envelope(
@@ -61,7 +61,7 @@ pub(super) fn envelope<'r>(request: &'r Request<'_>) -> Result<Cow<'r, str>, Fau
 ///
 /// # Errors
 /// -32020 where they disagree, -32022 for a version weir does not speak.
-fn mirrored(found: &HeaderMap, request: &Request<'_>, version: &str) -> Result<(), Fault> {
+fn check_headers(found: &HeaderMap, request: &Request<'_>, version: &str) -> Result<(), Fault> {
     let mismatch = |text: &str| Fault::HeaderMismatch(text.to_owned());
     match found
         .get(headers::VERSION)
@@ -75,7 +75,7 @@ fn mirrored(found: &HeaderMap, request: &Request<'_>, version: &str) -> Result<(
         }
         Some(_) => {}
     }
-    supported(version)?;
+    check_version(version)?;
     headers::check_method(found, &request.method)?;
     headers::check_name(found, &request.method, &request.params)?;
     Ok(())
@@ -83,7 +83,7 @@ fn mirrored(found: &HeaderMap, request: &Request<'_>, version: &str) -> Result<(
 
 /// # Errors
 /// -32022 for a version weir does not speak in this era.
-pub(super) fn supported(version: &str) -> Result<(), Fault> {
+pub(super) fn check_version(version: &str) -> Result<(), Fault> {
     if version == Version::MODERN.as_str() {
         Ok(())
     } else {
@@ -94,7 +94,7 @@ pub(super) fn supported(version: &str) -> Result<(), Fault> {
 }
 
 /// Answers a modern request over HTTP.
-pub(super) async fn request(
+pub(super) async fn handle_request(
     front: &Arc<Front>,
     found: &HeaderMap,
     accepts: Accepts,
@@ -116,8 +116,8 @@ pub(super) async fn request(
 
 /// Checks the envelope of a modern request, and the headers against it.
 fn check(found: &HeaderMap, request: &Request<'_>) -> Result<(), Fault> {
-    let version = envelope(request)?;
-    mirrored(found, request, &version)
+    let version = check_envelope(request)?;
+    check_headers(found, request, &version)
 }
 
 /// Answers a request that passed the checks. A fault is recorded already.

@@ -2,8 +2,8 @@
 //! whose connection broke reads on where it was (2025-11-25
 //! `basic/transports.mdx#resumability-and-redelivery`).
 //!
-//! A pump takes messages from the call and puts them on a buffer; whoever is connected reads from there. In legacy
-//! a broken connection is no cancellation, so the pump goes on without a reader.
+//! A fill takes messages from the call and puts them on a buffer; whoever is connected reads from there. In legacy
+//! a broken connection is no cancellation, so the fill goes on without a reader.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -23,14 +23,14 @@ use crate::protocol::sse;
 use crate::relay::{KEEP_ALIVE, Outgoing};
 use crate::session::CallerSession;
 
-/// Most messages and bytes a buffer holds, but for one message that is larger. While somebody reads, the pump waits
+/// Most messages and bytes a buffer holds, but for one message that is larger. While somebody reads, the fill waits
 /// for them; otherwise the oldest go.
-const MESSAGES: usize = 64;
-const BYTES: usize = 256 * 1024;
+const MAX_MESSAGES: usize = 64;
+const MAX_BYTES: usize = 256 * 1024;
 /// Most buffers that can be read on; for more, a broken connection is the end of the answer.
-const BUFFERS: usize = 1_000;
+const MAX_BUFFERS: usize = 1_000;
 /// How long an answer that nobody read to its end is kept.
-const UNREAD: Duration = Duration::from_secs(60);
+const KEPT_UNREAD: Duration = Duration::from_secs(60);
 /// What a caller is told to wait before it reads on.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -65,14 +65,14 @@ struct State {
     /// Nothing more comes.
     done: bool,
     /// The answer was read to its end.
-    read: bool,
+    was_read: bool,
     /// The session is over: nobody can ask for it any more.
-    is_orphan: bool,
+    is_session_over: bool,
 }
 
 /// What made an answer a stream.
 #[derive(Debug)]
-pub(super) enum Opening {
+pub(super) enum StreamTrigger {
     /// It takes long.
     Silence,
     /// There is something to say before the response.
@@ -82,7 +82,7 @@ pub(super) enum Opening {
 }
 
 /// What a reader does next.
-enum NextRead {
+enum ReadStep {
     Message(u64, Bytes),
     Wait,
     End,
@@ -93,7 +93,7 @@ impl ReplayBuffers {
     pub(super) fn stream(
         self: &Arc<Self>,
         running: Running,
-        first: Opening,
+        first: StreamTrigger,
         session: &Arc<CallerSession>,
         tasks: &TaskTracker,
     ) -> Body {
@@ -107,22 +107,22 @@ impl ReplayBuffers {
         });
         {
             let mut inner = self.lock();
-            if inner.len() < BUFFERS {
+            if inner.len() < MAX_BUFFERS {
                 inner.insert(number, Arc::clone(&buffer));
             }
         }
         let first_bytes = if buffer.polls {
-            buffer.primer()
+            buffer.first_event()
         } else {
             sse::KEEP_ALIVE
         };
         let body = buffer.read(0, Some(first_bytes));
         let buffers = Arc::clone(self);
         tasks.spawn(async move {
-            pump(&buffer, running, first).await;
+            fill(&buffer, running, first).await;
             // What was read is not asked for again.
-            let read = buffer.until(State::is_over_with);
-            let _ = tokio::time::timeout(UNREAD, read).await;
+            let read = buffer.wait_until(State::is_disposable);
+            let _ = tokio::time::timeout(KEPT_UNREAD, read).await;
             buffers.lock().remove(&buffer.number);
         });
         body
@@ -138,10 +138,10 @@ impl ReplayBuffers {
     }
 
     /// A session is over: its answers are not kept for anybody.
-    pub(super) fn orphan(&self, session: &Arc<CallerSession>) {
+    pub(super) fn discard(&self, session: &Arc<CallerSession>) {
         for buffer in self.lock().values() {
             if Arc::ptr_eq(&buffer.session, session) {
-                buffer.change(|state| state.is_orphan = true);
+                buffer.change(|state| state.is_session_over = true);
             }
         }
     }
@@ -152,11 +152,11 @@ impl ReplayBuffers {
 }
 
 /// Puts what a call says on its buffer, to the end.
-async fn pump(buffer: &ReplayBuffer, mut running: Running, opening: Opening) {
-    let mut next = match opening {
-        Opening::Message(message) => Some(Outgoing::Message(message)),
-        Opening::Paused => Some(Outgoing::Paused),
-        Opening::Silence => None,
+async fn fill(buffer: &ReplayBuffer, mut running: Running, trigger: StreamTrigger) {
+    let mut next = match trigger {
+        StreamTrigger::Message(message) => Some(Outgoing::Message(message)),
+        StreamTrigger::Paused => Some(Outgoing::Paused),
+        StreamTrigger::Silence => None,
     };
     loop {
         let outgoing = match next.take() {
@@ -183,7 +183,7 @@ impl ReplayBuffer {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    async fn until(&self, holds: impl Fn(&State) -> bool) {
+    async fn wait_until(&self, holds: impl Fn(&State) -> bool) {
         let mut changes = self.changes.subscribe();
         while !holds(&self.state()) {
             if changes.changed().await.is_err() {
@@ -194,12 +194,12 @@ impl ReplayBuffer {
 
     async fn put(&self, message: Bytes, is_last: bool) {
         // A slow reader slows its own call.
-        self.until(|state| !state.is_full() || !state.is_behind())
+        self.wait_until(|state| !state.is_full() || !state.is_behind())
             .await;
         self.change(|state| {
             state.bytes += message.len();
             state.messages.push_back(message);
-            while state.is_over() && state.messages.len() > 1 {
+            while state.exceeds_limits() && state.messages.len() > 1 {
                 let oldest = state.messages.pop_front().unwrap_or_default();
                 state.bytes -= oldest.len();
                 state.first += 1;
@@ -216,7 +216,7 @@ impl ReplayBuffer {
     }
 
     /// The event that a stream begins with, so that there is an id to come back with.
-    fn primer(&self) -> Bytes {
+    fn first_event(&self) -> Bytes {
         let (number, retry) = (self.number, RETRY.as_millis());
         format!("id: {number}-0\nretry: {retry}\ndata: \n\n").into()
     }
@@ -229,47 +229,47 @@ impl ReplayBuffer {
             reader = state.readers;
             state.reader = Some((reader, after));
         });
-        let reading = Reading {
+        let reader = BufferReader {
             buffer: Arc::clone(self),
             reader,
             first,
         };
-        Body::from_stream(futures::stream::unfold(reading, |mut reading| async move {
-            let bytes = reading.next().await?;
-            Some((Ok::<_, Infallible>(bytes), reading))
+        Body::from_stream(futures::stream::unfold(reader, |mut reader| async move {
+            let bytes = reader.next().await?;
+            Some((Ok::<_, Infallible>(bytes), reader))
         }))
     }
 
-    fn next_read(&self, reader: u64) -> NextRead {
+    fn next_step(&self, reader: u64) -> ReadStep {
         let state = &mut *self.state();
         let Some((_, next)) = state.reader.filter(|(current, _)| *current == reader) else {
-            return NextRead::End;
+            return ReadStep::End;
         };
         let next = next.max(state.first);
         let at = usize::try_from(next - state.first).unwrap_or(usize::MAX);
         match state.messages.get(at).cloned() {
             Some(message) => {
                 state.reader = Some((reader, next + 1));
-                NextRead::Message(next + 1, message)
+                ReadStep::Message(next + 1, message)
             }
-            None if state.done => NextRead::End,
-            None => NextRead::Wait,
+            None if state.done => ReadStep::End,
+            None => ReadStep::Wait,
         }
     }
 }
 
 impl State {
     fn is_full(&self) -> bool {
-        self.messages.len() >= MESSAGES || self.bytes >= BYTES
+        self.messages.len() >= MAX_MESSAGES || self.bytes >= MAX_BYTES
     }
 
-    fn is_over(&self) -> bool {
-        self.messages.len() > MESSAGES || self.bytes > BYTES
+    fn exceeds_limits(&self) -> bool {
+        self.messages.len() > MAX_MESSAGES || self.bytes > MAX_BYTES
     }
 
     /// Whether there is no point in keeping it: it was read, nobody can, or it is too large to wait for somebody.
-    fn is_over_with(&self) -> bool {
-        self.read || self.is_orphan || (self.reader.is_none() && self.bytes > BYTES)
+    fn is_disposable(&self) -> bool {
+        self.was_read || self.is_session_over || (self.reader.is_none() && self.bytes > MAX_BYTES)
     }
 
     /// Whether the one who reads has not read what is here.
@@ -280,28 +280,28 @@ impl State {
 }
 
 /// One connection that reads a buffer.
-struct Reading {
+struct BufferReader {
     buffer: Arc<ReplayBuffer>,
     reader: u64,
     first: Option<Bytes>,
 }
 
-impl Reading {
+impl BufferReader {
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
         let mut changes = self.buffer.changes.subscribe();
         loop {
-            match self.buffer.next_read(self.reader) {
-                NextRead::Message(number, message) => {
-                    // Behind what was read, the pump may go on.
+            match self.buffer.next_step(self.reader) {
+                ReadStep::Message(number, message) => {
+                    // Behind what was read, the fill may go on.
                     self.buffer.changes.send_modify(|changes| *changes += 1);
                     let id = format!("{}-{number}", self.buffer.number);
                     return Some(sse::event_with_id(&id, &message));
                 }
-                NextRead::End => return None,
-                NextRead::Wait => {}
+                ReadStep::End => return None,
+                ReadStep::Wait => {}
             }
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() {
@@ -313,14 +313,14 @@ impl Reading {
     }
 }
 
-impl Drop for Reading {
+impl Drop for BufferReader {
     fn drop(&mut self) {
         let reader = self.reader;
         self.buffer.change(|state| {
             let is_it = state.reader.is_some_and(|(current, _)| current == reader);
             let end = state.first + state.messages.len() as u64;
             if is_it {
-                state.read = state.done && state.reader.is_some_and(|(_, next)| next >= end);
+                state.was_read = state.done && state.reader.is_some_and(|(_, next)| next >= end);
                 state.reader = None;
             }
         });

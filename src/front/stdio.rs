@@ -34,10 +34,10 @@ const IN_FLIGHT: usize = 256;
 
 /// How long after the start requests wait for upstreams that have not been listed yet: a client asks for
 /// the list first, and many ask only once.
-const SETTLING: Duration = Duration::from_secs(10);
+const SETTLE_TIME: Duration = Duration::from_secs(10);
 
 /// How long what is under way at the end of stdin may still take: whoever pipes requests in closes it at once.
-const LINGER: Duration = Duration::from_secs(5);
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// The one caller of a weir on stdio.
 struct Connection {
@@ -50,9 +50,9 @@ struct Connection {
     given_up: CancellationToken,
     session: Mutex<Option<Arc<CallerSession>>>,
     /// Whether a legacy client is told of changes.
-    listens: AtomicBool,
+    is_listening: AtomicBool,
     under_way: Mutex<HashMap<Id, CancellationToken>>,
-    places: Arc<tokio::sync::Semaphore>,
+    slots: Arc<tokio::sync::Semaphore>,
     settled_by: Instant,
 }
 
@@ -77,10 +77,10 @@ pub async fn serve(
         shutdown: shutdown.child_token(),
         given_up: CancellationToken::new(),
         session: Mutex::new(None),
-        listens: AtomicBool::new(false),
+        is_listening: AtomicBool::new(false),
         under_way: Mutex::default(),
-        places: Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT)),
-        settled_by: Instant::now() + SETTLING,
+        slots: Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT)),
+        settled_by: Instant::now() + SETTLE_TIME,
     });
     let mut lines = FramedRead::new(input, LinesCodec::new_with_max_length(limit));
     loop {
@@ -94,7 +94,7 @@ pub async fn serve(
             Some(Ok(line)) => connection.handle_line(line).await,
             Some(Err(LinesCodecError::MaxLineLengthExceeded)) => {
                 let fault = Fault::Invalid("the message is too long");
-                connection.fault(None, &fault, Era::Legacy).await;
+                connection.send_fault(None, &fault, Era::Legacy).await;
             }
             Some(Err(LinesCodecError::Io(error))) => return Err(error),
         }
@@ -107,7 +107,7 @@ pub async fn serve(
     let ended = async {
         tokio::select! {
             () = tasks.wait() => true,
-            () = tokio::time::sleep(LINGER) => false,
+            () = tokio::time::sleep(LAST_REQUESTS) => false,
             () = shutdown.cancelled() => false,
         }
     };
@@ -148,26 +148,26 @@ async fn write(
 
 impl Connection {
     async fn handle_line(self: &Arc<Self>, line: String) {
-        if !batch::is_meant(&line) {
-            return self.message(line).await;
+        if !batch::is_batch(&line) {
+            return self.handle_message(line).await;
         }
         let version = self.session().map(|session| session.version());
-        match batch::items(&line, version) {
+        match batch::parse_items(&line, version) {
             // Answered one by one as they are ready: on a pipe nothing holds them together.
             Ok(items) => {
                 for item in items {
-                    self.message(item.to_owned()).await;
+                    self.handle_message(item.to_owned()).await;
                 }
             }
-            Err(fault) => self.fault(None, &fault, Era::Legacy).await,
+            Err(fault) => self.send_fault(None, &fault, Era::Legacy).await,
         }
     }
 
-    async fn message(self: &Arc<Self>, line: String) {
+    async fn handle_message(self: &Arc<Self>, line: String) {
         match Message::parse(&line) {
             // In turn: what comes after it on the pipe is in its session.
             Ok(Message::Request(request)) if request.method == method::INITIALIZE => {
-                return self.request(&request).await;
+                return self.handle_request(&request).await;
             }
             Ok(Message::Request(_)) => {}
             Ok(Message::Notification(notification)) => {
@@ -180,18 +180,18 @@ impl Connection {
                 return;
             }
             Err(MessageError { id, fault }) => {
-                return self.fault(id.as_ref(), &fault, Era::Legacy).await;
+                return self.send_fault(id.as_ref(), &fault, Era::Legacy).await;
             }
         }
-        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
             return;
         };
         let connection = Arc::clone(self);
         self.tasks.spawn(async move {
             if let Ok(Message::Request(request)) = Message::parse(&line) {
-                connection.request(&request).await;
+                connection.handle_request(&request).await;
             }
-            drop(place);
+            drop(slot);
         });
     }
 
@@ -206,7 +206,7 @@ impl Connection {
                 }
             }
             // Only the first one opens the stream of changes.
-            method::INITIALIZED if !self.listens.swap(true, Ordering::Relaxed) => {
+            method::INITIALIZED if !self.is_listening.swap(true, Ordering::Relaxed) => {
                 let connection = Arc::clone(self);
                 self.tasks.spawn(async move {
                     let (live, end) = (&connection.live, connection.shutdown.clone());
@@ -222,7 +222,7 @@ impl Connection {
             }
             _ => {
                 if let Some(session) = self.session() {
-                    legacy::notification(&session, notification);
+                    legacy::handle_notification(&session, notification);
                 }
             }
         }
@@ -232,15 +232,15 @@ impl Connection {
         self.session.lock().clone()
     }
 
-    async fn request(&self, request: &Request<'_>) {
-        let modern = modern::claims(request.meta.as_ref());
+    async fn handle_request(&self, request: &Request<'_>) {
+        let modern = modern::claims_modern(request.meta.as_ref());
         let era = if modern { Era::Modern } else { Era::Legacy };
         let mut trace = Trace::new();
         trace.heed(request.meta.as_ref());
         let metrics = Arc::clone(&self.live.load().metrics);
         let record = Record::open(&metrics, Caller::anonymous(), &request.method, &trace);
         let answered = match (modern, request.method.as_ref(), self.session()) {
-            (true, _, _) => self.modern(request, &trace, record).await,
+            (true, _, _) => self.handle_modern(request, &trace, record).await,
             (false, method::INITIALIZE, _) => self.initialize(request, record).await,
             (false, method::PING, _) => {
                 self.answer(message::result(&request.id, "{}"), record)
@@ -249,7 +249,7 @@ impl Connection {
             }
             // A modern request that forgot its envelope gets told so by the probe's own rule.
             (false, method::DISCOVER, _) => {
-                recorded(record, Fault::Method(method::DISCOVER.to_owned()))
+                refuse(record, Fault::Method(method::DISCOVER.to_owned()))
             }
             (false, _, Some(session)) => {
                 let scope = |live| {
@@ -258,13 +258,13 @@ impl Connection {
                 };
                 self.relay(request, scope, record).await
             }
-            (false, _, None) => recorded(
+            (false, _, None) => refuse(
                 record,
                 Fault::Invalid("begin with initialize, or send the modern `_meta`"),
             ),
         };
         if let Err(fault) = answered {
-            self.fault(Some(&request.id), &fault, era).await;
+            self.send_fault(Some(&request.id), &fault, era).await;
         }
     }
 
@@ -282,13 +282,14 @@ impl Connection {
         Ok(())
     }
 
-    async fn modern(
+    async fn handle_modern(
         &self,
         request: &Request<'_>,
         trace: &Trace,
         mut record: Record,
     ) -> Result<(), Fault> {
-        let checked = modern::envelope(request).and_then(|version| modern::supported(&version));
+        let checked =
+            modern::check_envelope(request).and_then(|version| modern::check_version(&version));
         checked.inspect_err(|fault| record.fail(fault))?;
         let scope = |live| Scope::new(live, Caller::anonymous(), Version::MODERN, trace);
         match request.method.as_ref() {
@@ -322,7 +323,7 @@ impl Connection {
             }
             Err(fault) => {
                 self.end(&request.id);
-                recorded(record, fault)
+                refuse(record, fault)
             }
         }
     }
@@ -390,7 +391,7 @@ impl Connection {
         self.send(message).await;
     }
 
-    async fn fault(&self, id: Option<&Id>, fault: &Fault, era: Era) {
+    async fn send_fault(&self, id: Option<&Id>, fault: &Fault, era: Era) {
         self.send(Payload::fault(id, fault, era).concat()).await;
     }
 
@@ -401,7 +402,7 @@ impl Connection {
 }
 
 /// Records a request that is refused here.
-fn recorded(mut record: Record, fault: Fault) -> Result<(), Fault> {
+fn refuse(mut record: Record, fault: Fault) -> Result<(), Fault> {
     record.fail(&fault);
     Err(fault)
 }
