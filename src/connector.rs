@@ -1,4 +1,4 @@
-//! What each kind of upstream needs besides the protocol: a config block becomes a link.
+//! Makes a link from the config of an upstream: what each kind of upstream needs beside the protocol.
 
 mod gateway;
 mod runtime;
@@ -22,32 +22,33 @@ use crate::upstream::{Link, Wire};
 pub struct ConnectorContext {
     /// The name of that weir in chains, if it is a hop of one.
     pub instance: Option<Instance>,
-    /// The `weir` binary, run as the reaper of child processes; without it closing their stdin is all that ends them.
+    /// The `weir` binary, run as the reaper of child processes. Without it, only closing their stdin ends
+    /// them after a SIGKILL of weir.
     pub reaper: Option<PathBuf>,
     /// What credentials are made with.
     pub auth: credentials::CredentialsContext,
-    /// Where calls are counted.
+    /// The metrics in which calls are counted.
     pub metrics: Arc<Metrics>,
-    /// Owner of everything spawned.
+    /// The owner of every task that is spawned.
     pub tasks: TaskTracker,
 }
 
-/// A link to the upstream. Opens nothing, so it fails only on what can be seen in the config.
+/// Builds the link to an upstream. Opens nothing, so it fails only on what can be seen in the config.
 ///
 /// # Errors
-/// A credential that no header can carry, or no TLS roots.
-pub fn link(
+/// No header can carry a credential, or there are no TLS roots.
+pub fn build_link(
     config: &Arc<config::Upstream>,
-    around: &ConnectorContext,
+    context: &ConnectorContext,
 ) -> Result<Arc<Link>, WireError> {
     let wire = match &config.endpoint {
         Endpoint::Http(endpoint) => {
-            let quirks = quirks(config.connector);
+            let quirks = quirks_of(config.connector);
             Wire::Http(Box::new(HttpWire::new(
                 config,
                 endpoint,
                 quirks,
-                &around.auth,
+                &context.auth,
             )?))
         }
         Endpoint::Child {
@@ -61,27 +62,27 @@ pub fn link(
             args: args.clone(),
             env: env
                 .iter()
-                .map(|(name, value)| Ok((name.clone(), around.auth.secrets.open(value)?)))
+                .map(|(name, value)| Ok((name.clone(), context.auth.secrets.open(value)?)))
                 .collect::<Result<_, SetupError>>()?,
             cwd: cwd.clone(),
-            reaper: around.reaper.clone(),
+            reaper: context.reaper.clone(),
             inherited: inherited_env(),
             max_message: config.limits.response_bytes,
         })),
     };
     let mut link = Link::new(
         Arc::clone(config),
-        around.instance.clone(),
+        context.instance.clone(),
         wire,
-        around.tasks.clone(),
-        around.metrics.upstream(&config.id),
+        context.tasks.clone(),
+        context.metrics.upstream(&config.id),
     );
-    link.gateway_control = gateway::control(config, &around.auth)?;
+    link.gateway_control = gateway::build_control(config, &context.auth)?;
     Ok(Arc::new(link))
 }
 
-/// What is particular to upstreams of a kind.
-fn quirks(connector: Connector) -> Quirks {
+/// Returns what is particular to upstreams of a kind.
+fn quirks_of(connector: Connector) -> Quirks {
     match connector {
         Connector::AgentcoreGateway => gateway::QUIRKS,
         Connector::AgentcoreRuntime => runtime::QUIRKS,

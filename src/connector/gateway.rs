@@ -5,24 +5,24 @@ use crate::credentials::aws::control_plane::ControlPlane;
 use crate::credentials::{CredentialsContext, SetupError};
 use crate::upstream::quirks::{Platform, Quirks};
 
-/// A gateway speaks the versions it was created with and no others; keeps sessions if it was told to, which may be
-/// later than weir came; throttles in the body of an answer.
+/// A gateway speaks only the versions that it was created with. It may be switched to sessions at any time,
+/// after weir has connected too. It throttles in the body of an answer.
 pub(super) const QUIRKS: Quirks = Quirks {
     platform: Platform::Gateway,
     affinity: false,
-    // What it has to say comes on the answer of the POST that it is about.
+    // Every message of a gateway comes in the answer to the POST that it belongs to.
     post_only: true,
     no_delete: false,
     may_require_session_later: true,
     refuses_unknown_versions: true,
 };
 
-/// What synchronizes the targets, where the config wants that. Who signs the calls signs that too; where calls carry a
-/// token, it is whom the environment says.
+/// Builds the client that synchronizes the targets, if the config asks for that. It signs with the
+/// credentials that sign the calls. If calls carry a token, it signs with those of the environment.
 ///
 /// # Errors
-/// What shows in the config.
-pub(super) fn control(
+/// What can be seen in the config.
+pub(super) fn build_control(
     config: &Upstream,
     around: &CredentialsContext,
 ) -> Result<Option<ControlPlane>, SetupError> {
@@ -35,7 +35,7 @@ pub(super) fn control(
     else {
         return Ok(None);
     };
-    let of_environment = AwsCredentials {
+    let from_environment = AwsCredentials {
         source: AwsSource::Chain { profile: None },
         assume_role: None,
     };
@@ -48,7 +48,7 @@ pub(super) fn control(
         | Auth::Basic { .. }
         | Auth::ClientCredentials(_)
         | Auth::AuthorizationCode(_)
-        | Auth::TokenExchange(_) => &of_environment,
+        | Auth::TokenExchange(_) => &from_environment,
     };
     ControlPlane::new(id, gateway.region.as_deref(), credentials, around).map(Some)
 }

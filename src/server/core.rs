@@ -333,7 +333,7 @@ fn make_link(
     upstream: &Arc<config::Upstream>,
     around: &ConnectorContext,
 ) -> Result<Arc<Link>, ServeError> {
-    connector::link(upstream, around).map_err(|source| ServeError::Upstream {
+    connector::build_link(upstream, around).map_err(|source| ServeError::Upstream {
         upstream: upstream.id.clone(),
         source,
     })

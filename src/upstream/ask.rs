@@ -1,4 +1,4 @@
-//! A request of weir's own, whose answer nobody but weir reads.
+//! Requests of weir's own, whose answers only weir reads.
 
 use http::HeaderMap;
 use tokio::time::Instant;
@@ -14,10 +14,10 @@ use crate::upstream::request::OutboundRequest;
 /// A JSON-RPC answer: `result` or `error` as JSON text.
 pub type Answer = Result<String, String>;
 
-/// Asks a peer and waits for the response; what else comes on its way is passed over.
+/// Sends a request to a peer and waits for the response. Notifications before it are skipped.
 ///
 /// # Errors
-/// No usable answer until `deadline`.
+/// No usable answer came by `deadline`.
 pub async fn ask(
     link: &Link,
     peer: &Peer,

@@ -1,23 +1,23 @@
 //! The circuit of an upstream: whether calls are worth trying. Pure: no clock, no IO.
 //!
-//! Closed, it lets every call through. [`FAILURES`] failures in a row open it: calls fail at once. After
-//! a cool-down one call is let through; its answer closes the circuit, its failure makes the cool-down
-//! twice as long. What counts as a failure is for [`crate::upstream::gate`] to say.
+//! Closed, it lets every call through. [`FAILURES`] failures in a row open it, and calls fail at once.
+//! After a cool-down one call is let through as a probe. Its answer closes the circuit; its failure makes
+//! the cool-down twice as long. What counts as a failure is decided by [`crate::upstream::gate`].
 //!
-//! Listings have a say too, because the keeper goes on trying while calls do not. A failed one counts
-//! like a failed call. A good one closes the circuit, but where calls had failed it vouches for them once
-//! only: if they fail all the same, an upstream that lists well and answers no call would be tried for
-//! ever. Its word is good again after an answered call or a failed listing.
+//! Listings count too, because the keeper goes on listing while calls are not tried. A failed listing
+//! counts like a failed call. A good listing closes the circuit, but after calls had failed it does so
+//! only once: an upstream that lists well and answers no call would be tried for ever otherwise. A good
+//! listing can close the circuit again after an answered call or a failed listing.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures in a row that open the circuit. One is a mishap and two are bad luck; with five, a caller that
-/// tries again after each failure has lost five budgets, which is enough to know.
+/// The number of failures in a row that open the circuit. One or two may be chance. After five, a caller
+/// that tries again after each failure has lost five time budgets, which is enough evidence.
 pub const FAILURES: u32 = 5;
 
-/// The first cool-down; it doubles with each failure.
+/// The first cool-down. It doubles with each failure.
 const FIRST: Duration = Duration::from_secs(1);
 
 /// The longest cool-down.
@@ -26,18 +26,19 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// The state of one upstream's circuit.
 #[derive(Debug, Default)]
 pub struct Circuit {
-    /// Calls failed since the last answer.
+    /// The number of calls that failed since the last answer.
     calls: u32,
-    /// Listings failed since the last good one or the last answer.
+    /// The number of listings that failed since the last good one or the last answer.
     listings: u32,
     /// When the last failed call was counted.
     last_counted: Option<Instant>,
     open: Option<Open>,
-    /// How often it opened, probes that failed included, since the last answer.
+    /// How often the circuit opened since the last answer. Failed probes count too.
     openings: u32,
-    /// Whether a listing closed it and no call was answered since.
+    /// Whether a listing closed the circuit after calls had failed, and no call was answered since.
     closed_by_listing: bool,
-    /// Counts openings and closings: what began before one says nothing of what is after it.
+    /// Counts openings and closings. A call that began before the last one is no evidence for or against
+    /// the state after it.
     epoch: u64,
 }
 
@@ -50,39 +51,39 @@ struct Open {
     probing: bool,
 }
 
-/// A call was let through; to be given back when it has ended.
+/// A call that was let through. To be given to [`Circuit::record_call`] when it has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct AdmittedCall {
-    /// When.
+    /// When it was let through.
     pub at: Instant,
     epoch: u64,
     probe: bool,
 }
 
-/// A call is not to be tried.
+/// The circuit is open: the call must not be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CircuitOpen {
     /// Why calls failed before, in public words.
     pub reason: &'static str,
-    /// When a call is let through again.
+    /// How long until a call is let through again.
     pub again: Duration,
 }
 
-/// How a call ended, as far as the circuit cares.
+/// How a call ended, as far as the circuit is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOutcome {
-    /// With an answer, whatever it said.
+    /// With an answer, whatever the answer.
     Answered,
-    /// At once: no connection, a broken one, a status, something that is not MCP. Calls that were under
-    /// way together break off together, which is one failure.
+    /// At once: no connection, a broken one, a status, something that is not MCP. Calls in flight together
+    /// break off together, and are counted as one failure.
     Broke(&'static str),
     /// After a whole time budget.
     Stalled(&'static str),
-    /// In a way that says nothing of the upstream: the caller left, or nothing was sent.
+    /// In a way that is no evidence about the upstream: the caller left, or nothing was sent.
     Unknown,
 }
 
-/// A change that operators should know of.
+/// A change of the state that operators should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
     /// Calls fail at once from now on.
@@ -91,7 +92,7 @@ pub enum Transition {
     Closed,
 }
 
-/// The state in words.
+/// The state of a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CircuitState {
     /// Calls go through.
@@ -100,7 +101,7 @@ pub enum CircuitState {
     Open {
         /// Why calls failed before, in public words.
         reason: &'static str,
-        /// Since when.
+        /// When it opened.
         since: Instant,
         /// How long until a call is let through.
         again: Duration,
@@ -109,13 +110,13 @@ pub enum CircuitState {
     HalfOpen {
         /// Why calls failed before, in public words.
         reason: &'static str,
-        /// Open since when.
+        /// When it opened.
         since: Instant,
     },
 }
 
 impl Circuit {
-    /// Whether a call would be let through now; changes nothing.
+    /// Checks whether a call would be let through now. Changes nothing.
     ///
     /// # Errors
     /// The circuit is open.
@@ -129,8 +130,8 @@ impl Circuit {
         }
     }
 
-    /// Lets a call through. A probe that never ends does not keep others from probing: the next one is
-    /// let through after another cool-down.
+    /// Lets a call through. If the circuit is open and its cool-down over, the call is a probe. A probe
+    /// that never ends does not block the next one, which is let through after another cool-down.
     ///
     /// # Errors
     /// The circuit is open.
@@ -148,7 +149,7 @@ impl Circuit {
         })
     }
 
-    /// A call that was let through has ended.
+    /// Records how a call ended that was let through.
     pub fn record_call(
         &mut self,
         call: AdmittedCall,
@@ -160,12 +161,14 @@ impl Circuit {
             CallOutcome::Broke(reason) => (reason, false),
             CallOutcome::Stalled(reason) => (reason, true),
             CallOutcome::Unknown => {
+                // The probe proved nothing, so the next call may probe at once.
                 if let Some(open) = self.end_probe(call) {
                     open.until = now;
                 }
                 return None;
             }
         };
+        // It was let through before the circuit opened or closed. Its failure is old news.
         if call.epoch != self.epoch {
             return None;
         }
@@ -177,6 +180,8 @@ impl Circuit {
             self.open = self.open.map(|open| Open { until, ..open });
             return None;
         }
+        // It was in flight when another failure was counted: one restart breaks all calls off at once.
+        // Each call that stalls has waited a whole budget of its own, so each of those counts.
         if !stalled && self.last_counted.is_some_and(|counted| call.at < counted) {
             return None;
         }
@@ -185,13 +190,14 @@ impl Circuit {
         self.count_failure(reason, now)
     }
 
-    /// A listing is in the catalog.
+    /// Records that a listing is in the catalog.
     pub fn record_listing(&mut self) -> Option<Transition> {
         self.listings = 0;
         if self.open.is_none() || self.closed_by_listing {
             return None;
         }
         if self.calls > 0 {
+            // Calls failed, and a good listing does not prove that they work: this counts only once.
             self.closed_by_listing = true;
         } else {
             self.openings = 0;
@@ -199,12 +205,13 @@ impl Circuit {
         self.close()
     }
 
-    /// A listing failed for a reason that calls would fail for.
+    /// Records that a listing failed for a reason that calls would fail for.
     pub fn record_listing_failure(
         &mut self,
         reason: &'static str,
         now: Instant,
     ) -> Option<Transition> {
+        // From here on a good listing is a change, and may close the circuit again.
         self.closed_by_listing = false;
         if self.open.is_some() {
             return None;
@@ -213,7 +220,7 @@ impl Circuit {
         self.count_failure(reason, now)
     }
 
-    /// The state in words.
+    /// Returns the state.
     #[must_use]
     pub fn state(&self, now: Instant) -> CircuitState {
         match self.open {
@@ -246,7 +253,7 @@ impl Circuit {
         Some(Transition::Closed)
     }
 
-    /// Opens if there were enough failures, or one after a listing closed the circuit.
+    /// Opens the circuit after enough failures, or after one if a listing had closed it.
     fn count_failure(&mut self, reason: &'static str, now: Instant) -> Option<Transition> {
         if !self.closed_by_listing && self.calls.saturating_add(self.listings) < FAILURES {
             return None;
@@ -262,7 +269,7 @@ impl Circuit {
         Some(Transition::Opened)
     }
 
-    /// The open state, if this call was let through to probe it; from now on nobody is probing.
+    /// Ends the probe, if this call is the probe of the present opening, and returns the open state.
     fn end_probe(&mut self, call: AdmittedCall) -> Option<&mut Open> {
         let is_probe = call.probe && call.epoch == self.epoch;
         let open = self.open.as_mut().filter(|_| is_probe)?;

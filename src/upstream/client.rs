@@ -1,8 +1,9 @@
-//! The HTTP client of one upstream: its own pool, nothing followed, nothing retried that was written.
+//! The HTTP client of one upstream: its own pool. Follows no redirects, and retries nothing that was
+//! written.
 //!
-//! The organisation's own servers are reached with hyper's pooled client, everything on the internet
-//! with reqwest, which knows proxies. On the hot path reqwest costs twice what hyper's client does (it
-//! parses the URL again for redirects that are never followed), and that is a tenth of a whole call.
+//! The organisation's own servers are reached with hyper's pooled client, everything on the internet with
+//! reqwest, which knows proxies. On the hot path reqwest costs twice as much as hyper's client (it parses
+//! the URL again for redirects that are never followed), and that is a tenth of a whole call.
 
 mod dial;
 
@@ -21,7 +22,7 @@ use crate::config::{self, Connector};
 use crate::credentials::CredentialsContext;
 use crate::credentials::secrets::{SecretCell, SecretUnavailable};
 use crate::tls::{self, KeySource, TlsConfigs, TlsError};
-use dial::{BoxError, TooSlow, is_of_dial};
+use dial::{BoxError, ConnectTimeout, is_dial_error};
 
 /// Sent as `User-Agent`.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
@@ -32,16 +33,16 @@ pub enum HttpClientError {
     /// The machine's certificates, or those of `tls`, cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The key of the client certificate cannot be had.
+    /// The key of the client certificate cannot be read.
     #[error(transparent)]
     Key(#[from] SecretUnavailable),
-    /// `tls.server_name` is none.
+    /// `tls.server_name` is not a server name.
     #[error("the server's name is none")]
     ServerName,
     /// The client cannot be built.
     #[error("no HTTP client")]
     Build(#[source] reqwest::Error),
-    /// The URL is one that HTTP cannot carry.
+    /// HTTP cannot carry the URL.
     #[error("the URL is not usable")]
     Url(#[from] http::uri::InvalidUri),
 }
@@ -60,52 +61,53 @@ pub enum TransferError {
 /// An HTTP client bound to one URL.
 #[derive(Debug)]
 pub struct HttpClient {
-    kind: Kind,
+    backend: Backend,
     /// The key of the client certificate, which may have to be fetched.
     key: Option<SecretCell>,
 }
 
 #[derive(Debug)]
-enum Kind {
-    Lean {
-        client: Box<Lean>,
+enum Backend {
+    Hyper {
+        client: Box<HyperClient>,
         uri: Uri,
     },
-    Full {
+    Reqwest {
         client: reqwest::Client,
         url: Box<Url>,
         connect: Duration,
     },
 }
 
-type Lean = legacy::Client<dial::PooledConnector, Full<Bytes>>;
+type HyperClient = legacy::Client<dial::PooledConnector, Full<Bytes>>;
 
-/// TCP was there, TLS was not.
+/// TCP connected, and the TLS handshake failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the TLS handshake failed: {0}")]
-struct NoTls(String);
+struct TlsHandshakeError(String);
 
-/// The body of an answer, read piece by piece.
+/// The body of an answer, read chunk by chunk.
 #[derive(Debug)]
 pub enum Body {
     /// Read from hyper.
-    Lean(hyper::body::Incoming),
+    Hyper(hyper::body::Incoming),
     /// Read from reqwest.
-    Full(reqwest::Body),
+    Reqwest(reqwest::Body),
 }
 
 impl HttpClient {
-    /// A client for one upstream. Opens nothing.
+    /// Builds a client for one upstream. Opens nothing.
     ///
     /// # Errors
-    /// No TLS certificates, or a URL that HTTP cannot carry.
+    /// The TLS certificates cannot be read, or HTTP cannot carry the URL.
     pub fn new(
         config: &config::Upstream,
         endpoint: &config::HttpEndpoint,
         around: &CredentialsContext,
     ) -> Result<Self, HttpClientError> {
         let url = endpoint.url.clone();
-        // Above any concurrency weir allows towards one upstream, or connections churn.
+        // More than the calls that may be in flight: a smaller pool would close connections and open new
+        // ones all the time.
         let idle = config.limits.in_flight.get().max(64) * 2;
         let key = endpoint.tls.identity.as_ref();
         let key = key.map(|identity| around.secrets.open(&identity.key));
@@ -116,10 +118,10 @@ impl HttpClient {
         } else {
             TlsConfigs::plain()?
         };
-        // Reqwest goes to the host that the URL names, by that name, and nowhere else.
+        // Reqwest connects only to the host that the URL names, and only by that name.
         let is_direct = endpoint.socket.is_some() || endpoint.tls.server_name.is_some();
-        let kind = match config.connector {
-            // AWS and the internet may be behind a proxy of the organisation's.
+        let backend = match config.connector {
+            // AWS and the internet may be reachable only through a proxy of the organisation.
             Connector::Saas | Connector::AgentcoreGateway | Connector::AgentcoreRuntime
                 if !is_direct =>
             {
@@ -129,7 +131,7 @@ impl HttpClient {
                     .tcp_nodelay(true)
                     .connect_timeout(config.timeouts.connect)
                     .pool_max_idle_per_host(idle);
-                Kind::Full {
+                Backend::Reqwest {
                     client: builder.build().map_err(HttpClientError::Build)?,
                     url: Box::new(url),
                     connect: config.timeouts.connect,
@@ -139,26 +141,26 @@ impl HttpClient {
             | Connector::Saas
             | Connector::AgentcoreGateway
             | Connector::AgentcoreRuntime => {
-                let connector = dial::connector(endpoint, tls, config.timeouts.connect)
+                let connector = dial::build_connector(endpoint, tls, config.timeouts.connect)
                     .map_err(|_| HttpClientError::ServerName)?;
                 let client = legacy::Client::builder(TokioExecutor::new())
                     .pool_max_idle_per_host(idle)
                     .pool_timer(TokioTimer::new())
                     .timer(TokioTimer::new())
                     .build(connector);
-                Kind::Lean {
+                Backend::Hyper {
                     client: Box::new(client),
                     uri: url.as_str().parse()?,
                 }
             }
         };
-        Ok(Self { kind, key })
+        Ok(Self { backend, key })
     }
 
-    /// Sends one request and waits for the head of its answer. `body` is empty for GET and DELETE.
+    /// Sends one request and waits for the head of the answer. `body` is empty for GET and DELETE.
     ///
     /// # Errors
-    /// No connection, or one that broke.
+    /// There is no connection, or it broke.
     pub async fn send(
         &self,
         method: Method,
@@ -172,20 +174,20 @@ impl HttpClient {
             let fetched = key.get().await;
             fetched.map_err(|error| TransferError::Connect(Box::new(error)))?;
         }
-        match &self.kind {
-            Kind::Lean { client, uri } => {
+        match &self.backend {
+            Backend::Hyper { client, uri } => {
                 let mut request = Request::new(Full::new(body));
                 *request.method_mut() = method;
                 *request.uri_mut() = uri.clone();
                 *request.headers_mut() = headers;
-                let answered = client.request(request).await;
-                let answered = answered.map_err(|error| match error.is_connect() {
-                    true => not_connected(Box::new(error), uri.scheme_str()),
-                    false => broken(Box::new(error)),
+                let response = client.request(request).await;
+                let response = response.map_err(|error| match error.is_connect() {
+                    true => connect_error(Box::new(error), uri.scheme_str()),
+                    false => broken_error(Box::new(error)),
                 })?;
-                Ok(answered.map(Body::Lean))
+                Ok(response.map(Body::Hyper))
             }
-            Kind::Full {
+            Backend::Reqwest {
                 client,
                 url,
                 connect,
@@ -195,125 +197,128 @@ impl HttpClient {
                 if !body.is_empty() {
                     *request.body_mut() = Some(body.into());
                 }
-                let answered = client.execute(request).await.map_err(|error| {
-                    // Its own words do not say which time was too long.
+                let response = client.execute(request).await.map_err(|error| {
+                    // The text of reqwest does not say which limit was passed.
                     match error.is_connect() && error.is_timeout() {
-                        true => TransferError::Connect(Box::new(TooSlow(*connect))),
+                        true => TransferError::Connect(Box::new(ConnectTimeout(*connect))),
                         false if error.is_connect() => {
-                            not_connected(Box::new(error.without_url()), Some(url.scheme()))
+                            connect_error(Box::new(error.without_url()), Some(url.scheme()))
                         }
                         false => from_reqwest(error),
                     }
                 })?;
-                Ok(Response::from(answered).map(Body::Full))
+                Ok(Response::from(response).map(Body::Reqwest))
             }
         }
     }
 }
 
 impl Body {
-    /// The next piece; `None` at the end.
+    /// Returns the next chunk, `None` at the end.
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, TransferError> {
+    pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, TransferError> {
         loop {
             let frame = match self {
-                Self::Lean(body) => match body.frame().await {
+                Self::Hyper(body) => match body.frame().await {
                     Some(frame) => frame.map_err(|error| TransferError::Broken(Box::new(error)))?,
                     None => return Ok(None),
                 },
-                Self::Full(body) => match body.frame().await {
+                Self::Reqwest(body) => match body.frame().await {
                     Some(frame) => frame.map_err(from_reqwest)?,
                     None => return Ok(None),
                 },
             };
-            // Trailers mean nothing here.
+            // Trailers are skipped: nothing here reads them.
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));
             }
         }
     }
 
-    /// How many bytes there are, where the answer's head says so.
+    /// Returns the number of bytes, if the head of the answer gives it.
     #[must_use]
-    pub fn announced(&self) -> Option<usize> {
+    pub fn content_length(&self) -> Option<usize> {
         let exact = match self {
-            Self::Lean(body) => body.size_hint().exact(),
-            Self::Full(body) => body.size_hint().exact(),
+            Self::Hyper(body) => body.size_hint().exact(),
+            Self::Reqwest(body) => body.size_hint().exact(),
         };
         exact.and_then(|bytes| usize::try_from(bytes).ok())
     }
 
-    /// Whether everything has been read.
+    /// Returns whether everything has been read.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub fn is_end(&self) -> bool {
         match self {
-            Self::Lean(body) => body.is_end_stream(),
-            Self::Full(body) => body.is_end_stream(),
+            Self::Hyper(body) => body.is_end_stream(),
+            Self::Reqwest(body) => body.is_end_stream(),
         }
     }
 }
 
-/// HTTP/2 where the server has it; hyper-rustls asks for it by itself.
+/// Offers HTTP/2 and HTTP/1.1. Only reqwest needs this: hyper-rustls offers them by itself.
 fn with_alpn(mut tls: rustls::ClientConfig) -> rustls::ClientConfig {
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     tls
 }
 
-/// No connection. Where TLS failed, what failed inside it (`connection reset`, say) would be taken for TCP.
-fn not_connected(error: BoxError, scheme: Option<&str>) -> TransferError {
-    if let Some(error) = of_tls(error.as_ref()) {
-        return TransferError::Connect(Box::new(NoTls(tls::describe(error))));
+/// Returns the error for a connection that was not made. If TLS failed, it says so: the innermost cause
+/// alone (`connection reset`, for example) reads as if TCP had failed.
+fn connect_error(error: BoxError, scheme: Option<&str>) -> TransferError {
+    if let Some(error) = find_tls_error(error.as_ref()) {
+        return TransferError::Connect(Box::new(TlsHandshakeError(tls::describe(error))));
     }
     let mut cause: &(dyn Error + 'static) = error.as_ref();
     let mut is_tls = scheme == Some("https");
     loop {
         let text = cause.to_string();
-        is_tls &= !is_of_dial(cause) && !text.starts_with("tcp ") && !text.starts_with("dns ");
+        is_tls &= !is_dial_error(cause) && !text.starts_with("tcp ") && !text.starts_with("dns ");
         match cause.source() {
             Some(source) => cause = source,
-            None if is_tls => return TransferError::Connect(Box::new(NoTls(text))),
+            None if is_tls => return TransferError::Connect(Box::new(TlsHandshakeError(text))),
             None => break,
         }
     }
     TransferError::Connect(error)
 }
 
-/// The connection broke. A server that refuses a client certificate says so after the handshake: that was none.
-fn broken(error: BoxError) -> TransferError {
-    match of_tls(error.as_ref()) {
+/// Returns the error for a connection that broke. A server may refuse a client certificate after the
+/// handshake, which means that there was no connection.
+fn broken_error(error: BoxError) -> TransferError {
+    match find_tls_error(error.as_ref()) {
         Some(error) if tls::is_rejection(error) => {
-            TransferError::Connect(Box::new(NoTls(tls::describe(error))))
+            TransferError::Connect(Box::new(TlsHandshakeError(tls::describe(error))))
         }
         Some(_) | None => TransferError::Broken(error),
     }
 }
 
-/// What TLS says somewhere in a chain of errors.
-fn of_tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+/// Finds the error of TLS in a chain of errors.
+fn find_tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {
             return Some(found);
         }
-        // An `io::Error` does not name what it holds as its source, but that one's source.
-        let held = error.downcast_ref::<std::io::Error>();
-        if let Some(held) = held.and_then(std::io::Error::get_ref) {
-            return of_tls(held);
+        // `source()` of an `io::Error` skips the error inside it, and returns the source of that one.
+        let inner = error.downcast_ref::<std::io::Error>();
+        if let Some(inner) = inner.and_then(std::io::Error::get_ref) {
+            return find_tls_error(inner);
         }
         cause = error.source();
     }
     None
 }
 
+/// Sorts the errors of reqwest.
 fn from_reqwest(error: reqwest::Error) -> TransferError {
     let connect = error.is_connect();
-    // The URL may have a secret in it.
+    // The URL may contain a secret.
     let error = Box::new(error.without_url());
     if connect {
         TransferError::Connect(error)
     } else {
-        broken(error)
+        broken_error(error)
     }
 }

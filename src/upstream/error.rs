@@ -34,36 +34,36 @@ pub enum LinkError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// An HTTP status that says nothing of MCP.
+    /// An HTTP status without an MCP answer.
     #[error("HTTP status {0}")]
     Status(StatusCode),
-    /// The upstream says when it wants to be asked again: 429, or 503 with `Retry-After` (RFC 9110 §10.2.3).
-    /// A platform may say it in a JSON-RPC error, with no status of its own.
+    /// The upstream asks for a pause: 429, or 503 with `Retry-After` (RFC 9110 §10.2.3). A platform may ask
+    /// for it in a JSON-RPC error, with no status of its own.
     #[error("{}{}", throttled(*.status), again(*.retry_after))]
     Throttled {
-        /// The status, if that says it.
+        /// The status, if it was one.
         status: Option<StatusCode>,
-        /// When, from now on.
+        /// How long to wait, from now on.
         retry_after: Option<Duration>,
     },
     /// An answer of a media type that is not MCP's.
-    #[error("not MCP: {}", media(.0))]
+    #[error("not MCP: {}", describe_media(.0))]
     MediaType(String),
     /// 401 or 403: weir's own credentials, not the caller's.
-    #[error("weir's credentials were refused with HTTP status {status}{}", why(.reason.as_deref()))]
+    #[error("weir's credentials were refused with HTTP status {status}{}", describe_reason(.reason.as_deref()))]
     Denied {
         /// 401 or 403.
         status: StatusCode,
-        /// Why, in weir's own words, where that is known.
+        /// The reason, in weir's own words, where it is known.
         reason: Option<Box<str>>,
     },
     /// Weir has nothing to log in with.
     #[error(transparent)]
     Credential(#[from] NoCredential),
-    /// 404 to a session weir had: the upstream restarted, or ended it.
+    /// 404 to a session that weir had: the upstream restarted, or ended it.
     #[error("the session is gone")]
     SessionLost,
-    /// -32020: a modern upstream reads other headers than weir made. The whole answer is in it.
+    /// -32020: to a modern upstream the headers and the body disagree. Contains the whole answer.
     #[error("the headers do not agree with the body")]
     HeaderMismatch(bytes::Bytes),
     /// An answer that is not MCP.
@@ -72,7 +72,7 @@ pub enum LinkError {
     /// A JSON-RPC error in answer to weir's own handshake or listing.
     #[error("refused {method}: {error}")]
     Refused {
-        /// What weir asked.
+        /// The method that weir called.
         method: &'static str,
         /// The JSON-RPC error's code, in words.
         error: String,
@@ -100,7 +100,7 @@ pub enum LinkError {
     /// The last attempt to connect failed.
     #[error("not connected: {reason}")]
     NotConnected {
-        /// Why, in public words.
+        /// The reason, in public words.
         reason: &'static str,
     },
     /// Calls failed one after the other, so this one was not tried.
@@ -113,25 +113,24 @@ pub enum LinkError {
         /// When a call is tried again.
         again: Duration,
     },
-    /// A listing went over a bound or round in circles.
+    /// A listing passed a limit, or its cursors went in circles.
     #[error("the listing {0}")]
     Listing(&'static str),
 }
 
-/// What an error says of the upstream's health.
+/// What an error tells about whether the upstream works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// It is there and answers.
+    /// It answers.
     Alive,
-    /// It cannot be talked to, which showed at once.
+    /// It cannot be reached, which showed at once.
     Broken,
     /// It did not answer within a time budget.
     Stalled,
-    /// Nothing: nothing was sent, or weir was refused.
+    /// The error is no evidence: nothing was sent, or weir was refused.
     Unknown,
 }
 
-/// Why a call that is not worth trying is not tried.
 impl From<CircuitOpen> for LinkError {
     fn from(open: CircuitOpen) -> Self {
         Self::CircuitOpen {
@@ -142,7 +141,7 @@ impl From<CircuitOpen> for LinkError {
 }
 
 impl LinkError {
-    /// What it says of the upstream's health.
+    /// Returns what the error tells about whether the upstream works.
     #[must_use]
     pub fn liveness(&self) -> Liveness {
         match self {
@@ -175,27 +174,27 @@ impl LinkError {
         }
     }
 
-    /// Whether a request that may run twice is worth another attempt: the way there broke, or somebody on
-    /// the way says that the upstream could not be asked.
+    /// Returns whether a request that may run twice is worth another attempt: the connection broke, or a
+    /// proxy in between says that it could not reach the upstream.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         let gateway = matches!(self, Self::Status(status) if matches!(status.as_u16(), 502..=504));
         gateway || matches!(self, Self::Broken(_) | Self::FirstByte(_))
     }
 
-    /// Whether the upstream may still be at what it was asked, so that it has to be told to stop.
+    /// Returns whether the upstream may still be working on the request, so that it has to be cancelled.
     #[must_use]
     pub fn may_still_run(&self) -> bool {
         self.liveness() == Liveness::Stalled || matches!(self, Self::TooLarge { .. })
     }
 
-    /// The child closed while a message was on its way.
+    /// Returns the error for a child that closed while a message was being sent.
     #[must_use]
     pub fn from_child(closed: ChildClosed) -> Self {
         Self::ChildClosed(closed)
     }
 
-    /// Sorts what the HTTP client says by what it means for the call.
+    /// Sorts the errors of the HTTP client by what they mean for the call.
     #[must_use]
     pub fn from_transfer(error: TransferError) -> Self {
         match error {
@@ -204,11 +203,11 @@ impl LinkError {
         }
     }
 
-    /// Whether the upstream answered a handshake and did not want it, rather than not being there.
+    /// Returns whether the upstream is there and refused the handshake.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        // A server in trouble, or with too much to do, has not looked at the handshake.
-        let looked = |status: &StatusCode| {
+        // A server that fails (5xx) or is overloaded (429) has not read the handshake.
+        let is_answer = |status: &StatusCode| {
             status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS
         };
         matches!(
@@ -217,10 +216,10 @@ impl LinkError {
                 | Self::NoCommonVersion(_)
                 | Self::Nonsense(_)
                 | Self::MediaType(_)
-        ) || matches!(self, Self::Status(status) if looked(status))
+        ) || matches!(self, Self::Status(status) if is_answer(status))
     }
 
-    /// In words that give nothing away, for callers.
+    /// Returns a text for callers, which gives nothing internal away.
     #[must_use]
     pub fn public_text(&self) -> &'static str {
         match self {
@@ -246,7 +245,8 @@ impl LinkError {
         }
     }
 
-    /// With its innermost cause, for operators. What lies between is how clients are built inside.
+    /// Returns the text with its innermost cause, for operators. The causes in between only show how HTTP
+    /// clients are built.
     #[must_use]
     pub fn full_text(&self) -> String {
         let text = self.to_string();
@@ -258,7 +258,7 @@ impl LinkError {
         }
     }
 
-    /// The answer a caller gets.
+    /// Returns the fault that a caller gets.
     #[must_use]
     pub fn to_fault(&self, upstream: &crate::name::UpstreamId) -> Fault {
         Fault::Upstream {
@@ -268,7 +268,7 @@ impl LinkError {
     }
 }
 
-/// What says that there is too much, in words.
+/// Describes how the upstream throttles.
 fn throttled(status: Option<StatusCode>) -> String {
     match status {
         Some(status) => format!("HTTP status {status}"),
@@ -276,22 +276,22 @@ fn throttled(status: Option<StatusCode>) -> String {
     }
 }
 
-/// When to ask again, in words.
+/// Describes when to ask again.
 fn again(retry_after: Option<Duration>) -> String {
     retry_after
         .map(|after| format!(", to be asked again in {} s", after.as_secs()))
         .unwrap_or_default()
 }
 
-/// A reason behind a colon.
-fn why(reason: Option<&str>) -> String {
+/// Puts a reason behind a colon.
+fn describe_reason(reason: Option<&str>) -> String {
     reason
         .map(|reason| format!(": {reason}"))
         .unwrap_or_default()
 }
 
-/// A media type, in words.
-fn media(found: &str) -> String {
+/// Describes a media type.
+fn describe_media(found: &str) -> String {
     match found {
         "" => "an answer without a media type".to_owned(),
         "text/html" => "a web page (text/html)".to_owned(),

@@ -1,4 +1,4 @@
-//! One request's way back: notifications in order, then the response.
+//! What an upstream sends back for one request: notifications in order, then the response.
 
 use std::time::Duration;
 
@@ -10,23 +10,24 @@ use crate::upstream::client::TransferError;
 use crate::upstream::error::LinkError;
 use crate::upstream::stdio::{ChildClosed, ChildReplies, ChildReply};
 
-/// The longest event id that is remembered.
-const LONGEST_ID: usize = 1024;
+/// The longest event id that is remembered, in bytes.
+const LONGEST_EVENT_ID: usize = 1024;
 
-/// The messages an upstream sends for one request. Dropping it stops reading; over modern HTTP that
-/// is the cancellation (`patterns/cancellation.mdx`).
+/// The messages that an upstream sends for one request. Dropping it stops reading, which over modern HTTP
+/// cancels the request (`patterns/cancellation.mdx`).
 pub struct Exchange {
     source: Source,
     deadline: Option<Instant>,
-    position: ResumePoint,
+    resume_point: ResumePoint,
 }
 
-/// Where an event stream can be taken up again (2025-11-25 `basic/transports.mdx#resumability-and-redelivery`).
+/// Where an event stream can be resumed (2025-11-25
+/// `basic/transports.mdx#resumability-and-redelivery`).
 #[derive(Clone, Debug, Default)]
 pub struct ResumePoint {
     /// The id of the last event that had one.
     pub last: Option<String>,
-    /// How long the upstream wants to be left alone first.
+    /// The pause that the upstream asks for before the stream is resumed.
     pub retry: Option<Duration>,
 }
 
@@ -48,37 +49,37 @@ pub enum BodyReadError {
 }
 
 impl Exchange {
-    /// A JSON answer.
+    /// Wraps a JSON answer.
     #[must_use]
     pub fn from_body(body: Bytes) -> Self {
         Self {
             source: Source::Whole(Some(body)),
             deadline: None,
-            position: ResumePoint::default(),
+            resume_point: ResumePoint::default(),
         }
     }
 
-    /// An event stream, read until `deadline` if there is one.
+    /// Wraps an event stream, read until `deadline` if there is one.
     #[must_use]
     pub fn from_events(events: Events<BodyReadError>, deadline: Option<Instant>) -> Self {
         Self {
             source: Source::Events(Box::new(events)),
             deadline,
-            position: ResumePoint::default(),
+            resume_point: ResumePoint::default(),
         }
     }
 
-    /// A child's answers.
+    /// Wraps a child's answers.
     #[must_use]
     pub fn from_child(replies: ChildReplies) -> Self {
         Self {
             source: Source::Child(replies),
             deadline: None,
-            position: ResumePoint::default(),
+            resume_point: ResumePoint::default(),
         }
     }
 
-    /// The whole answer, where it is one and is still here.
+    /// Returns the JSON answer, unless the answer is a stream or was read already.
     #[must_use]
     pub fn whole_body(&self) -> Option<&Bytes> {
         match &self.source {
@@ -87,33 +88,34 @@ impl Exchange {
         }
     }
 
-    /// Ends the exchange at `deadline`, whatever still comes.
+    /// Sets the deadline, at which the exchange ends whatever is still to come.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Takes up a stream that ended there, and is still there until it says otherwise.
+    /// Sets where the stream was resumed. It can be resumed there again until an event has another id.
     #[must_use]
-    pub fn continue_from(mut self, position: ResumePoint) -> Self {
-        self.position = position;
+    pub fn continue_from(mut self, resume_point: ResumePoint) -> Self {
+        self.resume_point = resume_point;
         self
     }
 
-    /// When this exchange has to be over.
+    /// Returns when this exchange has to be over.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Where this stream can be taken up again, if the upstream says so.
+    /// Returns where this stream can be resumed, if the upstream gave an event id.
     #[must_use]
     pub fn resume_point(&self) -> Option<ResumePoint> {
-        self.position.last.is_some().then(|| self.position.clone())
+        let is_known = self.resume_point.last.is_some();
+        is_known.then(|| self.resume_point.clone())
     }
 
-    /// The next message as it arrived; `None` when no more comes.
+    /// Returns the next message as it arrived, `None` after the last.
     ///
     /// # Errors
     /// The time is up, the stream broke or is no event stream, or the child ended.
@@ -121,7 +123,7 @@ impl Exchange {
         if let Source::Whole(body) = &mut self.source {
             return Ok(body.take());
         }
-        let next = self.source.next(&mut self.position);
+        let next = self.source.next(&mut self.resume_point);
         match self.deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, next)
                 .await
@@ -132,7 +134,7 @@ impl Exchange {
 }
 
 impl Source {
-    async fn next(&mut self, position: &mut ResumePoint) -> Result<Option<Bytes>, LinkError> {
+    async fn next(&mut self, resume_point: &mut ResumePoint) -> Result<Option<Bytes>, LinkError> {
         match self {
             Self::Whole(body) => Ok(body.take()),
             Self::Events(events) => loop {
@@ -148,11 +150,11 @@ impl Source {
                         return Err(LinkError::Broken(error));
                     }
                 };
-                // The empty id says that there is no position any more (WHATWG HTML §9.2.6).
-                if let Some(id) = event.id.filter(|id| id.len() <= LONGEST_ID) {
-                    position.last = Some(id).filter(|id| !id.is_empty());
+                // An empty id resets the last event id (WHATWG HTML §9.2.6).
+                if let Some(id) = event.id.filter(|id| id.len() <= LONGEST_EVENT_ID) {
+                    resume_point.last = Some(id).filter(|id| !id.is_empty());
                 }
-                position.retry = event.retry.or(position.retry);
+                resume_point.retry = event.retry.or(resume_point.retry);
                 if !event.data.is_empty() {
                     return Ok(Some(event.data));
                 }

@@ -1,9 +1,9 @@
-//! The way in to one upstream: a place among the calls under way, past the circuit.
+//! The gate of one upstream: every call needs a slot among the calls in flight, and a closed circuit.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
@@ -11,47 +11,50 @@ use crate::config;
 use crate::upstream::circuit::{AdmittedCall, CallOutcome, Circuit, CircuitState, Transition};
 use crate::upstream::error::{LinkError, Liveness};
 
-/// How many calls may wait for a place, as a multiple of the slots.
+/// The most calls that may wait for a slot, as a multiple of the slots.
 const QUEUE: usize = 4;
 
-/// For how long the log is spared the same again.
+/// The time in which an error of a platform is logged once, if it stays the same.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a call goes through before anything is sent.
+/// What a call passes before anything is sent.
 #[derive(Debug)]
 pub struct Gate {
     config: Arc<config::Upstream>,
     slots: Arc<Semaphore>,
-    /// One permit for each call that waits or is under way.
+    /// One permit for each call that waits or is in flight.
     queue: Arc<Semaphore>,
+    /// The number of permits of `queue`.
     capacity: usize,
     circuit: Mutex<Circuit>,
+    /// Tells calls that wait for a slot when the circuit opens or closes.
     is_open: watch::Sender<bool>,
     last_failure: Mutex<Option<CallFailure>>,
-    /// Asks the keeper for an attempt: calls fail, and it may find out first that they need not.
+    /// Asks the keeper for a listing when the circuit opens. A good one closes it before the cool-down is
+    /// over.
     pub circuit_opened: Notify,
 }
 
 /// The last call that failed between weir and the upstream.
 #[derive(Clone, Debug)]
 pub struct CallFailure {
-    /// Why, for the operator.
+    /// The reason, for the operator.
     pub reason: String,
-    /// When.
+    /// When it failed.
     pub at: Instant,
 }
 
-/// How many calls there are.
+/// The number of calls at a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Under way.
+    /// Calls that have a slot.
     pub in_flight: usize,
-    /// Waiting for a place.
+    /// Calls that wait for a slot.
     pub queued: usize,
 }
 
 impl Gate {
-    /// A gate with its circuit closed.
+    /// Builds a gate with its circuit closed.
     #[must_use]
     pub fn new(config: &Arc<config::Upstream>) -> Self {
         let slots = config.limits.in_flight.get();
@@ -68,17 +71,17 @@ impl Gate {
         }
     }
 
-    /// Takes a place among the calls under way, waiting in a bounded queue until `deadline`.
+    /// Takes a slot among the calls in flight. Waits for one until `deadline`, in a bounded queue.
     ///
     /// # Errors
-    /// The circuit is open or opens, the queue is full, or no place came free in time.
+    /// The circuit is open or opens, the queue is full, or no slot came free in time.
     pub async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<InFlightSlot, LinkError> {
         let Ok(queued) = Arc::clone(&self.queue).try_acquire_owned() else {
             self.circuit().check(Instant::now())?;
             return Err(LinkError::Busy);
         };
-        let place = match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(place) => place,
+        let slot = match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(slot) => slot,
             Err(_) => {
                 self.circuit().check(Instant::now())?;
                 self.wait_for_slot(deadline).await?
@@ -89,24 +92,25 @@ impl Gate {
             gate: Arc::clone(self),
             admitted: Some(admitted),
             _queue_permit: queued,
-            _slot: place,
+            _slot: slot,
         })
     }
 
-    /// Waits for a place, but not behind calls that are not going to be answered.
+    /// Waits for a slot. Gives up when the circuit opens: the calls that have the slots are not going to be
+    /// answered soon.
     async fn wait_for_slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, LinkError> {
         let mut is_open = self.is_open.subscribe();
         is_open.mark_unchanged();
         loop {
             tokio::select! {
-                place = Arc::clone(&self.slots).acquire_owned() => return place.map_err(|_| LinkError::Busy),
+                slot = Arc::clone(&self.slots).acquire_owned() => return slot.map_err(|_| LinkError::Busy),
                 () = tokio::time::sleep_until(deadline) => return Err(LinkError::Busy),
                 _ = is_open.changed() => self.circuit().check(Instant::now())?,
             }
         }
     }
 
-    /// How many calls there are.
+    /// Returns the number of calls at this gate.
     #[must_use]
     pub fn load(&self) -> Load {
         let slots = self.config.limits.in_flight.get();
@@ -118,26 +122,26 @@ impl Gate {
         }
     }
 
-    /// The last call that failed, for operators.
+    /// Returns the last call that failed, for operators.
     #[must_use]
     pub fn last_failure(&self) -> Option<CallFailure> {
         let last = self.last_failure.lock();
         last.clone()
     }
 
-    /// The state of the circuit.
+    /// Returns the state of the circuit.
     #[must_use]
     pub fn circuit_state(&self) -> CircuitState {
         self.circuit().state(Instant::now())
     }
 
-    /// A listing is in the catalog.
+    /// Records that a listing is in the catalog.
     pub fn record_listing(&self) {
         let transition = self.circuit().record_listing();
         self.report_transition(transition, "it was listed");
     }
 
-    /// A listing failed.
+    /// Records that a listing failed.
     pub fn record_listing_failure(&self, error: &LinkError) {
         if let Liveness::Broken | Liveness::Stalled = error.liveness() {
             let reason = error.public_text();
@@ -169,8 +173,8 @@ impl Gate {
     }
 }
 
-/// A place among the calls under way; free again when dropped. Whoever holds it says how the call ended;
-/// dropped without a word, it says nothing of the upstream.
+/// A slot among the calls in flight, free again when dropped. Its owner records how the call ended. If
+/// it does not, the circuit learns nothing from the call.
 #[derive(Debug)]
 pub struct InFlightSlot {
     gate: Arc<Gate>,
@@ -180,13 +184,13 @@ pub struct InFlightSlot {
 }
 
 impl InFlightSlot {
-    /// The upstream answered, whatever it said.
+    /// Records that the upstream answered, whatever the answer.
     pub fn record_answer(&mut self) {
         self.end(CallOutcome::Answered, "a call was answered");
     }
 
-    /// The platform in front of the upstream answered in its place. Operators see it as the last call that failed;
-    /// `true` if they have not been last of one like it lately.
+    /// Records that the platform in front of the upstream answered in its place. Operators see this as the
+    /// last call that failed. Returns whether it is worth logging: the same was not recorded just before.
     pub fn record_rejection(&mut self, reason: &str) -> bool {
         self.record_answer();
         let last = self.gate.last_failure();
@@ -202,14 +206,15 @@ impl InFlightSlot {
         *self.gate.last_failure.lock() = Some(last);
     }
 
-    /// The call failed between weir and the upstream.
+    /// Records that the call failed between weir and the upstream.
     pub fn record_failure(&mut self, error: &LinkError) {
         self.set_last_failure(error.full_text());
         let reason = error.public_text();
         let ended = match error.liveness() {
             Liveness::Alive => CallOutcome::Answered,
             Liveness::Broken => CallOutcome::Broke(reason),
-            // A caller may allow less time than the upstream is due.
+            // A caller may set a deadline much shorter than `timeouts.call`. That such a call ran out of
+            // time is no evidence against the upstream.
             Liveness::Stalled
                 if self.had_half_its_budget() || !matches!(error, LinkError::Timeout) =>
             {
@@ -220,7 +225,7 @@ impl InFlightSlot {
         self.end(ended, reason);
     }
 
-    /// Whether the upstream had the greater part of its own budget.
+    /// Returns whether the upstream had at least half of `timeouts.call`.
     fn had_half_its_budget(&self) -> bool {
         let budget = self.gate.config.timeouts.call;
         self.admitted
@@ -251,7 +256,7 @@ mod tests {
     use super::*;
     use crate::upstream::circuit::FAILURES;
 
-    /// A gate with this many slots, and calls that have so long.
+    /// Returns a gate with this many slots and this `timeouts.call`.
     fn gate(slots: usize, call: &str) -> Arc<Gate> {
         let yaml = format!(
             "version: 1\nupstreams:\n  ann:\n    url: http://127.0.0.1:1/mcp\n    limits: {{ in_flight: {slots} }}\n    timeouts: {{ call: {call} }}\n"
@@ -284,7 +289,7 @@ mod tests {
             queued: 2 * QUEUE,
         };
         assert_eq!(gate.load(), load);
-        // One more is one too many, and is last so at once.
+        // The queue is full: one more is refused at once.
         let refused = futures::poll!(Box::pin(gate.enter(later())));
         assert!(matches!(
             refused,
@@ -296,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_sent_away_when_the_circuit_opens() {
+    async fn calls_that_wait_are_refused_when_the_circuit_opens() {
         let gate = gate(1, "60s");
         let held = gate.enter(later()).await.unwrap();
         let open = async {
@@ -316,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_who_allows_little_time_proves_nothing() {
+    async fn a_short_deadline_of_a_caller_proves_nothing() {
         for (call, opens) in [("60s", false), ("1ms", true)] {
             let gate = gate(1, call);
             for _ in 0..FAILURES {

@@ -1,10 +1,10 @@
 //! Streamable HTTP towards an upstream (`basic/transports/streamable-http.mdx`, both eras).
 
 mod answer;
+mod body;
 pub mod handshake;
 mod media;
-mod patience;
-mod reading;
+mod retry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,15 +28,16 @@ use crate::upstream::exchange::Exchange;
 use crate::upstream::peer::{Affinity, HttpSession, Peer};
 use crate::upstream::quirks::{Platform, Quirks};
 use crate::upstream::request::OutboundRequest;
+use body::BodyReader;
 use media::{ERROR_BODY, Media, media_type};
-use reading::BodyReader;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
-/// How long the refusal's body may take: who is refused should not wait for more.
-const REFUSAL: Duration = Duration::from_secs(2);
+/// The time that the body of a 401 or 403 may take. The caller waits meanwhile, and the body only
+/// explains the refusal.
+const REFUSAL_BODY: Duration = Duration::from_secs(2);
 
 /// An HTTP client of one upstream: its own pool, its own credentials.
 #[derive(Debug)]
@@ -46,9 +47,9 @@ pub struct HttpWire {
     credentials: Credentials,
     sent: AuthKind,
     quirks: Quirks,
-    /// Random: what leads the link's own session to its instance of the server.
+    /// Random. The affinity of the link's own session is derived from it.
     key: [u8; 16],
-    reading: BodyReader,
+    reader: BodyReader,
     first_byte: Option<Duration>,
 }
 
@@ -58,16 +59,16 @@ pub enum WireError {
     /// The credentials cannot be set up.
     #[error(transparent)]
     Credentials(#[from] SetupError),
-    /// No client for this URL on this machine.
+    /// There is no client for this URL on this machine.
     #[error(transparent)]
     Client(#[from] HttpClientError),
 }
 
 impl HttpWire {
-    /// A client for one upstream. Opens nothing.
+    /// Builds a client for one upstream. Opens nothing.
     ///
     /// # Errors
-    /// Credentials or a client that cannot be set up.
+    /// The credentials or the client cannot be set up.
     pub fn new(
         config: &config::Upstream,
         endpoint: &config::HttpEndpoint,
@@ -81,7 +82,7 @@ impl HttpWire {
             sent: AuthKind::of(&config.auth),
             quirks,
             key: crate::seal::random().unwrap_or_default(),
-            reading: BodyReader {
+            reader: BodyReader {
                 limit: config.limits.response_bytes,
                 idle: config.timeouts.idle,
             },
@@ -89,30 +90,30 @@ impl HttpWire {
         })
     }
 
-    /// What is particular to the other end.
+    /// Returns what is particular to the other end.
     #[must_use]
     pub fn quirks(&self) -> Quirks {
         self.quirks
     }
 
-    /// What weir logs in with.
+    /// Returns what kind of credentials weir sends.
     #[must_use]
     pub fn sent(&self) -> AuthKind {
         self.sent
     }
 
-    /// What leads a session that begins now to one instance of the server, by the key of whose session it is, or by
-    /// the link's own; nothing where there is no need.
+    /// Returns the affinity of a session that begins now, derived from `key`, or from the link's own key.
+    /// `None` where the server needs no affinity.
     #[must_use]
-    pub fn affinity(&self, key: Option<&[u8; 16]>) -> Option<Arc<Affinity>> {
+    pub fn new_affinity(&self, key: Option<&[u8; 16]>) -> Option<Arc<Affinity>> {
         let key = key.unwrap_or(&self.key);
         let affine = self.quirks.affinity;
         affine.then(|| Arc::new(Affinity::new(&self.url, key)))
     }
 
-    /// What every request of a session carries.
+    /// Returns a session with the headers that all its requests carry.
     #[must_use]
-    pub fn session(
+    pub fn new_session(
         &self,
         version: &str,
         id: Option<HeaderValue>,
@@ -134,10 +135,10 @@ impl HttpWire {
         }
     }
 
-    /// Sends a request and reads as far as the kind of its answer; a JSON answer is read whole.
+    /// Sends a request and reads enough to know the kind of the answer. A JSON answer is read whole.
     ///
     /// # Errors
-    /// Nothing usable came back until `deadline`.
+    /// Nothing usable came back by `deadline`.
     pub async fn send(
         &self,
         session: &HttpSession,
@@ -149,13 +150,15 @@ impl HttpWire {
         headers.extend(outbound.headers);
         match self.quirks.platform {
             Platform::None | Platform::Gateway => {
-                self.attempt(session, headers, body, deadline).await
+                self.send_once(session, headers, body, deadline).await
             }
-            Platform::Runtime => Box::pin(self.insist(session, headers, body, deadline)).await,
+            Platform::Runtime => {
+                Box::pin(self.send_until_run(session, headers, body, deadline)).await
+            }
         }
     }
 
-    async fn attempt(
+    async fn send_once(
         &self,
         session: &HttpSession,
         mut headers: HeaderMap,
@@ -176,15 +179,15 @@ impl HttpWire {
             if let Some(affinity) = &session.affinity {
                 affinity.update_from(response.headers());
             }
-            self.exchange(session, response, deadline).await
+            self.read_answer(session, response, deadline).await
         };
         tokio::time::timeout_at(deadline, answer)
             .await
             .map_err(|_| LinkError::Timeout)?
     }
 
-    /// Logs in and sends. What is refused with 401 or 403 did not run, so it may go out once more, if weir has
-    /// something else to log in with.
+    /// Adds credentials and sends. A request that is refused with 401 or 403 did not run, so it is sent once
+    /// more if weir has new credentials.
     async fn execute(
         &self,
         method: Method,
@@ -204,7 +207,7 @@ impl HttpWire {
                 _ => Ok(response),
             };
         }
-        let mut again = true;
+        let mut may_repeat = true;
         loop {
             let mut signed = headers.clone();
             let version = credentials
@@ -218,7 +221,8 @@ impl HttpWire {
                 return Ok(response);
             }
             let headers = response.headers().clone();
-            let body = tokio::time::timeout(REFUSAL, self.reading.body(response, ERROR_BODY)).await;
+            let body =
+                tokio::time::timeout(REFUSAL_BODY, self.reader.body(response, ERROR_BODY)).await;
             let rejection = Rejection {
                 status,
                 headers: &headers,
@@ -228,8 +232,8 @@ impl HttpWire {
                 .handle_rejection(version, &rejection, deadline)
                 .await
             {
-                RejectionOutcome::Retry if again => {
-                    again = false;
+                RejectionOutcome::Retry if may_repeat => {
+                    may_repeat = false;
                     continue;
                 }
                 RejectionOutcome::Retry => None,
@@ -241,13 +245,13 @@ impl HttpWire {
         }
     }
 
-    /// What logs in, for those who ask how it is.
+    /// Returns the credentials, for reports on their state.
     #[must_use]
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
     }
 
-    /// Posts a notification or a response; any 2xx will do.
+    /// Posts a notification or a response. Any 2xx is a success.
     ///
     /// # Errors
     /// It did not arrive.
@@ -260,28 +264,28 @@ impl HttpWire {
     ) -> Result<(), LinkError> {
         let mut headers = session.headers.clone();
         if peer.era() == Era::Modern
-            && let Some(method) = method_of(&body)
+            && let Some(method) = read_method(&body)
         {
             headers.insert(METHOD, method);
         }
         let posted = async {
             if self.quirks.platform != Platform::None {
-                return Box::pin(self.post_insisting(session, headers, body, deadline)).await;
+                return Box::pin(self.post_until_run(session, headers, body, deadline)).await;
             }
             let sent = self.execute(Method::POST, headers, body, deadline);
-            session.posted(sent.await?.status())
+            session.check_posted(sent.await?.status())
         };
         tokio::time::timeout_at(deadline, posted)
             .await
             .map_err(|_| LinkError::Timeout)?
     }
 
-    /// Opens the legacy stream for what the upstream says unasked, or takes up one that ended, after the
-    /// event of that id; `None` where it has no such stream.
+    /// Opens the legacy GET stream for messages that belong to no request, or resumes one that ended after
+    /// the event with the id `after`. Returns `None` if the upstream has no such stream.
     ///
     /// # Errors
     /// The upstream could not be asked, or the session is gone.
-    pub async fn listen(
+    pub async fn open_get_stream(
         &self,
         session: &HttpSession,
         after: Option<&str>,
@@ -297,14 +301,14 @@ impl HttpWire {
                 .map_err(|_| LinkError::Nonsense("an event id that no header can carry"))?;
             headers.insert(LAST_EVENT_ID, after);
         }
-        let deadline = Instant::now() + self.reading.idle;
+        let deadline = Instant::now() + self.reader.idle;
         let response = self
             .execute(Method::GET, headers, Bytes::new(), deadline)
             .await?;
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
             return Ok(Some(Exchange::from_events(
-                self.reading.quiet_events(response),
+                self.reader.silent_events(response),
                 None,
             )));
         }
@@ -315,7 +319,8 @@ impl HttpWire {
         }
     }
 
-    /// Ends a legacy session, as a good guest does. CallFailure is of no interest.
+    /// Ends a legacy session with DELETE, where the upstream has that. Ignores failures: the session would
+    /// expire anyway.
     pub async fn end_session(&self, session: &HttpSession, deadline: Instant) {
         if session.id.is_some() && !self.quirks.no_delete {
             let headers = session.headers.clone();
@@ -324,11 +329,12 @@ impl HttpWire {
         }
     }
 
-    /// Sends a request whose stream may stay silent: `subscriptions/listen`.
+    /// Sends a request whose stream may stay silent: `subscriptions/listen`. Returns `None` if the upstream
+    /// answers with anything but a stream.
     ///
     /// # Errors
-    /// The stream was not opened until `deadline`.
-    pub async fn subscribe(
+    /// The stream was not opened by `deadline`.
+    pub async fn open_listen_stream(
         &self,
         session: &HttpSession,
         method: &'static str,
@@ -348,16 +354,16 @@ impl HttpWire {
         let response = response.map_err(|_| LinkError::Timeout)??;
         let opened =
             response.status().is_success() && media_type(response.headers()) == Media::Events;
-        Ok(opened.then(|| Exchange::from_events(self.reading.quiet_events(response), None)))
+        Ok(opened.then(|| Exchange::from_events(self.reader.silent_events(response), None)))
     }
 }
 
-fn method_of(body: &[u8]) -> Option<HeaderValue> {
+fn read_method(body: &[u8]) -> Option<HeaderValue> {
     let envelope = Object::parse(std::str::from_utf8(body).ok()?).ok()?;
     HeaderValue::from_str(&envelope.string("method")?).ok()
 }
 
-/// An answer to weir's credentials rather than to the message.
+/// Returns whether a status answers weir's credentials rather than the message.
 fn is_refusal(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }

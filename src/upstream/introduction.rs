@@ -1,4 +1,4 @@
-//! What a server says of itself, in either handshake.
+//! Reads what a server says of itself, in either handshake.
 
 use std::borrow::Cow;
 
@@ -9,25 +9,25 @@ use crate::protocol::{hops, meta, method};
 use crate::upstream::error::LinkError;
 use crate::upstream::peer::{Capabilities, Connection, Peer};
 
-/// The oldest version that still shares the message format; offered by nobody, accepted from old servers.
+/// The oldest version that shares the message format. Weir never offers it, but accepts it from old servers.
 const OLDEST: &str = "2024-11-05";
 
-/// The most bytes of an upstream's `capabilities.extensions` that are passed on.
+/// The most bytes of an upstream's `capabilities.extensions` that are passed on to callers.
 const LONGEST_EXTENSIONS: usize = 16 * 1024;
 
-/// What an answer to `server/discover` says.
+/// What an answer to `server/discover` tells of the era.
 pub(super) enum EraVerdict {
     Modern(Introduction),
-    /// Modern, but it wants to be asked once more: -32022, and yet it speaks weir's version.
+    /// Modern, but to be asked once more: it answered -32022, and yet it speaks weir's version.
     Again,
-    /// Legacy, and which versions of that it says it speaks, if it says so.
+    /// Legacy, with the legacy versions that it names, if any.
     Legacy(Vec<Version>),
 }
 
 /// What a server says of itself, in either handshake.
 pub(super) struct Introduction {
     pub(super) version: String,
-    /// All that it speaks, if it says so.
+    /// All versions that it speaks, if it names them.
     versions: Vec<String>,
     capabilities: Capabilities,
     server: String,
@@ -35,7 +35,7 @@ pub(super) struct Introduction {
 }
 
 impl Introduction {
-    pub(super) fn peer(self, era: Era, connection: Connection) -> Peer {
+    pub(super) fn into_peer(self, era: Era, connection: Connection) -> Peer {
         let mut peer = Peer::new(
             era,
             self.version,
@@ -55,27 +55,29 @@ impl Introduction {
 ///
 /// # Errors
 /// It is modern, and has no version in common with weir.
-pub(super) fn discovered(message: &[u8]) -> Result<EraVerdict, LinkError> {
+pub(super) fn read_discover_answer(message: &[u8]) -> Result<EraVerdict, LinkError> {
     let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
     else {
         return Ok(EraVerdict::Legacy(Vec::new()));
     };
     match response.outcome {
-        Outcome::Error(error) => refusal(error),
+        Outcome::Error(error) => read_discover_error(error),
         Outcome::Result(result) => {
             let Ok(result) = Object::parse(result) else {
                 return Ok(EraVerdict::Legacy(Vec::new()));
             };
-            Ok(match modern(&result) {
+            Ok(match read_discover_result(&result) {
                 Some(introduction) => EraVerdict::Modern(introduction),
-                None => EraVerdict::Legacy(legacy(&strings(result.get("supportedVersions")))),
+                None => EraVerdict::Legacy(legacy_versions(&read_strings(
+                    result.get("supportedVersions"),
+                ))),
             })
         }
     }
 }
 
-/// The legacy versions among those that an error names (`lifecycle.mdx#error-handling`, -32022).
-pub(super) fn offered(message: &[u8]) -> Vec<Version> {
+/// Reads the legacy versions that an error names (`lifecycle.mdx#error-handling`, -32022).
+pub(super) fn read_offered_versions(message: &[u8]) -> Vec<Version> {
     let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
     else {
         return Vec::new();
@@ -84,29 +86,29 @@ pub(super) fn offered(message: &[u8]) -> Vec<Version> {
         Outcome::Error(error) => {
             let error = Object::parse(error).ok();
             let data = error.as_ref().and_then(|error| error.get("data"));
-            legacy(&supported(data))
+            legacy_versions(&read_supported(data))
         }
         Outcome::Result(_) => Vec::new(),
     }
 }
 
-fn legacy(versions: &[String]) -> Vec<Version> {
+fn legacy_versions(versions: &[String]) -> Vec<Version> {
     let versions = versions.iter().filter_map(|text| Version::parse(text));
     versions
         .filter(|version| version.era() == Era::Legacy)
         .collect()
 }
 
-/// What an error in answer to `server/discover` says.
-fn refusal(error: &str) -> Result<EraVerdict, LinkError> {
+/// Reads an error in answer to `server/discover`.
+fn read_discover_error(error: &str) -> Result<EraVerdict, LinkError> {
     let Ok(error) = Object::parse(error) else {
         return Ok(EraVerdict::Legacy(Vec::new()));
     };
     match error.get("code") {
         // Modern, but of another revision: its list says whether a legacy one is among them.
         Some("-32022") => {
-            let versions = supported(error.get("data"));
-            let legacy = legacy(&versions);
+            let versions = read_supported(error.get("data"));
+            let legacy = legacy_versions(&versions);
             if versions.iter().any(|text| text == Version::MODERN.as_str()) {
                 Ok(EraVerdict::Again)
             } else if legacy.is_empty() {
@@ -132,9 +134,9 @@ fn refusal(error: &str) -> Result<EraVerdict, LinkError> {
     }
 }
 
-/// A `DiscoverResult` that has weir's version.
-fn modern(result: &Object<'_>) -> Option<Introduction> {
-    let versions = strings(result.get("supportedVersions"));
+/// Reads a `DiscoverResult`. Returns `None` if it does not name weir's version.
+fn read_discover_result(result: &Object<'_>) -> Option<Introduction> {
+    let versions = read_strings(result.get("supportedVersions"));
     let modern = versions.iter().any(|text| text == Version::MODERN.as_str());
     let server = result
         .get("_meta")
@@ -144,23 +146,23 @@ fn modern(result: &Object<'_>) -> Option<Introduction> {
         version: Version::MODERN.to_string(),
         versions,
         capabilities: Capabilities::read(result.get("capabilities")),
-        server: self_description(server),
-        extensions: extensions(result.get("capabilities")),
+        server: read_server_info(server),
+        extensions: read_extensions(result.get("capabilities")),
     })
 }
 
 /// Reads the answer to `initialize`.
 ///
 /// # Errors
-/// It is a refusal, no answer, or of a version that weir does not speak.
-pub(super) fn initialized(message: &[u8]) -> Result<Introduction, LinkError> {
+/// It is a refusal, no answer, or names a version that weir does not speak.
+pub(super) fn read_initialize_answer(message: &[u8]) -> Result<Introduction, LinkError> {
     let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
     else {
         return Err(LinkError::Nonsense("no answer to initialize"));
     };
     let result = match response.outcome {
         Outcome::Result(result) => result,
-        Outcome::Error(error) => return Err(refused(method::INITIALIZE, error)),
+        Outcome::Error(error) => return Err(refused_error(method::INITIALIZE, error)),
     };
     let result =
         Object::parse(result).map_err(|_| LinkError::Nonsense("an odd answer to initialize"))?;
@@ -179,12 +181,12 @@ pub(super) fn initialized(message: &[u8]) -> Result<Introduction, LinkError> {
         version,
         versions: Vec::new(),
         capabilities: Capabilities::read(result.get("capabilities")),
-        server: self_description(result.get("serverInfo")),
+        server: read_server_info(result.get("serverInfo")),
         extensions: Box::default(),
     })
 }
 
-fn extensions(capabilities: Option<&str>) -> Box<str> {
+fn read_extensions(capabilities: Option<&str>) -> Box<str> {
     let capabilities = capabilities.and_then(|text| Object::parse(text).ok());
     let extensions = capabilities
         .as_ref()
@@ -193,24 +195,24 @@ fn extensions(capabilities: Option<&str>) -> Box<str> {
     extensions.map(Box::from).unwrap_or_default()
 }
 
-/// A JSON-RPC error in answer to something weir asked for itself. Its message stays unsaid: the request carried
-/// credentials, and an upstream may repeat what it was sent.
+/// Returns the link error for a JSON-RPC error in answer to a request of weir's own. The error's message is
+/// left out: the request carried credentials, and an upstream may repeat what it was sent.
 #[must_use]
-pub(super) fn refused(method: &'static str, error: &str) -> LinkError {
+pub(super) fn refused_error(method: &'static str, error: &str) -> LinkError {
     LinkError::Refused {
         method,
-        error: coded(error),
+        error: describe_code(error),
     }
 }
 
-/// A JSON-RPC error's code, and what that means by JSON-RPC 2.0 §5.1 or MCP, or to another weir.
-fn coded(error: &str) -> String {
+/// Describes the code of a JSON-RPC error: what it means by JSON-RPC 2.0 §5.1, by MCP, or to another weir.
+fn describe_code(error: &str) -> String {
     let error = Object::parse(error).ok();
     let code = error.as_ref().and_then(|error| error.get("code"));
     let Some(code) = code.and_then(|code| code.trim().parse::<i64>().ok()) else {
         return "a JSON-RPC error without a code".to_owned();
     };
-    // Of all words only those that weir itself would say.
+    // Of the message only what another weir wrote is shown: it repeats nothing of the request.
     let message = error.as_ref().and_then(|error| error.string("message"));
     let known = [hops::AGAIN, hops::TOO_FAR].into_iter();
     let known = message.and_then(|message| known.rev().find(|words| message.ends_with(words)));
@@ -228,19 +230,19 @@ fn coded(error: &str) -> String {
     format!("JSON-RPC error {code}{words}")
 }
 
-fn supported(data: Option<&str>) -> Vec<String> {
+fn read_supported(data: Option<&str>) -> Vec<String> {
     let data = data.and_then(|text| Object::parse(text).ok());
     data.as_ref()
-        .map(|data| strings(data.get("supported")))
+        .map(|data| read_strings(data.get("supported")))
         .unwrap_or_default()
 }
 
-fn strings(text: Option<&str>) -> Vec<String> {
+fn read_strings(text: Option<&str>) -> Vec<String> {
     let cut = |text: Cow<'_, str>| text.chars().take(40).collect();
     json::strings(text).into_iter().take(20).map(cut).collect()
 }
 
-fn self_description(info: Option<&str>) -> String {
+fn read_server_info(info: Option<&str>) -> String {
     let Some(Ok(info)) = info.map(Object::parse) else {
         return String::new();
     };

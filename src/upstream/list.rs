@@ -1,4 +1,4 @@
-//! Lists one upstream: every page of every kind, within bounds.
+//! Lists one upstream: every page of every kind, within limits.
 
 use std::time::Duration;
 
@@ -16,33 +16,34 @@ use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::Peer;
 use crate::upstream::probe;
 
-/// Most pages of one kind.
-const PAGES: usize = 1_000;
+/// The most pages of one kind.
+const MOST_PAGES: usize = 1_000;
 
-/// Most bytes of definitions of one kind.
-const BYTES: usize = 64 * 1024 * 1024;
+/// The most bytes of definitions of one kind.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 
-/// Definitions that are checked in one go. A large listing takes milliseconds, and calls go on meanwhile.
-const IN_ONE_GO: usize = 32;
+/// The number of definitions that are checked before the task yields. A large listing takes milliseconds,
+/// and calls should not wait for it.
+const BEFORE_YIELD: usize = 32;
 
-/// The definitions of one kind, as they arrived, and how long they are good for.
-struct Listed {
+/// The definitions of one kind, as they arrived, and how long they are valid.
+struct ListedItems {
     items: Vec<String>,
     ttl: Option<Duration>,
 }
 
-/// Lists everything the peer offers. All kinds are asked at once, the pages of a kind in turn.
+/// Lists everything that the peer offers: all kinds at once, the pages of a kind one after the other.
 ///
 /// # Errors
-/// A page did not come in time, was no listing, or a bound was passed: nothing of it is used then.
+/// A page did not come in time, was no listing, or a limit was passed. Nothing of the listing is used then.
 pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
     let deadline = link.list_deadline();
     let offers = &peer.capabilities;
     let (tools, prompts, resources, templates) = futures::try_join!(
-        kind(link, peer, Kind::Tools, offers.tools, deadline),
-        kind(link, peer, Kind::Prompts, offers.prompts, deadline),
-        kind(link, peer, Kind::Resources, offers.resources, deadline),
-        kind(link, peer, Kind::Templates, offers.resources, deadline),
+        list_kind(link, peer, Kind::Tools, offers.tools, deadline),
+        list_kind(link, peer, Kind::Prompts, offers.prompts, deadline),
+        list_kind(link, peer, Kind::Resources, offers.resources, deadline),
+        list_kind(link, peer, Kind::Templates, offers.resources, deadline),
     )?;
     let mut listing = Listing::of(peer.era());
     if let Some(held) = link.rounds.listing() {
@@ -59,7 +60,7 @@ pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
             .ttl
             .into_iter()
             .for_each(|ttl| listing.fresh_for(ttl));
-        for items in listed.items.chunks(IN_ONE_GO) {
+        for items in listed.items.chunks(BEFORE_YIELD) {
             items.iter().for_each(|item| listing.add(kind, item));
             tokio::task::yield_now().await;
         }
@@ -67,14 +68,15 @@ pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
     Ok(listing.finish())
 }
 
-async fn kind(
+/// Lists one kind, page by page.
+async fn list_kind(
     link: &Link,
     peer: &Peer,
     kind: Kind,
     offered: bool,
     deadline: Instant,
-) -> Result<Listed, LinkError> {
-    let mut listed = Listed {
+) -> Result<ListedItems, LinkError> {
+    let mut listed = ListedItems {
         items: Vec::new(),
         ttl: None,
     };
@@ -83,8 +85,8 @@ async fn kind(
     }
     let most = link.config.limits.tools;
     let (mut bytes, mut cursor, mut seen) = (0_usize, None::<String>, HashSet::new());
-    for _ in 0..PAGES {
-        let Some(page) = page(link, peer, kind, cursor.as_deref(), deadline).await? else {
+    for _ in 0..MOST_PAGES {
+        let Some(page) = list_page(link, peer, kind, cursor.as_deref(), deadline).await? else {
             return Ok(listed);
         };
         let result =
@@ -94,7 +96,7 @@ async fn kind(
             return Err(LinkError::Listing("has no array of items"));
         };
         bytes += items.iter().map(|item| item.len()).sum::<usize>();
-        if listed.items.len() + items.len() > most || bytes > BYTES {
+        if listed.items.len() + items.len() > most || bytes > MOST_BYTES {
             return Err(LinkError::Listing(
                 "has more items or bytes than `limits.tools` allows",
             ));
@@ -122,8 +124,9 @@ async fn kind(
     Err(LinkError::Listing("has more than 1000 pages"))
 }
 
-/// One page's `result`; `None` where the upstream does not know the method although it offers the kind.
-async fn page(
+/// Lists one page and returns its `result`. `None` if the upstream offers the kind but does not know the
+/// method.
+async fn list_page(
     link: &Link,
     peer: &Peer,
     kind: Kind,
@@ -139,7 +142,7 @@ async fn page(
         Some(text) => Object::parse(text).unwrap_or_default(),
         None => Object::new(),
     };
-    // Whoever listens to itself is told so, instead of taking its own catalog in.
+    // Names this weir, so that a chain that leads back to it is refused and its own catalog not listed.
     if let Some(instance) = &link.instance {
         own.set(meta::PATH, instance.alone());
     }
@@ -159,7 +162,7 @@ async fn page(
                 Wire::Http(wire) => trouble.to_link_error(wire.sent()),
                 Wire::Child(_) => None,
             });
-            Err(trouble.unwrap_or_else(|| introduction::refused(kind.method(), &error)))
+            Err(trouble.unwrap_or_else(|| introduction::refused_error(kind.method(), &error)))
         }
     }
 }

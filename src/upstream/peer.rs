@@ -1,11 +1,11 @@
-//! Who answered at the other end of a link: era, version, capabilities, session.
+//! The peer at the other end of a link: era, version, capabilities, session.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use parking_lot::{Mutex, MutexGuard};
 use ring::digest;
 use url::Url;
 
@@ -14,28 +14,28 @@ use crate::protocol::era::Era;
 use crate::protocol::headers::SESSION;
 use crate::upstream::stdio::Child;
 
-/// One upstream as it introduced itself.
+/// One upstream, as it described itself in the handshake.
 #[derive(Debug)]
 pub struct Peer {
-    /// How it talks.
+    /// The era that it speaks.
     era: Era,
     /// The protocol version agreed on, as the specification writes it.
     pub version: String,
-    /// The protocol versions it says it speaks, where it says so; at least the one agreed on.
+    /// All protocol versions that it says it speaks. At least the one agreed on.
     pub versions: Vec<String>,
-    /// What it offers.
+    /// The capabilities that decide what weir asks of it.
     pub capabilities: Capabilities,
-    /// Its own name and version, self-reported: for people, and for chains of weirs.
+    /// The name and version that it reports of itself: for people, and for chains of weirs.
     pub server: String,
-    /// `capabilities.extensions`, modern: a JSON object as text, empty where it has none.
+    /// `capabilities.extensions` of a modern peer: a JSON object as text, empty if it has none.
     pub extensions: Box<str>,
-    /// The way to it.
+    /// The connection to it.
     pub connection: Connection,
-    /// The request a modern child answers with its changes for as long as it lives; 0 is none.
-    listening: AtomicU64,
+    /// The id of the open `subscriptions/listen` request of a modern child. 0 is none.
+    listen_id: AtomicU64,
 }
 
-/// The way to a peer.
+/// The connection to a peer.
 #[derive(Debug)]
 pub enum Connection {
     /// Streamable HTTP.
@@ -47,30 +47,31 @@ pub enum Connection {
 /// What every request to an HTTP peer carries.
 #[derive(Debug)]
 pub struct HttpSession {
-    /// Media types, version, session, credentials.
+    /// Media types, version and session id.
     pub headers: HeaderMap,
     /// The legacy session id, if the peer keeps sessions.
     pub id: Option<HeaderValue>,
-    /// Where a platform is in front of the peer: what leads every request to the same instance of it.
+    /// What leads every request to the same instance of the server, where a platform runs several.
     pub affinity: Option<Arc<Affinity>>,
 }
 
-/// What leads the requests of a session to the same instance of a server on AgentCore Runtime, where each other one may
-/// have to be started first (AgentCore developer guide, "Use isolated sessions for agents").
+/// What leads the requests of a session to the same instance of a server on AgentCore Runtime. Any other
+/// instance may have to be started first (AgentCore developer guide, "Use isolated sessions for agents").
 #[derive(Debug)]
 pub struct Affinity {
     runtime: HeaderValue,
-    /// The `Mcp-Session-Id` that came last. The platform gives one in either era.
+    /// The last `Mcp-Session-Id` that came. The platform gives one in either era.
     last: Mutex<Option<HeaderValue>>,
 }
 
-/// The session of the platform: 33 to 256 characters (model of `InvokeAgentRuntime`).
+/// The header that names the session of the platform: 33 to 256 characters (model of
+/// `InvokeAgentRuntime`).
 const RUNTIME_SESSION: HeaderName =
     HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-id");
 
 impl Affinity {
-    /// Of a session with nothing before it. The same `key` for the same URL gives the same session of the platform, so
-    /// that one that is opened again finds its instance, after a restart too.
+    /// Returns the affinity of a new session. The same `key` and URL give the same session of the platform,
+    /// so that a session that is opened again finds its instance, even after a restart.
     #[must_use]
     pub fn new(url: &Url, key: &[u8; 16]) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
@@ -87,7 +88,7 @@ impl Affinity {
         }
     }
 
-    /// Puts it on a request.
+    /// Adds the session ids to a request.
     pub fn add_to(&self, headers: &mut HeaderMap) {
         headers.insert(RUNTIME_SESSION, self.runtime.clone());
         if let Some(id) = &*self.last() {
@@ -95,7 +96,7 @@ impl Affinity {
         }
     }
 
-    /// Takes in what an answer says.
+    /// Remembers the session id of an answer.
     pub fn update_from(&self, headers: &HeaderMap) {
         if let Some(id) = headers.get(SESSION) {
             let mut last = self.last();
@@ -105,12 +106,12 @@ impl Affinity {
         }
     }
 
-    /// Forgets what answers said; whether there was anything.
+    /// Forgets the session id. Returns whether there was one.
     pub fn forget(&self) -> bool {
         self.last().take().is_some()
     }
 
-    /// Whether an answer said anything.
+    /// Returns whether an answer gave a session id.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.last().is_some()
@@ -143,32 +144,34 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Reads a `ServerCapabilities` object; what is malformed is not offered.
+    /// Reads a `ServerCapabilities` object. Malformed members count as not offered.
     #[must_use]
     pub fn read(capabilities: Option<&str>) -> Self {
         let Some(Ok(capabilities)) = capabilities.map(Object::parse) else {
             return Self::default();
         };
-        let says = |key, what| {
+        let has = |key, what| {
             let inner = capabilities.get(key).map(Object::parse);
             matches!(inner, Some(Ok(inner)) if inner.get(what) == Some("true"))
         };
-        let changes = |key| says(key, "listChanged");
+        let list_changed = |key| has(key, "listChanged");
         Self {
             tools: capabilities.contains("tools"),
             prompts: capabilities.contains("prompts"),
             resources: capabilities.contains("resources"),
             completions: capabilities.contains("completions"),
             logging: capabilities.contains("logging"),
-            subscribe: says("resources", "subscribe"),
+            subscribe: has("resources", "subscribe"),
             tasks: capabilities.contains("tasks"),
-            list_changed: changes("tools") || changes("prompts") || changes("resources"),
+            list_changed: list_changed("tools")
+                || list_changed("prompts")
+                || list_changed("resources"),
         }
     }
 }
 
 impl Peer {
-    /// A peer that introduced itself.
+    /// Builds a peer from what it said in the handshake.
     #[must_use]
     pub fn new(
         era: Era,
@@ -186,46 +189,46 @@ impl Peer {
             server,
             extensions,
             connection,
-            listening: AtomicU64::new(0),
+            listen_id: AtomicU64::new(0),
         }
     }
 
-    /// How it talks.
+    /// Returns the era that it speaks.
     #[must_use]
     pub fn era(&self) -> Era {
         self.era
     }
 
-    /// Whether it keeps something for each session: it gave an id to this one.
+    /// Returns whether it keeps state for each session: it gave this one an id.
     #[must_use]
     pub fn is_stateful(&self) -> bool {
         matches!(&self.connection, Connection::Http(session) if session.id.is_some())
     }
 
-    /// Whether messages to it have no headers.
+    /// Returns whether it is a child process, so that messages to it have no headers.
     #[must_use]
     pub fn is_on_stdio(&self) -> bool {
         matches!(self.connection, Connection::Child(_))
     }
 
-    /// Whether it says that it is a weir.
+    /// Returns whether it says that it is a weir.
     #[must_use]
     pub fn is_weir(&self) -> bool {
         self.server == "weir" || self.server.starts_with("weir ")
     }
 
-    /// Notes the request that the peer answers with its changes.
+    /// Sets the id of the open `subscriptions/listen` request.
     pub fn set_listen_id(&self, id: u64) {
-        self.listening.store(id, Ordering::Relaxed);
+        self.listen_id.store(id, Ordering::Relaxed);
     }
 
-    /// The request that the peer answers with its changes, if there is one.
+    /// Returns the id of the open `subscriptions/listen` request, if there is one.
     #[must_use]
     pub fn listen_id(&self) -> Option<u64> {
-        Some(self.listening.load(Ordering::Relaxed)).filter(|id| *id != 0)
+        Some(self.listen_id.load(Ordering::Relaxed)).filter(|id| *id != 0)
     }
 
-    /// Whether messages can still reach it, as far as weir knows.
+    /// Returns whether messages can still reach it, as far as weir knows.
     #[must_use]
     pub fn is_open(&self) -> bool {
         match &self.connection {

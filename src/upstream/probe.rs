@@ -1,8 +1,9 @@
-//! Which era an upstream speaks, and the handshake that follows (`basic/versioning.mdx#backward-compatibility`).
+//! Finds the era that an upstream speaks, and shakes hands
+//! (`basic/versioning.mdx#backward-compatibility`).
 //!
-//! A modern request goes first. What answers it as modern is modern; an upstream that refuses its
-//! credentials, is overloaded or does not answer has said nothing about its era; everything else is
-//! legacy. Ids are not compared: real servers answer a probe with ids of their own.
+//! A modern request goes first. An upstream that answers it as a modern one is modern. One that refuses
+//! weir's credentials, is overloaded or does not answer gives no evidence about its era. Everything else
+//! is legacy. Ids are not compared: real servers answer a probe with ids of their own.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,16 +18,18 @@ use crate::protocol::message::{self, Id};
 use crate::protocol::{meta, method};
 use crate::upstream::error::LinkError;
 use crate::upstream::http::HttpWire;
-use crate::upstream::http::handshake::Handshake;
-use crate::upstream::introduction::{EraVerdict, Introduction, discovered, initialized, offered};
+use crate::upstream::http::handshake::HandshakeAnswer;
+use crate::upstream::introduction::{
+    EraVerdict, Introduction, read_discover_answer, read_initialize_answer, read_offered_versions,
+};
 use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::{Affinity, Connection, Peer};
 use crate::upstream::stdio::{Child, ChildClosed, ChildReply, ChildSpec};
 
-/// Messages a child sends that belong to no request.
+/// The messages of a child that belong to no request.
 pub type UnsolicitedMessages = mpsc::Receiver<Bytes>;
 
-/// Connects a link: finds the era out (or takes the one known), shakes hands.
+/// Connects a link: finds the era, or takes the known one, and shakes hands.
 ///
 /// # Errors
 /// The upstream cannot be reached, refuses, or speaks no version that weir speaks.
@@ -36,38 +39,38 @@ pub async fn connect(
 ) -> Result<(Peer, Option<UnsolicitedMessages>), LinkError> {
     let deadline = link.connect_deadline();
     match &link.wire {
-        Wire::Http(wire) => over_http(link, wire, known, deadline)
+        Wire::Http(wire) => connect_http(link, wire, known, deadline)
             .await
             .map(|peer| (peer, None)),
         Wire::Child(spec) => {
-            let (peer, unasked) = over_stdio(link, spec, known, deadline).await?;
-            Ok((peer, Some(unasked)))
+            let (peer, unsolicited) = connect_stdio(link, spec, known, deadline).await?;
+            Ok((peer, Some(unsolicited)))
         }
     }
 }
 
-async fn over_http(
+async fn connect_http(
     link: &Link,
     wire: &HttpWire,
     known: Option<Era>,
     deadline: Instant,
 ) -> Result<Peer, LinkError> {
-    let affinity = wire.affinity(None);
+    let affinity = wire.new_affinity(None);
     let mut offered = Vec::new();
     if known != Some(Era::Legacy) {
-        let ask = || {
-            let body = discover(link.next_id());
+        let send_discover = || {
+            let body = discover_request(link.next_id());
             let (version, method) = (Version::MODERN.as_str(), Some(method::DISCOVER));
-            wire.handshake(affinity.as_deref(), version, method, body, deadline)
+            wire.send_handshake(affinity.as_deref(), version, method, body, deadline)
         };
-        let mut verdict = over_http_verdict(ask().await?, known)?;
+        let mut verdict = read_http_verdict(send_discover().await?, known)?;
         if matches!(verdict, EraVerdict::Again) {
-            verdict = over_http_verdict(ask().await?, known)?;
+            verdict = read_http_verdict(send_discover().await?, known)?;
         }
         match verdict {
             EraVerdict::Modern(introduction) => {
-                let session = wire.session(Version::MODERN.as_str(), None, affinity);
-                return Ok(introduction.peer(Era::Modern, Connection::Http(session)));
+                let session = wire.new_session(Version::MODERN.as_str(), None, affinity);
+                return Ok(introduction.into_peer(Era::Modern, Connection::Http(session)));
             }
             EraVerdict::Again => return Err(LinkError::Nonsense("no answer to server/discover")),
             EraVerdict::Legacy(versions) => offered = versions,
@@ -88,15 +91,16 @@ async fn over_http(
 pub struct SessionProfile {
     /// The version to ask for.
     pub version: Version,
-    /// `ClientCapabilities` as JSON text: never more than the callers of this session can do.
+    /// `ClientCapabilities` as JSON text: never more than the caller of this session can do.
     pub capabilities: Cow<'static, str>,
-    /// Random, and the same for all sessions that are opened for one caller: what leads them to the same instance of a
-    /// server. `None` for the link's own session.
+    /// Random, and the same for all sessions that are opened for one caller. It leads them to the same
+    /// instance of a server. `None` for the link's own session.
     pub key: Option<[u8; 16]>,
 }
 
 impl SessionProfile {
-    /// Weir's own: it can do nothing that an upstream might ask for, because only a caller can.
+    /// The profile of the link's own session. It declares no capabilities, because only a caller can do
+    /// what an upstream may ask for.
     const OWN: Self = Self {
         version: Version::LATEST_LEGACY,
         capabilities: Cow::Borrowed("{}"),
@@ -104,7 +108,7 @@ impl SessionProfile {
     };
 }
 
-/// Opens a legacy session beside the one that the link has: over stdio, that is another process.
+/// Opens a legacy session beside the link's own. Over stdio that is another process.
 ///
 /// # Errors
 /// The upstream cannot be reached, refuses, or speaks no legacy version.
@@ -119,21 +123,24 @@ pub async fn open_session(
                 link,
                 wire,
                 profile,
-                affinity: wire.affinity(profile.key.as_ref()),
+                affinity: wire.new_affinity(profile.key.as_ref()),
                 deadline,
             };
             Ok((opening.session(&[]).await?, None))
         }
         Wire::Child(spec) => {
-            let (child, unasked) = start(spec, link, deadline).await?;
-            let peer = session_over_stdio(link, child, profile, deadline).await?;
-            Ok((peer, Some(unasked)))
+            let (child, unsolicited) = start_child(spec, link, deadline).await?;
+            let peer = open_session_over_stdio(link, child, profile, deadline).await?;
+            Ok((peer, Some(unsolicited)))
         }
     }
 }
 
-/// Why there is no session, and the versions that are named in its place.
-type Refusal = (LinkError, Vec<Version>);
+/// A refused `initialize`: the reason, and the versions that the upstream named instead.
+struct RefusedVersion {
+    error: LinkError,
+    named: Vec<Version>,
+}
 
 /// A legacy session being opened over HTTP.
 struct Opening<'o> {
@@ -145,16 +152,16 @@ struct Opening<'o> {
 }
 
 impl Opening<'_> {
-    /// Opens it in the version that is wanted, or in one that the upstream names instead. Where versions are refused
-    /// and none is named, the others are tried.
+    /// Opens the session in the version of the profile, or in one that the upstream names instead. If the
+    /// upstream refuses a version and names none, the other versions are tried.
     async fn session(self, offered: &[Version]) -> Result<Peer, LinkError> {
         let mut left = Version::ALL.to_vec();
         left.retain(|version| version.era() == Era::Legacy);
         let mut first = None;
-        let mut next = best(self.profile.version, offered).or(Some(self.profile.version));
+        let mut next = best_version(self.profile.version, offered).or(Some(self.profile.version));
         while let Some(version) = next {
             left.retain(|other| *other != version);
-            let (error, named) = match self.attempt(version).await? {
+            let RefusedVersion { error, named } = match self.attempt(version).await? {
                 Ok(peer) => return Ok(peer),
                 Err(refused) => refused,
             };
@@ -167,64 +174,80 @@ impl Opening<'_> {
                 true if self.wire.quirks().refuses_unknown_versions => left.clone(),
                 true => Vec::new(),
             };
-            next = best(version, &others);
+            next = best_version(version, &others);
             first.get_or_insert(error);
         }
         Err(first.unwrap_or(LinkError::Nonsense("no answer to initialize")))
     }
 
-    /// One `initialize`. Refused, it says why, and which versions there are if that is said.
+    /// Sends one `initialize`. The inner error says that it was refused, and which versions the upstream
+    /// named.
     ///
     /// # Errors
-    /// It failed otherwise.
-    async fn attempt(&self, version: Version) -> Result<Result<Peer, Refusal>, LinkError> {
+    /// It failed for another reason.
+    async fn attempt(&self, version: Version) -> Result<Result<Peer, RefusedVersion>, LinkError> {
         let Self { link, wire, .. } = self;
         let affinity = self.affinity.as_deref();
         let (session, introduction) = loop {
-            let led = affinity.is_some_and(Affinity::is_known);
-            let body = initialize(link.next_id(), version, self.profile);
-            let greeted = wire.handshake(affinity, version.as_str(), None, body, self.deadline);
-            let failed = match greeted.await.and_then(evidence) {
-                Ok(answer) => match introduced(answer) {
+            let has_session_id = affinity.is_some_and(Affinity::is_known);
+            let body = initialize_request(link.next_id(), version, self.profile);
+            let sent = wire.send_handshake(affinity, version.as_str(), None, body, self.deadline);
+            let failed = match sent.await.and_then(require_evidence) {
+                Ok(answer) => match read_introduction(answer) {
                     Ok(introduced) => break introduced,
                     Err(refused) => refused,
                 },
-                Err(error @ LinkError::Platform { .. }) => (error, Vec::new()),
+                Err(error @ LinkError::Platform { .. }) => RefusedVersion {
+                    error,
+                    named: Vec::new(),
+                },
                 Err(error) => return Err(error),
             };
-            if !led {
+            if !has_session_id {
                 return Ok(Err(failed));
             }
-            // A server that keeps sessions of its own does not know what the platform gave in answer to the probe.
+            // The platform gave a session id in answer to the probe. A server with sessions of its own does
+            // not know it and refuses, so try once more without it.
             affinity.map(Affinity::forget);
         };
         let affinity = self.affinity.clone();
-        let session = wire.session(&introduction.version, session, affinity);
-        let peer = introduction.peer(Era::Legacy, Connection::Http(session));
+        let session = wire.new_session(&introduction.version, session, affinity);
+        let peer = introduction.into_peer(Era::Legacy, Connection::Http(session));
         link.post(&peer, message::notification(method::INITIALIZED, None))
             .await?;
         Ok(Ok(peer))
     }
 }
-/// What an answer to `initialize` says: the session, and who is there.
-fn introduced(answer: Handshake) -> Result<(Option<HeaderValue>, Introduction), Refusal> {
-    let named = answer.message.as_deref().map(offered).unwrap_or_default();
-    match answer.message.as_deref().map(initialized) {
+
+/// Reads an answer to `initialize`: the session id, and what the server says of itself.
+fn read_introduction(
+    answer: HandshakeAnswer,
+) -> Result<(Option<HeaderValue>, Introduction), RefusedVersion> {
+    let named = answer
+        .message
+        .as_deref()
+        .map(read_offered_versions)
+        .unwrap_or_default();
+    match answer.message.as_deref().map(read_initialize_answer) {
         Some(Ok(introduction)) => Ok((answer.session, introduction)),
-        Some(Err(error)) if answer.status.is_success() => Err((error, named)),
-        Some(Err(error @ LinkError::Refused { .. })) => Err((error, named)),
-        Some(Err(_)) | None => Err((answer.refusal, named)),
+        Some(Err(error)) if answer.status.is_success() => Err(RefusedVersion { error, named }),
+        Some(Err(error @ LinkError::Refused { .. })) => Err(RefusedVersion { error, named }),
+        Some(Err(_)) | None => Err(RefusedVersion {
+            error: answer.refusal,
+            named,
+        }),
     }
 }
 
-/// The newest version that is no newer than the one wanted, else the newest of all.
-fn best(wanted: Version, among: &[Version]) -> Option<Version> {
+/// Returns the newest version that is no newer than `wanted`, or else the newest of all.
+fn best_version(wanted: Version, among: &[Version]) -> Option<Version> {
     let older = among.iter().filter(|version| **version <= wanted).max();
     older.or_else(|| among.iter().max()).copied()
 }
 
-/// Statuses that say nothing about the era.
-fn evidence(answer: Handshake) -> Result<Handshake, LinkError> {
+/// Passes an answer on, unless its status says nothing about the era: the request was refused or failed
+/// before the server looked at the method.
+fn require_evidence(answer: HandshakeAnswer) -> Result<HandshakeAnswer, LinkError> {
     match answer.status {
         status
             if !status.is_success()
@@ -244,13 +267,13 @@ fn evidence(answer: Handshake) -> Result<Handshake, LinkError> {
     }
 }
 
-fn over_http_verdict(answer: Handshake, known: Option<Era>) -> Result<EraVerdict, LinkError> {
-    let answer = evidence(answer)?;
+fn read_http_verdict(answer: HandshakeAnswer, known: Option<Era>) -> Result<EraVerdict, LinkError> {
+    let answer = require_evidence(answer)?;
     let verdict = match answer.message.as_deref() {
-        Some(message) => discovered(message)?,
+        Some(message) => read_discover_answer(message)?,
         None => EraVerdict::Legacy(Vec::new()),
     };
-    // Once modern, always modern: a proxy in between that answers nonsense is not a downgrade.
+    // Once modern, always modern: a proxy in between that answers nonsense must not downgrade the era.
     match (verdict, known) {
         (EraVerdict::Legacy(_), Some(Era::Modern)) if answer.message.is_none() => {
             Err(answer.refusal)
@@ -262,38 +285,38 @@ fn over_http_verdict(answer: Handshake, known: Option<Era>) -> Result<EraVerdict
     }
 }
 
-async fn over_stdio(
+async fn connect_stdio(
     link: &Link,
     spec: &ChildSpec,
     known: Option<Era>,
     deadline: Instant,
 ) -> Result<(Peer, UnsolicitedMessages), LinkError> {
-    let (mut child, mut unasked) = start(spec, link, deadline).await?;
+    let (mut child, mut unsolicited) = start_child(spec, link, deadline).await?;
     if known != Some(Era::Legacy) {
-        // Half the budget: what never answers a probe still gets its `initialize`.
-        let patience = Instant::now() + deadline.duration_since(Instant::now()) / 2;
-        match discover_child(link, &child, patience).await {
+        // Half the budget, so that there is time for `initialize` if the child never answers the probe.
+        let probe_deadline = Instant::now() + deadline.duration_since(Instant::now()) / 2;
+        match discover_child(link, &child, probe_deadline).await {
             Ok(EraVerdict::Modern(introduction)) => {
                 return Ok((
-                    introduction.peer(Era::Modern, Connection::Child(child)),
-                    unasked,
+                    introduction.into_peer(Era::Modern, Connection::Child(child)),
+                    unsolicited,
                 ));
             }
             Ok(EraVerdict::Again | EraVerdict::Legacy(_)) => {}
-            // Old rmcp servers end at the first request before `initialize`: start another.
+            // Old rmcp servers exit when a request comes before `initialize`: start another process.
             Err(LinkError::ChildClosed(_)) => {
                 child.stop().await;
-                (child, unasked) = start(spec, link, deadline).await?;
+                (child, unsolicited) = start_child(spec, link, deadline).await?;
             }
             Err(LinkError::Timeout) => {}
-            Err(error) => return stopped(&child, error).await,
+            Err(error) => return stop_with(&child, error).await,
         }
     }
-    let peer = session_over_stdio(link, child, &SessionProfile::OWN, deadline).await?;
-    Ok((peer, unasked))
+    let peer = open_session_over_stdio(link, child, &SessionProfile::OWN, deadline).await?;
+    Ok((peer, unsolicited))
 }
 
-/// Asks a child who it is; twice, if it wants that.
+/// Sends `server/discover` to a child; a second time if it asks for that.
 async fn discover_child(
     link: &Link,
     child: &Arc<Child>,
@@ -302,8 +325,8 @@ async fn discover_child(
     let mut verdict = EraVerdict::Again;
     for _ in 0..2 {
         let id = link.next_id();
-        let message = ask(child, id, discover(id), deadline).await?;
-        verdict = discovered(&message)?;
+        let message = ask_child(child, id, discover_request(id), deadline).await?;
+        verdict = read_discover_answer(&message)?;
         if !matches!(verdict, EraVerdict::Again) {
             break;
         }
@@ -311,35 +334,35 @@ async fn discover_child(
     Ok(verdict)
 }
 
-async fn session_over_stdio(
+async fn open_session_over_stdio(
     link: &Link,
     child: Arc<Child>,
     profile: &SessionProfile,
     deadline: Instant,
 ) -> Result<Peer, LinkError> {
     let id = link.next_id();
-    let introduction = match ask(
+    let introduction = match ask_child(
         &child,
         id,
-        initialize(id, profile.version, profile),
+        initialize_request(id, profile.version, profile),
         deadline,
     )
     .await
-    .and_then(|message| initialized(&message))
+    .and_then(|message| read_initialize_answer(&message))
     {
         Ok(introduction) => introduction,
-        Err(error) => return stopped(&child, error).await,
+        Err(error) => return stop_with(&child, error).await,
     };
     if let Err(closed) = child
         .send(message::notification(method::INITIALIZED, None))
         .await
     {
-        return stopped(&child, LinkError::from_child(closed)).await;
+        return stop_with(&child, LinkError::from_child(closed)).await;
     }
-    Ok(introduction.peer(Era::Legacy, Connection::Child(child)))
+    Ok(introduction.into_peer(Era::Legacy, Connection::Child(child)))
 }
 
-async fn start(
+async fn start_child(
     spec: &ChildSpec,
     link: &Link,
     deadline: Instant,
@@ -351,12 +374,13 @@ async fn start(
     Child::start(spec, link.tasks()).map_err(LinkError::Start)
 }
 
-async fn stopped<T>(child: &Arc<Child>, error: LinkError) -> Result<T, LinkError> {
+/// Stops a child that cannot be used, and returns the reason.
+async fn stop_with<T>(child: &Arc<Child>, error: LinkError) -> Result<T, LinkError> {
     child.stop().await;
     Err(error)
 }
 
-async fn ask(
+async fn ask_child(
     child: &Arc<Child>,
     id: u64,
     body: Bytes,
@@ -383,7 +407,7 @@ async fn ask(
         .map_err(|_| LinkError::Timeout)?
 }
 
-fn discover(id: u64) -> Bytes {
+fn discover_request(id: u64) -> Bytes {
     message::request(
         &Id::from(id),
         method::DISCOVER,
@@ -391,7 +415,8 @@ fn discover(id: u64) -> Bytes {
     )
 }
 
-/// The `_meta` of a modern request: version, who calls, what it can do; `capabilities` and `info` are JSON text.
+/// Returns the `_meta` of a modern request: version, client info and client capabilities. `capabilities`
+/// and `info` are JSON text; by default weir names itself, and declares no capabilities.
 #[must_use]
 pub fn request_meta(capabilities: Option<&str>, info: Option<&str>) -> String {
     format!(
@@ -405,7 +430,7 @@ pub fn request_meta(capabilities: Option<&str>, info: Option<&str>) -> String {
     )
 }
 
-fn initialize(id: u64, version: Version, profile: &SessionProfile) -> Bytes {
+fn initialize_request(id: u64, version: Version, profile: &SessionProfile) -> Bytes {
     let params = format!(
         "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"clientInfo\":{}}}",
         profile.capabilities,

@@ -1,5 +1,5 @@
-//! What is particular to the other end of a link, beside the protocol: values that connectors choose, and
-//! that every step asks in place of the connector's name.
+//! What is particular to the other end of a link, beside the protocol. Connectors choose these values, and
+//! every step reads them instead of the connector's name.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,37 +12,39 @@ use crate::protocol::error::Blame;
 use crate::upstream::error::LinkError;
 use crate::upstream::status;
 
-/// What is particular to the other end of a link. The default is a server that only has the protocol.
+/// What is particular to the other end of a link. The default is a server with nothing but the protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quirks {
-    /// Whose errors come in place of the server's.
+    /// The platform in front of the server.
     pub platform: Platform,
-    /// Whether ids lead the requests of a session to the same instance of the server.
+    /// Whether requests carry ids that lead them to the same instance of the server.
     pub affinity: bool,
-    /// Whether nothing but POST is understood: no stream of what is said unasked.
+    /// Whether only POST is understood: there is no GET stream.
     pub post_only: bool,
-    /// Whether sessions end by themselves only: no DELETE.
+    /// Whether sessions cannot be ended with DELETE.
     pub no_delete: bool,
-    /// Whether a session may come to be required after it was not, which 400 says then.
+    /// Whether the server may begin to require a session later. It then answers 400.
     pub may_require_session_later: bool,
-    /// Whether `initialize` of a version that is not offered is refused, in place of an answer with another.
+    /// Whether `initialize` with a version that is not offered is refused. Other servers answer it with
+    /// another version.
     pub refuses_unknown_versions: bool,
 }
 
-/// Whose errors come in place of the server's.
+/// The platform in front of a server, whose errors may come in place of the server's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Platform {
-    /// Nobody's.
+    /// There is none.
     #[default]
     None,
-    /// Those of an AgentCore Gateway: throttling (AgentCore developer guide, gateway quotas and errors).
+    /// An AgentCore Gateway. Its errors say that it throttles (AgentCore developer guide, gateway quotas
+    /// and errors).
     Gateway,
-    /// Those of AgentCore Runtime (AgentCore developer guide, "MCP protocol contract", error table; HTTP
-    /// statuses from the model of `InvokeAgentRuntime`).
+    /// AgentCore Runtime (AgentCore developer guide, "MCP protocol contract", error table; HTTP statuses
+    /// from the model of `InvokeAgentRuntime`).
     Runtime,
 }
 
-/// What a platform's error means.
+/// The kind of a platform's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlatformErrorKind {
     /// `UnauthorizedException`
@@ -67,20 +69,20 @@ pub enum PlatformErrorKind {
     Internal,
 }
 
-/// A platform's error, read.
+/// An error of a platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlatformError {
     /// The JSON-RPC code.
     pub code: i64,
-    /// What it means.
+    /// The kind of error.
     pub kind: PlatformErrorKind,
-    /// When to ask again, from now on, if that is said.
+    /// How long to wait before asking again, if the platform says so.
     pub retry_after: Option<Duration>,
 }
 
 impl Platform {
-    /// Reads the `error` member of a JSON-RPC answer; `None` where it is not the platform's. Goes by the code: the
-    /// texts differ from what is documented.
+    /// Reads the `error` member of a JSON-RPC answer. Returns `None` if the error is not the platform's.
+    /// Decides by the code, because real texts differ from the documented ones.
     #[must_use]
     pub fn read_error(self, error: &str) -> Option<PlatformError> {
         if self == Self::None {
@@ -88,7 +90,7 @@ impl Platform {
         }
         let object = Object::parse(error).ok()?;
         let code: i64 = object.get("code")?.parse().ok()?;
-        let meaning = match (self, code) {
+        let kind = match (self, code) {
             (Self::Gateway | Self::Runtime, -32003) => PlatformErrorKind::Throttled,
             (Self::Runtime, -32001) => PlatformErrorKind::Unauthorized,
             (Self::Runtime, -32002) => PlatformErrorKind::Forbidden,
@@ -103,12 +105,12 @@ impl Platform {
         };
         Some(PlatformError {
             code,
-            kind: meaning,
-            retry_after: retry_after(&object),
+            kind: kind,
+            retry_after: read_retry_after(&object),
         })
     }
 
-    /// What an HTTP status means that came without a JSON-RPC error.
+    /// Returns the kind of error that an HTTP status without a JSON-RPC error is.
     #[must_use]
     pub fn kind_of_status(self, status: StatusCode) -> Option<PlatformErrorKind> {
         match (self, status.as_u16()) {
@@ -120,19 +122,22 @@ impl Platform {
         }
     }
 
-    /// The error that a status without a JSON-RPC error is.
+    /// Returns the link error for a status without a JSON-RPC error.
     #[must_use]
     pub fn error_of_status(self, code: StatusCode, headers: &HeaderMap) -> LinkError {
-        match (self.kind_of_status(code), status::error(code, headers)) {
+        match (
+            self.kind_of_status(code),
+            status::status_error(code, headers),
+        ) {
             (Some(PlatformErrorKind::Throttled), LinkError::Status(status)) => {
                 LinkError::Throttled {
                     status: Some(status),
                     retry_after: None,
                 }
             }
-            (Some(meaning @ PlatformErrorKind::NotFound), _) => LinkError::Platform {
+            (Some(kind @ PlatformErrorKind::NotFound), _) => LinkError::Platform {
                 code: -32004,
-                words: meaning.words(),
+                words: kind.words(),
             },
             (_, error) => error,
         }
@@ -146,7 +151,8 @@ impl fmt::Display for PlatformError {
 }
 
 impl PlatformError {
-    /// What it is where weir asked on its own behalf; `None` where the server itself may have meant it.
+    /// Returns the link error for a request of weir's own. `None` if the server itself may have sent the
+    /// error.
     #[must_use]
     pub fn to_link_error(self, sent: AuthKind) -> Option<LinkError> {
         let denied = |status: StatusCode| LinkError::Denied {
@@ -175,7 +181,7 @@ impl PlatformError {
 }
 
 impl PlatformErrorKind {
-    /// In weir's own words.
+    /// Describes the kind of error in weir's words.
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
@@ -192,7 +198,7 @@ impl PlatformErrorKind {
         }
     }
 
-    /// Who has to act.
+    /// Returns who has to act.
     #[must_use]
     pub const fn blame(self) -> Blame {
         match self {
@@ -210,7 +216,8 @@ impl PlatformErrorKind {
     }
 }
 
-/// Two exceptions share a code; which one it is stands in the message, or in its name.
+/// Returns whether a conflict will pass. Two exceptions share the code -32005: the message, or the name
+/// of the exception, tells which one it is.
 fn is_retryable(error: &str) -> bool {
     let error = error.to_ascii_lowercase();
     ["in progress", "retry", "retryableconflict"]
@@ -218,13 +225,13 @@ fn is_retryable(error: &str) -> bool {
         .any(|part| error.contains(part))
 }
 
-/// `data.retryAfter`: seconds, as a number or as text.
-fn retry_after(error: &Object<'_>) -> Option<Duration> {
+/// Reads `data.retryAfter`: seconds, as a number or as text.
+fn read_retry_after(error: &Object<'_>) -> Option<Duration> {
     let data = Object::parse(error.get("data")?).ok()?;
     let text = data.get("retryAfter")?.trim_matches('"');
     let seconds: f64 = text.parse().ok()?;
     let after = Duration::try_from_secs_f64(seconds).ok()?;
-    Some(after.min(status::LONGEST))
+    Some(after.min(status::LONGEST_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -237,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_table_is_read_by_code_and_no_text_is_needed() {
-        for (code, meaning) in [
+        for (code, kind) in [
             (-32001, PlatformErrorKind::Unauthorized),
             (-32002, PlatformErrorKind::Forbidden),
             (-32003, PlatformErrorKind::Throttled),
@@ -248,7 +255,7 @@ mod tests {
             (-32011, PlatformErrorKind::Accept),
             (-32603, PlatformErrorKind::Internal),
         ] {
-            assert_eq!(runtime(&format!("{{\"code\":{code}}}")), meaning);
+            assert_eq!(runtime(&format!("{{\"code\":{code}}}")), kind);
         }
         for code in ["-32601", "-32602", "-32007", "5", "\"x\"", "1e9"] {
             let error = format!("{{\"code\":{code},\"message\":\"m\"}}");

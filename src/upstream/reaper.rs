@@ -1,18 +1,18 @@
 //! `weir reap -- PROGRAM ARGS…`: runs a stdio upstream so that nothing of it outlives weir.
 //!
-//! Weir cannot clean up after a SIGKILL of itself, and cannot arm a child before its `exec` without
-//! unsafe code. So each stdio upstream runs below a small process that can do both. It learns of weir's
-//! end in two ways, each enough by itself:
+//! Weir cannot clean up after a SIGKILL of itself, and cannot prepare a child before its `exec` without
+//! unsafe code. So each stdio upstream runs below a small process, the reaper, that can do both. The reaper
+//! learns of weir's end in two ways, each enough by itself:
 //!
-//! - **The parent-death signal** (Linux). The kernel sends it when the *thread* that spawned us exits, not
-//!   the process: a runtime may retire a worker, a test may drop its runtime. Therefore it is SIGUSR1, which
-//!   nobody else sends, and means no more than "look whether the parent is still the same". The kernel keeps
-//!   it armed when it hands us to another thread of weir.
-//! - **The hang-up of stdin.** Weir holds the only writing end. This also covers other Unixes, and a weir
+//! - **The parent-death signal** (Linux). The kernel sends it when the *thread* that spawned the reaper
+//!   exits, not the process: a runtime may retire a worker, a test may drop its runtime. So the signal is
+//!   SIGUSR1, which nothing else sends, and means only "look whether the parent is still the same". The
+//!   kernel keeps it armed when the reaper is handed to another thread of weir.
+//! - **The hang-up of stdin.** Only weir holds the writing end. This also covers other Unixes, and a weir
 //!   that died before the signal was armed.
 //!
-//! On Linux the reaper adopts orphans (`PR_SET_CHILD_SUBREAPER`), so grandchildren are found even if they moved
-//! to a process group or session of their own, as browsers started by a server do.
+//! On Linux the reaper adopts orphans (`PR_SET_CHILD_SUBREAPER`). So it finds grandchildren even if they
+//! moved to a process group or session of their own, as browsers started by a server do.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -28,33 +28,36 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// How long the program has to leave by itself after its stdin closed. Longer than [`crate::upstream::stdio`]
-/// waits, which sends SIGTERM in the ordinary case.
+/// The time that the program has to exit by itself after its stdin closed. Longer than
+/// [`crate::upstream::stdio`] waits, so that in the ordinary case that one sends SIGTERM.
 const AFTER_INPUT: Duration = Duration::from_secs(2);
-/// How long it has after SIGTERM.
+/// The time that the program has after SIGTERM.
 pub(crate) const AFTER_TERM: Duration = Duration::from_secs(2);
-/// How long what it left behind has after SIGTERM.
+/// The time that processes it left behind have after SIGTERM.
 pub(crate) const LEFTOVERS: Duration = Duration::from_millis(500);
-/// Between two rounds of SIGKILL: a killed parent hands us its children.
+/// The time between two rounds of SIGKILL. The children of a killed process are adopted, and are for the
+/// next round.
 const ROUND: Duration = Duration::from_millis(20);
-/// Rounds of SIGKILL before the reaper gives up (a process in the kernel cannot be killed).
+/// The number of rounds of SIGKILL before the reaper gives up. A process that is stuck in the kernel cannot
+/// be killed.
 const ROUNDS: u32 = 50;
 
-/// What a shell answers for a program that is not there, and for one that cannot be run.
+/// The exit status of a shell for a program that does not exist.
 const NOT_FOUND: u8 = 127;
-const NOT_RUN: u8 = 126;
+/// The exit status of a shell for a program that cannot be run.
+const NOT_EXECUTABLE: u8 = 126;
 
 /// Runs the program with this process's stdin, stdout and stderr, and returns its exit status as a shell
 /// would: 128 + n when a signal ended it, 127 when there is no such program, 126 when it cannot be run.
 ///
-/// To be called first thing in `main`, on the main thread.
+/// Must be called first in `main`, on the main thread.
 pub fn run(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let watched = tokio::runtime::Builder::new_current_thread()
+    let status = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .and_then(|runtime| runtime.block_on(watch(program, args)));
-    ExitCode::from(watched.unwrap_or_else(|error| {
-        // Stderr goes to weir's log, under the upstream's name.
+        .and_then(|runtime| runtime.block_on(run_and_reap(program, args)));
+    ExitCode::from(status.unwrap_or_else(|error| {
+        // Weir reads stderr and logs it under the upstream's name.
         let _ = writeln!(
             io::stderr(),
             "cannot run {}: {error}",
@@ -63,58 +66,60 @@ pub fn run(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> ExitCod
         if error.kind() == io::ErrorKind::NotFound {
             NOT_FOUND
         } else {
-            NOT_RUN
+            NOT_EXECUTABLE
         }
     }))
 }
 
-async fn watch(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> io::Result<u8> {
-    let mut orders = Orders::listen()?;
+async fn run_and_reap(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> io::Result<u8> {
+    let mut signals = EndSignals::listen()?;
     let children = signal(SignalKind::child())?;
     arm()?;
     let child = Command::new(program).args(args).spawn()?;
-    // Only the program writes stdout: when it closes it, weir must see the end.
+    // Closes the reaper's own stdout. Otherwise weir would not see it when the program closes stdout.
     if let Ok(null) = File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(null);
     }
-    let mut family = Family {
+    let mut tree = ProcessTree {
         program: Pid::from_child(&child),
         ended: None,
         children,
     };
-    // Not `Child::wait`: adopted children have to be reaped as well, and all come from one `wait`.
+    // `Child::wait` is not used: adopted children have to be reaped too, by one `wait` for all.
     drop(child);
 
-    let ordered = tokio::select! {
+    let asked_to_end = tokio::select! {
         biased;
-        () = family.program_ended() => false,
-        () = orders.end() => true,
+        () = tree.wait_for_program() => false,
+        () = signals.end() => true,
     };
-    if ordered {
-        family.terminate();
-        let _ = timeout(AFTER_TERM, family.program_ended()).await;
+    if asked_to_end {
+        tree.terminate();
+        let _ = timeout(AFTER_TERM, tree.wait_for_program()).await;
     }
-    if family.reap() && family.ended.is_some() {
-        family.terminate();
-        let _ = timeout(LEFTOVERS, family.all_ended()).await;
+    if tree.reap() && tree.ended.is_some() {
+        tree.terminate();
+        let _ = timeout(LEFTOVERS, tree.wait_for_all()).await;
     }
     for _ in 0..ROUNDS {
-        if !family.reap() {
+        if !tree.reap() {
             break;
         }
-        family.kill();
-        let _ = timeout(ROUND, family.all_ended()).await;
+        tree.kill();
+        let _ = timeout(ROUND, tree.wait_for_all()).await;
     }
-    if orders.orphaned() {
-        // Nobody is left to clean up after us or to read our status: take all of the group along.
+    if signals.is_orphaned() {
+        // Weir is gone, so nothing reads our status or cleans up after us: kill the whole group, and
+        // ourselves with it.
         let _ = process::kill_current_process_group(Signal::KILL);
     }
-    Ok(family.status())
+    Ok(tree.status())
 }
 
-/// Arms the parent-death signal and the adoption of orphans, where there are such things.
+/// Arms the parent-death signal and the adoption of orphans, on systems that have them.
 fn arm() -> io::Result<()> {
-    // Weir has done this; without it, our signals to the group would reach whoever started us.
+    // Weir has started us in a group of our own. If something else started us, our signals to the group
+    // must not reach it.
     if process::getpgrp() != process::getpid() {
         process::setpgid(None, None)?;
     }
@@ -126,8 +131,8 @@ fn arm() -> io::Result<()> {
     Ok(())
 }
 
-/// Everything that tells the reaper to end the program.
-struct Orders {
+/// The signals that make the reaper end the program.
+struct EndSignals {
     parent: Option<Pid>,
     terminate: Stream,
     interrupt: Stream,
@@ -136,7 +141,7 @@ struct Orders {
     input_closed: oneshot::Receiver<()>,
 }
 
-impl Orders {
+impl EndSignals {
     fn listen() -> io::Result<Self> {
         Ok(Self {
             parent: process::getppid(),
@@ -144,7 +149,7 @@ impl Orders {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             parent_thread_ended: signal(SignalKind::user_defined1())?,
-            input_closed: input_closed()?,
+            input_closed: watch_input()?,
         })
     }
 
@@ -162,7 +167,7 @@ impl Orders {
         let input_closed = async {
             match (&mut self.input_closed).await {
                 Ok(()) => tokio::time::sleep(AFTER_INPUT).await,
-                // Stdin cannot be watched: the signals remain.
+                // Stdin cannot be watched. The signals still can.
                 Err(_) => pending().await,
             }
         };
@@ -175,16 +180,17 @@ impl Orders {
         }
     }
 
-    fn orphaned(&self) -> bool {
+    fn is_orphaned(&self) -> bool {
         process::getppid() != self.parent
     }
 }
 
-/// Tells when the writing end of stdin is closed, without reading what is meant for the program.
+/// Watches for the end of stdin without reading what is meant for the program. The receiver gets a value
+/// when the writing end is closed.
 ///
-/// A thread, because tokio would set stdin non-blocking, which the program shares, or wake for each
-/// message. Polling for no event wakes for a hang-up only.
-fn input_closed() -> io::Result<oneshot::Receiver<()>> {
+/// This is a thread, because tokio would set stdin non-blocking, for the program too, or would wake for
+/// each message. Polling for no event wakes only for a hang-up.
+fn watch_input() -> io::Result<oneshot::Receiver<()>> {
     let (sender, receiver) = oneshot::channel();
     let watch = move || {
         let stdin = io::stdin();
@@ -205,15 +211,15 @@ fn input_closed() -> io::Result<oneshot::Receiver<()>> {
     Ok(receiver)
 }
 
-/// The program and every process below it that is known to us.
-struct Family {
+/// The program, and every process below it that the reaper adopted.
+struct ProcessTree {
     program: Pid,
     ended: Option<WaitStatus>,
     children: Stream,
 }
 
-impl Family {
-    /// Reaps what has ended. Returns whether a child is left.
+impl ProcessTree {
+    /// Reaps the processes that have ended. Returns whether a child is left.
     fn reap(&mut self) -> bool {
         loop {
             match process::wait(WaitOptions::NOHANG) {
@@ -225,20 +231,20 @@ impl Family {
         }
     }
 
-    async fn program_ended(&mut self) {
+    async fn wait_for_program(&mut self) {
         while self.reap() && self.ended.is_none() {
             self.children.recv().await;
         }
     }
 
-    async fn all_ended(&mut self) {
+    async fn wait_for_all(&mut self) {
         while self.reap() {
             self.children.recv().await;
         }
     }
 
-    /// Asks all to end: the group, and what was adopted from other groups. We are in the group too, and our
-    /// own handler swallows it.
+    /// Sends SIGTERM to the group, and to children adopted from other groups. The reaper is in the group
+    /// too, and its own handler ignores the signal.
     fn terminate(&self) {
         let group = process::getpgrp();
         let _ = process::kill_current_process_group(Signal::TERM);
@@ -249,7 +255,7 @@ impl Family {
         }
     }
 
-    /// Kills the children there are now; theirs become ours and are for the next round.
+    /// Kills the present children. Their children are adopted, and are for the next round.
     fn kill(&self) {
         for child in children() {
             let _ = process::kill_process(child, Signal::KILL);
@@ -271,7 +277,8 @@ impl Family {
     }
 }
 
-/// Our children, adopted ones too. Their ids are safe to signal: only we reap them.
+/// Returns the children, adopted ones too. Their ids are safe to signal: only the reaper reaps them, so no
+/// id can be given to another process meanwhile.
 fn children() -> Vec<Pid> {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Which legacy callers have sessions of their own at an upstream, and how many there may be.
+//! Which legacy callers have sessions of their own at an upstream, and how many.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,38 +10,41 @@ use crate::protocol::era::Era;
 use crate::upstream::error::LinkError;
 use crate::upstream::peer::{Connection, Peer};
 
-/// Most sessions that callers may have of their own at one upstream, and most processes.
-const SESSIONS: (usize, usize) = (10_000, 64);
+/// The most sessions that callers may have of their own at one upstream over HTTP.
+const MOST_SESSIONS: usize = 10_000;
+
+/// The same over stdio, where each session is a process.
+const MOST_PROCESSES: usize = 64;
 
 /// The sessions that callers have of their own at one upstream.
 #[derive(Debug)]
 pub struct UpstreamSessions {
     per_caller: bool,
-    /// A modern upstream that has no legacy sessions, as far as is known.
+    /// Whether the upstream is modern and refuses legacy sessions, as far as is known.
     modern_only: AtomicBool,
     most: usize,
-    places: Arc<Semaphore>,
+    free: Arc<Semaphore>,
 }
 
 impl UpstreamSessions {
-    /// As the config wants it; none is open.
+    /// Returns the sessions of a link, none of them open.
     #[must_use]
     pub fn new(config: &config::Upstream) -> Self {
         let most = match config.endpoint {
-            config::Endpoint::Http(_) => SESSIONS.0,
-            config::Endpoint::Child { .. } => SESSIONS.1,
+            config::Endpoint::Http(_) => MOST_SESSIONS,
+            config::Endpoint::Child { .. } => MOST_PROCESSES,
         };
         Self {
             per_caller: config.sessions == config::ProcessSharing::PerCaller,
             modern_only: AtomicBool::new(false),
             most,
-            places: Arc::new(Semaphore::new(most)),
+            free: Arc::new(Semaphore::new(most)),
         }
     }
 
-    /// Whether a legacy caller is served by a legacy session of its own: where the upstream keeps something for
-    /// each session, or speaks the other era but may speak this one too. Over stdio a session is a process, which is
-    /// had by asking only (`sessions: per_caller`).
+    /// Returns whether a legacy caller gets a legacy session of its own: where the upstream keeps something
+    /// for each session, and where it is modern but may speak legacy too. Over stdio a session is a
+    /// process, so callers get one only if the config asks for it (`sessions: per_caller`).
     #[must_use]
     pub fn wants_own_session(&self, shared: &Peer) -> bool {
         match (&shared.connection, shared.era()) {
@@ -51,28 +54,28 @@ impl UpstreamSessions {
         }
     }
 
-    /// Notes that this modern upstream refuses legacy sessions.
+    /// Remembers that this modern upstream refuses legacy sessions.
     pub fn set_modern_only(&self) {
         self.modern_only.store(true, Ordering::Relaxed);
     }
 
-    /// The upstream was connected anew, and may be another.
+    /// Forgets what was learnt: after a reconnect the upstream may be another.
     pub fn reset(&self) {
         self.modern_only.store(false, Ordering::Relaxed);
     }
 
-    /// A place for one more, free again when dropped.
+    /// Returns a permit for one more session. Dropping it frees the place.
     ///
     /// # Errors
-    /// There are too many.
+    /// There are too many sessions.
     pub fn acquire(&self) -> Result<OwnedSemaphorePermit, LinkError> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        place.map_err(|_| LinkError::Busy)
+        let permit = Arc::clone(&self.free).try_acquire_owned();
+        permit.map_err(|_| LinkError::Busy)
     }
 
-    /// How many there are.
+    /// Returns the number of sessions.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.most.saturating_sub(self.places.available_permits())
+        self.most.saturating_sub(self.free.available_permits())
     }
 }

@@ -1,4 +1,4 @@
-//! What an HTTP answer that is not MCP says (RFC 9110).
+//! Errors from HTTP answers that are not MCP (RFC 9110).
 
 use std::time::{Duration, SystemTime};
 
@@ -7,13 +7,13 @@ use http::{HeaderMap, StatusCode, header};
 use crate::protocol::headers;
 use crate::upstream::error::LinkError;
 
-/// The longest `Retry-After` that is believed: a mistake there should not cost a day.
-pub(super) const LONGEST: Duration = Duration::from_secs(3600);
+/// The longest `Retry-After` that weir follows: a mistake there should not cost a day.
+pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// The error that a status is, with `Retry-After` where it means something.
+/// Returns the error for a status, with `Retry-After` where it means something.
 #[must_use]
-pub fn error(status: StatusCode, headers: &HeaderMap) -> LinkError {
-    let retry_after = retry_after(headers);
+pub fn status_error(status: StatusCode, headers: &HeaderMap) -> LinkError {
+    let retry_after = read_retry_after(headers);
     match status {
         StatusCode::TOO_MANY_REQUESTS => LinkError::Throttled {
             status: Some(status),
@@ -27,9 +27,9 @@ pub fn error(status: StatusCode, headers: &HeaderMap) -> LinkError {
     }
 }
 
-/// The error that an answer of a foreign media type is.
+/// Returns the error for an answer whose media type is not one of MCP.
 #[must_use]
-pub fn not_mcp(headers: &HeaderMap) -> LinkError {
+pub fn media_type_error(headers: &HeaderMap) -> LinkError {
     let found: String = essence(headers)
         .chars()
         .filter(char::is_ascii_graphic)
@@ -38,7 +38,7 @@ pub fn not_mcp(headers: &HeaderMap) -> LinkError {
     LinkError::MediaType(found.to_ascii_lowercase())
 }
 
-/// The media type without its parameters; empty if there is none.
+/// Returns the media type without its parameters. Empty if there is none.
 #[must_use]
 pub fn essence(headers: &HeaderMap) -> &str {
     let text = headers
@@ -48,9 +48,9 @@ pub fn essence(headers: &HeaderMap) -> &str {
     text.split(';').next().unwrap_or_default().trim()
 }
 
-/// Seconds, or a date (RFC 9110 §10.2.3); an hour at most.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers::retry_after(headers, SystemTime::now()).map(|after| after.min(LONGEST))
+/// Reads `Retry-After`: seconds, or a date (RFC 9110 §10.2.3). At most an hour.
+fn read_retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers::retry_after(headers, SystemTime::now()).map(|after| after.min(LONGEST_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -62,39 +62,40 @@ mod tests {
         HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
     }
 
-    fn words(status: u16, retry_after: &str) -> String {
+    fn message(status: u16, retry_after: &str) -> String {
         let headers = headers(header::RETRY_AFTER, retry_after);
-        error(StatusCode::from_u16(status).unwrap(), &headers).full_text()
+        status_error(StatusCode::from_u16(status).unwrap(), &headers).full_text()
     }
 
     #[test]
     fn a_status_is_named_with_when_to_come_back() {
         assert_eq!(
-            words(429, "7"),
+            message(429, "7"),
             "HTTP status 429 Too Many Requests, to be asked again in 7 s"
         );
         assert_eq!(
-            words(503, "9999999"),
+            message(503, "9999999"),
             "HTTP status 503 Service Unavailable, to be asked again in 3600 s"
         );
-        assert_eq!(words(429, "soon"), "HTTP status 429 Too Many Requests");
-        assert_eq!(words(503, "soon"), "HTTP status 503 Service Unavailable");
-        assert_eq!(words(500, "7"), "HTTP status 500 Internal Server Error");
+        assert_eq!(message(429, "soon"), "HTTP status 429 Too Many Requests");
+        assert_eq!(message(503, "soon"), "HTTP status 503 Service Unavailable");
+        assert_eq!(message(500, "7"), "HTTP status 500 Internal Server Error");
     }
 
     #[test]
     fn a_date_says_when_too() {
         let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
-        let after = retry_after(&headers(header::RETRY_AFTER, &soon)).unwrap();
+        let after = read_retry_after(&headers(header::RETRY_AFTER, &soon)).unwrap();
         assert!((50..=60).contains(&after.as_secs()), "{after:?}");
         let past = "Sun, 06 Nov 1994 08:49:37 GMT";
-        let after = retry_after(&headers(header::RETRY_AFTER, past));
+        let after = read_retry_after(&headers(header::RETRY_AFTER, past));
         assert_eq!(after, Some(Duration::ZERO));
     }
 
     #[test]
     fn a_foreign_media_type_is_named() {
-        let found = |value: &str| not_mcp(&headers(header::CONTENT_TYPE, value)).to_string();
+        let found =
+            |value: &str| media_type_error(&headers(header::CONTENT_TYPE, value)).to_string();
         assert_eq!(
             found("Text/HTML; charset=utf-8"),
             "not MCP: a web page (text/html)"
@@ -104,7 +105,7 @@ mod tests {
             "not MCP: text/plain, neither JSON nor an event stream"
         );
         assert_eq!(
-            not_mcp(&HeaderMap::new()).to_string(),
+            media_type_error(&HeaderMap::new()).to_string(),
             "not MCP: an answer without a media type"
         );
     }

@@ -1,19 +1,19 @@
-//! What callers want to be told of at one upstream beyond its lists: resources (`resources/subscribe`,
-//! `resourceSubscriptions`) and tasks (`taskIds`). Counted, so that the upstream is asked once for
-//! however many callers.
+//! The subscriptions of callers at one upstream, beyond its lists: to resources (`resources/subscribe`,
+//! `resourceSubscriptions`) and to tasks (`taskIds`). The upstream is asked once for each topic, however
+//! many callers subscribe to it.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use foldhash::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// Most topics at one upstream.
-const TOPICS: usize = 10_000;
+/// The most topics at one upstream.
+const MOST_TOPICS: usize = 10_000;
 
-/// Something an upstream can be asked to tell of, as the upstream names it.
+/// Something that an upstream can announce updates of, as the upstream names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
     /// A resource's URI.
@@ -22,13 +22,13 @@ pub enum Topic {
     Task(Arc<str>),
 }
 
-/// News of a topic. Sent in a box: a channel takes the room for 32 of what it carries, and thousands of idle streams
-/// have one each.
+/// An update of a topic. Sent in a box: a channel allocates room for 32 values at once, and thousands of
+/// idle streams have a channel each.
 #[derive(Clone, Debug)]
 pub struct Update {
-    /// What the caller who is told calls it.
+    /// The name of the topic that the receiving caller knows.
     pub exposed: Arc<str>,
-    /// Which kind of news.
+    /// The topic.
     pub topic: Topic,
     /// The notification's params as JSON text, as the upstream wrote them.
     pub params: Arc<str>,
@@ -38,31 +38,31 @@ pub struct Update {
 #[derive(Debug)]
 pub struct Subscriptions {
     inner: Mutex<Inner>,
-    /// Goes up when the set of topics changes.
+    /// Incremented when the set of topics changes.
     version: watch::Sender<u64>,
-    /// What the upstream has taken in.
+    /// The topics that the upstream accepted last.
     accepted: watch::Sender<AcceptedTopics>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    next: u64,
+    next_id: u64,
     topics: HashMap<Topic, Vec<Subscriber>>,
 }
 
 #[derive(Debug)]
 struct Subscriber {
-    number: u64,
+    id: u64,
     exposed: Arc<str>,
-    tell: mpsc::Sender<Box<Update>>,
+    updates: mpsc::Sender<Box<Update>>,
 }
 
 /// The topics of one moment.
 #[derive(Clone, Debug, Default)]
 pub struct WantedTopics {
-    /// Grows with every change.
+    /// Grows with every change of the set.
     pub version: u64,
-    /// In order.
+    /// The topics that callers want.
     pub topics: BTreeSet<Topic>,
 }
 
@@ -83,26 +83,26 @@ impl Default for Subscriptions {
 }
 
 impl Subscriptions {
-    /// Subscribes until the guard is dropped. News that the receiver has no room for is dropped.
-    /// `None` where there are too many topics already.
+    /// Subscribes until the returned guard is dropped. Updates that the receiver has no room for are
+    /// dropped. Returns `None` if there are too many topics already.
     #[must_use]
     pub fn subscribe(
         self: &Arc<Self>,
         topic: Topic,
         exposed: Arc<str>,
-        tell: mpsc::Sender<Box<Update>>,
+        updates: mpsc::Sender<Box<Update>>,
     ) -> Option<Subscription> {
         let mut inner = self.inner();
         let is_new = !inner.topics.contains_key(&topic);
-        if is_new && inner.topics.len() >= TOPICS {
+        if is_new && inner.topics.len() >= MOST_TOPICS {
             return None;
         }
-        let number = inner.next;
-        inner.next += 1;
+        let id = inner.next_id;
+        inner.next_id += 1;
         let subscriber = Subscriber {
-            number,
+            id,
             exposed,
-            tell,
+            updates,
         };
         inner
             .topics
@@ -113,13 +113,13 @@ impl Subscriptions {
             self.version.send_modify(|version| *version += 1);
         }
         Some(Subscription {
-            of: Arc::clone(self),
+            all: Arc::clone(self),
             topic,
-            number,
+            id,
         })
     }
 
-    /// What has to be asked of the upstream now.
+    /// Returns the topics that the upstream has to be asked for now.
     #[must_use]
     pub fn wanted(&self) -> WantedTopics {
         let inner = self.inner();
@@ -129,13 +129,13 @@ impl Subscriptions {
         }
     }
 
-    /// Waits until something else is wanted than in this version.
+    /// Waits until other topics are wanted than in this version.
     pub async fn wait_for_change(&self, version: u64) {
         let mut versions = self.version.subscribe();
         let _ = versions.wait_for(|now| *now > version).await;
     }
 
-    /// For whoever asks the upstream: what it said yes to.
+    /// Sets the topics of a version that the upstream accepted.
     pub fn set_accepted(&self, version: u64, topics: BTreeSet<Topic>) {
         self.accepted.send_replace(AcceptedTopics {
             version,
@@ -143,8 +143,8 @@ impl Subscriptions {
         });
     }
 
-    /// Whether the upstream tells of each of these topics; waits until it has been asked, at most until
-    /// `deadline`.
+    /// Waits until the upstream has been asked for these topics, at most until `deadline`. Returns for each
+    /// whether the upstream accepted it.
     pub async fn wait_until_accepted(&self, topics: &[Topic], deadline: Instant) -> Vec<bool> {
         let version = *self.version.borrow();
         let mut accepted = self.accepted.subscribe();
@@ -162,12 +162,12 @@ impl Subscriptions {
             .collect()
     }
 
-    /// Tells whoever wants to know.
+    /// Sends an update to all subscribers of the topic, and of resources above it.
     pub fn publish(&self, topic: &Topic, params: &str) {
         let params: Arc<str> = params.into();
-        let tell = |subscriber: &Subscriber, exposed| {
-            // Full: its caller does not read; news of the same resource are waiting there already.
-            let _ = subscriber.tell.try_send(Box::new(Update {
+        let send = |subscriber: &Subscriber, exposed| {
+            // Full: the caller does not read, and updates wait for it already.
+            let _ = subscriber.updates.try_send(Box::new(Update {
                 exposed,
                 topic: topic.clone(),
                 params: Arc::clone(&params),
@@ -175,7 +175,7 @@ impl Subscriptions {
         };
         let inner = self.inner();
         for subscriber in inner.topics.get(topic).into_iter().flatten() {
-            tell(subscriber, Arc::clone(&subscriber.exposed));
+            send(subscriber, Arc::clone(&subscriber.exposed));
         }
         let Topic::Resource(uri) = topic else {
             return;
@@ -185,7 +185,7 @@ impl Subscriptions {
                 && let Some(rest) = suffix_below(above, uri).filter(|rest| !rest.is_empty())
             {
                 for subscriber in subscribers {
-                    tell(subscriber, format!("{}{rest}", subscriber.exposed).into());
+                    send(subscriber, format!("{}{rest}", subscriber.exposed).into());
                 }
             }
         }
@@ -196,8 +196,9 @@ impl Subscriptions {
     }
 }
 
-/// What comes after a URI in one that is the same or below it: news of that is news of the one above
-/// (`server/resources.mdx#subscriptions`). Wrapping puts something before URIs, so the rest fits exposed ones too.
+/// Returns what follows `above` in a URI that is the same or below it. An update of a resource is an update
+/// of the ones above it (`server/resources.mdx#subscriptions`). Exposed URIs only have a prefix, so the
+/// rest can be appended to those too.
 #[must_use]
 pub fn suffix_below<'u>(above: &str, uri: &'u str) -> Option<&'u str> {
     let rest = uri.strip_prefix(above)?;
@@ -205,23 +206,23 @@ pub fn suffix_below<'u>(above: &str, uri: &'u str) -> Option<&'u str> {
     is_below.then_some(rest)
 }
 
-/// One subscriber's interest in one topic; dropping it ends it.
+/// A subscription to one topic. Dropping it ends it.
 #[derive(Debug)]
 pub struct Subscription {
-    of: Arc<Subscriptions>,
+    all: Arc<Subscriptions>,
     topic: Topic,
-    number: u64,
+    id: u64,
 }
 
 impl Subscription {
-    /// Tells another receiver from now on.
-    pub fn redirect(&self, exposed: Arc<str>, tell: mpsc::Sender<Box<Update>>) {
-        let mut inner = self.of.inner();
+    /// Sends the updates to another receiver from now on.
+    pub fn redirect(&self, exposed: Arc<str>, updates: mpsc::Sender<Box<Update>>) {
+        let mut inner = self.all.inner();
         let subscribers = inner.topics.get_mut(&self.topic);
         for subscriber in subscribers.into_iter().flatten() {
-            if subscriber.number == self.number {
+            if subscriber.id == self.id {
                 subscriber.exposed = Arc::clone(&exposed);
-                subscriber.tell = tell.clone();
+                subscriber.updates = updates.clone();
             }
         }
     }
@@ -229,14 +230,14 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut inner = self.of.inner();
+        let mut inner = self.all.inner();
         let Some(subscribers) = inner.topics.get_mut(&self.topic) else {
             return;
         };
-        subscribers.retain(|subscriber| subscriber.number != self.number);
+        subscribers.retain(|subscriber| subscriber.id != self.id);
         if subscribers.is_empty() {
             inner.topics.remove(&self.topic);
-            self.of.version.send_modify(|version| *version += 1);
+            self.all.version.send_modify(|version| *version += 1);
         }
     }
 }

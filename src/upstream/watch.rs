@@ -1,5 +1,5 @@
-//! Hears an upstream say that its lists changed: the legacy GET stream, the modern listen stream, or
-//! what a child says unasked.
+//! Watches an upstream for changes of its lists: on the legacy GET stream, on the modern listen stream, or
+//! among the messages of a child that belong to no request.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,62 +22,68 @@ use crate::upstream::probe::{self, UnsolicitedMessages};
 use crate::upstream::request::OutboundRequest;
 use crate::upstream::subscriptions::{Topic, WantedTopics};
 
-/// Pause before a stream that ended is opened again; doubles up to the second figure.
-const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The first pause before a stream that ended is opened again. It doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Watches until the peer is gone: asks for a resync at every change, for a reconnect at the end, and
-/// passes on news of what callers subscribed to. Tells `heeding` once nothing that happens from then on is
-/// missed (or drops it, where nothing can be heard).
+/// The longest pause before a stream is opened again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Watches until the peer is gone. Requests a resync at every change and a reconnect at the end, and
+/// publishes updates of what callers subscribed to. Sends `ready` once no later change can be missed, or
+/// drops it where the upstream announces no changes.
 pub async fn watch(
     link: Arc<Link>,
     peer: Arc<Peer>,
-    unasked: Option<UnsolicitedMessages>,
-    heeding: oneshot::Sender<()>,
+    unsolicited: Option<UnsolicitedMessages>,
+    ready: oneshot::Sender<()>,
 ) {
-    let told = async {
+    let watching = async {
         match (peer.era(), &peer.connection) {
-            (Era::Modern, _) => modern(&link, &peer, heeding).await,
+            (Era::Modern, _) => watch_modern(&link, &peer, ready).await,
             (Era::Legacy, Connection::Http(_)) => {
                 tokio::select! {
-                    () = legacy(&link, &peer, heeding) => {}
-                    () = subscribe(&link, &peer) => {}
+                    () = watch_legacy(&link, &peer, ready) => {}
+                    () = keep_subscribed(&link, &peer) => {}
                 }
             }
             (Era::Legacy, Connection::Child(_)) => {
-                let _ = heeding.send(());
-                subscribe(&link, &peer).await;
+                let _ = ready.send(());
+                keep_subscribed(&link, &peer).await;
             }
         }
     };
-    let Some(mut unasked) = unasked else {
-        return told.await;
+    let Some(mut unsolicited) = unsolicited else {
+        return watching.await;
     };
-    let heard = async {
-        while let Some(message) = unasked.recv().await {
-            heard(&link, &peer, &message);
+    let reading = async {
+        while let Some(message) = unsolicited.recv().await {
+            handle_message(&link, &peer, &message);
         }
     };
     tokio::select! {
-        () = heard => {}
-        () = async { told.await; std::future::pending().await } => {}
+        () = reading => {}
+        () = async { watching.await; std::future::pending().await } => {}
     }
     link.forget_peer(&peer);
     link.request_reconnect();
 }
 
-/// What a legacy HTTP upstream says unasked, on its GET stream.
-async fn legacy(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>) {
-    let mut heeding = Some(heeding);
+/// Watches the GET stream of a legacy HTTP upstream.
+async fn watch_legacy(link: &Arc<Link>, peer: &Arc<Peer>, ready: oneshot::Sender<()>) {
+    let mut ready = Some(ready);
     let opened = || {
-        // What changed while nobody listened is found by listing.
-        let awaited = heeding
-            .take()
-            .is_some_and(|heeding| heeding.send(()).is_ok());
+        // Changes while there was no stream are found by listing. The first time the keeper waits for
+        // `ready`, and lists after it by itself.
+        let awaited = ready.take().is_some_and(|ready| ready.send(()).is_ok());
         if !awaited {
             link.rounds.request_resync();
         }
     };
-    match follow_stream(link, peer, opened, |message| heard(link, peer, message)).await {
+    match follow_stream(link, peer, opened, |message| {
+        handle_message(link, peer, message)
+    })
+    .await
+    {
         StreamEnd::NoStream => std::future::pending().await,
         StreamEnd::SessionLost => {
             link.forget_peer(peer);
@@ -86,7 +92,7 @@ async fn legacy(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
     }
 }
 
-/// Why nothing more is heard on a session's stream.
+/// Why nothing more comes on a session's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamEnd {
     /// The upstream has no such stream.
@@ -95,30 +101,31 @@ pub enum StreamEnd {
     SessionLost,
 }
 
-/// Reads the GET stream of a legacy session, and opens it again where it ended, for as long as the session lives.
+/// Reads the GET stream of a legacy session. Resumes it where it ended, for as long as the session lives.
+/// Calls `opened` each time the stream is open, and `on_message` with each message.
 pub async fn follow_stream(
     link: &Link,
     peer: &Peer,
     mut opened: impl FnMut(),
-    mut heard: impl FnMut(&Bytes),
+    mut on_message: impl FnMut(&Bytes),
 ) -> StreamEnd {
-    let (mut pause, mut position) = (REOPEN.0, None::<ResumePoint>);
+    let (mut pause, mut position) = (FIRST_PAUSE, None::<ResumePoint>);
     let (Wire::Http(wire), Connection::Http(session)) = (&link.wire, &peer.connection) else {
         return StreamEnd::NoStream;
     };
     loop {
         let after = position.as_ref().and_then(|position| position.last.clone());
-        match wire.listen(session, after.as_deref()).await {
+        match wire.open_get_stream(session, after.as_deref()).await {
             Ok(Some(stream)) => {
                 let mut stream = stream.continue_from(position.take().unwrap_or_default());
                 opened();
                 while let Ok(Some(message)) = stream.next().await {
-                    pause = REOPEN.0;
-                    heard(&message);
+                    pause = FIRST_PAUSE;
+                    on_message(&message);
                 }
                 position = stream.resume_point();
             }
-            // It may be only the event that it does not know.
+            // The upstream may only not know the event any more, so try without it.
             Ok(None) if position.take().is_some() => {}
             Ok(None) => return StreamEnd::NoStream,
             Err(LinkError::SessionLost) => return StreamEnd::SessionLost,
@@ -127,23 +134,25 @@ pub async fn follow_stream(
                 position = None;
             }
         }
-        let asked = position.as_ref().and_then(|position| position.retry);
-        tokio::time::sleep(asked.unwrap_or_default().clamp(pause, REOPEN.1)).await;
-        pause = (pause * 2).min(REOPEN.1);
+        let requested = position.as_ref().and_then(|position| position.retry);
+        tokio::time::sleep(requested.unwrap_or_default().clamp(pause, LONGEST_PAUSE)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Keeps the subscriptions of a legacy upstream's shared session as callers want them. Never ends.
-async fn subscribe(link: &Arc<Link>, peer: &Arc<Peer>) {
+/// Keeps the subscriptions of a legacy upstream's shared session as callers want them. Never returns.
+async fn keep_subscribed(link: &Arc<Link>, peer: &Arc<Peer>) {
     let mut subscribed = BTreeSet::new();
     loop {
         let wanted = link.subscriptions.wanted();
         for topic in subscribed.difference(&wanted.topics) {
-            let _ = tell(link, peer, method::UNSUBSCRIBE, topic).await;
+            let _ = send_subscription(link, peer, method::UNSUBSCRIBE, topic).await;
         }
         subscribed.retain(|topic| wanted.topics.contains(topic));
         for topic in &wanted.topics {
-            if !subscribed.contains(topic) && tell(link, peer, method::SUBSCRIBE, topic).await {
+            if !subscribed.contains(topic)
+                && send_subscription(link, peer, method::SUBSCRIBE, topic).await
+            {
                 subscribed.insert(topic.clone());
             }
         }
@@ -153,8 +162,13 @@ async fn subscribe(link: &Arc<Link>, peer: &Arc<Peer>) {
     }
 }
 
-/// Subscribes to a topic or unsubscribes from it; whether that worked.
-async fn tell(link: &Arc<Link>, peer: &Arc<Peer>, method: &'static str, topic: &Topic) -> bool {
+/// Subscribes to a topic or unsubscribes from it. Returns whether that worked.
+async fn send_subscription(
+    link: &Arc<Link>,
+    peer: &Arc<Peer>,
+    method: &'static str,
+    topic: &Topic,
+) -> bool {
     let Topic::Resource(uri) = topic else {
         return false;
     };
@@ -165,30 +179,30 @@ async fn tell(link: &Arc<Link>, peer: &Arc<Peer>, method: &'static str, topic: &
 }
 
 /// An open `subscriptions/listen`.
-struct Listening {
+struct ListenStream {
     exchange: Exchange,
     id: u64,
     wanted: WantedTopics,
 }
 
-/// What a modern upstream says on its listen stream. Where callers come to want something else, a second stream is opened and
-/// takes the place of the first once it is acknowledged, so that nothing is missed. Ends only with its session.
-async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>) {
-    let (mut pause, mut heeding) = (REOPEN.0, Some(heeding));
-    let (mut current, mut next) = (None::<Listening>, None::<Listening>);
+/// Watches the listen stream of a modern upstream. When callers want other topics, a second stream is
+/// opened, and replaces the first once it is acknowledged, so that nothing is missed. Never returns.
+async fn watch_modern(link: &Arc<Link>, peer: &Arc<Peer>, ready: oneshot::Sender<()>) {
+    let (mut pause, mut ready) = (FIRST_PAUSE, Some(ready));
+    let (mut current, mut next) = (None::<ListenStream>, None::<ListenStream>);
     loop {
         let wanted = link.subscriptions.wanted();
         let version = wanted.version;
-        // Nothing to hear, or nobody to hear it from, until something else is wanted.
+        // Whether no stream is needed, or possible, until callers want other topics.
         let mut quiet = !peer.capabilities.list_changed && wanted.topics.is_empty();
         if quiet {
             link.subscriptions.set_accepted(version, BTreeSet::new());
-            drop(heeding.take());
-            dismiss(link, peer, current.take());
+            drop(ready.take());
+            close_stream(link, peer, current.take());
         } else {
-            match listen(link, peer, wanted).await {
+            match open_stream(link, peer, wanted).await {
                 Ok(Some(opened)) => {
-                    let awaited = heeding.take().is_some_and(|told| told.send(()).is_ok());
+                    let awaited = ready.take().is_some_and(|ready| ready.send(()).is_ok());
                     if !awaited && current.is_none() {
                         link.rounds.request_resync();
                     }
@@ -196,31 +210,31 @@ async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
                 }
                 Ok(None) => {
                     link.subscriptions.set_accepted(version, BTreeSet::new());
-                    drop(heeding.take());
+                    drop(ready.take());
                     quiet = true;
                 }
                 Err(error) => {
                     tracing::debug!(upstream = %link.id(), %error, "no stream of changes");
-                    rest(&mut pause).await;
+                    wait_longer(&mut pause).await;
                     continue;
                 }
             }
         }
         loop {
             tokio::select! {
-                message = heard_on(&mut current) => match message {
-                    Some(message) => heard(link, peer, &message),
+                message = next_message(&mut current) => match message {
+                    Some(message) => handle_message(link, peer, &message),
                     None => current = None,
                 },
-                message = heard_on(&mut next) => match message {
+                message = next_message(&mut next) => match message {
                     Some(message) => {
-                        pause = REOPEN.0;
-                        heard(link, peer, &message);
+                        pause = FIRST_PAUSE;
+                        handle_message(link, peer, &message);
                         // Its first message is the acknowledgement.
                         if let Some(opened) = next.take() {
-                            link.subscriptions.set_accepted(version, acknowledged(&message, &opened.wanted));
+                            link.subscriptions.set_accepted(version, read_acknowledged(&message, &opened.wanted));
                             let former = current.replace(opened);
-                            dismiss(link, peer, former);
+                            close_stream(link, peer, former);
                         }
                     }
                     None => next = None,
@@ -228,35 +242,35 @@ async fn modern(link: &Arc<Link>, peer: &Arc<Peer>, heeding: oneshot::Sender<()>
                 () = link.subscriptions.wait_for_change(version), if next.is_none() => break,
             }
             if current.is_none() && next.is_none() && !quiet {
-                rest(&mut pause).await;
+                wait_longer(&mut pause).await;
                 break;
             }
         }
     }
 }
 
-/// Waits, longer each time.
-async fn rest(pause: &mut Duration) {
+/// Waits for the pause, and doubles it.
+async fn wait_longer(pause: &mut Duration) {
     tokio::time::sleep(*pause).await;
-    *pause = (*pause * 2).min(REOPEN.1);
+    *pause = (*pause * 2).min(LONGEST_PAUSE);
 }
 
-async fn heard_on(stream: &mut Option<Listening>) -> Option<Bytes> {
+async fn next_message(stream: &mut Option<ListenStream>) -> Option<Bytes> {
     match stream {
         Some(stream) => stream.exchange.next().await.ok().flatten(),
         None => std::future::pending().await,
     }
 }
 
-/// Closes a listen stream; a child has to be told.
-fn dismiss(link: &Arc<Link>, peer: &Arc<Peer>, former: Option<Listening>) {
-    if let Some(Listening { id, exchange, .. }) = former {
+/// Closes a listen stream. Over stdio the child is sent a cancellation.
+fn close_stream(link: &Arc<Link>, peer: &Arc<Peer>, former: Option<ListenStream>) {
+    if let Some(ListenStream { id, exchange, .. }) = former {
         link.cancel(peer, id, "listening anew", exchange);
     }
 }
 
-/// The topics that an acknowledgement names, of those asked for.
-fn acknowledged(message: &Bytes, wanted: &WantedTopics) -> BTreeSet<Topic> {
+/// Reads which of the wanted topics an acknowledgement names.
+fn read_acknowledged(message: &Bytes, wanted: &WantedTopics) -> BTreeSet<Topic> {
     let Ok(Ok(Message::Notification(notification))) =
         std::str::from_utf8(message).map(Message::parse)
     else {
@@ -278,16 +292,16 @@ fn acknowledged(message: &Bytes, wanted: &WantedTopics) -> BTreeSet<Topic> {
     wanted.topics.iter().filter(is_named).cloned().collect()
 }
 
-async fn listen(
+async fn open_stream(
     link: &Arc<Link>,
     peer: &Arc<Peer>,
     wanted: WantedTopics,
-) -> Result<Option<Listening>, LinkError> {
+) -> Result<Option<ListenStream>, LinkError> {
     let (id, params) = (link.next_id(), listen_params(peer, &wanted));
     let exchange = match (&link.wire, &peer.connection) {
         (Wire::Http(wire), Connection::Http(session)) => {
             let body = message::request(&Id::from(id), method::LISTEN, &params);
-            wire.subscribe(session, method::LISTEN, body, link.list_deadline())
+            wire.open_listen_stream(session, method::LISTEN, body, link.list_deadline())
                 .await?
         }
         _ => {
@@ -301,7 +315,7 @@ async fn listen(
             Some(link.send(peer, outbound, link.list_deadline()).await?)
         }
     };
-    Ok(exchange.map(|exchange| Listening {
+    Ok(exchange.map(|exchange| ListenStream {
         exchange,
         id,
         wanted,
@@ -326,7 +340,7 @@ fn listen_params(peer: &Peer, wanted: &WantedTopics) -> String {
             resources.join(",")
         ));
     }
-    // An upstream without the extension need not understand the member.
+    // An upstream without the tasks extension need not understand `taskIds`.
     let has_tasks = Object::parse(&peer.extensions).is_ok_and(|all| all.contains(meta::TASKS));
     if !tasks.is_empty() && has_tasks {
         filter.push(format!("\"taskIds\":[{}]", tasks.join(",")));
@@ -340,8 +354,8 @@ fn listen_params(peer: &Peer, wanted: &WantedTopics) -> String {
     )
 }
 
-/// What an upstream said outside any call.
-fn heard(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
+/// Handles a message of an upstream that belongs to no call.
+fn handle_message(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
     match std::str::from_utf8(message).map(Message::parse) {
         Ok(Ok(Message::Notification(notification))) => match notification.method.as_ref() {
             method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED => {
@@ -349,7 +363,7 @@ fn heard(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
             }
             method::RESOURCE_UPDATED => publish_update(link, &notification.envelope, "uri"),
             method::TASK_STATUS => publish_update(link, &notification.envelope, "taskId"),
-            method::LOG_MESSAGE => log(link, &notification.envelope),
+            method::LOG_MESSAGE => log_message(link, &notification.envelope),
             other => tracing::debug!(upstream = %link.id(), method = other, "unasked notification"),
         },
         Ok(Ok(Message::Request(request))) => {
@@ -361,7 +375,8 @@ fn heard(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
     }
 }
 
-/// News of something that callers may have subscribed to; `member` of the params names it.
+/// Publishes an update to the callers that subscribed to it. The member `member` of the params (`uri` or
+/// `taskId`) names the topic.
 pub fn publish_update(link: &Link, envelope: &Object<'_>, member: &str) {
     let Some(text) = envelope.get("params") else {
         return;
@@ -377,7 +392,7 @@ pub fn publish_update(link: &Link, envelope: &Object<'_>, member: &str) {
     }
 }
 
-fn log(link: &Link, envelope: &Object<'_>) {
+fn log_message(link: &Link, envelope: &Object<'_>) {
     let params = envelope
         .get("params")
         .and_then(|text| Object::parse(text).ok());
@@ -389,16 +404,16 @@ fn log(link: &Link, envelope: &Object<'_>) {
     tracing::debug!(target: "upstream", upstream = %link.id(), "{data}");
 }
 
-/// Answers an upstream's own request: `ping` gets its pong, everything else -32601, because what weir
-/// did not declare it cannot do. Does not wait.
-pub fn answer_request(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked: &str) {
-    let body = if asked == method::PING {
+/// Answers an upstream's own request: `ping` with an empty result, everything else with -32601, because
+/// weir declared no capability for it. Does not wait.
+pub fn answer_request(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked_method: &str) {
+    let body = if asked_method == method::PING {
         message::result(id, "{}")
     } else {
-        tracing::debug!(upstream = %link.id(), method = asked, "the upstream asks for what weir did not offer");
+        tracing::debug!(upstream = %link.id(), method = asked_method, "the upstream asks for what weir did not offer");
         let text = json::quote(&format!(
             "method not found: {}",
-            asked.chars().take(100).collect::<String>()
+            asked_method.chars().take(100).collect::<String>()
         ));
         message::error(Some(id), &format!("{{\"code\":-32601,\"message\":{text}}}"))
     };
@@ -410,7 +425,7 @@ pub fn answer_request(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked: &str) 
     });
 }
 
-/// The token of a progress notification's params, if it is one of weir's.
+/// Reads the progress token of a notification's params, if it is one of weir's.
 #[must_use]
 pub fn parse_progress_token(params: &Object<'_>) -> Option<u64> {
     params

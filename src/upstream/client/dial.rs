@@ -1,4 +1,4 @@
-//! The way to a server: TCP or a Unix socket, then TLS, within one budget.
+//! Connects to a server: TCP or a Unix socket, then TLS, within one time limit.
 
 use std::error::Error;
 use std::future::Future;
@@ -21,26 +21,26 @@ use crate::config::HttpEndpoint;
 use crate::files::io_reason;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
-type Pinned<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+type ConnectFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
-/// What a pool of connections is made over.
-pub(super) type PooledConnector = InTime<HttpsConnector<Dial>>;
+/// The connector of a pool of connections.
+pub(super) type PooledConnector = TimeLimited<HttpsConnector<Dialer>>;
 
-/// A connector for one upstream.
-pub(super) fn connector(
+/// Builds the connector of one upstream.
+pub(super) fn build_connector(
     endpoint: &HttpEndpoint,
     tls: rustls::ClientConfig,
     budget: Duration,
 ) -> Result<PooledConnector, InvalidDnsNameError> {
     let dial = match &endpoint.socket {
-        Some(path) => Dial::Unix(path.as_path().into()),
+        Some(path) => Dialer::Unix(path.as_path().into()),
         None => {
             let mut tcp = HttpConnector::new();
             tcp.set_nodelay(true);
-            // Shared out among the addresses of a name; what follows has the rest.
+            // Hyper divides this among the addresses of a name. `TimeLimited` limits the whole.
             tcp.set_connect_timeout(Some(budget));
             tcp.enforce_http(false);
-            Dial::Tcp(tcp)
+            Dialer::Tcp(tcp)
         }
     };
     let builder = HttpsConnectorBuilder::new()
@@ -53,7 +53,7 @@ pub(super) fn connector(
         }
         None => builder,
     };
-    Ok(InTime {
+    Ok(TimeLimited {
         connector: builder.enable_all_versions().wrap_connector(dial),
         budget,
     })
@@ -62,23 +62,23 @@ pub(super) fn connector(
 /// `timeouts.connect` is used up.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {0:?}")]
-pub(super) struct TooSlow(pub(super) Duration);
+pub(super) struct ConnectTimeout(pub(super) Duration);
 
-/// A connector with one budget for the whole way: name, TCP, TLS.
+/// A connector with one time limit for all of it: name, TCP, TLS.
 #[derive(Clone, Debug)]
-pub(super) struct InTime<C> {
+pub(super) struct TimeLimited<C> {
     connector: C,
     budget: Duration,
 }
 
-impl<C> Service<Uri> for InTime<C>
+impl<C> Service<Uri> for TimeLimited<C>
 where
     C: Service<Uri, Error = BoxError>,
     C::Future: Send + 'static,
 {
     type Response = C::Response;
     type Error = BoxError;
-    type Future = Pinned<C::Response>;
+    type Future = ConnectFuture<C::Response>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.connector.poll_ready(context)
@@ -89,38 +89,38 @@ where
         Box::pin(async move {
             match tokio::time::timeout(budget, connecting).await {
                 Ok(connected) => connected,
-                Err(_) => Err(TooSlow(budget).into()),
+                Err(_) => Err(ConnectTimeout(budget).into()),
             }
         })
     }
 }
 
-/// No connection to a Unix socket.
+/// There is no connection to a Unix socket.
 #[derive(Debug, thiserror::Error)]
 #[error("the socket `{}` cannot be used: {}", path.display(), io_reason(.error))]
-struct NoSocket {
+struct SocketError {
     path: Arc<Path>,
     error: std::io::Error,
 }
 
-/// Whether an error is of the way before TLS.
-pub(super) fn is_of_dial(error: &(dyn Error + 'static)) -> bool {
-    error.is::<TooSlow>() || error.is::<NoSocket>()
+/// Returns whether an error comes from before TLS.
+pub(super) fn is_dial_error(error: &(dyn Error + 'static)) -> bool {
+    error.is::<ConnectTimeout>() || error.is::<SocketError>()
 }
 
-/// How bytes get to the server.
+/// How to reach the server.
 #[derive(Clone, Debug)]
-pub(super) enum Dial {
-    /// To the URL's host and port.
+pub(super) enum Dialer {
+    /// By TCP, at the URL's host and port.
     Tcp(HttpConnector),
-    /// To a socket of this machine, whatever the URL says.
+    /// By a socket of this machine, whatever the URL says.
     Unix(Arc<Path>),
 }
 
-impl Service<Uri> for Dial {
-    type Response = Stream;
+impl Service<Uri> for Dialer {
+    type Response = PlainStream;
     type Error = BoxError;
-    type Future = Pinned<Stream>;
+    type Future = ConnectFuture<PlainStream>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match self {
@@ -133,14 +133,14 @@ impl Service<Uri> for Dial {
         match self {
             Self::Tcp(tcp) => {
                 let connecting = tcp.call(uri);
-                Box::pin(async move { Ok(Stream::Tcp(connecting.await?)) })
+                Box::pin(async move { Ok(PlainStream::Tcp(connecting.await?)) })
             }
             Self::Unix(path) => {
                 let path = Arc::clone(path);
                 Box::pin(async move {
                     let stream = UnixStream::connect(&path).await;
-                    let stream = stream.map_err(|error| NoSocket { path, error })?;
-                    Ok(Stream::Unix(TokioIo::new(stream)))
+                    let stream = stream.map_err(|error| SocketError { path, error })?;
+                    Ok(PlainStream::Unix(TokioIo::new(stream)))
                 })
             }
         }
@@ -149,12 +149,12 @@ impl Service<Uri> for Dial {
 
 /// A connection without TLS.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(super) enum PlainStream {
     Tcp(TokioIo<TcpStream>),
     Unix(TokioIo<UnixStream>),
 }
 
-impl Connection for Stream {
+impl Connection for PlainStream {
     fn connected(&self) -> Connected {
         match self {
             Self::Tcp(stream) => stream.connected(),
@@ -163,7 +163,7 @@ impl Connection for Stream {
     }
 }
 
-impl Read for Stream {
+impl Read for PlainStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -176,7 +176,7 @@ impl Read for Stream {
     }
 }
 
-impl Write for Stream {
+impl Write for PlainStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! What an HTTP answer is: messages, or a reason why there are none.
+//! Reads an HTTP answer: messages, or the reason why there are none.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -17,7 +17,8 @@ use crate::upstream::peer::HttpSession;
 use crate::upstream::status;
 
 impl HttpWire {
-    pub(super) async fn exchange(
+    /// Reads the answer to a request as far as needed to know what it is.
+    pub(super) async fn read_answer(
         &self,
         session: &HttpSession,
         response: Response<Body>,
@@ -27,17 +28,17 @@ impl HttpWire {
         if status.is_success() {
             return match media_type(response.headers()) {
                 Media::Json => {
-                    let whole = self.reading.body(response, self.reading.limit).await?;
+                    let whole = self.reader.body(response, self.reader.limit).await?;
                     Ok(Exchange::from_body(whole))
                 }
                 Media::Events => {
-                    let events = self.reading.events(response);
+                    let events = self.reader.events(response);
                     Ok(Exchange::from_events(events, Some(deadline)))
                 }
                 Media::Other if status == StatusCode::ACCEPTED => {
                     Err(LinkError::Nonsense("202 to a request"))
                 }
-                Media::Other => Err(status::not_mcp(response.headers())),
+                Media::Other => Err(status::media_type_error(response.headers())),
             };
         }
         if status == StatusCode::NOT_FOUND && session.id.is_some() {
@@ -47,18 +48,18 @@ impl HttpWire {
             .quirks
             .platform
             .error_of_status(status, response.headers());
-        // Modern gives JSON-RPC errors statuses of their own; legacy servers do it for some.
+        // The modern era gives JSON-RPC errors statuses of their own. Legacy servers do so for some.
         let json = media_type(response.headers()) == Media::Json;
         let body = if json {
-            self.reading.body(response, ERROR_BODY).await?
+            self.reader.body(response, ERROR_BODY).await?
         } else {
             Bytes::new()
         };
-        let is_error = std::str::from_utf8(&body)
+        let message = std::str::from_utf8(&body)
             .ok()
             .and_then(|text| Message::parse(text).ok());
-        match is_error {
-            message if self.is_lost(status, session, message.as_ref()) => {
+        match message {
+            message if self.is_session_lost(status, session, message.as_ref()) => {
                 Err(LinkError::SessionLost)
             }
             Some(Message::Response(response)) => match response.outcome {
@@ -72,8 +73,8 @@ impl HttpWire {
         }
     }
 
-    /// Whether a refusal is about the session rather than about the request.
-    fn is_lost(
+    /// Returns whether a refusal is about the session rather than about the request.
+    fn is_session_lost(
         &self,
         status: StatusCode,
         session: &HttpSession,
@@ -86,18 +87,20 @@ impl HttpWire {
             },
             Some(Message::Request(_) | Message::Notification(_)) | None => (None, None),
         };
-        let trouble = error.and_then(|error| self.quirks.platform.read_error(error));
+        let platform_error = error.and_then(|error| self.quirks.platform.read_error(error));
         match (status, &session.affinity) {
-            // Some servers say so with 400 and without an id, because they did not look at the message.
+            // Some servers answer an unknown session with 400 and an error without an id, because they did
+            // not read the message.
             (StatusCode::BAD_REQUEST, _) if session.id.is_some() => {
-                error.is_some() && id.is_none() && trouble.is_none()
+                error.is_some() && id.is_none() && platform_error.is_none()
             }
             (StatusCode::BAD_REQUEST, _) if !session.is_modern() => {
                 self.quirks.may_require_session_later && id.is_none()
             }
-            // A modern server says so of a method that it does not have.
+            // A modern server answers 404 to a method that it does not have, too. So the session is lost
+            // only if the 404 comes from the platform.
             (StatusCode::NOT_FOUND, Some(affinity)) => {
-                (error.is_none() || trouble.is_some()) && affinity.forget()
+                (error.is_none() || platform_error.is_some()) && affinity.forget()
             }
             _ => false,
         }
@@ -105,14 +108,14 @@ impl HttpWire {
 }
 
 impl HttpSession {
-    /// Whether its requests are of the modern era.
+    /// Returns whether its requests are of the modern era.
     fn is_modern(&self) -> bool {
         let version = self.headers.get(VERSION);
         version.is_some_and(|version| version == Version::MODERN.as_str())
     }
 
-    /// What the status says that answers a message without an answer.
-    pub(super) fn posted(&self, status: StatusCode) -> Result<(), LinkError> {
+    /// Checks the status that answers a notification or a response.
+    pub(super) fn check_posted(&self, status: StatusCode) -> Result<(), LinkError> {
         match status {
             StatusCode::NOT_FOUND if self.id.is_some() => Err(LinkError::SessionLost),
             status if status.is_success() => Ok(()),

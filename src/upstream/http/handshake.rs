@@ -1,4 +1,4 @@
-//! Handshake messages, outside any session.
+//! Sends handshake messages, outside any session.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::HttpWire;
 use super::media::{Media, media_type};
-use super::patience::{Patience, error_in};
+use super::retry::{RetryPauses, read_error};
 use crate::protocol::headers::{METHOD, SESSION, VERSION};
 use crate::protocol::message::Message;
 use crate::upstream::error::LinkError;
@@ -15,90 +15,93 @@ use crate::upstream::peer::Affinity;
 use crate::upstream::quirks::PlatformErrorKind;
 use crate::upstream::status;
 
-/// The answer to a handshake message, as far as an era can be read from it.
+/// The answer to a handshake message: what tells the era of the upstream.
 #[derive(Debug)]
-pub struct Handshake {
+pub struct HandshakeAnswer {
     /// The HTTP status.
     pub status: StatusCode,
     /// `MCP-Session-Id`, if the upstream gave one.
     pub session: Option<HeaderValue>,
     /// The JSON body, or the first response on the event stream.
     pub message: Option<Bytes>,
-    /// What the answer says where it is no message.
+    /// The error that the answer is, if it is no message.
     pub refusal: LinkError,
 }
 
 impl HttpWire {
-    /// Sends a handshake message outside any session and gives the raw answer. What a platform in front of the server
-    /// answers in its place is an error.
+    /// Sends a handshake message and returns the raw answer. An answer of a platform in front of the server
+    /// is an error.
     ///
     /// # Errors
-    /// Nothing came back until `deadline`.
-    pub async fn handshake(
+    /// Nothing came back by `deadline`, or the platform answered.
+    pub async fn send_handshake(
         &self,
         affinity: Option<&Affinity>,
         version: &str,
         modern_method: Option<&'static str>,
         body: Bytes,
         deadline: Instant,
-    ) -> Result<Handshake, LinkError> {
-        let mut headers = self.session(version, None, None).headers;
+    ) -> Result<HandshakeAnswer, LinkError> {
+        let mut headers = self.new_session(version, None, None).headers;
         match modern_method {
             Some(method) => headers.insert(METHOD, HeaderValue::from_static(method)),
             // `initialize` comes before a version is agreed on.
             None => headers.remove(VERSION),
         };
-        let mut patience = Patience::until(deadline);
+        let mut pauses = RetryPauses::new(deadline);
         loop {
             let mut headers = headers.clone();
             if let Some(affinity) = affinity {
                 affinity.add_to(&mut headers);
             }
-            let greeted = self.greet(headers, body.clone(), deadline);
-            let answer = tokio::time::timeout_at(deadline, greeted)
+            let sent = self.send_handshake_once(headers, body.clone(), deadline);
+            let answer = tokio::time::timeout_at(deadline, sent)
                 .await
                 .map_err(|_| LinkError::Timeout)??;
             if let (Some(affinity), Some(id)) = (affinity, &answer.session) {
                 affinity.update_from(&HeaderMap::from_iter([(SESSION, id.clone())]));
             }
-            let trouble = answer.message.as_deref().and_then(error_in);
-            let trouble = trouble.and_then(|error| self.quirks.platform.read_error(error));
-            let meaning = match trouble {
-                Some(trouble) => Some(trouble.kind),
+            let platform_error = answer.message.as_deref().and_then(read_error);
+            let platform_error =
+                platform_error.and_then(|error| self.quirks.platform.read_error(error));
+            let kind = match platform_error {
+                Some(platform_error) => Some(platform_error.kind),
                 None if answer.status.is_success() => None,
                 None => self.quirks.platform.kind_of_status(answer.status),
             };
-            if meaning == Some(PlatformErrorKind::Busy) && patience.lasts().await {
+            if kind == Some(PlatformErrorKind::Busy) && pauses.wait().await {
                 continue;
             }
-            return match trouble.and_then(|trouble| trouble.to_link_error(self.sent)) {
+            return match platform_error
+                .and_then(|platform_error| platform_error.to_link_error(self.sent))
+            {
                 Some(error) => Err(error),
                 None => Ok(answer),
             };
         }
     }
 
-    async fn greet(
+    async fn send_handshake_once(
         &self,
         headers: HeaderMap,
         body: Bytes,
         deadline: Instant,
-    ) -> Result<Handshake, LinkError> {
+    ) -> Result<HandshakeAnswer, LinkError> {
         let response = self.execute(Method::POST, headers, body, deadline).await?;
         let status = response.status();
         let session = response.headers().get(SESSION).cloned();
         let refusal = match status.is_success() {
-            true => status::not_mcp(response.headers()),
+            true => status::media_type_error(response.headers()),
             false => self
                 .quirks
                 .platform
                 .error_of_status(status, response.headers()),
         };
         let message = match media_type(response.headers()) {
-            Media::Json => Some(self.reading.body(response, self.reading.limit).await?),
+            Media::Json => Some(self.reader.body(response, self.reader.limit).await?),
             Media::Events if status.is_success() => {
-                // The answer ends the handshake; what else is on the stream is not for us.
-                let events = self.reading.events(response);
+                // The response ends the handshake. What else is on the stream is not read.
+                let events = self.reader.events(response);
                 let mut exchange = Exchange::from_events(events, Some(deadline));
                 loop {
                     let message = exchange.next().await?;
@@ -113,7 +116,7 @@ impl HttpWire {
             }
             Media::Events | Media::Other => None,
         };
-        Ok(Handshake {
+        Ok(HandshakeAnswer {
             status,
             session,
             message,

@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use crate::upstream::status;
 
-/// Most bytes of an error's body that are looked at.
+/// The most bytes of an error's body that are read.
 pub(super) const ERROR_BODY: usize = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,7 @@ pub(super) enum Media {
     Other,
 }
 
+/// Returns the media type that the headers name.
 pub(super) fn media_type(headers: &HeaderMap) -> Media {
     let essence = status::essence(headers);
     if essence.eq_ignore_ascii_case("application/json") {

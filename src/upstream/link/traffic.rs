@@ -14,22 +14,22 @@ use crate::upstream::peer::{Connection, Peer};
 use crate::upstream::request::OutboundRequest;
 
 impl Link {
-    /// Takes up a legacy stream that ended before its answer came.
+    /// Resumes a legacy stream that ended before its answer came.
     ///
     /// # Errors
-    /// The upstream does not take it up again.
+    /// The upstream does not resume it.
     pub async fn resume(&self, peer: &Peer, after: &str) -> Result<Exchange, LinkError> {
         let (Wire::Http(wire), Connection::Http(session)) = (&self.wire, &peer.connection) else {
             return Err(LinkError::SessionLost);
         };
-        let resumed = wire.listen(session, Some(after));
+        let resumed = wire.open_get_stream(session, Some(after));
         let resumed = tokio::time::timeout_at(self.list_deadline(), resumed).await;
         resumed
             .map_err(|_| LinkError::Timeout)??
             .ok_or(LinkError::Nonsense("ended without an answer"))
     }
 
-    /// Sends a request. The exchange yields this request's notifications and then its response.
+    /// Sends a request. The exchange yields the request's notifications and then its response.
     ///
     /// # Errors
     /// The request could not be sent, or was answered by something other than MCP.
@@ -56,7 +56,7 @@ impl Link {
         }
     }
 
-    /// Sends a notification or a response, for which nothing comes back.
+    /// Sends a notification or a response. Nothing comes back for either.
     ///
     /// # Errors
     /// It could not be sent.
@@ -75,15 +75,15 @@ impl Link {
         }
     }
 
-    /// Tells the upstream that nobody waits for a request any more, by the rule of its era: over modern
-    /// HTTP the closed stream says it, otherwise `notifications/cancelled` does, and what carries the
-    /// answer is `kept` open until it is said. Does not wait.
+    /// Cancels a request by the rule of the upstream's era: over modern HTTP the closed stream cancels it,
+    /// otherwise `notifications/cancelled` does. `keep_open` is what carries the answer: it is dropped
+    /// after the notification was sent. Does not wait.
     pub fn cancel(
         self: &Arc<Self>,
         peer: &Arc<Peer>,
         id: u64,
         reason: &'static str,
-        kept: impl Send + 'static,
+        keep_open: impl Send + 'static,
     ) {
         if matches!(peer.connection, Connection::Http(_)) && peer.era() == Era::Modern {
             return;
@@ -94,7 +94,7 @@ impl Link {
             if let Err(error) = link.post(&peer, body).await {
                 tracing::debug!(upstream = %link.id(), %error, "cancellation not delivered");
             }
-            drop(kept);
+            drop(keep_open);
         });
     }
 }

@@ -1,4 +1,4 @@
-//! BodyReader an answer's body, within bounds.
+//! Reads the body of an answer, within limits of size and time.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::upstream::client::Body;
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::BodyReadError;
 
-/// The bounds of one upstream's answers.
+/// Reads bodies within the limits of one upstream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BodyReader {
     /// `limits.response_bytes`
@@ -20,22 +20,26 @@ pub(super) struct BodyReader {
 }
 
 impl BodyReader {
-    /// A whole body.
+    /// Reads a whole body of at most `limit` bytes.
     pub(super) async fn body(
         self,
         response: Response<Body>,
         limit: usize,
     ) -> Result<Bytes, LinkError> {
         let mut incoming = response.into_body();
-        let announced = incoming.announced();
+        let announced = incoming.content_length();
         if announced.is_some_and(|length| length > limit) {
             return Err(LinkError::TooLarge { limit });
         }
-        let Some(first) = incoming.chunk().await.map_err(LinkError::from_transfer)? else {
+        let Some(first) = incoming
+            .next_chunk()
+            .await
+            .map_err(LinkError::from_transfer)?
+        else {
             return Ok(Bytes::new());
         };
-        // Most answers are one piece, which needs no copy.
-        if incoming.is_over() && first.len() <= limit {
+        // Most answers are one chunk, which needs no copy.
+        if incoming.is_end() && first.len() <= limit {
             return Ok(first);
         }
         let mut body = BytesMut::with_capacity(announced.unwrap_or(first.len() * 2));
@@ -45,20 +49,22 @@ impl BodyReader {
                 return Err(LinkError::TooLarge { limit });
             }
             body.extend_from_slice(&chunk);
-            // Only from the first byte on: a tool may take its time behind a head that was sent early.
-            let more = tokio::time::timeout(self.idle, incoming.chunk()).await;
+            // The idle timeout applies from the first byte on: a tool may run for long after the server has
+            // sent the head.
+            let more = tokio::time::timeout(self.idle, incoming.next_chunk()).await;
             let more = more.map_err(|_| LinkError::Idle)?;
             next = more.map_err(LinkError::from_transfer)?;
         }
         Ok(body.freeze())
     }
 
-    /// Events of an answer: `timeouts.idle` between two signs of life, keep-alive comments included.
+    /// Returns the events of an answer, with at most `timeouts.idle` between two chunks. Keep-alive
+    /// comments are chunks too.
     pub(super) fn events(self, response: Response<Body>) -> Events<BodyReadError> {
         let idle = self.idle;
         let chunks =
             futures::stream::unfold(response.into_body(), move |mut response| async move {
-                match tokio::time::timeout(idle, response.chunk()).await {
+                match tokio::time::timeout(idle, response.next_chunk()).await {
                     Ok(Ok(Some(chunk))) => Some((Ok(chunk), response)),
                     Ok(Ok(None)) => None,
                     Ok(Err(error)) => Some((Err(BodyReadError::Broken(error)), response)),
@@ -68,10 +74,10 @@ impl BodyReader {
         Events::new(chunks, self.limit)
     }
 
-    /// Events of a stream that may stay silent for as long as nothing happens.
-    pub(super) fn quiet_events(self, response: Response<Body>) -> Events<BodyReadError> {
+    /// Returns the events of a stream that may stay silent for as long as nothing happens.
+    pub(super) fn silent_events(self, response: Response<Body>) -> Events<BodyReadError> {
         let chunks = futures::stream::unfold(response.into_body(), |mut response| async move {
-            match response.chunk().await {
+            match response.next_chunk().await {
                 Ok(Some(chunk)) => Some((Ok(chunk), response)),
                 Ok(None) => None,
                 Err(error) => Some((Err(BodyReadError::Broken(error)), response)),

@@ -1,4 +1,4 @@
-//! Sending again what a platform did not let run: the session is being started or stopped.
+//! Sends a request again that a platform did not run because the session was being started or stopped.
 
 use std::time::Duration;
 
@@ -14,37 +14,40 @@ use crate::upstream::exchange::Exchange;
 use crate::upstream::peer::HttpSession;
 use crate::upstream::quirks::{PlatformError, PlatformErrorKind};
 
-/// The first pause, and the longest; it doubles.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// The first pause. It doubles with each attempt.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Pauses between attempts, for as long as there is time for another.
-pub(super) struct Patience {
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The pauses between attempts, until there is no time for another attempt.
+pub(super) struct RetryPauses {
     pause: Duration,
     deadline: Instant,
 }
 
-impl Patience {
-    pub(super) fn until(deadline: Instant) -> Self {
+impl RetryPauses {
+    pub(super) fn new(deadline: Instant) -> Self {
         Self {
-            pause: PAUSE.0,
+            pause: FIRST_PAUSE,
             deadline,
         }
     }
 
-    /// Waits; false, at once, where there is no time left.
-    pub(super) async fn lasts(&mut self) -> bool {
+    /// Waits before the next attempt. Returns false, at once, if there is no time left for one.
+    pub(super) async fn wait(&mut self) -> bool {
         let next = Instant::now() + self.pause;
         if next >= self.deadline {
             return false;
         }
         tokio::time::sleep_until(next).await;
-        self.pause = (self.pause * 2).min(PAUSE.1);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         true
     }
 }
 
-/// The `error` member of an answer, if it is one.
-pub(super) fn error_in(body: &[u8]) -> Option<&str> {
+/// Reads the `error` member of a JSON-RPC answer, if it has one.
+pub(super) fn read_error(body: &[u8]) -> Option<&str> {
     if body.len() > ERROR_BODY {
         return None;
     }
@@ -58,46 +61,48 @@ pub(super) fn error_in(body: &[u8]) -> Option<&str> {
 }
 
 impl HttpWire {
-    fn trouble(&self, body: &[u8]) -> Option<PlatformError> {
-        self.quirks.platform.read_error(error_in(body)?)
+    fn read_platform_error(&self, body: &[u8]) -> Option<PlatformError> {
+        self.quirks.platform.read_error(read_error(body)?)
     }
 
-    /// Sends until it is let run, or for as long as there is time; then the last answer is the answer.
-    pub(super) async fn insist(
+    /// Sends a request again until the platform lets it run. When there is no time left, returns the last
+    /// answer.
+    pub(super) async fn send_until_run(
         &self,
         session: &HttpSession,
         headers: HeaderMap,
         body: Bytes,
         deadline: Instant,
     ) -> Result<Exchange, LinkError> {
-        let mut patience = Patience::until(deadline);
+        let mut pauses = RetryPauses::new(deadline);
         loop {
             let answered = self
-                .attempt(session, headers.clone(), body.clone(), deadline)
+                .send_once(session, headers.clone(), body.clone(), deadline)
                 .await;
-            let meaning = match &answered {
+            let kind = match &answered {
                 Ok(exchange) => exchange
                     .whole_body()
-                    .and_then(|body| self.trouble(body))
-                    .map(|trouble| trouble.kind),
+                    .and_then(|body| self.read_platform_error(body))
+                    .map(|error| error.kind),
                 Err(LinkError::Status(status)) => self.quirks.platform.kind_of_status(*status),
                 Err(_) => None,
             };
-            if meaning != Some(PlatformErrorKind::Busy) || !patience.lasts().await {
+            if kind != Some(PlatformErrorKind::Busy) || !pauses.wait().await {
                 return answered;
             }
         }
     }
 
-    /// Posts what has no answer to a platform, which may answer all the same: with an error, and with 200.
-    pub(super) async fn post_insisting(
+    /// Posts a notification or a response to a platform. The platform may answer it all the same: with a
+    /// JSON-RPC error, and status 200.
+    pub(super) async fn post_until_run(
         &self,
         session: &HttpSession,
         headers: HeaderMap,
         body: Bytes,
         deadline: Instant,
     ) -> Result<(), LinkError> {
-        let mut patience = Patience::until(deadline);
+        let mut pauses = RetryPauses::new(deadline);
         loop {
             let mut signed = headers.clone();
             if let Some(affinity) = &session.affinity {
@@ -110,20 +115,24 @@ impl HttpWire {
                 affinity.update_from(response.headers());
             }
             let status = response.status();
-            let trouble = match media_type(response.headers()) {
-                Media::Json => self.trouble(&self.reading.body(response, ERROR_BODY).await?),
+            let platform_error = match media_type(response.headers()) {
+                Media::Json => {
+                    self.read_platform_error(&self.reader.body(response, ERROR_BODY).await?)
+                }
                 Media::Events | Media::Other => None,
             };
-            let meaning = match trouble {
-                Some(trouble) => Some(trouble.kind),
+            let kind = match platform_error {
+                Some(platform_error) => Some(platform_error.kind),
                 None => self.quirks.platform.kind_of_status(status),
             };
-            if meaning == Some(PlatformErrorKind::Busy) && patience.lasts().await {
+            if kind == Some(PlatformErrorKind::Busy) && pauses.wait().await {
                 continue;
             }
-            return match trouble.and_then(|trouble| trouble.to_link_error(self.sent)) {
+            return match platform_error
+                .and_then(|platform_error| platform_error.to_link_error(self.sent))
+            {
                 Some(error) => Err(error),
-                None => session.posted(status),
+                None => session.check_posted(status),
             };
         }
     }
