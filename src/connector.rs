@@ -1,4 +1,5 @@
-//! Makes a link from the config of an upstream: what each kind of upstream needs beside the protocol.
+//! Makes a link from the config of an upstream: what each kind of upstream needs beside the
+//! protocol.
 
 mod gateway;
 mod runtime;
@@ -17,15 +18,15 @@ use crate::upstream::quirks::Quirks;
 use crate::upstream::stdio::{ChildSpec, inherited_env};
 use crate::upstream::{Link, Wire};
 
-/// What connectors need from the weir they belong to.
+/// The parts of a running weir that connectors need.
 #[derive(Clone, Debug)]
 pub struct ConnectorContext {
     /// The name of that weir in chains, if it is a hop of one.
     pub instance: Option<Instance>,
-    /// The `weir` binary, run as the reaper of child processes. Without it, only closing their stdin ends
-    /// them after a SIGKILL of weir.
+    /// The `weir` binary, run as the reaper of child processes. Without it, only closing their
+    /// stdin ends them after a SIGKILL of weir.
     pub reaper: Option<PathBuf>,
-    /// What credentials are made with.
+    /// The context that credentials are made with.
     pub auth: credentials::CredentialsContext,
     /// The metrics in which calls are counted.
     pub metrics: Arc<Metrics>,
@@ -33,7 +34,8 @@ pub struct ConnectorContext {
     pub tasks: TaskTracker,
 }
 
-/// Builds the link to an upstream. Opens nothing, so it fails only on what can be seen in the config.
+/// Builds the link to an upstream. Opens nothing, so it fails only on what can be seen in the
+/// config.
 ///
 /// # Errors
 /// No header can carry a credential, or there are no TLS roots.

@@ -1,4 +1,5 @@
-//! Towards the upstreams: links, the probe, listings. Opens connections, decides nothing about routes.
+//! Towards the upstreams: links, the probe, listings. Opens connections, decides nothing about
+//! routes.
 
 pub mod ask;
 pub mod circuit;

@@ -5,8 +5,8 @@ use crate::credentials::aws::control_plane::ControlPlane;
 use crate::credentials::{CredentialsContext, SetupError};
 use crate::upstream::quirks::{Platform, Quirks};
 
-/// A gateway speaks only the versions that it was created with. It may be switched to sessions at any time,
-/// after weir has connected too. It throttles in the body of an answer.
+/// A gateway speaks only the versions that it was created with. It may be switched to sessions at
+/// any time, after weir has connected too. It throttles in the body of an answer.
 pub(super) const QUIRKS: Quirks = Quirks {
     platform: Platform::Gateway,
     affinity: false,
@@ -21,7 +21,7 @@ pub(super) const QUIRKS: Quirks = Quirks {
 /// credentials that sign the calls. If calls carry a token, it signs with those of the environment.
 ///
 /// # Errors
-/// What can be seen in the config.
+/// A mistake that can be seen in the config.
 pub(super) fn build_control(
     config: &Upstream,
     around: &CredentialsContext,

@@ -1,10 +1,10 @@
-//! An MCP server hosted on Amazon Bedrock AgentCore Runtime (AgentCore developer guide, "Deploy MCP servers
-//! in AgentCore Runtime"; model of `InvokeAgentRuntime`).
+//! An MCP server hosted on Amazon Bedrock AgentCore Runtime (AgentCore developer guide, "Deploy MCP
+//! servers in AgentCore Runtime"; model of `InvokeAgentRuntime`).
 
 use crate::upstream::quirks::{Platform, Quirks};
 
-/// A runtime starts a machine for each session, so requests have to name their session, and the first may
-/// take 20 seconds. Its only operation is a POST.
+/// A runtime starts a machine for each session, so requests have to name their session, and the
+/// first may take 20 seconds. Its only operation is a POST.
 pub(super) const QUIRKS: Quirks = Quirks {
     platform: Platform::Runtime,
     affinity: true,

@@ -1,20 +1,22 @@
 //! The circuit of an upstream: whether calls are worth trying. Pure: no clock, no IO.
 //!
-//! Closed, it lets every call through. [`FAILURES`] failures in a row open it, and calls fail at once.
-//! After a cool-down one call is let through as a probe. Its answer closes the circuit; its failure makes
-//! the cool-down twice as long. What counts as a failure is decided by [`crate::upstream::gate`].
+//! Closed, it lets every call through. [`FAILURES`] failures in a row open it, and calls fail at
+//! once. After a cool-down one call is let through as a probe. Its answer closes the circuit; its
+//! failure makes the cool-down twice as long. What counts as a failure is decided by
+//! [`crate::upstream::gate`].
 //!
-//! Listings count too, because the keeper goes on listing while calls are not tried. A failed listing
-//! counts like a failed call. A good listing closes the circuit, but after calls had failed it does so
-//! only once: an upstream that lists well and answers no call would be tried for ever otherwise. A good
-//! listing can close the circuit again after an answered call or a failed listing.
+//! Listings count too, because the keeper goes on listing while calls are not tried. A failed
+//! listing counts like a failed call. A good listing closes the circuit, but after calls had failed
+//! it does so only once: an upstream that lists well and answers no call would be tried for ever
+//! otherwise. A good listing can close the circuit again after an answered call or a failed
+//! listing.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The number of failures in a row that open the circuit. One or two may be chance. After five, a caller
-/// that tries again after each failure has lost five time budgets, which is enough evidence.
+/// The number of failures in a row that open the circuit. One or two may be chance. After five, a
+/// caller that tries again after each failure has lost five time budgets, which is enough evidence.
 pub const FAILURES: u32 = 5;
 
 /// The first cool-down. It doubles with each failure.
@@ -37,8 +39,8 @@ pub struct Circuit {
     openings: u32,
     /// Whether a listing closed the circuit after calls had failed, and no call was answered since.
     closed_by_listing: bool,
-    /// Counts openings and closings. A call that began before the last one is no evidence for or against
-    /// the state after it.
+    /// Counts openings and closings. A call that began before the last one is no evidence for or
+    /// against the state after it.
     epoch: u64,
 }
 
@@ -74,8 +76,8 @@ pub struct CircuitOpen {
 pub enum CallOutcome {
     /// With an answer, whatever the answer.
     Answered,
-    /// At once: no connection, a broken one, a status, something that is not MCP. Calls in flight together
-    /// break off together, and are counted as one failure.
+    /// At once: no connection, a broken one, a status, something that is not MCP. Calls in flight
+    /// together break off together, and are counted as one failure.
     Broke(&'static str),
     /// After a whole time budget.
     Stalled(&'static str),
@@ -130,8 +132,9 @@ impl Circuit {
         }
     }
 
-    /// Lets a call through. If the circuit is open and its cool-down over, the call is a probe. A probe
-    /// that never ends does not block the next one, which is let through after another cool-down.
+    /// Lets a call through. If the circuit is open and its cool-down over, the call is a probe. A
+    /// probe that never ends does not block the next one, which is let through after another
+    /// cool-down.
     ///
     /// # Errors
     /// The circuit is open.
@@ -180,8 +183,9 @@ impl Circuit {
             self.open = self.open.map(|open| Open { until, ..open });
             return None;
         }
-        // It was in flight when another failure was counted: one restart breaks all calls off at once.
-        // Each call that stalls has waited a whole budget of its own, so each of those counts.
+        // It was in flight when another failure was counted: one restart breaks all calls off at
+        // once. Each call that stalls has waited a whole budget of its own, so each of those
+        // counts.
         if !stalled && self.last_counted.is_some_and(|counted| call.at < counted) {
             return None;
         }
@@ -197,7 +201,8 @@ impl Circuit {
             return None;
         }
         if self.calls > 0 {
-            // Calls failed, and a good listing does not prove that they work: this counts only once.
+            // Calls failed, and a good listing does not prove that they work: this counts only
+            // once.
             self.closed_by_listing = true;
         } else {
             self.openings = 0;
@@ -269,7 +274,8 @@ impl Circuit {
         Some(Transition::Opened)
     }
 
-    /// Ends the probe, if this call is the probe of the present opening, and returns the open state.
+    /// Ends the probe, if this call is the probe of the present opening, and returns the open
+    /// state.
     fn end_probe(&mut self, call: AdmittedCall) -> Option<&mut Open> {
         let is_probe = call.probe && call.epoch == self.epoch;
         let open = self.open.as_mut().filter(|_| is_probe)?;

@@ -1,9 +1,10 @@
-//! The HTTP client of one upstream: its own pool. Follows no redirects, and retries nothing that was
-//! written.
+//! The HTTP client of one upstream: its own pool. Follows no redirects, and retries nothing that
+//! was written.
 //!
-//! The organisation's own servers are reached with hyper's pooled client, everything on the internet with
-//! reqwest, which knows proxies. On the hot path reqwest costs twice as much as hyper's client (it parses
-//! the URL again for redirects that are never followed), and that is a tenth of a whole call.
+//! The organisation's own servers are reached with hyper's pooled client, everything on the
+//! internet with reqwest, which knows proxies. On the hot path reqwest costs twice as much as
+//! hyper's client (it parses the URL again for redirects that are never followed), and that is a
+//! tenth of a whole call.
 
 mod dial;
 
@@ -106,8 +107,8 @@ impl HttpClient {
         around: &CredentialsContext,
     ) -> Result<Self, HttpClientError> {
         let url = endpoint.url.clone();
-        // More than the calls that may be in flight: a smaller pool would close connections and open new
-        // ones all the time.
+        // More than the calls that may be in flight: a smaller pool would close connections and
+        // open new ones all the time.
         let idle = config.limits.in_flight.get().max(64) * 2;
         let key = endpoint.tls.identity.as_ref();
         let key = key.map(|identity| around.secrets.open(&identity.key));
@@ -263,8 +264,8 @@ fn with_alpn(mut tls: rustls::ClientConfig) -> rustls::ClientConfig {
     tls
 }
 
-/// Returns the error for a connection that was not made. If TLS failed, it says so: the innermost cause
-/// alone (`connection reset`, for example) reads as if TCP had failed.
+/// Returns the error for a connection that was not made. If TLS failed, it says so: the innermost
+/// cause alone (`connection reset`, for example) reads as if TCP had failed.
 fn connect_error(error: BoxError, scheme: Option<&str>) -> TransferError {
     if let Some(error) = find_tls_error(error.as_ref()) {
         return TransferError::Connect(Box::new(TlsHandshakeError(tls::describe(error))));
@@ -283,8 +284,8 @@ fn connect_error(error: BoxError, scheme: Option<&str>) -> TransferError {
     TransferError::Connect(error)
 }
 
-/// Returns the error for a connection that broke. A server may refuse a client certificate after the
-/// handshake, which means that there was no connection.
+/// Returns the error for a connection that broke. A server may refuse a client certificate after
+/// the handshake, which means that there was no connection.
 fn broken_error(error: BoxError) -> TransferError {
     match find_tls_error(error.as_ref()) {
         Some(error) if tls::is_rejection(error) => {
@@ -301,7 +302,8 @@ fn find_tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Er
         if let Some(found) = error.downcast_ref::<rustls::Error>() {
             return Some(found);
         }
-        // `source()` of an `io::Error` skips the error inside it, and returns the source of that one.
+        // `source()` of an `io::Error` skips the error inside it, and returns the source of that
+        // one.
         let inner = error.downcast_ref::<std::io::Error>();
         if let Some(inner) = inner.and_then(std::io::Error::get_ref) {
             return find_tls_error(inner);

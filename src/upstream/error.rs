@@ -1,4 +1,4 @@
-//! What can go wrong between weir and an upstream.
+//! The errors between weir and an upstream.
 
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ pub enum LinkError {
     /// An HTTP status without an MCP answer.
     #[error("HTTP status {0}")]
     Status(StatusCode),
-    /// The upstream asks for a pause: 429, or 503 with `Retry-After` (RFC 9110 §10.2.3). A platform may ask
-    /// for it in a JSON-RPC error, with no status of its own.
+    /// The upstream asks for a pause: 429, or 503 with `Retry-After` (RFC 9110 §10.2.3). A platform
+    /// may ask for it in a JSON-RPC error, with no status of its own.
     #[error("{}{}", throttled(*.status), again(*.retry_after))]
     Throttled {
         /// The status, if it was one.
@@ -77,12 +77,13 @@ pub enum LinkError {
         /// The JSON-RPC error's code, in words.
         error: String,
     },
-    /// An error of the platform in front of the server, in answer to weir's own handshake or listing.
+    /// An error of the platform in front of the server, in answer to weir's own handshake or
+    /// listing.
     #[error("the platform in front of it answered: {words} ({code})")]
     Platform {
         /// The JSON-RPC code.
         code: i64,
-        /// What it means.
+        /// The meaning of the code.
         words: &'static str,
     },
     /// No protocol version in common.
@@ -118,7 +119,7 @@ pub enum LinkError {
     Listing(&'static str),
 }
 
-/// What an error tells about whether the upstream works.
+/// Whether the upstream works, as far as an error tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
     /// It answers.
@@ -174,15 +175,16 @@ impl LinkError {
         }
     }
 
-    /// Returns whether a request that may run twice is worth another attempt: the connection broke, or a
-    /// proxy in between says that it could not reach the upstream.
+    /// Returns whether a request that may run twice is worth another attempt: the connection broke,
+    /// or a proxy in between says that it could not reach the upstream.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         let gateway = matches!(self, Self::Status(status) if matches!(status.as_u16(), 502..=504));
         gateway || matches!(self, Self::Broken(_) | Self::FirstByte(_))
     }
 
-    /// Returns whether the upstream may still be working on the request, so that it has to be cancelled.
+    /// Returns whether the upstream may still be working on the request, so that it has to be
+    /// cancelled.
     #[must_use]
     pub fn may_still_run(&self) -> bool {
         self.liveness() == Liveness::Stalled || matches!(self, Self::TooLarge { .. })
@@ -245,8 +247,8 @@ impl LinkError {
         }
     }
 
-    /// Returns the text with its innermost cause, for operators. The causes in between only show how HTTP
-    /// clients are built.
+    /// Returns the text with its innermost cause, for operators. The causes in between only show
+    /// how HTTP clients are built.
     #[must_use]
     pub fn full_text(&self) -> String {
         let text = self.to_string();

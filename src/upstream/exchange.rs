@@ -1,4 +1,4 @@
-//! What an upstream sends back for one request: notifications in order, then the response.
+//! The messages that come back for one request: notifications in order, then the response.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::upstream::stdio::{ChildClosed, ChildReplies, ChildReply};
 /// The longest event id that is remembered, in bytes.
 const LONGEST_EVENT_ID: usize = 1024;
 
-/// The messages that an upstream sends for one request. Dropping it stops reading, which over modern HTTP
-/// cancels the request (`patterns/cancellation.mdx`).
+/// The messages that an upstream sends for one request. Dropping it stops reading, which over
+/// modern HTTP cancels the request (`patterns/cancellation.mdx`).
 pub struct Exchange {
     source: Source,
     deadline: Option<Instant>,
@@ -95,7 +95,8 @@ impl Exchange {
         self
     }
 
-    /// Sets where the stream was resumed. It can be resumed there again until an event has another id.
+    /// Sets where the stream was resumed. It can be resumed there again until an event has another
+    /// id.
     #[must_use]
     pub fn continue_from(mut self, resume_point: ResumePoint) -> Self {
         self.resume_point = resume_point;

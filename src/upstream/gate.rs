@@ -1,4 +1,5 @@
-//! The gate of one upstream: every call needs a slot among the calls in flight, and a closed circuit.
+//! The gate of one upstream: every call needs a slot among the calls in flight, and a closed
+//! circuit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ const QUEUE: usize = 4;
 /// The time in which an error of a platform is logged once, if it stays the same.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a call passes before anything is sent.
+/// Guards the way to one upstream: every call passes it before anything is sent.
 #[derive(Debug)]
 pub struct Gate {
     config: Arc<config::Upstream>,
@@ -30,8 +31,8 @@ pub struct Gate {
     /// Tells calls that wait for a slot when the circuit opens or closes.
     is_open: watch::Sender<bool>,
     last_failure: Mutex<Option<CallFailure>>,
-    /// Asks the keeper for a listing when the circuit opens. A good one closes it before the cool-down is
-    /// over.
+    /// Asks the keeper for a listing when the circuit opens. A good one closes it before the
+    /// cool-down is over.
     pub circuit_opened: Notify,
 }
 
@@ -96,8 +97,8 @@ impl Gate {
         })
     }
 
-    /// Waits for a slot. Gives up when the circuit opens: the calls that have the slots are not going to be
-    /// answered soon.
+    /// Waits for a slot. Gives up when the circuit opens: the calls that have the slots are not
+    /// going to be answered soon.
     async fn wait_for_slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, LinkError> {
         let mut is_open = self.is_open.subscribe();
         is_open.mark_unchanged();
@@ -173,8 +174,8 @@ impl Gate {
     }
 }
 
-/// A slot among the calls in flight, free again when dropped. Its owner records how the call ended. If
-/// it does not, the circuit learns nothing from the call.
+/// A slot among the calls in flight, free again when dropped. Its owner records how the call ended.
+/// If it does not, the circuit learns nothing from the call.
 #[derive(Debug)]
 pub struct InFlightSlot {
     gate: Arc<Gate>,
@@ -189,8 +190,9 @@ impl InFlightSlot {
         self.end(CallOutcome::Answered, "a call was answered");
     }
 
-    /// Records that the platform in front of the upstream answered in its place. Operators see this as the
-    /// last call that failed. Returns whether it is worth logging: the same was not recorded just before.
+    /// Records that the platform in front of the upstream answered in its place. Operators see this
+    /// as the last call that failed. Returns whether it is worth logging: the same was not recorded
+    /// just before.
     pub fn record_rejection(&mut self, reason: &str) -> bool {
         self.record_answer();
         let last = self.gate.last_failure();
@@ -213,8 +215,8 @@ impl InFlightSlot {
         let ended = match error.liveness() {
             Liveness::Alive => CallOutcome::Answered,
             Liveness::Broken => CallOutcome::Broke(reason),
-            // A caller may set a deadline much shorter than `timeouts.call`. That such a call ran out of
-            // time is no evidence against the upstream.
+            // A caller may set a deadline much shorter than `timeouts.call`. That such a call ran
+            // out of time is no evidence against the upstream.
             Liveness::Stalled
                 if self.had_half_its_budget() || !matches!(error, LinkError::Timeout) =>
             {

@@ -1,4 +1,4 @@
-//! The health of an upstream, and what its last listing contained: what operators read.
+//! The health of an upstream, and the report of its last listing, for operators.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ pub struct Health {
     state: watch::Sender<HealthState>,
     times: RwLock<HealthTimes>,
     report: RwLock<ListingReport>,
-    /// What operators have to know beside the report.
+    /// A warning for operators beside the report.
     warning: RwLock<Option<String>>,
 }
 
@@ -42,21 +42,21 @@ pub enum HealthState {
 pub struct HealthTimes {
     /// When the state became what it is.
     pub since: Instant,
-    /// When the keeper tries next without being asked. `None` while it is trying, and where only the
-    /// schedule decides.
+    /// When the keeper tries next without being asked. `None` while it is trying, and where only
+    /// the schedule decides.
     pub next_try: Option<Instant>,
 }
 
-/// What a listing contained, for operators.
+/// The contents of a listing, for operators.
 #[derive(Clone, Debug, Default)]
 pub struct ListingReport {
-    /// When the listing was last confirmed: by the clock of this process, and by the clock that people
-    /// read.
+    /// When the listing was last confirmed: by the clock of this process, and by the clock that
+    /// people read.
     pub at: Option<(Instant, SystemTime)>,
     /// Whether it is from an earlier run of weir.
     pub stored: bool,
-    /// Whether the upstream was failing already when the listing was taken over from an earlier run or
-    /// from another link.
+    /// Whether the upstream was failing already when the listing was taken over from an earlier run
+    /// or from another link.
     pub stale: bool,
     /// The number of definitions of each kind, in the order of [`crate::catalog::Kind::ALL`].
     pub counts: [usize; 4],
@@ -151,8 +151,8 @@ impl Health {
         }
     }
 
-    /// Sets the report of a listing that an earlier run or an earlier link made. The state stays: this
-    /// link has listed nothing yet.
+    /// Sets the report of a listing that an earlier run or an earlier link made. The state stays:
+    /// this link has listed nothing yet.
     pub fn restore_report(&self, report: ListingReport) {
         *self.report.write() = report;
     }
@@ -165,8 +165,8 @@ impl Health {
         report
     }
 
-    /// Returns whether there is a listing that weir fails to renew, or one from an earlier run that it
-    /// has not renewed yet.
+    /// Returns whether there is a listing that weir fails to renew, or one from an earlier run that
+    /// it has not renewed yet.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         let report = self.report.read();

@@ -102,8 +102,8 @@ impl HttpWire {
         self.sent
     }
 
-    /// Returns the affinity of a session that begins now, derived from `key`, or from the link's own key.
-    /// `None` where the server needs no affinity.
+    /// Returns the affinity of a session that begins now, derived from `key`, or from the link's
+    /// own key. `None` where the server needs no affinity.
     #[must_use]
     pub fn new_affinity(&self, key: Option<&[u8; 16]>) -> Option<Arc<Affinity>> {
         let key = key.unwrap_or(&self.key);
@@ -135,7 +135,8 @@ impl HttpWire {
         }
     }
 
-    /// Sends a request and reads enough to know the kind of the answer. A JSON answer is read whole.
+    /// Sends a request and reads enough to know the kind of the answer. A JSON answer is read
+    /// whole.
     ///
     /// # Errors
     /// Nothing usable came back by `deadline`.
@@ -186,8 +187,8 @@ impl HttpWire {
             .map_err(|_| LinkError::Timeout)?
     }
 
-    /// Adds credentials and sends. A request that is refused with 401 or 403 did not run, so it is sent once
-    /// more if weir has new credentials.
+    /// Adds credentials and sends. A request that is refused with 401 or 403 did not run, so it is
+    /// sent once more if weir has new credentials.
     async fn execute(
         &self,
         method: Method,
@@ -280,8 +281,9 @@ impl HttpWire {
             .map_err(|_| LinkError::Timeout)?
     }
 
-    /// Opens the legacy GET stream for messages that belong to no request, or resumes one that ended after
-    /// the event with the id `after`. Returns `None` if the upstream has no such stream.
+    /// Opens the legacy GET stream for messages that belong to no request, or resumes one that
+    /// ended after the event with the id `after`. Returns `None` if the upstream has no such
+    /// stream.
     ///
     /// # Errors
     /// The upstream could not be asked, or the session is gone.
@@ -319,8 +321,8 @@ impl HttpWire {
         }
     }
 
-    /// Ends a legacy session with DELETE, where the upstream has that. Ignores failures: the session would
-    /// expire anyway.
+    /// Ends a legacy session with DELETE, where the upstream has that. Ignores failures: the
+    /// session would expire anyway.
     pub async fn end_session(&self, session: &HttpSession, deadline: Instant) {
         if session.id.is_some() && !self.quirks.no_delete {
             let headers = session.headers.clone();
@@ -329,8 +331,8 @@ impl HttpWire {
         }
     }
 
-    /// Sends a request whose stream may stay silent: `subscriptions/listen`. Returns `None` if the upstream
-    /// answers with anything but a stream.
+    /// Sends a request whose stream may stay silent: `subscriptions/listen`. Returns `None` if the
+    /// upstream answers with anything but a stream.
     ///
     /// # Errors
     /// The stream was not opened by `deadline`.

@@ -9,13 +9,14 @@ use crate::protocol::{hops, meta, method};
 use crate::upstream::error::LinkError;
 use crate::upstream::peer::{Capabilities, Connection, Peer};
 
-/// The oldest version that shares the message format. Weir never offers it, but accepts it from old servers.
+/// The oldest version that shares the message format. Weir never offers it, but accepts it from old
+/// servers.
 const OLDEST: &str = "2024-11-05";
 
 /// The most bytes of an upstream's `capabilities.extensions` that are passed on to callers.
 const LONGEST_EXTENSIONS: usize = 16 * 1024;
 
-/// What an answer to `server/discover` tells of the era.
+/// The era, as far as an answer to `server/discover` tells it.
 pub(super) enum EraVerdict {
     Modern(Introduction),
     /// Modern, but to be asked once more: it answered -32022, and yet it speaks weir's version.
@@ -24,7 +25,7 @@ pub(super) enum EraVerdict {
     Legacy(Vec<Version>),
 }
 
-/// What a server says of itself, in either handshake.
+/// The description that a server gives of itself, in either handshake.
 pub(super) struct Introduction {
     pub(super) version: String,
     /// All versions that it speaks, if it names them.
@@ -195,8 +196,9 @@ fn read_extensions(capabilities: Option<&str>) -> Box<str> {
     extensions.map(Box::from).unwrap_or_default()
 }
 
-/// Returns the link error for a JSON-RPC error in answer to a request of weir's own. The error's message is
-/// left out: the request carried credentials, and an upstream may repeat what it was sent.
+/// Returns the link error for a JSON-RPC error in answer to a request of weir's own. The error's
+/// message is left out: the request carried credentials, and an upstream may repeat what it was
+/// sent.
 #[must_use]
 pub(super) fn refused_error(method: &'static str, error: &str) -> LinkError {
     LinkError::Refused {
@@ -205,7 +207,8 @@ pub(super) fn refused_error(method: &'static str, error: &str) -> LinkError {
     }
 }
 
-/// Describes the code of a JSON-RPC error: what it means by JSON-RPC 2.0 §5.1, by MCP, or to another weir.
+/// Describes the code of a JSON-RPC error: what it means by JSON-RPC 2.0 §5.1, by MCP, or to
+/// another weir.
 fn describe_code(error: &str) -> String {
     let error = Object::parse(error).ok();
     let code = error.as_ref().and_then(|error| error.get("code"));

@@ -32,13 +32,14 @@ static NEXT_LINK_ID: AtomicU64 = AtomicU64::new(0);
 /// One upstream, reachable. Building a link opens nothing; the keeper of the upstream connects it.
 #[derive(Debug)]
 pub struct Link {
-    /// The id of this link. No other link of this process has it, not even one to the same upstream.
+    /// The id of this link. No other link of this process has it, not even one to the same
+    /// upstream.
     pub link_id: u64,
     /// The config of this upstream.
     pub config: Arc<config::Upstream>,
     /// This weir's name in chains, if it is a hop of one.
     pub instance: Option<Instance>,
-    /// What carries the bytes.
+    /// The transport that carries the bytes.
     pub wire: Wire,
     /// The client that has an AgentCore Gateway read its targets anew, if the config wants that.
     pub gateway_control: Option<ControlPlane>,
@@ -46,7 +47,7 @@ pub struct Link {
     pub gate: Arc<Gate>,
     /// The metrics of this upstream's calls.
     pub metrics: Arc<metrics::Upstream>,
-    /// What operators read: whether it works, and what it listed.
+    /// Whether it works and what it listed, for operators.
     pub health: Health,
     /// When it is listed.
     pub rounds: Rounds,
@@ -56,7 +57,7 @@ pub struct Link {
     /// Counts attempts to connect that have ended, either way.
     attempts: watch::Sender<u64>,
     next_request_id: AtomicU64,
-    /// What callers subscribed to beyond the lists.
+    /// The callers' subscriptions, beyond the lists.
     pub subscriptions: Arc<Subscriptions>,
     /// The sessions that callers have of their own.
     pub sessions: UpstreamSessions,
@@ -65,7 +66,7 @@ pub struct Link {
     tasks: TaskTracker,
 }
 
-/// What carries the bytes to an upstream.
+/// The transport that carries the bytes to an upstream.
 #[derive(Debug)]
 pub enum Wire {
     /// Streamable HTTP.
@@ -149,8 +150,8 @@ impl Link {
         self.peer.read().clone()
     }
 
-    /// Returns the connected peer. Without one, asks the keeper to connect, and waits until `deadline`
-    /// for the attempt under way. A link that is known to fail is not waited for.
+    /// Returns the connected peer. Without one, asks the keeper to connect, and waits until
+    /// `deadline` for the attempt under way. A link that is known to fail is not waited for.
     ///
     /// # Errors
     /// There is no peer: the reason of the last attempt.
@@ -228,8 +229,8 @@ impl Link {
         }
     }
 
-    /// Waits until weir has credentials again after it had none. Never returns where none are needed.
-    /// For the keeper.
+    /// Waits until weir has credentials again after it had none. Never returns where none are
+    /// needed. For the keeper.
     pub async fn credentials_recovered(&self) {
         match self.credentials() {
             Some(credentials) => credentials.wait_recovered().await,

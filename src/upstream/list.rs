@@ -22,8 +22,8 @@ const MOST_PAGES: usize = 1_000;
 /// The most bytes of definitions of one kind.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
-/// The number of definitions that are checked before the task yields. A large listing takes milliseconds,
-/// and calls should not wait for it.
+/// The number of definitions that are checked before the task yields. A large listing takes
+/// milliseconds, and calls should not wait for it.
 const BEFORE_YIELD: usize = 32;
 
 /// The definitions of one kind, as they arrived, and how long they are valid.
@@ -32,10 +32,12 @@ struct ListedItems {
     ttl: Option<Duration>,
 }
 
-/// Lists everything that the peer offers: all kinds at once, the pages of a kind one after the other.
+/// Lists everything that the peer offers: all kinds at once, the pages of a kind one after the
+/// other.
 ///
 /// # Errors
-/// A page did not come in time, was no listing, or a limit was passed. Nothing of the listing is used then.
+/// A page did not come in time, was no listing, or a limit was passed. Nothing of the listing is
+/// used then.
 pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
     let deadline = link.list_deadline();
     let offers = &peer.capabilities;
@@ -124,8 +126,8 @@ async fn list_kind(
     Err(LinkError::Listing("has more than 1000 pages"))
 }
 
-/// Lists one page and returns its `result`. `None` if the upstream offers the kind but does not know the
-/// method.
+/// Lists one page and returns its `result`. `None` if the upstream offers the kind but does not
+/// know the method.
 async fn list_page(
     link: &Link,
     peer: &Peer,
@@ -142,7 +144,8 @@ async fn list_page(
         Some(text) => Object::parse(text).unwrap_or_default(),
         None => Object::new(),
     };
-    // Names this weir, so that a chain that leads back to it is refused and its own catalog not listed.
+    // Names this weir, so that a chain that leads back to it is refused and its own catalog not
+    // listed.
     if let Some(instance) = &link.instance {
         own.set(meta::PATH, instance.alone());
     }

@@ -44,19 +44,20 @@ pub enum Connection {
     Child(Arc<Child>),
 }
 
-/// What every request to an HTTP peer carries.
+/// The headers that every request to an HTTP peer carries.
 #[derive(Debug)]
 pub struct HttpSession {
     /// Media types, version and session id.
     pub headers: HeaderMap,
     /// The legacy session id, if the peer keeps sessions.
     pub id: Option<HeaderValue>,
-    /// What leads every request to the same instance of the server, where a platform runs several.
+    /// Leads every request to the same instance of the server, where a platform runs several.
     pub affinity: Option<Arc<Affinity>>,
 }
 
-/// What leads the requests of a session to the same instance of a server on AgentCore Runtime. Any other
-/// instance may have to be started first (AgentCore developer guide, "Use isolated sessions for agents").
+/// The ids that lead the requests of a session to the same instance of a server on AgentCore
+/// Runtime. Any other instance may have to be started first (AgentCore developer guide, "Use
+/// isolated sessions for agents").
 #[derive(Debug)]
 pub struct Affinity {
     runtime: HeaderValue,
@@ -70,8 +71,8 @@ const RUNTIME_SESSION: HeaderName =
     HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-id");
 
 impl Affinity {
-    /// Returns the affinity of a new session. The same `key` and URL give the same session of the platform,
-    /// so that a session that is opened again finds its instance, even after a restart.
+    /// Returns the affinity of a new session. The same `key` and URL give the same session of the
+    /// platform, so that a session that is opened again finds its instance, even after a restart.
     #[must_use]
     pub fn new(url: &Url, key: &[u8; 16]) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);

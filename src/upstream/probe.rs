@@ -1,9 +1,10 @@
 //! Finds the era that an upstream speaks, and shakes hands
 //! (`basic/versioning.mdx#backward-compatibility`).
 //!
-//! A modern request goes first. An upstream that answers it as a modern one is modern. One that refuses
-//! weir's credentials, is overloaded or does not answer gives no evidence about its era. Everything else
-//! is legacy. Ids are not compared: real servers answer a probe with ids of their own.
+//! A modern request goes first. An upstream that answers it as a modern one is modern. One that
+//! refuses weir's credentials, is overloaded or does not answer gives no evidence about its era.
+//! Everything else is legacy. Ids are not compared: real servers answer a probe with ids of their
+//! own.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -86,21 +87,21 @@ async fn connect_http(
     opening.session(&offered).await
 }
 
-/// What a legacy session is opened with.
+/// The version, capabilities and key that a legacy session is opened with.
 #[derive(Clone, Debug)]
 pub struct SessionProfile {
     /// The version to ask for.
     pub version: Version,
     /// `ClientCapabilities` as JSON text: never more than the caller of this session can do.
     pub capabilities: Cow<'static, str>,
-    /// Random, and the same for all sessions that are opened for one caller. It leads them to the same
-    /// instance of a server. `None` for the link's own session.
+    /// Random, and the same for all sessions that are opened for one caller. It leads them to the
+    /// same instance of a server. `None` for the link's own session.
     pub key: Option<[u8; 16]>,
 }
 
 impl SessionProfile {
-    /// The profile of the link's own session. It declares no capabilities, because only a caller can do
-    /// what an upstream may ask for.
+    /// The profile of the link's own session. It declares no capabilities, because only a caller
+    /// can do what an upstream may ask for.
     const OWN: Self = Self {
         version: Version::LATEST_LEGACY,
         capabilities: Cow::Borrowed("{}"),
@@ -152,8 +153,8 @@ struct Opening<'o> {
 }
 
 impl Opening<'_> {
-    /// Opens the session in the version of the profile, or in one that the upstream names instead. If the
-    /// upstream refuses a version and names none, the other versions are tried.
+    /// Opens the session in the version of the profile, or in one that the upstream names instead.
+    /// If the upstream refuses a version and names none, the other versions are tried.
     async fn session(self, offered: &[Version]) -> Result<Peer, LinkError> {
         let mut left = Version::ALL.to_vec();
         left.retain(|version| version.era() == Era::Legacy);
@@ -180,8 +181,8 @@ impl Opening<'_> {
         Err(first.unwrap_or(LinkError::Nonsense("no answer to initialize")))
     }
 
-    /// Sends one `initialize`. The inner error says that it was refused, and which versions the upstream
-    /// named.
+    /// Sends one `initialize`. The inner error says that it was refused, and which versions the
+    /// upstream named.
     ///
     /// # Errors
     /// It failed for another reason.
@@ -206,8 +207,8 @@ impl Opening<'_> {
             if !has_session_id {
                 return Ok(Err(failed));
             }
-            // The platform gave a session id in answer to the probe. A server with sessions of its own does
-            // not know it and refuses, so try once more without it.
+            // The platform gave a session id in answer to the probe. A server with sessions of its
+            // own does not know it and refuses, so try once more without it.
             affinity.map(Affinity::forget);
         };
         let affinity = self.affinity.clone();
@@ -245,8 +246,8 @@ fn best_version(wanted: Version, among: &[Version]) -> Option<Version> {
     older.or_else(|| among.iter().max()).copied()
 }
 
-/// Passes an answer on, unless its status says nothing about the era: the request was refused or failed
-/// before the server looked at the method.
+/// Passes an answer on, unless its status says nothing about the era: the request was refused or
+/// failed before the server looked at the method.
 fn require_evidence(answer: HandshakeAnswer) -> Result<HandshakeAnswer, LinkError> {
     match answer.status {
         status
@@ -273,7 +274,8 @@ fn read_http_verdict(answer: HandshakeAnswer, known: Option<Era>) -> Result<EraV
         Some(message) => read_discover_answer(message)?,
         None => EraVerdict::Legacy(Vec::new()),
     };
-    // Once modern, always modern: a proxy in between that answers nonsense must not downgrade the era.
+    // Once modern, always modern: a proxy in between that answers nonsense must not downgrade the
+    // era.
     match (verdict, known) {
         (EraVerdict::Legacy(_), Some(Era::Modern)) if answer.message.is_none() => {
             Err(answer.refusal)
@@ -293,7 +295,8 @@ async fn connect_stdio(
 ) -> Result<(Peer, UnsolicitedMessages), LinkError> {
     let (mut child, mut unsolicited) = start_child(spec, link, deadline).await?;
     if known != Some(Era::Legacy) {
-        // Half the budget, so that there is time for `initialize` if the child never answers the probe.
+        // Half the budget, so that there is time for `initialize` if the child never answers the
+        // probe.
         let probe_deadline = Instant::now() + deadline.duration_since(Instant::now()) / 2;
         match discover_child(link, &child, probe_deadline).await {
             Ok(EraVerdict::Modern(introduction)) => {
@@ -303,7 +306,8 @@ async fn connect_stdio(
                 ));
             }
             Ok(EraVerdict::Again | EraVerdict::Legacy(_)) => {}
-            // Old rmcp servers exit when a request comes before `initialize`: start another process.
+            // Old rmcp servers exit when a request comes before `initialize`: start another
+            // process.
             Err(LinkError::ChildClosed(_)) => {
                 child.stop().await;
                 (child, unsolicited) = start_child(spec, link, deadline).await?;
@@ -415,8 +419,9 @@ fn discover_request(id: u64) -> Bytes {
     )
 }
 
-/// Returns the `_meta` of a modern request: version, client info and client capabilities. `capabilities`
-/// and `info` are JSON text; by default weir names itself, and declares no capabilities.
+/// Returns the `_meta` of a modern request: version, client info and client capabilities.
+/// `capabilities` and `info` are JSON text; by default weir names itself, and declares no
+/// capabilities.
 #[must_use]
 pub fn request_meta(capabilities: Option<&str>, info: Option<&str>) -> String {
     format!(

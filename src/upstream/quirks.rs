@@ -1,5 +1,5 @@
-//! What is particular to the other end of a link, beside the protocol. Connectors choose these values, and
-//! every step reads them instead of the connector's name.
+//! The particulars of the other end of a link, beside the protocol. Connectors choose these values,
+//! and every step reads them instead of the connector's name.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use crate::protocol::error::Blame;
 use crate::upstream::error::LinkError;
 use crate::upstream::status;
 
-/// What is particular to the other end of a link. The default is a server with nothing but the protocol.
+/// The particulars of the other end of a link. The default is a server with nothing but the
+/// protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quirks {
     /// The platform in front of the server.
@@ -25,8 +26,8 @@ pub struct Quirks {
     pub no_delete: bool,
     /// Whether the server may begin to require a session later. It then answers 400.
     pub may_require_session_later: bool,
-    /// Whether `initialize` with a version that is not offered is refused. Other servers answer it with
-    /// another version.
+    /// Whether `initialize` with a version that is not offered is refused. Other servers answer it
+    /// with another version.
     pub refuses_unknown_versions: bool,
 }
 
@@ -36,11 +37,11 @@ pub enum Platform {
     /// There is none.
     #[default]
     None,
-    /// An AgentCore Gateway. Its errors say that it throttles (AgentCore developer guide, gateway quotas
-    /// and errors).
+    /// An AgentCore Gateway. Its errors say that it throttles (AgentCore developer guide, gateway
+    /// quotas and errors).
     Gateway,
-    /// AgentCore Runtime (AgentCore developer guide, "MCP protocol contract", error table; HTTP statuses
-    /// from the model of `InvokeAgentRuntime`).
+    /// AgentCore Runtime (AgentCore developer guide, "MCP protocol contract", error table; HTTP
+    /// statuses from the model of `InvokeAgentRuntime`).
     Runtime,
 }
 
@@ -81,8 +82,8 @@ pub struct PlatformError {
 }
 
 impl Platform {
-    /// Reads the `error` member of a JSON-RPC answer. Returns `None` if the error is not the platform's.
-    /// Decides by the code, because real texts differ from the documented ones.
+    /// Reads the `error` member of a JSON-RPC answer. Returns `None` if the error is not the
+    /// platform's. Decides by the code, because real texts differ from the documented ones.
     #[must_use]
     pub fn read_error(self, error: &str) -> Option<PlatformError> {
         if self == Self::None {
@@ -151,8 +152,8 @@ impl fmt::Display for PlatformError {
 }
 
 impl PlatformError {
-    /// Returns the link error for a request of weir's own. `None` if the server itself may have sent the
-    /// error.
+    /// Returns the link error for a request of weir's own. `None` if the server itself may have
+    /// sent the error.
     #[must_use]
     pub fn to_link_error(self, sent: AuthKind) -> Option<LinkError> {
         let denied = |status: StatusCode| LinkError::Denied {
@@ -216,8 +217,8 @@ impl PlatformErrorKind {
     }
 }
 
-/// Returns whether a conflict will pass. Two exceptions share the code -32005: the message, or the name
-/// of the exception, tells which one it is.
+/// Returns whether a conflict will pass. Two exceptions share the code -32005: the message, or the
+/// name of the exception, tells which one it is.
 fn is_retryable(error: &str) -> bool {
     let error = error.to_ascii_lowercase();
     ["in progress", "retry", "retryableconflict"]

@@ -1,18 +1,19 @@
 //! `weir reap -- PROGRAM ARGS…`: runs a stdio upstream so that nothing of it outlives weir.
 //!
-//! Weir cannot clean up after a SIGKILL of itself, and cannot prepare a child before its `exec` without
-//! unsafe code. So each stdio upstream runs below a small process, the reaper, that can do both. The reaper
-//! learns of weir's end in two ways, each enough by itself:
+//! Weir cannot clean up after a SIGKILL of itself, and cannot prepare a child before its `exec`
+//! without unsafe code. So each stdio upstream runs below a small process, the reaper, that can do
+//! both. The reaper learns of weir's end in two ways, each enough by itself:
 //!
-//! - **The parent-death signal** (Linux). The kernel sends it when the *thread* that spawned the reaper
-//!   exits, not the process: a runtime may retire a worker, a test may drop its runtime. So the signal is
-//!   SIGUSR1, which nothing else sends, and means only "look whether the parent is still the same". The
-//!   kernel keeps it armed when the reaper is handed to another thread of weir.
-//! - **The hang-up of stdin.** Only weir holds the writing end. This also covers other Unixes, and a weir
-//!   that died before the signal was armed.
+//! - **The parent-death signal** (Linux). The kernel sends it when the *thread* that spawned the
+//!   reaper exits, not the process: a runtime may retire a worker, a test may drop its runtime. So
+//!   the signal is SIGUSR1, which nothing else sends, and means only "look whether the parent is
+//!   still the same". The kernel keeps it armed when the reaper is handed to another thread of
+//!   weir.
+//! - **The hang-up of stdin.** Only weir holds the writing end. This also covers other Unixes, and
+//!   a weir that died before the signal was armed.
 //!
-//! On Linux the reaper adopts orphans (`PR_SET_CHILD_SUBREAPER`). So it finds grandchildren even if they
-//! moved to a process group or session of their own, as browsers started by a server do.
+//! On Linux the reaper adopts orphans (`PR_SET_CHILD_SUBREAPER`). So it finds grandchildren even if
+//! they moved to a process group or session of their own, as browsers started by a server do.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -35,11 +36,11 @@ const AFTER_INPUT: Duration = Duration::from_secs(2);
 pub(crate) const AFTER_TERM: Duration = Duration::from_secs(2);
 /// The time that processes it left behind have after SIGTERM.
 pub(crate) const LEFTOVERS: Duration = Duration::from_millis(500);
-/// The time between two rounds of SIGKILL. The children of a killed process are adopted, and are for the
-/// next round.
+/// The time between two rounds of SIGKILL. The children of a killed process are adopted, and are
+/// for the next round.
 const ROUND: Duration = Duration::from_millis(20);
-/// The number of rounds of SIGKILL before the reaper gives up. A process that is stuck in the kernel cannot
-/// be killed.
+/// The number of rounds of SIGKILL before the reaper gives up. A process that is stuck in the
+/// kernel cannot be killed.
 const ROUNDS: u32 = 50;
 
 /// The exit status of a shell for a program that does not exist.
@@ -47,8 +48,9 @@ const NOT_FOUND: u8 = 127;
 /// The exit status of a shell for a program that cannot be run.
 const NOT_EXECUTABLE: u8 = 126;
 
-/// Runs the program with this process's stdin, stdout and stderr, and returns its exit status as a shell
-/// would: 128 + n when a signal ended it, 127 when there is no such program, 126 when it cannot be run.
+/// Runs the program with this process's stdin, stdout and stderr, and returns its exit status as a
+/// shell would: 128 + n when a signal ended it, 127 when there is no such program, 126 when it
+/// cannot be run.
 ///
 /// Must be called first in `main`, on the main thread.
 pub fn run(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -76,7 +78,8 @@ async fn run_and_reap(program: &OsStr, args: impl IntoIterator<Item = OsString>)
     let children = signal(SignalKind::child())?;
     arm()?;
     let child = Command::new(program).args(args).spawn()?;
-    // Closes the reaper's own stdout. Otherwise weir would not see it when the program closes stdout.
+    // Closes the reaper's own stdout. Otherwise weir would not see it when the program closes
+    // stdout.
     if let Ok(null) = File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(null);
     }
@@ -109,8 +112,8 @@ async fn run_and_reap(program: &OsStr, args: impl IntoIterator<Item = OsString>)
         let _ = timeout(ROUND, tree.wait_for_all()).await;
     }
     if signals.is_orphaned() {
-        // Weir is gone, so nothing reads our status or cleans up after us: kill the whole group, and
-        // ourselves with it.
+        // Weir is gone, so nothing reads our status or cleans up after us: kill the whole group,
+        // and ourselves with it.
         let _ = process::kill_current_process_group(Signal::KILL);
     }
     Ok(tree.status())
@@ -118,8 +121,8 @@ async fn run_and_reap(program: &OsStr, args: impl IntoIterator<Item = OsString>)
 
 /// Arms the parent-death signal and the adoption of orphans, on systems that have them.
 fn arm() -> io::Result<()> {
-    // Weir has started us in a group of our own. If something else started us, our signals to the group
-    // must not reach it.
+    // Weir has started us in a group of our own. If something else started us, our signals to the
+    // group must not reach it.
     if process::getpgrp() != process::getpid() {
         process::setpgid(None, None)?;
     }
@@ -185,11 +188,11 @@ impl EndSignals {
     }
 }
 
-/// Watches for the end of stdin without reading what is meant for the program. The receiver gets a value
-/// when the writing end is closed.
+/// Watches for the end of stdin without reading what is meant for the program. The receiver gets a
+/// value when the writing end is closed.
 ///
-/// This is a thread, because tokio would set stdin non-blocking, for the program too, or would wake for
-/// each message. Polling for no event wakes only for a hang-up.
+/// This is a thread, because tokio would set stdin non-blocking, for the program too, or would wake
+/// for each message. Polling for no event wakes only for a hang-up.
 fn watch_input() -> io::Result<oneshot::Receiver<()>> {
     let (sender, receiver) = oneshot::channel();
     let watch = move || {
@@ -243,8 +246,8 @@ impl ProcessTree {
         }
     }
 
-    /// Sends SIGTERM to the group, and to children adopted from other groups. The reaper is in the group
-    /// too, and its own handler ignores the signal.
+    /// Sends SIGTERM to the group, and to children adopted from other groups. The reaper is in the
+    /// group too, and its own handler ignores the signal.
     fn terminate(&self) {
         let group = process::getpgrp();
         let _ = process::kill_current_process_group(Signal::TERM);
@@ -277,8 +280,8 @@ impl ProcessTree {
     }
 }
 
-/// Returns the children, adopted ones too. Their ids are safe to signal: only the reaper reaps them, so no
-/// id can be given to another process meanwhile.
+/// Returns the children, adopted ones too. Their ids are safe to signal: only the reaper reaps
+/// them, so no id can be given to another process meanwhile.
 fn children() -> Vec<Pid> {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
         return Vec::new();

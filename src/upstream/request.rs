@@ -12,6 +12,7 @@ pub struct OutboundRequest {
     pub method: &'static str,
     /// The params as JSON text, with this hop's `_meta`.
     pub params: String,
-    /// Headers for an upstream over HTTP: `Mcp-*` where it is modern, and the caller's trace context.
+    /// Headers for an upstream over HTTP: `Mcp-*` where it is modern, and the caller's trace
+    /// context.
     pub headers: HeaderMap,
 }

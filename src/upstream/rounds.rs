@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::catalog::Listing;
 
-/// The rounds of listing one upstream. A round begins with a listing, and ends when its outcome is in the
-/// catalog.
+/// The rounds of listing one upstream. A round begins with a listing, and ends when its outcome is
+/// in the catalog.
 #[derive(Debug)]
 pub struct Rounds {
     /// Asks the keeper to list again soon.
@@ -53,8 +53,8 @@ impl Rounds {
         self.ended.send_replace(round);
     }
 
-    /// Requests a resync and waits until a round that began after this call has ended. Returns false if
-    /// that is not so by `deadline`.
+    /// Requests a resync and waits until a round that began after this call has ended. Returns
+    /// false if that is not so by `deadline`.
     pub async fn resync(&self, deadline: Instant) -> bool {
         // A round that is under way may have read its lists before this call.
         let next = self.begun.load(Ordering::Acquire) + 1;

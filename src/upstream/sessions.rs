@@ -42,9 +42,10 @@ impl UpstreamSessions {
         }
     }
 
-    /// Returns whether a legacy caller gets a legacy session of its own: where the upstream keeps something
-    /// for each session, and where it is modern but may speak legacy too. Over stdio a session is a
-    /// process, so callers get one only if the config asks for it (`sessions: per_caller`).
+    /// Returns whether a legacy caller gets a legacy session of its own: where the upstream keeps
+    /// something for each session, and where it is modern but may speak legacy too. Over stdio a
+    /// session is a process, so callers get one only if the config asks for it (`sessions:
+    /// per_caller`).
     #[must_use]
     pub fn wants_own_session(&self, shared: &Peer) -> bool {
         match (&shared.connection, shared.era()) {

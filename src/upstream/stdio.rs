@@ -1,9 +1,9 @@
 //! A child process as a message pipe: one process per upstream, one JSON-RPC message a line
 //! (`basic/transports/stdio.mdx`).
 //!
-//! Four tasks serve a child: a writer and a reader (`lines`), one that logs its stderr (`stderr`), and the
-//! supervisor (`process`), which alone waits, signals and reaps. All end when the process does. Nothing
-//! here starts a new process after one has ended: that is for the caller.
+//! Four tasks serve a child: a writer and a reader (`lines`), one that logs its stderr (`stderr`),
+//! and the supervisor (`process`), which alone waits, signals and reaps. All end when the process
+//! does. Nothing here starts a new process after one has ended: that is for the caller.
 
 mod closed;
 mod lines;
@@ -44,8 +44,9 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts the process and its tasks. The receiver yields, in order, the requests and notifications of
-    /// the child that belong to no pending request. While it is full (256), more are dropped and logged.
+    /// Starts the process and its tasks. The receiver yields, in order, the requests and
+    /// notifications of the child that belong to no pending request. While it is full (256), more
+    /// are dropped and logged.
     ///
     /// Must be called in a tokio runtime.
     ///
@@ -78,8 +79,8 @@ impl Child {
             pid: process.id(),
         });
 
-        // A descendant that escaped may hold a pipe open, so the tasks end with the process, not with
-        // the pipe.
+        // A descendant that escaped may hold a pipe open, so the tasks end with the process, not
+        // with the pipe.
         let (finished, stopped) = (process.finished(), stop.clone());
         tasks.spawn(finished.run_until_cancelled_owned(async move {
             let _ = written_tx.send(lines::write_lines(pipes.stdin, queued, stopped).await);
@@ -109,9 +110,9 @@ impl Child {
         Ok((child, incoming))
     }
 
-    /// Sends a request and returns its replies. `id` is the request's id and its progress token; no other
-    /// pending request may use it. Waits while the child does not read. If the future is dropped while it
-    /// waits, the request is not sent.
+    /// Sends a request and returns its replies. `id` is the request's id and its progress token; no
+    /// other pending request may use it. Waits while the child does not read. If the future is
+    /// dropped while it waits, the request is not sent.
     ///
     /// # Errors
     /// The child is closed.
@@ -126,7 +127,8 @@ impl Child {
     /// # Errors
     /// The child is closed.
     pub async fn send(&self, message: Bytes) -> Result<(), ChildClosed> {
-        // When the child closes, the writer ends and drops its receiver, so that nothing waits here.
+        // When the child closes, the writer ends and drops its receiver, so that nothing waits
+        // here.
         self.outgoing.send(message).await.map_err(|_| {
             let reason = self.pending.closed();
             ChildClosed(reason.unwrap_or(if self.stop.is_cancelled() {
@@ -143,8 +145,8 @@ impl Child {
         self.pending.closed().is_some()
     }
 
-    /// Waits until the child takes no more messages and returns why. The process may still be ending:
-    /// [`Child::stop`] waits for that.
+    /// Waits until the child takes no more messages and returns why. The process may still be
+    /// ending: [`Child::stop`] waits for that.
     pub async fn closed(&self) -> ClosedReason {
         self.pending.wait_closed().await
     }
@@ -155,9 +157,9 @@ impl Child {
         self.pid
     }
 
-    /// Stops the process and waits until it is gone: closes its stdin, sends SIGTERM after 1 s and SIGKILL
-    /// after 2 s more. What was queued is written first if the child reads it, and answers are delivered
-    /// until the end. May be called again, and from several places.
+    /// Stops the process and waits until it is gone: closes its stdin, sends SIGTERM after 1 s and
+    /// SIGKILL after 2 s more. What was queued is written first if the child reads it, and answers
+    /// are delivered until the end. May be called again, and from several places.
     pub async fn stop(&self) {
         self.stop.cancel();
         // An error means that the supervisor is gone, and with it the process.

@@ -1,6 +1,6 @@
-//! The subscriptions of callers at one upstream, beyond its lists: to resources (`resources/subscribe`,
-//! `resourceSubscriptions`) and to tasks (`taskIds`). The upstream is asked once for each topic, however
-//! many callers subscribe to it.
+//! The subscriptions of callers at one upstream, beyond its lists: to resources
+//! (`resources/subscribe`, `resourceSubscriptions`) and to tasks (`taskIds`). The upstream is asked
+//! once for each topic, however many callers subscribe to it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ pub enum Topic {
     Task(Arc<str>),
 }
 
-/// An update of a topic. Sent in a box: a channel allocates room for 32 values at once, and thousands of
-/// idle streams have a channel each.
+/// An update of a topic. Sent in a box: a channel allocates room for 32 values at once, and
+/// thousands of idle streams have a channel each.
 #[derive(Clone, Debug)]
 pub struct Update {
     /// The name of the topic that the receiving caller knows.
@@ -83,8 +83,8 @@ impl Default for Subscriptions {
 }
 
 impl Subscriptions {
-    /// Subscribes until the returned guard is dropped. Updates that the receiver has no room for are
-    /// dropped. Returns `None` if there are too many topics already.
+    /// Subscribes until the returned guard is dropped. Updates that the receiver has no room for
+    /// are dropped. Returns `None` if there are too many topics already.
     #[must_use]
     pub fn subscribe(
         self: &Arc<Self>,
@@ -143,8 +143,8 @@ impl Subscriptions {
         });
     }
 
-    /// Waits until the upstream has been asked for these topics, at most until `deadline`. Returns for each
-    /// whether the upstream accepted it.
+    /// Waits until the upstream has been asked for these topics, at most until `deadline`. Returns
+    /// for each whether the upstream accepted it.
     pub async fn wait_until_accepted(&self, topics: &[Topic], deadline: Instant) -> Vec<bool> {
         let version = *self.version.borrow();
         let mut accepted = self.accepted.subscribe();
@@ -196,9 +196,9 @@ impl Subscriptions {
     }
 }
 
-/// Returns what follows `above` in a URI that is the same or below it. An update of a resource is an update
-/// of the ones above it (`server/resources.mdx#subscriptions`). Exposed URIs only have a prefix, so the
-/// rest can be appended to those too.
+/// Returns what follows `above` in a URI that is the same or below it. An update of a resource is
+/// an update of the ones above it (`server/resources.mdx#subscriptions`). Exposed URIs only have a
+/// prefix, so the rest can be appended to those too.
 #[must_use]
 pub fn suffix_below<'u>(above: &str, uri: &'u str) -> Option<&'u str> {
     let rest = uri.strip_prefix(above)?;

@@ -1,5 +1,5 @@
-//! Watches an upstream for changes of its lists: on the legacy GET stream, on the modern listen stream, or
-//! among the messages of a child that belong to no request.
+//! Watches an upstream for changes of its lists: on the legacy GET stream, on the modern listen
+//! stream, or among the messages of a child that belong to no request.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,9 +28,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause before a stream is opened again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Watches until the peer is gone. Requests a resync at every change and a reconnect at the end, and
-/// publishes updates of what callers subscribed to. Sends `ready` once no later change can be missed, or
-/// drops it where the upstream announces no changes.
+/// Watches until the peer is gone. Requests a resync at every change and a reconnect at the end,
+/// and publishes updates of what callers subscribed to. Sends `ready` once no later change can be
+/// missed, or drops it where the upstream announces no changes.
 pub async fn watch(
     link: Arc<Link>,
     peer: Arc<Peer>,
@@ -72,8 +72,8 @@ pub async fn watch(
 async fn watch_legacy(link: &Arc<Link>, peer: &Arc<Peer>, ready: oneshot::Sender<()>) {
     let mut ready = Some(ready);
     let opened = || {
-        // Changes while there was no stream are found by listing. The first time the keeper waits for
-        // `ready`, and lists after it by itself.
+        // Changes while there was no stream are found by listing. The first time the keeper waits
+        // for `ready`, and lists after it by itself.
         let awaited = ready.take().is_some_and(|ready| ready.send(()).is_ok());
         if !awaited {
             link.rounds.request_resync();
@@ -101,8 +101,8 @@ pub enum StreamEnd {
     SessionLost,
 }
 
-/// Reads the GET stream of a legacy session. Resumes it where it ended, for as long as the session lives.
-/// Calls `opened` each time the stream is open, and `on_message` with each message.
+/// Reads the GET stream of a legacy session. Resumes it where it ended, for as long as the session
+/// lives. Calls `opened` each time the stream is open, and `on_message` with each message.
 pub async fn follow_stream(
     link: &Link,
     peer: &Peer,
@@ -140,7 +140,8 @@ pub async fn follow_stream(
     }
 }
 
-/// Keeps the subscriptions of a legacy upstream's shared session as callers want them. Never returns.
+/// Keeps the subscriptions of a legacy upstream's shared session as callers want them. Never
+/// returns.
 async fn keep_subscribed(link: &Arc<Link>, peer: &Arc<Peer>) {
     let mut subscribed = BTreeSet::new();
     loop {
@@ -185,8 +186,9 @@ struct ListenStream {
     wanted: WantedTopics,
 }
 
-/// Watches the listen stream of a modern upstream. When callers want other topics, a second stream is
-/// opened, and replaces the first once it is acknowledged, so that nothing is missed. Never returns.
+/// Watches the listen stream of a modern upstream. When callers want other topics, a second stream
+/// is opened, and replaces the first once it is acknowledged, so that nothing is missed. Never
+/// returns.
 async fn watch_modern(link: &Arc<Link>, peer: &Arc<Peer>, ready: oneshot::Sender<()>) {
     let (mut pause, mut ready) = (FIRST_PAUSE, Some(ready));
     let (mut current, mut next) = (None::<ListenStream>, None::<ListenStream>);
@@ -375,8 +377,8 @@ fn handle_message(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
     }
 }
 
-/// Publishes an update to the callers that subscribed to it. The member `member` of the params (`uri` or
-/// `taskId`) names the topic.
+/// Publishes an update to the callers that subscribed to it. The member `member` of the params
+/// (`uri` or `taskId`) names the topic.
 pub fn publish_update(link: &Link, envelope: &Object<'_>, member: &str) {
     let Some(text) = envelope.get("params") else {
         return;
@@ -404,8 +406,8 @@ fn log_message(link: &Link, envelope: &Object<'_>) {
     tracing::debug!(target: "upstream", upstream = %link.id(), "{data}");
 }
 
-/// Answers an upstream's own request: `ping` with an empty result, everything else with -32601, because
-/// weir declared no capability for it. Does not wait.
+/// Answers an upstream's own request: `ping` with an empty result, everything else with -32601,
+/// because weir declared no capability for it. Does not wait.
 pub fn answer_request(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked_method: &str) {
     let body = if asked_method == method::PING {
         message::result(id, "{}")

@@ -8,7 +8,7 @@ struct Bench {
     now: Instant,
 }
 
-/// What happens to it, and what it says.
+/// An event for the circuit, or a check of its state.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// So many milliseconds pass.
@@ -115,7 +115,7 @@ fn failures_in_a_row_open_it_and_no_others() {
         Quiet,
         Closed,
     ]);
-    // What says nothing neither counts nor interrupts.
+    // A call that is no evidence neither counts nor interrupts the row.
     run(&[
         broke,
         broke,
@@ -249,7 +249,7 @@ fn listings_that_fail_count_like_calls_until_one_is_good() {
     run(&[
         Unlisted, Unlisted, Unlisted, Unlisted, Listed, Quiet, Unlisted, Quiet, Closed,
     ]);
-    // What listings alone opened, a listing closes for good.
+    // If only listings failed, a good listing closes the circuit for good.
     let opened_by_listings = [
         [Unlisted; FAILURES as usize].as_slice(),
         &[OPENED, Listed, CLOSED],

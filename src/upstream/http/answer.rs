@@ -48,7 +48,8 @@ impl HttpWire {
             .quirks
             .platform
             .error_of_status(status, response.headers());
-        // The modern era gives JSON-RPC errors statuses of their own. Legacy servers do so for some.
+        // The modern era gives JSON-RPC errors statuses of their own. Legacy servers do so for
+        // some.
         let json = media_type(response.headers()) == Media::Json;
         let body = if json {
             self.reader.body(response, ERROR_BODY).await?
@@ -89,16 +90,16 @@ impl HttpWire {
         };
         let platform_error = error.and_then(|error| self.quirks.platform.read_error(error));
         match (status, &session.affinity) {
-            // Some servers answer an unknown session with 400 and an error without an id, because they did
-            // not read the message.
+            // Some servers answer an unknown session with 400 and an error without an id, because
+            // they did not read the message.
             (StatusCode::BAD_REQUEST, _) if session.id.is_some() => {
                 error.is_some() && id.is_none() && platform_error.is_none()
             }
             (StatusCode::BAD_REQUEST, _) if !session.is_modern() => {
                 self.quirks.may_require_session_later && id.is_none()
             }
-            // A modern server answers 404 to a method that it does not have, too. So the session is lost
-            // only if the 404 comes from the platform.
+            // A modern server answers 404 to a method that it does not have, too. So the session is
+            // lost only if the 404 comes from the platform.
             (StatusCode::NOT_FOUND, Some(affinity)) => {
                 (error.is_none() || platform_error.is_some()) && affinity.forget()
             }

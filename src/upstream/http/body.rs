@@ -49,8 +49,8 @@ impl BodyReader {
                 return Err(LinkError::TooLarge { limit });
             }
             body.extend_from_slice(&chunk);
-            // The idle timeout applies from the first byte on: a tool may run for long after the server has
-            // sent the head.
+            // The idle timeout applies from the first byte on: a tool may run for long after the
+            // server has sent the head.
             let more = tokio::time::timeout(self.idle, incoming.next_chunk()).await;
             let more = more.map_err(|_| LinkError::Idle)?;
             next = more.map_err(LinkError::from_transfer)?;

@@ -29,8 +29,8 @@ pub struct HandshakeAnswer {
 }
 
 impl HttpWire {
-    /// Sends a handshake message and returns the raw answer. An answer of a platform in front of the server
-    /// is an error.
+    /// Sends a handshake message and returns the raw answer. An answer of a platform in front of
+    /// the server is an error.
     ///
     /// # Errors
     /// Nothing came back by `deadline`, or the platform answered.

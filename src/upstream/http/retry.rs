@@ -1,4 +1,5 @@
-//! Sends a request again that a platform did not run because the session was being started or stopped.
+//! Sends a request again that a platform did not run because the session was being started or
+//! stopped.
 
 use std::time::Duration;
 
@@ -65,8 +66,8 @@ impl HttpWire {
         self.quirks.platform.read_error(read_error(body)?)
     }
 
-    /// Sends a request again until the platform lets it run. When there is no time left, returns the last
-    /// answer.
+    /// Sends a request again until the platform lets it run. When there is no time left, returns
+    /// the last answer.
     pub(super) async fn send_until_run(
         &self,
         session: &HttpSession,
@@ -93,8 +94,8 @@ impl HttpWire {
         }
     }
 
-    /// Posts a notification or a response to a platform. The platform may answer it all the same: with a
-    /// JSON-RPC error, and status 200.
+    /// Posts a notification or a response to a platform. The platform may answer it all the same:
+    /// with a JSON-RPC error, and status 200.
     pub(super) async fn post_until_run(
         &self,
         session: &HttpSession,

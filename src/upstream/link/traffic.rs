@@ -1,4 +1,4 @@
-//! What goes over a link: requests, notifications, cancellations.
+//! The messages that go over a link: requests, notifications, cancellations.
 
 use std::sync::Arc;
 
@@ -75,9 +75,9 @@ impl Link {
         }
     }
 
-    /// Cancels a request by the rule of the upstream's era: over modern HTTP the closed stream cancels it,
-    /// otherwise `notifications/cancelled` does. `keep_open` is what carries the answer: it is dropped
-    /// after the notification was sent. Does not wait.
+    /// Cancels a request by the rule of the upstream's era: over modern HTTP the closed stream
+    /// cancels it, otherwise `notifications/cancelled` does. `keep_open` is what carries the
+    /// answer: it is dropped after the notification was sent. Does not wait.
     pub fn cancel(
         self: &Arc<Self>,
         peer: &Arc<Peer>,

@@ -32,7 +32,8 @@ pub enum ClosedReason {
 #[error("the connection to the process is closed")]
 pub struct ChildClosed(#[source] pub ClosedReason);
 
-/// How a process ended. Below a reaper, a status of 128 + n is read as signal n, as a shell reads it.
+/// How a process ended. Below a reaper, a status of 128 + n is read as signal n, as a shell reads
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// The process returned a status.

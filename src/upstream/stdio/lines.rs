@@ -53,11 +53,11 @@ pub(super) async fn read_lines(
     }
 }
 
-/// Writes messages as lines until all senders are gone, or the other side closes. After `stop`, writes
-/// only what is already queued.
+/// Writes messages as lines until all senders are gone, or the other side closes. After `stop`,
+/// writes only what is already queued.
 ///
 /// # Errors
-/// What the pipe says when the child has closed its stdin.
+/// The child has closed its stdin.
 pub(super) async fn write_lines(
     mut stdin: impl AsyncWrite + Unpin,
     mut lines: mpsc::Receiver<Bytes>,
@@ -90,8 +90,8 @@ pub(super) async fn write_lines(
     }
 }
 
-/// Appends a message as one line. A raw line end in a JSON text can only stand between its tokens, where
-/// a space means the same.
+/// Appends a message as one line. A raw line end in a JSON text can only stand between its tokens,
+/// where a space means the same.
 fn append_line(message: &[u8], buffer: &mut Vec<u8>) {
     let start = buffer.len();
     buffer.extend_from_slice(message);

@@ -17,14 +17,14 @@ use crate::name::UpstreamId;
 use crate::protocol::message::{Message, MessageError, Notification};
 use crate::protocol::{meta, method};
 
-/// The most notifications of one request that wait for its caller. More are dropped; the response never
-/// is.
+/// The most notifications of one request that wait for its caller. More are dropped; the response
+/// never is.
 const NOTIFICATIONS: usize = 64;
 
-/// What comes back for a request: any number of notifications, then one of the others.
+/// A reply to a request: any number of notifications, then one of the others.
 ///
-/// The bytes are one message without its line end. They share a read buffer with the messages beside
-/// them, so copy what is kept for long.
+/// The bytes are one message without its line end. They share a read buffer with the messages
+/// beside them, so copy what is kept for long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildReply {
     /// A notification that names this request: progress, or a message of its subscription.
@@ -261,8 +261,8 @@ impl LineRouter {
         }
     }
 
-    /// Finds the request that a notification names: by progress token, or by the subscription it belongs
-    /// to.
+    /// Finds the request that a notification names: by progress token, or by the subscription it
+    /// belongs to.
     fn find_addressee(&self, notification: &Notification<'_>) -> Addressee {
         let params = notification.envelope.get("params");
         let params = params.and_then(|params| Object::parse(params).ok());
@@ -301,8 +301,8 @@ impl LineRouter {
         }
     }
 
-    /// Handles a message that JSON-RPC does not allow. If it was meant as the response to a request, that
-    /// request gets it, and fails at once instead of waiting for its deadline.
+    /// Handles a message that JSON-RPC does not allow. If it was meant as the response to a
+    /// request, that request gets it, and fails at once instead of waiting for its deadline.
     fn handle_invalid(&mut self, text: &str, bytes: Bytes, refusal: &MessageError) {
         let id = refusal.id.as_ref().and_then(|id| id.as_json().parse().ok());
         let response = Object::parse(text).is_ok_and(|object| !object.contains("method"));
@@ -312,8 +312,8 @@ impl LineRouter {
         }
     }
 
-    /// Skips a line that is no message, and logs it now and then. Servers print banners and debug output to
-    /// stdout: that is wrong, common, and harmless.
+    /// Skips a line that is no message, and logs it now and then. Servers print banners and debug
+    /// output to stdout: that is wrong, common, and harmless.
     fn skip_line(&mut self, why: &str, line: &[u8]) {
         self.skipped += 1;
         if is_milestone(self.skipped) {

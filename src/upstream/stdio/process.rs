@@ -17,15 +17,15 @@ use crate::upstream::reaper;
 
 /// The time that the process has to exit by itself after its stdin was closed.
 const AFTER_INPUT: Duration = Duration::from_secs(1);
-/// How much longer weir waits for the reaper than the reaper waits for the program. The reaper kills by
-/// itself, and should not be killed first.
+/// How much longer weir waits for the reaper than the reaper waits for the program. The reaper
+/// kills by itself, and should not be killed first.
 const REAPER_SLACK: Duration = Duration::from_secs(1);
-/// The time to wait for what must be about to happen: the exit status after the pipes closed, the last
-/// lines after the exit.
+/// The time to wait for what must be about to happen: the exit status after the pipes closed, the
+/// last lines after the exit.
 const SHORTLY: Duration = Duration::from_millis(500);
 
-/// A started process. If it is dropped before it was reaped (its task was dropped with the runtime), it
-/// is signalled.
+/// A started process. If it is dropped before it was reaped (its task was dropped with the
+/// runtime), it is signalled.
 pub(super) struct ChildProcess {
     child: tokio::process::Child,
     has_reaper: bool,
@@ -61,8 +61,8 @@ impl ChildProcess {
         self.child.id()
     }
 
-    /// Returns a token that is cancelled when there is nothing more to read. The end of a pipe does not
-    /// tell that: a descendant that escaped may hold it open.
+    /// Returns a token that is cancelled when there is nothing more to read. The end of a pipe does
+    /// not tell that: a descendant that escaped may hold it open.
     pub(super) fn finished(&self) -> CancellationToken {
         self.finished.clone()
     }
@@ -88,8 +88,8 @@ impl ChildProcess {
             // Something else reaped it: it is gone all the same.
             Err(_) => Exit::Unknown,
         };
-        // A group keeps its id while it has members. If it has none, the id cannot be another group's
-        // yet: the kernel gives ids out in turn.
+        // A group keeps its id while it has members. If it has none, the id cannot be another
+        // group's yet: the kernel gives ids out in turn.
         if let Some(group) = group {
             let _ = kill_process_group(group, Signal::KILL);
         }
@@ -106,8 +106,8 @@ impl ChildProcess {
         Pid::from_raw(i32::try_from(id).ok()?)
     }
 
-    /// Asks the reaper, or without one the whole group, to end. The reaper passes the signal on to the
-    /// group, so signalling the group too would signal each process twice.
+    /// Asks the reaper, or without one the whole group, to end. The reaper passes the signal on to
+    /// the group, so signalling the group too would signal each process twice.
     fn terminate(&self) {
         let Some(pid) = self.pid() else { return };
         let _ = if self.has_reaper {

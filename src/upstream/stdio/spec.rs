@@ -16,7 +16,8 @@ use crate::name::UpstreamId;
 pub struct ChildSpec {
     /// The upstream that the child is. The child's log lines carry this name.
     pub name: UpstreamId,
-    /// The program: a path (a relative one starts at `cwd`), or a name looked up in the child's `PATH`.
+    /// The program: a path (a relative one starts at `cwd`), or a name looked up in the child's
+    /// `PATH`.
     pub program: PathBuf,
     /// The arguments.
     pub args: Vec<String>,
@@ -26,9 +27,8 @@ pub struct ChildSpec {
     pub env: Vec<(String, SecretCell)>,
     /// The working folder, if not weir's.
     pub cwd: Option<PathBuf>,
-    /// The absolute path of a program that runs
-    /// [`reaper::run`](crate::upstream::reaper::run) as `reap -- PROGRAM ARGS…`. Without it, a child may
-    /// outlive a killed weir.
+    /// The absolute path of a program that runs [`reaper::run`](crate::upstream::reaper::run) as
+    /// `reap -- PROGRAM ARGS…`. Without it, a child may outlive a killed weir.
     pub reaper: Option<PathBuf>,
     /// The longest line accepted from the child, in bytes, without its end.
     pub max_message: usize,
@@ -58,7 +58,7 @@ pub enum ChildStartError {
     /// The operating system refused.
     #[error("`{program}` could not be started")]
     Spawn {
-        /// What was to be started: the program, or the reaper.
+        /// The program that was to be started, or the reaper.
         program: PathBuf,
         /// The reason.
         #[source]
@@ -124,8 +124,8 @@ impl ChildSpec {
             .collect()
     }
 
-    /// Returns the command to spawn, below the reaper if there is one: clean environment, own process
-    /// group, three pipes.
+    /// Returns the command to spawn, below the reaper if there is one: clean environment, own
+    /// process group, three pipes.
     pub(super) fn to_command(&self) -> Command {
         let mut command = Command::new(self.executable());
         let given = self.env.iter();
@@ -158,9 +158,10 @@ impl ChildSpec {
     }
 }
 
-/// Returns the variables of weir's environment that a child inherits: those that the official SDKs pass
-/// on (`getDefaultEnvironment`: HOME, LOGNAME, PATH, SHELL, TERM, USER), the locale, the time zone, and
-/// where to keep files. Everything else, above all secrets, has to be named in the config.
+/// Returns the variables of weir's environment that a child inherits: those that the official SDKs
+/// pass on (`getDefaultEnvironment`: HOME, LOGNAME, PATH, SHELL, TERM, USER), the locale, the time
+/// zone, and where to keep files. Everything else, above all secrets, has to be named in the
+/// config.
 #[must_use]
 pub fn inherited_env() -> Vec<(OsString, OsString)> {
     const NAMES: [&str; 14] = [

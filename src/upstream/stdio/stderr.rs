@@ -13,8 +13,8 @@ const LONGEST: usize = 4 * 1024;
 const LINES: u32 = 100;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Logs the lines under the upstream's name until stderr closes. Goes on reading when it logs no more, so
-/// that the child never waits.
+/// Logs the lines under the upstream's name until stderr closes. Goes on reading when it logs no
+/// more, so that the child never waits.
 pub(super) async fn log_lines(mut stderr: impl AsyncRead + Unpin, name: &UpstreamId) {
     let mut chunk = vec![0; 8 * 1024];
     let mut line = LineBuffer::default();

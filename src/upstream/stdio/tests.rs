@@ -206,14 +206,15 @@ async fn what_cannot_be_started_is_named() {
     assert!(tasks.is_empty());
 }
 
-/// What is logged by the tasks of a test: they run on its thread.
+/// The log lines of the tasks of a test, which run on its thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     fn install(&self) -> tracing::subscriber::DefaultGuard {
-        // As long as there is only one subscriber, tracing asks that of the thread which comes by a line
-        // first whether anybody wants it, and remembers a no of a test without a log for all threads.
+        // As long as there is only one subscriber, tracing asks that of the thread which comes by a
+        // line first whether anybody wants it, and remembers a no of a test without a log for all
+        // threads.
         static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
         SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::registry()));
         let log = self.clone();

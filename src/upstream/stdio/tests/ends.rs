@@ -1,4 +1,4 @@
-//! How a child ends, and who ends with it.
+//! How a child ends, and which processes end with it.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What goes in and what comes out.
+//! Messages to and from a child.
 
 use super::*;
 
