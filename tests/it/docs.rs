@@ -80,7 +80,10 @@ fn parsed(path: &str, value: &str) -> String {
 #[test]
 fn every_default_that_is_documented_is_true() {
     let defaults = settings::defaults();
-    assert!(defaults.len() >= 20, "{defaults:#?}");
+    assert!(
+        defaults.len() >= 20,
+        "descriptions name a default as \"by default 3s\": {defaults:#?}"
+    );
     let nothing = parsed("version", "1");
     for (path, default) in defaults {
         let is_bare =

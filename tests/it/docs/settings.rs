@@ -202,20 +202,17 @@ fn description(schema: &Value) -> Option<String> {
     Some(text.replace('\n', " ").replace('|', "\\|"))
 }
 
-/// Returns the default that a description names, if it is a value.
+/// Returns the default that a description names, if it is a value: "by default 3s", "Default: `x`".
+/// It has to end a sentence or a part of one. "By default `a` with a secret, `b` with a key" is not
+/// one default.
 fn default(description: &str) -> String {
-    let value = Regex::new(r"(?i)\b(?:by default|default:|defaults to) (every )?(`[^`]+`|[0-9/][^\s,;]*?)(?:[.,;:]?(?:\s|$)|[.,;]$)").unwrap();
-    let Some(found) = value.captures(description) else {
-        return String::new();
-    };
-    let end = found.get(0).unwrap();
-    // "by default `a` with a secret, `b` with a key": there is not one default.
-    let is_whole =
-        end.as_str().trim_end().ends_with(['.', ',', ';', ':']) || end.end() == description.len();
-    match is_whole {
-        true => format!("`{}`", found[2].trim_matches('`')),
-        false => String::new(),
-    }
+    let value = Regex::new(
+        r"(?i)\bdefaults?(?: to| is|:)? (?:every )?(`[^`]+`|[0-9/][^\s,;)]*?)(?:[.,;:)]+(?:\s|$)|$)",
+    );
+    let found = value.unwrap().captures(description);
+    found.map_or_else(String::new, |found| {
+        format!("`{}`", found[1].trim_matches('`'))
+    })
 }
 
 /// Returns the type of a key's value.
