@@ -166,7 +166,7 @@ fn check_a_definition(bencher: Bencher<'_, '_>) {
     let raw = definition(7);
     bencher
         .counter(divan::counter::BytesCount::of_str(&raw))
-        .bench(|| listing::check(Kind::Tools, black_box(&raw)));
+        .bench(|| listing::check_definition(Kind::Tools, black_box(&raw)));
 }
 
 /// The first listing, one that says the same again, and one that says it but for one tool.

@@ -22,28 +22,29 @@ pub mod routes;
 pub mod rules;
 
 mod annotations;
+mod canonical;
+mod conflict;
+mod edit;
+mod kind;
 mod merge;
 mod names;
 mod parts;
+mod redefinition;
 mod render;
 mod stamp;
 mod template;
 #[cfg(test)]
 mod tests;
-
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
-use crate::protocol::era::Era;
-use crate::protocol::method;
+mod ui;
 
 pub use arguments::{ArgumentRules, ArgumentsError};
+pub use conflict::Conflict;
 pub use cursor::{Cursor, CursorError};
-pub use diff::{Change, ChangeClass, Diff, Side, SideEntry};
+pub use diff::{Diff, Side, SideEntry};
 pub use digest::Digest;
 pub(crate) use digest::Hasher;
 pub use drift::{DriftReport, DriftedDefinition, RenamedDefinition};
+pub use kind::{Kind, PerEra, PerKind};
 pub use listing::{Definition, InvalidDefinition, InvalidReason, Listing};
 pub use named::{NameOrigin, NameStep, RenameCause};
 pub use origin::DroppedCounts;
@@ -51,156 +52,8 @@ pub use page::{Page, Pages};
 pub use parts::Part;
 pub use pins::Pins;
 pub use prepared::{DroppedDefinition, Prepared};
+pub use redefinition::{Change, ChangeClass, compare_definitions};
 pub use resources::ResourceRoute;
-pub use routes::{Catalog, Conflict, Route};
+pub use routes::{Catalog, Route};
 pub use rules::{ExcludedTool, ExclusionReason, Rules};
 pub use stamp::StaleSince;
-
-/// What upstreams list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Kind {
-    /// Tools, known by name.
-    #[serde(rename = "tool")]
-    Tools,
-    /// Prompts, known by name.
-    #[serde(rename = "prompt")]
-    Prompts,
-    /// Resources, known by URI.
-    #[serde(rename = "resource")]
-    Resources,
-    /// Resource templates, known by URI template.
-    #[serde(rename = "template")]
-    Templates,
-}
-
-impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
-
-    /// The method that lists this kind.
-    #[must_use]
-    pub const fn method(self) -> &'static str {
-        match self {
-            Self::Tools => method::TOOLS_LIST,
-            Self::Prompts => method::PROMPTS_LIST,
-            Self::Resources => method::RESOURCES_LIST,
-            Self::Templates => method::TEMPLATES_LIST,
-        }
-    }
-
-    /// The kind a method lists, if it lists one.
-    #[must_use]
-    pub fn of_method(method: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.method() == method)
-    }
-
-    /// The member of a list result that holds the definitions.
-    #[must_use]
-    pub const fn member(self) -> &'static str {
-        match self {
-            Self::Tools => "tools",
-            Self::Prompts => "prompts",
-            Self::Resources => "resources",
-            Self::Templates => "resourceTemplates",
-        }
-    }
-
-    /// The notification that says this list changed. Templates have none of their own.
-    #[must_use]
-    pub const fn changed(self) -> &'static str {
-        match self {
-            Self::Tools => method::TOOLS_CHANGED,
-            Self::Prompts => method::PROMPTS_CHANGED,
-            Self::Resources | Self::Templates => method::RESOURCES_CHANGED,
-        }
-    }
-
-    /// The member of a definition that it is known by.
-    #[must_use]
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::Tools | Self::Prompts => "name",
-            Self::Resources => "uri",
-            Self::Templates => "uriTemplate",
-        }
-    }
-
-    /// One of this kind, in words.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tools => "tool",
-            Self::Prompts => "prompt",
-            Self::Resources => "resource",
-            Self::Templates => "resource template",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// One of something for each [`Kind`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PerKind<T> {
-    tools: T,
-    prompts: T,
-    resources: T,
-    templates: T,
-}
-
-impl<T> PerKind<T> {
-    /// Makes one for each kind.
-    pub fn from_fn(mut make: impl FnMut(Kind) -> T) -> Self {
-        Self {
-            tools: make(Kind::Tools),
-            prompts: make(Kind::Prompts),
-            resources: make(Kind::Resources),
-            templates: make(Kind::Templates),
-        }
-    }
-
-    /// The one for a kind.
-    #[must_use]
-    pub const fn get(&self, kind: Kind) -> &T {
-        match kind {
-            Kind::Tools => &self.tools,
-            Kind::Prompts => &self.prompts,
-            Kind::Resources => &self.resources,
-            Kind::Templates => &self.templates,
-        }
-    }
-
-    /// The one for a kind, to be changed.
-    pub const fn get_mut(&mut self, kind: Kind) -> &mut T {
-        match kind {
-            Kind::Tools => &mut self.tools,
-            Kind::Prompts => &mut self.prompts,
-            Kind::Resources => &mut self.resources,
-            Kind::Templates => &mut self.templates,
-        }
-    }
-}
-
-/// One of something for callers of each [`Era`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PerEra<T> {
-    /// For legacy callers.
-    pub legacy: T,
-    /// For modern callers.
-    pub modern: T,
-}
-
-impl<T> PerEra<T> {
-    /// The one for an era.
-    #[must_use]
-    pub const fn get(&self, era: Era) -> &T {
-        match era {
-            Era::Legacy => &self.legacy,
-            Era::Modern => &self.modern,
-        }
-    }
-}

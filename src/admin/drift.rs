@@ -192,7 +192,7 @@ fn exposed_name(
     kind: Kind,
     original: &str,
 ) -> String {
-    let wanted = NameOrigin::wanted(&Rules::from(upstream), naming, kind, original);
+    let wanted = NameOrigin::wanted_name(&Rules::from(upstream), naming, kind, original);
     let is_it = |name: &str| {
         let route = catalog.route(kind, name);
         route.is_some_and(|route| route.upstream == upstream.id && **route.original() == *original)

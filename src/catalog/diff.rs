@@ -3,27 +3,23 @@
 //! A definition is the same one on both sides if upstream, kind and original name are. What it says is compared as its
 //! upstream and the operator's rules make it: exposed names, `_meta["weir/origin"]` and `_meta["weir/stale"]` are left out of that.
 
-mod definition;
-mod schema;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::sync::Arc;
 
 use foldhash::HashMap;
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::catalog::conflict::Conflict;
 use crate::catalog::named::{NameOrigin, NameStep, RenameCause};
-use crate::catalog::routes::{Catalog, Conflict};
+use crate::catalog::redefinition::{Change, compare_definitions};
+use crate::catalog::routes::Catalog;
 use crate::catalog::{Kind, Listing, Rules, render};
 use crate::config;
 use crate::name::{Naming, UpstreamId};
 use crate::protocol::era::Era;
-
-pub(in crate::catalog) use definition::{DEPTH, canonical};
-pub use definition::{between as redefinition, digest};
 
 /// What one weir exposes.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +88,7 @@ impl Side {
         for entry in &self.entries {
             if *entry.upstream == *upstream.as_str() {
                 let (kind, original) = (entry.kind, Some(&*entry.original));
-                if let Some(text) = render::again(kind, &entry.definition, original, None) {
+                if let Some(text) = render::rerender(kind, &entry.definition, original, None) {
                     listing.add(kind, &text);
                 }
             }
@@ -103,48 +99,6 @@ impl Side {
 
 /// The upstreams of a config.
 pub type UpstreamConfigs = IndexMap<UpstreamId, Arc<config::Upstream>>;
-
-/// How much a redefinition asks of those who trust the definition they know. In ascending order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChangeClass {
-    /// It means the same, written otherwise; or nothing that a model or a call depends on.
-    Cosmetic,
-    /// All calls that were right still are, and more are; results promise no less.
-    Widened,
-    /// Calls that were right may be so no more, results may promise less, or nobody can say.
-    Narrowed,
-    /// An argument has to be there that had not to.
-    NewRequired,
-    /// A hint about what a call does: `readOnlyHint`, `destructiveHint`, `idempotentHint`, `openWorldHint`.
-    Annotation,
-    /// A text that models read.
-    Description,
-}
-
-impl ChangeClass {
-    /// In words.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cosmetic => "cosmetic",
-            Self::Widened => "widened",
-            Self::Narrowed => "narrowed",
-            Self::NewRequired => "new_required",
-            Self::Annotation => "annotation",
-            Self::Description => "description",
-        }
-    }
-}
-
-/// One thing that a definition says otherwise.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// What kind of change.
-    pub class: ChangeClass,
-    /// The change in words. May quote the upstream.
-    pub what: String,
-}
 
 /// What differs, by upstream: those of the later catalog in its order, then those that are only in the earlier one. Who
 /// has no difference is not in it.
@@ -281,7 +235,7 @@ fn upstream(name: &str, before: &[&SideEntry], after: &[&SideEntry]) -> Upstream
                 because: now.named.steps.clone(),
             });
         }
-        let changes = redefinition(now.kind, &then.definition, &now.definition);
+        let changes = compare_definitions(now.kind, &then.definition, &now.definition);
         if !changes.is_empty() {
             diff.redefined.push(RedefinedItem {
                 kind: now.kind,

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashSet};
 use tokio::time::Instant;
 
-use crate::catalog::diff::{self, Change, ChangeClass};
 use crate::catalog::digest::Digest;
 use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::named::NameOrigin;
 use crate::catalog::origin::DroppedCounts;
 use crate::catalog::pins::{PINNED, Pins};
-use crate::catalog::rules::{Rules, exclusion};
+use crate::catalog::redefinition::{self, Change, ChangeClass, compare_definitions};
+use crate::catalog::rules::{Rules, exclude};
 use crate::catalog::{Kind, listing, naming, stamp};
 use crate::config::{self, DriftPolicy, DriftThreshold};
 use crate::name::Naming;
@@ -66,7 +66,7 @@ pub struct DriftReport {
     pub renamed: Vec<RenamedDefinition>,
 }
 
-/// What came of a listing at the gate.
+/// What came of a listing at the filter.
 #[derive(Debug)]
 pub struct FilteredListing {
     /// What callers may see.
@@ -126,7 +126,7 @@ impl DriftReport {
 }
 
 /// Lets a listing through. `most` pins are kept of what is listed no more; `before` is what came of the listing before.
-pub fn gate(
+pub fn filter_listing(
     pins: &mut Pins,
     (rules, naming, drift): (&Rules<'_>, &Naming, config::Drift),
     most: usize,
@@ -134,7 +134,7 @@ pub fn gate(
     (before, now): (&DriftReport, Instant),
 ) -> FilteredListing {
     let before = before.drifted.iter();
-    let mut gate = DriftFilter {
+    let mut filter = DriftFilter {
         pins,
         drift,
         before: before
@@ -148,27 +148,27 @@ pub fn gate(
     let mut replaced = Vec::new();
     for kind in PINNED {
         let definitions = listing.definitions(kind);
-        gate.see((rules, naming), kind, definitions);
-        let waiting = gate.found.drifted.len();
+        filter.see((rules, naming), kind, definitions);
+        let waiting = filter.found.drifted.len();
         let let_through: Vec<_> = definitions
             .iter()
             .filter_map(|definition| match is_exposed(rules, kind, definition) {
-                true => gate.pass((rules, naming), kind, definition),
+                true => filter.pass((rules, naming), kind, definition),
                 false => Some(definition.clone()),
             })
             .collect();
-        if gate.found.drifted.len() > waiting {
+        if filter.found.drifted.len() > waiting {
             replaced.push((kind, let_through));
         }
     }
-    gate.pinned |= gate.pins.forget(most);
+    filter.pinned |= filter.pins.forget(most);
     FilteredListing {
         listing: match replaced.is_empty() {
             true => Arc::clone(listing),
             false => Arc::new(listing.replaced(replaced)),
         },
-        pinned: gate.pinned,
-        drift: gate.found,
+        pinned: filter.pinned,
+        drift: filter.found,
     }
 }
 
@@ -178,7 +178,7 @@ fn is_exposed(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> bool {
         let origin = &definition.facts.origin;
         origin.is_dropped(own, &mut DroppedCounts::default())
     });
-    !dropped && exclusion(rules, kind, definition).is_none()
+    !dropped && exclude(rules, kind, definition).is_none()
 }
 
 /// A listing on its way through.
@@ -215,7 +215,7 @@ impl DriftFilter<'_> {
         let may = |from: &Arc<str>, to: &Arc<str>| {
             let owners = self
                 .trusted
-                .get(&NameOrigin::wanted(rules, naming, kind, to));
+                .get(&NameOrigin::wanted_name(rules, naming, kind, to));
             owners.is_none_or(|owners| {
                 let is_from = |(owner, moved): &(Arc<str>, bool)| owner == from || *moved;
                 owners.iter().any(|(owner, _)| owner == from) && owners.iter().all(is_from)
@@ -247,7 +247,7 @@ impl DriftFilter<'_> {
         }
         let changes = match self.known(kind, definition, pin.definition()) {
             Some(known) => known.changes.clone(),
-            None => most(diff::redefinition(
+            None => most(compare_definitions(
                 kind,
                 pin.definition().raw(),
                 definition.raw(),
@@ -278,7 +278,7 @@ impl DriftFilter<'_> {
         let owner = match self.trusted.is_empty() {
             true => None,
             false => {
-                let wanted = NameOrigin::wanted(rules, naming, kind, definition.key());
+                let wanted = NameOrigin::wanted_name(rules, naming, kind, definition.key());
                 let owners = self.trusted.get(&wanted);
                 owners.and_then(|owners| owners.first())
             }
@@ -319,7 +319,10 @@ impl DriftFilter<'_> {
     ) {
         let before = self.before.get(&(kind, &**definition.key())).copied();
         let known = before.filter(|before| before.now() == definition.raw());
-        let digest = known.map_or_else(|| diff::digest(definition.raw()), |known| known.digest);
+        let digest = known.map_or_else(
+            || redefinition::digest_meaning(definition.raw()),
+            |known| known.digest,
+        );
         let since = before.filter(|before| before.digest == digest);
         if is_roomless {
             changes.push(no_room());
@@ -381,7 +384,7 @@ type TrustedNames = HashMap<String, Vec<(Arc<str>, bool)>>;
 fn trusted((rules, naming): (&Rules<'_>, &Naming), kind: Kind, pins: &Pins) -> TrustedNames {
     let mut trusted = TrustedNames::default();
     for (original, moved) in pins.names(kind) {
-        let wanted = NameOrigin::wanted(rules, naming, kind, original);
+        let wanted = NameOrigin::wanted_name(rules, naming, kind, original);
         let owners = trusted.entry(wanted).or_default();
         owners.push((Arc::clone(original), moved));
     }
@@ -389,7 +392,7 @@ fn trusted((rules, naming): (&Rules<'_>, &Naming), kind: Kind, pins: &Pins) -> T
     let mut made = Vec::new();
     for (wanted, owners) in trusted.iter().filter(|(_, owners)| owners.len() > 1) {
         made.extend(owners.iter().map(|owner| {
-            let name = naming::other(naming, wanted, rules.upstream, &owner.0, |_| false);
+            let name = naming::find_free_name(naming, wanted, rules.upstream, &owner.0, |_| false);
             (name, owner.clone())
         }));
     }
@@ -424,7 +427,7 @@ fn no_room() -> Change {
 /// again only if its upstream still says that it may be: callers do not see that, and it is the upstream that knows.
 fn stamped(kind: Kind, held: Definition, listed: &Definition) -> Definition {
     let text = stamp::carried(held.raw(), listed.raw());
-    let stamped = text.and_then(|text| listing::check(kind, &text).ok());
+    let stamped = text.and_then(|text| listing::check_definition(kind, &text).ok());
     let mut stamped = stamped.unwrap_or(held);
     stamped.facts.repeatable &= listed.facts.repeatable;
     stamped

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::catalog::annotations::{self, AnnotationError};
 use crate::catalog::digest::Digest;
+use crate::catalog::edit::span;
 use crate::catalog::origin::Origin;
 use crate::catalog::{Kind, PerKind};
 use crate::json::{self, Object, ObjectError};
@@ -162,7 +163,7 @@ pub enum InvalidReason {
 ///
 /// # Errors
 /// A [`InvalidDefinition`] that says why it cannot be exposed, with its name where it has one.
-pub fn check(kind: Kind, raw: &str) -> Result<Definition, InvalidDefinition> {
+pub fn check_definition(kind: Kind, raw: &str) -> Result<Definition, InvalidDefinition> {
     check_line(kind, &one_line(raw))
 }
 
@@ -298,12 +299,6 @@ pub(crate) fn ui(raw: &str, object: &Object<'_>) -> Option<(Arc<str>, Range<usiz
     Some((uri.as_ref().into(), span(raw, text)))
 }
 
-/// Where `part`, a slice of `whole`, begins and ends in it.
-pub(crate) fn span(whole: &str, part: &str) -> Range<usize> {
-    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
-    start..start + part.len()
-}
-
 /// The first line of a definition's description, cut for tables.
 pub(crate) fn head(definition: &str) -> String {
     let text = Object::parse(definition).ok();
@@ -328,12 +323,6 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Begins a listing of an upstream that speaks this era.
-    #[must_use]
-    pub fn of(era: Era) -> ListingBuilder {
-        ListingBuilder::new(era)
-    }
-
     /// The era the upstream speaks.
     #[must_use]
     pub const fn era(&self) -> Era {
@@ -384,13 +373,13 @@ mod tests {
     use super::*;
 
     fn reason(kind: Kind, raw: &str) -> InvalidReason {
-        check(kind, raw).expect_err(raw).reason
+        check_definition(kind, raw).expect_err(raw).reason
     }
 
     #[test]
     fn a_good_definition_keeps_its_text() {
         let raw = "\n { \"x\":1e400, \"name\" :\"a\\u0062\",\r\n\t\"inputSchema\":{} , \"description\":\"\\n One\\nTwo\"}\n";
-        let definition = check(Kind::Tools, raw).unwrap();
+        let definition = check_definition(Kind::Tools, raw).unwrap();
         assert_eq!(
             definition.raw(),
             "{ \"x\":1e400, \"name\" :\"a\\u0062\",  \t\"inputSchema\":{} , \"description\":\"\\n One\\nTwo\"}"
@@ -458,11 +447,11 @@ mod tests {
             "[".repeat(DEPTH - 1),
             "]".repeat(DEPTH - 1)
         );
-        assert!(check(Kind::Prompts, &deep).is_ok());
+        assert!(check_definition(Kind::Prompts, &deep).is_ok());
         let batch = format!(r#"[{{"result":{{"prompts":[{deep}]}}}}]"#);
         assert!(serde_json::from_str::<serde_json::Value>(&batch).is_ok());
         assert!(
-            check(
+            check_definition(
                 Kind::Tools,
                 r#"{"name":"a","inputSchema":{"type":"object"}}"#
             )
@@ -501,13 +490,13 @@ mod tests {
     #[test]
     fn facts_of_a_tool_are_read_once() {
         let raw = r#"{"name":"a","inputSchema":{},"execution":{"taskSupport":"required"},"outputSchema":{"type":"array"},"_meta":{"ui":{"resourceUri":"ui:\/\/x"}}}"#;
-        let definition = check(Kind::Tools, raw).unwrap();
+        let definition = check_definition(Kind::Tools, raw).unwrap();
         let facts = &definition.facts;
         assert!(facts.execution && facts.task_required && facts.free_output);
         let (uri, at) = facts.ui.clone().unwrap();
         assert_eq!(&*uri, "ui://x");
         assert_eq!(&raw[at], r#""ui:\/\/x""#);
-        let plain = check(Kind::Tools, r#"{"name":"a","inputSchema":{},"execution":{"taskSupport":"optional"},"outputSchema":{"type":"object"}}"#).unwrap();
+        let plain = check_definition(Kind::Tools, r#"{"name":"a","inputSchema":{},"execution":{"taskSupport":"optional"},"outputSchema":{"type":"object"}}"#).unwrap();
         assert!(plain.facts.execution && !plain.facts.task_required && !plain.facts.free_output);
     }
 }

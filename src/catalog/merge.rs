@@ -11,11 +11,12 @@ use foldhash::HashMap;
 
 use crate::catalog::digest::{Digest, Hasher};
 use crate::catalog::names::{ExposedNames, ItemId};
-use crate::catalog::page::{Page, Pager, Pages, Rendered};
+use crate::catalog::page::{Page, Pager, Pages, Rendered, RenderedKind};
 use crate::catalog::parts::{Part, Parts};
-use crate::catalog::prepared::{Item, seen};
+use crate::catalog::prepared::{Item, digest_rendered};
 use crate::catalog::resources::UriLabels;
 use crate::catalog::routes::Catalog;
+use crate::catalog::ui::UiResources;
 use crate::catalog::{Kind, PerEra, PerKind, naming, render};
 use crate::name::{Naming, UpstreamIndex};
 use crate::protocol::era::Era;
@@ -55,30 +56,6 @@ impl Catalog {
             hidden: Box::default(),
         }
     }
-}
-
-/// What comes of tools that are shown with a resource.
-#[derive(Debug, Default)]
-pub(super) struct UiResources {
-    /// Resources that no upstream lists, but that a tool is shown with: whose they are, and as what.
-    pub(super) resources: HashMap<Arc<str>, (UpstreamIndex, Arc<str>)>,
-    /// Tools whose resource goes by another URI.
-    moved: BTreeMap<ItemId, Arc<str>>,
-}
-
-impl UiResources {
-    /// The tools of an upstream whose resource goes by another URI.
-    pub(super) fn moved_of(&self, index: UpstreamIndex) -> impl Iterator<Item = (u32, &Arc<str>)> {
-        let of_upstream = self.moved.range((index, 0)..=(index, u32::MAX));
-        of_upstream.map(|((_, item), uri)| (*item, uri))
-    }
-}
-
-/// Definitions of a part, rendered anew because of other parts.
-#[derive(Debug)]
-pub(super) struct RenderedKind {
-    rendered: PerEra<Arc<Rendered>>,
-    seen: Option<Digest>,
 }
 
 /// A merge under way.
@@ -169,7 +146,14 @@ impl<'c> Merge<'c> {
             match kind {
                 Kind::Tools | Kind::Prompts => {
                     let original = &item.target.original;
-                    naming::another(naming, &item.exposed, &part.upstream, original, before).into()
+                    naming::make_alternative(
+                        naming,
+                        &item.exposed,
+                        &part.upstream,
+                        original,
+                        before,
+                    )
+                    .into()
                 }
                 Kind::Resources | Kind::Templates => {
                     labels.wrap(place.0, &part.upstream, &item.exposed, before)
@@ -322,7 +306,7 @@ impl<'c> Merge<'c> {
                 let ui = uis.get(&item).map(|uri| &***uri);
                 let text = match (name, ui) {
                     (None, None) => text.to_owned(),
-                    (name, ui) => render::again(kind, text, name, ui).unwrap_or_default(),
+                    (name, ui) => render::rerender(kind, text, name, ui).unwrap_or_default(),
                 };
                 (item, text)
             });
@@ -338,7 +322,7 @@ impl<'c> Merge<'c> {
             legacy: anew,
         };
         Some(RenderedKind {
-            seen: seen(kind, &rendered, false),
+            seen: digest_rendered(kind, &rendered, false),
             rendered,
         })
     }

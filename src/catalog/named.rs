@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::routes::Conflict;
+use crate::catalog::conflict::Conflict;
 use crate::catalog::rules::Rules;
 use crate::catalog::{Kind, naming};
 use crate::name::{Naming, is_legal};
@@ -95,7 +95,7 @@ impl NameOrigin {
                 });
                 name
             }
-            None => naming::strip(rules.strip, original),
+            None => naming::strip_prefix(rules.strip, original),
         };
         if steps.is_empty() && name != original {
             steps.push(NameStep::Stripped {
@@ -125,12 +125,12 @@ impl NameOrigin {
 
     /// The name that a tool or prompt of this upstream would be exposed under, if nobody else wanted it.
     #[must_use]
-    pub fn wanted(rules: &Rules<'_>, naming: &Naming, kind: Kind, original: &str) -> String {
+    pub fn wanted_name(rules: &Rules<'_>, naming: &Naming, kind: Kind, original: &str) -> String {
         let given = rules.tools.overrides.get(original);
         let given = given.filter(|_| kind == Kind::Tools);
         let given = given.and_then(|change| change.name.as_deref());
-        let name = given.unwrap_or_else(|| naming::strip(rules.strip, original));
-        naming::exposed(naming, rules.namespace, rules.upstream, original, name)
+        let name = given.unwrap_or_else(|| naming::strip_prefix(rules.strip, original));
+        naming::expose_name(naming, rules.namespace, rules.upstream, original, name)
     }
 }
 

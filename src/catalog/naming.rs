@@ -11,7 +11,7 @@ use crate::name::{Namespace, Naming, UpstreamId, is_legal};
 /// Cuts what the expression matches off the front of a name, again and again: `a___b___c` → `c` under
 /// `^[^_]+___`. A name never becomes empty.
 #[must_use]
-pub fn strip<'n>(prefix: Option<&Regex>, name: &'n str) -> &'n str {
+pub fn strip_prefix<'n>(prefix: Option<&Regex>, name: &'n str) -> &'n str {
     let Some(prefix) = prefix else { return name };
     let mut rest = name;
     while let Some(found) = prefix.find(rest) {
@@ -28,7 +28,7 @@ pub fn strip<'n>(prefix: Option<&Regex>, name: &'n str) -> &'n str {
 /// The exposed name an upstream's tool or prompt has when nobody else wants it. `name` is the original
 /// one, stripped, or the one the operator gave it.
 #[must_use]
-pub fn exposed(
+pub fn expose_name(
     naming: &Naming,
     namespace: &Namespace,
     upstream: &UpstreamId,
@@ -39,12 +39,12 @@ pub fn exposed(
     if joined.len() <= naming.max_length() && !joined.is_empty() && joined.bytes().all(is_legal) {
         joined
     } else {
-        hashed(naming, &joined, upstream, original, 0)
+        hash_name(naming, &joined, upstream, original, 0)
     }
 }
 
 /// Another name for what wanted `wanted`, which is taken: the first of a fixed sequence that is free.
-pub(crate) fn other(
+pub(crate) fn find_free_name(
     naming: &Naming,
     wanted: &str,
     upstream: &UpstreamId,
@@ -53,7 +53,7 @@ pub(crate) fn other(
 ) -> String {
     let mut before = 0;
     loop {
-        let name = another(naming, wanted, upstream, original, before);
+        let name = make_alternative(naming, wanted, upstream, original, before);
         if !is_taken(&name) {
             return name;
         }
@@ -62,7 +62,7 @@ pub(crate) fn other(
 }
 
 /// The other names for what wanted `wanted`, in sequence: the one after so many `before` it.
-pub(crate) fn another(
+pub(crate) fn make_alternative(
     naming: &Naming,
     wanted: &str,
     upstream: &UpstreamId,
@@ -70,22 +70,22 @@ pub(crate) fn another(
     before: u32,
 ) -> String {
     // What is hashed already would get the same hash.
-    let hash = suffix(upstream, original, 0);
+    let hash = make_suffix(upstream, original, 0);
     match wanted.strip_suffix(&hash) {
-        Some(base) => hashed(naming, base, upstream, original, before + 1),
-        None => hashed(naming, wanted, upstream, original, before),
+        Some(base) => hash_name(naming, base, upstream, original, before + 1),
+        None => hash_name(naming, wanted, upstream, original, before),
     }
 }
 
 /// `name` made legal and cut so that a hash of (upstream, original) fits behind it.
-fn hashed(
+fn hash_name(
     naming: &Naming,
     name: &str,
     upstream: &UpstreamId,
     original: &str,
     attempt: u32,
 ) -> String {
-    let suffix = suffix(upstream, original, attempt);
+    let suffix = make_suffix(upstream, original, attempt);
     let room = naming.max_length().saturating_sub(suffix.len());
     let legal = |c: char| match u8::try_from(c) {
         Ok(byte) if is_legal(byte) => c,
@@ -97,14 +97,14 @@ fn hashed(
 }
 
 /// `_` and 8 hex digits; 16 from the second attempt on.
-fn suffix(upstream: &UpstreamId, original: &str, attempt: u32) -> String {
-    let digest = origin(upstream, original, attempt).to_string();
+fn make_suffix(upstream: &UpstreamId, original: &str, attempt: u32) -> String {
+    let digest = digest_origin(upstream, original, attempt).to_string();
     let digits = if attempt == 0 { 8 } else { 16 };
     format!("_{}", digest.get(..digits).unwrap_or_default())
 }
 
 /// A hash of where a name comes from.
-pub(crate) fn origin(upstream: &UpstreamId, original: &str, attempt: u32) -> Digest {
+pub(crate) fn digest_origin(upstream: &UpstreamId, original: &str, attempt: u32) -> Digest {
     let mut hasher = Hasher::new("name");
     hasher.add(upstream.as_str().as_bytes());
     hasher.add(original.as_bytes());
@@ -125,7 +125,7 @@ mod tests {
 
     fn name(namespace: &str, original: &str) -> String {
         let namespace = Namespace::parse(namespace).unwrap();
-        exposed(
+        expose_name(
             &Naming::default(),
             &namespace,
             &id("up"),
@@ -151,7 +151,7 @@ mod tests {
         );
         assert_eq!(name("", "日本"), "___1ee3b1ec");
         assert_ne!(name("a", "get user"), name("a", "get/user"));
-        let other_upstream = exposed(
+        let other_upstream = expose_name(
             &Naming::default(),
             &Namespace::parse("a").unwrap(),
             &id("other"),
@@ -164,22 +164,22 @@ mod tests {
     #[test]
     fn a_taken_name_is_hashed_and_hashed_again() {
         let naming = Naming::default();
-        let first = other(&naming, "a__x", &id("up"), "x", |_| false);
+        let first = find_free_name(&naming, "a__x", &id("up"), "x", |_| false);
         assert!(
             first.starts_with("a__x_") && first.len() == "a__x_".len() + 8,
             "{first}"
         );
-        let second = other(&naming, "a__x", &id("up"), "x", |name| name == first);
+        let second = find_free_name(&naming, "a__x", &id("up"), "x", |name| name == first);
         assert!(
             second.starts_with("a__x_") && second.len() == "a__x_".len() + 16,
             "{second}"
         );
-        let third = other(&naming, "a__x", &id("up"), "x", |name| {
+        let third = find_free_name(&naming, "a__x", &id("up"), "x", |name| {
             name == first || name == second
         });
         assert!(third != second && third.len() == second.len());
         assert_eq!(
-            other(&naming, &first, &id("up"), "x", |name| name == first),
+            find_free_name(&naming, &first, &id("up"), "x", |name| name == first),
             second,
             "no hash behind a hash"
         );
@@ -188,19 +188,19 @@ mod tests {
     #[test]
     fn strip_cuts_prefixes_until_none_is_left() {
         let prefix = Regex::new("^[^_]+___").unwrap();
-        let strip = |name| strip(Some(&prefix), name).to_owned();
+        let strip = |name| strip_prefix(Some(&prefix), name).to_owned();
         assert_eq!(strip("a___b___c"), "c");
         assert_eq!(strip("c"), "c");
         assert_eq!(strip("a___"), "a___", "never to nothing");
         let anywhere = Regex::new("b").unwrap();
         assert_eq!(
-            super::strip(Some(&anywhere), "ab"),
+            super::strip_prefix(Some(&anywhere), "ab"),
             "ab",
             "only at the front"
         );
         let empty = Regex::new("^x*").unwrap();
-        assert_eq!(super::strip(Some(&empty), "ab"), "ab");
-        assert_eq!(super::strip(None, "ab"), "ab");
+        assert_eq!(super::strip_prefix(Some(&empty), "ab"), "ab");
+        assert_eq!(super::strip_prefix(None, "ab"), "ab");
     }
 
     proptest! {
@@ -213,11 +213,11 @@ mod tests {
         ) {
             let naming = Naming::new(&separator, budget).unwrap();
             let namespace = Namespace::parse(&namespace).unwrap();
-            let name = exposed(&naming, &namespace, &id("up"), &original, &original);
+            let name = expose_name(&naming, &namespace, &id("up"), &original, &original);
             prop_assert!(!name.is_empty() && name.len() <= naming.max_length());
             prop_assert!(name.bytes().all(is_legal));
             let mut taken = 0;
-            let another = other(&naming, &name, &id("up"), &original, |candidate| { taken += 1; candidate == name || taken < 3 });
+            let another = find_free_name(&naming, &name, &id("up"), &original, |candidate| { taken += 1; candidate == name || taken < 3 });
             prop_assert!(another != name && another.len() <= naming.max_length() && another.bytes().all(is_legal));
         }
     }

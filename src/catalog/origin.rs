@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::catalog::listing::span;
+use crate::catalog::edit::span;
 use crate::json::Object;
 use crate::name::Instance;
 use crate::protocol::hops::{self, MOST};
@@ -114,7 +114,10 @@ mod tests {
     use crate::catalog::{Kind, listing};
 
     fn read(raw: &str) -> Origin {
-        listing::check(Kind::Prompts, raw).unwrap().facts.origin
+        listing::check_definition(Kind::Prompts, raw)
+            .unwrap()
+            .facts
+            .origin
     }
 
     fn with(raw: &str) -> String {

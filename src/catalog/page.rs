@@ -131,6 +131,13 @@ impl Rendered {
     }
 }
 
+/// Definitions of a part, rendered anew because of other parts.
+#[derive(Debug)]
+pub(super) struct RenderedKind {
+    pub(super) rendered: PerEra<Arc<Rendered>>,
+    pub(super) seen: Option<Digest>,
+}
+
 /// Fills pages with definitions in order. Where a page ends depends on the definitions alone, not on the
 /// pieces they come in.
 pub(crate) struct Pager {

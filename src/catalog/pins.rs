@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 
-use crate::catalog::diff::{DEPTH, canonical};
+use crate::catalog::canonical::{DEPTH, canonical};
 use crate::catalog::digest::{Digest, Hasher};
 use crate::catalog::listing::{self, Definition};
 use crate::catalog::{Kind, render};
@@ -125,7 +125,7 @@ impl Pins {
     /// Adds a pin of an earlier run; false if it is none.
     #[must_use]
     pub fn add(&mut self, row: &StoredPin<'_>) -> bool {
-        let Ok(definition) = listing::check(row.kind, row.definition) else {
+        let Ok(definition) = listing::check_definition(row.kind, row.definition) else {
             return false;
         };
         if !PINNED.contains(&row.kind) {
@@ -296,8 +296,9 @@ impl Pins {
         let Some(pin) = self.get(kind, from) else {
             return false;
         };
-        let text = render::again(kind, pin.definition.raw(), Some(to), None);
-        let Some(definition) = text.and_then(|text| listing::check(kind, &text).ok()) else {
+        let text = render::rerender(kind, pin.definition.raw(), Some(to), None);
+        let Some(definition) = text.and_then(|text| listing::check_definition(kind, &text).ok())
+        else {
             return false;
         };
         let was = pin.was.clone().unwrap_or_else(|| Arc::clone(from));

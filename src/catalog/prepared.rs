@@ -13,7 +13,7 @@ use crate::catalog::drift::DriftReport;
 use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::origin::DroppedCounts;
 use crate::catalog::page::Rendered;
-use crate::catalog::rules::{ExcludedTool, Rules, exclusion, warnings};
+use crate::catalog::rules::{ExcludedTool, Rules, exclude, warn_of_unused};
 use crate::catalog::template::Template;
 use crate::catalog::{Kind, PerEra, PerKind, naming, render};
 use crate::config::ToolOverride;
@@ -121,7 +121,7 @@ impl Prepared {
                     }
                     !out
                 })
-                .filter(|definition| match exclusion(&rules, kind, definition) {
+                .filter(|definition| match exclude(&rules, kind, definition) {
                     Some(reason) => {
                         excluded.push(reason);
                         false
@@ -142,9 +142,9 @@ impl Prepared {
         Self {
             upstream: rules.upstream.clone(),
             namespace: rules.namespace.clone(),
-            templates: templates(&kinds),
-            ui: shown_with(&kinds.get(Kind::Tools).items, resources, listing),
-            warnings: warnings(rules.tools, listing, &excluded),
+            templates: parse_templates(&kinds),
+            ui: find_ui_tools(&kinds.get(Kind::Tools).items, resources, listing),
+            warnings: warn_of_unused(rules.tools, listing, &excluded),
             excluded,
             dropped,
             left_out,
@@ -240,8 +240,8 @@ impl PreparedKind {
             Kind::Prompts | Kind::Resources | Kind::Templates => None,
         };
         let (names, clashes) = match kind {
-            Kind::Tools => names(rules, naming, definitions, rules.kept(), &change),
-            Kind::Prompts => names(rules, naming, definitions, None, &change),
+            Kind::Tools => assign_names(rules, naming, definitions, rules.kept(), &change),
+            Kind::Prompts => assign_names(rules, naming, definitions, None, &change),
             Kind::Resources | Kind::Templates => {
                 let keys = definitions
                     .iter()
@@ -282,12 +282,12 @@ impl PreparedKind {
                 .zip(definitions.iter().zip(names))
                 .map(|(at, (definition, exposed))| Item {
                     exposed,
-                    target: target(definition, change(definition), &rendered, at),
+                    target: make_target(definition, change(definition), &rendered, at),
                 });
         Self {
             items: items.collect(),
             clashes,
-            seen: seen(kind, &rendered, definitions.is_empty()),
+            seen: digest_rendered(kind, &rendered, definitions.is_empty()),
             rendered,
         }
     }
@@ -319,7 +319,11 @@ impl PreparedKind {
 }
 
 /// Digest of what callers see of a kind.
-pub(super) fn seen(kind: Kind, rendered: &PerEra<Arc<Rendered>>, empty: bool) -> Option<Digest> {
+pub(super) fn digest_rendered(
+    kind: Kind,
+    rendered: &PerEra<Arc<Rendered>>,
+    empty: bool,
+) -> Option<Digest> {
     if empty {
         return None;
     }
@@ -331,7 +335,7 @@ pub(super) fn seen(kind: Kind, rendered: &PerEra<Arc<Rendered>>, empty: bool) ->
     Some(hasher.finish())
 }
 
-fn target(
+fn make_target(
     definition: &Definition,
     change: Option<&ToolOverride>,
     rendered: &PerEra<Arc<Rendered>>,
@@ -353,7 +357,7 @@ fn target(
 /// The names the definitions want, made different from each other. Among those of one upstream, a name
 /// the operator gave comes first, then the order of the original names: not that of the listing, which
 /// may change from one day to the next. The one that is `kept` has its own name, without namespace.
-fn names<'c>(
+fn assign_names<'c>(
     rules: &Rules<'_>,
     naming: &Naming,
     definitions: &[&Definition],
@@ -366,12 +370,12 @@ fn names<'c>(
         .map(|definition| {
             let original = &**definition.key();
             let given = change(definition).and_then(|change| change.name.as_deref());
-            let name = given.unwrap_or_else(|| naming::strip(rules.strip, original));
+            let name = given.unwrap_or_else(|| naming::strip_prefix(rules.strip, original));
             let (namespace, name) = match kept {
                 Some(kept) if kept == original && given.is_none() => (&bare, kept),
                 Some(_) | None => (rules.namespace, name),
             };
-            let exposed = naming::exposed(naming, namespace, rules.upstream, original, name);
+            let exposed = naming::expose_name(naming, namespace, rules.upstream, original, name);
             (given.is_none(), exposed.into())
         })
         .collect();
@@ -395,7 +399,8 @@ fn names<'c>(
         }
         let original = definition.key();
         let taken = |name: &str| owner.contains_key(name);
-        let to: Arc<str> = naming::other(naming, name, rules.upstream, original, taken).into();
+        let to: Arc<str> =
+            naming::find_free_name(naming, name, rules.upstream, original, taken).into();
         owner.insert(to.clone(), at);
         clashes.push(LocalConflict {
             exposed: name.clone(),
@@ -409,14 +414,14 @@ fn names<'c>(
     (names.into_iter().map(|(_, name)| name).collect(), clashes)
 }
 
-fn templates(kinds: &PerKind<PreparedKind>) -> Box<[Template]> {
+fn parse_templates(kinds: &PerKind<PreparedKind>) -> Box<[Template]> {
     let items = kinds.get(Kind::Templates).items.iter();
     items
         .map(|item| Template::parse(&item.target.original))
         .collect()
 }
 
-fn shown_with(tools: &[Item], resources: &[Item], listing: &Listing) -> Box<[UiTool]> {
+fn find_ui_tools(tools: &[Item], resources: &[Item], listing: &Listing) -> Box<[UiTool]> {
     let definitions = listing.definitions(Kind::Tools).iter();
     let shown: HashMap<&str, &Arc<str>> = definitions
         .filter_map(|definition| {

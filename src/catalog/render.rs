@@ -2,9 +2,8 @@
 //!
 //! Where only a value changes, it is replaced in the text and every other byte stays.
 
-use std::ops::Range;
-
 use crate::catalog::Kind;
+use crate::catalog::edit::{edited, span};
 use crate::catalog::listing::{self, Definition};
 use crate::config::ToolOverride;
 use crate::json::{self, Object};
@@ -95,7 +94,7 @@ fn without(schema: &str, change: &ToolOverride) -> Option<String> {
 }
 
 /// A rendered definition under another key (name or URI) and with another `_meta.ui.resourceUri`.
-pub(crate) fn again(
+pub(crate) fn rerender(
     kind: Kind,
     rendered: &str,
     key: Option<&str>,
@@ -103,28 +102,11 @@ pub(crate) fn again(
 ) -> Option<String> {
     let object = Object::parse(rendered).ok()?;
     let key = key.and_then(|key| {
-        let at = listing::span(rendered, object.borrowed(kind.key())?);
+        let at = span(rendered, object.borrowed(kind.key())?);
         Some((at, json::quote(key)))
     });
     let ui = ui.and_then(|uri| Some((listing::ui(rendered, &object)?.1, json::quote(uri))));
     Some(edited(rendered, [key, ui]))
-}
-
-/// A place in a text, and what is put there.
-type Edit = (Range<usize>, String);
-
-/// A text after edits whose places do not overlap.
-fn edited(text: &str, mut edits: [Option<Edit>; 2]) -> String {
-    edits.sort_by_key(|edit| edit.as_ref().map(|(at, _)| at.start));
-    let more: usize = edits.iter().flatten().map(|(_, value)| value.len()).sum();
-    let (mut out, mut from) = (String::with_capacity(text.len() + more), 0);
-    for (at, value) in edits.iter().flatten() {
-        out.push_str(text.get(from..at.start).unwrap_or_default());
-        out.push_str(value);
-        from = at.end;
-    }
-    out.push_str(text.get(from..).unwrap_or_default());
-    out
 }
 
 #[cfg(test)]
@@ -134,7 +116,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     fn tool(raw: &str) -> Definition {
-        listing::check(Kind::Tools, raw).unwrap()
+        listing::check_definition(Kind::Tools, raw).unwrap()
     }
 
     #[test]
@@ -245,11 +227,11 @@ mod tests {
     fn rendering_again_replaces_two_values_wherever_they_stand() {
         let raw = r#"{"_meta":{"ui": {"resourceUri": "ui://x"},"k":1},"name":"a", "n":2}"#;
         assert_eq!(
-            again(Kind::Tools, raw, Some("longer"), Some("ui://b+x")).unwrap(),
+            rerender(Kind::Tools, raw, Some("longer"), Some("ui://b+x")).unwrap(),
             r#"{"_meta":{"ui": {"resourceUri": "ui://b+x"},"k":1},"name":"longer", "n":2}"#
         );
         assert_eq!(
-            again(
+            rerender(
                 Kind::Resources,
                 r#"{"name":"n","uri":"f:1"}"#,
                 Some("b+f:1"),

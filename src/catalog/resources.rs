@@ -99,7 +99,7 @@ impl UriLabels {
 }
 
 fn hashed(label: &str, upstream: &UpstreamId, uri: &str, attempt: u32) -> String {
-    let hash = naming::origin(upstream, uri, attempt).to_string();
+    let hash = naming::digest_origin(upstream, uri, attempt).to_string();
     format!("{label}-{}", hash.get(..8).unwrap_or_default())
 }
 

@@ -1,17 +1,17 @@
 //! The catalog: all routes of all upstreams, and the pages that list them. Immutable.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::catalog::arguments::ArgumentRules;
+use crate::catalog::conflict::Conflict;
 use crate::catalog::digest::Digest;
-use crate::catalog::merge::{RenderedKind, UiResources};
 use crate::catalog::names::{ExposedNames, ItemId};
-use crate::catalog::page::{Page, Pages, Rendered};
+use crate::catalog::page::{Page, Pages, Rendered, RenderedKind};
 use crate::catalog::parts::{Part, Parts};
 use crate::catalog::prepared::RouteTarget;
 use crate::catalog::resources::{self, ResourceRoute, UriLabels};
+use crate::catalog::ui::UiResources;
 use crate::catalog::{Kind, PerEra, PerKind, listing, render};
 use crate::name::{Naming, UpstreamId, UpstreamIndex};
 use crate::protocol::era::Era;
@@ -33,40 +33,6 @@ pub struct Catalog {
     pub(super) digests: PerKind<Digest>,
     /// What is known and not shown; not in the digest.
     pub(super) hidden: Box<[Part]>,
-}
-
-/// A name that two definitions wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
-    /// What kind of name.
-    pub kind: Kind,
-    /// The exposed name or URI both wanted.
-    pub exposed: Arc<str>,
-    /// The upstream that keeps it: the earlier one in the config.
-    pub kept_by: UpstreamId,
-    /// The upstream whose definition has to take another name; it may be the same one.
-    pub upstream: UpstreamId,
-    /// What that upstream calls it.
-    pub original: Arc<str>,
-    /// The name it is exposed under instead.
-    pub to: Arc<str>,
-}
-
-impl fmt::Display for Conflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kind,
-            exposed,
-            kept_by,
-            upstream,
-            original,
-            to,
-        } = self;
-        write!(
-            f,
-            "{kind} `{original}` of {upstream} is exposed as `{to}`: `{exposed}` is taken by {kept_by}"
-        )
-    }
 }
 
 /// Where an exposed name leads. Cheap to clone, and independent of the catalog it came from.
@@ -268,7 +234,7 @@ impl Catalog {
         let texts = [text(legacy), text(modern)].into_iter().flatten();
         let text = texts.max_by_key(String::len)?;
         let moved = self.names.get(kind).renamed((index, item)).is_some();
-        let again = moved.then(|| render::again(kind, &text, Some(exposed), None));
+        let again = moved.then(|| render::rerender(kind, &text, Some(exposed), None));
         Some(again.flatten().unwrap_or(text).into())
     }
 

@@ -79,7 +79,7 @@ pub enum ExclusionReason {
     SearchHidden,
 }
 
-pub(super) fn exclusion(
+pub(super) fn exclude(
     rules: &Rules<'_>,
     kind: Kind,
     definition: &Definition,
@@ -105,7 +105,7 @@ pub(super) fn exclusion(
 }
 
 /// Overrides and hidden arguments that have nothing to act on.
-pub(super) fn warnings(
+pub(super) fn warn_of_unused(
     rules: &ToolRules,
     listing: &Listing,
     excluded: &[ExcludedTool],

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::catalog::listing::span;
+use crate::catalog::edit::span;
 use crate::json::{self, Object};
 use crate::protocol::meta::STALE;
 

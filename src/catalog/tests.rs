@@ -20,6 +20,7 @@ use super::*;
 use crate::config::{Search, ToolOverride, ToolRules};
 use crate::json;
 use crate::name::{Instance, Namespace, Naming, UpstreamId, UpstreamIndex, is_legal};
+use crate::protocol::era::Era;
 
 /// An upstream under its config.
 #[derive(Debug)]

@@ -116,7 +116,7 @@ impl ExplainIndex<'_> {
     ) -> Hidden {
         let wanted = match item.kind {
             Kind::Tools | Kind::Prompts => {
-                NameOrigin::wanted(&item.rules, self.naming, item.kind, item.original)
+                NameOrigin::wanted_name(&item.rules, self.naming, item.kind, item.original)
             }
             Kind::Resources | Kind::Templates => item.original.to_owned(),
         };

@@ -6,12 +6,12 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::catalog::{Part, Prepared};
+use crate::catalog::{ChangeClass, Part, Prepared};
 use crate::name::UpstreamIndex;
 
 fn tool(before: &str, after: &str) -> String {
     let raw = |members: &str| format!(r#"{{"name":"a",{members}}}"#);
-    let changes = redefinition(Kind::Tools, &raw(before), &raw(after));
+    let changes = compare_definitions(Kind::Tools, &raw(before), &raw(after));
     let lines = changes.iter();
     let lines = lines.map(|change| format!("{}: {}", change.class.as_str(), change.what));
     lines.collect::<Vec<_>>().join("\n")
@@ -180,7 +180,7 @@ fn words_that_come_in_by_a_side_door_count_as_what_they_are() {
         ),
         "cosmetic: `_meta` is new"
     );
-    let lines = redefinition(
+    let lines = compare_definitions(
         Kind::Prompts,
         r#"{"name":"a","arguments":[{"name":"x"}]}"#,
         r#"{"name":"a","arguments":[{"name":"x","title":"keys"}]}"#,
@@ -242,7 +242,7 @@ fn very_many_members_are_compared_in_no_time() {
         format!(r#"{{"name":"p","arguments":[{}]}}"#, all.join(","))
     };
     assert_eq!(
-        redefinition(Kind::Prompts, &prompt(0), &prompt(20_000)).len(),
+        compare_definitions(Kind::Prompts, &prompt(0), &prompt(20_000)).len(),
         65
     );
     assert!(begun.elapsed() < std::time::Duration::from_secs(20));
@@ -251,7 +251,7 @@ fn very_many_members_are_compared_in_no_time() {
 #[test]
 fn arguments_of_prompts_and_addresses_of_resources_have_words_too() {
     let lines = |kind, before: &str, after: &str| {
-        let changes = redefinition(kind, before, after);
+        let changes = compare_definitions(kind, before, after);
         let lines = changes.iter();
         let lines = lines.map(|change| format!("{}: {}", change.class.as_str(), change.what));
         lines.collect::<Vec<_>>().join("\n")

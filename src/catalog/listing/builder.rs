@@ -24,8 +24,16 @@ pub struct ListingBuilder {
     checked: PerKind<HashMap<Arc<str>, Definition>>,
 }
 
+impl Listing {
+    /// Begins a listing of an upstream that speaks this era.
+    #[must_use]
+    pub fn of(era: Era) -> ListingBuilder {
+        ListingBuilder::new(era)
+    }
+}
+
 impl ListingBuilder {
-    pub(super) fn new(era: Era) -> Self {
+    fn new(era: Era) -> Self {
         Self {
             era,
             ttl: None,

@@ -68,7 +68,8 @@ fn one_by_one(kind: Kind, parts: &[Part]) -> BTreeMap<(usize, String), String> {
         for (original, wanted) in part.prepared.wanted(kind) {
             let others = (0..).map(|before| match kind {
                 Kind::Tools | Kind::Prompts => {
-                    naming::another(&naming, wanted, &part.upstream, original, before).into()
+                    naming::make_alternative(&naming, wanted, &part.upstream, original, before)
+                        .into()
                 }
                 Kind::Resources | Kind::Templates => {
                     labels.wrap(part.upstream_index, &part.upstream, wanted, before)

@@ -111,6 +111,6 @@ fn a_stamp_is_no_redefinition() {
     };
     let (fresh, stale) = (seen(None), seen(Some(stamp(5))));
     assert_ne!(fresh.0, stale.0, "callers see it");
-    assert_eq!(diff::redefinition(Kind::Tools, &fresh.1, &stale.1), []);
-    assert_eq!(diff::redefinition(Kind::Tools, &stale.1, &fresh.1), []);
+    assert_eq!(compare_definitions(Kind::Tools, &fresh.1, &stale.1), []);
+    assert_eq!(compare_definitions(Kind::Tools, &stale.1, &fresh.1), []);
 }

@@ -6,8 +6,8 @@ use foldhash::HashMap;
 use serde::Serialize;
 
 use crate::admin::drift::DriftState;
-use crate::catalog::diff::{UpstreamConfigs, redefinition};
-use crate::catalog::{Change, Kind, Side, drift, pins};
+use crate::catalog::diff::UpstreamConfigs;
+use crate::catalog::{Change, Kind, Side, compare_definitions, drift, pins};
 use crate::cli::plan::Baseline;
 use crate::config::{self, DriftPolicy};
 
@@ -63,7 +63,7 @@ pub(super) fn hold_back(
             let Some(then) = known.get(&(entry.kind, Arc::clone(&entry.original))) else {
                 return !is_kept_out(entry.kind, &entry.original);
             };
-            let changes = redefinition(entry.kind, then, &entry.definition);
+            let changes = compare_definitions(entry.kind, then, &entry.definition);
             if drift::passes(upstream.drift.threshold, &changes) {
                 return true;
             }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use foldhash::HashSet;
 use tokio::time::Instant;
 
-use crate::catalog::drift::{FilteredListing, gate};
+use crate::catalog::drift::{FilteredListing, filter_listing};
 use crate::catalog::{DriftReport, DriftedDefinition, Hasher, Kind, Listing, Pins};
 use crate::config::{self, Config};
 use crate::live::state::change::{AcceptOutcome, AcceptRequest, Effects};
@@ -50,7 +50,7 @@ impl UpstreamState {
             listing,
             drift,
             pinned,
-        } = gate(
+        } = filter_listing(
             Arc::make_mut(pins),
             (
                 &rules_of(config, &self.config),

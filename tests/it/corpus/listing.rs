@@ -26,7 +26,7 @@ pub fn check(data: &[u8]) {
     let arguments = Some(arguments).filter(|text| is_json(text)).map(str::trim);
     let mut any = false;
     for kind in Kind::ALL {
-        match listing::check(kind, raw) {
+        match listing::check_definition(kind, raw) {
             Ok(definition) => {
                 any = true;
                 accepted(kind, raw, &definition);

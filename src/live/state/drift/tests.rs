@@ -205,7 +205,7 @@ fn each_class_under_each_setting() {
                 // What passed is the measure from now on.
                 run.lists(&[SEND]);
                 let back = policy == "accept" || !passes || {
-                    let back = crate::catalog::diff::redefinition(Kind::Tools, &after, SEND);
+                    let back = crate::catalog::compare_definitions(Kind::Tools, &after, SEND);
                     back.iter().all(|change| change.class <= most)
                 };
                 assert_eq!(run.waits().is_empty(), back, "{what}");

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::diff::ChangeClass;
-use crate::catalog::diff::definition::{ChangeList, canonical, is_same, otherwise, pairs, text};
+use crate::catalog::canonical::{canonical, is_same};
+use crate::catalog::redefinition::changes::{
+    ChangeClass, ChangeList, compare_opaque, compare_text, pair_members,
+};
 use crate::json::{self, Object};
 
 /// Deepest schema that is looked into. What is deeper changed otherwise.
@@ -31,12 +33,12 @@ const MOST: [&str; 5] = [
 ];
 
 /// What arguments have to be.
-pub(super) fn input(then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
+pub(super) fn compare_input(then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
     Comparison::of("inputSchema", false, then, now, changes);
 }
 
 /// What results are.
-pub(super) fn output(then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
+pub(super) fn compare_output(then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
     match (then, now) {
         (None, Some(_)) => changes.add(ChangeClass::Widened, "`outputSchema` is new"),
         (Some(_), None) => changes.add(ChangeClass::Narrowed, "`outputSchema` is gone"),
@@ -44,7 +46,7 @@ pub(super) fn output(then: Option<&str>, now: Option<&str>, changes: &mut Change
     }
 }
 
-pub(super) fn new_argument(name: &str, required: bool, changes: &mut ChangeList) {
+pub(super) fn add_argument(name: &str, required: bool, changes: &mut ChangeList) {
     if required {
         changes.add(
             ChangeClass::NewRequired,
@@ -58,7 +60,7 @@ pub(super) fn new_argument(name: &str, required: bool, changes: &mut ChangeList)
     }
 }
 
-pub(super) fn requires(name: &str, required: bool, changes: &mut ChangeList) {
+pub(super) fn add_requirement(name: &str, required: bool, changes: &mut ChangeList) {
     if required {
         changes.add(
             ChangeClass::NewRequired,
@@ -91,7 +93,7 @@ impl<'c> Comparison<'c> {
         changes: &'c mut ChangeList,
     ) {
         let (Some(then), Some(now)) = (then, now) else {
-            return otherwise(root, then, now, ChangeClass::Narrowed, changes);
+            return compare_opaque(root, then, now, ChangeClass::Narrowed, changes);
         };
         let mut comparison = Self {
             root,
@@ -102,7 +104,7 @@ impl<'c> Comparison<'c> {
         comparison.schema("", then, now, DEPTH);
         if !comparison.found {
             let changes = comparison.changes;
-            otherwise(root, Some(then), Some(now), ChangeClass::Narrowed, changes);
+            compare_opaque(root, Some(then), Some(now), ChangeClass::Narrowed, changes);
         }
     }
 
@@ -148,7 +150,7 @@ impl<'c> Comparison<'c> {
         let (Some(depth), (Ok(before), Ok(after))) = (depth.checked_sub(1), objects) else {
             return self.unclear(at, "its schema", Some(then), Some(now));
         };
-        for (key, then, now) in pairs(&before, &after) {
+        for (key, then, now) in pair_members(&before, &after) {
             if then == now {
                 continue;
             }
@@ -156,7 +158,7 @@ impl<'c> Comparison<'c> {
                 "description" | "title" => {
                     self.found = true;
                     let name = format!("{key} of {}", self.name(at));
-                    text(&name, then, now, self.changes);
+                    compare_text(&name, then, now, self.changes);
                 }
                 "type" => self.types(at, then, now),
                 "enum" => self.values(at, then, now),
@@ -235,7 +237,7 @@ impl<'c> Comparison<'c> {
         let before = Object::parse(texts.0.as_deref().unwrap_or("{}")).unwrap_or_default();
         let after = Object::parse(texts.1.as_deref().unwrap_or("{}")).unwrap_or_default();
         let required = names(now.get("required"));
-        for (name, then, now) in pairs(&before, &after) {
+        for (name, then, now) in pair_members(&before, &after) {
             let below = below(at, name);
             match (then, now) {
                 (Some(then), Some(now)) => self.schema(&below, then, now, depth),
@@ -255,7 +257,7 @@ impl<'c> Comparison<'c> {
             let what = format!("new {}", self.name(at));
             self.changes.add(ChangeClass::Widened, what);
         } else {
-            new_argument(at, required, self.changes);
+            add_argument(at, required, self.changes);
         }
     }
 
@@ -277,7 +279,7 @@ impl<'c> Comparison<'c> {
             self.found = true;
             let below = below(at, name);
             match (self.promises, required) {
-                (false, required) => requires(&below, required, self.changes),
+                (false, required) => add_requirement(&below, required, self.changes),
                 (true, true) => {
                     let what = format!("result `{below}` is always there now");
                     self.changes.add(ChangeClass::Widened, what);
@@ -317,7 +319,7 @@ impl<'c> Comparison<'c> {
         }
         let before = Object::parse(then.unwrap_or("{}")).unwrap_or_default();
         let after = Object::parse(now.unwrap_or("{}")).unwrap_or_default();
-        for (name, then, now) in pairs(&before, &after) {
+        for (name, then, now) in pair_members(&before, &after) {
             // What is not used means nothing, and what is used is told where it is.
             if let (Some(then), Some(now)) = (then, now) {
                 self.schema(&format!("{key}.{name}"), then, now, depth);

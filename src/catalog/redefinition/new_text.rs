@@ -12,7 +12,7 @@ const NAME: usize = 64;
 
 /// The first text of `now` that reads like words and that is nowhere in `then`. Keys count too: an argument may be called
 /// whatever its upstream likes. Names without blanks do not count, nor does what no model sees: `_meta` and `icons`.
-pub(super) fn new_text(kind: Kind, then: &Object<'_>, now: &Object<'_>) -> Option<String> {
+pub(super) fn find_new_text(kind: Kind, then: &Object<'_>, now: &Object<'_>) -> Option<String> {
     let is_read = |key: &str| key != kind.key() && !matches!(key, "_meta" | "icons");
     let mut known = HashSet::default();
     for (_, value) in then.iter().filter(|(key, _)| is_read(key)) {
