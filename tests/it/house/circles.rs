@@ -26,31 +26,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "catalog/diff.rs",
-            "catalog/diff/definition.rs",
-            "catalog/diff/schema.rs",
-            "catalog/drift.rs",
-            "catalog/merge.rs",
-            "catalog/named.rs",
-            "catalog/parts.rs",
-            "catalog/pins.rs",
-            "catalog/prepared.rs",
-            "catalog/resources.rs",
-            "catalog/routes.rs",
-        ],
-        "to go",
-    ),
-    (
-        &[
-            "catalog/listing.rs",
-            "catalog/listing/builder.rs",
-            "catalog/listing/replaced.rs",
-            "catalog/origin.rs",
-        ],
-        "to go",
-    ),
-    (
-        &[
             "cli.rs",
             "cli/accept.rs",
             "cli/call.rs",
