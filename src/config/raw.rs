@@ -25,26 +25,33 @@ pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
-    /// The version of this format: 1, which is also what a file means that does not say.
+    /// The version of the config format. Default: 1, the only version there is.
     #[schemars(extend("const" = 1))]
     pub(super) version: Option<u64>,
-    /// The listener that agents connect to.
+    /// The listener for MCP clients.
     pub(super) listen: Option<Listen>,
-    /// The listener that operators connect to. Left out, there is none.
+    /// The listener for operators: status, catalog, metrics, reload. Without this key there is
+    /// none.
     pub(super) admin: Option<Admin>,
-    /// Where weir keeps what must survive a restart: the sealing key, and with it the sessions of clients, and the instance. Left out, it keeps it in memory only.
+    /// Where weir stores what must survive a restart: the sealing key (and so client sessions), the
+    /// instance name, listings, pins, and tokens of `weir login`. Without this key everything is in
+    /// memory only.
     pub(super) state: Option<StateSettings>,
-    /// What seals session ids: 32 bytes of text or more, the same on every replica. Left out, it is made once and kept in the state folder, or made at every start where there is none.
+    /// The key that encrypts session ids: at least 32 bytes of text, the same on every replica.
+    /// Default: generated once and stored in the state folder, or generated at every start if there
+    /// is none.
     pub(super) sealing_key: Option<SecretRef>,
-    /// The name of this weir and its replicas in chains of weirs: by it a weir finds that a request or a definition came back to it. Left out, it is made once and kept in the state folder, or made at every start where there is none.
+    /// The name of this weir and its replicas, used to detect loops in chains of weirs: 1 to 64 of
+    /// the characters A-Z a-z 0-9 _ . -. Default: generated once and stored in the state folder, or
+    /// generated at every start if there is none.
     pub(super) instance: Option<String>,
-    /// How exposed names are made.
+    /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
-    /// What every upstream gets that does not say otherwise.
+    /// Settings of all upstreams. An upstream overrides them key by key.
     pub(super) defaults: Option<Defaults>,
-    /// The upstreams by name. Their order settles name conflicts: the earlier one keeps the name.
+    /// The upstreams, by name. If two of them want the same exposed name, the earlier one gets it.
     pub(super) upstreams: Option<IndexMap<String, Upstream>>,
-    /// The same as `upstreams`, under the name that `mcp.json` uses.
+    /// The same as `upstreams`, under the key that `mcp.json` files use.
     #[serde(rename = "mcpServers")]
     pub(super) mcp_servers: Option<IndexMap<String, Upstream>>,
 }
@@ -58,102 +65,108 @@ pub(super) struct Fragment {
     pub(super) mcp_servers: Option<IndexMap<String, Upstream>>,
 }
 
-/// The listener that agents connect to.
+/// The listener for MCP clients.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listen {
-    /// `IP:PORT`, by default 127.0.0.1:8000.
+    /// The address to listen on, as `IP:PORT`. Default: 127.0.0.1:8000.
     pub(super) address: Option<String>,
-    /// The path of the MCP endpoint, by default /mcp.
+    /// The URL path of the MCP endpoint. Default: /mcp.
     pub(super) path: Option<String>,
-    /// `Host` values that pass besides those of loopback, such as `weir.example.com`. Without a port, any port passes.
+    /// Additional `Host` header values to accept, such as `weir.example.com`. Loopback names are
+    /// always accepted on a loopback address. Without a port, any port matches.
     pub(super) allowed_hosts: Option<Vec<String>>,
-    /// `Origin` values that pass besides those of loopback, such as `https://app.example.com`.
+    /// Additional `Origin` header values to accept, such as `https://app.example.com`. Loopback
+    /// origins are always accepted on a loopback address.
     pub(super) allowed_origins: Option<Vec<String>>,
-    /// Most items in one page of a list answer, by default 1000.
+    /// Maximum number of items in one page of a list response. Default: 1000.
     #[schemars(range(min = 1))]
     pub(super) page_size: Option<u64>,
-    /// The largest request body, by default 4MiB.
+    /// Maximum size of a request body. Default: 4MiB.
     pub(super) request_bytes: Option<Size>,
-    /// How long the header of a request may take to arrive, by default 10s.
+    /// Maximum time to receive the header of a request. Default: 10s.
     pub(super) header_timeout: Option<Duration>,
-    /// How long the body of a request may take to arrive, by default 60s.
+    /// Maximum time to receive the body of a request. Default: 60s.
     pub(super) body_timeout: Option<Duration>,
-    /// Most connections open at once, by default 10000. One more is closed as soon as it is there.
+    /// Maximum number of open connections. Connections beyond it are closed at once. Default:
+    /// 10000.
     #[schemars(range(min = 1))]
     pub(super) connections: Option<u64>,
-    /// How long a weir that was told to stop waits for calls under way, by default 10s.
+    /// How long weir waits for running calls when it is told to stop. Default: 10s.
     pub(super) drain: Option<Duration>,
-    /// Who checks callers. It must be written if the address is not loopback.
+    /// How callers are authenticated. Required if the address is not loopback.
     pub(super) auth: Option<ListenAuth>,
 }
 
-/// Who checks callers.
+/// How callers are authenticated.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ListenAuth {
-    /// Nobody here: a platform in front authenticates.
+    /// Not by weir: something in front of it authenticates.
     None,
 }
 
-/// The listener that operators connect to: upstreams, catalog.
+/// The listener for operators: status, catalog, metrics, reload.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
-    /// `IP:PORT`, by default 127.0.0.1:8001.
+    /// The address to listen on, as `IP:PORT`. Default: 127.0.0.1:8001.
     pub(super) address: Option<String>,
-    /// What callers must send as `Authorization: Bearer`. It must be written if the address is not loopback.
+    /// The token that operators must send as `Authorization: Bearer`. Required if the address is
+    /// not loopback.
     pub(super) token: Option<SecretRef>,
 }
 
-/// Where weir keeps what must survive a restart: the sealing key.
+/// Where weir stores what must survive a restart.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "State")]
 pub(super) struct StateSettings {
-    /// A folder, made if it is not there.
+    /// The folder. It is created if it does not exist.
     pub(super) dir: String,
 }
 
-/// How exposed names are made: namespace, separator, original name.
+/// How exposed names are built: namespace, separator, original name.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Naming {
-    /// What stands between namespace and name, by default `__`.
+    /// The text between namespace and name. Default: `__`.
     pub(super) separator: Option<String>,
-    /// The most characters of an exposed name, by default 64.
+    /// Maximum number of characters of an exposed name. Longer names are cut and end in a hash.
+    /// Default: 64.
     #[schemars(range(min = 24, max = 128))]
     pub(super) max_length: Option<u64>,
 }
 
-/// What every upstream gets that does not say otherwise.
+/// Settings of all upstreams. An upstream overrides them key by key.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Defaults {
-    /// When an upstream is listed again, by default every 60s.
+    /// How often an upstream is listed again. Default: 60s.
     pub(super) resync: Option<Resync>,
-    /// What becomes of the last good listing of an upstream that fails.
+    /// What happens to the last good listing of an upstream that fails.
     pub(super) stale: Option<Stale>,
-    /// What becomes of definitions that say otherwise than when they were first seen, by default `accept`.
+    /// What happens to tool and prompt definitions that differ from when they were first seen.
+    /// Default: `accept`.
     pub(super) drift: Option<Drift>,
-    /// Time budgets.
+    /// Time limits.
     pub(super) timeouts: Option<Timeouts>,
-    /// Size budgets.
+    /// Size limits.
     pub(super) limits: Option<Limits>,
-    /// What is tried again.
+    /// Which failed calls are retried.
     pub(super) retry: Option<Retry>,
 }
 
-/// What becomes of the last good listing of an upstream that fails.
+/// What happens to the last good listing of an upstream that fails.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Stale {
-    /// Keep its tools in the catalog, or take them out; by default `serve`.
+    /// Whether its tools stay in the catalog. Default: `serve`.
     pub(super) policy: Option<StalePolicy>,
-    /// Taken out at this age whatever the policy, by default 24h.
+    /// Older listings are removed from the catalog, whatever the policy. Default: 24h.
     pub(super) max_age: Option<Duration>,
-    /// From this age on definitions say in `_meta["weir/stale"]` when they were last found to hold, by default 10m. From
-    /// `max_age` on there is none to say it.
+    /// Definitions of listings older than this carry `_meta["weir/stale"]`, the time when they were
+    /// last confirmed. Default: 10m.
     pub(super) mark_after: Option<Duration>,
 }
 
@@ -161,105 +174,117 @@ pub(super) struct Stale {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum StalePolicy {
-    /// Keep its tools in the catalog.
+    /// Its tools stay in the catalog.
     Serve,
-    /// Take them out while it fails.
+    /// Its tools are removed while it fails.
     Hide,
 }
 
-/// Time budgets.
+/// Time limits.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Timeouts {
-    /// To open a connection or start a child, by default 3s.
+    /// Maximum time to open a connection or start a child process. Default: 3s.
     pub(super) connect: Option<Duration>,
-    /// For a whole listing, all pages, by default 8s.
+    /// Maximum time for a whole listing, all pages. Default: 8s; 30s for `runtime`.
     pub(super) list: Option<Duration>,
-    /// Between sending a request over HTTP and the head of its answer; opening a connection counts in. By default there is no limit but that of the call. An answer in JSON has its first byte when the tool is done, so this is for upstreams that answer with event streams.
+    /// Maximum time from sending an HTTP request to the head of its response, connecting included.
+    /// Default: no limit besides `call`. Set it only for upstreams that answer with event streams:
+    /// a JSON response starts when the tool is done.
     pub(super) first_byte: Option<Duration>,
-    /// For a whole call, to the last byte, by default 120s.
+    /// Maximum time for a whole call, to the last byte. Default: 120s.
     pub(super) call: Option<Duration>,
-    /// Between two signs of life on a stream, by default 60s.
+    /// Maximum time without any data on a stream. Default: 60s.
     pub(super) idle: Option<Duration>,
 }
 
-/// What is tried again, once, when it failed on its way.
+/// Which calls are retried, once, after a failure of the connection.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Retry {
-    /// Try calls once more that broke off, had no first byte in time, or were answered with 502, 503 or 504, if the tool's annotations say `idempotentHint` or `readOnlyHint`. By default `false`.
+    /// Retry a call that broke off, exceeded `first_byte`, or was answered with 502, 503 or 504, if
+    /// the annotations of its tool have `idempotentHint` or `readOnlyHint`. Default: `false`.
     pub(super) idempotent: Option<bool>,
 }
 
-/// Size budgets.
+/// Size limits.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Calls under way at once, by default 64.
+    /// Maximum number of calls at the same time. Default: 64.
     #[schemars(range(min = 1))]
     pub(super) in_flight: Option<u64>,
-    /// Bytes of one answer or one event, by default 32MiB.
+    /// Maximum size of one response or one event. Default: 32MiB.
     pub(super) response_bytes: Option<Size>,
-    /// Items of one kind in a listing, by default 5000.
+    /// Maximum number of items of one kind (tools, prompts, …) in a listing. Default: 5000.
     #[schemars(range(min = 1))]
     pub(super) tools: Option<u64>,
 }
 
-/// An MCP server behind weir: `url`, `command`, `gateway` or `runtime`, and how to use it.
+/// An MCP server behind weir. One of `url`, `command`, `gateway` and `runtime` says how to reach
+/// it.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Upstream {
-    /// The kind. Left out: `gateway` and `runtime` say it; `on_prem` for a `command` or a private `url`, else `saas`.
+    /// The kind of upstream. Default: that of `gateway` or `runtime`; `on_prem` for a `command` or
+    /// a private `url`; otherwise `saas`.
     pub(super) connector: Option<Connector>,
-    /// The MCP endpoint (Streamable HTTP). `${VAR}` and `${VAR:-default}` are replaced.
+    /// The URL of the MCP endpoint (Streamable HTTP). `${VAR}` and `${VAR:-default}` are replaced.
     pub(super) url: Option<String>,
-    /// An AgentCore Gateway.
+    /// An Amazon Bedrock AgentCore Gateway.
     pub(super) gateway: Option<Gateway>,
-    /// An MCP server on AgentCore Runtime.
+    /// An MCP server on Amazon Bedrock AgentCore Runtime.
     pub(super) runtime: Option<Runtime>,
-    /// A Unix socket in place of TCP; `url` then says the path and `Host`.
+    /// A Unix socket to connect to instead of TCP. `url` then gives the path and the `Host` header.
     pub(super) socket: Option<String>,
-    /// How TLS is made, for an `https` URL.
+    /// TLS settings, for an `https` URL.
     pub(super) tls: Option<TlsSettings>,
-    /// A program that speaks MCP on stdin and stdout: a path, or a name looked up in PATH. `${VAR}` is replaced.
+    /// A program that speaks MCP on stdin and stdout: a path, or a name to look up in PATH.
+    /// `${VAR}` is replaced.
     pub(super) command: Option<String>,
-    /// Its arguments. `${VAR}` is replaced.
+    /// Arguments of the `command`. `${VAR}` is replaced.
     pub(super) args: Option<Vec<ScalarText>>,
-    /// Added to its environment: text, in which `${VAR}` is replaced, or a secret reference.
+    /// Additional environment variables of the `command`: text, in which `${VAR}` is replaced, or a
+    /// secret reference.
     pub(super) env: Option<IndexMap<String, TextOrSecret>>,
-    /// Its working folder, by default weir's.
+    /// The working folder of the `command`. Default: that of weir.
     pub(super) cwd: Option<String>,
-    /// The transport, as `mcp.json` writes it. It need not be written.
+    /// The transport, as in `mcp.json` files. Optional: `url` or `command` already says it.
     #[serde(rename = "type")]
     pub(super) transport: Option<Transport>,
-    /// How weir logs in. Left out: `sigv4` for the AWS connectors, else not at all.
+    /// How weir authenticates to the upstream. Default: `sigv4` for the AWS connectors, otherwise
+    /// `none`.
     pub(super) auth: Option<Auth>,
-    /// Headers of every request: text, in which `${VAR}` is replaced, or a secret reference.
+    /// Additional headers of every request: text, in which `${VAR}` is replaced, or a secret
+    /// reference.
     pub(super) headers: Option<IndexMap<String, TextOrSecret>>,
-    /// Allow `http://` to another machine: what is sent, credentials included, can be read on the way. Holds for token endpoints too.
+    /// Allow `http://` to other machines, for token endpoints too. Everything sent, credentials
+    /// included, can then be read on the way. Default: `false`.
     pub(super) allow_plain_http: Option<bool>,
-    /// What its exposed names begin with, by default its key. "" is no prefix.
+    /// The first part of its exposed names. An empty text means no prefix. Default: made of the
+    /// upstream's name.
     #[schemars(regex(pattern = r"^[a-z0-9-]{0,31}$"))]
     pub(super) namespace: Option<String>,
-    /// Changes to all its names.
+    /// Changes to all names of the upstream.
     pub(super) names: Option<Names>,
-    /// Which of its tools are exposed, and how they are changed.
+    /// Which tools are exposed, and how they are changed.
     pub(super) tools: Option<Tools>,
-    /// When it is listed again.
+    /// How often the upstream is listed again. Default: that of `defaults`.
     pub(super) resync: Option<Resync>,
-    /// What becomes of its last good listing while it fails.
+    /// What happens to its last good listing while it fails. Default: that of `defaults`.
     pub(super) stale: Option<Stale>,
-    /// What becomes of definitions that say otherwise than when they were first seen.
+    /// What happens to tool and prompt definitions that differ from when they were first seen.
+    /// Default: that of `defaults`.
     pub(super) drift: Option<Drift>,
-    /// Time budgets.
+    /// Time limits.
     pub(super) timeouts: Option<Timeouts>,
-    /// Size budgets.
+    /// Size limits.
     pub(super) limits: Option<Limits>,
-    /// Who shares a process, for an upstream with a `command`; by default all callers share one.
+    /// Whether callers share one process, for an upstream with a `command`. Default: `shared`.
     pub(super) sessions: Option<ProcessSharing>,
-    /// What is tried again.
+    /// Which failed calls are retried.
     pub(super) retry: Option<Retry>,
-    /// `true`: weir leaves it alone and does not check it.
+    /// If true, weir ignores the upstream and does not check its settings. Default: `false`.
     pub(super) disabled: Option<bool>,
 }
 
@@ -268,13 +293,14 @@ pub(super) struct Upstream {
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Sessions")]
 pub(super) enum ProcessSharing {
-    /// All callers share one process. It cannot ask them for anything: no sampling, elicitation or roots.
+    /// All callers share one process. It cannot send requests to them: no sampling, elicitation or
+    /// roots.
     Shared,
-    /// Each legacy session has a process of its own, which may ask its caller for whatever that can do.
+    /// Each legacy session has its own process, which may send requests to its caller.
     PerCaller,
 }
 
-/// The transport, as `mcp.json` writes it.
+/// The transport, as in `mcp.json` files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Transport {
@@ -285,7 +311,7 @@ pub(super) enum Transport {
     Http,
     /// A child process.
     Stdio,
-    /// The old HTTP+SSE transport, which weir does not speak.
+    /// The old HTTP+SSE transport, which weir does not support.
     #[schemars(skip)]
     Sse,
 }
@@ -294,19 +320,20 @@ pub(super) enum Transport {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Names {
-    /// A regular expression: what it matches at the beginning of a name is cut off before the namespace goes there.
+    /// A regular expression. What it matches at the beginning of a name is removed before the
+    /// namespace is added.
     pub(super) strip: Option<String>,
 }
 
-/// Which tools are exposed, and how they are changed. Globs match original names.
+/// Which tools are exposed, and how they are changed. Globs match the upstream's own names.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tools {
-    /// Only these, as globs. Left out: all; an empty list: none.
+    /// Globs of tools to expose. An empty list exposes none. Default: all.
     pub(super) allow: Option<Vec<String>>,
-    /// Not these, even if allowed.
+    /// Globs of tools not to expose. It wins over `allow`.
     pub(super) deny: Option<Vec<String>>,
-    /// Changes to single tools, by original name.
+    /// Changes to single tools, by the upstream's own name.
     #[serde(rename = "override")]
     pub(super) overrides: Option<IndexMap<String, Override>>,
 }
@@ -315,12 +342,13 @@ pub(super) struct Tools {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Override {
-    /// The name to expose in place of the original; the namespace still goes before it.
+    /// The name to expose instead of the original one. The namespace is still added.
     pub(super) name: Option<String>,
-    /// The description to show.
+    /// The description to show instead of the original one.
     pub(super) description: Option<String>,
-    /// Arguments that leave the schema and that callers may not send.
+    /// Arguments that are removed from the schema and that callers may not send.
     pub(super) hide_args: Option<Vec<String>>,
-    /// Arguments weir sends itself; they leave the schema, and callers may not send them.
+    /// Arguments with fixed values, which weir adds. They are removed from the schema, and callers
+    /// may not send them.
     pub(super) set_args: Option<IndexMap<String, Json>>,
 }

@@ -7,23 +7,23 @@ use serde::Deserialize;
 use super::forms::{AssumeRole, ScalarText};
 use super::secret::SecretRef;
 
-/// How weir logs in to an upstream.
+/// How weir authenticates to an upstream.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[schemars(tag = "type")]
 pub(in crate::config) enum Auth {
-    /// Not at all.
+    /// No authentication.
     None {},
     /// `Authorization: Bearer …`.
     Bearer {
         /// The token.
         token: SecretRef,
     },
-    /// A header of the upstream's own. For several, write `headers`.
+    /// A single header with a secret. For several headers, use `headers`.
     Header {
-        /// The header, such as `x-api-key`.
+        /// The name of the header, such as `x-api-key`.
         name: String,
-        /// What it says.
+        /// The value of the header.
         value: SecretRef,
     },
     /// `Authorization: Basic …`.
@@ -33,15 +33,16 @@ pub(in crate::config) enum Auth {
         /// The password.
         password: SecretRef,
     },
-    /// AWS Signature Version 4; the default of both AWS connectors.
+    /// AWS Signature Version 4, the default of both AWS connectors.
     Sigv4(Box<Sigv4>),
-    /// OAuth 2 client credentials: weir is a client of an authorization server and fetches tokens there.
+    /// OAuth 2 client credentials: weir gets tokens from an authorization server as its client.
     #[serde(rename = "oauth2_client_credentials")]
     ClientCredentials(Box<ClientCredentials>),
     /// OAuth 2 authorization code: a person logs in once with `weir login`. Needs `state`.
     #[serde(rename = "oauth2_authorization_code")]
     AuthorizationCode(Box<AuthorizationCode>),
-    /// OAuth 2 token exchange (RFC 8693): weir exchanges its own token for one that the upstream takes.
+    /// OAuth 2 token exchange (RFC 8693): weir exchanges its own token for one that the upstream
+    /// accepts.
     #[serde(rename = "oauth2_token_exchange")]
     TokenExchange(Box<TokenExchange>),
     /// A token or an API key from AgentCore Identity.
@@ -52,38 +53,39 @@ pub(in crate::config) enum Auth {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Sigv4 {
-    /// The signing name, by default what the URL says, else `bedrock-agentcore`.
+    /// The service name to sign for. Default: that of the URL, otherwise `bedrock-agentcore`.
     pub(in crate::config) service: Option<String>,
-    /// The region, by default what the URL says, else that of the profile or the environment.
+    /// The AWS region. Default: that of the URL, otherwise of the profile or the environment.
     pub(in crate::config) region: Option<String>,
-    /// A profile of the AWS configuration files. By default credentials come from the default chain: environment, profile, SSO, web identity, container, instance metadata.
+    /// A profile of the AWS configuration files. Default: credentials of the default chain
+    /// (environment, profile, SSO, web identity, container, instance metadata).
     pub(in crate::config) profile: Option<String>,
     /// The role to assume: its ARN, or a mapping.
     pub(in crate::config) assume_role: Option<AssumeRole>,
-    /// The id of an access key, where there is no better way than a key that does not end.
+    /// The id of a long-lived access key. Prefer the default chain.
     pub(in crate::config) access_key_id: Option<String>,
-    /// Its secret.
+    /// The secret of the access key.
     pub(in crate::config) secret_access_key: Option<SecretRef>,
-    /// Its session token, if it has one.
+    /// The session token of the access key, if it is a temporary one.
     pub(in crate::config) session_token: Option<SecretRef>,
 }
 
-/// How an OAuth client proves who it is.
+/// How an OAuth client authenticates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Method")]
 pub(in crate::config) enum ClientAuthMethod {
-    /// The secret in the `Authorization` header.
+    /// The secret, in the `Authorization` header.
     ClientSecretBasic,
-    /// The secret in the request's body.
+    /// The secret, in the request body.
     ClientSecretPost,
     /// A signed assertion (RFC 7523).
     PrivateKeyJwt,
-    /// Not at all: a public client.
+    /// No authentication: a public client.
     None,
 }
 
-/// What an assertion is signed with.
+/// The signature algorithm of an assertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[schemars(rename = "Algorithm")]
 pub(in crate::config) enum SigningAlgorithm {
@@ -120,31 +122,32 @@ pub(in crate::config) enum SigningAlgorithm {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct ClientCredentials {
-    /// The token endpoint. Or write `issuer`.
+    /// The URL of the token endpoint. Alternative: `issuer`.
     pub(in crate::config) token_url: Option<String>,
-    /// The authorization server, whose metadata names the token endpoint.
+    /// The URL of the authorization server, whose metadata gives the token endpoint.
     pub(in crate::config) issuer: Option<String>,
-    /// Who weir is there.
+    /// The client id of weir at the authorization server.
     pub(in crate::config) client_id: String,
-    /// What weir proves it with. Or write `private_key`.
+    /// The client secret. Alternative: `private_key`.
     pub(in crate::config) client_secret: Option<SecretRef>,
-    /// How it is proved; by default `client_secret_basic` with a secret, `private_key_jwt` with a key.
+    /// How the client authenticates. Default: `client_secret_basic` with a secret,
+    /// `private_key_jwt` with a key.
     pub(in crate::config) client_authentication: Option<ClientAuthMethod>,
     /// A private key in PEM (PKCS#8) that signs assertions.
     pub(in crate::config) private_key: Option<SecretRef>,
-    /// What it signs with; by default what fits the key.
+    /// The signature algorithm. Default: one that fits the key.
     pub(in crate::config) algorithm: Option<SigningAlgorithm>,
-    /// The key's id at the authorization server (`kid`).
+    /// The id of the key at the authorization server (`kid`).
     pub(in crate::config) key_id: Option<String>,
-    /// What the token may be used for.
+    /// The scopes to request. Default: none.
     pub(in crate::config) scopes: Option<Vec<String>>,
-    /// `audience` of the token request.
+    /// The `audience` of the token request.
     pub(in crate::config) audience: Option<String>,
-    /// `resource` of the token request (RFC 8707): a URL.
+    /// The `resource` of the token request (RFC 8707): a URL.
     pub(in crate::config) resource: Option<String>,
-    /// Further parameters of the token request.
+    /// Additional parameters of the token request.
     pub(in crate::config) parameters: Option<IndexMap<String, ScalarText>>,
-    /// Hosts besides the issuer's own that its metadata may name.
+    /// Additional hosts that the metadata of the issuer may refer to.
     pub(in crate::config) allowed_hosts: Option<Vec<String>>,
 }
 
@@ -152,64 +155,67 @@ pub(in crate::config) struct ClientCredentials {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct TokenExchange {
-    /// The token endpoint. Or write `issuer`.
+    /// The URL of the token endpoint. Alternative: `issuer`.
     pub(in crate::config) token_url: Option<String>,
-    /// The authorization server, whose metadata names the token endpoint.
+    /// The URL of the authorization server, whose metadata gives the token endpoint.
     pub(in crate::config) issuer: Option<String>,
-    /// Who weir is there.
+    /// The client id of weir at the authorization server.
     pub(in crate::config) client_id: String,
-    /// What weir proves it with. Or write `private_key`.
+    /// The client secret. Alternative: `private_key`.
     pub(in crate::config) client_secret: Option<SecretRef>,
-    /// How it is proved; by default `client_secret_basic` with a secret, `private_key_jwt` with a key.
+    /// How the client authenticates. Default: `client_secret_basic` with a secret,
+    /// `private_key_jwt` with a key.
     pub(in crate::config) client_authentication: Option<ClientAuthMethod>,
     /// A private key in PEM (PKCS#8) that signs assertions.
     pub(in crate::config) private_key: Option<SecretRef>,
-    /// What it signs with; by default what fits the key.
+    /// The signature algorithm. Default: one that fits the key.
     pub(in crate::config) algorithm: Option<SigningAlgorithm>,
-    /// The key's id at the authorization server (`kid`).
+    /// The id of the key at the authorization server (`kid`).
     pub(in crate::config) key_id: Option<String>,
-    /// What the token may be used for.
+    /// The scopes to request. Default: none.
     pub(in crate::config) scopes: Option<Vec<String>>,
-    /// `audience` of the token request.
+    /// The `audience` of the token request.
     pub(in crate::config) audience: Option<String>,
-    /// `resource` of the token request (RFC 8707): a URL.
+    /// The `resource` of the token request (RFC 8707): a URL.
     pub(in crate::config) resource: Option<String>,
-    /// Further parameters of the token request.
+    /// Additional parameters of the token request.
     pub(in crate::config) parameters: Option<IndexMap<String, ScalarText>>,
-    /// Hosts besides the issuer's own that its metadata may name.
+    /// Additional hosts that the metadata of the issuer may refer to.
     pub(in crate::config) allowed_hosts: Option<Vec<String>>,
-    /// Weir's own token, such as a projected service account token.
+    /// The token to exchange, such as a projected service account token.
     pub(in crate::config) subject_token: SecretRef,
-    /// Its type, by default `urn:ietf:params:oauth:token-type:jwt`.
+    /// The type of that token. Default: `urn:ietf:params:oauth:token-type:jwt`.
     pub(in crate::config) subject_token_type: Option<String>,
-    /// The token of the party that acts.
+    /// The token of the acting party (`actor_token`).
     pub(in crate::config) actor_token: Option<SecretRef>,
-    /// Its type, by default `urn:ietf:params:oauth:token-type:jwt`.
+    /// The type of that token. Default: `urn:ietf:params:oauth:token-type:jwt`.
     pub(in crate::config) actor_token_type: Option<String>,
-    /// The type of the token that is asked for.
+    /// The type of token to request. Default: left to the authorization server.
     pub(in crate::config) requested_token_type: Option<String>,
 }
 
-/// OAuth 2 authorization code. With nothing written, weir asks the upstream where to log in, and registers itself there. In all text, `${VAR}` is replaced.
+/// OAuth 2 authorization code. By default weir asks the upstream for its authorization server, and
+/// registers there. In all text, `${VAR}` is replaced.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct AuthorizationCode {
-    /// The authorization server, by default the one that the upstream names.
+    /// The URL of the authorization server. Default: the one that the upstream names.
     pub(in crate::config) issuer: Option<String>,
-    /// Who weir is there, if it was registered beforehand.
+    /// The client id of weir, if it was registered in advance.
     pub(in crate::config) client_id: Option<String>,
-    /// What weir proves it with, if it has a secret.
+    /// The client secret, if there is one.
     pub(in crate::config) client_secret: Option<SecretRef>,
-    /// How it is proved; by default `client_secret_basic` with a secret, else `none`.
+    /// How the client authenticates. Default: `client_secret_basic` with a secret, otherwise
+    /// `none`.
     pub(in crate::config) client_authentication: Option<ClientAuthMethod>,
-    /// A client id metadata document: its URL is the client id.
+    /// The URL of a client id metadata document, which serves as client id.
     pub(in crate::config) client_metadata_url: Option<String>,
-    /// What the token may be used for, by default what the upstream says.
+    /// The scopes to request. Default: those that the upstream names.
     pub(in crate::config) scopes: Option<Vec<String>>,
-    /// The port of the redirect to this machine, by default any that is free.
+    /// The port of the redirect to this machine. Default: any free port.
     #[schemars(range(min = 1, max = 65535))]
     pub(in crate::config) redirect_port: Option<u64>,
-    /// Hosts besides the issuer's own that its metadata may name.
+    /// Additional hosts that the metadata of the issuer may refer to.
     pub(in crate::config) allowed_hosts: Option<Vec<String>>,
 }
 
@@ -217,23 +223,23 @@ pub(in crate::config) struct AuthorizationCode {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct AgentcoreIdentity {
-    /// The workload identity's name.
+    /// The name of the workload identity.
     pub(in crate::config) workload: String,
-    /// The credential provider's name.
+    /// The name of the credential provider.
     pub(in crate::config) provider: String,
-    /// The region, by default what the URL says, else that of the profile or the environment.
+    /// The AWS region. Default: that of the URL, otherwise of the profile or the environment.
     pub(in crate::config) region: Option<String>,
-    /// `scopes` of the token.
+    /// The `scopes` of the token.
     pub(in crate::config) scopes: Option<Vec<String>>,
-    /// `resources` of the token.
+    /// The `resources` of the token.
     pub(in crate::config) resources: Option<Vec<String>>,
-    /// `audiences` of the token.
+    /// The `audiences` of the token.
     pub(in crate::config) audiences: Option<Vec<String>>,
-    /// `customParameters` of the token.
+    /// The `customParameters` of the token.
     pub(in crate::config) parameters: Option<IndexMap<String, ScalarText>>,
-    /// The provider gives an API key rather than a token.
+    /// Get an API key instead of a token, and send it like this.
     pub(in crate::config) api_key: Option<ApiKey>,
-    /// A profile of the AWS configuration files, by default the default chain.
+    /// A profile of the AWS configuration files. Default: the default chain.
     pub(in crate::config) profile: Option<String>,
     /// The role to assume: its ARN, or a mapping.
     pub(in crate::config) assume_role: Option<AssumeRole>,
@@ -243,8 +249,8 @@ pub(in crate::config) struct AgentcoreIdentity {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct ApiKey {
-    /// The header, such as `x-api-key`.
+    /// The name of the header, such as `x-api-key`.
     pub(in crate::config) header: String,
-    /// What goes before the key there, such as `Bearer `.
+    /// The text before the key in that header, such as `Bearer `. Default: none.
     pub(in crate::config) prefix: Option<String>,
 }

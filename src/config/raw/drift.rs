@@ -9,41 +9,43 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::document::de;
 
-/// What becomes of a definition that says otherwise than when it was first seen, or accepted.
+/// What happens to a definition that differs from its pin: from when it was first seen, or
+/// accepted.
 #[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum DriftPolicy {
-    /// It takes the place of the one before.
+    /// It replaces the previous definition.
     Accept,
-    /// The one before stays in the catalog until an operator accepts the new one.
+    /// The pinned definition stays in the catalog until an operator accepts the new one.
     Hold,
-    /// Neither is in the catalog until an operator accepts the new one.
+    /// Neither definition is in the catalog until an operator accepts the new one.
     Quarantine,
 }
 
-/// How far a redefinition may go that needs nobody's consent, in ascending order.
+/// The largest change that is applied without review, in ascending order.
 #[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum DriftThreshold {
-    /// It means the same, written otherwise.
+    /// It means the same, but is written differently.
     Cosmetic,
-    /// Calls that were right still are, and no model reads anything new.
+    /// Calls that were valid still are, and models read nothing new.
     Widened,
-    /// Calls that were right may be so no more.
+    /// Calls that were valid may not be any more.
     Narrowed,
-    /// An argument has to be there that had not to.
+    /// An argument is required that was not required before.
     NewRequired,
-    /// A hint about what a call does says otherwise: `readOnlyHint`, `destructiveHint`, `idempotentHint`, `openWorldHint`.
+    /// An annotation about what a call does has changed: `readOnlyHint`, `destructiveHint`,
+    /// `idempotentHint`, `openWorldHint`.
     Annotation,
 }
 
-/// A gate for definitions of tools and prompts that say otherwise than when they were first seen.
+/// What happens to tool and prompt definitions that differ from when they were first seen.
 #[derive(Clone, Copy, Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DriftMapping {
-    /// What becomes of a redefinition that goes further than `threshold`, by default `accept`.
+    /// What happens to a change beyond `threshold`. Default: `accept`.
     policy: Option<DriftPolicy>,
-    /// How far a redefinition may go that needs nobody's consent, by default `widened`.
+    /// The largest change that is applied without review. Default: `widened`.
     threshold: Option<DriftThreshold>,
 }
 
@@ -93,7 +95,7 @@ impl JsonSchema for Drift {
         let policy = generator.subschema_for::<DriftPolicy>();
         let mapping = generator.subschema_for::<DriftMapping>();
         json_schema!({
-            "description": "What becomes of a definition of a tool or prompt that says otherwise than when it was first seen, or accepted: a policy, or a mapping.",
+            "description": "What happens to a tool or prompt definition that differs from when it was first seen, or accepted: a policy, or a mapping.",
             "anyOf": [policy, mapping],
         })
     }

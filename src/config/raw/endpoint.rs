@@ -15,23 +15,24 @@ pub(in crate::config) enum Connector {
     AgentcoreRuntime,
     /// A third party's server on the internet.
     Saas,
-    /// The organisation's own server, or a child process.
+    /// A server of one's own organisation, or a child process.
     OnPrem,
 }
 
-/// An AgentCore Gateway: `id` and `region`, or an upstream's `url` beside this. In all text, `${VAR}` is replaced.
+/// An AgentCore Gateway: give `id` and `region` here, or the `url` of the upstream. In all text,
+/// `${VAR}` is replaced.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Gateway {
-    /// Its id, such as `tools-ab12cdef34`.
+    /// The id of the gateway, such as `tools-ab12cdef34`.
     pub(in crate::config) id: Option<String>,
-    /// Its region, such as `eu-west-1`.
+    /// The AWS region, such as `eu-west-1`.
     pub(in crate::config) region: Option<String>,
-    /// Where it is instead of where AWS puts it, such as a VPC endpoint: a URL without `/mcp`.
+    /// Another base URL than that of AWS, such as a VPC endpoint, without `/mcp`.
     pub(in crate::config) endpoint: Option<String>,
-    /// How its search tool is exposed, by default `namespaced`.
+    /// How the search tool of the gateway is exposed. Default: `namespaced`.
     pub(in crate::config) search: Option<Search>,
-    /// Whether weir has it read its targets' tools anew before each resync, by default `false`.
+    /// Make the gateway read the tools of its targets again before each resync. Default: `false`.
     pub(in crate::config) synchronize: Option<bool>,
 }
 
@@ -41,44 +42,47 @@ pub(in crate::config) struct Gateway {
 pub(in crate::config) enum Search {
     /// Like any other tool, with the namespace before its name.
     Namespaced,
-    /// Under its own name.
+    /// Under its own name, without the namespace.
     Keep,
     /// Not at all.
     Hide,
 }
 
-/// An MCP server on AgentCore Runtime: `arn`, or `agent_id`, `account_id` and `region`. In all text, `${VAR}` is replaced.
+/// An MCP server on AgentCore Runtime: give `arn`, or `agent_id`, `account_id` and `region`. In all
+/// text, `${VAR}` is replaced.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Runtime {
-    /// The runtime's ARN, such as `arn:aws:bedrock-agentcore:eu-west-1:123456789012:runtime/billing-x1`.
+    /// The ARN of the runtime, such as
+    /// `arn:aws:bedrock-agentcore:eu-west-1:123456789012:runtime/billing-x1`.
     pub(in crate::config) arn: Option<String>,
-    /// The runtime's id.
+    /// The id of the runtime.
     pub(in crate::config) agent_id: Option<String>,
-    /// The account it is in: 12 digits.
+    /// The AWS account: 12 digits.
     pub(in crate::config) account_id: Option<String>,
-    /// Its region, such as `eu-west-1`.
+    /// The AWS region, such as `eu-west-1`.
     pub(in crate::config) region: Option<String>,
-    /// The runtime's endpoint name, by default `DEFAULT`.
+    /// The endpoint name of the runtime. Default: `DEFAULT`.
     pub(in crate::config) qualifier: Option<String>,
-    /// Where it is instead of where AWS puts it, such as a VPC endpoint: a URL without `/runtimes/…`.
+    /// Another base URL than that of AWS, such as a VPC endpoint, without `/runtimes/…`.
     pub(in crate::config) endpoint: Option<String>,
 }
 
-/// How TLS towards an upstream is made.
+/// TLS settings towards an upstream.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Tls")]
 pub(in crate::config) struct TlsSettings {
-    /// A PEM file of certificates that are trusted in place of the machine's. Watched.
+    /// A PEM file of CA certificates to trust instead of those of the machine. It is watched.
     pub(in crate::config) ca: Option<String>,
-    /// A PEM file with the certificate that weir shows, then those between it and its CA. Needs `key`. Watched.
+    /// A PEM file with the client certificate of weir, followed by its intermediate certificates.
+    /// Requires `key`. It is watched.
     pub(in crate::config) cert: Option<String>,
-    /// Its private key in PEM: PKCS#8, PKCS#1 or SEC1.
+    /// The private key of the client certificate, in PEM: PKCS#8, PKCS#1 or SEC1.
     pub(in crate::config) key: Option<SecretRef>,
-    /// The name that the server's certificate must have, by default the URL's host.
+    /// The name that the certificate of the server must have. Default: the host of the URL.
     pub(in crate::config) server_name: Option<String>,
-    /// The least TLS version, by default 1.2.
+    /// The minimum TLS version. Default: 1.2.
     pub(in crate::config) min_version: Option<TlsVersion>,
 }
 

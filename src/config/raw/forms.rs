@@ -38,11 +38,11 @@ pub(in crate::config) enum Resync {
 #[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Role {
-    /// The role's ARN, such as `arn:aws:iam::123456789012:role/mcp-invoke`.
+    /// The ARN of the role, such as `arn:aws:iam::123456789012:role/mcp-invoke`.
     arn: String,
-    /// The external id that its trust policy asks for.
+    /// The external id that the trust policy of the role requires.
     external_id: Option<String>,
-    /// The session's name in CloudTrail, by default `weir`.
+    /// The session name, which CloudTrail shows. Default: `weir`.
     session_name: Option<String>,
 }
 
@@ -59,7 +59,8 @@ pub(in crate::config) struct AssumeRole {
 #[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Cron {
-    /// Six fields: second, minute, hour, day of month, month, day of week.
+    /// A cron expression in UTC with six fields: second, minute, hour, day of month, month, day of
+    /// week.
     cron: String,
 }
 
@@ -248,7 +249,7 @@ impl JsonSchema for Resync {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let cron = generator.subschema_for::<Cron>();
         json_schema!({
-            "description": "A duration such as `60s` after the last time, or a cron expression with seconds such as `0 */5 * * * *`, in UTC.",
+            "description": "A duration between two listings, such as `60s`, or a cron expression with seconds in UTC, such as `0 */5 * * * *`.",
             "anyOf": [{ "type": "string" }, cron],
         })
     }

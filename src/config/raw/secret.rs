@@ -9,22 +9,23 @@ use serde::de::{Deserialize, Deserializer};
 use super::forms::{Or, ScalarText};
 use crate::document::de;
 
-/// Where a secret comes from.
+/// A secret: where it comes from, or its text.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[serde(rename = "Secret")]
 pub(in crate::config) enum SecretRef {
     /// The name of an environment variable.
     Env(String),
-    /// A file; one line break at its end is not part of the secret. Watched: a new one is in use within a second.
+    /// The path of a file. One line break at its end is ignored. The file is watched: a new secret
+    /// is in use within a second.
     File(String),
-    /// AWS Secrets Manager: the name or ARN of a secret, or a mapping that says more.
+    /// A secret in AWS Secrets Manager: its name or ARN, or a mapping.
     AwsSecret(AwsSecret),
-    /// The secret itself, written here for all readers of this file to see.
+    /// The secret itself. Everybody who can read this file can read it.
     Value(ScalarText),
 }
 
-/// ScalarText, or a secret reference.
+/// Text, or a secret reference.
 #[derive(Debug)]
 pub(in crate::config) enum TextOrSecret {
     Text(String),
@@ -35,13 +36,13 @@ pub(in crate::config) enum TextOrSecret {
 #[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AwsSecretRef {
-    /// Its name or ARN.
+    /// The name or ARN of the secret.
     id: String,
-    /// The member of the JSON object that the secret is. Left out, the whole text is the secret.
+    /// The member to use, if the secret is a JSON object. Default: the whole text.
     key: Option<String>,
-    /// Its region, by default that of the ARN, of the profile or of the environment.
+    /// The AWS region. Default: that of the ARN, of the profile, or of the environment.
     region: Option<String>,
-    /// A profile of the AWS configuration files, by default the default chain.
+    /// A profile of the AWS configuration files. Default: the default chain.
     profile: Option<String>,
 }
 
