@@ -19,7 +19,6 @@ mod state;
 pub mod stdio;
 
 pub use drain::{Draining, GivenUp};
-pub use endpoint::Endpoint;
-pub use http::endpoint;
+pub use endpoint::{EndpointService, endpoint};
 pub use probes::probes;
 pub use state::Front;

@@ -7,6 +7,7 @@
 //! Labels come from the config and from the catalog, never from a caller. A tool gets series of its own when it is first called;
 //! there are at most [`TOOLS`] of them in the process, and what comes later is counted as the tool `other`.
 
+mod counter;
 pub mod names;
 mod observed;
 mod process;
@@ -15,17 +16,18 @@ mod text;
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use http::StatusCode;
 
+use crate::metrics::counter::Counter;
 use crate::name::UpstreamId;
 use crate::protocol::error::{Blame, Fault};
 
 pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
 pub(crate) use series::Series;
-pub use series::{Ending, Upstream};
+pub use series::{Ending, UpstreamMetrics};
 pub use text::MetricsFormat;
 
 /// Most tools that have series of their own. One takes up to 15 lines of an answer, so this is some 700 KiB at most.
@@ -34,8 +36,13 @@ pub const TOOLS: usize = 500;
 /// The counters of one weir. Made once, handed down.
 #[derive(Debug)]
 pub struct Metrics {
-    shared: Arc<Shared>,
-    upstreams: Mutex<Vec<Arc<Upstream>>>,
+    /// How many more tools get series of their own.
+    tools_left: Arc<AtomicUsize>,
+    /// In the order of [`BLAMES`].
+    errors: [Counter; 3],
+    /// Weir stops, and requests under way have had their time.
+    gave_up: AtomicBool,
+    upstreams: Mutex<Vec<Arc<UpstreamMetrics>>>,
     observed_gauges: Mutex<Vec<ObservedGauge>>,
     /// Legacy GET streams that are open.
     pub get_streams: Gauge,
@@ -45,17 +52,6 @@ pub struct Metrics {
     /// By HTTP status, from 100 on.
     responses: Box<[Counter]>,
     started: SystemTime,
-}
-
-/// What all upstreams share.
-#[derive(Debug)]
-struct Shared {
-    /// How many more tools get series of their own.
-    tools_left: AtomicUsize,
-    /// In the order of [`BLAMES`].
-    errors: [Counter; 3],
-    /// Weir stops, and requests under way have had their time.
-    gave_up: AtomicBool,
 }
 
 const BLAMES: [(Blame, &str); 3] = [
@@ -73,20 +69,6 @@ struct ObservedGauge {
 impl std::fmt::Debug for ObservedGauge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.family.name)
-    }
-}
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -123,11 +105,9 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            shared: Arc::new(Shared {
-                tools_left: AtomicUsize::new(TOOLS),
-                errors: Default::default(),
-                gave_up: AtomicBool::new(false),
-            }),
+            tools_left: Arc::new(AtomicUsize::new(TOOLS)),
+            errors: Default::default(),
+            gave_up: AtomicBool::new(false),
             upstreams: Mutex::default(),
             observed_gauges: Mutex::default(),
             get_streams: Gauge::default(),
@@ -140,12 +120,15 @@ impl Metrics {
 
     /// The counters of one upstream; the same ones for the same name.
     #[must_use]
-    pub fn upstream(&self, id: &UpstreamId) -> Arc<Upstream> {
+    pub fn upstream(&self, id: &UpstreamId) -> Arc<UpstreamMetrics> {
         let mut upstreams = lock(&self.upstreams);
         if let Some(known) = upstreams.iter().find(|known| known.id() == id) {
             return Arc::clone(known);
         }
-        let new = Arc::new(Upstream::new(id.clone(), Arc::clone(&self.shared)));
+        let new = Arc::new(UpstreamMetrics::new(
+            id.clone(),
+            Arc::clone(&self.tools_left),
+        ));
         upstreams.push(Arc::clone(&new));
         new
     }
@@ -164,18 +147,22 @@ impl Metrics {
     /// Notes that weir stops and gives up the requests under way: those that have no ending yet were not cancelled by
     /// their callers.
     pub fn give_up(&self) {
-        self.shared.gave_up.store(true, Ordering::Relaxed);
+        self.gave_up.store(true, Ordering::Relaxed);
     }
 
     /// Returns whether weir gave up the requests under way.
     #[must_use]
     pub fn gave_up(&self) -> bool {
-        self.shared.gave_up.load(Ordering::Relaxed)
+        self.gave_up.load(Ordering::Relaxed)
     }
 
     /// Counts a request that is answered with an error of weir's own.
     pub fn refused(&self, fault: &Fault) {
-        self.shared.refused(fault);
+        for ((blame, _), counter) in BLAMES.iter().zip(&self.errors) {
+            if *blame == fault.blame() {
+                counter.add(1);
+            }
+        }
     }
 
     /// The MCP endpoint answers over HTTP.
@@ -189,16 +176,6 @@ impl Metrics {
     /// A snapshot takes the place of another.
     pub fn published(&self) {
         self.publications.add(1);
-    }
-}
-
-impl Shared {
-    fn refused(&self, fault: &Fault) {
-        for ((blame, _), counter) in BLAMES.iter().zip(&self.errors) {
-            if *blame == fault.blame() {
-                counter.add(1);
-            }
-        }
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Record {
 /// The upstream that a request goes to.
 #[derive(Debug)]
 struct Destination {
-    upstream: Arc<metrics::Upstream>,
+    upstream: Arc<metrics::UpstreamMetrics>,
     series: Arc<Series>,
     /// The exposed name of the tool. Only where the log wants it.
     tool: Option<Box<str>>,
@@ -72,7 +72,7 @@ impl Record {
     /// catalog.
     pub fn set_destination(
         &mut self,
-        upstream: &Arc<metrics::Upstream>,
+        upstream: &Arc<metrics::UpstreamMetrics>,
         method: &'static str,
         tool: Option<&str>,
     ) {

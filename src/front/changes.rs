@@ -10,7 +10,7 @@ use crate::record::Record;
 use crate::relay::{ChangeEvent, Changes};
 
 /// The end of a stream that answers a request.
-pub(super) struct Ending {
+pub(super) struct ListenEnd {
     /// The last event.
     pub(super) last: Bytes,
     /// The record of the request.
@@ -23,7 +23,7 @@ pub(super) fn body(
     first: Bytes,
     changes: Changes,
     render: impl Fn(&'static str, Option<&str>) -> Bytes + Send + 'static,
-    ending: Option<Ending>,
+    ending: Option<ListenEnd>,
     held: impl Send + 'static,
 ) -> Body {
     let state = (Some(first), Some(changes), ending, render, held);
@@ -40,7 +40,7 @@ pub(super) fn body(
                 ChangeEvent::Message(message) => sse::event(&message),
                 ChangeEvent::Silence => sse::KEEP_ALIVE,
                 ChangeEvent::End => {
-                    let Ending { last, mut record } = ending?;
+                    let ListenEnd { last, mut record } = ending?;
                     record.succeed();
                     return Some((ok(last), (None, None, None, render, held)));
                 }

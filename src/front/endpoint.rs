@@ -11,38 +11,57 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
+use axum::routing::get;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Either};
 use http::Method;
 use tower::Service;
 
-use crate::front::http::post;
+use crate::front::cors;
+use crate::front::http::{end_session, open_stream, post, refuse_method, with_request_id};
+use crate::front::probes::{ping, probes};
 use crate::front::state::Front;
 use crate::protocol::headers;
 
 /// What answers the requests of a connection.
 #[derive(Clone)]
-pub struct Endpoint {
+pub struct EndpointService {
     front: Arc<Front>,
     path: Arc<str>,
     rest: Router,
 }
 
-type Answered = Result<Response, Infallible>;
-
-impl Endpoint {
-    pub(super) fn new(front: Arc<Front>, path: &str, rest: Router) -> Self {
-        Self {
-            front,
-            path: path.into(),
-            rest,
-        }
+/// Everything the listener answers: the endpoint, and probes, which answer any `Host` and `Origin`.
+#[must_use]
+pub fn endpoint(front: Arc<Front>, path: &str) -> EndpointService {
+    let tagged = from_fn_with_state(Arc::clone(&front), with_request_id);
+    let rest = Router::new()
+        .route(
+            path,
+            get(open_stream)
+                .delete(end_session)
+                .options(cors::preflight)
+                .head(refuse_method)
+                .fallback(refuse_method)
+                .layer(from_fn_with_state(Arc::clone(&front), cors::check_origin))
+                .layer(tagged),
+        )
+        .route("/ping", get(async || ping()))
+        .with_state(Arc::clone(&front))
+        .merge(probes(&front));
+    EndpointService {
+        front,
+        path: path.into(),
+        rest,
     }
 }
 
-impl Service<Request> for Endpoint {
+type Answered = Result<Response, Infallible>;
+
+impl Service<Request> for EndpointService {
     type Response = Response;
     type Error = Infallible;
     type Future = Either<Answering, RouteFuture<Infallible>>;

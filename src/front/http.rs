@@ -2,19 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::Next;
 use axum::response::Response;
-use axum::routing::get;
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body::Body as _;
 
 use crate::caller::Caller;
 use crate::front::answer::{self, Accepts};
-use crate::front::endpoint::Endpoint;
-use crate::front::probes::{ping, probes};
 use crate::front::state::{Front, METHODS};
 use crate::front::{batch, cors, intake, legacy, modern};
 use crate::protocol::era::{Era, Version};
@@ -26,29 +22,8 @@ use crate::protocol::trace::Trace;
 use crate::relay::{self, Payload};
 use crate::session::SessionToken;
 
-/// Everything the listener answers: the endpoint, and probes, which answer any `Host` and `Origin`.
-#[must_use]
-pub fn endpoint(front: Arc<Front>, path: &str) -> Endpoint {
-    let with_request_id = from_fn_with_state(Arc::clone(&front), with_request_id);
-    let rest = Router::new()
-        .route(
-            path,
-            get(open_stream)
-                .delete(end_session)
-                .options(cors::preflight)
-                .head(refuse_method)
-                .fallback(refuse_method)
-                .layer(from_fn_with_state(Arc::clone(&front), cors::check_origin))
-                .layer(with_request_id),
-        )
-        .route("/ping", get(async || ping()))
-        .with_state(Arc::clone(&front))
-        .merge(probes(&front));
-    Endpoint::new(front, path, rest)
-}
-
 /// Gives answers to other methods than `POST` the id of their request.
-async fn with_request_id(
+pub(super) async fn with_request_id(
     State(front): State<Arc<Front>>,
     request: Request,
     next: Next,
@@ -222,7 +197,7 @@ fn handle_notification(
 }
 
 /// `GET`: a legacy session's stream.
-async fn open_stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
+pub(super) async fn open_stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     match find_session(&front, &headers) {
         Ok(_) if !Accepts::read(&headers).streams() => answer::refuse(None, &Fault::NotAcceptable),
         Ok(session) => {
@@ -234,7 +209,7 @@ async fn open_stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Res
 }
 
 /// `DELETE`: ends a legacy session.
-async fn end_session(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
+pub(super) async fn end_session(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     match find_session(&front, &headers) {
         Ok(session) => {
             if let Some(ended) = front.sessions.end(&session) {
@@ -251,7 +226,7 @@ fn find_session(front: &Front, headers: &HeaderMap) -> Result<SessionToken, Box<
 }
 
 /// Any other method. `HEAD` too: answered as `GET` it would take the session's stream over.
-async fn refuse_method() -> Response {
+pub(super) async fn refuse_method() -> Response {
     let mut response = answer::refuse(None, &Fault::HttpMethod);
     response.headers_mut().insert(header::ALLOW, METHODS);
     response

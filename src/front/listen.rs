@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 
-use crate::front::changes::Ending;
+use crate::front::changes::ListenEnd;
 use crate::front::state::Front;
 use crate::front::{answer, changes};
 use crate::protocol::error::Fault;
@@ -28,7 +28,7 @@ pub(super) async fn listen(
     let (listening, changes) = listened.inspect_err(|fault| record.fail(fault))?;
     let counted = front.metrics.listen_streams.hold();
     let first = sse::event(&listening.acknowledged());
-    let ending = Ending {
+    let ending = ListenEnd {
         last: sse::event(&listening.ended()),
         record,
     };

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::caller::{Caller, Principal};
 use crate::catalog::{Catalog, Pages};
 use crate::config::Config;
-use crate::live::view::View;
 use crate::metrics::Metrics;
 use crate::policy::Permit;
 use crate::upstream::Link;
@@ -59,14 +57,6 @@ impl Snapshot {
     pub fn link(&self, permit: &Permit) -> Option<&Arc<Link>> {
         let link = self.links.get(permit.upstream().get());
         link.filter(|_| permit.generation() == self.generation)
-    }
-
-    /// Returns what a caller sees of the snapshot.
-    #[must_use]
-    pub fn view(&self, caller: &Caller) -> View<'_> {
-        match caller.principal {
-            Principal::Anonymous => View::whole(self),
-        }
     }
 
     /// Returns all links, in the order of the config: for keepers and operators. Nothing may be sent over one of them on

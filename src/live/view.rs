@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bridge::task_ids;
+use crate::caller::{Caller, Principal};
 use crate::catalog::{Digest, Kind, Pages, ResourceRoute, Route};
 use crate::live::Snapshot;
 use crate::name::UpstreamIndex;
@@ -18,11 +19,17 @@ pub struct View<'s> {
     snapshot: &'s Snapshot,
 }
 
-impl<'s> View<'s> {
-    pub(super) fn whole(snapshot: &'s Snapshot) -> Self {
-        Self { snapshot }
+impl Snapshot {
+    /// Returns what a caller sees of the snapshot.
+    #[must_use]
+    pub fn view(&self, caller: &Caller) -> View<'_> {
+        match caller.principal {
+            Principal::Anonymous => View { snapshot: self },
+        }
     }
+}
 
+impl<'s> View<'s> {
     /// Returns the number of the snapshot.
     #[must_use]
     pub fn generation(self) -> u64 {

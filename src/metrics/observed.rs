@@ -2,11 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::metrics::counter::Counter;
 use crate::metrics::names::{self, MetricFamily};
 use crate::metrics::process::ProcessUsage;
-use crate::metrics::series::{BOUNDS, Ending, OTHER, Series, Upstream};
+use crate::metrics::series::{BOUNDS, Ending, OTHER, Series, UpstreamMetrics};
 use crate::metrics::text::{MetricsFormat, MetricsText};
-use crate::metrics::{BLAMES, Counter, Metrics, lock};
+use crate::metrics::{BLAMES, Metrics, lock};
 use crate::protocol::method;
 
 /// What is the case right now.
@@ -87,7 +88,7 @@ impl Metrics {
         });
         write_each(&mut text, &names::CALLS_QUEUED, observed, |up| up.queued);
         text.family(&names::ERRORS, |values| {
-            for ((_, blame), counter) in BLAMES.iter().zip(&self.shared.errors) {
+            for ((_, blame), counter) in BLAMES.iter().zip(&self.errors) {
                 values.write(&[blame], counter.value());
             }
         });
@@ -265,7 +266,7 @@ fn write_each(
 
 /// Gives upstream, method, tool and series of everything that was called, tools in the order of their names.
 fn visit_series(
-    upstreams: &[std::sync::Arc<Upstream>],
+    upstreams: &[std::sync::Arc<UpstreamMetrics>],
     mut found: impl FnMut(&str, &str, &str, &Series),
 ) {
     for upstream in upstreams {

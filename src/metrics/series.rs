@@ -3,9 +3,9 @@
 use foldhash::HashMap;
 use parking_lot::RwLock;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::metrics::{Counter, Shared};
+use crate::metrics::counter::Counter;
 use crate::name::UpstreamId;
 
 /// Upper bounds of the histograms, in seconds: a factor of about five between two. Each one is a line for every tool; finer ones
@@ -73,9 +73,10 @@ impl Series {
 
 /// The counters of one upstream.
 #[derive(Debug)]
-pub struct Upstream {
+pub struct UpstreamMetrics {
     id: UpstreamId,
-    shared: Arc<Shared>,
+    /// How many more tools get series of their own, of all upstreams.
+    tools_left: Arc<AtomicUsize>,
     pub(super) tools: RwLock<HashMap<Box<str>, Arc<Series>>>,
     /// Tools that got no series of their own.
     pub(super) others: Arc<Series>,
@@ -85,11 +86,11 @@ pub struct Upstream {
     pub(super) failed: Counter,
 }
 
-impl Upstream {
-    pub(super) fn new(id: UpstreamId, shared: Arc<Shared>) -> Self {
+impl UpstreamMetrics {
+    pub(super) fn new(id: UpstreamId, tools_left: Arc<AtomicUsize>) -> Self {
         Self {
             id,
-            shared,
+            tools_left,
             tools: RwLock::default(),
             others: Arc::default(),
             methods: RwLock::default(),
@@ -131,7 +132,7 @@ impl Upstream {
         if let Some(series) = known.get(tool) {
             return Arc::clone(series);
         }
-        let left = &self.shared.tools_left;
+        let left = &self.tools_left;
         let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
             left.checked_sub(1)
         });

@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use super::*;
 
-fn call(upstream: &Arc<Upstream>, tool: &str, ending: Ending) {
+fn call(upstream: &Arc<UpstreamMetrics>, tool: &str, ending: Ending) {
     let series = upstream.series("tools/call", Some(tool));
     series.record(ending, Duration::from_millis(1));
 }
 
-fn metrics() -> (Arc<Metrics>, Arc<Upstream>) {
+fn metrics() -> (Arc<Metrics>, Arc<UpstreamMetrics>) {
     let metrics = Metrics::new();
     let upstream = metrics.upstream(&UpstreamId::parse("erp").unwrap());
     (metrics, upstream)

@@ -46,7 +46,7 @@ pub struct Link {
     /// The limit of calls in flight and the circuit, which every call passes first.
     pub gate: Arc<Gate>,
     /// The metrics of this upstream's calls.
-    pub metrics: Arc<metrics::Upstream>,
+    pub metrics: Arc<metrics::UpstreamMetrics>,
     /// Whether it works and what it listed, for operators.
     pub health: Health,
     /// When it is listed.
@@ -83,7 +83,7 @@ impl Link {
         instance: Option<Instance>,
         wire: Wire,
         tasks: TaskTracker,
-        metrics: Arc<metrics::Upstream>,
+        metrics: Arc<metrics::UpstreamMetrics>,
     ) -> Self {
         Self {
             link_id: NEXT_LINK_ID.fetch_add(1, Ordering::Relaxed),

@@ -351,10 +351,15 @@ async fn logged(up: &Upstream, calls: impl AsyncFnOnce(&str)) -> (Vec<Value>, St
 /// Requests with texts that no log may repeat; the last tool and the resource are unknown.
 async fn planted_requests(url: &str) {
     let client = Modern::new(url);
-    for tool in ["echo", "refuses", "slow", "planted-unknown"] {
+    for (tool, id) in [
+        ("echo", "id-echo"),
+        ("refuses", "id-refuses"),
+        ("slow", "id-slow"),
+        ("planted-unknown", "id-unknown"),
+    ] {
         let params = call_params(&format!("up__{tool}"), r#"{"q":"planted-argument"}"#);
         let ask = client.ask("tools/call", &params);
-        let ask = ask.header("x-request-id", &format!("id-{tool}"));
+        let ask = ask.header("x-request-id", id);
         ask.header("traceparent", PARENT)
             .header("baggage", "planted=planted")
             .send()

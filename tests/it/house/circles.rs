@@ -53,9 +53,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
         ],
         "to go",
     ),
-    (&["front/endpoint.rs", "front/http.rs"], "to go"),
-    (&["live/snapshot.rs", "live/view.rs"], "to go"),
-    (&["metrics.rs", "metrics/series.rs"], "to go"),
     (
         &[
             "server.rs",
@@ -72,7 +69,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
             "session/stream.rs",
             "session/upstream_session.rs",
         ],
-        "to go",
+        "a session owns its stream, its sessions at upstreams and the requests that came over them, and these report to it",
     ),
 ];
 

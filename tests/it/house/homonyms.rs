@@ -21,10 +21,7 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
             "credentials/oauth/store/stored_login.rs",
         ],
     ),
-    ("Ending", &["front/changes.rs", "metrics/series.rs"]),
-    ("Endpoint", &["config/endpoint.rs", "front/endpoint.rs"]),
     ("TokenServer", &["cli/demo/tokens.rs", "config/auth.rs"]),
-    ("Upstream", &["config.rs", "metrics/series.rs"]),
 ];
 
 /// Returns each name that several files give to a type that others can see, with the files.
