@@ -1,7 +1,7 @@
 //! How weir authenticates to upstreams. A caller's own token is never used for this.
 //!
-//! [`Credentials`] add to each request what authenticates weir, as the last step before it is sent, and learn whether
-//! the upstream accepted it. Their [`CredentialStatus`] is what operators see.
+//! [`Credentials`] are added to each request as the last step before it is sent, and learn whether
+//! the upstream accepted them. Operators see their [`CredentialStatus`].
 
 pub mod auth_mismatch;
 pub mod aws;
@@ -41,7 +41,8 @@ use status::{CredentialStatus, RequestCounts, StatusCell};
 use token_source::TokenSource;
 
 impl CredentialsContext {
-    /// Creates the context of a weir. `state_dir` is where `weir login` stores tokens, if weir keeps state on disk.
+    /// Creates the context of a weir. `state_dir` is where `weir login` stores tokens, if weir
+    /// keeps state on disk.
     #[must_use]
     pub fn new(
         files: &Arc<Files>,
@@ -72,7 +73,7 @@ impl CredentialsContext {
     }
 }
 
-/// What authenticates weir to one upstream.
+/// The credentials of weir at one upstream.
 #[derive(Debug)]
 pub struct Credentials {
     /// The headers of `headers`, and of kinds of `auth` that are a header with a secret in it.
@@ -83,7 +84,7 @@ pub struct Credentials {
     status: Arc<StatusCell>,
 }
 
-/// What is added to requests besides [`SecretHeaders`].
+/// The mechanism that authenticates requests besides [`SecretHeaders`].
 #[derive(Debug)]
 enum Mechanism {
     None,
@@ -133,7 +134,8 @@ impl Credentials {
         matches!(self.mechanism, Mechanism::None) && self.headers.is_empty()
     }
 
-    /// Adds to a request what authenticates weir. Nothing may change the request after this: its bytes may be signed.
+    /// Adds the credentials to a request. Nothing may change the request after this: its bytes may
+    /// be signed.
     ///
     /// # Errors
     /// There is no credential, and none arrived before `deadline`.
@@ -162,8 +164,8 @@ impl Credentials {
         }
     }
 
-    /// Replaces a credential that the upstream rejected, as far as that is possible before `deadline`, and returns
-    /// whether another attempt may succeed.
+    /// Replaces a credential that the upstream rejected, as far as that is possible before
+    /// `deadline`, and returns whether another attempt may succeed.
     pub async fn handle_rejection(
         &self,
         version: CredentialVersion,

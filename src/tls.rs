@@ -1,10 +1,11 @@
 //! TLS towards upstreams and token endpoints.
 //!
-//! All connections that trust what the machine trusts share one rustls configuration. It is made when the first
-//! connection needs it, because reading the machine's certificates takes milliseconds and megabytes; if every upstream
-//! is plain HTTP, they are never read. An upstream with `tls` settings has a configuration of its own. Its CA file and
-//! client certificate are looked up at each handshake: a file that is replaced is used by the next connection of any
-//! HTTP client.
+//! All connections that trust what the machine trusts share one rustls configuration. It is made
+//! when the first connection needs it, because reading the machine's certificates takes
+//! milliseconds and megabytes; if every upstream is plain HTTP, they are never read. An upstream
+//! with `tls` settings has a configuration of its own. Its CA file and client certificate are
+//! looked up at each handshake: a file that is replaced is used by the next connection of any HTTP
+//! client.
 
 mod ca_file;
 mod client_certificate;
@@ -53,7 +54,8 @@ impl TlsConfigs {
         self.system_trust.get_or_init(system_trust).clone()
     }
 
-    /// Returns a configuration for clients of `http` URLs, which never use it. It trusts no certificate.
+    /// Returns a configuration for clients of `http` URLs, which never use it. It trusts no
+    /// certificate.
     ///
     /// # Errors
     /// The TLS library rejects its own defaults.
@@ -67,8 +69,8 @@ impl TlsConfigs {
         Ok(config)
     }
 
-    /// Returns the configuration for an upstream with `tls` settings. `key` is the private key of their `identity`.
-    /// `server_name` is not used here: it belongs to a connection.
+    /// Returns the configuration for an upstream with `tls` settings. `key` is the private key of
+    /// their `identity`. `server_name` is not used here: it belongs to a connection.
     ///
     /// # Errors
     /// A file that cannot be used.
@@ -104,8 +106,8 @@ impl TlsConfigs {
         Ok(config)
     }
 
-    /// Returns the configuration for the token endpoint of an upstream. It trusts what the machine trusts and the
-    /// upstream's private CA, and has no client certificate.
+    /// Returns the configuration for the token endpoint of an upstream. It trusts what the machine
+    /// trusts and the upstream's private CA, and has no client certificate.
     ///
     /// # Errors
     /// A file that cannot be used.

@@ -1,4 +1,5 @@
-//! Explains, in weir's own words, that AWS rejected a request because it was authenticated in the wrong way.
+//! Explains, in weir's own words, that AWS rejected a request because it was authenticated in the
+//! wrong way.
 
 use http::{HeaderMap, StatusCode, header};
 
@@ -44,9 +45,9 @@ const WANTS_SIGNATURE: &str =
 const WANTS_OTHER: &str =
     "the upstream takes another kind of `auth`: signatures (`sigv4`) or OAuth tokens";
 
-/// Explains a rejection if the answer tells that the upstream takes another kind of authentication: a runtime takes
-/// SigV4 or JWT, never both (AgentCore developer guide, "Authenticate and authorize with Inbound Auth"). The explanation
-/// contains no text of the answer.
+/// Explains a rejection if the answer tells that the upstream takes another kind of authentication:
+/// a runtime takes SigV4 or JWT, never both (AgentCore developer guide, "Authenticate and authorize
+/// with Inbound Auth"). The explanation contains no text of the answer.
 #[must_use]
 pub fn explain(
     status: StatusCode,

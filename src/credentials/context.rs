@@ -1,4 +1,4 @@
-//! What credentials share with the weir that they belong to.
+//! The parts of a weir that credentials use.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::credentials::secrets::Secrets;
 use crate::tls::TlsConfigs;
 
-/// What the credentials of all upstreams share.
+/// The parts of a weir that the credentials of all its upstreams share.
 #[derive(Clone, Debug)]
 pub struct CredentialsContext {
     /// The TLS configurations for `https`.

@@ -22,7 +22,8 @@ pub enum SetupError {
     Config(String),
 }
 
-/// Weir has no credential for a request. The text is weir's own: it contains no text of a peer and no secret.
+/// Weir has no credential for a request. The text is weir's own: it contains no text of a peer and
+/// no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no credential for the upstream: {0}")]
 pub struct NoCredential(pub Box<str>);

@@ -68,8 +68,9 @@ impl Grant {
         }
     }
 
-    /// Fetches a token, and a different one than last time if that is possible. `is_rejected`: because the upstream
-    /// answered 401 to the last one. To be called by one task at a time; the future may be dropped at any time.
+    /// Fetches a token, and a different one than last time if that is possible. `is_rejected`:
+    /// because the upstream answered 401 to the last one. To be called by one task at a time; the
+    /// future may be dropped at any time.
     ///
     /// # Errors
     /// There is no token.
@@ -84,8 +85,8 @@ impl Grant {
         }
     }
 
-    /// Returns a number that changes whenever the secrets or the stored login behind the grant have changed, so that
-    /// another attempt is worth it at once.
+    /// Returns a number that changes whenever the secrets or the stored login behind the grant have
+    /// changed, so that another attempt is worth it at once.
     #[must_use]
     pub fn version(&self) -> u64 {
         match self {

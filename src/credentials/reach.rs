@@ -1,12 +1,13 @@
-//! Protection against server-side request forgery: URLs that a remote party names may not lead to metadata services and
-//! other link-local hosts.
+//! Protection against server-side request forgery: URLs that a remote party names may not lead to
+//! metadata services and other link-local hosts.
 //!
-//! An upstream's 401 and an authorization server's metadata name URLs. With them, the other side could make weir send
-//! requests to this machine's metadata service, which gives away credentials. So [`check`] examines every such URL, and
-//! the client that uses it resolves names with a [`Resolver`]. The client connects to exactly the addresses that were
-//! examined, so a name that changes its address meanwhile (DNS rebinding) gains nothing. Such a client must not follow
-//! redirects. Loopback and private addresses stay allowed, because authorization servers are there too; `https` and the
-//! issuer's origin are required of them as of all.
+//! An upstream's 401 and an authorization server's metadata name URLs. With them, the other side
+//! could make weir send requests to this machine's metadata service, which gives away credentials.
+//! So [`check`] examines every such URL, and the client that uses it resolves names with a
+//! [`Resolver`]. The client connects to exactly the addresses that were examined, so a name that
+//! changes its address meanwhile (DNS rebinding) gains nothing. Such a client must not follow
+//! redirects. Loopback and private addresses stay allowed, because authorization servers are there
+//! too; `https` and the issuer's origin are required of them as of all.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use url::Url;
 
 use crate::config::Reach;
 
-/// The reason why weir sends no request to a URL that a remote party named. Contains no text of that party.
+/// The reason why weir sends no request to a URL that a remote party named. Contains no text of
+/// that party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForbiddenUrl {
     /// The scheme is neither `https` nor `http`.
@@ -58,8 +60,8 @@ pub fn check(url: &Url, allow_plain_http: bool) -> Result<(), ForbiddenUrl> {
     }
 }
 
-/// Does the same as [`check`], and checks that the URL has the issuer's origin or a host of `allowed_hosts` (`HOST` or
-/// `HOST:PORT`, lower case).
+/// Does the same as [`check`], and checks that the URL has the issuer's origin or a host of
+/// `allowed_hosts` (`HOST` or `HOST:PORT`, lower case).
 ///
 /// # Errors
 /// It has neither, or [`check`] fails.
@@ -85,8 +87,8 @@ pub fn check_origin(
 
 /// Resolves names as this machine does, except to link-local addresses and metadata services.
 ///
-/// To be used with `reqwest::ClientBuilder::dns_resolver`. URLs with an address instead of a name do not get here:
-/// [`check`] examines those.
+/// To be used with `reqwest::ClientBuilder::dns_resolver`. URLs with an address instead of a name
+/// do not get here: [`check`] examines those.
 pub struct Resolver {
     lookup: Arc<dyn Resolve>,
 }

@@ -1,4 +1,4 @@
-//! What happens after an upstream has rejected a credential with 401 or 403.
+//! Rejections: answers 401 and 403 of an upstream to the credential of a request.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -19,11 +19,12 @@ pub struct Rejection<'r> {
 pub enum RejectionOutcome {
     /// The credential has been replaced, or the clock corrected: send the request once more.
     Retry,
-    /// Another attempt would be rejected too. Carries the reason in weir's own words, if it is known.
+    /// Another attempt would be rejected too. Carries the reason in weir's own words, if it is
+    /// known.
     Final(Option<Box<str>>),
 }
 
-/// Identifies the credential that a request was sent with. Compared for equality only; each kind of credentials
-/// chooses its numbers.
+/// Identifies the credential that a request was sent with. Compared for equality only; each kind of
+/// credentials chooses its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CredentialVersion(pub u64);

@@ -1,4 +1,5 @@
-//! Credentials that are headers with a secret in them: `bearer`, `basic`, `header`, and the upstream's `headers`.
+//! Credentials that are headers with a secret in them: `bearer`, `basic`, `header`, and the
+//! upstream's `headers`.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ const MAX_ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub struct SecretHeaders {
     headers: Vec<SecretHeader>,
-    /// What was last rendered from them.
+    /// The headers as they were last rendered.
     rendered: Latest<Option<Arc<RenderedHeaders>>>,
 }
 
@@ -36,7 +37,8 @@ struct SecretHeader {
 /// Headers that are ready to be sent.
 #[derive(Debug)]
 struct RenderedHeaders {
-    /// The sum of the versions of the secrets: versions only grow, so the sum changes with each of them.
+    /// The sum of the versions of the secrets: versions only grow, so the sum changes with each of
+    /// them.
     version: u64,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -152,7 +154,8 @@ impl SecretHeaders {
         Err(NoCredential("a secret changes too often to be used".into()))
     }
 
-    /// Has the secrets read again, and returns whether one of them has changed since the rejected request.
+    /// Has the secrets read again, and returns whether one of them has changed since the rejected
+    /// request.
     pub async fn handle_rejection(
         &self,
         version: CredentialVersion,

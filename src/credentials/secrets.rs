@@ -1,4 +1,5 @@
-//! Secrets that may change while weir runs: files are watched, secrets of AWS Secrets Manager are fetched.
+//! Secrets that may change while weir runs: files are watched, secrets of AWS Secrets Manager are
+//! fetched.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -19,15 +20,16 @@ use crate::latest::Latest;
 use crate::secret::Secret;
 use crate::tls::KeySource;
 
-/// The age at which a fetched secret is fetched again. AWS's own caches keep a secret for an hour; five minutes are
-/// short enough to notice a rotation while the old secret is still valid.
+/// The age at which a fetched secret is fetched again. AWS's own caches keep a secret for an hour;
+/// five minutes are short enough to notice a rotation while the old secret is still valid.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// The shortest pause between the end of one fetch and the next, however many callers want one.
 const MIN_PAUSE: Duration = Duration::from_secs(10);
 /// The shortest pause between two looks at a file because of rejections.
 const FILE_LOOK: Duration = Duration::from_secs(1);
 
-/// The reason why a secret cannot be read or fetched. Contains neither the secret nor a peer's text.
+/// The reason why a secret cannot be read or fetched. Contains neither the secret nor a peer's
+/// text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SecretUnavailable(pub Box<str>);
@@ -41,8 +43,8 @@ pub type Fetching = Pin<Box<dyn Future<Output = Result<Secret, SecretUnavailable
 /// Fetches one secret whenever it is called.
 pub type Fetch = Box<dyn Fn() -> Fetching + Send + Sync>;
 
-/// Makes the [`Fetch`] of a secret in AWS Secrets Manager. The AWS credentials for it may be secrets themselves, and
-/// are opened with the [`OpenSecret`].
+/// Makes the [`Fetch`] of a secret in AWS Secrets Manager. The AWS credentials for it may be
+/// secrets themselves, and are opened with the [`OpenSecret`].
 pub type MakeAwsFetch =
     Box<dyn Fn(&AwsSecret, &OpenSecret<'_>) -> Result<Fetch, SecretUnavailable> + Send + Sync>;
 
@@ -73,7 +75,8 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Creates the secrets of a weir. Fetches run as tasks of `tasks` and end when `stop` is cancelled.
+    /// Creates the secrets of a weir. Fetches run as tasks of `tasks` and end when `stop` is
+    /// cancelled.
     #[must_use]
     pub fn new(
         files: Arc<Files>,
@@ -111,8 +114,8 @@ impl Secrets {
         |reference| self.open(reference)
     }
 
-    /// Opens a secret of AWS Secrets Manager. Upstreams that name the same secret share one cell, so that it is
-    /// fetched once.
+    /// Opens a secret of AWS Secrets Manager. Upstreams that name the same secret share one cell,
+    /// so that it is fetched once.
     fn open_aws(&self, secret: &AwsSecret) -> Result<SecretCell, SecretUnavailable> {
         let name = format!("{secret:?}");
         let known = self.fetched.lock().get(&name).map(Arc::clone);
@@ -184,8 +187,8 @@ impl SecretCell {
         }
     }
 
-    /// Has the secret read or fetched again in the background because a peer rejected it. Does nothing if it is no
-    /// longer of the rejected version.
+    /// Has the secret read or fetched again in the background because a peer rejected it. Does
+    /// nothing if it is no longer of the rejected version.
     pub fn renew_in_background(&self, rejected: u64) {
         if self.version() != rejected {
             return;
@@ -234,7 +237,7 @@ struct FetchedSecret {
     last: Mutex<LastFetch>,
 }
 
-/// What was fetched.
+/// A fetched value.
 #[derive(Clone)]
 struct FetchedValue {
     secret: Secret,
@@ -300,12 +303,14 @@ impl FetchedSecret {
         ended.is_some_and(|ended| ended.elapsed() < MIN_PAUSE)
     }
 
-    /// Fetches, or waits for the fetch that is under way. Shortly after a fetch this returns at once.
+    /// Fetches, or waits for the fetch that is under way. Shortly after a fetch this returns at
+    /// once.
     async fn renew(self: &Arc<Self>) {
         let _ = self.spawn_fetch().await;
     }
 
-    /// Fetches in a task of its own: a caller that stops waiting must not end a fetch that others wait for.
+    /// Fetches in a task of its own: a caller that stops waiting must not end a fetch that others
+    /// wait for.
     fn spawn_fetch(self: &Arc<Self>) -> JoinHandle<Option<()>> {
         let (fetched, stop) = (Arc::clone(self), self.stop.clone());
         let fetching = async move { fetched.fetch().await };
@@ -356,20 +361,20 @@ mod tests {
 
     use super::*;
 
-    /// A store whose answers are written here; it takes a second to answer.
+    /// A store with the answer that a test sets. Each answer takes a second.
     #[derive(Clone, Default)]
     struct SlowStore {
         answer: Arc<Mutex<Option<&'static str>>>,
-        asked: Arc<AtomicUsize>,
+        requests: Arc<AtomicUsize>,
     }
 
     impl SlowStore {
-        fn says(&self, answer: Option<&'static str>) {
+        fn set_answer(&self, answer: Option<&'static str>) {
             *self.answer.lock() = answer;
         }
 
-        fn asked(&self) -> usize {
-            self.asked.load(Ordering::Relaxed)
+        fn requests(&self) -> usize {
+            self.requests.load(Ordering::Relaxed)
         }
 
         fn cell(&self) -> SecretCell {
@@ -377,7 +382,7 @@ mod tests {
             let fetch: Fetch = Box::new(move || {
                 let store = store.clone();
                 Box::pin(async move {
-                    store.asked.fetch_add(1, Ordering::Relaxed);
+                    store.requests.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     let answer = *store.answer.lock();
                     answer
@@ -406,7 +411,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_secret_is_fetched_once_for_all_who_want_it() {
         let store = SlowStore::default();
-        store.says(Some("one"));
+        store.set_answer(Some("one"));
         let cell = store.cell();
         assert!(cell.current().is_none());
         let all = futures::future::join_all((0..50).map(|_| cell.get())).await;
@@ -414,54 +419,54 @@ mod tests {
             all.into_iter()
                 .all(|found| shown(found) == Ok("one".to_owned()))
         );
-        assert_eq!((store.asked(), cell.version()), (1, 1));
-        // One who goes takes nothing away from the others.
+        assert_eq!((store.requests(), cell.version()), (1, 1));
+        // A caller that stops waiting does not end the fetch for the others.
         let cell = store.cell();
         let impatient = tokio::time::timeout(Duration::from_millis(1), cell.get());
         assert!(impatient.await.is_err());
         assert_eq!(shown(cell.get().await), Ok("one".to_owned()));
-        assert_eq!(store.asked(), 2);
+        assert_eq!(store.requests(), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_old_secret_is_used_while_a_new_one_is_fetched() {
         let store = SlowStore::default();
-        store.says(Some("one"));
+        store.set_answer(Some("one"));
         let cell = store.cell();
         cell.get().await.unwrap();
-        store.says(Some("two"));
+        store.set_answer(Some("two"));
         pass(299).await;
         assert_eq!(shown(cell.get().await), Ok("one".to_owned()));
         pass(2).await;
-        assert_eq!((store.asked(), cell.version()), (1, 1));
+        assert_eq!((store.requests(), cell.version()), (1, 1));
         pass(2).await;
-        assert_eq!((store.asked(), cell.version()), (2, 2));
+        assert_eq!((store.requests(), cell.version()), (2, 2));
         assert_eq!(shown(cell.get().await), Ok("two".to_owned()));
-        // And while none is to be had.
-        store.says(None);
+        // And while none can be fetched.
+        store.set_answer(None);
         for _ in 0..5 {
             pass(200).await;
             assert_eq!(shown(cell.get().await), Ok("two".to_owned()));
         }
-        assert!(store.asked() > 3);
+        assert!(store.requests() > 3);
         assert_eq!(cell.version(), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_secret_that_was_refused_is_fetched_again_but_not_all_the_time() {
         let store = SlowStore::default();
-        store.says(Some("one"));
+        store.set_answer(Some("one"));
         let cell = store.cell();
         cell.get().await.unwrap();
-        store.says(Some("two"));
+        store.set_answer(Some("two"));
         pass(11).await;
         cell.renew(1).await;
-        assert_eq!((store.asked(), cell.version()), (2, 2));
-        // Somebody else's late refusal, then refusals of the new one.
+        assert_eq!((store.requests(), cell.version()), (2, 2));
+        // A late rejection of the old version, then rejections of the new one.
         cell.renew(1).await;
         cell.renew(2).await;
         cell.renew(2).await;
-        assert_eq!((store.asked(), cell.version()), (2, 2));
+        assert_eq!((store.requests(), cell.version()), (2, 2));
     }
 
     #[tokio::test(start_paused = true)]
@@ -471,10 +476,10 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(shown(cell.get().await), Err("no".to_owned()));
         }
-        assert_eq!(store.asked(), 1);
-        store.says(Some("one"));
+        assert_eq!(store.requests(), 1);
+        store.set_answer(Some("one"));
         pass(11).await;
         assert_eq!(shown(cell.get().await), Ok("one".to_owned()));
-        assert_eq!(store.asked(), 2);
+        assert_eq!(store.requests(), 2);
     }
 }

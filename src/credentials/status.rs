@@ -146,8 +146,8 @@ impl StatusCell {
         }
     }
 
-    /// Waits until there is a credential again after there was none: an upstream that failed for lack of it is worth
-    /// another attempt at once. Supports one waiting task.
+    /// Waits until there is a credential again after there was none: an upstream that failed for
+    /// lack of it is worth another attempt at once. Supports one waiting task.
     pub async fn wait_recovered(&self) {
         self.recovered.notified().await;
     }

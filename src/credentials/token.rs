@@ -1,4 +1,4 @@
-//! What a grant gives: a token and the header that carries it, or the reason why there is none.
+//! Results of grants: a token and the header that carries it, or the reason why there is none.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,12 +13,13 @@ pub struct Token {
     pub header: HeaderName,
     /// The whole value of the header, including a prefix such as `Bearer `.
     pub value: Secret,
-    /// When the token expires. `None` if that is not known: it is then renewed every five minutes, and used until it
-    /// has been replaced or the upstream rejects it.
+    /// When the token expires. `None` if that is not known: it is then renewed every five minutes,
+    /// and used until it has been replaced or the upstream rejects it.
     pub expires: Option<SystemTime>,
 }
 
-/// The reason why a grant gave no token. The texts are weir's own: they contain no text of a peer and no secret.
+/// The reason why a grant gave no token. The texts are weir's own: they contain no text of a peer
+/// and no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// A failure that may pass by itself: no connection, a timeout, status 5xx or 429.

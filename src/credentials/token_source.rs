@@ -1,8 +1,9 @@
-//! Tokens that expire: fetched once however many calls wait, renewed before they expire, and fetched again after a 401.
+//! Tokens that expire: fetched once however many calls wait, renewed before they expire, and
+//! fetched again after a 401.
 //!
-//! The calls that use a token have it renewed, so no timer is needed for that. An upstream without calls is still
-//! listed at every resync, which uses the token too. If even that is rarer than tokens expire, the next call waits for
-//! a new one. A fetch that failed is tried again by itself.
+//! The calls that use a token have it renewed, so no timer is needed for that. An upstream without
+//! calls is still listed at every resync, which uses the token too. If even that is rarer than
+//! tokens expire, the next call waits for a new one. A fetch that failed is tried again by itself.
 
 mod completion;
 mod current;
@@ -36,11 +37,12 @@ use current::CurrentToken;
 
 /// The longest that all requests for one token may take together: metadata, then the token.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
-/// The shortest pause between two tokens that are fetched because of a 401, unless the rejected token has used up half
-/// its lifetime. An upstream that rejects everything must not cause a token request for every call.
+/// The shortest pause between two tokens that are fetched because of a 401, unless the rejected
+/// token has used up half its lifetime. An upstream that rejects everything must not cause a token
+/// request for every call.
 const REJECTION_PAUSE: Duration = Duration::from_secs(5);
-/// Calls without a token wait for the next attempt if it is at most this far away, so that a brief failure of the token
-/// endpoint fails no call.
+/// Calls without a token wait for the next attempt if it is at most this far away, so that a brief
+/// failure of the token endpoint fails no call.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// The pause between two checks whether somebody has logged in, or a secret has changed.
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
@@ -212,8 +214,8 @@ impl TokenSource {
         }
     }
 
-    /// Waits for a newer token after a 401, unless the rejected one was new. Returns whether another attempt may
-    /// succeed.
+    /// Waits for a newer token after a 401, unless the rejected one was new. Returns whether
+    /// another attempt may succeed.
     pub async fn handle_rejection(
         self: &Arc<Self>,
         version: CredentialVersion,
@@ -248,8 +250,8 @@ impl TokenSource {
         }
     }
 
-    /// Handles a 403: the token is valid but insufficient (RFC 6750 §3.1). That concerns the credential only if it was
-    /// never accepted; otherwise it concerns this one request.
+    /// Handles a 403: the token is valid but insufficient (RFC 6750 §3.1). That concerns the
+    /// credential only if it was never accepted; otherwise it concerns this one request.
     fn handle_forbidden(&self, number: u64, headers: &HeaderMap) -> RejectionOutcome {
         let lacks_scope = headers
             .get_all(header::WWW_AUTHENTICATE)
@@ -275,8 +277,8 @@ impl TokenSource {
         self.refresh.lock()
     }
 
-    /// Has a token fetched that is newer than number `than`, unless there is one. `is_rejected`: because the upstream
-    /// answered 401 to that one.
+    /// Has a token fetched that is newer than number `than`, unless there is one. `is_rejected`:
+    /// because the upstream answered 401 to that one.
     fn request_refresh(self: &Arc<Self>, than: u64, is_rejected: bool) -> RefreshRequest {
         let (mut refresh, now) = (self.refresh(), Instant::now());
         let current = self.current.load();
@@ -315,7 +317,8 @@ impl TokenSource {
         RefreshRequest::InProgress
     }
 
-    /// Starts a refresh as a task of its own: the call that needs it may give up while others still wait for it.
+    /// Starts a refresh as a task of its own: the call that needs it may give up while others still
+    /// wait for it.
     fn start_refresh(self: &Arc<Self>, is_rejected: bool) {
         let grant = Arc::clone(&self.grant);
         let (source, version) = (Arc::downgrade(self), grant.version());
@@ -333,7 +336,8 @@ impl TokenSource {
                 ))
             }));
         };
-        // Without the lock: a runtime that is shutting down drops the task at once, and its guard takes the lock.
+        // Without the lock: a runtime that is shutting down drops the task at once, and its guard
+        // takes the lock.
         let task = self.spawn(refresh);
         self.refresh().task = Some(task);
     }
@@ -350,7 +354,8 @@ impl TokenSource {
                 self.current.store(Some(Arc::new(current)));
                 refresh.failures = 0;
                 refresh.failed = None;
-                // After a rejection only `handle_accepted` knows that the upstream accepts the new token.
+                // After a rejection only `handle_accepted` knows that the upstream accepts the new
+                // token.
                 if !self.is_rejected.load(Ordering::Relaxed) {
                     self.status.set_ok(expires);
                 }
@@ -384,8 +389,9 @@ impl TokenSource {
         self.tasks.spawn(task.map(|_| ())).abort_handle()
     }
 
-    /// Refreshes again at an instant, or as soon as the grant has changed, even without calls: the state that
-    /// operators see must not depend on calls. `version` is the grant's version when it failed.
+    /// Refreshes again at an instant, or as soon as the grant has changed, even without calls: the
+    /// state that operators see must not depend on calls. `version` is the grant's version when it
+    /// failed.
     fn schedule_retry(self: &Arc<Self>, at: Instant, version: u64) {
         let source = Arc::downgrade(self);
         let task = self.spawn(async move {
@@ -406,7 +412,8 @@ impl TokenSource {
         }
     }
 
-    /// Enters the state that a failed refresh causes: that depends on whether the token in use is still valid.
+    /// Enters the state that a failed refresh causes: that depends on whether the token in use is
+    /// still valid.
     fn report_failure(&self, failed: &FailedRefresh) {
         let current = self.current.load();
         let is_valid = current

@@ -26,7 +26,8 @@ pub(super) struct CaFileVerifier {
     loaded: Latest<LoadedVerifier>,
 }
 
-/// The verifier that was loaded from this version of the file, or before it if this one cannot be used.
+/// The verifier that was loaded from this version of the file, or before it if this one cannot be
+/// used.
 #[derive(Debug)]
 struct LoadedVerifier {
     version: u64,

@@ -32,7 +32,8 @@ pub(super) struct ClientCertificate {
     loaded: Latest<LoadedPair>,
 }
 
-/// The certificate and key that were loaded from these versions, or before them if these did not match.
+/// The certificate and key that were loaded from these versions, or before them if these did not
+/// match.
 #[derive(Debug)]
 struct LoadedPair {
     versions: (u64, u64),
@@ -62,7 +63,8 @@ impl ClientCertificate {
         if loaded.versions == versions {
             return loaded.pair.clone();
         }
-        // The two files are replaced one after the other: until they match, the old pair stays in use.
+        // The two files are replaced one after the other: until they match, the old pair stays in
+        // use.
         let pair = load(&self.path, &self.cert, &*self.key).unwrap_or_else(|error| {
             tracing::warn!(%error, "the previous client certificate stays in use");
             loaded.pair.clone()
@@ -91,7 +93,8 @@ fn load(
 }
 
 impl ResolvesClientCert for ClientCertificate {
-    // The CAs that the server hints at are ignored: it rejects a wrong certificate with a better reason.
+    // The CAs that the server hints at are ignored: it rejects a wrong certificate with a better
+    // reason.
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.current()
     }

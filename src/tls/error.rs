@@ -20,7 +20,7 @@ pub enum TlsError {
     Pem {
         /// The file of the certificates.
         path: PathBuf,
-        /// What is wrong with it, or with the private key that belongs to it.
+        /// The mistake in it, or in the private key that belongs to it.
         source: PemError,
     },
 }

@@ -1,5 +1,5 @@
-//! Describes why a handshake failed, so that an operator can act on it. No text of the peer is used: the names in its
-//! certificate are such text.
+//! Describes why a handshake failed, so that an operator can act on it. No text of the peer is
+//! used: the names in its certificate are such text.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
@@ -73,8 +73,9 @@ fn describe_alert(alert: Alert) -> String {
     words.to_owned()
 }
 
-/// Returns whether the server rejected the handshake after weir had finished its part of it. In TLS 1.3 (RFC 8446 §4.4.2)
-/// that is how a server rejects a client certificate. A request that was sent by then did not run.
+/// Returns whether the server rejected the handshake after weir had finished its part of it. In TLS
+/// 1.3 (RFC 8446 §4.4.2) that is how a server rejects a client certificate. A request that was sent
+/// by then did not run.
 #[must_use]
 pub fn is_rejection(error: &Error) -> bool {
     matches!(

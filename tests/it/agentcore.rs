@@ -1,5 +1,5 @@
-//! The two connectors of AWS: what gateways and runtimes do that no other server does, behind doors that recompute
-//! signatures.
+//! The two connectors of AWS: the peculiarities of gateways and runtimes, behind servers that
+//! recompute signatures.
 
 mod gateway;
 mod runtime;
@@ -10,12 +10,12 @@ use crate::support::agentcore::{Agentcore, Arrived};
 use crate::support::client::Reply;
 use crate::support::weir::Weir;
 
-/// A weir over one of them, `corp`.
+/// A weir in front of one of them, `corp`.
 async fn over(yaml: &str) -> Weir {
     Weir::with(yaml).start().await
 }
 
-/// The text that a call came back with.
+/// The text of a call's result.
 fn text(reply: &Reply) -> String {
     let value = reply.value();
     let text = value["content"][0]["text"].as_str();
@@ -23,7 +23,7 @@ fn text(reply: &Reply) -> String {
         .to_owned()
 }
 
-/// Nobody was turned away at the door.
+/// Fails if a signature was rejected.
 fn all_let_in(double: &Agentcore) {
     let refused: Vec<_> = double.arrived();
     let refused: Vec<_> = refused
@@ -33,7 +33,7 @@ fn all_let_in(double: &Agentcore) {
     assert!(refused.is_empty(), "{refused:?}");
 }
 
-/// What one member of `/upstreams` says.
+/// One member of `/upstreams`.
 async fn told(weir: &Weir, member: &str) -> Value {
     weir.told("corp").await[member].clone()
 }

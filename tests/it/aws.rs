@@ -1,4 +1,4 @@
-//! Logging in to AWS, against doors that recompute every signature and services that give keys away.
+//! AWS credentials, against servers that recompute every signature and services that give out keys.
 
 mod apis;
 
@@ -27,7 +27,7 @@ use crate::support::aws::{KEY, Keyring, REGION, SECRET, Services, SigDoor, Targe
 use crate::support::upstream::Upstream;
 use crate::support::weir::{Builder, Weir};
 
-/// An upstream `shop` behind a door, and keys.
+/// An upstream `shop` behind a server that checks signatures, and its keys.
 struct Shop {
     keys: Arc<Keyring>,
     door: SigDoor,
@@ -46,7 +46,7 @@ impl Shop {
         }
     }
 
-    /// A weir over it, as a gateway; `auth` is what follows `type: sigv4`.
+    /// A weir in front of it, as a gateway; `auth` is the text after `type: sigv4`.
     fn gateway(&self, auth: &str) -> Builder {
         let origin = self.door.origin();
         Weir::with(&format!(
@@ -55,7 +55,7 @@ impl Shop {
     }
 }
 
-/// Keys in the environment, and nothing of the machine's own.
+/// Keys in the environment, and nothing that the machine itself has.
 fn keys() -> Vec<(&'static str, String)> {
     let mut env = nowhere();
     env.push(("AWS_ACCESS_KEY_ID", KEY.to_owned()));
@@ -73,7 +73,7 @@ fn nowhere() -> Vec<(&'static str, String)> {
     env
 }
 
-/// A container's credentials, which live so long.
+/// Credentials of a container, with this lifetime.
 fn container(shop: &Shop, services: &Services, life: Duration) -> Vec<(&'static str, String)> {
     shop.keys.set_life(life);
     let mut env = nowhere();
@@ -172,7 +172,7 @@ async fn a_clock_that_is_off_costs_one_refusal_and_nothing_more() {
         weir.wait_told("shop", "credentials/state", "clock_skew")
             .await;
         weir.wait_told("shop", "credentials/reason", words).await;
-        // Somebody sets it right.
+        // Somebody corrects the clock.
         shop.keys.set_ahead(0);
         buys(&weir, 1).await;
         buys(&weir, 20).await;
@@ -194,7 +194,7 @@ async fn credentials_that_end_are_replaced_and_no_call_fails() {
         assert!(began.elapsed() < 6 * BOUND, "{}", shop.keys.issued());
     }
     assert_eq!(shop.door.refusals(), []);
-    // One call brings each, however many wait; each serves three seconds.
+    // One request fetches each, however many calls wait; each is valid for three seconds.
     let elapsed = began.elapsed().as_secs();
     assert!(elapsed >= 5, "{elapsed} s");
     assert_eq!(services.count("container") as u64, shop.keys.issued());

@@ -1,4 +1,4 @@
-//! Upstreams that want a person to log in: `weir login`, and weir with what it stores.
+//! Upstreams that a person has to log in to: `weir login`, and weir with a stored login.
 
 mod serving;
 
@@ -19,7 +19,7 @@ use crate::support::{bounded, free_port};
 
 const AUTH: &str = "auth: { type: oauth2_authorization_code, client_id: known }";
 
-/// A server that wants a login, and a weir's folder with a config over it.
+/// A server that requires a login, and the folder of a weir whose config names it.
 struct Rig {
     saas: SaaS,
     home: tempfile::TempDir,
@@ -68,7 +68,7 @@ impl Rig {
         Waiting::of(process).await
     }
 
-    /// `weir login`, and a browser that does what it is told.
+    /// Runs `weir login` with a browser that follows every redirect.
     async fn logged_in(&self) -> (StatusCode, String, i32, String) {
         let waiting = self.login().await;
         let (status, page) = waiting.browse().await;
@@ -76,7 +76,7 @@ impl Rig {
         (status, page, code, err)
     }
 
-    /// A login that ends before anybody opens a browser.
+    /// Runs a login that ends before a browser is opened.
     async fn refused(&self) -> String {
         let (status, out, err) = self.start().wait_exit().await;
         assert_eq!((status.code(), out.as_str()), (Some(2), ""), "{err}");
@@ -93,14 +93,14 @@ impl Rig {
         paths.filter(is_grant).collect()
     }
 
-    /// The one grant that is stored.
+    /// Returns the one stored login.
     fn record(&self) -> Value {
         let stored = self.stored();
         assert_eq!(stored.len(), 1, "{stored:?}");
         serde_json::from_slice(&std::fs::read(&stored[0]).unwrap()).unwrap()
     }
 
-    /// A weir that serves with this rig's state folder.
+    /// Starts a weir that serves with this rig's state folder.
     async fn serve(&self) -> Weir {
         let state = self.home.path().join("state");
         Weir::with(&format!(
@@ -134,14 +134,14 @@ impl Waiting {
         Self { process, url }
     }
 
-    /// A parameter of the authorization request.
+    /// Returns a parameter of the authorization request.
     fn asked(&self, name: &str) -> Option<String> {
         let mut pairs = self.url.query_pairs();
         let found = pairs.find(|(key, _)| key == name);
         found.map(|(_, value)| value.into_owned())
     }
 
-    /// Logs in: where the browser would be sent back to.
+    /// Logs in and returns the URL to which the browser is redirected.
     async fn redirect(&self) -> Url {
         let answer = get(self.url.as_str()).await;
         assert_eq!(answer.status(), StatusCode::FOUND);
@@ -149,13 +149,13 @@ impl Waiting {
         location.parse().unwrap()
     }
 
-    /// Logs in and follows: what the browser shows in the end.
+    /// Logs in, follows the redirect and returns what the browser shows.
     async fn browse(&self) -> (StatusCode, String) {
         let answer = get(self.redirect().await.as_str()).await;
         (answer.status(), answer.text().await.unwrap())
     }
 
-    /// The exit status, and what was written to stderr.
+    /// Waits for the exit and returns its status and stderr.
     async fn ended(self) -> (i32, String) {
         let (status, _, err) = self.process.wait_exit().await;
         (status.code().unwrap(), err)
@@ -238,9 +238,12 @@ async fn an_answer_of_another_issuer_ends_the_login_and_no_code_is_sent_anywhere
         let (status, page, code, err) = rig.logged_in().await;
         assert_eq!((status, code), (StatusCode::BAD_REQUEST, 2), "{err}");
         assert!(page.contains("Weir is not logged in to linear"), "{page}");
-        assert!(err.contains("another authorization server"), "{err}");
+        assert!(
+            err.contains("did not come from the authorization server"),
+            "{err}"
+        );
     }
-    // A server that does not promise `iss` may leave it out, and may not get it wrong.
+    // A server that does not promise `iss` may leave it out, but a wrong one is rejected.
     rig.saas.script().metadata = json!({ "authorization_response_iss_parameter_supported": null });
     rig.saas.script().redirect = vec![("iss", "https://evil.example".to_owned())];
     assert_eq!(rig.logged_in().await.2, 2);
@@ -405,7 +408,7 @@ async fn weir_registers_itself_where_it_is_not_known() {
     let redirect = wanted["redirect_uris"][0].as_str().unwrap().to_owned();
     assert!(redirect.starts_with("http://127.0.0.1:"), "{redirect}");
     assert_eq!(rig.record()["client"]["id"], "registered-1");
-    // A server that takes no public clients.
+    // A server that supports no public clients.
     let methods = json!({ "token_endpoint_auth_methods_supported": ["client_secret_basic"] });
     rig.saas.script().metadata = methods;
     let (_, _, code, err) = rig.logged_in().await;
@@ -432,7 +435,7 @@ async fn a_client_may_be_a_document_where_the_server_takes_that() {
     rig.saas.script().metadata = json!({ "client_id_metadata_document_supported": false });
     let err = rig.refused().await;
     assert!(
-        err.contains("takes no client id metadata documents"),
+        err.contains("does not support client id metadata documents"),
         "{err}"
     );
 }

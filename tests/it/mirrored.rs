@@ -1,4 +1,5 @@
-//! Arguments that are mirrored into `Mcp-Param-*` headers (facts E 9): checked here, written anew for the next hop.
+//! Arguments that are mirrored into `Mcp-Param-*` headers: weir checks them and writes them again
+//! for the next hop.
 
 use crate::support::client::{Modern, Reply, sentinel};
 use crate::support::upstream::Upstream;
@@ -49,7 +50,7 @@ async fn a_call_with_every_header_right_passes_and_the_next_hop_gets_its_own() {
         assert_eq!(call.header(name), Some(value), "{name}");
     }
     assert_eq!(call.header("mcp-name"), Some("go"));
-    // A header that mirrors nothing is ignored.
+    // A header that mirrors no argument is ignored.
     let mut more = HEADERS.to_vec();
     more.push(("mcp-param-other", "x"));
     assert!(go(&modern, ARGUMENTS, &more).await.succeeded());

@@ -16,7 +16,7 @@ async fn a_replaced_secret_is_in_use_within_a_second_and_no_call_fails() {
         std::fs::rename(new, &file).unwrap();
     };
     write("old");
-    // No door: it is told what it is sent.
+    // This upstream accepts everything and records what it is sent.
     let shop = Upstream::named("shop").tools(["search"]).start().await;
     let auth = format!(
         "auth: {{ type: bearer, token: {{ file: {} }} }}",
@@ -37,7 +37,7 @@ async fn a_replaced_secret_is_in_use_within_a_second_and_no_call_fails() {
         })
         .await;
     }
-    // What is no secret is not used.
+    // A file that holds no secret is not used.
     write("");
     weir.wait_stderr("is empty").await;
     std::fs::remove_file(&file).unwrap();
@@ -59,7 +59,7 @@ async fn a_refused_secret_is_read_again_before_the_call_fails() {
         file.display()
     );
     let weir = Weir::over([&shop]).upstream("shop", &auth).start().await;
-    // Longer than what a refusal waits before it has a file looked at again.
+    // Longer than the pause between two looks at a file because of rejections.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     for token in ["new", "newer"] {
         shop.bearer(token);

@@ -1,5 +1,5 @@
-//! No secret shows: a weir with one upstream for each way to log in, among servers that say again whatever they are
-//! sent, at the highest level of logging.
+//! No secret is shown: a weir with one upstream for each kind of `auth`, at the highest log level.
+//! The servers repeat whatever they are sent.
 
 mod parrot;
 mod planted;
@@ -24,13 +24,13 @@ use crate::support::weir::{Process, child};
 use parrot::Parrot;
 use planted::absent;
 
-/// A folder with a config over the parrot.
+/// A folder with a config whose upstreams are the parrot.
 struct Rig {
     home: tempfile::TempDir,
     parrot: Parrot,
     listen: u16,
     admin: u16,
-    /// Secrets as they are sent or stored: base64.
+    /// The secrets in the form in which they are sent or stored: base64.
     more: Vec<String>,
 }
 
@@ -54,7 +54,7 @@ const ENV: [(&str, &str); 17] = [
     ("AWS_EC2_METADATA_DISABLED", "true"),
 ];
 
-/// The names of the upstreams that are reached at first.
+/// The upstreams that are reached at first.
 const FINE: [&str; 11] = [
     "bearer",
     "header",
@@ -153,7 +153,7 @@ impl Rig {
             "stored",
             "type: bearer, token: { aws_secret: { id: weir, region: eu-west-1 } }",
         );
-        // Never let in.
+        // It is never accepted.
         add("denied", &client("/deny", secret));
         add("denied_post", &client("/deny", &post));
         add("broken", &client("/broken", key));
@@ -174,7 +174,7 @@ impl Rig {
         yaml
     }
 
-    /// A login whose access token is over, so that the refresh token is used.
+    /// A login whose access token has expired, so that the refresh token is used.
     async fn log_in(&self) {
         let store = LoginStore::new(&self.home.path().join("state"));
         let issuer = self.parrot.url("");
@@ -249,7 +249,7 @@ impl Rig {
     }
 }
 
-/// The arguments of a process and of all below it.
+/// The arguments of a process and of all its descendants.
 fn arguments(of: u32) -> String {
     let read = |pid: u32, what: &str| {
         std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default()
@@ -267,7 +267,8 @@ fn arguments(of: u32) -> String {
     all
 }
 
-/// All files of the state folder but for the logins, which are secret by their nature, and for their owner only.
+/// All files of the state folder except the logins, which contain secrets and are readable by their
+/// owner only.
 fn state(folder: &Path) -> String {
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -302,7 +303,7 @@ async fn no_secret_shows_wherever_weir_says_something() {
         let more = &rig.more;
         let weir = rig.run(&["serve"], format);
         rig.ready(&weir).await;
-        // Whatever is let in works: all those secrets were really in use.
+        // Every upstream that is reached works, so all those secrets were really used.
         for name in FINE {
             let said = rig.call(&format!("{name}__search")).await;
             assert!(
@@ -315,7 +316,7 @@ async fn no_secret_shows_wherever_weir_says_something() {
         rig.parrot.turns_bad();
         for name in FINE.repeat(7) {
             let said = rig.call(&format!("{name}__search")).await;
-            // An upstream's own JSON-RPC error is its word to its caller, and passed on as it is.
+            // An upstream's own JSON-RPC error is meant for its caller and forwarded unchanged.
             if !said.contains("-32001") {
                 absent("an answer", &said, more);
             }
@@ -380,7 +381,7 @@ async fn a_config_does_not_print_its_secrets() {
         found.map(|(_, text)| (*text).to_owned())
     };
     let config = weir::config::load(&rig.config(), &env).unwrap();
-    // What a panic would print.
+    // The text that a panic would print.
     absent("Debug", &format!("{config:?} {config:#?}"), &rig.more);
 }
 
@@ -396,7 +397,7 @@ async fn a_panic_over_all_that_runs_prints_no_secret() {
     let core = core.unwrap();
     core.settled().await;
     let snapshot = core.live().load_full();
-    // Tokens are in use by now, not only what the config says.
+    // By now, fetched tokens are in use too, not only the secrets of the config.
     let granted = |name: &str| {
         let link = snapshot
             .links()

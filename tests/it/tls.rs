@@ -1,4 +1,5 @@
-//! TLS towards upstreams: private CAs, client certificates, names, versions, sockets, and what goes wrong with them.
+//! TLS towards upstreams: private CAs, client certificates, names, versions, sockets, and what goes
+//! wrong with them.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,7 +26,7 @@ impl Pems {
         pems
     }
 
-    /// As programs that renew certificates do it: a new file is moved into the old one's place.
+    /// Replaces a file as programs that renew certificates do: moves a new one into its place.
     fn write(&self, name: &str, text: &str) {
         let (new, old) = (self.0.path().join("new"), self.0.path().join(name));
         std::fs::write(&new, text).unwrap();
@@ -53,7 +54,7 @@ impl Pems {
     }
 }
 
-/// A weir over the door, each kind of HTTP client in turn.
+/// A weir in front of the server, with each kind of HTTP client in turn.
 async fn over(door: u16, tls: &str, connector: &str) -> Weir {
     let url = format!("https://localhost:{door}/mcp");
     let more = format!("connector: {connector}\nresync: 1h\n{tls}");
@@ -64,7 +65,7 @@ async fn over(door: u16, tls: &str, connector: &str) -> Weir {
         .await
 }
 
-/// What operators are told of an upstream behind this door.
+/// The reason that operators read for an upstream behind this server.
 async fn told(
     address: SocketAddr,
     server: std::sync::Arc<rustls::ServerConfig>,
@@ -176,7 +177,7 @@ async fn replaced_certificates_are_in_use_without_a_failed_call() {
         let door = Door::before(shop.address(), server).await;
         let weir = over(door.port(), &pems.with_identity(), connector).await;
         works(&weir, "shop").await;
-        // Both CAs first, as one does it; then the server's certificate; then weir's.
+        // The usual order: both CAs first, then the server's certificate, then weir's.
         pems.write("ca.pem", &format!("{}{}", old.pem, new.pem));
         weir.wait_stderr("ca.pem").await;
         door.becomes(config(
@@ -189,7 +190,7 @@ async fn replaced_certificates_are_in_use_without_a_failed_call() {
         let renewed = new.client("weir");
         pems.write("cert.pem", &renewed.cert);
         weir.wait_stderr("cert.pem").await;
-        // Until the key fits too, the old pair is shown.
+        // Until the key matches too, the old pair stays in use.
         door.hang_up();
         works(&weir, "shop").await;
         pems.write("key.pem", &renewed.key);

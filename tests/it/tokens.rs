@@ -16,13 +16,13 @@ use crate::support::weir::{Builder, Weir};
 
 const SECRET: &str = "planted/ +:secret";
 
-/// An upstream that lets in who has a token of this server.
+/// An upstream that accepts tokens of this server.
 async fn upstream(server: &TokenServer) -> Upstream {
     let builder = Upstream::named("up").tools(["search"]).tokens_of(server);
     builder.start().await
 }
 
-/// A weir over it; `more` are further members of `auth`.
+/// A weir in front of it; `more` are further members of `auth`.
 fn weir(up: &Upstream, server: &TokenServer, more: &str) -> Builder {
     let url = server.url();
     let auth = format!(
@@ -60,7 +60,7 @@ async fn a_token_request_says_what_the_config_says() {
     let more = ", scopes: [a/b, c], audience: api, resource: \"https://mcp.example/mcp\", parameters: { tenant: \"t 1\" }";
     let _weir = weir(&up, &server, more).start().await;
     let Asked { headers, form } = &server.asked()[0];
-    // RFC 6749 §2.3.1: both are form-encoded first.
+    // RFC 6749 §2.3.1: both are form-encoded before they are joined.
     let pair = "we+ir:planted%2F+%2B%3Asecret";
     let basic = headers["authorization"].to_str().unwrap();
     assert_eq!(basic, format!("Basic {}", base64(pair)));
@@ -161,7 +161,7 @@ async fn a_failing_endpoint_fails_no_call_while_the_token_is_good() {
     let up = upstream(&server).await;
     let weir = weir(&up, &server, "").start().await;
     weir.wait_told("up", "credentials/state", "ok").await;
-    // Between 80 and 90 % of twelve seconds a new one is asked for.
+    // A new token is requested after 80 to 90 % of twelve seconds.
     let expiring = async {
         loop {
             assert!(worked(&call(&weir).await));
@@ -199,7 +199,7 @@ async fn without_a_token_calls_fail_with_a_reason_and_no_text_of_the_server() {
         up.log().seen().requests.is_empty(),
         "nothing goes out without a token"
     );
-    // Seldom, however often it is called.
+    // There are few requests, however many calls there are.
     for _ in 0..20 {
         call(&weir).await;
     }
@@ -227,7 +227,8 @@ async fn a_token_endpoint_that_comes_back_is_found_without_a_resync() {
 async fn an_upstream_is_listed_at_once_when_there_is_a_token_again() {
     let listing = async || {
         let server = TokenServer::start().await;
-        // By the third failure the keeper of the upstream would wait for longer than the token endpoint asks for.
+        // After the third failure the upstream's keeper would wait for longer than the
+        // `Retry-After` of the endpoint.
         server.says([Says::Status(503, &[("retry-after", "5")]), Says::Token]);
         let up = upstream(&server).await;
         let weir = weir(&up, &server, "").start().await;
@@ -259,8 +260,8 @@ async fn what_is_no_token_is_none() {
             "another type",
         ),
         (r#"{"access_token":"t\u0000"}"#, "characters"),
-        (r#"{"token":"t"}"#, "something else than a token"),
-        ("<html>", "something else than a token"),
+        (r#"{"token":"t"}"#, "is not a token"),
+        ("<html>", "is not a token"),
     ] {
         let server = TokenServer::start().await;
         server.says([Says::Body(body.to_owned())]);
@@ -297,7 +298,7 @@ async fn a_client_secret_that_was_rotated_is_used_at_once() {
     write("right");
     weir.wait_tools(["up__search"]).await;
     assert!(worked(&call(&weir).await));
-    // Once more, with a token that was good: no call fails.
+    // The same with a token that was valid: no call fails.
     write("other");
     server.secret("other");
     server.revoke();

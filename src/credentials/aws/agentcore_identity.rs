@@ -1,5 +1,5 @@
-//! Tokens and API keys of AgentCore Identity (AgentCore developer guide, "Provide identity and credential management
-//! for agent applications with Amazon Bedrock AgentCore Identity").
+//! Tokens and API keys of AgentCore Identity (AgentCore developer guide, "Provide identity and
+//! credential management for agent applications with Amazon Bedrock AgentCore Identity").
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,8 +21,8 @@ use crate::secret::Secret;
 
 /// The longest that both calls may take together.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
-/// The lifetime of what does not tell its own. AgentCore Identity keeps tokens itself and fetches a new one only when
-/// one has expired, so asking often costs a call but no new token.
+/// The lifetime of what does not tell its own. AgentCore Identity keeps tokens itself and fetches a
+/// new one only when one has expired, so asking often costs a call but no new token.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 
 /// The subject that a token is for.
@@ -58,7 +58,8 @@ impl AgentcoreIdentityClient {
         Ok(Self::with_context(config, &context.into(), &open)?)
     }
 
-    /// Creates a client that may find AWS services at another endpoint, see [`AwsContext::endpoint`].
+    /// Creates a client that may find AWS services at another endpoint, see
+    /// [`AwsContext::endpoint`].
     ///
     /// # Errors
     /// A key of the config that cannot be opened.
@@ -82,8 +83,8 @@ impl AgentcoreIdentityClient {
         self.api.version()
     }
 
-    /// Fetches a token or an API key for weir itself. It always has an expiry: after five minutes if it does not tell
-    /// its own.
+    /// Fetches a token or an API key for weir itself. It always has an expiry: after five minutes
+    /// if it does not tell its own.
     ///
     /// # Errors
     /// There is none.
@@ -216,8 +217,8 @@ fn text<'v>(response: &'v Value, member: &str) -> Result<&'v str, ApiError> {
     member.ok_or(ApiError::Unreadable("AgentCore Identity"))
 }
 
-/// Returns `exp` of a JWT (RFC 7519 §4.1.4) if the token is one. The signature is not checked: `exp` only decides when
-/// the next token is fetched.
+/// Returns `exp` of a JWT (RFC 7519 §4.1.4) if the token is one. The signature is not checked:
+/// `exp` only decides when the next token is fetched.
 fn jwt_expiry(token: &str) -> Option<SystemTime> {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: Value = serde_json::from_slice(&claims).ok()?;

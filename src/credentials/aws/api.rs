@@ -28,8 +28,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// An AWS service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Service {
-    /// Its service id in the AWS SDKs. `AWS_ENDPOINT_URL_<ID>` overrides its endpoint (AWS SDKs and Tools reference
-    /// guide, "Service-specific endpoints").
+    /// Its service id in the AWS SDKs. `AWS_ENDPOINT_URL_<ID>` overrides its endpoint (AWS SDKs and
+    /// Tools reference guide, "Service-specific endpoints").
     id: &'static str,
     /// The first label of its host name.
     prefix: &'static str,
@@ -73,7 +73,8 @@ pub(super) struct ApiRequest<'c> {
     pub(super) body: Bytes,
 }
 
-/// The reason why a service gave no usable response. Contains no text of a peer, except error types that weir knows.
+/// The reason why a service gave no usable response. Contains no text of a peer, except error types
+/// that weir knows.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ApiError {
     #[error("{0}")]
@@ -148,8 +149,8 @@ impl Api {
         self.cache.version()
     }
 
-    /// Sends a request and returns the JSON of a 2xx response. If a rejection may be due to the signature, the request
-    /// is signed and sent once more.
+    /// Sends a request and returns the JSON of a 2xx response. If a rejection may be due to the
+    /// signature, the request is signed and sent once more.
     pub(super) async fn call(
         &self,
         request: &ApiRequest<'_>,
@@ -175,8 +176,8 @@ impl Api {
         }
     }
 
-    /// Corrects what a rejection complains about, if that is possible, and returns whether another signature may be
-    /// accepted.
+    /// Corrects what a rejection complains about, if that is possible, and returns whether another
+    /// signature may be accepted.
     fn recover(&self, response: &AwsResponse, version: SigningVersion) -> Result<bool, ApiError> {
         match rejection::classify(&response.headers, &response.body) {
             RejectionCause::Clock => {
@@ -240,8 +241,8 @@ impl Api {
         Ok((response, version))
     }
 
-    /// Returns the service's endpoint without a slash at the end: the one that the environment or the profile sets,
-    /// otherwise AWS's own.
+    /// Returns the service's endpoint without a slash at the end: the one that the environment or
+    /// the profile sets, otherwise AWS's own.
     fn base_url(&self, sdk: &SdkConfig, region: &str) -> String {
         let key = ServiceConfigKey::builder()
             .service_id(self.service.id)

@@ -1,7 +1,8 @@
-//! The AWS credentials in use: loaded once however many calls wait, and replaced before they expire.
+//! The AWS credentials in use: loaded once however many calls wait, and replaced before they
+//! expire.
 //!
-//! The calls that use credentials have them replaced, so no timer is needed for that, and no call waits while the old
-//! ones are valid. A load that failed is tried again by itself.
+//! The calls that use credentials have them replaced, so no timer is needed for that, and no call
+//! waits while the old ones are valid. A load that failed is tried again by itself.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -20,16 +21,18 @@ use crate::credentials::aws::source::{CredentialsSource, LoadFailure, LoadedCred
 use crate::credentials::error::NoCredential;
 use crate::credentials::status::{CredentialState, StatusCell};
 
-/// The longest that a load may take: to assume a role, credentials have to be loaded by another call first.
+/// The longest that a load may take: to assume a role, credentials have to be loaded by another
+/// call first.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long before their expiry credentials are replaced, unless a quarter of their lifetime is shorter.
+/// How long before their expiry credentials are replaced, unless a quarter of their lifetime is
+/// shorter.
 const MAX_RENEWAL_LEAD: Duration = Duration::from_secs(300);
 /// The shortest pause between two loads.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two loads while they fail.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// If credentials that were rejected and dropped come again from a load, they are used for this long before another
-/// rejection drops them.
+/// If credentials that were rejected and dropped come again from a load, they are used for this
+/// long before another rejection drops them.
 const KEEP_REJECTED: Duration = Duration::from_secs(30);
 
 /// The credentials of one upstream, or of one client of an AWS service.
@@ -88,7 +91,7 @@ struct FailedLoad {
     next_try: Instant,
 }
 
-/// What the cache has for a call.
+/// The content of the cache, as a call needs it.
 enum Lookup {
     /// Valid credentials.
     Valid(Arc<CurrentCredentials>),
@@ -147,7 +150,8 @@ impl CredentialsCache {
         if !matches!(changed, Ok(Ok(()))) {
             return Err(NoCredential("AWS credentials did not come in time".into()));
         }
-        // They have just come, so they are used even if this machine's clock takes them for expired.
+        // They have just come, so they are used even if this machine's clock takes them for
+        // expired.
         match completed.borrow_and_update().clone() {
             Some(Ok(current)) => Ok(current),
             Some(Err(failure)) => Err(NoCredential(failure.reason)),
@@ -158,7 +162,8 @@ impl CredentialsCache {
         }
     }
 
-    /// Drops the credentials of this number because AWS rejected them. Returns whether the next ones may differ.
+    /// Drops the credentials of this number because AWS rejected them. Returns whether the next
+    /// ones may differ.
     pub(super) fn drop_rejected(&self, number: u32) -> bool {
         let mut state = self.shared.state();
         let Some(current) = state.current.clone() else {
@@ -190,8 +195,8 @@ impl CredentialsCache {
         current.is_none_or(|current| current.number != number || current.version != version)
     }
 
-    /// Returns the expiry of the credentials in use (`Some(None)`: not known), or `None` while they are being replaced
-    /// or could not be replaced.
+    /// Returns the expiry of the credentials in use (`Some(None)`: not known), or `None` while they
+    /// are being replaced or could not be replaced.
     pub(super) fn settled_expiry(&self) -> Option<Option<SystemTime>> {
         let state = self.shared.state();
         let current = state.current.as_ref()?;
@@ -211,7 +216,8 @@ impl SharedCache {
         let failed = state.failed.as_ref();
         let waiting = failed.filter(|failed| Instant::now() < failed.next_try);
         let valid = state.current.as_ref().filter(|current| {
-            // Those that have just come are used even if this machine's clock takes them for expired.
+            // Those that have just come are used even if this machine's clock takes them for
+            // expired.
             (!is_past(current.expires) || current.since.elapsed() < MIN_PAUSE)
                 && current.version == self.source.version()
         });
@@ -254,7 +260,8 @@ impl SharedCache {
         });
     }
 
-    /// Loads again at an instant, even without calls: the state that operators see must not depend on calls.
+    /// Loads again at an instant, even without calls: the state that operators see must not depend
+    /// on calls.
     fn schedule_retry(self: &Arc<Self>, at: Instant) {
         let this = Arc::downgrade(self);
         self.spawn(async move {
@@ -319,7 +326,8 @@ impl SharedCache {
             end - renewal_lead(lifetime)
         });
         let token = credentials.session_token().unwrap_or_default();
-        // Only the session token tells temporary credentials apart. It is a secret, hence the digest.
+        // Only the session token tells temporary credentials apart. It is a secret, hence the
+        // digest.
         let key = format!("{} {token}", credentials.access_key_id());
         let digest = ring::digest::digest(&ring::digest::SHA256, key.as_bytes());
         let digest = format!("{digest:?}");
@@ -337,7 +345,8 @@ impl SharedCache {
     }
 }
 
-/// Makes room for the next load when it is dropped, so that a load that panics or is aborted ends too.
+/// Makes room for the next load when it is dropped, so that a load that panics or is aborted ends
+/// too.
 struct LoadGuard<'c>(&'c SharedCache);
 
 impl Drop for LoadGuard<'_> {
@@ -346,7 +355,8 @@ impl Drop for LoadGuard<'_> {
     }
 }
 
-/// Returns how long before their expiry credentials are replaced. Random, so that replicas do not all ask at once.
+/// Returns how long before their expiry credentials are replaced. Random, so that replicas do not
+/// all ask at once.
 fn renewal_lead(lifetime: Duration) -> Duration {
     let lead = (lifetime / 4).min(MAX_RENEWAL_LEAD);
     let random = crate::seal::random::<1>().map_or(0, |[byte]| u32::from(byte));

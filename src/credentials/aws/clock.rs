@@ -1,17 +1,19 @@
 //! This machine's clock, corrected by the clocks of AWS.
 //!
-//! A signature contains the time at which it was made, and AWS rejects it if that differs by more than five minutes from
-//! its own time (IAM user guide, "Troubleshoot Signature Version 4"). The `Date` header of its answer is enough to sign
-//! as if this machine's clock were right.
+//! A signature contains the time at which it was made, and AWS rejects it if that differs by more
+//! than five minutes from its own time (IAM user guide, "Troubleshoot Signature Version 4"). The
+//! `Date` header of its answer is enough to sign as if this machine's clock were right.
 
 use parking_lot::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, header};
 
-/// Up to this offset the clock counts as right: a `Date` header has whole seconds, and took some time to arrive.
+/// Up to this offset the clock counts as right: a `Date` header has whole seconds, and took some
+/// time to arrive.
 const TOLERANCE: Duration = Duration::from_secs(30);
-/// A larger offset is not corrected: whoever makes weir sign for another day could use that signature on that day.
+/// A larger offset is not corrected: whoever makes weir sign for another day could use that
+/// signature on that day.
 const MAX_OFFSET: Duration = Duration::from_secs(24 * 3600);
 
 /// A clock that can be corrected.
@@ -39,7 +41,7 @@ pub enum ClockOffset {
     Ahead(Duration),
 }
 
-/// What [`Clock::correct`] did.
+/// The result of [`Clock::correct`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockCorrection {
     /// The clock is corrected, now or since the request was signed.
@@ -67,8 +69,8 @@ impl Clock {
         self.correction().offset
     }
 
-    /// Corrects the clock by the `Date` header of an answer that rejected a request for its time. `number` is the
-    /// number of the correction with which that request was signed.
+    /// Corrects the clock by the `Date` header of an answer that rejected a request for its time.
+    /// `number` is the number of the correction with which that request was signed.
     pub fn correct(&self, number: u32, headers: &HeaderMap) -> ClockCorrection {
         self.correct_at(number, headers, SystemTime::now())
     }
@@ -161,8 +163,8 @@ mod tests {
         assert_eq!(text, "this machine's clock is 10 minutes behind AWS's");
         let (now, number) = clock.now();
         assert!(now > local + 9 * MINUTE);
-        // A request that was signed before the correction is repeated without reading its date. One that was signed
-        // after it has another problem.
+        // A request that was signed before the correction is repeated without reading its date. One
+        // that was signed after it has another problem.
         let nothing = HeaderMap::new();
         assert_eq!(clock.correct_at(0, &nothing, local), ClockCorrection::Yes);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What calls of AWS services share with the weir that they belong to.
+//! The parts of a weir that calls of AWS services use.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use url::Url;
 use crate::credentials::context::CredentialsContext;
 use crate::tls::TlsConfigs;
 
-/// What all calls of AWS services need.
+/// The parts of a weir that calls of AWS services use.
 #[derive(Clone, Debug)]
 pub struct AwsContext {
     /// The TLS configurations for `https`.
@@ -18,8 +18,8 @@ pub struct AwsContext {
     pub tasks: TaskTracker,
     /// Is cancelled when weir stops; nothing is fetched after that.
     pub stop: CancellationToken,
-    /// Replaces the endpoints of all AWS services, for tests. `None`: the environment, the profile or AWS's own
-    /// endpoints decide.
+    /// Replaces the endpoints of all AWS services, for tests. `None`: the environment, the profile
+    /// or AWS's own endpoints decide.
     pub endpoint: Option<Url>,
 }
 

@@ -1,5 +1,5 @@
-//! The control plane of AgentCore gateways: has their targets read again (AgentCore control plane API reference,
-//! "SynchronizeGatewayTargets").
+//! The control plane of AgentCore gateways: has their targets read again (AgentCore control plane
+//! API reference, "SynchronizeGatewayTargets").
 
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -40,8 +40,8 @@ pub struct ControlPlane {
 pub struct SyncReport {
     /// Targets that now list what their servers have.
     pub done: usize,
-    /// Targets that cannot be synchronized: they wait for a person's consent, have a schema of their own, are busy, or
-    /// are not for MCP.
+    /// Targets that cannot be synchronized: they wait for a person's consent, have a schema of
+    /// their own, are busy, or are not for MCP.
     pub skipped: usize,
     /// Targets whose synchronization failed.
     pub failed: usize,
@@ -58,7 +58,7 @@ impl From<ApiError> for SyncError {
     }
 }
 
-/// What happened to one target.
+/// The result for one target.
 enum TargetOutcome {
     Done,
     Skipped,
@@ -86,7 +86,8 @@ impl ControlPlane {
         )?)
     }
 
-    /// Creates a client that may find AWS services at another endpoint, see [`AwsContext::endpoint`].
+    /// Creates a client that may find AWS services at another endpoint, see
+    /// [`AwsContext::endpoint`].
     ///
     /// # Errors
     /// A key of the config that cannot be opened.
@@ -104,8 +105,9 @@ impl ControlPlane {
         })
     }
 
-    /// Has every target list its server again (`SynchronizeGatewayTargets`), one after the other, and waits until each
-    /// is ready. Does nothing and returns `Ok(None)` if the last call was less than a minute ago.
+    /// Has every target list its server again (`SynchronizeGatewayTargets`), one after the other,
+    /// and waits until each is ready. Does nothing and returns `Ok(None)` if the last call was less
+    /// than a minute ago.
     ///
     /// # Errors
     /// A call of the control plane failed, or the targets were not ready before `deadline`.
@@ -213,8 +215,8 @@ impl ControlPlane {
     }
 }
 
-/// Returns whether AgentCore can synchronize a target: it is an MCP server whose listing is cached, waits for no
-/// consent, and is not being changed.
+/// Returns whether AgentCore can synchronize a target: it is an MCP server whose listing is cached,
+/// waits for no consent, and is not being changed.
 fn is_synchronizable(target: &Value) -> bool {
     let kind = text(target, "targetType")
         .is_none_or(|kind| matches!(kind, "MCP_SERVER" | "AGENTCORE_RUNTIME"));

@@ -1,6 +1,7 @@
 //! The HTTP client for AWS's own services. It follows no redirects and limits every body.
 //!
-//! `aws-config` sends with it too, so that everything goes through one TLS stack and the organisation's proxy.
+//! `aws-config` sends with it too, so that everything goes through one TLS stack and the
+//! organisation's proxy.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -73,7 +74,8 @@ pub struct AwsHttpClient {
 struct LazyClients {
     tls: Arc<TlsConfigs>,
     secure: OnceLock<Result<reqwest::Client, AwsHttpError>>,
-    /// For `http`: credential endpoints of a container or of the machine. Reads no certificates and uses no proxy.
+    /// For `http`: credential endpoints of a container or of the machine. Reads no certificates and
+    /// uses no proxy.
     plain: OnceLock<Result<reqwest::Client, AwsHttpError>>,
 }
 
@@ -175,7 +177,8 @@ fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, AwsHttpErro
     builder.build().map_err(|_| AwsHttpError::Client)
 }
 
-/// Returns how long `aws-config` lets a request take: one second for instance metadata, for example.
+/// Returns how long `aws-config` lets a request take: one second for instance metadata, for
+/// example.
 fn sdk_timeout(settings: &HttpConnectorSettings) -> Duration {
     let parts = [settings.connect_timeout(), settings.read_timeout()];
     match parts {

@@ -1,4 +1,5 @@
-//! Reads why an AWS service rejected a request. Its texts are searched but never repeated: they may echo the request.
+//! Reads why an AWS service rejected a request. Its texts are searched but never repeated: they may
+//! echo the request.
 
 use http::{HeaderMap, HeaderValue};
 
@@ -102,8 +103,8 @@ const KNOWN_TYPES: [&str; 20] = [
     "ValidationException",
 ];
 
-/// Returns the type of an AWS error if weir knows it: `com.amazon#ThrottlingException:http://…` in the header
-/// `x-amzn-errortype`, or `__type` or `code` in the body.
+/// Returns the type of an AWS error if weir knows it: `com.amazon#ThrottlingException:http://…` in
+/// the header `x-amzn-errortype`, or `__type` or `code` in the body.
 #[must_use]
 pub fn read_error_type(headers: &HeaderMap, body: &[u8]) -> Option<&'static str> {
     let header = headers.get("x-amzn-errortype");

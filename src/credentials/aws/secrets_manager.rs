@@ -26,7 +26,8 @@ pub struct SecretFetcher {
 }
 
 impl SecretFetcher {
-    /// Creates the fetcher of one secret. Opens no connection. `open` opens AWS keys that are secrets themselves.
+    /// Creates the fetcher of one secret. Opens no connection. `open` opens AWS keys that are
+    /// secrets themselves.
     ///
     /// # Errors
     /// Such a key cannot be opened.
@@ -59,7 +60,8 @@ impl SecretFetcher {
         }))
     }
 
-    /// Fetches the current version of the secret (`GetSecretValue`, staging label `AWSCURRENT`). Takes at most 30 s.
+    /// Fetches the current version of the secret (`GetSecretValue`, staging label `AWSCURRENT`).
+    /// Takes at most 30 s.
     ///
     /// # Errors
     /// There is none. The text gives the reason and names the id of the secret.

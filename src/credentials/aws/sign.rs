@@ -1,5 +1,5 @@
-//! AWS Signature Version 4 with `aws-sigv4`, in the settings that services other than S3 expect (IAM user guide,
-//! "Create a signed AWS API request").
+//! AWS Signature Version 4 with `aws-sigv4`, in the settings that services other than S3 expect
+//! (IAM user guide, "Create a signed AWS API request").
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -17,9 +17,9 @@ use url::Url;
 
 use crate::credentials::rejection::CredentialVersion;
 
-/// Headers that are not signed, because a proxy between weir and AWS may change them. The list is botocore's
-/// (`SIGNED_HEADERS_BLACKLIST`). The list of `aws-sigv4` has only four of them: with it, a load balancer that writes its
-/// own `traceparent` would break the signature.
+/// Headers that are not signed, because a proxy between weir and AWS may change them. The list is
+/// botocore's (`SIGNED_HEADERS_BLACKLIST`). The list of `aws-sigv4` has only four of them: with it,
+/// a load balancer that writes its own `traceparent` would break the signature.
 const UNSIGNED: [&str; 15] = [
     "authorization",
     "baggage",
@@ -40,8 +40,8 @@ const UNSIGNED: [&str; 15] = [
 
 static SETTINGS: LazyLock<SigningSettings> = LazyLock::new(|| {
     let mut settings = SigningSettings::default();
-    // These are the defaults, written out because AWS rejects signatures with any others. With `Single` that would
-    // show only in paths that contain an ARN.
+    // These are the defaults, written out because AWS rejects signatures with any others. With
+    // `Single` that would show only in paths that contain an ARN.
     settings.percent_encoding_mode = PercentEncodingMode::Double;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Enabled;
     settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
@@ -56,7 +56,7 @@ const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 /// `x-amz-security-token`
 const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// What a signature depends on besides the request.
+/// The values that a signature depends on besides the request.
 #[derive(Clone, Copy, Debug)]
 pub struct SigningContext<'s> {
     /// The AWS credentials that sign.
@@ -105,8 +105,9 @@ pub enum SignError {
     Request,
 }
 
-/// Adds the signature to `headers`, in place of one that is there already. `url` and `body` have to be what is sent,
-/// byte for byte, and no header but those that are not signed may be added or removed afterwards.
+/// Adds the signature to `headers`, in place of one that is there already. `url` and `body` have to
+/// be what is sent, byte for byte, and no header but those that are not signed may be added or
+/// removed afterwards.
 ///
 /// # Errors
 /// The request cannot be signed.

@@ -1,4 +1,5 @@
-//! Signs the requests to one upstream with AWS Signature Version 4, and reads why a signature was rejected.
+//! Signs the requests to one upstream with AWS Signature Version 4, and reads why a signature was
+//! rejected.
 
 use std::sync::{Arc, OnceLock};
 
@@ -53,7 +54,8 @@ impl Signer {
         Ok(Self::with_context(config, &context.into(), &open, status)?)
     }
 
-    /// Creates a signer that may find AWS services at another endpoint, see [`AwsContext::endpoint`].
+    /// Creates a signer that may find AWS services at another endpoint, see
+    /// [`AwsContext::endpoint`].
     ///
     /// # Errors
     /// A key of the config that cannot be opened.
@@ -77,11 +79,12 @@ impl Signer {
         })
     }
 
-    /// Signs a request by adding headers. Nothing but unsigned headers may change afterwards, and `url` has to be the
-    /// URL that is sent, byte for byte.
+    /// Signs a request by adding headers. Nothing but unsigned headers may change afterwards, and
+    /// `url` has to be the URL that is sent, byte for byte.
     ///
     /// # Errors
-    /// No AWS credentials arrived before `deadline`, the region is not known, or the request cannot be signed.
+    /// No AWS credentials arrived before `deadline`, the region is not known, or the request cannot
+    /// be signed.
     pub async fn sign(
         &self,
         method: &Method,
@@ -126,8 +129,8 @@ impl Signer {
         }
     }
 
-    /// Reads why a signature was rejected, corrects what can be corrected, and returns whether a new signature may be
-    /// accepted.
+    /// Reads why a signature was rejected, corrects what can be corrected, and returns whether a
+    /// new signature may be accepted.
     pub fn handle_rejection(
         &self,
         version: CredentialVersion,
@@ -208,7 +211,8 @@ impl Signer {
 fn explain_clock(correction: ClockCorrection) -> String {
     match correction {
         ClockCorrection::NoDate => {
-            "AWS rejects this machine's time, and its answer does not tell its own".into()
+            "AWS rejects this machine's time, and its answer has no `Date` header to correct it by"
+                .into()
         }
         ClockCorrection::Agrees => {
             "AWS rejects the time of the signature, although its own clock shows the same time"

@@ -1,5 +1,6 @@
-//! Where AWS credentials come from: static keys of the config or the default credential provider chain, and the role
-//! that is assumed with them (AWS SDKs and Tools reference guide, "Standardized credential providers").
+//! Where AWS credentials come from: static keys of the config or the default credential provider
+//! chain, and the role that is assumed with them (AWS SDKs and Tools reference guide, "Standardized
+//! credential providers").
 
 use parking_lot::Mutex;
 use std::error::Error;
@@ -27,8 +28,9 @@ pub(super) struct CredentialsSource {
     region: Option<Region>,
     endpoint: Option<String>,
     http: AwsHttpClient,
-    /// Kept while it works, because some providers cache credentials themselves. Created again after a failure: the
-    /// reason may have been corrected in a file that a provider reads only once.
+    /// Kept while it works, because some providers cache credentials themselves. Created again
+    /// after a failure: the reason may have been corrected in a file that a provider reads only
+    /// once.
     provider: Mutex<Option<CachedProvider>>,
 }
 
@@ -141,7 +143,8 @@ impl CredentialsSource {
         *self.provider.lock() = None;
     }
 
-    /// Loads credentials. Nothing that the SDK does meanwhile is logged: at trace level it logs what it receives.
+    /// Loads credentials. Nothing that the SDK does meanwhile is logged: at trace level it logs
+    /// what it receives.
     pub(super) async fn load(&self) -> Result<LoadedCredentials, LoadFailure> {
         let loaded = self.provide().with_subscriber(Dispatch::none()).await;
         if loaded.is_err() {
@@ -215,7 +218,8 @@ impl CredentialsSource {
         loader
     }
 
-    /// Sets the provider of the profile that the config names. The default chain would prefer keys in the environment.
+    /// Sets the provider of the profile that the config names. The default chain would prefer keys
+    /// in the environment.
     fn set_profile_provider(&self, profile: &str, sdk: SdkConfig) -> SdkConfig {
         let config = ProviderConfig::without_region()
             .with_region(sdk.region().cloned())
@@ -228,7 +232,8 @@ impl CredentialsSource {
         sdk.into_builder().credentials_provider(provider).build()
     }
 
-    /// Explains why a provider gave nothing. Of the provider's own text, only error types that weir knows are used.
+    /// Explains why a provider gave nothing. Of the provider's own text, only error types that weir
+    /// knows are used.
     fn explain(&self, error: &CredentialsError) -> LoadFailure {
         let failed = match &self.role {
             Some(role) => format!("cannot assume the role {}", role.arn),

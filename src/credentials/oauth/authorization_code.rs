@@ -1,4 +1,5 @@
-//! The tokens that `weir login` stored (authorization code grant, RFC 6749 §4.1), refreshed while weir serves (§6).
+//! The tokens that `weir login` stored (authorization code grant, RFC 6749 §4.1), refreshed while
+//! weir serves (§6).
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub struct AuthorizationCodeGrant {
     tasks: TaskTracker,
 }
 
-/// What a refresh needs, in a task of its own.
+/// The part of the grant that the task of a refresh needs.
 #[derive(Debug)]
 struct SharedGrant {
     upstream: String,
@@ -45,7 +46,7 @@ struct SharedGrant {
     memory: Mutex<GrantMemory>,
 }
 
-/// What is not in the store.
+/// The state that is in memory only.
 #[derive(Debug, Default)]
 struct GrantMemory {
     /// The access token that was last issued to the caller.
@@ -95,18 +96,20 @@ impl AuthorizationCodeGrant {
         })
     }
 
-    /// Fetches a token, and a different one than last time if that is possible. `is_rejected`: because the upstream
-    /// answered 401 to the last one; otherwise a token that cannot be refreshed is given again until it expires.
+    /// Fetches a token, and a different one than last time if that is possible. `is_rejected`:
+    /// because the upstream answered 401 to the last one; otherwise a token that cannot be
+    /// refreshed is given again until it expires.
     ///
-    /// The future may be dropped at any time: a refresh that has begun is finished by a task of its own. If there is
-    /// nothing to refresh with, this only reads a small folder.
+    /// The future may be dropped at any time: a refresh that has begun is finished by a task of its
+    /// own. If there is nothing to refresh with, this only reads a small folder.
     ///
     /// # Errors
     /// There is no token; [`GrantError::LoginNeeded`] if only `weir login` helps.
     pub async fn fetch(&self, is_rejected: bool) -> Result<Token, GrantError> {
         let shared = Arc::clone(&self.shared);
         let (sender, done) = oneshot::channel();
-        // The server has used up the old refresh token, so the new one has to be stored even if nobody waits any more.
+        // The server has used up the old refresh token, so the new one has to be stored even if
+        // nobody waits any more.
         self.tasks.spawn(async move {
             let _ = sender.send(shared.fetch(is_rejected).await);
         });
@@ -114,8 +117,8 @@ impl AuthorizationCodeGrant {
         done.await.unwrap_or_else(broken)
     }
 
-    /// Returns a number that changes whenever somebody has logged in or refreshed, so that another attempt is worth it
-    /// at once.
+    /// Returns a number that changes whenever somebody has logged in or refreshed, so that another
+    /// attempt is worth it at once.
     #[must_use]
     pub fn version(&self) -> u64 {
         let (store, upstream) = (&self.shared.store, &self.shared.upstream);
@@ -197,7 +200,8 @@ impl SharedGrant {
         let Some(old) = login.refresh_token.clone().filter(is_usable) else {
             return Err(self.login_needed());
         };
-        // Before the request, which uses up the refresh token: if the next one could not be stored, the old one stays.
+        // Before the request, which uses up the refresh token: if the next one could not be stored,
+        // the old one stays.
         let draft = lock.draft().map_err(|error| temporary(&error))?;
         let secret = self.client.authenticate(&login.client).await;
         let request = TokenRequest {
@@ -242,7 +246,8 @@ impl SharedGrant {
         let is_registered_by_weir = login.client.method != ClientAuthMethod::Config;
         match code {
             Some("invalid_grant") => {
-                // A weir on another machine, which the lock does not exclude, may have refreshed first.
+                // A weir on another machine, which the lock does not exclude, may have refreshed
+                // first.
                 if let Ok(newer) = self.load()
                     && newer.refresh_token.as_ref() != Some(&old)
                     && let Some(token) = self.issue_stored(&newer, is_rejected)

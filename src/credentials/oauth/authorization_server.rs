@@ -1,8 +1,10 @@
-//! Finds the authorization server of an upstream: from the upstream's 401 (RFC 9728), or from the config.
+//! Finds the authorization server of an upstream: from the upstream's 401 (RFC 9728), or from the
+//! config.
 //!
-//! rmcp's `transport::auth` reads the challenge, finds the metadata of the resource and of the server, and builds the
-//! authorization request with PKCE. Its requests go through [`LoginHttpClient`], which checks their URLs. What rmcp does
-//! with codes and tokens is not used, because it logs them.
+//! rmcp's `transport::auth` reads the challenge, finds the metadata of the resource and of the
+//! server, and builds the authorization request with PKCE. Its requests go through
+//! [`LoginHttpClient`], which checks their URLs. What rmcp does with codes and tokens is not used,
+//! because it logs them.
 
 use std::sync::Arc;
 
@@ -21,8 +23,8 @@ use crate::credentials::oauth::http::OAuthHttpError;
 use crate::credentials::oauth::login_http::LoginHttpClient;
 use crate::credentials::reach::ForbiddenUrl;
 
-/// The request that makes an upstream ask for a login. Not a handshake, because some upstreams answer that without a
-/// login, and it would open a session.
+/// The request that makes an upstream ask for a login. Not a handshake, because some upstreams
+/// answer that without a login, and it would open a session.
 const PROBE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
 
 /// The reason why no authorization server was found.
@@ -99,7 +101,7 @@ pub(super) struct AuthorizationServer {
 pub(super) struct AuthorizationRequest {
     /// The URL to open in a browser.
     pub(super) url: Url,
-    /// What the response has to match.
+    /// The values that the response has to match.
     pub(super) expected: ExpectedRedirect,
     /// `code_verifier`
     pub(super) verifier: PkceCodeVerifier,
@@ -124,15 +126,16 @@ impl AuthorizationServer {
             .resolve_metadata_from_challenge(challenge.as_deref())
             .await;
         let (metadata, is_published) = match &config.issuer {
-            // The upstream is asked even so: the name of the resource and its scopes come from there.
+            // The upstream is asked even so: the name of the resource and its scopes come from
+            // there.
             Some(issuer) => (fetch_configured(issuer, http).await?, true),
             None => {
                 let resolved = resolved.map_err(|error| explain(error, upstream, http))?;
                 (resolved.metadata, resolved.source.is_discovered())
             }
         };
-        // Without metadata the endpoints are at the default paths of 2025-03-26 (basic/authorization). Only a 401
-        // tells that they exist.
+        // Without metadata the endpoints are at the default paths of 2025-03-26
+        // (basic/authorization). Only a 401 tells that they exist.
         if !is_published && challenge.is_none() {
             return Err(FindError::None);
         }
@@ -238,8 +241,8 @@ impl AuthorizationServer {
     }
 }
 
-/// Sends a request without a login. Returns the `WWW-Authenticate` headers of a 401, or an empty text if it has none;
-/// `None` if the upstream does not answer 401.
+/// Sends a request without a login. Returns the `WWW-Authenticate` headers of a 401, or an empty
+/// text if it has none; `None` if the upstream does not answer 401.
 async fn fetch_challenge(
     upstream: &Url,
     http: &LoginHttpClient,

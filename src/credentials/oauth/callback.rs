@@ -1,4 +1,5 @@
-//! The redirect of a browser back to weir: a loopback listener (RFC 8252 §7.3), and how redirects are checked.
+//! The redirect of a browser back to weir: a loopback listener (RFC 8252 §7.3), and how redirects
+//! are checked.
 
 use std::convert::Infallible;
 use std::io;
@@ -68,7 +69,8 @@ impl CallbackListener {
         format!("http://{}{CALLBACK_PATH}", self.address)
     }
 
-    /// Sends redirects to `work` until it ends, then waits until the browser has received the last page.
+    /// Sends redirects to `work` until it ends, then waits until the browser has received the last
+    /// page.
     pub(super) async fn serve<T>(
         self,
         work: impl AsyncFnOnce(mpsc::Receiver<IncomingRedirect>) -> T,
@@ -193,7 +195,7 @@ fn page(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     response
 }
 
-/// What an authorization response has to match.
+/// The values that an authorization response has to match.
 #[derive(Debug)]
 pub(super) struct ExpectedRedirect {
     /// `state` of the authorization request (RFC 6749 §4.1.1).
@@ -211,7 +213,8 @@ pub(super) enum AuthorizationResponse {
     OtherLogin,
     /// It has a `code`.
     Code(String),
-    /// It has an `error`: a code of RFC 6749 §4.1.2.1 or OpenID Connect Core §3.1.2.6, or `None` for any other.
+    /// It has an `error`: a code of RFC 6749 §4.1.2.1 or OpenID Connect Core §3.1.2.6, or `None`
+    /// for any other.
     Error(Option<&'static str>),
     /// It is from another authorization server, or does not name its server (RFC 9207 §2.4).
     WrongIssuer,

@@ -51,7 +51,8 @@ impl ClientAuthenticator {
         Ok(Self { secret })
     }
 
-    /// Returns the secret to present with one request, in the way in which the client was registered.
+    /// Returns the secret to present with one request, in the way in which the client was
+    /// registered.
     pub(super) async fn authenticate(
         &self,
         record: &StoredClient,

@@ -1,4 +1,5 @@
-//! Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0): finds the token endpoint of an issuer.
+//! Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0): finds the token endpoint
+//! of an issuer.
 
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -51,8 +52,8 @@ pub enum DiscoveryError {
 pub struct TokenEndpoint {
     /// The URL.
     pub url: Url,
-    /// The audience of client assertions: the issuer if it is known (draft-ietf-oauth-rfc7523bis), otherwise the token
-    /// endpoint (RFC 7523 §3).
+    /// The audience of client assertions: the issuer if it is known (draft-ietf-oauth-rfc7523bis),
+    /// otherwise the token endpoint (RFC 7523 §3).
     pub audience: String,
 }
 
@@ -75,8 +76,8 @@ impl Discovery {
         }
     }
 
-    /// Returns the token endpoint. After an hour it is discovered again; if that request fails, the known one is
-    /// returned.
+    /// Returns the token endpoint. After an hour it is discovered again; if that request fails, the
+    /// known one is returned.
     ///
     /// # Errors
     /// There is no usable one.
@@ -138,7 +139,8 @@ impl Discovery {
     }
 }
 
-/// Fetches the metadata of an issuer from the first of its well-known URLs that has any. Returns its whole text too.
+/// Fetches the metadata of an issuer from the first of its well-known URLs that has any. Returns
+/// its whole text too.
 ///
 /// # Errors
 /// There is none, or it is of another issuer.
@@ -174,8 +176,9 @@ pub async fn fetch_metadata(
     Err(unavailable.map_or(DiscoveryError::None, DiscoveryError::OAuthHttpClient))
 }
 
-/// Returns the URLs where an issuer may publish its metadata. RFC 8414 §3 inserts the well-known part before the
-/// issuer's path, OpenID Connect Discovery §4 appends it, and some servers insert OpenID's part (RFC 8414 §5).
+/// Returns the URLs where an issuer may publish its metadata. RFC 8414 §3 inserts the well-known
+/// part before the issuer's path, OpenID Connect Discovery §4 appends it, and some servers insert
+/// OpenID's part (RFC 8414 §5).
 fn well_known_urls(issuer: &Url) -> Vec<Url> {
     let path = issuer.path().trim_end_matches('/');
     let mut paths = vec![
@@ -195,8 +198,8 @@ fn well_known_urls(issuer: &Url) -> Vec<Url> {
     paths.into_iter().map(place).collect()
 }
 
-/// Checks that an endpoint belongs to an issuer: it has the issuer's origin, a host that the operator allows, or both
-/// are of Amazon Cognito.
+/// Checks that an endpoint belongs to an issuer: it has the issuer's origin, a host that the
+/// operator allows, or both are of Amazon Cognito.
 pub(super) fn check_endpoint(
     endpoint: &Url,
     issuer: &Url,
@@ -210,10 +213,11 @@ pub(super) fn check_endpoint(
     }
 }
 
-/// Returns whether an endpoint and an issuer are of an Amazon Cognito user pool in the same region. The issuer is
-/// `https://cognito-idp.{region}.amazonaws.com/{pool}`, the token endpoint
-/// `https://{prefix}.auth.{region}.amazoncognito.com/oauth2/token` (Cognito developer guide, "Token endpoint"). AWS owns
-/// both domains, so the pair is allowed. A custom domain of a user pool has to be in `allowed_hosts`.
+/// Returns whether an endpoint and an issuer are of an Amazon Cognito user pool in the same region.
+/// The issuer is `https://cognito-idp.{region}.amazonaws.com/{pool}`, the token endpoint
+/// `https://{prefix}.auth.{region}.amazoncognito.com/oauth2/token` (Cognito developer guide, "Token
+/// endpoint"). AWS owns both domains, so the pair is allowed. A custom domain of a user pool has to
+/// be in `allowed_hosts`.
 fn is_cognito_pair(endpoint: &Url, issuer: &Url) -> bool {
     let region = |host: &str, before: &str, after: &str| {
         let region = host.strip_prefix(before)?.strip_suffix(after)?;

@@ -1,4 +1,5 @@
-//! The HTTP client for authorization servers. It follows no redirects, and limits the size and the time of responses.
+//! The HTTP client for authorization servers. It follows no redirects, and limits the size and the
+//! time of responses.
 
 use std::error::Error as StdError;
 use std::io;
@@ -57,7 +58,8 @@ pub enum OAuthHttpError {
 }
 
 impl OAuthHttpError {
-    /// Turns the error into that of a grant. `server` names where the request went: `the token endpoint`.
+    /// Turns the error into that of a grant. `server` names where the request went: `the token
+    /// endpoint`.
     #[must_use]
     pub fn into_grant_error(self, server: &str) -> GrantError {
         let reason = format!("{server} gives no token: {self}").into();
@@ -85,7 +87,8 @@ impl OAuthHttpClient {
             .dns_resolver(Resolver::new())
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)
-            // Requests are minutes apart: until then the server would have closed an idle connection.
+            // Requests are minutes apart: until then the server would have closed an idle
+            // connection.
             .pool_max_idle_per_host(0)
             .build()
             .map_err(SetupError::Client)?;
@@ -109,7 +112,8 @@ impl OAuthHttpClient {
         self.allow_plain_http
     }
 
-    /// Sends a request and reads the response, whatever its status, except for a redirect, 429 and 5xx.
+    /// Sends a request and reads the response, whatever its status, except for a redirect, 429 and
+    /// 5xx.
     ///
     /// # Errors
     /// There is no such response.
@@ -139,7 +143,8 @@ impl OAuthHttpClient {
         Ok(read)
     }
 
-    /// Sends a request and reads only the head of the response, whatever its status: the body may be an endless stream.
+    /// Sends a request and reads only the head of the response, whatever its status: the body may
+    /// be an endless stream.
     ///
     /// # Errors
     /// There is no response.
@@ -187,7 +192,8 @@ fn explain_connect(error: &(dyn StdError + 'static)) -> OAuthHttpError {
     OAuthHttpError::Connect(reason.into())
 }
 
-/// Finds the first cause of a type. An `io::Error` does not name what it contains as its source, so that is searched too.
+/// Finds the first cause of a type. An `io::Error` does not name what it contains as its source, so
+/// that is searched too.
 fn find_cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
     let unwrapped = |error: &&'e (dyn StdError + 'static)| {
         let inner = error.downcast_ref::<io::Error>()?.get_ref()?;

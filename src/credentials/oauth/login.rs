@@ -27,7 +27,8 @@ use crate::credentials::oauth::token_request::{PresentedGrant, TokenRequest, Tok
 /// How long a login waits for the lock of a serving weir.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The reason why a login failed. Contains no text of a peer, except known error codes and host names.
+/// The reason why a login failed. Contains no text of a peer, except known error codes and host
+/// names.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// `auth` is of another type.
@@ -46,7 +47,7 @@ pub enum LoginError {
     Listen {
         /// The port.
         port: u16,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -75,7 +76,8 @@ pub enum LoginError {
         /// The error code, if it is a known one.
         code: Option<&'static str>,
     },
-    /// The response is from another server, or does not name its server: a mix-up attack (RFC 9207).
+    /// The response is from another server, or does not name its server: a mix-up attack (RFC
+    /// 9207).
     #[error(
         "the response did not come from the authorization server that weir asked; nothing was stored"
     )]
@@ -112,7 +114,7 @@ pub struct PendingLogin {
     exchange: PendingExchange,
 }
 
-/// What is needed to exchange the code for tokens.
+/// Everything that is needed to exchange the code for tokens.
 struct PendingExchange {
     expected: ExpectedRedirect,
     verifier: PkceCodeVerifier,
@@ -182,7 +184,8 @@ impl PendingLogin {
         &self.url
     }
 
-    /// Waits for a redirect of the browser, or for its address in `lines`, then fetches and stores the tokens.
+    /// Waits for a redirect of the browser, or for its address in `lines`, then fetches and stores
+    /// the tokens.
     ///
     /// # Errors
     /// No redirect arrived within `timeout`, or it brought no tokens.
@@ -215,7 +218,8 @@ impl PendingLogin {
     }
 }
 
-/// Waits for a redirect that belongs to this login. Returns its content, and what takes the page for the browser.
+/// Waits for a redirect that belongs to this login. Returns its content, and what takes the page
+/// for the browser.
 async fn wait_for_response(
     mut redirects: mpsc::Receiver<IncomingRedirect>,
     mut lines: mpsc::Receiver<String>,
@@ -280,7 +284,8 @@ impl PendingExchange {
             }
         };
         let parties = self.parties;
-        // Before the request, which uses up the code: if the tokens could not be stored, they are not requested.
+        // Before the request, which uses up the code: if the tokens could not be stored, they are
+        // not requested.
         let lock = store
             .lock(&parties.upstream, &parties.issuer, LOCK_TIMEOUT)
             .await?;

@@ -38,7 +38,8 @@ impl LoginHttpClient {
         })
     }
 
-    /// Checks that an endpoint belongs to the issuer or is allowed, see [`discovery::check_endpoint`].
+    /// Checks that an endpoint belongs to the issuer or is allowed, see
+    /// [`discovery::check_endpoint`].
     pub(super) fn check_endpoint(&self, endpoint: &Url, issuer: &Url) -> Result<(), ForbiddenUrl> {
         discovery::check_endpoint(endpoint, issuer, &self.allowed_hosts, &self.client)
     }
@@ -54,7 +55,8 @@ impl LoginHttpClient {
 
 impl RmcpHttpClient for LoginHttpClient {
     fn execute(&self, request: OAuthHttpRequest) -> OAuthHttpClientFuture<'_> {
-        // The request may ask to follow redirects; that is ignored, so that metadata comes from the URL that was named.
+        // The request may ask to follow redirects; that is ignored, so that metadata comes from the
+        // URL that was named.
         Box::pin(async move { self.send(request.request).await.map_err(Into::into) })
     }
 }

@@ -1,6 +1,7 @@
 //! Dynamic client registration (RFC 7591).
 //!
-//! rmcp's own is not used: it registers public clients only, and its errors contain the server's text.
+//! rmcp's own is not used: it registers public clients only, and its errors contain the server's
+//! text.
 
 use http::{Request, header};
 use serde::{Deserialize, Serialize};
@@ -54,8 +55,8 @@ struct RegistrationErrorResponse {
     error: String,
 }
 
-/// The error codes that may be shown: those of RFC 7591 §3.2.2, and of RFC 6750 §3.1 for servers that want a token for
-/// registering.
+/// The error codes that may be shown: those of RFC 7591 §3.2.2, and of RFC 6750 §3.1 for servers
+/// that want a token for registering.
 const ERROR_CODES: [&str; 6] = [
     "invalid_redirect_uri",
     "invalid_client_metadata",
@@ -65,8 +66,8 @@ const ERROR_CODES: [&str; 6] = [
     "access_denied",
 ];
 
-/// Registers weir for one redirect URI. `methods` is `token_endpoint_auth_methods_supported` of the server's metadata, if
-/// it has that.
+/// Registers weir for one redirect URI. `methods` is `token_endpoint_auth_methods_supported` of the
+/// server's metadata, if it has that.
 pub(super) async fn register(
     http: &OAuthHttpClient,
     endpoint: &Url,
@@ -117,7 +118,8 @@ pub(super) async fn register(
     })
 }
 
-/// Chooses how to authenticate: as a public client, which native apps are (RFC 8252 §8.4), if the server supports that.
+/// Chooses how to authenticate: as a public client, which native apps are (RFC 8252 §8.4), if the
+/// server supports that.
 fn choose_method(methods: Option<&[&str]>) -> Option<ClientAuthMethod> {
     let supports = |name| methods.is_none_or(|methods| methods.contains(&name));
     [
@@ -129,7 +131,8 @@ fn choose_method(methods: Option<&[&str]>) -> Option<ClientAuthMethod> {
     .find_map(|(name, method)| supports(name).then_some(method))
 }
 
-/// Returns how a secret is presented if the response does not tell: `client_secret_basic` is the default (RFC 8414 §2).
+/// Returns how a secret is presented if the response does not tell: `client_secret_basic` is the
+/// default (RFC 8414 §2).
 fn default_secret_method(methods: Option<&[&str]>) -> ClientAuthMethod {
     let post = methods.is_some_and(|methods| {
         methods.contains(&"client_secret_post") && !methods.contains(&"client_secret_basic")

@@ -1,9 +1,10 @@
-//! The logins that `weir login` stores: one file for each upstream and issuer in the state folder, readable by its owner
-//! only.
+//! The logins that `weir login` stores: one file for each upstream and issuer in the state folder,
+//! readable by its owner only.
 //!
-//! Every file is written beside its final place, synced, and then moved there, so that a crash leaves either the old
-//! file or the new one. To replace a refresh token, a process holds the lock of its file from reading the old token to
-//! writing the new one: two processes that use the same token would lose the login (RFC 9700 §4.14.2).
+//! Every file is written beside its final place, synced, and then moved there, so that a crash
+//! leaves either the old file or the new one. To replace a refresh token, a process holds the lock
+//! of its file from reading the old token to writing the new one: two processes that use the same
+//! token would lose the login (RFC 9700 §4.14.2).
 
 mod stored_login;
 #[cfg(test)]
@@ -36,7 +37,7 @@ pub enum LoginStoreError {
     Unusable {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -92,8 +93,8 @@ impl LoginStore {
         }
     }
 
-    /// Returns a number that changes whenever a login of an upstream is stored; 0 if there is none. Drafts and locks do
-    /// not count, because a refresh that failed has changed nothing.
+    /// Returns a number that changes whenever a login of an upstream is stored; 0 if there is none.
+    /// Drafts and locks do not count, because a refresh that failed has changed nothing.
     #[must_use]
     pub fn version(&self, upstream: &str) -> u64 {
         let start = file_prefix(upstream);
@@ -112,8 +113,8 @@ impl LoginStore {
         newest.max().unwrap_or(0)
     }
 
-    /// Finds the login of an upstream with this URL and issuer, or the latest one if no issuer is named. A file that is
-    /// not a login is renamed to `*.corrupt`.
+    /// Finds the login of an upstream with this URL and issuer, or the latest one if no issuer is
+    /// named. A file that is not a login is renamed to `*.corrupt`.
     ///
     /// # Errors
     /// The folder or a file cannot be read.
@@ -216,13 +217,15 @@ impl LoginLock {
         read(&self.place)
     }
 
-    /// Creates the file for a new version of the login, before a code or a refresh token is used up for it.
+    /// Creates the file for a new version of the login, before a code or a refresh token is used up
+    /// for it.
     ///
     /// # Errors
     /// The folder cannot be written to.
     pub fn draft(&self) -> Result<Draft<'_>, LoginStoreError> {
         let path = self.place.with_extension("new");
-        // A draft that a crash left may have been created by another user: its permissions are not to be trusted.
+        // A draft that a crash left may have been created by another user: its permissions are not
+        // to be trusted.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(unusable(&path)(error));
@@ -242,7 +245,8 @@ impl LoginLock {
 }
 
 impl Draft<'_> {
-    /// Writes the login, syncs it and moves it to its place. Blocks for as long as the disk takes, once per token.
+    /// Writes the login, syncs it and moves it to its place. Blocks for as long as the disk takes,
+    /// once per token.
     ///
     /// # Errors
     /// The disk is full or fails.
@@ -277,8 +281,8 @@ fn is_same_issuer(one: &str, other: &str) -> bool {
     one.strip_suffix('/').unwrap_or(one) == other.strip_suffix('/').unwrap_or(other)
 }
 
-/// Returns the readable beginning of a file's name: the name of the upstream without characters that file names cannot
-/// have.
+/// Returns the readable beginning of a file's name: the name of the upstream without characters
+/// that file names cannot have.
 fn file_prefix(upstream: &str) -> String {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let legal = upstream.chars().filter(|c| is_legal(*c)).take(40);

@@ -1,4 +1,5 @@
-//! A client of an authorization server: finds the token endpoint, authenticates, and requests tokens.
+//! A client of an authorization server: finds the token endpoint, authenticates, and requests
+//! tokens.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ use crate::tls::TlsConfigs;
 const ENDPOINT_NAME: &str = "the token endpoint";
 /// The beginning of the `oauth2` crate's requests, which are all of this grant type here.
 const CLIENT_CREDENTIALS: &[u8] = b"grant_type=client_credentials";
-/// The beginning of a token exchange (RFC 8693 §2.1), which the crate does not support. The rest of the request is alike.
+/// The beginning of a token exchange (RFC 8693 §2.1), which the crate does not support. The rest of
+/// the request is alike.
 const TOKEN_EXCHANGE: &[u8] =
     b"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange";
 

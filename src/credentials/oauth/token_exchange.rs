@@ -1,8 +1,9 @@
 //! Token exchange (RFC 8693): a token of one server for a token of another.
 //!
-//! The subject is weir itself: a token in a file, such as the one of a Kubernetes service account, read again for each
-//! exchange because it is rotated. On behalf of a caller, the caller's token would be the subject and weir's the actor.
-//! That takes a subject for each exchange and tokens for each caller; only [`TokenExchangeGrant::fetch`] would change.
+//! The subject is weir itself: a token in a file, such as the one of a Kubernetes service account,
+//! read again for each exchange because it is rotated. On behalf of a caller, the caller's token
+//! would be the subject and weir's the actor. That takes a subject for each exchange and tokens for
+//! each caller; only [`TokenExchangeGrant::fetch`] would change.
 
 use crate::config::{HttpEndpoint, TokenExchange, TokenParameters};
 use crate::credentials::context::CredentialsContext;

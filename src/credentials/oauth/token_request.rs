@@ -1,4 +1,5 @@
-//! The token requests of a login: exchange a code or a refresh token for tokens (RFC 6749 §4.1.3 and §6).
+//! The token requests of a login: exchange a code or a refresh token for tokens (RFC 6749 §4.1.3
+//! and §6).
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! Responses of token endpoints (RFC 6749 §5), read as tolerantly as servers write them, and weir's own texts for their
-//! errors.
+//! Responses of token endpoints (RFC 6749 §5), read as tolerantly as servers write them, and weir's
+//! own texts for their errors.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -30,8 +30,8 @@ pub(super) type LibraryClient<TokenEndpoint = EndpointNotSet> = oauth2::Client<
     TokenEndpoint,
 >;
 
-/// A successful response (RFC 6749 §5.1). Unlike the `oauth2` crate's own type, it accepts a missing `token_type` and an
-/// `expires_in` in quotes: there are servers that send them.
+/// A successful response (RFC 6749 §5.1). Unlike the `oauth2` crate's own type, it accepts a
+/// missing `token_type` and an `expires_in` in quotes: there are servers that send them.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct AccessTokenResponse {
     access_token: AccessToken,
@@ -86,8 +86,9 @@ impl oauth2::TokenResponse for AccessTokenResponse {
 }
 
 impl AccessTokenResponse {
-    /// Returns the token in the form in which it is sent to an upstream. `is_exchanged`: the result of a token exchange
-    /// may have no type (`N_A`, RFC 8693 §2.2.1), if the operator asked for such a token.
+    /// Returns the token in the form in which it is sent to an upstream. `is_exchanged`: the result
+    /// of a token exchange may have no type (`N_A`, RFC 8693 §2.2.1), if the operator asked for
+    /// such a token.
     ///
     /// # Errors
     /// The token is empty, or of a type that the `Authorization` header does not carry.
@@ -120,7 +121,8 @@ impl AccessTokenResponse {
     }
 }
 
-/// Reads a number, a number in quotes, or a fraction. Anything else counts as missing: it is no reason to reject a token.
+/// Reads a number, a number in quotes, or a fraction. Anything else counts as missing: it is no
+/// reason to reject a token.
 fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     let text = match value.as_str() {
@@ -131,9 +133,9 @@ fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64
     Ok(whole.parse().ok())
 }
 
-/// Returns when a JWT expires (RFC 7519 §4.1.4), for servers that leave out `expires_in`. The signature is not checked:
-/// the expiry only decides when the next token is fetched. If `exp` is in the past by this machine's clock, the time from
-/// `iat` to `exp` counts from now.
+/// Returns when a JWT expires (RFC 7519 §4.1.4), for servers that leave out `expires_in`. The
+/// signature is not checked: the expiry only decides when the next token is fetched. If `exp` is in
+/// the past by this machine's clock, the time from `iat` to `exp` counts from now.
 #[must_use]
 pub fn jwt_expiry(token: &str) -> Option<SystemTime> {
     #[derive(Deserialize)]
@@ -154,8 +156,8 @@ pub fn jwt_expiry(token: &str) -> Option<SystemTime> {
     now.checked_add(Duration::try_from_secs_f64(exp - iat?).ok()?)
 }
 
-/// Explains an error of a token endpoint in weir's own words. Of the server's text, only codes that are known are used
-/// (RFC 6749 §5.2 and §4.1.2.1, RFC 8707 §2): the rest may echo a secret.
+/// Explains an error of a token endpoint in weir's own words. Of the server's text, only codes that
+/// are known are used (RFC 6749 §5.2 and §4.1.2.1, RFC 8707 §2): the rest may echo a secret.
 #[must_use]
 pub fn explain_error(code: Option<&str>, status: StatusCode) -> GrantError {
     let code = code.unwrap_or_default();

@@ -1,8 +1,10 @@
 //! A task that always reports its end.
 
-/// Reports a result when it is dropped, so that a task that panics or is aborted ends for those who wait for it too.
+/// Reports a result when it is dropped, so that a task that panics or is aborted ends for those who
+/// wait for it too.
 pub(super) struct CompletionGuard<R, F: FnOnce(R)> {
-    /// What the task has reached, and what takes it; `None` once it is taken.
+    /// The result to report on drop, and the function that reports it; `None` once something was
+    /// reported.
     pending: Option<(R, F)>,
 }
 

@@ -11,7 +11,8 @@ use crate::credentials::token::GrantError;
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 /// The longest lifetime that is counted: clocks cannot count much further.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The shortest lifetime of a token that is used. With less, one request for a token would follow the other.
+/// The shortest lifetime of a token that is used. With less, one request for a token would follow
+/// the other.
 const MIN_LIFETIME: Duration = Duration::from_millis(500);
 /// The most that a token stops being sent before it expires: it has to reach the upstream first.
 const MAX_MARGIN: Duration = Duration::from_secs(10);
@@ -44,18 +45,20 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// The lifetime of a token, on a clock that cannot be set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenLifetime {
-    /// Before this instant a 401 means rejected, after it expired: half the lifetime. Servers count whole seconds, and
-    /// upstreams have clocks of their own.
+    /// Before this instant a 401 means rejected, after it expired: half the lifetime. Servers count
+    /// whole seconds, and upstreams have clocks of their own.
     young_until: Instant,
-    /// From this instant on a new token is fetched: after 80 to 90 % of the lifetime, at random, so that replicas do
-    /// not all ask at once.
+    /// From this instant on a new token is fetched: after 80 to 90 % of the lifetime, at random, so
+    /// that replicas do not all ask at once.
     due_at: Instant,
-    /// From this instant on the token is no longer sent: 5 % of the lifetime before it expires, at most 10 s.
+    /// From this instant on the token is no longer sent: 5 % of the lifetime before it expires, at
+    /// most 10 s.
     over_at: Option<Instant>,
 }
 
 impl TokenLifetime {
-    /// Returns the lifetime of a token that has just come; `None` if it has expired, or is about to.
+    /// Returns the lifetime of a token that has just come; `None` if it has expired, or is about
+    /// to.
     pub(super) fn until(expires: Option<SystemTime>) -> Option<Self> {
         let now = Instant::now();
         let Some(expires) = expires else {
@@ -100,8 +103,8 @@ fn renewal_point(random: f64) -> f64 {
     0.9 - 0.1 * random
 }
 
-/// Returns how long to wait after a failure that follows `failures` others. `left` is what is left of a token that is
-/// still valid: after a temporary failure there are several attempts within it.
+/// Returns how long to wait after a failure that follows `failures` others. `left` is what is left
+/// of a token that is still valid: after a temporary failure there are several attempts within it.
 pub(super) fn next_wait(error: &GrantError, failures: u32, left: Option<Duration>) -> Duration {
     let backoff = match error {
         GrantError::RetryAfter(_, after) => {

@@ -11,7 +11,7 @@ use crate::support::aws::{Services, Target};
 use crate::support::weir::Weir;
 
 const THROTTLED: &str = r#"{"code":-32003,"message":"Rate limit exceeded","data":{"limitKey":"k","metric":"REQUESTS","retryAfter":RETRY}}"#;
-/// Nothing is listed unless it is asked for.
+/// Settings with which nothing is listed unless a test asks for it.
 const QUIET: &str = "resync: 1h";
 
 fn throttled(seconds: u32) -> String {
@@ -77,7 +77,7 @@ async fn a_gateway_without_sessions_is_sent_none() {
     assert!(legacy.call("corp__refund", "{}").await.succeeded());
     let sent = headers(&corp.arrived(), MCP_SESSION);
     assert!(sent.iter().all(Option::is_none), "{sent:?}");
-    // Nothing but POST: the gateway has no streams of its own.
+    // Only POST: the gateway has no other stream.
     assert!(corp.arrived().iter().all(|one| one.http == "POST"));
     all_let_in(&corp);
 }
@@ -88,20 +88,20 @@ async fn a_session_that_is_forgotten_or_comes_to_be_required_is_opened_again() {
     let weir = over(&corp.yaml("corp", SIGNED, QUIET)).await;
     let modern = weir.modern();
     assert!(modern.call("corp__refund", "{}").await.succeeded());
-    // Sessions are switched on: 400 from now on for whoever has none.
+    // Sessions are switched on: from now on, requests without one get 400.
     corp.script().sessions = true;
     let before = corp.of("initialize").len();
     assert!(modern.call("corp__refund", "{}").await.succeeded());
     assert_eq!(corp.of("initialize").len(), before + 1);
     let last = corp.of("tools/call").pop().unwrap();
     assert_eq!(last.header(MCP_SESSION), Some("s-1"));
-    // They last so long and no longer: 404.
+    // Sessions expire: 404.
     corp.forget();
     assert!(modern.call("corp__refund", "{}").await.succeeded());
     assert_eq!(corp.of("initialize").len(), before + 2);
     weir.resync("corp").await;
     assert_eq!(told(&weir, "state").await, "up");
-    // A legacy caller has its own.
+    // A legacy caller has a session of its own.
     let legacy = weir.legacy("2025-11-25").await;
     assert!(legacy.call("corp__refund", "{}").await.succeeded());
     corp.forget();
@@ -184,13 +184,13 @@ async fn a_throttled_listing_waits_as_long_as_it_is_told_and_keeps_the_last_one(
         assert_eq!(told["circuit"]["state"], "closed");
         let next = told["next_try_in_seconds"].as_f64().unwrap();
         assert!(next > 1.0, "{told}");
-        // Whoever asks meanwhile waits too.
+        // Further calls wait too.
         let (asked, before) = (Instant::now(), corp.of("tools/list").len());
         weir.resync("corp").await;
         assert!(asked.elapsed() > Duration::from_secs(1), "{status}");
         assert_eq!(corp.of("tools/list").len(), before + 1);
         assert_eq!(weir.told("corp").await["state"], "up");
-        // Nobody has seen any of it.
+        // No caller has seen any of it.
         assert_eq!(weir.generation().await, generation);
     }
 }
@@ -212,7 +212,7 @@ async fn a_throttled_call_is_the_callers_to_see_and_opens_no_circuit() {
                 0b1000 => weir.modern().call("corp__refund", "{}").await,
                 _ => legacy.call("corp__refund", "{}").await,
             };
-            // Byte for byte.
+            // Unchanged, byte for byte.
             assert_eq!(reply.raw_error(), error, "{reply:?}");
         }
         let told = weir.told("corp").await;
@@ -220,7 +220,7 @@ async fn a_throttled_call_is_the_callers_to_see_and_opens_no_circuit() {
         assert_eq!(told["state"], "up");
         let last = told["last_failed_call"]["reason"].as_str().unwrap();
         assert_eq!(last, "turned away: too many requests (-32003)");
-        // Once, not for each of them.
+        // Once, not for each call.
         let log = weir.stderr();
         assert_eq!(log.matches("call turned away").count(), 1, "{log}");
         assert!(weir.modern().call("corp__refund", "{}").await.succeeded());
@@ -242,7 +242,7 @@ async fn empty_lists_under_throttling_are_not_believed_at_once() {
     weir.resync("corp").await;
     assert_eq!(weir.tool_names().await.len(), 2);
     assert_eq!(weir.generation().await, generation);
-    // Empty, and throttled when asked again.
+    // An empty answer first, then throttling.
     corp.instead("tools/list", 1, Instead::Empty);
     corp.instead("tools/list", 1, Instead::ErrorWithId(200, throttled(1)));
     weir.resync("corp").await;
@@ -297,7 +297,7 @@ async fn targets_are_synchronized_and_what_that_brought_is_listed() {
     let url = services.url().to_owned();
     let builder = Weir::with(&yaml).env([("AWS_ENDPOINT_URL", url)]);
     let weir = builder.start().await;
-    // The first listing waits for nobody.
+    // The first listing does not wait for the targets.
     assert_eq!(weir.tool_names().await.len(), 2);
     corp.script().tools.push("brand_new".to_owned());
     corp.wait("another listing", |all| {
@@ -307,7 +307,7 @@ async fn targets_are_synchronized_and_what_that_brought_is_listed() {
     assert_eq!(services.count(SYNCHRONIZE), 2);
     weir.wait_tools(["corp__find_order", "corp__refund", "corp__brand_new"])
         .await;
-    // Each costs the targets a listing: not for every resync.
+    // Not at every resync: each synchronization makes the targets list their servers.
     weir.resync("corp").await;
     assert_eq!(services.count(SYNCHRONIZE), 2);
     assert_eq!(told(&weir, "warnings").await.as_array().unwrap().len(), 0);

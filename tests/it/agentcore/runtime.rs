@@ -10,7 +10,7 @@ use crate::support::agentcore::{
 use crate::support::client::Modern;
 use crate::support::weir::Weir;
 
-/// Nothing is listed unless it is asked for.
+/// Settings with which nothing is listed unless a test asks for it.
 const QUIET: &str = "resync: 1h";
 const BUSY: &str = r#"{"code":-32005,"message":"Session operation in progress, please retry"}"#;
 const CONFLICT: &str = r#"{"code":-32005,"message":"Resource conflict - Resource already exists"}"#;
@@ -79,9 +79,9 @@ async fn all_requests_of_a_session_reach_one_machine_in_either_era() {
             let ids = distinct(&corp, "tools/call", RUNTIME_SESSION);
             assert_eq!(ids.len(), 1);
             assert!((33..=256).contains(&ids.first().unwrap().len()));
-            // What the platform gave is sent back, although the modern era has no sessions.
+            // The platform's session id is sent back, although the modern era has no sessions.
             assert_eq!(distinct(&corp, "tools/call", MCP_SESSION).len(), 1);
-            // It has one operation, which is a POST.
+            // A runtime has one operation, which is a POST.
             assert!(corp.arrived().iter().all(|one| one.http == "POST"));
             all_let_in(&corp);
         }
@@ -112,9 +112,9 @@ async fn each_legacy_caller_has_a_machine_of_its_own_and_keeps_it() {
         }
         assert_eq!(ids[0], ids[2]);
         assert_ne!(ids[0], ids[1]);
-        // And the link's own.
+        // And the session of the link itself.
         assert_eq!(corp.machines(), 3, "{led:?}");
-        // The platform ends sessions after a while: the id of the new one is that of the old one.
+        // The platform ends sessions after a while: the new session has the id of the old one.
         corp.instead(
             "tools/call",
             1,
@@ -143,7 +143,7 @@ async fn a_modern_session_that_the_platform_forgot_is_begun_again() {
         assert!(weir.modern().call("corp__refund", "{}").await.succeeded());
     }
     assert_eq!(corp.of("server/discover").len(), before + 2);
-    // A method that the server does not have is no such thing.
+    // A method that the server does not have is not a cold start.
     let unknown = r#"{"code":-32601,"message":"no such method"}"#;
     corp.instead(
         "tools/call",
@@ -185,7 +185,7 @@ async fn a_cold_start_is_waited_for() {
     let url = format!("http://127.0.0.1:{port}/mcp");
     let early = async {
         corp.wait("the probe", |all| !all.is_empty()).await;
-        // Nobody knows the tool yet, and nobody says that the runtime is dead.
+        // The tool is not known yet, and the runtime does not count as failing.
         Modern::new(&url).request("tools/list", "{}").await
     };
     let (weir, early) = tokio::join!(builder.start(), early);
@@ -196,7 +196,7 @@ async fn a_cold_start_is_waited_for() {
         "{}",
         weir.stderr()
     );
-    // Everything is forgotten: the next call starts a machine, and waits for it.
+    // The platform has ended the session: the next call starts a machine and waits for it.
     corp.forget();
     corp.script().cold = Duration::from_secs(2);
     let began = Instant::now();
@@ -214,7 +214,7 @@ async fn a_cold_start_is_waited_for() {
 async fn what_did_not_run_because_the_session_is_busy_is_sent_again() {
     for era in [legacy_only, modern_only] {
         let corp = signed(era).await;
-        // The handshake, with its notification.
+        // The handshake and its notification.
         corp.instead("server/discover", 2, Instead::Error(200, BUSY.to_owned()));
         corp.instead("initialize", 2, Instead::Error(200, BUSY.to_owned()));
         corp.instead(
@@ -247,7 +247,7 @@ async fn what_did_not_run_because_the_session_is_busy_is_sent_again() {
             assert!(weir.modern().call("corp__refund", "{}").await.succeeded());
             assert_eq!(corp.of("tools/call").len(), before + 4);
         }
-        // The other conflict is an answer.
+        // The other 409 is an answer.
         let before = corp.of("tools/call").len();
         corp.instead("tools/call", 1, Instead::Error(200, CONFLICT.to_owned()));
         let reply = weir.modern().call("corp__refund", "{}").await;
@@ -265,13 +265,14 @@ async fn a_session_that_stays_busy_is_given_up_in_time() {
     corp.instead("tools/call", 99, Instead::Error(200, BUSY.to_owned()));
     let reply = weir.modern().call("corp__refund", "{}").await;
     assert_eq!(reply.raw_error(), BUSY);
-    // More and more slowly.
+    // With growing pauses.
     let tries = corp.of("tools/call").len();
     assert!((2..=6).contains(&tries), "{tries}");
     assert_eq!(told(&weir, "circuit").await["state"], "closed");
 }
 
-/// Codes, statuses and messages of the error table, as far as it is not about credentials or sessions.
+/// Codes, statuses and messages of the platform's errors, except those about credentials and
+/// sessions.
 const TABLE: [(u16, &str, &str); 6] = [
     (
         200,
@@ -320,7 +321,7 @@ async fn errors_of_the_platform_reach_the_caller_as_they_are_and_the_operator_in
                 false => weir.modern().call("corp__refund", "{}").await,
             };
             assert_eq!(reply.raw_error(), error, "{reply:?}");
-            // Under the caller's own id, whatever the platform made of it.
+            // With the caller's own id, whatever id the platform answers with.
             assert_ne!(reply.id().unwrap(), "\"null\"");
             assert_eq!(corp.of("tools/call").len(), before + 1, "{error}");
             let told = weir.told("corp").await;
@@ -401,7 +402,7 @@ async fn the_wrong_way_of_logging_in_is_explained_in_both_directions() {
         reason.contains("takes signatures (SigV4), not tokens"),
         "{reason}"
     );
-    // None of it in the words of the platform.
+    // None of it contains the platform's text.
     let log = weir.stderr();
     assert!(!log.contains("Authorization method mismatch"), "{log}");
 }
@@ -440,6 +441,6 @@ async fn the_trace_of_a_call_goes_to_the_data_plane() {
     assert_eq!(call.header("tracestate"), Some("a=1"));
     assert_eq!(call.header("baggage"), Some("b=2"));
     assert!(ARN.contains("billing-x1"));
-    // Signed all the same.
+    // The requests are signed even so.
     all_let_in(&corp);
 }

@@ -1,4 +1,5 @@
-//! AWS services that weir asks itself: Secrets Manager, AgentCore Identity, the control plane of gateways.
+//! AWS services that weir calls itself: Secrets Manager, AgentCore Identity, the control plane of
+//! gateways.
 
 use super::*;
 
@@ -34,7 +35,7 @@ async fn a_secret_comes_from_secrets_manager_whole_or_by_its_key() {
         unknown,
         "the AWS secret other: Secrets Manager answered HTTP status 400: ResourceNotFoundException"
     );
-    // The clock of this service may be another too.
+    // The clock of this service may differ too.
     services.inner.keys.set_ahead(-900);
     assert_eq!(fetch("prod/db", Some("user")).await, Ok("weir".to_owned()));
 }
@@ -66,7 +67,7 @@ async fn agentcore_identity_gives_tokens_and_api_keys() {
     let token = source.fetch().await.unwrap();
     assert_eq!(token.header, "authorization");
     assert_eq!(token.value.expose(), "Bearer opaque");
-    // It does not say when it ends: five minutes.
+    // It has no expiry of its own: five minutes.
     let life = token.expires.unwrap().duration_since(before).unwrap();
     assert!((290..=310).contains(&life.as_secs()), "{life:?}");
     let called = services.called();
@@ -111,17 +112,17 @@ async fn a_refusal_of_agentcore_identity_says_what_kind_it_is_and_no_more() {
         (
             403,
             "AccessDeniedException",
-            "Refused(\"Bedrock AgentCore answered HTTP status 403: AccessDeniedException\")",
+            "Rejected(\"Bedrock AgentCore answered HTTP status 403: AccessDeniedException\")",
         ),
         (
             429,
             "ThrottlingException",
-            "Passing(\"Bedrock AgentCore answered HTTP status 429: ThrottlingException\")",
+            "Temporary(\"Bedrock AgentCore answered HTTP status 429: ThrottlingException\")",
         ),
         (
             500,
             "planted-in-a-type",
-            "Passing(\"Bedrock AgentCore answered HTTP status 500\")",
+            "Temporary(\"Bedrock AgentCore answered HTTP status 500\")",
         ),
     ] {
         services.fail(Some((status, kind)));
@@ -170,19 +171,19 @@ async fn targets_are_synchronized_one_by_one_and_those_that_cannot_be_are_left_a
         .collect();
     assert_eq!(asked, ["a", "c", "e"]);
     assert_eq!(services.count("GET /gateways/gw-ab12cdef34/targets/"), 3);
-    // Not again so soon.
+    // Not twice within a minute.
     let again = control.synchronize(Instant::now() + BOUND).await;
     assert_eq!(again, Ok(None));
 }
 
-/// A signer over static keys, a request that it has signed, and what it says when that is refused.
-async fn verdict(url: &str, body: &str, headers: HeaderMap) -> (RejectionOutcome, Arc<StatusCell>) {
+/// Signs a request with static keys, and returns what the signer makes of this rejection.
+async fn reject(url: &str, body: &str, headers: HeaderMap) -> (RejectionOutcome, Arc<StatusCell>) {
     let services = services().await;
     let state = Arc::<StatusCell>::default();
     let signer =
         Signer::with_context(&sigv4(), &with(&services), &opened, Arc::clone(&state)).unwrap();
     let (mut signed, deadline) = (HeaderMap::new(), Instant::now() + BOUND);
-    let stamp = signer
+    let version = signer
         .sign(
             &Method::POST,
             &url.parse().unwrap(),
@@ -192,12 +193,12 @@ async fn verdict(url: &str, body: &str, headers: HeaderMap) -> (RejectionOutcome
         )
         .await
         .unwrap();
-    let refusal = Rejection {
+    let rejection = Rejection {
         status: StatusCode::FORBIDDEN,
         headers: &headers,
         body: &Bytes::from(body.to_owned()),
     };
-    (signer.handle_rejection(stamp, &refusal), state)
+    (signer.handle_rejection(version, &rejection), state)
 }
 
 #[tokio::test]
@@ -226,16 +227,16 @@ async fn a_refusal_is_explained_without_a_word_of_the_upstream() {
             "the secret access key is wrong",
         ),
         (gateway, "planted", "HTTP status 403"),
-        // It says nothing about what time it is.
+        // An answer without a `Date` header.
         (
             gateway,
             r#"{"message":"Signature expired: planted"}"#,
-            "does not take this machine's time",
+            "rejects this machine's time",
         ),
     ] {
-        let (verdict, state) = verdict(url, body, HeaderMap::new()).await;
-        let RejectionOutcome::Final(Some(why)) = verdict else {
-            panic!("{body}: {verdict:?}")
+        let (outcome, state) = reject(url, body, HeaderMap::new()).await;
+        let RejectionOutcome::Final(Some(why)) = outcome else {
+            panic!("{body}: {outcome:?}")
         };
         assert!(why.contains(words) && !why.contains("planted"), "{why}");
         let status = state.get();

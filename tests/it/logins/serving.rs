@@ -1,8 +1,8 @@
-//! What a serving weir does with logins.
+//! Stored logins while weir serves.
 
 use super::*;
 
-/// Calls the one tool, as a caller of weir: what came of it.
+/// Calls the one tool as a caller of weir, and returns the answer.
 async fn call(weir: &Weir) -> String {
     let reply = weir.modern().call("linear__search", "{}").await;
     String::from_utf8_lossy(&reply.body).into_owned()
@@ -25,7 +25,8 @@ async fn a_serving_weir_uses_a_login_without_a_restart_and_says_when_it_needs_on
     weir.wait_tools(["linear__search"]).await;
     assert!(answered(&call(&weir).await));
     weir.wait_told("linear", "credentials/state", "ok").await;
-    // The refresh token dies: calls fail with the words, and the next login helps again.
+    // The server no longer accepts the refresh token: calls fail with the reason until the next
+    // login.
     rig.saas.revoke();
     let text = call(&weir).await;
     assert!(!answered(&text), "{text}");
@@ -63,14 +64,14 @@ async fn a_rotated_refresh_token_is_stored_before_it_is_used_however_many_calls_
         let refreshes = rig.saas.asked("refresh_token");
         assert_eq!(refreshes.len(), round);
         assert_eq!(refreshes[round - 1]["resource"], rig.saas.url());
-        // What was stored is what the server takes next.
+        // The stored refresh token is the one that the server accepts next.
         let stored = rig.record()["refresh_token"].as_str().unwrap().to_owned();
         assert!(
             refreshes
                 .iter()
                 .all(|asked| asked["refresh_token"] != stored)
         );
-        // A forced refresh is not made within five seconds of another; a restart forgets that.
+        // Two refreshes because of a 401 are at least five seconds apart; a restart forgets that.
         if round < 3 {
             tokio::time::sleep(Duration::from_millis(5100)).await;
         }
@@ -81,7 +82,8 @@ async fn a_rotated_refresh_token_is_stored_before_it_is_used_however_many_calls_
 #[tokio::test]
 async fn two_weirs_on_one_folder_do_not_use_up_each_others_refresh_tokens() {
     let rig = Rig::new(AUTH).await;
-    // Short enough that both have to refresh at every turn, and unknown to the server when used twice.
+    // The lifetime is so short that both have to refresh each time, and the server rejects a token
+    // that is used twice.
     rig.saas.script().lifetime = Some(2);
     assert_eq!(rig.logged_in().await.2, 0);
     let (one, two) = tokio::join!(rig.serve(), rig.serve());
@@ -116,7 +118,7 @@ async fn a_weir_that_is_killed_while_it_refreshes_leaves_a_grant_that_works() {
     for _ in 0..5 {
         let weir = rig.serve().await;
         let before = rig.saas.asked("refresh_token").len();
-        // At the moment when the server has answered, or right before.
+        // Kill it just when the server has answered, or right before.
         let wait = async {
             while rig.saas.asked("refresh_token").len() == before {
                 call(&weir).await;
@@ -125,10 +127,10 @@ async fn a_weir_that_is_killed_while_it_refreshes_leaves_a_grant_that_works() {
         bounded("a refresh", wait).await;
         weir.signal(Signal::KILL);
         weir.ended().await;
-        // Whatever was being written, what is there is whole.
+        // Whatever was being written, the stored file is complete.
         assert!(rig.record()["refresh_token"].is_string());
-        // A token that the server gave and nobody stored is lost with the grant; a server that rotates has to
-        // allow for that. This one does.
+        // A refresh token that the server issued but nobody stored is lost. A server that rotates
+        // tokens has to allow for that, as this one does.
         let stored = rig.record()["refresh_token"].as_str().unwrap().to_owned();
         rig.saas.allow(&stored);
     }

@@ -1,5 +1,5 @@
-//! A server that gives credentials away: whatever it is sent, it says again in its errors. Upstreams, token endpoints
-//! and AWS services in one.
+//! A server that repeats whatever it is sent in its errors, credentials included. It is upstream,
+//! token endpoint and AWS service in one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ pub struct Parrot {
 }
 
 struct Inner {
-    /// What answers while all is well.
+    /// The server that answers while all is well.
     upstream: Upstream,
     is_bad: AtomicBool,
     told: AtomicUsize,
@@ -108,7 +108,7 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     repeat(&inner, path, &all)
 }
 
-/// What it was sent, in one of the ways to say it.
+/// The request that it was sent, repeated in one of several forms.
 fn repeat(inner: &Inner, path: &str, all: &str) -> Response {
     let number = inner.told.fetch_add(1, Ordering::Relaxed);
     let line = all.replace(['\n', '\r', '"', '\\'], " ");

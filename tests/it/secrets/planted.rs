@@ -1,4 +1,4 @@
-//! Secrets by their look, one for each place where weir has one.
+//! Recognizable secrets, one for each place where weir has one.
 
 pub const BEARER: &str = "PLANTED-bearer-0b1d5f";
 pub const HEADER: &str = "PLANTED-header-0b1d5f";
@@ -15,16 +15,17 @@ pub const ADMIN: &str = "PLANTED-admin-0b1d5f";
 pub const SEALING: &str = "PLANTED-sealing-key-of-32-bytes-0b1d5f";
 pub const REFRESH: &str = "PLANTED-refresh-0b1d5f";
 pub const ACCESS: &str = "PLANTED-access-0b1d5f";
-/// What token endpoints and AWS answer with.
+/// The secrets in answers of token endpoints and AWS.
 pub const TOKEN: &str = "PLANTED-token-0b1d5f";
 pub const STORED: &str = "PLANTED-stored-0b1d5f";
 pub const WORKLOAD: &str = "PLANTED-workload-0b1d5f";
 pub const IDENTITY: &str = "PLANTED-identity-0b1d5f";
 
-/// What they have in common.
+/// The text that all of them contain.
 const MARK: &str = "PLANTED-";
 
-/// Fails if a text has one of them in it, as it is or as it is sent. `more` are texts that have no mark.
+/// Fails if a text contains one of them, plain or encoded. `more` are further secrets, without that
+/// text.
 pub fn absent(what: &str, text: &str, more: &[String]) {
     if let Some(place) = text.find(MARK) {
         let (from, to) = (place.saturating_sub(300), (place + 60).min(text.len()));

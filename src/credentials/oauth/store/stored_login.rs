@@ -10,7 +10,7 @@ use crate::secret::Secret;
 /// The version of the format.
 pub(super) const VERSION: u32 = 1;
 
-/// What a person has granted to weir, with everything that a refresh needs.
+/// The tokens that a person has granted to weir, with everything that a refresh needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredLogin {
     /// The version of the format.
@@ -122,7 +122,8 @@ impl StoredLogin {
         }
     }
 
-    /// Returns the login after a refresh. If there is no new refresh token, the old one stays in use (RFC 6749 §6).
+    /// Returns the login after a refresh. If there is no new refresh token, the old one stays in
+    /// use (RFC 6749 §6).
     #[must_use]
     pub fn with_refreshed(&self, tokens: IssuedTokens) -> Self {
         let now = now();
@@ -153,8 +154,8 @@ impl StoredLogin {
         self.expires.is_some_and(|end| end <= now())
     }
 
-    /// Returns whether the access token is worth sending: it is valid for another 30 s, or a quarter of its lifetime if
-    /// that is less.
+    /// Returns whether the access token is worth sending: it is valid for another 30 s, or a
+    /// quarter of its lifetime if that is less.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         let Some(end) = self.expires else {
