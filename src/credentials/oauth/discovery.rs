@@ -32,7 +32,7 @@ pub struct ServerMetadata {
 pub enum DiscoveryError {
     /// A request for metadata failed.
     #[error(transparent)]
-    OAuthHttpClient(#[from] OAuthHttpError),
+    Http(#[from] OAuthHttpError),
     /// None of the well-known URLs has metadata.
     #[error("there is no metadata at any of its well-known URLs")]
     None,
@@ -102,10 +102,10 @@ impl Discovery {
                 *self.found() = Some((endpoint.clone(), Instant::now()));
                 Ok(endpoint)
             }
-            Err(DiscoveryError::OAuthHttpClient(_)) if let Some((endpoint, _)) = known => {
+            Err(DiscoveryError::Http(_)) if let Some((endpoint, _)) = known => {
                 Ok(endpoint)
             }
-            Err(DiscoveryError::OAuthHttpClient(error)) => {
+            Err(DiscoveryError::Http(error)) => {
                 Err(error.into_grant_error("the issuer"))
             }
             Err(error) => Err(GrantError::Rejected(
@@ -173,7 +173,7 @@ pub async fn fetch_metadata(
             _ => Err(DiscoveryError::Issuer),
         };
     }
-    Err(unavailable.map_or(DiscoveryError::None, DiscoveryError::OAuthHttpClient))
+    Err(unavailable.map_or(DiscoveryError::None, DiscoveryError::Http))
 }
 
 /// Returns the URLs where an issuer may publish its metadata. RFC 8414 §3 inserts the well-known

@@ -16,7 +16,7 @@ use crate::secret::Secret;
 pub enum RegistrationError {
     /// The request failed.
     #[error("the registration endpoint cannot be used")]
-    OAuthHttpClient(#[from] OAuthHttpError),
+    Http(#[from] OAuthHttpError),
     /// The server rejected the registration.
     #[error("the server refuses to register weir ({})", code.unwrap_or("without a known error code"))]
     Rejected {
