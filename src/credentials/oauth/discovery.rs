@@ -102,12 +102,8 @@ impl Discovery {
                 *self.found() = Some((endpoint.clone(), Instant::now()));
                 Ok(endpoint)
             }
-            Err(DiscoveryError::Http(_)) if let Some((endpoint, _)) = known => {
-                Ok(endpoint)
-            }
-            Err(DiscoveryError::Http(error)) => {
-                Err(error.into_grant_error("the issuer"))
-            }
+            Err(DiscoveryError::Http(_)) if let Some((endpoint, _)) = known => Ok(endpoint),
+            Err(DiscoveryError::Http(error)) => Err(error.into_grant_error("the issuer")),
             Err(error) => Err(GrantError::Rejected(
                 format!("the issuer names no usable token endpoint: {error}").into(),
             )),
