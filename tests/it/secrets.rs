@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::KeyPair;
 use reqwest::Method;
 use weir::credentials::oauth::store::{
-    ClientAuthMethod, IssuedTokens, LoginParties, LoginStore, StoredClient, StoredLogin,
+    IssuedTokens, LoginParties, LoginStore, StoredClient, StoredLogin, TokenEndpointAuthMethod,
 };
 use weir::secret::Secret;
 use weir::server::{Core, Options};
@@ -192,7 +192,7 @@ impl Rig {
             client: StoredClient {
                 id: "weir".to_owned(),
                 secret: None,
-                method: ClientAuthMethod::Config,
+                method: TokenEndpointAuthMethod::Config,
             },
         };
         let tokens = IssuedTokens {

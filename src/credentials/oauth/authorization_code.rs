@@ -16,7 +16,7 @@ use crate::credentials::error::SetupError;
 use crate::credentials::oauth::client_authentication::ClientAuthenticator;
 use crate::credentials::oauth::login_http::LoginHttpClient;
 use crate::credentials::oauth::store::{
-    ClientAuthMethod, LoginLock, LoginStore, LoginStoreError, StoredLogin,
+    LoginLock, LoginStore, LoginStoreError, StoredLogin, TokenEndpointAuthMethod,
 };
 use crate::credentials::oauth::token_request::{PresentedGrant, TokenRequest, TokenRequestError};
 use crate::credentials::token::{GrantError, Token};
@@ -243,7 +243,7 @@ impl SharedGrant {
                 return Err(GrantError::Temporary(describe_chain(error).into()));
             }
         };
-        let is_registered_by_weir = login.client.method != ClientAuthMethod::Config;
+        let is_registered_by_weir = login.client.method != TokenEndpointAuthMethod::Config;
         match code {
             Some("invalid_grant") => {
                 // A weir on another machine, which the lock does not exclude, may have refreshed

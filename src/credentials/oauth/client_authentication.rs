@@ -3,7 +3,7 @@
 use crate::config::{AuthorizationCode, ClientAuthentication, Registration};
 use crate::credentials::context::CredentialsContext;
 use crate::credentials::error::SetupError;
-use crate::credentials::oauth::store::{ClientAuthMethod, StoredClient};
+use crate::credentials::oauth::store::{StoredClient, TokenEndpointAuthMethod};
 use crate::credentials::oauth::token_request::PresentedSecret;
 use crate::credentials::secrets::{SecretCell, SecretUnavailable};
 
@@ -59,18 +59,18 @@ impl ClientAuthenticator {
     ) -> Result<PresentedSecret, ClientSecretError> {
         let stored = || record.secret.clone();
         Ok(match (record.method, &self.secret) {
-            (ClientAuthMethod::None, _) => PresentedSecret::None,
-            (ClientAuthMethod::Basic, _) => {
+            (TokenEndpointAuthMethod::None, _) => PresentedSecret::None,
+            (TokenEndpointAuthMethod::Basic, _) => {
                 stored().map_or(PresentedSecret::None, PresentedSecret::Basic)
             }
-            (ClientAuthMethod::Post, _) => {
+            (TokenEndpointAuthMethod::Post, _) => {
                 stored().map_or(PresentedSecret::None, PresentedSecret::Post)
             }
-            (ClientAuthMethod::Config, ConfiguredSecret::None) => PresentedSecret::None,
-            (ClientAuthMethod::Config, ConfiguredSecret::Basic(secret)) => {
+            (TokenEndpointAuthMethod::Config, ConfiguredSecret::None) => PresentedSecret::None,
+            (TokenEndpointAuthMethod::Config, ConfiguredSecret::Basic(secret)) => {
                 PresentedSecret::Basic(secret.get().await?)
             }
-            (ClientAuthMethod::Config, ConfiguredSecret::Post(secret)) => {
+            (TokenEndpointAuthMethod::Config, ConfiguredSecret::Post(secret)) => {
                 PresentedSecret::Post(secret.get().await?)
             }
         })

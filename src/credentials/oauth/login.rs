@@ -20,7 +20,7 @@ use crate::credentials::oauth::client_authentication::{ClientAuthenticator, Clie
 use crate::credentials::oauth::login_http::LoginHttpClient;
 use crate::credentials::oauth::registration::{self, RegistrationError};
 use crate::credentials::oauth::store::{
-    ClientAuthMethod, LoginParties, LoginStore, LoginStoreError, StoredClient, StoredLogin,
+    LoginParties, LoginStore, LoginStoreError, StoredClient, StoredLogin, TokenEndpointAuthMethod,
 };
 use crate::credentials::oauth::token_request::{PresentedGrant, TokenRequest, TokenRequestError};
 
@@ -347,9 +347,11 @@ async fn find_client(
         method,
     };
     match &config.client {
-        Registration::Known { client_id, .. } => Ok(known(client_id, ClientAuthMethod::Config)),
+        Registration::Known { client_id, .. } => {
+            Ok(known(client_id, TokenEndpointAuthMethod::Config))
+        }
         Registration::Document(url) if server.supports_documents() => {
-            Ok(known(url.as_str(), ClientAuthMethod::None))
+            Ok(known(url.as_str(), TokenEndpointAuthMethod::None))
         }
         Registration::Document(_) => Err(LoginError::Document),
         Registration::Dynamic => {

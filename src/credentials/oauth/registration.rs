@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::credentials::oauth::http::{OAuthHttpClient, OAuthHttpError};
-use crate::credentials::oauth::store::{ClientAuthMethod, StoredClient};
+use crate::credentials::oauth::store::{StoredClient, TokenEndpointAuthMethod};
 use crate::secret::Secret;
 
 /// The reason why weir could not register.
@@ -37,7 +37,7 @@ struct RegistrationRequest<'a> {
     redirect_uris: [&'a str; 1],
     grant_types: [&'a str; 2],
     response_types: [&'a str; 1],
-    token_endpoint_auth_method: ClientAuthMethod,
+    token_endpoint_auth_method: TokenEndpointAuthMethod,
     application_type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
@@ -104,11 +104,11 @@ pub(super) async fn register(
     let secret = client.client_secret.filter(|secret| !secret.is_empty());
     let registered = client.token_endpoint_auth_method.as_deref();
     let method = match (&secret, registered) {
-        (None, _) | (_, Some("none")) => ClientAuthMethod::None,
-        (_, Some("client_secret_post")) => ClientAuthMethod::Post,
-        (_, Some("client_secret_basic")) => ClientAuthMethod::Basic,
+        (None, _) | (_, Some("none")) => TokenEndpointAuthMethod::None,
+        (_, Some("client_secret_post")) => TokenEndpointAuthMethod::Post,
+        (_, Some("client_secret_basic")) => TokenEndpointAuthMethod::Basic,
         // A secret that weir did not ask for.
-        _ if method == ClientAuthMethod::None => default_secret_method(methods),
+        _ if method == TokenEndpointAuthMethod::None => default_secret_method(methods),
         _ => method,
     };
     Ok(StoredClient {
@@ -120,12 +120,12 @@ pub(super) async fn register(
 
 /// Chooses how to authenticate: as a public client, which native apps are (RFC 8252 §8.4), if the
 /// server supports that.
-fn choose_method(methods: Option<&[&str]>) -> Option<ClientAuthMethod> {
+fn choose_method(methods: Option<&[&str]>) -> Option<TokenEndpointAuthMethod> {
     let supports = |name| methods.is_none_or(|methods| methods.contains(&name));
     [
-        ("none", ClientAuthMethod::None),
-        ("client_secret_basic", ClientAuthMethod::Basic),
-        ("client_secret_post", ClientAuthMethod::Post),
+        ("none", TokenEndpointAuthMethod::None),
+        ("client_secret_basic", TokenEndpointAuthMethod::Basic),
+        ("client_secret_post", TokenEndpointAuthMethod::Post),
     ]
     .into_iter()
     .find_map(|(name, method)| supports(name).then_some(method))
@@ -133,13 +133,13 @@ fn choose_method(methods: Option<&[&str]>) -> Option<ClientAuthMethod> {
 
 /// Returns how a secret is presented if the response does not tell: `client_secret_basic` is the
 /// default (RFC 8414 §2).
-fn default_secret_method(methods: Option<&[&str]>) -> ClientAuthMethod {
+fn default_secret_method(methods: Option<&[&str]>) -> TokenEndpointAuthMethod {
     let post = methods.is_some_and(|methods| {
         methods.contains(&"client_secret_post") && !methods.contains(&"client_secret_basic")
     });
     if post {
-        ClientAuthMethod::Post
+        TokenEndpointAuthMethod::Post
     } else {
-        ClientAuthMethod::Basic
+        TokenEndpointAuthMethod::Basic
     }
 }

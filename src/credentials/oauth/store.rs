@@ -20,7 +20,9 @@ use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use url::Url;
 
-pub use stored_login::{ClientAuthMethod, IssuedTokens, LoginParties, StoredClient, StoredLogin};
+pub use stored_login::{
+    IssuedTokens, LoginParties, StoredClient, StoredLogin, TokenEndpointAuthMethod,
+};
 
 /// The largest file; the tokens of some servers have several KiB.
 const MAX_BYTES: u64 = 256 * 1024;

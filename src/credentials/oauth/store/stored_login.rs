@@ -52,12 +52,12 @@ pub struct StoredClient {
     #[serde(with = "optional_text")]
     pub secret: Option<Secret>,
     /// How the client authenticates.
-    pub method: ClientAuthMethod,
+    pub method: TokenEndpointAuthMethod,
 }
 
 /// `token_endpoint_auth_method`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ClientAuthMethod {
+pub enum TokenEndpointAuthMethod {
     /// Not at all: a public client.
     #[serde(rename = "none")]
     None,

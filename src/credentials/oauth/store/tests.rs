@@ -12,7 +12,7 @@ fn record(issuer: &str, refresh: &str) -> StoredLogin {
         client: StoredClient {
             id: "weir".into(),
             secret: Some(Secret::new("client-secret")),
-            method: ClientAuthMethod::Basic,
+            method: TokenEndpointAuthMethod::Basic,
         },
     };
     let tokens = IssuedTokens {
