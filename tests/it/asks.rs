@@ -1,4 +1,5 @@
-//! What an upstream says besides its answer: log messages (facts E 22), and that it needs input first (24).
+//! Messages of an upstream besides its answer: log messages (`server/utilities/logging.mdx`), and
+//! requests for input.
 
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use crate::support::weir::Weir;
 
 const LOG: &str = "notifications/message";
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
-/// From the least severe to the most (`server/utilities/logging.mdx`).
+/// The levels from the least severe to the most (`server/utilities/logging.mdx`).
 const LEVELS: [&str; 8] = [
     "debug",
     "info",
@@ -69,7 +70,7 @@ async fn log_messages_are_as_severe_as_was_asked_for() {
     }
 }
 
-/// A caller that can be asked.
+/// Declares that the caller can be asked for input.
 fn able(mut modern: Modern) -> Modern {
     modern.capabilities = r#"{"elicitation":{}}"#.to_owned();
     modern

@@ -1,4 +1,4 @@
-//! The stdio double is held to the protocol too.
+//! Checks that the test server over stdio keeps to the protocol.
 
 use std::process::Stdio;
 

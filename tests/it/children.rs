@@ -63,7 +63,7 @@ async fn pid(file: &Path) -> Pid {
     .await
 }
 
-/// Waits until a process is gone. A process of somebody else: nothing to be woken by.
+/// Waits until a process is gone. Polls, because the process is not a child of this one.
 async fn gone(pid: Pid) {
     bounded("the child's end", async {
         while test_kill_process(pid).is_ok() && !is_zombie(pid) {
@@ -73,7 +73,8 @@ async fn gone(pid: Pid) {
     .await;
 }
 
-/// Dead but not yet collected: in a container nobody may collect orphans.
+/// Returns whether a process is dead but not reaped: a container may have no process that reaps
+/// orphans.
 fn is_zombie(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     stat.is_ok_and(|stat| stat.contains(") Z "))

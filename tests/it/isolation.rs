@@ -1,6 +1,7 @@
-//! An upstream that hangs or dies is its own problem: the others and every list go on, and it comes back by itself.
+//! An upstream that hangs or dies harms no other: other calls and all lists go on, and it comes
+//! back by itself.
 //!
-//! The upstreams that suffer are processes of their own, so that they can be stopped and killed.
+//! The failing upstreams are processes of their own, so that they can be stopped and killed.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -17,27 +18,27 @@ use crate::support::weir::{Weir, child_upstream};
 use crate::support::{bounded, prompt};
 use crate::upstreams::failed;
 
-/// Callers of each era.
+/// The number of callers of each era.
 const CALLERS: usize = 3;
-/// What each of them does in a quiet time, to compare with.
+/// The number of calls of each caller while nothing fails, to compare with.
 const CALM: usize = 15;
 const QUERY: &str = r#"{"q":1}"#;
-/// A failing upstream gives up after a second, and is looked at every second.
+/// Calls to a failing upstream time out after a second, and it is listed every second.
 const IMPATIENT: &str = "    timeouts: { connect: 1s, list: 1s, call: 1s }\n    resync: 1s\n    stale: { max_age: 1h }\n";
 
-/// What the others see, all the time.
+/// The callers of the other upstreams.
 struct Others<'w> {
     weir: &'w Weir,
     tools: Vec<String>,
 }
 
-/// The slow end of how long calls of the healthy upstream took.
+/// The slowest calls of the healthy upstream.
 struct Slowest {
     p99: Duration,
 }
 
 impl<'w> Others<'w> {
-    /// Everything is well: these are the tools from now on.
+    /// Begins while everything works: the tools must stay as they are now.
     async fn watch<const N: usize>(weir: &'w Weir, tools: [&str; N]) -> Self {
         weir.wait_tools(tools).await;
         Self {
@@ -46,7 +47,8 @@ impl<'w> Others<'w> {
         }
     }
 
-    /// Calls the healthy upstream and lists until `script` is over. No call may fail, no list may differ.
+    /// Calls the healthy upstream and lists until `script` is over. No call may fail, no list may
+    /// differ.
     async fn during<T>(&self, script: impl Future<Output = T>) -> (T, Slowest) {
         let over = AtomicBool::new(false);
         let script = async {
@@ -58,12 +60,12 @@ impl<'w> Others<'w> {
         tokio::join!(script, others)
     }
 
-    /// How it is when nobody suffers.
+    /// Measures while no upstream fails.
     async fn calm(&self) -> Slowest {
         self.watch_until(|rounds| rounds >= CALM).await
     }
 
-    /// `over` is asked after each round of a caller and told how many there were.
+    /// Calls `over` after each round of a caller, with the number of rounds so far.
     async fn watch_until(&self, over: impl Fn(usize) -> bool) -> Slowest {
         let mut callers = Vec::new();
         for _ in 0..CALLERS {
@@ -91,20 +93,21 @@ impl<'w> Others<'w> {
 }
 
 impl Slowest {
-    /// Whoever waits for the dead upstream waits for a second; everything well below that passes.
+    /// A call that waits for the dead upstream takes a second. Calls of the others must stay well
+    /// below that.
     fn is_like(&self, calm: &Self) {
         let most = calm.p99 * 20 + Duration::from_millis(200);
         assert!(self.p99 < most, "{:?}, calm {:?}", self.p99, calm.p99);
     }
 }
 
-/// Calls in both eras fail, name the upstream, and take no longer than they may.
+/// Checks that calls in both eras fail in time and name the upstream.
 async fn is_out(weir: &Weir, upstream: &str) {
     let callers = Client::both(weir).await;
     let tool = format!("{upstream}__search");
     let calls = async || {
         let begun = Instant::now();
-        // More at once than one, so that they do not wait for each other either.
+        // Several at once, so that they are seen not to wait for each other.
         let calls = callers.iter().flat_map(|caller| {
             [
                 caller.call(&tool, QUERY),
@@ -120,7 +123,7 @@ async fn is_out(weir: &Weir, upstream: &str) {
     prompt(Duration::from_secs(4), calls).await;
 }
 
-/// Waits until operators read this state.
+/// Waits until the admin listener reports this state.
 async fn stands(weir: &Weir, upstream: &str, state: &str) {
     bounded(state, async {
         loop {
@@ -130,14 +133,15 @@ async fn stands(weir: &Weir, upstream: &str, state: &str) {
             if row["state"] == state {
                 return;
             }
-            // Another process: nothing to be woken by.
+            // Polls, because the state is that of another process.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
 }
 
-/// Waits until the upstream is listed and called again. Nobody tells weir to try, not even by a call.
+/// Waits until the upstream is listed and can be called again. Nothing asks weir to try, not even a
+/// call.
 async fn comes_back(weir: &Weir, upstream: &str) {
     stands(weir, upstream, "up").await;
     let tool = format!("{upstream}__search");
@@ -170,7 +174,7 @@ async fn pid(file: &Path) -> Pid {
     .await
 }
 
-/// Waits until a child's log has this so often.
+/// Waits until a child's log contains this text `times` times.
 async fn arrived(log: &Path, what: &str, times: usize) {
     bounded(what, async {
         let read = || std::fs::read_to_string(log).unwrap_or_default();
@@ -189,7 +193,7 @@ async fn well() -> Upstream {
         .await
 }
 
-/// A weir over a healthy upstream and a child process.
+/// Starts a weir over a healthy upstream and a child process.
 async fn over_a_child(well: &Upstream, era: &str, home: &Path) -> Weir {
     let (url, pid, log) = (well.url(), home.join("pid"), home.join("log"));
     let files = [&pid, &log].map(|file| file.to_str().unwrap());
@@ -201,7 +205,7 @@ async fn over_a_child(well: &Upstream, era: &str, home: &Path) -> Weir {
         .await
 }
 
-/// `http_server.py`, running.
+/// A running `http_server.py`.
 struct Server {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -231,7 +235,7 @@ impl Server {
         }
     }
 
-    /// Kills it when a call is under way; its port is free again.
+    /// Kills the server while a call is in flight. Its port is free again.
     async fn kill_in_a_call(mut self) -> u16 {
         let line = bounded("a slow call", self.lines.next_line()).await;
         assert_eq!(line.unwrap().as_deref(), Some("slow"));

@@ -20,14 +20,14 @@ use weir::upstream::stdio::{self, ChildReply, ChildSpec, ClosedReason, Exit};
 const WEIR: &str = env!("CARGO_BIN_EXE_weir");
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An argument no other process has.
+/// Returns an argument that no other process has.
 fn marker() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("{}.{next:04}", 200_000_000 + std::process::id())
 }
 
-/// The processes that run `sleep MARKER`.
+/// Returns the processes that run `sleep MARKER`.
 fn sleepers(marker: &str) -> Vec<Pid> {
     let line = format!("sleep\0{marker}\0");
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
@@ -37,7 +37,7 @@ fn sleepers(marker: &str) -> Vec<Pid> {
         .collect()
 }
 
-/// Waits until so many processes sleep with this marker, and says how long it took.
+/// Waits until `count` processes sleep with this marker, and returns how long it took.
 fn until(marker: &str, count: usize) -> Duration {
     let start = Instant::now();
     while sleepers(marker).len() != count {
@@ -47,13 +47,13 @@ fn until(marker: &str, count: usize) -> Duration {
     start.elapsed()
 }
 
-/// Processes cannot be waited for unless they are ours.
+/// Pauses between two looks: only child processes can be waited for.
 fn pause() {
     let moment = rustix::event::Timespec {
         tv_sec: 0,
         tv_nsec: 10_000_000,
     };
-    // Other tests' children interrupt it.
+    // Signals of other tests' children interrupt the call.
     let _ = rustix::event::poll(&mut [], Some(&moment));
 }
 
@@ -61,7 +61,7 @@ fn exists(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// The reaper, in a group of its own as weir starts it, with a pipe as stdin.
+/// Starts the reaper as weir does: in a group of its own, with a pipe as stdin.
 fn reaper(program: &[&str]) -> Child {
     Command::new(WEIR)
         .args(["reap", "--"])
@@ -84,7 +84,8 @@ fn wait(mut child: Child) -> ExitStatus {
     }
 }
 
-/// A parent that starts the reaper and prints its id. `keep` is how it holds the reaper's stdin.
+/// Starts a parent that starts the reaper and prints its id. `keep` is how the parent keeps the
+/// reaper's stdin open.
 fn parent(keep: &str, script: &str) -> (Child, u32) {
     let python = format!(
         "import subprocess, sys, time, threading\n\
@@ -125,7 +126,7 @@ fn a_killed_weir_leaves_no_process() {
     killed_parent_leaves_nothing("subprocess.PIPE", &script, &marker, Duration::from_secs(3));
 }
 
-/// The parent-death signal alone: stdin says nothing.
+/// Tests the parent-death signal alone: stdin stays open.
 #[test]
 fn a_killed_weir_leaves_no_process_even_if_stdin_stays_open() {
     let marker = marker();
@@ -145,7 +146,8 @@ fn a_killed_weir_leaves_no_process_that_ignores_sigterm() {
     killed_parent_leaves_nothing("subprocess.PIPE", &script, &marker, Duration::from_secs(3));
 }
 
-/// As browsers that a server starts: their own session, and the process between is gone.
+/// The script behaves like a server that starts a browser: the browser moves to a session of its
+/// own, and the process in between ends.
 #[test]
 fn a_killed_weir_leaves_no_process_that_moved_to_a_session_of_its_own() {
     let marker = marker();
@@ -153,7 +155,8 @@ fn a_killed_weir_leaves_no_process_that_moved_to_a_session_of_its_own() {
     killed_parent_leaves_nothing("subprocess.PIPE", &script, &marker, Duration::from_secs(3));
 }
 
-/// The signal comes when the thread ends that started the reaper. The process lives: so must the upstream.
+/// The signal comes when the thread ends that started the reaper. The process lives on, so the
+/// upstream must live on too.
 #[test]
 fn the_end_of_a_thread_of_weir_is_not_the_end_of_weir() {
     let marker = marker();
@@ -165,7 +168,7 @@ fn the_end_of_a_thread_of_weir_is_not_the_end_of_weir() {
         reaper
     });
     let mut reaper = thread.join().unwrap();
-    // The signal has no trace to wait for.
+    // The signal leaves no trace that could be waited for.
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(300) {
         assert!(reaper.try_wait().unwrap().is_none());
@@ -192,7 +195,7 @@ fn the_status_and_the_streams_of_the_program_are_passed_on() {
 }
 
 #[test]
-fn a_signal_to_the_guard_reaches_the_program_once() {
+fn a_signal_to_the_reaper_reaches_the_program_once() {
     let mut child = reaper(&[
         "python3",
         "-c",
@@ -235,7 +238,7 @@ fn a_program_that_ignores_a_closed_stdin_is_ended() {
     assert_eq!(wait(child).code(), Some(128 + 15));
 }
 
-/// Orphans become the reaper's: it must reap them while the program runs.
+/// Orphans become children of the reaper, which must reap them while the program runs.
 #[test]
 fn orphans_do_not_pile_up_as_zombies() {
     let mut child = reaper(&[
@@ -281,7 +284,7 @@ async fn end(child: &stdio::Child, tasks: &TaskTracker) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guarded_child_answers_and_stops_with_all_it_started() {
+async fn a_child_below_the_reaper_answers_and_stops_with_all_it_started() {
     let marker = marker();
     let tasks = TaskTracker::new();
     let script = format!(
@@ -302,7 +305,7 @@ async fn a_guarded_child_answers_and_stops_with_all_it_started() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guarded_child_says_how_its_program_ended() {
+async fn a_child_below_the_reaper_says_how_its_program_ended() {
     for (script, exit) in [
         ("exit 3", Exit::Status(3)),
         ("kill -11 $$", Exit::Signal(11)),
@@ -315,7 +318,7 @@ async fn a_guarded_child_says_how_its_program_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guarded_child_whose_program_closes_stdout_is_closed() {
+async fn a_child_below_the_reaper_whose_program_closes_stdout_is_closed() {
     let tasks = TaskTracker::new();
     let (child, _events) = stdio::Child::start(&spec("exec >&-; sleep 1000"), &tasks).unwrap();
     assert_eq!(child.closed().await, ClosedReason::OutputClosed);
@@ -323,7 +326,7 @@ async fn a_guarded_child_whose_program_closes_stdout_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_guard_leaves_no_process() {
+async fn a_killed_reaper_leaves_no_process() {
     let marker = marker();
     let tasks = TaskTracker::new();
     let script = format!("sleep {marker} & sleep {marker}");
@@ -337,7 +340,7 @@ async fn a_killed_guard_leaves_no_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_guarded_child_is_ended() {
+async fn a_frozen_child_below_the_reaper_is_ended() {
     let marker = marker();
     let tasks = TaskTracker::new();
     let script = format!("sleep {marker} & sleep {marker}");

@@ -1,5 +1,5 @@
-//! What reaches a caller besides answers: changes, progress; and what reaches an upstream when a caller goes.
-//! The numbers in comments are rows of the acceptance table.
+//! Messages that reach a caller besides answers (changes, progress), and those that reach an
+//! upstream when a caller leaves.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,6 @@ use crate::support::client::Legacy;
 use crate::support::upstream::{Cancelled, Kind, Upstream};
 use crate::support::weir::Weir;
 
-/// 19
 #[tokio::test]
 async fn a_listener_hears_of_a_change_after_it_is_visible() {
     let jira = Upstream::named("jira").tools(["search"]).start().await;
@@ -42,7 +41,6 @@ async fn a_listener_hears_of_a_change_after_it_is_visible() {
     );
 }
 
-/// 20
 #[tokio::test]
 async fn a_listener_hears_only_what_it_asked_for() {
     let jira = Upstream::named("jira")
@@ -73,7 +71,6 @@ async fn a_listener_hears_only_what_it_asked_for() {
     );
 }
 
-/// 21
 #[tokio::test]
 async fn two_callers_with_the_same_id_and_token_get_their_own_progress() {
     let up = Upstream::named("up")
@@ -119,7 +116,6 @@ async fn two_callers_with_the_same_id_and_token_get_their_own_progress() {
     }
 }
 
-/// 23
 #[tokio::test]
 async fn closing_the_stream_cancels_upstream_by_its_eras_rule() {
     let work = || "work".to_owned();
@@ -145,7 +141,6 @@ async fn closing_the_stream_cancels_upstream_by_its_eras_rule() {
     }
 }
 
-/// 28
 #[tokio::test]
 async fn a_change_is_told_once_per_session_after_it_is_visible() {
     let jira = Upstream::named("jira").tools(["search"]).start().await;
@@ -157,7 +152,7 @@ async fn a_change_is_told_once_per_session_after_it_is_visible() {
     weir.resync("jira").await;
     let mut told = Vec::new();
     if second.status == 200 {
-        // The new stream took over: the old one has ended.
+        // The new stream replaced the old one, which has ended.
         assert_eq!(first.next().await, None);
         first = second;
     }
@@ -203,7 +198,6 @@ async fn a_stream_is_told_of_prompts_and_resources_too() {
     );
 }
 
-/// 21
 #[tokio::test]
 async fn two_sessions_with_the_same_id_and_token_get_their_own_progress() {
     let up = Upstream::named("up")
@@ -243,7 +237,6 @@ async fn two_sessions_with_the_same_id_and_token_get_their_own_progress() {
     }
 }
 
-/// 23
 #[tokio::test]
 async fn a_disconnect_does_not_cancel_but_a_notification_does() {
     let up = Upstream::named("up")
@@ -257,14 +250,14 @@ async fn a_disconnect_does_not_cancel_but_a_notification_does() {
         reply = legacy.call("up__work", "{}") => panic!("nobody released it: {reply:?}"),
         () = up.wait_running("work", 1) => {}
     }
-    // The call above was dropped with its connection; another one goes all the way meanwhile.
+    // The call above was dropped with its connection. Meanwhile another one is answered.
     assert!(legacy.call("up__quick", "{}").await.succeeded());
     up.wait_running("work", 1).await;
     up.release("work");
     up.wait_running("work", 0).await;
     assert_eq!(up.log().seen().cancelled, []);
 
-    // The call may be answered or not: the specification leaves that open. Its cancellation is not.
+    // The specification leaves open whether the call is answered. It demands the cancellation.
     let call = async {
         let ask = legacy.ask("tools/call", r#"{"name":"up__work"}"#);
         let _ = ask.id("\"mine\"").send().await;

@@ -1,4 +1,4 @@
-//! Every upstream, whatever it speaks and however it fails.
+//! Upstreams of every era, and how they fail.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ fn on(method: &str) -> On {
     On::Method(method.to_owned())
 }
 
-/// Listed and callable, from both eras.
+/// Checks that the upstream is listed and can be called, from both eras.
 pub async fn works(weir: &Weir, upstream: &str) {
     let tool = format!("{upstream}__search");
     let expected = format!(r#"{upstream}.search {{"q":1}}"#);
@@ -31,7 +31,7 @@ pub async fn works(weir: &Weir, upstream: &str) {
     assert_eq!(legacy.text(), expected);
 }
 
-/// A call that failed because of its upstream.
+/// Returns the error of a call that failed because of its upstream.
 pub fn failed(reply: &Reply, upstream: &str) {
     assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
     let data = &reply.error()["data"];
@@ -207,7 +207,7 @@ async fn a_forgotten_session_is_opened_again_and_the_call_replayed_once() {
         r#"up.search {"again":1}"#
     );
     assert_eq!(up.count("initialize"), before + 1);
-    // A server that forgets at once is not asked for ever.
+    // A server that forgets each session at once is not tried for ever.
     up.fault(on("tools/call"), Times::Forever, Fault::Status(404));
     let calls = up.count("tools/call");
     failed(&legacy.call("up__search", "{}").await, "up");
@@ -245,7 +245,7 @@ async fn the_verdict_about_an_era_outlives_an_outage() {
     let weir = Weir::over([&old]).start().await;
     works(&weir, "old").await;
     let asked = old.count(PROBE);
-    // The session is gone and the handshake breaks off: that says nothing about the era.
+    // The session is gone and the handshake breaks off, which is no evidence about the era.
     old.fault(on("initialize"), Times::Next(1), Fault::Close);
     old.forget_sessions();
     weir.resync("old").await;
