@@ -1,4 +1,4 @@
-//! Towards the operators: what each upstream is doing, the catalog, a resync on demand.
+//! The admin listener: the state of each upstream, the catalog, resyncs and reloads on request.
 
 pub mod catalog;
 pub mod compare;
@@ -30,16 +30,16 @@ use crate::secret::Secret;
 use crate::upstream::circuit::CircuitState;
 use crate::upstream::{HealthState, Link};
 
-/// What operators look at.
+/// The state that the handlers of the admin listener use.
 #[derive(Clone, Debug)]
 pub struct AdminState {
     /// The snapshots.
     pub live: Arc<Live>,
-    /// The way to have the config read again.
+    /// Reloads the config.
     pub reloads: ReloadHandle,
-    /// The way to accept redefinitions.
+    /// Accepts changed definitions.
     pub accepts: AcceptHandle,
-    /// Whether the address to listen on was given to the command, so that the file need not say it.
+    /// Whether the listen address was given on the command line, so that the file's does not count.
     pub listens_elsewhere: bool,
 }
 
@@ -61,8 +61,8 @@ impl FromRef<AdminState> for AcceptHandle {
     }
 }
 
-/// The routes of the admin listener. With a token, every one of them wants it. Without one the listener is on loopback, and
-/// what a browser sends for a page of anywhere is turned away: 403.
+/// Returns the routes of the admin listener. If a token is configured, every route requires it. Without
+/// one the listener is on loopback, and requests that a browser sends for a web page are rejected: 403.
 pub fn router(operators: AdminState, admin: &config::Admin, listen: &config::Listen) -> Router {
     let access = Arc::new(AdminAccess {
         token: admin.token.clone(),
@@ -92,14 +92,14 @@ pub fn router(operators: AdminState, admin: &config::Admin, listen: &config::Lis
         .with_state(operators)
 }
 
-/// Who may speak to the admin listener.
+/// Decides which requests the admin listener accepts.
 struct AdminAccess {
     token: Option<Secret>,
     origins: OriginCheck,
 }
 
 impl AdminAccess {
-    /// The answer to who may not.
+    /// Returns the answer to a request that is not allowed.
     fn reject(&self, request: &Request) -> Option<Response> {
         if let Some(token) = &self.token {
             let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -108,7 +108,7 @@ impl AdminAccess {
         }
         let headers = request.headers();
         let turned = match headers.contains_key(header::ORIGIN) {
-            // There is no page that an operator would need.
+            // No web page has a reason to call the admin listener.
             true => OriginError::Origin,
             false => self.origins.check(headers).err()?,
         };
@@ -130,7 +130,8 @@ fn has_token(request: &Request, token: &Secret) -> bool {
     digest(sent).as_ref() == digest(token.expose()).as_ref()
 }
 
-/// `GET /upstreams`: an array, one object per upstream in the order of the config.
+/// Answers `GET /upstreams`: the generation, the reloads, and one object per upstream in the order of
+/// the config.
 async fn upstreams(State(live): State<Arc<Live>>, State(reloads): State<ReloadHandle>) -> Response {
     let snapshot = live.load_full();
     let catalog = &snapshot.catalog;
@@ -149,7 +150,7 @@ async fn upstreams(State(live): State<Arc<Live>>, State(reloads): State<ReloadHa
     )
 }
 
-/// What came of reading the config again: how often, and the last time, with who asked.
+/// Describes the reloads of the config: how many had which outcome, and the last one.
 fn describe_reloads(reloads: &ReloadHandle) -> serde_json::Value {
     let history = reloads.history();
     let totals = history.counts.totals();
@@ -167,8 +168,8 @@ fn describe_reloads(reloads: &ReloadHandle) -> serde_json::Value {
     told.into()
 }
 
-/// `POST /reload`: reads the config again. 200 with what has changed, or that nothing has; 422 with everything that is wrong,
-/// and then the config from before stays in force; 409 where there is no file to read.
+/// Answers `POST /reload`: reads the config again. 200 with what has changed, or that nothing has; 422
+/// with all errors, in which case the previous config stays in force; 409 if there is no file to read.
 async fn reload(State(reloads): State<ReloadHandle>) -> Response {
     let outcome = reloads.reload(ReloadTrigger::Request).await;
     let status = match &outcome {
@@ -185,12 +186,12 @@ async fn reload(State(reloads): State<ReloadHandle>) -> Response {
     }
 }
 
-/// One upstream in words. Times are in seconds; what is `null` is not known or not so.
+/// Describes one upstream as JSON. Times are in seconds; `null` means unknown or not the case.
 ///
-/// `state`, its `reason` and since when; `next_try_in_seconds` unless only the schedule says; `circuit`;
-/// era and protocol versions; `credentials`; age and counts of the listing, what was left out of it and why, rules that
-/// match nothing, name conflicts in which this upstream has a part; calls under way and waiting,
-/// and why the last call that failed did.
+/// Contains `state`, its `reason` and since when; `next_try_in_seconds`, unless only the schedule
+/// decides; `circuit`; era and protocol versions; `credentials`; age and counts of the listing, what was
+/// left out of it and why, rules that match nothing, name conflicts that involve this upstream; calls
+/// under way and waiting, and why the last failed call failed.
 #[must_use]
 pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     let (state, reason, since) = match link.health.state() {
@@ -250,7 +251,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     })
 }
 
-/// The same, and [`drift::UpstreamDrift`].
+/// Describes one upstream with its [`drift::UpstreamDrift`].
 fn describe_with_drift(link: &Link, catalog: &Catalog, naming: &Naming) -> serde_json::Value {
     let mut described = describe(link, catalog);
     if let Some(members) = described.as_object_mut() {
@@ -260,9 +261,9 @@ fn describe_with_drift(link: &Link, catalog: &Catalog, naming: &Naming) -> serde
     described
 }
 
-/// Credentials in words: `type` as the config says it; `state` (`ok`, `refreshing`, `expiring`, `failing`,
-/// `reauth_needed`, `clock_skew`), its `reason` and since when; when they are tried again unasked, when they end;
-/// requests for them so far.
+/// Describes credentials as JSON: `type` as in the config; `state` (`ok`, `refreshing`, `expiring`,
+/// `failing`, `reauth_needed`, `clock_skew`), its `reason` and since when; when weir tries again by
+/// itself, when they expire; requests for them so far.
 fn describe_credentials(credentials: &Credentials) -> serde_json::Value {
     let (status, requests) = (credentials.status(), credentials.request_counts());
     let left = |end: SystemTime| end.duration_since(SystemTime::now()).unwrap_or_default();
@@ -277,8 +278,8 @@ fn describe_credentials(credentials: &Credentials) -> serde_json::Value {
     })
 }
 
-/// The circuit in words: `closed`; `open`, where calls fail at once for the `reason` that calls before them
-/// failed for; `half-open`, where one call is let through.
+/// Describes the circuit as JSON: `closed`; `open`, when calls fail at once for the `reason` of earlier
+/// failures; `half-open`, when one call is let through.
 fn describe_circuit(position: CircuitState) -> serde_json::Value {
     let (state, reason, since, again) = match position {
         CircuitState::Closed => ("closed", None, None, None),
@@ -297,7 +298,7 @@ fn describe_circuit(position: CircuitState) -> serde_json::Value {
     })
 }
 
-/// Seconds from now, to a tenth.
+/// Returns the seconds from now, rounded to tenths.
 fn seconds_until(then: Instant) -> f64 {
     round_to_tenths(then.saturating_duration_since(Instant::now()))
 }
@@ -306,9 +307,9 @@ fn round_to_tenths(time: Duration) -> f64 {
     (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
-/// `POST /upstreams/{name}/resync`: lists the upstream again and answers when the outcome is in the
-/// catalog: 200 with the upstream in words, 504 if that takes longer than its budgets, 404 for a name
-/// that is none.
+/// Answers `POST /upstreams/{name}/resync`: lists the upstream again and answers when the outcome is in
+/// the catalog. 200 with the upstream's description, 504 if that takes longer than its timeouts, 404 for
+/// an unknown name.
 async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
     let snapshot = live.load_full();
     let Some(link) = snapshot
@@ -321,7 +322,7 @@ async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Resp
             &json!({ "error": "no such upstream" }),
         );
     };
-    // One listing may be under way, and the one asked for comes after it.
+    // A listing may be under way; the requested one comes after it.
     let deadline = link.connect_deadline() + link.config.timeouts.list * 2;
     let status = if link.rounds.resync(deadline).await {
         StatusCode::OK
@@ -335,7 +336,7 @@ async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Resp
     )
 }
 
-/// An answer as JSON.
+/// Returns an answer with a JSON body.
 fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response {
     let json = HeaderValue::from_static("application/json");
     match serde_json::to_string(body) {

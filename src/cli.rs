@@ -1,4 +1,4 @@
-//! The commands: one file each. What they print goes through [`output`].
+//! The commands, one file each. Everything they print goes through [`output`].
 
 pub mod accept;
 mod admin_client;
@@ -30,7 +30,7 @@ use crate::upstream::HealthState;
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -38,33 +38,33 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the main job with nothing installed: three upstreams, one catalog, calls, a live change
+    /// Show what weir does with nothing installed: four upstreams, one catalog, calls, a live change
     Demo(demo::DemoArgs),
     /// Run the proxy
     Serve(serve::ServeArgs),
-    /// Validate a config; with --online, connect to every upstream and say what is there
+    /// Validate a config; with --online, connect to every upstream and report what it offers
     Check(check::CheckArgs),
-    /// Say what another config would change, before it does
+    /// Show what another config would change, before it is applied
     Plan(plan::PlanArgs),
-    /// Say where a name comes from, or why it is not there
+    /// Show where a name comes from, or why it is not exposed
     Explain(explain::ExplainArgs),
-    /// Show what upstreams say otherwise than what is pinned, or accept it
+    /// Show the definitions that differ from their pin, or accept them
     Accept(accept::AcceptArgs),
     /// Print the merged catalog
     Tools(tools::ToolsArgs),
     /// Call one tool
     Call(call::CallArgs),
-    /// Log in to an upstream that wants a person to (OAuth 2 authorization code)
+    /// Log in to an upstream that needs a person to do so (OAuth 2 authorization code)
     Login(login::LoginArgs),
-    /// Turn an mcp.json (Claude, Cursor, VS Code) into weir YAML on stdout
+    /// Turn an mcp.json (Claude, Cursor, VS Code) or a config of agentgateway or LiteLLM into weir YAML
     Import(import::ImportArgs),
     /// Print the JSON Schema of the config
     Schema,
-    /// Runs a child process and ends all of it with weir (used by weir itself)
-    // The alias: a weir that runs while its binary is replaced by this one still asks for `guard`.
+    /// Run a child process and end all of it when weir ends (used by weir itself)
+    // A weir of an earlier version, whose binary was replaced while it runs, starts `weir guard`.
     #[command(hide = true, alias = "guard")]
     Reap(ReapArgs),
-    /// An upstream of the demo (used by `weir demo` itself)
+    /// Run the stdio upstream of the demo (used by `weir demo` itself)
     #[command(hide = true)]
     DemoChild,
 }
@@ -72,12 +72,12 @@ pub enum Command {
 /// A program and its arguments.
 #[derive(Debug, Args)]
 pub struct ReapArgs {
-    /// What to run.
+    /// The program and its arguments.
     #[arg(last = true, required = true)]
     pub command: Vec<std::ffi::OsString>,
 }
 
-/// Where a config comes from.
+/// The option of commands that read a config.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
     /// The config file, YAML or JSON
@@ -85,30 +85,30 @@ pub struct ConfigArgs {
     pub config: PathBuf,
 }
 
-/// A weir to look into: one that a config describes, or one that runs.
+/// The options of commands that look into a weir: one that a config describes, or one that runs.
 #[derive(Debug, Args)]
 pub struct TargetArgs {
     /// The config file, YAML or JSON
     #[arg(short, long, value_name = "FILE", default_value = "config/weir.yaml")]
     pub config: PathBuf,
-    /// The URL of a running weir, or of any MCP server, in place of a config
+    /// The URL of a running weir, or of any other MCP server, instead of a config
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     pub url: Option<String>,
 }
 
-/// Why a target cannot be looked into.
+/// Why a target cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// The config is wrong.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
-    /// The URL is none.
+    /// The URL is not one of HTTP.
     #[error("`{0}` is not an http or https URL")]
     Url(String),
 }
 
 impl TargetError {
-    /// Prints all of it on stderr.
+    /// Prints everything that is wrong on stderr.
     fn print(&self, output: &mut Output) {
         match self {
             Self::Config(errors) => print_config_errors(errors, output),
@@ -134,20 +134,20 @@ fn print_config_errors(errors: &ConfigErrors, output: &mut Output) {
     output.print_errors(&lines, &place, advice);
 }
 
-/// What to do about a config that joins nothing.
+/// Returns advice if the config has no upstreams.
 fn advise_if_empty(config: &Config, path: &Path) -> Option<String> {
     let path = make_safe(&path.display().to_string());
-    let advice = format!("no upstreams: uncomment one in {path}, or `weir import mcp.json`");
+    let advice = format!("no upstreams: uncomment one in {path}, or run `weir import mcp.json`");
     config.upstreams.is_empty().then_some(advice)
 }
 
-/// Prints on stderr which upstreams fail, and why. False if all that there are do.
+/// Prints on stderr which upstreams fail, and why. Returns false if all of them fail.
 fn print_failing(snapshot: &Snapshot, target: &TargetArgs, output: &mut Output) -> bool {
     let mut works = snapshot.links().is_empty();
     for link in snapshot.links().iter() {
         match link.health.state() {
             HealthState::Failing { reason, .. } => {
-                // Who asked for a URL knows of no upstream.
+                // With `--url` the upstream has a made-up name, which the user has never seen.
                 let name = target.url.as_deref().unwrap_or(link.id().as_str());
                 output.print_error(&format!("{name}: {reason}"));
             }
@@ -158,10 +158,10 @@ fn print_failing(snapshot: &Snapshot, target: &TargetArgs, output: &mut Output) 
 }
 
 impl TargetArgs {
-    /// The config to run on: the file's, or one with the URL as its only upstream, names unchanged.
+    /// Returns the config of the file, or one whose only upstream is the URL, with names unchanged.
     ///
     /// # Errors
-    /// Every error of the config, or a URL that is none.
+    /// Fails with every error of the config, or if the URL is not one of HTTP.
     pub fn load(&self) -> Result<Arc<Config>, TargetError> {
         let Some(url) = &self.url else {
             let config = config::load(&self.config, &config::process_env)?;

@@ -13,7 +13,7 @@ use weir::cli::{
 };
 use weir::config::process_env;
 
-/// A third less CPU per call than the system's allocator, measured.
+// Uses a third less CPU per call than the system's allocator, measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -35,13 +35,14 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(run(cli.command, &mut output));
-    // Whatever was told to stop at once has nothing left to wait for.
+    // A command that stopped at once leaves tasks behind: nothing has to wait for them.
     runtime.shutdown_background();
     code
 }
 
 async fn run(command: Command, output: &mut Output) -> ExitCode {
-    // Weir runs itself again to reap child processes; where the binary cannot be found, they run without a reaper.
+    // Weir starts itself again as the reaper of child processes. `current_exe` rarely fails; then
+    // the `weir` of `PATH` is used.
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("weir"));
     match command {
         Command::Demo(args) => demo::run(args, output, program).await,
@@ -67,8 +68,9 @@ fn reap(args: &ReapArgs) -> ExitCode {
     }
 }
 
-/// Logs go to stderr: `WEIR_LOG` chooses what (`info` for `serve`, `error` elsewhere), `WEIR_LOG_FORMAT=json`
-/// makes each line an object. Colours are for terminals. The demo prints no log.
+/// Sets up logging to stderr. `WEIR_LOG` sets the level (default: `info` for `serve`, `error`
+/// otherwise), `WEIR_LOG_FORMAT=json` prints one JSON object per line. Only terminals get colours. The
+/// demo does not log.
 fn log_to_stderr(command: &Command, output: &mut Output) {
     let default = match command {
         Command::Demo(_) | Command::DemoChild => return,
@@ -104,13 +106,14 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
     }
 }
 
-/// A word alone would be taken for a module, whose name it never is: `WEIR_LOG=verbose` would log nothing.
+/// Parses `WEIR_LOG`. Refuses a bare word that is not a level: `EnvFilter` would take it for a module
+/// name, so that `WEIR_LOG=verbose` would log nothing.
 fn parse_filter(written: &str) -> Result<EnvFilter, String> {
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
     let mut parts = written.split(',').map(str::trim);
     if let Some(word) = parts.find(|part| !part.contains(['=', ':', '[']) && !is_level(part)) {
         return Err(format!(
-            "`{word}` is no level (error, warn, info, debug, trace, off); a module is written `weir=debug`"
+            "`{word}` is not a level (error, warn, info, debug, trace, off); the level of a module is written `weir=debug`"
         ));
     }
     EnvFilter::try_new(written).map_err(|error| error.to_string())

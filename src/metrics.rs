@@ -1,11 +1,11 @@
-//! What weir counts, and how Prometheus reads it. Every name is in [`names`].
+//! The metrics of weir, in the formats that Prometheus reads. Every name is in [`names`].
 //!
-//! A call costs a look-up in its upstream's table of series and a few atomic additions: no label is put together, nothing is
-//! allocated. What is a state rather than an event (places taken, ages, counts) is not kept here at all; whoever asks
-//! for the metrics brings it along ([`Observed`]).
+//! A call costs a look-up in its upstream's table of series and a few atomic additions: no label is
+//! built, nothing is allocated. States (slots in use, ages, counts) are not kept here: the request for
+//! the metrics brings them along ([`Observed`]).
 //!
-//! Labels come from the config and from the catalog, never from a caller. A tool gets series of its own when it is first called;
-//! there are at most [`TOOLS`] of them in the process, and what comes later is counted as the tool `other`.
+//! Labels come from the config and from the catalog, never from a caller. A tool gets its own series
+//! when it is first called, at most [`TOOLS`] in the process; later ones are counted as the tool `other`.
 
 mod counter;
 pub mod names;
@@ -30,10 +30,10 @@ pub(crate) use series::Series;
 pub use series::{Ending, UpstreamMetrics};
 pub use text::MetricsFormat;
 
-/// Most tools that have series of their own. One takes up to 15 lines of an answer, so this is some 700 KiB at most.
+/// Most tools with their own series. One takes up to 15 lines of an answer: some 700 KiB in total.
 pub const TOOLS: usize = 500;
 
-/// The counters of one weir. Made once, handed down.
+/// The metrics of one weir. Created once, and passed on.
 #[derive(Debug)]
 pub struct Metrics {
     /// How many more tools get series of their own.
@@ -44,12 +44,12 @@ pub struct Metrics {
     gave_up: AtomicBool,
     upstreams: Mutex<Vec<Arc<UpstreamMetrics>>>,
     observed_gauges: Mutex<Vec<ObservedGauge>>,
-    /// Legacy GET streams that are open.
+    /// Open GET streams of legacy sessions.
     pub get_streams: Gauge,
-    /// Modern `subscriptions/listen` streams that are open.
+    /// Open `subscriptions/listen` streams of modern callers.
     pub listen_streams: Gauge,
     publications: Counter,
-    /// By HTTP status, from 100 on.
+    /// Answers by HTTP status, from 100 on.
     responses: Box<[Counter]>,
     started: SystemTime,
 }
@@ -60,7 +60,7 @@ const BLAMES: [(Blame, &str); 3] = [
     (Blame::Weir, "weir"),
 ];
 
-/// A gauge that somebody else knows the value of.
+/// A gauge whose value is asked for at each scrape.
 struct ObservedGauge {
     family: &'static names::MetricFamily,
     value: Box<dyn Fn() -> u64 + Send + Sync>,
@@ -76,12 +76,12 @@ impl std::fmt::Debug for ObservedGauge {
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicUsize>);
 
-/// One more on a [`Gauge`], until it is dropped.
+/// Adds one to a [`Gauge`] until it is dropped.
 #[derive(Debug)]
 pub struct GaugeIncrement(Gauge);
 
 impl Gauge {
-    /// One more, for as long as the answer lives.
+    /// Adds one, for as long as the returned value lives.
     #[must_use]
     pub fn hold(&self) -> GaugeIncrement {
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -101,7 +101,7 @@ impl Drop for GaugeIncrement {
 }
 
 impl Metrics {
-    /// Nothing has happened yet.
+    /// Creates metrics that start at zero.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -118,7 +118,7 @@ impl Metrics {
         })
     }
 
-    /// The counters of one upstream; the same ones for the same name.
+    /// Returns the counters of one upstream; the same ones for the same name.
     #[must_use]
     pub fn upstream(&self, id: &UpstreamId) -> Arc<UpstreamMetrics> {
         let mut upstreams = lock(&self.upstreams);
@@ -133,8 +133,8 @@ impl Metrics {
         new
     }
 
-    /// From now on `family`, a gauge without labels, is what `value` says whenever somebody asks. Say it once for a family;
-    /// `value` must not wait.
+    /// Registers a gauge without labels, whose value is computed at each scrape. Call it once per family;
+    /// `value` must not block.
     pub fn observe(
         &self,
         family: &'static names::MetricFamily,
@@ -144,19 +144,19 @@ impl Metrics {
         lock(&self.observed_gauges).push(ObservedGauge { family, value });
     }
 
-    /// Notes that weir stops and gives up the requests under way: those that have no ending yet were not cancelled by
-    /// their callers.
+    /// Notes that weir stops and aborts the requests under way: those without an ending were not
+    /// cancelled by their callers.
     pub fn give_up(&self) {
         self.gave_up.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether weir gave up the requests under way.
+    /// Returns whether weir aborted the requests under way.
     #[must_use]
     pub fn gave_up(&self) -> bool {
         self.gave_up.load(Ordering::Relaxed)
     }
 
-    /// Counts a request that is answered with an error of weir's own.
+    /// Counts a request that weir answers with an error of its own.
     pub fn refused(&self, fault: &Fault) {
         for ((blame, _), counter) in BLAMES.iter().zip(&self.errors) {
             if *blame == fault.blame() {
@@ -165,7 +165,7 @@ impl Metrics {
         }
     }
 
-    /// The MCP endpoint answers over HTTP.
+    /// Counts an HTTP answer of the MCP endpoint.
     pub fn responded(&self, status: StatusCode) {
         let counter = self.responses.get(usize::from(status.as_u16()) - 100);
         if let Some(counter) = counter {
@@ -173,7 +173,7 @@ impl Metrics {
         }
     }
 
-    /// A snapshot takes the place of another.
+    /// Counts a snapshot that replaced another.
     pub fn published(&self) {
         self.publications.add(1);
     }

@@ -1,4 +1,4 @@
-//! A whole weir: config in, listeners and keepers running.
+//! A whole weir: starts listeners and upstream keepers from a config.
 
 mod config_watch;
 mod core;
@@ -33,30 +33,32 @@ pub use self::core::{Core, Reconfigured};
 pub use reload::{ConfigSource, ReloadableCore};
 pub use state_dir::{with_instance, with_known_instance};
 
-/// How long calls have to be answered that they were given up.
+/// How long aborted calls have to send their error answers.
 const ABORT_GRACE: Duration = Duration::from_secs(2);
 
-/// How often the state of sessions is looked through.
+/// How often idle session state is dropped.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
-/// Most connections of operators at once.
+/// Most concurrent connections to the admin listener.
 const ADMIN_CONNECTIONS: usize = 100;
 
-/// What a weir needs besides its config.
+/// The options of a weir besides its config.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The `weir` binary, run as the reaper of stdio children, so that none outlives weir.
     pub reaper: Option<PathBuf>,
-    /// Whether listings and pins are stored in the state folder, and listings of an earlier run are served from the start on.
+    /// Whether listings and pins are stored in the state folder, and stored listings are served from the
+    /// start on.
     pub stores: bool,
-    /// Whether definitions are held to the pins that are in the state folder, and nothing is changed there.
+    /// Whether definitions are compared with the stored pins, without changing anything in the state
+    /// folder.
     pub reads_pins: bool,
-    /// Where the config can be read again, if it can.
+    /// Where the config can be read again; `None` if it cannot be reloaded.
     pub source: Option<ConfigSource>,
 }
 
 impl Options {
-    /// Whether the address to listen on is not that of the file.
+    /// Returns whether the listen address was given on the command line rather than in the file.
     fn listens_elsewhere(&self) -> bool {
         let source = self.source.as_ref();
         source.is_some_and(|source| source.address.is_some())
@@ -71,7 +73,7 @@ pub enum ServeError {
     Bind {
         /// The address asked for.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -80,28 +82,28 @@ pub enum ServeError {
     State {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
     /// An upstream cannot be set up.
     #[error("upstream `{upstream}`")]
     Upstream {
-        /// Which.
+        /// Its name.
         upstream: UpstreamId,
         /// Why.
         #[source]
         source: WireError,
     },
-    /// No resync schedule.
+    /// The resync schedule cannot be set up.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
-    /// No random numbers for a sealing key or an instance.
+    /// There are no random numbers for a sealing key or an instance name.
     #[error(transparent)]
     NoRandom(#[from] NoRandom),
 }
 
-/// A weir whose listeners are bound. Who connects waits until it is started.
+/// A weir whose listeners are bound. Connections wait until it is started.
 pub struct Bound {
     config: Arc<Config>,
     sealer: Sealer,
@@ -113,7 +115,7 @@ impl Bound {
     /// Binds the listeners.
     ///
     /// # Errors
-    /// An address that cannot be bound, a state folder that cannot be used.
+    /// Fails if an address cannot be bound or the state folder cannot be used.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
         let (sealer, config) = (state_dir::load_sealer(&config)?, with_instance(config)?);
         let front = bind(config.listen.address).await?;
@@ -129,23 +131,23 @@ impl Bound {
         })
     }
 
-    /// The MCP endpoint.
+    /// Returns the URL of the MCP endpoint.
     #[must_use]
     pub fn url(&self) -> String {
         let (_, address) = &self.front;
         format!("http://{address}{}", self.config.listen.path)
     }
 
-    /// Where operators connect, if anywhere.
+    /// Returns the address of the admin listener, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|(_, address)| *address)
     }
 
-    /// Starts to keep the upstreams, and to answer.
+    /// Starts to keep the upstreams and to answer requests.
     ///
     /// # Errors
-    /// An upstream that cannot be set up, or no schedule.
+    /// Fails if an upstream or the schedule cannot be set up.
     pub async fn start(self, options: &Options) -> Result<Server, ServeError> {
         let Self {
             config,
@@ -176,7 +178,7 @@ impl Bound {
         .with_room();
         let admin = admin.zip(config.admin.as_ref());
         let admin = admin.map(|((listener, address), admin)| {
-            // AdminState see how calls end: this listener goes after them.
+            // Stopped after the calls have ended, so that operators can watch them end.
             let stop = CancellationToken::new();
             let operators = AdminState {
                 live: Arc::clone(core.live()),
@@ -209,7 +211,7 @@ impl Bound {
     }
 }
 
-/// What metrics ask the whole of weir for.
+/// Registers the gauges that need the sessions or the runtime.
 fn observe_sessions(metrics: &Metrics, sessions: &Arc<SessionTable>) {
     let (known, runtime) = (Arc::clone(sessions), Handle::current());
     metrics.observe(&names::LEGACY_SESSIONS, move || known.known());
@@ -218,7 +220,7 @@ fn observe_sessions(metrics: &Metrics, sessions: &Arc<SessionTable>) {
     });
 }
 
-/// Forgets the state of sessions that do nothing, now and then.
+/// Drops the state of idle sessions from time to time.
 async fn sweep_sessions(sessions: Arc<SessionTable>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
@@ -232,7 +234,7 @@ async fn sweep_sessions(sessions: Arc<SessionTable>, shutdown: CancellationToken
 pub struct Server {
     core: ReloadableCore,
     address: SocketAddr,
-    /// Where it is, and what ends it.
+    /// Its address, and the token that stops it.
     admin: Option<(SocketAddr, CancellationToken)>,
     config: Arc<Config>,
     sessions: Arc<SessionTable>,
@@ -241,33 +243,34 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the listeners, then starts to keep the upstreams. Lists fill as upstreams answer.
+    /// Binds the listeners, then starts to keep the upstreams. The catalog fills as upstreams answer.
     ///
     /// # Errors
-    /// An address that cannot be bound, a state folder that cannot be used, an upstream that cannot be set up.
+    /// Fails if an address cannot be bound, the state folder cannot be used, or an upstream cannot be set
+    /// up.
     pub async fn start(config: Config, options: Options) -> Result<Self, ServeError> {
         Bound::bind(config).await?.start(&options).await
     }
 
-    /// Where callers connect.
+    /// Returns the address that callers connect to.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where operators connect, if anywhere.
+    /// Returns the address of the admin listener, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|(address, _)| *address)
     }
 
-    /// The MCP endpoint.
+    /// Returns the URL of the MCP endpoint.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}{}", self.address, self.config.listen.path)
     }
 
-    /// Tells the number of every new snapshot.
+    /// Returns a receiver of the generation: the number of every new snapshot.
     #[must_use]
     pub fn generation(&self) -> watch::Receiver<u64> {
         self.core.live().watch()
@@ -278,35 +281,35 @@ impl Server {
         self.core.live().settled().await;
     }
 
-    /// The way to have the config read again.
+    /// Returns the handle that reloads the config.
     #[must_use]
     pub fn reloads(&self) -> &ReloadHandle {
         self.core.reloads()
     }
 
-    /// Stops: nobody is let in any more, streams end, calls under way finish within `listen.drain` or are answered with an error;
-    /// then sessions and child processes end, and the admin listener.
+    /// Stops. New connections are refused and streams end; calls under way finish within `listen.drain`
+    /// or are answered with an error. Then sessions, child processes and the admin listener end.
     pub async fn stop(self) {
         self.draining.begun.cancel();
         self.listeners.close();
         let drain = self.config.listen.drain;
         let drained = tokio::time::timeout(drain, self.listeners.wait()).await;
         if drained.is_err() {
-            tracing::warn!(waited = ?drain, "calls under way did not finish in time: they are given up");
+            tracing::warn!(waited = ?drain, "calls under way did not finish in time: they are aborted");
         }
-        // Also those whose callers are gone: nobody waits for them.
+        // Also aborts calls whose callers are gone, which no listener waits for.
         self.core.live().load().metrics.give_up();
         self.draining.given_up.cancel();
         if drained.is_err() {
             let answered = tokio::time::timeout(ABORT_GRACE, self.listeners.wait()).await;
             if answered.is_err() {
-                tracing::warn!("some callers do not read their answers");
+                tracing::warn!("some callers did not read their answers");
             }
         }
         if let Some((_, stop)) = self.admin {
             stop.cancel();
         }
-        // What callers had open at upstreams is left in order, within the same grace period as all else.
+        // Closes the sessions that callers have at upstreams, within the grace period of the core.
         self.sessions.leave();
         self.core.stop().await;
     }

@@ -1,4 +1,4 @@
-//! `GET /catalog`: all routes, and on request their definitions.
+//! `GET /catalog`: all routes, with their definitions on request.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::catalog::{Kind, NameOrigin, Side, SideEntry, StaleSince};
 use crate::live::{Live, Snapshot};
 use crate::upstream::Link;
 
-/// The answer.
+/// The answer of `GET /catalog`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CatalogPage {
-    /// The snapshot's number.
+    /// The number of the snapshot.
     pub generation: u64,
     /// Tools, in the order of the config and of each listing.
     pub tools: Vec<RouteRow>,
@@ -28,23 +28,23 @@ pub struct CatalogPage {
     pub resources: Vec<RouteRow>,
     /// Resource templates.
     pub templates: Vec<RouteRow>,
-    /// The names that two definitions wanted, in words.
+    /// Names that several definitions would have, each described in a sentence.
     pub conflicts: Vec<String>,
-    /// Of each upstream, in the order of the config, how old its part is.
+    /// The age of each upstream's listing, in the order of the config.
     #[serde(default)]
     pub upstreams: Vec<ListingAge>,
 }
 
-/// How old the listing of an upstream is.
+/// The age of an upstream's listing.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ListingAge {
     /// The upstream.
     pub name: String,
-    /// Whether weir fails to renew its listing, or has it of an earlier run and has not renewed it yet.
+    /// Whether weir fails to renew the listing, or it is of an earlier run and not renewed yet.
     pub stale: bool,
-    /// When the listing was last found to hold: a time of RFC 3339, in UTC. `null` without a listing.
+    /// When the listing was last confirmed: a time of RFC 3339, in UTC. `null` without a listing.
     pub listed_at: Option<String>,
-    /// How long ago that is.
+    /// How long ago that was.
     pub listed_seconds_ago: Option<u64>,
 }
 
@@ -55,24 +55,24 @@ pub struct RouteRow {
     pub name: String,
     /// The upstream it leads to.
     pub upstream: String,
-    /// What that upstream calls it.
+    /// Its name at that upstream.
     pub original: String,
-    /// Whether the listing that it is from may be out of date.
+    /// Whether its listing may be out of date.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
-    /// What it says is what is pinned, not what its upstream says.
+    /// Whether the pinned definition is shown instead of the upstream's current one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
-    /// How it came by its name; with `definitions=true`.
+    /// How its name was made; with `definitions=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named: Option<NameOrigin>,
-    /// The definition, as callers of the era see it that sees more of it; with `definitions=true`.
+    /// The definition, as callers of the era that sees more of it get it; with `definitions=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Box<RawValue>>,
 }
 
 impl CatalogPage {
-    /// A snapshot in words.
+    /// Describes a snapshot.
     #[must_use]
     pub fn of(snapshot: &Snapshot, definitions: bool) -> Self {
         let stale: HashSet<_> = stale_upstreams(snapshot).collect();
@@ -112,7 +112,7 @@ impl CatalogPage {
         }
     }
 
-    /// What the weir exposes; `None` if definitions are missing.
+    /// Returns what the weir exposes; `None` if definitions are missing.
     #[must_use]
     pub fn side(self) -> Option<Side> {
         let rows = [self.tools, self.prompts, self.resources, self.templates];
@@ -133,7 +133,7 @@ impl CatalogPage {
     }
 }
 
-/// The upstreams whose listings may be out of date.
+/// Returns the upstreams whose listings may be out of date.
 fn stale_upstreams(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
     let links = snapshot
         .links()
@@ -171,7 +171,7 @@ fn rows_with_definitions(snapshot: &Snapshot, stale: &HashSet<&str>) -> [Vec<Rou
     })
 }
 
-/// `GET /catalog[?definitions=true]`
+/// Answers `GET /catalog[?definitions=true]`.
 pub(super) async fn catalog(State(live): State<Arc<Live>>, uri: Uri) -> Response {
     let mut words = uri.query().unwrap_or_default().split('&');
     let page = CatalogPage::of(

@@ -1,4 +1,4 @@
-//! `POST /compare`: another config against the one in force, by digests, so that neither has to be sent.
+//! `POST /compare`: compares another config with the one in force by digests, so that neither is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,41 +14,43 @@ use crate::admin::{AdminState, json_response};
 use crate::config::{Config, Upstream};
 use crate::live::store;
 
-/// The version whose digests these are: those of another mean nothing.
+/// The version of this weir. Digests of different versions cannot be compared.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A config by its digests.
+/// The digests of a config.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ConfigDigests {
     /// The version of weir that made them.
     pub version: String,
-    /// What cannot change while weir runs, by field name; `None` is not written, what is not there is not compared.
+    /// The settings that cannot change while weir runs, by field name. `None`: the field is not set. Fields
+    /// that are missing here are not compared.
     pub fixed: BTreeMap<String, Option<String>>,
-    /// The upstreams in the order of the config.
+    /// Name and digest of each upstream, in the order of the config.
     pub upstreams: Vec<(String, String)>,
-    /// How each of them is reached.
+    /// The endpoint of each upstream, by its name.
     pub endpoints: BTreeMap<String, String>,
 }
 
-/// What a config has otherwise than the one in force.
+/// How a config differs from the one in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Fields that cannot change while weir runs, and do.
+    /// Changed fields that cannot change while weir runs.
     pub fixed: Vec<String>,
-    /// Upstreams that are configured as they are.
+    /// Upstreams with the same config.
     pub same: BTreeSet<String>,
-    /// Upstreams that are configured otherwise: they are connected anew.
+    /// Upstreams with another config: they are connected anew.
     pub changed: BTreeSet<String>,
-    /// Those of them that are another server.
+    /// Those of `changed` that have another endpoint.
     pub moved: BTreeSet<String>,
-    /// Upstreams that are not there.
+    /// New upstreams.
     pub added: BTreeSet<String>,
-    /// Upstreams that are there no more, in the order of the config in force.
+    /// Upstreams that are gone, in the order of the config in force.
     pub removed: Vec<String>,
 }
 
 impl ConfigDigests {
-    /// Those of a config as it is written. A name in chains that is not written is not compared: it was made or kept.
+    /// Returns the digests of a config. An `instance` that is not set is not compared: the running weir
+    /// generated or stored one.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let fixed = config.fixed().into_iter();
@@ -70,7 +72,7 @@ impl ConfigDigests {
         }
     }
 
-    /// What a config has otherwise than `before`; `None` where versions differ.
+    /// Compares the config of these digests with `before`; `None` if versions differ.
     #[must_use]
     pub fn compare_to(self, before: &Config) -> Option<Comparison> {
         let mut compared = Comparison::default();
@@ -111,7 +113,8 @@ impl ConfigDigests {
     }
 }
 
-/// Takes [`ConfigDigests`], answers with [`Comparison`]. 400 if that is not what came, 409 where another version of weir asks.
+/// Answers `POST /compare`: takes [`ConfigDigests`], returns a [`Comparison`]. 400 for another body, 409
+/// if another version of weir asks.
 pub(super) async fn compare(State(operators): State<AdminState>, body: Bytes) -> Response {
     let Ok(mut sent) = serde_json::from_slice::<ConfigDigests>(&body) else {
         let error = json!({ "error": "expected `version`, `fixed` and `upstreams`" });

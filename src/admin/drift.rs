@@ -1,4 +1,4 @@
-//! What says otherwise than what is pinned, in words, and `POST /catalog/{name}/accept`.
+//! Definitions that differ from their pin, and `POST /catalog/{name}/accept`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,49 +20,49 @@ use crate::live::state::{AcceptOutcome, AcceptRequest};
 use crate::live::{Live, Snapshot};
 use crate::name::Naming;
 
-/// How long an acceptance may take: most of it is a disk's time.
+/// How long an acceptance may take; most of it is disk time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The gate of one upstream, and what waits at it.
+/// The drift policy of one upstream, and what waits to be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamDrift {
     /// `accept`, `hold` or `quarantine`.
     pub policy: String,
-    /// How far a redefinition may go that needs nobody's consent.
+    /// The highest class of change that is applied without review.
     pub threshold: String,
-    /// What waits to be accepted.
+    /// Definitions that wait to be accepted.
     pub drifted: Vec<PendingDefinition>,
-    /// What goes by another name since it was pinned.
+    /// Definitions that were renamed since they were pinned.
     pub renamed: Vec<RenamedSincePinned>,
 }
 
-/// A definition that says otherwise than what is pinned.
+/// A definition that differs from its pin and waits to be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingDefinition {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// Its exposed name, or the one it would have.
+    /// Its exposed name, or the one that it would have.
     pub name: String,
-    /// Whose it is.
+    /// Its upstream.
     pub upstream: String,
-    /// What its upstream calls it.
+    /// Its name at its upstream.
     pub original: String,
-    /// What its upstream called it when it was pinned, if that is something else.
+    /// Its name at its upstream when it was pinned, if that differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<String>,
-    /// What callers see: the pinned definition, or nothing.
+    /// Whether callers see the pinned definition or nothing.
     pub state: DriftState,
-    /// Its class: the highest of its changes.
+    /// The highest class of its changes.
     pub class: ChangeClass,
-    /// What it says otherwise.
+    /// How it differs from its pin.
     pub changes: Vec<Change>,
-    /// Tells it from whatever else its upstream may say.
+    /// Identifies this definition; a later one has another digest.
     pub digest: String,
-    /// Since when its upstream says so, as far as this process knows.
+    /// For how long its upstream has listed it, as far as this process knows.
     pub since_seconds: u64,
 }
 
-/// `GET /upstreams`, as far as it is about drift.
+/// The part of `GET /upstreams` that is about drift.
 #[derive(Debug, Deserialize)]
 pub struct UpstreamsPage {
     upstreams: Vec<UpstreamRow>,
@@ -70,12 +70,12 @@ pub struct UpstreamsPage {
 
 #[derive(Debug, Deserialize)]
 struct UpstreamRow {
-    /// An older weir has none.
+    /// Missing in the answer of an older weir.
     drift: Option<UpstreamDrift>,
 }
 
 impl UpstreamsPage {
-    /// What waits of all of them.
+    /// Returns what waits to be accepted at all upstreams.
     #[must_use]
     pub fn waiting(self) -> Vec<PendingDefinition> {
         let drifts = self.upstreams.into_iter().filter_map(|row| row.drift);
@@ -83,7 +83,7 @@ impl UpstreamsPage {
     }
 }
 
-/// What callers see of it.
+/// The state of a definition that waits: how much callers see of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftState {
@@ -93,21 +93,21 @@ pub enum DriftState {
     Quarantined,
 }
 
-/// A definition that goes by another name since it was pinned, and says the same.
+/// A definition that is unchanged but was renamed since it was pinned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenamedSincePinned {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its exposed name.
     pub name: String,
-    /// What its upstream calls it.
+    /// Its name at its upstream.
     pub original: String,
-    /// What its upstream called it when it was pinned.
+    /// Its name at its upstream when it was pinned.
     pub renamed_from: String,
 }
 
 impl DriftState {
-    /// In a word.
+    /// Returns the word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -118,7 +118,7 @@ impl DriftState {
 }
 
 impl UpstreamDrift {
-    /// That of an upstream.
+    /// Describes the drift of an upstream.
     #[must_use]
     pub fn of(upstream: &config::Upstream, naming: &Naming, catalog: &Catalog) -> Self {
         let found = drift_of(upstream, catalog);
@@ -148,7 +148,7 @@ impl UpstreamDrift {
 }
 
 impl PendingDefinition {
-    /// A drift in words.
+    /// Describes a definition that waits.
     #[must_use]
     pub fn of(
         drifted: &catalog::DriftedDefinition,
@@ -174,7 +174,7 @@ impl PendingDefinition {
     }
 }
 
-/// What the gate says of an upstream, shown or hidden.
+/// Returns the drift of an upstream, whether its definitions are shown or hidden.
 pub(super) fn drift_of<'c>(
     upstream: &config::Upstream,
     catalog: &'c Catalog,
@@ -184,7 +184,7 @@ pub(super) fn drift_of<'c>(
     Some(part.prepared.drift())
 }
 
-/// The name that callers know something by, or would.
+/// Returns the exposed name of a definition, or the one that it would have.
 fn exposed_name(
     upstream: &config::Upstream,
     naming: &Naming,
@@ -207,7 +207,7 @@ fn exposed_name(
     lost.map_or(wanted, |conflict| conflict.to.to_string())
 }
 
-/// Everything that waits, in the order of the config.
+/// Returns everything that waits, with the id of its link, in the order of the config.
 fn pending(snapshot: &Snapshot) -> impl Iterator<Item = (u64, PendingDefinition)> {
     snapshot.links().iter().flat_map(|link| {
         let drift = drift_of(&link.config, &snapshot.catalog);
@@ -220,11 +220,11 @@ fn pending(snapshot: &Snapshot) -> impl Iterator<Item = (u64, PendingDefinition)
     })
 }
 
-/// What is shown as it is pinned, not as its upstream says it. As a rule there is nothing.
+/// The definitions of which callers see the pinned version. Usually there are none.
 pub(super) struct HeldNames<'s>(HashSet<(Kind, &'s str, &'s str)>);
 
 impl<'s> HeldNames<'s> {
-    /// Those of a snapshot.
+    /// Collects those of a snapshot.
     pub(super) fn of(snapshot: &'s Snapshot) -> Self {
         let parts = snapshot.catalog.parts();
         let held = parts.flat_map(|part| {
@@ -235,31 +235,33 @@ impl<'s> HeldNames<'s> {
         Self(held.collect())
     }
 
-    /// Whether this is one.
+    /// Returns whether this is one of them.
     pub(super) fn has(&self, kind: Kind, upstream: &str, original: &str) -> bool {
         !self.0.is_empty() && self.0.contains(&(kind, upstream, original))
     }
 }
 
-/// The two definitions between which somebody has to choose.
+/// The pinned and the current version of a definition that waits.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BothDefinitions {
-    /// What it is about.
+    /// The description of what waits.
     pub waiting: PendingDefinition,
-    /// What is pinned; nothing of a newcomer, which waits because there is no room to pin it or its name is taken.
+    /// The pinned version. `None` for a new definition, which waits because there is no room to pin it or
+    /// its name is taken.
     pub pinned: Option<Box<RawValue>>,
-    /// What its upstream says.
+    /// The current version.
     pub now: Option<Box<RawValue>>,
 }
 
 /// The answer of `GET /catalog/{name}/drift`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DriftDetails {
-    /// Of each kind one at most, as a rule; none where nothing waits.
+    /// The definitions that wait under the name: usually at most one per kind.
     pub drifted: Vec<BothDefinitions>,
 }
 
-/// `GET /catalog/{name}/drift`: what waits under an exposed name, in full, under its upstream's name. 404 for a name that is none.
+/// Answers `GET /catalog/{name}/drift`: the definitions that wait under an exposed name, in full, with
+/// their names at the upstream. 404 for an unknown name.
 pub(super) async fn texts(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
     let snapshot = live.load_full();
     let found = pending(&snapshot).filter(|(_, waiting)| waiting.name == name);
@@ -280,19 +282,21 @@ pub(super) async fn texts(State(live): State<Arc<Live>>, Path(name): Path<String
     json_response(StatusCode::OK, &DriftDetails { drifted })
 }
 
-/// The body of an acceptance; it may be left out.
+/// The body of an acceptance; may be empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AcceptBody {
-    /// What was looked at.
+    /// The digest of the definition that was looked at.
     digest: Option<String>,
 }
 
-/// `POST /catalog/{name}/accept`: pins what waits under an exposed name, and answers when callers see it and it is stored.
+/// Answers `POST /catalog/{name}/accept`: pins what waits under an exposed name, and answers when
+/// callers see it and it is stored.
 ///
-/// With `{"digest": "…"}` only what was looked at. 200 with `accepted`, which is empty where nothing waits, and `stored`, whether it
-/// survives a restart (`null` without a state folder); 400 for another body, 404 for a name that is none, 409 with `drifted` where
-/// its upstream says something else by now.
+/// With `{"digest": "…"}` accepts only the definition with this digest. 200 with `accepted`, which is
+/// empty if nothing waits, and `stored`: whether it survives a restart (`null` without a state folder).
+/// 400 for another body, 404 for an unknown name, 409 with `drifted` if the upstream has changed the
+/// definition since.
 pub(super) async fn accept(
     State(live): State<Arc<Live>>,
     State(accepts): State<AcceptHandle>,
@@ -354,7 +358,7 @@ pub(super) async fn accept(
     )
 }
 
-/// What waits, as the gate knows it.
+/// Returns the catalog's entry of what waits.
 fn drifted_of<'s>(
     snapshot: &'s Snapshot,
     waiting: &PendingDefinition,
@@ -364,7 +368,7 @@ fn drifted_of<'s>(
     drift.of(waiting.kind, &waiting.original)
 }
 
-/// What waited, as it was when it was decided on.
+/// Describes what waited, as it was when it was decided.
 fn redescribe(
     waiting: &PendingDefinition,
     drifted: &catalog::DriftedDefinition,
@@ -379,7 +383,7 @@ fn redescribe(
 }
 
 fn conflict(drifted: Vec<PendingDefinition>) -> Response {
-    let error = "its upstream says something else than what was looked at";
+    let error = "its upstream has changed it since it was looked at";
     let body = json!({ "error": error, "drifted": drifted });
     json_response(StatusCode::CONFLICT, &body)
 }

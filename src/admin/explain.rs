@@ -1,4 +1,4 @@
-//! `GET /explain?name=…`: where an exposed name comes from, or why it is not there.
+//! `GET /explain?name=…`: where an exposed name comes from, or why it is not exposed.
 
 mod hidden;
 mod index;
@@ -27,45 +27,45 @@ pub use index::{CredentialsStatus, ExplainIndex, KnownUpstream, LinkStatus, List
 pub use near::NearMatch;
 pub use rules::AppliedRule;
 
-/// All there is to say of a name.
+/// Everything that is known about a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The name that was asked for.
     pub name: String,
-    /// What is exposed under it: of each kind one thing at most.
+    /// Everything that is exposed under it: at most one of each kind.
     pub exposed: Vec<Exposed>,
-    /// What would be exposed under it, or is called so by its upstream, and is hidden.
+    /// Hidden definitions that would be exposed under the name, or have it at their upstream.
     pub hidden: Vec<Hidden>,
-    /// What else may have been meant, where nothing known has the name.
+    /// Other names that may have been meant, if nothing known has the name.
     pub near: Vec<NearMatch>,
-    /// Upstreams of which nothing is known, where nothing known has the name: it may be theirs.
+    /// Upstreams without a listing, if nothing known has the name: it may be theirs.
     pub unlisted: Vec<UnlistedUpstream>,
 }
 
 /// Something exposed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exposed {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// What its upstream calls it.
+    /// Its name at its upstream.
     pub original: String,
-    /// How it came by its name.
+    /// How its name was made.
     pub named: NameOrigin,
-    /// The rules of the config that had to do with it.
+    /// The rules of the config that affected it.
     pub rules: Vec<AppliedRule>,
-    /// Name conflicts in which it has a part, in words.
+    /// Name conflicts that involve it, each described in a sentence.
     pub conflicts: Vec<String>,
-    /// The eras whose callers have it in their list.
+    /// The eras in whose lists it is.
     pub eras: Vec<String>,
-    /// The weirs it came through, nearest first.
+    /// The weirs through which it came, nearest first.
     pub through: Vec<String>,
-    /// What callers read in `_meta["weir/stale"]`: when it was last found to hold, here or at a weir before this one.
+    /// The time in `_meta["weir/stale"]`: when it was last confirmed, here or at a weir before this one.
     #[serde(default)]
     pub stamped: Option<String>,
-    /// What its upstream says otherwise, where the pinned definition is shown in its place.
+    /// How the upstream's definition differs, if the pinned one is shown instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<PendingDefinition>,
-    /// Whose it is.
+    /// Its upstream.
     pub upstream: Owner,
 }
 
@@ -74,13 +74,13 @@ pub struct Exposed {
 pub struct Owner {
     /// Its name.
     pub name: String,
-    /// Where it stands in the config: `file:line`.
+    /// Its place in the config: `file:line`.
     pub at: String,
     /// Its kind.
     pub connector: String,
     /// Its listing, if there is one.
     pub listed: Option<ListingStatus>,
-    /// How it is reached, where it is asked.
+    /// Its link; `None` if upstreams are not asked.
     #[serde(rename = "way")]
     pub link: Option<LinkStatus>,
 }
@@ -88,22 +88,22 @@ pub struct Owner {
 /// Something that is known and not exposed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hidden {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// What its upstream calls it.
+    /// Its name at its upstream.
     pub original: String,
-    /// What it would be exposed as.
+    /// The name that it would be exposed under.
     pub wanted: String,
-    /// Why it is not.
+    /// Why it is not exposed.
     pub why: HiddenReason,
-    /// The same in words.
+    /// The same as a sentence.
     pub because: String,
     /// The rules of the config that hide it.
     pub rules: Vec<AppliedRule>,
-    /// What its upstream says otherwise than what is pinned, where that hides it.
+    /// How it differs from its pin, if that is why it is hidden.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<PendingDefinition>,
-    /// Whose it is.
+    /// Its upstream.
     pub upstream: Owner,
 }
 
@@ -115,9 +115,9 @@ pub enum HiddenReason {
     Denied,
     /// `tools.allow` does not match it.
     NotAllowed,
-    /// Its definition is wrong.
+    /// Its definition cannot be used.
     Quarantined,
-    /// It says otherwise than what is pinned.
+    /// It differs from its pin.
     Drifted,
     /// It came from this weir.
     Own,
@@ -127,7 +127,7 @@ pub enum HiddenReason {
     Stale,
 }
 
-/// An upstream of which nothing is known.
+/// An upstream without a listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnlistedUpstream {
     /// Its name.
@@ -137,7 +137,7 @@ pub struct UnlistedUpstream {
 }
 
 impl ExplainIndex<'_> {
-    /// All there is to say of a name.
+    /// Explains a name.
     #[must_use]
     pub fn explain(&self, name: &str) -> Explanation {
         let routes = Kind::ALL
@@ -202,7 +202,7 @@ impl ExplainIndex<'_> {
         })
     }
 
-    /// What an upstream says otherwise than what is pinned.
+    /// Returns how a definition differs from its pin.
     fn drift(&self, upstream: &Upstream, kind: Kind, original: &str) -> Option<PendingDefinition> {
         let drifted = drift::drift_of(upstream, self.catalog)?.of(kind, original)?;
         Some(PendingDefinition::of(
@@ -213,7 +213,7 @@ impl ExplainIndex<'_> {
         ))
     }
 
-    /// The weirs before this one that a definition came through.
+    /// Returns the weirs before this one through which a definition came.
     fn through(&self, definition: &str) -> Vec<String> {
         let hops = Object::parse(definition).ok().and_then(|definition| {
             let meta = definition.borrowed("_meta")?;
@@ -238,7 +238,8 @@ impl ExplainIndex<'_> {
     }
 }
 
-/// `GET /explain?name=NAME`: 200 with an [`Explanation`], whether the name is exposed or not; 400 without a name.
+/// Answers `GET /explain?name=NAME`: 200 with an [`Explanation`], whether the name is exposed or not;
+/// 400 without a name.
 pub(super) async fn explain(State(live): State<Arc<Live>>, uri: Uri) -> Response {
     let query = uri.query().unwrap_or_default().as_bytes();
     let mut pairs = url::form_urlencoded::parse(query);
@@ -247,7 +248,7 @@ pub(super) async fn explain(State(live): State<Arc<Live>>, uri: Uri) -> Response
         return json_response(StatusCode::BAD_REQUEST, &error);
     };
     let (name, snapshot) = (name.into_owned(), live.load_full());
-    // Every name there is may be looked at, which takes a while: not on a thread that calls need.
+    // May compare every name of the catalog, which would block a thread that calls need.
     let looking = move || ExplainIndex::of(&snapshot).explain(&name);
     match tokio::task::spawn_blocking(looking).await {
         Ok(explanation) => json_response(StatusCode::OK, &explanation),

@@ -1,4 +1,4 @@
-//! `GET /metrics`: what was counted, and what is the case right now, for Prometheus.
+//! `GET /metrics`: counters, and the current state of the snapshot, for Prometheus.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ use crate::metrics::{
 };
 use crate::upstream::{HealthState, Link};
 
-/// The words for [`Kind::ALL`], as `/upstreams` has them.
+/// The words for [`Kind::ALL`], the same as in `/upstreams`.
 const KINDS: [&str; 4] = ["tools", "prompts", "resources", "templates"];
 
 pub(super) async fn metrics(

@@ -1,4 +1,4 @@
-//! `weir accept`: what upstreams say otherwise than what is pinned, and letting them.
+//! `weir accept`: shows the definitions that differ from their pin, and accepts them.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,64 +13,65 @@ use crate::cli::output::{Output, Table, TextStyle, count, make_safe};
 use crate::cli::print_config_errors;
 use crate::config::{self, Config};
 
-/// Where the config is, if nobody says.
+/// The default path of the config.
 const CONFIG: &str = "config/weir.yaml";
 
 /// `weir accept`
 #[derive(Debug, Args)]
 pub struct AcceptArgs {
-    /// Exposed names whose new definition is accepted; none: show everything that waits
+    /// Exposed names whose new definitions are accepted; without one, show everything that waits
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Accept everything that waits
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
-    /// Accept nothing: print what is pinned and what is said now, in full
+    /// Accept nothing: print the pinned and the current definition in full
     #[arg(long, conflicts_with = "all", requires = "names")]
     pub show: bool,
-    /// Accept only what has this digest, as --show prints it: nothing that was said since then
+    /// Accept only the definition with this digest, which --show prints: not one that came later
     #[arg(long, value_name = "DIGEST", requires = "names", conflicts_with_all = ["all", "show"])]
     pub digest: Option<String>,
-    /// The config file, YAML or JSON [default: config/weir.yaml]: where the weir runs, and its token
+    /// The config file, YAML or JSON, with the address and token of the running weir [default:
+    /// config/weir.yaml]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The admin URL of the running weir, in place of the config's
+    /// The admin URL of the running weir, instead of the config's `admin.address`
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// One JSON object in place of the table
+    /// Print one JSON object instead of the table
     #[arg(long)]
     pub json: bool,
 }
 
-/// Why nothing is accepted.
+/// Why nothing can be shown or accepted.
 #[derive(Debug, thiserror::Error)]
 enum AcceptError {
-    #[error("the config has no `admin` where a running weir could be asked; use --url")]
+    #[error("the config has no `admin` address at which a running weir could be asked; use --url")]
     Nowhere,
     #[error(transparent)]
     AdminClient(#[from] AdminClientError),
-    /// Printed already.
+    /// Its errors are printed already.
     #[error("the config is wrong")]
     Config,
 }
 
-/// What came of an acceptance.
+/// The answer of `POST /catalog/{name}/accept`.
 #[derive(Deserialize)]
 struct AcceptAnswer {
     accepted: Vec<PendingDefinition>,
     stored: Option<bool>,
 }
 
-/// What is told of all of them.
+/// The outcome of all acceptances; printed as JSON with `--json`.
 #[derive(Default, Serialize)]
 struct AcceptReport {
     accepted: Vec<PendingDefinition>,
-    /// Names, and why they are not.
+    /// Names that were not accepted, each with the reason.
     failed: Vec<(String, String)>,
 }
 
-/// Exit 0 if nothing waits, or all of it was accepted; 3 if something waits; 2 if something could not be accepted, or nobody can
-/// tell.
+/// Exits with 0 if nothing waits or everything chosen was accepted, with 3 if something waits, with 2
+/// if something could not be accepted or the weir could not be asked.
 pub async fn run(args: AcceptArgs, output: &mut Output) -> ExitCode {
     let done = async {
         let client = connect(&args, output)?;
@@ -115,7 +116,7 @@ fn load_config(path: &Path, output: &mut Output) -> Result<Config, AcceptError> 
     })
 }
 
-/// Shows what waits.
+/// Prints what waits to be accepted.
 fn print_waiting(waiting: &[PendingDefinition], json: bool, output: &mut Output) -> ExitCode {
     if json {
         output
@@ -125,7 +126,8 @@ fn print_waiting(waiting: &[PendingDefinition], json: bool, output: &mut Output)
         output.out.print_done("nothing waits to be accepted");
     } else {
         output.out.print_table(&waiting_table(waiting.iter()));
-        let hint = "weir accept NAME… lets an upstream say so; with --show it prints both definitions in full";
+        let hint =
+            "accept with `weir accept NAME…`; with --show it prints both definitions in full";
         output.out.print_line(hint);
     }
     match waiting.is_empty() {
@@ -134,14 +136,14 @@ fn print_waiting(waiting: &[PendingDefinition], json: bool, output: &mut Output)
     }
 }
 
-/// Definitions in full, under one name.
+/// The definitions under one name, in full.
 #[derive(Serialize)]
 struct NameDefinitions<'s> {
     name: &'s str,
     drifted: &'s [BothDefinitions],
 }
 
-/// Prints definitions in full.
+/// Prints the pinned and the current definition of each name in full.
 async fn print_definitions(
     args: &AcceptArgs,
     client: &AdminClient,
@@ -161,7 +163,7 @@ async fn print_definitions(
             continue;
         }
         if drifted.is_empty() {
-            let text = format!("nothing waits under {}", make_safe(name));
+            let text = format!("nothing waits under the name {}", make_safe(name));
             output.out.print_done(&text);
         }
         for texts in &drifted {
@@ -176,7 +178,7 @@ async fn print_definitions(
                     .for_each(|line| output.out.print_line(&escape_invisible(line)));
             }
             let (name, digest) = (make_safe(name), make_safe(&texts.waiting.digest));
-            let hint = format!("exactly this: weir accept {name} --digest {digest}");
+            let hint = format!("to accept exactly this: weir accept {name} --digest {digest}");
             output.out.print_line(&hint);
         }
     }
@@ -186,14 +188,14 @@ async fn print_definitions(
     })
 }
 
-/// On many lines, where that loses nothing.
+/// Indents JSON; returns text that does not parse as it is.
 fn prettify(text: &str) -> String {
     let value = serde_json::from_str::<serde_json::Value>(text);
     let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));
     pretty.unwrap_or_else(|_| text.to_owned())
 }
 
-/// With what nobody would see written out.
+/// Escapes invisible characters, which could hide text from the person who decides.
 fn escape_invisible(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     for c in line.chars() {
@@ -225,7 +227,8 @@ fn waiting_table<'w>(waiting: impl Iterator<Item = &'w PendingDefinition>) -> Ta
     table
 }
 
-/// Accepts what was asked for: of each what is shown here, or what was looked at before.
+/// Accepts what the arguments choose: each definition with the digest that is shown here, or with
+/// that of `--digest`.
 async fn accept_chosen(
     args: &AcceptArgs,
     client: &AdminClient,
@@ -240,7 +243,7 @@ async fn accept_chosen(
         let reason = if of_name().any(was_seen) {
             continue;
         } else if of_name().next().is_some() {
-            "its upstream says something else than what was looked at"
+            "its upstream has changed it since it was looked at"
         } else {
             "nothing waits under this name"
         };
@@ -257,7 +260,10 @@ async fn accept_chosen(
         match answer {
             Ok(AcceptAnswer { accepted, stored }) => {
                 if stored == Some(false) {
-                    let text = format!("{}: weir cannot store it: see its log", one.name);
+                    let text = format!(
+                        "{}: accepted, but weir could not store it: see its log",
+                        one.name
+                    );
                     output.print_warning(&text);
                 }
                 report.accepted.extend(accepted);

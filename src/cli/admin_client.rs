@@ -1,4 +1,4 @@
-//! Asking a running weir at its admin listener.
+//! A client of a running weir's admin listener.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::secret::Secret;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// The largest answer: 100,000 tools fit.
+/// The largest answer: one with 100,000 tools fits.
 const MAX_ANSWER_BYTES: usize = 1 << 30;
 
 /// Why a running weir gives no answer.
@@ -21,7 +21,7 @@ const MAX_ANSWER_BYTES: usize = 1 << 30;
 pub(super) enum AdminClientError {
     #[error("`{0}` is not an http or https URL")]
     InvalidUrl(String),
-    #[error("no HTTP client")]
+    #[error("cannot set up an HTTP client")]
     Client(#[source] reqwest::Error),
     #[error("no weir answers at {url}")]
     Unreachable {
@@ -29,7 +29,7 @@ pub(super) enum AdminClientError {
         #[source]
         source: reqwest::Error,
     },
-    #[error("{url} wants another token: it is `admin.token` of the config")]
+    #[error("{url} wants another token: the `admin.token` of the running weir's config")]
     Token { url: String },
     #[error("{url} answers with status {status}{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     Status {
@@ -39,7 +39,7 @@ pub(super) enum AdminClientError {
     },
     #[error("{url} answers with more than {MAX_ANSWER_BYTES} bytes")]
     TooLarge { url: String },
-    #[error("what {url} answers is not weir's")]
+    #[error("{url} answers, but not as a weir does")]
     NotWeir {
         url: String,
         #[source]
@@ -56,7 +56,8 @@ pub(super) struct AdminClient {
 }
 
 impl AdminClient {
-    /// At a URL, whose path does not matter. The token goes there and nowhere else.
+    /// Creates a client for a URL, whose path is ignored. The token is sent only there: redirects are not
+    /// followed.
     pub(super) fn at(url: &str, token: Option<Secret>) -> Result<Self, AdminClientError> {
         let base = Url::parse(url).ok();
         let base = base.filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -71,7 +72,7 @@ impl AdminClient {
         Ok(Self { base, token, http })
     }
 
-    /// Where this config has it, if it has one.
+    /// Creates a client for the admin listener of a config, if it has one.
     pub(super) fn of(config: &Config) -> Option<Result<Self, AdminClientError>> {
         let admin = config.admin.as_ref()?;
         let mut address: SocketAddr = admin.address;
@@ -84,12 +85,12 @@ impl AdminClient {
         Some(Self::at(&format!("http://{address}/"), admin.token.clone()))
     }
 
-    /// Where it is.
+    /// Returns the URL of the admin listener.
     pub(super) fn url(&self) -> &str {
         self.base.as_str()
     }
 
-    /// `GET`: `path` begins with `/`.
+    /// Sends a `GET` request. `path` begins with `/`.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -101,7 +102,7 @@ impl AdminClient {
         self.send(self.http.get(url)).await
     }
 
-    /// `POST` of JSON: `path` begins with `/`.
+    /// Sends a `POST` request with a JSON body. `path` begins with `/`.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,

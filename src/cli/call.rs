@@ -1,4 +1,4 @@
-//! `weir call`: calls one tool, the way an agent would.
+//! `weir call`: calls one tool as an agent would.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ pub struct CallArgs {
     /// The config, or a URL
     #[command(flatten)]
     pub target: TargetArgs,
-    /// The raw result in place of its text
+    /// Print the raw JSON result instead of its text
     #[arg(long)]
     pub json: bool,
 }
@@ -53,7 +53,7 @@ enum CallFailed {
     NoAnswer,
 }
 
-/// Exit 0 with the result on stdout; 1 if the tool says `isError`; 2 otherwise.
+/// Exits with 0 and the result on stdout, with 1 if the result has `isError`, with 2 otherwise.
 pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     if let Err(error) = Object::parse(&args.args) {
         output.print_failure(&CallFailed::Arguments(error));
@@ -102,7 +102,8 @@ pub async fn run(args: CallArgs, output: &mut Output, program: PathBuf) -> ExitC
     code
 }
 
-/// Whether the owner of the name is known: it is in the catalog, and no earlier upstream can still claim it.
+/// Returns whether the owner of the name is known: it is in the catalog, and no earlier upstream that
+/// is still connecting can claim it.
 fn is_listed(snapshot: &Snapshot, name: &str) -> bool {
     let Some(route) = snapshot.catalog.tool(name) else {
         return false;
@@ -123,7 +124,7 @@ async fn call(
     args: &CallArgs,
     output: &mut Output,
 ) -> Result<String, CallFailed> {
-    // In the upstream's own era nothing has to be translated.
+    // In the upstream's own era nothing has to be bridged.
     let route = snapshot.catalog.tool(&args.name);
     let view = snapshot.view(&Caller::anonymous());
     let peer = route.and_then(|route| view.peer(route.upstream_index));
@@ -172,8 +173,8 @@ async fn call(
     Err(CallFailed::NoAnswer)
 }
 
-/// The name that was probably meant: a tool's name before weir put something in front of it, or one that differs
-/// in a few letters.
+/// Suggests the name that was probably meant: the exposed name of a tool with this original name, or
+/// one that differs in a few letters.
 fn suggest_name(name: &str, snapshot: &Snapshot) -> Option<String> {
     let routes = || snapshot.catalog.routes(Kind::Tools);
     let mut bare = routes().filter(|route| **route.original() == *name);

@@ -1,4 +1,4 @@
-//! `weir check`: is this config right, and are its upstreams there?
+//! `weir check`: validates a config and, with `--online`, its upstreams.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,16 +22,16 @@ pub struct CheckArgs {
     /// The config
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Connect to every upstream and say what is there
+    /// Connect to every upstream and report what it offers
     #[arg(long)]
     pub online: bool,
-    /// With --online: one JSON array in place of the table
+    /// With --online: print one JSON array instead of the table
     #[arg(long, requires = "online")]
     pub json: bool,
 }
 
-/// Exit 0 if the config is right (and, with `--online`, every upstream answers); 2 with every error;
-/// 1 if an upstream does not answer.
+/// Exits with 0 if the config is valid (and, with `--online`, every upstream answers), with 2 and every
+/// error if it is not, with 1 if an upstream does not answer.
 pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     let path = &args.config.config;
     let config = match config::load(path, &config::process_env) {
@@ -131,7 +131,7 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
     all_up
 }
 
-/// The credentials in short, and what is wrong with them.
+/// Returns type and state of the credentials in short, with their style, and what is wrong with them.
 fn credentials_cell(link: &Link) -> (TextStyle, String, Option<String>) {
     let Some(credentials) = link.credentials() else {
         return (TextStyle::Plain, "-".to_owned(), None);
@@ -156,7 +156,7 @@ fn add_row(link: &Link, table: &mut Table) {
             let next = link.health.times().next_try;
             let next = next.map(|next| next.saturating_duration_since(Instant::now()).as_secs());
             let next = match next {
-                // As a server, weir would try again before anybody has read this.
+                // The next attempt would be over before anybody has read this.
                 None | Some(0) => String::new(),
                 Some(seconds) => format!("; next try in {seconds} s"),
             };
@@ -165,7 +165,7 @@ fn add_row(link: &Link, table: &mut Table) {
     };
     let (login_style, login, credentials_reason) = credentials_cell(link);
     let what = match credentials_reason {
-        // What is wrong there mostly explains the rest.
+        // A problem with the credentials mostly explains the rest.
         Some(reason) if what.is_empty() => reason,
         Some(reason) if !what.contains(&reason) => format!("{what}; credentials: {reason}"),
         Some(_) | None => what,

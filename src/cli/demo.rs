@@ -1,7 +1,8 @@
-//! `weir demo`: the main job with nothing installed.
+//! `weir demo`: shows what weir does with nothing installed.
 //!
-//! An upstream of every kind is started on loopback, each behind the door that it has in earnest; weir is put in front
-//! of them, and an MCP client uses it: one catalog, calls to each upstream, a tool that appears while everything runs.
+//! Starts an upstream of every kind on loopback, each requiring the credentials that it requires in real
+//! life, puts weir in front of them, and uses weir with an MCP client: one catalog, a call to each
+//! upstream, a tool that appears while everything runs.
 
 mod access;
 mod client;
@@ -33,44 +34,44 @@ use crate::secret::Secret;
 /// `weir demo`
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct DemoArgs {
-    /// Stay up when the show is over, so that other MCP clients can connect
+    /// Keep running when the demo is over, so that other MCP clients can connect
     #[arg(long)]
     pub keep: bool,
 }
 
-/// Why the demo did not get to its end.
+/// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// The HTTP client does not start.
-    #[error("the HTTP client does not start")]
+    /// The HTTP client cannot be set up.
+    #[error("cannot set up the HTTP client")]
     Http(#[source] reqwest::Error),
-    /// No randomness.
-    #[error("the system has no random numbers for keys")]
+    /// There are no random numbers.
+    #[error("the system gives no random numbers for keys")]
     Random,
-    /// An upstream has no socket.
+    /// An upstream cannot listen.
     #[error("the upstream {name} cannot listen on loopback")]
     Listen {
-        /// Which.
+        /// Its name.
         name: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
     /// A door cannot be tried.
     #[error("the upstream {name} does not answer")]
     NoAnswer {
-        /// Which.
+        /// Its name.
         name: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: reqwest::Error,
     },
     /// A door is open.
-    #[error("the upstream {name} answered {status} to somebody who showed nothing")]
+    #[error("the upstream {name} answered {status} to a request without credentials")]
     Open {
-        /// Which.
+        /// Its name.
         name: &'static str,
-        /// What it answered.
+        /// The status of its answer.
         status: StatusCode,
     },
     /// Weir does not start.
@@ -85,8 +86,8 @@ pub enum DemoError {
         /// The upstreams.
         names: Vec<&'static str>,
     },
-    /// Nobody listens for changes of the warehouse.
-    #[error("weir does not follow the changes of the upstream warehouse")]
+    /// Weir has not subscribed to changes of the warehouse.
+    #[error("weir has not subscribed to changes of the upstream warehouse")]
     NotFollowed,
     /// The change was announced, but the list is the same.
     #[error("the list changed, but {tool} is not in it")]
@@ -96,9 +97,9 @@ pub enum DemoError {
     },
 }
 
-/// Runs the demo. `program` is this binary, which plays the stdio upstream.
+/// Runs the demo. `program` is this binary, which also runs as the stdio upstream.
 pub async fn run(args: DemoArgs, output: &mut Output, program: PathBuf) -> ExitCode {
-    // reqwest panics without a provider; one that is installed already will do as well.
+    // reqwest panics without a provider. Fails if one is installed already, which will do as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut state = DemoState::default();
     let run = Box::pin(DemoRun::new(&mut state, &mut output.out).run(args, program));
@@ -131,14 +132,14 @@ pub async fn child() -> ExitCode {
     }
 }
 
-/// 128 bits nobody can guess, as text.
+/// Returns 128 random bits as text.
 fn random_secret() -> Option<Secret> {
     let bytes: [u8; 16] = seal::random().ok()?;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Some(Secret::new(&hex))
 }
 
-/// What runs while the demo is on.
+/// Everything that runs while the demo does.
 #[derive(Default)]
 struct DemoState {
     tasks: TaskTracker,
@@ -149,7 +150,7 @@ struct DemoState {
 }
 
 impl DemoState {
-    /// Takes everything down, client first, so that nobody sees another fail.
+    /// Stops everything, the client first, so that no part sees another one fail.
     async fn stop_all(&mut self) {
         if let Some(client) = self.client.take() {
             client.close().await;
@@ -159,12 +160,12 @@ impl DemoState {
         }
         self.stop.cancel();
         self.tasks.close();
-        // The process is about to end: a task that hangs is no reason to stay.
+        // The process is about to end: tasks that hang are not waited for.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.tasks.wait()).await;
     }
 }
 
-/// Ctrl-C, or a request to end. Never, where signals do not work.
+/// Waits for Ctrl-C or SIGTERM; for ever if signals cannot be received.
 async fn wait_for_interrupt() {
     let control_c = async {
         if tokio::signal::ctrl_c().await.is_err() {

@@ -1,4 +1,4 @@
-//! `weir explain`: where a name comes from, or why it is not there.
+//! `weir explain`: where a name comes from, or why it is not exposed.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,27 +21,28 @@ use crate::live::state::{State, StateChange};
 use crate::live::store::{ListingStore, ListingStoreError, StoredListing};
 use crate::server::{Core, Options, ServeError, with_known_instance};
 
-/// Where the config is, if nobody says.
+/// The default path of the config.
 const CONFIG: &str = "config/weir.yaml";
 
 /// `weir explain`
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The exposed name, URI or template; or what an upstream calls it
+    /// The exposed name, URI or template, or the name at its upstream
     pub name: String,
-    /// The config file, YAML or JSON [default: config/weir.yaml]; with --url, where the token is
+    /// The config file, YAML or JSON; with --url, only its `admin.token` is used [default:
+    /// config/weir.yaml]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The admin URL of a running weir, which is asked in place of the upstreams
+    /// The admin URL of a running weir, which is asked instead of the upstreams
     #[arg(long, value_name = "URL", conflicts_with = "offline")]
     pub url: Option<String>,
-    /// Ask no upstream: take stored listings from the state folder
+    /// Ask no upstream: use the listings stored in the state folder
     #[arg(long)]
     pub offline: bool,
-    /// Who asks. There is no policy per caller yet: everybody sees the same
+    /// The caller to explain for; has no effect yet, because all callers see the same
     #[arg(long, value_name = "SUBJECT")]
     pub caller: Option<String>,
-    /// One JSON object in place of the text
+    /// Print one JSON object instead of the text
     #[arg(long)]
     pub json: bool,
 }
@@ -53,15 +54,15 @@ enum ExplainError {
     AdminClient(#[from] AdminClientError),
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// Told already.
+    /// Its errors are printed already.
     #[error("the config is wrong")]
     Config,
 }
 
-/// Exit 0 if it is exposed, 1 if not, 2 if that cannot be told.
+/// Exits with 0 if the name is exposed, with 1 if not, with 2 if that cannot be found out.
 pub async fn run(args: ExplainArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     if args.caller.is_some() {
-        output.print_warning("--caller says nothing yet: there is no policy per caller");
+        output.print_warning("--caller has no effect yet: all callers see the same");
     }
     let explanation = match explain(&args, output, program).await {
         Ok(explanation) => explanation,
@@ -121,7 +122,7 @@ fn load_config(path: &Path, output: &mut Output) -> Result<Config, ExplainError>
     })
 }
 
-/// From stored listings and pins.
+/// Explains a name from stored listings and pins.
 fn explain_offline(config: Config, name: &str, output: &mut Output) -> Explanation {
     let config = Arc::new(config);
     let store = config.state_dir.as_deref().map(ListingStore::new);
@@ -194,7 +195,7 @@ fn print_explanation(explanation: &Explanation, output: &mut Output) {
         print_title(
             output,
             &name,
-            "is not exposed, and nothing known is called so",
+            "is not exposed, and nothing known has this name",
         );
     }
     for near in &explanation.near {
@@ -206,7 +207,7 @@ fn print_explanation(explanation: &Explanation, output: &mut Output) {
     }
     for unlisted in &explanation.unlisted {
         let text = format!(
-            "it may be {}'s, of which nothing is known: {}",
+            "it may belong to {}, whose listing is not known: {}",
             unlisted.upstream, unlisted.because
         );
         print_field(output, "unlisted", &text);
@@ -238,7 +239,7 @@ fn print_exposed(output: &mut Output, exposed: &Exposed) {
     }
     words.extend(named.steps.iter().map(ToString::to_string));
     if words.is_empty() {
-        words.push("as its upstream calls it".to_owned());
+        words.push("the same as at its upstream".to_owned());
     }
     for text in words {
         print_field(output, "name", &text);
@@ -257,7 +258,7 @@ fn print_exposed(output: &mut Output, exposed: &Exposed) {
         print_field(output, "listed", &format!("for {era} callers only"));
     }
     if let Some(waiting) = &exposed.drift {
-        let text = "held: this is what is pinned, its upstream says otherwise";
+        let text = "held: callers see the pinned definition, its upstream's now differs";
         print_field(output, "drift", text);
         print_drift(output, waiting);
     }
@@ -266,7 +267,7 @@ fn print_exposed(output: &mut Output, exposed: &Exposed) {
     }
     print_owner_state(output, &exposed.upstream);
     if let Some(stamp) = &exposed.stamped {
-        let text = format!("{stamp}: callers are told that it was last found to hold then");
+        let text = format!("{stamp}: callers are told that it was last confirmed then");
         print_field(output, "stamped", &text);
     }
 }
@@ -288,7 +289,7 @@ fn print_hidden(output: &mut Output, hidden: &Hidden) {
     print_owner_state(output, &hidden.upstream);
 }
 
-/// What its upstream says, and how to let it.
+/// Prints what changed, and the command that accepts it.
 fn print_drift(output: &mut Output, waiting: &PendingDefinition) {
     if let Some(was) = &waiting.renamed_from {
         print_field(output, "pinned as", was);
@@ -299,7 +300,7 @@ fn print_drift(output: &mut Output, waiting: &PendingDefinition) {
     }
     print_field(
         output,
-        "to let it",
+        "to accept",
         &format!("weir accept {}", waiting.name),
     );
 }

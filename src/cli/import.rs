@@ -1,4 +1,4 @@
-//! `weir import`: another program's list of MCP servers becomes weir YAML.
+//! `weir import`: turns another program's list of MCP servers into weir YAML.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,13 +18,13 @@ const INCOMPLETE: u8 = 3;
 pub struct ImportArgs {
     /// An mcp.json of Claude Desktop, Cursor or VS Code, or a config of agentgateway or LiteLLM
     pub file: PathBuf,
-    /// Exit 3 if something was left out, or an upstream is disabled because weir would print_config_errors it
+    /// Exit 3 if something was left out, or an upstream is disabled because weir would refuse it
     #[arg(long)]
     pub strict: bool,
 }
 
-/// Prints the YAML on stdout, and on stderr what came along and what did not. Exit 2 if the file cannot be read or has no
-/// servers; 3 if asked to where something is missing.
+/// Prints the YAML on stdout, and on stderr what was carried over and what was not. Exits with 2 if
+/// the file cannot be read or has no servers, with 3 if `--strict` is given and something is missing.
 pub fn run(args: ImportArgs, output: &mut Output) -> ExitCode {
     let path = args.file.display();
     let converted = std::fs::read_to_string(&args.file)
@@ -46,7 +46,7 @@ pub fn run(args: ImportArgs, output: &mut Output) -> ExitCode {
     }
 }
 
-/// As errors of a config are written: `file:line:column: message`.
+/// Formats an error as those of a config: `file:line:column: message`.
 fn locate(path: &Path, error: &ImportError) -> String {
     let path = path.display();
     match error {
@@ -55,7 +55,7 @@ fn locate(path: &Path, error: &ImportError) -> String {
     }
 }
 
-/// What became of everything, the sum last.
+/// Prints what became of each server and key, then a summary.
 fn print_report(report: &ImportReport, file: &Path, output: &mut Output) {
     for server in &report.servers {
         let name = output

@@ -1,4 +1,4 @@
-//! `weir login`: a person lets weir use an upstream.
+//! `weir login`: a person logs in to an upstream on behalf of weir.
 
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cli::output::{Output, count, make_safe};
+use crate::cli::output::{Output, make_safe};
 use crate::cli::{ConfigArgs, print_config_errors};
 use crate::config::{self, Auth, Config, Endpoint, Upstream};
 use crate::credentials::CredentialsContext;
 use crate::credentials::oauth::login::{LoginError, LoginNotice, PendingLogin};
 use crate::credentials::oauth::store::StoredLogin;
 
-/// How long a person has.
+/// How long a person has to log in.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Most characters of a line on stdin: an address with a code in it.
+/// Longest line on stdin: an address with an authorization code in it.
 const MAX_LINE: usize = 16 * 1024;
 
 /// `weir login`
@@ -34,7 +34,7 @@ pub struct LoginArgs {
     pub config: ConfigArgs,
 }
 
-/// Exit 0 if weir is logged in; 2 with what went wrong.
+/// Exits with 0 if weir is logged in, with 2 and the reason if not.
 pub async fn run(args: LoginArgs, output: &mut Output) -> ExitCode {
     let config = match config::load(&args.config.config, &config::process_env) {
         Ok(config) => config,
@@ -47,13 +47,13 @@ pub async fn run(args: LoginArgs, output: &mut Output) -> ExitCode {
         output.print_error(&describe_unknown(&args.upstream, &config));
         return ExitCode::from(2);
     };
-    // Nothing is written before the tokens are there, and then a file is moved to its place: whoever breaks off
-    // leaves nothing behind.
+    // Nothing is written before the tokens have come, and then a file is moved to its place: an
+    // interrupted login leaves nothing behind.
     let done = tokio::select! {
-        // Heard before anybody reads that there is something to break off.
+        // Listens for Ctrl-C before the first line is printed.
         biased;
         _ = tokio::signal::ctrl_c() => {
-            output.print_error("broken off; nothing was stored");
+            output.print_error("interrupted; nothing was stored");
             return ExitCode::from(2);
         }
         done = login(upstream, &config, output) => done,
@@ -78,7 +78,7 @@ async fn login(
     let Endpoint::Http(endpoint) = &upstream.endpoint else {
         return Err(LoginError::OtherAuth);
     };
-    // Another part of the process may have chosen a provider already; that one serves as well.
+    // Fails if another part of the process has installed a provider, which will do as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tasks = TaskTracker::new();
     let (files, stop) = (Arc::default(), CancellationToken::new());
@@ -90,10 +90,10 @@ async fn login(
         "To let weir use {}, open this in a browser and log in:",
         make_safe(upstream.id.as_str())
     ));
-    // On a line of its own and unbroken, so that it can be copied.
+    // On a line of its own and unwrapped, so that it can be copied.
     screen.print_raw(&format!("\n  {}\n\n", login.url()));
     screen.print_line(
-        "Waiting for 5 minutes. If the browser is on another machine, it ends up at an address that it cannot open: paste that here.",
+        "Waiting for 5 minutes. If the browser is on another machine, it ends at an address that it cannot open: paste that address here.",
     );
     if terminal {
         open_browser(login.url().as_str());
@@ -102,16 +102,16 @@ async fn login(
     tasks.spawn(read_lines(sender));
     let notice = |notice| {
         screen.print_line(match notice {
-            LoginNotice::OtherLogin => "an answer to another login came in, and was turned away",
+            LoginNotice::OtherLogin => "an answer to another login came in, and was rejected",
             LoginNotice::NotARedirect => {
-                "that is not where the browser ended up: it begins with http://127.0.0.1"
+                "that is not the address at which the browser ended: it begins with http://127.0.0.1"
             }
         });
     };
     login.finish(PATIENCE, lines, notice).await
 }
 
-/// What is typed, line by line, until there is no more.
+/// Sends each line of stdin, until stdin ends.
 async fn read_lines(lines: mpsc::Sender<String>) {
     let codec = LinesCodec::new_with_max_length(MAX_LINE);
     let mut read = FramedRead::new(tokio::io::stdin(), codec);
@@ -122,7 +122,7 @@ async fn read_lines(lines: mpsc::Sender<String>) {
     }
 }
 
-/// Tries to show the address; where that is not possible, a person can.
+/// Tries to open the address in a browser. Failing is no error: the address is printed too.
 fn open_browser(url: &str) {
     let program = if cfg!(target_os = "macos") {
         "open"
@@ -139,12 +139,14 @@ fn open_browser(url: &str) {
 
 fn print_success(record: &StoredLogin, output: &mut Output) {
     output.out.print_done(&format!(
-        "weir is logged in to {} ({}); one that runs needs no restart",
+        "weir is logged in to {} ({}); a running weir needs no restart",
         make_safe(&record.upstream),
         make_safe(&record.issuer)
     ));
     if record.refresh_token.is_none() && record.expires.is_some() {
-        output.print_warning("the server gave no refresh token: when the access token ends, somebody has to log in again");
+        output.print_warning(
+            "the server gave no refresh token: log in again when the access token expires",
+        );
     }
 }
 
@@ -156,7 +158,7 @@ fn describe_unknown(name: &str, config: &Config) -> String {
         .collect();
     let known = match names.as_slice() {
         [] => "no upstream has `auth.type: oauth2_authorization_code`".to_owned(),
-        names => format!("{}: {}", count(names.len(), "upstream"), names.join(", ")),
+        names => format!("those to log in to are: {}", names.join(", ")),
     };
-    format!("no upstream `{name}` in the config; to log in to there is {known}")
+    format!("no upstream `{name}` in the config; {known}")
 }

@@ -1,9 +1,9 @@
-//! What people read: every command prints through an [`Output`], so that colours, widths and progress
-//! are decided in one place.
+//! The printed output: every command prints through an [`Output`], so that colours, widths and
+//! progress are decided in one place.
 //!
-//! Colours and redrawn lines appear only on a terminal, and colours never under `NO_COLOR`
-//! (<https://no-color.org>). In a pipe each step of a progress is a line of its own and tables have
-//! their full width.
+//! Colours and redrawn lines appear only on a terminal, and colours never with `NO_COLOR`
+//! (<https://no-color.org>). In a pipe, progress is printed line by line and tables have their full
+//! width.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -21,7 +21,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Stdout and stderr of this process. `variable` looks up the environment: `NO_COLOR` and `TERM`.
+    /// Creates an output over stdout and stderr. `variable` looks up `NO_COLOR` and `TERM`.
     #[must_use]
     pub fn of_process(variable: &dyn Fn(&str) -> Option<String>) -> Self {
         let colour = allows_colour(variable);
@@ -33,7 +33,7 @@ impl Output {
         }
     }
 
-    /// Prints a failure and its causes on stderr, as one line: `✗ what: why: why`.
+    /// Prints an error and its causes on stderr, as one line: `✗ error: cause: cause`.
     pub fn print_failure(&mut self, error: &dyn std::error::Error) {
         self.out.end_line();
         let mut text = error.to_string();
@@ -45,14 +45,14 @@ impl Output {
         self.print_error(&text);
     }
 
-    /// Prints on stderr what failed: `✗ what`.
+    /// Prints an error on stderr: `✗ text`.
     pub fn print_error(&mut self, text: &str) {
         let mark = self.err.paint(TextStyle::Bad, "✗");
         self.err.print_line(&format!("{mark} {}", make_safe(text)));
     }
 
-    /// Prints on stderr everything that is wrong with a file or an argument, an error a line as it is, and last
-    /// how much that is, and what to do if it is known.
+    /// Prints all errors of a file or an argument on stderr: one per line, unchanged, then their number
+    /// and the advice.
     pub fn print_errors(&mut self, errors: &[String], place: &str, advice: Option<&str>) {
         self.out.end_line();
         for error in errors {
@@ -66,7 +66,7 @@ impl Output {
         ));
     }
 
-    /// Prints on stderr what is wrong but stops nothing: `! what`.
+    /// Prints a warning on stderr: `! text`.
     pub fn print_warning(&mut self, text: &str) {
         let mark = self.err.paint(TextStyle::Bad, "!");
         self.err.print_line(&format!("{mark} {}", make_safe(text)));
@@ -78,14 +78,14 @@ fn allows_colour(variable: &dyn Fn(&str) -> Option<String>) -> bool {
     !forbidden && variable("TERM").as_deref() != Some("dumb")
 }
 
-/// What a stream can show.
+/// The capabilities of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
-    /// Whether a line can be drawn again.
+    /// Whether the stream is a terminal, where a line can be drawn again.
     pub terminal: bool,
-    /// Whether colours are wanted.
+    /// Whether colours are printed.
     pub colour: bool,
-    /// Columns, where they are limited.
+    /// The width in columns, if it is limited.
     pub width: Option<u16>,
 }
 
@@ -102,14 +102,14 @@ impl Features {
     }
 }
 
-/// What a piece of text is, which decides its colour.
+/// The role of a piece of text, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextStyle {
     /// Ordinary text.
     Plain,
     /// The title of a section or of a column.
     Heading,
-    /// The name of a thing that can be used: a tool, a command, a URL.
+    /// Something to use: a tool, a command, a URL.
     Name,
     /// The name of an upstream.
     Upstream,
@@ -117,7 +117,7 @@ pub enum TextStyle {
     Good,
     /// Something failed, or is gone.
     Bad,
-    /// What may be overlooked.
+    /// Text of minor importance.
     Faint,
 }
 
@@ -149,23 +149,23 @@ impl TextStyle {
     }
 }
 
-/// One stream that people read. A stream that breaks (`weir tools | head`) is written to no more.
+/// A stream that people read. After a write error (`weir tools | head`), nothing is written any more.
 pub struct Screen {
     stream: Box<dyn Write + Send>,
     features: Features,
-    /// What the cursor stands behind.
+    /// The unfinished line before the cursor.
     open_line: OpenLine,
     broken: bool,
 }
 
-/// A line without its end.
+/// An unfinished line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OpenLine {
     /// There is none.
     Nothing,
-    /// It stays as it is when something else is printed.
+    /// A progress line: finished when something else is printed.
     Progress,
-    /// It goes away then.
+    /// A status line: erased when something else is printed.
     Status,
 }
 
@@ -178,7 +178,7 @@ impl std::fmt::Debug for Screen {
 }
 
 impl Screen {
-    /// A screen over any stream.
+    /// Creates a screen over any stream.
     #[must_use]
     pub fn new(stream: Box<dyn Write + Send>, features: Features) -> Self {
         Self {
@@ -189,13 +189,14 @@ impl Screen {
         }
     }
 
-    /// What the stream can show.
+    /// Returns what the stream can show.
     #[must_use]
     pub const fn features(&self) -> Features {
         self.features
     }
 
-    /// The text in its colour, if there are colours. The text is not made safe: see [`make_safe`].
+    /// Returns the text in its colour, if the stream has colours. The text is not made safe: see
+    /// [`make_safe`].
     #[must_use]
     pub fn paint(&self, style: TextStyle, text: &str) -> String {
         if self.features.colour && style != TextStyle::Plain && !text.is_empty() {
@@ -205,37 +206,37 @@ impl Screen {
         }
     }
 
-    /// One line.
+    /// Prints one line.
     pub fn print_line(&mut self, text: &str) {
         self.end_line();
         self.write(format_args!("{text}\n"));
     }
 
-    /// Text as it is, for machines and files: nothing is added or made safe.
+    /// Prints text unchanged, for machines and files: nothing is added or made safe.
     pub fn print_raw(&mut self, text: &str) {
         self.end_line();
         self.write(format_args!("{text}"));
     }
 
-    /// An empty line.
+    /// Prints an empty line.
     pub fn print_blank(&mut self) {
         self.print_line("");
     }
 
-    /// The title of a section, with an empty line before it.
+    /// Prints the title of a section after an empty line.
     pub fn print_heading(&mut self, text: &str) {
         let title = self.paint(TextStyle::Heading, text);
         self.print_blank();
         self.print_line(&title);
     }
 
-    /// `✓ text`: a step that went well.
+    /// Prints a success: `✓ text`.
     pub fn print_done(&mut self, text: &str) {
         let mark = self.paint(TextStyle::Good, "✓");
         self.print_line(&format!("  {mark} {text}"));
     }
 
-    /// Text of somebody else, made safe and set off by a rule at its left.
+    /// Prints text from elsewhere, made safe, with a vertical line at its left.
     pub fn print_quote(&mut self, text: &str) {
         let rule = self.paint(TextStyle::Faint, "│");
         for line in text.lines() {
@@ -243,7 +244,8 @@ impl Screen {
         }
     }
 
-    /// A table. On a terminal each row is one line, and the last column gives way; in a pipe nothing is cut.
+    /// Prints a table. On a terminal each row is one line, and the last column is cut; in a pipe nothing
+    /// is cut.
     pub fn print_table(&mut self, table: &Table) {
         for line in table.render(self.features).lines() {
             let ruler = line.starts_with('─');
@@ -257,7 +259,7 @@ impl Screen {
         }
     }
 
-    /// How far something is. On a terminal the line is drawn over the one before.
+    /// Prints a progress. On a terminal the line replaces the one before.
     pub fn print_progress(&mut self, progress: &Progress<'_>) {
         if self.features.terminal {
             let bar = self.paint(TextStyle::Good, &progress.bar(24));
@@ -271,7 +273,7 @@ impl Screen {
         }
     }
 
-    /// What is going on at the moment: gone with the next line. Only on a terminal.
+    /// Shows a status, which the next line replaces. Only on a terminal.
     pub fn show_status(&mut self, text: &str) {
         if self.features.terminal {
             let room = usize::from(self.features.width.unwrap_or(80)).saturating_sub(1);
@@ -282,7 +284,7 @@ impl Screen {
         }
     }
 
-    /// Leaves a progress as it stands, and wipes a passing line.
+    /// Finishes a progress line, or erases a status line.
     pub fn end_line(&mut self) {
         match std::mem::replace(&mut self.open_line, OpenLine::Nothing) {
             OpenLine::Nothing => {}
@@ -299,19 +301,19 @@ impl Screen {
     }
 }
 
-/// How far something is.
+/// The progress of something.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress<'a> {
     /// Done so far.
     pub done: f64,
-    /// All there is, if known.
+    /// The total, if known.
     pub total: Option<f64>,
-    /// What is being done, if said.
+    /// The current step, if known.
     pub message: Option<&'a str>,
 }
 
 impl Progress<'_> {
-    /// A bar of `width` cells; an unknown total gives an empty one.
+    /// Draws a bar of `width` cells; it is empty if the total is unknown.
     fn bar(&self, width: u32) -> String {
         let share = match self.total {
             Some(total) if total > 0.0 => (self.done / total).clamp(0.0, 1.0),
@@ -337,15 +339,15 @@ impl std::fmt::Display for Progress<'_> {
     }
 }
 
-/// `1 tool`, `2 tools`.
+/// Counts something in words: `1 tool`, `2 tools`.
 #[must_use]
 pub fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }
 
-/// Text of somebody else as one safe line: control characters, which could drive the terminal, become
-/// spaces.
+/// Turns text from elsewhere into one safe line: control characters, which could control the terminal,
+/// become spaces.
 #[must_use]
 pub fn make_safe(text: &str) -> String {
     let safe = |c: char| if c.is_control() { ' ' } else { c };
@@ -360,12 +362,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// The narrowest last column that is still worth showing on one line.
+    /// The smallest width of the last column at which rows are kept on one line.
     const NARROWEST: u16 = 16;
-    /// Spaces after a column: its padding, and what comfy-table puts between columns.
+    /// Spaces after a column: its padding, and the one that comfy-table puts between columns.
     const GAP: u16 = 2;
 
-    /// A table with these columns and no rows.
+    /// Creates a table with these columns and no rows.
     #[must_use]
     pub fn new(titles: &[&'static str]) -> Self {
         Self {
@@ -374,7 +376,7 @@ impl Table {
         }
     }
 
-    /// Adds a row. Of each cell only the first line is shown.
+    /// Adds a row. Only the first line of each cell is shown.
     pub fn add_row<'a>(&mut self, cells: impl IntoIterator<Item = (TextStyle, &'a str)>) {
         let first = |text: &str| make_safe(text.lines().next().unwrap_or_default());
         let cells = cells.into_iter().map(|(style, text)| (style, first(text)));
@@ -412,8 +414,8 @@ impl Table {
         table.to_string()
     }
 
-    /// Cuts the last column so that a row stays one line. Where the other columns leave no room for it,
-    /// rows wrap.
+    /// Cuts the last column so that each row is one line. If the other columns leave no room for it, rows
+    /// wrap.
     fn fit(table: &mut comfy_table::Table, width: u16) {
         table
             .set_width(width)

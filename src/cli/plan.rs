@@ -1,7 +1,7 @@
-//! `weir plan`: what another config would do to the catalog, before it does.
+//! `weir plan`: what another config would change in the catalog, before it is applied.
 //!
-//! Baseline is a running weir, asked at its admin listener, or another config; after is the new config. Upstreams that are
-//! configured as before keep what they list, as they would across a reload, and are not asked.
+//! The baseline is a running weir, asked at its admin listener, or another config. Upstreams whose
+//! config is the same in both keep their listings, as they would across a reload, and are not asked.
 
 mod drift;
 mod exposed;
@@ -30,14 +30,14 @@ pub struct PlanArgs {
     /// The new config, YAML or JSON
     #[arg(short, long, value_name = "FILE", default_value = "config/weir.yaml")]
     pub config: PathBuf,
-    /// What it is compared with: the admin URL of a running weir, or another config [default: the weir that runs at the
-    /// new config's `admin.address`]
+    /// Compare with this: the admin URL of a running weir, or another config [default: the weir that
+    /// runs at the new config's `admin.address`]
     #[arg(long, value_name = "FILE|URL")]
     pub against: Option<String>,
-    /// Ask no upstream: take stored listings from the state folder
+    /// Ask no upstream: use the listings stored in the state folder
     #[arg(long)]
     pub offline: bool,
-    /// One JSON object in place of the table
+    /// Print one JSON object instead of the table
     #[arg(long)]
     pub json: bool,
 }
@@ -46,31 +46,31 @@ pub struct PlanArgs {
 #[derive(Debug, thiserror::Error)]
 enum PlanError {
     #[error(
-        "nothing to compare with: the config has no `admin` where a running weir could be asked; use --against FILE or --against URL"
+        "nothing to compare with: the config has no `admin` address at which a running weir could be asked; use --against FILE or --against URL"
     )]
     Nowhere,
     #[error(transparent)]
     AdminClient(#[from] AdminClientError),
-    #[error("{0} does not give its definitions: it is an older weir")]
+    #[error("{0} is an older weir, which does not give its definitions")]
     Old(String),
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// Told already.
+    /// Its errors are printed already.
     #[error("the config is wrong")]
     Config,
 }
 
-/// What there is before.
+/// The state with which the new config is compared.
 struct Baseline {
-    /// Where it was found.
+    /// The file or URL.
     against: String,
     side: Side,
     compared: Comparison,
-    /// What its gates keep out of the catalog.
+    /// Definitions that differ from their pins there, and wait to be accepted.
     waiting: Vec<PendingDefinition>,
 }
 
-/// Exit 0 if nothing would change, 3 if something would, 2 if that cannot be told.
+/// Exits with 0 if nothing would change, with 3 if something would, with 2 if that cannot be found out.
 pub async fn run(args: PlanArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     match make_plan(&args, output, program).await {
         Ok(plan) => {
@@ -122,7 +122,7 @@ fn load_config(path: &Path, output: &mut Output) -> Result<Config, PlanError> {
     })
 }
 
-/// A weir that runs.
+/// Asks a running weir for the baseline.
 async fn ask_running(client: &AdminClient, config: &Config) -> Result<Baseline, PlanError> {
     let page: CatalogPage = client.get("/catalog", &[("definitions", "true")]).await?;
     let url = client.url().to_owned();
@@ -137,7 +137,7 @@ async fn ask_running(client: &AdminClient, config: &Config) -> Result<Baseline, 
     })
 }
 
-/// The weir that another config describes.
+/// Returns the baseline that another config describes.
 async fn describe_file(
     file: &Path,
     config: &Config,
@@ -146,7 +146,7 @@ async fn describe_file(
 ) -> Result<Baseline, PlanError> {
     let old = load_config(file, output)?;
     let digests = ConfigDigests::of(config);
-    // Both digests are this weir's.
+    // Both digests are made by this version: the comparison cannot fail.
     let compared = digests.compare_to(&old).unwrap_or_default();
     let found = exposed::expose_alone(with_known_instance(old), ask_options, output).await?;
     for (upstream, source) in &found.sources {

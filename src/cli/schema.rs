@@ -1,4 +1,4 @@
-//! `weir schema`: the config's JSON Schema.
+//! `weir schema`: prints the JSON Schema of the config.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `weir serve`: runs the proxy until it is stopped to stop.
+//! `weir serve`: runs the proxy until a signal stops it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,35 +24,36 @@ pub struct ServeArgs {
     /// The config
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Listen here in place of `listen.address`
+    /// Listen on this address instead of `listen.address`
     #[arg(long, value_name = "ADDR", conflicts_with = "stdio")]
     pub listen: Option<SocketAddr>,
-    /// Serve one client on stdin and stdout in place of HTTP
+    /// Serve one client on stdin and stdout instead of HTTP
     #[arg(long)]
     pub stdio: bool,
-    /// Read the config again only when told to, by SIGHUP or `POST /reload`
+    /// Do not watch the config: reload it only on SIGHUP or `POST /reload`
     #[arg(long)]
     pub no_watch: bool,
 }
 
-/// Why serving ended early.
+/// Why `weir serve` failed.
 #[derive(Debug, thiserror::Error)]
 enum ServeCommandError {
     #[error(
-        "{address} is open to a network: write `listen.auth` in the config, even if it says `none`"
+        "{address} can be reached from a network: set `listen.auth` in the config, if only to `none`"
     )]
     Open { address: SocketAddr },
     #[error(transparent)]
     Serve(#[from] ServeError),
-    #[error("SIGINT and SIGTERM cannot be heard")]
+    #[error("cannot listen for SIGINT and SIGTERM")]
     Signals(#[source] std::io::Error),
-    #[error("told to stop twice: not everything that was under way has ended")]
+    #[error("told to stop twice: some calls may not have ended")]
     StoppedTwice,
-    #[error("stdin or stdout broke")]
+    #[error("stdin or stdout failed")]
     Stdio(#[source] std::io::Error),
 }
 
-/// Serves until SIGINT or SIGTERM; a second one ends it at once. Exit 0 after a stop in order, 2 for a wrong config, 1 otherwise.
+/// Serves until SIGINT or SIGTERM; a second signal ends it at once. Exits with 0 after an orderly stop,
+/// with 2 if the config is wrong, with 1 otherwise.
 pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     let texts = ConfigFiles::read(&args.config.config);
     let started = texts.digest();
@@ -91,7 +92,7 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
         Err(error) => {
             output.print_failure(&error);
             match error {
-                // As if it stood in the config.
+                // The same error as if the address were in the config.
                 ServeCommandError::Open { .. } => ExitCode::from(2),
                 ServeCommandError::Serve(_)
                 | ServeCommandError::Signals(_)
@@ -102,7 +103,7 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
     }
 }
 
-/// Takes `--listen` in; it cannot open to a network what the config did not.
+/// Applies `--listen`. It must not expose to a network what the config does not.
 fn override_address(
     config: &mut Config,
     address: Option<SocketAddr>,
@@ -132,9 +133,9 @@ async fn serve_http(
         bound.url()
     ));
     if let Some(admin) = bound.admin_address() {
-        output
-            .err
-            .print_line(&format!("operators look at http://{admin}/upstreams"));
+        output.err.print_line(&format!(
+            "the state of the upstreams is at http://{admin}/upstreams"
+        ));
     }
     if let Some(advice) = advice {
         output.print_warning(&advice);
@@ -173,7 +174,7 @@ async fn serve_stdio(config: Config, options: &Options) -> Result<(), ServeComma
         }
         () = hangups.reload(core.reloads()) => (Ok(()), false),
     };
-    // Clients close stdin and send a signal a little later: that is the first one.
+    // Clients close stdin and send a signal a little later: only a signal after that one hurries.
     let stopped_twice = async {
         if !stopped {
             stop.received().await;
@@ -186,7 +187,7 @@ async fn serve_stdio(config: Config, options: &Options) -> Result<(), ServeComma
     }
 }
 
-/// SIGHUP: the config is to be read again.
+/// Listens for SIGHUP, which reloads the config.
 struct Hangups(Signal);
 
 impl Hangups {
@@ -195,7 +196,7 @@ impl Hangups {
         listening.map(Self).map_err(ServeCommandError::Signals)
     }
 
-    /// Has the config read again at each of them, as long as there can be one. What comes of it is in the log.
+    /// Reloads the config at each SIGHUP, until the stream of signals ends. The outcome is logged.
     async fn reload(&mut self, reloads: &ReloadHandle) {
         while self.0.recv().await.is_some() {
             let _ = reloads.reload(ReloadTrigger::Signal).await;
@@ -203,7 +204,7 @@ impl Hangups {
     }
 }
 
-/// SIGINT and SIGTERM, heard from the moment this exists: whoever starts weir may stop it before it stands.
+/// Listens for SIGINT and SIGTERM from its creation on, so that weir can be stopped while it starts.
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
@@ -218,7 +219,7 @@ impl Stop {
         })
     }
 
-    /// Waits for either.
+    /// Waits for one of the two signals.
     async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,4 +1,4 @@
-//! `weir tools`: the merged catalog.
+//! `weir tools`: prints the merged catalog.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,13 +18,13 @@ pub struct ToolsArgs {
     /// The config, or a URL
     #[command(flatten)]
     pub target: TargetArgs,
-    /// One JSON array of tool definitions, byte for byte as a client gets them
+    /// Print one JSON array of tool definitions, byte for byte as a client gets them
     #[arg(long)]
     pub json: bool,
 }
 
-/// Exit 0 with the catalog of the upstreams that answer; those that do not are named on stderr, and
-/// where none answers exit 1. Exit 2 for a wrong config.
+/// Exits with 0 and the catalog of the upstreams that answer; the others are named on stderr. Exits
+/// with 1 if none answers, with 2 if the config is wrong.
 pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     let config = match args.target.load() {
         Ok(config) => config,
@@ -68,7 +68,8 @@ pub async fn run(args: ToolsArgs, output: &mut Output, program: PathBuf) -> Exit
     }
 }
 
-/// Of a URL there is one upstream, and names are its own: two columns would say nothing.
+/// Prints the tools. With `--url` there is one upstream and names are unchanged, so that the columns
+/// of `origins` would repeat the first one.
 fn print_table(snapshot: &Snapshot, origins: bool, output: &mut Output) {
     if snapshot.links().is_empty() {
         return;
@@ -93,7 +94,7 @@ fn print_table(snapshot: &Snapshot, origins: bool, output: &mut Output) {
 }
 
 fn print_json(snapshot: &Snapshot, output: &mut Output) {
-    // What a caller of the upstream's own era sees is what the upstream wrote.
+    // A caller of the upstream's own era sees its definitions unchanged.
     let legacy = snapshot.links().iter().any(|link| {
         link.current_peer()
             .is_some_and(|peer| peer.era() == Era::Legacy)

@@ -1,4 +1,4 @@
-//! Waiting for upstreams, and saying whom for.
+//! Waits for upstreams, and shows which ones.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::live::Snapshot;
 use crate::server::Core;
 use crate::upstream::HealthState;
 
-/// Who takes longer is named.
+/// After this time the upstreams that are waited for are shown.
 const STATUS_AFTER: Duration = Duration::from_secs(1);
 
 /// Waits until every upstream has been listed or has failed once.

@@ -1,4 +1,4 @@
-//! The answer to a scrape: what was counted, and what is the case right now.
+//! The answer to a scrape: counters, and current states.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,72 +10,72 @@ use crate::metrics::text::{MetricsFormat, MetricsText};
 use crate::metrics::{BLAMES, Metrics, lock};
 use crate::protocol::method;
 
-/// What is the case right now.
+/// The current state of weir.
 #[derive(Debug, Default)]
 pub struct Observed {
     /// The number of the snapshot.
     pub generation: u64,
-    /// What callers see: the word for the kind, and how many.
+    /// Definitions that callers see: the word for the kind, and how many.
     pub items: Vec<(&'static str, usize)>,
-    /// Names that two definitions wanted.
+    /// Names that several definitions would have.
     pub conflicts: usize,
-    /// How often the config was read again, and whether it is good.
+    /// The reloads of the config.
     pub reloads: ObservedReloads,
     /// In the order of the config.
     pub upstreams: Vec<ObservedUpstream>,
 }
 
-/// What came of reading the config again.
+/// The reloads of the config.
 #[derive(Debug, Default)]
 pub struct ObservedReloads {
-    /// The words for the outcome and for who asked, and how many.
+    /// The words for outcome and trigger, and how many.
     pub counts: Vec<(&'static str, &'static str, u64)>,
-    /// Whether what was last found in its files is in force.
+    /// Whether the config that was last read is in force.
     pub last_is_good: bool,
-    /// When that was last so, after 1970.
+    /// When a valid config was last read, as the time since 1970.
     pub good: Duration,
 }
 
-/// One upstream right now.
+/// The current state of one upstream.
 #[derive(Debug, Default)]
 pub struct ObservedUpstream {
     /// Its name.
     pub name: String,
-    /// Whether the last attempt to list it worked.
+    /// Whether the last attempt to list it succeeded.
     pub up: bool,
-    /// What logs in to it, if anything does.
+    /// Its credentials, if it has any.
     pub credentials: Option<ObservedCredentials>,
     /// Connections to it.
     pub sessions: usize,
     /// Requests under way.
     pub in_flight: usize,
-    /// Requests that wait for a place.
+    /// Requests that wait in the queue.
     pub queued: usize,
-    /// Age of the last good listing, if there was one.
+    /// The age of the last successful listing, if there was one.
     pub listing_age: Option<Duration>,
     /// Whether it may be out of date, because weir fails to renew it.
     pub stale: bool,
-    /// What it had: the word for the kind, and how many.
+    /// Definitions in it: the word for the kind, and how many.
     pub items: Vec<(&'static str, usize)>,
-    /// What was left out of it.
+    /// Definitions left out of it.
     pub quarantined: usize,
-    /// What says otherwise than what is pinned, and waits to be accepted.
+    /// Definitions that differ from their pin and wait to be accepted.
     pub drifted: usize,
 }
 
-/// The credentials of one upstream right now.
+/// The current state of an upstream's credentials.
 #[derive(Debug)]
 pub struct ObservedCredentials {
-    /// Every state there is, and whether it is this one.
+    /// Every state, and whether it is the current one.
     pub states: Vec<(&'static str, bool)>,
-    /// When the one in use ends, if that is known.
+    /// The time until the one in use expires, if known.
     pub left: Option<Duration>,
-    /// Requests for them: granted, failed.
+    /// Requests for credentials: granted, failed.
     pub requests: (u64, u64),
 }
 
 impl Metrics {
-    /// All metrics as text.
+    /// Writes all metrics as text.
     #[must_use]
     pub fn text(&self, observed: &Observed, format: MetricsFormat) -> String {
         let mut text = MetricsText::new(format);
@@ -264,7 +264,8 @@ fn write_each(
     });
 }
 
-/// Gives upstream, method, tool and series of everything that was called, tools in the order of their names.
+/// Calls `found` with upstream, method, tool and series of everything that was called, tools in the
+/// order of their names.
 fn visit_series(
     upstreams: &[std::sync::Arc<UpstreamMetrics>],
     mut found: impl FnMut(&str, &str, &str, &Series),

@@ -1,8 +1,8 @@
-//! What the operating system says of this process.
+//! The resources that this process uses.
 
 use std::fs;
 
-/// What `/proc` knows; nothing where there is no `/proc`.
+/// The usage that `/proc` reports; all `None` on systems without it.
 #[derive(Debug, Default)]
 pub(super) struct ProcessUsage {
     pub(super) cpu_seconds: Option<f64>,
@@ -14,7 +14,7 @@ pub(super) struct ProcessUsage {
 impl ProcessUsage {
     pub(super) fn read() -> Self {
         let read = |file| fs::read_to_string(file).ok();
-        // The entry that reads the folder is in it.
+        // The open folder itself is one of the entries.
         let fds = fs::read_dir("/proc/self/fd").ok();
         Self {
             cpu_seconds: read("/proc/self/stat").and_then(|text| parse_cpu_seconds(&text)),
@@ -25,7 +25,8 @@ impl ProcessUsage {
     }
 }
 
-/// `utime` and `stime`, in hundredths of a second on every Linux. The name before them may have anything in it but a last `)`.
+/// Parses `utime` and `stime`, in hundredths of a second on every Linux. They follow the last `)`: the
+/// name before it may contain anything.
 fn parse_cpu_seconds(stat: &str) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);

@@ -1,23 +1,24 @@
-//! The text that Prometheus reads: its own format, version 0.0.4, and OpenMetrics 1.0.
+//! The text formats that Prometheus reads: its own, version 0.0.4, and OpenMetrics 1.0.
 //!
-//! Written here because it is little, and because no library does what is needed: the official `prometheus-client` writes only
-//! OpenMetrics and takes a lock for each value of a histogram, `prometheus` writes only its own format.
+//! Written by hand because it is little, and because no library fits: the official `prometheus-client`
+//! writes only OpenMetrics and takes a lock for each value of a histogram, `prometheus` writes only its
+//! own format.
 
 use std::fmt::{Display, Write as _};
 
 use crate::metrics::names::{FamilyKind, MetricFamily};
 
-/// Which of the two.
+/// One of the two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsFormat {
-    /// What every scraper reads.
+    /// The format that every scraper reads.
     Prometheus,
-    /// Counters are announced without `_total`, and the end is marked.
+    /// Names counters without `_total` in `# TYPE`, and marks the end.
     OpenMetrics,
 }
 
 impl MetricsFormat {
-    /// The better one of those that an `Accept` header asks for.
+    /// Returns the preferred format of an `Accept` header.
     #[must_use]
     pub fn accepted_by(accept: &str) -> Self {
         let quality = |name: &str| {
@@ -37,7 +38,7 @@ impl MetricsFormat {
         }
     }
 
-    /// The value of `Content-Type`.
+    /// Returns the value of `Content-Type`.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -61,7 +62,7 @@ impl MetricsText {
         }
     }
 
-    /// A metric with its values; `values` writes them, in no other metric's midst.
+    /// Writes a metric with its values, which `values` writes one after the other, as the formats require.
     pub(super) fn family(&mut self, family: &MetricFamily, values: impl FnOnce(&mut Values<'_>)) {
         let (kind, help) = (family.kind.as_str(), family.help);
         let name = match (self.format, family.kind) {
@@ -93,13 +94,13 @@ pub(super) struct Values<'t> {
 }
 
 impl Values<'_> {
-    /// One value; `labels` are in the order of the family's.
+    /// Writes one value. `labels` are in the order of the family's.
     pub(super) fn write(&mut self, labels: &[&str], value: impl Display) {
         self.write_line("", labels, None, value);
     }
 
-    /// A histogram: how many there were up to each bound and not up to the one before, those above all bounds last, and
-    /// the sum of all.
+    /// Writes a histogram from the number of values up to each bound and above the previous one (the last
+    /// count is of those above all bounds), and their sum.
     pub(super) fn write_histogram(
         &mut self,
         labels: &[&str],

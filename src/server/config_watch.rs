@@ -1,11 +1,13 @@
-//! The files of the config are watched, so that a change is taken on without being asked for.
+//! Watches the files of the config, so that changes are applied without a request.
 //!
-//! Their folders are watched, and observed at from time to time ([`Folders`]). Whatever happens there, what counts is what is seen of the
-//! files themselves: somebody else may write to the same folder all the time. What is seen has to stay for a quiet time, so that all
-//! that makes one change is one change: a file and its backup, a folder that Kubernetes swaps, several files.
+//! Their folders are watched, and polled from time to time ([`Folders`]). Events only trigger a look:
+//! what counts are the states of the files, because others may write to the same folder all the time.
+//! The states have to stay the same for a quiet period, so that several steps count as one change: a
+//! file and its backup, a folder that Kubernetes swaps, several files.
 //!
-//! Nothing says that a text is whole. A file that its writer still has open is waited for, where the system tells; what is
-//! wrong is observed at again before it is refused; and half a file that means something is kept out by the quiet time alone.
+//! Nothing says whether a file is complete. Where the system reports open writers, they are waited for.
+//! An invalid config is read again before it is refused. A half-written config that happens to be valid
+//! is kept out by the quiet period alone.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,22 +19,23 @@ use crate::config::{self, TextDigest};
 use crate::files::{FileStamp, Folders, ResolvedPaths};
 use crate::live::reload::{FileState, ReloadHandle};
 
-/// Whoever writes is done when the files have observed the same for so long: more than an editor or a copy takes between two steps,
-/// less than somebody who waits for it minds,
+/// A change is complete when the files have stayed the same for this long: more than an editor or a
+/// copy takes between two steps, less than a person who waits for it notices.
 const QUIET_PERIOD: Duration = Duration::from_millis(250);
-/// and if they never do, or one of them stays open, then after so long.
+/// The longest wait for that, if the files keep changing or one stays open.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// What is wrong is observed at again after so long,
+/// An invalid config is read again after this time.
 const RECHECK: Duration = Duration::from_secs(1);
-/// and refused if it is the same after so long.
+/// An invalid config is refused if it has stayed the same for this long.
 const REFUSE_AFTER: Duration = Duration::from_secs(2);
-/// What was refused for being wrong may become right by something that is in no file of the config: a secret that was missing.
+/// A refused config is tried again after this time: it may become valid through something outside its
+/// files, such as a secret that was missing.
 const RETRY_REFUSED: Duration = Duration::from_secs(5);
 
-/// Where somebody else writes to the same folder all the time, the files are observed at so often.
+/// The pause after an event, so that constant writes to the folder do not cause constant looks.
 const EVENT_PAUSE: Duration = Duration::from_millis(25);
 
-/// Asks for a look at the files of a config whenever they have changed, until nobody answers.
+/// Asks the reload task to look at the config whenever its files have changed, until the task is gone.
 pub(super) async fn watch(file: PathBuf, reloads: ReloadHandle) {
     let (heard, mut events) = mpsc::channel(1);
     let mut files = ConfigFiles::new(file, heard);
@@ -64,29 +67,29 @@ pub(super) async fn watch(file: PathBuf, reloads: ReloadHandle) {
     }
 }
 
-/// Who looks at the files of a config.
+/// The watched files of a config.
 struct ConfigFiles {
     file: PathBuf,
     folders: Folders,
     states: FileStates,
-    /// When to look again without being told.
+    /// When to look again without an event.
     period: Duration,
-    /// Whether somebody still writes one of the files.
+    /// Whether one of the files is still open for writing.
     written: bool,
 }
 
-/// What is seen of the files of a config without reading them.
+/// The states of the files of a config, without their contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct FileStates {
     files: Vec<(PathBuf, Option<FileStamp>)>,
-    /// Whether the folder of the others is there, and is one.
+    /// Whether the folder of further files exists, and is a folder.
     folder: Option<bool>,
 }
 
 impl ConfigFiles {
     fn new(file: PathBuf, heard: mpsc::Sender<()>) -> Self {
         Self {
-            // Whatever becomes of the folder that weir was started in.
+            // Stays valid if the working folder is moved or replaced.
             file: std::path::absolute(&file).unwrap_or(file),
             folders: Folders::new(heard),
             states: FileStates::default(),
@@ -95,7 +98,8 @@ impl ConfigFiles {
         }
     }
 
-    /// Looks, and follows the files to where they are now. `None` only if that broke.
+    /// Updates the states, and watches the folders in which the files are now. Returns `None` only if the
+    /// blocking task failed.
     async fn look(mut self) -> Option<Self> {
         let observed = tokio::task::spawn_blocking(move || {
             self.see();
@@ -126,7 +130,7 @@ impl ConfigFiles {
         };
     }
 
-    /// Waits until whoever writes is done.
+    /// Waits until the files have stayed the same for the quiet period.
     async fn settled(self) -> Option<Self> {
         let end = Instant::now() + LONGEST_WAIT;
         let mut files = self;
@@ -145,12 +149,12 @@ impl ConfigFiles {
     }
 }
 
-/// Something in the files that is wrong, and may not be all of it.
+/// An invalid config that may still be incomplete.
 #[derive(Debug, Default)]
 struct PendingError {
-    /// What, and since when it is known.
+    /// Its digest, and since when it is known.
     text: Option<(TextDigest, Instant)>,
-    /// When to look again.
+    /// When to read it again.
     again: Option<Instant>,
 }
 
@@ -167,7 +171,7 @@ impl PendingError {
         };
     }
 
-    /// What has been wrong for so long that it is taken for whole.
+    /// Returns the invalid text that has stayed the same for so long that it counts as complete.
     fn whole(&self) -> Option<TextDigest> {
         let (text, since) = self.text?;
         (since.elapsed() >= REFUSE_AFTER).then_some(text)

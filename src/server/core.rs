@@ -1,4 +1,5 @@
-//! The moving part of a weir: upstreams kept, catalog published, another config taken on while calls go on.
+//! The core of a weir: keeps upstreams, publishes the catalog, and applies other configs while calls
+//! go on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
@@ -28,15 +29,15 @@ use crate::server::{Options, ServeError};
 use crate::upstream::Link;
 use crate::upstream::health::ListingReport;
 
-/// How long a stopping weir waits for keepers and children, once no call is under way any more. A child that heeds neither its
-/// stdin nor SIGTERM takes half of it.
+/// How long a stopping weir waits for keepers and child processes, once no call is under way. A child
+/// that ignores both the end of its stdin and SIGTERM takes half of it.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Commands to the publisher that may wait.
 const COMMANDS: usize = 64;
-/// How often a link that is of no more use is looked at, until its last call is over.
+/// How often a retired link is checked for calls that are still under way.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 
-/// The moving part of a weir: upstreams kept, catalog published. Listeners come on top.
+/// The core of a weir, without listeners: keeps upstreams and publishes the catalog.
 pub struct Core {
     pub(super) live: Arc<Live>,
     pub(super) shutdown: CancellationToken,
@@ -44,19 +45,19 @@ pub struct Core {
     schedule: Schedule,
     around: ConnectorContext,
     commands: mpsc::Sender<PublisherCommand>,
-    /// Where listings and pins are stored, if they are.
+    /// Where listings and pins are stored; `None` if they are not.
     store: Option<ListingStore>,
-    /// What ends the keeper of each link, by the link's number.
+    /// Stops the keeper of each link, by the id of the link.
     keepers: BTreeMap<u64, CancellationToken>,
 }
 
 impl Core {
-    /// Starts to keep every upstream. Nothing is waited for.
+    /// Starts to keep every upstream, without waiting for any.
     ///
     /// # Errors
-    /// An upstream that cannot be set up, or no schedule.
+    /// Fails if an upstream or the schedule cannot be set up.
     pub async fn start(config: Arc<Config>, options: &Options) -> Result<Self, ServeError> {
-        // Another part of the process may have chosen a provider already; that one serves as well.
+        // Fails if another part of the process has installed a provider, which will do as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let files = Arc::new(Files::default());
@@ -125,12 +126,12 @@ impl Core {
         Ok(core)
     }
 
-    /// Takes on another config, and waits until callers see it. An upstream that is configured as before keeps its link, and with
-    /// it sessions, credentials and what is under way. One that is not is connected anew; its old link ends when the last call over
-    /// it has. Gives what has become of the upstreams.
+    /// Applies another config, and waits until callers see it. An upstream whose config is the same keeps
+    /// its link, and with it sessions, credentials and calls under way. One whose config differs gets a
+    /// new link; the old link ends after its last call. Returns what became of the upstreams.
     ///
     /// # Errors
-    /// An upstream that cannot be set up; then everything stays as it was.
+    /// Fails if an upstream cannot be set up; then everything stays as it was.
     pub async fn configure(&mut self, config: Arc<Config>) -> Result<Reconfigured, ServeError> {
         let snapshot = self.live.load_full();
         let known = snapshot.links().iter().map(|link| (link.id(), link));
@@ -173,7 +174,7 @@ impl Core {
             }
         }
         self.publish(config, Arc::clone(&links), pins).await;
-        // Now what they list is of a link that the publisher knows.
+        // Only now: the publisher ignores listings of links that it does not know.
         fresh.iter().for_each(|link| self.start_keeper(link));
         let kept: BTreeSet<_> = links.iter().map(|link| link.link_id).collect();
         for link in snapshot.links().iter() {
@@ -184,7 +185,7 @@ impl Core {
         Ok(done)
     }
 
-    /// Waits until callers see another config.
+    /// Publishes another config, and waits until callers see it.
     async fn publish(&self, config: Arc<Config>, links: Arc<[Arc<Link>]>, pins: Vec<(u64, Pins)>) {
         let (done, told) = oneshot::channel();
         let new = NewConfig {
@@ -199,7 +200,8 @@ impl Core {
         }
     }
 
-    /// Takes on a config that means what the one from before meant. AdminState are told the places that things have in it.
+    /// Applies a config that differs from the one in force only in the places (file and line) of its
+    /// settings, which operators are shown.
     pub async fn relocate(&self, config: Arc<Config>) {
         let (done, told) = oneshot::channel();
         let command = PublisherCommand::Relocate { config, done };
@@ -208,7 +210,7 @@ impl Core {
         }
     }
 
-    /// What was pinned of upstreams in an earlier run, or before they were configured away.
+    /// Loads the pins of upstreams that an earlier run stored, or this one before their config changed.
     async fn load_pins(&self, links: &[Arc<Link>]) -> Vec<(u64, Pins)> {
         let Some(store) = self.store.clone() else {
             return Vec::new();
@@ -223,13 +225,13 @@ impl Core {
         found.await.unwrap_or_default()
     }
 
-    /// The way to accept redefinitions.
+    /// Returns the handle that accepts changed definitions.
     #[must_use]
     pub fn accepts(&self) -> AcceptHandle {
         AcceptHandle::new(&self.commands)
     }
 
-    /// Starts to keep an upstream.
+    /// Starts the keeper of an upstream.
     fn start_keeper(&mut self, link: &Arc<Link>) {
         let shutdown = self.shutdown.child_token();
         self.keepers.insert(link.link_id, shutdown.clone());
@@ -241,7 +243,7 @@ impl Core {
         self.tasks.spawn(keeper.run());
     }
 
-    /// Ends a link that callers do not see any more, once nothing is under way over it.
+    /// Ends a link that callers no longer see, once its calls are over or `drain` has passed.
     async fn retire(&mut self, link: &Arc<Link>, drain: Duration) {
         self.schedule.remove(link.link_id).await;
         link.retire();
@@ -262,7 +264,7 @@ impl Core {
         });
     }
 
-    /// The current snapshot and word of new ones.
+    /// Returns the current snapshot, and notice of new ones.
     #[must_use]
     pub fn live(&self) -> &Arc<Live> {
         &self.live
@@ -273,7 +275,7 @@ impl Core {
         self.live.settled().await;
     }
 
-    /// Stops: sessions and child processes end, tasks are waited for within a grace period.
+    /// Stops: sessions and child processes end, and tasks are awaited within a grace period.
     pub async fn stop(self) {
         let Self {
             shutdown,
@@ -299,14 +301,14 @@ impl Core {
     }
 }
 
-/// What has become of the upstreams under another config, by name, in the order of the config.
+/// The outcome of another config for the upstreams: their names, in the order of the config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reconfigured {
-    /// Those that were not there.
+    /// New upstreams.
     pub added: Vec<String>,
-    /// Those that are connected anew.
+    /// Upstreams that are connected anew.
     pub changed: Vec<String>,
-    /// Those that are not there any more.
+    /// Upstreams that are gone.
     pub removed: Vec<String>,
 }
 
@@ -315,7 +317,7 @@ fn empty_catalog(config: &Config) -> Arc<Catalog> {
     Arc::new(Catalog::merge(&config.naming, page_size, &[]))
 }
 
-/// What callers see of an upstream is what was listed over its earlier link, until the next listing.
+/// Gives a new link the listing of the earlier one, which callers see until the next listing.
 fn inherit_listing(earlier: Option<&Arc<Link>>, link: &Link) {
     if let Some(earlier) = earlier {
         link.health.restore_report(ListingReport {
@@ -346,13 +348,11 @@ fn is_gated(config: &Config) -> bool {
 
 fn warn_of_unsaved_pins(config: &Config) {
     if config.state_dir.is_none() && is_gated(config) {
-        tracing::warn!(
-            "`drift` without `state.dir`: what definitions are held to is forgotten at a restart"
-        );
+        tracing::warn!("`drift` without `state.dir`: pins are forgotten at a restart");
     }
 }
 
-/// Holds definitions to what the weir of this state folder has pinned. Leaves the folder as it is.
+/// Loads the stored pins into `state`, and changes nothing in the folder.
 async fn apply_stored_pins(store: ListingStore, links: Arc<[Arc<Link>]>, state: &mut State) {
     let looking = tokio::task::spawn_blocking(move || {
         let pins = links.iter().filter_map(|link| {
@@ -369,9 +369,9 @@ async fn apply_stored_pins(store: ListingStore, links: Arc<[Arc<Link>]>, state: 
     }
 }
 
-/// Puts the listings and pins of an earlier run into `state`: what comes of it.
+/// Loads the listings and pins of an earlier run into `state`, and returns the effects.
 async fn restore_listings(store: ListingStore, links: &[Arc<Link>], state: &mut State) -> Effects {
-    // Files, and in a large weir many of them.
+    // A large weir has many files: they are read in parallel.
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
     let shares = links.chunks(links.len().div_ceil(workers).max(1));
     let loading: Vec<_> = shares

@@ -1,4 +1,4 @@
-//! The config is read again: refused as a whole, or taken on while calls go on.
+//! Reloading the config: it is refused as a whole, or applied while calls go on.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,23 +19,23 @@ use crate::server::{ServeError, config_watch};
 pub struct ConfigSource {
     /// The file.
     pub file: PathBuf,
-    /// What `--listen` said, which the file does not.
+    /// The address of `--listen`, which replaces that of the file.
     pub address: Option<std::net::SocketAddr>,
-    /// What stood in its files when weir started.
+    /// The digest of its files when weir started.
     pub started: TextDigest,
-    /// Whether changes of the files are taken on without being asked.
+    /// Whether changes of the files are applied without a request.
     pub watched: bool,
 }
 
-/// What was read.
+/// A config that was read.
 struct ReadConfig {
     text: TextDigest,
-    /// `None` where it is as before, and that need not be looked into.
+    /// `None` if the text is as before, and was not parsed again.
     config: Option<Result<Config, Vec<String>>>,
 }
 
 impl ConfigSource {
-    /// Reads the files, and looks into them unless they say what was tried and nothing is wrong with that.
+    /// Reads the files, and parses them unless their text was tried before and parsed without errors.
     fn read(&self, tried: Option<LastAttempt>) -> ReadConfig {
         let texts = ConfigFiles::read(&self.file);
         let text = texts.digest();
@@ -60,14 +60,14 @@ impl ConfigSource {
     }
 }
 
-/// What was tried last, and whether it was wrong by itself.
+/// The text that was tried last, and whether it had errors of its own.
 #[derive(Clone, Copy)]
 struct LastAttempt {
     text: TextDigest,
     wrong: bool,
 }
 
-/// Who takes on other configs.
+/// The task that reloads the config.
 struct ReloadTask {
     core: Core,
     source: ConfigSource,
@@ -75,7 +75,7 @@ struct ReloadTask {
     tried: LastAttempt,
 }
 
-/// Answers requests for a reload until `stop`, and gives the core back.
+/// Answers requests for a reload until `stop`, then returns the core.
 pub(super) async fn run_reloads(
     core: Core,
     source: Option<ConfigSource>,
@@ -84,7 +84,7 @@ pub(super) async fn run_reloads(
     stop: CancellationToken,
 ) -> Core {
     let Some(source) = source else {
-        // Who asks hears that there is nobody.
+        // Requests fail at once.
         drop(asked);
         stop.cancelled().await;
         return core;
@@ -118,7 +118,7 @@ pub(super) async fn run_reloads(
 }
 
 impl ReloadTask {
-    /// Reads the files, whatever they say.
+    /// Reads and applies the files, even if they are unchanged.
     async fn reload(&mut self, trigger: ReloadTrigger) -> ReloadOutcome {
         let outcome = match self.read(None).await {
             Some(ReadConfig { text, config }) => {
@@ -138,7 +138,8 @@ impl ReloadTask {
         outcome
     }
 
-    /// Reads the files if they say something that was not tried yet. What is wrong is not told before it is known to be all.
+    /// Reads the files and applies them if their text was not tried yet. Errors are not reported until
+    /// the caller knows that the text is `whole`: a writer may not be done.
     async fn look(&mut self, whole: Option<TextDigest>) -> FileState {
         let Some(ReadConfig { text, config }) = self.read(Some(self.tried)).await else {
             return FileState::Settled;
@@ -169,11 +170,11 @@ impl ReloadTask {
         read.await.ok()
     }
 
-    /// Puts another config in force, if it may be.
+    /// Applies another config, if it changes nothing that needs a restart.
     async fn take_on(&mut self, mut config: Config) -> ReloadOutcome {
         let before = self.core.live().load_full();
         if config.instance.is_none() {
-            // Then the name was made or kept, and stays.
+            // The name was generated or stored, and stays.
             config.instance.clone_from(&before.config.instance);
         }
         let fixed = before.config.fixed_changes(&config);
@@ -202,7 +203,7 @@ impl ReloadTask {
     }
 }
 
-/// An error and what caused it.
+/// Formats an error with its causes.
 fn with_causes(error: &ServeError) -> String {
     let first: &dyn std::error::Error = error;
     let causes = std::iter::successors(Some(first), |error| error.source());
@@ -248,16 +249,16 @@ fn log_outcome(trigger: ReloadTrigger, outcome: &ReloadOutcome) {
             ?removed,
             "config applied"
         ),
-        ReloadOutcome::Unchanged => tracing::info!(trigger, "the config says what it said before"),
+        ReloadOutcome::Unchanged => tracing::info!(trigger, "the config is unchanged"),
         ReloadOutcome::Refused { errors } => {
             for error in errors {
-                tracing::error!(trigger, %error, "the config is refused, the one from before stays in force");
+                tracing::error!(trigger, %error, "the config is refused, the previous one stays in force");
             }
         }
     }
 }
 
-/// A core whose config can be read again.
+/// A core whose config can be reloaded.
 pub struct ReloadableCore {
     live: Arc<Live>,
     reloads: ReloadHandle,
@@ -266,7 +267,8 @@ pub struct ReloadableCore {
 }
 
 impl ReloadableCore {
-    /// Attends to a core, and watches the files of its config. Without a source, nobody can have that read again.
+    /// Starts the reload task of a core, and watches the files of its config. Without a source the config
+    /// cannot be reloaded.
     #[must_use]
     pub fn start(core: Core, source: Option<ConfigSource>) -> Self {
         let (reloads, asked) = ReloadHandle::new();
@@ -286,13 +288,13 @@ impl ReloadableCore {
         }
     }
 
-    /// The current snapshot and word of new ones.
+    /// Returns the current snapshot, and notice of new ones.
     #[must_use]
     pub fn live(&self) -> &Arc<Live> {
         &self.live
     }
 
-    /// The way to ask for a reload.
+    /// Returns the handle that reloads the config.
     #[must_use]
     pub fn reloads(&self) -> &ReloadHandle {
         &self.reloads

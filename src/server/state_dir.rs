@@ -1,4 +1,4 @@
-//! What a weir is from one start to the next: its sealing key and its name in chains.
+//! What identifies a weir across restarts: its sealing key and its instance name.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use crate::name::Instance;
 use crate::seal::{self, NoRandom, Sealer};
 use crate::server::ServeError;
 
-/// The key that seals session ids: from the config, from the state folder (made there once, readable
-/// only by its owner), or for this run only.
+/// Loads the key that seals session ids: from the config, or from the state folder (created there
+/// once, readable only by its owner). Without either, makes one for this run.
 pub(super) fn load_sealer(config: &Config) -> Result<Sealer, ServeError> {
     let text = match (&config.sealing_key, &config.state_dir) {
         (Some(key), _) => key.expose().to_owned(),
@@ -20,11 +20,11 @@ pub(super) fn load_sealer(config: &Config) -> Result<Sealer, ServeError> {
     Ok(Sealer::from_text(&text).ok_or(NoRandom)?)
 }
 
-/// A config whose weir has a name in chains: that of the config, the one in the state folder (made there once), or one for
-/// this run only.
+/// Adds an instance name, by which weirs in a chain know each other, to a config without one: the name
+/// in the state folder (created there once), or one for this run.
 ///
 /// # Errors
-/// The state folder cannot be used, or there is no randomness to be had.
+/// Fails if the state folder cannot be used, or there are no random numbers.
 pub fn with_instance(mut config: Config) -> Result<Config, ServeError> {
     if config.instance.is_none() {
         let text = match &config.state_dir {
@@ -36,8 +36,8 @@ pub fn with_instance(mut config: Config) -> Result<Config, ServeError> {
     Ok(config)
 }
 
-/// A config whose weir has the name in chains that it was given or has kept, if any. Makes nothing: for who only looks at
-/// what a weir would do.
+/// Adds the instance name of the state folder, if there is one, to a config without one. Creates
+/// nothing: this is for commands that only look at what a weir would do.
 #[must_use]
 pub fn with_known_instance(mut config: Config) -> Config {
     if let (None, Some(dir)) = (&config.instance, &config.state_dir) {
@@ -54,7 +54,7 @@ fn new_instance() -> Result<String, NoRandom> {
     Ok(format!("{name:016x}"))
 }
 
-/// Why text is not what is kept in a file.
+/// Why the text of a file cannot be used.
 type Unfit = &'static str;
 
 fn check_key(text: &str) -> Result<(), Unfit> {
@@ -66,10 +66,10 @@ fn check_key(text: &str) -> Result<(), Unfit> {
 fn check_instance(text: &str) -> Result<(), Unfit> {
     Instance::is_one(text)
         .then_some(())
-        .ok_or("no instance: 1 to 64 of the characters A-Z a-z 0-9 _ . -")
+        .ok_or("not an instance name: 1 to 64 of the characters A-Z a-z 0-9 _ . -")
 }
 
-/// The text in a file of the state folder, made there if it is not there yet.
+/// Reads a file of the state folder, and creates it if it does not exist.
 fn read_or_create(
     path: &Path,
     fits: impl Fn(&str) -> Result<(), Unfit>,

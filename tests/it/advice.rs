@@ -74,7 +74,7 @@ async fn an_unknown_tool_brings_what_was_meant_and_who_fails() {
 #[tokio::test]
 async fn a_config_that_joins_nothing_says_how_it_could() {
     let (_home, path) = config("version: 1\nlisten: { address: \"127.0.0.1:0\" }\nupstreams: {}\n");
-    let advice = format!("no upstreams: uncomment one in {path}, or `weir import mcp.json`");
+    let advice = format!("no upstreams: uncomment one in {path}, or run `weir import mcp.json`");
     let (code, out, err) = weir(["check", "-c", &path]).await;
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert_eq!(out, format!("  ✓ {path} is valid, but has {advice}\n"));

@@ -149,7 +149,7 @@ async fn what_is_stale_says_so_served_or_hidden() {
     assert!(ran.out.contains("stored by an earlier run"), "{ran:?}");
     let ran = weir(["explain", "cat__c", "--offline", "-c", &file]).await;
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.out.contains("nothing is stored of it"), "{ran:?}");
+    assert!(ran.out.contains("no listing of it is stored"), "{ran:?}");
 }
 
 #[tokio::test]

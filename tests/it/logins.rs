@@ -227,7 +227,7 @@ async fn an_answer_to_another_login_is_turned_away_and_the_right_one_still_count
     assert_eq!(get(right.as_str()).await.status(), StatusCode::OK);
     let (code, err) = waiting.ended().await;
     assert_eq!(code, 0, "{err}");
-    assert!(err.contains("turned away"), "{err}");
+    assert!(err.contains("was rejected"), "{err}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What is known and not exposed.
+//! Definitions that are known but not exposed.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::config::{StalePolicy, Upstream};
 use crate::name::UpstreamIndex;
 
 impl ExplainIndex<'_> {
-    /// Everything that is known and not exposed.
+    /// Returns everything that is known but not exposed.
     pub(super) fn hidden(&self) -> Vec<Hidden> {
         let mut found = Vec::new();
         for part in self.catalog.parts().chain(self.catalog.hidden()) {
@@ -26,7 +26,7 @@ impl ExplainIndex<'_> {
                 let Some(name) = &defect.name else {
                     continue;
                 };
-                let because = format!("its definition is set aside: {}", defect.reason);
+                let because = format!("its definition cannot be used: {}", defect.reason);
                 let owner = self.owner(UpstreamIndex::new(index), upstream);
                 let item = HiddenItem::of(upstream, defect.kind, name, owner);
                 found.push(self.describe(item, HiddenReason::Quarantined, because, Vec::new()));
@@ -35,7 +35,7 @@ impl ExplainIndex<'_> {
         found
     }
 
-    /// What an upstream lists, and the config or a loop keeps out.
+    /// Adds what an upstream lists and the config, a loop or a drift policy keeps out.
     fn add_left_out(&self, part: &Part, upstream: &Arc<Upstream>, found: &mut Vec<Hidden>) {
         let owner = || self.owner(part.upstream_index, upstream);
         for tool in part.prepared.excluded() {
@@ -60,7 +60,7 @@ impl ExplainIndex<'_> {
             let (why, because) = match left_out.own {
                 true => (
                     HiddenReason::Own,
-                    "it came from this weir itself, by a detour",
+                    "it comes from this weir itself, through another one",
                 ),
                 false => (HiddenReason::Far, "it came through too many weirs"),
             };
@@ -70,10 +70,10 @@ impl ExplainIndex<'_> {
         let drifted = part.prepared.drift().drifted.iter();
         for drifted in drifted.filter(|drifted| drifted.quarantined) {
             let because = match (drifted.pinned(), drifted.changes.first()) {
-                // A newcomer: there is no room for it, or its name belongs to something that is pinned.
+                // A new definition: there is no room for it, or its name belongs to a pinned one.
                 (None, Some(change)) => change.what.clone(),
                 (None, None) | (Some(_), _) => {
-                    "it says otherwise than what is pinned, and `drift` is `quarantine`".to_owned()
+                    "it differs from its pin, and `drift` is `quarantine`".to_owned()
                 }
             };
             let item = HiddenItem::of(upstream, drifted.kind, &drifted.original, owner());
@@ -85,12 +85,12 @@ impl ExplainIndex<'_> {
         }
     }
 
-    /// What an upstream that fails would bring.
+    /// Adds what a failing upstream would expose if `stale` did not hide it.
     fn add_stale(&self, part: &Part, upstream: &Arc<Upstream>, found: &mut Vec<Hidden>) {
         let because = match upstream.stale.policy {
             StalePolicy::Hide => "its upstream fails, and `stale.policy` is `hide`".to_owned(),
             StalePolicy::Serve => format!(
-                "its upstream fails for longer than `stale.max_age`, {:?}",
+                "its upstream has failed for longer than `stale.max_age`, {:?}",
                 upstream.stale.max_age
             ),
         };
@@ -133,7 +133,7 @@ impl ExplainIndex<'_> {
     }
 }
 
-/// Something that is not exposed, before it is said why.
+/// A definition that is not exposed.
 struct HiddenItem<'n> {
     kind: Kind,
     original: &'n str,

@@ -1,4 +1,4 @@
-//! What an explanation is made of.
+//! The data from which names are explained.
 
 use std::sync::Arc;
 
@@ -18,39 +18,39 @@ use crate::upstream::{HealthState, Link};
 pub struct ExplainIndex<'w> {
     /// The upstreams.
     pub upstreams: &'w IndexMap<UpstreamId, Arc<config::Upstream>>,
-    /// How names are made.
+    /// How exposed names are made.
     pub naming: &'w Naming,
-    /// The name of this weir in chains.
+    /// The instance name of this weir.
     pub instance: Option<&'w Instance>,
     /// The routes.
     pub catalog: &'w Catalog,
-    /// What is known of each upstream, in their order.
+    /// The knowledge of each upstream, in their order.
     pub known: Vec<KnownUpstream>,
 }
 
-/// What is known of an upstream.
+/// Knowledge of an upstream.
 #[derive(Clone, Debug, Default)]
 pub struct KnownUpstream {
-    /// Its listing.
+    /// The age of its listing, if there is one.
     pub listed: Option<ListingStatus>,
-    /// How it is reached; `None` where upstreams are not asked.
+    /// The state of its link; `None` if upstreams are not asked.
     pub link: Option<LinkStatus>,
-    /// Definitions that are set aside.
+    /// Definitions that cannot be used.
     pub quarantined: Vec<InvalidDefinition>,
 }
 
-/// A listing.
+/// The age and origin of a listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListingStatus {
     /// Whether it is of an earlier run of weir.
     pub stored: bool,
-    /// When it was last found to hold.
+    /// How long ago it was last confirmed.
     pub seconds_ago: u64,
-    /// Whether its upstream fails since.
+    /// Whether the upstream has failed since.
     pub stale: bool,
 }
 
-/// How an upstream is reached.
+/// The state of the link to an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkStatus {
     /// `up`, `failing` or `connecting`.
@@ -59,7 +59,7 @@ pub struct LinkStatus {
     pub reason: Option<String>,
     /// `closed`, `open` or `half-open`.
     pub circuit: String,
-    /// How weir logs in, if it does.
+    /// The credentials, if there are any.
     pub credentials: Option<CredentialsStatus>,
 }
 
@@ -75,7 +75,7 @@ pub struct CredentialsStatus {
 }
 
 impl<'w> ExplainIndex<'w> {
-    /// That of a snapshot.
+    /// Creates the index of a snapshot.
     #[must_use]
     pub fn of(snapshot: &'w Snapshot) -> Self {
         Self {
@@ -140,10 +140,10 @@ impl KnownUpstream {
         }
     }
 
-    /// Why there is no listing.
+    /// Returns why there is no listing.
     pub(super) fn unlisted(&self) -> String {
         match &self.link {
-            None => "nothing is stored of it".to_owned(),
+            None => "no listing of it is stored".to_owned(),
             Some(link) => match &link.reason {
                 Some(reason) => reason.clone(),
                 None => "it has not been listed yet".to_owned(),

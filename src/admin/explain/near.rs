@@ -1,30 +1,31 @@
-//! What may have been meant.
+//! Exposed names that are close to an unknown one.
 
 use serde::{Deserialize, Serialize};
 
 use crate::admin::explain::ExplainIndex;
 use crate::catalog::{Kind, NameOrigin, NameStep, Route, Rules};
 
-/// Most names that are offered.
+/// Most names that are suggested.
 const MOST: usize = 5;
-/// Most pairs of characters that are compared for one name. Names of upstreams may be long, and many.
+/// Most pairs of characters that are compared for one query: the names of upstreams may be long and
+/// many.
 const PAIRS: usize = 50_000_000;
 
-/// Something exposed under another name.
+/// Something that is exposed under another name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NearMatch {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its exposed name.
     pub name: String,
-    /// Whose it is.
+    /// Its upstream.
     pub upstream: String,
-    /// Why the name that was asked for is another one.
+    /// How its name differs from the one that was asked for.
     pub because: String,
 }
 
 impl ExplainIndex<'_> {
-    /// The nearest names, nearest first.
+    /// Returns the nearest names, nearest first.
     pub(super) fn near(&self, name: &str) -> Vec<NearMatch> {
         let mut found = Vec::new();
         let mut query = Query::new(name);
@@ -48,7 +49,7 @@ impl ExplainIndex<'_> {
             .collect()
     }
 
-    /// How far a name is from a route's, and why it is not that one; `None` where it is too far.
+    /// Returns how far the query is from a route's name, and how they differ; `None` if it is too far.
     fn distance(
         &self,
         kind: Kind,
@@ -57,7 +58,7 @@ impl ExplainIndex<'_> {
     ) -> Option<(usize, String)> {
         let name = query.name;
         if **route.original() == *name {
-            let because = format!("that is what {} calls it", route.upstream);
+            let because = format!("that is its name at {}", route.upstream);
             return Some((0, because));
         }
         let upstream = self.upstreams.get(&route.upstream)?;
@@ -72,7 +73,7 @@ impl ExplainIndex<'_> {
             return Some((0, step.to_string()));
         }
         if folded(name) == folded(&route.exposed) {
-            return Some((1, "that is written otherwise".to_owned()));
+            return Some((1, "only case or separators differ".to_owned()));
         }
         if let Some(distance) = query.distance(&route.exposed) {
             let differ = match distance {
@@ -87,11 +88,11 @@ impl ExplainIndex<'_> {
     }
 }
 
-/// The name that was asked for, as it is compared with others.
+/// The name that was asked for, and the comparisons left for it.
 struct Query<'n> {
     name: &'n str,
     chars: usize,
-    /// How many pairs of characters may still be compared.
+    /// Pairs of characters that may still be compared.
     pairs: usize,
 }
 
@@ -104,10 +105,10 @@ impl<'n> Query<'n> {
         }
     }
 
-    /// How many characters differ, where that is no more than a third of them.
+    /// Returns how many characters differ, if that is at most a third of them.
     fn distance(&mut self, other: &str) -> Option<usize> {
         let far = self.chars / 3;
-        // Whoever is longer by more differs by more.
+        // Names whose lengths differ by more have a larger distance: no need to compare.
         let chars = other.chars().take(self.chars + far + 1).count();
         if chars.abs_diff(self.chars) > far {
             return None;
@@ -118,7 +119,7 @@ impl<'n> Query<'n> {
     }
 }
 
-/// A name without what people get wrong: capitals and separators.
+/// Removes what people get wrong: case and separators.
 fn folded(name: &str) -> String {
     let letters = name.chars().filter(|c| c.is_alphanumeric());
     letters.flat_map(char::to_lowercase).collect()

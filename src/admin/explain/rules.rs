@@ -1,4 +1,4 @@
-//! Rules of the config that have to do with a definition, and where they stand.
+//! The rules of the config that affect a definition, and their places.
 
 use globset::GlobSet;
 use serde::{Deserialize, Serialize};
@@ -11,13 +11,13 @@ use crate::config::{RuleText, ToolOverride, Upstream};
 pub struct AppliedRule {
     /// Its key: `tools.deny`.
     pub rule: String,
-    /// Where it stands: `file:line`.
+    /// Its place: `file:line`.
     pub at: String,
-    /// What it says or does.
+    /// Its text, or what it does.
     pub what: String,
 }
 
-/// Those that made something what it is.
+/// Returns the rules that shaped an exposed definition.
 pub(super) fn rules_for(
     upstream: &Upstream,
     kind: Kind,
@@ -57,7 +57,7 @@ pub(super) fn rules_for(
     rules
 }
 
-/// Those that keep a tool out.
+/// Returns the rules that keep a tool out.
 pub(super) fn rules_against(
     upstream: &Upstream,
     original: &str,
@@ -69,7 +69,7 @@ pub(super) fn rules_against(
             let deny = upstream.tools.deny.as_ref();
             return matching("tools.deny", deny, &origins.deny, original).collect();
         }
-        // Its place is the upstream's.
+        // The setting has no place of its own.
         ExclusionReason::SearchHidden => return Vec::new(),
         ExclusionReason::NotAllowed => {}
     }
@@ -85,7 +85,7 @@ pub(super) fn rules_against(
     first.into_iter().collect()
 }
 
-/// The globs that match a name.
+/// Returns the globs that match a name.
 fn matching<'m>(
     rule: &'static str,
     globs: Option<&GlobSet>,

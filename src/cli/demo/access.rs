@@ -1,4 +1,4 @@
-//! The checks before the demo's upstreams: whoever comes in shows who it is, and the check counts.
+//! The access checks of the demo's upstreams: they require credentials, and count requests.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -18,16 +18,16 @@ use crate::protocol::headers::SESSION;
 use crate::secret::Secret;
 use crate::sigv4;
 
-/// The header that opens the check of an upstream with a key.
+/// The header with the key of an upstream that requires one.
 pub(super) const KEY_HEADER: &str = "x-api-key";
-/// What leads a request to its session's machine on AgentCore Runtime: 33 to 256 characters.
+/// The header that leads a request to its session's machine on AgentCore Runtime: 33 to 256 characters.
 const RUNTIME_SESSION: &str = "x-amzn-bedrock-agentcore-runtime-session-id";
-/// What session ids begin with that are the platform's and not the server's.
+/// The prefix of session ids that are the platform's and not the server's.
 const PLATFORM: &str = "demo-platform-";
-/// The largest request that is looked at.
+/// The largest request that is read.
 const LARGEST: usize = 4 << 20;
 
-/// A check, and what it has seen.
+/// An access check, and its counts.
 pub(super) struct AccessCheck {
     required: RequiredCredential,
     admitted: AtomicUsize,
@@ -36,7 +36,7 @@ pub(super) struct AccessCheck {
     machines: Mutex<HashSet<String>>,
 }
 
-/// What opens a check.
+/// The credential that an upstream requires.
 pub(super) enum RequiredCredential {
     /// The right key in [`KEY_HEADER`].
     Key(Secret),
@@ -56,19 +56,19 @@ impl AccessCheck {
         })
     }
 
-    /// How many requests were let in, and how many turned away.
+    /// Returns how many requests were admitted, and how many refused.
     pub(super) fn counts(&self) -> (usize, usize) {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         (count(&self.admitted), count(&self.refused))
     }
 
-    /// How many machines AgentCore Runtime would have started.
+    /// Returns how many machines AgentCore Runtime would have started.
     pub(super) fn machines(&self) -> usize {
         let machines = self.machines.lock();
         machines.len()
     }
 
-    /// Lets a request in, or not.
+    /// Passes a request on, or refuses it.
     pub(super) async fn pass(self: Arc<Self>, request: Request, next: Next) -> Response {
         let (mut parts, body) = request.into_parts();
         let Ok(body) = to_bytes(body, LARGEST).await else {
@@ -91,8 +91,8 @@ impl AccessCheck {
         answer
     }
 
-    /// What AgentCore Runtime does with sessions: it starts a machine for each, and answers with the id that it was sent,
-    /// or with one of its own. The server does not see those.
+    /// Treats sessions as AgentCore Runtime does: it starts a machine for each, and answers with the session
+    /// id that it was sent, or with one of its own. The server does not see those.
     fn platform(&self, headers: &mut HeaderMap) -> Option<HeaderValue> {
         let session = headers.get(RUNTIME_SESSION)?.to_str().ok()?.to_owned();
         let own = HeaderValue::try_from(format!("{PLATFORM}{session}")).ok();
@@ -105,7 +105,7 @@ impl AccessCheck {
         sent.or(own)
     }
 
-    /// The answer to who is not let in.
+    /// Returns the answer to a request without the required credential.
     fn refusal(&self, parts: &Parts, body: &Bytes) -> Option<Response> {
         let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
         match &self.required {

@@ -15,11 +15,11 @@ use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig
 use rmcp::{ClientCacheConfig, ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient};
 use tokio::sync::{mpsc, watch};
 
-/// The longest the demo waits for one thing.
+/// The longest wait for one request or notification.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// How long after its answer the last progress of a call may arrive.
+/// How long after the answer the last progress notifications of a call may arrive.
 const BEHIND: Duration = Duration::from_millis(200);
-/// More pages than any of the demo's lists has.
+/// Most pages of a list; the demo's have fewer.
 const PAGES: usize = 64;
 
 /// A connected client.
@@ -38,19 +38,19 @@ pub(super) struct ProgressUpdate {
     pub message: Option<String>,
 }
 
-/// What a call came to.
+/// The answer to a call.
 #[derive(Debug)]
 pub(super) struct CallAnswer {
     pub text: String,
     pub latency: Duration,
-    /// Its progress notifications.
+    /// How many progress notifications came.
     pub steps: usize,
 }
 
-/// Why the client did not get what it asked for.
+/// Why a request of the client failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoClientError {
-    /// No session.
+    /// No session could be opened.
     #[error("the client cannot connect to weir")]
     Connect(#[source] Box<ClientInitializeError>),
     /// A request failed.
@@ -58,23 +58,23 @@ pub enum DemoClientError {
     Request {
         /// The method, or the tool called.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<ServiceError>,
     },
-    /// Paging does not come to an end.
+    /// The list has too many pages.
     #[error("tools/list has more than {PAGES} pages")]
     Endless,
-    /// The tool ran and says that it failed.
+    /// The result of the tool is an error.
     #[error("{tool} reports an error: {text}")]
     Tool {
         /// The exposed name.
         tool: String,
-        /// What it says.
+        /// The text of the result.
         text: String,
     },
-    /// The answer to a call is not its result.
-    #[error("{tool} wants something first, which it should not")]
+    /// The answer to a call is not a final result.
+    #[error("{tool} asks for input, which it should not")]
     Unfinished {
         /// The exposed name.
         tool: String,
@@ -82,12 +82,12 @@ pub enum DemoClientError {
     /// Nothing came for [`PATIENCE`].
     #[error("{what}: nothing for {} s", PATIENCE.as_secs())]
     Late {
-        /// What should have come.
+        /// The awaited answer.
         what: String,
     },
 }
 
-/// Hears what weir says unasked.
+/// Receives the notifications of weir.
 #[derive(Debug)]
 struct ClientEvents {
     steps: mpsc::Sender<(ProgressToken, ProgressUpdate)>,
@@ -117,7 +117,7 @@ impl ClientHandler for ClientEvents {
             total,
             message,
         };
-        // A full channel means that nobody is looking.
+        // The channel is full when no call reads it: the update is not needed.
         let _ = self.steps.try_send((progress_token, step));
     }
 
@@ -151,7 +151,7 @@ impl DemoClient {
         )
         .await?;
         let service = service.map_err(|source| DemoClientError::Connect(Box::new(source)))?;
-        // What is shown must come from weir, now.
+        // The demo must show the current answers of weir, not cached ones.
         service
             .set_response_cache_config(ClientCacheConfig::disabled())
             .await;
@@ -162,7 +162,7 @@ impl DemoClient {
         })
     }
 
-    /// All tools, over all pages.
+    /// Lists all tools, over all pages.
     pub(super) async fn tools(&self) -> Result<Vec<Tool>, DemoClientError> {
         let mut tools = Vec::new();
         let mut cursor = None;
@@ -178,14 +178,14 @@ impl DemoClient {
         Err(DemoClientError::Endless)
     }
 
-    /// How many prompts and resources are on the first page of each list.
+    /// Returns how many prompts and resources are on the first page of each list.
     pub(super) async fn prompts_and_resources(&self) -> Result<(usize, usize), DemoClientError> {
         let prompts = ask("prompts/list", self.service.list_prompts(None)).await?;
         let resources = ask("resources/list", self.service.list_resources(None)).await?;
         Ok((prompts.prompts.len(), resources.resources.len()))
     }
 
-    /// Calls a tool; `show` sees each progress notification in its order.
+    /// Calls a tool. `show` is called for each progress notification, in order.
     pub(super) async fn call(
         &mut self,
         tool: &str,
@@ -218,7 +218,7 @@ impl DemoClient {
                 steps.take(step);
             }
         };
-        // What has not come by then is not worth waiting for: a line is missing, nothing is wrong.
+        // If some do not come in time, a line of output is missing and nothing is wrong.
         let _ = tokio::time::timeout(BEHIND, last).await;
         let seen = steps.seen;
         let text = finished(tool, response)?;
@@ -229,7 +229,7 @@ impl DemoClient {
         })
     }
 
-    /// How many list changes weir has announced so far.
+    /// Returns how many list changes weir has announced so far.
     pub(super) fn changes(&self) -> u64 {
         *self.changes.borrow()
     }
@@ -253,7 +253,7 @@ impl DemoClient {
 
     /// Ends the session.
     pub(super) async fn close(mut self) {
-        // A weir that does not answer any more has no session to end.
+        // If weir does not answer any more, there is no session to end.
         let _ = self
             .service
             .close_with_timeout(Duration::from_secs(1))
@@ -261,8 +261,8 @@ impl DemoClient {
     }
 }
 
-/// The progress of one call. rmcp handles every notification in a task of its own, so that one may overtake another,
-/// and the answer too.
+/// The progress of one call. rmcp handles each notification in a task of its own, so that one may
+/// overtake another, or the answer.
 struct ProgressTracker<'s> {
     token: ProgressToken,
     show: &'s mut dyn FnMut(&ProgressUpdate),
@@ -282,7 +282,7 @@ impl<'s> ProgressTracker<'s> {
         }
     }
 
-    /// Shows a step, unless it is of another call or behind what has been shown.
+    /// Shows an update, unless it belongs to another call or a later one has been shown.
     fn take(&mut self, (token, step): (ProgressToken, ProgressUpdate)) {
         if token != self.token {
             return;
@@ -295,13 +295,13 @@ impl<'s> ProgressTracker<'s> {
         }
     }
 
-    /// Whether some are still to come, by what the steps themselves say.
+    /// Returns whether updates are still to come, according to their totals.
     fn lacks_some(&self) -> bool {
         self.furthest < self.total
     }
 }
 
-/// The text of a final result.
+/// Returns the text of a final result.
 fn finished(tool: &str, response: ServerResult) -> Result<String, DemoClientError> {
     let ServerResult::CallToolResult(result) = response else {
         return Err(DemoClientError::Unfinished {

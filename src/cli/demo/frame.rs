@@ -1,4 +1,4 @@
-//! What stands before and after the acts: the picture, the summary, how to go on.
+//! The output before and after the steps: the picture, the summary, how to go on.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::output::{Screen, TextStyle, count};
 
-/// The title, and how client, weir and upstreams hang together.
+/// Prints the title, and how client, weir and upstreams are connected.
 pub(super) fn print_opening(out: &mut Screen) {
     let weir = out.paint(TextStyle::Heading, "weir");
     out.print_blank();
@@ -24,14 +24,9 @@ pub(super) fn print_opening(out: &mut Screen) {
             format!("client ──▶ {weir} ───────┼──▶"),
             "warehouse",
             "AgentCore Runtime",
-            "HTTP, OAuth 2 tokens that live for a second",
+            "HTTP, OAuth 2 tokens that expire after a second",
         ),
-        (
-            format!("{gap}├──▶"),
-            "crm",
-            "SaaS",
-            "HTTP, behind an API key",
-        ),
+        (format!("{gap}├──▶"), "crm", "SaaS", "HTTP, with an API key"),
         (
             format!("{gap}╰──▶"),
             "notes",
@@ -45,7 +40,7 @@ pub(super) fn print_opening(out: &mut Screen) {
     }
 }
 
-/// What has been seen, and what to do next.
+/// Prints the summary, and what to do next.
 pub(super) fn print_closing(out: &mut Screen, upstreams: usize, calls: usize, took: Duration) {
     let took = format_duration(took);
     out.print_heading("That was weir");
@@ -55,16 +50,16 @@ pub(super) fn print_closing(out: &mut Screen, upstreams: usize, calls: usize, to
         count(calls, "call")
     ));
     out.print_line(
-        "  The client held no key, signed nothing, knew no upstream, and was told of the change.",
+        "  The client needed no credentials, knew only weir, and was notified of the change.",
     );
     out.print_heading("Next");
     for (command, does) in [
         ("weir serve -c config/weir.yaml", "with your own upstreams"),
         (
             "weir import mcp.json",
-            "makes a config of what your client uses now",
+            "turns your client's server list into a config",
         ),
-        ("weir demo --keep", "stays up, for a client of yours"),
+        ("weir demo --keep", "keeps running, for your own client"),
     ] {
         let command = out.paint(TextStyle::Name, &format!("{command:<30}"));
         let does = out.paint(TextStyle::Faint, does);
@@ -72,9 +67,9 @@ pub(super) fn print_closing(out: &mut Screen, upstreams: usize, calls: usize, to
     }
 }
 
-/// How to use a weir that stays up.
+/// Prints how to use a weir that keeps running.
 pub(super) fn print_usage(out: &mut Screen, url: &str, config: &str) {
-    out.print_heading(&format!("Up until Ctrl-C at {url}"));
+    out.print_heading(&format!("Running until Ctrl-C at {url}"));
     for command in [
         format!("weir tools --url {url}"),
         format!(r#"weir call crm__find_contact --args '{{"query":"grace"}}' --url {url}"#),
@@ -90,7 +85,7 @@ pub(super) fn print_usage(out: &mut Screen, url: &str, config: &str) {
     out.print_quote(config);
 }
 
-/// A duration as people say it: `3.1 ms`, `612 ms`, `1.4 s`.
+/// Formats a duration for people: `3.1 ms`, `612 ms`, `1.4 s`.
 pub(super) fn format_duration(duration: Duration) -> String {
     let millis = duration.as_secs_f64() * 1000.0;
     if millis < 10.0 {

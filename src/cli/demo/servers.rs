@@ -1,4 +1,4 @@
-//! Who is on state: the upstreams over HTTP behind their checks, and what the checks have to say.
+//! The servers of the demo: the upstreams over HTTP, and what they checked.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::{DemoError, DemoState, random_secret};
 use crate::cli::output::count;
 use crate::sigv4;
 
-/// The checks, and what gives out the tokens for one of them.
+/// The access checks of the upstreams, and the server that issues tokens for one of them.
 pub(super) struct AccessChecks {
     office: Arc<AccessCheck>,
     warehouse: Arc<AccessCheck>,
@@ -28,16 +28,16 @@ pub(super) struct AccessChecks {
     crm: Arc<AccessCheck>,
 }
 
-/// Somebody at a check who shows nothing.
+/// A request without credentials, which has to be refused.
 pub(super) struct UnauthenticatedRequest {
     pub name: &'static str,
     pub url: String,
-    /// What there has to be for an answer.
+    /// The expected status.
     pub refusal: StatusCode,
     pub without: &'static str,
 }
 
-/// Upstreams behind checks, and how to get in.
+/// Starts the upstreams over HTTP. Returns their access checks, and how to reach them.
 pub(super) async fn start(
     state: &DemoState,
     warehouse: &DemoUpstream,
@@ -102,7 +102,7 @@ async fn serve_upstream(
 }
 
 impl AccessChecks {
-    /// What each has checked.
+    /// Describes what each upstream checked.
     pub(super) fn describe(&self) -> Vec<(&'static DemoProfile, String)> {
         let Self {
             office,
@@ -121,31 +121,29 @@ impl AccessChecks {
         vec![
             (
                 &OFFICE,
-                format!(
-                    "{signatures} recomputed from the bytes that arrived; {unsigned} turned away"
-                ),
+                format!("{signatures} recomputed from the bytes that arrived; {unsigned} rejected"),
             ),
             (
                 &WAREHOUSE,
-                format!("{shown} checked, in {sessions}; {without} turned away"),
+                format!("{shown} checked, in {sessions}; {without} rejected"),
             ),
             (
                 &WAREHOUSE,
-                format!("{issued} issued for {life} each; {ended} over by now"),
+                format!("{issued} issued for {life} each; {ended} expired by now"),
             ),
             (
                 &CRM,
-                format!("{} compared; {keyless} turned away", count(keys, "key")),
+                format!("{} compared; {keyless} rejected", count(keys, "key")),
             ),
             (
                 &NOTES,
-                "a child process: nobody but weir reaches it".to_owned(),
+                "a child process, which only weir can reach".to_owned(),
             ),
         ]
     }
 }
 
-/// One for each check.
+/// Returns one for each upstream that requires credentials.
 pub(super) fn unauthenticated_requests(endpoints: &Endpoints) -> [UnauthenticatedRequest; 3] {
     let warehouse = &endpoints.warehouse;
     [
@@ -171,7 +169,7 @@ pub(super) fn unauthenticated_requests(endpoints: &Endpoints) -> [Unauthenticate
 }
 
 impl UnauthenticatedRequest {
-    /// Asks for something; it has to be refused.
+    /// Sends the request. Fails unless it is refused.
     pub(super) async fn expect_refusal(&self, http: &reqwest::Client) -> Result<(), DemoError> {
         let name = self.name;
         let asked = http.post(&self.url).timeout(PATIENCE).send().await;

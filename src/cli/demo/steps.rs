@@ -1,4 +1,4 @@
-//! What the demo does and says, act by act.
+//! The steps of the demo, and what they print.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,16 +19,16 @@ use crate::name::{Namespace, Naming};
 
 const PROFILES: [&DemoProfile; 4] = [&OFFICE, &WAREHOUSE, &CRM, &NOTES];
 
-/// The state, and the screen that shows what happens on it.
+/// A run of the demo.
 pub(super) struct DemoRun<'a> {
     state: &'a mut DemoState,
     out: &'a mut Screen,
-    /// What each exposed name stands for: upstream and original name.
+    /// Upstream and original name of each exposed name.
     origins: HashMap<String, (&'static str, &'static str)>,
     calls: usize,
 }
 
-/// What is up and running after the first act.
+/// The parts that run after the first step.
 struct RunningDemo {
     warehouse: DemoUpstream,
     checks: AccessChecks,
@@ -60,7 +60,7 @@ impl<'a> DemoRun<'a> {
         }
     }
 
-    /// All acts, up to the end or to the first thing that goes wrong.
+    /// Runs all steps, up to the first error.
     pub(super) async fn run(mut self, args: DemoArgs, program: PathBuf) -> Result<(), DemoError> {
         frame::print_opening(self.out);
         let mut running = self.start(program).await?;
@@ -85,7 +85,7 @@ impl<'a> DemoRun<'a> {
         Ok(())
     }
 
-    /// Act 1: upstreams, weir, client.
+    /// Step 1: starts upstreams, weir and client.
     async fn start(&mut self, program: PathBuf) -> Result<RunningDemo, DemoError> {
         self.out.print_heading("1  Start everything");
         let began = Instant::now();
@@ -108,8 +108,8 @@ impl<'a> DemoRun<'a> {
                 &format!("{} {}", request.refusal, request.without),
             );
         }
-        // Nothing runs yet: the catalog will show whether weir could start it.
-        let line = self.format_place("notes", "weir demo-child", "for weir to run");
+        // Weir starts this one; the catalog will show whether it could.
+        let line = self.format_place("notes", "weir demo-child", "started by weir");
         self.out.print_line(&format!("  · {line}"));
         let front = weir::start(&endpoints).await.map_err(DemoError::Start)?;
         let url = front.url.clone();
@@ -143,7 +143,7 @@ impl<'a> DemoRun<'a> {
         format!("{name}  {place}  {note}").trim_end().to_owned()
     }
 
-    /// Act 2: the merged catalog, once every upstream is in it.
+    /// Step 2: shows the merged catalog, once every upstream is in it.
     async fn show_catalog(&mut self, running: &RunningDemo) -> Result<Vec<Tool>, DemoError> {
         let tools = self.wait_for_catalog(&running.client).await?;
         let (prompts, resources) = running.client.prompts_and_resources().await?;
@@ -175,7 +175,7 @@ impl<'a> DemoRun<'a> {
         Ok(tools)
     }
 
-    /// The catalog, as soon as a tool of every upstream is in it.
+    /// Waits until a tool of every upstream is in the catalog, and returns all tools.
     async fn wait_for_catalog(&self, client: &DemoClient) -> Result<Vec<Tool>, DemoError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -193,7 +193,7 @@ impl<'a> DemoRun<'a> {
         }
     }
 
-    /// Act 3: a call to each upstream.
+    /// Step 3: calls a tool of each upstream.
     async fn call_each(&mut self, running: &mut RunningDemo) -> Result<(), DemoError> {
         self.out
             .print_heading("3  Each call goes to the upstream that owns the tool");
@@ -257,7 +257,7 @@ impl<'a> DemoRun<'a> {
         Ok(())
     }
 
-    /// Act 4: an upstream gains a tool while everything runs.
+    /// Step 4: an upstream gains a tool while everything runs.
     async fn add_tool(
         &mut self,
         running: &mut RunningDemo,
@@ -280,7 +280,7 @@ impl<'a> DemoRun<'a> {
         running.client.changed(seen).await?;
         let told = format_duration(begun.elapsed());
         self.out.print_done(&format!(
-            "the client was told {told} later: notifications/tools/list_changed"
+            "the client was notified {told} later: notifications/tools/list_changed"
         ));
         let tools = running.client.tools().await?;
         let after = self.generation();
@@ -300,9 +300,9 @@ impl<'a> DemoRun<'a> {
             .await
     }
 
-    /// Act 5: what each door checked.
+    /// Step 5: shows what each upstream checked.
     fn show_checks(&mut self, checks: &AccessChecks) {
-        self.out.print_heading("5  What the checks saw");
+        self.out.print_heading("5  What the upstreams checked");
         for (profile, saw) in checks.describe() {
             let name = format!("{:<9}", profile.name);
             let name = self.out.paint(TextStyle::Upstream, &name);
@@ -310,7 +310,7 @@ impl<'a> DemoRun<'a> {
         }
     }
 
-    /// The tools that are in one list only.
+    /// Prints the tools that are in one of the lists only.
     fn show_difference(&mut self, before: &[Tool], after: &[Tool]) {
         let only = |here: &[Tool], there: &[Tool]| -> Vec<Tool> {
             let known = |tool: &&Tool| !there.iter().any(|other| other.name == tool.name);
@@ -346,9 +346,9 @@ impl<'a> DemoRun<'a> {
 }
 
 fn exposed(upstream: &str, tool: &str) -> String {
-    // The demo's upstreams have legal namespaces; another name would show as missing from the catalog.
+    // The names of the demo's upstreams are valid namespaces; another would be missing from the catalog.
     let namespace = Namespace::parse(upstream).unwrap_or_default();
-    // As `names.strip` of the demo's config has it.
+    // The same as `names.strip` in the demo's config.
     let bare = tool.rsplit("___").next().unwrap_or(tool);
     Naming::default().join(&namespace, bare)
 }

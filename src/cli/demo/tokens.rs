@@ -1,4 +1,4 @@
-//! The demo's authorization server: one client, tokens that live for a second, a count of everything.
+//! The demo's authorization server: one client, tokens that expire after a second, and counts.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use serde_json::json;
 use super::random_secret;
 use crate::secret::Secret;
 
-/// How long a token lives. Real ones live for an hour.
+/// The lifetime of a token. Real ones live for an hour.
 pub(super) const LIFE: Duration = Duration::from_secs(1);
 
 /// The path of the token endpoint.
@@ -25,10 +25,10 @@ pub(super) const PATH: &str = "/oauth2/token";
 /// The one client.
 pub(super) const CLIENT: &str = "weir-demo";
 
-/// TokenServer, and who may have them.
+/// The issued tokens, and the secret of the client that may have them.
 pub(super) struct TokenServer {
     secret: Secret,
-    /// Those that have not ended, as of when the last one was issued.
+    /// Tokens with their expiry; expired ones are removed when another is issued.
     alive: Mutex<HashMap<String, Instant>>,
     issued: AtomicUsize,
 }
@@ -78,13 +78,13 @@ impl TokenServer {
         (headers, body.to_string()).into_response()
     }
 
-    /// Whether it was issued and has not ended.
+    /// Returns whether the token was issued and has not expired.
     pub(super) fn is_good(&self, token: &str) -> bool {
         let alive = self.alive.lock();
         alive.get(token).is_some_and(|end| *end > Instant::now())
     }
 
-    /// How many were issued, and how many of those have ended.
+    /// Returns how many were issued, and how many of those have expired.
     pub(super) fn counts(&self) -> (usize, usize) {
         let alive = self.alive.lock();
         let now = Instant::now();

@@ -1,16 +1,16 @@
-//! What the demo's upstreams offer: data only. [`super::upstream`] makes servers of it.
+//! The data of the demo's upstreams, from which [`super::upstream`] makes servers.
 
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
-/// What one upstream is and offers.
+/// The data of one upstream.
 #[derive(Debug)]
 pub(super) struct DemoProfile {
     /// Its key in the config, and the name it gives itself.
     pub name: &'static str,
     pub title: &'static str,
     pub instructions: &'static str,
-    /// How many tools are on each page of its list, in turn and over again; none is all on one page.
+    /// The sizes of the pages of its tool list, repeated as needed; empty: one page.
     pub pages: &'static [usize],
     pub tools: &'static [DemoTool],
     pub prompts: &'static [DemoPrompt],
@@ -24,7 +24,7 @@ pub(super) struct DemoTool {
     pub description: &'static str,
     pub arguments: &'static [DemoArgument],
     pub read_only: bool,
-    /// What it reports as progress, one after the other, before it answers.
+    /// The progress messages before its answer.
     pub steps: &'static [&'static str],
     /// The text of the result, or of the tool's error.
     pub answer: fn(&JsonObject) -> Result<String, String>,
@@ -81,7 +81,7 @@ const fn text(name: &'static str, description: &'static str) -> DemoArgument {
     }
 }
 
-/// What an AgentCore Gateway has of its targets, under names that begin with theirs.
+/// An AgentCore Gateway, whose tool names begin with those of its targets.
 pub(super) static OFFICE: DemoProfile = DemoProfile {
     name: "office",
     title: "Office services",

@@ -1,7 +1,7 @@
 //! One of the demo's upstreams: an rmcp server made of a [`Profile`], over Streamable HTTP or stdio.
 //!
-//! It is one type for all of them, parameterised by data, because rmcp's generics cost their build time
-//! again for every type. It speaks both eras, as rmcp does.
+//! One type serves all of them, because every further type would build rmcp's generics again. It speaks
+//! both eras, as rmcp does.
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
@@ -32,10 +32,10 @@ use tokio_util::task::TaskTracker;
 use super::access::AccessCheck;
 use super::tools::{DemoArgument, DemoProfile, DemoTool};
 
-/// How long a tool takes over each of its steps.
+/// How long each step of a tool takes.
 const STEP: Duration = Duration::from_millis(140);
 
-/// A server that can be given more tools while it runs. Cheap to clone.
+/// A server that can gain tools while it runs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct DemoUpstream(Arc<UpstreamState>);
 
@@ -45,9 +45,9 @@ struct UpstreamState {
     tools: RwLock<Vec<DemoTool>>,
     /// Counts the changes of `tools`; modern listen streams follow it.
     changes: watch::Sender<u64>,
-    /// Legacy peers, which are told of a change one by one.
+    /// Legacy peers, which are notified of changes one by one.
     peers: Mutex<Vec<Peer<RoleServer>>>,
-    /// How many peers want to hear of changes.
+    /// How many peers have subscribed to changes.
     followers: watch::Sender<usize>,
 }
 
@@ -66,15 +66,15 @@ impl DemoUpstream {
         self.0.profile
     }
 
-    /// Waits until so many peers have asked to hear of changes. One who has only just connected may not
-    /// have asked yet, and would miss a change made now.
+    /// Waits until this many peers have subscribed to changes. A peer that has only just connected may not
+    /// have done so yet, and would miss a change made now.
     pub(super) async fn wait_for_followers(&self, peers: usize) {
-        // The sender lives in `self`, so the only end of this wait is that it comes true.
+        // The sender lives in `self`, so that the wait cannot fail.
         let mut followers = self.0.followers.subscribe();
         let _ = followers.wait_for(|count| *count >= peers).await;
     }
 
-    /// Adds a tool and tells everybody who wants to hear of it.
+    /// Adds a tool, and notifies all subscribed peers.
     pub(super) async fn add_tool(&self, tool: DemoTool) {
         {
             let mut tools = self.0.tools.write();
@@ -87,13 +87,13 @@ impl DemoUpstream {
             peers.clone()
         };
         for peer in peers {
-            // A peer that has gone meanwhile has nothing to hear.
+            // A peer that has gone meanwhile needs no notification.
             let _ = peer.notify_tool_list_changed().await;
         }
     }
 
-    /// Serves Streamable HTTP at `path` on a free port of loopback until `stop`, behind a check if there is one; gives
-    /// the URL without the path.
+    /// Serves Streamable HTTP at `path` on a free port of loopback until `stop`, behind an access check if
+    /// there is one. Returns the URL without the path.
     pub(super) async fn serve_http(
         &self,
         path: &str,
@@ -118,11 +118,11 @@ impl DemoUpstream {
         serve(router, tasks, stop).await
     }
 
-    /// Serves stdin and stdout until stdin ends. `false`: they do not carry MCP.
+    /// Serves stdin and stdout until stdin ends. Returns false if they do not carry MCP.
     pub(super) async fn serve_stdio(&self) -> bool {
         match self.clone().serve(rmcp::transport::io::stdio_pipes()).await {
             Ok(service) => service.waiting().await.is_ok(),
-            // A client that looked and left: it asked nothing, or nothing but `server/discover`.
+            // The client left without a request, or after `server/discover`.
             Err(ServerInitializeError::ConnectionClosed(_)) => true,
             Err(_) => false,
         }
@@ -137,7 +137,7 @@ impl DemoUpstream {
     }
 }
 
-/// Serves on a free port of loopback until `stop`; gives the URL without a path.
+/// Serves on a free port of loopback until `stop`. Returns the URL without a path.
 pub(super) async fn serve(
     router: axum::Router,
     tasks: &TaskTracker,
@@ -145,7 +145,7 @@ pub(super) async fn serve(
 ) -> std::io::Result<String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
-    // Small answers must not wait for the acknowledgement of the one before.
+    // Without this, small answers wait for the acknowledgement of the previous one.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let stop = stop.clone();
     tasks.spawn(async move {
@@ -157,7 +157,7 @@ pub(super) async fn serve(
     Ok(format!("http://{address}"))
 }
 
-/// Counts somebody who follows the list of tools, as long as it lives.
+/// Counts a subscribed peer for as long as it lives.
 struct Follower(DemoUpstream);
 
 impl Follower {
@@ -321,7 +321,7 @@ impl ServerHandler for DemoUpstream {
     }
 }
 
-/// Takes the tool's steps, reporting each if the caller gave a token to report under.
+/// Runs the tool's steps, and reports each if the caller sent a progress token.
 async fn run_steps(tool: &DemoTool, context: &RequestContext<RoleServer>) {
     let token = context.meta.get_progress_token();
     let total = u32::try_from(tool.steps.len()).map_or(0.0, f64::from);
@@ -331,7 +331,7 @@ async fn run_steps(tool: &DemoTool, context: &RequestContext<RoleServer>) {
             let progress = ProgressNotificationParam::new(token.clone(), f64::from(done))
                 .with_total(total)
                 .with_message(*step);
-            // A caller who has gone is noticed by the cancellation.
+            // If the caller has gone, the call is cancelled.
             let _ = context.peer.notify_progress(progress).await;
         }
     }
@@ -368,7 +368,7 @@ fn definition(tool: &DemoTool) -> rmcp::model::Tool {
     )
 }
 
-/// The page at `cursor` and the cursor of the next one. `None`: no page begins there.
+/// Returns the page at `cursor` and the cursor of the next one; `None` if no page begins there.
 fn page<'a>(
     tools: &'a [DemoTool],
     sizes: &[usize],

@@ -13,14 +13,14 @@ use crate::server::{Options, ServeError, Server};
 /// The runtime's ARN. Its account is the one of AWS's own examples.
 const RUNTIME: &str =
     "arn:aws:bedrock-agentcore:eu-west-1:123456789012:runtime/warehouse-0a1b2c3d4e";
-/// Where the demo's AWS would be.
+/// The AWS region of the demo's gateway and runtime.
 pub(super) const REGION: &str = "eu-west-1";
 
-/// How the demo's upstreams are reached. Those over HTTP without their paths.
+/// How the demo's upstreams are reached. URLs are without their paths.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     pub office: String,
-    /// Who signs: access key id and secret access key.
+    /// Access key id and secret access key.
     pub office_key: (String, Secret),
     pub warehouse: String,
     pub token_url: String,
@@ -31,18 +31,18 @@ pub(super) struct Endpoints {
     pub program: PathBuf,
 }
 
-/// The variables that the config takes secrets from.
+/// The environment variables of the config's secrets.
 const OFFICE_VARIABLE: &str = "OFFICE_SECRET_ACCESS_KEY";
 const WAREHOUSE_VARIABLE: &str = "WAREHOUSE_CLIENT_SECRET";
 const CRM_VARIABLE: &str = "CRM_API_KEY";
 
-/// The path and query of the warehouse: its ARN is one segment.
+/// Returns path and query of the warehouse; its ARN is one segment.
 pub(super) fn runtime_target() -> String {
     let arn = RUNTIME.replace(':', "%3A").replace('/', "%2F");
     format!("/runtimes/{arn}/invocations?qualifier=DEFAULT")
 }
 
-/// The config of the demo, as a newcomer would write it.
+/// Returns the config of the demo, as a new user would write it.
 pub(super) fn config(endpoints: &Endpoints) -> String {
     let Endpoints {
         office,
@@ -53,7 +53,7 @@ pub(super) fn config(endpoints: &Endpoints) -> String {
         program,
         ..
     } = endpoints;
-    // JSON strings are YAML strings: a path may have anything in it.
+    // JSON strings are YAML strings, and escape whatever is in the path.
     let program = serde_json::Value::from(program.to_string_lossy()).to_string();
     format!(
         "version: 1
@@ -96,10 +96,10 @@ pub(super) struct DemoWeir {
     server: Server,
 }
 
-/// Why weir is not running.
+/// Why the demo's weir does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoStartError {
-    /// The demo's own config is refused.
+    /// The demo's config is refused.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
     /// It could not start.

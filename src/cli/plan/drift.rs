@@ -1,4 +1,4 @@
-//! What gates will not let through of a config: a reload does not bring it.
+//! The definitions that drift policies would hold back after a reload.
 
 use std::sync::Arc;
 
@@ -11,24 +11,25 @@ use crate::catalog::{Change, Kind, Side, compare_definitions, drift, pins};
 use crate::cli::plan::Baseline;
 use crate::config::{self, DriftPolicy};
 
-/// Something that its upstream says otherwise, and that waits to be accepted then.
+/// A definition that would differ from its pin, and wait to be accepted.
 #[derive(Debug, Serialize)]
 pub(super) struct HeldDefinition {
     #[serde(skip)]
     pub(super) upstream: Arc<str>,
-    /// What it is.
+    /// Whether it is a tool or a prompt.
     pub(super) kind: Kind,
-    /// Its exposed name, or the one it would have.
+    /// Its exposed name, or the one that it would have.
     pub(super) name: String,
-    /// What its upstream calls it.
+    /// Its name at its upstream.
     pub(super) original: String,
-    /// What callers see of it.
+    /// Whether callers would see the pinned definition or nothing.
     pub(super) state: DriftState,
-    /// What it says otherwise.
+    /// How it differs from its pin.
     pub(super) changes: Vec<Change>,
 }
 
-/// Takes out of `after` what gates hold back, as far as it can be told from what is shown `before`.
+/// Removes from `after` what drift policies would hold back, as far as the baseline tells, and returns
+/// it.
 pub(super) fn hold_back(
     after: &mut Side,
     before: &Baseline,

@@ -1,4 +1,4 @@
-//! What a config exposes: with what its upstreams list now, or listed when they last could be asked.
+//! The catalog that a config would expose: with what its upstreams list now, or listed when last asked.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,31 +17,31 @@ use crate::name::{Instance, Naming, UpstreamId, UpstreamIndex};
 use crate::server::{Core, Options, ServeError};
 use crate::upstream::HealthState;
 
-/// How upstreams are asked.
+/// Whether and how upstreams are asked.
 pub(super) struct AskOptions {
-    /// Not at all.
+    /// They are not asked.
     pub(super) offline: bool,
-    /// The `weir` binary, run as the reaper of children.
+    /// The `weir` binary, which also runs as the reaper of child processes.
     pub(super) program: PathBuf,
 }
 
 /// Where an upstream's listing is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ListingSource {
-    /// It is configured as before, and keeps what it lists.
+    /// The upstream is configured as before, and keeps its listing.
     Kept,
-    /// It was asked.
+    /// The upstream was asked.
     Live,
-    /// The state folder, for this reason.
+    /// The state folder, because of this reason.
     Stored(String),
-    /// What it listed under its config of before, for this reason.
+    /// The baseline's listing, because of this reason.
     Previous(String),
-    /// There is none, for this reason.
+    /// There is none, because of this reason.
     Missing(String),
 }
 
 impl ListingSource {
-    /// As `--json` says it.
+    /// Returns the word of the JSON output.
     pub(super) const fn as_str(&self) -> &'static str {
         match self {
             Self::Kept => "kept",
@@ -52,7 +52,7 @@ impl ListingSource {
         }
     }
 
-    /// Why it was not asked.
+    /// Returns why the upstream gave no listing.
     pub(super) fn reason(&self) -> Option<&str> {
         match self {
             Self::Kept | Self::Live => None,
@@ -60,31 +60,31 @@ impl ListingSource {
         }
     }
 
-    /// What that means, in words, where it is not what it should be.
+    /// Returns a warning if the upstream gave no listing.
     pub(super) fn trouble(&self) -> Option<String> {
         let reason = self.reason()?;
         Some(match self {
-            Self::Stored(_) => format!("{reason}; this is its stored listing"),
-            Self::Previous(_) => format!("{reason}; this is what it listed before"),
+            Self::Stored(_) => format!("{reason}; its stored listing is used"),
+            Self::Previous(_) => format!("{reason}; what it listed before is used"),
             Self::Kept | Self::Live | Self::Missing(_) => {
-                format!("{reason}; nothing is known of its tools")
+                format!("{reason}; its tools are not known")
             }
         })
     }
 }
 
-/// What a config exposes, and where from.
+/// The catalog that a config would expose, and where its listings are from.
 pub(super) struct PlannedCatalog {
     pub(super) side: Side,
     pub(super) sources: IndexMap<UpstreamId, ListingSource>,
-    /// What upstreams say otherwise, and their gates will not let through.
+    /// Definitions that drift policies would hold back.
     pub(super) held: Vec<HeldDefinition>,
 }
 
-/// What one upstream brings.
+/// Where an upstream's listing is from, and the listing if there is one.
 type AskedUpstream = (ListingSource, Option<Arc<Prepared>>);
 
-/// A config by itself.
+/// Returns what a config exposes by itself.
 pub(super) async fn expose_alone(
     config: Config,
     ask_options: &AskOptions,
@@ -93,7 +93,7 @@ pub(super) async fn expose_alone(
     expose(config, None, ask_options, output).await
 }
 
-/// A config that is taken on where something was before.
+/// Returns what a config exposes when it replaces the baseline.
 pub(super) async fn expose_after(
     config: Config,
     before: &Baseline,
@@ -156,7 +156,7 @@ async fn expose(
     })
 }
 
-/// Asks upstreams what they have.
+/// Asks the upstreams for their listings.
 async fn ask_upstreams(
     config: Config,
     ask_options: &AskOptions,
@@ -185,7 +185,7 @@ async fn ask_upstreams(
     Ok(asked)
 }
 
-/// What stands in for an upstream that was not asked, or did not answer.
+/// The source of listings for upstreams that were not asked or did not answer.
 struct Fallback<'b> {
     naming: &'b Naming,
     instance: Option<&'b Instance>,
@@ -220,7 +220,7 @@ impl Fallback<'_> {
         }
     }
 
-    /// What it showed before, as its config of now would show it.
+    /// Returns what the baseline's listing exposes under the new config.
     fn side_of(&self, all: &UpstreamConfigs, upstream: &config::Upstream) -> Side {
         let part = self.previous(upstream).map(|prepared| Part {
             upstream: upstream.id.clone(),
@@ -231,7 +231,7 @@ impl Fallback<'_> {
         Side::of(all, self.naming, &catalog)
     }
 
-    /// What it listed before, if it listed anything.
+    /// Returns the baseline's listing, prepared under the new config, unless it is empty.
     fn previous(&self, upstream: &config::Upstream) -> Option<Arc<Prepared>> {
         let listing = self.before?.side.listing(&upstream.id);
         let prepared = Prepared::new(upstream, self.naming, &listing);

@@ -1,4 +1,4 @@
-//! A plan, for people and for machines.
+//! The printed plan: a table, or JSON.
 
 use serde::Serialize;
 
@@ -10,18 +10,18 @@ use crate::cli::plan::Baseline;
 use crate::cli::plan::drift::HeldDefinition;
 use crate::cli::plan::exposed::PlannedCatalog;
 
-/// What a config would change.
+/// The changes that the new config would bring.
 #[derive(Debug, Serialize)]
 pub(super) struct Plan {
-    /// The file or URL it is compared with.
+    /// The file or URL that it is compared with.
     against: String,
-    /// Whether anything would.
+    /// Whether anything would change.
     pub(super) changes: bool,
-    /// Fields that cannot change while weir runs: a reload refuses the config as long as they do.
+    /// Changed settings that cannot change while weir runs: a reload would refuse the config.
     fixed: Vec<String>,
-    /// How many definitions of any kind.
+    /// How many definitions, of all kinds together.
     totals: Totals,
-    /// The upstreams with changes: those of the new config in its order, then those that go.
+    /// The upstreams with changes: those of the new config in its order, then the removed ones.
     upstreams: Vec<UpstreamPlan>,
 }
 
@@ -31,17 +31,17 @@ struct Totals {
     removed: usize,
     renamed: usize,
     redefined: usize,
-    /// Upstreams.
+    /// Upstreams that would be connected anew.
     reconnects: usize,
 }
 
-/// What becomes of one upstream.
+/// The changes at one upstream.
 #[derive(Debug, Serialize)]
 struct UpstreamPlan {
     name: String,
-    /// `same`, `changed` (it is connected anew), `added`, `removed`
+    /// `same`, `changed` (it would be connected anew), `added` or `removed`.
     config: &'static str,
-    /// Where its listing is from: `kept`, `live`, `stored`, `earlier`, `none`.
+    /// Where its listing is from: `kept`, `live`, `stored`, `earlier` or `none`.
     listing: Option<&'static str>,
     /// Why it was not asked.
     reason: Option<String>,
@@ -51,7 +51,7 @@ struct UpstreamPlan {
     removed: Vec<ExposedItem>,
     renamed: Vec<RenamedItem>,
     redefined: Vec<RedefinedItem>,
-    /// What its gate holds back until somebody accepts it.
+    /// Definitions that its drift policy would hold back until they are accepted.
     held: Vec<HeldDefinition>,
 }
 
@@ -246,7 +246,7 @@ impl UpstreamPlan {
     }
 }
 
-/// What ended a name in a hash.
+/// Describes the steps that shortened a name or changed it otherwise, such as by a hash.
 fn name_steps(steps: &[NameStep]) -> String {
     let is = |step: &&NameStep| !matches!(step, NameStep::Stripped { .. } | NameStep::Given { .. });
     let words = steps.iter().filter(is).map(ToString::to_string);

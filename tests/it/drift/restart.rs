@@ -86,7 +86,7 @@ async fn without_a_state_folder_pins_are_forgotten_and_that_is_said() {
         .start()
         .await;
     weir.wait_tools(["ann__a"]).await;
-    weir.wait_stderr("is forgotten at a restart").await;
+    weir.wait_stderr("are forgotten at a restart").await;
     has(&ann, &[tool("a", "Two.")]);
     weir.resync("ann").await;
     assert_eq!(description(&weir, "ann__a").await.as_deref(), Some("One."));

@@ -138,7 +138,7 @@ async fn what_was_looked_at_is_accepted_by_its_digest() {
     let ran = accept(&["--digest", &looked_at]).await;
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(
-        ran.err.contains("something else than what was looked at"),
+        ran.err.contains("has changed it since it was looked at"),
         "{ran:?}"
     );
     assert_eq!(
