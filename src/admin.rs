@@ -5,12 +5,14 @@ pub mod compare;
 pub mod drift;
 pub mod explain;
 mod metrics;
+mod response;
+mod state;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::extract::{FromRef, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -18,11 +20,11 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::admin::response::json_response;
 use crate::catalog::{Catalog, StaleSince};
 use crate::config;
 use crate::credentials::Credentials;
 use crate::live::Live;
-use crate::live::accept::AcceptHandle;
 use crate::live::reload::{ReloadHandle, ReloadOutcome, ReloadTrigger};
 use crate::name::Naming;
 use crate::protocol::origin::{OriginCheck, OriginError};
@@ -30,36 +32,7 @@ use crate::secret::Secret;
 use crate::upstream::circuit::CircuitState;
 use crate::upstream::{HealthState, Link};
 
-/// The state that the handlers of the admin listener use.
-#[derive(Clone, Debug)]
-pub struct AdminState {
-    /// The snapshots.
-    pub live: Arc<Live>,
-    /// Reloads the config.
-    pub reloads: ReloadHandle,
-    /// Accepts changed definitions.
-    pub accepts: AcceptHandle,
-    /// Whether the listen address was given on the command line, so that the file's does not count.
-    pub listens_elsewhere: bool,
-}
-
-impl FromRef<AdminState> for Arc<Live> {
-    fn from_ref(operators: &AdminState) -> Self {
-        Self::clone(&operators.live)
-    }
-}
-
-impl FromRef<AdminState> for ReloadHandle {
-    fn from_ref(operators: &AdminState) -> Self {
-        operators.reloads.clone()
-    }
-}
-
-impl FromRef<AdminState> for AcceptHandle {
-    fn from_ref(operators: &AdminState) -> Self {
-        operators.accepts.clone()
-    }
-}
+pub use state::AdminState;
 
 /// Returns the routes of the admin listener. If a token is configured, every route requires it. Without
 /// one the listener is on loopback, and requests that a browser sends for a web page are rejected: 403.
@@ -334,15 +307,6 @@ async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Resp
         status,
         &describe_with_drift(link, &now.catalog, &now.config.naming),
     )
-}
-
-/// Returns an answer with a JSON body.
-fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    match serde_json::to_string(body) {
-        Ok(text) => (status, [(header::CONTENT_TYPE, json)], text).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 mod config_watch;
 mod core;
+mod error;
+mod options;
 mod reload;
 mod state_dir;
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,15 +22,14 @@ use crate::config::Config;
 use crate::connections::{self, ConnectionLimits};
 use crate::front::{self, Draining, Front};
 use crate::live::reload::ReloadHandle;
-use crate::live::schedule::ScheduleError;
 use crate::metrics::{Metrics, names};
-use crate::name::UpstreamId;
-use crate::seal::{NoRandom, Sealer};
+use crate::seal::Sealer;
 use crate::session::{self, SessionTable};
-use crate::upstream::http::WireError;
 
 pub use self::core::{Core, Reconfigured};
-pub use reload::{ConfigSource, ReloadableCore};
+pub use error::ServeError;
+pub use options::{ConfigSource, Options};
+pub use reload::ReloadableCore;
 pub use state_dir::{with_instance, with_known_instance};
 
 /// How long aborted calls have to send their error answers.
@@ -41,67 +40,6 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
 /// Most concurrent connections to the admin listener.
 const ADMIN_CONNECTIONS: usize = 100;
-
-/// The options of a weir besides its config.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The `weir` binary, run as the reaper of stdio children, so that none outlives weir.
-    pub reaper: Option<PathBuf>,
-    /// Whether listings and pins are stored in the state folder, and stored listings are served from the
-    /// start on.
-    pub stores: bool,
-    /// Whether definitions are compared with the stored pins, without changing anything in the state
-    /// folder.
-    pub reads_pins: bool,
-    /// Where the config can be read again; `None` if it cannot be reloaded.
-    pub source: Option<ConfigSource>,
-}
-
-impl Options {
-    /// Returns whether the listen address was given on the command line rather than in the file.
-    fn listens_elsewhere(&self) -> bool {
-        let source = self.source.as_ref();
-        source.is_some_and(|source| source.address.is_some())
-    }
-}
-
-/// Why a weir does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address is taken, or not this machine's.
-    #[error("cannot listen on {address}")]
-    Bind {
-        /// The address asked for.
-        address: SocketAddr,
-        /// The error of the operating system.
-        #[source]
-        source: io::Error,
-    },
-    /// The state folder cannot be used.
-    #[error("cannot use the state folder {}", path.display())]
-    State {
-        /// The file or folder.
-        path: PathBuf,
-        /// The error of the operating system.
-        #[source]
-        source: io::Error,
-    },
-    /// An upstream cannot be set up.
-    #[error("upstream `{upstream}`")]
-    Upstream {
-        /// Its name.
-        upstream: UpstreamId,
-        /// Why.
-        #[source]
-        source: WireError,
-    },
-    /// The resync schedule cannot be set up.
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
-    /// There are no random numbers for a sealing key or an instance name.
-    #[error(transparent)]
-    NoRandom(#[from] NoRandom),
-}
 
 /// A weir whose listeners are bound. Connections wait until it is started.
 pub struct Bound {

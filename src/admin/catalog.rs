@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::admin::drift::HeldNames;
-use crate::admin::json_response;
+use crate::admin::response::json_response;
 use crate::catalog::{Kind, NameOrigin, Side, SideEntry, StaleSince};
 use crate::live::{Live, Snapshot};
 use crate::upstream::Link;

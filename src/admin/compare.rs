@@ -10,7 +10,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::admin::{AdminState, json_response};
+use crate::admin::response::json_response;
+use crate::admin::state::AdminState;
 use crate::config::{Config, Upstream};
 use crate::live::store;
 

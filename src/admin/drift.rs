@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::admin::json_response;
+use crate::admin::response::json_response;
 use crate::catalog::{self, Catalog, Change, ChangeClass, Kind, NameOrigin, Part, Rules};
 use crate::config;
 use crate::live::accept::AcceptHandle;

@@ -1,5 +1,6 @@
 //! `GET /explain?name=…`: where an exposed name comes from, or why it is not exposed.
 
+mod answer;
 mod hidden;
 mod index;
 mod near;
@@ -10,11 +11,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, Uri};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::admin::drift::{self, PendingDefinition};
-use crate::admin::json_response;
+use crate::admin::response::json_response;
 use crate::catalog::{Conflict, Kind, NameOrigin, Route, Rules, StaleSince};
 use crate::config::Upstream;
 use crate::json::Object;
@@ -23,118 +23,12 @@ use crate::protocol::era::Era;
 use crate::protocol::hops;
 use crate::protocol::meta::ORIGIN;
 
-pub use index::{CredentialsStatus, ExplainIndex, KnownUpstream, LinkStatus, ListingStatus};
-pub use near::NearMatch;
+pub use answer::{
+    CredentialsStatus, Explanation, Exposed, Hidden, HiddenReason, LinkStatus, ListingStatus,
+    NearMatch, Owner, UnlistedUpstream,
+};
+pub use index::{ExplainIndex, KnownUpstream};
 pub use rules::AppliedRule;
-
-/// Everything that is known about a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explanation {
-    /// The name that was asked for.
-    pub name: String,
-    /// Everything that is exposed under it: at most one of each kind.
-    pub exposed: Vec<Exposed>,
-    /// Hidden definitions that would be exposed under the name, or have it at their upstream.
-    pub hidden: Vec<Hidden>,
-    /// Other names that may have been meant, if nothing known has the name.
-    pub near: Vec<NearMatch>,
-    /// Upstreams without a listing, if nothing known has the name: it may be theirs.
-    pub unlisted: Vec<UnlistedUpstream>,
-}
-
-/// Something exposed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exposed {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its name at its upstream.
-    pub original: String,
-    /// How its name was made.
-    pub named: NameOrigin,
-    /// The rules of the config that affected it.
-    pub rules: Vec<AppliedRule>,
-    /// Name conflicts that involve it, each described in a sentence.
-    pub conflicts: Vec<String>,
-    /// The eras in whose lists it is.
-    pub eras: Vec<String>,
-    /// The weirs through which it came, nearest first.
-    pub through: Vec<String>,
-    /// The time in `_meta["weir/stale"]`: when it was last confirmed, here or at a weir before this one.
-    #[serde(default)]
-    pub stamped: Option<String>,
-    /// How the upstream's definition differs, if the pinned one is shown instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drift: Option<PendingDefinition>,
-    /// Its upstream.
-    pub upstream: Owner,
-}
-
-/// An upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owner {
-    /// Its name.
-    pub name: String,
-    /// Its place in the config: `file:line`.
-    pub at: String,
-    /// Its kind.
-    pub connector: String,
-    /// Its listing, if there is one.
-    pub listed: Option<ListingStatus>,
-    /// Its link; `None` if upstreams are not asked.
-    #[serde(rename = "way")]
-    pub link: Option<LinkStatus>,
-}
-
-/// Something that is known and not exposed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hidden {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its name at its upstream.
-    pub original: String,
-    /// The name that it would be exposed under.
-    pub wanted: String,
-    /// Why it is not exposed.
-    pub why: HiddenReason,
-    /// The same as a sentence.
-    pub because: String,
-    /// The rules of the config that hide it.
-    pub rules: Vec<AppliedRule>,
-    /// How it differs from its pin, if that is why it is hidden.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drift: Option<PendingDefinition>,
-    /// Its upstream.
-    pub upstream: Owner,
-}
-
-/// Why something is not exposed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HiddenReason {
-    /// `tools.deny` matches it.
-    Denied,
-    /// `tools.allow` does not match it.
-    NotAllowed,
-    /// Its definition cannot be used.
-    Quarantined,
-    /// It differs from its pin.
-    Drifted,
-    /// It came from this weir.
-    Own,
-    /// It came through too many weirs.
-    Far,
-    /// Its upstream fails, and `stale` hides what it listed.
-    Stale,
-}
-
-/// An upstream without a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnlistedUpstream {
-    /// Its name.
-    pub upstream: String,
-    /// Why.
-    pub because: String,
-}
 
 impl ExplainIndex<'_> {
     /// Explains a name.

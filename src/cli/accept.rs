@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::admin::drift::{BothDefinitions, DriftDetails, PendingDefinition, UpstreamsPage};
 use crate::cli::admin_client::{AdminClient, AdminClientError};
 use crate::cli::output::{Output, Table, TextStyle, count, make_safe};
-use crate::cli::print_config_errors;
+use crate::cli::target::print_config_errors;
 use crate::config::{self, Config};
 
 /// The default path of the config.

@@ -7,7 +7,9 @@
 mod access;
 mod client;
 mod frame;
+mod secrets;
 mod servers;
+mod state;
 mod steps;
 mod tokens;
 mod tools;
@@ -16,20 +18,12 @@ mod weir;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use reqwest::StatusCode;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use self::client::{DemoClient, DemoClientError};
+use self::state::DemoState;
 use self::steps::DemoRun;
 use self::tools::NOTES;
 use self::upstream::DemoUpstream;
-use self::weir::{DemoStartError, DemoWeir};
 use super::output::Output;
-use crate::seal;
-use crate::secret::Secret;
 
 /// `weir demo`
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -39,70 +33,12 @@ pub struct DemoArgs {
     pub keep: bool,
 }
 
-/// Why the demo failed.
-#[derive(Debug, thiserror::Error)]
-pub enum DemoError {
-    /// The HTTP client cannot be set up.
-    #[error("cannot set up the HTTP client")]
-    Http(#[source] reqwest::Error),
-    /// There are no random numbers.
-    #[error("the system gives no random numbers for keys")]
-    Random,
-    /// An upstream cannot listen.
-    #[error("the upstream {name} cannot listen on loopback")]
-    Listen {
-        /// Its name.
-        name: &'static str,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A door cannot be tried.
-    #[error("the upstream {name} does not answer")]
-    NoAnswer {
-        /// Its name.
-        name: &'static str,
-        /// The cause.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// A door is open.
-    #[error("the upstream {name} answered {status} to a request without credentials")]
-    Open {
-        /// Its name.
-        name: &'static str,
-        /// The status of its answer.
-        status: StatusCode,
-    },
-    /// Weir does not start.
-    #[error("weir does not start")]
-    Start(#[source] DemoStartError),
-    /// The client failed.
-    #[error(transparent)]
-    DemoClient(#[from] DemoClientError),
-    /// An upstream is not in the catalog.
-    #[error("not in the catalog after {} s: {}", client::PATIENCE.as_secs(), names.join(", "))]
-    Missing {
-        /// The upstreams.
-        names: Vec<&'static str>,
-    },
-    /// Weir has not subscribed to changes of the warehouse.
-    #[error("weir has not subscribed to changes of the upstream warehouse")]
-    NotFollowed,
-    /// The change was announced, but the list is the same.
-    #[error("the list changed, but {tool} is not in it")]
-    NotListed {
-        /// The exposed name.
-        tool: String,
-    },
-}
-
 /// Runs the demo. `program` is this binary, which also runs as the stdio upstream.
 pub async fn run(args: DemoArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     // reqwest panics without a provider. Fails if one is installed already, which will do as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut state = DemoState::default();
-    let run = Box::pin(DemoRun::new(&mut state, &mut output.out).run(args, program));
+    let run = Box::pin(DemoRun::new(&mut state, &mut output.out).run(args.keep, program));
     let outcome = tokio::select! {
         outcome = run => Some(outcome),
         () = wait_for_interrupt() => None,
@@ -129,39 +65,6 @@ pub async fn child() -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
-}
-
-/// Returns 128 random bits as text.
-fn random_secret() -> Option<Secret> {
-    let bytes: [u8; 16] = seal::random().ok()?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(Secret::new(&hex))
-}
-
-/// Everything that runs while the demo does.
-#[derive(Default)]
-struct DemoState {
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    front: Option<DemoWeir>,
-    client: Option<DemoClient>,
-    finished: bool,
-}
-
-impl DemoState {
-    /// Stops everything, the client first, so that no part sees another one fail.
-    async fn stop_all(&mut self) {
-        if let Some(client) = self.client.take() {
-            client.close().await;
-        }
-        if let Some(front) = self.front.take() {
-            front.stop().await;
-        }
-        self.stop.cancel();
-        self.tasks.close();
-        // The process is about to end: tasks that hang are not waited for.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.tasks.wait()).await;
     }
 }
 

@@ -15,7 +15,8 @@ use crate::admin::explain::{
 use crate::catalog::Catalog;
 use crate::cli::admin_client::{AdminClient, AdminClientError};
 use crate::cli::output::{Output, TextStyle, make_safe};
-use crate::cli::{print_config_errors, wait};
+use crate::cli::target::print_config_errors;
+use crate::cli::wait;
 use crate::config::{self, Config};
 use crate::live::state::{State, StateChange};
 use crate::live::store::{ListingStore, ListingStoreError, StoredListing};

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::output::{Output, make_safe};
-use crate::cli::{ConfigArgs, print_config_errors};
+use crate::cli::target::{ConfigArgs, print_config_errors};
 use crate::config::{self, Auth, Config, Endpoint, Upstream};
 use crate::credentials::CredentialsContext;
 use crate::credentials::oauth::login::{LoginError, LoginNotice, PendingLogin};

@@ -3,6 +3,7 @@
 //! The baseline is a running weir, asked at its admin listener, or another config. Upstreams whose
 //! config is the same in both keep their listings, as they would across a reload, and are not asked.
 
+mod baseline;
 mod drift;
 mod exposed;
 mod report;
@@ -13,14 +14,15 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::admin::catalog::CatalogPage;
-use crate::admin::compare::{Comparison, ConfigDigests};
-use crate::admin::drift::{PendingDefinition, UpstreamsPage};
-use crate::catalog::{Diff, Side};
+use crate::admin::compare::ConfigDigests;
+use crate::admin::drift::UpstreamsPage;
+use crate::catalog::Diff;
 use crate::cli::admin_client::{AdminClient, AdminClientError};
 use crate::cli::output::Output;
+use crate::cli::plan::baseline::Baseline;
 use crate::cli::plan::exposed::AskOptions;
 use crate::cli::plan::report::Plan;
-use crate::cli::print_config_errors;
+use crate::cli::target::print_config_errors;
 use crate::config::{self, Config};
 use crate::server::{ServeError, with_known_instance};
 
@@ -58,16 +60,6 @@ enum PlanError {
     /// Its errors are printed already.
     #[error("the config is wrong")]
     Config,
-}
-
-/// The state with which the new config is compared.
-struct Baseline {
-    /// The file or URL.
-    against: String,
-    side: Side,
-    compared: Comparison,
-    /// Definitions that differ from their pins there, and wait to be accepted.
-    waiting: Vec<PendingDefinition>,
 }
 
 /// Exits with 0 if nothing would change, with 3 if something would, with 2 if that cannot be found out.

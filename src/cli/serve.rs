@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::{Output, count};
-use crate::cli::{ConfigArgs, advise_if_empty, print_config_errors};
+use crate::cli::target::{ConfigArgs, advise_if_empty, print_config_errors};
 use crate::config::{self, Config, ConfigFiles};
 use crate::front;
 use crate::live::reload::{ReloadHandle, ReloadTrigger};

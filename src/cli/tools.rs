@@ -7,7 +7,8 @@ use clap::Args;
 
 use crate::catalog::Kind;
 use crate::cli::output::{Output, Table, TextStyle};
-use crate::cli::{TargetArgs, advise_if_empty, print_failing, wait};
+use crate::cli::target::{TargetArgs, advise_if_empty, print_failing};
+use crate::cli::wait;
 use crate::live::Snapshot;
 use crate::protocol::era::Era;
 use crate::server::{Core, Options};

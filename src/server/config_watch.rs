@@ -38,7 +38,7 @@ const EVENT_PAUSE: Duration = Duration::from_millis(25);
 /// Asks the reload task to look at the config whenever its files have changed, until the task is gone.
 pub(super) async fn watch(file: PathBuf, reloads: ReloadHandle) {
     let (heard, mut events) = mpsc::channel(1);
-    let mut files = ConfigFiles::new(file, heard);
+    let mut files = WatchedFiles::new(file, heard);
     let mut tried = None;
     let mut pending = PendingError::default();
     loop {
@@ -68,7 +68,7 @@ pub(super) async fn watch(file: PathBuf, reloads: ReloadHandle) {
 }
 
 /// The watched files of a config.
-struct ConfigFiles {
+struct WatchedFiles {
     file: PathBuf,
     folders: Folders,
     states: FileStates,
@@ -86,7 +86,7 @@ struct FileStates {
     folder: Option<bool>,
 }
 
-impl ConfigFiles {
+impl WatchedFiles {
     fn new(file: PathBuf, heard: mpsc::Sender<()>) -> Self {
         Self {
             // Stays valid if the working folder is moved or replaced.

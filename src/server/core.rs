@@ -25,7 +25,8 @@ use crate::live::state::{Effects, State};
 use crate::live::store::{ListingStore, StoreWriter, StoredListing};
 use crate::live::{Live, Snapshot, StateChange};
 use crate::metrics::Metrics;
-use crate::server::{Options, ServeError};
+use crate::server::error::ServeError;
+use crate::server::options::Options;
 use crate::upstream::Link;
 use crate::upstream::health::ListingReport;
 

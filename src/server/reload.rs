@@ -1,6 +1,5 @@
 //! Reloading the config: it is refused as a whole, or applied while calls go on.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -11,21 +10,10 @@ use crate::catalog::{Catalog, Kind};
 use crate::config::{self, Config, ConfigFiles, TextDigest};
 use crate::live::Live;
 use crate::live::reload::{FileState, ReloadHandle, ReloadOutcome, ReloadRequest, ReloadTrigger};
+use crate::server::config_watch;
 use crate::server::core::{Core, Reconfigured};
-use crate::server::{ServeError, config_watch};
-
-/// Where the config of a running weir comes from.
-#[derive(Clone, Debug)]
-pub struct ConfigSource {
-    /// The file.
-    pub file: PathBuf,
-    /// The address of `--listen`, which replaces that of the file.
-    pub address: Option<std::net::SocketAddr>,
-    /// The digest of its files when weir started.
-    pub started: TextDigest,
-    /// Whether changes of the files are applied without a request.
-    pub watched: bool,
-}
+use crate::server::error::ServeError;
+use crate::server::options::ConfigSource;
 
 /// A config that was read.
 struct ReadConfig {

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::durable;
 use crate::name::Instance;
 use crate::seal::{self, NoRandom, Sealer};
-use crate::server::ServeError;
+use crate::server::error::ServeError;
 
 /// Loads the key that seals session ids: from the config, or from the state folder (created there
 /// once, readable only by its owner). Without either, makes one for this run.

@@ -514,7 +514,7 @@ async fn the_demo_comes_to_its_end_and_every_door_has_checked_somebody() {
         "crm__find_contact {",
         "notes__read_note {",
         "+ warehouse__reserve_stock",
-        "recomputed from the bytes that arrived; 1 rejected",
+        "verified against the bytes that arrived; 1 rejected",
         "issued for 1.0 s each",
         "5 calls and one change",
     ] {

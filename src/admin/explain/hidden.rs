@@ -60,7 +60,7 @@ impl ExplainIndex<'_> {
             let (why, because) = match left_out.own {
                 true => (
                     HiddenReason::Own,
-                    "it comes from this weir itself, through another one",
+                    "it came from this weir itself, through another one",
                 ),
                 false => (HiddenReason::Far, "it came through too many weirs"),
             };

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
 
-use crate::admin::explain::Owner;
+use crate::admin::explain::answer::{CredentialsStatus, LinkStatus, ListingStatus, Owner};
 use crate::catalog::{Catalog, InvalidDefinition};
 use crate::config;
 use crate::live::Snapshot;
@@ -37,41 +36,6 @@ pub struct KnownUpstream {
     pub link: Option<LinkStatus>,
     /// Definitions that cannot be used.
     pub quarantined: Vec<InvalidDefinition>,
-}
-
-/// The age and origin of a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListingStatus {
-    /// Whether it is of an earlier run of weir.
-    pub stored: bool,
-    /// How long ago it was last confirmed.
-    pub seconds_ago: u64,
-    /// Whether the upstream has failed since.
-    pub stale: bool,
-}
-
-/// The state of the link to an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LinkStatus {
-    /// `up`, `failing` or `connecting`.
-    pub state: String,
-    /// Why it fails.
-    pub reason: Option<String>,
-    /// `closed`, `open` or `half-open`.
-    pub circuit: String,
-    /// The credentials, if there are any.
-    pub credentials: Option<CredentialsStatus>,
-}
-
-/// The state of credentials.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CredentialsStatus {
-    /// `auth.type`
-    pub r#type: String,
-    /// `ok`, `refreshing`, `expiring`, `failing`, `reauth_needed`, `clock_skew`
-    pub state: String,
-    /// Why.
-    pub reason: Option<String>,
 }
 
 impl<'w> ExplainIndex<'w> {

@@ -1,8 +1,7 @@
 //! Exposed names that are close to an unknown one.
 
-use serde::{Deserialize, Serialize};
-
-use crate::admin::explain::ExplainIndex;
+use crate::admin::explain::answer::NearMatch;
+use crate::admin::explain::index::ExplainIndex;
 use crate::catalog::{Kind, NameOrigin, NameStep, Route, Rules};
 
 /// Most names that are suggested.
@@ -10,19 +9,6 @@ const MOST: usize = 5;
 /// Most pairs of characters that are compared for one query: the names of upstreams may be long and
 /// many.
 const PAIRS: usize = 50_000_000;
-
-/// Something that is exposed under another name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NearMatch {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its exposed name.
-    pub name: String,
-    /// Its upstream.
-    pub upstream: String,
-    /// How its name differs from the one that was asked for.
-    pub because: String,
-}
 
 impl ExplainIndex<'_> {
     /// Returns the nearest names, nearest first.

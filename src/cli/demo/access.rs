@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::tokens::TokenServer;
+use super::tokens::DemoTokenServer;
 use crate::protocol::headers::SESSION;
 use crate::secret::Secret;
 use crate::sigv4;
@@ -43,7 +43,7 @@ pub(super) enum RequiredCredential {
     /// The right signature of the bytes that arrive.
     Signature(Box<sigv4::Verifier>),
     /// A token that was issued and has not ended.
-    Token(Arc<TokenServer>),
+    Token(Arc<DemoTokenServer>),
 }
 
 impl AccessCheck {

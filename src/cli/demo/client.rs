@@ -49,7 +49,7 @@ pub(super) struct CallAnswer {
 
 /// Why a request of the client failed.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoClientError {
+pub(super) enum DemoClientError {
     /// No session could be opened.
     #[error("the client cannot connect to weir")]
     Connect(#[source] Box<ClientInitializeError>),

@@ -12,11 +12,12 @@ use reqwest::StatusCode;
 use super::access::{AccessCheck, RequiredCredential};
 use super::client::PATIENCE;
 use super::frame::format_duration;
-use super::tokens::{self, TokenServer};
+use super::secrets::random_secret;
+use super::state::{DemoError, DemoState};
+use super::tokens::{self, DemoTokenServer};
 use super::tools::{CRM, DemoProfile, NOTES, OFFICE, WAREHOUSE};
 use super::upstream::{self, DemoUpstream};
 use super::weir::{self, Endpoints};
-use super::{DemoError, DemoState, random_secret};
 use crate::cli::output::count;
 use crate::sigv4;
 
@@ -24,7 +25,7 @@ use crate::sigv4;
 pub(super) struct AccessChecks {
     office: Arc<AccessCheck>,
     warehouse: Arc<AccessCheck>,
-    tokens: Arc<TokenServer>,
+    tokens: Arc<DemoTokenServer>,
     crm: Arc<AccessCheck>,
 }
 
@@ -53,7 +54,7 @@ pub(super) async fn start(
         region: weir::REGION.to_owned(),
         service: "bedrock-agentcore".to_owned(),
     })));
-    let tokens = TokenServer::new(client_secret.clone());
+    let tokens = DemoTokenServer::new(client_secret.clone());
     let checks = AccessChecks {
         office,
         warehouse: AccessCheck::new(RequiredCredential::Token(Arc::clone(&tokens))),
@@ -121,7 +122,9 @@ impl AccessChecks {
         vec![
             (
                 &OFFICE,
-                format!("{signatures} recomputed from the bytes that arrived; {unsigned} rejected"),
+                format!(
+                    "{signatures} verified against the bytes that arrived; {unsigned} rejected"
+                ),
             ),
             (
                 &WAREHOUSE,

@@ -10,10 +10,10 @@ use serde_json::json;
 use super::client::{DemoClient, PATIENCE, ProgressUpdate};
 use super::frame::{self, format_duration};
 use super::servers::{self, AccessChecks};
+use super::state::{DemoError, DemoState};
 use super::tools::{CRM, DemoProfile, NOTES, OFFICE, RESERVE_STOCK, WAREHOUSE};
 use super::upstream::DemoUpstream;
 use super::weir;
-use super::{DemoArgs, DemoError, DemoState};
 use crate::cli::output::{Progress, Screen, Table, TextStyle, count};
 use crate::name::{Namespace, Naming};
 
@@ -61,7 +61,7 @@ impl<'a> DemoRun<'a> {
     }
 
     /// Runs all steps, up to the first error.
-    pub(super) async fn run(mut self, args: DemoArgs, program: PathBuf) -> Result<(), DemoError> {
+    pub(super) async fn run(mut self, keep: bool, program: PathBuf) -> Result<(), DemoError> {
         frame::print_opening(self.out);
         let mut running = self.start(program).await?;
         let before = self.show_catalog(&running).await?;
@@ -75,11 +75,11 @@ impl<'a> DemoRun<'a> {
             running.began.elapsed(),
         );
         self.state.finished = true;
-        if args.keep {
+        if keep {
             frame::print_usage(self.out, &running.url, &running.config);
         }
         self.state.client = Some(running.client);
-        if args.keep {
+        if keep {
             std::future::pending::<()>().await;
         }
         Ok(())

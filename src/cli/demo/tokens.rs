@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::random_secret;
+use super::secrets::random_secret;
 use crate::secret::Secret;
 
 /// The lifetime of a token. Real ones live for an hour.
@@ -26,14 +26,14 @@ pub(super) const PATH: &str = "/oauth2/token";
 pub(super) const CLIENT: &str = "weir-demo";
 
 /// The issued tokens, and the secret of the client that may have them.
-pub(super) struct TokenServer {
+pub(super) struct DemoTokenServer {
     secret: Secret,
     /// Tokens with their expiry; expired ones are removed when another is issued.
     alive: Mutex<HashMap<String, Instant>>,
     issued: AtomicUsize,
 }
 
-impl TokenServer {
+impl DemoTokenServer {
     pub(super) fn new(secret: Secret) -> Arc<Self> {
         Arc::new(Self {
             secret,
@@ -98,7 +98,7 @@ impl TokenServer {
 mod tests {
     use super::*;
 
-    fn granted(tokens: &TokenServer, pair: &str, body: &'static str) -> StatusCode {
+    fn granted(tokens: &DemoTokenServer, pair: &str, body: &'static str) -> StatusCode {
         let mut headers = HeaderMap::new();
         let basic = format!("Basic {}", STANDARD.encode(pair));
         headers.insert(header::AUTHORIZATION, basic.parse().unwrap());
@@ -109,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn tokens_are_for_the_client_alone_and_end() {
-        let tokens = TokenServer::new(Secret::new("open sesame"));
+        let tokens = DemoTokenServer::new(Secret::new("open sesame"));
         let body = "grant_type=client_credentials&scope=x";
         let right = "weir-demo:open sesame";
         assert_eq!(granted(&tokens, "weir-demo:barley", body), 401);

@@ -98,7 +98,7 @@ pub(super) struct DemoWeir {
 
 /// Why the demo's weir does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoStartError {
+pub(super) enum DemoStartError {
     /// The demo's config is refused.
     #[error("{0}")]
     Config(#[from] ConfigErrors),

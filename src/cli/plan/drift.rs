@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::admin::drift::DriftState;
 use crate::catalog::diff::UpstreamConfigs;
 use crate::catalog::{Change, Kind, Side, compare_definitions, drift, pins};
-use crate::cli::plan::Baseline;
+use crate::cli::plan::baseline::Baseline;
 use crate::config::{self, DriftPolicy};
 
 /// A definition that would differ from its pin, and wait to be accepted.

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use crate::catalog::diff::UpstreamConfigs;
 use crate::catalog::{Catalog, Part, Prepared, Rules, Side};
 use crate::cli::output::Output;
-use crate::cli::plan::Baseline;
+use crate::cli::plan::baseline::Baseline;
 use crate::cli::plan::drift::{self, HeldDefinition};
 use crate::cli::wait;
 use crate::config::{self, Config};

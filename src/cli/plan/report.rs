@@ -6,7 +6,7 @@ use crate::catalog::diff::{ExposedItem, RedefinedItem, RenamedItem, UpstreamDiff
 use crate::catalog::named::{NameStep, RenameCause};
 use crate::catalog::{Diff, Kind};
 use crate::cli::output::{Output, Table, TextStyle, make_safe};
-use crate::cli::plan::Baseline;
+use crate::cli::plan::baseline::Baseline;
 use crate::cli::plan::drift::HeldDefinition;
 use crate::cli::plan::exposed::PlannedCatalog;
 

@@ -14,56 +14,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "admin.rs",
-            "admin/catalog.rs",
-            "admin/compare.rs",
-            "admin/drift.rs",
-            "admin/explain.rs",
-            "admin/explain/index.rs",
-            "admin/metrics.rs",
-        ],
-        "to go",
-    ),
-    (
-        &[
-            "cli.rs",
-            "cli/accept.rs",
-            "cli/call.rs",
-            "cli/check.rs",
-            "cli/explain.rs",
-            "cli/login.rs",
-            "cli/plan.rs",
-            "cli/plan/drift.rs",
-            "cli/plan/exposed.rs",
-            "cli/plan/report.rs",
-            "cli/serve.rs",
-            "cli/tools.rs",
-        ],
-        "to go",
-    ),
-    (
-        &[
-            "cli/demo.rs",
-            "cli/demo/access.rs",
-            "cli/demo/servers.rs",
-            "cli/demo/steps.rs",
-            "cli/demo/tokens.rs",
-            "cli/demo/upstream.rs",
-            "cli/demo/weir.rs",
-        ],
-        "to go",
-    ),
-    (
-        &[
-            "server.rs",
-            "server/core.rs",
-            "server/reload.rs",
-            "server/state_dir.rs",
-        ],
-        "to go",
-    ),
-    (
-        &[
             "session/caller_session.rs",
             "session/server_requests.rs",
             "session/stream.rs",

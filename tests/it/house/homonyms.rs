@@ -21,7 +21,6 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[
             "credentials/oauth/store/stored_login.rs",
         ],
     ),
-    ("TokenServer", &["cli/demo/tokens.rs", "config/auth.rs"]),
 ];
 
 /// Returns each name that several files give to a type that others can see, with the files.

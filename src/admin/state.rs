@@ -1,0 +1,40 @@
+//! The state of the admin listener.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use crate::live::Live;
+use crate::live::accept::AcceptHandle;
+use crate::live::reload::ReloadHandle;
+
+/// The state that the handlers of the admin listener use.
+#[derive(Clone, Debug)]
+pub struct AdminState {
+    /// The snapshots.
+    pub live: Arc<Live>,
+    /// Reloads the config.
+    pub reloads: ReloadHandle,
+    /// Accepts changed definitions.
+    pub accepts: AcceptHandle,
+    /// Whether the listen address was given on the command line, so that the file's does not count.
+    pub listens_elsewhere: bool,
+}
+
+impl FromRef<AdminState> for Arc<Live> {
+    fn from_ref(state: &AdminState) -> Self {
+        Self::clone(&state.live)
+    }
+}
+
+impl FromRef<AdminState> for ReloadHandle {
+    fn from_ref(state: &AdminState) -> Self {
+        state.reloads.clone()
+    }
+}
+
+impl FromRef<AdminState> for AcceptHandle {
+    fn from_ref(state: &AdminState) -> Self {
+        state.accepts.clone()
+    }
+}

@@ -1,0 +1,48 @@
+//! Why a weir does not start.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::live::schedule::ScheduleError;
+use crate::name::UpstreamId;
+use crate::seal::NoRandom;
+use crate::upstream::http::WireError;
+
+/// Why a weir does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The error of the operating system.
+        #[source]
+        source: io::Error,
+    },
+    /// The state folder cannot be used.
+    #[error("cannot use the state folder {}", path.display())]
+    State {
+        /// The file or folder.
+        path: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        source: io::Error,
+    },
+    /// An upstream cannot be set up.
+    #[error("upstream `{upstream}`")]
+    Upstream {
+        /// Its name.
+        upstream: UpstreamId,
+        /// Why.
+        #[source]
+        source: WireError,
+    },
+    /// The resync schedule cannot be set up.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// There are no random numbers for a sealing key or an instance name.
+    #[error(transparent)]
+    NoRandom(#[from] NoRandom),
+}

@@ -1,0 +1,42 @@
+//! The options of a weir besides its config.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::config::TextDigest;
+
+/// The options of a weir besides its config.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The `weir` binary, run as the reaper of stdio children, so that none outlives weir.
+    pub reaper: Option<PathBuf>,
+    /// Whether listings and pins are stored in the state folder, and stored listings are served from the
+    /// start on.
+    pub stores: bool,
+    /// Whether definitions are compared with the stored pins, without changing anything in the state
+    /// folder.
+    pub reads_pins: bool,
+    /// Where the config can be read again; `None` if it cannot be reloaded.
+    pub source: Option<ConfigSource>,
+}
+
+impl Options {
+    /// Returns whether the listen address was given on the command line rather than in the file.
+    pub(super) fn listens_elsewhere(&self) -> bool {
+        let source = self.source.as_ref();
+        source.is_some_and(|source| source.address.is_some())
+    }
+}
+
+/// Where the config of a running weir comes from.
+#[derive(Clone, Debug)]
+pub struct ConfigSource {
+    /// The file.
+    pub file: PathBuf,
+    /// The address of `--listen`, which replaces that of the file.
+    pub address: Option<SocketAddr>,
+    /// The digest of its files when weir started.
+    pub started: TextDigest,
+    /// Whether changes of the files are applied without a request.
+    pub watched: bool,
+}
