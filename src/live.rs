@@ -1,4 +1,4 @@
-//! The state that moves: what is known of every upstream, and the snapshot made of it.
+//! The state that moves: all that is known of the upstreams, and the snapshot made of it.
 //!
 //! One writer ([`publisher`]) applies changes ([`state`], pure) and stores snapshots in the one
 //! [`ArcSwap`]; readers load it once per request.
@@ -26,7 +26,7 @@ pub use view::View;
 use crate::config::Config;
 use crate::upstream::HealthState;
 
-/// The current snapshot, and word of every new one.
+/// The current snapshot, and a notification of each new one.
 #[derive(Debug)]
 pub struct Live {
     current: ArcSwap<Snapshot>,
@@ -44,19 +44,19 @@ impl Live {
         }
     }
 
-    /// The snapshot of this moment. Load it once per request.
+    /// Returns the current snapshot. Load it once per request.
     #[must_use]
     pub fn load(&self) -> Guard<Arc<Snapshot>> {
         self.current.load()
     }
 
-    /// The snapshot of this moment, to keep.
+    /// Returns the current snapshot, to be kept.
     #[must_use]
     pub fn load_full(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }
 
-    /// Tells the number of every new snapshot, after it is in place.
+    /// Returns a receiver of the number of each new snapshot, sent after it is in place.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
@@ -72,14 +72,15 @@ impl Live {
         }
     }
 
-    /// For the publisher, the only writer.
+    /// Replaces the snapshot. Only the publisher calls this.
     fn store(&self, next: Snapshot) {
         let generation = next.generation;
         self.current.store(Arc::new(next));
         self.generation.send_replace(generation);
     }
 
-    /// For the publisher: what callers see stays, so nobody is told.
+    /// Replaces the config by one of equal meaning, as settings moved in its files. Callers see no
+    /// difference and are not notified.
     fn relocate(&self, config: Arc<Config>) {
         let relocated = self.load().relocated(config);
         self.current.store(Arc::new(relocated));

@@ -1,8 +1,9 @@
 //! `x-mcp-header`: which arguments of a tool are mirrored into headers
 //! (`basic/transports/streamable-http.mdx#schema-extension`).
 //!
-//! Only schemas that may have an annotation are read at all, and those in one pass over text that is
-//! known to be JSON, so that depth and size cost what they weigh and numbers of any size are no matter.
+//! Only schemas that may have an annotation are read at all, and those in one pass over text that
+//! is known to be JSON, so that depth and size cost what they weigh and numbers of any size are no
+//! matter.
 
 use std::borrow::Cow;
 
@@ -41,8 +42,8 @@ fn mentions(text: &str) -> bool {
     text.contains(ANNOTATION) || text.contains("\\u00")
 }
 
-/// The annotated properties of an input schema, in order. `schema` is JSON text of an object, nested no
-/// deeper than the caller's stack allows.
+/// The annotated properties of an input schema, in order. `schema` is JSON text of an object,
+/// nested no deeper than the caller's stack allows.
 pub(crate) fn header_params(schema: &str) -> Result<Vec<HeaderParam>, AnnotationError> {
     if !mentions(schema) {
         return Ok(Vec::new());
@@ -64,7 +65,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads a value where a schema may stand. `chain`: it is the root, or reached through `properties`.
+    /// Reads a value where a schema may stand. `chain`: it is the root, or reached through
+    /// `properties`.
     fn value(&mut self, chain: bool) -> Result<(), AnnotationError> {
         match self.first() {
             Some(b'{') => self.schema(chain),

@@ -7,7 +7,7 @@ use crate::config::ToolOverride;
 use crate::json::{Object, ObjectError};
 use crate::protocol::error::Fault;
 
-/// What the operator does to the arguments of one tool.
+/// The arguments of one tool that the operator hides or sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArgumentRules {
     /// Names that callers may not send, sorted.
@@ -61,11 +61,12 @@ impl ArgumentRules {
         self.set.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// The arguments that go to the upstream, for those the caller sent (JSON text; `None` if it sent
-    /// none). The values the caller sent keep their bytes.
+    /// The arguments that go to the upstream, for those the caller sent (JSON text; `None` if it
+    /// sent none). The values the caller sent keep their bytes.
     ///
     /// # Errors
-    /// The caller sent something that is not an object, a key twice, or an argument it may not send.
+    /// The caller sent something that is not an object, a key twice, or an argument it may not
+    /// send.
     pub fn apply<'a>(
         &'a self,
         arguments: Option<&'a str>,

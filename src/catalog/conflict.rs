@@ -9,7 +9,7 @@ use crate::name::UpstreamId;
 /// A name that two definitions wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// What kind of name.
+    /// The kind of both definitions.
     pub kind: Kind,
     /// The exposed name or URI both wanted.
     pub exposed: Arc<str>,
@@ -17,7 +17,7 @@ pub struct Conflict {
     pub kept_by: UpstreamId,
     /// The upstream whose definition has to take another name; it may be the same one.
     pub upstream: UpstreamId,
-    /// What that upstream calls it.
+    /// The original name of that definition.
     pub original: Arc<str>,
     /// The name it is exposed under instead.
     pub to: Arc<str>,

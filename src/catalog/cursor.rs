@@ -1,8 +1,9 @@
 //! Cursors: where a list goes on, in which generation.
 //!
-//! A cursor is opaque to callers and needs no secret: it only selects a page of what the caller may list
-//! anyway, and every field is looked up, so a forged one gets a page or an error and nothing else. It names
-//! the generation and the content it was made for, so that paging stays consistent across a swap.
+//! A cursor is opaque to callers and needs no secret: it only selects a page of what the caller may
+//! list anyway, and every field is looked up, so a forged one gets a page or an error and nothing
+//! else. It names the generation and the content it was made for, so that paging stays consistent
+//! across a swap.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::catalog::{Digest, Kind};
 use crate::protocol::era::Era;
 
-/// The layout, so that another one can be told apart: version, kind and era, generation, digest, page.
+/// The layout, so that another one can be told apart: version, kind and era, generation, digest,
+/// page.
 const VERSION: u8 = 1;
 const BYTES: usize = 22;
 

@@ -1,7 +1,8 @@
-//! The difference between two catalogs: what comes, what goes, what has another name, what says something else.
+//! The difference between two catalogs: what is added, removed, renamed or redefined.
 //!
-//! A definition is the same one on both sides if upstream, kind and original name are. What it says is compared as its
-//! upstream and the operator's rules make it: exposed names, `_meta["weir/origin"]` and `_meta["weir/stale"]` are left out of that.
+//! A definition is the same one on both sides if upstream, kind and original name are equal.
+//! Definitions are compared as the rules of the operator leave them, without exposed names,
+//! `_meta["weir/origin"]` and `_meta["weir/stale"]`.
 
 #[cfg(test)]
 mod tests;
@@ -21,32 +22,32 @@ use crate::config;
 use crate::name::{Naming, UpstreamId};
 use crate::protocol::era::Era;
 
-/// What one weir exposes.
+/// One side of a comparison: all that a weir exposes.
 #[derive(Clone, Debug, Default)]
 pub struct Side {
     /// In the order of the config and of each listing.
     pub entries: Vec<SideEntry>,
 }
 
-/// One thing that is exposed.
+/// An exposed definition.
 #[derive(Clone, Debug)]
 pub struct SideEntry {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
-    /// Whose it is.
+    /// The name of its upstream.
     pub upstream: Arc<str>,
-    /// What its upstream calls it.
+    /// The original name.
     pub original: Arc<str>,
-    /// What callers call it.
+    /// The exposed name.
     pub exposed: Arc<str>,
-    /// How it came by that name.
+    /// How the exposed name was made.
     pub named: NameOrigin,
     /// The definition as JSON text, of the era that sees more of it.
     pub definition: Arc<str>,
 }
 
 impl Side {
-    /// What a catalog exposes, made under these upstreams' rules and this naming.
+    /// Collects what a catalog exposes. `upstreams` and `naming` are those that it was made under.
     #[must_use]
     pub fn of(upstreams: &UpstreamConfigs, naming: &Naming, catalog: &Catalog) -> Self {
         let mut lost: HashMap<(Kind, &str, &str), &Conflict> = HashMap::default();
@@ -80,10 +81,11 @@ impl Side {
         Self { entries }
     }
 
-    /// What an upstream would have listed to be exposed like this under the same rules.
+    /// Makes the listing that the upstream must have had to be exposed like this under the same
+    /// rules.
     #[must_use]
     pub fn listing(&self, upstream: &UpstreamId) -> Listing {
-        // The era is known no more; what each side sees of a definition is not looked at.
+        // The era is not known any more, and does not matter here.
         let mut listing = Listing::of(Era::Modern);
         for entry in &self.entries {
             if *entry.upstream == *upstream.as_str() {
@@ -100,74 +102,74 @@ impl Side {
 /// The upstreams of a config.
 pub type UpstreamConfigs = IndexMap<UpstreamId, Arc<config::Upstream>>;
 
-/// What differs, by upstream: those of the later catalog in its order, then those that are only in the earlier one. Who
-/// has no difference is not in it.
+/// The differences by upstream: upstreams of the later catalog in its order, then those of the
+/// earlier one only. Upstreams without differences are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diff {
     /// Upstreams with differences.
     pub upstreams: Vec<UpstreamDiff>,
 }
 
-/// What differs of one upstream.
+/// The differences of one upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct UpstreamDiff {
-    /// Its name.
+    /// The name of the upstream.
     pub upstream: String,
-    /// What was not there.
+    /// Definitions that are new.
     pub added: Vec<ExposedItem>,
-    /// What is not there any more.
+    /// Definitions that are gone.
     pub removed: Vec<ExposedItem>,
-    /// What has another exposed name.
+    /// Definitions with another exposed name.
     pub renamed: Vec<RenamedItem>,
-    /// What says something else.
+    /// Definitions with another content.
     pub redefined: Vec<RedefinedItem>,
 }
 
-/// Something exposed.
+/// An exposed definition that is new or gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExposedItem {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
     /// Its exposed name, URI or template.
     pub name: String,
-    /// What its upstream calls it.
+    /// The original name.
     pub original: String,
-    /// What was done to its name besides the namespace.
+    /// The steps that made its name, besides the namespace.
     pub because: Vec<NameStep>,
 }
 
-/// Something with another exposed name.
+/// A definition with another exposed name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RenamedItem {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
-    /// What its upstream calls it.
+    /// The original name.
     pub original: String,
     /// Its exposed name before.
     pub from: String,
     /// Its exposed name now.
     pub to: String,
-    /// What of the name's origin is not as it was.
+    /// Why the name changed.
     pub causes: Vec<RenameCause>,
-    /// What is done to its name now besides the namespace.
+    /// The steps that make its name now, besides the namespace.
     pub because: Vec<NameStep>,
 }
 
-/// Something that says something else.
+/// A definition with another content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RedefinedItem {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
     /// Its exposed name now.
     pub name: String,
-    /// What its upstream calls it.
+    /// The original name.
     pub original: String,
-    /// What it says otherwise: at least one thing.
+    /// The changes: at least one.
     pub changes: Vec<Change>,
 }
 
 impl Diff {
-    /// What is different in `after`.
+    /// Compares two sides.
     #[must_use]
     pub fn between(before: &Side, after: &Side) -> Self {
         let mut upstreams: IndexMap<&str, [Vec<&SideEntry>; 2]> = IndexMap::new();
@@ -186,13 +188,13 @@ impl Diff {
         }
     }
 
-    /// Whether there is no difference.
+    /// Returns whether there is no difference.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.upstreams.is_empty()
     }
 
-    /// What differs of this upstream, if anything does.
+    /// Returns the differences of this upstream, if there are any.
     #[must_use]
     pub fn of(&self, upstream: &str) -> Option<&UpstreamDiff> {
         self.upstreams
@@ -202,7 +204,7 @@ impl Diff {
 }
 
 impl UpstreamDiff {
-    /// Whether there is no difference.
+    /// Returns whether there is no difference.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.added.is_empty()

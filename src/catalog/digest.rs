@@ -33,7 +33,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Digests what is added to it, each piece with its length, so that pieces cannot run into each other.
+/// Digests what is added to it, each piece with its length, so that pieces cannot run into each
+/// other.
 pub(crate) struct Hasher(ring::digest::Context);
 
 impl Hasher {

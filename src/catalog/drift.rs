@@ -1,7 +1,9 @@
-//! The gate between what an upstream lists and what callers see of it: definitions that say otherwise than what is pinned.
+//! The drift filter, between the listing of an upstream and what callers see: it holds back
+//! definitions that differ from their pin.
 //!
-//! Pure. What was never seen is pinned as it is, unless it wants the exposed name of something pinned. A redefinition up to the threshold moves its pin; one beyond it is held back
-//! (the pinned definition stays) or quarantined (there is neither) until an operator accepts it.
+//! Pure. A new definition is pinned as it is, unless it wants the exposed name of a pinned one. A
+//! redefinition up to the threshold moves its pin. One beyond it is held back (callers see the
+//! pinned definition) or quarantined (callers see neither) until an operator accepts it.
 
 use std::sync::Arc;
 
@@ -19,105 +21,106 @@ use crate::catalog::{Kind, listing, naming, stamp};
 use crate::config::{self, DriftPolicy, DriftThreshold};
 use crate::name::Naming;
 
-/// Most changes that are kept of one definition: a listing may have thousands that drift.
+/// Most changes kept of one definition: a listing may have thousands that drift.
 const CHANGES: usize = 8;
 
-/// A definition that says otherwise than what is pinned, and that nobody has accepted.
+/// A definition that differs from its pin and that nobody has accepted.
 #[derive(Clone, Debug)]
 pub struct DriftedDefinition {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
-    /// What its upstream calls it now.
+    /// The name that its upstream gives it now.
     pub original: Arc<str>,
-    /// What its upstream called it when it was pinned, if that is something else.
+    /// The name when it was pinned, if that differs.
     pub was: Option<Arc<str>>,
-    /// What it says otherwise: at least one thing.
+    /// The changes: at least one.
     pub changes: Vec<Change>,
-    /// Tells it from whatever else its upstream may say.
+    /// Identifies this redefinition among all that its upstream may list under the name.
     pub digest: Digest,
     /// Whether it is left out of the catalog; else the pinned definition is in it.
     pub quarantined: bool,
-    /// Since when its upstream says so, as far as this process knows.
+    /// When this process first saw it.
     pub since: Instant,
-    /// The definition, and the pinned one; there is none where there was no room to pin it, and none of a newcomer.
+    /// The definition, and the pinned one. There is no pinned one if there was no room to pin it,
+    /// or if it is a newcomer.
     definition: Definition,
     pinned: Option<Definition>,
-    /// Whether it would pass if there was room to pin it.
+    /// Whether it would pass if there were room to pin it.
     is_roomless: bool,
 }
 
-/// A definition that only goes by another name since it was pinned.
+/// A definition whose name alone has changed since it was pinned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RenamedDefinition {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
-    /// What its upstream calls it now.
+    /// The name that its upstream gives it now.
     pub original: Arc<str>,
-    /// What its upstream called it.
+    /// The name when it was pinned.
     pub was: Arc<str>,
 }
 
-/// What operators have to know of an upstream's drift.
+/// The findings of the drift filter about one upstream, for operators.
 #[derive(Clone, Debug, Default)]
 pub struct DriftReport {
-    /// What waits to be accepted.
+    /// Definitions that wait to be accepted.
     pub drifted: Vec<DriftedDefinition>,
-    /// What has another name.
+    /// Pinned definitions that have another name.
     pub renamed: Vec<RenamedDefinition>,
 }
 
-/// What came of a listing at the filter.
+/// The result of filtering a listing.
 #[derive(Debug)]
 pub struct FilteredListing {
-    /// What callers may see.
+    /// The definitions that callers may see.
     pub listing: Arc<Listing>,
-    /// What is held back of it, and what has another name.
+    /// What is held back, and what is renamed.
     pub drift: DriftReport,
     /// Whether pins changed.
     pub pinned: bool,
 }
 
 impl DriftedDefinition {
-    /// The class of what it says otherwise: the highest.
+    /// Returns the highest class of its changes.
     #[must_use]
     pub fn class(&self) -> ChangeClass {
         let classes = self.changes.iter().map(|change| change.class);
         classes.max().unwrap_or(ChangeClass::Cosmetic)
     }
 
-    /// Tells it from others of its upstream: the same for the same definition, saying the same.
+    /// Returns what identifies it among the definitions of its upstream.
     #[must_use]
     pub fn identity(&self) -> (Kind, &Arc<str>, Digest) {
         (self.kind, &self.original, self.digest)
     }
 
-    /// What its upstream says, as JSON text.
+    /// Returns the listed definition as JSON text.
     #[must_use]
     pub fn now(&self) -> &str {
         self.definition.raw()
     }
 
-    /// What is pinned, as JSON text; nothing where there was no room to pin it, and nothing of a newcomer that would take
-    /// another one's exposed name.
+    /// Returns the pinned definition as JSON text; `None` if there was no room to pin it, or if it
+    /// is a newcomer that would take the exposed name of another definition.
     #[must_use]
     pub fn pinned(&self) -> Option<&str> {
         self.pinned.as_ref().map(Definition::raw)
     }
 
-    /// Lets it take the place of what is pinned.
+    /// Replaces the pinned definition by this one.
     pub fn accept(&self, pins: &mut Pins) {
         pins.pin(self.kind, &self.definition);
     }
 }
 
 impl DriftReport {
-    /// Whether there is nothing to know.
+    /// Returns whether there are no findings.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.drifted.is_empty() && self.renamed.is_empty()
     }
 
-    /// What waits under a name of the upstream.
+    /// Returns the definition with this original name that waits to be accepted.
     #[must_use]
     pub fn of(&self, kind: Kind, original: &str) -> Option<&DriftedDefinition> {
         let mut drifted = self.drifted.iter();
@@ -125,7 +128,8 @@ impl DriftReport {
     }
 }
 
-/// Lets a listing through. `most` pins are kept of what is listed no more; `before` is what came of the listing before.
+/// Filters a listing. At most `most` pins of definitions that are not listed any more are kept;
+/// `before` is the report of the previous listing.
 pub fn filter_listing(
     pins: &mut Pins,
     (rules, naming, drift): (&Rules<'_>, &Naming, config::Drift),
@@ -172,7 +176,7 @@ pub fn filter_listing(
     }
 }
 
-/// What no caller sees is nobody's concern: it is pinned when it is exposed first.
+/// A definition that no caller sees is not pinned before it is first exposed.
 fn is_exposed(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> bool {
     let dropped = rules.instance.is_some_and(|own| {
         let origin = &definition.facts.origin;
@@ -181,20 +185,20 @@ fn is_exposed(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> bool {
     !dropped && exclude(rules, kind, definition).is_none()
 }
 
-/// A listing on its way through.
+/// A listing being filtered.
 struct DriftFilter<'g> {
     pins: &'g mut Pins,
     drift: config::Drift,
     before: HashMap<(Kind, &'g str), &'g DriftedDefinition>,
     now: Instant,
-    /// The exposed names that pinned definitions of this kind want; none where there is no newcomer.
+    /// The exposed names that pinned definitions of this kind want; empty if there is no newcomer.
     trusted: TrustedNames,
     found: DriftReport,
     pinned: bool,
 }
 
 impl DriftFilter<'_> {
-    /// Notes what is gone, what is back, and what has another name.
+    /// Records which definitions are gone, back or renamed.
     fn see(
         &mut self,
         (rules, naming): (&Rules<'_>, &Naming),
@@ -207,7 +211,8 @@ impl DriftFilter<'_> {
             self.pins.get(kind, definition.key()).is_none() && is_exposed(rules, kind, definition)
         };
         let newcomers: Vec<_> = definitions.iter().filter(is_new).collect();
-        // Before any of them is pinned: names that only newcomers want are nobody's yet.
+        // Computed before any newcomer is pinned: a name that only newcomers want belongs to none
+        // of them yet.
         self.trusted = match newcomers.is_empty() {
             true => HashMap::default(),
             false => trusted((rules, naming), kind, self.pins),
@@ -224,7 +229,7 @@ impl DriftFilter<'_> {
         self.pinned |= self.pins.rename(kind, &newcomers, &may);
     }
 
-    /// What callers see of a definition; `None` if nothing.
+    /// Returns what callers see of a definition; `None` for nothing.
     fn pass(
         &mut self,
         names: (&Rules<'_>, &Naming),
@@ -267,7 +272,8 @@ impl DriftFilter<'_> {
         (!quarantined).then(|| stamped(kind, held, definition))
     }
 
-    /// The same of one that has no pin: it gets one, unless callers know something else by the name that it wants.
+    /// Returns what callers see of a definition without a pin. It is pinned, unless a pinned
+    /// definition wants its exposed name.
     fn enter(
         &mut self,
         (rules, naming): (&Rules<'_>, &Naming),
@@ -297,7 +303,8 @@ impl DriftFilter<'_> {
         Some(definition.clone())
     }
 
-    /// What was found of the same two definitions before: comparing is most of the work.
+    /// Returns the earlier findings about the same two definitions: comparing them again is most of
+    /// the work.
     fn known(
         &self,
         kind: Kind,
@@ -343,7 +350,7 @@ impl DriftFilter<'_> {
     }
 }
 
-/// Whether a redefinition needs nobody's consent.
+/// Returns whether a redefinition is applied without review.
 #[must_use]
 pub fn passes(threshold: DriftThreshold, changes: &[Change]) -> bool {
     let most = match threshold {
@@ -356,7 +363,7 @@ pub fn passes(threshold: DriftThreshold, changes: &[Change]) -> bool {
     changes.iter().all(|change| change.class <= most)
 }
 
-/// The changes of the highest classes, in their order.
+/// Keeps the changes of the highest classes, in their order.
 fn most(changes: Vec<Change>) -> Vec<Change> {
     let mut ranked: Vec<_> = changes.iter().map(|change| change.class).collect();
     ranked.sort_unstable_by(|one, other| other.cmp(one));
@@ -364,7 +371,8 @@ fn most(changes: Vec<Change>) -> Vec<Change> {
         return changes;
     };
     let (all, mut room) = (changes.len(), CHANGES);
-    // First those that are higher than the first one to go, then of its like what there is room for.
+    // All that rank above the first change to be dropped stay, and as many of its class as there is
+    // room for.
     room -= changes.iter().filter(|change| change.class > least).count();
     let mut keep = |change: &Change| {
         let is_alike = change.class == least && room > 0;
@@ -377,10 +385,12 @@ fn most(changes: Vec<Change>) -> Vec<Change> {
     kept
 }
 
-/// Exposed names, and who wants each: original names, and whether that definition goes by another one now.
+/// Exposed names, each with the definitions that want it: the original name, and whether that
+/// definition has another name now.
 type TrustedNames = HashMap<String, Vec<(Arc<str>, bool)>>;
 
-/// The exposed names that what is pinned wants, listed or gone. Callers trust these names: they know no others.
+/// Returns the exposed names that pinned definitions want, listed or not. Callers trust these
+/// names: they see no others.
 fn trusted((rules, naming): (&Rules<'_>, &Naming), kind: Kind, pins: &Pins) -> TrustedNames {
     let mut trusted = TrustedNames::default();
     for (original, moved) in pins.names(kind) {
@@ -388,7 +398,8 @@ fn trusted((rules, naming): (&Rules<'_>, &Naming), kind: Kind, pins: &Pins) -> T
         let owners = trusted.entry(wanted).or_default();
         owners.push((Arc::clone(original), moved));
     }
-    // Of those that want the same name all but one have a name that was made for them: which ones may change.
+    // Of the definitions that want one name, all but one have an alternative. Which of them holds
+    // the name may change, so all alternatives are trusted too.
     let mut made = Vec::new();
     for (wanted, owners) in trusted.iter().filter(|(_, owners)| owners.len() > 1) {
         made.extend(owners.iter().map(|owner| {
@@ -402,9 +413,9 @@ fn trusted((rules, naming): (&Rules<'_>, &Naming), kind: Kind, pins: &Pins) -> T
     trusted
 }
 
-/// What is wrong with a newcomer that wants the exposed name of `owner`.
+/// Describes a newcomer that wants the exposed name of `owner`.
 fn usurps(owner: &str) -> Change {
-    // Its upstream named it.
+    // The upstream chose the name: it may be long.
     const QUOTED: usize = 120;
     let mut name: String = owner.chars().take(QUOTED).collect();
     if name.len() < owner.len() {
@@ -423,8 +434,9 @@ fn no_room() -> Change {
     }
 }
 
-/// What is held, as old as what its upstream says in its place: the stamp it was pinned with is of another day. It is called
-/// again only if its upstream still says that it may be: callers do not see that, and it is the upstream that knows.
+/// Returns the pinned definition with the stale stamp of the listed one, since its own stamp is of
+/// another day. It is repeatable only if the listed one still is: callers do not see that, and the
+/// upstream knows best.
 fn stamped(kind: Kind, held: Definition, listed: &Definition) -> Definition {
     let text = stamp::carried(held.raw(), listed.raw());
     let stamped = text.and_then(|text| listing::check_definition(kind, &text).ok());

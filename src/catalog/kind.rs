@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::era::Era;
 use crate::protocol::method;
 
-/// What upstreams list.
+/// A kind of definition that upstreams list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// Tools, known by name.
@@ -28,7 +28,7 @@ impl Kind {
     /// All kinds.
     pub const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
 
-    /// The method that lists this kind.
+    /// Returns the method that lists this kind.
     #[must_use]
     pub const fn method(self) -> &'static str {
         match self {
@@ -39,13 +39,13 @@ impl Kind {
         }
     }
 
-    /// The kind a method lists, if it lists one.
+    /// Returns the kind that a method lists, if it lists one.
     #[must_use]
     pub fn of_method(method: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.method() == method)
     }
 
-    /// The member of a list result that holds the definitions.
+    /// Returns the member of a list result that holds the definitions.
     #[must_use]
     pub const fn member(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// The notification that says this list changed. Templates have none of their own.
+    /// Returns the notification of changes of this list. Templates share that of resources.
     #[must_use]
     pub const fn changed(self) -> &'static str {
         match self {
@@ -66,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// The member of a definition that it is known by.
+    /// Returns the member of a definition that holds its key.
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
@@ -76,7 +76,7 @@ impl Kind {
         }
     }
 
-    /// One of this kind, in words.
+    /// Returns the name of one definition of this kind.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -94,7 +94,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One of something for each [`Kind`].
+/// One value for each [`Kind`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PerKind<T> {
     tools: T,
@@ -104,7 +104,7 @@ pub struct PerKind<T> {
 }
 
 impl<T> PerKind<T> {
-    /// Makes one for each kind.
+    /// Makes a value for each kind.
     pub fn from_fn(mut make: impl FnMut(Kind) -> T) -> Self {
         Self {
             tools: make(Kind::Tools),
@@ -114,7 +114,7 @@ impl<T> PerKind<T> {
         }
     }
 
-    /// The one for a kind.
+    /// Returns the value of a kind.
     #[must_use]
     pub const fn get(&self, kind: Kind) -> &T {
         match kind {
@@ -125,7 +125,7 @@ impl<T> PerKind<T> {
         }
     }
 
-    /// The one for a kind, to be changed.
+    /// Returns the value of a kind, to be changed.
     pub const fn get_mut(&mut self, kind: Kind) -> &mut T {
         match kind {
             Kind::Tools => &mut self.tools,
@@ -136,7 +136,7 @@ impl<T> PerKind<T> {
     }
 }
 
-/// One of something for callers of each [`Era`].
+/// One value for callers of each [`Era`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PerEra<T> {
     /// For legacy callers.
@@ -146,7 +146,7 @@ pub struct PerEra<T> {
 }
 
 impl<T> PerEra<T> {
-    /// The one for an era.
+    /// Returns the value of an era.
     #[must_use]
     pub const fn get(&self, era: Era) -> &T {
         match era {

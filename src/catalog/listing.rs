@@ -1,7 +1,7 @@
-//! What one upstream said it has: definitions checked one by one, the bad ones set aside.
+//! The listing of one upstream: definitions checked one by one, invalid ones set aside.
 //!
-//! A definition is kept as the text that arrived, and read one level deep for what routing needs. One odd
-//! definition never costs the others their place.
+//! A definition is kept as the text that arrived, and parsed one level deep for what routing needs.
+//! One odd definition never costs the others their place.
 
 mod builder;
 mod replaced;
@@ -29,8 +29,9 @@ pub const NAME_BYTES: usize = 1024;
 pub const URI_BYTES: usize = 8 * 1024;
 /// Most bytes in one definition.
 pub const DEFINITION_BYTES: usize = 1024 * 1024;
-/// Deepest nesting of one definition. Many JSON parsers of callers take less than 128 levels in all, and up
-/// to four are around a definition; one level more, and such a caller would lose the whole list.
+/// Deepest nesting of one definition. Many JSON parsers of callers take less than 128 levels in
+/// all, and up to four are around a definition; one level more, and such a caller would lose the
+/// whole list.
 pub const DEPTH: usize = 120;
 /// Most characters of a description's first line that are kept for tables.
 const HEAD: usize = 120;
@@ -43,7 +44,7 @@ pub struct Definition {
     pub(crate) facts: Facts,
 }
 
-/// What was read of a definition when it was checked, so that it need not be read again.
+/// Facts about a definition, read once when it was checked.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     /// Where in the text the value of the key stands.
@@ -60,19 +61,20 @@ pub(crate) struct Facts {
     pub(crate) task_required: bool,
     /// It has an `outputSchema` that is not of an object (modern only).
     pub(crate) free_output: bool,
-    /// The resource it is shown with (`_meta.ui.resourceUri`, MCP Apps), and where the value stands.
+    /// The resource it is shown with (`_meta.ui.resourceUri`, MCP Apps), and where the value
+    /// stands.
     pub(crate) ui: Option<(Arc<str>, Range<usize>)>,
 }
 
 impl Definition {
-    /// The definition as JSON text: as listed, but for line breaks between tokens, which are spaces here
-    /// so that a definition fits on one line of stdio and of SSE.
+    /// The definition as JSON text: as listed, but for line breaks between tokens, which are spaces
+    /// here so that a definition fits on one line of stdio and of SSE.
     #[must_use]
     pub fn raw(&self) -> &str {
         &self.raw
     }
 
-    /// What the upstream knows it by: name, URI or URI template, unescaped.
+    /// Returns the key by which the upstream knows it: name, URI or URI template, unescaped.
     #[must_use]
     pub fn key(&self) -> &Arc<str> {
         &self.key
@@ -88,11 +90,11 @@ impl Definition {
 /// A definition that is set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidDefinition {
-    /// What it was listed as.
+    /// The kind it was listed as.
     pub kind: Kind,
     /// Its name, URI or template, if it could be read; cut to 64 characters.
     pub name: Option<String>,
-    /// What is wrong with it.
+    /// Why it is invalid.
     pub reason: InvalidReason,
 }
 
@@ -196,7 +198,8 @@ fn check_line(kind: Kind, raw: &str) -> Result<Definition, InvalidDefinition> {
     Ok(Definition { raw, key, facts })
 }
 
-/// A definition's text as it is kept: inside strings JSON has no raw line breaks, so these stand between tokens.
+/// A definition's text as it is kept: inside strings JSON has no raw line breaks, so these stand
+/// between tokens.
 fn one_line(raw: &str) -> Cow<'_, str> {
     let raw = raw.trim_matches([' ', '\t', '\r', '\n']);
     let bytes = raw.as_bytes();
@@ -206,7 +209,7 @@ fn one_line(raw: &str) -> Cow<'_, str> {
     }
 }
 
-/// What a definition is known by.
+/// Reads the key of a definition.
 fn key(kind: Kind, object: &Object<'_>) -> Result<String, InvalidReason> {
     let member = kind.key();
     let text = object.get(member).ok_or(InvalidReason::Missing(member))?;
@@ -273,7 +276,8 @@ fn tool_facts(raw: &str, object: &Object<'_>, facts: Facts) -> Result<Facts, Inv
     })
 }
 
-/// `idempotentHint` or `readOnlyHint` (`ToolAnnotations`). They are hints: who relies on them, trusts the upstream.
+/// `idempotentHint` or `readOnlyHint` (`ToolAnnotations`). They are hints: who relies on them,
+/// trusts the upstream.
 fn is_repeatable(annotations: &str) -> bool {
     Object::parse(annotations).is_ok_and(|hints| {
         ["idempotentHint", "readOnlyHint"]
@@ -335,13 +339,13 @@ impl Listing {
         self.ttl
     }
 
-    /// The good definitions of a kind, in the upstream's order.
+    /// Returns the valid definitions of a kind, in the order of the upstream.
     #[must_use]
     pub fn definitions(&self, kind: Kind) -> &[Definition] {
         self.definitions.get(kind)
     }
 
-    /// The bad definitions, in the order they came.
+    /// Returns the invalid definitions, in the order they came.
     #[must_use]
     pub fn invalid(&self) -> &[InvalidDefinition] {
         &self.quarantined

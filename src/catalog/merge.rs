@@ -1,8 +1,9 @@
-//! Joins what every upstream brings into one catalog.
+//! Joins the parts of all upstreams into one catalog.
 //!
-//! A merge begins with the catalog before it, at the very first with an empty one, and does what the parts that
-//! changed make necessary: names that come and go, definitions whose name or URI is taken rendered anew, pages
-//! cut out of what is rendered. Everything else is shared with the catalog before.
+//! A merge starts from the previous catalog, the first one from an empty catalog, and does only
+//! what the changed parts require: it adds and removes names, renders definitions again whose name
+//! or URI is taken, and cuts pages out of what is rendered. It shares everything else with the
+//! previous catalog.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -22,14 +23,15 @@ use crate::name::{Naming, UpstreamIndex};
 use crate::protocol::era::Era;
 
 impl Catalog {
-    /// Joins the parts, given in the order of the config and of their upstreams, into pages of at most `page_size` definitions.
+    /// Joins the parts, given in the order of the config, into pages of at most `page_size`
+    /// definitions.
     #[must_use]
     pub fn merge(naming: &Naming, page_size: usize, parts: &[Part]) -> Self {
         Self::empty(naming, page_size).after(parts)
     }
 
-    /// The catalog of these parts under the same config, made of this one: equal to the one that [`Self::merge`] makes of
-    /// them, and as cheap as they are few that changed.
+    /// Makes the catalog of these parts under the same config from this one. The result equals that
+    /// of [`Self::merge`]; the cost depends on how many parts changed.
     #[must_use]
     pub fn after(&self, parts: &[Part]) -> Self {
         let mut merge = Merge::new(self, Parts::of(parts));
@@ -62,13 +64,13 @@ impl Catalog {
 struct Merge<'c> {
     before: &'c Catalog,
     parts: Parts,
-    /// The upstreams whose part is another one.
+    /// The upstreams whose part changed.
     changed: BTreeSet<UpstreamIndex>,
     labels: Arc<UriLabels>,
-    /// The upstreams whose URIs are wrapped with another label.
+    /// The upstreams whose URIs are wrapped with another label than before.
     relabelled: BTreeSet<UpstreamIndex>,
     names: PerKind<Arc<ExposedNames>>,
-    /// The upstreams in which definitions may have to be rendered anew.
+    /// The upstreams in which definitions may have to be rendered again.
     moved: PerKind<BTreeSet<UpstreamIndex>>,
     implied: Arc<UiResources>,
 }
@@ -106,7 +108,7 @@ impl<'c> Merge<'c> {
         }
     }
 
-    /// Gives every item of a kind the name it wants, or, if that is taken, another one.
+    /// Gives every item of a kind the name it wants or, if that is taken, an alternative.
     fn claim(&mut self, kind: Kind) {
         let nobody = BTreeSet::new();
         let relabelled = match kind {
@@ -140,7 +142,9 @@ impl<'c> Merge<'c> {
         }
         let (parts, labels, naming) = (&self.parts, &self.labels, &self.before.naming);
         let other = |place: ItemId, before: u32| -> Arc<str> {
-            let (Some(part), Some(item)) = (parts.get(place.0), parts.item(kind, place)) else {
+            let found = parts.get(place.0).zip(parts.item(kind, place));
+            debug_assert!(found.is_some(), "only items of the new parts ask for names");
+            let Some((part, item)) = found else {
                 return Arc::default();
             };
             match kind {
@@ -169,7 +173,8 @@ impl<'c> Merge<'c> {
         }
     }
 
-    /// Lets tools follow the resource they are shown with, and claims those that nobody lists.
+    /// Points tools to the exposed URI of the resource they are shown with, and claims the URIs of
+    /// such resources that no upstream lists.
     fn imply(&mut self) {
         let resources = self.names.get(Kind::Resources);
         let shows = |parts: &Parts, index| {
@@ -270,7 +275,7 @@ impl<'c> Merge<'c> {
         }
     }
 
-    /// Renders what others changed in these upstreams.
+    /// Renders the definitions again that other upstreams have changed in these ones.
     fn show(
         &self,
         kind: Kind,
@@ -327,7 +332,7 @@ impl<'c> Merge<'c> {
         })
     }
 
-    /// Digest of what callers see of a kind.
+    /// Computes the digest of what callers see of a kind.
     fn digest_of(&self, kind: Kind, shown: &BTreeMap<UpstreamIndex, Arc<RenderedKind>>) -> Digest {
         let mut hasher = Hasher::new(kind.method());
         for (index, part) in self.parts.iter() {
@@ -373,7 +378,7 @@ impl<'c> Merge<'c> {
 }
 
 impl Item {
-    /// Whether another one asks for the same names in the same order, if it stands in the same place.
+    /// Returns whether another item at the same position asks for the same names in the same order.
     fn asks_like(&self, other: &Self) -> bool {
         self.exposed == other.exposed && self.target.original == other.target.original
     }

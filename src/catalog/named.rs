@@ -1,4 +1,4 @@
-//! Why an exposed name is what it is.
+//! Explains why an exposed name is what it is.
 
 use std::fmt;
 
@@ -9,24 +9,25 @@ use crate::catalog::rules::Rules;
 use crate::catalog::{Kind, naming};
 use crate::name::{Naming, is_legal};
 
-/// How a definition came by its exposed name.
+/// How an exposed name was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameOrigin {
-    /// The namespace in front; empty for none. Resources have one only where another upstream's has their address.
+    /// The namespace in front; empty for none. A resource has one only where another upstream lists
+    /// the same URI.
     pub namespace: String,
-    /// What stands between namespace and name; empty for resources.
+    /// The text between namespace and name; empty for resources.
     pub separator: String,
-    /// What was done besides, in this order.
+    /// The other steps, in this order.
     pub steps: Vec<NameStep>,
 }
 
-/// One thing that was done to a name.
+/// One step in making a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum NameStep {
     /// `names.strip` cut off its front.
     Stripped {
-        /// What it left.
+        /// The rest of the name.
         to: String,
     },
     /// `tools.override` gives another name.
@@ -36,21 +37,22 @@ pub enum NameStep {
     },
     /// It has characters that no name may have: they are replaced, and a hash ends it.
     Illegal {
-        /// What it would be.
+        /// The name without this step.
         wanted: String,
     },
     /// It is longer than `naming.max_length`: it is cut, and a hash ends it.
     Long {
-        /// What it would be.
+        /// The name without this step.
         wanted: String,
         /// How long that is.
         length: usize,
         /// How long it may be.
         most: usize,
     },
-    /// Another definition has the name: a hash ends this one, or, for a resource, its upstream stands before it.
+    /// Another definition has the name: a hash ends this one, or, for a resource, its upstream
+    /// stands before it.
     Taken {
-        /// What it would be.
+        /// The name without this step.
         wanted: String,
         /// The upstream that keeps it.
         by: String,
@@ -58,8 +60,8 @@ pub enum NameStep {
 }
 
 impl NameOrigin {
-    /// How a definition of this upstream, known there by `original`, came by its exposed name. `conflict` is the one that it
-    /// lost, if it lost one.
+    /// Explains the exposed name of a definition that the upstream calls `original`. `conflict` is
+    /// the one that it lost, if any.
     #[must_use]
     pub fn of(
         rules: &Rules<'_>,
@@ -123,7 +125,7 @@ impl NameOrigin {
         }
     }
 
-    /// The name that a tool or prompt of this upstream would be exposed under, if nobody else wanted it.
+    /// Returns the exposed name that a tool or prompt of this upstream wants.
     #[must_use]
     pub fn wanted_name(rules: &Rules<'_>, naming: &Naming, kind: Kind, original: &str) -> String {
         let given = rules.tools.overrides.get(original);
@@ -156,7 +158,7 @@ impl fmt::Display for NameStep {
     }
 }
 
-/// What of its name's origin is not as it was.
+/// Why an exposed name differs from what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, PartialOrd, Ord)]
 #[serde(rename_all = "snake_case")]
 pub enum RenameCause {
@@ -173,7 +175,7 @@ pub enum RenameCause {
 }
 
 impl RenameCause {
-    /// In words.
+    /// Returns the name as reports have it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -185,13 +187,13 @@ impl RenameCause {
         }
     }
 
-    /// Why a name is another one than it was.
+    /// Returns the causes of a changed name.
     #[must_use]
     pub fn between(before: &NameOrigin, after: &NameOrigin) -> Vec<Self> {
         let is_rule =
             |step: &&NameStep| matches!(step, NameStep::Stripped { .. } | NameStep::Given { .. });
         let is_taken = |step: &&NameStep| matches!(step, NameStep::Taken { .. });
-        // What it would be says nothing by itself: it moves with namespace and rules.
+        // The name without the step moves with namespace and rules: it is no cause by itself.
         let hashed = |named: &NameOrigin| {
             let is =
                 |step: &NameStep| matches!(step, NameStep::Illegal { .. } | NameStep::Long { .. });
@@ -228,7 +230,8 @@ impl RenameCause {
         let causes = causes.into_iter().filter(|(_, differs)| *differs);
         let found: Vec<_> = causes.map(|(cause, _)| cause).collect();
         if found.is_empty() {
-            // The same steps, and another outcome: which of those that want a name has it.
+            // The same steps led to another name: of those that want the name, another one holds it
+            // now.
             return vec![Self::Conflict];
         }
         found

@@ -1,9 +1,11 @@
-//! The exposed names of one kind: who holds each, and who else asked for it.
+//! The exposed names of one kind: the item that holds each, and the items that want it too.
 //!
-//! An item asks for the name it wants, and where that is refused for one other after the other. A name goes
-//! to the first in the config of those who ask for it, whenever they come. This has one outcome only (a
-//! stable matching, in which all names prefer alike), the one of asking in the order of the config; so an
-//! item that comes or goes moves those whose names it asked for, and nobody else is looked at.
+//! This is a stable matching in which all names prefer the same items. An item asks for the name it
+//! wants and, where that is refused, for one alternative after the other. A name goes to the first
+//! item in the order of the config that asks for it, however late it asks. Such a matching has
+//! exactly one outcome, the one of letting the items ask in the order of the config. So an item
+//! that comes or goes can only move the items whose names it asked for: nothing else has to be
+//! looked at, and the outcome never depends on the order of events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher as _;
@@ -14,10 +16,11 @@ use foldhash::fast::RandomState;
 
 use crate::name::UpstreamIndex;
 
-/// An item by its upstream and its place in that upstream's part.
+/// An item: its upstream, and its position among the items of its kind that the upstream brings.
 pub(super) type ItemId = (UpstreamIndex, u32);
 
-/// The names stand in so many maps; a catalog shares those with the one before in which nothing changed.
+/// The names are spread over this many maps. A catalog shares those with the catalog before in
+/// which nothing changed, so that one changed name does not copy them all.
 const SHARDS: usize = 512;
 
 type Shard = HashMap<Arc<str>, ItemId>;
@@ -25,19 +28,21 @@ type Shard = HashMap<Arc<str>, ItemId>;
 /// The exposed names of one kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ExposedNames {
-    /// Who holds each name. Empty as long as there is none.
+    /// The item that holds each name. Empty until there is one.
     shards: Box<[Arc<Shard>]>,
-    /// Says in which shard a name is.
+    /// Decides in which shard a name is.
     hasher: RandomState,
     len: usize,
-    /// Those who ask for a name, where there are more than one, in the order of the config: the first holds it.
+    /// Names that more than one item asks for, with these items in the order of the config: the
+    /// first one holds the name.
     contested: Arc<BTreeMap<Arc<str>, Vec<ItemId>>>,
-    /// What those asked for who did not get what they wanted: from what they wanted to what they hold.
+    /// For each item that was refused, the names it asked for: from the one it wanted to the one it
+    /// holds.
     asked: Arc<BTreeMap<ItemId, Vec<Arc<str>>>>,
 }
 
 impl ExposedNames {
-    /// Who holds a name, and the name as it is kept.
+    /// Returns the item that holds a name, and the name as it is stored.
     pub(super) fn get(&self, name: &str) -> Option<(&Arc<str>, ItemId)> {
         let shard = self.shards.get(self.shard(name))?;
         shard
@@ -45,17 +50,18 @@ impl ExposedNames {
             .map(|(name, place)| (name, *place))
     }
 
-    /// How many names there are.
+    /// Returns the number of names.
     pub(super) const fn len(&self) -> usize {
         self.len
     }
 
-    /// The name an item holds that is not the one it wanted.
+    /// Returns the name that an item holds, if it is not the one it wanted.
     pub(super) fn renamed(&self, place: ItemId) -> Option<&Arc<str>> {
         self.asked.get(&place)?.last()
     }
 
-    /// The items of an upstream that do not hold what they wanted, in order, and what they hold.
+    /// Iterates over the items of an upstream that do not hold the name they wanted, in order, with
+    /// the name they hold.
     pub(super) fn renamed_of(
         &self,
         index: UpstreamIndex,
@@ -64,8 +70,8 @@ impl ExposedNames {
         of_upstream.filter_map(|((_, item), asked)| Some((*item, asked.last()?)))
     }
 
-    /// An item comes that wants a name. `other` gives the name that an item asks for after so many others.
-    /// Upstreams in which an item has another name than before are added to `moved`.
+    /// Adds an item that wants a name. `other` makes the name that an item asks for next, after so
+    /// many alternatives before. Adds upstreams in which an item changed its name to `moved`.
     pub(super) fn come(
         &mut self,
         place: ItemId,
@@ -94,7 +100,10 @@ impl ExposedNames {
         }
     }
 
-    /// An item goes that wanted a name.
+    /// Removes an item that wanted a name.
+    ///
+    /// The name it held goes to the next item that asked for it. That one gives up the name it held
+    /// so far, which goes to the next one in turn, and so on.
     pub(super) fn go(
         &mut self,
         place: ItemId,
@@ -108,7 +117,8 @@ impl ExposedNames {
             given_up = asked;
         }
         loop {
-            // Only the last one, which was held, goes to somebody else.
+            // An item holds only the last name that it asked for: only that one can go to another
+            // item.
             let mut heir = None;
             for name in given_up {
                 heir = self.withdraw(place, &name).map(|next| (next, name));
@@ -116,7 +126,8 @@ impl ExposedNames {
             let Some((next, name)) = heir else {
                 return;
             };
-            // Who gets a name needs none of those it asked for later.
+            // The item has a name that it asked for earlier, so it withdraws from all that it asked
+            // for later.
             let all = Arc::make_mut(&mut self.asked);
             let Some(asked) = all.get_mut(&next) else {
                 return;
@@ -132,7 +143,8 @@ impl ExposedNames {
         }
     }
 
-    /// Somebody asks no longer for a name: who gets it, if it was theirs.
+    /// Withdraws the request of an item for a name. Returns the item that gets the name, if it was
+    /// held.
     fn withdraw(&mut self, place: ItemId, name: &Arc<str>) -> Option<ItemId> {
         let Some(asking) = self.contested.get(name) else {
             if self.get(name).is_some_and(|(_, holder)| holder == place) {
@@ -183,7 +195,7 @@ impl ExposedNames {
     }
 
     fn shard(&self, name: &str) -> usize {
-        // Not the bits that the maps themselves go by.
+        // Other bits than the maps use: otherwise each map would see equal ones.
         (self.hasher.hash_one(name) >> 24) as usize % SHARDS
     }
 }

@@ -1,15 +1,15 @@
 //! How a name of an upstream becomes an exposed name: legal, within budget, stable.
 //!
-//! `namespace + separator + name`. What is not legal or too long ends in a hash of where it comes from, so
-//! that it depends on nothing else; names are looked up, never taken apart.
+//! `namespace + separator + name`. What is not legal or too long ends in a hash of where it comes
+//! from, so that it depends on nothing else; names are looked up, never taken apart.
 
 use regex::Regex;
 
 use crate::catalog::digest::{Digest, Hasher};
 use crate::name::{Namespace, Naming, UpstreamId, is_legal};
 
-/// Cuts what the expression matches off the front of a name, again and again: `a___b___c` → `c` under
-/// `^[^_]+___`. A name never becomes empty.
+/// Cuts what the expression matches off the front of a name, again and again: `a___b___c` → `c`
+/// under `^[^_]+___`. A name never becomes empty.
 #[must_use]
 pub fn strip_prefix<'n>(prefix: Option<&Regex>, name: &'n str) -> &'n str {
     let Some(prefix) = prefix else { return name };
@@ -25,8 +25,8 @@ pub fn strip_prefix<'n>(prefix: Option<&Regex>, name: &'n str) -> &'n str {
     rest
 }
 
-/// The exposed name an upstream's tool or prompt has when nobody else wants it. `name` is the original
-/// one, stripped, or the one the operator gave it.
+/// Makes the exposed name that a tool or prompt of an upstream wants. `name` is the original one,
+/// stripped, or the one that the operator gave it.
 #[must_use]
 pub fn expose_name(
     naming: &Naming,
@@ -43,7 +43,7 @@ pub fn expose_name(
     }
 }
 
-/// Another name for what wanted `wanted`, which is taken: the first of a fixed sequence that is free.
+/// Returns the first alternative to the name `wanted` that is not taken.
 pub(crate) fn find_free_name(
     naming: &Naming,
     wanted: &str,
@@ -61,7 +61,8 @@ pub(crate) fn find_free_name(
     }
 }
 
-/// The other names for what wanted `wanted`, in sequence: the one after so many `before` it.
+/// Makes an alternative to the name `wanted`: they form a sequence, and this is the one after
+/// `before` others.
 pub(crate) fn make_alternative(
     naming: &Naming,
     wanted: &str,
@@ -69,7 +70,7 @@ pub(crate) fn make_alternative(
     original: &str,
     before: u32,
 ) -> String {
-    // What is hashed already would get the same hash.
+    // A name that ends in a hash already would get the same hash again.
     let hash = make_suffix(upstream, original, 0);
     match wanted.strip_suffix(&hash) {
         Some(base) => hash_name(naming, base, upstream, original, before + 1),
@@ -77,7 +78,7 @@ pub(crate) fn make_alternative(
     }
 }
 
-/// `name` made legal and cut so that a hash of (upstream, original) fits behind it.
+/// Makes `name` legal and cuts it so that a hash of upstream and original name fits behind it.
 fn hash_name(
     naming: &Naming,
     name: &str,
@@ -96,14 +97,14 @@ fn hash_name(
     name
 }
 
-/// `_` and 8 hex digits; 16 from the second attempt on.
+/// Makes the suffix: `_` and 8 hex digits; 16 from the second attempt on.
 fn make_suffix(upstream: &UpstreamId, original: &str, attempt: u32) -> String {
     let digest = digest_origin(upstream, original, attempt).to_string();
     let digits = if attempt == 0 { 8 } else { 16 };
     format!("_{}", digest.get(..digits).unwrap_or_default())
 }
 
-/// A hash of where a name comes from.
+/// Computes a hash of the origin of a name.
 pub(crate) fn digest_origin(upstream: &UpstreamId, original: &str, attempt: u32) -> Digest {
     let mut hasher = Hasher::new("name");
     hasher.add(upstream.as_str().as_bytes());
@@ -143,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_name_that_is_illegal_or_too_long_ends_in_a_hash_of_its_origin() {
-        // The digits are part of the contract with callers who remember names: they must never change.
+        // The digits are part of the contract with callers who remember names: they must never
+        // change.
         assert_eq!(name("a", "get user"), "a__get_user_d73a0705");
         assert_eq!(
             name("a", &"x".repeat(62)),

@@ -1,7 +1,7 @@
 //! `_meta["weir/origin"]`: the weirs that a definition came through, nearest first.
 //!
-//! By it a weir knows its own definitions when they come back to it round a loop, so that weirs which list
-//! each other end with the catalogs they would have without the loop.
+//! By it a weir knows its own definitions when they come back to it round a loop, so that weirs
+//! which list each other end with the catalogs they would have without the loop.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ use crate::name::Instance;
 use crate::protocol::hops::{self, MOST};
 use crate::protocol::meta::ORIGIN;
 
-/// What a definition says of its origin, and where in its text a weir adds itself: at the end, where it has no `_meta`.
-/// That is most of them, and there are many.
+/// The origin that a definition states, and where a weir adds itself in its text. `None` if it has
+/// no `_meta`, as most have: then the weir adds itself at the end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origin(Option<Box<Found>>);
 
@@ -20,9 +20,9 @@ pub(crate) struct Origin(Option<Box<Found>>);
 struct Found {
     /// The weirs it came through, nearest first; no more than are looked at.
     hops: Box<[Box<str>]>,
-    /// What is replaced: nothing, as a rule.
+    /// The bytes to replace: usually none.
     at: Range<usize>,
-    /// What stands before the name that is put there, and after it.
+    /// The text to put before and after the name of the weir.
     around: (&'static str, &'static str),
 }
 
@@ -42,7 +42,8 @@ impl Origin {
         Self(meta.map(|meta| Box::new(Found::read(raw, meta))))
     }
 
-    /// Whether the definition has no place in the catalog of a weir of this name; counts it then.
+    /// Returns whether the definition must be left out of the catalog of a weir of this name, and
+    /// counts it then.
     pub(crate) fn is_dropped(&self, own: &Instance, dropped: &mut DroppedCounts) -> bool {
         let hops = self.0.as_ref().map_or(&[][..], |found| &found.hops);
         if hops.iter().any(|hop| **hop == *own.as_str()) {
@@ -54,7 +55,7 @@ impl Origin {
         far
     }
 
-    /// The change to the definition's text that adds a weir: what is replaced, and by what.
+    /// Returns the edit of the text of the definition that adds a weir.
     pub(crate) fn with(&self, raw: &str, own: &Instance) -> (Range<usize>, String) {
         let (at, (before, after)) = match &self.0 {
             Some(found) => (found.at.clone(), found.around),

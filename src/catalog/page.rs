@@ -1,4 +1,5 @@
-//! List pages, ready to be copied out: slices of what every upstream's definitions were rendered to.
+//! List pages, ready to be copied out: slices of what every upstream's definitions were rendered
+//! to.
 
 use std::sync::Arc;
 
@@ -138,8 +139,8 @@ pub(super) struct RenderedKind {
     pub(super) seen: Option<Digest>,
 }
 
-/// Fills pages with definitions in order. Where a page ends depends on the definitions alone, not on the
-/// pieces they come in.
+/// Fills pages with definitions in order. Where a page ends depends on the definitions alone, not
+/// on the pieces they come in.
 pub(crate) struct Pager {
     size: usize,
     pages: Vec<Page>,
@@ -183,7 +184,8 @@ impl Pager {
     }
 
     fn push(&mut self, mut chunk: Bytes, items: usize) {
-        // The first definition of a page has no comma; counting it all the same keeps the sums simple.
+        // The first definition of a page has no comma; counting it all the same keeps the sums
+        // simple.
         self.bytes = self.bytes.saturating_add(chunk.len()).min(PAGE_BYTES);
         if self.page.items == 0 {
             chunk = chunk.slice(1..);

@@ -13,7 +13,7 @@ pub struct Part {
     pub upstream: UpstreamId,
     /// Its index among the snapshot's upstreams: no two parts of a catalog have the same.
     pub upstream_index: UpstreamIndex,
-    /// What it brings.
+    /// The prepared definitions of the upstream.
     pub prepared: Arc<Prepared>,
 }
 

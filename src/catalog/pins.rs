@@ -1,7 +1,8 @@
-//! What an upstream's definitions said when they were first seen, or accepted. Trust on first use.
+//! Pins: the definitions of an upstream as they were first seen, or accepted. Trust on first use.
 //!
-//! Tools and prompts are pinned, by kind and original name: they steer models. Resources and templates are data. What is
-//! listed no more keeps its pin, so that it cannot come back with other words; so many of them, and no more.
+//! Tools and prompts are pinned, by kind and original name: they steer models. Resources and
+//! templates are data. A definition that is not listed any more keeps its pin, so that it cannot
+//! come back with another text; the number of such pins is limited.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ const GONE_BYTES: usize = if cfg!(test) { 256 << 10 } else { 16 << 20 };
 #[derive(Clone, Debug, Default)]
 pub struct Pins {
     pins: BTreeMap<(Kind, Arc<str>), Pin>,
-    /// Counts what went.
+    /// Counts the definitions that went.
     gone: u64,
     /// Bytes of all pinned definitions.
     bytes: usize,
@@ -36,22 +37,22 @@ pub struct Pins {
 #[derive(Clone, Debug)]
 pub struct Pin {
     definition: Definition,
-    /// What it was called when it was pinned, if that is something else.
+    /// The name when it was pinned, if that differs.
     was: Option<Arc<str>>,
     gone: Option<Gone>,
 }
 
-/// It is listed no more.
+/// A pinned definition that is not listed any more.
 #[derive(Clone, Debug)]
 struct Gone {
-    /// Higher than that of everything that went before.
+    /// Higher than that of all that went before.
     order: u64,
-    /// By what it is found again; `None` where it was found already. Its name stays pinned: what is trusted under it is not to
-    /// come back as something else.
+    /// The shape by which it is found under another name; `None` if it was found already. Its old
+    /// name stays pinned, so that nothing else can come back under it.
     shape: Option<Shape>,
 }
 
-/// By what a definition is found under another name.
+/// The properties by which a definition is found under another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape {
     /// Arguments and description.
@@ -63,26 +64,26 @@ struct Shape {
 /// A pin as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPin<'p> {
-    /// What is pinned.
+    /// The kind.
     pub kind: Kind,
     /// The definition as JSON text.
     pub definition: &'p str,
-    /// What it was called when it was pinned, if that is something else.
+    /// The name when it was pinned, if that differs.
     pub was: Option<&'p str>,
-    /// If it is listed no more: later for what went later.
+    /// If it is not listed any more: the higher, the later it went.
     pub gone: Option<u64>,
     /// Whether it is listed under another name, which has a pin of its own.
     pub moved: bool,
 }
 
 impl Pin {
-    /// The definition that is trusted.
+    /// Returns the trusted definition.
     #[must_use]
     pub fn definition(&self) -> &Definition {
         &self.definition
     }
 
-    /// What it was called when it was pinned, if that is something else.
+    /// Returns the name when it was pinned, if that differs.
     #[must_use]
     pub fn was(&self) -> Option<&Arc<str>> {
         self.was.as_ref()
@@ -90,19 +91,20 @@ impl Pin {
 }
 
 impl Pins {
-    /// The pin of a definition.
+    /// Returns the pin of a definition.
     #[must_use]
     pub fn get(&self, kind: Kind, original: &Arc<str>) -> Option<&Pin> {
         self.pins.get(&(kind, Arc::clone(original)))
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no pins.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pins.is_empty()
     }
 
-    /// What is pinned of a kind, listed or not, by original name and in its order; and whether it goes by another name now.
+    /// Iterates over the original names of the pinned definitions of a kind, listed or not, in
+    /// order, and whether each goes by another name now.
     pub(in crate::catalog) fn names(&self, kind: Kind) -> impl Iterator<Item = (&Arc<str>, bool)> {
         let of = self.pins.iter().filter(move |((of, _), _)| *of == kind);
         of.map(|((_, original), pin)| {
@@ -111,7 +113,7 @@ impl Pins {
         })
     }
 
-    /// All of them, in an order of their own.
+    /// Iterates over all pins, in an order of their own.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = StoredPin<'_>> {
         self.pins.iter().map(|((kind, _), pin)| StoredPin {
             kind: *kind,
@@ -122,7 +124,7 @@ impl Pins {
         })
     }
 
-    /// Adds a pin of an earlier run; false if it is none.
+    /// Adds a pin of an earlier run. Returns false if it is not valid.
     #[must_use]
     pub fn add(&mut self, row: &StoredPin<'_>) -> bool {
         let Ok(definition) = listing::check_definition(row.kind, row.definition) else {
@@ -147,7 +149,8 @@ impl Pins {
         self.put(kind, definition.clone(), None, None);
     }
 
-    /// Pins a redefinition that needs nobody's consent. Under whichever name it was pinned first, it was pinned.
+    /// Pins a redefinition that is applied without review. It keeps the name under which it was
+    /// first pinned.
     pub(in crate::catalog) fn redefine(&mut self, kind: Kind, definition: &Definition) {
         let was = self.get(kind, definition.key());
         let was = was.and_then(|pin| pin.was.clone());
@@ -179,7 +182,7 @@ impl Pins {
         Some(pin)
     }
 
-    /// Whether a definition can be pinned without taking more room than there is.
+    /// Returns whether a definition can be pinned within the limit of bytes.
     pub(in crate::catalog) fn has_room(&self, kind: Kind, definition: &Definition) -> bool {
         let before = self.get(kind, definition.key());
         let before = before.map_or(0, |pin| pin.definition.raw().len());
@@ -187,7 +190,7 @@ impl Pins {
         after <= ROOM
     }
 
-    /// Notes what of a kind is listed. True if that is something else than before.
+    /// Records which definitions of a kind are listed. Returns whether that changed.
     pub(in crate::catalog) fn see(&mut self, kind: Kind, listed: &HashSet<&str>) -> bool {
         let (mut moved, mut gone) = (false, self.gone);
         for ((of, original), pin) in &mut self.pins {
@@ -210,7 +213,8 @@ impl Pins {
         moved
     }
 
-    /// Lets go of what went longest ago, as long as there is more of it than `most`, or than room for it.
+    /// Removes the pins of what went longest ago while there are more than `most` of them, or more
+    /// bytes than allowed.
     pub(in crate::catalog) fn forget(&mut self, most: usize) -> bool {
         let mut gone: Vec<_> = self
             .pins
@@ -233,8 +237,10 @@ impl Pins {
         forgotten
     }
 
-    /// Finds what has another name now, and pins that name too: of what went and what is new, one of each has the same arguments. `may`
-    /// says whether what had the first name may have the second. True if there was any.
+    /// Finds definitions that have another name now, and pins them under that name too: a
+    /// definition that went and a new one are the same if only these two share their arguments.
+    /// `may` says whether the definition of the first name may have the second. Returns whether
+    /// there was any.
     pub(in crate::catalog) fn rename(
         &mut self,
         kind: Kind,
@@ -249,7 +255,7 @@ impl Pins {
             .map(|definition| (*definition, Shape::of(kind, definition)))
             .collect();
         let mut renamed = false;
-        // With the same words first: of many with the same arguments those are told apart.
+        // Equal descriptions first: they tell definitions with equal arguments apart.
         for by in [|shape: &Shape| shape.told, |shape: &Shape| shape.bare] {
             let pairs = self.pairs(kind, &left, by);
             left.retain(|(definition, _)| !pairs.contains_key(definition.key()));
@@ -260,7 +266,7 @@ impl Pins {
         renamed
     }
 
-    /// New names, and the old ones.
+    /// Pairs new names with old ones.
     fn pairs(
         &self,
         kind: Kind,
@@ -291,7 +297,7 @@ impl Pins {
         pairs.collect()
     }
 
-    /// Pins what is pinned under one name under another too.
+    /// Pins the definition of one name under another one too.
     fn call(&mut self, kind: Kind, from: &Arc<str>, to: &Arc<str>) -> bool {
         let Some(pin) = self.get(kind, from) else {
             return false;

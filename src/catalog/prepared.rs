@@ -1,7 +1,7 @@
 //! One upstream's listing under its config: exposed names, rules, bytes rendered once.
 //!
-//! Everything that depends on one upstream alone is done here, when that upstream changes, so that a
-//! merge has only to join.
+//! Everything that depends on one upstream alone is done here, when that upstream changes, so that
+//! a merge has only to join.
 
 use std::sync::Arc;
 
@@ -43,9 +43,9 @@ pub struct Prepared {
 /// A definition that is left out because of the weirs it came through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DroppedDefinition {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
-    /// What the upstream calls it.
+    /// The original name.
     pub original: Arc<str>,
     /// Whether it came from this weir; else it came through too many.
     pub own: bool,
@@ -178,7 +178,8 @@ impl Prepared {
         self.is_empty() && self.drift.is_empty()
     }
 
-    /// What the config says about tools or arguments that are not there. For the operator, not errors.
+    /// Returns warnings for the operator: rules of the config for tools or arguments that do not
+    /// exist.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -202,19 +203,20 @@ impl Prepared {
         &self.left_out
     }
 
-    /// The same, knowing what the gate holds back. It is not in the digest: callers do not see it.
+    /// Adds what the drift filter found. It is not in the digest, since callers do not see it.
     #[must_use]
     pub fn drifting(self, drift: DriftReport) -> Self {
         Self { drift, ..self }
     }
 
-    /// What the gate holds back.
+    /// Returns what the drift filter found.
     #[must_use]
     pub const fn drift(&self) -> &DriftReport {
         &self.drift
     }
 
-    /// What is exposed of a kind: original names, and the exposed names they want.
+    /// Iterates over the definitions of a kind that are exposed: original names, and the exposed
+    /// names they want.
     pub fn wanted(&self, kind: Kind) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
         let items = self.kinds.get(kind).items.iter();
         items.map(|item| (&item.target.original, &item.exposed))
@@ -354,9 +356,10 @@ fn make_target(
     })
 }
 
-/// The names the definitions want, made different from each other. Among those of one upstream, a name
-/// the operator gave comes first, then the order of the original names: not that of the listing, which
-/// may change from one day to the next. The one that is `kept` has its own name, without namespace.
+/// The names the definitions want, made different from each other. Among those of one upstream, a
+/// name the operator gave comes first, then the order of the original names: not that of the
+/// listing, which may change from one day to the next. The one that is `kept` has its own name,
+/// without namespace.
 fn assign_names<'c>(
     rules: &Rules<'_>,
     naming: &Naming,

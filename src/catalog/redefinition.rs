@@ -1,4 +1,4 @@
-//! What one definition says otherwise than another of the same name.
+//! Compares two definitions of the same name.
 
 mod changes;
 mod new_text;
@@ -19,7 +19,8 @@ use crate::protocol::meta::{ORIGIN, STALE};
 
 pub use changes::{Change, ChangeClass};
 
-/// The hints of tool annotations, and what they mean where they are not written (`schema.ts`, `ToolAnnotations`).
+/// The hints of tool annotations, and what they mean where they are not written (`schema.ts`,
+/// `ToolAnnotations`).
 const HINTS: [(&str, bool); 4] = [
     ("readOnlyHint", false),
     ("destructiveHint", true),
@@ -27,8 +28,9 @@ const HINTS: [(&str, bool); 4] = [
     ("openWorldHint", true),
 ];
 
-/// What `after` says otherwise than `before`: both are definitions as JSON text, and what they are known by does not count,
-/// nor do the way through weirs and their stamps. Nothing, where they are the same text or not JSON objects.
+/// Returns the changes from `before` to `after`, both definitions as JSON text. The key,
+/// `_meta["weir/origin"]` and `_meta["weir/stale"]` do not count. Empty if the texts are equal or
+/// not JSON objects.
 #[must_use]
 pub fn compare_definitions(kind: Kind, before: &str, after: &str) -> Vec<Change> {
     if before == after {
@@ -177,7 +179,8 @@ fn without_own_meta(meta: Option<&str>) -> Option<String> {
     })
 }
 
-/// Tells definitions apart that mean something else: not by spelling, nor by the way through weirs.
+/// Computes a digest of the meaning of a definition: spelling, `_meta["weir/origin"]` and
+/// `_meta["weir/stale"]` do not count.
 #[must_use]
 pub(super) fn digest_meaning(raw: &str) -> Digest {
     let mut hasher = Hasher::new("definition");

@@ -1,4 +1,5 @@
-//! What becomes of a definition's text: another name, the operator's changes, what an era does not know.
+//! Renders definitions for callers: another name, the changes of the operator, without what an era
+//! does not know.
 //!
 //! Where only a value changes, it is replaced in the text and every other byte stays.
 
@@ -10,8 +11,8 @@ use crate::json::{self, Object};
 use crate::name::Instance;
 use crate::protocol::era::Era;
 
-/// The definition as callers of one era see it under a name and at a weir, if that is a hop of chains; `None` if
-/// that era cannot use it.
+/// The definition as callers of one era see it under a name and at a weir, if that is a hop of
+/// chains; `None` if that era cannot use it.
 pub(crate) fn definition(
     definition: &Definition,
     exposed: &str,

@@ -1,7 +1,8 @@
-//! Whose resource a URI is.
+//! The upstream that a resource URI belongs to.
 //!
-//! A URI that one upstream lists stays as it is. Where several list it, each one after the first in the
-//! config gets it wrapped: `ns+scheme://…`, and `ui://ns+…` for MCP Apps, whose clients know the scheme.
+//! A URI that only one upstream lists stays as it is. Where several list it, each one after the
+//! first in the config exposes it wrapped: `ns+scheme://…`, and `ui://ns+…` for MCP Apps, because
+//! clients look for that scheme.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub struct ResourceRoute {
     pub uri: Arc<str>,
 }
 
-/// What each upstream's URIs are wrapped with when they have to be.
+/// The labels that wrapped URIs carry, one for each upstream.
 #[derive(Debug, Default)]
 pub(crate) struct UriLabels {
     by_upstream: HashMap<UpstreamIndex, Arc<str>>,
@@ -61,7 +62,7 @@ impl UriLabels {
         labels
     }
 
-    /// The upstreams that have another label than there.
+    /// Returns the upstreams whose label differs from that in `before`.
     pub(super) fn other_than(&self, before: &Self) -> BTreeSet<UpstreamIndex> {
         let differ = |(index, label): &(&UpstreamIndex, &Arc<str>)| {
             before.by_upstream.get(index) != Some(label)
@@ -70,7 +71,8 @@ impl UriLabels {
         differ.map(|(index, _)| *index).collect()
     }
 
-    /// The wrapped forms of a URI, in sequence: the one after so many `before` it.
+    /// Makes a wrapped form of a URI: they form a sequence, and this is the one after `before`
+    /// others.
     pub(super) fn wrap(
         &self,
         index: UpstreamIndex,
@@ -86,7 +88,7 @@ impl UriLabels {
         wrapped.into()
     }
 
-    /// The upstream a URI is wrapped for, if it may be, and the URI inside.
+    /// Returns the upstream that a URI is wrapped for, if `may` allows it, and the URI inside.
     pub(super) fn unwrap(
         &self,
         uri: &str,
@@ -123,7 +125,7 @@ fn unwrap(uri: &str) -> Option<(&str, Arc<str>)> {
     }
 }
 
-/// The upstream with the template that fits a URI best; the first in the config among equals.
+/// Returns the upstream whose template fits a URI best; of equals the first in the config.
 pub(super) fn by_template(parts: &Parts, uri: &str) -> Option<UpstreamIndex> {
     let mut best: Option<(Fit, UpstreamIndex)> = None;
     for (index, part) in parts.iter() {
@@ -136,7 +138,7 @@ pub(super) fn by_template(parts: &Parts, uri: &str) -> Option<UpstreamIndex> {
     best.map(|(_, index)| index)
 }
 
-/// The only upstream that has resources or templates, if there is only one.
+/// Returns the upstream that has resources or templates, if there is exactly one.
 pub(super) fn sole(parts: &Parts) -> Option<UpstreamIndex> {
     let has_some = |part: &Part| {
         part.prepared.len(Kind::Resources) > 0 || part.prepared.len(Kind::Templates) > 0

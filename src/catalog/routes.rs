@@ -24,14 +24,14 @@ pub struct Catalog {
     pub(super) page_size: usize,
     pub(super) parts: Parts,
     pub(super) names: PerKind<Arc<ExposedNames>>,
-    /// By upstream, what is listed otherwise than its part has it.
+    /// By upstream, the definitions that are listed differently from how their part has them.
     pub(super) shown: PerKind<Arc<BTreeMap<UpstreamIndex, Arc<RenderedKind>>>>,
     pub(super) labels: Arc<UriLabels>,
     pub(super) implied: Arc<UiResources>,
     pub(super) pages: Arc<Pages>,
     pub(super) conflicts: OnceLock<Vec<Conflict>>,
     pub(super) digests: PerKind<Digest>,
-    /// What is known and not shown; not in the digest.
+    /// Parts of upstreams that are hidden as long as they fail. Not in the digest.
     pub(super) hidden: Box<[Part]>,
 }
 
@@ -48,43 +48,45 @@ pub struct Route {
 }
 
 impl Route {
-    /// The name or URI as the upstream knows it.
+    /// Returns the name or URI by which the upstream knows it.
     #[must_use]
     pub fn original(&self) -> &Arc<str> {
         &self.target.original
     }
 
-    /// The same as a JSON string.
+    /// Returns [`Self::original`] as a JSON string.
     #[must_use]
     pub fn original_json(&self) -> &str {
         &self.target.original_json
     }
 
-    /// The arguments that are mirrored into headers, on both sides of weir.
+    /// Returns the arguments that are mirrored into headers, on both sides of weir.
     #[must_use]
     pub fn header_params(&self) -> &[HeaderParam] {
         &self.target.header_params
     }
 
-    /// Whether the tool says of itself that running it twice does no more than once.
+    /// Returns whether the annotations of the tool say that it may be called twice:
+    /// `idempotentHint` or `readOnlyHint`.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         self.target.repeatable
     }
 
-    /// What the operator does to the arguments, if anything.
+    /// Returns how the operator changes the arguments, if at all.
     #[must_use]
     pub fn argument_rules(&self) -> Option<&ArgumentRules> {
         self.target.arguments.as_deref()
     }
 
-    /// Whether a call has to be read as far as its arguments.
+    /// Returns whether the arguments of a call have to be parsed.
     #[must_use]
     pub fn needs_arguments(&self) -> bool {
         self.target.arguments.is_some() || !self.target.header_params.is_empty()
     }
 
-    /// Whether callers of this era find it in their list. What they do not find, they should not call.
+    /// Returns whether the list for callers of this era has it. Callers should not be able to call
+    /// what is not listed for them.
     #[must_use]
     pub fn is_listed(&self, era: Era) -> bool {
         *self.target.listed.get(era)
@@ -92,25 +94,26 @@ impl Route {
 }
 
 impl Catalog {
-    /// The tool with this exposed name.
+    /// Returns the tool with this exposed name.
     #[must_use]
     pub fn tool(&self, exposed: &str) -> Option<Route> {
         self.route(Kind::Tools, exposed)
     }
 
-    /// The prompt with this exposed name.
+    /// Returns the prompt with this exposed name.
     #[must_use]
     pub fn prompt(&self, exposed: &str) -> Option<Route> {
         self.route(Kind::Prompts, exposed)
     }
 
-    /// The resource template with this exposed text: the template itself, not a URI made from it.
+    /// Returns the resource template with this exposed text: the template itself, not a URI made
+    /// from it.
     #[must_use]
     pub fn template(&self, exposed: &str) -> Option<Route> {
         self.route(Kind::Templates, exposed)
     }
 
-    /// What is listed under an exposed name, URI or template.
+    /// Returns the route of an exposed name, URI or template.
     #[must_use]
     pub fn route(&self, kind: Kind, exposed: &str) -> Option<Route> {
         let (exposed, place) = self.names.get(kind).get(exposed)?;
@@ -128,8 +131,9 @@ impl Catalog {
         })
     }
 
-    /// Where a resource is read: at the upstream that lists the URI; else the one it is wrapped for; else
-    /// the one with the template that fits best; else the only one that has resources.
+    /// Returns where a resource is read: at the upstream that lists the URI; else at the one that
+    /// the URI is wrapped for; else at the one whose template fits best; else at the only one that
+    /// has resources.
     #[must_use]
     pub fn resource(&self, uri: &str) -> Option<ResourceRoute> {
         if let Some(route) = self.route(Kind::Resources, uri) {
@@ -145,7 +149,7 @@ impl Catalog {
         let (index, uri) = implied()
             .or_else(|| self.labels.unwrap(uri, |index| self.wraps(index)))
             .or_else(fits)
-            // A URI from when it was wrapped, which nobody else claims now.
+            // The URI was wrapped in an earlier catalog, and no other upstream claims it now.
             .or_else(|| self.labels.unwrap(uri, |_| true))
             .or_else(sole)?;
         let part = self.parts.get(index)?;
@@ -156,7 +160,7 @@ impl Catalog {
         })
     }
 
-    /// Whether any URI of an upstream is wrapped.
+    /// Returns whether any URI of an upstream is wrapped.
     fn wraps(&self, index: UpstreamIndex) -> bool {
         let renamed = |kind| self.names.get(kind).renamed_of(index).next().is_some();
         renamed(Kind::Resources)
@@ -164,31 +168,31 @@ impl Catalog {
             || self.implied.moved_of(index).next().is_some()
     }
 
-    /// A page of the list that callers of an era see. The first one is always there.
+    /// Returns a page of the list for callers of an era. Page 0 always exists.
     #[must_use]
     pub fn page(&self, kind: Kind, era: Era, page: usize) -> Option<&Page> {
         self.pages.page(kind, era, page)
     }
 
-    /// All pages, which outlive the catalog where somebody pages through them.
+    /// Returns all pages. They outlive the catalog while callers page through them.
     #[must_use]
     pub const fn pages(&self) -> &Arc<Pages> {
         &self.pages
     }
 
-    /// How many definitions of a kind there are.
+    /// Returns the number of definitions of a kind.
     #[must_use]
     pub fn len(&self, kind: Kind) -> usize {
         self.names.get(kind).len()
     }
 
-    /// Whether there is no definition of any kind.
+    /// Returns whether there is no definition of any kind.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         Kind::ALL.into_iter().all(|kind| self.len(kind) == 0)
     }
 
-    /// The routes of a kind, in the order of the config and of each listing.
+    /// Iterates over the routes of a kind, in the order of the config and of each listing.
     pub fn routes(&self, kind: Kind) -> impl Iterator<Item = Route> {
         let names = self.names.get(kind);
         self.parts.iter().flat_map(move |(index, part)| {
@@ -200,12 +204,12 @@ impl Catalog {
         })
     }
 
-    /// What each upstream brings, in the order of the config.
+    /// Iterates over the parts, in the order of the config.
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
         self.parts.iter().map(|(_, part)| part)
     }
 
-    /// The same catalog, knowing what upstreams would bring that are hidden as long as they fail.
+    /// Adds the parts of upstreams that are hidden as long as they fail.
     #[must_use]
     pub fn hiding(self, hidden: Vec<Part>) -> Self {
         Self {
@@ -214,14 +218,14 @@ impl Catalog {
         }
     }
 
-    /// What upstreams would bring that are hidden as long as they fail.
+    /// Returns the parts of upstreams that are hidden as long as they fail.
     #[must_use]
     pub fn hidden(&self) -> &[Part] {
         &self.hidden
     }
 
-    /// A definition as JSON text under its exposed name, of the era that sees more of it. What a resource of the same
-    /// address elsewhere does to it (`_meta.ui`) is not in it.
+    /// Returns a definition as JSON text under its exposed name, as the era sees it that sees more
+    /// of it. A changed URI in `_meta.ui` is not applied.
     #[must_use]
     pub fn definition(&self, kind: Kind, exposed: &str) -> Option<Arc<str>> {
         let (_, (index, item)) = self.names.get(kind).get(exposed)?;
@@ -238,14 +242,14 @@ impl Catalog {
         Some(again.flatten().unwrap_or(text).into())
     }
 
-    /// The first line of a description, for tables.
+    /// Returns the first line of a description, for tables.
     #[must_use]
     pub fn head(&self, kind: Kind, exposed: &str) -> String {
         let definition = self.definition(kind, exposed);
         definition.map_or_else(String::new, |text| listing::head(&text))
     }
 
-    /// The names that two definitions wanted, in the order of the config.
+    /// Returns the names that two definitions wanted, in the order of the config.
     #[must_use]
     pub fn conflicts(&self) -> &[Conflict] {
         self.conflicts.get_or_init(|| self.all_conflicts())
@@ -285,13 +289,14 @@ impl Catalog {
         conflicts
     }
 
-    /// Digest of what callers see of a kind, of either era.
+    /// Returns the digest of what callers of either era see of a kind.
     #[must_use]
     pub const fn digest_of(&self, kind: Kind) -> Digest {
         *self.digests.get(kind)
     }
 
-    /// Digest of what callers see and of where it leads. Equal digests need no new generation.
+    /// Returns the digest of what callers see and where it leads. Catalogs with equal digests need
+    /// no new generation.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.pages.digest()

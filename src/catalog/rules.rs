@@ -1,4 +1,5 @@
-//! What the config says about one upstream's definitions, and what it says in vain.
+//! The rules of the config for the definitions of one upstream, and warnings of rules without
+//! effect.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::config::{Endpoint, Search, ToolRules, Upstream};
 use crate::json::Object;
 use crate::name::{Instance, Namespace, UpstreamId};
 
-/// What the config says about an upstream's definitions.
+/// The rules of the config for the definitions of an upstream.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     /// The weir that takes them in, if it is a hop of chains.
@@ -20,18 +21,19 @@ pub struct Rules<'a> {
     pub stale: Option<StaleSince>,
     /// The upstream.
     pub upstream: &'a UpstreamId,
-    /// What its exposed names begin with.
+    /// The beginning of its exposed names.
     pub namespace: &'a Namespace,
-    /// What is cut off the front of its names.
+    /// The expression that is cut off the front of its names.
     pub strip: Option<&'a Regex>,
     /// Which tools are exposed, and how they are changed.
     pub tools: &'a ToolRules,
-    /// How the search tool of an AgentCore Gateway is exposed; [`Search::Namespaced`] for all other upstreams.
+    /// How the search tool of an AgentCore Gateway is exposed; [`Search::Namespaced`] for all other
+    /// upstreams.
     pub search: Search,
 }
 
-/// The tool by which an AgentCore Gateway is searched for tools (AgentCore developer guide, "Search for tools in your
-/// AgentCore gateway").
+/// The tool by which an AgentCore Gateway is searched for tools (AgentCore developer guide, "Search
+/// for tools in your AgentCore gateway").
 const SEARCH_TOOL: &str = "x_amz_bedrock_agentcore_search";
 
 impl<'a> From<&'a Upstream> for Rules<'a> {

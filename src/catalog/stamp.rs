@@ -1,8 +1,9 @@
 //! `_meta["weir/stale"]`: since when a definition may be out of date.
 //!
-//! A weir stamps what it serves though it cannot list its upstream any more, with the time when that was last found to
-//! hold. What a weir before it has stamped keeps the older of the two times: a definition is as old as its oldest part.
-//! A stamp is put on what callers see, not on what was listed, so no weir ever takes its own for news.
+//! A weir stamps what it serves though it cannot list its upstream any more, with the time when
+//! that was last found to hold. What a weir before it has stamped keeps the older of the two times:
+//! a definition is as old as its oldest part. A stamp is put on what callers see, not on what was
+//! listed, so no weir ever takes its own for news.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -39,7 +40,8 @@ impl StaleSince {
         DateTime::from_timestamp(time.timestamp(), 0).map(Self)
     }
 
-    /// The definition, given as JSON text, with this stamp on it, or with the one that it has if that is older.
+    /// The definition, given as JSON text, with this stamp on it, or with the one that it has if
+    /// that is older.
     pub(super) fn put(self, definition: String) -> String {
         let Ok(object) = Object::parse(&definition) else {
             return definition;
@@ -73,7 +75,8 @@ impl StaleSince {
     }
 }
 
-/// The definition, given as JSON text, with the stamp of another one in the place of its own; `None` if that is the same.
+/// The definition, given as JSON text, with the stamp of another one in the place of its own;
+/// `None` if that is the same.
 pub(super) fn carried(definition: &str, from: &str) -> Option<String> {
     let stamp = StaleSince::on(from);
     if StaleSince::on(definition) == stamp {

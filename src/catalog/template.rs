@@ -1,9 +1,9 @@
 //! URI templates (RFC 6570), as far as it takes to say which upstream a URI belongs to.
 //!
 //! The upstream decides what a URI means; weir only has to find the upstream. A template is matched
-//! strictly first (`{var}` within one path segment, as expansion would give) and loosely after that,
-//! because many servers let `{path}` run across slashes. Matching walks all positions at once, so no
-//! template can make it slow.
+//! strictly first (`{var}` within one path segment, as expansion would give) and loosely after
+//! that, because many servers let `{path}` run across slashes. Matching walks all positions at
+//! once, so no template can make it slow.
 
 /// A template as literal text and holes.
 #[derive(Clone, Debug)]
@@ -18,10 +18,11 @@ enum Piece {
     Hole(Hole),
 }
 
-/// What an expression may expand to.
+/// The expansions that an expression allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hole {
-    /// The character the expansion begins with, if the expression has one; such a hole may be empty.
+    /// The character the expansion begins with, if the expression has one; such a hole may be
+    /// empty.
     lead: Option<u8>,
     /// The bytes it cannot have.
     stops: &'static [u8],
@@ -37,8 +38,8 @@ pub(crate) struct Fit {
 
 /// Longest URI that is matched with templates, in bytes.
 const LONGEST: usize = 2 * 1024;
-/// Most pieces of a template that is matched. With [`LONGEST`] it bounds what one upstream's templates
-/// can cost the readers of another's resources.
+/// Most pieces of a template that is matched. With [`LONGEST`] it bounds what one upstream's
+/// templates can cost the readers of another's resources.
 const PIECES: usize = 32;
 
 impl Template {

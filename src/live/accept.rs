@@ -23,8 +23,8 @@ impl AcceptHandle {
     /// Accepts redefinitions, and waits until callers see them and the pins are stored.
     ///
     /// Returns the outcome of each request in their order, and whether all changed pins could be
-    /// stored: `None` where nothing had to be, or where there is no state folder. Returns `None` when
-    /// weir is stopping.
+    /// stored: `None` where nothing had to be, or where there is no state folder. Returns `None`
+    /// when weir is stopping.
     pub async fn accept(
         &self,
         requests: Vec<AcceptRequest>,

@@ -56,7 +56,8 @@ pub struct NewConfig {
     pub config: Arc<Config>,
     /// A link for each of its upstreams, in its order. An unchanged upstream keeps its link.
     pub links: Arc<[Arc<Link>]>,
-    /// Stored pins of an earlier run, by the number of the link. They count where nothing is pinned yet.
+    /// Stored pins of an earlier run, by the number of the link. They count where nothing is pinned
+    /// yet.
     pub pins: Vec<(u64, Pins)>,
     /// Notified when callers see it.
     pub done: oneshot::Sender<()>,

@@ -45,7 +45,7 @@ pub struct Keeper {
     pub shutdown: CancellationToken,
 }
 
-/// What a keeper remembers between attempts.
+/// The memory of a keeper between attempts.
 #[derive(Default)]
 struct KeeperState {
     era: Option<Era>,
@@ -110,8 +110,8 @@ impl Keeper {
         tokio::time::sleep(memory.rest()).await;
         let connected = match probe::connect(link, memory.era).await {
             Err(error) => {
-                // It answers, but is legacy no more: look again with an open mind next time. Who does
-                // not answer has said nothing.
+                // It answers, but is legacy no more: look again with an open mind next time. Who
+                // does not answer has said nothing.
                 if memory.era == Some(Era::Legacy) && error.is_refusal() {
                     memory.era = None;
                 }
@@ -130,8 +130,8 @@ impl Keeper {
         let (heeding, heeded) = oneshot::channel();
         let watch = watch::watch(Arc::clone(link), Arc::clone(&peer), unasked, heeding);
         memory.watch = Some(AbortOnDropHandle::new(link.tasks().spawn(watch)));
-        // What changes between the listing and the first word heard would be missed, so hearing comes
-        // first, unless the upstream takes long to open its stream: then it is listed again.
+        // A change between the listing and the start of the stream would be missed. So the stream
+        // comes first, unless the upstream takes long to open it: then it is listed again.
         let _ = tokio::time::timeout(HEEDING, heeded).await;
         Ok(peer)
     }
@@ -205,7 +205,8 @@ impl Keeper {
             () = self.link.credentials_recovered(), if memory.failures > 0 => false,
             () = alarm => false,
         };
-        // Calls that find nobody ask for an attempt at once; together they get no more than a few a second.
+        // Calls that find nobody ask for an attempt at once; together they get no more than a few a
+        // second.
         let earliest = memory
             .not_before
             .unwrap_or(match poked && memory.failures > 0 {
@@ -242,7 +243,8 @@ impl Keeper {
 }
 
 impl KeeperState {
-    /// How long to rest before connecting again: nothing, unless connections end soon after they began.
+    /// How long to rest before connecting again: nothing, unless connections end soon after they
+    /// began.
     fn rest(&mut self) -> Duration {
         // Each connection counts once, however often the next one fails.
         match self.connected.take() {

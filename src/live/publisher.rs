@@ -17,8 +17,8 @@ use crate::live::{Live, Snapshot};
 use crate::upstream::health::ListingReport;
 use crate::upstream::{Link, LinkError};
 
-/// How long an upstream that suddenly lists nothing is left alone before it is asked again: endpoints
-/// that are throttled answer with empty lists.
+/// How long an upstream that suddenly lists nothing is left alone before it is asked again:
+/// endpoints that are throttled answer with empty lists.
 const CONFIRM_AFTER: Duration = Duration::from_millis(500);
 
 /// Most commands carried out before the catalog is merged. Many upstreams answer at once, above all
@@ -61,8 +61,8 @@ pub async fn run(
 
 /// Carries out commands in their order. Without any, only the time has moved on.
 ///
-/// Listings that follow each other are applied together. Any other command is preceded by those that
-/// came before it, so that it finds the state that its sender knew.
+/// Listings that follow each other are applied together. Any other command is preceded by those
+/// that came before it, so that it finds the state that its sender knew.
 fn carry_out(
     live: &Live,
     state: &mut State,
@@ -202,8 +202,8 @@ fn apply_listings(
     report(&live.load_full(), state, reports);
 }
 
-/// Reports the attempts to their links. Comes last: tasks that wait for an upstream to be up find its
-/// routes in place.
+/// Reports the attempts to their links. Comes last: tasks that wait for an upstream to be up find
+/// its routes in place.
 fn report(snapshot: &Snapshot, state: &State, reports: Vec<AttemptReport>) {
     for AttemptReport {
         link: link_id,
@@ -232,8 +232,8 @@ fn report(snapshot: &Snapshot, state: &State, reports: Vec<AttemptReport>) {
     }
 }
 
-/// Has new listings stored, and the stored ones that were confirmed marked so. Where several of a link were
-/// believed at once, the state has the last one.
+/// Has new listings stored, and the stored ones that were confirmed marked so. Where several of a
+/// link were believed at once, the state has the last one.
 fn store_listings(writer: &StoreWriter, state: &State, believed: &[(u64, bool)]) {
     let mut links = BTreeMap::new();
     for (link, is_new) in believed {
@@ -250,8 +250,8 @@ fn store_listings(writer: &StoreWriter, state: &State, believed: &[(u64, bool)])
     }
 }
 
-/// Makes the report for operators of a listing that was made `at` one moment, and `on` the same by the wall
-/// clock. Warnings and dropped definitions are known only once the state has applied it.
+/// Makes the report for operators of a listing that was made `at` one moment, and `on` the same by
+/// the wall clock. Warnings and dropped definitions are known only once the state has applied it.
 #[must_use]
 pub fn make_report(listing: &Listing, at: Instant, on: SystemTime) -> ListingReport {
     ListingReport {

@@ -1,4 +1,4 @@
-//! What came of reading the config again, and the way to ask for it.
+//! Reloads of the config: how they are requested, and how they end.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,13 +11,13 @@ use crate::config::TextDigest;
 /// Requests for a reload that may wait.
 const ASKS: usize = 8;
 
-/// What came of reading the config again.
+/// The outcome of a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum ReloadOutcome {
-    /// It is in force.
+    /// The new config is in force.
     Applied {
-        /// The snapshot that callers see since.
+        /// The first snapshot under it.
         generation: u64,
         /// Upstreams that were not there before.
         added: Vec<String>,
@@ -30,7 +30,7 @@ pub enum ReloadOutcome {
         /// Exposed names of tools that are not there any more.
         tools_removed: Vec<String>,
     },
-    /// It says what it said before.
+    /// The config did not change.
     Unchanged,
     /// The config from before stays in force.
     Refused {
@@ -52,11 +52,11 @@ impl ReloadOutcome {
     }
 }
 
-/// Who had the config read again.
+/// The trigger of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReloadTrigger {
-    /// Whoever changed a file of it.
+    /// A file of the config changed.
     File,
     /// SIGHUP.
     Signal,
@@ -79,18 +79,18 @@ impl ReloadTrigger {
     }
 }
 
-/// An outcome, when it came, and who asked.
+/// A reload that ended.
 #[derive(Clone, Debug)]
 pub struct ReloadRecord {
-    /// When.
+    /// When it ended.
     pub at: SystemTime,
-    /// Who asked.
+    /// The trigger.
     pub trigger: ReloadTrigger,
-    /// What.
+    /// The outcome.
     pub outcome: ReloadOutcome,
 }
 
-/// How many reloads came to what: by outcome, and then by who asked.
+/// Counts of reloads, by outcome and by trigger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReloadCounts([[u64; 3]; 3]);
 
@@ -126,7 +126,7 @@ impl ReloadCounts {
     }
 }
 
-/// All reloads so far.
+/// Returns the history of reloads.
 #[derive(Clone, Debug)]
 pub struct ReloadHistory {
     /// How many there were.
@@ -149,37 +149,39 @@ impl ReloadHistory {
 /// A request for a reload.
 #[derive(Debug)]
 pub enum ReloadRequest {
-    /// Read the config, and say what comes of it.
+    /// Read the config and apply it.
     Reload {
-        /// Who asks.
+        /// The trigger.
         trigger: ReloadTrigger,
-        /// Told what came of it.
+        /// Receives the outcome.
         tell: oneshot::Sender<ReloadOutcome>,
     },
-    /// Its files seem to have changed. If there is something new in them, it is read; what is wrong may be half of something.
+    /// Its files seem to have changed. If there is something new in them, it is read; what is wrong
+    /// may be half of something.
     Look {
-        /// What was wrong for so long that it is taken for whole: if it is still there, it is refused.
+        /// The digest of a text that has been invalid for so long that it is taken for complete: if
+        /// it is still there, it is refused.
         whole: Option<TextDigest>,
-        /// Told what was seen.
+        /// Receives the state of the files.
         tell: oneshot::Sender<FileState>,
     },
 }
 
-/// What was seen in the files of the config.
+/// The state of the config files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileState {
-    /// What is in force, or was taken in or refused for good: nothing more to do until they change.
+    /// Their content is in force, was applied or was refused: nothing to do until they change.
     Settled,
-    /// Something wrong, and whether that was said.
+    /// Their content is invalid.
     Wrong {
-        /// What.
+        /// The digest of their text.
         text: TextDigest,
-        /// It counts as refused.
+        /// Whether it was refused.
         refused: bool,
     },
 }
 
-/// The way to ask for a reload. Cheap to clone.
+/// A handle to request reloads. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ReloadHandle {
     ask: mpsc::Sender<ReloadRequest>,
@@ -187,7 +189,7 @@ pub struct ReloadHandle {
 }
 
 impl ReloadHandle {
-    /// The way, and where it leads.
+    /// Makes a handle, and the receiver of its requests.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
         let (ask, asked) = mpsc::channel(ASKS);
@@ -200,7 +202,8 @@ impl ReloadHandle {
         (Self { ask, history }, asked)
     }
 
-    /// Has the config read again, and waits for what comes of it; `None` where weir stops, or has no file to read.
+    /// Has the config read again. Returns the outcome; `None` when weir is stopping, or has no file
+    /// to read.
     pub async fn reload(&self, trigger: ReloadTrigger) -> Option<ReloadOutcome> {
         let (tell, told) = oneshot::channel();
         self.ask
@@ -210,7 +213,8 @@ impl ReloadHandle {
         told.await.ok()
     }
 
-    /// Has the files of the config looked at, as [`ReloadRequest::Look`] says; `None` as above.
+    /// Has the config files checked, as described at [`ReloadRequest::Look`]. Returns `None` as
+    /// [`Self::reload`] does.
     pub async fn look(&self, whole: Option<TextDigest>) -> Option<FileState> {
         let (tell, told) = oneshot::channel();
         self.ask
@@ -220,13 +224,13 @@ impl ReloadHandle {
         told.await.ok()
     }
 
-    /// All reloads so far.
+    /// Returns the history of reloads.
     #[must_use]
     pub fn history(&self) -> ReloadHistory {
         self.history.borrow().clone()
     }
 
-    /// For who reloads: notes what came of it.
+    /// Records the outcome of a reload.
     pub fn note(&self, trigger: ReloadTrigger, outcome: &ReloadOutcome) {
         self.history.send_modify(|history| {
             history.counts.add(outcome, trigger);

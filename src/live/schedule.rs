@@ -1,5 +1,5 @@
-//! When each upstream is listed again. The only file that knows tokio-cron-scheduler, which knows expressions: its
-//! intervals end for good when a tick is late by more than one of them.
+//! When each upstream is listed again. The only file that knows tokio-cron-scheduler, which knows
+//! expressions: its intervals end for good when a tick is late by more than one of them.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
@@ -24,11 +24,12 @@ pub struct Schedule {
     scheduler: JobScheduler,
     /// By the number of the link.
     ticking: BTreeMap<u64, ResyncTimer>,
-    /// By expression. All links of an expression share one job: the scheduler's channels lose what is too much at once.
+    /// By expression. All links of an expression share one job: the scheduler's channels lose what
+    /// is too much at once.
     crons: BTreeMap<String, CronJob>,
 }
 
-/// What ticks a link.
+/// The timer of a link.
 enum ResyncTimer {
     Every {
         _ticks: AbortOnDropHandle<()>,
@@ -37,7 +38,7 @@ enum ResyncTimer {
     Cron(String),
 }
 
-/// A job, and whom it ticks.
+/// A scheduled job, and the links it resyncs.
 struct CronJob {
     job: Uuid,
     links: LinksByNumber,
@@ -52,7 +53,7 @@ type LinksByNumber = Arc<Mutex<BTreeMap<u64, Weak<Link>>>>;
 pub struct ScheduleError(#[from] JobSchedulerError);
 
 impl Schedule {
-    /// A schedule that runs, with nobody on it.
+    /// Starts a schedule without links.
     ///
     /// # Errors
     /// The scheduler cannot start.
@@ -66,7 +67,8 @@ impl Schedule {
         })
     }
 
-    /// Ticks a link by its config: a tick asks for a resync, which coalesces with others.
+    /// Adds a link: each tick of its schedule asks for a resync. Requests that come together become
+    /// one.
     ///
     /// # Errors
     /// The scheduler refuses an expression.
@@ -94,7 +96,7 @@ impl Schedule {
         Ok(())
     }
 
-    /// Ticks the link of this number no more.
+    /// Removes the link of this number.
     pub async fn remove(&mut self, link: u64) {
         let Some(ResyncTimer::Cron(expression)) = self.ticking.remove(&link) else {
             return;
@@ -116,7 +118,7 @@ impl Schedule {
         }
     }
 
-    /// No more ticks.
+    /// Stops all timers.
     pub async fn stop(mut self) {
         if let Err(error) = self.scheduler.shutdown().await {
             tracing::debug!(%error, "the resync schedule did not stop cleanly");
@@ -124,7 +126,7 @@ impl Schedule {
     }
 }
 
-/// By the clock that only goes on: what is late, because the machine slept, is late once.
+/// Uses the monotonic clock: a tick that is late because the machine slept comes once.
 fn every_so_often(link: &Arc<Link>, every: Duration) -> AbortOnDropHandle<()> {
     let every = every.max(SHORTEST);
     let first = Instant::now() + every + spread(link.link_id, every / JITTER);

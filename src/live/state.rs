@@ -1,4 +1,5 @@
-//! What is known of every upstream, and how each change moves it. Pure: no clock, no IO, no tasks.
+//! The state: all that is known of the upstreams, and how each change moves it. Pure: no clock, no
+//! IO, no tasks.
 
 mod change;
 mod drift;
@@ -20,19 +21,20 @@ pub use change::{AcceptOutcome, AcceptRequest, Effects, StateChange};
 /// Freshness promised while a cron expression says when the next listing is.
 const CRON_TTL: Duration = Duration::from_secs(60);
 
-/// What is known of every upstream.
+/// All that is known of the upstreams.
 #[derive(Debug)]
 pub struct State {
     config: Arc<Config>,
     upstreams: Vec<UpstreamState>,
-    /// What callers see now; at first an empty catalog.
+    /// The catalog that callers see now; at first an empty one.
     published: Arc<Catalog>,
-    /// What is held back; `None` is nothing.
+    /// Digest of what is held back; `None` for nothing.
     drift: Option<Digest>,
 }
 
 impl State {
-    /// Nothing is known yet. `links` are the numbers of the links, in the order of the config.
+    /// Makes a state in which nothing is known. `links` are the numbers of the links, in the order
+    /// of the config.
     #[must_use]
     pub fn new(config: Arc<Config>, links: impl IntoIterator<Item = u64>) -> Self {
         let configs = config.upstreams.values().zip(links);
@@ -48,7 +50,7 @@ impl State {
         }
     }
 
-    /// Takes changes in and says what follows from them. However many there are, the catalog is merged
+    /// Applies changes and returns what follows. However many there are, the catalog is merged
     /// once.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = StateChange>) -> Effects {
         let (mut effects, mut latest, mut anew) = (Effects::default(), None::<Instant>, false);
@@ -61,7 +63,7 @@ impl State {
         effects
     }
 
-    /// One change: when it makes a merge worth while.
+    /// Applies one change. Returns its time if the catalog may have to be merged.
     fn take(&mut self, change: StateChange, effects: &mut Effects) -> Option<Instant> {
         let (link, round, at, on, listing) = match change {
             StateChange::Clock(now) => return Some(now),
@@ -143,7 +145,7 @@ impl State {
         is_accepted.then_some(now)
     }
 
-    /// Takes a stored listing in, where nothing newer is known.
+    /// Applies a stored listing, unless something newer is known.
     fn restore(
         &mut self,
         link: u64,
@@ -187,7 +189,8 @@ impl State {
             .collect();
     }
 
-    /// The catalog of now, if it is another one, or in any case where it belongs to another config.
+    /// Returns the catalog of this moment if it differs from the published one; always if it
+    /// belongs to another config.
     fn publish(&mut self, now: Instant, anew: bool) -> Option<Arc<Catalog>> {
         let mut parts = Vec::with_capacity(self.upstreams.len());
         let mut hidden = Vec::new();
@@ -216,7 +219,8 @@ impl State {
             }
             false => self.published.after(&parts),
         };
-        // Operators may ask for what is hidden. As a rule it is shown or hidden with a change that callers see too.
+        // Operators may ask for what is hidden. As a rule it is shown or hidden with a change that
+        // callers see too.
         let drift = drift.map(Hasher::finish);
         let before = &self.published;
         let same = before.digest() == catalog.digest()
@@ -230,7 +234,7 @@ impl State {
         Some(Arc::clone(&self.published))
     }
 
-    /// For how long callers may take a list answer as fresh.
+    /// Returns for how long callers may take a list answer as fresh.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         let of = |entry: &UpstreamState| {
@@ -243,7 +247,7 @@ impl State {
         self.upstreams.iter().map(of).min().unwrap_or(CRON_TTL)
     }
 
-    /// The upstream that a link leads to.
+    /// Returns the config of the upstream that a link leads to.
     #[must_use]
     pub fn upstream(&self, link: u64) -> Option<&Arc<config::Upstream>> {
         self.entry(link).map(|entry| &entry.config)
@@ -253,21 +257,23 @@ impl State {
         self.upstreams.iter().find(|entry| entry.link == link)
     }
 
-    /// What is held of an upstream, as it was listed.
+    /// Returns the current listing of an upstream, as it was listed.
     #[must_use]
     pub fn listing(&self, link: u64) -> Option<&Arc<Listing>> {
         let listed = self.entry(link)?.listed.as_ref()?;
         Some(&listed.listing)
     }
 
-    /// The warnings of an upstream's last listing: rules of the config that match nothing.
+    /// Returns the warnings of the last listing of an upstream: rules of the config that match
+    /// nothing.
     #[must_use]
     pub fn warnings(&self, link: u64) -> Vec<String> {
         let prepared = self.prepared(link);
         prepared.map_or_else(Vec::new, |prepared| prepared.warnings().to_vec())
     }
 
-    /// What an upstream's last listing had that came from this weir, or through too many.
+    /// Counts the definitions of the current listing that are left out because they came from this
+    /// weir, or through too many.
     #[must_use]
     pub fn dropped(&self, link: u64) -> DroppedCounts {
         self.prepared(link)
@@ -275,13 +281,13 @@ impl State {
             .unwrap_or_default()
     }
 
-    /// What the definitions of an upstream are held to; `None` where they are held to nothing.
+    /// Returns the pins of an upstream; `None` if nothing is pinned.
     #[must_use]
     pub fn pins(&self, link: u64) -> Option<Arc<Pins>> {
         self.entry(link)?.pins.clone()
     }
 
-    /// Holds an upstream's definitions to what was pinned in an earlier run, where nothing is pinned yet.
+    /// Restores pins of an earlier run, where nothing is pinned yet.
     pub fn restore_pins(&mut self, link: u64, pins: Pins) {
         let mut entries = self.upstreams.iter_mut();
         if let Some(entry) = entries.find(|entry| entry.link == link) {
@@ -294,7 +300,8 @@ impl State {
         Some(&listed.prepared)
     }
 
-    /// When the next listing gets too old to be served, or to be served without a word, if one is failing.
+    /// Returns when the next listing of a failing upstream becomes too old to be served, or to be
+    /// served without a stale stamp.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
         self.upstreams

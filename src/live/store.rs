@@ -1,9 +1,10 @@
-//! Stored listings: the last good listing of each upstream, so that a weir that starts while the world is down has a
-//! catalog.
+//! Stored listings: the last good listing of each upstream, so that a weir that starts while the
+//! world is down has a catalog.
 //!
-//! One file per upstream in `state.dir`: a line of JSON that says what it is, then one definition a line, as it was
-//! listed. A file is replaced as a whole; one that is damaged, or another upstream's, is moved aside and never
-//! fatal. Its modification time says when the listing was last found to hold.
+//! One file per upstream in `state.dir`: a line of JSON that says what it is, then one definition a
+//! line, as it was listed. A file is replaced as a whole; one that is damaged, or another
+//! upstream's, is moved aside and never fatal. Its modification time says when the listing was last
+//! found to hold.
 
 mod pins;
 mod writer;
@@ -38,7 +39,7 @@ pub struct ListingStore {
 /// A listing that was stored.
 #[derive(Debug)]
 pub struct StoredListing {
-    /// What was listed.
+    /// The listing.
     pub listing: Listing,
     /// When it was last found to hold.
     pub at: SystemTime,
@@ -74,10 +75,10 @@ struct ListingHeader {
     counts: [usize; 4],
 }
 
-/// What the first line of any file says.
+/// The part that the first lines of all files share.
 #[derive(Serialize, Deserialize)]
 struct FileHeader {
-    /// What the file is.
+    /// The kind of file.
     weir: String,
     version: u32,
     upstream: String,
@@ -167,10 +168,10 @@ impl ListingStore {
         Ok(file.set_modified(SystemTime::now())?)
     }
 
-    /// What is stored of an upstream, if anything is. Moves nothing. Blocks.
+    /// Reads the stored listing of an upstream, if there is one. Moves nothing. Blocks.
     ///
     /// # Errors
-    /// What is there cannot be used.
+    /// The file cannot be used.
     pub fn read_listing(
         &self,
         upstream: &config::Upstream,
@@ -178,7 +179,8 @@ impl ListingStore {
         read(&self.file(FOLDER, upstream), upstream)
     }
 
-    /// What is stored of an upstream, if anything is. What cannot be used is moved aside, with a line in the log. Blocks.
+    /// Loads the stored listing of an upstream, if there is one. A file that cannot be used is
+    /// moved aside and logged. Blocks.
     #[must_use]
     pub fn load_listing(&self, upstream: &config::Upstream) -> Option<StoredListing> {
         let path = self.file(FOLDER, upstream);
@@ -266,8 +268,8 @@ fn digest(lines: &str) -> Digest {
     hasher.finish()
 }
 
-/// How the upstream is reached: a server at another place is another server. Who logs in, and what is done to its tools,
-/// does not matter.
+/// Computes a digest of how an upstream is reached: a server at another address is another server.
+/// Credentials and rules do not matter.
 #[must_use]
 pub fn endpoint(upstream: &config::Upstream) -> Digest {
     let mut hasher = Hasher::new("endpoint");

@@ -45,8 +45,8 @@ impl ListingBuilder {
         }
     }
 
-    /// Has what comes again letter by letter taken over from an earlier listing, which has checked it, and share
-    /// its memory. The result is the one there would be without.
+    /// Has what comes again letter by letter taken over from an earlier listing, which has checked
+    /// it, and share its memory. The result is the one there would be without.
     #[must_use]
     pub fn after(mut self, earlier: Arc<Listing>) -> Self {
         self.checked = PerKind::from_fn(|kind| {

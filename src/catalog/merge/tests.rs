@@ -1,4 +1,5 @@
-//! A merge after a change is the merge of everything, and that is asking for names in the order of the config.
+//! A merge after a change is the merge of everything, and that is asking for names in the order of
+//! the config.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -60,7 +61,8 @@ fn told(catalog: &Catalog) -> impl PartialEq + std::fmt::Debug {
     )
 }
 
-/// The names of a kind by slot and original, as they are given out one by one in the order of the config.
+/// The names of a kind by slot and original, as they are given out one by one in the order of the
+/// config.
 fn one_by_one(kind: Kind, parts: &[Part]) -> BTreeMap<(usize, String), String> {
     let (naming, mut taken, mut names) = (Naming::default(), BTreeSet::new(), BTreeMap::new());
     let labels = UriLabels::of(parts.iter().map(|part| (part.upstream_index, part)));

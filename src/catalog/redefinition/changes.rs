@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::canonical::is_same;
 use crate::json::{self, Object};
 
-/// Most changes that are told of one definition.
+/// Most changes reported of one definition.
 const MOST: usize = 64;
 /// Most characters that are quoted of a text.
 const QUOTED: usize = 120;
@@ -15,26 +15,28 @@ const SAME: usize = 40;
 /// Most characters of a change in words: names of arguments may be as long as their upstream likes.
 const WORDS: usize = 400;
 
-/// How much a redefinition asks of those who trust the definition they know. In ascending order.
+/// How far a redefinition departs from the definition that callers know. In ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeClass {
-    /// It means the same, written otherwise; or nothing that a model or a call depends on.
+    /// It means the same, spelled differently; or nothing that a model or a call depends on
+    /// changed.
     Cosmetic,
-    /// All calls that were right still are, and more are; results promise no less.
+    /// All calls that were valid still are, and more are; results promise no less.
     Widened,
-    /// Calls that were right may be so no more, results may promise less, or nobody can say.
+    /// Valid calls may have become invalid, results may promise less, or the effect is unknown.
     Narrowed,
-    /// An argument has to be there that had not to.
+    /// An argument is required that was not.
     NewRequired,
-    /// A hint about what a call does: `readOnlyHint`, `destructiveHint`, `idempotentHint`, `openWorldHint`.
+    /// A hint about what a call does: `readOnlyHint`, `destructiveHint`, `idempotentHint`,
+    /// `openWorldHint`.
     Annotation,
     /// A text that models read.
     Description,
 }
 
 impl ChangeClass {
-    /// In words.
+    /// Returns the name as reports have it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,12 +50,12 @@ impl ChangeClass {
     }
 }
 
-/// One thing that a definition says otherwise.
+/// One change of a definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// What kind of change.
+    /// The class.
     pub class: ChangeClass,
-    /// The change in words. May quote the upstream.
+    /// The change in words. It may quote the upstream.
     pub what: String,
 }
 
@@ -73,7 +75,7 @@ pub(super) fn pair_members<'o>(then: &'o Object<'_>, now: &'o Object<'_>) -> Vec
         .collect()
 }
 
-/// What was found, no more of it than anybody reads.
+/// The changes found, up to a limit.
 #[derive(Default)]
 pub(super) struct ChangeList {
     found: Vec<Change>,
@@ -94,7 +96,7 @@ impl ChangeList {
         }
     }
 
-    /// Whether one of this class is among them.
+    /// Returns whether one of this class is among them.
     pub(super) fn are(&self, class: ChangeClass) -> bool {
         self.more == Some(class) || self.found.iter().any(|change| change.class == class)
     }
@@ -113,7 +115,7 @@ impl ChangeList {
     }
 }
 
-/// Something nobody looks into.
+/// Compares members whose content is not interpreted.
 pub(super) fn compare_opaque(
     name: &str,
     then: Option<&str>,
@@ -135,7 +137,7 @@ pub(super) fn compare_opaque(
     }
 }
 
-/// A text that models or people read.
+/// Compares texts that models or people read.
 pub(super) fn compare_text(
     name: &str,
     then: Option<&str>,
@@ -153,7 +155,7 @@ pub(super) fn compare_text(
         (Some(then), Some(now)) => {
             let same = then.chars().zip(now.chars());
             let same = same.take_while(|(then, now)| then == now).count();
-            // Where they begin to differ is what somebody has to see.
+            // The excerpt starts where they begin to differ: that is what reviewers have to see.
             let from = match same {
                 0..=SAME => 0,
                 same => same - SAME / 2,
@@ -173,12 +175,12 @@ pub(super) fn compare_text(
     }
 }
 
-/// The begin of a text, in quotes.
+/// Quotes the beginning of a text.
 pub(super) fn quote(text: &str) -> String {
     excerpt(text, 0)
 }
 
-/// A part of a text, in quotes and on one line. What nobody would see is written out.
+/// Quotes a part of a text on one line. Invisible characters are escaped.
 fn excerpt(text: &str, from: usize) -> String {
     let (mut cut, mut blank) = (String::new(), false);
     let mut rest = text.trim_end().chars().skip(from);

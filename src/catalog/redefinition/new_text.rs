@@ -1,4 +1,5 @@
-//! Texts that a definition has not had anywhere, wherever they stand: models read the whole of a schema.
+//! Texts that a definition has not had anywhere, wherever they stand: models read the whole of a
+//! schema.
 
 use std::borrow::Cow;
 
@@ -10,8 +11,9 @@ use crate::json::{self, Object};
 /// Longest text that counts as a name.
 const NAME: usize = 64;
 
-/// The first text of `now` that reads like words and that is nowhere in `then`. Keys count too: an argument may be called
-/// whatever its upstream likes. Names without blanks do not count, nor does what no model sees: `_meta` and `icons`.
+/// The first text of `now` that reads like words and that is nowhere in `then`. Keys count too: an
+/// argument may be called whatever its upstream likes. Names without blanks do not count, nor does
+/// what no model sees: `_meta` and `icons`.
 pub(super) fn find_new_text(kind: Kind, then: &Object<'_>, now: &Object<'_>) -> Option<String> {
     let is_read = |key: &str| key != kind.key() && !matches!(key, "_meta" | "icons");
     let mut known = HashSet::default();
@@ -28,12 +30,13 @@ pub(super) fn find_new_text(kind: Kind, then: &Object<'_>, now: &Object<'_>) -> 
     Some(new.into_owned())
 }
 
-/// What is written in words, in any language.
+/// Returns whether a text reads like words of any language.
 fn is_words(text: &str) -> bool {
     text.len() > NAME || text.contains(|c: char| c.is_whitespace() || !c.is_ascii())
 }
 
-/// The strings of JSON text, keys included, in one pass; and whether each is the value of a `description` or a `title`.
+/// The strings of JSON text, keys included, in one pass; and whether each is the value of a
+/// `description` or a `title`.
 fn strings(json: &str) -> impl Iterator<Item = (Cow<'_, str>, bool)> {
     let (mut rest, mut is_text) = (json, false);
     std::iter::from_fn(move || {

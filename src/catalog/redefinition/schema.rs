@@ -1,5 +1,6 @@
-//! What a JSON Schema asks otherwise, as far as the keywords go that MCP servers use: `properties`, `required`, `type`,
-//! `enum`, `items`, `additionalProperties`, bounds, `$defs`. Of all others it says that they changed.
+//! Compares JSON Schemas by the keywords that MCP servers use: `properties`, `required`, `type`,
+//! `enum`, `items`, `additionalProperties`, bounds, `$defs`. Of all others it reports that they
+//! changed.
 
 use std::collections::BTreeSet;
 
@@ -32,12 +33,12 @@ const MOST: [&str; 5] = [
     "maxProperties",
 ];
 
-/// What arguments have to be.
+/// Compares the schemas of arguments.
 pub(super) fn compare_input(then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
     Comparison::of("inputSchema", false, then, now, changes);
 }
 
-/// What results are.
+/// Compares the schemas of results.
 pub(super) fn compare_output(then: Option<&str>, now: Option<&str>, changes: &mut ChangeList) {
     match (then, now) {
         (None, Some(_)) => changes.add(ChangeClass::Widened, "`outputSchema` is new"),
@@ -122,8 +123,8 @@ impl<'c> Comparison<'c> {
         }
     }
 
-    /// The class of a change to values after which there are others, or fewer. Who reads results has to expect what is new,
-    /// who sends arguments has to give up what is gone.
+    /// The class of a change to values after which there are others, or fewer. Who reads results
+    /// has to expect what is new, who sends arguments has to give up what is gone.
     const fn class(&self, wider: bool, narrower: bool) -> ChangeClass {
         let worse = if self.promises { wider } else { narrower };
         if worse {
@@ -271,7 +272,7 @@ impl<'c> Comparison<'c> {
         let (were, are) = (known(then), known(now));
         for name in before.symmetric_difference(&after) {
             let required = after.contains(name);
-            // What comes or goes as a whole is told already.
+            // A property that is new or gone as a whole is reported already.
             let told = were.contains(name) != are.contains(name);
             if told {
                 continue;
@@ -320,7 +321,8 @@ impl<'c> Comparison<'c> {
         let before = Object::parse(then.unwrap_or("{}")).unwrap_or_default();
         let after = Object::parse(now.unwrap_or("{}")).unwrap_or_default();
         for (name, then, now) in pair_members(&before, &after) {
-            // What is not used means nothing, and what is used is told where it is.
+            // A definition that is not used has no effect, and a new one that is used is reported
+            // where it is.
             if let (Some(then), Some(now)) = (then, now) {
                 self.schema(&format!("{key}.{name}"), then, now, depth);
             }
@@ -376,7 +378,8 @@ fn all_types(mut types: Option<BTreeSet<String>>) -> Option<BTreeSet<String>> {
     types
 }
 
-/// Whether there is something that was not there before, and whether something is not there any more. `None` is everything.
+/// Whether there is something that was not there before, and whether something is not there any
+/// more. `None` is everything.
 fn moved(then: Option<&BTreeSet<String>>, now: Option<&BTreeSet<String>>) -> (bool, bool) {
     match (then, now) {
         (None, None) => (false, false),

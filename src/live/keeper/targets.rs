@@ -13,17 +13,18 @@ use crate::upstream::Link;
 /// The longest that all targets together may take.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// What a keeper does about the targets of its gateway.
+/// Synchronizes the targets of a gateway.
 #[derive(Default)]
 pub(super) struct TargetSync {
     running: Option<AbortOnDropHandle<()>>,
-    /// Whether the gateway has been listed since weir started. Until then nobody waits for its targets.
+    /// Whether the gateway has been listed since weir started. Until then nobody waits for its
+    /// targets.
     pub(super) listed: bool,
 }
 
 impl TargetSync {
-    /// Begins, if that is wanted and not under way already, and waits for the end as long as a listing may take. What
-    /// takes longer goes on, and is listed when it has ended.
+    /// Begins, if that is wanted and not under way already, and waits for the end as long as a
+    /// listing may take. What takes longer goes on, and is listed when it has ended.
     pub(super) async fn synchronize(&mut self, link: &Arc<Link>) {
         if link.gateway_control.is_none() {
             return;
@@ -63,7 +64,7 @@ async fn run(link: Arc<Link>, ended: oneshot::Sender<()>) {
     }
 }
 
-/// What operators have to know of it.
+/// Makes the warning for operators, if there is one.
 fn warning(outcome: &Result<Option<SyncReport>, SyncError>) -> Option<String> {
     match outcome {
         Ok(Some(SyncReport { failed, .. })) if *failed > 0 => Some(format!(

@@ -1,4 +1,4 @@
-//! What the publisher does about drift: it is logged once, and what is pinned is stored.
+//! Logs drift once, and has pins stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,8 @@ use crate::live::store::StoreWriter;
 /// Most definitions of a link that are logged one by one: a listing may have thousands that drift.
 const LOGGED: usize = 20;
 
-/// Has the pins of these links stored. Tells when each is, and whether it could be.
+/// Has the pins of these links stored. Returns a receiver for each, which gets whether they could
+/// be.
 pub(crate) fn store_pins(
     state: &State,
     links: &[u64],
@@ -32,8 +33,8 @@ pub(crate) fn store_pins(
         .collect()
 }
 
-/// Says what is held back since just now, and what has another name. Names are the upstream's: they are quoted, so that none of
-/// them looks like a line of its own.
+/// Logs what is newly held back or renamed. Names come from the upstream: they are quoted, so that
+/// none can forge a line of its own.
 pub(crate) fn log(state: &State, effects: &Effects) {
     let more = few(&effects.drifted, |link, drifted| {
         log_drifted(state, link, drifted);
@@ -61,7 +62,7 @@ pub(crate) fn log(state: &State, effects: &Effects) {
     }
 }
 
-/// Says the first few of each link, and how many more there are, by link.
+/// Calls `say` for the first few of each link. Returns by link how many more there are.
 fn few<T>(all: &[(u64, T)], mut say: impl FnMut(u64, &T)) -> BTreeMap<u64, usize> {
     let (mut said, mut more) = (BTreeMap::new(), BTreeMap::new());
     for (link, one) in all {
@@ -105,7 +106,7 @@ fn log_renamed(state: &State, link: u64, moved: &RenamedDefinition) {
     );
 }
 
-/// Says what an operator accepted, over each of these links.
+/// Logs the redefinitions that an operator accepted, each over its link.
 pub(crate) fn log_accepted(state: &State, links: &[u64], accepted: &[AcceptOutcome]) {
     for (link, accepted) in links.iter().zip(accepted) {
         if let (AcceptOutcome::Accepted(drifted), Some(upstream)) =
@@ -122,7 +123,7 @@ pub(crate) fn log_accepted(state: &State, links: &[u64], accepted: &[AcceptOutco
     }
 }
 
-/// The first few changes.
+/// Describes the first few changes.
 fn describe_changes(drifted: &DriftedDefinition) -> String {
     const MOST: usize = 4;
     let mut words: Vec<_> = drifted.changes.iter().take(MOST).collect();

@@ -15,7 +15,8 @@ pub enum StateChange {
     Listed {
         /// The number of the link.
         link: u64,
-        /// Counts the attempts over this link. The state ignores one that is not newer than the last.
+        /// Counts the attempts over this link. The state ignores one that is not newer than the
+        /// last.
         round: u64,
         /// When the attempt ended.
         at: Instant,
@@ -24,7 +25,8 @@ pub enum StateChange {
         /// The listing; `None` if the attempt failed.
         listing: Option<Arc<Listing>>,
     },
-    /// A stored listing of an earlier run was found. It counts as stale until the upstream is listed.
+    /// A stored listing of an earlier run was found. It counts as stale until the upstream is
+    /// listed.
     Restored {
         /// The number of the link.
         link: u64,
@@ -37,8 +39,8 @@ pub enum StateChange {
         /// The listing.
         listing: Arc<Listing>,
     },
-    /// There is another config. An upstream that keeps its link keeps its state; one with another link
-    /// keeps the last listing until the next one.
+    /// There is another config. An upstream that keeps its link keeps its state; one with another
+    /// link keeps the last listing until the next one.
     Configured {
         /// The config.
         config: Arc<Config>,
@@ -67,8 +69,8 @@ pub struct AcceptRequest {
     pub kind: Kind,
     /// The name that the upstream gives it.
     pub original: Arc<str>,
-    /// The digest of the redefinition that the operator saw: no other is accepted. `None` accepts the
-    /// present one.
+    /// The digest of the redefinition that the operator saw: no other is accepted. `None` accepts
+    /// the present one.
     pub digest: Option<Digest>,
 }
 
@@ -86,8 +88,8 @@ pub enum AcceptOutcome {
 /// What follows from changes of the state.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Links whose upstream suddenly listed nothing of some kind: they are to be listed again before
-    /// that is believed.
+    /// Links whose upstream suddenly listed nothing of some kind: they are to be listed again
+    /// before that is believed.
     pub confirm: Vec<u64>,
     /// Links whose listing is believed, and whether it differs from the last believed one.
     pub believed: Vec<(u64, bool)>,

@@ -1,4 +1,4 @@
-//! Definitions that say otherwise than what is pinned: what each change does about them.
+//! Drift in the state: which definitions a listing exposes, and how accepting one changes that.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ use crate::live::store;
 use crate::name::UpstreamId;
 
 impl UpstreamState {
-    /// Takes in a listing that is believed. `held`: when it was last found to hold, by both clocks.
+    /// Applies a listing that is believed. `held`: when it was last confirmed, by both clocks.
     pub(super) fn list(
         &mut self,
         config: &Config,
@@ -28,7 +28,7 @@ impl UpstreamState {
         self.expose(config, held, listing, gated);
     }
 
-    /// What of a listing is let through.
+    /// Filters a listing.
     fn gate(
         &mut self,
         config: &Config,
@@ -88,8 +88,9 @@ impl UpstreamState {
         });
     }
 
-    /// The same under another config, and perhaps another link. What was listed is exposed as that config wants it until the next
-    /// listing. A server at another address is held to nothing that this one said.
+    /// Moves the state of an upstream to another config, and perhaps another link. The last listing
+    /// is exposed under the new config until the next one. A server at another address is not
+    /// checked against the pins of this one.
     pub(super) fn under(
         mut self,
         config: &Config,
@@ -127,13 +128,13 @@ impl UpstreamState {
             return self;
         }
         let (held, listing) = ((listed.at, listed.on), Arc::clone(&listed.listing));
-        // What drifted before is no news.
+        // The previous drift stays known, so that it is not reported as new.
         self.listed = Some(listed);
         self.list(config, held, now, listing, effects);
         self
     }
 
-    /// Holds what will be listed to what was pinned in an earlier run.
+    /// Restores pins of an earlier run, unless something is known already.
     pub(super) fn restore_pins(&mut self, pins: Pins) {
         let is_known = self.listed.as_ref().is_some_and(|listed| !listed.elsewhere);
         if self.config.drift.is_gated() && !is_known {
@@ -173,9 +174,10 @@ impl UpstreamState {
     }
 }
 
-/// What of a drift is news.
+/// Adds the drift that is new to the effects.
 fn news(link: u64, before: &DriftReport, drift: &DriftReport, effects: &mut Effects) {
-    // A listing may be all drift: looking through the one before for each of it would cost their square.
+    // A listing may be all drift: looking through the one before for each of it would cost their
+    // square.
     let known: HashSet<_> = before
         .drifted
         .iter()
@@ -190,7 +192,7 @@ fn news(link: u64, before: &DriftReport, drift: &DriftReport, effects: &mut Effe
     effects.renamed.extend(new.map(|one| (link, one.clone())));
 }
 
-/// Adds what operators see of an upstream's drift.
+/// Adds the drift of an upstream to the digest of all drift.
 pub(super) fn add(to: &mut Option<Hasher>, upstream: &UpstreamId, drift: &DriftReport) {
     if drift.is_empty() {
         return;

@@ -18,7 +18,8 @@ use crate::protocol::era::Era;
 const HOUR: Duration = Duration::from_secs(3600);
 const MOMENT: Duration = Duration::from_nanos(1);
 
-/// Two upstreams that are served while they fail, for an hour and unstamped, and one that is hidden.
+/// Two upstreams that are served while they fail, for an hour and unstamped, and one that is
+/// hidden.
 const UPSTREAMS: &str = "
 version: 1
 listen: { page_size: 3 }

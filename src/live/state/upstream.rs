@@ -1,4 +1,4 @@
-//! What is known of one upstream.
+//! The state of one upstream.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,21 +16,21 @@ pub(super) struct UpstreamState {
     pub(super) round: u64,
     pub(super) listed: Option<KnownListing>,
     pub(super) failing: bool,
-    /// The kinds that the last listing had nothing of where there was something.
+    /// The kinds of which the last listing had nothing though there was something before.
     pub(super) doubted: [bool; 4],
     pub(super) ttl: Option<Duration>,
     pub(super) visible: bool,
-    /// What its definitions are held to, where they are.
+    /// The pins of its definitions, if its config uses pins.
     pub(super) pins: Option<Arc<Pins>>,
 }
 
 #[derive(Debug)]
 pub(super) struct KnownListing {
-    /// When it was last found to hold.
+    /// When it was last confirmed.
     pub(super) at: Instant,
-    /// The same by the clock that people read.
+    /// The same moment by the wall clock.
     pub(super) on: SystemTime,
-    /// What callers are told of that.
+    /// The stamp that callers see on its definitions, if it is out of date.
     pub(super) stamp: Option<StaleSince>,
     pub(super) digest: Digest,
     pub(super) counts: [usize; 4],
@@ -39,11 +39,11 @@ pub(super) struct KnownListing {
     /// As it is exposed.
     pub(super) let_through: Arc<Listing>,
     pub(super) prepared: Arc<Prepared>,
-    /// The upstream was another server when it was listed.
+    /// The upstream had another address when it was listed.
     pub(super) elsewhere: bool,
 }
 
-/// What of a listing was let through, exposed under its config.
+/// Prepares the allowed definitions of a listing under their config.
 pub(super) fn prepare(
     config: &Config,
     upstream: &config::Upstream,
@@ -58,7 +58,7 @@ pub(super) fn prepare(
     Arc::new(Prepared::new(rules, &config.naming, let_through).drifting(drift))
 }
 
-/// What decides how a listing is exposed.
+/// Returns the rules by which a listing is exposed.
 pub(super) fn rules_of<'r>(config: &'r Config, upstream: &'r config::Upstream) -> Rules<'r> {
     Rules {
         instance: config.instance.as_ref(),
@@ -67,7 +67,7 @@ pub(super) fn rules_of<'r>(config: &'r Config, upstream: &'r config::Upstream) -
 }
 
 impl UpstreamState {
-    /// Nothing is known of it yet.
+    /// Makes a state in which nothing is known.
     pub(super) fn new(config: &Arc<config::Upstream>, link: u64) -> Self {
         Self {
             link,
@@ -82,7 +82,7 @@ impl UpstreamState {
         }
     }
 
-    /// The kinds of which there is nothing any more.
+    /// Returns the kinds of which nothing is listed any more.
     pub(super) fn emptied(&self, counts: [usize; 4]) -> [bool; 4] {
         let then = self.listed.as_ref().map_or([0; 4], |listed| listed.counts);
         let mut emptied = [false; 4];
@@ -92,7 +92,7 @@ impl UpstreamState {
         emptied
     }
 
-    /// Has callers told that it is out of date, or not told any more.
+    /// Puts a stale stamp on its definitions, or removes it.
     pub(super) fn mark(&mut self, config: &Config, now: Instant) {
         let marked = self.failing && self.visible;
         let Some(listed) = &mut self.listed else {
@@ -107,7 +107,7 @@ impl UpstreamState {
         }
     }
 
-    /// When what callers see of it changes though nothing is heard of it.
+    /// Returns when the passing of time alone changes what callers see of it.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         let listed = self.listed.as_ref();
         let listed = listed.filter(|_| self.failing && self.visible)?;

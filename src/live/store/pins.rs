@@ -1,6 +1,7 @@
-//! Stored pins: what an upstream's definitions are held to by the next run too.
+//! Stored pins, by which the next run checks the definitions too.
 //!
-//! One file per upstream in `state.dir`, like that of its listing: a line that says what it is, then one pin a line.
+//! One file per upstream in `state.dir`, like that of its listing: a line that says what it is,
+//! then one pin a line.
 
 use std::borrow::Cow;
 use std::io;
@@ -60,7 +61,7 @@ impl ListingStore {
         Ok(durable::replace(&file, text.as_bytes())?)
     }
 
-    /// Lets go of the pins of an upstream. Blocks.
+    /// Removes the stored pins of an upstream. Blocks.
     ///
     /// # Errors
     /// There are some, and they cannot be removed.
@@ -71,10 +72,11 @@ impl ListingStore {
         }
     }
 
-    /// What is pinned of an upstream, if it is held to pins and has some. Moves nothing. Blocks.
+    /// Reads the stored pins of an upstream, if its config uses pins and there are some. Moves
+    /// nothing. Blocks.
     ///
     /// # Errors
-    /// What is there cannot be used.
+    /// The file cannot be used.
     pub fn read_pins(
         &self,
         upstream: &config::Upstream,
@@ -86,8 +88,8 @@ impl ListingStore {
         found.map(|(text, _)| parse(&text, upstream)).transpose()
     }
 
-    /// What is pinned of an upstream, if anything is. What cannot be used is moved aside, with a line in the log. Where nothing is
-    /// held to pins they are let go. Blocks.
+    /// Loads the stored pins of an upstream, if there are some. A file that cannot be used is moved
+    /// aside and logged. Where the config does not use pins, stored ones are removed. Blocks.
     #[must_use]
     pub fn load_pins(&self, upstream: &config::Upstream) -> Option<Pins> {
         if !upstream.drift.is_gated() {

@@ -1,4 +1,4 @@
-//! Whoever writes what is stored: the latest of each upstream, some time soon, and nobody waits who does not want to.
+//! Writes listings and pins in the background.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
@@ -16,13 +16,14 @@ use crate::live::store::ListingStore;
 /// Least time between two notes that a stored listing still holds.
 const CONFIRMED_EVERY: Duration = Duration::from_secs(30);
 
-/// Hands listings to whoever writes them, the latest of each upstream only, and waits for nobody.
+/// Writes listings and pins in the background; keeps only the latest per upstream and never blocks
+/// the publisher.
 #[derive(Debug)]
 pub struct StoreWriter {
     store: ListingStore,
     /// By the number of the link.
     waiting: Mutex<BTreeMap<u64, ListingJob>>,
-    /// The same. Those of a later link of an upstream are written later.
+    /// By the number of the link. Pins of a later link of an upstream are written later.
     pins: Mutex<BTreeMap<u64, PinJob>>,
     wake: Notify,
 }
@@ -30,7 +31,7 @@ pub struct StoreWriter {
 #[derive(Debug)]
 struct ListingJob {
     upstream: Arc<config::Upstream>,
-    /// `None`: the one that is stored still holds.
+    /// `None`: the stored one was confirmed.
     listing: Option<Arc<Listing>>,
 }
 
@@ -39,7 +40,7 @@ struct PinJob {
     upstream: Arc<config::Upstream>,
     /// `None`: nothing is pinned any more.
     pins: Option<Arc<Pins>>,
-    /// Told whether it is written.
+    /// Notified whether they were written.
     done: Vec<oneshot::Sender<bool>>,
 }
 
@@ -55,7 +56,7 @@ impl StoreWriter {
         }
     }
 
-    /// Stores this listing of the upstream that a link leads to, some time soon.
+    /// Queues a listing of the upstream that a link leads to.
     pub fn queue_listing(
         &self,
         link: u64,
@@ -68,7 +69,7 @@ impl StoreWriter {
         self.wake.notify_one();
     }
 
-    /// Notes some time soon that what is stored of it still holds.
+    /// Queues a note that the stored listing was confirmed.
     pub fn queue_confirmation(&self, link: u64, upstream: &Arc<config::Upstream>) {
         let job = || ListingJob {
             upstream: Arc::clone(upstream),
@@ -77,7 +78,7 @@ impl StoreWriter {
         self.lock().entry(link).or_insert_with(job);
     }
 
-    /// Stores these pins of the upstream that a link leads to, some time soon, and tells when that is done, and whether it could be.
+    /// Queues pins of the upstream that a link leads to; `done` gets whether they could be written.
     pub fn queue_pins(
         &self,
         link: u64,
@@ -123,7 +124,7 @@ impl StoreWriter {
         self.write_listings();
     }
 
-    /// What cannot be written waits for the next time, unless something newer does.
+    /// Writes the pins. Pins that cannot be written stay queued, unless newer ones are.
     fn write_pins(&self) {
         let mut failed = HashMap::default();
         for (link, job) in std::mem::take(&mut *lock(&self.pins)) {
@@ -157,7 +158,8 @@ impl StoreWriter {
         }
     }
 
-    /// The same. That a listing still holds is not noted again: the next one says so too.
+    /// Writes the listings. One that cannot be written stays queued, unless a newer one is. A
+    /// confirmation that fails is dropped: the next one follows.
     fn write_listings(&self) {
         let mut failed = HashMap::default();
         for (link, job) in std::mem::take(&mut *self.lock()) {
@@ -167,7 +169,7 @@ impl StoreWriter {
                     failed.remove(&upstream.id);
                     self.store.write_listing(upstream, listing)
                 }
-                // What holds is not stored yet.
+                // The confirmed listing itself could not be written.
                 None if failed.contains_key(&upstream.id) => continue,
                 None => self.store.confirm_listing(upstream),
             };

@@ -583,7 +583,8 @@ fn what_is_held_is_as_old_as_what_is_said_in_its_place() {
     assert!(!seen.contains("2026-11-01"), "{seen}");
 }
 
-/// Listings of a few tools that swap names, words and hints, go and return; and what an operator accepts in between.
+/// Listings of a few tools that swap names, words and hints, go and return; and what an operator
+/// accepts in between.
 #[derive(Clone, Debug)]
 enum Step {
     List(BTreeMap<u8, (u8, u8, bool)>),
