@@ -1,7 +1,8 @@
-//! The bridge between eras: what has to change in a message so that a caller of one era and an upstream of the other
-//! understand each other. Within an era nothing changes but what belongs to the hop.
+//! The bridge between eras: the changes that a message needs so that a caller of one era and an
+//! upstream of the other understand each other. Within one era, only ids, tokens and `_meta`
+//! change.
 //!
-//! Pure functions over messages; what carries them is in `relay`.
+//! The functions here have no side effects; `relay` sends the messages.
 
 pub mod answer;
 pub mod logs;

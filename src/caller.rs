@@ -1,24 +1,25 @@
-//! The caller of a request: who calls, as opposed to what is kept of its session.
+//! The caller of a request. Its session's state is something else: see
+//! [`crate::session::CallerSession`].
 
-/// What a caller proved to be.
+/// The identity that a caller proved.
 ///
-/// Nothing asks callers for a proof yet, so there is one kind. It is a value and not an absence: code that decides
-/// by it has to say what it does with an anonymous caller.
+/// Weir does not authenticate callers yet, so there is one kind. Anonymous is a variant and not a
+/// `None`, so that code which decides by it has to handle an anonymous caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// A caller that proved nothing.
+    /// A caller that proved no identity.
     Anonymous,
 }
 
 /// The sender of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// What it proved to be.
+    /// The identity that it proved.
     pub principal: Principal,
 }
 
 impl Principal {
-    /// Returns the name under which the caller is logged; `None` for one that proved nothing.
+    /// Returns the name under which the caller is logged; `None` for an anonymous one.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         match self {
@@ -28,7 +29,7 @@ impl Principal {
 }
 
 impl Caller {
-    /// A caller that proved nothing.
+    /// Makes a caller that proved no identity.
     #[must_use]
     pub fn anonymous() -> Self {
         Self {

@@ -1,12 +1,12 @@
-//! Permission is a value: nothing of a caller reaches an upstream without a [`Permit`] for it.
+//! Permission as a value: without a [`Permit`], no request of a caller reaches an upstream.
 
 use crate::caller::{Caller, Principal};
 use crate::name::UpstreamIndex;
 
 /// Proof that a caller may send one request to one upstream of one snapshot.
 ///
-/// It cannot be copied: a second request needs a decision of its own. `Snapshot::link` asks for one, so a step that was not
-/// permitted has no link to send over.
+/// It cannot be copied: a second request needs a decision of its own. `Snapshot::link` wants a
+/// permit, so code without one has no link to send over.
 #[derive(Debug)]
 pub struct Permit {
     upstream: UpstreamIndex,
@@ -14,8 +14,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Permits a request while there is no policy: every caller may use every upstream of the snapshot with this
-    /// generation.
+    /// Permits a request. There is no policy yet: every caller may use every upstream of the
+    /// snapshot with this generation.
     #[must_use]
     pub fn open(caller: &Caller, upstream: UpstreamIndex, generation: u64) -> Self {
         match caller.principal {
@@ -32,7 +32,7 @@ impl Permit {
         self.upstream
     }
 
-    /// Returns the generation of the snapshot that the decision was made by.
+    /// Returns the generation of the snapshot that the request was permitted by.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation

@@ -1,8 +1,9 @@
-//! The record of a request: one for each that is understood, whatever its method and its ending.
+//! Records of requests: one for each message that is a request, whatever its method and outcome.
 //!
-//! A [`Record`] is a drop guard. It is opened when a message is known to be a request, is told what becomes of the request,
-//! and is written when it is dropped, so that no way out leaves a request without a record. Today it is written to the metrics and,
-//! if that is wanted, to the log (target `weir::calls`).
+//! A [`Record`] is a drop guard. It is opened when a message is known to be a request, and written
+//! when it is dropped. So every request leaves a record, even if its connection breaks or its task
+//! is cancelled. It is written to the metrics and, if that is enabled, to the log (target
+//! `weir::calls`).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,11 +15,11 @@ use crate::protocol::error::{Blame, Fault};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
 
-/// The longest name of an unknown method that is kept.
+/// At most this many characters of an unknown method are kept.
 const LONGEST_METHOD: usize = 100;
 
-/// The record of one request, written when it is dropped. Without an ending the request was cancelled: by its caller, or
-/// because weir stops.
+/// The record of one request, written when it is dropped. A record without an ending says that the
+/// request was cancelled by its caller, or failed because weir stops.
 #[derive(Debug)]
 pub struct Record {
     metrics: Arc<Metrics>,
@@ -37,7 +38,7 @@ pub struct Record {
 struct Destination {
     upstream: Arc<metrics::UpstreamMetrics>,
     series: Arc<Series>,
-    /// The exposed name of the tool. Only where the log wants it.
+    /// The exposed name of the tool, if the request is logged.
     tool: Option<Box<str>>,
 }
 
@@ -68,8 +69,8 @@ impl Record {
         self.trace.request_id()
     }
 
-    /// Notes the upstream that the request goes to, with the method it has there. `tool` is the exposed name of a tool in the
-    /// catalog.
+    /// Notes the upstream that the request goes to, and its method there. `tool` is the exposed
+    /// name of a tool in the catalog.
     pub fn set_destination(
         &mut self,
         upstream: &Arc<metrics::UpstreamMetrics>,
@@ -88,7 +89,8 @@ impl Record {
         self.ending = Some(Ending::Ok);
     }
 
-    /// Notes that the request is answered with an error of the upstream's own, and whom that error blames, if it says.
+    /// Notes that the request is answered with an error of the upstream, and the party to blame if
+    /// it is known.
     pub fn refuse(&mut self, blame: Option<Blame>) {
         self.ending = Some(Ending::Error);
         self.blame = blame;

@@ -1,8 +1,19 @@
-//! The pipeline: a request of a caller becomes a request of an upstream, and its answer comes back.
+//! The path of a request: from a caller to an upstream, and of its answer back.
 //!
-//! The types are the order of the steps. A route of the caller's view leads to a `Permit`, the permit and the request's data to
-//! what is `Guarded`, that to what was `Sent`, and that to a [`Reply`]. Nothing reaches an upstream but through `send`, and no bytes
-//! leave for a caller but through `back`. One member is edited; everything else keeps its bytes.
+//! Each step takes the value that the step before it returns, so none can be left out:
+//!
+//! 1. [`Scope`]: the snapshot and the caller that the request is decided by.
+//! 2. `Target`: the upstream that owns the named tool, prompt, resource or task, found in the
+//!    caller's view, with the name that the upstream knows (`call`, `tasks`).
+//! 3. `Permit`: the caller may send this request to that upstream (`Scope::permit`).
+//! 4. `Guarded`: the data of the request passed the checks (`guard`).
+//! 5. `Sent`: the request went to the upstream, which began to answer (`send`).
+//! 6. [`Reply`]: the messages for the caller, one after the other (`back`).
+//!
+//! Lists need no upstream and skip steps 2 to 5. Requests that weir sends with params of its own
+//! (`settings`, `tasks/list`) need a permit too. Nothing is sent to an upstream but by `send`, and
+//! every message for the caller leaves through `back`. Weir changes names, `_meta`, and arguments
+//! that the operator has rules for; all other JSON keeps its bytes.
 
 mod back;
 mod call;
@@ -32,11 +43,12 @@ pub use send::{answer as answer_upstream, progress, roots_changed};
 use back::ReplySource;
 use call::Target;
 
-/// Answers a request that is not about the connection itself. What becomes of it is noted in its record.
+/// Answers any request but `initialize`, `ping`, `server/discover` and `subscriptions/listen`. The
+/// reply writes the record when it ends.
 ///
 /// # Errors
-/// The fault to answer with: no such method or route, bad params, an upstream that cannot be reached, a chain
-/// that loops. It is recorded already.
+/// The fault to answer with: no such method or route, bad params, an upstream that cannot be
+/// reached, a chain of weirs that loops. It is recorded already.
 pub async fn answer(
     scope: &Scope<'_>,
     request: &Request<'_>,
@@ -80,7 +92,7 @@ async fn source(
     forward(scope, request, target, record).await
 }
 
-/// Sends a request to the upstream that owns what it names.
+/// Sends a request to the upstream that owns its target.
 async fn forward(
     scope: &Scope<'_>,
     request: &Request<'_>,

@@ -1,10 +1,10 @@
-//! Legacy sessions of callers (2025-11-25 `basic/transports.mdx#session-management`): their sealed ids, and what is
-//! kept in memory for each of them.
+//! Legacy sessions of callers (2025-11-25 `basic/transports.mdx#session-management`): their sealed
+//! ids, and their state in memory.
 //!
-//! A session's id is a sealed token ([`SessionToken`]), so any replica with the same key can serve it. What a token
-//! cannot hold is in a [`CallerSession`]: sessions at upstreams, requests of upstreams that wait for the caller's
-//! answer, the stream for what is not part of an answer. It is made when it is first needed and forgotten when the
-//! session does nothing.
+//! A session's id is a sealed token ([`SessionToken`]), so any replica with the same key can serve
+//! it. All else is in a [`CallerSession`]: sessions at upstreams, requests of upstreams that the
+//! caller has not answered, the stream for messages that belong to no call. It is made when it is
+//! first needed, and dropped when the session has done nothing for a while.
 
 mod caller_session;
 mod server_requests;

@@ -1,4 +1,5 @@
-//! What changes in an answer on its way from the upstream's era to the caller's. Within an era: nothing.
+//! Puts an answer of an upstream into the caller's era. Within one era it stays as it is, except
+//! for ids of tasks and some errors.
 
 use http::StatusCode;
 
@@ -8,14 +9,14 @@ use crate::name::UpstreamId;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 
-/// Two eras of one call, and what else decides how its answer changes.
+/// The two eras of a call, and what else decides how its answer changes.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerBridge {
     /// The caller's era.
     pub caller: Era,
     /// The upstream's era.
     pub upstream: Era,
-    /// Whether this is `resources/read`, whose results and errors have rules of their own.
+    /// Whether the call is `resources/read`, whose results and errors have rules of their own.
     pub is_read: bool,
     /// Whether ids of tasks may be in results and notifications.
     pub has_tasks: bool,
@@ -24,10 +25,10 @@ pub struct AnswerBridge {
 }
 
 impl AnswerBridge {
-    /// Returns the `result` for the caller; `None` where it is the upstream's own bytes.
+    /// Returns the `result` for the caller; `None` if the upstream's own bytes fit.
     ///
     /// # Errors
-    /// The result cannot be understood, or asks for something that this bridge cannot carry.
+    /// The result is not MCP, or it needs something that the caller's era does not have.
     pub fn result(self, text: &str, upstream: &UpstreamId) -> Result<Option<String>, Fault> {
         if self.caller == self.upstream {
             let wrapped = self
@@ -59,16 +60,17 @@ impl AnswerBridge {
                         upstream: upstream.as_str().into(),
                     });
                 }
-                // Legacy knows only objects here; the text content says the same.
-                let odd = result
+                // Legacy allows only objects here. The text content carries the same data.
+                let is_foreign = result
                     .get("structuredContent")
                     .is_some_and(|content| !json::is_object(content));
-                Ok((odd && result.remove("structuredContent")).then(|| result.to_text()))
+                Ok((is_foreign && result.remove("structuredContent")).then(|| result.to_text()))
             }
         }
     }
 
-    /// Returns the `error` for the caller and its HTTP status; `None` for the text where it is the upstream's own bytes.
+    /// Returns the `error` for the caller and its HTTP status; the text is `None` if the upstream's
+    /// own bytes fit.
     #[must_use]
     pub fn error(self, text: &str, upstream: &UpstreamId) -> (Option<String>, StatusCode) {
         let Ok(mut error) = Object::parse(text) else {
@@ -93,7 +95,8 @@ impl AnswerBridge {
             return (Some(caused), status);
         }
         let mapped = match (self.upstream, self.caller, code) {
-            // About weir's own request to the upstream, not about the caller's to weir.
+            // They are about weir's request to the upstream, not about the caller's request to
+            // weir.
             (_, _, -32020 | -32022) => Some(-32603),
             (Era::Legacy, Era::Modern, -32002) => Some(-32602),
             (Era::Legacy, Era::Modern, -32042 | -32019..=-32000) => Some(-32603),
@@ -106,18 +109,18 @@ impl AnswerBridge {
         };
         error.set("code", code.to_string());
         if code == -32603 {
-            let data = named(error.get("data"), upstream);
+            let data = name_upstream(error.get("data"), upstream);
             error.set("data", data);
         }
         (Some(error.to_text()), status)
     }
 }
 
-/// Why, as JSON text, where the upstream gives no reason of its own.
+/// The reason, as JSON text, if the upstream gives none.
 const REFUSED: &str = "\"refused the request\"";
 
-/// An error's data with the upstream's name in it.
-fn named(data: Option<&str>, upstream: &UpstreamId) -> String {
+/// Returns an error's data with the upstream's name in it.
+fn name_upstream(data: Option<&str>, upstream: &UpstreamId) -> String {
     let upstream = json::quote(upstream.as_str());
     let mut named = Object::new();
     match data.map(Object::parse) {
@@ -136,8 +139,9 @@ fn named(data: Option<&str>, upstream: &UpstreamId) -> String {
     named.to_text()
 }
 
-/// Returns the error of an upstream that is a weir, if it is about an upstream of that weir: `data` names the weir, as
-/// every such error names its upstream, and what the weir said is the `cause` in it, byte for byte.
+/// Returns the error of an upstream that is itself a weir, if the error is about an upstream of
+/// that weir. Its `data` then names the weir as the upstream, and has the weir's own `data` as
+/// `cause`, byte for byte.
 fn name_cause(error: &Object<'_>, upstream: &UpstreamId) -> Option<String> {
     let cause = error.get("data")?;
     let inner = Object::parse(cause).ok()?;

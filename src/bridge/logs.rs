@@ -1,4 +1,5 @@
-//! Which log messages on a call's stream are for its caller (`server/utilities/logging.mdx`).
+//! Selects the log messages on a call's stream that are for its caller
+//! (`server/utilities/logging.mdx`).
 
 use crate::json::Object;
 use crate::protocol::era::Era;
@@ -16,19 +17,20 @@ const LEVELS: [&str; 8] = [
     "emergency",
 ];
 
-/// The log messages that a caller takes.
+/// The log messages that a caller wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFilter {
-    /// All: in legacy a session sets its level at the upstream.
+    /// All of them. In legacy the upstream filters, by the level that was set for the session.
     All,
-    /// None: a modern request that does not ask, or asks for an unknown level.
+    /// None: a modern request names no level, or an unknown one.
     None,
-    /// Messages at least as severe as the level at this place of [`LEVELS`]. Not every upstream applies it.
+    /// Messages at least as severe as the level at this index of [`LEVELS`]. The upstream should
+    /// filter too, but not every one does.
     From(usize),
 }
 
 impl LogFilter {
-    /// Returns what the caller of a request with this `_meta` takes.
+    /// Returns the filter for a request with this `_meta`.
     #[must_use]
     pub fn new(caller: Era, own: Option<&Object<'_>>) -> Self {
         match caller {
@@ -41,7 +43,8 @@ impl LogFilter {
         }
     }
 
-    /// Returns whether a message is for this caller. One without a level that can be compared is, if any is.
+    /// Returns whether a message is for this caller. A message with no level or an unknown one is,
+    /// unless the caller wants none.
     #[must_use]
     pub fn passes(self, params: Option<&str>) -> bool {
         match self {

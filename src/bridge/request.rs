@@ -1,4 +1,5 @@
-//! Params of a request on their next hop: the same bytes, with this hop's `_meta` in the upstream's era.
+//! Rewrites the params of a request for an upstream: the same bytes, with a new `_meta` in the
+//! upstream's era.
 
 use crate::bridge::logs::LogFilter;
 use crate::json::Object;
@@ -8,7 +9,7 @@ use crate::protocol::hops::Onward;
 use crate::protocol::meta as keys;
 use crate::protocol::trace::Trace;
 
-/// The params of one hop, and what has to be remembered for the way back.
+/// The params for an upstream, and what has to be remembered for its answer.
 #[derive(Debug)]
 pub struct HopParams {
     /// The params as JSON text.
@@ -19,16 +20,16 @@ pub struct HopParams {
     pub logs: LogFilter,
 }
 
-/// What a request tells the next hop of where it comes from.
+/// The part of `_meta` that tells an upstream where a request comes from.
 #[derive(Debug)]
 pub struct HopMeta<'s> {
-    /// The request id and trace context that it belongs to.
+    /// The request id and the trace context.
     pub trace: &'s Trace,
-    /// Its chain of weirs.
+    /// The path through weirs, and the remaining time.
     pub onward: Onward<'s>,
 }
 
-/// The two ends of one hop.
+/// The two sides of a request: its caller and its upstream.
 #[derive(Clone, Copy, Debug)]
 pub struct Hop {
     /// The caller's era.
@@ -39,11 +40,11 @@ pub struct Hop {
     pub on_stdio: bool,
 }
 
-/// Puts this hop's `_meta` into the params. Progress tokens are this hop's own: the number `id` of the request on its
-/// link.
+/// Puts a `_meta` for the upstream into the params. A progress token becomes weir's own: the number
+/// `id` of the request on its link.
 ///
 /// # Errors
-/// `_meta` is no object or has a key twice, or says that the request goes round in circles.
+/// The path in `_meta` is not valid, or says that the request goes round in circles.
 pub fn rewrite_params(
     params: &mut Object<'_>,
     meta: Option<&Object<'_>>,
@@ -64,7 +65,7 @@ pub fn rewrite_params(
         (Era::Legacy, Era::Modern) => {
             own.set(keys::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
             own.set(keys::CLIENT_INFO, keys::WEIR);
-            // What a modern upstream may ask for, this connection cannot carry yet.
+            // None, because weir cannot relay a modern upstream's requests to a legacy caller yet.
             own.set(keys::CLIENT_CAPABILITIES, "{}");
         }
         (Era::Modern, Era::Modern) => {

@@ -1,8 +1,8 @@
-//! Ids of tasks on their way between hops: their upstream's own, so callers get them with the upstream's name before
-//! them, as `UPSTREAM.ID`.
+//! Rewrites ids of tasks. Two upstreams may use the same id, so callers get it with the upstream's
+//! name before it, as `UPSTREAM.ID`.
 //!
-//! Legacy (2025-11-25 `basic/utilities/tasks.mdx`) and modern (SEP-2663) have the same ids. An id carries all that is
-//! needed to find its upstream, so that any replica can.
+//! Legacy (2025-11-25 `basic/utilities/tasks.mdx`) and modern (SEP-2663) have the same ids. An id
+//! is enough to find its upstream, so any replica can.
 
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
@@ -14,13 +14,13 @@ pub fn exposed(upstream: &UpstreamId, id: &str) -> String {
     format!("{upstream}.{id}")
 }
 
-/// Returns the id that the upstream knows; `None` where the exposed id does not name this upstream.
+/// Returns the id that the upstream knows; `None` if the exposed id does not name this upstream.
 #[must_use]
 pub fn original<'i>(upstream: &UpstreamId, exposed: &'i str) -> Option<&'i str> {
     exposed.strip_prefix(upstream.as_str())?.strip_prefix('.')
 }
 
-/// Returns a result with its task ids as callers see them; `None` where it has none.
+/// Returns a result with its task ids as callers see them; `None` if it has none.
 #[must_use]
 pub fn wrap_result(text: &str, upstream: &UpstreamId) -> Option<String> {
     let mut result = Object::parse(text).ok()?;
@@ -55,7 +55,8 @@ pub fn wrap_params(envelope: &mut Object<'_>, upstream: &UpstreamId) {
     }
 }
 
-/// Rewrites the related task in `_meta` to the one that callers see, and returns whether there is one.
+/// Rewrites the related task in `_meta` to the one that callers see, and returns whether there is
+/// one.
 pub fn wrap_related(own: &mut Object<'_>, upstream: &UpstreamId) -> bool {
     let Some(Ok(mut related)) = own.borrowed(meta::RELATED_TASK).map(Object::parse) else {
         return false;
@@ -67,8 +68,8 @@ pub fn wrap_related(own: &mut Object<'_>, upstream: &UpstreamId) -> bool {
     changed
 }
 
-/// Returns a caller's answer with its related task as the upstream knows it; `None` where it names none of that
-/// upstream's.
+/// Returns a caller's answer with the id of its related task as the upstream knows it; `None` if it
+/// names no task of that upstream.
 #[must_use]
 pub fn unwrap_related(text: &str, upstream: &UpstreamId) -> Option<String> {
     if !text.contains(meta::RELATED_TASK) {
@@ -85,7 +86,8 @@ pub fn unwrap_related(text: &str, upstream: &UpstreamId) -> Option<String> {
     Some(object.to_text())
 }
 
-/// Rewrites the related task in the `_meta` of an object to the one that callers see, and returns whether there is one.
+/// Rewrites the related task in the `_meta` of an object to the one that callers see, and returns
+/// whether there is one.
 pub fn wrap_meta(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {
     let Some(Ok(mut own)) = object.borrowed("_meta").map(Object::parse) else {
         return false;
@@ -97,7 +99,8 @@ pub fn wrap_meta(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {
     changed
 }
 
-/// Rewrites the `taskId` of an object to the one that callers see, and returns whether there is one.
+/// Rewrites the `taskId` of an object to the one that callers see, and returns whether there is
+/// one.
 pub fn wrap_id(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {
     let Some(id) = object.string("taskId") else {
         return false;

@@ -1,5 +1,5 @@
-//! A reply becomes an HTTP response: JSON where the response is all there is, an event stream where
-//! something comes before it.
+//! Turns replies into HTTP responses: JSON if there is only a response, an event stream if another
+//! message comes before it.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ use crate::session::CallerSession;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
-/// What a caller takes, from its `Accept`.
+/// The media types that a caller accepts, by its `Accept` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accepts {
-    /// JSON only: notifications are left out.
+    /// JSON only: other messages than the response are left out.
     Json,
-    /// Event streams too.
+    /// JSON and event streams.
     Events,
     /// Both, and event streams first.
     EventsFirst,
@@ -36,13 +36,14 @@ pub(super) enum Accepts {
 }
 
 impl Accepts {
+    /// Reads the `Accept` headers. Without any, everything is accepted.
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let (mut json, mut any) = (false, false);
         for value in headers.get_all(header::ACCEPT) {
             for item in value.to_str().unwrap_or_default().split(',') {
                 any = true;
                 match item.split(';').next().unwrap_or_default().trim() {
-                    // Named first is wanted first, where all else is equal.
+                    // The type that is named first is preferred. Weights (`q=`) are not read.
                     "text/event-stream" if !json => return Self::EventsFirst,
                     "text/event-stream" | "text/*" | "*/*" => return Self::Events,
                     "application/json" | "application/*" => json = true,
@@ -57,13 +58,13 @@ impl Accepts {
         }
     }
 
-    /// Whether something may come before the response.
+    /// Returns whether messages may come before the response.
     pub(super) fn streams(self) -> bool {
         matches!(self, Self::Events | Self::EventsFirst)
     }
 }
 
-/// The HTTP answer of a modern call. When the caller closes it, the call is over.
+/// Returns the HTTP response of a modern call. The call is cancelled when the caller closes it.
 pub(super) async fn respond(mut running: Running, accepts: Accepts) -> Response {
     match wait_for_form(&mut running, accepts, false).await {
         AnswerForm::Response(payload) => respond_whole(payload, accepts),
@@ -77,7 +78,8 @@ pub(super) async fn respond(mut running: Running, accepts: Accepts) -> Response 
     }
 }
 
-/// The HTTP answer of a legacy call. When the connection breaks, the call goes on, and can be read on.
+/// Returns the HTTP response of a legacy call. When the connection breaks, the call goes on, and
+/// the caller can resume its stream.
 pub(super) async fn respond_resumable(
     mut running: Running,
     accepts: Accepts,
@@ -92,8 +94,8 @@ pub(super) async fn respond_resumable(
     }
 }
 
-/// An answer that is only a response. A caller that names event streams first gets one; what has a status of
-/// its own stays JSON.
+/// Returns an answer that is a response only. It is JSON, except for a caller that prefers event
+/// streams. A status other than 200 needs JSON.
 fn respond_whole(payload: Payload, accepts: Accepts) -> Response {
     if accepts == Accepts::EventsFirst && payload.status == StatusCode::OK {
         events(Body::from(sse::event(&payload.concat())))
@@ -102,16 +104,18 @@ fn respond_whole(payload: Payload, accepts: Accepts) -> Response {
     }
 }
 
-/// How an answer begins.
+/// The form of an answer.
 enum AnswerForm {
-    /// It is all there is.
+    /// The response only.
     Response(Payload),
-    /// Something comes before the response.
+    /// A stream: another message comes before the response, or the response takes long.
     Stream(StreamTrigger),
-    /// The caller cancelled its request and is owed nothing.
+    /// No response: the caller cancelled its request.
     Empty,
 }
 
+/// Waits until the form of the answer is known. `polls`: whether the caller knows streams that
+/// pause.
 async fn wait_for_form(running: &mut Running, accepts: Accepts, polls: bool) -> AnswerForm {
     let streams = accepts.streams();
     loop {
@@ -134,6 +138,7 @@ async fn wait_for_form(running: &mut Running, accepts: Accepts, polls: bool) -> 
     }
 }
 
+/// Streams an answer that begins with the event `first`.
 fn stream_events(first: Bytes, running: Running) -> Response {
     let rest = futures::stream::unfold((Some(first), running), |(first, mut running)| async move {
         if let Some(first) = first {
@@ -156,7 +161,7 @@ fn stream_events(first: Bytes, running: Running) -> Response {
     events(Body::from_stream(rest))
 }
 
-/// An event stream with the headers that keep proxies from holding it back.
+/// Returns an event stream, with the headers that keep proxies from buffering it.
 pub(super) fn events(body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -166,7 +171,7 @@ pub(super) fn events(body: Body) -> Response {
     response
 }
 
-/// A JSON answer.
+/// Returns a JSON answer.
 pub(super) fn json(payload: Payload) -> Response {
     let status = payload.status;
     let body = match <[Bytes; 1]>::try_from(payload.chunks) {
@@ -179,14 +184,14 @@ pub(super) fn json(payload: Payload) -> Response {
     response
 }
 
-/// An answer without a body.
+/// Returns an answer without a body.
 pub(super) fn bare(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
 }
 
-/// A refusal of what belongs to no era, or to the legacy one.
+/// Returns the error answer to a message of the legacy era, or of an unknown one.
 pub(super) fn refuse(id: Option<&Id>, fault: &Fault) -> Response {
     json(Payload::fault(id, fault, Era::Legacy))
 }

@@ -1,4 +1,5 @@
-//! Batches, which only 2025-03-26 knows, and there every receiver must take them (`basic/index.mdx#batching`).
+//! Batches: arrays of messages. Only 2025-03-26 has them, and there every receiver must accept them
+//! (`basic/index.mdx#batching`).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -28,21 +29,22 @@ use crate::protocol::{method, sse};
 use crate::relay::{self, KEEP_ALIVE, Outgoing, Payload};
 use crate::session::SessionToken;
 
-/// Most messages in one batch.
+/// At most this many messages are in one batch.
 const MAX_MESSAGES: usize = 100;
 
-/// Said to a batch that has nowhere to go.
+/// The error for a batch outside of a session whose version has batches.
 const WRONG_SESSION: Fault = Fault::Invalid("only sessions of 2025-03-26 take batches");
 
-/// Whether a body or a line is meant as a batch.
+/// Returns whether a body or a line is meant as a batch.
 pub(super) fn is_batch(text: &str) -> bool {
     text.trim_start().starts_with('[')
 }
 
-/// The messages of a batch for a session of this version, if there is one.
+/// Returns the messages of a batch in a session of this version; `None` is no session.
 ///
 /// # Errors
-/// Not JSON, empty, too many, or something among them that never stands in a batch.
+/// The batch is no JSON array, is empty or too long, has a message that may not be in a batch, or
+/// the version has no batches.
 pub(super) fn parse_items(text: &str, version: Option<Version>) -> Result<Vec<&str>, Fault> {
     let items = json::array_up_to(text, MAX_MESSAGES + 1).map_err(|_| Fault::Parse)?;
     let envelopes = || items.iter().filter_map(|item| Object::parse(item).ok());
@@ -66,8 +68,9 @@ pub(super) fn parse_items(text: &str, version: Option<Version>) -> Result<Vec<&s
     Ok(items)
 }
 
-/// A batch over HTTP. Its requests are answered side by side: all in one array where answers are all there is,
-/// one event each where something comes before them or they take their time.
+/// Answers a batch over HTTP. Its requests run side by side. Their responses are one JSON array if
+/// nothing else is sent; they are one event each if a notification or request comes before the last
+/// of them, or if they take long.
 pub(super) async fn post(
     front: &Arc<Front>,
     headers: &HeaderMap,
@@ -79,7 +82,8 @@ pub(super) async fn post(
     let version = session.as_ref().ok().map(|session| session.version);
     let (items, session) = match (parse_items(text, version), session) {
         (Ok(items), Ok(session)) => (items, session),
-        // That it is a batch says more than that there is no session.
+        // A session id that is not valid matters more than its version, which is unknown. Without a
+        // session id, the message is that batches need a session.
         (Err(WRONG_SESSION), Err(fault)) if fault != Fault::NoSession => {
             return answer::refuse(None, &fault);
         }
@@ -93,6 +97,7 @@ pub(super) async fn post(
     gather(answers, accepts).await
 }
 
+/// Waits until it is known whether the answer is an array or a stream, and returns that.
 async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
     let mut ready: Vec<Bytes> = Vec::new();
     let silence = tokio::time::sleep(KEEP_ALIVE);
@@ -131,7 +136,8 @@ async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
     answer::events(Body::from_stream(events))
 }
 
-/// All answers as one array; a batch that wanted none, or whose requests were all taken back, gets none.
+/// Returns all responses as one array. There may be none: if the batch has no requests, or all of
+/// them were cancelled.
 fn join_answers(answers: &[Bytes]) -> Response {
     if answers.is_empty() {
         return answer::bare(StatusCode::ACCEPTED);
@@ -140,8 +146,8 @@ fn join_answers(answers: &[Bytes]) -> Response {
     answer::json(Payload::ok(vec![body.into()]))
 }
 
-/// What answers a batch, from all of its requests as it comes. Dropped early, the rest goes on without its
-/// caller: in legacy a disconnect is no cancellation.
+/// The messages for the caller of a batch, from all of its requests as they come. Dropped early,
+/// the requests go on in the background: in legacy a disconnect cancels nothing.
 struct BatchAnswers {
     rest: Option<SelectAll<BoxStream<'static, Outgoing>>>,
     front: Arc<Front>,
@@ -174,14 +180,14 @@ impl Drop for BatchAnswers {
     }
 }
 
-/// Where one message of a batch stands.
+/// The state of one message of a batch.
 enum ItemState {
     Unread(String),
     Running(Running),
     Done,
 }
 
-/// What one message of a batch is answered with.
+/// Handles one message of a batch and returns what its caller gets.
 fn answer_item(
     front: &Arc<Front>,
     session: &SessionToken,

@@ -1,4 +1,4 @@
-//! A response body of ready pieces: pages of a listing go out without being copied together.
+//! A response body in pieces: the pages of a list are sent without being copied into one buffer.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// Pieces that are sent one after the other; the length is known.
+/// A body that sends its pieces one after the other. Its length is known.
 #[derive(Debug)]
 pub(super) struct Pieces {
     pieces: VecDeque<Bytes>,

@@ -1,4 +1,4 @@
-//! Streams of what belongs to no call, as the bodies of HTTP answers.
+//! Bodies of HTTP answers that stream changes: messages that belong to no call.
 
 use std::convert::Infallible;
 
@@ -17,8 +17,8 @@ pub(super) struct ListenEnd {
     pub(super) record: Record,
 }
 
-/// Makes the body of a stream: `first`, each change as `render` writes it (method, params), and the ending, if it has one. `held`
-/// is dropped with the body.
+/// Makes the body of a stream: `first`, then each change as `render` writes it (method, params),
+/// then the ending if there is one. `held` is dropped with the body.
 pub(super) fn body(
     first: Bytes,
     changes: Changes,

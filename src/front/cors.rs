@@ -1,5 +1,6 @@
-//! What lets a browser page read answers (Fetch, "CORS protocol"): said to origins that passed the check, by
-//! name and never as `*`. Others are turned away before anything is said to them. No credentials: weir has no cookies.
+//! The headers that let a browser page read answers (Fetch, "CORS protocol"). Only an origin that
+//! passed the check gets them, by its name and never as `*`; others get a 403 without them. No
+//! credentials are allowed, because weir has no cookies.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -10,13 +11,14 @@ use std::sync::Arc;
 use crate::front::answer;
 use crate::front::state::{Front, METHODS};
 
-/// What a page may read besides the body.
+/// The response headers that a page may read.
 const READABLE_HEADERS: HeaderValue =
     HeaderValue::from_static("mcp-session-id, x-request-id, www-authenticate");
-/// For how long a browser may remember: two hours is the most that any does.
+/// How many seconds a browser may remember a preflight: no browser remembers for more than two
+/// hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// Lets the page that asked read this answer.
+/// Adds the headers that let the page that sent the request read the response.
 pub(super) fn allow(asked: &HeaderMap, response: &mut Response) {
     if let Some(origin) = asked.get(header::ORIGIN) {
         let headers = response.headers_mut();
@@ -26,7 +28,8 @@ pub(super) fn allow(asked: &HeaderMap, response: &mut Response) {
     }
 }
 
-/// Checks `Host` and `Origin` before everything but `POST`, and says what the page may read.
+/// Checks `Host` and `Origin`, and adds the headers for the page. For all methods but `POST`, which
+/// does not go through the router.
 pub(super) async fn check_origin(
     State(front): State<Arc<Front>>,
     request: Request,
@@ -46,8 +49,8 @@ pub(super) async fn check_origin(
     response
 }
 
-/// `OPTIONS`: a browser asks before it sends. `Mcp-Param-*` have any name, so the headers it asks for are the
-/// headers it may send.
+/// Answers `OPTIONS`, which a browser sends before the request itself. All headers that it asks for
+/// are allowed: `Mcp-Param-*` can have any name.
 pub(super) async fn preflight(asked: HeaderMap) -> Response {
     let mut response = answer::bare(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();

@@ -11,14 +11,15 @@ use tokio_util::sync::CancellationToken;
 /// The two steps in which a listener stops.
 #[derive(Clone, Debug, Default)]
 pub struct Draining {
-    /// Cancelled first: no connection is accepted any more, streams without an end of their own end, and calls under way go on.
+    /// Cancelled first: no more connections are accepted and streams of changes end. Calls under
+    /// way go on.
     pub begun: CancellationToken,
     /// Cancelled second: calls still under way are answered with an error.
     pub given_up: GivenUp,
 }
 
-/// A token that every call waits for beside its answer. Each poll of a `CancellationToken` takes two locks, which all
-/// calls share; here only the first poll does.
+/// A token that every call waits for beside its answer. Each poll of a `CancellationToken` takes
+/// two locks, which all calls share; here only the first poll does.
 #[derive(Clone, Debug, Default)]
 pub struct GivenUp(Arc<State>);
 
@@ -31,7 +32,7 @@ struct State {
 impl GivenUp {
     /// Ends the time that calls under way have.
     pub fn cancel(&self) {
-        // Before any call is woken to look at it.
+        // Before the token: a call that the token wakes has to find this true.
         self.0.is_over.store(true, Ordering::Release);
         self.0.token.cancel();
     }
@@ -42,6 +43,7 @@ impl GivenUp {
         let mut waits: Option<Waker> = None;
         poll_fn(|context| {
             let waker = context.waker();
+            // The token knows this waker from an earlier poll, and will wake it.
             let is_known = waits.as_ref().is_some_and(|known| known.will_wake(waker));
             if is_known && !self.0.is_over.load(Ordering::Acquire) {
                 return Poll::Pending;
@@ -64,7 +66,7 @@ mod tests {
         let given_up = GivenUp::default();
         let waits = given_up.clone();
         let waiting = async move {
-            // Looks again and again beside something else, and moves to another task in between.
+            // Polls several times beside another future, then moves to another task.
             let mut cancelled = Box::pin(async move { waits.cancelled().await });
             for _ in 0..3 {
                 tokio::select! {

@@ -1,7 +1,8 @@
-//! The way into the listener: messages go straight to the front, everything else through the router.
+//! The service of the listener: a `POST` to the MCP path is answered directly, every other request
+//! by the router.
 //!
-//! Nearly every request is a `POST` to one path. Routing it takes a comparison; going through the router
-//! and its boxed layers would cost about a twentieth of a whole call.
+//! Nearly every request is such a `POST`, and two comparisons find it. The router with its boxed
+//! layers would cost about a twentieth of a whole call.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,7 +27,7 @@ use crate::front::probes::{ping, probes};
 use crate::front::state::Front;
 use crate::protocol::headers;
 
-/// What answers the requests of a connection.
+/// The service that answers the requests of all connections.
 #[derive(Clone)]
 pub struct EndpointService {
     front: Arc<Front>,
@@ -74,7 +75,7 @@ impl Service<Request> for EndpointService {
         if request.method() != Method::POST || request.uri().path() != &*self.path {
             return Either::Right(self.rest.call(request));
         }
-        // Legacy: a disconnect is no cancellation, so the call goes on without its caller.
+        // In legacy a disconnect cancels nothing, so the call goes on without its caller.
         let is_legacy = request.headers().contains_key(headers::SESSION);
         let owner = is_legacy.then(|| Arc::clone(&self.front));
         let front = Arc::clone(&self.front);
@@ -86,7 +87,8 @@ impl Service<Request> for EndpointService {
     }
 }
 
-/// A message being answered. With an owner, it goes on in the background when its connection goes away.
+/// The future of an answer. With an owner, it goes on in the background when its connection is
+/// gone.
 pub struct Answering {
     inner: Option<BoxFuture<'static, Answered>>,
     owner: Option<Arc<Front>>,

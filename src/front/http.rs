@@ -1,4 +1,4 @@
-//! The HTTP endpoint: a message is refused, or classified by era and handed on.
+//! The HTTP endpoint: checks a message, finds out its era, and hands it to the code for that era.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::protocol::trace::Trace;
 use crate::relay::{self, Payload};
 use crate::session::SessionToken;
 
-/// Gives answers to other methods than `POST` the id of their request.
+/// Adds the request id to answers of other methods than `POST`.
 pub(super) async fn with_request_id(
     State(front): State<Arc<Front>>,
     request: Request,
@@ -33,14 +33,14 @@ pub(super) async fn with_request_id(
     tag_response(&front, &trace, response)
 }
 
-/// Counts an answer of the endpoint, and gives it the id of its request.
+/// Counts an answer of the endpoint, and adds the request id to it.
 fn tag_response(front: &Front, trace: &Trace, mut response: Response) -> Response {
     front.metrics.responded(response.status());
     trace.answer(response.headers_mut());
     response
 }
 
-/// `POST`: one message, or a batch. Every answer names the request.
+/// Answers a `POST`: one message, or a batch. Every answer carries the request id.
 pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
     let mut trace = Trace::of(&parts.headers);
@@ -71,7 +71,8 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
     tag_response(front, &trace, response)
 }
 
-/// Answers a request that did not end within the grace period. It is recorded where it is dropped.
+/// Answers a request that did not end within the grace period. Its record is written when the work
+/// on it is dropped.
 fn answer_given_up(body: &[u8]) -> Response {
     let message = std::str::from_utf8(body).map(Message::parse);
     let id = match message {
@@ -88,7 +89,7 @@ fn answer_given_up(body: &[u8]) -> Response {
 /// Checks what can be checked before the body is read.
 ///
 /// # Errors
-/// 403, 413, 415, 406.
+/// 403 for `Host` or `Origin`, 413 for the size, 415 for `Content-Type`, 406 for `Accept`.
 fn check_before_body(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault> {
     front.check_origin(&parts.headers)?;
     if body.size_hint().lower() > front.intake.max_bytes as u64 {
@@ -109,7 +110,7 @@ fn check_before_body(front: &Front, parts: &Parts, body: &Body) -> Result<Accept
     }
 }
 
-/// Decides which era a message belongs to (`basic/versioning.mdx`), and answers it.
+/// Finds out which era a message belongs to (`basic/versioning.mdx`), and answers it.
 async fn handle(
     front: &Arc<Front>,
     headers: &HeaderMap,
@@ -177,7 +178,8 @@ async fn handle(
     }
 }
 
-/// Handles a notification. Modern ones mean nothing over HTTP: there, closing the stream is what cancels.
+/// Handles a notification. Modern ones have no effect over HTTP: a modern caller cancels by closing
+/// the stream.
 fn handle_notification(
     front: &Front,
     headers: &HeaderMap,
@@ -196,7 +198,7 @@ fn handle_notification(
     }
 }
 
-/// `GET`: a legacy session's stream.
+/// Answers a `GET`: opens a legacy session's stream.
 pub(super) async fn open_stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     match find_session(&front, &headers) {
         Ok(_) if !Accepts::read(&headers).streams() => answer::refuse(None, &Fault::NotAcceptable),
@@ -208,7 +210,7 @@ pub(super) async fn open_stream(State(front): State<Arc<Front>>, headers: Header
     }
 }
 
-/// `DELETE`: ends a legacy session.
+/// Answers a `DELETE`: ends a legacy session.
 pub(super) async fn end_session(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     match find_session(&front, &headers) {
         Ok(session) => {
@@ -225,7 +227,8 @@ fn find_session(front: &Front, headers: &HeaderMap) -> Result<SessionToken, Box<
     legacy::find_session(front, headers).map_err(|fault| Box::new(answer::refuse(None, &fault)))
 }
 
-/// Any other method. `HEAD` too: answered as `GET` it would take the session's stream over.
+/// Refuses any other method. That includes `HEAD`: axum would answer it as a `GET`, which ends the
+/// session's current stream.
 pub(super) async fn refuse_method() -> Response {
     let mut response = answer::refuse(None, &Fault::HttpMethod);
     response.headers_mut().insert(header::ALLOW, METHODS);

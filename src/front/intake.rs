@@ -1,4 +1,4 @@
-//! Taking in a request body: no larger than allowed, no slower than allowed.
+//! Reads request bodies within limits of size and time.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use crate::config::Listen;
 use crate::protocol::error::Fault;
 
-/// How long the rest of a refused body is taken in for.
+/// How long the rest of a refused body is read for.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
-/// How much of it.
+/// At most this much of it is read.
 const DISCARD_BYTES: usize = 16 << 20;
 
-/// The bounds of a body.
+/// The limits of a request body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Intake {
-    /// Most bytes.
+    /// At most this many bytes.
     pub(super) max_bytes: usize,
     timeout: Duration,
 }
@@ -31,12 +31,12 @@ impl Intake {
     }
 }
 
-/// The whole body.
+/// Reads the whole body.
 ///
 /// # Errors
-/// It is too large, too slow, or breaks off.
+/// The body is too large, too slow, or breaks off.
 pub(super) async fn read(body: &mut Body, intake: Intake) -> Result<Bytes, Fault> {
-    // Most bodies are here already: then the timer is never set.
+    // Most bodies have arrived already; then no timer is registered.
     let whole = Limited::new(body, intake.max_bytes).collect();
     match tokio::time::timeout(intake.timeout, whole).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
@@ -46,8 +46,8 @@ pub(super) async fn read(body: &mut Body, intake: Intake) -> Result<Bytes, Fault
     }
 }
 
-/// Takes in and drops the rest of a body whose request has been refused. A connection that is closed with
-/// bytes unread is reset, and the caller may lose the answer that says why.
+/// Reads and drops the rest of a body whose request has been refused. A connection that is closed
+/// with unread bytes is reset, and then the caller may lose the answer that says why.
 pub(super) async fn discard_rest(mut body: Body) {
     let rest = async {
         let mut read = 0;

@@ -1,4 +1,5 @@
-//! The legacy face: initialize, sessions, the GET stream (2025-03-26, 2025-06-18, 2025-11-25).
+//! Messages of the legacy era (2025-03-26, 2025-06-18, 2025-11-25): `initialize`, requests in
+//! sessions, and the GET stream.
 
 use std::sync::Arc;
 
@@ -25,14 +26,15 @@ use crate::seal;
 use crate::session::{CallerSession, SessionToken};
 use crate::upstream::probe::SessionProfile;
 
-/// The most bytes of a client's capabilities that are kept; a client with more is taken as one without any.
+/// At most this many bytes of a client's capabilities are kept. A client with more counts as one
+/// without capabilities.
 const CAPABILITIES: usize = 2048;
 
-/// Reads `initialize` and makes the answer to it: the version asked for if weir speaks it, else its latest legacy
-/// one.
+/// Reads `initialize` and makes its answer. The version is the one asked for if weir speaks it,
+/// else the latest legacy one.
 ///
 /// # Errors
-/// There is no `protocolVersion` to answer.
+/// There is no `protocolVersion`.
 pub(super) fn initialize(
     view: View<'_>,
     request: &Request<'_>,
@@ -54,7 +56,8 @@ pub(super) fn initialize(
     Ok((profile, message::result(&request.id, &result)))
 }
 
-/// What the client can do that weir can pass on: everything but running tasks of its own.
+/// Returns the client's capabilities that weir offers to upstreams: all but tasks, which weir
+/// cannot send to a client.
 fn relayed_capabilities(request: &Request<'_>) -> String {
     let said = request.params.get("capabilities");
     let said = said.filter(|said| said.len() <= CAPABILITIES);
@@ -65,7 +68,7 @@ fn relayed_capabilities(request: &Request<'_>) -> String {
     relayed.to_text()
 }
 
-/// `initialize` over HTTP: a new session.
+/// Answers `initialize` over HTTP: opens a session.
 pub(super) fn open_session(front: &Front, request: &Request<'_>, mut record: Record) -> Response {
     let snapshot = front.live.load();
     let view = snapshot.view(&Caller::anonymous());
@@ -94,7 +97,7 @@ pub(super) fn open_session(front: &Front, request: &Request<'_>, mut record: Rec
 /// Returns the session of a request.
 ///
 /// # Errors
-/// There is none, it is unknown or over, or the version header is none of weir's.
+/// There is none, it is unknown or over, or the version header names no legacy version.
 pub(super) fn find_session(front: &Front, headers: &HeaderMap) -> Result<SessionToken, Fault> {
     let id = headers.get(SESSION).ok_or(Fault::NoSession)?;
     let session = id.to_str().ok().and_then(|id| front.sessions.find(id));
@@ -180,8 +183,8 @@ pub(super) async fn begin(
     Begun::Answered(Payload::fault(Some(&request.id), &fault, Era::Legacy))
 }
 
-/// Handles a notification of a caller in its session. One that weir does not know goes nowhere: no upstream is meant more
-/// than another.
+/// Handles a notification of a caller in its session. One that weir does not know is dropped,
+/// because it does not tell which upstream it is meant for.
 pub(super) fn handle_notification(session: &CallerSession, notification: &Notification<'_>) {
     session.touch();
     match notification.method.as_ref() {
@@ -196,8 +199,9 @@ pub(super) fn handle_notification(session: &CallerSession, notification: &Notifi
     }
 }
 
-/// Opens the session's stream: it tells when lists change, and has the messages of upstreams that belong to no call. With the
-/// id of an event, it is the rest of an answer whose stream broke.
+/// Opens the session's stream, for changes of lists and for messages of upstreams that belong to no
+/// call. With the id of the last event that the caller received from an answer's stream, it returns
+/// the rest of that answer.
 pub(super) fn open_stream(
     front: &Arc<Front>,
     session: &SessionToken,
@@ -208,7 +212,7 @@ pub(super) fn open_stream(
     if let Some(body) = resumed {
         return answer::events(body);
     }
-    // Ends with weir, with the session, or when another stream takes its place.
+    // It ends when weir stops, with the session, or when another stream takes its place.
     let stream = state.listen(front.shutdown.child_token());
     let changes = Changes::of_session(&front.live, Caller::anonymous(), stream);
     let render = |method, params: Option<&str>| sse::event(&message::notification(method, params));

@@ -1,4 +1,4 @@
-//! The modern face (2026-07-28): every request stands for itself.
+//! Requests of the modern era (2026-07-28), which has no sessions: each carries all that it needs.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,15 +21,16 @@ use crate::protocol::{headers, meta, method};
 use crate::record::Record;
 use crate::relay::{self, Payload, Scope};
 
-/// For how long a client may keep the answer to `server/discover`: it changes with the extensions of upstreams.
+/// How long a client may keep the answer to `server/discover`. The answer changes with the
+/// extensions of upstreams.
 const DISCOVER_TTL_MS: u32 = 60_000;
 
-/// Whether a message claims the modern era: it names its version in `params._meta`.
+/// Returns whether a message claims to be modern: its `params._meta` names a protocol version.
 pub(super) fn claims_modern(meta: Option<&Object<'_>>) -> bool {
     meta.is_some_and(|meta| meta.contains(meta::PROTOCOL_VERSION))
 }
 
-/// Whether an envelope that was read no further claims the modern era.
+/// Returns whether a message of which only the envelope was parsed claims to be modern.
 pub(super) fn envelope_claims_modern(envelope: &Object<'_>) -> bool {
     let params = envelope
         .get("params")
@@ -38,10 +39,11 @@ pub(super) fn envelope_claims_modern(envelope: &Object<'_>) -> bool {
     claims_modern(own.and_then(|text| Object::parse(text).ok()).as_ref())
 }
 
-/// Checks the metadata every modern request carries (`basic/index.mdx#_meta`) and gives its version.
+/// Checks the metadata that every modern request carries (`basic/index.mdx#_meta`), and returns its
+/// version.
 ///
 /// # Errors
-/// -32602 for what is missing.
+/// -32602 for a missing member.
 pub(super) fn check_envelope<'r>(request: &'r Request<'_>) -> Result<Cow<'r, str>, Fault> {
     let own = request.meta.as_ref();
     let version = own.and_then(|own| own.string(meta::PROTOCOL_VERSION));
@@ -57,10 +59,10 @@ pub(super) fn check_envelope<'r>(request: &'r Request<'_>) -> Result<Cow<'r, str
     Ok(version)
 }
 
-/// Checks what the headers say against the body (`streamable-http.mdx#server-validation`).
+/// Checks the headers against the body (`streamable-http.mdx#server-validation`).
 ///
 /// # Errors
-/// -32020 where they disagree, -32022 for a version weir does not speak.
+/// -32020 where they differ, -32022 for a version that weir does not speak.
 fn check_headers(found: &HeaderMap, request: &Request<'_>, version: &str) -> Result<(), Fault> {
     let mismatch = |text: &str| Fault::HeaderMismatch(text.to_owned());
     match found
@@ -81,8 +83,10 @@ fn check_headers(found: &HeaderMap, request: &Request<'_>, version: &str) -> Res
     Ok(())
 }
 
+/// Checks the version of a modern request.
+///
 /// # Errors
-/// -32022 for a version weir does not speak in this era.
+/// -32022 for a version that weir does not speak in this era.
 pub(super) fn check_version(version: &str) -> Result<(), Fault> {
     if version == Version::MODERN.as_str() {
         Ok(())
@@ -120,7 +124,10 @@ fn check(found: &HeaderMap, request: &Request<'_>) -> Result<(), Fault> {
     check_headers(found, request, &version)
 }
 
-/// Answers a request that passed the checks. A fault is recorded already.
+/// Answers a request that passed the checks.
+///
+/// # Errors
+/// The fault to answer with. It is recorded already.
 async fn answer(
     front: &Arc<Front>,
     found: &HeaderMap,

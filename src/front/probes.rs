@@ -1,4 +1,4 @@
-//! Probes: whether weir is up, and whether it is ready.
+//! Probes: endpoints that tell whether weir is up and whether it is ready.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::front::state::Front;
 use crate::relay::Payload;
 use crate::upstream::HealthState;
 
-/// `/healthz` and `/readyz`, which the admin listener has too: it still answers while weir drains.
+/// Returns the routes `/healthz` and `/readyz`. The admin listener has them too, because it still
+/// answers while weir drains.
 pub fn probes(front: &Arc<Front>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
@@ -22,15 +23,16 @@ pub fn probes(front: &Arc<Front>) -> Router {
         .with_state(Arc::clone(front))
 }
 
-/// AgentCore Runtime's health check: `{"status": "Healthy"}`.
+/// Answers AgentCore Runtime's health check: `{"status": "Healthy"}`.
 pub(super) fn ping() -> Response {
     answer::json(Payload::ok(vec![Bytes::from_static(
         b"{\"status\":\"Healthy\"}",
     )]))
 }
 
-/// Ready once every upstream has been listed, has a stored listing, has failed once, or has had its list timeout, and until weir is
-/// told to stop; the body says why not, and which upstreams are behind.
+/// Answers `/readyz`. Weir is ready once each upstream has been listed, has a stored listing, has
+/// failed once, or has had its list timeout; it is not ready any more once it is told to stop. The
+/// body gives the reason, and the upstreams that have not been listed yet.
 async fn ready(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.live.load_full();
     let up_for = front.started.elapsed();

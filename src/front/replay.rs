@@ -1,9 +1,9 @@
-//! Answers of legacy calls that are streamed: what was said is kept until it was read, so that a caller
-//! whose connection broke reads on where it was (2025-11-25
+//! Streamed answers of legacy calls. Messages are kept until they are read, so that a caller whose
+//! connection broke can continue where it was (2025-11-25
 //! `basic/transports.mdx#resumability-and-redelivery`).
 //!
-//! A fill takes messages from the call and puts them on a buffer; whoever is connected reads from there. In legacy
-//! a broken connection is no cancellation, so the fill goes on without a reader.
+//! A task moves the messages of the call into a buffer, and the caller's current connection reads
+//! the buffer. In legacy a broken connection cancels nothing, so the task goes on without a reader.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -23,30 +23,31 @@ use crate::protocol::sse;
 use crate::relay::{KEEP_ALIVE, Outgoing};
 use crate::session::CallerSession;
 
-/// Most messages and bytes a buffer holds, but for one message that is larger. While somebody reads, the fill waits
-/// for them; otherwise the oldest go.
+/// At most this many messages and bytes are in a buffer, except for a single message that is
+/// larger. A full buffer makes the call wait while it has a reader; without one, the oldest
+/// messages are dropped.
 const MAX_MESSAGES: usize = 64;
 const MAX_BYTES: usize = 256 * 1024;
-/// Most buffers that can be read on; for more, a broken connection is the end of the answer.
+/// At most this many answers can be resumed. With more, a broken connection ends its answer.
 const MAX_BUFFERS: usize = 1_000;
-/// How long an answer that nobody read to its end is kept.
+/// How long an answer that was not read to its end is kept.
 const KEPT_UNREAD: Duration = Duration::from_secs(60);
-/// What a caller is told to wait before it reads on.
+/// How long a caller should wait before it reconnects.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// All buffers, by number.
+/// The buffers of all answers that can be resumed, by number.
 #[derive(Debug, Default)]
 pub(super) struct ReplayBuffers {
     numbers: AtomicU64,
     inner: Mutex<HashMap<u64, Arc<ReplayBuffer>>>,
 }
 
-/// What one streamed answer has said so far.
+/// The messages of one streamed answer that may be read again.
 #[derive(Debug)]
 pub(super) struct ReplayBuffer {
     number: u64,
     session: Arc<CallerSession>,
-    /// Whether its caller knows of polling: events without data, retry times.
+    /// Whether the caller knows streams that pause: events without data, retry times.
     polls: bool,
     state: Mutex<State>,
     /// Goes up whenever `state` changes.
@@ -59,29 +60,29 @@ struct State {
     first: u64,
     messages: VecDeque<Bytes>,
     bytes: usize,
-    /// The reader of the moment, by its number, and the next message it wants.
+    /// The number of the current reader, and of the next message it wants. An earlier reader ends.
     reader: Option<(u64, u64)>,
     readers: u64,
-    /// Nothing more comes.
+    /// Whether the call is over: no more messages come.
     done: bool,
-    /// The answer was read to its end.
+    /// Whether the answer was read to its end.
     was_read: bool,
-    /// The session is over: nobody can ask for it any more.
+    /// Whether the session is over, so that no caller can resume the answer.
     is_session_over: bool,
 }
 
-/// What made an answer a stream.
+/// The reason why an answer is a stream.
 #[derive(Debug)]
 pub(super) enum StreamTrigger {
-    /// It takes long.
+    /// The response takes long.
     Silence,
-    /// There is something to say before the response.
+    /// This message comes before the response.
     Message(Bytes),
-    /// The upstream hung up for a while.
+    /// The upstream paused its stream.
     Paused,
 }
 
-/// What a reader does next.
+/// The next step of a reader.
 enum ReadStep {
     Message(u64, Bytes),
     Wait,
@@ -89,11 +90,11 @@ enum ReadStep {
 }
 
 impl ReplayBuffers {
-    /// Streams an answer, beginning with what it has said already.
+    /// Streams an answer into the body that is returned, beginning with `trigger`.
     pub(super) fn stream(
         self: &Arc<Self>,
         running: Running,
-        first: StreamTrigger,
+        trigger: StreamTrigger,
         session: &Arc<CallerSession>,
         tasks: &TaskTracker,
     ) -> Body {
@@ -119,16 +120,16 @@ impl ReplayBuffers {
         let body = buffer.read(0, Some(first_bytes));
         let buffers = Arc::clone(self);
         tasks.spawn(async move {
-            fill(&buffer, running, first).await;
-            // What was read is not asked for again.
-            let read = buffer.wait_until(State::is_disposable);
-            let _ = tokio::time::timeout(KEPT_UNREAD, read).await;
+            fill(&buffer, running, trigger).await;
+            let disposable = buffer.wait_until(State::is_disposable);
+            let _ = tokio::time::timeout(KEPT_UNREAD, disposable).await;
             buffers.lock().remove(&buffer.number);
         });
         body
     }
 
-    /// Reads on after an event: `None` where there is no such buffer of this caller.
+    /// Resumes an answer after the event with the id `last`; `None` if this session has no such
+    /// answer.
     pub(super) fn resume(&self, session: &Arc<CallerSession>, last: &str) -> Option<Body> {
         let (number, event) = last.split_once('-')?;
         let (number, event): (u64, u64) = (number.parse().ok()?, event.parse().ok()?);
@@ -137,7 +138,7 @@ impl ReplayBuffers {
         Some(buffer.read(event, None))
     }
 
-    /// A session is over: its answers are not kept for anybody.
+    /// Drops the answers of a session that is over, each as soon as its call has ended.
     pub(super) fn discard(&self, session: &Arc<CallerSession>) {
         for buffer in self.lock().values() {
             if Arc::ptr_eq(&buffer.session, session) {
@@ -151,7 +152,7 @@ impl ReplayBuffers {
     }
 }
 
-/// Puts what a call says on its buffer, to the end.
+/// Moves the messages of a call into its buffer until the call is over.
 async fn fill(buffer: &ReplayBuffer, mut running: Running, trigger: StreamTrigger) {
     let mut next = match trigger {
         StreamTrigger::Message(message) => Some(Outgoing::Message(message)),
@@ -167,7 +168,7 @@ async fn fill(buffer: &ReplayBuffer, mut running: Running, trigger: StreamTrigge
             Some(Outgoing::Message(message)) => buffer.put(message, false).await,
             Some(Outgoing::Response(payload)) => return buffer.put(payload.concat(), true).await,
             Some(Outgoing::Paused) => buffer.pause(),
-            // The caller took its request back and is owed nothing.
+            // The caller cancelled its request: it gets no response.
             None => return buffer.change(|state| state.done = true),
         }
     }
@@ -183,6 +184,7 @@ impl ReplayBuffer {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
+    /// Waits until the state satisfies `holds`.
     async fn wait_until(&self, holds: impl Fn(&State) -> bool) {
         let mut changes = self.changes.subscribe();
         while !holds(&self.state()) {
@@ -192,8 +194,9 @@ impl ReplayBuffer {
         }
     }
 
+    /// Adds a message. Waits while the buffer is full and its reader is behind: a slow reader slows
+    /// its own call, and nothing is lost.
     async fn put(&self, message: Bytes, is_last: bool) {
-        // A slow reader slows its own call.
         self.wait_until(|state| !state.is_full() || !state.is_behind())
             .await;
         self.change(|state| {
@@ -208,20 +211,23 @@ impl ReplayBuffer {
         });
     }
 
-    /// The upstream hung up for a while; so does weir, where the caller knows how to come back.
+    /// Ends the caller's stream because the upstream paused its own, if the caller knows how to
+    /// come back.
     fn pause(&self) {
         if self.polls {
             self.change(|state| state.reader = None);
         }
     }
 
-    /// The event that a stream begins with, so that there is an id to come back with.
+    /// Makes the event that a stream begins with. It carries no message, but an id to come back
+    /// with.
     fn first_event(&self) -> Bytes {
         let (number, retry) = (self.number, RETRY.as_millis());
         format!("id: {number}-0\nretry: {retry}\ndata: \n\n").into()
     }
 
-    /// A body that says what comes after that many messages.
+    /// Makes a body of the messages after the first `after`, and takes the place of an earlier
+    /// reader. `first` is sent before them.
     fn read(self: &Arc<Self>, after: u64, first: Option<Bytes>) -> Body {
         let mut reader = 0;
         self.change(|state| {
@@ -240,6 +246,7 @@ impl ReplayBuffer {
         }))
     }
 
+    /// Takes the next message for a reader.
     fn next_step(&self, reader: u64) -> ReadStep {
         let state = &mut *self.state();
         let Some((_, next)) = state.reader.filter(|(current, _)| *current == reader) else {
@@ -259,27 +266,30 @@ impl ReplayBuffer {
 }
 
 impl State {
+    /// Returns whether a new message has to wait.
     fn is_full(&self) -> bool {
         self.messages.len() >= MAX_MESSAGES || self.bytes >= MAX_BYTES
     }
 
+    /// Returns whether the oldest message has to go.
     fn exceeds_limits(&self) -> bool {
         self.messages.len() > MAX_MESSAGES || self.bytes > MAX_BYTES
     }
 
-    /// Whether there is no point in keeping it: it was read, nobody can, or it is too large to wait for somebody.
+    /// Returns whether the answer need not be kept: it was read, its session is over, or it is too
+    /// large to be kept without a reader.
     fn is_disposable(&self) -> bool {
         self.was_read || self.is_session_over || (self.reader.is_none() && self.bytes > MAX_BYTES)
     }
 
-    /// Whether the one who reads has not read what is here.
+    /// Returns whether there is a reader that has not read all messages.
     fn is_behind(&self) -> bool {
         let end = self.first + self.messages.len() as u64;
         self.reader.is_some_and(|(_, next)| next < end)
     }
 }
 
-/// One connection that reads a buffer.
+/// A connection that reads a buffer.
 struct BufferReader {
     buffer: Arc<ReplayBuffer>,
     reader: u64,
@@ -295,7 +305,7 @@ impl BufferReader {
         loop {
             match self.buffer.next_step(self.reader) {
                 ReadStep::Message(number, message) => {
-                    // Behind what was read, the fill may go on.
+                    // There may be room for the message that `put` waits with.
                     self.buffer.changes.send_modify(|changes| *changes += 1);
                     let id = format!("{}-{number}", self.buffer.number);
                     return Some(sse::event_with_id(&id, &message));

@@ -30,12 +30,13 @@ impl Running {
         }
     }
 
-    /// Ends the reply because weir waits no longer, and returns the last message, if there was none.
+    /// Ends the reply because weir stops, and returns an error response if there was no response
+    /// yet.
     fn give_up(&mut self) -> Option<Outgoing> {
         self.reply.take()?.abandon(&Fault::ShuttingDown)
     }
 
-    /// Returns the next message, or the last one where weir stops and waits no longer.
+    /// Returns the next message. Once weir stops and waits no longer, that is the last one.
     pub(super) async fn next_in_time(&mut self) -> Option<Outgoing> {
         let given_up = self.given_up.clone();
         tokio::select! {

@@ -28,11 +28,11 @@ pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DEL
 pub struct Front {
     pub(super) live: Arc<Live>,
     pub(super) sessions: Arc<SessionTable>,
-    /// Answers that are streamed, to be read on after a broken connection.
+    /// Streamed answers that can be resumed after a broken connection.
     pub(super) replays: Arc<ReplayBuffers>,
     /// Cancelled when weir is told to stop: streams end, and no connection is accepted any more.
     pub(super) shutdown: CancellationToken,
-    /// Cancelled when calls under way have had their time.
+    /// Cancelled at the end of the grace period for calls under way.
     pub(super) given_up: GivenUp,
     pub(super) tasks: TaskTracker,
     pub(super) metrics: Arc<Metrics>,
@@ -77,7 +77,7 @@ impl Front {
     /// Checks `Host` and `Origin`.
     ///
     /// # Errors
-    /// 403: they are not those of this weir.
+    /// 403: one of them is not allowed.
     pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Fault> {
         self.origins.check(headers).map_err(|error| {
             tracing::warn!(reason = %error, "request refused");

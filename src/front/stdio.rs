@@ -27,16 +27,17 @@ use crate::record::Record;
 use crate::relay::{self, ChangeEvent, Changes, ListKinds, Outgoing, Payload, Scope};
 use crate::session::CallerSession;
 
-/// Messages that wait to be written.
+/// At most this many messages wait to be written.
 const OUTGOING: usize = 256;
-/// Requests under way at once; what comes beyond waits on stdin.
+/// At most this many requests are under way at once; more are not read from stdin.
 const IN_FLIGHT: usize = 256;
 
-/// How long after the start requests wait for upstreams that have not been listed yet: a client asks for
-/// the list first, and many ask only once.
+/// How long after the start requests wait for upstreams that have not been listed yet. A client
+/// asks for the list first, and many ask only once.
 const SETTLE_TIME: Duration = Duration::from_secs(10);
 
-/// How long what is under way at the end of stdin may still take: whoever pipes requests in closes it at once.
+/// How long requests may go on after the end of stdin. A script that pipes requests into weir
+/// closes stdin at once.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// The one caller of a weir on stdio.
@@ -44,19 +45,19 @@ struct Connection {
     live: Arc<Live>,
     out: mpsc::Sender<Bytes>,
     tasks: TaskTracker,
-    /// Ends what has no end of its own: subscriptions.
+    /// Ends subscriptions, which have no end of their own.
     shutdown: CancellationToken,
     /// Cancels requests.
     given_up: CancellationToken,
     session: Mutex<Option<Arc<CallerSession>>>,
-    /// Whether a legacy client is told of changes.
+    /// Whether the stream of changes of a legacy client is open.
     is_listening: AtomicBool,
     under_way: Mutex<HashMap<Id, CancellationToken>>,
     slots: Arc<tokio::sync::Semaphore>,
     settled_by: Instant,
 }
 
-/// Serves until stdin ends or `shutdown`; answers under way are still written.
+/// Serves until stdin ends or `shutdown` is cancelled. Answers under way are still written.
 ///
 /// # Errors
 /// Reading or writing failed.
@@ -116,7 +117,7 @@ pub async fn serve(
         given_up.cancel();
         tasks.wait().await;
     }
-    // Its last calls may need its sessions at upstreams.
+    // Only now: the last calls may need the sessions at upstreams.
     if let Some(session) = session {
         session.end();
     }
@@ -128,7 +129,8 @@ async fn write(
     mut outgoing: mpsc::Receiver<Bytes>,
 ) -> std::io::Result<()> {
     while let Some(message) = outgoing.recv().await {
-        // A line break inside JSON is insignificant whitespace; in this framing it would end the message.
+        // A line break inside JSON is insignificant whitespace; in this framing it would end the
+        // message.
         let mut line: Vec<u8> = message
             .iter()
             .map(|byte| {
@@ -153,7 +155,7 @@ impl Connection {
         }
         let version = self.session().map(|session| session.version());
         match batch::parse_items(&line, version) {
-            // Answered one by one as they are ready: on a pipe nothing holds them together.
+            // Each response is a line of its own, sent when it is ready: nobody waits for an array.
             Ok(items) => {
                 for item in items {
                     self.handle_message(item.to_owned()).await;
@@ -165,7 +167,7 @@ impl Connection {
 
     async fn handle_message(self: &Arc<Self>, line: String) {
         match Message::parse(&line) {
-            // In turn: what comes after it on the pipe is in its session.
+            // Not in a task of its own: the messages after it are in its session.
             Ok(Message::Request(request)) if request.method == method::INITIALIZE => {
                 return self.handle_request(&request).await;
             }
@@ -247,7 +249,7 @@ impl Connection {
                     .await;
                 Ok(())
             }
-            // A modern request that forgot its envelope gets told so by the probe's own rule.
+            // Without the modern `_meta` this is a legacy message, and legacy has no such method.
             (false, method::DISCOVER, _) => {
                 refuse(record, Fault::Method(method::DISCOVER.to_owned()))
             }
@@ -328,7 +330,8 @@ impl Connection {
         }
     }
 
-    /// Answers a request through the relay, in the scope of the moment when upstreams have been listed.
+    /// Answers a request through the relay. Its scope is opened once the upstreams have been
+    /// listed.
     async fn relay<'s>(
         &'s self,
         request: &Request<'_>,
@@ -396,7 +399,7 @@ impl Connection {
     }
 
     async fn send(&self, message: Bytes) {
-        // The writer is gone only when stdout is: then nobody is left to tell.
+        // The writer ends only when stdout is closed; then there is no caller any more.
         let _ = self.out.send(message).await;
     }
 }

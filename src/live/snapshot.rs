@@ -1,4 +1,4 @@
-//! A snapshot: catalog, config and links, frozen together.
+//! A snapshot: catalog, config and links that belong together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,27 +12,28 @@ use crate::upstream::Link;
 /// How many earlier catalogs' pages stay readable, for cursors that name them.
 const EARLIER: usize = 64;
 
-/// What one request decides by. Immutable.
+/// The catalog, config and links of one moment. A request is decided by one snapshot, which never
+/// changes.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Its number; each published snapshot has one more than the one before.
+    /// The number of the snapshot: one more than that of the one before.
     pub generation: u64,
     /// All routes.
     pub catalog: Arc<Catalog>,
-    /// What weir runs on.
+    /// The config.
     pub config: Arc<Config>,
     /// One link per upstream, at the index that routes name.
     links: Arc<[Arc<Link>]>,
-    /// For how long a list answer may be taken as fresh: the shortest resync of any upstream.
+    /// How long callers may keep a list: the shortest resync interval of any upstream.
     pub ttl: Duration,
-    /// Where everything is counted; the same in every snapshot.
+    /// The metrics, the same in every snapshot.
     pub metrics: Arc<Metrics>,
     /// Pages of earlier catalogs that have more than one, newest last.
     earlier: Vec<(u64, Arc<Pages>)>,
 }
 
 impl Snapshot {
-    /// The snapshot before anything was listed: generation 0.
+    /// Makes the snapshot before anything was listed: generation 0.
     #[must_use]
     pub fn first(
         config: Arc<Config>,
@@ -51,16 +52,16 @@ impl Snapshot {
         }
     }
 
-    /// Returns the link over which a caller's request may go, if it was permitted by this snapshot. There is no other way to a
-    /// link on behalf of a caller.
+    /// Returns the link that a permitted request is sent over; `None` for a permit of another
+    /// snapshot. On behalf of a caller there is no other way to a link.
     #[must_use]
     pub fn link(&self, permit: &Permit) -> Option<&Arc<Link>> {
         let link = self.links.get(permit.upstream().get());
         link.filter(|_| permit.generation() == self.generation)
     }
 
-    /// Returns all links, in the order of the config: for keepers and operators. Nothing may be sent over one of them on
-    /// behalf of a caller.
+    /// Returns all links, in the order of the config: for keepers and operators. Nothing may be
+    /// sent over one of them on behalf of a caller.
     #[must_use]
     pub fn links(&self) -> &Arc<[Arc<Link>]> {
         &self.links
@@ -72,7 +73,7 @@ impl Snapshot {
         self.links.iter().find(|link| link.link_id == link_id)
     }
 
-    /// The snapshot after this one, under another config.
+    /// Makes the snapshot after this one, with another config.
     #[must_use]
     pub fn under(
         &self,
@@ -88,7 +89,8 @@ impl Snapshot {
         }
     }
 
-    /// The same snapshot under a config that means the same, written in other places.
+    /// Makes the same snapshot with a config that means the same, but has other positions in its
+    /// files.
     #[must_use]
     pub fn relocated(&self, config: Arc<Config>) -> Self {
         Self {
@@ -97,7 +99,7 @@ impl Snapshot {
         }
     }
 
-    /// The snapshot after this one.
+    /// Makes the snapshot after this one.
     #[must_use]
     pub fn next(&self, catalog: Arc<Catalog>, ttl: Duration) -> Self {
         let mut earlier = self.earlier.clone();
@@ -119,7 +121,7 @@ impl Snapshot {
         }
     }
 
-    /// The pages of this generation or of an earlier one that are still kept.
+    /// Returns the pages of this generation, or of an earlier one if they are still kept.
     #[must_use]
     pub fn pages_of(&self, generation: u64) -> Option<&Pages> {
         if generation == self.generation {

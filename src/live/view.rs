@@ -1,4 +1,5 @@
-//! Views: what one class of callers sees of a snapshot. Everything that a caller is shown or can name goes through one.
+//! Views: the part of a snapshot that one class of callers sees. All that a caller gets listed or
+//! can name is looked up in its view.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +12,10 @@ use crate::name::UpstreamIndex;
 use crate::protocol::era::Era;
 use crate::upstream::Peer;
 
-/// The part of a snapshot that a caller sees. Made of slices of what is rendered already, so making one costs nothing.
+/// The part of a snapshot that a caller sees. It borrows what the snapshot has rendered, so making
+/// one costs nothing.
 ///
-/// There is one class of callers so far, and it sees the whole catalog.
+/// There is one class of callers yet, which sees the whole catalog.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'s> {
     snapshot: &'s Snapshot,
@@ -36,7 +38,7 @@ impl<'s> View<'s> {
         self.snapshot.generation
     }
 
-    /// Returns for how long a list answer may be taken as fresh.
+    /// Returns how long callers may keep a list.
     #[must_use]
     pub fn ttl(self) -> Duration {
         self.snapshot.ttl
@@ -55,7 +57,7 @@ impl<'s> View<'s> {
         self.snapshot.catalog.prompt(name)
     }
 
-    /// Returns where to read this exposed URI.
+    /// Returns the upstream's resource with this exposed URI.
     #[must_use]
     pub fn resource(self, uri: &str) -> Option<ResourceRoute> {
         self.snapshot.catalog.resource(uri)
@@ -67,7 +69,8 @@ impl<'s> View<'s> {
         self.snapshot.catalog.template(uri)
     }
 
-    /// Returns the upstream of a task and the id that the upstream knows, by trying the name of each upstream.
+    /// Returns the upstream of a task, and the id that the upstream knows. If several names of
+    /// upstreams fit, the longest name wins.
     #[must_use]
     pub fn task(self, exposed: &str) -> Option<(UpstreamIndex, &str)> {
         let links = self.snapshot.links().iter();
@@ -95,13 +98,15 @@ impl<'s> View<'s> {
         Kind::ALL.map(|kind| self.snapshot.catalog.digest_of(kind))
     }
 
-    /// Returns the server of an upstream that is connected now, for what it offers.
+    /// Returns the server of an upstream, if it is connected now. It is for looking up
+    /// capabilities, not for sending.
     #[must_use]
     pub fn peer(self, upstream: UpstreamIndex) -> Option<Arc<Peer>> {
         self.snapshot.links().get(upstream.get())?.current_peer()
     }
 
-    /// Returns the upstreams' servers of this era that are connected now, for what they offer.
+    /// Returns the upstreams' servers of this era that are connected now. They are for looking up
+    /// capabilities, not for sending.
     #[must_use]
     pub fn peers(self, era: Era) -> Vec<Arc<Peer>> {
         let peers = self.snapshot.links().iter();

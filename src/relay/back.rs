@@ -1,5 +1,6 @@
-//! The way back: the only place where bytes leave for a caller. What an upstream sends is received, bridged, rendered and
-//! recorded, one message at a time, in order.
+//! The way back to the caller. The messages of an upstream are received, put into the caller's era,
+//! written with the caller's ids, and recorded: one at a time, in order. What the caller gets of an
+//! upstream is made here and nowhere else.
 
 mod changes;
 mod notifications;
@@ -25,9 +26,10 @@ use crate::upstream::{Exchange, LinkError, watch};
 
 pub use changes::{ChangeEvent, Changes, ListKinds};
 
-/// All that answers one request: any number of notifications, then one response.
+/// The answer to one request: any number of notifications and requests, then one response.
 ///
-/// It is pulled, so a slow caller slows only its own call. Dropped early, it cancels upstream.
+/// The next message is read from the upstream when the caller's connection asks for it, so a slow
+/// caller slows only its own call. Dropped before its end, it cancels the request at the upstream.
 #[derive(Debug)]
 pub struct Reply {
     state: State,
@@ -45,38 +47,38 @@ enum State {
 pub(super) enum ReplySource {
     /// A result that weir has made itself.
     Result(Payload),
-    /// An error of an upstream that weir asked for the caller.
+    /// An upstream's error, in answer to a request that weir sent on behalf of the caller.
     Refusal(Payload),
-    /// An upstream that is at it.
+    /// An upstream that is still answering.
     Upstream(Box<Sent>),
 }
 
 /// A message for the caller.
 #[derive(Debug)]
 pub enum Outgoing {
-    /// A notification, or a request of the upstream to the caller: more comes.
+    /// A notification, or a request of the upstream to the caller. More messages come.
     Message(Bytes),
     /// The upstream closed its stream and will go on later (2025-11-25
-    /// `basic/transports.mdx#sending-messages-to-the-server`): more comes, but not now.
+    /// `basic/transports.mdx#sending-messages-to-the-server`). More messages come, but not now.
     Paused,
-    /// The response: nothing comes after it.
+    /// The response: the last message.
     Response(Payload),
 }
 
 /// A response: its HTTP status, and its bytes in pieces that are sent one after the other.
 #[derive(Debug)]
 pub struct Payload {
-    /// The status where the response is a whole HTTP answer.
+    /// The HTTP status, if the response is not part of a stream.
     pub status: StatusCode,
     /// The JSON text.
     pub chunks: Vec<Bytes>,
 }
 
-/// A reply that an upstream is at.
+/// A reply of which the upstream has not sent all yet.
 struct UpstreamReply {
     sent: Sent,
     record: Record,
-    /// The stream being taken up again.
+    /// The upstream's stream that is being opened again.
     resuming: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,
 }
 
@@ -91,7 +93,8 @@ enum Received {
 enum Bridged<'a> {
     /// Its result: the upstream's own bytes, or changed ones.
     Result(Cow<'a, str>),
-    /// Its error likewise, the HTTP status of a modern answer, and whom it blames if it is the platform's.
+    /// Its error likewise, with the HTTP status of a modern answer, and the party to blame if it is
+    /// an error of the platform in front of the upstream.
     Error {
         text: Cow<'a, str>,
         status: StatusCode,
@@ -102,7 +105,7 @@ enum Bridged<'a> {
 /// A stream to a caller sends something at least this often.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The pause before a stream is taken up again where the upstream names none, and the longest.
+/// The pause before a stream is opened again if the upstream names none, and the longest pause.
 const RESUME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 impl Payload {
@@ -222,9 +225,11 @@ impl UpstreamReply {
         }
     }
 
-    /// Waits for the next message of the upstream, and takes its stream up again where it paused.
+    /// Waits for the next message of the upstream. A stream that ended or broke before the response
+    /// is opened again if that is possible.
     async fn receive(&mut self) -> Received {
         if let Some(resuming) = &mut self.resuming {
+            // Awaited in place: when `next` is dropped, the future stays here and goes on later.
             let resumed = resuming.await;
             self.resuming = None;
             match resumed {
@@ -241,8 +246,11 @@ impl UpstreamReply {
         }
     }
 
-    /// Begins to take the stream up again where it ended, after the pause that the upstream asked for; false where that is
-    /// not possible.
+    /// Begins to open the upstream's stream again after its last event. Returns false if that is
+    /// not possible: only legacy has it, and only for streams whose events have ids.
+    ///
+    /// It does not wait: the caller is told of the pause first, and the next call of
+    /// [`Self::receive`] waits. The call's deadline stays as it was.
     fn resume(&mut self) -> bool {
         let Some(position) = self.sent.stream.exchange.resume_point() else {
             return false;
@@ -272,7 +280,8 @@ impl UpstreamReply {
         true
     }
 
-    /// Relays a request of the upstream to the caller, or answers it where the caller cannot be asked.
+    /// Relays a request of the upstream to the caller. If the caller cannot be asked, weir answers
+    /// the request itself, so that the upstream does not wait.
     async fn ask(&mut self, request: &Request<'_>) -> Option<Bytes> {
         let UpstreamStream {
             cancel, requests, ..
@@ -302,7 +311,7 @@ impl UpstreamReply {
         }
     }
 
-    /// Keeps the caller's progress token where the call became a task, whose progress goes on.
+    /// Keeps the caller's progress token if the call became a task: its progress outlives the call.
     fn keep_task_token(&self, response: &Response<'_>) {
         let Sent {
             stream,
@@ -321,8 +330,8 @@ impl UpstreamReply {
         }
     }
 
-    /// Puts an answer into the caller's era. A check of what it says belongs between this step and [`Self::render`]; both are
-    /// async for it.
+    /// Puts an answer into the caller's era. It is async for checks of an answer's data, which
+    /// belong here and may have to wait.
     async fn bridge<'a>(&mut self, response: &Response<'a>) -> Result<Bridged<'a>, Fault> {
         let Sent { stream, bridge, .. } = &mut self.sent;
         let link = &stream.cancel.link;
@@ -368,7 +377,7 @@ impl UpstreamReply {
         })
     }
 
-    /// Answers with an error of weir's own, and records it.
+    /// Returns an error of weir's own, and records it.
     fn refuse(&mut self, fault: &Fault) -> Outgoing {
         self.record.fail(fault);
         let payload = Payload::fault(Some(&self.sent.id), fault, self.sent.bridge.caller);

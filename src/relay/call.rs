@@ -1,5 +1,5 @@
-//! Requests that go to the upstream that owns what they name: the route is looked up, and the name becomes the
-//! original.
+//! Finds the upstream that a request goes to, by the tool, prompt or resource that it names, and
+//! puts the upstream's own name in place of the exposed one.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ pub(super) struct Target<'p> {
     pub(super) method: &'static str,
     pub(super) upstream: UpstreamIndex,
     pub(super) params: Object<'p>,
-    /// The upstream's name for what is asked for, for `Mcp-Name`.
+    /// The upstream's own name or URI, for the header `Mcp-Name`.
     pub(super) name: Option<Arc<str>>,
-    /// The tool that is called.
+    /// The tool, for `tools/call`.
     pub(super) route: Option<Route>,
-    /// Whether ids of tasks may come back.
+    /// Whether there may be ids of tasks in the answer.
     pub(super) wraps_tasks: bool,
 }
 
 impl Target<'_> {
-    /// Returns whether a call that broke off may be made again.
+    /// Returns whether a call that may have run can be sent again.
     pub(super) fn is_repeatable(&self, retry: &Retry) -> bool {
         retry.idempotent && self.route.as_ref().is_some_and(Route::is_repeatable)
     }
@@ -98,7 +98,8 @@ pub(super) fn resource<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<T
     })
 }
 
-/// Finds the upstream of the prompt or the resource template that a `completion/complete` refers to.
+/// Finds the upstream of the prompt or the resource template that a `completion/complete` refers
+/// to.
 ///
 /// # Errors
 /// The reference leads nowhere.
@@ -139,7 +140,7 @@ fn complete_prompt(scope: &Scope<'_>, reference: &mut Object<'_>) -> Result<Upst
     Ok(route.upstream_index)
 }
 
-/// A reference to a template, or to a resource: clients complete both.
+/// Finds the resource template of a reference, or the resource: clients complete both.
 fn complete_resource(
     scope: &Scope<'_>,
     reference: &mut Object<'_>,
@@ -159,7 +160,7 @@ fn complete_resource(
     Ok(route.upstream_index)
 }
 
-/// Returns whether a modern request says that its caller knows tasks (SEP-2663).
+/// Returns whether the capabilities of a modern request have tasks (SEP-2663).
 pub(super) fn takes_tasks(request: &Request<'_>) -> bool {
     let own = request.meta.as_ref();
     own.and_then(|own| own.get(meta::CLIENT_CAPABILITIES))
@@ -169,7 +170,7 @@ pub(super) fn takes_tasks(request: &Request<'_>) -> bool {
 /// Returns the string under a key of the params.
 ///
 /// # Errors
-/// -32602 where it is none.
+/// -32602 if it is missing or no string.
 pub(super) fn string<'s>(params: &'s Object<'_>, key: &str) -> Result<Cow<'s, str>, Fault> {
     params.string(key).ok_or_else(|| missing(key))
 }

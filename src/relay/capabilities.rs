@@ -1,11 +1,11 @@
-//! The capabilities that weir offers to a caller.
+//! Weir's capabilities as a server.
 
 use crate::json::Object;
 use crate::live::View;
 use crate::protocol::era::Era;
 
-/// Returns what weir can do, for `initialize` and `server/discover`: `ServerCapabilities` as JSON text. Tasks and extensions
-/// are those of the upstreams that are connected.
+/// Returns weir's `ServerCapabilities` as JSON text, for `initialize` and `server/discover`. Tasks
+/// and extensions are there if an upstream that is connected now has them.
 #[must_use]
 pub fn capabilities(view: View<'_>, era: Era) -> String {
     let mut all = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\

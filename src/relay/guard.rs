@@ -1,4 +1,4 @@
-//! The guard: looks at the data of a request before it goes to an upstream.
+//! The guard: checks the data of a permitted request before it is sent to an upstream.
 
 use crate::policy::Permit;
 use crate::protocol::error::Fault;
@@ -13,17 +13,20 @@ pub(super) struct Guarded<'p> {
     pub(super) target: Target<'p>,
 }
 
-/// Checks a tool's arguments against the headers that mirror them (2026-07-28
-/// `basic/transports/streamable-http.mdx`), and applies the operator's rules for them. Other requests pass as they are.
+/// Checks the arguments of a tool call against the HTTP headers that repeat some of them
+/// (2026-07-28 `basic/transports/streamable-http.mdx`), and applies the operator's rules for hidden
+/// and fixed arguments. Other requests pass unchanged.
 ///
 /// # Errors
-/// A header that differs from its argument, an argument that the operator hides, arguments that are no object.
+/// A header differs from its argument, the operator hides an argument, or the arguments are no
+/// object.
 pub(super) fn check<'p>(
     scope: &Scope<'_>,
     permit: Permit,
     mut target: Target<'p>,
 ) -> Result<Guarded<'p>, Fault> {
     if let Some(route) = &target.route {
+        // First the headers: they repeat the arguments as the caller sent them.
         if let Some(found) = scope.headers {
             let arguments = target.params.get("arguments");
             headers::check_params(found, route.header_params(), arguments)?;

@@ -1,4 +1,4 @@
-//! Chains of weirs: a request that comes in from one, or goes out to one.
+//! Chains of weirs: the path and the deadline that a request carries from one weir to the next.
 
 use tokio::time::Instant;
 
@@ -9,8 +9,7 @@ use crate::protocol::meta as keys;
 use crate::relay::Scope;
 use crate::upstream::{Link, LinkError};
 
-/// Refuses a request that has been through this weir already, or through too many, before anything of it
-/// goes upstream.
+/// Refuses a request that has been through this weir already, or through too many weirs.
 ///
 /// # Errors
 /// -32600, with the path.
@@ -21,7 +20,8 @@ pub(super) fn admit(scope: &Scope<'_>, request: &Request<'_>) -> Result<(), Faul
     }
 }
 
-/// When a call that starts now has to be over: by the upstream's own budget, or sooner, where the sender waits no longer.
+/// Returns when a call that starts now has to be over: at the upstream's own time limit, or earlier
+/// if the weir that sent it waits less long.
 ///
 /// # Errors
 /// The sender's time is up already.
@@ -37,7 +37,8 @@ pub(super) fn deadline(link: &Link, request: &Request<'_>) -> Result<Instant, Li
     }
 }
 
-/// What a request that has to be over at `deadline` says of its chain, sent now.
+/// Returns the path and the remaining time for a request that is sent now and has to be over at
+/// `deadline`.
 pub(super) fn onward<'s>(scope: &'s Scope<'_>, deadline: Instant) -> Onward<'s> {
     Onward {
         own: scope.snapshot.config.instance.as_ref(),
@@ -45,7 +46,8 @@ pub(super) fn onward<'s>(scope: &'s Scope<'_>, deadline: Instant) -> Onward<'s> 
     }
 }
 
-/// `_meta` of a request that weir makes itself because of the caller's: all there is in it is the chain.
+/// Makes the `_meta` of a request that weir sends on behalf of a caller with params of its own: the
+/// path and the deadline, and nothing else of the caller's.
 ///
 /// # Errors
 /// As [`admit`].

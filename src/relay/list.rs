@@ -1,4 +1,5 @@
-//! Lists: pages of what the caller sees, as bytes that were rendered before. No upstream is asked.
+//! Lists of tools, prompts, resources and templates. The pages were rendered when the snapshot was
+//! made; no upstream is asked.
 
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use crate::protocol::meta;
 use crate::relay::back::ReplySource;
 use crate::relay::{Payload, Scope};
 
-/// Answers with one page. A cursor names the generation it pages through, so a swap leaves no gap and no double.
+/// Answers with one page. A cursor names the generation of its pages, so a caller that pages while
+/// the catalog changes misses no item and gets none twice.
 ///
 /// # Errors
-/// [`Fault::Cursor`] for a cursor weir did not hand out or whose generation is gone.
+/// [`Fault::Cursor`] for a cursor that weir did not make, or whose pages are not kept any more.
 pub(super) fn list(
     scope: &Scope<'_>,
     kind: Kind,
@@ -28,6 +30,8 @@ pub(super) fn list(
         Some(text) => {
             let cursor = Cursor::decode(&text).map_err(|_| Fault::Cursor)?;
             let pages = view.pages_of(cursor.generation).ok_or(Fault::Cursor)?;
+            // The digest tells whether the cursor is for these pages: after a restart, or at
+            // another replica, the same generation can be another catalog.
             let made_here = Cursor::new(
                 kind,
                 scope.era(),
@@ -61,6 +65,7 @@ pub(super) fn list(
     Ok(ReplySource::Result(Payload::ok(chunks)))
 }
 
+/// Returns the end of a page, after the last item.
 fn tail(era: Era, next: Option<String>, ttl: Duration) -> String {
     let mut tail = "]".to_owned();
     if let Some(next) = next {
@@ -76,6 +81,7 @@ fn tail(era: Era, next: Option<String>, ttl: Duration) -> String {
     tail
 }
 
+/// Returns the cursor of a request, if it has one.
 fn cursor_of(request: &Request<'_>) -> Result<Option<String>, Fault> {
     match request.params.get("cursor") {
         None | Some("null") => Ok(None),

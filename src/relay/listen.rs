@@ -1,4 +1,5 @@
-//! `subscriptions/listen` (2026-07-28 `basic/patterns/subscriptions.mdx`): changes of lists, of resources and of tasks.
+//! `subscriptions/listen` (2026-07-28 `basic/patterns/subscriptions.mdx`): a modern caller
+//! subscribes to changes of lists, resources and tasks.
 
 use std::sync::Arc;
 
@@ -31,7 +32,8 @@ struct Wanted {
     tasks: Vec<Arc<str>>,
 }
 
-/// A `subscriptions/listen` that is acknowledged: what upstreams honour of it, for as long as it is held.
+/// An acknowledged `subscriptions/listen`: the part of it that upstreams honour. Dropping it ends
+/// the subscriptions at upstreams.
 #[derive(Debug)]
 pub struct Listening {
     /// `_meta` of its messages, as JSON text.
@@ -43,7 +45,7 @@ pub struct Listening {
     held: Vec<Subscription>,
 }
 
-/// Subscribes a caller until `end`, and returns what is honoured and where its messages come from.
+/// Subscribes a caller until `end`. Returns the subscription, and the stream of its changes.
 ///
 /// # Errors
 /// -32602 without `params.notifications`, and for too many topics.
@@ -53,12 +55,14 @@ pub async fn listen(
     end: CancellationToken,
 ) -> Result<(Listening, Changes), Fault> {
     let wanted = wanted(request)?;
-    // Watching begins before the acknowledgement, or a change in between would be lost.
+    // Watching begins before the acknowledgement is made. A caller lists once it has that, so a
+    // change before it could not be seen in either.
     let changes = Changes::new(scope.live, scope.caller.clone(), wanted.lists, end);
     let (listening, updates) = subscribe(scope, request, wanted).await?;
     Ok((listening, changes.with_updates(updates)))
 }
 
+/// Reads the params.
 fn wanted(request: &Request<'_>) -> Result<Wanted, Fault> {
     let wanted = request.params.get("notifications");
     let wanted = wanted.and_then(|text| Object::parse(text).ok());
@@ -95,7 +99,8 @@ struct PermittedTopic {
     topic: Topic,
 }
 
-/// Returns the topics that lead somewhere. The others are not acknowledged, and no error.
+/// Returns the topics that exist and that the caller may use. Others are left out of the
+/// acknowledgement; they are no error.
 fn permitted(
     scope: &Scope<'_>,
     resources: Vec<Arc<str>>,
@@ -124,7 +129,8 @@ fn permitted(
     Ok(permitted)
 }
 
-/// Subscribes at the upstreams, and finds out what they honour. Where nothing is subscribed to, there are no updates.
+/// Subscribes at the upstreams, and waits until they confirm or refuse. Returns no receiver if they
+/// honour nothing.
 async fn subscribe(
     scope: &Scope<'_>,
     request: &Request<'_>,
@@ -159,7 +165,8 @@ async fn subscribe(
             }
         }
     }
-    // Most streams are about lists only: thousands of them, for which a channel would be a fifth of their memory.
+    // Most streams are for lists only. There are thousands of those, and a channel would be a fifth
+    // of the memory of each.
     let updates = (!listening.held.is_empty()).then_some(updates);
     Ok((listening, updates))
 }
@@ -177,7 +184,7 @@ impl Listening {
         }
     }
 
-    /// Returns the first message: what is honoured.
+    /// Returns the first message: the acknowledgement.
     #[must_use]
     pub fn acknowledged(&self) -> Bytes {
         let lists = [

@@ -1,10 +1,11 @@
-//! Errors of the platform in front of an upstream: they go on to the caller as they are, and operators hear of them.
+//! Errors of the platform in front of an upstream, such as AgentCore. The caller gets them
+//! unchanged; here they are noted for operators.
 
 use crate::protocol::error::Blame;
 use crate::upstream::{InFlightSlot, Link};
 
-/// Notes the error of an answer for operators and returns whom it blames, if it is the platform's. The upstream is there, so
-/// its circuit stays closed.
+/// Notes an error in an answer for operators and returns the party to blame, if the error is the
+/// platform's. The upstream did answer, so its circuit stays closed.
 pub(super) fn note(
     error: &str,
     link: &Link,

@@ -1,4 +1,4 @@
-//! The scope of a request: everything it is decided by.
+//! The scope of a request: all that decides how it is answered, besides the request itself.
 
 use std::sync::Arc;
 
@@ -14,11 +14,12 @@ use crate::protocol::trace::Trace;
 use crate::session::CallerSession;
 use crate::upstream::Link;
 
-/// Everything that one request is decided by: one snapshot, loaded once, and what is known of the sender.
+/// The scope of one request: one snapshot, loaded once, and what is known of the caller.
 #[derive(Debug)]
 pub struct Scope<'a> {
     pub(super) snapshot: Arc<Snapshot>,
-    /// Where the one request that an upstream wants with other headers finds the next snapshot.
+    /// Only for a retry after an upstream has changed a tool's definition: the new definition is in
+    /// a newer snapshot. All else is decided by `snapshot`.
     pub(super) live: &'a Arc<Live>,
     pub(super) caller: Caller,
     pub(super) version: Version,
@@ -27,12 +28,13 @@ pub struct Scope<'a> {
     pub(super) headers: Option<&'a HeaderMap>,
     /// The session of a legacy request.
     pub(super) session: Option<&'a Arc<CallerSession>>,
-    /// Whether the caller takes other messages before the response, so that it can be asked something.
+    /// Whether the caller accepts other messages before the response. Without them an upstream
+    /// cannot send it notifications or requests.
     pub(super) streams: bool,
 }
 
 impl<'a> Scope<'a> {
-    /// Opens the scope of a request in this protocol version: it is decided by the snapshot of this moment.
+    /// Opens the scope of a request in this protocol version, with the current snapshot.
     #[must_use]
     pub fn new(live: &'a Arc<Live>, caller: Caller, version: Version, trace: &'a Trace) -> Self {
         Self {
@@ -47,7 +49,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The same with the HTTP headers that a modern request came with.
+    /// Adds the HTTP headers of a modern request.
     #[must_use]
     pub fn with_headers(self, headers: &'a HeaderMap) -> Self {
         Self {
@@ -56,7 +58,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The same in a legacy session.
+    /// Adds the session of a legacy request.
     #[must_use]
     pub fn in_session(self, session: &'a Arc<CallerSession>) -> Self {
         Self {
@@ -65,7 +67,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The same for a caller that takes other messages before the response, if `streams`.
+    /// Sets whether the caller accepts other messages before the response.
     #[must_use]
     pub fn streaming(self, streams: bool) -> Self {
         Self { streams, ..self }
@@ -83,10 +85,10 @@ impl<'a> Scope<'a> {
         self.snapshot.view(&self.caller)
     }
 
-    /// Permits a request of this scope to an upstream.
+    /// Decides whether the caller may send this request to an upstream.
     ///
     /// # Errors
-    /// The caller may not do that. While there is no policy, every caller may.
+    /// The caller may not. There is no policy yet, so every caller may.
     pub(super) fn permit(&self, upstream: UpstreamIndex) -> Result<Permit, Fault> {
         Ok(Permit::open(
             &self.caller,
@@ -95,10 +97,10 @@ impl<'a> Scope<'a> {
         ))
     }
 
-    /// Returns the link that a permit is for.
+    /// Returns the link to the upstream that a permit is for.
     ///
     /// # Errors
-    /// Weir stops.
+    /// The permit is not of this scope's snapshot, which would be a mistake in weir.
     pub(super) fn link(&self, permit: &Permit) -> Result<&Arc<Link>, Fault> {
         self.snapshot.link(permit).ok_or(Fault::ShuttingDown)
     }

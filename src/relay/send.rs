@@ -1,4 +1,11 @@
-//! The way to an upstream: requests that were permitted and guarded are sent here, and nowhere else.
+//! Sends requests of callers to upstreams, once they are permitted and their data passed the guard.
+//!
+//! A request is sent a second time in three cases only:
+//!
+//! - the upstream refused it because the tool's definition has changed, and there is a new one;
+//! - it did not run, because the upstream knows no such session or its process had ended;
+//! - its tool may be called twice, by its annotations and by the operator's config, and the error
+//!   is a passing one.
 
 mod in_flight;
 mod notices;
@@ -27,14 +34,14 @@ pub(super) use in_flight::{CancelOnDrop, UpstreamStream};
 pub use notices::{answer, progress, roots_changed};
 pub(super) use own::{list_tasks, set_level, subscribe, unsubscribe};
 
-/// A request that was sent, with all that its way back needs.
+/// A request that was sent, with all that is needed to relay its answer.
 pub(super) struct Sent {
     pub(super) stream: UpstreamStream,
     /// The caller's id of the request.
     pub(super) id: Id,
     /// The caller's progress token, as JSON text.
     pub(super) token: Option<Box<str>>,
-    /// What changes in the answer.
+    /// The changes that the answer needs.
     pub(super) bridge: AnswerBridge,
 }
 
@@ -47,7 +54,7 @@ impl std::fmt::Debug for Sent {
     }
 }
 
-/// Sends a request to the upstream it is permitted for.
+/// Sends a request to the upstream that its permit is for.
 ///
 /// # Errors
 /// The upstream cannot be reached, or gave no usable answer.
@@ -94,9 +101,9 @@ struct Sender<'s, 'p> {
 
 /// Why a request was not sent, or got no answer.
 enum SendError {
-    /// Between weir and the upstream.
+    /// The upstream could not be reached, or its answer is not usable.
     Link(LinkError),
-    /// By weir.
+    /// Weir itself refused it.
     Refused(Fault),
 }
 
@@ -115,6 +122,7 @@ impl From<LinkError> for SendError {
 }
 
 impl Sender<'_, '_> {
+    /// Sends the request, and again where the rules of this module allow it.
     async fn send_with_retry(mut self) -> Result<Sent, SendError> {
         let link = self.link;
         let mut slot = link.gate.enter(self.deadline).await?;
@@ -125,13 +133,16 @@ impl Sender<'_, '_> {
                 return Err(error.into());
             }
         };
+        // `again`: once for what did not run. `repeat`: once for what may have run.
         let (mut again, mut repeat) = (true, self.target.is_repeatable(&link.config.retry));
         loop {
             let attempted = self.attempt(&peer).await;
             let (mut attempt, exchange) = attempted.map_err(SendError::Refused)?;
             match exchange {
                 Ok(exchange) => return Ok(self.sent(attempt, exchange, &peer, slot)),
-                // The tool's definition has changed: read the new one and try once more.
+                // The upstream did not run it: the headers that repeat arguments do not fit the
+                // tool's definition any more. The upstream is listed anew, and the request sent
+                // with the headers of the new definition.
                 Err(LinkError::HeaderMismatch(_)) if again && self.renew().await => {
                     attempt.cancel.disarm();
                     again = false;
@@ -140,18 +151,21 @@ impl Sender<'_, '_> {
                     let exchange = Exchange::from_body(answer);
                     return Ok(self.sent(attempt, exchange, &peer, slot));
                 }
-                // Nothing ran: the upstream knows no such session, or the process had ended already.
+                // It did not run either: the upstream knows no such session, or its process had
+                // ended already. So it may be sent again, whatever the tool does.
                 Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
                     attempt.cancel.disarm();
                     again = false;
                     peer = peer_after_loss(self.scope, link, &peer, self.deadline).await?;
                 }
                 Err(error) => {
-                    // An upstream that did not answer in time may still be running it.
+                    // After a timeout the upstream may still be running it: leave the cancellation
+                    // armed, which is sent when `attempt` is dropped.
                     if !error.may_still_run() {
                         attempt.cancel.disarm();
                     }
-                    // It may have run, and may run again.
+                    // It may have run. Only a tool that may run twice is called again, and only for
+                    // an error that may pass.
                     if !(std::mem::take(&mut repeat) && error.is_transient()) {
                         slot.record_failure(&error);
                         return Err(error.into());
@@ -170,7 +184,7 @@ impl Sender<'_, '_> {
     ) -> Result<(Attempt, Result<Exchange, LinkError>), Fault> {
         let (scope, link) = (self.scope, self.link);
         let is_task = self.prepare_task(peer);
-        let said = HopMeta {
+        let hop_meta = HopMeta {
             trace: scope.trace,
             onward: hops::onward(scope, self.deadline),
         };
@@ -184,7 +198,7 @@ impl Sender<'_, '_> {
             params,
             token,
             logs,
-        } = request::rewrite_params(&mut self.target.params, meta, hop, id, &said)?;
+        } = request::rewrite_params(&mut self.target.params, meta, hop, id, &hop_meta)?;
         let mut headers = self.mirrored_headers(peer.era())?;
         scope.trace.write(&mut headers);
         let outbound = OutboundRequest {
@@ -203,7 +217,7 @@ impl Sender<'_, '_> {
         Ok((attempt, exchange))
     }
 
-    /// Gathers what the way back of an attempt needs.
+    /// Gathers what is needed to relay the answer to an attempt.
     fn sent(
         &self,
         attempt: Attempt,
@@ -212,7 +226,8 @@ impl Sender<'_, '_> {
         slot: InFlightSlot,
     ) -> Sent {
         let (scope, link) = (self.scope, self.link);
-        // Only the caller's own session may send requests to the caller, and only where it takes them on this stream.
+        // The upstream may ask the caller something only in a session of the caller's own, and only
+        // if the caller reads a stream. In a shared session the caller would be any caller.
         let session = scope.session.filter(|_| scope.streams);
         let session = session.filter(|_| !is_shared(link, peer));
         let stream = UpstreamStream {
@@ -250,8 +265,8 @@ impl Sender<'_, '_> {
         Ok(headers)
     }
 
-    /// Returns whether this is a legacy call that becomes a task. Where the upstream has no tasks, a request for one is
-    /// processed as an ordinary call (2025-11-25 `basic/utilities/tasks.mdx`).
+    /// Returns whether this call becomes a legacy task. If the upstream has no tasks, the request
+    /// for one is removed, and it is an ordinary call (2025-11-25 `basic/utilities/tasks.mdx`).
     fn prepare_task(&mut self, peer: &Peer) -> bool {
         let legacy = self.scope.era() == Era::Legacy && peer.era() == Era::Legacy;
         let is_task = legacy && peer.capabilities.tasks && self.target.params.contains("task");
@@ -261,8 +276,9 @@ impl Sender<'_, '_> {
         is_task
     }
 
-    /// Lists the upstream again and takes the tool's definition it has now; false where there is none, or none in time
-    /// (2026-07-28 `streamable-http.mdx#server-behavior-for-custom-headers`).
+    /// Lists the upstream again, and takes the tool's new definition (2026-07-28
+    /// `streamable-http.mdx#server-behavior-for-custom-headers`). Returns false if the tool has no
+    /// other headers than before, or the list does not come in time.
     async fn renew(&mut self) -> bool {
         let Some(route) = &self.target.route else {
             return false;
@@ -287,8 +303,11 @@ impl Sender<'_, '_> {
     }
 }
 
-/// Returns the peer that answers this caller at an upstream: the caller's own session where the upstream keeps something for
-/// each, the shared one otherwise. With the shared one failing, nothing else is tried.
+/// Returns the peer that answers this caller at an upstream. That is a session of the caller's own
+/// if the upstream keeps state for each session, else the session that all callers share.
+///
+/// # Errors
+/// The upstream has no shared session in time, or the caller's own session cannot be opened.
 pub(super) async fn peer_for(
     scope: &Scope<'_>,
     link: &Arc<Link>,
@@ -300,8 +319,9 @@ pub(super) async fn peer_for(
         return Ok(shared);
     };
     match session.upstream_session(link, deadline).await {
-        // It speaks the modern era only: then this call crosses eras. Or it takes one session and no more, as
-        // servers with one transport for all do: then all callers are in that one.
+        // The upstream refuses a second session. Either it speaks the modern era only, and the call
+        // crosses eras. Or it accepts one session only, as servers with a single transport do, and
+        // all callers share that one.
         Err(error)
             if error.is_refusal() && (shared.era() == Era::Modern || !shared.is_on_stdio()) =>
         {
@@ -316,7 +336,10 @@ pub(super) async fn peer_for(
     }
 }
 
-/// Returns the peer that answers this caller after the session with `stale` was found gone.
+/// Returns the peer that answers this caller after the upstream forgot the session of `stale`.
+///
+/// # Errors
+/// No new session can be opened until `deadline`.
 pub(super) async fn peer_after_loss(
     scope: &Scope<'_>,
     link: &Arc<Link>,
@@ -338,10 +361,10 @@ fn is_shared(link: &Link, peer: &Arc<Peer>) -> bool {
         .is_some_and(|shared| Arc::ptr_eq(&shared, peer))
 }
 
-/// Logs for the operator why a request failed, and returns what the caller is told.
+/// Logs for the operator why a request failed, and returns the fault for the caller.
 fn log_failure(link: &Link, method: &'static str, request_id: &str, error: &LinkError) -> Fault {
     if let LinkError::CircuitOpen { .. } = error {
-        // There may be many of them, and their cause has been logged.
+        // There may be many of these, and the failures that opened the circuit have been logged.
         tracing::debug!(upstream = %link.id(), method, reason = %error, request_id, "call refused");
     } else {
         tracing::warn!(upstream = %link.id(), method, reason = %error.full_text(), request_id, "call failed");

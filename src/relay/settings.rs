@@ -1,5 +1,5 @@
-//! Requests of a legacy caller about its session rather than about one call: the level of log messages, and resources
-//! whose changes it wants to hear of.
+//! Requests of a legacy caller that change its session: the level of log messages, and
+//! subscriptions to resources.
 
 use std::sync::Arc;
 
@@ -19,10 +19,11 @@ use crate::session::{CallerSession, ResourceSubscription};
 use crate::upstream::LinkError;
 use crate::upstream::subscriptions::Topic;
 
-/// `logging/setLevel`: for the sessions this caller has at upstreams, and for those it will have.
+/// Answers `logging/setLevel`: sets the level in the sessions that this caller has at upstreams,
+/// and keeps it for those it will have.
 ///
 /// # Errors
-/// Not a level; not in a legacy session.
+/// The level is unknown, or the request is in no legacy session.
 pub(super) async fn set_level(
     scope: &Scope<'_>,
     request: &Request<'_>,
@@ -38,19 +39,19 @@ pub(super) async fn set_level(
     session.set_log_level(&level);
     let open = session.open_sessions();
     let open = open.iter().filter(|(_, peer)| peer.capabilities.logging);
-    let told = open.map(async |(link, peer)| {
+    let calls = open.map(async |(link, peer)| {
         if let Err(error) = send::set_level(link, peer, &level).await {
             tracing::debug!(upstream = %link.id(), %error, "level of log messages not set");
         }
     });
-    join_all(told).await;
+    join_all(calls).await;
     Ok(done(request))
 }
 
-/// `resources/subscribe`
+/// Answers `resources/subscribe`.
 ///
 /// # Errors
-/// No such resource, an upstream that refuses or cannot be reached.
+/// There is no such resource, or the upstream refuses or cannot be reached.
 pub(super) async fn subscribe(
     scope: &Scope<'_>,
     request: &Request<'_>,
@@ -77,7 +78,7 @@ pub(super) async fn subscribe(
         None
     } else {
         let topic = Topic::Resource(Arc::clone(&route.uri));
-        // Without a stream nobody can be told yet; the next stream takes the place of this channel.
+        // Without a stream there is no reader yet. The next stream takes the place of this channel.
         let updates = session.updates().unwrap_or_else(|| mpsc::channel(1).0);
         let shared = link
             .subscriptions
@@ -105,10 +106,10 @@ pub(super) async fn subscribe(
     Ok(done(request))
 }
 
-/// `resources/unsubscribe`
+/// Answers `resources/unsubscribe`.
 ///
 /// # Errors
-/// Not in a legacy session, no URI.
+/// The request is in no legacy session, or has no URI.
 pub(super) async fn unsubscribe(
     scope: &Scope<'_>,
     request: &Request<'_>,

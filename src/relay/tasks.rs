@@ -1,6 +1,7 @@
-//! Tasks: their ids name the upstream that runs them.
+//! Requests about tasks. The id of a task names the upstream that runs it.
 //!
-//! Legacy (2025-11-25 `basic/utilities/tasks.mdx`) and modern (SEP-2663) have the same ids and different methods.
+//! Legacy (2025-11-25 `basic/utilities/tasks.mdx`) and modern (SEP-2663) have the same ids and
+//! different methods.
 
 use crate::bridge::task_ids;
 use crate::json::{self, Object};
@@ -52,11 +53,11 @@ pub(super) fn target<'p>(
     })
 }
 
-/// `tasks/list`, legacy only: upstream after upstream, page by page. A cursor is the upstream's place in the config and,
-/// after a colon, the upstream's own cursor.
+/// Answers `tasks/list`, which is legacy only: upstream after upstream, page by page. A cursor is
+/// the upstream's index in the config and, after a colon, the upstream's own cursor.
 ///
 /// # Errors
-/// A cursor that weir did not hand out.
+/// A cursor that weir did not make.
 pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<ReplySource, Fault> {
     let session = legacy_session(scope, method::TASKS_LIST)?;
     let (first, mut cursor) = cursor(request)?;
@@ -76,7 +77,7 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
             Some(Ok(result)) => Object::parse(result).ok(),
             Some(Err(_)) | None => None,
         };
-        // An upstream that fails hides its own tasks and no others.
+        // If an upstream fails, only its own tasks are missing.
         let Some(page) = page else {
             continue;
         };
@@ -90,7 +91,7 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
     Ok(ReplySource::Result(Payload::ok(vec![none])))
 }
 
-/// Returns the place in the config to begin at, and the upstream's own cursor there.
+/// Returns the index of the upstream to begin at, and its own cursor.
 fn cursor(request: &Request<'_>) -> Result<(usize, Option<String>), Fault> {
     match request.params.get("cursor") {
         None | Some("null") => Ok((0, None)),

@@ -1,5 +1,5 @@
-//! The state of one legacy session: its sessions at upstreams, requests of upstreams that the caller has to answer, its
-//! calls under way, and its stream.
+//! The state of one legacy session: its sessions at upstreams, the requests of upstreams that the
+//! caller has to answer, its calls under way, and its stream.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,18 +22,19 @@ use crate::upstream::probe::SessionProfile;
 use crate::upstream::subscriptions::{Subscription, Update, suffix_below};
 use crate::upstream::{Link, LinkError, Peer};
 
-/// At most this many messages wait on a session's stream. One more is refused.
+/// At most this many messages wait on a session's stream. More are refused.
 const WAITING: usize = 64;
 
 /// At most this many resources can be subscribed to in one session.
 const SUBSCRIPTIONS: usize = 1_000;
 
-/// At most this many tasks of one session have their progress relayed; the oldest gives way.
+/// At most this many tasks of one session have their progress relayed. For more, the oldest is
+/// dropped.
 const TASK_TOKENS: usize = 64;
 
-/// The state of one legacy session of a caller, in memory for as long as it is of use.
+/// The state of one legacy session of a caller. It is in memory only, and can be made anew.
 pub struct CallerSession {
-    /// What its sessions at upstreams are opened with.
+    /// The version and capabilities that its sessions at upstreams are opened with.
     pub(super) profile: SessionProfile,
     inner: Mutex<Inner>,
     has_stream: watch::Sender<bool>,
@@ -44,7 +45,7 @@ pub struct CallerSession {
     used: AtomicU64,
 }
 
-/// The part behind the lock; nothing waits while holding it.
+/// The part behind the lock, which is never held while waiting.
 #[derive(Default)]
 pub(super) struct Inner {
     /// By the number of the link.
@@ -53,7 +54,7 @@ pub(super) struct Inner {
     pub(super) pending: HashMap<u64, PendingServerRequest>,
     /// The level of log messages that the caller set, as JSON text.
     log_level: Option<Box<str>>,
-    /// The progress tokens of calls that became tasks, and go on.
+    /// The progress tokens of calls that became tasks.
     task_tokens: VecDeque<TaskToken>,
     /// By exposed URI.
     subscriptions: HashMap<Arc<str>, ResourceSubscription>,
@@ -64,7 +65,7 @@ pub(super) struct Inner {
 /// A progress token that outlives its call.
 struct TaskToken {
     upstream: UpstreamId,
-    /// The hop's token: the number of the request on its link.
+    /// Weir's token towards the upstream: the number of the request on its link.
     number: u64,
     /// The caller's token, as JSON text.
     token: Box<str>,
@@ -76,7 +77,8 @@ pub struct ResourceSubscription {
     pub upstream: UpstreamId,
     /// Its URI at the upstream.
     pub uri: Arc<str>,
-    /// The subscription that callers share; `None` where the caller's own session at the upstream has it.
+    /// The subscription that callers share; `None` if it is in the caller's own session at the
+    /// upstream.
     pub shared: Option<Subscription>,
 }
 
@@ -116,7 +118,8 @@ impl CallerSession {
         self.inner.lock()
     }
 
-    /// Returns whether the caller knows streams that pause: events without data, retry times (since 2025-11-25).
+    /// Returns whether the caller knows streams that pause: events without data, retry times (since
+    /// 2025-11-25).
     #[must_use]
     pub fn knows_polling(&self) -> bool {
         self.profile.version >= Version::V2025_11_25
@@ -195,8 +198,8 @@ impl CallerSession {
         }
     }
 
-    /// Puts a message of an upstream on the session's stream. Where there is none, or no room on it, the message is
-    /// refused.
+    /// Puts a message of an upstream on the session's stream. It is refused if there is no stream,
+    /// or too many messages wait on it.
     pub(super) fn deliver(&self, message: UnaskedMessage) {
         let stream = self
             .lock()
@@ -219,7 +222,7 @@ impl CallerSession {
         self.has_stream.subscribe()
     }
 
-    /// Returns where news of shared subscriptions go, while there is a stream.
+    /// Returns the sender for updates of shared subscriptions, if there is a stream.
     #[must_use]
     pub fn updates(&self) -> Option<mpsc::Sender<Box<Update>>> {
         self.lock()
@@ -244,7 +247,7 @@ impl CallerSession {
         }
         inner.subscriptions.insert(exposed, subscription);
         drop(inner);
-        // The stream may be another one than when the upstream was asked.
+        // While the upstream was asked, another stream may have been opened.
         self.redirect_updates();
         Ok(())
     }
@@ -254,7 +257,7 @@ impl CallerSession {
         self.lock().subscriptions.remove(exposed)
     }
 
-    /// Sends the news of shared subscriptions to the stream that is open now.
+    /// Sends the updates of shared subscriptions to the stream that is open now.
     fn redirect_updates(&self) {
         let mut inner = self.lock();
         let updates = inner.stream.as_ref().map(|stream| stream.updates.clone());
@@ -265,8 +268,8 @@ impl CallerSession {
         }
     }
 
-    /// Returns the exposed URI of a resource at an upstream, if the session subscribed to it or to one above it: the
-    /// closest one counts.
+    /// Returns the exposed URI of a resource at an upstream, if the session subscribed to it or to
+    /// one above it. The closest one decides.
     #[must_use]
     pub fn exposed_uri(&self, upstream: &UpstreamId, uri: &str) -> Option<String> {
         let inner = self.lock();
@@ -279,13 +282,14 @@ impl CallerSession {
         fitting.min().map(|(_, exposed)| exposed)
     }
 
-    /// Keeps the level of log messages that the caller wants, as JSON text, for the sessions it will have at upstreams.
+    /// Keeps the level of log messages that the caller wants, as JSON text, for sessions that are
+    /// opened at upstreams later.
     pub fn set_log_level(&self, level: &str) {
         self.lock().log_level = Some(level.into());
     }
 
-    /// Returns what the caller's own session at an upstream has been told: the level of log messages, as JSON text, and
-    /// the upstream's URIs of the resources it subscribed to.
+    /// Returns the settings of the caller's own session at an upstream: the level of log messages,
+    /// as JSON text, and the upstream's URIs of the resources it subscribed to.
     pub(super) fn own_settings(&self, upstream: &UpstreamId) -> (Option<Box<str>>, Vec<Arc<str>>) {
         let inner = self.lock();
         let here = inner
@@ -296,8 +300,9 @@ impl CallerSession {
         (inner.log_level.clone(), uris)
     }
 
-    /// Keeps the progress token of a call that became a task and goes on (2025-11-25 `basic/utilities/tasks.mdx`):
-    /// `number` is the hop's token, `token` the caller's as JSON text.
+    /// Keeps the progress token of a call that became a task (2025-11-25
+    /// `basic/utilities/tasks.mdx`): `number` is weir's token towards the upstream, `token` the
+    /// caller's as JSON text.
     pub fn add_task_token(&self, upstream: &UpstreamId, number: u64, token: &str) {
         let mut inner = self.lock();
         if inner.task_tokens.len() >= TASK_TOKENS {
@@ -344,7 +349,7 @@ impl CallerSession {
         sessions.iter().filter_map(|own| own.opened()).collect()
     }
 
-    /// Forgets a session that its upstream does not know any more.
+    /// Forgets the session at an upstream that the upstream does not know any more.
     pub fn forget_upstream_session(&self, link: &Link, peer: &Arc<Peer>) {
         let mut inner = self.lock();
         let is_it = inner
@@ -352,7 +357,7 @@ impl CallerSession {
             .get(&link.link_id)
             .is_some_and(|own| own.mark_lost(peer));
         let gone = is_it.then(|| inner.upstream_sessions.remove(&link.link_id));
-        // Answers to its requests have nowhere to go.
+        // Answers to its requests could not be delivered.
         inner
             .pending
             .retain(|_, request| !Arc::ptr_eq(&request.peer, peer));
@@ -360,7 +365,7 @@ impl CallerSession {
         drop(gone);
     }
 
-    /// Leaves the sessions at upstreams that no config has any more.
+    /// Ends the sessions at upstreams that are not in the config any more.
     pub fn leave_retired(&self) {
         let retired =
             |own: &UpstreamSession| own.opened().is_some_and(|(link, _)| link.is_retired());
@@ -373,7 +378,8 @@ impl CallerSession {
         drop(left);
     }
 
-    /// Returns whether the caller's own session at an upstream has subscriptions, and there is a stream for their news.
+    /// Returns whether the caller's own session at an upstream has subscriptions, and there is a
+    /// stream for their updates.
     pub(super) fn is_subscribed(&self, link: &Link) -> bool {
         let inner = self.lock();
         let mut all = inner.subscriptions.values();
@@ -396,7 +402,7 @@ impl CallerSession {
             && self.started.elapsed().saturating_sub(used) >= idle
     }
 
-    /// Ends the session: its stream closes, its sessions at upstreams are left.
+    /// Ends the session: its stream, and its sessions at upstreams.
     pub fn end(&self) {
         let (stream, sessions) = {
             let mut inner = self.lock();

@@ -1,5 +1,5 @@
-//! Requests of upstreams to a legacy caller (sampling, elicitation, roots) that it has not answered yet. Ids and
-//! progress tokens are the hop's own, in both directions.
+//! Requests of upstreams to a legacy caller (sampling, elicitation, roots) that it has not answered
+//! yet. Towards the caller they have ids and progress tokens of weir's own.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub struct PendingServerRequest {
     pub token: Option<Box<str>>,
 }
 
-/// The requests that the upstream of one call has sent meanwhile: with the call, they end.
+/// The requests that an upstream sent during one call. They end with the call.
 #[derive(Debug)]
 pub struct ServerRequests {
     session: Option<Arc<CallerSession>>,
@@ -33,7 +33,7 @@ pub struct ServerRequests {
 }
 
 impl ServerRequests {
-    /// Starts with none. Without a session nothing can be asked of the caller.
+    /// Starts without requests. Without a session, the caller cannot be asked anything.
     #[must_use]
     pub fn new(session: Option<&Arc<CallerSession>>) -> Self {
         Self {
@@ -65,7 +65,8 @@ impl Drop for ServerRequests {
 }
 
 impl CallerSession {
-    /// Keeps a request of an upstream until the caller answers the number; false where too many wait already.
+    /// Keeps a request of an upstream until the caller answers the one with this number. Returns
+    /// false if too many wait already.
     pub fn add_pending(&self, number: u64, request: PendingServerRequest) -> bool {
         let mut inner = self.lock();
         if inner.pending.len() >= PENDING {
@@ -75,13 +76,13 @@ impl CallerSession {
         true
     }
 
-    /// Returns the request that waits for an answer to this number, and goes on waiting.
+    /// Returns the request with this number. It goes on waiting.
     #[must_use]
     pub fn pending(&self, number: u64) -> Option<PendingServerRequest> {
         self.lock().pending.get(&number).cloned()
     }
 
-    /// Takes the request that waits for an answer to this number.
+    /// Takes the request with this number.
     pub fn take_pending(&self, number: u64) -> Option<PendingServerRequest> {
         self.lock().pending.remove(&number)
     }
@@ -97,8 +98,8 @@ impl CallerSession {
         Some(number)
     }
 
-    /// Handles a message that reaches no stream of the caller: a request is refused at its upstream, and what the upstream
-    /// withdraws is forgotten.
+    /// Handles a message of an upstream that cannot be put on a stream: a request is answered with
+    /// an error, a cancelled request is forgotten.
     pub(super) fn refuse(&self, message: &UnaskedMessage) {
         let UnaskedMessage { link, peer, bytes } = message;
         match std::str::from_utf8(bytes).map(Message::parse) {

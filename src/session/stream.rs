@@ -1,4 +1,5 @@
-//! The stream of a session for what is not part of an answer: the GET stream over HTTP, stdout on stdio.
+//! The stream of a session for messages that belong to no call: the GET stream over HTTP, stdout on
+//! stdio.
 
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use crate::session::caller_session::CallerSession;
 use crate::upstream::subscriptions::Update;
 use crate::upstream::{Link, Peer};
 
-/// A message that an upstream sent in a caller's own session outside of any answer, as it arrived.
+/// A message that an upstream sent in a caller's own session outside of any call, as it arrived.
 ///
-/// It is read and rendered when the caller's stream takes it, so that a check of it may wait.
+/// It is parsed and rewritten only when the caller's stream takes it, where a check may wait.
 #[derive(Debug)]
 pub struct UnaskedMessage {
     /// The link it came over.
@@ -23,14 +24,15 @@ pub struct UnaskedMessage {
     pub bytes: Bytes,
 }
 
-/// A session's stream, at the end that is read. Dropping it closes the stream.
+/// The receiving end of a session's stream. Dropping it closes the stream.
 #[derive(Debug)]
 pub struct SessionStream {
     pub(super) session: Arc<CallerSession>,
     pub(super) number: u64,
-    /// Messages of the caller's own upstream sessions. In boxes: a channel takes the room for 32 of what it carries.
+    /// Messages of the caller's own sessions at upstreams. They are boxed, because a channel
+    /// allocates room for 32 items at once.
     pub messages: mpsc::Receiver<Box<UnaskedMessage>>,
-    /// News of what the session subscribed to over shared connections.
+    /// Updates of what the session subscribed to over shared connections.
     pub updates: mpsc::Receiver<Box<Update>>,
     /// Cancelled when the stream has to end.
     pub end: CancellationToken,

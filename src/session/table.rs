@@ -1,4 +1,4 @@
-//! All legacy sessions of this weir: which ids are valid, and the state of those in use.
+//! All legacy sessions of this weir: which ids are valid, and the state of the sessions in use.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -14,17 +14,17 @@ use crate::session::caller_session::CallerSession;
 use crate::session::token::SessionToken;
 use crate::upstream::probe::SessionProfile;
 
-/// How many opened tokens are remembered; when there are more, all are opened anew.
+/// At most this many opened tokens are cached. When the cache is full, it is emptied.
 const SEEN: usize = 10_000;
 
-/// How many ended sessions are remembered; the oldest is forgotten first.
+/// At most this many ended sessions are remembered. The oldest is forgotten first.
 const ENDED: usize = 100_000;
 
-/// How many sessions have a state in memory; those that do nothing give way.
+/// At this many states in memory, one of an idle session makes room for a new one.
 const STATES: usize = 50_000;
 
-/// How long the state of a session that does nothing is kept. Its sessions at upstreams end with it; the session
-/// itself goes on, and opens others when it calls again.
+/// How long the state of an idle session is kept. Its sessions at upstreams end with it. The
+/// session itself stays valid, and opens others when it calls again.
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
 
 /// All legacy sessions.
@@ -36,10 +36,10 @@ pub struct SessionTable {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Tokens opened lately: opening one costs more than all other checks of a request.
+    /// Recently opened tokens. Opening one costs more than all other checks of a request.
     seen: HashMap<Box<str>, SessionToken>,
     ended: HashSet<[u8; 16]>,
-    /// The ended ones, the oldest first.
+    /// The keys in `ended`, the oldest first.
     order: VecDeque<[u8; 16]>,
     states: HashMap<[u8; 16], Arc<CallerSession>>,
 }
@@ -68,7 +68,8 @@ impl SessionTable {
         SessionToken::issue(&self.sealer, version, capabilities)
     }
 
-    /// Returns the session with this id; `None` if no weir with this key opened it, if it has expired or was ended.
+    /// Returns the session with this id; `None` if no weir with this key opened it, if it has
+    /// expired or was ended.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<SessionToken> {
         {
@@ -89,7 +90,7 @@ impl SessionTable {
         Some(session)
     }
 
-    /// Returns what is kept in memory of a session; makes it where there is nothing yet.
+    /// Returns the state of a session, and makes it if there is none.
     #[must_use]
     pub fn state(&self, session: &SessionToken) -> Arc<CallerSession> {
         let mut inner = self.lock();
@@ -118,7 +119,7 @@ impl SessionTable {
         state
     }
 
-    /// Ends a session: its stream closes, its id is unknown from now on. Returns what was kept of it.
+    /// Ends a session: its stream closes, and its id is not valid any more. Returns its state.
     pub fn end(&self, session: &SessionToken) -> Option<Arc<CallerSession>> {
         let mut inner = self.lock();
         if inner.ended.insert(session.key) {
@@ -137,7 +138,7 @@ impl SessionTable {
         state
     }
 
-    /// Counts the sessions that were used here lately and are not over.
+    /// Counts the sessions that were used recently and are not over.
     #[must_use]
     pub fn known(&self) -> u64 {
         let inner = self.lock();
@@ -146,8 +147,8 @@ impl SessionTable {
         alive.count() as u64
     }
 
-    /// Forgets the state of sessions that have done nothing for `idle`, and what the others had at upstreams that
-    /// no config has any more.
+    /// Drops the state of sessions that have been idle for `idle`, and ends the sessions of the
+    /// others at upstreams that are not in the config any more.
     pub fn sweep(&self, idle: Duration) {
         let mut inner = self.lock();
         let gone: Vec<_> = inner
@@ -164,7 +165,7 @@ impl SessionTable {
         }
     }
 
-    /// Leaves all sessions at upstreams: weir ends.
+    /// Ends all sessions at upstreams, because weir stops.
     pub fn leave(&self) {
         let states = std::mem::take(&mut self.lock().states);
         for state in states.into_values() {

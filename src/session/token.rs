@@ -1,5 +1,5 @@
-//! Session ids: sealed tokens, so that any replica, and the same weir after a restart, can serve them. They are no
-//! authentication.
+//! Session ids: sealed tokens, so that any replica, and the same weir after a restart, can serve
+//! them. They authenticate nobody.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::era::{Era, Version};
 use crate::seal::{NoRandom, Sealer, random};
 
-/// What the tokens are sealed for.
+/// The purpose that the tokens are sealed for: a token of another purpose is not accepted.
 const PURPOSE: &str = "session";
 
 /// How long a session can be used.

@@ -1,5 +1,5 @@
-//! The session that a caller has of its own at an upstream: opened at the first call that needs it, read while the
-//! caller has a stream, left when the caller's session ends.
+//! A session of the caller's own at an upstream: opened by the first call that needs it, read while
+//! the caller has a stream, ended with the caller's session.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -25,7 +25,7 @@ const STREAM_OPENS: Duration = Duration::from_millis(500);
 /// How long ending a session at an upstream may take.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// A session of a caller's own at one upstream, open or not opened yet.
+/// A session of the caller's own at one upstream, open or not opened yet.
 #[derive(Default)]
 pub(super) struct UpstreamSession {
     open: OnceCell<OpenSession>,
@@ -34,7 +34,7 @@ pub(super) struct UpstreamSession {
 struct OpenSession {
     link: Arc<Link>,
     peer: Arc<Peer>,
-    /// The upstream does not know it any more: it need not be ended there.
+    /// Whether the upstream forgot it; then it need not be ended there.
     lost: AtomicBool,
     _reader: AbortOnDropHandle<()>,
     /// Counts against the upstream's limit of sessions.
@@ -69,6 +69,7 @@ impl UpstreamSession {
     }
 }
 
+/// Opens a session with the settings of the caller, and begins to read its messages.
 async fn open(
     session: &Arc<CallerSession>,
     link: &Arc<Link>,
@@ -90,8 +91,8 @@ async fn open(
     );
     let reader = AbortOnDropHandle::new(link.tasks().spawn(reader));
     if *session.has_stream().borrow() {
-        // Some servers send on this stream the requests that they need answered for the very first call, and send
-        // none if it is not open yet.
+        // Some servers send requests on this stream that they need answered for the first call, and
+        // send none if the stream is not open yet.
         let until = deadline.min(Instant::now() + STREAM_OPENS);
         let _ = tokio::time::timeout_at(until, stream_is_open).await;
     }
@@ -104,8 +105,8 @@ async fn open(
     })
 }
 
-/// Tells a new session what the caller had told an earlier one: the level of log messages and the subscriptions, as they
-/// were sent then. A refusal is no reason to fail.
+/// Sends the caller's settings to a new session as they were sent to an earlier one: the level of
+/// log messages, and the subscriptions. Errors are ignored: the session is of use without them.
 async fn restore(session: &CallerSession, link: &Link, peer: &Peer, deadline: Instant) {
     let (level, uris) = session.own_settings(link.id());
     if let Some(level) = level.filter(|_| peer.capabilities.logging) {
@@ -118,7 +119,8 @@ async fn restore(session: &CallerSession, link: &Link, peer: &Peer, deadline: In
     }
 }
 
-/// Reads what the upstream sends outside of calls, for as long as the caller has a stream for it.
+/// Reads the messages that the upstream sends outside of calls, while the caller has a stream for
+/// them. `opened` is used when the upstream's stream is open.
 async fn read(
     session: Weak<CallerSession>,
     link: Arc<Link>,
@@ -164,8 +166,8 @@ async fn read(
     }
 }
 
-/// Forgets a session that is gone. A caller that waits for news of resources may not call for long, so a new session is
-/// opened for its subscriptions now.
+/// Forgets a session that the upstream forgot. If it had subscriptions, a new one is opened at
+/// once: a caller that waits for updates may not call for a long time.
 fn handle_loss(session: &Weak<CallerSession>, link: &Arc<Link>, peer: &Arc<Peer>) {
     let Some(session) = session.upgrade() else {
         return;
@@ -189,7 +191,7 @@ fn receive(session: &Weak<CallerSession>, link: &Arc<Link>, peer: &Arc<Peer>, by
         return;
     };
     match std::str::from_utf8(bytes).map(Message::parse) {
-        // The caller is told of the catalog's own changes, once they can be listed.
+        // Not relayed: callers are notified when weir's own catalog has changed.
         Ok(Ok(Message::Notification(notification)))
             if matches!(
                 notification.method.as_ref(),

@@ -1,5 +1,6 @@
-//! Messages for a caller that belong to no call: changed lists, news of what it subscribed to, and in a legacy session what
-//! its upstream sessions send. They go on the legacy GET stream or on a modern `subscriptions/listen`.
+//! Messages for a caller that belong to no call: changes of lists, updates of what it subscribed
+//! to, and in a legacy session what upstreams send outside of calls. They go on the legacy GET
+//! stream or on a modern `subscriptions/listen`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::relay::back::{KEEP_ALIVE, unasked};
 use crate::session::SessionStream;
 use crate::upstream::subscriptions::{Topic, Update};
 
-/// The kinds of list whose changes a caller is told of.
+/// The kinds of list whose changes a caller wants to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListKinds {
     /// Tools.
@@ -29,7 +30,7 @@ pub struct ListKinds {
 }
 
 impl ListKinds {
-    /// All of them: a legacy session is told of all.
+    /// All of them: a legacy session cannot choose.
     pub const ALL: Self = Self {
         tools: true,
         prompts: true,
@@ -43,24 +44,26 @@ pub struct Changes {
     live: Arc<Live>,
     caller: Caller,
     generations: watch::Receiver<u64>,
-    told: [Digest; 4],
+    /// The digests of the lists that the caller was last notified of.
+    seen: [Digest; 4],
     wanted: ListKinds,
+    /// The notifications that are to be sent next, by method.
     due: VecDeque<&'static str>,
     end: CancellationToken,
     /// Legacy: the session's stream.
     session: Option<SessionStream>,
-    /// Modern: news of what it subscribed to.
+    /// Modern: updates of what the caller subscribed to.
     updates: Option<mpsc::Receiver<Box<Update>>>,
 }
 
-/// The next thing to happen for a caller outside of its calls.
+/// The next event on a stream of changes.
 #[derive(Debug)]
 pub enum ChangeEvent {
     /// A list changed: the notification's method.
     Changed(&'static str),
     /// A message of an upstream, ready to be sent.
     Message(Bytes),
-    /// News of something subscribed to: method and params.
+    /// An update of what the caller subscribed to: method and params.
     Updated(&'static str, String),
     /// Nothing for a while: the connection has to be kept alive.
     Silence,
@@ -77,13 +80,14 @@ impl Changes {
         wanted: ListKinds,
         end: CancellationToken,
     ) -> Self {
+        // In this order: then every snapshot that is stored after `load` is noticed.
         let generations = live.watch();
-        let told = live.load().view(&caller).digests();
+        let seen = live.load().view(&caller).digests();
         Self {
             live: Arc::clone(live),
             caller,
             generations,
-            told,
+            seen,
             wanted,
             due: VecDeque::new(),
             end,
@@ -92,7 +96,8 @@ impl Changes {
         }
     }
 
-    /// Watches for a legacy session until its stream ends, and reads what else comes on that stream.
+    /// Watches for a legacy session until its stream ends, and reads what else comes on that
+    /// stream.
     #[must_use]
     pub fn of_session(live: &Arc<Live>, caller: Caller, session: SessionStream) -> Self {
         let end = session.end.clone();
@@ -102,7 +107,7 @@ impl Changes {
         }
     }
 
-    /// The same with news of subscriptions, if there are any.
+    /// Adds updates of subscriptions, if there are any.
     #[must_use]
     pub fn with_updates(mut self, updates: Option<mpsc::Receiver<Box<Update>>>) -> Self {
         self.updates = updates;
@@ -143,11 +148,12 @@ impl Changes {
         }
     }
 
+    /// Compares the lists with those that the caller was last notified of.
     fn compare(&mut self) {
         let now = self.live.load().view(&self.caller).digests();
         let [tools, prompts, resources, templates] =
-            std::array::from_fn(|at| now.get(at) != self.told.get(at));
-        self.told = now;
+            std::array::from_fn(|at| now.get(at) != self.seen.get(at));
+        self.seen = now;
         if tools && self.wanted.tools {
             self.due.push_back(method::TOOLS_CHANGED);
         }
@@ -160,7 +166,7 @@ impl Changes {
     }
 }
 
-/// Waits for the next thing on a channel; for ever where there is none.
+/// Waits for the next item on a channel; for ever if there is no channel or no sender.
 async fn receive<T>(from: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
     match from {
         Some(from) => match from.recv().await {
@@ -171,7 +177,8 @@ async fn receive<T>(from: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
     }
 }
 
-/// Returns the notification of an update: its method, and its params with the name that the caller knows.
+/// Returns the notification of an update: its method, and its params with the name that the caller
+/// knows.
 fn render_update(update: &Update) -> (&'static str, String) {
     let (method, member) = match update.topic {
         Topic::Resource(_) => (method::RESOURCE_UPDATED, "uri"),

@@ -1,5 +1,5 @@
-//! Notifications and requests of an upstream, as its caller gets them: ids, progress tokens and names of this hop become the
-//! caller's.
+//! Rewrites notifications and requests of an upstream for the caller: the ids, progress tokens and
+//! names between weir and the upstream become those between weir and the caller.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::relay::send::Sent;
 use crate::session::{CallerSession, PendingServerRequest};
 use crate::upstream::{Link, Peer, watch};
 
-/// Returns a notification on the stream of a call as its caller gets it; `None` where it is not for this caller.
+/// Returns a notification on the stream of a call as the caller gets it; `None` if it is not for
+/// this caller.
 pub(super) async fn in_reply(sent: &mut Sent, mut notification: Notification<'_>) -> Option<Bytes> {
     let stream = &mut sent.stream;
     let (link, session) = (&stream.cancel.link, stream.requests.session());
@@ -29,7 +30,7 @@ pub(super) async fn in_reply(sent: &mut Sent, mut notification: Notification<'_>
             notification.envelope.set("params", params.to_text());
             Some(write(&notification))
         }
-        // An upstream cancels its own requests. It has no business to cancel a call.
+        // An upstream may cancel its own requests, but no request of the caller.
         method::CANCELLED => withdrawn(session?, link, notification),
         method::RESOURCE_UPDATED => match session {
             Some(session) => resource_updated(session, link.id(), notification),
@@ -38,7 +39,7 @@ pub(super) async fn in_reply(sent: &mut Sent, mut notification: Notification<'_>
                 None
             }
         },
-        // Callers are told of the catalog's own changes.
+        // Not relayed: callers are notified when weir's own catalog has changed.
         method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED => {
             link.rounds.request_resync();
             None
@@ -49,8 +50,9 @@ pub(super) async fn in_reply(sent: &mut Sent, mut notification: Notification<'_>
     }
 }
 
-/// Keeps a request of an upstream and returns it as the caller gets it, with its number. `None` for a request that the caller
-/// is not sent: a ping, and one too many.
+/// Keeps a request of an upstream until it is answered, and returns it as the caller gets it, with
+/// its number. `None` if it is not for the caller: weir answers pings itself, and refuses requests
+/// when too many wait.
 pub(super) async fn request(
     session: &CallerSession,
     link: &Arc<Link>,
@@ -100,7 +102,8 @@ pub(super) fn task_progress(
     Some(write(&notification))
 }
 
-/// Returns the cancellation of a request that the upstream sent to the caller; `None` where no such request waits.
+/// Returns the cancellation of a request that the upstream sent to the caller; `None` where no such
+/// request waits.
 pub(super) fn withdrawn(
     session: &CallerSession,
     link: &Arc<Link>,
@@ -114,7 +117,7 @@ pub(super) fn withdrawn(
     Some(write(&notification))
 }
 
-/// Returns news of a resource under the URI that the caller subscribed to.
+/// Returns an update of a resource under the URI that the caller subscribed to.
 pub(super) fn resource_updated(
     session: &CallerSession,
     upstream: &UpstreamId,
@@ -130,7 +133,7 @@ pub(super) fn resource_updated(
     Some(write(&notification))
 }
 
-/// Returns a notification in which nothing but ids of tasks changes.
+/// Returns a notification of which only ids of tasks are rewritten.
 pub(super) fn unchanged(upstream: &UpstreamId, mut notification: Notification<'_>) -> Bytes {
     task_ids::wrap_params(&mut notification.envelope, upstream);
     write(&notification)

@@ -1,4 +1,4 @@
-//! Messages of an upstream outside of any answer, for the stream of a caller's session.
+//! Messages that an upstream sent outside of any call, for the stream of a caller's session.
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use crate::relay::back::notifications;
 use crate::session::{CallerSession, UnaskedMessage};
 use crate::upstream::watch;
 
-/// Returns a message as the caller gets it; `None` where it is not for this caller.
+/// Returns a message as the caller gets it; `None` if it is not for this caller.
 pub(super) async fn render(session: &CallerSession, message: &UnaskedMessage) -> Option<Bytes> {
     let UnaskedMessage { link, peer, bytes } = message;
     match std::str::from_utf8(bytes).map(Message::parse) {
@@ -24,7 +24,7 @@ pub(super) async fn render(session: &CallerSession, message: &UnaskedMessage) ->
             method::RESOURCE_UPDATED => {
                 notifications::resource_updated(session, link.id(), notification)
             }
-            // The tokens of calls are on streams of their own; here are those of tasks.
+            // Progress of calls comes on their own streams; here comes that of tasks.
             method::PROGRESS => notifications::task_progress(session, link.id(), notification),
             _ => Some(notifications::unchanged(link.id(), notification)),
         },

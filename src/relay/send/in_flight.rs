@@ -1,4 +1,5 @@
-//! A request on its way at an upstream: dropped before its answer came, it is cancelled there.
+//! A request that an upstream is working on. If it is dropped before its response came, it is
+//! cancelled at the upstream.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -42,7 +43,8 @@ impl CancelOnDrop {
         self.is_disarmed
     }
 
-    /// Cancels, and keeps what carries the answer open until the upstream has been told.
+    /// Cancels the request. `carrier`, the connection that the answer would come on, stays open
+    /// until the upstream has received the cancellation.
     fn cancel(&mut self, carrier: impl Send + 'static) {
         if !self.is_disarmed {
             self.is_disarmed = true;
@@ -58,7 +60,8 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// A request that is being sent. Its output is what cancels it, and what comes back.
+/// The future of a request that is being sent. Its output is the guard that cancels the request,
+/// and the exchange with the upstream.
 pub(super) struct SendingRequest {
     cancel: Option<CancelOnDrop>,
     sending: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,
@@ -105,15 +108,16 @@ impl Drop for SendingRequest {
     }
 }
 
-/// The upstream's half of a call.
+/// The upstream's side of a call under way.
 pub(in crate::relay) struct UpstreamStream {
     pub(in crate::relay) cancel: CancelOnDrop,
     pub(in crate::relay) exchange: Exchange,
     /// The log messages on this call's stream that are for the caller.
     pub(in crate::relay) logs: LogFilter,
-    /// What the upstream has asked of the caller meanwhile.
+    /// The requests that the upstream sent to the caller during this call.
     pub(in crate::relay) requests: ServerRequests,
-    /// Held until the whole answer is through, and told how the call ended.
+    /// The call's place among those under way, held until the whole answer is relayed. The outcome
+    /// is recorded on it.
     pub(in crate::relay) slot: InFlightSlot,
 }
 

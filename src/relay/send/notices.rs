@@ -1,4 +1,5 @@
-//! Messages of a caller that want no answer: its answers to requests of upstreams, progress with them, changed roots.
+//! Messages of a caller that get no response: its answers to requests of upstreams, its progress
+//! with them, and changes of its roots.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use crate::protocol::{meta, method};
 use crate::session::CallerSession;
 use crate::upstream::{Link, Peer};
 
-/// Sends the caller's answer to a request of an upstream there. False where no request has that id.
+/// Sends the caller's answer to the upstream whose request it answers. Returns false if no request
+/// has that id.
 pub fn answer(session: &CallerSession, response: &Response<'_>) -> bool {
     let number = response.id.and_then(|id| id.parse::<u64>().ok());
     let Some(request) = number.and_then(|number| session.take_pending(number)) else {
@@ -28,7 +30,8 @@ pub fn answer(session: &CallerSession, response: &Response<'_>) -> bool {
     true
 }
 
-/// Sends the caller's progress with a request of an upstream there, under the upstream's own token.
+/// Sends the caller's progress to the upstream whose request it works on, with the upstream's own
+/// token.
 pub fn progress(session: &CallerSession, notification: &Notification<'_>) {
     let params = notification.envelope.get("params");
     let Some(mut params) = params.and_then(|params| Object::parse(params).ok()) else {

@@ -1,4 +1,4 @@
-//! Requests that weir makes because of what a caller asked, with params of weir's own: the level of log messages,
+//! Requests that weir sends on behalf of a caller with params of its own: log levels,
 //! subscriptions, pages of tasks.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::relay::{Scope, hops};
 use crate::upstream::ask::{Answer, ask};
 use crate::upstream::{Link, LinkError, Peer};
 
-/// Sets the level of log messages, JSON text, in a session of the caller's own.
+/// Sets the level of log messages in a session of the caller's own. `level` is JSON text.
 ///
 /// # Errors
 /// The upstream cannot be reached.
@@ -61,7 +61,8 @@ pub(in crate::relay) async fn unsubscribe(
     ask(link, peer, method::UNSUBSCRIBE, params, deadline).await
 }
 
-/// Asks for a page of an upstream's tasks; `None` where it has none for legacy callers. `cursor` is the upstream's own.
+/// Asks for a page of an upstream's tasks; `None` if it has no legacy tasks, or cannot be reached.
+/// `cursor` is the upstream's own.
 ///
 /// # Errors
 /// The request goes round in circles.
@@ -87,7 +88,7 @@ pub(in crate::relay) async fn list_tasks(
     Ok(answer.ok())
 }
 
-/// Asks the caller's peer; once more where the upstream forgot the session.
+/// Sends a request to the caller's peer, and once more if the upstream forgot the session.
 async fn ask_own(
     scope: &Scope<'_>,
     link: &Arc<Link>,
