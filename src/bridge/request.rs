@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::name::Instance;
 
-    /// What weir itself says of the chain.
+    /// The path and the deadline that weir adds.
     const OWN: &str = r#","weir/path":["w"],"weir/deadlineMs":900}}"#;
 
     fn rewritten(text: &str, caller: Era, upstream: Era) -> (String, Option<Box<str>>) {

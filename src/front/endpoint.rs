@@ -35,7 +35,8 @@ pub struct EndpointService {
     rest: Router,
 }
 
-/// Everything the listener answers: the endpoint, and probes, which answer any `Host` and `Origin`.
+/// Builds the service of the listener: the MCP endpoint, and probes, which answer any `Host` and
+/// `Origin`.
 #[must_use]
 pub fn endpoint(front: Arc<Front>, path: &str) -> EndpointService {
     let tagged = from_fn_with_state(Arc::clone(&front), with_request_id);

@@ -1,4 +1,4 @@
-//! Batches, which sessions of 2025-03-26 may send and no other caller.
+//! Batches, which only callers in sessions of 2025-03-26 may send.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn note(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "method": method, "params": params})
 }
 
-/// The responses by id, whether they came in one array or one by one.
+/// Returns the responses by id, from one array or from events.
 fn answers(reply: &Reply) -> BTreeMap<String, Value> {
     assert_eq!(reply.status, 200, "{reply:?}");
     let messages: Vec<Value> = match reply.events.is_empty() {
@@ -101,7 +101,7 @@ async fn what_comes_before_an_answer_makes_a_batch_a_stream() {
             .collect();
         assert_eq!(steps, [1, 2, 3], "{reply:?}");
     }
-    // Who takes no streams gets the answers alone.
+    // A caller that accepts no streams gets the responses only.
     let ask = legacy.ask("x", "{}").header("accept", "application/json");
     let reply = ask.send_body(&batch).await;
     assert_eq!(reply.header("content-type"), Some("application/json"));
@@ -135,7 +135,7 @@ async fn a_batch_goes_on_when_its_caller_leaves() {
             reply = legacy.post(&batch) => panic!("nobody released it: {reply:?}"),
             () = up.wait_running("slow", slow) => {}
         }
-        // That connection is closed; another request goes all the way meanwhile.
+        // That connection is closed. Another request passes meanwhile.
         assert!(legacy.call("up__quick", "{}").await.succeeded());
         up.wait_running("slow", slow).await;
         for _ in 0..slow {

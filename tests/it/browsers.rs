@@ -1,4 +1,5 @@
-//! Pages in browsers: those of allowed origins may ask and read, others may not (the Fetch standard's CORS).
+//! Browser pages: those of allowed origins may send requests and read answers, others may not
+//! (CORS, in the Fetch standard).
 
 use http::Method;
 
@@ -24,7 +25,7 @@ async fn jira() -> (Upstream, Weir, Modern) {
     (jira, weir, modern)
 }
 
-/// The page may read it: this origin by name, no other, and what of its headers.
+/// Asserts that a page of this origin may read the answer and the headers that are meant for it.
 fn readable(reply: &Reply, origin: &str) {
     let all = |name| reply.headers.get_all(name).iter().collect::<Vec<_>>();
     assert_eq!(all("access-control-allow-origin"), [origin], "{reply:?}");
@@ -151,11 +152,12 @@ async fn whatever_an_allowed_page_is_answered_it_may_read() {
     let listen = listen.stream().await;
     assert_eq!(listen.header("access-control-allow-origin"), Some(LISTED));
     assert_eq!(listen.header("content-type"), Some("text/event-stream"));
-    // Who is no page is not spoken to as one.
+    // A request without `Origin` is of no page, and gets no such headers.
     unreadable(&modern.call("jira__search", "{}").await);
 }
 
-/// Where operators need no token, a page could ask in their name.
+/// Without a token on the admin listener, a page in an operator's browser could send requests to
+/// it.
 #[tokio::test]
 async fn no_page_reaches_the_admin_listener() {
     let jira = Upstream::named("jira").tools(["search"]).start().await;
@@ -175,7 +177,7 @@ async fn no_page_reaches_the_admin_listener() {
         assert_eq!(ask(Method::POST, "/reload", &page).await, 403, "{origin}");
         assert_eq!(ask(Method::GET, "/catalog", &page).await, 403, "{origin}");
     }
-    // A name that leads here, for the time being.
+    // A name whose DNS entry the attacker changed to this address.
     let rebound = [("host", "evil.example")];
     assert_eq!(ask(Method::GET, "/catalog", &rebound).await, 403);
     assert_eq!(ask(Method::GET, "/metrics", &rebound).await, 403);

@@ -1,12 +1,13 @@
-//! What a strict reviewer checks from outside: the thirty rows of the acceptance table, a test each.
+//! Conformance: one test for each of the main rules of the specification, from outside.
 //!
-//! Left for later, because weir cannot do it yet:
-//! - 29 needs callers that log in: 401, 403, a session that belongs to somebody else, lists that differ by
-//!   caller. What holds without that is tested: nothing that lets a caller in crosses weir.
-//! - Where a modern server asks a legacy caller (24) or a legacy server asks a modern one, the call ends in
-//!   the documented -32603 and never hangs; carrying the question over is the bridge's.
+//! Two things are missing, because weir cannot do them yet:
 //!
-//! `face_modern`, `face_legacy`, `streams` and others have the corners; here each row stands as a whole.
+//! - Callers that log in: 401, 403, sessions that belong to another caller, lists that differ by
+//!   caller. It is tested that no credentials of a caller cross weir.
+//! - Requests of a modern server to a legacy caller, and of a legacy server to a modern one. It is
+//!   tested that such a call ends with the documented -32603 and does not hang.
+//!
+//! `face_modern`, `face_legacy`, `streams` and others test the details of each rule.
 
 mod chains;
 mod faults;
@@ -45,7 +46,7 @@ impl Rig {
         self.weir.legacy("2025-11-25").await
     }
 
-    /// A correct call.
+    /// Makes a correct call.
     fn call(&self) -> Ask<'_> {
         self.modern.ask(
             "tools/call",
@@ -53,7 +54,7 @@ impl Rig {
         )
     }
 
-    /// Nothing reached the upstream but weir's own questions.
+    /// Asserts that nothing reached the upstream but weir's own requests.
     fn unasked(&self) {
         let methods = ["tools/call", "prompts/get", "resources/read", ""];
         let seen = self.jira.log().seen();

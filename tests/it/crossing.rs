@@ -1,4 +1,4 @@
-//! Four combinations of eras, one behaviour.
+//! Callers and upstreams of both eras: all four combinations behave the same.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,8 @@ use crate::support::client::{Client, names};
 use crate::support::upstream::{Cancelled, Fault, On, Times, Upstream};
 use crate::support::weir::Weir;
 
-/// One upstream of each era, with something of everything.
+/// Starts an upstream of each era with tools, prompts, resources and templates, and a weir over
+/// them.
 async fn eras() -> (Upstream, Upstream, Weir) {
     let make = |name: &str| {
         Upstream::named(name)
@@ -23,7 +24,7 @@ async fn eras() -> (Upstream, Upstream, Weir) {
     (old, new, weir)
 }
 
-/// Modern results are stamped; what is stamped as cacheable says for how long.
+/// Asserts that a modern result has its `resultType`, and says how long it may be kept if `cached`.
 fn stamped(client: &Client, result: &Value, cached: bool) {
     if client.is_modern() {
         assert_eq!(result["resultType"], "complete", "{result}");
@@ -235,7 +236,8 @@ async fn cancellation_crosses_by_the_rule_of_each_side() {
                     }
                 }
                 Client::Legacy(legacy) => {
-                    // Whether a cancelled call is answered is open; it must not be waited for here.
+                    // The specification leaves open whether a cancelled call is answered, so its
+                    // answer is not waited for.
                     let call = async {
                         let _ = ask.send().await;
                         std::future::pending::<()>().await;

@@ -1,5 +1,4 @@
-//! Weir's own face to clients of 2025-03-26, 2025-06-18 and 2025-11-25. The numbers in comments are rows
-//! of the acceptance table.
+//! Weir as a server of the legacy era: 2025-03-26, 2025-06-18 and 2025-11-25.
 
 use std::collections::HashSet;
 
@@ -20,7 +19,6 @@ async fn jira() -> (Upstream, Weir) {
     (jira, weir)
 }
 
-/// 26
 #[tokio::test]
 async fn every_legacy_version_is_spoken_and_others_are_offered_one() {
     let (_jira, weir) = jira().await;
@@ -58,7 +56,6 @@ async fn every_legacy_version_is_spoken_and_others_are_offered_one() {
     assert_eq!(sessions.len(), 6);
 }
 
-/// 27
 #[tokio::test]
 async fn a_request_needs_a_session_that_exists() {
     let (jira, weir) = jira().await;
@@ -94,7 +91,6 @@ async fn a_request_needs_a_session_that_exists() {
     assert_eq!(jira.count("tools/call"), 0);
 }
 
-/// 27
 #[tokio::test]
 async fn a_batch_is_answered_in_the_one_version_that_has_them() {
     let (_jira, weir) = jira().await;
@@ -131,7 +127,6 @@ async fn a_batch_is_answered_in_the_one_version_that_has_them() {
     }
 }
 
-/// 28
 #[tokio::test]
 async fn a_stream_needs_a_session_and_a_deleted_session_is_gone() {
     let (_jira, weir) = jira().await;
@@ -156,7 +151,6 @@ async fn a_stream_needs_a_session_and_a_deleted_session_is_gone() {
     );
 }
 
-/// 5 and 13, as legacy answers them
 #[tokio::test]
 async fn errors_of_well_formed_requests_come_with_200() {
     let (jira, weir) = jira().await;
@@ -175,7 +169,6 @@ async fn errors_of_well_formed_requests_come_with_200() {
     assert_eq!(jira.count("tools/call"), 0);
 }
 
-/// 14, 15
 #[tokio::test]
 async fn what_is_no_message_is_refused() {
     let (_jira, weir) = jira().await;
@@ -201,7 +194,6 @@ async fn what_is_no_message_is_refused() {
     }
 }
 
-/// 16, 18
 #[tokio::test]
 async fn the_guard_stands_before_the_session() {
     let (_jira, weir) = jira().await;
@@ -235,7 +227,6 @@ async fn the_guard_stands_before_the_session() {
     assert!([403, 421].contains(&host), "{host}");
 }
 
-/// 17
 #[tokio::test]
 async fn notifications_and_responses_are_accepted_in_silence() {
     let (_jira, weir) = jira().await;
@@ -250,7 +241,6 @@ async fn notifications_and_responses_are_accepted_in_silence() {
     assert_eq!((reply.status, reply.body.len()), (202, 0));
 }
 
-/// 25
 #[tokio::test]
 async fn an_unknown_resource_has_the_code_of_its_time() {
     let up = Upstream::named("up").resources(["file:///a"]).start().await;

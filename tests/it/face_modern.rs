@@ -1,4 +1,4 @@
-//! Weir's own face to a 2026-07-28 client. The numbers in comments are rows of the acceptance table.
+//! Weir as a server of the modern era, 2026-07-28.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -21,14 +21,13 @@ async fn jira() -> (Upstream, Weir, Modern) {
     (jira, weir, modern)
 }
 
-/// Status and code of a refusal; the id must come back.
+/// Returns status and code of an error, after asserting that the id is the request's.
 async fn refused(ask: Ask<'_>) -> (u16, i64) {
     let reply = ask.id("\"my id\"").send().await;
     assert_eq!(reply.id().as_deref(), Some("\"my id\""), "{reply:?}");
     (reply.status, reply.code())
 }
 
-/// 1
 #[tokio::test]
 async fn discover_names_the_version_and_how_long_it_holds() {
     let (_jira, _weir, modern) = jira().await;
@@ -48,7 +47,6 @@ async fn discover_names_the_version_and_how_long_it_holds() {
     assert_eq!(result["capabilities"]["tools"]["listChanged"], true);
 }
 
-/// 2
 #[tokio::test]
 async fn lists_are_stable_legal_and_stamped() {
     let jira = Upstream::named("jira")
@@ -88,7 +86,6 @@ async fn lists_are_stable_legal_and_stamped() {
     assert_eq!(scopes.len(), 1);
 }
 
-/// 3
 #[tokio::test]
 async fn a_cursor_stays_with_its_snapshot_and_a_bogus_one_is_refused() {
     let jira = Upstream::named("jira")
@@ -125,7 +122,6 @@ async fn a_cursor_stays_with_its_snapshot_and_a_bogus_one_is_refused() {
     }
 }
 
-/// 4
 #[tokio::test]
 async fn a_call_reaches_the_upstream_under_the_original_name() {
     let (jira, _weir, modern) = jira().await;
@@ -141,7 +137,6 @@ async fn a_call_reaches_the_upstream_under_the_original_name() {
     assert_eq!(seen.value["params"]["name"], "search");
 }
 
-/// 5
 #[tokio::test]
 async fn an_unknown_tool_is_a_protocol_error() {
     let (jira, _weir, modern) = jira().await;
@@ -156,7 +151,6 @@ async fn an_unknown_tool_is_a_protocol_error() {
     assert_eq!(jira.count("tools/call"), 0);
 }
 
-/// 6, 7, 10
 #[tokio::test]
 async fn headers_that_disagree_with_the_body_are_refused() {
     let (jira, _weir, modern) = jira().await;
@@ -196,7 +190,6 @@ async fn headers_that_disagree_with_the_body_are_refused() {
     assert_eq!(jira.count("tools/call"), 0);
 }
 
-/// 8
 #[tokio::test]
 async fn a_name_may_be_encoded_or_padded() {
     let (_jira, _weir, modern) = jira().await;
@@ -219,7 +212,6 @@ async fn a_name_may_be_encoded_or_padded() {
     );
 }
 
-/// 11
 #[tokio::test]
 async fn an_unsupported_version_says_which_are_supported() {
     let (_jira, _weir, modern) = jira().await;
@@ -234,7 +226,6 @@ async fn an_unsupported_version_says_which_are_supported() {
     assert!(!supported.is_empty() && supported.iter().all(|version| known.contains(version)));
 }
 
-/// 12
 #[tokio::test]
 async fn the_envelope_is_required_but_not_who_asks() {
     let (_jira, _weir, modern) = jira().await;
@@ -248,7 +239,6 @@ async fn the_envelope_is_required_but_not_who_asks() {
     assert!(list().without_meta(INFO).send().await.succeeded());
 }
 
-/// 13
 #[tokio::test]
 async fn removed_and_unknown_methods_are_not_found() {
     let (_jira, _weir, modern) = jira().await;
@@ -269,7 +259,6 @@ async fn removed_and_unknown_methods_are_not_found() {
     }
 }
 
-/// 14, 15
 #[tokio::test]
 async fn what_is_no_message_is_refused() {
     let (_jira, _weir, modern) = jira().await;
@@ -310,7 +299,6 @@ async fn what_is_no_message_is_refused() {
     }
 }
 
-/// 16
 #[tokio::test]
 async fn the_wrong_media_type_or_size_is_refused_before_anything_else() {
     let jira = Upstream::named("jira").tools(["search"]).start().await;
@@ -344,7 +332,6 @@ async fn the_wrong_media_type_or_size_is_refused_before_anything_else() {
     );
 }
 
-/// 17
 #[tokio::test]
 async fn a_notification_is_accepted_in_silence() {
     let (_jira, _weir, modern) = jira().await;
@@ -352,7 +339,6 @@ async fn a_notification_is_accepted_in_silence() {
     assert_eq!((reply.status, reply.body.len()), (202, 0));
 }
 
-/// 18
 #[tokio::test]
 async fn only_loopback_may_ask() {
     let (_jira, weir, modern) = jira().await;
@@ -386,7 +372,6 @@ async fn only_loopback_may_ask() {
     assert_eq!(health.unwrap().status(), 200, "probes are not guarded");
 }
 
-/// 25
 #[tokio::test]
 async fn an_unknown_resource_is_invalid_params() {
     let up = Upstream::named("up").resources(["file:///a"]).start().await;

@@ -17,7 +17,7 @@ use crate::support::{at, bounded, prompt};
 
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
-/// A weir on pipes, and the line-wise conversation with it.
+/// A running `weir serve --stdio`, and the conversation with it, line by line.
 pub struct Piped {
     process: Child,
     input: ChildStdin,
@@ -70,7 +70,7 @@ impl Piped {
         .await;
     }
 
-    /// The first message that satisfies this, raw; the others stay for later, in order.
+    /// Waits for the first message that satisfies this, raw. Others are kept in order.
     pub async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> String {
         let is = |line: &String| wanted(&serde_json::from_str(line).unwrap_or(Value::Null));
         if let Some(at) = self.early.iter().position(is) {
@@ -93,7 +93,7 @@ impl Piped {
         .await
     }
 
-    /// Asks and waits: the response, raw.
+    /// Sends a request, and waits for its response, raw.
     pub async fn ask(&mut self, id: &str, method: &str, params: &str) -> String {
         self.request(id, method, params).await;
         let id: Value = serde_json::from_str(id).unwrap();
@@ -121,7 +121,8 @@ impl Piped {
         tools.iter().map(name).collect()
     }
 
-    /// Waits for the notification after which a tool is listed. Earlier ones are of upstreams that came up.
+    /// Waits for the notification after which a tool is listed. Earlier ones are about upstreams
+    /// that have just connected.
     async fn is_told_of(&mut self, tool: &str) {
         let mut listed = false;
         while !listed {
@@ -131,7 +132,7 @@ impl Piped {
         }
     }
 
-    /// Closes stdin and waits for the end: status, and what was still said.
+    /// Closes stdin and waits for the end. Returns the status, and the last output.
     pub async fn end(mut self) -> (ExitStatus, Vec<Value>) {
         drop(self.input);
         let mut said: Vec<String> = self.early.into();
@@ -149,7 +150,8 @@ impl Piped {
     }
 }
 
-/// A config over a child and a server, and the file that the child writes its pid to.
+/// Writes a config over a child and a server. Returns the file that the child writes its pid to,
+/// too.
 async fn config(home: &Path) -> (Upstream, PathBuf, PathBuf) {
     let far = Upstream::named("far").tools(["search"]).start().await;
     let (file, pid) = (home.join("weir.yaml"), home.join("pid"));
@@ -168,13 +170,13 @@ async fn config(home: &Path) -> (Upstream, PathBuf, PathBuf) {
     (far, file, pid)
 }
 
-/// Waits until the child is no more. A process of somebody else: nothing to be woken by.
+/// Waits until the child has ended. It is no child of the test, so the test has to poll.
 async fn gone(pid: &Path) {
     let pid = std::fs::read_to_string(pid).unwrap().parse().unwrap();
     let pid = Pid::from_raw(pid).unwrap();
     let state = || std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     bounded("the child's end", async {
-        // A zombie is an end too: in a container nobody may collect orphans.
+        // A zombie has ended too: in a container there may be no process that collects it.
         while test_kill_process(pid).is_ok() && !state().is_ok_and(|stat| stat.contains(") Z ")) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -216,7 +218,7 @@ async fn a_legacy_caller_is_served_on_pipes() {
     let params = r#"{"name":"kid__progress","_meta":{"progressToken":"mine"}}"#;
     let done = weir.result("\"four\"", "tools/call", params).await;
     assert_eq!(done["content"][0]["text"], "kid.progress {}");
-    // Before the response: they were kept while it was waited for.
+    // They came before the response, and were kept.
     let is_progress = |line: &String| line.contains("notifications/progress");
     let kept: Vec<String> = weir.early.drain(..).filter(is_progress).collect();
     assert_eq!(kept.len(), 3, "progress comes first");
@@ -316,7 +318,7 @@ async fn a_call_taken_back_is_not_answered_and_a_hanging_one_does_not_hold_up_th
     let mut weir = Piped::start(&file, true);
     let hang = r#"{"name":"kid__hang"}"#;
     weir.request("\"taken back\"", "tools/call", hang).await;
-    // On pipes nothing says that a call has begun; the cancellation must find it all the same.
+    // On stdio nothing tells that a call has begun. The cancellation must find it all the same.
     weir.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"taken back"}}"#)
         .await;
     weir.request("\"left open\"", "tools/call", hang).await;
@@ -347,7 +349,7 @@ async fn an_upstream_that_does_not_answer_keeps_nobody_from_shaking_hands_or_lea
         let begun = Instant::now();
         let mut modern = Piped::start(&file, true);
         modern.result("1", "server/discover", "{}").await;
-        // A list waits for the upstream, and its caller need not.
+        // A list waits for the upstream. Other requests do not.
         modern.request("2", "tools/list", "{}").await;
         let mut legacy = Piped::start(&file, false);
         legacy.result("1", "initialize", hello).await;
@@ -358,7 +360,7 @@ async fn an_upstream_that_does_not_answer_keeps_nobody_from_shaking_hands_or_lea
         }
         took
     };
-    // The upstream is waited for up to ten seconds, and longer by the keeper.
+    // The list would wait for ten seconds, and the keeper for longer.
     prompt(Duration::from_secs(6), greetings).await;
 }
 
@@ -367,7 +369,7 @@ async fn what_was_asked_before_the_end_of_stdin_is_answered() {
     let home = tempfile::tempdir().unwrap();
     let (_far, file, pid) = config(home.path()).await;
     let mut weir = Piped::start(&file, false);
-    // Nothing is waited for: not the child, not the answer to `initialize`.
+    // All is written at once, without waiting for the child or the answer to `initialize`.
     let hello = r#"{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}"#;
     weir.request("0", "initialize", hello).await;
     weir.request("1", "tools/list", "{}").await;

@@ -1,4 +1,4 @@
-//! What weir does not have to change, it does not touch.
+//! Messages keep their bytes, except where weir has to change them.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -110,7 +110,7 @@ async fn arguments_and_foreign_meta_reach_the_upstream_as_they_were_written() {
         .ask("tools/call", &params)
         .meta("vendor/x", r#"{"b": 1e400}"#);
     assert!(ask.send().await.succeeded());
-    // Nothing but the envelope of the era.
+    // The envelope of the era, and nothing else.
     let bare = modern.ask("tools/call", &params);
     assert!(bare.send().await.succeeded());
     let bare = legacy.ask("tools/call", &params);
@@ -125,7 +125,7 @@ async fn arguments_and_foreign_meta_reach_the_upstream_as_they_were_written() {
     let foreign = r#""vendor/x":{"b": 1e400}"#;
     let sent = envelope(&modern);
     let inside = sent.strip_prefix('{').unwrap().strip_suffix('}').unwrap();
-    // The upstream is modern, so what comes from the legacy caller gets the envelope after what it said.
+    // The upstream is modern, so after the legacy caller's own members comes the envelope.
     let own: Vec<_> = ["protocolVersion", "clientInfo", "clientCapabilities"]
         .map(|key| {
             let key = format!("io.modelcontextprotocol/{key}");
@@ -152,7 +152,8 @@ async fn arguments_and_foreign_meta_reach_the_upstream_as_they_were_written() {
     }
 }
 
-/// What an upstream got as `_meta` before what weir itself says of the chain: the path and the time left, last.
+/// Returns the `_meta` that an upstream received, without the path and the remaining time that weir
+/// puts at its end.
 fn unmarked(call: &Recorded, instance: &str) -> String {
     let meta = call.raw(&["params", "_meta"]).unwrap();
     let left = call.raw(&["params", "_meta", "weir/deadlineMs"]).unwrap();

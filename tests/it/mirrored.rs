@@ -1,5 +1,5 @@
-//! Arguments that are mirrored into `Mcp-Param-*` headers: weir checks them and writes them again
-//! for the next hop.
+//! Arguments that are mirrored into `Mcp-Param-*` headers (2026-07-28
+//! `basic/transports/streamable-http.mdx`): checked on arrival, and written anew for the upstream.
 
 use crate::support::client::{Modern, Reply, sentinel};
 use crate::support::upstream::Upstream;

@@ -9,7 +9,7 @@ use crate::support::client::{Ask, Legacy, Modern, call_params};
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
 
-/// What a record says: method, outcome, blame.
+/// The members of a record that are compared: method, outcome, blame.
 type Said = (String, String, Option<String>);
 
 fn said(method: &str, outcome: &str, blame: Option<&str>) -> Said {
@@ -60,7 +60,8 @@ async fn weir(ups: &[Upstream; 2]) -> Weir {
     weir.start().await
 }
 
-/// Requests that are sent and answered one after the other, and what is expected to be recorded of each.
+/// Requests that are sent and answered one after the other, and what is expected to be recorded of
+/// each.
 struct Table {
     expected: BTreeMap<String, Vec<Said>>,
 }

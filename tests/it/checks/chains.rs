@@ -1,4 +1,4 @@
-//! 29 and 30: what does not cross weir, and what crosses several.
+//! Credentials, which do not cross weir, and chains of several weirs.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use crate::support::weir::Weir;
 use crate::support::{bounded, prompt};
 use crate::upstreams::failed;
 
-/// The rest of 29 needs callers that log in: see the head of this module.
+/// More of this needs callers that log in: see the head of the parent module.
 #[tokio::test]
-async fn check_29_what_lets_a_caller_in_stays_on_its_side() {
+async fn what_lets_a_caller_in_stays_on_its_side() {
     for era in ["modern", "legacy"] {
         let up = Upstream::named("up").tools(["echo"]);
         let up = match era {
@@ -46,7 +46,8 @@ async fn check_29_what_lets_a_caller_in_stays_on_its_side() {
     }
 }
 
-/// Two weirs in a row in front of an upstream: what the outer one exposes begins with `inner__up__`.
+/// Two weirs in a row in front of an upstream. The names that the outer one exposes begin with
+/// `inner__up__`.
 struct Chain {
     up: Upstream,
     inner: Weir,
@@ -54,7 +55,7 @@ struct Chain {
 }
 
 impl Chain {
-    /// Over an upstream of this era with a tool that takes steps and one that waits.
+    /// Starts them over an upstream of this era with a tool that takes steps and one that waits.
     async fn of(era: &str) -> Self {
         let up = Upstream::named("up").progress("steps", 3).gate("slow");
         let up = match era {
@@ -76,7 +77,7 @@ impl Chain {
 }
 
 #[tokio::test]
-async fn check_30_a_chain_carries_names_progress_and_traces() {
+async fn a_chain_carries_names_progress_and_traces() {
     for era in ["modern", "legacy"] {
         let Chain { up, inner, outer } = Chain::of(era).await;
         for client in Client::both(&outer).await {
@@ -114,7 +115,7 @@ async fn check_30_a_chain_carries_names_progress_and_traces() {
 }
 
 #[tokio::test]
-async fn check_30_a_chain_carries_cancellation_and_changes() {
+async fn a_chain_carries_cancellation_and_changes() {
     for era in ["modern", "legacy"] {
         let Chain { up, inner, outer } = Chain::of(era).await;
         let modern = outer.modern();
@@ -145,7 +146,7 @@ async fn check_30_a_chain_carries_cancellation_and_changes() {
 }
 
 #[tokio::test]
-async fn check_30_a_chain_carries_a_request_for_input_and_its_answer() {
+async fn a_chain_carries_a_request_for_input_and_its_answer() {
     let up = Upstream::named("up")
         .asks_input("who")
         .modern()
@@ -165,7 +166,7 @@ async fn check_30_a_chain_carries_a_request_for_input_and_its_answer() {
 }
 
 #[tokio::test]
-async fn check_30_names_stay_legal_through_many_weirs() {
+async fn names_stay_legal_through_many_weirs() {
     let long = "t".repeat(60);
     let up = Upstream::named("up")
         .tools([long.as_str(), "t"])
@@ -196,7 +197,7 @@ async fn check_30_names_stay_legal_through_many_weirs() {
 }
 
 #[tokio::test]
-async fn check_30_a_chain_that_loops_is_refused() {
+async fn a_chain_that_loops_is_refused() {
     let ports = [crate::support::free_port(), crate::support::free_port()];
     let url = |port: u16| format!("http://127.0.0.1:{port}/mcp");
     let up = Upstream::named("up").tools(["t"]).start().await;
@@ -227,7 +228,7 @@ async fn check_30_a_chain_that_loops_is_refused() {
             "round {round}: the list does not grow"
         );
     }
-    // b → a → b: what came from a weir is not offered to it again.
+    // b → a → b: a weir is not offered its own tools again.
     assert_eq!(a.tool_names().await, ["up__t"]);
     assert_eq!(b.tool_names().await, ["a__up__t"]);
     let reply = a.modern().call("b__a__up__t", "{}").await;
@@ -237,7 +238,7 @@ async fn check_30_a_chain_that_loops_is_refused() {
 }
 
 #[tokio::test]
-async fn check_30_an_upstream_that_is_down_or_hangs_is_named_and_holds_up_nobody() {
+async fn an_upstream_that_is_down_or_hangs_is_named_and_holds_up_nobody() {
     let well = Upstream::named("well").tools(["t"]).start().await;
     let hung = Upstream::named("hung").tools(["t"]).start().await;
     let down = Upstream::named("down").tools(["t"]).start().await;
@@ -269,7 +270,7 @@ async fn check_30_an_upstream_that_is_down_or_hangs_is_named_and_holds_up_nobody
 }
 
 #[tokio::test]
-async fn check_30_a_swap_fails_no_call_that_is_under_way() {
+async fn a_swap_fails_no_call_that_is_under_way() {
     let up = Upstream::named("up").gate("slow").start().await;
     let weir = Weir::over([&up]).start().await;
     let clients = Client::both(&weir).await;

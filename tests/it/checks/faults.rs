@@ -1,5 +1,5 @@
-//! The table of `protocol/error.rs`, row by row: each fault is provoked by a real request, in each era that
-//! knows it, and answered exactly as the table says.
+//! The table of `protocol/error.rs`, row by row: each fault is provoked by a real request, in each
+//! era that knows it, and answered exactly as the table says.
 
 use serde_json::Value;
 use weir::protocol::era::Era;
@@ -11,7 +11,7 @@ use crate::support::socket::{Answer, Socket};
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
 
-/// Everything it takes to make every mistake.
+/// The servers and clients that all provocations need.
 struct Rig {
     asked: [Upstream; 2],
     weir: Weir,
@@ -47,7 +47,7 @@ impl Rig {
         }
     }
 
-    /// How many requests of callers have arrived upstream.
+    /// Counts the requests of callers that have arrived at upstreams.
     fn arrived(&self) -> usize {
         let methods = [
             "tools/call",
@@ -72,7 +72,7 @@ impl Rig {
     }
 }
 
-/// A request that is correct until it is made wrong.
+/// A correct request, to be made wrong.
 #[derive(Clone)]
 struct Post {
     verb: &'static str,
@@ -152,7 +152,7 @@ impl Post {
         )
     }
 
-    /// As bytes; the length is promised whatever then comes.
+    /// Returns the bytes, with this `Content-Length` whatever the body is.
     fn promising(&self, length: usize) -> String {
         format!(
             "{}content-length: {length}\r\n\r\n{}",
@@ -172,7 +172,7 @@ impl Post {
 
 const CALL: &str = r#"{"name":"new__search","arguments":{}}"#;
 
-/// Requests that make this mistake, each as the bytes that are sent.
+/// Returns requests that provoke this fault, each as the bytes that are sent.
 #[allow(clippy::too_many_lines, reason = "an arm for each row of the table")]
 fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
     use Era::{Legacy, Modern};
@@ -212,7 +212,7 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
         FaultKind::TooLarge => {
             let large = |post: Post| post.body("x".repeat(16_385));
             let mut all = both(&|post| large(post).text());
-            // Nobody has to send what will not be read.
+            // The body is too large already by its header, so it is not sent.
             all.extend(both(&|post| post.promising(1 << 40)));
             all.extend(both(&|post| {
                 let chunks = format!("3000\r\n{}\r\n", "x".repeat(0x3000));
@@ -398,7 +398,7 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
                 (Legacy, rig.legacy("tools/call", &dead).text()),
             ]
         }
-        // A catalog that knows a route to an upstream that is not there: no request makes one.
+        // It needs a catalog with a route to an upstream that does not exist. No request makes one.
         FaultKind::ShuttingDown => Vec::new(),
     }
 }
@@ -431,7 +431,7 @@ async fn every_fault_is_answered_as_the_table_says() {
                     .as_str()
                     .is_some_and(|text| !text.is_empty())
             );
-            // A response that nobody asked for has an id, but it is not a request's.
+            // A response to no request has an id, but not one of a request.
             let own = request.contains("\"method\"") && row.echoes;
             let id: Value = serde_json::from_str(if own { ID } else { "null" }).unwrap();
             assert_eq!(body["id"], id, "{what}");

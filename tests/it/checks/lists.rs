@@ -1,4 +1,4 @@
-//! 1 to 3: what there is.
+//! Discovery, lists and their pages.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::support::client::{MODERN, Modern};
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
 
-/// Says for how long it holds, and for whom.
+/// Asserts that a result says how long it may be kept, and for whom.
 fn cacheable(result: &Value) -> &Value {
     assert_eq!(result["resultType"], "complete");
     assert!(result["ttlMs"].as_u64().is_some(), "{result}");
@@ -19,7 +19,7 @@ fn cacheable(result: &Value) -> &Value {
 }
 
 #[tokio::test]
-async fn check_01_discover_names_the_version_and_opens_no_session() {
+async fn discover_names_the_version_and_opens_no_session() {
     let rig = Rig::start().await;
     let discover = || rig.modern.ask("server/discover", "{}");
     let session = rig.legacy().await.session.unwrap();
@@ -39,7 +39,7 @@ async fn check_01_discover_names_the_version_and_opens_no_session() {
     }
 }
 
-/// The pages of a list, from this one on.
+/// Returns the pages of a list, from this one on.
 async fn pages(modern: &Modern, from: Value) -> Vec<Value> {
     let mut pages = vec![from];
     while let Some(cursor) = pages.last().unwrap().get("nextCursor") {
@@ -66,7 +66,7 @@ fn names(pages: &[Value]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn check_02_two_lists_are_the_same_and_every_page_says_how_long_it_holds() {
+async fn two_lists_are_the_same_and_every_page_says_how_long_it_holds() {
     let jira = Upstream::named("jira").tools(["e", "b", "c", "a", "d"]);
     let jira = jira.start().await;
     let odd = format!("wiki/page.{}", "x".repeat(200));
@@ -100,7 +100,7 @@ async fn check_02_two_lists_are_the_same_and_every_page_says_how_long_it_holds()
 }
 
 #[tokio::test]
-async fn check_03_pages_fit_together_even_over_a_swap_and_a_bogus_cursor_is_refused() {
+async fn pages_fit_together_even_over_a_swap_and_a_bogus_cursor_is_refused() {
     let jira = Upstream::named("jira").tools(["a", "b", "c", "d", "e"]);
     let jira = jira.start().await;
     let weir = Weir::over([&jira]).listen("page_size: 2").start().await;

@@ -1,4 +1,4 @@
-//! 4 to 18: one request, right or wrong.
+//! Single requests, right and wrong ones.
 
 use http::Method;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
 
 #[tokio::test]
-async fn check_04_a_call_reaches_the_upstream_by_its_own_name_in_body_and_header() {
+async fn a_call_reaches_the_upstream_by_its_own_name_in_body_and_header() {
     let rig = Rig::start().await;
     let reply = rig.call().send().await;
     assert_eq!(reply.status, 200);
@@ -25,7 +25,7 @@ async fn check_04_a_call_reaches_the_upstream_by_its_own_name_in_body_and_header
 }
 
 #[tokio::test]
-async fn check_05_an_unknown_tool_and_a_name_without_its_prefix_are_protocol_errors() {
+async fn an_unknown_tool_and_a_name_without_its_prefix_are_protocol_errors() {
     let rig = Rig::start().await;
     let legacy = rig.legacy().await;
     for name in [
@@ -49,7 +49,7 @@ async fn check_05_an_unknown_tool_and_a_name_without_its_prefix_are_protocol_err
 }
 
 #[tokio::test]
-async fn check_06_mcp_method_is_there_and_says_what_the_body_says() {
+async fn mcp_method_is_there_and_says_what_the_body_says() {
     let rig = Rig::start().await;
     let list = || rig.modern.ask("tools/list", "{}");
     refused(list().without("mcp-method"), 400, -32020).await;
@@ -66,7 +66,7 @@ async fn check_06_mcp_method_is_there_and_says_what_the_body_says() {
 }
 
 #[tokio::test]
-async fn check_07_mcp_name_is_there_and_says_what_the_body_says() {
+async fn mcp_name_is_there_and_says_what_the_body_says() {
     let rig = Rig::start().await;
     refused(rig.call().without("mcp-name"), 400, -32020).await;
     let half = sentinel(b"jira__sear");
@@ -87,7 +87,7 @@ async fn check_07_mcp_name_is_there_and_says_what_the_body_says() {
 }
 
 #[tokio::test]
-async fn check_08_mcp_name_may_be_encoded_or_padded_and_header_names_have_no_case() {
+async fn mcp_name_may_be_encoded_or_padded_and_header_names_have_no_case() {
     let rig = Rig::start().await;
     for name in [
         &sentinel(b"jira__search"),
@@ -114,7 +114,7 @@ async fn check_08_mcp_name_may_be_encoded_or_padded_and_header_names_have_no_cas
 }
 
 #[tokio::test]
-async fn check_09_a_mirrored_argument_has_its_header() {
+async fn a_mirrored_argument_has_its_header() {
     const GO: &str = r#"{"name":"go","inputSchema":{"type":"object","properties":{"to":{"type":"string","x-mcp-header":"To"},"times":{"type":"integer","x-mcp-header":"Times"}}}}"#;
     let up = Upstream::named("up").raw_tool(GO).modern().start().await;
     let weir = Weir::over([&up]).start().await;
@@ -146,7 +146,7 @@ async fn check_09_a_mirrored_argument_has_its_header() {
 }
 
 #[tokio::test]
-async fn check_10_the_version_is_in_the_header_and_the_same_in_the_body() {
+async fn the_version_is_in_the_header_and_the_same_in_the_body() {
     let rig = Rig::start().await;
     let version = "mcp-protocol-version";
     refused(rig.call().without(version), 400, -32020).await;
@@ -163,7 +163,7 @@ async fn check_10_the_version_is_in_the_header_and_the_same_in_the_body() {
 }
 
 #[tokio::test]
-async fn check_11_an_unsupported_version_is_told_which_are_supported() {
+async fn an_unsupported_version_is_told_which_are_supported() {
     let rig = Rig::start().await;
     let discovered = rig.modern.request("server/discover", "{}").await.value();
     let known = discovered["supportedVersions"].as_array().unwrap();
@@ -180,7 +180,7 @@ async fn check_11_an_unsupported_version_is_told_which_are_supported() {
 }
 
 #[tokio::test]
-async fn check_12_the_envelope_is_required_but_for_who_asks() {
+async fn the_envelope_is_required_but_for_who_asks() {
     let rig = Rig::start().await;
     let bare = r#"{"name":"jira__search"}"#;
     refused(rig.call().exactly(bare), 400, -32602).await;
@@ -200,7 +200,7 @@ async fn check_12_the_envelope_is_required_but_for_who_asks() {
 }
 
 #[tokio::test]
-async fn check_13_unknown_and_removed_methods_are_not_found() {
+async fn unknown_and_removed_methods_are_not_found() {
     let rig = Rig::start().await;
     for method in [
         "unknown/method",
@@ -219,7 +219,7 @@ async fn check_13_unknown_and_removed_methods_are_not_found() {
     rig.unasked();
 }
 
-/// The headers of a correct modern list.
+/// Returns the headers of a correct modern list.
 const LIST: [(&str, &str); 4] = [
     ("content-type", "application/json"),
     ("accept", "application/json, text/event-stream"),
@@ -228,7 +228,7 @@ const LIST: [(&str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn check_14_what_is_no_json_is_a_parse_error_without_an_id() {
+async fn what_is_no_json_is_a_parse_error_without_an_id() {
     let rig = Rig::start().await;
     let legacy = rig.legacy().await;
     for body in [
@@ -253,7 +253,7 @@ async fn check_14_what_is_no_json_is_a_parse_error_without_an_id() {
 }
 
 #[tokio::test]
-async fn check_15_what_is_no_message_is_an_invalid_request() {
+async fn what_is_no_message_is_an_invalid_request() {
     let rig = Rig::start().await;
     let good = rig.modern.ask("tools/list", "{}").id("1").body();
     let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
@@ -283,7 +283,7 @@ async fn check_15_what_is_no_message_is_an_invalid_request() {
 }
 
 #[tokio::test]
-async fn check_16_the_wrong_media_type_or_size_never_gets_upstream() {
+async fn the_wrong_media_type_or_size_never_gets_upstream() {
     let jira = Upstream::named("jira").tools(["search"]).start().await;
     let weir = Weir::over([&jira]);
     let weir = weir.listen("request_bytes: 64KiB").start().await;
@@ -327,7 +327,7 @@ async fn check_16_the_wrong_media_type_or_size_never_gets_upstream() {
 }
 
 #[tokio::test]
-async fn check_17_a_notification_is_accepted_in_silence() {
+async fn a_notification_is_accepted_in_silence() {
     let rig = Rig::start().await;
     let legacy = rig.legacy().await;
     for method in [
@@ -348,7 +348,7 @@ async fn check_17_a_notification_is_accepted_in_silence() {
 }
 
 #[tokio::test]
-async fn check_18_pages_and_names_from_elsewhere_are_turned_away() {
+async fn pages_and_names_from_elsewhere_are_turned_away() {
     let rig = Rig::start().await;
     let legacy = rig.legacy().await;
     for origin in [

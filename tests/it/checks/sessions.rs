@@ -1,4 +1,4 @@
-//! 25 to 28: legacy sessions, and the one code that differs.
+//! Legacy sessions, and the one error code that differs between the eras.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::support::upstream::{Kind, Upstream};
 use crate::support::weir::Weir;
 
 #[tokio::test]
-async fn check_25_an_unknown_resource_has_the_code_of_its_era() {
+async fn an_unknown_resource_has_the_code_of_its_era() {
     for era in ["modern", "legacy"] {
         let up = Upstream::named("up").resources(["file:///a"]);
         let up = up.templates(["note://{id}"]);
@@ -25,18 +25,18 @@ async fn check_25_an_unknown_resource_has_the_code_of_its_era() {
         let unknown = r#"{"uri":"file:///nope"}"#;
         refused(modern.ask("resources/read", unknown), 200, -32602).await;
         refused(legacy.ask("resources/read", unknown), 200, -32002).await;
-        // Known when it was listed, gone since: only the upstream can say so.
+        // The resource has gone since it was listed: only the upstream knows that.
         up.remove(Kind::Resources, "file:///a");
         let gone = r#"{"uri":"file:///a"}"#;
         refused(modern.ask("resources/read", gone), 200, -32602).await;
         refused(legacy.ask("resources/read", gone), 200, -32002).await;
-        // The only upstream with resources is asked even for what it does not list.
+        // The only upstream with resources is asked even for a URI that it does not list.
         assert_eq!(up.count("resources/read"), 4, "{era}");
     }
 }
 
 #[tokio::test]
-async fn check_26_every_legacy_version_opens_a_session_and_no_other_is_offered() {
+async fn every_legacy_version_opens_a_session_and_no_other_is_offered() {
     let rig = Rig::start().await;
     let versions = ["2025-03-26", "2025-06-18", "2025-11-25"];
     let mut sessions = BTreeSet::new();
@@ -73,7 +73,7 @@ async fn check_26_every_legacy_version_opens_a_session_and_no_other_is_offered()
 const BATCH: &str = r#"[{"jsonrpc":"2.0","id":"a","method":"ping"},{"jsonrpc":"2.0","method":"notifications/progress","params":{}},{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"jira__get"}}]"#;
 
 #[tokio::test]
-async fn check_27_a_request_needs_a_session_and_a_batch_one_of_its_own_version() {
+async fn a_request_needs_a_session_and_a_batch_one_of_its_own_version() {
     let rig = Rig::start().await;
     let legacy = rig.legacy().await;
     let list = || legacy.ask("tools/list", "{}");
@@ -119,7 +119,7 @@ async fn check_27_a_request_needs_a_session_and_a_batch_one_of_its_own_version()
 }
 
 #[tokio::test]
-async fn check_28_a_session_has_one_stream_and_ends_when_deleted() {
+async fn a_session_has_one_stream_and_ends_when_deleted() {
     let rig = Rig::start().await;
     let legacy = rig.weir.legacy("2025-06-18").await;
     for method in [Method::GET, Method::DELETE] {
@@ -130,7 +130,7 @@ async fn check_28_a_session_has_one_stream_and_ends_when_deleted() {
     let mut stream = legacy.listen().await;
     assert_eq!(stream.status, 200);
     assert_eq!(stream.header("content-type"), Some("text/event-stream"));
-    // A second one takes over, so that there is never more than one.
+    // A second stream takes the place of the first.
     let mut second = legacy.listen().await;
     assert_eq!((second.status, stream.next().await), (200, None));
     rig.jira.add_tool("added");

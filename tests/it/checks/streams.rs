@@ -1,4 +1,4 @@
-//! 19 to 24: what comes besides the answer, or before it.
+//! Messages besides the answer or before it.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::upstream::{Cancelled, Fault, Kind, On, Times, Upstream};
 use crate::support::weir::Weir;
 
 #[tokio::test]
-async fn check_19_a_listener_is_told_of_a_change_once_it_can_be_listed() {
+async fn a_listener_is_told_of_a_change_once_it_can_be_listed() {
     for era in ["modern", "legacy"] {
         let jira = Upstream::named("jira").tools(["search"]);
         let jira = match era {
@@ -39,7 +39,7 @@ async fn check_19_a_listener_is_told_of_a_change_once_it_can_be_listed() {
 }
 
 #[tokio::test]
-async fn check_20_a_listener_is_told_of_nothing_else() {
+async fn a_listener_is_told_of_nothing_else() {
     let jira = Upstream::named("jira").tools(["a"]).prompts(["p"]);
     let jira = jira.resources(["file:///a"]).start().await;
     let weir = Weir::over([&jira]).start().await;
@@ -59,14 +59,14 @@ async fn check_20_a_listener_is_told_of_nothing_else() {
     assert_eq!(weir.tool_names().await.len(), 2);
     jira.add_raw(Kind::Prompts, r#"{"name":"q"}"#);
     weir.resync("jira").await;
-    // The first it hears is of the prompts.
+    // The first notification is about the prompts.
     let change = listen.next_value().await;
     assert_eq!(change["method"], "notifications/prompts/list_changed");
     assert_eq!(change["params"]["_meta"][SUBSCRIPTION], "s");
 }
 
 #[tokio::test]
-async fn check_21_callers_with_one_token_and_one_id_get_their_own_progress() {
+async fn callers_with_one_token_and_one_id_get_their_own_progress() {
     for era in ["modern", "legacy"] {
         let up = Upstream::named("up").progress("work", 3).gate("work");
         let up = match era {
@@ -106,7 +106,7 @@ async fn check_21_callers_with_one_token_and_one_id_get_their_own_progress() {
 }
 
 #[tokio::test]
-async fn check_22_log_messages_come_only_to_who_asked_and_only_as_severe() {
+async fn log_messages_come_only_to_who_asked_and_only_as_severe() {
     let levels = ["debug", "info", "warning", "error", "emergency"];
     let new = Upstream::named("new").logs("talk", levels).modern();
     let (new, old) = (
@@ -131,7 +131,7 @@ async fn check_22_log_messages_come_only_to_who_asked_and_only_as_severe() {
     assert_eq!(told, ["warning", "error", "emergency"]);
 }
 
-/// An upstream of each era with a tool that waits.
+/// Starts an upstream of each era with a tool that waits.
 async fn waiting() -> (Upstream, Upstream, Weir) {
     let new = Upstream::named("new").gate("work").modern().start().await;
     let old = Upstream::named("old").gate("work");
@@ -140,8 +140,8 @@ async fn waiting() -> (Upstream, Upstream, Weir) {
     (new, old, weir)
 }
 
-/// How each of them is told that nobody waits any more.
-fn told(up: &Upstream) -> Cancelled {
+/// Returns how a call is cancelled at an upstream of this era.
+fn cancellation(up: &Upstream) -> Cancelled {
     let tool = "work".to_owned();
     match up.name().as_str() {
         "new" => Cancelled::Closed { tool },
@@ -150,7 +150,7 @@ fn told(up: &Upstream) -> Cancelled {
 }
 
 #[tokio::test]
-async fn check_23_a_modern_caller_cancels_by_leaving() {
+async fn a_modern_caller_cancels_by_leaving() {
     let (new, old, weir) = waiting().await;
     for up in [&new, &old] {
         let (modern, tool) = (weir.modern(), format!("{}__work", up.name()));
@@ -159,12 +159,12 @@ async fn check_23_a_modern_caller_cancels_by_leaving() {
             () = up.wait_running("work", 1) => {}
         }
         drop(modern);
-        up.wait_cancelled(told(up)).await;
+        up.wait_cancelled(cancellation(up)).await;
     }
 }
 
 #[tokio::test]
-async fn check_23_a_legacy_caller_cancels_by_saying_so_and_not_by_leaving() {
+async fn a_legacy_caller_cancels_by_saying_so_and_not_by_leaving() {
     let (new, old, weir) = waiting().await;
     for up in [&new, &old] {
         let tool = format!("{}__work", up.name());
@@ -173,7 +173,7 @@ async fn check_23_a_legacy_caller_cancels_by_saying_so_and_not_by_leaving() {
             reply = legacy.call(&tool, "{}") => panic!("nobody released it: {reply:?}"),
             () = up.wait_running("work", 1) => {}
         }
-        // That connection is closed; a whole list later the call still runs.
+        // That connection is closed. After a whole list the call still runs.
         assert_eq!(legacy.tool_names().await.len(), 2);
         up.wait_running("work", 1).await;
         up.release("work");
@@ -197,12 +197,12 @@ async fn check_23_a_legacy_caller_cancels_by_saying_so_and_not_by_leaving() {
             () = call => {}
             () = cancel => {}
         }
-        assert_eq!(up.log().seen().cancelled, [told(up)]);
+        assert_eq!(up.log().seen().cancelled, [cancellation(up)]);
     }
 }
 
 #[tokio::test]
-async fn check_24_a_tool_that_needs_input_asks_who_can_be_asked() {
+async fn a_tool_that_needs_input_asks_who_can_be_asked() {
     const NEEDS: &str = r#"{"code":-32021,"message":"elicitation is needed","data":{"requiredCapabilities":{"elicitation":{}}}}"#;
     let up = Upstream::named("up")
         .asks_input("who")
@@ -215,7 +215,7 @@ async fn check_24_a_tool_that_needs_input_asks_who_can_be_asked() {
         let meta = up.last("tools/call").value["params"]["_meta"].clone();
         meta["io.modelcontextprotocol/clientCapabilities"].clone()
     };
-    // What a server does that may not ask.
+    // A server does this if it may not send requests.
     let needs = Fault::Error(400, NEEDS.to_owned());
     up.fault(On::Tool("who".into()), Times::Next(1), needs);
     let ask = modern.ask("tools/call", r#"{"name":"up__who"}"#);
@@ -251,7 +251,8 @@ async fn check_24_a_tool_that_needs_input_asks_who_can_be_asked() {
     assert_ne!(forged, retry.to_string());
     refused(modern.ask("tools/call", &forged), 200, -32602).await;
 
-    // The bridge would ask; until it is there, an error, once, and no hang.
+    // Until the bridge can relay requests across eras, the call ends with one error and does not
+    // hang.
     let calls = up.count("tools/call");
     let legacy = weir.legacy("2025-11-25").await;
     let ask = legacy.ask("tools/call", r#"{"name":"up__who"}"#);

@@ -1,4 +1,4 @@
-//! What upstreams ask of legacy callers: sampling, elicitation, roots.
+//! Requests of upstreams to legacy callers: sampling, elicitation, roots.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::support::asking::Asking;
 use crate::support::client::Legacy;
 use crate::support::{at, unquote};
 
-/// Params that no typed model survives.
+/// Params that a typed model would change.
 const ODD: &str = r#"{"z":1e400,"message":"\u0041\/","requestedSchema":{"type":"object", "x":[ 1 ]},"a":12345678901234567890123}"#;
 
 fn asks(id: &str, method: &str, params: &str) -> String {
@@ -23,7 +23,7 @@ async fn up() -> Asking {
 }
 
 #[tokio::test]
-async fn what_a_call_asks_reaches_its_caller_and_the_answer_goes_back_byte_for_byte() {
+async fn a_request_during_a_call_reaches_its_caller_and_the_answer_goes_back_byte_for_byte() {
     let up = up().await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
@@ -101,7 +101,7 @@ async fn two_callers_with_the_same_ids_upstream_do_not_mix() {
         let id = id_of(asked);
         format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"says":"{says}"}}}}"#)
     };
-    // In the other's session the same id is worth nothing, unless it happens to be one of its own.
+    // The id means nothing in the other session, unless that happens to have the same one.
     if id_of(&ask_one) != id_of(&ask_two) {
         assert_eq!(two.post(&answer(&ask_one, "stolen")).await.status, 202);
     }
@@ -131,7 +131,7 @@ async fn two_callers_with_the_same_ids_upstream_do_not_mix() {
 }
 
 #[tokio::test]
-async fn progress_of_what_was_asked_goes_back_under_the_token_of_the_upstream() {
+async fn progress_with_a_request_of_an_upstream_has_the_token_of_the_upstream() {
     let up = up().await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
@@ -160,7 +160,7 @@ async fn progress_of_what_was_asked_goes_back_under_the_token_of_the_upstream() 
 }
 
 #[tokio::test]
-async fn what_is_taken_back_is_taken_back_under_the_id_of_the_caller() {
+async fn a_request_that_the_upstream_cancels_is_cancelled_under_the_id_of_the_caller() {
     let up = up().await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
@@ -175,7 +175,7 @@ async fn what_is_taken_back_is_taken_back_under_the_id_of_the_caller() {
     call.say(&cancel("\"another\"")).await;
     call.say(&cancel("\"q\"")).await;
     assert_eq!(stream.next().await.unwrap(), cancel(&id));
-    // Who answers too late answers nobody.
+    // An answer that comes too late is dropped.
     let late = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
     assert_eq!(caller.post(&late).await.status, 202);
     call.answer("{}").await;
@@ -184,7 +184,7 @@ async fn what_is_taken_back_is_taken_back_under_the_id_of_the_caller() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_asked_for_is_taken_and_goes_nowhere() {
+async fn an_answer_to_no_request_is_accepted_and_dropped() {
     let up = up().await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
@@ -212,7 +212,7 @@ async fn an_answer_that_nobody_asked_for_is_taken_and_goes_nowhere() {
 }
 
 #[tokio::test]
-async fn whoever_takes_only_json_is_not_asked_and_the_upstream_knows_at_once() {
+async fn a_caller_that_accepts_only_json_is_not_asked_and_the_upstream_knows_at_once() {
     let up = up().await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
@@ -230,7 +230,7 @@ async fn whoever_takes_only_json_is_not_asked_and_the_upstream_knows_at_once() {
 }
 
 #[tokio::test]
-async fn a_batch_is_asked_where_it_takes_streams_and_refuses_where_it_does_not() {
+async fn a_caller_of_a_batch_is_asked_if_it_accepts_streams_and_not_otherwise() {
     let up = up().await;
     let weir = over([&up]).await;
     let version = "2025-03-26";
@@ -251,7 +251,7 @@ async fn a_batch_is_asked_where_it_takes_streams_and_refuses_where_it_does_not()
     let upstream = async {
         let call = up.call().await;
         call.say(&asks("\"b\"", "roots/list", "{}")).await;
-        // It may be asked or refused, but never left waiting.
+        // The upstream's request may be relayed or refused, but it never waits for ever.
         call.answer("{}").await;
     };
     let (reply, ()) = tokio::join!(caller.post(batch), upstream);
@@ -276,7 +276,7 @@ async fn a_batch_is_asked_where_it_takes_streams_and_refuses_where_it_does_not()
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_by_weir_wherever_it_comes() {
+async fn weir_answers_every_ping_of_an_upstream_itself() {
     let up = up().await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
@@ -302,7 +302,7 @@ async fn a_ping_is_answered_by_weir_wherever_it_comes() {
 }
 
 #[tokio::test]
-async fn what_is_asked_outside_of_calls_goes_to_the_stream_of_the_caller() {
+async fn a_request_outside_of_calls_goes_to_the_stream_of_the_caller() {
     let up = up().await;
     let weir = over([&up]).await;
     let (caller, other) = (able(&weir).await, able(&weir).await);
@@ -329,7 +329,7 @@ async fn what_is_asked_outside_of_calls_goes_to_the_stream_of_the_caller() {
         at(&up.answered("5").await, &["result"]).as_deref(),
         Some(result)
     );
-    // And taken back there.
+    // It is cancelled there too.
     up.tell(&session, &asks("6", "sampling/createMessage", ODD))
         .await;
     let id = id_of(&own.next().await.unwrap());
@@ -339,7 +339,7 @@ async fn what_is_asked_outside_of_calls_goes_to_the_stream_of_the_caller() {
         own.next().await.unwrap(),
         cancel.replace("\"requestId\":6", &format!("\"requestId\":{id}"))
     );
-    // Nothing of it is for the other caller, whose stream works.
+    // The other caller gets none of it, although its stream works.
     let (answer, ()) = tokio::join!(calls(&other, "up__ask").send(), async {
         let call = up.call().await;
         up.tell(
@@ -360,11 +360,11 @@ async fn what_is_asked_outside_of_calls_goes_to_the_stream_of_the_caller() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_answer_has_that_forgotten_with_the_call() {
+async fn a_request_that_the_caller_does_not_answer_ends_with_its_call() {
     let up = up().await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
-    // More calls than questions may wait at once.
+    // More calls, one after the other, than requests may wait at once.
     for round in 0..70 {
         let question = asks(&round.to_string(), "roots/list", "{}");
         let (mut stream, call) = begun(calls(&caller, "up__ask"), &up, &question).await;

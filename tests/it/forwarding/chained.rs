@@ -1,4 +1,4 @@
-//! The same through two weirs: what one hop keeps of an id, a token or a name, the next one keeps again.
+//! The same through two weirs, each of which replaces ids, tokens and names by its own.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::support::{at, quote};
 const CAN: &str = r#"{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{},"tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}}"#;
 const RELATED: &str = "io.modelcontextprotocol/related-task";
 
-/// An upstream, the weir over it, and the weir over that one.
+/// Starts an upstream, a weir over it, and a weir over that weir.
 async fn rig() -> (Asking, Weir, Weir) {
     let up = Asking::named("up")
         .tools(["ask"])
@@ -27,7 +27,7 @@ async fn rig() -> (Asking, Weir, Weir) {
 }
 
 #[tokio::test]
-async fn questions_pass_every_hop_and_so_do_their_answers() {
+async fn requests_of_upstreams_and_their_answers_pass_every_hop() {
     let (up, _inner, outer) = rig().await;
     let (one, two) = (able(&outer).await, able(&outer).await);
     let question = |who: &str| {
@@ -81,7 +81,7 @@ async fn questions_pass_every_hop_and_so_do_their_answers() {
 }
 
 #[tokio::test]
-async fn what_is_said_outside_of_calls_passes_every_hop() {
+async fn messages_outside_of_calls_pass_every_hop() {
     let (up, inner, outer) = rig().await;
     let caller = able(&outer).await;
     let mut own = caller.listen().await;
@@ -129,7 +129,7 @@ async fn what_is_said_outside_of_calls_passes_every_hop() {
         .notify("notifications/roots/list_changed", "{}")
         .await;
     up.wait_count("notifications/roots/list_changed", 1).await;
-    // The end of the session at the outer weir is the end of it everywhere.
+    // With the session at the outer weir, the sessions behind it end.
     caller.delete().await;
     up.left(&session).await;
     drop((inner, outer));

@@ -1,4 +1,4 @@
-//! Sessions that callers have of their own at upstreams.
+//! Sessions of a caller's own at upstreams.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use crate::support::asking::{Asking, Call};
 use crate::support::client::{Legacy, Reply};
 use crate::support::weir::Weir;
 
-/// A call that is answered at once; the reply, and the session it came in.
+/// Makes a call that is answered at once. Returns the reply, and the session that it reached the
+/// upstream in.
 async fn called(caller: &Legacy, tool: &str, up: &Asking) -> (Reply, String) {
     let answer = async {
         let call = up.call().await;
@@ -26,7 +27,7 @@ async fn up() -> Asking {
 }
 
 #[tokio::test]
-async fn an_upstream_is_told_what_the_caller_can_do_and_which_version_it_speaks() {
+async fn an_upstream_gets_the_capabilities_and_the_version_of_the_caller() {
     let up = up().await;
     let weir = over([&up]).await;
     let own = up.wait_count("initialize", 1).await;
@@ -133,7 +134,7 @@ async fn a_session_ends_upstream_with_the_caller_and_all_of_them_with_weir() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_forgot_everything_is_told_again_and_the_call_works() {
+async fn a_forgotten_session_is_opened_again_with_its_settings_and_the_call_works() {
     let up = Asking::named("up")
         .tools(["ask"])
         .resources(["file:///a"])
@@ -194,7 +195,7 @@ async fn a_subscription_at_an_upstream_that_forgot_everything_works() {
 }
 
 #[tokio::test]
-async fn changed_roots_are_told_to_the_upstreams_of_that_caller_only() {
+async fn changed_roots_reach_the_upstream_sessions_of_that_caller_only() {
     let (a, b) = (
         Asking::named("a").tools(["ask"]).start().await,
         Asking::named("b").tools(["ask"]).start().await,
@@ -208,7 +209,7 @@ async fn changed_roots_are_told_to_the_upstreams_of_that_caller_only() {
     assert_eq!(one.notify(changed, "{}").await.status, 202);
     let got = a.wait_count(changed, 1).await;
     assert_eq!(got.header("mcp-session-id"), Some(mine.as_str()));
-    // What comes after it on the same way is there, and it is not there twice.
+    // Later messages have arrived, and it has not arrived twice.
     called(&one, "a__ask", &a).await;
     called(&two, "b__ask", &b).await;
     assert_eq!((a.count(changed), b.count(changed)), (1, 0));
@@ -216,7 +217,8 @@ async fn changed_roots_are_told_to_the_upstreams_of_that_caller_only() {
 
 #[tokio::test]
 async fn an_upstream_without_session_ids_is_shared_and_its_questions_are_refused() {
-    // What an upstream keeps for nobody needs no session for anybody: then there is nobody to ask.
+    // An upstream without session ids keeps nothing for a caller, so there are no sessions of the
+    // callers' own, and none that it could send requests in.
     let up = crate::support::upstream::Upstream::named("up")
         .tools(["go"])
         .old_sdk(crate::support::upstream::Sdk::TsStateless)
@@ -237,7 +239,7 @@ async fn an_upstream_that_takes_one_session_only_is_shared() {
         .start()
         .await;
     let weir = Weir::over([&up]).start().await;
-    // As the TypeScript SDK says it with one transport for all.
+    // The TypeScript SDK answers so if one transport serves all.
     let again = r#"{"code":-32600,"message":"Invalid Request: Server already initialized"}"#;
     let open = On::Method("initialize".into());
     up.fault(open, Times::Forever, Fault::Error(400, again.into()));
@@ -246,7 +248,7 @@ async fn an_upstream_that_takes_one_session_only_is_shared() {
         let reply = caller.call("up__go", "{}").await;
         assert!(reply.succeeded(), "{reply:?}");
     }
-    // One that is in trouble has said nothing about sessions.
+    // An error of another kind says nothing about sessions.
     up.heal();
     let open = On::Method("initialize".into());
     up.fault(open, Times::Next(1), Fault::Status(503));
@@ -274,7 +276,7 @@ async fn a_call_of_a_modern_caller_cannot_ask() {
 }
 
 #[tokio::test]
-async fn a_level_is_set_where_a_session_is_and_where_one_comes_to_be() {
+async fn a_log_level_is_set_in_open_upstream_sessions_and_in_later_ones() {
     let (a, b) = (
         Asking::named("a").tools(["ask"]).start().await,
         Asking::named("b").tools(["ask"]).start().await,
@@ -314,7 +316,7 @@ async fn a_level_is_set_where_a_session_is_and_where_one_comes_to_be() {
 }
 
 #[tokio::test]
-async fn log_messages_arrive_on_the_stream_they_were_said_on() {
+async fn log_messages_arrive_on_the_stream_they_were_sent_on() {
     let up = up().await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;

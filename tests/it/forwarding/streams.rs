@@ -21,7 +21,7 @@ fn result(id: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[],"x":1e400}}}}"#)
 }
 
-/// The upstream closes the stream of a call after an event, and answers when it is taken up again.
+/// Makes the upstream close the stream of a call after an event, and answer when it is resumed.
 async fn pauses(up: &Asking) {
     let call = up.call().await;
     let (id, session) = (call.id.clone(), call.session.clone());
@@ -36,7 +36,7 @@ async fn pauses(up: &Asking) {
 }
 
 #[tokio::test]
-async fn a_caller_that_polls_is_sent_away_and_reads_on_later() {
+async fn a_caller_that_knows_pauses_is_disconnected_and_resumes_later() {
     let (up, weir) = rig().await;
     let caller = able(&weir).await;
     let (reply, ()) = tokio::join!(calls(&caller, "up__ask").id("\"m\"").send(), pauses(&up));
@@ -52,7 +52,7 @@ async fn a_caller_that_polls_is_sent_away_and_reads_on_later() {
 }
 
 #[tokio::test]
-async fn a_caller_that_does_not_poll_gets_its_answer_on_the_stream_it_has() {
+async fn a_caller_that_does_not_know_pauses_gets_its_answer_on_the_stream_it_has() {
     let (up, weir) = rig().await;
     for version in ["2025-06-18", "2025-03-26"] {
         let caller = Legacy::open_with(weir.url(), version, ABLE).await;
@@ -70,7 +70,7 @@ async fn a_caller_that_does_not_poll_gets_its_answer_on_the_stream_it_has() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_not_ready_yet_is_asked_again_from_the_same_place() {
+async fn a_paused_stream_that_has_nothing_new_is_resumed_again_from_the_same_event() {
     let (up, weir) = rig().await;
     let caller = Legacy::open_with(weir.url(), "2025-06-18", ABLE).await;
     let upstream = async {
@@ -91,7 +91,7 @@ async fn an_upstream_that_is_not_ready_yet_is_asked_again_from_the_same_place() 
 }
 
 #[tokio::test]
-async fn the_stream_of_a_session_is_taken_up_again_where_it_ended() {
+async fn the_stream_of_an_upstream_session_is_resumed_where_it_ended() {
     let (up, weir) = rig().await;
     let caller = able(&weir).await;
     let mut own = caller.listen().await;
@@ -127,7 +127,7 @@ async fn broken(caller: &Legacy, up: &Asking) -> (String, crate::support::asking
 }
 
 #[tokio::test]
-async fn whoever_lost_the_connection_reads_on_and_misses_nothing() {
+async fn a_caller_that_lost_its_connection_resumes_and_misses_nothing() {
     let (up, weir) = rig().await;
     for version in ["2025-11-25", "2025-06-18"] {
         let caller = Legacy::open_with(weir.url(), version, ABLE).await;
@@ -145,7 +145,7 @@ async fn whoever_lost_the_connection_reads_on_and_misses_nothing() {
 }
 
 #[tokio::test]
-async fn a_question_that_nobody_heard_is_read_later_and_can_be_answered() {
+async fn a_request_sent_while_disconnected_is_read_later_and_can_be_answered() {
     let (up, weir) = rig().await;
     let caller = able(&weir).await;
     let (last, call) = broken(&caller, &up).await;
@@ -164,7 +164,7 @@ async fn a_question_that_nobody_heard_is_read_later_and_can_be_answered() {
 }
 
 #[tokio::test]
-async fn an_event_of_another_session_leads_nowhere() {
+async fn an_event_id_of_another_session_resumes_nothing() {
     let (up, weir) = rig().await;
     let (caller, thief) = (able(&weir).await, able(&weir).await);
     let (last, call) = broken(&caller, &up).await;
@@ -186,7 +186,7 @@ async fn an_event_of_another_session_leads_nowhere() {
         up.tell(&call.session, &note(77)).await;
         call.answer("{}").await;
     });
-    // The last of them is the thief's stream; those before it have ended.
+    // The thief got its own session stream each time. Only the last is open.
     let mut own = stolen.pop().unwrap();
     assert_eq!(own.next().await.unwrap(), note(77));
     for stream in stolen {

@@ -1,4 +1,4 @@
-//! Resources that callers are told of: legacy and modern, and over the eras.
+//! Subscriptions to resources, within each era and across them.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn uri(of: &str) -> String {
     format!(r#"{{"uri":{}}}"#, quote(of))
 }
 
-/// A legacy and a modern upstream of these names with the same resource.
+/// Starts a legacy upstream of this name with the resource.
 async fn legacy(name: &str) -> Asking {
     Asking::named(name)
         .tools(["ask"])
@@ -39,13 +39,13 @@ async fn modern(name: &str) -> Asking {
         .await
 }
 
-/// What callers call the resource of each upstream.
+/// Returns the exposed URI of each upstream's resource.
 async fn exposed(weir: &Weir) -> Vec<String> {
     let all = names(&weir.modern().list_all("resources/list").await, "uri");
     all.into_iter().filter(|uri| uri.ends_with("/x")).collect()
 }
 
-/// The session that subscribed last.
+/// Returns the upstream session that subscribed last.
 fn subscriber(up: &Asking) -> String {
     let last = up.requests("resources/subscribe").pop().unwrap();
     last.header("mcp-session-id").unwrap().to_owned()
@@ -57,7 +57,7 @@ async fn subscribe(caller: &Legacy, to: &str) {
 }
 
 #[tokio::test]
-async fn legacy_callers_hear_of_resources_under_the_names_they_know() {
+async fn legacy_callers_get_updates_under_the_uris_they_know() {
     let (a, b) = (legacy("a").await, legacy("b").await);
     let weir = over([&a, &b]).await;
     let exposed = exposed(&weir).await;
@@ -79,7 +79,7 @@ async fn legacy_callers_hear_of_resources_under_the_names_they_know() {
         assert_eq!(own.next().await.unwrap(), updated(exposed));
         up.tell(sessions[1], &updated(URI)).await;
         assert_eq!(others.next().await.unwrap(), updated(exposed));
-        // News of what is below has the same words before it.
+        // An update of a resource below has the same exposed URI before the rest of its own.
         up.tell(sessions[1], &updated("file:///x/y?z")).await;
         let below = updated(&format!("{exposed}/y?z"));
         assert_eq!(others.next().await.unwrap(), below);
@@ -98,7 +98,7 @@ async fn legacy_callers_hear_of_resources_under_the_names_they_know() {
 }
 
 #[tokio::test]
-async fn news_on_the_stream_of_a_call_have_the_names_that_the_caller_knows() {
+async fn updates_on_the_stream_of_a_call_have_the_uris_that_the_caller_knows() {
     let (a, b) = (legacy("a").await, legacy("b").await);
     let weir = over([&a, &b]).await;
     let exposed = exposed(&weir).await;
@@ -130,13 +130,13 @@ async fn a_list_that_changes_during_a_call_is_listed_again() {
     let (reply, ()) = tokio::join!(calls(&caller, "up__ask").send(), answer);
     assert!(reply.succeeded());
     weir.wait_tools(["up__new"]).await;
-    // Told once, on the caller's own stream, when it can be listed.
+    // One notification, on the caller's own stream, once the change can be listed.
     assert_eq!(own.next().await.unwrap(), changed);
     assert_eq!(reply.events.len(), 2, "{reply:?}");
 }
 
 #[tokio::test]
-async fn a_resource_that_is_not_there_or_not_told_of_is_refused() {
+async fn a_subscription_to_an_unknown_or_unsupported_resource_is_refused() {
     let (up, other) = (legacy("up").await, legacy("other").await);
     let weir = over([&up, &other]).await;
     let caller = able(&weir).await;
@@ -159,7 +159,7 @@ async fn a_resource_that_is_not_there_or_not_told_of_is_refused() {
 }
 
 #[tokio::test]
-async fn subscriptions_come_back_by_themselves_where_somebody_listens() {
+async fn subscriptions_of_a_lost_session_come_back_by_themselves_while_a_stream_is_open() {
     let up = legacy("up").await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
@@ -172,7 +172,7 @@ async fn subscriptions_come_back_by_themselves_where_somebody_listens() {
     assert_eq!(own.next().await.unwrap(), updated(URI));
 }
 
-fn wishes(resources: &[&str]) -> String {
+fn notifications(resources: &[&str]) -> String {
     json!({"resourceSubscriptions": resources}).to_string()
 }
 
@@ -201,20 +201,20 @@ async fn follows(up: &Asking, expected: &[&str]) {
 }
 
 #[tokio::test]
-async fn modern_listeners_share_one_stream_upstream_and_hear_under_their_own_names() {
+async fn modern_listeners_share_one_stream_upstream_and_get_updates_under_their_own_uris() {
     let (a, b) = (modern("a").await, modern("b").await);
     let weir = over([&a, &b]).await;
     let exposed = exposed(&weir).await;
     let (one, two) = (weir.modern(), weir.modern());
     let mut first = one
-        .listen("4242", &wishes(&[&exposed[1], "file:///none"]))
+        .listen("4242", &notifications(&[&exposed[1], "file:///none"]))
         .await;
     let acknowledged = first.next_value().await;
     assert_eq!(
         acknowledged["params"],
         json!({"notifications":{"resourceSubscriptions":[exposed[1]]},"_meta":{SUBSCRIPTION:4242}})
     );
-    let mut second = two.listen("\"s\"", &wishes(&[&exposed[1]])).await;
+    let mut second = two.listen("\"s\"", &notifications(&[&exposed[1]])).await;
     second.next_value().await;
     follows(&b, &[URI]).await;
     follows(&a, &[]).await;
@@ -239,33 +239,38 @@ async fn modern_listeners_share_one_stream_upstream_and_hear_under_their_own_nam
 }
 
 #[tokio::test]
-async fn what_an_upstream_does_not_tell_of_is_not_acknowledged() {
+async fn a_resource_without_updates_is_not_acknowledged() {
     let up = modern("up").await;
     let weir = over([&up]).await;
     let caller = weir.modern();
     let mut stream = caller
-        .listen("1", &wishes(&["file:///refused", URI, URI, "file:///y"]))
+        .listen(
+            "1",
+            &notifications(&["file:///refused", URI, URI, "file:///y"]),
+        )
         .await;
     let acknowledged = stream.next_value().await;
     let honoured = &acknowledged["params"]["notifications"]["resourceSubscriptions"];
     assert_eq!(honoured, &json!([URI, "file:///y"]));
-    let mut none = caller.listen("2", &wishes(&["file:///refused"])).await;
+    let mut none = caller
+        .listen("2", &notifications(&["file:///refused"]))
+        .await;
     let acknowledged = none.next_value().await;
     assert_eq!(acknowledged["params"]["notifications"], json!({}));
 }
 
 #[tokio::test]
-async fn a_legacy_caller_hears_of_the_resources_of_a_modern_upstream() {
+async fn a_legacy_caller_gets_updates_of_resources_of_a_modern_upstream() {
     let up = modern("up").await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
-    // Before there is a stream, which is opened afterwards.
+    // There is no stream yet: it is opened afterwards.
     subscribe(&caller, URI).await;
     follows(&up, &[URI]).await;
     let mut own = caller.listen().await;
     let params = format!(r#"{{"uri":"{URI}","x":1e400}}"#);
     assert_eq!(up.updated(URI, &params).await, 1);
-    // What names weir's own stream is not for it.
+    // Without the id of weir's own subscription.
     assert_eq!(own.next().await.unwrap(), updated(URI));
     let refused = caller
         .request("resources/subscribe", &uri("file:///refused"))
@@ -280,13 +285,13 @@ async fn a_legacy_caller_hears_of_the_resources_of_a_modern_upstream() {
 }
 
 #[tokio::test]
-async fn a_modern_caller_hears_of_the_resources_of_a_legacy_upstream() {
+async fn a_modern_caller_gets_updates_of_resources_of_a_legacy_upstream() {
     let (a, b) = (legacy("a").await, legacy("b").await);
     let weir = over([&a, &b]).await;
     let exposed = exposed(&weir).await;
     let caller = weir.modern();
     let mut stream = caller
-        .listen("7", &wishes(&[&exposed[1], "file:///refused"]))
+        .listen("7", &notifications(&[&exposed[1], "file:///refused"]))
         .await;
     let acknowledged = stream.next_value().await;
     let honoured = &acknowledged["params"]["notifications"]["resourceSubscriptions"];
@@ -298,7 +303,7 @@ async fn a_modern_caller_hears_of_the_resources_of_a_legacy_upstream() {
         at(&told, &["params", "_meta", SUBSCRIPTION]).as_deref(),
         Some("7")
     );
-    // An upstream that forgot it is told again.
+    // At an upstream that forgot it, weir subscribes again.
     b.forget();
     b.wait_for("another subscription", |seen| {
         let told = seen.of("resources/subscribe");

@@ -21,7 +21,8 @@ async fn legacy(name: &str) -> Asking {
         .await
 }
 
-/// Asks, and answers at the upstream; the reply, and the params that arrived there.
+/// Sends a request and answers it at the upstream. Returns the reply, and the params that arrived
+/// at the upstream.
 async fn through(ask: Ask<'_>, up: &Asking, answer: &str) -> (Reply, String) {
     let upstream = async {
         let call = up.call().await;
@@ -33,7 +34,7 @@ async fn through(ask: Ask<'_>, up: &Asking, answer: &str) -> (Reply, String) {
 }
 
 #[tokio::test]
-async fn a_legacy_task_goes_by_the_name_of_its_upstream() {
+async fn the_id_of_a_legacy_task_names_its_upstream() {
     let up = legacy("up").await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
@@ -85,7 +86,7 @@ async fn a_legacy_task_goes_by_the_name_of_its_upstream() {
 }
 
 #[tokio::test]
-async fn what_a_task_asks_belongs_to_it_in_both_directions() {
+async fn a_request_of_a_task_names_its_task_in_both_directions() {
     let up = legacy("up").await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
@@ -113,7 +114,7 @@ async fn what_a_task_asks_belongs_to_it_in_both_directions() {
 }
 
 #[tokio::test]
-async fn the_state_of_a_task_is_told_on_the_stream_of_its_caller() {
+async fn the_status_of_a_task_comes_on_the_stream_of_its_caller() {
     let up = legacy("up").await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
@@ -132,7 +133,7 @@ async fn the_state_of_a_task_is_told_on_the_stream_of_its_caller() {
         own.next().await.unwrap(),
         status.replace("\"7\"", "\"up.7\"")
     );
-    // On the stream of a call too.
+    // It comes on the stream of a call too.
     let (mut stream, call) = begun(calls(&caller, "up__slow"), &up, status).await;
     assert_eq!(
         stream.next().await.unwrap(),
@@ -143,7 +144,7 @@ async fn the_state_of_a_task_is_told_on_the_stream_of_its_caller() {
 }
 
 #[tokio::test]
-async fn progress_goes_on_under_the_callers_token_after_the_call_became_a_task() {
+async fn progress_keeps_the_callers_token_after_the_call_became_a_task() {
     let up = legacy("up").await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
@@ -169,12 +170,12 @@ async fn progress_goes_on_under_the_callers_token_after_the_call_became_a_task()
             r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":1e400,"_meta":{{"{RELATED}":{{"taskId":"{id}"}}}}}}}}"#
         )
     };
-    // What is over is over.
+    // A finished task has no progress any more.
     up.tell(&session, &progress(&over, "8")).await;
     up.tell(&session, &progress(&token, "7")).await;
     let expected = progress(r#""t\u0031""#, "up.7");
     assert_eq!(own.next().await.unwrap(), expected);
-    // On the stream of `tasks/result` too.
+    // It comes on the stream of `tasks/result` too.
     let ask = caller.ask("tasks/result", r#"{"taskId":"up.7"}"#);
     let (mut stream, call) = begun(ask, &up, &progress(&token, "7")).await;
     assert_eq!(stream.next().await.unwrap(), expected);
@@ -224,7 +225,7 @@ async fn tasks_are_listed_upstream_after_upstream() {
         1,
         "no session where there are no tasks"
     );
-    // One that forgot its sessions still has its tasks.
+    // An upstream that forgot its sessions still has its tasks.
     a.forget();
     let (reply, _) = through(caller.ask("tasks/list", "{}"), &a, &page("1", "")).await;
     assert_eq!(reply.value_of("tasks"), r#"[{"taskId":"a.1","x":1e400}]"#);
@@ -266,7 +267,7 @@ async fn extended(weir_over: &str) -> (Asking, Weir, Modern) {
 }
 
 #[tokio::test]
-async fn a_modern_task_goes_by_the_name_of_its_upstream() {
+async fn the_id_of_a_modern_task_names_its_upstream() {
     let (up, weir, caller) = extended("up").await;
     let discovered = weir.modern().request("server/discover", "{}").await.value();
     assert!(

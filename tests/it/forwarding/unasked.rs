@@ -1,4 +1,5 @@
-//! Children, and weir on pipes: who may ask whom where messages have no streams. And headers that went out of date.
+//! Requests of upstreams where messages have no streams of their own: child processes, and weir on
+//! stdio. And calls whose headers are out of date.
 
 use std::path::Path;
 
@@ -13,7 +14,8 @@ use crate::support::{at, bounded};
 
 const PARAMS: &str = r#"{"message":"\u0041","x":1e400}"#;
 
-/// A child whose callers have one each, and the file that its processes write to.
+/// Starts a weir over a command with a child process for each caller. Returns the file that the
+/// children write to, too.
 async fn per_caller(home: &Path) -> (Weir, std::path::PathBuf) {
     let log = home.join("log");
     let args = ["--tools", "ask,count,nap", "--log", log.to_str().unwrap()];
@@ -86,14 +88,14 @@ async fn a_child_of_a_callers_own_asks_on_the_callers_own_stream() {
 }
 
 #[tokio::test]
-async fn a_child_that_nobody_can_be_asked_by_is_told_so_at_once() {
+async fn a_request_of_a_child_that_no_caller_can_answer_is_refused_at_once() {
     let home = tempfile::tempdir().unwrap();
     let (weir, _) = per_caller(home.path()).await;
     let shared = Weir::with(&child_upstream("kid", &["--tools", "ask"]))
         .start()
         .await;
     shared.wait_tools(["kid__ask"]).await;
-    // No stream to ask on; and a process that is everybody's.
+    // A caller without a stream, and a process that all callers share.
     let (one, two) = (able(&weir).await, able(&shared).await);
     let _listens = two.listen().await;
     let replies = [
@@ -183,7 +185,7 @@ async fn a_child_may_ask_the_caller_on_pipes() {
     let mut weir = piped(home.path(), &kid).await;
     weir.request("1", "tools/call", r#"{"name":"kid__ask"}"#)
         .await;
-    // The question has a number that no value holds.
+    // The request has a number that JSON libraries would change.
     let asked = weir.find("a question", |said| said.is_null()).await;
     assert_eq!(at(&asked, &["params"]).as_deref(), Some(PARAMS));
     let id = at(&asked, &["id"]).unwrap();
@@ -223,7 +225,7 @@ fn mirrors(header: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_definition_that_changed_unheard_is_listed_again_and_the_call_works() {
+async fn a_definition_that_changed_unnoticed_is_listed_again_and_the_call_works() {
     let up = Upstream::named("up")
         .raw_tool(&mirrors("To"))
         .modern()
@@ -256,7 +258,7 @@ async fn a_definition_that_changed_unheard_is_listed_again_and_the_call_works() 
 }
 
 #[tokio::test]
-async fn an_upstream_that_goes_on_refusing_headers_is_named_and_asked_no_more() {
+async fn a_call_refused_for_its_headers_is_sent_twice_at_most() {
     let up = Upstream::named("up")
         .raw_tool(&mirrors("To"))
         .modern()
@@ -279,7 +281,7 @@ async fn an_upstream_that_goes_on_refusing_headers_is_named_and_asked_no_more() 
         assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
         assert_eq!(reply.error()["data"]["upstream"], "up");
     };
-    // The same definition again: trying again is of no use.
+    // The definition is the same as before, so the call is not sent again.
     call().await;
     assert_eq!(up.count("tools/call"), 1);
     up.remove_tool("go");
@@ -289,7 +291,7 @@ async fn an_upstream_that_goes_on_refusing_headers_is_named_and_asked_no_more() 
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_its_call_takes_back_what_was_asked_for_it() {
+async fn cancelling_a_call_ends_the_request_that_its_upstream_sent_to_the_caller() {
     let up = Asking::named("up").tools(["ask"]).start().await;
     let weir = over([&up]).await;
     let caller = able(&weir).await;
