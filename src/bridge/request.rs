@@ -50,7 +50,7 @@ pub fn rewrite_params(
     meta: Option<&Object<'_>>,
     hop: Hop,
     id: u64,
-    said: &HopMeta<'_>,
+    hop_meta: &HopMeta<'_>,
 ) -> Result<HopParams, Fault> {
     let logs = LogFilter::new(hop.caller, meta);
     let mut own = meta.cloned().unwrap_or_default();
@@ -72,8 +72,8 @@ pub fn rewrite_params(
             own.set(keys::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
         }
     }
-    said.trace.write_meta(&mut own, hop.on_stdio);
-    said.onward.mark(&mut own)?;
+    hop_meta.trace.write_meta(&mut own, hop.on_stdio);
+    hop_meta.onward.mark(&mut own)?;
     // Only `params` and `_meta` are rewritten, and their members keep their spelling.
     params.set("_meta", own.to_text());
     Ok(HopParams {
@@ -113,7 +113,7 @@ mod tests {
             own: Some(&own),
             left: Duration::from_secs(1),
         };
-        let said = HopMeta {
+        let hop_meta = HopMeta {
             trace: &Trace::new(),
             onward,
         };
@@ -122,7 +122,7 @@ mod tests {
             upstream,
             on_stdio: false,
         };
-        let sent = rewrite_params(&mut params, meta.as_ref(), hop, 7, &said).unwrap();
+        let sent = rewrite_params(&mut params, meta.as_ref(), hop, 7, &hop_meta).unwrap();
         (sent.params, sent.token)
     }
 

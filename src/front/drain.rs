@@ -83,8 +83,8 @@ mod tests {
             given_up.cancel();
         };
         let both = async { tokio::join!(waiting, cancel).0 };
-        let told = tokio::time::timeout(Duration::from_secs(5), both).await;
-        told.unwrap().unwrap();
+        let woken = tokio::time::timeout(Duration::from_secs(5), both).await;
+        woken.unwrap().unwrap();
         given_up.cancelled().await;
     }
 }

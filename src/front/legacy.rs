@@ -59,10 +59,10 @@ pub(super) fn initialize(
 /// Returns the client's capabilities that weir offers to upstreams: all but tasks, which weir
 /// cannot send to a client.
 fn relayed_capabilities(request: &Request<'_>) -> String {
-    let said = request.params.get("capabilities");
-    let said = said.filter(|said| said.len() <= CAPABILITIES);
-    let mut relayed = said
-        .and_then(|said| Object::parse(said).ok())
+    let capabilities = request.params.get("capabilities");
+    let capabilities = capabilities.filter(|text| text.len() <= CAPABILITIES);
+    let mut relayed = capabilities
+        .and_then(|text| Object::parse(text).ok())
         .unwrap_or_default();
     relayed.remove("tasks");
     relayed.to_text()

@@ -31,7 +31,7 @@ pub(super) fn ping() -> Response {
 }
 
 /// Answers `/readyz`. Weir is ready once each upstream has been listed, has a stored listing, has
-/// failed once, or has had its list timeout; it is not ready any more once it is told to stop. The
+/// failed once, or has had its list timeout; it is not ready any more once it has to stop. The
 /// body gives the reason, and the upstreams that have not been listed yet.
 async fn ready(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.live.load_full();

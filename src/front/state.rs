@@ -30,7 +30,7 @@ pub struct Front {
     pub(super) sessions: Arc<SessionTable>,
     /// Streamed answers that can be resumed after a broken connection.
     pub(super) replays: Arc<ReplayBuffers>,
-    /// Cancelled when weir is told to stop: streams end, and no connection is accepted any more.
+    /// Cancelled when weir has to stop: streams end, and no more connections are accepted.
     pub(super) shutdown: CancellationToken,
     /// Cancelled at the end of the grace period for calls under way.
     pub(super) given_up: GivenUp,

@@ -155,7 +155,7 @@ impl Connection {
         }
         let version = self.session().map(|session| session.version());
         match batch::parse_items(&line, version) {
-            // Each response is a line of its own, sent when it is ready: nobody waits for an array.
+            // Each response is a line of its own, sent when it is ready, and not part of an array.
             Ok(items) => {
                 for item in items {
                     self.handle_message(item.to_owned()).await;

@@ -151,7 +151,7 @@ mod tests {
         Arc::new(config::parse(yaml, Path::new("weir.yaml"), &|_| None).unwrap())
     }
 
-    /// A catalog of so many tools, in pages of two.
+    /// Makes a catalog with this number of tools, in pages of two.
     fn catalog_of(config: &Config, tools: usize) -> Arc<Catalog> {
         let mut listing = Listing::of(Era::Modern);
         for tool in 0..tools {
@@ -174,7 +174,7 @@ mod tests {
         Snapshot::first(config, Arc::from([]), catalog, Metrics::new())
     }
 
-    /// After so many more tools each: generation `n` has as many tools as `sizes` says at `n`.
+    /// Makes the last of several snapshots: generation `n` has `sizes[n]` tools.
     fn after(sizes: &[usize]) -> Snapshot {
         let (size, rest) = sizes.split_first().unwrap();
         rest.iter().fold(first(*size), |snapshot, size| {

@@ -186,7 +186,8 @@ impl Reply {
         }
     }
 
-    /// Ends it with an error, if the upstream is still at it; there it is cancelled.
+    /// Ends a reply that its upstream has not completed: returns an error response, and cancels the
+    /// request there. Other replies need none, because their response is ready at once.
     pub fn abandon(&mut self, fault: &Fault) -> Option<Outgoing> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Upstream(mut reply) => Some(reply.refuse(fault)),
@@ -249,7 +250,7 @@ impl UpstreamReply {
     /// Begins to open the upstream's stream again after its last event. Returns false if that is
     /// not possible: only legacy has it, and only for streams whose events have ids.
     ///
-    /// It does not wait: the caller is told of the pause first, and the next call of
+    /// It does not wait: the caller's stream may have to pause first, and the next call of
     /// [`Self::receive`] waits. The call's deadline stays as it was.
     fn resume(&mut self) -> bool {
         let Some(position) = self.sent.stream.exchange.resume_point() else {

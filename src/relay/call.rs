@@ -77,7 +77,7 @@ pub(super) fn prompt<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Tar
 /// Finds the upstream that has the resource of a `resources/read`.
 ///
 /// # Errors
-/// No URI, or no upstream has it.
+/// There is no URI, or no upstream has it.
 pub(super) fn resource<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
     let uri = string(&params, "uri")?;

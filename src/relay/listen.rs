@@ -55,8 +55,8 @@ pub async fn listen(
     end: CancellationToken,
 ) -> Result<(Listening, Changes), Fault> {
     let wanted = wanted(request)?;
-    // Watching begins before the acknowledgement is made. A caller lists once it has that, so a
-    // change before it could not be seen in either.
+    // Watching begins before the acknowledgement is sent: the caller may list as soon as it has
+    // that, and a change after its list must not be missed.
     let changes = Changes::new(scope.live, scope.caller.clone(), wanted.lists, end);
     let (listening, updates) = subscribe(scope, request, wanted).await?;
     Ok((listening, changes.with_updates(updates)))

@@ -88,7 +88,7 @@ pub(super) async fn request(
     Some((number, message))
 }
 
-/// Returns the progress of a call that became a task; `None` where the task is not of this session.
+/// Returns the progress of a call that became a task; `None` if the task is not of this session.
 pub(super) fn task_progress(
     session: &CallerSession,
     upstream: &UpstreamId,
@@ -102,7 +102,7 @@ pub(super) fn task_progress(
     Some(write(&notification))
 }
 
-/// Returns the cancellation of a request that the upstream sent to the caller; `None` where no such
+/// Returns the cancellation of a request that the upstream sent to the caller; `None` if no such
 /// request waits.
 pub(super) fn withdrawn(
     session: &CallerSession,
