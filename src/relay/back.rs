@@ -38,7 +38,7 @@ pub struct Reply {
 #[derive(Debug)]
 enum State {
     Ready(ReplySource, Record),
-    Upstream(Box<UpstreamReply>),
+    Upstream(UpstreamReply),
     Done,
 }
 
@@ -76,7 +76,7 @@ pub struct Payload {
 
 /// A reply of which the upstream has not sent all yet.
 struct UpstreamReply {
-    sent: Sent,
+    sent: Box<Sent>,
     record: Record,
     /// The upstream's stream that is being opened again.
     resuming: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,
@@ -155,11 +155,11 @@ impl Reply {
     pub(super) fn new(source: ReplySource, record: Record) -> Self {
         let state = match source {
             ReplySource::Result(_) | ReplySource::Refusal(_) => State::Ready(source, record),
-            ReplySource::Upstream(sent) => State::Upstream(Box::new(UpstreamReply {
-                sent: *sent,
+            ReplySource::Upstream(sent) => State::Upstream(UpstreamReply {
+                sent,
                 record,
                 resuming: None,
-            })),
+            }),
         };
         Self { state }
     }
@@ -319,7 +319,7 @@ impl UpstreamReply {
             token,
             bridge,
             ..
-        } = &self.sent;
+        } = &*self.sent;
         let (Outcome::Result(result), true) = (&response.outcome, bridge.has_tasks) else {
             return;
         };
@@ -334,7 +334,7 @@ impl UpstreamReply {
     /// Puts an answer into the caller's era. It is async for checks of an answer's data, which
     /// belong here and may have to wait.
     async fn bridge<'a>(&mut self, response: &Response<'a>) -> Result<Bridged<'a>, Fault> {
-        let Sent { stream, bridge, .. } = &mut self.sent;
+        let Sent { stream, bridge, .. } = &mut *self.sent;
         let link = &stream.cancel.link;
         match response.outcome {
             Outcome::Result(result) => {
