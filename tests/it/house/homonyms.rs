@@ -13,13 +13,7 @@ const HOMONYMS: &[(&str, &[&str], &str)] = &[(
 )];
 
 /// Names of more than one type, each with its files. To become fewer, never more.
-const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[(
-    "ClientAuthMethod",
-    &[
-        "config/raw/auth.rs",
-        "credentials/oauth/store/stored_login.rs",
-    ],
-)];
+const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[];
 
 /// Returns each name that several files give to a type that others can see, with the files.
 ///
