@@ -58,18 +58,18 @@ use crate::secret::Secret;
 /// A whole config, valid.
 #[derive(Debug)]
 pub struct Config {
-    /// The listener agents connect to.
+    /// The listener for MCP clients.
     pub listen: Listen,
-    /// The listener operators connect to; `None` switches it off.
+    /// The listener for operators; `None` switches it off.
     pub admin: Option<Admin>,
-    /// Where weir keeps what must survive a restart; `None` keeps it in memory only.
+    /// The folder for what must survive a restart; `None` keeps everything in memory.
     pub state_dir: Option<PathBuf>,
-    /// The key that seals session ids, if it is given rather than made.
+    /// The key that encrypts session ids; `None` if it is to be generated.
     pub sealing_key: Option<Secret>,
     /// The name of this weir and its replicas in chains. What serves has one from its start on
     /// ([`crate::server::with_instance`]); a client's command may have none, and is then no hop.
     pub instance: Option<Instance>,
-    /// How exposed names are made.
+    /// How exposed names are built.
     pub naming: Naming,
     /// The upstreams, in the order that settles name conflicts.
     pub upstreams: IndexMap<UpstreamId, Arc<Upstream>>,
@@ -147,23 +147,24 @@ pub struct Listen {
     pub address: SocketAddr,
     /// The path of the MCP endpoint, beginning with `/`.
     pub path: String,
-    /// `Host` values that pass besides loopback.
+    /// `Host` values to accept besides those of loopback.
     pub allowed_hosts: Vec<String>,
-    /// `Origin` values that pass besides loopback.
+    /// `Origin` values to accept besides those of loopback.
     pub allowed_origins: Vec<String>,
-    /// Most items in one page of a list answer.
+    /// Maximum number of items in one page of a list.
     pub page_size: NonZeroUsize,
-    /// Most bytes in one request body.
+    /// Maximum size of a request body, in bytes.
     pub request_bytes: usize,
-    /// How long the header of a request may take.
+    /// Maximum time to receive the header of a request.
     pub header_timeout: Duration,
-    /// How long the body of a request may take.
+    /// Maximum time to receive the body of a request.
     pub body_timeout: Duration,
-    /// Most connections open at once.
+    /// Maximum number of open connections.
     pub connections: NonZeroUsize,
-    /// How long calls under way may still take once weir was told to stop.
+    /// How long weir waits for running calls when it is told to stop.
     pub drain: Duration,
-    /// Who checks callers; `None` where nobody wrote it, which is enough only on loopback.
+    /// How callers are authenticated; `None` if it is not written, which is allowed on loopback
+    /// only.
     pub auth: Option<ListenAuth>,
 }
 
@@ -191,10 +192,10 @@ impl Listen {
     }
 }
 
-/// `listen.auth`: who checks callers.
+/// `listen.auth`: how callers are authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenAuth {
-    /// Nobody here: loopback, or a platform in front authenticates.
+    /// Not by weir: something in front of it authenticates, or the address is loopback.
     None,
 }
 
@@ -203,7 +204,7 @@ pub enum ListenAuth {
 pub struct Admin {
     /// Where to bind: loopback, unless there is a token.
     pub address: SocketAddr,
-    /// What callers send as `Authorization: Bearer`.
+    /// The token that operators send as `Authorization: Bearer`.
     pub token: Option<Secret>,
 }
 
@@ -226,31 +227,31 @@ pub struct Upstream {
     pub endpoint: Endpoint,
     /// How to log in.
     pub auth: Auth,
-    /// What its exposed names begin with.
+    /// The first part of its exposed names.
     pub namespace: Namespace,
-    /// What is cut off the front of its names before the namespace is put there.
+    /// A pattern that is removed from the front of its names before the namespace is added.
     pub strip: Option<Regex>,
     /// Which tools are exposed, and how they are changed.
     pub tools: ToolRules,
     /// When it is listed again.
     pub resync: Resync,
-    /// What becomes of its last good listing while it fails.
+    /// How its last good listing is treated while it fails.
     pub stale: Stale,
-    /// What becomes of definitions that say otherwise than when they were first seen.
+    /// How definitions are treated that differ from when they were first seen.
     pub drift: Drift,
-    /// Time budgets.
+    /// Time limits.
     pub timeouts: Timeouts,
-    /// Size budgets.
+    /// Size limits.
     pub limits: Limits,
-    /// Who shares a child process.
+    /// Whether callers share a child process.
     pub sessions: ProcessSharing,
-    /// What is tried again.
+    /// Which failed calls are retried.
     pub retry: Retry,
-    /// Where it stands in the config, for messages: `file:line`.
+    /// Its position in the config, for messages: `file:line`.
     pub origin: String,
-    /// Where its rules stand, for messages.
+    /// The positions of its rules, for messages.
     pub rule_origins: RuleOrigins,
-    /// Two configs of an upstream are the same if this is.
+    /// Equal for two configs of an upstream that mean the same.
     pub fingerprint: Fingerprint,
 }
 
@@ -260,7 +261,7 @@ pub struct Upstream {
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// `written` has to show everything in its `Debug`, as the serde mirror does.
+    /// Computes the digest. `Debug` of `written` has to show everything, as the serde mirror does.
     fn of(written: &dyn fmt::Debug) -> Self {
         let digest = ring::digest::digest(&ring::digest::SHA256, format!("{written:?}").as_bytes());
         let mut bytes = [0; 32];
@@ -271,7 +272,8 @@ impl Fingerprint {
         Self(bytes)
     }
 
-    /// As hex, to be compared by another weir. It is made of secrets too: who can guess one can see that the guess is right.
+    /// Returns it as hex, for comparison by another weir. It is made of secrets too, so it can
+    /// confirm a guess.
     #[must_use]
     pub fn to_hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -288,9 +290,9 @@ impl fmt::Debug for Fingerprint {
 /// `tools:` of an upstream. Globs match original names; deny wins.
 #[derive(Debug, Default)]
 pub struct ToolRules {
-    /// What is exposed; `None` is everything.
+    /// The tools to expose; `None` is all.
     pub allow: Option<GlobSet>,
-    /// What is not.
+    /// The tools not to expose.
     pub deny: Option<GlobSet>,
     /// Changes to single tools, by original name.
     pub overrides: IndexMap<String, ToolOverride>,
@@ -299,30 +301,31 @@ pub struct ToolRules {
 /// A change to one tool.
 #[derive(Debug, Default)]
 pub struct ToolOverride {
-    /// The name to expose in place of the original; the namespace still goes before it.
+    /// The name to expose instead of the original; the namespace is still added.
     pub name: Option<String>,
     /// The description to show.
     pub description: Option<String>,
-    /// Arguments that leave the schema and that callers may not send.
+    /// Arguments that are removed from the schema and that callers may not send.
     pub hide_args: Vec<String>,
-    /// Arguments weir sends itself, as JSON text; they leave the schema, and callers may not send them.
+    /// Arguments that weir adds, as JSON text. They are removed from the schema, and callers may
+    /// not send them.
     pub set_args: IndexMap<String, Box<serde_json::value::RawValue>>,
 }
 
-/// `sessions:` — who shares a child process.
+/// `sessions:` — whether callers share a child process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProcessSharing {
-    /// All callers.
+    /// All callers share one process.
     #[default]
     Shared,
-    /// Nobody: each legacy session has its own.
+    /// Each legacy session has its own process.
     PerCaller,
 }
 
 /// `resync:` — when an upstream is listed again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resync {
-    /// So long after the last time.
+    /// This long after the last listing.
     Every(Duration),
     /// A cron expression with seconds.
     Cron(String),
@@ -333,9 +336,9 @@ pub enum Resync {
 pub struct Stale {
     /// Serve or hide.
     pub policy: StalePolicy,
-    /// Hidden at this age whatever the policy.
+    /// Older listings are hidden, whatever the policy.
     pub max_age: Duration,
-    /// Stamped from this age on. Never, if it is hidden before.
+    /// Definitions of older listings are marked as stale.
     pub mark_after: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! YAML and JSON documents as trees that know where everything stands: line, column and key path.
+//! YAML and JSON documents as trees with positions: line, column and key path.
 //!
 //! The config and `weir import` read their files through this.
 

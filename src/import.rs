@@ -24,15 +24,15 @@ pub use report::{ImportFormat, ImportReport, Note, NoteKind, ServerReport};
 use server::UpstreamWriter;
 use variables::Variables;
 
-/// Why nothing can be imported from a text.
+/// An error because of which nothing can be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// Neither JSON, comments and trailing commas allowed, nor YAML.
     #[error("{at}: {source}")]
     Syntax {
-        /// Where.
+        /// Its position.
         at: Position,
-        /// What.
+        /// The error.
         source: SyntaxError,
     },
     /// No servers.
@@ -42,13 +42,13 @@ pub enum ImportError {
     NoServers,
 }
 
-/// What came of it.
+/// The result of an import.
 #[derive(Clone, Debug)]
 pub struct Imported {
     /// A config, with comments on what needs a decision. It is valid once the variables it lists are set. A server that
     /// weir would refuse is kept with `disabled: true` and the reason.
     pub yaml: String,
-    /// What came along and what did not.
+    /// The report: what was imported and what was not.
     pub report: ImportReport,
 }
 

@@ -18,7 +18,7 @@ pub enum SecretRef {
     File {
         /// The file, absolute.
         path: PathBuf,
-        /// What it held when the config was read.
+        /// Its content when the config was read.
         first: Secret,
     },
     /// AWS Secrets Manager; fetched when it is needed.
@@ -34,7 +34,7 @@ pub struct AwsSecret {
     pub key: Option<String>,
     /// Its region; `None` is that of the ARN, else that of the credentials.
     pub region: Option<String>,
-    /// Who asks for it.
+    /// The AWS credentials of the request.
     pub credentials: AwsCredentials,
 }
 
@@ -49,7 +49,7 @@ pub enum Auth {
     Header {
         /// Its name.
         name: HeaderName,
-        /// What it says.
+        /// Its value.
         value: SecretRef,
     },
     /// `Authorization: Basic …` (RFC 7617).
@@ -78,7 +78,7 @@ pub struct Sigv4 {
     pub service: String,
     /// The region; `None` is that of the credentials' profile or environment.
     pub region: Option<String>,
-    /// Who signs.
+    /// The AWS credentials to sign with.
     pub credentials: AwsCredentials,
 }
 
@@ -165,7 +165,7 @@ pub enum ClientAuthentication {
     },
 }
 
-/// What a token is asked for.
+/// The parameters of a token request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenParameters {
     /// `scope`; empty leaves it to the server.
@@ -183,7 +183,7 @@ pub struct TokenParameters {
 pub struct ClientCredentials {
     /// The client.
     pub client: OAuthClient,
-    /// What the token is for.
+    /// The parameters of the token request.
     pub token: TokenParameters,
 }
 
@@ -192,7 +192,7 @@ pub struct ClientCredentials {
 pub struct TokenExchange {
     /// The client.
     pub client: OAuthClient,
-    /// What the token is for.
+    /// The parameters of the token request.
     pub token: TokenParameters,
     /// `subject_token`: weir's own identity at the server, such as a projected service account token.
     pub subject_token: SecretRef,
@@ -209,7 +209,7 @@ pub struct TokenExchange {
 pub struct AuthorizationCode {
     /// The issuer; `None` asks the upstream (RFC 9728).
     pub issuer: Option<Url>,
-    /// Who weir is there.
+    /// How weir is registered there.
     pub client: Registration,
     /// `scope`; empty takes what the upstream says.
     pub scopes: Vec<String>,
@@ -244,15 +244,15 @@ pub struct AgentcoreIdentity {
     pub workload: String,
     /// The credential provider's name.
     pub provider: String,
-    /// What the provider gives.
+    /// The kind of credential that the provider gives.
     pub kind: IdentityKind,
     /// The region; `None` is that of the credentials.
     pub region: Option<String>,
-    /// Who asks.
+    /// The AWS credentials of the request.
     pub credentials: AwsCredentials,
 }
 
-/// What a credential provider of AgentCore Identity gives.
+/// A kind of credential that a provider of AgentCore Identity gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityKind {
     /// An access token (`GetResourceOauth2Token`, flow M2M), sent as a bearer token.
@@ -270,13 +270,13 @@ pub enum IdentityKind {
     ApiKey {
         /// The header it is sent in.
         header: HeaderName,
-        /// What goes before it there, such as `Bearer `.
+        /// The text before it there, such as `Bearer `.
         prefix: String,
     },
 }
 
 impl Auth {
-    /// The word in the config.
+    /// Returns the word in the config.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -294,13 +294,13 @@ impl Auth {
 }
 
 impl SecretRef {
-    /// The text, as far as it was known when the config was read; for tests.
+    /// Returns the text as it was when the config was read, for tests.
     #[cfg(test)]
     pub(crate) fn text(&self) -> &str {
         self.first().map_or("", Secret::expose)
     }
 
-    /// What was known when the config was read; nothing of a secret that is fetched when needed.
+    /// Returns the secret as it was when the config was read; `None` if it is fetched when needed.
     #[must_use]
     pub fn first(&self) -> Option<&Secret> {
         match self {

@@ -1,22 +1,22 @@
-//! `drift:` — what becomes of definitions that say otherwise than when they were first seen.
+//! `drift:` — how definitions are treated that differ from when they were first seen.
 
 /// `drift:`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drift {
-    /// What becomes of a redefinition that goes further than the threshold.
+    /// How a change beyond the threshold is treated.
     pub policy: DriftPolicy,
-    /// How far a redefinition may go that needs nobody's consent.
+    /// The largest change that is applied without review.
     pub threshold: DriftThreshold,
 }
 
 /// `drift.policy`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriftPolicy {
-    /// It takes the place of the definition before. Nothing is compared, nothing is pinned.
+    /// It replaces the previous definition. Nothing is compared, nothing is pinned.
     Accept,
     /// The pinned definition stays in the catalog until an operator accepts the new one.
     Hold,
-    /// Neither is in the catalog until an operator accepts the new one.
+    /// Neither definition is in the catalog until an operator accepts the new one.
     Quarantine,
 }
 
@@ -26,24 +26,24 @@ pub enum DriftPolicy {
 pub enum DriftThreshold {
     /// It means the same.
     Cosmetic,
-    /// Calls that were right still are.
+    /// Calls that were valid still are.
     Widened,
-    /// Calls that were right may be so no more.
+    /// Calls that were valid may not be any more.
     Narrowed,
-    /// An argument has to be there that had not to.
+    /// An argument is required that was not required before.
     NewRequired,
-    /// A hint about what a call does says otherwise.
+    /// An annotation about what a call does has changed.
     Annotation,
 }
 
 impl Drift {
-    /// Every redefinition is taken.
+    /// Every change is applied.
     pub const ACCEPT: Self = Self {
         policy: DriftPolicy::Accept,
         threshold: DriftThreshold::Widened,
     };
 
-    /// Whether definitions are pinned and compared at all.
+    /// Returns whether definitions are pinned and compared at all.
     #[must_use]
     pub fn is_gated(&self) -> bool {
         self.policy != DriftPolicy::Accept
@@ -51,7 +51,7 @@ impl Drift {
 }
 
 impl DriftPolicy {
-    /// As it is written.
+    /// Returns the word in the config.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl DriftPolicy {
 }
 
 impl DriftThreshold {
-    /// As it is written.
+    /// Returns the word in the config.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

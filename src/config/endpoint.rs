@@ -1,4 +1,4 @@
-//! The way to an upstream, as the config says it.
+//! The endpoint of an upstream.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use url::Url;
 
 use super::auth::SecretRef;
 
-/// What weir knows about reaching an upstream.
+/// The kind of an upstream: how it is reached, and what its protocol allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connector {
     /// An Amazon Bedrock AgentCore Gateway.
@@ -16,12 +16,12 @@ pub enum Connector {
     AgentcoreRuntime,
     /// A third party's server on the internet.
     Saas,
-    /// The organisation's own server, or a child process.
+    /// A server of one's own organisation, or a child process.
     OnPrem,
 }
 
 impl Connector {
-    /// The word in the config.
+    /// Returns the word in the config.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,14 +32,14 @@ impl Connector {
         }
     }
 
-    /// Whether its other end is AWS's.
+    /// Returns whether it connects to a service of AWS.
     #[must_use]
     pub const fn is_aws(self) -> bool {
         matches!(self, Self::AgentcoreGateway | Self::AgentcoreRuntime)
     }
 }
 
-/// The way to an upstream.
+/// The endpoint of an upstream.
 #[derive(Debug)]
 pub enum Endpoint {
     /// Streamable HTTP.
@@ -82,11 +82,11 @@ pub const MAX_CERTIFICATES: u64 = 2 << 20;
 pub struct TlsSettings {
     /// PEM certificates that are trusted in place of the machine's; watched.
     pub ca: Option<PathBuf>,
-    /// What weir shows of itself; watched.
+    /// The client certificate and its key; watched.
     pub identity: Option<ClientIdentity>,
     /// The name that the server's certificate must have, if not the URL's host.
     pub server_name: Option<String>,
-    /// The least TLS version.
+    /// The minimum TLS version.
     pub min_version: TlsVersion,
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a config, all of it at once.
+//! Config errors: all that is wrong with a config, at once.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ impl ConfigErrors {
         Self { problems }
     }
 
-    /// The errors one by one. There is at least one.
+    /// Returns the errors one by one. There is at least one.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Problem> {
         self.problems.iter()
     }
@@ -46,7 +46,7 @@ impl std::error::Error for ConfigErrors {}
 /// One error and where it is.
 #[derive(Debug)]
 pub struct Problem {
-    /// The file, as it was named.
+    /// The path of the file, as it was given.
     pub(super) file: PathBuf,
     /// Which file of the config it is: 0 is the main one.
     pub(super) order: usize,
@@ -58,25 +58,25 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// The file, as it was named.
+    /// The path of the file, as it was given.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Line and column, unless the whole file is meant.
+    /// Returns line and column, unless the problem is about the whole file.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         self.at
     }
 
-    /// The key path, such as `upstreams.github.args[2]`; empty at the root.
+    /// Returns the key path, such as `upstreams.github.args[2]`; empty at the root.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.path
     }
 
-    /// What is wrong.
+    /// Returns what is wrong.
     #[must_use]
     pub fn kind(&self) -> &ProblemKind {
         &self.kind
@@ -100,13 +100,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What is wrong. Messages never hold a value that may be a secret.
+/// A kind of problem. Messages never contain a value that may be a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ProblemKind {
     /// The file cannot be read.
     #[error("cannot be read: {}", io_reason(source))]
     Unreadable {
-        /// What the system says.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -143,9 +143,9 @@ pub enum ProblemKind {
     /// A value of another type.
     #[error("expected {expected}, found {found}")]
     WrongType {
-        /// What belongs there.
+        /// The type that is expected.
         expected: String,
-        /// What is there.
+        /// The type that was found.
         found: String,
     },
     /// Not exactly one of several keys.
@@ -156,10 +156,10 @@ pub enum ProblemKind {
     },
     /// A secret written as text.
     #[error(
-        "a secret is not written as plain text: write `{{ env: NAME }}`, `{{ file: PATH }}`, or `{{ value: TEXT }}` if it may stand here"
+        "a secret is not written as plain text: write `{{ env: NAME }}`, `{{ file: PATH }}`, or `{{ value: TEXT }}` if everybody may read it here"
     )]
     BareSecret,
-    /// What the reader of a value says.
+    /// The message of the deserializer of a value.
     #[error("{0}")]
     Form(String),
     /// A duration or a size.
@@ -168,7 +168,7 @@ pub enum ProblemKind {
     /// A name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A secret that cannot be had.
+    /// A secret that cannot be resolved.
     #[error(transparent)]
     Secret(#[from] SecretRefError),
     /// A certificate or a key.
@@ -188,7 +188,7 @@ pub enum ProblemKind {
         "not a cron expression of six fields (second, minute, hour, day of month, month, day of week): {reason}"
     )]
     Cron {
-        /// What the scheduler's parser says.
+        /// The message of the scheduler's parser.
         reason: String,
     },
     /// A cron expression of five fields, or of another number that is not six.
@@ -213,7 +213,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    /// The word that was probably meant.
+    /// Returns the word that was probably meant.
     #[must_use]
     pub fn suggestion(&self) -> Option<&'static str> {
         match self {

@@ -14,7 +14,7 @@ use super::{Config, ConfigErrors, raw};
 
 /// The folder beside the config whose `*.yaml`, `*.yml` and `*.json` files add upstreams.
 const FRAGMENTS: &str = "upstreams.d";
-/// Enough of a file to see that it is too large.
+/// One byte more than a file may have.
 const MAX_BYTES: u64 = (1 << 20) + 1;
 
 /// Reads a config: the file, and every `upstreams.d/*.yaml|*.yml|*.json` beside it, by file name.
@@ -29,16 +29,17 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
     ConfigFiles::read(path).config(env)
 }
 
-/// What stood in the files of a config when they were read, whether it is a config or not.
+/// The files of a config as they were read, valid or not.
 pub struct ConfigFiles {
     main: PathBuf,
     text: io::Result<String>,
-    /// Why the folder of the others cannot be read, where it is there.
+    /// The error of reading `upstreams.d`, if it exists and cannot be read.
     folder: Option<(PathBuf, io::Error)>,
     fragments: Vec<(PathBuf, io::Result<String>)>,
 }
 
-/// What tells what stands in all files of a config from what stood there at another time: a digest of their names and texts.
+/// A digest of the names and texts of all files of a config, to see whether any of them has
+/// changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TextDigest([u8; 32]);
 
@@ -69,7 +70,7 @@ impl ConfigFiles {
         }
     }
 
-    /// What they mean, as [`load`] does it.
+    /// Parses and validates them, as [`load`] does.
     ///
     /// # Errors
     /// Everything that is wrong, in all files.
@@ -99,7 +100,7 @@ impl ConfigFiles {
         validate(main, fragments, env, problems)
     }
 
-    /// What tells them from others.
+    /// Returns the digest of all names and texts.
     #[must_use]
     pub fn digest(&self) -> TextDigest {
         let mut context = Context::new(&SHA256);
@@ -128,7 +129,8 @@ impl ConfigFiles {
     }
 }
 
-/// The files of a config that are there, the main one in any case, and its `upstreams.d`, in the same order whenever asked.
+/// Returns the paths of the files of a config, the main one first, and the path of its
+/// `upstreams.d`.
 #[must_use]
 pub fn paths(main: &Path) -> (Vec<PathBuf>, PathBuf) {
     let mut paths = vec![main.to_owned()];
@@ -150,7 +152,7 @@ pub fn parse(
     validate(ParsedFile { raw, source }, Vec::new(), env, problems)
 }
 
-/// The process's environment variable: what `env` is outside of tests. Empty is not unset.
+/// Returns an environment variable of the process. An empty one is not unset.
 #[must_use]
 #[allow(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! What a config file says, word for word: the serde mirror, and the source of the JSON Schema.
+//! The config file as it is written: the serde mirror, and the source of the JSON Schema.
 //!
 //! No methods, no defaults, no checks: those are in `validate`. Doc comments are the schema's descriptions.
 
@@ -144,7 +144,7 @@ pub(super) struct Naming {
 pub(super) struct Defaults {
     /// How often an upstream is listed again. Default: 60s.
     pub(super) resync: Option<Resync>,
-    /// What happens to the last good listing of an upstream that fails.
+    /// How the last good listing of an upstream that fails is treated.
     pub(super) stale: Option<Stale>,
     /// What happens to tool and prompt definitions that differ from when they were first seen.
     /// Default: `accept`.
@@ -157,7 +157,7 @@ pub(super) struct Defaults {
     pub(super) retry: Option<Retry>,
 }
 
-/// What happens to the last good listing of an upstream that fails.
+/// How the last good listing of an upstream that fails is treated.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Stale {
@@ -271,7 +271,7 @@ pub(super) struct Upstream {
     pub(super) tools: Option<Tools>,
     /// How often the upstream is listed again. Default: that of `defaults`.
     pub(super) resync: Option<Resync>,
-    /// What happens to its last good listing while it fails. Default: that of `defaults`.
+    /// How its last good listing is treated while it fails. Default: that of `defaults`.
     pub(super) stale: Option<Stale>,
     /// What happens to tool and prompt definitions that differ from when they were first seen.
     /// Default: that of `defaults`.

@@ -1,17 +1,17 @@
-//! Where the rules of an upstream stand in the config: for whoever asks why a tool is what it is.
+//! The positions of an upstream's rules in the config, for `weir explain`.
 
 use indexmap::IndexMap;
 
-/// Something that was written, and where.
+/// The text of a rule, and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleText {
-    /// What.
+    /// The text.
     pub text: String,
-    /// Where: `file:line`.
+    /// Its position: `file:line`.
     pub at: String,
 }
 
-/// Where the rules of an upstream stand, as `file:line`.
+/// The positions of an upstream's rules, as `file:line`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleOrigins {
     /// `namespace`, if it is written.

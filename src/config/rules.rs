@@ -1,4 +1,4 @@
-//! What values must be, and what they must be together.
+//! Rules of the config that one value or several have to meet.
 
 use std::net::SocketAddr;
 
@@ -61,10 +61,10 @@ pub enum Rule {
         first: String,
     },
     /// Neither `url` nor `command`.
-    #[error("how is it reached? write `url`, `command`, `gateway` or `runtime`")]
+    #[error("nothing says how to reach it: write `url`, `command`, `gateway` or `runtime`")]
     NoEndpoint,
     /// More than one of them.
-    #[error("an upstream is reached in one way, and this one has a `{0}` already")]
+    #[error("an upstream has one endpoint, and this one already has a `{0}`")]
     TwoEndpoints(&'static str),
     /// Another connector with a `command`.
     #[error("a child process is `on_prem`, not `{0}`")]
@@ -78,18 +78,18 @@ pub enum Rule {
         connector: &'static str,
     },
     /// An `id` or `region` that the URL contradicts.
-    #[error("the URL is that of `{0}`")]
+    #[error("the URL says `{0}`")]
     OtherThanUrl(String),
     /// A key without another that it needs.
     #[error("`{key}` needs `{other}`")]
     Needs {
         /// The key.
         key: &'static str,
-        /// What it needs.
+        /// The key that is missing.
         other: &'static str,
     },
     /// Two keys that exclude each other.
-    #[error("`{key}` and `{other}` do not go together")]
+    #[error("`{key}` and `{other}` cannot be used together")]
     NotWith {
         /// The key.
         key: &'static str,
@@ -133,9 +133,9 @@ pub enum Rule {
     /// `assume_role.external_id`
     #[error("an external id has 2 to 1224 of the characters A-Z a-z 0-9 _ + = , . @ : / -")]
     ExternalId,
-    /// A way to log in that the connector's services do not know.
+    /// An authentication that the services of the connector do not support.
     #[error(
-        "an `{connector}` takes signatures or tokens: write `sigv4`, `bearer` or an `oauth2_…`"
+        "an `{connector}` accepts signatures or tokens: write `sigv4`, `bearer` or an `oauth2_…`"
     )]
     NotAtAws {
         /// The connector.
@@ -143,7 +143,7 @@ pub enum Rule {
     },
     /// `oauth2_authorization_code` without a state folder.
     #[error(
-        "tokens of `weir login` are kept in the state folder: write `state: {{ dir: … }}` in the main file"
+        "tokens of `weir login` are stored in the state folder: write `state: {{ dir: … }}` in the main file"
     )]
     NeedsState,
     /// `parameters` with one that weir sends itself.
@@ -162,11 +162,13 @@ pub enum Rule {
     #[error("`{0}` belongs to an upstream with a `command`")]
     NeedsCommand(&'static str),
     /// A key of HTTP upstreams beside a `command`.
-    #[error("`{0}` belongs to an upstream with a `url`; a child process is given secrets by `env`")]
+    #[error(
+        "`{0}` belongs to an upstream with a `url`; a child process gets secrets through `env`"
+    )]
     NeedsUrl(&'static str),
     /// `type: sse`
     #[error(
-        "the HTTP+SSE transport of 2024-11-05 is not spoken; most servers offer Streamable HTTP beside it, often at /mcp"
+        "the HTTP+SSE transport of 2024-11-05 is not supported; most servers also offer Streamable HTTP, often at /mcp"
     )]
     Sse,
     /// `type` against `url` or `command`.
@@ -186,7 +188,7 @@ pub enum Rule {
     ToolNameTwice(String),
 }
 
-/// What is wrong with a `url`.
+/// An error of a URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Not a URL.
@@ -214,7 +216,7 @@ pub enum UrlError {
     Query,
 }
 
-/// What is wrong with a header.
+/// An error of a header.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderSettingError {
     /// Not a name.

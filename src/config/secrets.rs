@@ -13,7 +13,7 @@ pub const MAX_SECRET: u64 = 64 * 1024;
 /// How the loader looks up an environment variable.
 pub(super) type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
-/// Why a secret cannot be had.
+/// An error of a secret reference.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretRefError {
     /// `env` names nothing.
@@ -36,7 +36,7 @@ pub enum SecretRefError {
     Own,
 }
 
-/// Why a `${VAR}` cannot be replaced.
+/// An error of a `${VAR}`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
     /// No such variable, and no default.
@@ -67,7 +67,7 @@ pub(super) fn fetch(
     reference.first().cloned().ok_or(SecretRefError::Own)
 }
 
-/// Where a secret comes from, and what it is if that is known by now; a file is relative to `folder`.
+/// Resolves a secret reference; a file is relative to `folder`.
 pub(super) fn reference(
     raw: &raw::SecretRef,
     folder: &Path,
@@ -120,7 +120,7 @@ fn aws(named: &AwsSecretForm) -> Result<AwsSecret, SecretRefError> {
     })
 }
 
-/// Whether a text looks like an AWS region: `eu-west-1`, `us-gov-west-1`.
+/// Returns whether a text looks like an AWS region: `eu-west-1`, `us-gov-west-1`.
 pub(super) fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let lower = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());

@@ -18,7 +18,7 @@ use crate::document::path::{KeyPath, Segment};
 /// The most mismatches that are reported for one file.
 const MAX_MISMATCHES: usize = 100;
 
-/// A file whose raw model has been read: it still knows where everything stands.
+/// A file whose raw model has been read, with the positions of everything in it.
 #[derive(Debug)]
 pub(super) struct SourceFile {
     file: PathBuf,
@@ -67,7 +67,7 @@ pub(super) fn read<T: DeserializeOwned + Default>(
 }
 
 impl SourceFile {
-    /// The file, as it was named.
+    /// Returns the path of the file, as it was given.
     pub(super) fn file(&self) -> &FilePath {
         &self.file
     }
@@ -78,12 +78,13 @@ impl SourceFile {
         self.problem(Some(at), &path, kind)
     }
 
-    /// Where a place of the raw model stands: its key, or the nearest one around it that is written.
+    /// Returns the position of a place of the raw model: of its key, or of the nearest one around
+    /// it that is written.
     pub(super) fn position(&self, path: &KeyPath) -> Position {
         self.locate(path).0
     }
 
-    /// Whether this key was reported already, so that its absence is no news.
+    /// Returns whether this key was reported already, so that its absence is not reported too.
     pub(super) fn is_excused(&self, parent: &KeyPath, key: &str) -> bool {
         self.excused.contains(&(parent.clone(), key.to_owned()))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Why text is not a duration or a size.
+/// An error of a duration or a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// Not a duration.
@@ -11,7 +11,7 @@ pub enum UnitError {
     )]
     Duration,
     /// A duration of nothing.
-    #[error("a duration must be longer than nothing")]
+    #[error("a duration must be longer than zero")]
     NoTime,
     /// More than ten years.
     #[error("a duration of more than ten years")]
@@ -22,13 +22,13 @@ pub enum UnitError {
     )]
     Size,
     /// A size of nothing.
-    #[error("a size must be more than nothing")]
+    #[error("a size must be larger than zero")]
     Nothing,
 }
 
 const TEN_YEARS: Duration = Duration::from_secs(3650 * 86_400);
 
-/// `500ms`, `30s`, `5m`, `1h`, `2d`, `1h30m`.
+/// Parses `500ms`, `30s`, `5m`, `1h`, `2d`, `1h30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, UnitError> {
     let mut rest = text.trim();
     let mut sum = Duration::ZERO;
@@ -62,7 +62,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, UnitError> {
     Ok(sum)
 }
 
-/// `32MiB`, `4MB`, `1024`: bytes.
+/// Parses `32MiB`, `4MB`, `1024` to bytes.
 pub(super) fn size(text: &str) -> Result<usize, UnitError> {
     let (number, unit) = number(text.trim()).ok_or(UnitError::Size)?;
     let factor: u64 = match unit.trim() {

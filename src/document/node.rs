@@ -27,7 +27,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Where a file begins.
+    /// The begin of a file.
     pub(crate) const START: Self = Self { line: 1, column: 1 };
 
     pub(super) fn of(mark: Marker) -> Self {
@@ -51,7 +51,7 @@ pub(crate) struct Node {
     pub(crate) value: Value,
 }
 
-/// What a node holds.
+/// The value of a node.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     /// `null`, `~`, or nothing at all.
@@ -119,7 +119,7 @@ pub enum SyntaxError {
 }
 
 impl Node {
-    /// The value as JSON text; numbers keep their digits. Depth is bounded by [`MAX_DEPTH`].
+    /// Returns the value as JSON text; numbers keep their digits. [`MAX_DEPTH`] limits the depth.
     pub(crate) fn to_json(&self) -> String {
         match &self.value {
             Value::Null | Value::Removed => "null".to_owned(),
@@ -139,7 +139,7 @@ impl Node {
         }
     }
 
-    /// What it is, for messages. Never the value: it may be a secret.
+    /// Returns its type, for messages. Never the value: it may be a secret.
     pub(crate) fn describe(&self) -> &'static str {
         match &self.value {
             Value::Null | Value::Removed => "nothing",
@@ -151,12 +151,12 @@ impl Node {
         }
     }
 
-    /// The value under a key of a mapping.
+    /// Returns the entry of a key, if this is a mapping that has it.
     pub(crate) fn get(&self, key: &str) -> Option<&MapEntry> {
         self.entries()?.iter().find(|entry| entry.key == key)
     }
 
-    /// The keys of a mapping.
+    /// Returns the entries, if this is a mapping.
     pub(crate) fn entries(&self) -> Option<&[MapEntry]> {
         if let Value::Map(entries) = &self.value {
             Some(entries)
@@ -165,7 +165,7 @@ impl Node {
         }
     }
 
-    /// The items of a list.
+    /// Returns the items, if this is a list.
     pub(crate) fn items(&self) -> Option<&[Node]> {
         if let Value::List(items) = &self.value {
             Some(items)
@@ -174,7 +174,7 @@ impl Node {
         }
     }
 
-    /// A scalar as it is written.
+    /// Returns the text as it is written, if this is a scalar.
     pub(crate) fn scalar(&self) -> Option<String> {
         match &self.value {
             Value::Bool(value) => Some(value.to_string()),
@@ -184,7 +184,7 @@ impl Node {
     }
 }
 
-/// Text as a JSON string.
+/// Returns a text as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -8,13 +8,13 @@ use super::jsonc;
 use super::node::{MAX_BYTES, Node, Position, SyntaxError, Value};
 use builder::TreeBuilder;
 
-/// What reading gives: a tree, unless the text broke off, and everything that is wrong with the text.
+/// The result of parsing: a tree, unless the text is incomplete, and all errors.
 pub(crate) struct ParsedDocument {
     pub(crate) root: Option<Node>,
     pub(crate) errors: Vec<(Position, SyntaxError)>,
 }
 
-/// Reads one document.
+/// Parses one document.
 pub(crate) fn parse(text: &str) -> ParsedDocument {
     if text.len() > MAX_BYTES {
         return ParsedDocument {

@@ -9,7 +9,7 @@ pub(crate) enum Segment {
     Index(usize),
 }
 
-/// The way from the root of a file to a value.
+/// A path from the root of a file to a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct KeyPath(Vec<Segment>);
 

@@ -59,11 +59,11 @@ pub(super) fn items(root: &Node) -> (Vec<FoundServer>, Vec<Note>) {
     (found.items, notes)
 }
 
-/// What is found on the way through the file.
+/// The file, and what was found in it so far.
 struct GatewayConfig<'n> {
     root: &'n Node,
     items: Vec<FoundServer>,
-    /// What concerns no server: where it stands first, and how often.
+    /// Keys that concern no server: the first position of each, and how often it occurs.
     aside: IndexMap<String, (Position, usize)>,
 }
 
@@ -127,7 +127,7 @@ impl<'n> GatewayConfig<'n> {
         }
     }
 
-    /// What has `targets`.
+    /// Reads a mapping that has `targets`.
     fn backend(&mut self, mcp: &'n Node, policies: &mut Vec<MapEntry>) {
         if let Some(entry) = mcp.get("policies") {
             self.policies(&entry.node, policies);

@@ -1,20 +1,21 @@
-//! What the readers of all formats share: the servers that they find, and how they read some of their parts.
+//! The parts that the readers of all formats share: the servers that they find, and how to read
+//! some of their keys.
 
 use super::server::UpstreamWriter;
 use crate::document::node::{MapEntry, Node, Position, Value};
 
 /// A server of a file.
 pub(super) struct FoundServer {
-    /// What the file calls it.
+    /// Its name in the file.
     pub(super) name: String,
-    /// Where it stands.
+    /// Its position.
     pub(super) at: Position,
     pub(super) node: Node,
-    /// What is said of it elsewhere in the file.
+    /// Entries elsewhere in the file that apply to it.
     pub(super) outer: Vec<MapEntry>,
 }
 
-/// A transport that weir does not speak; no word of it is repeated.
+/// Disables a server with a transport that weir does not support. The report does not quote it.
 pub(super) fn disable_unknown_transport(server: &mut UpstreamWriter<'_>) {
     server.disable("the file says a transport other than Streamable HTTP and stdio");
 }
@@ -25,7 +26,7 @@ pub(super) fn disable_sse(server: &mut UpstreamWriter<'_>) {
     );
 }
 
-/// A list of scopes, or scopes in one text.
+/// Reads a list of scopes, or scopes in one text.
 pub(super) fn read_scopes(node: &Node) -> Vec<String> {
     match node.items() {
         Some(items) => items.iter().filter_map(Node::scalar).collect(),
@@ -37,7 +38,7 @@ pub(super) fn read_scopes(node: &Node) -> Vec<String> {
 }
 
 impl Node {
-    /// The same, every text changed.
+    /// Returns a copy in which every text is changed.
     pub(super) fn map_texts(&self, change: &impl Fn(&str) -> String) -> Self {
         let value = match &self.value {
             Value::Text(text) => Value::Text(change(text)),

@@ -5,7 +5,7 @@ use super::report::{Note, NoteKind};
 use super::server::{OAuthClientKeys, SigningKeys, UpstreamWriter};
 use crate::document::node::{MapEntry, Node, Value};
 
-/// What a reference to an environment variable begins with.
+/// The prefix of a reference to an environment variable.
 const REFERENCE: &str = "os.environ/";
 
 /// `mcp_servers`, if the file has it.

@@ -42,7 +42,7 @@ pub(super) fn items(root: &Node, servers: &MapEntry) -> (Vec<FoundServer>, Vec<N
     (items.collect(), notes.collect())
 }
 
-/// What VS Code asks for when it starts a server: the variable, and the question.
+/// Returns the inputs that VS Code asks for when it starts a server: variable and question.
 pub(super) fn inputs(root: &Node) -> Vec<(String, String)> {
     let inputs = root.get("inputs").and_then(|entry| entry.node.items());
     let inputs = inputs.unwrap_or_default().iter().filter_map(|input| {
@@ -84,7 +84,7 @@ pub(super) fn read(server: &mut UpstreamWriter<'_>, node: &Node) {
 fn transport(server: &mut UpstreamWriter<'_>, node: &Node) {
     match node.scalar().as_deref() {
         Some("sse") => disable_sse(server),
-        // What there is says it too: a `command` or a `url`.
+        // The `command` or the `url` says it too.
         Some("stdio" | "http" | "streamable-http" | "streamableHttp" | "streamable_http") => {}
         Some(_) | None => disable_unknown_transport(server),
     }
@@ -106,7 +106,7 @@ fn oauth(server: &mut UpstreamWriter<'_>, node: &Node) {
     server.login(&client);
 }
 
-/// Why weir has nothing for a key.
+/// Explains why a key is not imported.
 fn why(key: &str) -> &'static str {
     match key {
         "alwaysAllow" | "autoApprove" | "autoApproveAll" | "trust" => {

@@ -1,10 +1,10 @@
-//! What became of a file: what came along, what did not, and why. For people; it never holds a secret.
+//! The report of an import: what was imported, what was not, and why. It never contains a secret.
 
 use std::fmt;
 
 use crate::document::node::Position;
 
-/// Whose file it is.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportFormat {
     /// The `mcp.json` of Claude, Cursor or VS Code.
@@ -25,53 +25,53 @@ impl fmt::Display for ImportFormat {
     }
 }
 
-/// What became of a file.
+/// The report of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportReport {
-    /// Whose it is.
+    /// The format of the file.
     pub format: ImportFormat,
     /// Its servers, in its order.
     pub servers: Vec<ServerReport>,
-    /// What concerns no single server.
+    /// Notes that concern no single server.
     pub notes: Vec<Note>,
     /// The environment variables that have to be set.
     pub variables: Vec<String>,
 }
 
-/// What became of one server.
+/// The report about one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerReport {
     /// The name of the upstream that it is now.
     pub name: String,
-    /// Where it stands.
+    /// Its position in the file.
     pub at: Position,
-    /// The keys that came along.
+    /// The keys that were imported.
     pub carried: Vec<String>,
-    /// What is to be said of others.
+    /// Notes about other keys.
     pub notes: Vec<Note>,
 }
 
-/// What became of one thing.
+/// A note about a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// Where it stands.
+    /// Its position in the file.
     pub at: Position,
-    /// What became of it.
+    /// How it was imported, or not.
     pub kind: NoteKind,
-    /// What it is, and why.
+    /// The key, and the reason.
     pub text: String,
 }
 
-/// What became of something.
+/// A kind of note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteKind {
-    /// It came along in other words.
+    /// It was imported in another form.
     Changed,
-    /// It did not come along.
+    /// It was not imported.
     LeftOut,
-    /// Because of it the upstream is there, but disabled.
+    /// Because of it the upstream was imported, but is disabled.
     Disabled,
-    /// It is about something that weir does not do.
+    /// It is about something that weir does not do, so nothing is missing.
     Foreign,
 }
 
@@ -87,7 +87,7 @@ impl fmt::Display for NoteKind {
 }
 
 impl ServerReport {
-    /// Whether weir would refuse it as it is.
+    /// Returns whether it is disabled because weir would refuse it.
     #[must_use]
     pub fn is_disabled(&self) -> bool {
         self.notes
@@ -95,7 +95,7 @@ impl ServerReport {
             .any(|note| note.kind == NoteKind::Disabled)
     }
 
-    /// How many things did not come along.
+    /// Counts what was not imported.
     #[must_use]
     pub fn left_out(&self) -> usize {
         left_out(&self.notes)
@@ -103,21 +103,21 @@ impl ServerReport {
 }
 
 impl ImportReport {
-    /// How many things did not come along.
+    /// Counts what was not imported.
     #[must_use]
     pub fn left_out(&self) -> usize {
         let servers = self.servers.iter().map(ServerReport::left_out);
         servers.sum::<usize>() + left_out(&self.notes)
     }
 
-    /// How many servers are there, but disabled because weir would refuse them.
+    /// Counts the servers that are disabled because weir would refuse them.
     #[must_use]
     pub fn disabled(&self) -> usize {
         let servers = self.servers.iter();
         servers.filter(|server| server.is_disabled()).count()
     }
 
-    /// Whether there is nothing of the file that weir would have to do and does not.
+    /// Returns whether everything that concerns weir was imported.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.left_out() + self.disabled() == 0

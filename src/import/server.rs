@@ -20,7 +20,7 @@ use crate::document::node::{MapEntry, Node, Position, Value};
 /// The lines of one upstream, as they grow.
 pub(super) struct UpstreamWriter<'v> {
     name: String,
-    /// What its variables begin with.
+    /// The prefix of its variables.
     stem: String,
     variables: &'v mut Variables,
     blocks: KeyBlocks,
@@ -33,7 +33,7 @@ pub(super) struct UpstreamWriter<'v> {
     disabled: bool,
     /// Whether it logs in as a person does, so that weir has to keep something.
     keeps: bool,
-    /// What is being read stands here.
+    /// The position of what is being read.
     at: Position,
     report: ServerReport,
 }
@@ -129,7 +129,7 @@ impl<'v> UpstreamWriter<'v> {
         text
     }
 
-    /// What is said from now on is about what stands here.
+    /// Sets the position of the notes that follow.
     pub(super) fn reading(&mut self, at: Position) {
         self.at = at;
     }

@@ -9,7 +9,7 @@ use super::yaml;
 /// Variables that nobody has to set.
 const THERE_ANYWAY: &[&str] = &["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "USER"];
 
-/// What a variable stands for.
+/// The use of a variable.
 #[derive(PartialEq, Eq)]
 enum VariableUse {
     /// The file refers to it by name.
@@ -77,7 +77,7 @@ impl Variables {
         name
     }
 
-    /// What has to be set.
+    /// Returns the names of the variables to set.
     pub(super) fn names(&self) -> Vec<String> {
         self.reasons.keys().cloned().collect()
     }
@@ -107,7 +107,7 @@ enum TextPart<'t> {
     Literal(&'t str),
     /// `${` that begins no reference.
     Open,
-    /// What stands in `${…}`.
+    /// The text in `${…}`.
     Reference(&'t str),
 }
 

@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::json;
 use crate::protocol::era::{Era, Version};
 
-/// Who has to act on an error; feeds logs, audit and metrics.
+/// The party that has to act on an error; for logs, records and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The caller sent something wrong.
@@ -21,7 +21,7 @@ pub enum Blame {
     Weir,
 }
 
-/// What is wrong with a request, from weir's own point of view.
+/// An error that weir itself answers a request with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumDiscriminants)]
 #[strum_discriminants(name(FaultKind), derive(strum::VariantArray))]
 #[strum_discriminants(doc = "A [`Fault`] without its details: the key of the table.")]
@@ -69,7 +69,7 @@ pub enum Fault {
     /// A request that goes round in circles, or has come too far: see [`crate::protocol::hops`].
     #[error("invalid request: {reason}")]
     Path {
-        /// What is wrong with the path.
+        /// The reason.
         reason: &'static str,
         /// The instances it has been through: a JSON array, bounded.
         path: String,
@@ -111,7 +111,7 @@ pub enum Fault {
     /// A protocol version weir does not speak (`#protocol-version-header`).
     #[error("unsupported protocol version")]
     UnsupportedVersion {
-        /// What the caller asked for.
+        /// The version that the caller asked for.
         requested: String,
     },
     /// The upstream needs something of the caller that cannot be passed on between these eras.
@@ -142,7 +142,7 @@ pub struct FaultRow {
     pub legacy: (i32, StatusCode),
     /// Whether the id of the request comes back. Where it does not, the body has not been read, or not understood.
     pub echoes: bool,
-    /// Who has to act.
+    /// The party that has to act.
     pub blame: Blame,
 }
 
@@ -229,7 +229,7 @@ impl Fault {
         }
     }
 
-    /// Who has to act.
+    /// Returns the party that has to act.
     #[must_use]
     pub fn blame(&self) -> Blame {
         FaultKind::from(self).row().blame

@@ -26,7 +26,7 @@ pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The protocol version of a request.
 pub const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-/// What the headers begin with that mirror arguments.
+/// The prefix of the headers that mirror arguments.
 pub const PARAM_PREFIX: &str = "mcp-param-";
 
 const ENCODED_START: &str = "=?base64?";
@@ -34,7 +34,7 @@ const ENCODED_END: &str = "?=";
 /// The largest integer a header may mirror: what a double holds exactly (`#schema-extension`).
 const SAFE_INTEGER_DIGITS: usize = 16;
 
-/// What an argument that is mirrored may be (`number` is not among them, by the specification).
+/// The type of an argument that is mirrored (`number` is excluded by the specification).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParamKind {
     /// `"type": "string"`

@@ -91,7 +91,7 @@ pub struct Response<'a> {
     /// The id as JSON text, or `None` where the sender had none (`null` or absent). Some servers answer
     /// with an id of their own; over HTTP the exchange says what is answered, not the id.
     pub id: Option<&'a str>,
-    /// What came back.
+    /// The result or the error.
     pub outcome: Outcome<'a>,
 }
 
@@ -104,17 +104,17 @@ pub enum Outcome<'a> {
     Error(&'a str),
 }
 
-/// A refused message: the fault, and the id to answer with if the message had one.
+/// The error of an invalid message, and the id to answer with if the message had one.
 #[derive(Debug)]
 pub struct MessageError {
-    /// The id of the refused request.
+    /// The id of the request.
     pub id: Option<Id>,
-    /// What is wrong.
+    /// The error.
     pub fault: Fault,
 }
 
 impl MessageError {
-    /// A refusal of a message whose id is not known.
+    /// Returns the error of a message whose id is unknown.
     #[must_use]
     pub fn new(fault: Fault) -> Self {
         Self { id: None, fault }

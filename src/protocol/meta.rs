@@ -22,7 +22,7 @@ pub const ORIGIN: &str = "weir/origin";
 pub const STALE: &str = "weir/stale";
 /// How many milliseconds a request has left: an integer.
 pub const DEADLINE: &str = "weir/deadlineMs";
-/// What every reserved key begins with.
+/// The prefix of every reserved key.
 pub const RESERVED: &str = "io.modelcontextprotocol/";
 /// Modern: the tasks extension (SEP-2663).
 pub const TASKS: &str = "io.modelcontextprotocol/tasks";

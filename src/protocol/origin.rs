@@ -1,4 +1,4 @@
-//! Who may speak to the endpoint at all: `Host` and `Origin` (`transports/streamable-http.mdx#security`).
+//! The check of `Host` and `Origin` (`transports/streamable-http.mdx#security`).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

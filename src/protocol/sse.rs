@@ -61,7 +61,7 @@ pub enum SseError<E> {
     Read(#[source] E),
 }
 
-/// What travels through `sse-stream`, whose errors want to be boxed.
+/// The items that travel through `sse-stream`, whose errors have to be boxed.
 #[derive(Debug)]
 enum Cut<E> {
     TooLarge,

@@ -49,7 +49,7 @@ pub struct Trace {
     context: Option<Box<Context>>,
 }
 
-/// What has passed the checks.
+/// The parts that passed the checks.
 #[derive(Clone, Debug, Default)]
 struct Context {
     parent: Option<HeaderValue>,
@@ -69,7 +69,7 @@ impl Trace {
         }
     }
 
-    /// What the headers say.
+    /// Reads the headers.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let single = |name: &str| {

@@ -39,11 +39,11 @@ pub(in crate::config) enum DriftThreshold {
     Annotation,
 }
 
-/// What happens to tool and prompt definitions that differ from when they were first seen.
+/// How tool and prompt definitions are treated that differ from when they were first seen.
 #[derive(Clone, Copy, Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DriftMapping {
-    /// What happens to a change beyond `threshold`. Default: `accept`.
+    /// How a change beyond `threshold` is treated. Default: `accept`.
     policy: Option<DriftPolicy>,
     /// The largest change that is applied without review. Default: `widened`.
     threshold: Option<DriftThreshold>,

@@ -122,7 +122,7 @@ upstreams:
     weir.yaml:12:42: upstreams.c.auth: expected a mapping with a `type`, found text
     weir.yaml:13:42: upstreams.d.auth: `type` is missing
     weir.yaml:14:42: upstreams.e.auth: `token` is missing
-    weir.yaml:15:65: upstreams.f.auth.token: a secret is not written as plain text: write `{ env: NAME }`, `{ file: PATH }`, or `{ value: TEXT }` if it may stand here
+    weir.yaml:15:65: upstreams.f.auth.token: a secret is not written as plain text: write `{ env: NAME }`, `{ file: PATH }`, or `{ value: TEXT }` if everybody may read it here
     weir.yaml:16:65: upstreams.g.auth.token: expected exactly one key: env, file, aws_secret or value
     weir.yaml:17:65: upstreams.h.auth.token: expected exactly one key: env, file, aws_secret or value
     weir.yaml:18:56: upstreams.i.auth.token: unknown key; no other key belongs here
@@ -168,7 +168,7 @@ upstreams:
     weir.yaml:6:22: naming.separator: a separator has 1 to 8 of the characters A-Z a-z 0-9 _ . -
     weir.yaml:6:39: naming.max_length: must be from 24 to 128
     weir.yaml:8:19: defaults.resync.cron: looks like a cron expression with 4 fields, and needs 6 (second, minute, hour, day of month, month, day of week)
-    weir.yaml:9:21: defaults.stale.max_age: a duration must be longer than nothing
+    weir.yaml:9:21: defaults.stale.max_age: a duration must be longer than zero
     weir.yaml:9:33: defaults.stale.policy: expected serve or hide, found `hyde` (did you mean `hide`?)
     weir.yaml:11:3: upstreams."": an upstream's name must have 1 to 64 printable characters
     weir.yaml:13:16: upstreams.a.namespace: a namespace has at most 31 of the characters a-z, 0-9 and -
@@ -208,15 +208,15 @@ upstreams:
   basic: { url: https://a.example.com, auth: { type: basic, username: 'a:b', password: { value: c } } }
   unset: { url: 'https://${NOPE}/mcp' }
 "), @r#"
-    weir.yaml:2:3: upstreams.neither: how is it reached? write `url`, `command`, `gateway` or `runtime`
-    weir.yaml:3:48: upstreams.both.command: an upstream is reached in one way, and this one has a `url` already
+    weir.yaml:2:3: upstreams.neither: nothing says how to reach it: write `url`, `command`, `gateway` or `runtime`
+    weir.yaml:3:48: upstreams.both.command: an upstream has one endpoint, and this one already has a `url`
     weir.yaml:4:35: upstreams.child.connector: a child process is `on_prem`, not `saas`
-    weir.yaml:4:41: upstreams.child.auth: `auth` belongs to an upstream with a `url`; a child process is given secrets by `env`
-    weir.yaml:4:88: upstreams.child.headers: `headers` belongs to an upstream with a `url`; a child process is given secrets by `env`
+    weir.yaml:4:41: upstreams.child.auth: `auth` belongs to an upstream with a `url`; a child process gets secrets through `env`
+    weir.yaml:4:88: upstreams.child.headers: `headers` belongs to an upstream with a `url`; a child process gets secrets through `env`
     weir.yaml:5:45: upstreams.http.args: `args` belongs to an upstream with a `command`
     weir.yaml:5:50: upstreams.http.env: `env` belongs to an upstream with a `command`
     weir.yaml:5:70: upstreams.http.cwd: `cwd` belongs to an upstream with a `command`
-    weir.yaml:6:16: upstreams.sse.type: the HTTP+SSE transport of 2024-11-05 is not spoken; most servers offer Streamable HTTP beside it, often at /mcp
+    weir.yaml:6:16: upstreams.sse.type: the HTTP+SSE transport of 2024-11-05 is not supported; most servers also offer Streamable HTTP, often at /mcp
     weir.yaml:7:17: upstreams.kind.type: `type: stdio` goes with `command`, `type: http` with `url`
     weir.yaml:8:15: upstreams.ftp.url: not an `https://` or `http://` URL
     weir.yaml:9:16: upstreams.text.url: not a URL: relative URL without a base

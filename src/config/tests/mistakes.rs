@@ -32,25 +32,25 @@ upstreams:
   token: { url: https://a.example.com, auth: { type: sigv4, session_token: { env: TOKEN } } }
   unset: { gateway: { id: '${NOPE}', region: '${NOPE}' } }
 "), @r"
-    weir.yaml:2:3: upstreams.none: how is it reached? write `url`, `command`, `gateway` or `runtime`
+    weir.yaml:2:3: upstreams.none: nothing says how to reach it: write `url`, `command`, `gateway` or `runtime`
     weir.yaml:3:11: upstreams.part.gateway: `region` is missing
     weir.yaml:4:24: upstreams.id.gateway.id: not the id of an AgentCore Gateway: a name of a-z, 0-9 and -, then - and 10 characters
     weir.yaml:4:41: upstreams.id.gateway.region: not an AWS region, such as eu-west-1
-    weir.yaml:5:61: upstreams.two.runtime: an upstream is reached in one way, and this one has a `gateway` already
-    weir.yaml:6:39: upstreams.both.runtime: an upstream is reached in one way, and this one has a `url` already
-    weir.yaml:7:21: upstreams.third.command: an upstream is reached in one way, and this one has a `gateway` already
+    weir.yaml:5:61: upstreams.two.runtime: an upstream has one endpoint, and this one already has a `gateway`
+    weir.yaml:6:39: upstreams.both.runtime: an upstream has one endpoint, and this one already has a `url`
+    weir.yaml:7:21: upstreams.third.command: an upstream has one endpoint, and this one already has a `gateway`
     weir.yaml:8:22: upstreams.kind.connector: `gateway` makes it an upstream of the connector `agentcore_gateway`
     weir.yaml:9:23: upstreams.kinds.connector: `runtime` makes it an upstream of the connector `agentcore_runtime`
     weir.yaml:10:23: upstreams.child.connector: a child process is `on_prem`, not `agentcore_runtime`
-    weir.yaml:10:54: upstreams.child.tls: `tls` belongs to an upstream with a `url`; a child process is given secrets by `env`
-    weir.yaml:10:71: upstreams.child.socket: `socket` belongs to an upstream with a `url`; a child process is given secrets by `env`
-    weir.yaml:11:109: upstreams.other.gateway.id: the URL is that of `gw-ab12cdef34`
-    weir.yaml:11:132: upstreams.other.gateway.region: the URL is that of `eu-west-1`
-    weir.yaml:11:153: upstreams.other.gateway.endpoint: `endpoint` and `url` do not go together
+    weir.yaml:10:54: upstreams.child.tls: `tls` belongs to an upstream with a `url`; a child process gets secrets through `env`
+    weir.yaml:10:71: upstreams.child.socket: `socket` belongs to an upstream with a `url`; a child process gets secrets through `env`
+    weir.yaml:11:109: upstreams.other.gateway.id: the URL says `gw-ab12cdef34`
+    weir.yaml:11:132: upstreams.other.gateway.region: the URL says `eu-west-1`
+    weir.yaml:11:153: upstreams.other.gateway.endpoint: `endpoint` and `url` cannot be used together
     weir.yaml:12:98: upstreams.sync.gateway.synchronize: `synchronize` needs `id` and `region`
     weir.yaml:12:104: upstreams.sync.gateway.serch: unknown key (did you mean `search`?)
     weir.yaml:13:26: upstreams.arn.runtime.arn: not the ARN of an AgentCore Runtime: arn:aws:bedrock-agentcore:REGION:ACCOUNT:runtime/ID
-    weir.yaml:13:70: upstreams.arn.runtime.region: `region` and `arn` do not go together
+    weir.yaml:13:70: upstreams.arn.runtime.region: `region` and `arn` cannot be used together
     weir.yaml:14:31: upstreams.ids.runtime.agent_id: the id of an AgentCore Runtime has only the characters A-Z a-z 0-9 _ -
     weir.yaml:14:50: upstreams.ids.runtime.account_id: the id of an AWS account has 12 digits
     weir.yaml:14:67: upstreams.ids.runtime.qualifier: a qualifier has 1 to 48 of the characters A-Z a-z 0-9 _
@@ -58,7 +58,7 @@ upstreams:
     weir.yaml:15:12: upstreams.lacks.runtime: `region` is missing
     weir.yaml:16:12: upstreams.empty.runtime: `arn` or `agent_id` is missing
     weir.yaml:17:100: upstreams.plain.runtime.endpoint: plain http to `vpce.internal` can be read and changed on the way: use https, or write `allow_plain_http: true`
-    weir.yaml:18:77: upstreams.basic.auth.type: an `agentcore_gateway` takes signatures or tokens: write `sigv4`, `bearer` or an `oauth2_…`
+    weir.yaml:18:77: upstreams.basic.auth.type: an `agentcore_gateway` accepts signatures or tokens: write `sigv4`, `bearer` or an `oauth2_…`
     weir.yaml:19:112: upstreams.twice.headers.Authorization: this header is set twice
     weir.yaml:19:127: upstreams.twice.headers.X-Amz-Date: this header is set twice
     weir.yaml:20:80: upstreams.role.auth.assume_role.arn: not the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME
@@ -66,7 +66,7 @@ upstreams:
     weir.yaml:20:118: upstreams.role.auth.assume_role.external_id: must not be empty
     weir.yaml:20:118: upstreams.role.auth.assume_role.external_id: an external id has 2 to 1224 of the characters A-Z a-z 0-9 _ + = , . @ : / -
     weir.yaml:21:75: upstreams.keys.auth.access_key_id: `access_key_id` needs `secret_access_key`
-    weir.yaml:22:125: upstreams.more.auth.profile: `profile` and `access_key_id` do not go together
+    weir.yaml:22:125: upstreams.more.auth.profile: `profile` and `access_key_id` cannot be used together
     weir.yaml:23:61: upstreams.token.auth.session_token: `session_token` needs `access_key_id`
     weir.yaml:24:27: upstreams.unset.gateway.id: environment variable `NOPE` is not set; `${NOPE:-default}` has a default, `$${` is a plain `${`
     weir.yaml:24:46: upstreams.unset.gateway.region: environment variable `NOPE` is not set; `${NOPE:-default}` has a default, `$${` is a plain `${`
@@ -99,13 +99,13 @@ sealing_key: { aws_secret: x }
     weir.yaml:4:94: upstreams.typo.auth.token_ulr: unknown key (did you mean `token_url`?)
     weir.yaml:4:130: upstreams.typo.auth.client_secret: environment variable `NOPE` is not set
     weir.yaml:5:91: upstreams.both.auth.client_id: must not be empty
-    weir.yaml:5:139: upstreams.both.auth.issuer: `issuer` and `token_url` do not go together
-    weir.yaml:5:195: upstreams.both.auth.private_key: `private_key` and `client_secret` do not go together
+    weir.yaml:5:139: upstreams.both.auth.issuer: `issuer` and `token_url` cannot be used together
+    weir.yaml:5:195: upstreams.both.auth.private_key: `private_key` and `client_secret` cannot be used together
     weir.yaml:6:106: upstreams.plain.auth.token_url: plain http to `b.internal` can be read and changed on the way: use https, or write `allow_plain_http: true`
     weir.yaml:7:104: upstreams.issuer.auth.issuer: the URL of an issuer has no `?` part
     weir.yaml:7:154: upstreams.issuer.auth.client_authentication: `private_key_jwt` needs `private_key`
     weir.yaml:7:213: upstreams.issuer.auth.algorithm: expected RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA, found `RS25` (did you mean `RS256`?)
-    weir.yaml:8:152: upstreams.method.auth.client_authentication: `client_authentication: none` and `client_secret` do not go together
+    weir.yaml:8:152: upstreams.method.auth.client_authentication: `client_authentication: none` and `client_secret` cannot be used together
     weir.yaml:8:200: upstreams.method.auth.algorithm: `algorithm` needs `private_key`
     weir.yaml:8:215: upstreams.method.auth.key_id: `key_id` needs `private_key`
     weir.yaml:9:168: upstreams.words.auth.scopes[0]: a scope has no spaces, quotes or control characters, and is not empty
@@ -114,15 +114,15 @@ sealing_key: { aws_secret: x }
     weir.yaml:9:214: upstreams.words.auth.parameters.scope: weir sends this parameter itself
     weir.yaml:9:221: upstreams.words.auth.parameters.ok: environment variable `NOPE` is not set; `${NOPE:-default}` has a default, `$${` is a plain `${`
     weir.yaml:9:250: upstreams.words.auth.allowed_hosts[0]: not a host: write HOST or HOST:PORT, without scheme and path
-    weir.yaml:10:40: upstreams.state.auth: tokens of `weir login` are kept in the state folder: write `state: { dir: … }` in the main file
+    weir.yaml:10:40: upstreams.state.auth: tokens of `weir login` are stored in the state folder: write `state: { dir: … }` in the main file
     weir.yaml:10:81: upstreams.state.auth.client_secret: `client_secret` needs `client_id`
     weir.yaml:10:133: upstreams.state.auth.client_metadata_url: not an `https://` or `http://` URL
     weir.yaml:10:159: upstreams.state.auth.redirect_port: must be from 1 to 65535
-    weir.yaml:11:40: upstreams.known.auth: tokens of `weir login` are kept in the state folder: write `state: { dir: … }` in the main file
-    weir.yaml:11:116: upstreams.known.auth.client_metadata_url: `client_metadata_url` and `client_id` do not go together
+    weir.yaml:11:40: upstreams.known.auth: tokens of `weir login` are stored in the state folder: write `state: { dir: … }` in the main file
+    weir.yaml:11:116: upstreams.known.auth.client_metadata_url: `client_metadata_url` and `client_id` cannot be used together
     weir.yaml:12:48: upstreams.subject.auth: `subject_token` is missing
     weir.yaml:13:87: upstreams.identity.auth.workload: must not be empty
-    weir.yaml:13:112: upstreams.identity.auth.scopes: `scopes` and `api_key` do not go together
+    weir.yaml:13:112: upstreams.identity.auth.scopes: `scopes` and `api_key` cannot be used together
     weir.yaml:13:136: upstreams.identity.auth.api_key.header: weir sets this header itself
     weir.yaml:13:150: upstreams.identity.auth.api_key.prefix: has characters that a header cannot have, such as a line break
     weir.yaml:14:58: upstreams.twice.headers.X-Key: this header is set twice

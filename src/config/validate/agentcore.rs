@@ -98,7 +98,7 @@ pub(super) fn check_gateway(
     })
 }
 
-/// What is written, which must be what the URL says, if that says something.
+/// Returns what is written, and reports it if the URL says something else.
 fn check_agreement(
     check: &mut Check<'_>,
     written: Option<String>,

@@ -1,4 +1,4 @@
-//! What is AWS's: hosts, signatures, credentials.
+//! Settings of AWS: hosts, signatures, credentials.
 
 use url::Url;
 
@@ -19,7 +19,7 @@ use crate::document::path::KeyPath;
 /// The name under which AWS knows signatures for AgentCore.
 pub(super) const SERVICE: &str = "bedrock-agentcore";
 
-/// What the host of a URL says about AWS.
+/// The parts of a host name of AWS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct AwsHost {
     pub(super) service: Option<String>,

@@ -25,7 +25,7 @@ impl Check<'_> {
         self.problems.push(problem);
     }
 
-    /// The value, or a stand-in and a report.
+    /// Returns the value; reports an error and returns the stand-in.
     pub(super) fn or<T, E: Into<ProblemKind>>(
         &mut self,
         at: &KeyPath,
@@ -38,7 +38,7 @@ impl Check<'_> {
         })
     }
 
-    /// The value, or a report.
+    /// Returns the value, or reports the error.
     pub(super) fn ok<T, E: Into<ProblemKind>>(
         &mut self,
         at: &KeyPath,
@@ -47,7 +47,7 @@ impl Check<'_> {
         result.map_err(|error| self.report(at, error)).ok()
     }
 
-    /// A path in this file is relative to the file's folder.
+    /// Makes a path absolute. It is relative to the folder of the file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         let path = self.folder().join(path);
         std::path::absolute(&path).unwrap_or(path)
@@ -57,7 +57,7 @@ impl Check<'_> {
         self.source.file().parent().unwrap_or(FilePath::new(""))
     }
 
-    /// `file:line` of a place.
+    /// Returns `file:line` of a place.
     pub(super) fn origin(&self, at: &KeyPath) -> String {
         let line = self.source.position(at).line;
         format!("{}:{line}", self.source.file().display())

@@ -1,4 +1,4 @@
-//! How an OAuth client proves who it is.
+//! How an OAuth client authenticates.
 
 use super::check::Check;
 use super::secret_values::resolve_secret;
@@ -7,7 +7,7 @@ use crate::config::rules::Rule;
 use crate::config::{ClientAuthentication, SecretRef, raw};
 use crate::document::path::KeyPath;
 
-/// The keys that say how a client proves who it is.
+/// The keys that say how a client authenticates.
 pub(super) struct ClientProof<'r> {
     pub(super) method: Option<raw::ClientAuthMethod>,
     pub(super) secret: Option<&'r raw::SecretRef>,
@@ -102,7 +102,7 @@ impl ClientProof<'_> {
     }
 }
 
-/// As JOSE calls it (RFC 7518 §3.1).
+/// Returns its name in JOSE (RFC 7518 §3.1).
 fn name(algorithm: raw::SigningAlgorithm) -> &'static str {
     match algorithm {
         raw::SigningAlgorithm::Rs256 => "RS256",

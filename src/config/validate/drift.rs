@@ -2,7 +2,7 @@
 
 use crate::config::{Drift, DriftPolicy, DriftThreshold, raw};
 
-/// Key by key: what is written, else what `base` has.
+/// Takes the value of each key that is written, otherwise that of `base`.
 pub(super) fn resolve_drift(raw: raw::Drift, base: Drift) -> Drift {
     Drift {
         policy: match raw.policy {

@@ -16,7 +16,7 @@ use crate::config::{
 use crate::document::path::KeyPath;
 use crate::secret::Secret;
 
-/// The way that a `url` is.
+/// Checks a `url`, and finds the connector.
 pub(super) fn find_target(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
@@ -47,7 +47,7 @@ pub(super) fn find_target(
     })
 }
 
-/// What is at the end of the target.
+/// Checks how the target is connected to: socket, TLS, headers.
 pub(super) fn check_endpoint(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
@@ -80,7 +80,8 @@ pub(super) fn check_endpoint(
     (target.connector, Endpoint::Http(Box::new(endpoint)))
 }
 
-/// What logs in. Left out, it is what the services of AWS's connectors take by default.
+/// Checks `auth`. The default of the AWS connectors is `sigv4`, unless `headers` has
+/// `Authorization`.
 pub(super) fn check_auth(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
@@ -146,7 +147,7 @@ pub(super) fn check_auth(
     }
 }
 
-/// The headers that `auth` sets.
+/// Returns the headers that `auth` sets.
 fn own_headers(auth: &Auth) -> Vec<HeaderName> {
     match auth {
         Auth::None => Vec::new(),
@@ -170,7 +171,7 @@ fn own_headers(auth: &Auth) -> Vec<HeaderName> {
     }
 }
 
-/// `headers`: none that `auth` sends already.
+/// Checks `headers`. None may be a header that `auth` sets.
 fn check_headers(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
@@ -195,7 +196,7 @@ fn check_headers(
     headers
 }
 
-/// A secret that goes into a header as it is.
+/// Resolves a secret that is sent in a header as it is.
 fn resolve_header_secret(check: &mut Check<'_>, raw: &raw::SecretRef, at: &KeyPath) -> SecretRef {
     let secret = resolve_secret(check, raw, at);
     check_header_value(check, secret, at)
@@ -209,12 +210,12 @@ fn check_header_value(check: &mut Check<'_>, value: SecretRef, at: &KeyPath) -> 
     value
 }
 
-/// Whether weir would refuse the header in a config.
+/// Returns whether weir would refuse the header in a config.
 pub(crate) fn is_refused_header(header: &str) -> bool {
     header_name(header).is_err()
 }
 
-/// Whether `http://` to this URL needs `allow_plain_http`.
+/// Returns whether `http://` to this URL needs `allow_plain_http`.
 pub(crate) fn is_plain(url: &str) -> bool {
     let plain = |url: Url| url.scheme() == "http" && Reach::of_url(&url) != Reach::Loopback;
     Url::parse(url).is_ok_and(plain)

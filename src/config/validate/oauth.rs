@@ -36,7 +36,7 @@ const OWN: [&str; 15] = [
     "actor_token",
     "actor_token_type",
 ];
-/// What tokens are exchanged by default (RFC 8693 §3).
+/// The default type of the tokens that are exchanged (RFC 8693 §3).
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// `auth: { type: oauth2_client_credentials }`
@@ -140,7 +140,7 @@ pub(super) fn check_token_exchange(
     }))
 }
 
-/// The token of the party that acts, and its type.
+/// Checks the token of the acting party, and its type.
 fn check_actor(
     check: &mut Check<'_>,
     raw: &raw::TokenExchange,
@@ -214,7 +214,7 @@ pub(super) fn check_authorization_code(
     }))
 }
 
-/// Who weir is at the authorization server.
+/// Checks how weir is registered at the authorization server.
 fn check_registration(
     check: &mut Check<'_>,
     raw: &raw::AuthorizationCode,
@@ -249,7 +249,7 @@ fn check_registration(
     }
 }
 
-/// The keys that say where tokens come from, and for whom.
+/// The keys that name the token server and the client.
 struct ServerKeys<'r> {
     token_url: Option<&'r String>,
     issuer: Option<&'r String>,

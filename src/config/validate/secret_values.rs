@@ -6,7 +6,7 @@ use crate::config::{SecretRef, raw, secrets};
 use crate::document::path::KeyPath;
 use crate::secret::Secret;
 
-/// A secret, or a stand-in and a report.
+/// Resolves a secret; returns a stand-in after a report.
 pub(super) fn resolve_secret(
     check: &mut Check<'_>,
     raw: &raw::SecretRef,
@@ -16,7 +16,7 @@ pub(super) fn resolve_secret(
     check.or(at, fetched, SecretRef::Fixed(Secret::new("")))
 }
 
-/// Text with its `${VAR}` replaced, or a secret fetched.
+/// Replaces the `${VAR}` of a text, or resolves a secret.
 pub(super) fn resolve_text_or_secret(
     check: &mut Check<'_>,
     raw: &TextOrSecret,

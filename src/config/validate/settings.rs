@@ -29,7 +29,7 @@ pub(super) struct Settings {
     pub(super) defaults: Defaults,
 }
 
-/// What an upstream has that does not say otherwise.
+/// The validated `defaults`.
 #[derive(Debug)]
 pub(super) struct Defaults {
     pub(super) resync: Resync,
@@ -229,7 +229,7 @@ fn check_defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> De
     written.resolve(check, &usual, at)
 }
 
-/// What `defaults` and an upstream both may say.
+/// The keys that `defaults` and an upstream have in common.
 pub(super) struct CommonKeys {
     pub(super) resync: Option<forms::Resync>,
     pub(super) stale: Option<raw::Stale>,
@@ -240,7 +240,7 @@ pub(super) struct CommonKeys {
 }
 
 impl CommonKeys {
-    /// Key by key: what is written, else what `base` has.
+    /// Takes the value of each key that is written, otherwise that of `base`.
     pub(super) fn resolve(self, check: &mut Check<'_>, base: &Defaults, at: &KeyPath) -> Defaults {
         let written = self.timeouts.as_ref();
         Defaults {
@@ -393,7 +393,7 @@ fn check_duration(
     check.or(at, parsed, base)
 }
 
-/// A number of things: 1 to 1,000,000.
+/// Checks a number of things: 1 to 1,000,000.
 fn check_count(
     check: &mut Check<'_>,
     written: Option<u64>,

@@ -7,7 +7,7 @@ use super::values::check_url;
 use crate::config::{Connector, Gateway, raw};
 use crate::document::path::KeyPath;
 
-/// The way to an upstream over HTTP.
+/// The URL of an upstream over HTTP, and what it says about the upstream.
 pub(super) struct HttpTarget {
     pub(super) connector: Connector,
     pub(super) url: Url,
@@ -16,10 +16,10 @@ pub(super) struct HttpTarget {
     pub(super) region: Option<String>,
 }
 
-/// What is known context `auth`.
+/// The settings that `auth` depends on.
 #[derive(Clone, Copy)]
 pub(super) struct EndpointContext<'a> {
-    /// The way to the upstream, if there is one.
+    /// The target of the upstream, if it is valid.
     pub(super) target: Option<&'a HttpTarget>,
     /// `allow_plain_http`
     pub(super) allow_plain: bool,
@@ -27,14 +27,14 @@ pub(super) struct EndpointContext<'a> {
     pub(super) has_state: bool,
 }
 
-/// A URL of an upstream, with its `${VAR}` replaced.
+/// Checks a URL of an upstream, with its `${VAR}` replaced.
 pub(super) fn check_upstream_url(
     check: &mut Check<'_>,
     text: &str,
     raw: &raw::Upstream,
     at: &KeyPath,
 ) -> Option<Url> {
-    // What goes through a socket leaves the machine at the other end's will only.
+    // A Unix socket does not leave the machine.
     let allow_plain = raw.allow_plain_http == Some(true) || raw.socket.is_some();
     check_url(check, text, allow_plain, at)
 }

@@ -86,7 +86,7 @@ fn change(check: &mut Check<'_>, raw: raw::Override, at: &KeyPath) -> ToolOverri
             set_args.insert(name, value);
         }
     }
-    // What is set is hidden anyway.
+    // Arguments that are set are hidden anyway.
     hide_args.retain(|name| !set_args.contains_key(name));
     ToolOverride {
         name: raw.name,

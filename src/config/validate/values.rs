@@ -11,7 +11,7 @@ use crate::config::rules::{HeaderSettingError, Rule, UrlError};
 use crate::config::secrets;
 use crate::document::path::KeyPath;
 
-/// Text with its `${VAR}` replaced.
+/// Replaces the `${VAR}` of a text.
 pub(super) fn expand(check: &mut Check<'_>, text: &str, at: &KeyPath) -> String {
     secrets::expand(text, check.env).unwrap_or_else(|error| {
         check.report(at, error);
@@ -20,7 +20,7 @@ pub(super) fn expand(check: &mut Check<'_>, text: &str, at: &KeyPath) -> String 
     })
 }
 
-/// Text with its `${VAR}` replaced, where there is some.
+/// Replaces the `${VAR}` of an optional text, which must not be empty.
 pub(super) fn expand_optional(
     check: &mut Check<'_>,
     text: Option<&String>,
@@ -33,7 +33,7 @@ pub(super) fn expand_optional(
     Some(text)
 }
 
-/// Text that must not be empty.
+/// Replaces the `${VAR}` of a text, which must not be empty.
 pub(super) fn expand_required(check: &mut Check<'_>, text: &str, at: &KeyPath) -> String {
     let text = expand(check, text, at);
     if text.is_empty() {
@@ -54,7 +54,7 @@ pub(super) fn expand_map(
     texts
 }
 
-/// Scopes as RFC 6749 §3.3 has them.
+/// Checks scopes (RFC 6749 §3.3).
 pub(super) fn check_scopes(
     check: &mut Check<'_>,
     raw: Option<&Vec<String>>,
@@ -73,7 +73,7 @@ pub(super) fn check_scopes(
     scopes
 }
 
-/// A list of texts in lower case, each checked.
+/// Returns the texts in lower case, each checked.
 pub(super) fn check_lower_case(
     check: &mut Check<'_>,
     written: Option<Vec<String>>,
@@ -100,7 +100,7 @@ pub(super) fn host(text: &str) -> Result<(), Rule> {
     Ok(())
 }
 
-/// A URL with its `${VAR}` replaced.
+/// Checks a URL, with its `${VAR}` replaced.
 pub(super) fn check_url(
     check: &mut Check<'_>,
     text: &str,

@@ -1,11 +1,11 @@
-//! What the deserializer says: what does not fit, and where.
+//! Errors of the deserializer, with their positions.
 
 use serde::de::{Expected, Unexpected};
 
 use crate::document::node::{Node, Position};
 use crate::document::path::{KeyPath, Segment};
 
-/// What does not fit, where.
+/// A mismatch and its position.
 #[derive(Debug)]
 pub(crate) struct DeError {
     at: Option<Position>,
@@ -37,7 +37,7 @@ pub(crate) enum Mismatch {
         expected: &'static [&'static str],
     },
     BareSecret,
-    /// What a value's own reader says.
+    /// The message of a value's own deserializer.
     Said(String),
 }
 

@@ -8,7 +8,7 @@ use crate::document::node::{
     MAX_DEPTH, MAX_NODES, MapEntry, Node, Position, SyntaxError, TEXT_BYTES, Value,
 };
 
-/// What reading cannot go on after.
+/// An error after which parsing cannot continue.
 type Fatal = (Position, SyntaxError);
 
 /// A list or mapping that is still open.

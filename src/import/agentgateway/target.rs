@@ -197,7 +197,7 @@ fn headers(server: &mut UpstreamWriter<'_>, node: &Node) {
     }
 }
 
-/// What becomes of what concerns no server.
+/// Explains why a key that concerns no server is not imported.
 pub(super) fn explain_key(key: &str) -> (NoteKind, &'static str) {
     let why = match key {
         "port" | "protocol" | "hostname" | "hostnames" | "tls" | "gateways" => {

@@ -80,7 +80,7 @@ impl UpstreamWriter<'_> {
             let wanted = format!("{}_USERNAME", self.stem);
             format!("\"${{{}}}\"", self.hide(&wanted, &plain, &place))
         } else if variables::refers(user) {
-            // What is decoded must not become a reference.
+            // Decoded text must not become a reference.
             let is_same = plain.matches('$').count() == user.matches('$').count();
             self.quoted(if is_same { &plain } else { user }, "auth")
         } else {

@@ -110,7 +110,7 @@ fn pair(text: &str) -> Option<(&str, &str)> {
     is_pair.then_some((name, value))
 }
 
-/// What may be repeated as the name of a variable.
+/// Returns whether a text may be used in the name of a variable.
 fn is_name(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     text.bytes().all(legal)

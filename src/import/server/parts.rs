@@ -15,7 +15,7 @@ pub(in crate::import) struct OAuthClientKeys {
     pub(in crate::import) audience: Option<String>,
 }
 
-/// What AWS requests are signed with, as far as a file says it.
+/// The settings of AWS signatures, as far as a file has them.
 #[derive(Default)]
 pub(in crate::import) struct SigningKeys {
     pub(in crate::import) service: Option<String>,
@@ -71,7 +71,7 @@ impl UpstreamWriter<'_> {
         }
     }
 
-    /// What its exposed names begin with.
+    /// Sets the first part of its exposed names.
     pub(in crate::import) fn namespace(&mut self, key: &str, namespace: &str) {
         match Namespace::parse(namespace) {
             Ok(_) => {
