@@ -1,6 +1,6 @@
 //! Listings become routes, routes become the catalog. Pure and synchronous: no IO, no clock.
 //!
-//! Raw definitions → [`listing::check`] one by one → [`Listing`] of one upstream → [`Prepared`]
+//! Raw definitions → [`listing::check_definition`] one by one → [`Listing`] of one upstream → [`Prepared`]
 //! under its config (names, rules, bytes rendered once) → [`Catalog::merge`] with all the others,
 //! which only joins what is prepared. The outcome depends on the order of the config and on what
 //! was listed, never on who answered first.
