@@ -1,4 +1,4 @@
-//! What the pure parts cost: reading a message, preparing a listing, merging, serving a page.
+//! The cost of the pure parts: reading a message, preparing a listing, merging, serving a page.
 //!
 //! `cargo bench --bench pure`. Read the ratios, not the figures: machines differ.
 
@@ -64,7 +64,7 @@ fn count_a_call(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// What giving a request without an id an id takes, and telling it twice.
+/// Measures giving an id to a request without one, and writing it twice.
 #[divan::bench]
 fn name_a_request(bencher: Bencher<'_, '_>) {
     let headers = http::HeaderMap::new();
@@ -206,7 +206,7 @@ fn merge_all(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
     bencher.bench_local(|| Catalog::merge(&naming, 1000, black_box(&parts)).digest());
 }
 
-/// One of so many upstreams has one tool more than its listing before, or one less: prepare it, merge, and drop the
+/// One of many upstreams has one tool more than in its listing before, or one less: prepare it, merge, and drop the
 /// catalog before.
 #[divan::bench(args = [(20, 100), (100, 100), (1000, 100)], sample_count = 50)]
 fn after_one_changed(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
@@ -217,7 +217,7 @@ fn after_one_changed(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize
     );
 }
 
-/// One of so many upstreams lists tools that it did not have before, and none of those it had.
+/// One of many upstreams lists only tools that it did not have before.
 #[divan::bench(args = [(20, 100), (1000, 100)], sample_count = 50)]
 fn after_one_changed_all_names(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
     after(
@@ -227,7 +227,7 @@ fn after_one_changed_all_names(bencher: Bencher<'_, '_>, (upstreams, tools): (us
     );
 }
 
-/// One of so many upstreams goes, and comes back: what stale listings that are hidden cost.
+/// One of many upstreams goes and comes back: the cost of hiding stale listings.
 #[divan::bench(args = [(1000, 100)], sample_count = 50)]
 fn after_one_went_or_came(bencher: Bencher<'_, '_>, (upstreams, tools): (usize, usize)) {
     let all = parts(upstreams, tools);

@@ -1,4 +1,4 @@
-//! What the helper servers share: response bodies, reading a request body, accepting connections.
+//! Parts that the helper servers share: response bodies, reading a request body, accepting connections.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

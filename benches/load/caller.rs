@@ -16,7 +16,7 @@ use crate::sse::EventStream;
 
 const MODERN: &str = "2026-07-28";
 const LEGACY: &str = "2025-06-18";
-/// What a modern caller adds to `params._meta` of every request.
+/// The members that a modern caller adds to `params._meta` of every request.
 const ENVELOPE: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"load","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}"#;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
@@ -39,7 +39,7 @@ pub(crate) struct Caller {
     last_id: u64,
     /// The pages of the last list, understood.
     pages: Vec<Page>,
-    /// What the check of exactly these pages said.
+    /// The result of the check of exactly these pages.
     checked: Option<Vec<bool>>,
 }
 

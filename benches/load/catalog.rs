@@ -1,4 +1,4 @@
-//! What a complete and consistent `tools/list` is through one subject, and the check of what came.
+//! The expected `tools/list` through one subject, and the check that an answer is complete and consistent.
 
 use std::collections::HashSet;
 

@@ -42,7 +42,7 @@ pub(crate) struct RouteArgs {
 }
 
 /// One upstream of the router: the prefix that chooses it, and where it is.
-struct Way {
+struct RouterUpstream {
     prefix: String,
     to: Uri,
 }
@@ -72,13 +72,13 @@ pub(crate) async fn forward(args: ForwardArgs, ready: impl FnOnce(&[u16])) -> st
 }
 
 pub(crate) async fn route(args: RouteArgs, ready: impl FnOnce(&[u16])) -> std::io::Result<()> {
-    let ways: Arc<[Way]> = args
+    let ways: Arc<[RouterUpstream]> = args
         .to
         .iter()
         .map(|way| {
             let (prefix, to) = way.split_once('=')?;
             let (prefix, to) = (prefix.to_owned(), to.parse().ok()?);
-            Some(Way { prefix, to })
+            Some(RouterUpstream { prefix, to })
         })
         .collect::<Option<_>>()
         .ok_or_else(|| std::io::Error::other("--to takes PREFIX=URL"))?;
@@ -112,7 +112,7 @@ fn bad_gateway() -> Response<Body> {
 }
 
 /// Chooses the upstream and gives the body for it, the prefix cut out of the original bytes.
-fn rewrite(head: &mut Parts, body: Bytes, ways: &[Way]) -> Bytes {
+fn rewrite(head: &mut Parts, body: Bytes, ways: &[RouterUpstream]) -> Bytes {
     let name = serde_json::from_slice::<Envelope<'_>>(&body)
         .ok()
         .filter(|envelope| envelope.method == Some("tools/call"))
@@ -136,7 +136,7 @@ fn rewrite(head: &mut Parts, body: Bytes, ways: &[Way]) -> Bytes {
 }
 
 /// Points the request at its upstream; gives the length of the prefix if a prefix decided.
-fn choose(head: &mut Parts, ways: &[Way], name: Option<&str>) -> Option<usize> {
+fn choose(head: &mut Parts, ways: &[RouterUpstream], name: Option<&str>) -> Option<usize> {
     let way = name.and_then(|name| ways.iter().find(|way| name.starts_with(&way.prefix)));
     if let Some(chosen) = way.or_else(|| ways.first()) {
         head.uri = chosen.to.clone();

@@ -6,8 +6,8 @@ use crate::leaks::{GROWTH_KIB, POOLED};
 use crate::measure::{Point, TEXT_BYTES, Work};
 use crate::parts::{MemoryFigure, Results};
 use crate::report::{self, number, say, time};
+use crate::setup::Kind;
 use crate::summary::{Summary, median, summaries};
-use crate::world::Kind;
 
 /// One line of the last table: what, measured, goal, and whether it is met.
 struct Goal(String, String, &'static str, bool);

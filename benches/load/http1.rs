@@ -281,7 +281,7 @@ impl Head {
 /// Takes a chunked body apart.
 #[derive(Default)]
 pub(crate) struct Chunks {
-    /// What is left of the current chunk, its line end included.
+    /// Bytes left of the current chunk, including its line end.
     left: usize,
     ended: bool,
 }

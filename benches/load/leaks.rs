@@ -17,10 +17,10 @@ use crate::http1::Connection;
 use crate::parts::{Plan, Results};
 use crate::procfs;
 use crate::report;
+use crate::setup::{Kind, RunFiles, Setup, Shape, Subject, Target};
 use crate::sse::EventStream;
 use crate::tools::{ECHO, ECHO_IN_STEPS, HANG, SLOW_ECHO};
-use crate::upstream::Speaks;
-use crate::world::{Door, Ground, Kind, Shape, Subject, World};
+use crate::upstream::UpstreamEras;
 
 const CALLS: usize = 100_000;
 const CALLERS: usize = 64;
@@ -69,26 +69,26 @@ const ENDINGS: [Ending; 9] = [
     Ending::TimedOut,
 ];
 
-/// What weir holds when nothing is going on.
+/// The resources that weir holds when idle.
 #[derive(Clone, Default, Serialize)]
-pub(crate) struct Rest {
+pub(crate) struct IdleUsage {
     pub(crate) rss_kib: u64,
     pub(crate) descriptors: usize,
     /// Of a weir that says.
     pub(crate) tasks: Option<f64>,
 }
 
-/// What calls over upstreams of one era left.
+/// The resources that calls over upstreams of one era left behind.
 #[derive(Serialize)]
 pub(crate) struct LeaksFigure {
     upstreams: &'static str,
     pub(crate) calls: usize,
     endings: BTreeMap<Ending, u64>,
-    /// Calls that ended otherwise than meant.
+    /// Calls that did not end as intended.
     pub(crate) errors: BTreeMap<String, u64>,
-    pub(crate) before: Rest,
+    pub(crate) before: IdleUsage,
     /// After each round.
-    pub(crate) rounds: Vec<Rest>,
+    pub(crate) rounds: Vec<IdleUsage>,
     /// Gauges that are not where they were.
     pub(crate) left: Vec<String>,
 }
@@ -118,13 +118,17 @@ impl LeaksFigure {
     }
 }
 
-pub(crate) async fn run(ground: &Ground, plan: &Plan, results: &mut Results) -> Result<(), String> {
+pub(crate) async fn run(
+    run_files: &RunFiles,
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<(), String> {
     if !plan.kinds.contains(&Kind::Weir) {
         return Ok(());
     }
     let upstreams = match plan.shape.speaks {
-        Speaks::Both => vec![Speaks::Modern, Speaks::Legacy],
-        one @ (Speaks::Legacy | Speaks::Modern) => vec![one],
+        UpstreamEras::Both => vec![UpstreamEras::Modern, UpstreamEras::Legacy],
+        one @ (UpstreamEras::Legacy | UpstreamEras::Modern) => vec![one],
     };
     let calls = if plan.quick { CALLS / 20 } else { CALLS } / upstreams.len();
     for speaks in upstreams {
@@ -133,11 +137,11 @@ pub(crate) async fn run(ground: &Ground, plan: &Plan, results: &mut Results) -> 
             speaks,
             ..plan.shape.clone()
         };
-        let world = World::start(ground, shape, &[Kind::Weir]).await?;
-        for subject in &world.subjects {
+        let setup = Setup::start(run_files, shape, &[Kind::Weir]).await?;
+        for subject in &setup.subjects {
             results.leaks.push(measure(subject, speaks, calls).await?);
         }
-        world.stop().await;
+        setup.stop().await;
     }
     report::leaks(&results.leaks);
     Ok(())
@@ -149,7 +153,11 @@ struct Tally {
     errors: BTreeMap<String, u64>,
 }
 
-async fn measure(subject: &Subject, speaks: Speaks, calls: usize) -> Result<LeaksFigure, String> {
+async fn measure(
+    subject: &Subject,
+    speaks: UpstreamEras,
+    calls: usize,
+) -> Result<LeaksFigure, String> {
     let tally = Rc::new(RefCell::new(Tally::default()));
     let (before, _) = at_rest(subject).await?;
     let (mut rounds, mut left) = (Vec::new(), Vec::new());
@@ -161,7 +169,7 @@ async fn measure(subject: &Subject, speaks: Speaks, calls: usize) -> Result<Leak
         ));
         let callers: Vec<_> = (0..CALLERS)
             .map(|number| {
-                let work = work(subject.doors.clone(), number, each, tally.clone());
+                let work = work(subject.targets.clone(), number, each, tally.clone());
                 tokio::task::spawn_local(work)
             })
             .collect();
@@ -175,8 +183,8 @@ async fn measure(subject: &Subject, speaks: Speaks, calls: usize) -> Result<Leak
     let tally = tally.take();
     Ok(LeaksFigure {
         upstreams: match speaks {
-            Speaks::Legacy => "legacy",
-            Speaks::Modern | Speaks::Both => "modern",
+            UpstreamEras::Legacy => "legacy",
+            UpstreamEras::Modern | UpstreamEras::Both => "modern",
         },
         calls: each * ROUNDS * CALLERS,
         endings: tally.endings,
@@ -188,7 +196,7 @@ async fn measure(subject: &Subject, speaks: Speaks, calls: usize) -> Result<Leak
 }
 
 /// Waits until weir says that nothing is going on; gives what it holds, and the gauges that say otherwise.
-async fn at_rest(subject: &Subject) -> Result<(Rest, Vec<String>), String> {
+async fn at_rest(subject: &Subject) -> Result<(IdleUsage, Vec<String>), String> {
     let pid = subject.pid().ok_or("nothing to measure")?;
     let (since, mut left) = (Instant::now(), vec![String::new()]);
     let mut gauges = BTreeMap::new();
@@ -211,7 +219,7 @@ async fn at_rest(subject: &Subject) -> Result<(Rest, Vec<String>), String> {
     }
     sleep(SETTLE).await;
     gauges.extend(subject.gauges().await?);
-    let rest = Rest {
+    let rest = IdleUsage {
         rss_kib: procfs::memory(pid).rss_kib,
         descriptors: procfs::descriptors(pid),
         tasks: gauges.get("weir_tasks").copied(),
@@ -221,13 +229,13 @@ async fn at_rest(subject: &Subject) -> Result<(Rest, Vec<String>), String> {
 
 /// One client of each era; every call ends in another way than the one before.
 async fn work(
-    doors: Rc<[Door]>,
+    targets: Rc<[Target]>,
     number: usize,
     calls: usize,
     tally: Rc<RefCell<Tally>>,
 ) -> Result<(), String> {
-    let door = &doors[number % doors.len()];
-    let mut callers = [Era::Legacy, Era::Modern].map(|era| Caller::new(door.address, era));
+    let target = &targets[number % targets.len()];
+    let mut callers = [Era::Legacy, Era::Modern].map(|era| Caller::new(target.address, era));
     callers[0].open().await?;
     for call in 0..calls {
         let era = if call % 2 == 0 {
@@ -239,12 +247,12 @@ async fn work(
             // In the modern era, closing is cancelling.
             (Ending::Cancelled, Era::Modern) => Ending::Left,
             (Ending::CancelledStream, Era::Modern) => Ending::LeftStream,
-            // Of some only: too many in a row, and weir tries that upstream no more for a while.
+            // Only some: after too many in a row weir stops trying that upstream for a while.
             (Ending::TimedOut, _) if !number.is_multiple_of(16) => Ending::Done,
             (ending, _) => ending,
         };
         // Both upstreams in turn.
-        let tool = &door.tools[call / 2 % door.tools.len()];
+        let tool = &target.tools[call / 2 % target.tools.len()];
         let ended = end(&mut callers[call % 2], ending, tool).await;
         let mut tally = tally.borrow_mut();
         *tally.endings.entry(ending).or_default() += 1;

@@ -39,13 +39,13 @@ mod procfs;
 mod reload;
 mod report;
 mod scale;
+mod setup;
 mod sse;
 mod streams;
 mod summary;
 mod swap;
 mod tools;
 mod upstream;
-mod world;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -61,11 +61,11 @@ use parts::{Part, Plan, Results};
 use processes::Role;
 use reload::ReloadFigure;
 use report::say;
+use setup::{Kind, RunFiles, Shape};
 use swap::SwapFigure;
-use upstream::Speaks;
-use world::{Ground, Kind, Shape};
+use upstream::UpstreamEras;
 
-/// What weir costs beside its floor: callers and upstreams here, weir in between.
+/// Measures the cost of weir beside its floor: callers and upstreams here, weir in between.
 #[derive(Parser)]
 #[command(name = "load", bin_name = "cargo bench --bench load --")]
 struct Options {
@@ -103,7 +103,7 @@ struct Options {
     /// Callers at the same time, in the part `call` [default: 1,32,128; 1,32 if quick]
     #[arg(long, value_delimiter = ',')]
     callers: Option<Vec<usize>>,
-    /// What the callers speak; of both, the modern era is measured with 32 callers only
+    /// The eras of the callers; of both, the modern era is measured with 32 callers only
     #[arg(
         long,
         value_enum,
@@ -111,9 +111,9 @@ struct Options {
         default_value = "legacy,modern"
     )]
     era: Vec<Era>,
-    /// What the upstreams speak
+    /// The eras of the upstreams
     #[arg(long, value_enum, default_value = "both")]
-    upstream_era: Speaks,
+    upstream_era: UpstreamEras,
     /// The upstreams answer as text/event-stream
     #[arg(long)]
     sse: bool,
@@ -123,13 +123,13 @@ struct Options {
     /// Also write everything measured to this file
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Instead: swap tools ten times a second under 32 callers, for so many seconds
+    /// Instead: swap tools ten times a second under 32 callers, for this many seconds
     #[arg(long, num_args = 0..=1, default_missing_value = "30", value_name = "SECONDS")]
     swap: Option<u64>,
-    /// Instead: write the config again and reload it, 200 times in 60 s, under callers, for so many seconds
+    /// Instead: write the config again and reload it, 200 times in 60 s, under callers, for this many seconds
     #[arg(long, num_args = 0..=1, default_missing_value = "60", value_name = "SECONDS")]
     reload: Option<u64>,
-    /// What cargo adds
+    /// Ignored: cargo passes it
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -234,7 +234,7 @@ async fn measure_all(options: &Options, folder: &Path) -> Result<u64, String> {
         }
         None => String::new(),
     };
-    let ground = Ground {
+    let run_files = RunFiles {
         weir,
         more_config,
         folder: folder.to_owned(),
@@ -255,13 +255,20 @@ async fn measure_all(options: &Options, folder: &Path) -> Result<u64, String> {
     let outcome = match (options.swap, options.reload) {
         (None, Some(seconds)) => {
             let time = Duration::from_secs(seconds);
-            reload::run(&ground, &plan.shape, time, &mut figures.reloads).await
+            reload::run(&run_files, &plan.shape, time, &mut figures.reloads).await
         }
         (Some(seconds), _) => {
             let time = Duration::from_secs(seconds);
-            swap::run(&ground, &plan.shape, &plan.kinds, time, &mut figures.swaps).await
+            swap::run(
+                &run_files,
+                &plan.shape,
+                &plan.kinds,
+                time,
+                &mut figures.swaps,
+            )
+            .await
         }
-        (None, None) => measure_parts(&ground, &plan, &options.only, &mut figures.results).await,
+        (None, None) => measure_parts(&run_files, &plan, &options.only, &mut figures.results).await,
     };
     goals::print(&figures.results);
     if let Some(file) = &options.json {
@@ -273,21 +280,21 @@ async fn measure_all(options: &Options, folder: &Path) -> Result<u64, String> {
 }
 
 async fn measure_parts(
-    ground: &Ground,
+    run_files: &RunFiles,
     plan: &Plan,
     only: &[Part],
     results: &mut Results,
 ) -> Result<(), String> {
     for part in only {
         match part {
-            Part::Call => parts::call(ground, plan, results).await?,
-            Part::List => parts::list(ground, plan, results).await?,
-            Part::Session => parts::session(ground, plan, results).await?,
-            Part::Start => parts::start(ground, plan, results).await?,
-            Part::Streams => streams::run(ground, plan, results).await?,
-            Part::Login => parts::login(ground, plan, results).await?,
-            Part::Leaks => leaks::run(ground, plan, results).await?,
-            Part::Merge => scale::run(ground, plan, results).await?,
+            Part::Call => parts::call(run_files, plan, results).await?,
+            Part::List => parts::list(run_files, plan, results).await?,
+            Part::Session => parts::session(run_files, plan, results).await?,
+            Part::Start => parts::start(run_files, plan, results).await?,
+            Part::Streams => streams::run(run_files, plan, results).await?,
+            Part::Login => parts::login(run_files, plan, results).await?,
+            Part::Leaks => leaks::run(run_files, plan, results).await?,
+            Part::Merge => scale::run(run_files, plan, results).await?,
         }
     }
     if !results.memory.is_empty() {

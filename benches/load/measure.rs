@@ -14,17 +14,17 @@ use crate::catalog::Catalog;
 use crate::http1::Connection;
 use crate::procfs;
 use crate::report;
-use crate::world::{Door, Kind, Subject, World, local};
+use crate::setup::{Kind, Setup, Subject, Target, local};
 
 /// With more of the machine taken by other processes, in percent, a window counts as disturbed. What one
 /// call costs depends on it by a factor of three here: a busy neighbour keeps a virtual core awake.
 const CALM: f64 = 10.0;
 /// A caller that failed waits this long, so that a subject that is down is not hammered.
 const PENALTY: Duration = Duration::from_millis(5);
-/// What a call says where nothing else is wanted.
+/// The arguments of a call, unless others are needed.
 pub(crate) const TEXT_BYTES: usize = 64;
 
-/// What callers do over and over.
+/// The repeated work of callers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Work {
@@ -38,7 +38,7 @@ pub(crate) enum Work {
     OpenClose,
 }
 
-/// What one row of a table is about, for every subject.
+/// The measurement of one row of a table, for every subject.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 pub(crate) struct Point {
     pub(crate) work: Work,
@@ -94,7 +94,7 @@ enum Phase {
     Over,
 }
 
-/// What the callers of one measurement share.
+/// Counts that the callers of one measurement share.
 struct Tally {
     phase: Cell<Phase>,
     /// Callers that have opened, or given up.
@@ -135,12 +135,12 @@ impl Tally {
 }
 
 impl Usage {
-    fn now(world: &World, subject: &Subject) -> Self {
+    fn now(setup: &Setup, subject: &Subject) -> Self {
         Self {
             at: Instant::now(),
             subject: subject.pid().map(procfs::cpu),
             client: procfs::cpu(std::process::id()),
-            upstream: procfs::cpu(world.upstream.pid),
+            upstream: procfs::cpu(setup.upstream.pid),
             machine: procfs::machine_busy(),
         }
     }
@@ -160,11 +160,11 @@ impl Usage {
 }
 
 /// Measures every subject in turn, round after round, each round beginning with another one.
-pub(crate) async fn rounds(world: &World, point: Point, pace: Pace) -> Vec<Sample> {
+pub(crate) async fn rounds(setup: &Setup, point: Point, pace: Pace) -> Vec<Sample> {
     let mut samples = Vec::new();
     for round in 0..pace.rounds {
-        for turn in 0..world.subjects.len() {
-            let subject = &world.subjects[(round + turn) % world.subjects.len()];
+        for turn in 0..setup.subjects.len() {
+            let subject = &setup.subjects[(round + turn) % setup.subjects.len()];
             report::progress(&format!(
                 "{} round {} of {}: {}",
                 report::title(point),
@@ -172,7 +172,7 @@ pub(crate) async fn rounds(world: &World, point: Point, pace: Pace) -> Vec<Sampl
                 pace.rounds,
                 report::name(subject.kind)
             ));
-            samples.push(calmest(world, subject, point, pace, round).await);
+            samples.push(calmest(setup, subject, point, pace, round).await);
         }
     }
     samples
@@ -180,22 +180,22 @@ pub(crate) async fn rounds(world: &World, point: Point, pace: Pace) -> Vec<Sampl
 
 /// Repeats a disturbed window as often as the pace says, and takes the least disturbed.
 async fn calmest(
-    world: &World,
+    setup: &Setup,
     subject: &Subject,
     point: Point,
     pace: Pace,
     round: usize,
 ) -> Sample {
-    let mut best = window(world, subject, point, pace, round).await;
+    let mut best = window(setup, subject, point, pace, round).await;
     for _ in 0..pace.patience {
         if best.others_percent <= CALM {
             break;
         }
-        let mut again = window(world, subject, point, pace, round).await;
+        let mut again = window(setup, subject, point, pace, round).await;
         if again.others_percent < best.others_percent {
             std::mem::swap(&mut best, &mut again);
         }
-        // What went wrong in the other window went wrong all the same.
+        // Errors in the discarded window count all the same.
         for (error, count) in again.errors {
             *best.errors.entry(error).or_default() += count;
         }
@@ -204,13 +204,13 @@ async fn calmest(
 }
 
 async fn window(
-    world: &World,
+    setup: &Setup,
     subject: &Subject,
     point: Point,
     pace: Pace,
     round: usize,
 ) -> Sample {
-    let lists_before = upstream_lists(world, point).await;
+    let lists_before = upstream_lists(setup, point).await;
     let tally = Rc::new(Tally {
         phase: Cell::new(Phase::Warmup),
         open: Cell::new(0),
@@ -219,18 +219,18 @@ async fn window(
     });
     let callers: Vec<_> = (0..point.callers)
         .map(|number| {
-            let (doors, catalog) = (subject.doors.clone(), subject.catalog.clone());
-            tokio::task::spawn_local(work(number, point, doors, catalog, tally.clone()))
+            let (targets, catalog) = (subject.targets.clone(), subject.catalog.clone());
+            tokio::task::spawn_local(work(number, point, targets, catalog, tally.clone()))
         })
         .collect();
     while tally.open.get() < point.callers {
         sleep(Duration::from_millis(1)).await;
     }
     sleep(pace.warmup).await;
-    let before = Usage::now(world, subject);
+    let before = Usage::now(setup, subject);
     tally.phase.set(Phase::Window);
     sleep(pace.window).await;
-    let after = Usage::now(world, subject);
+    let after = Usage::now(setup, subject);
     tally.phase.set(Phase::Over);
     for mut caller in callers {
         if timeout(crate::http1::LIMIT, &mut caller).await.is_err() {
@@ -262,7 +262,7 @@ async fn window(
         cpu_us: used.subject.map(per_piece),
         client_cpu_us: per_piece(used.client),
         upstream_cpu_us: per_piece(used.upstream),
-        upstream_lists: upstream_lists(world, point).await - lists_before,
+        upstream_lists: upstream_lists(setup, point).await - lists_before,
         others_percent: 100.0 * others / (seconds * procfs::cores() as f64),
         memory: subject.memory(),
         errors: tally.errors.take(),
@@ -273,12 +273,12 @@ async fn window(
 async fn work(
     number: usize,
     point: Point,
-    doors: Rc<[Door]>,
+    targets: Rc<[Target]>,
     catalog: Rc<Catalog>,
     tally: Rc<Tally>,
 ) {
-    let door = &doors[number % doors.len()];
-    let mut caller = Caller::new(door.address, point.era());
+    let target = &targets[number % targets.len()];
+    let mut caller = Caller::new(target.address, point.era());
     let keeps_session = matches!(point.work, Work::Call | Work::List);
     let mut opened = !keeps_session;
     for _ in 0..3 {
@@ -299,7 +299,7 @@ async fn work(
         count += 1;
         let done = match point.work {
             Work::Call => {
-                let tool = &door.tools[count % door.tools.len()];
+                let tool = &target.tools[count % target.tools.len()];
                 caller.call(tool, &text(number, count, point.text)).await
             }
             Work::List => caller.list(&catalog).await.map(|listed| listed.took),
@@ -310,7 +310,7 @@ async fn work(
             },
         };
         match done {
-            // What ends in the window counts, whenever it began.
+            // Calls that end in the window count, whenever they began.
             Ok(took) if tally.phase.get() == Phase::Window => {
                 let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
                 tally.nanos.borrow_mut().push(nanos);
@@ -335,12 +335,12 @@ pub(crate) fn text(caller: usize, count: usize, bytes: usize) -> String {
     format!("{:x<bytes$}", format!("caller {caller} call {count} "))
 }
 
-async fn upstream_lists(world: &World, point: Point) -> u64 {
+async fn upstream_lists(setup: &Setup, point: Point) -> u64 {
     if point.work != Work::List {
         return 0;
     }
     let mut lists = 0;
-    for port in &world.ports {
+    for port in &setup.ports {
         lists += upstream_stats(*port).await["lists"].as_u64().unwrap_or(0);
     }
     lists

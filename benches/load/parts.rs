@@ -11,8 +11,8 @@ use crate::measure::{self, Pace, Point, Sample, Work};
 use crate::procfs::Memory;
 use crate::report;
 use crate::scale::ScaleFigure;
+use crate::setup::{Kind, RunFiles, Setup, Shape, Subject};
 use crate::streams::StreamsFigure;
-use crate::world::{Ground, Kind, Shape, Subject, World};
 
 /// Sessions that are opened and kept, to see what one weighs.
 const HELD_SESSIONS: usize = 2000;
@@ -40,7 +40,7 @@ pub(crate) enum Part {
     Merge,
 }
 
-/// What a run is about, out of the options.
+/// The plan of a run, from the options.
 pub(crate) struct Plan {
     pub(crate) pace: Pace,
     pub(crate) quick: bool,
@@ -74,7 +74,7 @@ pub(crate) struct MemoryFigure {
     pub(crate) after: Memory,
 }
 
-/// What sessions that stay open weigh, each having made one call to each upstream.
+/// Measures the memory of open sessions, each after one call to each upstream.
 #[derive(Serialize)]
 pub(crate) struct SessionFigure {
     pub(crate) subject: Kind,
@@ -104,11 +104,11 @@ impl SessionFigure {
 }
 
 pub(crate) async fn call(
-    ground: &Ground,
+    run_files: &RunFiles,
     plan: &Plan,
     results: &mut Results,
 ) -> Result<(), String> {
-    let world = World::start(ground, plan.shape.clone(), &plan.kinds).await?;
+    let setup = Setup::start(run_files, plan.shape.clone(), &plan.kinds).await?;
     for era in &plan.eras {
         let modern = *era == Era::Modern;
         // Beside the legacy one, the modern era is measured at the load that matters most.
@@ -124,22 +124,22 @@ pub(crate) async fn call(
                 callers: *callers,
                 text: measure::TEXT_BYTES,
             };
-            measure_at(point, &world, plan, results).await;
+            measure_at(point, &setup, plan, results).await;
         }
     }
-    remember("call", &world, results);
-    world.stop().await;
+    remember("call", &setup, results);
+    setup.stop().await;
     Ok(())
 }
 
-/// What logging in costs: calls whose requests are not signed, and calls whose requests are.
+/// Measures the cost of credentials: calls without and with signed requests.
 pub(crate) async fn login(
-    ground: &Ground,
+    run_files: &RunFiles,
     plan: &Plan,
     results: &mut Results,
 ) -> Result<(), String> {
     let kinds = [Kind::Route, Kind::Weir, Kind::Saas, Kind::Sigv4];
-    let world = World::start(ground, plan.shape.clone(), &kinds).await?;
+    let setup = Setup::start(run_files, plan.shape.clone(), &kinds).await?;
     for callers in [1, 32] {
         let point = Point {
             work: Work::Call,
@@ -147,21 +147,21 @@ pub(crate) async fn login(
             callers,
             text: KIB,
         };
-        measure_at(point, &world, plan, results).await;
+        measure_at(point, &setup, plan, results).await;
     }
-    remember("login", &world, results);
-    world.stop().await;
+    remember("login", &setup, results);
+    setup.stop().await;
     Ok(())
 }
 
-async fn measure_at(point: Point, world: &World, plan: &Plan, results: &mut Results) {
-    let samples = measure::rounds(world, point, plan.pace).await;
+async fn measure_at(point: Point, setup: &Setup, plan: &Plan, results: &mut Results) {
+    let samples = measure::rounds(setup, point, plan.pace).await;
     report::point(&samples);
     results.samples.extend(samples);
 }
 
 pub(crate) async fn list(
-    ground: &Ground,
+    run_files: &RunFiles,
     plan: &Plan,
     results: &mut Results,
 ) -> Result<(), String> {
@@ -180,7 +180,7 @@ pub(crate) async fn list(
         .copied()
         .filter(|kind| *kind != Kind::Route)
         .collect();
-    let world = World::start(ground, shape, &kinds).await?;
+    let setup = Setup::start(run_files, shape, &kinds).await?;
     for callers in if plan.quick { &[1][..] } else { &[1, 8] } {
         let point = Point {
             work: Work::List,
@@ -188,19 +188,19 @@ pub(crate) async fn list(
             callers: *callers,
             text: measure::TEXT_BYTES,
         };
-        measure_at(point, &world, plan, results).await;
+        measure_at(point, &setup, plan, results).await;
     }
-    remember("list", &world, results);
-    world.stop().await;
+    remember("list", &setup, results);
+    setup.stop().await;
     Ok(())
 }
 
 pub(crate) async fn session(
-    ground: &Ground,
+    run_files: &RunFiles,
     plan: &Plan,
     results: &mut Results,
 ) -> Result<(), String> {
-    let world = World::start(ground, plan.shape.clone(), &plan.kinds).await?;
+    let setup = Setup::start(run_files, plan.shape.clone(), &plan.kinds).await?;
     for work in [Work::Open, Work::OpenClose] {
         let point = Point {
             work,
@@ -208,9 +208,9 @@ pub(crate) async fn session(
             callers: 8,
             text: measure::TEXT_BYTES,
         };
-        measure_at(point, &world, plan, results).await;
+        measure_at(point, &setup, plan, results).await;
     }
-    for subject in world
+    for subject in setup
         .subjects
         .iter()
         .filter(|subject| subject.process.is_some())
@@ -218,21 +218,21 @@ pub(crate) async fn session(
         results.sessions.push(hold_sessions(subject).await);
     }
     report::sessions(&results.sessions);
-    remember("session", &world, results);
-    world.stop().await;
+    remember("session", &setup, results);
+    setup.stop().await;
     Ok(())
 }
 
 /// One connection opens session after session and leaves each of them open.
 async fn hold_sessions(subject: &Subject) -> SessionFigure {
-    let door = &subject.doors[0];
-    let mut caller = Caller::new(door.address, Era::Legacy);
+    let target = &subject.targets[0];
+    let mut caller = Caller::new(target.address, Era::Legacy);
     let before = subject.memory();
     let mut errors = 0;
     for session in 0..HELD_SESSIONS {
         let opened = caller.open().await;
         errors += u64::from(opened.is_err());
-        for tool in &door.tools {
+        for tool in &target.tools {
             let called = caller
                 .call(tool, &measure::text(0, session, measure::TEXT_BYTES))
                 .await;
@@ -248,7 +248,7 @@ async fn hold_sessions(subject: &Subject) -> SessionFigure {
 }
 
 pub(crate) async fn start(
-    ground: &Ground,
+    run_files: &RunFiles,
     plan: &Plan,
     results: &mut Results,
 ) -> Result<(), String> {
@@ -264,9 +264,9 @@ pub(crate) async fn start(
             tools,
             ..plan.shape.clone()
         };
-        let world = World::start(ground, shape, &[]).await?;
-        starts(ground, &world, &kinds, times, results).await?;
-        world.stop().await;
+        let setup = Setup::start(run_files, shape, &[]).await?;
+        starts(run_files, &setup, &kinds, times, results).await?;
+        setup.stop().await;
     }
     let many = if plan.quick { 100 } else { 1_000 };
     for (servers, times) in [(20, times), (many, times.div_ceil(3))] {
@@ -279,19 +279,19 @@ pub(crate) async fn start(
             stores: true,
             ..plan.shape.clone()
         };
-        let mut world = World::start(ground, shape, &[Kind::Weir]).await?;
-        world.bereave(ground).await?;
-        starts(ground, &world, &[Kind::Weir], times, results).await?;
-        world.stop().await;
+        let mut setup = Setup::start(run_files, shape, &[Kind::Weir]).await?;
+        setup.bereave(run_files).await?;
+        starts(run_files, &setup, &[Kind::Weir], times, results).await?;
+        setup.stop().await;
     }
     report::starts(&results.starts);
     Ok(())
 }
 
-/// Starts each subject so many times, in turn.
+/// Starts each subject this many times, in turn.
 async fn starts(
-    ground: &Ground,
-    world: &World,
+    run_files: &RunFiles,
+    setup: &Setup,
     kinds: &[Kind],
     times: usize,
     results: &mut Results,
@@ -299,15 +299,15 @@ async fn starts(
     for round in 0..times {
         for kind in kinds {
             report::progress(&format!("start {} of {times}", round + 1));
-            let mut subject = world.subject(ground, *kind).await?;
+            let mut subject = setup.subject(run_files, *kind).await?;
             let timed = time_start(&mut subject).await;
             let never = [f64::NAN; 3];
             let [accepts_ms, first_page_ms, lists_ms] = timed.as_ref().copied().unwrap_or(never);
             results.starts.push(StartFigure {
                 subject: *kind,
-                upstreams: world.shape.servers,
+                upstreams: setup.shape.servers,
                 tools: subject.catalog.len(),
-                stored: world.shape.stores,
+                stored: setup.shape.stores,
                 accepts_ms,
                 first_page_ms,
                 lists_ms,
@@ -324,7 +324,7 @@ async fn starts(
 ///
 /// Asking is work for what is being started: weir is asked for a list only when it says it is ready.
 pub(crate) async fn time_start(subject: &mut Subject) -> Result<[f64; 3], String> {
-    let address = subject.doors[0].address;
+    let address = subject.targets[0].address;
     let Some(process) = &mut subject.process else {
         return Err("nothing to start".into());
     };
@@ -366,13 +366,13 @@ fn nap() {
     std::thread::sleep(Duration::from_micros(200));
 }
 
-fn remember(part: &'static str, world: &World, results: &mut Results) {
+fn remember(part: &'static str, setup: &Setup, results: &mut Results) {
     let with_process = |subject: &&Subject| subject.process.is_some();
-    for subject in world.subjects.iter().filter(with_process) {
+    for subject in setup.subjects.iter().filter(with_process) {
         results.memory.push(MemoryFigure {
             part,
-            upstreams: world.shape.servers,
-            tools_each: world.shape.tools,
+            upstreams: setup.shape.servers,
+            tools_each: setup.shape.tools,
             subject: subject.kind,
             idle: subject.idle,
             after: subject.memory(),

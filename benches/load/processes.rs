@@ -21,7 +21,7 @@ use crate::upstream::{self, UpstreamArgs};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What this program is when it starts itself again.
+/// The roles in which this program starts itself again.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Role {
     Upstream(UpstreamArgs),

@@ -21,13 +21,13 @@ use crate::http1::Connection;
 use crate::measure::{TEXT_BYTES, text};
 use crate::processes::Process;
 use crate::report;
-use crate::world::{Ground, Shape, World, free_port, local};
+use crate::setup::{RunFiles, Setup, Shape, free_port, local};
 
 const RELOADS: u64 = 200;
 const UNCHANGED_CALLERS: usize = 32;
 /// Upstreams, in the order of the ports: the first two never change.
 const UPSTREAMS: [&str; 5] = ["still", "login", "rules", "moves", "comes"];
-/// What the callers on changing upstreams call.
+/// The tools that the callers on changing upstreams call.
 const CHANGING: [&str; 4] = [
     "rules__echo",
     "rules__echo_slowly",
@@ -38,7 +38,7 @@ const CHANGING_CALLERS: usize = 8;
 /// Calls before anything is counted: connections are opened then.
 const WARM_UP: Duration = Duration::from_secs(3);
 
-/// What the reloads did.
+/// The results of the reloads.
 #[derive(Default, Serialize)]
 pub(crate) struct ReloadFigure {
     /// Configs that were written, and what `POST /reload` said to them.
@@ -127,7 +127,7 @@ struct Written {
 }
 
 pub(crate) async fn run(
-    ground: &Ground,
+    run_files: &RunFiles,
     shape: &Shape,
     time: Duration,
     figures: &mut Vec<ReloadFigure>,
@@ -136,28 +136,28 @@ pub(crate) async fn run(
         servers: UPSTREAMS.len(),
         ..shape.clone()
     };
-    let world = World::start(ground, shape, &[]).await?;
+    let setup = Setup::start(run_files, shape, &[]).await?;
     let free = || free_port().map_err(|error| format!("a free port: {error}"));
     let written = Written {
-        file: ground.folder.join("reloaded.yaml"),
+        file: run_files.folder.join("reloaded.yaml"),
         admin: free()?,
         port: free()?,
-        ports: world.ports.clone(),
+        ports: setup.ports.clone(),
     };
     written.write(&written.version(0))?;
-    let weir = start(ground, &written).await?;
+    let weir = start(run_files, &written).await?;
     figures.push(under_reloads(&written, time).await?);
     weir.stop().await;
-    world.stop().await;
+    setup.stop().await;
     report::reloads(figures);
     Ok(())
 }
 
-async fn start(ground: &Ground, written: &Written) -> Result<Process, String> {
+async fn start(run_files: &RunFiles, written: &Written) -> Result<Process, String> {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let arguments = ["serve".into(), "-c".into(), path(&written.file)];
     let log = written.file.with_extension("log");
-    let mut weir = Process::guarded(&ground.weir, &arguments, &log).await?;
+    let mut weir = Process::guarded(&run_files.weir, &arguments, &log).await?;
     let since = Instant::now();
     let mut asking = Connection::new(local(written.port));
     let request = format!(
@@ -319,7 +319,7 @@ async fn reloads(written: &Written, time: Duration, tally: &Tally) {
     }
 }
 
-/// Writes a version and has it read; it is in force afterwards, whoever had it read first.
+/// Writes a version and has it read; it is in force afterwards, even if the watch read it first.
 async fn reload(
     written: &Written,
     version: u64,

@@ -7,15 +7,15 @@ use std::io::{IsTerminal, Write};
 
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle, presets};
 
-use crate::leaks::{LeaksFigure, Rest};
+use crate::leaks::{IdleUsage, LeaksFigure};
 use crate::measure::{Point, Sample, Work};
 use crate::parts::{MemoryFigure, SessionFigure, StartFigure};
 use crate::reload::ReloadFigure;
 use crate::scale::ScaleFigure;
+use crate::setup::Kind;
 use crate::streams::StreamsFigure;
 use crate::summary::{Summary, baseline, median, summaries};
 use crate::swap::SwapFigure;
-use crate::world::Kind;
 
 pub(crate) use alone::{leaks, reloads, scales, streams, swaps};
 

@@ -18,9 +18,9 @@ use crate::parts::{self, Plan, Results};
 use crate::processes::single_threaded;
 use crate::procfs::Memory;
 use crate::report;
+use crate::setup::{Kind, RunFiles, Setup, Shape, Subject, local};
 use crate::sse::EventStream;
 use crate::summary::median;
-use crate::world::{Ground, Kind, Shape, Subject, World, local};
 
 const UPSTREAMS: usize = 1_000;
 const TOOLS: usize = 100;
@@ -28,7 +28,7 @@ const PAGE_SIZE: usize = 1_000;
 /// Changes that are timed one by one.
 const CHANGES: usize = 50;
 const RESYNCS_PER_SECOND: u64 = 100;
-/// One resync out of so many finds another list.
+/// One resync out of this many finds another list.
 const CHANGED: u64 = 10;
 /// Between two lists of the caller.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -37,7 +37,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// How long a change may take to be told.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What so many upstreams cost.
+/// The cost of many upstreams.
 #[derive(Serialize)]
 pub(crate) struct ScaleFigure {
     pub(crate) upstreams: usize,
@@ -85,7 +85,11 @@ impl ScaleFigure {
     }
 }
 
-pub(crate) async fn run(ground: &Ground, plan: &Plan, results: &mut Results) -> Result<(), String> {
+pub(crate) async fn run(
+    run_files: &RunFiles,
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<(), String> {
     if !plan.kinds.contains(&Kind::Weir) {
         return Ok(());
     }
@@ -96,7 +100,7 @@ pub(crate) async fn run(ground: &Ground, plan: &Plan, results: &mut Results) -> 
         weir_page_size: PAGE_SIZE,
         ..plan.shape.clone()
     };
-    let small = World::start(ground, shape.clone(), &[Kind::Weir]).await?;
+    let small = Setup::start(run_files, shape.clone(), &[Kind::Weir]).await?;
     sleep(SETTLE).await;
     let bare = small.subjects.first().map(Subject::memory);
     small.stop().await;
@@ -109,18 +113,18 @@ pub(crate) async fn run(ground: &Ground, plan: &Plan, results: &mut Results) -> 
         tools: TOOLS,
         ..shape
     };
-    let world = World::start(ground, shape, &[]).await?;
-    let mut subject = world.subject(ground, Kind::Weir).await?;
-    let figure = measure(&world, &mut subject, plan, bare.unwrap_or_default()).await;
+    let setup = Setup::start(run_files, shape, &[]).await?;
+    let mut subject = setup.subject(run_files, Kind::Weir).await?;
+    let figure = measure(&setup, &mut subject, plan, bare.unwrap_or_default()).await;
     subject.stop().await;
-    world.stop().await;
+    setup.stop().await;
     results.scales.push(figure?);
     report::scales(&results.scales);
     Ok(())
 }
 
 async fn measure(
-    world: &World,
+    setup: &Setup,
     subject: &mut Subject,
     plan: &Plan,
     bare: Memory,
@@ -128,8 +132,8 @@ async fn measure(
     let [_, first_page_ms, start_ms] = parts::time_start(subject).await?;
     sleep(SETTLE).await;
     let mut figure = ScaleFigure {
-        upstreams: world.shape.servers,
-        tools_each: world.shape.tools,
+        upstreams: setup.shape.servers,
+        tools_each: setup.shape.tools,
         first_page_ms,
         start_ms,
         bare,
@@ -141,11 +145,11 @@ async fn measure(
         errors: Vec::new(),
     };
     report::progress("changes");
-    let mut caller = Caller::new(subject.doors[0].address, Era::Legacy);
+    let mut caller = Caller::new(subject.targets[0].address, Era::Legacy);
     caller.open().await?;
     let mut stream = caller.notifications().await?;
     for change in 0..CHANGES {
-        match tell(world, &mut stream, change * 7 % world.shape.servers).await {
+        match tell(setup, &mut stream, change * 7 % setup.shape.servers).await {
             Ok(millis) => figure.told_ms.push(millis),
             Err(error) => figure.errors.push(error),
         }
@@ -155,7 +159,7 @@ async fn measure(
         report::progress(&format!("lists, round {}", round + 1));
         lists(&mut caller, plan.pace.window, &mut figure.rest).await?;
         let over = Arc::new(AtomicBool::new(false));
-        let ports = world.ports.clone();
+        let ports = setup.ports.clone();
         let admin = subject.admin.ok_or("weir is not watched")?;
         let work = resyncs(ports, admin.port(), Arc::clone(&over));
         // On a thread of its own: the caller's would read its lists later for it.
@@ -172,15 +176,15 @@ async fn measure(
 }
 
 /// Has one upstream change; gives milliseconds until the caller is told.
-async fn tell(world: &World, stream: &mut EventStream, upstream: usize) -> Result<f64, String> {
-    // What was told late of the change before.
+async fn tell(setup: &Setup, stream: &mut EventStream, upstream: usize) -> Result<f64, String> {
+    // Late notifications of the change before.
     sleep(PAUSE).await;
     while timeout(Duration::from_millis(1), stream.next())
         .await
         .is_ok()
     {}
     let since = Instant::now();
-    toggle(*world.ports.get(upstream).ok_or("no such upstream")?).await?;
+    toggle(*setup.ports.get(upstream).ok_or("no such upstream")?).await?;
     loop {
         let left = LIMIT.saturating_sub(since.elapsed());
         let data = timeout(left, stream.next()).await;

@@ -16,8 +16,8 @@ use crate::http1::Connection;
 use crate::parts::{Plan, Results};
 use crate::procfs;
 use crate::report;
+use crate::setup::{Kind, RunFiles, Setup, Shape, Subject, local};
 use crate::sse::EventStream;
-use crate::world::{Ground, Kind, Shape, Subject, World, local};
 
 /// Streams of each era.
 const STREAMS: usize = 2_000;
@@ -28,7 +28,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// How long all of them may take to be told, and to be gone.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What so many idle streams cost, and what they left.
+/// The cost of idle streams, and what they leave behind.
 #[derive(Serialize)]
 pub(crate) struct StreamsFigure {
     /// Of each era.
@@ -63,12 +63,16 @@ impl StreamsFigure {
 }
 
 /// Streams that are open, and the legacy sessions they belong to.
-struct Held {
+struct OpenStreams {
     streams: Vec<EventStream>,
     sessions: Vec<String>,
 }
 
-pub(crate) async fn run(ground: &Ground, plan: &Plan, results: &mut Results) -> Result<(), String> {
+pub(crate) async fn run(
+    run_files: &RunFiles,
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<(), String> {
     if !plan.kinds.contains(&Kind::Weir) {
         return Ok(());
     }
@@ -77,14 +81,14 @@ pub(crate) async fn run(ground: &Ground, plan: &Plan, results: &mut Results) -> 
         watched: true,
         ..plan.shape.clone()
     };
-    let world = World::start(ground, shape, &[Kind::Weir]).await?;
+    let setup = Setup::start(run_files, shape, &[Kind::Weir]).await?;
     let streams = if plan.quick { STREAMS / 10 } else { STREAMS };
-    for subject in &world.subjects {
-        let figure = measure(&world, subject, streams).await?;
+    for subject in &setup.subjects {
+        let figure = measure(&setup, subject, streams).await?;
         results.streams.push(figure);
     }
     report::streams(&results.streams);
-    world.stop().await;
+    setup.stop().await;
     Ok(())
 }
 
@@ -98,7 +102,7 @@ fn make_room(wanted: u64) {
     }
 }
 
-async fn measure(world: &World, subject: &Subject, count: usize) -> Result<StreamsFigure, String> {
+async fn measure(setup: &Setup, subject: &Subject, count: usize) -> Result<StreamsFigure, String> {
     let pid = subject.pid().ok_or("nothing to measure")?;
     let rss = async || {
         sleep(SETTLE).await;
@@ -115,7 +119,7 @@ async fn measure(world: &World, subject: &Subject, count: usize) -> Result<Strea
     let with_both = rss().await;
     let many = procfs::descriptors(pid);
     let cpu = procfs::cpu(pid);
-    let mut told = tell(world, &mut legacy, &mut modern).await?;
+    let mut told = tell(setup, &mut legacy, &mut modern).await?;
     let telling = procfs::cpu(pid) - cpu;
     leave(subject, legacy).await?;
     leave(subject, modern).await?;
@@ -148,12 +152,12 @@ async fn measure(world: &World, subject: &Subject, count: usize) -> Result<Strea
     })
 }
 
-async fn open(subject: &Subject, era: Era, count: usize) -> Result<Held, String> {
-    let mut held = Held {
+async fn open(subject: &Subject, era: Era, count: usize) -> Result<OpenStreams, String> {
+    let mut held = OpenStreams {
         streams: Vec::with_capacity(count),
         sessions: Vec::new(),
     };
-    let mut caller = Caller::new(subject.doors[0].address, era);
+    let mut caller = Caller::new(subject.targets[0].address, era);
     for number in 0..count {
         if era == Era::Legacy {
             caller.open().await?;
@@ -173,8 +177,8 @@ async fn open(subject: &Subject, era: Era, count: usize) -> Result<Held, String>
 }
 
 /// Ends sessions and closes streams.
-async fn leave(subject: &Subject, held: Held) -> Result<(), String> {
-    let mut caller = Caller::new(subject.doors[0].address, Era::Legacy);
+async fn leave(subject: &Subject, held: OpenStreams) -> Result<(), String> {
+    let mut caller = Caller::new(subject.targets[0].address, Era::Legacy);
     drop(held.streams);
     for session in held.sessions {
         caller.enter(session);
@@ -210,14 +214,18 @@ async fn gone(subject: &Subject, pid: u32, few: usize) -> Result<Vec<String>, St
     }
 }
 
-struct Told {
+struct Notified {
     /// Milliseconds.
     times: Vec<f64>,
     errors: Vec<String>,
 }
 
 /// Changes an upstream's tools and waits until every stream has said so.
-async fn tell(world: &World, legacy: &mut Held, modern: &mut Held) -> Result<Told, String> {
+async fn tell(
+    setup: &Setup,
+    legacy: &mut OpenStreams,
+    modern: &mut OpenStreams,
+) -> Result<Notified, String> {
     let streams = legacy.streams.drain(..).chain(modern.streams.drain(..));
     let mut listening: JoinSet<_> = streams
         .map(|mut stream| async move {
@@ -231,14 +239,14 @@ async fn tell(world: &World, legacy: &mut Held, modern: &mut Held) -> Result<Tol
         });
     // Until all of them wait.
     sleep(Duration::from_millis(300)).await;
-    let port = world.ports[0];
+    let port = setup.ports[0];
     let request = format!(
         "POST /admin/toggle HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-length: 0\r\n\r\n"
     );
     let began = Instant::now();
     let mut control = Connection::new(local(port));
     control.exchange(request.as_bytes(), None).await?;
-    let mut told = Told {
+    let mut told = Notified {
         times: Vec::new(),
         errors: Vec::new(),
     };

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::measure::{Point, Sample, Work};
-use crate::world::Kind;
+use crate::setup::Kind;
 
-/// What ratios at a point are taken to: the least that a proxy for that work does.
+/// The base of the ratios at a point: the least that a proxy for that work does.
 pub(crate) fn baseline(work: Work) -> Kind {
     match work {
         Work::List => Kind::Forward,

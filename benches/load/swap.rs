@@ -18,20 +18,20 @@ use crate::catalog::Catalog;
 use crate::http1::Connection;
 use crate::measure::{TEXT_BYTES, text};
 use crate::report;
+use crate::setup::{Kind, RunFiles, Setup, Shape, Subject, Target, local};
 use crate::sse::EventStream;
 use crate::tools::{ECHO, SLOW_ECHO};
-use crate::world::{Door, Ground, Kind, Shape, Subject, World, local};
 
 const SWAPS_PER_SECOND: u64 = 10;
 const CALLERS: usize = 32;
 /// Small enough that every list takes several pages.
 const PAGE_SIZE: usize = 20;
-/// One list after so many calls.
+/// One list after this many calls.
 const LIST_EVERY: usize = 6;
 /// When the swaps are over, a list has to show the last of them after this long at the latest.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What one subject made of the swaps.
+/// The result of the swaps for one subject.
 #[derive(Serialize)]
 pub(crate) struct SwapFigure {
     pub(crate) subject: Kind,
@@ -76,7 +76,7 @@ fn add(counter: &Cell<u64>, more: u64) {
 }
 
 pub(crate) async fn run(
-    ground: &Ground,
+    run_files: &RunFiles,
     shape: &Shape,
     kinds: &[Kind],
     time: Duration,
@@ -89,27 +89,27 @@ pub(crate) async fn run(
             weir_page_size: PAGE_SIZE,
             ..shape.clone()
         };
-        let world = World::start(ground, shape, &[*kind]).await?;
-        for subject in &world.subjects {
-            figures.push(under_swaps(&world, subject, time).await);
+        let setup = Setup::start(run_files, shape, &[*kind]).await?;
+        for subject in &setup.subjects {
+            figures.push(under_swaps(&setup, subject, time).await);
         }
-        world.stop().await;
+        setup.stop().await;
     }
     report::swaps(figures);
     Ok(())
 }
 
-async fn under_swaps(world: &World, subject: &Subject, time: Duration) -> SwapFigure {
+async fn under_swaps(setup: &Setup, subject: &Subject, time: Duration) -> SwapFigure {
     let tally = Rc::new(Tally::default());
     let callers: Vec<_> = (0..CALLERS)
         .map(|number| {
-            let (doors, catalog) = (subject.doors.clone(), subject.catalog.clone());
-            tokio::task::spawn_local(work(number, doors, catalog, tally.clone()))
+            let (targets, catalog) = (subject.targets.clone(), subject.catalog.clone());
+            tokio::task::spawn_local(work(number, targets, catalog, tally.clone()))
         })
         .collect();
     sleep(Duration::from_millis(300)).await;
-    let swaps = swap(world, time, &tally).await;
-    let settled = settle(subject, swaps, world.shape.servers).await;
+    let swaps = swap(setup, time, &tally).await;
+    let settled = settle(subject, swaps, setup.shape.servers).await;
     tally.over.set(true);
     let mut told = [Vec::new(), Vec::new()];
     for (number, caller) in callers.into_iter().enumerate() {
@@ -146,8 +146,8 @@ async fn under_swaps(world: &World, subject: &Subject, time: Duration) -> SwapFi
 }
 
 /// Swaps the upstreams in turn for the given time; says how often.
-async fn swap(world: &World, time: Duration, tally: &Tally) -> u64 {
-    let mut controls: Vec<_> = world
+async fn swap(setup: &Setup, time: Duration, tally: &Tally) -> u64 {
+    let mut controls: Vec<_> = setup
         .ports
         .iter()
         .map(|port| (Connection::new(local(*port)), *port))
@@ -186,7 +186,7 @@ async fn settle(subject: &Subject, swaps: u64, servers: usize) -> Result<f64, St
     let servers = servers as u64;
     // Swap number `n`, from 0, was upstream `n % servers`'s; an odd number of its swaps leaves the pair there.
     let pair = |server: u64| (swaps + servers - 1 - server) / servers % 2 == 1;
-    let mut caller = Caller::new(subject.doors[0].address, Era::Legacy);
+    let mut caller = Caller::new(subject.targets[0].address, Era::Legacy);
     caller.open().await?;
     loop {
         let pairs = caller.list(&subject.catalog).await?.pairs;
@@ -205,14 +205,14 @@ async fn settle(subject: &Subject, swaps: u64, servers: usize) -> Result<f64, St
 }
 
 /// One caller, of the legacy era if its number is even; gives the `list_changed` it got.
-async fn work(number: usize, doors: Rc<[Door]>, catalog: Rc<Catalog>, tally: Rc<Tally>) -> u64 {
+async fn work(number: usize, targets: Rc<[Target]>, catalog: Rc<Catalog>, tally: Rc<Tally>) -> u64 {
     let era = if number.is_multiple_of(2) {
         Era::Legacy
     } else {
         Era::Modern
     };
-    let door = &doors[number % doors.len()];
-    let mut caller = Caller::new(door.address, era);
+    let target = &targets[number % targets.len()];
+    let mut caller = Caller::new(target.address, era);
     if let Err(error) = caller.open().await {
         tally.fail("opening", &error);
         return 0;
@@ -233,7 +233,7 @@ async fn work(number: usize, doors: Rc<[Door]>, catalog: Rc<Catalog>, tally: Rc<
             list(&mut caller, &catalog, &mut last, &tally).await;
             continue;
         }
-        let tool = &door.tools[count / 2 % door.tools.len()];
+        let tool = &target.tools[count / 2 % target.tools.len()];
         let slow = tool.replace(ECHO, SLOW_ECHO);
         let tool = if count.is_multiple_of(2) { tool } else { &slow };
         match caller.call(tool, &text(number, count, TEXT_BYTES)).await {

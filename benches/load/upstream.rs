@@ -6,7 +6,7 @@
 //! its `_meta` and headers that say the same as the body.
 //!
 //! Control, on the same ports: `POST /admin/toggle` adds or removes [`tools::PAIR`] and tells every open
-//! stream; `POST /admin/token` gives a token to whoever asks; `GET /admin/stats` says what was asked so far.
+//! stream; `POST /admin/token` gives a token to every caller; `GET /admin/stats` says what was asked so far.
 
 mod answer;
 
@@ -37,7 +37,7 @@ const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// Which eras an upstream speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Speaks {
+pub(crate) enum UpstreamEras {
     Both,
     Legacy,
     Modern,
@@ -55,10 +55,10 @@ pub(crate) struct UpstreamArgs {
     #[arg(long)]
     sse: bool,
     #[arg(long, value_enum, default_value = "both")]
-    speaks: Speaks,
+    speaks: UpstreamEras,
 }
 
-/// What a server was asked; the parent reads it to see what a proxy costs its upstreams.
+/// The requests that a server received; the parent reads it to see what a proxy costs its upstreams.
 #[derive(Default)]
 struct Counts {
     calls: Cell<u64>,
@@ -76,7 +76,7 @@ fn count(counter: &Cell<u64>) {
 
 struct Server {
     sse: bool,
-    speaks: Speaks,
+    speaks: UpstreamEras,
     tools: RefCell<ToolSet>,
     changed: broadcast::Sender<()>,
     /// Sessions minted by any server of the process: a bare router sends one upstream's id to another.
@@ -127,14 +127,14 @@ async fn handle(server: Rc<Server>, request: Request<Incoming>) -> Response<Body
     if head.uri.path().starts_with("/admin/") {
         return admin(&server, &head);
     }
-    if head.method == Method::GET && server.speaks != Speaks::Modern {
+    if head.method == Method::GET && server.speaks != UpstreamEras::Modern {
         let event = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
         return match answer::check_session(&server, &head.headers) {
             Err(refusal) => refuse("null", &refusal),
             Ok(()) => notifications(&server, None, event.to_owned()),
         };
     }
-    if head.method == Method::DELETE && server.speaks != Speaks::Modern {
+    if head.method == Method::DELETE && server.speaks != UpstreamEras::Modern {
         return Response::new(Body::empty());
     }
     if head.method != Method::POST {

@@ -1,4 +1,5 @@
-//! What the commands say beyond their results: whom they wait for, what was meant, what to do next.
+//! The advice of commands beside their results: which upstreams they wait for, which name was probably
+//! meant, what to do next.
 
 use std::time::{Duration, Instant};
 

@@ -12,7 +12,7 @@ use crate::support::upstream::{Fault, Kind, On, Seen, Times, Upstream};
 use crate::support::weir::{Process, Weir, child_upstream};
 use crate::support::{bounded, prompt};
 
-/// What a command left behind.
+/// The exit code and output of a command.
 #[derive(Debug)]
 struct Ran {
     code: Option<i32>,
@@ -132,7 +132,7 @@ async fn tools_as_json_are_the_definitions_byte_for_byte() {
     );
     let ran = weir(["tools", "--json", "-c", &config.path()]).await;
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), renamed.as_str()));
-    // What is at a URL keeps its names: of a server, and of a weir.
+    // Names at a URL are unchanged, whether it is a server or a weir.
     let ran = weir(["tools", "--json", "--url", &up.url()]).await;
     assert_eq!((ran.code, ran.out), (Some(0), format!("[{ODD},{PLAIN}]\n")));
     let running = Weir::over([&up]).instance("eu").start().await;

@@ -1,4 +1,4 @@
-//! How weir stops: nobody is let in, what is under way ends well or is told that it does not.
+//! How weir stops: new connections are refused, calls under way finish or are answered with an error.
 
 use std::process::ExitStatus;
 
@@ -23,7 +23,7 @@ async fn slow(name: &str) -> Upstream {
     .await
 }
 
-/// What `/readyz` of the admin listener says, where weir still answers.
+/// Returns the answer of the admin listener's `/readyz`, if weir still answers.
 async fn readiness(weir: &Weir) -> Option<(u16, Value)> {
     let answer = pool().get(weir.admin_url("/readyz")).send().await.ok()?;
     let status = answer.status().as_u16();

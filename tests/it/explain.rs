@@ -119,7 +119,7 @@ async fn what_is_stale_says_so_served_or_hidden() {
     running.wait_tools(["ann__a", "bob__b"]).await;
     ann.stop().await;
     bob.stop().await;
-    // What says that it changed has gone, so somebody has to look.
+    // A stopped upstream notifies nobody: only a resync finds out.
     let post = |name: &str| {
         let url = running.admin_url(&format!("/upstreams/{name}/resync"));
         crate::support::client::pool().post(url).send()
@@ -132,7 +132,7 @@ async fn what_is_stale_says_so_served_or_hidden() {
     let told = async |name: &str| {
         let text = explained(&running, name).await;
         let lines = text.lines();
-        // What the system says differs from one to the next.
+        // The error texts of operating systems differ.
         let lines = lines.map(|line| line.split("cannot connect").next().unwrap().trim_end());
         lines.collect::<Vec<_>>().join("\n")
     };

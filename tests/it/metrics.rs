@@ -1,4 +1,4 @@
-//! What Prometheus reads: well-formed, complete, true, and without anything that a caller said.
+//! The metrics: well-formed, complete, true, and without any text of a caller.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -283,7 +283,7 @@ async fn calls_are_counted_by_how_they_ended() {
     shop.wait_running("slow", 1).await;
     drop(left);
     shop.wait_running("slow", 0).await;
-    // Nobody answers.
+    // No server answers there.
     assert_eq!(modern.call("shop__slow", "{}").await.code(), -32603);
     let labels = r#"upstream="shop",method="tools/call",tool="shop__slow""#;
     let scrape = until(&weir, "the calls", |scrape| {

@@ -45,7 +45,7 @@ async fn reload(weir: &Weir) -> (u16, Value) {
 }
 
 async fn over(upstreams: &[&Upstream]) -> (Weir, File) {
-    // What comes of a reload is told to who asks for it: nobody else does.
+    // Only the one who asks for a reload is told its outcome.
     let weir = Weir::over(upstreams.iter().copied());
     let weir = weir.unwatched().start().await;
     let file = File::of(&weir);

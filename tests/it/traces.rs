@@ -69,7 +69,7 @@ async fn every_answer_of_the_endpoint_names_its_request() {
         assert!(is_made(id_of(reply)), "{reply:?}");
     }
     assert_ne!(id_of(&call), id_of(&ended));
-    // What is no id is not answered.
+    // An invalid id is not sent back: weir makes one.
     let modern = weir.modern();
     let odd = modern.ask("tools/list", "{}").header("x-request-id", "a b");
     assert!(is_made(id_of(&odd.send().await)));

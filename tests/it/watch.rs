@@ -16,7 +16,7 @@ use crate::support::upstream::Upstream;
 use crate::support::weir::{Process, Weir};
 use crate::support::{BOUND, free_port};
 
-/// Longer than weir waits for whoever writes: what has not happened until then does not happen.
+/// Longer than weir waits for writers: changes that are not applied by then are not applied at all.
 const QUIET: Duration = Duration::from_millis(800);
 /// Longer than weir waits with refusing what may be half of something.
 const LASTING: Duration = Duration::from_millis(3500);
@@ -262,13 +262,13 @@ async fn what_stays_wrong_is_refused_once_and_what_is_mended_is_applied() {
     world.settles([1, 0, 1]).await;
     assert_eq!(world.metric(good).await, 1.0);
     assert!(world.metric(when).await > started);
-    // What is taken back in time was never there.
+    // A change that is undone in time is not noticed.
     world.write("weir.yaml", "version: [");
     tokio::time::sleep(QUIET).await;
     world.write("weir.yaml", &world.and("bob"));
     tokio::time::sleep(LASTING).await;
     world.settles([1, 0, 1]).await;
-    // What cannot change is refused as by anybody else.
+    // A change that needs a restart is refused here as by a reload on request.
     world.write("weir.yaml", &format!("instance: other\n{}", world.yaml));
     world.settles([1, 0, 2]).await;
     let error = world.last().await["outcome"]["errors"][0].to_string();
@@ -410,7 +410,7 @@ async fn who_asks_first_has_it_and_it_counts_once() {
     assert_eq!(answer["outcome"], "unchanged");
     world.settles([2, 1, 0]).await;
     assert_eq!(world.last().await["trigger"], "request");
-    // What was refused on request is not refused again because it is still there.
+    // A text that was refused on request is not refused again by the watch.
     world.write("weir.yaml", "nonsense: true");
     let post = pool().post(world.weir.admin_url("/reload")).send().await;
     assert_eq!(post.unwrap().status(), 422);

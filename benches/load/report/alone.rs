@@ -74,13 +74,13 @@ pub(crate) fn leaks(figures: &[LeaksFigure]) {
         "failures",
     ]);
     for figure in figures {
-        let rounds = |of: &dyn Fn(&Rest) -> String| {
+        let rounds = |of: &dyn Fn(&IdleUsage) -> String| {
             let rounds: Vec<String> = figure.rounds.iter().map(of).collect();
             rounds.join(" / ")
         };
-        let rss = |rest: &Rest| mebibytes(rest.rss_kib);
-        let descriptors = |rest: &Rest| rest.descriptors.to_string();
-        let tasks = |rest: &Rest| number(rest.tasks.unwrap_or(f64::NAN), 0);
+        let rss = |rest: &IdleUsage| mebibytes(rest.rss_kib);
+        let descriptors = |rest: &IdleUsage| rest.descriptors.to_string();
+        let tasks = |rest: &IdleUsage| number(rest.tasks.unwrap_or(f64::NAN), 0);
         let cells = vec![
             format!("{} upstreams", figure.name()),
             figure.calls.to_string(),

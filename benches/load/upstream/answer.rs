@@ -1,4 +1,4 @@
-//! What an upstream makes of one message: whether it is acceptable, and the result.
+//! How an upstream answers one message: whether it is acceptable, and the result.
 //!
 //! Everything is written by hand. The bench measures proxies, not its upstream.
 
@@ -9,7 +9,7 @@ use hyper::header::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{SESSION, Server, Speaks, VERSION, count};
+use super::{SESSION, Server, UpstreamEras, VERSION, count};
 use crate::tools::{ECHO, ECHO_IN_STEPS, HANG, SLOW_ECHO};
 
 pub(super) const MODERN: &str = "2026-07-28";
@@ -39,7 +39,7 @@ pub(super) struct Params<'a> {
 }
 
 impl<'a> Params<'a> {
-    /// What progress is told under, as JSON text.
+    /// The progress token, as JSON text.
     pub(super) fn progress_token(&self) -> Option<&'a str> {
         Some(self.meta.as_ref()?.token?.get())
     }
@@ -95,7 +95,7 @@ pub(super) fn check_legacy(
     headers: &HeaderMap,
     method: &str,
 ) -> Result<(), Refusal> {
-    if server.speaks == Speaks::Modern {
+    if server.speaks == UpstreamEras::Modern {
         let text = "unsupported protocol version";
         return Err(Refusal(StatusCode::BAD_REQUEST, -32022, text));
     }
@@ -112,7 +112,7 @@ pub(super) fn check_modern(
     params: &Params<'_>,
 ) -> Result<(), Refusal> {
     let refuse = |code, text| Err(Refusal(StatusCode::BAD_REQUEST, code, text));
-    if server.speaks == Speaks::Legacy {
+    if server.speaks == UpstreamEras::Legacy {
         return refuse(-32000, "unsupported protocol version");
     }
     let Some((version, _)) = params

@@ -1,4 +1,4 @@
-//! A world: upstreams, and the subjects in front of them, all up at the same time.
+//! A setup: upstreams, and the subjects in front of them, all up at the same time.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::http1::Connection;
 use crate::processes::Process;
 use crate::procfs;
 use crate::tools;
-use crate::upstream::Speaks;
+use crate::upstream::UpstreamEras;
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 /// After it is ready, a subject is left alone this long before its idle memory is read.
@@ -67,7 +67,7 @@ pub(crate) struct Shape {
     pub(crate) page_size: usize,
     /// The same of weir's lists; 0 leaves it to weir.
     pub(crate) weir_page_size: usize,
-    pub(crate) speaks: Speaks,
+    pub(crate) speaks: UpstreamEras,
     pub(crate) sse: bool,
     /// weir has an admin listener, whose gauges are read, and gives a call half a second.
     pub(crate) watched: bool,
@@ -76,7 +76,7 @@ pub(crate) struct Shape {
 }
 
 /// Where this run keeps weir's files, and which weir it is.
-pub(crate) struct Ground {
+pub(crate) struct RunFiles {
     pub(crate) weir: PathBuf,
     /// Put at the end of each of weir's configurations.
     pub(crate) more_config: String,
@@ -84,15 +84,15 @@ pub(crate) struct Ground {
 }
 
 /// Where callers connect, and what they call there in turn.
-pub(crate) struct Door {
+pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) tools: Vec<String>,
 }
 
 pub(crate) struct Subject {
     pub(crate) kind: Kind,
-    /// Caller `k` uses door `k % doors.len()`.
-    pub(crate) doors: Rc<[Door]>,
+    /// Caller `k` uses target `k % targets.len()`.
+    pub(crate) targets: Rc<[Target]>,
     pub(crate) catalog: Rc<Catalog>,
     pub(crate) process: Option<Process>,
     pub(crate) idle: procfs::Memory,
@@ -100,7 +100,7 @@ pub(crate) struct Subject {
     pub(crate) admin: Option<SocketAddr>,
 }
 
-pub(crate) struct World {
+pub(crate) struct Setup {
     pub(crate) shape: Shape,
     pub(crate) upstream: Process,
     /// One port per server; with `one_with_all` that server's port is the last.
@@ -112,7 +112,7 @@ pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// What weir, and `route`, put before the names of upstream number `number`.
+/// Returns the prefix that weir, and `route`, give to the names of upstream number `number`.
 fn prefix(number: usize) -> String {
     format!("u{number:02}__")
 }
@@ -121,36 +121,40 @@ fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}/mcp")
 }
 
-impl World {
+impl Setup {
     /// Starts the upstreams, and in front of them a subject of each kind.
     pub(crate) async fn start(
-        ground: &Ground,
+        run_files: &RunFiles,
         shape: Shape,
         kinds: &[Kind],
     ) -> Result<Self, String> {
         let (upstream, ports) = start_upstream(&shape).await?;
-        let mut world = Self {
+        let mut setup = Self {
             shape,
             upstream,
             ports,
             subjects: Vec::new(),
         };
         for kind in kinds {
-            let mut subject = world.subject(ground, *kind).await?;
+            let mut subject = setup.subject(run_files, *kind).await?;
             if kind.is_weir() {
-                wait_until_ready(ground, &mut subject).await?;
+                wait_until_ready(run_files, &mut subject).await?;
             }
-            world.subjects.push(subject);
+            setup.subjects.push(subject);
         }
         tokio::time::sleep(SETTLE).await;
-        for subject in &mut world.subjects {
+        for subject in &mut setup.subjects {
             subject.idle = subject.memory();
         }
-        Ok(world)
+        Ok(setup)
     }
 
     /// Starts one subject; weir need not be ready yet.
-    pub(crate) async fn subject(&self, ground: &Ground, kind: Kind) -> Result<Subject, String> {
+    pub(crate) async fn subject(
+        &self,
+        run_files: &RunFiles,
+        kind: Kind,
+    ) -> Result<Subject, String> {
         let servers = self.ports.get(..self.shape.servers).unwrap_or_default();
         let prefixes: Vec<String> = (0..servers.len()).map(prefix).collect();
         let (one, tools_of_one) = if self.shape.one_with_all {
@@ -163,7 +167,7 @@ impl World {
         let echo = |prefix: &str| format!("{prefix}{}", tools::ECHO);
         let echoes: Vec<String> = prefixes.iter().take(2).map(|prefix| echo(prefix)).collect();
         let mut admin = None;
-        let (process, doors, catalog) = match kind {
+        let (process, targets, catalog) = match kind {
             Kind::Direct => {
                 let alone = [one];
                 let ports = if self.shape.one_with_all {
@@ -171,35 +175,35 @@ impl World {
                 } else {
                     servers
                 };
-                let doors = ports.iter().take(2).map(|port| (*port, vec![echo("")]));
-                (None, doors.collect(), bare)
+                let targets = ports.iter().take(2).map(|port| (*port, vec![echo("")]));
+                (None, targets.collect(), bare)
             }
             Kind::Forward => {
                 let arguments = ["forward".into(), "--to".into(), url(one)];
                 let (process, ports) = Process::helper(&arguments).await?;
-                (Some(process), door(ports, vec![echo("")]), bare)
+                (Some(process), target(ports, vec![echo("")]), bare)
             }
             Kind::Route => {
                 let way = |(prefix, port): (&String, &u16)| format!("{prefix}={}", url(*port));
                 let ways: Vec<_> = prefixes.iter().zip(servers).map(way).collect();
                 let arguments = ["route".into(), "--to".into(), ways.join(",")];
                 let (process, ports) = Process::helper(&arguments).await?;
-                (Some(process), door(ports, echoes), bare)
+                (Some(process), target(ports, echoes), bare)
             }
             Kind::Weir | Kind::Saas | Kind::Sigv4 => {
                 admin = self.admin()?;
-                let (process, port) = self.weir(ground, kind, servers, admin).await?;
+                let (process, port) = self.weir(run_files, kind, servers, admin).await?;
                 let merged = Catalog::of(&prefixes, self.shape.tools);
-                (Some(process), door(vec![port], echoes), merged)
+                (Some(process), target(vec![port], echoes), merged)
             }
         };
-        let doors = doors.into_iter().map(|(port, tools)| Door {
+        let targets = targets.into_iter().map(|(port, tools)| Target {
             address: local(port),
             tools,
         });
         Ok(Subject {
             kind,
-            doors: doors.collect(),
+            targets: targets.collect(),
             catalog: Rc::new(catalog),
             process,
             idle: procfs::Memory::default(),
@@ -217,7 +221,7 @@ impl World {
     /// Starts weir with a configuration for these upstreams: nothing stored.
     async fn weir(
         &self,
-        ground: &Ground,
+        run_files: &RunFiles,
         kind: Kind,
         servers: &[u16],
         admin: Option<SocketAddr>,
@@ -245,10 +249,10 @@ impl World {
             );
         }
         if self.shape.stores {
-            config += &format!("state: {{ dir: {:?} }}\n", self.state(ground));
+            config += &format!("state: {{ dir: {:?} }}\n", self.state(run_files));
         }
-        config += &ground.more_config;
-        let file = ground.folder.join(format!("weir-{port}.yaml"));
+        config += &run_files.more_config;
+        let file = run_files.folder.join(format!("weir-{port}.yaml"));
         std::fs::write(&file, config).map_err(|error| format!("{}: {error}", file.display()))?;
         let arguments = [
             "serve".into(),
@@ -256,18 +260,20 @@ impl World {
             file.to_string_lossy().into_owned(),
         ];
         let log = file.with_extension("log");
-        let process = Process::guarded(&ground.weir, &arguments, &log).await?;
+        let process = Process::guarded(&run_files.weir, &arguments, &log).await?;
         Ok((process, port))
     }
 
-    fn state(&self, ground: &Ground) -> PathBuf {
-        ground.folder.join(format!("state-{}", self.upstream.pid))
+    fn state(&self, run_files: &RunFiles) -> PathBuf {
+        run_files
+            .folder
+            .join(format!("state-{}", self.upstream.pid))
     }
 
     /// Waits until weir has stored what each upstream lists, and stops it and all upstreams. From now on nothing answers
     /// at their addresses.
-    pub(crate) async fn bereave(&mut self, ground: &Ground) -> Result<(), String> {
-        let stored = self.state(ground).join("listings");
+    pub(crate) async fn bereave(&mut self, run_files: &RunFiles) -> Result<(), String> {
+        let stored = self.state(run_files).join("listings");
         let since = Instant::now();
         while std::fs::read_dir(&stored).map_or(0, Iterator::count) < self.shape.servers {
             if since.elapsed() > READY_LIMIT {
@@ -291,7 +297,7 @@ impl World {
     }
 }
 
-fn door(ports: Vec<u16>, tools: Vec<String>) -> Vec<(u16, Vec<String>)> {
+fn target(ports: Vec<u16>, tools: Vec<String>) -> Vec<(u16, Vec<String>)> {
     ports
         .into_iter()
         .map(|port| (port, tools.clone()))
@@ -324,14 +330,14 @@ pub(crate) fn free_port() -> std::io::Result<u16> {
 }
 
 /// Waits for `GET /readyz` to say 200.
-async fn wait_until_ready(ground: &Ground, weir: &mut Subject) -> Result<(), String> {
+async fn wait_until_ready(run_files: &RunFiles, weir: &mut Subject) -> Result<(), String> {
     let since = Instant::now();
     let mut last = String::from("nothing");
     while since.elapsed() < READY_LIMIT {
         if weir.process.as_mut().is_some_and(Process::has_ended) {
             return Err(format!(
                 "weir ended at once; it said:\n{}",
-                weir.log(&ground.folder)
+                weir.log(&run_files.folder)
             ));
         }
         match weir.readiness().await {
@@ -341,7 +347,7 @@ async fn wait_until_ready(ground: &Ground, weir: &mut Subject) -> Result<(), Str
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let log = weir.log(&ground.folder);
+    let log = weir.log(&run_files.folder);
     Err(format!(
         "weir was not ready in {READY_LIMIT:?} ({last}); it said:\n{log}"
     ))
@@ -358,14 +364,14 @@ impl Subject {
 
     /// The status of `GET /readyz`.
     pub(crate) async fn readiness(&self) -> Result<u16, String> {
-        let address = self.doors[0].address;
+        let address = self.targets[0].address;
         let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\n\r\n");
         let mut connection = Connection::new(address);
         let answer = connection.exchange(request.as_bytes(), None).await?;
         Ok(answer.status)
     }
 
-    /// What a watched weir says of itself: name and value of each gauge without labels, and of those per
+    /// Reads the metrics of a watched weir: name and value of each gauge without labels, and of those per
     /// upstream the sum.
     pub(crate) async fn gauges(&self) -> Result<BTreeMap<String, f64>, String> {
         let address = self.admin.ok_or("weir is not watched")?;
@@ -386,7 +392,10 @@ impl Subject {
 
     /// The end of what weir logged.
     fn log(&self, folder: &Path) -> String {
-        let port = self.doors.first().map_or(0, |door| door.address.port());
+        let port = self
+            .targets
+            .first()
+            .map_or(0, |target| target.address.port());
         let text = std::fs::read_to_string(folder.join(format!("weir-{port}.log")));
         let text = text.unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
