@@ -149,15 +149,9 @@ impl<'c> Merge<'c> {
             };
             match kind {
                 Kind::Tools | Kind::Prompts => {
-                    let original = &item.target.original;
-                    naming::make_alternative(
-                        naming,
-                        &item.exposed,
-                        &part.upstream,
-                        original,
-                        before,
-                    )
-                    .into()
+                    let (wanted, original) = (&item.exposed, &item.target.original);
+                    let upstream = &part.upstream;
+                    naming::make_alternative(naming, wanted, upstream, original, before).into()
                 }
                 Kind::Resources | Kind::Templates => {
                     labels.wrap(place.0, &part.upstream, &item.exposed, before)

@@ -304,10 +304,9 @@ impl PreparedKind {
             hasher.add(item.target.original.as_bytes());
             for param in &*item.target.header_params {
                 hasher.add(param.header.as_str().as_bytes());
-                param
-                    .path
-                    .iter()
-                    .for_each(|step| hasher.add(step.as_bytes()));
+                for step in &*param.path {
+                    hasher.add(step.as_bytes());
+                }
             }
             if let Some(rules) = &item.target.arguments {
                 rules.hidden().for_each(|name| hasher.add(name.as_bytes()));
@@ -385,10 +384,8 @@ fn assign_names<'c>(
     let mut order: Vec<usize> = (0..definitions.len()).collect();
     order.sort_by_key(|at| {
         let ungiven = wanted.get(*at).is_none_or(|(ungiven, _)| *ungiven);
-        (
-            ungiven,
-            definitions.get(*at).map(|definition| definition.key()),
-        )
+        let key = definitions.get(*at).map(|definition| definition.key());
+        (ungiven, key)
     });
     let mut owner: HashMap<Arc<str>, usize> = HashMap::default();
     let mut clashes = Vec::new();

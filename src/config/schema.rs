@@ -21,9 +21,10 @@ fn join_lines(value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (key, member) in members {
-                match member {
-                    Value::String(text) if key == "description" => *text = text.replace('\n', " "),
-                    _ => join_lines(member),
+                if let ("description", Value::String(text)) = (key.as_str(), &mut *member) {
+                    *text = text.replace('\n', " ");
+                } else {
+                    join_lines(member);
                 }
             }
         }

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::catalog::{Catalog, Pins};
 use crate::config::{self, Config};
 use crate::connector::{self, ConnectorContext};
-use crate::credentials;
+use crate::credentials::CredentialsContext;
 use crate::files::Files;
 use crate::live::accept::AcceptHandle;
 use crate::live::command::{NewConfig, PublisherCommand};
@@ -62,15 +62,11 @@ impl Core {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let files = Arc::new(Files::default());
+        let state_dir = config.state_dir.clone();
         let around = ConnectorContext {
             instance: config.instance.clone(),
             reaper: options.reaper.clone(),
-            auth: credentials::CredentialsContext::new(
-                &files,
-                config.state_dir.clone(),
-                &tasks,
-                &shutdown,
-            ),
+            auth: CredentialsContext::new(&files, state_dir, &tasks, &shutdown),
             metrics: Metrics::new(),
             tasks: tasks.clone(),
         };
@@ -93,18 +89,12 @@ impl Core {
             None => Effects::default(),
         };
         let catalog = restored.publish.unwrap_or_else(|| empty_catalog(&config));
-        let live = Arc::new(Live::new(Snapshot::first(
-            config,
-            Arc::clone(&links),
-            catalog,
-            Arc::clone(&around.metrics),
-        )));
+        let (metrics, first_links) = (Arc::clone(&around.metrics), Arc::clone(&links));
+        let first = Snapshot::first(config, first_links, catalog, metrics);
+        let live = Arc::new(Live::new(first));
         let writer = store.clone().map(|store| Arc::new(StoreWriter::new(store)));
-        drop(drift::store_pins(
-            &state,
-            &restored.pins_changed,
-            writer.as_deref(),
-        ));
+        let changed = &restored.pins_changed;
+        drop(drift::store_pins(&state, changed, writer.as_deref()));
         if let Some(writer) = &writer {
             tasks.spawn(Arc::clone(writer).run(shutdown.clone()));
         }

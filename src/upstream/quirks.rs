@@ -106,7 +106,7 @@ impl Platform {
         };
         Some(PlatformError {
             code,
-            kind: kind,
+            kind,
             retry_after: read_retry_after(&object),
         })
     }
