@@ -23,7 +23,7 @@ pub(super) fn body(
     first: Bytes,
     changes: Changes,
     render: impl Fn(&'static str, Option<&str>) -> Bytes + Send + 'static,
-    ending: Option<ListenEnd>,
+    ending: Option<Box<ListenEnd>>,
     held: impl Send + 'static,
 ) -> Body {
     let state = (Some(first), Some(changes), ending, render, held);
@@ -40,7 +40,7 @@ pub(super) fn body(
                 ChangeEvent::Message(message) => sse::event(&message),
                 ChangeEvent::Silence => sse::KEEP_ALIVE,
                 ChangeEvent::End => {
-                    let ListenEnd { last, mut record } = ending?;
+                    let ListenEnd { last, mut record } = *ending?;
                     record.succeed();
                     return Some((ok(last), (None, None, None, render, held)));
                 }

@@ -28,10 +28,11 @@ pub(super) async fn listen(
     let (listening, changes) = listened.inspect_err(|fault| record.fail(fault))?;
     let counted = front.metrics.listen_streams.hold();
     let first = sse::event(&listening.acknowledged());
-    let ending = ListenEnd {
+    // In a box: a stream is idle most of its time, and holds its state twice.
+    let ending = Box::new(ListenEnd {
         last: sse::event(&listening.ended()),
         record,
-    };
+    });
     let render = move |method: &'static str, params: Option<&str>| {
         sse::event(&listening.changed(method, params))
     };

@@ -140,9 +140,12 @@ impl Changes {
                 }
                 () = tokio::time::sleep(KEEP_ALIVE) => return ChangeEvent::Silence,
             };
-            if let Some(session) = &self.session
-                && let Some(message) = unasked::render(session.session(), &message).await
-            {
+            let Some(session) = &self.session else {
+                continue;
+            };
+            // In a box: thousands of idle streams would hold the room for it otherwise.
+            let rendered = Box::pin(unasked::render(session.session(), &message)).await;
+            if let Some(message) = rendered {
                 return ChangeEvent::Message(message);
             }
         }
