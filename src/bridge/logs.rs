@@ -24,7 +24,7 @@ pub enum LogFilter {
     All,
     /// None: a modern request names no level, or an unknown one.
     None,
-    /// Messages at least as severe as the level at this index of [`LEVELS`]. The upstream should
+    /// Messages at least as severe as the level at this index of `LEVELS`. The upstream should
     /// filter too, but not every one does.
     From(usize),
 }

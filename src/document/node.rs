@@ -1,7 +1,7 @@
 //! Text → a tree of nodes that know where they stand.
 //!
 //! YAML 1.2 with the core schema, through the event parser of `saphyr-parser`; JSON is a subset of it, and
-//! comments and trailing commas of JSONC are accepted too ([`super::jsonc`]). Numbers keep their written
+//! comments and trailing commas of JSONC are accepted too (`jsonc.rs`). Numbers keep their written
 //! form: nothing is rounded before somebody decides what it is.
 
 use std::fmt;
