@@ -49,7 +49,9 @@ impl UpstreamSession {
         link: &Arc<Link>,
         deadline: Instant,
     ) -> Result<Arc<Peer>, LinkError> {
-        let opened = self.open.get_or_try_init(|| open(session, link, deadline));
+        let opened = self
+            .open
+            .get_or_try_init(|| Box::pin(open(session, link, deadline)));
         opened.await.map(|open| Arc::clone(&open.peer))
     }
 

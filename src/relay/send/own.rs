@@ -26,7 +26,7 @@ pub(in crate::relay) async fn set_level(
 ) -> Result<Answer, LinkError> {
     let params = format!("{{\"level\":{level}}}");
     let deadline = link.list_deadline();
-    ask(link, peer, method::SET_LEVEL, params, deadline).await
+    Box::pin(ask(link, peer, method::SET_LEVEL, params, deadline)).await
 }
 
 /// Subscribes to a resource, named as the upstream names it, in a session of the caller's own.
@@ -58,7 +58,7 @@ pub(in crate::relay) async fn unsubscribe(
 ) -> Result<Answer, LinkError> {
     let params = format!("{{\"uri\":{}}}", json::quote(uri));
     let deadline = link.list_deadline();
-    ask(link, peer, method::UNSUBSCRIBE, params, deadline).await
+    Box::pin(ask(link, peer, method::UNSUBSCRIBE, params, deadline)).await
 }
 
 /// Asks for a page of an upstream's tasks; `None` if it has no legacy tasks, or cannot be reached.
@@ -97,10 +97,10 @@ async fn ask_own(
     params: String,
     deadline: Instant,
 ) -> Result<Answer, LinkError> {
-    match ask(link, &peer, method, params.clone(), deadline).await {
+    match Box::pin(ask(link, &peer, method, params.clone(), deadline)).await {
         Err(LinkError::SessionLost | LinkError::ChildClosed(_)) => {
             let peer = peer_after_loss(scope, link, &peer, deadline).await?;
-            ask(link, &peer, method, params, deadline).await
+            Box::pin(ask(link, &peer, method, params, deadline)).await
         }
         answer => answer,
     }
