@@ -74,7 +74,7 @@ pub struct DriftReport {
 pub struct FilteredListing {
     /// The definitions that callers may see.
     pub listing: Arc<Listing>,
-    /// What is held back, and what is renamed.
+    /// The definitions that are held back, and those that are renamed.
     pub drift: DriftReport,
     /// Whether pins changed.
     pub pinned: bool,

@@ -147,7 +147,7 @@ fn store_pins(state: &State, effects: &Effects, writer: Option<&StoreWriter>) {
     drop(drift::store_pins(state, &effects.pins_changed, writer));
 }
 
-/// What is reported to a link about an attempt to list it.
+/// A report to a link about an attempt to list it.
 struct AttemptReport {
     link: u64,
     round: u64,

@@ -1,4 +1,4 @@
-//! What identifies a weir across restarts: its sealing key and its instance name.
+//! The identity of a weir across restarts: its sealing key and its instance name.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// What a reload does with a setting that changed.
+/// The effect of a reload on a setting that changed.
 #[derive(Debug, PartialEq)]
 enum Reload {
     /// It is refused, and names the key.

@@ -1,4 +1,4 @@
-//! What can happen to the state, and what follows from it.
+//! Changes of the state, and their effects.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -85,7 +85,7 @@ pub enum AcceptOutcome {
     NotFound,
 }
 
-/// What follows from changes of the state.
+/// The effects of changes of the state.
 #[derive(Debug, Default)]
 pub struct Effects {
     /// Links whose upstream suddenly listed nothing of some kind: they are to be listed again

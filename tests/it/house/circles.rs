@@ -170,7 +170,7 @@ impl Crate {
     }
 }
 
-/// What a path stands for, and the file of it.
+/// The meaning of a path, and its file.
 enum Target<'a> {
     Module(&'a [String]),
     Item(&'a [String]),

@@ -1,4 +1,4 @@
-//! What a caller asks for reaches an upstream on one way: a permit, minted in one place, leads to the link, and one module
+//! Requests of callers reach an upstream on one way: a permit, minted in one place, leads to the link, and one module
 //! sends over it.
 
 use super::{Source, files_with, sources};

@@ -14,7 +14,7 @@ pub struct Import {
     pub is_public: bool,
 }
 
-/// What the code of a file says, without its tests.
+/// The code of a file, without its tests.
 #[derive(Default)]
 pub struct Syntax {
     pub imports: Vec<Import>,
