@@ -16,16 +16,17 @@ pub struct ArgumentRules {
     set: Box<[(Box<str>, Box<str>)]>,
 }
 
-/// Why a call's arguments are refused.
+/// The reason why a call's arguments are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentsError {
-    /// Arguments are an object.
+    /// The arguments are not a JSON object.
     #[error("`arguments` must be an object")]
     NotObject,
-    /// A key twice could carry a hidden argument past weir.
+    /// A key is there twice: weir could judge one of them, and the upstream use the other.
     #[error("`arguments` has the key `{0}` twice")]
     Duplicate(String),
-    /// The caller sent what it may not. It reads like any argument that the schema does not have.
+    /// The caller sent a hidden argument. The text is that of an argument which the schema does not
+    /// have, so that it does not tell that the upstream has one.
     #[error("unknown argument `{0}`")]
     Hidden(String),
 }
@@ -37,7 +38,7 @@ impl From<ArgumentsError> for Fault {
 }
 
 impl ArgumentRules {
-    /// The rules of an override, if it has any about arguments.
+    /// Takes the rules from an override, if it has any about arguments.
     #[must_use]
     pub fn of(change: &ToolOverride) -> Option<Self> {
         let mut hidden: Vec<Box<str>> = render::hidden(change).map(Box::from).collect();

@@ -2,10 +2,11 @@
 
 use crate::json::{self, Object};
 
-/// Deepest level that is looked into to find two texts the same: each one costs a pass.
+/// The levels of nesting that are compared by meaning: each one costs another pass over the text.
+/// What is deeper is compared byte by byte.
 pub(super) const DEPTH: usize = 32;
 
-/// Whether two JSON texts mean the same: white space, order of members and escapes do not count.
+/// Returns whether two JSON texts mean the same: white space, order of members and escapes do not count.
 pub(super) fn is_same(one: &str, other: &str) -> bool {
     one == other || canonical(one, DEPTH) == canonical(other, DEPTH)
 }

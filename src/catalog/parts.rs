@@ -1,4 +1,4 @@
-//! The parts of a catalog: what each upstream brings, found by the index of the upstream.
+//! The parts of a catalog: the definitions of each upstream, found by the index of the upstream.
 
 use crate::catalog::Kind;
 use crate::catalog::names::ItemId;
@@ -17,7 +17,7 @@ pub struct Part {
     pub prepared: Arc<Prepared>,
 }
 
-/// The parts of a catalog by upstream. An upstream that brings nothing leaves a gap.
+/// The parts of a catalog by upstream. An upstream without definitions has no entry.
 #[derive(Debug, Default)]
 pub(super) struct Parts(Box<[Option<Part>]>);
 
@@ -48,7 +48,7 @@ impl Parts {
         all.filter_map(|(index, part)| Some((UpstreamIndex::new(index), part.as_ref()?)))
     }
 
-    /// Returns the items of a kind that an upstream brings.
+    /// Returns the items of a kind that an upstream has listed.
     pub(super) fn items(&self, kind: Kind, index: UpstreamIndex) -> &[Item] {
         let part = self.get(index);
         part.map_or(&[], |part| &part.prepared.kinds.get(kind).items)

@@ -1,4 +1,4 @@
-//! All grants behind one enum: each fetches tokens in its own way.
+//! The ways to fetch tokens, behind one enum.
 
 #[cfg(test)]
 pub(in crate::credentials) mod scripted;
@@ -68,8 +68,8 @@ impl Grant {
         }
     }
 
-    /// Fetches a token, and a different one than last time if that is possible. `is_rejected`:
-    /// because the upstream answered 401 to the last one. To be called by one task at a time; the
+    /// Fetches a token, and a different one than last time if that is possible. `is_rejected` says
+    /// that the upstream answered 401 to the last one. To be called by one task at a time; the
     /// future may be dropped at any time.
     ///
     /// # Errors

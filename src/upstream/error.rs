@@ -10,7 +10,7 @@ use crate::upstream::circuit::CircuitOpen;
 use crate::upstream::client::TransferError;
 use crate::upstream::stdio::ChildClosed;
 
-/// Why a message did not reach an upstream, or nothing usable came back.
+/// The reason why a message did not reach an upstream, or why nothing usable came back.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// No connection: refused, unknown host, TLS.
@@ -37,11 +37,11 @@ pub enum LinkError {
     /// An HTTP status without an MCP answer.
     #[error("HTTP status {0}")]
     Status(StatusCode),
-    /// The upstream asks for a pause: 429, or 503 with `Retry-After` (RFC 9110 §10.2.3). A platform
-    /// may ask for it in a JSON-RPC error, with no status of its own.
+    /// The upstream asks for a pause: status 429, or 503 with `Retry-After` (RFC 9110 §10.2.3), or a
+    /// JSON-RPC error of the platform in front of it.
     #[error("{}{}", throttled(*.status), again(*.retry_after))]
     Throttled {
-        /// The status, if it was one.
+        /// The status; `None` if a JSON-RPC error asked for the pause.
         status: Option<StatusCode>,
         /// How long to wait, from now on.
         retry_after: Option<Duration>,
@@ -57,7 +57,7 @@ pub enum LinkError {
         /// The reason, in weir's own words, where it is known.
         reason: Option<Box<str>>,
     },
-    /// Weir has nothing to log in with.
+    /// Weir has no credential for the upstream.
     #[error(transparent)]
     Credential(#[from] NoCredential),
     /// 404 to a session that weir had: the upstream restarted, or ended it.
@@ -98,7 +98,7 @@ pub enum LinkError {
     /// Too many calls are waiting.
     #[error("too many calls under way")]
     Busy,
-    /// The last attempt to connect failed.
+    /// The last attempt to connect failed, and the next one is not due yet.
     #[error("not connected: {reason}")]
     NotConnected {
         /// The reason, in public words.
@@ -109,9 +109,9 @@ pub enum LinkError {
         "not tried, because calls before it failed: {reason}; the next one is tried in {again:.1?}"
     )]
     CircuitOpen {
-        /// Why they failed, in public words.
+        /// The reason why they failed, in public words.
         reason: &'static str,
-        /// When a call is tried again.
+        /// The time until a call is tried again.
         again: Duration,
     },
     /// A listing passed a limit, or its cursors went in circles.
@@ -196,7 +196,7 @@ impl LinkError {
         Self::ChildClosed(closed)
     }
 
-    /// Sorts the errors of the HTTP client by what they mean for the call.
+    /// Turns an error of the HTTP client into the one that tells whether the request was sent.
     #[must_use]
     pub fn from_transfer(error: TransferError) -> Self {
         match error {

@@ -1,4 +1,4 @@
-//! How a child ends, and which processes end with it.
+//! The ends of a child, and the processes that end with it.
 
 use super::*;
 
