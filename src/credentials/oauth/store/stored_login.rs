@@ -9,6 +9,11 @@ use crate::secret::Secret;
 
 /// The version of the format.
 pub(super) const VERSION: u32 = 1;
+/// A stored access token is used if it is valid for a quarter of its lifetime, or this long.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+/// A stored access token is not used if it is valid for less: it would expire on the way, or before
+/// it can be put to use.
+const SHORTEST_REST: Duration = Duration::from_millis(750);
 
 /// The tokens that a person has granted to weir, with everything that a refresh needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,14 +160,21 @@ impl StoredLogin {
     }
 
     /// Returns whether the access token is worth sending: it is valid for another 30 s, or a
-    /// quarter of its lifetime if that is less.
+    /// quarter of its lifetime if that is less, and in any case for 0.75 s.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        let Some(end) = self.expires else {
-            return true;
+        self.is_fresh_at(SystemTime::now())
+    }
+
+    /// Returns whether [`Self::is_fresh`] holds at a time. Seconds are not enough for it: a token
+    /// that ends at 102 is valid for a tenth of a second at 101.9.
+    pub(super) fn is_fresh_at(&self, at: SystemTime) -> bool {
+        let (Some(end), Some(expiry)) = (self.expires, self.expiry()) else {
+            return self.expires.is_none();
         };
-        let lifetime = end.saturating_sub(self.issued);
-        end.saturating_sub(now()) > (lifetime / 4).min(30)
+        let rest = expiry.duration_since(at).unwrap_or_default();
+        let lifetime = Duration::from_secs(end.saturating_sub(self.issued));
+        rest > (lifetime / 4).min(LONGEST_REST).max(SHORTEST_REST)
     }
 }
 

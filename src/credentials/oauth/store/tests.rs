@@ -221,3 +221,22 @@ async fn a_refresh_keeps_the_refresh_token_that_was_not_replaced() {
     };
     assert!(!over.is_fresh());
 }
+
+#[test]
+fn a_token_in_its_last_fraction_of_a_second_is_not_fresh() {
+    let tokens = IssuedTokens {
+        access: Secret::new("access"),
+        refresh: None,
+        lifetime: None,
+    };
+    let at = |millis| std::time::UNIX_EPOCH + Duration::from_millis(millis);
+    let login = StoredLogin {
+        issued: 100,
+        expires: Some(102),
+        ..record(ISSUER, "first").with_refreshed(tokens)
+    };
+    assert!(login.is_fresh_at(at(100_900)));
+    for over in [101_300, 101_900, 102_000, 103_000] {
+        assert!(!login.is_fresh_at(at(over)), "{over}");
+    }
+}
