@@ -162,6 +162,7 @@ impl<'c> Merge<'c> {
         for (place, item) in going {
             names.go(place, &item.exposed, moved);
         }
+        names.make_room(coming.len());
         for (place, item) in coming {
             names.come(place, &item.exposed, &other, moved);
         }

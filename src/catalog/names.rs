@@ -70,6 +70,16 @@ impl ExposedNames {
         of_upstream.filter_map(|((_, item), asked)| Some((*item, asked.last()?)))
     }
 
+    /// Makes room for so many names before the first one comes: maps that grow hash every name again
+    /// each time. The maps do not get equally many, so there is room for an eighth more.
+    pub(super) fn make_room(&mut self, count: usize) {
+        let each = count / SHARDS;
+        if self.shards.is_empty() && each > 0 {
+            let shard = || HashMap::with_capacity_and_hasher(each + each / 8, Default::default());
+            self.shards = (0..SHARDS).map(|_| Arc::new(shard())).collect();
+        }
+    }
+
     /// Adds an item that wants a name. `other` makes the name that an item asks for next, after so
     /// many alternatives before. Adds upstreams in which an item changed its name to `moved`.
     pub(super) fn come(
