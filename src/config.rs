@@ -362,7 +362,7 @@ pub struct Timeouts {
     pub first_byte: Option<Duration>,
     /// For a whole call, to the last byte.
     pub call: Duration,
-    /// Between two signs of life on a stream.
+    /// Between two pieces of one message: a JSON body or an event.
     pub idle: Duration,
 }
 

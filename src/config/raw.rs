@@ -194,7 +194,9 @@ pub(super) struct Timeouts {
     pub(super) first_byte: Option<Duration>,
     /// Maximum time for a whole call, to the last byte. Default: 120s.
     pub(super) call: Option<Duration>,
-    /// Maximum time without any data on a stream. Default: 60s.
+    /// Maximum time between two pieces of one message: a JSON body or an event that has begun and
+    /// stops coming. Before a message and between two of them an upstream may be silent for as long
+    /// as `call` or `list` allow, and on a stream of changes for ever. Default: 60s.
     pub(super) idle: Option<Duration>,
 }
 

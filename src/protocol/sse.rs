@@ -99,8 +99,25 @@ pub struct Events<E> {
 impl<E: std::error::Error + Send + Sync + 'static> Events<E> {
     /// Reads events of at most `limit` bytes each, line ends and field names included.
     pub fn new(bytes: impl Stream<Item = Result<Bytes, E>> + Send + 'static, limit: usize) -> Self {
+        Self::unfold(Box::pin(bytes), limit, |mut bytes, _| async move {
+            let next = bytes.next().await?;
+            Some((next, bytes))
+        })
+    }
+
+    /// The same, of chunks that `next` returns. It is given its state, and whether an event has
+    /// begun that has not ended yet.
+    pub fn unfold<S, F>(
+        state: S,
+        limit: usize,
+        next: impl FnMut(S, bool) -> F + Send + 'static,
+    ) -> Self
+    where
+        S: Send + 'static,
+        F: Future<Output = Option<(Result<Bytes, E>, S)>> + Send + 'static,
+    {
         Self {
-            inner: SseByteStream::new(bounded(bytes, limit).boxed()).boxed(),
+            inner: SseByteStream::new(bounded(state, limit, next).boxed()).boxed(),
             limit,
             error: std::marker::PhantomData,
         }
@@ -161,25 +178,35 @@ impl Event {
     }
 }
 
-/// The same bytes, until one event has more than `limit` of them. Events before that one come through.
-fn bounded<E: Send + 'static>(
-    bytes: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+/// The chunks that `next` returns, until one event has more than `limit` bytes. Events before that one
+/// come through.
+fn bounded<S, E, F>(
+    state: S,
     limit: usize,
-) -> impl Stream<Item = Result<Bytes, Cut<E>>> + Send {
-    let state = (Box::pin(bytes), Blocks::default(), false);
-    stream::unfold(state, move |(mut bytes, mut blocks, over)| async move {
-        if over {
-            return Some((Err(Cut::TooLarge), (bytes, blocks, over)));
-        }
-        let mut chunk = match bytes.next().await? {
+    next: impl FnMut(S, bool) -> F + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, Cut<E>>> + Send
+where
+    S: Send + 'static,
+    E: Send + 'static,
+    F: Future<Output = Option<(Result<Bytes, E>, S)>> + Send + 'static,
+{
+    let start = (Some(state), next, Blocks::default());
+    stream::unfold(start, move |(state, mut next, mut blocks)| async move {
+        // The state is given up when an event is too large: nothing after it is read.
+        let Some(state) = state else {
+            return Some((Err(Cut::TooLarge), (None, next, blocks)));
+        };
+        let (chunk, state) = next(state, blocks.held > 0).await?;
+        let mut chunk = match chunk {
             Ok(chunk) => chunk,
-            Err(error) => return Some((Err(Cut::Read(error)), (bytes, blocks, over))),
+            Err(error) => return Some((Err(Cut::Read(error)), (Some(state), next, blocks))),
         };
         let cut = blocks.count(&chunk, limit);
         if let Some(complete) = cut {
             chunk.truncate(complete);
         }
-        Some((Ok(chunk), (bytes, blocks, cut.is_some())))
+        let state = cut.is_none().then_some(state);
+        Some((Ok(chunk), (state, next, blocks)))
     })
 }
 
@@ -400,6 +427,33 @@ mod tests {
     async fn an_event_is_as_large_as_its_limit() {
         assert!(read(["data: 12\n\n"], 9).await.1.is_none());
         assert!(read(["data: 123\n\n"], 9).await.1.is_some());
+    }
+
+    #[tokio::test]
+    async fn the_source_is_told_whether_an_event_has_begun() {
+        for (begun, within) in [
+            ("", false),
+            ("data: 1\n\n", false),
+            ("data: 1\r\n\r\n", false),
+            (": comment", false),
+            ("data", true),
+            ("data: 1\n", true),
+            ("data: 1\n\nid: 1", true),
+        ] {
+            let (told, mut seen) = tokio::sync::mpsc::channel(4);
+            let next = move |first: Option<&'static str>, within| {
+                told.try_send(within).unwrap();
+                async move { Some((Ok(Bytes::from(first?)), None)) }
+            };
+            let mut events = Events::<io::Error>::unfold(Some(begun), 100, next);
+            while let Ok(Some(_)) = events.next().await {}
+            drop(events);
+            assert_eq!(
+                (seen.recv().await, seen.recv().await),
+                (Some(false), Some(within)),
+                "{begun:?}"
+            );
+        }
     }
 
     proptest! {

@@ -310,7 +310,7 @@ impl HttpWire {
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
             return Ok(Some(Exchange::from_events(
-                self.reader.silent_events(response),
+                self.reader.events(response),
                 None,
             )));
         }
@@ -356,7 +356,7 @@ impl HttpWire {
         let response = response.map_err(|_| LinkError::Timeout)??;
         let opened =
             response.status().is_success() && media_type(response.headers()) == Media::Events;
-        Ok(opened.then(|| Exchange::from_events(self.reader.silent_events(response), None)))
+        Ok(opened.then(|| Exchange::from_events(self.reader.events(response), None)))
     }
 }
 

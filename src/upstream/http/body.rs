@@ -49,40 +49,41 @@ impl BodyReader {
                 return Err(LinkError::TooLarge { limit });
             }
             body.extend_from_slice(&chunk);
-            // The idle timeout applies from the first byte on: a tool may run for long after the
-            // server has sent the head.
-            let more = tokio::time::timeout(self.idle, incoming.next_chunk()).await;
-            let more = more.map_err(|_| LinkError::Idle)?;
+            let more = if body.trim_ascii_start().is_empty() {
+                // Nothing of the JSON text has come yet, only white space, which some servers send
+                // to keep the connection. The tool may run for long.
+                incoming.next_chunk().await
+            } else {
+                let more = tokio::time::timeout(self.idle, incoming.next_chunk()).await;
+                more.map_err(|_| LinkError::Idle)?
+            };
             next = more.map_err(LinkError::from_transfer)?;
         }
         Ok(body.freeze())
     }
 
-    /// Returns the events of an answer, with at most `timeouts.idle` between two chunks. Keep-alive
-    /// comments are chunks too.
+    /// Returns the events of an answer or of a stream of changes. Between two events it may be
+    /// silent for as long as its reader waits: a call has a deadline of its own, which covers every
+    /// wait. Only an event that stops in the middle is given up after `timeouts.idle`.
     pub(super) fn events(self, response: Response<Body>) -> Events<BodyReadError> {
         let idle = self.idle;
-        let chunks =
-            futures::stream::unfold(response.into_body(), move |mut response| async move {
-                match tokio::time::timeout(idle, response.next_chunk()).await {
-                    Ok(Ok(Some(chunk))) => Some((Ok(chunk), response)),
+        Events::unfold(
+            response.into_body(),
+            self.limit,
+            move |mut body, is_within_event| async move {
+                let next = body.next_chunk();
+                let next = if is_within_event {
+                    tokio::time::timeout(idle, next).await
+                } else {
+                    Ok(next.await)
+                };
+                match next {
+                    Ok(Ok(Some(chunk))) => Some((Ok(chunk), body)),
                     Ok(Ok(None)) => None,
-                    Ok(Err(error)) => Some((Err(BodyReadError::Broken(error)), response)),
-                    Err(_) => Some((Err(BodyReadError::Idle), response)),
+                    Ok(Err(error)) => Some((Err(BodyReadError::Broken(error)), body)),
+                    Err(_) => Some((Err(BodyReadError::Idle), body)),
                 }
-            });
-        Events::new(chunks, self.limit)
-    }
-
-    /// Returns the events of a stream that may stay silent for as long as nothing happens.
-    pub(super) fn silent_events(self, response: Response<Body>) -> Events<BodyReadError> {
-        let chunks = futures::stream::unfold(response.into_body(), |mut response| async move {
-            match response.next_chunk().await {
-                Ok(Some(chunk)) => Some((Ok(chunk), response)),
-                Ok(None) => None,
-                Err(error) => Some((Err(BodyReadError::Broken(error)), response)),
-            }
-        });
-        Events::new(chunks, self.limit)
+            },
+        )
     }
 }
