@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::catalog::Listing;
+use crate::catalog::{Digest, Listing};
 use crate::live::command::{ListingAttempt, PublisherCommand};
 use crate::protocol::era::Era;
 use crate::protocol::message;
 use crate::upstream::error::Liveness;
+use crate::upstream::rounds::EndedListing;
 use crate::upstream::{Connection, Link, LinkError, Peer, Wire, list, probe, watch};
 use targets::TargetSync;
 
@@ -56,18 +57,60 @@ struct KeeperState {
     not_before: Option<Instant>,
     watch: Option<AbortOnDropHandle<()>>,
     targets: TargetSync,
+    /// What the last listing that succeeded said.
+    listed: Option<Digest>,
+}
+
+/// Why the keeper goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wakeup {
+    /// Weir ends.
+    Shutdown,
+    /// The upstream announced a change, or its listing is no longer valid.
+    Announced,
+    /// Any other reason to list.
+    Own,
+    /// A call found no connection.
+    Reconnect,
+}
+
+/// How long to wait before listing again unasked.
+#[derive(Clone, Copy, Debug)]
+enum Pause {
+    /// Only the schedule says.
+    Unbounded,
+    /// What the upstream says of how long its listing is valid.
+    Ttl(Duration),
+    /// The last attempt failed.
+    Failure(Duration),
+}
+
+impl Pause {
+    /// Returns the time, if there is one.
+    const fn duration(self) -> Option<Duration> {
+        match self {
+            Self::Unbounded => None,
+            Self::Ttl(duration) | Self::Failure(duration) => Some(duration),
+        }
+    }
 }
 
 impl Keeper {
     /// Runs until shutdown; then ends the session or the child process.
     pub async fn run(self) {
         let mut memory = KeeperState::default();
+        let mut announced = false;
         while !self.shutdown.is_cancelled() {
-            let round = self.link.rounds.begin();
+            let (round, began) = (self.link.rounds.begin(), Instant::now());
             let attempt = tokio::select! {
                 attempt = self.attempt(&mut memory) => attempt,
                 () = self.shutdown.cancelled() => break,
             };
+            self.link.rounds.note_listed(EndedListing {
+                announced,
+                changed: memory.note(&attempt),
+                took: began.elapsed(),
+            });
             let pause = self.pause(&mut memory, &attempt);
             let command = PublisherCommand::ApplyListing(ListingAttempt {
                 link: self.link.link_id,
@@ -76,9 +119,13 @@ impl Keeper {
                 on: SystemTime::now(),
                 result: attempt.map(Arc::new),
             });
-            if self.commands.send(command).await.is_err() || !self.wait(pause, &memory).await {
+            if self.commands.send(command).await.is_err() {
                 break;
             }
+            announced = match self.wait(pause, &memory).await {
+                Wakeup::Shutdown => break,
+                wakeup => wakeup == Wakeup::Announced,
+            };
         }
         drop(memory.watch.take());
         self.leave().await;
@@ -136,21 +183,18 @@ impl Keeper {
         Ok(peer)
     }
 
-    /// How long to wait before listing again unasked; `None` where only the schedule says.
-    fn pause(
-        &self,
-        memory: &mut KeeperState,
-        attempt: &Result<Listing, LinkError>,
-    ) -> Option<Duration> {
+    /// Returns how long to wait before listing again unasked.
+    fn pause(&self, memory: &mut KeeperState, attempt: &Result<Listing, LinkError>) -> Pause {
         memory.not_before = None;
         match attempt {
             Ok(listing) => {
                 memory.failures = 0;
                 memory.targets.listed = true;
-                listing
-                    .ttl()
-                    .filter(|ttl| !ttl.is_zero())
-                    .map(|ttl| ttl.max(SHORTEST_TTL))
+                let floor = self.link.rounds.floor();
+                let ttl = listing.ttl().filter(|ttl| !ttl.is_zero());
+                ttl.map_or(Pause::Unbounded, |ttl| {
+                    Pause::Ttl(ttl.max(SHORTEST_TTL).max(floor))
+                })
             }
             Err(error) => {
                 if memory.failures == 0 {
@@ -176,49 +220,51 @@ impl Keeper {
                     ..
                 } = error
                 else {
-                    return Some(pause);
+                    return Pause::Failure(pause);
                 };
                 memory.not_before = Some(Instant::now() + *after);
-                Some(pause.max(*after))
+                Pause::Failure(pause.max(*after))
             }
         }
     }
 
-    /// Waits for a reason to list again; false at shutdown.
-    async fn wait(&self, pause: Option<Duration>, memory: &KeeperState) -> bool {
+    /// Waits for a reason to list again, and returns it.
+    async fn wait(&self, pause: Pause, memory: &KeeperState) -> Wakeup {
         let started = Instant::now();
-        self.link
-            .health
-            .set_next_try(pause.map(|pause| started + pause));
+        let until = pause.duration().map(|pause| started + pause);
+        self.link.health.set_next_try(until);
         let alarm = async {
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
                 None => std::future::pending().await,
             }
         };
-        let poked = tokio::select! {
-            () = self.shutdown.cancelled() => return false,
-            () = self.link.rounds.resync_requested() => false,
-            () = self.link.reconnect_requested() => true,
-            () = self.link.gate.circuit_opened.notified() => false,
+        let wakeup = tokio::select! {
+            () = self.shutdown.cancelled() => return Wakeup::Shutdown,
+            () = self.link.rounds.resync_requested() => Wakeup::Own,
+            () = self.link.reconnect_requested() => Wakeup::Reconnect,
+            () = self.link.gate.circuit_opened.notified() => Wakeup::Own,
             // Somebody has logged in, for example.
-            () = self.link.credentials_recovered(), if memory.failures > 0 => false,
-            () = alarm => false,
+            () = self.link.credentials_recovered(), if memory.failures > 0 => Wakeup::Own,
+            () = self.link.rounds.change_announced() => Wakeup::Announced,
+            () = alarm => match pause {
+                Pause::Ttl(_) => Wakeup::Announced,
+                Pause::Failure(_) | Pause::Unbounded => Wakeup::Own,
+            },
         };
         // Calls that find nobody ask for an attempt at once; together they get no more than a few a
         // second.
-        let earliest = memory
-            .not_before
-            .unwrap_or(match poked && memory.failures > 0 {
-                true => started + FIRST_PAUSE * 2,
-                false => started,
-            });
+        let poked = wakeup == Wakeup::Reconnect && memory.failures > 0;
+        let earliest = memory.not_before.unwrap_or(match poked {
+            true => started + FIRST_PAUSE * 2,
+            false => started,
+        });
         tokio::select! {
-            () = self.shutdown.cancelled() => return false,
+            () = self.shutdown.cancelled() => return Wakeup::Shutdown,
             () = tokio::time::sleep_until(earliest) => {}
         }
         self.link.health.set_next_try(None);
-        true
+        wakeup
     }
 
     async fn leave(&self) {
@@ -243,6 +289,15 @@ impl Keeper {
 }
 
 impl KeeperState {
+    /// Notes what an attempt found. Returns whether it differs from the listing before.
+    fn note(&mut self, attempt: &Result<Listing, LinkError>) -> bool {
+        let Ok(listing) = attempt else {
+            return false;
+        };
+        let digest = listing.digest();
+        self.listed.replace(digest) != Some(digest)
+    }
+
     /// How long to rest before connecting again: nothing, unless connections end soon after they
     /// began.
     fn rest(&mut self) -> Duration {

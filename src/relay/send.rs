@@ -283,8 +283,10 @@ impl Sender<'_, '_> {
         let Some(route) = &self.target.route else {
             return false;
         };
+        // An upstream that refuses each call is not listed for each call.
+        let rounds = &self.link.rounds;
         let deadline = self.deadline.min(self.link.list_deadline());
-        if !self.link.rounds.resync(deadline).await {
+        if !rounds.is_paced() && !rounds.follow_change(deadline).await {
             return false;
         }
         let scope = self.scope;

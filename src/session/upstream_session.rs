@@ -200,7 +200,7 @@ fn receive(session: &Weak<CallerSession>, link: &Arc<Link>, peer: &Arc<Peer>, by
                 method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED
             ) =>
         {
-            link.rounds.request_resync();
+            link.rounds.announce_change();
         }
         Ok(Ok(Message::Request(_) | Message::Notification(_))) => {
             session.deliver(UnaskedMessage {

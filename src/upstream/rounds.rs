@@ -1,13 +1,20 @@
 //! The rounds of listing an upstream: asked for by many, run by its keeper, ended by the publisher.
 
+mod pace;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::catalog::Listing;
+use crate::config::Resync;
+use pace::Pace;
+
+pub use pace::EndedListing;
 
 /// The rounds of listing one upstream. A round begins with a listing, and ends when its outcome is
 /// in the catalog.
@@ -15,6 +22,9 @@ use crate::catalog::Listing;
 pub struct Rounds {
     /// Asks the keeper to list again soon.
     resync: Notify,
+    /// Asks the keeper to list again when the pace allows it.
+    announced: Notify,
+    pace: Mutex<Pace>,
     /// The number of the last round that began.
     begun: AtomicU64,
     /// The number of the last round that ended.
@@ -24,9 +34,11 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(resync: &Resync) -> Self {
         Self {
             resync: Notify::new(),
+            announced: Notify::new(),
+            pace: Mutex::new(Pace::new(resync)),
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
             listing: RwLock::default(),
@@ -43,6 +55,40 @@ impl Rounds {
         self.resync.notified().await;
     }
 
+    /// Notes that the upstream announced a change, or may have missed to announce one. It is listed
+    /// again, but not at its own pace: the time between such listings grows while nothing changes.
+    pub fn announce_change(&self) {
+        self.pace.lock().announce(Instant::now());
+        self.announced.notify_one();
+    }
+
+    /// Waits until the upstream has announced a change and may be listed for it. For the keeper.
+    pub async fn change_announced(&self) {
+        self.announced.notified().await;
+        let earliest = self.pace.lock().earliest();
+        if let Some(earliest) = earliest {
+            tokio::time::sleep_until(earliest).await;
+        }
+    }
+
+    /// Returns whether the upstream was listed so recently that an announcement would have to wait.
+    #[must_use]
+    pub fn is_paced(&self) -> bool {
+        let earliest = self.pace.lock().earliest();
+        earliest.is_some_and(|earliest| earliest > Instant::now())
+    }
+
+    /// Returns the least time until the next listing that the upstream asks for. For the keeper.
+    #[must_use]
+    pub fn floor(&self) -> Duration {
+        self.pace.lock().floor()
+    }
+
+    /// Notes that a listing has ended, whatever came of it. For the keeper.
+    pub fn note_listed(&self, ended: EndedListing) {
+        self.pace.lock().listed(ended, Instant::now());
+    }
+
     /// Begins a round and returns its number. For the keeper.
     pub fn begin(&self) -> u64 {
         self.begun.fetch_add(1, Ordering::AcqRel) + 1
@@ -56,12 +102,25 @@ impl Rounds {
     /// Requests a resync and waits until a round that began after this call has ended. Returns
     /// false if that is not so by `deadline`.
     pub async fn resync(&self, deadline: Instant) -> bool {
+        let done = self.next_round();
+        self.request_resync();
+        matches!(tokio::time::timeout_at(deadline, done).await, Ok(true))
+    }
+
+    /// Notes that the upstream announced a change, as [`Rounds::announce_change`], and waits as
+    /// [`Rounds::resync`] does.
+    pub async fn follow_change(&self, deadline: Instant) -> bool {
+        let done = self.next_round();
+        self.announce_change();
+        matches!(tokio::time::timeout_at(deadline, done).await, Ok(true))
+    }
+
+    /// Waits until a round that begins after this call has ended. False if none will.
+    fn next_round(&self) -> impl Future<Output = bool> + use<> {
         // A round that is under way may have read its lists before this call.
         let next = self.begun.load(Ordering::Acquire) + 1;
         let mut ended = self.ended.subscribe();
-        self.request_resync();
-        let done = ended.wait_for(|ended| *ended >= next);
-        matches!(tokio::time::timeout_at(deadline, done).await, Ok(Ok(_)))
+        async move { ended.wait_for(|ended| *ended >= next).await.is_ok() }
     }
 
     /// Sets the listing that the catalog was built from. For the publisher.

@@ -28,7 +28,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause before a stream is opened again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Watches until the peer is gone. Requests a resync at every change and a reconnect at the end,
+/// Watches until the peer is gone. Notes every announced change and a reconnect at the end,
 /// and publishes updates of what callers subscribed to. Sends `ready` once no later change can be
 /// missed, or drops it where the upstream announces no changes.
 pub async fn watch(
@@ -73,10 +73,11 @@ async fn watch_legacy(link: &Arc<Link>, peer: &Arc<Peer>, ready: oneshot::Sender
     let mut ready = Some(ready);
     let opened = || {
         // Changes while there was no stream are found by listing. The first time the keeper waits
-        // for `ready`, and lists after it by itself.
+        // for `ready`, and lists after it by itself. A stream that ends again and again proves no
+        // change, and is listed for ever more seldom.
         let awaited = ready.take().is_some_and(|ready| ready.send(()).is_ok());
         if !awaited {
-            link.rounds.request_resync();
+            link.rounds.announce_change();
         }
     };
     match follow_stream(link, peer, opened, |message| {
@@ -206,7 +207,7 @@ async fn watch_modern(link: &Arc<Link>, peer: &Arc<Peer>, ready: oneshot::Sender
                 Ok(Some(opened)) => {
                     let awaited = ready.take().is_some_and(|ready| ready.send(()).is_ok());
                     if !awaited && current.is_none() {
-                        link.rounds.request_resync();
+                        link.rounds.announce_change();
                     }
                     next = Some(opened);
                 }
@@ -361,7 +362,7 @@ fn handle_message(link: &Arc<Link>, peer: &Arc<Peer>, message: &Bytes) {
     match std::str::from_utf8(message).map(Message::parse) {
         Ok(Ok(Message::Notification(notification))) => match notification.method.as_ref() {
             method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED => {
-                link.rounds.request_resync()
+                link.rounds.announce_change()
             }
             method::RESOURCE_UPDATED => publish_update(link, &notification.envelope, "uri"),
             method::TASK_STATUS => publish_update(link, &notification.envelope, "taskId"),

@@ -53,6 +53,7 @@ mod logins;
 mod lossless;
 mod metrics;
 mod mirrored;
+mod paces;
 mod patience;
 mod plan;
 mod reaper;

@@ -60,7 +60,7 @@ async fn run(link: Arc<Link>, ended: oneshot::Sender<()>) {
     }
     let changed = matches!(outcome, Ok(Some(SyncReport { done: 1.., .. })));
     if ended.send(()).is_err() && changed {
-        link.rounds.request_resync();
+        link.rounds.announce_change();
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn in_reply(sent: &mut Sent, mut notification: Notification<'_>
         },
         // Not relayed: callers are notified when weir's own catalog has changed.
         method::TOOLS_CHANGED | method::PROMPTS_CHANGED | method::RESOURCES_CHANGED => {
-            link.rounds.request_resync();
+            link.rounds.announce_change();
             None
         }
         _ if sent.bridge.caller != sent.bridge.upstream => None,

@@ -2,7 +2,7 @@
 """A scripted MCP server on stdin and stdout; standard library only.
 
     child.py [--name N] [--era legacy|modern|dual] [--version V] [--tools a,b] [--prompts p] [--pid FILE]
-             [--ignore-sigterm] [--exit-on-probe] [--silent-on-probe] [--start-delay S]
+             [--restless] [--ignore-sigterm] [--exit-on-probe] [--silent-on-probe] [--start-delay S]
              [--noise] [--flood-stderr BYTES] [--log FILE]
 
 Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tools with these names:
@@ -46,7 +46,7 @@ options.add_argument("--raw")
 options.add_argument("--big", type=int, default=100_000)
 options.add_argument("--start-delay", type=float, default=0)
 options.add_argument("--flood-stderr", type=int, default=0)
-for switch in ["ignore-sigterm", "exit-on-probe", "silent-on-probe", "noise"]:
+for switch in ["ignore-sigterm", "exit-on-probe", "silent-on-probe", "noise", "restless"]:
     options.add_argument("--" + switch, action="store_true")
 options = options.parse_args()
 
@@ -244,6 +244,8 @@ def handle(request, line):
         answer(request, {"tools": [
             {"name": name, "description": "Does %s." % name, "inputSchema": {"type": "object"}}
             for name in tools], **stamp})
+        if options.restless:
+            announce("notifications/tools/list_changed", "toolsListChanged")
     elif method == "prompts/list" and prompts:
         stamp = {"ttlMs": 600000, "cacheScope": "public"} if modern else {}
         answer(request, {"prompts": [{"name": name} for name in prompts], **stamp})

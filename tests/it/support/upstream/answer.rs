@@ -186,6 +186,9 @@ fn discover(inner: &Inner) -> Answer {
 fn list(inner: &Inner, exchange: &Exchange, kind: Kind) -> Answer {
     let (mut items, paging, known) = {
         let mut script = inner.script();
+        if script.restless && kind == Kind::Tools {
+            let _ = inner.changes.send(kind);
+        }
         let empty = kind == Kind::Tools && script.takes_empty();
         let items = if empty {
             Vec::new()

@@ -176,6 +176,18 @@ impl Builder {
         self
     }
 
+    /// Announces a change of its tools after every `tools/list`.
+    pub fn restless(mut self) -> Self {
+        self.script.restless = true;
+        self
+    }
+
+    /// Ends each stream of changes as soon as it is open.
+    pub fn brief_streams(mut self) -> Self {
+        self.script.brief_streams = true;
+        self
+    }
+
     /// Never says that a list changed, and says so.
     pub fn silent(mut self) -> Self {
         self.script.announces = false;

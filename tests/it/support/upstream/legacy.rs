@@ -237,6 +237,9 @@ pub fn open_stream(inner: &Arc<Inner>, headers: &HeaderMap) -> Response<Body> {
         let _listening = Listening::open(&shared);
         let relay = async {
             let _ = out.send(Bytes::from_static(b": open\n\n")).await;
+            if shared.script().brief_streams {
+                return;
+            }
             while let Ok(kind) = changes.recv().await {
                 if shared.script().announces {
                     let changed = format!(r#"{{"jsonrpc":"2.0","method":"{}"}}"#, kind.changed());

@@ -174,6 +174,9 @@ fn listen(inner: &Arc<Inner>, id: &str, message: &Message) -> Response<Body> {
         let _listening = Listening::open(&shared);
         let relay = async {
             let _ = out.send(event(&acknowledged).into()).await;
+            if shared.script().brief_streams {
+                return;
+            }
             while let Ok(kind) = changes.recv().await {
                 if honoured.contains(&kind.wish()) {
                     let method = kind.changed();

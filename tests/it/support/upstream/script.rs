@@ -226,6 +226,10 @@ pub struct Script {
     pub cache_scope: &'static str,
     /// Whether list changes are announced (capability, GET stream, listen).
     pub announces: bool,
+    /// Announces a change after every list.
+    pub restless: bool,
+    /// Ends each stream of changes as soon as it is open.
+    pub brief_streams: bool,
     /// Says on the legacy side that it has tasks.
     pub tasks: bool,
     pub scripted: HashMap<(Kind, String), Scripted>,
@@ -252,6 +256,8 @@ impl Script {
             ttl_ms: 600_000,
             cache_scope: "public",
             announces: true,
+            restless: false,
+            brief_streams: false,
             tasks: false,
             scripted: HashMap::new(),
             rules: Vec::new(),
