@@ -122,10 +122,11 @@ impl Keeper {
             if self.commands.send(command).await.is_err() {
                 break;
             }
-            announced = match self.wait(pause, &memory).await {
-                Wakeup::Shutdown => break,
-                wakeup => wakeup == Wakeup::Announced,
-            };
+            let wakeup = self.wait(pause, &memory).await;
+            if wakeup == Wakeup::Shutdown {
+                break;
+            }
+            announced = wakeup == Wakeup::Announced;
         }
         drop(memory.watch.take());
         self.leave().await;
