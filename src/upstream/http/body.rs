@@ -43,19 +43,20 @@ impl BodyReader {
             return Ok(first);
         }
         let mut body = BytesMut::with_capacity(announced.unwrap_or(first.len() * 2));
-        let mut next = Some(first);
+        let (mut next, mut begun) = (Some(first), false);
         while let Some(chunk) = next {
             if body.len() + chunk.len() > limit {
                 return Err(LinkError::TooLarge { limit });
             }
             body.extend_from_slice(&chunk);
-            let more = if body.trim_ascii_start().is_empty() {
+            begun |= !chunk.trim_ascii_start().is_empty();
+            let more = if begun {
+                let more = tokio::time::timeout(self.idle, incoming.next_chunk()).await;
+                more.map_err(|_| LinkError::Idle)?
+            } else {
                 // Nothing of the JSON text has come yet, only white space, which some servers send
                 // to keep the connection. The tool may run for long.
                 incoming.next_chunk().await
-            } else {
-                let more = tokio::time::timeout(self.idle, incoming.next_chunk()).await;
-                more.map_err(|_| LinkError::Idle)?
             };
             next = more.map_err(LinkError::from_transfer)?;
         }
