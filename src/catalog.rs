@@ -31,6 +31,7 @@ mod names;
 mod parts;
 mod redefinition;
 mod render;
+mod repetition;
 mod stamp;
 mod template;
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub use parts::Part;
 pub use pins::Pins;
 pub use prepared::{DroppedDefinition, Prepared};
 pub use redefinition::{Change, ChangeClass, compare_definitions};
+pub use repetition::Repetition;
 pub use resources::ResourceRoute;
 pub use routes::{Catalog, Route};
 pub use rules::{ExcludedTool, ExclusionReason, Rules};

@@ -435,12 +435,13 @@ fn no_room() -> Change {
 }
 
 /// Returns the pinned definition with the stale stamp of the listed one, since its own stamp is of
-/// another day. It is repeatable only if the listed one still is: callers do not see that, and the
+/// another day. It may run twice only if the listed one still may: callers do not see that, and the
 /// upstream knows best.
 fn stamped(kind: Kind, held: Definition, listed: &Definition) -> Definition {
     let text = stamp::carried(held.raw(), listed.raw());
     let stamped = text.and_then(|text| listing::check_definition(kind, &text).ok());
     let mut stamped = stamped.unwrap_or(held);
-    stamped.facts.repeatable &= listed.facts.repeatable;
+    let repetition = &mut stamped.facts.repetition;
+    *repetition = listed.facts.repetition.min(*repetition);
     stamped
 }

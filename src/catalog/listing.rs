@@ -16,6 +16,7 @@ use crate::catalog::annotations::{self, AnnotationError};
 use crate::catalog::digest::Digest;
 use crate::catalog::edit::span;
 use crate::catalog::origin::Origin;
+use crate::catalog::repetition::Repetition;
 use crate::catalog::{Kind, PerKind};
 use crate::json::{self, Object, ObjectError};
 use crate::protocol::era::Era;
@@ -53,8 +54,8 @@ pub(crate) struct Facts {
     pub(crate) origin: Origin,
     /// Arguments that are mirrored into headers.
     pub(crate) header_params: Arc<[HeaderParam]>,
-    /// Its annotations say that running it twice does no more than once.
-    pub(crate) repeatable: bool,
+    /// Whether it may run twice.
+    pub(crate) repetition: Repetition,
     /// It has an `execution` member (legacy only).
     pub(crate) execution: bool,
     /// It can be called only as a task (legacy only).
@@ -267,22 +268,15 @@ fn tool_facts(raw: &str, object: &Object<'_>, facts: Facts) -> Result<Facts, Inv
             none if none.is_empty() => Arc::default(),
             some => some.into(),
         },
-        repeatable: object.get("annotations").is_some_and(is_repeatable),
+        repetition: object
+            .get("annotations")
+            .map(Repetition::read)
+            .unwrap_or_default(),
         execution: execution.is_some(),
         task_required: task.unwrap_or_default(),
         free_output: object.get("outputSchema").is_some_and(is_free),
         ui: ui(raw, object),
         ..facts
-    })
-}
-
-/// `idempotentHint` or `readOnlyHint` (`ToolAnnotations`). They are hints: who relies on them,
-/// trusts the upstream.
-fn is_repeatable(annotations: &str) -> bool {
-    Object::parse(annotations).is_ok_and(|hints| {
-        ["idempotentHint", "readOnlyHint"]
-            .iter()
-            .any(|hint| hints.get(hint) == Some("true"))
     })
 }
 

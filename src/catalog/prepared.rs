@@ -15,7 +15,7 @@ use crate::catalog::origin::DroppedCounts;
 use crate::catalog::page::Rendered;
 use crate::catalog::rules::{ExcludedTool, Rules, exclude, warn_of_unused};
 use crate::catalog::template::Template;
-use crate::catalog::{Kind, PerEra, PerKind, naming, render};
+use crate::catalog::{Kind, PerEra, PerKind, Repetition, naming, render};
 use crate::config::ToolOverride;
 use crate::json;
 use crate::name::{Namespace, Naming, UpstreamId};
@@ -75,7 +75,7 @@ pub(crate) struct RouteTarget {
     pub(crate) original: Arc<str>,
     pub(crate) original_json: Box<str>,
     pub(crate) header_params: Arc<[HeaderParam]>,
-    pub(crate) repeatable: bool,
+    pub(crate) repetition: Repetition,
     pub(crate) arguments: Option<Box<ArgumentRules>>,
     pub(crate) listed: PerEra<bool>,
 }
@@ -346,7 +346,7 @@ fn make_target(
         original: definition.key().clone(),
         original_json: json::quote(definition.key()).into(),
         header_params: definition.facts.header_params.clone(),
-        repeatable: definition.facts.repeatable,
+        repetition: definition.facts.repetition,
         arguments: change.and_then(ArgumentRules::of).map(Box::new),
         listed: PerEra {
             legacy: rendered.legacy.position(at).is_some(),

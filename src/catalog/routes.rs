@@ -10,6 +10,7 @@ use crate::catalog::names::{ExposedNames, ItemId};
 use crate::catalog::page::{Page, Pages, Rendered, RenderedKind};
 use crate::catalog::parts::{Part, Parts};
 use crate::catalog::prepared::RouteTarget;
+use crate::catalog::repetition::Repetition;
 use crate::catalog::resources::{self, ResourceRoute, UriLabels};
 use crate::catalog::ui::UiResources;
 use crate::catalog::{Kind, PerEra, PerKind, listing, render};
@@ -66,11 +67,10 @@ impl Route {
         &self.target.header_params
     }
 
-    /// Returns whether the annotations of the tool say that it may be called twice:
-    /// `idempotentHint` or `readOnlyHint`.
+    /// Returns whether the annotations of the tool say that it may be called twice.
     #[must_use]
-    pub fn is_repeatable(&self) -> bool {
-        self.target.repeatable
+    pub fn repetition(&self) -> Repetition {
+        self.target.repetition
     }
 
     /// Returns how the operator changes the arguments, if at all.

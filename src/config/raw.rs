@@ -205,7 +205,9 @@ pub(super) struct Timeouts {
 #[serde(deny_unknown_fields)]
 pub(super) struct Retry {
     /// Retry a call that broke off, exceeded `first_byte`, or was answered with 502, 503 or 504, if
-    /// the annotations of its tool have `idempotentHint` or `readOnlyHint`. Default: `false`.
+    /// the annotations of its tool have `idempotentHint` or `readOnlyHint`. What only reads
+    /// (`readOnlyHint`, resources, prompts, completions) is retried anyway if its connection was
+    /// closed before an answer began. Default: `false`.
     pub(super) idempotent: Option<bool>,
 }
 

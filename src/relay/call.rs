@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::catalog::Route;
+use crate::catalog::{Repetition, Route};
 use crate::config::Retry;
 use crate::json::{self, Object, ObjectError};
 use crate::name::UpstreamIndex;
@@ -28,9 +28,27 @@ pub(super) struct Target<'p> {
 }
 
 impl Target<'_> {
-    /// Returns whether a call that may have run can be sent again.
+    /// Returns whether the operator allows to send this call again though it may have run.
     pub(super) fn is_repeatable(&self, retry: &Retry) -> bool {
-        retry.idempotent && self.route.as_ref().is_some_and(Route::is_repeatable)
+        retry.idempotent && self.repetition() != Repetition::Unknown
+    }
+
+    /// Returns whether the request changes nothing: it reads, or calls a tool whose annotations say
+    /// so. A call that is to become a task is none, because it makes one.
+    pub(super) fn only_reads(&self) -> bool {
+        match self.method {
+            method::RESOURCES_READ
+            | method::PROMPTS_GET
+            | method::COMPLETE
+            | method::TASKS_GET
+            | method::TASKS_RESULT => true,
+            _ => self.repetition() == Repetition::ReadOnly && !self.params.contains("task"),
+        }
+    }
+
+    fn repetition(&self) -> Repetition {
+        let route = self.route.as_ref();
+        route.map(Route::repetition).unwrap_or_default()
     }
 }
 

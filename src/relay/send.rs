@@ -1,9 +1,10 @@
 //! Sends requests of callers to upstreams, once they are permitted and their data passed the guard.
 //!
-//! A request is sent a second time in three cases only:
+//! A request is sent a second time in four cases only:
 //!
 //! - the upstream refused it because the tool's definition has changed, and there is a new one;
 //! - it did not run, because the upstream knows no such session or its process had ended;
+//! - it only reads, and its connection was closed before an answer began;
 //! - its tool may be called twice, by its annotations and by the operator's config, and the error
 //!   is a passing one.
 
@@ -134,7 +135,7 @@ impl Sender<'_, '_> {
             }
         };
         // `again`: once for what did not run. `repeat`: once for what may have run.
-        let (mut again, mut repeat) = (true, self.target.is_repeatable(&link.config.retry));
+        let (mut again, mut repeat) = (true, true);
         loop {
             let attempted = self.attempt(&peer).await;
             let (mut attempt, exchange) = attempted.map_err(SendError::Refused)?;
@@ -164,9 +165,7 @@ impl Sender<'_, '_> {
                     if !error.may_still_run() {
                         attempt.cancel.disarm();
                     }
-                    // It may have run. Only a tool that may run twice is called again, and only for
-                    // an error that may pass.
-                    if !(std::mem::take(&mut repeat) && error.is_transient()) {
+                    if !(self.may_repeat(&error) && std::mem::take(&mut repeat)) {
                         slot.record_failure(&error);
                         return Err(error.into());
                     }
@@ -175,6 +174,16 @@ impl Sender<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Returns whether a request that may have run is worth another attempt after this error.
+    fn may_repeat(&self, error: &LinkError) -> bool {
+        // A server may close a kept-alive connection at the moment at which weir sends on it.
+        // Nobody can tell then whether the request ran.
+        if error.is_unanswered() && self.target.only_reads() {
+            return true;
+        }
+        error.is_transient() && self.target.is_repeatable(&self.link.config.retry)
     }
 
     /// Sends the request to this peer, with the `_meta` of this hop in the peer's era.

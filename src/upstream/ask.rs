@@ -15,6 +15,8 @@ use crate::upstream::request::OutboundRequest;
 pub type Answer = Result<String, String>;
 
 /// Sends a request to a peer and waits for the response. Notifications before it are skipped.
+/// Everything that weir asks by itself may be asked twice, so it is sent again if its connection
+/// was closed before an answer began.
 ///
 /// # Errors
 /// No usable answer came by `deadline`.
@@ -29,16 +31,17 @@ pub async fn ask(
     if peer.era() == Era::Modern {
         headers::write(&mut mirrored, method, None);
     }
-    let outbound = OutboundRequest {
+    let outbound = || OutboundRequest {
         id: link.next_id(),
         method,
-        params,
-        headers: mirrored,
+        params: params.clone(),
+        headers: mirrored.clone(),
     };
-    let mut exchange = link
-        .send(peer, outbound, deadline)
-        .await?
-        .with_deadline(deadline);
+    let mut sent = link.send(peer, outbound(), deadline).await;
+    if sent.as_ref().is_err_and(LinkError::is_unanswered) {
+        sent = link.send(peer, outbound(), deadline).await;
+    }
+    let mut exchange = sent?.with_deadline(deadline);
     while let Some(message) = exchange.next().await? {
         let text = std::str::from_utf8(&message).map_err(|_| LinkError::Nonsense("not UTF-8"))?;
         let message =

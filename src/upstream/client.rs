@@ -1,5 +1,5 @@
 //! The HTTP client of one upstream: its own pool. Follows no redirects, and retries nothing that
-//! was written.
+//! was written: who sends decides that.
 //!
 //! The organisation's own servers are reached with hyper's pooled client, everything on the
 //! internet with reqwest, which knows proxies. On the hot path reqwest costs twice as much as
@@ -23,7 +23,13 @@ use crate::config::{self, Connector};
 use crate::credentials::CredentialsContext;
 use crate::credentials::secrets::{SecretCell, SecretUnavailable};
 use crate::tls::{self, KeySource, TlsConfigs, TlsError};
-use dial::{BoxError, ConnectTimeout, is_dial_error};
+use dial::{BoxError, ConnectTimeout, KEEP_ALIVE, UNACKNOWLEDGED, is_dial_error};
+
+/// How long a connection without a request stays open. Less than the 5 s after which common servers
+/// (Node.js, uvicorn) close it, so that they do not do so at the moment at which weir sends on it,
+/// and less than the time after which a balancer or NAT forgets it, which nobody would notice: what
+/// is sent then gets no answer. A connection costs little beside a pause of seconds.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// Sent as `User-Agent`.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
@@ -54,7 +60,10 @@ pub enum TransferError {
     /// No connection: refused, unknown host, TLS.
     #[error("cannot connect")]
     Connect(#[source] Box<dyn Error + Send + Sync>),
-    /// The connection broke.
+    /// The connection ended after the request was sent and before an answer began.
+    #[error("the connection broke off")]
+    Unanswered(#[source] Box<dyn Error + Send + Sync>),
+    /// The connection broke in the middle of an answer.
     #[error("the connection broke off")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -131,7 +140,13 @@ impl HttpClient {
                     .redirect(reqwest::redirect::Policy::none())
                     .tcp_nodelay(true)
                     .connect_timeout(config.timeouts.connect)
-                    .pool_max_idle_per_host(idle);
+                    .pool_max_idle_per_host(idle)
+                    .pool_idle_timeout(IDLE)
+                    .tcp_keepalive(KEEP_ALIVE)
+                    .http2_keep_alive_interval(KEEP_ALIVE)
+                    .http2_keep_alive_timeout(UNACKNOWLEDGED);
+                #[cfg(target_os = "linux")]
+                let builder = builder.tcp_user_timeout(UNACKNOWLEDGED);
                 Backend::Reqwest {
                     client: builder.build().map_err(HttpClientError::Build)?,
                     url: Box::new(url),
@@ -146,6 +161,9 @@ impl HttpClient {
                     .map_err(|_| HttpClientError::ServerName)?;
                 let client = legacy::Client::builder(TokioExecutor::new())
                     .pool_max_idle_per_host(idle)
+                    .pool_idle_timeout(IDLE)
+                    .http2_keep_alive_interval(KEEP_ALIVE)
+                    .http2_keep_alive_timeout(UNACKNOWLEDGED)
                     .pool_timer(TokioTimer::new())
                     .timer(TokioTimer::new())
                     .build(connector);
@@ -184,7 +202,7 @@ impl HttpClient {
                 let response = client.request(request).await;
                 let response = response.map_err(|error| match error.is_connect() {
                     true => connect_error(Box::new(error), uri.scheme_str()),
-                    false => broken_error(Box::new(error)),
+                    false => unanswered_error(Box::new(error)),
                 })?;
                 Ok(response.map(Body::Hyper))
             }
@@ -205,7 +223,8 @@ impl HttpClient {
                         false if error.is_connect() => {
                             connect_error(Box::new(error.without_url()), Some(url.scheme()))
                         }
-                        false => from_reqwest(error),
+                        // The URL may contain a secret.
+                        false => unanswered_error(Box::new(error.without_url())),
                     }
                 })?;
                 Ok(Response::from(response).map(Body::Reqwest))
@@ -227,7 +246,8 @@ impl Body {
                     None => return Ok(None),
                 },
                 Self::Reqwest(body) => match body.frame().await {
-                    Some(frame) => frame.map_err(from_reqwest)?,
+                    Some(frame) => frame
+                        .map_err(|error| TransferError::Broken(Box::new(error.without_url())))?,
                     None => return Ok(None),
                 },
             };
@@ -284,15 +304,30 @@ fn connect_error(error: BoxError, scheme: Option<&str>) -> TransferError {
     TransferError::Connect(error)
 }
 
-/// Returns the error for a connection that broke. A server may refuse a client certificate after
-/// the handshake, which means that there was no connection.
-fn broken_error(error: BoxError) -> TransferError {
+/// Returns the error for a connection that ended before the head of an answer. A server may refuse
+/// a client certificate after the handshake, which means that there was no connection.
+fn unanswered_error(error: BoxError) -> TransferError {
     match find_tls_error(error.as_ref()) {
         Some(error) if tls::is_rejection(error) => {
             TransferError::Connect(Box::new(TlsHandshakeError(tls::describe(error))))
         }
-        Some(_) | None => TransferError::Broken(error),
+        // Something came, and it was no HTTP.
+        Some(_) | None if is_parse_error(error.as_ref()) => TransferError::Broken(error),
+        Some(_) | None => TransferError::Unanswered(error),
     }
+}
+
+/// Returns whether the answer was not HTTP.
+fn is_parse_error(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let found = error.downcast_ref::<hyper::Error>();
+        if found.is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Finds the error of TLS in a chain of errors.
@@ -311,16 +346,4 @@ fn find_tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Er
         cause = error.source();
     }
     None
-}
-
-/// Sorts the errors of reqwest.
-fn from_reqwest(error: reqwest::Error) -> TransferError {
-    let connect = error.is_connect();
-    // The URL may contain a secret.
-    let error = Box::new(error.without_url());
-    if connect {
-        TransferError::Connect(error)
-    } else {
-        broken_error(error)
-    }
 }

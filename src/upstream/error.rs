@@ -183,6 +183,14 @@ impl LinkError {
         gateway || matches!(self, Self::Broken(_) | Self::FirstByte(_))
     }
 
+    /// Returns whether the connection ended before an answer began. That happens to requests that
+    /// are sent while the server closes a connection it kept alive for too long, so what may run
+    /// twice should be sent again.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Broken(TransferError::Unanswered(_)))
+    }
+
     /// Returns whether the upstream may still be working on the request, so that it has to be
     /// cancelled.
     #[must_use]
@@ -201,7 +209,7 @@ impl LinkError {
     pub fn from_transfer(error: TransferError) -> Self {
         match error {
             TransferError::Connect(_) => Self::Unreachable(error),
-            TransferError::Broken(_) => Self::Broken(error),
+            TransferError::Unanswered(_) | TransferError::Broken(_) => Self::Broken(error),
         }
     }
 

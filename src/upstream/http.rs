@@ -273,8 +273,13 @@ impl HttpWire {
             if self.quirks.platform != Platform::None {
                 return Box::pin(self.post_until_run(session, headers, body, deadline)).await;
             }
-            let sent = self.execute(Method::POST, headers, body, deadline);
-            session.check_posted(sent.await?.status())
+            let post = |headers| self.execute(Method::POST, headers, body.clone(), deadline);
+            let response = match post(headers.clone()).await {
+                // A message that nobody answers does no harm when it arrives twice.
+                Err(error) if error.is_unanswered() => post(headers).await?,
+                response => response?,
+            };
+            session.check_posted(response.status())
         };
         tokio::time::timeout_at(deadline, posted)
             .await

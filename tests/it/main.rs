@@ -48,6 +48,7 @@ mod face_stdio;
 mod forwarding;
 mod import;
 mod isolation;
+mod kept_alive;
 mod leaks;
 mod logins;
 mod lossless;

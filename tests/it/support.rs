@@ -8,6 +8,7 @@ pub mod lens;
 pub mod ran;
 pub mod saas;
 pub mod socket;
+pub mod swallower;
 pub mod tls;
 pub mod token_server;
 pub mod upstream;

@@ -20,6 +20,14 @@ use tower::Service;
 use crate::config::HttpEndpoint;
 use crate::files::io_reason;
 
+/// How long bytes may stay unacknowledged by the machine at the other end (`TCP_USER_TIMEOUT`), and
+/// how long a ping of HTTP/2 may stay unanswered. A connection that leads nowhere fails after this
+/// time; without it, after `timeouts.call`.
+pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+/// How often a silent connection is tested: by TCP, and by HTTP/2 while a request is on it.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 type ConnectFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
@@ -40,6 +48,11 @@ pub(super) fn build_connector(
             // Hyper divides this among the addresses of a name. `TimeLimited` limits the whole.
             tcp.set_connect_timeout(Some(budget));
             tcp.enforce_http(false);
+            tcp.set_keepalive(Some(KEEP_ALIVE));
+            tcp.set_keepalive_interval(Some(KEEP_ALIVE));
+            tcp.set_keepalive_retries(Some(3));
+            #[cfg(target_os = "linux")]
+            tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
             Dialer::Tcp(tcp)
         }
     };

@@ -54,7 +54,17 @@ impl HttpWire {
             if let Some(affinity) = affinity {
                 affinity.add_to(&mut headers);
             }
-            let sent = self.send_handshake_once(headers, body.clone(), deadline);
+            let sent = async {
+                let first = self.send_handshake_once(headers.clone(), body.clone(), deadline);
+                match first.await {
+                    // A handshake may be repeated, whether or not the first one arrived.
+                    Err(error) if error.is_unanswered() => {
+                        self.send_handshake_once(headers, body.clone(), deadline)
+                            .await
+                    }
+                    answer => answer,
+                }
+            };
             let answer = tokio::time::timeout_at(deadline, sent)
                 .await
                 .map_err(|_| LinkError::Timeout)??;

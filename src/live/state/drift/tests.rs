@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::catalog::{Catalog, ChangeClass, Digest, RenamedDefinition};
+use crate::catalog::{Catalog, ChangeClass, Digest, RenamedDefinition, Repetition};
 use crate::json::Object;
 use crate::live::state::{State, StateChange};
 use crate::protocol::era::Era;
@@ -348,7 +348,7 @@ fn what_is_held_is_called_again_only_if_its_upstream_still_allows_it() {
     };
     let repeatable = |run: &Run| {
         let route = run.seen.as_ref().unwrap().tool("ann__send");
-        route.unwrap().is_repeatable()
+        route.unwrap().repetition() != Repetition::Unknown
     };
     let mut run = Run::with("drift: hold");
     run.lists(&[&tool(true, "Sends.")]);
