@@ -161,17 +161,17 @@ async fn reload(State(reloads): State<ReloadHandle>) -> Response {
 
 /// Describes one upstream as JSON. Times are in seconds; `null` means unknown or not the case.
 ///
-/// Contains `state`, its `reason` and since when; `next_try_in_seconds`, unless only the schedule
+/// Contains `state` (`starting`: a child process has not answered yet), the `reason` of the last
+/// failure and since when; `next_try_in_seconds`, unless only the schedule
 /// decides; `circuit`; era and protocol versions; `credentials`; age and counts of the listing, what was
 /// left out of it and why, rules that match nothing, name conflicts that involve this upstream; calls
 /// under way and waiting, and why the last failed call failed.
 #[must_use]
 pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
-    let (state, reason, since) = match link.health.state() {
-        HealthState::Connecting => ("connecting", None, None),
-        HealthState::Up => ("up", None, None),
+    let (reason, since) = match link.health.state() {
+        HealthState::Connecting | HealthState::Up => (None, None),
         HealthState::Failing { reason, since, .. } => {
-            ("failing", Some(reason), Some(since.elapsed().as_secs()))
+            (Some(reason), Some(since.elapsed().as_secs()))
         }
     };
     let times = link.health.times();
@@ -188,9 +188,10 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     json!({
         "name": link.id().as_str(),
         "connector": link.config.connector.as_str(),
-        "state": state,
+        "state": link.health.state_word(),
         "reason": reason,
         "failing_for_seconds": since,
+        "starting_for_seconds": link.health.starting_for().map(|time| time.as_secs()),
         "since_seconds": times.since.elapsed().as_secs(),
         "next_try_in_seconds": times.next_try.map(seconds_until),
         "circuit": describe_circuit(link.gate.circuit_state()),

@@ -354,8 +354,10 @@ pub enum StalePolicy {
 /// `timeouts:` — time budgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// To open a connection, or to start a child.
+    /// To open a connection.
     pub connect: Duration,
+    /// From the start of a child to its first answer.
+    pub start: Duration,
     /// For a whole listing, all pages.
     pub list: Duration,
     /// Between sending a request over HTTP and the head of its answer; `None` is no limit of its own.

@@ -64,6 +64,7 @@ fn observe_upstream(link: &Link, catalog: &Catalog) -> ObservedUpstream {
     ObservedUpstream {
         name: link.id().as_str().to_owned(),
         up: link.health.state() == HealthState::Up,
+        starting: link.health.is_starting(),
         credentials: link.credentials().map(observe_credentials),
         sessions: usize::from(link.current_peer().is_some()) + link.sessions.count(),
         in_flight: load.in_flight,

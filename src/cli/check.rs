@@ -150,9 +150,9 @@ fn credentials_cell(link: &Link) -> (TextStyle, String, Option<String>) {
 }
 
 fn add_row(link: &Link, table: &mut Table) {
-    let (state, style, what) = match link.health.state() {
-        HealthState::Up => ("up", TextStyle::Good, String::new()),
-        HealthState::Connecting => ("connecting", TextStyle::Plain, String::new()),
+    let (style, what) = match link.health.state() {
+        HealthState::Up => (TextStyle::Good, String::new()),
+        HealthState::Connecting => (TextStyle::Plain, String::new()),
         HealthState::Failing { reason, .. } => {
             let next = link.health.times().next_try;
             let next = next.map(|next| next.saturating_duration_since(Instant::now()).as_secs());
@@ -161,7 +161,7 @@ fn add_row(link: &Link, table: &mut Table) {
                 None | Some(0) => String::new(),
                 Some(seconds) => format!("; next try in {seconds} s"),
             };
-            ("failing", TextStyle::Bad, format!("{reason}{next}"))
+            (TextStyle::Bad, format!("{reason}{next}"))
         }
     };
     let (login_style, login, credentials_reason) = credentials_cell(link);
@@ -183,7 +183,7 @@ fn add_row(link: &Link, table: &mut Table) {
     let [tools, prompts, resources, _] = link.health.report().counts.map(|count| count.to_string());
     table.add_row([
         (TextStyle::Upstream, link.id().as_str()),
-        (style, state),
+        (style, link.health.state_word()),
         (login_style, &login),
         (TextStyle::Plain, &era),
         (TextStyle::Plain, &server),

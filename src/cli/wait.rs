@@ -35,12 +35,17 @@ pub(super) async fn wait_until(core: &Core, err: &mut Screen, enough: impl Fn(&S
 }
 
 fn describe_missing(snapshot: &Snapshot) -> String {
-    let connecting = |standing| matches!(standing, HealthState::Connecting);
     let names: Vec<_> = snapshot
         .links()
         .iter()
-        .filter(|link| connecting(link.health.state()))
-        .map(|link| make_safe(link.id().as_str()))
+        .filter(|link| link.health.state() == HealthState::Connecting)
+        .map(|link| {
+            let name = make_safe(link.id().as_str());
+            match link.health.starting_for() {
+                Some(time) => format!("{name} (starting for {} s)", time.as_secs()),
+                None => name,
+            }
+        })
         .collect();
     format!("waiting for {}", names.join(", "))
 }

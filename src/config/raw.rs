@@ -184,8 +184,11 @@ pub(super) enum StalePolicy {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Timeouts {
-    /// Maximum time to open a connection or start a child process. Default: 3s.
+    /// Maximum time to open a connection. Default: 3s.
     pub(super) connect: Option<Duration>,
+    /// Maximum time from the start of a child process to its first answer. The first run of `npx`,
+    /// `uvx` or `docker run` downloads the server in this time. Default: 3m.
+    pub(super) start: Option<Duration>,
     /// Maximum time for a whole listing, all pages. Default: 8s; 30s for `runtime`.
     pub(super) list: Option<Duration>,
     /// Maximum time from sending an HTTP request to the head of its response, connecting included.

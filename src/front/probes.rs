@@ -32,7 +32,8 @@ pub(super) fn ping() -> Response {
 
 /// Answers `/readyz`. Weir is ready once each upstream has been listed, has a stored listing, has
 /// failed once, or has had its list timeout; it is not ready any more once it has to stop. The
-/// body gives the reason, and the upstreams that have not been listed yet.
+/// body gives the reason, the upstreams that have not been listed yet, and the child processes that
+/// are still starting: these may take minutes, and readiness waits no longer for them.
 async fn ready(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.live.load_full();
     let up_for = front.started.elapsed();
@@ -52,8 +53,19 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
         .chain(late)
         .map(|link| link.id().as_str())
         .collect();
+    let starting = snapshot.links().iter();
+    let starting: Vec<&str> = starting
+        .filter(|link| link.health.is_starting())
+        .map(|link| link.id().as_str())
+        .collect();
     let generation = snapshot.generation;
-    let body = serde_json::json!({ "ready": ready, "reason": reason, "generation": generation, "behind": behind });
+    let body = serde_json::json!({
+        "ready": ready,
+        "reason": reason,
+        "generation": generation,
+        "behind": behind,
+        "starting": starting,
+    });
     let mut payload = Payload::ok(vec![body.to_string().into()]);
     if !ready {
         payload.status = StatusCode::SERVICE_UNAVAILABLE;

@@ -69,6 +69,8 @@ families! {
         "Answers of the MCP endpoint by HTTP status. Invalid requests are counted only here.";
     UP = "weir_upstream_up" Gauge ["upstream"]
         "1 if the last attempt to list an upstream succeeded, 0 if it failed or none has ended yet.";
+    STARTING = "weir_upstream_starting" Gauge ["upstream"]
+        "1 while the child process of an upstream is started and has not answered yet.";
     CREDENTIALS = "weir_credential_state" Gauge ["upstream", "state"]
         "1 for the current state of an upstream's credentials, 0 for the others: ok, refreshing, expiring, failing, reauth_needed, clock_skew.";
     CREDENTIALS_EXPIRE = "weir_credential_expiry_seconds" Gauge ["upstream"]

@@ -43,6 +43,8 @@ pub struct ObservedUpstream {
     pub name: String,
     /// Whether the last attempt to list it succeeded.
     pub up: bool,
+    /// Whether its child process is started and has not answered yet.
+    pub starting: bool,
     /// Its credentials, if it has any.
     pub credentials: Option<ObservedCredentials>,
     /// Connections to it.
@@ -100,6 +102,9 @@ impl Metrics {
             }
         });
         write_each(&mut text, &names::UP, observed, |up| usize::from(up.up));
+        write_each(&mut text, &names::STARTING, observed, |up| {
+            usize::from(up.starting)
+        });
         write_credentials(&mut text, observed);
         write_each(&mut text, &names::UPSTREAM_SESSIONS, observed, |up| {
             up.sessions

@@ -2,12 +2,13 @@
 //! the caller has a stream, ended with the caller's session.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, oneshot};
-use tokio::time::Instant;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch as channel};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::json;
@@ -28,7 +29,17 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// A session of the caller's own at one upstream, open or not opened yet.
 #[derive(Default)]
 pub(super) struct UpstreamSession {
-    open: OnceCell<OpenSession>,
+    open: OnceLock<OpenSession>,
+    attempt: Mutex<Option<Attempt>>,
+}
+
+/// An attempt to open a session. It goes on when the call that began it has run out of time, because
+/// a process may need longer to start than any call waits.
+struct Attempt {
+    /// Closed when the attempt is over.
+    over: channel::Receiver<()>,
+    /// Aborted with the session.
+    _task: AbortOnDropHandle<()>,
 }
 
 struct OpenSession {
@@ -44,15 +55,66 @@ struct OpenSession {
 impl UpstreamSession {
     /// Returns the session's peer. The first call opens it; others wait for that attempt.
     pub(super) async fn peer(
-        &self,
+        self: &Arc<Self>,
         session: &Arc<CallerSession>,
         link: &Arc<Link>,
         deadline: Instant,
     ) -> Result<Arc<Peer>, LinkError> {
-        let opened = self
-            .open
-            .get_or_try_init(|| Box::pin(open(session, link, deadline)));
-        opened.await.map(|open| Arc::clone(&open.peer))
+        loop {
+            if let Some(open) = self.open.get() {
+                return Ok(Arc::clone(&open.peer));
+            }
+            let (mut over, failure) = self.join(session, link);
+            // Nothing is sent: it ends when the attempt does.
+            if timeout_at(deadline, over.changed()).await.is_err() {
+                return Err(match &link.wire {
+                    Wire::Http(_) => LinkError::Timeout,
+                    Wire::Child(_) => LinkError::StillStarting,
+                });
+            }
+            match failure.map(|mut failure| failure.try_recv()) {
+                Some(Ok(error)) => return Err(error),
+                Some(Err(_)) if self.open.get().is_none() => return Err(LinkError::SessionLost),
+                // If an attempt that another call began has failed, it is this call's turn.
+                Some(Err(_)) | None => {}
+            }
+        }
+    }
+
+    /// Joins the attempt under way, or begins one. Returns the receiver that is closed when it is
+    /// over and, to the call that began it, that of the failure.
+    fn join(
+        self: &Arc<Self>,
+        session: &Arc<CallerSession>,
+        link: &Arc<Link>,
+    ) -> (channel::Receiver<()>, Option<oneshot::Receiver<LinkError>>) {
+        let mut attempt = self.attempt.lock();
+        let usable = |one: &&Attempt| self.open.get().is_some() || one.over.has_changed().is_ok();
+        if let Some(running) = attempt.as_ref().filter(usable) {
+            return (running.over.clone(), None);
+        }
+        let (running, over) = channel::channel(());
+        let (failed, failure) = oneshot::channel();
+        let (this, session, opened_at) =
+            (Arc::downgrade(self), Arc::clone(session), Arc::clone(link));
+        let task = link.tasks().spawn(async move {
+            match (Box::pin(open(&session, &opened_at)).await, this.upgrade()) {
+                (Ok(open), Some(this)) => {
+                    let _ = this.open.set(open);
+                }
+                // The caller's session has ended meanwhile.
+                (Ok(_), None) => {}
+                (Err(error), _) => {
+                    let _ = failed.send(error);
+                }
+            }
+            drop(running);
+        });
+        *attempt = Some(Attempt {
+            over: over.clone(),
+            _task: AbortOnDropHandle::new(task),
+        });
+        (over, Some(failure))
     }
 
     /// Returns the session's link and peer, if it is open.
@@ -72,15 +134,10 @@ impl UpstreamSession {
 }
 
 /// Opens a session with the settings of the caller, and begins to read its messages.
-async fn open(
-    session: &Arc<CallerSession>,
-    link: &Arc<Link>,
-    deadline: Instant,
-) -> Result<OpenSession, LinkError> {
+async fn open(session: &Arc<CallerSession>, link: &Arc<Link>) -> Result<OpenSession, LinkError> {
     let slot = link.sessions.acquire()?;
-    let deadline = deadline.min(link.connect_deadline());
-    let (peer, unasked) = probe::open_session(link, &session.profile, deadline).await?;
-    let peer = Arc::new(peer);
+    let (peer, unasked) = probe::open_session(link, &session.profile).await?;
+    let (peer, deadline) = (Arc::new(peer), link.connect_deadline());
     tracing::debug!(upstream = %link.id(), version = %peer.version, "opened a session of the caller's own");
     restore(session, link, &peer, deadline).await;
     let (opened, stream_is_open) = oneshot::channel();
@@ -180,7 +237,7 @@ fn handle_loss(session: &Weak<CallerSession>, link: &Arc<Link>, peer: &Arc<Peer>
     }
     let link = Arc::clone(link);
     link.tasks().clone().spawn(async move {
-        let reopened = session.upstream_session(&link, link.connect_deadline());
+        let reopened = session.upstream_session(&link, link.open_deadline());
         if let Err(error) = reopened.await {
             tracing::debug!(upstream = %link.id(), %error, "a caller's subscriptions are lost until its next call");
         }

@@ -19,6 +19,19 @@ pub enum LinkError {
     /// The time budget is used up.
     #[error("no answer within the time budget")]
     Timeout,
+    /// A child process did not answer the handshake in time, so weir ended it.
+    #[error(
+        "weir ended the process, because it did not answer within {after:.0?}: if it needs longer, raise `{raise}`"
+    )]
+    ChildSilent {
+        /// The time that it had.
+        after: Duration,
+        /// The setting that says so.
+        raise: &'static str,
+    },
+    /// The caller's time is up, and the child process has not answered yet. Its start goes on.
+    #[error("the process is still starting")]
+    StillStarting,
     /// `timeouts.first_byte` is used up.
     #[error("no first byte of an answer within {0:?}")]
     FirstByte(Duration),
@@ -157,7 +170,9 @@ impl LinkError {
                 status: Some(status),
                 ..
             } if status.is_server_error() => Liveness::Broken,
-            Self::Timeout | Self::FirstByte(_) | Self::Idle => Liveness::Stalled,
+            Self::Timeout | Self::ChildSilent { .. } | Self::FirstByte(_) | Self::Idle => {
+                Liveness::Stalled
+            }
             Self::TooLarge { .. }
             | Self::Refused { .. }
             | Self::HeaderMismatch(_)
@@ -169,6 +184,7 @@ impl LinkError {
             | Self::Credential(_)
             | Self::SessionLost
             | Self::NoCommonVersion(_)
+            | Self::StillStarting
             | Self::Busy
             | Self::NotConnected { .. }
             | Self::CircuitOpen { .. } => Liveness::Unknown,
@@ -235,6 +251,8 @@ impl LinkError {
         match self {
             Self::Unreachable(_) => "cannot connect",
             Self::Timeout | Self::FirstByte(_) => "no answer in time",
+            Self::ChildSilent { .. } => "the process did not answer in time",
+            Self::StillStarting => "the process is still starting",
             Self::Idle => "the answer stopped coming",
             Self::Broken(_) => "the connection broke off",
             Self::TooLarge { .. } => "the answer is too large",

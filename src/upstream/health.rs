@@ -15,6 +15,8 @@ pub struct Health {
     state: watch::Sender<HealthState>,
     times: RwLock<HealthTimes>,
     report: RwLock<ListingReport>,
+    /// Since when a child process is being started that has not answered yet.
+    starting: RwLock<Option<Instant>>,
     /// A warning for operators beside the report.
     warning: RwLock<Option<String>>,
 }
@@ -86,6 +88,7 @@ impl Health {
                 next_try: None,
             }),
             report: RwLock::default(),
+            starting: RwLock::default(),
             warning: RwLock::default(),
         }
     }
@@ -100,6 +103,36 @@ impl Health {
     #[must_use]
     pub fn is_failing(&self) -> bool {
         matches!(*self.state.borrow(), HealthState::Failing { .. })
+    }
+
+    /// Returns the state in one word, as operators read it everywhere: `failing` from a failure to
+    /// the next listing; `starting` while a child process has not answered yet; `connecting`, `up`.
+    #[must_use]
+    pub fn state_word(&self) -> &'static str {
+        match &*self.state.borrow() {
+            HealthState::Failing { .. } => "failing",
+            HealthState::Connecting | HealthState::Up if self.is_starting() => "starting",
+            HealthState::Connecting => "connecting",
+            HealthState::Up => "up",
+        }
+    }
+
+    /// Returns whether a child process is being started that has not answered yet.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.starting.read().is_some()
+    }
+
+    /// Returns for how long a child process has been starting.
+    #[must_use]
+    pub fn starting_for(&self) -> Option<Duration> {
+        self.starting.read().map(|since| since.elapsed())
+    }
+
+    /// Marks the upstream as starting until the guard is dropped.
+    pub(super) fn begin_start(&self) -> StartGuard<'_> {
+        *self.starting.write() = Some(Instant::now());
+        StartGuard(self)
     }
 
     /// Returns the reason why there is no connection, in public words.
@@ -176,5 +209,14 @@ impl Health {
     /// Sets or clears what operators have to know beside the report.
     pub fn set_warning(&self, warning: Option<String>) {
         *self.warning.write() = warning;
+    }
+}
+
+/// A start of a child process under way. Only one is, because only the keeper connects a link.
+pub(super) struct StartGuard<'h>(&'h Health);
+
+impl Drop for StartGuard<'_> {
+    fn drop(&mut self) {
+        *self.0.starting.write() = None;
     }
 }

@@ -195,6 +195,7 @@ impl Link {
             match tokio::time::timeout_at(deadline, attempts.changed()).await {
                 Ok(Ok(())) if self.current_peer().is_none() => return Err(self.not_connected()),
                 Ok(Ok(())) => {}
+                Err(_) if self.health.is_starting() => return Err(LinkError::StillStarting),
                 Ok(Err(_)) | Err(_) => return Err(LinkError::Timeout),
             }
         }
@@ -281,9 +282,20 @@ impl Link {
         Instant::now() + self.config.timeouts.list
     }
 
-    /// Returns when a connection that starts now has to be usable.
+    /// Returns when a connection that starts now has to be usable. A child process has until
+    /// [`Self::open_deadline`] for its first answer.
     #[must_use]
     pub fn connect_deadline(&self) -> Instant {
         Instant::now() + self.config.timeouts.connect + self.config.timeouts.list
+    }
+
+    /// Returns when a session that is opened now has to be usable. Over stdio it is a process, which
+    /// may take minutes to start.
+    #[must_use]
+    pub fn open_deadline(&self) -> Instant {
+        match &self.wire {
+            Wire::Http(_) => self.connect_deadline(),
+            Wire::Child(_) => Instant::now() + self.config.timeouts.start,
+        }
     }
 }

@@ -6,17 +6,19 @@
 //! Everything else is legacy. Ids are not compared: real servers answer a probe with ids of their
 //! own.
 
-use std::borrow::Cow;
+mod requests;
+mod stdio;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub use requests::{SessionProfile, UnsolicitedMessages, request_meta};
+use requests::{discover_request, initialize_request};
+
 use crate::protocol::era::{Era, Version};
-use crate::protocol::message::{self, Id};
-use crate::protocol::{meta, method};
+use crate::protocol::{message, method};
 use crate::upstream::error::LinkError;
 use crate::upstream::http::HttpWire;
 use crate::upstream::http::handshake::HandshakeAnswer;
@@ -25,10 +27,6 @@ use crate::upstream::introduction::{
 };
 use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::{Affinity, Connection, Peer};
-use crate::upstream::stdio::{Child, ChildClosed, ChildReply, ChildSpec};
-
-/// The messages of a child that belong to no request.
-pub type UnsolicitedMessages = mpsc::Receiver<Bytes>;
 
 /// Connects a link: finds the era, or takes the known one, and shakes hands.
 ///
@@ -38,13 +36,12 @@ pub async fn connect(
     link: &Link,
     known: Option<Era>,
 ) -> Result<(Peer, Option<UnsolicitedMessages>), LinkError> {
-    let deadline = link.connect_deadline();
     match &link.wire {
-        Wire::Http(wire) => connect_http(link, wire, known, deadline)
+        Wire::Http(wire) => connect_http(link, wire, known, link.connect_deadline())
             .await
             .map(|peer| (peer, None)),
         Wire::Child(spec) => {
-            let (peer, unsolicited) = connect_stdio(link, spec, known, deadline).await?;
+            let (peer, unsolicited) = stdio::connect(link, spec, known).await?;
             Ok((peer, Some(unsolicited)))
         }
     }
@@ -87,28 +84,6 @@ async fn connect_http(
     opening.session(&offered).await
 }
 
-/// The version, capabilities and key that a legacy session is opened with.
-#[derive(Clone, Debug)]
-pub struct SessionProfile {
-    /// The version to ask for.
-    pub version: Version,
-    /// `ClientCapabilities` as JSON text: never more than the caller of this session can do.
-    pub capabilities: Cow<'static, str>,
-    /// Random, and the same for all sessions that are opened for one caller. It leads them to the
-    /// same instance of a server. `None` for the link's own session.
-    pub key: Option<[u8; 16]>,
-}
-
-impl SessionProfile {
-    /// The profile of the link's own session. It declares no capabilities, because only a caller
-    /// can do what an upstream may ask for.
-    const OWN: Self = Self {
-        version: Version::LATEST_LEGACY,
-        capabilities: Cow::Borrowed("{}"),
-        key: None,
-    };
-}
-
 /// Opens a legacy session beside the link's own. Over stdio that is another process.
 ///
 /// # Errors
@@ -116,7 +91,6 @@ impl SessionProfile {
 pub async fn open_session(
     link: &Link,
     profile: &SessionProfile,
-    deadline: Instant,
 ) -> Result<(Peer, Option<UnsolicitedMessages>), LinkError> {
     match &link.wire {
         Wire::Http(wire) => {
@@ -125,13 +99,12 @@ pub async fn open_session(
                 wire,
                 profile,
                 affinity: wire.new_affinity(profile.key.as_ref()),
-                deadline,
+                deadline: link.connect_deadline(),
             };
             Ok((opening.session(&[]).await?, None))
         }
         Wire::Child(spec) => {
-            let (child, unsolicited) = start_child(spec, link, deadline).await?;
-            let peer = open_session_over_stdio(link, child, profile, deadline).await?;
+            let (peer, unsolicited) = stdio::open_session(link, spec, profile).await?;
             Ok((peer, Some(unsolicited)))
         }
     }
@@ -285,161 +258,4 @@ fn read_http_verdict(answer: HandshakeAnswer, known: Option<Era>) -> Result<EraV
         }
         (verdict, _) => Ok(verdict),
     }
-}
-
-async fn connect_stdio(
-    link: &Link,
-    spec: &ChildSpec,
-    known: Option<Era>,
-    deadline: Instant,
-) -> Result<(Peer, UnsolicitedMessages), LinkError> {
-    let (mut child, mut unsolicited) = start_child(spec, link, deadline).await?;
-    if known != Some(Era::Legacy) {
-        // Half the budget, so that there is time for `initialize` if the child never answers the
-        // probe.
-        let probe_deadline = Instant::now() + deadline.duration_since(Instant::now()) / 2;
-        match discover_child(link, &child, probe_deadline).await {
-            Ok(EraVerdict::Modern(introduction)) => {
-                return Ok((
-                    introduction.into_peer(Era::Modern, Connection::Child(child)),
-                    unsolicited,
-                ));
-            }
-            Ok(EraVerdict::Again | EraVerdict::Legacy(_)) => {}
-            // Old rmcp servers exit when a request comes before `initialize`: start another
-            // process.
-            Err(LinkError::ChildClosed(_)) => {
-                child.stop().await;
-                (child, unsolicited) = start_child(spec, link, deadline).await?;
-            }
-            Err(LinkError::Timeout) => {}
-            Err(error) => return stop_with(&child, error).await,
-        }
-    }
-    let peer = open_session_over_stdio(link, child, &SessionProfile::OWN, deadline).await?;
-    Ok((peer, unsolicited))
-}
-
-/// Sends `server/discover` to a child; a second time if it asks for that.
-async fn discover_child(
-    link: &Link,
-    child: &Arc<Child>,
-    deadline: Instant,
-) -> Result<EraVerdict, LinkError> {
-    let mut verdict = EraVerdict::Again;
-    for _ in 0..2 {
-        let id = link.next_id();
-        let message = ask_child(child, id, discover_request(id), deadline).await?;
-        verdict = read_discover_answer(&message)?;
-        if !matches!(verdict, EraVerdict::Again) {
-            break;
-        }
-    }
-    Ok(verdict)
-}
-
-async fn open_session_over_stdio(
-    link: &Link,
-    child: Arc<Child>,
-    profile: &SessionProfile,
-    deadline: Instant,
-) -> Result<Peer, LinkError> {
-    let id = link.next_id();
-    let introduction = match ask_child(
-        &child,
-        id,
-        initialize_request(id, profile.version, profile),
-        deadline,
-    )
-    .await
-    .and_then(|message| read_initialize_answer(&message))
-    {
-        Ok(introduction) => introduction,
-        Err(error) => return stop_with(&child, error).await,
-    };
-    if let Err(closed) = child
-        .send(message::notification(method::INITIALIZED, None))
-        .await
-    {
-        return stop_with(&child, LinkError::from_child(closed)).await;
-    }
-    Ok(introduction.into_peer(Era::Legacy, Connection::Child(child)))
-}
-
-async fn start_child(
-    spec: &ChildSpec,
-    link: &Link,
-    deadline: Instant,
-) -> Result<(Arc<Child>, UnsolicitedMessages), LinkError> {
-    let read = tokio::time::timeout_at(deadline, spec.read_secrets());
-    read.await
-        .map_err(|_| LinkError::Timeout)?
-        .map_err(LinkError::Start)?;
-    Child::start(spec, link.tasks()).map_err(LinkError::Start)
-}
-
-/// Stops a child that cannot be used, and returns the reason.
-async fn stop_with<T>(child: &Arc<Child>, error: LinkError) -> Result<T, LinkError> {
-    child.stop().await;
-    Err(error)
-}
-
-async fn ask_child(
-    child: &Arc<Child>,
-    id: u64,
-    body: Bytes,
-    deadline: Instant,
-) -> Result<Bytes, LinkError> {
-    let answer = async {
-        let mut replies = child
-            .request(id, body)
-            .await
-            .map_err(LinkError::from_child)?;
-        loop {
-            match replies.next().await {
-                Some(ChildReply::Notification(_)) => {}
-                Some(ChildReply::Response(message)) => return Ok(message),
-                Some(ChildReply::Closed(reason)) => {
-                    return Err(LinkError::ChildClosed(ChildClosed(reason)));
-                }
-                None => return Err(LinkError::Nonsense("no answer")),
-            }
-        }
-    };
-    tokio::time::timeout_at(deadline, answer)
-        .await
-        .map_err(|_| LinkError::Timeout)?
-}
-
-fn discover_request(id: u64) -> Bytes {
-    message::request(
-        &Id::from(id),
-        method::DISCOVER,
-        &format!("{{\"_meta\":{}}}", request_meta(None, None)),
-    )
-}
-
-/// Returns the `_meta` of a modern request: version, client info and client capabilities.
-/// `capabilities` and `info` are JSON text; by default weir names itself, and declares no
-/// capabilities.
-#[must_use]
-pub fn request_meta(capabilities: Option<&str>, info: Option<&str>) -> String {
-    format!(
-        "{{\"{}\":\"{}\",\"{}\":{},\"{}\":{}}}",
-        meta::PROTOCOL_VERSION,
-        Version::MODERN,
-        meta::CLIENT_INFO,
-        info.unwrap_or(meta::WEIR),
-        meta::CLIENT_CAPABILITIES,
-        capabilities.unwrap_or("{}"),
-    )
-}
-
-fn initialize_request(id: u64, version: Version, profile: &SessionProfile) -> Bytes {
-    let params = format!(
-        "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"clientInfo\":{}}}",
-        profile.capabilities,
-        meta::WEIR,
-    );
-    message::request(&Id::from(id), method::INITIALIZE, &params)
 }

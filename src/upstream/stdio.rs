@@ -103,8 +103,8 @@ impl Child {
         };
         let name = spec.name.clone();
         tasks.spawn(async move {
-            let exit = process::supervise(process, pipe_tasks, &pending).await;
-            tracing::info!(target: "upstream", upstream = %name, "the process {exit}");
+            let end = process::supervise(process, pipe_tasks, &pending).await;
+            tracing::info!(target: "upstream", upstream = %name, "{end}");
             let _ = gone_tx.send(true);
         });
         Ok((child, incoming))

@@ -64,6 +64,7 @@ mod rotation;
 mod secrets;
 mod sigv4;
 mod stale;
+mod starts;
 mod stored;
 mod streams;
 mod swap;

@@ -70,10 +70,9 @@ impl<'w> ExplainIndex<'w> {
 impl KnownUpstream {
     fn of(link: &Link) -> Self {
         let report = link.health.report();
-        let (state, reason) = match link.health.state() {
-            HealthState::Connecting => ("connecting", None),
-            HealthState::Up => ("up", None),
-            HealthState::Failing { reason, .. } => ("failing", Some(reason)),
+        let reason = match link.health.state() {
+            HealthState::Connecting | HealthState::Up => None,
+            HealthState::Failing { reason, .. } => Some(reason),
         };
         let circuit = match link.gate.circuit_state() {
             CircuitState::Closed => "closed",
@@ -95,7 +94,7 @@ impl KnownUpstream {
                 stale: link.health.is_stale(),
             }),
             link: Some(LinkStatus {
-                state: state.to_owned(),
+                state: link.health.state_word().to_owned(),
                 reason,
                 circuit: circuit.to_owned(),
                 credentials,

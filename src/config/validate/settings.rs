@@ -204,6 +204,7 @@ fn check_defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> De
         drift: Drift::ACCEPT,
         timeouts: Timeouts {
             connect: Duration::from_secs(3),
+            start: Duration::from_secs(180),
             list: Duration::from_secs(8),
             first_byte: None,
             call: Duration::from_secs(120),
@@ -352,6 +353,7 @@ fn check_timeouts(
 ) -> Timeouts {
     Timeouts {
         connect: check_duration(check, raw.connect, base.connect, &at.key("connect")),
+        start: check_duration(check, raw.start, base.start, &at.key("start")),
         list: check_duration(check, raw.list, base.list, &at.key("list")),
         first_byte: match raw.first_byte {
             Some(written) => Some(check_duration(

@@ -47,6 +47,7 @@ pub(super) fn check_upstream(
         raw.tools.take().unwrap_or_default(),
         &at.key("tools"),
     );
+    check_shared_keys(check, &raw, at);
     let written = CommonKeys {
         resync: raw.resync.take(),
         stale: raw.stale.take(),
@@ -60,9 +61,6 @@ pub(super) fn check_upstream(
         Some(raw::ProcessSharing::PerCaller) => ProcessSharing::PerCaller,
         Some(raw::ProcessSharing::Shared) | None => ProcessSharing::Shared,
     };
-    if sessions == ProcessSharing::PerCaller && raw.url.is_some() {
-        check.report(&at.key("sessions"), Rule::NeedsCommand("sessions"));
-    }
     let (connector, endpoint, auth) = check_endpoint(check, raw, defaults, at)?;
     // Relative paths mean something else in another folder, so what they mean is in it too.
     let fingerprint = Fingerprint::of(&(as_written, &endpoint, &auth));
@@ -88,6 +86,19 @@ pub(super) fn check_upstream(
         rule_origins,
         fingerprint,
     })
+}
+
+/// Reports settings that concern only children, in keys that others have too.
+fn check_shared_keys(check: &mut Check<'_>, raw: &raw::Upstream, at: &KeyPath) {
+    if raw.url.is_some() && matches!(raw.sessions, Some(raw::ProcessSharing::PerCaller)) {
+        check.report(&at.key("sessions"), Rule::NeedsCommand("sessions"));
+    }
+    let timeouts = raw.timeouts.as_ref();
+    let has_start = timeouts.is_some_and(|timeouts| timeouts.start.is_some());
+    if has_start && raw.command.is_none() && !check.source.is_excused(at, "command") {
+        let at = at.key("timeouts").key("start");
+        check.report(&at, Rule::NeedsCommand("timeouts.start"));
+    }
 }
 
 fn check_endpoint(

@@ -11,19 +11,21 @@ pub enum ClosedReason {
     #[error("the process {0}")]
     Exited(Exit),
     /// The process closed its stdout and stayed.
-    #[error("the process closed its stdout")]
+    #[error("weir ended the process, because it closed its stdout")]
     OutputClosed,
     /// The process closed its stdin and stayed.
-    #[error("the process closed its stdin")]
+    #[error("weir ended the process, because it closed its stdin")]
     InputClosed,
     /// The process wrote a line longer than the limit.
-    #[error("the process wrote a line of more than {limit} bytes")]
+    #[error(
+        "weir ended the process, because it wrote a line of more than {limit} bytes: if its answers are that long, raise `limits.response_bytes`"
+    )]
     Oversized {
         /// The `max_message` of its [`ChildSpec`](super::ChildSpec).
         limit: usize,
     },
     /// Weir stopped it.
-    #[error("the process was stopped")]
+    #[error("weir stopped the process")]
     Stopped,
 }
 
@@ -42,6 +44,23 @@ pub enum Exit {
     Signal(i32),
     /// The process is gone, and its status is not known.
     Unknown,
+}
+
+/// The end of a process, for the log.
+#[derive(Debug)]
+pub(super) struct ChildEnd {
+    pub(super) exit: Exit,
+    /// Why weir ended it, if it did not end by itself.
+    pub(super) ended_for: Option<ClosedReason>,
+}
+
+impl fmt::Display for ChildEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.ended_for {
+            None => write!(f, "the process {}", self.exit),
+            Some(reason) => write!(f, "{reason}; it {}", self.exit),
+        }
+    }
 }
 
 impl Exit {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::closed::{ClosedReason, Exit};
+use super::closed::{ChildEnd, ClosedReason, Exit};
 use super::lines::ReadEnd;
 use super::pending::PendingRequests;
 use super::spec::{ChildSpec, ChildStartError};
@@ -166,24 +166,28 @@ pub(super) async fn supervise(
     mut process: ChildProcess,
     mut tasks: PipeTasks,
     pending: &PendingRequests,
-) -> Exit {
-    let exit = wait_for_end(&mut process, &mut tasks, pending).await;
+) -> ChildEnd {
+    let end = wait_for_end(&mut process, &mut tasks, pending).await;
     // The last lines of its log say why it crashed.
     let _ = timeout(SHORTLY, tasks.logged).await;
-    exit
+    end
 }
 
 async fn wait_for_end(
     process: &mut ChildProcess,
     tasks: &mut PipeTasks,
     pending: &PendingRequests,
-) -> Exit {
+) -> ChildEnd {
+    let by_itself = |exit| ChildEnd {
+        exit,
+        ended_for: None,
+    };
     let failure = tokio::select! {
         exit = process.wait() => {
             // The last line that it wrote may be an answer.
             let _ = timeout(SHORTLY, &mut tasks.read).await;
             pending.close(&ClosedReason::Exited(exit));
-            return exit;
+            return by_itself(exit);
         }
         () = tasks.stop.cancelled() => {
             let exit = match process.wait_for(AFTER_INPUT).await {
@@ -192,7 +196,10 @@ async fn wait_for_end(
             };
             let _ = timeout(SHORTLY, &mut tasks.read).await;
             pending.close(&ClosedReason::Stopped);
-            return exit;
+            return ChildEnd {
+                exit,
+                ended_for: Some(ClosedReason::Stopped),
+            };
         }
         end = &mut tasks.read => match end {
             Ok(ReadEnd::Oversized(limit)) => PipeFailure::Certain(ClosedReason::Oversized { limit }),
@@ -206,14 +213,17 @@ async fn wait_for_end(
         PipeFailure::PerhapsExit(reason) => match process.wait_for(SHORTLY).await {
             Some(exit) => {
                 pending.close(&ClosedReason::Exited(exit));
-                return exit;
+                return by_itself(exit);
             }
             None => reason,
         },
     };
     pending.close(&reason);
     tasks.stop.cancel();
-    process.end().await
+    ChildEnd {
+        exit: process.end().await,
+        ended_for: Some(reason),
+    }
 }
 
 /// Why a pipe can no longer be used.

@@ -3,6 +3,7 @@
 
     child.py [--name N] [--era legacy|modern|dual] [--version V] [--tools a,b] [--prompts p] [--pid FILE]
              [--restless] [--ignore-sigterm] [--exit-on-probe] [--silent-on-probe] [--start-delay S]
+             [--start-when FILE] [--either-era]
              [--noise] [--flood-stderr BYTES] [--log FILE]
 
 Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tools with these names:
@@ -19,6 +20,9 @@ Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tool
     count      the text is how many calls of this tool the process has had
     nap        answers after 0.3 s
     split      the answer is written in two writes with a flush between
+
+With --start-when it reads nothing until FILE exists. With --either-era and `--era dual` it takes `initialize`
+after a modern request too; the later one counts.
 
 --log FILE gets one line per message that arrived, as it arrived, and `EOF` when stdin closes.
 """
@@ -45,8 +49,9 @@ options.add_argument("--log")
 options.add_argument("--raw")
 options.add_argument("--big", type=int, default=100_000)
 options.add_argument("--start-delay", type=float, default=0)
+options.add_argument("--start-when")
 options.add_argument("--flood-stderr", type=int, default=0)
-for switch in ["ignore-sigterm", "exit-on-probe", "silent-on-probe", "noise", "restless"]:
+for switch in ["ignore-sigterm", "exit-on-probe", "silent-on-probe", "noise", "restless", "either-era"]:
     options.add_argument("--" + switch, action="store_true")
 options = options.parse_args()
 
@@ -191,7 +196,7 @@ def capabilities():
 
 
 def initialize(request):
-    if options.era == "modern" or state["pinned"] == "modern":
+    if options.era == "modern" or state["pinned"] == "modern" and not options.either_era:
         return refuse(request, -32022, "Unsupported protocol version",
                       {"supported": ["2026-07-28"], "requested": request["params"].get("protocolVersion")})
     state["pinned"] = "legacy"
@@ -279,6 +284,8 @@ def main():
         left -= 100
     sys.stderr.flush()
     time.sleep(options.start_delay)
+    while options.start_when and not os.path.exists(options.start_when):
+        time.sleep(0.02)
     if options.noise:
         with writing:
             out.write(b"Welcome to %s!\n" % options.name.encode())

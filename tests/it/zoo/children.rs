@@ -62,9 +62,10 @@ async fn a_program_that_is_not_there() {
 
 #[tokio::test]
 async fn never_a_word() {
-    let yaml = format!("  beast:\n    command: sleep\n    args: [\"1000\"]\n{BUDGETS}");
+    let budgets = BUDGETS.replace("connect:", "start: 1s, connect:");
+    let yaml = format!("  beast:\n    command: sleep\n    args: [\"1000\"]\n{budgets}");
     beside(&yaml, async |zoo: &Zoo| {
-        zoo.is_out("no answer within the time budget").await;
+        zoo.is_out("it did not answer within 1s").await;
     })
     .await;
 }

@@ -1,0 +1,235 @@
+//! The handshake with a child process. A process may take minutes until it reads its first message
+//! (`npx`, `uvx` and `docker run` download the server first), so silence is no answer here: the
+//! process is kept, and only `timeouts.start` ends it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::requests::{SessionProfile, UnsolicitedMessages, discover_request, initialize_request};
+use crate::protocol::era::Era;
+use crate::protocol::{message, method};
+use crate::upstream::error::LinkError;
+use crate::upstream::introduction::{
+    EraVerdict, Introduction, read_discover_answer, read_initialize_answer,
+};
+use crate::upstream::link::Link;
+use crate::upstream::peer::{Connection, Peer};
+use crate::upstream::stdio::{Child, ChildClosed, ChildReply, ChildSpec};
+
+/// Starts a child and shakes hands with it, in the known era or in the one it turns out to speak.
+///
+/// # Errors
+/// The process does not start, ends, refuses, or does not answer within `timeouts.start`.
+pub(super) async fn connect(
+    link: &Link,
+    spec: &ChildSpec,
+    known: Option<Era>,
+) -> Result<(Peer, UnsolicitedMessages), LinkError> {
+    let _starting = link.health.begin_start();
+    let mut handshake = Handshake::start(link, spec).await?;
+    let found = match known {
+        Some(Era::Legacy) => handshake.initialize(&SessionProfile::OWN).await,
+        Some(Era::Modern) | None => handshake.probe().await,
+    };
+    match found {
+        // Old rmcp servers exit when a request comes before `initialize`: start another process.
+        Err(LinkError::ChildClosed(_)) if known != Some(Era::Legacy) => {
+            handshake.restart(spec).await?;
+            let found = handshake.initialize(&SessionProfile::OWN).await;
+            handshake.finish(found).await
+        }
+        found => handshake.finish(found).await,
+    }
+}
+
+/// Starts another child beside the link's own, and opens a legacy session with it.
+///
+/// # Errors
+/// The same as those of [`connect`].
+pub(super) async fn open_session(
+    link: &Link,
+    spec: &ChildSpec,
+    profile: &SessionProfile,
+) -> Result<(Peer, UnsolicitedMessages), LinkError> {
+    let handshake = Handshake::start(link, spec).await?;
+    let found = handshake.initialize(profile).await;
+    handshake.finish(found).await
+}
+
+/// A child that weir shakes hands with.
+struct Handshake<'l> {
+    link: &'l Link,
+    child: Arc<Child>,
+    unsolicited: UnsolicitedMessages,
+    /// When weir ends the child, if it has not answered.
+    deadline: Instant,
+    /// Whether it has answered once.
+    answered: AtomicBool,
+}
+
+/// The description that a child gives of itself, and the era that it speaks from now on.
+type Introduced = (Introduction, Era);
+
+impl<'l> Handshake<'l> {
+    async fn start(link: &'l Link, spec: &ChildSpec) -> Result<Self, LinkError> {
+        let deadline = link.open_deadline();
+        let (child, unsolicited) = start_child(spec, link, deadline).await?;
+        Ok(Self {
+            link,
+            child,
+            unsolicited,
+            deadline,
+            answered: AtomicBool::new(false),
+        })
+    }
+
+    /// Starts another process in the place of one that has ended, within the same time budget.
+    async fn restart(&mut self, spec: &ChildSpec) -> Result<(), LinkError> {
+        self.child.stop().await;
+        (self.child, self.unsolicited) = start_child(spec, self.link, self.deadline).await?;
+        Ok(())
+    }
+
+    /// Finds the era of the child. A child that does not answer the modern request in time is either
+    /// a legacy server that ignores it, or still starting. Nothing tells which, so `initialize` is
+    /// sent too, and the answers decide.
+    async fn probe(&self) -> Result<Introduced, LinkError> {
+        let discovering = self.discover();
+        tokio::pin!(discovering);
+        match timeout(self.patience(), &mut discovering).await {
+            Ok(Ok(EraVerdict::Modern(introduction))) => return Ok((introduction, Era::Modern)),
+            Ok(Ok(EraVerdict::Again | EraVerdict::Legacy(_))) => {
+                return self.initialize(&SessionProfile::OWN).await;
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {}
+        }
+        let initializing = self.initialize(&SessionProfile::OWN);
+        tokio::pin!(initializing);
+        let verdict = tokio::select! {
+            biased;
+            verdict = &mut discovering => verdict?,
+            initialized = &mut initializing => return match initialized {
+                Err(error) if error.is_refusal() => match discovering.await {
+                    Ok(EraVerdict::Modern(introduction)) => Ok((introduction, Era::Modern)),
+                    Ok(EraVerdict::Again | EraVerdict::Legacy(_)) | Err(_) => Err(error),
+                },
+                other => other,
+            },
+        };
+        match verdict {
+            // A server of both eras may take the later request as the one that counts.
+            EraVerdict::Modern(modern) => match timeout(self.patience(), initializing).await {
+                Ok(Ok(legacy)) => Ok(legacy),
+                Ok(Err(closed @ LinkError::ChildClosed(_))) => Err(closed),
+                Ok(Err(_)) | Err(_) => Ok((modern, Era::Modern)),
+            },
+            EraVerdict::Again | EraVerdict::Legacy(_) => initializing.await,
+        }
+    }
+
+    /// Returns how long the modern request is waited for alone.
+    fn patience(&self) -> Duration {
+        let timeouts = &self.link.config.timeouts;
+        (timeouts.connect + timeouts.list) / 2
+    }
+
+    /// Sends `server/discover`; a second time if the child asks for that.
+    async fn discover(&self) -> Result<EraVerdict, LinkError> {
+        let mut verdict = EraVerdict::Again;
+        for _ in 0..2 {
+            let id = self.link.next_id();
+            let message = self.ask(id, discover_request(id)).await?;
+            verdict = read_discover_answer(&message)?;
+            if !matches!(verdict, EraVerdict::Again) {
+                break;
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// Sends `initialize`.
+    async fn initialize(&self, profile: &SessionProfile) -> Result<Introduced, LinkError> {
+        let id = self.link.next_id();
+        let request = initialize_request(id, profile.version, profile);
+        let message = self.ask(id, request).await?;
+        Ok((read_initialize_answer(&message)?, Era::Legacy))
+    }
+
+    /// Sends a request and waits for the response.
+    async fn ask(&self, id: u64, body: Bytes) -> Result<Bytes, LinkError> {
+        let timeouts = &self.link.config.timeouts;
+        // A child that has answered once has started, and gets the time of any other handshake.
+        let (deadline, after, raise) = match self.answered.load(Ordering::Relaxed) {
+            false => (self.deadline, timeouts.start, "timeouts.start"),
+            true => {
+                let after = timeouts.connect + timeouts.list;
+                (Instant::now() + after, after, "timeouts.list")
+            }
+        };
+        let answer = timeout_at(deadline, ask_child(&self.child, id, body)).await;
+        let answer = answer.map_err(|_| LinkError::ChildSilent { after, raise })??;
+        self.answered.store(true, Ordering::Relaxed);
+        Ok(answer)
+    }
+
+    /// Makes a peer of what was found, or stops the child.
+    async fn finish(
+        self,
+        found: Result<Introduced, LinkError>,
+    ) -> Result<(Peer, UnsolicitedMessages), LinkError> {
+        let connected = match found {
+            Ok((introduction, Era::Legacy)) => {
+                let initialized = message::notification(method::INITIALIZED, None);
+                let sent = self.child.send(initialized).await;
+                sent.map(|()| (introduction, Era::Legacy))
+                    .map_err(LinkError::from_child)
+            }
+            other => other,
+        };
+        match connected {
+            Ok((introduction, era)) => {
+                let connection = Connection::Child(self.child);
+                Ok((introduction.into_peer(era, connection), self.unsolicited))
+            }
+            Err(error) => {
+                self.child.stop().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn start_child(
+    spec: &ChildSpec,
+    link: &Link,
+    deadline: Instant,
+) -> Result<(Arc<Child>, UnsolicitedMessages), LinkError> {
+    let secrets = deadline.min(link.connect_deadline());
+    let read = timeout_at(secrets, spec.read_secrets());
+    read.await
+        .map_err(|_| LinkError::Timeout)?
+        .map_err(LinkError::Start)?;
+    Child::start(spec, link.tasks()).map_err(LinkError::Start)
+}
+
+async fn ask_child(child: &Arc<Child>, id: u64, body: Bytes) -> Result<Bytes, LinkError> {
+    let mut replies = child
+        .request(id, body)
+        .await
+        .map_err(LinkError::from_child)?;
+    loop {
+        match replies.next().await {
+            Some(ChildReply::Notification(_)) => {}
+            Some(ChildReply::Response(message)) => return Ok(message),
+            Some(ChildReply::Closed(reason)) => {
+                return Err(LinkError::ChildClosed(ChildClosed(reason)));
+            }
+            None => return Err(LinkError::Nonsense("no answer")),
+        }
+    }
+}
