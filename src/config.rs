@@ -161,6 +161,9 @@ pub struct Listen {
     pub body_timeout: Duration,
     /// Maximum number of open connections.
     pub connections: NonZeroUsize,
+    /// After how long a silent event stream gets a comment, and an answer that takes longer becomes
+    /// an event stream.
+    pub keep_alive: Duration,
     /// How long weir waits for running calls when it is told to stop.
     pub drain: Duration,
     /// How callers are authenticated; `None` if it is not written, which is allowed on loopback
@@ -182,12 +185,13 @@ impl Listen {
             header_timeout,
             body_timeout,
             connections,
+            keep_alive,
             drain,
             auth,
         } = self;
         let names = (address, path, allowed_hosts, allowed_origins);
         let sizes = (page_size, request_bytes, connections);
-        let times = (header_timeout, body_timeout, drain);
+        let times = (header_timeout, body_timeout, keep_alive, drain);
         Fingerprint::of(&(names, sizes, times, auth))
     }
 }

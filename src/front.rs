@@ -1,6 +1,7 @@
 //! Towards the callers: one MCP endpoint for both eras, over HTTP or stdio.
 
 mod answer;
+mod answering;
 mod batch;
 mod body;
 mod changes;

@@ -34,7 +34,7 @@ use crate::protocol::message::Request;
 use crate::protocol::method;
 use crate::record::Record;
 
-pub use back::{ChangeEvent, Changes, KEEP_ALIVE, ListKinds, Outgoing, Payload, Reply};
+pub use back::{ChangeEvent, Changes, ListKinds, Outgoing, Payload, Reply};
 pub use capabilities::capabilities;
 pub use listen::{Listening, listen};
 pub use scope::Scope;

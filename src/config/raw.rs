@@ -92,6 +92,9 @@ pub(super) struct Listen {
     /// 10000.
     #[schemars(range(min = 1))]
     pub(super) connections: Option<u64>,
+    /// After how long a silent event stream gets a comment, which keeps the connection open. An
+    /// answer that takes longer becomes an event stream, if the caller accepts one. Default: 15s.
+    pub(super) keep_alive: Option<Duration>,
     /// How long weir waits for running calls when it is told to stop. Default: 10s.
     pub(super) drain: Option<Duration>,
     /// How callers are authenticated. Required if the address is not loopback.

@@ -2,6 +2,7 @@
 //! message comes before it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -16,11 +17,11 @@ use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Id;
 use crate::protocol::sse;
-use crate::relay::{KEEP_ALIVE, Outgoing, Payload};
+use crate::relay::{Outgoing, Payload};
 use crate::session::CallerSession;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// The media types that a caller accepts, by its `Accept` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,14 +66,18 @@ impl Accepts {
 }
 
 /// Returns the HTTP response of a modern call. The call is cancelled when the caller closes it.
-pub(super) async fn respond(mut running: Running, accepts: Accepts) -> Response {
-    match wait_for_form(&mut running, accepts, false).await {
+pub(super) async fn respond(
+    mut running: Running,
+    accepts: Accepts,
+    keep_alive: Duration,
+) -> Response {
+    match wait_for_form(&mut running, accepts, false, keep_alive).await {
         AnswerForm::Response(payload) => respond_whole(payload, accepts),
         AnswerForm::Stream(StreamTrigger::Message(message)) => {
-            stream_events(sse::event(&message), running)
+            stream_events(sse::event(&message), running, keep_alive)
         }
         AnswerForm::Stream(StreamTrigger::Silence | StreamTrigger::Paused) => {
-            stream_events(sse::KEEP_ALIVE, running)
+            stream_events(sse::KEEP_ALIVE, running, keep_alive)
         }
         AnswerForm::Empty => events(Body::empty()),
     }
@@ -87,7 +92,14 @@ pub(super) async fn respond_resumable(
     replays: &Arc<ReplayBuffers>,
     tasks: &TaskTracker,
 ) -> Response {
-    match wait_for_form(&mut running, accepts, session.knows_polling()).await {
+    match wait_for_form(
+        &mut running,
+        accepts,
+        session.knows_polling(),
+        replays.keep_alive(),
+    )
+    .await
+    {
         AnswerForm::Response(payload) => respond_whole(payload, accepts),
         AnswerForm::Stream(trigger) => events(replays.stream(running, trigger, session, tasks)),
         AnswerForm::Empty => events(Body::empty()),
@@ -116,13 +128,18 @@ enum AnswerForm {
 
 /// Waits until the form of the answer is known. `polls`: whether the caller knows streams that
 /// pause.
-async fn wait_for_form(running: &mut Running, accepts: Accepts, polls: bool) -> AnswerForm {
+async fn wait_for_form(
+    running: &mut Running,
+    accepts: Accepts,
+    polls: bool,
+    keep_alive: Duration,
+) -> AnswerForm {
     let streams = accepts.streams();
     loop {
         let first = tokio::select! {
             biased;
             first = running.next() => first,
-            () = tokio::time::sleep(KEEP_ALIVE), if streams => return AnswerForm::Stream(StreamTrigger::Silence),
+            () = tokio::time::sleep(keep_alive), if streams => return AnswerForm::Stream(StreamTrigger::Silence),
         };
         match first {
             Some(Outgoing::Response(payload)) => return AnswerForm::Response(payload),
@@ -139,25 +156,28 @@ async fn wait_for_form(running: &mut Running, accepts: Accepts, polls: bool) -> 
 }
 
 /// Streams an answer that begins with the event `first`.
-fn stream_events(first: Bytes, running: Running) -> Response {
-    let rest = futures::stream::unfold((Some(first), running), |(first, mut running)| async move {
-        if let Some(first) = first {
-            return Some((Ok::<_, std::convert::Infallible>(first), (None, running)));
-        }
-        let outgoing = tokio::select! {
-            biased;
-            outgoing = running.next_in_time() => outgoing,
-            () = tokio::time::sleep(KEEP_ALIVE) => {
-                return Some((Ok(sse::KEEP_ALIVE), (None, running)));
+fn stream_events(first: Bytes, running: Running, keep_alive: Duration) -> Response {
+    let rest = futures::stream::unfold(
+        (Some(first), running),
+        move |(first, mut running)| async move {
+            if let Some(first) = first {
+                return Some((Ok::<_, std::convert::Infallible>(first), (None, running)));
             }
-        };
-        let bytes = match outgoing? {
-            Outgoing::Message(message) => sse::event(&message),
-            Outgoing::Response(payload) => sse::event(&payload.concat()),
-            Outgoing::Paused => sse::KEEP_ALIVE,
-        };
-        Some((Ok(bytes), (None, running)))
-    });
+            let outgoing = tokio::select! {
+                biased;
+                outgoing = running.next_in_time() => outgoing,
+                () = tokio::time::sleep(keep_alive) => {
+                    return Some((Ok(sse::KEEP_ALIVE), (None, running)));
+                }
+            };
+            let bytes = match outgoing? {
+                Outgoing::Message(message) => sse::event(&message),
+                Outgoing::Response(payload) => sse::event(&payload.concat()),
+                Outgoing::Paused => sse::KEEP_ALIVE,
+            };
+            Some((Ok(bytes), (None, running)))
+        },
+    );
     events(Body::from_stream(rest))
 }
 

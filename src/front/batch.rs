@@ -26,7 +26,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::message::{Message, MessageError};
 use crate::protocol::trace::Trace;
 use crate::protocol::{method, sse};
-use crate::relay::{self, KEEP_ALIVE, Outgoing, Payload};
+use crate::relay::{self, Outgoing, Payload};
 use crate::session::SessionToken;
 
 /// At most this many messages are in one batch.
@@ -100,7 +100,8 @@ pub(super) async fn post(
 /// Waits until it is known whether the answer is an array or a stream, and returns that.
 async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
     let mut ready: Vec<Bytes> = Vec::new();
-    let silence = tokio::time::sleep(KEEP_ALIVE);
+    let keep_alive = answers.front.keep_alive;
+    let silence = tokio::time::sleep(keep_alive);
     tokio::pin!(silence);
     let first = loop {
         tokio::select! {
@@ -118,21 +119,24 @@ async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
     };
     let mut begun: VecDeque<Bytes> = ready.iter().map(|answer| sse::event(answer)).collect();
     begun.push_back(first);
-    let events = futures::stream::unfold((begun, answers), |(mut begun, mut answers)| async move {
-        if let Some(event) = begun.pop_front() {
-            return Some((Ok::<_, Infallible>(event), (begun, answers)));
-        }
-        let event = tokio::select! {
-            biased;
-            outgoing = answers.next() => match outgoing? {
-                Outgoing::Message(message) => sse::event(&message),
-                Outgoing::Response(payload) => sse::event(&payload.concat()),
-                Outgoing::Paused => sse::KEEP_ALIVE,
-            },
-            () = tokio::time::sleep(KEEP_ALIVE) => sse::KEEP_ALIVE,
-        };
-        Some((Ok(event), (begun, answers)))
-    });
+    let events = futures::stream::unfold(
+        (begun, answers),
+        move |(mut begun, mut answers)| async move {
+            if let Some(event) = begun.pop_front() {
+                return Some((Ok::<_, Infallible>(event), (begun, answers)));
+            }
+            let event = tokio::select! {
+                biased;
+                outgoing = answers.next() => match outgoing? {
+                    Outgoing::Message(message) => sse::event(&message),
+                    Outgoing::Response(payload) => sse::event(&payload.concat()),
+                    Outgoing::Paused => sse::KEEP_ALIVE,
+                },
+                () = tokio::time::sleep(keep_alive) => sse::KEEP_ALIVE,
+            };
+            Some((Ok(event), (begun, answers)))
+        },
+    );
     answer::events(Body::from_stream(events))
 }
 

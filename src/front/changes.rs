@@ -1,6 +1,7 @@
 //! Bodies of HTTP answers that stream changes: messages that belong to no call.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -18,23 +19,26 @@ pub(super) struct ListenEnd {
 }
 
 /// Makes the body of a stream: `first`, then each change as `render` writes it (method, params),
-/// then the ending if there is one. `held` is dropped with the body.
+/// then the ending if there is one, with a comment after each `keep_alive` of silence. `held` is
+/// dropped with the body.
 pub(super) fn body(
     first: Bytes,
+    keep_alive: Duration,
     changes: Changes,
     render: impl Fn(&'static str, Option<&str>) -> Bytes + Send + 'static,
     ending: Option<Box<ListenEnd>>,
     held: impl Send + 'static,
 ) -> Body {
     let state = (Some(first), Some(changes), ending, render, held);
-    let stream =
-        futures::stream::unfold(state, |(first, changes, ending, render, held)| async move {
+    let stream = futures::stream::unfold(
+        state,
+        move |(first, changes, ending, render, held)| async move {
             let ok = Ok::<_, Infallible>;
             if let Some(first) = first {
                 return Some((ok(first), (None, changes, ending, render, held)));
             }
             let mut changes = changes?;
-            let bytes = match changes.next().await {
+            let bytes = match changes.next(keep_alive).await {
                 ChangeEvent::Changed(method) => render(method, None),
                 ChangeEvent::Updated(method, params) => render(method, Some(&params)),
                 ChangeEvent::Message(message) => sse::event(&message),
@@ -46,6 +50,7 @@ pub(super) fn body(
                 }
             };
             Some((ok(bytes), (None, Some(changes), ending, render, held)))
-        });
+        },
+    );
     Body::from_stream(stream)
 }

@@ -5,8 +5,6 @@
 //! layers would cost about a twentieth of a whole call.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -16,11 +14,11 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use axum::routing::get;
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, Either};
+use futures::future::Either;
 use http::Method;
 use tower::Service;
 
+use crate::front::answering::Answering;
 use crate::front::cors;
 use crate::front::http::{end_session, open_stream, post, refuse_method, with_request_id};
 use crate::front::probes::{ping, probes};
@@ -66,7 +64,7 @@ type Answered = Result<Response, Infallible>;
 impl Service<Request> for EndpointService {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<Answering, RouteFuture<Infallible>>;
+    type Future = Either<Answering<Answered>, RouteFuture<Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -80,46 +78,7 @@ impl Service<Request> for EndpointService {
         let is_legacy = request.headers().contains_key(headers::SESSION);
         let owner = is_legacy.then(|| Arc::clone(&self.front));
         let front = Arc::clone(&self.front);
-        let inner = async move { Ok(post(&front, request).await) }.boxed();
-        Either::Left(Answering {
-            inner: Some(inner),
-            owner,
-        })
-    }
-}
-
-/// The future of an answer. With an owner, it goes on in the background when its connection is
-/// gone.
-pub struct Answering {
-    inner: Option<BoxFuture<'static, Answered>>,
-    owner: Option<Arc<Front>>,
-}
-
-impl Future for Answering {
-    type Output = Answered;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answered> {
-        let Some(inner) = &mut self.inner else {
-            return Poll::Pending;
-        };
-        let polled = inner.as_mut().poll(context);
-        if polled.is_ready() {
-            self.inner = None;
-        }
-        polled
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        if let (Some(inner), Some(owner)) = (self.inner.take(), self.owner.take()) {
-            let given_up = owner.given_up.clone();
-            owner.tasks.spawn(async move {
-                tokio::select! {
-                    _ = inner => {}
-                    () = given_up.cancelled() => {}
-                }
-            });
-        }
+        let answer = async move { Ok(post(&front, request).await) };
+        Either::Left(Answering::new(answer, owner))
     }
 }

@@ -6,20 +6,22 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body::Body as _;
 
 use crate::caller::Caller;
 use crate::front::answer::{self, Accepts};
+use crate::front::answering::{Answering, stream_early};
 use crate::front::state::{Front, METHODS};
 use crate::front::{batch, cors, intake, legacy, modern};
-use crate::protocol::era::{Era, Version};
+use crate::protocol::era::Version;
 use crate::protocol::error::Fault;
-use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
-use crate::protocol::message::{Message, MessageError, Notification};
+use crate::protocol::headers::{LAST_EVENT_ID, SESSION, VERSION};
+use crate::protocol::message::{Id, Message, MessageError, Notification};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
-use crate::relay::{self, Payload};
+use crate::relay;
 use crate::session::SessionToken;
 
 /// Adds the request id to answers of other methods than `POST`.
@@ -40,10 +42,19 @@ fn tag_response(front: &Front, trace: &Trace, mut response: Response) -> Respons
     response
 }
 
+/// A `POST` whose body has been read.
+struct Posted {
+    headers: HeaderMap,
+    accepts: Accepts,
+    body: Bytes,
+    trace: Trace,
+}
+
 /// Answers a `POST`: one message, or a batch. Every answer carries the request id.
 pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
     let mut trace = Trace::of(&parts.headers);
+    let origin = parts.headers.get(header::ORIGIN).cloned();
     let read = match check_before_body(front, &parts, &body) {
         Ok(accepts) => intake::read(&mut body, front.intake)
             .await
@@ -53,12 +64,13 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
     let readable = !matches!(read, Err(Fault::Forbidden));
     let mut response = match read {
         Ok((accepts, body)) => {
-            let handled = handle(front, &parts.headers, accepts, &body, &mut trace);
-            tokio::select! {
-                biased;
-                response = handled => response,
-                () = front.given_up.cancelled() => answer_given_up(&body),
-            }
+            let posted = Posted {
+                headers: parts.headers,
+                accepts,
+                body,
+                trace: trace.clone(),
+            };
+            answer_in_time(front, posted, &mut trace).await
         }
         Err(fault) => {
             front.tasks.spawn(intake::discard_rest(body));
@@ -66,24 +78,50 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
         }
     };
     if readable {
-        cors::allow(&parts.headers, &mut response);
+        cors::allow(origin, &mut response);
     }
     tag_response(front, &trace, response)
 }
 
-/// Answers a request that did not end within the grace period. Its record is written when the work
-/// on it is dropped.
-fn answer_given_up(body: &[u8]) -> Response {
-    let message = std::str::from_utf8(body).map(Message::parse);
-    let id = match message {
-        Ok(Ok(Message::Request(request))) => Some(request.id),
-        _ => None,
-    };
-    answer::json(Payload::fault(
-        id.as_ref(),
-        &Fault::ShuttingDown,
-        Era::Legacy,
-    ))
+/// Answers a message, and does not keep its sender in the dark: an answer that takes long becomes
+/// an event stream, and one that takes longer than weir goes on becomes an error. `trace` becomes
+/// that of the message.
+async fn answer_in_time(front: &Arc<Front>, posted: Posted, trace: &mut Trace) -> Response {
+    let (accepts, body) = (posted.accepts, posted.body.clone());
+    // In legacy a disconnect cancels nothing.
+    let is_legacy = posted.headers.contains_key(SESSION);
+    let owner = is_legacy.then(|| Arc::clone(front));
+    let handled = handle(Arc::clone(front), posted);
+    let mut answering = Answering::new(handled, owner);
+    tokio::select! {
+        biased;
+        (response, heeded) = &mut answering => {
+            *trace = heeded;
+            response
+        }
+        () = front.given_up.cancelled() => {
+            answering.cancel();
+            let id = reread(&body, trace);
+            // Its record is written when the work on it is dropped.
+            answer::refuse(id.as_ref(), &Fault::ShuttingDown)
+        }
+        // What remains is a request: nothing else makes weir wait.
+        () = tokio::time::sleep(front.keep_alive), if accepts.streams() => {
+            let id = reread(&body, trace);
+            stream_early(front, answering, id)
+        }
+    }
+}
+
+/// Returns the id of a request that is still being answered. `trace` becomes that of the request.
+fn reread(body: &[u8], trace: &mut Trace) -> Option<Id> {
+    match std::str::from_utf8(body).map(Message::parse) {
+        Ok(Ok(Message::Request(request))) => {
+            trace.heed(request.meta.as_ref());
+            Some(request.id)
+        }
+        Ok(Ok(Message::Notification(_) | Message::Response(_)) | Err(_)) | Err(_) => None,
+    }
 }
 
 /// Checks what can be checked before the body is read.
@@ -110,8 +148,20 @@ fn check_before_body(front: &Front, parts: &Parts, body: &Body) -> Result<Accept
     }
 }
 
+/// Answers a message. Returns the answer, and the trace of the message.
+async fn handle(front: Arc<Front>, posted: Posted) -> (Response, Trace) {
+    let Posted {
+        headers,
+        accepts,
+        body,
+        mut trace,
+    } = posted;
+    let response = answer_message(&front, &headers, accepts, &body, &mut trace).await;
+    (response, trace)
+}
+
 /// Finds out which era a message belongs to (`basic/versioning.mdx`), and answers it.
-async fn handle(
+async fn answer_message(
     front: &Arc<Front>,
     headers: &HeaderMap,
     accepts: Accepts,

@@ -219,6 +219,7 @@ pub(super) fn open_stream(
     let counted = front.metrics.get_streams.hold();
     answer::events(changes::body(
         sse::KEEP_ALIVE,
+        front.keep_alive,
         changes,
         render,
         None,

@@ -36,6 +36,13 @@ pub(super) async fn listen(
     let render = move |method: &'static str, params: Option<&str>| {
         sse::event(&listening.changed(method, params))
     };
-    let body = changes::body(first, changes, render, Some(ending), counted);
+    let body = changes::body(
+        first,
+        front.keep_alive,
+        changes,
+        render,
+        Some(ending),
+        counted,
+    );
     Ok(answer::events(body))
 }

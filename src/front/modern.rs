@@ -149,7 +149,7 @@ async fn answer(
         _ => {
             let reply = relay::answer(&scope, request, record).await?;
             let running = Running::modern(reply, &front.given_up);
-            Ok(answer::respond(running, accepts).await)
+            Ok(answer::respond(running, accepts, front.keep_alive).await)
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::front::running::Running;
 use crate::protocol::sse;
-use crate::relay::{KEEP_ALIVE, Outgoing};
+use crate::relay::Outgoing;
 use crate::session::CallerSession;
 
 /// At most this many messages and bytes are in a buffer, except for a single message that is
@@ -36,8 +36,10 @@ const KEPT_UNREAD: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// The buffers of all answers that can be resumed, by number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ReplayBuffers {
+    /// `listen.keep_alive`
+    keep_alive: Duration,
     numbers: AtomicU64,
     inner: Mutex<HashMap<u64, Arc<ReplayBuffer>>>,
 }
@@ -49,6 +51,7 @@ pub(super) struct ReplayBuffer {
     session: Arc<CallerSession>,
     /// Whether the caller knows streams that pause: events without data, retry times.
     polls: bool,
+    keep_alive: Duration,
     state: Mutex<State>,
     /// Goes up whenever `state` changes.
     changes: watch::Sender<u64>,
@@ -90,6 +93,20 @@ enum ReadStep {
 }
 
 impl ReplayBuffers {
+    /// Makes room for buffers, whose readers get a comment after `keep_alive` of silence.
+    pub(super) fn new(keep_alive: Duration) -> Self {
+        Self {
+            keep_alive,
+            numbers: AtomicU64::default(),
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Returns after how long a silent stream gets a comment.
+    pub(super) fn keep_alive(&self) -> Duration {
+        self.keep_alive
+    }
+
     /// Streams an answer into the body that is returned, beginning with `trigger`.
     pub(super) fn stream(
         self: &Arc<Self>,
@@ -103,6 +120,7 @@ impl ReplayBuffers {
             number,
             session: Arc::clone(session),
             polls: session.knows_polling(),
+            keep_alive: self.keep_alive,
             state: Mutex::default(),
             changes: watch::Sender::new(0),
         });
@@ -317,7 +335,7 @@ impl BufferReader {
                 changed = changes.changed() => if changed.is_err() {
                     return None;
                 },
-                () = tokio::time::sleep(KEEP_ALIVE) => return Some(sse::KEEP_ALIVE),
+                () = tokio::time::sleep(self.buffer.keep_alive) => return Some(sse::KEEP_ALIVE),
             }
         }
     }

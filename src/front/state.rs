@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +39,8 @@ pub struct Front {
     pub(super) tasks: TaskTracker,
     pub(super) metrics: Arc<Metrics>,
     pub(super) intake: Intake,
+    /// `listen.keep_alive`
+    pub(super) keep_alive: Duration,
     pub(super) started: Instant,
     origins: OriginCheck,
 }
@@ -58,13 +62,14 @@ impl Front {
         Self {
             live,
             sessions,
-            replays: Arc::default(),
+            replays: Arc::new(ReplayBuffers::new(listen.keep_alive)),
             shutdown: draining.begun.clone(),
             given_up: draining.given_up.clone(),
             tasks,
             metrics,
             origins,
             intake,
+            keep_alive: listen.keep_alive,
             started: Instant::now(),
         }
     }

@@ -366,7 +366,7 @@ impl Connection {
         render: impl Fn(&'static str, Option<&str>) -> Bytes,
     ) {
         loop {
-            match changes.next().await {
+            match changes.next(Duration::MAX).await {
                 ChangeEvent::Changed(method) => self.send(render(method, None)).await,
                 ChangeEvent::Updated(method, params) => {
                     self.send(render(method, Some(&params))).await;

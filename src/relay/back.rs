@@ -102,9 +102,6 @@ enum Bridged<'a> {
     },
 }
 
-/// A stream to a caller sends something at least this often.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
 /// The pause before a stream is opened again if the upstream names none, and the longest pause.
 const RESUME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 

@@ -18,7 +18,7 @@ use Reload::{Applied, Refused, Unchanged};
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 32] = [
+const KEYS: [(&str, &str, &str, Reload); 33] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -40,6 +40,7 @@ const KEYS: [(&str, &str, &str, Reload); 32] = [
     ("listen.header_timeout", "1s", "2s", Refused("listen")),
     ("listen.body_timeout", "1s", "2s", Refused("listen")),
     ("listen.connections", "1", "2", Refused("listen")),
+    ("listen.keep_alive", "1s", "2s", Refused("listen")),
     ("listen.drain", "1s", "2s", Refused("listen")),
     ("listen.auth", "null", "none", Refused("listen")),
     ("admin", "null", "{}", Refused("admin")),

@@ -120,6 +120,12 @@ fn check_listen(check: &mut Check<'_>, raw: raw::Listen, at: &KeyPath) -> Listen
             &at.key("body_timeout"),
         ),
         connections: check_count(check, raw.connections, 10_000, &at.key("connections")),
+        keep_alive: check_duration(
+            check,
+            raw.keep_alive,
+            Duration::from_secs(15),
+            &at.key("keep_alive"),
+        ),
         drain: check_duration(check, raw.drain, DRAIN, &at.key("drain")),
         auth,
     }

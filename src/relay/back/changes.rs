@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
@@ -14,7 +15,7 @@ use crate::catalog::Digest;
 use crate::json::{self, Object};
 use crate::live::Live;
 use crate::protocol::{meta, method};
-use crate::relay::back::{KEEP_ALIVE, unasked};
+use crate::relay::back::unasked;
 use crate::session::SessionStream;
 use crate::upstream::subscriptions::{Topic, Update};
 
@@ -114,8 +115,8 @@ impl Changes {
         self
     }
 
-    /// Waits for the next message.
-    pub async fn next(&mut self) -> ChangeEvent {
+    /// Waits for the next message, or for this much silence.
+    pub async fn next(&mut self, silence: Duration) -> ChangeEvent {
         loop {
             if let Some(method) = self.due.pop_front() {
                 return ChangeEvent::Changed(method);
@@ -138,7 +139,7 @@ impl Changes {
                     self.compare();
                     continue;
                 }
-                () = tokio::time::sleep(KEEP_ALIVE) => return ChangeEvent::Silence,
+                () = tokio::time::sleep(silence) => return ChangeEvent::Silence,
             };
             let Some(session) = &self.session else {
                 continue;

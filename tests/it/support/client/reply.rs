@@ -51,6 +51,22 @@ impl Stream {
         .await
     }
 
+    /// Waits for so many comments: signs of life that are no messages.
+    pub async fn wait_comments(&mut self, at_least: usize) {
+        bounded("comments", async {
+            let is_there = |stream: &Self| {
+                let text = String::from_utf8_lossy(&stream.body);
+                let comments = text.lines().filter(|line| line.starts_with(':')).count();
+                comments >= at_least
+            };
+            while !is_there(self) {
+                let chunk = self.chunk().await.expect("the stream goes on");
+                self.buffer.extend_from_slice(&chunk);
+            }
+        })
+        .await;
+    }
+
     /// The id of the last event that has arrived.
     pub fn last_id(&self) -> Option<String> {
         last_id(&self.body)
