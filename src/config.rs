@@ -6,6 +6,7 @@
 mod auth;
 mod drift;
 mod endpoint;
+mod environment;
 mod error;
 mod load;
 mod raw;
@@ -42,6 +43,7 @@ pub use endpoint::{
     ClientIdentity, Connector, Endpoint, Gateway, HttpEndpoint, MAX_CERTIFICATES, Search,
     TlsSettings, TlsVersion,
 };
+pub use environment::{EnvDecision, InheritEnv};
 pub use error::{ConfigErrors, Problem, ProblemKind};
 pub use load::{ConfigFiles, TextDigest, load, parse, paths, process_env};
 pub use reach::Reach;

@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::name::Instance;
 use crate::upstream::http::{HttpWire, WireError};
 use crate::upstream::quirks::Quirks;
-use crate::upstream::stdio::{ChildSpec, inherited_env};
+use crate::upstream::stdio::{ChildSpec, InheritedEnv};
 use crate::upstream::{Link, Wire};
 
 /// The parts of a running weir that connectors need.
@@ -58,6 +58,7 @@ pub fn build_link(
             args,
             env,
             cwd,
+            inherit_env,
         } => Wire::Child(Box::new(ChildSpec {
             name: config.id.clone(),
             program: program.clone(),
@@ -68,7 +69,7 @@ pub fn build_link(
                 .collect::<Result<_, SetupError>>()?,
             cwd: cwd.clone(),
             reaper: context.reaper.clone(),
-            inherited: inherited_env(),
+            inherited: InheritedEnv::read(inherit_env),
             max_message: config.limits.response_bytes,
         })),
     };

@@ -6,6 +6,7 @@ use http::HeaderName;
 use url::Url;
 
 use super::auth::SecretRef;
+use super::environment::InheritEnv;
 
 /// The kind of an upstream: how it is reached, and what its protocol allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub enum Endpoint {
         env: Vec<(String, SecretRef)>,
         /// Its working folder, if not weir's.
         cwd: Option<PathBuf>,
+        /// What it gets of weir's own environment.
+        inherit_env: InheritEnv,
     },
 }
 

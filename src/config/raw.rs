@@ -158,6 +158,10 @@ pub(super) struct Defaults {
     pub(super) limits: Option<Limits>,
     /// Which failed calls are retried.
     pub(super) retry: Option<Retry>,
+    /// Variables of weir's environment that children get in addition to the usual ones: names, in
+    /// which `*` stands for any characters. `!NAME` leaves variables out. The last entry that
+    /// matches decides. What looks like a secret has to be named without `*`.
+    pub(super) inherit_env: Option<Vec<String>>,
 }
 
 /// How the last good listing of an upstream that fails is treated.
@@ -257,6 +261,11 @@ pub(super) struct Upstream {
     /// Additional environment variables of the `command`: text, in which `${VAR}` is replaced, or a
     /// secret reference.
     pub(super) env: Option<IndexMap<String, TextOrSecret>>,
+    /// Variables of weir's environment that the `command` gets in addition to the usual ones and to
+    /// those of `defaults`: names, in which `*` stands for any characters. `!NAME` leaves variables
+    /// out. The last entry that matches decides. What looks like a secret has to be named without
+    /// `*`.
+    pub(super) inherit_env: Option<Vec<String>>,
     /// The working folder of the `command`. Default: that of weir.
     pub(super) cwd: Option<String>,
     /// The transport, as in `mcp.json` files. Optional: `url` or `command` already says it.

@@ -180,6 +180,11 @@ pub enum Rule {
     /// A NUL in an argument or a variable, or `=` in a variable's name.
     #[error("has a character that no argument or environment variable can have")]
     Argument,
+    /// `inherit_env[]`
+    #[error(
+        "not the name of an environment variable: write a name, in which `*` stands for any characters, or `!` and such a name to leave it out"
+    )]
+    EnvEntry,
     /// `override.*.name`
     #[error("a tool's name has 1 to 128 of the characters A-Z a-z 0-9 _ . -")]
     ToolName,

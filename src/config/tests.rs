@@ -137,6 +137,7 @@ fn an_mcp_json_runs_unchanged() {
         args,
         env,
         cwd,
+        inherit_env: _,
     } = &child.endpoint
     else {
         panic!("{child:?}");

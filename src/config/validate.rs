@@ -9,6 +9,7 @@ mod check;
 mod client_proof;
 
 mod drift;
+mod environment;
 mod http;
 mod oauth;
 mod rule_origins;

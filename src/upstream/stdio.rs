@@ -25,7 +25,7 @@ pub use closed::{ChildClosed, ClosedReason, Exit};
 pub use pending::{ChildReplies, ChildReply};
 use pending::{LineRouter, PendingRequests};
 use process::{ChildProcess, PipeTasks};
-pub use spec::{ChildSpec, ChildStartError, inherited_env};
+pub use spec::{ChildSpec, ChildStartError, InheritedEnv};
 
 /// The most messages that wait to be written. The sender of one more waits.
 const OUTGOING: usize = 64;
@@ -57,6 +57,11 @@ impl Child {
         tasks: &TaskTracker,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Bytes>), ChildStartError> {
         let mut process = ChildProcess::spawn(spec)?;
+        if !spec.inherited.withheld.is_empty() {
+            let names = spec.inherited.withheld.join(", ");
+            tracing::info!(target: "upstream", upstream = %spec.name,
+                "variables not inherited, because they hold credentials: {names}; if the process needs one, name it in `inherit_env`");
+        }
         let pipes = process
             .take_pipes()
             .map_err(|source| ChildStartError::Spawn {

@@ -41,6 +41,7 @@ mod corpus;
 mod crossing;
 mod drain;
 mod drift;
+mod environment;
 mod explain;
 mod face_legacy;
 mod face_modern;

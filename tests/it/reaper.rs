@@ -268,7 +268,7 @@ fn spec(script: &str) -> ChildSpec {
         name: UpstreamId::parse("files").unwrap(),
         program: "sh".into(),
         args: vec!["-c".to_owned(), script.to_owned()],
-        inherited: stdio::inherited_env(),
+        inherited: stdio::InheritedEnv::read(&weir::config::InheritEnv::default()),
         env: Vec::new(),
         cwd: None,
         reaper: Some(WEIR.into()),

@@ -7,14 +7,14 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::check::Check;
-use super::drift;
 use super::values::{check_lower_case, host};
+use super::{drift, environment};
 use crate::config::error::ProblemKind;
 use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::{
-    Admin, Config, Drift, Limits, Listen, ListenAuth, Resync, Retry, Stale, StalePolicy, Timeouts,
-    raw, secrets, units,
+    Admin, Config, Drift, InheritEnv, Limits, Listen, ListenAuth, Resync, Retry, Stale,
+    StalePolicy, Timeouts, raw, secrets, units,
 };
 use crate::document::path::KeyPath;
 use crate::name::{Instance, Naming};
@@ -38,6 +38,7 @@ pub(super) struct Defaults {
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
     pub(super) retry: Retry,
+    pub(super) inherit_env: InheritEnv,
     /// Whether `timeouts.list` is written and not weir's own.
     pub(super) has_list: bool,
     /// Whether there is a state folder.
@@ -222,6 +223,7 @@ fn check_defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> De
             tools: 5000,
         },
         retry: Retry::default(),
+        inherit_env: InheritEnv::default(),
         has_list: false,
         has_state: false,
     };
@@ -232,6 +234,7 @@ fn check_defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> De
         timeouts: raw.timeouts,
         limits: raw.limits,
         retry: raw.retry,
+        inherit_env: raw.inherit_env,
     };
     written.resolve(check, &usual, at)
 }
@@ -244,6 +247,7 @@ pub(super) struct CommonKeys {
     pub(super) timeouts: Option<raw::Timeouts>,
     pub(super) limits: Option<raw::Limits>,
     pub(super) retry: Option<raw::Retry>,
+    pub(super) inherit_env: Option<Vec<String>>,
 }
 
 impl CommonKeys {
@@ -278,6 +282,11 @@ impl CommonKeys {
                 base.limits,
                 &at.key("limits"),
             ),
+            inherit_env: base.inherit_env.and(environment::check_entries(
+                check,
+                self.inherit_env.unwrap_or_default(),
+                &at.key("inherit_env"),
+            )),
             retry: Retry {
                 idempotent: self
                     .retry

@@ -14,7 +14,9 @@ use super::{agentcore, http, rule_origins, tools};
 use crate::config::raw::forms::ScalarText;
 use crate::config::raw::{self, Transport};
 use crate::config::rules::Rule;
-use crate::config::{Auth, Connector, Endpoint, Fingerprint, ProcessSharing, SecretRef, Upstream};
+use crate::config::{
+    Auth, Connector, Endpoint, Fingerprint, InheritEnv, ProcessSharing, SecretRef, Upstream,
+};
 use crate::document::path::KeyPath;
 use crate::name::{Namespace, UpstreamId};
 
@@ -55,13 +57,17 @@ pub(super) fn check_upstream(
         timeouts: raw.timeouts.take(),
         limits: raw.limits.take(),
         retry: raw.retry.take(),
+        inherit_env: raw.inherit_env.take(),
     };
     let mut settings = written.resolve(check, defaults, at);
     let sessions = match raw.sessions.take() {
         Some(raw::ProcessSharing::PerCaller) => ProcessSharing::PerCaller,
         Some(raw::ProcessSharing::Shared) | None => ProcessSharing::Shared,
     };
-    let (connector, endpoint, auth) = check_endpoint(check, raw, defaults, at)?;
+    let (connector, mut endpoint, auth) = check_endpoint(check, raw, defaults, at)?;
+    if let Endpoint::Child { inherit_env, .. } = &mut endpoint {
+        *inherit_env = settings.inherit_env;
+    }
     // Relative paths mean something else in another folder, so what they mean is in it too.
     let fingerprint = Fingerprint::of(&(as_written, &endpoint, &auth));
     if connector == Connector::AgentcoreRuntime && !settings.has_list {
@@ -98,6 +104,13 @@ fn check_shared_keys(check: &mut Check<'_>, raw: &raw::Upstream, at: &KeyPath) {
     if has_start && raw.command.is_none() && !check.source.is_excused(at, "command") {
         let at = at.key("timeouts").key("start");
         check.report(&at, Rule::NeedsCommand("timeouts.start"));
+    }
+    let has_list = raw
+        .inherit_env
+        .as_ref()
+        .is_some_and(|list| !list.is_empty());
+    if has_list && raw.command.is_none() && !check.source.is_excused(at, "command") {
+        check.report(&at.key("inherit_env"), Rule::NeedsCommand("inherit_env"));
     }
 }
 
@@ -270,6 +283,7 @@ fn check_child(check: &mut Check<'_>, raw: raw::Upstream, command: &str, at: &Ke
         args,
         env,
         cwd,
+        inherit_env: InheritEnv::default(),
     }
 }
 

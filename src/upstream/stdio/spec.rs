@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use crate::config::{EnvDecision, InheritEnv};
 use crate::credentials::secrets::{SecretCell, SecretUnavailable};
 use crate::name::UpstreamId;
 
@@ -21,8 +22,8 @@ pub struct ChildSpec {
     pub program: PathBuf,
     /// The arguments.
     pub args: Vec<String>,
-    /// The whole environment but for `env`. See [`inherited_env`].
-    pub inherited: Vec<(OsString, OsString)>,
+    /// The whole environment but for `env`.
+    pub inherited: InheritedEnv,
     /// Variables added to `inherited`. They win over inherited ones of the same name.
     pub env: Vec<(String, SecretCell)>,
     /// The working folder, if not weir's.
@@ -114,7 +115,11 @@ impl ChildSpec {
         let path = given
             .and_then(|(_, path)| Some(OsString::from(path.current()?.expose())))
             .or_else(|| {
-                let inherited = self.inherited.iter().rfind(|(name, _)| name == "PATH");
+                let inherited = self
+                    .inherited
+                    .variables
+                    .iter()
+                    .rfind(|(name, _)| name == "PATH");
                 inherited.map(|(_, path)| path.clone())
             })
             // `execvp` searches these when there is no `PATH`.
@@ -138,7 +143,7 @@ impl ChildSpec {
         command
             .args(&self.args)
             .env_clear()
-            .envs(self.inherited.iter().cloned())
+            .envs(self.inherited.variables.iter().cloned())
             .envs(given.iter().map(|(name, value)| (name, value.expose())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -158,32 +163,34 @@ impl ChildSpec {
     }
 }
 
-/// Returns the variables of weir's environment that a child inherits: those that the official SDKs
-/// pass on (`getDefaultEnvironment`: HOME, LOGNAME, PATH, SHELL, TERM, USER), the locale, the time
-/// zone, and where to keep files. Everything else, above all secrets, has to be named in the
-/// config.
-#[must_use]
-pub fn inherited_env() -> Vec<(OsString, OsString)> {
-    const NAMES: [&str; 14] = [
-        "HOME",
-        "LANG",
-        "LANGUAGE",
-        "LOGNAME",
-        "PATH",
-        "SHELL",
-        "TERM",
-        "TMPDIR",
-        "TZ",
-        "USER",
-        "XDG_CACHE_HOME",
-        "XDG_CONFIG_HOME",
-        "XDG_DATA_HOME",
-        "XDG_RUNTIME_DIR",
-    ];
-    let is_inherited = |name: &str| NAMES.contains(&name) || name.starts_with("LC_");
-    std::env::vars_os()
-        .filter(|(name, _)| name.to_str().is_some_and(is_inherited))
-        // An exported shell function, which bash would run. The SDKs leave these out too.
-        .filter(|(_, value)| !value.as_encoded_bytes().starts_with(b"()"))
-        .collect()
+/// The part of weir's environment that a child inherits.
+#[derive(Clone, Debug, Default)]
+pub struct InheritedEnv {
+    /// The variables.
+    pub variables: Vec<(OsString, OsString)>,
+    /// The names of those that it does not get because they hold credentials, in order.
+    pub withheld: Vec<String>,
+}
+
+impl InheritedEnv {
+    /// Reads weir's environment and chooses what the config lets through. Everything else, above all
+    /// secrets, has to be named in the config.
+    #[must_use]
+    pub fn read(list: &InheritEnv) -> Self {
+        let mut found = Self::default();
+        for (name, value) in std::env::vars_os() {
+            // An exported shell function, which bash would run. The SDKs leave these out too.
+            let is_function = value.as_encoded_bytes().starts_with(b"()");
+            let Some(text) = name.to_str().filter(|_| !is_function) else {
+                continue;
+            };
+            match list.decide(text, &value.to_string_lossy()) {
+                EnvDecision::Inherit => found.variables.push((name, value)),
+                EnvDecision::Withhold => found.withheld.push(text.to_owned()),
+                EnvDecision::Omit => {}
+            }
+        }
+        found.withheld.sort_unstable();
+        found
+    }
 }

@@ -41,7 +41,7 @@ fn spec(program: &str, args: &[&str]) -> ChildSpec {
         name: UpstreamId::parse("files").unwrap(),
         program: program.into(),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-        inherited: inherited_env(),
+        inherited: InheritedEnv::read(&crate::config::InheritEnv::default()),
         env: Vec::new(),
         cwd: None,
         reaper: None,
@@ -149,7 +149,9 @@ async fn until_alive(marker: &str, count: usize) {
 #[tokio::test]
 async fn the_environment_is_clean_but_for_what_is_given() {
     let mut spec = python("say(id=next(messages())['id'], result=dict(os.environ))\n");
-    spec.inherited.push(("WEIR_A".into(), "inherited".into()));
+    spec.inherited
+        .variables
+        .push(("WEIR_A".into(), "inherited".into()));
     spec.env
         .push(("WEIR_A".to_owned(), SecretCell::fixed("given")));
     assert!(!format!("{spec:?}").contains("given"));
