@@ -200,10 +200,11 @@ impl Connection {
     fn handle_notification(self: &Arc<Self>, notification: &Notification<'_>) {
         match notification.method.as_ref() {
             method::CANCELLED => {
-                let found = notification
-                    .cancelled_id()
-                    .and_then(|id| self.under_way.lock().remove(&id));
-                if let Some(token) = found {
+                let token = notification.cancelled_id().and_then(|id| {
+                    let under_way = self.under_way.lock();
+                    message::find_alike(&under_way, &id).map(|(_, token)| token.clone())
+                });
+                if let Some(token) = token {
                     token.cancel();
                 }
             }

@@ -1,7 +1,9 @@
 //! The JSON-RPC envelope: what kind of message this is, and nothing about what it says.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher;
 
 use bytes::Bytes;
 
@@ -29,6 +31,45 @@ impl Id {
     pub fn as_json(&self) -> &str {
         &self.0
     }
+
+    /// Returns whether two ids are the same but for how they are spelled: `7` and `"7"`, `"a"` and
+    /// `"\u0061"`. Peers that keep ids as keys of an object send a number back as a string.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        self == other || self.value() == other.value()
+    }
+
+    fn value(&self) -> Cow<'_, str> {
+        json::string(&self.0).unwrap_or(Cow::Borrowed(&self.0))
+    }
+}
+
+/// Finds what is known of a request by its id: under the same spelling, else under another.
+#[must_use]
+pub fn find_alike<'m, T, S: BuildHasher>(
+    known: &'m HashMap<Id, T, S>,
+    id: &Id,
+) -> Option<(&'m Id, &'m T)> {
+    let exactly = known.get_key_value(id);
+    exactly.or_else(|| known.iter().find(|(other, _)| other.is_alike(id)))
+}
+
+/// Reads a number that weir gave, as a peer sends it back: an id, a progress token, a subscription
+/// id. Peers that keep ids as keys of an object make `"7"` of 7, and those that read numbers as
+/// floating point make 7.0 of it. `None` if it is no such number.
+#[must_use]
+pub fn read_number(text: &str) -> Option<u64> {
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let text = json::string(text).unwrap_or(Cow::Borrowed(text));
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    // Weir's numbers are far below 2^53, up to which every integer is exact.
+    let number: f64 = text.parse().ok()?;
+    let is_whole = number.fract() == 0.0 && (0.0..9e15).contains(&number);
+    is_whole.then(|| format!("{number:.0}").parse().ok())?
 }
 
 impl From<u64> for Id {
@@ -314,6 +355,37 @@ mod tests {
             -32602
         );
         assert_eq!(code(r#"{"jsonrpc":"2.0","id":1}"#), -32600);
+    }
+
+    #[test]
+    fn a_number_of_weirs_is_read_however_it_is_spelled() {
+        for same in [
+            "7",
+            "\"7\"",
+            "7.0",
+            "\"7.0\"",
+            "7e0",
+            "0.7e1",
+            "\"\\u0037\"",
+        ] {
+            assert_eq!(read_number(same), Some(7), "{same}");
+        }
+        let large = 1_u64 << 48;
+        for same in [format!("{large}.0"), "2.81474976710656e+14".to_owned()] {
+            assert_eq!(read_number(&same), Some(large), "{same}");
+        }
+        for no in [
+            "7.5", "-7", "\"a\"", "null", "{}", "[7]", "1e300", "\"inf\"", "\"\"",
+        ] {
+            assert_eq!(read_number(no), None, "{no}");
+        }
+    }
+
+    #[test]
+    fn ids_are_alike_whatever_their_spelling() {
+        let alike = |a, b| Id::parse(a).unwrap().is_alike(&Id::parse(b).unwrap());
+        assert!(alike("7", "\"7\"") && alike("\"a\"", "\"\\u0061\""));
+        assert!(!alike("7", "8") && !alike("\"a\"", "\"b\""));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::name::UpstreamId;
 use crate::protocol::era::Version;
-use crate::protocol::message::Id;
+use crate::protocol::message::{Id, find_alike};
 use crate::session::server_requests::PendingServerRequest;
 use crate::session::stream::{SessionStream, UnaskedMessage};
 use crate::session::upstream_session::UpstreamSession;
@@ -151,7 +151,7 @@ impl CallerSession {
 
     /// Cancels a call, if it is under way.
     pub fn cancel(&self, id: &Id) {
-        let found = self.lock().calls.get(id).cloned();
+        let found = find_alike(&self.lock().calls, id).map(|(_, token)| token.clone());
         if let Some(token) = found {
             token.cancel();
         }

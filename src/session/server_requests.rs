@@ -90,9 +90,11 @@ impl CallerSession {
     /// Takes the request that an upstream sent under this id, and returns its number.
     pub fn withdraw(&self, link: &Arc<Link>, id: &Id) -> Option<u64> {
         let mut inner = self.lock();
-        let is_it =
-            |request: &PendingServerRequest| Arc::ptr_eq(&request.link, link) && request.id == *id;
-        let found = inner.pending.iter().find(|(_, request)| is_it(request));
+        let theirs = inner.pending.iter();
+        let theirs = theirs.filter(|(_, request)| Arc::ptr_eq(&request.link, link));
+        // The same spelling first: an upstream may use both 7 and "7".
+        let found = theirs.clone().find(|(_, request)| request.id == *id);
+        let found = found.or_else(|| theirs.clone().find(|(_, request)| request.id.is_alike(id)));
         let number = found.map(|(number, _)| *number)?;
         inner.pending.remove(&number);
         Some(number)

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::catalog::{Kind, Listing};
 use crate::json::{self, Object};
 use crate::protocol::era::Era;
+use crate::protocol::message::read_number;
 use crate::protocol::meta;
 use crate::upstream::ask::ask;
 use crate::upstream::error::LinkError;
@@ -107,7 +108,7 @@ async fn list_kind(
         if peer.era() == Era::Modern {
             let ttl = result
                 .get("ttlMs")
-                .and_then(|text| text.parse().ok())
+                .and_then(read_number)
                 .map_or(Duration::ZERO, Duration::from_millis);
             listed.ttl = Some(listed.ttl.map_or(ttl, |least| least.min(ttl)));
         }

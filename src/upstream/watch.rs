@@ -433,5 +433,5 @@ pub fn answer_request(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked_method:
 pub fn parse_progress_token(params: &Object<'_>) -> Option<u64> {
     params
         .get(meta::PROGRESS_TOKEN)
-        .and_then(|token| token.parse().ok())
+        .and_then(message::read_number)
 }

@@ -4,6 +4,7 @@
 mod asked;
 mod chained;
 mod sessions;
+mod spellings;
 mod streams;
 mod subscriptions;
 mod tasks;

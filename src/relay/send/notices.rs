@@ -15,7 +15,7 @@ use crate::upstream::{Link, Peer};
 /// Sends the caller's answer to the upstream whose request it answers. Returns false if no request
 /// has that id.
 pub fn answer(session: &CallerSession, response: &Response<'_>) -> bool {
-    let number = response.id.and_then(|id| id.parse::<u64>().ok());
+    let number = response.id.and_then(message::read_number);
     let Some(request) = number.and_then(|number| session.take_pending(number)) else {
         return false;
     };
@@ -39,8 +39,8 @@ pub fn progress(session: &CallerSession, notification: &Notification<'_>) {
     };
     let number = params
         .get(meta::PROGRESS_TOKEN)
-        .and_then(|token| token.parse().ok());
-    let Some(request) = number.and_then(|number: u64| session.pending(number)) else {
+        .and_then(message::read_number);
+    let Some(request) = number.and_then(|number| session.pending(number)) else {
         return;
     };
     if let Some(token) = &request.token {

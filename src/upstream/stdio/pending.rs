@@ -14,7 +14,7 @@ use super::closed::ClosedReason;
 use super::stderr::{is_milestone, printable};
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
-use crate::protocol::message::{Message, MessageError, Notification};
+use crate::protocol::message::{Message, MessageError, Notification, read_number};
 use crate::protocol::{meta, method};
 
 /// The most notifications of one request that wait for its caller. More are dropped; the response
@@ -242,7 +242,7 @@ impl LineRouter {
                     // It may belong to any request, so it is given to none.
                     return self.skip_line("a response without an id", &bytes);
                 }
-                let id = response.id.and_then(|id| id.parse().ok());
+                let id = response.id.and_then(read_number);
                 if !id.is_some_and(|id| self.pending.answer(id, bytes)) {
                     self.drop_late("a response to no request of ours");
                 }
@@ -266,17 +266,16 @@ impl LineRouter {
     fn find_addressee(&self, notification: &Notification<'_>) -> Addressee {
         let params = notification.envelope.get("params");
         let params = params.and_then(|params| Object::parse(params).ok());
-        let number = |text: &str| text.parse::<u64>().ok();
         if notification.method == method::PROGRESS {
             let token = params.as_ref().and_then(|p| p.get(meta::PROGRESS_TOKEN));
             return token
-                .and_then(number)
+                .and_then(read_number)
                 .map_or(Addressee::Nobody, Addressee::Request);
         }
         let meta = params.as_ref().and_then(|params| params.get("_meta"));
         let meta = meta.and_then(|meta| Object::parse(meta).ok());
         let subscription = meta.as_ref().and_then(|m| m.get(meta::SUBSCRIPTION_ID));
-        match subscription.and_then(number) {
+        match subscription.and_then(read_number) {
             Some(id) if self.pending.is_waiting(id) => Addressee::Request(id),
             _ => Addressee::Everybody,
         }
@@ -304,7 +303,7 @@ impl LineRouter {
     /// Handles a message that JSON-RPC does not allow. If it was meant as the response to a
     /// request, that request gets it, and fails at once instead of waiting for its deadline.
     fn handle_invalid(&mut self, text: &str, bytes: Bytes, refusal: &MessageError) {
-        let id = refusal.id.as_ref().and_then(|id| id.as_json().parse().ok());
+        let id = refusal.id.as_ref().and_then(|id| read_number(id.as_json()));
         let response = Object::parse(text).is_ok_and(|object| !object.contains("method"));
         self.skip_line(&refusal.fault.to_string(), &bytes);
         if let (Some(id), true) = (id, response) {

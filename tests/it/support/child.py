@@ -51,7 +51,7 @@ options.add_argument("--big", type=int, default=100_000)
 options.add_argument("--start-delay", type=float, default=0)
 options.add_argument("--start-when")
 options.add_argument("--flood-stderr", type=int, default=0)
-for switch in ["ignore-sigterm", "exit-on-probe", "silent-on-probe", "noise", "restless", "either-era"]:
+for switch in ["ignore-sigterm", "exit-on-probe", "silent-on-probe", "noise", "restless", "either-era", "string-numbers"]:
     options.add_argument("--" + switch, action="store_true")
 options = options.parse_args()
 
@@ -78,6 +78,11 @@ def write(text):
         out.flush()
 
 
+def spelled(number):
+    """The number as some servers send it back: as text."""
+    return str(number) if options.string_numbers and isinstance(number, int) else number
+
+
 def note(method, params):
     write(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}))
 
@@ -86,7 +91,7 @@ def announce(method, wish):
     if state["pinned"] == "modern":
         for listen, wishes in listens:
             if wishes.get(wish):
-                note(method, {"_meta": {SUBSCRIPTION: listen}})
+                note(method, {"_meta": {SUBSCRIPTION: spelled(listen)}})
     else:
         note(method, {})
 
@@ -120,7 +125,7 @@ def result(request, value):
         if state["pinned"] == "modern":
             value = {"resultType": "complete", **value}
         value = json.dumps(value)
-    return '{"jsonrpc":"2.0","id":%s,"result":%s}' % (json.dumps(request["id"]), value)
+    return '{"jsonrpc":"2.0","id":%s,"result":%s}' % (json.dumps(spelled(request["id"])), value)
 
 
 def answer(request, value):
@@ -131,7 +136,7 @@ def refuse(request, code, message, data=None):
     error = {"code": code, "message": message}
     if data is not None:
         error["data"] = data
-    write(json.dumps({"jsonrpc": "2.0", "id": request.get("id"), "error": error}))
+    write(json.dumps({"jsonrpc": "2.0", "id": spelled(request.get("id")), "error": error}))
 
 
 def text(value):
@@ -157,7 +162,7 @@ def call(request, line):
             out.flush()
     if name == "progress" and token is not None:
         for step in (1, 2, 3):
-            note("notifications/progress", {"progressToken": token, "progress": step, "total": 3})
+            note("notifications/progress", {"progressToken": spelled(token), "progress": step, "total": 3})
     if name == "environ":
         said = text(json.dumps(dict(os.environ)))
     if name == "add_tool":
