@@ -154,7 +154,7 @@ async fn reload(State(reloads): State<ReloadHandle>) -> Response {
         Some(outcome) => json_response(status, &json!(outcome)),
         None => json_response(
             status,
-            &json!({ "error": "there is no config file to read" }),
+            &json!({ "error": reloads.cannot().unwrap_or("weir is stopping") }),
         ),
     }
 }

@@ -16,6 +16,7 @@ mod rules;
 mod schema;
 mod secrets;
 mod source;
+mod stream;
 mod units;
 mod validate;
 
@@ -51,6 +52,7 @@ pub use rule_origins::{RuleOrigins, RuleText};
 pub use rules::{HeaderSettingError, Rule, UrlError};
 pub use schema::{schema, schema_text};
 pub use secrets::{ExpandError, MAX_SECRET, SecretRefError};
+pub use stream::is_stream;
 pub use units::UnitError;
 pub(crate) use validate::{is_plain, is_refused_header};
 
@@ -75,6 +77,19 @@ pub struct Config {
     pub naming: Naming,
     /// The upstreams, in the order that settles name conflicts.
     pub upstreams: IndexMap<UpstreamId, Arc<Upstream>>,
+    /// The files that it was read from, the main one first.
+    pub sources: Vec<UpstreamSource>,
+}
+
+/// A file of the config, and what it says of upstreams.
+#[derive(Clone, Debug)]
+pub struct UpstreamSource {
+    /// Its path.
+    pub file: PathBuf,
+    /// The enabled upstreams in it.
+    pub upstreams: Vec<UpstreamId>,
+    /// Whether it has the key `upstreams` or `mcpServers` with a value, if only `{}`.
+    pub is_written: bool,
 }
 
 impl Config {
@@ -93,6 +108,7 @@ impl Config {
             // These can change: see `is_same`.
             naming: _,
             upstreams: _,
+            sources: _,
         } = self;
         let sealing_key = sealing_key.as_ref().map(Secret::expose);
         [
@@ -123,6 +139,8 @@ impl Config {
         let Self {
             naming,
             upstreams,
+            // Where upstreams are written means nothing, like the positions of settings.
+            sources: _,
             // These cannot change: see `fixed`.
             listen: _,
             admin: _,

@@ -1,7 +1,7 @@
 //! `weir serve`: runs the proxy until a signal stops it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -55,6 +55,12 @@ enum ServeCommandError {
 /// Serves until SIGINT or SIGTERM; a second signal ends it at once. Exits with 0 after an orderly stop,
 /// with 2 if the config is wrong, with 1 otherwise.
 pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> ExitCode {
+    let is_stream = config::is_stream(&args.config.config);
+    if args.stdio && names_stdin(&args.config.config) {
+        let error = "stdin is the client's with --stdio: use -c FILE".to_owned();
+        output.print_errors(&[error], "-c", None);
+        return ExitCode::from(2);
+    }
     let texts = ConfigFiles::read(&args.config.config);
     let started = texts.digest();
     let mut config = match texts.config(&config::process_env) {
@@ -73,6 +79,7 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
             address: args.listen,
             started,
             watched: !args.no_watch,
+            is_stream,
         }),
         reaper: Some(program),
     };
@@ -101,6 +108,13 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
             }
         }
     }
+}
+
+/// Returns whether a path names weir's stdin.
+fn names_stdin(path: &Path) -> bool {
+    ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"]
+        .iter()
+        .any(|stdin| path == Path::new(stdin))
 }
 
 /// Applies `--listen`. It must not expose to a network what the config does not.
@@ -199,7 +213,10 @@ impl Hangups {
     /// Reloads the config at each SIGHUP, until the stream of signals ends. The outcome is logged.
     async fn reload(&mut self, reloads: &ReloadHandle) {
         while self.0.recv().await.is_some() {
-            let _ = reloads.reload(ReloadTrigger::Signal).await;
+            let outcome = reloads.reload(ReloadTrigger::Signal).await;
+            if let (None, Some(reason)) = (outcome, reloads.cannot()) {
+                tracing::warn!(trigger = ReloadTrigger::Signal.as_str(), "{reason}");
+            }
         }
     }
 }

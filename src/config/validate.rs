@@ -31,7 +31,7 @@ use super::raw;
 use super::rules::Rule;
 use super::secrets::Env;
 use super::source::SourceFile;
-use super::{Config, ConfigErrors};
+use super::{Config, ConfigErrors, UpstreamSource};
 use crate::document::path::KeyPath;
 use crate::name::UpstreamId;
 use check::Check;
@@ -62,7 +62,12 @@ pub(super) fn validate(
     };
     let mut settings = settings::check_settings(&mut check, raw);
     let mut seen = IndexMap::new();
-    collect(&mut check, main_upstreams, &settings.defaults, &mut seen);
+    let mut sources = vec![collect(
+        &mut check,
+        main_upstreams,
+        &settings.defaults,
+        &mut seen,
+    )];
     for ParsedFile { raw, source } in fragments {
         let upstreams = [
             ("upstreams", raw.upstreams),
@@ -74,7 +79,12 @@ pub(super) fn validate(
             problems: &mut problems,
             unknown: Vec::new(),
         };
-        collect(&mut check, upstreams, &settings.defaults, &mut seen);
+        sources.push(collect(
+            &mut check,
+            upstreams,
+            &settings.defaults,
+            &mut seen,
+        ));
     }
     if !problems.is_empty() {
         return Err(ConfigErrors::new(problems));
@@ -85,6 +95,7 @@ pub(super) fn validate(
     settings.config.upstreams = upstreams
         .map(|(id, upstream)| (id, upstream.into()))
         .collect();
+    settings.config.sources = sources;
     Ok(settings.config)
 }
 
@@ -94,12 +105,18 @@ struct TakenName {
     upstream: Option<super::Upstream>,
 }
 
+/// Checks the upstreams of one file, and returns what it says of upstreams.
 fn collect(
     check: &mut Check<'_>,
     upstreams: [(&str, Option<IndexMap<String, raw::Upstream>>); 2],
     defaults: &settings::Defaults,
     seen: &mut IndexMap<UpstreamId, TakenName>,
-) {
+) -> UpstreamSource {
+    let mut here = UpstreamSource {
+        file: check.source.file().to_owned(),
+        upstreams: Vec::new(),
+        is_written: upstreams.iter().any(|(_, written)| written.is_some()),
+    };
     for (key, upstreams) in upstreams {
         for (name, raw) in upstreams.into_iter().flatten() {
             let at = KeyPath::default().key(key).key(&name);
@@ -111,6 +128,8 @@ fn collect(
             let upstream = enabled
                 .then(|| upstream::check_upstream(check, raw, &at, &id, defaults))
                 .flatten();
+            here.upstreams
+                .extend(upstream.as_ref().map(|one| one.id.clone()));
             match seen.entry(id) {
                 Entry::Vacant(vacant) => {
                     vacant.insert(TakenName { origin, upstream });
@@ -122,4 +141,5 @@ fn collect(
             }
         }
     }
+    here
 }

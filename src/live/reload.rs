@@ -172,7 +172,8 @@ pub enum ReloadRequest {
 pub enum FileState {
     /// Their content is in force, was applied or was refused: nothing to do until they change.
     Settled,
-    /// Their content is invalid.
+    /// Their content is invalid, or takes upstreams away and adds nothing: it may be half of
+    /// something.
     Wrong {
         /// The digest of their text.
         text: TextDigest,
@@ -186,12 +187,14 @@ pub enum FileState {
 pub struct ReloadHandle {
     ask: mpsc::Sender<ReloadRequest>,
     history: Arc<watch::Sender<ReloadHistory>>,
+    cannot: Option<&'static str>,
 }
 
 impl ReloadHandle {
-    /// Makes a handle, and the receiver of its requests.
+    /// Makes a handle, and the receiver of its requests. `cannot` says why there is nothing to read
+    /// again, if that is so.
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
+    pub fn new(cannot: Option<&'static str>) -> (Self, mpsc::Receiver<ReloadRequest>) {
         let (ask, asked) = mpsc::channel(ASKS);
         let history = ReloadHistory {
             counts: ReloadCounts::default(),
@@ -199,7 +202,18 @@ impl ReloadHandle {
             good: SystemTime::now(),
         };
         let history = Arc::new(watch::Sender::new(history));
-        (Self { ask, history }, asked)
+        let handle = Self {
+            ask,
+            history,
+            cannot,
+        };
+        (handle, asked)
+    }
+
+    /// Returns why the config cannot be read again, if that is so.
+    #[must_use]
+    pub fn cannot(&self) -> Option<&'static str> {
+        self.cannot
     }
 
     /// Has the config read again. Returns the outcome; `None` when weir is stopping, or has no file

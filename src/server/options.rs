@@ -39,4 +39,6 @@ pub struct ConfigSource {
     pub started: TextDigest,
     /// Whether changes of the files are applied without a request.
     pub watched: bool,
+    /// Whether it came from a stream, so that it cannot be read again.
+    pub is_stream: bool,
 }

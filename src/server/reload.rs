@@ -1,5 +1,6 @@
 //! Reloading the config: it is refused as a whole, or applied while calls go on.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -10,6 +11,7 @@ use crate::catalog::{Catalog, Kind};
 use crate::config::{self, Config, ConfigFiles, TextDigest};
 use crate::live::Live;
 use crate::live::reload::{FileState, ReloadHandle, ReloadOutcome, ReloadRequest, ReloadTrigger};
+use crate::name::UpstreamId;
 use crate::server::config_watch;
 use crate::server::core::{Core, Reconfigured};
 use crate::server::error::ServeError;
@@ -134,6 +136,13 @@ impl ReloadTask {
         };
         let (outcome, wrong) = match config {
             None => return FileState::Settled,
+            // A file may be gone or cut off for a moment. Upstreams are in no hurry to go.
+            Some(Ok(config)) if whole != Some(text) && self.only_removes(&config) => {
+                return FileState::Wrong {
+                    text,
+                    refused: false,
+                };
+            }
             Some(Ok(config)) => (self.take_on(config).await, false),
             Some(Err(_)) if text == self.tried.text || whole != Some(text) => {
                 let refused = text == self.tried.text;
@@ -155,7 +164,26 @@ impl ReloadTask {
     async fn read(&self, tried: Option<LastAttempt>) -> Option<ReadConfig> {
         let source = self.source.clone();
         let read = tokio::task::spawn_blocking(move || source.read(tried));
-        read.await.ok()
+        let mut read = read.await.ok()?;
+        if let Some(Ok(config)) = &read.config {
+            let emptied = describe_emptied(&self.core.live().load().config, config);
+            if !emptied.is_empty() {
+                read.config = Some(Err(emptied));
+            }
+        }
+        Some(read)
+    }
+
+    /// Returns whether a config differs from the one in force only in upstreams that are not there any
+    /// more.
+    fn only_removes(&self, config: &Config) -> bool {
+        let live = self.core.live().load();
+        let before = &live.config.upstreams;
+        let known = |(id, upstream): (_, &Arc<config::Upstream>)| {
+            let old = before.get(id);
+            old.is_some_and(|old| old.fingerprint == upstream.fingerprint)
+        };
+        config.upstreams.len() < before.len() && config.upstreams.iter().all(known)
     }
 
     /// Applies another config, if it changes nothing that needs a restart.
@@ -189,6 +217,27 @@ impl ReloadTask {
         log_outcome(trigger, outcome);
         self.reloads.note(trigger, outcome);
     }
+}
+
+/// Returns an error for each file that had upstreams and now says nothing of any, unless they are in
+/// another file now. A file that is empty was probably cut off before it is written.
+fn describe_emptied(before: &Config, now: &Config) -> Vec<String> {
+    let is_gone = |id: &UpstreamId| !now.upstreams.contains_key(id);
+    let had_upstreams = |file: &Path| {
+        let mut sources = before.sources.iter();
+        let source = sources.find(|source| source.file == file);
+        source.is_some_and(|source| source.upstreams.iter().any(is_gone))
+    };
+    let silent = now.sources.iter().filter(|source| !source.is_written);
+    silent
+        .filter(|source| had_upstreams(&source.file))
+        .map(|source| {
+            let file = source.file.display();
+            format!(
+                "{file}: has no `upstreams` any more, as a file that is not written yet: if they are to go, write `upstreams: {{}}`"
+            )
+        })
+        .collect()
 }
 
 /// Formats an error with its causes.
@@ -259,7 +308,21 @@ impl ReloadableCore {
     /// cannot be reloaded.
     #[must_use]
     pub fn start(core: Core, source: Option<ConfigSource>) -> Self {
-        let (reloads, asked) = ReloadHandle::new();
+        let cannot = match &source {
+            None => Some("there is no config file to read"),
+            Some(source) if source.is_stream => Some(
+                "the config came from a stream, which cannot be read again: start weir with `-c FILE` to reload it",
+            ),
+            Some(_) => None,
+        };
+        let (reloads, asked) = ReloadHandle::new(cannot);
+        let source = source.filter(|source| {
+            if source.is_stream {
+                let file = source.file.display();
+                tracing::info!("the config is a stream ({file}): it is read once and not watched");
+            }
+            !source.is_stream
+        });
         let (live, stop) = (Arc::clone(core.live()), CancellationToken::new());
         let tasks = core.tasks.clone();
         if let Some(source) = source.as_ref().filter(|source| source.watched) {

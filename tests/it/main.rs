@@ -36,6 +36,7 @@ mod chains;
 mod checks;
 mod children;
 mod commands;
+mod config_source;
 mod connections;
 mod corpus;
 mod crossing;

@@ -5,6 +5,7 @@ use std::path::{Path as FilePath, PathBuf};
 use crate::config::error::{Problem, ProblemKind};
 use crate::config::secrets::Env;
 use crate::config::source::SourceFile;
+use crate::config::stream;
 use crate::document::path::KeyPath;
 
 /// The checks of one file.
@@ -53,8 +54,12 @@ impl Check<'_> {
         std::path::absolute(&path).unwrap_or(path)
     }
 
+    /// Returns the folder that relative paths start from: that of the file, or the working folder if
+    /// the config came from a descriptor.
     pub(super) fn folder(&self) -> &FilePath {
-        self.source.file().parent().unwrap_or(FilePath::new(""))
+        let file = self.source.file();
+        let folder = file.parent().filter(|_| !stream::names_descriptor(file));
+        folder.unwrap_or(FilePath::new(""))
     }
 
     /// Returns `file:line` of a place.

@@ -78,6 +78,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             instance,
             naming,
             upstreams: IndexMap::new(),
+            sources: Vec::new(),
         },
         defaults,
     }
