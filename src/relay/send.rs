@@ -13,6 +13,7 @@ mod notices;
 mod own;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::time::Instant;
@@ -34,6 +35,9 @@ use in_flight::SendingRequest;
 pub(super) use in_flight::{CancelOnDrop, UpstreamStream};
 pub use notices::{answer, progress, roots_changed};
 pub(super) use own::{list_tasks, set_level, subscribe, unsubscribe};
+
+/// The longest that a call waits for its turn to have the upstream listed again.
+const LONGEST_RENEWAL_DELAY: Duration = Duration::from_secs(1);
 
 /// A request that was sent, with all that is needed to relay its answer.
 pub(super) struct Sent {
@@ -292,10 +296,12 @@ impl Sender<'_, '_> {
         let Some(route) = &self.target.route else {
             return false;
         };
-        // An upstream that refuses each call is not listed for each call.
+        // An upstream that refuses each call is not listed for each call: soon a call takes what
+        // another one found.
         let rounds = &self.link.rounds;
         let deadline = self.deadline.min(self.link.list_deadline());
-        if !rounds.is_paced() && !rounds.follow_change(deadline).await {
+        let is_near = rounds.announcement_delay() <= LONGEST_RENEWAL_DELAY;
+        if is_near && !rounds.follow_change(deadline).await {
             return false;
         }
         let scope = self.scope;

@@ -71,11 +71,14 @@ impl Rounds {
         }
     }
 
-    /// Returns whether the upstream was listed so recently that an announcement would have to wait.
+    /// Returns how long an announcement would have to wait now.
     #[must_use]
-    pub fn is_paced(&self) -> bool {
+    pub fn announcement_delay(&self) -> Duration {
         let earliest = self.pace.lock().earliest();
-        earliest.is_some_and(|earliest| earliest > Instant::now())
+        let now = Instant::now();
+        earliest.map_or(Duration::ZERO, |earliest| {
+            earliest.saturating_duration_since(now)
+        })
     }
 
     /// Returns the least time until the next listing that the upstream asks for. For the keeper.

@@ -81,13 +81,15 @@ impl Pace {
         if !ended.announced {
             return;
         }
-        let highest = match ended.changed {
-            true => HIGHEST_CHANGING.min(self.ceiling),
-            false => self.ceiling,
+        // A server that adds its tools one by one is followed closely; one that changes for ever
+        // comes to one listing a second.
+        let (next, highest) = match ended.changed {
+            true => (self.floor + FIRST / 4, HIGHEST_CHANGING.min(self.ceiling)),
+            false => (self.floor * 2, self.ceiling),
         };
         // A listing that takes long is not followed by the next at once either.
         let lowest = ended.took.max(FIRST).min(highest);
-        self.floor = (self.floor * 2).clamp(lowest, highest);
+        self.floor = next.clamp(lowest, highest);
     }
 }
 
@@ -129,10 +131,15 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_that_always_changes_is_listed_once_a_second() {
+    fn an_upstream_that_always_changes_comes_to_one_listing_a_second() {
         let (mut pace, start) = (pace(60), Instant::now());
-        let minute = count(&mut pace, true, start, Duration::from_secs(60));
-        assert!((60..=65).contains(&minute), "{minute}");
+        let first = count(&mut pace, true, start, Duration::from_secs(1));
+        assert!((6..=10).contains(&first), "{first}");
+        let soon = start + Duration::from_secs(1);
+        count(&mut pace, true, soon, Duration::from_secs(30));
+        let later = start + Duration::from_secs(40);
+        let minute = count(&mut pace, true, later, Duration::from_secs(60));
+        assert!((60..=62).contains(&minute), "{minute}");
     }
 
     #[test]

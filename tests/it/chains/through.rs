@@ -152,7 +152,8 @@ async fn no_call_fails_while_the_far_catalog_is_swapped() {
         let begun = chain.near.generation().await;
         let over = AtomicBool::new(false);
         let swaps = async {
-            for _ in 0..10 {
+            // An upstream that changes all the time is listed at weir's pace.
+            while chain.near.generation().await < begun + 3 {
                 for present in [true, false] {
                     match present {
                         true => up.add_tool("flicker"),
@@ -179,9 +180,5 @@ async fn no_call_fails_while_the_far_catalog_is_swapped() {
         });
         let ((), calls) = tokio::join!(swaps, futures::future::join_all(calls));
         assert!(calls.iter().all(|calls| *calls > 0), "{calls:?}");
-        assert!(
-            chain.near.generation().await >= begun + 3,
-            "nothing was swapped"
-        );
     }
 }
