@@ -15,7 +15,7 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 use weir::caller::Caller;
 use weir::catalog::{Catalog, Kind, Listing, Part, Prepared, Rules, listing};
-use weir::config::{Search, ToolRules};
+use weir::config::{Instructions, Search, ToolRules};
 use weir::json::{self, Object};
 use weir::metrics::Metrics;
 use weir::name::{Instance, Namespace, Naming, UpstreamId, UpstreamIndex};
@@ -89,6 +89,7 @@ fn prepare(at: usize, listing: &Listing) -> Prepared {
     let upstream = UpstreamId::parse(&format!("upstream-{at}")).expect("a legal key");
     let instance = Instance::parse("eu-edge-1").expect("a legal name");
     let rules = Rules {
+        instructions: &Instructions::Served,
         instance: Some(&instance),
         stale: None,
         upstream: &upstream,

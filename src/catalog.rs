@@ -10,6 +10,7 @@ pub mod cursor;
 pub mod diff;
 pub mod digest;
 pub mod drift;
+pub mod instructions;
 pub mod listing;
 pub mod named;
 pub mod naming;

@@ -59,6 +59,9 @@ pub(crate) use validate::{is_plain, is_refused_header};
 use crate::name::{Instance, Namespace, Naming, UpstreamId};
 use crate::secret::Secret;
 
+/// The most bytes of instructions for models: of one upstream, and of weir itself.
+pub const INSTRUCTIONS_BYTES: usize = 8 * 1024;
+
 /// A whole config, valid.
 #[derive(Debug)]
 pub struct Config {
@@ -75,6 +78,8 @@ pub struct Config {
     pub instance: Option<Instance>,
     /// How exposed names are built.
     pub naming: Naming,
+    /// What clients are told of weir itself.
+    pub server: ServerIdentity,
     /// The upstreams, in the order that settles name conflicts.
     pub upstreams: IndexMap<UpstreamId, Arc<Upstream>>,
     /// The files that it was read from, the main one first.
@@ -107,6 +112,7 @@ impl Config {
             instance,
             // These can change: see `is_same`.
             naming: _,
+            server: _,
             upstreams: _,
             sources: _,
         } = self;
@@ -138,6 +144,7 @@ impl Config {
     pub fn is_same(&self, other: &Self) -> bool {
         let Self {
             naming,
+            server,
             upstreams,
             // Where upstreams are written means nothing, like the positions of settings.
             sources: _,
@@ -148,7 +155,9 @@ impl Config {
             sealing_key: _,
             instance: _,
         } = self;
-        *naming == other.naming && fingerprints(upstreams).eq(fingerprints(&other.upstreams))
+        *naming == other.naming
+            && *server == other.server
+            && fingerprints(upstreams).eq(fingerprints(&other.upstreams))
     }
 }
 
@@ -158,6 +167,27 @@ fn fingerprints(
 ) -> impl Iterator<Item = (&UpstreamId, Fingerprint)> {
     let all = upstreams.iter();
     all.map(|(id, upstream)| (id, upstream.fingerprint))
+}
+
+/// `server:` — what clients are told of weir itself at the handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerIdentity {
+    /// `Implementation` of weir (`schema.ts`), as JSON text.
+    pub info: Box<str>,
+    /// The beginning of the instructions, escaped like the inside of a JSON string; `None` if it is
+    /// not written.
+    pub instructions: Option<Box<str>>,
+}
+
+/// `instructions:` — which instructions callers see of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instructions {
+    /// Its own.
+    Served,
+    /// This text, instead of its own.
+    Own(Box<str>),
+    /// None.
+    Off,
 }
 
 /// `listen:`
@@ -271,6 +301,8 @@ pub struct Upstream {
     pub sessions: ProcessSharing,
     /// Which failed calls are retried.
     pub retry: Retry,
+    /// Which instructions callers see of it.
+    pub instructions: Instructions,
     /// Its position in the config, for messages: `file:line`.
     pub origin: String,
     /// The positions of its rules, for messages.

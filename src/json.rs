@@ -306,6 +306,14 @@ pub fn quote(text: &str) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// Returns a text escaped like the inside of a JSON string, without quotes.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let quoted = quote(text);
+    let inside = quoted.get(1..quoted.len().saturating_sub(1));
+    inside.unwrap_or_default().to_owned()
+}
+
 /// Appends a string as JSON text.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     if text

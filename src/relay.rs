@@ -35,7 +35,7 @@ use crate::protocol::method;
 use crate::record::Record;
 
 pub use back::{ChangeEvent, Changes, ListKinds, Outgoing, Payload, Reply};
-pub use capabilities::capabilities;
+pub use capabilities::{capabilities, instructions};
 pub use listen::{Listening, listen};
 pub use scope::Scope;
 pub use send::{answer as answer_upstream, progress, roots_changed};

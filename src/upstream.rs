@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod gate;
 pub mod health;
 pub mod http;
+mod instructions;
 mod introduction;
 pub mod link;
 pub mod list;

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::admin::drift::HeldNames;
 use crate::admin::response::json_response;
+use crate::catalog::instructions;
 use crate::catalog::{Kind, NameOrigin, Side, SideEntry, StaleSince};
 use crate::live::{Live, Snapshot};
 use crate::upstream::Link;
@@ -28,6 +29,9 @@ pub struct CatalogPage {
     pub resources: Vec<RouteRow>,
     /// Resource templates.
     pub templates: Vec<RouteRow>,
+    /// The instructions that models get about each upstream, with their text.
+    #[serde(default)]
+    pub instructions: Vec<RouteRow>,
     /// Names that several definitions would have, each described in a sentence.
     pub conflicts: Vec<String>,
     /// The age of each upstream's listing, in the order of the config.
@@ -103,6 +107,7 @@ impl CatalogPage {
             prompts: next(),
             resources: next(),
             templates: next(),
+            instructions: instruction_rows(snapshot, &stale, &held),
             conflicts: conflicts.map(ToString::to_string).collect(),
             upstreams: snapshot
                 .links()
@@ -115,9 +120,16 @@ impl CatalogPage {
     /// Returns what the weir exposes; `None` if definitions are missing.
     #[must_use]
     pub fn side(self) -> Option<Side> {
-        let rows = [self.tools, self.prompts, self.resources, self.templates];
+        let rows = [
+            self.tools,
+            self.prompts,
+            self.resources,
+            self.templates,
+            self.instructions,
+        ];
+        let kinds = Kind::ALL.into_iter().chain([Kind::Instructions]);
         let mut entries = Vec::new();
-        for (kind, rows) in Kind::ALL.into_iter().zip(rows) {
+        for (kind, rows) in kinds.zip(rows) {
             for row in rows {
                 entries.push(SideEntry {
                     kind,
@@ -131,6 +143,30 @@ impl CatalogPage {
         }
         Some(Side { entries })
     }
+}
+
+/// Describes the instructions that callers see.
+fn instruction_rows(
+    snapshot: &Snapshot,
+    stale: &HashSet<&str>,
+    held: &HeldNames<'_>,
+) -> Vec<RouteRow> {
+    let parts = snapshot.catalog.parts();
+    let rows = parts.filter_map(|part| {
+        let text = part.shown_instructions()?;
+        let upstream = part.upstream.as_str();
+        let definition = RawValue::from_string(instructions::define(text)?).ok()?;
+        Some(RouteRow {
+            name: upstream.to_owned(),
+            upstream: upstream.to_owned(),
+            original: instructions::KEY.to_owned(),
+            stale: stale.contains(upstream),
+            held: held.has(Kind::Instructions, upstream, instructions::KEY),
+            named: Some(NameOrigin::default()),
+            definition: Some(definition),
+        })
+    });
+    rows.collect()
 }
 
 /// Returns the upstreams whose listings may be out of date.

@@ -398,7 +398,9 @@ fn nothing_pending(snapshot: &Snapshot, name: &str) -> Response {
 
 fn is_exposed(snapshot: &Snapshot, name: &str) -> bool {
     let mut kinds = catalog::pins::PINNED.into_iter();
+    // The instructions of an upstream go by its name.
     kinds.any(|kind| snapshot.catalog.route(kind, name).is_some())
+        || snapshot.config.upstreams.contains_key(name)
 }
 
 fn no_such_name() -> Response {

@@ -53,7 +53,8 @@ impl Cursor {
     #[must_use]
     pub fn encode(&self) -> String {
         let kind = match self.kind {
-            Kind::Tools => 0,
+            // Instructions are not listed: no cursor names them.
+            Kind::Tools | Kind::Instructions => 0,
             Kind::Prompts => 1,
             Kind::Resources => 2,
             Kind::Templates => 3,

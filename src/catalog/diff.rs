@@ -17,7 +17,7 @@ use crate::catalog::conflict::Conflict;
 use crate::catalog::named::{NameOrigin, NameStep, RenameCause};
 use crate::catalog::redefinition::{Change, compare_definitions};
 use crate::catalog::routes::Catalog;
-use crate::catalog::{Kind, Listing, Rules, render};
+use crate::catalog::{Kind, Listing, Rules, instructions, render};
 use crate::config;
 use crate::name::{Naming, UpstreamId};
 use crate::protocol::era::Era;
@@ -77,6 +77,17 @@ impl Side {
                     exposed: route.exposed,
                 });
             }
+        }
+        for part in catalog.parts() {
+            let shown = part.shown_instructions().and_then(instructions::define);
+            entries.extend(shown.map(|definition| SideEntry {
+                kind: Kind::Instructions,
+                upstream: part.upstream.as_str().into(),
+                original: instructions::KEY.into(),
+                exposed: part.upstream.as_str().into(),
+                named: NameOrigin::default(),
+                definition: definition.into(),
+            }));
         }
         Self { entries }
     }

@@ -18,7 +18,7 @@ use crate::catalog::pins::{PINNED, Pins};
 use crate::catalog::redefinition::{self, Change, ChangeClass, compare_definitions};
 use crate::catalog::rules::{Rules, exclude};
 use crate::catalog::{Kind, listing, naming, stamp};
-use crate::config::{self, DriftPolicy, DriftThreshold};
+use crate::config::{self, DriftPolicy, DriftThreshold, Instructions};
 use crate::name::Naming;
 
 /// Most changes kept of one definition: a listing may have thousands that drift.
@@ -182,7 +182,9 @@ fn is_exposed(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> bool {
         let origin = &definition.facts.origin;
         origin.is_dropped(own, &mut DroppedCounts::default())
     });
-    !dropped && exclude(rules, kind, definition).is_none()
+    let is_replaced =
+        kind == Kind::Instructions && !matches!(rules.instructions, Instructions::Served);
+    !dropped && !is_replaced && exclude(rules, kind, definition).is_none()
 }
 
 /// A listing being filtered.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::era::Era;
 use crate::protocol::method;
 
-/// A kind of definition that upstreams list.
+/// A kind of definition that upstreams list; and their instructions, which they give at the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// Tools, known by name.
@@ -22,13 +22,16 @@ pub enum Kind {
     /// Resource templates, known by URI template.
     #[serde(rename = "template")]
     Templates,
+    /// The server's instructions, kept as one definition (see [`crate::catalog::instructions`]).
+    #[serde(rename = "instructions")]
+    Instructions,
 }
 
 impl Kind {
-    /// All kinds.
+    /// All kinds that are listed: all but instructions.
     pub const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
 
-    /// Returns the method that lists this kind.
+    /// Returns the method that lists this kind, or of which the result holds it.
     #[must_use]
     pub const fn method(self) -> &'static str {
         match self {
@@ -36,6 +39,7 @@ impl Kind {
             Self::Prompts => method::PROMPTS_LIST,
             Self::Resources => method::RESOURCES_LIST,
             Self::Templates => method::TEMPLATES_LIST,
+            Self::Instructions => method::INITIALIZE,
         }
     }
 
@@ -45,7 +49,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.method() == method)
     }
 
-    /// Returns the member of a list result that holds the definitions.
+    /// Returns the member of a result that holds the definitions.
     #[must_use]
     pub const fn member(self) -> &'static str {
         match self {
@@ -53,16 +57,7 @@ impl Kind {
             Self::Prompts => "prompts",
             Self::Resources => "resources",
             Self::Templates => "resourceTemplates",
-        }
-    }
-
-    /// Returns the notification of changes of this list. Templates share that of resources.
-    #[must_use]
-    pub const fn changed(self) -> &'static str {
-        match self {
-            Self::Tools => method::TOOLS_CHANGED,
-            Self::Prompts => method::PROMPTS_CHANGED,
-            Self::Resources | Self::Templates => method::RESOURCES_CHANGED,
+            Self::Instructions => "instructions",
         }
     }
 
@@ -70,7 +65,7 @@ impl Kind {
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
-            Self::Tools | Self::Prompts => "name",
+            Self::Tools | Self::Prompts | Self::Instructions => "name",
             Self::Resources => "uri",
             Self::Templates => "uriTemplate",
         }
@@ -84,6 +79,7 @@ impl Kind {
             Self::Prompts => "prompt",
             Self::Resources => "resource",
             Self::Templates => "resource template",
+            Self::Instructions => "instructions",
         }
     }
 }
@@ -101,6 +97,7 @@ pub struct PerKind<T> {
     prompts: T,
     resources: T,
     templates: T,
+    instructions: T,
 }
 
 impl<T> PerKind<T> {
@@ -111,6 +108,7 @@ impl<T> PerKind<T> {
             prompts: make(Kind::Prompts),
             resources: make(Kind::Resources),
             templates: make(Kind::Templates),
+            instructions: make(Kind::Instructions),
         }
     }
 
@@ -122,6 +120,7 @@ impl<T> PerKind<T> {
             Kind::Prompts => &self.prompts,
             Kind::Resources => &self.resources,
             Kind::Templates => &self.templates,
+            Kind::Instructions => &self.instructions,
         }
     }
 
@@ -132,6 +131,7 @@ impl<T> PerKind<T> {
             Kind::Prompts => &mut self.prompts,
             Kind::Resources => &mut self.resources,
             Kind::Templates => &mut self.templates,
+            Kind::Instructions => &mut self.instructions,
         }
     }
 }

@@ -216,7 +216,7 @@ fn key(kind: Kind, object: &Object<'_>) -> Result<String, InvalidReason> {
     let text = object.get(member).ok_or(InvalidReason::Missing(member))?;
     let key = json::string(text).ok_or(InvalidReason::NotText(member))?;
     let most = match kind {
-        Kind::Tools | Kind::Prompts => NAME_BYTES,
+        Kind::Tools | Kind::Prompts | Kind::Instructions => NAME_BYTES,
         Kind::Resources | Kind::Templates => URI_BYTES,
     };
     match key.len() {

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use foldhash::HashMap;
 
 use crate::catalog::digest::{Digest, Hasher};
+use crate::catalog::instructions::{self, Section};
 use crate::catalog::names::{ExposedNames, ItemId};
 use crate::catalog::page::{Page, Pager, Pages, Rendered, RenderedKind};
 use crate::catalog::parts::{Part, Parts};
@@ -55,6 +56,7 @@ impl Catalog {
             pages: Arc::new(Pages::empty(Hasher::new("catalog").finish())),
             conflicts: OnceLock::new(),
             digests: PerKind::from_fn(|kind| Hasher::new(kind.method()).finish()),
+            instructions: Arc::default(),
             hidden: Box::default(),
         }
     }
@@ -112,7 +114,7 @@ impl<'c> Merge<'c> {
     fn claim(&mut self, kind: Kind) {
         let nobody = BTreeSet::new();
         let relabelled = match kind {
-            Kind::Tools | Kind::Prompts => &nobody,
+            Kind::Tools | Kind::Prompts | Kind::Instructions => &nobody,
             Kind::Resources | Kind::Templates => &self.relabelled,
         };
         let names = self.names.get_mut(kind);
@@ -148,7 +150,7 @@ impl<'c> Merge<'c> {
                 return Arc::default();
             };
             match kind {
-                Kind::Tools | Kind::Prompts => {
+                Kind::Tools | Kind::Prompts | Kind::Instructions => {
                     let (wanted, original) = (&item.exposed, &item.target.original);
                     let upstream = &part.upstream;
                     naming::make_alternative(naming, wanted, upstream, original, before).into()
@@ -255,6 +257,10 @@ impl<'c> Merge<'c> {
             hasher.add(digests.get(kind).as_bytes());
         }
         pages.digest = hasher.finish();
+        let instructions = match self.changed.is_empty() {
+            true => Arc::clone(&self.before.instructions),
+            false => self.join_instructions().into(),
+        };
         Catalog {
             naming: self.before.naming.clone(),
             page_size: self.before.page_size,
@@ -266,8 +272,20 @@ impl<'c> Merge<'c> {
             pages: Arc::new(pages),
             conflicts: OnceLock::new(),
             digests,
+            instructions,
             hidden: Box::default(),
         }
+    }
+
+    fn join_instructions(&self) -> String {
+        let sections = self.parts.iter().filter_map(|(_, part)| {
+            Some(Section {
+                upstream: &part.upstream,
+                namespace: &part.prepared.namespace,
+                text: part.shown_instructions()?,
+            })
+        });
+        instructions::join(&self.before.naming, sections)
     }
 
     /// Renders the definitions again that other upstreams have changed in these ones.
@@ -295,7 +313,9 @@ impl<'c> Merge<'c> {
         let names: HashMap<u32, &Arc<str>> = self.names.get(kind).renamed_of(index).collect();
         let uis: HashMap<u32, &Arc<str>> = match kind {
             Kind::Tools => self.implied.moved_of(index).collect(),
-            Kind::Prompts | Kind::Resources | Kind::Templates => HashMap::default(),
+            Kind::Prompts | Kind::Resources | Kind::Templates | Kind::Instructions => {
+                HashMap::default()
+            }
         };
         if names.is_empty() && uis.is_empty() {
             return None;

@@ -74,6 +74,9 @@ impl NameOrigin {
             wanted: conflict.exposed.to_string(),
             by: conflict.kept_by.to_string(),
         });
+        if kind == Kind::Instructions {
+            return Self::default();
+        }
         if matches!(kind, Kind::Resources | Kind::Templates) {
             return Self {
                 namespace: match &taken {
@@ -125,9 +128,13 @@ impl NameOrigin {
         }
     }
 
-    /// Returns the exposed name that a tool or prompt of this upstream wants.
+    /// Returns the exposed name that a tool or prompt of this upstream wants. Instructions go by
+    /// the name of the upstream.
     #[must_use]
     pub fn wanted_name(rules: &Rules<'_>, naming: &Naming, kind: Kind, original: &str) -> String {
+        if kind == Kind::Instructions {
+            return rules.upstream.as_str().to_owned();
+        }
         let given = rules.tools.overrides.get(original);
         let given = given.filter(|_| kind == Kind::Tools);
         let given = given.and_then(|change| change.name.as_deref());

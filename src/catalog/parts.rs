@@ -17,6 +17,16 @@ pub struct Part {
     pub prepared: Arc<Prepared>,
 }
 
+impl Part {
+    /// Returns the instructions that callers see: `None` where nothing else of the upstream is
+    /// exposed to them.
+    #[must_use]
+    pub fn shown_instructions(&self) -> Option<&str> {
+        let has_more = !self.prepared.is_empty();
+        self.prepared.instructions().filter(|_| has_more)
+    }
+}
+
 /// The parts of a catalog by upstream. An upstream without definitions has no entry.
 #[derive(Debug, Default)]
 pub(super) struct Parts(Box<[Option<Part>]>);

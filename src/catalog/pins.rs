@@ -1,6 +1,6 @@
 //! Pins: the definitions of an upstream as they were first seen, or accepted. Trust on first use.
 //!
-//! Tools and prompts are pinned, by kind and original name: they steer models. Resources and
+//! Tools, prompts and instructions are pinned, by kind and original name: they steer models. Resources and
 //! templates are data. A definition that is not listed any more keeps its pin, so that it cannot
 //! come back with another text; the number of such pins is limited.
 
@@ -16,7 +16,7 @@ use crate::catalog::{Kind, render};
 use crate::json::{self, Object};
 
 /// The kinds whose definitions are pinned.
-pub const PINNED: [Kind; 2] = [Kind::Tools, Kind::Prompts];
+pub const PINNED: [Kind; 3] = [Kind::Tools, Kind::Prompts, Kind::Instructions];
 
 /// Most bytes of pinned definitions: two of the largest listings.
 const ROOM: usize = if cfg!(test) { 1 << 20 } else { 128 << 20 };
@@ -334,7 +334,7 @@ impl Shape {
                 });
                 ("inputSchema", properties)
             }
-            Kind::Prompts | Kind::Resources | Kind::Templates => {
+            Kind::Prompts | Kind::Resources | Kind::Templates | Kind::Instructions => {
                 let arguments = object.get("arguments").map(json::array);
                 let arguments = arguments.and_then(Result::ok);
                 ("arguments", arguments.map(|arguments| arguments.len()))

@@ -3,8 +3,11 @@
 //! Everything that depends on one upstream alone is done here, when that upstream changes, so that
 //! a merge has only to join.
 
+mod assign;
+
 use std::sync::Arc;
 
+use assign::{LocalConflict, assign_names};
 use foldhash::HashMap;
 
 use crate::catalog::arguments::ArgumentRules;
@@ -15,7 +18,7 @@ use crate::catalog::origin::DroppedCounts;
 use crate::catalog::page::Rendered;
 use crate::catalog::rules::{ExcludedTool, Rules, exclude, warn_of_unused};
 use crate::catalog::template::Template;
-use crate::catalog::{Kind, PerEra, PerKind, Repetition, naming, render};
+use crate::catalog::{Kind, PerEra, PerKind, Repetition, instructions, render};
 use crate::config::ToolOverride;
 use crate::json;
 use crate::name::{Namespace, Naming, UpstreamId};
@@ -32,6 +35,7 @@ pub struct Prepared {
     pub(crate) templates: Box<[Template]>,
     /// The tools that are shown with a resource.
     pub(crate) ui: Box<[UiTool]>,
+    instructions: Option<Box<str>>,
     warnings: Vec<String>,
     excluded: Vec<ExcludedTool>,
     dropped: DroppedCounts,
@@ -89,14 +93,6 @@ pub(crate) struct UiTool {
     pub(crate) listed: Option<u32>,
 }
 
-/// Two names of one upstream that became the same.
-#[derive(Clone, Debug)]
-pub(crate) struct LocalConflict {
-    pub(crate) exposed: Arc<str>,
-    pub(crate) original: Arc<str>,
-    pub(crate) to: Arc<str>,
-}
-
 impl Prepared {
     /// Prepares a listing under the config of its upstream.
     #[must_use]
@@ -105,6 +101,9 @@ impl Prepared {
         let (mut excluded, mut dropped) = (Vec::new(), DroppedCounts::default());
         let mut left_out = Vec::new();
         let kinds = PerKind::from_fn(|kind| {
+            if kind == Kind::Instructions {
+                return PreparedKind::default();
+            }
             let definitions: Vec<&Definition> = listing
                 .definitions(kind)
                 .iter()
@@ -139,12 +138,15 @@ impl Prepared {
             hasher.add(kind.member().as_bytes());
             kinds.get(kind).add_to(&mut hasher);
         }
+        let instructions = instructions::choose(rules.instructions, listing);
+        hasher.add(instructions.as_deref().unwrap_or_default().as_bytes());
         Self {
             upstream: rules.upstream.clone(),
             namespace: rules.namespace.clone(),
             templates: parse_templates(&kinds),
             ui: find_ui_tools(&kinds.get(Kind::Tools).items, resources, listing),
             warnings: warn_of_unused(rules.tools, listing, &excluded),
+            instructions,
             excluded,
             dropped,
             left_out,
@@ -176,6 +178,12 @@ impl Prepared {
     #[must_use]
     pub fn has_nothing(&self) -> bool {
         self.is_empty() && self.drift.is_empty()
+    }
+
+    /// Returns the instructions of the upstream, or those that the config gives it.
+    #[must_use]
+    pub fn instructions(&self) -> Option<&str> {
+        self.instructions.as_deref()
     }
 
     /// Returns warnings for the operator: rules of the config for tools or arguments that do not
@@ -239,12 +247,12 @@ impl PreparedKind {
     ) -> Self {
         let change = |definition: &Definition| match kind {
             Kind::Tools => rules.tools.overrides.get(&**definition.key()),
-            Kind::Prompts | Kind::Resources | Kind::Templates => None,
+            Kind::Prompts | Kind::Resources | Kind::Templates | Kind::Instructions => None,
         };
         let (names, clashes) = match kind {
             Kind::Tools => assign_names(rules, naming, definitions, rules.kept(), &change),
             Kind::Prompts => assign_names(rules, naming, definitions, None, &change),
-            Kind::Resources | Kind::Templates => {
+            Kind::Resources | Kind::Templates | Kind::Instructions => {
                 let keys = definitions
                     .iter()
                     .map(|definition| definition.key().clone());
@@ -353,65 +361,6 @@ fn make_target(
             modern: rendered.modern.position(at).is_some(),
         },
     })
-}
-
-/// The names the definitions want, made different from each other. Among those of one upstream, a
-/// name the operator gave comes first, then the order of the original names: not that of the
-/// listing, which may change from one day to the next. The one that is `kept` has its own name,
-/// without namespace.
-fn assign_names<'c>(
-    rules: &Rules<'_>,
-    naming: &Naming,
-    definitions: &[&Definition],
-    kept: Option<&str>,
-    change: &dyn Fn(&Definition) -> Option<&'c ToolOverride>,
-) -> (Vec<Arc<str>>, Vec<LocalConflict>) {
-    let bare = Namespace::default();
-    let wanted: Vec<(bool, Arc<str>)> = definitions
-        .iter()
-        .map(|definition| {
-            let original = &**definition.key();
-            let given = change(definition).and_then(|change| change.name.as_deref());
-            let name = given.unwrap_or_else(|| naming::strip_prefix(rules.strip, original));
-            let (namespace, name) = match kept {
-                Some(kept) if kept == original && given.is_none() => (&bare, kept),
-                Some(_) | None => (rules.namespace, name),
-            };
-            let exposed = naming::expose_name(naming, namespace, rules.upstream, original, name);
-            (given.is_none(), exposed.into())
-        })
-        .collect();
-    let mut order: Vec<usize> = (0..definitions.len()).collect();
-    order.sort_by_key(|at| {
-        let ungiven = wanted.get(*at).is_none_or(|(ungiven, _)| *ungiven);
-        let key = definitions.get(*at).map(|definition| definition.key());
-        (ungiven, key)
-    });
-    let mut owner: HashMap<Arc<str>, usize> = HashMap::default();
-    let mut clashes = Vec::new();
-    for at in order {
-        let (Some((_, name)), Some(definition)) = (wanted.get(at), definitions.get(at)) else {
-            continue;
-        };
-        if !owner.contains_key(name) {
-            owner.insert(name.clone(), at);
-            continue;
-        }
-        let original = definition.key();
-        let taken = |name: &str| owner.contains_key(name);
-        let to: Arc<str> =
-            naming::find_free_name(naming, name, rules.upstream, original, taken).into();
-        owner.insert(to.clone(), at);
-        clashes.push(LocalConflict {
-            exposed: name.clone(),
-            original: original.clone(),
-            to,
-        });
-    }
-    let mut names: Vec<(usize, Arc<str>)> =
-        owner.into_iter().map(|(name, at)| (at, name)).collect();
-    names.sort_unstable_by_key(|(at, _)| *at);
-    (names.into_iter().map(|(_, name)| name).collect(), clashes)
 }
 
 fn parse_templates(kinds: &PerKind<PreparedKind>) -> Box<[Template]> {

@@ -32,6 +32,8 @@ pub struct Catalog {
     pub(super) pages: Arc<Pages>,
     pub(super) conflicts: OnceLock<Vec<Conflict>>,
     pub(super) digests: PerKind<Digest>,
+    /// The instructions of the upstreams, joined and escaped.
+    pub(super) instructions: Arc<str>,
     /// Parts of upstreams that are hidden as long as they fail. Not in the digest.
     pub(super) hidden: Box<[Part]>,
 }
@@ -287,6 +289,13 @@ impl Catalog {
             }
         }
         conflicts
+    }
+
+    /// Returns the instructions of the upstreams, joined under headings and escaped like the inside
+    /// of a JSON string; empty if there are none.
+    #[must_use]
+    pub fn instructions(&self) -> &str {
+        &self.instructions
     }
 
     /// Returns the digest of what callers of either era see of a kind.

@@ -18,7 +18,7 @@ pub(super) use auth::{
 };
 pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
-use forms::{Duration, Json, Resync, ScalarText, Size};
+use forms::{Duration, Instructions, Json, Resync, ScalarText, Size};
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 
 /// The config of weir, an MCP proxy that joins many upstream MCP servers into one tool catalog.
@@ -47,6 +47,8 @@ pub(super) struct File {
     pub(super) instance: Option<String>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
+    /// What clients are told of weir itself at the handshake.
+    pub(super) server: Option<ServerSettings>,
     /// Settings of all upstreams. An upstream overrides them key by key.
     pub(super) defaults: Option<Defaults>,
     /// The upstreams, by name. If two of them want the same exposed name, the earlier one gets it.
@@ -141,6 +143,37 @@ pub(super) struct Naming {
     pub(super) max_length: Option<u64>,
 }
 
+/// What clients are told of weir itself at the handshake. A client may show it to its user, or give
+/// it to its model.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Server")]
+pub(super) struct ServerSettings {
+    /// The name that clients show.
+    pub(super) title: Option<String>,
+    /// A short description, for people.
+    pub(super) description: Option<String>,
+    /// The URL of a page about this weir. `${VAR}` is replaced.
+    pub(super) website_url: Option<String>,
+    /// Icons that clients show, at most 8.
+    pub(super) icons: Option<Vec<Icon>>,
+    /// The beginning of the instructions that models get, before those of the upstreams. An empty
+    /// text leaves it out. Default: a sentence, if an upstream gives instructions.
+    pub(super) instructions: Option<String>,
+}
+
+/// An icon of weir.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Icon {
+    /// An `https://` or `data:` URL.
+    pub(super) src: String,
+    /// Its media type, such as `image/png`.
+    pub(super) mime_type: Option<String>,
+    /// Its sizes, such as `48x48` or `any`.
+    pub(super) sizes: Option<Vec<String>>,
+}
+
 /// Settings of all upstreams. An upstream overrides them key by key.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -162,6 +195,8 @@ pub(super) struct Defaults {
     /// which `*` stands for any characters. `!NAME` leaves variables out. The last entry that
     /// matches decides. What looks like a secret has to be named without `*`.
     pub(super) inherit_env: Option<Vec<String>>,
+    /// Whether the instructions of upstreams reach clients. Default: `true`.
+    pub(super) instructions: Option<Instructions>,
 }
 
 /// How the last good listing of an upstream that fails is treated.
@@ -303,6 +338,9 @@ pub(super) struct Upstream {
     pub(super) sessions: Option<ProcessSharing>,
     /// Which failed calls are retried.
     pub(super) retry: Option<Retry>,
+    /// The instructions that models get about this upstream: `true` for its own, `false` for none,
+    /// or a text in their place. Default: that of `defaults`.
+    pub(super) instructions: Option<Instructions>,
     /// If true, weir ignores the upstream and does not check its settings. Default: `false`.
     pub(super) disabled: Option<bool>,
 }

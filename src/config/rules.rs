@@ -51,6 +51,20 @@ pub enum Rule {
         "a sealing key has at least 32 bytes of text, this one has {0}; `openssl rand -base64 32` makes one"
     )]
     SealingKey(usize),
+    /// More items than allowed.
+    #[error("at most {0} are possible")]
+    Most(u64),
+    /// A text that every client would get.
+    #[error("has {bytes} bytes, more than {most}")]
+    LongText {
+        /// How many it has.
+        bytes: usize,
+        /// How many it may have.
+        most: usize,
+    },
+    /// `server.icons.*.src`
+    #[error("not an `https://` or `data:` URL")]
+    IconScheme,
     /// `instance`
     #[error("an instance has 1 to 64 of the characters A-Z a-z 0-9 _ . -")]
     Instance,

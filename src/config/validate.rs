@@ -14,6 +14,7 @@ mod http;
 mod oauth;
 mod rule_origins;
 mod secret_values;
+mod server;
 mod settings;
 mod target;
 mod tls;

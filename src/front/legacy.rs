@@ -19,7 +19,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::headers::{SESSION, VERSION};
 use crate::protocol::message::{self, Notification, Request};
 use crate::protocol::trace::Trace;
-use crate::protocol::{meta, method, sse};
+use crate::protocol::{method, sse};
 use crate::record::Record;
 use crate::relay::{self, Changes, Payload, Scope};
 use crate::seal;
@@ -44,9 +44,10 @@ pub(super) fn initialize(
     let spoken = Version::parse(&asked).filter(|version| version.era() == Era::Legacy);
     let version = spoken.unwrap_or(Version::LATEST_LEGACY);
     let result = format!(
-        "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"serverInfo\":{}}}",
+        "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"serverInfo\":{}{}}}",
         relay::capabilities(view, Era::Legacy),
-        meta::WEIR
+        view.server_info(),
+        relay::instructions(view),
     );
     let profile = SessionProfile {
         version,

@@ -157,12 +157,13 @@ async fn answer(
 /// Makes the answer to `server/discover`.
 pub(super) fn discover(view: View<'_>, request: &Request<'_>) -> bytes::Bytes {
     let result = format!(
-        "{{\"resultType\":\"complete\",\"supportedVersions\":[\"{}\"],\"capabilities\":{},\
+        "{{\"resultType\":\"complete\",\"supportedVersions\":[\"{}\"],\"capabilities\":{}{},\
          \"ttlMs\":{DISCOVER_TTL_MS},\"cacheScope\":\"private\",\"_meta\":{{\"{}\":{}}}}}",
         Version::MODERN,
         relay::capabilities(view, Era::Modern),
+        relay::instructions(view),
         meta::SERVER_INFO,
-        meta::WEIR
+        view.server_info()
     );
     message::result(&request.id, &result)
 }

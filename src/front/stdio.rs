@@ -36,6 +36,9 @@ const IN_FLIGHT: usize = 256;
 /// asks for the list first, and many ask only once.
 const SETTLE_TIME: Duration = Duration::from_secs(10);
 
+/// How long after the start an introduction waits for them: it has their instructions.
+const INTRODUCTION_TIME: Duration = Duration::from_millis(1500);
+
 /// How long requests may go on after the end of stdin. A script that pipes requests into weir
 /// closes stdin at once.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -55,6 +58,7 @@ struct Connection {
     under_way: Mutex<HashMap<Id, CancellationToken>>,
     slots: Arc<tokio::sync::Semaphore>,
     settled_by: Instant,
+    introduced_by: Instant,
 }
 
 /// Serves until stdin ends or `shutdown` is cancelled. Answers under way are still written.
@@ -82,6 +86,7 @@ pub async fn serve(
         under_way: Mutex::default(),
         slots: Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT)),
         settled_by: Instant::now() + SETTLE_TIME,
+        introduced_by: Instant::now() + INTRODUCTION_TIME,
     });
     let mut lines = FramedRead::new(input, LinesCodec::new_with_max_length(limit));
     loop {
@@ -271,7 +276,13 @@ impl Connection {
         }
     }
 
+    /// Waits until all upstreams have been listed or have failed, at the latest until this time.
+    async fn settle(&self, until: Instant) {
+        let _ = tokio::time::timeout_at(until, self.live.settled()).await;
+    }
+
     async fn initialize(&self, request: &Request<'_>, mut record: Record) -> Result<(), Fault> {
+        self.settle(self.introduced_by).await;
         let initialized = {
             let snapshot = self.live.load();
             legacy::initialize(snapshot.view(&Caller::anonymous()), request)
@@ -297,6 +308,7 @@ impl Connection {
         let scope = |live| Scope::new(live, Caller::anonymous(), Version::MODERN, trace);
         match request.method.as_ref() {
             method::DISCOVER => {
+                self.settle(self.introduced_by).await;
                 let answer = modern::discover(scope(&self.live).view(), request);
                 self.answer(answer, record).await;
                 Ok(())
@@ -341,7 +353,7 @@ impl Connection {
     ) -> Result<(), Fault> {
         let token = self.begin(&request.id, &self.given_up);
         let answered = async {
-            let _ = tokio::time::timeout_at(self.settled_by, self.live.settled()).await;
+            self.settle(self.settled_by).await;
             let scope = scope(&self.live).streaming(true);
             let mut reply = relay::answer(&scope, request, record).await?;
             while let Some(outgoing) = reply.next().await {

@@ -255,7 +255,8 @@ fn why(key: &str) -> &'static str {
         "extra_headers" | "oauth_passthrough" | "delegate_auth_to_upstream" | "dcr_bridge" => {
             "weir sends nothing on that a caller sent as a header"
         }
-        "description" | "mcp_info" | "instructions" => "weir shows what the server says of itself",
+        "instructions" => "write them as `instructions` of the upstream",
+        "description" | "mcp_info" => "weir shows what the server says of itself",
         "env_vars" => "write them as `env`",
         "allow_sampling" | "allow_elicitation" => {
             "they pass wherever caller and server have a session"

@@ -73,6 +73,9 @@ struct ListingHeader {
     era: String,
     /// Definitions of each kind, in the order of [`Kind::ALL`].
     counts: [usize; 4],
+    /// Whether the upstream gave instructions; they are the last line.
+    #[serde(default)]
+    instructions: bool,
 }
 
 /// The part that the first lines of all files share.
@@ -138,7 +141,7 @@ impl ListingStore {
         listing: &Listing,
     ) -> Result<(), ListingStoreError> {
         let mut lines = String::new();
-        for kind in Kind::ALL {
+        for kind in Kind::ALL.into_iter().chain([Kind::Instructions]) {
             for definition in listing.definitions(kind) {
                 lines.push_str(definition.raw());
                 lines.push('\n');
@@ -148,6 +151,7 @@ impl ListingStore {
             about: FileHeader::of("listing", upstream, &lines),
             era: listing.era().to_string(),
             counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
+            instructions: !listing.definitions(Kind::Instructions).is_empty(),
         };
         let head = serde_json::to_string(&head).map_err(io::Error::from)?;
         let text = format!("{head}\n{lines}");
@@ -258,6 +262,9 @@ fn parse(text: &str, upstream: &config::Upstream) -> Result<Listing, ListingStor
         for line in lines.by_ref().take(count) {
             builder.add(kind, line);
         }
+    }
+    if let Some(line) = lines.next().filter(|_| head.instructions) {
+        builder.add(Kind::Instructions, line);
     }
     Ok(builder.finish())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::bridge::task_ids;
 use crate::caller::{Caller, Principal};
+use crate::catalog::instructions;
 use crate::catalog::{Digest, Kind, Pages, ResourceRoute, Route};
 use crate::live::Snapshot;
 use crate::name::UpstreamIndex;
@@ -36,6 +37,31 @@ impl<'s> View<'s> {
     #[must_use]
     pub fn generation(self) -> u64 {
         self.snapshot.generation
+    }
+
+    /// Returns `Implementation` of weir, as JSON text.
+    #[must_use]
+    pub fn server_info(self) -> &'s str {
+        &self.snapshot.config.server.info
+    }
+
+    /// Returns the instructions for models, as a JSON string; `None` if there are none: those of
+    /// weir, then those of the upstreams of which this caller sees something.
+    #[must_use]
+    pub fn instructions(self) -> Option<String> {
+        let upstreams = self.snapshot.catalog.instructions();
+        let own = match &self.snapshot.config.server.instructions {
+            Some(own) => own,
+            None if upstreams.is_empty() => "",
+            None => instructions::INTRODUCTION,
+        };
+        let upstreams = match own {
+            // They begin with an empty line.
+            "" => upstreams.trim_start_matches("\\n"),
+            _ => upstreams,
+        };
+        let has_some = !(own.is_empty() && upstreams.is_empty());
+        has_some.then(|| format!("\"{own}{upstreams}\""))
     }
 
     /// Returns how long callers may keep a list.

@@ -34,3 +34,11 @@ pub fn capabilities(view: View<'_>, era: Era) -> String {
     all.push('}');
     all
 }
+
+/// Returns the member `instructions` of weir's introduction with a comma before it; empty if there
+/// are no instructions.
+#[must_use]
+pub fn instructions(view: View<'_>) -> String {
+    let text = view.instructions();
+    text.map_or_else(String::new, |text| format!(",\"instructions\":{text}"))
+}

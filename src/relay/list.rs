@@ -1,12 +1,11 @@
 //! Lists of tools, prompts, resources and templates. The pages were rendered when the snapshot was
 //! made; no upstream is asked.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use crate::catalog::{Cursor, Kind};
 use crate::json;
+use crate::live::View;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
@@ -61,18 +60,22 @@ pub(super) fn list(
     head.extend_from_slice(b"\":[");
     let mut chunks = vec![Bytes::from(head)];
     chunks.extend(page.chunks.iter().cloned());
-    chunks.push(tail(scope.era(), next, view.ttl()).into());
+    chunks.push(tail(scope.era(), next, view).into());
     Ok(ReplySource::Result(Payload::ok(chunks)))
 }
 
 /// Returns the end of a page, after the last item.
-fn tail(era: Era, next: Option<String>, ttl: Duration) -> String {
+fn tail(era: Era, next: Option<String>, view: View<'_>) -> String {
     let mut tail = "]".to_owned();
     if let Some(next) = next {
         tail.push_str(&format!(",\"nextCursor\":\"{next}\""));
     }
     if era == Era::Modern {
-        let (ttl, key, weir) = (ttl.as_millis(), meta::SERVER_INFO, meta::WEIR);
+        let (ttl, key, weir) = (
+            view.ttl().as_millis(),
+            meta::SERVER_INFO,
+            view.server_info(),
+        );
         tail.push_str(&format!(
             ",\"ttlMs\":{ttl},\"cacheScope\":\"private\",\"_meta\":{{\"{key}\":{weir}}}"
         ));

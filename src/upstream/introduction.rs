@@ -7,6 +7,7 @@ use crate::protocol::era::{Era, Version};
 use crate::protocol::message::{Message, Outcome};
 use crate::protocol::{hops, meta, method};
 use crate::upstream::error::LinkError;
+use crate::upstream::instructions::GivenInstructions;
 use crate::upstream::peer::{Capabilities, Connection, Peer};
 
 /// The oldest version that shares the message format. Weir never offers it, but accepts it from old
@@ -33,6 +34,7 @@ pub(super) struct Introduction {
     capabilities: Capabilities,
     server: String,
     extensions: Box<str>,
+    instructions: GivenInstructions,
 }
 
 impl Introduction {
@@ -48,6 +50,7 @@ impl Introduction {
         if !self.versions.is_empty() {
             peer.versions = self.versions;
         }
+        peer.instructions = self.instructions;
         peer
     }
 }
@@ -130,6 +133,7 @@ fn read_discover_error(error: &str) -> Result<EraVerdict, LinkError> {
             },
             server: String::new(),
             extensions: Box::default(),
+            instructions: GivenInstructions::default(),
         })),
         _ => Ok(EraVerdict::Legacy(Vec::new())),
     }
@@ -149,6 +153,7 @@ fn read_discover_result(result: &Object<'_>) -> Option<Introduction> {
         capabilities: Capabilities::read(result.get("capabilities")),
         server: read_server_info(server),
         extensions: read_extensions(result.get("capabilities")),
+        instructions: GivenInstructions::read(result),
     })
 }
 
@@ -184,6 +189,7 @@ pub(super) fn read_initialize_answer(message: &[u8]) -> Result<Introduction, Lin
         capabilities: Capabilities::read(result.get("capabilities")),
         server: read_server_info(result.get("serverInfo")),
         extensions: Box::default(),
+        instructions: GivenInstructions::read(&result),
     })
 }
 

@@ -1,17 +1,19 @@
 //! Lists one upstream: every page of every kind, within limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::{HashSet, HashSetExt as _};
 use tokio::time::Instant;
 
-use crate::catalog::{Kind, Listing};
+use crate::catalog::{self, Kind, Listing};
 use crate::json::{self, Object};
 use crate::protocol::era::Era;
 use crate::protocol::message::read_number;
-use crate::protocol::meta;
+use crate::protocol::{meta, method};
 use crate::upstream::ask::ask;
 use crate::upstream::error::LinkError;
+use crate::upstream::instructions::GivenInstructions;
 use crate::upstream::introduction;
 use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::Peer;
@@ -42,11 +44,13 @@ struct ListedItems {
 pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
     let deadline = link.list_deadline();
     let offers = &peer.capabilities;
-    let (tools, prompts, resources, templates) = futures::try_join!(
+    let given = async { Ok(current_instructions(link, peer, deadline).await) };
+    let (tools, prompts, resources, templates, given) = futures::try_join!(
         list_kind(link, peer, Kind::Tools, offers.tools, deadline),
         list_kind(link, peer, Kind::Prompts, offers.prompts, deadline),
         list_kind(link, peer, Kind::Resources, offers.resources, deadline),
         list_kind(link, peer, Kind::Templates, offers.resources, deadline),
+        given,
     )?;
     let mut listing = Listing::of(peer.era());
     if let Some(held) = link.rounds.listing() {
@@ -67,6 +71,9 @@ pub async fn list(link: &Link, peer: &Peer) -> Result<Listing, LinkError> {
             items.iter().for_each(|item| listing.add(kind, item));
             tokio::task::yield_now().await;
         }
+    }
+    if let Some(definition) = catalog::instructions::define(&given) {
+        listing.add(Kind::Instructions, &definition);
     }
     Ok(listing.finish())
 }
@@ -169,4 +176,23 @@ async fn list_page(
             Err(trouble.unwrap_or_else(|| introduction::refused_error(kind.method(), &error)))
         }
     }
+}
+
+/// Returns the instructions of a peer. A modern one is asked again if they are out of date
+/// (`DiscoverResult.ttlMs`); if it does not answer, the old ones stay.
+///
+/// Weirs are not asked again: two that have each other as upstreams would quote each other ever
+/// deeper.
+async fn current_instructions(link: &Link, peer: &Peer, deadline: Instant) -> Arc<str> {
+    let given = &peer.instructions;
+    if peer.era() == Era::Modern && !peer.is_weir() && given.is_due() {
+        let params = format!("{{\"_meta\":{}}}", probe::request_meta(None, None));
+        let answer = Box::pin(ask(link, peer, method::DISCOVER, params, deadline)).await;
+        if let Ok(Ok(result)) = answer
+            && let Ok(result) = Object::parse(&result)
+        {
+            given.replace(GivenInstructions::read(&result));
+        }
+    }
+    given.text()
 }

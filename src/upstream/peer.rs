@@ -12,6 +12,7 @@ use url::Url;
 use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::SESSION;
+use crate::upstream::instructions::GivenInstructions;
 use crate::upstream::stdio::Child;
 
 /// One upstream, as it described itself in the handshake.
@@ -29,6 +30,8 @@ pub struct Peer {
     pub server: String,
     /// `capabilities.extensions` of a modern peer: a JSON object as text, empty if it has none.
     pub extensions: Box<str>,
+    /// The instructions that it gives to models.
+    pub instructions: GivenInstructions,
     /// The connection to it.
     pub connection: Connection,
     /// The id of the open `subscriptions/listen` request of a modern child. 0 is none.
@@ -189,6 +192,7 @@ impl Peer {
             capabilities,
             server,
             extensions,
+            instructions: GivenInstructions::default(),
             connection,
             listen_id: AtomicU64::new(0),
         }

@@ -49,6 +49,7 @@ mod face_modern;
 mod face_stdio;
 mod forwarding;
 mod import;
+mod instructions;
 mod isolation;
 mod kept_alive;
 mod leaks;

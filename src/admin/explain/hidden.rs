@@ -115,7 +115,7 @@ impl ExplainIndex<'_> {
         rules: Vec<AppliedRule>,
     ) -> Hidden {
         let wanted = match item.kind {
-            Kind::Tools | Kind::Prompts => {
+            Kind::Tools | Kind::Prompts | Kind::Instructions => {
                 NameOrigin::wanted_name(&item.rules, self.naming, item.kind, item.original)
             }
             Kind::Resources | Kind::Templates => item.original.to_owned(),

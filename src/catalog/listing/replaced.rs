@@ -21,6 +21,7 @@ pub(super) fn digest(era: Era, digests: &PerKind<Digest>) -> Digest {
     for kind in Kind::ALL {
         hasher.add(digests.get(kind).as_bytes());
     }
+    hasher.add(digests.get(Kind::Instructions).as_bytes());
     hasher.finish()
 }
 

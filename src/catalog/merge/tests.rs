@@ -69,7 +69,7 @@ fn one_by_one(kind: Kind, parts: &[Part]) -> BTreeMap<(usize, String), String> {
     for part in parts {
         for (original, wanted) in part.prepared.wanted(kind) {
             let others = (0..).map(|before| match kind {
-                Kind::Tools | Kind::Prompts => {
+                Kind::Tools | Kind::Prompts | Kind::Instructions => {
                     naming::make_alternative(&naming, wanted, &part.upstream, original, before)
                         .into()
                 }

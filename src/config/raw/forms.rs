@@ -34,6 +34,17 @@ pub(in crate::config) enum Resync {
     Cron(String),
 }
 
+/// Which instructions callers see of an upstream.
+#[derive(Clone, Debug)]
+pub(in crate::config) enum Instructions {
+    /// Its own.
+    On,
+    /// None.
+    Off,
+    /// This text.
+    Own(String),
+}
+
 /// The role to assume: its ARN, or a mapping.
 #[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -166,6 +177,32 @@ impl<'de> Deserialize<'de> for AssumeRole {
             form: PhantomData,
         };
         from.deserialize_newtype_struct(de::SCALAR_OR, either)
+    }
+}
+
+impl<'de> Deserialize<'de> for Instructions {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = from.deserialize_any(Scalar("text, `true` or `false`"))?;
+        // YAML 1.1 has `on` and `off` for truth values, and people still write them.
+        Ok(match text.trim() {
+            "true" | "on" => Self::On,
+            "false" | "off" | "" => Self::Off,
+            _ => Self::Own(text),
+        })
+    }
+}
+
+impl JsonSchema for Instructions {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Instructions".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "boolean"] })
     }
 }
 

@@ -18,7 +18,7 @@ use Reload::{Applied, Refused, Unchanged};
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 33] = [
+const KEYS: [(&str, &str, &str, Reload); 40] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -68,12 +68,19 @@ const KEYS: [(&str, &str, &str, Reload); 33] = [
     ("naming", "null", "{ separator: _ }", Applied),
     ("naming.separator", "__", "_", Applied),
     ("naming.max_length", "63", "64", Applied),
+    ("server", "null", "{ title: a }", Applied),
+    ("server.title", "a", "b", Applied),
+    ("server.description", "a", "b", Applied),
+    ("server.website_url", "https://a", "https://b", Applied),
+    ("server.icons", "[]", "[{ src: 'https://a' }]", Applied),
+    ("server.instructions", "a", "b", Applied),
     ("defaults", "null", "{ resync: 5m }", Applied),
     ("defaults.resync", "1m", "2m", Applied),
     ("defaults.stale", "null", "{ policy: hide }", Applied),
     ("defaults.drift", "accept", "hold", Applied),
     ("defaults.timeouts", "null", "{ idle: 3s }", Applied),
     ("defaults.limits", "null", "{ tools: 3 }", Applied),
+    ("defaults.instructions", "true", "false", Applied),
     ("defaults.retry", "null", "{ idempotent: true }", Applied),
     ("upstreams", "null", "{ x: { command: y } }", Applied),
     ("mcpServers", "null", "{ x: { command: y } }", Applied),

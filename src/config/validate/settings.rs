@@ -8,13 +8,13 @@ use indexmap::IndexMap;
 
 use super::check::Check;
 use super::values::{check_lower_case, host};
-use super::{drift, environment};
+use super::{drift, environment, server};
 use crate::config::error::ProblemKind;
 use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::{
-    Admin, Config, Drift, InheritEnv, Limits, Listen, ListenAuth, Resync, Retry, Stale,
-    StalePolicy, Timeouts, raw, secrets, units,
+    Admin, Config, Drift, InheritEnv, Instructions, Limits, Listen, ListenAuth, Resync, Retry,
+    Stale, StalePolicy, Timeouts, raw, secrets, units,
 };
 use crate::document::path::KeyPath;
 use crate::name::{Instance, Naming};
@@ -39,6 +39,7 @@ pub(super) struct Defaults {
     pub(super) limits: Limits,
     pub(super) retry: Retry,
     pub(super) inherit_env: InheritEnv,
+    pub(super) instructions: Instructions,
     /// Whether `timeouts.list` is written and not weir's own.
     pub(super) has_list: bool,
     /// Whether there is a state folder.
@@ -63,6 +64,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
         check.ok(&root.key("instance"), instance)
     });
     let naming = check_naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
+    let server = server::check_server(check, raw.server.unwrap_or_default(), &root.key("server"));
     let mut defaults = check_defaults(
         check,
         raw.defaults.unwrap_or_default(),
@@ -77,6 +79,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             sealing_key,
             instance,
             naming,
+            server,
             upstreams: IndexMap::new(),
             sources: Vec::new(),
         },
@@ -225,6 +228,7 @@ fn check_defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> De
         },
         retry: Retry::default(),
         inherit_env: InheritEnv::default(),
+        instructions: Instructions::Served,
         has_list: false,
         has_state: false,
     };
@@ -236,6 +240,7 @@ fn check_defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> De
         limits: raw.limits,
         retry: raw.retry,
         inherit_env: raw.inherit_env,
+        instructions: raw.instructions,
     };
     written.resolve(check, &usual, at)
 }
@@ -249,6 +254,7 @@ pub(super) struct CommonKeys {
     pub(super) limits: Option<raw::Limits>,
     pub(super) retry: Option<raw::Retry>,
     pub(super) inherit_env: Option<Vec<String>>,
+    pub(super) instructions: Option<forms::Instructions>,
 }
 
 impl CommonKeys {
@@ -294,6 +300,12 @@ impl CommonKeys {
                     .and_then(|retry| retry.idempotent)
                     .unwrap_or(base.retry.idempotent),
             },
+            instructions: server::check_instructions(
+                check,
+                self.instructions,
+                &base.instructions,
+                &at.key("instructions"),
+            ),
         }
     }
 }

@@ -33,14 +33,7 @@ pub(super) fn check_upstream(
 ) -> Option<Upstream> {
     let rule_origins = rule_origins::find_rule_origins(check, &raw, at);
     let as_written = format!("{:?}", (&raw, defaults));
-    let namespace = match raw.namespace.take() {
-        Some(text) => check.or(
-            &at.key("namespace"),
-            Namespace::parse(&text),
-            Namespace::default(),
-        ),
-        None => Namespace::of(id),
-    };
+    let namespace = check_namespace(check, raw.namespace.take(), at, id);
     let strip = raw.names.take().unwrap_or_default().strip;
     let strip =
         strip.and_then(|text| tools::check_regex(check, &text, &at.key("names").key("strip")));
@@ -58,6 +51,7 @@ pub(super) fn check_upstream(
         limits: raw.limits.take(),
         retry: raw.retry.take(),
         inherit_env: raw.inherit_env.take(),
+        instructions: raw.instructions.take(),
     };
     let mut settings = written.resolve(check, defaults, at);
     let sessions = match raw.sessions.take() {
@@ -88,6 +82,7 @@ pub(super) fn check_upstream(
         limits: settings.limits,
         sessions,
         retry: settings.retry,
+        instructions: settings.instructions,
         origin: check.origin(at),
         rule_origins,
         fingerprint,
@@ -111,6 +106,22 @@ fn check_shared_keys(check: &mut Check<'_>, raw: &raw::Upstream, at: &KeyPath) {
         .is_some_and(|list| !list.is_empty());
     if has_list && raw.command.is_none() && !check.source.is_excused(at, "command") {
         check.report(&at.key("inherit_env"), Rule::NeedsCommand("inherit_env"));
+    }
+}
+
+fn check_namespace(
+    check: &mut Check<'_>,
+    written: Option<String>,
+    at: &KeyPath,
+    id: &UpstreamId,
+) -> Namespace {
+    match written {
+        Some(text) => check.or(
+            &at.key("namespace"),
+            Namespace::parse(&text),
+            Namespace::default(),
+        ),
+        None => Namespace::of(id),
     }
 }
 

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use weir::catalog::listing::{self, DEFINITION_BYTES};
 use weir::catalog::{Catalog, Definition, InvalidReason, Kind, Listing, Part, Prepared, Rules};
-use weir::config::{ToolOverride, ToolRules};
+use weir::config::{Instructions, ToolOverride, ToolRules};
 use weir::json::{self, Object};
 use weir::name::{Namespace, Naming, UpstreamId, UpstreamIndex};
 use weir::protocol::era::Era;
@@ -158,6 +158,7 @@ fn part(id: &str, era: Era, slot: usize, raw: &str) -> Part {
     }
     let upstream = UpstreamId::parse(id).unwrap();
     let rules = Rules {
+        instructions: &Instructions::Served,
         instance: None,
         stale: None,
         upstream: &upstream,

@@ -2,6 +2,7 @@
 """A scripted MCP server on stdin and stdout; standard library only.
 
     child.py [--name N] [--era legacy|modern|dual] [--version V] [--tools a,b] [--prompts p] [--pid FILE]
+             [--instructions TEXT]
              [--restless] [--ignore-sigterm] [--exit-on-probe] [--silent-on-probe] [--start-delay S]
              [--start-when FILE] [--either-era]
              [--noise] [--flood-stderr BYTES] [--log FILE]
@@ -44,6 +45,7 @@ options.add_argument("--era", choices=["legacy", "modern", "dual"], default="leg
 options.add_argument("--version", default="2025-11-25")
 options.add_argument("--tools", default="echo")
 options.add_argument("--prompts", default="")
+options.add_argument("--instructions")
 options.add_argument("--pid")
 options.add_argument("--log")
 options.add_argument("--raw")
@@ -209,7 +211,12 @@ def initialize(request):
         "protocolVersion": options.version,
         "capabilities": capabilities(),
         "serverInfo": {"name": options.name, "version": "1.0.0"},
+        **instructions(),
     })
+
+
+def instructions():
+    return {"instructions": options.instructions} if options.instructions else {}
 
 
 def probe(request):
@@ -221,7 +228,7 @@ def probe(request):
         return refuse(request, -32601, "Method not found")
     state["pinned"] = "modern"
     return answer(request, {
-        "supportedVersions": ["2026-07-28"], "capabilities": capabilities(),
+        "supportedVersions": ["2026-07-28"], "capabilities": capabilities(), **instructions(),
         "ttlMs": 600000, "cacheScope": "public",
     })
 

@@ -158,6 +158,11 @@ impl Upstream {
         self.inner.script().add(kind, raw);
     }
 
+    /// From the next handshake on it tells models this.
+    pub fn set_instructions(&self, text: &str) {
+        self.inner.script().instructions = Some(text.to_owned());
+    }
+
     pub fn remove_tool(&self, name: &str) {
         self.inner.script().remove(Kind::Tools, name);
     }

@@ -177,9 +177,12 @@ fn stamped(inner: &Inner, exchange: &Exchange, cached: bool) -> String {
 
 fn discover(inner: &Inner) -> Answer {
     let stamps = stamps(inner, true);
-    let capabilities = inner.script().capabilities();
+    let (capabilities, instructions) = {
+        let script = inner.script();
+        (script.capabilities(), script.instructions())
+    };
     Ok(format!(
-        r#"{{{stamps}"supportedVersions":["2026-07-28"],"capabilities":{capabilities}}}"#
+        r#"{{{stamps}"supportedVersions":["2026-07-28"],"capabilities":{capabilities}{instructions}}}"#
     ))
 }
 

@@ -56,6 +56,12 @@ impl Builder {
         self
     }
 
+    /// Tells models this at the handshake.
+    pub fn instructions(mut self, text: &str) -> Self {
+        self.script.instructions = Some(text.to_owned());
+        self
+    }
+
     pub fn json(mut self) -> Self {
         self.script.shape = Shape::Json;
         self

@@ -166,8 +166,9 @@ fn initialize(inner: &Inner, message: &Message) -> Response<Body> {
             script.legacy[0].clone()
         };
         let (capabilities, info) = (script.capabilities(), script.server_info());
+        let instructions = script.instructions();
         let result = format!(
-            r#"{{"protocolVersion":"{version}","capabilities":{capabilities},"serverInfo":{info}}}"#
+            r#"{{"protocolVersion":"{version}","capabilities":{capabilities},"serverInfo":{info}{instructions}}}"#
         );
         (version, result, script.sdk.is_some_and(Sdk::stateless))
     };

@@ -232,6 +232,8 @@ pub struct Script {
     pub brief_streams: bool,
     /// Says on the legacy side that it has tasks.
     pub tasks: bool,
+    /// What it tells models at the handshake.
+    pub instructions: Option<String>,
     pub scripted: HashMap<(Kind, String), Scripted>,
     pub rules: Vec<Rule>,
     /// Lists answered as if nothing was there.
@@ -259,6 +261,7 @@ impl Script {
             restless: false,
             brief_streams: false,
             tasks: false,
+            instructions: None,
             scripted: HashMap::new(),
             rules: Vec::new(),
             empty: Times::Next(0),
@@ -359,6 +362,14 @@ impl Script {
             members.push(tasks.to_owned());
         }
         format!("{{{}}}", members.join(","))
+    }
+
+    /// The member `instructions` of a handshake, with a comma before it.
+    pub fn instructions(&self) -> String {
+        let text = self.instructions.as_ref();
+        text.map_or_else(String::new, |text| {
+            format!(r#","instructions":{}"#, quote(text))
+        })
     }
 
     pub fn server_info(&self) -> String {
