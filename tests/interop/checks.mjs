@@ -117,7 +117,8 @@ const steps = {
   async parallel(client, step) {
     const numbers = Array.from({ length: step.times }, (_, at) => at);
     const calls = numbers.flatMap((a) => step.tools.map((tool) => client.call(tool, { a, b: 1000 })));
-    const wanted = numbers.flatMap((a) => step.tools.map(() => String(a + 1000)));
+    const right = (a) => (step.text ?? "{sum}").replace("{a}", a).replace("{sum}", a + 1000);
+    const wanted = numbers.flatMap((a) => step.tools.map(() => right(a)));
     const got = (await Promise.all(calls)).map(textOf);
     check(same(got, wanted), `mixed up: ${brief(got)}`);
     return `${got.length} calls`;
@@ -163,6 +164,19 @@ const steps = {
     check(names.includes(step.exposed), `announced, but ${step.exposed} is not listed`);
     checkText(textOf(await client.call(step.exposed, {})), step);
     return `announced after ${after} ms`;
+  },
+
+  // A resource that we subscribe to, and that the server says has changed.
+  async updated(client, step) {
+    let announce;
+    const announced = new Promise((resolve) => (announce = resolve));
+    const stop = await client.watchResource(step.uri, announce);
+    await client.call(step.tool, {});
+    const uri = await within(STEP_TIMEOUT - 2000, announced);
+    await client.call(step.tool, {});
+    await stop();
+    check(uri === step.uri, `want ${step.uri}, got ${brief(uri)}`);
+    return uri;
   },
 
   async prompt(client, step) {

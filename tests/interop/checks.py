@@ -136,11 +136,14 @@ class Steps:
         async def one(tool: str, a: int) -> None:
             answers[tool, a] = text_of(await self.client.call(tool, {"a": a, "b": 1000}))
 
+        def right(a: int) -> str:
+            return step.get("text", "{sum}").format(a=a, sum=a + 1000)
+
         async with anyio.create_task_group() as tasks:
             for a in range(step["times"]):
                 for tool in step["tools"]:
                     tasks.start_soon(one, tool, a)
-        wrong = {key: text for key, text in answers.items() if text != str(key[1] + 1000)}
+        wrong = {key: text for key, text in answers.items() if text != right(key[1])}
         check(not wrong, f"mixed up: {wrong}")
         return f"{len(answers)} calls"
 
@@ -188,6 +191,17 @@ class Steps:
         check(step["exposed"] in names, f"announced, but {step['exposed']} is not listed")
         check_text(text_of(await self.client.call(step["exposed"], {})), step)
         return f"announced after {after * 1000:.0f} ms"
+
+    async def updated(self, step: dict[str, Any]) -> str:
+        """A resource that we subscribe to, and that the server says has changed."""
+        async with self.client.watch_resource(step["uri"]) as announced:
+            await self.client.call(step["tool"], {})
+            try:
+                uri = await announced()
+            finally:
+                await self.client.call(step["tool"], {})
+        check(uri == step["uri"], f"want {step['uri']}, got {uri}")
+        return uri
 
     async def prompt(self, step: dict[str, Any]) -> str:
         result = await self.client.prompt(step["name"], step["arguments"])

@@ -1,5 +1,6 @@
 """The official Python SDK 1.x as a client: legacy era only."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,12 +16,17 @@ from checks import pages, run
 class Client:
     def __init__(self) -> None:
         self.tools_changed = anyio.Event()
+        self.updated: asyncio.Queue[str] = asyncio.Queue()
 
     async def hear(self, message: Any) -> None:
         if isinstance(message, types.ServerNotification) and isinstance(
             message.root, types.ToolListChangedNotification
         ):
             self.tools_changed.set()
+        if isinstance(message, types.ServerNotification) and isinstance(
+            message.root, types.ResourceUpdatedNotification
+        ):
+            self.updated.put_nowait(str(message.root.params.uri))
 
     async def open(self, session: ClientSession) -> None:
         self.session = session
@@ -64,6 +70,12 @@ class Client:
     async def watch_tools(self) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
         self.tools_changed = anyio.Event()
         yield self.tools_changed.wait
+
+    @asynccontextmanager
+    async def watch_resource(self, uri: str) -> AsyncIterator[Callable[[], Awaitable[str]]]:
+        await self.session.subscribe_resource(AnyUrl(uri))
+        yield self.updated.get
+        await self.session.unsubscribe_resource(AnyUrl(uri))
 
 
 def page(cursor: str | None) -> types.PaginatedRequestParams | None:

@@ -3,6 +3,7 @@
 first request simply speaks it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,10 +19,13 @@ from checks import pages, run
 class Client:
     def __init__(self) -> None:
         self.tools_changed = anyio.Event()
+        self.updated: asyncio.Queue[str] = asyncio.Queue()
 
     async def hear(self, message: Any) -> None:
         if isinstance(message, types.ToolListChangedNotification):
             self.tools_changed.set()
+        if isinstance(message, types.ResourceUpdatedNotification):
+            self.updated.put_nowait(str(message.params.uri))
 
     def open(self, sdk: mcp.Client) -> None:
         self.sdk = sdk
@@ -70,6 +74,12 @@ class Client:
         else:
             self.tools_changed = anyio.Event()
             yield self.tools_changed.wait
+
+    @asynccontextmanager
+    async def watch_resource(self, uri: str) -> AsyncIterator[Callable[[], Awaitable[str]]]:
+        await self.sdk.subscribe_resource(uri)
+        yield self.updated.get
+        await self.sdk.unsubscribe_resource(uri)
 
 
 @asynccontextmanager

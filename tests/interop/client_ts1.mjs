@@ -2,7 +2,7 @@
 
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { ToolListChangedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
+import { ResourceUpdatedNotificationSchema, ToolListChangedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
 import { pages, run } from "./checks.mjs";
 
 await run(async (plan) => {
@@ -23,6 +23,11 @@ await run(async (plan) => {
     watchTools: async (announce) => {
       client.setNotificationHandler(ToolListChangedNotificationSchema, announce);
       return async () => client.removeNotificationHandler("notifications/tools/list_changed");
+    },
+    watchResource: async (uri, announce) => {
+      client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => announce(params.uri));
+      await client.subscribeResource({ uri });
+      return () => client.unsubscribeResource({ uri });
     },
     close: async () => {
       await transport.terminateSession();

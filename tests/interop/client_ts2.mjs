@@ -31,6 +31,11 @@ await run(async (plan) => {
         await subscription?.close();
       };
     },
+    watchResource: async (uri, announce) => {
+      client.setNotificationHandler("notifications/resources/updated", ({ params }) => announce(params.uri));
+      await client.subscribeResource({ uri });
+      return () => client.unsubscribeResource({ uri });
+    },
     close: async () => {
       if (!modern) await transport.terminateSession();
       await client.close();

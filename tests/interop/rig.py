@@ -71,58 +71,62 @@ class PythonServer:
 
 
 class EverythingServer:
-    """The everything server over Streamable HTTP, for --direct only."""
+    """The everything server over Streamable HTTP: without weir, and as a replica behind nginx."""
 
-    def __init__(self, tools: Toolbox, folder: Path, cleanup: ExitStack) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}/mcp"
+    def __init__(self, tools: Toolbox, folder: Path, cleanup: ExitStack, name: str = "everything") -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/mcp"
         command = [tools.node, tools.server("everything"), "streamableHttp"]
-        process = Process("everything", command, folder, {"PORT": str(port)})
+        process = Process(name, command, folder, {"PORT": str(self.port)})
         cleanup.callback(process.stop, signal.SIGKILL)
-        wait_for_port(process, port)
+        wait_for_port(process, self.port)
+
+
+def one_of_each(tools: Toolbox, folder: Path, known_file: Path, urls: dict[str, str]) -> dict[str, Any]:
+    """The upstreams that all clients walk through: a child of each npm server, and the URLs."""
+    memory_file = {"MEMORY_FILE_PATH": {"value": str(folder / "memory.jsonl")}}
+
+    def child(server: str, *args: str, **rest: Any) -> dict[str, Any]:
+        return {"command": tools.node, "args": [tools.server(server), *args], **rest}
+
+    return {
+        "everything": child("everything"),
+        "files": child("filesystem", str(known_file.parent)),
+        "memory": child("memory", env=memory_file),
+        **{name: {"url": url} for name, url in urls.items()},
+    }
 
 
 class Weir:
-    """A config that names all upstreams, and the weir that runs with it."""
+    """A config with these upstreams, and the weir that runs with it."""
 
     def __init__(
-        self, binary: Path, tools: Toolbox, folder: Path, known_file: Path, urls: dict[str, str], cleanup: ExitStack
+        self, binary: Path, folder: Path, upstreams: dict[str, Any], cleanup: ExitStack, name: str = "weir", **top: Any
     ) -> None:
-        self.binary, self.folder = binary, folder
+        self.binary, self.folder, self.name = binary, folder, name
         self.port, self.admin_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}/mcp"
         self.admin = f"http://127.0.0.1:{self.admin_port}"
-        self.config = folder / "weir.yaml"  # JSON is YAML
-        self.config.write_text(json.dumps(self.render(tools, known_file, urls), indent=2))
-        self.process: Process | None = None
-        self.lives = 0
-        cleanup.callback(self.kill)
-
-    def render(self, tools: Toolbox, known_file: Path, urls: dict[str, str]) -> dict[str, Any]:
-        memory_file = {"MEMORY_FILE_PATH": {"value": str(self.folder / "memory.jsonl")}}
-
-        def child(server: str, *args: str, **rest: Any) -> dict[str, Any]:
-            return {"command": tools.node, "args": [tools.server(server), *args], **rest}
-
-        return {
+        self.config = folder / f"{name}.yaml"  # JSON is YAML
+        config = {
             "version": 1,
             # Small pages, so that every client has to walk them.
             "listen": {"address": f"127.0.0.1:{self.port}", "page_size": 10},
             "admin": {"address": f"127.0.0.1:{self.admin_port}"},
-            "state": {"dir": str(self.folder / "state")},
-            "upstreams": {
-                "everything": child("everything"),
-                "files": child("filesystem", str(known_file.parent)),
-                "memory": child("memory", env=memory_file),
-                **{name: {"url": url} for name, url in urls.items()},
-            },
+            "state": {"dir": str(folder / f"{name}.state")},
+            **top,
+            "upstreams": upstreams,
         }
+        self.config.write_text(json.dumps(config, indent=2))
+        self.process: Process | None = None
+        self.lives = 0
+        cleanup.callback(self.kill)
 
     def start(self) -> float:
         """Starts weir and waits until it is ready; gives back how long that took."""
         began = time.monotonic()
         self.lives += 1
-        self.process = Process(f"weir-{self.lives}", [str(self.binary), "serve", "-c", str(self.config)], self.folder)
+        self.process = Process(f"{self.name}-{self.lives}", [str(self.binary), "serve", "-c", str(self.config)], self.folder)
         ready = f"http://127.0.0.1:{self.port}/readyz"
         while get(ready)[0] != 200:
             if not self.process.running:
@@ -135,6 +139,14 @@ class Weir:
     @property
     def running(self) -> bool:
         return self.process is not None and self.process.running
+
+    def upstreams(self) -> dict[str, dict[str, Any]]:
+        """What weir says of each upstream, by name."""
+        status, body = get(self.admin + "/upstreams")
+        if status != 200:
+            raise Trouble(f"GET /upstreams gives {status} {body:.300}")
+        listed = json.loads(body)
+        return {entry["name"]: entry for entry in (listed["upstreams"] if isinstance(listed, dict) else listed)}
 
     def kill(self) -> None:
         """Leaves nothing behind, whatever weir does."""

@@ -244,3 +244,30 @@ def outage(kind: ClientKind, known_file: Path) -> list[Step]:
         call("py1__add", {"a": 3, "b": 4}, "after its restart", text="7", within=15),
         call("py2__add", {"a": 3, "b": 4}, "after py1's restart", text="7"),
     ]
+
+
+def behind_nginx(kind: ClientKind) -> list[Step]:
+    """What server-everything offers, through redirects, gzip and cookies; several clients do this at once."""
+    echo = {"tools": ["edge__get-sum"], "times": 12, "text": "The sum of {a} and 1000 is {sum}."}
+    return [
+        step("tools", prefixes=["edge__"], expect=["edge__echo", "edge__get-sum"]),
+        step("prompts", expect=["edge__simple-prompt", "edge__args-prompt"]),
+        step("resources", expect=[FEATURES]),
+        step("templates", expect=["demo://resource/dynamic/text/{resourceId}"]),
+        *everything_server("edge__"),
+        step("parallel", "edge__get-sum", **echo),
+        # A modern client has no session to subscribe in, and this server knows sessions only.
+        *([] if kind.modern else [step("updated", "features.md", uri=FEATURES, tool="edge__toggle-subscriber-updates")]),
+    ]
+
+
+def broken_prompts(upstreams: list[str]) -> list[Step]:
+    """Servers whose prompts cannot be listed: all else is there, and works."""
+    expect = [f"{upstream}__{tool}" for upstream in upstreams for tool in ("add", "echo", "count")]
+    calls = [call(f"{upstream}__add", {"a": 20, "b": 22}, text="42") for upstream in upstreams]
+    return [
+        step("tools", expect=expect),
+        step("prompts", expect=["whole__paint"]),
+        step("resources", expect=["note://py1/hello", "note://py2/hello"]),
+        *calls,
+    ]

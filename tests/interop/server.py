@@ -4,17 +4,24 @@
 
 On mcp 1.x it is a stateful Streamable HTTP server (sessions, initialize only); on mcp 2.x the
 same endpoint speaks both eras. NAME appears in every answer, so that a test sees who answered.
+
+The query of the URL breaks its `prompts/list`, and nothing else: `?prompts=error` answers it with
+-32603, `?prompts=500` with that HTTP status, `?prompts=hang` not at all.
 """
 
 import asyncio
+import json
 import sys
+from urllib.parse import parse_qs
 from weakref import WeakSet
 
 import anyio
+import uvicorn
 
 try:
     from mcp.server.mcpserver import Context, MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.shared.exceptions import MCPError
     from mcp.types import Completion
 
     SDK = 2
@@ -22,7 +29,8 @@ except ImportError:
     from mcp.server import NotificationOptions
     from mcp.server.fastmcp import Context, FastMCP
     from mcp.server.fastmcp.exceptions import ToolError
-    from mcp.types import Completion
+    from mcp.shared.exceptions import McpError
+    from mcp.types import Completion, ErrorData
 
     SDK = 1
 
@@ -30,6 +38,11 @@ NAME, PORT = sys.argv[1], int(sys.argv[2])
 COLOURS = ["red", "green", "grey", "blue"]
 
 legacy_sessions = WeakSet()
+
+
+def prompts_are_broken(request) -> bool:
+    return request is not None and request.query_params.get("prompts") == "error"
+
 
 if SDK == 1:
 
@@ -45,9 +58,20 @@ if SDK == 1:
             legacy_sessions.add(self.get_context().session)
             return await super().list_tools()
 
+        async def list_prompts(self):
+            if prompts_are_broken(self.get_context().request_context.request):
+                raise McpError(ErrorData(code=-32603, message=f"{NAME} has lost its prompts"))
+            return await super().list_prompts()
+
     app = App(NAME, host="127.0.0.1", port=PORT, log_level="ERROR")
 else:
-    app = MCPServer(NAME, version="1.0.0", log_level="ERROR")
+
+    async def break_prompts(ctx, call_next):
+        if ctx.method == "prompts/list" and prompts_are_broken(ctx.request):
+            raise MCPError(-32603, f"{NAME} has lost its prompts")
+        return await call_next(ctx)
+
+    app = MCPServer(NAME, version="1.0.0", log_level="ERROR", middleware=[break_prompts])
 
 fates: dict[str, str] = {}
 
@@ -157,8 +181,42 @@ async def complete(ref, argument, context):
     return None
 
 
+def below_the_sdk(inner):
+    """The faults of `prompts/list` that no SDK makes by itself: a status 500, and silence."""
+
+    async def serve(scope, receive, send):
+        how = parse_qs(scope.get("query_string", b"").decode()).get("prompts", [""])[0]
+        if scope.get("method") != "POST" or how not in ("500", "hang"):
+            return await inner(scope, receive, send)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        if json.loads(body).get("method") != "prompts/list":
+            return await inner(scope, replay(body, receive), send)
+        if how == "hang":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
+        await send({"type": "http.response.start", "status": 500, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"Internal Server Error"})
+
+    return serve
+
+
+def replay(body: bytes, receive):
+    """A `receive` that gives the body that was read already, and then what comes after it."""
+    given = False
+
+    async def again():
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
 if __name__ == "__main__":
-    if SDK == 1:
-        app.run("streamable-http")
-    else:
-        app.run("streamable-http", host="127.0.0.1", port=PORT)
+    uvicorn.run(below_the_sdk(app.streamable_http_app()), host="127.0.0.1", port=PORT, log_level="error")
