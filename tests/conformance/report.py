@@ -21,10 +21,11 @@ class Run:
     select: tuple[str, ...]
     passed: int
     failed: int = 0
+    sdk: bool = False  # against the SDK's own server; then every status has to be the same
 
     @property
     def name(self) -> str:
-        return f"server {self.version}"
+        return f"{'sdk' if self.sdk else 'server'} {self.version}"
 
 
 # `--requirements` runs what the revision demands, and besides, unscored, what else there is for it.
@@ -34,6 +35,15 @@ RUNS = [
     Run("2025-11-25", ("--requirements", "2025-11-25"), passed=84),
     Run("2026-07-28", ("--requirements", "2026-07-28"), passed=196),
 ]
+# What fails is of the tasks extension, which the SDK does not have.
+SDK_RUNS = [
+    Run("2025-03-26", ("--suite", "all", "--spec-version", "2025-03-26"), passed=3, sdk=True),
+    Run("2025-06-18", ("--suite", "all", "--spec-version", "2025-06-18"), passed=56, sdk=True),
+    Run("2025-11-25", ("--requirements", "2025-11-25"), passed=85, sdk=True),
+    Run("2026-07-28", ("--requirements", "2026-07-28"), passed=164, failed=30, sdk=True),
+]
+# What has to be the same in a check besides its status.
+SAME = {"server-sse-retry-field": "retryValue"}
 
 
 @dataclass(frozen=True)
@@ -208,6 +218,18 @@ class Report:
         for key, check in sorted(new.items()):
             if check["status"] in ("FAILURE", "WARNING"):
                 self.blame(row, rig, key, check["status"], check)
+
+    def compare_exactly(self, row: str, rig: str, direct: Outcome, through: Outcome) -> None:
+        """Each check is there with the same status, whether it passes or fails."""
+        for key in sorted({*direct.checks, *through.checks}):
+            want, got = direct.checks.get(key), through.checks.get(key)
+            before, now = (check["status"] if check else "absent" for check in (want, got))
+            if before != now:
+                self.blame(row, rig, key, f"{now}, and {before} directly", got or want or {})
+            elif (member := SAME.get(key.check)) and want and got:
+                before, now = ((check.get("details") or {}).get(member) for check in (want, got))
+                if before != now:
+                    self.blame(row, rig, key, f"{member} is {now}, and {before} directly", got)
 
     def judge(self, run: AuthRun, rig: str, outcome: Outcome) -> None:
         """What nobody does better is held against a number, and against perfection."""

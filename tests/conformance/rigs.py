@@ -31,7 +31,10 @@ class Rigs:
 
     def upstream(self, tools: Toolbox, era: str) -> str:
         """Starts upstream/server.mjs and gives back its URL."""
-        process = self.run(f"upstream-{era}", [*tools.script("upstream/server.mjs"), "0", era])
+        return self.server(f"upstream-{era}", [*tools.script("upstream/server.mjs"), "0", era])
+
+    def server(self, name: str, command: list[str]) -> str:
+        process = self.run(name, command)
 
         def ready() -> list[str]:
             lines = process.log.read_text(errors="replace").splitlines()
@@ -69,6 +72,16 @@ def start_all(tools: Toolbox, binary: Path | None, folder: Path, cleanup: ExitSt
             url = rigs.weir(binary, name, url)
         rigs.urls["chain"] = url
         rigs.urls["over legacy"] = rigs.weir(binary, "over-legacy", rigs.upstream(tools, "legacy"))
+    return rigs
+
+
+def start_sdk(tools: Toolbox, binary: Path | None, folder: Path, cleanup: ExitStack) -> Rigs:
+    """The SDK's own server, twice: what is changed on one rig is not announced on the other."""
+    rigs = Rigs(folder, cleanup)
+    command = [*tools.script("upstream/sdk.mjs"), "0"]
+    rigs.urls["direct"] = rigs.server("sdk-direct", command)
+    if binary is not None:
+        rigs.urls["weir"] = rigs.weir(binary, "weir-sdk", rigs.server("sdk", command))
     return rigs
 
 

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -109,6 +110,21 @@ class Outcome:
 
     def count(self, status: str) -> int:
         return sum(check["status"] == status for check in self.checks.values())
+
+    def add_pause(self) -> None:
+        """How long the answer took once its reader was back on a stream that the server had paused. The suite waits
+        for many seconds; the server asks for five, and has its answer after a tenth of one."""
+        polling = {str(key): check for key, check in self.checks.items() if key.scenario == "server-sse-polling"}
+        back = polling.get("server-sse-polling: outgoing-request (2)")
+        answer = polling.get("server-sse-polling: incoming-sse-event (2)")
+        if back is None:
+            return
+        times = [datetime.fromisoformat(check["timestamp"].rstrip("Z")) for check in (back, answer) if check]
+        took = (times[1] - times[0]).total_seconds() if len(times) == 2 else None
+        check: dict = {"status": "SUCCESS", "description": "The answer comes to a reader who is back at once"}
+        if took is None or took > 2.5:
+            check |= {"status": "FAILURE", "errorMessage": f"after {took} s" if took else "there was none"}
+        self.checks[Key("server-sse-polling", "answer-after-pause", "", 0)] = check
 
     def add_exit(self, scenario: str, log: Path) -> None:
         """The suite only warns of a client that failed, which may be because what it called never answered."""

@@ -38,7 +38,8 @@ const EVERY_KEYWORD = {
   additionalProperties: false,
 };
 
-function addTools(mcp) {
+/** Each kind of content. */
+export function addContentTools(mcp) {
   const tool = (name, description, run, inputSchema = object()) =>
     mcp.registerTool(name, { description, inputSchema }, run);
 
@@ -59,6 +60,19 @@ function addTools(mcp) {
       embedded("test://mixed-content-resource", "application/json", '{"test":"data","value":123}'),
     ],
   }));
+  tool(
+    "json_schema_2020_12_tool",
+    "Has every keyword in its schema",
+    (args) => said(`JSON Schema 2020-12 tool called with: ${JSON.stringify(args)}`),
+    fromJsonSchema(EVERY_KEYWORD),
+  );
+}
+
+function addTools(mcp) {
+  const tool = (name, description, run, inputSchema = object()) =>
+    mcp.registerTool(name, { description, inputSchema }, run);
+
+  addContentTools(mcp);
   tool("test_error_handling", "Fails", () => ({
     ...said("This tool intentionally returns an error for testing"),
     isError: true,
@@ -85,12 +99,6 @@ function addTools(mcp) {
     return said("Tool with progress executed successfully");
   });
   tool(
-    "json_schema_2020_12_tool",
-    "Has every keyword in its schema",
-    (args) => said(`JSON Schema 2020-12 tool called with: ${JSON.stringify(args)}`),
-    fromJsonSchema(EVERY_KEYWORD),
-  );
-  tool(
     "test_custom_header",
     "Wants an argument in a header too",
     ({ region }) => said(`region: ${region}`),
@@ -104,7 +112,7 @@ function addTools(mcp) {
   });
 }
 
-function addPrompts(mcp) {
+export function addPrompts(mcp) {
   const user = (content) => ({ role: "user", content });
   const argument = (description) => ({ type: "string", description });
 
@@ -145,7 +153,7 @@ function addPrompts(mcp) {
   }));
 }
 
-function addResources(mcp) {
+export function addResources(mcp) {
   const fixed = (name, uri, mimeType, content) =>
     mcp.registerResource(name, uri, { title: name, description: `The resource ${name}`, mimeType }, () => ({
       contents: [{ uri, mimeType, ...content }],

@@ -11,15 +11,15 @@ import { object, said, sleep, text } from "./content.mjs";
 const states = createRequestStateCodec({ key: randomBytes(32) });
 export const requestState = { verify: states.verify };
 
-const form = (message, properties, required = Object.keys(properties)) => ({
+export const form = (message, properties, required = Object.keys(properties)) => ({
   message,
   requestedSchema: { type: "object", properties, required },
 });
-const sampling = (prompt, maxTokens) => ({ messages: [{ role: "user", content: text(prompt) }], maxTokens });
+export const sampling = (prompt, maxTokens) => ({ messages: [{ role: "user", content: text(prompt) }], maxTokens });
 const STRING = { type: "string" };
 const NAME = form("What is your name?", { name: STRING });
 
-const DEFAULTS = form(
+export const DEFAULTS = form(
   "Please review the form fields with defaults",
   {
     name: { type: "string", description: "User name", default: "John Doe" },
@@ -32,7 +32,7 @@ const DEFAULTS = form(
 );
 
 const titled = (...titles) => titles.map((title, index) => ({ const: `value${index + 1}`, title }));
-const ENUMS = form(
+export const ENUMS = form(
   "Please select options from the enum fields",
   {
     untitledSingle: { type: "string", enum: ["option1", "option2", "option3"] },
@@ -123,10 +123,12 @@ export function addInput(mcp) {
   tool("test_missing_capability", "Needs sampling", (_args, ctx) =>
     ask(ctx, "sampling/createMessage", sampling("Say something", 50), () => said("Success")),
   );
-  addRounds(mcp, tool);
+  addRounds(mcp);
 }
 
-function addRounds(mcp, tool) {
+export function addRounds(mcp) {
+  const tool = (name, description, run, inputSchema = object()) =>
+    mcp.registerTool(name, { description, inputSchema }, run);
   const elicit = inputRequired.elicit;
   const confirmation = form("Please confirm", { ok: { type: "boolean" } });
   const filled = (ctx, key, field) => {
