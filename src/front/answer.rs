@@ -66,13 +66,16 @@ impl Accepts {
 }
 
 /// Returns the HTTP response of a modern call. The call is cancelled when the caller closes it.
+///
+/// A response only is JSON, whatever type the caller names first: the form is the server's choice
+/// (2026-07-28 `basic/transports/streamable-http.mdx`), and the official SDKs choose so.
 pub(super) async fn respond(
     mut running: Running,
     accepts: Accepts,
     keep_alive: Duration,
 ) -> Response {
     match wait_for_form(&mut running, accepts, false, keep_alive).await {
-        AnswerForm::Response(payload) => respond_whole(payload, accepts),
+        AnswerForm::Response(payload) => json(payload),
         AnswerForm::Stream(StreamTrigger::Message(message)) => {
             stream_events(sse::event(&message), running, keep_alive)
         }
@@ -106,8 +109,8 @@ pub(super) async fn respond_resumable(
     }
 }
 
-/// Returns an answer that is a response only. It is JSON, except for a caller that prefers event
-/// streams. A status other than 200 needs JSON.
+/// Returns a legacy answer that is a response only. It is JSON, except for a caller that prefers
+/// event streams. A status other than 200 needs JSON.
 fn respond_whole(payload: Payload, accepts: Accepts) -> Response {
     if accepts == Accepts::EventsFirst && payload.status == StatusCode::OK {
         events(Body::from(sse::event(&payload.concat())))

@@ -18,7 +18,7 @@ use crate::relay::{Payload, Scope, send};
 /// Finds the upstream of a `tasks/get`, `tasks/result`, `tasks/update` or `tasks/cancel`.
 ///
 /// # Errors
-/// No such task, no such method in this era.
+/// No such task, no such method in this era, or no upstream with tasks.
 pub(super) fn target<'p>(
     scope: &Scope<'_>,
     request: &Request<'p>,
@@ -28,7 +28,7 @@ pub(super) fn target<'p>(
         Era::Legacy => method == method::TASKS_UPDATE,
         Era::Modern => method == method::TASKS_RESULT,
     };
-    if other_era {
+    if other_era || nobody_has_tasks(scope) {
         return Err(Fault::Method(method.to_owned()));
     }
     if scope.era() == Era::Modern && !takes_tasks(request) {
@@ -53,13 +53,34 @@ pub(super) fn target<'p>(
     })
 }
 
+/// Returns whether every upstream is known to have no tasks. Weir has none of its own: then it does
+/// not know their methods, like a server without them. An upstream that is not connected now may
+/// have tasks.
+fn nobody_has_tasks(scope: &Scope<'_>) -> bool {
+    let view = scope.view();
+    view.upstreams().all(|upstream| {
+        view.peer(upstream)
+            .is_some_and(|peer| match (scope.era(), peer.era()) {
+                (Era::Legacy, Era::Legacy) => !peer.capabilities.tasks,
+                // It may know both eras, and have tasks in the other one.
+                (Era::Legacy, Era::Modern) => false,
+                // The extension is of the modern era.
+                (Era::Modern, Era::Legacy) => true,
+                (Era::Modern, Era::Modern) => !peer.has_tasks_extension(),
+            })
+    })
+}
+
 /// Answers `tasks/list`, which is legacy only: upstream after upstream, page by page. A cursor is
 /// the upstream's index in the config and, after a colon, the upstream's own cursor.
 ///
 /// # Errors
-/// A cursor that weir did not make.
+/// A cursor that weir did not make, or no upstream with tasks.
 pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<ReplySource, Fault> {
     let session = legacy_session(scope, method::TASKS_LIST)?;
+    if nobody_has_tasks(scope) {
+        return Err(Fault::Method(method::TASKS_LIST.to_owned()));
+    }
     let (first, mut cursor) = cursor(request)?;
     let mut upstreams = scope.view().upstreams().skip(first).peekable();
     while let Some(upstream) = upstreams.next() {

@@ -12,6 +12,7 @@ use url::Url;
 use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::SESSION;
+use crate::protocol::meta;
 use crate::upstream::instructions::GivenInstructions;
 use crate::upstream::stdio::Child;
 
@@ -202,6 +203,12 @@ impl Peer {
     #[must_use]
     pub fn era(&self) -> Era {
         self.era
+    }
+
+    /// Returns whether it has the tasks extension (SEP-2663), which is of the modern era.
+    #[must_use]
+    pub fn has_tasks_extension(&self) -> bool {
+        Object::parse(&self.extensions).is_ok_and(|all| all.contains(meta::TASKS))
     }
 
     /// Returns whether it keeps state for each session: it gave this one an id.

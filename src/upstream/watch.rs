@@ -344,7 +344,7 @@ fn listen_params(peer: &Peer, wanted: &WantedTopics) -> String {
         ));
     }
     // An upstream without the tasks extension need not understand `taskIds`.
-    let has_tasks = Object::parse(&peer.extensions).is_ok_and(|all| all.contains(meta::TASKS));
+    let has_tasks = peer.has_tasks_extension();
     if !tasks.is_empty() && has_tasks {
         filter.push(format!("\"taskIds\":[{}]", tasks.join(",")));
     }

@@ -333,6 +333,21 @@ async fn the_wrong_media_type_or_size_is_refused_before_anything_else() {
 }
 
 #[tokio::test]
+async fn an_answer_of_one_message_is_json_whatever_is_accepted_first() {
+    let (_jira, _weir, modern) = jira().await;
+    let headers = [
+        ("content-type", "application/json"),
+        ("accept", "text/event-stream, application/json"),
+        ("mcp-protocol-version", MODERN),
+        ("mcp-method", "tools/list"),
+    ];
+    let list = modern.ask("tools/list", "{}").body();
+    let reply = modern.raw(Method::POST, headers, &list).await;
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert!(reply.succeeded(), "{reply:?}");
+}
+
+#[tokio::test]
 async fn a_notification_is_accepted_in_silence() {
     let (_jira, _weir, modern) = jira().await;
     let reply = modern.notify("notifications/progress", "{}").await;

@@ -250,6 +250,28 @@ async fn an_upstream_without_tasks_is_not_asked_for_one() {
     assert_eq!(reply.result(), r#"{"content":[]}"#);
 }
 
+#[tokio::test]
+async fn where_no_upstream_has_tasks_their_methods_are_unknown() {
+    let old = Asking::named("old").tools(["slow"]).start().await;
+    let new = Asking::named("new").tools(["slow"]).modern().start().await;
+    let weir = over([&old, &new]).await;
+    let mut knows_tasks = weir.modern();
+    knows_tasks.capabilities = format!(r#"{{"extensions":{{"{EXTENSION}":{{}}}}}}"#);
+    for caller in [weir.modern(), knows_tasks] {
+        for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+            let ask = caller.ask(method, r#"{"taskId":"new.7"}"#);
+            let reply = ask.header("mcp-name", "new.7").send().await;
+            assert_eq!((reply.status, reply.code()), (404, -32601), "{method}");
+        }
+    }
+    let weir = over([&old]).await;
+    let caller = able(&weir).await;
+    for method in ["tasks/get", "tasks/result", "tasks/cancel", "tasks/list"] {
+        let reply = caller.request(method, r#"{"taskId":"old.7"}"#).await;
+        assert_eq!(reply.code(), -32601, "{method}");
+    }
+}
+
 /// A modern upstream with the extension, and a caller that knows it.
 async fn extended(weir_over: &str) -> (Asking, Weir, Modern) {
     let can =
