@@ -176,7 +176,9 @@ def check_calls(client: NullClient, check: Callable) -> None:
         "argument": {"name": "colour", "value": "gr"},
         "context": None,
     }
-    served("completion/complete, context: null", "completion/complete", colours, lambda r: r["completion"]["values"], ["green", "grey"])
+    values = ["green", "grey"]
+    what = "completion/complete, context: null"
+    served(what, "completion/complete", colours, lambda result: result["completion"]["values"], values)
     if client.version == LEGACY:
         served("logging/setLevel", "logging/setLevel", {"level": "error"}, lambda result: result, {})
 

@@ -126,7 +126,8 @@ class Weir:
         """Starts weir and waits until it is ready; gives back how long that took."""
         began = time.monotonic()
         self.lives += 1
-        self.process = Process(f"{self.name}-{self.lives}", [str(self.binary), "serve", "-c", str(self.config)], self.folder)
+        command = [str(self.binary), "serve", "-c", str(self.config)]
+        self.process = Process(f"{self.name}-{self.lives}", command, self.folder)
         ready = f"http://127.0.0.1:{self.port}/readyz"
         while get(ready)[0] != 200:
             if not self.process.running:
@@ -145,8 +146,7 @@ class Weir:
         status, body = get(self.admin + "/upstreams")
         if status != 200:
             raise Trouble(f"GET /upstreams gives {status} {body:.300}")
-        listed = json.loads(body)
-        return {entry["name"]: entry for entry in (listed["upstreams"] if isinstance(listed, dict) else listed)}
+        return {entry["name"]: entry for entry in json.loads(body)["upstreams"]}
 
     def kill(self) -> None:
         """Leaves nothing behind, whatever weir does."""

@@ -11,6 +11,7 @@ Step = dict[str, Any]
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 UPSTREAMS = ("everything", "files", "memory", "py1", "py2")
 FILE_TEXT = "Grüße, 世界 🌊\nsecond line\n"
+TOGGLE = "edge__toggle-subscriber-updates"
 FEATURES = "demo://resource/static/document/features.md"
 ODD_TEXT = 'tab\t quote " backslash \\ nul-free \u0001 ünï 🌊 \u2028 end'
 
@@ -248,16 +249,16 @@ def outage(kind: ClientKind, known_file: Path) -> list[Step]:
 
 def behind_nginx(kind: ClientKind) -> list[Step]:
     """What server-everything offers, through redirects, gzip and cookies; several clients do this at once."""
-    echo = {"tools": ["edge__get-sum"], "times": 12, "text": "The sum of {a} and 1000 is {sum}."}
+    sums = {"tools": ["edge__get-sum"], "times": 12, "text": "The sum of {a} and 1000 is {sum}."}
     return [
         step("tools", prefixes=["edge__"], expect=["edge__echo", "edge__get-sum"]),
         step("prompts", expect=["edge__simple-prompt", "edge__args-prompt"]),
         step("resources", expect=[FEATURES]),
         step("templates", expect=["demo://resource/dynamic/text/{resourceId}"]),
         *everything_server("edge__"),
-        step("parallel", "edge__get-sum", **echo),
+        step("parallel", "edge__get-sum", **sums),
         # A modern client has no session to subscribe in, and this server knows sessions only.
-        *([] if kind.modern else [step("updated", "features.md", uri=FEATURES, tool="edge__toggle-subscriber-updates")]),
+        *([] if kind.modern else [step("updated", "…/features.md", uri=FEATURES, tool=TOGGLE)]),
     ]
 
 
