@@ -162,6 +162,22 @@ impl MessageError {
     }
 }
 
+/// The most messages of one array.
+const MOST_IN_BATCH: usize = 10_000;
+
+/// Splits several messages in one array (2025-03-26 `basic/index.mdx#batching`), as an upstream may
+/// send them.
+///
+/// # Errors
+/// The text is not a JSON array, or there are more than 10,000 messages in it: why, for operators.
+pub fn split_batch(text: &str) -> Result<Vec<&str>, &'static str> {
+    match json::array_up_to(text, MOST_IN_BATCH + 1) {
+        Ok(items) if items.len() > MOST_IN_BATCH => Err("an array of more than 10,000 messages"),
+        Ok(items) => Ok(items),
+        Err(_) => Err("not JSON"),
+    }
+}
+
 impl<'a> Message<'a> {
     /// Reads one message.
     ///

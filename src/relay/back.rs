@@ -215,7 +215,7 @@ impl UpstreamReply {
                     notifications::in_reply(&mut self.sent, notification).await
                 }
                 Ok(Message::Request(request)) => self.ask(&request).await,
-                Err(_) => return self.fail(&LinkError::Nonsense("not a JSON-RPC message")),
+                Err(error) => return self.fail(&LinkError::no_message(&error)),
             };
             if let Some(message) = message {
                 return Outgoing::Message(message);

@@ -44,8 +44,7 @@ pub async fn ask(
     let mut exchange = sent?.with_deadline(deadline);
     while let Some(message) = exchange.next().await? {
         let text = std::str::from_utf8(&message).map_err(|_| LinkError::Nonsense("not UTF-8"))?;
-        let message =
-            Message::parse(text).map_err(|_| LinkError::Nonsense("not a JSON-RPC message"))?;
+        let message = Message::parse(text).map_err(|error| LinkError::no_message(&error))?;
         if let Message::Response(response) = message {
             return Ok(match response.outcome {
                 Outcome::Result(result) => Ok(result.to_owned()),

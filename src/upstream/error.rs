@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use crate::credentials::NoCredential;
 use crate::protocol::error::Fault;
+use crate::protocol::message::MessageError;
 use crate::upstream::circuit::CircuitOpen;
 use crate::upstream::client::TransferError;
 use crate::upstream::stdio::ChildClosed;
@@ -218,6 +219,15 @@ impl LinkError {
     #[must_use]
     pub fn from_child(closed: ChildClosed) -> Self {
         Self::ChildClosed(closed)
+    }
+
+    /// Returns the error for an answer that is no message, or the wrong one.
+    #[must_use]
+    pub fn no_message(error: &MessageError) -> Self {
+        match error.fault {
+            Fault::Parse => Self::Nonsense("not JSON"),
+            _ => Self::Nonsense("not a JSON-RPC message"),
+        }
     }
 
     /// Turns an error of the HTTP client into the one that tells whether the request was sent.

@@ -1,10 +1,12 @@
 //! The messages that come back for one request: notifications in order, then the response.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::protocol::message;
 use crate::protocol::sse::{Events, SseError};
 use crate::upstream::client::TransferError;
 use crate::upstream::error::LinkError;
@@ -19,6 +21,10 @@ pub struct Exchange {
     source: Source,
     deadline: Option<Instant>,
     resume_point: ResumePoint,
+    /// Whether an array is several messages. Otherwise it is none.
+    takes_batches: bool,
+    /// The messages of an array that are still to come.
+    batch: VecDeque<Bytes>,
 }
 
 /// Where an event stream can be resumed (2025-11-25
@@ -56,6 +62,8 @@ impl Exchange {
             source: Source::Whole(Some(body)),
             deadline: None,
             resume_point: ResumePoint::default(),
+            takes_batches: false,
+            batch: VecDeque::new(),
         }
     }
 
@@ -66,6 +74,8 @@ impl Exchange {
             source: Source::Events(Box::new(events)),
             deadline,
             resume_point: ResumePoint::default(),
+            takes_batches: false,
+            batch: VecDeque::new(),
         }
     }
 
@@ -76,6 +86,8 @@ impl Exchange {
             source: Source::Child(replies),
             deadline: None,
             resume_point: ResumePoint::default(),
+            takes_batches: false,
+            batch: VecDeque::new(),
         }
     }
 
@@ -86,6 +98,13 @@ impl Exchange {
             Source::Whole(body) => body.as_ref(),
             Source::Events(_) | Source::Child(_) => None,
         }
+    }
+
+    /// Takes arrays as several messages, if the peer is legacy: 2025-03-26 has them.
+    #[must_use]
+    pub fn with_batches(mut self, is_legacy: bool) -> Self {
+        self.takes_batches = is_legacy;
+        self
     }
 
     /// Sets the deadline, at which the exchange ends whatever is still to come.
@@ -121,6 +140,25 @@ impl Exchange {
     /// # Errors
     /// The time is up, the stream broke or is no event stream, or the child ended.
     pub async fn next(&mut self) -> Result<Option<Bytes>, LinkError> {
+        loop {
+            if let Some(message) = self.batch.pop_front() {
+                return Ok(Some(message));
+            }
+            let Some(bytes) = self.read().await? else {
+                return Ok(None);
+            };
+            if !self.takes_batches || bytes.trim_ascii_start().first() != Some(&b'[') {
+                return Ok(Some(bytes));
+            }
+            let text = std::str::from_utf8(&bytes).map_err(|_| LinkError::Nonsense("not UTF-8"))?;
+            let items = message::split_batch(text.trim_ascii()).map_err(LinkError::Nonsense)?;
+            let items = items.into_iter().map(str::as_bytes);
+            self.batch.extend(items.map(|item| bytes.slice_ref(item)));
+        }
+    }
+
+    /// Reads the next body, event or message of a child.
+    async fn read(&mut self) -> Result<Option<Bytes>, LinkError> {
         if let Source::Whole(body) = &mut self.source {
             return Ok(body.take());
         }

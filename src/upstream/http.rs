@@ -314,10 +314,8 @@ impl HttpWire {
             .await?;
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
-            return Ok(Some(Exchange::from_events(
-                self.reader.events(response),
-                None,
-            )));
+            let events = Exchange::from_events(self.reader.events(response), None);
+            return Ok(Some(events.with_batches(true)));
         }
         match status {
             StatusCode::NOT_FOUND if session.id.is_some() => Err(LinkError::SessionLost),

@@ -5,6 +5,7 @@
 //! and the supervisor (`process`), which alone waits, signals and reaps. All end when the process
 //! does. Nothing here starts a new process after one has ended: that is for the caller.
 
+mod broken;
 mod closed;
 mod lines;
 mod pending;

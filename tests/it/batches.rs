@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::support::client::{Legacy, Reply};
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Fault, On, Shape, Times, Upstream};
 use crate::support::weir::Weir;
+use crate::upstreams::{failed, works};
 
 async fn up() -> (Upstream, Weir, Legacy) {
     let up = Upstream::named("up").tools(["quick"]).gate("slow");
@@ -167,4 +168,34 @@ async fn a_batch_is_bounded() {
     let stranger = Legacy::resume(weir.url(), "unknown", "2025-03-26");
     assert_eq!(stranger.post(&pings(1)).await.status, 404);
     assert_eq!(up.count("tools/call"), 0);
+}
+
+#[tokio::test]
+async fn arrays_of_messages_of_an_upstream_are_taken_apart() {
+    for shape in [Shape::Json, Shape::Sse] {
+        for version in ["2025-03-26", "2025-11-25"] {
+            let ann = Upstream::named("ann").tools(["search"]).legacy(version);
+            let listed = On::Method("tools/list".to_owned());
+            let called = On::Method("tools/call".to_owned());
+            let ann = ann
+                .json()
+                .fault(listed, Times::Forever, Fault::Batch(shape))
+                .fault(called, Times::Forever, Fault::Batch(shape));
+            let ann = ann.start().await;
+            let weir = Weir::over([&ann]).start().await;
+            weir.wait_tools(["ann__search"]).await;
+            works(&weir, "ann").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_modern_upstream_has_no_arrays_of_messages() {
+    let called = On::Method("tools/call".to_owned());
+    let ann = Upstream::named("ann").tools(["search"]).modern().json();
+    let ann = ann.fault(called, Times::Forever, Fault::Batch(Shape::Json));
+    let ann = ann.start().await;
+    let weir = Weir::over([&ann]).start().await;
+    weir.wait_tools(["ann__search"]).await;
+    failed(&weir.modern().call("ann__search", "{}").await, "ann");
 }

@@ -1,7 +1,7 @@
 //! Upstreams that are child processes, and weir as a process itself.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, test_kill_process};
 
@@ -36,6 +36,26 @@ async fn a_child_of_either_era_is_listed_and_callable() {
                 "{era} {extra}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_json_fails_its_call_at_once() {
+    for era in ["legacy", "modern"] {
+        let args = ["--era", era, "--tools", "search,nan,latin"];
+        let weir = Weir::with(&child_upstream("kid", &args)).start().await;
+        weir.wait_tools(["kid__latin", "kid__nan", "kid__search"])
+            .await;
+        for (tool, reason) in [("nan", "not JSON"), ("latin", "not UTF-8")] {
+            let started = Instant::now();
+            let reply = weir.modern().call(&format!("kid__{tool}"), "{}").await;
+            failed(&reply, "kid");
+            assert_eq!(reply.error()["data"]["reason"], "the answer is not MCP");
+            assert!(started.elapsed() < Duration::from_secs(10), "{era} {tool}");
+            weir.wait_told("kid", "last_failed_call/reason", reason)
+                .await;
+        }
+        works(&weir, "kid").await;
     }
 }
 

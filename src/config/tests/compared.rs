@@ -18,7 +18,7 @@ use Reload::{Applied, Refused, Unchanged};
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 40] = [
+const KEYS: [(&str, &str, &str, Reload); 41] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -81,6 +81,7 @@ const KEYS: [(&str, &str, &str, Reload); 40] = [
     ("defaults.timeouts", "null", "{ idle: 3s }", Applied),
     ("defaults.limits", "null", "{ tools: 3 }", Applied),
     ("defaults.instructions", "true", "false", Applied),
+    ("defaults.inherit_env", "null", "[A]", Applied),
     ("defaults.retry", "null", "{ idempotent: true }", Applied),
     ("upstreams", "null", "{ x: { command: y } }", Applied),
     ("mcpServers", "null", "{ x: { command: y } }", Applied),

@@ -24,16 +24,16 @@ impl HttpWire {
         response: Response<Body>,
         deadline: Instant,
     ) -> Result<Exchange, LinkError> {
-        let status = response.status();
+        let (status, is_legacy) = (response.status(), !session.is_modern());
         if status.is_success() {
             return match media_type(response.headers()) {
                 Media::Json => {
                     let whole = self.reader.body(response, self.reader.limit).await?;
-                    Ok(Exchange::from_body(whole))
+                    Ok(Exchange::from_body(whole).with_batches(is_legacy))
                 }
                 Media::Events => {
                     let events = self.reader.events(response);
-                    Ok(Exchange::from_events(events, Some(deadline)))
+                    Ok(Exchange::from_events(events, Some(deadline)).with_batches(is_legacy))
                 }
                 Media::Other if status == StatusCode::ACCEPTED => {
                     Err(LinkError::Nonsense("202 to a request"))

@@ -112,7 +112,7 @@ impl HttpWire {
             Media::Events if status.is_success() => {
                 // The response ends the handshake. What else is on the stream is not read.
                 let events = self.reader.events(response);
-                let mut exchange = Exchange::from_events(events, Some(deadline));
+                let mut exchange = Exchange::from_events(events, Some(deadline)).with_batches(true);
                 loop {
                     let message = exchange.next().await?;
                     let text = message

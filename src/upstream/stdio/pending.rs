@@ -10,11 +10,12 @@ use foldhash::HashMap;
 use tokio::sync::mpsc::{self, OwnedPermit, error::TrySendError};
 use tokio::sync::watch;
 
+use super::broken;
 use super::closed::ClosedReason;
 use super::stderr::{is_milestone, printable};
-use crate::json::{self, Object};
+use crate::json::Object;
 use crate::name::UpstreamId;
-use crate::protocol::message::{Message, MessageError, Notification, read_number};
+use crate::protocol::message::{self, Id, Message, MessageError, Notification, read_number};
 use crate::protocol::{meta, method};
 
 /// The most notifications of one request that wait for its caller. More are dropped; the response
@@ -217,20 +218,20 @@ impl LineRouter {
     /// Routes one line, given without its end.
     pub(super) fn route(&mut self, line: &Bytes) {
         let Ok(text) = std::str::from_utf8(line) else {
-            return self.skip_line("not UTF-8", line);
+            return self.handle_broken("not UTF-8", line);
         };
         let text = text.trim_matches([' ', '\t', '\r']);
         if text.is_empty() {
             return;
         }
         // A legacy server may send several messages as one array (2025-03-26, `basic/index.mdx`).
-        match text.strip_prefix('[').map(|_| json::array(text)) {
+        match text.strip_prefix('[').map(|_| message::split_batch(text)) {
             Some(Ok(items)) => {
                 for item in items {
                     self.route_message(item, line.slice_ref(item.as_bytes()));
                 }
             }
-            Some(Err(_)) => self.skip_line("not JSON", line),
+            Some(Err(wrong)) => self.skip_line(wrong, line),
             None => self.route_message(text, line.slice_ref(text.as_bytes())),
         }
     }
@@ -303,11 +304,22 @@ impl LineRouter {
     /// Handles a message that JSON-RPC does not allow. If it was meant as the response to a
     /// request, that request gets it, and fails at once instead of waiting for its deadline.
     fn handle_invalid(&mut self, text: &str, bytes: Bytes, refusal: &MessageError) {
-        let id = refusal.id.as_ref().and_then(|id| read_number(id.as_json()));
-        let response = Object::parse(text).is_ok_and(|object| !object.contains("method"));
-        self.skip_line(&refusal.fault.to_string(), &bytes);
-        if let (Some(id), true) = (id, response) {
+        let why = refusal.fault.to_string();
+        let Ok(object) = Object::parse(text) else {
+            return self.handle_broken(&why, &bytes);
+        };
+        self.skip_line(&why, &bytes);
+        let id = refusal.id.as_ref().map(Id::as_json).and_then(read_number);
+        if let (Some(id), false) = (id, object.contains("method")) {
             self.pending.answer(id, bytes);
+        }
+    }
+
+    /// Handles a line that is not JSON, or not even text, in the same way.
+    fn handle_broken(&mut self, why: &str, line: &Bytes) {
+        self.skip_line(why, line);
+        if let Some(id) = broken::answered_id(line) {
+            self.pending.answer(id, line.clone());
         }
     }
 

@@ -20,6 +20,8 @@ Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tool
     ask        asks the client for `elicitation/create`, id `"q"`; the text is the client's answer as it came
     count      the text is how many calls of this tool the process has had
     nap        answers after 0.3 s
+    nan        the answer, with a number that JSON does not have
+    latin      the answer, in bytes that are not UTF-8
     split      the answer is written in two writes with a flush between
 
 With --start-when it reads nothing until FILE exists. With --either-era and `--era dual` it takes `initialize`
@@ -181,6 +183,12 @@ def call(request, line):
     if name == "raw":
         with open(options.raw, encoding="utf-8") as file:
             said = file.read()
+    if name in ("nan", "latin"):
+        id, bad = json.dumps(request["id"]), "NaN" if name == "nan" else "\"caf\xe9\""
+        with writing:
+            out.write(('{"jsonrpc":"2.0","id":%s,"result":{"content":[],"x":%s}}\n' % (id, bad)).encode("latin-1"))
+            out.flush()
+        return None
     if name == "big":
         said = text("x" * options.big)
     if name == "split":

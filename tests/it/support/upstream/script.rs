@@ -153,6 +153,8 @@ pub enum Fault {
     KeepAlives,
     /// An event stream with the right answer twice.
     Twice,
+    /// The right answer in an array of messages, behind a notification, as JSON or as one event.
+    Batch(Shape),
     /// This status, with `Retry-After`.
     Later(u16, String),
 }

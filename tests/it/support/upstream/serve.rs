@@ -112,7 +112,11 @@ async fn handle(inner: Arc<Inner>, request: Request<Incoming>) -> io::Result<Res
         Some(Fault::Flood(bytes, shape)) => return Ok(flood(bytes, shape)),
         Some(Fault::KeepAlives) => return Ok(keep_alives()),
         Some(
-            fault @ (Fault::ForeignId(_) | Fault::StallBody | Fault::CloseBody | Fault::Twice),
+            fault @ (Fault::ForeignId(_)
+            | Fault::StallBody
+            | Fault::CloseBody
+            | Fault::Batch(_)
+            | Fault::Twice),
         ) => {
             let answer = route(&inner, &parts, &body, message).await;
             return Ok(spoil(answer, &fault).await);
@@ -332,6 +336,19 @@ async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
             parts.headers.insert(header::CONTENT_TYPE, kind);
             parts.headers.remove(header::CONTENT_LENGTH);
             event(std::str::from_utf8(&body).unwrap()).repeat(2).into()
+        }
+        Fault::Batch(shape) => {
+            let note = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":1}}"#;
+            let array = format!("[ {note}, {} ]", std::str::from_utf8(&body).unwrap());
+            parts.headers.remove(header::CONTENT_LENGTH);
+            match shape {
+                Shape::Json => array.into(),
+                Shape::Sse => {
+                    let kind = header::HeaderValue::from_static(SSE);
+                    parts.headers.insert(header::CONTENT_TYPE, kind);
+                    event(&array).into()
+                }
+            }
         }
         Fault::KeepAlives
         | Fault::Flood(..)
