@@ -224,10 +224,10 @@ impl LinkError {
     /// Returns the error for an answer that is no message, or the wrong one.
     #[must_use]
     pub fn no_message(error: &MessageError) -> Self {
-        match error.fault {
-            Fault::Parse => Self::Nonsense("not JSON"),
-            _ => Self::Nonsense("not a JSON-RPC message"),
-        }
+        Self::Nonsense(match matches!(error.fault, Fault::Parse) {
+            true => "not JSON",
+            false => "not a JSON-RPC message",
+        })
     }
 
     /// Turns an error of the HTTP client into the one that tells whether the request was sent.

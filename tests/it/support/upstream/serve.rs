@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request, response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -337,19 +337,7 @@ async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
             parts.headers.remove(header::CONTENT_LENGTH);
             event(std::str::from_utf8(&body).unwrap()).repeat(2).into()
         }
-        Fault::Batch(shape) => {
-            let note = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":1}}"#;
-            let array = format!("[ {note}, {} ]", std::str::from_utf8(&body).unwrap());
-            parts.headers.remove(header::CONTENT_LENGTH);
-            match shape {
-                Shape::Json => array.into(),
-                Shape::Sse => {
-                    let kind = header::HeaderValue::from_static(SSE);
-                    parts.headers.insert(header::CONTENT_TYPE, kind);
-                    event(&array).into()
-                }
-            }
-        }
+        Fault::Batch(shape) => return batch(parts, &body, *shape),
         Fault::KeepAlives
         | Fault::Flood(..)
         | Fault::Later(..)
@@ -362,6 +350,23 @@ async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
         | Fault::StallHeaders => panic!("{fault:?} is handled before the answer is made"),
     };
     Response::from_parts(parts, body)
+}
+
+/// The answer in an array, behind a notification.
+fn batch(mut parts: response::Parts, body: &Bytes, shape: Shape) -> Response<Body> {
+    let note =
+        r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":1}}"#;
+    let array = format!("[ {note}, {} ]", std::str::from_utf8(body).unwrap());
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let body = match shape {
+        Shape::Json => array,
+        Shape::Sse => {
+            let kind = header::HeaderValue::from_static(SSE);
+            parts.headers.insert(header::CONTENT_TYPE, kind);
+            event(&array)
+        }
+    };
+    Response::from_parts(parts, body.into())
 }
 
 /// A JSON-RPC error at HTTP level. No id is `null`.
