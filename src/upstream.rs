@@ -4,6 +4,7 @@
 pub mod ask;
 pub mod circuit;
 pub mod client;
+mod cookies;
 pub mod error;
 pub mod exchange;
 pub mod gate;

@@ -12,9 +12,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::catalog::{Digest, Listing};
 use crate::live::command::{ListingAttempt, PublisherCommand};
-use crate::protocol::era::Era;
 use crate::protocol::message;
 use crate::upstream::error::Liveness;
+use crate::upstream::probe::{Connected, KnownEra};
 use crate::upstream::rounds::EndedListing;
 use crate::upstream::{Connection, Link, LinkError, Peer, Wire, list, probe, watch};
 use targets::TargetSync;
@@ -27,6 +27,8 @@ const LONGEST_UNREACHABLE: Duration = Duration::from_millis(800);
 const LONGEST_FAILING: Duration = Duration::from_secs(30);
 /// A connection lost sooner than this counts as a failure.
 const SHORT_LIVED: Duration = Duration::from_secs(5);
+/// The time between two starts of a process that ends again and again, while calls ask for it.
+const SOONEST_RESTART: Duration = Duration::from_secs(1);
 /// The shortest life of a listing, whatever `ttlMs` says.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
 /// The first pause after a listing that is no good: the upstream answers, and will do so again.
@@ -49,7 +51,7 @@ pub struct Keeper {
 /// The memory of a keeper between attempts.
 #[derive(Default)]
 struct KeeperState {
-    era: Option<Era>,
+    era: KnownEra,
     failures: u32,
     connected: Option<Instant>,
     short_lives: u32,
@@ -141,7 +143,7 @@ impl Keeper {
                 None => self.connect(memory).await?,
             };
             memory.targets.synchronize(link).await;
-            match list::list(link, &peer).await {
+            match Box::pin(list::list(link, &peer)).await {
                 // The session went between two listings: once more with a new one.
                 Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
                     again = false;
@@ -155,33 +157,46 @@ impl Keeper {
     async fn connect(&self, memory: &mut KeeperState) -> Result<Arc<Peer>, LinkError> {
         let link = &self.link;
         memory.watch = None;
-        tokio::time::sleep(memory.rest()).await;
-        let connected = match probe::connect(link, memory.era).await {
-            Err(error) => {
-                // It answers, but is legacy no more: look again with an open mind next time. Who
-                // does not answer has said nothing.
-                if memory.era == Some(Era::Legacy) && error.is_refusal() {
-                    memory.era = None;
-                }
-                return Err(error);
-            }
-            Ok(connected) => connected,
-        };
-        let (peer, unasked) = connected;
+        self.rest(memory.rest()).await;
+        let connected = probe::connect(link, memory.era).await;
+        let Connected {
+            peer,
+            unsolicited,
+            era,
+        } = connected.inspect_err(|error| memory.era = memory.era.after_failure(error))?;
         let peer = Arc::new(peer);
         tracing::info!(
             upstream = %link.id(), era = %peer.era(), version = %peer.version, server = %peer.server, "connected"
         );
-        memory.era = Some(peer.era());
+        memory.era = era;
         memory.connected = Some(Instant::now());
         link.set_peer(Arc::clone(&peer));
         let (heeding, heeded) = oneshot::channel();
-        let watch = watch::watch(Arc::clone(link), Arc::clone(&peer), unasked, heeding);
+        let watch = watch::watch(Arc::clone(link), Arc::clone(&peer), unsolicited, heeding);
         memory.watch = Some(AbortOnDropHandle::new(link.tasks().spawn(watch)));
         // A change between the listing and the start of the stream would be missed. So the stream
         // comes first, unless the upstream takes long to open it: then it is listed again.
         let _ = tokio::time::timeout(HEEDING, heeded).await;
         Ok(peer)
+    }
+
+    /// Rests before the upstream is connected again. A call that waits for the connection ends the
+    /// rest: the upstream is there, and calls do not pay for connections that end soon.
+    async fn rest(&self, rest: Duration) {
+        let (started, soonest) = (
+            Instant::now(),
+            match &self.link.wire {
+                Wire::Http(_) => FIRST_PAUSE * 2,
+                Wire::Child(_) => SOONEST_RESTART,
+            },
+        );
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = async {
+                self.link.peer_wanted().await;
+                tokio::time::sleep_until(started + soonest).await;
+            } => {}
+        }
     }
 
     /// Returns how long to wait before listing again unasked.

@@ -3,7 +3,8 @@
 //! A request is sent a second time in four cases only:
 //!
 //! - the upstream refused it because the tool's definition has changed, and there is a new one;
-//! - it did not run, because the upstream knows no such session or its process had ended;
+//! - it did not run, because the upstream knows no such session, its process had ended, or it
+//!   redirected the request;
 //! - it only reads, and its connection was closed before an answer began;
 //! - its tool may be called twice, by its annotations and by the operator's config, and the error
 //!   is a passing one.
@@ -155,6 +156,11 @@ impl Sender<'_, '_> {
                 Err(LinkError::HeaderMismatch(answer)) => {
                     let exchange = Exchange::from_body(answer);
                     return Ok(self.sent(attempt, exchange, &peer, slot));
+                }
+                // It did not run either: it has to go to another path of the server.
+                Err(LinkError::NotRun(_)) if again => {
+                    attempt.cancel.disarm();
+                    again = false;
                 }
                 // It did not run either: the upstream knows no such session, or its process had
                 // ended already. So it may be sent again, whatever the tool does.

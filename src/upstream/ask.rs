@@ -38,8 +38,11 @@ pub async fn ask(
         headers: mirrored.clone(),
     };
     let mut sent = link.send(peer, outbound(), deadline).await;
-    if sent.as_ref().is_err_and(LinkError::is_unanswered) {
-        sent = link.send(peer, outbound(), deadline).await;
+    if sent
+        .as_ref()
+        .is_err_and(|error| error.is_unanswered() || matches!(error, LinkError::NotRun(_)))
+    {
+        sent = Box::pin(link.send(peer, outbound(), deadline)).await;
     }
     let mut exchange = sent?.with_deadline(deadline);
     while let Some(message) = exchange.next().await? {

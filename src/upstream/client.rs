@@ -6,15 +6,17 @@
 //! hyper's client (it parses the URL again for redirects that are never followed), and that is a
 //! tenth of a whole call.
 
+mod body;
 mod dial;
+mod gunzip;
+mod transfer;
 
 use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
@@ -23,7 +25,11 @@ use crate::config::{self, Connector};
 use crate::credentials::CredentialsContext;
 use crate::credentials::secrets::{SecretCell, SecretUnavailable};
 use crate::tls::{self, KeySource, TlsConfigs, TlsError};
+use body::BodySource;
 use dial::{BoxError, ConnectTimeout, KEEP_ALIVE, UNACKNOWLEDGED, is_dial_error};
+
+pub use body::Body;
+pub use transfer::TransferError;
 
 /// How long a connection without a request stays open. Less than the 5 s after which common servers
 /// (Node.js, uvicorn) close it, so that they do not do so at the moment at which weir sends on it,
@@ -33,6 +39,9 @@ const IDLE: Duration = Duration::from_secs(4);
 
 /// Sent as `User-Agent`.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
+
+/// Sent as `Accept-Encoding`: to expand an answer would cost more than to read it.
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// Why an HTTP client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -52,20 +61,6 @@ pub enum HttpClientError {
     /// HTTP cannot carry the URL.
     #[error("the URL is not usable")]
     Url(#[from] http::uri::InvalidUri),
-}
-
-/// Why a request got no answer, or its answer broke off.
-#[derive(Debug, thiserror::Error)]
-pub enum TransferError {
-    /// No connection: refused, unknown host, TLS.
-    #[error("cannot connect")]
-    Connect(#[source] Box<dyn Error + Send + Sync>),
-    /// The connection ended after the request was sent and before an answer began.
-    #[error("the connection broke off")]
-    Unanswered(#[source] Box<dyn Error + Send + Sync>),
-    /// The connection broke in the middle of an answer.
-    #[error("the connection broke off")]
-    Broken(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// An HTTP client bound to one URL.
@@ -95,15 +90,6 @@ type HyperClient = legacy::Client<dial::PooledConnector, Full<Bytes>>;
 #[derive(Debug, thiserror::Error)]
 #[error("the TLS handshake failed: {0}")]
 struct TlsHandshakeError(String);
-
-/// The body of an answer, read chunk by chunk.
-#[derive(Debug)]
-pub enum Body {
-    /// Read from hyper.
-    Hyper(hyper::body::Incoming),
-    /// Read from reqwest.
-    Reqwest(reqwest::Body),
-}
 
 impl HttpClient {
     /// Builds a client for one upstream. Opens nothing.
@@ -177,16 +163,20 @@ impl HttpClient {
     }
 
     /// Sends one request and waits for the head of the answer. `body` is empty for GET and DELETE.
+    /// `other` is the URL of a request that goes to another path of the same server.
     ///
     /// # Errors
-    /// There is no connection, or it broke.
+    /// There is no connection, it broke, or the answer is in a content coding that weir does not
+    /// read.
     pub async fn send(
         &self,
+        other: Option<&Url>,
         method: Method,
         mut headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Body>, TransferError> {
         headers.insert(header::USER_AGENT, AGENT);
+        headers.insert(header::ACCEPT_ENCODING, IDENTITY);
         if let Some(key) = &self.key
             && key.current().is_none()
         {
@@ -197,21 +187,24 @@ impl HttpClient {
             Backend::Hyper { client, uri } => {
                 let mut request = Request::new(Full::new(body));
                 *request.method_mut() = method;
-                *request.uri_mut() = uri.clone();
+                *request.uri_mut() = match other {
+                    Some(other) => other.as_str().parse().unwrap_or_else(|_| uri.clone()),
+                    None => uri.clone(),
+                };
                 *request.headers_mut() = headers;
                 let response = client.request(request).await;
                 let response = response.map_err(|error| match error.is_connect() {
                     true => connect_error(Box::new(error), uri.scheme_str()),
                     false => unanswered_error(Box::new(error)),
                 })?;
-                Ok(response.map(Body::Hyper))
+                Body::of(response.map(BodySource::Hyper))
             }
             Backend::Reqwest {
                 client,
                 url,
                 connect,
             } => {
-                let mut request = reqwest::Request::new(method, Url::clone(url));
+                let mut request = reqwest::Request::new(method, other.unwrap_or(url).clone());
                 *request.headers_mut() = headers;
                 if !body.is_empty() {
                     *request.body_mut() = Some(body.into());
@@ -227,53 +220,8 @@ impl HttpClient {
                         false => unanswered_error(Box::new(error.without_url())),
                     }
                 })?;
-                Ok(Response::from(response).map(Body::Reqwest))
+                Body::of(Response::from(response).map(BodySource::Reqwest))
             }
-        }
-    }
-}
-
-impl Body {
-    /// Returns the next chunk, `None` at the end.
-    ///
-    /// # Errors
-    /// The connection broke.
-    pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, TransferError> {
-        loop {
-            let frame = match self {
-                Self::Hyper(body) => match body.frame().await {
-                    Some(frame) => frame.map_err(|error| TransferError::Broken(Box::new(error)))?,
-                    None => return Ok(None),
-                },
-                Self::Reqwest(body) => match body.frame().await {
-                    Some(frame) => frame
-                        .map_err(|error| TransferError::Broken(Box::new(error.without_url())))?,
-                    None => return Ok(None),
-                },
-            };
-            // Trailers are skipped: nothing here reads them.
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
-            }
-        }
-    }
-
-    /// Returns the number of bytes, if the head of the answer gives it.
-    #[must_use]
-    pub fn content_length(&self) -> Option<usize> {
-        let exact = match self {
-            Self::Hyper(body) => body.size_hint().exact(),
-            Self::Reqwest(body) => body.size_hint().exact(),
-        };
-        exact.and_then(|bytes| usize::try_from(bytes).ok())
-    }
-
-    /// Returns whether everything has been read.
-    #[must_use]
-    pub fn is_end(&self) -> bool {
-        match self {
-            Self::Hyper(body) => body.is_end_stream(),
-            Self::Reqwest(body) => body.is_end_stream(),
         }
     }
 }

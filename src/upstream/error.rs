@@ -51,6 +51,31 @@ pub enum LinkError {
     /// An HTTP status without an MCP answer.
     #[error("HTTP status {0}")]
     Status(StatusCode),
+    /// An HTTP status that refuses a message of a handshake.
+    #[error("HTTP status {status} in answer to {method}{}", explain_handshake(*.status))]
+    Handshake {
+        /// The method of the message.
+        method: &'static str,
+        /// The status.
+        status: StatusCode,
+    },
+    /// A redirect that is not followed.
+    #[error("HTTP status {status}: redirected {to}")]
+    Redirected {
+        /// 3xx
+        status: StatusCode,
+        /// Where to.
+        to: RedirectTarget,
+    },
+    /// The server did not run the request, because it redirects it to another path of its own. It
+    /// has to be sent again.
+    #[error("redirected with HTTP status {0}, and has to be sent again")]
+    NotRun(StatusCode),
+    /// The answer is in a content coding that weir does not read.
+    #[error(
+        "compressed with `{0}`, though weir asks for no compression: the upstream, or the proxy in front of it, has to send it plain, or with gzip"
+    )]
+    Coding(String),
     /// The upstream asks for a pause: status 429, or 503 with `Retry-After` (RFC 9110 §10.2.3), or a
     /// JSON-RPC error of the platform in front of it.
     #[error("{}{}", throttled(*.status), again(*.retry_after))]
@@ -133,6 +158,25 @@ pub enum LinkError {
     Listing(&'static str),
 }
 
+/// Where a redirect that is not followed leads. Paths and queries are left out: they may be secrets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectTarget {
+    /// To another server: its scheme, name and port.
+    #[error("to {0}, another server, which gets no credentials of weir: correct `url`")]
+    Server(String),
+    /// To another path of the same server, with another method than weir's. Contains what differs.
+    #[error(
+        "to another path of the same server{0}, which weir follows after 307 and 308 only: correct `url`"
+    )]
+    Path(&'static str),
+    /// To something that is no URL.
+    #[error("to something that is no URL")]
+    Unreadable,
+    /// From path to path without an end.
+    #[error("again and again")]
+    Circle,
+}
+
 /// Whether the upstream works, as far as an error tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
@@ -164,9 +208,11 @@ impl LinkError {
             | Self::Broken(_)
             | Self::Nonsense(_)
             | Self::MediaType(_)
+            | Self::Coding(_)
             | Self::Start(_)
             | Self::ChildClosed(_) => Liveness::Broken,
             Self::Status(status)
+            | Self::Handshake { status, .. }
             | Self::Throttled {
                 status: Some(status),
                 ..
@@ -179,6 +225,9 @@ impl LinkError {
             | Self::HeaderMismatch(_)
             | Self::Listing(_)
             | Self::Status(_)
+            | Self::Handshake { .. }
+            | Self::Redirected { .. }
+            | Self::NotRun(_)
             | Self::Throttled { .. }
             | Self::Platform { .. } => Liveness::Alive,
             Self::Denied { .. }
@@ -230,12 +279,40 @@ impl LinkError {
         })
     }
 
+    /// Returns whether an error in answer to the modern request leaves open which era the upstream
+    /// speaks: it failed, hung up or fell silent, as some legacy servers do at a method that they do
+    /// not know.
+    #[must_use]
+    pub fn leaves_era_open(&self) -> bool {
+        let failed = |status: &StatusCode| {
+            status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT
+        };
+        matches!(self, Self::Broken(_))
+            || self.liveness() == Liveness::Stalled
+            || matches!(self, Self::Status(status) if failed(status))
+    }
+
+    /// Names the message of a handshake that a status refused.
+    #[must_use]
+    pub fn in_answer_to(self, method: &'static str) -> Self {
+        let status = if let Self::Status(status) = self {
+            status
+        } else if matches!(self, Self::SessionLost) {
+            StatusCode::NOT_FOUND
+        } else {
+            return self;
+        };
+        Self::Handshake { method, status }
+    }
+
     /// Turns an error of the HTTP client into the one that tells whether the request was sent.
     #[must_use]
     pub fn from_transfer(error: TransferError) -> Self {
         match error {
             TransferError::Connect(_) => Self::Unreachable(error),
             TransferError::Unanswered(_) | TransferError::Broken(_) => Self::Broken(error),
+            TransferError::Coding(coding) => Self::Coding(coding),
+            TransferError::Gzip => Self::Nonsense("not gzip, though it says so, or cut off"),
         }
     }
 
@@ -252,7 +329,8 @@ impl LinkError {
                 | Self::NoCommonVersion(_)
                 | Self::Nonsense(_)
                 | Self::MediaType(_)
-        ) || matches!(self, Self::Status(status) if is_answer(status))
+                | Self::Coding(_)
+        ) || matches!(self, Self::Status(status) | Self::Handshake { status, .. } if is_answer(status))
     }
 
     /// Returns a text for callers, which gives nothing internal away.
@@ -266,12 +344,14 @@ impl LinkError {
             Self::Idle => "the answer stopped coming",
             Self::Broken(_) => "the connection broke off",
             Self::TooLarge { .. } => "the answer is too large",
-            Self::Status(_) => "answered with an HTTP error",
+            Self::Status(_) | Self::Handshake { .. } => "answered with an HTTP error",
+            Self::Redirected { .. } | Self::NotRun(_) => "redirects to another address",
             Self::Throttled { .. } => "asks to be left alone for a while",
             Self::Denied { .. } | Self::Credential(_) => "weir is not let in",
             Self::SessionLost => "the session was lost",
             Self::HeaderMismatch(_) => "refused the headers",
             Self::Nonsense(_) | Self::MediaType(_) => "the answer is not MCP",
+            Self::Coding(_) => "the answer is compressed",
             Self::Refused { .. } => "refused the connection",
             Self::Platform { .. } => "is not available",
             Self::NoCommonVersion(_) => "no protocol version in common",
@@ -303,6 +383,16 @@ impl LinkError {
             upstream: upstream.as_str().into(),
             reason: self.public_text(),
         }
+    }
+}
+
+/// Explains the status that refuses a message of a handshake, where it is known.
+fn explain_handshake(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => {
+            ": it does not know the session that it has just opened. If it has several replicas, each request of a session has to reach the same one"
+        }
+        _ => "",
     }
 }
 

@@ -186,7 +186,7 @@ impl Source {
                     }
                     Err(SseError::Read(BodyReadError::Idle)) => return Err(LinkError::Idle),
                     Err(SseError::Read(BodyReadError::Broken(error))) => {
-                        return Err(LinkError::Broken(error));
+                        return Err(LinkError::from_transfer(error));
                     }
                 };
                 // An empty id resets the last event id (WHATWG HTML §9.2.6).

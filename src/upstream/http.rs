@@ -2,42 +2,42 @@
 
 mod answer;
 mod body;
+mod execute;
 pub mod handshake;
 mod media;
+mod redirect;
+mod request;
 mod retry;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::config;
-use crate::credentials::auth_mismatch::{self, AuthKind};
-use crate::credentials::{
-    Credentials, CredentialsContext, Rejection, RejectionOutcome, SetupError,
-};
+use crate::credentials::auth_mismatch::AuthKind;
+use crate::credentials::{Credentials, CredentialsContext, SetupError};
 use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::{LAST_EVENT_ID, METHOD, SESSION, VERSION};
-use crate::upstream::client::{Body, HttpClient, HttpClientError};
+use crate::upstream::client::{HttpClient, HttpClientError};
+use crate::upstream::cookies::Cookies;
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
 use crate::upstream::peer::{Affinity, HttpSession, Peer};
 use crate::upstream::quirks::{Platform, Quirks};
 use crate::upstream::request::OutboundRequest;
 use body::BodyReader;
-use media::{ERROR_BODY, Media, media_type};
+use media::{Media, media_type};
+use request::HttpRequest;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
-
-/// The time that the body of a 401 or 403 may take. The caller waits meanwhile, and the body only
-/// explains the refusal.
-const REFUSAL_BODY: Duration = Duration::from_secs(2);
 
 /// An HTTP client of one upstream: its own pool, its own credentials.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ pub struct HttpWire {
     /// Random. The affinity of the link's own session is derived from it.
     key: [u8; 16],
     reader: BodyReader,
+    /// Whether the server has redirected a request to another path.
+    redirects: AtomicBool,
     first_byte: Option<Duration>,
 }
 
@@ -86,6 +88,7 @@ impl HttpWire {
                 limit: config.limits.response_bytes,
                 idle: config.timeouts.idle,
             },
+            redirects: AtomicBool::new(false),
             first_byte: config.timeouts.first_byte,
         })
     }
@@ -118,20 +121,17 @@ impl HttpWire {
         version: &str,
         id: Option<HeaderValue>,
         affinity: Option<Arc<Affinity>>,
+        cookies: Arc<Cookies>,
     ) -> HttpSession {
-        let mut headers = HeaderMap::with_capacity(12);
-        headers.insert(header::CONTENT_TYPE, JSON);
-        headers.insert(header::ACCEPT, EITHER);
-        if let Ok(version) = HeaderValue::from_str(version) {
-            headers.insert(VERSION, version);
-        }
-        if let Some(id) = &id {
-            headers.insert(SESSION, id.clone());
+        if id.is_none() {
+            // It keeps nothing for a client, so all callers share what weir has with it.
+            cookies.seal();
         }
         HttpSession {
-            headers,
+            headers: session_headers(version, id.as_ref()),
             id,
             affinity,
+            cookies,
         }
     }
 
@@ -170,7 +170,8 @@ impl HttpWire {
             affinity.add_to(&mut headers);
         }
         let answer = async {
-            let sent = self.execute(Method::POST, headers, body, deadline);
+            let request = HttpRequest::post(headers, body, &session.cookies, deadline);
+            let sent = self.execute_call(request);
             let response = match self.first_byte {
                 Some(limit) => tokio::time::timeout(limit, sent)
                     .await
@@ -185,65 +186,6 @@ impl HttpWire {
         tokio::time::timeout_at(deadline, answer)
             .await
             .map_err(|_| LinkError::Timeout)?
-    }
-
-    /// Adds credentials and sends. A request that is refused with 401 or 403 did not run, so it is
-    /// sent once more if weir has new credentials.
-    async fn execute(
-        &self,
-        method: Method,
-        headers: HeaderMap,
-        body: Bytes,
-        deadline: Instant,
-    ) -> Result<Response<Body>, LinkError> {
-        let credentials = &self.credentials;
-        if credentials.is_empty() {
-            let sent = self.client.send(method, headers, body).await;
-            let response = sent.map_err(LinkError::from_transfer)?;
-            return match response.status() {
-                status if is_refusal(status) => Err(LinkError::Denied {
-                    status,
-                    reason: None,
-                }),
-                _ => Ok(response),
-            };
-        }
-        let mut may_repeat = true;
-        loop {
-            let mut signed = headers.clone();
-            let version = credentials
-                .authorize(&method, &self.url, &mut signed, &body, deadline)
-                .await?;
-            let sent = self.client.send(method.clone(), signed, body.clone());
-            let response = sent.await.map_err(LinkError::from_transfer)?;
-            let status = response.status();
-            if !is_refusal(status) {
-                credentials.handle_accepted(version);
-                return Ok(response);
-            }
-            let headers = response.headers().clone();
-            let body =
-                tokio::time::timeout(REFUSAL_BODY, self.reader.body(response, ERROR_BODY)).await;
-            let rejection = Rejection {
-                status,
-                headers: &headers,
-                body: &body.ok().and_then(Result::ok).unwrap_or_default(),
-            };
-            let reason = match credentials
-                .handle_rejection(version, &rejection, deadline)
-                .await
-            {
-                RejectionOutcome::Retry if may_repeat => {
-                    may_repeat = false;
-                    continue;
-                }
-                RejectionOutcome::Retry => None,
-                RejectionOutcome::Final(reason) => reason,
-            };
-            let known = || auth_mismatch::explain(status, &headers, rejection.body, self.sent);
-            let reason = reason.or_else(|| known().map(Into::into));
-            return Err(LinkError::Denied { status, reason });
-        }
     }
 
     /// Returns the credentials, for reports on their state.
@@ -273,10 +215,13 @@ impl HttpWire {
             if self.quirks.platform != Platform::None {
                 return Box::pin(self.post_until_run(session, headers, body, deadline)).await;
             }
-            let post = |headers| self.execute(Method::POST, headers, body.clone(), deadline);
+            let post = |headers| {
+                let request = HttpRequest::post(headers, body.clone(), &session.cookies, deadline);
+                self.execute(request)
+            };
             let response = match post(headers.clone()).await {
                 // A message that nobody answers does no harm when it arrives twice.
-                Err(error) if error.is_unanswered() => post(headers).await?,
+                Err(error) if error.is_unanswered() => Box::pin(post(headers)).await?,
                 response => response?,
             };
             session.check_posted(response.status())
@@ -309,9 +254,14 @@ impl HttpWire {
             headers.insert(LAST_EVENT_ID, after);
         }
         let deadline = Instant::now() + self.reader.idle;
-        let response = self
-            .execute(Method::GET, headers, Bytes::new(), deadline)
-            .await?;
+        let request = HttpRequest {
+            method: Method::GET,
+            ..HttpRequest::post(headers, Bytes::new(), &session.cookies, deadline)
+        };
+        let response = match self.execute(request).await {
+            Err(LinkError::Redirected { .. }) => return Ok(None),
+            response => response?,
+        };
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
             let events = Exchange::from_events(self.reader.events(response), None);
@@ -329,8 +279,11 @@ impl HttpWire {
     pub async fn end_session(&self, session: &HttpSession, deadline: Instant) {
         if session.id.is_some() && !self.quirks.no_delete {
             let headers = session.headers.clone();
-            let left = self.execute(Method::DELETE, headers, Bytes::new(), deadline);
-            let _ = tokio::time::timeout_at(deadline, left).await;
+            let request = HttpRequest {
+                method: Method::DELETE,
+                ..HttpRequest::post(headers, Bytes::new(), &session.cookies, deadline)
+            };
+            let _ = tokio::time::timeout_at(deadline, self.execute(request)).await;
         }
     }
 
@@ -351,11 +304,8 @@ impl HttpWire {
         if let Some(affinity) = &session.affinity {
             affinity.add_to(&mut headers);
         }
-        let response = tokio::time::timeout_at(
-            deadline,
-            self.execute(Method::POST, headers, body, deadline),
-        )
-        .await;
+        let request = HttpRequest::post(headers, body, &session.cookies, deadline);
+        let response = tokio::time::timeout_at(deadline, self.execute(request)).await;
         let response = response.map_err(|_| LinkError::Timeout)??;
         let opened =
             response.status().is_success() && media_type(response.headers()) == Media::Events;
@@ -363,12 +313,21 @@ impl HttpWire {
     }
 }
 
+/// Returns the headers that all requests of a session carry.
+fn session_headers(version: &str, id: Option<&HeaderValue>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::ACCEPT, EITHER);
+    if let Ok(version) = HeaderValue::from_str(version) {
+        headers.insert(VERSION, version);
+    }
+    if let Some(id) = id {
+        headers.insert(SESSION, id.clone());
+    }
+    headers
+}
+
 fn read_method(body: &[u8]) -> Option<HeaderValue> {
     let envelope = Object::parse(std::str::from_utf8(body).ok()?).ok()?;
     HeaderValue::from_str(&envelope.string("method")?).ok()
-}
-
-/// Returns whether a status answers weir's credentials rather than the message.
-fn is_refusal(status: StatusCode) -> bool {
-    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }

@@ -96,6 +96,28 @@ pub(super) fn read_offered_versions(message: &[u8]) -> Vec<Version> {
     }
 }
 
+/// Returns whether an error in answer to `initialize` may be about the version that weir asked for.
+/// The specification wants -32602 for that; servers have other codes too, but then they speak of the
+/// version.
+pub(super) fn may_refuse_version(message: &[u8]) -> bool {
+    let Ok(Ok(Message::Response(response))) = std::str::from_utf8(message).map(Message::parse)
+    else {
+        return false;
+    };
+    match response.outcome {
+        Outcome::Error(error) => Object::parse(error).is_ok_and(|error| {
+            let data = error.get("data").map(Object::parse);
+            if matches!(data, Some(Ok(data)) if data.contains("supported")) {
+                // It says which versions it has instead.
+                return false;
+            }
+            let text = error.string("message").unwrap_or_default();
+            error.get("code") == Some("-32602") || text.to_ascii_lowercase().contains("version")
+        }),
+        Outcome::Result(_) => false,
+    }
+}
+
 fn legacy_versions(versions: &[String]) -> Vec<Version> {
     let versions = versions.iter().filter_map(|text| Version::parse(text));
     versions

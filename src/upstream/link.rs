@@ -53,6 +53,8 @@ pub struct Link {
     pub rounds: Rounds,
     /// Asks the keeper to connect again: the session is gone, or a call found no peer.
     reconnect: Notify,
+    /// Tells the keeper that a call waits for a peer.
+    peer_wanted: Notify,
     peer: RwLock<Option<Arc<Peer>>>,
     /// Counts attempts to connect that have ended, either way.
     attempts: watch::Sender<u64>,
@@ -97,6 +99,7 @@ impl Link {
             metrics,
             health: Health::new(),
             reconnect: Notify::new(),
+            peer_wanted: Notify::new(),
             peer: RwLock::new(None),
             attempts: watch::Sender::new(0),
             next_request_id: AtomicU64::new(1),
@@ -161,6 +164,7 @@ impl Link {
         }
         let attempts = self.attempts.subscribe();
         self.request_reconnect();
+        self.peer_wanted.notify_one();
         if self.health.is_failing() {
             Err(self.not_connected())
         } else {
@@ -180,6 +184,7 @@ impl Link {
         let attempts = self.attempts.subscribe();
         self.forget_peer(stale);
         self.request_reconnect();
+        self.peer_wanted.notify_one();
         self.next_peer(attempts, deadline).await
     }
 
@@ -219,6 +224,11 @@ impl Link {
     /// Waits until a reconnect is requested. For the keeper.
     pub async fn reconnect_requested(&self) {
         self.reconnect.notified().await;
+    }
+
+    /// Waits until a call waits for a peer. For the keeper.
+    pub async fn peer_wanted(&self) {
+        self.peer_wanted.notified().await;
     }
 
     /// Returns the credentials that weir logs in with, if it uses any.

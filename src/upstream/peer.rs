@@ -13,6 +13,7 @@ use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::SESSION;
 use crate::protocol::meta;
+use crate::upstream::cookies::Cookies;
 use crate::upstream::instructions::GivenInstructions;
 use crate::upstream::stdio::Child;
 
@@ -57,6 +58,8 @@ pub struct HttpSession {
     pub id: Option<HeaderValue>,
     /// Leads every request to the same instance of the server, where a platform runs several.
     pub affinity: Option<Arc<Affinity>>,
+    /// The cookies that the server has set in this session.
+    pub cookies: Arc<Cookies>,
 }
 
 /// The ids that lead the requests of a session to the same instance of a server on AgentCore

@@ -111,12 +111,9 @@ pub async fn follow_stream(
     mut on_message: impl FnMut(&Bytes),
 ) -> StreamEnd {
     let (mut pause, mut position) = (FIRST_PAUSE, None::<ResumePoint>);
-    let (Wire::Http(wire), Connection::Http(session)) = (&link.wire, &peer.connection) else {
-        return StreamEnd::NoStream;
-    };
     loop {
         let after = position.as_ref().and_then(|position| position.last.clone());
-        match wire.open_get_stream(session, after.as_deref()).await {
+        match link.open_get_stream(peer, after.as_deref()).await {
             Ok(Some(stream)) => {
                 let mut stream = stream.continue_from(position.take().unwrap_or_default());
                 opened();

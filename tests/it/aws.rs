@@ -225,6 +225,17 @@ async fn while_credentials_are_valid_nobody_notices_that_no_others_come() {
 }
 
 #[tokio::test]
+async fn a_redirected_request_is_signed_again_for_its_path() {
+    let shop = Shop::open().await;
+    shop.door.move_to("/moved/a%20b");
+    let weir = shop.gateway("").env(keys()).start().await;
+    weir.wait_tools(["shop__buy"]).await;
+    buys(&weir, 3).await;
+    assert_eq!(shop.door.refusals(), []);
+    assert!(shop.door.targets().contains(&"/moved/a%20b".to_owned()));
+}
+
+#[tokio::test]
 async fn credentials_that_were_revoked_are_fetched_anew_within_the_call() {
     let shop = Shop::open().await;
     let services = Services::start(&shop.keys).await;

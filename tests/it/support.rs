@@ -3,6 +3,7 @@
 pub mod agentcore;
 pub mod asking;
 pub mod aws;
+pub mod balancer;
 pub mod client;
 pub mod lens;
 pub mod ran;

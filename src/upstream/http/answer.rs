@@ -41,9 +41,6 @@ impl HttpWire {
                 Media::Other => Err(status::media_type_error(response.headers())),
             };
         }
-        if status == StatusCode::NOT_FOUND && session.id.is_some() {
-            return Err(LinkError::SessionLost);
-        }
         let refusal = self
             .quirks
             .platform
@@ -51,10 +48,13 @@ impl HttpWire {
         // The modern era gives JSON-RPC errors statuses of their own. Legacy servers do so for
         // some.
         let json = media_type(response.headers()) == Media::Json;
-        let body = if json {
-            self.reader.body(response, ERROR_BODY).await?
-        } else {
-            Bytes::new()
+        let body = match json {
+            true => self.reader.body(response, ERROR_BODY).await,
+            false => Ok(Bytes::new()),
+        };
+        let body = match body {
+            Err(_) if status == StatusCode::NOT_FOUND => Bytes::new(),
+            body => body?,
         };
         let message = std::str::from_utf8(&body)
             .ok()
@@ -90,6 +90,10 @@ impl HttpWire {
         };
         let platform_error = error.and_then(|error| self.quirks.platform.read_error(error));
         match (status, &session.affinity) {
+            // A server that read the message, and has no such method, knows the session.
+            (StatusCode::NOT_FOUND, _) if session.id.is_some() => {
+                id.is_none() || !error.is_some_and(|error| has_code(error, "-32601"))
+            }
             // Some servers answer an unknown session with 400 and an error without an id, because
             // they did not read the message.
             (StatusCode::BAD_REQUEST, _) if session.id.is_some() => {

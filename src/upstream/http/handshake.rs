@@ -1,14 +1,17 @@
 //! Sends handshake messages, outside any session.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use super::HttpWire;
 use super::media::{Media, media_type};
+use super::request::HttpRequest;
 use super::retry::{RetryPauses, read_error};
+use super::session_headers;
 use crate::protocol::headers::{METHOD, SESSION, VERSION};
 use crate::protocol::message::Message;
+use crate::upstream::cookies::Cookies;
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
 use crate::upstream::peer::Affinity;
@@ -37,12 +40,13 @@ impl HttpWire {
     pub async fn send_handshake(
         &self,
         affinity: Option<&Affinity>,
+        cookies: &Cookies,
         version: &str,
         modern_method: Option<&'static str>,
         body: Bytes,
         deadline: Instant,
     ) -> Result<HandshakeAnswer, LinkError> {
-        let mut headers = self.new_session(version, None, None).headers;
+        let mut headers = session_headers(version, None);
         match modern_method {
             Some(method) => headers.insert(METHOD, HeaderValue::from_static(method)),
             // `initialize` comes before a version is agreed on.
@@ -55,12 +59,14 @@ impl HttpWire {
                 affinity.add_to(&mut headers);
             }
             let sent = async {
-                let first = self.send_handshake_once(headers.clone(), body.clone(), deadline);
+                let first =
+                    self.send_handshake_once(headers.clone(), cookies, body.clone(), deadline);
                 match first.await {
                     // A handshake may be repeated, whether or not the first one arrived.
                     Err(error) if error.is_unanswered() => {
-                        self.send_handshake_once(headers, body.clone(), deadline)
-                            .await
+                        let again =
+                            self.send_handshake_once(headers, cookies, body.clone(), deadline);
+                        Box::pin(again).await
                     }
                     answer => answer,
                 }
@@ -94,10 +100,12 @@ impl HttpWire {
     async fn send_handshake_once(
         &self,
         headers: HeaderMap,
+        cookies: &Cookies,
         body: Bytes,
         deadline: Instant,
     ) -> Result<HandshakeAnswer, LinkError> {
-        let response = self.execute(Method::POST, headers, body, deadline).await?;
+        let request = HttpRequest::post(headers, body, cookies, deadline);
+        let response = self.execute(request).await?;
         let status = response.status();
         let session = response.headers().get(SESSION).cloned();
         let refusal = match status.is_success() {

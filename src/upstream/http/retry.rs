@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::HttpWire;
 use super::media::{ERROR_BODY, Media, media_type};
+use super::request::HttpRequest;
 use crate::protocol::message::{Message, Outcome};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
@@ -109,9 +110,8 @@ impl HttpWire {
             if let Some(affinity) = &session.affinity {
                 affinity.add_to(&mut signed);
             }
-            let response = self
-                .execute(Method::POST, signed, body.clone(), deadline)
-                .await?;
+            let request = HttpRequest::post(signed, body.clone(), &session.cookies, deadline);
+            let response = self.execute(request).await?;
             if let Some(affinity) = &session.affinity {
                 affinity.update_from(response.headers());
             }

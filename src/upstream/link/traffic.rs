@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
+use crate::protocol::method;
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
 use crate::upstream::link::{Link, Wire};
@@ -14,15 +16,52 @@ use crate::upstream::peer::{Connection, Peer};
 use crate::upstream::request::OutboundRequest;
 
 impl Link {
+    /// Opens the GET stream of a legacy session, or resumes one that ended after the event with the
+    /// id `after`. Returns `None` if the upstream has no such stream.
+    ///
+    /// # Errors
+    /// The upstream could not be asked, or the session is gone.
+    pub async fn open_get_stream(
+        &self,
+        peer: &Peer,
+        after: Option<&str>,
+    ) -> Result<Option<Exchange>, LinkError> {
+        let (Wire::Http(wire), Connection::Http(session)) = (&self.wire, &peer.connection) else {
+            return Ok(None);
+        };
+        match wire.open_get_stream(session, after).await {
+            Err(LinkError::SessionLost) if self.is_alive(peer).await? => Ok(None),
+            opened => opened,
+        }
+    }
+
+    /// Asks whether the session of a peer is alive. A 404 to its GET does not tell: servers without
+    /// a GET stream answer that too. A 404 to a POST does (`basic/transports.mdx`).
+    ///
+    /// # Errors
+    /// There was no answer.
+    async fn is_alive(&self, peer: &Peer) -> Result<bool, LinkError> {
+        let ping = OutboundRequest {
+            id: self.next_id(),
+            method: method::PING,
+            params: "{}".to_owned(),
+            headers: HeaderMap::new(),
+        };
+        match self.send(peer, ping, self.list_deadline()).await {
+            Ok(_) => Ok(true),
+            Err(LinkError::SessionLost) => Ok(false),
+            // A server that knows no ping is alive, too.
+            Err(error) if error.is_refusal() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Resumes a legacy stream that ended before its answer came.
     ///
     /// # Errors
     /// The upstream does not resume it.
     pub async fn resume(&self, peer: &Peer, after: &str) -> Result<Exchange, LinkError> {
-        let (Wire::Http(wire), Connection::Http(session)) = (&self.wire, &peer.connection) else {
-            return Err(LinkError::SessionLost);
-        };
-        let resumed = wire.open_get_stream(session, Some(after));
+        let resumed = self.open_get_stream(peer, Some(after));
         let resumed = tokio::time::timeout_at(self.list_deadline(), resumed).await;
         resumed
             .map_err(|_| LinkError::Timeout)??

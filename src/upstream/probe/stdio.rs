@@ -9,12 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::era::KnownEra;
 use super::requests::{SessionProfile, UnsolicitedMessages, discover_request, initialize_request};
+use super::versions::{RefusedVersion, VersionsLeft};
 use crate::protocol::era::Era;
 use crate::protocol::{message, method};
 use crate::upstream::error::LinkError;
 use crate::upstream::introduction::{
-    EraVerdict, Introduction, read_discover_answer, read_initialize_answer,
+    EraVerdict, Introduction, may_refuse_version, read_discover_answer, read_initialize_answer,
+    read_offered_versions,
 };
 use crate::upstream::link::Link;
 use crate::upstream::peer::{Connection, Peer};
@@ -27,23 +30,29 @@ use crate::upstream::stdio::{Child, ChildClosed, ChildReply, ChildSpec};
 pub(super) async fn connect(
     link: &Link,
     spec: &ChildSpec,
-    known: Option<Era>,
-) -> Result<(Peer, UnsolicitedMessages), LinkError> {
+    known: KnownEra,
+) -> Result<(Peer, UnsolicitedMessages, KnownEra), LinkError> {
     let _starting = link.health.begin_start();
     let mut handshake = Handshake::start(link, spec).await?;
-    let found = match known {
-        Some(Era::Legacy) => handshake.initialize(&SessionProfile::OWN).await,
-        Some(Era::Modern) | None => handshake.probe().await,
+    // A legacy server may wait for ever at a method that it does not know. So every other process
+    // is sent no modern request.
+    let is_assumption = matches!(known, KnownEra::Unknown { attempts } if attempts % 2 == 1);
+    let is_legacy = matches!(known, KnownEra::Proven(Era::Legacy) | KnownEra::Assumed);
+    let mut found = match is_legacy || is_assumption {
+        true => handshake.initialize(&SessionProfile::OWN).await,
+        false => handshake.probe().await,
     };
-    match found {
-        // Old rmcp servers exit when a request comes before `initialize`: start another process.
-        Err(LinkError::ChildClosed(_)) if known != Some(Era::Legacy) => {
-            handshake.restart(spec).await?;
-            let found = handshake.initialize(&SessionProfile::OWN).await;
-            handshake.finish(found).await
-        }
-        found => handshake.finish(found).await,
+    // Old rmcp servers exit when a request comes before `initialize`: start another process.
+    if !is_legacy && matches!(found, Err(LinkError::ChildClosed(_))) {
+        handshake.restart(spec).await?;
+        found = handshake.initialize(&SessionProfile::OWN).await;
     }
+    let (peer, unsolicited) = handshake.finish(found).await?;
+    let era = match is_assumption || known == KnownEra::Assumed {
+        true => KnownEra::Assumed,
+        false => KnownEra::Proven(peer.era()),
+    };
+    Ok((peer, unsolicited, era))
 }
 
 /// Starts another child beside the link's own, and opens a legacy session with it.
@@ -152,12 +161,25 @@ impl<'l> Handshake<'l> {
         Ok(verdict)
     }
 
-    /// Sends `initialize`.
+    /// Sends `initialize`, and again with another version if the child refuses one.
     async fn initialize(&self, profile: &SessionProfile) -> Result<Introduced, LinkError> {
-        let id = self.link.next_id();
-        let request = initialize_request(id, profile.version, profile);
-        let message = self.ask(id, request).await?;
-        Ok((read_initialize_answer(&message)?, Era::Legacy))
+        let (mut left, mut version) = (VersionsLeft::new(), profile.version);
+        loop {
+            let id = self.link.next_id();
+            let request = initialize_request(id, version, profile);
+            let message = self.ask(id, request).await?;
+            match read_initialize_answer(&message) {
+                Ok(introduction) => return Ok((introduction, Era::Legacy)),
+                Err(error) => {
+                    let refused = RefusedVersion {
+                        error,
+                        named: read_offered_versions(&message),
+                        try_others: may_refuse_version(&message),
+                    };
+                    version = left.next(version, refused)?;
+                }
+            }
+        }
     }
 
     /// Sends a request and waits for the response.

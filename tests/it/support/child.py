@@ -4,7 +4,7 @@
     child.py [--name N] [--era legacy|modern|dual] [--version V] [--tools a,b] [--prompts p] [--pid FILE]
              [--instructions TEXT]
              [--restless] [--ignore-sigterm] [--exit-on-probe] [--silent-on-probe] [--start-delay S]
-             [--start-when FILE] [--either-era]
+             [--start-when FILE] [--either-era] [--stuck-on-probe] [--strict-version]
              [--noise] [--flood-stderr BYTES] [--log FILE]
 
 Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tools with these names:
@@ -55,7 +55,8 @@ options.add_argument("--big", type=int, default=100_000)
 options.add_argument("--start-delay", type=float, default=0)
 options.add_argument("--start-when")
 options.add_argument("--flood-stderr", type=int, default=0)
-for switch in ["ignore-sigterm", "exit-on-probe", "silent-on-probe", "noise", "restless", "either-era", "string-numbers"]:
+for switch in ["ignore-sigterm", "exit-on-probe", "silent-on-probe", "stuck-on-probe", "strict-version", "noise",
+               "restless", "either-era", "string-numbers"]:
     options.add_argument("--" + switch, action="store_true")
 options = options.parse_args()
 
@@ -214,6 +215,8 @@ def initialize(request):
     if options.era == "modern" or state["pinned"] == "modern" and not options.either_era:
         return refuse(request, -32022, "Unsupported protocol version",
                       {"supported": ["2026-07-28"], "requested": request["params"].get("protocolVersion")})
+    if options.strict_version and request["params"].get("protocolVersion") != options.version:
+        return refuse(request, -32602, "Unsupported protocol version")
     state["pinned"] = "legacy"
     return answer(request, {
         "protocolVersion": options.version,
@@ -232,6 +235,8 @@ def probe(request):
         os._exit(1)
     if options.silent_on_probe:
         return None
+    if options.stuck_on_probe:
+        time.sleep(1_000_000)
     if options.era == "legacy":
         return refuse(request, -32601, "Method not found")
     state["pinned"] = "modern"

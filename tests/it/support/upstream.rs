@@ -209,6 +209,11 @@ impl Upstream {
         self.inner.script().rules.push(Rule { on, times, fault });
     }
 
+    /// From now on, redirects its own URL with this status to another path.
+    pub fn set_moved(&self, status: u16) {
+        self.inner.script().moved = Some(status);
+    }
+
     /// Answers nothing without this token from now on.
     pub fn bearer(&self, token: &str) {
         let door = ("authorization".to_owned(), format!("Bearer {token}"));

@@ -75,7 +75,7 @@ async fn plain_text() {
 #[tokio::test]
 async fn json_that_is_cut_off() {
     let fault = Fault::Json(r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"#.into());
-    let words = "not MCP: not a JSON-RPC message";
+    let words = "not MCP: not JSON";
     answers_with(fault, "the answer is not MCP", words).await;
 }
 

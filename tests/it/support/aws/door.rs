@@ -30,6 +30,8 @@ struct Inner {
     judged: Mutex<Vec<Result<String, SignatureError>>>,
     /// Path and query of every request.
     targets: Mutex<Vec<String>>,
+    /// Where requests to any other path are redirected to.
+    moved: Mutex<Option<&'static str>>,
 }
 
 impl SigDoor {
@@ -43,6 +45,7 @@ impl SigDoor {
             http: pool(),
             judged: Mutex::default(),
             targets: Mutex::default(),
+            moved: Mutex::default(),
         });
         let stop = CancellationToken::new();
         let app = Router::new().fallback(judge).with_state(Arc::clone(&inner));
@@ -68,6 +71,11 @@ impl SigDoor {
     /// Why requests were turned away, one after the other.
     pub fn refusals(&self) -> Vec<SignatureError> {
         self.judged().into_iter().filter_map(Result::err).collect()
+    }
+
+    /// From now on, redirects whatever is signed to this path.
+    pub fn move_to(&self, path: &'static str) {
+        *self.inner.moved.lock().unwrap() = Some(path);
     }
 
     /// Path and query of every request, as they came.
@@ -120,6 +128,11 @@ async fn judge(
         ];
         let answer = (refusal.status(), headers, refusal.body()).into_response();
         return dated(keys, answer);
+    }
+    let moved = *inner.moved.lock().unwrap();
+    if let Some(moved) = moved.filter(|moved| *moved != uri.path()) {
+        let status = http::StatusCode::TEMPORARY_REDIRECT;
+        return (status, [(header::LOCATION, moved)]).into_response();
     }
     for name in [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION] {
         headers.remove(name);

@@ -227,6 +227,30 @@ impl Builder {
         self.require_header("authorization", &format!("Basic {pair}"))
     }
 
+    /// Sets a cookie in each answer: `w=METHOD.SESSION`, of the request.
+    pub fn sets_cookies(mut self) -> Self {
+        self.script.cookies = true;
+        self
+    }
+
+    /// Has no GET stream, and says so with this status.
+    pub fn get_status(mut self, status: u16) -> Self {
+        self.script.get_status = Some(status);
+        self
+    }
+
+    /// Redirects its own URL with this status to another path.
+    pub fn moved(mut self, status: u16) -> Self {
+        self.script.moved = Some(status);
+        self
+    }
+
+    /// Refuses `initialize` with a version that it does not speak, with this raw `error`.
+    pub fn version_error(mut self, error: &str) -> Self {
+        self.script.version_error = Some(error.to_owned());
+        self
+    }
+
     /// Serves on a free port of loopback.
     pub async fn start(mut self) -> Upstream {
         if self.script.legacy.is_empty() && !self.script.modern {

@@ -157,6 +157,14 @@ fn initialize(inner: &Inner, message: &Message) -> Response<Body> {
         let error = r#"{"code":-32602,"message":"Invalid request parameters"}"#;
         return refusal(200, Some(id), error);
     }
+    let refused = {
+        let script = inner.script();
+        let spoken = script.legacy.contains(&wanted);
+        script.version_error.clone().filter(|_| !spoken)
+    };
+    if let Some(error) = refused {
+        return refusal(400, Some(id), &error);
+    }
     let (version, result, stateless) = {
         let script = inner.script();
         let known = script.legacy.contains(&wanted);
@@ -214,6 +222,10 @@ fn notification(inner: &Inner, session: &str, message: &Message) {
 }
 
 pub fn open_stream(inner: &Arc<Inner>, headers: &HeaderMap) -> Response<Body> {
+    let without = inner.script().get_status;
+    if let Some(status) = without {
+        return plain(status, "no page");
+    }
     let accepts = header(headers, "accept").is_some_and(|accept| accept.contains("event-stream"));
     if !accepts {
         return plain(406, "not acceptable");

@@ -157,6 +157,10 @@ pub enum Fault {
     Batch(Shape),
     /// This status, with `Retry-After`.
     Later(u16, String),
+    /// The right answer, said to be in this content coding; `gzip` it is.
+    Coded(String),
+    /// This status, with this `Location`.
+    Redirect(u16, String),
 }
 
 #[derive(Clone, Debug)]
@@ -236,6 +240,14 @@ pub struct Script {
     pub tasks: bool,
     /// What it tells models at the handshake.
     pub instructions: Option<String>,
+    /// Sets a cookie in each answer: `w=METHOD.SESSION`.
+    pub cookies: bool,
+    /// Answers `GET` with this status.
+    pub get_status: Option<u16>,
+    /// Redirects `/mcp` with this status to `/moved`, where it serves.
+    pub moved: Option<u16>,
+    /// Refuses `initialize` with a version that it does not speak, with this error.
+    pub version_error: Option<String>,
     pub scripted: HashMap<(Kind, String), Scripted>,
     pub rules: Vec<Rule>,
     /// Lists answered as if nothing was there.
@@ -264,6 +276,10 @@ impl Script {
             brief_streams: false,
             tasks: false,
             instructions: None,
+            cookies: false,
+            get_status: None,
+            moved: None,
+            version_error: None,
             scripted: HashMap::new(),
             rules: Vec::new(),
             empty: Times::Next(0),

@@ -1,7 +1,7 @@
 //! Sockets and HTTP: everything before a message is understood, and the faults.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +79,31 @@ async fn handle(inner: Arc<Inner>, request: Request<Incoming>) -> io::Result<Res
         .map_err(io::Error::other)?;
     let message = Message::read(&body);
     record(&inner, &parts, &body, message.as_ref());
+    let moved = inner.script().moved.filter(|_| parts.uri.path() == "/mcp");
+    if let Some(status) = moved {
+        return Ok(redirect(status, "/moved"));
+    }
+    let cookie = inner.script().cookies.then(|| {
+        let session = parts.headers.get("mcp-session-id");
+        let session = session.map_or("none", |session| session.to_str().unwrap());
+        let method = message.as_ref().map_or("", |message| &message.method);
+        format!("w={method}.{session}; Path=/; HttpOnly")
+            .parse()
+            .unwrap()
+    });
+    let mut answer = answered(&inner, &parts, &body, message).await?;
+    if let Some(cookie) = cookie {
+        answer.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    Ok(answer)
+}
+
+async fn answered(
+    inner: &Arc<Inner>,
+    parts: &request::Parts,
+    body: &Bytes,
+    message: Option<Message>,
+) -> io::Result<Response<Body>> {
     if !inner.script().opens(&parts.headers) {
         let mut refused = plain(401, "who are you?");
         refused
@@ -109,6 +134,11 @@ async fn handle(inner: Arc<Inner>, request: Request<Incoming>) -> io::Result<Res
             headers.insert(header::RETRY_AFTER, when.parse().unwrap());
             return Ok(later);
         }
+        Some(Fault::Redirect(status, to)) => return Ok(redirect(status, &to)),
+        Some(Fault::Coded(coding)) => {
+            let answer = route(inner, parts, body, message).await;
+            return Ok(coded(answer, &coding).await);
+        }
         Some(Fault::Flood(bytes, shape)) => return Ok(flood(bytes, shape)),
         Some(Fault::KeepAlives) => return Ok(keep_alives()),
         Some(
@@ -118,12 +148,12 @@ async fn handle(inner: Arc<Inner>, request: Request<Incoming>) -> io::Result<Res
             | Fault::Batch(_)
             | Fault::Twice),
         ) => {
-            let answer = route(&inner, &parts, &body, message).await;
+            let answer = route(inner, parts, body, message).await;
             return Ok(spoil(answer, &fault).await);
         }
         None => {}
     }
-    Ok(route(&inner, &parts, &body, message).await)
+    Ok(route(inner, parts, body, message).await)
 }
 
 fn record(inner: &Inner, parts: &request::Parts, body: &Bytes, message: Option<&Message>) {
@@ -143,7 +173,7 @@ async fn route(
     body: &Bytes,
     message: Option<Message>,
 ) -> Response<Body> {
-    if parts.uri.path() != "/mcp" {
+    if !matches!(parts.uri.path(), "/mcp" | "/moved") {
         return plain(404, "no such page");
     }
     let (speaks_modern, speaks_legacy) = {
@@ -341,6 +371,8 @@ async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
         Fault::KeepAlives
         | Fault::Flood(..)
         | Fault::Later(..)
+        | Fault::Coded(_)
+        | Fault::Redirect(..)
         | Fault::Status(_)
         | Fault::Text(..)
         | Fault::Html
@@ -367,6 +399,33 @@ fn batch(mut parts: response::Parts, body: &Bytes, shape: Shape) -> Response<Bod
         }
     };
     Response::from_parts(parts, body.into())
+}
+
+/// Takes a good answer and says that it is in this content coding.
+async fn coded(answer: Response<Body>, coding: &str) -> Response<Body> {
+    let (mut parts, body) = answer.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let name = coding.parse().unwrap();
+    parts.headers.insert(header::CONTENT_ENCODING, name);
+    let body = match coding == "gzip" && !body.is_empty() {
+        true => gzipped(&body).into(),
+        false => body.into(),
+    };
+    Response::from_parts(parts, body)
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn redirect(status: u16, to: &str) -> Response<Body> {
+    let mut response = plain(status, "look there");
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, to.parse().unwrap());
+    response
 }
 
 /// A JSON-RPC error at HTTP level. No id is `null`.
