@@ -11,7 +11,7 @@ use crate::support::weir::{Weir, child_upstream};
 
 /// Time in which an upstream that announces without a pause could have itself listed a thousand times.
 const LASTING: Duration = Duration::from_secs(3);
-/// The floor doubles from 100 ms: few listings fit into [`LASTING`].
+/// The floor doubles from 50 ms: few listings fit into [`LASTING`].
 const MOST: usize = 9;
 
 fn upstream(legacy: bool) -> Builder {

@@ -8,9 +8,7 @@ use tokio::time::Instant;
 use crate::config::Resync;
 
 /// The floor after the first listing that an upstream asked for.
-const FIRST: Duration = Duration::from_millis(100);
-/// The highest floor while each listing finds something new.
-const HIGHEST_CHANGING: Duration = Duration::from_secs(1);
+const FIRST: Duration = Duration::from_millis(50);
 /// The highest floor of an upstream whose own interval is longer, or a cron expression.
 const HIGHEST: Duration = Duration::from_secs(60);
 /// The least that the highest floor can be.
@@ -81,15 +79,12 @@ impl Pace {
         if !ended.announced {
             return;
         }
-        // A server that adds its tools one by one is followed closely; one that changes for ever
-        // comes to one listing a second.
-        let (next, highest) = match ended.changed {
-            true => (self.floor + FIRST / 4, HIGHEST_CHANGING.min(self.ceiling)),
-            false => (self.floor * 2, self.ceiling),
-        };
         // A listing that takes long is not followed by the next at once either.
-        let lowest = ended.took.max(FIRST).min(highest);
-        self.floor = next.clamp(lowest, highest);
+        let lowest = ended.took.clamp(FIRST, self.ceiling);
+        self.floor = match ended.changed {
+            true => lowest,
+            false => (self.floor * 2).clamp(lowest, self.ceiling),
+        };
     }
 }
 
@@ -131,15 +126,10 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_that_always_changes_comes_to_one_listing_a_second() {
+    fn an_upstream_that_always_changes_is_followed_but_not_at_any_pace() {
         let (mut pace, start) = (pace(60), Instant::now());
-        let first = count(&mut pace, true, start, Duration::from_secs(1));
-        assert!((6..=10).contains(&first), "{first}");
-        let soon = start + Duration::from_secs(1);
-        count(&mut pace, true, soon, Duration::from_secs(30));
-        let later = start + Duration::from_secs(40);
-        let minute = count(&mut pace, true, later, Duration::from_secs(60));
-        assert!((60..=62).contains(&minute), "{minute}");
+        let minute = count(&mut pace, true, start, Duration::from_secs(60));
+        assert!((1_190..=1_202).contains(&minute), "{minute}");
     }
 
     #[test]
@@ -158,7 +148,7 @@ mod tests {
         count(&mut pace, false, start, Duration::from_secs(300));
         assert_eq!(pace.floor(), HIGHEST);
         pace.listed(announced(true), start + Duration::from_secs(400));
-        assert_eq!(pace.floor(), HIGHEST_CHANGING);
+        assert_eq!(pace.floor(), FIRST);
     }
 
     #[test]
