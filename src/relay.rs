@@ -34,7 +34,7 @@ use crate::protocol::message::Request;
 use crate::protocol::method;
 use crate::record::Record;
 
-pub use back::{ChangeEvent, Changes, ListKinds, Outgoing, Payload, Reply};
+pub use back::{ChangeEvent, Changes, ListKinds, Outgoing, Pause, Payload, Reply};
 pub use capabilities::{capabilities, instructions};
 pub use listen::{Listening, listen};
 pub use scope::Scope;

@@ -164,7 +164,7 @@ async fn call(
     while let Some(outgoing) = reply.next().await {
         match outgoing {
             Outgoing::Message(note) => print_progress(&note, output),
-            Outgoing::Paused => {}
+            Outgoing::Paused(_) => {}
             Outgoing::Response(payload) => {
                 output.err.end_line();
                 return parse_answer(&payload.concat());

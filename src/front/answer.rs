@@ -37,19 +37,27 @@ pub(super) enum Accepts {
 }
 
 impl Accepts {
-    /// Reads the `Accept` headers. Without any, everything is accepted.
+    /// Reads the `Accept` headers (RFC 9110 §12.5.1): media types are the same in any case. Without
+    /// any, everything is accepted. What has the weight 0 is not; other weights do not matter.
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let (mut json, mut any) = (false, false);
         for value in headers.get_all(header::ACCEPT) {
-            for item in value.to_str().unwrap_or_default().split(',') {
+            let items = value.to_str().unwrap_or_default().split(',');
+            for item in items.filter(|item| !item.trim().is_empty()) {
                 any = true;
-                match item.split(';').next().unwrap_or_default().trim() {
-                    // The type that is named first is preferred. Weights (`q=`) are not read.
-                    "text/event-stream" if !json => return Self::EventsFirst,
-                    "text/event-stream" | "text/*" | "*/*" => return Self::Events,
-                    "application/json" | "application/*" => json = true,
-                    _ => {}
+                let (media, parameters) = item.split_once(';').unwrap_or((item, ""));
+                if has_no_weight(parameters) {
+                    continue;
                 }
+                let is = |one: &&str| media.trim().eq_ignore_ascii_case(one);
+                // The type that is named first is preferred.
+                if is(&"text/event-stream") && !json {
+                    return Self::EventsFirst;
+                }
+                if ["text/event-stream", "text/*", "*/*"].iter().any(is) {
+                    return Self::Events;
+                }
+                json |= ["application/json", "application/*"].iter().any(is);
             }
         }
         match (any, json) {
@@ -63,6 +71,15 @@ impl Accepts {
     pub(super) fn streams(self) -> bool {
         matches!(self, Self::Events | Self::EventsFirst)
     }
+}
+
+/// Returns whether the parameters of a media type say that it is not acceptable: `q=0`.
+fn has_no_weight(parameters: &str) -> bool {
+    let mut pairs = parameters
+        .split(';')
+        .filter_map(|pair| pair.split_once('='));
+    let weight = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    weight.is_some_and(|(_, weight)| weight.trim().parse() == Ok(0.0))
 }
 
 /// Returns the HTTP response of a modern call. The call is cancelled when the caller closes it.
@@ -79,7 +96,7 @@ pub(super) async fn respond(
         AnswerForm::Stream(StreamTrigger::Message(message)) => {
             stream_events(sse::event(&message), running, keep_alive)
         }
-        AnswerForm::Stream(StreamTrigger::Silence | StreamTrigger::Paused) => {
+        AnswerForm::Stream(StreamTrigger::Silence | StreamTrigger::Paused(_)) => {
             stream_events(sse::KEEP_ALIVE, running, keep_alive)
         }
         AnswerForm::Empty => events(Body::empty()),
@@ -149,10 +166,10 @@ async fn wait_for_form(
             Some(Outgoing::Message(message)) if streams => {
                 return AnswerForm::Stream(StreamTrigger::Message(message));
             }
-            Some(Outgoing::Paused) if streams && polls => {
-                return AnswerForm::Stream(StreamTrigger::Paused);
+            Some(Outgoing::Paused(pause)) if streams && polls => {
+                return AnswerForm::Stream(StreamTrigger::Paused(pause));
             }
-            Some(Outgoing::Message(_) | Outgoing::Paused) => {}
+            Some(Outgoing::Message(_) | Outgoing::Paused(_)) => {}
             None => return AnswerForm::Empty,
         }
     }
@@ -176,7 +193,7 @@ fn stream_events(first: Bytes, running: Running, keep_alive: Duration) -> Respon
             let bytes = match outgoing? {
                 Outgoing::Message(message) => sse::event(&message),
                 Outgoing::Response(payload) => sse::event(&payload.concat()),
-                Outgoing::Paused => sse::KEEP_ALIVE,
+                Outgoing::Paused(_) => sse::KEEP_ALIVE,
             };
             Some((Ok(bytes), (None, running)))
         },

@@ -111,7 +111,7 @@ async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
                 Some(Outgoing::Message(message)) if accepts.streams() => {
                     break sse::event(&message);
                 }
-                Some(Outgoing::Message(_) | Outgoing::Paused) => {}
+                Some(Outgoing::Message(_) | Outgoing::Paused(_)) => {}
                 None => return join_answers(&ready),
             },
             () = &mut silence, if accepts.streams() => break sse::KEEP_ALIVE,
@@ -130,7 +130,7 @@ async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
                 outgoing = answers.next() => match outgoing? {
                     Outgoing::Message(message) => sse::event(&message),
                     Outgoing::Response(payload) => sse::event(&payload.concat()),
-                    Outgoing::Paused => sse::KEEP_ALIVE,
+                    Outgoing::Paused(_) => sse::KEEP_ALIVE,
                 },
                 () = tokio::time::sleep(keep_alive) => sse::KEEP_ALIVE,
             };

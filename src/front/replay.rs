@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::front::running::Running;
 use crate::protocol::sse;
-use crate::relay::Outgoing;
+use crate::relay::{Outgoing, Pause};
 use crate::session::CallerSession;
 
 /// At most this many messages and bytes are in a buffer, except for a single message that is
@@ -32,7 +32,7 @@ const MAX_BYTES: usize = 256 * 1024;
 const MAX_BUFFERS: usize = 1_000;
 /// How long an answer that was not read to its end is kept.
 const KEPT_UNREAD: Duration = Duration::from_secs(60);
-/// How long a caller should wait before it reconnects.
+/// How long a caller should wait before it reconnects, unless its upstream says how long.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// The buffers of all answers that can be resumed, by number.
@@ -66,6 +66,12 @@ struct State {
     /// The number of the current reader, and of the next message it wants. An earlier reader ends.
     reader: Option<(u64, u64)>,
     readers: u64,
+    /// How long the caller was told last to wait before it comes back.
+    retry: Duration,
+    /// The pause of the upstream that the caller may end.
+    pause: Option<Pause>,
+    /// Whether the current reader ends once it has read all messages.
+    is_pausing: bool,
     /// Whether the call is over: no more messages come.
     done: bool,
     /// Whether the answer was read to its end.
@@ -82,12 +88,14 @@ pub(super) enum StreamTrigger {
     /// This message comes before the response.
     Message(Bytes),
     /// The upstream paused its stream.
-    Paused,
+    Paused(Pause),
 }
 
 /// The next step of a reader.
 enum ReadStep {
     Message(u64, Bytes),
+    /// The stream ends here for now: the number to come back with, and when to, if that is new.
+    Pause(u64, Option<Duration>),
     Wait,
     End,
 }
@@ -116,12 +124,19 @@ impl ReplayBuffers {
         tasks: &TaskTracker,
     ) -> Body {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let retry = match &trigger {
+            StreamTrigger::Paused(pause) => pause.retry.unwrap_or(RETRY),
+            StreamTrigger::Silence | StreamTrigger::Message(_) => RETRY,
+        };
         let buffer = Arc::new(ReplayBuffer {
             number,
             session: Arc::clone(session),
             polls: session.knows_polling(),
             keep_alive: self.keep_alive,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                retry,
+                ..State::default()
+            }),
             changes: watch::Sender::new(0),
         });
         {
@@ -131,7 +146,7 @@ impl ReplayBuffers {
             }
         }
         let first_bytes = if buffer.polls {
-            buffer.first_event()
+            buffer.empty_event(0, retry)
         } else {
             sse::KEEP_ALIVE
         };
@@ -153,7 +168,9 @@ impl ReplayBuffers {
         let (number, event): (u64, u64) = (number.parse().ok()?, event.parse().ok()?);
         let buffer = self.lock().get(&number).cloned();
         let buffer = buffer.filter(|buffer| Arc::ptr_eq(&buffer.session, session))?;
-        Some(buffer.read(event, None))
+        let body = buffer.read(event, None);
+        buffer.end_pause();
+        Some(body)
     }
 
     /// Drops the answers of a session that is over, each as soon as its call has ended.
@@ -174,7 +191,7 @@ impl ReplayBuffers {
 async fn fill(buffer: &ReplayBuffer, mut running: Running, trigger: StreamTrigger) {
     let mut next = match trigger {
         StreamTrigger::Message(message) => Some(Outgoing::Message(message)),
-        StreamTrigger::Paused => Some(Outgoing::Paused),
+        StreamTrigger::Paused(pause) => Some(Outgoing::Paused(pause)),
         StreamTrigger::Silence => None,
     };
     loop {
@@ -185,7 +202,7 @@ async fn fill(buffer: &ReplayBuffer, mut running: Running, trigger: StreamTrigge
         match outgoing {
             Some(Outgoing::Message(message)) => buffer.put(message, false).await,
             Some(Outgoing::Response(payload)) => return buffer.put(payload.concat(), true).await,
-            Some(Outgoing::Paused) => buffer.pause(),
+            Some(Outgoing::Paused(pause)) => buffer.pause(pause),
             // The caller cancelled its request: it gets no response.
             None => return buffer.change(|state| state.done = true),
         }
@@ -231,17 +248,24 @@ impl ReplayBuffer {
 
     /// Ends the caller's stream because the upstream paused its own, if the caller knows how to
     /// come back.
-    fn pause(&self) {
-        if self.polls {
-            self.change(|state| state.reader = None);
-        }
+    fn pause(&self, pause: Pause) {
+        self.change(|state| {
+            state.is_pausing = self.polls;
+            state.pause = Some(pause);
+        });
     }
 
-    /// Makes the event that a stream begins with. It carries no message, but an id to come back
-    /// with.
-    fn first_event(&self) -> Bytes {
-        let (number, retry) = (self.number, RETRY.as_millis());
-        format!("id: {number}-0\nretry: {retry}\ndata: \n\n").into()
+    /// Makes an event without a message, but with an id to come back with, and when to.
+    fn empty_event(&self, after: u64, retry: Duration) -> Bytes {
+        let (number, retry) = (self.number, retry.as_millis());
+        format!("id: {number}-{after}\nretry: {retry}\ndata: \n\n").into()
+    }
+
+    /// Resumes the upstream's stream now: the caller is back, and need not wait as long as weir would.
+    fn end_pause(&self) {
+        if let Some(pause) = self.state().pause.take() {
+            pause.end();
+        }
     }
 
     /// Makes a body of the messages after the first `after`, and takes the place of an earlier
@@ -252,6 +276,7 @@ impl ReplayBuffer {
             state.readers += 1;
             reader = state.readers;
             state.reader = Some((reader, after));
+            state.is_pausing = false;
         });
         let reader = BufferReader {
             buffer: Arc::clone(self),
@@ -278,6 +303,13 @@ impl ReplayBuffer {
                 ReadStep::Message(next + 1, message)
             }
             None if state.done => ReadStep::End,
+            None if state.is_pausing => {
+                state.reader = None;
+                let retry = state.pause.as_ref().and_then(|pause| pause.retry);
+                let retry = retry.filter(|retry| *retry != state.retry);
+                state.retry = retry.unwrap_or(state.retry);
+                ReadStep::Pause(next, retry)
+            }
             None => ReadStep::Wait,
         }
     }
@@ -328,7 +360,10 @@ impl BufferReader {
                     let id = format!("{}-{number}", self.buffer.number);
                     return Some(sse::event_with_id(&id, &message));
                 }
-                ReadStep::End => return None,
+                ReadStep::Pause(after, Some(retry)) => {
+                    return Some(self.buffer.empty_event(after, retry));
+                }
+                ReadStep::Pause(_, None) | ReadStep::End => return None,
                 ReadStep::Wait => {}
             }
             tokio::select! {

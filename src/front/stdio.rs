@@ -359,7 +359,7 @@ impl Connection {
             while let Some(outgoing) = reply.next().await {
                 match outgoing {
                     Outgoing::Message(message) => self.send(message).await,
-                    Outgoing::Paused => {}
+                    Outgoing::Paused(_) => {}
                     Outgoing::Response(payload) => self.send(payload.concat()).await,
                 }
             }

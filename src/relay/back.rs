@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::StatusCode;
+use tokio::sync::Notify;
 
 use crate::json::Object;
 use crate::protocol::era::Era;
@@ -60,9 +61,25 @@ pub enum Outgoing {
     Message(Bytes),
     /// The upstream closed its stream and will go on later (2025-11-25
     /// `basic/transports.mdx#sending-messages-to-the-server`). More messages come, but not now.
-    Paused,
+    Paused(Pause),
     /// The response: the last message.
     Response(Payload),
+}
+
+/// A pause of an upstream's stream. Weir resumes the stream after the time that the upstream asked
+/// for, or as soon as its caller comes back.
+#[derive(Clone, Debug)]
+pub struct Pause {
+    /// The time that the upstream asked for, if it did.
+    pub retry: Option<Duration>,
+    caller_is_back: Arc<Notify>,
+}
+
+impl Pause {
+    /// Ends the pause, because the caller is back already.
+    pub fn end(&self) {
+        self.caller_is_back.notify_one();
+    }
 }
 
 /// A response: its HTTP status, and its bytes in pieces that are sent one after the other.
@@ -85,7 +102,7 @@ struct UpstreamReply {
 /// The next thing that came from an upstream for a reply.
 enum Received {
     Message(Bytes),
-    Paused,
+    Paused(Pause),
     Failed(LinkError),
 }
 
@@ -203,7 +220,7 @@ impl UpstreamReply {
         loop {
             let bytes = match self.receive().await {
                 Received::Message(bytes) => bytes,
-                Received::Paused => return Outgoing::Paused,
+                Received::Paused(pause) => return Outgoing::Paused(pause),
                 Received::Failed(error) => return self.fail(&error),
             };
             let Ok(text) = std::str::from_utf8(&bytes) else {
@@ -237,32 +254,39 @@ impl UpstreamReply {
         }
         match self.sent.stream.exchange.next().await {
             Ok(Some(bytes)) => Received::Message(bytes),
-            Ok(None) if self.resume() => Received::Paused,
-            Ok(None) => Received::Failed(LinkError::Nonsense("ended without an answer")),
-            Err(LinkError::Broken(_)) if self.resume() => Received::Paused,
+            Ok(None) => self
+                .resume()
+                .unwrap_or(Received::Failed(LinkError::Nonsense(
+                    "ended without an answer",
+                ))),
+            Err(error @ LinkError::Broken(_)) => self.resume().unwrap_or(Received::Failed(error)),
             Err(error) => Received::Failed(error),
         }
     }
 
-    /// Begins to open the upstream's stream again after its last event. Returns false if that is
+    /// Begins to open the upstream's stream again after its last event. Returns `None` if that is
     /// not possible: only legacy has it, and only for streams whose events have ids.
     ///
     /// It does not wait: the caller's stream may have to pause first, and the next call of
     /// [`Self::receive`] waits. The call's deadline stays as it was.
-    fn resume(&mut self) -> bool {
-        let Some(position) = self.sent.stream.exchange.resume_point() else {
-            return false;
-        };
+    fn resume(&mut self) -> Option<Received> {
+        let position = self.sent.stream.exchange.resume_point()?;
         let CancelOnDrop { link, peer, .. } = &self.sent.stream.cancel;
         let (Era::Legacy, Some(last)) = (peer.era(), position.last.clone()) else {
-            return false;
+            return None;
         };
-        let pause = position.retry.unwrap_or(RESUME.0).min(RESUME.1);
+        let pause = Pause {
+            retry: position.retry,
+            caller_is_back: Arc::default(),
+        };
+        let caller_is_back = Arc::clone(&pause.caller_is_back);
+        let longest = position.retry.unwrap_or(RESUME.0).min(RESUME.1);
         let (link, peer) = (Arc::clone(link), Arc::clone(peer));
         let deadline = self.sent.stream.exchange.deadline();
         let resuming = async move {
             let resumed = async {
-                tokio::time::sleep(pause).await;
+                // Whichever comes first: the upstream's time is over, or the caller is back.
+                let _ = tokio::time::timeout(longest, caller_is_back.notified()).await;
                 let resumed = link.resume(&peer, &last).await?;
                 Ok(resumed.continue_from(position))
             };
@@ -275,7 +299,7 @@ impl UpstreamReply {
             }
         };
         self.resuming = Some(resuming.boxed());
-        true
+        Some(Received::Paused(pause))
     }
 
     /// Relays a request of the upstream to the caller. If the caller cannot be asked, weir answers

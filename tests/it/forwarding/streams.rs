@@ -196,3 +196,39 @@ async fn an_event_id_of_another_session_resumes_nothing() {
     let rest = caller.read_on(&last).await.finish().await;
     assert_eq!(rest.events, [note(3), result("8")]);
 }
+
+#[tokio::test]
+async fn a_caller_that_resumes_at_once_does_not_wait_out_the_upstreams_pause() {
+    let (up, weir) = rig().await;
+    let caller = able(&weir).await;
+    // In the beginning of a stream, and after a message: with the upstream's own time each time.
+    for first in [String::new(), format!("data: {}\n\n", note(7))] {
+        let pauses = async {
+            let call = up.call().await;
+            let prime = format!("id: e1\nretry: 3600000\ndata: \n\n{first}");
+            call.write(&prime).await;
+            call.id.clone()
+        };
+        let (reply, id) = tokio::join!(calls(&caller, "up__ask").id("5").send(), pauses);
+        let body = String::from_utf8(reply.body.to_vec()).unwrap();
+        assert!(body.contains("retry: 3600000\n"), "{body}");
+        assert!(!body.ends_with("retry: 500\ndata: \n\n"), "{body}");
+        let expected: Vec<String> = (!first.is_empty()).then(|| note(7)).into_iter().collect();
+        assert_eq!(reply.events, expected);
+        let last = reply.last_id().unwrap();
+        let upstream = async {
+            // Nothing new the first time: the caller is told to come back again.
+            drop(up.resumed().await);
+            let resumed = up.resumed().await;
+            assert_eq!(resumed.request.header("last-event-id"), Some("e1"));
+            resumed.say(&result(&id)).await;
+        };
+        let read = async {
+            let again = caller.read_on(&last).await.finish().await;
+            assert!(again.events.is_empty(), "{again:?}");
+            caller.read_on(&last).await.finish().await
+        };
+        let (rest, ()) = tokio::join!(read, upstream);
+        assert_eq!(rest.events, [result("5")]);
+    }
+}
