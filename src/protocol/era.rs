@@ -23,6 +23,9 @@ impl fmt::Display for Era {
 /// A protocol version weir speaks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
+    /// 2024-11-05: its messages are those of 2025-03-26. It knows no Streamable HTTP, but many of its
+    /// clients speak it over that.
+    V2024_11_05,
     /// 2025-03-26: the only one with batches.
     V2025_03_26,
     /// 2025-06-18.
@@ -35,7 +38,8 @@ pub enum Version {
 
 impl Version {
     /// All versions, oldest first.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
+        Self::V2024_11_05,
         Self::V2025_03_26,
         Self::V2025_06_18,
         Self::V2025_11_25,
@@ -58,6 +62,7 @@ impl Version {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::V2024_11_05 => "2024-11-05",
             Self::V2025_03_26 => "2025-03-26",
             Self::V2025_06_18 => "2025-06-18",
             Self::V2025_11_25 => "2025-11-25",
@@ -69,7 +74,9 @@ impl Version {
     #[must_use]
     pub const fn era(self) -> Era {
         match self {
-            Self::V2025_03_26 | Self::V2025_06_18 | Self::V2025_11_25 => Era::Legacy,
+            Self::V2024_11_05 | Self::V2025_03_26 | Self::V2025_06_18 | Self::V2025_11_25 => {
+                Era::Legacy
+            }
             Self::V2026_07_28 => Era::Modern,
         }
     }

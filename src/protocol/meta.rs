@@ -26,6 +26,8 @@ pub const DEADLINE: &str = "weir/deadlineMs";
 pub const RESERVED: &str = "io.modelcontextprotocol/";
 /// Modern: the tasks extension (SEP-2663).
 pub const TASKS: &str = "io.modelcontextprotocol/tasks";
+/// Either era: the extension for apps (SEP-1865). It has no methods of its own.
+pub const APPS: &str = "io.modelcontextprotocol/ui";
 /// Legacy (2025-11-25): the task that a message belongs to: `{taskId}`.
 pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 

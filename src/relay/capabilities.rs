@@ -1,8 +1,12 @@
 //! Weir's capabilities as a server.
 
+use std::sync::Arc;
+
 use crate::json::Object;
 use crate::live::View;
 use crate::protocol::era::Era;
+use crate::protocol::meta;
+use crate::upstream::Peer;
 
 /// Returns weir's `ServerCapabilities` as JSON text, for `initialize` and `server/discover`. Tasks
 /// and extensions are there if an upstream that is connected now has them.
@@ -11,25 +15,28 @@ pub fn capabilities(view: View<'_>, era: Era) -> String {
     let mut all = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
         \"resources\":{\"subscribe\":true,\"listChanged\":true},\"completions\":{},\"logging\":{}"
         .to_owned();
-    let peers = view.peers(era);
-    match era {
-        Era::Legacy if peers.iter().any(|peer| peer.capabilities.tasks) => all.push_str(
-            ",\"tasks\":{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}",
-        ),
-        Era::Legacy => {}
-        Era::Modern => {
-            let extensions = peers.iter().map(|peer| Object::parse(&peer.extensions));
-            let extensions: Vec<_> = extensions.flatten().collect();
-            let mut union = Object::new();
-            for (key, value) in extensions.iter().flat_map(Object::iter) {
-                if !union.contains(key) {
-                    union.set(key, value);
-                }
-            }
-            if !union.is_empty() {
-                all.push_str(&format!(",\"extensions\":{}", union.to_text()));
-            }
+    let (modern, legacy) = (view.peers(Era::Modern), view.peers(Era::Legacy));
+    // Apps are tools and resources, which cross eras. Tasks of 2025-11-25 are no extension.
+    let mut extensions = Object::new();
+    let apps = find_extension(modern.iter().chain(&legacy), meta::APPS);
+    let tasks = match era {
+        Era::Modern => find_extension(modern.iter(), meta::TASKS),
+        Era::Legacy => None,
+    };
+    // No other extension is announced, because weir does not route the methods that it may have:
+    // a client that saw it would use them, and get -32601.
+    for (name, settings) in [(meta::APPS, apps), (meta::TASKS, tasks)] {
+        if let Some(settings) = settings {
+            extensions.set(name, settings);
         }
+    }
+    if era == Era::Legacy && legacy.iter().any(|peer| peer.capabilities.tasks) {
+        all.push_str(
+            ",\"tasks\":{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}",
+        );
+    }
+    if !extensions.is_empty() {
+        all.push_str(&format!(",\"extensions\":{}", extensions.to_text()));
     }
     all.push('}');
     all
@@ -41,4 +48,15 @@ pub fn capabilities(view: View<'_>, era: Era) -> String {
 pub fn instructions(view: View<'_>) -> String {
     let text = view.instructions();
     text.map_or_else(String::new, |text| format!(",\"instructions\":{text}"))
+}
+
+/// Returns what the first upstream with this extension says of it, as JSON text.
+fn find_extension<'p>(
+    mut peers: impl Iterator<Item = &'p Arc<Peer>>,
+    name: &str,
+) -> Option<String> {
+    peers.find_map(|peer| {
+        let extensions = Object::parse(&peer.extensions).ok()?;
+        extensions.get(name).map(str::to_owned)
+    })
 }

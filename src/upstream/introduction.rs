@@ -10,11 +10,7 @@ use crate::upstream::error::LinkError;
 use crate::upstream::instructions::GivenInstructions;
 use crate::upstream::peer::{Capabilities, Connection, Peer};
 
-/// The oldest version that shares the message format. Weir never offers it, but accepts it from old
-/// servers.
-const OLDEST: &str = "2024-11-05";
-
-/// The most bytes of an upstream's `capabilities.extensions` that are passed on to callers.
+/// The most bytes of an upstream's `capabilities.extensions` that are kept.
 const LONGEST_EXTENSIONS: usize = 16 * 1024;
 
 /// The era, as far as an answer to `server/discover` tells it.
@@ -198,8 +194,7 @@ pub(super) fn read_initialize_answer(message: &[u8]) -> Result<Introduction, Lin
         .string("protocolVersion")
         .unwrap_or_default()
         .into_owned();
-    let spoken = Version::parse(&version).is_some_and(|version| version.era() == Era::Legacy)
-        || version == OLDEST;
+    let spoken = Version::parse(&version).is_some_and(|version| version.era() == Era::Legacy);
     if !spoken {
         return Err(LinkError::NoCommonVersion(
             version.chars().take(40).collect(),
@@ -210,7 +205,7 @@ pub(super) fn read_initialize_answer(message: &[u8]) -> Result<Introduction, Lin
         versions: Vec::new(),
         capabilities: Capabilities::read(result.get("capabilities")),
         server: read_server_info(result.get("serverInfo")),
-        extensions: Box::default(),
+        extensions: read_extensions(result.get("capabilities")),
         instructions: GivenInstructions::read(&result),
     })
 }

@@ -30,7 +30,7 @@ pub struct Peer {
     pub capabilities: Capabilities,
     /// The name and version that it reports of itself: for people, and for chains of weirs.
     pub server: String,
-    /// `capabilities.extensions` of a modern peer: a JSON object as text, empty if it has none.
+    /// `capabilities.extensions`: a JSON object as text, empty if it has none.
     pub extensions: Box<str>,
     /// The instructions that it gives to models.
     pub instructions: GivenInstructions,

@@ -3,6 +3,7 @@
 
 mod asked;
 mod chained;
+mod extensions;
 mod sessions;
 mod spellings;
 mod streams;
