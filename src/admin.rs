@@ -96,8 +96,9 @@ fn has_token(request: &Request, token: &Secret) -> bool {
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
     let sent = sent
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default();
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
+        .map_or("", |(_, token)| token);
     // Digests are compared, so that the time taken says nothing about the token.
     let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     digest(sent).as_ref() == digest(token.expose()).as_ref()

@@ -14,8 +14,9 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use axum::routing::get;
+use bytes::Bytes;
 use futures::future::Either;
-use http::Method;
+use http::{Method, StatusCode};
 use tower::Service;
 
 use crate::front::answering::Answering;
@@ -30,31 +31,43 @@ use crate::protocol::headers;
 pub struct EndpointService {
     front: Arc<Front>,
     path: Arc<str>,
+    /// The same path with a slash at its end, or without the one that it has.
+    other_path: Arc<str>,
     rest: Router,
 }
 
-/// Builds the service of the listener: the MCP endpoint, and probes, which answer any `Host` and
-/// `Origin`.
+/// Builds the service of the listener: the MCP endpoint, with a slash at
+/// its end or without, and probes, which answer any `Host` and `Origin`. Every other path is
+/// answered with where the endpoint is.
 #[must_use]
 pub fn endpoint(front: Arc<Front>, path: &str) -> EndpointService {
     let tagged = from_fn_with_state(Arc::clone(&front), with_request_id);
-    let rest = Router::new()
-        .route(
-            path,
-            get(open_stream)
-                .delete(end_session)
-                .options(cors::preflight)
-                .head(refuse_method)
-                .fallback(refuse_method)
-                .layer(from_fn_with_state(Arc::clone(&front), cors::check_origin))
-                .layer(tagged),
-        )
+    let methods = get(open_stream)
+        .delete(end_session)
+        .options(cors::preflight)
+        .head(refuse_method)
+        .fallback(refuse_method)
+        .layer(from_fn_with_state(Arc::clone(&front), cors::check_origin))
+        .layer(tagged);
+    let other_path = match path.strip_suffix('/') {
+        Some("") => path.to_owned(),
+        Some(shorter) => shorter.to_owned(),
+        None => format!("{path}/"),
+    };
+    let mut rest = Router::new().route(path, methods.clone());
+    if other_path != path {
+        rest = rest.route(&other_path, methods);
+    }
+    let directions = Bytes::from(format!("Not found. The MCP endpoint is at {path}\n"));
+    let rest = rest
+        .fallback(move || std::future::ready((StatusCode::NOT_FOUND, directions)))
         .route("/ping", get(async || ping()))
         .with_state(Arc::clone(&front))
         .merge(probes(&front));
     EndpointService {
         front,
         path: path.into(),
+        other_path: other_path.into(),
         rest,
     }
 }
@@ -71,7 +84,9 @@ impl Service<Request> for EndpointService {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        if request.method() != Method::POST || request.uri().path() != &*self.path {
+        let path = request.uri().path();
+        let is_endpoint = path == &*self.path || path == &*self.other_path;
+        if request.method() != Method::POST || !is_endpoint {
             return Either::Right(self.rest.call(request));
         }
         // In legacy a disconnect cancels nothing, so the call goes on without its caller.

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use http_body::Body as _;
 
 use crate::caller::Caller;
@@ -74,7 +74,14 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
         }
         Err(fault) => {
             front.tasks.spawn(intake::discard_rest(body));
-            answer::refuse(None, &fault)
+            let mut refused = answer::refuse(None, &fault);
+            if fault == Fault::ContentCoding {
+                let coding = HeaderValue::from_static("identity");
+                refused
+                    .headers_mut()
+                    .insert(header::ACCEPT_ENCODING, coding);
+            }
+            refused
         }
     };
     if readable {
@@ -127,7 +134,8 @@ fn reread(body: &[u8], trace: &mut Trace) -> Option<Id> {
 /// Checks what can be checked before the body is read.
 ///
 /// # Errors
-/// 403 for `Host` or `Origin`, 413 for the size, 415 for `Content-Type`, 406 for `Accept`.
+/// 403 for `Host` or `Origin`, 413 for the size, 415 for `Content-Type` or
+/// `Content-Encoding`, 406 for `Accept`.
 fn check_before_body(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault> {
     front.check_origin(&parts.headers)?;
     if body.size_hint().lower() > front.intake.max_bytes as u64 {
@@ -142,10 +150,26 @@ fn check_before_body(front: &Front, parts: &Parts, body: &Body) -> Result<Accept
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Fault::MediaType);
     }
+    if parts
+        .headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !is_identity(coding))
+    {
+        return Err(Fault::ContentCoding);
+    }
     match Accepts::read(&parts.headers) {
         Accepts::Nothing => Err(Fault::NotAcceptable),
         accepts @ (Accepts::Json | Accepts::Events | Accepts::EventsFirst) => Ok(accepts),
     }
+}
+
+/// Returns whether a coding leaves the body as it is.
+fn is_identity(coding: &HeaderValue) -> bool {
+    coding
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"identity")
 }
 
 /// Answers a message. Returns the answer, and the trace of the message.

@@ -1,5 +1,5 @@
-//! Messages of the legacy era (2025-03-26, 2025-06-18, 2025-11-25): `initialize`, requests in
-//! sessions, and the GET stream.
+//! Messages of the legacy era (2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25): `initialize`,
+//! requests in sessions, and the GET stream.
 
 use std::sync::Arc;
 
@@ -86,8 +86,8 @@ pub(super) fn open_session(front: &Front, request: &Request<'_>, mut record: Rec
         .ok()
         .and_then(|id| HeaderValue::from_str(&id).ok());
     let Some(session) = session else {
-        record.fail(&Fault::ShuttingDown);
-        return answer::bare(StatusCode::INTERNAL_SERVER_ERROR);
+        record.fail(&Fault::Internal);
+        return answer::refuse(Some(&request.id), &Fault::Internal);
     };
     record.succeed();
     let mut response = answer::json(Payload::ok(vec![body]));

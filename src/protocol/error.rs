@@ -35,6 +35,9 @@ pub enum Fault {
     /// `Content-Type` is not JSON.
     #[error("invalid request: Content-Type must be application/json")]
     MediaType,
+    /// The body is compressed (RFC 9110 §15.5.16).
+    #[error("invalid request: Content-Encoding is not supported; send the body as it is")]
+    ContentCoding,
     /// `Accept` takes nothing that weir answers.
     #[error("invalid request: Accept must allow application/json and text/event-stream")]
     NotAcceptable,
@@ -131,6 +134,9 @@ pub enum Fault {
     /// Weir is shutting down.
     #[error("shutting down")]
     ShuttingDown,
+    /// The system has no random numbers, or weir made a mistake.
+    #[error("internal error")]
+    Internal,
 }
 
 /// How weir answers one kind of fault.
@@ -173,6 +179,7 @@ impl FaultKind {
             Self::Forbidden          => before_body(StatusCode::FORBIDDEN),
             Self::HttpMethod         => before_body(StatusCode::METHOD_NOT_ALLOWED),
             Self::MediaType          => before_body(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::ContentCoding      => before_body(StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::NotAcceptable      => before_body(StatusCode::NOT_ACCEPTABLE),
             Self::TooLarge           => before_body(StatusCode::PAYLOAD_TOO_LARGE),
             Self::SlowBody           => before_body(StatusCode::REQUEST_TIMEOUT),
@@ -198,6 +205,7 @@ impl FaultKind {
             Self::NotBridged         => both(-32603, OK, Upstream),
             Self::Upstream           => both(-32603, OK, Upstream),
             Self::ShuttingDown       => both(-32603, OK, Weir),
+            Self::Internal           => both(-32603, StatusCode::INTERNAL_SERVER_ERROR, Weir),
         }
     }
 }

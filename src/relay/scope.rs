@@ -102,6 +102,6 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// The permit is not of this scope's snapshot, which would be a mistake in weir.
     pub(super) fn link(&self, permit: &Permit) -> Result<&Arc<Link>, Fault> {
-        self.snapshot.link(permit).ok_or(Fault::ShuttingDown)
+        self.snapshot.link(permit).ok_or(Fault::Internal)
     }
 }

@@ -52,6 +52,7 @@ mod face_modern;
 mod face_stdio;
 mod forwarding;
 mod get_streams;
+mod habits;
 mod import;
 mod instructions;
 mod isolation;
