@@ -17,6 +17,7 @@ mod schema;
 mod secrets;
 mod source;
 mod stream;
+mod tool_rules;
 mod units;
 mod validate;
 
@@ -30,7 +31,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use globset::GlobSet;
 use indexmap::IndexMap;
 use regex::Regex;
 
@@ -53,6 +53,7 @@ pub use rules::{HeaderSettingError, Rule, UrlError};
 pub use schema::{schema, schema_text};
 pub use secrets::{ExpandError, MAX_SECRET, SecretRefError};
 pub use stream::is_stream;
+pub use tool_rules::{CallTimeout, ToolOverride, ToolRules};
 pub use units::UnitError;
 pub(crate) use validate::{is_plain, is_refused_header};
 
@@ -341,31 +342,6 @@ impl fmt::Debug for Fingerprint {
         // It is made of secrets too.
         f.write_str("Fingerprint(…)")
     }
-}
-
-/// `tools:` of an upstream. Globs match original names; deny wins.
-#[derive(Debug, Default)]
-pub struct ToolRules {
-    /// The tools to expose; `None` is all.
-    pub allow: Option<GlobSet>,
-    /// The tools not to expose.
-    pub deny: Option<GlobSet>,
-    /// Changes to single tools, by original name.
-    pub overrides: IndexMap<String, ToolOverride>,
-}
-
-/// A change to one tool.
-#[derive(Debug, Default)]
-pub struct ToolOverride {
-    /// The name to expose instead of the original; the namespace is still added.
-    pub name: Option<String>,
-    /// The description to show.
-    pub description: Option<String>,
-    /// Arguments that are removed from the schema and that callers may not send.
-    pub hide_args: Vec<String>,
-    /// Arguments that weir adds, as JSON text. They are removed from the schema, and callers may
-    /// not send them.
-    pub set_args: IndexMap<String, Box<serde_json::value::RawValue>>,
 }
 
 /// `sessions:` — whether callers share a child process.

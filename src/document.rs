@@ -2,6 +2,7 @@
 //!
 //! The config and `weir import` read their files through this.
 
+mod advice;
 pub(crate) mod de;
 pub(crate) mod jsonc;
 pub mod node;

@@ -27,6 +27,8 @@ pub struct HopMeta<'s> {
     pub trace: &'s Trace,
     /// The path through weirs, and the remaining time.
     pub onward: Onward<'s>,
+    /// Whether weir wants to hear of progress even if the caller does not.
+    pub wants_progress: bool,
 }
 
 /// The two sides of a request: its caller and its upstream.
@@ -54,8 +56,8 @@ pub fn rewrite_params(
 ) -> Result<HopParams, Fault> {
     let logs = LogFilter::new(hop.caller, meta);
     let mut own = meta.cloned().unwrap_or_default();
-    let token = own.get(keys::PROGRESS_TOKEN).map(Box::from);
-    if token.is_some() {
+    let token: Option<Box<str>> = own.get(keys::PROGRESS_TOKEN).map(Box::from);
+    if token.is_some() || hop_meta.wants_progress {
         own.set(keys::PROGRESS_TOKEN, id.to_string());
     }
     match (hop.caller, hop.upstream) {
@@ -116,6 +118,7 @@ mod tests {
         let hop_meta = HopMeta {
             trace: &Trace::new(),
             onward,
+            wants_progress: false,
         };
         let hop = Hop {
             caller,

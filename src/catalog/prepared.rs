@@ -16,10 +16,10 @@ use crate::catalog::drift::DriftReport;
 use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::origin::DroppedCounts;
 use crate::catalog::page::Rendered;
-use crate::catalog::rules::{ExcludedTool, Rules, exclude, warn_of_unused};
+use crate::catalog::rules::{ExcludedTool, Rules, exclude, repetition, warn_of_unused};
 use crate::catalog::template::Template;
 use crate::catalog::{Kind, PerEra, PerKind, Repetition, instructions, render};
-use crate::config::ToolOverride;
+use crate::config::{CallTimeout, ToolOverride};
 use crate::json;
 use crate::name::{Namespace, Naming, UpstreamId};
 use crate::protocol::era::Era;
@@ -80,6 +80,7 @@ pub(crate) struct RouteTarget {
     pub(crate) original_json: Box<str>,
     pub(crate) header_params: Arc<[HeaderParam]>,
     pub(crate) repetition: Repetition,
+    pub(crate) timeout: Option<CallTimeout>,
     pub(crate) arguments: Option<Box<ArgumentRules>>,
     pub(crate) listed: PerEra<bool>,
 }
@@ -292,7 +293,7 @@ impl PreparedKind {
                 .zip(definitions.iter().zip(names))
                 .map(|(at, (definition, exposed))| Item {
                     exposed,
-                    target: make_target(definition, change(definition), &rendered, at),
+                    target: make_target(rules, definition, change(definition), &rendered, at),
                 });
         Self {
             items: items.collect(),
@@ -345,6 +346,7 @@ pub(super) fn digest_rendered(
 }
 
 fn make_target(
+    rules: &Rules<'_>,
     definition: &Definition,
     change: Option<&ToolOverride>,
     rendered: &PerEra<Arc<Rendered>>,
@@ -354,7 +356,8 @@ fn make_target(
         original: definition.key().clone(),
         original_json: json::quote(definition.key()).into(),
         header_params: definition.facts.header_params.clone(),
-        repetition: definition.facts.repetition,
+        repetition: repetition(rules.tools, definition),
+        timeout: change.and_then(|change| change.timeout),
         arguments: change.and_then(ArgumentRules::of).map(Box::new),
         listed: PerEra {
             legacy: rendered.legacy.position(at).is_some(),

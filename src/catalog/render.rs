@@ -32,7 +32,9 @@ pub(crate) fn definition(
     }
     let drop_execution = to_modern && facts.execution;
     let drop_output = to_legacy && facts.free_output;
-    let changed = change.is_some_and(|change| change.description.is_some() || hides(change));
+    let changed = change.is_some_and(|change| {
+        change.description.is_some() || !change.annotations.is_empty() || hides(change)
+    });
     if !drop_execution && !drop_output && !changed {
         return Some(renamed);
     }
@@ -47,6 +49,10 @@ pub(crate) fn definition(
         if let Some(description) = &change.description {
             object.set("description", json::quote(description));
         }
+        if !change.annotations.is_empty() {
+            let annotations = annotate(object.get("annotations"), change);
+            object.set("annotations", annotations);
+        }
         if hides(change)
             && let Some(schema) = object.get("inputSchema").and_then(|s| without(s, change))
         {
@@ -54,6 +60,16 @@ pub(crate) fn definition(
         }
     }
     Some(object.to_text())
+}
+
+/// Returns the annotations of a tool with those of the config in place of its own.
+pub(crate) fn annotate(annotations: Option<&str>, change: &ToolOverride) -> String {
+    let own = annotations.and_then(|text| Object::parse(text).ok());
+    let mut all = own.unwrap_or_default();
+    for (key, value) in &change.annotations {
+        all.set(key, value.get().to_owned());
+    }
+    all.to_text()
 }
 
 fn hides(change: &ToolOverride) -> bool {

@@ -14,6 +14,7 @@ use crate::catalog::repetition::Repetition;
 use crate::catalog::resources::{self, ResourceRoute, UriLabels};
 use crate::catalog::ui::UiResources;
 use crate::catalog::{Kind, PerEra, PerKind, listing, render};
+use crate::config::CallTimeout;
 use crate::name::{Naming, UpstreamId, UpstreamIndex};
 use crate::protocol::era::Era;
 use crate::protocol::headers::HeaderParam;
@@ -73,6 +74,12 @@ impl Route {
     #[must_use]
     pub fn repetition(&self) -> Repetition {
         self.target.repetition
+    }
+
+    /// Returns the time that a call may take, if the config gives this tool one of its own.
+    #[must_use]
+    pub fn timeout(&self) -> Option<CallTimeout> {
+        self.target.timeout
     }
 
     /// Returns how the operator changes the arguments, if at all.

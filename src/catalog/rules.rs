@@ -7,7 +7,7 @@ use globset::GlobSet;
 use regex::Regex;
 
 use crate::catalog::listing::{Definition, Listing};
-use crate::catalog::{Kind, StaleSince};
+use crate::catalog::{Kind, Repetition, StaleSince, render};
 use crate::config::{Endpoint, Instructions, Search, ToolRules, Upstream};
 use crate::json::Object;
 use crate::name::{Instance, Namespace, UpstreamId};
@@ -82,6 +82,8 @@ pub enum ExclusionReason {
     NotAllowed,
     /// `gateway.search` is `hide`, and it is that tool.
     SearchHidden,
+    /// `read_only` is set, and its annotations do not say that it only reads.
+    NotReadOnly,
 }
 
 pub(super) fn exclude(
@@ -100,6 +102,8 @@ pub(super) fn exclude(
         ExclusionReason::NotAllowed
     } else if rules.search == Search::Hide && name == SEARCH_TOOL {
         ExclusionReason::SearchHidden
+    } else if rules.tools.read_only && repetition(rules.tools, definition) != Repetition::ReadOnly {
+        ExclusionReason::NotReadOnly
     } else {
         return None;
     };
@@ -107,6 +111,17 @@ pub(super) fn exclude(
         original: definition.key().clone(),
         because,
     })
+}
+
+/// Returns whether a tool may be called twice, by the annotations that callers see.
+pub(super) fn repetition(rules: &ToolRules, definition: &Definition) -> Repetition {
+    let change = rules.overrides.get(&**definition.key());
+    let own = definition.facts.repetition;
+    let Some(change) = change.filter(|change| !change.annotations.is_empty()) else {
+        return own;
+    };
+    let tool = Object::parse(definition.raw()).unwrap_or_default();
+    Repetition::read(&render::annotate(tool.get("annotations"), change))
 }
 
 /// Overrides and hidden arguments that have nothing to act on.
@@ -126,6 +141,7 @@ pub(super) fn warn_of_unused(
             let keys = match tool.because {
                 ExclusionReason::Denied | ExclusionReason::NotAllowed => "tools.allow, tools.deny",
                 ExclusionReason::SearchHidden => "gateway.search",
+                ExclusionReason::NotReadOnly => "read_only",
             };
             warnings.push(format!(
                 "tools.override: the tool `{name}` is not exposed ({keys})"

@@ -337,6 +337,7 @@ fn an_override_renames_describes_and_hides() {
             "tenant".to_owned(),
             RawValue::from_string("\"eu\"".into()).unwrap(),
         )]),
+        ..ToolOverride::default()
     };
     let catalog = catalog(&[Up::new("erp")
         .raw(Kind::Tools, r#"{"name":"qry","inputSchema":{"properties":{"q":{},"tenant":{},"debug":{}},"required":["q","tenant"]}}"#)

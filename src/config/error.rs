@@ -134,6 +134,21 @@ pub enum ProblemKind {
         /// The one that was probably meant.
         suggestion: Option<&'static str>,
     },
+    /// `key:value`
+    #[error("a blank is missing after `{key}:`")]
+    NoBlank {
+        /// The key.
+        key: &'static str,
+    },
+    /// A key that begins or ends with a character that only looks like a blank.
+    #[error("it begins or ends with a no-break space or the like: replace that by a blank")]
+    OddBlank,
+    /// A setting in which variables are not replaced, and that is wrong because of one.
+    #[error("variables are not replaced in this setting: {advice}")]
+    Variable {
+        /// The advice.
+        advice: &'static str,
+    },
     /// A key that must be there.
     #[error("`{key}` is missing")]
     MissingKey {
@@ -213,6 +228,42 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// Returns whether it is about a setting in which no variables are replaced.
+    pub(super) fn is_of_plain_text(&self) -> bool {
+        match self {
+            Self::Unit(_) | Self::Name(_) | Self::Cron { .. } | Self::CronFields { .. } => true,
+            Self::Rule(rule) => matches!(
+                rule,
+                Rule::Address
+                    | Rule::Path
+                    | Rule::Host
+                    | Rule::Origin
+                    | Rule::Instance
+                    | Rule::ToolName
+            ),
+            Self::Unreadable { .. }
+            | Self::Syntax(_)
+            | Self::TooMany
+            | Self::UnknownKey { .. }
+            | Self::UnknownWord { .. }
+            | Self::NoBlank { .. }
+            | Self::OddBlank
+            | Self::Variable { .. }
+            | Self::MissingKey { .. }
+            | Self::WrongType { .. }
+            | Self::NotOneKey { .. }
+            | Self::BareSecret
+            | Self::Form(_)
+            | Self::Secret(_)
+            | Self::Pem(_)
+            | Self::Expand(_)
+            | Self::Glob(_)
+            | Self::Regex(_)
+            | Self::Url(_)
+            | Self::Header(_) => false,
+        }
+    }
+
     /// Returns the word that was probably meant.
     #[must_use]
     pub fn suggestion(&self) -> Option<&'static str> {
@@ -223,6 +274,9 @@ impl ProblemKind {
             Self::Unreadable { .. }
             | Self::Syntax(_)
             | Self::TooMany
+            | Self::NoBlank { .. }
+            | Self::OddBlank
+            | Self::Variable { .. }
             | Self::MissingKey { .. }
             | Self::WrongType { .. }
             | Self::NotOneKey { .. }

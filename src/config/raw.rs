@@ -323,6 +323,9 @@ pub(super) struct Upstream {
     pub(super) names: Option<Names>,
     /// Which tools are exposed, and how they are changed.
     pub(super) tools: Option<Tools>,
+    /// If true, only tools are exposed of which the annotations have `readOnlyHint: true`: weir takes
+    /// the upstream's word for it, unless `tools.override` has other annotations. Default: `false`.
+    pub(super) read_only: Option<bool>,
     /// How often the upstream is listed again. Default: that of `defaults`.
     pub(super) resync: Option<Resync>,
     /// How its last good listing is treated while it fails. Default: that of `defaults`.
@@ -395,6 +398,26 @@ pub(super) struct Tools {
     pub(super) overrides: Option<IndexMap<String, Override>>,
 }
 
+/// Annotations of a tool (`ToolAnnotations`).
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Annotations {
+    /// A title for people.
+    pub(super) title: Option<String>,
+    /// Whether the tool changes nothing.
+    #[serde(rename = "readOnlyHint")]
+    pub(super) read_only_hint: Option<bool>,
+    /// Whether it may destroy something, and not only add to it.
+    #[serde(rename = "destructiveHint")]
+    pub(super) destructive_hint: Option<bool>,
+    /// Whether a second call with the same arguments does no more than the first.
+    #[serde(rename = "idempotentHint")]
+    pub(super) idempotent_hint: Option<bool>,
+    /// Whether it reaches into the open world, such as the web.
+    #[serde(rename = "openWorldHint")]
+    pub(super) open_world_hint: Option<bool>,
+}
+
 /// A change to one tool.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -408,4 +431,12 @@ pub(super) struct Override {
     /// Arguments with fixed values, which weir adds. They are removed from the schema, and callers
     /// may not send them.
     pub(super) set_args: Option<IndexMap<String, Json>>,
+    /// Annotations that replace the tool's own, one by one. Weir goes by them too, in `read_only` and
+    /// `retry`.
+    pub(super) annotations: Option<Annotations>,
+    /// Maximum time for a whole call of this tool, to the last byte. Default: `timeouts.call`.
+    pub(super) timeout: Option<Duration>,
+    /// If true, the time of a call begins anew whenever the upstream reports progress, up to ten times
+    /// as long in all. Weir asks the upstream for it. Default: `false`.
+    pub(super) timeout_resets_on_progress: Option<bool>,
 }

@@ -22,6 +22,8 @@ pub struct RuleOrigins {
     pub allow: Vec<RuleText>,
     /// `tools.deny`, its globs in the order of [`super::ToolRules::deny`].
     pub deny: Vec<RuleText>,
+    /// `read_only`, if it is `true`.
+    pub read_only: Option<RuleText>,
     /// `tools.override`, by original name.
     pub overrides: IndexMap<String, String>,
 }

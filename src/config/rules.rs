@@ -191,6 +191,11 @@ pub enum Rule {
     /// An empty program, argument name, variable.
     #[error("must not be empty")]
     Empty,
+    /// `"C:\tools"` in double quotes: a tab.
+    #[error(
+        "has a tab, a line break or the like, as `\\t` and `\\n` are in double quotes: write a Windows path in single quotes"
+    )]
+    ControlCharacter,
     /// A NUL in an argument or a variable, or `=` in a variable's name.
     #[error("has a character that no argument or environment variable can have")]
     Argument,

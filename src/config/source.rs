@@ -84,6 +84,26 @@ impl SourceFile {
         self.locate(path).0
     }
 
+    /// Returns the text at a place of the raw model, if it is a text.
+    pub(super) fn text(&self, path: &KeyPath) -> Option<&str> {
+        let mut node = &self.root;
+        for segment in path.segments() {
+            node = match segment {
+                Segment::Key(key) => &node.get(key)?.node,
+                Segment::Index(index) => nth(node, *index)?.1,
+            };
+        }
+        match &node.value {
+            Value::Text(text) => Some(text),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::List(_)
+            | Value::Map(_)
+            | Value::Removed => None,
+        }
+    }
+
     /// Returns whether this key was reported already, so that its absence is not reported too.
     pub(super) fn is_excused(&self, parent: &KeyPath, key: &str) -> bool {
         self.excused.contains(&(parent.clone(), key.to_owned()))
@@ -196,7 +216,22 @@ fn remove(node: &mut Node, parent: &[Segment], last: &Segment) {
     }
 }
 
+/// Returns what is wrong with an unknown key that is a known one, badly written.
+fn misspelt_key(key: &str, expected: &[&'static str]) -> Option<ProblemKind> {
+    if key.trim() != key {
+        return Some(ProblemKind::OddBlank);
+    }
+    let (word, _) = key.split_once(':')?;
+    let known = expected.iter().find(|known| **known == word)?;
+    Some(ProblemKind::NoBlank { key: known })
+}
+
 fn kind_of(mismatch: Mismatch) -> ProblemKind {
+    if let Mismatch::UnknownKey { key, expected } = &mismatch
+        && let Some(kind) = misspelt_key(key, expected)
+    {
+        return kind;
+    }
     match mismatch {
         Mismatch::UnknownKey { key, expected } => ProblemKind::UnknownKey {
             expected,

@@ -107,6 +107,11 @@ pub enum SyntaxError {
     /// A list or a mapping as a key.
     #[error("a key must be plain text")]
     Key,
+    /// `{{ … }}`
+    #[error(
+        "`{{{{` begins a mapping in YAML: weir fills in no templates, and a value that begins with `{{{{` needs quotes"
+    )]
+    Template,
     /// `<<:`
     #[error("YAML 1.2 has no merge key `<<`; write the keys out")]
     Merge,
@@ -145,6 +150,9 @@ impl Node {
             Value::Null | Value::Removed => "nothing",
             Value::Bool(_) => "true or false",
             Value::Number(_) => "a number",
+            Value::Text(text) if is_key_without_blank(text) => {
+                "text; a key has a blank after its `:`"
+            }
             Value::Text(_) => "text",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
@@ -182,6 +190,16 @@ impl Node {
             Value::Null | Value::List(_) | Value::Map(_) | Value::Removed => None,
         }
     }
+}
+
+/// Returns whether a text begins like a key that lacks the blank after its `:`.
+pub(super) fn is_key_without_blank(text: &str) -> bool {
+    let Some((key, value)) = text.split_once(':') else {
+        return false;
+    };
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let has_value = value.starts_with(|c: char| !c.is_whitespace());
+    !key.is_empty() && key.chars().all(is_word) && has_value && !value.starts_with("//")
 }
 
 /// Returns a text as a JSON string.

@@ -4,8 +4,8 @@ mod builder;
 
 use saphyr_parser::Parser;
 
-use super::jsonc;
 use super::node::{MAX_BYTES, Node, Position, SyntaxError, Value};
+use super::{advice, jsonc};
 use builder::TreeBuilder;
 
 /// The result of parsing: a tree, unless the text is incomplete, and all errors.
@@ -24,7 +24,10 @@ pub(crate) fn parse(text: &str) -> ParsedDocument {
     }
     let text = jsonc::to_yaml(text);
     let mut builder = TreeBuilder::default();
-    match builder.run(Parser::new_from_str(&text)) {
+    let read = builder.run(Parser::new_from_str(&text));
+    let explain = |(at, error)| (at, in_plain_words(error, at, &text));
+    builder.errors = builder.errors.into_iter().map(explain).collect();
+    match read.map_err(explain) {
         Ok(()) => ParsedDocument {
             root: Some(builder.root.unwrap_or(Node {
                 at: Position::START,
@@ -40,6 +43,17 @@ pub(crate) fn parse(text: &str) -> ParsedDocument {
             }
         }
     }
+}
+
+/// Replaces an error by one that says what to write.
+fn in_plain_words(error: SyntaxError, at: Position, text: &str) -> SyntaxError {
+    if let SyntaxError::Grammar(info) = &error {
+        return advice::explain(info, at, text);
+    }
+    if error == SyntaxError::Key && advice::is_template(text, at) {
+        return SyntaxError::Template;
+    }
+    error
 }
 
 #[cfg(test)]
@@ -102,17 +116,17 @@ mod tests {
             ]
             .map(error)
             .join("\n"),
-            @r"
+            @r#"
     2:11: key `c` is already written at 2:5
-    2:2: illegal placement of ':' indicator
-    1:5: mapping values are not allowed in this context
+    2:2: a closing `]` or `}` is missing before this line
+    1:5: a value that has `: ` in it needs quotes
     2:1: a second document; a config file holds one
-    1:4: while parsing node, found unknown anchor
+    1:4: a value that begins with `*` needs quotes, such as "*" or "*_list"
     1:8: an alias inside its own anchor
     1:1: a key must be plain text
     3:3: YAML 1.2 has no merge key `<<`; write the keys out
     1:4: tag `!env` has no meaning here
-    "
+    "#
         );
     }
 

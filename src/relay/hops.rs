@@ -1,13 +1,39 @@
 //! Chains of weirs: the path and the deadline that a request carries from one weir to the next.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
+use crate::config::CallTimeout;
 use crate::protocol::error::Fault;
 use crate::protocol::hops::{self, Onward};
 use crate::protocol::message::Request;
 use crate::protocol::meta as keys;
 use crate::relay::Scope;
 use crate::upstream::{Link, LinkError};
+
+/// The most times as long as its limit that a call may take, however much progress it reports
+/// (2025-11-25 `basic/lifecycle.mdx#timeouts`: a maximum is always enforced).
+const MOST_EXTENSIONS: u32 = 10;
+
+/// How progress prolongs a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeadlineExtension {
+    after: Duration,
+    at_most: Instant,
+}
+
+impl DeadlineExtension {
+    /// Returns the latest time at which the call has to be over.
+    pub(super) fn latest(&self) -> Instant {
+        self.at_most
+    }
+
+    /// Returns when the call has to be over if it reports progress now.
+    pub(super) fn deadline(self) -> Instant {
+        (Instant::now() + self.after).min(self.at_most)
+    }
+}
 
 /// Refuses a request that has been through this weir already, or through too many weirs.
 ///
@@ -20,13 +46,20 @@ pub(super) fn admit(scope: &Scope<'_>, request: &Request<'_>) -> Result<(), Faul
     }
 }
 
-/// Returns when a call that starts now has to be over: at the upstream's own time limit, or earlier
-/// if the weir that sent it waits less long.
+/// Returns when a call that starts now has to be over: at the time limit of its tool or of the
+/// upstream, or earlier if the weir that sent it waits less long.
 ///
 /// # Errors
 /// The sender's time is up already.
-pub(super) fn deadline(link: &Link, request: &Request<'_>) -> Result<Instant, LinkError> {
-    let own = link.call_deadline();
+pub(super) fn deadline(
+    link: &Link,
+    request: &Request<'_>,
+    timeout: Option<CallTimeout>,
+) -> Result<Instant, LinkError> {
+    let own = timeout.map_or_else(
+        || link.call_deadline(),
+        |timeout| Instant::now() + timeout.after,
+    );
     match hops::budget(request.meta.as_ref()) {
         None => Ok(own),
         Some(budget) if budget.is_zero() => Err(LinkError::Timeout),
@@ -35,6 +68,21 @@ pub(super) fn deadline(link: &Link, request: &Request<'_>) -> Result<Instant, Li
             Ok(theirs.map_or(own, |theirs| theirs.min(own)))
         }
     }
+}
+
+/// Returns how progress prolongs a call that starts now; `None` if it does not.
+pub(super) fn extension(
+    request: &Request<'_>,
+    timeout: Option<CallTimeout>,
+) -> Option<DeadlineExtension> {
+    let timeout = timeout.filter(|timeout| timeout.resets_on_progress)?;
+    let now = Instant::now();
+    let own = now.checked_add(timeout.after.saturating_mul(MOST_EXTENSIONS))?;
+    let theirs = hops::budget(request.meta.as_ref()).and_then(|left| now.checked_add(left));
+    Some(DeadlineExtension {
+        after: timeout.after,
+        at_most: theirs.map_or(own, |theirs| theirs.min(own)),
+    })
 }
 
 /// Returns the path and the remaining time for a request that is sent now and has to be over at

@@ -20,6 +20,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::bridge::{AnswerBridge, Hop, HopMeta, HopParams, LogFilter, request};
+use crate::catalog::Route;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::headers;
@@ -28,6 +29,7 @@ use crate::protocol::method;
 use crate::record::Record;
 use crate::relay::call::Target;
 use crate::relay::guard::Guarded;
+use crate::relay::hops::DeadlineExtension;
 use crate::relay::{Scope, hops};
 use crate::session::ServerRequests;
 use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, Peer};
@@ -76,7 +78,8 @@ pub(super) async fn send(
     record.set_destination(&link.metrics, target.method, tool);
     let request_id = scope.trace.request_id();
     let method = target.method;
-    let deadline = hops::deadline(link, request);
+    let timeout = target.route.as_ref().and_then(Route::timeout);
+    let deadline = hops::deadline(link, request, timeout);
     let sent = match deadline {
         Ok(deadline) => {
             let sender = Sender {
@@ -85,6 +88,7 @@ pub(super) async fn send(
                 target,
                 link,
                 deadline,
+                extension: hops::extension(request, timeout),
             };
             sender.send_with_retry().await
         }
@@ -103,6 +107,7 @@ struct Sender<'s, 'p> {
     target: Target<'p>,
     link: &'s Arc<Link>,
     deadline: Instant,
+    extension: Option<DeadlineExtension>,
 }
 
 /// Why a request was not sent, or got no answer.
@@ -203,9 +208,12 @@ impl Sender<'_, '_> {
     ) -> Result<(Attempt, Result<Exchange, LinkError>), Fault> {
         let (scope, link) = (self.scope, self.link);
         let is_task = self.prepare_task(peer);
+        let extension = self.extension.as_ref();
+        let last = extension.map_or(self.deadline, DeadlineExtension::latest);
         let hop_meta = HopMeta {
             trace: scope.trace,
-            onward: hops::onward(scope, self.deadline),
+            onward: hops::onward(scope, last),
+            wants_progress: self.extension.is_some(),
         };
         let hop = Hop {
             caller: scope.era(),
@@ -254,6 +262,7 @@ impl Sender<'_, '_> {
             exchange: exchange.with_deadline(self.deadline),
             logs: attempt.logs,
             requests: ServerRequests::new(session),
+            extension: self.extension,
             slot,
         };
         let bridge = AnswerBridge {

@@ -114,6 +114,11 @@ impl Exchange {
         self
     }
 
+    /// Moves the deadline to a later time. An earlier one changes nothing.
+    pub fn prolong(&mut self, deadline: Instant) {
+        self.deadline = self.deadline.map(|before| before.max(deadline));
+    }
+
     /// Sets where the stream was resumed. It can be resumed there again until an event has another
     /// id.
     #[must_use]

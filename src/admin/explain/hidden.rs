@@ -52,6 +52,10 @@ impl ExplainIndex<'_> {
                     HiddenReason::NotAllowed,
                     "gateway.search is `hide`, and it is the gateway's search tool",
                 ),
+                ExclusionReason::NotReadOnly => (
+                    HiddenReason::NotAllowed,
+                    "`read_only` is set, and its annotations do not have `readOnlyHint: true`",
+                ),
             };
             let item = HiddenItem::of(upstream, Kind::Tools, &tool.original, owner());
             found.push(self.describe(item, why, because.to_owned(), rules));

@@ -71,6 +71,10 @@ pub(super) fn rules_against(
         }
         // The setting has no place of its own.
         ExclusionReason::SearchHidden => return Vec::new(),
+        ExclusionReason::NotReadOnly => {
+            let rule = origins.read_only.iter();
+            return rule.map(|rule| quote_rule("read_only", rule)).collect();
+        }
         ExclusionReason::NotAllowed => {}
     }
     let first = origins.allow.first().map(|first| AppliedRule {
@@ -124,6 +128,17 @@ fn describe_override(change: &ToolOverride) -> String {
     if !change.set_args.is_empty() {
         let names = change.set_args.keys().map(String::as_str);
         effects.push(format!("sets {}", quoted(names.collect())));
+    }
+    if !change.annotations.is_empty() {
+        let names = change.annotations.keys().map(String::as_str);
+        effects.push(format!("sets the annotations {}", quoted(names.collect())));
+    }
+    if let Some(timeout) = change.timeout {
+        let resets = match timeout.resets_on_progress {
+            true => ", anew with each progress",
+            false => "",
+        };
+        effects.push(format!("gives it {:?}{resets}", timeout.after));
     }
     if effects.is_empty() {
         effects.push("changes nothing".to_owned());

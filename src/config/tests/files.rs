@@ -61,7 +61,7 @@ fn files_of_upstreams_d_are_added_in_order() {
     ./upstreams.d/40-bad.yaml:1:1: listen: unknown key; the keys here are upstreams, mcpServers
     ./upstreams.d/40-bad.yaml:4:3: upstreams.c: there is an upstream of this name at ./upstreams.d/10-c.json:1 already
     ./upstreams.d/40-bad.yaml:5:3: upstreams.m: there is an upstream of this name at ./weir.yaml:2 already
-    ./upstreams.d/50-worse.yaml:1:5: mapping values are not allowed in this context
+    ./upstreams.d/50-worse.yaml:1:5: a value that has `: ` in it needs quotes
     ");
 }
 

@@ -8,6 +8,12 @@ use crate::config::source::SourceFile;
 use crate::config::stream;
 use crate::document::path::KeyPath;
 
+/// Advice where a variable stands in a setting in which none is replaced.
+const VALUE_ADVICE: &str = "write the value itself, or have the file made by what starts weir";
+/// The same for the address of the listener.
+const LISTEN_ADVICE: &str =
+    "write IP:PORT, or start weir with `--listen IP:PORT`, where the shell replaces them";
+
 /// The checks of one file.
 pub(super) struct Check<'c> {
     pub(super) source: &'c SourceFile,
@@ -22,8 +28,32 @@ impl Check<'_> {
         if self.unknown.contains(at) {
             return;
         }
-        let problem = self.source.problem_at(at, kind.into());
+        let kind = self.without_variable(at, kind.into());
+        let problem = self.source.problem_at(at, kind);
         self.problems.push(problem);
+    }
+
+    /// Returns advice about variables in place of an error that is due to one.
+    fn without_variable(&self, at: &KeyPath, kind: ProblemKind) -> ProblemKind {
+        let written = self.source.text(at).unwrap_or_default();
+        if !kind.is_of_plain_text() || !refers_to_variable(written) {
+            return kind;
+        }
+        let listen = KeyPath::default().key("listen").key("address");
+        ProblemKind::Variable {
+            advice: match *at == listen {
+                true => LISTEN_ADVICE,
+                false => VALUE_ADVICE,
+            },
+        }
+    }
+
+    /// Reports a variable in a setting in which it would be taken literally.
+    pub(super) fn refuse_variable(&mut self, at: &KeyPath, text: &str) {
+        if refers_to_variable(text) {
+            let advice = VALUE_ADVICE;
+            self.report(at, ProblemKind::Variable { advice });
+        }
     }
 
     /// Returns the value; reports an error and returns the stand-in.
@@ -67,4 +97,12 @@ impl Check<'_> {
         let line = self.source.position(at).line;
         format!("{}:{line}", self.source.file().display())
     }
+}
+
+/// Returns whether a text refers to a variable, in the spelling of a shell, of `mcp.json` files, or
+/// of templates.
+fn refers_to_variable(text: &str) -> bool {
+    let of_shell =
+        |rest: &str| rest.starts_with(|c: char| c == '{' || c == '_' || c.is_ascii_alphabetic());
+    text.split('$').skip(1).any(of_shell) || text.contains("{env:") || text.contains("{{")
 }

@@ -29,12 +29,17 @@ pub(super) fn find_rule_origins(
         let at = check.origin(&override_at.key(name));
         (name.clone(), at)
     });
+    let read_only = raw.read_only.filter(|is| *is).map(|_| RuleText {
+        text: "true".to_owned(),
+        at: check.origin(&at.key("read_only")),
+    });
     let namespace = raw.namespace.as_ref();
     RuleOrigins {
         namespace: namespace.map(|text| written(text, &at.key("namespace"))),
         strip: strip.map(|text| written(text, &at.key("names").key("strip"))),
         allow: globs(tools.and_then(|tools| tools.allow.as_ref()), "allow"),
         deny: globs(tools.and_then(|tools| tools.deny.as_ref()), "deny"),
+        read_only,
         overrides: overrides.collect(),
     }
 }

@@ -55,7 +55,10 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     let admin = raw
         .admin
         .map(|raw| check_admin(check, raw, &root.key("admin"), &listen));
-    let state_dir = raw.state.map(|state| check.resolve(&state.dir));
+    let state_dir = raw.state.map(|state| {
+        check.refuse_variable(&root.key("state").key("dir"), &state.dir);
+        check.resolve(&state.dir)
+    });
     let sealing_key = raw
         .sealing_key
         .and_then(|raw| fetch_sealing_key(check, &raw, &root.key("sealing_key")));

@@ -11,8 +11,9 @@ use super::check::Check;
 use crate::config::error::ProblemKind;
 use crate::config::raw::forms::Json;
 use crate::config::rules::Rule;
-use crate::config::{ToolOverride, ToolRules, raw};
+use crate::config::{CallTimeout, ToolOverride, ToolRules, raw, units};
 use crate::document::path::KeyPath;
+use crate::json;
 use crate::name::is_legal;
 
 pub(super) fn check_regex(check: &mut Check<'_>, text: &str, at: &KeyPath) -> Option<Regex> {
@@ -42,6 +43,7 @@ pub(super) fn check_tool_rules(check: &mut Check<'_>, raw: raw::Tools, at: &KeyP
     ToolRules {
         allow,
         deny,
+        read_only: false,
         overrides,
     }
 }
@@ -74,6 +76,8 @@ fn name_rules(
 }
 
 fn change(check: &mut Check<'_>, raw: raw::Override, at: &KeyPath) -> ToolOverride {
+    let timeout = check_timeout(check, &raw, at);
+    let annotations = check_annotations(raw.annotations.unwrap_or_default());
     let mut hide_args = raw.hide_args.unwrap_or_default();
     let mut set_args = IndexMap::new();
     for (name, Json(text)) in raw.set_args.into_iter().flatten() {
@@ -93,5 +97,40 @@ fn change(check: &mut Check<'_>, raw: raw::Override, at: &KeyPath) -> ToolOverri
         description: raw.description,
         hide_args,
         set_args,
+        annotations,
+        timeout,
     }
+}
+
+fn check_timeout(check: &mut Check<'_>, raw: &raw::Override, at: &KeyPath) -> Option<CallTimeout> {
+    let resets_on_progress = raw.timeout_resets_on_progress == Some(true);
+    let Some(written) = &raw.timeout else {
+        if resets_on_progress && !check.source.is_excused(at, "timeout") {
+            let (key, other) = ("timeout_resets_on_progress", "timeout");
+            check.report(&at.key(key), Rule::Needs { key, other });
+        }
+        return None;
+    };
+    let after = check.ok(&at.key("timeout"), units::duration(&written.0))?;
+    Some(CallTimeout {
+        after,
+        resets_on_progress,
+    })
+}
+
+/// Returns the members that are written, as JSON text.
+fn check_annotations(raw: raw::Annotations) -> IndexMap<String, Box<RawValue>> {
+    let hint = |value: Option<bool>| value.map(|value| value.to_string());
+    let members = [
+        ("title", raw.title.map(|title| json::quote(&title))),
+        ("readOnlyHint", hint(raw.read_only_hint)),
+        ("destructiveHint", hint(raw.destructive_hint)),
+        ("idempotentHint", hint(raw.idempotent_hint)),
+        ("openWorldHint", hint(raw.open_world_hint)),
+    ];
+    let written = members.into_iter().filter_map(|(key, text)| {
+        let value = RawValue::from_string(text?).ok()?;
+        Some((key.to_owned(), value))
+    });
+    written.collect()
 }

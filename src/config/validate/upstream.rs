@@ -37,11 +37,12 @@ pub(super) fn check_upstream(
     let strip = raw.names.take().unwrap_or_default().strip;
     let strip =
         strip.and_then(|text| tools::check_regex(check, &text, &at.key("names").key("strip")));
-    let rules = tools::check_tool_rules(
+    let mut rules = tools::check_tool_rules(
         check,
         raw.tools.take().unwrap_or_default(),
         &at.key("tools"),
     );
+    rules.read_only = raw.read_only.take() == Some(true);
     check_shared_keys(check, &raw, at);
     let written = CommonKeys {
         resync: raw.resync.take(),
@@ -275,6 +276,9 @@ fn check_child(check: &mut Check<'_>, raw: raw::Upstream, command: &str, at: &Ke
     let command = expand(check, command, &at.key("command"));
     if command.is_empty() {
         check.report(&at.key("command"), Rule::Empty);
+    }
+    if command.contains(|c: char| c.is_control() && c != '\0') {
+        check.report(&at.key("command"), Rule::ControlCharacter);
     }
     let args = check_arguments(check, raw.args.unwrap_or_default(), &at.key("args"));
     let env = check_variables(check, raw.env.unwrap_or_default(), &at.key("env"));

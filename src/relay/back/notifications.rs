@@ -26,6 +26,9 @@ pub(super) async fn in_reply(sent: &mut Sent, mut notification: Notification<'_>
                 drop(params);
                 return task_progress(session?, link.id(), notification);
             }
+            if let Some(extension) = stream.extension {
+                stream.exchange.prolong(extension.deadline());
+            }
             params.set(meta::PROGRESS_TOKEN, sent.token.as_deref()?);
             notification.envelope.set("params", params.to_text());
             Some(write(&notification))

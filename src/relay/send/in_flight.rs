@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::bridge::LogFilter;
+use crate::relay::hops::DeadlineExtension;
 use crate::session::ServerRequests;
 use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, Peer};
 
@@ -116,6 +117,8 @@ pub(in crate::relay) struct UpstreamStream {
     pub(in crate::relay) logs: LogFilter,
     /// The requests that the upstream sent to the caller during this call.
     pub(in crate::relay) requests: ServerRequests,
+    /// How progress prolongs the call, if it does.
+    pub(in crate::relay) extension: Option<DeadlineExtension>,
     /// The call's place among those under way, held until the whole answer is relayed. The outcome
     /// is recorded on it.
     pub(in crate::relay) slot: InFlightSlot,

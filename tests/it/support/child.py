@@ -13,6 +13,7 @@ Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tool
     hang       no answer until notifications/cancelled, then an error; the cancel is in the log
     garbage    a line that is no JSON, a line of binary, an empty line, then the answer
     progress   three progress notifications, then the answer
+    steps      five progress notifications, 0.4 s before each, then the answer
     environ    the text is the environment as JSON
     add_tool   adds the tool `added`, announces the change, then answers
     raw        `result` is the raw text of the file named by --raw
@@ -168,6 +169,10 @@ def call(request, line):
     if name == "progress" and token is not None:
         for step in (1, 2, 3):
             note("notifications/progress", {"progressToken": spelled(token), "progress": step, "total": 3})
+    if name == "steps" and token is not None:
+        for step in (1, 2, 3, 4, 5):
+            time.sleep(0.4)
+            note("notifications/progress", {"progressToken": token, "progress": step, "total": 5})
     if name == "environ":
         said = text(json.dumps(dict(os.environ)))
     if name == "add_tool":

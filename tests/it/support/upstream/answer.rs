@@ -271,6 +271,7 @@ async fn run(
 ) -> Answer {
     if let Some(token) = exchange.message.meta.get("progressToken") {
         for step in 1..=scripted.progress {
+            tokio::time::sleep(scripted.pause).await;
             let (token, total) = (token.get(), scripted.progress);
             let params = format!(
                 r#"{{"progressToken":{token},"progress":{step},"total":{total},"x":12345678901234567890123}}"#

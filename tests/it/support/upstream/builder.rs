@@ -152,6 +152,12 @@ impl Builder {
         self.known(Kind::Tools, tool)
     }
 
+    /// So long before each progress notification.
+    pub fn pause(mut self, tool: &str, pause: std::time::Duration) -> Self {
+        self.script.edit(Kind::Tools, tool).pause = pause;
+        self
+    }
+
     /// The tool answers only when the test calls `release`; progress and logs come first.
     pub fn gate(mut self, tool: &str) -> Self {
         self.script.edit(Kind::Tools, tool).gate = Some(Arc::new(Semaphore::new(0)));

@@ -188,6 +188,8 @@ pub enum Outcome {
 pub struct Scripted {
     /// Progress notifications before the answer.
     pub progress: usize,
+    /// The time before each of them.
+    pub pause: std::time::Duration,
     /// Log messages before the answer, by level, whether or not they were asked for.
     pub logs: Vec<String>,
     /// The answer waits for a permit.
