@@ -155,6 +155,12 @@ impl<'a> Object<'a> {
         self.members.len() != before
     }
 
+    /// Removes those of the members with these keys that are `null`.
+    pub fn remove_nulls(&mut self, keys: &[&str]) {
+        self.members
+            .retain(|member| member.value != "null" || !keys.contains(&member.key.as_ref()));
+    }
+
     /// Keeps the members for whose key (unescaped) `keep` returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.members.retain(|member| keep(&member.key));

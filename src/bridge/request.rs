@@ -42,8 +42,27 @@ pub struct Hop {
     pub on_stdio: bool,
 }
 
-/// Puts a `_meta` for the upstream into the params. A progress token becomes weir's own: the number
-/// `id` of the request on its link.
+/// Optional members of params. Callers that cannot leave a member out write `null` for it; many
+/// upstreams take that for a mistake, so it is left out here.
+const OPTIONAL: [&str; 5] = [
+    "arguments",
+    "inputResponses",
+    "requestState",
+    "context",
+    "task",
+];
+/// The same for members of `_meta`. What others put there may mean something by `null`.
+const OPTIONAL_META: [&str; 6] = [
+    keys::PROGRESS_TOKEN,
+    keys::CLIENT_INFO,
+    keys::LOG_LEVEL,
+    "traceparent",
+    "tracestate",
+    "baggage",
+];
+
+/// Puts a `_meta` for the upstream into the params, and leaves out optional members that are `null`.
+/// A progress token becomes weir's own: the number `id` of the request on its link.
 ///
 /// # Errors
 /// The path in `_meta` is not valid, or says that the request goes round in circles.
@@ -55,7 +74,9 @@ pub fn rewrite_params(
     hop_meta: &HopMeta<'_>,
 ) -> Result<HopParams, Fault> {
     let logs = LogFilter::new(hop.caller, meta);
+    params.remove_nulls(&OPTIONAL);
     let mut own = meta.cloned().unwrap_or_default();
+    own.remove_nulls(&OPTIONAL_META);
     let token: Option<Box<str>> = own.get(keys::PROGRESS_TOKEN).map(Box::from);
     if token.is_some() || hop_meta.wants_progress {
         own.set(keys::PROGRESS_TOKEN, id.to_string());
@@ -148,6 +169,23 @@ mod tests {
         assert_eq!(
             rewritten(text, Era::Modern, Era::Legacy).0,
             r#"{"name":"x","_meta":{"traceparent":"00-a""#.to_owned() + OWN
+        );
+    }
+
+    #[test]
+    fn optional_members_that_are_null_are_left_out_and_others_stay() {
+        let text = r#"{"name":"x","arguments":null,"a":null,"requestState":null,"inputResponses":null,"context":null,"task":null,"_meta":{"progressToken":null,"b":null,"traceparent":null,"io.modelcontextprotocol/logLevel":null}}"#;
+        let expected = r#"{"name":"x","a":null,"_meta":{"b":null"#.to_owned() + OWN;
+        assert_eq!(
+            rewritten(text, Era::Legacy, Era::Legacy),
+            (expected.clone(), None)
+        );
+        assert_eq!(rewritten(text, Era::Modern, Era::Legacy), (expected, None));
+        let inside = r#"{"name":"x","arguments":{"a":null},"_meta":{"b":1"#;
+        let text = inside.to_owned() + "}}";
+        assert_eq!(
+            rewritten(&text, Era::Legacy, Era::Legacy).0,
+            inside.to_owned() + OWN
         );
     }
 

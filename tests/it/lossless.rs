@@ -54,6 +54,31 @@ async fn a_modern_result_arrives_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn optional_members_that_are_null_do_not_reach_an_upstream() {
+    // The legacy caller has only nulls in `_meta`; the modern one has its envelope besides.
+    let params = r#"{"name":"up__odd","arguments":null,"inputResponses":null,"requestState":null,"_meta":{"progressToken":null,"traceparent":null}}"#;
+    for builder in [Upstream::named("up").modern(), Upstream::named("up")] {
+        let up = builder.tools(["odd"]).start().await;
+        let weir = Weir::over([&up]).start().await;
+        let (legacy, modern) = (weir.legacy("2025-06-18").await, weir.modern());
+        let modern = modern
+            .ask("tools/call", params)
+            .header("mcp-name", "up__odd");
+        for reply in [
+            legacy.request("tools/call", params).await,
+            modern.send().await,
+        ] {
+            assert!(reply.succeeded(), "{reply:?}");
+        }
+        for sent in up.requests("tools/call") {
+            let sent = sent.raw(&["params"]).unwrap_or_default();
+            assert!(!sent.contains("null"), "{sent}");
+        }
+        assert_eq!(up.count("tools/call"), 2);
+    }
+}
+
+#[tokio::test]
 async fn prompts_and_resources_arrive_byte_for_byte() {
     let prompt = r#"{"resultType":"complete","messages":[{"role":"user","content":{"type":"odd","n":1e400}}],"z":[ ]}"#;
     let resource = r#"{"resultType":"complete","ttlMs":5,"cacheScope":"private","contents":[{"uri":"file:///a","text":"\u00e9","odd":{"b":1,"a":2}}]}"#;
