@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Fault, On, Times, Upstream};
 use crate::support::weir::Weir;
 
 #[tokio::test]
@@ -61,5 +61,26 @@ async fn a_call_does_not_wait_for_a_connection_that_rests() {
             "{round}: {:?}",
             begun.elapsed()
         );
+    }
+}
+
+#[tokio::test]
+async fn a_404_that_answers_a_call_says_nothing_about_the_session() {
+    for code in [-32601, -32602, -32002] {
+        let up = Upstream::named("up").tools(["search", "ghost"]);
+        let up = up.legacy("2025-06-18").start().await;
+        let error = format!(r#"{{"code":{code},"message":"not found"}}"#);
+        let fault = Fault::Error(404, error);
+        up.fault(On::Tool("ghost".to_owned()), Times::Forever, fault);
+        let weir = Weir::over([&up]).start().await;
+        let caller = weir.legacy("2025-06-18").await;
+        assert!(caller.call("up__search", "{}").await.succeeded());
+        let before = up.count("initialize");
+        for _ in 0..3 {
+            assert_eq!(caller.call("up__ghost", "{}").await.code(), code);
+        }
+        assert!(caller.call("up__search", "{}").await.succeeded());
+        assert_eq!(up.count("initialize"), before, "{code}");
+        assert_eq!(up.count("tools/call"), 5, "{code}: none was sent twice");
     }
 }

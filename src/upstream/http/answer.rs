@@ -90,9 +90,11 @@ impl HttpWire {
         };
         let platform_error = error.and_then(|error| self.quirks.platform.read_error(error));
         match (status, &session.affinity) {
-            // A server that read the message, and has no such method, knows the session.
+            // A server that read the message, and has no such method, tool or resource, knows the
+            // session.
             (StatusCode::NOT_FOUND, _) if session.id.is_some() => {
-                id.is_none() || !error.is_some_and(|error| has_code(error, "-32601"))
+                let is_answer = |error| NOT_FOUND_CODES.iter().any(|code| has_code(error, code));
+                id.is_none() || !error.is_some_and(is_answer)
             }
             // Some servers answer an unknown session with 400 and an error without an id, because
             // they did not read the message.
@@ -128,6 +130,9 @@ impl HttpSession {
         }
     }
 }
+
+/// The errors that say what was not found, apart from a session: method, tool or prompt, resource.
+const NOT_FOUND_CODES: [&str; 3] = ["-32601", "-32602", "-32002"];
 
 fn has_code(error: &str, code: &str) -> bool {
     Object::parse(error).is_ok_and(|error| error.get("code") == Some(code))
