@@ -59,10 +59,16 @@ pub fn run(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> ExitCod
         .build()
         .and_then(|runtime| runtime.block_on(run_and_reap(program, args)));
     ExitCode::from(status.unwrap_or_else(|error| {
+        // Weir has found the program, so what is missing is what the system needs to run it.
+        let hint = if error.kind() == io::ErrorKind::NotFound {
+            " (the loader of a binary: was it built for another system, such as one with musl?)"
+        } else {
+            ""
+        };
         // Weir reads stderr and logs it under the upstream's name.
         let _ = writeln!(
             io::stderr(),
-            "cannot run {}: {error}",
+            "cannot run {}: {error}{hint}",
             program.to_string_lossy()
         );
         if error.kind() == io::ErrorKind::NotFound {

@@ -7,6 +7,7 @@
 
 mod broken;
 mod closed;
+mod interpreter;
 mod lines;
 mod pending;
 mod process;

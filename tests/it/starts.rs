@@ -195,3 +195,70 @@ fn only_children_have_a_time_to_start_in() {
     let wrong = wrong.to_string();
     assert!(wrong.contains("timeouts.start"), "{wrong}");
 }
+
+#[tokio::test]
+async fn a_missing_interpreter_is_named_and_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let script = |name: &str, first: &str| {
+        let path = home.path().join(name);
+        fs::write(&path, format!("{first}\nexit 1\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&path, mode).unwrap();
+        path.display().to_string()
+    };
+    let bin = home.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink("/bin/sh", bin.join("python3")).unwrap();
+    let path = bin.display();
+    let env = script("env", "#!/usr/bin/env node22");
+    let fixed = script("fixed", "#!/opt/no/such/python");
+    let windows = script("windows", "#!/bin/sh\r");
+    for (command, more, said) in [
+        (
+            &*env,
+            String::new(),
+            "is a script for `node22`, and there is no such program in the `PATH` of the process: install it",
+        ),
+        (
+            &*fixed,
+            String::new(),
+            "is a script for `/opt/no/such/python`, and there is no such program: install it",
+        ),
+        (
+            &*windows,
+            String::new(),
+            "is a script for `/bin/sh\\\\r`, and there is no such program",
+        ),
+        (
+            "no-such-program",
+            String::new(),
+            "there is no program `no-such-program` in the `PATH` of the process: install it",
+        ),
+        (
+            "python",
+            format!("    env: {{ PATH: \"{path}\" }}\n"),
+            "`python3` is there; write that, or install it",
+        ),
+    ] {
+        let yaml = format!("  kid:\n    command: \"{command}\"\n{more}");
+        let weir = Weir::with(&yaml).start().await;
+        weir.wait_told("kid", "reason", said).await;
+    }
+}
+
+#[tokio::test]
+async fn a_report_about_the_probe_is_not_ninety_log_lines() {
+    let args = ["--pydantic", "--tools", "search"];
+    let weir = Weir::with(&child_upstream("kid", &args)).start().await;
+    weir.wait_tools(["kid__search"]).await;
+    weir.wait_stderr(
+        "93 more lines of this report are logged at level debug: weir asked `server/discover`",
+    )
+    .await;
+    let log = weir.stderr();
+    assert!(
+        log.contains("31 validation errors for ClientRequest"),
+        "{log}"
+    );
+    assert!(!log.contains("errors.pydantic.dev"), "{log}");
+}

@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use super::interpreter::{self, Interpreter};
 use crate::config::{EnvDecision, InheritEnv};
 use crate::credentials::secrets::{SecretCell, SecretUnavailable};
 use crate::name::UpstreamId;
@@ -38,9 +39,34 @@ pub struct ChildSpec {
 /// Why a child could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildStartError {
-    /// The program does not exist, or not in the child's `PATH`.
+    /// The program is not in the child's `PATH`.
+    #[error(
+        "there is no program `{program}` in the `PATH` of the process: {}install it, write its whole path, or set `PATH` in the upstream's `env`",
+        describe_other(*.other)
+    )]
+    NotInPath {
+        /// The program.
+        program: PathBuf,
+        /// Another name of it that is there.
+        other: Option<&'static str>,
+    },
+    /// There is no file at the path of the program.
     #[error("there is no program `{0}`")]
     NoProgram(PathBuf),
+    /// The program is a script, and what runs it does not exist.
+    #[error(
+        "`{program}` is a script for `{}`, and there is no such program{}: install it, or name what runs the script in `command` and the script in `args`",
+        .interpreter.display().to_string().escape_debug(),
+        if *.in_path { " in the `PATH` of the process" } else { "" }
+    )]
+    NoInterpreter {
+        /// The script.
+        program: PathBuf,
+        /// The program that its first line names.
+        interpreter: PathBuf,
+        /// Whether it was looked for in `PATH`.
+        in_path: bool,
+    },
     /// The program is a file that may not be executed.
     #[error("`{0}` is not executable")]
     NotExecutable(PathBuf),
@@ -83,49 +109,78 @@ impl ChildSpec {
         Ok(())
     }
 
-    /// Checks that the program can be found. A reaper could report it only by an exit status.
+    /// Checks that the program can be found, and what runs it if it is a script. A reaper could
+    /// report it only by an exit status.
     pub(super) fn check_program(&self) -> Result<(), ChildStartError> {
         if let Some(cwd) = &self.cwd
             && !cwd.is_dir()
         {
             return Err(ChildStartError::NoFolder(cwd.clone()));
         }
-        let mut found = Err(ChildStartError::NoProgram(self.program.clone()));
-        for candidate in self.candidates() {
+        let program = match self.find(&self.program) {
+            Found::Program(program) => program,
+            Found::NotExecutable(program) => return Err(ChildStartError::NotExecutable(program)),
+            Found::Nothing if is_path(&self.program) => {
+                return Err(ChildStartError::NoProgram(self.program.clone()));
+            }
+            Found::Nothing => {
+                let mut others = interpreter::other_names(&self.program).iter();
+                let is_there =
+                    |name: &&&str| matches!(self.find(Path::new(name)), Found::Program(_));
+                return Err(ChildStartError::NotInPath {
+                    program: self.program.clone(),
+                    other: others.find(is_there).copied(),
+                });
+            }
+        };
+        let (interpreter, in_path) = match Interpreter::of(&program) {
+            Some(Interpreter::At(path)) => (path, false),
+            Some(Interpreter::Named(name)) => (name, true),
+            None => return Ok(()),
+        };
+        match self.find(&interpreter) {
+            Found::Program(_) => Ok(()),
+            Found::NotExecutable(_) | Found::Nothing => Err(ChildStartError::NoInterpreter {
+                program,
+                interpreter,
+                in_path,
+            }),
+        }
+    }
+
+    /// Finds a program as `execvp` does.
+    fn find(&self, program: &Path) -> Found {
+        let mut found = Found::Nothing;
+        for candidate in self.candidates(program) {
             match candidate.metadata() {
                 Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => {
-                    return Ok(());
+                    return Found::Program(candidate);
                 }
-                Ok(file) if file.is_file() => {
-                    found = Err(ChildStartError::NotExecutable(candidate))
-                }
+                Ok(file) if file.is_file() => found = Found::NotExecutable(candidate),
                 _ => {}
             }
         }
         found
     }
 
-    /// Returns the files that the program may be, in the order in which `execvp` tries them.
-    fn candidates(&self) -> Vec<PathBuf> {
+    /// Returns the files that a program may be, in the order in which `execvp` tries them.
+    fn candidates(&self, program: &Path) -> Vec<PathBuf> {
         let cwd = self.cwd.as_deref().unwrap_or(Path::new(""));
-        if self.program.components().count() > 1 {
-            return vec![cwd.join(&self.program)];
+        if is_path(program) {
+            return vec![cwd.join(program)];
         }
         let given = self.env.iter().rfind(|(name, _)| name == "PATH");
         let path = given
             .and_then(|(_, path)| Some(OsString::from(path.current()?.expose())))
             .or_else(|| {
-                let inherited = self
-                    .inherited
-                    .variables
-                    .iter()
-                    .rfind(|(name, _)| name == "PATH");
+                let inherited = self.inherited.variables.iter();
+                let inherited = inherited.rev().find(|(name, _)| name == "PATH");
                 inherited.map(|(_, path)| path.clone())
             })
             // `execvp` searches these when there is no `PATH`.
             .unwrap_or_else(|| "/bin:/usr/bin".into());
         std::env::split_paths(&path)
-            .map(|folder| cwd.join(folder).join(&self.program))
+            .map(|folder| cwd.join(folder).join(program))
             .collect()
     }
 
@@ -161,6 +216,25 @@ impl ChildSpec {
     pub(super) fn executable(&self) -> &Path {
         self.reaper.as_ref().unwrap_or(&self.program)
     }
+}
+
+/// What there is of a program.
+enum Found {
+    Program(PathBuf),
+    NotExecutable(PathBuf),
+    Nothing,
+}
+
+/// Returns whether a program is a path, and not a name to look up.
+fn is_path(program: &Path) -> bool {
+    program.components().count() > 1
+}
+
+/// Describes another name of a program that is there.
+fn describe_other(other: Option<&'static str>) -> String {
+    other
+        .map(|name| format!("`{name}` is there; write that, or "))
+        .unwrap_or_default()
 }
 
 /// The part of weir's environment that a child inherits.

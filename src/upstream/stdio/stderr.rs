@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::name::UpstreamId;
+use crate::protocol::method;
 
 /// The longest line logged, in bytes. The rest of a line is left out.
 const LONGEST: usize = 4 * 1024;
 /// The most lines logged in one [`WINDOW`].
 const LINES: u32 = 100;
+/// A report is over when nothing more comes for this long.
+const REPORT_PAUSE: Duration = Duration::from_millis(300);
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Logs the lines under the upstream's name until stderr closes. Goes on reading when it logs no
@@ -18,9 +21,20 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub(super) async fn log_lines(mut stderr: impl AsyncRead + Unpin, name: &UpstreamId) {
     let mut chunk = vec![0; 8 * 1024];
     let mut line = LineBuffer::default();
-    let mut rate = LineRate::new(Instant::now());
+    let mut log = StderrLog::new(name);
     loop {
-        let count = match stderr.read(&mut chunk).await {
+        let read = stderr.read(&mut chunk);
+        let count = match log.report.is_open() {
+            false => read.await,
+            true => match timeout(REPORT_PAUSE, read).await {
+                Ok(read) => read,
+                Err(_) => {
+                    log.end_report();
+                    continue;
+                }
+            },
+        };
+        let count = match count {
             Ok(0) | Err(_) => break,
             Ok(count) => count,
         };
@@ -32,22 +46,89 @@ pub(super) async fn log_lines(mut stderr: impl AsyncRead + Unpin, name: &Upstrea
         let rest = pieces.next_back().unwrap_or_default();
         for piece in pieces {
             line.push(piece);
-            log_line(&mut line, &mut rate, name);
+            log.line(&mut line);
         }
         line.push(rest);
     }
-    log_line(&mut line, &mut rate, name);
-    log_suppressed(rate.take_suppressed(), name);
+    log.line(&mut line);
+    log.end_report();
+    log_suppressed(log.rate.take_suppressed(), name);
 }
 
-fn log_line(line: &mut LineBuffer, rate: &mut LineRate, name: &UpstreamId) {
-    let Some(text) = line.take() else { return };
-    match rate.admit(Instant::now()) {
-        RateDecision::LeaveOut => {}
-        RateDecision::Log { suppressed } => {
-            log_suppressed(suppressed, name);
-            tracing::info!(target: "upstream", upstream = %name, "{text}");
+/// Writes lines to the log, within limits.
+struct StderrLog<'n> {
+    name: &'n UpstreamId,
+    rate: LineRate,
+    report: ValidationReport,
+}
+
+impl<'n> StderrLog<'n> {
+    fn new(name: &'n UpstreamId) -> Self {
+        Self {
+            name,
+            rate: LineRate::new(Instant::now()),
+            report: ValidationReport::default(),
         }
+    }
+
+    fn line(&mut self, line: &mut LineBuffer) {
+        let Some(text) = line.take() else { return };
+        if self.report.takes(&text) {
+            tracing::debug!(target: "upstream", upstream = %self.name, "{text}");
+            return;
+        }
+        self.end_report();
+        self.report.begin(&text);
+        match self.rate.admit(Instant::now()) {
+            RateDecision::LeaveOut => {}
+            RateDecision::Log { suppressed } => {
+                log_suppressed(suppressed, self.name);
+                tracing::info!(target: "upstream", upstream = %self.name, "{text}");
+            }
+        }
+    }
+
+    fn end_report(&mut self) {
+        let ended = std::mem::take(&mut self.report);
+        if ended.lines > 0 {
+            let why = match ended.is_about_probe {
+                true => {
+                    ": weir asked `server/discover`, which this server does not know, and that is harmless"
+                }
+                false => "",
+            };
+            tracing::info!(target: "upstream", upstream = %self.name, lines = ended.lines,
+                "{} more lines of this report are logged at level debug{why}", ended.lines);
+        }
+    }
+}
+
+/// A report of pydantic, which explains one message in up to a hundred lines: the first says how many
+/// errors there are, then follow the place of each, in one word, and indented lines. Servers of the
+/// Python SDK print it for every request that they do not know, so for weir's probe.
+#[derive(Default)]
+struct ValidationReport {
+    is_open: bool,
+    lines: u64,
+    is_about_probe: bool,
+}
+
+impl ValidationReport {
+    fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Looks whether a line begins a report.
+    fn begin(&mut self, line: &str) {
+        self.is_open = line.contains("validation error");
+    }
+
+    /// Returns whether a line belongs to the report.
+    fn takes(&mut self, line: &str) -> bool {
+        let belongs = self.is_open && (line.starts_with([' ', '\t']) || !line.contains(' '));
+        self.lines += u64::from(belongs);
+        self.is_about_probe |= belongs && line.contains(method::DISCOVER);
+        belongs
     }
 }
 

@@ -4,7 +4,7 @@
     child.py [--name N] [--era legacy|modern|dual] [--version V] [--tools a,b] [--prompts p] [--pid FILE]
              [--instructions TEXT]
              [--restless] [--ignore-sigterm] [--exit-on-probe] [--silent-on-probe] [--start-delay S]
-             [--start-when FILE] [--either-era] [--stuck-on-probe] [--strict-version]
+             [--start-when FILE] [--either-era] [--pydantic] [--stuck-on-probe] [--strict-version]
              [--noise] [--flood-stderr BYTES] [--log FILE]
 
 Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tools with these names:
@@ -26,7 +26,7 @@ Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tool
     split      the answer is written in two writes with a flush between
 
 With --start-when it reads nothing until FILE exists. With --either-era and `--era dual` it takes `initialize`
-after a modern request too; the later one counts.
+after a modern request too; the later one counts. With --pydantic it reports 31 errors at the probe.
 
 --log FILE gets one line per message that arrived, as it arrived, and `EOF` when stdin closes.
 """
@@ -57,7 +57,7 @@ options.add_argument("--start-delay", type=float, default=0)
 options.add_argument("--start-when")
 options.add_argument("--flood-stderr", type=int, default=0)
 for switch in ["ignore-sigterm", "exit-on-probe", "silent-on-probe", "stuck-on-probe", "strict-version", "noise",
-               "restless", "either-era", "string-numbers"]:
+               "restless", "either-era", "pydantic", "string-numbers"]:
     options.add_argument("--" + switch, action="store_true")
 options = options.parse_args()
 
@@ -240,6 +240,12 @@ def probe(request):
         os._exit(1)
     if options.silent_on_probe:
         return None
+    if options.pydantic:
+        sys.stderr.write("Failed to validate request: 31 validation errors for ClientRequest\n")
+        for n in range(31):
+            sys.stderr.write("Request%d.method\n  Input should be 'ping' [type=literal_error, input_value='server/discover', input_type=str]\n"
+                             "    For further information visit https://errors.pydantic.dev/2.14/v/literal_error\n" % n)
+        sys.stderr.flush()
     if options.stuck_on_probe:
         time.sleep(1_000_000)
     if options.era == "legacy":
