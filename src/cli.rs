@@ -1,6 +1,7 @@
 //! The commands, one file each. Everything they print goes through [`output`].
 
 pub mod accept;
+pub mod add;
 mod admin_client;
 pub mod call;
 pub mod check;
@@ -50,6 +51,8 @@ pub enum Command {
     Login(login::LoginArgs),
     /// Turn an mcp.json (Claude, Cursor, VS Code) or a config of agentgateway or LiteLLM into weir YAML
     Import(import::ImportArgs),
+    /// Add an upstream to a config file, which keeps its comments
+    Add(add::AddArgs),
     /// Print the JSON Schema of the config
     Schema,
     /// Run a child process and end all of it when weir ends (used by weir itself)

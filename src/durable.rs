@@ -30,6 +30,36 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Replaces the content of a file that people edit: its mode and its owner stay. A link stays one.
+///
+/// # Errors
+/// The operating system refuses; the file is as it was then.
+pub fn rewrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = std::fs::canonicalize(path)?;
+    let before = std::fs::metadata(&path)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let replaced = write(&beside, bytes)
+        .and_then(|()| {
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::{MetadataExt as _, chown};
+                let now = std::fs::metadata(&beside)?;
+                if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
+                    chown(&beside, Some(before.uid()), Some(before.gid()))?;
+                }
+            }
+            std::fs::set_permissions(&beside, before.permissions())
+        })
+        .and_then(|()| std::fs::rename(&beside, &path));
+    if replaced.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    replaced?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// Renames a file that cannot be used, and returns its new path.
 ///
 /// # Errors

@@ -7,8 +7,10 @@
 
 mod agentgateway;
 mod found;
+mod insert;
 mod litellm;
 mod mcp_json;
+mod new_upstream;
 mod report;
 mod server;
 mod sort;
@@ -20,6 +22,8 @@ use std::collections::HashSet;
 use crate::document::node::{Position, SyntaxError};
 use crate::document::parse;
 use found::FoundServer;
+pub use insert::{InsertError, insert};
+pub use new_upstream::{NewAuth, NewUpstream, NewUpstreamError, NewValue};
 pub use report::{ImportFormat, ImportReport, Note, NoteKind, ServerReport};
 use server::UpstreamWriter;
 use variables::Variables;

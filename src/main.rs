@@ -55,6 +55,7 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
         Command::Call(args) => call::run(args, output, program).await,
         Command::Login(args) => login::run(args, output).await,
         Command::Import(args) => import::run(args, output),
+        Command::Add(args) => add::run(args, output),
         Command::Schema => schema::run(output),
         Command::DemoChild => demo::child().await,
         Command::Reap(args) => reap(&args),

@@ -1,4 +1,7 @@
-//! `weir check`: validates a config and, with `--online`, its upstreams.
+//! `weir check`: validates a config and, with `--online`, its upstreams; with `--tools`, whether tools
+//! can be called.
+
+mod tools;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,14 +29,33 @@ pub struct CheckArgs {
     /// Connect to every upstream and report what it offers
     #[arg(long)]
     pub online: bool,
-    /// With --online: print one JSON array instead of the table
-    #[arg(long, requires = "online")]
+    /// Say of each of these exposed names whether it can be called now, and if not, why
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        conflicts_with = "online"
+    )]
+    pub tools: Vec<String>,
+    /// With --tools: the admin URL of a running weir, which is asked instead of the upstreams; of the
+    /// config only `admin.token` is used then
+    #[arg(long, value_name = "URL", requires = "tools")]
+    pub url: Option<String>,
+    /// With --online or --tools: print one JSON array instead of the text
+    #[arg(long)]
     pub json: bool,
 }
 
 /// Exits with 0 if the config is valid (and, with `--online`, every upstream answers), with 2 and every
-/// error if it is not, with 1 if an upstream does not answer.
+/// error if it is not, with 1 if an upstream does not answer or one of `--tools` cannot be called.
 pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> ExitCode {
+    if let Some(url) = &args.url {
+        return ask_running(url, &args, output).await;
+    }
+    if args.json && !args.online && args.tools.is_empty() {
+        output.print_error("--json goes with --online or --tools");
+        return ExitCode::from(2);
+    }
     let path = &args.config.config;
     let config = match config::load(path, &config::process_env) {
         Ok(config) => Arc::new(with_known_instance(config)),
@@ -42,7 +64,8 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
             return ExitCode::from(2);
         }
     };
-    if !args.online || (config.upstreams.is_empty() && !args.json) {
+    let asks = args.online || !args.tools.is_empty();
+    if !asks || (args.online && config.upstreams.is_empty() && !args.json) {
         let found = advise_if_empty(&config, path).map_or_else(
             || format!(": {}", count(config.upstreams.len(), "upstream")),
             |advice| format!(", but has {advice}"),
@@ -63,13 +86,12 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
     {
         Ok(core) => {
             wait::wait_settled(&core, &mut output.err).await;
-            let all_up = print_report(&core, &config, args.json, output);
+            let code = match args.tools.as_slice() {
+                [] => print_report(&core, &config, args.json, output),
+                names => tools::check_core(&core, names, args.json, output),
+            };
             core.stop().await;
-            if all_up {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            code
         }
         Err(error) => {
             output.print_failure(&error);
@@ -78,12 +100,25 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
     }
 }
 
-fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -> bool {
+/// Asks a running weir about tools. A config that cannot be read has no token.
+async fn ask_running(url: &str, args: &CheckArgs, output: &mut Output) -> ExitCode {
+    let config = config::load(&args.config.config, &config::process_env).ok();
+    let token = config.and_then(|config| config.admin?.token);
+    let asked = tools::check_running(url, token, &args.tools, args.json, output).await;
+    asked.unwrap_or_else(|error| {
+        output.print_failure(&error);
+        ExitCode::from(2)
+    })
+}
+
+/// Prints what each upstream offers. Exits with 0 if all of them answer.
+fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -> ExitCode {
     let snapshot = core.live().load_full();
-    let all_up = snapshot
-        .links()
-        .iter()
-        .all(|link| link.health.state() == HealthState::Up);
+    let mut links = snapshot.links().iter();
+    let code = match links.all(|link| link.health.state() == HealthState::Up) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    };
     if json {
         let rows: Vec<_> = snapshot
             .links()
@@ -93,7 +128,7 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
         output
             .out
             .print_raw(&format!("{}\n", serde_json::Value::from(rows)));
-        return all_up;
+        return code;
     }
     let mut table = Table::new(&[
         "UPSTREAM",
@@ -129,7 +164,7 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
         count(snapshot.catalog.len(Kind::Tools), "tool"),
         count(config.upstreams.len(), "upstream")
     ));
-    all_up
+    code
 }
 
 /// Returns type and state of the credentials in short, with their style, and what is wrong with them.

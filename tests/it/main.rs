@@ -25,6 +25,7 @@ mod faults_test;
 mod support_test;
 
 // Weir.
+mod additions;
 mod advice;
 mod agentcore;
 mod asks;
@@ -80,6 +81,7 @@ mod streams;
 mod swap;
 mod tls;
 mod tokens;
+mod tool_checks;
 mod tool_rules;
 mod traces;
 mod upstreams;
