@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use weir::caller::Caller;
-use weir::catalog::{Catalog, Kind, Listing, Part, Prepared, Rules, listing};
+use weir::catalog::{Catalog, Kind, Listing, Part, PerKind, Prepared, Rules, listing};
 use weir::config::{Instructions, Search, ToolRules};
 use weir::json::{self, Object};
 use weir::metrics::Metrics;
@@ -91,7 +91,7 @@ fn prepare(at: usize, listing: &Listing) -> Prepared {
     let rules = Rules {
         instructions: &Instructions::Served,
         instance: Some(&instance),
-        stale: None,
+        stale: PerKind::default(),
         upstream: &upstream,
         namespace: &Namespace::of(&upstream),
         strip: None,

@@ -164,8 +164,9 @@ async fn reload(State(reloads): State<ReloadHandle>) -> Response {
 ///
 /// Contains `state` (`starting`: a child process has not answered yet), the `reason` of the last
 /// failure and since when; `next_try_in_seconds`, unless only the schedule
-/// decides; `circuit`; era and protocol versions; `credentials`; age and counts of the listing, what was
-/// left out of it and why, rules that match nothing, name conflicts that involve this upstream; calls
+/// decides; `circuit`; era and protocol versions; `credentials`; age and counts of the listing, lists
+/// that failed while others came, what was left out of it and why, rules that match nothing, name
+/// conflicts that involve this upstream; calls
 /// under way and waiting, and why the last failed call failed.
 #[must_use]
 pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
@@ -186,6 +187,9 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     let report = link.health.report();
     let [tools, prompts, resources, templates] = report.counts;
     let quarantined = report.quarantined.iter().map(ToString::to_string);
+    let failed_lists = report.failed_lists.iter();
+    let failed_lists =
+        failed_lists.map(|list| json!({ "list": list.kind.method(), "reason": list.reason }));
     json!({
         "name": link.id().as_str(),
         "connector": link.config.connector.as_str(),
@@ -209,6 +213,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
         "prompts": prompts,
         "resources": resources,
         "templates": templates,
+        "failed_lists": failed_lists.collect::<Vec<_>>(),
         "quarantined": quarantined.collect::<Vec<_>>(),
         "warnings": report.warnings,
         "conflicts": conflicts,

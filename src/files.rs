@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use folders::{FileStamp, Folders, ResolvedPaths};
 
+use crate::json;
 use crate::latest::Latest;
 use crate::secret::Secret;
 
@@ -70,7 +71,8 @@ pub fn io_reason(error: &std::io::Error) -> String {
     }
 }
 
-/// Reads a text file of at most `limit` bytes, without one line break at its end.
+/// Reads a text file of at most `limit` bytes, without a byte order mark before it and without one
+/// line break at its end.
 ///
 /// # Errors
 /// It cannot be read, is empty, or too long.
@@ -84,7 +86,8 @@ pub fn read(path: &Path, limit: u64) -> Result<Secret, FileError> {
     if text.len() as u64 > limit {
         return Err(FileError::Large { path, limit });
     }
-    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = json::without_bom(&text);
+    let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
         return Err(FileError::Empty(path));

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
 use foldhash::HashSet;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -58,6 +59,7 @@ impl<'a> Object<'a> {
     /// # Errors
     /// The text is not JSON, not an object, or has a key twice.
     pub fn parse(text: &'a str) -> Result<Self, ObjectError> {
+        let text = without_bom(text);
         let is_object = text
             .trim_start_matches([' ', '\t', '\r', '\n'])
             .starts_with('{');
@@ -135,6 +137,28 @@ impl<'a> Object<'a> {
         self.members.iter().any(|member| member.key == key)
     }
 
+    /// Returns the raw JSON text of an optional member; `None` if it is absent or `null`, which
+    /// means the same: many writers have no other way to leave a member out.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.get(key).filter(|text| *text != "null")
+    }
+
+    /// Returns whether there is such a member and it is not `null`.
+    #[must_use]
+    pub fn has_value(&self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
+    /// Reads an optional member that is an object; `None` if it [has nothing](says_nothing).
+    ///
+    /// # Errors
+    /// It is something else, or has a key twice.
+    pub fn object(&self, key: &str) -> Result<Option<Object<'a>>, ObjectError> {
+        let text = self.borrowed(key).filter(|text| !says_nothing(text));
+        text.map(Object::parse).transpose()
+    }
+
     /// Replaces the value of a member in its place, or appends the member. `value` is JSON text.
     pub fn set(&mut self, key: &'a str, value: impl Into<Cow<'a, str>>) {
         let value = value.into();
@@ -159,6 +183,19 @@ impl<'a> Object<'a> {
     pub fn remove_nulls(&mut self, keys: &[&str]) {
         self.members
             .retain(|member| member.value != "null" || !keys.contains(&member.key.as_ref()));
+    }
+
+    /// Keeps the members for which `change` returns a value, with that value, as JSON text.
+    pub fn map_values(&mut self, change: impl Fn(&str) -> Option<&str>) {
+        self.members
+            .retain_mut(|member| match change(&member.value) {
+                None => false,
+                Some(value) if value == member.value => true,
+                Some(value) => {
+                    member.value = Cow::Owned(value.to_owned());
+                    true
+                }
+            });
     }
 
     /// Keeps the members for whose key (unescaped) `keep` returns true.
@@ -246,6 +283,32 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             }
         }
         deserializer.deserialize_map(Members(std::marker::PhantomData))
+    }
+}
+
+/// Returns whether the value of an optional member that is an object says nothing: it is `null`, or
+/// `[]`, which PHP writes for an object without members.
+#[must_use]
+pub fn says_nothing(text: &str) -> bool {
+    let inside = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    text == "null" || inside.is_some_and(|inside| inside.trim_ascii().is_empty())
+}
+
+/// Returns the text without a byte order mark before it, which a parser of JSON may ignore
+/// (RFC 8259 §8.1).
+#[must_use]
+pub fn without_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Cuts a byte order mark off the front of a message.
+#[must_use]
+pub fn cut_bom(message: Bytes) -> Bytes {
+    match message.starts_with("\u{feff}".as_bytes()) {
+        true => message.slice(3..),
+        false => message,
     }
 }
 

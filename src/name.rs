@@ -20,6 +20,11 @@ pub enum NameError {
     /// A separator is part of every exposed name.
     #[error("a separator has 1 to 8 of the characters A-Z a-z 0-9 _ . -")]
     Separator,
+    /// A separator with a dot would make every exposed name illegal.
+    #[error(
+        "`.` is not among the characters of `naming.charset: strict`: choose another separator, such as `__`, or write `charset: mcp`"
+    )]
+    StrictSeparator,
     /// An instance's name is in metadata that every weir of a chain reads.
     #[error("an instance has 1 to 64 of the characters A-Z a-z 0-9 _ . -")]
     Instance,
@@ -190,9 +195,32 @@ impl Namespace {
     }
 }
 
-/// How exposed names are made: the separator and the budget.
+/// The characters that exposed names may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Charset {
+    /// `[a-zA-Z0-9_-]`: those of function names in the APIs of models, which refuse a whole request
+    /// because of one name (`^[a-zA-Z0-9_-]{1,64}$`).
+    #[default]
+    Strict,
+    /// `[a-zA-Z0-9_.-]`: those of MCP (`server/tools.mdx#tool-names`).
+    Mcp,
+}
+
+impl Charset {
+    /// Returns whether a byte may be part of an exposed name.
+    #[must_use]
+    pub const fn has(self, byte: u8) -> bool {
+        match self {
+            Self::Strict => is_legal(byte) && byte != b'.',
+            Self::Mcp => is_legal(byte),
+        }
+    }
+}
+
+/// How exposed names are made: their characters, the separator and the budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
+    charset: Charset,
     separator: String,
     max_length: NonZeroUsize,
 }
@@ -200,6 +228,7 @@ pub struct Naming {
 impl Default for Naming {
     fn default() -> Self {
         Self {
+            charset: Charset::default(),
             separator: "__".to_owned(),
             max_length: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
         }
@@ -212,20 +241,36 @@ impl Naming {
     /// The longest name MCP recommends (`server/tools.mdx#tool-names`).
     pub const LONGEST: usize = 128;
 
-    /// Takes a separator of legal characters and a budget in characters, clamped to
+    /// Takes a separator of these characters and a budget in characters, clamped to
     /// [`Self::SHORTEST`]..=[`Self::LONGEST`].
     ///
     /// # Errors
     /// The separator is empty, longer than 8, or has other characters.
-    pub fn new(separator: &str, max_length: usize) -> Result<Self, NameError> {
+    pub fn new(charset: Charset, separator: &str, max_length: usize) -> Result<Self, NameError> {
         if !(1..=8).contains(&separator.len()) || !separator.bytes().all(is_legal) {
             return Err(NameError::Separator);
         }
+        if !separator.bytes().all(|byte| charset.has(byte)) {
+            return Err(NameError::StrictSeparator);
+        }
         let max_length = max_length.clamp(Self::SHORTEST, Self::LONGEST);
         Ok(Self {
+            charset,
             separator: separator.to_owned(),
             max_length: NonZeroUsize::new(max_length).unwrap_or(NonZeroUsize::MIN),
         })
+    }
+
+    /// Returns the characters that an exposed name may have.
+    #[must_use]
+    pub const fn charset(&self) -> Charset {
+        self.charset
+    }
+
+    /// Returns whether a text has only characters that an exposed name may have.
+    #[must_use]
+    pub fn allows(&self, text: &str) -> bool {
+        text.bytes().all(|byte| self.charset.has(byte))
     }
 
     /// Returns the most characters that an exposed name may have.
@@ -252,7 +297,7 @@ impl Naming {
     }
 }
 
-/// Returns whether a byte may be part of an exposed name: `[A-Za-z0-9_.-]`.
+/// Returns whether a byte is one of those that MCP allows in names: `[A-Za-z0-9_.-]`.
 #[must_use]
 pub const fn is_legal(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')

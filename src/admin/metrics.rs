@@ -72,6 +72,7 @@ fn observe_upstream(link: &Link, catalog: &Catalog) -> ObservedUpstream {
         listing_age: report.age(),
         stale: link.health.is_stale(),
         items: by_kind(report.counts),
+        failed_lists: by_kind(Kind::ALL.map(|kind| report.is_failed(kind))),
         quarantined: report.quarantined.len(),
         drifted: drift::drift_of(&link.config, catalog).map_or(0, |drift| drift.drifted.len()),
     }
@@ -88,6 +89,6 @@ fn observe_credentials(credentials: &Credentials) -> ObservedCredentials {
     }
 }
 
-fn by_kind(counts: [usize; 4]) -> Vec<(&'static str, usize)> {
-    KINDS.into_iter().zip(counts).collect()
+fn by_kind<T>(values: [T; 4]) -> Vec<(&'static str, T)> {
+    KINDS.into_iter().zip(values).collect()
 }

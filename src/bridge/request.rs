@@ -2,7 +2,7 @@
 //! upstream's era.
 
 use crate::bridge::logs::LogFilter;
-use crate::json::Object;
+use crate::json::{self, Object};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::hops::Onward;
@@ -77,7 +77,7 @@ pub fn rewrite_params(
     params.remove_nulls(&OPTIONAL);
     let mut own = meta.cloned().unwrap_or_default();
     own.remove_nulls(&OPTIONAL_META);
-    let token: Option<Box<str>> = own.get(keys::PROGRESS_TOKEN).map(Box::from);
+    let token: Option<Box<str>> = own.value(keys::PROGRESS_TOKEN).map(Box::from);
     if token.is_some() || hop_meta.wants_progress {
         own.set(keys::PROGRESS_TOKEN, id.to_string());
     }
@@ -92,6 +92,12 @@ pub fn rewrite_params(
             own.set(keys::CLIENT_CAPABILITIES, "{}");
         }
         (Era::Modern, Era::Modern) => {
+            if own
+                .get(keys::CLIENT_CAPABILITIES)
+                .is_some_and(json::says_nothing)
+            {
+                own.set(keys::CLIENT_CAPABILITIES, "{}");
+            }
             own.set(keys::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::catalog::render;
 use crate::config::ToolOverride;
-use crate::json::{Object, ObjectError};
+use crate::json::{self, Object, ObjectError};
 use crate::protocol::error::Fault;
 
 /// The arguments of one tool that the operator hides or sets.
@@ -72,7 +72,7 @@ impl ArgumentRules {
         &'a self,
         arguments: Option<&'a str>,
     ) -> Result<Option<Cow<'a, str>>, ArgumentsError> {
-        let Some(text) = arguments else {
+        let Some(text) = arguments.filter(|text| !json::says_nothing(text)) else {
             if self.set.is_empty() {
                 return Ok(None);
             }

@@ -152,6 +152,9 @@ pub fn filter_listing(
     let mut replaced = Vec::new();
     for kind in PINNED {
         let definitions = listing.definitions(kind);
+        if definitions.is_empty() && !listing.is_listed(kind) {
+            continue; // Its list did not come, so nothing is gone.
+        }
         filter.see((rules, naming), kind, definitions);
         let waiting = filter.found.drifted.len();
         let let_through: Vec<_> = definitions
@@ -178,13 +181,11 @@ pub fn filter_listing(
 
 /// A definition that no caller sees is not pinned before it is first exposed.
 fn is_exposed(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> bool {
-    let dropped = rules.instance.is_some_and(|own| {
-        let origin = &definition.facts.origin;
-        origin.is_dropped(own, &mut DroppedCounts::default())
-    });
-    let is_replaced =
-        kind == Kind::Instructions && !matches!(rules.instructions, Instructions::Served);
-    !dropped && !is_replaced && exclude(rules, kind, definition).is_none()
+    let origin = &definition.facts.origin;
+    let is_dropped = |own| origin.is_dropped(own, &mut DroppedCounts::default());
+    let is_served = kind != Kind::Instructions || rules.instructions == &Instructions::Served;
+    let is_dropped = rules.instance.is_some_and(is_dropped);
+    is_served && !is_dropped && exclude(rules, kind, definition).is_none()
 }
 
 /// A listing being filtered.

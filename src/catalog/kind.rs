@@ -91,7 +91,7 @@ impl fmt::Display for Kind {
 }
 
 /// One value for each [`Kind`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PerKind<T> {
     tools: T,
     prompts: T,

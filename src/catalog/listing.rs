@@ -315,6 +315,8 @@ pub struct Listing {
     era: Era,
     ttl: Option<Duration>,
     definitions: PerKind<Arc<[Definition]>>,
+    /// The kinds whose list did not come.
+    unlisted: PerKind<bool>,
     quarantined: Vec<InvalidDefinition>,
     digests: PerKind<Digest>,
     digest: Digest,
@@ -337,6 +339,13 @@ impl Listing {
     #[must_use]
     pub fn definitions(&self, kind: Kind) -> &[Definition] {
         self.definitions.get(kind)
+    }
+
+    /// Returns whether the list of a kind came. Where it did not, the definitions of the kind are
+    /// those of an earlier listing, or none.
+    #[must_use]
+    pub const fn is_listed(&self, kind: Kind) -> bool {
+        !*self.unlisted.get(kind)
     }
 
     /// Returns the invalid definitions, in the order they came.

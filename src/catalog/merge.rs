@@ -230,7 +230,7 @@ impl<'c> Merge<'c> {
 
     fn finish(mut self) -> Catalog {
         let mut shown = self.before.shown.clone();
-        let mut digests = self.before.digests.clone();
+        let mut digests = self.before.digests;
         let mut pages = Pages::clone(&self.before.pages);
         for kind in Kind::ALL {
             let mut anew = std::mem::take(self.moved.get_mut(kind));

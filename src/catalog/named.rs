@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::conflict::Conflict;
 use crate::catalog::rules::Rules;
 use crate::catalog::{Kind, naming};
-use crate::name::{Naming, is_legal};
+use crate::name::Naming;
 
 /// How an exposed name was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +108,7 @@ impl NameOrigin {
             });
         }
         let wanted = naming.join(rules.namespace, name);
-        if !wanted.bytes().all(is_legal) {
+        if !naming.allows(&wanted) {
             steps.push(NameStep::Illegal {
                 wanted: wanted.clone(),
             });
@@ -177,8 +177,10 @@ pub enum RenameCause {
     Rule,
     /// Another definition wants the name, or does not any more.
     Conflict,
-    /// The name is too long, or has characters that no name may have, or that is so no more.
+    /// The name is too long, or is so no more.
     Budget,
+    /// The name has characters that no name may have by `naming.charset`, or has none any more.
+    Charset,
 }
 
 impl RenameCause {
@@ -191,6 +193,7 @@ impl RenameCause {
             Self::Rule => "rule",
             Self::Conflict => "conflict",
             Self::Budget => "budget",
+            Self::Charset => "charset",
         }
     }
 
@@ -201,9 +204,8 @@ impl RenameCause {
             |step: &&NameStep| matches!(step, NameStep::Stripped { .. } | NameStep::Given { .. });
         let is_taken = |step: &&NameStep| matches!(step, NameStep::Taken { .. });
         // The name without the step moves with namespace and rules: it is no cause by itself.
-        let hashed = |named: &NameOrigin| {
-            let is =
-                |step: &NameStep| matches!(step, NameStep::Illegal { .. } | NameStep::Long { .. });
+        let is_illegal = |named: &NameOrigin| {
+            let is = |step: &NameStep| matches!(step, NameStep::Illegal { .. });
             named.steps.iter().any(is)
         };
         let most = |named: &NameOrigin| {
@@ -229,10 +231,8 @@ impl RenameCause {
             (Self::Separator, before.separator != after.separator),
             (Self::Rule, steps(before, is_rule) != steps(after, is_rule)),
             (Self::Conflict, taken(before) != taken(after)),
-            (
-                Self::Budget,
-                hashed(before) != hashed(after) || most(before) != most(after),
-            ),
+            (Self::Budget, most(before) != most(after)),
+            (Self::Charset, is_illegal(before) != is_illegal(after)),
         ];
         let causes = causes.into_iter().filter(|(_, differs)| *differs);
         let found: Vec<_> = causes.map(|(cause, _)| cause).collect();

@@ -6,7 +6,7 @@
 use regex::Regex;
 
 use crate::catalog::digest::{Digest, Hasher};
-use crate::name::{Namespace, Naming, UpstreamId, is_legal};
+use crate::name::{Namespace, Naming, UpstreamId};
 
 /// Cuts what the expression matches off the front of a name, again and again: `a___b___c` → `c`
 /// under `^[^_]+___`. A name never becomes empty.
@@ -36,7 +36,7 @@ pub fn expose_name(
     name: &str,
 ) -> String {
     let joined = naming.join(namespace, name);
-    if joined.len() <= naming.max_length() && !joined.is_empty() && joined.bytes().all(is_legal) {
+    if joined.len() <= naming.max_length() && !joined.is_empty() && naming.allows(&joined) {
         joined
     } else {
         hash_name(naming, &joined, upstream, original, 0)
@@ -89,7 +89,7 @@ fn hash_name(
     let suffix = make_suffix(upstream, original, attempt);
     let room = naming.max_length().saturating_sub(suffix.len());
     let legal = |c: char| match u8::try_from(c) {
-        Ok(byte) if is_legal(byte) => c,
+        Ok(byte) if naming.charset().has(byte) => c,
         _ => '_',
     };
     let mut name: String = name.chars().map(legal).take(room).collect();
@@ -118,6 +118,7 @@ pub(crate) fn digest_origin(upstream: &UpstreamId, original: &str, attempt: u32)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::{Charset, NameError};
     use proptest::prelude::*;
 
     fn id(text: &str) -> UpstreamId {
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn a_legal_name_that_fits_gets_its_namespace_and_nothing_else() {
         assert_eq!(name("jira", "search"), "jira__search");
-        assert_eq!(name("", "admin.tools-list_2"), "admin.tools-list_2");
+        assert_eq!(name("", "admin_tools-list_2"), "admin_tools-list_2");
         assert_eq!(name("a", &"x".repeat(61)), format!("a__{}", "x".repeat(61)));
     }
 
@@ -161,6 +162,20 @@ mod tests {
             "get user",
         );
         assert_ne!(name("a", "get user"), other_upstream);
+    }
+
+    #[test]
+    fn a_dot_is_legal_in_mcp_and_not_where_models_call() {
+        let with = |charset| {
+            let naming = Naming::new(charset, "__", 64).unwrap();
+            let namespace = Namespace::parse("a").unwrap();
+            expose_name(&naming, &namespace, &id("up"), "get.user", "get.user")
+        };
+        assert_eq!(with(Charset::Mcp), "a__get.user");
+        assert_eq!(with(Charset::Strict), "a__get_user_84092056");
+        let separator = Naming::new(Charset::Strict, ".", 64);
+        assert_eq!(separator, Err(NameError::StrictSeparator));
+        assert!(Naming::new(Charset::Mcp, ".", 64).is_ok());
     }
 
     #[test]
@@ -212,15 +227,17 @@ mod tests {
             namespace in "[a-z0-9-]{0,31}",
             separator in "[A-Za-z0-9_.-]{1,8}",
             budget in 0_usize..200,
+            charset in prop::sample::select(vec![Charset::Strict, Charset::Mcp]),
         ) {
-            let naming = Naming::new(&separator, budget).unwrap();
+            let charset = if separator.contains('.') { Charset::Mcp } else { charset };
+            let naming = Naming::new(charset, &separator, budget).unwrap();
             let namespace = Namespace::parse(&namespace).unwrap();
             let name = expose_name(&naming, &namespace, &id("up"), &original, &original);
             prop_assert!(!name.is_empty() && name.len() <= naming.max_length());
-            prop_assert!(name.bytes().all(is_legal));
+            prop_assert!(naming.allows(&name));
             let mut taken = 0;
             let another = find_free_name(&naming, &name, &id("up"), &original, |candidate| { taken += 1; candidate == name || taken < 3 });
-            prop_assert!(another != name && another.len() <= naming.max_length() && another.bytes().all(is_legal));
+            prop_assert!(another != name && another.len() <= naming.max_length() && naming.allows(&another));
         }
     }
 }

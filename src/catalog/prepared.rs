@@ -267,7 +267,7 @@ impl PreparedKind {
                     let change = change(definition);
                     let own = rules.instance;
                     let text = render::definition(definition, name, own, change, era, caller)?;
-                    Some(match rules.stale {
+                    Some(match *rules.stale.get(kind) {
                         Some(stamp) => (item, stamp.put(text)),
                         None => (item, text),
                     })

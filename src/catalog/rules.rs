@@ -7,7 +7,7 @@ use globset::GlobSet;
 use regex::Regex;
 
 use crate::catalog::listing::{Definition, Listing};
-use crate::catalog::{Kind, Repetition, StaleSince, render};
+use crate::catalog::{Kind, PerKind, Repetition, StaleSince, render};
 use crate::config::{Endpoint, Instructions, Search, ToolRules, Upstream};
 use crate::json::Object;
 use crate::name::{Instance, Namespace, UpstreamId};
@@ -17,8 +17,8 @@ use crate::name::{Instance, Namespace, UpstreamId};
 pub struct Rules<'a> {
     /// The weir that takes them in, if it is a hop of chains.
     pub instance: Option<&'a Instance>,
-    /// When they were last found to hold, if callers are to be told.
-    pub stale: Option<StaleSince>,
+    /// When those of a kind were last found to hold, if callers are to be told.
+    pub stale: PerKind<Option<StaleSince>>,
     /// The upstream.
     pub upstream: &'a UpstreamId,
     /// The beginning of its exposed names.
@@ -42,7 +42,7 @@ impl<'a> From<&'a Upstream> for Rules<'a> {
     fn from(config: &'a Upstream) -> Self {
         Self {
             instance: None,
-            stale: None,
+            stale: PerKind::default(),
             upstream: &config.id,
             namespace: &config.namespace,
             strip: config.strip.as_ref(),

@@ -103,7 +103,7 @@ impl Up {
         }
         let rules = Rules {
             instance: self.instance.as_ref(),
-            stale: self.stale,
+            stale: PerKind::from_fn(|_| self.stale),
             upstream: &self.id,
             namespace: &self.namespace,
             strip: self.strip.as_ref(),

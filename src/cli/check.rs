@@ -47,7 +47,8 @@ pub struct CheckArgs {
 }
 
 /// Exits with 0 if the config is valid (and, with `--online`, every upstream answers), with 2 and every
-/// error if it is not, with 1 if an upstream does not answer or one of `--tools` cannot be called.
+/// error if it is not, with 1 if an upstream, or one list of it, does not answer, or one of `--tools`
+/// cannot be called.
 pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> ExitCode {
     if let Some(url) = &args.url {
         return ask_running(url, &args, output).await;
@@ -114,8 +115,10 @@ async fn ask_running(url: &str, args: &CheckArgs, output: &mut Output) -> ExitCo
 /// Prints what each upstream offers. Exits with 0 if all of them answer.
 fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -> ExitCode {
     let snapshot = core.live().load_full();
-    let mut links = snapshot.links().iter();
-    let code = match links.all(|link| link.health.state() == HealthState::Up) {
+    let all_up = snapshot.links().iter().all(|link| {
+        link.health.state() == HealthState::Up && link.health.report().failed_lists.is_empty()
+    });
+    let code = match all_up {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     };
@@ -147,8 +150,9 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
     output.out.print_table(&table);
     for link in snapshot.links().iter() {
         let report = link.health.report();
+        let failed = report.failed_lists.iter().map(ToString::to_string);
         let quarantined = report.quarantined.iter().map(ToString::to_string);
-        for line in quarantined.chain(report.warnings) {
+        for line in failed.chain(quarantined).chain(report.warnings) {
             output.out.print_line(&format!(
                 "{}: {}",
                 make_safe(link.id().as_str()),

@@ -107,7 +107,7 @@ impl TargetArgs {
             return Err(wrong());
         }
         let text = format!(
-            "{{\"version\":1,\"naming\":{{\"max_length\":128}},\"upstreams\":{{\"remote\":{{\"connector\":\"on_prem\",\
+            "{{\"version\":1,\"naming\":{{\"charset\":\"mcp\",\"max_length\":128}},\"upstreams\":{{\"remote\":{{\"connector\":\"on_prem\",\
              \"url\":{},\"namespace\":\"\",\"allow_plain_http\":true,\"limits\":{{\"tools\":100000}}}}}}}}",
             crate::json::quote(parsed.as_str())
         );

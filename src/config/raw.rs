@@ -135,12 +135,25 @@ pub(super) struct StateSettings {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Naming {
+    /// The characters of exposed names. Default: `strict`.
+    pub(super) charset: Option<NameCharset>,
     /// The text between namespace and name. Default: `__`.
     pub(super) separator: Option<String>,
     /// Maximum number of characters of an exposed name. Longer names are cut and end in a hash.
     /// Default: 64.
     #[schemars(range(min = 24, max = 128))]
     pub(super) max_length: Option<u64>,
+}
+
+/// `strict` or `mcp`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NameCharset {
+    /// `[a-zA-Z0-9_-]`, which the APIs of models accept. A name with other characters gets `_` in
+    /// their place and ends in a hash.
+    Strict,
+    /// `[a-zA-Z0-9_.-]`, which MCP allows.
+    Mcp,
 }
 
 /// What clients are told of weir itself at the handshake. A client may show it to its user, or give

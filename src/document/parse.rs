@@ -22,7 +22,8 @@ pub(crate) fn parse(text: &str) -> ParsedDocument {
             errors: vec![(Position::START, SyntaxError::TooLarge)],
         };
     }
-    let text = jsonc::to_yaml(text);
+    // Editors on Windows begin files with a byte order mark.
+    let text = jsonc::to_yaml(text.strip_prefix('\u{feff}').unwrap_or(text));
     let mut builder = TreeBuilder::default();
     let read = builder.run(Parser::new_from_str(&text));
     let explain = |(at, error)| (at, in_plain_words(error, at, &text));

@@ -37,7 +37,7 @@ const WRONG_SESSION: Fault = Fault::Invalid("only sessions of 2025-03-26 take ba
 
 /// Returns whether a body or a line is meant as a batch.
 pub(super) fn is_batch(text: &str) -> bool {
-    text.trim_start().starts_with('[')
+    json::without_bom(text).trim_start().starts_with('[')
 }
 
 /// Returns the messages of a batch in a session of this version; `None` is no session.
@@ -46,7 +46,8 @@ pub(super) fn is_batch(text: &str) -> bool {
 /// The batch is no JSON array, is empty or too long, has a message that may not be in a batch, or
 /// the version has no batches.
 pub(super) fn parse_items(text: &str, version: Option<Version>) -> Result<Vec<&str>, Fault> {
-    let items = json::array_up_to(text, MAX_MESSAGES + 1).map_err(|_| Fault::Parse)?;
+    let items =
+        json::array_up_to(json::without_bom(text), MAX_MESSAGES + 1).map_err(|_| Fault::Parse)?;
     let envelopes = || items.iter().filter_map(|item| Object::parse(item).ok());
     if envelopes().any(|envelope| modern::envelope_claims_modern(&envelope)) {
         return Err(Fault::Invalid("modern requests are not batched"));

@@ -12,7 +12,7 @@ use crate::front::answer::{self, Accepts};
 use crate::front::changes;
 use crate::front::running::Running;
 use crate::front::state::Front;
-use crate::json::Object;
+use crate::json::{self, Object};
 use crate::live::View;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
@@ -66,6 +66,12 @@ fn relayed_capabilities(request: &Request<'_>) -> String {
         .and_then(|text| Object::parse(text).ok())
         .unwrap_or_default();
     relayed.remove("tasks");
+    // Upstreams are told nothing that they could take for a capability, or for a mistake.
+    relayed.map_values(|value| match value {
+        "null" => None,
+        value if json::says_nothing(value) => Some("{}"),
+        value => Some(value),
+    });
     relayed.to_text()
 }
 

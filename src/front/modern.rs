@@ -32,11 +32,12 @@ pub(super) fn claims_modern(meta: Option<&Object<'_>>) -> bool {
 
 /// Returns whether a message of which only the envelope was parsed claims to be modern.
 pub(super) fn envelope_claims_modern(envelope: &Object<'_>) -> bool {
-    let params = envelope
-        .get("params")
-        .and_then(|text| Object::parse(text).ok());
-    let own = params.as_ref().and_then(|params| params.get("_meta"));
-    claims_modern(own.and_then(|text| Object::parse(text).ok()).as_ref())
+    let own = envelope
+        .object("params")
+        .ok()
+        .flatten()
+        .and_then(|params| params.object("_meta").ok().flatten());
+    claims_modern(own.as_ref())
 }
 
 /// Checks the metadata that every modern request carries (`basic/index.mdx#_meta`), and returns its
@@ -51,7 +52,9 @@ pub(super) fn check_envelope<'r>(request: &'r Request<'_>) -> Result<Cow<'r, str
         "`_meta` lacks io.modelcontextprotocol/protocolVersion",
     ))?;
     let capabilities = own.and_then(|own| own.get(meta::CLIENT_CAPABILITIES));
-    if !capabilities.is_some_and(json::is_object) {
+    let is_object =
+        |text: &str| json::is_object(text) || (text != "null" && json::says_nothing(text));
+    if !capabilities.is_some_and(is_object) {
         return Err(Fault::Envelope(
             "`_meta` lacks io.modelcontextprotocol/clientCapabilities",
         ));

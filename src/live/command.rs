@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::catalog::{Listing, Pins};
 use crate::config::Config;
 use crate::live::state::{AcceptOutcome, AcceptRequest};
+use crate::upstream::list::Listed;
 use crate::upstream::{Link, LinkError};
 
 /// A command to the publisher.
@@ -16,6 +17,15 @@ use crate::upstream::{Link, LinkError};
 pub enum PublisherCommand {
     /// From a keeper: a listing ended, with success or without.
     ApplyListing(ListingAttempt),
+    /// From a keeper: some kinds of a listing came, while others keep it waiting.
+    ApplyPart {
+        /// The number of the link.
+        link: u64,
+        /// Counts the attempts over this link.
+        round: u64,
+        /// The listing, without the kinds that have not come.
+        listing: Arc<Listing>,
+    },
     /// Serve another config.
     Configure(Box<NewConfig>),
     /// Serve a config that means the same, but whose settings stand at other places in the files.
@@ -46,7 +56,7 @@ pub struct ListingAttempt {
     /// The same moment by the wall clock.
     pub on: SystemTime,
     /// The listing, or why there is none.
-    pub result: Result<Arc<Listing>, LinkError>,
+    pub result: Result<Listed, LinkError>,
 }
 
 /// Another config, with its links.

@@ -10,13 +10,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::catalog::{Digest, Listing};
+use crate::catalog::{Digest, Listing, PerKind};
 use crate::live::command::{ListingAttempt, PublisherCommand};
 use crate::protocol::message;
 use crate::upstream::error::Liveness;
+use crate::upstream::list::{self, Listed};
 use crate::upstream::probe::{Connected, KnownEra};
 use crate::upstream::rounds::EndedListing;
-use crate::upstream::{Connection, Link, LinkError, Peer, Wire, list, probe, watch};
+use crate::upstream::{Connection, Link, LinkError, Peer, Wire, probe, watch};
 use targets::TargetSync;
 
 /// The first pause after a failure; it doubles.
@@ -33,6 +34,8 @@ const SOONEST_RESTART: Duration = Duration::from_secs(1);
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
 /// The first pause after a listing that is no good: the upstream answers, and will do so again.
 const FIRST_PAUSE_UNUSABLE: Duration = Duration::from_secs(2);
+/// The longest pause while some lists fail and others do not.
+const LONGEST_PART: Duration = Duration::from_secs(5 * 60);
 /// How long the first listing waits for the stream of changes.
 const HEEDING: Duration = Duration::from_millis(100);
 /// Time to say goodbye in.
@@ -53,6 +56,12 @@ pub struct Keeper {
 struct KeeperState {
     era: KnownEra,
     failures: u32,
+    /// Listings in a row that lacked a kind because its list failed.
+    parts: u32,
+    /// The kinds whose list did not come in time.
+    hung: PerKind<bool>,
+    /// When these are waited for again as long as any other.
+    patient_at: Option<Instant>,
     connected: Option<Instant>,
     short_lives: u32,
     /// The upstream asked not to be asked before.
@@ -105,7 +114,7 @@ impl Keeper {
         while !self.shutdown.is_cancelled() {
             let (round, began) = (self.link.rounds.begin(), Instant::now());
             let attempt = tokio::select! {
-                attempt = self.attempt(&mut memory) => attempt,
+                attempt = self.attempt(&mut memory, round) => attempt,
                 () = self.shutdown.cancelled() => break,
             };
             self.link.rounds.note_listed(EndedListing {
@@ -119,7 +128,7 @@ impl Keeper {
                 round,
                 at: Instant::now(),
                 on: SystemTime::now(),
-                result: attempt.map(Arc::new),
+                result: attempt,
             });
             if self.commands.send(command).await.is_err() {
                 break;
@@ -134,7 +143,7 @@ impl Keeper {
         self.leave().await;
     }
 
-    async fn attempt(&self, memory: &mut KeeperState) -> Result<Listing, LinkError> {
+    async fn attempt(&self, memory: &mut KeeperState, round: u64) -> Result<Listed, LinkError> {
         let link = &self.link;
         let mut again = true;
         loop {
@@ -143,7 +152,8 @@ impl Keeper {
                 None => self.connect(memory).await?,
             };
             memory.targets.synchronize(link).await;
-            match Box::pin(list::list(link, &peer)).await {
+            let part = async |part| self.send_part(round, part).await;
+            match Box::pin(list::list(link, &peer, memory.impatient(), part)).await {
                 // The session went between two listings: once more with a new one.
                 Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
                     again = false;
@@ -152,6 +162,17 @@ impl Keeper {
                 other => return other,
             }
         }
+    }
+
+    /// Has those kinds of a listing applied that have come while others keep it waiting.
+    async fn send_part(&self, round: u64, listing: Listing) {
+        let command = PublisherCommand::ApplyPart {
+            link: self.link.link_id,
+            round,
+            listing: Arc::new(listing),
+        };
+        // Without a publisher the keeper ends when the attempt does.
+        let _ = self.commands.send(command).await;
     }
 
     async fn connect(&self, memory: &mut KeeperState) -> Result<Arc<Peer>, LinkError> {
@@ -200,17 +221,21 @@ impl Keeper {
     }
 
     /// Returns how long to wait before listing again unasked.
-    fn pause(&self, memory: &mut KeeperState, attempt: &Result<Listing, LinkError>) -> Pause {
+    fn pause(&self, memory: &mut KeeperState, attempt: &Result<Listed, LinkError>) -> Pause {
         memory.not_before = None;
         match attempt {
-            Ok(listing) => {
+            Ok(listed) => {
                 memory.failures = 0;
                 memory.targets.listed = true;
                 let floor = self.link.rounds.floor();
-                let ttl = listing.ttl().filter(|ttl| !ttl.is_zero());
-                ttl.map_or(Pause::Unbounded, |ttl| {
-                    Pause::Ttl(ttl.max(SHORTEST_TTL).max(floor))
-                })
+                let ttl = listed.listing.ttl().filter(|ttl| !ttl.is_zero());
+                let ttl = ttl.map(|ttl| ttl.max(SHORTEST_TTL).max(floor));
+                match (memory.pause_after_part(listed), ttl) {
+                    (Some(pause), None) => Pause::Failure(pause),
+                    (Some(pause), Some(ttl)) if pause < ttl => Pause::Failure(pause),
+                    (_, Some(ttl)) => Pause::Ttl(ttl),
+                    (None, None) => Pause::Unbounded,
+                }
             }
             Err(error) => {
                 if memory.failures == 0 {
@@ -306,12 +331,46 @@ impl Keeper {
 
 impl KeeperState {
     /// Notes what an attempt found. Returns whether it differs from the listing before.
-    fn note(&mut self, attempt: &Result<Listing, LinkError>) -> bool {
-        let Ok(listing) = attempt else {
+    fn note(&mut self, attempt: &Result<Listed, LinkError>) -> bool {
+        let Ok(listed) = attempt else {
             return false;
         };
-        let digest = listing.digest();
+        let digest = listed.listing.digest();
         self.listed.replace(digest) != Some(digest)
+    }
+
+    /// Returns how long to wait after a listing before the lists that failed are tried again with
+    /// all patience; `None` if none failed. The time doubles, so that a list that always fails costs
+    /// little.
+    fn pause_after_part(&mut self, listed: &Listed) -> Option<Duration> {
+        if listed.failed.is_empty() {
+            (self.parts, self.hung, self.patient_at) = (0, PerKind::default(), None);
+            return None;
+        }
+        self.not_before = listed.retry_after.map(|after| Instant::now() + after);
+        let left = self
+            .patient_at
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let pause = match left.filter(|left| !left.is_zero()) {
+            Some(left) => left,
+            None => {
+                let pause = FIRST_PAUSE_UNUSABLE.saturating_mul(2_u32.saturating_pow(self.parts));
+                let pause = pause.min(LONGEST_PART);
+                self.parts = self.parts.saturating_add(1);
+                self.hung = listed.hung;
+                self.patient_at = Some(Instant::now() + pause);
+                pause
+            }
+        };
+        Some(pause.max(listed.retry_after.unwrap_or_default()))
+    }
+
+    /// Returns the kinds whose list kept weir waiting in vain, and is not waited for again so soon.
+    fn impatient(&self) -> PerKind<bool> {
+        match self.patient_at {
+            Some(at) if Instant::now() < at => self.hung,
+            Some(_) | None => PerKind::default(),
+        }
     }
 
     /// How long to rest before connecting again: nothing, unless connections end soon after they

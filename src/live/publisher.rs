@@ -14,7 +14,8 @@ use crate::live::command::{AcceptResults, ListingAttempt, NewConfig, PublisherCo
 use crate::live::state::{AcceptRequest, Effects, State, StateChange};
 use crate::live::store::StoreWriter;
 use crate::live::{Live, Snapshot};
-use crate::upstream::health::ListingReport;
+use crate::upstream::health::{FailedList, ListingReport};
+use crate::upstream::list::Listed;
 use crate::upstream::{Link, LinkError};
 
 /// How long an upstream that suddenly lists nothing is left alone before it is asked again:
@@ -77,6 +78,22 @@ fn carry_out(
     for command in commands {
         match command {
             PublisherCommand::ApplyListing(attempt) => attempts.push(attempt),
+            PublisherCommand::ApplyPart {
+                link,
+                round,
+                listing,
+            } => {
+                apply_listings(live, state, &mut attempts, writer);
+                let change = StateChange::ListedPart {
+                    link,
+                    round,
+                    at: Instant::now(),
+                    on: SystemTime::now(),
+                    listing,
+                };
+                let effects = state.apply([change]);
+                store_and_publish(live, state, effects, writer);
+            }
             PublisherCommand::Configure(new) => {
                 apply_listings(live, state, &mut attempts, writer);
                 configure(live, state, *new, writer);
@@ -174,8 +191,13 @@ fn apply_listings(
             result,
         } = attempt;
         let (listing, outcome) = match result {
-            Ok(listing) => {
-                let report = make_report(&listing, at, on);
+            Ok(Listed {
+                listing, failed, ..
+            }) => {
+                let report = ListingReport {
+                    failed_lists: failed,
+                    ..make_report(&listing, at, on)
+                };
                 (Some(listing), Ok(report))
             }
             Err(error) => (None, Err(error)),
@@ -195,11 +217,16 @@ fn apply_listings(
     });
     let changes: Vec<_> = changes.collect();
     let effects = state.apply(changes);
+    store_and_publish(live, state, effects, writer);
+    report(&live.load_full(), state, reports);
+}
+
+/// Has listings that are believed stored, and publishes what follows from them.
+fn store_and_publish(live: &Live, state: &State, effects: Effects, writer: Option<&StoreWriter>) {
     if let Some(writer) = writer {
         store_listings(writer, state, &effects.believed);
     }
     publish(live, state, effects, writer);
-    report(&live.load_full(), state, reports);
 }
 
 /// Reports the attempts to their links. Comes last: tasks that wait for an upstream to be up find
@@ -221,8 +248,11 @@ fn report(snapshot: &Snapshot, state: &State, reports: Vec<AttemptReport>) {
                 report.warnings = state.warnings(link_id);
                 report.dropped = state.dropped(link_id);
                 log_dropped(link, report.dropped);
+                note_missing_tools(link, &mut report);
+                log_failed_lists(link, &report.failed_lists);
                 if let Some(listing) = state.listing(link_id) {
                     link.rounds.set_listing(listing);
+                    count_kept(&mut report, listing);
                 }
                 link.record_listing(report);
             }
@@ -259,9 +289,69 @@ pub fn make_report(listing: &Listing, at: Instant, on: SystemTime) -> ListingRep
         stored: false,
         stale: false,
         counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
+        failed_lists: Vec::new(),
         quarantined: listing.invalid().to_vec(),
         warnings: Vec::new(),
         dropped: DroppedCounts::default(),
+    }
+}
+
+/// Warns operators of an upstream that works but has no tools: in the report, and once in the log.
+fn note_missing_tools(link: &Link, report: &mut ListingReport) {
+    let [tools, ..] = report.counts;
+    let Some(peer) = link.current_peer() else {
+        return;
+    };
+    if tools > 0 || report.is_failed(Kind::Tools) {
+        return;
+    }
+    let warning = match peer.capabilities.tools {
+        true => "lists no tools, though it announces the capability `tools`",
+        false => {
+            "has no tools: it does not announce the capability `tools`, so they are not listed"
+        }
+    };
+    if !link
+        .health
+        .report()
+        .warnings
+        .iter()
+        .any(|known| known == warning)
+    {
+        tracing::warn!(upstream = %link.id(), "{warning}");
+    }
+    report.warnings.push(warning.to_owned());
+}
+
+/// Counts the definitions that kinds keep because their list failed.
+fn count_kept(report: &mut ListingReport, listing: &Listing) {
+    let failed = Kind::ALL.map(|kind| report.is_failed(kind));
+    let kinds = Kind::ALL.into_iter().zip(failed);
+    for ((kind, failed), count) in kinds.zip(&mut report.counts) {
+        if failed {
+            *count = listing.definitions(kind).len();
+        }
+    }
+}
+
+/// Logs which lists of an upstream fail while others come, and which do so no more: once, and again
+/// when the reason changes.
+fn log_failed_lists(link: &Link, failed: &[FailedList]) {
+    let before = link.health.report().failed_lists;
+    if before.is_empty() && failed.is_empty() {
+        return;
+    }
+    for list in failed.iter().filter(|list| !before.contains(list)) {
+        tracing::warn!(
+            upstream = %link.id(), list = list.kind.method(), reason = list.reason,
+            "one list fails: what it had before stays, the other lists are used"
+        );
+    }
+    let still_fails = |kind| failed.iter().any(|list| list.kind == kind);
+    for list in before.iter().filter(|list| !still_fails(list.kind)) {
+        tracing::info!(
+            upstream = %link.id(), list = list.kind.method(), "the list that failed comes again"
+        );
     }
 }
 

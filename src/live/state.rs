@@ -6,14 +6,16 @@ mod drift;
 mod upstream;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use foldhash::HashMap;
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Digest, DroppedCounts, Hasher, Kind, Listing, Part, Pins, Prepared};
+use crate::catalog::{
+    Catalog, Digest, DroppedCounts, Hasher, Listing, Part, PerKind, Pins, Prepared,
+};
 use crate::config::{self, Config, Resync};
-use crate::live::state::upstream::UpstreamState;
+use crate::live::state::upstream::{Confirmed, Moment, UpstreamState};
 use crate::name::UpstreamIndex;
 
 pub use change::{AcceptOutcome, AcceptRequest, Effects, StateChange};
@@ -65,7 +67,7 @@ impl State {
 
     /// Applies one change. Returns its time if the catalog may have to be merged.
     fn take(&mut self, change: StateChange, effects: &mut Effects) -> Option<Instant> {
-        let (link, round, at, on, listing) = match change {
+        let (link, round, at, listing) = match change {
             StateChange::Clock(now) => return Some(now),
             StateChange::Restored {
                 link,
@@ -90,19 +92,25 @@ impl State {
                 at,
                 on,
                 listing,
-            } => (link, round, at, on, listing),
+            } => (link, round, (at, on), listing),
+            StateChange::ListedPart {
+                link,
+                round,
+                at,
+                on,
+                listing,
+            } => return self.take_part((link, round), (at, on), listing, effects),
         };
-        let mut entries = self.upstreams.iter_mut();
-        let entry = entries.find(|entry| entry.link == link && round > entry.round)?;
+        let entry = self.entry_before(link, round)?;
         entry.round = round;
         let Some(listing) = listing else {
             // Whatever time does to one that goes on failing is the clock's affair.
             let failed_before = std::mem::replace(&mut entry.failing, true);
-            return (!failed_before).then_some(at);
+            return (!failed_before).then_some(at.0);
         };
         entry.ttl = listing.ttl().filter(|ttl| !ttl.is_zero());
-        let counts = Kind::ALL.map(|kind| listing.definitions(kind).len());
-        let emptied = entry.emptied(counts);
+        let (listing, confirmed) = entry.complete(at, listing);
+        let emptied = entry.emptied(&listing);
         let doubted = std::mem::replace(&mut entry.doubted, emptied);
         let unheard = |(now, before): (&bool, bool)| *now && !before;
         if emptied.iter().zip(doubted).any(unheard) {
@@ -110,22 +118,59 @@ impl State {
             effects.confirm.push(link);
             return None;
         }
-        entry.failing = false;
         entry.doubted = [false; 4];
-        let digest = listing.digest();
+        self.believe(link, confirmed, listing, effects)
+    }
+
+    /// Applies those kinds of a listing that came while others keep weir waiting. What it says of
+    /// nothing being there any more is left to the whole listing.
+    fn take_part(
+        &mut self,
+        (link, round): (u64, u64),
+        at: Moment,
+        listing: Arc<Listing>,
+        effects: &mut Effects,
+    ) -> Option<Instant> {
+        let entry = self.entry_before(link, round)?;
+        let (listing, confirmed) = entry.complete(at, listing);
+        if entry.emptied(&listing).contains(&true) {
+            return None;
+        }
+        self.believe(link, confirmed, listing, effects)
+    }
+
+    /// Exposes a listing that is complete and believed.
+    fn believe(
+        &mut self,
+        link: u64,
+        confirmed: Confirmed,
+        listing: Arc<Listing>,
+        effects: &mut Effects,
+    ) -> Option<Instant> {
+        let mut entries = self.upstreams.iter_mut();
+        let entry = entries.find(|entry| entry.link == link)?;
+        entry.failing = false;
+        let now = confirmed.at.0;
         match &mut entry.listed {
-            Some(listed) if listed.digest == digest && !listed.elsewhere => {
-                (listed.at, listed.on) = (at, on);
-                let was_told = listed.stamp.is_some();
+            Some(listed) if listed.digest == listing.digest() && !listed.elsewhere => {
+                let same_kinds = listed.confirmed.kept == confirmed.kept;
+                listed.confirmed = confirmed;
+                let is_marked = listed.marks != PerKind::default();
                 effects.believed.push((link, false));
-                (!entry.visible || was_told).then_some(at)
+                (!entry.visible || is_marked || !same_kinds).then_some(now)
             }
             _ => {
                 effects.believed.push((link, true));
-                entry.list(&self.config, (at, on), at, listing, effects);
-                Some(at)
+                entry.list(&self.config, confirmed, now, listing, effects);
+                Some(now)
             }
         }
+    }
+
+    /// Returns the upstream of a link, if this round is newer than its last one.
+    fn entry_before(&mut self, link: u64, round: u64) -> Option<&mut UpstreamState> {
+        let mut entries = self.upstreams.iter_mut();
+        entries.find(|entry| entry.link == link && round > entry.round)
     }
 
     /// Pins a redefinition that an operator accepts. Returns when, if that changed something.
@@ -149,7 +194,7 @@ impl State {
     fn restore(
         &mut self,
         link: u64,
-        held: (Instant, SystemTime),
+        held: Moment,
         now: Instant,
         listing: Arc<Listing>,
         effects: &mut Effects,
@@ -162,7 +207,7 @@ impl State {
             return false;
         }
         entry.failing = true;
-        entry.list(&self.config, held, now, listing, effects);
+        entry.list(&self.config, Confirmed::all(held), now, listing, effects);
         true
     }
 

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{Digest, Hasher, Kind, Listing};
 use crate::config;
 use crate::durable;
+use crate::json;
 use crate::protocol::era::Era;
 
 pub use writer::StoreWriter;
@@ -235,6 +236,9 @@ fn contents(path: &Path) -> Result<Option<(String, SystemTime)>, ListingStoreErr
     }
     let mut text = String::new();
     file.read_to_string(&mut text)?;
+    if json::without_bom(&text).len() < text.len() {
+        text = json::without_bom(&text).to_owned();
+    }
     Ok(Some((text, found.modified()?)))
 }
 

@@ -85,6 +85,8 @@ families! {
         "1 if the listing of an upstream may be out of date, because the upstream fails or has not answered since weir started.";
     LISTING_ITEMS = "weir_listing_items" Gauge ["upstream", "kind"]
         "Definitions in the last successful listing of an upstream: tools, prompts, resources, templates.";
+    LISTING_FAILED = "weir_listing_failed" Gauge ["upstream", "kind"]
+        "1 if the list of a kind failed when others of the upstream came, so that it keeps what it had: tools, prompts, resources, templates.";
     QUARANTINED = "weir_listing_quarantined" Gauge ["upstream"]
         "Definitions left out of the last successful listing of an upstream, because they cannot be used.";
     DRIFTED = "weir_drifted_definitions" Gauge ["upstream"]

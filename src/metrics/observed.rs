@@ -59,6 +59,8 @@ pub struct ObservedUpstream {
     pub stale: bool,
     /// Definitions in it: the word for the kind, and how many.
     pub items: Vec<(&'static str, usize)>,
+    /// Whether the list of each kind failed while others came.
+    pub failed_lists: Vec<(&'static str, bool)>,
     /// Definitions left out of it.
     pub quarantined: usize,
     /// Definitions that differ from their pin and wait to be accepted.
@@ -174,6 +176,13 @@ impl Metrics {
             for up in &observed.upstreams {
                 for (kind, count) in &up.items {
                     values.write(&[&up.name, kind], count);
+                }
+            }
+        });
+        text.family(&names::LISTING_FAILED, |values| {
+            for up in &observed.upstreams {
+                for (kind, failed) in &up.failed_lists {
+                    values.write(&[&up.name, kind], usize::from(*failed));
                 }
             }
         });

@@ -102,9 +102,10 @@ pub struct Request<'a> {
     pub id: Id,
     /// The method, unescaped.
     pub method: Cow<'a, str>,
-    /// The params, one level deep. No params and empty params are the same (JSON-RPC 2.0 §4.2).
+    /// The params, one level deep. No params, `null`, `[]` and empty params are the same (JSON-RPC 2.0
+    /// §4.2, [`json::says_nothing`]).
     pub params: Object<'a>,
-    /// `params._meta`, one level deep, if there is one.
+    /// `params._meta`, one level deep, if it says anything.
     pub meta: Option<Object<'a>>,
 }
 
@@ -206,13 +207,17 @@ impl<'a> Message<'a> {
         if let Some(method) = envelope.borrowed("method") {
             let method = json::string(method)
                 .ok_or_else(|| echo(Fault::Invalid("`method` must be a string")))?;
-            if envelope
-                .get("params")
-                .is_some_and(|params| !json::is_object(params))
-            {
+            let is_odd = |params: &str| !json::is_object(params) && !json::says_nothing(params);
+            if envelope.get("params").is_some_and(is_odd) {
                 return Err(echo(Fault::Envelope("`params` must be an object")));
             }
             return match id {
+                // Writers that cannot leave a member out write `null` for the id of a notification.
+                Err("null") if method.starts_with(method::NOTIFICATIONS) => {
+                    let mut envelope = envelope;
+                    envelope.remove("id");
+                    Ok(Self::Notification(Notification { method, envelope }))
+                }
                 Ok(Some(id)) => {
                     let (params, meta) = insides(&envelope).map_err(|fault| MessageError {
                         id: Some(id.clone()),
@@ -232,9 +237,8 @@ impl<'a> Message<'a> {
             };
         }
         let outcome = match (envelope.borrowed("result"), envelope.borrowed("error")) {
-            (Some(result), None) => Outcome::Result(result),
-            (Some(result), Some("null")) => Outcome::Result(result),
-            (None, Some(error)) => Outcome::Error(error),
+            (Some(result), None | Some("null")) => Outcome::Result(result),
+            (None | Some("null"), Some(error)) => Outcome::Error(error),
             _ => {
                 return Err(echo(Fault::Invalid(
                     "a message has a `method`, a `result` or an `error`",
@@ -248,20 +252,16 @@ impl<'a> Message<'a> {
 
 /// `params` and `params._meta`, where two readers could not differ about them.
 fn insides<'a>(envelope: &Object<'a>) -> Result<(Object<'a>, Option<Object<'a>>), Fault> {
-    let Some(params) = envelope.borrowed("params") else {
-        return Ok((Object::new(), None));
+    let fault = |error, what: &'static str| match error {
+        ObjectError::Duplicate(key) => Fault::DuplicateKey(key),
+        ObjectError::Syntax(_) | ObjectError::NotObject => Fault::Envelope(what),
     };
-    let object = |text, what: &'static str| {
-        Object::parse(text).map_err(|error| match error {
-            ObjectError::Duplicate(key) => Fault::DuplicateKey(key),
-            ObjectError::Syntax(_) | ObjectError::NotObject => Fault::Envelope(what),
-        })
-    };
-    let params = object(params, "`params` must be an object")?;
-    let meta = params
-        .borrowed("_meta")
-        .map(|meta| object(meta, "`_meta` must be an object"));
-    Ok((params, meta.transpose()?))
+    let params = envelope.object("params");
+    let params = params.map_err(|error| fault(error, "`params` must be an object"))?;
+    let params = params.unwrap_or_default();
+    let meta = params.object("_meta");
+    let meta = meta.map_err(|error| fault(error, "`_meta` must be an object"))?;
+    Ok((params, meta))
 }
 
 /// A successful response as bytes; `result` is JSON text and is copied as it is.
@@ -367,10 +367,45 @@ mod tests {
             -32600
         );
         assert_eq!(
-            code(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[]}"#),
+            code(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[1]}"#),
             -32602
         );
         assert_eq!(code(r#"{"jsonrpc":"2.0","id":1}"#), -32600);
+    }
+
+    #[test]
+    fn null_is_an_optional_member_that_is_absent() {
+        let nothing = [
+            "null",
+            "[]",
+            "[ ]",
+            "{}",
+            r#"{"_meta":null}"#,
+            r#"{"_meta":[]}"#,
+        ];
+        for params in nothing {
+            let text = format!(
+                "\u{feff}{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":{params}}}"
+            );
+            let Ok(Message::Request(request)) = Message::parse(&text) else {
+                panic!("{params}");
+            };
+            assert!(request.meta.is_none(), "{params}");
+            assert_eq!(request.params.len(), usize::from(params.contains("_meta")));
+        }
+        let told = r#"{"jsonrpc":"2.0","id":null,"method":"notifications/x","params":null}"#;
+        let Ok(Message::Notification(notification)) = Message::parse(told) else {
+            panic!("{told}");
+        };
+        assert!(!notification.envelope.contains("id"));
+        let failed = r#"{"jsonrpc":"2.0","id":1,"result":null,"error":{"code":1}}"#;
+        assert!(matches!(
+            Message::parse(failed),
+            Ok(Message::Response(Response {
+                outcome: Outcome::Error(r#"{"code":1}"#),
+                ..
+            }))
+        ));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub const RESOURCES_READ: &str = "resources/read";
 pub const COMPLETE: &str = "completion/complete";
 /// Modern subscription stream.
 pub const LISTEN: &str = "subscriptions/listen";
+/// The beginning of the name of every notification.
+pub const NOTIFICATIONS: &str = "notifications/";
 /// Legacy: the client is ready.
 pub const INITIALIZED: &str = "notifications/initialized";
 /// Either era: a request is abandoned.

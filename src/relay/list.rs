@@ -86,8 +86,8 @@ fn tail(era: Era, next: Option<String>, view: View<'_>) -> String {
 
 /// Returns the cursor of a request, if it has one.
 fn cursor_of(request: &Request<'_>) -> Result<Option<String>, Fault> {
-    match request.params.get("cursor") {
-        None | Some("null") => Ok(None),
+    match request.params.value("cursor") {
+        None => Ok(None),
         Some(text) => {
             let text = json::string(text).ok_or(Fault::Cursor)?;
             Ok(Some(text.into_owned()))

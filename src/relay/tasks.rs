@@ -114,8 +114,8 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
 
 /// Returns the index of the upstream to begin at, and its own cursor.
 fn cursor(request: &Request<'_>) -> Result<(usize, Option<String>), Fault> {
-    match request.params.get("cursor") {
-        None | Some("null") => Ok((0, None)),
+    match request.params.value("cursor") {
+        None => Ok((0, None)),
         Some(text) => {
             let text = json::string(text).ok_or(Fault::Cursor)?;
             let (index, rest) = text.split_once(':').ok_or(Fault::Cursor)?;

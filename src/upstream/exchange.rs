@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::json;
 use crate::protocol::message;
 use crate::protocol::sse::{Events, SseError};
 use crate::upstream::client::TransferError;
@@ -59,7 +60,7 @@ impl Exchange {
     #[must_use]
     pub fn from_body(body: Bytes) -> Self {
         Self {
-            source: Source::Whole(Some(body)),
+            source: Source::Whole(Some(json::cut_bom(body))),
             deadline: None,
             resume_point: ResumePoint::default(),
             takes_batches: false,
@@ -200,7 +201,7 @@ impl Source {
                 }
                 resume_point.retry = event.retry.or(resume_point.retry);
                 if !event.data.is_empty() {
-                    return Ok(Some(event.data));
+                    return Ok(Some(json::cut_bom(event.data)));
                 }
             },
             Self::Child(replies) => match replies.next().await {

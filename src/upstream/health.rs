@@ -1,12 +1,13 @@
 //! The health of an upstream, and the report of its last listing, for operators.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::catalog::{DroppedCounts, InvalidDefinition};
+use crate::catalog::{DroppedCounts, InvalidDefinition, Kind};
 use crate::upstream::error::LinkError;
 
 /// The health of one link: its state, since when, and the report of its last listing.
@@ -62,6 +63,8 @@ pub struct ListingReport {
     pub stale: bool,
     /// The number of definitions of each kind, in the order of [`crate::catalog::Kind::ALL`].
     pub counts: [usize; 4],
+    /// The lists that failed. Their kinds keep the definitions of an earlier listing.
+    pub failed_lists: Vec<FailedList>,
     /// Definitions left out, each with the reason.
     pub quarantined: Vec<InvalidDefinition>,
     /// Rules of the config that match nothing.
@@ -70,11 +73,38 @@ pub struct ListingReport {
     pub dropped: DroppedCounts,
 }
 
+/// A list of an upstream that failed while others came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedList {
+    /// The kind that it lists.
+    pub kind: Kind,
+    /// The reason, for the operator.
+    pub reason: String,
+}
+
+impl fmt::Display for FailedList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} fails: {}", self.kind.method(), self.reason)
+    }
+}
+
 impl ListingReport {
     /// Returns the time since the listing was last confirmed.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         self.at.map(|(at, _)| at.elapsed())
+    }
+
+    /// Returns whether the list of a kind failed.
+    #[must_use]
+    pub fn is_failed(&self, kind: Kind) -> bool {
+        self.failed_lists.iter().any(|list| list.kind == kind)
+    }
+
+    /// Returns whether it has definitions of a kind whose list failed.
+    fn keeps_some(&self) -> bool {
+        let mut counts = Kind::ALL.into_iter().zip(self.counts);
+        counts.any(|(kind, count)| count > 0 && self.is_failed(kind))
     }
 }
 
@@ -198,12 +228,12 @@ impl Health {
         report
     }
 
-    /// Returns whether there is a listing that weir fails to renew, or one from an earlier run that
-    /// it has not renewed yet.
+    /// Returns whether there is a listing that weir fails to renew, in whole or in part, or one from
+    /// an earlier run that it has not renewed yet.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         let report = self.report.read();
-        report.at.is_some() && (report.stale || self.is_failing())
+        report.at.is_some() && (report.stale || self.is_failing() || report.keeps_some())
     }
 
     /// Sets or clears what operators have to know beside the report.

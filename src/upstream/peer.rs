@@ -164,13 +164,13 @@ impl Capabilities {
         };
         let list_changed = |key| has(key, "listChanged");
         Self {
-            tools: capabilities.contains("tools"),
-            prompts: capabilities.contains("prompts"),
-            resources: capabilities.contains("resources"),
-            completions: capabilities.contains("completions"),
-            logging: capabilities.contains("logging"),
+            tools: capabilities.has_value("tools"),
+            prompts: capabilities.has_value("prompts"),
+            resources: capabilities.has_value("resources"),
+            completions: capabilities.has_value("completions"),
+            logging: capabilities.has_value("logging"),
             subscribe: has("resources", "subscribe"),
-            tasks: capabilities.contains("tasks"),
+            tasks: capabilities.has_value("tasks"),
             list_changed: list_changed("tools")
                 || list_changed("prompts")
                 || list_changed("resources"),

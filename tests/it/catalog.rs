@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::bounded;
-use crate::support::client::names;
+use crate::support::client::{Client, names};
 use crate::support::upstream::{Fault, Kind, On, Paging, Times, Upstream};
 use crate::support::weir::Weir;
 
@@ -76,7 +76,7 @@ async fn names_are_legal_within_budget_and_lead_home() {
     let odd = [
         "weird name/é",
         "weird name é",
-        "dots.and-dashes_1",
+        "dots-and-dashes_1",
         long.as_str(),
     ];
     let up = Upstream::named("up").tools(odd).start().await;
@@ -84,12 +84,12 @@ async fn names_are_legal_within_budget_and_lead_home() {
     let modern = weir.modern();
     let exposed = weir.tool_names().await;
     assert_eq!(exposed.len(), 4);
-    assert!(exposed.contains(&"up__dots.and-dashes_1".to_owned()));
+    assert!(exposed.contains(&"up__dots-and-dashes_1".to_owned()));
     for (name, original) in exposed.iter().zip(odd) {
         assert!(name.len() <= 64 && name.starts_with("up__"), "{name}");
         assert!(
             name.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)),
+                .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)),
             "{name}"
         );
         assert_eq!(
@@ -419,4 +419,26 @@ async fn a_resource_keeps_its_uri_while_one_upstream_owns_it() {
             "two.file:///b {}"
         ]
     );
+}
+
+#[tokio::test]
+async fn names_have_the_characters_that_models_accept_unless_the_config_says_mcp() {
+    let dotted = ["get.user", "get_user"];
+    let up = Upstream::named("up").tools(dotted).prompts(dotted);
+    let up = up.start().await;
+    let strict = Weir::over([&up]).start().await;
+    let names = strict.tool_names().await;
+    assert_eq!(names, ["up__get_user_84092056", "up__get_user"]);
+    for client in Client::both(&strict).await {
+        for (name, original) in names.iter().zip(dotted) {
+            let said = client.call(name, "{}").await.text();
+            assert_eq!(said, format!("up.{original} {{}}"));
+            let params = format!(r#"{{"name":"{name}"}}"#);
+            let reply = client.request("prompts/get", &params).await;
+            assert!(reply.result().contains(&format!("up.{original} ")));
+        }
+    }
+    let naming = "naming: { charset: mcp, separator: \".\" }";
+    let mcp = Weir::over([&up]).top(naming).start().await;
+    assert_eq!(mcp.tool_names().await, ["up.get.user", "up.get_user"]);
 }

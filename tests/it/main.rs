@@ -64,6 +64,8 @@ mod lossless;
 mod metrics;
 mod mirrored;
 mod mistakes;
+mod nulls;
+mod one_list;
 mod paces;
 mod patience;
 mod plan;

@@ -405,3 +405,28 @@ async fn the_token_of_the_config_opens_the_running_weir() {
     );
     serving.stop().await;
 }
+
+#[tokio::test]
+async fn a_plan_shows_which_names_the_strict_charset_changes() {
+    let up = Upstream::named("up")
+        .tools(["get.user", "plain"])
+        .start()
+        .await;
+    let old = Weir::over([&up])
+        .top("naming: { charset: mcp }")
+        .start()
+        .await;
+    let yaml = fs::read_to_string(old.home.path().join("weir.yaml")).unwrap();
+    let next = old.home.path().join("next.yaml");
+    fs::write(&next, yaml.replace("naming: { charset: mcp }\n", "")).unwrap();
+    let ran = planned(next.to_str().unwrap(), &["--json"]).await;
+    let plan: Value = serde_json::from_str(&ran.out).unwrap();
+    let up = of(&plan, "up");
+    assert_eq!(up["renamed"][0]["from"], "up__get.user", "{plan:#}");
+    assert_eq!(up["renamed"][0]["to"], "up__get_user_84092056");
+    assert_eq!(up["renamed"][0]["causes"], serde_json::json!(["charset"]));
+    assert_eq!(up["renamed"].as_array().unwrap().len(), 1);
+    for list in ["added", "removed"] {
+        assert_eq!(up[list].as_array().unwrap().len(), 0, "{plan:#}");
+    }
+}

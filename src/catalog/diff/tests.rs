@@ -453,35 +453,38 @@ proptest! {
     }
 }
 
+/// What a config exposes of one tool with a dot in its name.
+fn dotted_side(yaml: &str) -> Side {
+    let yaml = format!("version: 1\n{yaml}");
+    let config = config::parse(&yaml, Path::new("weir.yaml"), &|_| None).unwrap();
+    let mut parts = Vec::new();
+    for (slot, upstream) in config.upstreams.values().enumerate() {
+        let mut listing = Listing::of(Era::Modern);
+        listing.add(
+            Kind::Tools,
+            r#"{"name":"p.search_for_many_things","inputSchema":{}}"#,
+        );
+        let listing = listing.finish();
+        parts.push(Part {
+            upstream: upstream.id.clone(),
+            upstream_index: UpstreamIndex::new(slot),
+            prepared: Arc::new(Prepared::new(upstream.as_ref(), &config.naming, &listing)),
+        });
+    }
+    Side::of(
+        &config.upstreams,
+        &config.naming,
+        &Catalog::merge(&config.naming, 1000, &parts),
+    )
+}
+
 #[test]
 fn a_new_name_has_a_cause() {
-    let side = |yaml: &str| {
-        let yaml = format!("version: 1\n{yaml}");
-        let config = config::parse(&yaml, Path::new("weir.yaml"), &|_| None).unwrap();
-        let mut parts = Vec::new();
-        for (slot, upstream) in config.upstreams.values().enumerate() {
-            let mut listing = Listing::of(Era::Modern);
-            listing.add(
-                Kind::Tools,
-                r#"{"name":"p.search_for_many_things","inputSchema":{}}"#,
-            );
-            let listing = listing.finish();
-            parts.push(Part {
-                upstream: upstream.id.clone(),
-                upstream_index: UpstreamIndex::new(slot),
-                prepared: Arc::new(Prepared::new(upstream.as_ref(), &config.naming, &listing)),
-            });
-        }
-        Side::of(
-            &config.upstreams,
-            &config.naming,
-            &Catalog::merge(&config.naming, 1000, &parts),
-        )
-    };
     let url = "url: \"http://127.0.0.1:1/mcp\"";
-    let base = side(&format!("upstreams:\n  up: {{ {url} }}\n"));
+    let mcp = "naming: { charset: mcp }\n";
+    let base = dotted_side(&format!("{mcp}upstreams:\n  up: {{ {url} }}\n"));
     let causes = |yaml: &str| {
-        let diff = Diff::between(&base, &side(yaml));
+        let diff = Diff::between(&base, &dotted_side(yaml));
         let found = diff.of("up").map(|found| found.renamed.clone());
         found
             .unwrap_or_default()
@@ -489,7 +492,8 @@ fn a_new_name_has_a_cause() {
             .flat_map(|item| item.causes.clone())
             .collect::<Vec<_>>()
     };
-    let up = |more: &str| format!("upstreams:\n  up: {{ {url}, {more} }}\n");
+    let bare = |more: &str| format!("upstreams:\n  up: {{ {url}, {more} }}\n");
+    let up = |more: &str| format!("{mcp}{}", bare(more));
     assert_eq!(causes(&up("namespace: other")), [RenameCause::Namespace]);
     assert_eq!(
         causes(&up("names: { strip: \"^p[.]\" }")),
@@ -502,13 +506,21 @@ fn a_new_name_has_a_cause() {
         [RenameCause::Rule]
     );
     assert_eq!(
-        causes(&format!("naming: {{ separator: \".\" }}\n{}", up(""))),
+        causes(&format!(
+            "naming: {{ charset: mcp, separator: \"-\" }}\n{}",
+            bare("")
+        )),
         [RenameCause::Separator]
     );
     assert_eq!(
-        causes(&format!("naming: {{ max_length: 24 }}\n{}", up(""))),
+        causes(&format!(
+            "naming: {{ charset: mcp, max_length: 24 }}\n{}",
+            bare("")
+        )),
         [RenameCause::Budget]
     );
-    let before = format!("upstreams:\n  earlier: {{ {url}, namespace: up }}\n  up: {{ {url} }}\n");
+    assert_eq!(causes(&bare("")), [RenameCause::Charset]);
+    let before =
+        format!("{mcp}upstreams:\n  earlier: {{ {url}, namespace: up }}\n  up: {{ {url} }}\n");
     assert_eq!(causes(&before), [RenameCause::Conflict]);
 }

@@ -18,6 +18,7 @@ pub struct ListingBuilder {
     ttl: Option<Duration>,
     definitions: PerKind<Vec<Definition>>,
     keys: PerKind<HashSet<Arc<str>>>,
+    unlisted: PerKind<bool>,
     quarantined: Vec<InvalidDefinition>,
     earlier: Option<Arc<Listing>>,
     /// Those of the earlier listing that have not come again yet, by their text.
@@ -39,6 +40,7 @@ impl ListingBuilder {
             ttl: None,
             definitions: PerKind::default(),
             keys: PerKind::default(),
+            unlisted: PerKind::default(),
             quarantined: Vec::new(),
             earlier: None,
             checked: PerKind::default(),
@@ -78,6 +80,11 @@ impl ListingBuilder {
         }
     }
 
+    /// Notes that the list of a kind did not come. That says nothing about its definitions.
+    pub const fn miss(&mut self, kind: Kind) {
+        *self.unlisted.get_mut(kind) = true;
+    }
+
     /// Notes how long a page is fresh; the least counts.
     pub fn fresh_for(&mut self, ttl: Duration) {
         self.ttl = Some(self.ttl.map_or(ttl, |least| least.min(ttl)));
@@ -113,6 +120,7 @@ impl ListingBuilder {
             era: self.era,
             ttl: self.ttl,
             definitions,
+            unlisted: self.unlisted,
             quarantined: self.quarantined,
             digest: replaced::digest(self.era, &digests),
             digests,

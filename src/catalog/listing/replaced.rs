@@ -26,9 +26,28 @@ pub(super) fn digest(era: Era, digests: &PerKind<Digest>) -> Digest {
 }
 
 impl Listing {
+    /// Returns the same listing, where each kind whose list did not come has the definitions of an
+    /// earlier listing.
+    #[must_use]
+    pub fn completed_from(&self, earlier: &Self) -> Self {
+        let (mut definitions, mut digests) = (self.definitions.clone(), self.digests);
+        let kinds = Kind::ALL.into_iter().chain([Kind::Instructions]);
+        for kind in kinds.filter(|kind| !self.is_listed(*kind)) {
+            *definitions.get_mut(kind) = earlier.definitions.get(kind).clone();
+            *digests.get_mut(kind) = earlier.digest_of(kind);
+        }
+        Self {
+            quarantined: self.quarantined.clone(),
+            definitions,
+            digest: digest(self.era, &digests),
+            digests,
+            ..*self
+        }
+    }
+
     /// The same listing with these definitions in the place of those of their kinds.
-    pub(in crate::catalog) fn replaced(&self, kinds: Vec<(Kind, Vec<Definition>)>) -> Self {
-        let (mut definitions, mut digests) = (self.definitions.clone(), self.digests.clone());
+    pub(crate) fn replaced(&self, kinds: Vec<(Kind, Vec<Definition>)>) -> Self {
+        let (mut definitions, mut digests) = (self.definitions.clone(), self.digests);
         for (kind, replacement) in kinds {
             *digests.get_mut(kind) = digest_of(kind, &replacement);
             *definitions.get_mut(kind) = replacement.into();

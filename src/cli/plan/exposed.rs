@@ -6,7 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::catalog::diff::UpstreamConfigs;
-use crate::catalog::{Catalog, Part, Prepared, Rules, Side};
+use crate::catalog::{Catalog, Listing, Part, Prepared, Rules, Side};
 use crate::cli::output::Output;
 use crate::cli::plan::baseline::Baseline;
 use crate::cli::plan::drift::{self, HeldDefinition};
@@ -32,6 +32,8 @@ pub(super) enum ListingSource {
     Kept,
     /// The upstream was asked.
     Live,
+    /// The upstream was asked, and one of its lists failed for this reason.
+    Part(String),
     /// The state folder, because of this reason.
     Stored(String),
     /// The baseline's listing, because of this reason.
@@ -45,7 +47,7 @@ impl ListingSource {
     pub(super) const fn as_str(&self) -> &'static str {
         match self {
             Self::Kept => "kept",
-            Self::Live => "live",
+            Self::Live | Self::Part(_) => "live",
             Self::Stored(_) => "stored",
             Self::Previous(_) => "earlier",
             Self::Missing(_) => "none",
@@ -56,7 +58,10 @@ impl ListingSource {
     pub(super) fn reason(&self) -> Option<&str> {
         match self {
             Self::Kept | Self::Live => None,
-            Self::Stored(reason) | Self::Previous(reason) | Self::Missing(reason) => Some(reason),
+            Self::Part(reason)
+            | Self::Stored(reason)
+            | Self::Previous(reason)
+            | Self::Missing(reason) => Some(reason),
         }
     }
 
@@ -64,6 +69,7 @@ impl ListingSource {
     pub(super) fn trouble(&self) -> Option<String> {
         let reason = self.reason()?;
         Some(match self {
+            Self::Part(_) => format!("{reason}; what it listed before is used"),
             Self::Stored(_) => format!("{reason}; its stored listing is used"),
             Self::Previous(_) => format!("{reason}; what it listed before is used"),
             Self::Kept | Self::Live | Self::Missing(_) => {
@@ -82,7 +88,10 @@ pub(super) struct PlannedCatalog {
 }
 
 /// Where an upstream's listing is from, and the listing if there is one.
-type AskedUpstream = (ListingSource, Option<Arc<Prepared>>);
+type PlannedUpstream = (ListingSource, Option<Arc<Prepared>>);
+
+/// The same of an upstream that was asked, with what it listed.
+type AskedUpstream = (ListingSource, Option<Arc<Prepared>>, Option<Arc<Listing>>);
 
 /// Returns what a config exposes by itself.
 pub(super) async fn expose_alone(
@@ -130,8 +139,13 @@ async fn expose(
     for (index, (id, upstream)) in all.iter().enumerate() {
         let (source, prepared) = match asked.swap_remove(id) {
             _ if kept(id) => (ListingSource::Kept, fallback.previous(upstream)),
-            Some((ListingSource::Live, prepared)) => (ListingSource::Live, prepared),
-            Some((source, _)) => fallback.listing_of(upstream, source.reason().unwrap_or_default()),
+            Some((ListingSource::Live, prepared, _)) => (ListingSource::Live, prepared),
+            Some((source @ ListingSource::Part(_), _, Some(listing))) => {
+                (source, Some(fallback.complete(upstream, &listing)))
+            }
+            Some((source, ..)) => {
+                fallback.listing_of(upstream, source.reason().unwrap_or_default())
+            }
             None => fallback.listing_of(upstream, "not asked"),
         };
         sources.insert(id.clone(), source);
@@ -174,11 +188,17 @@ async fn ask_upstreams(
         let part = parts.find(|part| part.upstream == *link.id());
         let prepared = part.map(|part| Arc::clone(&part.prepared));
         let source = match link.health.state() {
-            HealthState::Up => ListingSource::Live,
+            HealthState::Up => match &*link.health.report().failed_lists {
+                [] => ListingSource::Live,
+                failed => {
+                    let reasons: Vec<_> = failed.iter().map(ToString::to_string).collect();
+                    ListingSource::Part(reasons.join("; "))
+                }
+            },
             HealthState::Failing { reason, .. } => ListingSource::Missing(reason),
             HealthState::Connecting => ListingSource::Missing("it does not answer".to_owned()),
         };
-        (link.id().clone(), (source, prepared))
+        (link.id().clone(), (source, prepared, link.rounds.listing()))
     });
     let asked = asked.collect();
     core.stop().await;
@@ -194,18 +214,33 @@ struct Fallback<'b> {
 }
 
 impl Fallback<'_> {
-    fn listing_of(&self, upstream: &config::Upstream, reason: &str) -> AskedUpstream {
+    /// Returns what an upstream exposes whose lists came but for some: those have what was listed
+    /// before.
+    fn complete(&self, upstream: &config::Upstream, listing: &Listing) -> Arc<Prepared> {
+        let store = self.store.as_ref();
+        let stored = store.and_then(|store| store.read_listing(upstream).ok().flatten());
+        let before = || Some(self.before?.side.listing(&upstream.id));
+        let earlier = stored.map(|stored| stored.listing).or_else(before);
+        let completed = earlier.map(|earlier| listing.completed_from(&earlier));
+        Arc::new(self.prepare(upstream, completed.as_ref().unwrap_or(listing)))
+    }
+
+    fn prepare(&self, upstream: &config::Upstream, listing: &Listing) -> Prepared {
+        let rules = Rules {
+            instance: self.instance,
+            ..Rules::from(upstream)
+        };
+        Prepared::new(rules, self.naming, listing)
+    }
+
+    fn listing_of(&self, upstream: &config::Upstream, reason: &str) -> PlannedUpstream {
         let stored = self
             .store
             .as_ref()
             .map(|store| store.read_listing(upstream));
         let reason = match stored {
             Some(Ok(Some(StoredListing { listing, .. }))) => {
-                let rules = Rules {
-                    instance: self.instance,
-                    ..Rules::from(upstream)
-                };
-                let prepared = Prepared::new(rules, self.naming, &listing);
+                let prepared = self.prepare(upstream, &listing);
                 return (
                     ListingSource::Stored(reason.to_owned()),
                     Some(Arc::new(prepared)),

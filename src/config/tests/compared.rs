@@ -18,7 +18,7 @@ use Reload::{Applied, Refused, Unchanged};
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 41] = [
+const KEYS: [(&str, &str, &str, Reload); 42] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -67,6 +67,7 @@ const KEYS: [(&str, &str, &str, Reload); 41] = [
     ("instance", "a", "b", Refused("instance")),
     ("naming", "null", "{ separator: _ }", Applied),
     ("naming.separator", "__", "_", Applied),
+    ("naming.charset", "mcp", "strict", Applied),
     ("naming.max_length", "63", "64", Applied),
     ("server", "null", "{ title: a }", Applied),
     ("server.title", "a", "b", Applied),

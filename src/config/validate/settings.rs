@@ -17,7 +17,7 @@ use crate::config::{
     Stale, StalePolicy, Timeouts, raw, secrets, units,
 };
 use crate::document::path::KeyPath;
-use crate::name::{Instance, Naming};
+use crate::name::{Charset, Instance, Naming};
 use crate::secret::Secret;
 
 /// How long calls under way may still take at the end: a third of what Kubernetes gives a container to stop in.
@@ -203,7 +203,11 @@ fn check_naming(check: &mut Check<'_>, raw: &raw::Naming, at: &KeyPath) -> Namin
         check.report(&at.key("max_length"), Rule::Range { least, most });
     }
     let length = usize::try_from(length).unwrap_or(Naming::LONGEST);
-    let naming = Naming::new(raw.separator.as_deref().unwrap_or("__"), length);
+    let charset = match raw.charset {
+        None | Some(raw::NameCharset::Strict) => Charset::Strict,
+        Some(raw::NameCharset::Mcp) => Charset::Mcp,
+    };
+    let naming = Naming::new(charset, raw.separator.as_deref().unwrap_or("__"), length);
     check.or(&at.key("separator"), naming, Naming::default())
 }
 

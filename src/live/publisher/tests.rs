@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, PerKind};
 use crate::config::{self, Config};
 use crate::live::store::ListingStore;
 use crate::metrics::Metrics;
@@ -39,7 +39,12 @@ fn listed(round: u64, listing: Arc<Listing>) -> ListingAttempt {
         round,
         at: Instant::now(),
         on: SystemTime::UNIX_EPOCH,
-        result: Ok(listing),
+        result: Ok(Listed {
+            listing,
+            failed: Vec::new(),
+            hung: PerKind::default(),
+            retry_after: None,
+        }),
     }
 }
 

@@ -25,6 +25,19 @@ pub enum StateChange {
         /// The listing; `None` if the attempt failed.
         listing: Option<Arc<Listing>>,
     },
+    /// An attempt to list an upstream goes on, but some kinds have come.
+    ListedPart {
+        /// The number of the link.
+        link: u64,
+        /// The number of the attempt.
+        round: u64,
+        /// When the last of those kinds came.
+        at: Instant,
+        /// The same moment by the wall clock.
+        on: SystemTime,
+        /// The listing, without the kinds that have not come.
+        listing: Arc<Listing>,
+    },
     /// A stored listing of an earlier run was found. It counts as stale until the upstream is
     /// listed.
     Restored {

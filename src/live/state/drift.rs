@@ -1,31 +1,30 @@
 //! Drift in the state: which definitions a listing exposes, and how accepting one changes that.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use foldhash::HashSet;
 use tokio::time::Instant;
 
 use crate::catalog::drift::{FilteredListing, filter_listing};
-use crate::catalog::{DriftReport, DriftedDefinition, Hasher, Kind, Listing, Pins};
+use crate::catalog::{DriftReport, DriftedDefinition, Hasher, Listing, PerKind, Pins};
 use crate::config::{self, Config};
 use crate::live::state::change::{AcceptOutcome, AcceptRequest, Effects};
-use crate::live::state::upstream::{KnownListing, UpstreamState, prepare, rules_of};
+use crate::live::state::upstream::{Confirmed, KnownListing, UpstreamState, prepare, rules_of};
 use crate::live::store;
 use crate::name::UpstreamId;
 
 impl UpstreamState {
-    /// Applies a listing that is believed. `held`: when it was last confirmed, by both clocks.
+    /// Applies a listing that is believed.
     pub(super) fn list(
         &mut self,
         config: &Config,
-        held: (Instant, SystemTime),
+        confirmed: Confirmed,
         now: Instant,
         listing: Arc<Listing>,
         effects: &mut Effects,
     ) {
         let gated = self.gate(config, &listing, now, effects);
-        self.expose(config, held, listing, gated);
+        self.expose(config, confirmed, listing, gated);
     }
 
     /// Filters a listing.
@@ -71,17 +70,16 @@ impl UpstreamState {
     fn expose(
         &mut self,
         config: &Config,
-        (at, on): (Instant, SystemTime),
+        confirmed: Confirmed,
         listing: Arc<Listing>,
         (let_through, drift): (Arc<Listing>, DriftReport),
     ) {
+        let marks = PerKind::default();
         self.listed = Some(KnownListing {
-            at,
-            on,
-            stamp: None,
+            confirmed,
+            marks,
             digest: listing.digest(),
-            counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
-            prepared: prepare(config, &self.config, &let_through, drift, None),
+            prepared: prepare(config, &self.config, &let_through, drift, &marks),
             listing,
             let_through,
             elsewhere: false,
@@ -120,17 +118,17 @@ impl UpstreamState {
         if moves || listed.elsewhere {
             let let_through = Arc::clone(&listed.let_through);
             let exposed = (Arc::clone(&let_through), DriftReport::default());
-            self.expose(config, (listed.at, listed.on), let_through, exposed);
+            self.expose(config, listed.confirmed, let_through, exposed);
             self.listed = self.listed.map(|listed| KnownListing {
                 elsewhere: true,
                 ..listed
             });
             return self;
         }
-        let (held, listing) = ((listed.at, listed.on), Arc::clone(&listed.listing));
+        let (confirmed, listing) = (listed.confirmed, Arc::clone(&listed.listing));
         // The previous drift stays known, so that it is not reported as new.
         self.listed = Some(listed);
-        self.list(config, held, now, listing, effects);
+        self.list(config, confirmed, now, listing, effects);
         self
     }
 
@@ -163,10 +161,10 @@ impl UpstreamState {
         {
             return AcceptOutcome::Changed(drifted);
         }
-        let (held, listing) = ((listed.at, listed.on), Arc::clone(&listed.listing));
+        let (confirmed, listing) = (listed.confirmed, Arc::clone(&listed.listing));
         let pins: &mut Arc<Pins> = self.pins.get_or_insert_default();
         drifted.accept(Arc::make_mut(pins));
-        self.list(config, held, now, listing, effects);
+        self.list(config, confirmed, now, listing, effects);
         if !effects.pins_changed.contains(&self.link) {
             effects.pins_changed.push(self.link);
         }

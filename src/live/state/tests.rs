@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::SystemTime;
 
+mod parts;
 mod properties;
 mod reload;
 mod stale;
 mod stored;
 
 use super::*;
-use crate::catalog::Digest;
+use crate::catalog::{Digest, Kind};
 use crate::json;
 use crate::name::is_legal;
 use crate::protocol::era::Era;

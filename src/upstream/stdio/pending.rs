@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::broken;
 use super::closed::ClosedReason;
 use super::stderr::{is_milestone, printable};
-use crate::json::Object;
+use crate::json::{self, Object};
 use crate::name::UpstreamId;
 use crate::protocol::message::{self, Id, Message, MessageError, Notification, read_number};
 use crate::protocol::{meta, method};
@@ -220,7 +220,7 @@ impl LineRouter {
         let Ok(text) = std::str::from_utf8(line) else {
             return self.handle_broken("not UTF-8", line);
         };
-        let text = text.trim_matches([' ', '\t', '\r']);
+        let text = json::without_bom(text).trim_matches([' ', '\t', '\r']);
         if text.is_empty() {
             return;
         }

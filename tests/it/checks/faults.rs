@@ -305,7 +305,7 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
         FaultKind::Envelope => {
             let mut all = both(&|post| {
                 let start = post.body.find("\"params\":").unwrap();
-                let body = format!("{}\"params\":[]}}", &post.body[..start]);
+                let body = format!("{}\"params\":[1]}}", &post.body[..start]);
                 post.body(body).text()
             });
             let bare = Post::new("tools/call", CALL).header("mcp-protocol-version", MODERN);

@@ -186,7 +186,7 @@ async fn the_envelope_is_required_but_for_who_asks() {
     refused(rig.call().exactly(bare), 400, -32602).await;
     refused(rig.call().without_meta(CLAIM), 400, -32602).await;
     refused(rig.call().without_meta(CAPABILITIES), 400, -32602).await;
-    refused(rig.call().meta(CAPABILITIES, "[]"), 400, -32602).await;
+    refused(rig.call().meta(CAPABILITIES, "[1]"), 400, -32602).await;
     refused(rig.call().meta(CLAIM, "20260728"), 400, -32602).await;
     // Another version in the header does not make it another mistake.
     let odd = rig

@@ -9,7 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use weir::catalog::listing::{self, DEFINITION_BYTES};
-use weir::catalog::{Catalog, Definition, InvalidReason, Kind, Listing, Part, Prepared, Rules};
+use weir::catalog::{
+    Catalog, Definition, InvalidReason, Kind, Listing, Part, PerKind, Prepared, Rules,
+};
 use weir::config::{Instructions, ToolOverride, ToolRules};
 use weir::json::{self, Object};
 use weir::name::{Namespace, Naming, UpstreamId, UpstreamIndex};
@@ -160,7 +162,7 @@ fn part(id: &str, era: Era, slot: usize, raw: &str) -> Part {
     let rules = Rules {
         instructions: &Instructions::Served,
         instance: None,
-        stale: None,
+        stale: PerKind::default(),
         upstream: &upstream,
         namespace: &Namespace::default(),
         strip: None,

@@ -27,6 +27,11 @@ Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tool
 
 With --start-when it reads nothing until FILE exists. With --either-era and `--era dual` it takes `initialize`
 after a modern request too; the later one counts. With --pydantic it reports 31 errors at the probe.
+--fault METHOD=hang gets no answer to that method; METHOD=ERROR-OR-RESULT gets this raw answer, which is an error if it
+has a `code`.
+
+--sloppy writes a byte order mark before each message, and `null` for what is absent: params of notifications and their
+id, and `result` beside `error`.
 
 --log FILE gets one line per message that arrived, as it arrived, and `EOF` when stdin closes.
 """
@@ -51,18 +56,20 @@ options.add_argument("--prompts", default="")
 options.add_argument("--instructions")
 options.add_argument("--pid")
 options.add_argument("--log")
+options.add_argument("--fault", action="append", default=[])
 options.add_argument("--raw")
 options.add_argument("--big", type=int, default=100_000)
 options.add_argument("--start-delay", type=float, default=0)
 options.add_argument("--start-when")
 options.add_argument("--flood-stderr", type=int, default=0)
 for switch in ["ignore-sigterm", "exit-on-probe", "silent-on-probe", "stuck-on-probe", "strict-version", "noise",
-               "restless", "either-era", "pydantic", "string-numbers"]:
+               "sloppy", "restless", "either-era", "pydantic", "string-numbers"]:
     options.add_argument("--" + switch, action="store_true")
 options = options.parse_args()
 
 out = sys.stdout.buffer
 writing = threading.Lock()
+faults = dict(fault.split("=", 1) for fault in options.fault)
 tools = [name for name in options.tools.split(",") if name]
 prompts = [name for name in options.prompts.split(",") if name]
 cancelled = {}
@@ -80,7 +87,7 @@ def log(line):
 
 def write(text):
     with writing:
-        out.write(text.encode() + b"\n")
+        out.write((b"\xef\xbb\xbf" if options.sloppy else b"") + text.encode() + b"\n")
         out.flush()
 
 
@@ -90,6 +97,8 @@ def spelled(number):
 
 
 def note(method, params):
+    if options.sloppy and not params:
+        return write(json.dumps({"jsonrpc": "2.0", "id": None, "method": method, "params": None}))
     write(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}))
 
 
@@ -142,7 +151,8 @@ def refuse(request, code, message, data=None):
     error = {"code": code, "message": message}
     if data is not None:
         error["data"] = data
-    write(json.dumps({"jsonrpc": "2.0", "id": spelled(request.get("id")), "error": error}))
+    more = {"result": None} if options.sloppy else {}
+    write(json.dumps({"jsonrpc": "2.0", "id": spelled(request.get("id")), "error": error, **more}))
 
 
 def text(value):
@@ -266,6 +276,11 @@ def handle(request, line):
     elif method == "notifications/cancelled":
         stop = cancelled.setdefault(json.dumps(params.get("requestId")), threading.Event())
         stop.set()
+    elif method in faults:
+        raw = faults[method]
+        if raw != "hang":
+            member = "error" if raw.startswith('{"code"') else "result"
+            write('{"jsonrpc":"2.0","id":%s,"%s":%s}' % (json.dumps(request["id"]), member, raw))
     elif method == "initialize":
         initialize(request)
     elif "id" in request and method is None:

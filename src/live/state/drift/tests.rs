@@ -6,10 +6,10 @@ mod properties;
 mod renames;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::catalog::{Catalog, ChangeClass, Digest, RenamedDefinition, Repetition};
+use crate::catalog::{Catalog, ChangeClass, Digest, Kind, RenamedDefinition, Repetition};
 use crate::json::Object;
 use crate::live::state::{State, StateChange};
 use crate::protocol::era::Era;

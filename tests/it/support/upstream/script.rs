@@ -135,6 +135,10 @@ pub enum Fault {
     Html,
     /// This status with a JSON-RPC error (raw `error` member).
     Error(u16, String),
+    /// The right answer as JSON, with a byte order mark before it.
+    Bom,
+    /// This raw `result` under the right id.
+    Result(String),
     /// The right answer under this raw id.
     ForeignId(String),
     /// A body that is no JSON-RPC, as `application/json`.

@@ -121,6 +121,11 @@ async fn answered(
             let page = "<!doctype html><title>Log in</title>";
             return Ok(response(200, "text/html", page.into()));
         }
+        Some(Fault::Result(result)) => {
+            let id = message.and_then(|message| message.id).unwrap();
+            let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
+            return Ok(response(200, JSON, body.into()));
+        }
         Some(Fault::Json(text)) => return Ok(response(200, JSON, text.into())),
         Some(Fault::Close) => return Err(io::ErrorKind::ConnectionReset.into()),
         Some(Fault::StallHeaders) => std::future::pending().await,
@@ -142,7 +147,8 @@ async fn answered(
         Some(Fault::Flood(bytes, shape)) => return Ok(flood(bytes, shape)),
         Some(Fault::KeepAlives) => return Ok(keep_alives()),
         Some(
-            fault @ (Fault::ForeignId(_)
+            fault @ (Fault::Bom
+            | Fault::ForeignId(_)
             | Fault::StallBody
             | Fault::CloseBody
             | Fault::Batch(_)
@@ -327,6 +333,14 @@ fn pieces(body: Vec<u8>, dribble: Option<usize>) -> Body {
     }
 }
 
+/// A body with a byte order mark before its message.
+fn marked(body: &str) -> String {
+    match body.starts_with("event:") {
+        true => body.replace("data: {", "data: \u{feff}{"),
+        false => format!("\u{feff}{body}"),
+    }
+}
+
 /// Takes a good answer and damages it.
 async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
     let (mut parts, body) = answer.into_parts();
@@ -361,6 +375,10 @@ async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
             parts.headers.remove(header::CONTENT_LENGTH);
             format!("{start}\"id\":{id}{}", &rest[end..]).into()
         }
+        Fault::Bom => {
+            parts.headers.remove(header::CONTENT_LENGTH);
+            marked(std::str::from_utf8(&body).unwrap()).into()
+        }
         Fault::Twice => {
             let kind = header::HeaderValue::from_static(SSE);
             parts.headers.insert(header::CONTENT_TYPE, kind);
@@ -378,6 +396,7 @@ async fn spoil(answer: Response<Body>, fault: &Fault) -> Response<Body> {
         | Fault::Html
         | Fault::Error(..)
         | Fault::Json(_)
+        | Fault::Result(_)
         | Fault::Close
         | Fault::StallHeaders => panic!("{fault:?} is handled before the answer is made"),
     };
