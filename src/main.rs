@@ -8,8 +8,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use weir::cli::output::Output;
 use weir::cli::{
-    Cli, Command, ReapArgs, accept, call, check, demo, explain, import, login, plan, schema, serve,
-    tools,
+    Cli, Command, ReapArgs, accept, add, call, check, demo, explain, import, login, plan, schema,
+    serve, tools,
 };
 use weir::config::process_env;
 
@@ -84,6 +84,7 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
         | Command::Call(_)
         | Command::Login(_)
         | Command::Import(_)
+        | Command::Add(_)
         | Command::Schema
         | Command::Reap(_) => "error",
     };

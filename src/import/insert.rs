@@ -71,6 +71,16 @@ struct Insertion {
 }
 
 impl Insertion {
+    /// Returns the place after the last of the upstreams, which ends before the line `end`.
+    fn after_entries(lines: &[&str], end: usize, indent: usize) -> Self {
+        Self {
+            line: without_tail(lines, end, indent),
+            cut: None,
+            needs_key: false,
+            indent,
+        }
+    }
+
     fn find(text: &str, root: &Node) -> Result<Self, InsertError> {
         let lines: Vec<&str> = text.lines().collect();
         if text
@@ -121,12 +131,7 @@ impl Insertion {
                     .map(|other| other.at.line)
                     .filter(|line| *line > entry.at.line);
                 let end = next.min().map_or(document_end(&lines), |line| line - 1);
-                Ok(Self {
-                    line: without_tail(&lines, end, first.at.column - 1),
-                    cut: None,
-                    needs_key: false,
-                    indent: first.at.column - 1,
-                })
+                Ok(Self::after_entries(&lines, end, first.at.column - 1))
             }
             Value::Bool(_)
             | Value::Number(_)
