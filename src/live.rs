@@ -23,6 +23,8 @@ pub use snapshot::Snapshot;
 pub use state::StateChange;
 pub use view::View;
 
+use crate::caller::Principal;
+use crate::catalog::NamedResources;
 use crate::config::Config;
 use crate::upstream::HealthState;
 
@@ -31,6 +33,8 @@ use crate::upstream::HealthState;
 pub struct Live {
     current: ArcSwap<Snapshot>,
     generation: watch::Sender<u64>,
+    /// The resources that results named to callers without a session and without an identity.
+    named_resources: Arc<NamedResources>,
 }
 
 impl Live {
@@ -41,6 +45,7 @@ impl Live {
         Self {
             current: ArcSwap::from_pointee(first),
             generation,
+            named_resources: Arc::default(),
         }
     }
 
@@ -60,6 +65,14 @@ impl Live {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
+    }
+
+    /// Returns the resources that results named to a caller without a session.
+    #[must_use]
+    pub fn named_resources(&self, principal: &Principal) -> &Arc<NamedResources> {
+        match principal {
+            Principal::Anonymous => &self.named_resources,
+        }
     }
 
     /// Waits until every upstream has been listed or has failed once.

@@ -12,7 +12,7 @@ pub(crate) fn span(whole: &str, part: &str) -> Range<usize> {
 pub(super) type Edit = (Range<usize>, String);
 
 /// A text after edits whose places do not overlap.
-pub(super) fn edited(text: &str, mut edits: [Option<Edit>; 2]) -> String {
+pub(super) fn edited<const N: usize>(text: &str, mut edits: [Option<Edit>; N]) -> String {
     edits.sort_by_key(|edit| edit.as_ref().map(|(at, _)| at.start));
     let more: usize = edits.iter().flatten().map(|(_, value)| value.len()).sum();
     let (mut out, mut from) = (String::with_capacity(text.len() + more), 0);

@@ -62,9 +62,17 @@ pub(crate) struct Facts {
     pub(crate) task_required: bool,
     /// It has an `outputSchema` that is not of an object (modern only).
     pub(crate) free_output: bool,
-    /// The resource it is shown with (`_meta.ui.resourceUri`, MCP Apps), and where the value
-    /// stands.
-    pub(crate) ui: Option<(Arc<str>, Range<usize>)>,
+    /// The resource it is shown with (MCP Apps).
+    pub(crate) ui: Option<UiUri>,
+}
+
+/// The URI of the resource that a tool is shown with: `_meta.ui.resourceUri`, or the flat
+/// `_meta["ui/resourceUri"]` that MCP Apps had before, and that servers still write beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct UiUri {
+    pub(crate) uri: Arc<str>,
+    /// Where the value stands: nested, flat.
+    pub(crate) at: [Option<Range<usize>>; 2],
 }
 
 impl Definition {
@@ -287,14 +295,29 @@ fn is_free(schema: &str) -> bool {
 }
 
 /// The resource a tool is shown with, and where in the text its URI stands.
-pub(crate) fn ui(raw: &str, object: &Object<'_>) -> Option<(Arc<str>, Range<usize>)> {
+pub(crate) fn ui(raw: &str, object: &Object<'_>) -> Option<UiUri> {
     let meta = object
         .borrowed("_meta")
         .filter(|meta| meta.contains("resourceUri"))?;
-    let ui = Object::parse(meta).ok()?.borrowed("ui")?;
-    let text = Object::parse(ui).ok()?.borrowed("resourceUri")?;
-    let uri = json::string(text).filter(|uri| !uri.is_empty() && uri.len() <= URI_BYTES)?;
-    Some((uri.as_ref().into(), span(raw, text)))
+    let meta = Object::parse(meta).ok()?;
+    let nested = meta.borrowed("ui").and_then(|ui| Object::parse(ui).ok());
+    let nested = nested.and_then(|ui| ui.borrowed("resourceUri"));
+    let texts = [nested, meta.borrowed("ui/resourceUri")];
+    let fits = |uri: &Cow<'_, str>| !uri.is_empty() && uri.len() <= URI_BYTES;
+    let uri = texts
+        .into_iter()
+        .flatten()
+        .filter_map(json::string)
+        .find(fits)?;
+    // Where the two differ, the flat one leads elsewhere and stays.
+    let at = texts.map(|text| {
+        let is_same = |text: &&str| json::string(text).is_some_and(|found| found == uri);
+        text.filter(is_same).map(|text| span(raw, text))
+    });
+    Some(UiUri {
+        uri: uri.as_ref().into(),
+        at,
+    })
 }
 
 /// The first line of a definition's description, cut for tables.
@@ -500,8 +523,11 @@ mod tests {
         let definition = check_definition(Kind::Tools, raw).unwrap();
         let facts = &definition.facts;
         assert!(facts.execution && facts.task_required && facts.free_output);
-        let (uri, at) = facts.ui.clone().unwrap();
-        assert_eq!(&*uri, "ui://x");
+        let ui = facts.ui.clone().unwrap();
+        assert_eq!(&*ui.uri, "ui://x");
+        let [Some(at), None] = ui.at else {
+            panic!("{ui:?}");
+        };
         assert_eq!(&raw[at], r#""ui:\/\/x""#);
         let plain = check_definition(Kind::Tools, r#"{"name":"a","inputSchema":{},"execution":{"taskSupport":"optional"},"outputSchema":{"type":"object"}}"#).unwrap();
         assert!(plain.facts.execution && !plain.facts.task_required && !plain.facts.free_output);

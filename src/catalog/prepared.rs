@@ -377,8 +377,8 @@ fn find_ui_tools(tools: &[Item], resources: &[Item], listing: &Listing) -> Box<[
     let definitions = listing.definitions(Kind::Tools).iter();
     let shown: HashMap<&str, &Arc<str>> = definitions
         .filter_map(|definition| {
-            let (uri, _) = definition.facts.ui.as_ref()?;
-            Some((&**definition.key(), uri))
+            let ui = definition.facts.ui.as_ref()?;
+            Some((&**definition.key(), &ui.uri))
         })
         .collect();
     if shown.is_empty() {

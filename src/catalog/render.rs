@@ -122,8 +122,12 @@ pub(crate) fn rerender(
         let at = span(rendered, object.borrowed(kind.key())?);
         Some((at, json::quote(key)))
     });
-    let ui = ui.and_then(|uri| Some((listing::ui(rendered, &object)?.1, json::quote(uri))));
-    Some(edited(rendered, [key, ui]))
+    let moved = ui.and_then(|uri| Some((listing::ui(rendered, &object)?.at, json::quote(uri))));
+    let [nested, flat] = match moved {
+        Some((at, uri)) => at.map(|at| at.map(|at| (at, uri.clone()))),
+        None => [None, None],
+    };
+    Some(edited(rendered, [key, nested, flat]))
 }
 
 #[cfg(test)]

@@ -140,11 +140,21 @@ impl Catalog {
         })
     }
 
-    /// Returns where a resource is read: at the upstream that lists the URI; else at the one that
-    /// the URI is wrapped for; else at the one whose template fits best; else at the only one that
-    /// has resources.
+    /// Returns where a resource is read that no result has named.
     #[must_use]
     pub fn resource(&self, uri: &str) -> Option<ResourceRoute> {
+        self.resource_named(uri, || None)
+    }
+
+    /// Returns where a resource is read: at the upstream that lists the URI; else at the one that
+    /// the URI is wrapped for; else at the one that `named` it in a result; else at the one whose
+    /// template fits best; else at the only one that has resources.
+    #[must_use]
+    pub fn resource_named(
+        &self,
+        uri: &str,
+        named: impl FnOnce() -> Option<UpstreamId>,
+    ) -> Option<ResourceRoute> {
         if let Some(route) = self.route(Kind::Resources, uri) {
             return Some(ResourceRoute {
                 uri: route.target.original.clone(),
@@ -153,10 +163,12 @@ impl Catalog {
             });
         }
         let implied = || self.implied.resources.get(uri).cloned();
+        let named = || Some((self.index_of(&named()?)?, uri.into()));
         let fits = || Some((resources::by_template(&self.parts, uri)?, uri.into()));
         let sole = || Some((resources::sole(&self.parts)?, uri.into()));
         let (index, uri) = implied()
             .or_else(|| self.labels.unwrap(uri, |index| self.wraps(index)))
+            .or_else(named)
             .or_else(fits)
             // The URI was wrapped in an earlier catalog, and no other upstream claims it now.
             .or_else(|| self.labels.unwrap(uri, |_| true))
@@ -167,6 +179,17 @@ impl Catalog {
             upstream_index: part.upstream_index,
             uri,
         })
+    }
+
+    fn index_of(&self, upstream: &UpstreamId) -> Option<UpstreamIndex> {
+        let mut parts = self.parts.iter();
+        parts.find_map(|(index, part)| (part.upstream == *upstream).then_some(index))
+    }
+
+    /// Returns whether a URI that only results name leads to this upstream by itself.
+    #[must_use]
+    pub fn is_only_one_with_resources(&self, upstream: UpstreamIndex) -> bool {
+        resources::sole(&self.parts) == Some(upstream)
     }
 
     /// Returns whether any URI of an upstream is wrapped.

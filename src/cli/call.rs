@@ -155,7 +155,9 @@ async fn call(
     let scope = Scope::new(live, caller, version, &trace).streaming(true);
     let mut reply = match relay::answer(&scope, &request, record).await {
         Ok(reply) => reply,
-        Err(Fault::UnknownTool(name)) => {
+        Err(Fault::UnknownTool(_)) => {
+            let name = request.params.string("name").unwrap_or_default();
+            let name = name.into_owned();
             let meant = suggest_name(&name, snapshot);
             return Err(CallFailed::Unknown { name, meant });
         }

@@ -9,7 +9,7 @@ use crate::caller::{Caller, Principal};
 use crate::catalog::instructions;
 use crate::catalog::{Digest, Kind, Pages, ResourceRoute, Route};
 use crate::live::Snapshot;
-use crate::name::UpstreamIndex;
+use crate::name::{UpstreamId, UpstreamIndex};
 use crate::protocol::era::Era;
 use crate::upstream::Peer;
 
@@ -77,16 +77,45 @@ impl<'s> View<'s> {
         found.filter(|route| route.is_listed(era))
     }
 
+    /// Returns the upstream that an exposed name would belong to by its namespace, if nothing of it
+    /// is listed because it does not answer; and why, in public words.
+    #[must_use]
+    pub fn unlisted(self, name: &str) -> Option<(&'s UpstreamId, &'static str)> {
+        let Snapshot {
+            config, catalog, ..
+        } = self.snapshot;
+        let mut links = self.snapshot.links().iter();
+        links.find_map(|link| {
+            let namespace = &link.config.namespace;
+            let begins = !namespace.as_str().is_empty()
+                && name.starts_with(&config.naming.join(namespace, ""));
+            let is_listed = || catalog.parts().any(|part| part.upstream == *link.id());
+            let reason = link.health.down_reason()?;
+            (begins && !is_listed()).then(|| (link.id(), reason))
+        })
+    }
+
     /// Returns the prompt with this exposed name.
     #[must_use]
     pub fn prompt(self, name: &str) -> Option<Route> {
         self.snapshot.catalog.prompt(name)
     }
 
-    /// Returns the upstream's resource with this exposed URI.
+    /// Returns the upstream's resource with this exposed URI. `named` is the upstream that named it
+    /// in a result.
     #[must_use]
-    pub fn resource(self, uri: &str) -> Option<ResourceRoute> {
-        self.snapshot.catalog.resource(uri)
+    pub fn resource(
+        self,
+        uri: &str,
+        named: impl FnOnce() -> Option<UpstreamId>,
+    ) -> Option<ResourceRoute> {
+        self.snapshot.catalog.resource_named(uri, named)
+    }
+
+    /// Returns whether a URI that only results name leads to this upstream by itself.
+    #[must_use]
+    pub fn is_only_one_with_resources(self, upstream: UpstreamIndex) -> bool {
+        self.snapshot.catalog.is_only_one_with_resources(upstream)
     }
 
     /// Returns the resource template with this exposed text.

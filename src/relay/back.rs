@@ -15,6 +15,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::json::Object;
 use crate::protocol::era::Era;
@@ -355,10 +356,18 @@ impl UpstreamReply {
     /// Puts an answer into the caller's era. It is async for checks of an answer's data, which
     /// belong here and may have to wait.
     async fn bridge<'a>(&mut self, response: &Response<'a>) -> Result<Bridged<'a>, Fault> {
-        let Sent { stream, bridge, .. } = &mut *self.sent;
+        let Sent {
+            stream,
+            bridge,
+            named_resources,
+            ..
+        } = &mut *self.sent;
         let link = &stream.cancel.link;
         match response.outcome {
             Outcome::Result(result) => {
+                if let Some(named) = named_resources {
+                    named.note(result, link.id(), Instant::now());
+                }
                 let changed = bridge.result(result, link.id())?;
                 Ok(Bridged::Result(
                     changed.map_or(Cow::Borrowed(result), Cow::Owned),

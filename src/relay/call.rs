@@ -60,7 +60,7 @@ pub(super) fn tool<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Targe
     let mut params = request.params.clone();
     let name = string(&params, "name")?;
     let route = scope.view().tool(&name, scope.era());
-    let route = route.ok_or_else(|| Fault::UnknownTool(beginning(&name)))?;
+    let route = route.ok_or_else(|| unknown_tool(scope, &name))?;
     params.set("name", route.original_json().to_owned());
     Ok(Target {
         method: method::TOOLS_CALL,
@@ -69,6 +69,18 @@ pub(super) fn tool<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Targe
         name: Some(Arc::clone(route.original())),
         wraps_tasks: takes_tasks(request),
         route: Some(route),
+    })
+}
+
+/// Returns the error for a name that no tool has. If it begins like the names of an upstream that
+/// could not be listed yet, that upstream is named: callers learn nothing but what the config says.
+fn unknown_tool(scope: &Scope<'_>, name: &str) -> Fault {
+    let tool = beginning(name);
+    Fault::UnknownTool(match scope.view().unlisted(name) {
+        Some((upstream, reason)) => {
+            format!("{tool}; its upstream `{upstream}` has not been listed: {reason}")
+        }
+        None => tool,
     })
 }
 
@@ -99,7 +111,7 @@ pub(super) fn prompt<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Tar
 pub(super) fn resource<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
     let uri = string(&params, "uri")?;
-    let route = scope.view().resource(&uri);
+    let route = scope.resource(&uri);
     let route = route.ok_or_else(|| Fault::UnknownResource {
         uri: uri.clone().into_owned(),
     })?;
@@ -168,7 +180,7 @@ fn complete_resource(
         reference.set("uri", template.original_json().to_owned());
         return Ok(template.upstream_index);
     }
-    let route = scope.view().resource(&uri);
+    let route = scope.resource(&uri);
     let route = route.ok_or_else(|| Fault::UnknownResource {
         uri: uri.clone().into_owned(),
     })?;

@@ -108,7 +108,7 @@ fn permitted(
 ) -> Result<Vec<PermittedTopic>, Fault> {
     let mut permitted = Vec::new();
     for exposed in resources {
-        if let Some(route) = scope.view().resource(&exposed) {
+        if let Some(route) = scope.resource(&exposed) {
             permitted.push(PermittedTopic {
                 exposed,
                 permit: scope.permit(route.upstream_index)?,

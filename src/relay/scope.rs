@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use crate::caller::Caller;
+use crate::catalog::{NamedResources, ResourceRoute};
 use crate::live::{Live, Snapshot, View};
 use crate::name::UpstreamIndex;
 use crate::policy::Permit;
@@ -83,6 +85,22 @@ impl<'a> Scope<'a> {
     #[must_use]
     pub fn view(&self) -> View<'_> {
         self.snapshot.view(&self.caller)
+    }
+
+    /// Returns the upstream's resource with this exposed URI: one that is listed, or that a result
+    /// named to this caller.
+    #[must_use]
+    pub(super) fn resource(&self, uri: &str) -> Option<ResourceRoute> {
+        let named = || self.named_resources().find(uri, Instant::now());
+        self.view().resource(uri, named)
+    }
+
+    /// Returns the resources that results named to this caller: in its session, if it has one.
+    pub(super) fn named_resources(&self) -> &Arc<NamedResources> {
+        match self.session {
+            Some(session) => session.named_resources(),
+            None => self.live.named_resources(&self.caller.principal),
+        }
     }
 
     /// Decides whether the caller may send this request to an upstream.

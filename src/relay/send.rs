@@ -20,6 +20,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::bridge::{AnswerBridge, Hop, HopMeta, HopParams, LogFilter, request};
+use crate::catalog::NamedResources;
 use crate::catalog::Route;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
@@ -51,6 +52,8 @@ pub(super) struct Sent {
     pub(super) token: Option<Box<str>>,
     /// The changes that the answer needs.
     pub(super) bridge: AnswerBridge,
+    /// Where the resources that the result names are remembered; `None` if they need not be.
+    pub(super) named_resources: Option<Arc<NamedResources>>,
 }
 
 impl std::fmt::Debug for Sent {
@@ -277,7 +280,23 @@ impl Sender<'_, '_> {
             id: self.request.id.clone(),
             token: attempt.token,
             bridge,
+            named_resources: self
+                .remembers(peer)
+                .then(|| Arc::clone(scope.named_resources())),
         }
+    }
+
+    /// Returns whether the result may name a resource of the upstream, and weir would not know
+    /// otherwise whose it is.
+    fn remembers(&self, peer: &Peer) -> bool {
+        let names = matches!(
+            self.target.method,
+            method::TOOLS_CALL | method::PROMPTS_GET | method::TASKS_RESULT
+        );
+        let view = self.scope.view();
+        names
+            && peer.capabilities.resources
+            && !view.is_only_one_with_resources(self.target.upstream)
     }
 
     /// Returns the `Mcp-*` headers for a modern upstream; none for a legacy one.

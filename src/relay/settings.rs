@@ -58,7 +58,7 @@ pub(super) async fn subscribe(
 ) -> Result<ReplySource, Fault> {
     let session = legacy_session(scope, method::SUBSCRIBE)?;
     let uri = string(&request.params, "uri")?;
-    let route = scope.view().resource(&uri);
+    let route = scope.resource(&uri);
     let route = route.ok_or_else(|| Fault::UnknownResource {
         uri: uri.clone().into_owned(),
     })?;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::NamedResources;
 use crate::name::UpstreamId;
 use crate::protocol::era::Version;
 use crate::protocol::message::{Id, find_alike};
@@ -37,6 +38,7 @@ pub struct CallerSession {
     /// The version and capabilities that its sessions at upstreams are opened with.
     pub(super) profile: SessionProfile,
     inner: Mutex<Inner>,
+    named_resources: Arc<NamedResources>,
     has_stream: watch::Sender<bool>,
     /// Numbers for requests of upstreams, and for streams.
     numbers: AtomicU64,
@@ -106,6 +108,7 @@ impl CallerSession {
         Arc::new(Self {
             profile,
             inner: Mutex::default(),
+            named_resources: Arc::default(),
             has_stream: watch::Sender::new(false),
             // Not from 1 on: after a restart, an answer to an earlier request must find nothing.
             numbers: AtomicU64::new(u64::from(seed) << 16),
@@ -116,6 +119,12 @@ impl CallerSession {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
+    }
+
+    /// Returns the resources that results named in this session.
+    #[must_use]
+    pub fn named_resources(&self) -> &Arc<NamedResources> {
+        &self.named_resources
     }
 
     /// Returns whether the caller knows streams that pause: events without data, retry times (since

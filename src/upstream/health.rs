@@ -165,6 +165,16 @@ impl Health {
         StartGuard(self)
     }
 
+    /// Returns why the upstream cannot be used, in public words; `None` if it can.
+    #[must_use]
+    pub fn down_reason(&self) -> Option<&'static str> {
+        match &*self.state.borrow() {
+            HealthState::Up => None,
+            HealthState::Connecting => Some("no answer yet"),
+            HealthState::Failing { public, .. } => Some(public),
+        }
+    }
+
     /// Returns the reason why there is no connection, in public words.
     pub(super) fn failure_reason(&self) -> &'static str {
         match &*self.state.borrow() {

@@ -64,6 +64,7 @@ mod lossless;
 mod metrics;
 mod mirrored;
 mod mistakes;
+mod named_resources;
 mod nulls;
 mod one_list;
 mod paces;

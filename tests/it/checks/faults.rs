@@ -23,11 +23,15 @@ struct Rig {
 impl Rig {
     async fn start() -> Self {
         let new = Upstream::named("new").tools(["search"]).asks_input("who");
-        let new = new.prompts(["greet"]).resources(["file:///a"]).modern();
+        let new = new
+            .prompts(["greet"])
+            .resources(["file:///a"])
+            .modern()
+            .tasks();
         let old = Upstream::named("old")
             .tools(["search"])
             .resources(["file:///b"]);
-        let old = old.legacy("2025-11-25");
+        let old = old.legacy("2025-11-25").tasks();
         let dead = Upstream::named("dead").tools(["search"]).start().await;
         let asked = [new.start().await, old.start().await];
         let [new, old] = &asked;

@@ -242,7 +242,7 @@ pub struct Script {
     pub restless: bool,
     /// Ends each stream of changes as soon as it is open.
     pub brief_streams: bool,
-    /// Says on the legacy side that it has tasks.
+    /// Says that it has tasks, in either era.
     pub tasks: bool,
     /// What it tells models at the handshake.
     pub instructions: Option<String>,
@@ -384,6 +384,7 @@ impl Script {
         if self.tasks {
             let tasks = r#""tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#;
             members.push(tasks.to_owned());
+            members.push(r#""extensions":{"io.modelcontextprotocol/tasks":{}}"#.to_owned());
         }
         format!("{{{}}}", members.join(","))
     }
