@@ -156,7 +156,7 @@ mod tests {
             rules.apply(Some("{\"a\":1,\"a\":2}")),
             Err(ArgumentsError::Duplicate("a".into()))
         );
-        assert_eq!(rules.apply(Some("[]")), Err(ArgumentsError::NotObject));
+        assert_eq!(rules.apply(Some("[1]")), Err(ArgumentsError::NotObject));
         assert_eq!(
             Fault::from(ArgumentsError::Hidden("x".into())).code(),
             -32602

@@ -290,7 +290,7 @@ mod tests {
             ("{ \"mcpServers\": {} }\n", InsertError::Braces),
             ("upstreams:\n\ta: { command: a }\n", InsertError::Unreadable),
             ("upstreams: null\n", InsertError::Unusual),
-            ("upstreams: {\n}\n", InsertError::Unusual),
+            ("upstreams: {\n}\n", InsertError::Unreadable),
         ];
         for (text, error) in cases {
             assert_eq!(added(text), Err(error), "{text}");
