@@ -7,6 +7,7 @@ mod drift;
 mod endpoint;
 pub(super) mod forms;
 mod secret;
+mod server;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -20,6 +21,7 @@ pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
 use forms::{Duration, Instructions, Json, Resync, ScalarText, Size};
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
+pub(super) use server::{Icon, ServerSettings};
 
 /// The config of weir, an MCP proxy that joins many upstream MCP servers into one tool catalog.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -154,37 +156,6 @@ pub(super) enum NameCharset {
     Strict,
     /// `[a-zA-Z0-9_.-]`, which MCP allows.
     Mcp,
-}
-
-/// What clients are told of weir itself at the handshake. A client may show it to its user, or give
-/// it to its model.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Server")]
-pub(super) struct ServerSettings {
-    /// The name that clients show.
-    pub(super) title: Option<String>,
-    /// A short description, for people.
-    pub(super) description: Option<String>,
-    /// The URL of a page about this weir. `${VAR}` is replaced.
-    pub(super) website_url: Option<String>,
-    /// Icons that clients show, at most 8.
-    pub(super) icons: Option<Vec<Icon>>,
-    /// The beginning of the instructions that models get, before those of the upstreams. An empty
-    /// text leaves it out. Default: a sentence, if an upstream gives instructions.
-    pub(super) instructions: Option<String>,
-}
-
-/// An icon of weir.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Icon {
-    /// An `https://` or `data:` URL.
-    pub(super) src: String,
-    /// Its media type, such as `image/png`.
-    pub(super) mime_type: Option<String>,
-    /// Its sizes, such as `48x48` or `any`.
-    pub(super) sizes: Option<Vec<String>>,
 }
 
 /// Settings of all upstreams. An upstream overrides them key by key.

@@ -12,6 +12,7 @@ mod drift;
 mod environment;
 mod http;
 mod oauth;
+mod resync;
 mod rule_origins;
 mod secret_values;
 mod server;

@@ -106,7 +106,7 @@ impl<'t> Context<'t> {
         if has("flow mapping") && self.rest.starts_with(": ") {
             return Some("a value that has `: ` in it needs quotes".to_owned());
         }
-        if has("flow mapping") && self.before.ends_with(':') {
+        if has("flow mapping") && (self.before.ends_with(':') || self.rest.starts_with(':')) {
             return Some("a blank is missing after the `:`: write `key: value`".to_owned());
         }
         if has("flow mapping") || has("flow sequence") {
