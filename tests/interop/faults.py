@@ -22,12 +22,12 @@ SKIPPED = "there is no nginx (Debian: apt install nginx-light)"
 def run_faults(run: Run, binary: Path, py1: PythonServer, py2: PythonServer) -> None:
     whole = {"url": py2.url, "tools": {"override": {"echo": {"set_args": {"text": "set by the operator"}}}}}
     broken = {
-        f"{server.name}_{how}": {"url": f"{server.url}?prompts={how}"}
+        f"{server.name}-{how}": {"url": f"{server.url}?prompts={how}"}
         for server in (py1, py2)
         for how in ("error", "500", "hang")
     }
     for name, upstream in broken.items():
-        if name.endswith("_hang"):
+        if name.endswith("-hang"):
             upstream["timeouts"] = {"list": "2s"}
     with ExitStack() as cleanup:
         nginx = find_nginx()
