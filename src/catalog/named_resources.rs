@@ -3,15 +3,20 @@
 //! A `resource_link` or an embedded resource "may not be listed" (`server/tools.mdx`). Where several
 //! upstreams have resources, nothing but the result says whose it is.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use memchr::memmem::Finder;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::catalog::listing::URI_BYTES;
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
+
+/// Finds the beginning of both types of content. Made once: that takes longer than a search.
+static RESOURCE_TYPES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"resource"));
 
 /// How long a URI is remembered after it was last named.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -40,7 +45,7 @@ impl NamedResources {
     /// or a prompt.
     pub fn note(&self, result: &str, upstream: &UpstreamId, now: Instant) {
         // Both types of content begin so. Most results have neither, and are not parsed.
-        if memchr::memmem::find(result.as_bytes(), b"\"resource").is_none() {
+        if RESOURCE_TYPES.find(result.as_bytes()).is_none() {
             return;
         }
         let uris = named(result);

@@ -23,6 +23,9 @@ use crate::session::CallerSession;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
+/// An `Accept` header that is read without parsing.
+const USUAL_ACCEPT: &[u8] = b"application/json, text/event-stream";
+
 /// The media types that a caller accepts, by its `Accept` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accepts {
@@ -42,6 +45,10 @@ impl Accepts {
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let (mut json, mut any) = (false, false);
         for value in headers.get_all(header::ACCEPT) {
+            // What official SDKs send.
+            if value.as_bytes() == USUAL_ACCEPT && !any {
+                return Self::Events;
+            }
             let items = value.to_str().unwrap_or_default().split(',');
             for item in items.filter(|item| !item.trim().is_empty()) {
                 any = true;
