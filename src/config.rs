@@ -79,7 +79,7 @@ pub struct Config {
     pub instance: Option<Instance>,
     /// How exposed names are built.
     pub naming: Naming,
-    /// What clients are told of weir itself.
+    /// The title, texts and icons of weir itself, for clients.
     pub server: ServerIdentity,
     /// The upstreams, in the order that settles name conflicts.
     pub upstreams: IndexMap<UpstreamId, Arc<Upstream>>,

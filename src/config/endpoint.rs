@@ -55,7 +55,7 @@ pub enum Endpoint {
         env: Vec<(String, SecretRef)>,
         /// Its working folder, if not weir's.
         cwd: Option<PathBuf>,
-        /// What it gets of weir's own environment.
+        /// The variables that it gets of weir's own environment.
         inherit_env: InheritEnv,
     },
 }

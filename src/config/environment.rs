@@ -65,7 +65,7 @@ pub(super) struct EnvEntry {
     leaves_out: bool,
 }
 
-/// What a list says of a variable.
+/// The verdict of a list on a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvDecision {
     /// The child gets it.

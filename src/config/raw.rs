@@ -49,7 +49,7 @@ pub(super) struct File {
     pub(super) instance: Option<String>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
-    /// What clients are told of weir itself at the handshake.
+    /// The introduction of weir itself at the handshake.
     pub(super) server: Option<ServerSettings>,
     /// Settings of all upstreams. An upstream overrides them key by key.
     pub(super) defaults: Option<Defaults>,

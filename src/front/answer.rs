@@ -45,7 +45,7 @@ impl Accepts {
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let (mut json, mut any) = (false, false);
         for value in headers.get_all(header::ACCEPT) {
-            // What official SDKs send.
+            // Official SDKs send this.
             if value.as_bytes() == USUAL_ACCEPT && !any {
                 return Self::Events;
             }

@@ -76,7 +76,7 @@ impl<T: Send + 'static> Drop for Answering<T> {
     }
 }
 
-/// What an event stream goes on with that was begun before its answer was known.
+/// The rest of an event stream that was begun before its answer was known.
 enum Rest {
     /// A comment, then the answer once it is made.
     Comment(Answering<(Response, Trace)>),

@@ -112,7 +112,7 @@ async fn answer_in_time(front: &Arc<Front>, posted: Posted, trace: &mut Trace) -
             // Its record is written when the work on it is dropped.
             answer::refuse(id.as_ref(), &Fault::ShuttingDown)
         }
-        // What remains is a request: nothing else makes weir wait.
+        // Only a request is left: nothing else makes weir wait.
         () = tokio::time::sleep(front.keep_alive), if accepts.streams() => {
             let id = reread(&body, trace);
             stream_early(front, answering, id)

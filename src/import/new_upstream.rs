@@ -72,7 +72,7 @@ impl NewValue {
     /// There is no `=`, or the text looks like a secret.
     pub fn parse_pair(pair: &str) -> Result<(String, Self), NewUpstreamError> {
         let no_value = || {
-            // What stands there may be a secret without its name.
+            // A secret may stand there without its name.
             NewUpstreamError::NoValue(pair.chars().take(8).collect())
         };
         let (name, value) = pair.split_once('=').ok_or_else(no_value)?;

@@ -68,7 +68,7 @@ struct KeeperState {
     not_before: Option<Instant>,
     watch: Option<AbortOnDropHandle<()>>,
     targets: TargetSync,
-    /// What the last listing that succeeded said.
+    /// The digest of the last listing that succeeded.
     listed: Option<Digest>,
 }
 
@@ -90,7 +90,7 @@ enum Wakeup {
 enum Pause {
     /// Only the schedule says.
     Unbounded,
-    /// What the upstream says of how long its listing is valid.
+    /// The listing succeeded, and its upstream says that it is valid for this long.
     Ttl(Duration),
     /// The last attempt failed.
     Failure(Duration),

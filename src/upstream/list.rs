@@ -36,7 +36,7 @@ const BEFORE_YIELD: usize = 32;
 /// How long weir waits for further lists after one has come, before it takes what there is.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What an attempt to list an upstream brought.
+/// The outcome of an attempt to list an upstream.
 #[derive(Debug)]
 pub struct Listed {
     /// The listing, without the kinds whose list failed.

@@ -26,7 +26,7 @@ pub struct Connected {
     pub peer: Peer,
     /// Its messages that belong to no request, if they come on the same connection.
     pub unsolicited: Option<UnsolicitedMessages>,
-    /// What is known of its era now.
+    /// The era, as far as it is known now.
     pub era: KnownEra,
 }
 

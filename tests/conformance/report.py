@@ -35,14 +35,14 @@ RUNS = [
     Run("2025-11-25", ("--requirements", "2025-11-25"), passed=84),
     Run("2026-07-28", ("--requirements", "2026-07-28"), passed=196),
 ]
-# What fails is of the tasks extension, which the SDK does not have.
+# All failures are of the tasks extension, which the SDK does not have.
 SDK_RUNS = [
     Run("2025-03-26", ("--suite", "all", "--spec-version", "2025-03-26"), passed=3, sdk=True),
     Run("2025-06-18", ("--suite", "all", "--spec-version", "2025-06-18"), passed=56, sdk=True),
     Run("2025-11-25", ("--requirements", "2025-11-25"), passed=85, sdk=True),
     Run("2026-07-28", ("--requirements", "2026-07-28"), passed=164, failed=30, sdk=True),
 ]
-# What has to be the same in a check besides its status.
+# The details of a check that have to be the same besides its status.
 SAME = {"server-sse-retry-field": "retryValue"}
 
 

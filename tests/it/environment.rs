@@ -27,7 +27,7 @@ const VARIABLES: [(&str, &str); 16] = [
     ("DATABASE_URL", "postgres://me:hunter2@db/erp"),
 ];
 
-/// What children inherit of them unasked.
+/// The variables that children inherit unasked.
 const USUAL: [&str; 8] = [
     "HTTPS_PROXY",
     "no_proxy",

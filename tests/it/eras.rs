@@ -32,7 +32,7 @@ async fn a_legacy_server_that_fails_at_the_modern_request_is_reached_all_the_sam
             .await;
         weir.wait_tools(["old__search"]).await;
         works(&weir, "old").await;
-        // What was learnt is kept: the next connection needs no second failure.
+        // The era stays known: the next connection needs no second failure.
         old.forget_sessions();
         weir.resync("old").await;
         works(&weir, "old").await;

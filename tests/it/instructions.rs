@@ -1,4 +1,4 @@
-//! What servers tell models of themselves as a whole reaches the models of weir's callers.
+//! Instructions of upstreams reach the models of weir's callers.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::upstream::{Kind, Upstream};
 use crate::support::weir::{Weir, child_upstream};
 use crate::support::{bounded, unquote};
 
-/// What a handshake of each era says.
+/// The introductions of weir in the handshakes of both eras.
 async fn introductions(weir: &Weir) -> [Value; 2] {
     let legacy = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
     let request = pool()
@@ -23,7 +23,7 @@ async fn introductions(weir: &Weir) -> [Value; 2] {
     [answer["result"].clone(), modern]
 }
 
-/// What both handshakes tell models: the same.
+/// The instructions, which are the same in both handshakes.
 async fn told(weir: &Weir) -> Option<String> {
     let [legacy, modern] = introductions(weir).await;
     assert_eq!(legacy["instructions"], modern["instructions"]);

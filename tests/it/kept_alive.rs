@@ -100,7 +100,7 @@ async fn a_tool_that_may_change_something_is_not_called_again() {
         up.fault(on("tools/call"), Times::Forever, Fault::Close);
         failed(&weir.modern().call("up__pay", "{}").await, "up");
         assert_eq!(up.count("tools/call"), 1);
-        // What reads is asked twice, not for ever.
+        // A request that only reads is sent twice, not for ever.
         failed(&weir.modern().call("up__look", "{}").await, "up");
         assert_eq!(up.count("tools/call"), 3);
     }

@@ -25,7 +25,7 @@ fn upstream(lines: &str) -> String {
 
 const BLANK: &str = "a blank is missing after the `:`";
 
-/// What is written in an upstream, and what is said of it.
+/// Lines of an upstream, each with the message that it gets.
 const MISTAKES: [(&str, &str); 27] = [
     (
         "    url: https://a/\n    tools: { allow: [*] }",

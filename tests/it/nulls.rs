@@ -1,4 +1,4 @@
-//! What says nothing: `null` and PHP's `[]` where an optional member belongs, and a byte order mark.
+//! Text that says nothing: `null` and PHP's `[]` where an optional member belongs, a byte order mark.
 
 use http::Method;
 use serde_json::{Value, json};

@@ -104,7 +104,7 @@ async fn callers_hear_comments_while_their_session_is_opened() {
     up.fault(stalls, Times::Next(1), Fault::StallHeaders);
     let stream = waits(&Client::Legacy(legacy), "up__work").await;
     let reply = stream.finish().await;
-    // What weir says in the end is an event too.
+    // Weir's last message is an event too.
     assert_eq!(reply.events.len(), 1, "{reply:?}");
     assert_eq!(reply.code(), -32603, "{reply:?}");
 }

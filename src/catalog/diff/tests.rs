@@ -453,7 +453,7 @@ proptest! {
     }
 }
 
-/// What a config exposes of one tool with a dot in its name.
+/// The names that a config exposes of one tool with a dot in its name.
 fn dotted_side(yaml: &str) -> Side {
     let yaml = format!("version: 1\n{yaml}");
     let config = config::parse(&yaml, Path::new("weir.yaml"), &|_| None).unwrap();

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What clients are told of weir itself at the handshake. A client may show it to its user, or give
+/// The introduction of weir itself at the handshake. A client may show it to its user, or give
 /// it to its model.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -72,7 +72,7 @@ impl Confirmed {
     }
 }
 
-/// What callers see of definitions that may be out of date.
+/// The visibility of definitions that may be out of date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum StaleMark {
     /// They are not out of date, or not long enough.

@@ -1,9 +1,9 @@
-//! What is known of the era of an upstream, from one connection to the next.
+//! The era of an upstream, as far as it is known from one connection to the next.
 
 use crate::protocol::era::Era;
 use crate::upstream::error::LinkError;
 
-/// What is known of the era of an upstream before it is connected.
+/// The era of an upstream, as far as it is known before it is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KnownEra {
     /// Nothing, after so many attempts that ended without evidence. From the second on, `initialize`
@@ -36,7 +36,7 @@ impl KnownEra {
     #[must_use]
     pub fn after_failure(self, error: &LinkError) -> Self {
         match self {
-            // Who does not answer at all proves nothing either, and will not answer `initialize`.
+            // An upstream that does not answer at all proves nothing, and will not answer `initialize` either.
             Self::Unknown { attempts } if attempts > 0 || error.leaves_era_open() => {
                 Self::Unknown {
                     attempts: attempts.saturating_add(1),

@@ -18,7 +18,7 @@ pub(super) fn answered_id(line: &[u8]) -> Option<u64> {
     read_number(text)
 }
 
-/// What is known of the members of a line's object.
+/// The members of a line's object, as far as they can be read.
 #[derive(Default)]
 struct Members<'l> {
     id: Option<&'l [u8]>,

@@ -218,7 +218,7 @@ impl ChildSpec {
     }
 }
 
-/// What there is of a program.
+/// The state of a program in the file system.
 enum Found {
     Program(PathBuf),
     NotExecutable(PathBuf),

@@ -3,8 +3,8 @@
 //
 //     node sdk.mjs [PORT]     (0 takes a free one)
 //
-// What server.mjs makes easy for a proxy, it does not: streams that pause want their reader back after five seconds,
-// logs are sent whether or not somebody asked for them, tools ask the client in the middle of a call, in legacy
+// It is harder for a proxy than server.mjs: streams that pause want their reader back after five seconds, logs are sent
+// whether or not somebody asked for them, tools ask the client in the middle of a call, in legacy
 // sessions only, and there is no tasks extension. Prints `ready http://127.0.0.1:PORT/mcp` and runs until it is killed.
 
 import { localhostHostValidation, NodeStreamableHTTPServerTransport, toNodeHandler } from "@modelcontextprotocol/node";

@@ -84,7 +84,7 @@ async fn any_other_tool_is_called_once() {
         beside(&yaml, async |zoo: &Zoo| {
             zoo.listed().await;
             for fault in [Fault::Close, Fault::StallHeaders, Fault::Status(503)] {
-                // What only reads is asked again when its connection is closed, allowed or not.
+                // A tool that only reads is called again when its connection is closed, allowed or not.
                 if fault == Fault::Close && hint.contains("readOnlyHint\":true") {
                     continue;
                 }

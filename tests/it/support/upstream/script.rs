@@ -244,7 +244,7 @@ pub struct Script {
     pub brief_streams: bool,
     /// Says that it has tasks, in either era.
     pub tasks: bool,
-    /// What it tells models at the handshake.
+    /// The instructions for models in its handshake.
     pub instructions: Option<String>,
     /// Sets a cookie in each answer: `w=METHOD.SESSION`.
     pub cookies: bool,
