@@ -1,5 +1,7 @@
 //! A listing with other definitions in the place of some.
 
+use std::sync::Arc;
+
 use crate::catalog::digest::{Digest, Hasher};
 use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::{Kind, PerKind};
@@ -36,6 +38,11 @@ impl Listing {
             *definitions.get_mut(kind) = earlier.definitions.get(kind).clone();
             *digests.get_mut(kind) = earlier.digest_of(kind);
         }
+        self.with(definitions, digests)
+    }
+
+    /// The same listing with other definitions, whose digests by kind are `digests`.
+    fn with(&self, definitions: PerKind<Arc<[Definition]>>, digests: PerKind<Digest>) -> Self {
         Self {
             quarantined: self.quarantined.clone(),
             definitions,
@@ -52,12 +59,6 @@ impl Listing {
             *digests.get_mut(kind) = digest_of(kind, &replacement);
             *definitions.get_mut(kind) = replacement.into();
         }
-        Self {
-            quarantined: self.quarantined.clone(),
-            definitions,
-            digest: digest(self.era, &digests),
-            digests,
-            ..*self
-        }
+        self.with(definitions, digests)
     }
 }
