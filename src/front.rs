@@ -13,6 +13,7 @@ mod intake;
 mod legacy;
 mod listen;
 mod modern;
+mod patience;
 mod probes;
 mod replay;
 mod running;

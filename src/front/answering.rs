@@ -1,12 +1,13 @@
 //! Answers that are still being made.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -15,60 +16,83 @@ use http::header;
 use http_body_util::BodyExt as _;
 
 use crate::front::answer;
+use crate::front::http::{finish, post};
+use crate::front::patience::Patience;
 use crate::front::state::Front;
-use crate::protocol::era::Era;
-use crate::protocol::error::Fault;
-use crate::protocol::message::Id;
+use crate::protocol::headers;
 use crate::protocol::sse;
-use crate::protocol::trace::Trace;
-use crate::relay::Payload;
 
-/// The future of an answer. With an owner, it goes on in the background when it is dropped: in
-/// legacy a disconnect cancels nothing, so a call goes on without its caller.
-pub struct Answering<T: Send + 'static> {
-    inner: Option<BoxFuture<'static, T>>,
-    owner: Option<Arc<Front>>,
+/// The future of an answer: its headers, and with them all that is known by then. In legacy it goes
+/// on in the background when it is dropped: a disconnect cancels nothing there.
+pub struct Answering {
+    work: Option<BoxFuture<'static, Response>>,
+    front: Arc<Front>,
+    is_legacy: bool,
+    patience: Patience,
 }
 
-impl<T: Send + 'static> Answering<T> {
-    pub(super) fn new(
-        answer: impl Future<Output = T> + Send + 'static,
-        owner: Option<Arc<Front>>,
-    ) -> Self {
+impl Answering {
+    /// Begins to answer a `POST`.
+    pub(super) fn new(front: &Arc<Front>, request: Request) -> Self {
+        let patience = Patience::default();
+        let is_legacy = request.headers().contains_key(headers::SESSION);
+        let work = {
+            let (front, patience) = (Arc::clone(front), patience.clone());
+            async move { post(&front, request, &patience).await }.boxed()
+        };
         Self {
-            inner: Some(answer.boxed()),
-            owner,
+            work: Some(work),
+            front: Arc::clone(front),
+            is_legacy,
+            patience,
         }
     }
 
-    /// Gives the answer up, whoever owns it.
-    pub(super) fn cancel(&mut self) {
-        self.inner = None;
-    }
-}
-
-impl<T: Send + 'static> Future for Answering<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let Some(inner) = &mut self.inner else {
+    /// Polls the work only, whether the caller has waited long or not.
+    fn poll_work(&mut self, context: &mut Context<'_>) -> Poll<Response> {
+        let Some(work) = &mut self.work else {
             return Poll::Pending;
         };
-        let polled = inner.as_mut().poll(context);
+        let polled = work.as_mut().poll(context);
         if polled.is_ready() {
-            self.inner = None;
+            self.work = None;
         }
         polled
     }
 }
 
-impl<T: Send + 'static> Drop for Answering<T> {
+impl Future for Answering {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(response) = self.poll_work(context) {
+            return Poll::Ready(Ok(response));
+        }
+        let Some(late) = self.patience.take() else {
+            return Poll::Pending;
+        };
+        let rest = Self {
+            work: self.work.take(),
+            front: Arc::clone(&self.front),
+            is_legacy: self.is_legacy,
+            patience: self.patience.clone(),
+        };
+        let front = Arc::clone(&self.front);
+        let response = finish(&front, &late.trace, late.origin, stream_early(rest));
+        Poll::Ready(Ok(response))
+    }
+}
+
+impl Drop for Answering {
     fn drop(&mut self) {
-        if let (Some(inner), Some(owner)) = (self.inner.take(), self.owner.take()) {
-            let given_up = owner.given_up.clone();
-            owner.tasks.spawn(async move {
+        let Some(work) = self.work.take() else {
+            return;
+        };
+        if self.is_legacy {
+            let given_up = self.front.given_up.clone();
+            self.front.tasks.spawn(async move {
                 tokio::select! {
-                    _ = inner => {}
+                    _ = work => {}
                     () = given_up.cancelled() => {}
                 }
             });
@@ -79,8 +103,8 @@ impl<T: Send + 'static> Drop for Answering<T> {
 /// The rest of an event stream that was begun before its answer was known.
 enum Rest {
     /// A comment, then the answer once it is made.
-    Comment(Answering<(Response, Trace)>),
-    Answering(Answering<(Response, Trace)>),
+    Comment(Answering),
+    Answering(Answering),
     /// The events of the answer.
     Events(Body),
     End,
@@ -88,36 +112,27 @@ enum Rest {
 
 /// Begins the event stream of an answer that takes long to be made. While a call waits for a place,
 /// a session, a connection or the head of the upstream's answer, its caller gets comments. The
-/// answer follows as events, whatever it is. `id` is that of the request.
-pub(super) fn stream_early(
-    front: &Arc<Front>,
-    answering: Answering<(Response, Trace)>,
-    id: Option<Id>,
-) -> Response {
-    let start = (Rest::Comment(answering), Arc::clone(front), id);
-    let events = futures::stream::unfold(start, |(rest, front, id)| async move {
-        let (bytes, rest) = next_events(rest, &front, id.as_ref()).await?;
-        Some((Ok::<_, Infallible>(bytes), (rest, front, id)))
+/// answer follows as events, whatever it is.
+fn stream_early(answering: Answering) -> Response {
+    let events = futures::stream::unfold(Rest::Comment(answering), |rest| async move {
+        let (bytes, rest) = next_events(rest).await?;
+        Some((Ok::<_, Infallible>(bytes), rest))
     });
     answer::events(Body::from_stream(events))
 }
 
-async fn next_events(rest: Rest, front: &Front, id: Option<&Id>) -> Option<(Bytes, Rest)> {
+async fn next_events(rest: Rest) -> Option<(Bytes, Rest)> {
     let mut answering = match rest {
         Rest::Comment(answering) => return Some((sse::KEEP_ALIVE, Rest::Answering(answering))),
         Rest::Answering(answering) => answering,
         Rest::Events(events) => return next_chunk(events).await,
         Rest::End => return None,
     };
+    let keep_alive = answering.front.keep_alive;
     let response = tokio::select! {
         biased;
-        (response, _) = &mut answering => response,
-        () = front.given_up.cancelled() => {
-            answering.cancel();
-            let fault = Payload::fault(id, &Fault::ShuttingDown, Era::Legacy);
-            return Some((sse::event(&fault.concat()), Rest::End));
-        }
-        () = tokio::time::sleep(front.keep_alive) => {
+        response = poll_fn(|context| answering.poll_work(context)) => response,
+        () = tokio::time::sleep(keep_alive) => {
             return Some((sse::KEEP_ALIVE, Rest::Answering(answering)));
         }
     };

@@ -21,10 +21,9 @@ use tower::Service;
 
 use crate::front::answering::Answering;
 use crate::front::cors;
-use crate::front::http::{end_session, open_stream, post, refuse_method, with_request_id};
+use crate::front::http::{end_session, open_stream, refuse_method, with_request_id};
 use crate::front::probes::{ping, probes};
 use crate::front::state::Front;
-use crate::protocol::headers;
 
 /// The service that answers the requests of all connections.
 #[derive(Clone)]
@@ -72,12 +71,10 @@ pub fn endpoint(front: Arc<Front>, path: &str) -> EndpointService {
     }
 }
 
-type Answered = Result<Response, Infallible>;
-
 impl Service<Request> for EndpointService {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<Answering<Answered>, RouteFuture<Infallible>>;
+    type Future = Either<Answering, RouteFuture<Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -89,11 +86,6 @@ impl Service<Request> for EndpointService {
         if request.method() != Method::POST || !is_endpoint {
             return Either::Right(self.rest.call(request));
         }
-        // In legacy a disconnect cancels nothing, so the call goes on without its caller.
-        let is_legacy = request.headers().contains_key(headers::SESSION);
-        let owner = is_legacy.then(|| Arc::clone(&self.front));
-        let front = Arc::clone(&self.front);
-        let answer = async move { Ok(post(&front, request).await) };
-        Either::Left(Answering::new(answer, owner))
+        Either::Left(Answering::new(&self.front, request))
     }
 }

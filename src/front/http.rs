@@ -1,5 +1,6 @@
 //! The HTTP endpoint: checks a message, finds out its era, and hands it to the code for that era.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -12,12 +13,12 @@ use http_body::Body as _;
 
 use crate::caller::Caller;
 use crate::front::answer::{self, Accepts};
-use crate::front::answering::{Answering, stream_early};
+use crate::front::patience::{LateAnswer, Patience};
 use crate::front::state::{Front, METHODS};
 use crate::front::{batch, cors, intake, legacy, modern};
 use crate::protocol::era::Version;
 use crate::protocol::error::Fault;
-use crate::protocol::headers::{LAST_EVENT_ID, SESSION, VERSION};
+use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
 use crate::protocol::message::{Id, Message, MessageError, Notification};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
@@ -47,11 +48,10 @@ struct Posted {
     headers: HeaderMap,
     accepts: Accepts,
     body: Bytes,
-    trace: Trace,
 }
 
 /// Answers a `POST`: one message, or a batch. Every answer carries the request id.
-pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
+pub(super) async fn post(front: &Arc<Front>, request: Request, patience: &Patience) -> Response {
     let (parts, mut body) = request.into_parts();
     let mut trace = Trace::of(&parts.headers);
     let origin = parts.headers.get(header::ORIGIN).cloned();
@@ -62,15 +62,19 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
         Err(fault) => Err(fault),
     };
     let readable = !matches!(read, Err(Fault::Forbidden));
-    let mut response = match read {
+    let response = match read {
         Ok((accepts, body)) => {
             let posted = Posted {
                 headers: parts.headers,
                 accepts,
                 body,
-                trace: trace.clone(),
             };
-            answer_in_time(front, posted, &mut trace).await
+            let response = answer_in_time(front, &posted, &mut trace, patience).await;
+            if patience.is_over() {
+                // It becomes events of a stream that has its headers already.
+                return response;
+            }
+            response
         }
         Err(fault) => {
             front.tasks.spawn(intake::discard_rest(body));
@@ -84,40 +88,57 @@ pub(super) async fn post(front: &Arc<Front>, request: Request) -> Response {
             refused
         }
     };
-    if readable {
-        cors::allow(origin, &mut response);
+    if !readable {
+        return tag_response(front, &trace, response);
     }
-    tag_response(front, &trace, response)
+    finish(front, &trace, origin, response)
+}
+
+/// Adds to an answer the headers that any answer has, and counts it.
+pub(super) fn finish(
+    front: &Front,
+    trace: &Trace,
+    origin: Option<HeaderValue>,
+    mut response: Response,
+) -> Response {
+    cors::allow(origin, &mut response);
+    tag_response(front, trace, response)
 }
 
 /// Answers a message, and does not keep its sender in the dark: an answer that takes long becomes
 /// an event stream, and one that takes longer than weir goes on becomes an error. `trace` becomes
 /// that of the message.
-async fn answer_in_time(front: &Arc<Front>, posted: Posted, trace: &mut Trace) -> Response {
-    let (accepts, body) = (posted.accepts, posted.body.clone());
-    // In legacy a disconnect cancels nothing.
-    let is_legacy = posted.headers.contains_key(SESSION);
-    let owner = is_legacy.then(|| Arc::clone(front));
-    let handled = handle(Arc::clone(front), posted);
-    let mut answering = Answering::new(handled, owner);
-    tokio::select! {
-        biased;
-        (response, heeded) = &mut answering => {
-            *trace = heeded;
-            response
+async fn answer_in_time(
+    front: &Arc<Front>,
+    posted: &Posted,
+    trace: &mut Trace,
+    patience: &Patience,
+) -> Response {
+    let mut heeded = trace.clone();
+    let response = {
+        let mut answering = pin!(answer_message(front, posted, &mut heeded));
+        loop {
+            // Only a request is left: nothing else makes weir wait.
+            let may_stream = posted.accepts.streams() && !patience.is_over();
+            tokio::select! {
+                biased;
+                response = &mut answering => break response,
+                () = front.given_up.cancelled() => {
+                    let id = reread(&posted.body, &mut trace.clone());
+                    // Its record is written when the work on it is dropped.
+                    break answer::refuse(id.as_ref(), &Fault::ShuttingDown);
+                }
+                () = tokio::time::sleep(front.keep_alive), if may_stream => {
+                    let mut trace = trace.clone();
+                    reread(&posted.body, &mut trace);
+                    let origin = posted.headers.get(header::ORIGIN).cloned();
+                    patience.end(LateAnswer { trace, origin });
+                }
+            }
         }
-        () = front.given_up.cancelled() => {
-            answering.cancel();
-            let id = reread(&body, trace);
-            // Its record is written when the work on it is dropped.
-            answer::refuse(id.as_ref(), &Fault::ShuttingDown)
-        }
-        // Only a request is left: nothing else makes weir wait.
-        () = tokio::time::sleep(front.keep_alive), if accepts.streams() => {
-            let id = reread(&body, trace);
-            stream_early(front, answering, id)
-        }
-    }
+    };
+    *trace = heeded;
+    response
 }
 
 /// Returns the id of a request that is still being answered. `trace` becomes that of the request.
@@ -172,26 +193,14 @@ fn is_identity(coding: &HeaderValue) -> bool {
         .eq_ignore_ascii_case(b"identity")
 }
 
-/// Answers a message. Returns the answer, and the trace of the message.
-async fn handle(front: Arc<Front>, posted: Posted) -> (Response, Trace) {
+/// Finds out which era a message belongs to (`basic/versioning.mdx`), and answers it.
+async fn answer_message(front: &Arc<Front>, posted: &Posted, trace: &mut Trace) -> Response {
     let Posted {
         headers,
         accepts,
         body,
-        mut trace,
     } = posted;
-    let response = answer_message(&front, &headers, accepts, &body, &mut trace).await;
-    (response, trace)
-}
-
-/// Finds out which era a message belongs to (`basic/versioning.mdx`), and answers it.
-async fn answer_message(
-    front: &Arc<Front>,
-    headers: &HeaderMap,
-    accepts: Accepts,
-    body: &[u8],
-    trace: &mut Trace,
-) -> Response {
+    let accepts = *accepts;
     let Ok(text) = std::str::from_utf8(body) else {
         return answer::refuse(None, &Fault::Parse);
     };

@@ -15,7 +15,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -36,12 +36,6 @@ pub use transfer::TransferError;
 /// and less than the time after which a balancer or NAT forgets it, which nobody would notice: what
 /// is sent then gets no answer. A connection costs little beside a pause of seconds.
 const IDLE: Duration = Duration::from_secs(4);
-
-/// Sent as `User-Agent`.
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
-
-/// Sent as `Accept-Encoding`: to expand an answer would cost more than to read it.
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// Why an HTTP client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -172,11 +166,9 @@ impl HttpClient {
         &self,
         other: Option<&Url>,
         method: Method,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Body>, TransferError> {
-        headers.insert(header::USER_AGENT, AGENT);
-        headers.insert(header::ACCEPT_ENCODING, IDENTITY);
         if let Some(key) = &self.key
             && key.current().is_none()
         {

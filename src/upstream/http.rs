@@ -39,6 +39,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
+/// Sent as `User-Agent`.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
+
+/// Sent as `Accept-Encoding`: to expand an answer would cost more than to read it.
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+
 /// An HTTP client of one upstream: its own pool, its own credentials.
 #[derive(Debug)]
 pub struct HttpWire {
@@ -318,6 +324,8 @@ fn session_headers(version: &str, id: Option<&HeaderValue>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::ACCEPT, EITHER);
+    headers.insert(header::ACCEPT_ENCODING, IDENTITY);
+    headers.insert(header::USER_AGENT, AGENT);
     if let Ok(version) = HeaderValue::from_str(version) {
         headers.insert(VERSION, version);
     }

@@ -18,9 +18,11 @@ use url::Url;
 use crate::credentials::rejection::CredentialVersion;
 
 /// Headers that are not signed, because a proxy between weir and AWS may change them. The list is
-/// botocore's (`SIGNED_HEADERS_BLACKLIST`). The list of `aws-sigv4` has only four of them: with it,
-/// a load balancer that writes its own `traceparent` would break the signature.
-const UNSIGNED: [&str; 15] = [
+/// botocore's (`SIGNED_HEADERS_BLACKLIST`), and `accept-encoding`. The list of `aws-sigv4` has only
+/// four of them: with it, a load balancer that writes its own `traceparent` would break the
+/// signature.
+const UNSIGNED: [&str; 16] = [
+    "accept-encoding",
     "authorization",
     "baggage",
     "connection",
