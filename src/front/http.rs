@@ -116,7 +116,13 @@ async fn answer_in_time(
 ) -> Response {
     let mut heeded = trace.clone();
     let response = {
-        let mut answering = pin!(answer_message(front, posted, &mut heeded));
+        let mut answering = pin!(answer_message(
+            front,
+            &posted.headers,
+            posted.accepts,
+            &posted.body,
+            &mut heeded
+        ));
         loop {
             // Only a request is left: nothing else makes weir wait.
             let may_stream = posted.accepts.streams() && !patience.is_over();
@@ -194,13 +200,13 @@ fn is_identity(coding: &HeaderValue) -> bool {
 }
 
 /// Finds out which era a message belongs to (`basic/versioning.mdx`), and answers it.
-async fn answer_message(front: &Arc<Front>, posted: &Posted, trace: &mut Trace) -> Response {
-    let Posted {
-        headers,
-        accepts,
-        body,
-    } = posted;
-    let accepts = *accepts;
+async fn answer_message(
+    front: &Arc<Front>,
+    headers: &HeaderMap,
+    accepts: Accepts,
+    body: &[u8],
+    trace: &mut Trace,
+) -> Response {
     let Ok(text) = std::str::from_utf8(body) else {
         return answer::refuse(None, &Fault::Parse);
     };
