@@ -1,6 +1,19 @@
 //! The caller of a request. Its session's state is something else: see
 //! [`crate::session::CallerSession`].
 
+use std::net::IpAddr;
+
+use crate::memory::MemoryShare;
+
+/// The connection that the requests of a caller come over.
+#[derive(Clone, Debug)]
+pub struct CallerConnection {
+    /// The address at its other end; `None` over stdio.
+    pub address: Option<IpAddr>,
+    /// The bytes that are kept for it: requests that arrive, answers until they are sent.
+    pub memory: MemoryShare,
+}
+
 /// The identity that a caller proved.
 ///
 /// Weir does not authenticate callers yet, so there is one kind. Anonymous is a variant and not a

@@ -77,6 +77,8 @@ pub struct Config {
     /// The name of this weir and its replicas in chains. What serves has one from its start on
     /// ([`crate::server::with_instance`]); a client's command may have none, and is then no hop.
     pub instance: Option<Instance>,
+    /// `limits.memory`: the most bytes that are kept for callers and upstreams.
+    pub memory: usize,
     /// How exposed names are built.
     pub naming: Naming,
     /// The title, texts and icons of weir itself, for clients.
@@ -112,6 +114,7 @@ impl Config {
             sealing_key,
             instance,
             // These can change: see `is_same`.
+            memory: _,
             naming: _,
             server: _,
             upstreams: _,
@@ -144,6 +147,7 @@ impl Config {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let Self {
+            memory,
             naming,
             server,
             upstreams,
@@ -156,7 +160,8 @@ impl Config {
             sealing_key: _,
             instance: _,
         } = self;
-        *naming == other.naming
+        *memory == other.memory
+            && *naming == other.naming
             && *server == other.server
             && fingerprints(upstreams).eq(fingerprints(&other.upstreams))
     }

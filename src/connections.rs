@@ -9,6 +9,7 @@ mod activity;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -27,6 +28,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
+
+use crate::caller::CallerConnection;
+use crate::memory::MemoryBudget;
 
 use self::activity::{Activity, ConnectionPhase, TrackedBody, WatchedStream};
 
@@ -118,12 +122,14 @@ where
 
 /// Serves until `shutdown`, then waits until the last connection has ended: requests in progress
 /// are answered, idle connections are closed at once.
-pub async fn serve<S>(
+pub async fn serve<M, S>(
     listener: TcpListener,
-    service: S,
+    make_service: M,
+    memory: Arc<MemoryBudget>,
     shutdown: CancellationToken,
     limits: ConnectionLimits,
 ) where
+    M: Fn(CallerConnection) -> S,
     S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
     S: Clone + Send + Sync + 'static,
 {
@@ -142,11 +148,14 @@ pub async fn serve<S>(
         shutdown,
     });
     let mut rejections = Rejections::default();
-    while let Some(stream) = next(&listener, &context.shutdown).await {
+    while let Some((stream, address)) = next(&listener, &context.shutdown).await {
         match Arc::clone(&context.slots).try_acquire_owned() {
             Ok(slot) => {
-                let (context, service) = (Arc::clone(&context), service.clone());
-                tasks.spawn(connection(stream, service, context, slot));
+                let service = make_service(CallerConnection {
+                    address: Some(address.ip()),
+                    memory: memory.share(),
+                });
+                tasks.spawn(connection(stream, service, Arc::clone(&context), slot));
             }
             Err(_) => rejections.count(limits.connections),
         }
@@ -157,16 +166,19 @@ pub async fn serve<S>(
 }
 
 /// Returns the next connection, or `None` when weir stops.
-async fn next(listener: &TcpListener, shutdown: &CancellationToken) -> Option<TcpStream> {
+async fn next(
+    listener: &TcpListener,
+    shutdown: &CancellationToken,
+) -> Option<(TcpStream, SocketAddr)> {
     loop {
         let accepted = shutdown.run_until_cancelled(listener.accept()).await?;
         let error = match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 // Small messages are not held back to be sent together.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY not set");
                 }
-                return Some(stream);
+                return Some((stream, address));
             }
             Err(error) => error,
         };

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Connector, Endpoint};
 use crate::credentials::{self, SetupError};
+use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::name::Instance;
 use crate::upstream::http::{HttpWire, WireError};
@@ -30,6 +31,8 @@ pub struct ConnectorContext {
     pub auth: credentials::CredentialsContext,
     /// The metrics in which calls are counted.
     pub metrics: Arc<Metrics>,
+    /// The bytes that may be kept.
+    pub memory: Arc<MemoryBudget>,
     /// The owner of every task that is spawned.
     pub tasks: TaskTracker,
 }

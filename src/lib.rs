@@ -21,6 +21,7 @@ pub mod import;
 pub mod json;
 pub mod latest;
 pub mod live;
+pub mod memory;
 pub mod metrics;
 pub mod name;
 pub mod pem;

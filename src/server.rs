@@ -107,7 +107,7 @@ impl Bound {
             core.tasks.clone(),
         ));
         let tasks = core.tasks.clone();
-        let accepts = core.accepts();
+        let (accepts, memory) = (core.accepts(), Arc::clone(core.memory()));
         let core = ReloadableCore::start(core, options.source.clone());
         let limits = ConnectionLimits {
             connections: config.listen.connections.get(),
@@ -130,12 +130,20 @@ impl Bound {
                 connections: ADMIN_CONNECTIONS,
                 ..limits
             };
-            tasks.spawn(connections::serve(listener, router, stop.clone(), limits));
+            let serving = connections::serve(
+                listener,
+                move |_| router.clone(),
+                Arc::clone(&memory),
+                stop.clone(),
+                limits,
+            );
+            tasks.spawn(serving);
             (address, stop)
         });
         let endpoint = front::endpoint(front, &config.listen.path);
         let listeners = TaskTracker::new();
-        let served = connections::serve(listener, endpoint, draining.begun.clone(), limits);
+        let begun = draining.begun.clone();
+        let served = connections::serve(listener, endpoint, memory, begun, limits);
         listeners.spawn(served);
         Ok(Server {
             core,

@@ -47,6 +47,8 @@ pub(super) struct File {
     /// the characters A-Z a-z 0-9 _ . -. Default: generated once and stored in the state folder, or
     /// generated at every start if there is none.
     pub(super) instance: Option<String>,
+    /// Limits of weir as a whole. Those of an upstream are `limits` there and in `defaults`.
+    pub(super) limits: Option<SharedLimits>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
     /// The introduction of weir itself at the handshake.
@@ -238,6 +240,17 @@ pub(super) struct Retry {
     /// (`readOnlyHint`, resources, prompts, completions) is retried anyway if its connection was
     /// closed before an answer began. Default: `false`.
     pub(super) idempotent: Option<bool>,
+}
+
+/// Limits of weir as a whole.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SharedLimits {
+    /// Maximum size of everything that weir keeps for callers and upstreams: requests and answers
+    /// on their way, and the state of connections and sessions. Each connection, session and
+    /// upstream may hold at most as much as is free. What exceeds it is refused (503). At least
+    /// 16MiB. Default: 512MiB.
+    pub(super) memory: Option<Size>,
 }
 
 /// Size limits.

@@ -51,6 +51,9 @@ pub enum Rule {
         "a sealing key has at least 32 bytes of text, this one has {0}; `openssl rand -base64 32` makes one"
     )]
     SealingKey(usize),
+    /// `limits.memory`
+    #[error("weir needs at least 16MiB")]
+    LittleMemory,
     /// More items than allowed.
     #[error("at most {0} are possible")]
     Most(u64),

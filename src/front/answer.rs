@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio_util::task::TaskTracker;
 
+use crate::caller::CallerConnection;
 use crate::front::body::Pieces;
 use crate::front::replay::{ReplayBuffers, StreamTrigger};
 use crate::front::running::Running;
@@ -25,6 +26,13 @@ pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stre
 
 /// An `Accept` header that is read without parsing.
 const USUAL_ACCEPT: &[u8] = b"application/json, text/event-stream";
+
+/// The receiver of an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Recipient {
+    pub(super) accepts: Accepts,
+    pub(super) connection: Arc<CallerConnection>,
+}
 
 /// The media types that a caller accepts, by its `Accept` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use http::header;
 use http_body_util::BodyExt as _;
 
+use crate::caller::CallerConnection;
 use crate::front::answer;
 use crate::front::http::{finish, post};
 use crate::front::patience::Patience;
@@ -33,12 +34,17 @@ pub struct Answering {
 
 impl Answering {
     /// Begins to answer a `POST`.
-    pub(super) fn new(front: &Arc<Front>, request: Request) -> Self {
+    pub(super) fn new(
+        front: &Arc<Front>,
+        connection: &Arc<CallerConnection>,
+        request: Request,
+    ) -> Self {
         let patience = Patience::default();
         let is_legacy = request.headers().contains_key(headers::SESSION);
         let work = {
-            let (front, patience) = (Arc::clone(front), patience.clone());
-            async move { post(&front, request, &patience).await }.boxed()
+            let (front, connection) = (Arc::clone(front), Arc::clone(connection));
+            let patience = patience.clone();
+            async move { post(&front, connection, request, &patience).await }.boxed()
         };
         Self {
             work: Some(work),

@@ -15,7 +15,7 @@ use futures::stream::{BoxStream, SelectAll, Stream};
 use http::{HeaderMap, StatusCode};
 
 use crate::caller::Caller;
-use crate::front::answer::{self, Accepts};
+use crate::front::answer::{self, Accepts, Recipient};
 use crate::front::legacy::{self, Begun};
 use crate::front::modern;
 use crate::front::running::Running;
@@ -75,7 +75,7 @@ pub(super) fn parse_items(text: &str, version: Option<Version>) -> Result<Vec<&s
 pub(super) async fn post(
     front: &Arc<Front>,
     headers: &HeaderMap,
-    accepts: Accepts,
+    to: &Recipient,
     text: &str,
     trace: &Trace,
 ) -> Response {
@@ -90,12 +90,12 @@ pub(super) async fn post(
         }
         (Err(fault), _) | (Ok(_), Err(fault)) => return answer::refuse(None, &fault),
     };
-    let answer = |item: &&str| answer_item(front, &session, accepts, trace, (*item).to_owned());
+    let answer = |item: &&str| answer_item(front, &session, to, trace, (*item).to_owned());
     let answers = BatchAnswers {
         rest: Some(items.iter().map(answer).collect()),
         front: Arc::clone(front),
     };
-    gather(answers, accepts).await
+    gather(answers, to.accepts).await
 }
 
 /// Waits until it is known whether the answer is an array or a stream, and returns that.
@@ -196,24 +196,24 @@ enum ItemState {
 fn answer_item(
     front: &Arc<Front>,
     session: &SessionToken,
-    accepts: Accepts,
+    to: &Recipient,
     trace: &Trace,
     text: String,
 ) -> BoxStream<'static, Outgoing> {
-    let (front, session, trace) = (Arc::clone(front), session.clone(), trace.clone());
+    let (front, session) = (Arc::clone(front), session.clone());
+    let (to, trace) = (to.clone(), trace.clone());
     futures::stream::unfold(ItemState::Unread(text), move |stage| {
-        let (front, session, trace) = (Arc::clone(&front), session.clone(), trace.clone());
+        let (front, session) = (Arc::clone(&front), session.clone());
+        let (to, trace) = (to.clone(), trace.clone());
         async move {
             let mut running = match stage {
-                ItemState::Unread(text) => {
-                    match begin(&front, &session, accepts, trace, &text).await {
-                        Begun::Answered(payload) => {
-                            return Some((Outgoing::Response(payload), ItemState::Done));
-                        }
-                        Begun::Running(running, _) => running,
-                        Begun::Over => return None,
+                ItemState::Unread(text) => match begin(&front, &session, &to, trace, &text).await {
+                    Begun::Answered(payload) => {
+                        return Some((Outgoing::Response(payload), ItemState::Done));
                     }
-                }
+                    Begun::Running(running, _) => running,
+                    Begun::Over => return None,
+                },
                 ItemState::Running(running) => running,
                 ItemState::Done => return None,
             };
@@ -227,7 +227,7 @@ fn answer_item(
 async fn begin(
     front: &Arc<Front>,
     session: &SessionToken,
-    accepts: Accepts,
+    to: &Recipient,
     mut trace: Trace,
     text: &str,
 ) -> Begun {
@@ -235,7 +235,7 @@ async fn begin(
         Ok(Message::Request(request)) => {
             trace.heed(request.meta.as_ref());
             let record = front.record(Caller::anonymous(), &request.method, &trace);
-            legacy::begin(front, session, accepts, &request, &trace, record).await
+            legacy::begin(front, session, to, &request, &trace, record).await
         }
         Ok(Message::Notification(notification)) => {
             legacy::handle_notification(&front.sessions.state(session), &notification);

@@ -19,27 +19,32 @@ use futures::future::Either;
 use http::{Method, StatusCode};
 use tower::Service;
 
+use crate::caller::CallerConnection;
 use crate::front::answering::Answering;
 use crate::front::cors;
 use crate::front::http::{end_session, open_stream, refuse_method, with_request_id};
 use crate::front::probes::{ping, probes};
 use crate::front::state::Front;
 
-/// The service that answers the requests of all connections.
+/// The service that answers the requests of a connection.
 #[derive(Clone)]
 pub struct EndpointService {
     front: Arc<Front>,
+    connection: Arc<CallerConnection>,
     path: Arc<str>,
     /// The same path with a slash at its end, or without the one that it has.
     other_path: Arc<str>,
     rest: Router,
 }
 
-/// Builds the service of the listener: the MCP endpoint, with a slash at
+/// Builds what makes the service of a connection: the MCP endpoint, with a slash at
 /// its end or without, and probes, which answer any `Host` and `Origin`. Every other path is
 /// answered with where the endpoint is.
 #[must_use]
-pub fn endpoint(front: Arc<Front>, path: &str) -> EndpointService {
+pub fn endpoint(
+    front: Arc<Front>,
+    path: &str,
+) -> impl Fn(CallerConnection) -> EndpointService + Send + Sync + use<> {
     let tagged = from_fn_with_state(Arc::clone(&front), with_request_id);
     let methods = get(open_stream)
         .delete(end_session)
@@ -63,11 +68,13 @@ pub fn endpoint(front: Arc<Front>, path: &str) -> EndpointService {
         .route("/ping", get(async || ping()))
         .with_state(Arc::clone(&front))
         .merge(probes(&front));
-    EndpointService {
-        front,
-        path: path.into(),
-        other_path: other_path.into(),
-        rest,
+    let (path, other_path) = (Arc::<str>::from(path), Arc::<str>::from(other_path));
+    move |connection| EndpointService {
+        front: Arc::clone(&front),
+        connection: Arc::new(connection),
+        path: Arc::clone(&path),
+        other_path: Arc::clone(&other_path),
+        rest: rest.clone(),
     }
 }
 
@@ -86,6 +93,6 @@ impl Service<Request> for EndpointService {
         if request.method() != Method::POST || !is_endpoint {
             return Either::Right(self.rest.call(request));
         }
-        Either::Left(Answering::new(&self.front, request))
+        Either::Left(Answering::new(&self.front, &self.connection, request))
     }
 }

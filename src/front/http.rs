@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use http_body::Body as _;
 
-use crate::caller::Caller;
-use crate::front::answer::{self, Accepts};
+use crate::caller::{Caller, CallerConnection};
+use crate::front::answer::{self, Accepts, Recipient};
 use crate::front::patience::{LateAnswer, Patience};
 use crate::front::state::{Front, METHODS};
 use crate::front::{batch, cors, intake, legacy, modern};
@@ -46,12 +46,17 @@ fn tag_response(front: &Front, trace: &Trace, mut response: Response) -> Respons
 /// A `POST` whose body has been read.
 struct Posted {
     headers: HeaderMap,
-    accepts: Accepts,
+    to: Recipient,
     body: Bytes,
 }
 
 /// Answers a `POST`: one message, or a batch. Every answer carries the request id.
-pub(super) async fn post(front: &Arc<Front>, request: Request, patience: &Patience) -> Response {
+pub(super) async fn post(
+    front: &Arc<Front>,
+    connection: Arc<CallerConnection>,
+    request: Request,
+    patience: &Patience,
+) -> Response {
     let (parts, mut body) = request.into_parts();
     let mut trace = Trace::of(&parts.headers);
     let origin = parts.headers.get(header::ORIGIN).cloned();
@@ -66,7 +71,10 @@ pub(super) async fn post(front: &Arc<Front>, request: Request, patience: &Patien
         Ok((accepts, body)) => {
             let posted = Posted {
                 headers: parts.headers,
-                accepts,
+                to: Recipient {
+                    accepts,
+                    connection,
+                },
                 body,
             };
             let response = answer_in_time(front, &posted, &mut trace, patience).await;
@@ -119,13 +127,13 @@ async fn answer_in_time(
         let mut answering = pin!(answer_message(
             front,
             &posted.headers,
-            posted.accepts,
+            &posted.to,
             &posted.body,
             &mut heeded
         ));
         loop {
             // Only a request is left: nothing else makes weir wait.
-            let may_stream = posted.accepts.streams() && !patience.is_over();
+            let may_stream = posted.to.accepts.streams() && !patience.is_over();
             tokio::select! {
                 biased;
                 response = &mut answering => break response,
@@ -203,7 +211,7 @@ fn is_identity(coding: &HeaderValue) -> bool {
 async fn answer_message(
     front: &Arc<Front>,
     headers: &HeaderMap,
-    accepts: Accepts,
+    to: &Recipient,
     body: &[u8],
     trace: &mut Trace,
 ) -> Response {
@@ -211,7 +219,7 @@ async fn answer_message(
         return answer::refuse(None, &Fault::Parse);
     };
     if batch::is_batch(text) {
-        return batch::post(front, headers, accepts, text, trace).await;
+        return batch::post(front, headers, to, text, trace).await;
     }
     let version = headers
         .get(VERSION)
@@ -241,12 +249,11 @@ async fn answer_message(
                 return legacy::open_session(front, &request, record);
             }
             if is_modern {
-                return modern::handle_request(front, headers, accepts, &request, trace, record)
-                    .await;
+                return modern::handle_request(front, headers, to, &request, trace, record).await;
             }
             match legacy::find_session(front, headers) {
                 Ok(session) => {
-                    legacy::handle_request(front, &session, accepts, &request, trace, record).await
+                    legacy::handle_request(front, &session, to, &request, trace, record).await
                 }
                 Err(fault) => {
                     record.fail(&fault);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::caller::Caller;
-use crate::front::answer::{self, Accepts};
+use crate::front::answer::{self, Recipient};
 use crate::front::changes;
 use crate::front::running::Running;
 use crate::front::state::Front;
@@ -133,16 +133,16 @@ pub(super) enum Begun {
 pub(super) async fn handle_request(
     front: &Arc<Front>,
     session: &SessionToken,
-    accepts: Accepts,
+    to: &Recipient,
     request: &Request<'_>,
     trace: &Trace,
     record: Record,
 ) -> Response {
-    match begin(front, session, accepts, request, trace, record).await {
+    match begin(front, session, to, request, trace, record).await {
         Begun::Answered(payload) => answer::json(payload),
         Begun::Running(running, session) => {
             let (replays, tasks) = (&front.replays, &front.tasks);
-            answer::respond_resumable(running, accepts, &session, replays, tasks).await
+            answer::respond_resumable(running, to.accepts, &session, replays, tasks).await
         }
         Begun::Over => answer::bare(StatusCode::ACCEPTED),
     }
@@ -152,7 +152,7 @@ pub(super) async fn handle_request(
 pub(super) async fn begin(
     front: &Arc<Front>,
     session: &SessionToken,
-    accepts: Accepts,
+    to: &Recipient,
     request: &Request<'_>,
     trace: &Trace,
     mut record: Record,
@@ -172,7 +172,8 @@ pub(super) async fn begin(
             let call = state.call(&request.id);
             let scope = Scope::new(&front.live, Caller::anonymous(), session.version, trace)
                 .in_session(&state)
-                .streaming(accepts.streams());
+                .over(&to.connection)
+                .streaming(to.accepts.streams());
             let reply = tokio::select! {
                 biased;
                 reply = relay::answer(&scope, request, record) => reply,

@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::HeaderMap;
 
 use crate::caller::Caller;
-use crate::front::answer::{self, Accepts};
+use crate::front::answer::{self, Recipient};
 use crate::front::listen::listen;
 use crate::front::running::Running;
 use crate::front::state::Front;
@@ -104,13 +104,13 @@ pub(super) fn check_version(version: &str) -> Result<(), Fault> {
 pub(super) async fn handle_request(
     front: &Arc<Front>,
     found: &HeaderMap,
-    accepts: Accepts,
+    to: &Recipient,
     request: &Request<'_>,
     trace: &Trace,
     mut record: Record,
 ) -> Response {
     let answered = match check(found, request) {
-        Ok(()) => answer(front, found, accepts, request, trace, record).await,
+        Ok(()) => answer(front, found, to, request, trace, record).await,
         Err(fault) => {
             record.fail(&fault);
             Err(fault)
@@ -134,14 +134,15 @@ fn check(found: &HeaderMap, request: &Request<'_>) -> Result<(), Fault> {
 async fn answer(
     front: &Arc<Front>,
     found: &HeaderMap,
-    accepts: Accepts,
+    to: &Recipient,
     request: &Request<'_>,
     trace: &Trace,
     mut record: Record,
 ) -> Result<Response, Fault> {
     let scope = Scope::new(&front.live, Caller::anonymous(), Version::MODERN, trace)
         .with_headers(found)
-        .streaming(accepts.streams());
+        .over(&to.connection)
+        .streaming(to.accepts.streams());
     match request.method.as_ref() {
         method::DISCOVER => {
             record.succeed();
@@ -152,7 +153,7 @@ async fn answer(
         _ => {
             let reply = relay::answer(&scope, request, record).await?;
             let running = Running::modern(reply, &front.given_up);
-            Ok(answer::respond(running, accepts, front.keep_alive).await)
+            Ok(answer::respond(running, to.accepts, front.keep_alive).await)
         }
     }
 }

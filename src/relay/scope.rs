@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, CallerConnection};
 use crate::catalog::{NamedResources, ResourceRoute};
 use crate::live::{Live, Snapshot, View};
 use crate::name::UpstreamIndex;
@@ -30,6 +30,8 @@ pub struct Scope<'a> {
     pub(super) headers: Option<&'a HeaderMap>,
     /// The session of a legacy request.
     pub(super) session: Option<&'a Arc<CallerSession>>,
+    /// The connection of the request; `None` for a command of this process.
+    pub(super) connection: Option<&'a Arc<CallerConnection>>,
     /// Whether the caller accepts other messages before the response. Without them an upstream
     /// cannot send it notifications or requests.
     pub(super) streams: bool,
@@ -47,6 +49,7 @@ impl<'a> Scope<'a> {
             trace,
             headers: None,
             session: None,
+            connection: None,
             streams: false,
         }
     }
@@ -65,6 +68,15 @@ impl<'a> Scope<'a> {
     pub fn in_session(self, session: &'a Arc<CallerSession>) -> Self {
         Self {
             session: Some(session),
+            ..self
+        }
+    }
+
+    /// Adds the connection of the request.
+    #[must_use]
+    pub fn over(self, connection: &'a Arc<CallerConnection>) -> Self {
+        Self {
+            connection: Some(connection),
             ..self
         }
     }

@@ -24,6 +24,7 @@ use crate::live::schedule::Schedule;
 use crate::live::state::{Effects, State};
 use crate::live::store::{ListingStore, StoreWriter, StoredListing};
 use crate::live::{Live, Snapshot, StateChange};
+use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::server::error::ServeError;
 use crate::server::options::Options;
@@ -68,6 +69,7 @@ impl Core {
             reaper: options.reaper.clone(),
             auth: CredentialsContext::new(&files, state_dir, &tasks, &shutdown),
             metrics: Metrics::new(),
+            memory: MemoryBudget::new(config.memory),
             tasks: tasks.clone(),
         };
         tasks.spawn(files.watch(shutdown.clone()));
@@ -214,6 +216,12 @@ impl Core {
             found.collect()
         });
         found.await.unwrap_or_default()
+    }
+
+    /// Returns the bytes that may be kept.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.around.memory
     }
 
     /// Returns the handle that accepts changed definitions.

@@ -200,6 +200,7 @@ impl ReloadTask {
             return ReloadOutcome::Refused { errors };
         }
         let same = before.config.is_same(&config);
+        self.core.memory().set_limit(config.memory);
         let config = Arc::new(config);
         if same {
             self.core.relocate(config).await;

@@ -13,9 +13,9 @@ mod syntax;
 /// The modules from the ground up. A module uses those of earlier lines, never its own line or a later one.
 const LAYERS: &[&[&str]] = &[
     &[
-        "caller", "document", "json", "latest", "name", "pem", "seal", "secret", "sigv4",
+        "document", "json", "latest", "memory", "name", "pem", "seal", "secret", "sigv4",
     ],
-    &["files"],
+    &["caller", "files"],
     &["config", "policy", "protocol"],
     &["bridge", "catalog"],
     &["durable", "metrics"],

@@ -21,6 +21,9 @@ use crate::name::{Charset, Instance, Naming};
 use crate::secret::Secret;
 
 /// How long calls under way may still take at the end: a third of what Kubernetes gives a container to stop in.
+/// `limits.memory`: the default, and the least.
+const MEMORY: usize = 512 << 20;
+const LEAST_MEMORY: usize = 16 << 20;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// The config without its upstreams, and what they begin with.
@@ -66,6 +69,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
         let instance = Instance::parse(&text).map_err(|_| Rule::Instance);
         check.ok(&root.key("instance"), instance)
     });
+    let memory = check_memory(check, raw.limits.unwrap_or_default(), &root.key("limits"));
     let naming = check_naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
     let server = server::check_server(check, raw.server.unwrap_or_default(), &root.key("server"));
     let mut defaults = check_defaults(
@@ -81,6 +85,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             state_dir,
             sealing_key,
             instance,
+            memory,
             naming,
             server,
             upstreams: IndexMap::new(),
@@ -88,6 +93,16 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
         },
         defaults,
     }
+}
+
+fn check_memory(check: &mut Check<'_>, raw: raw::SharedLimits, at: &KeyPath) -> usize {
+    let at = at.key("memory");
+    let bytes = raw.memory.map_or(Ok(MEMORY), |size| units::size(&size.0));
+    let bytes = check.or(&at, bytes, MEMORY);
+    if bytes < LEAST_MEMORY {
+        check.report(&at, Rule::LittleMemory);
+    }
+    bytes
 }
 
 fn check_listen(check: &mut Check<'_>, raw: raw::Listen, at: &KeyPath) -> Listen {

@@ -1,0 +1,216 @@
+//! The bytes that weir keeps for others: one budget for all of them, and a share of it for each
+//! that has something kept.
+//!
+//! A share may hold at most as much as is free. So a single one gets half of the budget, two get a
+//! third each, and however many take all they can, there is room for one more that wants little.
+//! That is the dynamic threshold of shared buffers in switches (Choudhury and Hahne, "Dynamic queue
+//! length thresholds for shared-memory packet switches", 1998).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use bytes::Bytes;
+
+/// The budget does not allow to keep these bytes now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the budget of `limits.memory` is used up")]
+pub struct OverBudget;
+
+/// The budget that all shares draw on, in bytes.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    limit: AtomicUsize,
+    used: AtomicUsize,
+}
+
+impl MemoryBudget {
+    /// Makes a budget of this many bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit: AtomicUsize::new(limit),
+            used: AtomicUsize::new(0),
+        })
+    }
+
+    /// Changes the budget. What is kept already stays.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Relaxed);
+    }
+
+    /// Returns how many bytes are kept.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+
+    /// Returns how many bytes may be kept.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit.load(Relaxed)
+    }
+
+    /// Opens the share of a connection, a session or an upstream.
+    #[must_use]
+    pub fn share(self: &Arc<Self>) -> MemoryShare {
+        MemoryShare(Arc::new(Share {
+            budget: Arc::clone(self),
+            held: AtomicUsize::new(0),
+        }))
+    }
+}
+
+/// The part of the budget that is used for one connection, session or upstream. Clones are the same
+/// share.
+#[derive(Clone, Debug)]
+pub struct MemoryShare(Arc<Share>);
+
+#[derive(Debug)]
+struct Share {
+    budget: Arc<MemoryBudget>,
+    held: AtomicUsize,
+}
+
+impl Share {
+    fn take(&self, bytes: usize) -> Result<(), OverBudget> {
+        let held = self.held.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        let used = self.budget.used.fetch_add(bytes, Relaxed);
+        let used = used.saturating_add(bytes);
+        if held <= self.budget.limit().saturating_sub(used) {
+            return Ok(());
+        }
+        self.give_back(bytes);
+        Err(OverBudget)
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Relaxed);
+        self.budget.used.fetch_sub(bytes, Relaxed);
+    }
+}
+
+impl MemoryShare {
+    /// Makes a share of a budget that nothing exhausts, for what runs once: commands and tests.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        MemoryBudget::new(usize::MAX).share()
+    }
+
+    /// Reserves this many bytes until the reservation is dropped.
+    ///
+    /// # Errors
+    /// The share would hold more than is free.
+    pub fn reserve(&self, bytes: usize) -> Result<Reservation, OverBudget> {
+        self.0.take(bytes)?;
+        Ok(Reservation {
+            share: self.clone(),
+            bytes,
+        })
+    }
+
+    /// Returns how many bytes this share holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.held.load(Relaxed)
+    }
+}
+
+/// Bytes that a share holds, until it is dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    share: MemoryShare,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// Changes how much is reserved. To reserve less always succeeds.
+    ///
+    /// # Errors
+    /// The share would hold more than is free. Then nothing has changed.
+    pub fn resize(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.share.0.take(more)?,
+            None => self.share.0.give_back(self.bytes - bytes),
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Returns the bytes with this reservation, which lasts as long as any part of them.
+    #[must_use]
+    pub fn attach(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Reserved {
+            bytes,
+            _reservation: self,
+        })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.share.0.give_back(self.bytes);
+    }
+}
+
+/// Bytes that are counted while they are in use.
+struct Reserved {
+    bytes: Bytes,
+    _reservation: Reservation,
+}
+
+impl AsRef<[u8]> for Reserved {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_holds_at_most_as_much_as_is_free() {
+        let budget = MemoryBudget::new(1200);
+        let (one, two, three) = (budget.share(), budget.share(), budget.share());
+        let mut first = one.reserve(600).unwrap();
+        assert_eq!(one.reserve(1).unwrap_err(), OverBudget);
+        let second = two.reserve(300).unwrap();
+        assert!(two.reserve(1).is_err(), "300 are free");
+        let third = three.reserve(100).unwrap();
+        assert_eq!((budget.used(), one.held()), (1000, 600));
+        // The first has more than it would get now, and keeps it.
+        assert!(first.resize(601).is_err());
+        first.resize(100).unwrap();
+        assert_eq!(budget.used(), 500);
+        drop((first, second, third));
+        assert_eq!((budget.used(), one.held()), (0, 0));
+        assert!(one.reserve(601).is_err());
+        assert!(one.reserve(600).is_ok());
+    }
+
+    #[test]
+    fn bytes_are_counted_until_their_last_part_is_gone() {
+        let budget = MemoryBudget::new(1000);
+        let share = budget.share();
+        let whole = share
+            .reserve(10)
+            .unwrap()
+            .attach(Bytes::from_static(b"0123456789"));
+        let part = whole.slice(2..4);
+        drop(whole);
+        assert_eq!((&part[..], budget.used()), (&b"23"[..], 10));
+        drop(part);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn nothing_overflows_whatever_is_asked_for() {
+        let budget = MemoryBudget::new(usize::MAX);
+        let share = budget.share();
+        let first = share.reserve(usize::MAX / 2).unwrap();
+        assert!(share.reserve(usize::MAX).is_err());
+        assert_eq!(budget.used(), usize::MAX / 2);
+        drop(first);
+        assert_eq!(budget.used(), 0);
+    }
+}
