@@ -16,7 +16,8 @@ use axum::extract::{Path, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use http::{HeaderValue, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -55,9 +56,10 @@ pub fn router(operators: AdminState, admin: &config::Admin, listen: &config::Lis
             move |request: Request, next: Next| {
                 let access = Arc::clone(&access);
                 async move {
-                    match access.reject(&request) {
+                    let (parts, body) = request.into_parts();
+                    match access.reject(&parts) {
                         Some(answer) => answer,
-                        None => next.run(request).await,
+                        None => next.run(Request::from_parts(parts, body)).await,
                     }
                 }
             },
@@ -73,26 +75,32 @@ struct AdminAccess {
 
 impl AdminAccess {
     /// Returns the answer to a request that is not allowed.
-    fn reject(&self, request: &Request) -> Option<Response> {
+    fn reject(&self, request: &Parts) -> Option<Response> {
+        let origin = match request.headers.contains_key(header::ORIGIN) {
+            // No web page has a reason to call the admin listener.
+            true => Err(OriginError::Origin),
+            false => Ok(()),
+        };
+        let checked = self.origins.check(request);
+        if checked == Err(OriginError::Authority) {
+            return Some(refuse(StatusCode::BAD_REQUEST, OriginError::Authority));
+        }
         if let Some(token) = &self.token {
             let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             let answer = || (StatusCode::UNAUTHORIZED, [challenge]).into_response();
-            return (!has_token(request, token)).then(answer);
+            return (!has_token(&request.headers, token)).then(answer);
         }
-        let headers = request.headers();
-        let turned = match headers.contains_key(header::ORIGIN) {
-            // No web page has a reason to call the admin listener.
-            true => OriginError::Origin,
-            false => self.origins.check(headers).err()?,
-        };
-        let error = json!({ "error": turned.to_string() });
-        Some(json_response(StatusCode::FORBIDDEN, &error))
+        let error = origin.and(checked).err()?;
+        Some(refuse(StatusCode::FORBIDDEN, error))
     }
 }
 
-fn has_token(request: &Request, token: &Secret) -> bool {
-    let sent = request
-        .headers()
+fn refuse(status: StatusCode, error: OriginError) -> Response {
+    json_response(status, &json!({ "error": error.to_string() }))
+}
+
+fn has_token(headers: &HeaderMap, token: &Secret) -> bool {
+    let sent = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
     let sent = sent
@@ -327,7 +335,7 @@ mod tests {
             origins: OriginCheck::new(true, &[], &[]),
         };
         let turned = |token, authorization: Option<&str>, origin: Option<&str>| {
-            let mut request = Request::new(axum::body::Body::empty());
+            let (mut request, ()) = http::Request::new(()).into_parts();
             let headers = [
                 (header::HOST, Some("weir.example")),
                 (header::AUTHORIZATION, authorization),
@@ -336,7 +344,7 @@ mod tests {
             for (name, value) in headers {
                 if let Some(value) = value {
                     let value = HeaderValue::from_str(value).unwrap();
-                    request.headers_mut().insert(name, value);
+                    request.headers.insert(name, value);
                 }
             }
             let answer = access(token).reject(&request);

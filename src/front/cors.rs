@@ -35,12 +35,12 @@ pub(super) async fn check_origin(
     request: Request,
     next: Next,
 ) -> Response {
-    let asked = request.headers();
-    if let Err(fault) = front.check_origin(asked) {
+    let (parts, body) = request.into_parts();
+    if let Err(fault) = front.check_origin(&parts) {
         return answer::refuse(None, &fault);
     }
-    let origin = asked.get(header::ORIGIN).cloned();
-    let mut response = next.run(request).await;
+    let origin = parts.headers.get(header::ORIGIN).cloned();
+    let mut response = next.run(Request::from_parts(parts, body)).await;
     allow(origin, &mut response);
     response
 }

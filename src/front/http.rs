@@ -66,7 +66,7 @@ pub(super) async fn post(
             .map(|body| (accepts, body)),
         Err(fault) => Err(fault),
     };
-    let readable = !matches!(read, Err(Fault::Forbidden));
+    let readable = !matches!(read, Err(Fault::Forbidden | Fault::Authority));
     let response = match read {
         Ok((accepts, body)) => {
             let posted = Posted {
@@ -169,10 +169,10 @@ fn reread(body: &[u8], trace: &mut Trace) -> Option<Id> {
 /// Checks what can be checked before the body is read.
 ///
 /// # Errors
-/// 403 for `Host` or `Origin`, 413 for the size, 415 for `Content-Type` or
+/// 403 for `Host` or `Origin`, 400 for not exactly one authority, 413 for the size, 415 for `Content-Type` or
 /// `Content-Encoding`, 406 for `Accept`.
 fn check_before_body(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault> {
-    front.check_origin(&parts.headers)?;
+    front.check_origin(parts)?;
     if body.size_hint().lower() > front.intake.max_bytes as u64 {
         return Err(Fault::TooLarge);
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
+use http::request::Parts;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +18,7 @@ use crate::front::replay::ReplayBuffers;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::protocol::error::Fault;
-use crate::protocol::origin::OriginCheck;
+use crate::protocol::origin::{OriginCheck, OriginError};
 use crate::protocol::trace::Trace;
 use crate::record::Record;
 use crate::session::SessionTable;
@@ -82,11 +83,14 @@ impl Front {
     /// Checks `Host` and `Origin`.
     ///
     /// # Errors
-    /// 403: one of them is not allowed.
-    pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Fault> {
-        self.origins.check(headers).map_err(|error| {
+    /// 403: one of them is not allowed. 400: there is no single authority.
+    pub(super) fn check_origin(&self, request: &Parts) -> Result<(), Fault> {
+        self.origins.check(request).map_err(|error| {
             tracing::warn!(reason = %error, "request refused");
-            Fault::Forbidden
+            match error {
+                OriginError::Origin | OriginError::Host => Fault::Forbidden,
+                OriginError::Authority => Fault::Authority,
+            }
         })
     }
 }

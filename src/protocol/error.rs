@@ -29,6 +29,11 @@ pub enum Fault {
     /// `Host` or `Origin` is somebody else's (`transports/streamable-http.mdx#security`).
     #[error("invalid request: this Host or Origin is not allowed")]
     Forbidden,
+    /// There is no single well-formed authority (RFC 9112 §3.2: 400).
+    #[error(
+        "invalid request: exactly one Host is needed, as `host` or `host:port`, and the same in the request's target"
+    )]
+    Authority,
     /// An HTTP method the endpoint does not have.
     #[error("invalid request: the endpoint takes POST, GET, DELETE and OPTIONS")]
     HttpMethod,
@@ -177,6 +182,7 @@ impl FaultKind {
         const GONE: StatusCode = StatusCode::NOT_FOUND;
         match self {
             Self::Forbidden          => before_body(StatusCode::FORBIDDEN),
+            Self::Authority          => before_body(BAD),
             Self::HttpMethod         => before_body(StatusCode::METHOD_NOT_ALLOWED),
             Self::MediaType          => before_body(StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::ContentCoding      => before_body(StatusCode::UNSUPPORTED_MEDIA_TYPE),

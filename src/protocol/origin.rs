@@ -1,9 +1,10 @@
 //! The check of `Host` and `Origin` (`transports/streamable-http.mdx#security`).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
 
+use http::request::Parts;
 use http::{HeaderMap, header};
-use url::Url;
 
 /// Why a request is turned away before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +15,11 @@ pub enum OriginError {
     /// A name this endpoint does not go by: DNS rebinding.
     #[error("this Host is not allowed")]
     Host,
+    /// No authority, several, or one that is not `host` or `host:port`.
+    #[error(
+        "exactly one Host is needed, as `host` or `host:port`, and the same in the request's target"
+    )]
+    Authority,
 }
 
 /// The rule for one listener.
@@ -40,77 +46,124 @@ impl OriginCheck {
         }
     }
 
-    /// Bound to loopback, only loopback and what is listed passes. Bound elsewhere, an `Origin` must be
-    /// listed, and a `Host` if hosts are listed at all.
+    /// Checks the origin and the authority of a request. Bound to loopback, only loopback and what
+    /// is listed passes. Bound elsewhere, an `Origin` must be listed, and a `Host` if hosts are
+    /// listed at all.
     ///
     /// # Errors
-    /// Which of the two is not allowed.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), OriginError> {
-        if let Some(origin) = headers.get(header::ORIGIN) {
-            let origin = origin
-                .to_str()
-                .map_err(|_| OriginError::Origin)?
-                .to_ascii_lowercase();
-            let local =
-                || self.loopback && Url::parse(&origin).is_ok_and(|url| is_local(url.host_str()));
-            if !self.origins.contains(&origin) && !local() {
-                return Err(OriginError::Origin);
-            }
-        }
+    /// Which of the two is not allowed, or that there is no single authority.
+    pub fn check(&self, request: &Parts) -> Result<(), OriginError> {
+        let authority = Authority::of(request)?;
+        self.check_origin(&request.headers)?;
         if !self.loopback && self.hosts.is_empty() {
             return Ok(());
         }
-        let Some(host) = headers.get(header::HOST) else {
-            return Ok(());
-        };
-        let host = host.to_str().map_err(|_| OriginError::Host)?;
-        let name = without_port(host);
         let listed = |allowed: &String| {
-            allowed.eq_ignore_ascii_case(host) || allowed.eq_ignore_ascii_case(name)
+            let is = |text: &str| allowed.eq_ignore_ascii_case(text);
+            is(authority.text) || is(authority.host)
         };
-        if (self.loopback && is_local(Some(name))) || self.hosts.iter().any(listed) {
+        if (self.loopback && authority.is_local()) || self.hosts.iter().any(listed) {
             return Ok(());
         }
         Err(OriginError::Host)
     }
-}
 
-fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
-        // Inside brackets the colon is part of an IPv6 address.
-        Some(at) if !host.get(at..).unwrap_or_default().contains(']') => {
-            host.get(..at).unwrap_or_default()
+    /// Checks `Origin`. A browser sends at most one, so that two are nobody's.
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), OriginError> {
+        let mut sent = headers.get_all(header::ORIGIN).iter();
+        let Some(origin) = sent.next() else {
+            return Ok(());
+        };
+        let origin = origin.to_str().map_err(|_| OriginError::Origin)?;
+        let listed = |allowed: &String| allowed.eq_ignore_ascii_case(origin);
+        let local = || {
+            let authority = origin.split_once("://");
+            let authority = authority.and_then(|(_, authority)| Authority::parse(authority));
+            self.loopback && authority.is_some_and(|authority| authority.is_local())
+        };
+        if sent.next().is_none() && (self.origins.iter().any(listed) || local()) {
+            return Ok(());
         }
-        _ => host,
+        Err(OriginError::Origin)
     }
 }
 
-/// Whether a host means this machine: `localhost`, a name under it, or a loopback address.
-fn is_local(host: Option<&str>) -> bool {
-    let Some(host) = host else { return false };
-    if host.starts_with(|c: char| c.is_ascii_digit()) {
-        return host
-            .parse::<Ipv4Addr>()
-            .is_ok_and(|address| address.is_loopback());
+/// The authority that a request is meant for: `host` or `host:port`, without userinfo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Authority<'r> {
+    text: &'r str,
+    host: &'r str,
+}
+
+impl<'r> Authority<'r> {
+    /// Returns the one authority of a request. It may be written in the target (absolute form in
+    /// HTTP/1.1, `:authority` in HTTP/2), in `Host`, or in both, and is then the same: whatever
+    /// stands before weir may have decided by either (RFC 9112 §3.2, RFC 9113 §8.3.1).
+    fn of(request: &'r Parts) -> Result<Self, OriginError> {
+        let mut hosts = request.headers.get_all(header::HOST).iter();
+        let (first, second) = (hosts.next(), hosts.next());
+        if second.is_some() {
+            return Err(OriginError::Authority);
+        }
+        let sent = match first {
+            Some(host) => Some(host.to_str().map_err(|_| OriginError::Authority)?),
+            None => None,
+        };
+        let target = request.uri.authority().map(http::uri::Authority::as_str);
+        let text = match (target, sent) {
+            (Some(target), Some(sent)) if !target.eq_ignore_ascii_case(sent) => None,
+            (Some(text), _) | (None, Some(text)) => Some(text),
+            (None, None) => None,
+        };
+        text.and_then(Self::parse).ok_or(OriginError::Authority)
     }
-    if let Some(inner) = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        return inner
-            .parse::<Ipv6Addr>()
-            .is_ok_and(|address| address.is_loopback());
+
+    /// Parses `uri-host [":" port]` (RFC 9110 §7.2) as far as anybody sends it: a name of letters,
+    /// digits, `-`, `_` and single dots inside, an IPv4 address, or an IPv6 address in brackets and
+    /// without a zone; the port from 1 to 65535.
+    fn parse(text: &'r str) -> Option<Self> {
+        let end = match text.strip_prefix('[') {
+            Some(inner) => inner.find(']')?.checked_add(2)?,
+            None => text.find(':').unwrap_or(text.len()),
+        };
+        let (host, port) = text.split_at_checked(end)?;
+        if !port.is_empty() {
+            let digits = port.strip_prefix(':')?;
+            // `parse` alone would take a sign.
+            if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+            digits.parse::<NonZeroU16>().ok()?;
+        }
+        let is_legal = match inside_brackets(host) {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => host.split('.').all(is_label),
+        };
+        is_legal.then_some(Self { text, host })
     }
-    let local = "localhost";
-    let tail = host
-        .len()
-        .checked_sub(local.len())
-        .and_then(|at| host.get(at..));
-    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(local))
-        && (host.len() == local.len()
-            || host
-                .get(..host.len() - local.len())
-                .is_some_and(|rest| rest.ends_with('.')))
+
+    /// Returns whether it means this machine: `localhost`, a name under it, or a loopback address.
+    fn is_local(&self) -> bool {
+        if let Some(address) = inside_brackets(self.host) {
+            let address = address.parse::<Ipv6Addr>();
+            return address.is_ok_and(|address| address.is_loopback());
+        }
+        if let Ok(address) = self.host.parse::<Ipv4Addr>() {
+            return address.is_loopback();
+        }
+        let last = self.host.rsplit('.').next();
+        last.is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
+    }
+}
+
+/// Returns the address inside the brackets of an IPv6 host.
+fn inside_brackets(host: &str) -> Option<&str> {
+    host.strip_prefix('[')?.strip_suffix(']')
+}
+
+fn is_label(label: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !label.is_empty() && label.bytes().all(legal)
 }
 
 #[cfg(test)]
@@ -128,12 +181,13 @@ mod tests {
     }
 
     fn check(listener: &OriginCheck, host: &str, origin: Option<&str>) -> Result<(), OriginError> {
-        let mut headers = HeaderMap::new();
+        let (mut request, ()) = http::Request::new(()).into_parts();
+        let headers = &mut request.headers;
         headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, HeaderValue::from_str(origin).unwrap());
         }
-        listener.check(&headers)
+        listener.check(&request)
     }
 
     #[test]
@@ -156,7 +210,7 @@ mod tests {
             "127.0.0.1.evil.example:8000",
             "localhost.evil.example",
             "10.0.0.1",
-            "::1",
+            "notlocalhost",
         ] {
             assert_eq!(
                 check(&listener, host, None),
@@ -181,11 +235,32 @@ mod tests {
             "null",
             "http://localhost.evil.example",
             "https://app.example.evil",
+            "http://evil.example@localhost",
+            "http://evil.example/.localhost",
+            "http://localhost/",
         ] {
             assert_eq!(
                 check(&listener, "localhost", Some(origin)),
                 Err(OriginError::Origin),
                 "{origin}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_single_authority_is_nobodys() {
+        let listener = check_with(true, &[], &[]);
+        for host in [
+            "::1",
+            "localhost.",
+            "a..localhost",
+            "localhost:",
+            "user@localhost",
+        ] {
+            assert_eq!(
+                check(&listener, host, None),
+                Err(OriginError::Authority),
+                "{host}"
             );
         }
     }

@@ -54,6 +54,7 @@ mod face_stdio;
 mod forwarding;
 mod get_streams;
 mod habits;
+mod hosts;
 mod import;
 mod instructions;
 mod isolation;

@@ -196,6 +196,18 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
             }
             all
         }
+        FaultKind::Authority => {
+            let mut all = both(&|post| post.without("host").text());
+            for host in ["", "localhost.", "localhost:x", "evil@localhost"] {
+                all.extend(both(&|post| post.header("host", host).text()));
+            }
+            let twice = |mut post: Post| {
+                post.headers.push(("host", "localhost".to_owned()));
+                post.text()
+            };
+            all.extend(both(&twice));
+            all
+        }
         FaultKind::HttpMethod => ["PUT", "PATCH", "QUERY"]
             .into_iter()
             .flat_map(|verb| both(&|post| post.verb(verb).text()))
