@@ -14,6 +14,7 @@ mod instructions;
 mod introduction;
 pub mod link;
 pub mod list;
+pub mod outbox;
 pub mod peer;
 pub mod probe;
 pub mod quirks;

@@ -320,7 +320,8 @@ impl Keeper {
                 // A server that still answers somebody may stay on after its stdin closed.
                 if let Some(id) = peer.listen_id() {
                     let body = message::cancelled(id, "weir stops");
-                    let _ = tokio::time::timeout(GOODBYE, self.link.post(&peer, body)).await;
+                    let until = Instant::now() + GOODBYE;
+                    let _ = self.link.post(&peer, body, until).await;
                 }
                 child.stop().await;
             }

@@ -326,7 +326,9 @@ impl UpstreamReply {
     async fn finish(&mut self, response: &Response<'_>) -> Outgoing {
         let stream = &mut self.sent.stream;
         stream.cancel.disarm();
-        stream.slot.record_answer();
+        if let Some(slot) = &mut stream.cancel.slot {
+            slot.record_answer();
+        }
         self.keep_task_token(response);
         match self.bridge(response).await {
             Ok(bridged) => self.render(bridged),
@@ -375,7 +377,8 @@ impl UpstreamReply {
             }
             Outcome::Error(error) => {
                 let request_id = self.record.request_id();
-                let blame = platform::note(error, link, &mut stream.slot, request_id);
+                let blame = platform::note(error, &mut stream.cancel, request_id);
+                let link = &stream.cancel.link;
                 let (changed, status) = bridge.error(error, link.id());
                 Ok(Bridged::Error {
                     text: changed.map_or(Cow::Borrowed(error), Cow::Owned),
@@ -417,15 +420,14 @@ impl UpstreamReply {
 
     /// Ends the reply because the upstream gave no usable answer.
     fn fail(&mut self, error: &LinkError) -> Outgoing {
-        let UpstreamStream { cancel, slot, .. } = &mut self.sent.stream;
+        let cancel = &mut self.sent.stream.cancel;
         let request_id = self.record.request_id();
-        let CancelOnDrop { link, peer, id, .. } = cancel;
-        tracing::warn!(upstream = %link.id(), reason = %error.full_text(), request_id, "call failed");
-        slot.record_failure(error);
+        tracing::warn!(upstream = %cancel.link.id(), reason = %error.full_text(), request_id, "call failed");
+        cancel.record_failure(error);
         if error.may_still_run() {
-            link.cancel(peer, *id, "weir gave up", ());
+            cancel.cancel("weir gave up", ());
         }
-        let fault = error.to_fault(link.id());
+        let fault = error.to_fault(cancel.link.id());
         cancel.disarm();
         self.refuse(&fault)
     }

@@ -139,21 +139,22 @@ impl Sender<'_, '_> {
     /// Sends the request, and again where the rules of this module allow it.
     async fn send_with_retry(mut self) -> Result<Sent, SendError> {
         let link = self.link;
-        let mut slot = link.gate.enter(self.deadline).await?;
+        let mut entered = link.gate.enter(self.deadline).await?;
         let mut peer = match peer_for(self.scope, link, self.deadline).await {
             Ok(peer) => peer,
             Err(error) => {
-                slot.record_failure(&error);
+                entered.record_failure(&error);
                 return Err(error.into());
             }
         };
+        let mut slot = Some(entered);
         // `again`: once for what did not run. `repeat`: once for what may have run.
         let (mut again, mut repeat) = (true, true);
         loop {
-            let attempted = self.attempt(&peer).await;
+            let attempted = self.attempt(&peer, slot.take()).await;
             let (mut attempt, exchange) = attempted.map_err(SendError::Refused)?;
             match exchange {
-                Ok(exchange) => return Ok(self.sent(attempt, exchange, &peer, slot)),
+                Ok(exchange) => return Ok(self.sent(attempt, exchange, &peer)),
                 // The upstream did not run it: the headers that repeat arguments do not fit the
                 // tool's definition any more. The upstream is listed anew, and the request sent
                 // with the headers of the new definition.
@@ -163,7 +164,7 @@ impl Sender<'_, '_> {
                 }
                 Err(LinkError::HeaderMismatch(answer)) => {
                     let exchange = Exchange::from_body(answer);
-                    return Ok(self.sent(attempt, exchange, &peer, slot));
+                    return Ok(self.sent(attempt, exchange, &peer));
                 }
                 // It did not run either: it has to go to another path of the server.
                 Err(LinkError::NotRun(_)) if again => {
@@ -184,13 +185,14 @@ impl Sender<'_, '_> {
                         attempt.cancel.disarm();
                     }
                     if !(self.may_repeat(&error) && std::mem::take(&mut repeat)) {
-                        slot.record_failure(&error);
+                        attempt.cancel.record_failure(&error);
                         return Err(error.into());
                     }
                     let (method, reason) = (self.target.method, error.full_text());
                     tracing::debug!(upstream = %link.id(), method, %reason, "once more");
                 }
             }
+            slot = attempt.cancel.slot.take();
         }
     }
 
@@ -208,6 +210,7 @@ impl Sender<'_, '_> {
     async fn attempt(
         &mut self,
         peer: &Arc<Peer>,
+        slot: Option<InFlightSlot>,
     ) -> Result<(Attempt, Result<Exchange, LinkError>), Fault> {
         let (scope, link) = (self.scope, self.link);
         let is_task = self.prepare_task(peer);
@@ -237,7 +240,8 @@ impl Sender<'_, '_> {
             params,
             headers,
         };
-        let (cancel, exchange) = SendingRequest::new(link, peer, outbound, self.deadline).await;
+        let sending = SendingRequest::new(link, peer, outbound, self.deadline, slot);
+        let (cancel, exchange) = sending.await;
         let attempt = Attempt {
             cancel,
             token,
@@ -248,13 +252,7 @@ impl Sender<'_, '_> {
     }
 
     /// Gathers what is needed to relay the answer to an attempt.
-    fn sent(
-        &self,
-        attempt: Attempt,
-        exchange: Exchange,
-        peer: &Arc<Peer>,
-        slot: InFlightSlot,
-    ) -> Sent {
+    fn sent(&self, attempt: Attempt, exchange: Exchange, peer: &Arc<Peer>) -> Sent {
         let (scope, link) = (self.scope, self.link);
         // The upstream may ask the caller something only in a session of the caller's own, and only
         // if the caller reads a stream. In a shared session the caller would be any caller.
@@ -266,7 +264,6 @@ impl Sender<'_, '_> {
             logs: attempt.logs,
             requests: ServerRequests::new(session),
             extension: self.extension,
-            slot,
         };
         let bridge = AnswerBridge {
             caller: scope.era(),

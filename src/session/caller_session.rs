@@ -309,9 +309,8 @@ impl CallerSession {
         (inner.log_level.clone(), uris)
     }
 
-    /// Keeps the progress token of a call that became a task (2025-11-25
-    /// `basic/utilities/tasks.mdx`): `number` is weir's token towards the upstream, `token` the
-    /// caller's as JSON text.
+    /// Keeps the token of a call that became a task (2025-11-25 `basic/utilities/tasks.mdx`):
+    /// `number` is weir's towards the upstream, `token` the caller's as JSON text.
     pub fn add_task_token(&self, upstream: &UpstreamId, number: u64, token: &str) {
         let mut inner = self.lock();
         if inner.task_tokens.len() >= TASK_TOKENS {
@@ -342,13 +341,16 @@ impl CallerSession {
         link: &Arc<Link>,
         deadline: Instant,
     ) -> Result<Arc<Peer>, LinkError> {
-        let own = Arc::clone(
-            self.lock()
-                .upstream_sessions
-                .entry(link.link_id)
-                .or_default(),
-        );
-        own.peer(self, link, deadline).await
+        let own = || {
+            let mut inner = self.lock();
+            Arc::clone(inner.upstream_sessions.entry(link.link_id).or_default())
+        };
+        let mut found = own();
+        if let Some((link, peer)) = found.opened().filter(|(_, peer)| !peer.is_open()) {
+            self.forget_upstream_session(&link, &peer);
+            found = own();
+        }
+        found.peer(self, link, deadline).await
     }
 
     /// Returns the caller's own sessions at upstreams that are open.

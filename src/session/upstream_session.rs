@@ -23,6 +23,8 @@ use crate::upstream::{Connection, Link, LinkError, Peer, Wire};
 
 /// How long the first request of a session waits until its GET stream is open.
 const STREAM_OPENS: Duration = Duration::from_millis(500);
+/// The pause before a session that was lost is opened again for its subscriptions.
+const REOPENED_AFTER: Duration = Duration::from_millis(500);
 /// How long ending a session at an upstream may take.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -48,8 +50,8 @@ struct OpenSession {
     /// Whether the upstream forgot it; then it need not be ended there.
     lost: AtomicBool,
     _reader: AbortOnDropHandle<()>,
-    /// Counts against the upstream's limit of sessions.
-    _slot: OwnedSemaphorePermit,
+    /// Counts against the upstream's limit of sessions, until the session is ended there.
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 impl UpstreamSession {
@@ -160,7 +162,7 @@ async fn open(session: &Arc<CallerSession>, link: &Arc<Link>) -> Result<OpenSess
         peer,
         lost: AtomicBool::new(false),
         _reader: reader,
-        _slot: slot,
+        slot: Some(slot),
     })
 }
 
@@ -187,46 +189,60 @@ async fn read(
     unasked: Option<UnsolicitedMessages>,
     opened: oneshot::Sender<()>,
 ) {
+    let reading = read_messages(&session, &link, &peer, unasked, opened);
+    let is_lost = tokio::select! {
+        end = reading => end == StreamEnd::SessionLost,
+        () = peer.outbox.wait_overflow() => true,
+    };
+    if is_lost {
+        handle_loss(&session, &link, &peer);
+    }
+}
+
+/// Reads as [`read`] does, and returns why nothing more comes.
+async fn read_messages(
+    session: &Weak<CallerSession>,
+    link: &Arc<Link>,
+    peer: &Arc<Peer>,
+    unasked: Option<UnsolicitedMessages>,
+    opened: oneshot::Sender<()>,
+) -> StreamEnd {
     let mut opened = Some(opened);
     if let Some(mut unasked) = unasked {
         drop(opened.take());
         while let Some(message) = unasked.recv().await {
-            receive(&session, &link, &peer, &message);
+            receive(session, link, peer, &message);
         }
-        handle_loss(&session, &link, &peer);
-        return;
+        return StreamEnd::SessionLost;
     }
     loop {
         let Some(mut has_stream) = session.upgrade().map(|session| session.has_stream()) else {
-            return;
+            return StreamEnd::NoStream;
         };
         if has_stream.wait_for(|has| *has).await.is_err() {
-            return;
+            return StreamEnd::NoStream;
         }
         let follow = watch::follow_stream(
-            &link,
-            &peer,
+            link,
+            peer,
             || {
                 if let Some(opened) = opened.take() {
                     let _ = opened.send(());
                 }
             },
-            |message| receive(&session, &link, &peer, message),
+            |message| receive(session, link, peer, message),
         );
         tokio::select! {
-            unheard = follow => match unheard {
-                StreamEnd::NoStream => return,
-                StreamEnd::SessionLost => return handle_loss(&session, &link, &peer),
-            },
+            end = follow => return end,
             ended = has_stream.wait_for(|has| !*has) => if ended.is_err() {
-                return;
+                return StreamEnd::NoStream;
             },
         }
     }
 }
 
-/// Forgets a session that the upstream forgot. If it had subscriptions, a new one is opened at
-/// once: a caller that waits for updates may not call for a long time.
+/// Forgets a session that the upstream forgot, or that is given up. If it had subscriptions, a new
+/// one is opened soon: a caller that waits for updates may not call for a long time.
 fn handle_loss(session: &Weak<CallerSession>, link: &Arc<Link>, peer: &Arc<Peer>) {
     let Some(session) = session.upgrade() else {
         return;
@@ -236,7 +252,14 @@ fn handle_loss(session: &Weak<CallerSession>, link: &Arc<Link>, peer: &Arc<Peer>
         return;
     }
     let link = Arc::clone(link);
+    let gone = Arc::downgrade(&session);
+    drop(session);
     link.tasks().clone().spawn(async move {
+        // Not at once: an upstream that loses each session does not set the pace.
+        tokio::time::sleep(REOPENED_AFTER).await;
+        let Some(session) = gone.upgrade() else {
+            return;
+        };
         let reopened = session.upstream_session(&link, link.open_deadline());
         if let Err(error) = reopened.await {
             tracing::debug!(upstream = %link.id(), %error, "a caller's subscriptions are lost until its next call");
@@ -278,6 +301,7 @@ impl Drop for OpenSession {
             return;
         }
         let (link, peer) = (Arc::clone(&self.link), Arc::clone(&self.peer));
+        let slot = self.slot.take();
         let leave = async move {
             match (&peer.connection, &link.wire) {
                 (Connection::Http(session), Wire::Http(wire)) => {
@@ -286,6 +310,7 @@ impl Drop for OpenSession {
                 (Connection::Child(child), _) => child.stop().await,
                 (Connection::Http(_), Wire::Child(_)) => {}
             }
+            drop(slot);
         };
         self.link.tasks().clone().spawn(leave);
     }

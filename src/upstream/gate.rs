@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::config;
@@ -25,6 +25,9 @@ pub struct Gate {
     slots: Arc<Semaphore>,
     /// One permit for each call that waits or is in flight.
     queue: Arc<Semaphore>,
+    /// One permit for each message outside of calls that is being posted, to any session. There are
+    /// as many as slots: weir has no more than twice `limits.in_flight` requests at an upstream.
+    posts: Semaphore,
     /// The number of permits of `queue`.
     capacity: usize,
     circuit: Mutex<Circuit>,
@@ -64,6 +67,7 @@ impl Gate {
             config: Arc::clone(config),
             slots: Arc::new(Semaphore::new(slots)),
             queue: Arc::new(Semaphore::new(capacity)),
+            posts: Semaphore::new(slots.min(Semaphore::MAX_PERMITS)),
             capacity,
             circuit: Mutex::default(),
             is_open: watch::Sender::new(false),
@@ -109,6 +113,12 @@ impl Gate {
                 _ = is_open.changed() => self.circuit().check(Instant::now())?,
             }
         }
+    }
+
+    /// Waits for a place among the messages outside of calls that are being posted. They have places
+    /// of their own: a call that has a slot may wait for a caller's answer, which is such a message.
+    pub async fn post_place(&self) -> Option<SemaphorePermit<'_>> {
+        self.posts.acquire().await.ok()
     }
 
     /// Returns the number of calls at this gate.
@@ -225,6 +235,12 @@ impl InFlightSlot {
             Liveness::Stalled | Liveness::Unknown => CallOutcome::Unknown,
         };
         self.end(ended, reason);
+    }
+
+    /// Records that the caller left, so that the call is no evidence about the upstream. The slot
+    /// stays taken.
+    pub fn record_leave(&mut self) {
+        self.end(CallOutcome::Unknown, "");
     }
 
     /// Returns whether the upstream had at least half of `timeouts.call`.

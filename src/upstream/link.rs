@@ -1,5 +1,6 @@
 //! A link: the way to send messages to one upstream and to get its messages back.
 
+mod later;
 mod traffic;
 
 use std::sync::Arc;
@@ -256,15 +257,17 @@ impl Link {
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
 
-    /// Forgets a peer whose session or process is gone, unless another has taken its place.
-    pub fn forget_peer(&self, stale: &Arc<Peer>) {
+    /// Forgets a peer whose session or process is gone, unless another has taken its place. Returns
+    /// whether it was the one that all callers share.
+    pub fn forget_peer(&self, stale: &Arc<Peer>) -> bool {
         let mut peer = self.peer.write();
-        if peer
+        let is_it = peer
             .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, stale))
-        {
+            .is_some_and(|current| Arc::ptr_eq(current, stale));
+        if is_it {
             *peer = None;
         }
+        is_it
     }
 
     /// Records that an attempt to connect or list failed. For the keeper.

@@ -15,6 +15,7 @@ use crate::protocol::headers::SESSION;
 use crate::protocol::meta;
 use crate::upstream::cookies::Cookies;
 use crate::upstream::instructions::GivenInstructions;
+use crate::upstream::outbox::Outbox;
 use crate::upstream::stdio::Child;
 
 /// One upstream, as it described itself in the handshake.
@@ -36,6 +37,8 @@ pub struct Peer {
     pub instructions: GivenInstructions,
     /// The connection to it.
     pub connection: Connection,
+    /// The messages to it that belong to no call.
+    pub outbox: Outbox,
     /// The id of the open `subscriptions/listen` request of a modern child. 0 is none.
     listen_id: AtomicU64,
 }
@@ -198,6 +201,7 @@ impl Peer {
             extensions,
             instructions: GivenInstructions::default(),
             connection,
+            outbox: Outbox::default(),
             listen_id: AtomicU64::new(0),
         }
     }
@@ -243,12 +247,13 @@ impl Peer {
         Some(self.listen_id.load(Ordering::Relaxed)).filter(|id| *id != 0)
     }
 
-    /// Returns whether messages can still reach it, as far as weir knows.
+    /// Returns whether messages can still reach it, as far as weir knows, and it takes them.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        match &self.connection {
+        let is_connected = match &self.connection {
             Connection::Http(_) => true,
             Connection::Child(child) => !child.is_closed(),
-        }
+        };
+        is_connected && !self.outbox.has_overflowed()
     }
 }

@@ -52,20 +52,22 @@ pub async fn watch(
             }
         }
     };
-    let Some(mut unsolicited) = unsolicited else {
-        return watching.await;
-    };
     let reading = async {
+        let Some(mut unsolicited) = unsolicited else {
+            return std::future::pending().await;
+        };
         while let Some(message) = unsolicited.recv().await {
             handle_message(&link, &peer, &message);
         }
     };
-    tokio::select! {
-        () = reading => {}
-        () = async { watching.await; std::future::pending().await } => {}
+    let is_gone = tokio::select! {
+        () = reading => true,
+        () = peer.outbox.wait_overflow() => false,
+        () = async { watching.await; std::future::pending().await } => true,
+    };
+    if link.forget_peer(&peer) || is_gone {
+        link.request_reconnect();
     }
-    link.forget_peer(&peer);
-    link.request_reconnect();
 }
 
 /// Watches the GET stream of a legacy HTTP upstream.
@@ -417,12 +419,7 @@ pub fn answer_request(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked_method:
         ));
         message::error(Some(id), &format!("{{\"code\":-32601,\"message\":{text}}}"))
     };
-    let (link, peer) = (Arc::clone(link), Arc::clone(peer));
-    link.tasks().clone().spawn(async move {
-        if let Err(error) = link.post(&peer, body).await {
-            tracing::debug!(upstream = %link.id(), %error, "answer to the upstream not delivered");
-        }
-    });
+    link.post_later(peer, body, "weir's answer", None);
 }
 
 /// Reads the progress token of a notification's params, if it is one of weir's.

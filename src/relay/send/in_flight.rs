@@ -16,21 +16,29 @@ use crate::relay::hops::DeadlineExtension;
 use crate::session::ServerRequests;
 use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, Peer};
 
+/// Why a request is cancelled, as its upstream is told.
+const LEFT: &str = "the caller left";
+
 /// Cancels a request at its upstream when it is dropped, unless it was disarmed.
 pub(in crate::relay) struct CancelOnDrop {
     pub(in crate::relay) link: Arc<Link>,
     pub(in crate::relay) peer: Arc<Peer>,
     /// The number of the request on its link.
     pub(in crate::relay) id: u64,
+    /// The call's place among those under way, held until the whole answer is relayed, or until the
+    /// upstream has received the cancellation. The outcome is recorded on it. `None` once another
+    /// attempt at the call has it.
+    pub(in crate::relay) slot: Option<InFlightSlot>,
     is_disarmed: bool,
 }
 
 impl CancelOnDrop {
-    fn new(link: &Arc<Link>, peer: &Arc<Peer>, id: u64) -> Self {
+    fn new(link: &Arc<Link>, peer: &Arc<Peer>, id: u64, slot: Option<InFlightSlot>) -> Self {
         Self {
             link: Arc::clone(link),
             peer: Arc::clone(peer),
             id,
+            slot,
             is_disarmed: false,
         }
     }
@@ -40,24 +48,34 @@ impl CancelOnDrop {
         self.is_disarmed = true;
     }
 
+    /// Records on the slot that the call failed.
+    pub(in crate::relay) fn record_failure(&mut self, error: &LinkError) {
+        if let Some(slot) = &mut self.slot {
+            slot.record_failure(error);
+        }
+    }
+
     pub(in crate::relay) fn is_disarmed(&self) -> bool {
         self.is_disarmed
     }
 
     /// Cancels the request. `carrier`, the connection that the answer would come on, stays open
-    /// until the upstream has received the cancellation.
-    fn cancel(&mut self, carrier: impl Send + 'static) {
-        if !self.is_disarmed {
-            self.is_disarmed = true;
-            self.link
-                .cancel(&self.peer, self.id, "the caller left", carrier);
+    /// until the upstream has received the cancellation, and the slot stays taken.
+    pub(in crate::relay) fn cancel(&mut self, reason: &'static str, carrier: impl Send + 'static) {
+        if !std::mem::replace(&mut self.is_disarmed, true) {
+            let mut slot = self.slot.take();
+            if let Some(slot) = &mut slot {
+                slot.record_leave();
+            }
+            let held = (carrier, slot);
+            self.link.cancel(&self.peer, self.id, reason, held);
         }
     }
 }
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.cancel(());
+        self.cancel(LEFT, ());
     }
 }
 
@@ -74,8 +92,9 @@ impl SendingRequest {
         peer: &Arc<Peer>,
         outbound: OutboundRequest,
         deadline: Instant,
+        slot: Option<InFlightSlot>,
     ) -> Self {
-        let cancel = CancelOnDrop::new(link, peer, outbound.id);
+        let cancel = CancelOnDrop::new(link, peer, outbound.id, slot);
         let (link, peer) = (Arc::clone(link), Arc::clone(peer));
         let sending = async move { link.send(&peer, outbound, deadline).await };
         Self {
@@ -104,7 +123,7 @@ impl Future for SendingRequest {
 impl Drop for SendingRequest {
     fn drop(&mut self) {
         if let (Some(mut cancel), Some(sending)) = (self.cancel.take(), self.sending.take()) {
-            cancel.cancel(sending);
+            cancel.cancel(LEFT, sending);
         }
     }
 }
@@ -119,14 +138,11 @@ pub(in crate::relay) struct UpstreamStream {
     pub(in crate::relay) requests: ServerRequests,
     /// How progress prolongs the call, if it does.
     pub(in crate::relay) extension: Option<DeadlineExtension>,
-    /// The call's place among those under way, held until the whole answer is relayed. The outcome
-    /// is recorded on it.
-    pub(in crate::relay) slot: InFlightSlot,
 }
 
 impl Drop for UpstreamStream {
     fn drop(&mut self) {
         let exchange = std::mem::replace(&mut self.exchange, Exchange::from_body(Bytes::new()));
-        self.cancel.cancel(exchange);
+        self.cancel.cancel(LEFT, exchange);
     }
 }

@@ -1,16 +1,12 @@
 //! Messages of a caller that get no response: its answers to requests of upstreams, its progress
 //! with them, and changes of its roots.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-
 use crate::bridge::task_ids;
 use crate::json::Object;
 use crate::protocol::message::{self, Notification, Outcome, Response};
 use crate::protocol::{meta, method};
-use crate::session::CallerSession;
-use crate::upstream::{Link, Peer};
+use crate::session::{CallerSession, PendingServerRequest};
+use crate::upstream::outbox::OutboxState;
 
 /// Sends the caller's answer to the upstream whose request it answers. Returns false if no request
 /// has that id.
@@ -26,7 +22,8 @@ pub fn answer(session: &CallerSession, response: &Response<'_>) -> bool {
         }
         Outcome::Error(error) => message::error(Some(&request.id), error),
     };
-    post(&request.link, &request.peer, body, "a caller's answer");
+    let PendingServerRequest { link, peer, .. } = &request;
+    link.post_later(peer, body, "a caller's answer", None);
     true
 }
 
@@ -46,7 +43,9 @@ pub fn progress(session: &CallerSession, notification: &Notification<'_>) {
     if let Some(token) = &request.token {
         params.set(meta::PROGRESS_TOKEN, token.to_string());
         let body = message::notification(method::PROGRESS, Some(&params.to_text()));
-        post(&request.link, &request.peer, body, "a caller's progress");
+        let state = number.map(OutboxState::Progress);
+        let PendingServerRequest { link, peer, .. } = &request;
+        link.post_later(peer, body, "a caller's progress", state);
     }
 }
 
@@ -55,15 +54,6 @@ pub fn progress(session: &CallerSession, notification: &Notification<'_>) {
 pub fn roots_changed(session: &CallerSession) {
     for (link, peer) in session.open_sessions() {
         let body = message::notification(method::ROOTS_CHANGED, None);
-        post(&link, &peer, body, "changed roots");
+        link.post_later(&peer, body, "changed roots", Some(OutboxState::Roots));
     }
-}
-
-fn post(link: &Arc<Link>, peer: &Arc<Peer>, body: Bytes, what: &'static str) {
-    let (link, peer) = (Arc::clone(link), Arc::clone(peer));
-    link.tasks().clone().spawn(async move {
-        if let Err(error) = link.post(&peer, body).await {
-            tracing::debug!(upstream = %link.id(), %error, what, "not delivered to the upstream");
-        }
-    });
 }

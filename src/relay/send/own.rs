@@ -25,8 +25,7 @@ pub(in crate::relay) async fn set_level(
     level: &str,
 ) -> Result<Answer, LinkError> {
     let params = format!("{{\"level\":{level}}}");
-    let deadline = link.list_deadline();
-    Box::pin(ask(link, peer, method::SET_LEVEL, params, deadline)).await
+    ask_in_slot(link, peer, method::SET_LEVEL, params, link.list_deadline()).await
 }
 
 /// Subscribes to a resource, named as the upstream names it, in a session of the caller's own.
@@ -57,8 +56,14 @@ pub(in crate::relay) async fn unsubscribe(
     uri: &str,
 ) -> Result<Answer, LinkError> {
     let params = format!("{{\"uri\":{}}}", json::quote(uri));
-    let deadline = link.list_deadline();
-    Box::pin(ask(link, peer, method::UNSUBSCRIBE, params, deadline)).await
+    ask_in_slot(
+        link,
+        peer,
+        method::UNSUBSCRIBE,
+        params,
+        link.list_deadline(),
+    )
+    .await
 }
 
 /// Asks for a page of an upstream's tasks; `None` if it has no legacy tasks, or cannot be reached.
@@ -97,11 +102,28 @@ async fn ask_own(
     params: String,
     deadline: Instant,
 ) -> Result<Answer, LinkError> {
-    match Box::pin(ask(link, &peer, method, params.clone(), deadline)).await {
+    match ask_in_slot(link, &peer, method, params.clone(), deadline).await {
         Err(LinkError::SessionLost | LinkError::ChildClosed(_)) => {
             let peer = peer_after_loss(scope, link, &peer, deadline).await?;
-            Box::pin(ask(link, &peer, method, params, deadline)).await
+            ask_in_slot(link, &peer, method, params, deadline).await
         }
         answer => answer,
     }
+}
+
+/// Sends a request that counts among the calls in flight: callers decide how many there are.
+async fn ask_in_slot(
+    link: &Link,
+    peer: &Peer,
+    method: &'static str,
+    params: String,
+    deadline: Instant,
+) -> Result<Answer, LinkError> {
+    let mut slot = link.gate.enter(deadline).await?;
+    let answer = Box::pin(ask(link, peer, method, params, deadline)).await;
+    match &answer {
+        Ok(_) => slot.record_answer(),
+        Err(error) => slot.record_failure(error),
+    }
+    answer
 }

@@ -1,12 +1,9 @@
 //! The messages that go over a link: requests, notifications, cancellations.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use crate::protocol::era::Era;
 use crate::protocol::message::{self, Id};
 use crate::protocol::method;
 use crate::upstream::error::LinkError;
@@ -95,12 +92,12 @@ impl Link {
         }
     }
 
-    /// Sends a notification or a response. Nothing comes back for either.
+    /// Sends a notification or a response, and waits until it is sent. Nothing comes back for
+    /// either.
     ///
     /// # Errors
-    /// It could not be sent.
-    pub async fn post(&self, peer: &Peer, body: Bytes) -> Result<(), LinkError> {
-        let deadline = Instant::now() + self.config.timeouts.list;
+    /// It could not be sent until `deadline`.
+    pub async fn post(&self, peer: &Peer, body: Bytes, deadline: Instant) -> Result<(), LinkError> {
         match (&peer.connection, &self.wire) {
             (Connection::Http(session), Wire::Http(wire)) => {
                 wire.post(peer, session, body, deadline).await
@@ -112,28 +109,5 @@ impl Link {
             }
             (Connection::Http(_), Wire::Child(_)) => Err(LinkError::SessionLost),
         }
-    }
-
-    /// Cancels a request by the rule of the upstream's era: over modern HTTP the closed stream
-    /// cancels it, otherwise `notifications/cancelled` does. `keep_open` is what carries the
-    /// answer: it is dropped after the notification was sent. Does not wait.
-    pub fn cancel(
-        self: &Arc<Self>,
-        peer: &Arc<Peer>,
-        id: u64,
-        reason: &'static str,
-        keep_open: impl Send + 'static,
-    ) {
-        if matches!(peer.connection, Connection::Http(_)) && peer.era() == Era::Modern {
-            return;
-        }
-        let body = message::cancelled(id, reason);
-        let (link, peer) = (Arc::clone(self), Arc::clone(peer));
-        self.tasks.spawn(async move {
-            if let Err(error) = link.post(&peer, body).await {
-                tracing::debug!(upstream = %link.id(), %error, "cancellation not delivered");
-            }
-            drop(keep_open);
-        });
     }
 }

@@ -191,7 +191,7 @@ impl Opening<'_> {
         let session = wire.new_session(&introduction.version, session, affinity, cookies);
         let peer = introduction.into_peer(Era::Legacy, Connection::Http(session));
         let initialized = message::notification(method::INITIALIZED, None);
-        let posted = link.post(&peer, initialized).await;
+        let posted = link.post(&peer, initialized, link.list_deadline()).await;
         posted.map_err(|error| error.in_answer_to(method::INITIALIZED))?;
         Ok(Ok(peer))
     }

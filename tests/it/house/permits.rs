@@ -46,6 +46,11 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         text: "link.post(",
+        files: &[],
+        reason: "messages that nobody waits for go through the outbox of their peer",
+    },
+    Reserved {
+        text: "link.post_later(",
         files: &["relay/send/notices.rs"],
         reason: "messages leave for upstreams in `relay/send`",
     },

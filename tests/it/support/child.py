@@ -5,7 +5,7 @@
              [--instructions TEXT]
              [--restless] [--ignore-sigterm] [--exit-on-probe] [--silent-on-probe] [--start-delay S]
              [--start-when FILE] [--either-era] [--pydantic] [--stuck-on-probe] [--strict-version]
-             [--noise] [--flood-stderr BYTES] [--log FILE]
+             [--noise] [--flood-stderr BYTES] [--log FILE] [--deaf-pings N]
 
 Every tool answers with the text `NAME.TOOL ARGUMENTS-AS-THEY-CAME`, except tools with these names:
 
@@ -32,6 +32,8 @@ has a `code`.
 
 --sloppy writes a byte order mark before each message, and `null` for what is absent: params of notifications and their
 id, and `result` beside `error`.
+
+--deaf-pings N: after its first list it reads no more, and sends N pings in 5 s.
 
 --log FILE gets one line per message that arrived, as it arrived, and `EOF` when stdin closes.
 """
@@ -61,6 +63,7 @@ options.add_argument("--raw")
 options.add_argument("--big", type=int, default=100_000)
 options.add_argument("--start-delay", type=float, default=0)
 options.add_argument("--start-when")
+options.add_argument("--deaf-pings", type=int, default=0)
 options.add_argument("--flood-stderr", type=int, default=0)
 for switch in ["ignore-sigterm", "exit-on-probe", "silent-on-probe", "stuck-on-probe", "strict-version", "noise",
                "sloppy", "restless", "either-era", "pydantic", "string-numbers"]:
@@ -302,6 +305,9 @@ def handle(request, line):
             for name in tools], **stamp})
         if options.restless:
             announce("notifications/tools/list_changed", "toolsListChanged")
+        for n in range(options.deaf_pings):
+            write(json.dumps({"jsonrpc": "2.0", "id": n, "method": "ping"}))
+            time.sleep(5 / options.deaf_pings)
     elif method == "prompts/list" and prompts:
         stamp = {"ttlMs": 600000, "cacheScope": "public"} if modern else {}
         answer(request, {"prompts": [{"name": name} for name in prompts], **stamp})

@@ -101,6 +101,11 @@ impl Weir {
         self.process.stderr()
     }
 
+    /// How many files and sockets weir has open.
+    pub fn descriptors(&self) -> usize {
+        self.process.descriptors()
+    }
+
     /// The most memory weir has had at once, in bytes.
     pub fn peak_memory(&self) -> u64 {
         self.process.peak_memory()

@@ -194,6 +194,12 @@ impl Builder {
         self
     }
 
+    /// Writes this raw message on each GET stream, some thousands a second, with a number in place of `{n}`.
+    pub fn floods(mut self, message: &str) -> Self {
+        self.script.floods = Some(message.to_owned());
+        self
+    }
+
     /// Ends each stream of changes as soon as it is open.
     pub fn brief_streams(mut self) -> Self {
         self.script.brief_streams = true;

@@ -253,6 +253,18 @@ pub fn open_stream(inner: &Arc<Inner>, headers: &HeaderMap) -> Response<Body> {
             if shared.script().brief_streams {
                 return;
             }
+            let flood = shared.script().floods.clone();
+            if let Some(message) = flood {
+                for n in 0_u64.. {
+                    let message = message.replace("{n}", &n.to_string());
+                    if out.send(event(&message).into()).await.is_err() {
+                        return;
+                    }
+                    if n % 100 == 0 {
+                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    }
+                }
+            }
             while let Ok(kind) = changes.recv().await {
                 if shared.script().announces {
                     let changed = format!(r#"{{"jsonrpc":"2.0","method":"{}"}}"#, kind.changed());

@@ -242,6 +242,7 @@ pub struct Script {
     pub restless: bool,
     /// Ends each stream of changes as soon as it is open.
     pub brief_streams: bool,
+    pub floods: Option<String>,
     /// Says that it has tasks, in either era.
     pub tasks: bool,
     /// The instructions for models in its handshake.
@@ -280,6 +281,7 @@ impl Script {
             announces: true,
             restless: false,
             brief_streams: false,
+            floods: None,
             tasks: false,
             instructions: None,
             cookies: false,

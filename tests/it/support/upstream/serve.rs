@@ -21,6 +21,8 @@ use super::{Inner, Recorded, answer, legacy, modern};
 use crate::support::{Fields, fields, unquote};
 
 pub const CLAIM: &str = "io.modelcontextprotocol/protocolVersion";
+/// What `On::Method` calls a response to a request of ours.
+pub const RESPONSE: &str = "a response";
 const JSON: &str = "application/json";
 const SSE: &str = "text/event-stream";
 
@@ -111,10 +113,7 @@ async fn answered(
             .insert(header::WWW_AUTHENTICATE, "Bearer".parse().unwrap());
         return Ok(refused);
     }
-    let method = message.as_ref().map_or("", |message| &message.method);
-    let tool = message.as_ref().and_then(|message| message.text("name"));
-    let fault = inner.script().fault(method, tool.as_deref());
-    match fault {
+    match fault(inner, body, message.as_ref()) {
         Some(Fault::Status(status)) => return Ok(response(status, JSON, Body::empty())),
         Some(Fault::Text(status, text)) => return Ok(plain(status, &text)),
         Some(Fault::Html) => {
@@ -162,6 +161,23 @@ async fn answered(
     Ok(route(inner, parts, body, message).await)
 }
 
+/// The fault that is scripted for a message.
+fn fault(inner: &Inner, body: &Bytes, message: Option<&Message>) -> Option<Fault> {
+    let method = match message {
+        Some(message) => &message.method,
+        None if is_response(body) => RESPONSE,
+        None => "",
+    };
+    let tool = message.and_then(|message| message.text("name"));
+    inner.script().fault(method, tool.as_deref())
+}
+
+/// Whether a body is a response to a request of ours.
+fn is_response(body: &Bytes) -> bool {
+    let response = std::str::from_utf8(body).ok().and_then(fields);
+    response.is_some_and(|body| body.contains_key("result") || body.contains_key("error"))
+}
+
 fn record(inner: &Inner, parts: &request::Parts, body: &Bytes, message: Option<&Message>) {
     let recorded = Recorded {
         http: parts.method.clone(),
@@ -202,10 +218,7 @@ async fn route(
     }
     let Some(message) = message else {
         // A response to a request of ours, or nothing that we know.
-        let response = std::str::from_utf8(body).ok().and_then(fields);
-        let is_response =
-            response.is_some_and(|body| body.contains_key("result") || body.contains_key("error"));
-        return if is_response {
+        return if is_response(body) {
             response_accepted()
         } else {
             refusal(400, None, r#"{"code":-32700,"message":"Parse error"}"#)

@@ -117,6 +117,12 @@ impl Process {
         self.pid
     }
 
+    /// How many files and sockets it has open.
+    pub fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap();
+        open.count()
+    }
+
     /// The most memory it has had at once, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
