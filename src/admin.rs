@@ -1,5 +1,6 @@
 //! The admin listener: the state of each upstream, the catalog, resyncs and reloads on request.
 
+mod access;
 pub mod catalog;
 pub mod compare;
 pub mod drift;
@@ -14,13 +15,13 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::admin::access::AdminAccess;
 use crate::admin::response::json_response;
 use crate::catalog::{Catalog, StaleSince};
 use crate::config;
@@ -28,20 +29,22 @@ use crate::credentials::Credentials;
 use crate::live::Live;
 use crate::live::reload::{ReloadHandle, ReloadOutcome, ReloadTrigger};
 use crate::name::Naming;
-use crate::protocol::origin::{OriginCheck, OriginError};
 use crate::secret::Secret;
 use crate::upstream::circuit::CircuitState;
 use crate::upstream::{HealthState, Link};
 
 pub use state::AdminState;
 
-/// Returns the routes of the admin listener. If a token is configured, every route requires it. Without
-/// one the listener is on loopback, and requests that a browser sends for a web page are rejected: 403.
-pub fn router(operators: AdminState, admin: &config::Admin, listen: &config::Listen) -> Router {
-    let access = Arc::new(AdminAccess {
-        token: admin.token.clone(),
-        origins: OriginCheck::new(true, &listen.allowed_hosts, &[]),
-    });
+/// Returns the routes of the admin listener. `made` is the token that weir made for it, if any. A
+/// request without a token that it needs is rejected (401, or 403 if no token can be right), and so
+/// is one that a browser sends for a web page (403).
+pub fn router(
+    operators: AdminState,
+    admin: &config::Admin,
+    made: Option<Secret>,
+    listen: &config::Listen,
+) -> Router {
+    let access = Arc::new(AdminAccess::new(admin, made, listen));
     Router::new()
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{name}/resync", post(resync))
@@ -65,51 +68,6 @@ pub fn router(operators: AdminState, admin: &config::Admin, listen: &config::Lis
             },
         ))
         .with_state(operators)
-}
-
-/// Decides which requests the admin listener accepts.
-struct AdminAccess {
-    token: Option<Secret>,
-    origins: OriginCheck,
-}
-
-impl AdminAccess {
-    /// Returns the answer to a request that is not allowed.
-    fn reject(&self, request: &Parts) -> Option<Response> {
-        let origin = match request.headers.contains_key(header::ORIGIN) {
-            // No web page has a reason to call the admin listener.
-            true => Err(OriginError::Origin),
-            false => Ok(()),
-        };
-        let checked = self.origins.check(request);
-        if checked == Err(OriginError::Authority) {
-            return Some(refuse(StatusCode::BAD_REQUEST, OriginError::Authority));
-        }
-        if let Some(token) = &self.token {
-            let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            let answer = || (StatusCode::UNAUTHORIZED, [challenge]).into_response();
-            return (!has_token(&request.headers, token)).then(answer);
-        }
-        let error = origin.and(checked).err()?;
-        Some(refuse(StatusCode::FORBIDDEN, error))
-    }
-}
-
-fn refuse(status: StatusCode, error: OriginError) -> Response {
-    json_response(status, &json!({ "error": error.to_string() }))
-}
-
-fn has_token(headers: &HeaderMap, token: &Secret) -> bool {
-    let sent = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let sent = sent
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
-        .map_or("", |(_, token)| token);
-    // Digests are compared, so that the time taken says nothing about the token.
-    let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    digest(sent).as_ref() == digest(token.expose()).as_ref()
 }
 
 /// Answers `GET /upstreams`: the generation, the reloads, and one object per upstream in the order of
@@ -322,39 +280,4 @@ async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Resp
         status,
         &describe_with_drift(link, &now.catalog, &now.config.naming),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn with_a_token_only_the_token_counts() {
-        let access = |token: Option<&str>| AdminAccess {
-            token: token.map(Secret::new),
-            origins: OriginCheck::new(true, &[], &[]),
-        };
-        let turned = |token, authorization: Option<&str>, origin: Option<&str>| {
-            let (mut request, ()) = http::Request::new(()).into_parts();
-            let headers = [
-                (header::HOST, Some("weir.example")),
-                (header::AUTHORIZATION, authorization),
-                (header::ORIGIN, origin),
-            ];
-            for (name, value) in headers {
-                if let Some(value) = value {
-                    let value = HeaderValue::from_str(value).unwrap();
-                    request.headers.insert(name, value);
-                }
-            }
-            let answer = access(token).reject(&request);
-            answer.map(|answer| answer.status().as_u16())
-        };
-        let page = Some("https://dashboard.example");
-        assert_eq!(turned(Some("sesame"), Some("Bearer sesame"), page), None);
-        assert_eq!(turned(Some("sesame"), Some("Bearer open"), None), Some(401));
-        assert_eq!(turned(Some("sesame"), None, page), Some(401));
-        assert_eq!(turned(None, None, None), Some(403));
-        assert_eq!(turned(None, Some("Bearer sesame"), page), Some(403));
-    }
 }

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod add;
 mod admin_client;
+pub mod admin_token;
 pub mod call;
 pub mod check;
 pub mod demo;
@@ -43,6 +44,8 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// Show the definitions that differ from their pin, or accept them
     Accept(accept::AcceptArgs),
+    /// Print the token for requests to the admin listener that change something
+    AdminToken(target::ConfigArgs),
     /// Print the merged catalog
     Tools(tools::ToolsArgs),
     /// Call one tool

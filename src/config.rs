@@ -3,6 +3,7 @@
 //! Raw (serde mirror of the file) → validated, with every error at once → [`Config`]. Nothing here is
 //! an `Option` that means "checked elsewhere".
 
+mod admin;
 mod auth;
 mod drift;
 mod endpoint;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use regex::Regex;
 
+pub use admin::{Admin, AdminAddress, AdminReading};
 pub use auth::{
     AgentcoreIdentity, AssumeRole, Auth, AuthorizationCode, AwsCredentials, AwsSecret, AwsSource,
     ClientAuthentication, ClientCredentials, IdentityKind, OAuthClient, Registration, SecretRef,
@@ -257,23 +259,6 @@ impl Listen {
 pub enum ListenAuth {
     /// Not by weir: something in front of it authenticates, or the address is loopback.
     None,
-}
-
-/// `admin:`
-#[derive(Debug)]
-pub struct Admin {
-    /// Where to bind: loopback, unless there is a token.
-    pub address: SocketAddr,
-    /// The token that operators send as `Authorization: Bearer`.
-    pub token: Option<Secret>,
-}
-
-impl Admin {
-    /// Returns a digest of all settings, the token's text included.
-    fn fingerprint(&self) -> Fingerprint {
-        let Self { address, token } = self;
-        Fingerprint::of(&(address, token.as_ref().map(Secret::expose)))
-    }
 }
 
 /// One upstream.

@@ -5,11 +5,12 @@
 //! compared with the connection's state when it fires: a request costs two reads of the clock.
 
 mod activity;
+mod listener;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,7 +23,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,9 @@ use crate::caller::CallerConnection;
 use crate::memory::MemoryBudget;
 
 use self::activity::{Activity, ConnectionPhase, TrackedBody, WatchedStream};
+use self::listener::ClientStream;
+
+pub use self::listener::{Listener, SocketFile};
 
 /// Most bytes of a request's header. A longer one is answered with 431.
 const HEADER_BYTES: usize = 64 << 10;
@@ -123,7 +126,7 @@ where
 /// Serves until `shutdown`, then waits until the last connection has ended: requests in progress
 /// are answered, idle connections are closed at once.
 pub async fn serve<M, S>(
-    listener: TcpListener,
+    listener: Listener,
     make_service: M,
     memory: Arc<MemoryBudget>,
     shutdown: CancellationToken,
@@ -152,7 +155,7 @@ pub async fn serve<M, S>(
         match Arc::clone(&context.slots).try_acquire_owned() {
             Ok(slot) => {
                 let service = make_service(CallerConnection {
-                    address: Some(address.ip()),
+                    address,
                     memory: memory.share(),
                 });
                 tasks.spawn(connection(stream, service, Arc::clone(&context), slot));
@@ -167,19 +170,13 @@ pub async fn serve<M, S>(
 
 /// Returns the next connection, or `None` when weir stops.
 async fn next(
-    listener: &TcpListener,
+    listener: &Listener,
     shutdown: &CancellationToken,
-) -> Option<(TcpStream, SocketAddr)> {
+) -> Option<(ClientStream, Option<IpAddr>)> {
     loop {
         let accepted = shutdown.run_until_cancelled(listener.accept()).await?;
         let error = match accepted {
-            Ok((stream, address)) => {
-                // Small messages are not held back to be sent together.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "TCP_NODELAY not set");
-                }
-                return Some((stream, address));
-            }
+            Ok(connection) => return Some(connection),
             Err(error) => error,
         };
         // The client gave up before the connection was accepted.
@@ -223,7 +220,7 @@ impl Rejections {
 
 /// Serves one connection until it ends.
 async fn connection<S>(
-    stream: TcpStream,
+    stream: ClientStream,
     service: S,
     context: Arc<ListenerContext>,
     _slot: OwnedSemaphorePermit,

@@ -1,7 +1,7 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
 //! Layers only look down: [`document`], [`json`], [`latest`], [`name`], [`pem`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
-//! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`] → [`tls`], [`credentials`], [`upstream`], [`connector`] (outward) → [`live`] (moving
+//! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`], [`processes`] → [`tls`], [`credentials`], [`upstream`], [`connector`] (outward) → [`live`] (moving
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`import`] → [`cli`].
 
 pub mod admin;
@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod name;
 pub mod pem;
 pub mod policy;
+pub mod processes;
 pub mod protocol;
 pub mod record;
 pub mod relay;

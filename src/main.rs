@@ -8,8 +8,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use weir::cli::output::Output;
 use weir::cli::{
-    Cli, Command, ReapArgs, accept, add, call, check, demo, explain, import, login, plan, schema,
-    serve, tools,
+    Cli, Command, ReapArgs, accept, add, admin_token, call, check, demo, explain, import, login,
+    plan, schema, serve, tools,
 };
 use weir::config::process_env;
 
@@ -51,6 +51,7 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
         Command::Plan(args) => plan::run(args, output, program).await,
         Command::Explain(args) => explain::run(args, output, program).await,
         Command::Accept(args) => accept::run(args, output).await,
+        Command::AdminToken(args) => admin_token::run(&args, output),
         Command::Tools(args) => tools::run(args, output, program).await,
         Command::Call(args) => call::run(args, output, program).await,
         Command::Login(args) => login::run(args, output).await,
@@ -80,6 +81,7 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
         | Command::Plan(_)
         | Command::Explain(_)
         | Command::Accept(_)
+        | Command::AdminToken(_)
         | Command::Tools(_)
         | Command::Call(_)
         | Command::Login(_)

@@ -11,26 +11,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, AdminState};
-use crate::config::Config;
-use crate::connections::{self, ConnectionLimits};
+use crate::config::{AdminAddress, Config};
+use crate::connections::{self, ConnectionLimits, Listener};
 use crate::front::{self, Draining, Front};
 use crate::live::reload::ReloadHandle;
 use crate::metrics::{Metrics, names};
 use crate::seal::Sealer;
+use crate::secret::Secret;
 use crate::session::{self, SessionTable};
 
 pub use self::core::{Core, Reconfigured};
 pub use error::ServeError;
 pub use options::{ConfigSource, Options};
 pub use reload::ReloadableCore;
-pub use state_dir::{with_instance, with_known_instance};
+pub use state_dir::{admin_token, known_admin_token, with_instance, with_known_instance};
 
 /// How long aborted calls have to send their error answers.
 const ABORT_GRACE: Duration = Duration::from_secs(2);
@@ -45,8 +45,9 @@ const ADMIN_CONNECTIONS: usize = 100;
 pub struct Bound {
     config: Arc<Config>,
     sealer: Sealer,
-    front: (TcpListener, SocketAddr),
-    admin: Option<(TcpListener, SocketAddr)>,
+    front: (Listener, SocketAddr),
+    admin: Option<(Listener, AdminAddress)>,
+    admin_token: Option<Secret>,
 }
 
 impl Bound {
@@ -57,15 +58,19 @@ impl Bound {
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
         let (sealer, config) = (state_dir::load_sealer(&config)?, with_instance(config)?);
         let front = bind(config.listen.address).await?;
-        let admin = match &config.admin {
-            Some(admin) => Some(bind(admin.address).await?),
-            None => None,
+        let (admin, admin_token) = match &config.admin {
+            Some(admin) => (
+                Some(bind_admin(&admin.address).await?),
+                state_dir::admin_token(&config)?,
+            ),
+            None => (None, None),
         };
         Ok(Self {
             config: Arc::new(config),
             sealer,
             front,
             admin,
+            admin_token,
         })
     }
 
@@ -78,8 +83,8 @@ impl Bound {
 
     /// Returns the address of the admin listener, if there is one.
     #[must_use]
-    pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(|(_, address)| *address)
+    pub fn admin_address(&self) -> Option<&AdminAddress> {
+        self.admin.as_ref().map(|(_, address)| address)
     }
 
     /// Starts to keep the upstreams and to answer requests.
@@ -92,6 +97,7 @@ impl Bound {
             sealer,
             front: (listener, address),
             admin,
+            admin_token,
         } = self;
         let core = Core::start(Arc::clone(&config), options).await?;
         let draining = Draining::default();
@@ -124,8 +130,8 @@ impl Bound {
                 accepts,
                 listens_elsewhere: options.listens_elsewhere(),
             };
-            let router =
-                admin::router(operators, admin, &config.listen).merge(front::probes(&front));
+            let router = admin::router(operators, admin, admin_token, &config.listen)
+                .merge(front::probes(&front));
             let limits = ConnectionLimits {
                 connections: ADMIN_CONNECTIONS,
                 ..limits
@@ -181,7 +187,7 @@ pub struct Server {
     core: ReloadableCore,
     address: SocketAddr,
     /// Its address, and the token that stops it.
-    admin: Option<(SocketAddr, CancellationToken)>,
+    admin: Option<(AdminAddress, CancellationToken)>,
     config: Arc<Config>,
     sessions: Arc<SessionTable>,
     draining: Draining,
@@ -206,8 +212,8 @@ impl Server {
 
     /// Returns the address of the admin listener, if there is one.
     #[must_use]
-    pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(|(address, _)| *address)
+    pub fn admin_address(&self) -> Option<&AdminAddress> {
+        self.admin.as_ref().map(|(address, _)| address)
     }
 
     /// Returns the URL of the MCP endpoint.
@@ -261,9 +267,24 @@ impl Server {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let failed = |source| ServeError::Bind { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
+async fn bind(address: SocketAddr) -> Result<(Listener, SocketAddr), ServeError> {
+    let bound = Listener::bind(address).await;
+    bound.map_err(|source| ServeError::Bind { address, source })
+}
+
+async fn bind_admin(address: &AdminAddress) -> Result<(Listener, AdminAddress), ServeError> {
+    match address {
+        AdminAddress::Tcp(address) => {
+            let (listener, bound) = bind(*address).await?;
+            Ok((listener, AdminAddress::Tcp(bound)))
+        }
+        AdminAddress::Unix { path, mode } => {
+            let bound = Listener::bind_unix(path, *mode);
+            let failed = |source| ServeError::BindUnix {
+                path: path.clone(),
+                source,
+            };
+            Ok((bound.map_err(failed)?, address.clone()))
+        }
+    }
 }

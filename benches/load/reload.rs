@@ -184,7 +184,7 @@ impl Written {
             admin, port, ports, ..
         } = self;
         let mut config = format!(
-            "version: 1\nlisten: {{ address: \"127.0.0.1:{port}\" }}\nadmin: {{ address: \"127.0.0.1:{admin}\" }}\nupstreams:\n"
+            "version: 1\nlisten: {{ address: \"127.0.0.1:{port}\" }}\nadmin: {{ address: \"127.0.0.1:{admin}\", token: {{ value: bench }}, reading: open }}\nupstreams:\n"
         );
         for (name, port) in UPSTREAMS.iter().zip(ports) {
             let more = match *name {
@@ -329,7 +329,7 @@ async fn reload(
     written.write(&written.version(version))?;
     let since = Instant::now();
     let request = format!(
-        "POST /reload HTTP/1.1\r\nhost: 127.0.0.1:{}\r\ncontent-length: 0\r\n\r\n",
+        "POST /reload HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nauthorization: Bearer bench\r\ncontent-length: 0\r\n\r\n",
         written.admin
     );
     let status = admin.exchange(request.as_bytes(), None).await?.status;

@@ -201,8 +201,9 @@ async fn toggle(port: u16) -> Result<(), String> {
 }
 
 async fn post(port: u16, path: &str) -> Result<(), String> {
-    let request =
-        format!("POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-length: 0\r\n\r\n");
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer bench\r\ncontent-length: 0\r\n\r\n"
+    );
     let mut connection = Connection::new(local(port));
     match connection.exchange(request.as_bytes(), None).await?.status {
         200 => Ok(()),

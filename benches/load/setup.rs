@@ -233,7 +233,9 @@ impl Setup {
         };
         let (watched, timeouts) = match admin {
             Some(admin) => (
-                format!("admin: {{ address: \"{admin}\" }}\n"),
+                format!(
+                    "admin: {{ address: \"{admin}\", token: {{ value: bench }}, reading: open }}\n"
+                ),
                 ", timeouts: { call: 500ms }",
             ),
             None => (String::new(), ""),

@@ -100,10 +100,13 @@ fn connect(args: &AcceptArgs, output: &mut Output) -> Result<AdminClient, Accept
         (Some(path), _) => Some(load_config(path, output)?),
         (None, None) => Some(load_config(Path::new(CONFIG), output)?),
     };
+    if let Some(url) = &args.url
+        && config.is_none()
+    {
+        return Ok(AdminClient::at_known(url, Path::new(CONFIG))?);
+    }
     if let Some(url) = &args.url {
-        let admin = config.and_then(|config| config.admin);
-        let token = admin.and_then(|admin| admin.token);
-        return Ok(AdminClient::at(url, token)?);
+        return Ok(AdminClient::at(url, config.as_ref())?);
     }
     let config = config.ok_or(AcceptError::Nowhere)?;
     Ok(AdminClient::of(&config).ok_or(AcceptError::Nowhere)??)

@@ -1,6 +1,7 @@
 //! A client of a running weir's admin listener.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,11 +9,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::config::Config;
+use crate::config::{self, AdminAddress, Config};
 use crate::secret::Secret;
+use crate::server::known_admin_token;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// What the place of a Unix socket begins with.
+const UNIX: &str = "unix:";
 /// The largest answer: one with 100,000 tools fits.
 const MAX_ANSWER_BYTES: usize = 1 << 30;
 
@@ -29,7 +33,9 @@ pub(super) enum AdminClientError {
         #[source]
         source: reqwest::Error,
     },
-    #[error("{url} wants another token: the `admin.token` of the running weir's config")]
+    #[error(
+        "{url} wants another token: give the config of the running weir with -c, whose `admin.token` or state folder has it, and read it as that weir's user"
+    )]
     Token { url: String },
     #[error("{url} answers with status {status}{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     Status {
@@ -47,47 +53,107 @@ pub(super) enum AdminClientError {
     },
 }
 
+/// Returns whether a text names the admin listener of a running weir, rather than a file.
+pub(super) fn is_admin_url(text: &str) -> bool {
+    [UNIX, "http://", "https://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+}
+
+fn make_client(
+    change: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, AdminClientError> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(TIMEOUT);
+    change(builder).build().map_err(AdminClientError::Client)
+}
+
 /// The admin listener of a running weir.
 #[derive(Debug)]
 pub(super) struct AdminClient {
     base: Url,
+    /// The URL, or `unix:PATH`, for people.
+    place: String,
     token: Option<Secret>,
     http: reqwest::Client,
 }
 
 impl AdminClient {
-    /// Creates a client for a URL, whose path is ignored. The token is sent only there: redirects are not
-    /// followed.
-    pub(super) fn at(url: &str, token: Option<Secret>) -> Result<Self, AdminClientError> {
+    /// Creates a client for a URL, whose path is ignored, or for `unix:PATH`. `config` is that of the
+    /// running weir, whose token is used. The token is sent only there: redirects are not followed.
+    pub(super) fn at(url: &str, config: Option<&Config>) -> Result<Self, AdminClientError> {
+        let written = config.and_then(|config| config.admin.as_ref()?.token.clone());
+        let made = || config.and_then(known_admin_token);
+        if let Some(path) = url.strip_prefix(UNIX) {
+            return Self::over_socket(Path::new(path), written.or_else(made));
+        }
         let base = Url::parse(url).ok();
         let base = base.filter(|url| matches!(url.scheme(), "http" | "https"));
         let base = base.ok_or_else(|| AdminClientError::InvalidUrl(url.to_owned()))?;
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(AdminClientError::Client)?;
-        Ok(Self { base, token, http })
+        let http = make_client(|builder| builder)?;
+        // The token that weir made is for a weir on this machine; a name may lead anywhere.
+        let is_here = base.host_str().is_some_and(|host| {
+            matches!(host, "localhost" | "[::1]")
+                || host
+                    .parse::<IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+        });
+        let token = written.or_else(|| made().filter(|_| is_here));
+        let place = base.to_string();
+        Ok(Self {
+            base,
+            place,
+            token,
+            http,
+        })
+    }
+
+    /// Creates a client for a URL without a config. If the usual one is that of the weir there, its
+    /// token is used.
+    pub(super) fn at_known(url: &str, usual: &Path) -> Result<Self, AdminClientError> {
+        let client = Self::at(url, None)?;
+        let config = config::load(usual, &config::process_env).ok();
+        match config.as_ref().and_then(Self::of) {
+            Some(Ok(known)) if known.place == client.place => Ok(known),
+            _ => Ok(client),
+        }
+    }
+
+    /// Creates a client for a Unix socket.
+    fn over_socket(path: &Path, token: Option<Secret>) -> Result<Self, AdminClientError> {
+        let base = Url::parse("http://localhost/");
+        let base = base.map_err(|_| AdminClientError::InvalidUrl(path.display().to_string()))?;
+        Ok(Self {
+            base,
+            place: format!("{UNIX}{}", path.display()),
+            token,
+            http: make_client(|builder| builder.unix_socket(path))?,
+        })
     }
 
     /// Creates a client for the admin listener of a config, if it has one.
     pub(super) fn of(config: &Config) -> Option<Result<Self, AdminClientError>> {
-        let admin = config.admin.as_ref()?;
-        let mut address: SocketAddr = admin.address;
+        let mut address = match &config.admin.as_ref()?.address {
+            AdminAddress::Tcp(address) => *address,
+            AdminAddress::Unix { path, .. } => {
+                return Some(Self::over_socket(path, known_admin_token(config)));
+            }
+        };
         if address.ip().is_unspecified() {
             address.set_ip(match address.ip() {
                 IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
                 IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
             });
         }
-        Some(Self::at(&format!("http://{address}/"), admin.token.clone()))
+        Some(Self::at(&format!("http://{address}/"), Some(config)))
     }
 
-    /// Returns the URL of the admin listener.
+    /// Returns the URL of the admin listener, or `unix:PATH`.
     pub(super) fn url(&self) -> &str {
-        self.base.as_str()
+        &self.place
     }
 
     /// Sends a `GET` request. `path` begins with `/`.
@@ -118,9 +184,9 @@ impl AdminClient {
         &self,
         request: reqwest::RequestBuilder,
     ) -> Result<T, AdminClientError> {
-        let url = || self.base.to_string();
+        let url = || self.place.clone();
         let unreachable = |source: reqwest::Error| AdminClientError::Unreachable {
-            url: self.base.to_string(),
+            url: self.place.clone(),
             source: source.without_url(),
         };
         let request = match &self.token {

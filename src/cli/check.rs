@@ -38,7 +38,7 @@ pub struct CheckArgs {
     )]
     pub tools: Vec<String>,
     /// With --tools: the admin URL of a running weir, which is asked instead of the upstreams; of the
-    /// config only `admin.token` is used then
+    /// config only the admin token is used then
     #[arg(long, value_name = "URL", requires = "tools")]
     pub url: Option<String>,
     /// With --online or --tools: print one JSON array instead of the text
@@ -104,8 +104,7 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
 /// Asks a running weir about tools. A config that cannot be read has no token.
 async fn ask_running(url: &str, args: &CheckArgs, output: &mut Output) -> ExitCode {
     let config = config::load(&args.config.config, &config::process_env).ok();
-    let token = config.and_then(|config| config.admin?.token);
-    let asked = tools::check_running(url, token, &args.tools, args.json, output).await;
+    let asked = tools::check_running(url, config.as_ref(), &args.tools, args.json, output).await;
     asked.unwrap_or_else(|error| {
         output.print_failure(&error);
         ExitCode::from(2)

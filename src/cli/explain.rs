@@ -30,7 +30,7 @@ const CONFIG: &str = "config/weir.yaml";
 pub struct ExplainArgs {
     /// The exposed name, URI or template, or the name at its upstream
     pub name: String,
-    /// The config file, YAML or JSON; with --url, only its `admin.token` is used [default:
+    /// The config file, YAML or JSON; with --url, only its admin token is used [default:
     /// config/weir.yaml]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -96,8 +96,7 @@ async fn explain(
         (None, None) => Some(load_config(Path::new(CONFIG), output)?),
     };
     if let Some(url) = &args.url {
-        let admin = config.and_then(|config| config.admin);
-        let client = AdminClient::at(url, admin.and_then(|admin| admin.token))?;
+        let client = AdminClient::at(url, config.as_ref())?;
         return Ok(client.get("/explain", &[("name", &args.name)]).await?);
     }
     let config = with_known_instance(config.ok_or(ExplainError::Config)?);

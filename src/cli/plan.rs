@@ -17,7 +17,7 @@ use crate::admin::catalog::CatalogPage;
 use crate::admin::compare::ConfigDigests;
 use crate::admin::drift::UpstreamsPage;
 use crate::catalog::Diff;
-use crate::cli::admin_client::{AdminClient, AdminClientError};
+use crate::cli::admin_client::{AdminClient, AdminClientError, is_admin_url};
 use crate::cli::output::Output;
 use crate::cli::plan::baseline::Baseline;
 use crate::cli::plan::exposed::AskOptions;
@@ -91,9 +91,8 @@ async fn make_plan(
         program,
     };
     let before = match &args.against {
-        Some(against) if against.starts_with("http://") || against.starts_with("https://") => {
-            let token = config.admin.as_ref().and_then(|admin| admin.token.clone());
-            ask_running(&AdminClient::at(against, token)?, &config).await?
+        Some(against) if is_admin_url(against) => {
+            ask_running(&AdminClient::at(against, Some(&config))?, &config).await?
         }
         Some(file) => describe_file(Path::new(file), &config, &ask_options, output).await?,
         None => {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::{Output, count};
 use crate::cli::target::{ConfigArgs, advise_if_empty, print_config_errors};
-use crate::config::{self, Config, ConfigFiles};
+use crate::config::{self, AdminAddress, Config, ConfigFiles};
 use crate::front;
 use crate::live::reload::{ReloadHandle, ReloadTrigger};
 use crate::server::{
@@ -147,9 +147,15 @@ async fn serve_http(
         bound.url()
     ));
     if let Some(admin) = bound.admin_address() {
-        output.err.print_line(&format!(
-            "the state of the upstreams is at http://{admin}/upstreams"
-        ));
+        let line = match admin {
+            AdminAddress::Tcp(address) => {
+                format!("the state of the upstreams is at http://{address}/upstreams")
+            }
+            AdminAddress::Unix { path, .. } => {
+                format!("operators find weir at the Unix socket {}", path.display())
+            }
+        };
+        output.err.print_line(&line);
     }
     if let Some(advice) = advice {
         output.print_warning(&advice);

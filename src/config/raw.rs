@@ -2,6 +2,7 @@
 //!
 //! No methods, no defaults, no checks: those are in `validate`. Doc comments are the schema's descriptions.
 
+mod admin;
 mod auth;
 mod drift;
 mod endpoint;
@@ -13,6 +14,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(super) use admin::{Admin, AdminReading};
 pub(super) use auth::{
     AgentcoreIdentity, Auth, AuthorizationCode, ClientAuthMethod, ClientCredentials,
     SigningAlgorithm, Sigv4, TokenExchange,
@@ -113,17 +115,6 @@ pub(super) struct Listen {
 pub(super) enum ListenAuth {
     /// Not by weir: something in front of it authenticates.
     None,
-}
-
-/// The listener for operators: status, catalog, metrics, reload.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Admin {
-    /// The address to listen on, as `IP:PORT`. Default: 127.0.0.1:8001.
-    pub(super) address: Option<String>,
-    /// The token that operators must send as `Authorization: Bearer`. Required if the address is
-    /// not loopback.
-    pub(super) token: Option<SecretRef>,
 }
 
 /// Where weir stores what must survive a restart.

@@ -29,6 +29,15 @@ pub enum Rule {
         "{0} can be reached from the network: write `token: {{ env: NAME }}` under `admin`, or listen on 127.0.0.1"
     )]
     OpenAdmin(SocketAddr),
+    /// `admin.reading: open` for the network.
+    #[error("{0} can be reached from the network: `open` is for loopback and Unix sockets")]
+    OpenReading(SocketAddr),
+    /// `admin.mode` without a Unix socket.
+    #[error("only a Unix socket has permissions: write `address: unix:PATH`, or leave this out")]
+    ModeOfAddress,
+    /// `admin.mode`
+    #[error("not permissions of a socket: write 0600 for weir's user, 0660 for its group too")]
+    Mode,
     /// Two listeners on one address.
     #[error("`listen` has the same address")]
     SameAddress,

@@ -3,6 +3,7 @@
 //! A check that fails reports and goes on with a stand-in. Nobody sees the stand-ins: a config with a problem
 //! is refused whole.
 
+mod admin;
 mod agentcore;
 mod aws;
 mod check;

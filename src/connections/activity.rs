@@ -12,8 +12,9 @@ use bytes::Bytes;
 use http::Version;
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+use crate::connections::listener::ClientStream;
 
 /// How long an idle connection stays open. Clients' pools drop theirs after 4 s to 2 min.
 const IDLE: Duration = Duration::from_secs(300);
@@ -142,7 +143,7 @@ impl Drop for RequestGuard {
 
 /// Stream that notes when bytes arrive, and when the client does not take any.
 pub(super) struct WatchedStream {
-    stream: TcpStream,
+    stream: ClientStream,
     activity: Arc<Activity>,
     /// Whether the sending side is shut down.
     is_shut: bool,
@@ -151,7 +152,7 @@ pub(super) struct WatchedStream {
 }
 
 impl WatchedStream {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(stream: ClientStream, activity: Arc<Activity>) -> Self {
         Self {
             stream,
             activity,

@@ -21,6 +21,15 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The Unix socket cannot be made.
+    #[error("cannot listen on the Unix socket {}", path.display())]
+    BindUnix {
+        /// The socket.
+        path: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        source: io::Error,
+    },
     /// The state folder cannot be used.
     #[error("cannot use the state folder {}", path.display())]
     State {

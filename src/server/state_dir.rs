@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::durable;
 use crate::name::Instance;
 use crate::seal::{self, NoRandom, Sealer};
+use crate::secret::Secret;
 use crate::server::error::ServeError;
 
 /// Loads the key that seals session ids: from the config, or from the state folder (created there
@@ -18,6 +19,37 @@ pub(super) fn load_sealer(config: &Config) -> Result<Sealer, ServeError> {
         (None, None) => Sealer::new_text()?,
     };
     Ok(Sealer::from_text(&text).ok_or(NoRandom)?)
+}
+
+/// The file of the token for the admin listener.
+const ADMIN_TOKEN: &str = "admin.token";
+
+/// Returns the token for requests to the admin listener that change something: `admin.token`, or
+/// that of the state folder (created there once, readable only by its owner). `None` without either.
+///
+/// # Errors
+/// Fails if the state folder cannot be used, or there are no random numbers.
+pub fn admin_token(config: &Config) -> Result<Option<Secret>, ServeError> {
+    let written = config.admin.as_ref().and_then(|admin| admin.token.clone());
+    match (written, &config.state_dir) {
+        (Some(token), _) => Ok(Some(token)),
+        (None, Some(dir)) => {
+            let text = read_or_create(&dir.join(ADMIN_TOKEN), check_key, Sealer::new_text)?;
+            Ok(Some(Secret::new(&text)))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// Returns the same for a client of a running weir. Creates nothing.
+#[must_use]
+pub fn known_admin_token(config: &Config) -> Option<Secret> {
+    let written = config.admin.as_ref().and_then(|admin| admin.token.clone());
+    written.or_else(|| {
+        let path = config.state_dir.as_ref()?.join(ADMIN_TOKEN);
+        let text = std::fs::read_to_string(path).ok()?;
+        Some(Secret::new(text.trim()))
+    })
 }
 
 /// Adds an instance name, by which weirs in a chain know each other, to a config without one: the name
@@ -60,7 +92,7 @@ type Unfit = &'static str;
 fn check_key(text: &str) -> Result<(), Unfit> {
     (text.len() >= 32)
         .then_some(())
-        .ok_or("too short to be a sealing key")
+        .ok_or("too short to be a key or token: remove the file, and weir makes another")
 }
 
 fn check_instance(text: &str) -> Result<(), Unfit> {

@@ -29,6 +29,8 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::processes::children;
+
 /// The time that the program has to exit by itself after its stdin closed. Longer than
 /// [`crate::upstream::stdio`] waits, so that in the ordinary case that one sends SIGTERM.
 const AFTER_INPUT: Duration = Duration::from_secs(2);
@@ -284,21 +286,4 @@ impl ProcessTree {
         };
         u8::try_from(code).unwrap_or(u8::MAX)
     }
-}
-
-/// Returns the children, adopted ones too. Their ids are safe to signal: only the reaper reaps
-/// them, so no id can be given to another process meanwhile.
-fn children() -> Vec<Pid> {
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
-        return Vec::new();
-    };
-    threads
-        .flatten()
-        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
-        .flat_map(|list| {
-            list.split_ascii_whitespace()
-                .filter_map(|pid| pid.parse().ok().and_then(Pid::from_raw))
-                .collect::<Vec<_>>()
-        })
-        .collect()
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::client::{Modern, pool};
 use crate::support::upstream::Upstream;
-use crate::support::weir::{Process, Weir};
+use crate::support::weir::{ADMIN_TOKEN, Process, Weir};
 use crate::support::{bounded, free_port};
 
 /// Longer than weir waits for writers, shorter than it waits before it believes that upstreams go.
@@ -19,7 +19,12 @@ const LASTING: Duration = Duration::from_millis(4500);
 
 /// `POST /reload`: status and answer.
 async fn reload(admin: &str) -> (u16, Value) {
-    let answer = pool().post(format!("{admin}/reload")).send().await.unwrap();
+    let answer = pool()
+        .post(format!("{admin}/reload"))
+        .bearer_auth(ADMIN_TOKEN)
+        .send()
+        .await
+        .unwrap();
     let status = answer.status().as_u16();
     let text = answer.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap())

@@ -107,10 +107,10 @@ async fn waiting(weir: &Weir, upstream: &str) -> Vec<String> {
 
 /// `POST /catalog/{name}/accept`: status and answer.
 async fn accept(weir: &Weir, name: &str, body: &str) -> (u16, Value) {
-    let url = weir.admin_url(&format!("/catalog/{name}/accept"));
+    let path = format!("/catalog/{name}/accept");
     let answer = bounded(
         "an acceptance",
-        pool().post(url).body(body.to_owned()).send(),
+        weir.operate(&path).body(body.to_owned()).send(),
     )
     .await;
     let answer = answer.unwrap();
@@ -402,7 +402,7 @@ async fn another_setting_is_about_what_is_listed_already() {
     let yaml = fs::read_to_string(config(&weir)).unwrap();
     let set = async |drift: &str| {
         fs::write(config(&weir), yaml.replace("drift: hold", drift)).unwrap();
-        let answer = pool().post(weir.admin_url("/reload")).send().await.unwrap();
+        let answer = weir.operate("/reload").send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 200);
         weir.wait_told("ann", "state", "up").await;
         description(&weir, "ann__a").await
@@ -423,7 +423,7 @@ async fn another_setting_is_about_what_is_listed_already() {
     // Who is configured away and comes back is known.
     let (before, _) = yaml.split_once("upstreams:").unwrap();
     fs::write(config(&weir), format!("{before}upstreams: {{}}\n")).unwrap();
-    pool().post(weir.admin_url("/reload")).send().await.unwrap();
+    weir.operate("/reload").send().await.unwrap();
     has(&ann, &[tool("a", "Three.")]);
     set("drift: hold").await;
     weir.wait_told("ann", "drift/drifted", "ann__a").await;

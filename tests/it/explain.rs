@@ -121,8 +121,8 @@ async fn what_is_stale_says_so_served_or_hidden() {
     bob.stop().await;
     // A stopped upstream notifies nobody: only a resync finds out.
     let post = |name: &str| {
-        let url = running.admin_url(&format!("/upstreams/{name}/resync"));
-        crate::support::client::pool().post(url).send()
+        let path = format!("/upstreams/{name}/resync");
+        running.operate(&path).send()
     };
     for name in ["ann", "bob"] {
         post(name).await.unwrap();
@@ -220,7 +220,7 @@ async fn a_definition_that_came_through_a_weir_says_through_which() {
     let next = fs::read_to_string(config(&inner)).unwrap();
     let next = format!("{next}  back:\n    url: \"{}\"\n", outer.url());
     fs::write(config(&inner), next).unwrap();
-    let post = crate::support::client::pool().post(inner.admin_url("/reload"));
+    let post = inner.operate("/reload");
     assert!(post.send().await.unwrap().status().is_success());
     inner.wait_told("back", "own_dropped", "1").await;
     let ran = asked(&inner, "back__in__ann__a").await;

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["caller", "files"],
     &["config", "policy", "protocol"],
     &["bridge", "catalog"],
-    &["durable", "metrics"],
+    &["durable", "metrics", "processes"],
     &["record"],
     &["tls"],
     &["credentials"],

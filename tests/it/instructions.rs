@@ -207,7 +207,7 @@ async fn changed_instructions_are_held_back_like_a_changed_description() {
             (&json!("instructions"), &json!("ann"), &json!("description")),
             "{drifted}"
         );
-        let accept = pool().post(weir.admin_url("/catalog/ann/accept")).send();
+        let accept = weir.operate("/catalog/ann/accept").send();
         let accepted = bounded("an acceptance", accept).await.unwrap();
         assert!(accepted.status().is_success());
         let text = told(&weir).await.unwrap();

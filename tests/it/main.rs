@@ -68,6 +68,7 @@ mod mistakes;
 mod named_resources;
 mod nulls;
 mod one_list;
+mod operators;
 mod outbox;
 mod paces;
 mod patience;

@@ -5,7 +5,6 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::client::pool;
 use crate::support::ran::{Ran, weir};
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
@@ -53,7 +52,7 @@ impl World {
     /// Takes a config on: status.
     async fn reload(&self, yaml: &str) -> u16 {
         fs::write(self.path("weir.yaml"), yaml).unwrap();
-        let post = pool().post(self.weir.admin_url("/reload")).send();
+        let post = self.weir.operate("/reload").send();
         post.await.unwrap().status().as_u16()
     }
 

@@ -8,7 +8,6 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
-use crate::support::client::pool;
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
 
@@ -38,7 +37,7 @@ impl File {
 
 /// `POST /reload`: status and answer.
 async fn reload(weir: &Weir) -> (u16, Value) {
-    let answer = pool().post(weir.admin_url("/reload")).send().await.unwrap();
+    let answer = weir.operate("/reload").send().await.unwrap();
     let status = answer.status().as_u16();
     let text = answer.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap())

@@ -246,7 +246,7 @@ async fn an_upstream_that_is_configured_anew_still_says_how_old_its_listing_is()
     let path = weir.home.path().join("weir.yaml");
     let yaml = fs::read_to_string(&path).unwrap();
     fs::write(&path, yaml.replace("list: 1s", "list: 2s")).unwrap();
-    let reload = pool().post(weir.admin_url("/reload")).send().await.unwrap();
+    let reload = weir.operate("/reload").send().await.unwrap();
     assert!(reload.status().is_success());
     let told = weir.told("ann").await;
     assert_eq!(

@@ -6,6 +6,7 @@ pub mod aws;
 pub mod balancer;
 pub mod client;
 pub mod lens;
+pub mod prowler;
 pub mod ran;
 pub mod saas;
 pub mod socket;

@@ -405,14 +405,14 @@ async fn who_asks_first_has_it_and_it_counts_once() {
     // A config that is taken on already is nothing new to who asks for it.
     world.write("weir.yaml", &world.and("coy"));
     world.settles([2, 0, 0]).await;
-    let post = pool().post(world.weir.admin_url("/reload")).send().await;
+    let post = world.weir.operate("/reload").send().await;
     let answer: Value = serde_json::from_str(&post.unwrap().text().await.unwrap()).unwrap();
     assert_eq!(answer["outcome"], "unchanged");
     world.settles([2, 1, 0]).await;
     assert_eq!(world.last().await["trigger"], "request");
     // A text that was refused on request is not refused again by the watch.
     world.write("weir.yaml", "nonsense: true");
-    let post = pool().post(world.weir.admin_url("/reload")).send().await;
+    let post = world.weir.operate("/reload").send().await;
     assert_eq!(post.unwrap().status(), 422);
     tokio::time::sleep(LASTING).await;
     world.settles([2, 1, 1]).await;

@@ -8,7 +8,7 @@ use crate::admin::explain::{AppliedRule, ExplainIndex, Explanation, LinkStatus};
 use crate::catalog::Kind;
 use crate::cli::admin_client::{AdminClient, AdminClientError};
 use crate::cli::output::{Output, make_safe};
-use crate::secret::Secret;
+use crate::config::Config;
 use crate::server::Core;
 
 /// Whether a tool can be called.
@@ -31,12 +31,12 @@ struct Verdict {
 /// It cannot be asked.
 pub(super) async fn check_running(
     url: &str,
-    token: Option<Secret>,
+    config: Option<&Config>,
     names: &[String],
     json: bool,
     output: &mut Output,
 ) -> Result<ExitCode, AdminClientError> {
-    let client = AdminClient::at(url, token)?;
+    let client = AdminClient::at(url, config)?;
     let mut verdicts = Vec::new();
     for name in names {
         let explanation: Explanation = client.get("/explain", &[("name", name)]).await?;

@@ -1,20 +1,20 @@
 //! Everything but the upstreams.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::admin::check_admin;
 use super::check::Check;
 use super::resync::check_resync;
-use super::values::{check_lower_case, host};
+use super::values::{check_address, check_lower_case, host};
 use super::{drift, environment, server};
 use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::{
-    Admin, Config, Drift, InheritEnv, Instructions, Limits, Listen, ListenAuth, Resync, Retry,
-    Stale, StalePolicy, Timeouts, raw, secrets, units,
+    Config, Drift, InheritEnv, Instructions, Limits, Listen, ListenAuth, Resync, Retry, Stale,
+    StalePolicy, Timeouts, raw, secrets, units,
 };
 use crate::document::path::KeyPath;
 use crate::name::{Charset, Instance, Naming};
@@ -152,33 +152,6 @@ fn check_listen(check: &mut Check<'_>, raw: raw::Listen, at: &KeyPath) -> Listen
         drain: check_duration(check, raw.drain, DRAIN, &at.key("drain")),
         auth,
     }
-}
-
-fn check_admin(check: &mut Check<'_>, raw: raw::Admin, at: &KeyPath, listen: &Listen) -> Admin {
-    let address = check_address(check, raw.address, 8001, at);
-    let written = raw.token.is_some() || check.source.is_excused(at, "token");
-    let token = raw.token.and_then(|raw| {
-        let fetched = secrets::fetch(&raw, check.folder(), check.env);
-        check.ok(&at.key("token"), fetched)
-    });
-    if !address.ip().is_loopback() && !written {
-        check.report(&at.key("address"), Rule::OpenAdmin(address));
-    }
-    if address == listen.address && address.port() != 0 {
-        check.report(&at.key("address"), Rule::SameAddress);
-    }
-    Admin { address, token }
-}
-
-fn check_address(
-    check: &mut Check<'_>,
-    written: Option<String>,
-    port: u16,
-    at: &KeyPath,
-) -> SocketAddr {
-    let usual = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-    let parsed = written.map_or(Ok(usual), |text| text.parse().map_err(|_| Rule::Address));
-    check.or(&at.key("address"), parsed, SocketAddr::new(usual.ip(), 0))
 }
 
 fn check_path(path: &str) -> Result<(), Rule> {

@@ -1,5 +1,7 @@
 //! Single values that several settings have: text, URLs, hosts, header names, scopes.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use http::HeaderName;
 use indexmap::IndexMap;
 use url::Url;
@@ -152,4 +154,16 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, HeaderSettingError> 
         return Err(HeaderSettingError::Reserved);
     }
     Ok(name)
+}
+
+/// Validates the address of a listener: loopback with this port, if none is written.
+pub(super) fn check_address(
+    check: &mut Check<'_>,
+    written: Option<String>,
+    port: u16,
+    at: &KeyPath,
+) -> SocketAddr {
+    let usual = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    let parsed = written.map_or(Ok(usual), |text| text.parse().map_err(|_| Rule::Address));
+    check.or(&at.key("address"), parsed, SocketAddr::new(usual.ip(), 0))
 }

@@ -49,7 +49,7 @@ fn valid(config: &Config) {
     assert!(!open || config.listen.auth.is_some());
     assert!(config.listen.path.starts_with('/'));
     if let Some(admin) = &config.admin {
-        assert!(admin.address.ip().is_loopback() || admin.token.is_some());
+        assert!(admin.address.is_local() || admin.token.is_some());
     }
     for (id, upstream) in &config.upstreams {
         assert_eq!(*id, upstream.id);

@@ -105,7 +105,9 @@ async fn the_command_tells_machines_too() {
     assert_eq!(ran.code, Some(3), "{ran:?}");
     let all: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(all["waiting"][0]["name"], "bob__b");
-    let ran = weir(["accept", "bob__b", "--json", "--url", &url]).await;
+    let file = config(&running);
+    let file = file.to_str().unwrap();
+    let ran = weir(["accept", "bob__b", "--json", "--url", &url, "-c", file]).await;
     let all: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, &all["failed"]), (Some(0), &json!([])), "{ran:?}");
     assert_eq!(all["accepted"][0]["upstream"], "bob");
@@ -122,7 +124,15 @@ async fn what_was_looked_at_is_accepted_by_its_digest() {
     let (ann, running) = held().await;
     let accept = async |more: &[&str]| {
         let url = running.admin_url("");
-        let args = ["accept", "ann__a", "--url", &url];
+        let file = config(&running);
+        let args = [
+            "accept",
+            "ann__a",
+            "--url",
+            &url,
+            "-c",
+            file.to_str().unwrap(),
+        ];
         weir(args.iter().chain(more).copied()).await
     };
     let says = async |words: &str| {
@@ -276,7 +286,7 @@ async fn a_plan_announces_no_redefinition_that_a_gate_will_hold() {
     // And so it comes.
     let quarantine = yaml.replace("resync: 1h", "drift: quarantine");
     fs::write(config(&running), &quarantine).unwrap();
-    let post = pool().post(running.admin_url("/reload")).send();
+    let post = running.operate("/reload").send();
     post.await.unwrap();
     running.wait_tools(["ann__c"]).await;
     // What is kept out is not announced as new.

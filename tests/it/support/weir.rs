@@ -157,6 +157,11 @@ impl Weir {
         self.process.wait_exit().await
     }
 
+    /// A request of an operator, who has the token.
+    pub fn operate(&self, path: &str) -> reqwest::RequestBuilder {
+        pool().post(self.admin_url(path)).bearer_auth(ADMIN_TOKEN)
+    }
+
     /// What an admin page says.
     pub async fn admin(&self, path: &str) -> Value {
         let got = bounded(
@@ -183,8 +188,9 @@ impl Weir {
 
     /// Lists one upstream again and waits until that is over, well or not.
     pub async fn resync(&self, upstream: &str) {
-        let url = self.admin_url(&format!("/upstreams/{upstream}/resync"));
-        let post = pool().post(url).send();
+        let post = self
+            .operate(&format!("/upstreams/{upstream}/resync"))
+            .send();
         let answer = bounded("the resync", post).await.unwrap();
         let status = answer.status();
         let text = answer.text().await.unwrap_or_default();
@@ -327,7 +333,8 @@ impl Builder {
     pub fn yaml(&self, listen: u16, admin: u16) -> String {
         let members = &self.listen;
         let mut yaml = format!(
-            "version: 1\nlisten: {{ address: \"127.0.0.1:{listen}\"{members} }}\nadmin: {{ address: \"127.0.0.1:{admin}\" }}\n"
+            "version: 1\nlisten: {{ address: \"127.0.0.1:{listen}\"{members} }}\n{}\n",
+            admin_settings(admin)
         );
         for line in &self.top {
             yaml.push_str(line);
@@ -359,6 +366,16 @@ impl Builder {
         write(home.path(), &self.yaml(listen, admin));
         Weir::launch(listen, admin, home, self.launch).await
     }
+}
+
+/// The token of operators in the tests' configs, for what changes something.
+pub const ADMIN_TOKEN: &str = "of operators";
+
+/// `admin:` as YAML: only what changes something needs [`ADMIN_TOKEN`].
+pub fn admin_settings(port: u16) -> String {
+    format!(
+        "admin: {{ address: \"127.0.0.1:{port}\", token: {{ value: {ADMIN_TOKEN} }}, reading: open }}"
+    )
 }
 
 /// The script of the stdio child.

@@ -1,0 +1,190 @@
+//! Who may use the admin listener, and for what.
+
+use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde_json::json;
+
+use crate::admin::response::json_response;
+use crate::config::{Admin, AdminAddress, AdminReading, Listen};
+use crate::protocol::origin::{OriginCheck, OriginError};
+use crate::secret::Secret;
+
+/// The answer to a request that changes something and has not the right token.
+const TOKEN_NEEDED: &str = "this needs `Authorization: Bearer TOKEN`: `weir admin-token` prints the token, and weir's own \
+     commands find it in the config or the state folder";
+/// The answer to such a request where no token can be right.
+const NO_TOKEN: &str = "weir has no admin token, so nothing can be changed here: set `state.dir`, and weir makes one, \
+     which `weir admin-token` prints; or set `admin.token`, or `admin.address: unix:PATH`";
+
+/// Decides which requests the admin listener answers.
+///
+/// With `admin.token` every request needs it, but for reading if `admin.reading` is `open`. Without
+/// one, on loopback, what changes something needs the token that weir made: every process of this
+/// machine can connect, those of upstreams among them. Over a Unix socket the permissions of the
+/// socket have decided already.
+pub(super) struct AdminAccess {
+    token: Option<Secret>,
+    /// Which requests need the token.
+    needs: TokenNeed,
+    origins: OriginCheck,
+}
+
+/// Which requests need the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TokenNeed {
+    All,
+    Writing,
+    None,
+}
+
+impl AdminAccess {
+    /// Makes the rule for a listener. `made` is the token of the state folder.
+    pub(super) fn new(admin: &Admin, made: Option<Secret>, listen: &Listen) -> Self {
+        let is_written = admin.token.is_some();
+        let is_unix = matches!(admin.address, AdminAddress::Unix { .. });
+        let needs = match admin.reading {
+            AdminReading::Token if is_written => TokenNeed::All,
+            AdminReading::Open | AdminReading::Token if is_unix && !is_written => TokenNeed::None,
+            AdminReading::Open | AdminReading::Token => TokenNeed::Writing,
+        };
+        Self {
+            token: admin.token.clone().or(made),
+            needs,
+            // No page reaches a Unix socket by a name of its own, so that any name will do there.
+            origins: OriginCheck::new(
+                !is_unix,
+                if is_unix { &[] } else { &listen.allowed_hosts },
+                &[],
+            ),
+        }
+    }
+
+    /// Returns the answer to a request that is not allowed.
+    pub(super) fn reject(&self, request: &Parts) -> Option<Response> {
+        let checked = match self.origins.check(request) {
+            Err(OriginError::Authority) => {
+                return Some(refuse(StatusCode::BAD_REQUEST, &OriginError::Authority));
+            }
+            // No web page has a reason to call the admin listener.
+            _ if request.headers.contains_key(header::ORIGIN) => Err(OriginError::Origin),
+            checked => checked,
+        };
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
+        let needed = match self.needs {
+            TokenNeed::All => true,
+            TokenNeed::Writing => !reads,
+            TokenNeed::None => false,
+        };
+        let token = self.token.as_ref();
+        if needed && token.is_some_and(|token| has_token(&request.headers, token)) {
+            return None;
+        }
+        if self.needs != TokenNeed::All
+            && let Err(error) = checked
+        {
+            return Some(refuse(StatusCode::FORBIDDEN, &error));
+        }
+        match (needed, token) {
+            (false, _) => None,
+            (true, Some(_)) => Some(challenge()),
+            (true, None) => Some(refuse(StatusCode::FORBIDDEN, &NO_TOKEN)),
+        }
+    }
+}
+
+fn challenge() -> Response {
+    let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    let answer = refuse(StatusCode::UNAUTHORIZED, &TOKEN_NEEDED);
+    ([challenge], answer).into_response()
+}
+
+fn refuse(status: StatusCode, error: &dyn std::fmt::Display) -> Response {
+    json_response(status, &json!({ "error": error.to_string() }))
+}
+
+fn has_token(headers: &HeaderMap, token: &Secret) -> bool {
+    let sent = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let sent = sent
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
+        .map_or("", |(_, token)| token);
+    // Digests are compared, so that the time taken says nothing about the token.
+    let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest(sent).as_ref() == digest(token.expose()).as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the status of the refusal; `None` if the request is let in.
+    fn refused(
+        access: &AdminAccess,
+        method: Method,
+        headers: &[(header::HeaderName, &str)],
+    ) -> Option<u16> {
+        let (mut request, ()) = http::Request::new(()).into_parts();
+        request.method = method;
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value).unwrap();
+            request.headers.insert(name.clone(), value);
+        }
+        let answer = access.reject(&request);
+        answer.map(|answer| answer.status().as_u16())
+    }
+
+    fn access(token: Option<&str>, needs: TokenNeed) -> AdminAccess {
+        AdminAccess {
+            token: token.map(Secret::new),
+            needs,
+            origins: OriginCheck::new(true, &[], &[]),
+        }
+    }
+
+    const PAGE: (header::HeaderName, &str) = (header::ORIGIN, "https://dashboard.example");
+    const FOREIGN: (header::HeaderName, &str) = (header::HOST, "weir.example");
+    const LOCAL: (header::HeaderName, &str) = (header::HOST, "localhost");
+    const RIGHT: (header::HeaderName, &str) = (header::AUTHORIZATION, "Bearer sesame");
+    const WRONG: (header::HeaderName, &str) = (header::AUTHORIZATION, "Bearer open");
+
+    #[test]
+    fn with_a_written_token_only_the_token_counts() {
+        let all = access(Some("sesame"), TokenNeed::All);
+        for method in [Method::GET, Method::POST] {
+            let refused = |headers: &[_]| refused(&all, method.clone(), headers);
+            assert_eq!(refused(&[FOREIGN, RIGHT, PAGE]), None);
+            assert_eq!(refused(&[FOREIGN, WRONG]), Some(401));
+            assert_eq!(refused(&[FOREIGN, PAGE]), Some(401));
+            assert_eq!(refused(&[RIGHT]), Some(400), "no Host");
+        }
+    }
+
+    #[test]
+    fn without_a_written_token_reading_is_open_to_programs_and_writing_to_those_with_the_token() {
+        let made = access(Some("sesame"), TokenNeed::Writing);
+        let none = access(None, TokenNeed::Writing);
+        for access in [&made, &none] {
+            assert_eq!(refused(access, Method::GET, &[LOCAL]), None);
+            assert_eq!(refused(access, Method::GET, &[FOREIGN]), Some(403));
+            assert_eq!(refused(access, Method::GET, &[LOCAL, PAGE]), Some(403));
+            assert_eq!(refused(access, Method::POST, &[LOCAL, PAGE]), Some(403));
+        }
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+            let refused = |access, headers: &[_]| refused(access, method.clone(), headers);
+            assert_eq!(refused(&made, &[LOCAL, RIGHT]), None);
+            assert_eq!(refused(&made, &[LOCAL, WRONG]), Some(401));
+            assert_eq!(refused(&made, &[LOCAL]), Some(401));
+            assert_eq!(refused(&none, &[LOCAL, RIGHT]), Some(403));
+        }
+    }
+
+    #[test]
+    fn where_permissions_have_decided_no_token_is_needed() {
+        let socket = access(Some("sesame"), TokenNeed::None);
+        assert_eq!(refused(&socket, Method::POST, &[LOCAL]), None);
+        assert_eq!(refused(&socket, Method::POST, &[LOCAL, PAGE]), Some(403));
+    }
+}

@@ -1,0 +1,74 @@
+//! `admin:`
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::Fingerprint;
+use crate::secret::Secret;
+
+/// `admin:`
+#[derive(Debug)]
+pub struct Admin {
+    /// Where to bind: on loopback or a Unix socket, unless there is a token.
+    pub address: AdminAddress,
+    /// The token that operators send as `Authorization: Bearer`.
+    pub token: Option<Secret>,
+    /// Whether `token` is needed for reading too.
+    pub reading: AdminReading,
+}
+
+/// `admin.address`
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AdminAddress {
+    /// `IP:PORT`
+    Tcp(SocketAddr),
+    /// `unix:PATH`
+    Unix {
+        /// The file of the socket.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+}
+
+impl AdminAddress {
+    /// Returns whether only this machine reaches it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `admin.reading`: which requests that change nothing are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AdminReading {
+    /// Those with the token, if one is written.
+    Token,
+    /// All.
+    Open,
+}
+
+impl Admin {
+    /// Returns a digest of all settings, the token's text included.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let Self {
+            address,
+            token,
+            reading,
+        } = self;
+        Fingerprint::of(&(address, token.as_ref().map(Secret::expose), reading))
+    }
+}
