@@ -1,5 +1,6 @@
 //! A whole weir: starts listeners and upstream keepers from a config.
 
+mod admin_listener;
 mod config_watch;
 mod core;
 mod error;
@@ -23,8 +24,9 @@ use crate::front::{self, Draining, Front};
 use crate::live::reload::ReloadHandle;
 use crate::metrics::{Metrics, names};
 use crate::seal::Sealer;
-use crate::secret::Secret;
 use crate::session::{self, SessionTable};
+
+use self::admin_listener::{AdminListener, RunningAdmin};
 
 pub use self::core::{Core, Reconfigured};
 pub use error::ServeError;
@@ -38,16 +40,12 @@ const ABORT_GRACE: Duration = Duration::from_secs(2);
 /// How often idle session state is dropped.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
-/// Most concurrent connections to the admin listener.
-const ADMIN_CONNECTIONS: usize = 100;
-
 /// A weir whose listeners are bound. Connections wait until it is started.
 pub struct Bound {
     config: Arc<Config>,
     sealer: Sealer,
     front: (Listener, SocketAddr),
-    admin: Option<(Listener, AdminAddress)>,
-    admin_token: Option<Secret>,
+    admin: Option<AdminListener>,
 }
 
 impl Bound {
@@ -58,19 +56,12 @@ impl Bound {
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
         let (sealer, config) = (state_dir::load_sealer(&config)?, with_instance(config)?);
         let front = bind(config.listen.address).await?;
-        let (admin, admin_token) = match &config.admin {
-            Some(admin) => (
-                Some(bind_admin(&admin.address).await?),
-                state_dir::admin_token(&config)?,
-            ),
-            None => (None, None),
-        };
+        let admin = AdminListener::bind(&config).await?;
         Ok(Self {
             config: Arc::new(config),
             sealer,
             front,
             admin,
-            admin_token,
         })
     }
 
@@ -84,7 +75,7 @@ impl Bound {
     /// Returns the address of the admin listener, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<&AdminAddress> {
-        self.admin.as_ref().map(|(_, address)| address)
+        self.admin.as_ref().map(|admin| &admin.address)
     }
 
     /// Starts to keep the upstreams and to answer requests.
@@ -97,7 +88,6 @@ impl Bound {
             sealer,
             front: (listener, address),
             admin,
-            admin_token,
         } = self;
         let core = Core::start(Arc::clone(&config), options).await?;
         let draining = Draining::default();
@@ -120,31 +110,15 @@ impl Bound {
             header: config.listen.header_timeout,
         }
         .with_room();
-        let admin = admin.zip(config.admin.as_ref());
-        let admin = admin.map(|((listener, address), admin)| {
-            // Stopped after the calls have ended, so that operators can watch them end.
-            let stop = CancellationToken::new();
+        let admin = admin.zip(config.admin.as_ref()).map(|(bound, admin)| {
             let operators = AdminState {
                 live: Arc::clone(core.live()),
                 reloads: core.reloads().clone(),
                 accepts,
                 listens_elsewhere: options.listens_elsewhere(),
             };
-            let router = admin::router(operators, admin, admin_token, &config.listen)
-                .merge(front::probes(&front));
-            let limits = ConnectionLimits {
-                connections: ADMIN_CONNECTIONS,
-                ..limits
-            };
-            let serving = connections::serve(
-                listener,
-                move |_| router.clone(),
-                Arc::clone(&memory),
-                stop.clone(),
-                limits,
-            );
-            tasks.spawn(serving);
-            (address, stop)
+            let router = admin::router(operators, admin, bound.token.clone(), &config.listen);
+            bound.serve(router.merge(front::probes(&front)), &memory, limits, &tasks)
         });
         let endpoint = front::endpoint(front, &config.listen.path);
         let listeners = TaskTracker::new();
@@ -186,8 +160,8 @@ async fn sweep_sessions(sessions: Arc<SessionTable>, shutdown: CancellationToken
 pub struct Server {
     core: ReloadableCore,
     address: SocketAddr,
-    /// Its address, and the token that stops it.
-    admin: Option<(AdminAddress, CancellationToken)>,
+    /// Stopped after the calls have ended, so that operators can watch them end.
+    admin: Option<RunningAdmin>,
     config: Arc<Config>,
     sessions: Arc<SessionTable>,
     draining: Draining,
@@ -213,7 +187,7 @@ impl Server {
     /// Returns the address of the admin listener, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<&AdminAddress> {
-        self.admin.as_ref().map(|(address, _)| address)
+        self.admin.as_ref().map(|admin| &admin.address)
     }
 
     /// Returns the URL of the MCP endpoint.
@@ -258,8 +232,8 @@ impl Server {
                 tracing::warn!("some callers did not read their answers");
             }
         }
-        if let Some((_, stop)) = self.admin {
-            stop.cancel();
+        if let Some(admin) = self.admin {
+            admin.stop.cancel();
         }
         // Closes the sessions that callers have at upstreams, within the grace period of the core.
         self.sessions.leave();
@@ -270,21 +244,4 @@ impl Server {
 async fn bind(address: SocketAddr) -> Result<(Listener, SocketAddr), ServeError> {
     let bound = Listener::bind(address).await;
     bound.map_err(|source| ServeError::Bind { address, source })
-}
-
-async fn bind_admin(address: &AdminAddress) -> Result<(Listener, AdminAddress), ServeError> {
-    match address {
-        AdminAddress::Tcp(address) => {
-            let (listener, bound) = bind(*address).await?;
-            Ok((listener, AdminAddress::Tcp(bound)))
-        }
-        AdminAddress::Unix { path, mode } => {
-            let bound = Listener::bind_unix(path, *mode);
-            let failed = |source| ServeError::BindUnix {
-                path: path.clone(),
-                source,
-            };
-            Ok((bound.map_err(failed)?, address.clone()))
-        }
-    }
 }

@@ -106,8 +106,7 @@ async fn the_command_tells_machines_too() {
     let all: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(all["waiting"][0]["name"], "bob__b");
     let file = config(&running);
-    let file = file.to_str().unwrap();
-    let ran = weir(["accept", "bob__b", "--json", "--url", &url, "-c", file]).await;
+    let ran = weir(["accept", "bob__b", "--json", "--url", &url, "-c", &file]).await;
     let all: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, &all["failed"]), (Some(0), &json!([])), "{ran:?}");
     assert_eq!(all["accepted"][0]["upstream"], "bob");
@@ -125,14 +124,7 @@ async fn what_was_looked_at_is_accepted_by_its_digest() {
     let accept = async |more: &[&str]| {
         let url = running.admin_url("");
         let file = config(&running);
-        let args = [
-            "accept",
-            "ann__a",
-            "--url",
-            &url,
-            "-c",
-            file.to_str().unwrap(),
-        ];
+        let args = ["accept", "ann__a", "--url", &url, "-c", &file];
         weir(args.iter().chain(more).copied()).await
     };
     let says = async |words: &str| {
