@@ -19,18 +19,19 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::caller::CallerConnection;
-use crate::memory::MemoryBudget;
+use crate::memory::{MemoryBudget, MemoryShare};
 
 use self::activity::{Activity, ConnectionPhase, TrackedBody, WatchedStream};
 use self::listener::ClientStream;
@@ -39,6 +40,11 @@ pub use self::listener::{Listener, SocketFile};
 
 /// Most bytes of a request's header. A longer one is answered with 431.
 const HEADER_BYTES: usize = 64 << 10;
+/// What a connection takes of `limits.memory`: its task, its buffers, its part of the kernel's.
+const CONNECTION_BYTES: usize = 16 << 10;
+/// What a request takes of it until its answer is sent: its task, and the small messages of the
+/// answer that wait to be sent. Bodies are counted besides, if they are not small.
+const REQUEST_BYTES: usize = 16 << 10;
 /// How long weir waits before it accepts again after the system had no descriptors or no memory.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The least time between two warnings about rejected connections.
@@ -154,11 +160,20 @@ pub async fn serve<M, S>(
     while let Some((stream, address)) = next(&listener, &context.shutdown).await {
         match Arc::clone(&context.slots).try_acquire_owned() {
             Ok(slot) => {
+                let share = memory.share();
+                let Ok(kept) = share.reserve(CONNECTION_BYTES) else {
+                    rejections.count(limits.connections);
+                    continue;
+                };
                 let service = make_service(CallerConnection {
                     address,
-                    memory: memory.share(),
+                    memory: share.clone(),
                 });
-                tasks.spawn(connection(stream, service, Arc::clone(&context), slot));
+                let served = connection(stream, service, Arc::clone(&context), share);
+                tasks.spawn(async move {
+                    let _held = (slot, kept);
+                    served.await;
+                });
             }
             Err(_) => rejections.count(limits.connections),
         }
@@ -218,12 +233,21 @@ impl Rejections {
     }
 }
 
+/// Returns the answer to a request that nothing can be kept for.
+fn refuse_for_memory() -> Response {
+    let mut refused = Response::new(Body::empty());
+    *refused.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = refused.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    refused
+}
+
 /// Serves one connection until it ends.
 async fn connection<S>(
     stream: ClientStream,
     service: S,
     context: Arc<ListenerContext>,
-    _slot: OwnedSemaphorePermit,
+    memory: MemoryShare,
 ) where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
     S: Clone + Send + 'static,
@@ -232,11 +256,16 @@ async fn connection<S>(
     let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&activity)));
     let own = Arc::clone(&activity);
     let service = service_fn(move |request: http::Request<Incoming>| {
+        let version = request.version();
         let request = request.map(Body::new);
-        let under_way = own.begin(request.version());
-        let answer = service.clone().call(request);
+        let kept = memory.reserve(REQUEST_BYTES);
+        let answer = kept.is_ok().then(|| service.clone().call(request));
+        let under_way = own.begin(version, kept.ok());
         async move {
-            let response = answer.await?;
+            let response = match answer {
+                Some(answer) => answer.await?,
+                None => refuse_for_memory(),
+            };
             Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, under_way)))
         }
     });

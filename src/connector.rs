@@ -46,6 +46,7 @@ pub fn build_link(
     config: &Arc<config::Upstream>,
     context: &ConnectorContext,
 ) -> Result<Arc<Link>, WireError> {
+    let memory = context.memory.share();
     let wire = match &config.endpoint {
         Endpoint::Http(endpoint) => {
             let quirks = quirks_of(config.connector);
@@ -54,6 +55,7 @@ pub fn build_link(
                 endpoint,
                 quirks,
                 &context.auth,
+                memory.clone(),
             )?))
         }
         Endpoint::Child {
@@ -74,6 +76,7 @@ pub fn build_link(
             reaper: context.reaper.clone(),
             inherited: InheritedEnv::read(inherit_env),
             max_message: config.limits.response_bytes,
+            memory: memory.clone(),
         })),
     };
     let mut link = Link::new(
@@ -81,6 +84,7 @@ pub fn build_link(
         context.instance.clone(),
         wire,
         context.tasks.clone(),
+        memory.clone(),
         context.metrics.upstream(&config.id),
     );
     link.gateway_control = gateway::build_control(config, &context.auth)?;

@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 
+/// At most this many bytes of a message are not counted by [`MemoryShare::keep`]. What a request or
+/// a stream has reserved anyway covers them.
+pub const SMALL: usize = 8 << 10;
+
 /// The budget does not allow to keep these bytes now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the budget of `limits.memory` is used up")]
@@ -108,6 +112,18 @@ impl MemoryShare {
         })
     }
 
+    /// Counts these bytes for as long as any part of them is in use. Few bytes are not counted: what
+    /// holds them has its own part of the budget ([`SMALL`]).
+    ///
+    /// # Errors
+    /// The share would hold more than is free.
+    pub fn keep(&self, bytes: Bytes) -> Result<Bytes, OverBudget> {
+        if bytes.len() <= SMALL {
+            return Ok(bytes);
+        }
+        Ok(self.reserve(bytes.len())?.attach(bytes))
+    }
+
     /// Returns how many bytes this share holds.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -134,6 +150,12 @@ impl Reservation {
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Returns how much is reserved.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Returns the bytes with this reservation, which lasts as long as any part of them.

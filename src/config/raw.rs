@@ -50,7 +50,7 @@ pub(super) struct File {
     /// generated at every start if there is none.
     pub(super) instance: Option<String>,
     /// Limits of weir as a whole. Those of an upstream are `limits` there and in `defaults`.
-    pub(super) limits: Option<SharedLimits>,
+    pub(super) limits: Option<Limits>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
     /// The introduction of weir itself at the handshake.
@@ -165,7 +165,7 @@ pub(super) struct Defaults {
     /// Time limits.
     pub(super) timeouts: Option<Timeouts>,
     /// Size limits.
-    pub(super) limits: Option<Limits>,
+    pub(super) limits: Option<UpstreamLimits>,
     /// Which failed calls are retried.
     pub(super) retry: Option<Retry>,
     /// Variables of weir's environment that children get in addition to the usual ones: names, in
@@ -236,7 +236,7 @@ pub(super) struct Retry {
 /// Limits of weir as a whole.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SharedLimits {
+pub(super) struct Limits {
     /// Maximum size of everything that weir keeps for callers and upstreams: requests and answers
     /// on their way, and the state of connections and sessions. Each connection, session and
     /// upstream may hold at most as much as is free. What exceeds it is refused (503). At least
@@ -247,7 +247,7 @@ pub(super) struct SharedLimits {
 /// Size limits.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Limits {
+pub(super) struct UpstreamLimits {
     /// Maximum number of calls at the same time. Default: 64.
     #[schemars(range(min = 1))]
     pub(super) in_flight: Option<u64>,
@@ -324,7 +324,7 @@ pub(super) struct Upstream {
     /// Time limits.
     pub(super) timeouts: Option<Timeouts>,
     /// Size limits.
-    pub(super) limits: Option<Limits>,
+    pub(super) limits: Option<UpstreamLimits>,
     /// Whether callers share one process, for an upstream with a `command`. Default: `shared`.
     pub(super) sessions: Option<ProcessSharing>,
     /// Which failed calls are retried.

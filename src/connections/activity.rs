@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::connections::listener::ClientStream;
+use crate::memory::Reservation;
 
 /// How long an idle connection stays open. Clients' pools drop theirs after 4 s to 2 min.
 const IDLE: Duration = Duration::from_secs(300);
@@ -102,14 +103,21 @@ impl Activity {
         Some((self.at(since.load(Relaxed)) + patience, CROWDED))
     }
 
-    /// Notes that a request's header has been read.
-    pub(super) fn begin(self: &Arc<Self>, version: Version) -> RequestGuard {
+    /// Notes that a request's header has been read. `kept` is given back when its answer is sent.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        version: Version,
+        kept: Option<Reservation>,
+    ) -> RequestGuard {
         self.header_since.store(0, Relaxed);
         self.under_way.fetch_add(1, Relaxed);
         if version == Version::HTTP_2 {
             self.multiplexed.store(true, Relaxed);
         }
-        RequestGuard(Arc::clone(self))
+        RequestGuard {
+            activity: Arc::clone(self),
+            _kept: kept,
+        }
     }
 
     fn note_bytes(&self) {
@@ -131,11 +139,15 @@ impl Activity {
 
 /// Guard of a request that is being answered, until the last byte of the answer is sent.
 #[derive(Debug)]
-pub(super) struct RequestGuard(Arc<Activity>);
+pub(super) struct RequestGuard {
+    activity: Arc<Activity>,
+    /// What the request takes of `limits.memory`.
+    _kept: Option<Reservation>,
+}
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let activity = &self.0;
+        let activity = &self.activity;
         activity.idle_since.store(activity.now(), Relaxed);
         activity.under_way.fetch_sub(1, Relaxed);
     }
@@ -294,7 +306,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(5)).await;
         activity.note_bytes();
         assert_eq!(after(&activity), Some(HEADER), "more bytes buy no time");
-        let request = activity.begin(Version::HTTP_11);
+        let request = activity.begin(Version::HTTP_11, None);
         activity.note_bytes();
         assert_eq!(
             (activity.phase(), after(&activity)),
@@ -314,8 +326,8 @@ mod tests {
     async fn bytes_between_the_requests_of_http2_are_no_header() {
         let activity = Arc::new(Activity::new(HEADER));
         let (one, two) = (
-            activity.begin(Version::HTTP_2),
-            activity.begin(Version::HTTP_2),
+            activity.begin(Version::HTTP_2, None),
+            activity.begin(Version::HTTP_2, None),
         );
         drop(one);
         assert_eq!(activity.phase(), ConnectionPhase::Busy);
@@ -327,7 +339,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_reads_nothing_has_a_deadline_until_it_does() {
         let activity = Arc::new(Activity::new(HEADER));
-        let request = activity.begin(Version::HTTP_11);
+        let request = activity.begin(Version::HTTP_11, None);
         assert!(activity.note_write(Poll::<()>::Pending).is_pending());
         assert_eq!(activity.phase(), ConnectionPhase::Stalled);
         activity.stalled_since.store(EARLY, Relaxed);

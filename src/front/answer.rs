@@ -239,6 +239,13 @@ pub(super) fn json(payload: Payload) -> Response {
     response
 }
 
+/// Returns a JSON answer whose length is not known.
+pub(super) fn json_stream(body: Body) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
 /// Returns an answer without a body.
 pub(super) fn bare(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
@@ -248,5 +255,10 @@ pub(super) fn bare(status: StatusCode) -> Response {
 
 /// Returns the error answer to a message of the legacy era, or of an unknown one.
 pub(super) fn refuse(id: Option<&Id>, fault: &Fault) -> Response {
-    json(Payload::fault(id, fault, Era::Legacy))
+    let mut refused = json(Payload::fault(id, fault, Era::Legacy));
+    if *fault == Fault::NoMemory {
+        let headers = refused.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    refused
 }

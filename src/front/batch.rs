@@ -32,6 +32,9 @@ use crate::session::SessionToken;
 /// At most this many messages are in one batch.
 const MAX_MESSAGES: usize = 100;
 
+/// The most bytes of answers that are kept until the form of the whole is known.
+const MAX_GATHERED: usize = 64 << 10;
+
 /// The error for a batch outside of a session whose version has batches.
 const WRONG_SESSION: Fault = Fault::Invalid("only sessions of 2025-03-26 take batches");
 
@@ -98,9 +101,11 @@ pub(super) async fn post(
     gather(answers, to.accepts).await
 }
 
-/// Waits until it is known whether the answer is an array or a stream, and returns that.
+/// Waits until it is known whether the answer is an array or a stream, and returns that. Of what is
+/// answered meanwhile, little is kept: large answers are sent as they come, in either form.
 async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
     let mut ready: Vec<Bytes> = Vec::new();
+    let mut bytes = 0;
     let keep_alive = answers.front.keep_alive;
     let silence = tokio::time::sleep(keep_alive);
     tokio::pin!(silence);
@@ -108,18 +113,34 @@ async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
         tokio::select! {
             biased;
             outgoing = answers.next() => match outgoing {
-                Some(Outgoing::Response(payload)) => ready.push(payload.concat()),
+                Some(Outgoing::Response(payload)) => {
+                    let answer = payload.concat();
+                    bytes += answer.len();
+                    ready.push(answer);
+                    if bytes > MAX_GATHERED {
+                        break None;
+                    }
+                }
                 Some(Outgoing::Message(message)) if accepts.streams() => {
-                    break sse::event(&message);
+                    break Some(sse::event(&message));
                 }
                 Some(Outgoing::Message(_) | Outgoing::Paused(_)) => {}
                 None => return join_answers(&ready),
             },
-            () = &mut silence, if accepts.streams() => break sse::KEEP_ALIVE,
+            () = &mut silence, if accepts.streams() => break Some(sse::KEEP_ALIVE),
         }
     };
+    if !accepts.streams() {
+        return stream_array(&ready, answers);
+    }
     let mut begun: VecDeque<Bytes> = ready.iter().map(|answer| sse::event(answer)).collect();
-    begun.push_back(first);
+    begun.extend(first);
+    stream_events(begun, answers)
+}
+
+/// Sends the answers as events, and what comes before them.
+fn stream_events(begun: VecDeque<Bytes>, answers: BatchAnswers) -> Response {
+    let keep_alive = answers.front.keep_alive;
     let events = futures::stream::unfold(
         (begun, answers),
         move |(mut begun, mut answers)| async move {
@@ -139,6 +160,35 @@ async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
         },
     );
     answer::events(Body::from_stream(events))
+}
+
+/// Sends the answers as one JSON array, each as soon as it is there. Some are `ready`.
+fn stream_array(ready: &[Bytes], answers: BatchAnswers) -> Response {
+    const COMMA: Bytes = Bytes::from_static(b",");
+    let mut pieces = VecDeque::new();
+    for answer in ready {
+        pieces.extend([COMMA, answer.clone()]);
+    }
+    if let Some(first) = pieces.front_mut() {
+        *first = Bytes::from_static(b"[");
+    }
+    let start = (pieces, Some(answers));
+    let pieces = futures::stream::unfold(start, |(mut pieces, mut answers)| async move {
+        loop {
+            if let Some(piece) = pieces.pop_front() {
+                return Some((Ok::<_, Infallible>(piece), (pieces, answers)));
+            }
+            match answers.as_mut()?.next().await {
+                Some(Outgoing::Response(payload)) => pieces.extend([COMMA, payload.concat()]),
+                Some(Outgoing::Message(_) | Outgoing::Paused(_)) => {}
+                None => {
+                    pieces.push_back(Bytes::from_static(b"]"));
+                    answers = None;
+                }
+            }
+        }
+    });
+    answer::json_stream(Body::from_stream(pieces))
 }
 
 /// Returns all responses as one array. There may be none: if the batch has no requests, or all of

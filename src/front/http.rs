@@ -61,14 +61,15 @@ pub(super) async fn post(
     let mut trace = Trace::of(&parts.headers);
     let origin = parts.headers.get(header::ORIGIN).cloned();
     let read = match check_before_body(front, &parts, &body) {
-        Ok(accepts) => intake::read(&mut body, front.intake)
+        Ok(accepts) => intake::read(&mut body, front.intake, &connection.memory)
             .await
-            .map(|body| (accepts, body)),
+            .map(|(body, kept)| (accepts, body, kept)),
         Err(fault) => Err(fault),
     };
     let readable = !matches!(read, Err(Fault::Forbidden | Fault::Authority));
     let response = match read {
-        Ok((accepts, body)) => {
+        // What is kept for the body is kept until the request is answered.
+        Ok((accepts, body, _kept)) => {
             let posted = Posted {
                 headers: parts.headers,
                 to: Recipient {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 
 use crate::config::Listen;
+use crate::memory::{MemoryShare, Reservation, SMALL};
 use crate::protocol::error::Fault;
 
 /// How long the rest of a refused body is read for.
@@ -31,19 +32,62 @@ impl Intake {
     }
 }
 
-/// Reads the whole body.
+/// Reads the whole body, which `memory` pays for. Returns it with what is reserved for it and for
+/// the request that it becomes.
 ///
 /// # Errors
-/// The body is too large, too slow, or breaks off.
-pub(super) async fn read(body: &mut Body, intake: Intake) -> Result<Bytes, Fault> {
+/// The body is too large, too slow, or breaks off, or there is no memory left for it.
+pub(super) async fn read(
+    body: &mut Body,
+    intake: Intake,
+    memory: &MemoryShare,
+) -> Result<(Bytes, Option<Reservation>), Fault> {
     // Most bodies have arrived already; then no timer is registered.
-    let whole = Limited::new(body, intake.max_bytes).collect();
+    let whole = collect(body, intake.max_bytes, memory);
     match tokio::time::timeout(intake.timeout, whole).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Fault::TooLarge),
-        Ok(Err(_)) => Err(Fault::BrokenBody),
+        Ok(read) => read,
         Err(_) => Err(Fault::SlowBody),
     }
+}
+
+async fn collect(
+    body: &mut Body,
+    limit: usize,
+    memory: &MemoryShare,
+) -> Result<(Bytes, Option<Reservation>), Fault> {
+    let mut first = Bytes::new();
+    let (mut whole, mut kept) = (BytesMut::new(), None);
+    while let Some(frame) = body.frame().await {
+        let Ok(chunk) = frame.map_err(|_| Fault::BrokenBody)?.into_data() else {
+            continue;
+        };
+        let length = first.len() + whole.len() + chunk.len();
+        if length > limit {
+            return Err(Fault::TooLarge);
+        }
+        if length > SMALL {
+            // Once as it came, once as it goes on to an upstream.
+            let wanted = 2 * length.max(whole.capacity());
+            match &mut kept {
+                None => kept = Some(memory.reserve(wanted).map_err(|_| Fault::NoMemory)?),
+                Some(kept) if kept.bytes() < wanted => {
+                    kept.resize(wanted).map_err(|_| Fault::NoMemory)?;
+                }
+                Some(_) => {}
+            }
+        }
+        // Most bodies are one chunk, which needs no copy.
+        if first.is_empty() && whole.is_empty() {
+            first = chunk;
+        } else {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&chunk);
+        }
+    }
+    Ok(match whole.is_empty() {
+        true => (first, kept),
+        false => (whole.freeze(), kept),
+    })
 }
 
 /// Reads and drops the rest of a body whose request has been refused. A connection that is closed

@@ -49,6 +49,9 @@ pub enum Fault {
     /// The body is over `listen.request_bytes`.
     #[error("invalid request: the body is too large")]
     TooLarge,
+    /// What is left of `limits.memory` does not suffice.
+    #[error("too much is under way: no memory is left for this request")]
+    NoMemory,
     /// The body took longer than `listen.body_timeout`.
     #[error("invalid request: the body did not arrive in time")]
     SlowBody,
@@ -188,6 +191,7 @@ impl FaultKind {
             Self::ContentCoding      => before_body(StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::NotAcceptable      => before_body(StatusCode::NOT_ACCEPTABLE),
             Self::TooLarge           => before_body(StatusCode::PAYLOAD_TOO_LARGE),
+            Self::NoMemory           => both(-32603, StatusCode::SERVICE_UNAVAILABLE, Weir),
             Self::SlowBody           => before_body(StatusCode::REQUEST_TIMEOUT),
             Self::BrokenBody         => before_body(BAD),
             Self::Parse              => FaultRow { echoes: false, ..both(-32700, BAD, Caller) },

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::json::Object;
+use crate::memory::{MemoryShare, OverBudget};
 use crate::protocol::era::Era;
 use crate::protocol::error::{Blame, Fault};
 use crate::protocol::message::{self, Id, Message, Outcome, Request, Response};
@@ -131,6 +132,18 @@ impl Payload {
             status: StatusCode::OK,
             chunks,
         }
+    }
+
+    /// Counts the bytes until they are sent.
+    ///
+    /// # Errors
+    /// They do not fit into what is left of `limits.memory`.
+    fn keep(self, memory: &MemoryShare) -> Result<Self, OverBudget> {
+        let chunks = self.chunks.into_iter().map(|chunk| memory.keep(chunk));
+        Ok(Self {
+            chunks: chunks.collect::<Result<_, _>>()?,
+            ..self
+        })
     }
 
     /// Makes the error answer to a request.
@@ -392,7 +405,7 @@ impl UpstreamReply {
     /// Writes an answer for the caller, and records it.
     fn render(&mut self, bridged: Bridged<'_>) -> Outgoing {
         let id = &self.sent.id;
-        Outgoing::Response(match bridged {
+        let payload = match bridged {
             Bridged::Result(result) => {
                 self.record.succeed();
                 Payload::ok(vec![message::result(id, &result)])
@@ -408,7 +421,11 @@ impl UpstreamReply {
                     chunks: vec![message::error(Some(id), &error)],
                 }
             }
-        })
+        };
+        match payload.keep(&self.sent.memory) {
+            Ok(kept) => Outgoing::Response(kept),
+            Err(over) => self.fail(&over.into()),
+        }
     }
 
     /// Returns an error of weir's own, and records it.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::caller::{Caller, CallerConnection};
 use crate::catalog::{NamedResources, ResourceRoute};
 use crate::live::{Live, Snapshot, View};
+use crate::memory::MemoryShare;
 use crate::name::UpstreamIndex;
 use crate::policy::Permit;
 use crate::protocol::era::{Era, Version};
@@ -79,6 +80,13 @@ impl<'a> Scope<'a> {
             connection: Some(connection),
             ..self
         }
+    }
+
+    /// Returns the share that pays for what is kept for this request: that of its connection, or of
+    /// the upstream for a command of this process.
+    pub(super) fn memory(&self, link: &Link) -> MemoryShare {
+        let own = self.connection.map(|connection| &connection.memory);
+        own.unwrap_or(&link.memory).clone()
     }
 
     /// Sets whether the caller accepts other messages before the response.

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::bridge::{AnswerBridge, Hop, HopMeta, HopParams, LogFilter, request};
 use crate::catalog::NamedResources;
 use crate::catalog::Route;
+use crate::memory::MemoryShare;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::headers;
@@ -52,6 +53,8 @@ pub(super) struct Sent {
     pub(super) token: Option<Box<str>>,
     /// The changes that the answer needs.
     pub(super) bridge: AnswerBridge,
+    /// The share that pays for the answer.
+    pub(super) memory: MemoryShare,
     /// Where the resources that the result names are remembered; `None` if they need not be.
     pub(super) named_resources: Option<Arc<NamedResources>>,
 }
@@ -239,6 +242,7 @@ impl Sender<'_, '_> {
             method: self.target.method,
             params,
             headers,
+            memory: scope.memory(link),
         };
         let sending = SendingRequest::new(link, peer, outbound, self.deadline, slot);
         let (cancel, exchange) = sending.await;
@@ -277,6 +281,7 @@ impl Sender<'_, '_> {
             id: self.request.id.clone(),
             token: attempt.token,
             bridge,
+            memory: scope.memory(link),
             named_resources: self
                 .remembers(peer)
                 .then(|| Arc::clone(scope.named_resources())),

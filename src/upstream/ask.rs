@@ -36,6 +36,7 @@ pub async fn ask(
         method,
         params: params.clone(),
         headers: mirrored.clone(),
+        memory: link.memory.clone(),
     };
     let mut sent = link.send(peer, outbound(), deadline).await;
     if sent

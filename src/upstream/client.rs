@@ -37,6 +37,10 @@ pub use transfer::TransferError;
 /// is sent then gets no answer. A connection costs little beside a pause of seconds.
 const IDLE: Duration = Duration::from_secs(4);
 
+/// The most bytes that are read of a connection at once, and the longest head of an answer. Hyper
+/// would take 400 KiB, which no budget counts.
+const READ_BUFFER: usize = 128 << 10;
+
 /// Why an HTTP client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpClientError {
@@ -145,6 +149,7 @@ impl HttpClient {
                     .http2_keep_alive_interval(KEEP_ALIVE)
                     .http2_keep_alive_timeout(UNACKNOWLEDGED)
                     .pool_timer(TokioTimer::new())
+                    .http1_max_buf_size(READ_BUFFER)
                     .timer(TokioTimer::new())
                     .build(connector);
                 Backend::Hyper {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::credentials::NoCredential;
+use crate::memory::OverBudget;
 use crate::protocol::error::Fault;
 use crate::protocol::message::MessageError;
 use crate::upstream::circuit::CircuitOpen;
@@ -48,6 +49,9 @@ pub enum LinkError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The answer does not fit into what is left of `limits.memory`.
+    #[error("{0}, and the answer does not fit into the rest")]
+    NoMemory(#[from] OverBudget),
     /// An HTTP status without an MCP answer.
     #[error("HTTP status {0}")]
     Status(StatusCode),
@@ -235,6 +239,7 @@ impl LinkError {
             | Self::SessionLost
             | Self::NoCommonVersion(_)
             | Self::StillStarting
+            | Self::NoMemory(_)
             | Self::Busy
             | Self::NotConnected { .. }
             | Self::CircuitOpen { .. } => Liveness::Unknown,
@@ -261,7 +266,8 @@ impl LinkError {
     /// cancelled.
     #[must_use]
     pub fn may_still_run(&self) -> bool {
-        self.liveness() == Liveness::Stalled || matches!(self, Self::TooLarge { .. })
+        self.liveness() == Liveness::Stalled
+            || matches!(self, Self::TooLarge { .. } | Self::NoMemory(_))
     }
 
     /// Returns the error for a child that closed while a message was being sent.
@@ -344,6 +350,7 @@ impl LinkError {
             Self::Idle => "the answer stopped coming",
             Self::Broken(_) => "the connection broke off",
             Self::TooLarge { .. } => "the answer is too large",
+            Self::NoMemory(_) => "there is no memory left for the answer",
             Self::Status(_) | Self::Handshake { .. } => "answered with an HTTP error",
             Self::Redirected { .. } | Self::NotRun(_) => "redirects to another address",
             Self::Throttled { .. } => "asks to be left alone for a while",

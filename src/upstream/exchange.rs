@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::json;
+use crate::memory::{MemoryShare, OverBudget};
 use crate::protocol::message;
 use crate::protocol::sse::{Events, SseError};
 use crate::upstream::client::TransferError;
@@ -40,8 +41,14 @@ pub struct ResumePoint {
 
 enum Source {
     Whole(Option<Bytes>),
-    Events(Box<Events<BodyReadError>>),
+    Events(Box<EventSource>),
     Child(ChildReplies),
+}
+
+/// An event stream, and the share that pays for its messages.
+struct EventSource {
+    events: Events<BodyReadError>,
+    memory: MemoryShare,
 }
 
 /// Why reading a body failed.
@@ -50,6 +57,9 @@ pub enum BodyReadError {
     /// The connection broke.
     #[error("the connection broke off")]
     Broken(#[source] TransferError),
+    /// The event does not fit into what is left of `limits.memory`.
+    #[error(transparent)]
+    NoMemory(#[from] OverBudget),
     /// Nothing came for too long.
     #[error("silent for too long")]
     Idle,
@@ -70,9 +80,13 @@ impl Exchange {
 
     /// Wraps an event stream, read until `deadline` if there is one.
     #[must_use]
-    pub fn from_events(events: Events<BodyReadError>, deadline: Option<Instant>) -> Self {
+    pub fn from_events(
+        events: Events<BodyReadError>,
+        deadline: Option<Instant>,
+        memory: MemoryShare,
+    ) -> Self {
         Self {
-            source: Source::Events(Box::new(events)),
+            source: Source::Events(Box::new(EventSource { events, memory })),
             deadline,
             resume_point: ResumePoint::default(),
             takes_batches: false,
@@ -182,8 +196,8 @@ impl Source {
     async fn next(&mut self, resume_point: &mut ResumePoint) -> Result<Option<Bytes>, LinkError> {
         match self {
             Self::Whole(body) => Ok(body.take()),
-            Self::Events(events) => loop {
-                let event = match events.next().await {
+            Self::Events(source) => loop {
+                let event = match source.events.next().await {
                     Ok(Some(event)) => event,
                     Ok(None) => return Ok(None),
                     Err(SseError::TooLarge(limit)) => return Err(LinkError::TooLarge { limit }),
@@ -191,6 +205,7 @@ impl Source {
                         return Err(LinkError::Nonsense("not an event stream"));
                     }
                     Err(SseError::Read(BodyReadError::Idle)) => return Err(LinkError::Idle),
+                    Err(SseError::Read(BodyReadError::NoMemory(over))) => return Err(over.into()),
                     Err(SseError::Read(BodyReadError::Broken(error))) => {
                         return Err(LinkError::from_transfer(error));
                     }
@@ -201,7 +216,7 @@ impl Source {
                 }
                 resume_point.retry = event.retry.or(resume_point.retry);
                 if !event.data.is_empty() {
-                    return Ok(Some(json::cut_bom(event.data)));
+                    return Ok(Some(source.memory.keep(json::cut_bom(event.data))?));
                 }
             },
             Self::Child(replies) => match replies.next().await {
@@ -211,6 +226,7 @@ impl Source {
                 Some(ChildReply::Closed(reason)) => {
                     Err(LinkError::ChildClosed(ChildClosed(reason)))
                 }
+                Some(ChildReply::NoMemory(over)) => Err(over.into()),
                 None => Ok(None),
             },
         }

@@ -22,6 +22,7 @@ use crate::config;
 use crate::credentials::auth_mismatch::AuthKind;
 use crate::credentials::{Credentials, CredentialsContext, SetupError};
 use crate::json::Object;
+use crate::memory::MemoryShare;
 use crate::protocol::era::Era;
 use crate::protocol::headers::{LAST_EVENT_ID, METHOD, SESSION, VERSION};
 use crate::upstream::client::{HttpClient, HttpClientError};
@@ -56,6 +57,8 @@ pub struct HttpWire {
     /// Random. The affinity of the link's own session is derived from it.
     key: [u8; 16],
     reader: BodyReader,
+    /// The share that pays for what weir reads for itself.
+    memory: MemoryShare,
     /// Whether the server has redirected a request to another path.
     redirects: AtomicBool,
     first_byte: Option<Duration>,
@@ -82,6 +85,7 @@ impl HttpWire {
         endpoint: &config::HttpEndpoint,
         quirks: Quirks,
         around: &CredentialsContext,
+        memory: MemoryShare,
     ) -> Result<Self, WireError> {
         Ok(Self {
             client: HttpClient::new(config, endpoint, around)?,
@@ -94,6 +98,7 @@ impl HttpWire {
                 limit: config.limits.response_bytes,
                 idle: config.timeouts.idle,
             },
+            memory,
             redirects: AtomicBool::new(false),
             first_byte: config.timeouts.first_byte,
         })
@@ -155,12 +160,14 @@ impl HttpWire {
     ) -> Result<Exchange, LinkError> {
         let mut headers = session.headers.clone();
         headers.extend(outbound.headers);
+        let memory = outbound.memory;
         match self.quirks.platform {
             Platform::None | Platform::Gateway => {
-                self.send_once(session, headers, body, deadline).await
+                self.send_once(session, headers, body, deadline, memory)
+                    .await
             }
             Platform::Runtime => {
-                Box::pin(self.send_until_run(session, headers, body, deadline)).await
+                Box::pin(self.send_until_run(session, headers, body, deadline, memory)).await
             }
         }
     }
@@ -171,6 +178,7 @@ impl HttpWire {
         mut headers: HeaderMap,
         body: Bytes,
         deadline: Instant,
+        memory: MemoryShare,
     ) -> Result<Exchange, LinkError> {
         if let Some(affinity) = &session.affinity {
             affinity.add_to(&mut headers);
@@ -187,7 +195,7 @@ impl HttpWire {
             if let Some(affinity) = &session.affinity {
                 affinity.update_from(response.headers());
             }
-            self.read_answer(session, response, deadline).await
+            self.read_answer(session, response, deadline, memory).await
         };
         tokio::time::timeout_at(deadline, answer)
             .await
@@ -270,7 +278,7 @@ impl HttpWire {
         };
         let status = response.status();
         if status.is_success() && media_type(response.headers()) == Media::Events {
-            let events = Exchange::from_events(self.reader.events(response), None);
+            let events = self.read_events(response, None, self.memory.clone());
             return Ok(Some(events.with_batches(true)));
         }
         match status {
@@ -315,7 +323,7 @@ impl HttpWire {
         let response = response.map_err(|_| LinkError::Timeout)??;
         let opened =
             response.status().is_success() && media_type(response.headers()) == Media::Events;
-        Ok(opened.then(|| Exchange::from_events(self.reader.events(response), None)))
+        Ok(opened.then(|| self.read_events(response, None, self.memory.clone())))
     }
 }
 

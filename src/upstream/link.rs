@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::config;
 use crate::credentials::Credentials;
 use crate::credentials::aws::control_plane::ControlPlane;
+use crate::memory::MemoryShare;
 use crate::metrics;
 use crate::name::{Instance, UpstreamId};
 use crate::upstream::error::LinkError;
@@ -46,6 +47,8 @@ pub struct Link {
     pub gateway_control: Option<ControlPlane>,
     /// The limit of calls in flight and the circuit, which every call passes first.
     pub gate: Arc<Gate>,
+    /// The share that pays for what weir reads of this upstream for itself.
+    pub memory: MemoryShare,
     /// The metrics of this upstream's calls.
     pub metrics: Arc<metrics::UpstreamMetrics>,
     /// Whether it works and what it listed, for operators.
@@ -86,6 +89,7 @@ impl Link {
         instance: Option<Instance>,
         wire: Wire,
         tasks: TaskTracker,
+        memory: MemoryShare,
         metrics: Arc<metrics::UpstreamMetrics>,
     ) -> Self {
         Self {
@@ -97,6 +101,7 @@ impl Link {
             instance,
             wire,
             gateway_control: None,
+            memory,
             metrics,
             health: Health::new(),
             reconnect: Notify::new(),

@@ -1,5 +1,6 @@
 //! A request to an upstream, before its envelope is written.
 
+use crate::memory::MemoryShare;
 use http::HeaderMap;
 
 /// A request to an upstream, all but its JSON-RPC envelope.
@@ -15,4 +16,7 @@ pub struct OutboundRequest {
     /// Headers for an upstream over HTTP: `Mcp-*` where it is modern, and the caller's trace
     /// context.
     pub headers: HeaderMap,
+    /// The share that pays for the answer: that of the caller's connection, or of the upstream for
+    /// requests of weir's own.
+    pub memory: MemoryShare,
 }

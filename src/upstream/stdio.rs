@@ -16,6 +16,7 @@ mod stderr;
 #[cfg(test)]
 mod tests;
 
+use crate::memory::MemoryShare;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,6 +40,7 @@ const EVENTS: usize = 256;
 #[derive(Debug)]
 pub struct Child {
     outgoing: mpsc::Sender<Bytes>,
+    memory: MemoryShare,
     pending: Arc<PendingRequests>,
     stop: CancellationToken,
     gone: watch::Receiver<bool>,
@@ -80,6 +82,7 @@ impl Child {
         let stop = CancellationToken::new();
         let child = Arc::new(Self {
             outgoing,
+            memory: spec.memory.clone(),
             pending: Arc::clone(&pending),
             stop: stop.clone(),
             gone,
@@ -92,7 +95,12 @@ impl Child {
         tasks.spawn(finished.run_until_cancelled_owned(async move {
             let _ = written_tx.send(lines::write_lines(pipes.stdin, queued, stopped).await);
         }));
-        let router = LineRouter::new(spec.name.clone(), Arc::clone(&pending), events);
+        let router = LineRouter::new(
+            spec.name.clone(),
+            Arc::clone(&pending),
+            events,
+            spec.memory.clone(),
+        );
         let (finished, limit) = (process.finished(), spec.max_message);
         tasks.spawn(finished.run_until_cancelled_owned(async move {
             let _ = read_tx.send(lines::read_lines(pipes.stdout, limit, router).await);
@@ -117,14 +125,26 @@ impl Child {
         Ok((child, incoming))
     }
 
-    /// Sends a request and returns its replies. `id` is the request's id and its progress token; no
+    /// Returns the share that pays for messages of the child's own.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryShare {
+        &self.memory
+    }
+
+    /// Sends a request and returns its replies, which `memory` pays for. `id` is the request's id and its progress token; no
     /// other pending request may use it. Waits while the child does not read. If the future is
     /// dropped while it waits, the request is not sent.
     ///
     /// # Errors
     /// The child is closed.
-    pub async fn request(&self, id: u64, message: Bytes) -> Result<ChildReplies, ChildClosed> {
-        let replies = PendingRequests::register(&self.pending, id).map_err(ChildClosed)?;
+    pub async fn request(
+        &self,
+        id: u64,
+        message: Bytes,
+        memory: MemoryShare,
+    ) -> Result<ChildReplies, ChildClosed> {
+        let registered = PendingRequests::register(&self.pending, id, memory);
+        let replies = registered.map_err(ChildClosed)?;
         self.send(message).await?;
         Ok(replies)
     }

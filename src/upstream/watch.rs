@@ -312,6 +312,7 @@ async fn open_stream(
                 method: method::LISTEN,
                 params,
                 headers: HeaderMap::new(),
+                memory: link.memory.clone(),
             };
             peer.set_listen_id(id);
             Some(link.send(peer, outbound, link.list_deadline()).await?)

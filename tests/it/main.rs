@@ -32,6 +32,7 @@ mod asks;
 mod aws;
 mod batches;
 mod browsers;
+mod budget;
 mod catalog;
 mod chains;
 mod checks;

@@ -273,6 +273,7 @@ fn spec(script: &str) -> ChildSpec {
         cwd: None,
         reaper: Some(WEIR.into()),
         max_message: 1 << 20,
+        memory: weir::memory::MemoryShare::unlimited(),
     }
 }
 
@@ -291,7 +292,14 @@ async fn a_child_below_the_reaper_answers_and_stops_with_all_it_started() {
         "setsid sleep {marker} & read line; echo '{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{}}}}'; sleep {marker}"
     );
     let (child, _events) = stdio::Child::start(&spec(&script), &tasks).unwrap();
-    let mut replies = child.request(1, "{\"id\":1}".into()).await.unwrap();
+    let mut replies = child
+        .request(
+            1,
+            "{\"id\":1}".into(),
+            weir::memory::MemoryShare::unlimited(),
+        )
+        .await
+        .unwrap();
     assert!(matches!(
         replies.next().await,
         Some(ChildReply::Response(_))

@@ -18,7 +18,7 @@ use Reload::{Applied, Refused, Unchanged};
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 42] = [
+const KEYS: [(&str, &str, &str, Reload); 44] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -43,6 +43,8 @@ const KEYS: [(&str, &str, &str, Reload); 42] = [
     ("listen.keep_alive", "1s", "2s", Refused("listen")),
     ("listen.drain", "1s", "2s", Refused("listen")),
     ("listen.auth", "null", "none", Refused("listen")),
+    ("limits", "null", "{ memory: 64MiB }", Applied),
+    ("limits.memory", "64MiB", "32MiB", Applied),
     ("admin", "null", "{}", Refused("admin")),
     (
         "admin.address",

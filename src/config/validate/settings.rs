@@ -95,7 +95,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     }
 }
 
-fn check_memory(check: &mut Check<'_>, raw: raw::SharedLimits, at: &KeyPath) -> usize {
+fn check_memory(check: &mut Check<'_>, raw: raw::Limits, at: &KeyPath) -> usize {
     let at = at.key("memory");
     let bytes = raw.memory.map_or(Ok(MEMORY), |size| units::size(&size.0));
     let bytes = check.or(&at, bytes, MEMORY);
@@ -246,7 +246,7 @@ pub(super) struct CommonKeys {
     pub(super) stale: Option<raw::Stale>,
     pub(super) drift: Option<raw::Drift>,
     pub(super) timeouts: Option<raw::Timeouts>,
-    pub(super) limits: Option<raw::Limits>,
+    pub(super) limits: Option<raw::UpstreamLimits>,
     pub(super) retry: Option<raw::Retry>,
     pub(super) inherit_env: Option<Vec<String>>,
     pub(super) instructions: Option<forms::Instructions>,
@@ -346,7 +346,12 @@ fn check_timeouts(
     }
 }
 
-fn check_limits(check: &mut Check<'_>, raw: raw::Limits, base: Limits, at: &KeyPath) -> Limits {
+fn check_limits(
+    check: &mut Check<'_>,
+    raw: raw::UpstreamLimits,
+    base: Limits,
+    at: &KeyPath,
+) -> Limits {
     let bytes = raw
         .response_bytes
         .map_or(Ok(base.response_bytes), |size| units::size(&size.0));

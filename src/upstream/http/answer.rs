@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::HttpWire;
 use super::media::{ERROR_BODY, Media, media_type};
 use crate::json::Object;
+use crate::memory::MemoryShare;
 use crate::protocol::era::Version;
 use crate::protocol::headers::VERSION;
 use crate::protocol::message::{Message, Outcome};
@@ -23,17 +24,21 @@ impl HttpWire {
         session: &HttpSession,
         response: Response<Body>,
         deadline: Instant,
+        memory: MemoryShare,
     ) -> Result<Exchange, LinkError> {
         let (status, is_legacy) = (response.status(), !session.is_modern());
         if status.is_success() {
             return match media_type(response.headers()) {
                 Media::Json => {
-                    let whole = self.reader.body(response, self.reader.limit).await?;
+                    let whole = self
+                        .reader
+                        .body(response, self.reader.limit, &memory)
+                        .await?;
                     Ok(Exchange::from_body(whole).with_batches(is_legacy))
                 }
                 Media::Events => {
-                    let events = self.reader.events(response);
-                    Ok(Exchange::from_events(events, Some(deadline)).with_batches(is_legacy))
+                    let events = self.read_events(response, Some(deadline), memory);
+                    Ok(events.with_batches(is_legacy))
                 }
                 Media::Other if status == StatusCode::ACCEPTED => {
                     Err(LinkError::Nonsense("202 to a request"))
@@ -49,7 +54,7 @@ impl HttpWire {
         // some.
         let json = media_type(response.headers()) == Media::Json;
         let body = match json {
-            true => self.reader.body(response, ERROR_BODY).await,
+            true => self.reader.body(response, ERROR_BODY, &memory).await,
             false => Ok(Bytes::new()),
         };
         let body = match body {
@@ -72,6 +77,17 @@ impl HttpWire {
             },
             _ => Err(refusal),
         }
+    }
+
+    /// Returns the messages of an event stream, which `memory` pays for.
+    pub(super) fn read_events(
+        &self,
+        response: Response<Body>,
+        deadline: Option<Instant>,
+        memory: MemoryShare,
+    ) -> Exchange {
+        let events = self.reader.events(response, &memory);
+        Exchange::from_events(events, deadline, memory)
     }
 
     /// Returns whether a refusal is about the session rather than about the request.

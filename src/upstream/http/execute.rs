@@ -155,7 +155,7 @@ impl HttpWire {
                 return Ok(response);
             }
             let (status, headers) = (response.status(), response.headers().clone());
-            let read = self.reader.body(response, ERROR_BODY);
+            let read = self.reader.body(response, ERROR_BODY, &self.memory);
             let read = tokio::time::timeout(REFUSAL_BODY, read).await;
             let rejection = Rejection {
                 status,

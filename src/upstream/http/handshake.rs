@@ -13,7 +13,6 @@ use crate::protocol::headers::{METHOD, SESSION, VERSION};
 use crate::protocol::message::Message;
 use crate::upstream::cookies::Cookies;
 use crate::upstream::error::LinkError;
-use crate::upstream::exchange::Exchange;
 use crate::upstream::peer::Affinity;
 use crate::upstream::quirks::PlatformErrorKind;
 use crate::upstream::status;
@@ -116,11 +115,15 @@ impl HttpWire {
                 .error_of_status(status, response.headers()),
         };
         let message = match media_type(response.headers()) {
-            Media::Json => Some(self.reader.body(response, self.reader.limit).await?),
+            Media::Json => Some(
+                self.reader
+                    .body(response, self.reader.limit, &self.memory)
+                    .await?,
+            ),
             Media::Events if status.is_success() => {
                 // The response ends the handshake. What else is on the stream is not read.
-                let events = self.reader.events(response);
-                let mut exchange = Exchange::from_events(events, Some(deadline)).with_batches(true);
+                let events = self.read_events(response, Some(deadline), self.memory.clone());
+                let mut exchange = events.with_batches(true);
                 loop {
                     let message = exchange.next().await?;
                     let text = message

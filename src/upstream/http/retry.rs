@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::HttpWire;
 use super::media::{ERROR_BODY, Media, media_type};
 use super::request::HttpRequest;
+use crate::memory::MemoryShare;
 use crate::protocol::message::{Message, Outcome};
 use crate::upstream::error::LinkError;
 use crate::upstream::exchange::Exchange;
@@ -75,12 +76,13 @@ impl HttpWire {
         headers: HeaderMap,
         body: Bytes,
         deadline: Instant,
+        memory: MemoryShare,
     ) -> Result<Exchange, LinkError> {
         let mut pauses = RetryPauses::new(deadline);
         loop {
-            let answered = self
-                .send_once(session, headers.clone(), body.clone(), deadline)
-                .await;
+            let (again, body) = (headers.clone(), body.clone());
+            let sent = self.send_once(session, again, body, deadline, memory.clone());
+            let answered = sent.await;
             let kind = match &answered {
                 Ok(exchange) => exchange
                     .whole_body()
@@ -117,9 +119,9 @@ impl HttpWire {
             }
             let status = response.status();
             let platform_error = match media_type(response.headers()) {
-                Media::Json => {
-                    self.read_platform_error(&self.reader.body(response, ERROR_BODY).await?)
-                }
+                Media::Json => self.read_platform_error(
+                    &self.reader.body(response, ERROR_BODY, &self.memory).await?,
+                ),
                 Media::Events | Media::Other => None,
             };
             let kind = match platform_error {

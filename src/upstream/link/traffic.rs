@@ -43,6 +43,7 @@ impl Link {
             method: method::PING,
             params: "{}".to_owned(),
             headers: HeaderMap::new(),
+            memory: self.memory.clone(),
         };
         match self.send(peer, ping, self.list_deadline()).await {
             Ok(_) => Ok(true),
@@ -81,8 +82,11 @@ impl Link {
                 wire.send(session, outbound, body, deadline).await
             }
             (Connection::Child(child), _) => {
-                let queued =
-                    tokio::time::timeout_at(deadline, child.request(outbound.id, body)).await;
+                let queued = tokio::time::timeout_at(
+                    deadline,
+                    child.request(outbound.id, body, outbound.memory),
+                )
+                .await;
                 let replies = queued
                     .map_err(|_| LinkError::Timeout)?
                     .map_err(LinkError::from_child)?;

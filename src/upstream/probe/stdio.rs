@@ -241,7 +241,7 @@ async fn start_child(
 
 async fn ask_child(child: &Arc<Child>, id: u64, body: Bytes) -> Result<Bytes, LinkError> {
     let mut replies = child
-        .request(id, body)
+        .request(id, body, child.memory().clone())
         .await
         .map_err(LinkError::from_child)?;
     loop {
@@ -251,6 +251,7 @@ async fn ask_child(child: &Arc<Child>, id: u64, body: Bytes) -> Result<Bytes, Li
             Some(ChildReply::Closed(reason)) => {
                 return Err(LinkError::ChildClosed(ChildClosed(reason)));
             }
+            Some(ChildReply::NoMemory(over)) => return Err(over.into()),
             None => return Err(LinkError::Nonsense("no answer")),
         }
     }

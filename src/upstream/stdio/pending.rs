@@ -14,6 +14,7 @@ use super::broken;
 use super::closed::ClosedReason;
 use super::stderr::{is_milestone, printable};
 use crate::json::{self, Object};
+use crate::memory::{self, MemoryShare, OverBudget};
 use crate::name::UpstreamId;
 use crate::protocol::message::{self, Id, Message, MessageError, Notification, read_number};
 use crate::protocol::{meta, method};
@@ -32,6 +33,8 @@ pub enum ChildReply {
     Notification(Bytes),
     /// The response. [`Message::parse`] may still refuse it.
     Response(Bytes),
+    /// The response does not fit into what is left of `limits.memory`.
+    NoMemory(OverBudget),
     /// The child closed before it answered.
     Closed(ClosedReason),
 }
@@ -75,6 +78,8 @@ struct WaitingRequest {
     notifications: mpsc::Sender<ChildReply>,
     /// A reserved place in the same queue, so that the last reply always fits.
     last: OwnedPermit<ChildReply>,
+    /// The share that pays for the replies.
+    memory: MemoryShare,
 }
 
 impl PendingRequests {
@@ -91,7 +96,11 @@ impl PendingRequests {
     }
 
     /// Registers a request, before it is sent.
-    pub(super) fn register(this: &Arc<Self>, id: u64) -> Result<ChildReplies, ClosedReason> {
+    pub(super) fn register(
+        this: &Arc<Self>,
+        id: u64,
+        memory: MemoryShare,
+    ) -> Result<ChildReplies, ClosedReason> {
         let (notifications, incoming) = mpsc::channel(NOTIFICATIONS + 1);
         match &mut *this.lock() {
             PendingState::Closed(reason) => return Err(reason.clone()),
@@ -103,6 +112,7 @@ impl PendingRequests {
                         WaitingRequest {
                             notifications,
                             last,
+                            memory,
                         },
                     );
                 }
@@ -155,7 +165,11 @@ impl PendingRequests {
         match &mut *self.lock() {
             PendingState::Open(waiting) => match waiting.entry(id) {
                 Entry::Occupied(request) => {
-                    request.remove().last.send(ChildReply::Response(message));
+                    let WaitingRequest { last, memory, .. } = request.remove();
+                    last.send(match memory.keep(message) {
+                        Ok(kept) => ChildReply::Response(kept),
+                        Err(over) => ChildReply::NoMemory(over),
+                    });
                     true
                 }
                 Entry::Vacant(_) => false,
@@ -172,8 +186,11 @@ impl PendingRequests {
     fn notify(&self, id: u64, message: Bytes) -> bool {
         match &*self.lock() {
             PendingState::Open(waiting) => waiting.get(&id).is_some_and(|request| {
-                let reply = ChildReply::Notification(message);
-                request.notifications.try_send(reply).is_ok()
+                let kept = request.memory.keep(message);
+                kept.is_ok_and(|kept| {
+                    let reply = ChildReply::Notification(kept);
+                    request.notifications.try_send(reply).is_ok()
+                })
             }),
             PendingState::Closed(_) => false,
         }
@@ -194,6 +211,8 @@ pub(super) struct LineRouter {
     name: UpstreamId,
     pending: Arc<PendingRequests>,
     events: mpsc::Sender<Bytes>,
+    /// The share that pays for messages of the child's own.
+    memory: MemoryShare,
     skipped: u64,
     dropped: u64,
     late: u64,
@@ -204,11 +223,13 @@ impl LineRouter {
         name: UpstreamId,
         pending: Arc<PendingRequests>,
         events: mpsc::Sender<Bytes>,
+        memory: MemoryShare,
     ) -> Self {
         Self {
             name,
             pending,
             events,
+            memory,
             skipped: 0,
             dropped: 0,
             late: 0,
@@ -283,11 +304,16 @@ impl LineRouter {
     }
 
     fn queue_event(&mut self, method: &str, bytes: Bytes, wants_response: bool) {
-        match self.events.try_send(bytes) {
-            Ok(()) => {}
+        // A small message keeps the whole buffer that it was read into, so it is copied.
+        let kept = match bytes.len() {
+            ..=memory::SMALL => Ok(Bytes::copy_from_slice(&bytes)),
+            _ => self.memory.keep(bytes),
+        };
+        match kept.map(|kept| self.events.try_send(kept)) {
+            Ok(Ok(())) => {}
             // The receiver is gone: weir does not use this child any more.
-            Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(_)) => {
+            Ok(Err(TrySendError::Closed(_))) => {}
+            Ok(Err(TrySendError::Full(_))) | Err(_) => {
                 self.dropped += 1;
                 let (name, dropped) = (&self.name, self.dropped);
                 if wants_response {

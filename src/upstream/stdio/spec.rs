@@ -11,6 +11,7 @@ use tokio::process::Command;
 use super::interpreter::{self, Interpreter};
 use crate::config::{EnvDecision, InheritEnv};
 use crate::credentials::secrets::{SecretCell, SecretUnavailable};
+use crate::memory::MemoryShare;
 use crate::name::UpstreamId;
 
 /// How to run a child.
@@ -34,6 +35,8 @@ pub struct ChildSpec {
     pub reaper: Option<PathBuf>,
     /// The longest line accepted from the child, in bytes, without its end.
     pub max_message: usize,
+    /// The share that pays for messages of the child's own.
+    pub memory: MemoryShare,
 }
 
 /// Why a child could not be started.

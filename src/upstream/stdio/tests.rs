@@ -46,6 +46,7 @@ fn spec(program: &str, args: &[&str]) -> ChildSpec {
         cwd: None,
         reaper: None,
         max_message: 1 << 20,
+        memory: crate::memory::MemoryShare::unlimited(),
     }
 }
 
@@ -72,13 +73,16 @@ fn start(spec: &ChildSpec) -> Running {
 
 impl Running {
     async fn request(&self, id: u64, method: &str) -> ChildReplies {
-        self.child.request(id, request(id, method)).await.unwrap()
+        self.child
+            .request(id, request(id, method), MemoryShare::unlimited())
+            .await
+            .unwrap()
     }
 
     async fn result(&self, id: u64, method: &str) -> String {
         match last(&mut self.request(id, method).await).await {
             ChildReply::Response(bytes) => result(&bytes),
-            other @ (ChildReply::Notification(_) | ChildReply::Closed(_)) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -27,7 +27,11 @@ os.kill(os.getpid(), signal.SIGSEGV)
         "{:?}",
         asked.elapsed()
     );
-    let refused = running.child.request(3, request(3, "x")).await.map(|_| ());
+    let refused = running
+        .child
+        .request(3, request(3, "x"), MemoryShare::unlimited())
+        .await
+        .map(|_| ());
     assert_eq!(refused, Err(ChildClosed(reason)));
     running.stop().await;
 }
@@ -73,7 +77,9 @@ async fn a_child_that_reads_nothing_makes_senders_wait_and_no_more() {
     let mut sent = 0;
     while let Ok(replies) = timeout(
         Duration::from_millis(300),
-        running.child.request(sent, big.clone()),
+        running
+            .child
+            .request(sent, big.clone(), MemoryShare::unlimited()),
     )
     .await
     {
@@ -206,7 +212,11 @@ async fn a_grandchild_that_escaped_with_the_pipes_holds_no_task() {
     until_alive(&marker, 1).await;
     // More than a pipe holds: the writer is stuck with what nobody will ever read.
     let big: Bytes = [request(1, "x").as_ref(), &[b' '; 200_000]].concat().into();
-    let mut replies = running.child.request(1, big).await.unwrap();
+    let mut replies = running
+        .child
+        .request(1, big, MemoryShare::unlimited())
+        .await
+        .unwrap();
     let exited = ClosedReason::Exited(Exit::Status(0));
     assert_eq!(last(&mut replies).await, ChildReply::Closed(exited));
     running.stop().await;

@@ -29,7 +29,11 @@ for m in messages():
 "#,
     ));
     let pretty = "{\r\n \"jsonrpc\":\"2.0\",\n \"id\":1,\n \"method\":\"x\",\n \"params\":{\"a\":\"b\\nc\"}\n}";
-    let mut replies = running.child.request(1, pretty.into()).await.unwrap();
+    let mut replies = running
+        .child
+        .request(1, pretty.into(), MemoryShare::unlimited())
+        .await
+        .unwrap();
     let Some(ChildReply::Response(response)) = next(&mut replies).await else {
         panic!("no response");
     };
