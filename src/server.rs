@@ -94,7 +94,10 @@ impl Bound {
         let sessions = Arc::new(SessionTable::new(sealer));
         core.tasks
             .spawn(sweep_sessions(Arc::clone(&sessions), core.shutdown.clone()));
-        observe_sessions(&core.live.load().metrics, &sessions);
+        let metrics = Arc::clone(&core.live.load().metrics);
+        observe_sessions(&metrics, &sessions);
+        let kept = Arc::clone(core.memory());
+        metrics.observe(&names::KEPT_MEMORY, move || kept.used() as u64);
         let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),

@@ -122,21 +122,24 @@ pub(super) async fn respond(
 /// the caller can resume its stream.
 pub(super) async fn respond_resumable(
     mut running: Running,
-    accepts: Accepts,
+    to: &Recipient,
     session: &Arc<CallerSession>,
     replays: &Arc<ReplayBuffers>,
     tasks: &TaskTracker,
 ) -> Response {
     match wait_for_form(
         &mut running,
-        accepts,
+        to.accepts,
         session.knows_polling(),
         replays.keep_alive(),
     )
     .await
     {
-        AnswerForm::Response(payload) => respond_whole(payload, accepts),
-        AnswerForm::Stream(trigger) => events(replays.stream(running, trigger, session, tasks)),
+        AnswerForm::Response(payload) => respond_whole(payload, to.accepts),
+        AnswerForm::Stream(trigger) => {
+            let memory = &to.connection.memory;
+            events(replays.stream(running, trigger, session, memory, tasks))
+        }
         AnswerForm::Empty => events(Body::empty()),
     }
 }

@@ -142,7 +142,7 @@ pub(super) async fn handle_request(
         Begun::Answered(payload) => answer::json(payload),
         Begun::Running(running, session) => {
             let (replays, tasks) = (&front.replays, &front.tasks);
-            answer::respond_resumable(running, to.accepts, &session, replays, tasks).await
+            answer::respond_resumable(running, to, &session, replays, tasks).await
         }
         Begun::Over => answer::bare(StatusCode::ACCEPTED),
     }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::front::running::Running;
+use crate::memory::{MemoryShare, Reservation, SMALL};
 use crate::protocol::sse;
 use crate::relay::{Outgoing, Pause};
 use crate::session::CallerSession;
@@ -63,6 +64,8 @@ struct State {
     first: u64,
     messages: VecDeque<Bytes>,
     bytes: usize,
+    /// What the small messages among them take of `limits.memory`; the others are counted anyway.
+    kept: Option<Reservation>,
     /// The number of the current reader, and of the next message it wants. An earlier reader ends.
     reader: Option<(u64, u64)>,
     readers: u64,
@@ -121,6 +124,7 @@ impl ReplayBuffers {
         running: Running,
         trigger: StreamTrigger,
         session: &Arc<CallerSession>,
+        memory: &MemoryShare,
         tasks: &TaskTracker,
     ) -> Body {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
@@ -135,6 +139,7 @@ impl ReplayBuffers {
             keep_alive: self.keep_alive,
             state: Mutex::new(State {
                 retry,
+                kept: memory.reserve(0).ok(),
                 ..State::default()
             }),
             changes: watch::Sender::new(0),
@@ -234,13 +239,19 @@ impl ReplayBuffer {
     async fn put(&self, message: Bytes, is_last: bool) {
         self.wait_until(|state| !state.is_full() || !state.is_behind())
             .await;
+        let fits = self.state().reserve_for(&message);
+        if !fits {
+            // What was read is kept for a reader that comes back. This message is in memory anyway.
+            self.wait_until(|state| !state.is_behind()).await;
+        }
         self.change(|state| {
+            while !fits && !state.messages.is_empty() {
+                state.drop_oldest();
+            }
             state.bytes += message.len();
             state.messages.push_back(message);
             while state.exceeds_limits() && state.messages.len() > 1 {
-                let oldest = state.messages.pop_front().unwrap_or_default();
-                state.bytes -= oldest.len();
-                state.first += 1;
+                state.drop_oldest();
             }
             state.done = is_last;
         });
@@ -319,6 +330,26 @@ impl State {
     /// Returns whether a new message has to wait.
     fn is_full(&self) -> bool {
         self.messages.len() >= MAX_MESSAGES || self.bytes >= MAX_BYTES
+    }
+
+    /// Reserves memory for one more message. Returns `false` if there is none left for it.
+    fn reserve_for(&mut self, message: &Bytes) -> bool {
+        match &mut self.kept {
+            Some(kept) if message.len() <= SMALL => {
+                kept.resize(kept.bytes() + message.len()).is_ok()
+            }
+            Some(_) | None => true,
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let oldest = self.messages.pop_front().unwrap_or_default();
+        self.bytes -= oldest.len();
+        self.first += 1;
+        if let Some(kept) = self.kept.as_mut().filter(|_| oldest.len() <= SMALL) {
+            // Never fails: it becomes less.
+            let _ = kept.resize(kept.bytes().saturating_sub(oldest.len()));
+        }
     }
 
     /// Returns whether the oldest message has to go.

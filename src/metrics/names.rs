@@ -113,6 +113,8 @@ families! {
         "Open GET streams of legacy sessions.";
     LISTEN_STREAMS = "weir_listen_streams" Gauge []
         "Open subscriptions/listen streams of modern callers.";
+    KEPT_MEMORY = "weir_kept_memory_bytes" Gauge []
+        "Bytes kept for callers and upstreams, of which there are at most limits.memory.";
     TASKS = "weir_tasks" Gauge []
         "Tasks of the async runtime: connections, calls that go on without their caller, streams to upstreams, keepers.";
     CPU = "process_cpu_seconds_total" Counter []

@@ -3,12 +3,15 @@
 //! once for each topic, however many callers subscribe to it.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use foldhash::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+
+use crate::memory::{MemoryShare, OverBudget, Reservation};
 
 /// The most topics at one upstream.
 const MOST_TOPICS: usize = 10_000;
@@ -30,8 +33,24 @@ pub struct Update {
     pub exposed: Arc<str>,
     /// The topic.
     pub topic: Topic,
-    /// The notification's params as JSON text, as the upstream wrote them.
-    pub params: Arc<str>,
+    /// The notification's params.
+    pub params: Arc<UpdateParams>,
+}
+
+/// The params of an update as JSON text, as the upstream wrote them.
+#[derive(Debug)]
+pub struct UpdateParams {
+    text: Box<str>,
+    /// What they take of `limits.memory`, however many callers they wait for.
+    _kept: Reservation,
+}
+
+impl Deref for UpdateParams {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
 }
 
 /// All subscriptions at one upstream.
@@ -162,9 +181,21 @@ impl Subscriptions {
             .collect()
     }
 
-    /// Sends an update to all subscribers of the topic, and of resources above it.
-    pub fn publish(&self, topic: &Topic, params: &str) {
-        let params: Arc<str> = params.into();
+    /// Sends an update to all subscribers of the topic, and of resources above it. `memory` pays for
+    /// it while it waits for them.
+    ///
+    /// # Errors
+    /// There is no memory left for it: it is dropped.
+    pub fn publish(
+        &self,
+        topic: &Topic,
+        params: &str,
+        memory: &MemoryShare,
+    ) -> Result<(), OverBudget> {
+        let params = Arc::new(UpdateParams {
+            _kept: memory.reserve(params.len())?,
+            text: params.into(),
+        });
         let send = |subscriber: &Subscriber, exposed| {
             // Full: the caller does not read, and updates wait for it already.
             let _ = subscriber.updates.try_send(Box::new(Update {
@@ -178,7 +209,7 @@ impl Subscriptions {
             send(subscriber, Arc::clone(&subscriber.exposed));
         }
         let Topic::Resource(uri) = topic else {
-            return;
+            return Ok(());
         };
         for (known, subscribers) in &inner.topics {
             if let Topic::Resource(above) = known
@@ -189,6 +220,7 @@ impl Subscriptions {
                 }
             }
         }
+        Ok(())
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -250,6 +282,10 @@ mod tests {
         Topic::Resource(uri.into())
     }
 
+    fn publish(all: &Subscriptions, topic: &Topic) {
+        all.publish(topic, "{}", &MemoryShare::unlimited()).unwrap();
+    }
+
     #[tokio::test]
     async fn the_upstream_is_asked_once_for_many_and_no_more_when_the_last_leaves() {
         let all = Arc::new(Subscriptions::default());
@@ -261,8 +297,8 @@ mod tests {
         let (first, second) = (subscribe(), subscribe());
         let wanted = all.wanted();
         assert_eq!((wanted.version, wanted.topics.len()), (1, 1));
-        all.publish(&resource("a"), "{}");
-        all.publish(&resource("b"), "{}");
+        publish(&all, &resource("a"));
+        publish(&all, &resource("b"));
         assert_eq!(&*told.recv().await.unwrap().exposed, "x+a");
         assert_eq!(&*told.recv().await.unwrap().exposed, "x+a");
         assert!(told.try_recv().is_err());
@@ -281,13 +317,13 @@ mod tests {
             let exposed = format!("b+{uri}").into();
             all.subscribe(resource(uri), exposed, tell.clone())
         });
-        all.publish(&resource("file:///dirt"), "{}");
+        publish(&all, &resource("file:///dirt"));
         assert!(told.try_recv().is_err());
-        all.publish(&resource("file:///dir/x"), "{}");
+        publish(&all, &resource("file:///dir/x"));
         for _ in &inner {
             assert_eq!(&*told.try_recv().unwrap().exposed, "b+file:///dir/x");
         }
-        all.publish(&resource("file:///dir?q"), "{}");
+        publish(&all, &resource("file:///dir?q"));
         assert_eq!(&*told.try_recv().unwrap().exposed, "b+file:///dir?q");
         assert!(told.try_recv().is_err());
     }

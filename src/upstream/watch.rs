@@ -391,7 +391,10 @@ pub fn publish_update(link: &Link, envelope: &Object<'_>, member: &str) {
             "uri" => Topic::Resource(named.as_ref().into()),
             _ => Topic::Task(named.as_ref().into()),
         };
-        link.subscriptions.publish(&topic, text);
+        let published = link.subscriptions.publish(&topic, text, &link.memory);
+        if let Err(error) = published {
+            tracing::warn!(upstream = %link.id(), %error, "an update is dropped");
+        }
     }
 }
 
