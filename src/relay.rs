@@ -22,6 +22,7 @@ mod guard;
 mod hops;
 mod list;
 mod listen;
+mod payload;
 mod platform;
 mod scope;
 mod send;
@@ -34,9 +35,10 @@ use crate::protocol::message::Request;
 use crate::protocol::method;
 use crate::record::Record;
 
-pub use back::{ChangeEvent, Changes, ListKinds, Outgoing, Pause, Payload, Reply};
+pub use back::{ChangeEvent, Changes, ListKinds, Outgoing, Pause, Reply};
 pub use capabilities::{capabilities, instructions};
 pub use listen::{Listening, listen};
+pub use payload::Payload;
 pub use scope::Scope;
 pub use send::{answer as answer_upstream, progress, roots_changed};
 

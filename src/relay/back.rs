@@ -18,13 +18,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::json::Object;
-use crate::memory::{MemoryShare, OverBudget};
 use crate::protocol::era::Era;
 use crate::protocol::error::{Blame, Fault};
-use crate::protocol::message::{self, Id, Message, Outcome, Request, Response};
+use crate::protocol::message::{self, Message, Outcome, Request, Response};
 use crate::record::Record;
-use crate::relay::platform;
 use crate::relay::send::{CancelOnDrop, Sent, UpstreamStream};
+use crate::relay::{Payload, platform};
 use crate::upstream::{Exchange, LinkError, watch};
 
 pub use changes::{ChangeEvent, Changes, ListKinds};
@@ -84,15 +83,6 @@ impl Pause {
     }
 }
 
-/// A response: its HTTP status, and its bytes in pieces that are sent one after the other.
-#[derive(Debug)]
-pub struct Payload {
-    /// The HTTP status, if the response is not part of a stream.
-    pub status: StatusCode,
-    /// The JSON text.
-    pub chunks: Vec<Bytes>,
-}
-
 /// A reply of which the upstream has not sent all yet.
 struct UpstreamReply {
     sent: Box<Sent>,
@@ -123,60 +113,6 @@ enum Bridged<'a> {
 
 /// The pause before a stream is opened again if the upstream names none, and the longest pause.
 const RESUME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-
-impl Payload {
-    /// Makes a successful answer.
-    #[must_use]
-    pub fn ok(chunks: Vec<Bytes>) -> Self {
-        Self {
-            status: StatusCode::OK,
-            chunks,
-        }
-    }
-
-    /// Counts the bytes until they are sent.
-    ///
-    /// # Errors
-    /// They do not fit into what is left of `limits.memory`.
-    fn keep(self, memory: &MemoryShare) -> Result<Self, OverBudget> {
-        let chunks = self.chunks.into_iter().map(|chunk| memory.keep(chunk));
-        Ok(Self {
-            chunks: chunks.collect::<Result<_, _>>()?,
-            ..self
-        })
-    }
-
-    /// Makes the error answer to a request.
-    #[must_use]
-    pub fn fault(id: Option<&Id>, fault: &Fault, era: Era) -> Self {
-        tracing::debug!(code = fault.code_for(era), blame = ?fault.blame(), "answered with an error: {fault}");
-        Self {
-            status: fault.status(era),
-            chunks: vec![message::error(id, &fault.to_json(era))],
-        }
-    }
-
-    /// Counts the bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.chunks.iter().map(Bytes::len).sum()
-    }
-
-    /// Returns whether there are no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Joins the bytes into one piece.
-    #[must_use]
-    pub fn concat(self) -> Bytes {
-        match <[Bytes; 1]>::try_from(self.chunks) {
-            Ok([only]) => only,
-            Err(chunks) => chunks.concat().into(),
-        }
-    }
-}
 
 impl Reply {
     /// Begins the way back of a request.

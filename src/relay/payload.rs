@@ -1,0 +1,71 @@
+//! Responses as callers get them.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::memory::{MemoryShare, OverBudget};
+use crate::protocol::era::Era;
+use crate::protocol::error::Fault;
+use crate::protocol::message::{self, Id};
+
+/// A response: its HTTP status, and its bytes in pieces that are sent one after the other.
+#[derive(Debug)]
+pub struct Payload {
+    /// The HTTP status, if the response is not part of a stream.
+    pub status: StatusCode,
+    /// The JSON text.
+    pub chunks: Vec<Bytes>,
+}
+
+impl Payload {
+    /// Makes a successful answer.
+    #[must_use]
+    pub fn ok(chunks: Vec<Bytes>) -> Self {
+        Self {
+            status: StatusCode::OK,
+            chunks,
+        }
+    }
+
+    /// Counts the bytes until they are sent.
+    ///
+    /// # Errors
+    /// They do not fit into what is left of `limits.memory`.
+    pub(super) fn keep(mut self, memory: &MemoryShare) -> Result<Self, OverBudget> {
+        for chunk in &mut self.chunks {
+            *chunk = memory.keep(std::mem::take(chunk))?;
+        }
+        Ok(self)
+    }
+
+    /// Makes the error answer to a request.
+    #[must_use]
+    pub fn fault(id: Option<&Id>, fault: &Fault, era: Era) -> Self {
+        tracing::debug!(code = fault.code_for(era), blame = ?fault.blame(), "answered with an error: {fault}");
+        Self {
+            status: fault.status(era),
+            chunks: vec![message::error(id, &fault.to_json(era))],
+        }
+    }
+
+    /// Counts the bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+
+    /// Returns whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Joins the bytes into one piece.
+    #[must_use]
+    pub fn concat(self) -> Bytes {
+        match <[Bytes; 1]>::try_from(self.chunks) {
+            Ok([only]) => only,
+            Err(chunks) => chunks.concat().into(),
+        }
+    }
+}
