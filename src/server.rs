@@ -22,7 +22,8 @@ use crate::config::{AdminAddress, Config};
 use crate::connections::{self, ConnectionLimits, Listener};
 use crate::front::{self, Draining, Front};
 use crate::live::reload::ReloadHandle;
-use crate::metrics::{Metrics, names};
+use crate::memory::MemoryBudget;
+use crate::metrics::names;
 use crate::seal::Sealer;
 use crate::session::{self, SessionTable};
 
@@ -94,10 +95,7 @@ impl Bound {
         let sessions = Arc::new(SessionTable::new(sealer));
         core.tasks
             .spawn(sweep_sessions(Arc::clone(&sessions), core.shutdown.clone()));
-        let metrics = Arc::clone(&core.live.load().metrics);
-        observe_sessions(&metrics, &sessions);
-        let kept = Arc::clone(core.memory());
-        metrics.observe(&names::KEPT_MEMORY, move || kept.used() as u64);
+        observe(&core, &sessions);
         let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
@@ -140,10 +138,13 @@ impl Bound {
     }
 }
 
-/// Registers the gauges that need the sessions or the runtime.
-fn observe_sessions(metrics: &Metrics, sessions: &Arc<SessionTable>) {
+/// Registers the gauges that need the sessions, the runtime or the memory.
+fn observe(core: &Core, sessions: &Arc<SessionTable>) {
+    let metrics = &core.live.load().metrics;
     let (known, runtime) = (Arc::clone(sessions), Handle::current());
+    let kept = Arc::clone(core.memory());
     metrics.observe(&names::LEGACY_SESSIONS, move || known.known());
+    metrics.observe(&names::KEPT_MEMORY, move || kept.used() as u64);
     metrics.observe(&names::TASKS, move || {
         runtime.metrics().num_alive_tasks() as u64
     });

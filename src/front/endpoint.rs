@@ -40,7 +40,6 @@ pub struct EndpointService {
 /// Builds what makes the service of a connection: the MCP endpoint, with a slash at
 /// its end or without, and probes, which answer any `Host` and `Origin`. Every other path is
 /// answered with where the endpoint is.
-#[must_use]
 pub fn endpoint(
     front: Arc<Front>,
     path: &str,

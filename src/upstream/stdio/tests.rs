@@ -82,7 +82,9 @@ impl Running {
     async fn result(&self, id: u64, method: &str) -> String {
         match last(&mut self.request(id, method).await).await {
             ChildReply::Response(bytes) => result(&bytes),
-            other => panic!("{other:?}"),
+            other @ (ChildReply::Notification(_)
+            | ChildReply::NoMemory(_)
+            | ChildReply::Closed(_)) => panic!("{other:?}"),
         }
     }
 
