@@ -53,7 +53,6 @@ async fn honest(weir: &Weir) {
 
 fn assert_bounded(weir: &Weir, before: u64, what: &str) {
     let grown = usize::try_from(weir.peak_memory() - before).unwrap();
-    println!("{what}: {} MiB", grown / MIB);
     assert!(grown < BUDGET + SLACK, "{what} hold {} MiB", grown / MIB);
 }
 
