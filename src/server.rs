@@ -22,7 +22,6 @@ use crate::config::{AdminAddress, Config};
 use crate::connections::{self, ConnectionLimits, Listener};
 use crate::front::{self, Draining, Front};
 use crate::live::reload::ReloadHandle;
-use crate::memory::MemoryBudget;
 use crate::metrics::names;
 use crate::seal::Sealer;
 use crate::session::{self, SessionTable};
