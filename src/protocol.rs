@@ -2,6 +2,7 @@
 //!
 //! Nothing here does IO. The words of the specification are spelled once, in [`method`] and [`meta`].
 
+pub mod bounds;
 pub mod era;
 pub mod error;
 pub mod headers;

@@ -19,6 +19,7 @@ use crate::catalog::{Conflict, Kind, NameOrigin, Route, Rules, StaleSince};
 use crate::config::Upstream;
 use crate::json::Object;
 use crate::live::Live;
+use crate::protocol::bounds::EXPOSED_URI_BYTES;
 use crate::protocol::era::Era;
 use crate::protocol::hops;
 use crate::protocol::meta::ORIGIN;
@@ -133,7 +134,7 @@ impl ExplainIndex<'_> {
 }
 
 /// Answers `GET /explain?name=NAME`: 200 with an [`Explanation`], whether the name is exposed or not;
-/// 400 without a name.
+/// 400 without a name, and for one that is longer than any.
 pub(super) async fn explain(State(live): State<Arc<Live>>, uri: Uri) -> Response {
     let query = uri.query().unwrap_or_default().as_bytes();
     let mut pairs = url::form_urlencoded::parse(query);
@@ -141,6 +142,13 @@ pub(super) async fn explain(State(live): State<Arc<Live>>, uri: Uri) -> Response
         let error = json!({ "error": "expected `name`" });
         return json_response(StatusCode::BAD_REQUEST, &error);
     };
+    if name.len() > EXPOSED_URI_BYTES {
+        let error = format!(
+            "`name` has {} bytes, more than {EXPOSED_URI_BYTES}",
+            name.len()
+        );
+        return json_response(StatusCode::BAD_REQUEST, &json!({ "error": error }));
+    }
     let (name, snapshot) = (name.into_owned(), live.load_full());
     // May compare every name of the catalog, which would block a thread that calls need.
     let looking = move || ExplainIndex::of(&snapshot).explain(&name);

@@ -13,6 +13,10 @@ use crate::protocol::headers::{HeaderParam, ParamKind};
 const ANNOTATION: &str = "x-mcp-header";
 /// Most annotations of one tool. Each call of it costs a pass over its arguments for each of them.
 const MOST: usize = 64;
+/// Most properties on the way to a mirrored argument: each is parsed at each call.
+const STEPS: usize = 16;
+/// Most bytes in the names of these properties.
+const PATH_BYTES: usize = 1024;
 
 /// Why an annotation makes its tool unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +36,11 @@ pub enum AnnotationError {
     /// More than 64.
     #[error("`x-mcp-header` is used more than {MOST} times in the tool")]
     Many,
+    /// Each call would follow the path.
+    #[error(
+        "`x-mcp-header` at `{0}` is below more than {STEPS} properties, or their names have more than {PATH_BYTES} bytes together"
+    )]
+    Path(String),
     /// A key that decides about headers occurs twice in one schema.
     #[error("the schema at `{0}` has a key twice")]
     Key(String),
@@ -142,6 +151,10 @@ impl<'a> Reader<'a> {
             Some("boolean") => ParamKind::Boolean,
             _ => return Err(AnnotationError::Type(self.place())),
         };
+        let bytes: usize = self.path.iter().map(|step| step.len()).sum();
+        if self.path.len() > STEPS || bytes > PATH_BYTES {
+            return Err(AnnotationError::Path(self.place()));
+        }
         let path: Vec<&str> = self.path.iter().map(AsRef::as_ref).collect();
         let param = json::string(name)
             .and_then(|name| HeaderParam::new(&name, &path, kind))
@@ -161,7 +174,15 @@ impl<'a> Reader<'a> {
         if self.path.is_empty() {
             return "inputSchema".to_owned();
         }
-        self.path.join(".").chars().take(64).collect()
+        let mut place = String::new();
+        for step in &self.path {
+            let dot = if place.is_empty() { "" } else { "." };
+            place.extend(dot.chars().chain(step.chars()).take(64));
+            if place.len() >= 4 * 64 {
+                break;
+            }
+        }
+        place.chars().take(64).collect()
     }
 
     fn first(&self) -> Option<u8> {
@@ -359,6 +380,21 @@ mod tests {
             (
                 on(r#"{"type":"string","x-mcp-header":"A","x-mcp-header":"B"}"#),
                 AnnotationError::Key(a()),
+            ),
+            (
+                format!(
+                    r#"{}{{"type":"string","x-mcp-header":"A"}}{}"#,
+                    r#"{"properties":{"p":"#.repeat(STEPS + 1),
+                    "}}".repeat(STEPS + 1)
+                ),
+                AnnotationError::Path(["p"; STEPS + 1].join(".")),
+            ),
+            (
+                format!(
+                    r#"{{"properties":{{"{}":{{"type":"string","x-mcp-header":"A"}}}}}}"#,
+                    "p".repeat(PATH_BYTES + 1)
+                ),
+                AnnotationError::Path("p".repeat(64)),
             ),
         ];
         for (schema, error) in cases {

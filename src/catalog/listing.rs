@@ -19,15 +19,12 @@ use crate::catalog::origin::Origin;
 use crate::catalog::repetition::Repetition;
 use crate::catalog::{Kind, PerKind};
 use crate::json::{self, Object, ObjectError};
+use crate::protocol::bounds::{NAME_BYTES, URI_BYTES};
 use crate::protocol::era::Era;
 use crate::protocol::headers::HeaderParam;
 
 pub use builder::ListingBuilder;
 
-/// Most bytes in the name of a tool or prompt.
-pub const NAME_BYTES: usize = 1024;
-/// Most bytes in a URI or URI template.
-pub const URI_BYTES: usize = 8 * 1024;
 /// Most bytes in one definition.
 pub const DEFINITION_BYTES: usize = 1024 * 1024;
 /// Deepest nesting of one definition. Many JSON parsers of callers take less than 128 levels in

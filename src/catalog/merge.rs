@@ -188,6 +188,8 @@ impl<'c> Merge<'c> {
         }
         let mut implied = UiResources::default();
         for (index, part) in self.parts.iter() {
+            // Many tools may be shown with one resource.
+            let mut wrapped: HashMap<&Arc<str>, Arc<str>> = HashMap::default();
             for ui in &part.prepared.ui {
                 if let Some(listed) = ui.listed {
                     if let Some(uri) = resources.renamed((index, listed)) {
@@ -197,10 +199,14 @@ impl<'c> Merge<'c> {
                 }
                 let owner = implied.resources.get(&ui.uri).map(|(index, _)| *index);
                 let owner = owner.or_else(|| resources.get(&ui.uri).map(|(_, place)| place.0));
-                let uri = match owner {
-                    Some(owner) if owner == index => continue,
-                    None => ui.uri.clone(),
-                    Some(_) => {
+                let uri = match (owner, wrapped.get(&ui.uri)) {
+                    (Some(owner), _) if owner == index => continue,
+                    (None, _) => ui.uri.clone(),
+                    (Some(_), Some(to)) => {
+                        implied.moved.insert((index, ui.tool), to.clone());
+                        continue;
+                    }
+                    (Some(_), None) => {
                         let own = |uri: &str| {
                             let (owner, original) = implied.resources.get(uri)?;
                             Some(*owner == index && *original == ui.uri)
@@ -211,6 +217,7 @@ impl<'c> Merge<'c> {
                             .map(|before| self.labels.wrap(index, &part.upstream, &ui.uri, before));
                         let to = others.find(|uri| free(uri)).unwrap_or_default();
                         implied.moved.insert((index, ui.tool), to.clone());
+                        wrapped.insert(&ui.uri, to.clone());
                         to
                     }
                 };

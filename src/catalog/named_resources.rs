@@ -11,9 +11,9 @@ use memchr::memmem::Finder;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::catalog::listing::URI_BYTES;
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
+use crate::protocol::bounds::URI_BYTES;
 
 /// Finds the beginning of both types of content. Made once: that takes longer than a search.
 static RESOURCE_TYPES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"resource"));

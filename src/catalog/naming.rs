@@ -8,13 +8,20 @@ use regex::Regex;
 use crate::catalog::digest::{Digest, Hasher};
 use crate::name::{Namespace, Naming, UpstreamId};
 
+/// Most prefixes that are cut off one name. Chains are shorter.
+const PREFIXES: usize = 32;
+
 /// Cuts what the expression matches off the front of a name, again and again: `a___b___c` → `c`
-/// under `^[^_]+___`. A name never becomes empty.
+/// under `^[^_]+___`, at most 32 times. A name never becomes empty.
 #[must_use]
 pub fn strip_prefix<'n>(prefix: Option<&Regex>, name: &'n str) -> &'n str {
     let Some(prefix) = prefix else { return name };
     let mut rest = name;
-    while let Some(found) = prefix.find(rest) {
+    // An expression may look at the whole rest each time.
+    for _ in 0..PREFIXES {
+        let Some(found) = prefix.find(rest) else {
+            break;
+        };
         match rest.get(found.end()..) {
             Some(shorter) if found.start() == 0 && found.end() > 0 && !shorter.is_empty() => {
                 rest = shorter;

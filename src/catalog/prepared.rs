@@ -17,7 +17,7 @@ use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::origin::DroppedCounts;
 use crate::catalog::page::Rendered;
 use crate::catalog::rules::{ExcludedTool, Rules, exclude, repetition, warn_of_unused};
-use crate::catalog::template::Template;
+use crate::catalog::template::Templates;
 use crate::catalog::{Kind, PerEra, PerKind, Repetition, instructions, render};
 use crate::config::{CallTimeout, ToolOverride};
 use crate::json;
@@ -32,7 +32,7 @@ pub struct Prepared {
     pub(crate) namespace: Namespace,
     pub(crate) kinds: PerKind<PreparedKind>,
     /// The resource templates, each in the place of its item.
-    pub(crate) templates: Box<[Template]>,
+    pub(crate) templates: Templates,
     /// The tools that are shown with a resource.
     pub(crate) ui: Box<[UiTool]>,
     instructions: Option<Box<str>>,
@@ -366,11 +366,9 @@ fn make_target(
     })
 }
 
-fn parse_templates(kinds: &PerKind<PreparedKind>) -> Box<[Template]> {
+fn parse_templates(kinds: &PerKind<PreparedKind>) -> Templates {
     let items = kinds.get(Kind::Templates).items.iter();
-    items
-        .map(|item| Template::parse(&item.target.original))
-        .collect()
+    Templates::parse(items.map(|item| &*item.target.original))
 }
 
 fn find_ui_tools(tools: &[Item], resources: &[Item], listing: &Listing) -> Box<[UiTool]> {

@@ -12,7 +12,6 @@ use foldhash::HashMap;
 use crate::catalog::Kind;
 use crate::catalog::naming;
 use crate::catalog::parts::{Part, Parts};
-use crate::catalog::template::Fit;
 use crate::name::{Namespace, UpstreamId, UpstreamIndex};
 
 /// Where a URI leads.
@@ -125,17 +124,11 @@ fn unwrap(uri: &str) -> Option<(&str, Arc<str>)> {
     }
 }
 
-/// Returns the upstream whose template fits a URI best; of equals the first in the config.
+/// Returns the first upstream in the config that has a template which fits a URI. A later one whose
+/// template fits better would take URIs that callers know as those of an earlier one.
 pub(super) fn by_template(parts: &Parts, uri: &str) -> Option<UpstreamIndex> {
-    let mut best: Option<(Fit, UpstreamIndex)> = None;
-    for (index, part) in parts.iter() {
-        for fit in part.prepared.templates.iter().filter_map(|t| t.fit(uri)) {
-            if best.is_none_or(|(best, _)| fit > best) {
-                best = Some((fit, index));
-            }
-        }
-    }
-    best.map(|(_, index)| index)
+    let mut parts = parts.iter();
+    parts.find_map(|(index, part)| part.prepared.templates.find(uri).map(|_| index))
 }
 
 /// Returns the upstream that has resources or templates, if there is exactly one.

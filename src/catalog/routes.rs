@@ -147,8 +147,8 @@ impl Catalog {
     }
 
     /// Returns where a resource is read: at the upstream that lists the URI; else at the one that
-    /// the URI is wrapped for; else at the one that `named` it in a result; else at the one whose
-    /// template fits best; else at the only one that has resources.
+    /// the URI is wrapped for; else at the one that `named` it in a result; else at the first one
+    /// that has a template which fits; else at the only one that has resources.
     #[must_use]
     pub fn resource_named(
         &self,

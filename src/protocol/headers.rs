@@ -4,17 +4,20 @@
 //! parse it must refuse a request whose two halves disagree
 //! (`basic/transports/streamable-http.mdx#server-validation`). They are made anew for every hop.
 
+mod mirrored;
+
 use std::borrow::Cow;
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::json::{self, Object};
-use crate::protocol::error::Fault;
+use crate::json::Object;
 use crate::protocol::method;
+
+use mirrored::Mirrored;
+pub use mirrored::{HeaderError, HeaderParam, PARAM_PREFIX, ParamKind, Title};
 
 /// Mirrors `method`. Required on every modern request.
 pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -26,102 +29,11 @@ pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The protocol version of a request.
 pub const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-/// The prefix of the headers that mirror arguments.
-pub const PARAM_PREFIX: &str = "mcp-param-";
 
 const ENCODED_START: &str = "=?base64?";
 const ENCODED_END: &str = "?=";
 /// The largest integer a header may mirror: what a double holds exactly (`#schema-extension`).
 const SAFE_INTEGER_DIGITS: usize = 16;
-
-/// The type of an argument that is mirrored (`number` is excluded by the specification).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParamKind {
-    /// `"type": "string"`
-    String,
-    /// `"type": "integer"`
-    Integer,
-    /// `"type": "boolean"`
-    Boolean,
-}
-
-/// An argument that is mirrored into a header, because its schema has `x-mcp-header`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderParam {
-    /// `Mcp-Param-{Name}`.
-    pub header: HeaderName,
-    /// The property names that lead from `arguments` to the value.
-    pub path: Box<[Box<str>]>,
-    /// The type its schema gives it.
-    pub kind: ParamKind,
-}
-
-impl HeaderParam {
-    /// Takes the value of an `x-mcp-header`. `None` unless it is a field-name token (RFC 9110 §5.1).
-    #[must_use]
-    pub fn new(name: &str, path: &[&str], kind: ParamKind) -> Option<Self> {
-        if name.is_empty() {
-            return None;
-        }
-        let header = HeaderName::from_bytes(format!("{PARAM_PREFIX}{name}").as_bytes()).ok()?;
-        Some(Self {
-            header,
-            path: path.iter().map(|step| Box::from(*step)).collect(),
-            kind,
-        })
-    }
-}
-
-/// How headers and body disagree. All of them are -32020 with HTTP 400.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HeaderError {
-    /// A header the body calls for is not there.
-    #[error("{0} is required and missing")]
-    Missing(Title),
-    /// A header is there more than once.
-    #[error("{0} is there more than once")]
-    Repeated(Title),
-    /// A header is not visible ASCII, or `=?base64?…?=` around something that is not base64 of UTF-8.
-    #[error("{0} is malformed")]
-    Malformed(Title),
-    /// A header and the body say different things.
-    #[error("{header} is `{value}`, which is not what the body says")]
-    Mismatch {
-        /// The header.
-        header: Title,
-        /// Its value, decoded, cut to 64 characters.
-        value: String,
-    },
-    /// A header mirrors an argument that is absent or `null`.
-    #[error("{0} mirrors an argument that the body does not have")]
-    Unexpected(Title),
-    /// The arguments cannot be read in one way only: not an object, or a key twice on the way to a
-    /// mirrored value.
-    #[error("the arguments that {0} mirrors are not readable")]
-    Arguments(Title),
-}
-
-impl From<HeaderError> for Fault {
-    fn from(error: HeaderError) -> Self {
-        Self::HeaderMismatch(error.to_string())
-    }
-}
-
-/// A header name as the specification spells it: `Mcp-Param-Region`, not `mcp-param-region`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Title(HeaderName);
-
-impl fmt::Display for Title {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut first = true;
-        for c in self.0.as_str().chars() {
-            let c = if first { c.to_ascii_uppercase() } else { c };
-            first = c == '-';
-            fmt::Write::write_char(f, c)?;
-        }
-        Ok(())
-    }
-}
 
 /// The member of `params` that `Mcp-Name` mirrors, for the methods that must have that header.
 /// The task methods come from SEP-2663.
@@ -224,10 +136,10 @@ pub fn check_params(
     mirrored: &[HeaderParam],
     arguments: Option<&str>,
 ) -> Result<(), HeaderError> {
-    for param in mirrored {
+    for (param, found) in mirrored.iter().zip(mirrored::read(mirrored, arguments)?) {
         let value = one(headers, &param.header)?;
         let title = || Title(param.header.clone());
-        match (argument(param, arguments)?, value) {
+        match (found, value) {
             (None, None) => {}
             (None, Some(_)) => return Err(HeaderError::Unexpected(title())),
             (Some(_), None) => return Err(HeaderError::Missing(title())),
@@ -259,8 +171,8 @@ pub fn write_params(
     mirrored: &[HeaderParam],
     arguments: Option<&str>,
 ) -> Result<(), HeaderError> {
-    for param in mirrored {
-        let text = match argument(param, arguments)? {
+    for (param, found) in mirrored.iter().zip(mirrored::read(mirrored, arguments)?) {
+        let text = match found {
             None => continue,
             Some(Mirrored::Text(text)) => text,
             Some(Mirrored::Boolean(true)) => "true".to_owned(),
@@ -274,42 +186,6 @@ pub fn write_params(
         headers.insert(param.header.clone(), encode(&text));
     }
     Ok(())
-}
-
-/// A value at the end of a path through the arguments.
-enum Mirrored {
-    Text(String),
-    Number(String),
-    Boolean(bool),
-    Composite,
-}
-
-/// The value a parameter mirrors; `None` if it is absent or `null`.
-fn argument(param: &HeaderParam, arguments: Option<&str>) -> Result<Option<Mirrored>, HeaderError> {
-    let unreadable = || HeaderError::Arguments(Title(param.header.clone()));
-    let Some(mut text) = arguments else {
-        return Ok(None);
-    };
-    for step in &param.path {
-        if !json::is_object(text) {
-            return Ok(None);
-        }
-        let object = Object::parse(text).map_err(|_| unreadable())?;
-        match object.borrowed(step) {
-            Some(value) => text = value,
-            None => return Ok(None),
-        }
-    }
-    Ok(match text {
-        "null" => None,
-        "true" => Some(Mirrored::Boolean(true)),
-        "false" => Some(Mirrored::Boolean(false)),
-        text if text.starts_with(['{', '[']) => Some(Mirrored::Composite),
-        text if text.starts_with('"') => Some(Mirrored::Text(
-            json::string(text).ok_or_else(unreadable)?.into_owned(),
-        )),
-        number => Some(Mirrored::Number(number.to_owned())),
-    })
 }
 
 /// Whether a header's text says what the body says. The type in the body decides: a body that breaks
@@ -424,6 +300,8 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json;
+    use crate::protocol::error::Fault;
     use proptest::prelude::*;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {

@@ -8,8 +8,9 @@ use std::hash::BuildHasher;
 use bytes::Bytes;
 
 use crate::json::{self, Object, ObjectError};
+use crate::protocol::bounds::{ID_BYTES, METHOD_BYTES};
 use crate::protocol::error::Fault;
-use crate::protocol::method;
+use crate::protocol::{meta, method};
 
 /// A JSON-RPC id as its JSON text: a string or an integer, kept as it was spelled.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -23,7 +24,8 @@ impl Id {
             let digits = text.strip_prefix('-').unwrap_or(text);
             !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
         };
-        (text.starts_with('"') || integer()).then(|| Self(text.into()))
+        let is_one = text.len() <= ID_BYTES && (text.starts_with('"') || integer());
+        is_one.then(|| Self(text.into()))
     }
 
     /// The id as JSON text.
@@ -51,7 +53,17 @@ pub fn find_alike<'m, T, S: BuildHasher>(
     id: &Id,
 ) -> Option<(&'m Id, &'m T)> {
     let exactly = known.get_key_value(id);
-    exactly.or_else(|| known.iter().find(|(other, _)| other.is_alike(id)))
+    let spelled = |text: String| known.get_key_value(&Id(text.into()));
+    // All other spellings have an escape, and are looked for one by one.
+    let escaped = || {
+        let mut known = known.iter().filter(|(other, _)| other.0.contains('\\'));
+        known.find(|(other, _)| other.is_alike(id))
+    };
+    let value = || id.value().into_owned();
+    exactly
+        .or_else(|| spelled(value()))
+        .or_else(|| spelled(json::quote(&value())))
+        .or_else(escaped)
 }
 
 /// Reads a number that weir gave, as a peer sends it back: an id, a progress token, a subscription
@@ -205,36 +217,8 @@ impl<'a> Message<'a> {
             return Err(echo(Fault::Invalid("`jsonrpc` must be \"2.0\"")));
         }
         if let Some(method) = envelope.borrowed("method") {
-            let method = json::string(method)
-                .ok_or_else(|| echo(Fault::Invalid("`method` must be a string")))?;
-            let is_odd = |params: &str| !json::is_object(params) && !json::says_nothing(params);
-            if envelope.get("params").is_some_and(is_odd) {
-                return Err(echo(Fault::Envelope("`params` must be an object")));
-            }
-            return match id {
-                // Writers that cannot leave a member out write `null` for the id of a notification.
-                Err("null") if method.starts_with(method::NOTIFICATIONS) => {
-                    let mut envelope = envelope;
-                    envelope.remove("id");
-                    Ok(Self::Notification(Notification { method, envelope }))
-                }
-                Ok(Some(id)) => {
-                    let (params, meta) = insides(&envelope).map_err(|fault| MessageError {
-                        id: Some(id.clone()),
-                        fault,
-                    })?;
-                    Ok(Self::Request(Request {
-                        id,
-                        method,
-                        params,
-                        meta,
-                    }))
-                }
-                Ok(None) => Ok(Self::Notification(Notification { method, envelope })),
-                Err(_) => Err(MessageError::new(Fault::Invalid(
-                    "`id` must be a string or an integer",
-                ))),
-            };
+            let method = read_method(method, &envelope).map_err(echo)?;
+            return Self::of_method(method, id, envelope);
         }
         let outcome = match (envelope.borrowed("result"), envelope.borrowed("error")) {
             (Some(result), None | Some("null")) => Outcome::Result(result),
@@ -248,6 +232,51 @@ impl<'a> Message<'a> {
         let id = envelope.borrowed("id").filter(|text| *text != "null");
         Ok(Self::Response(Response { id, outcome }))
     }
+
+    /// Returns the message with this method. `id` is the text of an id that is not valid, or the id.
+    fn of_method(
+        method: Cow<'a, str>,
+        id: Result<Option<Id>, &str>,
+        mut envelope: Object<'a>,
+    ) -> Result<Self, MessageError> {
+        match id {
+            // Writers that cannot leave a member out write `null` for the id of a notification.
+            Err("null") if method.starts_with(method::NOTIFICATIONS) => {
+                envelope.remove("id");
+                Ok(Self::Notification(Notification { method, envelope }))
+            }
+            Ok(Some(id)) => {
+                let (params, meta) = insides(&envelope).map_err(|fault| MessageError {
+                    id: Some(id.clone()),
+                    fault,
+                })?;
+                Ok(Self::Request(Request {
+                    id,
+                    method,
+                    params,
+                    meta,
+                }))
+            }
+            Ok(None) => Ok(Self::Notification(Notification { method, envelope })),
+            Err(text) => Err(MessageError::new(Fault::Invalid(match text.len() {
+                bytes if bytes > ID_BYTES => "`id` has more than 1,024 bytes",
+                _ => "`id` must be a string or an integer",
+            }))),
+        }
+    }
+}
+
+/// Reads the method of a message, and checks that its params are an object.
+fn read_method<'a>(method: &'a str, envelope: &Object<'_>) -> Result<Cow<'a, str>, Fault> {
+    let method = json::string(method).ok_or(Fault::Invalid("`method` must be a string"))?;
+    if method.len() > METHOD_BYTES {
+        return Err(Fault::Invalid("`method` has more than 256 bytes"));
+    }
+    let is_odd = |params: &str| !json::is_object(params) && !json::says_nothing(params);
+    if envelope.get("params").is_some_and(is_odd) {
+        return Err(Fault::Envelope("`params` must be an object"));
+    }
+    Ok(method)
 }
 
 /// `params` and `params._meta`, where two readers could not differ about them.
@@ -261,6 +290,13 @@ fn insides<'a>(envelope: &Object<'a>) -> Result<(Object<'a>, Option<Object<'a>>)
     let params = params.unwrap_or_default();
     let meta = params.object("_meta");
     let meta = meta.map_err(|error| fault(error, "`_meta` must be an object"))?;
+    // Each progress notification repeats it.
+    let token = meta
+        .as_ref()
+        .and_then(|meta| meta.get(meta::PROGRESS_TOKEN));
+    if token.is_some_and(|token| token.len() > ID_BYTES) {
+        return Err(Fault::Envelope("`progressToken` has more than 1,024 bytes"));
+    }
     Ok((params, meta))
 }
 

@@ -1,13 +1,13 @@
 //! Finds the upstream that a request goes to, by the tool, prompt or resource that it names, and
 //! puts the upstream's own name in place of the exposed one.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::catalog::{Repetition, Route};
 use crate::config::Retry;
 use crate::json::{self, Object, ObjectError};
 use crate::name::UpstreamIndex;
+use crate::protocol::bounds::{self, EXPOSED_URI_BYTES, NAME_BYTES};
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
 use crate::protocol::{meta, method};
@@ -58,7 +58,7 @@ impl Target<'_> {
 /// No name, or no such tool.
 pub(super) fn tool<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
-    let name = string(&params, "name")?;
+    let name = bounds::string(&params, "name", NAME_BYTES)?;
     let route = scope.view().tool(&name, scope.era());
     let route = route.ok_or_else(|| unknown_tool(scope, &name))?;
     params.set("name", route.original_json().to_owned());
@@ -90,7 +90,7 @@ fn unknown_tool(scope: &Scope<'_>, name: &str) -> Fault {
 /// No name, or no such prompt.
 pub(super) fn prompt<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
-    let name = string(&params, "name")?;
+    let name = bounds::string(&params, "name", NAME_BYTES)?;
     let route = scope.view().prompt(&name);
     let route = route.ok_or_else(|| Fault::UnknownPrompt(beginning(&name)))?;
     params.set("name", route.original_json().to_owned());
@@ -110,7 +110,7 @@ pub(super) fn prompt<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Tar
 /// There is no URI, or no upstream has it.
 pub(super) fn resource<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
-    let uri = string(&params, "uri")?;
+    let uri = bounds::string(&params, "uri", EXPOSED_URI_BYTES)?;
     let route = scope.resource(&uri);
     let route = route.ok_or_else(|| Fault::UnknownResource {
         uri: uri.clone().into_owned(),
@@ -164,8 +164,9 @@ fn complete_prompt(scope: &Scope<'_>, reference: &mut Object<'_>) -> Result<Upst
     let name = reference
         .string("name")
         .ok_or_else(|| missing("ref.name"))?;
+    bounds::check("ref.name", &name, NAME_BYTES)?;
     let route = scope.view().prompt(&name);
-    let route = route.ok_or_else(|| Fault::UnknownPrompt(name.clone().into_owned()))?;
+    let route = route.ok_or_else(|| Fault::UnknownPrompt(beginning(&name)))?;
     reference.set("name", route.original_json().to_owned());
     Ok(route.upstream_index)
 }
@@ -176,6 +177,7 @@ fn complete_resource(
     reference: &mut Object<'_>,
 ) -> Result<UpstreamIndex, Fault> {
     let uri = reference.string("uri").ok_or_else(|| missing("ref.uri"))?;
+    bounds::check("ref.uri", &uri, EXPOSED_URI_BYTES)?;
     if let Some(template) = scope.view().template(&uri) {
         reference.set("uri", template.original_json().to_owned());
         return Ok(template.upstream_index);
@@ -195,14 +197,6 @@ pub(super) fn takes_tasks(request: &Request<'_>) -> bool {
     let own = request.meta.as_ref();
     own.and_then(|own| own.get(meta::CLIENT_CAPABILITIES))
         .is_some_and(|capabilities| capabilities.contains(meta::TASKS))
-}
-
-/// Returns the string under a key of the params.
-///
-/// # Errors
-/// -32602 if it is missing or no string.
-pub(super) fn string<'s>(params: &'s Object<'_>, key: &str) -> Result<Cow<'s, str>, Fault> {
-    params.string(key).ok_or_else(|| missing(key))
 }
 
 /// Returns the beginning of a name that a caller made up, short enough for an error.

@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use futures::future::join_all;
+use indexmap::IndexSet;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::json::{self, Object};
 use crate::policy::Permit;
+use crate::protocol::bounds::{self, EXPOSED_URI_BYTES, TASK_ID_BYTES};
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::{meta, method};
@@ -68,18 +71,10 @@ fn wanted(request: &Request<'_>) -> Result<Wanted, Fault> {
     let wanted = wanted.and_then(|text| Object::parse(text).ok());
     let wanted = wanted.ok_or_else(|| Fault::Params("`notifications` must be an object".into()))?;
     let yes = |key| wanted.get(key) == Some("true");
-    let names = |key| -> Vec<Arc<str>> {
-        let mut names: Vec<Arc<str>> = Vec::new();
-        for name in json::strings(wanted.get(key)) {
-            if !names.iter().any(|known| **known == *name) {
-                names.push(name.as_ref().into());
-            }
-        }
-        names
-    };
-    let (resources, tasks) = (names("resourceSubscriptions"), names("taskIds"));
+    let resources = topics(&wanted, "resourceSubscriptions", EXPOSED_URI_BYTES)?;
+    let tasks = topics(&wanted, "taskIds", TASK_ID_BYTES)?;
     if resources.len() + tasks.len() > TOPICS {
-        return Err(Fault::Params("too many subscriptions in one stream".into()));
+        return Err(too_many());
     }
     Ok(Wanted {
         lists: ListKinds {
@@ -90,6 +85,27 @@ fn wanted(request: &Request<'_>) -> Result<Wanted, Fault> {
         resources,
         tasks,
     })
+}
+
+/// Reads the topics of a kind, each once. They are counted before they are looked at.
+fn topics(wanted: &Object<'_>, key: &str, most: usize) -> Result<Vec<Arc<str>>, Fault> {
+    let items = wanted
+        .get(key)
+        .map(|text| json::array_up_to(text, TOPICS + 1));
+    let items = items.and_then(Result::ok).unwrap_or_default();
+    if items.len() > TOPICS {
+        return Err(too_many());
+    }
+    let mut topics = IndexSet::with_hasher(RandomState::default());
+    for topic in items.into_iter().filter_map(json::string) {
+        bounds::check(key, &topic, most)?;
+        topics.insert(Arc::from(topic));
+    }
+    Ok(topics.into_iter().collect())
+}
+
+fn too_many() -> Fault {
+    Fault::Params(format!("more than {TOPICS} subscriptions in one stream"))
 }
 
 /// A topic that a caller may subscribe to.

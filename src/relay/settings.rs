@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 
 use crate::bridge::logs;
 use crate::json;
+use crate::protocol::bounds::{self, EXPOSED_URI_BYTES, NAME_BYTES};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::method;
 use crate::relay::back::ReplySource;
-use crate::relay::call::string;
 use crate::relay::{Payload, Scope, send};
 use crate::session::{CallerSession, ResourceSubscription};
 use crate::upstream::LinkError;
@@ -29,7 +29,7 @@ pub(super) async fn set_level(
     request: &Request<'_>,
 ) -> Result<ReplySource, Fault> {
     let session = legacy_session(scope, method::SET_LEVEL)?;
-    let level = string(&request.params, "level")?;
+    let level = bounds::string(&request.params, "level", NAME_BYTES)?;
     if !logs::is_level(&level) {
         return Err(Fault::Params(
             "`level` is not a level of log messages".into(),
@@ -57,7 +57,7 @@ pub(super) async fn subscribe(
     request: &Request<'_>,
 ) -> Result<ReplySource, Fault> {
     let session = legacy_session(scope, method::SUBSCRIBE)?;
-    let uri = string(&request.params, "uri")?;
+    let uri = bounds::string(&request.params, "uri", EXPOSED_URI_BYTES)?;
     let route = scope.resource(&uri);
     let route = route.ok_or_else(|| Fault::UnknownResource {
         uri: uri.clone().into_owned(),
@@ -115,7 +115,7 @@ pub(super) async fn unsubscribe(
     request: &Request<'_>,
 ) -> Result<ReplySource, Fault> {
     let session = legacy_session(scope, method::UNSUBSCRIBE)?;
-    let uri = string(&request.params, "uri")?;
+    let uri = bounds::string(&request.params, "uri", EXPOSED_URI_BYTES)?;
     let Some(subscription) = session.remove_subscription(&uri) else {
         return Ok(done(request));
     };

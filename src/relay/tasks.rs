@@ -6,12 +6,13 @@
 use crate::bridge::task_ids;
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
+use crate::protocol::bounds::{self, TASK_ID_BYTES};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::{meta, method};
 use crate::relay::back::ReplySource;
-use crate::relay::call::{Target, beginning, string, takes_tasks};
+use crate::relay::call::{Target, beginning, takes_tasks};
 use crate::relay::settings::legacy_session;
 use crate::relay::{Payload, Scope, send};
 
@@ -35,7 +36,7 @@ pub(super) fn target<'p>(
         return Err(Fault::MissingExtension(meta::TASKS));
     }
     let mut params = request.params.clone();
-    let id = string(&params, "taskId")?;
+    let id = bounds::string(&params, "taskId", TASK_ID_BYTES)?;
     let (upstream, original) = scope
         .view()
         .task(&id)

@@ -254,10 +254,13 @@ impl CallerSession {
         if is_new && inner.subscriptions.len() >= SUBSCRIPTIONS {
             return Err(LinkError::Busy);
         }
-        inner.subscriptions.insert(exposed, subscription);
-        drop(inner);
         // While the upstream was asked, another stream may have been opened.
-        self.redirect_updates();
+        if let (Some(shared), Some(stream)) = (&subscription.shared, &inner.stream) {
+            shared.redirect(Arc::clone(&exposed), stream.updates.clone());
+        }
+        let former = inner.subscriptions.insert(exposed, subscription);
+        drop(inner);
+        drop(former);
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use crate::upstream::probe;
 /// The most pages of one kind.
 const MOST_PAGES: usize = 1_000;
 
-/// The most bytes of definitions of one kind.
+/// The most bytes of one list, all pages together.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// The number of definitions that are checked before the task yields. A large listing takes
@@ -242,7 +242,7 @@ async fn list_kind(
                 .and_then(|items| json::array(items).ok())
                 .ok_or(LinkError::Listing("has no array of items"))?,
         };
-        bytes += items.iter().map(|item| item.len()).sum::<usize>();
+        bytes += page.len();
         if listed.items.len() + items.len() > most || bytes > MOST_BYTES {
             return Err(LinkError::Listing(
                 "has more items or bytes than `limits.tools` allows",
@@ -259,7 +259,6 @@ async fn list_kind(
         match next_cursor(peer.era(), &result) {
             None => return Ok(listed),
             Some(next) => {
-                bytes += next.len();
                 if !seen.insert(next.clone().into_owned()) {
                     return Err(LinkError::Listing("repeats a cursor"));
                 }

@@ -2,7 +2,7 @@
 //! (`resources/subscribe`, `resourceSubscriptions`) and to tasks (`taskIds`). The upstream is asked
 //! once for each topic, however many callers subscribe to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ use crate::memory::{MemoryShare, OverBudget, Reservation};
 
 /// The most topics at one upstream.
 const MOST_TOPICS: usize = 10_000;
+/// The most bytes of their names: all of them are sent when one is added.
+const TOPIC_BYTES: usize = 1024 * 1024;
 
 /// Something that an upstream can announce updates of, as the upstream names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +25,14 @@ pub enum Topic {
     Resource(Arc<str>),
     /// A task's id (SEP-2663).
     Task(Arc<str>),
+}
+
+impl Topic {
+    const fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Resource(name) | Self::Task(name) => name,
+        }
+    }
 }
 
 /// An update of a topic. Sent in a box: a channel allocates room for 32 values at once, and
@@ -66,12 +76,31 @@ pub struct Subscriptions {
 #[derive(Debug, Default)]
 struct Inner {
     next_id: u64,
-    topics: HashMap<Topic, Vec<Subscriber>>,
+    resources: HashMap<Arc<str>, Subscribers>,
+    tasks: HashMap<Arc<str>, Subscribers>,
+    /// The bytes of the names of both.
+    bytes: usize,
+}
+
+/// The subscribers of one topic by number, in the order in which they came.
+type Subscribers = BTreeMap<u64, Subscriber>;
+
+impl Inner {
+    const fn of(&mut self, topic: &Topic) -> &mut HashMap<Arc<str>, Subscribers> {
+        match topic {
+            Topic::Resource(_) => &mut self.resources,
+            Topic::Task(_) => &mut self.tasks,
+        }
+    }
+
+    fn has_room(&self, name: &str) -> bool {
+        self.resources.len() + self.tasks.len() < MOST_TOPICS
+            && self.bytes + name.len() <= TOPIC_BYTES
+    }
 }
 
 #[derive(Debug)]
 struct Subscriber {
-    id: u64,
     exposed: Arc<str>,
     updates: mpsc::Sender<Box<Update>>,
 }
@@ -103,7 +132,8 @@ impl Default for Subscriptions {
 
 impl Subscriptions {
     /// Subscribes until the returned guard is dropped. Updates that the receiver has no room for
-    /// are dropped. Returns `None` if there are too many topics already.
+    /// are dropped. Returns `None` if there are too many topics already, or their names are too long
+    /// together.
     #[must_use]
     pub fn subscribe(
         self: &Arc<Self>,
@@ -112,23 +142,18 @@ impl Subscriptions {
         updates: mpsc::Sender<Box<Update>>,
     ) -> Option<Subscription> {
         let mut inner = self.inner();
-        let is_new = !inner.topics.contains_key(&topic);
-        if is_new && inner.topics.len() >= MOST_TOPICS {
+        let name = topic.name();
+        let is_new = !inner.of(&topic).contains_key(name);
+        if is_new && !inner.has_room(name) {
             return None;
         }
         let id = inner.next_id;
         inner.next_id += 1;
-        let subscriber = Subscriber {
-            id,
-            exposed,
-            updates,
-        };
-        inner
-            .topics
-            .entry(topic.clone())
-            .or_default()
-            .push(subscriber);
+        let subscriber = Subscriber { exposed, updates };
+        let subscribers = inner.of(&topic).entry(Arc::clone(name)).or_default();
+        subscribers.insert(id, subscriber);
         if is_new {
+            inner.bytes += name.len();
             self.version.send_modify(|version| *version += 1);
         }
         Some(Subscription {
@@ -144,7 +169,12 @@ impl Subscriptions {
         let inner = self.inner();
         WantedTopics {
             version: *self.version.borrow(),
-            topics: inner.topics.keys().cloned().collect(),
+            topics: {
+                let resources = inner.resources.keys().cloned().map(Topic::Resource);
+                resources
+                    .chain(inner.tasks.keys().cloned().map(Topic::Task))
+                    .collect()
+            },
         }
     }
 
@@ -205,19 +235,28 @@ impl Subscriptions {
             }));
         };
         let inner = self.inner();
-        for subscriber in inner.topics.get(topic).into_iter().flatten() {
-            send(subscriber, Arc::clone(&subscriber.exposed));
-        }
-        let Topic::Resource(uri) = topic else {
-            return Ok(());
-        };
-        for (known, subscribers) in &inner.topics {
-            if let Topic::Resource(above) = known
-                && let Some(rest) = suffix_below(above, uri).filter(|rest| !rest.is_empty())
-            {
-                for subscriber in subscribers {
-                    send(subscriber, format!("{}{rest}", subscriber.exposed).into());
+        let uri = match topic {
+            Topic::Task(id) => {
+                for subscriber in inner.tasks.get(id).into_iter().flat_map(BTreeMap::values) {
+                    send(subscriber, Arc::clone(&subscriber.exposed));
                 }
+                return Ok(());
+            }
+            Topic::Resource(uri) => uri,
+        };
+        for end in ends_above(uri) {
+            let (above, rest) = uri.split_at_checked(end).unwrap_or((uri, ""));
+            for subscriber in inner
+                .resources
+                .get(above)
+                .into_iter()
+                .flat_map(BTreeMap::values)
+            {
+                let exposed = match rest {
+                    "" => Arc::clone(&subscriber.exposed),
+                    rest => format!("{}{rest}", subscriber.exposed).into(),
+                };
+                send(subscriber, exposed);
             }
         }
         Ok(())
@@ -226,6 +265,20 @@ impl Subscriptions {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }
+}
+
+/// Returns where the URIs end that a URI is the same as or [below](suffix_below): the whole one
+/// first, then upwards. So an update costs what its URI weighs, however many topics there are.
+fn ends_above(uri: &str) -> impl Iterator<Item = usize> {
+    let parts = uri.char_indices().rev().filter_map(|(at, c)| match c {
+        '/' => Some([at + 1, at]),
+        '?' | '#' => Some([at, at]),
+        _ => None,
+    });
+    let ends = parts.flatten().filter(|end| *end < uri.len());
+    let mut last = uri.len();
+    let ends = ends.filter(move |end| std::mem::replace(&mut last, *end) != *end);
+    std::iter::once(uri.len()).chain(ends)
 }
 
 /// Returns what follows `above` in a URI that is the same or below it. An update of a resource is
@@ -250,12 +303,9 @@ impl Subscription {
     /// Sends the updates to another receiver from now on.
     pub fn redirect(&self, exposed: Arc<str>, updates: mpsc::Sender<Box<Update>>) {
         let mut inner = self.all.inner();
-        let subscribers = inner.topics.get_mut(&self.topic);
-        for subscriber in subscribers.into_iter().flatten() {
-            if subscriber.id == self.id {
-                subscriber.exposed = Arc::clone(&exposed);
-                subscriber.updates = updates.clone();
-            }
+        let subscribers = inner.of(&self.topic).get_mut(self.topic.name());
+        if let Some(subscriber) = subscribers.and_then(|all| all.get_mut(&self.id)) {
+            *subscriber = Subscriber { exposed, updates };
         }
     }
 }
@@ -263,12 +313,15 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut inner = self.all.inner();
-        let Some(subscribers) = inner.topics.get_mut(&self.topic) else {
+        let name = self.topic.name();
+        let topics = inner.of(&self.topic);
+        let Some(subscribers) = topics.get_mut(name) else {
             return;
         };
-        subscribers.retain(|subscriber| subscriber.id != self.id);
+        subscribers.remove(&self.id);
         if subscribers.is_empty() {
-            inner.topics.remove(&self.topic);
+            topics.remove(name);
+            inner.bytes = inner.bytes.saturating_sub(name.len());
             self.all.version.send_modify(|version| *version += 1);
         }
     }
@@ -326,6 +379,41 @@ mod tests {
         publish(&all, &resource("file:///dir?q"));
         assert_eq!(&*told.try_recv().unwrap().exposed, "b+file:///dir?q");
         assert!(told.try_recv().is_err());
+    }
+
+    #[test]
+    fn an_update_is_looked_up_at_every_end_that_a_uri_above_it_can_have() {
+        for uri in ["", "a", "a:/", "a://b//c/", "a:/b?c/d#e?", "?", "é/é"] {
+            let mut above = uri.char_indices().map(|(at, _)| at).chain([uri.len()]);
+            let mut ends: Vec<_> = ends_above(uri).collect();
+            ends.sort_unstable();
+            ends.dedup();
+            let is_above = |end: &usize| suffix_below(&uri[..*end], uri).is_some();
+            for end in above.by_ref().filter(is_above) {
+                assert!(ends.contains(&end), "{uri} {end}");
+            }
+            assert!(ends.iter().all(is_above), "{uri} {ends:?}");
+            assert_eq!(
+                ends.len(),
+                ends_above(uri).count(),
+                "{uri}: none comes twice"
+            );
+        }
+    }
+
+    #[test]
+    fn topics_are_bounded_by_their_bytes() {
+        let all = Arc::new(Subscriptions::default());
+        let (tell, _told) = mpsc::channel(1);
+        let subscribe = |number: usize| {
+            let topic = resource(&format!("{number:>8192}"));
+            all.subscribe(topic, "x".into(), tell.clone())
+        };
+        let mut held: Vec<_> = (0..TOPIC_BYTES / 8192).map(&subscribe).collect();
+        assert!(held.iter().all(Option::is_some) && subscribe(1_000).is_none());
+        assert!(subscribe(0).is_some(), "it is there already");
+        held.pop();
+        assert!(subscribe(1_000).is_some());
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::HashSet;
 use http::HeaderMap;
 use tokio::sync::oneshot;
 
@@ -285,11 +286,11 @@ fn read_acknowledged(message: &Bytes, wanted: &WantedTopics) -> BTreeSet<Topic> 
         .and_then(|params| params.get("notifications"));
     let named = named.and_then(|text| Object::parse(text).ok());
     let list = |key| named.as_ref().and_then(|named| named.get(key));
-    let resources = json::strings(list("resourceSubscriptions"));
-    let tasks = json::strings(list("taskIds"));
+    let set = |key| -> HashSet<_> { json::strings(list(key)).into_iter().collect() };
+    let (resources, tasks) = (set("resourceSubscriptions"), set("taskIds"));
     let is_named = |topic: &&Topic| match topic {
-        Topic::Resource(uri) => resources.iter().any(|named| **named == **uri),
-        Topic::Task(id) => tasks.iter().any(|named| **named == **id),
+        Topic::Resource(uri) => resources.contains(&**uri),
+        Topic::Task(id) => tasks.contains(&**id),
     };
     wanted.topics.iter().filter(is_named).cloned().collect()
 }
@@ -432,4 +433,29 @@ pub fn parse_progress_token(params: &Object<'_>) -> Option<u64> {
     params
         .get(meta::PROGRESS_TOKEN)
         .and_then(message::read_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Comparing each topic with each name would take minutes.
+    #[test]
+    fn an_acknowledgement_of_many_names_is_read_at_once() {
+        let topic = |number: usize| Topic::Resource(format!("u:{number}").into());
+        let wanted = WantedTopics {
+            version: 1,
+            topics: (0..10_000).map(topic).collect(),
+        };
+        let names: Vec<_> = (5_000..400_000)
+            .map(|number| format!("\"u:{number}\""))
+            .collect();
+        let message = format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"{}\",\"params\":{{\"notifications\":{{\"resourceSubscriptions\":[{}]}}}}}}",
+            method::LISTEN_ACKNOWLEDGED,
+            names.join(",")
+        );
+        let honoured = read_acknowledged(&message.into(), &wanted);
+        assert_eq!(honoured, (5_000..10_000).map(topic).collect());
+    }
 }

@@ -61,6 +61,7 @@ mod instructions;
 mod isolation;
 mod kept_alive;
 mod leaks;
+mod linear;
 mod logins;
 mod lossless;
 mod metrics;

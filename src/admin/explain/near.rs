@@ -8,7 +8,7 @@ use crate::catalog::{Kind, NameOrigin, NameStep, Route, Rules};
 const MOST: usize = 5;
 /// Most pairs of characters that are compared for one query: the names of upstreams may be long and
 /// many.
-const PAIRS: usize = 50_000_000;
+const PAIRS: usize = 5_000_000;
 
 impl ExplainIndex<'_> {
     /// Returns the nearest names, nearest first.
@@ -58,7 +58,7 @@ impl ExplainIndex<'_> {
         if let Some(step) = cut {
             return Some((0, step.to_string()));
         }
-        if folded(name) == folded(&route.exposed) {
+        if query.folded == folded(&route.exposed) {
             return Some((1, "only case or separators differ".to_owned()));
         }
         if let Some(distance) = query.distance(&route.exposed) {
@@ -77,6 +77,7 @@ impl ExplainIndex<'_> {
 /// The name that was asked for, and the comparisons left for it.
 struct Query<'n> {
     name: &'n str,
+    folded: String,
     chars: usize,
     /// Pairs of characters that may still be compared.
     pairs: usize,
@@ -86,6 +87,7 @@ impl<'n> Query<'n> {
     fn new(name: &'n str) -> Self {
         Self {
             name,
+            folded: folded(name),
             chars: name.chars().count(),
             pairs: PAIRS,
         }

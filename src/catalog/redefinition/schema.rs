@@ -16,6 +16,8 @@ const DEPTH: usize = 16;
 const VALUES: usize = 8;
 /// Most characters of one of them.
 const VALUE: usize = 40;
+/// Most characters of a property's name, in words about it.
+const PLACE: usize = 120;
 
 /// Keywords that bound from below, and from above.
 const LEAST: [&str; 5] = [
@@ -324,7 +326,7 @@ impl<'c> Comparison<'c> {
             // A definition that is not used has no effect, and a new one that is used is reported
             // where it is.
             if let (Some(then), Some(now)) = (then, now) {
-                self.schema(&format!("{key}.{name}"), then, now, depth);
+                self.schema(&below(key, name), then, now, depth);
             }
         }
     }
@@ -352,9 +354,16 @@ impl<'c> Comparison<'c> {
     }
 }
 
+/// Returns the place of a property. Long ones are cut: each change below repeats them.
 fn below(at: &str, name: &str) -> String {
     let dot = if at.is_empty() { "" } else { "." };
+    let (at, name) = (cut(at, 2 * PLACE), cut(name, PLACE));
     format!("{at}{dot}{name}")
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    let end = text.char_indices().nth(most);
+    end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// `type`: `None` where any will do.

@@ -89,7 +89,8 @@ fn a_uri_nobody_lists_goes_by_template_then_to_the_only_upstream_with_resources(
         Some((route.upstream.to_string(), route.uri.to_string()))
     };
     let to = |upstream: &str, uri: &str| Some((upstream.to_owned(), uri.to_owned()));
-    assert_eq!(at(&two, "db://users/7"), to("b", "db://users/7"));
+    assert_eq!(at(&two, "db://users/7"), to("a", "db://users/7"));
+    assert_eq!(at(&two, "loose:x"), to("b", "loose:x"));
     assert_eq!(at(&two, "db://rows/7"), to("a", "db://rows/7"));
     assert_eq!(at(&two, "file:///etc/x.txt"), to("a", "file:///etc/x.txt"));
     assert_eq!(at(&two, "b+file:///etc"), to("b", "file:///etc"));

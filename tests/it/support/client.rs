@@ -119,6 +119,20 @@ impl Modern {
     }
 
     /// The raw definitions of a list method, all pages.
+    /// Sends a body of this method as it is, and reads the answer unless it is a stream.
+    pub async fn post(&self, method: &str, name: Option<&str>, body: &str) -> Option<Reply> {
+        let mut ask = self.ask(method, "{}");
+        if let Some(name) = name {
+            ask = ask.header("mcp-name", name);
+        }
+        let open = self.wire.open(Method::POST, ask.headers, body.into());
+        let stream = open.await;
+        match stream.header("content-type") {
+            Some("text/event-stream") => None,
+            _ => Some(stream.finish().await),
+        }
+    }
+
     pub async fn list_all(&self, method: &str) -> Vec<String> {
         let mut pages = Pages::default();
         while let Some(params) = pages.next() {

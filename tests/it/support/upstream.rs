@@ -163,6 +163,11 @@ impl Upstream {
         self.inner.script().instructions = Some(text.to_owned());
     }
 
+    /// Forgets all definitions of a kind.
+    pub fn clear(&self, kind: Kind) {
+        self.inner.script().items.insert(kind, Vec::new());
+    }
+
     pub fn remove_tool(&self, name: &str) {
         self.inner.script().remove(Kind::Tools, name);
     }

@@ -111,6 +111,11 @@ impl Weir {
         self.process.peak_memory()
     }
 
+    /// The processor time that it has used.
+    pub fn cpu(&self) -> Duration {
+        self.process.cpu()
+    }
+
     /// What `/upstreams` says of one upstream.
     pub async fn told(&self, upstream: &str) -> Value {
         let page = self.admin("/upstreams").await;
