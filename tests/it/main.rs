@@ -82,6 +82,7 @@ mod reload;
 mod rotation;
 mod secrets;
 mod sigv4;
+mod soak;
 mod stale;
 mod starts;
 mod stored;
