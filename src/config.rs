@@ -9,6 +9,7 @@ mod drift;
 mod endpoint;
 mod environment;
 mod error;
+mod fingerprint;
 mod load;
 mod raw;
 mod reach;
@@ -25,7 +26,6 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -48,6 +48,7 @@ pub use endpoint::{
 };
 pub use environment::{EnvDecision, InheritEnv};
 pub use error::{ConfigErrors, Problem, ProblemKind};
+pub use fingerprint::Fingerprint;
 pub use load::{ConfigFiles, TextDigest, load, parse, paths, process_env};
 pub use reach::Reach;
 pub use rule_origins::{RuleOrigins, RuleText};
@@ -300,38 +301,6 @@ pub struct Upstream {
     pub rule_origins: RuleOrigins,
     /// Equal for two configs of an upstream that mean the same.
     pub fingerprint: Fingerprint,
-}
-
-/// What tells two configs of an upstream apart: a digest of all that was written, literal secrets and defaults included. What a
-/// secret file holds is not in it; such files are watched.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    /// Computes the digest. `Debug` of `written` has to show everything, as the serde mirror does.
-    fn of(written: &dyn fmt::Debug) -> Self {
-        let digest = ring::digest::digest(&ring::digest::SHA256, format!("{written:?}").as_bytes());
-        let mut bytes = [0; 32];
-        bytes
-            .iter_mut()
-            .zip(digest.as_ref())
-            .for_each(|(to, from)| *to = *from);
-        Self(bytes)
-    }
-
-    /// Returns it as hex, for comparison by another weir. It is made of secrets too, so it can
-    /// confirm a guess.
-    #[must_use]
-    pub fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It is made of secrets too.
-        f.write_str("Fingerprint(…)")
-    }
 }
 
 /// `sessions:` — whether callers share a child process.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::Fingerprint;
+use super::fingerprint::Fingerprint;
 use crate::secret::Secret;
 
 /// `admin:`
