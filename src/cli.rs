@@ -70,7 +70,19 @@ pub enum Command {
 /// A program and its arguments.
 #[derive(Debug, Args)]
 pub struct ReapArgs {
+    /// A file or folder that the program may not read.
+    #[arg(long = "hide", value_name = "PATH")]
+    pub hidden: Vec<std::path::PathBuf>,
+    /// The user and the group that it runs as.
+    #[arg(long, value_name = "UID:GID", value_parser = parse_user)]
+    pub user: Option<(u32, u32)>,
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     pub command: Vec<std::ffi::OsString>,
+}
+
+fn parse_user(text: &str) -> Result<(u32, u32), String> {
+    let ids = text.split_once(':');
+    let ids = ids.and_then(|(user, group)| Some((user.parse().ok()?, group.parse().ok()?)));
+    ids.ok_or_else(|| "write UID:GID".to_owned())
 }

@@ -43,8 +43,8 @@ pub use auth::{
 };
 pub use drift::{Drift, DriftPolicy, DriftThreshold};
 pub use endpoint::{
-    ClientIdentity, Connector, Endpoint, Gateway, HttpEndpoint, MAX_CERTIFICATES, Search,
-    TlsSettings, TlsVersion,
+    ChildUser, ClientIdentity, Connector, Endpoint, Gateway, HttpEndpoint, MAX_CERTIFICATES,
+    Search, TlsSettings, TlsVersion,
 };
 pub use environment::{EnvDecision, InheritEnv};
 pub use error::{ConfigErrors, Problem, ProblemKind};
@@ -90,6 +90,8 @@ pub struct Config {
     pub upstreams: IndexMap<UpstreamId, Arc<Upstream>>,
     /// The files that it was read from, the main one first.
     pub sources: Vec<UpstreamSource>,
+    /// Files that hold secrets of weir itself.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// A file of the config, and what it says of upstreams.
@@ -122,6 +124,8 @@ impl Config {
             server: _,
             upstreams: _,
             sources: _,
+            // They follow from the settings that name them.
+            secret_files: _,
         } = self;
         let sealing_key = sealing_key.as_ref().map(Secret::expose);
         [
@@ -156,6 +160,8 @@ impl Config {
             upstreams,
             // Where upstreams are written means nothing, like the positions of settings.
             sources: _,
+            // They follow from the settings that name them.
+            secret_files: _,
             // These cannot change: see `fixed`.
             listen: _,
             admin: _,
@@ -299,6 +305,8 @@ pub struct Upstream {
     pub origin: String,
     /// The positions of its rules, for messages.
     pub rule_origins: RuleOrigins,
+    /// Files that hold secrets of this upstream.
+    pub secret_files: Vec<PathBuf>,
     /// Equal for two configs of an upstream that mean the same.
     pub fingerprint: Fingerprint,
 }

@@ -14,6 +14,7 @@ use crate::credentials::{self, SetupError};
 use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::name::Instance;
+use crate::upstream::confinement::SecretPaths;
 use crate::upstream::http::{HttpWire, WireError};
 use crate::upstream::quirks::Quirks;
 use crate::upstream::stdio::{ChildSpec, InheritedEnv};
@@ -27,6 +28,8 @@ pub struct ConnectorContext {
     /// The `weir` binary, run as the reaper of child processes. Without it, only closing their
     /// stdin ends them after a SIGKILL of weir.
     pub reaper: Option<PathBuf>,
+    /// The files with secrets, which children are kept from.
+    pub secret_paths: Arc<SecretPaths>,
     /// The context that credentials are made with.
     pub auth: credentials::CredentialsContext,
     /// The metrics in which calls are counted.
@@ -64,6 +67,8 @@ pub fn build_link(
             env,
             cwd,
             inherit_env,
+            hides_secrets,
+            user,
         } => Wire::Child(Box::new(ChildSpec {
             name: config.id.clone(),
             program: program.clone(),
@@ -74,6 +79,8 @@ pub fn build_link(
                 .collect::<Result<_, SetupError>>()?,
             cwd: cwd.clone(),
             reaper: context.reaper.clone(),
+            hidden: hides_secrets.then(|| Arc::clone(&context.secret_paths)),
+            user: user.clone(),
             inherited: InheritedEnv::read(inherit_env),
             max_message: config.limits.response_bytes,
             memory: memory.clone(),

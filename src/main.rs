@@ -12,16 +12,21 @@ use weir::cli::{
     plan, schema, serve, tools,
 };
 use weir::config::process_env;
+use weir::processes;
+use weir::upstream::reaper::Job;
 
 // Uses a third less CPU per call than the system's allocator, measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Before anything secret is read. A program that is executed anew is dumpable again.
+    processes::forbid_dumps();
     let cli = Cli::parse();
     if let Command::Reap(args) = cli.command {
         return reap(&args);
     }
+    processes::adopt_orphans();
     let mut output = Output::of_process(&process_env);
     log_to_stderr(&cli.command, &mut output);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -64,10 +69,15 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
 }
 
 fn reap(args: &ReapArgs) -> ExitCode {
-    match args.command.split_first() {
-        Some((program, rest)) => weir::upstream::reaper::run(program, rest.iter().cloned()),
-        None => ExitCode::FAILURE,
-    }
+    let Some((program, rest)) = args.command.split_first() else {
+        return ExitCode::FAILURE;
+    };
+    weir::upstream::reaper::run(Job {
+        program: program.clone(),
+        args: rest.to_vec(),
+        hidden: args.hidden.clone(),
+        user: args.user,
+    })
 }
 
 /// Sets up logging to stderr. `WEIR_LOG` sets the level (default: `info` for `serve`, `error`

@@ -1,11 +1,40 @@
 //! The processes below this one: the child processes of upstreams, and theirs.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use rustix::process::{Pid, getpid};
+use parking_lot::Mutex;
+use rustix::process::{self, Pid, Signal, WaitOptions, getpid};
+
+/// Whether this process adopts the orphans of its children.
+static ADOPTS: AtomicBool = AtomicBool::new(false);
+/// The processes that this one started itself, and waits for one by one. Held while one starts, so
+/// that it is never taken for an orphan.
+static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// The time between two rounds of killing orphans: the children of one that was killed are adopted,
+/// and are for the next round.
+const ROUND: Duration = Duration::from_millis(20);
+/// The number of rounds before weir gives up. A process that is stuck in the kernel cannot be killed.
+const ROUNDS: u32 = 50;
 
 /// How many parents of a process are looked at: deeper trees are cut, and count as below.
 const GENERATIONS: usize = 256;
+
+/// Makes this process one that other processes of its user cannot look into: neither its memory nor
+/// its environment (`/proc/PID/mem`, `environ`), nor by tracing it; and it writes no core dumps
+/// (`PR_SET_DUMPABLE`, prctl(2)). Only root can, and what has CAP_SYS_PTRACE.
+pub fn forbid_dumps() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        // It can only fail for a value that the kernel does not know.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
+}
 
 /// Returns whether a process runs below this one. One that cannot be looked at does: it may have
 /// ended since it asked for something. Id 0 is a process of another namespace, and does not.
@@ -52,4 +81,64 @@ pub fn children() -> Vec<Pid> {
                 .collect::<Vec<_>>()
         })
         .collect()
+}
+
+/// Makes this process adopt orphans (`PR_SET_CHILD_SUBREAPER`): what a child of its own left behind
+/// becomes its child, and [`end_orphans`] finds it.
+pub fn adopt_orphans() {
+    #[cfg(target_os = "linux")]
+    if process::set_child_subreaper(Some(getpid())).is_ok() {
+        ADOPTS.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Starts a process of this one's own, which is no orphan until [`forget`].
+///
+/// # Errors
+/// Those of `start`.
+pub fn start<T>(
+    start: impl FnOnce() -> io::Result<T>,
+    id: impl FnOnce(&T) -> Option<u32>,
+) -> io::Result<T> {
+    let mut started = STARTED.lock();
+    let process = start()?;
+    started.extend(id(&process).and_then(|id| i32::try_from(id).ok()));
+    Ok(process)
+}
+
+/// Forgets a process that has been waited for.
+pub fn forget(pid: Pid) {
+    STARTED.lock().remove(&pid.as_raw_nonzero().get());
+}
+
+/// Kills the orphans that this process has adopted, and theirs, until none is left. A reaper leaves
+/// none; one that its program killed does. Processes of this one's own group are not touched: what
+/// libraries start, such as helpers for credentials, is in it.
+pub async fn end_orphans() {
+    if !ADOPTS.load(Ordering::Relaxed) {
+        return;
+    }
+    for _ in 0..ROUNDS {
+        if !kill_orphans() {
+            return;
+        }
+        tokio::time::sleep(ROUND).await;
+    }
+}
+
+/// Kills and reaps orphans. Returns whether there were any.
+fn kill_orphans() -> bool {
+    let started = STARTED.lock();
+    let own_group = process::getpgrp();
+    let mut found = false;
+    for child in children() {
+        let is_own = started.contains(&child.as_raw_nonzero().get());
+        if is_own || process::getpgid(Some(child)) == Ok(own_group) {
+            continue;
+        }
+        found = true;
+        let _ = process::kill_process(child, Signal::KILL);
+        let _ = process::waitpid(Some(child), WaitOptions::NOHANG);
+    }
+    found
 }

@@ -32,7 +32,9 @@ pub use self::core::{Core, Reconfigured};
 pub use error::ServeError;
 pub use options::{ConfigSource, Options};
 pub use reload::ReloadableCore;
-pub use state_dir::{admin_token, known_admin_token, with_instance, with_known_instance};
+pub use state_dir::{
+    admin_token, known_admin_token, secure_state, with_instance, with_known_instance,
+};
 
 /// How long aborted calls have to send their error answers.
 const ABORT_GRACE: Duration = Duration::from_secs(2);
@@ -54,6 +56,7 @@ impl Bound {
     /// # Errors
     /// Fails if an address cannot be bound or the state folder cannot be used.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
+        state_dir::secure_state(&config)?;
         let (sealer, config) = (state_dir::load_sealer(&config)?, with_instance(config)?);
         let front = bind(config.listen.address).await?;
         let admin = AdminListener::bind(&config).await?;

@@ -4,6 +4,7 @@
 pub mod ask;
 pub mod circuit;
 pub mod client;
+pub mod confinement;
 mod cookies;
 pub mod error;
 pub mod exchange;

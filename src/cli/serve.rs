@@ -15,7 +15,7 @@ use crate::config::{self, AdminAddress, Config, ConfigFiles};
 use crate::front;
 use crate::live::reload::{ReloadHandle, ReloadTrigger};
 use crate::server::{
-    Bound, ConfigSource, Core, Options, ReloadableCore, ServeError, with_instance,
+    Bound, ConfigSource, Core, Options, ReloadableCore, ServeError, secure_state, with_instance,
 };
 
 /// `weir serve`
@@ -175,6 +175,7 @@ async fn serve_http(
 async fn serve_stdio(config: Config, options: &Options) -> Result<(), ServeCommandError> {
     let limit = config.listen.request_bytes;
     let (mut stop, mut hangups) = (Stop::listen()?, Hangups::listen()?);
+    secure_state(&config)?;
     let core = Core::start(Arc::new(with_instance(config)?), options).await?;
     let core = ReloadableCore::start(core, options.source.clone());
     let shutdown = CancellationToken::new();

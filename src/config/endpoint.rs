@@ -57,7 +57,38 @@ pub enum Endpoint {
         cwd: Option<PathBuf>,
         /// The variables that it gets of weir's own environment.
         inherit_env: InheritEnv,
+        /// Whether it is kept from reading the secrets of weir and of other upstreams.
+        hides_secrets: bool,
+        /// The user that it runs as, if not weir's.
+        user: Option<ChildUser>,
     },
+}
+
+/// `user:` — the user that a child process runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChildUser {
+    /// A name, or a number without a group, to be looked up in `/etc/passwd`.
+    Name(String),
+    /// `UID:GID`
+    Ids {
+        /// The number of the user.
+        user: u32,
+        /// The number of the group.
+        group: u32,
+    },
+}
+
+impl ChildUser {
+    /// Parses `NAME`, `UID` or `UID:GID`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if let Some((user, group)) = text.split_once(':') {
+            let (user, group) = (user.parse().ok()?, group.parse().ok()?);
+            return Some(Self::Ids { user, group });
+        }
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let is_name = !text.is_empty() && text.bytes().all(legal);
+        is_name.then(|| Self::Name(text.to_owned()))
+    }
 }
 
 /// Streamable HTTP to one URL.

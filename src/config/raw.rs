@@ -291,6 +291,13 @@ pub(super) struct Upstream {
     pub(super) inherit_env: Option<Vec<String>>,
     /// The working folder of the `command`. Default: that of weir.
     pub(super) cwd: Option<String>,
+    /// Whether the process is kept from reading weir's state folder and the secret files of weir and
+    /// of other upstreams, where the kernel has Landlock. It can then not read files either that
+    /// were made after its start directly in a folder above one of those. Default: `true`.
+    pub(super) hide_secrets: Option<bool>,
+    /// The user that the process runs as: `NAME` or `UID:GID`. Weir has to run as root. Default: that
+    /// of weir.
+    pub(super) user: Option<ScalarText>,
     /// The transport, as in `mcp.json` files. Optional: `url` or `command` already says it.
     #[serde(rename = "type")]
     pub(super) transport: Option<Transport>,

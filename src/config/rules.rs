@@ -211,6 +211,9 @@ pub enum Rule {
     /// A NUL in an argument or a variable, or `=` in a variable's name.
     #[error("has a character that no argument or environment variable can have")]
     Argument,
+    /// `user`
+    #[error("not a user: write NAME or UID:GID")]
+    User,
     /// `inherit_env[]`
     #[error(
         "not the name of an environment variable: write a name, in which `*` stands for any characters, or `!` and such a name to leave it out"

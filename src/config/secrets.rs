@@ -57,16 +57,6 @@ pub enum ExpandError {
     Input(String),
 }
 
-/// Fetches a secret of weir itself; a file is relative to `folder`.
-pub(super) fn fetch(
-    raw: &raw::SecretRef,
-    folder: &Path,
-    env: Env<'_>,
-) -> Result<Secret, SecretRefError> {
-    let reference = reference(raw, folder, env)?;
-    reference.first().cloned().ok_or(SecretRefError::Own)
-}
-
 /// Resolves a secret reference; a file is relative to `folder`.
 pub(super) fn reference(
     raw: &raw::SecretRef,
@@ -224,8 +214,8 @@ mod tests {
         write("b", "two\n\n");
         write("c", "\n");
         let fetch = |name: &str| {
-            fetch(&raw::SecretRef::File(name.to_owned()), folder.path(), &env)
-                .map(|secret| secret.expose().to_owned())
+            reference(&raw::SecretRef::File(name.to_owned()), folder.path(), &env)
+                .map(|secret| secret.first().unwrap().expose().to_owned())
                 .map_err(|error| {
                     error
                         .to_string()

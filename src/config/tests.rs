@@ -138,6 +138,8 @@ fn an_mcp_json_runs_unchanged() {
         env,
         cwd,
         inherit_env: _,
+        hides_secrets: _,
+        user: _,
     } = &child.endpoint
     else {
         panic!("{child:?}");

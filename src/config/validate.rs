@@ -62,8 +62,10 @@ pub(super) fn validate(
         env,
         problems: &mut problems,
         unknown: Vec::new(),
+        secret_files: Vec::new(),
     };
     let mut settings = settings::check_settings(&mut check, raw);
+    settings.config.secret_files = std::mem::take(&mut check.secret_files);
     let mut seen = IndexMap::new();
     let mut sources = vec![collect(
         &mut check,
@@ -81,6 +83,7 @@ pub(super) fn validate(
             env,
             problems: &mut problems,
             unknown: Vec::new(),
+            secret_files: Vec::new(),
         };
         sources.push(collect(
             &mut check,
@@ -128,9 +131,13 @@ fn collect(
             };
             let origin = check.origin(&at);
             let enabled = raw.disabled != Some(true);
-            let upstream = enabled
+            check.secret_files.clear();
+            let mut upstream = enabled
                 .then(|| upstream::check_upstream(check, raw, &at, &id, defaults))
                 .flatten();
+            if let Some(upstream) = &mut upstream {
+                upstream.secret_files = std::mem::take(&mut check.secret_files);
+            }
             here.upstreams
                 .extend(upstream.as_ref().map(|one| one.id.clone()));
             match seen.entry(id) {

@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::server::error::ServeError;
 use crate::server::options::Options;
 use crate::upstream::Link;
+use crate::upstream::confinement::SecretPaths;
 use crate::upstream::health::ListingReport;
 
 /// How long a stopping weir waits for keepers and child processes, once no call is under way. A child
@@ -67,6 +68,7 @@ impl Core {
         let around = ConnectorContext {
             instance: config.instance.clone(),
             reaper: options.reaper.clone(),
+            secret_paths: Arc::new(SecretPaths::of(&config)),
             auth: CredentialsContext::new(&files, state_dir, &tasks, &shutdown),
             metrics: Metrics::new(),
             memory: MemoryBudget::new(config.memory),
@@ -126,6 +128,7 @@ impl Core {
     /// # Errors
     /// Fails if an upstream cannot be set up; then everything stays as it was.
     pub async fn configure(&mut self, config: Arc<Config>) -> Result<Reconfigured, ServeError> {
+        self.around.secret_paths.follow(&config);
         let snapshot = self.live.load_full();
         let known = snapshot.links().iter().map(|link| (link.id(), link));
         let known: BTreeMap<_, _> = known.collect();

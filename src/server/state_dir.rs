@@ -1,6 +1,8 @@
 //! The identity of a weir across restarts: its sealing key and its instance name.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
@@ -9,6 +11,78 @@ use crate::name::Instance;
 use crate::seal::{self, NoRandom, Sealer};
 use crate::secret::Secret;
 use crate::server::error::ServeError;
+
+/// The permissions of others than user and group.
+const OTHERS: u32 = 0o007;
+/// The permission of others to write.
+const OTHERS_WRITE: u32 = 0o002;
+/// The permissions of all but the user.
+const NOT_OWN: u32 = 0o077;
+
+/// Takes from others what they may do in the state folder: they could read keys and tokens, or put
+/// their own there. What the group may do is left: volumes are shared that way. Does nothing if there
+/// is no such folder yet: weir makes it for itself only.
+///
+/// # Errors
+/// The folder belongs to another user, so that its permissions cannot be changed.
+pub fn secure_state(config: &Config) -> Result<(), ServeError> {
+    let Some(dir) = &config.state_dir else {
+        return Ok(());
+    };
+    let Ok(found) = fs::metadata(dir) else {
+        return Ok(());
+    };
+    let mode = found.permissions().mode() & 0o7777;
+    if mode & OTHERS == 0 {
+        return Ok(());
+    }
+    let is_writable = mode & OTHERS_WRITE != 0;
+    let closed = if is_writable {
+        mode & !NOT_OWN
+    } else {
+        mode & !OTHERS
+    };
+    let closed = fs::Permissions::from_mode(closed);
+    let failed = |_| {
+        let advice = format!(
+            "everybody may write in it (mode {mode:04o}), and it belongs to another user: write a folder inside it, such as {}, \
+             which weir makes for itself, or take the permissions of others away",
+            dir.join("weir").display()
+        );
+        ServeError::State {
+            path: dir.clone(),
+            source: io::Error::other(advice),
+        }
+    };
+    let mended = fs::set_permissions(dir, closed);
+    if !is_writable {
+        // The files in it are weir's own alone, so that a list of them gives nothing away.
+        return Ok(());
+    }
+    mended.map_err(failed)?;
+    tracing::warn!(
+        folder = %dir.display(),
+        mode = format!("{mode:04o}"),
+        "everybody could write in the state folder: only its user may now. If somebody may have been there, \
+         remove `sealing.key` and `admin.token` and restart"
+    );
+    Ok(())
+}
+
+/// Takes from all others what they may do with a file that holds a secret.
+fn secure_file(path: &Path) -> io::Result<()> {
+    let found = fs::metadata(path)?.permissions().mode() & 0o7777;
+    if found & NOT_OWN == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(found & !NOT_OWN))?;
+    tracing::warn!(
+        file = %path.display(),
+        mode = format!("{found:04o}"),
+        "others could use a secret of weir: they may no longer. To have another one made, remove the file and restart"
+    );
+    Ok(())
+}
 
 /// Loads the key that seals session ids: from the config, or from the state folder (created there
 /// once, readable only by its owner). Without either, makes one for this run.
@@ -113,6 +187,7 @@ fn read_or_create(
     };
     match std::fs::read_to_string(path) {
         Ok(text) => {
+            secure_file(path).map_err(at(path))?;
             let text = text.trim();
             let fit = fits(text).map_err(io::Error::other);
             return fit.map(|()| text.to_owned()).map_err(at(path));

@@ -15,11 +15,13 @@
 //! On Linux the reaper adopts orphans (`PR_SET_CHILD_SUBREAPER`). So it finds grandchildren even if
 //! they moved to a process group or session of their own, as browsers started by a server do.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::future::pending;
 use std::io::{self, Write};
-use std::process::{Command, ExitCode};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -30,6 +32,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::processes::children;
+use crate::upstream::confinement;
 
 /// The time that the program has to exit by itself after its stdin closed. Longer than
 /// [`crate::upstream::stdio`] waits, so that in the ordinary case that one sends SIGTERM.
@@ -55,11 +58,12 @@ const NOT_EXECUTABLE: u8 = 126;
 /// cannot be run.
 ///
 /// Must be called first in `main`, on the main thread.
-pub fn run(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn run(job: Job) -> ExitCode {
+    let program = job.program.clone();
     let status = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .and_then(|runtime| runtime.block_on(run_and_reap(program, args)));
+        .and_then(|runtime| runtime.block_on(run_and_reap(job)));
     ExitCode::from(status.unwrap_or_else(|error| {
         // Weir has found the program, so what is missing is what the system needs to run it.
         let hint = if error.kind() == io::ErrorKind::NotFound {
@@ -81,11 +85,46 @@ pub fn run(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> ExitCod
     }))
 }
 
-async fn run_and_reap(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> io::Result<u8> {
+/// The program to run, and how.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The program.
+    pub program: OsString,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Files and folders that it may not read.
+    pub hidden: Vec<PathBuf>,
+    /// The numbers of the user and the group that it runs as, if not the reaper's.
+    pub user: Option<(u32, u32)>,
+}
+
+impl Job {
+    /// Starts the program from a thread of its own, so that what it must not read is taken from that
+    /// thread and the program only. The thread ends with the start: a thread of the program's own
+    /// domain could be signalled by it.
+    fn start(self) -> io::Result<Child> {
+        let start = move || {
+            confinement::hide(&self.hidden).map_err(io::Error::other)?;
+            let mut command = Command::new(&self.program);
+            command.args(self.args);
+            if let Some((user, group)) = self.user {
+                command.uid(user).gid(group);
+            }
+            command.spawn()
+        };
+        let starting = std::thread::Builder::new()
+            .name("start".to_owned())
+            .spawn(start)?;
+        let started = starting.join();
+        started.unwrap_or_else(|_| Err(io::Error::other("the start failed")))
+    }
+}
+
+async fn run_and_reap(job: Job) -> io::Result<u8> {
     let mut signals = EndSignals::listen()?;
     let children = signal(SignalKind::child())?;
     arm()?;
-    let child = Command::new(program).args(args).spawn()?;
+    let child = job.start()?;
     // Closes the reaper's own stdout. Otherwise weir would not see it when the program closes
     // stdout.
     if let Ok(null) = File::options().write(true).open("/dev/null") {

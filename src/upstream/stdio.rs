@@ -15,6 +15,7 @@ mod spec;
 mod stderr;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use crate::memory::MemoryShare;
 use std::sync::Arc;

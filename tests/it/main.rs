@@ -40,6 +40,7 @@ mod children;
 mod codings;
 mod commands;
 mod config_source;
+mod confined;
 mod connections;
 mod cookies;
 mod corpus;

@@ -272,6 +272,8 @@ fn spec(script: &str) -> ChildSpec {
         env: Vec::new(),
         cwd: None,
         reaper: Some(WEIR.into()),
+        hidden: None,
+        user: None,
         max_message: 1 << 20,
         memory: weir::memory::MemoryShare::unlimited(),
     }

@@ -4,7 +4,7 @@ use super::check::Check;
 use super::values::check_address;
 use crate::config::raw::forms::ScalarText;
 use crate::config::rules::Rule;
-use crate::config::{Admin, AdminAddress, AdminReading, Listen, raw, secrets};
+use crate::config::{Admin, AdminAddress, AdminReading, Listen, raw};
 use crate::document::path::KeyPath;
 
 /// What a Unix socket's address begins with.
@@ -24,7 +24,7 @@ pub(super) fn check_admin(
     let address = check_place(check, raw.address, raw.mode, at);
     let written = raw.token.is_some() || check.source.is_excused(at, "token");
     let token = raw.token.and_then(|raw| {
-        let fetched = secrets::fetch(&raw, check.folder(), check.env);
+        let fetched = check.own_secret(&raw);
         check.ok(&at.key("token"), fetched)
     });
     let reading = match raw.reading {

@@ -5,8 +5,9 @@ use std::path::{Path as FilePath, PathBuf};
 use crate::config::error::{Problem, ProblemKind};
 use crate::config::secrets::Env;
 use crate::config::source::SourceFile;
-use crate::config::stream;
+use crate::config::{SecretRef, SecretRefError, raw, secrets, stream};
 use crate::document::path::KeyPath;
+use crate::secret::Secret;
 
 /// Advice where a variable stands in a setting in which none is replaced.
 const VALUE_ADVICE: &str = "write the value itself, or have the file made by what starts weir";
@@ -21,9 +22,29 @@ pub(super) struct Check<'c> {
     pub(super) problems: &'c mut Vec<Problem>,
     /// RuleOrigins whose value is not known, so that nothing more can be said of it.
     pub(super) unknown: Vec<KeyPath>,
+    /// Files that hold secrets, of what was checked since they were taken last: those of `{ file: … }`,
+    /// and the config itself if it has a `{ value: … }`.
+    pub(super) secret_files: Vec<PathBuf>,
 }
 
 impl Check<'_> {
+    /// Resolves a secret reference, and notes the file that holds it.
+    pub(super) fn secret(&mut self, raw: &raw::SecretRef) -> Result<SecretRef, SecretRefError> {
+        let reference = secrets::reference(raw, self.folder(), self.env)?;
+        if let SecretRef::File { path, .. } = &reference {
+            self.secret_files.push(path.clone());
+        } else if matches!(raw, raw::SecretRef::Value(_)) {
+            self.secret_files.push(self.source.file().to_owned());
+        }
+        Ok(reference)
+    }
+
+    /// Fetches a secret of weir itself.
+    pub(super) fn own_secret(&mut self, raw: &raw::SecretRef) -> Result<Secret, SecretRefError> {
+        let reference = self.secret(raw)?;
+        reference.first().cloned().ok_or(SecretRefError::Own)
+    }
+
     pub(super) fn report(&mut self, at: &KeyPath, kind: impl Into<ProblemKind>) {
         if self.unknown.contains(at) {
             return;

@@ -12,7 +12,7 @@ pub(super) fn resolve_secret(
     raw: &raw::SecretRef,
     at: &KeyPath,
 ) -> SecretRef {
-    let fetched = secrets::reference(raw, check.folder(), check.env);
+    let fetched = check.secret(raw);
     check.or(at, fetched, SecretRef::Fixed(Secret::new("")))
 }
 
@@ -30,7 +30,7 @@ pub(super) fn resolve_text_or_secret(
                 .map(|text| SecretRef::Fixed(Secret::new(&text)))
         }
         TextOrSecret::Secret(secret) => {
-            let secret = secrets::reference(secret, check.folder(), check.env);
+            let secret = check.secret(secret);
             check.ok(at, secret)
         }
     }

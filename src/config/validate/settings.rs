@@ -14,7 +14,7 @@ use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::{
     Config, Drift, InheritEnv, Instructions, Limits, Listen, ListenAuth, Resync, Retry, Stale,
-    StalePolicy, Timeouts, raw, secrets, units,
+    StalePolicy, Timeouts, raw, units,
 };
 use crate::document::path::KeyPath;
 use crate::name::{Charset, Instance, Naming};
@@ -90,6 +90,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             server,
             upstreams: IndexMap::new(),
             sources: Vec::new(),
+            secret_files: Vec::new(),
         },
         defaults,
     }
@@ -175,7 +176,7 @@ fn origin(text: &str) -> Result<(), Rule> {
 }
 
 fn fetch_sealing_key(check: &mut Check<'_>, raw: &raw::SecretRef, at: &KeyPath) -> Option<Secret> {
-    let key = secrets::fetch(raw, check.folder(), check.env);
+    let key = check.own_secret(raw);
     let key = check.ok(at, key)?;
     let bytes = key.expose().len();
     if bytes < 32 {

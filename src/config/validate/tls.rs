@@ -8,7 +8,7 @@ use super::check::Check;
 use super::values::{expand, expand_optional};
 use crate::config::rules::Rule;
 use crate::config::{
-    ClientIdentity, MAX_CERTIFICATES, SecretRefError, TlsSettings, TlsVersion, raw, secrets,
+    ClientIdentity, MAX_CERTIFICATES, SecretRefError, TlsSettings, TlsVersion, raw,
 };
 use crate::document::path::KeyPath;
 use crate::files;
@@ -63,7 +63,7 @@ fn check_identity(
         .as_ref()
         .map(|text| check_file(check, text, &at.key("cert")));
     let key = raw.key.as_ref().and_then(|raw| {
-        let key = secrets::reference(raw, check.folder(), check.env);
+        let key = check.secret(raw);
         check.ok(&at.key("key"), key)
     });
     let (cert, key) = match (cert, key) {

@@ -15,7 +15,8 @@ use crate::config::raw::forms::ScalarText;
 use crate::config::raw::{self, Transport};
 use crate::config::rules::Rule;
 use crate::config::{
-    Auth, Connector, Endpoint, Fingerprint, InheritEnv, ProcessSharing, SecretRef, Upstream,
+    Auth, ChildUser, Connector, Endpoint, Fingerprint, InheritEnv, ProcessSharing, SecretRef,
+    Upstream,
 };
 use crate::document::path::KeyPath;
 use crate::name::{Namespace, UpstreamId};
@@ -86,6 +87,8 @@ pub(super) fn check_upstream(
         instructions: settings.instructions,
         origin: check.origin(at),
         rule_origins,
+        // Taken from the checks of all its keys.
+        secret_files: Vec::new(),
         fingerprint,
     })
 }
@@ -237,10 +240,16 @@ fn find_target(check: &mut Check<'_>, raw: &raw::Upstream, at: &KeyPath) -> Opti
 }
 
 /// Keys that children have.
-fn child_keys(raw: &raw::Upstream) -> [(&'static str, bool); 3] {
+fn child_keys(raw: &raw::Upstream) -> [(&'static str, bool); 5] {
     let args = raw.args.as_ref().is_some_and(|args| !args.is_empty());
     let env = raw.env.as_ref().is_some_and(|env| !env.is_empty());
-    [("args", args), ("env", env), ("cwd", raw.cwd.is_some())]
+    [
+        ("args", args),
+        ("env", env),
+        ("cwd", raw.cwd.is_some()),
+        ("hide_secrets", raw.hide_secrets.is_some()),
+        ("user", raw.user.is_some()),
+    ]
 }
 
 /// Keys that upstreams over HTTP have.
@@ -286,6 +295,10 @@ fn check_child(check: &mut Check<'_>, raw: raw::Upstream, command: &str, at: &Ke
         let cwd = expand(check, &cwd, &at.key("cwd"));
         check.resolve(&cwd)
     });
+    let user = raw.user.and_then(|ScalarText(text)| {
+        let user = ChildUser::parse(&text).ok_or(Rule::User);
+        check.ok(&at.key("user"), user)
+    });
     // A bare name is looked up in PATH; anything with a folder in it is a path.
     let is_path = FilePath::new(&command).components().count() > 1 || command.starts_with('.');
     let program = if is_path {
@@ -299,6 +312,8 @@ fn check_child(check: &mut Check<'_>, raw: raw::Upstream, command: &str, at: &Ke
         env,
         cwd,
         inherit_env: InheritEnv::default(),
+        hides_secrets: raw.hide_secrets != Some(false),
+        user,
     }
 }
 

@@ -13,6 +13,7 @@ use super::closed::{ChildEnd, ClosedReason, Exit};
 use super::lines::ReadEnd;
 use super::pending::PendingRequests;
 use super::spec::{ChildSpec, ChildStartError};
+use crate::processes;
 use crate::upstream::reaper;
 
 /// The time that the process has to exit by itself after its stdin was closed.
@@ -43,13 +44,12 @@ impl ChildProcess {
     /// Starts the process of a spec.
     pub(super) fn spawn(spec: &ChildSpec) -> Result<Self, ChildStartError> {
         spec.check_program()?;
-        let child = spec
-            .to_command()
-            .spawn()
-            .map_err(|source| ChildStartError::Spawn {
-                program: spec.executable().to_owned(),
-                source,
-            })?;
+        let mut command = spec.to_command()?;
+        let started = processes::start(|| command.spawn(), tokio::process::Child::id);
+        let child = started.map_err(|source| ChildStartError::Spawn {
+            program: spec.executable().to_owned(),
+            source,
+        })?;
         Ok(Self {
             child,
             has_reaper: spec.reaper.is_some(),
@@ -92,7 +92,10 @@ impl ChildProcess {
         // group's yet: the kernel gives ids out in turn.
         if let Some(group) = group {
             let _ = kill_process_group(group, Signal::KILL);
+            processes::forget(group);
         }
+        // A program that killed its reaper has escaped neither: weir adopts what it started.
+        processes::end_orphans().await;
         exit
     }
 

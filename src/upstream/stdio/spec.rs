@@ -5,14 +5,17 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use tokio::process::Command;
 
 use super::interpreter::{self, Interpreter};
-use crate::config::{EnvDecision, InheritEnv};
+use super::user::{UserError, UserIds};
+use crate::config::{ChildUser, EnvDecision, InheritEnv};
 use crate::credentials::secrets::{SecretCell, SecretUnavailable};
 use crate::memory::MemoryShare;
 use crate::name::UpstreamId;
+use crate::upstream::confinement::SecretPaths;
 
 /// How to run a child.
 #[derive(Clone, Debug)]
@@ -33,6 +36,10 @@ pub struct ChildSpec {
     /// The absolute path of a program that runs [`reaper::run`](crate::upstream::reaper::run) as
     /// `reap -- PROGRAM ARGS…`. Without it, a child may outlive a killed weir.
     pub reaper: Option<PathBuf>,
+    /// The files that the child may not read, if it is kept from them; needs the reaper.
+    pub hidden: Option<Arc<SecretPaths>>,
+    /// The user that it runs as, if not weir's.
+    pub user: Option<ChildUser>,
     /// The longest line accepted from the child, in bytes, without its end.
     pub max_message: usize,
     /// The share that pays for messages of the child's own.
@@ -76,6 +83,9 @@ pub enum ChildStartError {
     /// The working folder does not exist.
     #[error("there is no folder `{0}`")]
     NoFolder(PathBuf),
+    /// It cannot run as the user that the config names.
+    #[error("it cannot run as the `user` of the config")]
+    User(#[from] UserError),
     /// A secret of the child's environment cannot be read.
     #[error("the secret for `{name}` cannot be had")]
     Secret {
@@ -189,14 +199,31 @@ impl ChildSpec {
 
     /// Returns the command to spawn, below the reaper if there is one: clean environment, own
     /// process group, three pipes.
-    pub(super) fn to_command(&self) -> Command {
+    ///
+    /// # Errors
+    /// It cannot run as its user.
+    pub(super) fn to_command(&self) -> Result<Command, UserError> {
         let mut command = Command::new(self.executable());
+        let user = self.user.as_ref().map(UserIds::find).transpose()?;
         let given = self.env.iter();
         let given: Vec<_> = given
             .filter_map(|(name, value)| Some((name, value.current()?)))
             .collect();
         if self.reaper.is_some() {
-            command.args(["reap", "--"]).arg(&self.program);
+            command.arg("reap");
+            if let Some(UserIds { user, group }) = user {
+                command.arg("--user").arg(format!("{user}:{group}"));
+            }
+            let hidden = self.hidden.as_ref();
+            for path in hidden
+                .into_iter()
+                .flat_map(|all| all.hidden_from(&self.name))
+            {
+                command.arg("--hide").arg(path);
+            }
+            command.arg("--").arg(&self.program);
+        } else if let Some(UserIds { user, group }) = user {
+            command.uid(user).gid(group);
         }
         command
             .args(&self.args)
@@ -212,7 +239,7 @@ impl ChildSpec {
         if let Some(cwd) = &self.cwd {
             command.current_dir(cwd);
         }
-        command
+        Ok(command)
     }
 
     /// Returns the program that is spawned: the reaper if there is one.

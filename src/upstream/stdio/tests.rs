@@ -45,6 +45,8 @@ fn spec(program: &str, args: &[&str]) -> ChildSpec {
         env: Vec::new(),
         cwd: None,
         reaper: None,
+        hidden: None,
+        user: None,
         max_message: 1 << 20,
         memory: crate::memory::MemoryShare::unlimited(),
     }

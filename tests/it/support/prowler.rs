@@ -20,5 +20,8 @@ pub async fn run(weir: &Weir, name: &str, code: &str) -> String {
         .modern()
         .call(&format!("{name}__run"), &arguments)
         .await;
-    reply.text().to_owned()
+    match reply.succeeded() {
+        true => reply.text().to_owned(),
+        false => String::new(),
+    }
 }

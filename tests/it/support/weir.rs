@@ -147,6 +147,11 @@ impl Weir {
         self.process.wait_stderr(part).await;
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
