@@ -126,6 +126,19 @@ async fn reload(State(reloads): State<ReloadHandle>) -> Response {
     }
 }
 
+/// Returns the conflicts of names and URIs that involve an upstream, in words.
+fn rivalries_of(link: &Link, catalog: &Catalog) -> Vec<String> {
+    let conflicts = catalog.conflicts().iter();
+    let conflicts = conflicts
+        .filter(|conflict| [&conflict.upstream, &conflict.kept_by].contains(&link.id()))
+        .map(ToString::to_string);
+    let overlaps = catalog.overlaps().iter();
+    let overlaps = overlaps
+        .filter(|overlap| [&overlap.upstream, &overlap.first].contains(&link.id()))
+        .map(ToString::to_string);
+    conflicts.chain(overlaps).collect()
+}
+
 /// Describes one upstream as JSON. Times are in seconds; `null` means unknown or not the case.
 ///
 /// Contains `state` (`starting`: a child process has not answered yet), the `reason` of the last
@@ -144,11 +157,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     };
     let times = link.health.times();
     let load = link.gate.load();
-    let conflicts = catalog.conflicts().iter();
-    let conflicts = conflicts
-        .filter(|conflict| [&conflict.upstream, &conflict.kept_by].contains(&link.id()))
-        .map(ToString::to_string)
-        .collect::<Vec<_>>();
+    let conflicts = rivalries_of(link, catalog);
     let peer = link.current_peer();
     let report = link.health.report();
     let [tools, prompts, resources, templates] = report.counts;

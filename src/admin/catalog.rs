@@ -100,7 +100,6 @@ impl CatalogPage {
         }
         .into_iter();
         let mut next = || kinds.next().unwrap_or_default();
-        let conflicts = snapshot.catalog.conflicts().iter();
         Self {
             generation: snapshot.generation,
             tools: next(),
@@ -108,7 +107,7 @@ impl CatalogPage {
             resources: next(),
             templates: next(),
             instructions: instruction_rows(snapshot, &stale, &held),
-            conflicts: conflicts.map(ToString::to_string).collect(),
+            conflicts: snapshot.catalog.rivalries().collect(),
             upstreams: snapshot
                 .links()
                 .iter()

@@ -13,8 +13,10 @@ pub struct Conflict {
     pub kind: Kind,
     /// The exposed name or URI both wanted.
     pub exposed: Arc<str>,
-    /// The upstream that keeps it: the earlier one in the config.
+    /// The upstream that keeps it: the one that has pinned it, else the earlier one in the config.
     pub kept_by: UpstreamId,
+    /// Whether it keeps it because it has pinned it.
+    pub is_pinned: bool,
     /// The upstream whose definition has to take another name; it may be the same one.
     pub upstream: UpstreamId,
     /// The original name of that definition.
@@ -29,13 +31,15 @@ impl fmt::Display for Conflict {
             kind,
             exposed,
             kept_by,
+            is_pinned,
             upstream,
             original,
             to,
         } = self;
         write!(
             f,
-            "{kind} `{original}` of {upstream} is exposed as `{to}`: `{exposed}` is taken by {kept_by}"
+            "{kind} `{original}` of {upstream} is exposed as `{to}`: `{exposed}` is {} by {kept_by}",
+            if *is_pinned { "pinned" } else { "taken" }
         )
     }
 }

@@ -5,10 +5,13 @@
 //! redefinition up to the threshold moves its pin. One beyond it is held back (callers see the
 //! pinned definition) or quarantined (callers see neither) until an operator accepts it.
 
+mod trust;
+
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 use tokio::time::Instant;
+use trust::{TrustedNames, trusted, usurps, usurps_of};
 
 use crate::catalog::digest::Digest;
 use crate::catalog::listing::{Definition, Listing};
@@ -17,9 +20,9 @@ use crate::catalog::origin::DroppedCounts;
 use crate::catalog::pins::{PINNED, Pins};
 use crate::catalog::redefinition::{self, Change, ChangeClass, compare_definitions};
 use crate::catalog::rules::{Rules, exclude};
-use crate::catalog::{Kind, listing, naming, stamp};
+use crate::catalog::{Kind, listing, stamp};
 use crate::config::{self, DriftPolicy, DriftThreshold, Instructions};
-use crate::name::Naming;
+use crate::name::{Naming, UpstreamId};
 
 /// Most changes kept of one definition: a listing may have thousands that drift.
 const CHANGES: usize = 8;
@@ -136,6 +139,7 @@ pub fn filter_listing(
     most: usize,
     listing: &Arc<Listing>,
     (before, now): (&DriftReport, Instant),
+    holder: &Holder<'_>,
 ) -> FilteredListing {
     let before = before.drifted.iter();
     let mut filter = DriftFilter {
@@ -145,6 +149,7 @@ pub fn filter_listing(
             .map(|one| ((one.kind, &*one.original), one))
             .collect(),
         now,
+        holder,
         trusted: HashMap::default(),
         found: DriftReport::default(),
         pinned: false,
@@ -180,7 +185,7 @@ pub fn filter_listing(
 }
 
 /// A definition that no caller sees is not pinned before it is first exposed.
-fn is_exposed(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> bool {
+pub(super) fn is_exposed(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> bool {
     let origin = &definition.facts.origin;
     let is_dropped = |own| origin.is_dropped(own, &mut DroppedCounts::default());
     let is_served = kind != Kind::Instructions || rules.instructions == &Instructions::Served;
@@ -189,11 +194,15 @@ fn is_exposed(rules: &Rules<'_>, kind: Kind, definition: &Definition) -> bool {
 }
 
 /// A listing being filtered.
+/// Returns the upstream that holds an exposed name of a kind, or has pinned it, if it is another one.
+pub type Holder<'h> = dyn Fn(Kind, &str) -> Option<UpstreamId> + 'h;
+
 struct DriftFilter<'g> {
     pins: &'g mut Pins,
     drift: config::Drift,
     before: HashMap<(Kind, &'g str), &'g DriftedDefinition>,
     now: Instant,
+    holder: &'g Holder<'g>,
     /// The exposed names that pinned definitions of this kind want; empty if there is no newcomer.
     trusted: TrustedNames,
     found: DriftReport,
@@ -221,9 +230,11 @@ impl DriftFilter<'_> {
             false => trusted((rules, naming), kind, self.pins),
         };
         let may = |from: &Arc<str>, to: &Arc<str>| {
-            let owners = self
-                .trusted
-                .get(&NameOrigin::wanted_name(rules, naming, kind, to));
+            let wanted = NameOrigin::wanted_name(rules, naming, kind, to);
+            if (self.holder)(kind, &wanted).is_some() {
+                return false;
+            }
+            let owners = self.trusted.get(&wanted);
             owners.is_none_or(|owners| {
                 let is_from = |(owner, moved): &(Arc<str>, bool)| owner == from || *moved;
                 owners.iter().any(|(owner, _)| owner == from) && owners.iter().all(is_from)
@@ -284,17 +295,15 @@ impl DriftFilter<'_> {
         definition: &Definition,
         has_room: bool,
     ) -> Option<Definition> {
-        let owner = match self.trusted.is_empty() {
-            true => None,
-            false => {
-                let wanted = NameOrigin::wanted_name(rules, naming, kind, definition.key());
-                let owners = self.trusted.get(&wanted);
-                owners.and_then(|owners| owners.first())
-            }
+        let wanted = NameOrigin::wanted_name(rules, naming, kind, definition.key());
+        let owners = self.trusted.get(&wanted);
+        let owner = owners.and_then(|owners| owners.first());
+        let change = match owner {
+            Some((owner, _)) => Some(usurps(owner)),
+            None => (self.holder)(kind, &wanted).map(|other| usurps_of(&wanted, &other)),
         };
-        if let Some((owner, _)) = owner {
-            let changes = vec![usurps(owner)];
-            self.wait(kind, definition, None, changes, false);
+        if let Some(change) = change {
+            self.wait(kind, definition, None, vec![change], false);
             return None;
         }
         if !has_room {
@@ -386,48 +395,6 @@ fn most(changes: Vec<Change>) -> Vec<Change> {
     let what = format!("and {} more", all - kept.len());
     kept.push(Change { class: least, what });
     kept
-}
-
-/// Exposed names, each with the definitions that want it: the original name, and whether that
-/// definition has another name now.
-type TrustedNames = HashMap<String, Vec<(Arc<str>, bool)>>;
-
-/// Returns the exposed names that pinned definitions want, listed or not. Callers trust these
-/// names: they see no others.
-fn trusted((rules, naming): (&Rules<'_>, &Naming), kind: Kind, pins: &Pins) -> TrustedNames {
-    let mut trusted = TrustedNames::default();
-    for (original, moved) in pins.names(kind) {
-        let wanted = NameOrigin::wanted_name(rules, naming, kind, original);
-        let owners = trusted.entry(wanted).or_default();
-        owners.push((Arc::clone(original), moved));
-    }
-    // Of the definitions that want one name, all but one have an alternative. Which of them holds
-    // the name may change, so all alternatives are trusted too.
-    let mut made = Vec::new();
-    for (wanted, owners) in trusted.iter().filter(|(_, owners)| owners.len() > 1) {
-        made.extend(owners.iter().map(|owner| {
-            let name = naming::find_free_name(naming, wanted, rules.upstream, &owner.0, |_| false);
-            (name, owner.clone())
-        }));
-    }
-    for (name, owner) in made {
-        trusted.entry(name).or_default().push(owner);
-    }
-    trusted
-}
-
-/// Describes a newcomer that wants the exposed name of `owner`.
-fn usurps(owner: &str) -> Change {
-    // The upstream chose the name: it may be long.
-    const QUOTED: usize = 120;
-    let mut name: String = owner.chars().take(QUOTED).collect();
-    if name.len() < owner.len() {
-        name.push('…');
-    }
-    Change {
-        class: ChangeClass::Description,
-        what: format!("would take the exposed name of `{name}`"),
-    }
 }
 
 fn no_room() -> Change {

@@ -5,6 +5,8 @@
 //! or URI is taken, and cuts pages out of what is rendered. It shares everything else with the
 //! previous catalog.
 
+mod reserving;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +14,7 @@ use foldhash::HashMap;
 
 use crate::catalog::digest::{Digest, Hasher};
 use crate::catalog::instructions::{self, Section};
-use crate::catalog::names::{ExposedNames, ItemId};
+use crate::catalog::names::{ExposedNames, ItemId, Rivals};
 use crate::catalog::page::{Page, Pager, Pages, Rendered, RenderedKind};
 use crate::catalog::parts::{Part, Parts};
 use crate::catalog::prepared::{Item, digest_rendered};
@@ -58,6 +60,8 @@ impl Catalog {
             digests: PerKind::from_fn(|kind| Hasher::new(kind.method()).finish()),
             instructions: Arc::default(),
             hidden: Box::default(),
+            reserved: Arc::default(),
+            overlaps: OnceLock::new(),
         }
     }
 }
@@ -120,10 +124,8 @@ impl<'c> Merge<'c> {
         let names = self.names.get_mut(kind);
         let (mut going, mut coming) = (Vec::new(), Vec::new());
         for index in self.changed.union(relabelled) {
-            let (then, now) = (
-                self.before.parts.items(kind, *index),
-                self.parts.items(kind, *index),
-            );
+            let then = self.before.parts.items(kind, *index);
+            let now = self.parts.items(kind, *index);
             let relabelled = relabelled.contains(index);
             let upstream = |parts: &Parts| Some(parts.get(*index)?.upstream.clone());
             let same = upstream(&self.before.parts) == upstream(&self.parts);
@@ -160,13 +162,18 @@ impl<'c> Merge<'c> {
                 }
             }
         };
+        let reserved = &self.before.reserved;
+        let rivals = Rivals {
+            other: &other,
+            is_barred: &|name, index| reserved.is_barred(kind, name, index),
+        };
         let (names, moved) = (Arc::make_mut(names), self.moved.get_mut(kind));
         for (place, item) in going {
             names.go(place, &item.exposed, moved);
         }
         names.make_room(coming.len());
         for (place, item) in coming {
-            names.come(place, &item.exposed, &other, moved);
+            names.come(place, &item.exposed, &rivals, moved);
         }
     }
 
@@ -268,6 +275,18 @@ impl<'c> Merge<'c> {
             true => Arc::clone(&self.before.instructions),
             false => self.join_instructions().into(),
         };
+        let has_uris = |index: &UpstreamIndex| {
+            let any = |parts: &Parts, kind| !parts.items(kind, *index).is_empty();
+            let [then, now] = [&self.before.parts, &self.parts];
+            let kinds = [Kind::Resources, Kind::Templates].into_iter();
+            kinds
+                .into_iter()
+                .any(|kind| any(then, kind) || any(now, kind))
+        };
+        let overlaps = match self.changed.iter().any(has_uris) {
+            true => OnceLock::new(),
+            false => self.before.overlaps.clone(),
+        };
         Catalog {
             naming: self.before.naming.clone(),
             page_size: self.before.page_size,
@@ -281,6 +300,8 @@ impl<'c> Merge<'c> {
             digests,
             instructions,
             hidden: Box::default(),
+            reserved: Arc::clone(&self.before.reserved),
+            overlaps,
         }
     }
 

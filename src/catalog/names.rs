@@ -39,6 +39,16 @@ pub(super) struct ExposedNames {
     /// For each item that was refused, the names it asked for: from the one it wanted to the one it
     /// holds.
     asked: Arc<BTreeMap<ItemId, Vec<Arc<str>>>>,
+    /// The names that an item was refused because they are reserved.
+    barred: Arc<BTreeSet<Arc<str>>>,
+}
+
+/// What is around the items of a kind.
+pub(super) struct Rivals<'r> {
+    /// Makes the name that an item asks for next, after so many alternatives before.
+    pub(super) other: &'r dyn Fn(ItemId, u32) -> Arc<str>,
+    /// Returns whether a name is reserved for another upstream than this one.
+    pub(super) is_barred: &'r dyn Fn(&str, UpstreamIndex) -> bool,
 }
 
 impl ExposedNames {
@@ -80,30 +90,40 @@ impl ExposedNames {
         }
     }
 
-    /// Adds an item that wants a name. `other` makes the name that an item asks for next, after so
-    /// many alternatives before. Adds upstreams in which an item changed its name to `moved`.
+    /// Returns whether an item was refused a name because it was reserved.
+    pub(super) fn was_barred(&self, name: &str) -> bool {
+        self.barred.contains(name)
+    }
+
+    /// Adds an item that wants a name. Adds upstreams in which an item changed its name to `moved`.
     pub(super) fn come(
         &mut self,
         place: ItemId,
         wanted: &Arc<str>,
-        other: &dyn Fn(ItemId, u32) -> Arc<str>,
+        rivals: &Rivals<'_>,
         moved: &mut BTreeSet<UpstreamIndex>,
     ) {
         let (mut place, mut name) = (place, Arc::clone(wanted));
         loop {
-            let Some((_, holder)) = self.get(&name) else {
-                self.put(name, place);
-                return;
+            let refused = if (rivals.is_barred)(&name, place.0) {
+                Arc::make_mut(&mut self.barred).insert(Arc::clone(&name));
+                place
+            } else {
+                let Some((_, holder)) = self.get(&name) else {
+                    self.put(name, place);
+                    return;
+                };
+                let refused = place.max(holder);
+                if refused == holder {
+                    self.put(Arc::clone(&name), place);
+                }
+                self.contest(&name, [holder, place]);
+                refused
             };
-            let refused = place.max(holder);
-            if refused == holder {
-                self.put(Arc::clone(&name), place);
-            }
-            self.contest(&name, [holder, place]);
             let asked = Arc::make_mut(&mut self.asked).entry(refused);
             let asked = asked.or_insert_with(|| vec![Arc::clone(&name)]);
             let before = u32::try_from(asked.len() - 1).unwrap_or(u32::MAX);
-            name = other(refused, before);
+            name = (rivals.other)(refused, before);
             asked.push(Arc::clone(&name));
             moved.insert(refused.0);
             place = refused;

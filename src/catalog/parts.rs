@@ -28,7 +28,7 @@ impl Part {
 }
 
 /// The parts of a catalog by upstream. An upstream without definitions has no entry.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Parts(Box<[Option<Part>]>);
 
 impl Parts {

@@ -7,13 +7,15 @@ use crate::catalog::arguments::ArgumentRules;
 use crate::catalog::conflict::Conflict;
 use crate::catalog::digest::Digest;
 use crate::catalog::names::{ExposedNames, ItemId};
+use crate::catalog::overlap::Overlap;
 use crate::catalog::page::{Page, Pages, Rendered, RenderedKind};
 use crate::catalog::parts::{Part, Parts};
 use crate::catalog::prepared::RouteTarget;
 use crate::catalog::repetition::Repetition;
+use crate::catalog::reserved::ReservedNames;
 use crate::catalog::resources::{self, ResourceRoute, UriLabels};
 use crate::catalog::ui::UiResources;
-use crate::catalog::{Kind, PerEra, PerKind, listing, render};
+use crate::catalog::{Kind, PerEra, PerKind, listing, overlap, render};
 use crate::config::CallTimeout;
 use crate::name::{Naming, UpstreamId, UpstreamIndex};
 use crate::protocol::era::Era;
@@ -37,6 +39,9 @@ pub struct Catalog {
     pub(super) instructions: Arc<str>,
     /// Parts of upstreams that are hidden as long as they fail. Not in the digest.
     pub(super) hidden: Box<[Part]>,
+    /// The names that only one upstream may have, whether it lists them or not.
+    pub(super) reserved: Arc<ReservedNames>,
+    pub(super) overlaps: OnceLock<Vec<Overlap>>,
 }
 
 /// Where an exposed name leads. Cheap to clone, and independent of the catalog it came from.
@@ -297,6 +302,7 @@ impl Catalog {
                     kind,
                     exposed: clash.exposed.clone(),
                     kept_by: part.upstream.clone(),
+                    is_pinned: false,
                     upstream: part.upstream.clone(),
                     original: clash.original.clone(),
                     to: clash.to.clone(),
@@ -305,12 +311,16 @@ impl Catalog {
                     let Some(item) = prepared.items.get(at as usize) else {
                         continue;
                     };
+                    let reserved = self.reserved.owner(kind, &item.exposed);
+                    let reserved = reserved.filter(|owner| owner.index != index);
                     let keeps = names.get(&item.exposed);
                     let keeps = keeps.and_then(|(_, (index, _))| self.parts.get(index));
+                    let keeps = &keeps.unwrap_or(part).upstream;
                     conflicts.push(Conflict {
                         kind,
                         exposed: item.exposed.clone(),
-                        kept_by: keeps.unwrap_or(part).upstream.clone(),
+                        kept_by: reserved.map_or(keeps, |owner| &owner.upstream).clone(),
+                        is_pinned: reserved.is_some(),
                         upstream: part.upstream.clone(),
                         original: item.target.original.clone(),
                         to: to.clone(),
@@ -319,6 +329,24 @@ impl Catalog {
             }
         }
         conflicts
+    }
+
+    /// Returns URIs of an upstream's templates and resources that another one's templates fit too.
+    #[must_use]
+    pub fn overlaps(&self) -> &[Overlap] {
+        self.overlaps.get_or_init(|| overlap::find(&self.parts))
+    }
+
+    /// Returns all conflicts and overlaps, in words.
+    pub fn rivalries(&self) -> impl Iterator<Item = String> {
+        let conflicts = self.conflicts().iter().map(ToString::to_string);
+        conflicts.chain(self.overlaps().iter().map(ToString::to_string))
+    }
+
+    /// Returns the names that are reserved for upstreams which have pinned them.
+    #[must_use]
+    pub fn reserved(&self) -> &Arc<ReservedNames> {
+        &self.reserved
     }
 
     /// Returns the instructions of the upstreams, joined under headings and escaped like the inside

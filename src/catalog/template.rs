@@ -70,20 +70,29 @@ impl Templates {
     /// Returns the position of a template that fits the URI. Where several do, it is one of those
     /// that begin with the most text.
     pub(crate) fn find(&self, uri: &str) -> Option<u32> {
+        self.find_within(uri, &mut WORK.clone())
+    }
+
+    /// Does the same, as long as the work that is left allows it: none is left where it does not.
+    pub(crate) fn find_within(&self, uri: &str, left: &mut usize) -> Option<u32> {
         if uri.len() > LONGEST {
             return None;
         }
-        let mut left = WORK;
+        let mut spend = |cost: usize| {
+            let rest = left.checked_sub(cost);
+            *left = rest.unwrap_or(0);
+            rest.map(drop)
+        };
         for lead in self.leads.iter().rev().filter(|lead| **lead <= uri.len()) {
-            left = left.checked_sub(*lead)?;
+            spend(*lead)?;
             let candidates = uri.get(..*lead).and_then(|lead| self.by_lead.get(lead));
             for at in candidates.into_iter().flatten() {
                 let Some(template) = self.all.get(*at as usize) else {
                     continue;
                 };
-                left = left.checked_sub(uri.len())?;
+                spend(uri.len())?;
                 if template.may_fit(uri) {
-                    left = left.checked_sub(template.cost(uri))?;
+                    spend(template.cost(uri))?;
                     if template.fits(uri) {
                         return Some(*at);
                     }
@@ -91,6 +100,11 @@ impl Templates {
             }
         }
         None
+    }
+
+    /// Returns a URI that the template at this position expands to.
+    pub(crate) fn example(&self, at: u32) -> Option<String> {
+        self.all.get(at as usize).map(Template::example)
     }
 }
 
@@ -133,6 +147,20 @@ impl Template {
     /// once.
     fn cost(&self, uri: &str) -> usize {
         uri.len() * (self.pieces.len() + self.literal / 16)
+    }
+
+    fn example(&self) -> String {
+        let mut uri = String::with_capacity(self.literal + self.pieces.len());
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) => uri.push_str(text),
+                Piece::Hole(hole) => {
+                    uri.extend(hole.lead.map(char::from));
+                    uri.push('x');
+                }
+            }
+        }
+        uri
     }
 
     /// Returns whether the literal texts are in the URI, one after the other: the cheap test that
@@ -253,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_with_more_text_comes_first() {
+    fn what_begins_with_more_text_comes_first_and_each_example_fits() {
         let all = [
             "{+all}",
             "db://{a}/{b}",
@@ -266,6 +294,13 @@ mod tests {
         assert_eq!(found("db://users/7"), Some("db://users/{id}"));
         assert_eq!(found("db://rows/7"), Some("db://{a}/{b}"));
         assert_eq!(found("x"), Some("{+all}"));
+        for at in 0..5 {
+            assert!(
+                templates.find(&templates.example(at).unwrap()).is_some(),
+                "{at}"
+            );
+        }
+        assert_eq!(templates.example(3).unwrap(), "db://users/?x#x");
     }
 
     #[test]

@@ -65,6 +65,12 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
             return ExitCode::from(2);
         }
     };
+    let ambiguous = config.ambiguous_namespaces();
+    if !ambiguous.is_empty() {
+        let errors: Vec<_> = ambiguous.iter().map(ToString::to_string).collect();
+        output.print_errors(&errors, &path.display().to_string(), None);
+        return ExitCode::from(2);
+    }
     let asks = args.online || !args.tools.is_empty();
     if !asks || (args.online && config.upstreams.is_empty() && !args.json) {
         let found = advise_if_empty(&config, path).map_or_else(
@@ -159,8 +165,8 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
             ));
         }
     }
-    for conflict in snapshot.catalog.conflicts() {
-        output.out.print_line(&make_safe(&conflict.to_string()));
+    for line in snapshot.catalog.rivalries() {
+        output.out.print_line(&make_safe(&line));
     }
     output.out.print_line(&format!(
         "{} of {}",

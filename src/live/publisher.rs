@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use foldhash::HashSet;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::catalog::{DroppedCounts, Kind, Listing};
+use crate::catalog::{Catalog, DroppedCounts, Kind, Listing};
 use crate::live::command::{AcceptResults, ListingAttempt, NewConfig, PublisherCommand};
 use crate::live::state::{AcceptRequest, Effects, State, StateChange};
 use crate::live::store::StoreWriter;
@@ -25,6 +26,9 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(500);
 /// Most commands carried out before the catalog is merged. Many upstreams answer at once, above all
 /// at the start: one merge serves them all.
 const AT_ONCE: usize = 256;
+
+/// Most conflicts of names and URIs that are logged of one change.
+const RIVALRIES: usize = 16;
 
 /// Carries out commands until all senders are gone. `writer` stores listings and pins.
 pub async fn run(
@@ -390,7 +394,24 @@ fn publish(live: &Live, state: &State, effects: Effects, writer: Option<&StoreWr
     }
 }
 
+/// Logs names and URIs that two upstreams want: each once, as long as it stays so.
+fn log_rivalries(before: &Catalog, now: &Catalog) {
+    let known: HashSet<String> = before.rivalries().collect();
+    let mut new = now.rivalries().filter(|line| !known.contains(line));
+    for line in new.by_ref().take(RIVALRIES) {
+        tracing::warn!("{line}");
+    }
+    let more = new.count();
+    if more > 0 {
+        tracing::warn!(
+            more,
+            "more names and URIs that two upstreams want: see /catalog"
+        );
+    }
+}
+
 fn store_snapshot(live: &Live, next: Snapshot) {
+    log_rivalries(&live.load().catalog, &next.catalog);
     tracing::info!(
         generation = next.generation,
         tools = next.catalog.len(Kind::Tools),

@@ -3,6 +3,7 @@
 
 mod change;
 mod drift;
+mod others;
 mod upstream;
 
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use foldhash::HashMap;
 use tokio::time::Instant;
 
 use crate::catalog::{
-    Catalog, Digest, DroppedCounts, Hasher, Listing, Part, PerKind, Pins, Prepared,
+    Catalog, Digest, DroppedCounts, Hasher, Listing, Part, PerKind, Pins, Prepared, ReservedNames,
 };
 use crate::config::{self, Config, Resync};
+use crate::live::state::others::OtherUpstreams;
 use crate::live::state::upstream::{Confirmed, Moment, UpstreamState};
 use crate::name::UpstreamIndex;
 
@@ -32,6 +34,8 @@ pub struct State {
     published: Arc<Catalog>,
     /// Digest of what is held back; `None` for nothing.
     drift: Option<Digest>,
+    /// The exposed names of pinned definitions.
+    reserved: Arc<ReservedNames>,
 }
 
 impl State {
@@ -49,6 +53,7 @@ impl State {
             upstreams,
             published: Arc::new(empty),
             drift: None,
+            reserved: Arc::default(),
         }
     }
 
@@ -56,6 +61,7 @@ impl State {
     /// once.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = StateChange>) -> Effects {
         let (mut effects, mut latest, mut anew) = (Effects::default(), None::<Instant>, false);
+        OtherUpstreams::reserve(&self.config, &mut self.upstreams, &mut self.reserved);
         for change in changes {
             anew |= matches!(change, StateChange::Configured { .. });
             let at = self.take(change, &mut effects);
@@ -147,6 +153,7 @@ impl State {
         listing: Arc<Listing>,
         effects: &mut Effects,
     ) -> Option<Instant> {
+        let others = self.others();
         let mut entries = self.upstreams.iter_mut();
         let entry = entries.find(|entry| entry.link == link)?;
         entry.failing = false;
@@ -161,13 +168,22 @@ impl State {
             }
             _ => {
                 effects.believed.push((link, true));
-                entry.list(&self.config, confirmed, now, listing, effects);
+                let around = (&others, effects);
+                entry.list(&self.config, confirmed, now, listing, around);
                 Some(now)
             }
         }
     }
 
     /// Returns the upstream of a link, if this round is newer than its last one.
+    /// Returns the names that upstreams hold. An upstream's own are told from those of others.
+    fn others(&self) -> OtherUpstreams {
+        OtherUpstreams {
+            published: Arc::clone(&self.published),
+            reserved: Arc::clone(&self.reserved),
+        }
+    }
+
     fn entry_before(&mut self, link: u64, round: u64) -> Option<&mut UpstreamState> {
         let mut entries = self.upstreams.iter_mut();
         entries.find(|entry| entry.link == link && round > entry.round)
@@ -180,10 +196,11 @@ impl State {
         now: Instant,
         effects: &mut Effects,
     ) -> Option<Instant> {
+        let others = self.others();
         let mut upstreams = self.upstreams.iter_mut();
         let upstream = upstreams.find(|upstream| upstream.link == request.link);
         let outcome = upstream.map_or(AcceptOutcome::NotFound, |upstream| {
-            upstream.accept(&self.config, request, now, effects)
+            upstream.accept(&self.config, request, now, (&others, effects))
         });
         let is_accepted = matches!(outcome, AcceptOutcome::Accepted(_));
         effects.accepted.push(outcome);
@@ -199,6 +216,7 @@ impl State {
         listing: Arc<Listing>,
         effects: &mut Effects,
     ) -> bool {
+        let others = self.others();
         let mut entries = self.upstreams.iter_mut();
         let Some(entry) = entries.find(|entry| entry.link == link) else {
             return false;
@@ -207,7 +225,8 @@ impl State {
             return false;
         }
         entry.failing = true;
-        entry.list(&self.config, Confirmed::all(held), now, listing, effects);
+        let confirmed = Confirmed::all(held);
+        entry.list(&self.config, confirmed, now, listing, (&others, effects));
         true
     }
 
@@ -219,6 +238,7 @@ impl State {
         effects: &mut Effects,
     ) {
         let earlier = std::mem::replace(&mut self.config, Arc::clone(&config));
+        let others = self.others();
         let same_names = earlier.naming == config.naming && earlier.instance == config.instance;
         let mut known: HashMap<_, _> = std::mem::take(&mut self.upstreams)
             .into_iter()
@@ -228,10 +248,13 @@ impl State {
         self.upstreams = upstreams
             .map(|(upstream, link)| match known.remove(&upstream.id) {
                 Some(entry) if entry.link == *link && same_names => entry,
-                Some(entry) => entry.under(&config, (upstream, *link), now, effects),
+                Some(entry) => entry.under(&config, (upstream, *link), now, (&others, effects)),
                 None => UpstreamState::new(upstream, *link),
             })
             .collect();
+        for entry in &mut self.upstreams {
+            entry.pinned_names = None;
+        }
     }
 
     /// Returns the catalog of this moment if it differs from the published one; always if it
@@ -257,12 +280,14 @@ impl State {
                 });
             }
         }
+        OtherUpstreams::reserve(&self.config, &mut self.upstreams, &mut self.reserved);
         let catalog = match anew {
             true => {
                 let page_size = self.config.listen.page_size.get();
-                Catalog::merge(&self.config.naming, page_size, &parts)
+                let empty = Catalog::merge(&self.config.naming, page_size, &[]);
+                empty.after_reserving(&parts, &self.reserved)
             }
-            false => self.published.after(&parts),
+            false => self.published.after_reserving(&parts, &self.reserved),
         };
         // Operators may ask for what is hidden. As a rule it is shown or hidden with a change that
         // callers see too.

@@ -83,7 +83,7 @@ impl Core {
         let mut state = State::new(Arc::clone(&config), numbers);
         let store = config.state_dir.as_deref().map(ListingStore::new);
         if options.stores {
-            warn_of_unsaved_pins(&config);
+            warn_of_config(&config);
         } else if let Some(store) = store.clone().filter(|_| options.reads_pins) {
             apply_stored_pins(store, Arc::clone(&links), &mut state).await;
         }
@@ -158,7 +158,7 @@ impl Core {
         let links: Arc<[_]> = links.into();
         let pins = self.load_pins(&fresh).await;
         if self.store.is_none() && !is_gated(&snapshot.config) {
-            warn_of_unsaved_pins(&config);
+            warn_of_config(&config);
         }
         let drain = config.listen.drain;
         for link in &fresh {
@@ -348,7 +348,18 @@ fn is_gated(config: &Config) -> bool {
     upstreams.any(|upstream| upstream.drift.is_gated())
 }
 
-fn warn_of_unsaved_pins(config: &Config) {
+/// Most pairs of namespaces that are warned of.
+const MOST_WARNINGS: usize = 16;
+
+/// Logs what is allowed in a config and not wise.
+fn warn_of_config(config: &Config) {
+    for ambiguous in config
+        .ambiguous_namespaces()
+        .into_iter()
+        .take(MOST_WARNINGS)
+    {
+        tracing::warn!("{ambiguous}");
+    }
     if config.state_dir.is_none() && is_gated(config) {
         tracing::warn!("`drift` without `state.dir`: pins are forgotten at a restart");
     }

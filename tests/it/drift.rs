@@ -1,6 +1,7 @@
 //! The rug is pulled: definitions that say otherwise than when they were first seen are held back until somebody accepts them.
 
 mod names;
+mod neighbours;
 mod restart;
 mod told;
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::catalog::resources::UriLabels;
 use crate::catalog::tests::{Up, any_ups, listed};
-use crate::catalog::{Catalog, Kind, Part, naming};
+use crate::catalog::{Catalog, Kind, NameOwner, Part, PerKind, PinnedNames, ReservedNames, naming};
 use crate::name::{Naming, UpstreamIndex};
 use crate::protocol::era::Era;
 
@@ -63,7 +63,11 @@ fn told(catalog: &Catalog) -> impl PartialEq + std::fmt::Debug {
 
 /// The names of a kind by slot and original, as they are given out one by one in the order of the
 /// config.
-fn one_by_one(kind: Kind, parts: &[Part]) -> BTreeMap<(usize, String), String> {
+fn one_by_one(
+    kind: Kind,
+    parts: &[Part],
+    reserved: &ReservedNames,
+) -> BTreeMap<(usize, String), String> {
     let (naming, mut taken, mut names) = (Naming::default(), BTreeSet::new(), BTreeMap::new());
     let labels = UriLabels::of(parts.iter().map(|part| (part.upstream_index, part)));
     for part in parts {
@@ -77,8 +81,9 @@ fn one_by_one(kind: Kind, parts: &[Part]) -> BTreeMap<(usize, String), String> {
                     labels.wrap(part.upstream_index, &part.upstream, wanted, before)
                 }
             });
-            let mut names_of_it = std::iter::once(Arc::clone(wanted)).chain(others);
+            let names_of_it = std::iter::once(Arc::clone(wanted)).chain(others);
             let name = names_of_it
+                .filter(|name| !reserved.is_barred(kind, name, part.upstream_index))
                 .find(|name| taken.insert(Arc::clone(name)))
                 .unwrap();
             names.insert(
@@ -108,7 +113,66 @@ fn any_steps() -> impl Strategy<Value = Vec<Vec<(usize, Option<Up>)>>> {
     prop::collection::vec(prop::collection::vec(one, 1..4), 1..10)
 }
 
+/// The names of tools and prompts that the upstreams at some slots want now are pinned from now on.
+fn pinned(slots: &[Option<Part>], which: &BTreeSet<usize>) -> Vec<(NameOwner, PinnedNames)> {
+    let parts = slots.iter().flatten();
+    let parts = parts.filter(|part| which.contains(&part.upstream_index.get()));
+    let owned = parts.map(|part| {
+        let owner = NameOwner {
+            index: part.upstream_index,
+            upstream: part.upstream.clone(),
+            is_restored: false,
+        };
+        let names = |kind| {
+            let wanted = part.prepared.wanted(kind);
+            wanted.map(|(_, name)| Arc::clone(name)).collect()
+        };
+        let names = PerKind::from_fn(|kind| match kind {
+            Kind::Tools | Kind::Prompts => names(kind),
+            Kind::Resources | Kind::Templates | Kind::Instructions => Vec::new(),
+        });
+        (owner, PinnedNames::these(names))
+    });
+    owned.collect()
+}
+
 proptest! {
+    /// Names that are reserved change what a merge makes, and not that it does not matter how one
+    /// came there.
+    #[test]
+    fn a_merge_with_reserved_names_is_the_merge_of_everything(
+        steps in any_steps(),
+        pins in prop::collection::vec(prop::collection::btree_set(0..SLOTS, 0..3), 10),
+    ) {
+        let naming = Naming::default();
+        let (mut slots, mut kept) = (vec![None; SLOTS], Vec::new());
+        let mut catalog = Catalog::merge(&naming, 3, &[]);
+        for (changes, pins) in steps.into_iter().zip(pins) {
+            for (slot, up) in changes {
+                slots[slot] = up.map(|up| Part {
+                    upstream: up.id.clone(),
+                    upstream_index: UpstreamIndex::new(slot),
+                    prepared: Arc::new(up.prepare()),
+                });
+            }
+            if !pins.is_empty() {
+                kept = pinned(&slots, &pins);
+            }
+            let names = || kept.iter().map(|(owner, names)| (owner.clone(), names));
+            let reserved = Arc::new(ReservedNames::of(names()));
+            let parts = parts_of(&slots);
+            catalog = catalog.after_reserving(&parts, &reserved);
+            let afresh = Catalog::merge(&naming, 3, &[]).after_reserving(&parts, &reserved);
+            prop_assert_eq!(told(&catalog), told(&afresh));
+            for kind in [Kind::Tools, Kind::Prompts] {
+                let names = catalog.routes(kind).map(|route| {
+                    ((route.upstream_index.get(), route.original().to_string()), route.exposed.to_string())
+                });
+                prop_assert_eq!(names.collect::<BTreeMap<_, _>>(), one_by_one(kind, &parts, &reserved));
+            }
+        }
+    }
+
     #[test]
     fn a_merge_after_changes_is_the_merge_of_everything(steps in any_steps(), size in 1_usize..5) {
         let naming = Naming::default();
@@ -130,7 +194,7 @@ proptest! {
                 let names = catalog.routes(kind).map(|route| {
                     ((route.upstream_index.get(), route.original().to_string()), route.exposed.to_string())
                 });
-                prop_assert_eq!(names.collect::<BTreeMap<_, _>>(), one_by_one(kind, &parts));
+                prop_assert_eq!(names.collect::<BTreeMap<_, _>>(), one_by_one(kind, &parts, &ReservedNames::default()));
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::catalog::drift::{FilteredListing, filter_listing};
 use crate::catalog::{DriftReport, DriftedDefinition, Hasher, Listing, PerKind, Pins};
 use crate::config::{self, Config};
 use crate::live::state::change::{AcceptOutcome, AcceptRequest, Effects};
+use crate::live::state::others::OtherUpstreams;
 use crate::live::state::upstream::{Confirmed, KnownListing, UpstreamState, prepare, rules_of};
 use crate::live::store;
 use crate::name::UpstreamId;
@@ -21,9 +22,9 @@ impl UpstreamState {
         confirmed: Confirmed,
         now: Instant,
         listing: Arc<Listing>,
-        effects: &mut Effects,
+        (others, effects): (&OtherUpstreams, &mut Effects),
     ) {
-        let gated = self.gate(config, &listing, now, effects);
+        let gated = self.gate(config, &listing, now, (others, effects));
         self.expose(config, confirmed, listing, gated);
     }
 
@@ -33,10 +34,11 @@ impl UpstreamState {
         config: &Config,
         listing: &Arc<Listing>,
         now: Instant,
-        effects: &mut Effects,
+        (others, effects): (&OtherUpstreams, &mut Effects),
     ) -> (Arc<Listing>, DriftReport) {
         if !self.config.drift.is_gated() {
             if self.pins.take().is_some() {
+                self.pinned_names = None;
                 effects.pins_changed.push(self.link);
             }
             return (Arc::clone(listing), DriftReport::default());
@@ -44,6 +46,8 @@ impl UpstreamState {
         let none = DriftReport::default();
         let before = self.listed.as_ref();
         let before = before.map_or(&none, |listed| listed.prepared.drift());
+        let is_first = self.pins.is_none();
+        let holder = |kind, name: &str| others.holder(&self.config.id, is_first, kind, name);
         let pins = self.pins.get_or_insert_default();
         let FilteredListing {
             listing,
@@ -59,8 +63,10 @@ impl UpstreamState {
             self.config.limits.tools,
             listing,
             (before, now),
+            &holder,
         );
         if pinned {
+            self.pinned_names = None;
             effects.pins_changed.push(self.link);
         }
         news(self.link, before, &drift, effects);
@@ -94,7 +100,7 @@ impl UpstreamState {
         config: &Config,
         (upstream, link): (&Arc<config::Upstream>, u64),
         now: Instant,
-        effects: &mut Effects,
+        (others, effects): (&OtherUpstreams, &mut Effects),
     ) -> Self {
         let moves = store::endpoint(&self.config) != store::endpoint(upstream);
         if self.link != link {
@@ -102,6 +108,7 @@ impl UpstreamState {
                 failing: self.failing,
                 listed: self.listed,
                 pins: self.pins,
+                restored: self.restored,
                 ..Self::new(upstream, link)
             };
         }
@@ -128,7 +135,7 @@ impl UpstreamState {
         let (confirmed, listing) = (listed.confirmed, Arc::clone(&listed.listing));
         // The previous drift stays known, so that it is not reported as new.
         self.listed = Some(listed);
-        self.list(config, confirmed, now, listing, effects);
+        self.list(config, confirmed, now, listing, (others, effects));
         self
     }
 
@@ -136,7 +143,9 @@ impl UpstreamState {
     pub(super) fn restore_pins(&mut self, pins: Pins) {
         let is_known = self.listed.as_ref().is_some_and(|listed| !listed.elsewhere);
         if self.config.drift.is_gated() && !is_known {
+            self.restored |= self.pins.is_none();
             self.pins.get_or_insert(Arc::new(pins));
+            self.pinned_names = None;
         }
     }
 
@@ -146,7 +155,7 @@ impl UpstreamState {
         config: &Config,
         request: &AcceptRequest,
         now: Instant,
-        effects: &mut Effects,
+        (others, effects): (&OtherUpstreams, &mut Effects),
     ) -> AcceptOutcome {
         let Some(listed) = &self.listed else {
             return AcceptOutcome::NotFound;
@@ -164,7 +173,8 @@ impl UpstreamState {
         let (confirmed, listing) = (listed.confirmed, Arc::clone(&listed.listing));
         let pins: &mut Arc<Pins> = self.pins.get_or_insert_default();
         drifted.accept(Arc::make_mut(pins));
-        self.list(config, confirmed, now, listing, effects);
+        self.list(config, confirmed, now, listing, (others, effects));
+        self.pinned_names = None;
         if !effects.pins_changed.contains(&self.link) {
             effects.pins_changed.push(self.link);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::catalog::{
-    Digest, DriftReport, Kind, Listing, PerKind, Pins, Prepared, Rules, StaleSince,
+    Digest, DriftReport, Kind, Listing, PerKind, PinnedNames, Pins, Prepared, Rules, StaleSince,
 };
 use crate::config::{self, Config, StalePolicy};
 
@@ -24,6 +24,10 @@ pub(super) struct UpstreamState {
     pub(super) visible: bool,
     /// The pins of its definitions, if its config uses pins.
     pub(super) pins: Option<Arc<Pins>>,
+    /// Whether there were pins when this process started.
+    pub(super) restored: bool,
+    /// The exposed names that the pins want; `None` if they have changed since.
+    pub(super) pinned_names: Option<PinnedNames>,
 }
 
 #[derive(Debug)]
@@ -130,6 +134,8 @@ impl UpstreamState {
             ttl: None,
             visible: false,
             pins: None,
+            restored: false,
+            pinned_names: None,
         }
     }
 
