@@ -18,6 +18,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::memory::Reservation;
+
 /// The most messages that wait for one peer. A peer sends few requests before it has read an
 /// answer: 64 requests to a caller wait at most, and pings come one at a time.
 pub const MESSAGES: usize = 256;
@@ -39,6 +41,8 @@ pub struct OutboxMessage {
     pub until: Instant,
     /// The state that it tells of, if a newer message about the same takes its place.
     pub state: Option<OutboxState>,
+    /// What it takes of `limits.memory`.
+    pub kept: Option<Reservation>,
     /// Dropped when the message was posted or given up. A message that holds a slot of the gate is
     /// bounded by the gate, and does not count here.
     pub held: Option<Box<dyn Any + Send>>,
@@ -229,6 +233,7 @@ mod tests {
             what: "a test",
             until: Instant::now(),
             state,
+            kept: None,
             held: None,
         }
     }

@@ -18,6 +18,9 @@ use crate::upstream::peer::{Connection, Peer};
 /// How long a cancellation may take to reach the upstream. It holds the slot of its call as long.
 const CANCELLATION: Duration = Duration::from_secs(2);
 
+/// What a message in an outbox takes besides its bytes.
+const OVERHEAD: usize = 256;
+
 impl Link {
     /// Sends a notification or a response some time soon, and does not wait. `what` names it in the
     /// log. Of messages about the same `state` only the newest is sent.
@@ -30,9 +33,14 @@ impl Link {
         what: &'static str,
         state: Option<OutboxState>,
     ) {
+        let Ok(kept) = self.memory.reserve(body.len() + OVERHEAD) else {
+            tracing::warn!(upstream = %self.id(), what, "dropped: no memory is left for it");
+            return;
+        };
         let message = OutboxMessage {
             body,
             what,
+            kept: Some(kept),
             until: self.list_deadline(),
             state,
             held: None,
@@ -57,6 +65,7 @@ impl Link {
         let message = OutboxMessage {
             body: message::cancelled(id, reason),
             what: "a cancellation",
+            kept: None,
             until: Instant::now() + CANCELLATION.min(self.config.timeouts.list),
             state: None,
             held: Some(Box::new(held)),
@@ -112,6 +121,7 @@ impl Link {
             what,
             until,
             state,
+            kept: _kept,
             held,
         } = message;
         let posted = async {
