@@ -1,9 +1,17 @@
 //! The caller of a request. Its session's state is something else: see
 //! [`crate::session::CallerSession`].
 
+mod presence;
+mod room;
+mod share;
+
 use std::net::IpAddr;
 
 use crate::memory::MemoryShare;
+
+pub use presence::{Presence, PresenceState, WaitingRequest};
+pub use room::{Occupant, Rest, Room, RoomIsFull};
+pub use share::{Contention, Holdings, ShareKey, Turn};
 
 /// The connection that the requests of a caller come over.
 #[derive(Clone, Debug)]
@@ -13,6 +21,19 @@ pub struct CallerConnection {
     /// The bytes that are kept for it: requests that arrive, answers until they are sent.
     pub memory: MemoryShare,
 }
+
+impl CallerConnection {
+    /// Returns the key of the caller's share.
+    #[must_use]
+    pub fn share(&self) -> ShareKey {
+        ShareKey::of(self.address)
+    }
+}
+
+/// Marks an HTTP response as a stream of changes, which stands for as long as its caller likes. It
+/// is an extension of the response that the listener takes off.
+#[derive(Clone, Copy, Debug)]
+pub struct StandingAnswer;
 
 /// The identity that a caller proved.
 ///

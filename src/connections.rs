@@ -6,37 +6,43 @@
 
 mod activity;
 mod listener;
+mod registry;
+mod reserve;
+mod streams;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use crate::caller::CallerConnection;
-use crate::memory::{MemoryBudget, MemoryShare};
+use crate::caller::{CallerConnection, ShareKey, StandingAnswer};
+use crate::memory::{MemoryBudget, MemoryShare, Reservation};
 
-use self::activity::{Activity, ConnectionPhase, TrackedBody, WatchedStream};
+use self::activity::{Activity, ConnectionPhase, RequestGuard, WatchedStream};
 use self::listener::ClientStream;
+use self::registry::{ConnectionPlace, Registry};
+use self::reserve::ReserveService;
+use self::streams::{TrackedBody, TrackedExecutor};
 
 pub use self::listener::{Listener, SocketFile};
+pub use self::reserve::ReserveFor;
 
 /// Most bytes of a request's header. A longer one is answered with 431.
 const HEADER_BYTES: usize = 64 << 10;
@@ -52,12 +58,21 @@ const WARN_EVERY: Duration = Duration::from_secs(1);
 /// HTTP/2: the time between keep-alive pings, and how long the answer to one may take.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
+/// HTTP/2: most streams of a connection at once. A client that wants more of weir at once waits a
+/// little, or opens another connection. Each may hold a body that arrives and an answer.
+const STREAMS: u32 = 64;
+/// HTTP/2: most bytes of an answer that wait to be written, for each stream.
+const SEND_BUFFER: usize = 64 << 10;
+
 /// Limits of a listener's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Most connections open at once. One more is accepted and closed: its client learns at once
-    /// that it has to go elsewhere, which it would not if it waited in the backlog.
+    /// Most connections open at once. For one more, an idle one makes room; or it is of the reserve,
+    /// where it learns at once that it has to come back, which it would not if it waited in the
+    /// backlog.
     pub connections: usize,
+    /// What connections beyond these may still ask.
+    pub reserve: ReserveFor,
     /// How long a request's header may take, from its first byte or from the connection's start.
     pub header: Duration,
 }
@@ -111,22 +126,10 @@ fn descriptors(_: usize) -> Option<usize> {
 /// State that all connections of one listener share.
 struct ListenerContext {
     http: auto::Builder<TrackedExecutor>,
-    slots: Arc<Semaphore>,
-    header: Duration,
+    /// The connections of the listener, and those of its reserve.
+    registry: Arc<Registry>,
+    reserve: Arc<Registry>,
     shutdown: CancellationToken,
-}
-
-/// Executor that puts hyper's tasks (HTTP/2 streams) under a tracker.
-#[derive(Clone)]
-struct TrackedExecutor(TaskTracker);
-
-impl<F> hyper::rt::Executor<F> for TrackedExecutor
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
-    }
 }
 
 /// Serves until `shutdown`, then waits until the last connection has ended: requests in progress
@@ -149,34 +152,48 @@ pub async fn serve<M, S>(
         .timer(TokioTimer::new())
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1)
+        .max_concurrent_streams(STREAMS)
+        .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX));
     let context = Arc::new(ListenerContext {
         http,
-        slots: Arc::new(Semaphore::new(limits.connections)),
-        header: limits.header,
+        registry: Registry::new(limits.connections),
+        reserve: Registry::new(reserve::CONNECTIONS),
         shutdown,
     });
-    let mut rejections = Rejections::default();
+    let mut counts = CrowdCounts::default();
     while let Some((stream, address)) = next(&listener, &context.shutdown).await {
-        match Arc::clone(&context.slots).try_acquire_owned() {
-            Ok(slot) => {
-                let share = memory.share();
-                let Ok(kept) = share.reserve(CONNECTION_BYTES) else {
-                    rejections.count(limits.connections);
-                    continue;
-                };
-                let service = make_service(CallerConnection {
-                    address,
-                    memory: share.clone(),
-                });
-                let served = connection(stream, service, Arc::clone(&context), share);
-                tasks.spawn(async move {
-                    let _held = (slot, kept);
-                    served.await;
-                });
-            }
-            Err(_) => rejections.count(limits.connections),
+        let share = ShareKey::of(address);
+        context.registry.wait_for_leavers().await;
+        context.reserve.wait_for_leavers().await;
+        let Some(place) = context.admit(share, limits.header, &memory) else {
+            counts.closed.count(limits.connections);
+            continue;
+        };
+        if place.place.has_ousted && !place.is_reserve {
+            counts.ousted.count(limits.connections);
         }
+        let service = make_service(CallerConnection {
+            address,
+            memory: place.memory.clone(),
+        });
+        let (context, number) = (Arc::clone(&context), place.place.number());
+        let registry = if place.is_reserve {
+            Arc::clone(&context.reserve)
+        } else {
+            Arc::clone(&context.registry)
+        };
+        let task = if place.is_reserve {
+            counts.reserved.count(limits.connections);
+            let service = ReserveService {
+                service,
+                reserve: limits.reserve,
+            };
+            tasks.spawn(connection(stream, service, context, place))
+        } else {
+            tasks.spawn(connection(stream, service, context, place))
+        };
+        registry.attach(number, task.abort_handle());
     }
     drop(listener);
     tasks.close();
@@ -210,23 +227,91 @@ async fn next(
     }
 }
 
-/// Counts rejected connections and logs the number from time to time.
-#[derive(Default)]
-struct Rejections {
+/// The place of a connection, with what it does there.
+struct Admitted {
+    place: ConnectionPlace,
+    activity: Arc<Activity>,
+    header: Duration,
+    is_reserve: bool,
+    /// What pays for what is kept for it. The reserve is not in the budget: it is for probes, and
+    /// few.
+    memory: MemoryShare,
+    kept: Option<Reservation>,
+}
+
+impl ListenerContext {
+    /// Gives a connection a place, in the reserve if there is no other, or no memory.
+    fn admit(
+        &self,
+        share: ShareKey,
+        header: Duration,
+        budget: &Arc<MemoryBudget>,
+    ) -> Option<Admitted> {
+        let memory = budget.share();
+        if let Ok(kept) = memory.reserve(CONNECTION_BYTES) {
+            let activity = Arc::new(Activity::new(header));
+            if let Some(place) = self.registry.admit(share, &activity) {
+                return Some(Admitted {
+                    place,
+                    activity,
+                    header,
+                    is_reserve: false,
+                    memory,
+                    kept: Some(kept),
+                });
+            }
+        }
+        let header = header.min(reserve::HEADER);
+        let activity = Arc::new(Activity::new(header));
+        Some(Admitted {
+            place: self.reserve.admit(share, &activity)?,
+            activity,
+            header,
+            is_reserve: true,
+            memory: MemoryShare::unlimited(),
+            kept: None,
+        })
+    }
+}
+
+/// Counts what happens to connections while too many are open.
+struct CrowdCounts {
+    ousted: CrowdCount,
+    reserved: CrowdCount,
+    closed: CrowdCount,
+}
+
+impl Default for CrowdCounts {
+    fn default() -> Self {
+        Self {
+            ousted: CrowdCount::of("idle connections closed to make room: too many are open"),
+            reserved: CrowdCount::of("connections turned away: too many are open and busy"),
+            closed: CrowdCount::of("connections closed at once: too many are open and busy"),
+        }
+    }
+}
+
+/// Counts connections and logs the number from time to time.
+struct CrowdCount {
+    what: &'static str,
     count: u64,
     said: Option<Instant>,
 }
 
-impl Rejections {
+impl CrowdCount {
+    fn of(what: &'static str) -> Self {
+        Self {
+            what,
+            count: 0,
+            said: None,
+        }
+    }
+
     fn count(&mut self, limit: usize) {
         self.count += 1;
         if self.said.is_none_or(|said| said.elapsed() >= WARN_EVERY) {
             let connections = self.count;
-            tracing::warn!(
-                connections,
-                limit,
-                "connections turned away: too many are open"
-            );
+            tracing::warn!(connections, limit, "{}", self.what);
             self.said = Some(Instant::now());
             self.count = 0;
         }
@@ -242,17 +327,67 @@ fn refuse_for_memory() -> Response {
     refused
 }
 
+/// Prepares a response for the connection: its body holds the guard of the request.
+fn track(
+    mut response: Response,
+    mut under_way: RequestGuard,
+    closes: bool,
+) -> http::Response<TrackedBody> {
+    let standing = response.extensions_mut().remove::<StandingAnswer>();
+    if standing.is_some() {
+        under_way.mark_standing();
+    }
+    if closes {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response.map(|body| TrackedBody::new(body, under_way))
+}
+
+/// Returns ready when the connection has taken too long for what it is doing.
+fn poll_patience(
+    mut timer: Pin<&mut Sleep>,
+    activity: &Activity,
+    is_crowded: bool,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    loop {
+        let Some((due, period)) = activity.due(is_crowded) else {
+            return Poll::Pending;
+        };
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        if due <= now {
+            tracing::debug!(phase = ?activity.phase(), "a connection was closed: it took too long");
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(due.min(now + period));
+    }
+}
+
 /// Serves one connection until it ends.
 async fn connection<S>(
     stream: ClientStream,
     service: S,
     context: Arc<ListenerContext>,
-    memory: MemoryShare,
+    admitted: Admitted,
 ) where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
     S: Clone + Send + 'static,
 {
-    let activity = Arc::new(Activity::new(context.header));
+    let Admitted {
+        place: _place,
+        activity,
+        header: patience,
+        is_reserve,
+        memory,
+        kept: _kept,
+    } = admitted;
     let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&activity)));
     let own = Arc::clone(&activity);
     let service = service_fn(move |request: http::Request<Incoming>| {
@@ -260,23 +395,26 @@ async fn connection<S>(
         let request = request.map(Body::new);
         let kept = memory.reserve(REQUEST_BYTES);
         let answer = kept.is_ok().then(|| service.clone().call(request));
+        let closes = is_reserve && version < Version::HTTP_2;
         let under_way = own.begin(version, kept.ok());
         async move {
             let response = match answer {
                 Some(answer) => answer.await?,
                 None => refuse_for_memory(),
             };
-            Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, under_way)))
+            Ok::<_, Infallible>(track(response, under_way, closes))
         }
     });
     let mut http = pin!(context.http.serve_connection(io, service));
     // Polling a token takes its lock: with a child of its own, connections do not contend for one.
     let shutdown = context.shutdown.child_token();
     let mut shutdown = pin!(shutdown.cancelled());
-    let mut timer = pin!(tokio::time::sleep(context.header));
+    let mut timer = pin!(tokio::time::sleep(patience));
     let mut ending = false;
     poll_fn(|cx| {
-        if !ending && shutdown.as_mut().poll(cx).is_ready() {
+        // In the reserve, a connection has one request.
+        let is_served = is_reserve && activity.has_begun();
+        if !ending && (is_served || shutdown.as_mut().poll(cx).is_ready()) {
             ending = true;
             http.as_mut().graceful_shutdown();
         }
@@ -286,28 +424,14 @@ async fn connection<S>(
             }
             return Poll::Ready(());
         }
+        if is_reserve && !ending && activity.has_begun() {
+            cx.waker().wake_by_ref();
+        }
         if ending && activity.phase() == ConnectionPhase::Header {
             // No request has arrived completely: weir does not wait for the rest of its header.
             return Poll::Ready(());
         }
-        loop {
-            let crowded = context.slots.available_permits() == 0;
-            let Some((due, period)) = activity.due(crowded) else {
-                return Poll::Pending;
-            };
-            if timer.deadline() > due {
-                timer.as_mut().reset(due);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            let now = Instant::now();
-            if due <= now {
-                tracing::debug!(phase = ?activity.phase(), "a connection was closed: it took too long");
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(due.min(now + period));
-        }
+        poll_patience(timer.as_mut(), &activity, context.registry.is_full(), cx)
     })
     .await;
 }

@@ -80,10 +80,10 @@ async fn source(
         method::TASKS_UPDATE => tasks::target(scope, request, method::TASKS_UPDATE)?,
         method::TASKS_CANCEL => tasks::target(scope, request, method::TASKS_CANCEL)?,
         method::TASKS_RESULT => tasks::target(scope, request, method::TASKS_RESULT)?,
-        method::SET_LEVEL => return settings::set_level(scope, request).await,
-        method::SUBSCRIBE => return settings::subscribe(scope, request).await,
-        method::UNSUBSCRIBE => return settings::unsubscribe(scope, request).await,
-        method::TASKS_LIST => return tasks::list(scope, request).await,
+        method::SET_LEVEL | method::SUBSCRIBE | method::UNSUBSCRIBE | method::TASKS_LIST => {
+            scope.begin();
+            return settle(scope, request).await;
+        }
         listing => {
             return match Kind::of_method(listing) {
                 Some(kind) => list::list(scope, kind, request),
@@ -92,6 +92,16 @@ async fn source(
         }
     };
     forward(scope, request, target, record).await
+}
+
+/// Answers a request that weir sends to upstreams with params of its own.
+async fn settle(scope: &Scope<'_>, request: &Request<'_>) -> Result<ReplySource, Fault> {
+    match request.method.as_ref() {
+        method::SET_LEVEL => settings::set_level(scope, request).await,
+        method::SUBSCRIBE => settings::subscribe(scope, request).await,
+        method::UNSUBSCRIBE => settings::unsubscribe(scope, request).await,
+        _ => tasks::list(scope, request).await,
+    }
 }
 
 /// Sends a request to the upstream that owns its target.

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, AdminState};
 use crate::config::{AdminAddress, Config};
-use crate::connections::{self, ConnectionLimits, Listener};
+use crate::connections::{self, ConnectionLimits, Listener, ReserveFor};
 use crate::front::{self, Draining, Front};
 use crate::live::reload::ReloadHandle;
 use crate::metrics::names;
@@ -111,6 +111,7 @@ impl Bound {
         let limits = ConnectionLimits {
             connections: config.listen.connections.get(),
             header: config.listen.header_timeout,
+            reserve: ReserveFor::Probes,
         }
         .with_room();
         let admin = admin.zip(config.admin.as_ref()).map(|(bound, admin)| {

@@ -12,6 +12,8 @@ mod stream;
 mod table;
 mod token;
 mod upstream_session;
+mod upstream_sessions;
+mod usage;
 
 pub use caller_session::{CallerSession, ResourceSubscription, RunningCall};
 pub use server_requests::{PendingServerRequest, ServerRequests};

@@ -96,8 +96,8 @@ pub(super) struct Listen {
     pub(super) header_timeout: Option<Duration>,
     /// Maximum time to receive the body of a request. Default: 60s.
     pub(super) body_timeout: Option<Duration>,
-    /// Maximum number of open connections. Connections beyond it are closed at once. Default:
-    /// 10000.
+    /// Maximum number of open connections. For one more, an idle connection or stream is closed. If
+    /// all are busy, probes are answered, and all else gets 503. Default: 10000.
     #[schemars(range(min = 1))]
     pub(super) connections: Option<u64>,
     /// After how long a silent event stream gets a comment, which keeps the connection open. An
@@ -248,7 +248,7 @@ pub(super) struct Limits {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UpstreamLimits {
-    /// Maximum number of calls at the same time. Default: 64.
+    /// Maximum number of calls at the same time. Others wait, and callers take turns. Default: 64.
     #[schemars(range(min = 1))]
     pub(super) in_flight: Option<u64>,
     /// Maximum size of one response or one event. Default: 32MiB.

@@ -7,13 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::Body;
-use bytes::Bytes;
 use http::Version;
-use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::caller::Rest;
 use crate::connections::listener::ClientStream;
 use crate::memory::Reservation;
 
@@ -22,7 +20,7 @@ const IDLE: Duration = Duration::from_secs(300);
 /// The same, while the number of connections is at its limit.
 const CROWDED: Duration = Duration::from_secs(30);
 /// How long the client may leave what is sent to it unread.
-const STALL: Duration = Duration::from_secs(60);
+pub(super) const STALL: Duration = Duration::from_secs(60);
 
 /// Most bytes that are read and dropped after a header was refused.
 const LINGER_BYTES: usize = 16 << 20;
@@ -46,6 +44,10 @@ pub(super) struct Activity {
     began: Instant,
     header: Duration,
     under_way: AtomicUsize,
+    /// How many of them are streams of changes, which are idle most of their time.
+    standing: AtomicUsize,
+    /// When the last request began.
+    begun: AtomicU64,
     /// HTTP/2: bytes between requests do not mean a header, and hyper limits the headers' time.
     multiplexed: AtomicBool,
     header_since: AtomicU64,
@@ -60,6 +62,8 @@ impl Activity {
             began: Instant::now(),
             header,
             under_way: AtomicUsize::new(0),
+            standing: AtomicUsize::new(0),
+            begun: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
             header_since: AtomicU64::new(1),
             idle_since: AtomicU64::new(1),
@@ -109,7 +113,10 @@ impl Activity {
         version: Version,
         kept: Option<Reservation>,
     ) -> RequestGuard {
-        self.header_since.store(0, Relaxed);
+        let header_since = self.header_since.swap(0, Relaxed);
+        if header_since > 0 {
+            self.begun.store(header_since, Relaxed);
+        }
         self.under_way.fetch_add(1, Relaxed);
         if version == Version::HTTP_2 {
             self.multiplexed.store(true, Relaxed);
@@ -117,6 +124,27 @@ impl Activity {
         RequestGuard {
             activity: Arc::clone(self),
             _kept: kept,
+            is_standing: false,
+        }
+    }
+
+    /// Returns whether a request has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Relaxed) > 0
+    }
+
+    /// Returns what would be lost with the connection, and since when.
+    pub(super) fn rest(&self) -> Rest {
+        let at = |time: &AtomicU64| self.at(time.load(Relaxed));
+        let under_way = self.under_way.load(Relaxed);
+        match self.phase() {
+            ConnectionPhase::Idle => Rest::Idle(at(&self.idle_since)),
+            ConnectionPhase::Header => Rest::Idle(at(&self.header_since)),
+            ConnectionPhase::Stalled => Rest::Standing(at(&self.stalled_since)),
+            ConnectionPhase::Busy if self.standing.load(Relaxed) >= under_way => {
+                Rest::Standing(at(&self.begun))
+            }
+            ConnectionPhase::Busy => Rest::Busy(at(&self.begun)),
         }
     }
 
@@ -143,12 +171,24 @@ pub(super) struct RequestGuard {
     activity: Arc<Activity>,
     /// What the request takes of `limits.memory`.
     _kept: Option<Reservation>,
+    is_standing: bool,
+}
+
+impl RequestGuard {
+    /// Notes that the answer is a stream of changes.
+    pub(super) fn mark_standing(&mut self) {
+        self.is_standing = true;
+        self.activity.standing.fetch_add(1, Relaxed);
+    }
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         let activity = &self.activity;
         activity.idle_since.store(activity.now(), Relaxed);
+        if self.is_standing {
+            activity.standing.fetch_sub(1, Relaxed);
+        }
         activity.under_way.fetch_sub(1, Relaxed);
     }
 }
@@ -246,41 +286,6 @@ impl AsyncWrite for WatchedStream {
             ready!(self.poll_linger(context));
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// Body of an answer, with the guard of its request.
-pub(super) struct TrackedBody {
-    body: Body,
-    _under_way: RequestGuard,
-}
-
-impl TrackedBody {
-    pub(super) fn new(body: Body, under_way: RequestGuard) -> Self {
-        Self {
-            body,
-            _under_way: under_way,
-        }
-    }
-}
-
-impl http_body::Body for TrackedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

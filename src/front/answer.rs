@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio_util::task::TaskTracker;
 
-use crate::caller::CallerConnection;
+use crate::caller::{CallerConnection, Presence, StandingAnswer};
 use crate::front::body::Pieces;
 use crate::front::replay::{ReplayBuffers, StreamTrigger};
 use crate::front::running::Running;
@@ -32,6 +32,8 @@ const USUAL_ACCEPT: &[u8] = b"application/json, text/event-stream";
 pub(super) struct Recipient {
     pub(super) accepts: Accepts,
     pub(super) connection: Arc<CallerConnection>,
+    /// Whether it is still there; `None` where the work on its answer ends with it.
+    pub(super) presence: Option<Presence>,
 }
 
 /// The media types that a caller accepts, by its `Accept` header.
@@ -226,6 +228,13 @@ pub(super) fn events(body: Body) -> Response {
     headers.insert(header::CONTENT_TYPE, EVENTS);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// Returns a stream of changes.
+pub(super) fn changes(body: Body) -> Response {
+    let mut response = events(body);
+    response.extensions_mut().insert(StandingAnswer);
     response
 }
 

@@ -24,7 +24,8 @@ use crate::protocol::headers;
 use crate::protocol::sse;
 
 /// The future of an answer: its headers, and with them all that is known by then. In legacy it goes
-/// on in the background when it is dropped: a disconnect cancels nothing there.
+/// on in the background when it is dropped, because a disconnect cancels nothing there; but what
+/// still waits for its turn, so that nothing ran, does not.
 pub struct Answering {
     work: Option<BoxFuture<'static, Response>>,
     front: Arc<Front>,
@@ -44,7 +45,7 @@ impl Answering {
         let work = {
             let (front, connection) = (Arc::clone(front), Arc::clone(connection));
             let patience = patience.clone();
-            async move { post(&front, connection, request, &patience).await }.boxed()
+            async move { post(&front, connection, request, is_legacy, &patience).await }.boxed()
         };
         Self {
             work: Some(work),
@@ -94,11 +95,14 @@ impl Drop for Answering {
         let Some(work) = self.work.take() else {
             return;
         };
-        if self.is_legacy {
+        let presence = self.patience.presence();
+        if self.is_legacy && !presence.is_only_waiting() {
+            presence.leave();
             let given_up = self.front.given_up.clone();
             self.front.tasks.spawn(async move {
                 tokio::select! {
                     _ = work => {}
+                    () = presence.given_up() => {}
                     () = given_up.cancelled() => {}
                 }
             });

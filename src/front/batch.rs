@@ -14,7 +14,7 @@ use futures::StreamExt as _;
 use futures::stream::{BoxStream, SelectAll, Stream};
 use http::{HeaderMap, StatusCode};
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Presence};
 use crate::front::answer::{self, Accepts, Recipient};
 use crate::front::legacy::{self, Begun};
 use crate::front::modern;
@@ -97,6 +97,7 @@ pub(super) async fn post(
     let answers = BatchAnswers {
         rest: Some(items.iter().map(answer).collect()),
         front: Arc::clone(front),
+        presence: to.presence.clone(),
     };
     gather(answers, to.accepts).await
 }
@@ -206,6 +207,7 @@ fn join_answers(answers: &[Bytes]) -> Response {
 struct BatchAnswers {
     rest: Option<SelectAll<BoxStream<'static, Outgoing>>>,
     front: Arc<Front>,
+    presence: Option<Presence>,
 }
 
 impl Stream for BatchAnswers {
@@ -225,17 +227,28 @@ impl Stream for BatchAnswers {
 
 impl Drop for BatchAnswers {
     fn drop(&mut self) {
-        if let Some(mut rest) = self.rest.take() {
+        if let (Some(mut rest), Some(presence)) = (self.rest.take(), self.presence.take()) {
+            if presence.is_only_waiting() {
+                return;
+            }
+            presence.leave();
             let shutdown = self.front.shutdown.clone();
             self.front.tasks.spawn(async move {
                 let rest = async { while rest.next().await.is_some() {} };
-                shutdown.run_until_cancelled(rest).await;
+                tokio::select! {
+                    _ = shutdown.run_until_cancelled(rest) => {}
+                    () = presence.given_up() => {}
+                }
             });
         }
     }
 }
 
 /// The state of one message of a batch.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "moved once or twice; a box would cost each call an allocation"
+)]
 enum ItemState {
     Unread(String),
     Running(Running),
@@ -288,11 +301,13 @@ async fn begin(
             legacy::begin(front, session, to, &request, &trace, record).await
         }
         Ok(Message::Notification(notification)) => {
-            legacy::handle_notification(&front.sessions.state(session), &notification);
+            let share = to.connection.share();
+            legacy::handle_notification(&front.sessions.state(session, share), &notification);
             Begun::Over
         }
         Ok(Message::Response(response)) => {
-            relay::answer_upstream(&front.sessions.state(session), &response);
+            let share = to.connection.share();
+            relay::answer_upstream(&front.sessions.state(session, share), &response);
             Begun::Over
         }
         Err(MessageError { id, fault }) => {

@@ -86,10 +86,11 @@ impl Service<Request> for EndpointService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         let path = request.uri().path();
         let is_endpoint = path == &*self.path || path == &*self.other_path;
         if request.method() != Method::POST || !is_endpoint {
+            request.extensions_mut().insert(self.connection.share());
             return Either::Right(self.rest.call(request));
         }
         Either::Left(Answering::new(&self.front, &self.connection, request))

@@ -4,14 +4,14 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use http_body::Body as _;
 
-use crate::caller::{Caller, CallerConnection};
+use crate::caller::{Caller, CallerConnection, ShareKey};
 use crate::front::answer::{self, Accepts, Recipient};
 use crate::front::patience::{LateAnswer, Patience};
 use crate::front::state::{Front, METHODS};
@@ -55,6 +55,7 @@ pub(super) async fn post(
     front: &Arc<Front>,
     connection: Arc<CallerConnection>,
     request: Request,
+    is_legacy: bool,
     patience: &Patience,
 ) -> Response {
     let (parts, mut body) = request.into_parts();
@@ -75,6 +76,7 @@ pub(super) async fn post(
                 to: Recipient {
                     accepts,
                     connection,
+                    presence: is_legacy.then(|| patience.presence()),
                 },
                 body,
             };
@@ -263,11 +265,12 @@ async fn answer_message(
             }
         }
         Message::Notification(notification) => {
-            handle_notification(front, headers, modern_header, &notification)
+            handle_notification(front, headers, to, modern_header, &notification)
         }
         Message::Response(response) => match legacy::find_session(front, headers) {
             Ok(session) => {
-                relay::answer_upstream(&front.sessions.state(&session), &response);
+                let state = front.sessions.state(&session, to.connection.share());
+                relay::answer_upstream(&state, &response);
                 answer::bare(StatusCode::ACCEPTED)
             }
             Err(fault) => answer::refuse(None, &fault),
@@ -280,6 +283,7 @@ async fn answer_message(
 fn handle_notification(
     front: &Front,
     headers: &HeaderMap,
+    to: &Recipient,
     modern_header: bool,
     notification: &Notification<'_>,
 ) -> Response {
@@ -288,7 +292,8 @@ fn handle_notification(
     }
     match legacy::find_session(front, headers) {
         Ok(session) => {
-            legacy::handle_notification(&front.sessions.state(&session), notification);
+            let state = front.sessions.state(&session, to.connection.share());
+            legacy::handle_notification(&state, notification);
             answer::bare(StatusCode::ACCEPTED)
         }
         Err(fault) => answer::refuse(None, &fault),
@@ -296,12 +301,17 @@ fn handle_notification(
 }
 
 /// Answers a `GET`: opens a legacy session's stream.
-pub(super) async fn open_stream(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
+pub(super) async fn open_stream(
+    State(front): State<Arc<Front>>,
+    Extension(share): Extension<ShareKey>,
+    headers: HeaderMap,
+) -> Response {
     match find_session(&front, &headers) {
         Ok(_) if !Accepts::read(&headers).streams() => answer::refuse(None, &Fault::NotAcceptable),
         Ok(session) => {
             let last = headers.get(LAST_EVENT_ID);
-            legacy::open_stream(&front, &session, last.and_then(|last| last.to_str().ok()))
+            let last = last.and_then(|last| last.to_str().ok());
+            legacy::open_stream(&front, &session, share, last)
         }
         Err(response) => *response,
     }

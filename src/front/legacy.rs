@@ -7,7 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::caller::Caller;
+use crate::caller::{Caller, ShareKey};
 use crate::front::answer::{self, Recipient};
 use crate::front::changes;
 use crate::front::running::Running;
@@ -120,6 +120,10 @@ pub(super) fn find_session(front: &Front, headers: &HeaderMap) -> Result<Session
 }
 
 /// The beginning of an answer in a session.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "moved once or twice; a box would cost each call an allocation"
+)]
 pub(super) enum Begun {
     /// The whole answer.
     Answered(Payload),
@@ -168,11 +172,12 @@ pub(super) async fn begin(
             fault
         }
         _ => {
-            let state = front.sessions.state(session);
+            let state = front.sessions.state(session, to.connection.share());
             let call = state.call(&request.id);
             let scope = Scope::new(&front.live, Caller::anonymous(), session.version, trace)
                 .in_session(&state)
                 .over(&to.connection)
+                .awaited_by(to.presence.as_ref())
                 .streaming(to.accepts.streams());
             let reply = tokio::select! {
                 biased;
@@ -181,7 +186,8 @@ pub(super) async fn begin(
             };
             match reply {
                 Ok(reply) => {
-                    let running = Running::legacy(reply, call, &front.given_up);
+                    let running =
+                        Running::legacy(reply, call, to.presence.clone(), &front.given_up);
                     return Begun::Running(running, state);
                 }
                 Err(fault) => fault,
@@ -213,9 +219,10 @@ pub(super) fn handle_notification(session: &CallerSession, notification: &Notifi
 pub(super) fn open_stream(
     front: &Arc<Front>,
     session: &SessionToken,
+    share: ShareKey,
     last: Option<&str>,
 ) -> Response {
-    let state = front.sessions.state(session);
+    let state = front.sessions.state(session, share);
     let resumed = last.and_then(|last| front.replays.resume(&state, last));
     if let Some(body) = resumed {
         return answer::events(body);
@@ -225,7 +232,7 @@ pub(super) fn open_stream(
     let changes = Changes::of_session(&front.live, Caller::anonymous(), stream);
     let render = |method, params: Option<&str>| sse::event(&message::notification(method, params));
     let counted = front.metrics.get_streams.hold();
-    answer::events(changes::body(
+    answer::changes(changes::body(
         sse::KEEP_ALIVE,
         front.keep_alive,
         changes,

@@ -44,5 +44,5 @@ pub(super) async fn listen(
         Some(ending),
         counted,
     );
-    Ok(answer::events(body))
+    Ok(answer::changes(body))
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::HeaderValue;
 use parking_lot::Mutex;
 
+use crate::caller::{Presence, PresenceState};
 use crate::protocol::trace::Trace;
 
 /// What the headers of an event stream say whose events are not known yet.
@@ -22,9 +23,21 @@ pub(super) struct Patience(Arc<WaitingCaller>);
 struct WaitingCaller {
     is_over: AtomicBool,
     late: Mutex<Option<LateAnswer>>,
+    presence: PresenceState,
+}
+
+impl AsRef<PresenceState> for WaitingCaller {
+    fn as_ref(&self) -> &PresenceState {
+        &self.presence
+    }
 }
 
 impl Patience {
+    /// Returns the presence of the caller.
+    pub(super) fn presence(&self) -> Presence {
+        Presence::new(Arc::clone(&self.0))
+    }
+
     /// Has the event stream begin now. The work is polled again by the stream.
     pub(super) fn end(&self, late: LateAnswer) {
         *self.0.late.lock() = Some(late);

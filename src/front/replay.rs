@@ -18,6 +18,7 @@ use foldhash::HashMap;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use crate::caller::Presence;
 use crate::front::running::Running;
 use crate::memory::{MemoryShare, Reservation, SMALL};
 use crate::protocol::sse;
@@ -50,6 +51,8 @@ pub(super) struct ReplayBuffers {
 pub(super) struct ReplayBuffer {
     number: u64,
     session: Arc<CallerSession>,
+    /// Whether the caller is there: a reader.
+    presence: Option<Presence>,
     /// Whether the caller knows streams that pause: events without data, retry times.
     polls: bool,
     keep_alive: Duration,
@@ -135,6 +138,7 @@ impl ReplayBuffers {
         let buffer = Arc::new(ReplayBuffer {
             number,
             session: Arc::clone(session),
+            presence: running.presence().cloned(),
             polls: session.knows_polling(),
             keep_alive: self.keep_alive,
             state: Mutex::new(State {
@@ -283,6 +287,9 @@ impl ReplayBuffer {
     /// reader. `first` is sent before them.
     fn read(self: &Arc<Self>, after: u64, first: Option<Bytes>) -> Body {
         let mut reader = 0;
+        if let Some(presence) = &self.presence {
+            presence.come_back();
+        }
         self.change(|state| {
             state.readers += 1;
             reader = state.readers;
@@ -416,6 +423,9 @@ impl Drop for BufferReader {
             if is_it {
                 state.was_read = state.done && state.reader.is_some_and(|(_, next)| next >= end);
                 state.reader = None;
+                if let Some(presence) = &self.buffer.presence {
+                    presence.leave();
+                }
             }
         });
     }

@@ -1,5 +1,6 @@
 //! A request being answered.
 
+use crate::caller::Presence;
 use crate::front::drain::GivenUp;
 use crate::protocol::error::Fault;
 use crate::relay::{Outgoing, Reply};
@@ -11,6 +12,8 @@ pub(super) struct Running {
     given_up: GivenUp,
     /// Legacy: where `notifications/cancelled` finds this call.
     call: Option<RunningCall>,
+    /// Legacy over HTTP: whether the caller is still there.
+    presence: Option<Presence>,
 }
 
 impl Running {
@@ -19,14 +22,21 @@ impl Running {
             reply: Some(reply),
             given_up: given_up.clone(),
             call: None,
+            presence: None,
         }
     }
 
-    pub(super) fn legacy(reply: Reply, call: RunningCall, given_up: &GivenUp) -> Self {
+    pub(super) fn legacy(
+        reply: Reply,
+        call: RunningCall,
+        presence: Option<Presence>,
+        given_up: &GivenUp,
+    ) -> Self {
         Self {
             reply: Some(reply),
             given_up: given_up.clone(),
             call: Some(call),
+            presence,
         }
     }
 
@@ -36,13 +46,26 @@ impl Running {
         self.reply.take()?.abandon(&Fault::ShuttingDown)
     }
 
-    /// Returns the next message. Once weir stops and waits no longer, that is the last one.
+    /// Returns the presence of the caller, if the call may go on without it.
+    pub(super) fn presence(&self) -> Option<&Presence> {
+        self.presence.as_ref()
+    }
+
+    /// Returns the next message. Once weir stops and waits no longer, that is the last one; or once
+    /// others wait for the place of a call whose caller is gone.
     pub(super) async fn next_in_time(&mut self) -> Option<Outgoing> {
-        let given_up = self.given_up.clone();
+        let (given_up, presence) = (self.given_up.clone(), self.presence.clone());
+        let gives_way = async {
+            match &presence {
+                Some(presence) => presence.given_up().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             outgoing = self.next() => outgoing,
             () = given_up.cancelled() => self.give_up(),
+            () = gives_way => self.reply.take()?.give_way(),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, ShareKey};
 use crate::front::{batch, legacy, modern};
 use crate::live::Live;
 use crate::protocol::era::{Era, Version};
@@ -288,7 +288,8 @@ impl Connection {
             legacy::initialize(snapshot.view(&Caller::anonymous()), request)
         };
         let (profile, body) = initialized.inspect_err(|fault| record.fail(fault))?;
-        let former = self.session.lock().replace(CallerSession::new(profile));
+        let session = CallerSession::new(profile, ShareKey::Local);
+        let former = self.session.lock().replace(session);
         if let Some(former) = former {
             former.end();
         }

@@ -150,6 +150,14 @@ impl Reply {
         }
     }
 
+    /// Ends a reply whose caller is gone, because others wait for its place.
+    pub fn give_way(&mut self) -> Option<Outgoing> {
+        let State::Upstream(reply) = &self.state else {
+            return None;
+        };
+        self.abandon(&LinkError::Busy.to_fault(reply.sent.stream.cancel.link.id()))
+    }
+
     /// Ends a reply that its upstream has not completed: returns an error response, and cancels the
     /// request there. Other replies need none, because their response is ready at once.
     pub fn abandon(&mut self, fault: &Fault) -> Option<Outgoing> {

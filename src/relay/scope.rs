@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use crate::caller::{Caller, CallerConnection};
+use crate::caller::{Caller, CallerConnection, Presence, ShareKey, Turn};
 use crate::catalog::{NamedResources, ResourceRoute};
 use crate::live::{Live, Snapshot, View};
 use crate::memory::MemoryShare;
@@ -16,6 +16,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::trace::Trace;
 use crate::session::CallerSession;
 use crate::upstream::Link;
+use crate::upstream::gate::Claim;
 
 /// The scope of one request: one snapshot, loaded once, and what is known of the caller.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Scope<'a> {
     pub(super) session: Option<&'a Arc<CallerSession>>,
     /// The connection of the request; `None` for a command of this process.
     pub(super) connection: Option<&'a Arc<CallerConnection>>,
+    /// Whether the caller is still there; `None` where a request ends with its caller.
+    pub(super) presence: Option<&'a Presence>,
     /// Whether the caller accepts other messages before the response. Without them an upstream
     /// cannot send it notifications or requests.
     pub(super) streams: bool,
@@ -51,6 +54,7 @@ impl<'a> Scope<'a> {
             headers: None,
             session: None,
             connection: None,
+            presence: None,
             streams: false,
         }
     }
@@ -87,6 +91,37 @@ impl<'a> Scope<'a> {
     pub(super) fn memory(&self, link: &Link) -> MemoryShare {
         let own = self.connection.map(|connection| &connection.memory);
         own.unwrap_or(&link.memory).clone()
+    }
+
+    /// Adds the presence of the caller, for a request that may go on without it.
+    #[must_use]
+    pub fn awaited_by(self, presence: Option<&'a Presence>) -> Self {
+        Self { presence, ..self }
+    }
+
+    /// Returns the key of the caller's share.
+    pub(super) fn share(&self) -> ShareKey {
+        let share = self.connection.map(|connection| connection.share());
+        share.unwrap_or(ShareKey::Local)
+    }
+
+    /// Returns the claim of this request to a slot among the calls in flight at its upstream.
+    pub(super) fn claim(&self) -> Claim<'_> {
+        let session = self.session.map(|session| session.number());
+        Claim {
+            turn: Turn {
+                share: self.share(),
+                session: session.unwrap_or_default(),
+            },
+            presence: self.presence,
+        }
+    }
+
+    /// Notes that something may be sent now, so that the request goes on without its caller.
+    pub(super) fn begin(&self) {
+        if let Some(presence) = self.presence {
+            presence.begin();
+        }
     }
 
     /// Sets whether the caller accepts other messages before the response.

@@ -20,6 +20,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::bridge::{AnswerBridge, Hop, HopMeta, HopParams, LogFilter, request};
+use crate::caller::Presence;
 use crate::catalog::NamedResources;
 use crate::catalog::Route;
 use crate::memory::MemoryShare;
@@ -142,14 +143,7 @@ impl Sender<'_, '_> {
     /// Sends the request, and again where the rules of this module allow it.
     async fn send_with_retry(mut self) -> Result<Sent, SendError> {
         let link = self.link;
-        let mut entered = link.gate.enter(self.deadline).await?;
-        let mut peer = match peer_for(self.scope, link, self.deadline).await {
-            Ok(peer) => peer,
-            Err(error) => {
-                entered.record_failure(&error);
-                return Err(error.into());
-            }
-        };
+        let (entered, mut peer) = self.wait_for_turn().await?;
         let mut slot = Some(entered);
         // `again`: once for what did not run. `repeat`: once for what may have run.
         let (mut again, mut repeat) = (true, true);
@@ -196,6 +190,25 @@ impl Sender<'_, '_> {
                 }
             }
             slot = attempt.cancel.slot.take();
+        }
+    }
+
+    /// Waits for a slot and a peer. Nothing is sent yet, so a caller that hangs up now has not
+    /// asked for anything.
+    async fn wait_for_turn(&self) -> Result<(InFlightSlot, Arc<Peer>), SendError> {
+        let (scope, link) = (self.scope, self.link);
+        let waits = scope.presence.map(Presence::wait);
+        let mut slot = link.gate.enter(scope.claim(), self.deadline).await?;
+        match peer_for(scope, link, self.deadline).await {
+            Ok(peer) => {
+                scope.begin();
+                drop(waits);
+                Ok((slot, peer))
+            }
+            Err(error) => {
+                slot.record_failure(&error);
+                Err(error.into())
+            }
         }
     }
 

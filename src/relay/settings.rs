@@ -40,7 +40,7 @@ pub(super) async fn set_level(
     let open = session.open_sessions();
     let open = open.iter().filter(|(_, peer)| peer.capabilities.logging);
     let calls = open.map(async |(link, peer)| {
-        if let Err(error) = send::set_level(link, peer, &level).await {
+        if let Err(error) = send::set_level(scope, link, peer, &level).await {
             tracing::debug!(upstream = %link.id(), %error, "level of log messages not set");
         }
     });
@@ -124,7 +124,7 @@ pub(super) async fn unsubscribe(
         .into_iter()
         .find(|(link, _)| *link.id() == subscription.upstream && subscription.shared.is_none());
     if let Some((link, peer)) = own {
-        let answer = send::unsubscribe(&link, &peer, &subscription.uri).await;
+        let answer = send::unsubscribe(scope, &link, &peer, &subscription.uri).await;
         if let Ok(Err(error)) = answer {
             return Ok(refused(request, &error));
         }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{AdminAddress, Config};
-use crate::connections::{self, ConnectionLimits, Listener};
+use crate::connections::{self, ConnectionLimits, Listener, ReserveFor};
 use crate::memory::MemoryBudget;
 use crate::secret::Secret;
 use crate::server::error::ServeError;
@@ -78,6 +78,7 @@ impl AdminListener {
         let stop = CancellationToken::new();
         let limits = ConnectionLimits {
             connections: ADMIN_CONNECTIONS,
+            reserve: ReserveFor::Operators,
             ..limits
         };
         let serving = connections::serve(

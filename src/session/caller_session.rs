@@ -9,9 +9,9 @@ use std::time::Duration;
 use foldhash::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::caller::ShareKey;
 use crate::catalog::NamedResources;
 use crate::name::UpstreamId;
 use crate::protocol::era::Version;
@@ -19,9 +19,10 @@ use crate::protocol::message::{Id, find_alike};
 use crate::session::server_requests::PendingServerRequest;
 use crate::session::stream::{SessionStream, UnaskedMessage};
 use crate::session::upstream_session::UpstreamSession;
+use crate::session::usage::SessionUsage;
+use crate::upstream::LinkError;
 use crate::upstream::probe::SessionProfile;
 use crate::upstream::subscriptions::{Subscription, Update, suffix_below};
-use crate::upstream::{Link, LinkError, Peer};
 
 /// At most this many messages wait on a session's stream. More are refused.
 const WAITING: usize = 64;
@@ -42,16 +43,18 @@ pub struct CallerSession {
     has_stream: watch::Sender<bool>,
     /// Numbers for requests of upstreams, and for streams.
     numbers: AtomicU64,
-    started: Instant,
-    /// When it was last used, in milliseconds after `started`.
-    used: AtomicU64,
+    /// The caller that opened it, or used it first since weir has its state.
+    share: ShareKey,
+    usage: Arc<SessionUsage>,
 }
 
 /// The part behind the lock, which is never held while waiting.
 #[derive(Default)]
 pub(super) struct Inner {
     /// By the number of the link.
-    upstream_sessions: HashMap<u64, Arc<UpstreamSession>>,
+    pub(super) upstream_sessions: HashMap<u64, Arc<UpstreamSession>>,
+    /// Whether the session has ended, so that no more of those are opened.
+    pub(super) is_over: bool,
     /// By weir's number for the request, which is its id and its progress token towards the caller.
     pub(super) pending: HashMap<u64, PendingServerRequest>,
     /// The level of log messages that the caller set, as JSON text.
@@ -59,9 +62,9 @@ pub(super) struct Inner {
     /// The progress tokens of calls that became tasks.
     task_tokens: VecDeque<TaskToken>,
     /// By exposed URI.
-    subscriptions: HashMap<Arc<str>, ResourceSubscription>,
+    pub(super) subscriptions: HashMap<Arc<str>, ResourceSubscription>,
     calls: HashMap<Id, CancellationToken>,
-    stream: Option<StreamSender>,
+    pub(super) stream: Option<StreamSender>,
 }
 
 /// A progress token that outlives its call.
@@ -85,7 +88,7 @@ pub struct ResourceSubscription {
 }
 
 /// A session's stream, at the end that is written to.
-struct StreamSender {
+pub(super) struct StreamSender {
     number: u64,
     messages: mpsc::Sender<Box<UnaskedMessage>>,
     updates: mpsc::Sender<Box<Update>>,
@@ -103,7 +106,7 @@ impl std::fmt::Debug for CallerSession {
 impl CallerSession {
     /// Makes the state of a session that has done nothing yet.
     #[must_use]
-    pub fn new(profile: SessionProfile) -> Arc<Self> {
+    pub fn new(profile: SessionProfile, share: ShareKey) -> Arc<Self> {
         let seed = crate::seal::random::<4>().map_or(0, u32::from_le_bytes);
         Arc::new(Self {
             profile,
@@ -112,9 +115,19 @@ impl CallerSession {
             has_stream: watch::Sender::new(false),
             // Not from 1 on: after a restart, an answer to an earlier request must find nothing.
             numbers: AtomicU64::new(u64::from(seed) << 16),
-            started: Instant::now(),
-            used: AtomicU64::new(0),
+            share,
+            usage: Arc::new(SessionUsage::new()),
         })
+    }
+
+    /// Returns the caller that it counts for.
+    pub(super) fn share(&self) -> ShareKey {
+        self.share
+    }
+
+    /// Returns its use.
+    pub(super) fn usage(&self) -> &Arc<SessionUsage> {
+        &self.usage
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -148,7 +161,7 @@ impl CallerSession {
     /// Registers a call, so that [`CallerSession::cancel`] finds it.
     #[must_use]
     pub fn call(self: &Arc<Self>, id: &Id) -> RunningCall {
-        self.touch();
+        self.usage.begin_call();
         let token = CancellationToken::new();
         self.lock().calls.insert(id.clone(), token.clone());
         RunningCall {
@@ -184,6 +197,7 @@ impl CallerSession {
         }
         self.redirect_updates();
         self.has_stream.send_replace(true);
+        self.usage.set_stream(true);
         SessionStream {
             session: Arc::clone(self),
             number,
@@ -203,7 +217,7 @@ impl CallerSession {
         if is_it {
             inner.stream = None;
             self.has_stream.send_replace(false);
-            self.touch();
+            self.usage.set_stream(false);
         }
     }
 
@@ -335,91 +349,22 @@ impl CallerSession {
         known.find(is_it).map(|one| one.token.to_string())
     }
 
-    /// Returns the peer of the caller's own session at an upstream, opened if there is none.
-    ///
-    /// # Errors
-    /// The session cannot be opened until `deadline`.
-    pub async fn upstream_session(
-        self: &Arc<Self>,
-        link: &Arc<Link>,
-        deadline: Instant,
-    ) -> Result<Arc<Peer>, LinkError> {
-        let own = || {
-            let mut inner = self.lock();
-            Arc::clone(inner.upstream_sessions.entry(link.link_id).or_default())
-        };
-        let mut found = own();
-        if let Some((link, peer)) = found.opened().filter(|(_, peer)| !peer.is_open()) {
-            self.forget_upstream_session(&link, &peer);
-            found = own();
-        }
-        found.peer(self, link, deadline).await
-    }
-
-    /// Returns the caller's own sessions at upstreams that are open.
-    #[must_use]
-    pub fn open_sessions(&self) -> Vec<(Arc<Link>, Arc<Peer>)> {
-        let sessions: Vec<_> = self.lock().upstream_sessions.values().cloned().collect();
-        sessions.iter().filter_map(|own| own.opened()).collect()
-    }
-
-    /// Forgets the session at an upstream that the upstream does not know any more.
-    pub fn forget_upstream_session(&self, link: &Link, peer: &Arc<Peer>) {
-        let mut inner = self.lock();
-        let is_it = inner
-            .upstream_sessions
-            .get(&link.link_id)
-            .is_some_and(|own| own.mark_lost(peer));
-        let gone = is_it.then(|| inner.upstream_sessions.remove(&link.link_id));
-        // Answers to its requests could not be delivered.
-        inner
-            .pending
-            .retain(|_, request| !Arc::ptr_eq(&request.peer, peer));
-        drop(inner);
-        drop(gone);
-    }
-
-    /// Ends the sessions at upstreams that are not in the config any more.
-    pub fn leave_retired(&self) {
-        let retired =
-            |own: &UpstreamSession| own.opened().is_some_and(|(link, _)| link.is_retired());
-        let mut inner = self.lock();
-        let left: Vec<_> = inner
-            .upstream_sessions
-            .extract_if(|_, own| retired(own))
-            .collect();
-        drop(inner);
-        drop(left);
-    }
-
-    /// Returns whether the caller's own session at an upstream has subscriptions, and there is a
-    /// stream for their updates.
-    pub(super) fn is_subscribed(&self, link: &Link) -> bool {
-        let inner = self.lock();
-        let mut all = inner.subscriptions.values();
-        inner.stream.is_some() && all.any(|one| one.upstream == *link.id() && one.shared.is_none())
-    }
-
     /// Notes that the session is used now.
     pub fn touch(&self) {
-        let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.used.store(since, Ordering::Relaxed);
+        self.usage.touch();
     }
 
     /// Returns whether the session has done nothing for `idle` and has nothing under way.
     #[must_use]
     pub fn is_idle_for(&self, idle: Duration) -> bool {
-        let used = Duration::from_millis(self.used.load(Ordering::Relaxed));
-        let inner = self.lock();
-        inner.calls.is_empty()
-            && inner.stream.is_none()
-            && self.started.elapsed().saturating_sub(used) >= idle
+        self.usage.is_idle_for(idle)
     }
 
     /// Ends the session: its stream, and its sessions at upstreams.
     pub fn end(&self) {
         let (stream, sessions) = {
             let mut inner = self.lock();
+            inner.is_over = true;
             inner.subscriptions.clear();
             (
                 inner.stream.take(),
@@ -428,6 +373,11 @@ impl CallerSession {
         };
         if let Some(stream) = stream {
             stream.end.cancel();
+            self.usage.set_stream(false);
+        }
+        // A call that waits for one holds it, and would have it opened all the same.
+        for session in sessions.values() {
+            session.cancel();
         }
         drop(sessions);
     }
@@ -445,7 +395,7 @@ pub struct RunningCall {
 impl Drop for RunningCall {
     fn drop(&mut self) {
         self.session.lock().calls.remove(&self.id);
-        self.session.touch();
+        self.session.usage.end_call();
     }
 }
 
@@ -456,11 +406,12 @@ mod tests {
     use super::*;
 
     fn session() -> Arc<CallerSession> {
-        CallerSession::new(SessionProfile {
+        let profile = SessionProfile {
             version: Version::LATEST_LEGACY,
             capabilities: Cow::Borrowed("{}"),
             key: None,
-        })
+        };
+        CallerSession::new(profile, ShareKey::Local)
     }
 
     #[tokio::test]

@@ -65,6 +65,12 @@ impl Drop for ServerRequests {
 }
 
 impl CallerSession {
+    /// Returns a number that no other session in memory has now.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
+    }
+
     /// Keeps a request of an upstream until the caller answers the one with this number. Returns
     /// false if too many wait already.
     pub fn add_pending(&self, number: u64, request: PendingServerRequest) -> bool {

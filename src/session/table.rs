@@ -7,20 +7,27 @@ use std::time::Duration;
 
 use foldhash::{HashMap, HashSet};
 use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
+use crate::caller::{Occupant, Rest, Room, ShareKey};
 use crate::protocol::era::Version;
 use crate::seal::{NoRandom, Sealer};
 use crate::session::caller_session::CallerSession;
 use crate::session::token::SessionToken;
 use crate::upstream::probe::SessionProfile;
 
-/// At most this many opened tokens are cached. When the cache is full, it is emptied.
-const SEEN: usize = 10_000;
+/// At most this many bytes of opened tokens are cached: a client's capabilities make one up to 5 KiB
+/// large. When the cache is full, it is emptied: opening a token again costs a few microseconds.
+const SEEN_BYTES: usize = 4 << 20;
+
+/// What a cached token takes besides its texts.
+const SEEN_EACH: usize = 128;
 
 /// At most this many ended sessions are remembered. The oldest is forgotten first.
 const ENDED: usize = 100_000;
 
-/// At this many states in memory, one of an idle session makes room for a new one.
+/// At most this many sessions have a state in memory. The one that was idle for longest, of the
+/// caller that has most, makes room for a new one. Its id stays valid.
 const STATES: usize = 50_000;
 
 /// How long the state of an idle session is kept. Its sessions at upstreams end with it. The
@@ -34,19 +41,36 @@ pub struct SessionTable {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     /// Recently opened tokens. Opening one costs more than all other checks of a request.
     seen: HashMap<Box<str>, SessionToken>,
+    seen_bytes: usize,
     ended: HashSet<[u8; 16]>,
     /// The keys in `ended`, the oldest first.
     order: VecDeque<[u8; 16]>,
-    states: HashMap<[u8; 16], Arc<CallerSession>>,
+    states: Room<[u8; 16], Arc<CallerSession>>,
 }
 
 impl Inner {
     fn is_alive(&self, session: &SessionToken) -> bool {
         !session.is_expired() && !self.ended.contains(&session.key)
+    }
+
+    fn remember(&mut self, id: &str, session: &SessionToken) {
+        let bytes = id.len() + session.capabilities.len() + SEEN_EACH;
+        if self.seen_bytes + bytes > SEEN_BYTES {
+            self.seen.clear();
+            self.seen_bytes = 0;
+        }
+        self.seen_bytes += bytes;
+        self.seen.insert(id.into(), session.clone());
+    }
+}
+
+impl Occupant for Arc<CallerSession> {
+    fn rest(&self) -> Rest {
+        self.usage().rest()
     }
 }
 
@@ -54,9 +78,19 @@ impl SessionTable {
     /// Makes an empty table whose sessions are sealed with this key.
     #[must_use]
     pub fn new(sealer: Sealer) -> Self {
+        Self::with_states(sealer, STATES)
+    }
+
+    fn with_states(sealer: Sealer, states: usize) -> Self {
         Self {
             sealer,
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner {
+                seen: HashMap::default(),
+                seen_bytes: 0,
+                ended: HashSet::default(),
+                order: VecDeque::new(),
+                states: Room::new(states),
+            }),
         }
     }
 
@@ -83,37 +117,34 @@ impl SessionTable {
         if !inner.is_alive(&session) {
             return None;
         }
-        if inner.seen.len() >= SEEN {
-            inner.seen.clear();
-        }
-        inner.seen.insert(id.into(), session.clone());
+        inner.remember(id, &session);
         Some(session)
     }
 
-    /// Returns the state of a session, and makes it if there is none.
+    /// Returns the state of a session, and makes it if there is none, for this caller.
     #[must_use]
-    pub fn state(&self, session: &SessionToken) -> Arc<CallerSession> {
+    pub fn state(&self, session: &SessionToken, share: ShareKey) -> Arc<CallerSession> {
         let mut inner = self.lock();
         if let Some(state) = inner.states.get(&session.key) {
+            if inner.states.is_full() {
+                // It is about to be used, and must not make room now.
+                state.touch();
+            }
             return Arc::clone(state);
         }
-        let ousted = if inner.states.len() >= STATES {
-            let idle = |(key, state): (&[u8; 16], &Arc<CallerSession>)| {
-                state.is_idle_for(Duration::ZERO).then_some(*key)
-            };
-            let key = inner.states.iter().find_map(idle);
-            key.and_then(|key| inner.states.remove(&key))
-        } else {
-            None
-        };
-        let state = CallerSession::new(SessionProfile {
+        let profile = SessionProfile {
             version: session.version,
             capabilities: Cow::Owned(session.capabilities.as_ref().to_owned()),
             key: Some(session.key),
-        });
-        inner.states.insert(session.key, Arc::clone(&state));
+        };
+        let state = CallerSession::new(profile, share);
+        let ousted = inner.states.make_room(share, Instant::now());
+        // If all have calls under way, this one has a state for what it asks now, and no longer.
+        if ousted.is_ok() {
+            inner.states.insert(session.key, share, Arc::clone(&state));
+        }
         drop(inner);
-        if let Some(ousted) = ousted {
+        if let Ok(Some(ousted)) = ousted {
             ousted.end();
         }
         state
@@ -151,13 +182,10 @@ impl SessionTable {
     /// others at upstreams that are not in the config any more.
     pub fn sweep(&self, idle: Duration) {
         let mut inner = self.lock();
-        let gone: Vec<_> = inner
-            .states
-            .extract_if(|_, state| state.is_idle_for(idle))
-            .collect();
+        let gone = inner.states.extract(|state| state.is_idle_for(idle));
         let others: Vec<_> = inner.states.values().cloned().collect();
         drop(inner);
-        for (_, state) in gone {
+        for state in gone {
             state.end();
         }
         for state in others {
@@ -167,8 +195,8 @@ impl SessionTable {
 
     /// Ends all sessions at upstreams, because weir stops.
     pub fn leave(&self) {
-        let states = std::mem::take(&mut self.lock().states);
-        for state in states.into_values() {
+        let states = self.lock().states.extract(|_| true);
+        for state in states {
             state.end();
         }
     }
@@ -176,7 +204,7 @@ impl SessionTable {
     /// Counts the sessions that have a state in memory.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.lock().states.len()
+        self.lock().states.count()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -209,7 +237,7 @@ mod tests {
         let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
         let session = sessions.find(&id).unwrap();
         let stream = sessions
-            .state(&session)
+            .state(&session, ShareKey::Local)
             .listen(tokio_util::sync::CancellationToken::new());
         sessions.end(&session);
         assert!(sessions.find(&id).is_none());
@@ -221,7 +249,7 @@ mod tests {
         let sessions = sessions("k");
         let open = || {
             let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
-            sessions.state(&sessions.find(&id).unwrap())
+            sessions.state(&sessions.find(&id).unwrap(), ShareKey::Local)
         };
         let (mine, other) = (open(), open());
         let id = crate::protocol::message::Id::from(1);
@@ -238,7 +266,7 @@ mod tests {
         let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
         let session = sessions.find(&id).unwrap();
         let call = sessions
-            .state(&session)
+            .state(&session, ShareKey::Local)
             .call(&crate::protocol::message::Id::from(1));
         sessions.sweep(Duration::ZERO);
         assert_eq!(sessions.count(), 1);
@@ -246,5 +274,52 @@ mod tests {
         sessions.sweep(Duration::ZERO);
         assert_eq!(sessions.count(), 0);
         assert!(sessions.find(&id).is_some());
+    }
+
+    fn at(last: u8) -> ShareKey {
+        ShareKey::of(Some(std::net::Ipv4Addr::new(10, 0, 0, last).into()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_state_that_was_idle_for_longest_of_the_caller_that_has_most_makes_room() {
+        let sessions = SessionTable::with_states(Sealer::from_text("k").unwrap(), 8);
+        let open = || {
+            let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
+            sessions.find(&id).unwrap()
+        };
+        let mine = sessions.state(&open(), at(1));
+        let mut others = Vec::new();
+        for _ in 0..100 {
+            tokio::time::advance(Duration::from_millis(60)).await;
+            let token = open();
+            others.push((token.clone(), sessions.state(&token, at(2))));
+        }
+        assert_eq!(sessions.count(), 8);
+        assert!(!mine.lock().is_over, "of another caller");
+        let over = others.iter().filter(|(_, state)| state.lock().is_over);
+        assert_eq!(over.count(), 93);
+        assert!(!others[99].1.lock().is_over);
+        // Its id is valid, and it gets another state.
+        let again = sessions.state(&others[0].0, at(2));
+        assert!(!again.lock().is_over);
+        assert_eq!(sessions.count(), 8);
+    }
+
+    #[test]
+    fn tokens_are_cached_up_to_a_number_of_bytes() {
+        let sessions = sessions("k");
+        let large = format!("{{\"x\":\"{}\"}}", "x".repeat(2_000));
+        let mut most = 0;
+        for _ in 0..3_000 {
+            let id = sessions.open(Version::V2025_11_25, &large).unwrap();
+            assert!(sessions.find(&id).is_some());
+            let inner = sessions.lock();
+            let seen = inner.seen.iter();
+            most = most.max(
+                seen.map(|(id, one)| id.len() + one.capabilities.len())
+                    .sum(),
+            );
+        }
+        assert!((SEEN_BYTES / 2..=SEEN_BYTES).contains(&most), "{most}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch as channel};
+use tokio::sync::{oneshot, watch as channel};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -18,6 +18,7 @@ use crate::session::caller_session::CallerSession;
 use crate::session::stream::UnaskedMessage;
 use crate::upstream::ask::ask;
 use crate::upstream::probe::{self, UnsolicitedMessages};
+use crate::upstream::sessions::{SessionOwner, SessionPlace};
 use crate::upstream::watch::{self, StreamEnd};
 use crate::upstream::{Connection, Link, LinkError, Peer, Wire};
 
@@ -49,9 +50,9 @@ struct OpenSession {
     peer: Arc<Peer>,
     /// Whether the upstream forgot it; then it need not be ended there.
     lost: AtomicBool,
-    _reader: AbortOnDropHandle<()>,
+    _reader: Option<AbortOnDropHandle<()>>,
     /// Counts against the upstream's limit of sessions, until the session is ended there.
-    slot: Option<OwnedSemaphorePermit>,
+    place: SessionPlace,
 }
 
 impl UpstreamSession {
@@ -65,6 +66,9 @@ impl UpstreamSession {
         loop {
             if let Some(open) = self.open.get() {
                 return Ok(Arc::clone(&open.peer));
+            }
+            if session.lock().is_over {
+                return Err(LinkError::SessionLost);
             }
             let (mut over, failure) = self.join(session, link);
             // Nothing is sent: it ends when the attempt does.
@@ -97,8 +101,9 @@ impl UpstreamSession {
         }
         let (running, over) = channel::channel(());
         let (failed, failure) = oneshot::channel();
-        let (this, session, opened_at) =
-            (Arc::downgrade(self), Arc::clone(session), Arc::clone(link));
+        // Both weak: an attempt keeps no session alive that has ended meanwhile.
+        let (this, session) = (Arc::downgrade(self), Arc::downgrade(session));
+        let opened_at = Arc::clone(link);
         let task = link.tasks().spawn(async move {
             match (Box::pin(open(&session, &opened_at)).await, this.upgrade()) {
                 (Ok(open), Some(this)) => {
@@ -119,6 +124,12 @@ impl UpstreamSession {
         (over, Some(failure))
     }
 
+    /// Ends the attempt to open the session, if there is one.
+    pub(super) fn cancel(&self) {
+        let attempt = self.attempt.lock().take();
+        drop(attempt);
+    }
+
     /// Returns the session's link and peer, if it is open.
     pub(super) fn opened(&self) -> Option<(Arc<Link>, Arc<Peer>)> {
         let open = self.open.get()?;
@@ -135,41 +146,51 @@ impl UpstreamSession {
     }
 }
 
-/// Opens a session with the settings of the caller, and begins to read its messages.
-async fn open(session: &Arc<CallerSession>, link: &Arc<Link>) -> Result<OpenSession, LinkError> {
-    let slot = link.sessions.acquire()?;
-    let (peer, unasked) = probe::open_session(link, &session.profile).await?;
+/// Opens a session with the settings of the caller, and begins to read its messages. Dropped at any
+/// time, it leaves no session at the upstream that was opened.
+async fn open(session: &Weak<CallerSession>, link: &Arc<Link>) -> Result<OpenSession, LinkError> {
+    let current = || session.upgrade().ok_or(LinkError::SessionLost);
+    let (share, usage, profile) = {
+        let session = current()?;
+        let usage = Arc::clone(session.usage());
+        (session.share(), usage, session.profile.clone())
+    };
+    let owner: Weak<dyn SessionOwner> = session.clone();
+    let place = link.sessions.acquire(link.link_id, share, owner, usage);
+    let place = place.await?;
+    let (peer, unasked) = probe::open_session(link, &profile).await?;
     let (peer, deadline) = (Arc::new(peer), link.connect_deadline());
+    let mut opened = OpenSession {
+        link: Arc::clone(link),
+        peer: Arc::clone(&peer),
+        lost: AtomicBool::new(false),
+        _reader: None,
+        place,
+    };
     tracing::debug!(upstream = %link.id(), version = %peer.version, "opened a session of the caller's own");
-    restore(session, link, &peer, deadline).await;
-    let (opened, stream_is_open) = oneshot::channel();
-    let reader = read(
-        Arc::downgrade(session),
-        Arc::clone(link),
-        Arc::clone(&peer),
-        unasked,
-        opened,
-    );
-    let reader = AbortOnDropHandle::new(link.tasks().spawn(reader));
-    if *session.has_stream().borrow() {
+    let settings = current()?.own_settings(link.id());
+    restore(settings, link, &peer, deadline).await;
+    let (told, stream_is_open) = oneshot::channel();
+    let reader = read(session.clone(), Arc::clone(link), peer, unasked, told);
+    opened._reader = Some(AbortOnDropHandle::new(link.tasks().spawn(reader)));
+    let has_stream = *current()?.has_stream().borrow();
+    if has_stream {
         // Some servers send requests on this stream that they need answered for the first call, and
         // send none if the stream is not open yet.
         let until = deadline.min(Instant::now() + STREAM_OPENS);
         let _ = tokio::time::timeout_at(until, stream_is_open).await;
     }
-    Ok(OpenSession {
-        link: Arc::clone(link),
-        peer,
-        lost: AtomicBool::new(false),
-        _reader: reader,
-        slot: Some(slot),
-    })
+    Ok(opened)
 }
 
 /// Sends the caller's settings to a new session as they were sent to an earlier one: the level of
 /// log messages, and the subscriptions. Errors are ignored: the session is of use without them.
-async fn restore(session: &CallerSession, link: &Link, peer: &Peer, deadline: Instant) {
-    let (level, uris) = session.own_settings(link.id());
+async fn restore(
+    (level, uris): (Option<Box<str>>, Vec<Arc<str>>),
+    link: &Link,
+    peer: &Peer,
+    deadline: Instant,
+) {
     if let Some(level) = level.filter(|_| peer.capabilities.logging) {
         let params = format!("{{\"level\":{level}}}");
         let _ = ask(link, peer, method::SET_LEVEL, params, deadline).await;
@@ -301,7 +322,7 @@ impl Drop for OpenSession {
             return;
         }
         let (link, peer) = (Arc::clone(&self.link), Arc::clone(&self.peer));
-        let slot = self.slot.take();
+        let place = self.place.leave();
         let leave = async move {
             match (&peer.connection, &link.wire) {
                 (Connection::Http(session), Wire::Http(wire)) => {
@@ -310,7 +331,7 @@ impl Drop for OpenSession {
                 (Connection::Child(child), _) => child.stop().await,
                 (Connection::Http(_), Wire::Child(_)) => {}
             }
-            drop(slot);
+            drop(place);
         };
         self.link.tasks().clone().spawn(leave);
     }

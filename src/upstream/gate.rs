@@ -1,19 +1,29 @@
 //! The gate of one upstream: every call needs a slot among the calls in flight, and a closed
 //! circuit.
+//!
+//! Slots are shared out fairly: callers that wait take turns, and the last eighth of the slots is
+//! not for a caller that has all others. A call that waits is dropped when its caller hangs up, in
+//! the legacy era too: it has not been sent, and that a disconnect cancels nothing
+//! (2025-11-25 `basic/transports.mdx`) is about requests that run. One in flight goes on without
+//! its caller, until others have to wait for its slot.
+
+mod places;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::caller::{Presence, ShareKey, Turn};
 use crate::config;
 use crate::upstream::circuit::{AdmittedCall, CallOutcome, Circuit, CircuitState, Transition};
 use crate::upstream::error::{LinkError, Liveness};
 
-/// The most calls that may wait for a slot, as a multiple of the slots.
-const QUEUE: usize = 4;
+pub use places::Claim;
+use places::{Claimed, LOOK, Places};
 
 /// The time in which an error of a platform is logged once, if it stays the same.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -22,14 +32,10 @@ const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Gate {
     config: Arc<config::Upstream>,
-    slots: Arc<Semaphore>,
-    /// One permit for each call that waits or is in flight.
-    queue: Arc<Semaphore>,
+    places: Mutex<Places>,
     /// One permit for each message outside of calls that is being posted, to any session. There are
     /// as many as slots: weir has no more than twice `limits.in_flight` requests at an upstream.
     posts: Semaphore,
-    /// The number of permits of `queue`.
-    capacity: usize,
     circuit: Mutex<Circuit>,
     /// Tells calls that wait for a slot when the circuit opens or closes.
     is_open: watch::Sender<bool>,
@@ -62,13 +68,10 @@ impl Gate {
     #[must_use]
     pub fn new(config: &Arc<config::Upstream>) -> Self {
         let slots = config.limits.in_flight.get();
-        let capacity = slots.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS);
         Self {
             config: Arc::clone(config),
-            slots: Arc::new(Semaphore::new(slots)),
-            queue: Arc::new(Semaphore::new(capacity)),
+            places: Mutex::new(Places::new(slots)),
             posts: Semaphore::new(slots.min(Semaphore::MAX_PERMITS)),
-            capacity,
             circuit: Mutex::default(),
             is_open: watch::Sender::new(false),
             last_failure: Mutex::default(),
@@ -80,37 +83,61 @@ impl Gate {
     ///
     /// # Errors
     /// The circuit is open or opens, the queue is full, or no slot came free in time.
-    pub async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<InFlightSlot, LinkError> {
-        let Ok(queued) = Arc::clone(&self.queue).try_acquire_owned() else {
-            self.circuit().check(Instant::now())?;
-            return Err(LinkError::Busy);
-        };
-        let slot = match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) => slot,
-            Err(_) => {
-                self.circuit().check(Instant::now())?;
-                self.wait_for_slot(deadline).await?
+    pub async fn enter(
+        self: &Arc<Self>,
+        claim: Claim<'_>,
+        deadline: Instant,
+    ) -> Result<InFlightSlot, LinkError> {
+        let now = Instant::now();
+        let claimed = self.places.lock().claim(claim, now);
+        let mut slot = match claimed {
+            Claimed::Slot(number) => InFlightSlot::new(self, claim.turn.share, number),
+            Claimed::Ticket(ticket, hears) => {
+                let mut waiting = WaitingForSlot {
+                    gate: self,
+                    turn: claim.turn,
+                    ticket,
+                    hears,
+                    is_over: false,
+                };
+                self.circuit().check(now)?;
+                self.wait_for_slot(&mut waiting, claim.presence, deadline)
+                    .await?
+            }
+            Claimed::Full => {
+                self.circuit().check(now)?;
+                return Err(LinkError::Busy);
             }
         };
-        let admitted = self.circuit().admit(Instant::now())?;
-        Ok(InFlightSlot {
-            gate: Arc::clone(self),
-            admitted: Some(admitted),
-            _queue_permit: queued,
-            _slot: slot,
-        })
+        // Not the time before: a call has its time from its slot on.
+        slot.admitted = Some(self.circuit().admit(Instant::now())?);
+        Ok(slot)
     }
 
     /// Waits for a slot. Gives up when the circuit opens: the calls that have the slots are not
     /// going to be answered soon.
-    async fn wait_for_slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, LinkError> {
+    async fn wait_for_slot(
+        self: &Arc<Self>,
+        waiting: &mut WaitingForSlot<'_>,
+        presence: Option<&Presence>,
+        deadline: Instant,
+    ) -> Result<InFlightSlot, LinkError> {
         let mut is_open = self.is_open.subscribe();
         is_open.mark_unchanged();
         loop {
+            self.give_up_overdue();
             tokio::select! {
-                slot = Arc::clone(&self.slots).acquire_owned() => return slot.map_err(|_| LinkError::Busy),
+                granted = &mut waiting.hears => {
+                    waiting.is_over = true;
+                    let number = granted.map_err(|_| LinkError::Busy)?;
+                    return Ok(InFlightSlot::new(self, waiting.turn.share, number));
+                }
                 () = tokio::time::sleep_until(deadline) => return Err(LinkError::Busy),
                 _ = is_open.changed() => self.circuit().check(Instant::now())?,
+                // One of a batch, of which other requests run: those go on.
+                () = tokio::time::sleep(LOOK) => if presence.is_some_and(|caller| caller.gone_for().is_some()) {
+                    return Err(LinkError::Busy);
+                },
             }
         }
     }
@@ -121,15 +148,26 @@ impl Gate {
         self.posts.acquire().await.ok()
     }
 
+    /// Gives up calls whose callers are gone, because others wait for their slots.
+    fn give_up_overdue(&self) {
+        let overdue = self.places.lock().overdue(Instant::now());
+        if overdue.is_empty() {
+            return;
+        }
+        let (upstream, calls) = (&self.config.id, overdue.len());
+        tracing::debug!(%upstream, calls, "calls without callers are given up: others wait for their places");
+        for presence in overdue {
+            presence.give_up();
+        }
+    }
+
     /// Returns the number of calls at this gate.
     #[must_use]
     pub fn load(&self) -> Load {
-        let slots = self.config.limits.in_flight.get();
-        let in_flight = slots.saturating_sub(self.slots.available_permits());
-        let all = self.capacity.saturating_sub(self.queue.available_permits());
+        let places = self.places.lock();
         Load {
-            in_flight,
-            queued: all.saturating_sub(in_flight),
+            in_flight: places.in_flight(),
+            queued: places.waiting(),
         }
     }
 
@@ -184,17 +222,50 @@ impl Gate {
     }
 }
 
+/// A call that waits for a slot. Dropped, it does not wait any more.
+struct WaitingForSlot<'a> {
+    gate: &'a Gate,
+    turn: Turn,
+    ticket: u64,
+    hears: oneshot::Receiver<u64>,
+    is_over: bool,
+}
+
+impl Drop for WaitingForSlot<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let mut places = self.gate.places.lock();
+        if !places.leave(self.turn, self.ticket)
+            && let Ok(number) = self.hears.try_recv()
+        {
+            // It got a slot at the moment at which it left.
+            places.release(self.turn.share, number);
+        }
+    }
+}
+
 /// A slot among the calls in flight, free again when dropped. Its owner records how the call ended.
 /// If it does not, the circuit learns nothing from the call.
 #[derive(Debug)]
 pub struct InFlightSlot {
     gate: Arc<Gate>,
     admitted: Option<AdmittedCall>,
-    _queue_permit: OwnedSemaphorePermit,
-    _slot: OwnedSemaphorePermit,
+    share: ShareKey,
+    number: u64,
 }
 
 impl InFlightSlot {
+    fn new(gate: &Arc<Gate>, share: ShareKey, number: u64) -> Self {
+        Self {
+            gate: Arc::clone(gate),
+            admitted: None,
+            share,
+            number,
+        }
+    }
+
     /// Records that the upstream answered, whatever the answer.
     pub fn record_answer(&mut self) {
         self.end(CallOutcome::Answered, "a call was answered");
@@ -264,6 +335,8 @@ impl InFlightSlot {
 impl Drop for InFlightSlot {
     fn drop(&mut self) {
         self.end(CallOutcome::Unknown, "");
+        let mut places = self.gate.places.lock();
+        places.release(self.share, self.number);
     }
 }
 
@@ -271,8 +344,17 @@ impl Drop for InFlightSlot {
 mod tests {
     use std::path::Path;
 
+    use super::places::QUEUE;
     use super::*;
     use crate::upstream::circuit::FAILURES;
+
+    const CLAIM: Claim<'static> = Claim {
+        turn: Turn {
+            share: ShareKey::Local,
+            session: 0,
+        },
+        presence: None,
+    };
 
     /// Returns a gate with this many slots and this `timeouts.call`.
     fn gate(slots: usize, call: &str) -> Arc<Gate> {
@@ -291,14 +373,17 @@ mod tests {
     async fn calls_wait_in_a_bounded_queue_until_their_deadline() {
         let gate = gate(2, "60s");
         let mut slots = [
-            gate.enter(later()).await.ok(),
-            gate.enter(later()).await.ok(),
+            gate.enter(CLAIM, later()).await.ok(),
+            gate.enter(CLAIM, later()).await.ok(),
         ];
         let soon = Instant::now() + Duration::from_millis(50);
-        assert!(matches!(gate.enter(soon).await, Err(LinkError::Busy)));
+        assert!(matches!(
+            gate.enter(CLAIM, soon).await,
+            Err(LinkError::Busy)
+        ));
         assert!(Instant::now() >= soon);
         let waiting: Vec<_> = (0..2 * QUEUE)
-            .map(|_| Box::pin(gate.enter(later())))
+            .map(|_| Box::pin(gate.enter(CLAIM, later())))
             .collect();
         let mut waiting = futures::future::join_all(waiting);
         assert!(futures::poll!(&mut waiting).is_pending());
@@ -308,7 +393,7 @@ mod tests {
         };
         assert_eq!(gate.load(), load);
         // The queue is full: one more is refused at once.
-        let refused = futures::poll!(Box::pin(gate.enter(later())));
+        let refused = futures::poll!(Box::pin(gate.enter(CLAIM, later())));
         assert!(matches!(
             refused,
             std::task::Poll::Ready(Err(LinkError::Busy))
@@ -321,21 +406,21 @@ mod tests {
     #[tokio::test]
     async fn calls_that_wait_are_refused_when_the_circuit_opens() {
         let gate = gate(1, "60s");
-        let held = gate.enter(later()).await.unwrap();
+        let held = gate.enter(CLAIM, later()).await.unwrap();
         let open = async {
             for _ in 0..FAILURES {
                 gate.record_listing_failure(&LinkError::Timeout);
             }
         };
-        let (refused, ()) = tokio::join!(gate.enter(later()), open);
+        let (refused, ()) = tokio::join!(gate.enter(CLAIM, later()), open);
         let reason = LinkError::Timeout.public_text();
         let refused = refused.unwrap_err();
         assert!(matches!(refused, LinkError::CircuitOpen { .. }));
         assert_eq!(refused.public_text(), reason);
         drop(held);
-        assert!(gate.enter(later()).await.is_err());
+        assert!(gate.enter(CLAIM, later()).await.is_err());
         gate.record_listing();
-        assert!(gate.enter(later()).await.is_ok());
+        assert!(gate.enter(CLAIM, later()).await.is_ok());
     }
 
     #[tokio::test]
@@ -343,7 +428,7 @@ mod tests {
         for (call, opens) in [("60s", false), ("1ms", true)] {
             let gate = gate(1, call);
             for _ in 0..FAILURES {
-                let mut slot = gate.enter(later()).await.unwrap();
+                let mut slot = gate.enter(CLAIM, later()).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 slot.record_failure(&LinkError::Timeout);
             }

@@ -153,48 +153,50 @@ async fn a_call_may_take_longer_than_its_header() {
     assert_eq!(reply.text(), "up.slow {}");
 }
 
-/// Opens connections that are used until one more is turned away.
-async fn fill(weir: &Weir, request: &str) -> Vec<Socket> {
-    let mut open = Vec::new();
+/// Opens connections with a call that is not answered yet, until one more is turned away.
+async fn fill(weir: &Weir, jira: &Upstream, request: &str) -> Vec<Socket> {
+    let mut open: Vec<Socket> = Vec::new();
     loop {
         let mut socket = Socket::connect(weir.port()).await;
-        if !answered(&mut socket, request).await {
-            return open;
+        assert!(socket.send(request).await);
+        let running = open.len() + 1;
+        tokio::select! {
+            () = jira.wait_running("search", running) => {}
+            () = socket.closed() => return open,
         }
         open.push(socket);
         assert!(open.len() < 100, "no bound");
     }
 }
 
+// Idle connections make room: see `shares`.
 #[tokio::test]
-async fn one_connection_too_many_is_closed_at_once_and_the_others_go_on() {
-    let (_jira, weir) = jira("connections: 8, header_timeout: 1h").await;
+async fn one_connection_too_many_is_turned_away_and_the_others_go_on() {
+    let jira = Upstream::named("jira").gate("search").start().await;
+    let listen = "connections: 8, header_timeout: 1h";
+    let weir = Weir::over([&jira]).listen(listen).start().await;
     let request = call(&weir.modern());
-    let mut open = fill(&weir, &request).await;
-    assert!((1..=8).contains(&open.len()), "{}", open.len());
+    let open = fill(&weir, &jira, &request).await;
+    assert_eq!(open.len(), 8);
     weir.wait_stderr("connections turned away").await;
-    for socket in &mut open {
-        assert!(answered(socket, &request).await, "those inside stay inside");
-    }
-    Socket::connect(weir.port()).await.closed().await;
-    // Whatever the readiness probe held is free by now, and so is what is let go.
-    open.clear();
-    bounded("all places", async {
-        loop {
-            let again = fill(&weir, &request).await;
-            if again.len() == 8 {
-                return;
-            }
-        }
-    })
-    .await;
     // Operators have places of their own.
-    let full = fill(&weir, &request).await;
     assert_eq!(
         weir.admin("/upstreams").await["upstreams"][0]["name"],
         "jira"
     );
-    drop(full);
+    for _ in &open {
+        jira.release("search");
+    }
+    for mut socket in open {
+        let answer = socket.answer().await.expect("an answer");
+        assert_eq!(answer.status, 200, "those inside stay inside");
+    }
+    // What is let go is free again.
+    jira.release("search");
+    bounded("a place", async {
+        while !answered(&mut Socket::connect(weir.port()).await, &request).await {}
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -305,9 +307,13 @@ async fn without_descriptors_weir_waits_and_comes_back() {
     process
         .wait_stderr("fewer connections than configured")
         .await;
+    // They wait for the rest of their bodies, so none makes room for another.
     let mut open = Vec::new();
     for _ in 0..60 {
-        open.push(Socket::connect(port).await);
+        let mut socket = Socket::connect(port).await;
+        let begin = "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+        let _ = socket.send(begin).await;
+        open.push(socket);
     }
     process.wait_stderr("no connection can be accepted").await;
     // It does not spin: a few lines in the time that a few pauses take.

@@ -82,6 +82,7 @@ mod redirects;
 mod reload;
 mod rotation;
 mod secrets;
+mod shares;
 mod sigv4;
 mod soak;
 mod stale;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::support::bounded;
 use crate::support::client::{Reply, pool};
 use crate::support::weir::{Weir, child_upstream};
 use crate::upstreams::{failed, works};
@@ -186,6 +187,30 @@ async fn a_process_of_a_caller_that_starts_slowly_is_there_for_a_later_call() {
     );
     other.delete().await;
     weir.wait_stderr("weir stopped the process; it ").await;
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_while_its_process_starts_takes_it_along() {
+    let slow = SlowChild::new();
+    slow.come_up();
+    let yaml = slow.yaml(&["--tools", "count"], ", call: 60s") + "    sessions: per_caller\n";
+    let weir = Weir::with(&yaml).start().await;
+    weir.wait_tools(["kid__count"]).await;
+    slow.hang();
+    let caller = weir.legacy("2025-11-25").await;
+    let leave = async {
+        bounded("its process to start", async {
+            while started(&weir) < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        caller.delete().await;
+        weir.wait_stderr("weir stopped the process; it ").await;
+    };
+    let (reply, ()) = tokio::join!(caller.call("kid__count", "{}"), leave);
+    assert_eq!(reason(&reply), "the session was lost");
+    assert_eq!(started(&weir), 2, "{}", weir.stderr());
 }
 
 #[test]

@@ -20,12 +20,21 @@ use crate::upstream::{Link, LinkError, Peer};
 /// # Errors
 /// The upstream cannot be reached.
 pub(in crate::relay) async fn set_level(
+    scope: &Scope<'_>,
     link: &Link,
     peer: &Peer,
     level: &str,
 ) -> Result<Answer, LinkError> {
     let params = format!("{{\"level\":{level}}}");
-    ask_in_slot(link, peer, method::SET_LEVEL, params, link.list_deadline()).await
+    ask_in_slot(
+        scope,
+        link,
+        peer,
+        method::SET_LEVEL,
+        params,
+        link.list_deadline(),
+    )
+    .await
 }
 
 /// Subscribes to a resource, named as the upstream names it, in a session of the caller's own.
@@ -51,12 +60,14 @@ pub(in crate::relay) async fn subscribe(
 /// # Errors
 /// The upstream cannot be reached.
 pub(in crate::relay) async fn unsubscribe(
+    scope: &Scope<'_>,
     link: &Link,
     peer: &Peer,
     uri: &str,
 ) -> Result<Answer, LinkError> {
     let params = format!("{{\"uri\":{}}}", json::quote(uri));
     ask_in_slot(
+        scope,
         link,
         peer,
         method::UNSUBSCRIBE,
@@ -102,10 +113,10 @@ async fn ask_own(
     params: String,
     deadline: Instant,
 ) -> Result<Answer, LinkError> {
-    match ask_in_slot(link, &peer, method, params.clone(), deadline).await {
+    match ask_in_slot(scope, link, &peer, method, params.clone(), deadline).await {
         Err(LinkError::SessionLost | LinkError::ChildClosed(_)) => {
             let peer = peer_after_loss(scope, link, &peer, deadline).await?;
-            ask_in_slot(link, &peer, method, params, deadline).await
+            ask_in_slot(scope, link, &peer, method, params, deadline).await
         }
         answer => answer,
     }
@@ -113,13 +124,14 @@ async fn ask_own(
 
 /// Sends a request that counts among the calls in flight: callers decide how many there are.
 async fn ask_in_slot(
+    scope: &Scope<'_>,
     link: &Link,
     peer: &Peer,
     method: &'static str,
     params: String,
     deadline: Instant,
 ) -> Result<Answer, LinkError> {
-    let mut slot = link.gate.enter(deadline).await?;
+    let mut slot = link.gate.enter(scope.claim(), deadline).await?;
     let answer = Box::pin(ask(link, peer, method, params, deadline)).await;
     match &answer {
         Ok(_) => slot.record_answer(),

@@ -13,6 +13,8 @@ mod either;
 mod pages;
 mod reply;
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, Method};
 use serde_json::Value;
 
@@ -41,6 +43,13 @@ pub fn pool() -> reqwest::Client {
         .unwrap()
 }
 
+/// The same, whose connections come from this address. All of 127.0.0.0/8 is this machine.
+pub fn pool_from(address: IpAddr) -> reqwest::Client {
+    tls();
+    let builder = reqwest::Client::builder().no_proxy().tcp_nodelay(true);
+    builder.local_address(address).build().unwrap()
+}
+
 /// A pool that speaks HTTP/2 from the first byte.
 pub fn http2() -> reqwest::Client {
     tls();
@@ -59,6 +68,14 @@ impl Modern {
     pub fn new(url: impl AsRef<str>) -> Self {
         Self {
             wire: Wire::new(url.as_ref()),
+            capabilities: "{}".to_owned(),
+        }
+    }
+
+    /// The same at another address.
+    pub fn at(url: impl AsRef<str>, address: IpAddr) -> Self {
+        Self {
+            wire: Wire::over(pool_from(address), url.as_ref()),
             capabilities: "{}".to_owned(),
         }
     }
@@ -190,8 +207,18 @@ impl Legacy {
 
     /// The same for a client that can do this (raw `ClientCapabilities`).
     pub async fn open_with(url: impl AsRef<str>, version: &str, capabilities: &str) -> Self {
+        Self::open_over(Wire::new(url.as_ref()), version, capabilities).await
+    }
+
+    /// The same at another address.
+    pub async fn open_at(url: impl AsRef<str>, version: &str, address: IpAddr) -> Self {
+        let wire = Wire::over(pool_from(address), url.as_ref());
+        Self::open_over(wire, version, "{}").await
+    }
+
+    async fn open_over(wire: Wire, version: &str, capabilities: &str) -> Self {
         let mut client = Self {
-            wire: Wire::new(url.as_ref()),
+            wire,
             session: None,
             version: version.to_owned(),
             welcome: Value::Null,

@@ -1,9 +1,9 @@
 //! HTTP/1.1 by hand, where a client that knows HTTP would put things right.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::bounded;
 use super::weir::Weir;
@@ -35,8 +35,15 @@ impl Answer {
 
 impl Socket {
     pub async fn connect(port: u16) -> Self {
+        Self::connect_from(IpAddr::from(Ipv4Addr::LOCALHOST), port).await
+    }
+
+    /// Connects from this address. All of 127.0.0.0/8 is this machine.
+    pub async fn connect_from(own: IpAddr, port: u16) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let stream = bounded("a connection", TcpStream::connect(address)).await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((own, 0))).unwrap();
+        let stream = bounded("a connection", socket.connect(address)).await;
         let stream = stream.unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
@@ -79,6 +86,14 @@ impl Socket {
         }
         answer.body = String::from_utf8(self.read.drain(..length).collect()).unwrap();
         Some(answer)
+    }
+
+    /// Exactly this many bytes.
+    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.read.len() < count {
+            self.more().await.expect("more bytes");
+        }
+        self.read.drain(..count).collect()
     }
 
     /// Waits for bytes; `None` at the end of the connection, however it comes.

@@ -16,8 +16,12 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(url: &str) -> Self {
+        Self::over(pool(), url)
+    }
+
+    pub(super) fn over(http: reqwest::Client, url: &str) -> Self {
         Self {
-            http: pool(),
+            http,
             url: url.to_owned(),
             next: AtomicU64::new(1),
         }
