@@ -112,6 +112,18 @@ impl MemoryShare {
         })
     }
 
+    /// Counts this many bytes until the reservation is dropped, also if the share would hold more
+    /// than is free: for what is small, and cannot be refused where it is made.
+    #[must_use]
+    pub fn count(&self, bytes: usize) -> Reservation {
+        self.0.held.fetch_add(bytes, Relaxed);
+        self.0.budget.used.fetch_add(bytes, Relaxed);
+        Reservation {
+            share: self.clone(),
+            bytes,
+        }
+    }
+
     /// Counts these bytes for as long as any part of them is in use. Few bytes are not counted: what
     /// holds them has its own part of the budget ([`SMALL`]).
     ///

@@ -94,7 +94,7 @@ impl Bound {
         } = self;
         let core = Core::start(Arc::clone(&config), options).await?;
         let draining = Draining::default();
-        let sessions = Arc::new(SessionTable::new(sealer));
+        let sessions = Arc::new(SessionTable::new(sealer, Arc::clone(core.memory())));
         core.tasks
             .spawn(sweep_sessions(Arc::clone(&sessions), core.shutdown.clone()));
         observe(&core, &sessions);

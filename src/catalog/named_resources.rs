@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::json::{self, Object};
+use crate::memory::{MemoryShare, Reservation};
 use crate::name::UpstreamId;
 use crate::protocol::bounds::URI_BYTES;
 
@@ -24,6 +25,8 @@ const LIFETIME: Duration = Duration::from_secs(60 * 60);
 const URIS: usize = 512;
 /// The most bytes of URIs that are remembered.
 const BYTES: usize = 128 * 1024;
+/// What a URI takes besides its bytes.
+const EACH: usize = 128;
 /// The most items of one result that are looked at.
 const ITEMS: usize = 256;
 
@@ -36,11 +39,24 @@ pub struct NamedResources {
 /// The oldest URI comes first.
 #[derive(Debug, Default)]
 struct Inner {
+    /// What the URIs take of `limits.memory`; `None` for those that all callers share.
+    kept: Option<Reservation>,
     uris: IndexMap<Box<str>, (UpstreamId, Instant), foldhash::fast::RandomState>,
     bytes: usize,
 }
 
 impl NamedResources {
+    /// Makes room for the URIs of one session, which `memory` pays for.
+    #[must_use]
+    pub fn of_session(memory: &MemoryShare) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                kept: Some(memory.count(0)),
+                ..Inner::default()
+            }),
+        }
+    }
+
     /// Remembers the resources that a result of an upstream names: `result` is JSON text, of a tool
     /// or a prompt.
     pub fn note(&self, result: &str, upstream: &UpstreamId, now: Instant) {
@@ -56,6 +72,7 @@ impl NamedResources {
         for uri in uris {
             inner.insert(uri, (upstream.clone(), now));
         }
+        inner.count();
     }
 
     /// Returns the upstream that named a URI last.
@@ -68,6 +85,20 @@ impl NamedResources {
 }
 
 impl Inner {
+    /// Counts the URIs. Without memory for them, they are forgotten.
+    fn count(&mut self) {
+        let bytes = self.bytes + self.uris.len() * EACH;
+        let Some(kept) = &mut self.kept else {
+            return;
+        };
+        if kept.resize(bytes).is_err() {
+            self.uris.clear();
+            self.bytes = 0;
+            // Never fails: it becomes less.
+            let _ = kept.resize(0);
+        }
+    }
+
     fn insert(&mut self, uri: Box<str>, named: (UpstreamId, Instant)) {
         if self.uris.shift_remove(&*uri).is_some() {
             self.bytes -= uri.len();

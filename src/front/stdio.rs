@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::caller::{Caller, ShareKey};
 use crate::front::{batch, legacy, modern};
 use crate::live::Live;
+use crate::memory::MemoryShare;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Id, Message, MessageError, Notification, Request};
@@ -288,7 +289,7 @@ impl Connection {
             legacy::initialize(snapshot.view(&Caller::anonymous()), request)
         };
         let (profile, body) = initialized.inspect_err(|fault| record.fail(fault))?;
-        let session = CallerSession::new(profile, ShareKey::Local);
+        let session = CallerSession::new(profile, ShareKey::Local, MemoryShare::unlimited());
         let former = self.session.lock().replace(session);
         if let Some(former) = former {
             former.end();

@@ -19,6 +19,9 @@ use crate::session::{CallerSession, ResourceSubscription};
 use crate::upstream::LinkError;
 use crate::upstream::subscriptions::Topic;
 
+/// What a subscription takes besides its URIs.
+const SUBSCRIPTION_BYTES: usize = 256;
+
 /// Answers `logging/setLevel`: sets the level in the sessions that this caller has at upstreams,
 /// and keeps it for those it will have.
 ///
@@ -96,10 +99,14 @@ pub(super) async fn subscribe(
         }
         Some(shared)
     };
+    let bytes = uri.len() + route.uri.len() + SUBSCRIPTION_BYTES;
+    let kept = session.memory().reserve(bytes);
+    let kept = kept.map_err(|over| fault(over.into()))?;
     let subscription = ResourceSubscription {
         upstream: link.id().clone(),
         uri: route.uri,
         shared,
+        kept,
     };
     let added = session.add_subscription(uri.as_ref().into(), subscription);
     added.map_err(fault)?;

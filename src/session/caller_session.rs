@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::caller::ShareKey;
 use crate::catalog::NamedResources;
+use crate::memory::{MemoryShare, Reservation};
 use crate::name::UpstreamId;
 use crate::protocol::era::Version;
 use crate::protocol::message::{Id, find_alike};
@@ -34,12 +35,18 @@ const SUBSCRIPTIONS: usize = 1_000;
 /// dropped.
 const TASK_TOKENS: usize = 64;
 
+/// What the state of a session takes without what is kept in it.
+const EACH: usize = 2048;
+
 /// The state of one legacy session of a caller. It is in memory only, and can be made anew.
 pub struct CallerSession {
     /// The version and capabilities that its sessions at upstreams are opened with.
     pub(super) profile: SessionProfile,
     inner: Mutex<Inner>,
     named_resources: Arc<NamedResources>,
+    /// The bytes that are kept for it, and those for the session itself among them.
+    memory: MemoryShare,
+    _kept: Reservation,
     has_stream: watch::Sender<bool>,
     /// Numbers for requests of upstreams, and for streams.
     numbers: AtomicU64,
@@ -85,6 +92,8 @@ pub struct ResourceSubscription {
     /// The subscription that callers share; `None` if it is in the caller's own session at the
     /// upstream.
     pub shared: Option<Subscription>,
+    /// What it takes of `limits.memory`.
+    pub kept: Reservation,
 }
 
 /// A session's stream, at the end that is written to.
@@ -106,17 +115,19 @@ impl std::fmt::Debug for CallerSession {
 impl CallerSession {
     /// Makes the state of a session that has done nothing yet.
     #[must_use]
-    pub fn new(profile: SessionProfile, share: ShareKey) -> Arc<Self> {
+    pub fn new(profile: SessionProfile, share: ShareKey, memory: MemoryShare) -> Arc<Self> {
         let seed = crate::seal::random::<4>().map_or(0, u32::from_le_bytes);
         Arc::new(Self {
-            profile,
             inner: Mutex::default(),
-            named_resources: Arc::default(),
+            named_resources: Arc::new(NamedResources::of_session(&memory)),
+            _kept: memory.count(EACH + profile.capabilities.len()),
+            memory,
             has_stream: watch::Sender::new(false),
             // Not from 1 on: after a restart, an answer to an earlier request must find nothing.
             numbers: AtomicU64::new(u64::from(seed) << 16),
             share,
             usage: Arc::new(SessionUsage::new()),
+            profile,
         })
     }
 
@@ -132,6 +143,12 @@ impl CallerSession {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
+    }
+
+    /// Returns the share that pays for what is kept for this session.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryShare {
+        &self.memory
     }
 
     /// Returns the resources that results named in this session.
@@ -222,8 +239,12 @@ impl CallerSession {
     }
 
     /// Puts a message of an upstream on the session's stream. It is refused if there is no stream,
-    /// or too many messages wait on it.
-    pub(super) fn deliver(&self, message: UnaskedMessage) {
+    /// too many messages wait on it, or there is no memory left for it.
+    pub(super) fn deliver(&self, mut message: UnaskedMessage) {
+        let Ok(kept) = self.memory.reserve(message.bytes.len()) else {
+            return self.refuse(&message);
+        };
+        message.kept = Some(kept);
         let stream = self
             .lock()
             .stream
@@ -411,7 +432,7 @@ mod tests {
             capabilities: Cow::Borrowed("{}"),
             key: None,
         };
-        CallerSession::new(profile, ShareKey::Local)
+        CallerSession::new(profile, ShareKey::Local, MemoryShare::unlimited())
     }
 
     #[tokio::test]

@@ -109,7 +109,9 @@ impl CallerSession {
     /// Handles a message of an upstream that cannot be put on a stream: a request is answered with
     /// an error, a cancelled request is forgotten.
     pub(super) fn refuse(&self, message: &UnaskedMessage) {
-        let UnaskedMessage { link, peer, bytes } = message;
+        let UnaskedMessage {
+            link, peer, bytes, ..
+        } = message;
         match std::str::from_utf8(bytes).map(Message::parse) {
             Ok(Ok(Message::Request(request))) => {
                 watch::answer_request(link, peer, &request.id, &request.method);

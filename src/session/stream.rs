@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::memory::Reservation;
 use crate::session::caller_session::CallerSession;
 use crate::upstream::subscriptions::Update;
 use crate::upstream::{Link, Peer};
@@ -22,6 +23,8 @@ pub struct UnaskedMessage {
     pub peer: Arc<Peer>,
     /// The JSON text.
     pub bytes: Bytes,
+    /// What it takes of `limits.memory` while it waits.
+    pub kept: Option<Reservation>,
 }
 
 /// The receiving end of a session's stream. Dropping it closes the stream.

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::caller::{Occupant, Rest, Room, ShareKey};
+use crate::memory::MemoryBudget;
 use crate::protocol::era::Version;
 use crate::seal::{NoRandom, Sealer};
 use crate::session::caller_session::CallerSession;
@@ -38,6 +39,7 @@ pub const IDLE: Duration = Duration::from_secs(30 * 60);
 #[derive(Debug)]
 pub struct SessionTable {
     sealer: Sealer,
+    memory: Arc<MemoryBudget>,
     inner: Mutex<Inner>,
 }
 
@@ -77,13 +79,14 @@ impl Occupant for Arc<CallerSession> {
 impl SessionTable {
     /// Makes an empty table whose sessions are sealed with this key.
     #[must_use]
-    pub fn new(sealer: Sealer) -> Self {
-        Self::with_states(sealer, STATES)
+    pub fn new(sealer: Sealer, memory: Arc<MemoryBudget>) -> Self {
+        Self::with_states(sealer, memory, STATES)
     }
 
-    fn with_states(sealer: Sealer, states: usize) -> Self {
+    fn with_states(sealer: Sealer, memory: Arc<MemoryBudget>, states: usize) -> Self {
         Self {
             sealer,
+            memory,
             inner: Mutex::new(Inner {
                 seen: HashMap::default(),
                 seen_bytes: 0,
@@ -137,7 +140,7 @@ impl SessionTable {
             capabilities: Cow::Owned(session.capabilities.as_ref().to_owned()),
             key: Some(session.key),
         };
-        let state = CallerSession::new(profile, share);
+        let state = CallerSession::new(profile, share, self.memory.share());
         let ousted = inner.states.make_room(share, Instant::now());
         // If all have calls under way, this one has a state for what it asks now, and no longer.
         if ousted.is_ok() {
@@ -217,7 +220,10 @@ mod tests {
     use super::*;
 
     fn sessions(key: &str) -> SessionTable {
-        SessionTable::new(Sealer::from_text(key).unwrap())
+        SessionTable::new(
+            Sealer::from_text(key).unwrap(),
+            MemoryBudget::new(usize::MAX),
+        )
     }
 
     #[test]
@@ -282,7 +288,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_state_that_was_idle_for_longest_of_the_caller_that_has_most_makes_room() {
-        let sessions = SessionTable::with_states(Sealer::from_text("k").unwrap(), 8);
+        let sessions = SessionTable::with_states(
+            Sealer::from_text("k").unwrap(),
+            MemoryBudget::new(usize::MAX),
+            8,
+        );
         let open = || {
             let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
             sessions.find(&id).unwrap()

@@ -308,6 +308,7 @@ fn receive(session: &Weak<CallerSession>, link: &Arc<Link>, peer: &Arc<Peer>, by
                 link: Arc::clone(link),
                 peer: Arc::clone(peer),
                 bytes: bytes.clone(),
+                kept: None,
             });
         }
         Ok(Ok(Message::Response(_)) | Err(_)) | Err(_) => {

@@ -10,7 +10,9 @@ use crate::upstream::watch;
 
 /// Returns a message as the caller gets it; `None` if it is not for this caller.
 pub(super) async fn render(session: &CallerSession, message: &UnaskedMessage) -> Option<Bytes> {
-    let UnaskedMessage { link, peer, bytes } = message;
+    let UnaskedMessage {
+        link, peer, bytes, ..
+    } = message;
     match std::str::from_utf8(bytes).map(Message::parse) {
         Ok(Ok(Message::Request(request))) => {
             let asked = notifications::request(session, link, peer, &request).await;
