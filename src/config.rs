@@ -77,8 +77,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// The folder for what must survive a restart; `None` keeps everything in memory.
     pub state_dir: Option<PathBuf>,
-    /// The key that encrypts session ids; `None` if it is to be generated.
-    pub sealing_key: Option<Secret>,
+    /// The keys that encrypt session ids, of which the first seals; empty if one is to be generated.
+    pub sealing_keys: Vec<Secret>,
     /// The name of this weir and its replicas in chains. What serves has one from its start on
     /// ([`crate::server::with_instance`]); a client's command may have none, and is then no hop.
     pub instance: Option<Instance>,
@@ -118,7 +118,7 @@ impl Config {
             listen,
             admin,
             state_dir,
-            sealing_key,
+            sealing_keys,
             instance,
             // These can change: see `is_same`.
             memory: _,
@@ -129,7 +129,8 @@ impl Config {
             // They follow from the settings that name them.
             secret_files: _,
         } = self;
-        let sealing_key = sealing_key.as_ref().map(Secret::expose);
+        let sealing_keys: Vec<_> = sealing_keys.iter().map(Secret::expose).collect();
+        let sealing_key = (!sealing_keys.is_empty()).then_some(sealing_keys);
         [
             ("listen", Some(listen.fingerprint())),
             ("admin", admin.as_ref().map(Admin::fingerprint)),
@@ -168,7 +169,7 @@ impl Config {
             listen: _,
             admin: _,
             state_dir: _,
-            sealing_key: _,
+            sealing_keys: _,
             instance: _,
         } = self;
         *memory == other.memory

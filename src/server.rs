@@ -6,6 +6,7 @@ mod core;
 mod error;
 mod options;
 mod reload;
+mod session_store;
 mod state_dir;
 
 use std::net::SocketAddr;
@@ -95,6 +96,12 @@ impl Bound {
         let core = Core::start(Arc::clone(&config), options).await?;
         let draining = Draining::default();
         let sessions = Arc::new(SessionTable::new(sealer, Arc::clone(core.memory())));
+        if let Some(dir) = &config.state_dir {
+            session_store::restore(dir, &sessions);
+            let stop = core.shutdown.clone();
+            let storing = session_store::store_changes(Arc::clone(&sessions), dir.clone(), stop);
+            core.tasks.spawn(storing);
+        }
         core.tasks
             .spawn(sweep_sessions(Arc::clone(&sessions), core.shutdown.clone()));
         observe(&core, &sessions);

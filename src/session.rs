@@ -7,6 +7,7 @@
 //! first needed, and dropped when the session has done nothing for a while.
 
 mod caller_session;
+mod lives;
 mod server_requests;
 mod stream;
 mod table;
@@ -16,6 +17,7 @@ mod upstream_sessions;
 mod usage;
 
 pub use caller_session::{CallerSession, ResourceSubscription, RunningCall};
+pub use lives::DamagedSessions;
 pub use server_requests::{PendingServerRequest, ServerRequests};
 pub use stream::{SessionStream, UnaskedMessage};
 pub use table::{IDLE, SessionTable};

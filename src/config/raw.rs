@@ -45,6 +45,10 @@ pub(super) struct File {
     /// Default: generated once and stored in the state folder, or generated at every start if there
     /// is none.
     pub(super) sealing_key: Option<SecretRef>,
+    /// In place of `sealing_key`, several: the first one encrypts, and what the others have encrypted
+    /// is still read. To replace a key, write the new one first, and leave the old one out after 7
+    /// days.
+    pub(super) sealing_keys: Option<Vec<SecretRef>>,
     /// The name of this weir and its replicas, used to detect loops in chains of weirs: 1 to 64 of
     /// the characters A-Z a-z 0-9 _ . -. Default: generated once and stored in the state folder, or
     /// generated at every start if there is none.

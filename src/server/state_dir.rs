@@ -87,12 +87,18 @@ fn secure_file(path: &Path) -> io::Result<()> {
 /// Loads the key that seals session ids: from the config, or from the state folder (created there
 /// once, readable only by its owner). Without either, makes one for this run.
 pub(super) fn load_sealer(config: &Config) -> Result<Sealer, ServeError> {
-    let text = match (&config.sealing_key, &config.state_dir) {
-        (Some(key), _) => key.expose().to_owned(),
-        (None, Some(dir)) => read_or_create(&dir.join("sealing.key"), check_key, Sealer::new_text)?,
-        (None, None) => Sealer::new_text()?,
+    if !config.sealing_keys.is_empty() {
+        let texts = config.sealing_keys.iter().map(Secret::expose);
+        return Ok(Sealer::from_texts(texts).ok_or(NoRandom)?);
+    }
+    let text = match &config.state_dir {
+        Some(dir) => read_or_create(&dir.join("sealing.key"), check_key, Sealer::new_text)?,
+        None => Sealer::new_text()?,
     };
-    Ok(Sealer::from_text(&text).ok_or(NoRandom)?)
+    // One key a line, the newest first.
+    let lines = text.lines().map(str::trim);
+    let keys = lines.filter(|line| !line.is_empty());
+    Ok(Sealer::from_texts(keys).ok_or(NoRandom)?)
 }
 
 /// The file of the token for the admin listener.
@@ -164,7 +170,9 @@ fn new_instance() -> Result<String, NoRandom> {
 type Unfit = &'static str;
 
 fn check_key(text: &str) -> Result<(), Unfit> {
-    (text.len() >= 32)
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let is_long = |line: &str| line.trim().len() >= 32;
+    (lines.next().is_some_and(is_long) && lines.all(is_long))
         .then_some(())
         .ok_or("too short to be a key or token: remove the file, and weir makes another")
 }

@@ -1,12 +1,12 @@
 //! All legacy sessions of this weir: which ids are valid, and the state of the sessions in use.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::caller::{Occupant, Rest, Room, ShareKey};
@@ -14,7 +14,8 @@ use crate::memory::MemoryBudget;
 use crate::protocol::era::Version;
 use crate::seal::{NoRandom, Sealer};
 use crate::session::caller_session::CallerSession;
-use crate::session::token::SessionToken;
+use crate::session::lives::{DamagedSessions, SessionLives};
+use crate::session::token::{self, SessionToken};
 use crate::upstream::probe::SessionProfile;
 
 /// At most this many bytes of opened tokens are cached: a client's capabilities make one up to 5 KiB
@@ -23,9 +24,6 @@ const SEEN_BYTES: usize = 4 << 20;
 
 /// What a cached token takes besides its texts.
 const SEEN_EACH: usize = 128;
-
-/// At most this many ended sessions are remembered. The oldest is forgotten first.
-const ENDED: usize = 100_000;
 
 /// At most this many sessions have a state in memory. The one that was idle for longest, of the
 /// caller that has most, makes room for a new one. Its id stays valid.
@@ -41,6 +39,8 @@ pub struct SessionTable {
     sealer: Sealer,
     memory: Arc<MemoryBudget>,
     inner: Mutex<Inner>,
+    /// Told when ends or renewals are to be stored.
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -48,15 +48,18 @@ struct Inner {
     /// Recently opened tokens. Opening one costs more than all other checks of a request.
     seen: HashMap<Box<str>, SessionToken>,
     seen_bytes: usize,
-    ended: HashSet<[u8; 16]>,
-    /// The keys in `ended`, the oldest first.
-    order: VecDeque<[u8; 16]>,
+    /// Which were ended or renewed.
+    lives: SessionLives,
     states: Room<[u8; 16], Arc<CallerSession>>,
 }
 
 impl Inner {
-    fn is_alive(&self, session: &SessionToken) -> bool {
-        !session.is_expired() && !self.ended.contains(&session.key)
+    /// Returns a session from the cache if it lives, and whether something is to be stored.
+    fn admit_seen(&mut self, id: &str) -> Option<(Option<SessionToken>, bool)> {
+        let session = self.seen.get(id)?;
+        let in_use = || self.states.get(&session.key).is_some();
+        let (lives, changed) = self.lives.admit(session, token::now(), in_use);
+        Some((lives.then(|| session.clone()), changed))
     }
 
     fn remember(&mut self, id: &str, session: &SessionToken) {
@@ -90,11 +93,33 @@ impl SessionTable {
             inner: Mutex::new(Inner {
                 seen: HashMap::default(),
                 seen_bytes: 0,
-                ended: HashSet::default(),
-                order: VecDeque::new(),
+                lives: SessionLives::default(),
                 states: Room::new(states),
             }),
+            changed: Notify::new(),
         }
+    }
+
+    /// Takes over the ends and renewals that [`Self::to_bytes`] gave before a restart.
+    ///
+    /// # Errors
+    /// They are damaged. Then no session from before is known.
+    pub fn restore(&self, bytes: &[u8]) -> Result<(), DamagedSessions> {
+        let read = SessionLives::from_bytes(bytes);
+        let damaged = read.as_ref().err().map(|_| DamagedSessions);
+        self.lock().lives = read.unwrap_or_else(|_| SessionLives::after(token::now()));
+        damaged.map_or(Ok(()), Err)
+    }
+
+    /// Returns the ends and renewals, to be stored.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.lock().lives.to_bytes()
+    }
+
+    /// Waits until ends or renewals are to be stored.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Opens a session and returns its id, visible ASCII.
@@ -109,15 +134,21 @@ impl SessionTable {
     /// expired or was ended.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<SessionToken> {
-        {
-            let inner = self.lock();
-            if let Some(session) = inner.seen.get(id) {
-                return inner.is_alive(session).then(|| session.clone());
+        let seen = self.lock().admit_seen(id);
+        if let Some((session, changed)) = seen {
+            if changed {
+                self.changed.notify_one();
             }
+            return session;
         }
         let session = SessionToken::open(&self.sealer, id)?;
         let mut inner = self.lock();
-        if !inner.is_alive(&session) {
+        let in_use = inner.states.get(&session.key).is_some();
+        let (lives, changed) = inner.lives.admit(&session, token::now(), || in_use);
+        if changed {
+            self.changed.notify_one();
+        }
+        if !lives {
             return None;
         }
         inner.remember(id, &session);
@@ -156,14 +187,8 @@ impl SessionTable {
     /// Ends a session: its stream closes, and its id is not valid any more. Returns its state.
     pub fn end(&self, session: &SessionToken) -> Option<Arc<CallerSession>> {
         let mut inner = self.lock();
-        if inner.ended.insert(session.key) {
-            inner.order.push_back(session.key);
-        }
-        if inner.order.len() > ENDED
-            && let Some(oldest) = inner.order.pop_front()
-        {
-            inner.ended.remove(&oldest);
-        }
+        inner.lives.end(session);
+        self.changed.notify_one();
         let state = inner.states.remove(&session.key);
         drop(inner);
         if let Some(state) = &state {
@@ -177,7 +202,7 @@ impl SessionTable {
     pub fn known(&self) -> u64 {
         let inner = self.lock();
         let alive = inner.seen.values();
-        let alive = alive.filter(|session| !inner.ended.contains(&session.key));
+        let alive = alive.filter(|session| !inner.lives.is_ended(&session.key));
         alive.count() as u64
     }
 
@@ -185,6 +210,7 @@ impl SessionTable {
     /// others at upstreams that are not in the config any more.
     pub fn sweep(&self, idle: Duration) {
         let mut inner = self.lock();
+        inner.lives.sweep(token::now());
         let gone = inner.states.extract(|state| state.is_idle_for(idle));
         let others: Vec<_> = inner.states.values().cloned().collect();
         drop(inner);
@@ -221,7 +247,7 @@ mod tests {
 
     fn sessions(key: &str) -> SessionTable {
         SessionTable::new(
-            Sealer::from_text(key).unwrap(),
+            Sealer::from_texts([key]).unwrap(),
             MemoryBudget::new(usize::MAX),
         )
     }
@@ -289,7 +315,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_state_that_was_idle_for_longest_of_the_caller_that_has_most_makes_room() {
         let sessions = SessionTable::with_states(
-            Sealer::from_text("k").unwrap(),
+            Sealer::from_texts(["k"]).unwrap(),
             MemoryBudget::new(usize::MAX),
             8,
         );

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,11 +13,8 @@ use crate::seal::{NoRandom, Sealer, random};
 /// The purpose that the tokens are sealed for: a token of another purpose is not accepted.
 const PURPOSE: &str = "session";
 
-/// How long a session can be used.
-const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
-
 /// The format of the tokens that are made now.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The content of a session's id.
 #[derive(Clone, Debug)]
@@ -27,8 +24,8 @@ pub struct SessionToken {
     pub version: Version,
     /// `ClientCapabilities` as JSON text.
     pub capabilities: Arc<str>,
-    /// Seconds since 1970.
-    expires: u64,
+    /// When it was issued, in seconds since 1970. How long it lives: see [`crate::session::lives`].
+    pub(super) issued: u64,
 }
 
 /// The sealed JSON text.
@@ -40,8 +37,8 @@ struct Body<'a> {
     k: u128,
     /// Protocol version.
     v: Cow<'a, str>,
-    /// Expiry, seconds since 1970.
-    e: u64,
+    /// Time of issue, seconds since 1970.
+    i: u64,
     /// `ClientCapabilities` as JSON text.
     #[serde(default)]
     c: Cow<'a, str>,
@@ -61,7 +58,7 @@ impl SessionToken {
             f: FORMAT,
             k: u128::from_le_bytes(random()?),
             v: version.as_str().into(),
-            e: seconds(SystemTime::now() + LIFETIME),
+            i: now(),
             c: capabilities.into(),
         };
         let plain = serde_json::to_vec(&body).unwrap_or_default();
@@ -80,17 +77,13 @@ impl SessionToken {
             key: body.k.to_le_bytes(),
             version,
             capabilities: capabilities.into(),
-            expires: body.e,
+            issued: body.i,
         })
-    }
-
-    pub(super) fn is_expired(&self) -> bool {
-        seconds(SystemTime::now()) >= self.expires
     }
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+/// Returns the seconds since 1970.
+pub(super) fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
 }

@@ -82,6 +82,7 @@ mod redirects;
 mod reload;
 mod rotation;
 mod secrets;
+mod session_lives;
 mod shares;
 mod sigv4;
 mod soak;

@@ -62,9 +62,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
         check.refuse_variable(&root.key("state").key("dir"), &state.dir);
         check.resolve(&state.dir)
     });
-    let sealing_key = raw
-        .sealing_key
-        .and_then(|raw| fetch_sealing_key(check, &raw, &root.key("sealing_key")));
+    let sealing_keys = check_sealing_keys(check, raw.sealing_key, raw.sealing_keys, &root);
     let instance = raw.instance.and_then(|text| {
         let instance = Instance::parse(&text).map_err(|_| Rule::Instance);
         check.ok(&root.key("instance"), instance)
@@ -83,7 +81,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             listen,
             admin,
             state_dir,
-            sealing_key,
+            sealing_keys,
             instance,
             memory,
             naming,
@@ -173,6 +171,40 @@ fn origin(text: &str) -> Result<(), Rule> {
         return Err(Rule::Origin);
     }
     host(rest).map_err(|_| Rule::Origin)
+}
+
+/// The most keys that are tried for a token.
+const SEALING_KEYS: usize = 16;
+
+fn check_sealing_keys(
+    check: &mut Check<'_>,
+    one: Option<raw::SecretRef>,
+    several: Option<Vec<raw::SecretRef>>,
+    root: &KeyPath,
+) -> Vec<Secret> {
+    let (key, at) = ("sealing_key", root.key("sealing_keys"));
+    let several = match several {
+        Some(_) if one.is_some() => {
+            let other = "sealing_keys";
+            check.report(&root.key(key), Rule::NotWith { key, other });
+            return Vec::new();
+        }
+        Some(several) => several,
+        None => {
+            let fetched = one.and_then(|raw| fetch_sealing_key(check, &raw, &root.key(key)));
+            return fetched.into_iter().collect();
+        }
+    };
+    if several.is_empty() {
+        check.report(&at, Rule::Empty);
+    }
+    if several.len() > SEALING_KEYS {
+        check.report(&at, Rule::Most(SEALING_KEYS as u64));
+    }
+    let fetched = several.iter().enumerate();
+    fetched
+        .filter_map(|(index, raw)| fetch_sealing_key(check, raw, &at.item(index)))
+        .collect()
 }
 
 fn fetch_sealing_key(check: &mut Check<'_>, raw: &raw::SecretRef, at: &KeyPath) -> Option<Secret> {
