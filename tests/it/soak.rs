@@ -25,6 +25,10 @@ const LINES: u64 = 40;
 const PACE: Duration = Duration::from_millis(20);
 
 /// How long the attack lasts, and whether the times are compared.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "how long is not a matter of the weir"
+)]
 fn length() -> (Duration, bool) {
     let seconds = std::env::var("WEIR_SOAK").ok();
     let seconds = seconds.and_then(|text| text.parse().ok());
@@ -317,74 +321,84 @@ fn attack(target: &Target, wild: &Arc<Upstream>) -> JoinSet<()> {
     attackers
 }
 
+/// A weir over an upstream that works, one that floods it with all it can, and one that is mute.
+struct Rig {
+    weir: Weir,
+    wild: Arc<Upstream>,
+    _others: [Upstream; 2],
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let good = Upstream::named("good").tools(["echo", "slow"]).gate("slow");
+        let good = good.start().await;
+        let wild = Upstream::named("wild").tools(["echo", "big", "other"]);
+        let ping = r#"{"jsonrpc":"2.0","id":{n},"method":"ping"}"#;
+        let wild = Arc::new(wild.legacy("2025-11-25").floods(ping).start().await);
+        let text = "x".repeat(2 << 20);
+        let big = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#);
+        wild.set_answer("big", &big);
+        let mute = Upstream::named("mute").tools(["echo"]).start().await;
+        let stalls = On::Method("tools/call".to_owned());
+        mute.fault(stalls, Times::Forever, Fault::StallHeaders);
+        let weir = Weir::over([&good, &*wild, &mute])
+            .top("limits: { memory: 128MiB }")
+            .listen("body_timeout: 10s")
+            .upstream("good", "timeouts: { call: 20s }")
+            .start()
+            .await;
+        let tools = ["good__echo", "good__slow", "wild__echo", "wild__big"];
+        let [echo, slow, wild_echo, big] = tools;
+        weir.wait_tools([echo, slow, wild_echo, big, "wild__other", "mute__echo"])
+            .await;
+        Self {
+            weir,
+            wild,
+            _others: [good, mute],
+        }
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            url: self.weir.url().into(),
+            port: self.weir.port(),
+            stop: Arc::default(),
+            rounds: Arc::default(),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[allow(clippy::print_stdout, reason = "the figures of a long run")]
 async fn honest_callers_are_served_while_everything_is_attacked_at_once() {
     let (length, compares) = length();
-    let good = Upstream::named("good").tools(["echo", "slow"]).gate("slow");
-    let good = good.start().await;
-    let wild = Upstream::named("wild").tools(["echo", "big", "other"]);
-    let ping = r#"{"jsonrpc":"2.0","id":{n},"method":"ping"}"#;
-    let wild = Arc::new(wild.legacy("2025-11-25").floods(ping).start().await);
-    let text = "x".repeat(2 << 20);
-    let big = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#);
-    wild.set_answer("big", &big);
-    let mute = Upstream::named("mute").tools(["echo"]).start().await;
-    let stalls = On::Method("tools/call".to_owned());
-    mute.fault(stalls, Times::Forever, Fault::StallHeaders);
-    let weir = Weir::over([&good, &*wild, &mute])
-        .top("limits: { memory: 128MiB }")
-        .listen("body_timeout: 10s")
-        .upstream("good", "timeouts: { call: 20s }")
-        .start()
-        .await;
-    weir.wait_tools([
-        "good__echo",
-        "good__slow",
-        "wild__echo",
-        "wild__big",
-        "wild__other",
-        "mute__echo",
-    ])
-    .await;
-
-    let mut calm = measure(
-        &weir,
-        Instant::now() + (length / 6).min(Duration::from_secs(60)),
-    )
-    .await;
+    let rig = Rig::start().await;
+    let weir = &rig.weir;
+    let calm = (length / 6).min(Duration::from_secs(60));
+    let mut calm = measure(weir, Instant::now() + calm).await;
     let descriptors = weir.descriptors();
     let logged = weir.stderr().lines().count();
-    let target = Target {
-        url: weir.url().into(),
-        port: weir.port(),
-        stop: Arc::default(),
-        rounds: Arc::default(),
-    };
-    let attackers = attack(&target, &wild);
-    let mut attacked = measure(&weir, Instant::now() + length).await;
+    let target = rig.target();
+    let attackers = attack(&target, &rig.wild);
+    let mut attacked = measure(weir, Instant::now() + length).await;
     target.stop.store(true, Ordering::Relaxed);
     drop(attackers);
 
     let log_lines = (weir.stderr().lines().count() - logged) as u64;
+    let peak = weir.peak_memory() / MIB;
     println!(
-        "calm p50 {:?} p99 {:?}; attacked p50 {:?} p99 {:?} of {} calls, {} failed; peak {} MiB; {log_lines} lines; {} rounds",
+        "calm p50 {:?} p99 {:?}; attacked p50 {:?} p99 {:?} of {} calls, {} failed; peak {peak} MiB; {log_lines} lines; {} rounds",
         calm.quantile(0.5),
         calm.quantile(0.99),
         attacked.quantile(0.5),
         attacked.quantile(0.99),
         attacked.times.len(),
         attacked.failed.len(),
-        weir.peak_memory() / MIB,
         target.rounds.load(Ordering::Relaxed),
     );
     attacked.failed.truncate(5);
     assert!(attacked.failed.is_empty(), "{:?}", attacked.failed);
-    assert!(
-        weir.peak_memory() <= MEMORY + BESIDES,
-        "{} MiB",
-        weir.peak_memory() / MIB
-    );
+    assert!(peak <= (MEMORY + BESIDES) / MIB, "{peak} MiB");
     let most = 500 + LINES * length.as_secs();
     assert!(log_lines <= most, "{log_lines} lines, more than {most}");
     if compares {
@@ -392,11 +406,8 @@ async fn honest_callers_are_served_while_everything_is_attacked_at_once() {
     }
     let ended = Instant::now();
     while weir.descriptors() > descriptors + 16 {
-        assert!(
-            ended.elapsed() < RECOVERY,
-            "{} descriptors",
-            weir.descriptors()
-        );
+        let open = weir.descriptors();
+        assert!(ended.elapsed() < RECOVERY, "{open} descriptors");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
