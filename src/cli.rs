@@ -9,6 +9,7 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod import;
+pub mod log;
 pub mod login;
 pub mod output;
 pub mod plan;

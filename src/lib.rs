@@ -1,6 +1,6 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
-//! Layers only look down: [`document`], [`json`], [`latest`], [`name`], [`pem`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
+//! Layers only look down: [`document`], [`json`], [`latest`], [`name`], [`pem`], [`printable`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
 //! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`], [`processes`] → [`tls`], [`credentials`], [`upstream`], [`connector`] (outward) → [`live`] (moving
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`import`] → [`cli`].
 
@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod name;
 pub mod pem;
 pub mod policy;
+pub mod printable;
 pub mod processes;
 pub mod protocol;
 pub mod record;

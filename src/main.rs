@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use weir::cli::log::{self, LineLimits};
 use weir::cli::output::Output;
 use weir::cli::{
     Cli, Command, ReapArgs, accept, add, admin_token, call, check, demo, explain, import, login,
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
     }
     processes::adopt_orphans();
     let mut output = Output::of_process(&process_env);
-    log_to_stderr(&cli.command, &mut output);
+    let limits = log_to_stderr(&cli.command, &mut output);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -39,7 +41,17 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(run(cli.command, &mut output));
+    let code = runtime.block_on(async {
+        let Some(limits) = &limits else {
+            return run(cli.command, &mut output).await;
+        };
+        let code = tokio::select! {
+            code = run(cli.command, &mut output) => code,
+            never = log::report_left_out(limits) => match never {},
+        };
+        log::report_rest(limits);
+        code
+    });
     // A command that stopped at once leaves tasks behind: nothing has to wait for them.
     runtime.shutdown_background();
     code
@@ -83,9 +95,9 @@ fn reap(args: &ReapArgs) -> ExitCode {
 /// Sets up logging to stderr. `WEIR_LOG` sets the level (default: `info` for `serve`, `error`
 /// otherwise), `WEIR_LOG_FORMAT=json` prints one JSON object per line. Only terminals get colours. The
 /// demo does not log.
-fn log_to_stderr(command: &Command, output: &mut Output) {
+fn log_to_stderr(command: &Command, output: &mut Output) -> Option<Arc<LineLimits>> {
     let default = match command {
-        Command::Demo(_) | Command::DemoChild => return,
+        Command::Demo(_) | Command::DemoChild => return None,
         Command::Serve(_) => "info,tokio_cron_scheduler=warn",
         Command::Check(_)
         | Command::Plan(_)
@@ -109,15 +121,8 @@ fn log_to_stderr(command: &Command, output: &mut Output) {
             EnvFilter::new(default)
         }),
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(output.err.features().colour)
-        .with_writer(std::io::stderr);
-    if process_env("WEIR_LOG_FORMAT").as_deref() == Some("json") {
-        builder.json().init();
-    } else {
-        builder.with_target(false).init();
-    }
+    let json = process_env("WEIR_LOG_FORMAT").as_deref() == Some("json");
+    Some(log::start(filter, output.err.features().colour, json))
 }
 
 /// Parses `WEIR_LOG`. Refuses a bare word that is not a level: `EnvFilter` would take it for a module

@@ -12,6 +12,7 @@ use crate::cli::admin_client::{AdminClient, AdminClientError};
 use crate::cli::output::{Output, Table, TextStyle, count, make_safe};
 use crate::cli::target::print_config_errors;
 use crate::config::{self, Config};
+use crate::printable;
 
 /// The default path of the config.
 const CONFIG: &str = "config/weir.yaml";
@@ -178,7 +179,7 @@ async fn print_definitions(
                 let text = text.as_ref().map_or("nothing", |text| text.get());
                 prettify(text)
                     .lines()
-                    .for_each(|line| output.out.print_line(&escape_invisible(line)));
+                    .for_each(|line| output.out.print_line(&printable::escaped(line)));
             }
             let (name, digest) = (make_safe(name), make_safe(&texts.waiting.digest));
             let hint = format!("to accept exactly this: weir accept {name} --digest {digest}");
@@ -196,18 +197,6 @@ fn prettify(text: &str) -> String {
     let value = serde_json::from_str::<serde_json::Value>(text);
     let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));
     pretty.unwrap_or_else(|_| text.to_owned())
-}
-
-/// Escapes invisible characters, which could hide text from the person who decides.
-fn escape_invisible(line: &str) -> String {
-    let mut out = String::with_capacity(line.len());
-    for c in line.chars() {
-        match c {
-            '"' | '\'' | '\\' => out.push(c),
-            c => out.extend(c.escape_debug()),
-        }
-    }
-    out
 }
 
 fn waiting_table<'w>(waiting: impl Iterator<Item = &'w PendingDefinition>) -> Table {

@@ -11,6 +11,8 @@ use std::io::{self, IsTerminal, Write};
 use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, TableStyle};
 use owo_colors::{OwoColorize, Style};
 
+use crate::printable;
+
 /// The two streams of the process.
 #[derive(Debug)]
 pub struct Output {
@@ -212,10 +214,14 @@ impl Screen {
         self.write(format_args!("{text}\n"));
     }
 
-    /// Prints text unchanged, for machines and files: nothing is added or made safe.
+    /// Prints text of several lines. Machines and files get it unchanged; on a terminal it is
+    /// [made safe](printable::lines).
     pub fn print_raw(&mut self, text: &str) {
         self.end_line();
-        self.write(format_args!("{text}"));
+        match self.features.terminal {
+            true => self.write(format_args!("{}", printable::lines(text))),
+            false => self.write(format_args!("{text}")),
+        }
     }
 
     /// Prints an empty line.
@@ -346,12 +352,10 @@ pub fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// Turns text from elsewhere into one safe line: control characters, which could control the terminal,
-/// become spaces.
+/// Turns text from elsewhere into [one safe line](printable::line).
 #[must_use]
 pub fn make_safe(text: &str) -> String {
-    let safe = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(safe).collect()
+    printable::line(text).into_owned()
 }
 
 /// A table with a title row. Cells are made safe.
@@ -610,10 +614,17 @@ mod tests {
         let text = printed(PIPE, |screen| {
             screen.print_quote("red\u{1b}[31m\u{7}\nnext\r")
         });
-        assert_eq!(text, "    │ red [31m \n    │ next \n");
+        assert_eq!(text, "    │ red\\u{1b}[31m\\u{7}\n    │ next \n");
         let mut table = Table::new(&["A"]);
         table.add_row([(TextStyle::Plain, "a\u{1b}]0;title\u{7}")]);
         assert!(!printed(PIPE, |screen| screen.print_table(&table)).contains('\u{1b}'));
+        let raw = "a\tb\nc\u{1b}]0;x\u{7}\u{9b}\u{202e}\u{e0041}\n";
+        assert_eq!(printed(PIPE, |screen| screen.print_raw(raw)), raw);
+        let shown = printed(TERMINAL, |screen| screen.print_raw(raw));
+        assert_eq!(
+            shown,
+            "a\tb\nc\\u{1b}]0;x\\u{7}\\u{9b}\\u{202e}\\u{e0041}\n"
+        );
     }
 
     #[test]

@@ -14,7 +14,16 @@ mod syntax;
 /// The modules from the ground up. A module uses those of earlier lines, never its own line or a later one.
 const LAYERS: &[&[&str]] = &[
     &[
-        "document", "json", "latest", "memory", "name", "pem", "seal", "secret", "sigv4",
+        "document",
+        "json",
+        "latest",
+        "memory",
+        "name",
+        "pem",
+        "printable",
+        "seal",
+        "secret",
+        "sigv4",
     ],
     &["caller", "files"],
     &["config", "policy", "protocol"],

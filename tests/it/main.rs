@@ -91,6 +91,7 @@ mod starts;
 mod stored;
 mod streams;
 mod swap;
+mod terminals;
 mod tls;
 mod tokens;
 mod tool_checks;

@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout};
 
 use crate::name::UpstreamId;
+use crate::printable;
 use crate::protocol::method;
 
 /// The longest line logged, in bytes. The rest of a line is left out.
@@ -146,15 +147,7 @@ pub(super) fn is_milestone(count: u64) -> bool {
 
 /// Returns text with control characters escaped, so that a terminal obeys none of them.
 pub(super) fn printable(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for character in String::from_utf8_lossy(bytes).chars() {
-        if character.is_control() && character != '\t' {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
-    out
+    printable::escaped(&String::from_utf8_lossy(bytes)).into_owned()
 }
 
 /// The bytes of a line that has not ended yet.
