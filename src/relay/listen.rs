@@ -158,7 +158,12 @@ async fn subscribe(
         let link = scope.link(&one.permit)?;
         let PermittedTopic { exposed, topic, .. } = one;
         let all = &link.subscriptions;
-        if let Some(held) = all.subscribe(topic.clone(), Arc::clone(&exposed), sender.clone()) {
+        if let Some(held) = all.subscribe(
+            topic.clone(),
+            Arc::clone(&exposed),
+            sender.clone(),
+            scope.share(),
+        ) {
             subscribed.push((exposed, link, topic, held));
         }
     }

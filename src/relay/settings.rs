@@ -83,9 +83,12 @@ pub(super) async fn subscribe(
         let topic = Topic::Resource(Arc::clone(&route.uri));
         // Without a stream there is no reader yet. The next stream takes the place of this channel.
         let updates = session.updates().unwrap_or_else(|| mpsc::channel(1).0);
-        let shared = link
-            .subscriptions
-            .subscribe(topic.clone(), uri.as_ref().into(), updates);
+        let shared = link.subscriptions.subscribe(
+            topic.clone(),
+            uri.as_ref().into(),
+            updates,
+            scope.share(),
+        );
         let shared = shared.ok_or_else(|| fault(LinkError::Busy))?;
         let honoured = link
             .subscriptions

@@ -11,12 +11,14 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use crate::caller::ShareKey;
 use crate::memory::{MemoryShare, OverBudget, Reservation};
 
-/// The most topics at one upstream.
-const MOST_TOPICS: usize = 10_000;
-/// The most bytes of their names: all of them are sent when one is added.
-const TOPIC_BYTES: usize = 1024 * 1024;
+/// The most topics at one upstream. One caller may add as many as are free: half of all if it is
+/// alone. So there is always room for others.
+const MOST_TOPICS: usize = 20_000;
+/// The most bytes of their names, shared out likewise: all of them are sent when one is added.
+const TOPIC_BYTES: usize = 2 * 1024 * 1024;
 
 /// Something that an upstream can announce updates of, as the upstream names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,12 +80,38 @@ struct Inner {
     next_id: u64,
     resources: HashMap<Arc<str>, Subscribers>,
     tasks: HashMap<Arc<str>, Subscribers>,
-    /// The bytes of the names of both.
+    /// The topics that each caller added.
+    added: HashMap<ShareKey, TopicCount>,
+    all: TopicCount,
+}
+
+/// A number of topics, and the bytes of their names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct TopicCount {
+    topics: usize,
     bytes: usize,
 }
 
-/// The subscribers of one topic by number, in the order in which they came.
-type Subscribers = BTreeMap<u64, Subscriber>;
+impl TopicCount {
+    fn add(&mut self, name: &str) {
+        self.topics += 1;
+        self.bytes += name.len();
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.topics = self.topics.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(name.len());
+    }
+}
+
+/// The subscribers of one topic.
+#[derive(Debug)]
+struct Subscribers {
+    /// The caller that added the topic. It counts for it as long as anybody subscribes to it.
+    added_by: ShareKey,
+    /// By number, in the order in which they came.
+    by_id: BTreeMap<u64, Subscriber>,
+}
 
 impl Inner {
     const fn of(&mut self, topic: &Topic) -> &mut HashMap<Arc<str>, Subscribers> {
@@ -93,9 +121,26 @@ impl Inner {
         }
     }
 
-    fn has_room(&self, name: &str) -> bool {
-        self.resources.len() + self.tasks.len() < MOST_TOPICS
-            && self.bytes + name.len() <= TOPIC_BYTES
+    /// Returns whether a caller may add a topic.
+    fn has_room(&self, name: &str, share: ShareKey) -> bool {
+        let own = self.added.get(&share).copied().unwrap_or_default();
+        own.topics < MOST_TOPICS.saturating_sub(self.all.topics)
+            && own.bytes + name.len() <= TOPIC_BYTES.saturating_sub(self.all.bytes)
+    }
+
+    fn add_topic(&mut self, name: &str, share: ShareKey) {
+        self.all.add(name);
+        self.added.entry(share).or_default().add(name);
+    }
+
+    fn remove_topic(&mut self, name: &str, share: ShareKey) {
+        self.all.remove(name);
+        if let Some(own) = self.added.get_mut(&share) {
+            own.remove(name);
+            if own.topics == 0 {
+                self.added.remove(&share);
+            }
+        }
     }
 }
 
@@ -132,28 +177,33 @@ impl Default for Subscriptions {
 
 impl Subscriptions {
     /// Subscribes until the returned guard is dropped. Updates that the receiver has no room for
-    /// are dropped. Returns `None` if there are too many topics already, or their names are too long
-    /// together.
+    /// are dropped. Returns `None` if there are too many topics already, or too many of this caller,
+    /// or their names are too long together.
     #[must_use]
     pub fn subscribe(
         self: &Arc<Self>,
         topic: Topic,
         exposed: Arc<str>,
         updates: mpsc::Sender<Box<Update>>,
+        share: ShareKey,
     ) -> Option<Subscription> {
         let mut inner = self.inner();
         let name = topic.name();
         let is_new = !inner.of(&topic).contains_key(name);
-        if is_new && !inner.has_room(name) {
+        if is_new && !inner.has_room(name, share) {
             return None;
         }
         let id = inner.next_id;
         inner.next_id += 1;
         let subscriber = Subscriber { exposed, updates };
-        let subscribers = inner.of(&topic).entry(Arc::clone(name)).or_default();
-        subscribers.insert(id, subscriber);
+        let topics = inner.of(&topic).entry(Arc::clone(name));
+        let subscribers = topics.or_insert_with(|| Subscribers {
+            added_by: share,
+            by_id: BTreeMap::new(),
+        });
+        subscribers.by_id.insert(id, subscriber);
         if is_new {
-            inner.bytes += name.len();
+            inner.add_topic(name, share);
             self.version.send_modify(|version| *version += 1);
         }
         Some(Subscription {
@@ -237,7 +287,8 @@ impl Subscriptions {
         let inner = self.inner();
         let uri = match topic {
             Topic::Task(id) => {
-                for subscriber in inner.tasks.get(id).into_iter().flat_map(BTreeMap::values) {
+                let subscribers = inner.tasks.get(id).into_iter();
+                for subscriber in subscribers.flat_map(|all| all.by_id.values()) {
                     send(subscriber, Arc::clone(&subscriber.exposed));
                 }
                 return Ok(());
@@ -250,7 +301,7 @@ impl Subscriptions {
                 .resources
                 .get(above)
                 .into_iter()
-                .flat_map(BTreeMap::values)
+                .flat_map(|all| all.by_id.values())
             {
                 let exposed = match rest {
                     "" => Arc::clone(&subscriber.exposed),
@@ -304,7 +355,7 @@ impl Subscription {
     pub fn redirect(&self, exposed: Arc<str>, updates: mpsc::Sender<Box<Update>>) {
         let mut inner = self.all.inner();
         let subscribers = inner.of(&self.topic).get_mut(self.topic.name());
-        if let Some(subscriber) = subscribers.and_then(|all| all.get_mut(&self.id)) {
+        if let Some(subscriber) = subscribers.and_then(|all| all.by_id.get_mut(&self.id)) {
             *subscriber = Subscriber { exposed, updates };
         }
     }
@@ -318,10 +369,11 @@ impl Drop for Subscription {
         let Some(subscribers) = topics.get_mut(name) else {
             return;
         };
-        subscribers.remove(&self.id);
-        if subscribers.is_empty() {
+        subscribers.by_id.remove(&self.id);
+        if subscribers.by_id.is_empty() {
+            let added_by = subscribers.added_by;
             topics.remove(name);
-            inner.bytes = inner.bytes.saturating_sub(name.len());
+            inner.remove_topic(name, added_by);
             self.all.version.send_modify(|version| *version += 1);
         }
     }
@@ -344,7 +396,7 @@ mod tests {
         let all = Arc::new(Subscriptions::default());
         let (tell, mut told) = mpsc::channel(4);
         let subscribe = || {
-            all.subscribe(resource("a"), "x+a".into(), tell.clone())
+            all.subscribe(resource("a"), "x+a".into(), tell.clone(), ShareKey::Local)
                 .unwrap()
         };
         let (first, second) = (subscribe(), subscribe());
@@ -368,7 +420,7 @@ mod tests {
         let (tell, mut told) = mpsc::channel(4);
         let inner = ["file:///dir", "file:///dir/x"].map(|uri| {
             let exposed = format!("b+{uri}").into();
-            all.subscribe(resource(uri), exposed, tell.clone())
+            all.subscribe(resource(uri), exposed, tell.clone(), ShareKey::Local)
         });
         publish(&all, &resource("file:///dirt"));
         assert!(told.try_recv().is_err());
@@ -402,25 +454,32 @@ mod tests {
     }
 
     #[test]
-    fn topics_are_bounded_by_their_bytes() {
+    fn topics_are_bounded_by_their_bytes_and_one_caller_leaves_room_for_others() {
         let all = Arc::new(Subscriptions::default());
         let (tell, _told) = mpsc::channel(1);
-        let subscribe = |number: usize| {
+        let other = ShareKey::of(Some(std::net::Ipv4Addr::LOCALHOST.into()));
+        let subscribe = |number: usize, share: ShareKey| {
             let topic = resource(&format!("{number:>8192}"));
-            all.subscribe(topic, "x".into(), tell.clone())
+            all.subscribe(topic, "x".into(), tell.clone(), share)
         };
-        let mut held: Vec<_> = (0..TOPIC_BYTES / 8192).map(&subscribe).collect();
-        assert!(held.iter().all(Option::is_some) && subscribe(1_000).is_none());
-        assert!(subscribe(0).is_some(), "it is there already");
+        let own = |number| subscribe(number, ShareKey::Local);
+        let mut held: Vec<_> = (0..TOPIC_BYTES / 8192 / 2).map(own).collect();
+        assert!(held.iter().all(Option::is_some) && own(1_000).is_none());
+        assert!(own(0).is_some(), "it is there already");
+        assert!(subscribe(1_000, other).is_some(), "of another caller");
         held.pop();
-        assert!(subscribe(1_000).is_some());
+        assert!(own(1_000).is_some());
+        held.clear();
+        assert!(all.inner().added.is_empty());
+        assert_eq!(all.inner().all, TopicCount::default());
     }
 
     #[tokio::test]
     async fn what_the_upstream_does_not_honour_is_known_once_it_was_asked() {
         let all = Arc::new(Subscriptions::default());
         let (tell, _told) = mpsc::channel(1);
-        let _kept = ["a", "b"].map(|uri| all.subscribe(resource(uri), uri.into(), tell.clone()));
+        let _kept = ["a", "b"]
+            .map(|uri| all.subscribe(resource(uri), uri.into(), tell.clone(), ShareKey::Local));
         let soon = Instant::now() + std::time::Duration::from_secs(5);
         let asked = [resource("a"), resource("b")];
         let (accepted, ()) = tokio::join!(all.wait_until_accepted(&asked, soon), async {
