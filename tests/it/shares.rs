@@ -8,7 +8,7 @@ use futures::future::join_all;
 use http::StatusCode;
 
 use crate::support::bounded;
-use crate::support::client::{Legacy, MODERN, Modern, call_params, http2};
+use crate::support::client::{Legacy, MODERN, Modern, call_params, http2, pool_from};
 use crate::support::socket::{Socket, posting};
 use crate::support::upstream::{Cancelled, Upstream};
 use crate::support::weir::{Weir, child_upstream};
@@ -411,4 +411,37 @@ async fn processes_of_one_caller_make_room_for_another_one() {
     assert_eq!(callers[63].call("kid__count", "{}").await.text(), "2");
     assert_eq!(callers[0].call("kid__count", "{}").await.text(), "1");
     assert_eq!(other.call("kid__count", "{}").await.text(), "2");
+}
+
+#[tokio::test]
+#[ignore = "takes a minute or two; `upstream::sessions` shows the same with fewer"]
+async fn ten_thousand_sessions_of_one_caller_lock_no_newcomer_out() {
+    let up = Upstream::named("up").tools(["search"]);
+    let up = up.legacy(VERSION).start().await;
+    let weir = Weir::over([&up]).start().await;
+    let http = pool_from(GREEDY);
+    let open = async || {
+        let params = r#"{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}"#;
+        let initialize =
+            format!(r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{params}}}"#);
+        let params = call_params("up__search", "{}");
+        let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        let post = |body: String| {
+            let request = http.post(weir.url()).body(body);
+            let request = request.header("content-type", "application/json");
+            request.header("accept", "application/json, text/event-stream")
+        };
+        let opened = post(initialize).send().await.unwrap();
+        let session = opened.headers()["mcp-session-id"].clone();
+        let called = post(call).header("mcp-session-id", session).send().await;
+        let text = called.unwrap().text().await.unwrap();
+        assert!(text.contains("up.search"), "{text}");
+    };
+    for _ in 0..10_050 / 10 {
+        join_all((0..10).map(|_| open())).await;
+    }
+    let newcomer = Legacy::open_at(weir.url(), VERSION, OTHER).await;
+    let reply = newcomer.call("up__search", "{}").await;
+    assert_eq!(reply.text(), "up.search {}");
+    assert!(up.sessions() <= 10_001, "{}", up.sessions());
 }
