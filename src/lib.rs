@@ -5,6 +5,7 @@
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`import`] → [`cli`].
 
 pub mod admin;
+pub mod allowance;
 pub mod bridge;
 pub mod caller;
 pub mod catalog;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 pub use snapshot::Snapshot;
 pub use state::StateChange;
@@ -90,6 +91,14 @@ impl Live {
         let generation = next.generation;
         self.current.store(Arc::new(next));
         self.generation.send_replace(generation);
+    }
+
+    /// Forgets the pages of earlier catalogs that are too old. Callers see no other difference, and
+    /// are not notified.
+    fn forget_earlier(&self, now: Instant) {
+        if let Some(without) = self.load().without_old_pages(now) {
+            self.current.store(Arc::new(without));
+        }
     }
 
     /// Replaces the config by one of equal meaning, as settings moved in its files. Callers see no

@@ -355,6 +355,14 @@ impl Listing {
         self.ttl
     }
 
+    /// Returns the bytes of all definitions.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let all = Kind::ALL.into_iter();
+        let all = all.flat_map(|kind| self.definitions(kind));
+        all.map(|definition| definition.raw.len()).sum()
+    }
+
     /// Returns the valid definitions of a kind, in the order of the upstream.
     #[must_use]
     pub fn definitions(&self, kind: Kind) -> &[Definition] {

@@ -1,6 +1,7 @@
 //! List pages, ready to be copied out: slices of what every upstream's definitions were rendered
 //! to.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -60,6 +61,55 @@ impl Pages {
     #[must_use]
     pub fn page(&self, kind: Kind, era: Era, page: usize) -> Option<&Page> {
         self.pages.get(kind).get(era).get(page)
+    }
+
+    /// Returns the bytes of these pages that are not kept in memory by other pages anyway.
+    #[must_use]
+    pub fn bytes_beyond(&self, other: &Self) -> usize {
+        let mut kept = other.ranges().into_iter().peekable();
+        let mut beyond = 0;
+        for mut range in self.ranges() {
+            while range.start < range.end {
+                match kept.peek() {
+                    Some(held) if held.end <= range.start => {
+                        kept.next();
+                    }
+                    Some(held) if held.start < range.end => {
+                        beyond += held.start.saturating_sub(range.start);
+                        range.start = held.end;
+                    }
+                    Some(_) | None => {
+                        beyond += range.len();
+                        range.start = range.end;
+                    }
+                }
+            }
+        }
+        beyond
+    }
+
+    /// Returns where in memory the bytes of all pages are, in order and each once.
+    fn ranges(&self) -> Vec<Range<usize>> {
+        let eras = |kind| {
+            let PerEra { legacy, modern } = self.pages.get(kind);
+            [legacy, modern]
+        };
+        let pages = Kind::ALL.into_iter().flat_map(eras);
+        let chunks = pages.flat_map(|pages| pages.iter().flat_map(|page| &page.chunks));
+        let mut ranges: Vec<_> = chunks
+            .map(|chunk| {
+                let start = chunk.as_ptr().addr();
+                start..start + chunk.len()
+            })
+            .collect();
+        ranges.sort_unstable_by_key(|range| range.start);
+        let mut end = 0;
+        for range in &mut ranges {
+            range.start = range.start.max(end);
+            end = end.max(range.end);
+        }
+        ranges.retain(|range| range.start < range.end);
+        ranges
     }
 
     /// Digest of the catalog they are of.

@@ -1,5 +1,6 @@
 //! Keeps one upstream: connects it, lists it when asked, tries again when it fails.
 
+mod attempts;
 mod targets;
 
 use std::sync::Arc;
@@ -10,32 +11,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::catalog::{Digest, Listing, PerKind};
+use crate::catalog::Listing;
 use crate::live::command::{ListingAttempt, PublisherCommand};
 use crate::protocol::message;
 use crate::upstream::error::Liveness;
 use crate::upstream::list::{self, Listed};
-use crate::upstream::probe::{Connected, KnownEra};
+use crate::upstream::probe::Connected;
 use crate::upstream::rounds::EndedListing;
 use crate::upstream::{Connection, Link, LinkError, Peer, Wire, probe, watch};
-use targets::TargetSync;
+use attempts::{FIRST_PAUSE, FIRST_PAUSE_UNUSABLE, KeeperState, LONGEST_FAILING};
 
-/// The first pause after a failure; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause while nothing answers: back within a second of the upstream's return.
 const LONGEST_UNREACHABLE: Duration = Duration::from_millis(800);
-/// The longest pause while the upstream answers with failures, or its process ends again and again.
-const LONGEST_FAILING: Duration = Duration::from_secs(30);
-/// A connection lost sooner than this counts as a failure.
-const SHORT_LIVED: Duration = Duration::from_secs(5);
+/// The least time between two listings, whoever wants them.
+const LEAST_REST: Duration = Duration::from_millis(50);
 /// The time between two starts of a process that ends again and again, while calls ask for it.
 const SOONEST_RESTART: Duration = Duration::from_secs(1);
 /// The shortest life of a listing, whatever `ttlMs` says.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
-/// The first pause after a listing that is no good: the upstream answers, and will do so again.
-const FIRST_PAUSE_UNUSABLE: Duration = Duration::from_secs(2);
-/// The longest pause while some lists fail and others do not.
-const LONGEST_PART: Duration = Duration::from_secs(5 * 60);
 /// How long the first listing waits for the stream of changes.
 const HEEDING: Duration = Duration::from_millis(100);
 /// Time to say goodbye in.
@@ -51,37 +44,19 @@ pub struct Keeper {
     pub shutdown: CancellationToken,
 }
 
-/// The memory of a keeper between attempts.
-#[derive(Default)]
-struct KeeperState {
-    era: KnownEra,
-    failures: u32,
-    /// Listings in a row that lacked a kind because its list failed.
-    parts: u32,
-    /// The kinds whose list did not come in time.
-    hung: PerKind<bool>,
-    /// When these are waited for again as long as any other.
-    patient_at: Option<Instant>,
-    connected: Option<Instant>,
-    short_lives: u32,
-    /// The upstream asked not to be asked before.
-    not_before: Option<Instant>,
-    watch: Option<AbortOnDropHandle<()>>,
-    targets: TargetSync,
-    /// The digest of the last listing that succeeded.
-    listed: Option<Digest>,
-}
-
 /// Why the keeper goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wakeup {
     /// Weir ends.
     Shutdown,
-    /// The upstream announced a change, or its listing is no longer valid.
+    /// The upstream caused it: it announced a change, its listing is no longer valid, or calls of it
+    /// fail.
     Announced,
+    /// An operator wants it.
+    Ordered,
     /// Any other reason to list.
     Own,
-    /// A call found no connection.
+    /// The connection is gone.
     Reconnect,
 }
 
@@ -117,12 +92,14 @@ impl Keeper {
                 attempt = self.attempt(&mut memory, round) => attempt,
                 () = self.shutdown.cancelled() => break,
             };
+            let took = began.elapsed();
             self.link.rounds.note_listed(EndedListing {
                 announced,
                 changed: memory.note(&attempt),
-                took: began.elapsed(),
+                took,
+                bytes: attempt.as_ref().map_or(0, |listed| listed.listing.bytes()),
             });
-            let pause = self.pause(&mut memory, &attempt);
+            let pause = self.pause(&mut memory, &attempt, took);
             let command = PublisherCommand::ApplyListing(ListingAttempt {
                 link: self.link.link_id,
                 round,
@@ -133,11 +110,12 @@ impl Keeper {
             if self.commands.send(command).await.is_err() {
                 break;
             }
-            let wakeup = self.wait(pause, &memory).await;
+            let wakeup = self.wait_for_listing(pause, &mut memory).await;
             if wakeup == Wakeup::Shutdown {
                 break;
             }
-            announced = wakeup == Wakeup::Announced;
+            announced = matches!(wakeup, Wakeup::Announced | Wakeup::Reconnect);
+            memory.is_ordered = wakeup == Wakeup::Ordered;
         }
         drop(memory.watch.take());
         self.leave().await;
@@ -178,7 +156,10 @@ impl Keeper {
     async fn connect(&self, memory: &mut KeeperState) -> Result<Arc<Peer>, LinkError> {
         let link = &self.link;
         memory.watch = None;
-        self.rest(memory.rest()).await;
+        let rest = memory.rest();
+        if !memory.is_ordered {
+            self.rest(rest).await;
+        }
         let connected = probe::connect(link, memory.era).await;
         let Connected {
             peer,
@@ -201,8 +182,8 @@ impl Keeper {
         Ok(peer)
     }
 
-    /// Rests before the upstream is connected again. A call that waits for the connection ends the
-    /// rest: the upstream is there, and calls do not pay for connections that end soon.
+    /// Rests before the upstream is connected again. An operator ends the rest, and so does a call
+    /// that waits for the connection: the upstream is there, and calls do not pay for connections that end soon.
     async fn rest(&self, rest: Duration) {
         let (started, soonest) = (
             Instant::now(),
@@ -213,6 +194,8 @@ impl Keeper {
         );
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
+            // The round under way began before the operator asked, so another one follows it.
+            () = self.link.rounds.listing_ordered() => self.link.rounds.order_listing(),
             () = async {
                 self.link.peer_wanted().await;
                 tokio::time::sleep_until(started + soonest).await;
@@ -221,7 +204,12 @@ impl Keeper {
     }
 
     /// Returns how long to wait before listing again unasked.
-    fn pause(&self, memory: &mut KeeperState, attempt: &Result<Listed, LinkError>) -> Pause {
+    fn pause(
+        &self,
+        memory: &mut KeeperState,
+        attempt: &Result<Listed, LinkError>,
+        took: Duration,
+    ) -> Pause {
         memory.not_before = None;
         match attempt {
             Ok(listed) => {
@@ -255,7 +243,11 @@ impl Keeper {
                     _ => (FIRST_PAUSE, LONGEST_FAILING),
                 };
                 let pause = first.saturating_mul(2_u32.saturating_pow(memory.failures - 1));
-                let pause = pause.min(longest);
+                let mut pause = pause.min(longest);
+                if error.liveness() == Liveness::Broken {
+                    // It may break off after megabytes.
+                    pause = pause.max(took.min(LONGEST_FAILING));
+                }
                 let LinkError::Throttled {
                     retry_after: Some(after),
                     ..
@@ -269,7 +261,39 @@ impl Keeper {
         }
     }
 
-    /// Waits for a reason to list again, and returns it.
+    /// Waits for a reason to list again, and returns it. A connection that is gone is made again at
+    /// once, because calls need it, but the upstream is listed for that at its pace.
+    async fn wait_for_listing(&self, pause: Pause, memory: &mut KeeperState) -> Wakeup {
+        loop {
+            let wakeup = self.wait(pause, memory).await;
+            if wakeup != Wakeup::Reconnect {
+                return wakeup;
+            }
+            let may_wait = memory.failures == 0 && memory.listed.is_some();
+            if self.link.rounds.note_cause().is_zero() || !may_wait {
+                return wakeup;
+            }
+            if !self.link.current_peer().is_some_and(|peer| peer.is_open()) {
+                tokio::select! {
+                    connected = self.connect(memory) => if connected.is_err() {
+                        // The attempt to list tries again, and reports it.
+                        return wakeup;
+                    },
+                    () = self.shutdown.cancelled() => return Wakeup::Shutdown,
+                }
+            }
+            self.link.rounds.announce_change();
+        }
+    }
+
+    /// Waits until the circuit has opened, and the upstream may be listed for that.
+    async fn circuit_opened(&self) {
+        self.link.gate.circuit_opened.notified().await;
+        self.link.rounds.note_cause();
+        self.link.rounds.wait_for_turn().await;
+    }
+
+    /// Waits for the next event that is a reason to list again, and returns it.
     async fn wait(&self, pause: Pause, memory: &KeeperState) -> Wakeup {
         let started = Instant::now();
         let until = pause.duration().map(|pause| started + pause);
@@ -282,9 +306,10 @@ impl Keeper {
         };
         let wakeup = tokio::select! {
             () = self.shutdown.cancelled() => return Wakeup::Shutdown,
+            () = self.link.rounds.listing_ordered() => Wakeup::Ordered,
             () = self.link.rounds.resync_requested() => Wakeup::Own,
             () = self.link.reconnect_requested() => Wakeup::Reconnect,
-            () = self.link.gate.circuit_opened.notified() => Wakeup::Own,
+            () = self.circuit_opened() => Wakeup::Announced,
             // Somebody has logged in, for example.
             () = self.link.credentials_recovered(), if memory.failures > 0 => Wakeup::Own,
             () = self.link.rounds.change_announced() => Wakeup::Announced,
@@ -296,14 +321,18 @@ impl Keeper {
         // Calls that find nobody ask for an attempt at once; together they get no more than a few a
         // second.
         let poked = wakeup == Wakeup::Reconnect && memory.failures > 0;
-        let earliest = memory.not_before.unwrap_or(match poked {
-            true => started + FIRST_PAUSE * 2,
-            false => started,
-        });
-        tokio::select! {
+        let earliest = match (wakeup, memory.not_before) {
+            (Wakeup::Ordered, _) => started,
+            (_, Some(not_before)) => not_before,
+            (_, None) if poked => started + FIRST_PAUSE * 2,
+            (_, None) => started,
+        };
+        let wakeup = tokio::select! {
             () = self.shutdown.cancelled() => return Wakeup::Shutdown,
-            () = tokio::time::sleep_until(earliest) => {}
-        }
+            () = self.link.rounds.listing_ordered() => Wakeup::Ordered,
+            () = tokio::time::sleep_until(earliest) => wakeup,
+        };
+        tokio::time::sleep_until(started + LEAST_REST).await;
         self.link.health.set_next_try(None);
         wakeup
     }
@@ -326,68 +355,6 @@ impl Keeper {
                 child.stop().await;
             }
             (Connection::Http(_), Wire::Child(_)) => {}
-        }
-    }
-}
-
-impl KeeperState {
-    /// Notes what an attempt found. Returns whether it differs from the listing before.
-    fn note(&mut self, attempt: &Result<Listed, LinkError>) -> bool {
-        let Ok(listed) = attempt else {
-            return false;
-        };
-        let digest = listed.listing.digest();
-        self.listed.replace(digest) != Some(digest)
-    }
-
-    /// Returns how long to wait after a listing before the lists that failed are tried again with
-    /// all patience; `None` if none failed. The time doubles, so that a list that always fails costs
-    /// little.
-    fn pause_after_part(&mut self, listed: &Listed) -> Option<Duration> {
-        if listed.failed.is_empty() {
-            (self.parts, self.hung, self.patient_at) = (0, PerKind::default(), None);
-            return None;
-        }
-        self.not_before = listed.retry_after.map(|after| Instant::now() + after);
-        let left = self
-            .patient_at
-            .map(|at| at.saturating_duration_since(Instant::now()));
-        let pause = match left.filter(|left| !left.is_zero()) {
-            Some(left) => left,
-            None => {
-                let pause = FIRST_PAUSE_UNUSABLE.saturating_mul(2_u32.saturating_pow(self.parts));
-                let pause = pause.min(LONGEST_PART);
-                self.parts = self.parts.saturating_add(1);
-                self.hung = listed.hung;
-                self.patient_at = Some(Instant::now() + pause);
-                pause
-            }
-        };
-        Some(pause.max(listed.retry_after.unwrap_or_default()))
-    }
-
-    /// Returns the kinds whose list kept weir waiting in vain, and is not waited for again so soon.
-    fn impatient(&self) -> PerKind<bool> {
-        match self.patient_at {
-            Some(at) if Instant::now() < at => self.hung,
-            Some(_) | None => PerKind::default(),
-        }
-    }
-
-    /// How long to rest before connecting again: nothing, unless connections end soon after they
-    /// began.
-    fn rest(&mut self) -> Duration {
-        // Each connection counts once, however often the next one fails.
-        match self.connected.take() {
-            Some(at) if at.elapsed() < SHORT_LIVED => {
-                self.short_lives = self.short_lives.saturating_add(1)
-            }
-            Some(_) => self.short_lives = 0,
-            None => return Duration::ZERO,
-        }
-        match self.short_lives {
-            0 | 1 => Duration::ZERO,
-            lives => (FIRST_PAUSE * 2_u32.saturating_pow(lives)).min(LONGEST_FAILING),
         }
     }
 }

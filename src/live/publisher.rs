@@ -10,6 +10,7 @@ use foldhash::HashSet;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::allowance::Allowance;
 use crate::catalog::{Catalog, DroppedCounts, Kind, Listing};
 use crate::live::command::{AcceptResults, ListingAttempt, NewConfig, PublisherCommand};
 use crate::live::state::{AcceptRequest, Effects, State, StateChange};
@@ -22,6 +23,14 @@ use crate::upstream::{Link, LinkError};
 /// How long an upstream that suddenly lists nothing is left alone before it is asked again:
 /// endpoints that are throttled answer with empty lists.
 const CONFIRM_AFTER: Duration = Duration::from_millis(500);
+
+/// The publications that may follow each other at once. Upstreams that are listed one after the other
+/// at the start, and what an operator does, come within it.
+const BURST: Duration = Duration::from_secs(4);
+
+/// What a publication costs of [`BURST`], which comes back as time goes by: twenty at once, and then
+/// five a second, whatever upstreams do. What comes meanwhile is merged and published together.
+const PUBLICATION: Duration = Duration::from_millis(200);
 
 /// Most commands carried out before the catalog is merged. Many upstreams answer at once, above all
 /// at the start: one merge serves them all.
@@ -38,8 +47,12 @@ pub async fn run(
     writer: Option<Arc<StoreWriter>>,
 ) {
     let mut received = Vec::with_capacity(AT_ONCE);
+    let mut publications = Allowance::new(BURST);
     loop {
-        let expiry = state.next_expiry();
+        tokio::time::sleep(publications.debt(Instant::now())).await;
+        let earlier = live.load().next_earlier_expiry();
+        let expiry = state.next_expiry().into_iter().chain(earlier).min();
+        let before = live.load().generation;
         tokio::select! {
             count = commands.recv_many(&mut received, AT_ONCE) => if count == 0 {
                 return;
@@ -47,10 +60,10 @@ pub async fn run(
             () = tokio::time::sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {}
         }
         let batch = std::mem::replace(&mut received, Vec::with_capacity(AT_ONCE));
-        let (live, writer) = (Arc::clone(&live), writer.clone());
+        let (applying, writer) = (Arc::clone(&live), writer.clone());
         // A merge may take milliseconds, in which a thread of the runtime would not serve callers.
         let done = tokio::task::spawn_blocking(move || {
-            carry_out(&live, &mut state, batch, writer.as_deref());
+            carry_out(&applying, &mut state, batch, writer.as_deref());
             state
         });
         state = match done.await {
@@ -61,6 +74,9 @@ pub async fn run(
                 Err(_) => return,
             },
         };
+        if live.load().generation > before {
+            publications.spend(PUBLICATION, Instant::now());
+        }
     }
 }
 
@@ -75,8 +91,10 @@ fn carry_out(
     writer: Option<&StoreWriter>,
 ) {
     if commands.is_empty() {
-        let effects = state.apply([StateChange::Clock(Instant::now())]);
+        let now = Instant::now();
+        let effects = state.apply([StateChange::Clock(now)]);
         publish(live, state, effects, writer);
+        live.forget_earlier(now);
     }
     let mut attempts = Vec::with_capacity(commands.len());
     for command in commands {
@@ -136,7 +154,8 @@ fn configure(live: &Live, state: &mut State, new: NewConfig, writer: Option<&Sto
     let Some(catalog) = effects.publish else {
         return;
     };
-    let next = live.load().under(config, links, catalog, state.ttl());
+    let now = Instant::now();
+    let next = live.load().under(config, links, catalog, state.ttl(), now);
     store_snapshot(live, next);
     let _ = done.send(());
 }
@@ -374,7 +393,7 @@ fn log_dropped(link: &Link, dropped: DroppedCounts) {
 fn publish(live: &Live, state: &State, effects: Effects, writer: Option<&StoreWriter>) {
     store_pins(state, &effects, writer);
     if let Some(catalog) = effects.publish {
-        let next = live.load().next(catalog, state.ttl());
+        let next = live.load().next(catalog, state.ttl(), Instant::now());
         store_snapshot(live, next);
     }
     for link_id in effects.confirm {

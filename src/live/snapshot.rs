@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::catalog::{Catalog, Pages};
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -11,6 +13,13 @@ use crate::upstream::Link;
 
 /// How many earlier catalogs' pages stay readable, for cursors that name them.
 const EARLIER: usize = 64;
+
+/// How many bytes they may have together that the present catalog has not. The last one stays
+/// whatever it weighs: a caller that pages while there is one change ends in the same catalog.
+const EARLIER_BYTES: usize = 32 * 1024 * 1024;
+
+/// How long they are kept. A caller that pages asks for the next page within seconds.
+const EARLIER_AGE: Duration = Duration::from_secs(10 * 60);
 
 /// The catalog, config and links of one moment. A request is decided by one snapshot, which never
 /// changes.
@@ -29,7 +38,18 @@ pub struct Snapshot {
     /// The metrics, the same in every snapshot.
     pub metrics: Arc<Metrics>,
     /// Pages of earlier catalogs that have more than one, newest last.
-    earlier: Vec<(u64, Arc<Pages>)>,
+    earlier: Vec<EarlierPages>,
+}
+
+/// The pages of a catalog that another one has replaced.
+#[derive(Clone, Debug)]
+struct EarlierPages {
+    generation: u64,
+    pages: Arc<Pages>,
+    /// When they were replaced.
+    at: Instant,
+    /// The bytes that the catalog after it has not.
+    bytes: usize,
 }
 
 impl Snapshot {
@@ -81,11 +101,12 @@ impl Snapshot {
         links: Arc<[Arc<Link>]>,
         catalog: Arc<Catalog>,
         ttl: Duration,
+        now: Instant,
     ) -> Self {
         Self {
             config,
             links,
-            ..self.next(catalog, ttl)
+            ..self.next(catalog, ttl, now)
         }
     }
 
@@ -99,17 +120,20 @@ impl Snapshot {
         }
     }
 
-    /// Makes the snapshot after this one.
+    /// Makes the snapshot after this one, at `now`.
     #[must_use]
-    pub fn next(&self, catalog: Arc<Catalog>, ttl: Duration) -> Self {
+    pub fn next(&self, catalog: Arc<Catalog>, ttl: Duration, now: Instant) -> Self {
         let mut earlier = self.earlier.clone();
         let pages = self.catalog.pages();
         if pages.is_paged() {
-            if earlier.len() == EARLIER {
-                earlier.remove(0);
-            }
-            earlier.push((self.generation, Arc::clone(pages)));
+            earlier.push(EarlierPages {
+                generation: self.generation,
+                pages: Arc::clone(pages),
+                at: now,
+                bytes: pages.bytes_beyond(catalog.pages()),
+            });
         }
+        forget_old(&mut earlier, now);
         Self {
             generation: self.generation + 1,
             catalog,
@@ -121,6 +145,23 @@ impl Snapshot {
         }
     }
 
+    /// Returns when the oldest pages of earlier catalogs are too old.
+    #[must_use]
+    pub fn next_earlier_expiry(&self) -> Option<Instant> {
+        self.earlier.first().map(|oldest| oldest.at + EARLIER_AGE)
+    }
+
+    /// Makes the same snapshot without pages that are too old at `now`; `None` if it has none.
+    #[must_use]
+    pub fn without_old_pages(&self, now: Instant) -> Option<Self> {
+        let mut earlier = self.earlier.clone();
+        forget_old(&mut earlier, now);
+        (earlier.len() < self.earlier.len()).then(|| Self {
+            earlier,
+            ..self.clone()
+        })
+    }
+
     /// Returns the pages of this generation, or of an earlier one if they are still kept.
     #[must_use]
     pub fn pages_of(&self, generation: u64) -> Option<&Pages> {
@@ -129,9 +170,24 @@ impl Snapshot {
         }
         let mut earlier = self.earlier.iter().rev();
         earlier
-            .find(|(number, _)| *number == generation)
-            .map(|(_, pages)| pages.as_ref())
+            .find(|earlier| earlier.generation == generation)
+            .map(|earlier| earlier.pages.as_ref())
     }
+}
+
+/// Forgets the oldest pages: those of too many catalogs, of too many bytes, of too long ago.
+fn forget_old(earlier: &mut Vec<EarlierPages>, now: Instant) {
+    let (mut bytes, mut kept) = (0, 0);
+    for pages in earlier.iter().rev() {
+        bytes += pages.bytes;
+        let is_young = now.saturating_duration_since(pages.at) < EARLIER_AGE;
+        let fits = kept == 0 || bytes <= EARLIER_BYTES;
+        if !(is_young && fits && kept < EARLIER) {
+            break;
+        }
+        kept += 1;
+    }
+    earlier.drain(..earlier.len() - kept);
 }
 
 #[cfg(test)]
@@ -178,7 +234,7 @@ mod tests {
     fn after(sizes: &[usize]) -> Snapshot {
         let (size, rest) = sizes.split_first().unwrap();
         rest.iter().fold(first(*size), |snapshot, size| {
-            snapshot.next(catalog_of(&snapshot.config, *size), TTL)
+            snapshot.next(catalog_of(&snapshot.config, *size), TTL, Instant::now())
         })
     }
 
@@ -218,7 +274,7 @@ mod tests {
             Arc::downgrade(&snapshot.catalog),
             Arc::downgrade(snapshot.catalog.pages()),
         );
-        let next = snapshot.next(catalog_of(&snapshot.config, 4), TTL);
+        let next = snapshot.next(catalog_of(&snapshot.config, 4), TTL, Instant::now());
         drop(snapshot);
         assert!(
             catalog.upgrade().is_none(),
@@ -243,5 +299,65 @@ mod tests {
             let index = usize::try_from(generation).unwrap();
             assert_eq!(tools_of(&snapshot, generation), Some(sizes[index]));
         }
+    }
+
+    /// Makes a catalog of three tools, in pages of two, of which one has a long description.
+    fn heavy(config: &Config, number: usize, bytes: usize) -> Arc<Catalog> {
+        let mut listing = Listing::of(Era::Modern);
+        let text = "x".repeat(bytes);
+        for (tool, text) in [("a", ""), ("b", text.as_str()), ("c", "")] {
+            let raw = format!(
+                "{{\"name\":\"{tool}\",\"description\":\"{number} {text}\",\"inputSchema\":{{}}}}"
+            );
+            listing.add(Kind::Tools, &raw);
+        }
+        let (upstream, ann) = config.upstreams.first().unwrap();
+        let prepared = Prepared::new(ann.as_ref(), &config.naming, &listing.finish());
+        let part = Part {
+            upstream: upstream.clone(),
+            upstream_index: UpstreamIndex::new(0),
+            prepared: Arc::new(prepared),
+        };
+        Arc::new(Catalog::merge(&config.naming, 2, &[part]))
+    }
+
+    #[test]
+    fn earlier_catalogs_are_bounded_by_bytes_but_the_last_one_stays() {
+        let (large, now) = (900 * 1024, Instant::now());
+        let mut snapshot = first(3);
+        for number in 0..80 {
+            snapshot = snapshot.next(heavy(&snapshot.config, number, large), TTL, now);
+        }
+        let kept = snapshot.earlier.len();
+        assert!((30..=EARLIER_BYTES / large).contains(&kept), "{kept}");
+        let mut earlier = snapshot.earlier;
+        for pages in &mut earlier {
+            pages.bytes = EARLIER_BYTES + 1;
+        }
+        forget_old(&mut earlier, now);
+        assert_eq!(earlier.len(), 1);
+    }
+
+    #[test]
+    fn bytes_that_the_next_catalog_has_too_weigh_nothing() {
+        let snapshot = first(3);
+        let same = Arc::clone(&snapshot.catalog);
+        let next = snapshot.next(same, TTL, Instant::now());
+        assert_eq!(next.earlier.first().unwrap().bytes, 0);
+        let next = next.next(catalog_of(&next.config, 4), TTL, Instant::now());
+        assert!(next.earlier.last().unwrap().bytes > 100);
+    }
+
+    #[test]
+    fn earlier_catalogs_are_forgotten_after_a_while() {
+        let snapshot = after(&[3, 4, 5]);
+        let begin = snapshot.earlier.first().unwrap().at;
+        assert_eq!(snapshot.next_earlier_expiry(), Some(begin + EARLIER_AGE));
+        assert!(snapshot.without_old_pages(begin).is_none());
+        let later = begin + EARLIER_AGE + Duration::from_secs(60);
+        let without = snapshot.without_old_pages(later).unwrap();
+        assert_eq!(without.earlier.len(), 0);
+        assert_eq!(without.generation, snapshot.generation);
+        assert_eq!(without.next_earlier_expiry(), None);
     }
 }

@@ -124,16 +124,13 @@ impl<'s> View<'s> {
         self.snapshot.catalog.template(uri)
     }
 
-    /// Returns the upstream of a task, and the id that the upstream knows. If several names of
-    /// upstreams fit, the longest name wins.
+    /// Returns the upstream that the id of a task names, and the id that the upstream knows.
     #[must_use]
     pub fn task(self, exposed: &str) -> Option<(UpstreamIndex, &str)> {
-        let links = self.snapshot.links().iter();
-        let found = links.enumerate().filter_map(|(index, link)| {
-            let original = task_ids::original(link.id(), exposed)?;
-            Some((UpstreamIndex::new(index), original))
-        });
-        found.min_by_key(|(_, original)| original.len())
+        let (name, original) = task_ids::split(exposed)?;
+        let mut links = self.snapshot.links().iter();
+        let index = links.position(|link| *link.id().as_str() == *name)?;
+        Some((UpstreamIndex::new(index), original))
     }
 
     /// Returns the upstreams, in the order of the config.

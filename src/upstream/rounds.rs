@@ -22,6 +22,8 @@ pub use pace::EndedListing;
 pub struct Rounds {
     /// Asks the keeper to list again soon.
     resync: Notify,
+    /// Asks the keeper to list again now, because an operator wants it.
+    ordered: Notify,
     /// Asks the keeper to list again when the pace allows it.
     announced: Notify,
     pace: Mutex<Pace>,
@@ -37,6 +39,7 @@ impl Rounds {
     pub(super) fn new(resync: &Resync) -> Self {
         Self {
             resync: Notify::new(),
+            ordered: Notify::new(),
             announced: Notify::new(),
             pace: Mutex::new(Pace::new(resync)),
             begun: AtomicU64::new(0),
@@ -55,6 +58,16 @@ impl Rounds {
         self.resync.notified().await;
     }
 
+    /// Asks the keeper for a listing now, because an operator wants it.
+    pub fn order_listing(&self) {
+        self.ordered.notify_one();
+    }
+
+    /// Waits until an operator wants a listing. For the keeper.
+    pub async fn listing_ordered(&self) {
+        self.ordered.notified().await;
+    }
+
     /// Notes that the upstream announced a change, or may have missed to announce one. It is listed
     /// again, but not at its own pace: the time between such listings grows while nothing changes.
     pub fn announce_change(&self) {
@@ -65,6 +78,18 @@ impl Rounds {
     /// Waits until the upstream has announced a change and may be listed for it. For the keeper.
     pub async fn change_announced(&self) {
         self.announced.notified().await;
+        self.wait_for_turn().await;
+    }
+
+    /// Notes that the upstream causes a listing in another way: it lost its connection, or calls of
+    /// it failed. Returns how long that listing has to wait.
+    pub fn note_cause(&self) -> Duration {
+        self.pace.lock().announce(Instant::now());
+        self.announcement_delay()
+    }
+
+    /// Waits until the upstream may be listed for what it caused.
+    pub async fn wait_for_turn(&self) {
         let earliest = self.pace.lock().earliest();
         if let Some(earliest) = earliest {
             tokio::time::sleep_until(earliest).await;
@@ -102,11 +127,12 @@ impl Rounds {
         self.ended.send_replace(round);
     }
 
-    /// Requests a resync and waits until a round that began after this call has ended. Returns
-    /// false if that is not so by `deadline`.
+    /// Has the upstream listed now, for an operator, and waits until a round that began after this
+    /// call has ended. Not even a `Retry-After` of the upstream is waited out. Returns false if that
+    /// is not so by `deadline`.
     pub async fn resync(&self, deadline: Instant) -> bool {
         let done = self.next_round();
-        self.request_resync();
+        self.order_listing();
         matches!(tokio::time::timeout_at(deadline, done).await, Ok(true))
     }
 

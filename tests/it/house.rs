@@ -14,6 +14,7 @@ mod syntax;
 /// The modules from the ground up. A module uses those of earlier lines, never its own line or a later one.
 const LAYERS: &[&[&str]] = &[
     &[
+        "allowance",
         "document",
         "json",
         "latest",

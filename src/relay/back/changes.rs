@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::Caller;
@@ -18,6 +19,10 @@ use crate::protocol::{meta, method};
 use crate::relay::back::unasked;
 use crate::session::SessionStream;
 use crate::upstream::subscriptions::{Topic, Update};
+
+/// The least time between two looks at what has changed. The first change is told at once; what
+/// follows soon is told together.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// The kinds of list whose changes a caller wants to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub struct Changes {
     /// The digests of the lists that the caller was last notified of.
     seen: [Digest; 4],
     wanted: ListKinds,
+    /// When lists are compared next, at the earliest.
+    next_look: Option<Instant>,
     /// The notifications that are to be sent next, by method.
     due: VecDeque<&'static str>,
     end: CancellationToken,
@@ -90,6 +97,7 @@ impl Changes {
             generations,
             seen,
             wanted,
+            next_look: None,
             due: VecDeque::new(),
             end,
             session: None,
@@ -117,6 +125,8 @@ impl Changes {
 
     /// Waits for the next message, or for this much silence.
     pub async fn next(&mut self, silence: Duration) -> ChangeEvent {
+        // Without an end if `silence` is for ever.
+        let quiet_until = Instant::now().checked_add(silence);
         loop {
             if let Some(method) = self.due.pop_front() {
                 return ChangeEvent::Changed(method);
@@ -125,6 +135,9 @@ impl Changes {
                 Some(session) => (Some(&mut session.messages), Some(&mut session.updates)),
                 None => (None, self.updates.as_mut()),
             };
+            let now = Instant::now();
+            let rests = self.next_look.filter(|next| *next > now);
+            let alarm = quiet_until.into_iter().chain(rests).min();
             let message = tokio::select! {
                 () = self.end.cancelled() => return ChangeEvent::End,
                 Some(message) = receive(messages) => message,
@@ -132,14 +145,18 @@ impl Changes {
                     let (method, params) = render_update(&update);
                     return ChangeEvent::Updated(method, params);
                 }
-                changed = self.generations.changed() => {
+                changed = self.generations.changed(), if rests.is_none() => {
                     if changed.is_err() {
                         return ChangeEvent::End;
                     }
+                    self.next_look = Some(Instant::now() + BETWEEN_LOOKS);
                     self.compare();
                     continue;
                 }
-                () = tokio::time::sleep(silence) => return ChangeEvent::Silence,
+                () = wait_until(alarm) => match alarm == quiet_until {
+                    true => return ChangeEvent::Silence,
+                    false => continue,
+                },
             };
             let Some(session) = &self.session else {
                 continue;
@@ -167,6 +184,14 @@ impl Changes {
         if (resources || templates) && self.wanted.resources {
             self.due.push_back(method::RESOURCES_CHANGED);
         }
+    }
+}
+
+/// Waits until a moment; for ever if there is none.
+async fn wait_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::allowance::Allowance;
 use crate::config::Resync;
 
 /// The floor after the first listing that an upstream asked for.
@@ -14,14 +15,26 @@ const HIGHEST: Duration = Duration::from_secs(60);
 /// The least that the highest floor can be.
 const LOWEST_CEILING: Duration = Duration::from_secs(1);
 
-/// The pace of listings that the upstream asks for: by `list_changed`, by ending its stream of
-/// changes, by a short `ttlMs`. Listings that weir or an operator wants are not held up.
+/// What an upstream may have listed at once because it changed.
+const BURST: Duration = Duration::from_secs(10);
+/// What the listing of a change costs of [`BURST`], which comes back as time goes by: an upstream
+/// that always changes is listed twenty times at once, and then twice a second.
+const CHANGE: Duration = Duration::from_millis(500);
+/// So many bytes of definitions cost [`CHANGE`] once more. Checking and merging 30 MiB takes weir
+/// half a second of CPU time.
+const BYTES: u32 = 2 * 1024 * 1024;
+
+/// The pace of listings that the upstream causes: by `list_changed`, by ending its connections, its
+/// sessions or its stream of changes, by a short `ttlMs`, by refusing calls or failing them.
+/// Listings that the schedule or an operator wants are not held up.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// The least time from the end of a listing to the beginning of the next.
     floor: Duration,
     /// The highest that `floor` gets.
     ceiling: Duration,
+    /// What changes may still cost.
+    changes: Allowance,
     /// The end of the last listing.
     listed: Option<Instant>,
     /// The last time that the upstream asked.
@@ -31,12 +44,14 @@ pub(super) struct Pace {
 /// A listing that ended, as its pace sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct EndedListing {
-    /// Whether it was listed because the upstream asked for it.
+    /// Whether it was listed because of the upstream.
     pub announced: bool,
     /// Whether it differs from the one before.
     pub changed: bool,
     /// How long it took.
     pub took: Duration,
+    /// The bytes of its definitions.
+    pub bytes: usize,
 }
 
 impl Pace {
@@ -48,6 +63,7 @@ impl Pace {
         Self {
             floor: Duration::ZERO,
             ceiling,
+            changes: Allowance::new(BURST),
             listed: None,
             announced: None,
         }
@@ -63,7 +79,7 @@ impl Pace {
         self.announced = Some(now);
     }
 
-    /// Returns the earliest moment for a listing that the upstream asks for; `None` is now.
+    /// Returns the earliest moment for a listing that the upstream causes; `None` is now.
     pub(super) fn earliest(&self) -> Option<Instant> {
         self.listed.map(|listed| listed + self.floor)
     }
@@ -82,7 +98,11 @@ impl Pace {
         // A listing that takes long is not followed by the next at once either.
         let lowest = ended.took.clamp(FIRST, self.ceiling);
         self.floor = match ended.changed {
-            true => lowest,
+            true => {
+                let times = u32::try_from(ended.bytes).unwrap_or(u32::MAX) / BYTES;
+                self.changes.spend(CHANGE.saturating_mul(times + 1), now);
+                self.changes.debt(now).clamp(lowest, self.ceiling)
+            }
             false => (self.floor * 2).clamp(lowest, self.ceiling),
         };
     }
@@ -98,6 +118,7 @@ mod tests {
             announced: true,
             changed,
             took: Duration::ZERO,
+            bytes: 100,
         }
     }
 
@@ -128,8 +149,32 @@ mod tests {
     #[test]
     fn an_upstream_that_always_changes_is_followed_but_not_at_any_pace() {
         let (mut pace, start) = (pace(60), Instant::now());
+        let second = count(&mut pace, true, start, Duration::from_secs(1));
+        assert!((20..=22).contains(&second), "{second}");
+        let start = start + Duration::from_secs(1);
         let minute = count(&mut pace, true, start, Duration::from_secs(60));
-        assert!((1_190..=1_202).contains(&minute), "{minute}");
+        assert!((118..=122).contains(&minute), "{minute}");
+        // After a quiet time it is as fast again.
+        let start = start + Duration::from_secs(600);
+        let second = count(&mut pace, true, start, Duration::from_secs(1));
+        assert!((20..=22).contains(&second), "{second}");
+    }
+
+    #[test]
+    fn large_listings_that_always_change_come_more_seldom() {
+        let (mut pace, mut now) = (pace(60), Instant::now());
+        let (begin, large) = (now, 32 * 1024 * 1024);
+        let mut listings = 0;
+        while now - begin < Duration::from_secs(120) {
+            now = pace.earliest().unwrap_or(now).max(now);
+            let ended = EndedListing {
+                bytes: large,
+                ..announced(true)
+            };
+            pace.listed(ended, now);
+            listings += 1;
+        }
+        assert!((13..=18).contains(&listings), "{listings}");
     }
 
     #[test]

@@ -193,11 +193,14 @@ fn list(inner: &Inner, exchange: &Exchange, kind: Kind) -> Answer {
             let _ = inner.changes.send(kind);
         }
         let empty = kind == Kind::Tools && script.takes_empty();
-        let items = if empty {
+        let mut items = if empty {
             Vec::new()
         } else {
             script.listing(kind)
         };
+        if script.mutating && kind == Kind::Tools {
+            items.push(super::script::tool(&format!("m{}", inner.number())));
+        }
         let known = kind == Kind::Tools || script.items.contains_key(&kind);
         (items, script.paging.clone(), known)
     };

@@ -194,6 +194,12 @@ impl Builder {
         self
     }
 
+    /// Has another tool besides in each answer to `tools/list`.
+    pub fn mutating(mut self) -> Self {
+        self.script.mutating = true;
+        self
+    }
+
     /// Writes this raw message on each GET stream, some thousands a second, with a number in place of `{n}`.
     pub fn floods(mut self, message: &str) -> Self {
         self.script.floods = Some(message.to_owned());

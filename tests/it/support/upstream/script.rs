@@ -243,6 +243,7 @@ pub struct Script {
     /// Ends each stream of changes as soon as it is open.
     pub brief_streams: bool,
     pub floods: Option<String>,
+    pub mutating: bool,
     /// Says that it has tasks, in either era.
     pub tasks: bool,
     /// The instructions for models in its handshake.
@@ -282,6 +283,7 @@ impl Script {
             restless: false,
             brief_streams: false,
             floods: None,
+            mutating: false,
             tasks: false,
             instructions: None,
             cookies: false,
