@@ -300,6 +300,8 @@ pub struct Upstream {
     pub limits: Limits,
     /// Whether callers share a child process.
     pub sessions: ProcessSharing,
+    /// Whether it gets all of a request's `_meta`, or the keys of the specification only.
+    pub forward_meta: bool,
     /// Which failed calls are retried.
     pub retry: Retry,
     /// Which instructions callers see of it.

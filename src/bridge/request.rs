@@ -40,6 +40,10 @@ pub struct Hop {
     pub upstream: Era,
     /// Whether the upstream is a child process, which gets no headers.
     pub on_stdio: bool,
+    /// Whether the upstream gets all of `_meta` (`forward_meta`). Otherwise it gets the keys of the
+    /// specification: neither what callers put beside them, nor baggage, nor what weirs tell each
+    /// other.
+    pub is_trusted: bool,
 }
 
 /// Optional members of params. Callers that cannot leave a member out write `null` for it; many
@@ -76,6 +80,9 @@ pub fn rewrite_params(
     let logs = LogFilter::new(hop.caller, meta);
     params.remove_nulls(&OPTIONAL);
     let mut own = meta.cloned().unwrap_or_default();
+    if !hop.is_trusted {
+        own.retain(keys::is_standard);
+    }
     own.remove_nulls(&OPTIONAL_META);
     let token: Option<Box<str>> = own.value(keys::PROGRESS_TOKEN).map(Box::from);
     if token.is_some() || hop_meta.wants_progress {
@@ -101,10 +108,17 @@ pub fn rewrite_params(
             own.set(keys::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
         }
     }
-    hop_meta.trace.write_meta(&mut own, hop.on_stdio);
-    hop_meta.onward.mark(&mut own)?;
+    let is_trusted = hop.is_trusted;
+    hop_meta
+        .trace
+        .write_meta(&mut own, hop.on_stdio, is_trusted);
+    if is_trusted {
+        hop_meta.onward.mark(&mut own)?;
+    }
     // Only `params` and `_meta` are rewritten, and their members keep their spelling.
-    params.set("_meta", own.to_text());
+    if !own.is_empty() || meta.is_some() {
+        params.set("_meta", own.to_text());
+    }
     Ok(HopParams {
         params: params.to_text(),
         token,
@@ -133,6 +147,15 @@ mod tests {
     const OWN: &str = r#","weir/path":["w"],"weir/deadlineMs":900}}"#;
 
     fn rewritten(text: &str, caller: Era, upstream: Era) -> (String, Option<Box<str>>) {
+        rewritten_for(true, text, caller, upstream)
+    }
+
+    fn rewritten_for(
+        is_trusted: bool,
+        text: &str,
+        caller: Era,
+        upstream: Era,
+    ) -> (String, Option<Box<str>>) {
         let mut params = Object::parse(text).unwrap();
         let meta = params
             .borrowed("_meta")
@@ -151,6 +174,7 @@ mod tests {
             caller,
             upstream,
             on_stdio: false,
+            is_trusted,
         };
         let sent = rewrite_params(&mut params, meta.as_ref(), hop, 7, &hop_meta).unwrap();
         (sent.params, sent.token)
@@ -166,6 +190,16 @@ mod tests {
         assert_eq!(
             rewritten(r#"{"name":"x"}"#, Era::Legacy, Era::Legacy),
             (format!(r#"{{"name":"x","_meta":{{{}"#, &OWN[1..]), None)
+        );
+    }
+
+    #[test]
+    fn an_upstream_that_is_not_trusted_gets_the_keys_of_the_specification() {
+        let text = r#"{"name":"x","_meta":{"a":1,"progressToken":2,"baggage":"k=v","traceparent":"00-a","weir/path":["v"],"weir/deadlineMs":5,"io.modelcontextprotocol/related-task":{"taskId":"t"}}}"#;
+        let (sent, _) = rewritten_for(false, text, Era::Legacy, Era::Legacy);
+        assert_eq!(
+            sent,
+            r#"{"name":"x","_meta":{"progressToken":7,"traceparent":"00-a","io.modelcontextprotocol/related-task":{"taskId":"t"}}}"#
         );
     }
 

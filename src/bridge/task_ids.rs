@@ -1,8 +1,11 @@
 //! Rewrites ids of tasks. Two upstreams may use the same id, so callers get it with the upstream's
-//! name before it, as `UPSTREAM.ID`.
+//! name before it, as `UPSTREAM.ID`. The first dot is the one between them: in the name, `.` is
+//! written `~1` and `~` is written `~0`, so that no id can be taken for one of another upstream.
 //!
 //! Legacy (2025-11-25 `basic/utilities/tasks.mdx`) and modern (SEP-2663) have the same ids. An id
 //! is enough to find its upstream, so any replica can.
+
+use std::borrow::Cow;
 
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
@@ -11,13 +14,28 @@ use crate::protocol::{meta, method};
 /// Returns the id that callers see: `UPSTREAM.ID`.
 #[must_use]
 pub fn exposed(upstream: &UpstreamId, id: &str) -> String {
-    format!("{upstream}.{id}")
+    let name = upstream.as_str();
+    match name.contains(['.', '~']) {
+        true => format!("{}.{id}", name.replace('~', "~0").replace('.', "~1")),
+        false => format!("{name}.{id}"),
+    }
+}
+
+/// Returns the name of the upstream and the id that it knows; `None` for text that is no id of weir's.
+#[must_use]
+pub fn split(exposed: &str) -> Option<(Cow<'_, str>, &str)> {
+    let (name, id) = exposed.split_once('.')?;
+    Some(match name.contains('~') {
+        true => (Cow::Owned(name.replace("~1", ".").replace("~0", "~")), id),
+        false => (Cow::Borrowed(name), id),
+    })
 }
 
 /// Returns the id that the upstream knows; `None` if the exposed id does not name this upstream.
 #[must_use]
 pub fn original<'i>(upstream: &UpstreamId, exposed: &'i str) -> Option<&'i str> {
-    exposed.strip_prefix(upstream.as_str())?.strip_prefix('.')
+    let (name, id) = split(exposed)?;
+    (*name == *upstream.as_str()).then_some(id)
 }
 
 /// Returns a result with its task ids as callers see them; `None` if it has none.
@@ -113,6 +131,22 @@ pub fn wrap_id(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_names_one_upstream_whatever_its_text() {
+        let names = ["erp", "erp.x", "erp.", "erp..x", "a~b", "a~1b", "~", "a b"];
+        let names = names.map(|name| UpstreamId::parse(name).unwrap());
+        for upstream in &names {
+            for id in ["7", ".x.7", "x.7", "", ".", "~1", "1x.7"] {
+                let exposed = exposed(upstream, id);
+                let found: Vec<_> = names
+                    .iter()
+                    .filter_map(|other| Some((other, original(other, &exposed)?)))
+                    .collect();
+                assert_eq!(found, [(upstream, id)], "{exposed}");
+            }
+        }
+    }
 
     #[test]
     fn ids_of_tasks_are_wrapped_wherever_they_stand() {

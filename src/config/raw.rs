@@ -338,6 +338,10 @@ pub(super) struct Upstream {
     pub(super) limits: Option<UpstreamLimits>,
     /// Whether callers share one process, for an upstream with a `command`. Default: `shared`.
     pub(super) sessions: Option<ProcessSharing>,
+    /// Whether all of a request's `_meta` goes to this upstream: what callers put there, `baggage`, and
+    /// the path and deadline that weirs tell each other. Otherwise it gets the keys of the
+    /// specification only. Default: `false` for the connector `saas`, else `true`.
+    pub(super) forward_meta: Option<bool>,
     /// Which failed calls are retried.
     pub(super) retry: Option<Retry>,
     /// The instructions that models get about this upstream: `true` for its own, `false` for none,

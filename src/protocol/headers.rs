@@ -17,7 +17,7 @@ use crate::json::Object;
 use crate::protocol::method;
 
 use mirrored::Mirrored;
-pub use mirrored::{HeaderError, HeaderParam, PARAM_PREFIX, ParamKind, Title};
+pub use mirrored::{FOREIGN_BYTES, HeaderError, HeaderParam, PARAM_PREFIX, ParamKind, Title};
 
 /// Mirrors `method`. Required on every modern request.
 pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -152,25 +152,37 @@ pub fn check_params(
     Ok(())
 }
 
-/// The headers that mirror a request to a modern upstream: `Mcp-Method`, and `Mcp-Name` where the
-/// method has one. `name` is what the upstream calls it, not what the caller does.
-pub fn write(headers: &mut HeaderMap, method: &str, name: Option<&str>) {
+/// Writes `Mcp-Method` for a modern upstream.
+pub fn write_method(headers: &mut HeaderMap, method: &str) {
     headers.insert(METHOD, encode(method));
-    if let Some(name) = name {
-        headers.insert(NAME, encode(name));
-    }
+}
+
+/// Writes `Mcp-Name`, for methods that have one. `name` is what the upstream calls it, not what the
+/// caller does.
+///
+/// # Errors
+/// [`HeaderError::TooLong`]
+pub fn write_name(headers: &mut HeaderMap, method: &str, name: &str) -> Result<(), HeaderError> {
+    let (value, mut room) = (encode(name), FOREIGN_BYTES);
+    take_room(&mut room, &NAME, &value).ok_or_else(|| {
+        let member = name_member(method).unwrap_or("name");
+        HeaderError::TooLong(format!("`{member}`"))
+    })?;
+    headers.insert(NAME, value);
+    Ok(())
 }
 
 /// The `Mcp-Param-*` headers of a call: one for each mirrored argument that is there and not `null`.
 /// `arguments` is the JSON text that goes to the upstream.
 ///
 /// # Errors
-/// [`HeaderError::Arguments`]
+/// [`HeaderError::Arguments`], [`HeaderError::TooLong`]
 pub fn write_params(
     headers: &mut HeaderMap,
     mirrored: &[HeaderParam],
     arguments: Option<&str>,
 ) -> Result<(), HeaderError> {
+    let mut room = room_in(headers);
     for (param, found) in mirrored.iter().zip(mirrored::read(mirrored, arguments)?) {
         let text = match found {
             None => continue,
@@ -183,9 +195,32 @@ pub fn write_params(
             // No text stands for an object or an array, so there is nothing to send.
             Some(Mirrored::Composite) => continue,
         };
-        headers.insert(param.header.clone(), encode(&text));
+        let value = encode(&text);
+        take_room(&mut room, &param.header, &value).ok_or_else(|| {
+            let path = param.path.join(".");
+            HeaderError::TooLong(format!("the argument `{path}`"))
+        })?;
+        headers.insert(param.header.clone(), value);
     }
     Ok(())
+}
+
+/// Returns how many of the [`FOREIGN_BYTES`] are left beside these mirroring headers.
+#[must_use]
+pub fn room_in(mirroring: &HeaderMap) -> usize {
+    let mut room = FOREIGN_BYTES;
+    for (name, value) in mirroring {
+        let _ = take_room(&mut room, name, value);
+    }
+    room
+}
+
+/// Takes the bytes of one header off; `None` if there is no room for it.
+fn take_room(room: &mut usize, name: &HeaderName, value: &HeaderValue) -> Option<()> {
+    // `: ` and the end of the line.
+    let bytes = name.as_str().len() + value.len() + 4;
+    *room = room.checked_sub(bytes)?;
+    Some(())
 }
 
 /// Whether a header's text says what the body says. The type in the body decides: a body that breaks
@@ -518,7 +553,8 @@ mod tests {
         ];
         let arguments = Some(r#"{"where":{"region":" é "},"n":4.2e1,"on":false,"big":1}"#);
         let mut sent = HeaderMap::new();
-        write(&mut sent, "tools/call", Some("näme"));
+        write_method(&mut sent, "tools/call");
+        write_name(&mut sent, "tools/call", "näme").unwrap();
         write_params(&mut sent, &mirrored, arguments).unwrap();
         assert_eq!(sent.get("mcp-param-n").unwrap(), "42");
         assert_eq!(sent.get("mcp-param-on").unwrap(), "false");

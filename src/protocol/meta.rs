@@ -31,6 +31,14 @@ pub const APPS: &str = "io.modelcontextprotocol/ui";
 /// Legacy (2025-11-25): the task that a message belongs to: `{taskId}`.
 pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 
+/// Returns whether a key of a request's `_meta` is one of the specification's own
+/// (`basic/index.mdx#_meta`), which every peer may get: the reserved ones, the progress token, and the
+/// trace context without `baggage`, which holds data.
+#[must_use]
+pub fn is_standard(key: &str) -> bool {
+    key.starts_with(RESERVED) || [PROGRESS_TOKEN, "traceparent", "tracestate"].contains(&key)
+}
+
 /// `Implementation` of weir, as JSON text.
 pub const WEIR: &str = concat!(
     "{\"name\":\"weir\",\"version\":\"",

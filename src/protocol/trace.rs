@@ -140,10 +140,14 @@ impl Trace {
         headers.insert(REQUEST_ID, self.id.clone());
     }
 
-    /// The headers of the next hop.
-    pub fn write(&self, headers: &mut HeaderMap) {
+    /// The headers of the next hop. `baggage` goes only if it fits into so many bytes: 0 keeps it
+    /// from a peer that is not trusted with it.
+    pub fn write(&self, headers: &mut HeaderMap, baggage_room: usize) {
         headers.insert(REQUEST_ID, self.id.clone());
-        for (name, value) in self.context() {
+        let goes = |name: &str, value: &HeaderValue| {
+            name != BAGGAGE || name.len() + value.len() + 4 <= baggage_room
+        };
+        for (name, value) in self.context().filter(|(name, value)| goes(name, value)) {
             headers.insert(HeaderName::from_static(name), value.clone());
         }
     }
@@ -154,14 +158,19 @@ impl Trace {
         on_stdio || self.context.is_some()
     }
 
-    /// Adds to the `_meta` of the next hop what is not there.
-    pub fn write_meta(&self, meta: &mut Object<'_>, on_stdio: bool) {
-        if on_stdio && meta.string(REQUEST_ID_KEY).as_deref() != Some(self.request_id()) {
+    /// Adds to the `_meta` of the next hop what is not there: only `traceparent` and `tracestate` for
+    /// a peer that is not trusted.
+    pub fn write_meta(&self, meta: &mut Object<'_>, on_stdio: bool, is_trusted: bool) {
+        if on_stdio
+            && is_trusted
+            && meta.string(REQUEST_ID_KEY).as_deref() != Some(self.request_id())
+        {
             meta.set(REQUEST_ID_KEY, json::quote(self.request_id()));
         }
         // A state belongs to its parent: it is not put beside another one.
         let has_parent = meta.contains(PARENT);
-        for (key, value) in self.context() {
+        let context = self.context();
+        for (key, value) in context.filter(|(key, _)| is_trusted || *key != BAGGAGE) {
             let is_taken = meta.contains(key) || (has_parent && key == STATE);
             if !is_taken {
                 meta.set(key, json::quote(value.to_str().unwrap_or_default()));
@@ -302,13 +311,13 @@ mod tests {
 
     fn sent(trace: &Trace, name: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
-        trace.write(&mut headers);
+        trace.write(&mut headers, usize::MAX);
         Some(headers.get(name)?.to_str().unwrap().to_owned())
     }
 
     fn in_meta(trace: &Trace, meta: &str, on_stdio: bool) -> String {
         let mut meta = Object::parse(meta).unwrap();
-        trace.write_meta(&mut meta, on_stdio);
+        trace.write_meta(&mut meta, on_stdio, true);
         meta.to_text()
     }
 

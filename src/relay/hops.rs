@@ -95,15 +95,20 @@ pub(super) fn onward<'s>(scope: &'s Scope<'_>, deadline: Instant) -> Onward<'s> 
 }
 
 /// Makes the `_meta` of a request that weir sends on behalf of a caller with params of its own: the
-/// path and the deadline, and nothing else of the caller's.
+/// path and the deadline, and nothing else of the caller's. It is empty for an upstream that is not
+/// trusted with them.
 ///
 /// # Errors
 /// As [`admit`].
 pub(super) fn meta(
     scope: &Scope<'_>,
     request: &Request<'_>,
+    link: &Link,
     deadline: Instant,
 ) -> Result<String, Fault> {
+    if !link.config.forward_meta {
+        return Ok("{}".to_owned());
+    }
     let mut own = request.meta.clone().unwrap_or_default();
     own.retain(|key| key == keys::PATH);
     onward(scope, deadline).mark(&mut own)?;

@@ -226,7 +226,7 @@ impl Sender<'_, '_> {
     async fn attempt(
         &mut self,
         peer: &Arc<Peer>,
-        slot: Option<InFlightSlot>,
+        mut slot: Option<InFlightSlot>,
     ) -> Result<(Attempt, Result<Exchange, LinkError>), Fault> {
         let (scope, link) = (self.scope, self.link);
         let is_task = self.prepare_task(peer);
@@ -241,6 +241,7 @@ impl Sender<'_, '_> {
             caller: scope.era(),
             upstream: peer.era(),
             on_stdio: peer.is_on_stdio(),
+            is_trusted: link.config.forward_meta,
         };
         let (id, meta) = (link.next_id(), self.request.meta.as_ref());
         let HopParams {
@@ -249,7 +250,14 @@ impl Sender<'_, '_> {
             logs,
         } = request::rewrite_params(&mut self.target.params, meta, hop, id, &hop_meta)?;
         let mut headers = self.mirrored_headers(peer.era())?;
-        scope.trace.write(&mut headers);
+        let baggage_room = match link.config.forward_meta {
+            true => headers::room_in(&headers),
+            false => 0,
+        };
+        scope.trace.write(&mut headers, baggage_room);
+        if let Some(slot) = &mut slot {
+            slot.note_size(params.len());
+        }
         let outbound = OutboundRequest {
             id,
             method: self.target.method,
@@ -319,7 +327,10 @@ impl Sender<'_, '_> {
         let mut headers = HeaderMap::new();
         if upstream == Era::Modern {
             let target = &self.target;
-            headers::write(&mut headers, target.method, target.name.as_deref());
+            headers::write_method(&mut headers, target.method);
+            if let Some(name) = &target.name {
+                headers::write_name(&mut headers, target.method, name)?;
+            }
             let mirrored = target.route.as_ref().map(|route| route.header_params());
             let arguments = target.params.get("arguments");
             headers::write_params(&mut headers, mirrored.unwrap_or_default(), arguments)?;

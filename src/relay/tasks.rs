@@ -82,7 +82,7 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
     if nobody_has_tasks(scope) {
         return Err(Fault::Method(method::TASKS_LIST.to_owned()));
     }
-    let (first, mut cursor) = cursor(request)?;
+    let (first, mut cursor) = cursor(scope, request)?;
     let mut upstreams = scope.view().upstreams().skip(first).peekable();
     while let Some(upstream) = upstreams.next() {
         let cursor = cursor.take();
@@ -104,8 +104,14 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
             continue;
         };
         let next = match page.string("nextCursor") {
-            Some(next) => Some(format!("{}:{next}", upstream.get())),
-            None => upstreams.peek().map(|next| format!("{}:", next.get())),
+            Some(next) => Some(task_ids::exposed(link.id(), &next)),
+            None => match upstreams.peek() {
+                Some(next) => Some(task_ids::exposed(
+                    scope.link(&scope.permit(*next)?)?.id(),
+                    "",
+                )),
+                None => None,
+            },
         };
         return Ok(rendered(request, &page, link.id(), next));
     }
@@ -113,15 +119,15 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
     Ok(ReplySource::Result(Payload::ok(vec![none])))
 }
 
-/// Returns the index of the upstream to begin at, and its own cursor.
-fn cursor(request: &Request<'_>) -> Result<(usize, Option<String>), Fault> {
+/// Returns the index of the upstream to begin at, and its own cursor. A cursor names its upstream as
+/// ids of tasks do: after a reload, positions in the config are others.
+fn cursor(scope: &Scope<'_>, request: &Request<'_>) -> Result<(usize, Option<String>), Fault> {
     match request.params.value("cursor") {
         None => Ok((0, None)),
         Some(text) => {
             let text = json::string(text).ok_or(Fault::Cursor)?;
-            let (index, rest) = text.split_once(':').ok_or(Fault::Cursor)?;
-            let index = index.parse().map_err(|_| Fault::Cursor)?;
-            Ok((index, (!rest.is_empty()).then(|| rest.to_owned())))
+            let (upstream, rest) = scope.view().task(&text).ok_or(Fault::Cursor)?;
+            Ok((upstream.get(), (!rest.is_empty()).then(|| rest.to_owned())))
         }
     }
 }

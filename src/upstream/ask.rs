@@ -29,7 +29,7 @@ pub async fn ask(
 ) -> Result<Answer, LinkError> {
     let mut mirrored = HeaderMap::new();
     if peer.era() == Era::Modern {
-        headers::write(&mut mirrored, method, None);
+        headers::write_method(&mut mirrored, method);
     }
     let outbound = || OutboundRequest {
         id: link.next_id(),

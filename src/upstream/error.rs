@@ -224,6 +224,7 @@ impl LinkError {
             Self::Timeout | Self::ChildSilent { .. } | Self::FirstByte(_) | Self::Idle => {
                 Liveness::Stalled
             }
+            Self::Status(status) if is_about_request(*status) => Liveness::Unknown,
             Self::TooLarge { .. }
             | Self::Refused { .. }
             | Self::HeaderMismatch(_)
@@ -252,6 +253,12 @@ impl LinkError {
     pub fn is_transient(&self) -> bool {
         let gateway = matches!(self, Self::Status(status) if matches!(status.as_u16(), 502..=504));
         gateway || matches!(self, Self::Broken(_) | Self::FirstByte(_))
+    }
+
+    /// Returns whether the upstream hung up.
+    #[must_use]
+    pub fn is_hang_up(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::ChildClosed(_))
     }
 
     /// Returns whether the connection ended before an answer began. That happens to requests that
@@ -391,6 +398,13 @@ impl LinkError {
             reason: self.public_text(),
         }
     }
+}
+
+/// Returns whether a status refuses what a caller made of its request: its form, body, URL or headers
+/// (RFC 9110 §15.5, RFC 6585 §5). Often a proxy answers so in the place of the upstream.
+fn is_about_request(status: StatusCode) -> bool {
+    let code = status.as_u16();
+    matches!(code, 400 | 411 | 413..=415 | 417 | 422 | 431 | 494)
 }
 
 /// Explains the status that refuses a message of a handshake, where it is known.

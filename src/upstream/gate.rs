@@ -25,6 +25,10 @@ use crate::upstream::error::{LinkError, Liveness};
 pub use places::Claim;
 use places::{Claimed, LOOK, Places};
 
+/// The least size of a request, in bytes, at which a server may hang up because it takes none of this
+/// size. Servers that limit bodies begin at about 100 KB; headers have a limit of their own.
+const LARGE: usize = 64 * 1024;
+
 /// The time in which an error of a platform is logged once, if it stays the same.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -254,6 +258,8 @@ pub struct InFlightSlot {
     admitted: Option<AdmittedCall>,
     share: ShareKey,
     number: u64,
+    /// Whether the request is so large that its server may hang up because of it.
+    is_large: bool,
 }
 
 impl InFlightSlot {
@@ -263,7 +269,13 @@ impl InFlightSlot {
             admitted: None,
             share,
             number,
+            is_large: false,
         }
+    }
+
+    /// Notes the bytes of the request that is sent now.
+    pub fn note_size(&mut self, bytes: usize) {
+        self.is_large = bytes >= LARGE;
     }
 
     /// Records that the upstream answered, whatever the answer.
@@ -295,6 +307,9 @@ impl InFlightSlot {
         let reason = error.public_text();
         let ended = match error.liveness() {
             Liveness::Alive => CallOutcome::Answered,
+            // The caller made the request as large as it is. That the server hangs up is no evidence
+            // against it.
+            Liveness::Broken if self.is_large && error.is_hang_up() => CallOutcome::Unknown,
             Liveness::Broken => CallOutcome::Broke(reason),
             // A caller may set a deadline much shorter than `timeouts.call`. That such a call ran
             // out of time is no evidence against the upstream.
@@ -344,9 +359,12 @@ impl Drop for InFlightSlot {
 mod tests {
     use std::path::Path;
 
+    use http::StatusCode;
+
     use super::places::QUEUE;
     use super::*;
     use crate::upstream::circuit::FAILURES;
+    use crate::upstream::stdio::{ChildClosed, ClosedReason};
 
     const CLAIM: Claim<'static> = Claim {
         turn: Turn {
@@ -421,6 +439,32 @@ mod tests {
         assert!(gate.enter(CLAIM, later()).await.is_err());
         gate.record_listing();
         assert!(gate.enter(CLAIM, later()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_fault_of_a_caller_proves_nothing() {
+        let hang_up = || LinkError::ChildClosed(ChildClosed(ClosedReason::OutputClosed));
+        for (bytes, opens) in [(LARGE, false), (LARGE - 1, true)] {
+            let gate = gate(1, "60s");
+            for _ in 0..FAILURES {
+                let mut slot = gate.enter(CLAIM, later()).await.unwrap();
+                slot.note_size(bytes);
+                slot.record_failure(&hang_up());
+            }
+            assert_eq!(gate.circuit_state() != CircuitState::Closed, opens);
+        }
+        // Nor does it prove that the upstream works: it may be the proxy before it that refuses.
+        for status in [400, 413, 414, 431] {
+            let gate = gate(1, "60s");
+            for at in 0..2 * FAILURES - 1 {
+                let mut slot = gate.enter(CLAIM, later()).await.unwrap();
+                let refusal = LinkError::Status(StatusCode::from_u16(status).unwrap());
+                let error = if at % 2 == 0 { hang_up() } else { refusal };
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                slot.record_failure(&error);
+            }
+            assert_ne!(gate.circuit_state(), CircuitState::Closed, "{status}");
+        }
     }
 
     #[tokio::test]

@@ -97,6 +97,7 @@ mod tokens;
 mod tool_checks;
 mod tool_rules;
 mod traces;
+mod trusted;
 mod upstreams;
 mod watch;
 mod zoo;

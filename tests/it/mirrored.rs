@@ -2,7 +2,7 @@
 //! `basic/transports/streamable-http.mdx`): checked on arrival, and written anew for the upstream.
 
 use crate::support::client::{Modern, Reply, sentinel};
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Fault, On, Times, Upstream};
 use crate::support::weir::Weir;
 
 /// A tool with mirrored arguments: a string, an integer, a boolean, and one inside an object.
@@ -171,4 +171,79 @@ async fn a_preset_argument_has_the_header_of_its_preset_value() {
     let encoded = sentinel("Köln".as_bytes());
     assert_eq!(call.header("mcp-param-to"), Some(encoded.as_str()));
     assert_eq!(call.header("mcp-name"), Some("go"));
+}
+
+#[tokio::test]
+async fn values_that_are_too_long_for_headers_are_refused_and_named() {
+    let up = Upstream::named("up")
+        .raw_tool(GO)
+        .templates(["file:///{name}"]);
+    let up = up.modern().start().await;
+    let weir = Weir::over([&up]).start().await;
+    let legacy = weir.legacy("2025-11-25").await;
+    let (long, half) = ("x".repeat(8_100), "y".repeat(5_000));
+    let arguments = |to: &str, tenant: &str| {
+        format!(r#"{{"to":"{to}","by":{{"tenant":"{tenant}"}},"note":"{long}{long}"}}"#)
+    };
+    // One alone, and several together. What is not ASCII is a third longer as a header.
+    for (to, tenant, named) in [
+        (format!("{long}{long}"), "eu".to_owned(), "`to`"),
+        ("Rome".to_owned(), format!("{long}{long}"), "`by.tenant`"),
+        (half.clone(), half.clone(), "`by.tenant`"),
+        ("ö".repeat(3_500), String::new(), "`to`"),
+    ] {
+        let reply = legacy.call("up__go", &arguments(&to, &tenant)).await;
+        assert_eq!(reply.code(), -32602, "{named}");
+        let text = reply.error()["message"].to_string();
+        assert!(text.contains(named) && text.contains("8192"), "{text}");
+    }
+    assert_eq!(up.count("tools/call"), 0);
+    let reply = legacy.call("up__go", &arguments(&half, "eu")).await;
+    assert!(reply.succeeded());
+    // A name is a header too.
+    let uri = format!("file:///{long}{long}");
+    let params = format!(r#"{{"uri":"{uri}"}}"#);
+    let reply = legacy.request("resources/read", &params).await;
+    assert_eq!((reply.code(), up.count("resources/read")), (-32602, 0));
+}
+
+#[tokio::test]
+async fn what_callers_send_headers_for_has_room_for_their_values_alone() {
+    let up = Upstream::named("up").raw_tool(GO).modern().start().await;
+    let weir = Weir::over([&up]).start().await;
+    let bags = format!("a={}", "b".repeat(6_000));
+    let call = async |to: &str| {
+        let params = format!(r#"{{"name":"up__go","arguments":{{"to":"{to}"}}}}"#);
+        let modern = weir.modern();
+        let ask = modern.ask("tools/call", &params);
+        let ask = ask.header("mcp-param-to", to).header("baggage", &bags);
+        assert!(ask.send().await.succeeded());
+        up.last("tools/call").header("baggage").map(str::to_owned)
+    };
+    assert_eq!(call("Rome").await.as_deref(), Some(bags.as_str()));
+    // Baggage may be dropped by everybody; an argument may not.
+    assert_eq!(call(&"x".repeat(5_000)).await, None);
+}
+
+#[tokio::test]
+async fn a_caller_whose_requests_make_a_server_hang_up_opens_no_circuit() {
+    for era in ["modern", "2025-11-25"] {
+        let up = Upstream::named("up").tools(["bad", "good"]);
+        let up = match era {
+            "modern" => up.modern(),
+            version => up.legacy(version),
+        };
+        let on = On::Tool("bad".to_owned());
+        let up = up.fault(on, Times::Forever, Fault::Close).start().await;
+        let weir = Weir::over([&up]).start().await;
+        let modern = weir.modern();
+        let large = format!(r#"{{"x":"{}"}}"#, "x".repeat(200_000));
+        for _ in 0..10 {
+            assert_eq!(modern.call("up__bad", &large).await.code(), -32603);
+        }
+        let told = weir.told("up").await;
+        assert!(!told.to_string().contains("\"open\""), "{told:#}");
+        assert_eq!(up.count("tools/call"), 10, "{era}: each was tried");
+        assert!(modern.call("up__good", "{}").await.succeeded());
+    }
 }

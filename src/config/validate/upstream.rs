@@ -60,6 +60,7 @@ pub(super) fn check_upstream(
         Some(raw::ProcessSharing::PerCaller) => ProcessSharing::PerCaller,
         Some(raw::ProcessSharing::Shared) | None => ProcessSharing::Shared,
     };
+    let forward_meta = raw.forward_meta.take();
     let (connector, mut endpoint, auth) = check_endpoint(check, raw, defaults, at)?;
     if let Endpoint::Child { inherit_env, .. } = &mut endpoint {
         *inherit_env = settings.inherit_env;
@@ -83,6 +84,8 @@ pub(super) fn check_upstream(
         timeouts: settings.timeouts,
         limits: settings.limits,
         sessions,
+        // Somebody else's service gets nothing that is not meant for it.
+        forward_meta: forward_meta.unwrap_or(connector != Connector::Saas),
         retry: settings.retry,
         instructions: settings.instructions,
         origin: check.origin(at),

@@ -11,6 +11,11 @@ use crate::protocol::error::Fault;
 /// The prefix of the headers that mirror arguments.
 pub const PARAM_PREFIX: &str = "mcp-param-";
 
+/// The most bytes of the headers of one request whose values callers decide: `Mcp-Name`,
+/// `Mcp-Param-*`, `baggage`, with their names. Common servers take 16 KiB of headers in all (Node.js)
+/// or 8 KiB a line (nginx, Apache) and hang up at more, and weir's own need some room.
+pub const FOREIGN_BYTES: usize = 8 * 1024;
+
 /// The type of an argument that is mirrored (`number` is excluded by the specification).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParamKind {
@@ -76,11 +81,24 @@ pub enum HeaderError {
     /// mirrored value.
     #[error("the arguments that {0} mirrors are not readable")]
     Arguments(Title),
+    /// A value that is to be mirrored has no room among [`FOREIGN_BYTES`].
+    #[error(
+        "{0} is too long: it is mirrored into a header, and there is room for {FOREIGN_BYTES} bytes of such headers"
+    )]
+    TooLong(String),
 }
 
 impl From<HeaderError> for Fault {
     fn from(error: HeaderError) -> Self {
-        Self::HeaderMismatch(error.to_string())
+        match error {
+            HeaderError::TooLong(_) => Self::Params(error.to_string()),
+            HeaderError::Missing(_)
+            | HeaderError::Repeated(_)
+            | HeaderError::Malformed(_)
+            | HeaderError::Mismatch { .. }
+            | HeaderError::Unexpected(_)
+            | HeaderError::Arguments(_) => Self::HeaderMismatch(error.to_string()),
+        }
     }
 }
 

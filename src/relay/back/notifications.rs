@@ -120,7 +120,8 @@ pub(super) fn withdrawn(
     Some(write(&notification))
 }
 
-/// Returns an update of a resource under the URI that the caller subscribed to.
+/// Returns an update of a resource under the URI that the caller subscribed to; `None` if it
+/// subscribed to none that this is about (`server/resources.mdx#subscriptions`).
 pub(super) fn resource_updated(
     session: &CallerSession,
     upstream: &UpstreamId,
@@ -128,8 +129,8 @@ pub(super) fn resource_updated(
 ) -> Option<Bytes> {
     let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
     let uri = params.string("uri")?.into_owned();
-    let exposed = session.exposed_uri(upstream, &uri);
-    if let Some(exposed) = exposed.filter(|exposed| *exposed != uri) {
+    let exposed = session.exposed_uri(upstream, &uri)?;
+    if exposed != uri {
         params.set("uri", json::quote(&exposed));
         notification.envelope.set("params", params.to_text());
     }

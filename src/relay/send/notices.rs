@@ -1,6 +1,8 @@
 //! Messages of a caller that get no response: its answers to requests of upstreams, its progress
 //! with them, and changes of its roots.
 
+use std::borrow::Cow;
+
 use crate::bridge::task_ids;
 use crate::json::Object;
 use crate::protocol::message::{self, Notification, Outcome, Response};
@@ -17,8 +19,12 @@ pub fn answer(session: &CallerSession, response: &Response<'_>) -> bool {
     };
     let body = match response.outcome {
         Outcome::Result(result) => {
-            let unwrapped = task_ids::unwrap_related(result, request.link.id());
-            message::result(&request.id, unwrapped.as_deref().unwrap_or(result))
+            let result = match request.link.config.forward_meta {
+                true => Cow::Borrowed(result),
+                false => without_foreign_meta(result),
+            };
+            let unwrapped = task_ids::unwrap_related(&result, request.link.id());
+            message::result(&request.id, unwrapped.as_deref().unwrap_or(&result))
         }
         Outcome::Error(error) => message::error(Some(&request.id), error),
     };
@@ -42,11 +48,29 @@ pub fn progress(session: &CallerSession, notification: &Notification<'_>) {
     };
     if let Some(token) = &request.token {
         params.set(meta::PROGRESS_TOKEN, token.to_string());
-        let body = message::notification(method::PROGRESS, Some(&params.to_text()));
+        let mut text = Cow::Owned(params.to_text());
+        if !request.link.config.forward_meta {
+            text = without_foreign_meta(&text).into_owned().into();
+        }
+        let body = message::notification(method::PROGRESS, Some(&text));
         let state = number.map(OutboxState::Progress);
         let PendingServerRequest { link, peer, .. } = &request;
         link.post_later(peer, body, "a caller's progress", state);
     }
+}
+
+/// Returns an object of a caller's, of whose `_meta` only the keys of the specification are left: for
+/// upstreams that are not trusted.
+fn without_foreign_meta(text: &str) -> Cow<'_, str> {
+    let Ok(mut object) = Object::parse(text) else {
+        return Cow::Borrowed(text);
+    };
+    let Some(Ok(mut own)) = object.borrowed("_meta").map(Object::parse) else {
+        return Cow::Borrowed(text);
+    };
+    own.retain(meta::is_standard);
+    object.set("_meta", own.to_text());
+    Cow::Owned(object.to_text())
 }
 
 /// Tells every upstream that has a session with this caller that its roots changed

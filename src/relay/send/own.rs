@@ -49,7 +49,7 @@ pub(in crate::relay) async fn subscribe(
     uri: &str,
     deadline: Instant,
 ) -> Result<Answer, Fault> {
-    let own = hops::meta(scope, request, deadline)?;
+    let own = hops::meta(scope, request, link, deadline)?;
     let params = format!("{{\"uri\":{},\"_meta\":{own}}}", json::quote(uri));
     let answer = ask_own(scope, link, peer, method::SUBSCRIBE, params, deadline).await;
     answer.map_err(|error| error.to_fault(link.id()))
@@ -93,7 +93,7 @@ pub(in crate::relay) async fn list_tasks(
     if let Some(cursor) = cursor {
         params.set("cursor", json::quote(cursor));
     }
-    params.set("_meta", hops::meta(scope, request, deadline)?);
+    params.set("_meta", hops::meta(scope, request, link, deadline)?);
     let peer = peer_for(scope, link, deadline).await.ok();
     let Some(peer) = peer.filter(|peer| peer.capabilities.tasks && peer.era() == Era::Legacy)
     else {

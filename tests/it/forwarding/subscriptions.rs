@@ -113,6 +113,30 @@ async fn updates_on_the_stream_of_a_call_have_the_uris_that_the_caller_knows() {
 }
 
 #[tokio::test]
+async fn an_update_that_nobody_subscribed_to_reaches_nobody() {
+    let up = legacy("up").await;
+    let weir = over([&up]).await;
+    let caller = able(&weir).await;
+    let mut own = caller.listen().await;
+    subscribe(&caller, &exposed(&weir).await[0]).await;
+    let other = r#"{"jsonrpc":"2.0","method":"notifications/x"}"#;
+    for uri in ["file:///refused", "file:///y", "file:///xy", "secret://z"] {
+        // On the session's own stream, and on that of a call.
+        up.tell(&subscriber(&up), &updated(uri)).await;
+        up.tell(&subscriber(&up), other).await;
+        assert_eq!(own.next().await.unwrap(), other, "{uri}");
+        let answer = async {
+            let call = up.call().await;
+            call.say(&updated(uri)).await;
+            call.answer("{}").await;
+        };
+        let (reply, ()) = tokio::join!(calls(&caller, "up__ask").send(), answer);
+        let updates = reply.notifications("notifications/resources/updated");
+        assert_eq!(updates, [] as [Value; 0], "{uri}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_that_changes_during_a_call_is_listed_again() {
     let up = legacy("up").await;
     let weir = over([&up]).await;

@@ -368,3 +368,23 @@ async fn a_modern_listener_follows_tasks_under_their_exposed_ids() {
         Some("\"notifications/tasks\"")
     );
 }
+
+#[tokio::test]
+async fn a_task_goes_to_its_upstream_whatever_the_others_are_called() {
+    let (erp, other) = (legacy("erp").await, legacy("erp.").await);
+    let weir = over([&erp, &other]).await;
+    let caller = able(&weir).await;
+    // `erp` may try to make an id that reads as one of the other upstream.
+    for theirs in [".7", "..7", ".x.7", "7", "~1.7"] {
+        let made = format!(r#"{{"task":{{"taskId":"{theirs}"}}}}"#);
+        let params = r#"{"name":"erp__slow","task":{}}"#;
+        let (reply, _) = through(caller.ask("tools/call", params), &erp, &made).await;
+        let id = reply.value()["task"]["taskId"].as_str().unwrap().to_owned();
+        let state = format!(r#"{{"taskId":"{theirs}","status":"working"}}"#);
+        let get = caller.ask("tasks/get", &format!(r#"{{"taskId":"{id}"}}"#));
+        let (reply, sent) = through(get, &erp, &state).await;
+        assert!(reply.succeeded(), "{reply:?}");
+        assert_eq!(at(&sent, &["taskId"]), Some(quote(theirs)), "{id}");
+    }
+    assert_eq!(other.count("tasks/get"), 0);
+}
