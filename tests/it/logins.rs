@@ -1,5 +1,6 @@
 //! Upstreams that a person has to log in to: `weir login`, and weir with a stored login.
 
+mod nearer;
 mod rig;
 mod serving;
 

@@ -11,7 +11,7 @@ use oauth2::{HttpRequest, HttpResponse};
 use url::Url;
 
 use crate::credentials::error::SetupError;
-use crate::credentials::reach::{self, ForbiddenUrl, Resolver};
+use crate::credentials::reach::{self, ForbiddenUrl, ReachLimit, Resolver};
 use crate::credentials::token::GrantError;
 use crate::protocol::headers::retry_after;
 use crate::tls;
@@ -26,6 +26,8 @@ const MAX_BODY: usize = 1024 * 1024;
 pub struct OAuthHttpClient {
     client: reqwest::Client,
     allow_plain_http: bool,
+    /// Where the URLs may lead that an upstream names.
+    limit: Option<ReachLimit>,
 }
 
 /// The reason why there is no response, or none that is worth reading.
@@ -81,10 +83,22 @@ impl OAuthHttpClient {
     /// # Errors
     /// The HTTP client cannot be built.
     pub fn new(tls: rustls::ClientConfig, allow_plain_http: bool) -> Result<Self, SetupError> {
+        Self::within(tls, allow_plain_http, None)
+    }
+
+    /// Creates a client for URLs that an upstream names. Opens no connection.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be built.
+    pub fn within(
+        tls: rustls::ClientConfig,
+        allow_plain_http: bool,
+        limit: Option<ReachLimit>,
+    ) -> Result<Self, SetupError> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Resolver::new())
+            .dns_resolver(Resolver::new(limit.clone()))
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)
             // Requests are minutes apart: until then the server would have closed an idle
@@ -95,6 +109,7 @@ impl OAuthHttpClient {
         Ok(Self {
             client,
             allow_plain_http,
+            limit,
         })
     }
 
@@ -103,7 +118,8 @@ impl OAuthHttpClient {
     /// # Errors
     /// It may not.
     pub fn check(&self, url: &Url) -> Result<(), ForbiddenUrl> {
-        reach::check(url, self.allow_plain_http)
+        reach::check(url, self.allow_plain_http)?;
+        self.limit.as_ref().map_or(Ok(()), |limit| limit.check(url))
     }
 
     /// Returns whether plain `http` is allowed beyond loopback.

@@ -11,7 +11,7 @@ use crate::credentials::context::CredentialsContext;
 use crate::credentials::error::SetupError;
 use crate::credentials::oauth::discovery;
 use crate::credentials::oauth::http::{OAuthHttpClient, OAuthHttpError};
-use crate::credentials::reach::ForbiddenUrl;
+use crate::credentials::reach::{ForbiddenUrl, ReachLimit};
 
 /// A client for an upstream and for its authorization server.
 #[derive(Debug)]
@@ -30,9 +30,10 @@ impl LoginHttpClient {
         context: &CredentialsContext,
     ) -> Result<Self, SetupError> {
         let tls = context.tls.for_tokens(&upstream.tls)?;
+        let limit = ReachLimit::new(&upstream.url, config.issuer.as_ref(), &config.allowed_hosts);
         let plain = config.allow_plain_http || upstream.allow_plain_http;
         Ok(Self {
-            client: OAuthHttpClient::new(tls, plain)?,
+            client: OAuthHttpClient::within(tls, plain, Some(limit))?,
             upstream: upstream.url.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
         })
