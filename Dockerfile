@@ -4,8 +4,13 @@
 #   docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/upstreams.d:/etc/weir/upstreams.d:ro" weir
 #   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example.com/weir --push .
 
+# The exact versions that this was made for; a tag can still be moved. For a build that is the same every time, pin what
+# your registry has: --build-arg RUST=rust@sha256:… --build-arg DEBIAN=debian@sha256:…
+ARG RUST=rust:1.95.0-bookworm
+ARG DEBIAN=debian:12.12-slim
+
 # The Rust image has what ring and mimalloc are compiled with: a C compiler.
-FROM rust:1.95-bookworm AS build
+FROM ${RUST} AS build
 # `dist` is what releases are built with: --build-arg PROFILE=dist
 ARG PROFILE=release
 WORKDIR /src
@@ -19,7 +24,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 # The same Debian as the build stage, for the same glibc. Stdio upstreams run inside this container: those that need
 # Node or Python need an image made from this one, with their runtime installed. With HTTP upstreams only, nothing but
 # weir runs here.
-FROM debian:bookworm-slim
+FROM ${DEBIAN}
 # The roots of trust for https upstreams: weir takes the platform's. For a CA of your own, mount it into
 # /usr/local/share/ca-certificates and run update-ca-certificates in an image made from this one.
 RUN apt-get update && \
