@@ -5,6 +5,7 @@
 //! compared with the connection's state when it fires: a request costs two reads of the clock.
 
 mod activity;
+mod header_block;
 mod listener;
 mod registry;
 mod reserve;

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::caller::Rest;
+use crate::connections::header_block::HeaderBlock;
 use crate::connections::listener::ClientStream;
 use crate::memory::Reservation;
 
@@ -51,6 +52,8 @@ pub(super) struct Activity {
     /// HTTP/2: bytes between requests do not mean a header, and hyper limits the headers' time.
     multiplexed: AtomicBool,
     header_since: AtomicU64,
+    /// HTTP/2: when a header block began that has not ended.
+    block_since: AtomicU64,
     idle_since: AtomicU64,
     stalled_since: AtomicU64,
 }
@@ -66,6 +69,7 @@ impl Activity {
             begun: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
             header_since: AtomicU64::new(1),
+            block_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(1),
             stalled_since: AtomicU64::new(0),
         }
@@ -97,6 +101,11 @@ impl Activity {
     /// Returns when the connection is to be closed if nothing happens until then, and after what
     /// time to ask again at the latest. Returns `None` while there is no deadline.
     pub(super) fn due(&self, crowded: bool) -> Option<(Instant, Duration)> {
+        let block = self.block_since.load(Relaxed);
+        if block > 0 {
+            // No other frame may come before its end, so that requests under way are held up too.
+            return Some((self.at(block) + self.header, CROWDED));
+        }
         let (since, patience) = match self.phase() {
             ConnectionPhase::Busy => return None,
             ConnectionPhase::Stalled => (&self.stalled_since, STALL),
@@ -154,6 +163,15 @@ impl Activity {
         }
     }
 
+    fn note_block(&self, is_open: bool) {
+        let since = self.block_since.load(Relaxed);
+        if is_open && since == 0 {
+            self.block_since.store(self.now(), Relaxed);
+        } else if !is_open && since > 0 {
+            self.block_since.store(0, Relaxed);
+        }
+    }
+
     fn note_write<T>(&self, polled: Poll<T>) -> Poll<T> {
         let stalled = self.stalled_since.load(Relaxed) > 0;
         if polled.is_pending() && !stalled {
@@ -197,6 +215,7 @@ impl Drop for RequestGuard {
 pub(super) struct WatchedStream {
     stream: ClientStream,
     activity: Arc<Activity>,
+    block: HeaderBlock,
     /// Whether the sending side is shut down.
     is_shut: bool,
     /// Bytes read and dropped since then.
@@ -208,6 +227,7 @@ impl WatchedStream {
         Self {
             stream,
             activity,
+            block: HeaderBlock::default(),
             is_shut: false,
             lingered: 0,
         }
@@ -237,8 +257,10 @@ impl AsyncRead for WatchedStream {
     ) -> Poll<std::io::Result<()>> {
         let before = into.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, into);
-        if into.filled().len() > before {
+        if let Some(bytes @ [_, ..]) = into.filled().get(before..) {
             self.activity.note_bytes();
+            let is_open = self.block.note(bytes);
+            self.activity.note_block(is_open);
         }
         polled
     }

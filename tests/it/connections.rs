@@ -344,3 +344,37 @@ async fn without_descriptors_weir_waits_and_comes_back() {
     .await;
     process.stop().await;
 }
+
+#[tokio::test]
+async fn a_header_block_of_http2_that_does_not_end_is_cut_though_a_request_was_good() {
+    let (_jira, weir) = jira(HASTE).await;
+    let mut socket = Socket::connect(weir.port()).await;
+    let settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    assert!(socket.send(settings).await);
+    // GET /healthz, in fields of the static table and literals (RFC 7541).
+    let fields = b"\x82\x86\x44\x08/healthz\x41\x09localhost";
+    let mut headers = vec![0, 0, u8::try_from(fields.len()).unwrap(), 1, 5, 0, 0, 0, 1];
+    headers.extend(fields);
+    assert!(socket.send(headers).await);
+    assert!(socket.more().await.is_some());
+    let open = [&[0, 0, 1, 1, 1, 0, 0, 0, 3, 0x82][..]].concat();
+    assert!(socket.send(open).await);
+    let begun = Instant::now();
+    bounded("its end", async {
+        loop {
+            tokio::select! {
+                () = socket.closed() => return,
+                () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            }
+            if !socket.send([0, 0, 0, 9, 0, 0, 0, 0, 3]).await {
+                return;
+            }
+        }
+    })
+    .await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+}
