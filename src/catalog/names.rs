@@ -95,6 +95,11 @@ impl ExposedNames {
         self.barred.contains(name)
     }
 
+    /// Returns whether more than one item asks for a name.
+    pub(super) fn is_contested(&self, name: &str) -> bool {
+        self.contested.contains_key(name)
+    }
+
     /// Adds an item that wants a name. Adds upstreams in which an item changed its name to `moved`.
     pub(super) fn come(
         &mut self,

@@ -24,7 +24,7 @@ impl Catalog {
         Self { reserved, ..before }.after(parts)
     }
 
-    /// Returns whether a name would have to change its owner if these were reserved.
+    /// Returns whether a name would have to change its owner if these were reserved, now or later.
     fn moves_names(&self, reserved: &ReservedNames) -> bool {
         [Kind::Tools, Kind::Prompts].into_iter().any(|kind| {
             let names = self.names.get(kind);
@@ -32,8 +32,12 @@ impl Catalog {
                 let holder = names.get(name);
                 holder.is_some_and(|(_, (index, _))| reserved.is_barred(kind, name, index))
             };
+            // Of those that ask for a name, the next one would get it when its holder goes, though it
+            // is reserved.
             let mut differing = reserved.differing(&self.reserved, kind);
-            differing.any(|name| names.was_barred(name) || held_by_other(name))
+            differing.any(|name| {
+                names.was_barred(name) || names.is_contested(name) || held_by_other(name)
+            })
         })
     }
 

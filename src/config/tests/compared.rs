@@ -18,7 +18,7 @@ use Reload::{Applied, Refused, Unchanged};
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 44] = [
+const KEYS: [(&str, &str, &str, Reload); 47] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -58,12 +58,20 @@ const KEYS: [(&str, &str, &str, Reload); 44] = [
         "{ value: b }",
         Refused("admin"),
     ),
+    ("admin.mode", "'0600'", "'0660'", Refused("admin")),
+    ("admin.reading", "token", "open", Refused("admin")),
     ("state", "null", "{ dir: a }", Refused("state")),
     ("state.dir", "a", "b", Refused("state")),
     (
         "sealing_key",
         "{ value: 0123456789-0123456789-0123456789 }",
         "{ value: 9876543210-9876543210-9876543210 }",
+        Refused("sealing_key"),
+    ),
+    (
+        "sealing_keys",
+        "[{ value: 0123456789-0123456789-0123456789 }]",
+        "[{ value: 9876543210-9876543210-9876543210 }]",
         Refused("sealing_key"),
     ),
     ("instance", "a", "b", Refused("instance")),
@@ -99,8 +107,14 @@ fn with(key: &str, value: &str) -> Config {
     } else {
         "upstreams"
     };
+    // Only a socket has permissions.
+    let beside = if key == "admin.mode" {
+        "address: 'unix:a.sock', "
+    } else {
+        ""
+    };
     let text = match key.split_once('.') {
-        Some((outer, inner)) => format!("{outer}: {{ {inner}: {value} }}"),
+        Some((outer, inner)) => format!("{outer}: {{ {beside}{inner}: {value} }}"),
         None => format!("{key}: {value}"),
     };
     config(&format!("{text}\n{always}: {upstream}\n"))
