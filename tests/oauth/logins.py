@@ -19,7 +19,8 @@ Check = Callable[..., None]
 
 
 def person(**more: Any) -> dict[str, Any]:
-    return {"type": "oauth2_authorization_code", **more}
+    # The provider is on another port of loopback than the upstream, which an upstream alone may not name.
+    return {"type": "oauth2_authorization_code", "allowed_hosts": ["127.0.0.1", "localhost"], **more}
 
 
 def logins(check: Check, tools: Toolbox, binary: Path, folder: Path, cleanup: ExitStack) -> None:
