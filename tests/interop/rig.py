@@ -84,7 +84,9 @@ class EverythingServer:
 
 def one_of_each(tools: Toolbox, folder: Path, known_file: Path, urls: dict[str, str]) -> dict[str, Any]:
     """The upstreams that all clients walk through: a child of each npm server, and the URLs."""
-    memory_file = {"MEMORY_FILE_PATH": {"value": str(folder / "memory.jsonl")}}
+    # In a folder of its own: what is made later beside a config with a secret in it, processes cannot read.
+    (folder / "memory").mkdir()
+    memory_file = {"MEMORY_FILE_PATH": {"value": str(folder / "memory" / "memory.jsonl")}}
 
     def child(server: str, *args: str, **rest: Any) -> dict[str, Any]:
         return {"command": tools.node, "args": [tools.server(server), *args], **rest}
