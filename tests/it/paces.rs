@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tempfile::tempdir;
 
+use crate::support::bounded;
 use crate::support::client::Stream;
 use crate::support::upstream::{Builder, Fault, Kind, On, Times, Upstream};
 use crate::support::weir::{Weir, child_upstream};
@@ -163,9 +164,15 @@ async fn sessions_that_are_lost_again_and_again_are_opened_but_not_listed_for_ea
     let (caller, before) = (weir.modern(), up.count("tools/list"));
     let opened = up.count("initialize");
     let mut answered = 0;
+    let opening = async || {
+        while up.sessions() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
     for _ in 0..20 {
+        bounded("a session", opening()).await;
         up.forget_sessions();
-        // A session that was just opened may be forgotten too, and a call is sent twice at most.
+        // A session that is being opened may be forgotten too, and a call is sent twice at most.
         answered += usize::from(caller.call("ann__t", "{}").await.succeeded());
     }
     assert!(answered >= 10, "{answered} answered");
