@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// An allowance. Spending more than there is makes a debt, which has to be waited out.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
-    /// What can be spent at once.
+    /// The most that can be spent at once.
     burst: Duration,
     /// When all that was spent is back.
     whole_at: Option<Instant>,

@@ -47,10 +47,11 @@ pub use self::reserve::ReserveFor;
 
 /// Most bytes of a request's header. A longer one is answered with 431.
 const HEADER_BYTES: usize = 64 << 10;
-/// What a connection takes of `limits.memory`: its task, its buffers, its part of the kernel's.
+/// The part of `limits.memory` that a connection takes: its task, its buffers, its part of the
+/// kernel's.
 const CONNECTION_BYTES: usize = 16 << 10;
-/// What a request takes of it until its answer is sent: its task, and the small messages of the
-/// answer that wait to be sent. Bodies are counted besides, if they are not small.
+/// The part of it that a request takes until its answer is sent: its task, and the small messages
+/// of the answer that wait to be sent. Bodies are counted besides, if they are not small.
 const REQUEST_BYTES: usize = 16 << 10;
 /// How long weir waits before it accepts again after the system had no descriptors or no memory.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -72,7 +73,7 @@ pub struct ConnectionLimits {
     /// where it learns at once that it has to come back, which it would not if it waited in the
     /// backlog.
     pub connections: usize,
-    /// What connections beyond these may still ask.
+    /// The requests that connections beyond these may still make.
     pub reserve: ReserveFor,
     /// How long a request's header may take, from its first byte or from the connection's start.
     pub header: Duration,
@@ -234,8 +235,8 @@ struct Admitted {
     activity: Arc<Activity>,
     header: Duration,
     is_reserve: bool,
-    /// What pays for what is kept for it. The reserve is not in the budget: it is for probes, and
-    /// few.
+    /// The share that pays for all that is kept for it. The reserve is not in the budget: it is for
+    /// probes, and few.
     memory: MemoryShare,
     kept: Option<Reservation>,
 }

@@ -1,4 +1,4 @@
-//! Who may use the admin listener, and for what.
+//! Access to the admin listener: by its token, or by the permissions of a Unix socket.
 
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;

@@ -17,7 +17,7 @@ const CANDIDATES: usize = 256;
 /// The least time between two looks if the first one found nothing.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What would be lost if an occupant left, and since when that is so. What loses least is first, and
+/// The loss if an occupant left, and since when that is so. What loses least is first, and
 /// among those the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rest {

@@ -25,7 +25,7 @@ const LIFETIME: Duration = Duration::from_secs(60 * 60);
 const URIS: usize = 512;
 /// The most bytes of URIs that are remembered.
 const BYTES: usize = 128 * 1024;
-/// What a URI takes besides its bytes.
+/// The bytes that a URI takes besides its own.
 const EACH: usize = 128;
 /// The most items of one result that are looked at.
 const ITEMS: usize = 256;
@@ -39,7 +39,7 @@ pub struct NamedResources {
 /// The oldest URI comes first.
 #[derive(Debug, Default)]
 struct Inner {
-    /// What the URIs take of `limits.memory`; `None` for those that all callers share.
+    /// The part of `limits.memory` that the URIs take; `None` for those that all callers share.
     kept: Option<Reservation>,
     uris: IndexMap<Box<str>, (UpstreamId, Instant), foldhash::fast::RandomState>,
     bytes: usize,

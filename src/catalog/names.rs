@@ -43,7 +43,7 @@ pub(super) struct ExposedNames {
     barred: Arc<BTreeSet<Arc<str>>>,
 }
 
-/// What is around the items of a kind.
+/// The surroundings of the items of a kind.
 pub(super) struct Rivals<'r> {
     /// Makes the name that an item asks for next, after so many alternatives before.
     pub(super) other: &'r dyn Fn(ItemId, u32) -> Arc<str>,

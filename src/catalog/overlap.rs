@@ -8,7 +8,8 @@ use crate::name::{UpstreamId, UpstreamIndex};
 
 /// Most overlaps that are told.
 const MOST: usize = 64;
-/// What looking for them may cost, in [units of a lookup](crate::catalog::template::Templates::find).
+/// The most that looking for them may cost, in [units of a
+/// lookup](crate::catalog::template::Templates::find).
 const WORK: usize = 16 * 1024 * 1024;
 
 /// A template or resource of an upstream, with URIs that a template of another one fits too.

@@ -43,9 +43,10 @@ struct Hole {
 const LONGEST: usize = 2 * 1024;
 /// Most pieces of a template that is matched.
 const PIECES: usize = 32;
-/// What a lookup may cost one upstream, in bytes of the URI times pieces that they are compared
-/// with: two hundred templates of five pieces with a URI of a thousand bytes, two thousand with one
-/// of a hundred. Templates beyond that are not compared; only their own upstream loses by it.
+/// The most that a lookup may cost one upstream, in bytes of the URI times pieces that they are
+/// compared with: two hundred templates of five pieces with a URI of a thousand bytes, two thousand
+/// with one of a hundred. Templates beyond that are not compared; only their own upstream loses by
+/// it.
 const WORK: usize = 1024 * 1024;
 
 impl Templates {

@@ -15,7 +15,7 @@ use crate::server::known_admin_token;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// What the place of a Unix socket begins with.
+/// The beginning of the place of a Unix socket.
 const UNIX: &str = "unix:";
 /// The largest answer: one with 100,000 tools fits.
 const MAX_ANSWER_BYTES: usize = 1 << 30;

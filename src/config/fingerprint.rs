@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A digest of all that was written of a part of the config, literal secrets and defaults included.
-/// What a secret file holds is not in it; such files are watched.
+/// The contents of a secret's file are not in it; such files are watched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 

@@ -11,7 +11,7 @@ use crate::name::UpstreamId;
 /// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AmbiguousNamespaces {
-    /// What both begin with: a namespace and the separator.
+    /// The beginning of both: a namespace and the separator.
     pub prefix: String,
     /// The upstream whose names begin with it.
     pub shorter: UpstreamId,

@@ -187,7 +187,7 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct RequestGuard {
     activity: Arc<Activity>,
-    /// What the request takes of `limits.memory`.
+    /// The part of `limits.memory` that the request takes.
     _kept: Option<Reservation>,
     is_standing: bool,
 }

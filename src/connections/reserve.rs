@@ -27,7 +27,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 /// is reset when it is closed, and its client may lose the answer.
 const DISCARD: (Duration, usize) = (Duration::from_secs(1), 1 << 20);
 
-/// What the reserve of a listener answers.
+/// The answers of a listener's reserve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReserveFor {
     /// Probes. All else is told to come back.

@@ -84,7 +84,7 @@ pub(super) struct TrackedBody {
 /// An answer over HTTP/2, which is sent in pieces.
 struct StreamPieces {
     progress: Arc<StreamProgress>,
-    /// What is still to be sent of a large frame.
+    /// The part of a large frame that is still to be sent.
     rest: Bytes,
     /// Whether there was one: then the end is sent by itself, once the last piece is taken.
     is_large: bool,

@@ -69,7 +69,7 @@ pub(super) async fn post(
     };
     let readable = !matches!(read, Err(Fault::Forbidden | Fault::Authority));
     let response = match read {
-        // What is kept for the body is kept until the request is answered.
+        // The reservation for the body lasts until the request is answered.
         Ok((accepts, body, _kept)) => {
             let posted = Posted {
                 headers: parts.headers,

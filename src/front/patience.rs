@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::caller::{Presence, PresenceState};
 use crate::protocol::trace::Trace;
 
-/// What the headers of an event stream say whose events are not known yet.
+/// The contents of the headers of an event stream whose events are not known yet.
 pub(super) struct LateAnswer {
     pub(super) trace: Trace,
     pub(super) origin: Option<HeaderValue>,

@@ -67,7 +67,8 @@ struct State {
     first: u64,
     messages: VecDeque<Bytes>,
     bytes: usize,
-    /// What the small messages among them take of `limits.memory`; the others are counted anyway.
+    /// The part of `limits.memory` that the small messages among them take; the others are counted
+    /// anyway.
     kept: Option<Reservation>,
     /// The number of the current reader, and of the next message it wants. An earlier reader ends.
     reader: Option<(u64, u64)>,
@@ -247,7 +248,8 @@ impl ReplayBuffer {
             .await;
         let fits = self.state().reserve_for(&message);
         if !fits {
-            // What was read is kept for a reader that comes back. This message is in memory anyway.
+            // Messages that were read are kept for a reader that comes back. This message is in
+            // memory anyway.
             self.wait_until(|state| !state.is_behind()).await;
         }
         self.change(|state| {

@@ -28,8 +28,9 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(500);
 /// at the start, and what an operator does, come within it.
 const BURST: Duration = Duration::from_secs(4);
 
-/// What a publication costs of [`BURST`], which comes back as time goes by: twenty at once, and then
-/// five a second, whatever upstreams do. What comes meanwhile is merged and published together.
+/// The part of [`BURST`] that a publication costs, which comes back as time goes by: twenty at
+/// once, and then five a second, whatever upstreams do. What comes meanwhile is merged and
+/// published together.
 const PUBLICATION: Duration = Duration::from_millis(200);
 
 /// Most commands carried out before the catalog is merged. Many upstreams answer at once, above all

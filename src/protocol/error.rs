@@ -49,7 +49,7 @@ pub enum Fault {
     /// The body is over `listen.request_bytes`.
     #[error("invalid request: the body is too large")]
     TooLarge,
-    /// What is left of `limits.memory` does not suffice.
+    /// The rest of `limits.memory` does not suffice.
     #[error("too much is under way: no memory is left for this request")]
     NoMemory,
     /// The body took longer than `listen.body_timeout`.

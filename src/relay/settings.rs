@@ -19,7 +19,7 @@ use crate::session::{CallerSession, ResourceSubscription};
 use crate::upstream::LinkError;
 use crate::upstream::subscriptions::Topic;
 
-/// What a subscription takes besides its URIs.
+/// The bytes that a subscription takes besides its URIs.
 const SUBSCRIPTION_BYTES: usize = 256;
 
 /// Answers `logging/setLevel`: sets the level in the sessions that this caller has at upstreams,

@@ -16,7 +16,7 @@ const FILE: &str = "sessions";
 /// The most bytes that are read of it: more than it can have.
 const MOST_BYTES: u64 = 16 << 20;
 /// How long changes are gathered before they are written, and the least time between two writes.
-/// What was ended less than this before a crash may come back to life.
+/// A session that was ended less than this before a crash may come back to life.
 const GATHER: Duration = Duration::from_secs(1);
 
 /// Reads what was stored, if anything. If it cannot be read, no session from before is known: what

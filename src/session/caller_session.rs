@@ -35,7 +35,7 @@ const SUBSCRIPTIONS: usize = 1_000;
 /// dropped.
 const TASK_TOKENS: usize = 64;
 
-/// What the state of a session takes without what is kept in it.
+/// The bytes that the state of a session takes without the things kept in it.
 const EACH: usize = 2048;
 
 /// The state of one legacy session of a caller. It is in memory only, and can be made anew.
@@ -92,7 +92,7 @@ pub struct ResourceSubscription {
     /// The subscription that callers share; `None` if it is in the caller's own session at the
     /// upstream.
     pub shared: Option<Subscription>,
-    /// What it takes of `limits.memory`.
+    /// The part of `limits.memory` that it takes.
     pub kept: Reservation,
 }
 

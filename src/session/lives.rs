@@ -234,7 +234,7 @@ mod tests {
         }
         assert!(all.ended.len() <= ENDED && all.order.len() <= ENDED);
         assert!(!lives(&mut all, &first, 6000));
-        // What is as old as the forgotten ones goes with them, unless it is in use.
+        // A session as old as the forgotten ones goes with them, unless it is in use.
         assert!(!lives(&mut all, &old, 6000));
         assert!(all.admit(&old, 6000, || true).0);
         assert!(lives(&mut all, &young, 6000));

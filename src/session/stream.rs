@@ -23,7 +23,7 @@ pub struct UnaskedMessage {
     pub peer: Arc<Peer>,
     /// The JSON text.
     pub bytes: Bytes,
-    /// What it takes of `limits.memory` while it waits.
+    /// The part of `limits.memory` that it takes while it waits.
     pub kept: Option<Reservation>,
 }
 

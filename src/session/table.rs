@@ -22,7 +22,7 @@ use crate::upstream::probe::SessionProfile;
 /// large. When the cache is full, it is emptied: opening a token again costs a few microseconds.
 const SEEN_BYTES: usize = 4 << 20;
 
-/// What a cached token takes besides its texts.
+/// The bytes that a cached token takes besides its texts.
 const SEEN_EACH: usize = 128;
 
 /// At most this many sessions have a state in memory. The one that was idle for longest, of the

@@ -41,7 +41,7 @@ pub struct OutboxMessage {
     pub until: Instant,
     /// The state that it tells of, if a newer message about the same takes its place.
     pub state: Option<OutboxState>,
-    /// What it takes of `limits.memory`.
+    /// The part of `limits.memory` that it takes.
     pub kept: Option<Reservation>,
     /// Dropped when the message was posted or given up. A message that holds a slot of the gate is
     /// bounded by the gate, and does not count here.

@@ -53,7 +53,7 @@ pub struct Update {
 #[derive(Debug)]
 pub struct UpdateParams {
     text: Box<str>,
-    /// What they take of `limits.memory`, however many callers they wait for.
+    /// The part of `limits.memory` that they take, however many callers they wait for.
     _kept: Reservation,
 }
 

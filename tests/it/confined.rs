@@ -1,4 +1,4 @@
-//! What a child process can find out about weir and about other upstreams.
+//! The knowledge that a child process can get of weir and about other upstreams.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -235,7 +235,7 @@ async fn without_landlock_too_a_child_of_the_same_user_reads_neither_memory_nor_
         .lines()
         .find(|line| line.starts_with("process_open_fds "));
     assert!(open.is_some_and(|line| !line.ends_with(" 0")), "{metrics}");
-    // Who is not root cannot start a process as somebody else, and says so.
+    // Without root, no process can be started as somebody else, and the error says so.
     let page = reqwest::get(format!("http://127.0.0.1:{admin}/upstreams"))
         .await
         .unwrap();

@@ -191,7 +191,7 @@ async fn one_connection_too_many_is_turned_away_and_the_others_go_on() {
         let answer = socket.answer().await.expect("an answer");
         assert_eq!(answer.status, 200, "those inside stay inside");
     }
-    // What is let go is free again.
+    // A place that is let go is free again.
     jira.release("search");
     bounded("a place", async {
         while !answered(&mut Socket::connect(weir.port()).await, &request).await {}

@@ -1,4 +1,4 @@
-//! What a peer sends costs what it weighs: the largest legal input of every way in costs at most
+//! Messages of a peer cost what they weigh: the largest legal input of every way in costs at most
 //! fifteen times what a tenth of it costs.
 
 mod callers;

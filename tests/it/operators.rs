@@ -1,4 +1,4 @@
-//! Who may change something at the admin listener: those with the token, or whom a socket lets in.
+//! Changes at the admin listener are made by those with the token, or whom a socket lets in.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};

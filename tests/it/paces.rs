@@ -179,7 +179,7 @@ async fn sessions_that_are_lost_again_and_again_are_opened_but_not_listed_for_ea
     assert!(up.count("initialize") >= opened + 10);
     let count = up.count("tools/list") - before;
     assert!(count <= MOST, "{count}");
-    // What it has meanwhile is found.
+    // A tool that it has meanwhile is found.
     up.add_tool("new");
     up.notify_list_changed(Kind::Tools);
     weir.wait_tools(["ann__new", "ann__t"]).await;

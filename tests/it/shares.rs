@@ -58,7 +58,7 @@ fn modern_post(modern: &Modern, method: &str, params: &str) -> String {
     posting(&head, &body)
 }
 
-/// What `/upstreams` says of the calls of an upstream: in flight, queued.
+/// The part of `/upstreams` about the calls of an upstream: in flight, queued.
 async fn load(weir: &Weir) -> (u64, u64) {
     let told = weir.told("up").await;
     let of = |key: &str| told["calls"][key].as_u64().unwrap();
@@ -89,7 +89,7 @@ async fn callers_who_hang_up_keep_no_newcomer_of_their_address_waiting() {
     wait_load(&weir, (4, 16)).await;
     up.wait_running("slow", 4).await;
     drop(calls);
-    // What had not been sent is not sent any more; what had been goes on.
+    // A call that had not been sent is not sent any more; one that had been goes on.
     wait_load(&weir, (4, 0)).await;
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(load(&weir).await, (4, 0), "nobody waits, so they go on");
@@ -349,7 +349,7 @@ async fn probes_are_answered_and_calls_told_to_come_back_when_all_connections_ar
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.header("retry-after").is_some());
     socket.closed().await;
-    // Who keeps what is for probes is not there for long either.
+    // A connection that keeps a place for probes is not there for long either.
     let mut hoarded = Vec::new();
     for _ in 0..100 {
         hoarded.push(Socket::connect(weir.port()).await);

@@ -38,7 +38,7 @@ fn length() -> (Duration, bool) {
     )
 }
 
-/// What honest callers measured.
+/// The measurements of honest callers.
 #[derive(Default)]
 struct Measured {
     times: Vec<Duration>,
@@ -98,7 +98,7 @@ async fn measure(weir: &Weir, end: Instant) -> Measured {
     all
 }
 
-/// What the attackers need to know of the weir.
+/// The facts that the attackers need of the weir.
 #[derive(Clone)]
 struct Target {
     url: Arc<str>,
@@ -274,7 +274,8 @@ async fn multiplex(target: Target) {
     }
 }
 
-/// What is refused and logged: hosts, origins, versions with line breaks, control characters.
+/// Requests that are refused and logged: hosts, origins, versions with line breaks, control
+/// characters.
 async fn provoke_logs(target: Target) {
     while target.goes_on() {
         for (name, value) in [

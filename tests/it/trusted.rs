@@ -58,7 +58,7 @@ async fn a_service_of_somebody_else_gets_the_keys_of_the_specification_only() {
                 let version = meta.get("io.modelcontextprotocol/protocolVersion");
                 assert_eq!(version.is_some(), era == "modern", "{said}");
             }
-            // What weir sends for a caller with params of its own.
+            // A request that weir sends for a caller with params of its own.
             let legacy = weir.legacy("2025-11-25").await;
             legacy
                 .request("resources/subscribe", r#"{"uri":"file:///a"}"#)

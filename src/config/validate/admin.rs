@@ -7,7 +7,7 @@ use crate::config::rules::Rule;
 use crate::config::{Admin, AdminAddress, AdminReading, Listen, raw};
 use crate::document::path::KeyPath;
 
-/// What a Unix socket's address begins with.
+/// The beginning of a Unix socket's address.
 const UNIX: &str = "unix:";
 /// The permissions of the Unix socket: weir's user may use it.
 const MODE: u32 = 0o600;

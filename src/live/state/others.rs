@@ -1,4 +1,4 @@
-//! What one upstream has to know of the others: the exposed names that are theirs.
+//! The facts that one upstream has to know of the others: the exposed names that are theirs.
 
 use std::sync::Arc;
 

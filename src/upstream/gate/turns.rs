@@ -96,7 +96,7 @@ impl<K: Copy + Ord + Hash, Q: Default> Members<K, Q> {
     }
 }
 
-/// What waits of one session, by the number of its ticket: the oldest first.
+/// The waiting calls of one session, by the number of its ticket: the oldest first.
 type Tickets<W> = BTreeMap<u64, W>;
 
 /// Everything that waits, in fair order.

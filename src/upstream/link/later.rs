@@ -18,7 +18,7 @@ use crate::upstream::peer::{Connection, Peer};
 /// How long a cancellation may take to reach the upstream. It holds the slot of its call as long.
 const CANCELLATION: Duration = Duration::from_secs(2);
 
-/// What a message in an outbox takes besides its bytes.
+/// The bytes that a message in an outbox takes besides its own.
 const OVERHEAD: usize = 256;
 
 impl Link {

@@ -15,10 +15,10 @@ const HIGHEST: Duration = Duration::from_secs(60);
 /// The least that the highest floor can be.
 const LOWEST_CEILING: Duration = Duration::from_secs(1);
 
-/// What an upstream may have listed at once because it changed.
+/// The allowance of listings that an upstream has at once because it changed.
 const BURST: Duration = Duration::from_secs(10);
-/// What the listing of a change costs of [`BURST`], which comes back as time goes by: an upstream
-/// that always changes is listed twenty times at once, and then twice a second.
+/// The part of [`BURST`] that the listing of a change costs, which comes back as time goes by: an
+/// upstream that always changes is listed twenty times at once, and then twice a second.
 const CHANGE: Duration = Duration::from_millis(500);
 /// So many bytes of definitions cost [`CHANGE`] once more. Checking and merging 30 MiB takes weir
 /// half a second of CPU time.
@@ -33,7 +33,7 @@ pub(super) struct Pace {
     floor: Duration,
     /// The highest that `floor` gets.
     ceiling: Duration,
-    /// What changes may still cost.
+    /// The allowance that is left for changes.
     changes: Allowance,
     /// The end of the last listing.
     listed: Option<Instant>,

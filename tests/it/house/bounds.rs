@@ -1,4 +1,4 @@
-//! What is bounded is written down: a file that starts tasks, opens channels or keeps collections
+//! Every bound is written down: a file that starts tasks, opens channels or keeps collections
 //! behind a lock is in the table of `docs/src/security.md`. Whether the row is true is a matter for
 //! the tests that it names.
 

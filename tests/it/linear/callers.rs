@@ -1,4 +1,4 @@
-//! What callers and operators send.
+//! Messages of callers and operators.
 
 use super::{Cost, many};
 use crate::support::client::{Legacy, pool};

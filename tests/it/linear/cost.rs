@@ -6,7 +6,7 @@ use crate::support::weir::Weir;
 
 /// The largest input costs at most this many times what a tenth of it costs.
 const MOST: u32 = 15;
-/// What a message costs by itself, and how exact the clock is.
+/// The cost of a message by itself, and how exact the clock is.
 const FLOOR: Duration = Duration::from_millis(20);
 /// How often each size is tried; the cheapest time counts.
 const ROUNDS: usize = 3;

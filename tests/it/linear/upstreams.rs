@@ -1,4 +1,4 @@
-//! What upstreams send.
+//! Messages of upstreams.
 
 use super::{Cost, many};
 use crate::support::quote;

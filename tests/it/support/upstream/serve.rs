@@ -21,7 +21,7 @@ use super::{Inner, Recorded, answer, legacy, modern};
 use crate::support::{Fields, fields, unquote};
 
 pub const CLAIM: &str = "io.modelcontextprotocol/protocolVersion";
-/// What `On::Method` calls a response to a request of ours.
+/// The name by which `On::Method` calls a response to a request of ours.
 pub const RESPONSE: &str = "a response";
 const JSON: &str = "application/json";
 const SSE: &str = "text/event-stream";
