@@ -1,6 +1,7 @@
 //! The caller of a request. Its session's state is something else: see
 //! [`crate::session::CallerSession`].
 
+mod identity;
 mod presence;
 mod room;
 mod share;
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 
 use crate::memory::MemoryShare;
 
+pub use identity::{Caller, Identity, Principal, PrincipalKey};
 pub use presence::{Presence, PresenceState, WaitingRequest};
 pub use room::{Occupant, Rest, Room, RoomIsFull};
 pub use share::{Contention, Holdings, ShareKey, Turn};
@@ -34,40 +36,3 @@ impl CallerConnection {
 /// is an extension of the response that the listener takes off.
 #[derive(Clone, Copy, Debug)]
 pub struct StandingAnswer;
-
-/// The identity that a caller proved.
-///
-/// Weir does not authenticate callers yet, so there is one kind. Anonymous is a variant and not a
-/// `None`, so that code which decides by it has to handle an anonymous caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Principal {
-    /// A caller that proved no identity.
-    Anonymous,
-}
-
-/// The sender of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// The identity that it proved.
-    pub principal: Principal,
-}
-
-impl Principal {
-    /// Returns the name under which the caller is logged; `None` for an anonymous one.
-    #[must_use]
-    pub fn subject(&self) -> Option<&str> {
-        match self {
-            Self::Anonymous => None,
-        }
-    }
-}
-
-impl Caller {
-    /// Makes a caller that proved no identity.
-    #[must_use]
-    pub fn anonymous() -> Self {
-        Self {
-            principal: Principal::Anonymous,
-        }
-    }
-}

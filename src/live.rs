@@ -24,7 +24,7 @@ pub use snapshot::Snapshot;
 pub use state::StateChange;
 pub use view::View;
 
-use crate::caller::Principal;
+use crate::caller::Caller;
 use crate::catalog::NamedResources;
 use crate::config::Config;
 use crate::upstream::HealthState;
@@ -70,10 +70,8 @@ impl Live {
 
     /// Returns the resources that results named to a caller without a session.
     #[must_use]
-    pub fn named_resources(&self, principal: &Principal) -> &Arc<NamedResources> {
-        match principal {
-            Principal::Anonymous => &self.named_resources,
-        }
+    pub fn named_resources(&self, _: &Caller) -> &Arc<NamedResources> {
+        &self.named_resources
     }
 
     /// Waits until every upstream has been listed or has failed once.

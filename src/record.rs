@@ -120,7 +120,7 @@ impl Drop for Record {
         let destination = self.destination.as_ref();
         tracing::debug!(
             target: "weir::calls",
-            caller = self.caller.principal.subject(),
+            caller = self.caller.subject(),
             upstream = destination.map(|to| tracing::field::display(to.upstream.id())),
             method = &*self.method,
             tool = destination.and_then(|to| to.tool.as_deref()),

@@ -154,7 +154,7 @@ impl<'a> Scope<'a> {
     pub(super) fn named_resources(&self) -> &Arc<NamedResources> {
         match self.session {
             Some(session) => session.named_resources(),
-            None => self.live.named_resources(&self.caller.principal),
+            None => self.live.named_resources(&self.caller),
         }
     }
 

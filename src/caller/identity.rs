@@ -1,0 +1,252 @@
+//! The sender of a request: the identity that it proved, and the program that it says it is.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
+
+use ring::digest::{Context, SHA256};
+
+use crate::secret::Secret;
+
+/// The kind of an identity, which says how it was proved. Kinds are namespaces: the same subject of
+/// two kinds is two principals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Principal {
+    /// A caller that proved no identity.
+    Anonymous,
+    /// The client on stdio, or a command of this process: the user who started weir.
+    Local,
+    /// A JSON Web Token of an issuer (RFC 9068).
+    OAuthUser,
+    /// An AWS role or user, asserted by the platform in front.
+    IamEntity,
+    /// An API key of `listen.auth.api_keys`.
+    ApiKey,
+    /// A client certificate (RFC 8705).
+    Workload,
+}
+
+/// Tells principals apart: equal for the same kind, issuer, subject and client, and for nothing
+/// else. What belongs to a caller is bound to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrincipalKey([u8; 16]);
+
+/// An identity and what is known of it.
+#[derive(Debug)]
+pub struct Identity {
+    /// How it was proved.
+    pub principal: Principal,
+    /// The subject within its kind and issuer: `sub`, a key's subject, a SPIFFE id, an ARN. Empty
+    /// for an anonymous caller.
+    pub subject: Box<str>,
+    /// `iss` of the token.
+    pub issuer: Option<Box<str>>,
+    /// The OAuth client that the token was issued to: the first of `client_id`, `azp`, `appid` and
+    /// `cid`.
+    pub client: Option<Box<str>>,
+    /// The scopes that were granted (RFC 6749 §3.3).
+    pub scopes: Box<[Box<str>]>,
+    /// The claims as policies read them: text as it is, numbers and booleans as text, all else as
+    /// compact JSON, members of objects also under dotted paths.
+    pub tags: BTreeMap<Box<str>, Box<str>>,
+    /// When what proved the identity ends to be valid.
+    pub expires: Option<SystemTime>,
+    /// The token that proved it, for an exchange on behalf of the caller (RFC 8693). It is sent to
+    /// nobody else.
+    pub token: Option<Secret>,
+}
+
+/// The sender of a request. Clones are cheap.
+///
+/// The agent is what a client says of itself. Nothing is decided by it.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    known: Arc<Known>,
+    agent: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    identity: Identity,
+    key: PrincipalKey,
+}
+
+impl Identity {
+    /// Makes an identity of a kind of which nothing but the subject is known.
+    #[must_use]
+    pub fn new(principal: Principal, subject: &str) -> Self {
+        Self {
+            principal,
+            subject: subject.into(),
+            issuer: None,
+            client: None,
+            scopes: Box::default(),
+            tags: BTreeMap::new(),
+            expires: None,
+            token: None,
+        }
+    }
+
+    /// Returns the key of the principal.
+    fn key(&self) -> PrincipalKey {
+        let kind = match self.principal {
+            Principal::Anonymous => "anonymous",
+            Principal::Local => "local",
+            Principal::OAuthUser => "oauth_user",
+            Principal::IamEntity => "iam_entity",
+            Principal::ApiKey => "api_key",
+            Principal::Workload => "workload",
+        };
+        let parts = [
+            Some(kind),
+            self.issuer.as_deref(),
+            Some(&*self.subject),
+            self.client.as_deref(),
+        ];
+        let mut digest = Context::new(&SHA256);
+        for part in parts {
+            // The length goes before each part, so that no two lists of parts are the same bytes.
+            let length = part.map_or(u64::MAX, |part| part.len() as u64);
+            digest.update(&length.to_be_bytes());
+            digest.update(part.unwrap_or_default().as_bytes());
+        }
+        let mut key = [0; 16];
+        for (to, from) in key.iter_mut().zip(digest.finish().as_ref()) {
+            *to = *from;
+        }
+        PrincipalKey(key)
+    }
+}
+
+impl Caller {
+    /// Makes the caller with this identity.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        let key = identity.key();
+        Self {
+            known: Arc::new(Known { identity, key }),
+            agent: None,
+        }
+    }
+
+    /// Returns the caller that proved no identity.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        static ANONYMOUS: LazyLock<Caller> =
+            LazyLock::new(|| Caller::new(Identity::new(Principal::Anonymous, "")));
+        ANONYMOUS.clone()
+    }
+
+    /// Returns the caller that is the user who started weir.
+    #[must_use]
+    pub fn local() -> Self {
+        static LOCAL: LazyLock<Caller> =
+            LazyLock::new(|| Caller::new(Identity::new(Principal::Local, "local")));
+        LOCAL.clone()
+    }
+
+    /// Adds what the client says of itself, for records: name and version.
+    #[must_use]
+    pub fn with_agent(self, agent: Option<Arc<str>>) -> Self {
+        Self { agent, ..self }
+    }
+
+    /// Returns the identity.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.known.identity
+    }
+
+    /// Returns the kind of the identity.
+    #[must_use]
+    pub fn principal(&self) -> Principal {
+        self.known.identity.principal
+    }
+
+    /// Returns the key of the principal.
+    #[must_use]
+    pub fn key(&self) -> PrincipalKey {
+        self.known.key
+    }
+
+    /// Returns the name under which the caller is logged; `None` for an anonymous one.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match self.principal() {
+            Principal::Anonymous => None,
+            Principal::Local
+            | Principal::OAuthUser
+            | Principal::IamEntity
+            | Principal::ApiKey
+            | Principal::Workload => Some(&self.known.identity.subject),
+        }
+    }
+
+    /// Returns what the client says of itself. Nobody has verified it.
+    #[must_use]
+    pub fn agent(&self) -> Option<&str> {
+        self.agent.as_deref()
+    }
+}
+
+impl PrincipalKey {
+    /// Returns the bytes, for what is sealed for the principal.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; 16] {
+        self.0
+    }
+
+    /// Makes the key of these bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// Prints nothing of the subject: the key of a few known subjects could be guessed from it.
+impl fmt::Debug for PrincipalKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrincipalKey")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(issuer: &str, subject: &str, client: Option<&str>) -> Caller {
+        Caller::new(Identity {
+            issuer: Some(issuer.into()),
+            client: client.map(Box::from),
+            ..Identity::new(Principal::OAuthUser, subject)
+        })
+    }
+
+    #[test]
+    fn principals_are_told_apart_by_kind_issuer_subject_and_client() {
+        let one = user("https://a", "s", Some("c"));
+        assert_eq!(one.key(), user("https://a", "s", Some("c")).key());
+        for other in [
+            user("https://as", "", Some("c")),
+            user("https://a", "s", None),
+            user("https://a", "s", Some("")),
+            user("https://a", "sc", Some("")),
+            user("https://b", "s", Some("c")),
+            Caller::new(Identity::new(Principal::ApiKey, "s")),
+            Caller::anonymous(),
+            Caller::local(),
+        ] {
+            assert_ne!(one.key(), other.key(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_token_of_a_caller_is_not_printed() {
+        let caller = Caller::new(Identity {
+            token: Some(Secret::new("planted-token")),
+            ..Identity::new(Principal::OAuthUser, "s")
+        });
+        assert!(!format!("{caller:?}").contains("planted"));
+    }
+}
