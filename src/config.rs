@@ -10,6 +10,7 @@ mod endpoint;
 mod environment;
 mod error;
 mod fingerprint;
+mod listen_auth;
 mod load;
 mod namespaces;
 mod raw;
@@ -50,6 +51,10 @@ pub use endpoint::{
 pub use environment::{EnvDecision, InheritEnv};
 pub use error::{ConfigErrors, Problem, ProblemKind};
 pub use fingerprint::Fingerprint;
+pub use listen_auth::{
+    ApiKeySettings, CallerAuth, ClientCertificates, JwtIssuer, ListenAuth, PlatformIdentity,
+    ResourceMetadata,
+};
 pub use load::{ConfigFiles, TextDigest, load, parse, paths, process_env};
 pub use namespaces::AmbiguousNamespaces;
 pub use reach::Reach;
@@ -262,13 +267,6 @@ impl Listen {
         let times = (header_timeout, body_timeout, keep_alive, drain);
         Fingerprint::of(&(names, sizes, times, auth))
     }
-}
-
-/// `listen.auth`: how callers are authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenAuth {
-    /// Not by weir: something in front of it authenticates, or the address is loopback.
-    None,
 }
 
 /// One upstream.

@@ -19,8 +19,8 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// There is no credential, and one is needed.
     MissingCredential,
-    /// The request presents credentials in a way that has no meaning: two of them, another scheme,
-    /// a token in the query (`invalid_request`, RFC 6750 §3.1).
+    /// The request presents credentials in a way that has no meaning: two of them, or a
+    /// token in the query (`invalid_request`, RFC 6750 §3.1).
     Malformed,
     /// The credential is wrong, has ended, or is of an issuer that nobody trusts
     /// (`invalid_token`), with an `error_description`.
@@ -46,6 +46,18 @@ impl Refusal {
             kind,
             reason: reason.into(),
         }
+    }
+
+    /// Refuses a request without a credential that weir knows.
+    #[must_use]
+    pub fn missing() -> Self {
+        Self::new(RefusalKind::MissingCredential, "no credential")
+    }
+
+    /// Refuses a request whose credential cannot be read.
+    #[must_use]
+    pub fn malformed(reason: impl Into<Arc<str>>) -> Self {
+        Self::new(RefusalKind::Malformed, reason)
     }
 
     /// Refuses a token. `public` is harmless, and the sender gets it as `error_description`.
@@ -76,6 +88,19 @@ impl RefusalKind {
             Self::Malformed => Some("invalid_request"),
             Self::InvalidToken(_) => Some("invalid_token"),
             Self::InsufficientScope { .. } => Some("insufficient_scope"),
+        }
+    }
+
+    /// Returns what the sender is told, as `error_description` or as the message of an error: nothing
+    /// that helps to guess.
+    #[must_use]
+    pub const fn description(&self) -> &'static str {
+        match self {
+            Self::MissingCredential => "a credential is needed",
+            Self::Malformed => "exactly one credential is needed, in a header",
+            Self::InvalidToken(description) => description,
+            Self::InsufficientScope { .. } => "the credential lacks a scope",
+            Self::Unavailable => "the credential cannot be checked at the moment",
         }
     }
 }

@@ -7,6 +7,7 @@ mod auth;
 mod drift;
 mod endpoint;
 pub(super) mod forms;
+mod listen_auth;
 mod secret;
 mod server;
 
@@ -22,6 +23,10 @@ pub(super) use auth::{
 pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
 use forms::{Duration, Instructions, Json, Resync, ScalarText, Size};
+pub(super) use listen_auth::{
+    ApiKeySettings, CallerAuth, ClientCertificates, JwtIssuer, ListenAuth, PlatformIdentity,
+    ResourceMetadata,
+};
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 pub(super) use server::{Icon, ServerSettings};
 
@@ -111,14 +116,6 @@ pub(super) struct Listen {
     pub(super) drain: Option<Duration>,
     /// How callers are authenticated. Required if the address is not loopback.
     pub(super) auth: Option<ListenAuth>,
-}
-
-/// How callers are authenticated.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum ListenAuth {
-    /// Not by weir: something in front of it authenticates.
-    None,
 }
 
 /// Where weir stores what must survive a restart.

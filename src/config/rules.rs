@@ -21,9 +21,17 @@ pub enum Rule {
     Address,
     /// `listen` open to the network by accident.
     #[error(
-        "{0} can be reached from the network: write `auth: none` under `listen` if something in front checks callers, or listen on 127.0.0.1"
+        "{0} can be reached from the network: write `auth` under `listen` (`auth: none` if something in front checks callers), or listen on 127.0.0.1"
     )]
     OpenListener(SocketAddr),
+    /// `listen.auth` as a mapping without a way.
+    #[error(
+        "nothing says how callers are authenticated: write `jwt`, `api_keys`, `client_certificates` or `platform`, or `auth: none`"
+    )]
+    NoWayIn,
+    /// `listen.auth.public_url` with a part after `?`.
+    #[error("the URL of the endpoint has no `?` part")]
+    PublicUrlQuery,
     /// `admin` open to the network.
     #[error(
         "{0} can be reached from the network: write `token: {{ env: NAME }}` under `admin`, or listen on 127.0.0.1"

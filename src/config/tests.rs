@@ -4,6 +4,7 @@ mod compared;
 mod connectors;
 mod errors;
 mod files;
+mod listen_auth;
 mod mistakes;
 
 use std::path::Path;

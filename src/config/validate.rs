@@ -12,6 +12,7 @@ mod client_proof;
 mod drift;
 mod environment;
 mod http;
+mod listen_auth;
 mod oauth;
 mod resync;
 mod rule_origins;

@@ -21,7 +21,7 @@ upstreams:
     url: https://slack.example.com/mcp
     headers: { X-Key: \"${SLACK_KEY}\" }
 "), @r"
-    weir.yaml:2:20: listen.address: 0.0.0.0:8000 can be reached from the network: write `auth: none` under `listen` if something in front checks callers, or listen on 127.0.0.1
+    weir.yaml:2:20: listen.address: 0.0.0.0:8000 can be reached from the network: write `auth` under `listen` (`auth: none` if something in front checks callers), or listen on 127.0.0.1
     weir.yaml:4:21: defaults.timeouts.call: not a duration: write a whole number with its unit, such as `500ms`, `30s`, `5m`, `1h`
     weir.yaml:8:27: upstreams.github.auth.tokn: unknown key (did you mean `token`?)
     weir.yaml:10:10: upstreams.erp.url: plain http to `erp.example.com` can be read and changed on the way: use https, or write `allow_plain_http: true`

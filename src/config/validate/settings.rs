@@ -7,14 +7,15 @@ use indexmap::IndexMap;
 
 use super::admin::check_admin;
 use super::check::Check;
+use super::listen_auth::check_listen_auth;
 use super::resync::check_resync;
 use super::values::{check_address, check_lower_case, host};
 use super::{drift, environment, server};
 use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::{
-    Config, Drift, InheritEnv, Instructions, Limits, Listen, ListenAuth, Resync, Retry, Stale,
-    StalePolicy, Timeouts, raw, units,
+    Config, Drift, InheritEnv, Instructions, Limits, Listen, Resync, Retry, Stale, StalePolicy,
+    Timeouts, raw, units,
 };
 use crate::document::path::KeyPath;
 use crate::name::{Charset, Instance, Naming};
@@ -106,10 +107,7 @@ fn check_memory(check: &mut Check<'_>, raw: raw::Limits, at: &KeyPath) -> usize 
 
 fn check_listen(check: &mut Check<'_>, raw: raw::Listen, at: &KeyPath) -> Listen {
     let address = check_address(check, raw.address, 8000, at);
-    if !address.ip().is_loopback() && raw.auth.is_none() && !check.source.is_excused(at, "auth") {
-        check.report(&at.key("address"), Rule::OpenListener(address));
-    }
-    let auth = raw.auth.map(|raw::ListenAuth::None| ListenAuth::None);
+    let auth = check_listen_auth(check, raw.auth, address, at);
     let path = raw.path.unwrap_or_else(|| "/mcp".to_owned());
     if let Err(rule) = check_path(&path) {
         check.report(&at.key("path"), rule);

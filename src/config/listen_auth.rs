@@ -1,0 +1,52 @@
+//! `listen.auth`: how callers are authenticated.
+
+mod api_keys;
+mod client_certificates;
+mod jwt;
+mod platform;
+
+pub use api_keys::ApiKeySettings;
+pub use client_certificates::ClientCertificates;
+pub use jwt::JwtIssuer;
+pub use platform::PlatformIdentity;
+
+/// `listen.auth`: how callers are authenticated.
+#[derive(Clone, Debug)]
+pub enum ListenAuth {
+    /// Not by weir: something in front of it authenticates, or the address is loopback.
+    None,
+    /// In one of these ways.
+    Callers(Box<CallerAuth>),
+}
+
+/// The ways in which callers may be authenticated. There is at least one, and every request needs
+/// one of them.
+#[derive(Clone, Debug)]
+pub struct CallerAuth {
+    /// The URL of the MCP endpoint as clients know it, as it is written. `None` only on loopback, or
+    /// without `jwt`.
+    pub public_url: Option<Box<str>>,
+    /// Issuers of tokens. A token needs one entry that fits.
+    pub jwt: Vec<JwtIssuer>,
+    /// API keys.
+    pub api_keys: Option<ApiKeySettings>,
+    /// Client certificates.
+    pub client_certificates: Option<ClientCertificates>,
+    /// An identity that a platform in front asserts.
+    pub platform: Option<PlatformIdentity>,
+    /// What clients are told.
+    pub metadata: ResourceMetadata,
+}
+
+/// `listen.auth.metadata`: the metadata of the protected resource (RFC 9728 §2), with its defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceMetadata {
+    /// `resource_name`
+    pub name: Box<str>,
+    /// `scopes_supported`, each once. Challenges name them too.
+    pub scopes: Vec<Box<str>>,
+    /// `authorization_servers`, each once.
+    pub authorization_servers: Vec<Box<str>>,
+    /// `resource_documentation`
+    pub documentation: Option<Box<str>>,
+}
