@@ -8,31 +8,19 @@
 //! refused, whatever else would do: nobody falls back to another identity, or to none.
 
 mod bearer;
+mod context;
+pub mod jwt;
 mod refusal;
-
-use std::sync::Arc;
+mod verifier;
 
 use http::request::Parts;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::caller::{Caller, CallerConnection};
 use crate::config::CallerAuth;
-use crate::files::Files;
 
 use bearer::{Presented, read_bearer};
+pub use context::AuthenticationContext;
 pub use refusal::{Refusal, RefusalKind};
-
-/// What the ways in have in common.
-#[derive(Clone, Debug)]
-pub struct AuthenticationContext {
-    /// The watch on files: keys, certificates.
-    pub files: Arc<Files>,
-    /// The owner of tasks.
-    pub tasks: TaskTracker,
-    /// Cancelled when weir stops.
-    pub shutdown: CancellationToken,
-}
 
 /// Authenticates callers in the ways of one `listen.auth`.
 #[derive(Debug)]

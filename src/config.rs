@@ -52,8 +52,8 @@ pub use environment::{EnvDecision, InheritEnv};
 pub use error::{ConfigErrors, Problem, ProblemKind};
 pub use fingerprint::Fingerprint;
 pub use listen_auth::{
-    ApiKeySettings, CallerAuth, ClientCertificates, JwtIssuer, ListenAuth, PlatformIdentity,
-    ResourceMetadata,
+    ApiKeySettings, AudienceRule, CallerAuth, ClaimRule, ClientCertificates, JwksOrigin, JwtIssuer,
+    ListenAuth, PlatformIdentity, ResourceMetadata,
 };
 pub use load::{ConfigFiles, TextDigest, load, parse, paths, process_env};
 pub use namespaces::AmbiguousNamespaces;
@@ -72,6 +72,9 @@ use crate::secret::Secret;
 
 /// The most bytes of instructions for models: of one upstream, and of weir itself.
 pub const INSTRUCTIONS_BYTES: usize = 8 * 1024;
+
+/// The most bytes of a JWK Set.
+pub const MAX_JWKS: u64 = 512 * 1024;
 
 /// A whole config, valid.
 #[derive(Debug)]

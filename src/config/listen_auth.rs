@@ -7,7 +7,7 @@ mod platform;
 
 pub use api_keys::ApiKeySettings;
 pub use client_certificates::ClientCertificates;
-pub use jwt::JwtIssuer;
+pub use jwt::{AudienceRule, ClaimRule, JwksOrigin, JwtIssuer};
 pub use platform::PlatformIdentity;
 
 /// `listen.auth`: how callers are authenticated.

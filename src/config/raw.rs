@@ -24,8 +24,8 @@ pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
 use forms::{Duration, Instructions, Json, Resync, ScalarText, Size};
 pub(super) use listen_auth::{
-    ApiKeySettings, CallerAuth, ClientCertificates, JwtIssuer, ListenAuth, PlatformIdentity,
-    ResourceMetadata,
+    ApiKeySettings, CallerAuth, ClaimRule, ClientCertificates, Jwks, JwtIssuer, ListenAuth,
+    PlatformIdentity, ResourceMetadata,
 };
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 pub(super) use server::{Icon, ServerSettings};

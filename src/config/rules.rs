@@ -186,6 +186,20 @@ pub enum Rule {
     /// `scopes`
     #[error("a scope has no spaces, quotes or control characters, and is not empty")]
     Scope,
+    /// An entry of `listen.auth.jwt` that would accept tokens for anybody.
+    #[error(
+        "tokens for other servers must not be accepted: write `audiences` or `clients` here, or `public_url` under `listen.auth`"
+    )]
+    NoAudience,
+    /// Keys of an issuer over plain HTTP.
+    #[error("keys that come over plain http could be replaced on their way: use https")]
+    PlainKeys,
+    /// `listen.auth.jwt.*.jwks.file`
+    #[error("not a JWK Set: a JSON object with a list `keys`")]
+    Jwks,
+    /// `listen.auth.jwt.*.leeway`
+    #[error("clocks may differ by 5m at most: tokens are accepted for that long after their end")]
+    Leeway,
     /// `tls` with a plain URL.
     #[error("`tls` belongs to an `https` URL")]
     TlsOnPlain,

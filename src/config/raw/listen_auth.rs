@@ -16,7 +16,7 @@ use crate::document::de;
 
 pub(in crate::config) use api_keys::ApiKeySettings;
 pub(in crate::config) use client_certificates::ClientCertificates;
-pub(in crate::config) use jwt::JwtIssuer;
+pub(in crate::config) use jwt::{ClaimRule, Jwks, JwtIssuer};
 pub(in crate::config) use platform::PlatformIdentity;
 
 /// How callers are authenticated: `none`, or a mapping.

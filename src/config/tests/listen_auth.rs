@@ -74,7 +74,8 @@ fn a_public_url_stays_as_it_is_written() {
 
 #[test]
 fn metadata_follows_from_the_tokens_unless_it_is_written() {
-    let jwt = "jwt: [{ issuer: 'https://i.example' }, { issuer: 'https://i.example' }]";
+    // On loopback too a token is for an audience: that of `Host` is what its sender likes.
+    let jwt = "public_url: 'https://w.example/mcp', jwt: [{ issuer: 'https://i.example' }, { issuer: 'https://i.example' }]";
     let found = callers(&format!("{{ {jwt} }}")).metadata;
     assert_eq!(&*found.name, "weir");
     assert_eq!(found.authorization_servers.concat(), "https://i.example");

@@ -175,7 +175,8 @@ pub async fn fetch_metadata(
 /// Returns the URLs where an issuer may publish its metadata. RFC 8414 §3 inserts the well-known
 /// part before the issuer's path, OpenID Connect Discovery §4 appends it, and some servers insert
 /// OpenID's part (RFC 8414 §5).
-fn well_known_urls(issuer: &Url) -> Vec<Url> {
+#[must_use]
+pub fn well_known_urls(issuer: &Url) -> Vec<Url> {
     let path = issuer.path().trim_end_matches('/');
     let mut paths = vec![
         format!("/.well-known/oauth-authorization-server{path}"),

@@ -48,9 +48,9 @@ pub enum OAuthHttpError {
     /// The connection broke off.
     #[error("the connection broke off")]
     Broken,
-    /// The response is longer than 1 MiB.
-    #[error("its response is longer than 1 MiB")]
-    TooLong,
+    /// The response is longer than this many bytes.
+    #[error("its response is longer than {} KiB", .0 / 1024)]
+    TooLong(usize),
     /// Status 429 or 5xx, with the `Retry-After` of the response, if it has one.
     #[error("it answers with HTTP status {}", .0.as_u16())]
     Unavailable(StatusCode, Option<Duration>),
@@ -67,7 +67,7 @@ impl OAuthHttpError {
         let reason = format!("{server} gives no token: {self}").into();
         match self {
             Self::Unavailable(_, Some(after)) => GrantError::RetryAfter(reason, after),
-            Self::Forbidden(_) | Self::Url | Self::Redirect | Self::TooLong => {
+            Self::Forbidden(_) | Self::Url | Self::Redirect | Self::TooLong(_) => {
                 GrantError::Rejected(reason)
             }
             Self::Connect(_) | Self::Timeout | Self::Broken | Self::Unavailable(..) => {
@@ -132,8 +132,20 @@ impl OAuthHttpClient {
     /// 5xx.
     ///
     /// # Errors
-    /// There is no such response.
+    /// There is no such response, or it is longer than 1 MiB.
     pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OAuthHttpError> {
+        self.send_within(request, MAX_BODY).await
+    }
+
+    /// Does the same with another bound for the body of the response, in bytes.
+    ///
+    /// # Errors
+    /// There is no such response, or it is longer.
+    pub async fn send_within(
+        &self,
+        request: HttpRequest,
+        most: usize,
+    ) -> Result<HttpResponse, OAuthHttpError> {
         let mut response = self.begin(request).await?;
         let status = response.status();
         if status.is_redirection() {
@@ -148,8 +160,8 @@ impl OAuthHttpClient {
         let headers = response.headers().clone();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(from_reqwest)? {
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(OAuthHttpError::TooLong);
+            if body.len() + chunk.len() > most {
+                return Err(OAuthHttpError::TooLong(most));
             }
             body.extend_from_slice(&chunk);
         }

@@ -1,0 +1,241 @@
+//! JSON Web Tokens of callers: `listen.auth.jwt`.
+//!
+//! A token is accepted if a key of its issuer made its signature and it meets the rules of an entry
+//! of that issuer (RFC 9068, RFC 8725). The verdict is remembered for a minute at most.
+//!
+//! `token` takes it apart, `keys` verifies it, `rules` judges its `claims`, `identity` makes a caller
+//! of it; `key_cache` has the keys, which `fetch` finds; `verdicts` remembers.
+
+mod claims;
+mod fetch;
+mod identity;
+mod key_cache;
+mod keys;
+mod rules;
+mod token;
+mod trusted;
+mod verdicts;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use self::key_cache::{KeyCache, Want};
+use self::keys::JwksError;
+use self::rules::TokenRules;
+use self::token::{UnverifiedToken, excerpt};
+use self::trusted::{Step, TrustedKeys};
+use self::verdicts::{ACCEPTED, REFUSED, TokenDigest, Verdict, VerdictCache};
+use crate::authentication::context::AuthenticationContext;
+use crate::authentication::refusal::{Refusal, RefusalKind};
+use crate::authentication::verifier;
+use crate::config::JwtIssuer;
+use crate::credentials::SetupError;
+use crate::files::FileError;
+
+const UNKNOWN_ISSUER: &str = "the token is of an issuer that this server does not trust";
+
+/// The most fetches of keys that one token waits for: of each origin its own, or one that it joined
+/// and then its own, because the first may have begun before the issuer published the key.
+const FETCHES: usize = 2;
+/// The bytes of a remembered verdict besides the token and its claims, roughly.
+const OVERHEAD: usize = 512;
+/// The longest reason of several entries, in bytes.
+const MAX_REASON: usize = 2048;
+
+/// Why tokens cannot be verified at all. A mistake in the config, or a file that changed since.
+#[derive(Debug, thiserror::Error)]
+pub enum JwtSetupError {
+    /// There is no HTTP client for keys.
+    #[error(transparent)]
+    Http(#[from] SetupError),
+    /// A file of keys cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file of keys has no usable ones.
+    #[error("file `{}`: {source}", path.display())]
+    Jwks {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: JwksError,
+    },
+}
+
+/// Verifies the tokens of callers.
+#[derive(Debug)]
+pub struct JwtAuthenticator {
+    /// By `iss`: each origin of keys, with the rules for what its keys have signed.
+    issuers: BTreeMap<String, Vec<TrustedKeys>>,
+    verdicts: VerdictCache,
+}
+
+/// A token that needs keys before there is a verdict on it.
+struct NeedsKeys(Arc<KeyCache>, Want);
+
+impl JwtAuthenticator {
+    /// Makes the authenticator of the entries of `listen.auth.jwt`. `public_url` is the default
+    /// audience. Reads files of keys; opens no connection before the first token.
+    ///
+    /// # Errors
+    /// A file of keys that cannot be used, or an HTTP client that cannot be built.
+    pub fn new(
+        entries: &[JwtIssuer],
+        public_url: Option<&str>,
+        context: &AuthenticationContext,
+    ) -> Result<Self, JwtSetupError> {
+        verifier::install();
+        let mut issuers: BTreeMap<String, Vec<TrustedKeys>> = BTreeMap::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let rules = TokenRules::new(index, entry, public_url);
+            let trusted = issuers.entry(entry.issuer.to_string()).or_default();
+            match trusted.iter_mut().find(|known| known.is_of(entry)) {
+                Some(known) => known.add(rules),
+                None => trusted.push(TrustedKeys::new(entry, rules, context)?),
+            }
+        }
+        Ok(Self {
+            issuers,
+            verdicts: VerdictCache::new(context.memory.share()),
+        })
+    }
+
+    /// Returns the verdict on a token if nothing has to be fetched for it, remembered or made now.
+    /// `None` if keys have to be: see [`Self::authenticate`].
+    #[must_use]
+    pub fn try_now(&self, token: &str) -> Option<Verdict> {
+        self.judge(token, SystemTime::now(), &[]).ok()
+    }
+
+    /// Returns the caller whose token it is. Waits for keys of the issuer if need be.
+    ///
+    /// # Errors
+    /// The token is not accepted, or its keys cannot be fetched.
+    pub async fn authenticate(&self, token: &str) -> Verdict {
+        // The caches that were fetched into, twice those that need no other fetch.
+        let mut fetched: Vec<Arc<KeyCache>> = Vec::new();
+        loop {
+            let NeedsKeys(cache, want) = match self.judge(token, SystemTime::now(), &fetched) {
+                Ok(verdict) => return verdict,
+                Err(needed) => needed,
+            };
+            let is_joined = match cache.fetch(want) {
+                Some(flight) => {
+                    flight.landed.await;
+                    flight.is_joined
+                }
+                None => false,
+            };
+            let times = if is_joined { 1 } else { FETCHES };
+            fetched.extend(std::iter::repeat_n(cache, times));
+        }
+    }
+
+    /// Returns the issuers, as RFC 9728 metadata names them (`authorization_servers`).
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.issuers.keys().map(String::as_str)
+    }
+
+    /// Judges a token at a time. `fetched` are the caches whose keys were fetched for it.
+    ///
+    /// # Errors
+    /// Keys have to be fetched first.
+    fn judge(
+        &self,
+        token: &str,
+        now: SystemTime,
+        fetched: &[Arc<KeyCache>],
+    ) -> Result<Verdict, NeedsKeys> {
+        // Before anything else: not even a digest is made of a token that is too long.
+        if let Err(refusal) = token::check_length(token) {
+            return Ok(Err(refusal));
+        }
+        let digest = TokenDigest::of(token);
+        if let Some(verdict) = self.verdicts.get(digest) {
+            return Ok(verdict);
+        }
+        let parsed = match UnverifiedToken::parse(token) {
+            Ok(parsed) => parsed,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let issuer = parsed.claims.text("iss").unwrap_or_default();
+        let Some(trusted) = self.issuers.get(issuer) else {
+            let shown = excerpt(issuer);
+            let reason = format!("`iss` is `{shown}`, which no entry of `listen.auth.jwt` has");
+            return Ok(Err(Refusal::invalid_token(UNKNOWN_ISSUER, reason)));
+        };
+        let may_fetch = |cache: &Arc<KeyCache>| {
+            let times = fetched.iter().filter(|other| Arc::ptr_eq(cache, other));
+            times.count() < FETCHES
+        };
+        let (mut refusal, mut holds) = (None, true);
+        for trusted in trusted {
+            match trusted.judge(token, &parsed, now, &may_fetch) {
+                Step::Accepted(caller) => {
+                    let verdict = Ok(caller);
+                    self.remember(digest, token, &verdict, now);
+                    return Ok(verdict);
+                }
+                Step::Fetch(cache, want) => return Err(NeedsKeys(cache, want)),
+                Step::Refused(other) => refusal = Some(nearer(refusal, other)),
+                Step::RefusedForNow(other) => {
+                    holds = false;
+                    refusal = Some(nearer(refusal, other));
+                }
+            }
+        }
+        let refusal = refusal
+            .unwrap_or_else(|| Refusal::invalid_token(UNKNOWN_ISSUER, "the issuer has no entry"));
+        let verdict = Err(refusal);
+        if holds {
+            self.remember(digest, token, &verdict, now);
+        }
+        Ok(verdict)
+    }
+
+    /// Remembers a verdict for as long as it is sure to hold.
+    fn remember(&self, digest: TokenDigest, token: &str, verdict: &Verdict, now: SystemTime) {
+        let (bytes, time) = match verdict {
+            Ok(caller) => {
+                let identity = caller.identity();
+                let left = identity
+                    .expires
+                    .and_then(|end| end.duration_since(now).ok());
+                let tags = identity.tags.iter();
+                let tags: usize = tags.map(|(name, text)| name.len() + text.len() + 64).sum();
+                (
+                    token.len() + tags,
+                    left.unwrap_or(Duration::ZERO).min(ACCEPTED),
+                )
+            }
+            Err(refusal) => (refusal.reason.len(), REFUSED),
+        };
+        self.verdicts
+            .remember(digest, verdict, bytes + OVERHEAD, time);
+    }
+}
+
+/// Returns the refusal of two that is nearer to an acceptance, with the reasons of both.
+fn nearer(one: Option<Refusal>, other: Refusal) -> Refusal {
+    let Some(one) = one else {
+        return other;
+    };
+    let rank = |refusal: &Refusal| match refusal.kind {
+        RefusalKind::InsufficientScope { .. } => 2,
+        RefusalKind::Unavailable => 1,
+        RefusalKind::MissingCredential | RefusalKind::Malformed | RefusalKind::InvalidToken(_) => 0,
+    };
+    let (near, far) = match rank(&other) > rank(&one) {
+        true => (other, one),
+        false => (one, other),
+    };
+    if near.reason.len() + far.reason.len() > MAX_REASON {
+        return near;
+    }
+    let reason = format!("{}; {}", near.reason, far.reason);
+    Refusal::new(near.kind, reason)
+}
