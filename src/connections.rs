@@ -407,7 +407,8 @@ async fn connection<S>(
             Ok::<_, Infallible>(track(response, under_way, closes))
         }
     });
-    let mut http = pin!(context.http.serve_connection(io, service));
+    // Boxed: it would have room twice in the future, before it is pinned and after.
+    let mut http = Box::pin(context.http.serve_connection(io, service));
     // Polling a token takes its lock: with a child of its own, connections do not contend for one.
     let shutdown = context.shutdown.child_token();
     let mut shutdown = pin!(shutdown.cancelled());

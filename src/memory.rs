@@ -5,6 +5,10 @@
 //! third each, and however many take all they can, there is room for one more that wants little.
 //! That is the dynamic threshold of shared buffers in switches (Choudhury and Hahne, "Dynamic queue
 //! length thresholds for shared-memory packet switches", 1998).
+//!
+//! What is kept is not all that the process has: there are buffers of connections, copies that live
+//! for a moment, and memory that the allocator has not given back yet. [`MemoryBudget::heed_resident`]
+//! makes the budget smaller while all of it together is more than it may be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -15,6 +19,13 @@ use bytes::Bytes;
 /// a stream has reserved anyway covers them.
 pub const SMALL: usize = 8 << 10;
 
+/// What the process may have besides what is kept, in bytes, before less may be kept.
+const BESIDES: usize = 40 << 20;
+
+/// A share of at most this many bytes is refused nothing as long as the whole budget is not used up,
+/// however much memory the process has: what callers do usually needs no more.
+const LITTLE: usize = 128 << 10;
+
 /// The budget does not allow to keep these bytes now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the budget of `limits.memory` is used up")]
@@ -23,6 +34,9 @@ pub struct OverBudget;
 /// The budget that all shares draw on, in bytes.
 #[derive(Debug)]
 pub struct MemoryBudget {
+    /// `limits.memory`
+    configured: AtomicUsize,
+    /// The same, or less while the process has too much memory.
     limit: AtomicUsize,
     used: AtomicUsize,
 }
@@ -32,6 +46,7 @@ impl MemoryBudget {
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
+            configured: AtomicUsize::new(limit),
             limit: AtomicUsize::new(limit),
             used: AtomicUsize::new(0),
         })
@@ -39,7 +54,21 @@ impl MemoryBudget {
 
     /// Changes the budget. What is kept already stays.
     pub fn set_limit(&self, limit: usize) {
+        self.configured.store(limit, Relaxed);
         self.limit.store(limit, Relaxed);
+    }
+
+    /// Makes the budget smaller if the process has more memory than it may have, otherwise a little
+    /// larger again. To be called with the bytes that it has, a few times a second.
+    pub fn heed_resident(&self, resident: usize) {
+        let configured = self.configured.load(Relaxed);
+        let limit = self.limit.load(Relaxed);
+        let excess = resident.saturating_sub(configured.saturating_add(BESIDES));
+        let next = match excess {
+            0 => limit.saturating_add((configured / 16).max(1)),
+            excess => limit.saturating_sub(excess).max(configured / 4),
+        };
+        self.limit.store(next.min(configured), Relaxed);
     }
 
     /// Returns how many bytes are kept.
@@ -51,7 +80,7 @@ impl MemoryBudget {
     /// Returns how many bytes may be kept.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.limit.load(Relaxed)
+        self.configured.load(Relaxed)
     }
 
     /// Opens the share of a connection, a session or an upstream.
@@ -80,7 +109,8 @@ impl Share {
         let held = self.held.fetch_add(bytes, Relaxed).saturating_add(bytes);
         let used = self.budget.used.fetch_add(bytes, Relaxed);
         let used = used.saturating_add(bytes);
-        if held <= self.budget.limit().saturating_sub(used) {
+        let free = self.budget.limit.load(Relaxed).saturating_sub(used);
+        if held <= free || (held <= LITTLE && used <= self.budget.limit()) {
             return Ok(());
         }
         self.give_back(bytes);
@@ -204,22 +234,45 @@ mod tests {
 
     #[test]
     fn a_share_holds_at_most_as_much_as_is_free() {
-        let budget = MemoryBudget::new(1200);
+        let budget = MemoryBudget::new(1200 * LITTLE);
         let (one, two, three) = (budget.share(), budget.share(), budget.share());
-        let mut first = one.reserve(600).unwrap();
-        assert_eq!(one.reserve(1).unwrap_err(), OverBudget);
-        let second = two.reserve(300).unwrap();
-        assert!(two.reserve(1).is_err(), "300 are free");
-        let third = three.reserve(100).unwrap();
-        assert_eq!((budget.used(), one.held()), (1000, 600));
+        let mut first = one.reserve(600 * LITTLE).unwrap();
+        assert_eq!(one.reserve(LITTLE).unwrap_err(), OverBudget);
+        let second = two.reserve(300 * LITTLE).unwrap();
+        assert!(two.reserve(LITTLE).is_err(), "300 are free");
+        let third = three.reserve(100 * LITTLE).unwrap();
+        assert_eq!((budget.used(), one.held()), (1000 * LITTLE, 600 * LITTLE));
         // The first has more than it would get now, and keeps it.
-        assert!(first.resize(601).is_err());
-        first.resize(100).unwrap();
-        assert_eq!(budget.used(), 500);
+        assert!(first.resize(601 * LITTLE).is_err());
+        first.resize(100 * LITTLE).unwrap();
+        assert_eq!(budget.used(), 500 * LITTLE);
         drop((first, second, third));
         assert_eq!((budget.used(), one.held()), (0, 0));
-        assert!(one.reserve(601).is_err());
-        assert!(one.reserve(600).is_ok());
+        assert!(one.reserve(601 * LITTLE).is_err());
+        assert!(one.reserve(600 * LITTLE).is_ok());
+    }
+
+    #[test]
+    fn a_process_with_too_much_memory_keeps_less_but_refuses_nobody_a_little() {
+        let (mib, limit) = (1 << 20, 64 << 20);
+        let budget = MemoryBudget::new(limit);
+        let (large, small) = (budget.share(), budget.share());
+        let kept = large.reserve(30 * mib).unwrap();
+        for _ in 0..3 {
+            budget.heed_resident(limit + BESIDES + 20 * mib);
+        }
+        assert!(large.reserve(mib).is_err());
+        assert!(
+            budget.share().reserve(mib).is_err(),
+            "less is left than kept"
+        );
+        let few = small.reserve(LITTLE).unwrap();
+        assert!(small.reserve(1).is_err());
+        drop((kept, few));
+        for _ in 0..16 {
+            budget.heed_resident(limit);
+        }
+        assert!(large.reserve(30 * mib).is_ok());
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::name::UpstreamId;
 use crate::protocol::error::{Blame, Fault};
 
 pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
+pub use process::resident_bytes;
 pub(crate) use series::Series;
 pub use series::{Ending, UpstreamMetrics};
 pub use text::MetricsFormat;

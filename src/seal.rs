@@ -15,13 +15,11 @@ pub struct NoRandom;
 /// The bytes of a key's id, which a token begins with.
 const ID_LEN: usize = 4;
 
-/// Seals tokens with the first of its keys and opens those of all, so that a key can be replaced
-/// without an end to what it sealed. Each purpose has a key of its own (HKDF-SHA-256, RFC 5869;
-/// ChaCha20-Poly1305, RFC 8439).
-pub struct Sealer {
+/// The keys of weir and its replicas: the first seals, all of them open, so that a key can be
+/// replaced without an end to what it sealed (HKDF-SHA-256, RFC 5869).
+pub struct KeyRing {
     first: RingKey,
     others: Vec<RingKey>,
-    random: SystemRandom,
 }
 
 struct RingKey {
@@ -29,7 +27,19 @@ struct RingKey {
     secret: Prk,
 }
 
-/// The length of what is derived.
+/// Seals tokens of one purpose, and opens them (ChaCha20-Poly1305, RFC 8439). Each purpose has keys
+/// of its own, so a token of another purpose does not open.
+pub struct Sealer {
+    first: SealingKey,
+    others: Vec<SealingKey>,
+    random: SystemRandom,
+}
+
+struct SealingKey {
+    id: [u8; ID_LEN],
+    key: LessSafeKey,
+}
+
 struct Length(usize);
 
 impl KeyType for Length {
@@ -48,18 +58,28 @@ impl RingKey {
     }
 
     /// Derives the key for one purpose.
-    fn for_purpose(&self, purpose: &str) -> Result<LessSafeKey, Unspecified> {
+    fn for_purpose(&self, purpose: &str) -> Result<SealingKey, Unspecified> {
         let info = [b"seal ".as_slice(), purpose.as_bytes()];
         let derived = self.secret.expand(&info, &CHACHA20_POLY1305)?;
-        Ok(LessSafeKey::new(UnboundKey::from(derived)))
+        Ok(SealingKey {
+            id: self.id,
+            key: LessSafeKey::new(UnboundKey::from(derived)),
+        })
     }
+}
 
-    fn open(&self, purpose: &str, nonce: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+impl SealingKey {
+    fn open(&self, nonce: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut sealed = sealed.to_vec();
-        let key = self.for_purpose(purpose).ok()?;
-        let plain = key.open_in_place(nonce, Aad::from(purpose), &mut sealed);
+        let plain = self.key.open_in_place(nonce, Aad::empty(), &mut sealed);
         Some(plain.ok()?.to_vec())
+    }
+}
+
+impl std::fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyRing")
     }
 }
 
@@ -69,7 +89,7 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
-impl Sealer {
+impl KeyRing {
     /// Derives the keys from secret texts, of which the first seals. The same text gives the same key
     /// on every replica. Returns `None` if there is no text.
     #[must_use]
@@ -79,11 +99,10 @@ impl Sealer {
         Some(Self {
             first: keys.next()?,
             others: keys.collect(),
-            random: SystemRandom::new(),
         })
     }
 
-    /// Makes secret text for [`Sealer::from_texts`]: 32 random bytes in base64url.
+    /// Makes secret text for [`KeyRing::from_texts`]: 32 random bytes in base64url.
     ///
     /// # Errors
     /// The operating system gives no random numbers.
@@ -91,19 +110,32 @@ impl Sealer {
         random::<32>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// Seals bytes for one purpose: `[A-Za-z0-9_-]`, a third longer than the bytes, plus 43
-    /// characters.
+    /// Derives the keys for one purpose. Returns `None` only if they cannot be derived, which does
+    /// not happen.
+    #[must_use]
+    pub fn sealer(&self, purpose: &str) -> Option<Sealer> {
+        let others = self.others.iter().map(|key| key.for_purpose(purpose));
+        Some(Sealer {
+            first: self.first.for_purpose(purpose).ok()?,
+            others: others.collect::<Result<_, _>>().ok()?,
+            random: SystemRandom::new(),
+        })
+    }
+}
+
+impl Sealer {
+    /// Seals bytes: `[A-Za-z0-9_-]`, a third longer than the bytes, plus 43 characters.
     ///
     /// # Errors
     /// The operating system gives no random numbers.
-    pub fn seal(&self, purpose: &str, plain: &[u8]) -> Result<String, NoRandom> {
+    pub fn seal(&self, plain: &[u8]) -> Result<String, NoRandom> {
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(|_| NoRandom)?;
         let mut sealed = plain.to_vec();
-        let key = self.first.for_purpose(purpose).map_err(|_| NoRandom)?;
+        let key = &self.first.key;
         key.seal_in_place_append_tag(
             Nonce::assume_unique_for_key(nonce),
-            Aad::from(purpose),
+            Aad::empty(),
             &mut sealed,
         )
         .map_err(|_| NoRandom)?;
@@ -113,17 +145,16 @@ impl Sealer {
         Ok(URL_SAFE_NO_PAD.encode(token))
     }
 
-    /// Opens what was sealed for this purpose, by whichever key its id names. Returns `None` for
-    /// everything else.
+    /// Opens what was sealed, by whichever key its id names. Returns `None` for everything else.
     #[must_use]
-    pub fn open(&self, purpose: &str, token: &str) -> Option<Vec<u8>> {
+    pub fn open(&self, token: &str) -> Option<Vec<u8>> {
         let token = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (id, rest) = token.split_first_chunk::<ID_LEN>()?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
         let keys = std::iter::once(&self.first).chain(&self.others);
         // Two keys may have the same id by chance.
         keys.filter(|key| key.id == *id)
-            .find_map(|key| key.open(purpose, nonce, sealed))
+            .find_map(|key| key.open(nonce, sealed))
     }
 }
 
@@ -141,64 +172,55 @@ pub fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
 mod tests {
     use super::*;
 
+    fn ring(texts: &[&'static str]) -> KeyRing {
+        KeyRing::from_texts(texts.iter().copied()).unwrap()
+    }
+
+    fn sealer(texts: &[&'static str]) -> Sealer {
+        ring(texts).sealer("session").unwrap()
+    }
+
     #[test]
     fn only_the_same_key_and_purpose_open_a_token() {
-        let sealer = Sealer::from_texts(["a"]).unwrap();
-        let token = sealer.seal("session", b"plain").unwrap();
-        assert_eq!(
-            sealer.open("session", &token).as_deref(),
-            Some(b"plain".as_slice())
-        );
-        assert_eq!(sealer.open("state", &token), None);
-        assert_eq!(
-            Sealer::from_texts(["b"]).unwrap().open("session", &token),
-            None
-        );
-        assert_eq!(
-            Sealer::from_texts(["a"])
-                .unwrap()
-                .open("session", &token)
-                .as_deref(),
-            Some(b"plain".as_slice())
-        );
+        let token = sealer(&["a"]).seal(b"plain").unwrap();
+        let opened = sealer(&["a"]).open(&token);
+        assert_eq!(opened.as_deref(), Some(b"plain".as_slice()));
+        assert_eq!(ring(&["a"]).sealer("state").unwrap().open(&token), None);
+        assert_eq!(sealer(&["b"]).open(&token), None);
     }
 
     #[test]
     fn a_changed_token_does_not_open() {
-        let sealer = Sealer::from_texts(["a"]).unwrap();
-        let token = sealer.seal("session", b"plain").unwrap();
+        let sealer = sealer(&["a"]);
+        let token = sealer.seal(b"plain").unwrap();
         for at in 0..token.len() {
             let mut forged = token.clone().into_bytes();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
             assert_eq!(
-                sealer.open("session", &String::from_utf8(forged).unwrap()),
+                sealer.open(&String::from_utf8(forged).unwrap()),
                 None,
                 "at {at}"
             );
         }
-        assert_eq!(sealer.open("session", ""), None);
-        assert_eq!(sealer.open("session", "not base64!"), None);
+        assert_eq!(sealer.open(""), None);
+        assert_eq!(sealer.open("not base64!"), None);
     }
 
     #[test]
     fn tokens_never_repeat() {
-        let sealer = Sealer::from_texts(["a"]).unwrap();
-        assert_ne!(
-            sealer.seal("s", b"x").unwrap(),
-            sealer.seal("s", b"x").unwrap()
-        );
+        let sealer = sealer(&["a"]);
+        assert_ne!(sealer.seal(b"x").unwrap(), sealer.seal(b"x").unwrap());
     }
 
     #[test]
     fn the_first_key_seals_and_all_of_them_open() {
-        let ring = |texts: &[&'static str]| Sealer::from_texts(texts.iter().copied()).unwrap();
-        let old = ring(&["a"]).seal("session", b"plain").unwrap();
-        let both = ring(&["b", "a"]);
-        assert!(both.open("session", &old).is_some());
-        let new = both.seal("session", b"plain").unwrap();
-        assert!(ring(&["b"]).open("session", &new).is_some());
-        assert_eq!(ring(&["a"]).open("session", &new), None);
-        assert_eq!(ring(&["b"]).open("session", &old), None);
-        assert!(Sealer::from_texts([]).is_none());
+        let old = sealer(&["a"]).seal(b"plain").unwrap();
+        let both = sealer(&["b", "a"]);
+        assert!(both.open(&old).is_some());
+        let new = both.seal(b"plain").unwrap();
+        assert!(sealer(&["b"]).open(&new).is_some());
+        assert_eq!(sealer(&["a"]).open(&new), None);
+        assert_eq!(sealer(&["b"]).open(&old), None);
+        assert!(KeyRing::from_texts([]).is_none());
     }
 }

@@ -4,6 +4,7 @@ mod admin_listener;
 mod config_watch;
 mod core;
 mod error;
+mod memory_watch;
 mod options;
 mod reload;
 mod session_store;
@@ -24,10 +25,11 @@ use crate::connections::{self, ConnectionLimits, Listener, ReserveFor};
 use crate::front::{self, Draining, Front};
 use crate::live::reload::ReloadHandle;
 use crate::metrics::names;
-use crate::seal::Sealer;
+use crate::seal::KeyRing;
 use crate::session::{self, SessionTable};
 
 use self::admin_listener::{AdminListener, RunningAdmin};
+use self::memory_watch::watch_memory;
 
 pub use self::core::{Core, Reconfigured};
 pub use error::ServeError;
@@ -46,7 +48,7 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// A weir whose listeners are bound. Connections wait until it is started.
 pub struct Bound {
     config: Arc<Config>,
-    sealer: Sealer,
+    keys: KeyRing,
     front: (Listener, SocketAddr),
     admin: Option<AdminListener>,
 }
@@ -58,12 +60,12 @@ impl Bound {
     /// Fails if an address cannot be bound or the state folder cannot be used.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
         state_dir::secure_state(&config)?;
-        let (sealer, config) = (state_dir::load_sealer(&config)?, with_instance(config)?);
+        let (keys, config) = (state_dir::load_keys(&config)?, with_instance(config)?);
         let front = bind(config.listen.address).await?;
         let admin = AdminListener::bind(&config).await?;
         Ok(Self {
             config: Arc::new(config),
-            sealer,
+            keys,
             front,
             admin,
         })
@@ -89,21 +91,20 @@ impl Bound {
     pub async fn start(self, options: &Options) -> Result<Server, ServeError> {
         let Self {
             config,
-            sealer,
+            keys,
             front: (listener, address),
             admin,
         } = self;
         let core = Core::start(Arc::clone(&config), options).await?;
         let draining = Draining::default();
-        let sessions = Arc::new(SessionTable::new(sealer, Arc::clone(core.memory())));
+        let sessions = Arc::new(SessionTable::new(&keys, Arc::clone(core.memory()))?);
         if let Some(dir) = &config.state_dir {
             session_store::restore(dir, &sessions);
             let stop = core.shutdown.clone();
             let storing = session_store::store_changes(Arc::clone(&sessions), dir.clone(), stop);
             core.tasks.spawn(storing);
         }
-        core.tasks
-            .spawn(sweep_sessions(Arc::clone(&sessions), core.shutdown.clone()));
+        start_periodic(&core, &sessions);
         observe(&core, &sessions);
         let front = Arc::new(Front::new(
             &config.listen,
@@ -146,6 +147,15 @@ impl Bound {
             listeners,
         })
     }
+}
+
+/// Starts what runs from time to time, until weir stops.
+fn start_periodic(core: &Core, sessions: &Arc<SessionTable>) {
+    let stop = || core.shutdown.clone();
+    core.tasks
+        .spawn(sweep_sessions(Arc::clone(sessions), stop()));
+    core.tasks
+        .spawn(watch_memory(Arc::clone(core.memory()), stop()));
 }
 
 /// Registers the gauges that need the sessions, the runtime or the memory.

@@ -16,8 +16,7 @@ pub struct Presence(Arc<dyn AsRef<PresenceState> + Send + Sync>);
 /// State of a presence, for structs that are shared anyway.
 #[derive(Debug, Default)]
 pub struct PresenceState {
-    /// Since when the caller is gone; `None` while it is there.
-    gone_since: Mutex<Option<Instant>>,
+    absence: Mutex<Absence>,
     /// The requests that still wait for a place or a session, with nothing sent.
     waiting: AtomicUsize,
     /// Whether a request may have been sent.
@@ -26,13 +25,29 @@ pub struct PresenceState {
     given_up: Notify,
 }
 
+/// Whether the caller is gone.
+#[derive(Debug, Default)]
+struct Absence {
+    /// Since when the caller is gone; `None` while it is there.
+    since: Option<Instant>,
+    /// Whether nothing was sent by which it could ask for the rest of the answer.
+    is_final: bool,
+    /// Hears when the caller leaves: where its call holds a place.
+    holder: Option<Arc<Notify>>,
+}
+
 impl PresenceState {
-    fn leave(&self) {
-        *self.gone_since.lock() = Some(Instant::now());
+    fn leave(&self, is_final: bool) {
+        let mut absence = self.absence.lock();
+        absence.since = Some(Instant::now());
+        absence.is_final = is_final;
+        if let Some(holder) = &absence.holder {
+            holder.notify_one();
+        }
     }
 
     fn come_back(&self) {
-        *self.gone_since.lock() = None;
+        self.absence.lock().since = None;
     }
 
     fn is_only_waiting(&self) -> bool {
@@ -57,9 +72,21 @@ impl Presence {
         (*self.0).as_ref()
     }
 
-    /// Notes that the caller is gone.
+    /// Notes that the caller is gone. It has the id of an event, and may come back for the rest
+    /// (`Last-Event-ID`).
     pub fn leave(&self) {
-        self.state().leave();
+        self.state().leave(false);
+    }
+
+    /// Notes that the caller is gone, and has nothing to come back with: whatever the answer is,
+    /// nobody gets it.
+    pub fn leave_for_good(&self) {
+        self.state().leave(true);
+    }
+
+    /// Has `holder` notified when the caller leaves.
+    pub fn hold(&self, holder: &Arc<Notify>) {
+        self.state().absence.lock().holder = Some(Arc::clone(holder));
     }
 
     /// Notes that the caller is back.
@@ -70,8 +97,17 @@ impl Presence {
     /// Returns how long the caller has been gone; `None` while it is there.
     #[must_use]
     pub fn gone_for(&self) -> Option<Duration> {
-        let since = *self.state().gone_since.lock();
+        let since = self.state().absence.lock().since;
         since.map(|since| since.elapsed())
+    }
+
+    /// Returns how long the caller has been gone, if it does not come back or has been gone for
+    /// longer than the grace; otherwise `None`.
+    #[must_use]
+    pub fn overdue_for(&self, grace: Duration) -> Option<Duration> {
+        let absence = self.state().absence.lock();
+        let gone_for = absence.since?.elapsed();
+        (absence.is_final || gone_for >= grace).then_some(gone_for)
     }
 
     /// Returns whether all that the caller asked for still waits, so that nothing ran.
@@ -150,6 +186,7 @@ mod tests {
         assert_eq!(presence.gone_for(), None);
         presence.leave();
         assert!(presence.gone_for().is_some());
+        assert_eq!(presence.overdue_for(Duration::from_secs(5)), None);
         presence.come_back();
         assert_eq!(presence.gone_for(), None);
         let mut given_up = Box::pin(presence.given_up());
@@ -157,5 +194,17 @@ mod tests {
         presence.give_up();
         given_up.await;
         presence.given_up().await;
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_leaves_for_good_is_overdue_at_once_and_its_holder_hears() {
+        let presence = Presence::new(Arc::new(Shared(PresenceState::default())));
+        let holder = Arc::new(Notify::new());
+        presence.hold(&holder);
+        let mut hears = Box::pin(holder.notified());
+        assert!(futures::poll!(&mut hears).is_pending());
+        presence.leave_for_good();
+        hears.await;
+        assert!(presence.overdue_for(Duration::from_secs(5)).is_some());
     }
 }

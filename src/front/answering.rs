@@ -97,7 +97,7 @@ impl Drop for Answering {
         };
         let presence = self.patience.presence();
         if self.is_legacy && !presence.is_only_waiting() {
-            presence.leave();
+            presence.leave_for_good();
             let given_up = self.front.given_up.clone();
             self.front.tasks.spawn(async move {
                 tokio::select! {

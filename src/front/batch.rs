@@ -231,7 +231,7 @@ impl Drop for BatchAnswers {
             if presence.is_only_waiting() {
                 return;
             }
-            presence.leave();
+            presence.leave_for_good();
             let shutdown = self.front.shutdown.clone();
             self.front.tasks.spawn(async move {
                 let rest = async { while rest.next().await.is_some() {} };

@@ -18,7 +18,7 @@ impl ProcessUsage {
         let fds = fs::read_dir("/proc/self/fd").ok();
         Self {
             cpu_seconds: read("/proc/self/stat").and_then(|text| parse_cpu_seconds(&text)),
-            resident_bytes: read("/proc/self/status").and_then(|text| parse_resident(&text)),
+            resident_bytes: resident_bytes(),
             open_fds: fds.map(|entries| entries.count().saturating_sub(1)),
             max_fds: read("/proc/self/limits").and_then(|text| parse_max_fds(&text)),
         }
@@ -32,6 +32,12 @@ fn parse_cpu_seconds(stat: &str) -> Option<f64> {
     let mut fields = rest.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<u32>().ok().map(f64::from);
     Some((ticks()? + ticks()?) / 100.0)
+}
+
+/// Returns the memory that the process has, in bytes; `None` where the system does not say.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    parse_resident(&fs::read_to_string("/proc/self/status").ok()?)
 }
 
 fn parse_resident(status: &str) -> Option<u64> {

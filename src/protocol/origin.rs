@@ -124,7 +124,7 @@ impl<'r> Authority<'r> {
     fn parse(text: &'r str) -> Option<Self> {
         let end = match text.strip_prefix('[') {
             Some(inner) => inner.find(']')?.checked_add(2)?,
-            None => text.find(':').unwrap_or(text.len()),
+            None => memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len()),
         };
         let (host, port) = text.split_at_checked(end)?;
         if !port.is_empty() {
@@ -137,7 +137,7 @@ impl<'r> Authority<'r> {
         }
         let is_legal = match inside_brackets(host) {
             Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-            None => host.split('.').all(is_label),
+            None => host.as_bytes().split(|byte| *byte == b'.').all(is_label),
         };
         is_legal.then_some(Self { text, host })
     }
@@ -161,9 +161,9 @@ fn inside_brackets(host: &str) -> Option<&str> {
     host.strip_prefix('[')?.strip_suffix(']')
 }
 
-fn is_label(label: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    !label.is_empty() && label.bytes().all(legal)
+fn is_label(label: &[u8]) -> bool {
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !label.is_empty() && label.iter().all(legal)
 }
 
 #[cfg(test)]

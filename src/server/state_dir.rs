@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Config;
 use crate::durable;
 use crate::name::Instance;
-use crate::seal::{self, NoRandom, Sealer};
+use crate::seal::{self, KeyRing, NoRandom};
 use crate::secret::Secret;
 use crate::server::error::ServeError;
 
@@ -86,19 +86,19 @@ fn secure_file(path: &Path) -> io::Result<()> {
 
 /// Loads the key that seals session ids: from the config, or from the state folder (created there
 /// once, readable only by its owner). Without either, makes one for this run.
-pub(super) fn load_sealer(config: &Config) -> Result<Sealer, ServeError> {
+pub(super) fn load_keys(config: &Config) -> Result<KeyRing, ServeError> {
     if !config.sealing_keys.is_empty() {
         let texts = config.sealing_keys.iter().map(Secret::expose);
-        return Ok(Sealer::from_texts(texts).ok_or(NoRandom)?);
+        return Ok(KeyRing::from_texts(texts).ok_or(NoRandom)?);
     }
     let text = match &config.state_dir {
-        Some(dir) => read_or_create(&dir.join("sealing.key"), check_key, Sealer::new_text)?,
-        None => Sealer::new_text()?,
+        Some(dir) => read_or_create(&dir.join("sealing.key"), check_key, KeyRing::new_text)?,
+        None => KeyRing::new_text()?,
     };
     // One key a line, the newest first.
     let lines = text.lines().map(str::trim);
     let keys = lines.filter(|line| !line.is_empty());
-    Ok(Sealer::from_texts(keys).ok_or(NoRandom)?)
+    Ok(KeyRing::from_texts(keys).ok_or(NoRandom)?)
 }
 
 /// The file of the token for the admin listener.
@@ -114,7 +114,7 @@ pub fn admin_token(config: &Config) -> Result<Option<Secret>, ServeError> {
     match (written, &config.state_dir) {
         (Some(token), _) => Ok(Some(token)),
         (None, Some(dir)) => {
-            let text = read_or_create(&dir.join(ADMIN_TOKEN), check_key, Sealer::new_text)?;
+            let text = read_or_create(&dir.join(ADMIN_TOKEN), check_key, KeyRing::new_text)?;
             Ok(Some(Secret::new(&text)))
         }
         (None, None) => Ok(None),

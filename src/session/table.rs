@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::caller::{Occupant, Rest, Room, ShareKey};
 use crate::memory::MemoryBudget;
 use crate::protocol::era::Version;
-use crate::seal::{NoRandom, Sealer};
+use crate::seal::{KeyRing, NoRandom, Sealer};
 use crate::session::caller_session::CallerSession;
 use crate::session::lives::{DamagedSessions, SessionLives};
 use crate::session::token::{self, SessionToken};
@@ -81,9 +81,12 @@ impl Occupant for Arc<CallerSession> {
 
 impl SessionTable {
     /// Makes an empty table whose sessions are sealed with this key.
-    #[must_use]
-    pub fn new(sealer: Sealer, memory: Arc<MemoryBudget>) -> Self {
-        Self::with_states(sealer, memory, STATES)
+    ///
+    /// # Errors
+    /// The keys cannot be derived.
+    pub fn new(keys: &KeyRing, memory: Arc<MemoryBudget>) -> Result<Self, NoRandom> {
+        let sealer = keys.sealer(token::PURPOSE).ok_or(NoRandom)?;
+        Ok(Self::with_states(sealer, memory, STATES))
     }
 
     fn with_states(sealer: Sealer, memory: Arc<MemoryBudget>, states: usize) -> Self {
@@ -246,10 +249,8 @@ mod tests {
     use super::*;
 
     fn sessions(key: &str) -> SessionTable {
-        SessionTable::new(
-            Sealer::from_texts([key]).unwrap(),
-            MemoryBudget::new(usize::MAX),
-        )
+        let keys = KeyRing::from_texts([key]).unwrap();
+        SessionTable::new(&keys, MemoryBudget::new(usize::MAX)).unwrap()
     }
 
     #[test]
@@ -315,7 +316,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_state_that_was_idle_for_longest_of_the_caller_that_has_most_makes_room() {
         let sessions = SessionTable::with_states(
-            Sealer::from_texts(["k"]).unwrap(),
+            KeyRing::from_texts(["k"])
+                .and_then(|keys| keys.sealer("session"))
+                .unwrap(),
             MemoryBudget::new(usize::MAX),
             8,
         );

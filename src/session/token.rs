@@ -11,7 +11,7 @@ use crate::protocol::era::{Era, Version};
 use crate::seal::{NoRandom, Sealer, random};
 
 /// The purpose that the tokens are sealed for: a token of another purpose is not accepted.
-const PURPOSE: &str = "session";
+pub(super) const PURPOSE: &str = "session";
 
 /// The format of the tokens that are made now.
 const FORMAT: u8 = 2;
@@ -62,12 +62,12 @@ impl SessionToken {
             c: capabilities.into(),
         };
         let plain = serde_json::to_vec(&body).unwrap_or_default();
-        sealer.seal(PURPOSE, &plain)
+        sealer.seal(&plain)
     }
 
     /// Opens an id; `None` if this key did not seal it.
     pub(super) fn open(sealer: &Sealer, id: &str) -> Option<Self> {
-        let plain = sealer.open(PURPOSE, id)?;
+        let plain = sealer.open(id)?;
         let body: Body<'_> = serde_json::from_slice(&plain)
             .ok()
             .filter(|body: &Body<'_>| body.f == FORMAT)?;

@@ -78,6 +78,10 @@ impl UpstreamSession {
                     Wire::Child(_) => LinkError::StillStarting,
                 });
             }
+            if self.open.get().is_some() {
+                // The attempt is over. Its task would keep its memory for as long as its handle.
+                self.cancel();
+            }
             match failure.map(|mut failure| failure.try_recv()) {
                 Some(Ok(error)) => return Err(error),
                 Some(Err(_)) if self.open.get().is_none() => return Err(LinkError::SessionLost),
@@ -95,11 +99,14 @@ impl UpstreamSession {
         link: &Arc<Link>,
     ) -> (channel::Receiver<()>, Option<oneshot::Receiver<LinkError>>) {
         let mut attempt = self.attempt.lock();
-        let usable = |one: &&Attempt| self.open.get().is_some() || one.over.has_changed().is_ok();
+        let usable = |one: &&Attempt| one.over.has_changed().is_ok();
         if let Some(running) = attempt.as_ref().filter(usable) {
             return (running.over.clone(), None);
         }
         let (running, over) = channel::channel(());
+        if self.open.get().is_some() {
+            return (over, None);
+        }
         let (failed, failure) = oneshot::channel();
         // Both weak: an attempt keeps no session alive that has ended meanwhile.
         let (this, session) = (Arc::downgrade(self), Arc::downgrade(session));
@@ -243,7 +250,8 @@ async fn read_messages(
         if has_stream.wait_for(|has| *has).await.is_err() {
             return StreamEnd::NoStream;
         }
-        let follow = watch::follow_stream(
+        // Boxed: most callers have no stream, and then it takes no memory.
+        let follow = Box::pin(watch::follow_stream(
             link,
             peer,
             || {
@@ -252,7 +260,7 @@ async fn read_messages(
                 }
             },
             |message| receive(session, link, peer, message),
-        );
+        ));
         tokio::select! {
             end = follow => return end,
             ended = has_stream.wait_for(|has| !*has) => if ended.is_err() {

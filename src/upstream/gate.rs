@@ -23,7 +23,7 @@ use crate::upstream::circuit::{AdmittedCall, CallOutcome, Circuit, CircuitState,
 use crate::upstream::error::{LinkError, Liveness};
 
 pub use places::Claim;
-use places::{Claimed, LOOK, Places};
+use places::{Claimed, LOOK, Places, SOON};
 
 /// The least size of a request, in bytes, at which a server may hang up because it takes none of this
 /// size. Servers that limit bodies begin at about 100 KB; headers have a limit of their own.
@@ -37,6 +37,8 @@ const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Gate {
     config: Arc<config::Upstream>,
     places: Mutex<Places>,
+    /// Notified when the caller of a call in flight leaves.
+    left: Arc<Notify>,
     /// One permit for each message outside of calls that is being posted, to any session. There are
     /// as many as slots: weir has no more than twice `limits.in_flight` requests at an upstream.
     posts: Semaphore,
@@ -72,9 +74,11 @@ impl Gate {
     #[must_use]
     pub fn new(config: &Arc<config::Upstream>) -> Self {
         let slots = config.limits.in_flight.get();
+        let left = Arc::new(Notify::new());
         Self {
             config: Arc::clone(config),
-            places: Mutex::new(Places::new(slots)),
+            places: Mutex::new(Places::new(slots, Arc::clone(&left))),
+            left,
             posts: Semaphore::new(slots.min(Semaphore::MAX_PERMITS)),
             circuit: Mutex::default(),
             is_open: watch::Sender::new(false),
@@ -128,6 +132,7 @@ impl Gate {
     ) -> Result<InFlightSlot, LinkError> {
         let mut is_open = self.is_open.subscribe();
         is_open.mark_unchanged();
+        let mut look = LOOK;
         loop {
             self.give_up_overdue();
             tokio::select! {
@@ -139,9 +144,14 @@ impl Gate {
                 () = tokio::time::sleep_until(deadline) => return Err(LinkError::Busy),
                 _ = is_open.changed() => self.circuit().check(Instant::now())?,
                 // One of a batch, of which other requests run: those go on.
-                () = tokio::time::sleep(LOOK) => if presence.is_some_and(|caller| caller.gone_for().is_some()) {
-                    return Err(LinkError::Busy);
-                },
+                () = tokio::time::sleep(look) => {
+                    look = LOOK;
+                    if presence.is_some_and(|caller| caller.gone_for().is_some()) {
+                        return Err(LinkError::Busy);
+                    }
+                }
+                // It may have been looked just now.
+                () = self.left.notified() => look = SOON,
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinSet;
 
 use crate::support::client::{Legacy, Modern, call_params, http2, pool};
@@ -21,6 +22,9 @@ const BESIDES: u64 = 64 * MIB;
 const RECOVERY: Duration = Duration::from_secs(30);
 /// The most lines of log in a second, in the long run.
 const LINES: u64 = 40;
+/// The most tasks and descriptors at once, while it is attacked.
+const TASKS: u64 = 5_000;
+const DESCRIPTORS: u64 = 3_000;
 /// The pause of an honest caller between two calls.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -308,18 +312,79 @@ async fn change_lists(upstream: Arc<Upstream>, target: Target) {
     }
 }
 
-fn attack(target: &Target, wild: &Arc<Upstream>) -> JoinSet<()> {
-    let mut attackers = JoinSet::new();
-    attackers.spawn(stop_short(target.clone()));
-    attackers.spawn(read_nothing(target.clone()));
-    attackers.spawn(hang_up(target.clone()));
-    attackers.spawn(open_sessions(target.clone()));
-    attackers.spawn(listen_for_all(target.clone()));
-    attackers.spawn(hold_streams(target.clone()));
-    attackers.spawn(multiplex(target.clone()));
-    attackers.spawn(provoke_logs(target.clone()));
-    attackers.spawn(change_lists(Arc::clone(wild), target.clone()));
-    attackers
+/// What attacks, on a runtime of its own.
+struct Attackers(Option<Runtime>);
+
+impl Attackers {
+    /// Its threads come last at the processors, as if they were on machines of their own: what is
+    /// measured is the weir.
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .on_thread_start(|| {
+                rustix::process::setpriority_process(None, 19).expect("a lower priority");
+            })
+            .enable_all()
+            .build();
+        Self(Some(runtime.expect("a runtime")))
+    }
+
+    fn handle(&self) -> &Handle {
+        self.0
+            .as_ref()
+            .expect("it runs until it is dropped")
+            .handle()
+    }
+
+    fn begin(&self, target: &Target, wild: &Arc<Upstream>) -> JoinSet<()> {
+        let (mut attacks, on) = (JoinSet::new(), self.handle());
+        attacks.spawn_on(stop_short(target.clone()), on);
+        attacks.spawn_on(read_nothing(target.clone()), on);
+        attacks.spawn_on(hang_up(target.clone()), on);
+        attacks.spawn_on(open_sessions(target.clone()), on);
+        attacks.spawn_on(listen_for_all(target.clone()), on);
+        attacks.spawn_on(hold_streams(target.clone()), on);
+        attacks.spawn_on(multiplex(target.clone()), on);
+        attacks.spawn_on(provoke_logs(target.clone()), on);
+        attacks.spawn_on(change_lists(Arc::clone(wild), target.clone()), on);
+        attacks
+    }
+}
+
+impl Drop for Attackers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What the weir has at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Has {
+    descriptors: u64,
+    tasks: u64,
+}
+
+impl Has {
+    async fn now(weir: &Weir) -> Self {
+        Self {
+            descriptors: weir.descriptors() as u64,
+            tasks: weir.metric("weir_tasks").await,
+        }
+    }
+
+    /// The most of each, looked at every half second until `end`.
+    async fn most(weir: &Weir, end: Instant) -> Self {
+        let mut most = Self::default();
+        while Instant::now() < end {
+            let now = Self::now(weir).await;
+            most.descriptors = most.descriptors.max(now.descriptors);
+            most.tasks = most.tasks.max(now.tasks);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        most
+    }
 }
 
 /// A weir over an upstream that works, one that floods it with all it can, and one that is mute.
@@ -327,18 +392,26 @@ struct Rig {
     weir: Weir,
     wild: Arc<Upstream>,
     _others: [Upstream; 2],
+    attackers: Attackers,
+}
+
+/// The upstream that pings without end, changes its listing and has large answers.
+async fn wild() -> Arc<Upstream> {
+    let wild = Upstream::named("wild").tools(["echo", "big", "other"]);
+    let ping = r#"{"jsonrpc":"2.0","id":{n},"method":"ping"}"#;
+    let wild = wild.legacy("2025-11-25").floods(ping).start().await;
+    let text = "x".repeat(2 << 20);
+    let big = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#);
+    wild.set_answer("big", &big);
+    Arc::new(wild)
 }
 
 impl Rig {
     async fn start() -> Self {
+        let attackers = Attackers::new();
         let good = Upstream::named("good").tools(["echo", "slow"]).gate("slow");
         let good = good.start().await;
-        let wild = Upstream::named("wild").tools(["echo", "big", "other"]);
-        let ping = r#"{"jsonrpc":"2.0","id":{n},"method":"ping"}"#;
-        let wild = Arc::new(wild.legacy("2025-11-25").floods(ping).start().await);
-        let text = "x".repeat(2 << 20);
-        let big = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#);
-        wild.set_answer("big", &big);
+        let wild = attackers.handle().spawn(wild()).await.expect("an upstream");
         let mute = Upstream::named("mute").tools(["echo"]).start().await;
         let stalls = On::Method("tools/call".to_owned());
         mute.fault(stalls, Times::Forever, Fault::StallHeaders);
@@ -356,6 +429,7 @@ impl Rig {
             weir,
             wild,
             _others: [good, mute],
+            attackers,
         }
     }
 
@@ -378,18 +452,19 @@ async fn honest_callers_are_served_while_everything_is_attacked_at_once() {
     let weir = &rig.weir;
     let calm = (length / 6).min(Duration::from_secs(60));
     let mut calm = measure(weir, Instant::now() + calm).await;
-    let descriptors = weir.descriptors();
+    let before = Has::now(weir).await;
     let logged = weir.stderr().lines().count();
     let target = rig.target();
-    let attackers = attack(&target, &rig.wild);
-    let mut attacked = measure(weir, Instant::now() + length).await;
+    let attacks = rig.attackers.begin(&target, &rig.wild);
+    let end = Instant::now() + length;
+    let (mut attacked, most) = tokio::join!(measure(weir, end), Has::most(weir, end));
     target.stop.store(true, Ordering::Relaxed);
-    drop(attackers);
+    drop(attacks);
 
     let log_lines = (weir.stderr().lines().count() - logged) as u64;
     let peak = weir.peak_memory() / MIB;
     println!(
-        "calm p50 {:?} p99 {:?}; attacked p50 {:?} p99 {:?} of {} calls, {} failed; peak {peak} MiB; {log_lines} lines; {} rounds",
+        "calm p50 {:?} p99 {:?}; attacked p50 {:?} p99 {:?} of {} calls, {} failed; peak {peak} MiB, {most:?}; {log_lines} lines; {} rounds",
         calm.quantile(0.5),
         calm.quantile(0.99),
         attacked.quantile(0.5),
@@ -401,15 +476,22 @@ async fn honest_callers_are_served_while_everything_is_attacked_at_once() {
     attacked.failed.truncate(5);
     assert!(attacked.failed.is_empty(), "{:?}", attacked.failed);
     assert!(peak <= (MEMORY + BESIDES) / MIB, "{peak} MiB");
+    assert!(
+        most.tasks <= TASKS && most.descriptors <= DESCRIPTORS,
+        "{most:?}"
+    );
     let most = 500 + LINES * length.as_secs();
     assert!(log_lines <= most, "{log_lines} lines, more than {most}");
     if compares {
         assert!(attacked.quantile(0.99) <= 3 * calm.quantile(0.99));
     }
     let ended = Instant::now();
-    while weir.descriptors() > descriptors + 16 {
-        let open = weir.descriptors();
-        assert!(ended.elapsed() < RECOVERY, "{open} descriptors");
+    loop {
+        let now = Has::now(weir).await;
+        if now.descriptors <= before.descriptors + 16 && now.tasks <= before.tasks + 32 {
+            break;
+        }
+        assert!(ended.elapsed() < RECOVERY, "{now:?}, before {before:?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -1,9 +1,10 @@
 //! The places of one upstream: the calls in flight, and those that wait for a slot.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::caller::{Contention, Holdings, Presence, ShareKey, Turn};
@@ -13,9 +14,12 @@ use crate::upstream::gate::turns::FairQueue;
 /// back for the answer.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 
-/// How often a call that waits has the slots looked through for those. Each look costs a little for
-/// each slot.
+/// How often a call that waits has the slots looked through for those.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
+
+/// How soon they are looked through again when a caller has left. Each look costs a little for each
+/// slot.
+pub(super) const SOON: Duration = Duration::from_millis(5);
 
 /// The most calls that may wait for a slot, as a multiple of the slots.
 pub(super) const QUEUE: usize = 4;
@@ -60,10 +64,12 @@ pub(super) struct Places {
     presences: HashMap<u64, Presence>,
     next_number: u64,
     looked: Option<Instant>,
+    /// Notified when the caller of a call in flight leaves.
+    left: Arc<Notify>,
 }
 
 impl Places {
-    pub(super) fn new(slots: usize) -> Self {
+    pub(super) fn new(slots: usize, left: Arc<Notify>) -> Self {
         Self {
             slots,
             in_flight: 0,
@@ -73,6 +79,7 @@ impl Places {
             presences: HashMap::default(),
             next_number: 0,
             looked: None,
+            left,
         }
     }
 
@@ -114,6 +121,7 @@ impl Places {
         self.in_flight += 1;
         self.holdings.add(share);
         if let Some(presence) = presence {
+            presence.hold(&self.left);
             self.presences.insert(self.next_number, presence);
         }
         self.next_number
@@ -153,16 +161,16 @@ impl Places {
         self.queue.remove(turn, ticket).is_some()
     }
 
-    /// Returns the callers whose calls have to be given up for those that wait: gone for longer than
-    /// the grace, the longest first, one for each that waits.
+    /// Returns the callers whose calls have to be given up for those that wait: gone for good or for
+    /// longer than the grace, the longest first, one for each that waits.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<Presence> {
-        let is_early = |looked: Instant| now.saturating_duration_since(looked) < LOOK;
+        let is_early = |looked: Instant| now.saturating_duration_since(looked) < SOON;
         if self.queue.len() == 0 || self.looked.is_some_and(is_early) {
             return Vec::new();
         }
         self.looked = Some(now);
         let gone = self.presences.iter().filter_map(|(number, presence)| {
-            let gone_for = presence.gone_for().filter(|gone_for| *gone_for >= GRACE)?;
+            let gone_for = presence.overdue_for(GRACE)?;
             Some((gone_for, *number))
         });
         let mut gone: Vec<(Duration, u64)> = gone.collect();

@@ -183,6 +183,17 @@ impl Weir {
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}"))
     }
 
+    /// The value of a gauge or counter without labels in `/metrics`.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let asked = pool().get(self.admin_url("/metrics")).send();
+        let text = bounded("the metrics", asked).await.unwrap();
+        let text = text.text().await.unwrap();
+        let mut rows = text.lines().filter_map(|line| line.split_once(' '));
+        let value = rows.find_map(|(key, value)| (key == name).then_some(value));
+        let value = value.and_then(|value| value.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+
     /// The snapshot's number.
     pub async fn generation(&self) -> u64 {
         let catalog = self.admin("/catalog").await;
