@@ -9,6 +9,7 @@
 
 mod bearer;
 mod context;
+mod current;
 pub mod jwt;
 mod refusal;
 mod verifier;
@@ -20,21 +21,44 @@ use crate::config::CallerAuth;
 
 use bearer::{Presented, read_bearer};
 pub use context::AuthenticationContext;
+pub use current::CurrentAuthenticator;
+use jwt::{JwtAuthenticator, JwtSetupError};
 pub use refusal::{Refusal, RefusalKind};
+
+/// Why callers cannot be authenticated as the config says. A mistake in it, or a file that changed
+/// since it was read.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationSetupError {
+    /// Tokens cannot be verified.
+    #[error("`listen.auth.jwt`")]
+    Jwt(#[from] JwtSetupError),
+}
 
 /// Authenticates callers in the ways of one `listen.auth`.
 #[derive(Debug)]
 pub struct Authenticator {
     settings: CallerAuth,
+    jwt: Option<JwtAuthenticator>,
 }
 
 impl Authenticator {
-    /// Makes the authenticator of these settings.
-    #[must_use]
-    pub fn new(settings: &CallerAuth, _context: &AuthenticationContext) -> Self {
-        Self {
+    /// Makes the authenticator of these settings. Reads their files, and connects to nothing.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub fn new(
+        settings: &CallerAuth,
+        context: &AuthenticationContext,
+    ) -> Result<Self, AuthenticationSetupError> {
+        let (entries, public_url) = (&settings.jwt, settings.public_url.as_deref());
+        let jwt = match entries.is_empty() {
+            true => None,
+            false => Some(JwtAuthenticator::new(entries, public_url, context)?),
+        };
+        Ok(Self {
             settings: settings.clone(),
-        }
+            jwt,
+        })
     }
 
     /// Returns the settings.
@@ -50,20 +74,13 @@ impl Authenticator {
         request: &Parts,
         connection: &CallerConnection,
     ) -> Option<Result<Caller, Refusal>> {
-        let presented = match self.presented(request) {
-            Ok(presented) => presented,
-            Err(refusal) => return Some(Err(refusal)),
-        };
-        match presented {
-            // Tokens and API keys.
-            Some(Presented { .. }) => {
-                let reason = "no way of `listen.auth` takes this credential";
-                Some(Err(Refusal::invalid_token(
-                    "the credential is not valid",
-                    reason,
-                )))
-            }
-            None => Some(Self::by_connection(request, connection)),
+        match self.presented(request) {
+            Err(refusal) => Some(Err(refusal)),
+            Ok(None) => Some(Self::by_connection(request, connection)),
+            Ok(Some(Presented { text })) => match &self.jwt {
+                Some(jwt) => jwt.try_now(text),
+                None => Some(Err(unusable())),
+            },
         }
     }
 
@@ -76,12 +93,12 @@ impl Authenticator {
         request: &Parts,
         connection: &CallerConnection,
     ) -> Result<Caller, Refusal> {
-        match self.try_now(request, connection) {
-            Some(verdict) => verdict,
-            None => Err(Refusal::new(
-                RefusalKind::Unavailable,
-                "nothing to wait for",
-            )),
+        if let Some(verdict) = self.try_now(request, connection) {
+            return verdict;
+        }
+        match (self.presented(request)?, &self.jwt) {
+            (Some(Presented { text }), Some(jwt)) => jwt.authenticate(text).await,
+            (None, _) | (_, None) => Err(unusable()),
         }
     }
 
@@ -99,4 +116,10 @@ impl Authenticator {
     fn by_connection(_: &Parts, _: &CallerConnection) -> Result<Caller, Refusal> {
         Err(Refusal::missing())
     }
+}
+
+/// Refuses a credential that no configured way takes.
+fn unusable() -> Refusal {
+    let reason = "no way of `listen.auth` takes this credential";
+    Refusal::invalid_token("the credential is not valid", reason)
 }

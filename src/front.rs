@@ -1,5 +1,6 @@
 //! Towards the callers: one MCP endpoint for both eras, over HTTP or stdio.
 
+mod admission;
 mod answer;
 mod answering;
 mod batch;
@@ -16,6 +17,7 @@ mod modern;
 mod patience;
 mod probes;
 mod replay;
+mod resource_metadata;
 mod running;
 mod state;
 pub mod stdio;

@@ -1,7 +1,9 @@
 //! A whole weir: starts listeners and upstream keepers from a config.
 
 mod admin_listener;
+mod authentication;
 mod config_watch;
+mod context;
 mod core;
 mod error;
 mod memory_watch;
@@ -95,20 +97,14 @@ impl Bound {
             front: (listener, address),
             admin,
         } = self;
-        let core = Core::start(Arc::clone(&config), options).await?;
+        let mut core = Core::start(Arc::clone(&config), options).await?;
+        let authentication = core.authentication.start(&config.listen)?;
         let draining = Draining::default();
-        let sessions = Arc::new(SessionTable::new(&keys, Arc::clone(core.memory()))?);
-        if let Some(dir) = &config.state_dir {
-            session_store::restore(dir, &sessions);
-            let stop = core.shutdown.clone();
-            let storing = session_store::store_changes(Arc::clone(&sessions), dir.clone(), stop);
-            core.tasks.spawn(storing);
-        }
-        start_periodic(&core, &sessions);
-        observe(&core, &sessions);
+        let sessions = start_sessions(&core, &config, &keys)?;
         let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
+            authentication,
             Arc::clone(&sessions),
             &draining,
             core.tasks.clone(),
@@ -147,6 +143,24 @@ impl Bound {
             listeners,
         })
     }
+}
+
+/// Makes the table of sessions, with what is stored of earlier ones.
+fn start_sessions(
+    core: &Core,
+    config: &Config,
+    keys: &KeyRing,
+) -> Result<Arc<SessionTable>, ServeError> {
+    let sessions = Arc::new(SessionTable::new(keys, Arc::clone(core.memory()))?);
+    if let Some(dir) = &config.state_dir {
+        session_store::restore(dir, &sessions);
+        let stop = core.shutdown.clone();
+        let storing = session_store::store_changes(Arc::clone(&sessions), dir.clone(), stop);
+        core.tasks.spawn(storing);
+    }
+    start_periodic(core, &sessions);
+    observe(core, &sessions);
+    Ok(sessions)
 }
 
 /// Starts what runs from time to time, until weir stops.

@@ -127,7 +127,7 @@ async fn call(
 ) -> Result<String, CallFailed> {
     // In the upstream's own era nothing has to be bridged.
     let route = snapshot.catalog.tool(&args.name);
-    let view = snapshot.view(&Caller::anonymous());
+    let view = snapshot.view(&Caller::local());
     let peer = route.and_then(|route| view.peer(route.upstream_index));
     let version = match peer.map_or(Era::Modern, |peer| peer.era()) {
         Era::Legacy => Version::LATEST_LEGACY,
@@ -150,7 +150,7 @@ async fn call(
     else {
         return Err(CallFailed::NoAnswer);
     };
-    let (caller, trace) = (Caller::anonymous(), Trace::new());
+    let (caller, trace) = (Caller::local(), Trace::new());
     let record = Record::open(&snapshot.metrics, caller.clone(), &request.method, &trace);
     let scope = Scope::new(live, caller, version, &trace).streaming(true);
     let mut reply = match relay::answer(&scope, &request, record).await {

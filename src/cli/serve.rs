@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::{Output, count};
 use crate::cli::target::{ConfigArgs, advise_if_empty, print_config_errors};
-use crate::config::{self, AdminAddress, Config, ConfigFiles};
+use crate::config::{self, AdminAddress, Config, ConfigFiles, ListenAuth};
 use crate::front;
 use crate::live::reload::{ReloadHandle, ReloadTrigger};
 use crate::server::{
@@ -42,6 +42,10 @@ enum ServeCommandError {
         "{address} can be reached from a network: set `listen.auth` in the config, if only to `none`"
     )]
     Open { address: SocketAddr },
+    #[error(
+        "{address} can be reached from a network: tokens need `listen.auth.public_url` in the config"
+    )]
+    NoPublicUrl { address: SocketAddr },
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("cannot listen for SIGINT and SIGTERM")]
@@ -100,7 +104,9 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
             output.print_failure(&error);
             match error {
                 // The same error as if the address were in the config.
-                ServeCommandError::Open { .. } => ExitCode::from(2),
+                ServeCommandError::Open { .. } | ServeCommandError::NoPublicUrl { .. } => {
+                    ExitCode::from(2)
+                }
                 ServeCommandError::Serve(_)
                 | ServeCommandError::Signals(_)
                 | ServeCommandError::StoppedTwice
@@ -127,6 +133,13 @@ fn override_address(
     };
     if !address.ip().is_loopback() && config.listen.auth.is_none() {
         return Err(ServeCommandError::Open { address });
+    }
+    if let Some(ListenAuth::Callers(auth)) = &config.listen.auth
+        && !address.ip().is_loopback()
+        && !auth.jwt.is_empty()
+        && auth.public_url.is_none()
+    {
+        return Err(ServeCommandError::NoPublicUrl { address });
     }
     config.listen.address = address;
     Ok(())

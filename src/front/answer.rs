@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio_util::task::TaskTracker;
 
-use crate::caller::{CallerConnection, Presence, StandingAnswer};
+use crate::caller::{Caller, CallerConnection, Presence, StandingAnswer};
 use crate::front::body::Pieces;
 use crate::front::replay::{ReplayBuffers, StreamTrigger};
 use crate::front::running::Running;
@@ -31,6 +31,7 @@ const USUAL_ACCEPT: &[u8] = b"application/json, text/event-stream";
 #[derive(Clone, Debug)]
 pub(super) struct Recipient {
     pub(super) accepts: Accepts,
+    pub(super) caller: Caller,
     pub(super) connection: Arc<CallerConnection>,
     /// Whether it is still there; `None` where the work on its answer ends with it.
     pub(super) presence: Option<Presence>,

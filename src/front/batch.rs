@@ -14,7 +14,7 @@ use futures::StreamExt as _;
 use futures::stream::{BoxStream, SelectAll, Stream};
 use http::{HeaderMap, StatusCode};
 
-use crate::caller::{Caller, Presence};
+use crate::caller::Presence;
 use crate::front::answer::{self, Accepts, Recipient};
 use crate::front::legacy::{self, Begun};
 use crate::front::modern;
@@ -297,7 +297,7 @@ async fn begin(
     match Message::parse(text) {
         Ok(Message::Request(request)) => {
             trace.heed(request.meta.as_ref());
-            let record = front.record(Caller::anonymous(), &request.method, &trace);
+            let record = front.record(to.caller.clone(), &request.method, &trace);
             legacy::begin(front, session, to, &request, &trace, record).await
         }
         Ok(Message::Notification(notification)) => {

@@ -9,21 +9,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
-use axum::routing::get;
-use bytes::Bytes;
+use axum::routing::{any, get};
 use futures::future::Either;
-use http::{Method, StatusCode};
+use http::Method;
 use tower::Service;
 
 use crate::caller::CallerConnection;
+use crate::front::admission::authenticate;
 use crate::front::answering::Answering;
 use crate::front::cors;
 use crate::front::http::{end_session, open_stream, refuse_method, with_request_id};
 use crate::front::probes::{ping, probes};
+use crate::front::resource_metadata::{self, WELL_KNOWN};
 use crate::front::state::Front;
 
 /// The service that answers the requests of a connection.
@@ -50,6 +51,7 @@ pub fn endpoint(
         .options(cors::preflight)
         .head(refuse_method)
         .fallback(refuse_method)
+        .layer(from_fn_with_state(Arc::clone(&front), authenticate))
         .layer(from_fn_with_state(Arc::clone(&front), cors::check_origin))
         .layer(tagged);
     let other_path = match path.strip_suffix('/') {
@@ -61,9 +63,13 @@ pub fn endpoint(
     if other_path != path {
         rest = rest.route(&other_path, methods);
     }
-    let directions = Bytes::from(format!("Not found. The MCP endpoint is at {path}\n"));
     let rest = rest
-        .fallback(move || std::future::ready((StatusCode::NOT_FOUND, directions)))
+        .fallback(async |State(front): State<Arc<Front>>| resource_metadata::not_found(&front.path))
+        .route(WELL_KNOWN, any(resource_metadata::serve))
+        .route(
+            &format!("{WELL_KNOWN}/{{*path}}"),
+            any(resource_metadata::serve),
+        )
         .route("/ping", get(async || ping()))
         .with_state(Arc::clone(&front))
         .merge(probes(&front));
@@ -90,7 +96,8 @@ impl Service<Request> for EndpointService {
         let path = request.uri().path();
         let is_endpoint = path == &*self.path || path == &*self.other_path;
         if request.method() != Method::POST || !is_endpoint {
-            request.extensions_mut().insert(self.connection.share());
+            let connection = Arc::clone(&self.connection);
+            request.extensions_mut().insert(connection);
             return Either::Right(self.rest.call(request));
         }
         Either::Left(Answering::new(&self.front, &self.connection, request))

@@ -11,11 +11,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use http_body::Body as _;
 
-use crate::caller::{Caller, CallerConnection, ShareKey};
+use crate::caller::{Caller, CallerConnection};
+use crate::front::admission::NotAdmitted;
 use crate::front::answer::{self, Accepts, Recipient};
 use crate::front::patience::{LateAnswer, Patience};
 use crate::front::state::{Front, METHODS};
 use crate::front::{batch, cors, intake, legacy, modern};
+use crate::memory::Reservation;
 use crate::protocol::era::Version;
 use crate::protocol::error::Fault;
 use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
@@ -50,6 +52,37 @@ struct Posted {
     body: Bytes,
 }
 
+/// A request that is let in, with its body.
+struct Admitted {
+    caller: Caller,
+    accepts: Accepts,
+    body: Bytes,
+    _kept: Option<Reservation>,
+}
+
+/// Checks the headers of a `POST`, authenticates its sender, and reads its body.
+///
+/// # Errors
+/// 403 for `Host` or `Origin`, 400 for not exactly one authority, 401 and the like for the credential,
+/// and then those of the headers and of the body.
+async fn read_admitted(
+    front: &Front,
+    parts: &Parts,
+    body: &mut Body,
+    connection: &CallerConnection,
+) -> Result<Admitted, NotAdmitted> {
+    front.check_origin(parts)?;
+    let caller = front.authenticate(parts, connection).await?;
+    let accepts = check_before_body(front, parts, body)?;
+    let (body, _kept) = intake::read(body, front.intake, &connection.memory).await?;
+    Ok(Admitted {
+        caller,
+        accepts,
+        body,
+        _kept,
+    })
+}
+
 /// Answers a `POST`: one message, or a batch. Every answer carries the request id.
 pub(super) async fn post(
     front: &Arc<Front>,
@@ -61,20 +94,21 @@ pub(super) async fn post(
     let (parts, mut body) = request.into_parts();
     let mut trace = Trace::of(&parts.headers);
     let origin = parts.headers.get(header::ORIGIN).cloned();
-    let read = match check_before_body(front, &parts, &body) {
-        Ok(accepts) => intake::read(&mut body, front.intake, &connection.memory)
-            .await
-            .map(|(body, kept)| (accepts, body, kept)),
-        Err(fault) => Err(fault),
-    };
-    let readable = !matches!(read, Err(Fault::Forbidden | Fault::Authority));
+    let read = read_admitted(front, &parts, &mut body, &connection).await;
+    let readable = !matches!(&read, Err(refused) if refused.fault.is_of_origin());
     let response = match read {
-        // The reservation for the body lasts until the request is answered.
-        Ok((accepts, body, _kept)) => {
+        Ok(Admitted {
+            caller,
+            accepts,
+            body,
+            // It lasts until the request is answered.
+            _kept,
+        }) => {
             let posted = Posted {
                 headers: parts.headers,
                 to: Recipient {
                     accepts,
+                    caller,
                     connection,
                     presence: is_legacy.then(|| patience.presence()),
                 },
@@ -87,16 +121,9 @@ pub(super) async fn post(
             }
             response
         }
-        Err(fault) => {
+        Err(refused) => {
             front.tasks.spawn(intake::discard_rest(body));
-            let mut refused = answer::refuse(None, &fault);
-            if fault == Fault::ContentCoding {
-                let coding = HeaderValue::from_static("identity");
-                refused
-                    .headers_mut()
-                    .insert(header::ACCEPT_ENCODING, coding);
-            }
-            refused
+            refused.respond()
         }
     };
     if !readable {
@@ -172,10 +199,8 @@ fn reread(body: &[u8], trace: &mut Trace) -> Option<Id> {
 /// Checks what can be checked before the body is read.
 ///
 /// # Errors
-/// 403 for `Host` or `Origin`, 400 for not exactly one authority, 413 for the size, 415 for `Content-Type` or
-/// `Content-Encoding`, 406 for `Accept`.
+/// 413 for the size, 415 for `Content-Type` or `Content-Encoding`, 406 for `Accept`.
 fn check_before_body(front: &Front, parts: &Parts, body: &Body) -> Result<Accepts, Fault> {
-    front.check_origin(parts)?;
     if body.size_hint().lower() > front.intake.max_bytes as u64 {
         return Err(Fault::TooLarge);
     }
@@ -238,7 +263,7 @@ async fn answer_message(
     match message {
         Message::Request(request) => {
             trace.heed(request.meta.as_ref());
-            let mut record = front.record(Caller::anonymous(), &request.method, trace);
+            let mut record = front.record(to.caller.clone(), &request.method, trace);
             let is_modern = modern_header || modern::claims_modern(request.meta.as_ref());
             if request.method == method::INITIALIZE && !modern::claims_modern(request.meta.as_ref())
             {
@@ -249,7 +274,7 @@ async fn answer_message(
                     record.fail(&fault);
                     return answer::refuse(Some(&request.id), &fault);
                 }
-                return legacy::open_session(front, &request, record);
+                return legacy::open_session(front, &to.caller, &request, record);
             }
             if is_modern {
                 return modern::handle_request(front, headers, to, &request, trace, record).await;
@@ -303,7 +328,8 @@ fn handle_notification(
 /// Answers a `GET`: opens a legacy session's stream.
 pub(super) async fn open_stream(
     State(front): State<Arc<Front>>,
-    Extension(share): Extension<ShareKey>,
+    Extension(connection): Extension<Arc<CallerConnection>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Response {
     match find_session(&front, &headers) {
@@ -311,7 +337,7 @@ pub(super) async fn open_stream(
         Ok(session) => {
             let last = headers.get(LAST_EVENT_ID);
             let last = last.and_then(|last| last.to_str().ok());
-            legacy::open_stream(&front, &session, share, last)
+            legacy::open_stream(&front, &session, caller, connection.share(), last)
         }
         Err(response) => *response,
     }

@@ -76,9 +76,14 @@ fn relayed_capabilities(request: &Request<'_>) -> String {
 }
 
 /// Answers `initialize` over HTTP: opens a session.
-pub(super) fn open_session(front: &Front, request: &Request<'_>, mut record: Record) -> Response {
+pub(super) fn open_session(
+    front: &Front,
+    caller: &Caller,
+    request: &Request<'_>,
+    mut record: Record,
+) -> Response {
     let snapshot = front.live.load();
-    let view = snapshot.view(&Caller::anonymous());
+    let view = snapshot.view(caller);
     let (profile, body) = match initialize(view, request) {
         Ok(answer) => answer,
         Err(fault) => {
@@ -174,7 +179,7 @@ pub(super) async fn begin(
         _ => {
             let state = front.sessions.state(session, to.connection.share());
             let call = state.call(&request.id);
-            let scope = Scope::new(&front.live, Caller::anonymous(), session.version, trace)
+            let scope = Scope::new(&front.live, to.caller.clone(), session.version, trace)
                 .in_session(&state)
                 .over(&to.connection)
                 .awaited_by(to.presence.as_ref())
@@ -219,6 +224,7 @@ pub(super) fn handle_notification(session: &CallerSession, notification: &Notifi
 pub(super) fn open_stream(
     front: &Arc<Front>,
     session: &SessionToken,
+    caller: Caller,
     share: ShareKey,
     last: Option<&str>,
 ) -> Response {
@@ -229,7 +235,7 @@ pub(super) fn open_stream(
     }
     // It ends when weir stops, with the session, or when another stream takes its place.
     let stream = state.listen(front.shutdown.child_token());
-    let changes = Changes::of_session(&front.live, Caller::anonymous(), stream);
+    let changes = Changes::of_session(&front.live, caller, stream);
     let render = |method, params: Option<&str>| sse::event(&message::notification(method, params));
     let counted = front.metrics.get_streams.hold();
     answer::changes(changes::body(

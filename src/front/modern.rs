@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::HeaderMap;
 
-use crate::caller::Caller;
 use crate::front::answer::{self, Recipient};
 use crate::front::listen::listen;
 use crate::front::running::Running;
@@ -139,7 +138,7 @@ async fn answer(
     trace: &Trace,
     mut record: Record,
 ) -> Result<Response, Fault> {
-    let scope = Scope::new(&front.live, Caller::anonymous(), Version::MODERN, trace)
+    let scope = Scope::new(&front.live, to.caller.clone(), Version::MODERN, trace)
         .with_headers(found)
         .over(&to.connection)
         .streaming(to.accepts.streams());

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::authentication::CurrentAuthenticator;
 use crate::caller::Caller;
 use crate::config::Listen;
 use crate::front::drain::{Draining, GivenUp};
@@ -43,6 +44,12 @@ pub struct Front {
     /// `listen.keep_alive`
     pub(super) keep_alive: Duration,
     pub(super) started: Instant,
+    /// The way callers are authenticated.
+    pub(super) authentication: Arc<CurrentAuthenticator>,
+    /// `listen.path`
+    pub(super) path: Box<str>,
+    /// Whether only this machine can connect.
+    pub(super) is_loopback: bool,
     origins: OriginCheck,
 }
 
@@ -52,12 +59,13 @@ impl Front {
     pub fn new(
         listen: &Listen,
         live: Arc<Live>,
+        authentication: Arc<CurrentAuthenticator>,
         sessions: Arc<SessionTable>,
         draining: &Draining,
         tasks: TaskTracker,
     ) -> Self {
-        let loopback = listen.address.ip().is_loopback();
-        let origins = OriginCheck::new(loopback, &listen.allowed_hosts, &listen.allowed_origins);
+        let is_loopback = listen.address.ip().is_loopback();
+        let origins = OriginCheck::new(is_loopback, &listen.allowed_hosts, &listen.allowed_origins);
         let intake = Intake::new(listen);
         let metrics = Arc::clone(&live.load().metrics);
         Self {
@@ -69,6 +77,9 @@ impl Front {
             tasks,
             metrics,
             origins,
+            authentication,
+            path: listen.path.as_str().into(),
+            is_loopback,
             intake,
             keep_alive: listen.keep_alive,
             started: Instant::now(),

@@ -219,7 +219,7 @@ impl Connection {
                 let connection = Arc::clone(self);
                 self.tasks.spawn(async move {
                     let (live, end) = (&connection.live, connection.shutdown.clone());
-                    let caller = Caller::anonymous();
+                    let caller = Caller::local();
                     let changes = match connection.session() {
                         Some(session) => Changes::of_session(live, caller, session.listen(end)),
                         None => Changes::new(live, caller, ListKinds::ALL, end),
@@ -247,7 +247,7 @@ impl Connection {
         let mut trace = Trace::new();
         trace.heed(request.meta.as_ref());
         let metrics = Arc::clone(&self.live.load().metrics);
-        let record = Record::open(&metrics, Caller::anonymous(), &request.method, &trace);
+        let record = Record::open(&metrics, Caller::local(), &request.method, &trace);
         let answered = match (modern, request.method.as_ref(), self.session()) {
             (true, _, _) => self.handle_modern(request, &trace, record).await,
             (false, method::INITIALIZE, _) => self.initialize(request, record).await,
@@ -262,7 +262,7 @@ impl Connection {
             }
             (false, _, Some(session)) => {
                 let scope = |live| {
-                    Scope::new(live, Caller::anonymous(), session.version(), &trace)
+                    Scope::new(live, Caller::local(), session.version(), &trace)
                         .in_session(&session)
                 };
                 self.relay(request, scope, record).await
@@ -286,7 +286,7 @@ impl Connection {
         self.settle(self.introduced_by).await;
         let initialized = {
             let snapshot = self.live.load();
-            legacy::initialize(snapshot.view(&Caller::anonymous()), request)
+            legacy::initialize(snapshot.view(&Caller::local()), request)
         };
         let (profile, body) = initialized.inspect_err(|fault| record.fail(fault))?;
         let session = CallerSession::new(profile, ShareKey::Local, MemoryShare::unlimited());
@@ -307,7 +307,7 @@ impl Connection {
         let checked =
             modern::check_envelope(request).and_then(|version| modern::check_version(&version));
         checked.inspect_err(|fault| record.fail(fault))?;
-        let scope = |live| Scope::new(live, Caller::anonymous(), Version::MODERN, trace);
+        let scope = |live| Scope::new(live, Caller::local(), Version::MODERN, trace);
         match request.method.as_ref() {
             method::DISCOVER => {
                 self.settle(self.introduced_by).await;

@@ -34,6 +34,18 @@ pub enum Fault {
         "invalid request: exactly one Host is needed, as `host` or `host:port`, and the same in the request's target"
     )]
     Authority,
+    /// The credential is missing or wrong (RFC 6750 §3.1).
+    #[error("unauthorized: {0}")]
+    Unauthenticated(&'static str),
+    /// There are several credentials, or one that cannot be read (RFC 6750 §3.1).
+    #[error("invalid request: exactly one credential is needed, in a header")]
+    MalformedCredential,
+    /// The credential is right, and lacks a scope (RFC 6750 §3.1).
+    #[error("forbidden: the credential lacks a scope")]
+    InsufficientScope,
+    /// The keys that the credential is checked with cannot be fetched.
+    #[error("the credential cannot be checked at the moment")]
+    CredentialUnchecked,
     /// An HTTP method the endpoint does not have.
     #[error("invalid request: the endpoint takes POST, GET, DELETE and OPTIONS")]
     HttpMethod,
@@ -186,6 +198,10 @@ impl FaultKind {
         match self {
             Self::Forbidden          => before_body(StatusCode::FORBIDDEN),
             Self::Authority          => before_body(BAD),
+            Self::Unauthenticated    => before_body(StatusCode::UNAUTHORIZED),
+            Self::MalformedCredential => before_body(BAD),
+            Self::InsufficientScope  => before_body(StatusCode::FORBIDDEN),
+            Self::CredentialUnchecked => FaultRow { echoes: false, ..both(-32603, StatusCode::SERVICE_UNAVAILABLE, Weir) },
             Self::HttpMethod         => before_body(StatusCode::METHOD_NOT_ALLOWED),
             Self::MediaType          => before_body(StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::ContentCoding      => before_body(StatusCode::UNSUPPORTED_MEDIA_TYPE),
@@ -245,6 +261,12 @@ impl Fault {
             Era::Modern => row.modern,
             Era::Legacy => row.legacy,
         }
+    }
+
+    /// Returns whether it is about `Host` or `Origin`: pages may not even read that answer.
+    #[must_use]
+    pub fn is_of_origin(&self) -> bool {
+        matches!(self, Self::Forbidden | Self::Authority)
     }
 
     /// Returns the party that has to act.

@@ -88,6 +88,13 @@ impl OriginCheck {
     }
 }
 
+/// Returns the authority of a request if it is this machine, in the caller's spelling.
+#[must_use]
+pub fn local_authority(request: &Parts) -> Option<&str> {
+    let authority = Authority::of(request).ok()?;
+    authority.is_local().then_some(authority.text)
+}
+
 /// The authority that a request is meant for: `host` or `host:port`, without userinfo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Authority<'r> {

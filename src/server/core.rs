@@ -14,7 +14,6 @@ use tokio_util::task::TaskTracker;
 use crate::catalog::{Catalog, Pins};
 use crate::config::{self, Config};
 use crate::connector::{self, ConnectorContext};
-use crate::credentials::CredentialsContext;
 use crate::files::Files;
 use crate::live::accept::AcceptHandle;
 use crate::live::command::{NewConfig, PublisherCommand};
@@ -25,11 +24,11 @@ use crate::live::state::{Effects, State};
 use crate::live::store::{ListingStore, StoreWriter, StoredListing};
 use crate::live::{Live, Snapshot, StateChange};
 use crate::memory::MemoryBudget;
-use crate::metrics::Metrics;
+use crate::server::authentication::Authentication;
+use crate::server::context::make_context;
 use crate::server::error::ServeError;
 use crate::server::options::Options;
 use crate::upstream::Link;
-use crate::upstream::confinement::SecretPaths;
 use crate::upstream::health::ListingReport;
 
 /// How long a stopping weir waits for keepers and child processes, once no call is under way. A child
@@ -52,6 +51,8 @@ pub struct Core {
     store: Option<ListingStore>,
     /// Stops the keeper of each link, by the id of the link.
     keepers: BTreeMap<u64, CancellationToken>,
+    /// The way callers are authenticated.
+    pub(super) authentication: Authentication,
 }
 
 impl Core {
@@ -64,16 +65,8 @@ impl Core {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let files = Arc::new(Files::default());
-        let state_dir = config.state_dir.clone();
-        let around = ConnectorContext {
-            instance: config.instance.clone(),
-            reaper: options.reaper.clone(),
-            secret_paths: Arc::new(SecretPaths::of(&config)),
-            auth: CredentialsContext::new(&files, state_dir, &tasks, &shutdown),
-            metrics: Metrics::new(),
-            memory: MemoryBudget::new(config.memory),
-            tasks: tasks.clone(),
-        };
+        let around = make_context(&config, options, &files, &tasks, &shutdown);
+        let authentication = Authentication::new(&files, &around.auth, &around.memory);
         tasks.spawn(files.watch(shutdown.clone()));
         let upstreams = config.upstreams.values();
         let links = upstreams
@@ -113,6 +106,7 @@ impl Core {
             commands,
             store,
             keepers: BTreeMap::new(),
+            authentication,
         };
         for link in links.iter() {
             core.schedule.add(link).await?;

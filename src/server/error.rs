@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::authentication::AuthenticationSetupError;
 use crate::live::schedule::ScheduleError;
 use crate::name::UpstreamId;
 use crate::seal::NoRandom;
@@ -48,6 +49,9 @@ pub enum ServeError {
         #[source]
         source: WireError,
     },
+    /// Callers cannot be authenticated as the config says.
+    #[error("callers cannot be authenticated")]
+    Authentication(#[from] AuthenticationSetupError),
     /// The resync schedule cannot be set up.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),

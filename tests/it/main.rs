@@ -57,6 +57,7 @@ mod forwarding;
 mod get_streams;
 mod habits;
 mod hosts;
+mod identity;
 mod import;
 mod instructions;
 mod isolation;

@@ -18,13 +18,22 @@ use crate::document::path::KeyPath;
 /// The most entries of `jwt`, and of each list of `metadata`.
 const ENTRIES: usize = 100;
 
+/// The settings of the listener that `auth` depends on.
+#[derive(Clone, Copy)]
+pub(super) struct ListenContext<'c> {
+    pub(super) address: SocketAddr,
+    /// `server.title`
+    pub(super) title: Option<&'c str>,
+}
+
 /// Validates `listen.auth`. Without it the address must be loopback.
 pub(super) fn check_listen_auth(
     check: &mut Check<'_>,
     raw: Option<raw::ListenAuth>,
-    address: SocketAddr,
+    listener: ListenContext<'_>,
     at: &KeyPath,
 ) -> Option<ListenAuth> {
+    let address = listener.address;
     let Some(raw) = raw else {
         if !address.ip().is_loopback() && !check.source.is_excused(at, "auth") {
             check.report(&at.key("address"), Rule::OpenListener(address));
@@ -34,7 +43,7 @@ pub(super) fn check_listen_auth(
     Some(match raw {
         raw::ListenAuth::None => ListenAuth::None,
         raw::ListenAuth::Callers(raw) => {
-            let auth = check_callers(check, *raw, address, &at.key("auth"));
+            let auth = check_callers(check, *raw, listener, &at.key("auth"));
             ListenAuth::Callers(Box::new(auth))
         }
     })
@@ -43,7 +52,7 @@ pub(super) fn check_listen_auth(
 fn check_callers(
     check: &mut Check<'_>,
     raw: raw::CallerAuth,
-    address: SocketAddr,
+    listener: ListenContext<'_>,
     at: &KeyPath,
 ) -> CallerAuth {
     let written = ["jwt", "api_keys", "client_certificates", "platform"];
@@ -57,7 +66,7 @@ fn check_callers(
     let public_url = raw.public_url.as_ref();
     let public_url =
         public_url.and_then(|text| check_public_url(check, text, &at.key("public_url")));
-    let is_loopback = address.ip().is_loopback();
+    let is_loopback = listener.address.ip().is_loopback();
     if has_jwt
         && raw.public_url.is_none()
         && !is_loopback
@@ -81,7 +90,7 @@ fn check_callers(
         .collect();
     let metadata = raw.metadata.unwrap_or_default();
     CallerAuth {
-        metadata: check_metadata(check, metadata, &jwt, &at.key("metadata")),
+        metadata: check_metadata(check, metadata, &jwt, listener.title, &at.key("metadata")),
         api_keys: raw
             .api_keys
             .and_then(|raw| api_keys::check_api_keys(check, raw, &at.key("api_keys"))),
@@ -113,6 +122,7 @@ fn check_metadata(
     check: &mut Check<'_>,
     raw: raw::ResourceMetadata,
     jwt: &[JwtIssuer],
+    title: Option<&str>,
     at: &KeyPath,
 ) -> ResourceMetadata {
     let name = expand_optional(check, raw.name.as_ref(), &at.key("name"));
@@ -132,7 +142,7 @@ fn check_metadata(
         Some(url.as_str().into())
     });
     ResourceMetadata {
-        name: name.unwrap_or_else(|| "weir".to_owned()).into(),
+        name: name.as_deref().or(title).unwrap_or("weir").into(),
         scopes: each_once(scopes.into_iter().map(String::into_boxed_str)),
         authorization_servers: each_once(servers),
         documentation,

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::admin::check_admin;
 use super::check::Check;
-use super::listen_auth::check_listen_auth;
+use super::listen_auth::{ListenContext, check_listen_auth};
 use super::resync::check_resync;
 use super::values::{check_address, check_lower_case, host};
 use super::{drift, environment, server};
@@ -55,7 +55,9 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     if let Some(version) = raw.version.filter(|version| *version != 1) {
         check.report(&root.key("version"), Rule::Version(version));
     }
-    let listen = check_listen(check, raw.listen.unwrap_or_default(), &root.key("listen"));
+    let title = raw.server.as_ref().and_then(|server| server.title.clone());
+    let listen = raw.listen.unwrap_or_default();
+    let listen = check_listen(check, listen, title.as_deref(), &root.key("listen"));
     let admin = raw
         .admin
         .map(|raw| check_admin(check, raw, &root.key("admin"), &listen));
@@ -105,9 +107,15 @@ fn check_memory(check: &mut Check<'_>, raw: raw::Limits, at: &KeyPath) -> usize 
     bytes
 }
 
-fn check_listen(check: &mut Check<'_>, raw: raw::Listen, at: &KeyPath) -> Listen {
+/// Validates `listen`. `title` is that of `server`.
+fn check_listen(
+    check: &mut Check<'_>,
+    raw: raw::Listen,
+    title: Option<&str>,
+    at: &KeyPath,
+) -> Listen {
     let address = check_address(check, raw.address, 8000, at);
-    let auth = check_listen_auth(check, raw.auth, address, at);
+    let auth = check_listen_auth(check, raw.auth, ListenContext { address, title }, at);
     let path = raw.path.unwrap_or_else(|| "/mcp".to_owned());
     if let Err(rule) = check_path(&path) {
         check.report(&at.key("path"), rule);

@@ -418,6 +418,11 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
                 (Legacy, rig.legacy("tools/call", &dead).text()),
             ]
         }
+        // They need a weir that authenticates callers: see `identity.rs`.
+        FaultKind::Unauthenticated
+        | FaultKind::MalformedCredential
+        | FaultKind::InsufficientScope
+        | FaultKind::CredentialUnchecked => Vec::new(),
         // They need a weir that ends, a system without random numbers, or a catalog with a route to
         // an upstream that does not exist. No request makes one.
         FaultKind::ShuttingDown | FaultKind::Internal | FaultKind::NoMemory => Vec::new(),
@@ -470,8 +475,12 @@ async fn every_fault_but_one_can_be_provoked() {
     let rig = Rig::start().await;
     let quiet = |kind: &FaultKind| provocations(*kind, &rig).is_empty();
     let quiet: Vec<_> = FaultKind::ALL.iter().filter(|kind| quiet(kind)).collect();
-    // For the memory see `budget.rs`.
+    // For the memory see `budget.rs`, for credentials `identity.rs`.
     let others = [
+        &FaultKind::Unauthenticated,
+        &FaultKind::MalformedCredential,
+        &FaultKind::InsufficientScope,
+        &FaultKind::CredentialUnchecked,
         &FaultKind::NoMemory,
         &FaultKind::ShuttingDown,
         &FaultKind::Internal,
