@@ -7,10 +7,14 @@
 //! What a caller presents decides in which way it is authenticated. If that is wrong the request is
 //! refused, whatever else would do: nobody falls back to another identity, or to none.
 
+mod api_key;
+mod api_keys;
 mod bearer;
+mod client_certificates;
 mod context;
 mod current;
 pub mod jwt;
+mod platform;
 mod refusal;
 mod verifier;
 
@@ -19,10 +23,16 @@ use http::request::Parts;
 use crate::caller::{Caller, CallerConnection};
 use crate::config::CallerAuth;
 
+pub use api_key::{ApiKeyError, ApiKeyText, make_api_key, write_hash};
+pub use api_keys::{ApiKeys, ApiKeysError};
+
 use bearer::{Presented, read_bearer};
+pub use client_certificates::CertificateAuthenticator;
+use client_certificates::check_binding;
 pub use context::AuthenticationContext;
 pub use current::CurrentAuthenticator;
 use jwt::{JwtAuthenticator, JwtSetupError};
+pub use platform::PlatformAuthenticator;
 pub use refusal::{Refusal, RefusalKind};
 
 /// Why callers cannot be authenticated as the config says. A mistake in it, or a file that changed
@@ -32,6 +42,9 @@ pub enum AuthenticationSetupError {
     /// Tokens cannot be verified.
     #[error("`listen.auth.jwt`")]
     Jwt(#[from] JwtSetupError),
+    /// The API keys cannot be used.
+    #[error("`listen.auth.api_keys`")]
+    ApiKeys(#[from] ApiKeysError),
 }
 
 /// Authenticates callers in the ways of one `listen.auth`.
@@ -39,6 +52,9 @@ pub enum AuthenticationSetupError {
 pub struct Authenticator {
     settings: CallerAuth,
     jwt: Option<JwtAuthenticator>,
+    api_keys: Option<ApiKeys>,
+    certificates: Option<CertificateAuthenticator>,
+    platform: Option<PlatformAuthenticator>,
 }
 
 impl Authenticator {
@@ -55,9 +71,16 @@ impl Authenticator {
             true => None,
             false => Some(JwtAuthenticator::new(entries, public_url, context)?),
         };
+        let api_keys = settings.api_keys.as_ref();
+        let api_keys = api_keys.map(|keys| ApiKeys::open(&keys.file, context));
+        let trust = context.caller_trust.clone();
+        let trust = trust.filter(|_| settings.client_certificates.is_some());
         Ok(Self {
             settings: settings.clone(),
             jwt,
+            api_keys: api_keys.transpose()?,
+            certificates: trust.map(CertificateAuthenticator::new),
+            platform: settings.platform.as_ref().map(PlatformAuthenticator::new),
         })
     }
 
@@ -74,13 +97,18 @@ impl Authenticator {
         request: &Parts,
         connection: &CallerConnection,
     ) -> Option<Result<Caller, Refusal>> {
-        match self.presented(request) {
-            Err(refusal) => Some(Err(refusal)),
-            Ok(None) => Some(Self::by_connection(request, connection)),
-            Ok(Some(Presented { text })) => match &self.jwt {
-                Some(jwt) => jwt.try_now(text),
-                None => Some(Err(unusable())),
-            },
+        let text = match self.presented(request) {
+            Err(refusal) => return Some(Err(refusal)),
+            Ok(None) => return Some(self.by_connection(request, connection)),
+            Ok(Some(Presented { text })) => text,
+        };
+        match (&self.api_keys, &self.jwt) {
+            (Some(keys), _) if ApiKeyText::is_meant(text) => Some(keys.authenticate(text)),
+            (_, Some(jwt)) => {
+                let verdict = jwt.try_now(text)?;
+                Some(verdict.and_then(|caller| check_binding(caller, connection)))
+            }
+            (_, None) => Some(Err(unusable())),
         }
     }
 
@@ -97,7 +125,10 @@ impl Authenticator {
             return verdict;
         }
         match (self.presented(request)?, &self.jwt) {
-            (Some(Presented { text }), Some(jwt)) => jwt.authenticate(text).await,
+            (Some(Presented { text }), Some(jwt)) => {
+                let caller = jwt.authenticate(text).await?;
+                check_binding(caller, connection)
+            }
             (None, _) | (_, None) => Err(unusable()),
         }
     }
@@ -113,8 +144,22 @@ impl Authenticator {
 
     /// Authenticates a request without a credential of its own: by the platform in front, or by the
     /// certificate of its connection.
-    fn by_connection(_: &Parts, _: &CallerConnection) -> Result<Caller, Refusal> {
-        Err(Refusal::missing())
+    fn by_connection(
+        &self,
+        request: &Parts,
+        connection: &CallerConnection,
+    ) -> Result<Caller, Refusal> {
+        let platform = self.platform.as_ref();
+        let asserted = platform
+            .and_then(|platform| platform.authenticate(&request.headers, connection.address));
+        if let Some(asserted) = asserted {
+            return asserted;
+        }
+        let certificate = connection.certificate.as_ref();
+        match self.certificates.as_ref().zip(certificate) {
+            Some((certificates, certificate)) => certificates.authenticate(certificate),
+            None => Err(Refusal::missing()),
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 //! The caller of a request. Its session's state is something else: see
 //! [`crate::session::CallerSession`].
 
+mod certificate;
 mod identity;
 mod presence;
 mod room;
 mod share;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::memory::MemoryShare;
 
+pub use certificate::{CertificateError, PeerCertificate};
 pub use identity::{Caller, Identity, Principal, PrincipalKey};
 pub use presence::{Presence, PresenceState, WaitingRequest};
 pub use room::{Occupant, Rest, Room, RoomIsFull};
@@ -22,6 +25,8 @@ pub struct CallerConnection {
     pub address: Option<IpAddr>,
     /// The bytes that are kept for it: requests that arrive, answers until they are sent.
     pub memory: MemoryShare,
+    /// The certificate that the caller proved to have at the handshake of TLS.
+    pub certificate: Option<Arc<PeerCertificate>>,
 }
 
 impl CallerConnection {

@@ -9,6 +9,7 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod import;
+pub mod key;
 pub mod log;
 pub mod login;
 pub mod output;
@@ -57,6 +58,8 @@ pub enum Command {
     Import(import::ImportArgs),
     /// Add an upstream to a config file, which keeps its comments
     Add(add::AddArgs),
+    /// Make, list and revoke API keys of callers
+    Key(key::KeyArgs),
     /// Print the JSON Schema of the config
     Schema,
     /// Run a child process and end all of it when weir ends (used by weir itself)

@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod fingerprint;
 mod listen_auth;
+mod listen_tls;
 mod load;
 mod namespaces;
 mod raw;
@@ -46,16 +47,17 @@ pub use auth::{
 pub use drift::{Drift, DriftPolicy, DriftThreshold};
 pub use endpoint::{
     ChildUser, ClientIdentity, Connector, Endpoint, Gateway, HttpEndpoint, MAX_CERTIFICATES,
-    Search, TlsSettings, TlsVersion,
+    MAX_REVOCATIONS, Search, TlsSettings, TlsVersion,
 };
 pub use environment::{EnvDecision, InheritEnv};
 pub use error::{ConfigErrors, Problem, ProblemKind};
 pub use fingerprint::Fingerprint;
 pub use listen_auth::{
-    ApiKeySettings, AudienceRule, CallerAuth, ClaimRule, ClientCertificates, JwksOrigin, JwtIssuer,
-    ListenAuth, PlatformIdentity, ResourceMetadata,
+    ApiKeyEntry, ApiKeySettings, AudienceRule, CallerAuth, ClaimRule, ClientCertificates,
+    JwksOrigin, JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
 };
-pub use load::{ConfigFiles, TextDigest, load, parse, paths, process_env};
+pub use listen_tls::ListenTls;
+pub use load::{ConfigFiles, TextDigest, api_keys_file, load, parse, paths, process_env};
 pub use namespaces::AmbiguousNamespaces;
 pub use reach::Reach;
 pub use rule_origins::{RuleOrigins, RuleText};
@@ -65,6 +67,8 @@ pub use secrets::{ExpandError, MAX_SECRET, SecretRefError};
 pub use stream::is_stream;
 pub use tool_rules::{CallTimeout, ToolOverride, ToolRules};
 pub use units::UnitError;
+pub(crate) use units::duration as parse_duration;
+pub use validate::parse_api_keys;
 pub(crate) use validate::{is_plain, is_refused_header};
 
 use crate::name::{Instance, Namespace, Naming, UpstreamId};
@@ -245,6 +249,8 @@ pub struct Listen {
     /// How callers are authenticated; `None` if it is not written, which is allowed on loopback
     /// only.
     pub auth: Option<ListenAuth>,
+    /// The listener's certificate; `None` is plain HTTP.
+    pub tls: Option<ListenTls>,
 }
 
 impl Listen {
@@ -264,11 +270,13 @@ impl Listen {
             keep_alive,
             drain,
             auth,
+            tls,
         } = self;
         let names = (address, path, allowed_hosts, allowed_origins);
         let sizes = (page_size, request_bytes, connections);
         let times = (header_timeout, body_timeout, keep_alive, drain);
-        Fingerprint::of(&(names, sizes, times, auth))
+        let tls = tls.as_ref().map(ListenTls::written);
+        Fingerprint::of(&(names, sizes, times, auth, tls))
     }
 }
 

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -113,6 +114,7 @@ struct WatchedFile {
     limit: u64,
     now: Latest<Secret>,
     version: AtomicU64,
+    changed: Notify,
     last: Mutex<LastLook>,
 }
 
@@ -141,6 +143,7 @@ impl Files {
             limit,
             now: Latest::new(read(path, limit)?),
             version: AtomicU64::new(1),
+            changed: Notify::new(),
             last: Mutex::new(LastLook {
                 stamp,
                 at: Instant::now(),
@@ -246,6 +249,20 @@ impl FileCell {
         self.0.version.load(Ordering::Acquire)
     }
 
+    /// Waits until the content is another one than that of a version, and returns its version.
+    pub async fn changed(&self, seen: u64) -> u64 {
+        loop {
+            let mut changed = pin!(self.0.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let version = self.version();
+            if version != seen {
+                return version;
+            }
+            changed.await;
+        }
+    }
+
     /// Looks at the file now, unless the last look is less than `old` ago.
     pub async fn look(&self, old: Duration) {
         if let Some(looking) = self.looking(old) {
@@ -281,6 +298,7 @@ impl WatchedFile {
                 if text != *self.now.get() {
                     self.now.set(text);
                     self.version.fetch_add(1, Ordering::Release);
+                    self.changed.notify_waiters();
                     tracing::info!(file = %self.path.display(), "a file was replaced and is in use");
                 }
             }

@@ -27,6 +27,7 @@ pub use new_upstream::{NewAuth, NewUpstream, NewUpstreamError, NewValue};
 pub use report::{ImportFormat, ImportReport, Note, NoteKind, ServerReport};
 use server::UpstreamWriter;
 use variables::Variables;
+pub(crate) use yaml::scalar as yaml_scalar;
 
 /// An error because of which nothing can be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

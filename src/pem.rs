@@ -1,12 +1,14 @@
 //! Certificates and private keys in PEM (RFC 7468).
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
+use x509_parser::{parse_x509_certificate, parse_x509_crl};
 
 /// Why text is not the PEM that it should be. Never contains the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +22,12 @@ pub enum PemError {
     /// PEM with the label of a certificate, but other content.
     #[error("certificate {0} in it cannot be read")]
     Certificate(usize),
+    /// No list of revoked certificates.
+    #[error("there is no list of revoked certificates in it: `-----BEGIN X509 CRL-----`")]
+    NoRevocations,
+    /// PEM with the label of such a list, but other content.
+    #[error("list {0} of revoked certificates in it cannot be read")]
+    Revocations(usize),
     /// No key.
     #[error("there is no private key in it: `-----BEGIN PRIVATE KEY-----`, `… RSA …` or `… EC …`")]
     NoKey,
@@ -32,6 +40,9 @@ pub enum PemError {
     /// A key of another certificate.
     #[error("the private key does not fit the certificate")]
     Mismatch,
+    /// A certificate that nobody accepts any more.
+    #[error("the certificate has expired")]
+    Expired,
 }
 
 /// Returns all certificates of a text: at least one.
@@ -58,6 +69,25 @@ pub fn roots(text: &str) -> Result<RootCertStore, PemError> {
         added.map_err(|_| PemError::Certificate(index + 1))?;
     }
     Ok(roots)
+}
+
+/// Returns the lists of revoked certificates of a text (RFC 5280 §5): at least one.
+///
+/// # Errors
+/// There is none, or the text is no PEM.
+pub fn revocations(text: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, PemError> {
+    let found = CertificateRevocationListDer::pem_slice_iter(text.as_bytes());
+    let found: Vec<_> = found
+        .collect::<Result<_, _>>()
+        .map_err(|_| PemError::Syntax)?;
+    if found.is_empty() {
+        return Err(PemError::NoRevocations);
+    }
+    let unreadable = found.iter().position(|list| parse_x509_crl(list).is_err());
+    match unreadable {
+        Some(index) => Err(PemError::Revocations(index + 1)),
+        None => Ok(found),
+    }
 }
 
 /// Returns the first private key of a text: PKCS#8, PKCS#1 or SEC1.
@@ -95,6 +125,16 @@ pub fn identity(cert: &str, key: &str) -> Result<Arc<CertifiedKey>, PemError> {
         }
         Err(_) => Err(PemError::Certificate(1)),
     }
+}
+
+/// Returns when the first certificate of a text ends to be valid; `None` if it cannot be read.
+#[must_use]
+pub fn ends(cert: &str) -> Option<SystemTime> {
+    let chain = certificates(cert).ok()?;
+    let (_, parsed) = parse_x509_certificate(chain.first()?).ok()?;
+    let seconds = parsed.validity().not_after.timestamp();
+    let seconds = u64::try_from(seconds).unwrap_or_default();
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

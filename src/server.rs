@@ -6,6 +6,7 @@ mod config_watch;
 mod context;
 mod core;
 mod error;
+mod front_tls;
 mod memory_watch;
 mod options;
 mod reload;
@@ -77,7 +78,7 @@ impl Bound {
     #[must_use]
     pub fn url(&self) -> String {
         let (_, address) = &self.front;
-        format!("http://{address}{}", self.config.listen.path)
+        url_of(*address, &self.config)
     }
 
     /// Returns the address of the admin listener, if there is one.
@@ -98,7 +99,8 @@ impl Bound {
             admin,
         } = self;
         let mut core = Core::start(Arc::clone(&config), options).await?;
-        let authentication = core.authentication.start(&config.listen)?;
+        let (listener, trust) = front_tls::secure(listener, &config.listen, &core)?;
+        let authentication = core.authentication.start(&config.listen, trust)?;
         let draining = Draining::default();
         let sessions = start_sessions(&core, &config, &keys)?;
         let front = Arc::new(Front::new(
@@ -231,7 +233,7 @@ impl Server {
     /// Returns the URL of the MCP endpoint.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}{}", self.address, self.config.listen.path)
+        url_of(self.address, &self.config)
     }
 
     /// Returns a receiver of the generation: the number of every new snapshot.
@@ -277,6 +279,17 @@ impl Server {
         self.sessions.leave();
         self.core.stop().await;
     }
+}
+
+/// Returns the URL of the MCP endpoint at an address.
+fn url_of(address: SocketAddr, config: &Config) -> String {
+    let listen = &config.listen;
+    let scheme = if listen.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    format!("{scheme}://{address}{}", listen.path)
 }
 
 async fn bind(address: SocketAddr) -> Result<(Listener, SocketAddr), ServeError> {

@@ -1,4 +1,4 @@
-//! TLS towards upstreams and token endpoints.
+//! TLS towards upstreams and token endpoints, and of weir's own listener.
 //!
 //! All connections that trust what the machine trusts share one rustls configuration. It is made
 //! when the first connection needs it, because reading the machine's certificates takes
@@ -8,9 +8,12 @@
 //! client.
 
 mod ca_file;
-mod client_certificate;
+mod caller_trust;
+mod certificate_files;
 mod error;
 mod failure;
+mod listener;
+mod versions;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -20,14 +23,18 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-pub use client_certificate::KeySource;
+pub use caller_trust::CallerTrust;
+pub use certificate_files::KeySource;
 pub use error::TlsError;
-pub use failure::{describe, is_rejection};
+pub use failure::{describe, describe_refusal, is_rejection};
+pub use listener::ListenerTls;
 
-use crate::config::{MAX_CERTIFICATES, TlsSettings, TlsVersion};
+use crate::config::{ListenTls, MAX_CERTIFICATES, MAX_REVOCATIONS, TlsSettings, TlsVersion};
 use crate::files::{FileCell, Files};
 use ca_file::CaFileVerifier;
-use client_certificate::ClientCertificate;
+use caller_trust::TrustFile;
+use certificate_files::CertificateFiles;
+use versions::versions;
 
 /// Makes the TLS configurations of connections.
 #[derive(Debug, Default)]
@@ -96,7 +103,7 @@ impl TlsConfigs {
         let mut config = match identity {
             Some((identity, key)) => {
                 let cert = self.file(&identity.cert)?;
-                let identity = ClientCertificate::new(&identity.cert, cert, key)?;
+                let identity = CertificateFiles::new(&identity.cert, cert, key)?;
                 builder.with_client_cert_resolver(Arc::new(identity))
             }
             None => builder.with_no_client_auth(),
@@ -126,6 +133,45 @@ impl TlsConfigs {
         Ok(config)
     }
 
+    /// Returns the trust in certificates of callers: of the CAs of a file, but for those that the
+    /// lists of another file revoke. A caller without a certificate is let in unless `is_required`.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub fn caller_trust(
+        &self,
+        ca: &Path,
+        crl: Option<&Path>,
+        is_required: bool,
+    ) -> Result<Arc<CallerTrust>, TlsError> {
+        let open = |path: &Path, limit| -> Result<TrustFile, TlsError> {
+            let file = self.files.open(path, limit);
+            Ok(TrustFile {
+                path: path.to_owned(),
+                file: file.map_err(|error| TlsError::File(Arc::new(error)))?,
+            })
+        };
+        let ca = open(ca, MAX_CERTIFICATES)?;
+        let crl = crl.map(|crl| open(crl, MAX_REVOCATIONS)).transpose()?;
+        CallerTrust::new(ca, crl, is_required, provider()).map(Arc::new)
+    }
+
+    /// Returns the TLS of weir's own listener. With `callers`, their certificates are asked for.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub fn for_listener(
+        &self,
+        settings: &ListenTls,
+        key: Box<dyn KeySource>,
+        callers: Option<Arc<CallerTrust>>,
+    ) -> Result<Arc<ListenerTls>, TlsError> {
+        let cert = self.file(&settings.cert)?;
+        let certificate = CertificateFiles::new(&settings.cert, cert, key)?;
+        let min_version = settings.min_version;
+        ListenerTls::new(&provider(), min_version, certificate, callers).map(Arc::new)
+    }
+
     fn file(&self, path: &Path) -> Result<FileCell, TlsError> {
         let file = self.files.open(path, MAX_CERTIFICATES);
         file.map_err(|error| TlsError::File(Arc::new(error)))
@@ -142,12 +188,8 @@ fn builder(
     provider: &Arc<CryptoProvider>,
     min_version: TlsVersion,
 ) -> Result<VersionedBuilder, TlsError> {
-    let versions = match min_version {
-        TlsVersion::V1_2 => rustls::DEFAULT_VERSIONS,
-        TlsVersion::V1_3 => &[&rustls::version::TLS13],
-    };
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider));
-    Ok(builder.with_protocol_versions(versions)?)
+    Ok(builder.with_protocol_versions(versions(min_version))?)
 }
 
 fn system_verifier(provider: Arc<CryptoProvider>) -> Result<Arc<Verifier>, TlsError> {

@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::files::Files;
 use crate::memory::MemoryBudget;
-use crate::tls::TlsConfigs;
+use crate::tls::{CallerTrust, TlsConfigs};
 
 /// The parts of a weir that all ways to authenticate share.
 #[derive(Clone, Debug)]
@@ -20,6 +20,9 @@ pub struct AuthenticationContext {
     pub tasks: TaskTracker,
     /// Is cancelled when weir stops; nothing is fetched after that.
     pub shutdown: CancellationToken,
+    /// The trust in client certificates, which the handshakes of the listener use too; `None` if
+    /// they are not asked for.
+    pub caller_trust: Option<Arc<CallerTrust>>,
     /// The budget of `limits.memory`, which what is remembered of tokens counts in.
     pub memory: Arc<MemoryBudget>,
 }

@@ -110,6 +110,8 @@ pub struct HttpEndpoint {
 
 /// The largest file of certificates, in bytes: enough for all of a machine's.
 pub const MAX_CERTIFICATES: u64 = 2 << 20;
+/// The largest file of revoked certificates, in bytes.
+pub const MAX_REVOCATIONS: u64 = 16 << 20;
 
 /// `tls:` — how TLS towards an upstream is made.
 #[derive(Clone, Debug, Default)]

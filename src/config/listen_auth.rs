@@ -5,7 +5,7 @@ mod client_certificates;
 mod jwt;
 mod platform;
 
-pub use api_keys::ApiKeySettings;
+pub use api_keys::{ApiKeyEntry, ApiKeySettings};
 pub use client_certificates::ClientCertificates;
 pub use jwt::{AudienceRule, ClaimRule, JwksOrigin, JwtIssuer};
 pub use platform::PlatformIdentity;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ring::digest::{Context, SHA256};
 
 use super::error::{Problem, ProblemKind};
+use super::secrets;
 use super::source;
 use super::validate::{ParsedFile, validate};
 use super::{Config, ConfigErrors, raw};
@@ -150,6 +151,20 @@ pub fn parse(
     let mut problems = Vec::new();
     let (raw, source) = source::read::<raw::File>(text, file, 0, &mut problems);
     validate(ParsedFile { raw, source }, Vec::new(), env, problems)
+}
+
+/// Returns the file of `listen.auth.api_keys` of a config, whatever else is wrong with that: the file
+/// itself may be missing.
+#[must_use]
+pub fn api_keys_file(main: &Path, env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let text = text_of(main).ok()?;
+    let (raw, _) = source::read::<raw::File>(&text, main, 0, &mut Vec::new());
+    let raw::ListenAuth::Callers(callers) = raw.listen?.auth? else {
+        return None;
+    };
+    let file = secrets::expand(&callers.api_keys?.file, env).ok()?;
+    let path = main.parent().unwrap_or(Path::new("")).join(file);
+    Some(std::path::absolute(&path).unwrap_or(path))
 }
 
 /// Returns an environment variable of the process. An empty one is not unset.

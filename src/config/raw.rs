@@ -8,6 +8,7 @@ mod drift;
 mod endpoint;
 pub(super) mod forms;
 mod listen_auth;
+mod listen_tls;
 mod secret;
 mod server;
 
@@ -24,9 +25,10 @@ pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
 use forms::{Duration, Instructions, Json, Resync, ScalarText, Size};
 pub(super) use listen_auth::{
-    ApiKeySettings, CallerAuth, ClaimRule, ClientCertificates, Jwks, JwtIssuer, ListenAuth,
-    PlatformIdentity, ResourceMetadata,
+    ApiKeyEntry, ApiKeyFile, ApiKeySettings, CallerAuth, ClaimRule, ClientCertificates, Jwks,
+    JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
 };
+pub(super) use listen_tls::ListenTls;
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 pub(super) use server::{Icon, ServerSettings};
 
@@ -116,6 +118,8 @@ pub(super) struct Listen {
     pub(super) drain: Option<Duration>,
     /// How callers are authenticated. Required if the address is not loopback.
     pub(super) auth: Option<ListenAuth>,
+    /// TLS of the listener. Without this key it speaks plain HTTP.
+    pub(super) tls: Option<ListenTls>,
 }
 
 /// Where weir stores what must survive a restart.

@@ -222,6 +222,21 @@ pub enum Rule {
     /// `type` against `url` or `command`.
     #[error("`type: stdio` goes with `command`, `type: http` with `url`")]
     Transport,
+    /// The id of an API key.
+    #[error("the id of a key has 1 to 32 letters, digits and `-`")]
+    KeyId,
+    /// `hash` of an API key.
+    #[error("not a hash of a key, which `weir key new` writes: `sha256:` and 64 digits of hex")]
+    KeyHash,
+    /// `expires` of an API key.
+    #[error("not a time: write a day such as 2027-02-01, or 2027-02-01T12:00:00Z")]
+    Time,
+    /// `listen.auth.platform.from[]`
+    #[error("not a network: write ADDRESS/BITS such as 10.0.0.0/8, or one address")]
+    Network,
+    /// `listen.auth.platform.from` without any.
+    #[error("name the networks of the platform: from elsewhere its headers mean nothing")]
+    NoNetwork,
     /// An empty program, argument name, variable.
     #[error("must not be empty")]
     Empty,
@@ -286,6 +301,9 @@ pub enum HeaderSettingError {
     /// One that weir or HTTP itself sets.
     #[error("weir sets this header itself")]
     Reserved,
+    /// One that has a meaning of its own.
+    #[error("this header has another meaning: name one that only the platform sets")]
+    Meaning,
     /// A value with a line break or another character that cannot be sent.
     #[error("has characters that a header cannot have, such as a line break")]
     Value,

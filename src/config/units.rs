@@ -29,7 +29,7 @@ pub enum UnitError {
 const TEN_YEARS: Duration = Duration::from_secs(3650 * 86_400);
 
 /// Parses `500ms`, `30s`, `5m`, `1h`, `2d`, `1h30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, UnitError> {
+pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
     let mut rest = text.trim();
     let mut sum = Duration::ZERO;
     if rest.is_empty() {

@@ -13,6 +13,7 @@ mod drift;
 mod environment;
 mod http;
 mod listen_auth;
+mod listen_tls;
 mod oauth;
 mod resync;
 mod rule_origins;
@@ -26,6 +27,7 @@ mod upstream;
 mod values;
 
 pub(crate) use http::{is_plain, is_refused_header};
+pub use listen_auth::parse_api_keys;
 
 use indexmap::IndexMap;
 use indexmap::map::Entry;

@@ -1,19 +1,14 @@
 //! Tracks what each connection is doing and since when, from which its deadline follows.
 
-use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Version;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::caller::Rest;
-use crate::connections::header_block::HeaderBlock;
-use crate::connections::listener::ClientStream;
 use crate::memory::Reservation;
 
 /// How long an idle connection stays open. Clients' pools drop theirs after 4 s to 2 min.
@@ -22,9 +17,6 @@ const IDLE: Duration = Duration::from_secs(300);
 const CROWDED: Duration = Duration::from_secs(30);
 /// How long the client may leave what is sent to it unread.
 pub(super) const STALL: Duration = Duration::from_secs(60);
-
-/// Most bytes that are read and dropped after a header was refused.
-const LINGER_BYTES: usize = 16 << 20;
 
 /// Phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +129,11 @@ impl Activity {
         }
     }
 
+    /// Notes that TLS is agreed on: from now on the header of the first request has its time.
+    pub(super) fn note_handshake(&self) {
+        self.header_since.store(self.now(), Relaxed);
+    }
+
     /// Returns whether a request has begun.
     pub(super) fn has_begun(&self) -> bool {
         self.begun.load(Relaxed) > 0
@@ -157,13 +154,13 @@ impl Activity {
         }
     }
 
-    fn note_bytes(&self) {
+    pub(super) fn note_bytes(&self) {
         if self.under_way.load(Relaxed) == 0 && self.header_since.load(Relaxed) == 0 {
             self.header_since.store(self.now(), Relaxed);
         }
     }
 
-    fn note_block(&self, is_open: bool) {
+    pub(super) fn note_block(&self, is_open: bool) {
         let since = self.block_since.load(Relaxed);
         if is_open && since == 0 {
             self.block_since.store(self.now(), Relaxed);
@@ -172,7 +169,7 @@ impl Activity {
         }
     }
 
-    fn note_write<T>(&self, polled: Poll<T>) -> Poll<T> {
+    pub(super) fn note_write<T>(&self, polled: Poll<T>) -> Poll<T> {
         let stalled = self.stalled_since.load(Relaxed) > 0;
         if polled.is_pending() && !stalled {
             self.stalled_since.store(self.now(), Relaxed);
@@ -208,106 +205,6 @@ impl Drop for RequestGuard {
             activity.standing.fetch_sub(1, Relaxed);
         }
         activity.under_way.fetch_sub(1, Relaxed);
-    }
-}
-
-/// Stream that notes when bytes arrive, and when the client does not take any.
-pub(super) struct WatchedStream {
-    stream: ClientStream,
-    activity: Arc<Activity>,
-    block: HeaderBlock,
-    /// Whether the sending side is shut down.
-    is_shut: bool,
-    /// Bytes read and dropped since then.
-    lingered: usize,
-}
-
-impl WatchedStream {
-    pub(super) fn new(stream: ClientStream, activity: Arc<Activity>) -> Self {
-        Self {
-            stream,
-            activity,
-            block: HeaderBlock::default(),
-            is_shut: false,
-            lingered: 0,
-        }
-    }
-
-    /// Reads and drops the rest of a refused header, within the time that the header had. A
-    /// connection that is closed with bytes unread is reset, and the client may lose the answer.
-    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut room = [MaybeUninit::uninit(); 8 << 10];
-        while self.lingered < LINGER_BYTES {
-            let mut into = ReadBuf::uninit(&mut room);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut into));
-            if read.is_err() || into.filled().is_empty() {
-                break;
-            }
-            self.lingered += into.filled().len();
-        }
-        Poll::Ready(())
-    }
-}
-
-impl AsyncRead for WatchedStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let before = into.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, into);
-        if let Some(bytes @ [_, ..]) = into.filled().get(before..) {
-            self.activity.note_bytes();
-            let is_open = self.block.note(bytes);
-            self.activity.note_block(is_open);
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for WatchedStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.activity.note_write(polled)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.activity.note_write(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        if !self.is_shut {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
-            self.is_shut = true;
-        }
-        if self.activity.phase() == ConnectionPhase::Header {
-            ready!(self.poll_linger(context));
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Listeners: an address of TCP, or a Unix socket for operators of this machine.
+//! Listeners: an address of TCP, with TLS or without, or a Unix socket for operators of this
+//! machine.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -9,18 +10,24 @@ use std::os::unix::fs::{
 use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::server::TlsStream;
 
+use crate::connections::write_watch::WriteWatch;
 use crate::processes;
+use crate::tls::ListenerTls;
 
 /// A bound listener.
 #[derive(Debug)]
 pub enum Listener {
     /// An address of TCP.
     Tcp(TcpListener),
+    /// An address of TCP where clients speak TLS.
+    Tls(TcpListener, Arc<ListenerTls>),
     /// A Unix socket. The permissions of its file decide who may connect.
     Unix(UnixListener, SocketFile),
 }
@@ -34,6 +41,23 @@ impl Listener {
         let listener = TcpListener::bind(address).await?;
         let bound = listener.local_addr()?;
         Ok((Self::Tcp(listener), bound))
+    }
+
+    /// Returns the listener with TLS on its connections.
+    #[must_use]
+    pub fn over_tls(self, tls: Arc<ListenerTls>) -> Self {
+        match self {
+            Self::Tcp(listener) | Self::Tls(listener, _) => Self::Tls(listener, tls),
+            Self::Unix(..) => self,
+        }
+    }
+
+    /// Returns the TLS of its connections.
+    pub(super) fn tls(&self) -> Option<&Arc<ListenerTls>> {
+        match self {
+            Self::Tls(_, tls) => Some(tls),
+            Self::Tcp(_) | Self::Unix(..) => None,
+        }
     }
 
     /// Binds a Unix socket with this mode. The file of a socket that nobody listens on any more is
@@ -58,14 +82,15 @@ impl Listener {
         bound
     }
 
-    /// Accepts a connection, and returns the address at its other end if it has one.
+    /// Accepts a connection, and returns the address at its other end if it has one. With TLS, the
+    /// handshake is still to come.
     ///
     /// # Errors
     /// The operating system has none to give, or the peer may not connect
     /// ([`io::ErrorKind::ConnectionRefused`]).
     pub(super) async fn accept(&self) -> io::Result<(ClientStream, Option<IpAddr>)> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener) | Self::Tls(listener, _) => {
                 let (stream, address) = listener.accept().await?;
                 // Small messages are not held back to be sent together.
                 if let Err(error) = stream.set_nodelay(true) {
@@ -156,6 +181,8 @@ pub(super) enum ClientStream {
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
+    /// Over TCP with TLS, after the handshake.
+    Tls(Box<TlsStream<WriteWatch>>),
 }
 
 impl AsyncRead for ClientStream {
@@ -167,6 +194,7 @@ impl AsyncRead for ClientStream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, into),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, into),
         }
     }
 }
@@ -180,6 +208,7 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -191,6 +220,7 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
         }
     }
 
@@ -198,6 +228,7 @@ impl AsyncWrite for ClientStream {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -205,6 +236,7 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Self::Unix(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
@@ -212,6 +244,7 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

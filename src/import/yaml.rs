@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Text in a block mapping: plain if nothing could read it otherwise.
-pub(super) fn scalar(text: &str) -> String {
+pub(crate) fn scalar(text: &str) -> String {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_./@-".contains(&byte);
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
     let word = matches!(

@@ -115,6 +115,8 @@ families! {
         "Open subscriptions/listen streams of modern callers.";
     KEPT_MEMORY = "weir_kept_memory_bytes" Gauge []
         "Bytes kept for callers and upstreams, of which there are at most limits.memory.";
+    TLS_FAILURES = "weir_tls_handshakes_failed_total" Counter []
+        "Connections to the listener for which TLS was not agreed on: refused certificates, other protocols, clients that hung up or took too long.";
     TASKS = "weir_tasks" Gauge []
         "Tasks of the async runtime: connections, calls that go on without their caller, streams to upstreams, keepers.";
     CPU = "process_cpu_seconds_total" Counter []

@@ -9,6 +9,7 @@ use crate::config::{Listen, ListenAuth};
 use crate::credentials::CredentialsContext;
 use crate::files::Files;
 use crate::memory::MemoryBudget;
+use crate::tls::CallerTrust;
 
 /// The way callers are authenticated.
 pub(super) struct Authentication {
@@ -32,19 +33,23 @@ impl Authentication {
                 tasks: outward.tasks.clone(),
                 shutdown: outward.stop.clone(),
                 memory: Arc::clone(memory),
+                caller_trust: None,
             },
             is_started: false,
         }
     }
 
-    /// Returns the way callers are authenticated, which follows the config from now on.
+    /// Returns the way callers are authenticated, which follows the config from now on. `trust` is
+    /// that of the listener's handshakes, if they ask for certificates.
     ///
     /// # Errors
     /// A file that it needs cannot be used.
     pub(super) fn start(
         &mut self,
         listen: &Listen,
+        trust: Option<Arc<CallerTrust>>,
     ) -> Result<Arc<CurrentAuthenticator>, AuthenticationSetupError> {
+        self.context.caller_trust = trust;
         self.is_started = true;
         self.apply(listen)?;
         Ok(Arc::clone(&self.current))

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::catalog::{Catalog, Pins};
 use crate::config::{self, Config};
 use crate::connector::{self, ConnectorContext};
+use crate::credentials::CredentialsContext;
 use crate::files::Files;
 use crate::live::accept::AcceptHandle;
 use crate::live::command::{NewConfig, PublisherCommand};
@@ -219,6 +220,11 @@ impl Core {
     #[must_use]
     pub fn memory(&self) -> &Arc<MemoryBudget> {
         &self.around.memory
+    }
+
+    /// Returns what credentials use: secrets, and the configurations of TLS.
+    pub(super) fn credentials(&self) -> &CredentialsContext {
+        &self.around.auth
     }
 
     /// Returns the handle that accepts changed definitions.

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::authentication::AuthenticationSetupError;
+use crate::credentials::secrets::SecretUnavailable;
 use crate::live::schedule::ScheduleError;
 use crate::name::UpstreamId;
 use crate::seal::NoRandom;
+use crate::tls::TlsError;
 use crate::upstream::http::WireError;
 
 /// Why a weir does not start.
@@ -40,6 +42,12 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The certificate of the listener, or what trusts those of callers, cannot be used.
+    #[error("`listen.tls`")]
+    Tls(#[from] TlsError),
+    /// The key of the listener's certificate cannot be read.
+    #[error("`listen.tls.key`")]
+    TlsKey(#[from] SecretUnavailable),
     /// An upstream cannot be set up.
     #[error("upstream `{upstream}`")]
     Upstream {

@@ -73,6 +73,51 @@ fn describe_alert(alert: Alert) -> String {
     words.to_owned()
 }
 
+/// Describes why no connection was made with a caller, for the log of the listener.
+#[must_use]
+pub fn describe_refusal(error: &Error) -> String {
+    let words = match error {
+        Error::InvalidCertificate(error) => match error {
+            CertificateError::UnknownIssuer => "the caller's certificate is from an unknown CA",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the caller's certificate has expired"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the caller's certificate is not valid yet"
+            }
+            CertificateError::Revoked => "the caller's certificate was revoked",
+            CertificateError::UnknownRevocationStatus => {
+                "no list in `listen.auth.client_certificates.crl` is of the CA of the caller's certificate"
+            }
+            CertificateError::BadSignature => "the caller's certificate has a wrong signature",
+            CertificateError::BadEncoding => "the caller's certificate cannot be read",
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                "the caller's certificate is not for clients"
+            }
+            _ => "the caller's certificate is not acceptable",
+        },
+        Error::NoCertificatesPresented => {
+            "the caller has no certificate, and `listen.auth.client_certificates.required` is set"
+        }
+        Error::InvalidMessage(_) => "the caller does not speak TLS",
+        Error::PeerIncompatible(_) => {
+            "the caller supports nothing that weir does: `listen.tls.min_version` may be too high for it"
+        }
+        Error::AlertReceived(
+            Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateUnknown
+            | Alert::CertificateExpired
+            | Alert::CertificateRevoked,
+        ) => "the caller does not trust the certificate of `listen.tls`",
+        Error::AlertReceived(_) => "the caller broke the handshake off",
+        // The library's own text.
+        other => return other.to_string(),
+    };
+    words.to_owned()
+}
+
 /// Returns whether the server rejected the handshake after weir had finished its part of it. In TLS
 /// 1.3 (RFC 8446 §4.4.2) that is how a server rejects a client certificate. A request that was sent
 /// by then did not run.

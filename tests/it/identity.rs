@@ -267,7 +267,7 @@ async fn on_loopback_the_url_is_that_of_the_request() {
 
 #[tokio::test]
 async fn without_tokens_there_is_no_metadata_and_without_auth_no_door() {
-    let (_jira, weir) = door("{ api_keys: { file: callers.yaml } }").await;
+    let (_jira, weir) = door("{ platform: { subject_header: X-User, from: [127.0.0.1] } }").await;
     let place = weir.path("/.well-known/oauth-protected-resource");
     assert_eq!(pool().get(&place).send().await.unwrap().status(), 404);
     let answer = send(&weir, "GET", "/mcp", &["host: localhost"], "").await;

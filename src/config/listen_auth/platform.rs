@@ -1,10 +1,19 @@
 //! `listen.auth.platform`
 
+use http::HeaderName;
+use ipnet::IpNet;
+
 /// An identity that a platform in front of weir asserts in headers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlatformIdentity {
     /// The header with the subject.
-    pub subject_header: Box<str>,
+    pub subject_header: HeaderName,
+    /// The issuer of the subjects, unless they are ARNs.
+    pub issuer: Option<Box<str>>,
+    /// The header with the scopes, separated by blanks.
+    pub scopes_header: Option<HeaderName>,
+    /// More headers, by the claim that each becomes.
+    pub claims: Vec<(Box<str>, HeaderName)>,
     /// The networks of the platform.
-    pub from: Vec<Box<str>>,
+    pub from: Vec<IpNet>,
 }

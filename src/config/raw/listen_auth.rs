@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::document::de;
 
-pub(in crate::config) use api_keys::ApiKeySettings;
+pub(in crate::config) use api_keys::{ApiKeyEntry, ApiKeyFile, ApiKeySettings};
 pub(in crate::config) use client_certificates::ClientCertificates;
 pub(in crate::config) use jwt::{ClaimRule, Jwks, JwtIssuer};
 pub(in crate::config) use platform::PlatformIdentity;

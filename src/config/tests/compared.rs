@@ -1,6 +1,7 @@
 //! Two configs are compared whole: what differs is either put in force or refused by name.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use super::*;
 
@@ -18,7 +19,7 @@ use Reload::{Applied, Refused, Unchanged};
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 47] = [
+const KEYS: [(&str, &str, &str, Reload); 48] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -43,6 +44,7 @@ const KEYS: [(&str, &str, &str, Reload); 47] = [
     ("listen.keep_alive", "1s", "2s", Refused("listen")),
     ("listen.drain", "1s", "2s", Refused("listen")),
     ("listen.auth", "null", "none", Refused("listen")),
+    ("listen.tls", "null", "PAIR", Refused("listen")),
     ("limits", "null", "{ memory: 64MiB }", Applied),
     ("limits.memory", "64MiB", "32MiB", Applied),
     ("admin", "null", "{}", Refused("admin")),
@@ -98,8 +100,24 @@ const KEYS: [(&str, &str, &str, Reload); 47] = [
     ("mcpServers", "null", "{ x: { command: y } }", Applied),
 ];
 
+/// `listen.tls` with a certificate that there is.
+fn pair() -> String {
+    static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let cert = params.self_signed(&key).unwrap().pem();
+        std::fs::write(folder.path().join("cert.pem"), cert).unwrap();
+        std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+        folder
+    });
+    let folder = FOLDER.path().display();
+    format!("{{ cert: {folder}/cert.pem, key: {{ file: {folder}/key.pem }} }}")
+}
+
 /// A config with an upstream, and the key with a value.
 fn with(key: &str, value: &str) -> Config {
+    let value = &value.replace("PAIR", &pair());
     let upstream = "{ u: { command: u } }";
     // Two keys hold upstreams: the one that is not in question holds the one that is always there.
     let always = if key == "upstreams" {

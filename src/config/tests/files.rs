@@ -100,11 +100,13 @@ fn sample_env(name: &str) -> Option<String> {
         for name in ["ca.pem", "weir.pem"] {
             std::fs::write(folder.path().join(name), &cert).unwrap();
         }
+        std::fs::write(folder.path().join("callers.yaml"), "{}\n").unwrap();
         (folder, key)
     });
     match name {
         "PKI" => Some(PKI.0.path().to_str().unwrap().to_owned()),
-        "ERP_TLS_KEY" => Some(PKI.1.clone()),
+        "ERP_TLS_KEY" | "WEIR_TLS_KEY" => Some(PKI.1.clone()),
+        "WEIR_CALLERS" => Some(PKI.0.path().join("callers.yaml").display().to_string()),
         _ => Some(format!("{name:*<32}")),
     }
 }

@@ -5,6 +5,8 @@ mod client_certificates;
 mod jwt;
 mod platform;
 
+pub use api_keys::parse_api_keys;
+
 use std::net::SocketAddr;
 
 use url::Url;
@@ -93,14 +95,14 @@ fn check_callers(
         metadata: check_metadata(check, metadata, &jwt, listener.title, &at.key("metadata")),
         api_keys: raw
             .api_keys
-            .and_then(|raw| api_keys::check_api_keys(check, raw, &at.key("api_keys"))),
-        client_certificates: raw.client_certificates.and_then(|raw| {
+            .map(|raw| api_keys::check_api_keys(check, &raw, &at.key("api_keys"))),
+        client_certificates: raw.client_certificates.map(|raw| {
             let at = at.key("client_certificates");
-            client_certificates::check_client_certificates(check, raw, &at)
+            client_certificates::check_client_certificates(check, &raw, &at)
         }),
         platform: raw
             .platform
-            .and_then(|raw| platform::check_platform(check, raw, &at.key("platform"))),
+            .and_then(|raw| platform::check_platform(check, &raw, &at.key("platform"))),
         jwt,
         public_url,
     }

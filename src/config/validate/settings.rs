@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use super::admin::check_admin;
 use super::check::Check;
 use super::listen_auth::{ListenContext, check_listen_auth};
+use super::listen_tls::{check_certificates_have_tls, check_listen_tls};
 use super::resync::check_resync;
 use super::values::{check_address, check_lower_case, host};
 use super::{drift, environment, server};
@@ -120,6 +121,7 @@ fn check_listen(
     if let Err(rule) = check_path(&path) {
         check.report(&at.key("path"), rule);
     }
+    check_certificates_have_tls(check, auth.as_ref(), raw.tls.is_some(), at);
     let bytes = raw
         .request_bytes
         .map_or(Ok(4 << 20), |size| units::size(&size.0));
@@ -156,6 +158,9 @@ fn check_listen(
         ),
         drain: check_duration(check, raw.drain, DRAIN, &at.key("drain")),
         auth,
+        tls: raw
+            .tls
+            .and_then(|raw| check_listen_tls(check, &raw, &at.key("tls"))),
     }
 }
 

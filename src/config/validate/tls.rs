@@ -40,10 +40,15 @@ pub(super) fn check_settings(
         ca,
         identity,
         server_name,
-        min_version: match raw.min_version {
-            Some(raw::TlsVersion::V1_3) => TlsVersion::V1_3,
-            Some(raw::TlsVersion::V1_2) | None => TlsVersion::V1_2,
-        },
+        min_version: check_version(raw.min_version),
+    }
+}
+
+/// Returns the minimum TLS version of a setting.
+pub(super) fn check_version(written: Option<raw::TlsVersion>) -> TlsVersion {
+    match written {
+        Some(raw::TlsVersion::V1_3) => TlsVersion::V1_3,
+        Some(raw::TlsVersion::V1_2) | None => TlsVersion::V1_2,
     }
 }
 
@@ -82,21 +87,30 @@ fn check_identity(
     };
     let (cert, held) = cert;
     if let Some(held) = held {
-        match (pem::certificates(held.expose()), key.first()) {
-            (Err(error), _) => check.report(&at.key("cert"), error),
-            (Ok(_), Some(key)) => {
-                if let Err(error) = pem::identity(held.expose(), key.expose()) {
-                    check.report(&at.key("key"), error);
-                }
-            }
-            (Ok(_), None) => {}
-        }
+        check_pair(check, &held, key.first(), at);
     }
     Some(ClientIdentity { cert, key })
 }
 
+/// Checks that certificates can be read, and that the key fits the first if it is known already.
+pub(super) fn check_pair(check: &mut Check<'_>, cert: &Secret, key: Option<&Secret>, at: &KeyPath) {
+    match (pem::certificates(cert.expose()), key) {
+        (Err(error), _) => check.report(&at.key("cert"), error),
+        (Ok(_), Some(key)) => {
+            if let Err(error) = pem::identity(cert.expose(), key.expose()) {
+                check.report(&at.key("key"), error);
+            }
+        }
+        (Ok(_), None) => {}
+    }
+}
+
 /// A file of certificates, and what it holds if it can be read.
-fn check_file(check: &mut Check<'_>, text: &str, at: &KeyPath) -> (PathBuf, Option<Secret>) {
+pub(super) fn check_file(
+    check: &mut Check<'_>,
+    text: &str,
+    at: &KeyPath,
+) -> (PathBuf, Option<Secret>) {
     let text = expand(check, text, at);
     let path = check.resolve(&text);
     let held = files::read(&path, MAX_CERTIFICATES).map_err(SecretRefError::File);

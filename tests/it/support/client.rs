@@ -80,6 +80,14 @@ impl Modern {
         }
     }
 
+    /// The same with another pool: one that has certificates, or speaks HTTP/2 only.
+    pub fn over(http: reqwest::Client, url: impl AsRef<str>) -> Self {
+        Self {
+            wire: Wire::over(http, url.as_ref()),
+            capabilities: "{}".to_owned(),
+        }
+    }
+
     /// A correct request; `params` is raw JSON without the reserved `_meta` keys.
     pub fn ask(&self, method: &str, params: &str) -> Ask<'_> {
         let mut whole = with_meta(params, CLAIM, &quote(MODERN));

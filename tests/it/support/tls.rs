@@ -5,16 +5,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber, string::Ia5String,
 };
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, DEFAULT_VERSIONS, RootCertStore, ServerConfig, SupportedProtocolVersion,
+};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -36,7 +40,7 @@ impl Ca {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         Self {
@@ -63,6 +67,38 @@ impl Ca {
         self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, |_| {})
     }
 
+    /// A certificate for a client with a SPIFFE id and a serial number, by which it can be revoked.
+    pub fn workload(&self, id: &str, serial: u64) -> Pair {
+        self.issue(
+            "workload.example",
+            ExtendedKeyUsagePurpose::ClientAuth,
+            |params| {
+                let id = Ia5String::try_from(id.to_owned()).unwrap();
+                params.subject_alt_names.push(SanType::URI(id));
+                params.serial_number = Some(SerialNumber::from(serial));
+            },
+        )
+    }
+
+    /// The list of these serial numbers as revoked, in PEM.
+    pub fn revoke(&self, serials: &[u64]) -> String {
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(2200, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
     fn issue(
         &self,
         name: &str,
@@ -78,6 +114,78 @@ impl Ca {
             cert: params.signed_by(&key, &self.issuer).unwrap().pem(),
             key: key.serialize_pem(),
         }
+    }
+}
+
+/// A client that trusts a CA, and may have a certificate.
+pub struct Client {
+    roots: RootCertStore,
+    pair: Option<Pair>,
+    versions: Vec<&'static SupportedProtocolVersion>,
+    protocols: Vec<Vec<u8>>,
+}
+
+impl Client {
+    pub fn of(ca: &Ca) -> Self {
+        let mut roots = RootCertStore::empty();
+        let cert = CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap();
+        roots.add(cert).unwrap();
+        Self {
+            roots,
+            pair: None,
+            versions: DEFAULT_VERSIONS.to_vec(),
+            protocols: Vec::new(),
+        }
+    }
+
+    pub fn with(mut self, pair: &Pair) -> Self {
+        self.pair = Some(pair.clone());
+        self
+    }
+
+    pub fn only(mut self, version: &'static SupportedProtocolVersion) -> Self {
+        self.versions = vec![version];
+        self
+    }
+
+    /// Offers this protocol (ALPN) and no other.
+    pub fn speaking(mut self, protocol: &str) -> Self {
+        self.protocols = vec![protocol.as_bytes().to_vec()];
+        self
+    }
+
+    pub fn config(&self) -> ClientConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&self.versions)
+            .unwrap()
+            .with_root_certificates(self.roots.clone());
+        let mut config = match &self.pair {
+            None => builder.with_no_client_auth(),
+            Some(pair) => {
+                let chain = CertificateDer::pem_slice_iter(pair.cert.as_bytes());
+                let chain = chain.collect::<Result<_, _>>().unwrap();
+                let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
+        config.alpn_protocols.clone_from(&self.protocols);
+        config
+    }
+
+    /// A pool of connections.
+    pub fn pool(&self) -> reqwest::Client {
+        let builder = reqwest::Client::builder().no_proxy();
+        let builder = builder.tls_backend_preconfigured(self.config());
+        builder.build().unwrap()
+    }
+
+    /// One connection to `localhost`.
+    pub async fn connect(&self, port: u16) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let connector = TlsConnector::from(Arc::new(self.config()));
+        let name = ServerName::try_from("localhost").unwrap();
+        connector.connect(name, stream).await
     }
 }
 

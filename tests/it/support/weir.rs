@@ -32,6 +32,8 @@ pub struct Builder {
 /// How the program is started.
 #[derive(Clone, Default)]
 struct Launch {
+    /// Whether the listener has TLS, so that readiness is asked of the admin listener.
+    has_tls: bool,
     args: Vec<String>,
     env: Vec<(String, String)>,
 }
@@ -67,6 +69,11 @@ impl Weir {
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/mcp", self.listen)
+    }
+
+    /// The URL of a listener with TLS. Its certificate has to be of `localhost`.
+    pub fn secure_url(&self) -> String {
+        format!("https://localhost:{}/mcp", self.listen)
     }
 
     /// The port of the listener.
@@ -281,7 +288,11 @@ impl Weir {
             process,
             launch,
         };
-        let (ready, http) = (weir.path("/readyz"), pool());
+        let ready = match weir.launch.has_tls {
+            true => weir.admin_url("/readyz"),
+            false => weir.path("/readyz"),
+        };
+        let http = pool();
         weir.wait("readiness", async || {
             assert!(weir.process.runs(), "weir ended:\n{}", weir.stderr());
             let answer = http.get(&ready).send().await;
@@ -304,6 +315,12 @@ impl Builder {
     pub fn listen(mut self, members: &str) -> Self {
         self.listen = format!(", {members}");
         self
+    }
+
+    /// The same for a listener with TLS.
+    pub fn secure(mut self, members: &str) -> Self {
+        self.launch.has_tls = true;
+        self.listen(members)
     }
 
     /// More at the top level: `naming: { max_length: 40 }`.

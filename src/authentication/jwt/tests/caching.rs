@@ -317,6 +317,7 @@ async fn keys_in_a_file_are_used_and_followed() {
         files: Arc::clone(&files),
         tasks: tokio_util::task::TaskTracker::new(),
         shutdown: tokio_util::sync::CancellationToken::new(),
+        caller_trust: None,
         memory: crate::memory::MemoryBudget::new(64 << 20),
     };
     let entry = crate::config::JwtIssuer {

@@ -1,4 +1,4 @@
-//! The client certificate of an upstream, in files that may be replaced.
+//! A certificate of weir's own, in files that may be replaced: towards an upstream, or of the listener.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::files::FileCell;
@@ -23,9 +24,9 @@ pub trait KeySource: Debug + Send + Sync {
     fn version(&self) -> u64;
 }
 
-/// A client certificate and its key, as they are in the files now.
+/// A certificate and its key, as they are in the files now.
 #[derive(Debug)]
-pub(super) struct ClientCertificate {
+pub(super) struct CertificateFiles {
     path: PathBuf,
     cert: FileCell,
     key: Box<dyn KeySource>,
@@ -41,7 +42,7 @@ struct LoadedPair {
     pair: Option<Arc<CertifiedKey>>,
 }
 
-impl ClientCertificate {
+impl CertificateFiles {
     pub(super) fn new(
         path: &Path,
         cert: FileCell,
@@ -66,7 +67,7 @@ impl ClientCertificate {
         // The two files are replaced one after the other: until they match, the old pair stays in
         // use.
         let pair = load(&self.path, &self.cert, &*self.key).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the previous client certificate stays in use");
+            tracing::warn!(%error, "the previous certificate stays in use");
             loaded.pair.clone()
         });
         self.loaded.set(LoadedPair {
@@ -92,7 +93,7 @@ fn load(
     })
 }
 
-impl ResolvesClientCert for ClientCertificate {
+impl ResolvesClientCert for CertificateFiles {
     // The CAs that the server hints at are ignored: it rejects a wrong certificate with a better
     // reason.
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
@@ -101,5 +102,12 @@ impl ResolvesClientCert for ClientCertificate {
 
     fn has_certs(&self) -> bool {
         true
+    }
+}
+
+impl ResolvesServerCert for CertificateFiles {
+    // One listener has one certificate, whatever name a client asks for.
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.current()
     }
 }

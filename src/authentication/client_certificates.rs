@@ -1,0 +1,121 @@
+//! Client certificates: `listen.auth.client_certificates`.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::Refusal;
+use crate::caller::{Caller, CallerConnection, PeerCertificate};
+use crate::tls::CallerTrust;
+
+/// The tag of a token that is bound to a certificate.
+const CONFIRMATION: &str = "cnf.x5t#S256";
+
+/// Authenticates callers by the certificates of their connections.
+#[derive(Debug)]
+pub struct CertificateAuthenticator {
+    trust: Arc<CallerTrust>,
+}
+
+impl CertificateAuthenticator {
+    /// Makes it with the trust that the handshakes use.
+    #[must_use]
+    pub fn new(trust: Arc<CallerTrust>) -> Self {
+        Self { trust }
+    }
+
+    /// Authenticates the owner of a certificate, which was verified at the handshake of its
+    /// connection. It is verified again if the authorities or what they revoked has changed since.
+    ///
+    /// # Errors
+    /// It has expired, or is not trusted any more.
+    pub fn authenticate(&self, certificate: &PeerCertificate) -> Result<Caller, Refusal> {
+        let caller = certificate.caller();
+        let refuse = |public, what: &str| {
+            let subject = caller.subject().unwrap_or_default();
+            Err(Refusal::invalid_token(
+                public,
+                format!("the certificate of {subject} {what}"),
+            ))
+        };
+        let expires = caller.identity().expires;
+        if expires.is_some_and(|expires| expires <= SystemTime::now()) {
+            return refuse("the client certificate has expired", "has expired");
+        }
+        let version = self.trust.version();
+        if certificate.verified() != version {
+            if !self.trust.trusts(certificate.chain()) {
+                let what = "is not trusted any more: its CA was removed, or revoked it";
+                return refuse("the client certificate is not trusted", what);
+            }
+            certificate.note_verified(version);
+        }
+        Ok(caller.clone())
+    }
+}
+
+/// Lets the caller of a token pass if the token is bound to no certificate, or to that of its
+/// connection: `cnf["x5t#S256"]` (RFC 8705 §3.1), which is a tag of the caller.
+///
+/// # Errors
+/// The connection has no certificate, or another.
+pub(super) fn check_binding(
+    caller: Caller,
+    connection: &CallerConnection,
+) -> Result<Caller, Refusal> {
+    let Some(bound) = caller.identity().tags.get(CONFIRMATION) else {
+        return Ok(caller);
+    };
+    let presented = connection.certificate.as_ref();
+    let reason = match presented.map(|certificate| certificate.thumbprint()) {
+        Some(thumbprint) if *thumbprint == **bound => return Ok(caller),
+        Some(_) => "the token is bound to another client certificate than that of its connection",
+        None => "the token is bound to a client certificate, and its connection has none",
+    };
+    let public = "the token is bound to another client certificate";
+    Err(Refusal::invalid_token(public, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::CertificateDer;
+
+    use super::*;
+    use crate::caller::{Identity, Principal};
+    use crate::memory::MemoryShare;
+
+    fn connection(certificate: Option<PeerCertificate>) -> CallerConnection {
+        CallerConnection {
+            address: None,
+            memory: MemoryShare::unlimited(),
+            certificate: certificate.map(Arc::new),
+        }
+    }
+
+    fn certificate() -> PeerCertificate {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        let cert = CertificateDer::from(params.self_signed(&key).unwrap());
+        PeerCertificate::parse(&[cert], 1).unwrap()
+    }
+
+    #[test]
+    fn a_token_that_is_bound_is_good_with_its_certificate_only() {
+        let (own, other) = (certificate(), certificate());
+        let mut identity = Identity::new(Principal::OAuthUser, "ada");
+        let free = Caller::new(Identity::new(Principal::OAuthUser, "ada"));
+        identity
+            .tags
+            .insert(CONFIRMATION.into(), own.thumbprint().into());
+        let bound = Caller::new(identity);
+        let (own, other) = (connection(Some(own)), connection(Some(other)));
+        let none = connection(None);
+        assert!(check_binding(bound.clone(), &own).is_ok());
+        for wrong in [&other, &none] {
+            let refusal = check_binding(bound.clone(), wrong).unwrap_err();
+            assert!(refusal.reason.contains("bound to"), "{}", refusal.reason);
+        }
+        for any in [&own, &other, &none] {
+            assert!(check_binding(free.clone(), any).is_ok());
+        }
+    }
+}

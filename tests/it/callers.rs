@@ -1,0 +1,374 @@
+//! Callers that log in with API keys, with client certificates, or through a platform in front.
+
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio_util::task::TaskTracker;
+
+use crate::support::client::{MODERN, Modern};
+use crate::support::ran;
+use crate::support::socket::{Socket, posting};
+use crate::support::tls::{Ca, Client, Pair};
+use crate::support::upstream::Upstream;
+use crate::support::weir::Weir;
+use crate::support::{BOUND, bounded};
+
+async fn jira() -> Upstream {
+    Upstream::named("jira").tools(["search"]).start().await
+}
+
+/// A pool whose requests carry these headers.
+fn pool(pairs: &[(&str, &str)], from: Option<IpAddr>) -> reqwest::Client {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let name: HeaderName = name.parse().unwrap();
+        headers.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .default_headers(headers);
+    builder.local_address(from).build().unwrap()
+}
+
+/// The status that a call gets.
+async fn status(modern: &Modern) -> u16 {
+    modern.call("jira__search", "{}").await.status
+}
+
+/// The status of a call with these header lines, as they are, from this address.
+async fn raw_status(weir: &Weir, from: IpAddr, lines: &[&str]) -> u16 {
+    let modern = weir.modern();
+    let ask = modern.ask("tools/call", r#"{"name":"jira__search","arguments":{}}"#);
+    let mut head = vec![
+        "content-type: application/json".to_owned(),
+        "accept: application/json, text/event-stream".to_owned(),
+        format!("mcp-protocol-version: {MODERN}"),
+        "mcp-method: tools/call".to_owned(),
+        "mcp-name: jira__search".to_owned(),
+    ];
+    head.extend(lines.iter().map(|line| (*line).to_owned()));
+    let mut socket = Socket::connect_from(from, weir.port()).await;
+    assert!(socket.send(posting(&head, &ask.body())).await);
+    socket.answer().await.expect("an answer").status
+}
+
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
+
+/// Waits for a status.
+async fn becomes(modern: &Modern, expected: u16) {
+    let until = Instant::now() + BOUND;
+    while status(modern).await != expected {
+        assert!(Instant::now() < until, "it never became {expected}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Weir with API keys, whose config and keys are in this folder.
+struct Keys {
+    folder: tempfile::TempDir,
+    weir: Weir,
+    _jira: Upstream,
+}
+
+impl Keys {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("callers.yaml");
+        let auth = format!("auth: {{ api_keys: {{ file: '{}' }} }}", file.display());
+        let text = format!("listen: {{ {auth} }}\nupstreams: {{}}\n");
+        std::fs::write(folder.path().join("keys.yaml"), text).unwrap();
+        replace(&file, "{}\n");
+        let jira = jira().await;
+        let weir = Weir::over([&jira]).listen(&auth).start().await;
+        Self {
+            folder,
+            weir,
+            _jira: jira,
+        }
+    }
+
+    async fn key(&self, args: &[&str]) -> String {
+        let config = self.folder.path().join("keys.yaml");
+        let mut all = vec!["key"];
+        all.extend(args);
+        all.extend(["-c", config.to_str().unwrap()]);
+        let ran = ran::weir(all).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.out.trim_end().to_owned()
+    }
+
+    fn modern(&self, key: &str) -> Modern {
+        let sent = format!("Bearer {key}");
+        Modern::over(pool(&[("authorization", &sent)], None), self.weir.url())
+    }
+}
+
+#[tokio::test]
+async fn a_key_lets_its_caller_in_until_it_is_revoked() {
+    let rig = Keys::start().await;
+    assert_eq!(status(&rig.weir.modern()).await, 401);
+    let key = rig.key(&["new", "ci", "--subject", "builds"]).await;
+    let modern = rig.modern(&key);
+    becomes(&modern, 200).await;
+    let mut misspelt = key.clone();
+    misspelt.replace_range(20..21, if &key[20..21] == "a" { "b" } else { "a" });
+    for wrong in [&*misspelt, "weir_ci_", "weir", "eyJhbGciOiJub25lIn0.e30."] {
+        assert_eq!(status(&rig.modern(wrong)).await, 401, "{wrong}");
+    }
+    // A key is in one place only.
+    let in_query = format!("{}?access_token={key}", rig.weir.url());
+    assert_eq!(status(&Modern::over(pool(&[], None), in_query)).await, 400);
+    let sent = format!("authorization: Bearer {key}");
+    let here = IpAddr::from([127, 0, 0, 1]);
+    assert_eq!(raw_status(&rig.weir, here, &[&sent]).await, 200);
+    assert_eq!(raw_status(&rig.weir, here, &[&sent, &sent]).await, 400);
+    rig.key(&["revoke", "ci"]).await;
+    becomes(&modern, 401).await;
+    // A broken file changes nothing, and is told with its line.
+    let key = rig.key(&["new", "ci"]).await;
+    let modern = rig.modern(&key);
+    becomes(&modern, 200).await;
+    replace(
+        &rig.folder.path().join("callers.yaml"),
+        "ci: { subject: a }\n",
+    );
+    rig.weir.wait_stderr("callers.yaml:1:").await;
+    rig.weir
+        .wait_stderr("the API keys from before stay in force")
+        .await;
+    assert_eq!(status(&modern).await, 200);
+    let said = rig.weir.stderr();
+    assert!(!said.contains(&key[8..]), "{said}");
+}
+
+#[tokio::test]
+async fn a_file_of_keys_that_everybody_may_write_is_warned_of() {
+    let rig = Keys::start().await;
+    let file = rig.folder.path().join("callers.yaml");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+    rig.key(&["new", "ci"]).await;
+    rig.weir
+        .wait_stderr("everybody on this machine may write the file of API keys")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_replaced_under_load_without_a_failed_call() {
+    let rig = Keys::start().await;
+    let mut key = rig.key(&["new", "k0", "--subject", "builds"]).await;
+    becomes(&rig.modern(&key), 200).await;
+    for round in 1..=3 {
+        let (stop, calls) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        let tasks = TaskTracker::new();
+        let next = rig
+            .key(&["new", &format!("k{round}"), "--subject", "builds"])
+            .await;
+        becomes(&rig.modern(&next), 200).await;
+        // Half of the callers have the new key already.
+        for number in 0..8 {
+            let modern = rig.modern(if number % 2 == 0 { &key } else { &next });
+            let (stop, calls) = (Arc::clone(&stop), Arc::clone(&calls));
+            tasks.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(status(&modern).await, 200);
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        tasks.close();
+        // The file is rewritten meanwhile, with other keys.
+        for other in ["x", "y"] {
+            rig.key(&["new", other]).await;
+            rig.key(&["revoke", other]).await;
+        }
+        bounded("some calls", async {
+            while calls.load(Ordering::Relaxed) < 50 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        stop.store(true, Ordering::Relaxed);
+        tasks.wait().await;
+        rig.key(&["revoke", &format!("k{}", round - 1)]).await;
+        becomes(&rig.modern(&key), 401).await;
+        assert_eq!(status(&rig.modern(&next)).await, 200);
+        key = next;
+    }
+}
+
+/// Weir with client certificates.
+struct Certificates {
+    folder: tempfile::TempDir,
+    servers: Ca,
+    callers: Ca,
+    weir: Weir,
+    _jira: Upstream,
+}
+
+impl Certificates {
+    /// `more` are other members of `client_certificates`, `ways` of `auth`.
+    async fn start(more: &str, ways: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (servers, callers) = (Ca::new("servers"), Ca::new("callers"));
+        let pair = servers.server("localhost");
+        let files = [
+            ("cert.pem", &pair.cert),
+            ("key.pem", &pair.key),
+            ("callers.pem", &callers.pem),
+            ("revoked.pem", &callers.revoke(&[])),
+        ];
+        for (name, text) in files {
+            replace(&folder.path().join(name), text);
+        }
+        let at = folder.path().display();
+        let listen = format!(
+            "tls: {{ cert: {at}/cert.pem, key: {{ file: {at}/key.pem }} }}, \
+             auth: {{ client_certificates: {{ ca: {at}/callers.pem, crl: {at}/revoked.pem{more} }}{ways} }}"
+        );
+        let jira = jira().await;
+        let weir = Weir::over([&jira]).secure(&listen).start().await;
+        Self {
+            folder,
+            servers,
+            callers,
+            weir,
+            _jira: jira,
+        }
+    }
+
+    fn client(&self, pair: Option<&Pair>) -> Client {
+        let client = Client::of(&self.servers);
+        match pair {
+            Some(pair) => client.with(pair),
+            None => client,
+        }
+    }
+
+    fn modern(&self, pair: Option<&Pair>) -> Modern {
+        Modern::over(self.client(pair).pool(), self.weir.secure_url())
+    }
+
+    /// Whether a connection with this certificate comes to be and is used.
+    async fn connects(&self, pair: Option<&Pair>) -> bool {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let Ok(mut stream) = self.client(pair).connect(self.weir.port()).await else {
+            return false;
+        };
+        let ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let mut read = [0; 12];
+        stream.write_all(ask).await.is_ok() && stream.read_exact(&mut read).await.is_ok()
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_callers_authority_is_a_caller() {
+    let rig = Certificates::start("", "").await;
+    let good = rig.callers.workload("spiffe://corp.example/billing", 7);
+    assert_eq!(status(&rig.modern(Some(&good))).await, 200);
+    // Without one there is a connection, and no caller.
+    assert_eq!(status(&rig.modern(None)).await, 401);
+    let others = [
+        (
+            Ca::new("another").client("a.example"),
+            "is from an unknown CA",
+        ),
+        (rig.callers.expired("a.example"), "has expired"),
+        (rig.callers.server("a.example"), "is not for clients"),
+    ];
+    for (pair, reason) in others {
+        assert!(!rig.connects(Some(&pair)).await, "{reason}");
+        rig.weir
+            .wait_stderr(&format!("the caller's certificate {reason}"))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_may_be_required() {
+    let rig = Certificates::start(", required: true", "").await;
+    let good = rig.callers.client("a.example");
+    assert!(rig.connects(Some(&good)).await);
+    assert!(!rig.connects(None).await);
+    rig.weir
+        .wait_stderr("`listen.auth.client_certificates.required` is set")
+        .await;
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_is_refused_on_open_connections_too() {
+    let rig = Certificates::start("", "").await;
+    let (one, two) = (
+        rig.callers.workload("spiffe://corp.example/one", 1),
+        rig.callers.workload("spiffe://corp.example/two", 2),
+    );
+    // Their pools keep the connections open.
+    let (of_one, of_two) = (rig.modern(Some(&one)), rig.modern(Some(&two)));
+    assert_eq!((status(&of_one).await, status(&of_two).await), (200, 200));
+    replace(
+        &rig.folder.path().join("revoked.pem"),
+        &rig.callers.revoke(&[1]),
+    );
+    becomes(&of_one, 401).await;
+    assert_eq!(status(&of_two).await, 200);
+    assert!(!rig.connects(Some(&one)).await);
+    assert!(rig.connects(Some(&two)).await);
+    rig.weir
+        .wait_stderr("the caller's certificate was revoked")
+        .await;
+    // A file that cannot be read changes nothing.
+    replace(&rig.folder.path().join("revoked.pem"), "nonsense");
+    rig.weir.wait_stderr("a file was replaced").await;
+    assert!(rig.connects(Some(&two)).await);
+    // Another authority takes over: its certificates are good, and those from before are not.
+    let next = Ca::new("next");
+    replace(&rig.folder.path().join("revoked.pem"), &next.revoke(&[]));
+    replace(&rig.folder.path().join("callers.pem"), &next.pem);
+    becomes(&of_two, 401).await;
+    let new = next.client("b.example");
+    assert_eq!(status(&rig.modern(Some(&new))).await, 200);
+}
+
+const FROM: &str =
+    "auth: { platform: { subject_header: X-User, scopes_header: X-Scopes, from: [127.0.0.2] } }";
+
+#[tokio::test]
+async fn a_platform_is_believed_from_its_addresses_only() {
+    let jira = jira().await;
+    let weir = Weir::over([&jira]).listen(FROM).start().await;
+    let call = async |pairs: &[(&str, &str)], from: &str| {
+        let pool = pool(pairs, Some(from.parse().unwrap()));
+        status(&Modern::over(pool, weir.url())).await
+    };
+    assert_eq!(
+        call(&[("x-user", "ada"), ("x-scopes", "a b")], "127.0.0.2").await,
+        200
+    );
+    assert_eq!(call(&[("x-user", "ada")], "127.0.0.1").await, 401);
+    weir.wait_stderr("`listen.auth.platform.from`").await;
+    assert_eq!(call(&[], "127.0.0.2").await, 401);
+    let platform = IpAddr::from([127, 0, 0, 2]);
+    for lines in [
+        &["x-user: ada", "x-user: ada"][..],
+        &["x-user: ada", "X-USER: eve"],
+        &["x-user:"],
+        &["x-user: ad\u{e4}"],
+        &["x-user: ada", "x-scopes: a", "x-scopes: b"],
+    ] {
+        assert_eq!(raw_status(&weir, platform, lines).await, 400, "{lines:?}");
+    }
+    // A header that says where a client comes from is not believed.
+    let forwarded = [("x-user", "ada"), ("x-forwarded-for", "127.0.0.2")];
+    assert_eq!(call(&forwarded, "127.0.0.1").await, 401);
+}
