@@ -444,7 +444,6 @@ impl Rig {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "its bounds are not met yet: run it by hand"]
 #[allow(clippy::print_stdout, reason = "the figures of a long run")]
 async fn honest_callers_are_served_while_everything_is_attacked_at_once() {
     let (length, compares) = length();

@@ -3,7 +3,7 @@
 use super::{Cost, many};
 use crate::support::quote;
 use crate::support::upstream::{Fault, Kind, On, Shape, Times, Upstream};
-use crate::support::weir::Weir;
+use crate::support::weir::{Weir, child_upstream};
 
 /// A definition, by its number.
 type Build = fn(usize) -> String;
@@ -151,4 +151,60 @@ async fn an_answer_costs_what_it_weighs() {
         cost.compare("a flood", 8 << 20, broken).await;
         cost.assert();
     }
+}
+
+/// Lines that a child writes besides its answer, by what is odd about them.
+const LINES: &[(&str, fn(usize) -> String)] = &[
+    ("empty lines", |bytes| "\n".repeat(bytes)),
+    ("one long line", |bytes| "x".repeat(bytes)),
+    ("no JSON", |bytes| "{\n".repeat(bytes / 2)),
+    ("answers that nobody waits for", |bytes| {
+        let answer = r#"{"jsonrpc":"2.0","id":"none","result":{}}"#;
+        format!("{answer}\n").repeat(bytes / answer.len())
+    }),
+    ("notes of progress that nobody asked for", |bytes| {
+        let note = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"none","progress":1}}"#;
+        format!("{note}\n").repeat(bytes / note.len())
+    }),
+];
+
+#[tokio::test]
+async fn the_lines_of_a_child_cost_what_they_weigh() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lines");
+    let args = ["--tools", "raw,lines", "--raw", file.to_str().unwrap()];
+    let weir = Weir::with(&child_upstream("kid", &args)).start().await;
+    weir.wait_tools(["kid__raw", "kid__lines"]).await;
+    let (modern, mut cost) = (weir.modern(), Cost::of(&weir));
+    for (at, (what, _)) in results(100).into_iter().enumerate() {
+        let call = async |bytes: usize| {
+            std::fs::write(&file, results(bytes).swap_remove(at).1).unwrap();
+            modern.call("kid__raw", "{}").await;
+        };
+        cost.compare(&format!("an answer: {what}"), 4 << 20, call)
+            .await;
+    }
+    for (what, lines) in LINES {
+        let call = async |bytes: usize| {
+            std::fs::write(&file, lines(bytes)).unwrap();
+            modern.call("kid__lines", "{}").await;
+        };
+        cost.compare(what, 1 << 20, call).await;
+    }
+    cost.assert();
+}
+
+#[tokio::test]
+async fn cookies_cost_what_they_weigh() {
+    let up = Upstream::named("up").tools(["echo"]).start().await;
+    let weir = Weir::over([&up]).start().await;
+    let (modern, mut cost) = (weir.modern(), Cost::of(&weir));
+    let call = async |bytes: usize| {
+        up.set_more_cookies(bytes / 20);
+        for _ in 0..10 {
+            modern.call("up__echo", "{}").await;
+        }
+    };
+    cost.compare("cookies", 60_000, call).await;
+    cost.assert();
 }

@@ -199,6 +199,10 @@ def call(request, line):
         said = text(str(len(counted)))
     if name == "nap":
         time.sleep(0.3)
+    if name == "lines":
+        with open(options.raw, "rb") as file, writing:
+            out.write(file.read() + b"\n")
+            out.flush()
     if name == "raw":
         with open(options.raw, encoding="utf-8") as file:
             said = file.read()

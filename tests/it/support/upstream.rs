@@ -191,6 +191,11 @@ impl Upstream {
         self.inner.script().edit(Kind::Tools, tool).outcome = outcome;
     }
 
+    /// Sets so many cookies in each answer, each with another name.
+    pub fn set_more_cookies(&self, number: usize) {
+        self.inner.script().more_cookies = number;
+    }
+
     pub fn set_paging(&self, paging: Paging) {
         self.inner.script().paging = paging;
     }

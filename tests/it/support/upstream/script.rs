@@ -250,6 +250,8 @@ pub struct Script {
     pub instructions: Option<String>,
     /// Sets a cookie in each answer: `w=METHOD.SESSION`.
     pub cookies: bool,
+    /// Sets so many cookies more in each answer, each with another name.
+    pub more_cookies: usize,
     /// Answers `GET` with this status.
     pub get_status: Option<u16>,
     /// Redirects `/mcp` with this status to `/moved`, where it serves.
@@ -287,6 +289,7 @@ impl Script {
             tasks: false,
             instructions: None,
             cookies: false,
+            more_cookies: 0,
             get_status: None,
             moved: None,
             version_error: None,

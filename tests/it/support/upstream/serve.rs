@@ -97,6 +97,11 @@ async fn handle(inner: Arc<Inner>, request: Request<Incoming>) -> io::Result<Res
     if let Some(cookie) = cookie {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
     }
+    for number in 0..inner.script().more_cookies {
+        let cookie = format!("c{number}={number}; Path=/{number}");
+        let headers = answer.headers_mut();
+        headers.append(header::SET_COOKIE, cookie.parse().unwrap());
+    }
     Ok(answer)
 }
 
