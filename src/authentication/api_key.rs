@@ -193,6 +193,15 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text in "(weir_)?[a-z-]{0,3}_?\\PC{0,60}") {
+            if let Ok(parsed) = ApiKeyText::parse(&text) {
+                proptest::prop_assert!(ApiKeyEntry::is_id(parsed.id));
+            }
+        }
+    }
+
     #[test]
     fn the_form_stays_what_it_was() {
         let key = "weir_ci_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg";

@@ -81,7 +81,9 @@ mod tests {
 
     use super::*;
     use crate::caller::{Identity, Principal};
+    use crate::files::Files;
     use crate::memory::MemoryShare;
+    use crate::tls::TlsConfigs;
 
     fn connection(certificate: Option<PeerCertificate>) -> CallerConnection {
         CallerConnection {
@@ -96,6 +98,53 @@ mod tests {
         let params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
         let cert = CertificateDer::from(params.self_signed(&key).unwrap());
         PeerCertificate::parse(&[cert], 1).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_certificate_ends_and_is_verified_again_when_its_authority_changes() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = |year| {
+            let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+            params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            params.self_signed(&key).unwrap()
+        };
+        let (good, old) = (made(2100), made(2001));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, good.pem()).unwrap();
+        let files = Arc::new(Files::default());
+        let trust = TlsConfigs::new(Arc::clone(&files)).caller_trust(&path, None, false);
+        let trust = trust.unwrap();
+        let authenticator = CertificateAuthenticator::new(Arc::clone(&trust));
+        let parse = |cert: &rcgen::Certificate, verified| {
+            PeerCertificate::parse(&[cert.der().clone()], verified).unwrap()
+        };
+        let caller = authenticator.authenticate(&parse(&good, trust.version()));
+        assert_eq!(caller.unwrap().subject(), Some("a.example"));
+        let refusal = authenticator
+            .authenticate(&parse(&old, trust.version()))
+            .unwrap_err();
+        assert!(refusal.reason.contains("has expired"), "{}", refusal.reason);
+        // It was verified with another version: its authority is there still.
+        let open = parse(&good, trust.version() + 1);
+        assert!(authenticator.authenticate(&open).is_ok());
+        assert_eq!(open.verified(), trust.version());
+        std::fs::write(&path, certificate_pem()).unwrap();
+        let cell = files.open(&path, 1 << 20).unwrap();
+        cell.look(std::time::Duration::ZERO).await;
+        let refusal = authenticator.authenticate(&open).unwrap_err();
+        assert!(
+            refusal.reason.contains("is not trusted any more"),
+            "{}",
+            refusal.reason
+        );
+    }
+
+    fn certificate_pem() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap();
+        params.self_signed(&key).unwrap().pem()
     }
 
     #[test]

@@ -194,6 +194,8 @@ fn hex_digest(certificate: &CertificateDer<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use rcgen::string::Ia5String;
     use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
@@ -256,6 +258,22 @@ mod tests {
         assert_eq!(parsed.thumbprint().len(), 43);
         let ends = SystemTime::UNIX_EPOCH + Duration::from_secs(2_208_988_800);
         assert_eq!(identity.expires, Some(ends));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(at in 0_usize..2000, with: u8, cut in 0_usize..2000) {
+            static DER: LazyLock<Vec<u8>> =
+                LazyLock::new(|| made(vec![uri("spiffe://a/1"), dns("b.example")], "ada").to_vec());
+            let mut der = DER.clone();
+            let length = der.len();
+            der[at % length] = with;
+            der.truncate(cut.max(1));
+            if let Ok(parsed) = PeerCertificate::parse(&[CertificateDer::from(der)], 1) {
+                let subject = parsed.caller().subject().unwrap_or_default();
+                proptest::prop_assert!(!subject.is_empty() && subject.len() <= NAME);
+            }
+        }
     }
 
     #[test]

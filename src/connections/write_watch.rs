@@ -65,3 +65,41 @@ impl AsyncWrite for WriteWatch {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use http::Version;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::activity::ConnectionPhase;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_takes_no_bytes_below_tls_is_noted_until_it_does() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, client) = tokio::join!(listener.accept(), connecting);
+        let (server, mut client) = (accepted.unwrap().0, client.unwrap());
+        let activity = Arc::new(Activity::new(Duration::from_secs(9)));
+        let request = activity.begin(Version::HTTP_11, None);
+        let mut watch = WriteWatch::new(server, Arc::clone(&activity));
+        let piece = [7; 64 << 10];
+        while activity.phase() == ConnectionPhase::Busy {
+            poll_fn(|context| {
+                let _ = Pin::new(&mut watch).poll_write(context, &piece);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        assert_eq!(activity.phase(), ConnectionPhase::Stalled);
+        let mut read = vec![0; 1 << 20];
+        client.read_exact(&mut read).await.unwrap();
+        watch.write_all(b"x").await.unwrap();
+        assert_eq!(activity.phase(), ConnectionPhase::Busy);
+        drop(request);
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use tokio_util::task::TaskTracker;
 
 use crate::support::client::{MODERN, Modern};
@@ -76,11 +76,16 @@ async fn becomes(modern: &Modern, expected: u16) {
 struct Keys {
     folder: tempfile::TempDir,
     weir: Weir,
-    _jira: Upstream,
+    jira: Upstream,
 }
 
 impl Keys {
     async fn start() -> Self {
+        Self::start_with([]).await
+    }
+
+    /// The same with these variables in weir's environment.
+    async fn start_with<const N: usize>(variables: [(&str, &str); N]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("callers.yaml");
         let auth = format!("auth: {{ api_keys: {{ file: '{}' }} }}", file.display());
@@ -88,12 +93,10 @@ impl Keys {
         std::fs::write(folder.path().join("keys.yaml"), text).unwrap();
         replace(&file, "{}\n");
         let jira = jira().await;
-        let weir = Weir::over([&jira]).listen(&auth).start().await;
-        Self {
-            folder,
-            weir,
-            _jira: jira,
-        }
+        let variables = variables.map(|(name, value)| (name, value.to_owned()));
+        let weir = Weir::over([&jira]).listen(&auth).env(variables);
+        let weir = weir.start().await;
+        Self { folder, weir, jira }
     }
 
     async fn key(&self, args: &[&str]) -> String {
@@ -205,6 +208,42 @@ async fn keys_are_replaced_under_load_without_a_failed_call() {
         becomes(&rig.modern(&key), 401).await;
         assert_eq!(status(&rig.modern(&next)).await, 200);
         key = next;
+    }
+}
+
+#[tokio::test]
+async fn a_key_reaches_no_log_no_metric_and_no_upstream() {
+    let rig = Keys::start_with([("WEIR_LOG", "trace")]).await;
+    let key = rig.key(&["new", "ci"]).await;
+    let modern = rig.modern(&key);
+    becomes(&modern, 200).await;
+    let sent = HeaderValue::from_str(&format!("Bearer {key}")).unwrap();
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, sent)]);
+    let http2 = reqwest::Client::builder()
+        .no_proxy()
+        .http2_prior_knowledge();
+    let http2 = http2.default_headers(headers).build().unwrap();
+    assert_eq!(status(&Modern::over(http2, rig.weir.url())).await, 200);
+    // Wrong ones are not told either: a misspelt key is nearly the right one.
+    let other = if &key[30..31] == "x" { "y" } else { "x" };
+    let misspelt = format!("{}{other}{}", &key[..30], &key[31..]);
+    assert_eq!(status(&rig.modern(&misspelt)).await, 401);
+    rig.weir.wait_stderr("its checksum is wrong").await;
+    assert_eq!(status(&rig.modern(&misspelt[..50])).await, 401);
+    let in_query = format!("{}?access_token={key}", rig.weir.url());
+    assert_eq!(status(&Modern::over(pool(&[], None), in_query)).await, 400);
+    let metrics = rig.weir.admin_url("/metrics");
+    let metrics = pool(&[], None).get(metrics).send().await.unwrap();
+    let places = [
+        ("the log", rig.weir.stderr()),
+        ("the metrics", metrics.text().await.unwrap()),
+        ("the upstream", format!("{:?}", rig.jira.log().seen())),
+    ];
+    for (place, text) in places {
+        // The secret, and either half of it.
+        for part in [&key[8..29], &key[31..51]] {
+            assert!(!text.contains(part), "{place} has {part}");
+        }
     }
 }
 
