@@ -6,6 +6,7 @@ mod identity;
 mod presence;
 mod room;
 mod share;
+mod tags;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,10 +14,11 @@ use std::sync::Arc;
 use crate::memory::MemoryShare;
 
 pub use certificate::{CertificateError, PeerCertificate};
-pub use identity::{Caller, Identity, Principal, PrincipalKey};
+pub use identity::{Caller, Identity, IdentityDigest, Principal, PrincipalKey};
 pub use presence::{Presence, PresenceState, WaitingRequest};
 pub use room::{Occupant, Rest, Room, RoomIsFull};
 pub use share::{Contention, Holdings, ShareKey, Turn};
+pub use tags::tags_of;
 
 /// The connection that the requests of a caller come over.
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@ mod listen_auth;
 mod listen_tls;
 mod load;
 mod namespaces;
+mod policy;
 mod raw;
 mod reach;
 mod rule_origins;
@@ -59,6 +60,11 @@ pub use listen_auth::{
 pub use listen_tls::ListenTls;
 pub use load::{ConfigFiles, TextDigest, api_keys_file, load, parse, paths, process_env};
 pub use namespaces::AmbiguousNamespaces;
+pub(crate) use policy::{ExpressionReads, InputReads, TagReads, names as policy_names};
+pub use policy::{
+    PolicyCoverage, PolicyFileError, PolicyMode, PolicySettings, PolicyTest, PolicyValidation,
+    WrittenPolicy,
+};
 pub use reach::Reach;
 pub use rule_origins::{RuleOrigins, RuleText};
 pub use rules::{HeaderSettingError, Rule, UrlError};
@@ -96,6 +102,8 @@ pub struct Config {
     pub instance: Option<Instance>,
     /// `limits.memory`: the most bytes that are kept for callers and upstreams.
     pub memory: usize,
+    /// The rules of what callers may do; `None` permits everything.
+    pub policy: Option<Arc<PolicySettings>>,
     /// How exposed names are built.
     pub naming: Naming,
     /// The title, texts and icons of weir itself, for clients.
@@ -134,6 +142,7 @@ impl Config {
             instance,
             // These can change: see `is_same`.
             memory: _,
+            policy: _,
             naming: _,
             server: _,
             upstreams: _,
@@ -170,6 +179,7 @@ impl Config {
     pub fn is_same(&self, other: &Self) -> bool {
         let Self {
             memory,
+            policy,
             naming,
             server,
             upstreams,
@@ -184,7 +194,12 @@ impl Config {
             sealing_keys: _,
             instance: _,
         } = self;
+        let fingerprint = |policy: &Option<Arc<PolicySettings>>| {
+            let policy = policy.as_ref();
+            policy.map(|policy| policy.fingerprint)
+        };
         *memory == other.memory
+            && fingerprint(policy) == fingerprint(&other.policy)
             && *naming == other.naming
             && *server == other.server
             && fingerprints(upstreams).eq(fingerprints(&other.upstreams))

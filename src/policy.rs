@@ -1,38 +1,38 @@
-//! Permission as a value: without a [`Permit`], no request of a caller reaches an upstream.
+//! Policy: what callers may do, in the language Cedar, with the entities of AgentCore.
+//!
+//! The policies of a config are taken apart once ([`PolicyRules`]) and sliced for each catalog
+//! ([`Policies`]): the policies that apply to a route are a small set of their own. Callers between
+//! whom no policy can tell a difference are one class ([`ClassKey`]); what a class sees is computed
+//! once. A [`Decision`] that allows makes a [`Permit`], without which nothing is sent.
 
-use crate::caller::Caller;
-use crate::name::UpstreamIndex;
+mod actions;
+mod asked;
+mod bits;
+mod classes;
+mod classify;
+mod decision;
+mod entities;
+mod findings;
+mod input;
+mod input_types;
+mod list_form;
+mod permit;
+mod policies;
+mod recent;
+mod request;
+mod rules;
+mod slices;
+#[cfg(test)]
+mod tests;
+mod trials;
+mod validation;
 
-/// Proof that a caller may send one request to one upstream of one snapshot.
-///
-/// It cannot be copied: a second request needs a decision of its own. `Snapshot::link` wants a
-/// permit, so code without one has no link to send over.
-#[derive(Debug)]
-pub struct Permit {
-    upstream: UpstreamIndex,
-    generation: u64,
-}
-
-impl Permit {
-    /// Permits a request. There is no policy yet: every caller may use every upstream of the
-    /// snapshot with this generation.
-    #[must_use]
-    pub fn open(_: &Caller, upstream: UpstreamIndex, generation: u64) -> Self {
-        Self {
-            upstream,
-            generation,
-        }
-    }
-
-    /// Returns the upstream that the request may go to.
-    #[must_use]
-    pub fn upstream(&self) -> UpstreamIndex {
-        self.upstream
-    }
-
-    /// Returns the generation of the snapshot that the request was permitted by.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-}
+pub use bits::BitSet;
+pub use classes::ClassKey;
+pub use decision::Decision;
+pub use findings::PolicyFinding;
+pub use permit::Permit;
+pub use policies::{Policies, Visible};
+pub use request::PolicyRequest;
+pub use rules::PolicyRules;
+pub use trials::FailedPolicyTest;

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use crate::caller::Caller;
 use crate::metrics::{self, Ending, Metrics, Series, blame_text};
+use crate::policy::Decision;
 use crate::protocol::error::{Blame, Fault};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
@@ -30,6 +31,7 @@ pub struct Record {
     destination: Option<Destination>,
     ending: Option<Ending>,
     blame: Option<Blame>,
+    decision: Option<Arc<Decision>>,
     is_logged: bool,
 }
 
@@ -59,6 +61,7 @@ impl Record {
             destination: None,
             ending: None,
             blame: None,
+            decision: None,
             is_logged: tracing::enabled!(target: "weir::calls", tracing::Level::DEBUG),
         }
     }
@@ -82,6 +85,11 @@ impl Record {
             series: upstream.series(method, tool),
             tool: tool.filter(|_| self.is_logged).map(Box::from),
         });
+    }
+
+    /// Notes what policy decided.
+    pub fn set_decision(&mut self, decision: Arc<Decision>) {
+        self.decision = Some(decision);
     }
 
     /// Notes that the request is answered with a result.
@@ -118,6 +126,10 @@ impl Drop for Record {
             return;
         }
         let destination = self.destination.as_ref();
+        let decision = self.decision.as_deref();
+        let joined = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));
+        let policies = decision.and_then(|decision| joined(&decision.policy_names()));
+        let policy_errors = decision.and_then(|decision| joined(&decision.errors));
         tracing::debug!(
             target: "weir::calls",
             caller = self.caller.subject(),
@@ -126,6 +138,9 @@ impl Drop for Record {
             tool = destination.and_then(|to| to.tool.as_deref()),
             outcome = ending.as_str(),
             blame = self.blame.map(blame_text),
+            policy_decision = decision.map(Decision::as_str),
+            policies,
+            policy_errors,
             ms = took.as_secs_f64() * 1000.0,
             request_id = self.trace.request_id(),
             trace_id = self.trace.trace_id(),

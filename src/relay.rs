@@ -5,8 +5,9 @@
 //! 1. [`Scope`]: the snapshot and the caller that the request is decided by.
 //! 2. `Target`: the upstream that owns the named tool, prompt, resource or task, found in the
 //!    caller's view, with the name that the upstream knows (`call`, `tasks`).
-//! 3. `Permit`: the caller may send this request to that upstream (`Scope::permit`).
-//! 4. `Guarded`: the data of the request passed the checks (`guard`).
+//! 3. `Permit`: the caller may send this request, with these arguments, to that upstream
+//!    (`Scope::permit`, `Scope::permit_named`).
+//! 4. `Guarded`: the data of the request passed the checks, and it is permitted (`guard`).
 //! 5. `Sent`: the request went to the upstream, which began to answer (`send`).
 //! 6. [`Reply`]: the messages for the caller, one after the other (`back`).
 //!
@@ -22,6 +23,7 @@ mod guard;
 mod hops;
 mod list;
 mod listen;
+mod named;
 mod payload;
 mod platform;
 mod scope;
@@ -72,8 +74,8 @@ async fn source(
 ) -> Result<ReplySource, Fault> {
     hops::admit(scope, request)?;
     let target = match request.method.as_ref() {
-        method::TOOLS_CALL => call::tool(scope, request)?,
-        method::PROMPTS_GET => call::prompt(scope, request)?,
+        method::TOOLS_CALL => call::tool(scope, request, record)?,
+        method::PROMPTS_GET => call::prompt(scope, request, record)?,
         method::RESOURCES_READ => call::resource(scope, request)?,
         method::COMPLETE => call::completion(scope, request)?,
         method::TASKS_GET => tasks::target(scope, request, method::TASKS_GET)?,
@@ -111,8 +113,7 @@ async fn forward(
     target: Target<'_>,
     record: &mut Record,
 ) -> Result<ReplySource, Fault> {
-    let permit = scope.permit(target.upstream)?;
-    let guarded = guard::check(scope, permit, target)?;
+    let guarded = guard::check(scope, target, record)?;
     let sent = send::send(scope, request, guarded, record).await?;
     Ok(ReplySource::Upstream(Box::new(sent)))
 }

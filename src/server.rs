@@ -12,6 +12,7 @@ mod options;
 mod reload;
 mod session_store;
 mod state_dir;
+mod warnings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::SystemTime;
 
 use ring::digest::{Context, SHA256};
@@ -70,7 +70,14 @@ pub struct Caller {
 struct Known {
     identity: Identity,
     key: PrincipalKey,
+    /// Computed when somebody asks for it.
+    digest: OnceLock<IdentityDigest>,
 }
+
+/// Tells identities apart with all their claims: two tokens of one principal that say different
+/// things have different ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdentityDigest([u8; 16]);
 
 impl Identity {
     /// Makes an identity of a kind of which nothing but the subject is known.
@@ -104,19 +111,32 @@ impl Identity {
             Some(&*self.subject),
             self.client.as_deref(),
         ];
-        let mut digest = Context::new(&SHA256);
-        for part in parts {
-            // The length goes before each part, so that no two lists of parts are the same bytes.
-            let length = part.map_or(u64::MAX, |part| part.len() as u64);
-            digest.update(&length.to_be_bytes());
-            digest.update(part.unwrap_or_default().as_bytes());
-        }
-        let mut key = [0; 16];
-        for (to, from) in key.iter_mut().zip(digest.finish().as_ref()) {
-            *to = *from;
-        }
-        PrincipalKey(key)
+        PrincipalKey(digest_of(parts))
     }
+
+    /// Returns the digest of all that policies read of it.
+    fn digest(&self) -> IdentityDigest {
+        let key = self.key().0.map(char::from).iter().collect::<String>();
+        let tags = self.tags.iter();
+        let tags = tags.flat_map(|(name, text)| [Some(&**name), Some(&**text)]);
+        IdentityDigest(digest_of(std::iter::once(Some(&*key)).chain(tags)))
+    }
+}
+
+/// Returns a digest that no two lists of parts share.
+fn digest_of<'p>(parts: impl IntoIterator<Item = Option<&'p str>>) -> [u8; 16] {
+    let mut digest = Context::new(&SHA256);
+    for part in parts {
+        // The length goes before each part, so that no two lists of parts are the same bytes.
+        let length = part.map_or(u64::MAX, |part| part.len() as u64);
+        digest.update(&length.to_be_bytes());
+        digest.update(part.unwrap_or_default().as_bytes());
+    }
+    let mut key = [0; 16];
+    for (to, from) in key.iter_mut().zip(digest.finish().as_ref()) {
+        *to = *from;
+    }
+    key
 }
 
 impl Caller {
@@ -125,7 +145,11 @@ impl Caller {
     pub fn new(identity: Identity) -> Self {
         let key = identity.key();
         Self {
-            known: Arc::new(Known { identity, key }),
+            known: Arc::new(Known {
+                identity,
+                key,
+                digest: OnceLock::new(),
+            }),
             agent: None,
         }
     }
@@ -168,6 +192,13 @@ impl Caller {
     #[must_use]
     pub fn key(&self) -> PrincipalKey {
         self.known.key
+    }
+
+    /// Returns the digest of all that policies read of the caller.
+    #[must_use]
+    pub fn digest(&self) -> IdentityDigest {
+        let known = &self.known;
+        *known.digest.get_or_init(|| known.identity.digest())
     }
 
     /// Returns the name under which the caller is logged; `None` for an anonymous one.
@@ -239,6 +270,22 @@ mod tests {
         ] {
             assert_ne!(one.key(), other.key(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn identities_are_told_apart_by_their_claims_too() {
+        let with = |tags: &[(&str, &str)]| {
+            let tags = tags
+                .iter()
+                .map(|(name, text)| ((*name).into(), (*text).into()));
+            let identity = Identity::new(Principal::OAuthUser, "s");
+            let tags = tags.collect();
+            Caller::new(Identity { tags, ..identity }).digest()
+        };
+        assert_eq!(with(&[("a", "b")]), with(&[("a", "b")]));
+        assert_ne!(with(&[("a", "b")]), with(&[("a", "c")]));
+        assert_ne!(with(&[("a", "b")]), with(&[]));
+        assert_ne!(with(&[]), user("i", "s", None).digest());
     }
 
     #[test]

@@ -127,7 +127,8 @@ async fn call(
 ) -> Result<String, CallFailed> {
     // In the upstream's own era nothing has to be bridged.
     let route = snapshot.catalog.tool(&args.name);
-    let view = snapshot.view(&Caller::local());
+    let caller = Caller::local();
+    let view = snapshot.view(&caller);
     let peer = route.and_then(|route| view.peer(route.upstream_index));
     let version = match peer.map_or(Era::Modern, |peer| peer.era()) {
         Era::Legacy => Version::LATEST_LEGACY,

@@ -1,9 +1,10 @@
 //! `weir check`: validates a config and, with `--online`, its upstreams; with `--tools`, whether tools
 //! can be called.
 
+mod policy;
 mod tools;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -65,16 +66,16 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
             return ExitCode::from(2);
         }
     };
-    let ambiguous = config.ambiguous_namespaces();
-    if !ambiguous.is_empty() {
-        let errors: Vec<_> = ambiguous.iter().map(ToString::to_string).collect();
-        output.print_errors(&errors, &path.display().to_string(), None);
-        return ExitCode::from(2);
+    if let Some(code) = find_faults(&config, path, output) {
+        return code;
     }
     let asks = args.online || !args.tools.is_empty();
     if !asks || (args.online && config.upstreams.is_empty() && !args.json) {
         let found = advise_if_empty(&config, path).map_or_else(
-            || format!(": {}", count(config.upstreams.len(), "upstream")),
+            || {
+                let upstreams = count(config.upstreams.len(), "upstream");
+                format!(": {upstreams}{}", policy::describe(&config))
+            },
             |advice| format!(", but has {advice}"),
         );
         let path = make_safe(&path.display().to_string());
@@ -107,6 +108,19 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
     }
 }
 
+/// Prints what is wrong with a config that is valid: namespaces that are alike, tests of policies that
+/// fail. Returns the exit code if there is anything.
+fn find_faults(config: &Config, path: &Path, output: &mut Output) -> Option<ExitCode> {
+    let place = path.display().to_string();
+    let ambiguous = config.ambiguous_namespaces();
+    if !ambiguous.is_empty() {
+        let errors: Vec<_> = ambiguous.iter().map(ToString::to_string).collect();
+        output.print_errors(&errors, &place, None);
+        return Some(ExitCode::from(2));
+    }
+    policy::run_tests(config, &place, output)
+}
+
 /// Asks a running weir about tools. A config that cannot be read has no token.
 async fn ask_running(url: &str, args: &CheckArgs, output: &mut Output) -> ExitCode {
     let config = config::load(&args.config.config, &config::process_env).ok();
@@ -123,7 +137,8 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
     let all_up = snapshot.links().iter().all(|link| {
         link.health.state() == HealthState::Up && link.health.report().failed_lists.is_empty()
     });
-    let code = match all_up {
+    let fits = !policy::print_findings(&snapshot, output);
+    let code = match all_up && fits {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     };

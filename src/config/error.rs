@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::policy::PolicyFileError;
 use super::rules::{HeaderSettingError, Rule, UrlError};
 use super::secrets::{ExpandError, SecretRefError};
 use super::units::UnitError;
@@ -222,6 +223,12 @@ pub enum ProblemKind {
     /// A header.
     #[error(transparent)]
     Header(#[from] HeaderSettingError),
+    /// A policy, in the words of Cedar.
+    #[error("{0}")]
+    Policy(String),
+    /// A file of policies.
+    #[error(transparent)]
+    PolicyFile(#[from] PolicyFileError),
     /// A rule between values.
     #[error(transparent)]
     Rule(#[from] Rule),
@@ -260,7 +267,9 @@ impl ProblemKind {
             | Self::Glob(_)
             | Self::Regex(_)
             | Self::Url(_)
-            | Self::Header(_) => false,
+            | Self::Header(_)
+            | Self::Policy(_)
+            | Self::PolicyFile(_) => false,
         }
     }
 
@@ -293,6 +302,8 @@ impl ProblemKind {
             | Self::CronFields { .. }
             | Self::Url(_)
             | Self::Header(_)
+            | Self::Policy(_)
+            | Self::PolicyFile(_)
             | Self::Rule(_) => None,
         }
     }

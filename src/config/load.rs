@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ring::digest::{Context, SHA256};
 
 use super::error::{Problem, ProblemKind};
+use super::policy::{MAX_FILES, find_files};
 use super::secrets;
 use super::source;
 use super::validate::{ParsedFile, validate};
@@ -37,6 +38,8 @@ pub struct ConfigFiles {
     /// The error of reading `upstreams.d`, if it exists and cannot be read.
     folder: Option<(PathBuf, io::Error)>,
     fragments: Vec<(PathBuf, io::Result<String>)>,
+    /// The files of `policy`. Their texts are in the digest; validation reads them again.
+    policies: Vec<(PathBuf, io::Result<String>)>,
 }
 
 /// A digest of the names and texts of all files of a config, to see whether any of them has
@@ -63,11 +66,16 @@ impl ConfigFiles {
             let text = text_of(&path);
             (path, text)
         };
+        let text = text_of(main);
+        let policies = text
+            .as_ref()
+            .map_or(Vec::new(), |text| policies(text, main));
         Self {
             main: main.to_owned(),
-            text: text_of(main),
+            text,
             folder,
             fragments: paths.into_iter().map(read).collect(),
+            policies: policies.into_iter().map(read).collect(),
         }
     }
 
@@ -110,7 +118,7 @@ impl ConfigFiles {
             context.update(bytes);
         };
         let files = [(&self.main, self.text.as_ref())].into_iter();
-        let fragments = self.fragments.iter();
+        let fragments = self.fragments.iter().chain(&self.policies);
         let files = files.chain(fragments.map(|(path, text)| (path, text.as_ref())));
         let folder = self.folder.iter();
         for (path, text) in files.chain(folder.map(|(path, error)| (path, Err(error)))) {
@@ -130,13 +138,33 @@ impl ConfigFiles {
     }
 }
 
-/// Returns the paths of the files of a config, the main one first, and the path of its
-/// `upstreams.d`.
+/// Returns the paths of the files of a config, the main one first, those of its policies last; and
+/// the path of its `upstreams.d`.
 #[must_use]
 pub fn paths(main: &Path) -> (Vec<PathBuf>, PathBuf) {
     let mut paths = vec![main.to_owned()];
     paths.extend(fragments(main).unwrap_or_default());
+    paths.extend(text_of(main).map_or(Vec::new(), |text| policies(&text, main)));
     (paths, folder_of(main))
+}
+
+/// Returns the files of policies, and of tests of them, that a config names.
+fn policies(text: &str, main: &Path) -> Vec<PathBuf> {
+    // Most configs have none, and need not be parsed for this.
+    if !text.contains("policy") {
+        return Vec::new();
+    }
+    let (raw, _) = source::read::<raw::File>(text, main, 0, &mut Vec::new());
+    let Some(policy) = raw.policy else {
+        return Vec::new();
+    };
+    let patterns = policy.files.iter().chain(policy.tests.iter().flatten());
+    let folder = main.parent().unwrap_or(Path::new(""));
+    let mut files: Vec<_> = patterns
+        .flat_map(|pattern| find_files(folder, pattern).unwrap_or_default())
+        .collect();
+    files.truncate(MAX_FILES);
+    files
 }
 
 /// Reads a config from one text, as if it stood in `file`: paths are relative to its folder.

@@ -9,6 +9,7 @@ mod endpoint;
 pub(super) mod forms;
 mod listen_auth;
 mod listen_tls;
+mod policy;
 mod secret;
 mod server;
 
@@ -29,6 +30,9 @@ pub(super) use listen_auth::{
     JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
 };
 pub(super) use listen_tls::ListenTls;
+pub(super) use policy::{
+    CallerKind, Covered, Expected, Policy, PolicyMode, PolicyTest, PolicyTests, PolicyValidation,
+};
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 pub(super) use server::{Icon, ServerSettings};
 
@@ -62,6 +66,8 @@ pub(super) struct File {
     pub(super) instance: Option<String>,
     /// Limits of weir as a whole. Those of an upstream are `limits` there and in `defaults`.
     pub(super) limits: Option<Limits>,
+    /// Rules of what callers may do, in the language Cedar. Without this key, they may do everything.
+    pub(super) policy: Option<Policy>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
     /// The introduction of weir itself at the handshake.

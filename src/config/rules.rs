@@ -71,6 +71,17 @@ pub enum Rule {
     /// `limits.memory`
     #[error("weir needs at least 16MiB")]
     LittleMemory,
+    /// Two policies with one `@id`.
+    #[error("{first} has the same `@id`")]
+    PolicyTwice {
+        /// Where the first one is.
+        first: String,
+    },
+    /// An upstream that policies would take for another one.
+    #[error(
+        "has `___` in its name, which stands between upstream and tool in policies: give it another name, and the old one as `namespace`"
+    )]
+    PolicyUpstream,
     /// More items than allowed.
     #[error("at most {0} are possible")]
     Most(u64),

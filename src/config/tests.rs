@@ -6,6 +6,7 @@ mod errors;
 mod files;
 mod listen_auth;
 mod mistakes;
+mod policy;
 
 use std::path::Path;
 

@@ -15,6 +15,7 @@ mod http;
 mod listen_auth;
 mod listen_tls;
 mod oauth;
+mod policy;
 mod resync;
 mod rule_origins;
 mod secret_values;
@@ -105,6 +106,10 @@ pub(super) fn validate(
         .map(|(id, upstream)| (id, upstream.into()))
         .collect();
     settings.config.sources = sources;
+    let mistakes = policy::check_names(&settings.config);
+    if !mistakes.is_empty() {
+        return Err(ConfigErrors::new(mistakes));
+    }
     Ok(settings.config)
 }
 

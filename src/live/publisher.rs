@@ -1,6 +1,7 @@
 //! The only writer: carries out commands one by one and stores snapshots.
 
 pub(crate) mod drift;
+mod findings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -440,7 +441,9 @@ fn store_snapshot(live: &Live, next: Snapshot) {
         "catalog published"
     );
     next.metrics.published();
+    let before = live.load_full();
     live.store(next);
+    findings::log(&before, &live.load());
 }
 
 #[cfg(test)]

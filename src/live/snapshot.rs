@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::catalog::{Catalog, Pages};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::policy::Permit;
+use crate::policy::{Permit, Policies, PolicyRules};
 use crate::upstream::Link;
 
 /// How many earlier catalogs' pages stay readable, for cursors that name them.
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub ttl: Duration,
     /// The metrics, the same in every snapshot.
     pub metrics: Arc<Metrics>,
+    /// The policies that decide what callers may do; `None` permits everything.
+    pub policies: Option<Arc<Policies>>,
     /// Pages of earlier catalogs that have more than one, newest last.
     earlier: Vec<EarlierPages>,
 }
@@ -63,6 +65,7 @@ impl Snapshot {
     ) -> Self {
         Self {
             generation: 0,
+            policies: slice_policies(None, &config, &catalog),
             catalog,
             config,
             links,
@@ -103,10 +106,12 @@ impl Snapshot {
         ttl: Duration,
         now: Instant,
     ) -> Self {
+        let policies = slice_policies(self.policies.as_deref(), &config, &catalog);
         Self {
             config,
             links,
-            ..self.next(catalog, ttl, now)
+            policies,
+            ..self.after(catalog, ttl, now)
         }
     }
 
@@ -123,6 +128,15 @@ impl Snapshot {
     /// Makes the snapshot after this one, at `now`.
     #[must_use]
     pub fn next(&self, catalog: Arc<Catalog>, ttl: Duration, now: Instant) -> Self {
+        let policies = slice_policies(self.policies.as_deref(), &self.config, &catalog);
+        Self {
+            policies,
+            ..self.after(catalog, ttl, now)
+        }
+    }
+
+    /// Makes the next snapshot with the policies of this one.
+    fn after(&self, catalog: Arc<Catalog>, ttl: Duration, now: Instant) -> Self {
         let mut earlier = self.earlier.clone();
         let pages = self.catalog.pages();
         if pages.is_paged() {
@@ -141,6 +155,7 @@ impl Snapshot {
             links: Arc::clone(&self.links),
             ttl,
             metrics: Arc::clone(&self.metrics),
+            policies: self.policies.clone(),
             earlier,
         }
     }
@@ -173,6 +188,20 @@ impl Snapshot {
             .find(|earlier| earlier.generation == generation)
             .map(|earlier| earlier.pages.as_ref())
     }
+}
+
+/// Slices the policies of a config for a catalog. Those that are the same as `before` are not taken
+/// apart again, and what is known of callers' classes stays.
+fn slice_policies(
+    before: Option<&Policies>,
+    config: &Config,
+    catalog: &Catalog,
+) -> Option<Arc<Policies>> {
+    let before = before
+        .map(Policies::rules)
+        .filter(|rules| rules.is_of(config));
+    let rules = before.cloned().or_else(|| PolicyRules::of(config))?;
+    Some(Arc::new(Policies::new(rules, config, catalog)))
 }
 
 /// Forgets the oldest pages: those of too many catalogs, of too many bytes, of too long ago.

@@ -10,27 +10,47 @@ use crate::catalog::instructions;
 use crate::catalog::{Digest, Kind, Pages, ResourceRoute, Route};
 use crate::live::Snapshot;
 use crate::name::{UpstreamId, UpstreamIndex};
+use crate::policy::{Decision, PolicyRequest};
 use crate::protocol::era::Era;
 use crate::upstream::Peer;
 
 /// The part of a snapshot that a caller sees. It borrows what the snapshot has rendered, so making
 /// one costs nothing.
 ///
-/// There is one class of callers yet, which sees the whole catalog.
+/// Pages are not cut to it yet.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'s> {
     snapshot: &'s Snapshot,
+    caller: &'s Caller,
 }
 
 impl Snapshot {
     /// Returns what a caller sees of the snapshot.
     #[must_use]
-    pub fn view(&self, _: &Caller) -> View<'_> {
-        View { snapshot: self }
+    pub fn view<'s>(&'s self, caller: &'s Caller) -> View<'s> {
+        View {
+            snapshot: self,
+            caller,
+        }
     }
 }
 
 impl<'s> View<'s> {
+    /// Returns whether the caller may see a route: whether it may ever call it.
+    fn sees(self, kind: Kind, route: &Route, era: Era) -> bool {
+        let policies = self.snapshot.policies.as_ref();
+        policies.is_none_or(|policies| policies.sees(self.caller, kind, route, era))
+    }
+
+    /// Returns what policy decides about a name that the caller does not see, for its record.
+    #[must_use]
+    pub fn denied(self, kind: Kind, name: &str, era: Era) -> Option<Arc<Decision>> {
+        let policies = self.snapshot.policies.as_ref()?;
+        let route = self.snapshot.catalog.route(kind, name)?;
+        let request = PolicyRequest::of_route(kind, &route, era, None);
+        Some(policies.decide(self.caller, &request))
+    }
+
     /// Returns the number of the snapshot.
     #[must_use]
     pub fn generation(self) -> u64 {
@@ -72,7 +92,7 @@ impl<'s> View<'s> {
     #[must_use]
     pub fn tool(self, name: &str, era: Era) -> Option<Route> {
         let found = self.snapshot.catalog.tool(name);
-        found.filter(|route| route.is_listed(era))
+        found.filter(|route| route.is_listed(era) && self.sees(Kind::Tools, route, era))
     }
 
     /// Returns the upstream that an exposed name would belong to by its namespace, if nothing of it
@@ -93,10 +113,11 @@ impl<'s> View<'s> {
         })
     }
 
-    /// Returns the prompt with this exposed name.
+    /// Returns the prompt with this exposed name, if callers of this era see it.
     #[must_use]
-    pub fn prompt(self, name: &str) -> Option<Route> {
-        self.snapshot.catalog.prompt(name)
+    pub fn prompt(self, name: &str, era: Era) -> Option<Route> {
+        let found = self.snapshot.catalog.prompt(name);
+        found.filter(|route| self.sees(Kind::Prompts, route, era))
     }
 
     /// Returns the upstream's resource with this exposed URI. `named` is the upstream that named it
@@ -116,10 +137,11 @@ impl<'s> View<'s> {
         self.snapshot.catalog.is_only_one_with_resources(upstream)
     }
 
-    /// Returns the resource template with this exposed text.
+    /// Returns the resource template with this exposed text, if callers of this era see it.
     #[must_use]
-    pub fn template(self, uri: &str) -> Option<Route> {
-        self.snapshot.catalog.template(uri)
+    pub fn template(self, uri: &str, era: Era) -> Option<Route> {
+        let found = self.snapshot.catalog.template(uri);
+        found.filter(|route| self.sees(Kind::Templates, route, era))
     }
 
     /// Returns the upstream that the id of a task names, and the id that the upstream knows.

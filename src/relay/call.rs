@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Repetition, Route};
+use crate::catalog::{Kind, Repetition, Route};
 use crate::config::Retry;
 use crate::json::{self, Object, ObjectError};
 use crate::name::UpstreamIndex;
@@ -11,7 +11,9 @@ use crate::protocol::bounds::{self, EXPOSED_URI_BYTES, NAME_BYTES};
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
 use crate::protocol::{meta, method};
+use crate::record::Record;
 use crate::relay::Scope;
+use crate::relay::named::{NamedRoute, beginning};
 
 /// A request for one upstream, with the names that the upstream knows.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Target<'p> {
     pub(super) name: Option<Arc<str>>,
     /// The tool, for `tools/call`.
     pub(super) route: Option<Route>,
+    /// The route that a policy decides about; `None` where it was decided already.
+    pub(super) named: Option<NamedRoute>,
     /// Whether there may be ids of tasks in the answer.
     pub(super) wraps_tasks: bool,
 }
@@ -56,11 +60,18 @@ impl Target<'_> {
 ///
 /// # Errors
 /// No name, or no such tool.
-pub(super) fn tool<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Target<'p>, Fault> {
+pub(super) fn tool<'p>(
+    scope: &Scope<'_>,
+    request: &Request<'p>,
+    record: &mut Record,
+) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
     let name = bounds::string(&params, "name", NAME_BYTES)?;
     let route = scope.view().tool(&name, scope.era());
-    let route = route.ok_or_else(|| unknown_tool(scope, &name))?;
+    let route = route.ok_or_else(|| {
+        note_denial(scope, Kind::Tools, &name, record);
+        unknown_tool(scope, &name)
+    })?;
     params.set("name", route.original_json().to_owned());
     Ok(Target {
         method: method::TOOLS_CALL,
@@ -68,8 +79,16 @@ pub(super) fn tool<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Targe
         params,
         name: Some(Arc::clone(route.original())),
         wraps_tasks: takes_tasks(request),
+        named: Some(NamedRoute::of(Kind::Tools, &route)),
         route: Some(route),
     })
+}
+
+/// Notes in the record that a name is unknown to the caller because policy hides it.
+fn note_denial(scope: &Scope<'_>, kind: Kind, name: &str, record: &mut Record) {
+    if let Some(decision) = scope.view().denied(kind, name, scope.era()) {
+        record.set_decision(decision);
+    }
 }
 
 /// Returns the error for a name that no tool has. If it begins like the names of an upstream that
@@ -88,11 +107,18 @@ fn unknown_tool(scope: &Scope<'_>, name: &str) -> Fault {
 ///
 /// # Errors
 /// No name, or no such prompt.
-pub(super) fn prompt<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Target<'p>, Fault> {
+pub(super) fn prompt<'p>(
+    scope: &Scope<'_>,
+    request: &Request<'p>,
+    record: &mut Record,
+) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
     let name = bounds::string(&params, "name", NAME_BYTES)?;
-    let route = scope.view().prompt(&name);
-    let route = route.ok_or_else(|| Fault::UnknownPrompt(beginning(&name)))?;
+    let route = scope.view().prompt(&name, scope.era());
+    let route = route.ok_or_else(|| {
+        note_denial(scope, Kind::Prompts, &name, record);
+        Fault::UnknownPrompt(beginning(&name))
+    })?;
     params.set("name", route.original_json().to_owned());
     Ok(Target {
         method: method::PROMPTS_GET,
@@ -101,6 +127,7 @@ pub(super) fn prompt<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Tar
         name: Some(Arc::clone(route.original())),
         wraps_tasks: takes_tasks(request),
         route: None,
+        named: Some(NamedRoute::of(Kind::Prompts, &route)),
     })
 }
 
@@ -115,6 +142,9 @@ pub(super) fn resource<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<T
     let route = route.ok_or_else(|| Fault::UnknownResource {
         uri: uri.clone().into_owned(),
     })?;
+    let named = scope
+        .has_policy()
+        .then(|| NamedRoute::resource(&route, &uri));
     if *route.uri != *uri {
         params.set("uri", json::quote(&route.uri));
     }
@@ -122,6 +152,7 @@ pub(super) fn resource<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<T
         method: method::RESOURCES_READ,
         upstream: route.upstream_index,
         params,
+        named,
         name: Some(route.uri),
         wraps_tasks: takes_tasks(request),
         route: None,
@@ -140,8 +171,8 @@ pub(super) fn completion<'p>(
     let mut params = request.params.clone();
     let reference = params.borrowed("ref").ok_or_else(|| missing("ref"))?;
     let mut reference = Object::parse(reference).map_err(params_fault)?;
-    let upstream = match reference.string("type").as_deref() {
-        Some("ref/prompt") => complete_prompt(scope, &mut reference)?,
+    let (upstream, named) = match reference.string("type").as_deref() {
+        Some("ref/prompt") => (complete_prompt(scope, &mut reference)?, None),
         Some("ref/resource") => complete_resource(scope, &mut reference)?,
         _ => {
             return Err(Fault::Params(
@@ -156,16 +187,18 @@ pub(super) fn completion<'p>(
         params,
         name: None,
         route: None,
+        named,
         wraps_tasks: false,
     })
 }
 
+/// Finds the prompt of a reference: one that the caller sees, whose completion tells no more.
 fn complete_prompt(scope: &Scope<'_>, reference: &mut Object<'_>) -> Result<UpstreamIndex, Fault> {
     let name = reference
         .string("name")
         .ok_or_else(|| missing("ref.name"))?;
     bounds::check("ref.name", &name, NAME_BYTES)?;
-    let route = scope.view().prompt(&name);
+    let route = scope.view().prompt(&name, scope.era());
     let route = route.ok_or_else(|| Fault::UnknownPrompt(beginning(&name)))?;
     reference.set("name", route.original_json().to_owned());
     Ok(route.upstream_index)
@@ -175,21 +208,24 @@ fn complete_prompt(scope: &Scope<'_>, reference: &mut Object<'_>) -> Result<Upst
 fn complete_resource(
     scope: &Scope<'_>,
     reference: &mut Object<'_>,
-) -> Result<UpstreamIndex, Fault> {
+) -> Result<(UpstreamIndex, Option<NamedRoute>), Fault> {
     let uri = reference.string("uri").ok_or_else(|| missing("ref.uri"))?;
     bounds::check("ref.uri", &uri, EXPOSED_URI_BYTES)?;
-    if let Some(template) = scope.view().template(&uri) {
+    if let Some(template) = scope.view().template(&uri, scope.era()) {
         reference.set("uri", template.original_json().to_owned());
-        return Ok(template.upstream_index);
+        return Ok((template.upstream_index, None));
     }
     let route = scope.resource(&uri);
     let route = route.ok_or_else(|| Fault::UnknownResource {
         uri: uri.clone().into_owned(),
     })?;
+    let named = scope
+        .has_policy()
+        .then(|| NamedRoute::resource(&route, &uri));
     if *route.uri != *uri {
         reference.set("uri", json::quote(&route.uri));
     }
-    Ok(route.upstream_index)
+    Ok((route.upstream_index, named))
 }
 
 /// Returns whether the capabilities of a modern request have tasks (SEP-2663).
@@ -197,11 +233,6 @@ pub(super) fn takes_tasks(request: &Request<'_>) -> bool {
     let own = request.meta.as_ref();
     own.and_then(|own| own.get(meta::CLIENT_CAPABILITIES))
         .is_some_and(|capabilities| capabilities.contains(meta::TASKS))
-}
-
-/// Returns the beginning of a name that a caller made up, short enough for an error.
-pub(super) fn beginning(name: &str) -> String {
-    name.chars().take(200).collect()
 }
 
 fn params_fault(error: ObjectError) -> Fault {

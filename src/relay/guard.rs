@@ -3,6 +3,7 @@
 use crate::policy::Permit;
 use crate::protocol::error::Fault;
 use crate::protocol::headers;
+use crate::record::Record;
 use crate::relay::Scope;
 use crate::relay::call::Target;
 
@@ -15,15 +16,16 @@ pub(super) struct Guarded<'p> {
 
 /// Checks the arguments of a tool call against the HTTP headers that repeat some of them
 /// (2026-07-28 `basic/transports/streamable-http.mdx`), and applies the operator's rules for hidden
-/// and fixed arguments. Other requests pass unchanged.
+/// and fixed arguments. Other requests pass unchanged. Policy decides last, about the arguments as
+/// they are sent.
 ///
 /// # Errors
-/// A header differs from its argument, the operator hides an argument, or the arguments are no
-/// object.
+/// A header differs from its argument, the operator hides an argument, the arguments are no object,
+/// or policy denies the request.
 pub(super) fn check<'p>(
     scope: &Scope<'_>,
-    permit: Permit,
     mut target: Target<'p>,
+    record: &mut Record,
 ) -> Result<Guarded<'p>, Fault> {
     if let Some(route) = &target.route {
         // First the headers: they repeat the arguments as the caller sent them.
@@ -42,5 +44,12 @@ pub(super) fn check<'p>(
             target.params.set("arguments", changed);
         }
     }
+    let permit = match &target.named {
+        Some(named) => {
+            let arguments = target.params.get("arguments");
+            scope.permit_named(target.upstream, named, arguments, Some(record))?
+        }
+        None => scope.permit(target.upstream)?,
+    };
     Ok(Guarded { permit, target })
 }

@@ -124,10 +124,13 @@ fn permitted(
 ) -> Result<Vec<PermittedTopic>, Fault> {
     let mut permitted = Vec::new();
     for exposed in resources {
-        if let Some(route) = scope.resource(&exposed) {
+        let Some(route) = scope.resource(&exposed) else {
+            continue;
+        };
+        if let Ok(permit) = scope.permit_resource(&route, &exposed) {
             permitted.push(PermittedTopic {
                 exposed,
-                permit: scope.permit(route.upstream_index)?,
+                permit,
                 topic: Topic::Resource(route.uri),
             });
         }

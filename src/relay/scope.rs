@@ -1,6 +1,7 @@
 //! The scope of a request: all that decides how it is answered, besides the request itself.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use tokio::time::Instant;
@@ -10,10 +11,12 @@ use crate::catalog::{NamedResources, ResourceRoute};
 use crate::live::{Live, Snapshot, View};
 use crate::memory::MemoryShare;
 use crate::name::UpstreamIndex;
-use crate::policy::Permit;
+use crate::policy::{Permit, PolicyRequest};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::trace::Trace;
+use crate::record::Record;
+use crate::relay::named::NamedRoute;
 use crate::session::CallerSession;
 use crate::upstream::Link;
 use crate::upstream::gate::Claim;
@@ -158,16 +161,71 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Decides whether the caller may send this request to an upstream.
+    /// Returns whether there is a policy, for which the name that was asked for has to be kept.
+    pub(super) fn has_policy(&self) -> bool {
+        self.snapshot.policies.is_some()
+    }
+
+    /// Permits a request that names no tool, prompt or resource: what it is about was permitted
+    /// before.
     ///
     /// # Errors
-    /// The caller may not. There is no policy yet, so every caller may.
+    /// There are none yet.
     pub(super) fn permit(&self, upstream: UpstreamIndex) -> Result<Permit, Fault> {
         Ok(Permit::open(
             &self.caller,
             upstream,
             self.snapshot.generation,
         ))
+    }
+
+    /// Decides whether the caller may use a tool, prompt or resource with these arguments.
+    ///
+    /// # Errors
+    /// Policy denies it: the error is that of a name that does not exist.
+    pub(super) fn permit_named(
+        &self,
+        upstream: UpstreamIndex,
+        named: &NamedRoute,
+        arguments: Option<&str>,
+        record: Option<&mut Record>,
+    ) -> Result<Permit, Fault> {
+        let Some(policies) = &self.snapshot.policies else {
+            return self.permit(upstream);
+        };
+        let decision = policies.decide(
+            &self.caller,
+            &PolicyRequest {
+                kind: named.kind,
+                upstream,
+                original: &named.original,
+                exposed: &named.exposed,
+                era: self.era(),
+                arguments,
+                now: SystemTime::now(),
+            },
+        );
+        let permit = Permit::decided(&decision, upstream, self.snapshot.generation);
+        if let Some(record) = record {
+            record.set_decision(decision);
+        }
+        permit.ok_or_else(|| named.unknown())
+    }
+
+    /// Decides whether the caller may read a resource.
+    ///
+    /// # Errors
+    /// Policy denies it: the error is that of a URI that does not exist.
+    pub(super) fn permit_resource(
+        &self,
+        route: &ResourceRoute,
+        exposed: &str,
+    ) -> Result<Permit, Fault> {
+        if !self.has_policy() {
+            return self.permit(route.upstream_index);
+        }
+        let named = NamedRoute::resource(route, exposed);
+        self.permit_named(route.upstream_index, &named, None, None)
     }
 
     /// Returns the link to the upstream that a permit is for.

@@ -65,7 +65,7 @@ pub(super) async fn subscribe(
     let route = route.ok_or_else(|| Fault::UnknownResource {
         uri: uri.clone().into_owned(),
     })?;
-    let permit = scope.permit(route.upstream_index)?;
+    let permit = scope.permit_resource(&route, &uri)?;
     let link = scope.link(&permit)?;
     let deadline = link.list_deadline();
     let fault = |error: LinkError| error.to_fault(link.id());

@@ -12,7 +12,8 @@ use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::{meta, method};
 use crate::relay::back::ReplySource;
-use crate::relay::call::{Target, beginning, takes_tasks};
+use crate::relay::call::{Target, takes_tasks};
+use crate::relay::named::beginning;
 use crate::relay::settings::legacy_session;
 use crate::relay::{Payload, Scope, send};
 
@@ -50,6 +51,7 @@ pub(super) fn target<'p>(
         params,
         name,
         route: None,
+        named: None,
         wraps_tasks: true,
     })
 }

@@ -29,6 +29,7 @@ use crate::server::authentication::Authentication;
 use crate::server::context::make_context;
 use crate::server::error::ServeError;
 use crate::server::options::Options;
+use crate::server::warnings::{is_gated, warn_of_config};
 use crate::upstream::Link;
 use crate::upstream::health::ListingReport;
 
@@ -341,28 +342,6 @@ fn make_link(
         upstream: upstream.id.clone(),
         source,
     })
-}
-
-fn is_gated(config: &Config) -> bool {
-    let mut upstreams = config.upstreams.values();
-    upstreams.any(|upstream| upstream.drift.is_gated())
-}
-
-/// Most pairs of namespaces that are warned of.
-const MOST_WARNINGS: usize = 16;
-
-/// Logs what is allowed in a config and not wise.
-fn warn_of_config(config: &Config) {
-    for ambiguous in config
-        .ambiguous_namespaces()
-        .into_iter()
-        .take(MOST_WARNINGS)
-    {
-        tracing::warn!("{ambiguous}");
-    }
-    if config.state_dir.is_none() && is_gated(config) {
-        tracing::warn!("`drift` without `state.dir`: pins are forgotten at a restart");
-    }
 }
 
 /// Loads the stored pins into `state`, and changes nothing in the folder.

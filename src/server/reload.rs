@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Kind};
 use crate::config::{self, Config, ConfigFiles, TextDigest};
-use crate::live::Live;
 use crate::live::reload::{FileState, ReloadHandle, ReloadOutcome, ReloadRequest, ReloadTrigger};
+use crate::live::{Live, Snapshot};
 use crate::name::UpstreamId;
+use crate::policy::{Policies, PolicyRules};
 use crate::server::config_watch;
 use crate::server::core::{Core, Reconfigured};
 use crate::server::error::ServeError;
@@ -199,6 +200,10 @@ impl ReloadTask {
             let errors = fixed.into_iter().map(error).collect();
             return ReloadOutcome::Refused { errors };
         }
+        let misfits = find_misfits(&before, &config).await;
+        if !misfits.is_empty() {
+            return ReloadOutcome::Refused { errors: misfits };
+        }
         let same = before.config.is_same(&config);
         self.core.memory().set_limit(config.memory);
         let config = Arc::new(config);
@@ -218,6 +223,34 @@ impl ReloadTask {
         log_outcome(trigger, outcome);
         self.reloads.note(trigger, outcome);
     }
+}
+
+/// Returns an error for each new policy that does not fit the tools that are listed now. Where the
+/// upstreams change too, what they will list is not known, and there are none.
+async fn find_misfits(before: &Arc<Snapshot>, config: &Config) -> Vec<String> {
+    let same_upstreams = before.config.upstreams.keys().eq(config.upstreams.keys());
+    let is_known = before
+        .policies
+        .as_ref()
+        .is_some_and(|known| known.rules().is_of(config));
+    let Some(settings) = config
+        .policy
+        .clone()
+        .filter(|_| same_upstreams && !is_known)
+    else {
+        return Vec::new();
+    };
+    let Some(rules) = PolicyRules::of(config) else {
+        return Vec::new();
+    };
+    let before = Arc::clone(before);
+    let finding = tokio::task::spawn_blocking(move || {
+        let policies = Policies::new(rules, &before.config, &before.catalog);
+        let mut found = policies.findings(&settings);
+        found.retain(|finding| finding.is_error);
+        found.iter().map(ToString::to_string).collect()
+    });
+    finding.await.unwrap_or_default()
 }
 
 /// Returns an error for each file that had upstreams and now says nothing of any, unless they are in

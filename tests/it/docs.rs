@@ -68,13 +68,23 @@ fn parsed(path: &str, value: &str) -> String {
         format!("{{ {key}: {inner} }}")
     });
     let admin = if section == "admin" { "" } else { "admin: {}" };
+    // A policy has files, whatever else is written of it.
+    let setting = match section {
+        "policy" => setting.replacen('{', "{ files: [src/config/tests/policies/a.cedar],", 1),
+        _ => setting,
+    };
     let upstreams = "upstreams: { a: { url: \"https://a.example.com/mcp\" } }";
     let text = format!("{upstreams}\n{section}: {setting}\n{admin}\n");
-    let config = weir::config::parse(&text, Path::new("/weir.yaml"), &|_| None);
+    let config = weir::config::parse(&text, &config_path(), &|_| None);
     let config = config.unwrap_or_else(|errors| panic!("{text}: {errors}"));
     // A digest of what is written says that something is written.
     let digest = Regex::new(r"fingerprint: \S+").unwrap();
     digest.replace_all(&format!("{config:?}"), "").into_owned()
+}
+
+/// The path of a config beside the sources.
+fn config_path() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("weir.yaml")
 }
 
 #[test]
@@ -85,6 +95,7 @@ fn every_default_that_is_documented_is_true() {
         "descriptions name a default as \"by default 3s\": {defaults:#?}"
     );
     let nothing = parsed("version", "1");
+    let no_policy = parsed("policy", "{ }");
     for (path, default) in defaults {
         let is_bare =
             default.parse::<f64>().is_ok() || ["true", "false"].contains(&default.as_str());
@@ -93,7 +104,11 @@ fn every_default_that_is_documented_is_true() {
         } else {
             format!("{default:?}")
         };
-        assert_eq!(parsed(&path, &value), nothing, "{path}: {value}");
+        let expected = match path.starts_with("policy.") {
+            true => &no_policy,
+            false => &nothing,
+        };
+        assert_eq!(parsed(&path, &value), *expected, "{path}: {value}");
     }
 }
 

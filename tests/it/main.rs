@@ -80,6 +80,7 @@ mod outbox;
 mod paces;
 mod patience;
 mod plan;
+mod policy;
 mod reaper;
 mod records;
 mod redirects;

@@ -17,9 +17,22 @@ enum Reload {
 }
 use Reload::{Applied, Refused, Unchanged};
 
+/// The path of a file beside these tests.
+macro_rules! policies {
+    ($file:literal) => {
+        concat!(
+            "'",
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/config/tests/policies/",
+            $file,
+            "'"
+        )
+    };
+}
+
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 48] = [
+const KEYS: [(&str, &str, &str, Reload); 55] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -47,6 +60,33 @@ const KEYS: [(&str, &str, &str, Reload); 48] = [
     ("listen.tls", "null", "PAIR", Refused("listen")),
     ("limits", "null", "{ memory: 64MiB }", Applied),
     ("limits.memory", "64MiB", "32MiB", Applied),
+    (
+        "policy",
+        "null",
+        concat!("{ files: [", policies!("a.cedar"), "] }"),
+        Applied,
+    ),
+    (
+        "policy.files",
+        concat!("[", policies!("a.cedar"), "]"),
+        concat!("[", policies!("b.cedar"), "]"),
+        Applied,
+    ),
+    ("policy.mode", "enforce", "log_only", Applied),
+    ("policy.gateway", "a", "b", Applied),
+    (
+        "policy.covers",
+        "[tools]",
+        "[tools, prompts, resources]",
+        Applied,
+    ),
+    ("policy.validation", "strict", "off", Applied),
+    (
+        "policy.tests",
+        "[]",
+        concat!("[", policies!("tests.yaml"), "]"),
+        Applied,
+    ),
     ("admin", "null", "{}", Refused("admin")),
     (
         "admin.address",
@@ -125,11 +165,13 @@ fn with(key: &str, value: &str) -> Config {
     } else {
         "upstreams"
     };
-    // Only a socket has permissions.
-    let beside = if key == "admin.mode" {
-        "address: 'unix:a.sock', "
-    } else {
-        ""
+    let beside = match key {
+        // Only a socket has permissions.
+        "admin.mode" => "address: 'unix:a.sock', ",
+        "policy.files" => "",
+        // Without files there is no policy.
+        _ if key.starts_with("policy.") => concat!("files: [", policies!("a.cedar"), "], "),
+        _ => "",
     };
     let text = match key.split_once('.') {
         Some((outer, inner)) => format!("{outer}: {{ {beside}{inner}: {value} }}"),

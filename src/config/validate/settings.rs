@@ -1,6 +1,7 @@
 //! Everything but the upstreams.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -11,7 +12,7 @@ use super::listen_auth::{ListenContext, check_listen_auth};
 use super::listen_tls::{check_certificates_have_tls, check_listen_tls};
 use super::resync::check_resync;
 use super::values::{check_address, check_lower_case, host};
-use super::{drift, environment, server};
+use super::{drift, environment, policy, server};
 use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::{
@@ -72,6 +73,9 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
         check.ok(&root.key("instance"), instance)
     });
     let memory = check_memory(check, raw.limits.unwrap_or_default(), &root.key("limits"));
+    let policy = raw
+        .policy
+        .map(|raw| Arc::new(policy::check_policy(check, raw, &root.key("policy"))));
     let naming = check_naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
     let server = server::check_server(check, raw.server.unwrap_or_default(), &root.key("server"));
     let mut defaults = check_defaults(
@@ -88,6 +92,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             sealing_keys,
             instance,
             memory,
+            policy,
             naming,
             server,
             upstreams: IndexMap::new(),
