@@ -153,8 +153,11 @@ async fn an_answer_costs_what_it_weighs() {
     }
 }
 
+/// So many bytes of lines.
+type Write = fn(usize) -> String;
+
 /// Lines that a child writes besides its answer, by what is odd about them.
-const LINES: &[(&str, fn(usize) -> String)] = &[
+const LINES: &[(&str, Write)] = &[
     ("empty lines", |bytes| "\n".repeat(bytes)),
     ("one long line", |bytes| "x".repeat(bytes)),
     ("no JSON", |bytes| "{\n".repeat(bytes / 2)),
