@@ -66,10 +66,26 @@ impl Authenticator {
         settings: &CallerAuth,
         context: &AuthenticationContext,
     ) -> Result<Self, AuthenticationSetupError> {
+        Self::after(None, settings, context)
+    }
+
+    /// Makes the authenticator of these settings in place of an earlier one, and takes over what it
+    /// knows of issuers: see [`JwtAuthenticator::after`].
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub fn after(
+        earlier: Option<&Self>,
+        settings: &CallerAuth,
+        context: &AuthenticationContext,
+    ) -> Result<Self, AuthenticationSetupError> {
+        let earlier = earlier.and_then(|earlier| earlier.jwt.as_ref());
         let (entries, public_url) = (&settings.jwt, settings.public_url.as_deref());
         let jwt = match entries.is_empty() {
             true => None,
-            false => Some(JwtAuthenticator::new(entries, public_url, context)?),
+            false => Some(JwtAuthenticator::after(
+                earlier, entries, public_url, context,
+            )?),
         };
         let api_keys = settings.api_keys.as_ref();
         let api_keys = api_keys.map(|keys| ApiKeys::open(&keys.file, context));

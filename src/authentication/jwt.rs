@@ -12,6 +12,7 @@ mod identity;
 mod key_cache;
 mod keys;
 mod rules;
+mod setup_error;
 mod token;
 mod trusted;
 mod verdicts;
@@ -20,22 +21,20 @@ mod verdicts;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::key_cache::{KeyCache, Want};
-use self::keys::JwksError;
-use self::rules::TokenRules;
+use self::rules::{TokenRules, nearer};
 use self::token::{UnverifiedToken, excerpt};
 use self::trusted::{Step, TrustedKeys};
 use self::verdicts::{ACCEPTED, REFUSED, TokenDigest, Verdict, VerdictCache};
 use crate::authentication::context::AuthenticationContext;
-use crate::authentication::refusal::{Refusal, RefusalKind};
+use crate::authentication::refusal::Refusal;
 use crate::authentication::verifier;
 use crate::config::JwtIssuer;
-use crate::credentials::SetupError;
-use crate::files::FileError;
+
+pub use setup_error::JwtSetupError;
 
 const UNKNOWN_ISSUER: &str = "the token is of an issuer that this server does not trust";
 
@@ -44,27 +43,6 @@ const UNKNOWN_ISSUER: &str = "the token is of an issuer that this server does no
 const FETCHES: usize = 2;
 /// The bytes of a remembered verdict besides the token and its claims, roughly.
 const OVERHEAD: usize = 512;
-/// The longest reason of several entries, in bytes.
-const MAX_REASON: usize = 2048;
-
-/// Why tokens cannot be verified at all. A mistake in the config, or a file that changed since.
-#[derive(Debug, thiserror::Error)]
-pub enum JwtSetupError {
-    /// There is no HTTP client for keys.
-    #[error(transparent)]
-    Http(#[from] SetupError),
-    /// A file of keys cannot be read.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A file of keys has no usable ones.
-    #[error("file `{}`: {source}", path.display())]
-    Jwks {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        source: JwksError,
-    },
-}
 
 /// Verifies the tokens of callers.
 #[derive(Debug)]
@@ -88,15 +66,37 @@ impl JwtAuthenticator {
         public_url: Option<&str>,
         context: &AuthenticationContext,
     ) -> Result<Self, JwtSetupError> {
+        Self::after(None, entries, public_url, context)
+    }
+
+    /// Makes the same in place of an earlier one. It takes over the keys of issuers that have them
+    /// at the same place, so that a reload while an issuer is down locks nobody out. It takes over
+    /// no verdict.
+    ///
+    /// # Errors
+    /// As those of [`Self::new`].
+    pub fn after(
+        earlier: Option<&Self>,
+        entries: &[JwtIssuer],
+        public_url: Option<&str>,
+        context: &AuthenticationContext,
+    ) -> Result<Self, JwtSetupError> {
         verifier::install();
         let mut issuers: BTreeMap<String, Vec<TrustedKeys>> = BTreeMap::new();
         for (index, entry) in entries.iter().enumerate() {
             let rules = TokenRules::new(index, entry, public_url);
             let trusted = issuers.entry(entry.issuer.to_string()).or_default();
-            match trusted.iter_mut().find(|known| known.is_of(entry)) {
-                Some(known) => known.add(rules),
-                None => trusted.push(TrustedKeys::new(entry, rules, context)?),
+            if let Some(known) = trusted.iter_mut().find(|known| known.is_of(entry)) {
+                known.add(rules);
+                continue;
             }
+            let earlier = earlier.and_then(|earlier| earlier.issuers.get(&*entry.issuer));
+            let earlier = earlier.into_iter().flatten();
+            let earlier = earlier.into_iter().find(|known| known.is_of(entry));
+            trusted.push(match earlier {
+                Some(known) => known.with_rules(rules),
+                None => TrustedKeys::new(entry, rules, context)?,
+            });
         }
         Ok(Self {
             issuers,
@@ -217,25 +217,4 @@ impl JwtAuthenticator {
         self.verdicts
             .remember(digest, verdict, bytes + OVERHEAD, time);
     }
-}
-
-/// Returns the refusal of two that is nearer to an acceptance, with the reasons of both.
-fn nearer(one: Option<Refusal>, other: Refusal) -> Refusal {
-    let Some(one) = one else {
-        return other;
-    };
-    let rank = |refusal: &Refusal| match refusal.kind {
-        RefusalKind::InsufficientScope { .. } => 2,
-        RefusalKind::Unavailable => 1,
-        RefusalKind::MissingCredential | RefusalKind::Malformed | RefusalKind::InvalidToken(_) => 0,
-    };
-    let (near, far) = match rank(&other) > rank(&one) {
-        true => (other, one),
-        false => (one, other),
-    };
-    if near.reason.len() + far.reason.len() > MAX_REASON {
-        return near;
-    }
-    let reason = format!("{}; {}", near.reason, far.reason);
-    Refusal::new(near.kind, reason)
 }

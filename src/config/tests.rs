@@ -4,6 +4,7 @@ mod compared;
 mod connectors;
 mod errors;
 mod files;
+mod jwt_issuers;
 mod listen_auth;
 mod mistakes;
 mod policy;

@@ -19,6 +19,8 @@ pub(crate) use mismatch::{DeError, Mismatch};
 pub(crate) const TAGGED: &str = "Auth";
 /// An enum of this name is a mapping with one key; a bare scalar is refused with its own text.
 pub(crate) const SECRET: &str = "Secret";
+/// Enums of these names are mappings with one key, which names the variant.
+pub(crate) const ONE_KEY: [&str; 2] = ["ClaimRule", "Jwks"];
 /// A newtype of this name gets `visit_str` for any scalar, as written, and itself for the rest.
 pub(crate) const SCALAR_OR: &str = "weir::scalar_or";
 /// A newtype of this name gets `visit_str` with the node as JSON text.
@@ -223,6 +225,9 @@ impl<'de> serde::Deserializer<'de> for NodeReader<'_> {
                 Err(DeError::new(Mismatch::BareSecret).at(self.node.at))
             }
             (SECRET, _) => visitor.visit_enum(OneKey(self.one_key(variants)?)),
+            (name, _) if ONE_KEY.contains(&name) => {
+                visitor.visit_enum(OneKey(self.one_key(variants)?))
+            }
             (_, Value::Text(_)) => self.word(visitor),
             // `1.2`, which YAML takes for a number.
             (_, Value::Number(word)) if variants.contains(&word.as_str()) => self.word(visitor),

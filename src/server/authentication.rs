@@ -66,7 +66,9 @@ impl Authentication {
         let next = match &listen.auth {
             None | Some(ListenAuth::None) => None,
             Some(ListenAuth::Callers(settings)) => {
-                let authenticator = Authenticator::new(settings, &self.context)?;
+                let earlier = self.current.load_full();
+                let authenticator =
+                    Authenticator::after(earlier.as_deref(), settings, &self.context)?;
                 Some(Arc::new(authenticator))
             }
         };

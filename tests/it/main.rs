@@ -62,6 +62,7 @@ mod identity;
 mod import;
 mod instructions;
 mod isolation;
+mod issuers;
 mod kept_alive;
 mod keys;
 mod leaks;

@@ -5,10 +5,13 @@ pub mod asking;
 pub mod aws;
 pub mod balancer;
 pub mod client;
+pub mod issuer;
 pub mod lens;
 pub mod prowler;
 pub mod ran;
 pub mod saas;
+#[path = "../../src/authentication/jwt/tests/signing.rs"]
+pub mod signing;
 pub mod socket;
 pub mod swallower;
 pub mod tls;

@@ -19,7 +19,7 @@ use crate::config::{JwksOrigin, JwtIssuer, MAX_JWKS};
 use crate::credentials::SetupError;
 use crate::credentials::oauth::discovery::well_known_urls;
 use crate::credentials::oauth::http::{OAuthHttpClient, OAuthHttpError};
-use crate::credentials::reach::ReachLimit;
+use crate::credentials::reach::{ForbiddenUrl, ReachLimit};
 use crate::tls::TlsConfigs;
 
 /// The longest that one fetch may take, metadata and keys together.
@@ -41,6 +41,8 @@ enum KeysError {
     Slow,
     #[error("{place}: {source}")]
     Http { place: Url, source: OAuthHttpError },
+    #[error("{place} is not used: {}", explain(.reason))]
+    Forbidden { place: Url, reason: ForbiddenUrl },
     #[error("{place} answers with HTTP status {}", status.as_u16())]
     Status { place: Url, status: StatusCode },
     #[error(
@@ -186,9 +188,13 @@ impl KeyClient {
     }
 
     async fn get(&self, place: &Url) -> Result<(StatusCode, HeaderMap, Vec<u8>), KeysError> {
-        let failed = |source| KeysError::Http {
-            place: place.clone(),
-            source,
+        let failed = |error| {
+            let place = place.clone();
+            if let OAuthHttpError::Forbidden(reason) = error {
+                return KeysError::Forbidden { place, reason };
+            }
+            let source = error;
+            KeysError::Http { place, source }
         };
         let mut request = HttpRequest::new(Vec::new());
         let uri = place.as_str().parse();
@@ -199,6 +205,17 @@ impl KeyClient {
         let response = self.http.send_within(request, most).await.map_err(failed)?;
         let (parts, body) = response.into_parts();
         Ok((parts.status, parts.headers, body))
+    }
+}
+
+/// Explains why a URL that the metadata names is not used.
+fn explain(reason: &ForbiddenUrl) -> String {
+    match reason {
+        ForbiddenUrl::Plain => "it is plain http, which is used on loopback only".to_owned(),
+        ForbiddenUrl::Nearer | ForbiddenUrl::OtherOrigin => {
+            "it is nearer to weir than the issuer, or another port there; if it is right, name its host in `allowed_hosts`".to_owned()
+        }
+        ForbiddenUrl::Scheme | ForbiddenUrl::Parts | ForbiddenUrl::LinkLocal => reason.to_string(),
     }
 }
 

@@ -46,10 +46,10 @@ pub(super) struct FetchedKeys {
 pub(super) type FetchError = Arc<str>;
 
 /// The future of one fetch.
-pub(super) type Fetching = Pin<Box<dyn Future<Output = Result<FetchedKeys, FetchError>> + Send>>;
+pub(super) type KeyFetching = Pin<Box<dyn Future<Output = Result<FetchedKeys, FetchError>> + Send>>;
 
 /// Fetches the keys of one issuer whenever it is called.
-pub(super) type FetchKeys = Box<dyn Fn() -> Fetching + Send + Sync>;
+pub(super) type FetchKeys = Box<dyn Fn() -> KeyFetching + Send + Sync>;
 
 /// The end of a fetch. Clones wait for the same one.
 type Landed = Shared<Pin<Box<dyn Future<Output = ()> + Send>>>;

@@ -14,6 +14,9 @@ const TIMES: &str = "the token has no usable expiration time";
 const AUDIENCE: &str = "the token is for another audience";
 const CLAIMS: &str = "the token does not meet the requirements of this server";
 
+/// The longest reason of several entries, in bytes.
+const MAX_REASON: usize = 2048;
+
 /// The rules of one entry.
 #[derive(Debug)]
 pub(super) struct TokenRules {
@@ -162,6 +165,27 @@ impl TokenRules {
             reason,
         ))
     }
+}
+
+/// Returns the refusal of two that is nearer to an acceptance, with the reasons of both.
+pub(super) fn nearer(one: Option<Refusal>, other: Refusal) -> Refusal {
+    let Some(one) = one else {
+        return other;
+    };
+    let rank = |refusal: &Refusal| match refusal.kind {
+        RefusalKind::InsufficientScope { .. } => 2,
+        RefusalKind::Unavailable => 1,
+        RefusalKind::MissingCredential | RefusalKind::Malformed | RefusalKind::InvalidToken(_) => 0,
+    };
+    let (near, far) = match rank(&other) > rank(&one) {
+        true => (other, one),
+        false => (one, other),
+    };
+    if near.reason.len() + far.reason.len() > MAX_REASON {
+        return near;
+    }
+    let reason = format!("{}; {}", near.reason, far.reason);
+    Refusal::new(near.kind, reason)
 }
 
 /// Returns the seconds between two times, for operators.

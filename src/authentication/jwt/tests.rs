@@ -92,7 +92,7 @@ impl Keys {
         let fetch = move || {
             let keys = keys.clone();
             keys.fetches.fetch_add(1, Ordering::Relaxed);
-            let fetching: super::key_cache::Fetching = Box::pin(async move {
+            let fetching: super::key_cache::KeyFetching = Box::pin(async move {
                 tokio::time::sleep(keys.takes).await;
                 let text = keys.answer.lock().clone();
                 let text = text.ok_or_else(|| FetchError::from("no connection"))?;

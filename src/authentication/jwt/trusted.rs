@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::JwtSetupError;
 use super::fetch::make_fetch;
 use super::identity::identity;
 use super::key_cache::{KeyCache, Want};
 use super::keys::{KeySet, Verification};
-use super::rules::TokenRules;
+use super::rules::{TokenRules, nearer};
+use super::setup_error::JwtSetupError;
 use super::token::{UnverifiedToken, excerpt};
 use crate::authentication::context::AuthenticationContext;
 use crate::authentication::refusal::{Refusal, RefusalKind};
@@ -25,8 +25,8 @@ const KEY: &str = "the token is signed with a key that its issuer does not publi
 /// An origin of keys, and the rules of the entries that name it.
 #[derive(Debug)]
 pub(super) struct TrustedKeys {
-    origin: JwksOrigin,
-    keys: IssuerKeys,
+    place: KeysPlace,
+    keys: Arc<IssuerKeys>,
     rules: Vec<TokenRules>,
 }
 
@@ -34,6 +34,15 @@ pub(super) struct TrustedKeys {
 enum IssuerKeys {
     Fetched(Arc<KeyCache>),
     File(FileKeys),
+}
+
+/// The settings by which keys are found. Entries that agree in them share their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct KeysPlace {
+    issuer: Box<str>,
+    origin: JwksOrigin,
+    allowed_hosts: Vec<String>,
+    keys_max_age: Duration,
 }
 
 /// Keys in a file, read again when it changes.
@@ -84,8 +93,8 @@ impl TrustedKeys {
             }
         };
         Ok(Self {
-            origin: entry.keys.clone(),
-            keys,
+            place: KeysPlace::of(entry),
+            keys: Arc::new(keys),
             rules: vec![rules],
         })
     }
@@ -94,15 +103,24 @@ impl TrustedKeys {
     #[cfg(test)]
     pub(super) fn with_cache(entry: &JwtIssuer, rules: TokenRules, cache: Arc<KeyCache>) -> Self {
         Self {
-            origin: entry.keys.clone(),
-            keys: IssuerKeys::Fetched(cache),
+            place: KeysPlace::of(entry),
+            keys: Arc::new(IssuerKeys::Fetched(cache)),
             rules: vec![rules],
         }
     }
 
-    /// Returns whether an entry of the same issuer has its keys from here.
+    /// Returns the same keys with other rules.
+    pub(super) fn with_rules(&self, rules: TokenRules) -> Self {
+        Self {
+            place: self.place.clone(),
+            keys: Arc::clone(&self.keys),
+            rules: vec![rules],
+        }
+    }
+
+    /// Returns whether an entry has its keys from here.
     pub(super) fn is_of(&self, entry: &JwtIssuer) -> bool {
-        self.origin == entry.keys
+        self.place == KeysPlace::of(entry)
     }
 
     /// Adds the rules of another entry.
@@ -118,7 +136,7 @@ impl TrustedKeys {
         now: SystemTime,
         may_fetch: &dyn Fn(&Arc<KeyCache>) -> bool,
     ) -> Step {
-        let keys = match &self.keys {
+        let keys = match &*self.keys {
             IssuerKeys::File(file) => Some(file.current()),
             IssuerKeys::Fetched(cache) if cache.is_overdue() && may_fetch(cache) => None,
             IssuerKeys::Fetched(cache) => cache.current(),
@@ -148,7 +166,7 @@ impl TrustedKeys {
         parsed: &UnverifiedToken<'_>,
         may_fetch: &dyn Fn(&Arc<KeyCache>) -> bool,
     ) -> Step {
-        let failure = match &self.keys {
+        let failure = match &*self.keys {
             IssuerKeys::File(_) => None,
             IssuerKeys::Fetched(cache) if may_fetch(cache) && cache.may_fetch(want) => {
                 return Step::Fetch(Arc::clone(cache), want);
@@ -182,7 +200,7 @@ impl TrustedKeys {
                 Ok(end) => end,
                 Err(other) => {
                     holds &= !TokenRules::is_early(&other);
-                    refusal = Some(super::nearer(refusal, other));
+                    refusal = Some(nearer(refusal, other));
                     continue;
                 }
             };
@@ -197,6 +215,17 @@ impl TrustedKeys {
         match holds {
             true => Step::Refused(refusal),
             false => Step::RefusedForNow(refusal),
+        }
+    }
+}
+
+impl KeysPlace {
+    fn of(entry: &JwtIssuer) -> Self {
+        Self {
+            issuer: entry.issuer.clone(),
+            origin: entry.keys.clone(),
+            allowed_hosts: entry.allowed_hosts.clone(),
+            keys_max_age: entry.keys_max_age,
         }
     }
 }

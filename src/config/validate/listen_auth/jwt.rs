@@ -89,6 +89,10 @@ fn check_origin(
     at: &KeyPath,
 ) -> Option<(String, JwksOrigin)> {
     let place = at.key("issuer");
+    if issuer.as_deref() == Some("") {
+        // It is reported already.
+        return None;
+    }
     if issuer.is_none() && discovery_url.is_none() {
         if !check.source.is_excused(at, "issuer") {
             check.report(at, Rule::Neither("issuer", "discovery_url"));
