@@ -20,7 +20,7 @@ mod verifier;
 
 use http::request::Parts;
 
-use crate::caller::{Caller, CallerConnection};
+use crate::caller::{Caller, CallerConnection, Principal};
 use crate::config::CallerAuth;
 
 pub use api_key::{ApiKeyError, ApiKeyText, make_api_key, write_hash};
@@ -146,6 +146,16 @@ impl Authenticator {
                 check_binding(caller, connection)
             }
             (None, _) | (_, None) => Err(unusable()),
+        }
+    }
+
+    /// Returns whether a caller that was let in before would be let in now, as far as that can change:
+    /// keys are revoked.
+    #[must_use]
+    pub fn still_accepts(&self, caller: &Caller) -> bool {
+        match &self.api_keys {
+            Some(keys) if caller.principal() == Principal::ApiKey => keys.still_has(caller),
+            Some(_) | None => true,
         }
     }
 

@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod logs;
 pub mod request;
+pub mod request_state;
 pub mod task_ids;
 
 pub use answer::AnswerBridge;

@@ -2,6 +2,7 @@
 //! [`crate::session::CallerSession`].
 
 mod certificate;
+mod handle;
 mod identity;
 mod presence;
 mod room;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use crate::memory::MemoryShare;
 
 pub use certificate::{CertificateError, PeerCertificate};
+pub use handle::Handle;
 pub use identity::{Caller, Identity, IdentityDigest, Principal, PrincipalKey};
 pub use presence::{Presence, PresenceState, WaitingRequest};
 pub use room::{Occupant, Rest, Room, RoomIsFull};

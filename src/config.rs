@@ -54,8 +54,8 @@ pub use environment::{EnvDecision, InheritEnv};
 pub use error::{ConfigErrors, Problem, ProblemKind};
 pub use fingerprint::Fingerprint;
 pub use listen_auth::{
-    ApiKeyEntry, ApiKeySettings, AudienceRule, CallerAuth, ClaimRule, ClientCertificates,
-    JwksOrigin, JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
+    AddressError, ApiKeyEntry, ApiKeySettings, AudienceRule, CallerAuth, ClaimRule,
+    ClientCertificates, JwksOrigin, JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
 };
 pub use listen_tls::ListenTls;
 pub use load::{ConfigFiles, TextDigest, api_keys_file, load, parse, paths, process_env};
@@ -187,8 +187,9 @@ impl Config {
             sources: _,
             // They follow from the settings that name them.
             secret_files: _,
+            // The rest of it cannot change: see `fixed`.
+            listen,
             // These cannot change: see `fixed`.
-            listen: _,
             admin: _,
             state_dir: _,
             sealing_keys: _,
@@ -198,7 +199,8 @@ impl Config {
             let policy = policy.as_ref();
             policy.map(|policy| policy.fingerprint)
         };
-        *memory == other.memory
+        listen.auth_fingerprint() == other.listen.auth_fingerprint()
+            && *memory == other.memory
             && fingerprint(policy) == fingerprint(&other.policy)
             && *naming == other.naming
             && *server == other.server
@@ -269,6 +271,27 @@ pub struct Listen {
 }
 
 impl Listen {
+    /// Returns why weir does not listen at this address without more settings of `auth`, if the address
+    /// came from elsewhere than the file.
+    #[must_use]
+    pub fn refused_address(&self) -> Option<AddressError> {
+        let address = self.address;
+        match &self.auth {
+            _ if address.ip().is_loopback() => None,
+            None => Some(AddressError::Open(address)),
+            Some(ListenAuth::Callers(auth)) if auth.lacks_public_url() => {
+                Some(AddressError::NoPublicUrl(address))
+            }
+            Some(ListenAuth::None | ListenAuth::Callers(_)) => None,
+        }
+    }
+
+    /// Returns a digest of `auth`.
+    #[must_use]
+    pub fn auth_fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.auth)
+    }
+
     /// Returns a digest of all settings. A new field does not compile until it is in it: a secret
     /// has to be exposed first.
     fn fingerprint(&self) -> Fingerprint {
@@ -291,7 +314,13 @@ impl Listen {
         let sizes = (page_size, request_bytes, connections);
         let times = (header_timeout, body_timeout, keep_alive, drain);
         let tls = tls.as_ref().map(ListenTls::written);
-        Fingerprint::of(&(names, sizes, times, auth, tls))
+        // The rest of `auth` can change: see `Config::is_same`. Handshakes ask for certificates, and
+        // they are the listener's.
+        let certificates = match auth {
+            Some(ListenAuth::Callers(callers)) => callers.client_certificates.as_ref(),
+            Some(ListenAuth::None) | None => None,
+        };
+        Fingerprint::of(&(names, sizes, times, certificates, tls))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Towards the callers: one MCP endpoint for both eras, over HTTP or stdio.
 
 mod admission;
+mod agent;
 mod answer;
 mod answering;
 mod batch;
@@ -19,6 +20,7 @@ mod probes;
 mod replay;
 mod resource_metadata;
 mod running;
+mod standing;
 mod state;
 pub mod stdio;
 

@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod command;
 pub mod keeper;
+mod named;
 pub mod publisher;
 pub mod reload;
 pub mod schedule;
@@ -20,6 +21,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use named::NamedByPrincipal;
 pub use snapshot::Snapshot;
 pub use state::StateChange;
 pub use view::View;
@@ -34,8 +36,8 @@ use crate::upstream::HealthState;
 pub struct Live {
     current: ArcSwap<Snapshot>,
     generation: watch::Sender<u64>,
-    /// The resources that results named to callers without a session and without an identity.
-    named_resources: Arc<NamedResources>,
+    /// The resources that results named to callers without a session.
+    named_resources: NamedByPrincipal,
 }
 
 impl Live {
@@ -46,7 +48,7 @@ impl Live {
         Self {
             current: ArcSwap::from_pointee(first),
             generation,
-            named_resources: Arc::default(),
+            named_resources: NamedByPrincipal::default(),
         }
     }
 
@@ -70,8 +72,8 @@ impl Live {
 
     /// Returns the resources that results named to a caller without a session.
     #[must_use]
-    pub fn named_resources(&self, _: &Caller) -> &Arc<NamedResources> {
-        &self.named_resources
+    pub fn named_resources(&self, caller: &Caller) -> Arc<NamedResources> {
+        self.named_resources.of(caller)
     }
 
     /// Waits until every upstream has been listed or has failed once.

@@ -12,6 +12,7 @@ use std::time::Instant;
 use crate::caller::Caller;
 use crate::metrics::{self, Ending, Metrics, Series, blame_text};
 use crate::policy::Decision;
+use crate::printable;
 use crate::protocol::error::{Blame, Fault};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
@@ -70,6 +71,19 @@ impl Record {
     #[must_use]
     pub fn request_id(&self) -> &str {
         self.trace.request_id()
+    }
+
+    /// Returns the caller.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Adds what the client says of itself, if it says something.
+    pub fn set_agent(&mut self, agent: Option<Arc<str>>) {
+        if agent.is_some() {
+            self.caller = self.caller.clone().with_agent(agent);
+        }
     }
 
     /// Notes the upstream that the request goes to, and its method there. `tool` is the exposed
@@ -132,7 +146,8 @@ impl Drop for Record {
         let policy_errors = decision.and_then(|decision| joined(&decision.errors));
         tracing::debug!(
             target: "weir::calls",
-            caller = self.caller.subject(),
+            caller = self.caller.subject().map(printable::line).as_deref(),
+            agent = self.caller.agent(),
             upstream = destination.map(|to| tracing::field::display(to.upstream.id())),
             method = &*self.method,
             tool = destination.and_then(|to| to.tool.as_deref()),

@@ -31,7 +31,9 @@ mod send;
 mod settings;
 mod tasks;
 
+use crate::bridge::request_state;
 use crate::catalog::Kind;
+use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
 use crate::protocol::method;
@@ -110,9 +112,15 @@ async fn settle(scope: &Scope<'_>, request: &Request<'_>) -> Result<ReplySource,
 async fn forward(
     scope: &Scope<'_>,
     request: &Request<'_>,
-    target: Target<'_>,
+    mut target: Target<'_>,
     record: &mut Record,
 ) -> Result<ReplySource, Fault> {
+    if scope.era() == Era::Modern
+        && let Some(upstream) = scope.view().upstream_id(target.upstream)
+        && !request_state::unbind(&mut target.params, upstream, &scope.caller)
+    {
+        return Err(Fault::Params("unknown `requestState`".into()));
+    }
     let guarded = guard::check(scope, target, record)?;
     let sent = send::send(scope, request, guarded, record).await?;
     Ok(ReplySource::Upstream(Box::new(sent)))

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::error::Unspecified;
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 /// The operating system gives no random numbers.
@@ -40,6 +41,16 @@ struct SealingKey {
     key: LessSafeKey,
 }
 
+/// The characters of a mark: 96 bits in base64url.
+pub const MARK_LEN: usize = 16;
+
+/// Marks text, so that nobody else can make or change a mark (HMAC-SHA-256, RFC 2104). The same text
+/// always gets the same mark.
+pub struct MarkKeys {
+    first: hmac::Key,
+    others: Vec<hmac::Key>,
+}
+
 struct Length(usize);
 
 impl KeyType for Length {
@@ -55,6 +66,12 @@ impl RingKey {
         let mut id = [0; ID_LEN];
         secret.expand(&[b"id"], Length(ID_LEN))?.fill(&mut id)?;
         Ok(Self { id, secret })
+    }
+
+    /// Derives the key for marks.
+    fn for_marks(&self) -> Result<hmac::Key, Unspecified> {
+        let derived = self.secret.expand(&[b"mark"], hmac::HMAC_SHA256)?;
+        Ok(hmac::Key::from(derived))
     }
 
     /// Derives the key for one purpose.
@@ -81,6 +98,45 @@ impl std::fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("KeyRing")
     }
+}
+
+impl std::fmt::Debug for MarkKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MarkKeys")
+    }
+}
+
+impl MarkKeys {
+    /// Returns the mark of a list of parts: [`MARK_LEN`] characters, `[A-Za-z0-9_-]`.
+    #[must_use]
+    pub fn mark(&self, parts: &[&[u8]]) -> String {
+        mark(&self.first, parts)
+    }
+
+    /// Returns whether a text is the mark of these parts, by any of the keys. It takes as long for
+    /// every wrong mark.
+    #[must_use]
+    pub fn is_mark(&self, text: &str, parts: &[&[u8]]) -> bool {
+        let mut keys = std::iter::once(&self.first).chain(&self.others);
+        keys.any(|key| {
+            let right = mark(key, parts);
+            let pairs = right.bytes().zip(text.bytes());
+            let differing = pairs.fold(0, |all, (a, b)| all | (a ^ b));
+            text.len() == right.len() && differing == 0
+        })
+    }
+}
+
+fn mark(key: &hmac::Key, parts: &[&[u8]]) -> String {
+    let mut context = hmac::Context::with_key(key);
+    for part in parts {
+        // The length goes before each part, so that no two lists of parts are the same bytes.
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut mark = URL_SAFE_NO_PAD.encode(context.sign());
+    mark.truncate(MARK_LEN);
+    mark
 }
 
 impl std::fmt::Debug for Sealer {
@@ -119,6 +175,18 @@ impl KeyRing {
             first: self.first.for_purpose(purpose).ok()?,
             others: others.collect::<Result<_, _>>().ok()?,
             random: SystemRandom::new(),
+        })
+    }
+}
+
+impl KeyRing {
+    /// Derives the keys for marks.
+    #[must_use]
+    pub fn mark_keys(&self) -> Option<MarkKeys> {
+        let others = self.others.iter().map(RingKey::for_marks);
+        Some(MarkKeys {
+            first: self.first.for_marks().ok()?,
+            others: others.collect::<Result<_, _>>().ok()?,
         })
     }
 }
@@ -204,6 +272,28 @@ mod tests {
         }
         assert_eq!(sealer.open(""), None);
         assert_eq!(sealer.open("not base64!"), None);
+    }
+
+    #[test]
+    fn a_mark_is_of_its_parts_and_keys_only() {
+        let keys = |texts: &[&'static str]| ring(texts).mark_keys().unwrap();
+        let parts: &[&[u8]] = &[b"a", b"bc"];
+        let mark = keys(&["k"]).mark(parts);
+        assert_eq!(mark.len(), MARK_LEN);
+        assert!(keys(&["k"]).is_mark(&mark, parts));
+        assert!(keys(&["new", "k"]).is_mark(&mark, parts));
+        assert!(!keys(&["new"]).is_mark(&mark, parts));
+        for other in [[b"ab".as_slice(), b"c"], [b"a", b"bd"], [b"", b"abc"]] {
+            assert!(!keys(&["k"]).is_mark(&mark, &other));
+        }
+        for wrong in [
+            "",
+            &mark[1..],
+            &format!("{mark}A"),
+            &mark.replace(&mark[..1], "~"),
+        ] {
+            assert!(!keys(&["k"]).is_mark(wrong, parts), "{wrong}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::connections::{self, ConnectionLimits, Listener, ReserveFor};
 use crate::front::{self, Draining, Front};
 use crate::live::reload::ReloadHandle;
 use crate::metrics::names;
-use crate::seal::KeyRing;
+use crate::seal::{KeyRing, NoRandom};
 use crate::session::{self, SessionTable};
 
 use self::admin_listener::{AdminListener, RunningAdmin};
@@ -101,13 +101,14 @@ impl Bound {
         } = self;
         let mut core = Core::start(Arc::clone(&config), options).await?;
         let (listener, trust) = front_tls::secure(listener, &config.listen, &core)?;
+        let marks = Arc::new(keys.mark_keys().ok_or(NoRandom)?);
         let authentication = core.authentication.start(&config.listen, trust)?;
         let draining = Draining::default();
         let sessions = start_sessions(&core, &config, &keys)?;
         let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
-            authentication,
+            (authentication, marks),
             Arc::clone(&sessions),
             &draining,
             core.tasks.clone(),

@@ -21,4 +21,4 @@ pub use lives::DamagedSessions;
 pub use server_requests::{PendingServerRequest, ServerRequests};
 pub use stream::{SessionStream, UnaskedMessage};
 pub use table::{IDLE, SessionTable};
-pub use token::SessionToken;
+pub use token::{NewSession, SessionToken};

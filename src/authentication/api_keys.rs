@@ -14,6 +14,8 @@ use crate::config::{ApiKeyEntry, ConfigErrors, parse_api_keys};
 use crate::files::{FileCell, FileError};
 use crate::latest::Latest;
 
+/// The tag with the id of the key. It is weir's own, so no tag of the file replaces it.
+const KEY_ID: &str = "key_id";
 /// Most errors of a file that are logged one by one.
 const LOGGED: usize = 10;
 
@@ -108,6 +110,17 @@ impl ApiKeys {
     }
 }
 
+impl ApiKeys {
+    /// Returns whether the key of a caller is still in the file, for the same subject.
+    #[must_use]
+    pub fn still_has(&self, caller: &Caller) -> bool {
+        let id = caller.identity().tags.get(KEY_ID);
+        let keys = self.table.keys.get();
+        let known = id.and_then(|id| keys.get(id));
+        known.is_some_and(|known| known.caller.key() == caller.key())
+    }
+}
+
 /// Compares in a time that does not depend on where they differ.
 fn are_equal(one: &[u8; 32], other: &[u8; 32]) -> bool {
     let differ = one
@@ -161,7 +174,7 @@ fn read(file: &FileCell, path: &Path) -> Result<HashMap<Box<str>, KnownKey>, Con
 /// Makes the identity of a key. Several keys of one subject are one principal.
 fn identify(entry: ApiKeyEntry) -> Identity {
     let mut tags = entry.tags;
-    tags.entry("key_id".into()).or_insert(entry.id);
+    tags.insert(KEY_ID.into(), entry.id);
     if !entry.scopes.is_empty() {
         let scope = entry.scopes.join(" ");
         tags.entry("scope".into()).or_insert(scope.into());

@@ -3,7 +3,8 @@
 
 use http::StatusCode;
 
-use crate::bridge::task_ids;
+use crate::bridge::{request_state, task_ids};
+use crate::caller::Caller;
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
 use crate::protocol::era::Era;
@@ -29,12 +30,24 @@ impl AnswerBridge {
     ///
     /// # Errors
     /// The result is not MCP, or it needs something that the caller's era does not have.
-    pub fn result(self, text: &str, upstream: &UpstreamId) -> Result<Option<String>, Fault> {
+    pub fn result(
+        self,
+        text: &str,
+        upstream: &UpstreamId,
+        caller: &Caller,
+    ) -> Result<Option<String>, Fault> {
         if self.caller == self.upstream {
             let wrapped = self
                 .has_tasks
-                .then(|| task_ids::wrap_result(text, upstream));
-            return Ok(wrapped.flatten());
+                .then(|| task_ids::wrap_result(text, upstream, caller));
+            let wrapped = wrapped.flatten();
+            let bound = match self.caller {
+                Era::Legacy => None,
+                Era::Modern => {
+                    request_state::bind(wrapped.as_deref().unwrap_or(text), upstream, caller)
+                }
+            };
+            return Ok(bound.or(wrapped));
         }
         let malformed = |_| Fault::Upstream {
             upstream: upstream.as_str().into(),
@@ -203,7 +216,11 @@ mod tests {
                 has_tasks: false,
                 is_weir: false,
             };
-            assert_eq!(same.result("not even JSON", &id()).unwrap(), None);
+            assert_eq!(
+                same.result("not even JSON", &id(), &Caller::anonymous())
+                    .unwrap(),
+                None
+            );
             assert_eq!(
                 same.error(r#"{"code":-32002,"message":"x"}"#, &id()).0,
                 None
@@ -214,7 +231,9 @@ mod tests {
     #[test]
     fn a_legacy_result_becomes_complete_for_a_modern_caller() {
         assert_eq!(
-            OVER.result(r#"{"x":1e400}"#, &id()).unwrap().unwrap(),
+            OVER.result(r#"{"x":1e400}"#, &id(), &Caller::anonymous())
+                .unwrap()
+                .unwrap(),
             r#"{"x":1e400,"resultType":"complete"}"#
         );
     }
@@ -224,6 +243,7 @@ mod tests {
         let asked = BACK.result(
             r#"{"resultType":"input_required","requestState":"s"}"#,
             &id(),
+            &Caller::anonymous(),
         );
         assert!(matches!(asked, Err(Fault::NotBridged { .. })));
     }

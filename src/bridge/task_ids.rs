@@ -7,14 +7,16 @@
 
 use std::borrow::Cow;
 
+use crate::caller::{Caller, Handle};
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
 use crate::protocol::{meta, method};
 
-/// Returns the id that callers see: `UPSTREAM.ID`.
+/// Returns the id that a caller sees: `UPSTREAM.ID`, where the id is bound to its principal.
 #[must_use]
-pub fn exposed(upstream: &UpstreamId, id: &str) -> String {
+pub fn exposed(upstream: &UpstreamId, caller: &Caller, id: &str) -> String {
     let name = upstream.as_str();
+    let id = caller.bind(Handle::Task, name, id);
     match name.contains(['.', '~']) {
         true => format!("{}.{id}", name.replace('~', "~0").replace('.', "~1")),
         false => format!("{name}.{id}"),
@@ -31,21 +33,24 @@ pub fn split(exposed: &str) -> Option<(Cow<'_, str>, &str)> {
     })
 }
 
-/// Returns the id that the upstream knows; `None` if the exposed id does not name this upstream.
+/// Returns the id that the upstream knows; `None` if the exposed id does not name this upstream, or is
+/// another principal's.
 #[must_use]
-pub fn original<'i>(upstream: &UpstreamId, exposed: &'i str) -> Option<&'i str> {
+pub fn original<'i>(upstream: &UpstreamId, caller: &Caller, exposed: &'i str) -> Option<&'i str> {
     let (name, id) = split(exposed)?;
-    (*name == *upstream.as_str()).then_some(id)
+    let id = (*name == *upstream.as_str()).then_some(id)?;
+    caller.unbind(Handle::Task, upstream.as_str(), id)
 }
 
 /// Returns a result with its task ids as callers see them; `None` if it has none.
 #[must_use]
-pub fn wrap_result(text: &str, upstream: &UpstreamId) -> Option<String> {
+pub fn wrap_result(text: &str, upstream: &UpstreamId, caller: &Caller) -> Option<String> {
     let mut result = Object::parse(text).ok()?;
-    let mut changed = wrap_id(&mut result, upstream) | wrap_meta(&mut result, upstream);
+    let mut changed =
+        wrap_id(&mut result, upstream, caller) | wrap_meta(&mut result, upstream, caller);
     let task = result.borrowed("task").map(Object::parse);
     if let Some(Ok(mut task)) = task
-        && wrap_id(&mut task, upstream)
+        && wrap_id(&mut task, upstream, caller)
     {
         result.set("task", task.to_text());
         changed = true;
@@ -54,7 +59,7 @@ pub fn wrap_result(text: &str, upstream: &UpstreamId) -> Option<String> {
 }
 
 /// Rewrites the task ids in a notification's params to those that callers see.
-pub fn wrap_params(envelope: &mut Object<'_>, upstream: &UpstreamId) {
+pub fn wrap_params(envelope: &mut Object<'_>, upstream: &UpstreamId, caller: &Caller) {
     let Some(text) = envelope.borrowed("params") else {
         return;
     };
@@ -67,7 +72,9 @@ pub fn wrap_params(envelope: &mut Object<'_>, upstream: &UpstreamId) {
     let Ok(mut params) = Object::parse(text) else {
         return;
     };
-    if (is_status && wrap_id(&mut params, upstream)) | wrap_meta(&mut params, upstream) {
+    if (is_status && wrap_id(&mut params, upstream, caller))
+        | wrap_meta(&mut params, upstream, caller)
+    {
         let params = params.to_text();
         envelope.set("params", params);
     }
@@ -75,11 +82,11 @@ pub fn wrap_params(envelope: &mut Object<'_>, upstream: &UpstreamId) {
 
 /// Rewrites the related task in `_meta` to the one that callers see, and returns whether there is
 /// one.
-pub fn wrap_related(own: &mut Object<'_>, upstream: &UpstreamId) -> bool {
+pub fn wrap_related(own: &mut Object<'_>, upstream: &UpstreamId, caller: &Caller) -> bool {
     let Some(Ok(mut related)) = own.borrowed(meta::RELATED_TASK).map(Object::parse) else {
         return false;
     };
-    let changed = wrap_id(&mut related, upstream);
+    let changed = wrap_id(&mut related, upstream, caller);
     if changed {
         own.set(meta::RELATED_TASK, related.to_text());
     }
@@ -89,7 +96,7 @@ pub fn wrap_related(own: &mut Object<'_>, upstream: &UpstreamId) -> bool {
 /// Returns a caller's answer with the id of its related task as the upstream knows it; `None` if it
 /// names no task of that upstream.
 #[must_use]
-pub fn unwrap_related(text: &str, upstream: &UpstreamId) -> Option<String> {
+pub fn unwrap_related(text: &str, upstream: &UpstreamId, caller: &Caller) -> Option<String> {
     if !text.contains(meta::RELATED_TASK) {
         return None;
     }
@@ -97,7 +104,7 @@ pub fn unwrap_related(text: &str, upstream: &UpstreamId) -> Option<String> {
     let mut own = Object::parse(object.borrowed("_meta")?).ok()?;
     let mut related = Object::parse(own.borrowed(meta::RELATED_TASK)?).ok()?;
     let id = related.string("taskId")?;
-    let original = json::quote(original(upstream, &id)?);
+    let original = json::quote(original(upstream, caller, &id)?);
     related.set("taskId", original);
     own.set(meta::RELATED_TASK, related.to_text());
     object.set("_meta", own.to_text());
@@ -106,11 +113,11 @@ pub fn unwrap_related(text: &str, upstream: &UpstreamId) -> Option<String> {
 
 /// Rewrites the related task in the `_meta` of an object to the one that callers see, and returns
 /// whether there is one.
-pub fn wrap_meta(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {
+pub fn wrap_meta(object: &mut Object<'_>, upstream: &UpstreamId, caller: &Caller) -> bool {
     let Some(Ok(mut own)) = object.borrowed("_meta").map(Object::parse) else {
         return false;
     };
-    let changed = wrap_related(&mut own, upstream);
+    let changed = wrap_related(&mut own, upstream, caller);
     if changed {
         object.set("_meta", own.to_text());
     }
@@ -119,11 +126,11 @@ pub fn wrap_meta(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {
 
 /// Rewrites the `taskId` of an object to the one that callers see, and returns whether there is
 /// one.
-pub fn wrap_id(object: &mut Object<'_>, upstream: &UpstreamId) -> bool {
+pub fn wrap_id(object: &mut Object<'_>, upstream: &UpstreamId, caller: &Caller) -> bool {
     let Some(id) = object.string("taskId") else {
         return false;
     };
-    let id = json::quote(&exposed(upstream, &id));
+    let id = json::quote(&exposed(upstream, caller, &id));
     object.set("taskId", id);
     true
 }
@@ -138,10 +145,12 @@ mod tests {
         let names = names.map(|name| UpstreamId::parse(name).unwrap());
         for upstream in &names {
             for id in ["7", ".x.7", "x.7", "", ".", "~1", "1x.7"] {
-                let exposed = exposed(upstream, id);
+                let exposed = exposed(upstream, &Caller::anonymous(), id);
                 let found: Vec<_> = names
                     .iter()
-                    .filter_map(|other| Some((other, original(other, &exposed)?)))
+                    .filter_map(|other| {
+                        Some((other, original(other, &Caller::anonymous(), &exposed)?))
+                    })
                     .collect();
                 assert_eq!(found, [(upstream, id)], "{exposed}");
             }
@@ -151,7 +160,7 @@ mod tests {
     #[test]
     fn ids_of_tasks_are_wrapped_wherever_they_stand() {
         let upstream = UpstreamId::parse("erp").unwrap();
-        let wrap = |text| wrap_result(text, &upstream);
+        let wrap = |text| wrap_result(text, &upstream, &Caller::anonymous());
         assert_eq!(
             wrap(r#"{"task":{"taskId":"7","ttl":1e3}}"#).unwrap(),
             r#"{"task":{"taskId":"erp.7","ttl":1e3}}"#
@@ -175,7 +184,7 @@ mod tests {
         let upstream = UpstreamId::parse("erp").unwrap();
         let wrap = |text| {
             let mut envelope = Object::parse(text).unwrap();
-            wrap_params(&mut envelope, &upstream);
+            wrap_params(&mut envelope, &upstream, &Caller::anonymous());
             envelope.to_text()
         };
         assert_eq!(

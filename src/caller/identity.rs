@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use ring::digest::{Context, SHA256};
 
+use crate::seal::MarkKeys;
 use crate::secret::Secret;
 
 /// The kind of an identity, which says how it was proved. Kinds are namespaces: the same subject of
@@ -64,6 +65,8 @@ pub struct Identity {
 pub struct Caller {
     known: Arc<Known>,
     agent: Option<Arc<str>>,
+    /// The keys that bind handles to it.
+    marks: Option<Arc<MarkKeys>>,
 }
 
 #[derive(Debug)]
@@ -151,6 +154,7 @@ impl Caller {
                 digest: OnceLock::new(),
             }),
             agent: None,
+            marks: None,
         }
     }
 
@@ -176,6 +180,18 @@ impl Caller {
         Self { agent, ..self }
     }
 
+    /// Adds the keys that bind handles to the caller, see [`Caller::bind`].
+    #[must_use]
+    pub fn with_marks(self, keys: &Arc<MarkKeys>) -> Self {
+        let marks = Some(Arc::clone(keys));
+        Self { marks, ..self }
+    }
+
+    /// Returns the keys that bind handles to the caller.
+    pub(super) fn mark_keys(&self) -> Option<&MarkKeys> {
+        self.marks.as_deref()
+    }
+
     /// Returns the identity.
     #[must_use]
     pub fn identity(&self) -> &Identity {
@@ -199,6 +215,19 @@ impl Caller {
     pub fn digest(&self) -> IdentityDigest {
         let known = &self.known;
         *known.digest.get_or_init(|| known.identity.digest())
+    }
+
+    /// Returns the key that what belongs to the caller is bound to; `None` for a caller that proved
+    /// no identity, and for the user who started weir, who is alone.
+    #[must_use]
+    pub fn owner(&self) -> Option<PrincipalKey> {
+        match self.principal() {
+            Principal::Anonymous | Principal::Local => None,
+            Principal::OAuthUser
+            | Principal::IamEntity
+            | Principal::ApiKey
+            | Principal::Workload => Some(self.known.key),
+        }
     }
 
     /// Returns the name under which the caller is logged; `None` for an anonymous one.

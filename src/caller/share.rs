@@ -10,6 +10,8 @@ use std::time::Duration;
 use foldhash::HashMap;
 use tokio::time::Instant;
 
+use crate::caller::{Caller, PrincipalKey};
+
 /// How long a caller counts as one that may come back. As long as two count, neither gets
 /// everything.
 const LATELY: Duration = Duration::from_secs(600);
@@ -17,17 +19,27 @@ const LATELY: Duration = Duration::from_secs(600);
 /// The part of everything that one caller does not get while there are others: one in so many.
 const OTHERS: usize = 8;
 
-/// The key of a caller's share. Callers are told apart by their addresses as long as they prove no
-/// identity.
+/// The key of a caller's share. Callers are told apart by what they proved to be, or by their addresses
+/// if they proved nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ShareKey {
     /// The caller on stdio, or a command of this process.
     Local,
     /// The callers at one address.
     Address(IpAddr),
+    /// The callers that proved to be one principal, wherever they are.
+    Principal(PrincipalKey),
 }
 
 impl ShareKey {
+    /// Returns the key of a caller at an address.
+    #[must_use]
+    pub fn of_caller(caller: &Caller, address: Option<IpAddr>) -> Self {
+        caller
+            .owner()
+            .map_or_else(|| Self::of(address), Self::Principal)
+    }
+
     /// Returns the key of callers at an address. A subscriber of IPv6 has at least 2^64 addresses
     /// (RFC 6177 §2), so their first half counts.
     #[must_use]
@@ -128,6 +140,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::caller::{Identity, Principal};
 
     fn at(last: u8) -> ShareKey {
         ShareKey::of(Some(Ipv4Addr::new(10, 0, 0, last).into()))
@@ -141,6 +154,17 @@ mod tests {
         assert_eq!(of("::ffff:10.0.0.1"), at(1));
         assert_ne!(at(1), at(2));
         assert_eq!(ShareKey::of(None), ShareKey::Local);
+    }
+
+    #[test]
+    fn a_principal_has_one_share_wherever_it_is() {
+        let user = Caller::new(Identity::new(Principal::ApiKey, "k"));
+        let address = |last: u8| Some(Ipv4Addr::new(10, 0, 0, last).into());
+        let of = |caller: &Caller, last| ShareKey::of_caller(caller, address(last));
+        assert_eq!(of(&user, 1), of(&user, 2));
+        assert_ne!(of(&user, 1), of(&Caller::anonymous(), 1));
+        assert_eq!(of(&Caller::anonymous(), 1), at(1));
+        assert_eq!(ShareKey::of_caller(&Caller::local(), None), ShareKey::Local);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::{Output, count};
 use crate::cli::target::{ConfigArgs, advise_if_empty, print_config_errors};
-use crate::config::{self, AdminAddress, Config, ConfigFiles, ListenAuth};
+use crate::config::{self, AddressError, AdminAddress, Config, ConfigFiles};
 use crate::front;
 use crate::live::reload::{ReloadHandle, ReloadTrigger};
 use crate::server::{
@@ -38,14 +38,8 @@ pub struct ServeArgs {
 /// Why `weir serve` failed.
 #[derive(Debug, thiserror::Error)]
 enum ServeCommandError {
-    #[error(
-        "{address} can be reached from a network: set `listen.auth` in the config, if only to `none`"
-    )]
-    Open { address: SocketAddr },
-    #[error(
-        "{address} can be reached from a network: tokens need `listen.auth.public_url` in the config"
-    )]
-    NoPublicUrl { address: SocketAddr },
+    #[error(transparent)]
+    Address(#[from] AddressError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("cannot listen for SIGINT and SIGTERM")]
@@ -104,9 +98,7 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
             output.print_failure(&error);
             match error {
                 // The same error as if the address were in the config.
-                ServeCommandError::Open { .. } | ServeCommandError::NoPublicUrl { .. } => {
-                    ExitCode::from(2)
-                }
+                ServeCommandError::Address(_) => ExitCode::from(2),
                 ServeCommandError::Serve(_)
                 | ServeCommandError::Signals(_)
                 | ServeCommandError::StoppedTwice
@@ -131,18 +123,11 @@ fn override_address(
     let Some(address) = address else {
         return Ok(());
     };
-    if !address.ip().is_loopback() && config.listen.auth.is_none() {
-        return Err(ServeCommandError::Open { address });
-    }
-    if let Some(ListenAuth::Callers(auth)) = &config.listen.auth
-        && !address.ip().is_loopback()
-        && !auth.jwt.is_empty()
-        && auth.public_url.is_none()
-    {
-        return Err(ServeCommandError::NoPublicUrl { address });
-    }
     config.listen.address = address;
-    Ok(())
+    config
+        .listen
+        .refused_address()
+        .map_or(Ok(()), |error| Err(error.into()))
 }
 
 async fn serve_http(

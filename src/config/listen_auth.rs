@@ -5,6 +5,8 @@ mod client_certificates;
 mod jwt;
 mod platform;
 
+use std::net::SocketAddr;
+
 pub use api_keys::{ApiKeyEntry, ApiKeySettings};
 pub use client_certificates::ClientCertificates;
 pub use jwt::{AudienceRule, ClaimRule, JwksOrigin, JwtIssuer};
@@ -36,6 +38,30 @@ pub struct CallerAuth {
     pub platform: Option<PlatformIdentity>,
     /// What clients are told.
     pub metadata: ResourceMetadata,
+}
+
+impl CallerAuth {
+    /// Returns whether tokens are configured, and the URL that they are for is not. It can be derived
+    /// on loopback only.
+    #[must_use]
+    pub fn lacks_public_url(&self) -> bool {
+        !self.jwt.is_empty() && self.public_url.is_none()
+    }
+}
+
+/// Why weir does not listen at an address.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// Nothing is said of callers.
+    #[error(
+        "{0} can be reached from a network: set `listen.auth` in the config, if only to `none`"
+    )]
+    Open(SocketAddr),
+    /// Nothing is said of the resource that tokens are for.
+    #[error(
+        "{0} can be reached from a network: tokens need `listen.auth.public_url` in the config"
+    )]
+    NoPublicUrl(SocketAddr),
 }
 
 /// `listen.auth.metadata`: the metadata of the protected resource (RFC 9728 §2), with its defaults.

@@ -11,8 +11,9 @@ use http::request::Parts;
 use http::{HeaderValue, Method, header};
 
 use crate::authentication::{Authenticator, Refusal, RefusalKind};
-use crate::caller::{Caller, CallerConnection};
+use crate::caller::CallerConnection;
 use crate::config::ResourceMetadata;
+use crate::front::standing::{Admission, Standing};
 use crate::front::state::Front;
 use crate::front::{answer, resource_metadata};
 use crate::protocol::error::Fault;
@@ -72,7 +73,7 @@ impl NotAdmitted {
 }
 
 impl Front {
-    /// Returns the sender of a request.
+    /// Returns the sender of a request, and the authenticator that let it in.
     ///
     /// # Errors
     /// The request must not be answered.
@@ -80,19 +81,35 @@ impl Front {
         &self,
         request: &Parts,
         connection: &CallerConnection,
-    ) -> Result<Caller, NotAdmitted> {
+    ) -> Result<Admission, NotAdmitted> {
         let authenticator = match &*self.authentication.load() {
-            None => return Ok(Caller::anonymous()),
+            None => return Ok(Admission::open()),
             Some(authenticator) => Arc::clone(authenticator),
         };
         let verdict = match authenticator.try_now(request, connection) {
             Some(verdict) => verdict,
             None => authenticator.authenticate(request, connection).await,
         };
-        verdict.map_err(|refusal| {
-            log(&refusal, connection);
-            NotAdmitted::new(self, request, &authenticator, &refusal)
-        })
+        match verdict {
+            Ok(caller) => Ok(Admission {
+                caller: caller.with_marks(&self.marks),
+                authenticator: Some(authenticator),
+            }),
+            Err(refusal) => {
+                log(&refusal, connection);
+                let refused = NotAdmitted::new(self, request, &authenticator, &refusal);
+                Err(refused)
+            }
+        }
+    }
+
+    /// Returns what tells a stream for a caller whether it may go on.
+    pub(super) fn standing(&self, admission: &Admission) -> Standing {
+        Standing {
+            caller: admission.caller.clone(),
+            authenticator: admission.authenticator.clone(),
+            current: Arc::clone(&self.authentication),
+        }
     }
 }
 
@@ -123,9 +140,9 @@ pub(super) async fn authenticate(
     }
     let (parts, body) = request.into_parts();
     match front.authenticate(&parts, &connection).await {
-        Ok(caller) => {
+        Ok(admission) => {
             let mut request = Request::from_parts(parts, body);
-            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(admission);
             next.run(request).await
         }
         Err(refused) => refused.respond(),

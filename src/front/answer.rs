@@ -8,12 +8,13 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use tokio_util::task::TaskTracker;
 
-use crate::caller::{Caller, CallerConnection, Presence, StandingAnswer};
+use crate::caller::{CallerConnection, Presence, ShareKey, StandingAnswer};
 use crate::front::body::Pieces;
-use crate::front::replay::{ReplayBuffers, StreamTrigger};
+use crate::front::replay::StreamTrigger;
 use crate::front::running::Running;
+use crate::front::standing::{Admission, Standing};
+use crate::front::state::Front;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Id;
@@ -24,6 +25,9 @@ use crate::session::CallerSession;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
+/// The end of a call whose caller may not wait for it any more.
+pub(super) const CREDENTIAL_ENDED: Fault = Fault::Unauthenticated("the credential has ended");
+
 /// An `Accept` header that is read without parsing.
 const USUAL_ACCEPT: &[u8] = b"application/json, text/event-stream";
 
@@ -31,10 +35,17 @@ const USUAL_ACCEPT: &[u8] = b"application/json, text/event-stream";
 #[derive(Clone, Debug)]
 pub(super) struct Recipient {
     pub(super) accepts: Accepts,
-    pub(super) caller: Caller,
+    pub(super) admission: Admission,
     pub(super) connection: Arc<CallerConnection>,
     /// Whether it is still there; `None` where the work on its answer ends with it.
     pub(super) presence: Option<Presence>,
+}
+
+impl Recipient {
+    /// Returns the key of the caller's share.
+    pub(super) fn share(&self) -> ShareKey {
+        ShareKey::of_caller(&self.admission.caller, self.connection.address)
+    }
 }
 
 /// The media types that a caller accepts, by its `Accept` header.
@@ -104,18 +115,19 @@ fn has_no_weight(parameters: &str) -> bool {
 ///
 /// A response only is JSON, whatever type the caller names first: the form is the server's choice
 /// (2026-07-28 `basic/transports/streamable-http.mdx`), and the official SDKs choose so.
-pub(super) async fn respond(
-    mut running: Running,
-    accepts: Accepts,
-    keep_alive: Duration,
-) -> Response {
-    match wait_for_form(&mut running, accepts, false, keep_alive).await {
+pub(super) async fn respond(mut running: Running, to: &Recipient, front: &Front) -> Response {
+    let keep_alive = front.keep_alive;
+    let stream = |first, running| {
+        let standing = front.standing(&to.admission);
+        stream_events(first, running, keep_alive, standing)
+    };
+    match wait_for_form(&mut running, to.accepts, false, keep_alive).await {
         AnswerForm::Response(payload) => json(payload),
         AnswerForm::Stream(StreamTrigger::Message(message)) => {
-            stream_events(sse::event(&message), running, keep_alive)
+            stream(sse::event(&message), running)
         }
         AnswerForm::Stream(StreamTrigger::Silence | StreamTrigger::Paused(_)) => {
-            stream_events(sse::KEEP_ALIVE, running, keep_alive)
+            stream(sse::KEEP_ALIVE, running)
         }
         AnswerForm::Empty => events(Body::empty()),
     }
@@ -127,21 +139,16 @@ pub(super) async fn respond_resumable(
     mut running: Running,
     to: &Recipient,
     session: &Arc<CallerSession>,
-    replays: &Arc<ReplayBuffers>,
-    tasks: &TaskTracker,
+    front: &Front,
 ) -> Response {
-    match wait_for_form(
-        &mut running,
-        to.accepts,
-        session.knows_polling(),
-        replays.keep_alive(),
-    )
-    .await
-    {
+    let polls = session.knows_polling();
+    match wait_for_form(&mut running, to.accepts, polls, front.keep_alive).await {
         AnswerForm::Response(payload) => respond_whole(payload, to.accepts),
         AnswerForm::Stream(trigger) => {
-            let memory = &to.connection.memory;
-            events(replays.stream(running, trigger, session, memory, tasks))
+            let (memory, standing) = (&to.connection.memory, front.standing(&to.admission));
+            let (replays, tasks) = (&front.replays, &front.tasks);
+            let body = replays.stream(running, trigger, session, memory, standing, tasks);
+            events(body)
         }
         AnswerForm::Empty => events(Body::empty()),
     }
@@ -196,27 +203,38 @@ async fn wait_for_form(
     }
 }
 
-/// Streams an answer that begins with the event `first`.
-fn stream_events(first: Bytes, running: Running, keep_alive: Duration) -> Response {
+/// Streams an answer that begins with the event `first`. Once the caller's credential does not hold
+/// any more, the call is given up.
+fn stream_events(
+    first: Bytes,
+    running: Running,
+    keep_alive: Duration,
+    standing: Standing,
+) -> Response {
     let rest = futures::stream::unfold(
-        (Some(first), running),
-        move |(first, mut running)| async move {
+        (Some(first), running, standing),
+        move |(first, mut running, standing)| async move {
             if let Some(first) = first {
-                return Some((Ok::<_, std::convert::Infallible>(first), (None, running)));
+                let rest = (None, running, standing);
+                return Some((Ok::<_, std::convert::Infallible>(first), rest));
             }
             let outgoing = tokio::select! {
                 biased;
-                outgoing = running.next_in_time() => outgoing,
-                () = tokio::time::sleep(keep_alive) => {
-                    return Some((Ok(sse::KEEP_ALIVE), (None, running)));
-                }
+                outgoing = running.next_in_time() => Some(outgoing?),
+                () = tokio::time::sleep(standing.silence(keep_alive)) => None,
             };
-            let bytes = match outgoing? {
-                Outgoing::Message(message) => sse::event(&message),
-                Outgoing::Response(payload) => sse::event(&payload.concat()),
-                Outgoing::Paused(_) => sse::KEEP_ALIVE,
+            let outgoing = match outgoing {
+                // It was made while the credential held.
+                Some(Outgoing::Response(_)) => outgoing,
+                _ if standing.holds() => outgoing,
+                _ => Some(running.end(&CREDENTIAL_ENDED)?),
             };
-            Some((Ok(bytes), (None, running)))
+            let bytes = match outgoing {
+                Some(Outgoing::Message(message)) => sse::event(&message),
+                Some(Outgoing::Response(payload)) => sse::event(&payload.concat()),
+                Some(Outgoing::Paused(_)) | None => sse::KEEP_ALIVE,
+            };
+            Some((Ok(bytes), (None, running, standing)))
         },
     );
     events(Body::from_stream(rest))

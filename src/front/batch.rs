@@ -19,6 +19,7 @@ use crate::front::answer::{self, Accepts, Recipient};
 use crate::front::legacy::{self, Begun};
 use crate::front::modern;
 use crate::front::running::Running;
+use crate::front::standing::Standing;
 use crate::front::state::Front;
 use crate::json::{self, Object};
 use crate::protocol::era::{Era, Version};
@@ -82,7 +83,7 @@ pub(super) async fn post(
     text: &str,
     trace: &Trace,
 ) -> Response {
-    let session = legacy::find_session(front, headers);
+    let session = legacy::find_session(front, &to.admission.caller, headers);
     let version = session.as_ref().ok().map(|session| session.version);
     let (items, session) = match (parse_items(text, version), session) {
         (Ok(items), Ok(session)) => (items, session),
@@ -98,6 +99,7 @@ pub(super) async fn post(
         rest: Some(items.iter().map(answer).collect()),
         front: Arc::clone(front),
         presence: to.presence.clone(),
+        standing: front.standing(&to.admission),
     };
     gather(answers, to.accepts).await
 }
@@ -148,6 +150,7 @@ fn stream_events(begun: VecDeque<Bytes>, answers: BatchAnswers) -> Response {
             if let Some(event) = begun.pop_front() {
                 return Some((Ok::<_, Infallible>(event), (begun, answers)));
             }
+            let silence = answers.standing.silence(keep_alive);
             let event = tokio::select! {
                 biased;
                 outgoing = answers.next() => match outgoing? {
@@ -155,8 +158,11 @@ fn stream_events(begun: VecDeque<Bytes>, answers: BatchAnswers) -> Response {
                     Outgoing::Response(payload) => sse::event(&payload.concat()),
                     Outgoing::Paused(_) => sse::KEEP_ALIVE,
                 },
-                () = tokio::time::sleep(keep_alive) => sse::KEEP_ALIVE,
+                () = tokio::time::sleep(silence) => sse::KEEP_ALIVE,
             };
+            if !answers.standing.holds() {
+                return None;
+            }
             Some((Ok(event), (begun, answers)))
         },
     );
@@ -208,6 +214,7 @@ struct BatchAnswers {
     rest: Option<SelectAll<BoxStream<'static, Outgoing>>>,
     front: Arc<Front>,
     presence: Option<Presence>,
+    standing: Standing,
 }
 
 impl Stream for BatchAnswers {
@@ -297,17 +304,18 @@ async fn begin(
     match Message::parse(text) {
         Ok(Message::Request(request)) => {
             trace.heed(request.meta.as_ref());
-            let record = front.record(to.caller.clone(), &request.method, &trace);
+            let record = front.record(to.admission.caller.clone(), &request.method, &trace);
             legacy::begin(front, session, to, &request, &trace, record).await
         }
         Ok(Message::Notification(notification)) => {
-            let share = to.connection.share();
+            let share = to.share();
             legacy::handle_notification(&front.sessions.state(session, share), &notification);
             Begun::Over
         }
         Ok(Message::Response(response)) => {
-            let share = to.connection.share();
-            relay::answer_upstream(&front.sessions.state(session, share), &response);
+            let share = to.share();
+            let state = front.sessions.state(session, share);
+            relay::answer_upstream(&state, &to.admission.caller, &response);
             Begun::Over
         }
         Err(MessageError { id, fault }) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 
+use crate::front::standing::Standing;
 use crate::protocol::sse;
 use crate::record::Record;
 use crate::relay::{ChangeEvent, Changes};
@@ -19,15 +20,15 @@ pub(super) struct ListenEnd {
 }
 
 /// Makes the body of a stream: `first`, then each change as `render` writes it (method, params),
-/// then the ending if there is one, with a comment after each `keep_alive` of silence. `held` is
-/// dropped with the body.
+/// then the ending if there is one, with a comment after each `keep_alive` of silence. It ends with the
+/// credential of its caller. `held` is dropped with the body.
 pub(super) fn body(
     first: Bytes,
     keep_alive: Duration,
     changes: Changes,
     render: impl Fn(&'static str, Option<&str>) -> Bytes + Send + 'static,
     ending: Option<Box<ListenEnd>>,
-    held: impl Send + 'static,
+    held: (Standing, impl Send + 'static),
 ) -> Body {
     let state = (Some(first), Some(changes), ending, render, held);
     let stream = futures::stream::unfold(
@@ -38,7 +39,13 @@ pub(super) fn body(
                 return Some((ok(first), (None, changes, ending, render, held)));
             }
             let mut changes = changes?;
-            let bytes = match changes.next(keep_alive).await {
+            let (standing, _) = &held;
+            let event = changes.next(standing.silence(keep_alive)).await;
+            let event = match standing.holds() {
+                true => event,
+                false => ChangeEvent::End,
+            };
+            let bytes = match event {
                 ChangeEvent::Changed(method) => render(method, None),
                 ChangeEvent::Updated(method, params) => render(method, Some(&params)),
                 ChangeEvent::Message(message) => sse::event(&message),

@@ -13,15 +13,16 @@ use http_body::Body as _;
 
 use crate::caller::{Caller, CallerConnection};
 use crate::front::admission::NotAdmitted;
-use crate::front::answer::{self, Accepts, Recipient};
+use crate::front::answer::{self, Accepts, CREDENTIAL_ENDED, Recipient};
 use crate::front::patience::{LateAnswer, Patience};
+use crate::front::standing::Admission;
 use crate::front::state::{Front, METHODS};
 use crate::front::{batch, cors, intake, legacy, modern};
 use crate::memory::Reservation;
 use crate::protocol::era::Version;
 use crate::protocol::error::Fault;
 use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
-use crate::protocol::message::{Id, Message, MessageError, Notification};
+use crate::protocol::message::{self, Id, Message, MessageError, Notification};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
 use crate::relay;
@@ -54,7 +55,7 @@ struct Posted {
 
 /// A request that is let in, with its body.
 struct Admitted {
-    caller: Caller,
+    admission: Admission,
     accepts: Accepts,
     body: Bytes,
     _kept: Option<Reservation>,
@@ -72,11 +73,11 @@ async fn read_admitted(
     connection: &CallerConnection,
 ) -> Result<Admitted, NotAdmitted> {
     front.check_origin(parts)?;
-    let caller = front.authenticate(parts, connection).await?;
+    let admission = front.authenticate(parts, connection).await?;
     let accepts = check_before_body(front, parts, body)?;
     let (body, _kept) = intake::read(body, front.intake, &connection.memory).await?;
     Ok(Admitted {
-        caller,
+        admission,
         accepts,
         body,
         _kept,
@@ -98,7 +99,7 @@ pub(super) async fn post(
     let readable = !matches!(&read, Err(refused) if refused.fault.is_of_origin());
     let response = match read {
         Ok(Admitted {
-            caller,
+            admission,
             accepts,
             body,
             // It lasts until the request is answered.
@@ -108,7 +109,7 @@ pub(super) async fn post(
                 headers: parts.headers,
                 to: Recipient {
                     accepts,
-                    caller,
+                    admission,
                     connection,
                     presence: is_legacy.then(|| patience.presence()),
                 },
@@ -164,6 +165,12 @@ async fn answer_in_time(
         loop {
             // Only a request is left: nothing else makes weir wait.
             let may_stream = posted.to.accepts.streams() && !patience.is_over();
+            // A legacy call goes on without its caller.
+            let ends = patience.is_over() && posted.to.presence.is_none();
+            let standing = ends.then(|| front.standing(&posted.to.admission));
+            let silence = standing.as_ref().map_or(front.keep_alive, |standing| {
+                standing.silence(front.keep_alive)
+            });
             tokio::select! {
                 biased;
                 response = &mut answering => break response,
@@ -171,6 +178,12 @@ async fn answer_in_time(
                     let id = reread(&posted.body, &mut trace.clone());
                     // Its record is written when the work on it is dropped.
                     break answer::refuse(id.as_ref(), &Fault::ShuttingDown);
+                }
+                () = tokio::time::sleep(silence), if standing.is_some() => {
+                    if !standing.is_some_and(|standing| standing.holds()) {
+                        let id = reread(&posted.body, &mut trace.clone());
+                        break answer::refuse(id.as_ref(), &CREDENTIAL_ENDED);
+                    }
                 }
                 () = tokio::time::sleep(front.keep_alive), if may_stream => {
                     let mut trace = trace.clone();
@@ -243,6 +256,7 @@ async fn answer_message(
     body: &[u8],
     trace: &mut Trace,
 ) -> Response {
+    let caller = &to.admission.caller;
     let Ok(text) = std::str::from_utf8(body) else {
         return answer::refuse(None, &Fault::Parse);
     };
@@ -263,7 +277,7 @@ async fn answer_message(
     match message {
         Message::Request(request) => {
             trace.heed(request.meta.as_ref());
-            let mut record = front.record(to.caller.clone(), &request.method, trace);
+            let mut record = front.record(caller.clone(), &request.method, trace);
             let is_modern = modern_header || modern::claims_modern(request.meta.as_ref());
             if request.method == method::INITIALIZE && !modern::claims_modern(request.meta.as_ref())
             {
@@ -274,12 +288,12 @@ async fn answer_message(
                     record.fail(&fault);
                     return answer::refuse(Some(&request.id), &fault);
                 }
-                return legacy::open_session(front, &to.caller, &request, record);
+                return legacy::open_session(front, caller, &request, record);
             }
             if is_modern {
                 return modern::handle_request(front, headers, to, &request, trace, record).await;
             }
-            match legacy::find_session(front, headers) {
+            match legacy::find_session(front, caller, headers) {
                 Ok(session) => {
                     legacy::handle_request(front, &session, to, &request, trace, record).await
                 }
@@ -292,14 +306,25 @@ async fn answer_message(
         Message::Notification(notification) => {
             handle_notification(front, headers, to, modern_header, &notification)
         }
-        Message::Response(response) => match legacy::find_session(front, headers) {
-            Ok(session) => {
-                let state = front.sessions.state(&session, to.connection.share());
-                relay::answer_upstream(&state, &response);
-                answer::bare(StatusCode::ACCEPTED)
-            }
-            Err(fault) => answer::refuse(None, &fault),
-        },
+        Message::Response(response) => handle_response(front, headers, to, &response),
+    }
+}
+
+/// Passes a caller's answer on to the upstream whose request it answers.
+fn handle_response(
+    front: &Front,
+    headers: &HeaderMap,
+    to: &Recipient,
+    response: &message::Response<'_>,
+) -> Response {
+    let caller = &to.admission.caller;
+    match legacy::find_session(front, caller, headers) {
+        Ok(session) => {
+            let state = front.sessions.state(&session, to.share());
+            relay::answer_upstream(&state, caller, response);
+            answer::bare(StatusCode::ACCEPTED)
+        }
+        Err(fault) => answer::refuse(None, &fault),
     }
 }
 
@@ -315,9 +340,9 @@ fn handle_notification(
     if modern_header || modern::envelope_claims_modern(&notification.envelope) {
         return answer::bare(StatusCode::ACCEPTED);
     }
-    match legacy::find_session(front, headers) {
+    match legacy::find_session(front, &to.admission.caller, headers) {
         Ok(session) => {
-            let state = front.sessions.state(&session, to.connection.share());
+            let state = front.sessions.state(&session, to.share());
             legacy::handle_notification(&state, notification);
             answer::bare(StatusCode::ACCEPTED)
         }
@@ -329,23 +354,27 @@ fn handle_notification(
 pub(super) async fn open_stream(
     State(front): State<Arc<Front>>,
     Extension(connection): Extension<Arc<CallerConnection>>,
-    Extension(caller): Extension<Caller>,
+    Extension(admission): Extension<Admission>,
     headers: HeaderMap,
 ) -> Response {
-    match find_session(&front, &headers) {
+    match find_session(&front, &admission.caller, &headers) {
         Ok(_) if !Accepts::read(&headers).streams() => answer::refuse(None, &Fault::NotAcceptable),
         Ok(session) => {
             let last = headers.get(LAST_EVENT_ID);
             let last = last.and_then(|last| last.to_str().ok());
-            legacy::open_stream(&front, &session, caller, connection.share(), last)
+            legacy::open_stream(&front, &session, &admission, &connection, last)
         }
         Err(response) => *response,
     }
 }
 
 /// Answers a `DELETE`: ends a legacy session.
-pub(super) async fn end_session(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
-    match find_session(&front, &headers) {
+pub(super) async fn end_session(
+    State(front): State<Arc<Front>>,
+    Extension(admission): Extension<Admission>,
+    headers: HeaderMap,
+) -> Response {
+    match find_session(&front, &admission.caller, &headers) {
         Ok(session) => {
             if let Some(ended) = front.sessions.end(&session) {
                 front.replays.discard(&ended);
@@ -356,8 +385,13 @@ pub(super) async fn end_session(State(front): State<Arc<Front>>, headers: Header
     }
 }
 
-fn find_session(front: &Front, headers: &HeaderMap) -> Result<SessionToken, Box<Response>> {
-    legacy::find_session(front, headers).map_err(|fault| Box::new(answer::refuse(None, &fault)))
+fn find_session(
+    front: &Front,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<SessionToken, Box<Response>> {
+    legacy::find_session(front, caller, headers)
+        .map_err(|fault| Box::new(answer::refuse(None, &fault)))
 }
 
 /// Refuses any other method. That includes `HEAD`: axum would answer it as a `GET`, which ends the

@@ -7,10 +7,12 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::caller::{Caller, ShareKey};
+use crate::caller::{Caller, CallerConnection, ShareKey};
+use crate::front::agent::agent_of;
 use crate::front::answer::{self, Recipient};
 use crate::front::changes;
 use crate::front::running::Running;
+use crate::front::standing::Admission;
 use crate::front::state::Front;
 use crate::json::{self, Object};
 use crate::live::View;
@@ -23,7 +25,7 @@ use crate::protocol::{method, sse};
 use crate::record::Record;
 use crate::relay::{self, Changes, Payload, Scope};
 use crate::seal;
-use crate::session::{CallerSession, SessionToken};
+use crate::session::{CallerSession, NewSession, SessionToken};
 use crate::upstream::probe::SessionProfile;
 
 /// At most this many bytes of a client's capabilities are kept. A client with more counts as one
@@ -37,6 +39,7 @@ const CAPABILITIES: usize = 2048;
 /// There is no `protocolVersion`.
 pub(super) fn initialize(
     view: View<'_>,
+    caller: &Caller,
     request: &Request<'_>,
 ) -> Result<(SessionProfile, Bytes), Fault> {
     let asked = request.params.string("protocolVersion");
@@ -45,7 +48,7 @@ pub(super) fn initialize(
     let version = spoken.unwrap_or(Version::LATEST_LEGACY);
     let result = format!(
         "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"serverInfo\":{}{}}}",
-        relay::capabilities(view, Era::Legacy),
+        relay::capabilities(view, caller, Era::Legacy),
         view.server_info(),
         relay::instructions(view),
     );
@@ -84,18 +87,22 @@ pub(super) fn open_session(
 ) -> Response {
     let snapshot = front.live.load();
     let view = snapshot.view(caller);
-    let (profile, body) = match initialize(view, request) {
+    let (profile, body) = match initialize(view, caller, request) {
         Ok(answer) => answer,
         Err(fault) => {
             record.fail(&fault);
             return answer::refuse(Some(&request.id), &fault);
         }
     };
-    let session = front
-        .sessions
-        .open(profile.version, &profile.capabilities)
-        .ok()
-        .and_then(|id| HeaderValue::from_str(&id).ok());
+    if caller.owner().is_some() {
+        record.set_agent(request.params.get("clientInfo").and_then(agent_of));
+    }
+    let opened = front.sessions.open(NewSession {
+        version: profile.version,
+        capabilities: &profile.capabilities,
+        caller: record.caller(),
+    });
+    let session = opened.ok().and_then(|id| HeaderValue::from_str(&id).ok());
     let Some(session) = session else {
         record.fail(&Fault::Internal);
         return answer::refuse(Some(&request.id), &Fault::Internal);
@@ -109,10 +116,15 @@ pub(super) fn open_session(
 /// Returns the session of a request.
 ///
 /// # Errors
-/// There is none, it is unknown or over, or the version header names no legacy version.
-pub(super) fn find_session(front: &Front, headers: &HeaderMap) -> Result<SessionToken, Fault> {
+/// There is none, it is unknown, over or another principal's, or the version header names no legacy version.
+pub(super) fn find_session(
+    front: &Front,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<SessionToken, Fault> {
     let id = headers.get(SESSION).ok_or(Fault::NoSession)?;
-    let session = id.to_str().ok().and_then(|id| front.sessions.find(id));
+    let id = id.to_str().ok();
+    let session = id.and_then(|id| front.sessions.find(id, caller.owner()));
     let session = session.ok_or(Fault::UnknownSession)?;
     match headers
         .get(VERSION)
@@ -150,8 +162,7 @@ pub(super) async fn handle_request(
     match begin(front, session, to, request, trace, record).await {
         Begun::Answered(payload) => answer::json(payload),
         Begun::Running(running, session) => {
-            let (replays, tasks) = (&front.replays, &front.tasks);
-            answer::respond_resumable(running, to, &session, replays, tasks).await
+            answer::respond_resumable(running, to, &session, front).await
         }
         Begun::Over => answer::bare(StatusCode::ACCEPTED),
     }
@@ -166,6 +177,7 @@ pub(super) async fn begin(
     trace: &Trace,
     mut record: Record,
 ) -> Begun {
+    record.set_agent(session.agent.clone());
     let fault = match request.method.as_ref() {
         method::PING => {
             record.succeed();
@@ -177,9 +189,10 @@ pub(super) async fn begin(
             fault
         }
         _ => {
-            let state = front.sessions.state(session, to.connection.share());
+            let state = front.sessions.state(session, to.share());
             let call = state.call(&request.id);
-            let scope = Scope::new(&front.live, to.caller.clone(), session.version, trace)
+            let caller = record.caller().clone();
+            let scope = Scope::new(&front.live, caller, session.version, trace)
                 .in_session(&state)
                 .over(&to.connection)
                 .awaited_by(to.presence.as_ref())
@@ -224,18 +237,21 @@ pub(super) fn handle_notification(session: &CallerSession, notification: &Notifi
 pub(super) fn open_stream(
     front: &Arc<Front>,
     session: &SessionToken,
-    caller: Caller,
-    share: ShareKey,
+    admission: &Admission,
+    connection: &CallerConnection,
     last: Option<&str>,
 ) -> Response {
+    let caller = &admission.caller;
+    let share = ShareKey::of_caller(caller, connection.address);
     let state = front.sessions.state(session, share);
-    let resumed = last.and_then(|last| front.replays.resume(&state, last));
+    let standing = || front.standing(admission);
+    let resumed = last.and_then(|last| front.replays.resume(&state, last, standing));
     if let Some(body) = resumed {
         return answer::events(body);
     }
     // It ends when weir stops, with the session, or when another stream takes its place.
     let stream = state.listen(front.shutdown.child_token());
-    let changes = Changes::of_session(&front.live, caller, stream);
+    let changes = Changes::of_session(&front.live, caller.clone(), stream);
     let render = |method, params: Option<&str>| sse::event(&message::notification(method, params));
     let counted = front.metrics.get_streams.hold();
     answer::changes(changes::body(
@@ -244,6 +260,6 @@ pub(super) fn open_stream(
         changes,
         render,
         None,
-        counted,
+        (standing(), counted),
     ))
 }

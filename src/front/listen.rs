@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 
+use crate::front::answer::Recipient;
 use crate::front::changes::ListenEnd;
 use crate::front::state::Front;
 use crate::front::{answer, changes};
@@ -19,6 +20,7 @@ use crate::relay::{self, Scope};
 /// The params are wrong. It is recorded already.
 pub(super) async fn listen(
     front: &Arc<Front>,
+    to: &Recipient,
     scope: &Scope<'_>,
     request: &Request<'_>,
     mut record: Record,
@@ -42,7 +44,7 @@ pub(super) async fn listen(
         changes,
         render,
         Some(ending),
-        counted,
+        (front.standing(&to.admission), counted),
     );
     Ok(answer::changes(body))
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::HeaderMap;
 
+use crate::front::agent::agent_of;
 use crate::front::answer::{self, Recipient};
 use crate::front::listen::listen;
 use crate::front::running::Running;
 use crate::front::state::Front;
 use crate::json::{self, Object};
-use crate::live::View;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
@@ -108,6 +108,11 @@ pub(super) async fn handle_request(
     trace: &Trace,
     mut record: Record,
 ) -> Response {
+    if to.admission.caller.owner().is_some() {
+        let own = request.meta.as_ref();
+        let info = own.and_then(|own| own.get(meta::CLIENT_INFO));
+        record.set_agent(info.and_then(agent_of));
+    }
     let answered = match check(found, request) {
         Ok(()) => answer(front, found, to, request, trace, record).await,
         Err(fault) => {
@@ -138,32 +143,33 @@ async fn answer(
     trace: &Trace,
     mut record: Record,
 ) -> Result<Response, Fault> {
-    let scope = Scope::new(&front.live, to.caller.clone(), Version::MODERN, trace)
+    let scope = Scope::new(&front.live, record.caller().clone(), Version::MODERN, trace)
         .with_headers(found)
         .over(&to.connection)
         .streaming(to.accepts.streams());
     match request.method.as_ref() {
         method::DISCOVER => {
             record.succeed();
-            let answer = discover(scope.view(), request);
+            let answer = discover(&scope, request);
             Ok(answer::json(Payload::ok(vec![answer])))
         }
-        method::LISTEN => listen(front, &scope, request, record).await,
+        method::LISTEN => listen(front, to, &scope, request, record).await,
         _ => {
             let reply = relay::answer(&scope, request, record).await?;
             let running = Running::modern(reply, &front.given_up);
-            Ok(answer::respond(running, to.accepts, front.keep_alive).await)
+            Ok(answer::respond(running, to, front).await)
         }
     }
 }
 
 /// Makes the answer to `server/discover`.
-pub(super) fn discover(view: View<'_>, request: &Request<'_>) -> bytes::Bytes {
+pub(super) fn discover(scope: &Scope<'_>, request: &Request<'_>) -> bytes::Bytes {
+    let view = scope.view();
     let result = format!(
         "{{\"resultType\":\"complete\",\"supportedVersions\":[\"{}\"],\"capabilities\":{}{},\
          \"ttlMs\":{DISCOVER_TTL_MS},\"cacheScope\":\"private\",\"_meta\":{{\"{}\":{}}}}}",
         Version::MODERN,
-        relay::capabilities(view, Era::Modern),
+        relay::capabilities(view, scope.caller(), Era::Modern),
         relay::instructions(view),
         meta::SERVER_INFO,
         view.server_info()

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::caller::Presence;
 use crate::front::running::Running;
+use crate::front::standing::Standing;
 use crate::memory::{MemoryShare, Reservation, SMALL};
 use crate::protocol::sse;
 use crate::relay::{Outgoing, Pause};
@@ -119,11 +120,6 @@ impl ReplayBuffers {
         }
     }
 
-    /// Returns after how long a silent stream gets a comment.
-    pub(super) fn keep_alive(&self) -> Duration {
-        self.keep_alive
-    }
-
     /// Streams an answer into the body that is returned, beginning with `trigger`.
     pub(super) fn stream(
         self: &Arc<Self>,
@@ -131,6 +127,7 @@ impl ReplayBuffers {
         trigger: StreamTrigger,
         session: &Arc<CallerSession>,
         memory: &MemoryShare,
+        standing: Standing,
         tasks: &TaskTracker,
     ) -> Body {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
@@ -162,7 +159,7 @@ impl ReplayBuffers {
         } else {
             sse::KEEP_ALIVE
         };
-        let body = buffer.read(0, Some(first_bytes));
+        let body = buffer.read(0, Some(first_bytes), standing);
         let buffers = Arc::clone(self);
         tasks.spawn(async move {
             fill(&buffer, running, trigger).await;
@@ -175,12 +172,17 @@ impl ReplayBuffers {
 
     /// Resumes an answer after the event with the id `last`; `None` if this session has no such
     /// answer.
-    pub(super) fn resume(&self, session: &Arc<CallerSession>, last: &str) -> Option<Body> {
+    pub(super) fn resume(
+        &self,
+        session: &Arc<CallerSession>,
+        last: &str,
+        standing: impl FnOnce() -> Standing,
+    ) -> Option<Body> {
         let (number, event) = last.split_once('-')?;
         let (number, event): (u64, u64) = (number.parse().ok()?, event.parse().ok()?);
         let buffer = self.lock().get(&number).cloned();
         let buffer = buffer.filter(|buffer| Arc::ptr_eq(&buffer.session, session))?;
-        let body = buffer.read(event, None);
+        let body = buffer.read(event, None, standing());
         buffer.end_pause();
         Some(body)
     }
@@ -289,7 +291,7 @@ impl ReplayBuffer {
 
     /// Makes a body of the messages after the first `after`, and takes the place of an earlier
     /// reader. `first` is sent before them.
-    fn read(self: &Arc<Self>, after: u64, first: Option<Bytes>) -> Body {
+    fn read(self: &Arc<Self>, after: u64, first: Option<Bytes>, standing: Standing) -> Body {
         let mut reader = 0;
         if let Some(presence) = &self.presence {
             presence.come_back();
@@ -304,6 +306,7 @@ impl ReplayBuffer {
             buffer: Arc::clone(self),
             reader,
             first,
+            standing,
         };
         Body::from_stream(futures::stream::unfold(reader, |mut reader| async move {
             let bytes = reader.next().await?;
@@ -386,6 +389,9 @@ struct BufferReader {
     buffer: Arc<ReplayBuffer>,
     reader: u64,
     first: Option<Bytes>,
+    /// It reads no more than its credential allows. The call goes on, and another credential of the
+    /// same principal reads on.
+    standing: Standing,
 }
 
 impl BufferReader {
@@ -395,6 +401,9 @@ impl BufferReader {
         }
         let mut changes = self.buffer.changes.subscribe();
         loop {
+            if !self.standing.holds() {
+                return None;
+            }
             match self.buffer.next_step(self.reader) {
                 ReadStep::Message(number, message) => {
                     // There may be room for the message that `put` waits with.
@@ -412,7 +421,9 @@ impl BufferReader {
                 changed = changes.changed() => if changed.is_err() {
                     return None;
                 },
-                () = tokio::time::sleep(self.buffer.keep_alive) => return Some(sse::KEEP_ALIVE),
+                () = tokio::time::sleep(self.standing.silence(self.buffer.keep_alive)) => {
+                    return self.standing.holds().then_some(sse::KEEP_ALIVE);
+                }
             }
         }
     }

@@ -36,7 +36,7 @@ pub(super) fn url_for(front: &Front, settings: &CallerAuth, request: &Parts) -> 
 }
 
 /// Returns the URL of the endpoint as its clients know it. Where it is not written, it is derived
-/// from the authority of the request, but only on loopback, of this machine, and without TLS.
+/// from the authority of the request, but only on loopback, and of this machine.
 fn resource_for(
     front: &Front,
     settings: &CallerAuth,
@@ -47,7 +47,7 @@ fn resource_for(
         return Some(url.to_string());
     }
     let authority = origin::local_authority(request).filter(|_| front.is_loopback)?;
-    Some(format!("http://{authority}{path}"))
+    Some(format!("{}://{authority}{path}", front.scheme))
 }
 
 /// Inserts the well-known path between host and path of a URL (RFC 9728 §3.1).

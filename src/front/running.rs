@@ -40,10 +40,9 @@ impl Running {
         }
     }
 
-    /// Ends the reply because weir stops, and returns an error response if there was no response
-    /// yet.
-    fn give_up(&mut self) -> Option<Outgoing> {
-        self.reply.take()?.abandon(&Fault::ShuttingDown)
+    /// Ends the reply, and returns an error response if there was no response yet.
+    pub(super) fn end(&mut self, fault: &Fault) -> Option<Outgoing> {
+        self.reply.take()?.abandon(fault)
     }
 
     /// Returns the presence of the caller, if the call may go on without it.
@@ -64,7 +63,7 @@ impl Running {
         tokio::select! {
             biased;
             outgoing = self.next() => outgoing,
-            () = given_up.cancelled() => self.give_up(),
+            () = given_up.cancelled() => self.end(&Fault::ShuttingDown),
             () = gives_way => self.reply.take()?.give_way(),
         }
     }

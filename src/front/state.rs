@@ -22,6 +22,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::origin::{OriginCheck, OriginError};
 use crate::protocol::trace::Trace;
 use crate::record::Record;
+use crate::seal::MarkKeys;
 use crate::session::SessionTable;
 
 /// The HTTP methods of the endpoint.
@@ -48,8 +49,12 @@ pub struct Front {
     pub(super) authentication: Arc<CurrentAuthenticator>,
     /// `listen.path`
     pub(super) path: Box<str>,
+    /// That of the listener's own URLs.
+    pub(super) scheme: &'static str,
     /// Whether only this machine can connect.
     pub(super) is_loopback: bool,
+    /// The keys that bind handles of upstreams to principals.
+    pub(super) marks: Arc<MarkKeys>,
     origins: OriginCheck,
 }
 
@@ -59,7 +64,7 @@ impl Front {
     pub fn new(
         listen: &Listen,
         live: Arc<Live>,
-        authentication: Arc<CurrentAuthenticator>,
+        (authentication, marks): (Arc<CurrentAuthenticator>, Arc<MarkKeys>),
         sessions: Arc<SessionTable>,
         draining: &Draining,
         tasks: TaskTracker,
@@ -78,7 +83,12 @@ impl Front {
             metrics,
             origins,
             authentication,
+            marks,
             path: listen.path.as_str().into(),
+            scheme: match listen.tls {
+                Some(_) => "https",
+                None => "http",
+            },
             is_loopback,
             intake,
             keep_alive: listen.keep_alive,

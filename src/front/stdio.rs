@@ -183,7 +183,7 @@ impl Connection {
             }
             Ok(Message::Response(response)) => {
                 if let Some(session) = self.session() {
-                    relay::answer_upstream(&session, &response);
+                    relay::answer_upstream(&session, &Caller::local(), &response);
                 }
                 return;
             }
@@ -286,7 +286,8 @@ impl Connection {
         self.settle(self.introduced_by).await;
         let initialized = {
             let snapshot = self.live.load();
-            legacy::initialize(snapshot.view(&Caller::local()), request)
+            let caller = Caller::local();
+            legacy::initialize(snapshot.view(&caller), &caller, request)
         };
         let (profile, body) = initialized.inspect_err(|fault| record.fail(fault))?;
         let session = CallerSession::new(profile, ShareKey::Local, MemoryShare::unlimited());
@@ -311,7 +312,7 @@ impl Connection {
         match request.method.as_ref() {
             method::DISCOVER => {
                 self.settle(self.introduced_by).await;
-                let answer = modern::discover(scope(&self.live).view(), request);
+                let answer = modern::discover(&scope(&self.live), request);
                 self.answer(answer, record).await;
                 Ok(())
             }

@@ -153,6 +153,12 @@ impl<'s> View<'s> {
         Some((UpstreamIndex::new(index), original))
     }
 
+    /// Returns the name of an upstream.
+    #[must_use]
+    pub fn upstream_id(self, upstream: UpstreamIndex) -> Option<&'s UpstreamId> {
+        Some(self.snapshot.links().get(upstream.get())?.id())
+    }
+
     /// Returns the upstreams, in the order of the config.
     pub fn upstreams(self) -> impl Iterator<Item = UpstreamIndex> + use<> {
         (0..self.snapshot.links().len()).map(UpstreamIndex::new)

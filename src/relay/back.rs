@@ -187,7 +187,8 @@ impl UpstreamReply {
             let message = match Message::parse(text) {
                 Ok(Message::Response(response)) => return self.finish(&response).await,
                 Ok(Message::Notification(notification)) => {
-                    notifications::in_reply(&mut self.sent, notification).await
+                    notifications::in_reply(&mut self.sent, self.record.caller(), notification)
+                        .await
                 }
                 Ok(Message::Request(request)) => self.ask(&request).await,
                 Err(error) => return self.fail(&LinkError::no_message(&error)),
@@ -268,7 +269,10 @@ impl UpstreamReply {
         } = &mut self.sent.stream;
         let CancelOnDrop { link, peer, .. } = cancel;
         let asked = match requests.session() {
-            Some(session) => notifications::request(session, link, peer, request).await,
+            Some(session) => {
+                let caller = self.record.caller();
+                notifications::request(session, caller, link, peer, request).await
+            }
             None => None,
         };
         let Some((number, message)) = asked else {
@@ -327,7 +331,7 @@ impl UpstreamReply {
                 if let Some(named) = named_resources {
                     named.note(result, link.id(), Instant::now());
                 }
-                let changed = bridge.result(result, link.id())?;
+                let changed = bridge.result(result, link.id(), self.record.caller())?;
                 Ok(Bridged::Result(
                     changed.map_or(Cow::Borrowed(result), Cow::Owned),
                 ))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::caller::Caller;
 use crate::json::Object;
 use crate::live::View;
 use crate::protocol::era::Era;
@@ -11,7 +12,7 @@ use crate::upstream::Peer;
 /// Returns weir's `ServerCapabilities` as JSON text, for `initialize` and `server/discover`. Tasks
 /// and extensions are there if an upstream that is connected now has them.
 #[must_use]
-pub fn capabilities(view: View<'_>, era: Era) -> String {
+pub fn capabilities(view: View<'_>, caller: &Caller, era: Era) -> String {
     let mut all = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
         \"resources\":{\"subscribe\":true,\"listChanged\":true},\"completions\":{},\"logging\":{}"
         .to_owned();
@@ -31,9 +32,14 @@ pub fn capabilities(view: View<'_>, era: Era) -> String {
         }
     }
     if era == Era::Legacy && legacy.iter().any(|peer| peer.capabilities.tasks) {
-        all.push_str(
-            ",\"tasks\":{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}",
-        );
+        // See `tasks/list`.
+        let list = match caller.owner() {
+            Some(_) => "",
+            None => "\"list\":{},",
+        };
+        all.push_str(&format!(
+            ",\"tasks\":{{{list}\"cancel\":{{}},\"requests\":{{\"tools\":{{\"call\":{{}}}}}}}}"
+        ));
     }
     if !extensions.is_empty() {
         all.push_str(&format!(",\"extensions\":{}", extensions.to_text()));

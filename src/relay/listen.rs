@@ -136,7 +136,7 @@ fn permitted(
         }
     }
     for exposed in tasks {
-        if let Some((upstream, original)) = scope.view().task(&exposed) {
+        if let Some((upstream, original)) = scope.task(&exposed) {
             let topic = Topic::Task(original.into());
             permitted.push(PermittedTopic {
                 permit: scope.permit(upstream)?,

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use crate::caller::{Caller, CallerConnection, Presence, ShareKey, Turn};
+use crate::caller::{Caller, CallerConnection, Handle, Presence, ShareKey, Turn};
 use crate::catalog::{NamedResources, ResourceRoute};
 use crate::live::{Live, Snapshot, View};
 use crate::memory::MemoryShare;
@@ -104,8 +104,8 @@ impl<'a> Scope<'a> {
 
     /// Returns the key of the caller's share.
     pub(super) fn share(&self) -> ShareKey {
-        let share = self.connection.map(|connection| connection.share());
-        share.unwrap_or(ShareKey::Local)
+        let address = self.connection.and_then(|connection| connection.address);
+        ShareKey::of_caller(&self.caller, address)
     }
 
     /// Returns the claim of this request to a slot among the calls in flight at its upstream.
@@ -139,6 +139,12 @@ impl<'a> Scope<'a> {
         self.version.era()
     }
 
+    /// Returns the caller.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Returns what the caller sees.
     #[must_use]
     pub fn view(&self) -> View<'_> {
@@ -153,10 +159,19 @@ impl<'a> Scope<'a> {
         self.view().resource(uri, named)
     }
 
+    /// Returns the upstream that the id of a task names, and the id that the upstream knows; `None` for
+    /// an id that was not given to this principal.
+    pub(super) fn task<'i>(&self, exposed: &'i str) -> Option<(UpstreamIndex, &'i str)> {
+        let (upstream, bound) = self.view().task(exposed)?;
+        let name = self.view().upstream_id(upstream)?.as_str();
+        let id = self.caller.unbind(Handle::Task, name, bound)?;
+        Some((upstream, id))
+    }
+
     /// Returns the resources that results named to this caller: in its session, if it has one.
-    pub(super) fn named_resources(&self) -> &Arc<NamedResources> {
+    pub(super) fn named_resources(&self) -> Arc<NamedResources> {
         match self.session {
-            Some(session) => session.named_resources(),
+            Some(session) => Arc::clone(session.named_resources()),
             None => self.live.named_resources(&self.caller),
         }
     }

@@ -303,9 +303,7 @@ impl Sender<'_, '_> {
             token: attempt.token,
             bridge,
             memory: scope.memory(link),
-            named_resources: self
-                .remembers(peer)
-                .then(|| Arc::clone(scope.named_resources())),
+            named_resources: self.remembers(peer).then(|| scope.named_resources()),
         }
     }
 

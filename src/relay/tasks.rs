@@ -39,7 +39,6 @@ pub(super) fn target<'p>(
     let mut params = request.params.clone();
     let id = bounds::string(&params, "taskId", TASK_ID_BYTES)?;
     let (upstream, original) = scope
-        .view()
         .task(&id)
         .ok_or_else(|| Fault::UnknownTask(beginning(&id)))?;
     let name = (scope.era() == Era::Modern).then(|| original.into());
@@ -81,7 +80,9 @@ fn nobody_has_tasks(scope: &Scope<'_>) -> bool {
 /// A cursor that weir did not make, or no upstream with tasks.
 pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<ReplySource, Fault> {
     let session = legacy_session(scope, method::TASKS_LIST)?;
-    if nobody_has_tasks(scope) {
+    // An upstream lists the tasks of all of weir's callers: none of them is told of others'
+    // (2025-11-25 `basic/utilities/tasks.mdx`, "Task Access Control").
+    if scope.caller.owner().is_some() || nobody_has_tasks(scope) {
         return Err(Fault::Method(method::TASKS_LIST.to_owned()));
     }
     let (first, mut cursor) = cursor(scope, request)?;
@@ -106,16 +107,17 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
             continue;
         };
         let next = match page.string("nextCursor") {
-            Some(next) => Some(task_ids::exposed(link.id(), &next)),
+            Some(next) => Some(task_ids::exposed(link.id(), &scope.caller, &next)),
             None => match upstreams.peek() {
                 Some(next) => Some(task_ids::exposed(
                     scope.link(&scope.permit(*next)?)?.id(),
+                    &scope.caller,
                     "",
                 )),
                 None => None,
             },
         };
-        return Ok(rendered(request, &page, link.id(), next));
+        return Ok(rendered(scope, request, &page, link.id(), next));
     }
     let none = message::result(&request.id, "{\"tasks\":[]}");
     Ok(ReplySource::Result(Payload::ok(vec![none])))
@@ -128,13 +130,14 @@ fn cursor(scope: &Scope<'_>, request: &Request<'_>) -> Result<(usize, Option<Str
         None => Ok((0, None)),
         Some(text) => {
             let text = json::string(text).ok_or(Fault::Cursor)?;
-            let (upstream, rest) = scope.view().task(&text).ok_or(Fault::Cursor)?;
+            let (upstream, rest) = scope.task(&text).ok_or(Fault::Cursor)?;
             Ok((upstream.get(), (!rest.is_empty()).then(|| rest.to_owned())))
         }
     }
 }
 
 fn rendered(
+    scope: &Scope<'_>,
     request: &Request<'_>,
     page: &Object<'_>,
     upstream: &UpstreamId,
@@ -143,7 +146,7 @@ fn rendered(
     let items = page.get("tasks").and_then(|text| json::array(text).ok());
     let wrapped = items.unwrap_or_default().into_iter().map(|item| {
         let mut item = Object::parse(item).unwrap_or_default();
-        task_ids::wrap_id(&mut item, upstream);
+        task_ids::wrap_id(&mut item, upstream, &scope.caller);
         item.to_text()
     });
     let tasks: Vec<String> = wrapped.collect();

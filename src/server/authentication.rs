@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::authentication::{
     AuthenticationContext, AuthenticationSetupError, Authenticator, CurrentAuthenticator,
 };
-use crate::config::{Listen, ListenAuth};
+use crate::config::{Fingerprint, Listen, ListenAuth};
 use crate::credentials::CredentialsContext;
 use crate::files::Files;
 use crate::memory::MemoryBudget;
@@ -17,6 +17,14 @@ pub(super) struct Authentication {
     context: AuthenticationContext,
     /// Whether there is a listener: commands have no callers.
     is_started: bool,
+    /// The settings in force.
+    settings: Option<Fingerprint>,
+}
+
+/// What puts other settings in force.
+pub(super) struct NextAuthentication {
+    authenticator: Option<Arc<Authenticator>>,
+    settings: Fingerprint,
 }
 
 impl Authentication {
@@ -36,6 +44,7 @@ impl Authentication {
                 caller_trust: None,
             },
             is_started: false,
+            settings: None,
         }
     }
 
@@ -51,19 +60,25 @@ impl Authentication {
     ) -> Result<Arc<CurrentAuthenticator>, AuthenticationSetupError> {
         self.context.caller_trust = trust;
         self.is_started = true;
-        self.apply(listen)?;
+        let next = self.prepare(listen)?;
+        self.apply(next);
         Ok(Arc::clone(&self.current))
     }
 
-    /// Puts the settings of a config in force.
+    /// Makes what puts the settings of a config in force; `None` if they are in force already, so that
+    /// nobody's keys are forgotten and no stream ends.
     ///
     /// # Errors
-    /// A file that it needs cannot be used; then everything stays as it was.
-    pub(super) fn apply(&self, listen: &Listen) -> Result<(), AuthenticationSetupError> {
-        if !self.is_started {
-            return Ok(());
+    /// A file that it needs cannot be used.
+    pub(super) fn prepare(
+        &self,
+        listen: &Listen,
+    ) -> Result<Option<NextAuthentication>, AuthenticationSetupError> {
+        let settings = listen.auth_fingerprint();
+        if !self.is_started || self.settings == Some(settings) {
+            return Ok(None);
         }
-        let next = match &listen.auth {
+        let authenticator = match &listen.auth {
             None | Some(ListenAuth::None) => None,
             Some(ListenAuth::Callers(settings)) => {
                 let earlier = self.current.load_full();
@@ -72,7 +87,17 @@ impl Authentication {
                 Some(Arc::new(authenticator))
             }
         };
-        self.current.replace(next);
-        Ok(())
+        Ok(Some(NextAuthentication {
+            authenticator,
+            settings,
+        }))
+    }
+
+    /// Puts other settings in force.
+    pub(super) fn apply(&mut self, next: Option<NextAuthentication>) {
+        if let Some(next) = next {
+            self.settings = Some(next.settings);
+            self.current.replace(next.authenticator);
+        }
     }
 }

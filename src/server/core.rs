@@ -124,6 +124,7 @@ impl Core {
     /// # Errors
     /// Fails if an upstream cannot be set up; then everything stays as it was.
     pub async fn configure(&mut self, config: Arc<Config>) -> Result<Reconfigured, ServeError> {
+        let authentication = self.authentication.prepare(&config.listen)?;
         self.around.secret_paths.follow(&config);
         let snapshot = self.live.load_full();
         let known = snapshot.links().iter().map(|link| (link.id(), link));
@@ -165,6 +166,7 @@ impl Core {
                 return Err(error.into());
             }
         }
+        self.authentication.apply(authentication);
         self.publish(config, Arc::clone(&links), pins).await;
         // Only now: the publisher ignores listings of links that it does not know.
         fresh.iter().for_each(|link| self.start_keeper(link));

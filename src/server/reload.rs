@@ -200,6 +200,10 @@ impl ReloadTask {
             let errors = fixed.into_iter().map(error).collect();
             return ReloadOutcome::Refused { errors };
         }
+        if let Some(error) = config.listen.refused_address() {
+            let errors = vec![error.to_string()];
+            return ReloadOutcome::Refused { errors };
+        }
         let misfits = find_misfits(&before, &config).await;
         if !misfits.is_empty() {
             return ReloadOutcome::Refused { errors: misfits };

@@ -193,6 +193,8 @@ mod tests {
             key: u128::from(number).to_le_bytes(),
             version: Version::V2025_11_25,
             capabilities: "{}".into(),
+            owner: None,
+            agent: None,
             issued,
         }
     }

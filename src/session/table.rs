@@ -9,13 +9,12 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::caller::{Occupant, Rest, Room, ShareKey};
+use crate::caller::{Occupant, PrincipalKey, Rest, Room, ShareKey};
 use crate::memory::MemoryBudget;
-use crate::protocol::era::Version;
 use crate::seal::{KeyRing, NoRandom, Sealer};
 use crate::session::caller_session::CallerSession;
 use crate::session::lives::{DamagedSessions, SessionLives};
-use crate::session::token::{self, SessionToken};
+use crate::session::token::{self, NewSession, SessionToken};
 use crate::upstream::probe::SessionProfile;
 
 /// At most this many bytes of opened tokens are cached: a client's capabilities make one up to 5 KiB
@@ -55,8 +54,15 @@ struct Inner {
 
 impl Inner {
     /// Returns a session from the cache if it lives, and whether something is to be stored.
-    fn admit_seen(&mut self, id: &str) -> Option<(Option<SessionToken>, bool)> {
+    fn admit_seen(
+        &mut self,
+        id: &str,
+        owner: Option<PrincipalKey>,
+    ) -> Option<(Option<SessionToken>, bool)> {
         let session = self.seen.get(id)?;
+        if session.owner != owner {
+            return Some((None, false));
+        }
         let in_use = || self.states.get(&session.key).is_some();
         let (lives, changed) = self.lives.admit(session, token::now(), in_use);
         Some((lives.then(|| session.clone()), changed))
@@ -129,15 +135,15 @@ impl SessionTable {
     ///
     /// # Errors
     /// No random numbers.
-    pub fn open(&self, version: Version, capabilities: &str) -> Result<String, NoRandom> {
-        SessionToken::issue(&self.sealer, version, capabilities)
+    pub fn open(&self, new: NewSession<'_>) -> Result<String, NoRandom> {
+        SessionToken::issue(&self.sealer, new)
     }
 
-    /// Returns the session with this id; `None` if no weir with this key opened it, if it has
-    /// expired or was ended.
+    /// Returns the session with this id; `None` if no weir with this key opened it for this principal,
+    /// if it has expired or was ended. Another principal does not use it, and so renews nothing.
     #[must_use]
-    pub fn find(&self, id: &str) -> Option<SessionToken> {
-        let seen = self.lock().admit_seen(id);
+    pub fn find(&self, id: &str, owner: Option<PrincipalKey>) -> Option<SessionToken> {
+        let seen = self.lock().admit_seen(id, owner);
         if let Some((session, changed)) = seen {
             if changed {
                 self.changed.notify_one();
@@ -145,6 +151,9 @@ impl SessionTable {
             return session;
         }
         let session = SessionToken::open(&self.sealer, id)?;
+        if session.owner != owner {
+            return None;
+        }
         let mut inner = self.lock();
         let in_use = inner.states.get(&session.key).is_some();
         let (lives, changed) = inner.lives.admit(&session, token::now(), || in_use);
@@ -247,6 +256,17 @@ impl SessionTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::caller::{Caller, Identity, Principal};
+    use crate::protocol::era::Version;
+
+    fn new(version: Version, capabilities: &str) -> NewSession<'_> {
+        static ANYBODY: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::anonymous);
+        NewSession {
+            version,
+            capabilities,
+            caller: &ANYBODY,
+        }
+    }
 
     fn sessions(key: &str) -> SessionTable {
         let keys = KeyRing::from_texts([key]).unwrap();
@@ -256,24 +276,45 @@ mod tests {
     #[test]
     fn a_session_survives_a_restart_with_the_same_key() {
         let can = r#"{"sampling":{},"x":"\u0022"}"#;
-        let id = sessions("k").open(Version::V2025_06_18, can).unwrap();
+        let id = sessions("k").open(new(Version::V2025_06_18, can)).unwrap();
         assert!(id.bytes().all(|byte| byte.is_ascii_graphic()));
-        let found = sessions("k").find(&id).unwrap();
+        let found = sessions("k").find(&id, None).unwrap();
         assert_eq!(found.version, Version::V2025_06_18);
         assert_eq!(&*found.capabilities, can);
-        assert!(sessions("other").find(&id).is_none());
+        assert!(sessions("other").find(&id, None).is_none());
+    }
+
+    #[test]
+    fn a_session_is_unknown_to_another_principal() {
+        let user = |subject| Caller::new(Identity::new(Principal::ApiKey, subject));
+        let everybody = [user("a"), user("b"), Caller::anonymous()];
+        for opener in &everybody {
+            let new = NewSession {
+                caller: opener,
+                ..new(Version::V2025_11_25, "{}")
+            };
+            let (first, replica) = (sessions("k"), sessions("k"));
+            let id = first.open(new).unwrap();
+            // Twice: from the id, and from the cache.
+            for table in [&first, &replica, &first, &replica] {
+                for caller in &everybody {
+                    let found = table.find(&id, caller.owner()).is_some();
+                    assert_eq!(found, caller.owner() == opener.owner());
+                }
+            }
+        }
     }
 
     #[test]
     fn an_ended_session_is_unknown_and_its_stream_closes() {
         let sessions = sessions("k");
-        let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
-        let session = sessions.find(&id).unwrap();
+        let id = sessions.open(new(Version::V2025_11_25, "{}")).unwrap();
+        let session = sessions.find(&id, None).unwrap();
         let stream = sessions
             .state(&session, ShareKey::Local)
             .listen(tokio_util::sync::CancellationToken::new());
         sessions.end(&session);
-        assert!(sessions.find(&id).is_none());
+        assert!(sessions.find(&id, None).is_none());
         assert!(stream.end.is_cancelled());
     }
 
@@ -281,8 +322,8 @@ mod tests {
     fn a_call_is_cancelled_only_in_its_own_session() {
         let sessions = sessions("k");
         let open = || {
-            let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
-            sessions.state(&sessions.find(&id).unwrap(), ShareKey::Local)
+            let id = sessions.open(new(Version::V2025_11_25, "{}")).unwrap();
+            sessions.state(&sessions.find(&id, None).unwrap(), ShareKey::Local)
         };
         let (mine, other) = (open(), open());
         let id = crate::protocol::message::Id::from(1);
@@ -296,8 +337,8 @@ mod tests {
     #[test]
     fn the_state_of_a_session_that_does_nothing_is_forgotten_and_the_session_is_not() {
         let sessions = sessions("k");
-        let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
-        let session = sessions.find(&id).unwrap();
+        let id = sessions.open(new(Version::V2025_11_25, "{}")).unwrap();
+        let session = sessions.find(&id, None).unwrap();
         let call = sessions
             .state(&session, ShareKey::Local)
             .call(&crate::protocol::message::Id::from(1));
@@ -306,7 +347,7 @@ mod tests {
         drop(call);
         sessions.sweep(Duration::ZERO);
         assert_eq!(sessions.count(), 0);
-        assert!(sessions.find(&id).is_some());
+        assert!(sessions.find(&id, None).is_some());
     }
 
     fn at(last: u8) -> ShareKey {
@@ -323,8 +364,8 @@ mod tests {
             8,
         );
         let open = || {
-            let id = sessions.open(Version::V2025_11_25, "{}").unwrap();
-            sessions.find(&id).unwrap()
+            let id = sessions.open(new(Version::V2025_11_25, "{}")).unwrap();
+            sessions.find(&id, None).unwrap()
         };
         let mine = sessions.state(&open(), at(1));
         let mut others = Vec::new();
@@ -350,8 +391,8 @@ mod tests {
         let large = format!("{{\"x\":\"{}\"}}", "x".repeat(2_000));
         let mut most = 0;
         for _ in 0..3_000 {
-            let id = sessions.open(Version::V2025_11_25, &large).unwrap();
-            assert!(sessions.find(&id).is_some());
+            let id = sessions.open(new(Version::V2025_11_25, &large)).unwrap();
+            assert!(sessions.find(&id, None).is_some());
             let inner = sessions.lock();
             let seen = inner.seen.iter();
             most = most.max(

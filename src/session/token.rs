@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::caller::{Caller, PrincipalKey};
 use crate::protocol::era::{Era, Version};
 use crate::seal::{NoRandom, Sealer, random};
 
@@ -24,6 +25,10 @@ pub struct SessionToken {
     pub version: Version,
     /// `ClientCapabilities` as JSON text.
     pub capabilities: Arc<str>,
+    /// The principal that opened it, and that it is for; `None` if nobody had to prove anything.
+    pub(super) owner: Option<PrincipalKey>,
+    /// What the client said of itself when it opened it, for records.
+    pub agent: Option<Arc<str>>,
     /// When it was issued, in seconds since 1970. How long it lives: see [`crate::session::lives`].
     pub(super) issued: u64,
 }
@@ -42,6 +47,23 @@ struct Body<'a> {
     /// `ClientCapabilities` as JSON text.
     #[serde(default)]
     c: Cow<'a, str>,
+    /// The principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    p: Option<u128>,
+    /// What the client says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    a: Option<Cow<'a, str>>,
+}
+
+/// What a session is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSession<'a> {
+    /// The version agreed on.
+    pub version: Version,
+    /// `ClientCapabilities` as JSON text.
+    pub capabilities: &'a str,
+    /// The caller that opens it.
+    pub caller: &'a Caller,
 }
 
 impl SessionToken {
@@ -49,17 +71,16 @@ impl SessionToken {
     ///
     /// # Errors
     /// No random numbers.
-    pub(super) fn issue(
-        sealer: &Sealer,
-        version: Version,
-        capabilities: &str,
-    ) -> Result<String, NoRandom> {
+    pub(super) fn issue(sealer: &Sealer, new: NewSession<'_>) -> Result<String, NoRandom> {
+        let owner = new.caller.owner();
         let body = Body {
             f: FORMAT,
             k: u128::from_le_bytes(random()?),
-            v: version.as_str().into(),
+            v: new.version.as_str().into(),
             i: now(),
-            c: capabilities.into(),
+            c: new.capabilities.into(),
+            p: owner.map(|owner| u128::from_le_bytes(owner.bytes())),
+            a: new.caller.agent().map(Cow::from),
         };
         let plain = serde_json::to_vec(&body).unwrap_or_default();
         sealer.seal(&plain)
@@ -77,6 +98,10 @@ impl SessionToken {
             key: body.k.to_le_bytes(),
             version,
             capabilities: capabilities.into(),
+            owner: body
+                .p
+                .map(|owner| PrincipalKey::from_bytes(owner.to_le_bytes())),
+            agent: body.a.as_deref().map(Arc::from),
             issued: body.i,
         })
     }

@@ -94,7 +94,8 @@ impl Keys {
         replace(&file, "{}\n");
         let jira = jira().await;
         let variables = variables.map(|(name, value)| (name, value.to_owned()));
-        let weir = Weir::over([&jira]).listen(&auth).env(variables);
+        let listen = format!("keep_alive: 500ms, {auth}");
+        let weir = Weir::over([&jira]).listen(&listen).env(variables);
         let weir = weir.start().await;
         Self { folder, weir, jira }
     }
@@ -410,4 +411,19 @@ async fn a_platform_is_believed_from_its_addresses_only() {
     // A header that says where a client comes from is not believed.
     let forwarded = [("x-user", "ada"), ("x-forwarded-for", "127.0.0.2")];
     assert_eq!(call(&forwarded, "127.0.0.1").await, 401);
+}
+
+#[tokio::test]
+async fn streams_of_a_revoked_key_end() {
+    let keys = Keys::start().await;
+    let key = keys.key(&["new", "ci"]).await;
+    let modern = keys.modern(&key);
+    becomes(&modern, 200).await;
+    let mut stream = modern.listen("1", r#"{"toolsListChanged":true}"#).await;
+    assert!(stream.next().await.unwrap().contains("acknowledged"));
+    keys.key(&["revoke", "ci"]).await;
+    // The last message of the stream, and its end.
+    assert!(stream.next().await.unwrap().contains("resultType"));
+    assert_eq!(stream.next().await, None);
+    becomes(&modern, 401).await;
 }

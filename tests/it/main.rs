@@ -59,6 +59,7 @@ mod get_streams;
 mod habits;
 mod hosts;
 mod identity;
+mod identity_bound;
 mod import;
 mod instructions;
 mod isolation;

@@ -56,7 +56,7 @@ const KEYS: [(&str, &str, &str, Reload); 55] = [
     ("listen.connections", "1", "2", Refused("listen")),
     ("listen.keep_alive", "1s", "2s", Refused("listen")),
     ("listen.drain", "1s", "2s", Refused("listen")),
-    ("listen.auth", "null", "none", Refused("listen")),
+    ("listen.auth", "none", "{ api_keys: { file: a } }", Applied),
     ("listen.tls", "null", "PAIR", Refused("listen")),
     ("limits", "null", "{ memory: 64MiB }", Applied),
     ("limits.memory", "64MiB", "32MiB", Applied),

@@ -162,7 +162,8 @@ impl Changes {
                 continue;
             };
             // In a box: thousands of idle streams would hold the room for it otherwise.
-            let rendered = Box::pin(unasked::render(session.session(), &message)).await;
+            let rendered =
+                Box::pin(unasked::render(session.session(), &self.caller, &message)).await;
             if let Some(message) = rendered {
                 return ChangeEvent::Message(message);
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::bridge::task_ids;
+use crate::caller::Caller;
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
 use crate::protocol::message::{self, Id, Notification, Request};
@@ -16,7 +17,11 @@ use crate::upstream::{Link, Peer, watch};
 
 /// Returns a notification on the stream of a call as the caller gets it; `None` if it is not for
 /// this caller.
-pub(super) async fn in_reply(sent: &mut Sent, mut notification: Notification<'_>) -> Option<Bytes> {
+pub(super) async fn in_reply(
+    sent: &mut Sent,
+    caller: &Caller,
+    mut notification: Notification<'_>,
+) -> Option<Bytes> {
     let stream = &mut sent.stream;
     let (link, session) = (&stream.cancel.link, stream.requests.session());
     match notification.method.as_ref() {
@@ -24,7 +29,7 @@ pub(super) async fn in_reply(sent: &mut Sent, mut notification: Notification<'_>
             let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
             if watch::parse_progress_token(&params) != Some(stream.cancel.id) {
                 drop(params);
-                return task_progress(session?, link.id(), notification);
+                return task_progress(session?, caller, link.id(), notification);
             }
             if let Some(extension) = stream.extension {
                 stream.exchange.prolong(extension.deadline());
@@ -49,7 +54,7 @@ pub(super) async fn in_reply(sent: &mut Sent, mut notification: Notification<'_>
         }
         _ if sent.bridge.caller != sent.bridge.upstream => None,
         method::LOG_MESSAGE if !stream.logs.passes(notification.envelope.get("params")) => None,
-        _ => Some(unchanged(link.id(), notification)),
+        _ => Some(unchanged(link.id(), caller, notification)),
     }
 }
 
@@ -58,6 +63,7 @@ pub(super) async fn in_reply(sent: &mut Sent, mut notification: Notification<'_>
 /// when too many wait.
 pub(super) async fn request(
     session: &CallerSession,
+    caller: &Caller,
     link: &Arc<Link>,
     peer: &Arc<Peer>,
     request: &Request<'_>,
@@ -74,7 +80,7 @@ pub(super) async fn request(
         if token.is_some() {
             own.set(meta::PROGRESS_TOKEN, number.to_string());
         }
-        task_ids::wrap_related(&mut own, link.id());
+        task_ids::wrap_related(&mut own, link.id(), caller);
         params.set("_meta", own.to_text());
     }
     let pending = PendingServerRequest {
@@ -94,13 +100,14 @@ pub(super) async fn request(
 /// Returns the progress of a call that became a task; `None` if the task is not of this session.
 pub(super) fn task_progress(
     session: &CallerSession,
+    caller: &Caller,
     upstream: &UpstreamId,
     mut notification: Notification<'_>,
 ) -> Option<Bytes> {
     let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
     let number = watch::parse_progress_token(&params)?;
     params.set(meta::PROGRESS_TOKEN, session.task_token(upstream, number)?);
-    task_ids::wrap_meta(&mut params, upstream);
+    task_ids::wrap_meta(&mut params, upstream, caller);
     notification.envelope.set("params", params.to_text());
     Some(write(&notification))
 }
@@ -138,8 +145,12 @@ pub(super) fn resource_updated(
 }
 
 /// Returns a notification of which only ids of tasks are rewritten.
-pub(super) fn unchanged(upstream: &UpstreamId, mut notification: Notification<'_>) -> Bytes {
-    task_ids::wrap_params(&mut notification.envelope, upstream);
+pub(super) fn unchanged(
+    upstream: &UpstreamId,
+    caller: &Caller,
+    mut notification: Notification<'_>,
+) -> Bytes {
+    task_ids::wrap_params(&mut notification.envelope, upstream, caller);
     write(&notification)
 }
 

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::bridge::task_ids;
+use crate::caller::Caller;
 use crate::json::Object;
 use crate::protocol::message::{self, Notification, Outcome, Response};
 use crate::protocol::{meta, method};
@@ -12,7 +13,7 @@ use crate::upstream::outbox::OutboxState;
 
 /// Sends the caller's answer to the upstream whose request it answers. Returns false if no request
 /// has that id.
-pub fn answer(session: &CallerSession, response: &Response<'_>) -> bool {
+pub fn answer(session: &CallerSession, caller: &Caller, response: &Response<'_>) -> bool {
     let number = response.id.and_then(message::read_number);
     let Some(request) = number.and_then(|number| session.take_pending(number)) else {
         return false;
@@ -23,7 +24,7 @@ pub fn answer(session: &CallerSession, response: &Response<'_>) -> bool {
                 true => Cow::Borrowed(result),
                 false => without_foreign_meta(result),
             };
-            let unwrapped = task_ids::unwrap_related(&result, request.link.id());
+            let unwrapped = task_ids::unwrap_related(&result, request.link.id(), caller);
             message::result(&request.id, unwrapped.as_deref().unwrap_or(&result))
         }
         Outcome::Error(error) => message::error(Some(&request.id), error),

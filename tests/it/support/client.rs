@@ -43,6 +43,16 @@ pub fn pool() -> reqwest::Client {
         .unwrap()
 }
 
+/// The same, whose requests all have this token.
+pub fn pool_with(token: &str) -> reqwest::Client {
+    tls();
+    let mut all = HeaderMap::new();
+    let value = format!("Bearer {token}").try_into().unwrap();
+    all.insert(http::header::AUTHORIZATION, value);
+    let builder = reqwest::Client::builder().no_proxy().tcp_nodelay(true);
+    builder.default_headers(all).build().unwrap()
+}
+
 /// The same, whose connections come from this address. All of 127.0.0.0/8 is this machine.
 pub fn pool_from(address: IpAddr) -> reqwest::Client {
     tls();
@@ -84,6 +94,14 @@ impl Modern {
     pub fn over(http: reqwest::Client, url: impl AsRef<str>) -> Self {
         Self {
             wire: Wire::over(http, url.as_ref()),
+            capabilities: "{}".to_owned(),
+        }
+    }
+
+    /// The same with this token.
+    pub fn with(url: impl AsRef<str>, token: &str) -> Self {
+        Self {
+            wire: Wire::over(pool_with(token), url.as_ref()),
             capabilities: "{}".to_owned(),
         }
     }
@@ -222,6 +240,20 @@ impl Legacy {
     pub async fn open_at(url: impl AsRef<str>, version: &str, address: IpAddr) -> Self {
         let wire = Wire::over(pool_from(address), url.as_ref());
         Self::open_over(wire, version, "{}").await
+    }
+
+    /// The same with this token.
+    pub async fn open_token(url: impl AsRef<str>, version: &str, token: &str) -> Self {
+        let wire = Wire::over(pool_with(token), url.as_ref());
+        Self::open_over(wire, version, "{}").await
+    }
+
+    /// The same with this token, and an id from elsewhere.
+    pub fn resume_token(url: impl AsRef<str>, session: &str, version: &str, token: &str) -> Self {
+        Self {
+            wire: Wire::over(pool_with(token), url.as_ref()),
+            ..Self::resume(url, session, version)
+        }
     }
 
     async fn open_over(wire: Wire, version: &str, capabilities: &str) -> Self {

@@ -1,0 +1,74 @@
+//! Principals with tokens of one issuer, whose keys are in a file beside the config.
+
+#[path = "../../../src/authentication/jwt/tests/signing.rs"]
+mod signing;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use super::weir::{Builder, Weir};
+use signing::SigningKey;
+
+const ISSUER: &str = "https://issuer.example";
+
+/// An issuer of tokens.
+pub struct Issuer {
+    key: SigningKey,
+}
+
+impl Issuer {
+    pub fn new() -> Self {
+        Self {
+            key: SigningKey::ed25519(),
+        }
+    }
+
+    /// `listen.auth` that accepts its tokens for this audience.
+    pub fn auth(audience: &str) -> String {
+        format!(
+            "auth: {{ jwt: [{{ issuer: '{ISSUER}', jwks: {{ file: jwks.json }}, audiences: [{audience}], leeway: 1s }}] }}"
+        )
+    }
+
+    /// Starts a weir that accepts its tokens.
+    pub async fn start(&self, weir: Builder, listen: &str) -> Weir {
+        let weir = weir.listen(&format!("{listen}, {}", Self::auth("weir")));
+        let jwks = signing::jwks(&[self.key.jwk("k")]);
+        weir.start_in(|home: &Path, yaml| {
+            std::fs::write(home.join("jwks.json"), jwks).unwrap();
+            std::fs::write(home.join("weir.yaml"), yaml).unwrap();
+        })
+        .await
+    }
+
+    /// A token of a principal that is valid for an hour.
+    pub fn token(&self, subject: &str) -> String {
+        self.token_for(subject, Duration::from_secs(3600))
+    }
+
+    /// A token of a principal that ended an hour ago.
+    pub fn expired(&self, subject: &str) -> String {
+        self.token_until(subject, now() - Duration::from_secs(3600))
+    }
+
+    /// A token of a principal that is valid for this long, and a second for the clocks.
+    pub fn token_for(&self, subject: &str, time: Duration) -> String {
+        self.token_until(subject, now() + time)
+    }
+
+    fn token_until(&self, subject: &str, end: Duration) -> String {
+        // No two are the same.
+        let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ());
+        let claims = json!({
+            "iss": ISSUER, "sub": subject, "aud": "weir", "exp": end.as_secs(),
+            "jti": random.to_string(),
+        });
+        self.key.sign(&json!({ "kid": "k" }), &claims)
+    }
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
