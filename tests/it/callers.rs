@@ -7,7 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use ring::digest::{SHA256, digest};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio_util::task::TaskTracker;
 
 use crate::support::client::{MODERN, Modern};
@@ -378,6 +385,75 @@ async fn a_revoked_certificate_is_refused_on_open_connections_too() {
     becomes(&of_two, 401).await;
     let new = next.client("b.example");
     assert_eq!(status(&rig.modern(Some(&new))).await, 200);
+}
+
+/// A key that signs tokens of an issuer.
+struct Issuer(EcdsaKeyPair);
+
+impl Issuer {
+    fn new() -> Self {
+        let random = SystemRandom::new();
+        let kind = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let key = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
+        Self(EcdsaKeyPair::from_pkcs8(kind, key.as_ref(), &random).unwrap())
+    }
+
+    fn jwks(&self) -> String {
+        // An uncompressed point (SEC 1 §2.3.3).
+        let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
+        let (x, y) = (BASE64.encode(x), BASE64.encode(y));
+        format!(r#"{{"keys":[{{"kty":"EC","crv":"P-256","kid":"k","x":"{x}","y":"{y}"}}]}}"#)
+    }
+
+    /// A token for `weir`, with more claims.
+    fn token(&self, more: &str) -> String {
+        let header = BASE64.encode(r#"{"alg":"ES256","kid":"k","typ":"at+jwt"}"#);
+        let claims = format!(
+            r#"{{"iss":"https://issuer.example","aud":"weir","sub":"ada","exp":4102444800{more}}}"#
+        );
+        let text = format!("{header}.{}", BASE64.encode(claims));
+        let signature = self.0.sign(&SystemRandom::new(), text.as_bytes()).unwrap();
+        format!("{text}.{}", BASE64.encode(signature))
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_bound_to_a_certificate_is_good_with_it_only() {
+    let (issuer, keys) = (Issuer::new(), tempfile::NamedTempFile::new().unwrap());
+    std::fs::write(keys.path(), issuer.jwks()).unwrap();
+    let jwt = format!(
+        ", jwt: [{{ issuer: 'https://issuer.example', audiences: [weir], jwks: {{ file: '{}' }} }}]",
+        keys.path().display()
+    );
+    let rig = Certificates::start("", &jwt).await;
+    let (own, other) = (
+        rig.callers.client("a.example"),
+        rig.callers.client("b.example"),
+    );
+    let der = CertificateDer::from_pem_slice(own.cert.as_bytes()).unwrap();
+    let thumbprint = BASE64.encode(digest(&SHA256, &der));
+    let bound = issuer.token(&format!(r#","cnf":{{"x5t#S256":"{thumbprint}"}}"#));
+    let free = issuer.token("");
+    let call = async |pair: Option<&Pair>, token: &str| {
+        let modern = rig.modern(pair);
+        let ask = modern.ask("tools/call", r#"{"name":"jira__search","arguments":{}}"#);
+        let ask = ask.header("authorization", &format!("Bearer {token}"));
+        ask.send().await.status
+    };
+    assert_eq!(call(Some(&own), &bound).await, 200);
+    // The second time, what the first one found is remembered.
+    for _ in 0..2 {
+        assert_eq!(call(Some(&other), &bound).await, 401);
+        assert_eq!(call(None, &bound).await, 401);
+    }
+    for pair in [Some(&own), Some(&other), None] {
+        assert_eq!(call(pair, &free).await, 200);
+        // A wrong token is refused, whatever certificate is there.
+        assert_eq!(call(pair, &free[..free.len() - 2]).await, 401);
+    }
+    rig.weir
+        .wait_stderr("bound to another client certificate")
+        .await;
 }
 
 const FROM: &str =
