@@ -12,6 +12,7 @@ mod listen_tls;
 mod policy;
 mod secret;
 mod server;
+mod tools;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -24,7 +25,7 @@ pub(super) use auth::{
 };
 pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
-use forms::{Duration, Instructions, Json, Resync, ScalarText, Size};
+use forms::{Duration, Instructions, Resync, ScalarText, Size};
 pub(super) use listen_auth::{
     ApiKeyEntry, ApiKeyFile, ApiKeySettings, CallerAuth, ClaimRule, ClientCertificates, Jwks,
     JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
@@ -35,6 +36,7 @@ pub(super) use policy::{
 };
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 pub(super) use server::{Icon, ServerSettings};
+pub(super) use tools::{Annotations, Names, Override, Tools};
 
 /// The config of weir, an MCP proxy that joins many upstream MCP servers into one tool catalog.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -384,69 +386,4 @@ pub(super) enum Transport {
     /// The old HTTP+SSE transport, which weir does not support.
     #[schemars(skip)]
     Sse,
-}
-
-/// Changes to all names of an upstream.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Names {
-    /// A regular expression. What it matches at the beginning of a name is removed before the
-    /// namespace is added.
-    pub(super) strip: Option<String>,
-}
-
-/// Which tools are exposed, and how they are changed. Globs match the upstream's own names.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Tools {
-    /// Globs of tools to expose. An empty list exposes none. Default: all.
-    pub(super) allow: Option<Vec<String>>,
-    /// Globs of tools not to expose. It wins over `allow`.
-    pub(super) deny: Option<Vec<String>>,
-    /// Changes to single tools, by the upstream's own name.
-    #[serde(rename = "override")]
-    pub(super) overrides: Option<IndexMap<String, Override>>,
-}
-
-/// Annotations of a tool (`ToolAnnotations`).
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Annotations {
-    /// A title for people.
-    pub(super) title: Option<String>,
-    /// Whether the tool changes nothing.
-    #[serde(rename = "readOnlyHint")]
-    pub(super) read_only_hint: Option<bool>,
-    /// Whether it may destroy something, and not only add to it.
-    #[serde(rename = "destructiveHint")]
-    pub(super) destructive_hint: Option<bool>,
-    /// Whether a second call with the same arguments does no more than the first.
-    #[serde(rename = "idempotentHint")]
-    pub(super) idempotent_hint: Option<bool>,
-    /// Whether it reaches into the open world, such as the web.
-    #[serde(rename = "openWorldHint")]
-    pub(super) open_world_hint: Option<bool>,
-}
-
-/// A change to one tool.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Override {
-    /// The name to expose instead of the original one. The namespace is still added.
-    pub(super) name: Option<String>,
-    /// The description to show instead of the original one.
-    pub(super) description: Option<String>,
-    /// Arguments that are removed from the schema and that callers may not send.
-    pub(super) hide_args: Option<Vec<String>>,
-    /// Arguments with fixed values, which weir adds. They are removed from the schema, and callers
-    /// may not send them.
-    pub(super) set_args: Option<IndexMap<String, Json>>,
-    /// Annotations that replace the tool's own, one by one. Weir goes by them too, in `read_only` and
-    /// `retry`.
-    pub(super) annotations: Option<Annotations>,
-    /// Maximum time for a whole call of this tool, to the last byte. Default: `timeouts.call`.
-    pub(super) timeout: Option<Duration>,
-    /// If true, the time of a call begins anew whenever the upstream reports progress, up to ten times
-    /// as long in all. Weir asks the upstream for it. Default: `false`.
-    pub(super) timeout_resets_on_progress: Option<bool>,
 }
