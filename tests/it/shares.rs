@@ -80,17 +80,23 @@ async fn callers_who_hang_up_keep_no_newcomer_of_their_address_waiting() {
     let weir = narrow(&up, 4).await;
     let legacy = weir.legacy(VERSION).await;
     let request = legacy_call(legacy.session.as_deref().unwrap(), "up__slow");
-    let mut calls = Vec::new();
-    for _ in 0..22 {
-        let mut socket = Socket::connect(weir.port()).await;
-        assert!(socket.send(&request).await);
-        calls.push(socket);
-    }
-    wait_load(&weir, (4, 16)).await;
+    let send = async |number: usize| {
+        let mut calls = Vec::new();
+        for _ in 0..number {
+            let mut socket = Socket::connect(weir.port()).await;
+            assert!(socket.send(&request).await);
+            calls.push(socket);
+        }
+        calls
+    };
+    let running = send(4).await;
     up.wait_running("slow", 4).await;
-    drop(calls);
+    let waiting = send(18).await;
+    wait_load(&weir, (4, 16)).await;
     // A call that had not been sent is not sent any more; one that had been goes on.
+    drop(waiting);
     wait_load(&weir, (4, 0)).await;
+    drop(running);
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(load(&weir).await, (4, 0), "nobody waits, so they go on");
     assert_eq!(up.count("tools/call"), 4);

@@ -163,6 +163,9 @@ impl Attackers {
 struct Has {
     descriptors: u64,
     tasks: u64,
+    /// MiB that count for `limits.memory`, and all that it has.
+    kept: u64,
+    resident: u64,
 }
 
 impl Has {
@@ -170,6 +173,8 @@ impl Has {
         Self {
             descriptors: weir.descriptors() as u64,
             tasks: weir.metric("weir_tasks").await,
+            kept: weir.metric("weir_kept_memory_bytes").await / MIB,
+            resident: weir.metric("process_resident_memory_bytes").await / MIB,
         }
     }
 
@@ -180,6 +185,8 @@ impl Has {
             let now = Self::now(weir).await;
             most.descriptors = most.descriptors.max(now.descriptors);
             most.tasks = most.tasks.max(now.tasks);
+            most.kept = most.kept.max(now.kept);
+            most.resident = most.resident.max(now.resident);
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         most

@@ -162,7 +162,8 @@ impl Places {
     }
 
     /// Returns the callers whose calls have to be given up for those that wait: gone for good or for
-    /// longer than the grace, the longest first, one for each that waits.
+    /// longer than the grace, the longest first, one for each that waits and has its
+    /// caller.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<Presence> {
         let is_early = |looked: Instant| now.saturating_duration_since(looked) < SOON;
         if self.queue.len() == 0 || self.looked.is_some_and(is_early) {
@@ -174,8 +175,16 @@ impl Places {
             Some((gone_for, *number))
         });
         let mut gone: Vec<(Duration, u64)> = gone.collect();
+        if gone.is_empty() {
+            return Vec::new();
+        }
         gone.sort_unstable_by(|one, other| other.cmp(one));
-        gone.truncate(self.queue.len());
+        // What waits may have lost its caller as well: of a batch all have the same one.
+        let is_awaited = |waiting: &&WaitingCall| {
+            let presence = waiting.presence.as_ref();
+            presence.is_none_or(|presence| presence.gone_for().is_none())
+        };
+        gone.truncate(self.queue.iter().filter(is_awaited).count());
         let numbers = gone.into_iter().map(|(_, number)| number);
         // Out of the list: the next look takes others, while these still hold their slots.
         numbers

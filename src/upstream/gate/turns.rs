@@ -123,6 +123,13 @@ impl<W> FairQueue<W> {
     }
 
     /// Adds one at the end of its session, and returns its ticket.
+    /// Everything that waits, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &W> {
+        let callers = self.callers.members.values();
+        let sessions = callers.flat_map(|caller| caller.waiting.members.values());
+        sessions.flat_map(|session| session.waiting.values())
+    }
+
     pub(super) fn push(&mut self, turn: Turn, waiting: W) -> u64 {
         self.next_ticket += 1;
         let ticket = self.next_ticket;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 
 use crate::support::client::{Legacy, Modern, call_params, http2, pool};
@@ -240,18 +242,33 @@ async fn wild() -> Arc<Upstream> {
     Arc::new(wild)
 }
 
+/// Begins all attacks, or those that `WEIR_SOAK_ONLY` names, with commas between them.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "which of them is not a matter of the weir"
+)]
 fn begin(target: &Target, wild: &Arc<Upstream>) -> JoinSet<()> {
-    let mut attacks = JoinSet::new();
-    attacks.spawn(stop_short(target.clone()));
-    attacks.spawn(read_nothing(target.clone()));
-    attacks.spawn(hang_up(target.clone()));
-    attacks.spawn(open_sessions(target.clone()));
-    attacks.spawn(listen_for_all(target.clone()));
-    attacks.spawn(hold_streams(target.clone()));
-    attacks.spawn(multiplex(target.clone()));
-    attacks.spawn(provoke_logs(target.clone()));
-    attacks.spawn(change_lists(Arc::clone(wild), target.clone()));
-    attacks
+    let only = std::env::var("WEIR_SOAK_ONLY").ok();
+    let of = || target.clone();
+    let attacks: [(&str, BoxFuture<'static, ()>); 9] = [
+        ("stop_short", stop_short(of()).boxed()),
+        ("read_nothing", read_nothing(of()).boxed()),
+        ("hang_up", hang_up(of()).boxed()),
+        ("open_sessions", open_sessions(of()).boxed()),
+        ("listen_for_all", listen_for_all(of()).boxed()),
+        ("hold_streams", hold_streams(of()).boxed()),
+        ("multiplex", multiplex(of()).boxed()),
+        ("provoke_logs", provoke_logs(of()).boxed()),
+        ("change_lists", change_lists(Arc::clone(wild), of()).boxed()),
+    ];
+    let mut begun = JoinSet::new();
+    for (name, attack) in attacks {
+        let named = |only: &String| only.split(',').any(|one| one == name);
+        if only.as_ref().is_none_or(named) {
+            begun.spawn(attack);
+        }
+    }
+    begun
 }
 
 /// Runs the hostile upstream and tells its URL; attacks the weir whose port it reads, until it
