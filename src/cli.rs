@@ -5,6 +5,7 @@ pub mod add;
 mod admin_client;
 pub mod admin_token;
 pub mod call;
+pub mod can;
 pub mod check;
 pub mod demo;
 pub mod explain;
@@ -52,6 +53,8 @@ pub enum Command {
     Tools(tools::ToolsArgs),
     /// Call one tool
     Call(call::CallArgs),
+    /// Say whether a caller may call a tool, and which policies say so
+    Can(can::CanArgs),
     /// Log in to an upstream that needs a person to do so (OAuth 2 authorization code)
     Login(login::LoginArgs),
     /// Turn an mcp.json (Claude, Cursor, VS Code) or a config of agentgateway or LiteLLM into weir YAML

@@ -10,7 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 use weir::cli::log::{self, LineLimits};
 use weir::cli::output::Output;
 use weir::cli::{
-    Cli, Command, ReapArgs, accept, add, admin_token, call, check, demo, explain, import, key,
+    Cli, Command, ReapArgs, accept, add, admin_token, call, can, check, demo, explain, import, key,
     login, plan, schema, serve, tools,
 };
 use weir::config::process_env;
@@ -71,6 +71,7 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
         Command::AdminToken(args) => admin_token::run(&args, output),
         Command::Tools(args) => tools::run(args, output, program).await,
         Command::Call(args) => call::run(args, output, program).await,
+        Command::Can(args) => can::run(args, output, program).await,
         Command::Login(args) => login::run(args, output).await,
         Command::Import(args) => import::run(args, output),
         Command::Add(args) => add::run(args, output),
@@ -107,6 +108,7 @@ fn log_to_stderr(command: &Command, output: &mut Output) -> Option<Arc<LineLimit
         | Command::AdminToken(_)
         | Command::Tools(_)
         | Command::Call(_)
+        | Command::Can(_)
         | Command::Login(_)
         | Command::Import(_)
         | Command::Add(_)

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use cedar_policy::EntityUid;
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use parking_lot::Mutex;
 
 use crate::caller::Caller;
@@ -208,10 +208,11 @@ impl Policies {
         self.slices.len()
     }
 
-    /// Returns whether a tool that is listed has this action, or is in this group.
-    pub(super) fn knows_action(&self, uid: &EntityUid) -> bool {
-        let mut actions = self.tools().filter_map(|(_, route)| route.action.as_ref());
-        actions.any(|action| action.uid == *uid || action.groups.contains(uid))
+    /// Returns the actions of tools that are listed, and the groups that these are in.
+    pub(super) fn listed_actions(&self) -> HashSet<&EntityUid> {
+        let actions = self.tools().filter_map(|(_, route)| route.action.as_ref());
+        let all = actions.flat_map(|action| std::iter::once(&action.uid).chain(&action.groups));
+        all.collect()
     }
 
     /// Iterates over the tools that a policy applies to: their actions, and types of arguments.

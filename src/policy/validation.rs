@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cedar_policy::{
     ActionConstraint, EntityUid, Policy, PolicySet, Schema, ValidationMode, Validator,
 };
+use foldhash::HashSet;
 use serde_json::{Map, Value, json};
 
 use crate::config::policy_names::{
@@ -38,8 +39,9 @@ impl Policies {
         let shapes: Vec<_> = policies()
             .map(|(policy, _)| self.shapes_of(policy))
             .collect();
+        let listed = self.listed_actions();
         let unlisted: Vec<_> = policies()
-            .map(|(policy, _)| self.unlisted(policy))
+            .map(|(policy, _)| unlisted(policy, &listed))
             .collect();
         let mut validated = self.rules().validated.lock();
         if let Some(last) = &*validated
@@ -76,19 +78,6 @@ impl Policies {
         findings
     }
 
-    /// Returns the tools that a policy names and nobody lists.
-    fn unlisted(&self, policy: &LoadedPolicy) -> Vec<EntityUid> {
-        let named: &[EntityUid] = match &policy.action {
-            ActionConstraint::Eq(uid) => std::slice::from_ref(uid),
-            ActionConstraint::In(uids) => uids,
-            ActionConstraint::Any => &[],
-        };
-        let unlisted = named.iter().filter(|uid| {
-            uid.type_name().to_string() == AGENTCORE_ACTION && !self.knows_action(uid)
-        });
-        unlisted.cloned().collect()
-    }
-
     /// Returns how the arguments of those tools look to a policy that it is about.
     fn shapes_of(&self, policy: &LoadedPolicy) -> BTreeMap<InputTypes, EntityUid> {
         let mut shapes = BTreeMap::new();
@@ -110,6 +99,19 @@ impl Policies {
         }
         shapes
     }
+}
+
+/// Returns the tools that a policy names and nobody lists.
+fn unlisted(policy: &LoadedPolicy, listed: &HashSet<&EntityUid>) -> Vec<EntityUid> {
+    let named: &[EntityUid] = match &policy.action {
+        ActionConstraint::Eq(uid) => std::slice::from_ref(uid),
+        ActionConstraint::In(uids) => uids,
+        ActionConstraint::Any => &[],
+    };
+    let unlisted = named
+        .iter()
+        .filter(|uid| uid.type_name().to_string() == AGENTCORE_ACTION && !listed.contains(uid));
+    unlisted.cloned().collect()
 }
 
 /// Policies to be validated, and the schema for that.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::client::Client;
+use crate::support::ran::weir;
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
 
@@ -126,4 +127,56 @@ async fn a_policy_that_does_not_fit_the_tools_is_not_taken_on() {
     );
     weir.wait_stderr("input.nothing").await;
     assert!(client.call("erp__drop", "{}").await.succeeded());
+}
+
+#[tokio::test]
+async fn check_runs_the_tests_of_policies_and_can_answers_for_a_caller() {
+    let erp = Upstream::named("erp").tools(["drop", "pay"]).start().await;
+    let home = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        fs::write(home.path().join(name), text).unwrap();
+        home.path().join(name).display().to_string()
+    };
+    let yaml = format!(
+        "policy: {{ files: [a.cedar], tests: [tests.yaml] }}\nupstreams: {{ erp: {{ url: \"{}\" }} }}\n",
+        erp.url()
+    );
+    let config = file("weir.yaml", &yaml);
+    let staff = "@id(\"staff\") permit(principal is AgentCore::OAuthUser, action, resource)\n  when { principal.hasTag(\"groups\") && principal.getTag(\"groups\") like \"*\\\"staff\\\"*\" };\n";
+    file("a.cedar", &format!("{staff}{SMALL}"));
+    let claims = file("ann.json", r#"{"sub":"ann","groups":["staff"]}"#);
+    let test = |amount| {
+        format!(
+            "tests:\n- caller: {{ subject: ann, claims: {{ groups: [staff] }} }}\n  tool: erp___pay\n  args: {{ amount: {amount} }}\n  expect: allow\n  by: [staff]\n"
+        )
+    };
+    file("tests.yaml", &test(100));
+    let checked = weir(["check", "-c", &config]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(
+        checked.out.contains("2 policies, 1 test passed"),
+        "{checked:?}"
+    );
+    file("tests.yaml", &test(101));
+    let checked = weir(["check", "-c", &config]).await;
+    assert_eq!(checked.code, Some(2), "{checked:?}");
+    assert!(
+        checked
+            .err
+            .contains("tests.yaml:2: expected allow, found deny by small"),
+        "{checked:?}"
+    );
+    let ann = format!("@{claims}");
+    for (caller, name, amount, code, words) in [
+        (ann.as_str(), "erp__pay", 100, 0, "yes: staff"),
+        (&ann, "erp__pay", 101, 1, "no: small"),
+        ("bob", "erp__pay", 1, 1, "no: no policy permits it"),
+        (&ann, "erp__none", 1, 2, "no tool is called erp__none"),
+    ] {
+        let arguments = format!("{{\"amount\":{amount}}}");
+        let said = weir(["can", caller, name, "--args", &arguments, "-c", &config]).await;
+        assert_eq!(said.code, Some(code), "{said:?}");
+        let text = format!("{}{}", said.out, said.err);
+        assert!(text.contains(words), "{said:?}");
+    }
 }

@@ -273,3 +273,99 @@ fn another_gateway_is_another_resource() {
         &[("user", "get_policy", "{}", true)],
     );
 }
+
+/// The eight policies of the page, and its six scenarios with their decisions.
+#[test]
+fn the_policies_of_the_page_decide_its_scenarios_together() {
+    let tool = |name: &str| {
+        format!("action == AgentCore::Action::\"InsuranceAPI___{name}\", resource == GATEWAY")
+    };
+    let policies = [
+        r#"@id("1") permit(principal is AgentCore::OAuthUser, action in [AgentCore::Action::"InsuranceAPI___get_policy", AgentCore::Action::"InsuranceAPI___get_claim_status"], resource == GATEWAY);"#.to_owned(),
+        format!(r#"@id("2") permit(principal is AgentCore::OAuthUser, {}) when {{ principal.hasTag("scope") && principal.getTag("scope") like "*insurance:claim*" }};"#, tool("file_claim")),
+        format!(r#"@id("3") forbid(principal is AgentCore::OAuthUser, {}) unless {{ principal.hasTag("role") && (principal.getTag("role") == "senior-adjuster" || principal.getTag("role") == "manager") }};"#, tool("update_coverage")),
+        format!(r#"@id("4") permit(principal is AgentCore::OAuthUser, {}) when {{ context.input has claimType && (context.input.claimType == "health" || context.input.claimType == "property" || context.input.claimType == "auto") }};"#, tool("file_claim")),
+        format!(r#"@id("5") forbid(principal is AgentCore::OAuthUser, {}) unless {{ context.input has description }};"#, tool("file_claim")),
+        format!(r#"@id("6") permit(principal is AgentCore::OAuthUser, {}) when {{ principal.hasTag("username") && principal.getTag("username") == "insurance-agent" }};"#, tool("update_coverage")),
+        format!(r#"@id("7") permit(principal is AgentCore::OAuthUser, {}) when {{ context.input has coverageType && context.input.coverageType like "*auto*" }};"#, tool("calculate_premium")),
+        format!(r#"@id("8") permit(principal is AgentCore::OAuthUser, {}) when {{ context.input has coverageType && context.input has newLimit && (context.input.coverageType == "liability" || context.input.coverageType == "collision") }};"#, tool("update_coverage")),
+    ];
+    let world = world(&policies.join("\n"));
+    let claim = r#"{"policyId":"p","claimType":"health","amount":12.5"#;
+    for (tags, tool, arguments, allowed, by) in [
+        (
+            &[("username", "john"), ("scope", "insurance:view")][..],
+            "get_policy",
+            r#"{"policyId":"p"}"#.to_owned(),
+            true,
+            &["1"][..],
+        ),
+        (
+            &[("username", "jane"), ("scope", "insurance:claim")],
+            "file_claim",
+            format!(r#"{claim},"description":"Medical expenses"}}"#),
+            true,
+            &["2", "4"],
+        ),
+        (
+            &[("username", "jane"), ("scope", "insurance:claim")],
+            "file_claim",
+            format!("{claim}}}"),
+            false,
+            &["5"],
+        ),
+        (
+            &[("username", "insurance-agent"), ("role", "senior-adjuster")],
+            "update_coverage",
+            r#"{"policyId":"p","coverageType":"liability","newLimit":1}"#.to_owned(),
+            true,
+            &["6", "8"],
+        ),
+        (
+            &[("username", "insurance-agent"), ("role", "agent")],
+            "update_coverage",
+            r#"{"policyId":"p","coverageType":"liability","newLimit":1}"#.to_owned(),
+            false,
+            &["3"],
+        ),
+        (
+            &[("username", "anyone"), ("scope", "any")],
+            "calculate_premium",
+            r#"{"coverageType":"auto-liability","coverageAmount":1}"#.to_owned(),
+            true,
+            &["7"],
+        ),
+        (
+            &[],
+            "calculate_premium",
+            r#"{"coverageType":"liability","coverageAmount":1}"#.to_owned(),
+            false,
+            &[],
+        ),
+    ] {
+        let decision = world.decide(&user("u", tags), ("InsuranceAPI", tool), &arguments);
+        assert_eq!(
+            (decision.is_allowed(), decision.policy_names()),
+            (allowed, by.iter().map(ToString::to_string).collect()),
+            "{tool} {arguments}"
+        );
+    }
+}
+
+#[test]
+fn roles_and_accounts_of_aws() {
+    check(
+        r#"permit(principal == AgentCore::IamEntity::"arn:aws:sts::123456789012:assumed-role/AppRole", action == AgentCore::Action::"InsuranceAPI___get_policy", resource == GATEWAY);
+        permit(principal is AgentCore::IamEntity, action == AgentCore::Action::"InsuranceAPI___get_claim_status", resource == GATEWAY) when { principal.id like "arn:aws:sts::123456789012:assumed-role/*" };
+        permit(principal is AgentCore::IamEntity, action == AgentCore::Action::"InsuranceAPI___file_claim", resource == GATEWAY) when { context.input has amount && context.input.amount.lessThan(decimal("1000.0")) };"#,
+        &[
+            ("iam", "get_policy", "{}", true),
+            ("stranger", "get_policy", "{}", false),
+            ("iam", "get_claim_status", "{}", true),
+            ("stranger", "get_claim_status", "{}", false),
+            ("iam", "file_claim", r#"{"amount":999.99}"#, true),
+            ("iam", "file_claim", r#"{"amount":1000}"#, false),
+            ("user", "file_claim", r#"{"amount":1}"#, false),
+        ],
+    );
+}
