@@ -274,13 +274,12 @@ fn another_gateway_is_another_resource() {
     );
 }
 
-/// The eight policies of the page, and its six scenarios with their decisions.
-#[test]
-fn the_policies_of_the_page_decide_its_scenarios_together() {
+/// The eight policies of the page, by number.
+fn page() -> String {
     let tool = |name: &str| {
         format!("action == AgentCore::Action::\"InsuranceAPI___{name}\", resource == GATEWAY")
     };
-    let policies = [
+    let policies: [String; 8] = [
         r#"@id("1") permit(principal is AgentCore::OAuthUser, action in [AgentCore::Action::"InsuranceAPI___get_policy", AgentCore::Action::"InsuranceAPI___get_claim_status"], resource == GATEWAY);"#.to_owned(),
         format!(r#"@id("2") permit(principal is AgentCore::OAuthUser, {}) when {{ principal.hasTag("scope") && principal.getTag("scope") like "*insurance:claim*" }};"#, tool("file_claim")),
         format!(r#"@id("3") forbid(principal is AgentCore::OAuthUser, {}) unless {{ principal.hasTag("role") && (principal.getTag("role") == "senior-adjuster" || principal.getTag("role") == "manager") }};"#, tool("update_coverage")),
@@ -290,7 +289,13 @@ fn the_policies_of_the_page_decide_its_scenarios_together() {
         format!(r#"@id("7") permit(principal is AgentCore::OAuthUser, {}) when {{ context.input has coverageType && context.input.coverageType like "*auto*" }};"#, tool("calculate_premium")),
         format!(r#"@id("8") permit(principal is AgentCore::OAuthUser, {}) when {{ context.input has coverageType && context.input has newLimit && (context.input.coverageType == "liability" || context.input.coverageType == "collision") }};"#, tool("update_coverage")),
     ];
-    let world = world(&policies.join("\n"));
+    policies.join("\n")
+}
+
+/// The six scenarios of the page, with the decisions and policies that it names.
+#[test]
+fn the_policies_of_the_page_decide_its_scenarios_together() {
+    let world = world(&page());
     let claim = r#"{"policyId":"p","claimType":"health","amount":12.5"#;
     for (tags, tool, arguments, allowed, by) in [
         (
