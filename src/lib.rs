@@ -21,6 +21,7 @@ pub mod files;
 pub mod front;
 pub mod import;
 pub mod json;
+pub mod large;
 pub mod latest;
 pub mod live;
 pub mod memory;

@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 /// At most this many bytes of a message are not counted by [`MemoryShare::keep`]. What a request or
 /// a stream has reserved anyway covers them.
 pub const SMALL: usize = 8 << 10;
 
 /// What the process may have besides what is kept, in bytes, before less may be kept.
-const BESIDES: usize = 40 << 20;
+const BESIDES: usize = 32 << 20;
 
 /// A share of at most this many bytes is refused nothing as long as the whole budget is not used up,
 /// however much memory the process has: what callers do usually needs no more.
@@ -39,6 +40,8 @@ pub struct MemoryBudget {
     /// The same, or less while the process has too much memory.
     limit: AtomicUsize,
     used: AtomicUsize,
+    /// Notified when something large is kept.
+    grows: Notify,
 }
 
 impl MemoryBudget {
@@ -49,6 +52,7 @@ impl MemoryBudget {
             configured: AtomicUsize::new(limit),
             limit: AtomicUsize::new(limit),
             used: AtomicUsize::new(0),
+            grows: Notify::new(),
         })
     }
 
@@ -56,6 +60,17 @@ impl MemoryBudget {
     pub fn set_limit(&self, limit: usize) {
         self.configured.store(limit, Relaxed);
         self.limit.store(limit, Relaxed);
+    }
+
+    /// Returns whether less may be kept than configured, because the process has too much memory.
+    #[must_use]
+    pub fn is_reduced(&self) -> bool {
+        self.limit.load(Relaxed) < self.configured.load(Relaxed)
+    }
+
+    /// Waits until something large is kept.
+    pub async fn wait_growth(&self) {
+        self.grows.notified().await;
     }
 
     /// Makes the budget smaller if the process has more memory than it may have, otherwise a little
@@ -110,6 +125,9 @@ impl Share {
         let used = self.budget.used.fetch_add(bytes, Relaxed);
         let used = used.saturating_add(bytes);
         let free = self.budget.limit.load(Relaxed).saturating_sub(used);
+        if bytes > LITTLE {
+            self.budget.grows.notify_one();
+        }
         if held <= free || (held <= LITTLE && used <= self.budget.limit()) {
             return Ok(());
         }

@@ -18,6 +18,7 @@ use crate::front::patience::{LateAnswer, Patience};
 use crate::front::standing::Admission;
 use crate::front::state::{Front, METHODS};
 use crate::front::{batch, cors, intake, legacy, modern};
+use crate::large::take_turn;
 use crate::memory::Reservation;
 use crate::protocol::era::Version;
 use crate::protocol::error::Fault;
@@ -257,10 +258,12 @@ async fn answer_message(
     trace: &mut Trace,
 ) -> Response {
     let caller = &to.admission.caller;
+    let turn = take_turn(body.len()).await;
     let Ok(text) = std::str::from_utf8(body) else {
         return answer::refuse(None, &Fault::Parse);
     };
     if batch::is_batch(text) {
+        drop(turn);
         return batch::post(front, headers, to, text, trace).await;
     }
     let version = headers
@@ -268,7 +271,9 @@ async fn answer_message(
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let modern_header = Version::claims_modern(version.trim());
-    let message = match Message::parse(text) {
+    let parsed = Message::parse(text);
+    drop(turn);
+    let message = match parsed {
         Ok(message) => message,
         Err(MessageError { id, fault }) => {
             return answer::refuse(id.as_ref(), &fault);

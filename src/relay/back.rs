@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::json::Object;
+use crate::large::take_turn;
 use crate::protocol::era::Era;
 use crate::protocol::error::{Blame, Fault};
 use crate::protocol::message::{self, Message, Outcome, Request, Response};
@@ -89,6 +90,8 @@ struct UpstreamReply {
     record: Record,
     /// The upstream's stream that is being opened again.
     resuming: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,
+    /// A message that waits for its turn to be parsed.
+    received: Option<Bytes>,
 }
 
 /// The next thing that came from an upstream for a reply.
@@ -123,6 +126,7 @@ impl Reply {
                 sent,
                 record,
                 resuming: None,
+                received: None,
             }),
         };
         Self { state }
@@ -176,15 +180,25 @@ impl UpstreamReply {
     /// Receives, bridges, renders and records until there is something for the caller.
     async fn next(&mut self) -> Outgoing {
         loop {
-            let bytes = match self.receive().await {
-                Received::Message(bytes) => bytes,
-                Received::Paused(pause) => return Outgoing::Paused(pause),
-                Received::Failed(error) => return self.fail(&error),
+            let length = match &self.received {
+                Some(bytes) => bytes.len(),
+                None => match self.receive().await {
+                    Received::Message(bytes) => self.received.insert(bytes).len(),
+                    Received::Paused(pause) => return Outgoing::Paused(pause),
+                    Received::Failed(error) => return self.fail(&error),
+                },
+            };
+            // The message stays in place until its turn: `next` may be dropped before it.
+            let turn = take_turn(length).await;
+            let Some(bytes) = self.received.take() else {
+                continue;
             };
             let Ok(text) = std::str::from_utf8(&bytes) else {
                 return self.fail(&LinkError::Nonsense("not UTF-8"));
             };
-            let message = match Message::parse(text) {
+            let parsed = Message::parse(text);
+            drop(turn);
+            let message = match parsed {
                 Ok(Message::Response(response)) => return self.finish(&response).await,
                 Ok(Message::Notification(notification)) => {
                     notifications::in_reply(&mut self.sent, self.record.caller(), notification)

@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
         "allowance",
         "document",
         "json",
+        "large",
         "latest",
         "memory",
         "name",
