@@ -97,8 +97,9 @@ fn every_default_that_is_documented_is_true() {
     let nothing = parsed("version", "1");
     let no_policy = parsed("policy", "{ }");
     for (path, default) in defaults {
-        let is_bare =
-            default.parse::<f64>().is_ok() || ["true", "false"].contains(&default.as_str());
+        let is_bare = default.parse::<f64>().is_ok()
+            || default.starts_with('[')
+            || ["true", "false"].contains(&default.as_str());
         let value = if is_bare {
             default
         } else {

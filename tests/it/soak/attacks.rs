@@ -273,11 +273,7 @@ fn begin(target: &Target, wild: &Arc<Upstream>) -> JoinSet<()> {
 
 /// Runs the hostile upstream and tells its URL; attacks the weir whose port it reads, until it
 /// reads another line; then tells how much it did, and ends.
-///
-/// The process comes last at the processors, as if it were on machines of its own: what is measured
-/// is the weir.
 pub(super) async fn run() {
-    rustix::process::setpriority_process(None, 19).expect("a lower priority");
     let tell = |text: String| {
         let mut out = std::io::stdout();
         writeln!(out, "\n{}{text}", super::TOLD).expect("standard output");
