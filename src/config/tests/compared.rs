@@ -56,7 +56,12 @@ const KEYS: [(&str, &str, &str, Reload); 55] = [
     ("listen.connections", "1", "2", Refused("listen")),
     ("listen.keep_alive", "1s", "2s", Refused("listen")),
     ("listen.drain", "1s", "2s", Refused("listen")),
-    ("listen.auth", "none", "{ api_keys: { file: a } }", Applied),
+    (
+        "listen.auth",
+        "none",
+        "{ platform: { subject_header: x-subject, from: [127.0.0.0/8] } }",
+        Applied,
+    ),
     ("listen.tls", "null", "PAIR", Refused("listen")),
     ("limits", "null", "{ memory: 64MiB }", Applied),
     ("limits.memory", "64MiB", "32MiB", Applied),

@@ -1,15 +1,12 @@
 //! Principals with tokens of one issuer, whose keys are in a file beside the config.
 
-#[path = "../../../src/authentication/jwt/tests/signing.rs"]
-mod signing;
-
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use super::signing::{SigningKey, jwks};
 use super::weir::{Builder, Weir};
-use signing::SigningKey;
 
 const ISSUER: &str = "https://issuer.example";
 
@@ -35,7 +32,7 @@ impl Issuer {
     /// Starts a weir that accepts its tokens.
     pub async fn start(&self, weir: Builder, listen: &str) -> Weir {
         let weir = weir.listen(&format!("{listen}, {}", Self::auth("weir")));
-        let jwks = signing::jwks(&[self.key.jwk("k")]);
+        let jwks = jwks(&[self.key.jwk("k")]);
         weir.start_in(|home: &Path, yaml| {
             std::fs::write(home.join("jwks.json"), jwks).unwrap();
             std::fs::write(home.join("weir.yaml"), yaml).unwrap();
