@@ -57,7 +57,7 @@ pub enum Command {
     Can(can::CanArgs),
     /// Log in to an upstream that needs a person to do so (OAuth 2 authorization code)
     Login(login::LoginArgs),
-    /// Turn an mcp.json (Claude, Cursor, VS Code) or a config of agentgateway or LiteLLM into weir YAML
+    /// Turn an mcp.json (Claude, Cursor, VS Code) or a config of agentgateway, LiteLLM or AgentCore into weir YAML
     Import(import::ImportArgs),
     /// Add an upstream to a config file, which keeps its comments
     Add(add::AddArgs),

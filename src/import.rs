@@ -1,11 +1,12 @@
 //! Other programs' lists of MCP servers → weir YAML: the `mcp.json` of Claude Desktop, Cursor and VS Code, the configs
-//! of agentgateway and LiteLLM.
+//! of agentgateway and LiteLLM; and the authorizer of an AgentCore gateway or runtime → `listen.auth.jwt`.
 //!
 //! Each format has a reader, which finds the servers (`FoundServer`) and knows what its keys mean; `server::UpstreamWriter` is what
 //! all of them write to. Secrets do not come along: what looks like one becomes `{ env: NAME }`, and a comment lists the
 //! names. What does not come along at all is in the [`ImportReport`].
 
 mod agentgateway;
+mod authorizer;
 mod found;
 mod insert;
 mod litellm;
@@ -42,7 +43,7 @@ pub enum ImportError {
     },
     /// No servers.
     #[error(
-        "no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway)"
+        "no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway), `customJWTAuthorizer` (AgentCore)"
     )]
     NoServers,
 }
@@ -73,6 +74,9 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
         (ImportFormat::LiteLlm, litellm::items(&root, servers))
     } else if agentgateway::is_config(&root) {
         (ImportFormat::Agentgateway, agentgateway::items(&root))
+    } else if let Some(found) = authorizer::find(&root) {
+        let (yaml, report) = authorizer::import(&root, found);
+        return Ok(Imported { yaml, report });
     } else {
         return Err(ImportError::NoServers);
     };
@@ -90,6 +94,8 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
             ImportFormat::McpJson => mcp_json::read(&mut server, &item.node),
             ImportFormat::LiteLlm => litellm::read(&mut server, item),
             ImportFormat::Agentgateway => agentgateway::read(&mut server, item, &root),
+            // It has no servers, and is imported above.
+            ImportFormat::AgentCoreAuthorizer => {}
         }
         let written = server.write();
         body.push_str(&written.yaml);

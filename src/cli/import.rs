@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::output::{Output, TextStyle, count, make_safe};
 use crate::config::ProblemKind;
 use crate::import::{ImportError, import};
-use crate::import::{ImportReport, Note, NoteKind};
+use crate::import::{ImportFormat, ImportReport, Note, NoteKind};
 
 /// The exit code of `--strict` where something is missing.
 const INCOMPLETE: u8 = 3;
@@ -16,7 +16,8 @@ const INCOMPLETE: u8 = 3;
 /// `weir import FILE`
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// An mcp.json of Claude Desktop, Cursor or VS Code, or a config of agentgateway or LiteLLM
+    /// An mcp.json of Claude Desktop, Cursor or VS Code, a config of agentgateway or LiteLLM, or what
+    /// `get-gateway` or `get-agent-runtime` of AgentCore prints
     pub file: PathBuf,
     /// Exit 3 if something was left out, or an upstream is disabled because weir would refuse it
     #[arg(long)]
@@ -72,7 +73,11 @@ fn print_report(report: &ImportReport, file: &Path, output: &mut Output) {
         output.err.print_line("the rest of the file");
         print_notes(&report.notes, file, output);
     }
-    let servers = count(report.servers.len(), "server");
+    let noun = match report.format {
+        ImportFormat::AgentCoreAuthorizer => "authorizer",
+        ImportFormat::McpJson | ImportFormat::LiteLlm | ImportFormat::Agentgateway => "server",
+    };
+    let servers = count(report.servers.len(), noun);
     let sum = match (report.left_out(), report.disabled()) {
         (0, 0) => "nothing left out".to_owned(),
         (left_out, 0) => format!("{left_out} left out"),

@@ -13,6 +13,9 @@ pub enum ImportFormat {
     LiteLlm,
     /// A config of agentgateway.
     Agentgateway,
+    /// The authorizer of an AgentCore gateway or runtime. It has no servers; the entry of
+    /// `listen.auth.jwt` takes the place of one.
+    AgentCoreAuthorizer,
 }
 
 impl fmt::Display for ImportFormat {
@@ -21,6 +24,7 @@ impl fmt::Display for ImportFormat {
             Self::McpJson => "mcp.json",
             Self::LiteLlm => "LiteLLM",
             Self::Agentgateway => "agentgateway",
+            Self::AgentCoreAuthorizer => "AgentCore",
         })
     }
 }

@@ -206,9 +206,9 @@ fn vs_codes_inputs_become_variables() {
 fn what_is_no_mcp_json_is_refused() {
     let error = |text| import(text).unwrap_err().to_string();
     insta::assert_snapshot!(["", "{}", r#"{"mcpServers": []}"#, "{\"a\": 1,\n\"a\": 2}", "{\"a\": [}"].map(error).join("\n"), @r"
-    no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway)
-    no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway)
-    no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway)
+    no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway), `customJWTAuthorizer` (AgentCore)
+    no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway), `customJWTAuthorizer` (AgentCore)
+    no servers here: expected the key `mcpServers` (Claude, Cursor), `servers` (VS Code), `mcp_servers` (LiteLLM), `binds` or `mcp` (agentgateway), `customJWTAuthorizer` (AgentCore)
     2:1: key `a` is already written at 1:2
     1:8: while parsing a node, did not find expected node content
     ");

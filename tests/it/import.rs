@@ -2,6 +2,8 @@
 //!
 //! The short files are those of `docs/src/migrating.md`.
 
+mod authorizers;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
