@@ -6,6 +6,7 @@ pub mod compare;
 pub mod drift;
 pub mod explain;
 mod metrics;
+mod operators;
 mod response;
 mod state;
 
@@ -36,15 +37,16 @@ use crate::upstream::{HealthState, Link};
 pub use state::AdminState;
 
 /// Returns the routes of the admin listener. `made` is the token that weir made for it, if any. A
-/// request without a token that it needs is rejected (401, or 403 if no token can be right), and so
-/// is one that a browser sends for a web page (403).
+/// request without a token or role that it needs is rejected (401, or 403 if no token can be right or
+/// the role is another one), and so is one that a browser sends for a web page (403).
 pub fn router(
     operators: AdminState,
     admin: &config::Admin,
     made: Option<Secret>,
     listen: &config::Listen,
 ) -> Router {
-    let access = Arc::new(AdminAccess::new(admin, made, listen));
+    let access = AdminAccess::new(admin, made, listen, &operators.callers);
+    let access = Arc::new(access);
     Router::new()
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{name}/resync", post(resync))
@@ -60,7 +62,7 @@ pub fn router(
                 let access = Arc::clone(&access);
                 async move {
                     let (parts, body) = request.into_parts();
-                    match access.reject(&parts) {
+                    match access.reject(&parts).await {
                         Some(answer) => answer,
                         None => next.run(Request::from_parts(parts, body)).await,
                     }

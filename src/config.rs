@@ -39,7 +39,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use regex::Regex;
 
-pub use admin::{Admin, AdminAddress, AdminReading};
+pub use admin::{Admin, AdminAddress, AdminReading, AdminRoles, OperatorRule};
 pub use auth::{
     AgentcoreIdentity, AssumeRole, Auth, AuthorizationCode, AwsCredentials, AwsSecret, AwsSource,
     ClientAuthentication, ClientCredentials, IdentityKind, OAuthClient, Registration, SecretRef,

@@ -108,7 +108,7 @@ impl Bound {
         let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
-            (authentication, marks),
+            (Arc::clone(&authentication), marks),
             Arc::clone(&sessions),
             &draining,
             core.tasks.clone(),
@@ -128,6 +128,7 @@ impl Bound {
                 reloads: core.reloads().clone(),
                 accepts,
                 listens_elsewhere: options.listens_elsewhere(),
+                callers: authentication,
             };
             let router = admin::router(operators, admin, bound.token.clone(), &config.listen);
             bound.serve(router.merge(front::probes(&front)), &memory, limits, &tasks)

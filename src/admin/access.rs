@@ -1,11 +1,16 @@
-//! Access to the admin listener: by its token, or by the permissions of a Unix socket.
+//! Access to the admin listener: by its token, by the role of a caller, or by the permissions of a
+//! Unix socket.
+
+use std::sync::Arc;
 
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
+use crate::admin::operators::Operators;
 use crate::admin::response::json_response;
+use crate::authentication::CurrentAuthenticator;
 use crate::config::{Admin, AdminAddress, AdminReading, Listen};
 use crate::protocol::origin::{OriginCheck, OriginError};
 use crate::secret::Secret;
@@ -19,8 +24,8 @@ const NO_TOKEN: &str = "weir has no admin token, so nothing can be changed here:
 
 /// Decides which requests the admin listener answers.
 ///
-/// With `admin.token` every request needs it, but for reading if `admin.reading` is `open`. Without
-/// one, on loopback, what changes something needs the token that weir made: every process of this
+/// With `admin.token` or `admin.auth` every request needs the token or a role, but for reading if
+/// `admin.reading` is `open`. Without them, on loopback, what changes something needs the token that weir made: every process of this
 /// machine can connect, those of upstreams among them. Over a Unix socket the permissions of the
 /// socket have decided already.
 pub(super) struct AdminAccess {
@@ -28,6 +33,18 @@ pub(super) struct AdminAccess {
     /// Which requests need the token.
     needs: TokenNeed,
     origins: OriginCheck,
+    /// Those that need no token.
+    operators: Option<Operators>,
+}
+
+/// What the token of a request makes of it.
+enum TokenVerdict {
+    /// It is answered.
+    Allowed,
+    /// It is refused, whoever sent it.
+    Refused(Response),
+    /// It is refused, unless its sender has a role.
+    Missing(Response),
 }
 
 /// Which requests need the token.
@@ -39,9 +56,15 @@ enum TokenNeed {
 }
 
 impl AdminAccess {
-    /// Makes the rule for a listener. `made` is the token of the state folder.
-    pub(super) fn new(admin: &Admin, made: Option<Secret>, listen: &Listen) -> Self {
-        let is_written = admin.token.is_some();
+    /// Makes the rule for a listener. `made` is the token of the state folder, and `callers` says how
+    /// the callers of the other listener are authenticated.
+    pub(super) fn new(
+        admin: &Admin,
+        made: Option<Secret>,
+        listen: &Listen,
+        callers: &Arc<CurrentAuthenticator>,
+    ) -> Self {
+        let is_written = admin.token.is_some() || admin.auth.is_some();
         let is_unix = matches!(admin.address, AdminAddress::Unix { .. });
         let needs = match admin.reading {
             AdminReading::Token if is_written => TokenNeed::All,
@@ -57,17 +80,39 @@ impl AdminAccess {
                 if is_unix { &[] } else { &listen.allowed_hosts },
                 &[],
             ),
+            operators: admin
+                .auth
+                .clone()
+                .map(|roles| Operators::new(roles, Arc::clone(callers))),
         }
     }
 
     /// Returns the answer to a request that is not allowed.
-    pub(super) fn reject(&self, request: &Parts) -> Option<Response> {
-        let checked = match self.origins.check(request) {
-            Err(OriginError::Authority) => {
-                return Some(refuse(StatusCode::BAD_REQUEST, &OriginError::Authority));
+    pub(super) async fn reject(&self, request: &Parts) -> Option<Response> {
+        match (self.check_token(request), &self.operators) {
+            (TokenVerdict::Allowed, _) => None,
+            (TokenVerdict::Missing(_), Some(operators)) => {
+                operators.reject(request, self.check_origin(request)).await
             }
+            (TokenVerdict::Refused(answer) | TokenVerdict::Missing(answer), _) => Some(answer),
+        }
+    }
+
+    fn check_origin(&self, request: &Parts) -> Result<(), OriginError> {
+        match self.origins.check(request) {
+            Err(OriginError::Authority) => Err(OriginError::Authority),
             // No web page has a reason to call the admin listener.
             _ if request.headers.contains_key(header::ORIGIN) => Err(OriginError::Origin),
+            checked => checked,
+        }
+    }
+
+    fn check_token(&self, request: &Parts) -> TokenVerdict {
+        let checked = match self.check_origin(request) {
+            Err(OriginError::Authority) => {
+                let answer = refuse(StatusCode::BAD_REQUEST, &OriginError::Authority);
+                return TokenVerdict::Refused(answer);
+            }
             checked => checked,
         };
         let reads = matches!(request.method, Method::GET | Method::HEAD);
@@ -78,17 +123,17 @@ impl AdminAccess {
         };
         let token = self.token.as_ref();
         if needed && token.is_some_and(|token| has_token(&request.headers, token)) {
-            return None;
+            return TokenVerdict::Allowed;
         }
         if self.needs != TokenNeed::All
             && let Err(error) = checked
         {
-            return Some(refuse(StatusCode::FORBIDDEN, &error));
+            return TokenVerdict::Refused(refuse(StatusCode::FORBIDDEN, &error));
         }
         match (needed, token) {
-            (false, _) => None,
-            (true, Some(_)) => Some(challenge()),
-            (true, None) => Some(refuse(StatusCode::FORBIDDEN, &NO_TOKEN)),
+            (false, _) => TokenVerdict::Allowed,
+            (true, Some(_)) => TokenVerdict::Missing(challenge()),
+            (true, None) => TokenVerdict::Missing(refuse(StatusCode::FORBIDDEN, &NO_TOKEN)),
         }
     }
 }
@@ -132,8 +177,12 @@ mod tests {
             let value = HeaderValue::from_str(value).unwrap();
             request.headers.insert(name.clone(), value);
         }
-        let answer = access.reject(&request);
-        answer.map(|answer| answer.status().as_u16())
+        match access.check_token(&request) {
+            TokenVerdict::Allowed => None,
+            TokenVerdict::Refused(answer) | TokenVerdict::Missing(answer) => {
+                Some(answer.status().as_u16())
+            }
+        }
     }
 
     fn access(token: Option<&str>, needs: TokenNeed) -> AdminAccess {
@@ -141,6 +190,7 @@ mod tests {
             token: token.map(Secret::new),
             needs,
             origins: OriginCheck::new(true, &[], &[]),
+            operators: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
+use crate::authentication::CurrentAuthenticator;
 use crate::live::Live;
 use crate::live::accept::AcceptHandle;
 use crate::live::reload::ReloadHandle;
@@ -19,6 +20,8 @@ pub struct AdminState {
     pub accepts: AcceptHandle,
     /// Whether the listen address was given on the command line, so that the file's does not count.
     pub listens_elsewhere: bool,
+    /// The way callers are authenticated, and with them operators who are callers.
+    pub callers: Arc<CurrentAuthenticator>,
 }
 
 impl FromRef<AdminState> for Arc<Live> {

@@ -1,11 +1,15 @@
 //! `admin:`
 
+mod roles;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::fingerprint::Fingerprint;
 use crate::secret::Secret;
+
+pub use roles::{AdminRoles, OperatorRule};
 
 /// `admin:`
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// Whether `token` is needed for reading too.
     pub reading: AdminReading,
+    /// The callers of `listen.auth` that are operators; `None` if there are none.
+    pub auth: Option<AdminRoles>,
 }
 
 /// `admin.address`
@@ -55,7 +61,7 @@ impl fmt::Display for AdminAddress {
 /// `admin.reading`: which requests that change nothing are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AdminReading {
-    /// Those with the token, if one is written.
+    /// Those with the token or a role, if one is written.
     Token,
     /// All.
     Open,
@@ -68,7 +74,9 @@ impl Admin {
             address,
             token,
             reading,
+            auth,
         } = self;
-        Fingerprint::of(&(address, token.as_ref().map(Secret::expose), reading))
+        let token = token.as_ref().map(Secret::expose);
+        Fingerprint::of(&(address, token, reading, auth))
     }
 }

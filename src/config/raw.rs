@@ -18,7 +18,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(super) use admin::{Admin, AdminReading};
+pub(super) use admin::{Admin, AdminReading, AdminRoles, OperatorKind, OperatorRule};
 pub(super) use auth::{
     AgentcoreIdentity, Auth, AuthorizationCode, ClientAuthMethod, ClientCredentials,
     SigningAlgorithm, Sigv4, TokenExchange,

@@ -34,12 +34,32 @@ pub enum Rule {
     PublicUrlQuery,
     /// `admin` open to the network.
     #[error(
-        "{0} can be reached from the network: write `token: {{ env: NAME }}` under `admin`, or listen on 127.0.0.1"
+        "{0} can be reached from the network: write `token: {{ env: NAME }}` or `auth` under `admin`, or listen on 127.0.0.1"
     )]
     OpenAdmin(SocketAddr),
     /// `admin.reading: open` for the network.
     #[error("{0} can be reached from the network: `open` is for loopback and Unix sockets")]
     OpenReading(SocketAddr),
+    /// `admin.auth` without callers that prove who they are.
+    #[error("operators log in as callers do: write a mapping as `listen.auth`, not `none`")]
+    NoOperators,
+    /// An entry of `admin.auth` that would make every caller of a kind an operator.
+    #[error("would make every such caller an operator: write `subjects`, `scopes` or `claims`")]
+    AnyOperator,
+    /// An entry of `admin.auth` with a kind that `listen.auth` does not know.
+    #[error("`listen.auth` has no `{0}`, so that nobody is of this kind")]
+    NoSuchKind(&'static str),
+    /// `kind: workload` under `admin.auth`.
+    #[error("the admin listener has no TLS, so that no certificate arrives there")]
+    OperatorCertificate,
+    /// `issuer` of an entry of `admin.auth`.
+    #[error("no issuer of `listen.auth`, which has {0}")]
+    NoSuchIssuer(String),
+    /// An entry of `admin.auth` for tokens of several issuers.
+    #[error(
+        "`kind: oauth_user` needs `issuer`, because `listen.auth` has several: the same subject of two issuers is two principals"
+    )]
+    WhichIssuer,
     /// `admin.mode` without a Unix socket.
     #[error("only a Unix socket has permissions: write `address: unix:PATH`, or leave this out")]
     ModeOfAddress,

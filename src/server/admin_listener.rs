@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 
 use crate::config::{AdminAddress, Config};
 use crate::connections::{self, ConnectionLimits, Listener, ReserveFor};
@@ -83,7 +85,14 @@ impl AdminListener {
         };
         let serving = connections::serve(
             self.listener,
-            move |_| router.clone(),
+            move |caller| {
+                let caller = Arc::new(caller);
+                let router = router.clone();
+                router.map_request(move |mut request: Request| {
+                    request.extensions_mut().insert(Arc::clone(&caller));
+                    request
+                })
+            },
             Arc::clone(memory),
             stop.clone(),
             limits,

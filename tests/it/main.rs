@@ -26,6 +26,7 @@ mod support_test;
 
 // Weir.
 mod additions;
+mod admin_identities;
 mod advice;
 mod agentcore;
 mod asks;

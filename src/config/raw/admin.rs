@@ -1,9 +1,11 @@
 //! `admin:`
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::forms::ScalarText;
+use super::listen_auth::ClaimRule;
 use super::secret::SecretRef;
 
 /// The listener for operators: status, catalog, metrics, reload.
@@ -21,8 +23,52 @@ pub(in crate::config) struct Admin {
     /// something and stores it in the state folder; `weir admin-token` prints it. A Unix socket
     /// needs none.
     pub(in crate::config) token: Option<SecretRef>,
-    /// Whether `token` is needed for requests that change nothing too. Default: `token`.
+    /// Whether `token` or a role is needed for requests that change nothing too. Default: `token`.
     pub(in crate::config) reading: Option<AdminReading>,
+    /// The callers of `listen.auth` that are operators, besides those with the token. They log in
+    /// as they do there. Default: none.
+    pub(in crate::config) auth: Option<AdminRoles>,
+}
+
+/// Which callers of `listen.auth` are operators. One rule that fits is enough.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct AdminRoles {
+    /// Those that may read: upstreams, catalog, metrics.
+    pub(in crate::config) read: Option<Vec<OperatorRule>>,
+    /// Those that may also change something: resync, reload, accept, compare.
+    pub(in crate::config) write: Option<Vec<OperatorRule>>,
+}
+
+/// A rule that makes callers operators. All that is written has to hold, and something besides
+/// `kind` and `issuer` has to be. In all text, `${VAR}` is replaced.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct OperatorRule {
+    /// The kind of the identity. The same subject of two kinds is two principals.
+    pub(in crate::config) kind: OperatorKind,
+    /// The issuer of an `oauth_user`. Required if `listen.auth` knows several.
+    pub(in crate::config) issuer: Option<String>,
+    /// The subjects of which one is needed. Default: any.
+    pub(in crate::config) subjects: Option<Vec<String>>,
+    /// The scopes of which one is needed. Default: none is.
+    pub(in crate::config) scopes: Option<Vec<String>>,
+    /// What claims must be, by their names or dotted paths; for an API key its tags.
+    pub(in crate::config) claims: Option<IndexMap<String, ClaimRule>>,
+}
+
+/// The kind of an identity.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum OperatorKind {
+    /// A token of `listen.auth.jwt`, or a user that `listen.auth.platform` asserts.
+    OauthUser,
+    /// An ARN that `listen.auth.platform` asserts.
+    IamEntity,
+    /// A key of `listen.auth.api_keys`.
+    ApiKey,
+    /// A client certificate. The admin listener has no TLS, so that none arrives there.
+    Workload,
 }
 
 /// `token` or `open`.

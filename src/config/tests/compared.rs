@@ -32,7 +32,7 @@ macro_rules! policies {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 55] = [
+const KEYS: [(&str, &str, &str, Reload); 56] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -107,6 +107,12 @@ const KEYS: [(&str, &str, &str, Reload); 55] = [
     ),
     ("admin.mode", "'0600'", "'0660'", Refused("admin")),
     ("admin.reading", "token", "open", Refused("admin")),
+    (
+        "admin.auth",
+        "{ read: [{ kind: oauth_user, subjects: [a] }] }",
+        "{ read: [{ kind: oauth_user, subjects: [b] }] }",
+        Refused("admin"),
+    ),
     ("state", "null", "{ dir: a }", Refused("state")),
     ("state.dir", "a", "b", Refused("state")),
     (
@@ -179,6 +185,11 @@ fn with(key: &str, value: &str) -> Config {
         _ => "",
     };
     let text = match key.split_once('.') {
+        // Operators are callers.
+        Some((outer, inner)) if key == "admin.auth" => {
+            let callers = "platform: { subject_header: X-User, from: [127.0.0.1] }";
+            format!("listen: {{ auth: {{ {callers} }} }}\n{outer}: {{ {inner}: {value} }}")
+        }
         Some((outer, inner)) => format!("{outer}: {{ {beside}{inner}: {value} }}"),
         None => format!("{key}: {value}"),
     };

@@ -1,5 +1,7 @@
 //! `admin:`
 
+mod roles;
+
 use super::check::Check;
 use super::values::check_address;
 use crate::config::raw::forms::ScalarText;
@@ -22,7 +24,9 @@ pub(super) fn check_admin(
     listen: &Listen,
 ) -> Admin {
     let address = check_place(check, raw.address, raw.mode, at);
-    let written = raw.token.is_some() || check.source.is_excused(at, "token");
+    let written = raw.token.is_some() || raw.auth.is_some();
+    let excused = ["token", "auth"].map(|key| check.source.is_excused(at, key));
+    let written = written || excused.contains(&true);
     let token = raw.token.and_then(|raw| {
         let fetched = check.own_secret(&raw);
         check.ok(&at.key("token"), fetched)
@@ -31,6 +35,9 @@ pub(super) fn check_admin(
         None | Some(raw::AdminReading::Token) => AdminReading::Token,
         Some(raw::AdminReading::Open) => AdminReading::Open,
     };
+    let auth = raw
+        .auth
+        .map(|raw| roles::check_roles(check, raw, listen, &at.key("auth")));
     if let AdminAddress::Tcp(address) = &address {
         let open = reading == AdminReading::Open;
         if !address.ip().is_loopback() && !written {
@@ -46,6 +53,7 @@ pub(super) fn check_admin(
         address,
         token,
         reading,
+        auth,
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod api_keys;
 mod client_certificates;
-mod jwt;
+pub(super) mod jwt;
 mod platform;
 
 pub use api_keys::parse_api_keys;

@@ -29,10 +29,15 @@ impl Issuer {
         )
     }
 
+    /// The file of its keys.
+    pub fn jwks(&self) -> String {
+        jwks(&[self.key.jwk("k")])
+    }
+
     /// Starts a weir that accepts its tokens.
     pub async fn start(&self, weir: Builder, listen: &str) -> Weir {
         let weir = weir.listen(&format!("{listen}, {}", Self::auth("weir")));
-        let jwks = jwks(&[self.key.jwk("k")]);
+        let jwks = self.jwks();
         weir.start_in(|home: &Path, yaml| {
             std::fs::write(home.join("jwks.json"), jwks).unwrap();
             std::fs::write(home.join("weir.yaml"), yaml).unwrap();
@@ -55,14 +60,26 @@ impl Issuer {
         self.token_until(subject, now() + time)
     }
 
+    /// A token of a principal with one more claim.
+    pub fn token_with(&self, subject: &str, claim: &str, value: serde_json::Value) -> String {
+        let end = now() + Duration::from_secs(3600);
+        let mut claims = Self::claims(subject, end);
+        claims[claim] = value;
+        self.key.sign(&json!({ "kid": "k" }), &claims)
+    }
+
     fn token_until(&self, subject: &str, end: Duration) -> String {
+        self.key
+            .sign(&json!({ "kid": "k" }), &Self::claims(subject, end))
+    }
+
+    fn claims(subject: &str, end: Duration) -> serde_json::Value {
         // No two are the same.
         let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ());
-        let claims = json!({
+        json!({
             "iss": ISSUER, "sub": subject, "aud": "weir", "exp": end.as_secs(),
             "jti": random.to_string(),
-        });
-        self.key.sign(&json!({ "kid": "k" }), &claims)
+        })
     }
 }
 

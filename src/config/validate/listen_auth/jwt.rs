@@ -171,7 +171,8 @@ fn check_file(check: &mut Check<'_>, text: &str, at: &KeyPath) -> JwksOrigin {
     JwksOrigin::File(path)
 }
 
-fn check_claims(
+/// Checks what claims must be.
+pub(in crate::config::validate) fn check_claims(
     check: &mut Check<'_>,
     raw: IndexMap<String, raw::ClaimRule>,
     at: &KeyPath,
@@ -203,7 +204,7 @@ fn check_claims(
 }
 
 /// Checks a list of which a token needs one: an empty one would let nobody in.
-fn check_texts(
+pub(in crate::config::validate) fn check_texts(
     check: &mut Check<'_>,
     raw: Option<Vec<String>>,
     at: &KeyPath,
