@@ -27,7 +27,8 @@ pub enum RefusalKind {
     InvalidToken(&'static str),
     /// The credential is right, and lacks scopes (`insufficient_scope`).
     InsufficientScope {
-        /// The scopes to ask the issuer for, besides those that were granted.
+        /// The scopes to ask the issuer for: all that are needed, also those that were granted
+        /// (RFC 6750 §3.1). Some clients ask for no others.
         needed: Arc<[Box<str>]>,
     },
     /// Whether the credential is right cannot be said now, because the keys of its issuer cannot be

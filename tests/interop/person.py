@@ -22,8 +22,9 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def browse(url: str) -> str:
-    """Follows redirects, with cookies, and gives back what the last page says, whatever its status is."""
+def browse(url: str, end: str | None = None) -> str:
+    """Follows redirects, with cookies, and gives back what the last page says, whatever its status is. With `end` it stops
+    before an address that begins so, and gives back that."""
     jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
     opener = urllib.request.build_opener(NoRedirect, jar, urllib.request.ProxyHandler({}))
     for _ in range(HOPS):
@@ -35,6 +36,8 @@ def browse(url: str) -> str:
             if answer.code // 100 != 3 or place is None:
                 return answer.read().decode(errors="replace")
             url = urllib.parse.urljoin(url, place)
+            if end is not None and url.startswith(end):
+                return url
     raise Trouble(f"the browser was sent on {HOPS} times")
 
 

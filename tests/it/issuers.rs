@@ -359,7 +359,7 @@ async fn calls_go_on_while_the_keys_of_callers_rotate_and_their_issuer_fails() {
 #[tokio::test]
 async fn a_caller_is_told_what_it_can_do_about_its_token() {
     let issuer = Issuer::start().await;
-    let (jira, weir) = weir_for(&issuer, ", scopes: [mcp:admin]").await;
+    let (jira, weir) = weir_for(&issuer, ", all_scopes: [mcp:call, mcp:admin]").await;
     let client = weir.modern();
     let mut claims = issuer.claims(AUDIENCE, "ada");
     let status = async |claims: &Value| {
@@ -376,8 +376,12 @@ async fn a_caller_is_told_what_it_can_do_about_its_token() {
         challenge.contains(r#"error="insufficient_scope""#),
         "{challenge}"
     );
-    assert!(challenge.contains("mcp:admin"), "{challenge}");
-    claims["scope"] = json!("mcp:admin");
+    // Of the scopes it has one. Clients that ask for those of the challenge only would lose it.
+    assert!(
+        challenge.contains(r#"scope="mcp:call mcp:admin""#),
+        "{challenge}"
+    );
+    claims["scope"] = json!("mcp:call mcp:admin");
     assert_eq!(status(&claims).await.0, 200);
     for (claim, value, words) in [
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import signal
 import sys
 import threading
@@ -16,6 +17,9 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE.parent / "interop"), str(HERE.parent / "conformance")]
 
+from install import Skip  # noqa: E402, F401
+from install import Toolbox as ClientTools  # noqa: E402
+from install import prepare as prepare_clients  # noqa: E402
 from rig import Process, Trouble, free_port, get, wait_for_port, wait_until  # noqa: E402
 from suite import Toolbox  # noqa: E402
 
@@ -64,14 +68,30 @@ def upstream(tools: Toolbox, folder: Path, cleanup: ExitStack, issuer: Server, *
     return Server(tools, "upstream.mjs", folder, cleanup, issuer.url, *args)
 
 
-class Weir:
-    """A weir over upstreams that are given as config."""
+def official_clients(cache: Path) -> ClientTools:
+    """The official clients, as tests/interop pins and installs them."""
+    tools = prepare_clients(cache)
+    shutil.copy(HERE / "client.mjs", tools.npm)  # node looks for packages beside the script
+    return tools
 
-    def __init__(self, binary: Path, folder: Path, cleanup: ExitStack, upstreams: dict[str, Any]) -> None:
+
+class Weir:
+    """A weir over upstreams that are given as config. `auth` is how its callers log in."""
+
+    def __init__(
+        self,
+        binary: Path,
+        folder: Path,
+        cleanup: ExitStack,
+        upstreams: dict[str, Any],
+        auth: dict[str, Any] | None = None,
+        port: int | None = None,
+        log: str = "info",
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.port, self.admin_port = free_port(), free_port()
-        config = {
+        self.port, self.admin_port = port or free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}/mcp"
+        self.settings: dict[str, Any] = {
             "version": 1,
             "listen": {"address": f"127.0.0.1:{self.port}"},
             "admin": {"address": f"127.0.0.1:{self.admin_port}"},
@@ -79,13 +99,21 @@ class Weir:
             "upstreams": upstreams,
         }
         self.config = folder / "weir.yaml"  # JSON is YAML
-        self.config.write_text(json.dumps(config, indent=2))
-        env = {"WEIR_LOG": "trace" if self.folder.name == "every-way" else "info"}
+        self.configure(auth)
+        env = {"WEIR_LOG": log}
         self.process = Process("weir", [str(binary), "serve", "-c", str(self.config)], folder, env)
         cleanup.callback(self.process.stop, signal.SIGKILL)
         ready = f"http://127.0.0.1:{self.port}/readyz"
         if not wait_until(lambda: get(ready)[0] == 200 or not self.process.running, 30) or not self.process.running:
             raise Trouble(f"weir is not ready: {self.log[-2000:]}")
+
+    def configure(self, auth: dict[str, Any] | None) -> None:
+        """Writes the config, at once as editors do, so that a weir that runs reloads it."""
+        if auth is not None:
+            self.settings["listen"]["auth"] = auth
+        new = self.config.with_suffix(".new")
+        new.write_text(json.dumps(self.settings, indent=2))
+        new.rename(self.config)
 
     @property
     def log(self) -> str:

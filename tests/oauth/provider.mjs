@@ -144,11 +144,14 @@ const provider = new Provider(ISSUER, {
   },
 });
 
-const seen = { token: 0, metadata: 0, refused: 0, grants: {}, authentication: {}, errors: {} };
+const seen = { token: 0, metadata: 0, registered: 0, refused: 0, grants: {}, authentication: {}, errors: {} };
 let orders = {};
 
 provider.on('grant.error', (ctx, error) => {
   seen.errors[error.error] = (seen.errors[error.error] ?? 0) + 1;
+});
+provider.on('registration_create.success', () => {
+  seen.registered += 1;
 });
 provider.on('grant.success', (ctx) => {
   const { grant_type: grant } = ctx.oidc.params;
@@ -201,6 +204,11 @@ provider.use(async (ctx, next) => {
     return;
   }
   if (ctx.path.startsWith('/.well-known/')) seen.metadata += 1;
+  if (ctx.path === '/reg' && ctx.method === 'POST') {
+    // Clients register for the scopes that a server asks for first. As most companies do, this one holds nobody to that.
+    const { scope, ...metadata } = await body(ctx);
+    ctx.req.body = metadata;
+  }
   if (ctx.path === '/token') {
     seen.token += 1;
     if (orders.stall) await new Promise((resolve) => setTimeout(resolve, orders.stall));

@@ -138,28 +138,26 @@ impl TokenRules {
             return Ok(());
         }
         let granted = claims.scopes();
-        let has = |scope: &&String| granted.contains(&scope.as_str());
-        let mut needed: Vec<&String> = all.iter().filter(|scope| !has(scope)).collect();
-        if !one_of.iter().any(|scope| has(&scope)) {
-            needed.extend(one_of.first().filter(|first| !needed.contains(first)));
-        }
-        if needed.is_empty() {
+        let has = |scope: &String| granted.contains(&scope.as_str());
+        let one = one_of.iter().find(|one| has(one)).or(one_of.first());
+        if all.iter().chain(one).all(has) {
             return Ok(());
         }
+        // Those that were granted too: not every client adds what it has to what it is asked for.
+        let one = one.filter(|one| !all.contains(one));
+        let needed: Vec<&str> = all.iter().chain(one).map(String::as_str).collect();
+        let lacks: Vec<&str> = needed
+            .iter()
+            .copied()
+            .filter(|scope| !granted.contains(scope))
+            .collect();
         let reason = format!(
             "`{}`: the token has the scopes [{}] and lacks {}",
             self.place,
             excerpt(&granted.join(" ")),
-            needed
-                .iter()
-                .map(|scope| scope.as_str())
-                .collect::<Vec<_>>()
-                .join(" "),
+            lacks.join(" "),
         );
-        let needed = needed
-            .into_iter()
-            .map(|scope| scope.as_str().into())
-            .collect();
+        let needed = needed.into_iter().map(Box::from).collect();
         Err(Refusal::new(
             RefusalKind::InsufficientScope { needed },
             reason,

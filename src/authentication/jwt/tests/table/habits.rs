@@ -179,7 +179,8 @@ async fn tokens_of_each_provider_are_accepted_and_refused_by_its_habits() {
             "Okta, one scope of two",
             okta,
             with("scp", json!(["mcp"])),
-            Scopes(&["openid"]),
+            // Also the one it has: clients ask for what they read here, and some for nothing else.
+            Scopes(&["mcp", "openid"]),
         ),
         claims(
             "Okta, no scope of two",
