@@ -33,7 +33,7 @@ pub struct CanArgs {
     pub args: Option<String>,
     /// How the caller proves who it is
     #[arg(long, value_enum, default_value = "oauth_user")]
-    pub kind: CallerKind,
+    pub kind: PrincipalArg,
     /// The config
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -42,7 +42,7 @@ pub struct CanArgs {
 /// How a caller proves who it is.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub enum CallerKind {
+pub enum PrincipalArg {
     /// Not at all
     Anonymous,
     /// By being on stdio
@@ -143,12 +143,12 @@ fn describe(decision: &Decision) -> String {
 
 fn caller_of(args: &CanArgs) -> Result<Caller, String> {
     let kind = match args.kind {
-        CallerKind::Anonymous => Principal::Anonymous,
-        CallerKind::Local => Principal::Local,
-        CallerKind::OauthUser => Principal::OAuthUser,
-        CallerKind::IamEntity => Principal::IamEntity,
-        CallerKind::ApiKey => Principal::ApiKey,
-        CallerKind::Workload => Principal::Workload,
+        PrincipalArg::Anonymous => Principal::Anonymous,
+        PrincipalArg::Local => Principal::Local,
+        PrincipalArg::OauthUser => Principal::OAuthUser,
+        PrincipalArg::IamEntity => Principal::IamEntity,
+        PrincipalArg::ApiKey => Principal::ApiKey,
+        PrincipalArg::Workload => Principal::Workload,
     };
     let Some(file) = args.caller.strip_prefix('@') else {
         return Ok(Caller::new(Identity::new(kind, &args.caller)));
