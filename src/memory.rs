@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 pub const SMALL: usize = 8 << 10;
 
 /// What the process may have besides what is kept, in bytes, before less may be kept.
-const BESIDES: usize = 32 << 20;
+const BESIDES: usize = 8 << 20;
 
 /// A share of at most this many bytes is refused nothing as long as the whole budget is not used up,
 /// however much memory the process has: what callers do usually needs no more.
