@@ -6,7 +6,7 @@
 //! That is the dynamic threshold of shared buffers in switches (Choudhury and Hahne, "Dynamic queue
 //! length thresholds for shared-memory packet switches", 1998).
 //!
-//! What is kept is not all that the process has: there are buffers of connections, copies that live
+//! The bytes kept are not all that the process has: there are buffers of connections, copies that live
 //! for a moment, and memory that the allocator has not given back yet. [`MemoryBudget::heed_resident`]
 //! makes the budget smaller while all of it together is more than it may be.
 
@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 /// a stream has reserved anyway covers them.
 pub const SMALL: usize = 8 << 10;
 
-/// What the process may have besides what is kept, in bytes, before less may be kept.
+/// The bytes that the process may have besides those kept, before less may be kept.
 const BESIDES: usize = 8 << 20;
 
 /// A share of at most this many bytes is refused nothing as long as the whole budget is not used up,

@@ -37,7 +37,7 @@ pub(super) struct AdminAccess {
     operators: Option<Operators>,
 }
 
-/// What the token of a request makes of it.
+/// The verdict on the token of a request.
 enum TokenVerdict {
     /// It is answered.
     Allowed,

@@ -94,7 +94,7 @@ pub fn make_api_key(id: &str) -> Option<Secret> {
     while text.len() < length {
         let mut bytes = [0; SECRET];
         random.fill(&mut bytes).ok()?;
-        // What is left of 256 after four times 62 is thrown away, so that all digits are as likely.
+        // The rest of 256 after four times 62 is thrown away, so that all digits are as likely.
         let digits = bytes.iter().filter(|byte| **byte < 4 * 62);
         let digits = digits.filter_map(|byte| DIGITS.get(usize::from(*byte) % DIGITS.len()));
         let free = length - text.len();

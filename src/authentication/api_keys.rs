@@ -33,7 +33,7 @@ pub enum ApiKeysError {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// What is in it cannot be used.
+    /// Its content cannot be used.
     #[error(transparent)]
     Entries(#[from] ConfigErrors),
 }

@@ -1,4 +1,4 @@
-//! What a client says of itself, for records. Nobody verifies it, and nothing is decided by it.
+//! The name that a client gives itself, for records. Nobody verifies it, and nothing is decided by it.
 
 use std::sync::Arc;
 

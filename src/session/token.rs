@@ -27,7 +27,7 @@ pub struct SessionToken {
     pub capabilities: Arc<str>,
     /// The principal that opened it, and that it is for; `None` if nobody had to prove anything.
     pub(super) owner: Option<PrincipalKey>,
-    /// What the client said of itself when it opened it, for records.
+    /// The name that the client gave itself when it opened it, for records.
     pub agent: Option<Arc<str>>,
     /// When it was issued, in seconds since 1970. How long it lives: see [`crate::session::lives`].
     pub(super) issued: u64,
@@ -50,12 +50,12 @@ struct Body<'a> {
     /// The principal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     p: Option<u128>,
-    /// What the client says of itself.
+    /// The name that the client gives itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     a: Option<Cow<'a, str>>,
 }
 
-/// What a session is opened with.
+/// The settings that a session is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct NewSession<'a> {
     /// The version agreed on.

@@ -198,7 +198,7 @@ async fn what_an_issuer_sends_in_place_of_keys_is_an_error_of_bounded_size() {
         issuer.set(path, page);
         let found = unavailable(login(&of(&issuer), &issuer).await);
         assert!(found.contains(reason), "{reason}: {found}");
-        // Whoever has keys keeps them.
+        // A caller that has keys keeps them.
         assert!(login(&good, &issuer).await.is_ok());
     }
 }

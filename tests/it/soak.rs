@@ -142,7 +142,7 @@ impl Attackers {
         attackers
     }
 
-    /// What they tell next.
+    /// The next line that they tell.
     async fn hear(&mut self) -> String {
         let told = async {
             loop {
@@ -163,7 +163,7 @@ impl Attackers {
     }
 }
 
-/// What the weir has at one moment.
+/// The resources that the weir has at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Has {
     descriptors: u64,

@@ -1,4 +1,4 @@
-//! What claims say: looked up by name or path, as text, as lists, as times.
+//! The content of claims: looked up by name or path, as text, as lists, as times.
 
 use std::time::{Duration, SystemTime};
 

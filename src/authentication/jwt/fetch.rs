@@ -77,7 +77,7 @@ pub(super) fn make_fetch(
     url: &Url,
     context: &AuthenticationContext,
 ) -> Result<FetchKeys, SetupError> {
-    // What the metadata names may not be nearer than the issuer itself.
+    // An address that the metadata names may not be nearer than the issuer itself.
     let limit = ReachLimit::new(url, None, &entry.allowed_hosts);
     // Without `https`, the certificates that the machine trusts are not read.
     let needs_trust = url.scheme() == "https" || !entry.allowed_hosts.is_empty();

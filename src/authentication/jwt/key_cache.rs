@@ -85,7 +85,7 @@ struct KnownKeys {
     end: Instant,
 }
 
-/// What became of fetches.
+/// The outcome of fetches.
 struct FetchState {
     flight: Option<Landed>,
     /// Why the last fetch failed, and when the next may begin.

@@ -179,7 +179,7 @@ impl Places {
             return Vec::new();
         }
         gone.sort_unstable_by(|one, other| other.cmp(one));
-        // What waits may have lost its caller as well: of a batch all have the same one.
+        // A call that waits may have lost its caller as well: of a batch all have the same one.
         let is_awaited = |waiting: &&WaitingCall| {
             let presence = waiting.presence.as_ref();
             presence.is_none_or(|presence| presence.gone_for().is_none())

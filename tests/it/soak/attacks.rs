@@ -1,4 +1,4 @@
-//! What the attackers do, in a process of their own.
+//! The attacks, in a process of their own.
 
 use std::io::{BufRead as _, Write as _};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is known of a caller after its token was accepted.
+//! The identity of a caller after its token was accepted.
 
 use serde_json::{Value, json};
 

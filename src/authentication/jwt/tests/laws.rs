@@ -1,4 +1,4 @@
-//! What holds for any token.
+//! The rules for any token.
 
 use proptest::prelude::*;
 use serde_json::json;

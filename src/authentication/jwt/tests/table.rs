@@ -42,7 +42,7 @@ impl Ring {
     }
 }
 
-/// What becomes of a token.
+/// The outcome for a token.
 enum Expected {
     Accepted,
     /// Refused as wrong, with parts of what the sender and the operator are told.
