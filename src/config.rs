@@ -15,12 +15,14 @@ mod listen_tls;
 mod load;
 mod namespaces;
 mod policy;
+mod rates;
 mod raw;
 mod reach;
 mod rule_origins;
 mod rules;
 mod schema;
 mod secrets;
+mod server;
 mod source;
 mod stream;
 mod tool_rules;
@@ -65,11 +67,13 @@ pub use policy::{
     PolicyCoverage, PolicyFileError, PolicyMode, PolicySettings, PolicyTest, PolicyValidation,
     WrittenPolicy,
 };
+pub use rates::{Rate, RateAnswer, RatePer, RateRule, limitable_methods};
 pub use reach::Reach;
 pub use rule_origins::{RuleOrigins, RuleText};
 pub use rules::{HeaderSettingError, Rule, UrlError};
 pub use schema::{schema, schema_text};
 pub use secrets::{ExpandError, MAX_SECRET, SecretRefError};
+pub use server::{Instructions, ServerIdentity};
 pub use stream::is_stream;
 pub use tool_rules::{CallTimeout, ToolOverride, ToolRules};
 pub use units::UnitError;
@@ -102,6 +106,8 @@ pub struct Config {
     pub instance: Option<Instance>,
     /// `limits.memory`: the most bytes that are kept for callers and upstreams.
     pub memory: usize,
+    /// `limits.rates`: how much of what callers may ask for.
+    pub rates: Box<[RateRule]>,
     /// The rules of what callers may do; `None` permits everything.
     pub policy: Option<Arc<PolicySettings>>,
     /// How exposed names are built.
@@ -142,6 +148,7 @@ impl Config {
             instance,
             // These can change: see `is_same`.
             memory: _,
+            rates: _,
             policy: _,
             naming: _,
             server: _,
@@ -179,6 +186,7 @@ impl Config {
     pub fn is_same(&self, other: &Self) -> bool {
         let Self {
             memory,
+            rates,
             policy,
             naming,
             server,
@@ -201,6 +209,7 @@ impl Config {
         };
         listen.auth_fingerprint() == other.listen.auth_fingerprint()
             && *memory == other.memory
+            && rates::written(rates).eq(rates::written(&other.rates))
             && fingerprint(policy) == fingerprint(&other.policy)
             && *naming == other.naming
             && *server == other.server
@@ -214,27 +223,6 @@ fn fingerprints(
 ) -> impl Iterator<Item = (&UpstreamId, Fingerprint)> {
     let all = upstreams.iter();
     all.map(|(id, upstream)| (id, upstream.fingerprint))
-}
-
-/// `server:` — what clients are told of weir itself at the handshake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerIdentity {
-    /// `Implementation` of weir (`schema.ts`), as JSON text.
-    pub info: Box<str>,
-    /// The beginning of the instructions, escaped like the inside of a JSON string; `None` if it is
-    /// not written.
-    pub instructions: Option<Box<str>>,
-}
-
-/// `instructions:` — which instructions callers see of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Instructions {
-    /// Its own.
-    Served,
-    /// This text, instead of its own.
-    Own(Box<str>),
-    /// None.
-    Off,
 }
 
 /// `listen:`

@@ -1,7 +1,7 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
 //! Layers only look down: [`document`], [`json`], [`latest`], [`name`], [`pem`], [`printable`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
-//! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`], [`processes`] → [`tls`], [`credentials`], [`authentication`], [`upstream`], [`connector`] (outward) → [`live`] (moving
+//! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`], [`processes`] → [`limits`] → [`tls`], [`credentials`], [`authentication`], [`upstream`], [`connector`] (outward) → [`live`] (moving
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`import`] → [`cli`].
 
 pub mod admin;
@@ -23,6 +23,7 @@ pub mod import;
 pub mod json;
 pub mod large;
 pub mod latest;
+pub mod limits;
 pub mod live;
 pub mod memory;
 pub mod metrics;

@@ -8,6 +8,7 @@
 //! when it is first called, at most [`TOOLS`] in the process; later ones are counted as the tool `other`.
 
 mod counter;
+mod limited;
 pub mod names;
 mod observed;
 mod process;
@@ -25,6 +26,7 @@ use crate::metrics::counter::Counter;
 use crate::name::UpstreamId;
 use crate::protocol::error::{Blame, Fault};
 
+pub use limited::LimitCounter;
 pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
 pub use process::resident_bytes;
 pub(crate) use series::Series;
@@ -44,6 +46,7 @@ pub struct Metrics {
     /// Weir stops, and requests under way have had their time.
     gave_up: AtomicBool,
     upstreams: Mutex<Vec<Arc<UpstreamMetrics>>>,
+    limited: Mutex<Vec<Arc<LimitCounter>>>,
     observed_gauges: Mutex<Vec<ObservedGauge>>,
     /// Open GET streams of legacy sessions.
     pub get_streams: Gauge,
@@ -110,6 +113,7 @@ impl Metrics {
             errors: Default::default(),
             gave_up: AtomicBool::new(false),
             upstreams: Mutex::default(),
+            limited: Mutex::default(),
             observed_gauges: Mutex::default(),
             get_streams: Gauge::default(),
             listen_streams: Gauge::default(),

@@ -21,6 +21,7 @@ mod call;
 mod capabilities;
 mod guard;
 mod hops;
+mod limited;
 mod list;
 mod listen;
 mod named;
@@ -84,18 +85,42 @@ async fn source(
         method::TASKS_UPDATE => tasks::target(scope, request, method::TASKS_UPDATE)?,
         method::TASKS_CANCEL => tasks::target(scope, request, method::TASKS_CANCEL)?,
         method::TASKS_RESULT => tasks::target(scope, request, method::TASKS_RESULT)?,
-        method::SET_LEVEL | method::SUBSCRIBE | method::UNSUBSCRIBE | method::TASKS_LIST => {
-            scope.begin();
-            return settle(scope, request).await;
-        }
-        listing => {
-            return match Kind::of_method(listing) {
-                Some(kind) => list::list(scope, kind, request),
-                None => Err(Fault::Method(listing.chars().take(100).collect())),
-            };
+        own => {
+            if Kind::of_method(own).is_none() && !is_settled(own) {
+                return Err(Fault::Method(own.chars().take(100).collect()));
+            }
+            return answer_own(scope, request).await;
         }
     };
     forward(scope, request, target, record).await
+}
+
+/// Returns whether weir sends requests with this method to upstreams with params of its own.
+fn is_settled(method: &str) -> bool {
+    [
+        method::SET_LEVEL,
+        method::SUBSCRIBE,
+        method::UNSUBSCRIBE,
+        method::TASKS_LIST,
+    ]
+    .contains(&method)
+}
+
+/// Answers a request that goes to no single upstream, within the limits.
+async fn answer_own(scope: &Scope<'_>, request: &Request<'_>) -> Result<ReplySource, Fault> {
+    let lease = match limited::admit(scope, request, None) {
+        Ok(lease) => lease,
+        Err(refusal) => return limited::refuse(scope, request, refusal),
+    };
+    let answer = match Kind::of_method(&request.method) {
+        Some(kind) => list::list(scope, kind, request)?,
+        None => {
+            scope.begin();
+            settle(scope, request).await?
+        }
+    };
+    limited::charge(lease.as_ref(), &answer);
+    Ok(answer)
 }
 
 /// Answers a request that weir sends to upstreams with params of its own.
@@ -122,6 +147,10 @@ async fn forward(
         return Err(Fault::Params("unknown `requestState`".into()));
     }
     let guarded = guard::check(scope, target, record)?;
+    let lease = match limited::admit(scope, request, Some(&guarded.target)) {
+        Ok(lease) => lease,
+        Err(refusal) => return limited::refuse(scope, request, refusal),
+    };
     let sent = send::send(scope, request, guarded, record).await?;
-    Ok(ReplySource::Upstream(Box::new(sent)))
+    Ok(ReplySource::Upstream(Box::new(sent), lease))
 }

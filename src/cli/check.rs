@@ -2,6 +2,7 @@
 //! can be called.
 
 mod policy;
+mod rates;
 mod tools;
 
 use std::path::{Path, PathBuf};
@@ -183,6 +184,7 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
     for line in snapshot.catalog.rivalries() {
         output.out.print_line(&make_safe(&line));
     }
+    rates::print_idle(&snapshot, output);
     output.out.print_line(&format!(
         "{} of {}",
         count(snapshot.catalog.len(Kind::Tools), "tool"),

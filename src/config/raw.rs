@@ -10,6 +10,7 @@ pub(super) mod forms;
 mod listen_auth;
 mod listen_tls;
 mod policy;
+mod rates;
 mod secret;
 mod server;
 mod tools;
@@ -34,6 +35,7 @@ pub(super) use listen_tls::ListenTls;
 pub(super) use policy::{
     CallerKind, Covered, Expected, Policy, PolicyMode, PolicyTest, PolicyTests, PolicyValidation,
 };
+pub(super) use rates::{Limits, RateAnswer, RatePer, RateRule};
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 pub(super) use server::{Icon, ServerSettings};
 pub(super) use tools::{Annotations, Names, Override, Tools};
@@ -244,17 +246,6 @@ pub(super) struct Retry {
     /// (`readOnlyHint`, resources, prompts, completions) is retried anyway if its connection was
     /// closed before an answer began. Default: `false`.
     pub(super) idempotent: Option<bool>,
-}
-
-/// Limits of weir as a whole.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {
-    /// Maximum size of everything that weir keeps for callers and upstreams: requests and answers
-    /// on their way, and the state of connections and sessions. Each connection, session and
-    /// upstream may hold at most as much as is free. What exceeds it is refused (503). At least
-    /// 16MiB. Default: 512MiB.
-    pub(super) memory: Option<Size>,
 }
 
 /// Size limits.

@@ -91,6 +91,42 @@ pub enum Rule {
     /// `limits.memory`
     #[error("weir needs at least 16MiB")]
     LittleMemory,
+    /// A rule of `limits.rates` without a limit.
+    #[error("limits nothing: write `requests`, `in_flight` or `bytes`")]
+    NoRate,
+    /// A rate of nothing.
+    #[error("lets nothing pass: to close a tool, leave it out with `tools.deny` or by a policy")]
+    ZeroRate,
+    /// A rate that no machine reaches.
+    #[error("more than ten million requests or KiB a second are no limit: leave it out")]
+    FastRate,
+    /// A rate that comes back too late to be kept.
+    #[error("takes more than a year to come back: write less `burst`, or more in less time")]
+    SlowRate,
+    /// `limits.rates.*.name`
+    #[error("the name of a rule has 1 to 64 of the characters A-Z a-z 0-9 _ . -")]
+    RateName,
+    /// Two rules of one name.
+    #[error("{first} has the same name")]
+    RateTwice {
+        /// Where the first one is.
+        first: String,
+    },
+    /// `limits.rates.*.methods`
+    #[error(
+        "not a method that can be limited: those are {}",
+        super::rates::limitable_methods().collect::<Vec<_>>().join(", ")
+    )]
+    RateMethod,
+    /// Tools in a rule about other methods.
+    #[error("only `tools/call` has a tool: write a rule of its own for other `methods`")]
+    RateTools,
+    /// Upstreams in a rule about methods that go to none, or to several.
+    #[error("`{0}` goes to no single upstream: write a rule of its own for it")]
+    RateUpstreams(&'static str),
+    /// `limits.rates.*.upstreams`
+    #[error("there is no upstream of this name")]
+    RateUpstream,
     /// Two policies with one `@id`.
     #[error("{first} has the same `@id`")]
     PolicyTwice {

@@ -8,6 +8,7 @@ mod jwt_issuers;
 mod listen_auth;
 mod mistakes;
 mod policy;
+mod rates;
 
 use std::path::Path;
 

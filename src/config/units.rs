@@ -21,6 +21,9 @@ pub enum UnitError {
         "not a size: write bytes, or a whole number with its unit, such as `32MiB`, `4MB`, `512KiB`"
     )]
     Size,
+    /// Not a rate.
+    #[error("not a rate: write how much, `/` and a duration, such as `100/1m` or `10MiB/1m`")]
+    Rate,
     /// A size of nothing.
     #[error("a size must be larger than zero")]
     Nothing,

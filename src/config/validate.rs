@@ -16,6 +16,7 @@ mod listen_auth;
 mod listen_tls;
 mod oauth;
 mod policy;
+mod rates;
 mod resync;
 mod rule_origins;
 mod secret_values;
@@ -96,6 +97,9 @@ pub(super) fn validate(
             &mut seen,
         ));
     }
+    let known = |name: &str| seen.keys().any(|id| id.as_str() == name);
+    let unknown = rates::unknown_upstreams(&settings.config.rates, known);
+    problems.extend(unknown.map(|(at, rule)| source.problem_at(&at, rule.into())));
     if !problems.is_empty() {
         return Err(ConfigErrors::new(problems));
     }

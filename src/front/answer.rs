@@ -259,14 +259,18 @@ pub(super) fn changes(body: Body) -> Response {
 
 /// Returns a JSON answer.
 pub(super) fn json(payload: Payload) -> Response {
-    let status = payload.status;
+    let (status, retry_after) = (payload.status, payload.retry_after);
     let body = match <[Bytes; 1]>::try_from(payload.chunks) {
         Ok([only]) => Body::from(only),
         Err(chunks) => Body::new(Pieces::new(chunks)),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, JSON);
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     response
 }
 
@@ -286,10 +290,5 @@ pub(super) fn bare(status: StatusCode) -> Response {
 
 /// Returns the error answer to a message of the legacy era, or of an unknown one.
 pub(super) fn refuse(id: Option<&Id>, fault: &Fault) -> Response {
-    let mut refused = json(Payload::fault(id, fault, Era::Legacy));
-    if *fault == Fault::NoMemory {
-        let headers = refused.headers_mut();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    refused
+    json(Payload::fault(id, fault, Era::Legacy))
 }

@@ -13,7 +13,7 @@ use crate::front::state::{Front, METHODS};
 
 /// The response headers that a page may read.
 const READABLE_HEADERS: HeaderValue =
-    HeaderValue::from_static("mcp-session-id, x-request-id, www-authenticate");
+    HeaderValue::from_static("mcp-session-id, x-request-id, www-authenticate, retry-after");
 /// How many seconds a browser may remember a preflight: no browser remembers for more than two
 /// hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");

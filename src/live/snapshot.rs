@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::catalog::{Catalog, Pages};
 use crate::config::Config;
+use crate::limits::RateLimits;
 use crate::metrics::Metrics;
 use crate::policy::{Permit, Policies, PolicyRules};
 use crate::upstream::Link;
@@ -39,6 +40,8 @@ pub struct Snapshot {
     pub metrics: Arc<Metrics>,
     /// The policies that decide what callers may do; `None` permits everything.
     pub policies: Option<Arc<Policies>>,
+    /// The limits of what callers may ask for; `None` if there are none.
+    pub limits: Option<Arc<RateLimits>>,
     /// Pages of earlier catalogs that have more than one, newest last.
     earlier: Vec<EarlierPages>,
 }
@@ -66,6 +69,7 @@ impl Snapshot {
         Self {
             generation: 0,
             policies: slice_policies(None, &config, &catalog),
+            limits: RateLimits::of(None, &config, &metrics),
             catalog,
             config,
             links,
@@ -107,7 +111,9 @@ impl Snapshot {
         now: Instant,
     ) -> Self {
         let policies = slice_policies(self.policies.as_deref(), &config, &catalog);
+        let limits = RateLimits::of(self.limits.as_deref(), &config, &self.metrics);
         Self {
+            limits,
             config,
             links,
             policies,
@@ -156,6 +162,7 @@ impl Snapshot {
             ttl,
             metrics: Arc::clone(&self.metrics),
             policies: self.policies.clone(),
+            limits: self.limits.clone(),
             earlier,
         }
     }

@@ -67,6 +67,8 @@ families! {
         "Valid requests that weir answered with an error of its own, by who has to act: caller, upstream, weir.";
     RESPONSES = "weir_http_responses_total" Counter ["code"]
         "Answers of the MCP endpoint by HTTP status. Invalid requests are counted only here.";
+    LIMITED = "weir_limited_total" Counter ["rule"]
+        "Requests that a rule of limits.rates refused.";
     UP = "weir_upstream_up" Gauge ["upstream"]
         "1 if the last attempt to list an upstream succeeded, 0 if it failed or none has ended yet.";
     STARTING = "weir_upstream_starting" Gauge ["upstream"]

@@ -103,6 +103,7 @@ impl Metrics {
                 }
             }
         });
+        self.write_limited(&mut text);
         write_each(&mut text, &names::UP, observed, |up| usize::from(up.up));
         write_each(&mut text, &names::STARTING, observed, |up| {
             usize::from(up.starting)

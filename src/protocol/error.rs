@@ -137,6 +137,14 @@ pub enum Fault {
         /// The version that the caller asked for.
         requested: String,
     },
+    /// A rule of `limits.rates` lets no more pass now.
+    #[error("too many requests: the limit `{limit}` is reached; try again in {retry_after} s")]
+    Limited {
+        /// The name of the rule.
+        limit: Arc<str>,
+        /// After how many seconds another attempt may succeed.
+        retry_after: u64,
+    },
     /// The upstream needs something of the caller that cannot be passed on between these eras.
     #[error("the upstream asks for something that this connection cannot carry")]
     NotBridged {
@@ -228,6 +236,7 @@ impl FaultKind {
             Self::UnknownPrompt      => both(-32602, OK, Caller),
             Self::UnknownTask        => both(-32602, OK, Caller),
             Self::Cursor             => both(-32602, OK, Caller),
+            Self::Limited            => both(429, OK, Caller),
             Self::NotBridged         => both(-32603, OK, Upstream),
             Self::Upstream           => both(-32603, OK, Upstream),
             Self::ShuttingDown       => both(-32603, OK, Weir),
@@ -275,6 +284,21 @@ impl Fault {
         FaultKind::from(self).row().blame
     }
 
+    /// Returns after how many seconds another attempt may succeed, for `Retry-After`
+    /// (RFC 9110 §10.2.3); `None` where it does not depend on time.
+    #[must_use]
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "few faults pass by themselves"
+    )]
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::NoMemory => Some(1),
+            Self::Limited { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
     /// The `error` member as JSON text: `{code, message, data?}`.
     #[must_use]
     pub fn to_json(&self, era: Era) -> String {
@@ -298,6 +322,10 @@ impl Fault {
             )),
             Self::Path { path, .. } => Some(format!("{{\"path\":{path}}}")),
             Self::UnknownResource { uri } => Some(format!("{{\"uri\":{}}}", json::quote(uri))),
+            Self::Limited { limit, retry_after } => Some(format!(
+                "{{\"retryAfterSeconds\":{retry_after},\"limit\":{}}}",
+                json::quote(limit)
+            )),
             Self::NotBridged { upstream } => Some(format!(
                 "{{\"upstream\":{},\"reason\":\"asks for what cannot be passed on\"}}",
                 json::quote(upstream)

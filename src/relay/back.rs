@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::json::Object;
 use crate::large::take_turn;
+use crate::limits::RateLease;
 use crate::protocol::era::Era;
 use crate::protocol::error::{Blame, Fault};
 use crate::protocol::message::{self, Message, Outcome, Request, Response};
@@ -52,8 +53,10 @@ pub(super) enum ReplySource {
     Result(Payload),
     /// An upstream's error, in answer to a request that weir sent on behalf of the caller.
     Refusal(Payload),
-    /// An upstream that is still answering.
-    Upstream(Box<Sent>),
+    /// A fault of weir's own in the form of a tool's result.
+    ToolError(Payload, Fault),
+    /// An upstream that is still answering, and what the request took of limits.
+    Upstream(Box<Sent>, Option<RateLease>),
 }
 
 /// A message for the caller.
@@ -88,6 +91,8 @@ impl Pause {
 struct UpstreamReply {
     sent: Box<Sent>,
     record: Record,
+    /// What pays for the answer, where there are limits. Its places are taken until the reply is over.
+    lease: Option<RateLease>,
     /// The upstream's stream that is being opened again.
     resuming: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,
     /// A message that waits for its turn to be parsed.
@@ -121,10 +126,13 @@ impl Reply {
     /// Begins the way back of a request.
     pub(super) fn new(source: ReplySource, record: Record) -> Self {
         let state = match source {
-            ReplySource::Result(_) | ReplySource::Refusal(_) => State::Ready(source, record),
-            ReplySource::Upstream(sent) => State::Upstream(UpstreamReply {
+            ReplySource::Result(_) | ReplySource::Refusal(_) | ReplySource::ToolError(..) => {
+                State::Ready(source, record)
+            }
+            ReplySource::Upstream(sent, lease) => State::Upstream(UpstreamReply {
                 sent,
                 record,
+                lease,
                 resuming: None,
                 received: None,
             }),
@@ -136,6 +144,7 @@ impl Reply {
     pub async fn next(&mut self) -> Option<Outgoing> {
         if let State::Upstream(reply) = &mut self.state {
             let outgoing = reply.next().await;
+            reply.charge(&outgoing);
             if reply.is_over() {
                 self.state = State::Done;
             }
@@ -150,7 +159,11 @@ impl Reply {
                 record.refuse(None);
                 Some(Outgoing::Response(payload))
             }
-            State::Ready(ReplySource::Upstream(_), _) | State::Upstream(_) | State::Done => None,
+            State::Ready(ReplySource::ToolError(payload, fault), mut record) => {
+                record.fail(&fault);
+                Some(Outgoing::Response(payload))
+            }
+            State::Ready(ReplySource::Upstream(..), _) | State::Upstream(_) | State::Done => None,
         }
     }
 
@@ -175,6 +188,17 @@ impl Reply {
 impl UpstreamReply {
     fn is_over(&self) -> bool {
         self.sent.stream.cancel.is_disarmed()
+    }
+
+    /// Pays for what the caller gets, where limits count bytes.
+    fn charge(&self, outgoing: &Outgoing) {
+        if let Some(lease) = &self.lease {
+            lease.charge(match outgoing {
+                Outgoing::Message(message) => message.len(),
+                Outgoing::Response(payload) => payload.len(),
+                Outgoing::Paused(_) => 0,
+            });
+        }
     }
 
     /// Receives, bridges, renders and records until there is something for the caller.
@@ -381,6 +405,7 @@ impl UpstreamReply {
                 Payload {
                     status,
                     chunks: vec![message::error(Some(id), &error)],
+                    retry_after: None,
                 }
             }
         };

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 
+use crate::json;
 use crate::memory::{MemoryShare, OverBudget};
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
@@ -15,6 +16,8 @@ pub struct Payload {
     pub status: StatusCode,
     /// The JSON text.
     pub chunks: Vec<Bytes>,
+    /// The seconds of `Retry-After`, if the response is not part of a stream.
+    pub retry_after: Option<u64>,
 }
 
 impl Payload {
@@ -24,6 +27,7 @@ impl Payload {
         Self {
             status: StatusCode::OK,
             chunks,
+            retry_after: None,
         }
     }
 
@@ -45,6 +49,25 @@ impl Payload {
         Self {
             status: fault.status(era),
             chunks: vec![message::error(id, &fault.to_json(era))],
+            retry_after: fault.retry_after(),
+        }
+    }
+
+    /// Makes the result of a tool that failed because of a fault, for models to read
+    /// (`schema.ts`, `CallToolResult`).
+    #[must_use]
+    pub fn tool_error(id: &Id, fault: &Fault, era: Era) -> Self {
+        let kind = match era {
+            Era::Modern => "\"resultType\":\"complete\",",
+            Era::Legacy => "",
+        };
+        let text = json::quote(&fault.to_string());
+        let result = format!(
+            "{{{kind}\"content\":[{{\"type\":\"text\",\"text\":{text}}}],\"isError\":true}}"
+        );
+        Self {
+            retry_after: fault.retry_after(),
+            ..Self::ok(vec![message::result(id, &result)])
         }
     }
 

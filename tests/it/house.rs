@@ -31,7 +31,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "protocol"],
     &["bridge", "catalog"],
     &["durable", "metrics", "policy", "processes"],
-    &["record"],
+    &["limits", "record"],
     &["tls"],
     &["credentials"],
     &["authentication", "upstream"],

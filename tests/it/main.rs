@@ -68,6 +68,7 @@ mod issuers;
 mod kept_alive;
 mod keys;
 mod leaks;
+mod limits;
 mod linear;
 mod listener_tls;
 mod logins;

@@ -199,7 +199,8 @@ async fn every_metric_is_there_and_every_line_can_be_read() {
     let kid = child_upstream("kid", &[]);
     let login = "auth: { type: bearer, token: { value: t } }";
     let yaml = format!("  shop: {{ url: \"{}\", {login} }}\n{kid}", shop.url());
-    let weir = Weir::with(&yaml).start().await;
+    let rule = "limits: { rates: [{ per: caller, requests: 100/1m }] }";
+    let weir = Weir::with(&yaml).top(rule).start().await;
     assert!(weir.modern().call("shop__search", "{}").await.succeeded());
     let legacy = weir.legacy("2025-11-25").await;
     assert!(legacy.call("kid__echo", "{}").await.succeeded());

@@ -32,7 +32,7 @@ macro_rules! policies {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 56] = [
+const KEYS: [(&str, &str, &str, Reload); 57] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -65,6 +65,12 @@ const KEYS: [(&str, &str, &str, Reload); 56] = [
     ("listen.tls", "null", "PAIR", Refused("listen")),
     ("limits", "null", "{ memory: 64MiB }", Applied),
     ("limits.memory", "64MiB", "32MiB", Applied),
+    (
+        "limits.rates",
+        "[{ per: caller, requests: 1/1s }]",
+        "[{ per: caller, requests: 2/1s }]",
+        Applied,
+    ),
     (
         "policy",
         "null",

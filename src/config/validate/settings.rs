@@ -10,6 +10,7 @@ use super::admin::check_admin;
 use super::check::Check;
 use super::listen_auth::{ListenContext, check_listen_auth};
 use super::listen_tls::{check_certificates_have_tls, check_listen_tls};
+use super::rates::{check_memory, check_rates};
 use super::resync::check_resync;
 use super::values::{check_address, check_lower_case, host};
 use super::{drift, environment, policy, server};
@@ -24,9 +25,6 @@ use crate::name::{Charset, Instance, Naming};
 use crate::secret::Secret;
 
 /// How long calls under way may still take at the end: a third of what Kubernetes gives a container to stop in.
-/// `limits.memory`: the default, and the least.
-const MEMORY: usize = 512 << 20;
-const LEAST_MEMORY: usize = 16 << 20;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// The config without its upstreams, and what they begin with.
@@ -72,7 +70,10 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
         let instance = Instance::parse(&text).map_err(|_| Rule::Instance);
         check.ok(&root.key("instance"), instance)
     });
-    let memory = check_memory(check, raw.limits.unwrap_or_default(), &root.key("limits"));
+    let limits = raw.limits.unwrap_or_default();
+    let memory = check_memory(check, &limits, &root.key("limits"));
+    let (rates, has_policy) = (limits.rates.unwrap_or_default(), raw.policy.is_some());
+    let rates = check_rates(check, rates, has_policy, &root.key("limits").key("rates"));
     let policy = raw
         .policy
         .map(|raw| Arc::new(policy::check_policy(check, raw, &root.key("policy"))));
@@ -92,6 +93,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             sealing_keys,
             instance,
             memory,
+            rates,
             policy,
             naming,
             server,
@@ -101,16 +103,6 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
         },
         defaults,
     }
-}
-
-fn check_memory(check: &mut Check<'_>, raw: raw::Limits, at: &KeyPath) -> usize {
-    let at = at.key("memory");
-    let bytes = raw.memory.map_or(Ok(MEMORY), |size| units::size(&size.0));
-    let bytes = check.or(&at, bytes, MEMORY);
-    if bytes < LEAST_MEMORY {
-        check.report(&at, Rule::LittleMemory);
-    }
-    bytes
 }
 
 /// Validates `listen`. `title` is that of `server`.

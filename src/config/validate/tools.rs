@@ -48,7 +48,11 @@ pub(super) fn check_tool_rules(check: &mut Check<'_>, raw: raw::Tools, at: &KeyP
     }
 }
 
-fn check_globs(check: &mut Check<'_>, globs: &[String], at: &KeyPath) -> Option<GlobSet> {
+pub(super) fn check_globs(
+    check: &mut Check<'_>,
+    globs: &[String],
+    at: &KeyPath,
+) -> Option<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for (index, text) in globs.iter().enumerate() {
         // Names are not paths: `\` is no separator, and `*` passes `/`.

@@ -29,7 +29,7 @@ impl Rig {
             .modern()
             .tasks();
         let old = Upstream::named("old")
-            .tools(["search"])
+            .tools(["search", "rare"])
             .resources(["file:///b"]);
         let old = old.legacy("2025-11-25").tasks();
         let dead = Upstream::named("dead").tools(["search"]).start().await;
@@ -37,10 +37,19 @@ impl Rig {
         let [new, old] = &asked;
         let weir = Weir::over([new, old, &dead]);
         let weir = weir.listen("request_bytes: 16KiB, body_timeout: 300ms");
+        let rate = "{ per: all, tools: [old__rare], requests: 1/1d }";
+        let weir = weir.top(&format!("limits: {{ rates: [{rate}] }}"));
         let weir = weir.start().await;
-        weir.wait_tools(["new__search", "new__who", "old__search", "dead__search"])
-            .await;
+        weir.wait_tools([
+            "new__search",
+            "new__who",
+            "old__search",
+            "old__rare",
+            "dead__search",
+        ])
+        .await;
         dead.stop().await;
+        assert!(weir.modern().call("old__rare", "{}").await.succeeded());
         let session = weir.legacy("2025-11-25").await.session.unwrap();
         let old = weir.legacy("2025-03-26").await.session.unwrap();
         Self {
@@ -60,7 +69,8 @@ impl Rig {
             "completion/complete",
         ];
         let count = |up: &Upstream| methods.iter().map(|method| up.count(method)).sum::<usize>();
-        self.asked.iter().map(count).sum()
+        // One call made another one too much.
+        self.asked.iter().map(count).sum::<usize>() - 1
     }
 
     async fn send(&self, request: &str) -> Answer {
@@ -409,6 +419,13 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
                 Modern,
                 odd.header("mcp-protocol-version", "2027-01-01").text(),
             )]
+        }
+        FaultKind::Limited => {
+            let rare = CALL.replace("new__search", "old__rare");
+            vec![
+                (Modern, Post::modern("tools/call", &rare).text()),
+                (Legacy, rig.legacy("tools/call", &rare).text()),
+            ]
         }
         FaultKind::NotBridged => vec![(Legacy, legacy().replace("new__search", "new__who").text())],
         FaultKind::Upstream => {

@@ -67,6 +67,10 @@ pub fn defaults() -> Vec<(String, String)> {
             if !default.is_empty() {
                 found.push((path.clone(), default.trim_matches('`').to_owned()));
             }
+            // An item of a list is more than the setting that has the default.
+            if of["items"].is_object() {
+                continue;
+            }
             let next = references(of).into_iter();
             open.extend(next.map(|name| (format!("{path}."), &definitions[&name])));
         }
