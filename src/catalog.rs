@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod cursor;
+pub mod cut;
 pub mod diff;
 pub mod digest;
 pub mod drift;
@@ -25,6 +26,7 @@ pub mod rules;
 mod annotations;
 mod canonical;
 mod conflict;
+mod cutting;
 mod edit;
 mod kind;
 mod merge;
@@ -45,6 +47,7 @@ mod ui;
 pub use arguments::{ArgumentRules, ArgumentsError};
 pub use conflict::Conflict;
 pub use cursor::{Cursor, CursorError};
+pub use cut::{CutCatalog, Sight};
 pub use diff::{Diff, Side, SideEntry};
 pub use digest::Digest;
 pub(crate) use digest::Hasher;

@@ -86,9 +86,10 @@ impl Live {
         }
     }
 
-    /// Replaces the snapshot. Only the publisher calls this.
+    /// Replaces the snapshot, of which the views in use are made first. Only the publisher calls this.
     fn store(&self, next: Snapshot) {
         let generation = next.generation;
+        next.prewarm(&self.load());
         self.current.store(Arc::new(next));
         self.generation.send_replace(generation);
     }

@@ -23,16 +23,18 @@ mod request;
 mod rules;
 mod slices;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trials;
 mod validation;
+mod views;
 
 pub use bits::BitSet;
 pub use classes::ClassKey;
 pub use decision::Decision;
 pub use findings::PolicyFinding;
 pub use permit::Permit;
-pub use policies::{Policies, Visible};
+pub use policies::Policies;
 pub use request::PolicyRequest;
 pub use rules::PolicyRules;
 pub use trials::FailedPolicyTest;
+pub use views::{ClassView, Visible};

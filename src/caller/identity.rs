@@ -180,6 +180,31 @@ impl Caller {
         Self { agent, ..self }
     }
 
+    /// Returns the caller without the token that proved it, to be kept for longer than the token is.
+    #[must_use]
+    pub fn without_token(&self) -> Self {
+        let Identity {
+            principal,
+            ref subject,
+            ref issuer,
+            ref client,
+            ref scopes,
+            ref tags,
+            expires,
+            token: _,
+        } = self.known.identity;
+        Self::new(Identity {
+            principal,
+            subject: subject.clone(),
+            issuer: issuer.clone(),
+            client: client.clone(),
+            scopes: scopes.clone(),
+            tags: tags.clone(),
+            expires,
+            token: None,
+        })
+    }
+
     /// Adds the keys that bind handles to the caller, see [`Caller::bind`].
     #[must_use]
     pub fn with_marks(self, keys: &Arc<MarkKeys>) -> Self {

@@ -50,6 +50,13 @@ impl Hasher {
         self.0.update(piece);
     }
 
+    /// Adds pieces that are one: how it is cut makes no difference.
+    pub(crate) fn add_joined<'p>(&mut self, pieces: impl Iterator<Item = &'p [u8]> + Clone) {
+        let length: usize = pieces.clone().map(<[u8]>::len).sum();
+        self.0.update(&(length as u64).to_be_bytes());
+        pieces.for_each(|piece| self.0.update(piece));
+    }
+
     pub(crate) fn finish(self) -> Digest {
         let mut first = [0; 16];
         let digest = self.0.finish();

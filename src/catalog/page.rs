@@ -210,7 +210,23 @@ impl Pager {
 
     /// Adds rendered definitions.
     pub(crate) fn add(&mut self, rendered: &Rendered) {
-        let (mut from, to) = (0, rendered.items.len());
+        self.add_range(rendered, 0, rendered.items.len());
+    }
+
+    /// Adds those rendered definitions whose items are wanted.
+    pub(crate) fn add_some(&mut self, rendered: &Rendered, wanted: impl Fn(u32) -> bool) {
+        let mut from = 0;
+        for run in rendered.items.chunk_by(|a, b| wanted(*a) == wanted(*b)) {
+            let to = from + run.len();
+            if run.first().is_some_and(|item| wanted(*item)) {
+                self.add_range(rendered, from, to);
+            }
+            from = to;
+        }
+    }
+
+    /// Adds the rendered definitions from one position up to another.
+    fn add_range(&mut self, rendered: &Rendered, mut from: usize, to: usize) {
         while from < to {
             let Some(start) = rendered.bounds.get(from) else {
                 return;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use crate::catalog::Kind;
+use crate::catalog::cut::CutCatalog;
 use crate::catalog::naming;
 use crate::catalog::parts::{Part, Parts};
 use crate::name::{Namespace, UpstreamId, UpstreamIndex};
@@ -125,18 +126,30 @@ fn unwrap(uri: &str) -> Option<(&str, Arc<str>)> {
 }
 
 /// Returns the first upstream in the config that has a template which fits a URI. A later one whose
-/// template fits better would take URIs that callers know as those of an earlier one.
-pub(super) fn by_template(parts: &Parts, uri: &str) -> Option<UpstreamIndex> {
-    let mut parts = parts.iter();
+/// template fits better would take URIs that callers know as those of an earlier one. For a class of
+/// callers, only upstreams count of whose templates it sees some.
+pub(super) fn by_template(
+    parts: &Parts,
+    uri: &str,
+    cut: Option<&CutCatalog>,
+) -> Option<UpstreamIndex> {
+    let sees = |index| cut.is_none_or(|cut| cut.sees_kind(Kind::Templates, index));
+    let mut parts = parts.iter().filter(|(index, _)| sees(*index));
     parts.find_map(|(index, part)| part.prepared.templates.find(uri).map(|_| index))
 }
 
-/// Returns the upstream that has resources or templates, if there is exactly one.
-pub(super) fn sole(parts: &Parts) -> Option<UpstreamIndex> {
-    let has_some = |part: &Part| {
-        part.prepared.len(Kind::Resources) > 0 || part.prepared.len(Kind::Templates) > 0
+/// Returns the upstream that has resources or templates, if there is exactly one; for a class of
+/// callers, of those that it sees.
+pub(super) fn sole(parts: &Parts, cut: Option<&CutCatalog>) -> Option<UpstreamIndex> {
+    let has_some = |index: UpstreamIndex, part: &Part| {
+        [Kind::Resources, Kind::Templates]
+            .into_iter()
+            .any(|kind| match cut {
+                Some(cut) => cut.sees_kind(kind, index),
+                None => part.prepared.len(kind) > 0,
+            })
     };
-    let mut having = parts.iter().filter(|(_, part)| has_some(part));
+    let mut having = parts.iter().filter(|(index, part)| has_some(*index, part));
     let (only, _) = having.next()?;
     having.next().is_none().then_some(only)
 }

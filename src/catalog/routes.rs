@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::catalog::arguments::ArgumentRules;
 use crate::catalog::conflict::Conflict;
+use crate::catalog::cut::CutCatalog;
 use crate::catalog::digest::Digest;
 use crate::catalog::names::{ExposedNames, ItemId};
 use crate::catalog::overlap::Overlap;
@@ -148,16 +149,20 @@ impl Catalog {
     /// Returns where a resource is read that no result has named.
     #[must_use]
     pub fn resource(&self, uri: &str) -> Option<ResourceRoute> {
-        self.resource_named(uri, || None)
+        self.resource_named(uri, None, || None)
     }
 
     /// Returns where a resource is read: at the upstream that lists the URI; else at the one that
     /// the URI is wrapped for; else at the one that `named` it in a result; else at the first one
     /// that has a template which fits; else at the only one that has resources.
+    ///
+    /// What a class of callers does not see counts for nothing, but for listed URIs: about those
+    /// policy decides.
     #[must_use]
     pub fn resource_named(
         &self,
         uri: &str,
+        cut: Option<&CutCatalog>,
         named: impl FnOnce() -> Option<UpstreamId>,
     ) -> Option<ResourceRoute> {
         if let Some(route) = self.route(Kind::Resources, uri) {
@@ -167,10 +172,14 @@ impl Catalog {
                 upstream_index: route.upstream_index,
             });
         }
-        let implied = || self.implied.resources.get(uri).cloned();
+        let implied = || {
+            let implied = self.implied.resources.get(uri);
+            let is_seen = |_: &&_| cut.is_none_or(|cut| !cut.hides_uri(uri));
+            implied.filter(is_seen).cloned()
+        };
         let named = || Some((self.index_of(&named()?)?, uri.into()));
-        let fits = || Some((resources::by_template(&self.parts, uri)?, uri.into()));
-        let sole = || Some((resources::sole(&self.parts)?, uri.into()));
+        let fits = || Some((resources::by_template(&self.parts, uri, cut)?, uri.into()));
+        let sole = || Some((resources::sole(&self.parts, cut)?, uri.into()));
         let (index, uri) = implied()
             .or_else(|| self.labels.unwrap(uri, |index| self.wraps(index)))
             .or_else(named)
@@ -193,8 +202,12 @@ impl Catalog {
 
     /// Returns whether a URI that only results name leads to this upstream by itself.
     #[must_use]
-    pub fn is_only_one_with_resources(&self, upstream: UpstreamIndex) -> bool {
-        resources::sole(&self.parts) == Some(upstream)
+    pub fn is_only_one_with_resources(
+        &self,
+        upstream: UpstreamIndex,
+        cut: Option<&CutCatalog>,
+    ) -> bool {
+        resources::sole(&self.parts, cut) == Some(upstream)
     }
 
     /// Returns whether any URI of an upstream is wrapped.

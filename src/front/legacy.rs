@@ -50,7 +50,7 @@ pub(super) fn initialize(
         "{{\"protocolVersion\":\"{version}\",\"capabilities\":{},\"serverInfo\":{}{}}}",
         relay::capabilities(view, caller, Era::Legacy),
         view.server_info(),
-        relay::instructions(view),
+        relay::instructions(view, Era::Legacy),
     );
     let profile = SessionProfile {
         version,

@@ -170,7 +170,7 @@ pub(super) fn discover(scope: &Scope<'_>, request: &Request<'_>) -> bytes::Bytes
          \"ttlMs\":{DISCOVER_TTL_MS},\"cacheScope\":\"private\",\"_meta\":{{\"{}\":{}}}}}",
         Version::MODERN,
         relay::capabilities(view, scope.caller(), Era::Modern),
-        relay::instructions(view),
+        relay::instructions(view, Era::Modern),
         meta::SERVER_INFO,
         view.server_info()
     );

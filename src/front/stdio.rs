@@ -222,7 +222,7 @@ impl Connection {
                     let caller = Caller::local();
                     let changes = match connection.session() {
                         Some(session) => Changes::of_session(live, caller, session.listen(end)),
-                        None => Changes::new(live, caller, ListKinds::ALL, end),
+                        None => Changes::new(live, caller, Era::Legacy, ListKinds::ALL, end),
                     };
                     connection
                         .relay_changes(changes, message::notification)

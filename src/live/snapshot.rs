@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Pages};
+use crate::catalog::{Catalog, CutCatalog, Pages};
 use crate::config::Config;
 use crate::limits::RateLimits;
 use crate::metrics::Metrics;
-use crate::policy::{Permit, Policies, PolicyRules};
+use crate::policy::{ClassView, Permit, Policies, PolicyRules};
 use crate::upstream::Link;
 
 /// How many earlier catalogs' pages stay readable, for cursors that name them.
@@ -21,6 +21,12 @@ const EARLIER_BYTES: usize = 32 * 1024 * 1024;
 
 /// How long they are kept. A caller that pages asks for the next page within seconds.
 const EARLIER_AGE: Duration = Duration::from_secs(10 * 60);
+
+/// Most views that are made before callers ask for them.
+const PREWARMED: usize = 128;
+
+/// The longest that this may take.
+const PREWARM_TIME: Duration = Duration::from_millis(200);
 
 /// The catalog, config and links of one moment. A request is decided by one snapshot, which never
 /// changes.
@@ -51,9 +57,11 @@ pub struct Snapshot {
 struct EarlierPages {
     generation: u64,
     pages: Arc<Pages>,
+    /// The views of the classes of callers that listed it.
+    views: Arc<[Arc<ClassView>]>,
     /// When they were replaced.
     at: Instant,
-    /// The bytes that the catalog after it has not.
+    /// The bytes that the catalog after it has not, and those of the views.
     bytes: usize,
 }
 
@@ -112,12 +120,29 @@ impl Snapshot {
     ) -> Self {
         let policies = slice_policies(self.policies.as_deref(), &config, &catalog);
         let limits = RateLimits::of(self.limits.as_deref(), &config, &self.metrics);
+        let mut next = self.after(catalog, ttl, now);
+        let rules = |policies: &Option<Arc<Policies>>| {
+            policies
+                .as_ref()
+                .map(|policies| Arc::clone(policies.rules()))
+        };
+        let same = match (rules(&self.policies), rules(&policies)) {
+            (Some(before), Some(now)) => Arc::ptr_eq(&before, &now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !same {
+            // They may have what the new policies hide.
+            for earlier in &mut next.earlier {
+                earlier.views = Arc::default();
+            }
+        }
         Self {
             limits,
             config,
             links,
             policies,
-            ..self.after(catalog, ttl, now)
+            ..next
         }
     }
 
@@ -146,11 +171,16 @@ impl Snapshot {
         let mut earlier = self.earlier.clone();
         let pages = self.catalog.pages();
         if pages.is_paged() {
+            let policies = self.policies.as_ref();
+            let mut views = policies.map_or_else(Vec::new, |policies| policies.kept_views());
+            views.retain(|view| view.lists().is_some_and(CutCatalog::is_paged));
+            let of_views: usize = views.iter().map(|view| view.bytes()).sum();
             earlier.push(EarlierPages {
                 generation: self.generation,
                 pages: Arc::clone(pages),
                 at: now,
-                bytes: pages.bytes_beyond(catalog.pages()),
+                bytes: pages.bytes_beyond(catalog.pages()) + of_views,
+                views: views.into(),
             });
         }
         forget_old(&mut earlier, now);
@@ -164,6 +194,40 @@ impl Snapshot {
             policies: self.policies.clone(),
             limits: self.limits.clone(),
             earlier,
+        }
+    }
+
+    /// Returns what callers of a view saw of an earlier catalog, by the digest of its lists, if it is
+    /// still kept.
+    #[must_use]
+    pub fn earlier_view(&self, view: &ClassView, digest: [u8; 8]) -> Option<&Arc<ClassView>> {
+        let views = self
+            .earlier
+            .iter()
+            .rev()
+            .flat_map(|earlier| earlier.views.iter());
+        let mut views = views.filter(|earlier| earlier.is_of(view));
+        views.find(|earlier| {
+            let lists = earlier.lists();
+            lists.is_some_and(|lists| lists.digest().prefix() == digest)
+        })
+    }
+
+    /// Makes what the callers see that listed something of the snapshot before this one, so that none
+    /// of them waits for it: of [`PREWARMED`] classes at most, for [`PREWARM_TIME`] at most.
+    pub fn prewarm(&self, before: &Self) {
+        let (Some(policies), Some(former)) = (&self.policies, &before.policies) else {
+            return;
+        };
+        let begin = Instant::now();
+        for view in former.kept_views().iter().take(PREWARMED) {
+            let (caller, era) = view.example();
+            if let Some(view) = policies.view(caller, era) {
+                let _lists = policies.lists(&view, &self.catalog);
+            }
+            if begin.elapsed() > PREWARM_TIME {
+                break;
+            }
         }
     }
 

@@ -15,6 +15,16 @@ use crate::policy::entities::PrincipalEntity;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClassKey([u8; 16]);
 
+impl ClassKey {
+    /// The key of identities that no policy can be asked about.
+    pub(super) const NOBODY: Self = Self([0; 16]);
+
+    /// Returns the bytes.
+    pub(super) const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
 /// The part of a caller that policies can read, besides its kind.
 #[derive(Debug)]
 pub(super) struct Projection {

@@ -1,14 +1,13 @@
 //! Policies and a catalog: what decides calls, and what callers see.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cedar_policy::EntityUid;
 use foldhash::{HashMap, HashSet};
-use parking_lot::Mutex;
 
 use crate::caller::Caller;
-use crate::catalog::{Catalog, Kind, PerKind, Route};
+use crate::catalog::{Catalog, CutCatalog, Kind, PerKind, Route};
 use crate::config::InputReads;
 use crate::config::policy_names::{DESTRUCTIVE, READ_ONLY, WEIR_ACTION};
 use crate::config::{Config, PolicyMode};
@@ -21,11 +20,14 @@ use crate::policy::classes::{CallerClass, ClassKey};
 use crate::policy::decision::Decision;
 use crate::policy::entities::uid;
 use crate::policy::input_types::InputTypes;
-use crate::policy::recent::Recent;
 use crate::policy::request::PolicyRequest;
-use crate::policy::rules::{CLASSES, LoadedPolicy, PolicyRules};
+use crate::policy::rules::{LoadedPolicy, PolicyRules};
 use crate::policy::slices::{PolicySlice, SliceFinder};
+use crate::policy::views::{ClassView, ClassViews, Visible};
 use crate::protocol::era::Era;
+
+/// The part of `limits.memory` that lists of views may take: one of this many.
+const VIEWS_SHARE: usize = 8;
 
 /// Policies, sliced for the routes of one catalog.
 pub struct Policies {
@@ -34,7 +36,7 @@ pub struct Policies {
     upstreams: Box<[UpstreamRoutes]>,
     /// How many routes there are of each kind.
     counts: PerKind<usize>,
-    views: Mutex<Recent<(ClassKey, Era), Arc<ClassView>>>,
+    views: ClassViews,
 }
 
 impl std::fmt::Debug for Policies {
@@ -66,33 +68,6 @@ struct RouteAction {
     slice: u32,
     /// The types of the arguments that policies read.
     types: InputTypes,
-}
-
-/// The routes that callers of one class see.
-struct ClassView {
-    visible: PerKind<Arc<BitSet>>,
-    /// The decisions that are the same for every call, by slice.
-    decisions: Box<[OnceLock<Arc<Decision>>]>,
-}
-
-/// The routes of a kind that a caller sees.
-#[derive(Clone, Debug)]
-pub enum Visible {
-    /// All.
-    All,
-    /// Those with these places in [`Catalog::routes`].
-    Some(Arc<BitSet>),
-}
-
-impl Visible {
-    /// Returns whether the route at a place is among them.
-    #[must_use]
-    pub fn contains(&self, place: usize) -> bool {
-        match self {
-            Self::All => true,
-            Self::Some(places) => places.contains(place),
-        }
-    }
 }
 
 impl Policies {
@@ -130,7 +105,7 @@ impl Policies {
             rules,
             upstreams: found.into(),
             counts,
-            views: Mutex::new(Recent::new(CLASSES)),
+            views: ClassViews::new(config.memory / VIEWS_SHARE),
         }
     }
 
@@ -161,7 +136,9 @@ impl Policies {
         if !slice.is_fixed() {
             return Arc::new(self.evaluate(&class, slice, &asked));
         }
-        let view = self.view(&class, request.era);
+        let view = self
+            .views
+            .get(caller, Some(&class), request.era, self.slices.len());
         match view.decisions.get(route.slice as usize) {
             Some(known) => {
                 Arc::clone(known.get_or_init(|| Arc::new(self.evaluate(&class, slice, &asked))))
@@ -177,10 +154,35 @@ impl Policies {
         if !self.rules.hides(kind) {
             return Visible::All;
         }
-        Visible::Some(match self.rules.class(caller) {
-            Some(class) => Arc::clone(self.view(&class, era).visible.get(kind)),
-            None => Arc::default(),
-        })
+        let view = self.class_view(caller, era);
+        let visible = view.visible.get();
+        visible.map_or_else(Visible::none, |visible| visible.get(kind).clone())
+    }
+
+    /// Returns what callers like this one see; `None` if nothing is hidden from anybody. Only callers
+    /// between whom no policy can tell a difference share one.
+    #[must_use]
+    pub fn view(&self, caller: &Caller, era: Era) -> Option<Arc<ClassView>> {
+        let hides = Kind::ALL.into_iter().any(|kind| self.rules.hides(kind));
+        hides.then(|| self.class_view(caller, era))
+    }
+
+    /// Returns the lists of a view. The first that asks makes them, which takes milliseconds.
+    #[must_use]
+    pub fn lists<'v>(&self, view: &'v ClassView, catalog: &Catalog) -> &'v CutCatalog {
+        self.views.lists(view, catalog)
+    }
+
+    /// Returns the views whose lists are kept.
+    #[must_use]
+    pub fn kept_views(&self) -> Vec<Arc<ClassView>> {
+        self.views.kept()
+    }
+
+    /// Returns whether callers may be kept from seeing some of a kind.
+    #[must_use]
+    pub fn hides(&self, kind: Kind) -> bool {
+        self.rules.hides(kind)
     }
 
     /// Returns whether a caller sees a route.
@@ -261,55 +263,55 @@ impl Policies {
         }
     }
 
-    /// Returns what a class sees; made when it is asked for first.
-    fn view(&self, class: &CallerClass, era: Era) -> Arc<ClassView> {
-        let key = (class.key, era);
-        if let Some(view) = self.views.lock().get(&key) {
-            return view;
-        }
-        let view = Arc::new(self.make_view(class, era));
-        self.views.lock().insert(key, Arc::clone(&view));
+    /// Returns the view of a caller's class, of which it is known what is visible.
+    fn class_view(&self, caller: &Caller, era: Era) -> Arc<ClassView> {
+        let class = self.rules.class(caller);
+        let view = self
+            .views
+            .get(caller, class.as_ref(), era, self.slices.len());
+        view.visible.get_or_init(|| {
+            PerKind::from_fn(|kind| match (self.rules.hides(kind), &view.class) {
+                (false, _) => Visible::All,
+                (true, None) => Visible::none(),
+                (true, Some(class)) => Visible::Some(Arc::new(self.places(class, kind, era))),
+            })
+        });
         view
     }
 
-    fn make_view(&self, class: &CallerClass, era: Era) -> ClassView {
-        let slices = self.slices.iter();
-        let by_slice: Vec<bool> = slices
-            .map(|slice| slice.lists.is_none() && slice.may_allow_class(&self.rules, class))
-            .collect();
-        let visible = PerKind::from_fn(|kind| {
-            let mut places = BitSet::below(*self.counts.get(kind));
-            for upstream in &self.upstreams {
-                for (original, route) in upstream.routes.get(kind) {
-                    let sees = match self.slices.get(route.slice as usize) {
-                        Some(slice) if slice.lists.is_some() => {
-                            let request = PolicyRequest {
-                                kind,
-                                upstream: UpstreamIndex::new(0),
-                                original,
-                                exposed: &route.exposed,
-                                era,
-                                arguments: None,
-                                now: SystemTime::UNIX_EPOCH,
-                            };
-                            let asked = Asked::of(&request, upstream, route);
-                            asked.is_some_and(|asked| self.rules.may_allow(class, slice, &asked))
-                        }
-                        Some(_) => by_slice.get(route.slice as usize) == Some(&true),
-                        None => false,
-                    };
-                    if sees {
-                        places.insert(route.place);
+    /// Returns the places of the routes of a kind that a class sees.
+    fn places(&self, class: &CallerClass, kind: Kind, era: Era) -> BitSet {
+        let mut places = BitSet::below(*self.counts.get(kind));
+        let mut by_slice: Vec<Option<bool>> = vec![None; self.slices.len()];
+        for upstream in &self.upstreams {
+            for (original, route) in upstream.routes.get(kind) {
+                let Some(slice) = self.slices.get(route.slice as usize) else {
+                    continue;
+                };
+                let sees = match by_slice.get_mut(route.slice as usize) {
+                    Some(known) if slice.lists.is_none() => {
+                        *known.get_or_insert_with(|| slice.may_allow_class(&self.rules, class))
                     }
+                    Some(_) | None => {
+                        let request = PolicyRequest {
+                            kind,
+                            upstream: UpstreamIndex::new(0),
+                            original,
+                            exposed: &route.exposed,
+                            era,
+                            arguments: None,
+                            now: SystemTime::UNIX_EPOCH,
+                        };
+                        let asked = Asked::of(&request, upstream, route);
+                        asked.is_some_and(|asked| self.rules.may_allow(class, slice, &asked))
+                    }
+                };
+                if sees {
+                    places.insert(route.place);
                 }
             }
-            Arc::new(places)
-        });
-        let decisions = self.slices.iter().map(|_| OnceLock::new());
-        ClassView {
-            visible,
-            decisions: decisions.collect(),
         }
+        places
     }
 }
 

@@ -40,6 +40,17 @@ impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
         self.young.insert(key, value);
     }
 
+    /// Iterates over the values.
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.young.values().chain(self.old.values())
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.young.clear();
+        self.old.clear();
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.young.len() + self.old.len()

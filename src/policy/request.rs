@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::catalog::{Kind, Route};
+use crate::catalog::{Kind, ResourceRoute, Route};
 use crate::name::UpstreamIndex;
 use crate::protocol::era::Era;
 
@@ -36,6 +36,20 @@ impl<'r> PolicyRequest<'r> {
             exposed: &route.exposed,
             era,
             arguments,
+            now: SystemTime::now(),
+        }
+    }
+
+    /// Makes the request to read a resource.
+    #[must_use]
+    pub fn of_resource(route: &'r ResourceRoute, exposed: &'r str, era: Era) -> Self {
+        Self {
+            kind: Kind::Resources,
+            upstream: route.upstream_index,
+            original: &route.uri,
+            exposed,
+            era,
+            arguments: None,
             now: SystemTime::now(),
         }
     }

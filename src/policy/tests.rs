@@ -1,7 +1,7 @@
 //! Decisions and lists, on catalogs and callers made here.
 
 mod agentcore;
-mod laws;
+pub(crate) mod laws;
 
 use std::fs;
 use std::sync::Arc;
@@ -9,29 +9,40 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::caller::{Caller, Identity, Principal};
-use crate::catalog::{Catalog, Kind, Listing, Part, Prepared, Route};
+use crate::catalog::{Catalog, Kind, Listing, Part, Prepared, Route, instructions};
 use crate::config::{self, Config};
 use crate::json;
 use crate::name::UpstreamIndex;
 use crate::protocol::era::Era;
 
 /// Policies over a catalog, and what it takes to ask them.
-pub(super) struct World {
-    pub(super) config: Config,
-    pub(super) catalog: Catalog,
-    pub(super) policies: Policies,
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) catalog: Catalog,
+    pub(crate) policies: Policies,
 }
 
 /// A tool: upstream, name, properties of its input schema, further members of its definition.
-pub(super) type Tool<'t> = (&'t str, &'t str, &'t str, &'t str);
+pub(crate) type Tool<'t> = (&'t str, &'t str, &'t str, &'t str);
 
 impl World {
-    pub(super) fn new(cedar: &str, upstreams: &str, tools: &[Tool<'_>]) -> Self {
+    pub(crate) fn new(cedar: &str, upstreams: &str, tools: &[Tool<'_>]) -> Self {
         Self::with(cedar, "", upstreams, tools)
     }
 
     /// `settings` is more of the block `policy`.
-    pub(super) fn with(cedar: &str, settings: &str, upstreams: &str, tools: &[Tool<'_>]) -> Self {
+    pub(crate) fn with(cedar: &str, settings: &str, upstreams: &str, tools: &[Tool<'_>]) -> Self {
+        Self::paged(cedar, settings, upstreams, tools, 1000)
+    }
+
+    /// The same in pages of this many definitions.
+    pub(crate) fn paged(
+        cedar: &str,
+        settings: &str,
+        upstreams: &str,
+        tools: &[Tool<'_>],
+        page_size: usize,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.cedar"), cedar).unwrap();
         let validation = match settings.contains("validation") {
@@ -56,6 +67,8 @@ impl World {
             for name in ["greet", "bye"] {
                 listing.add(Kind::Prompts, &format!("{{\"name\":\"{name}\"}}"));
             }
+            let instructions = instructions::define("Read me.").unwrap();
+            listing.add(Kind::Instructions, &instructions);
             let uri = format!("file://{id}/a");
             listing.add(
                 Kind::Resources,
@@ -68,7 +81,7 @@ impl World {
                 prepared: Arc::new(prepared),
             });
         }
-        let catalog = Catalog::merge(&config.naming, 1000, &parts);
+        let catalog = Catalog::merge(&config.naming, page_size, &parts);
         let rules = PolicyRules::of(&config).unwrap();
         let policies = Policies::new(rules, &config, &catalog);
         Self {
@@ -78,14 +91,14 @@ impl World {
         }
     }
 
-    pub(super) fn route(&self, kind: Kind, upstream: &str, original: &str) -> Route {
+    pub(crate) fn route(&self, kind: Kind, upstream: &str, original: &str) -> Route {
         let mut routes = self.catalog.routes(kind);
         let found = routes
             .find(|route| route.upstream.as_str() == upstream && **route.original() == *original);
         found.unwrap_or_else(|| panic!("no {original} of {upstream}"))
     }
 
-    pub(super) fn decide(
+    pub(crate) fn decide(
         &self,
         caller: &Caller,
         tool: (&str, &str),
@@ -96,12 +109,12 @@ impl World {
         self.policies.decide(caller, &request)
     }
 
-    pub(super) fn allows(&self, caller: &Caller, tool: (&str, &str), arguments: &str) -> bool {
+    pub(crate) fn allows(&self, caller: &Caller, tool: (&str, &str), arguments: &str) -> bool {
         self.decide(caller, tool, arguments).is_allowed()
     }
 
     /// The exposed names that a caller sees.
-    pub(super) fn seen(&self, caller: &Caller, kind: Kind) -> Vec<String> {
+    pub(crate) fn seen(&self, caller: &Caller, kind: Kind) -> Vec<String> {
         let visible = self.policies.visible(caller, kind, Era::Modern);
         let routes = self.catalog.routes(kind).enumerate();
         let seen = routes.filter(|(place, route)| {
@@ -113,11 +126,11 @@ impl World {
     }
 }
 
-pub(super) fn user(subject: &str, tags: &[(&str, &str)]) -> Caller {
+pub(crate) fn user(subject: &str, tags: &[(&str, &str)]) -> Caller {
     caller(Principal::OAuthUser, subject, tags)
 }
 
-pub(super) fn caller(kind: Principal, subject: &str, tags: &[(&str, &str)]) -> Caller {
+pub(crate) fn caller(kind: Principal, subject: &str, tags: &[(&str, &str)]) -> Caller {
     let tags = tags
         .iter()
         .map(|(name, text)| ((*name).into(), (*text).into()));
@@ -127,7 +140,7 @@ pub(super) fn caller(kind: Principal, subject: &str, tags: &[(&str, &str)]) -> C
     })
 }
 
-const UPSTREAMS: &str = "erp: { command: erp }, crm: { url: 'https://crm.example/mcp' }";
+pub(crate) const UPSTREAMS: &str = "erp: { command: erp }, crm: { url: 'https://crm.example/mcp' }";
 const REFUND: &str =
     r#""amount":{"type":"integer"},"rate":{"type":"number"},"note":{"type":"string"}"#;
 const TOOLS: [Tool<'_>; 4] = [

@@ -105,7 +105,7 @@ pub enum Fault {
     #[error("invalid params: {0}")]
     Envelope(&'static str),
     /// No such tool, or none this caller may see.
-    #[error("unknown tool: {0}")]
+    #[error("Unknown tool: {0}")]
     UnknownTool(String),
     /// No such prompt, or none this caller may see.
     #[error("unknown prompt: {0}")]

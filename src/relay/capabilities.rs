@@ -16,7 +16,7 @@ pub fn capabilities(view: View<'_>, caller: &Caller, era: Era) -> String {
     let mut all = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
         \"resources\":{\"subscribe\":true,\"listChanged\":true},\"completions\":{},\"logging\":{}"
         .to_owned();
-    let (modern, legacy) = (view.peers(Era::Modern), view.peers(Era::Legacy));
+    let [modern, legacy] = [Era::Modern, Era::Legacy].map(|of| view.peers(of, era));
     // Apps are tools and resources, which cross eras. Tasks of 2025-11-25 are no extension.
     let mut extensions = Object::new();
     let apps = find_extension(modern.iter().chain(&legacy), meta::APPS);
@@ -51,8 +51,8 @@ pub fn capabilities(view: View<'_>, caller: &Caller, era: Era) -> String {
 /// Returns the member `instructions` of weir's introduction with a comma before it; empty if there
 /// are no instructions.
 #[must_use]
-pub fn instructions(view: View<'_>) -> String {
-    let text = view.instructions();
+pub fn instructions(view: View<'_>, era: Era) -> String {
+    let text = view.instructions(era);
     text.map_or_else(String::new, |text| format!(",\"instructions\":{text}"))
 }
 

@@ -24,32 +24,7 @@ pub(super) fn list(
     request: &Request<'_>,
 ) -> Result<ReplySource, Fault> {
     let view = scope.view();
-    let (generation, at) = match cursor_of(request)? {
-        None => (view.generation(), 0),
-        Some(text) => {
-            let cursor = Cursor::decode(&text).map_err(|_| Fault::Cursor)?;
-            let pages = view.pages_of(cursor.generation).ok_or(Fault::Cursor)?;
-            // The digest tells whether the cursor is for these pages: after a restart, or at
-            // another replica, the same generation can be another catalog.
-            let made_here = Cursor::new(
-                kind,
-                scope.era(),
-                cursor.generation,
-                pages.digest(),
-                cursor.page,
-            );
-            if cursor != made_here {
-                return Err(Fault::Cursor);
-            }
-            (cursor.generation, cursor.page)
-        }
-    };
-    let pages = view.pages_of(generation).ok_or(Fault::Cursor)?;
-    let page = pages.page(kind, scope.era(), at).ok_or(Fault::Cursor)?;
-    let next = page
-        .next
-        .map(|next| Cursor::new(kind, scope.era(), generation, pages.digest(), next).encode());
-
+    let cursor = cursor_of(request)?;
     let mut head = Vec::with_capacity(96);
     message::begin_result(&request.id, &mut head);
     head.extend_from_slice(match scope.era() {
@@ -59,7 +34,9 @@ pub(super) fn list(
     head.extend_from_slice(kind.member().as_bytes());
     head.extend_from_slice(b"\":[");
     let mut chunks = vec![Bytes::from(head)];
-    chunks.extend(page.chunks.iter().cloned());
+    let next = view.write_page(kind, scope.era(), cursor, &mut chunks);
+    let next = next.ok_or(Fault::Cursor)?;
+    let next = next.map(|next| next.encode());
     chunks.push(tail(scope.era(), next, view).into());
     Ok(ReplySource::Result(Payload::ok(chunks)))
 }
@@ -85,12 +62,13 @@ fn tail(era: Era, next: Option<String>, view: View<'_>) -> String {
 }
 
 /// Returns the cursor of a request, if it has one.
-fn cursor_of(request: &Request<'_>) -> Result<Option<String>, Fault> {
+fn cursor_of(request: &Request<'_>) -> Result<Option<Cursor>, Fault> {
     match request.params.value("cursor") {
         None => Ok(None),
         Some(text) => {
             let text = json::string(text).ok_or(Fault::Cursor)?;
-            Ok(Some(text.into_owned()))
+            let cursor = Cursor::decode(&text).map_err(|_| Fault::Cursor)?;
+            Ok(Some(cursor))
         }
     }
 }

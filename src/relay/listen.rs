@@ -60,7 +60,13 @@ pub async fn listen(
     let wanted = wanted(request)?;
     // Watching begins before the acknowledgement is sent: the caller may list as soon as it has
     // that, and a change after its list must not be missed.
-    let changes = Changes::new(scope.live, scope.caller.clone(), wanted.lists, end);
+    let changes = Changes::new(
+        scope.live,
+        scope.caller.clone(),
+        scope.era(),
+        wanted.lists,
+        end,
+    );
     let (listening, updates) = subscribe(scope, request, wanted).await?;
     Ok((listening, changes.with_updates(updates)))
 }

@@ -156,13 +156,13 @@ impl<'a> Scope<'a> {
     #[must_use]
     pub(super) fn resource(&self, uri: &str) -> Option<ResourceRoute> {
         let named = || self.named_resources().find(uri, Instant::now());
-        self.view().resource(uri, named)
+        self.view().resource(uri, self.era(), named)
     }
 
     /// Returns the upstream that the id of a task names, and the id that the upstream knows; `None` for
     /// an id that was not given to this principal.
     pub(super) fn task<'i>(&self, exposed: &'i str) -> Option<(UpstreamIndex, &'i str)> {
-        let (upstream, bound) = self.view().task(exposed)?;
+        let (upstream, bound) = self.view().task(exposed, self.era())?;
         let name = self.view().upstream_id(upstream)?.as_str();
         let id = self.caller.unbind(Handle::Task, name, bound)?;
         Some((upstream, id))

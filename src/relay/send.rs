@@ -317,7 +317,7 @@ impl Sender<'_, '_> {
         let view = self.scope.view();
         names
             && peer.capabilities.resources
-            && !view.is_only_one_with_resources(self.target.upstream)
+            && !view.is_only_one_with_resources(self.target.upstream, self.scope.era())
     }
 
     /// Returns the `Mcp-*` headers for a modern upstream; none for a legacy one.

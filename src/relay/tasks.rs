@@ -60,7 +60,7 @@ pub(super) fn target<'p>(
 /// have tasks.
 fn nobody_has_tasks(scope: &Scope<'_>) -> bool {
     let view = scope.view();
-    view.upstreams().all(|upstream| {
+    view.upstreams(scope.era()).all(|upstream| {
         view.peer(upstream)
             .is_some_and(|peer| match (scope.era(), peer.era()) {
                 (Era::Legacy, Era::Legacy) => !peer.capabilities.tasks,
@@ -86,7 +86,8 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
         return Err(Fault::Method(method::TASKS_LIST.to_owned()));
     }
     let (first, mut cursor) = cursor(scope, request)?;
-    let mut upstreams = scope.view().upstreams().skip(first).peekable();
+    let upstreams = scope.view().upstreams(scope.era());
+    let mut upstreams = upstreams.skip_while(|index| index.get() < first).peekable();
     while let Some(upstream) = upstreams.next() {
         let cursor = cursor.take();
         let permit = scope.permit(upstream)?;

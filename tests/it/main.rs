@@ -108,5 +108,6 @@ mod tool_rules;
 mod traces;
 mod trusted;
 mod upstreams;
+mod views;
 mod watch;
 mod zoo;

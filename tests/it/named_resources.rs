@@ -105,14 +105,14 @@ async fn an_unknown_tool_of_an_upstream_that_is_down_says_so() {
     weir.wait_told("ann", "state", "failing").await;
     for caller in Client::both(&weir).await {
         let error = caller.call("ann__t", "{}").await.error();
-        let expected = "unknown tool: ann__t; its upstream `ann` has not been listed: answered with an HTTP error";
+        let expected = "Unknown tool: ann__t; its upstream `ann` has not been listed: answered with an HTTP error";
         assert_eq!(
             (&error["code"], &error["message"]),
             (&(-32602).into(), &expected.into())
         );
         for unknown in ["bob__x", "ann", "x"] {
             let error = caller.call(unknown, "{}").await.error();
-            assert_eq!(error["message"], format!("unknown tool: {unknown}"));
+            assert_eq!(error["message"], format!("Unknown tool: {unknown}"));
         }
     }
 }

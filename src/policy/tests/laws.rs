@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 const SCHEMA: &str = r#""a":{"type":"integer"},"b":{"type":"string"}"#;
-const CATALOG: [Tool<'_>; 4] = [
+pub(crate) const CATALOG: [Tool<'_>; 4] = [
     ("erp", "one", SCHEMA, ""),
     (
         "erp",
@@ -90,7 +90,7 @@ fn expression(reads_context: bool) -> BoxedStrategy<String> {
     .boxed()
 }
 
-fn policy(reads_context: bool) -> impl Strategy<Value = String> {
+pub(crate) fn policy(reads_context: bool) -> impl Strategy<Value = String> {
     let mode = prop_oneof![4 => Just(""), 1 => Just("@mode(\"log_only\") ")];
     let effect = prop_oneof![3 => Just("permit"), 1 => Just("forbid")];
     let kind = prop_oneof![Just("when"), Just("unless")];
@@ -107,7 +107,7 @@ fn policy(reads_context: bool) -> impl Strategy<Value = String> {
     )
 }
 
-fn callers() -> Vec<Caller> {
+pub(crate) fn callers() -> Vec<Caller> {
     let tags: [&[(&str, &str)]; 4] = [
         &[],
         &[("role", "x")],
@@ -125,7 +125,7 @@ fn callers() -> Vec<Caller> {
     callers
 }
 
-const ARGUMENTS: [&str; 7] = [
+pub(crate) const ARGUMENTS: [&str; 7] = [
     "{}",
     r#"{"a":1}"#,
     r#"{"a":4}"#,

@@ -15,6 +15,7 @@ use crate::caller::Caller;
 use crate::catalog::Digest;
 use crate::json::{self, Object};
 use crate::live::Live;
+use crate::protocol::era::Era;
 use crate::protocol::{meta, method};
 use crate::relay::back::unasked;
 use crate::session::SessionStream;
@@ -49,6 +50,7 @@ impl ListKinds {
 pub struct Changes {
     live: Arc<Live>,
     caller: Caller,
+    era: Era,
     generations: watch::Receiver<u64>,
     /// The digests of the lists that the caller was last notified of.
     seen: [Digest; 4],
@@ -80,20 +82,22 @@ pub enum ChangeEvent {
 }
 
 impl Changes {
-    /// Watches for a caller from now on, until `end`.
+    /// Watches for a caller of an era from now on, until `end`.
     #[must_use]
     pub fn new(
         live: &Arc<Live>,
         caller: Caller,
+        era: Era,
         wanted: ListKinds,
         end: CancellationToken,
     ) -> Self {
         // In this order: then every snapshot that is stored after `load` is noticed.
         let generations = live.watch();
-        let seen = live.load().view(&caller).digests();
+        let seen = live.load().view(&caller).digests(era);
         Self {
             live: Arc::clone(live),
             caller,
+            era,
             generations,
             seen,
             wanted,
@@ -112,7 +116,7 @@ impl Changes {
         let end = session.end.clone();
         Self {
             session: Some(session),
-            ..Self::new(live, caller, ListKinds::ALL, end)
+            ..Self::new(live, caller, Era::Legacy, ListKinds::ALL, end)
         }
     }
 
@@ -142,6 +146,9 @@ impl Changes {
                 () = self.end.cancelled() => return ChangeEvent::End,
                 Some(message) = receive(messages) => message,
                 Some(update) = receive(updates) => {
+                    if !self.may_hear_of(&update) {
+                        continue;
+                    }
                     let (method, params) = render_update(&update);
                     return ChangeEvent::Updated(method, params);
                 }
@@ -162,17 +169,35 @@ impl Changes {
                 continue;
             };
             // In a box: thousands of idle streams would hold the room for it otherwise.
-            let rendered =
-                Box::pin(unasked::render(session.session(), &self.caller, &message)).await;
+            let (live, caller) = (&self.live, &self.caller);
+            let rendered = unasked::render(live, session.session(), caller, &message);
+            let rendered = Box::pin(rendered).await;
             if let Some(message) = rendered {
                 return ChangeEvent::Message(message);
             }
         }
     }
 
+    /// Returns whether the caller may still use what an update is about.
+    fn may_hear_of(&self, update: &Update) -> bool {
+        let uri = match update.topic {
+            Topic::Resource(_) => &*update.exposed,
+            Topic::Task(_) => return true,
+        };
+        let named = || {
+            let named = match &self.session {
+                Some(session) => Arc::clone(session.session().named_resources()),
+                None => self.live.named_resources(&self.caller),
+            };
+            named.find(uri, Instant::now())
+        };
+        let snapshot = self.live.load();
+        snapshot.view(&self.caller).may_read(uri, self.era, named)
+    }
+
     /// Compares the lists with those that the caller was last notified of.
     fn compare(&mut self) {
-        let now = self.live.load().view(&self.caller).digests();
+        let now = self.live.load().view(&self.caller).digests(self.era);
         let [tools, prompts, resources, templates] =
             std::array::from_fn(|at| now.get(at) != self.seen.get(at));
         self.seen = now;

@@ -41,7 +41,8 @@ pub(super) async fn in_reply(
         // An upstream may cancel its own requests, but no request of the caller.
         method::CANCELLED => withdrawn(session?, link, notification),
         method::RESOURCE_UPDATED => match session {
-            Some(session) => resource_updated(session, link.id(), notification),
+            // While a call goes on, what it was permitted under holds.
+            Some(session) => resource_updated(session, link.id(), notification, |_| true),
             None => {
                 watch::publish_update(link, &notification.envelope, "uri");
                 None
@@ -128,15 +129,19 @@ pub(super) fn withdrawn(
 }
 
 /// Returns an update of a resource under the URI that the caller subscribed to; `None` if it
-/// subscribed to none that this is about (`server/resources.mdx#subscriptions`).
+/// subscribed to none that this is about, or may not read it any more (`server/resources.mdx#subscriptions`).
 pub(super) fn resource_updated(
     session: &CallerSession,
     upstream: &UpstreamId,
     mut notification: Notification<'_>,
+    may_read: impl FnOnce(&str) -> bool,
 ) -> Option<Bytes> {
     let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
     let uri = params.string("uri")?.into_owned();
     let exposed = session.exposed_uri(upstream, &uri)?;
+    if !may_read(&exposed) {
+        return None;
+    }
     if exposed != uri {
         params.set("uri", json::quote(&exposed));
         notification.envelope.set("params", params.to_text());

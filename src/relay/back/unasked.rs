@@ -1,8 +1,11 @@
 //! Messages that an upstream sent outside of any call, for the stream of a caller's session.
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::caller::Caller;
+use crate::live::Live;
+use crate::protocol::era::Era;
 use crate::protocol::message::Message;
 use crate::protocol::method;
 use crate::relay::back::notifications;
@@ -11,6 +14,7 @@ use crate::upstream::watch;
 
 /// Returns a message as the caller gets it; `None` if it is not for this caller.
 pub(super) async fn render(
+    live: &Live,
     session: &CallerSession,
     caller: &Caller,
     message: &UnaskedMessage,
@@ -29,7 +33,11 @@ pub(super) async fn render(
         Ok(Ok(Message::Notification(notification))) => match notification.method.as_ref() {
             method::CANCELLED => notifications::withdrawn(session, link, notification),
             method::RESOURCE_UPDATED => {
-                notifications::resource_updated(session, link.id(), notification)
+                let may_read = |uri: &str| {
+                    let named = || session.named_resources().find(uri, Instant::now());
+                    live.load().view(caller).may_read(uri, Era::Legacy, named)
+                };
+                notifications::resource_updated(session, link.id(), notification, may_read)
             }
             // Progress of calls comes on their own streams; here comes that of tasks.
             method::PROGRESS => {

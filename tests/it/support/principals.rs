@@ -36,9 +36,20 @@ impl Issuer {
 
     /// Starts a weir that accepts its tokens.
     pub async fn start(&self, weir: Builder, listen: &str) -> Weir {
+        self.start_in(weir, listen, |_| {}).await
+    }
+
+    /// The same, after this was done in the folder of the config.
+    pub async fn start_in(
+        &self,
+        weir: Builder,
+        listen: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> Weir {
         let weir = weir.listen(&format!("{listen}, {}", Self::auth("weir")));
         let jwks = self.jwks();
         weir.start_in(|home: &Path, yaml| {
+            prepare(home);
             std::fs::write(home.join("jwks.json"), jwks).unwrap();
             std::fs::write(home.join("weir.yaml"), yaml).unwrap();
         })
