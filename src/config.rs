@@ -44,8 +44,9 @@ use regex::Regex;
 pub use admin::{Admin, AdminAddress, AdminReading, AdminRoles, OperatorRule};
 pub use auth::{
     AgentcoreIdentity, AssumeRole, Auth, AuthorizationCode, AwsCredentials, AwsSecret, AwsSource,
-    ClientAuthentication, ClientCredentials, IdentityKind, OAuthClient, Registration, SecretRef,
-    Sigv4, TokenExchange, TokenParameters, TokenServer,
+    ClientAuthentication, ClientCredentials, ExchangeSubject, IdentityKind, IdentitySubject,
+    OAuthClient, OnBehalf, Registration, SecretRef, Sigv4, TokenExchange, TokenParameters,
+    TokenServer, WithoutCaller,
 };
 pub use drift::{Drift, DriftPolicy, DriftThreshold};
 pub use endpoint::{
@@ -321,8 +322,10 @@ pub struct Upstream {
     pub connector: Connector,
     /// How to reach it.
     pub endpoint: Endpoint,
-    /// How to log in.
+    /// How weir itself logs in: for everything, or for listings only if `on_behalf` is set.
     pub auth: Auth,
+    /// How weir logs in for each of its callers.
+    pub on_behalf: Option<Box<OnBehalf>>,
     /// The first part of its exposed names.
     pub namespace: Namespace,
     /// A pattern that is removed from the front of its names before the namespace is added.

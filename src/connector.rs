@@ -15,6 +15,7 @@ use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::name::Instance;
 use crate::upstream::confinement::SecretPaths;
+use crate::upstream::delegations::Delegations;
 use crate::upstream::http::{HttpWire, WireError};
 use crate::upstream::quirks::Quirks;
 use crate::upstream::stdio::{ChildSpec, InheritedEnv};
@@ -94,6 +95,19 @@ pub fn build_link(
         memory.clone(),
         context.metrics.upstream(&config.id),
     );
+    if let (Some(on_behalf), Endpoint::Http(endpoint), Wire::Http(wire)) =
+        (&config.on_behalf, &config.endpoint, &link.wire)
+    {
+        let exchange = wire
+            .credentials()
+            .caller_exchange(on_behalf, endpoint, &context.auth)?;
+        link.delegations = Some(Delegations::new(
+            on_behalf,
+            exchange,
+            &context.auth,
+            context.memory.share(),
+        ));
+    }
     link.gateway_control = gateway::build_control(config, &context.auth)?;
     Ok(Arc::new(link))
 }

@@ -1,10 +1,12 @@
-//! How weir authenticates to upstreams. A caller's own token is never used for this.
+//! How weir authenticates to upstreams. A caller's own token is sent to none of them: at most to the
+//! token endpoint of the config, which exchanges it.
 //!
 //! [`Credentials`] are added to each request as the last step before it is sent, and learn whether
 //! the upstream accepted them. Operators see their [`CredentialStatus`].
 
 pub mod auth_mismatch;
 pub mod aws;
+pub mod caller_exchange;
 pub mod context;
 pub mod error;
 pub mod grant;
@@ -30,11 +32,13 @@ pub use context::CredentialsContext;
 pub use error::{NoCredential, SetupError};
 pub use rejection::{CredentialVersion, Rejection, RejectionOutcome};
 
-use crate::config::{self, Auth};
+use crate::config::{self, Auth, OnBehalf};
 use crate::files::Files;
 use crate::tls::TlsConfigs;
 use aws::secrets_manager::SecretFetcher;
 use aws::{AwsContext, Signer};
+use caller_exchange::{CallerExchange, CallerSubject};
+use grant::Grant;
 use secret_headers::SecretHeaders;
 use secrets::Secrets;
 use status::{CredentialStatus, RequestCounts, StatusCell};
@@ -77,7 +81,7 @@ impl CredentialsContext {
 #[derive(Debug)]
 pub struct Credentials {
     /// The headers of `headers`, and of kinds of `auth` that are a header with a secret in it.
-    headers: SecretHeaders,
+    headers: Arc<SecretHeaders>,
     mechanism: Mechanism,
     /// `auth.type` in the config.
     name: &'static str,
@@ -121,11 +125,43 @@ impl Credentials {
             }
         };
         Ok(Self {
-            headers,
+            headers: Arc::new(headers),
             mechanism,
             name: upstream.auth.as_str(),
             status,
         })
+    }
+
+    /// Creates the credentials of one caller. Opens no connection.
+    #[must_use]
+    pub fn for_caller(
+        exchange: &CallerExchange,
+        subject: &Arc<CallerSubject>,
+        context: &CredentialsContext,
+    ) -> Self {
+        let status = Arc::new(StatusCell::counted_in(exchange.status()));
+        let grant = Grant::Caller(exchange.grant(subject));
+        let source = TokenSource::from_grant(grant, context, Arc::clone(&status));
+        Self {
+            headers: Arc::clone(exchange.headers()),
+            mechanism: Mechanism::Token(source),
+            name: exchange.name(),
+            status,
+        }
+    }
+
+    /// Creates what exchanges the tokens of callers for those of the upstream; its requests count
+    /// among those of these credentials. Opens no connection.
+    ///
+    /// # Errors
+    /// A mistake in the config.
+    pub fn caller_exchange(
+        &self,
+        config: &OnBehalf,
+        endpoint: &config::HttpEndpoint,
+        context: &CredentialsContext,
+    ) -> Result<CallerExchange, SetupError> {
+        CallerExchange::new(config, endpoint, context, &self.status)
     }
 
     /// Returns whether nothing is added to requests.

@@ -2,10 +2,13 @@
 //! routes.
 
 pub mod ask;
+pub mod caller_login;
 pub mod circuit;
 pub mod client;
 pub mod confinement;
 mod cookies;
+pub mod delegated_peer;
+pub mod delegations;
 pub mod error;
 pub mod exchange;
 pub mod gate;

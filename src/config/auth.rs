@@ -194,14 +194,43 @@ pub struct TokenExchange {
     pub client: OAuthClient,
     /// The parameters of the token request.
     pub token: TokenParameters,
-    /// `subject_token`: weir's own identity at the server, such as a projected service account token.
-    pub subject_token: SecretRef,
-    /// `subject_token_type`, by default `urn:ietf:params:oauth:token-type:jwt`.
+    /// The token that is exchanged.
+    pub subject: ExchangeSubject,
+    /// `subject_token_type`, by default `urn:ietf:params:oauth:token-type:jwt` for weir's own token
+    /// and `…:access_token` for a caller's.
     pub subject_token_type: String,
     /// `actor_token` and its type.
     pub actor_token: Option<(SecretRef, String)>,
     /// `requested_token_type`
     pub requested_token_type: Option<String>,
+}
+
+/// The token that is exchanged (`subject_token`).
+#[derive(Clone, Debug)]
+pub enum ExchangeSubject {
+    /// Weir's own, such as a projected service account token.
+    Own(SecretRef),
+    /// The token that the caller authenticated with.
+    Caller,
+}
+
+/// How weir logs in to an upstream for each of its callers.
+#[derive(Clone, Debug)]
+pub struct OnBehalf {
+    /// The exchange: [`Auth::TokenExchange`] or [`Auth::AgentcoreIdentity`] with a caller as subject.
+    pub auth: Auth,
+    /// Whether callers without a token are served with weir's own login.
+    pub without_caller: WithoutCaller,
+}
+
+/// `without_caller`: what becomes of callers without a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WithoutCaller {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are served with weir's own login.
+    Service,
 }
 
 /// `auth: { type: oauth2_authorization_code }`
@@ -246,10 +275,23 @@ pub struct AgentcoreIdentity {
     pub provider: String,
     /// The kind of credential that the provider gives.
     pub kind: IdentityKind,
+    /// The subject that it is for.
+    pub subject: IdentitySubject,
     /// The region; `None` is that of the credentials.
     pub region: Option<String>,
     /// The AWS credentials of the request.
     pub credentials: AwsCredentials,
+}
+
+/// The subject of a credential of AgentCore Identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentitySubject {
+    /// Weir's own workload (`GetWorkloadAccessToken`).
+    Workload,
+    /// The caller, by its token (`GetWorkloadAccessTokenForJWT`).
+    Caller,
+    /// The caller, by the subject of its token (`GetWorkloadAccessTokenForUserId`).
+    CallerId,
 }
 
 /// A kind of credential that a provider of AgentCore Identity gives.
@@ -276,6 +318,22 @@ pub enum IdentityKind {
 }
 
 impl Auth {
+    /// Returns whether each caller has a login of its own.
+    #[must_use]
+    pub fn is_of_caller(&self) -> bool {
+        match self {
+            Self::TokenExchange(exchange) => matches!(exchange.subject, ExchangeSubject::Caller),
+            Self::AgentcoreIdentity(identity) => identity.subject != IdentitySubject::Workload,
+            Self::None
+            | Self::Bearer(_)
+            | Self::Header { .. }
+            | Self::Basic { .. }
+            | Self::Sigv4(_)
+            | Self::ClientCredentials(_)
+            | Self::AuthorizationCode(_) => false,
+        }
+    }
+
     /// Returns the word in the config.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

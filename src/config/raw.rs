@@ -22,7 +22,7 @@ use serde::Deserialize;
 pub(super) use admin::{Admin, AdminReading, AdminRoles, OperatorKind, OperatorRule};
 pub(super) use auth::{
     AgentcoreIdentity, Auth, AuthorizationCode, ClientAuthMethod, ClientCredentials,
-    SigningAlgorithm, Sigv4, TokenExchange,
+    ExchangeSubject, IdentitySubject, SigningAlgorithm, Sigv4, TokenExchange, WithoutCaller,
 };
 pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
@@ -308,6 +308,9 @@ pub(super) struct Upstream {
     /// How weir authenticates to the upstream. Default: `sigv4` for the AWS connectors, otherwise
     /// `none`.
     pub(super) auth: Option<Auth>,
+    /// How weir itself authenticates to the upstream, to list it, where `auth` is for its callers
+    /// (`subject`).
+    pub(super) listing_auth: Option<Auth>,
     /// Additional headers of every request: text, in which `${VAR}` is replaced, or a secret
     /// reference.
     pub(super) headers: Option<IndexMap<String, TextOrSecret>>,

@@ -200,6 +200,24 @@ pub enum Rule {
     /// An `endpoint` with a part after `?`.
     #[error("an endpoint is a URL without `?` part")]
     NotBase,
+    /// `auth` for callers without one for weir.
+    #[error(
+        "callers do not list an upstream, weir does: write `listing_auth` beside `auth`, with a login of weir's own (`type: none` if listing needs none)"
+    )]
+    NeedsListingAuth,
+    /// `listing_auth` for callers.
+    #[error("weir lists an upstream for itself: this login cannot be that of a caller")]
+    ListingAuthOfCaller,
+    /// `subject: caller_id` with several issuers.
+    #[error(
+        "several issuers under `listen.auth.jwt` may name different callers alike: leave one issuer, or write `subject: caller`"
+    )]
+    SubjectsOfIssuers,
+    /// `listing_auth` without an `auth` for callers.
+    #[error(
+        "is for an `auth` of callers (`subject: caller`); this `auth` is weir's own and lists too: remove it"
+    )]
+    ListingAuthUnneeded,
     /// Neither of two keys.
     #[error("`{0}` or `{1}` is missing")]
     Neither(&'static str, &'static str),

@@ -7,6 +7,7 @@ mod files;
 mod jwt_issuers;
 mod listen_auth;
 mod mistakes;
+mod on_behalf;
 mod policy;
 mod rates;
 

@@ -15,6 +15,7 @@ mod http;
 mod listen_auth;
 mod listen_tls;
 mod oauth;
+mod on_behalf;
 mod policy;
 mod rates;
 mod resync;
@@ -110,7 +111,8 @@ pub(super) fn validate(
         .map(|(id, upstream)| (id, upstream.into()))
         .collect();
     settings.config.sources = sources;
-    let mistakes = policy::check_names(&settings.config);
+    let mut mistakes = policy::check_names(&settings.config);
+    mistakes.extend(on_behalf::check_issuers(&settings.config));
     if !mistakes.is_empty() {
         return Err(ConfigErrors::new(mistakes));
     }

@@ -3,8 +3,11 @@
 #[cfg(test)]
 pub(in crate::credentials) mod scripted;
 
+use std::time::SystemTime;
+
 use crate::config::{Auth, HttpEndpoint, Upstream};
 use crate::credentials::aws::agentcore_identity::AgentcoreIdentityClient;
+use crate::credentials::caller_exchange::CallerGrant;
 use crate::credentials::context::CredentialsContext;
 use crate::credentials::error::SetupError;
 use crate::credentials::oauth::authorization_code::AuthorizationCodeGrant;
@@ -23,6 +26,8 @@ pub enum Grant {
     AuthorizationCode(Box<AuthorizationCodeGrant>),
     /// AgentCore Identity, which fetches and keeps tokens and API keys for agents.
     AgentcoreIdentity(Box<AgentcoreIdentityClient>),
+    /// An exchange on behalf of a caller.
+    Caller(CallerGrant),
     /// A test's own answers.
     #[cfg(test)]
     Scripted(scripted::ScriptedGrant),
@@ -80,8 +85,30 @@ impl Grant {
             Self::TokenExchange(grant) => grant.fetch().await,
             Self::AuthorizationCode(grant) => grant.fetch(is_rejected).await,
             Self::AgentcoreIdentity(grant) => grant.fetch().await,
+            Self::Caller(grant) => grant.fetch().await,
             #[cfg(test)]
             Self::Scripted(grant) => grant.fetch().await,
+        }
+    }
+
+    /// Returns whether a failed fetch is repeated without a call that needs the token. On behalf of a
+    /// caller it is not: the caller may never come back.
+    #[must_use]
+    pub fn retries_by_itself(&self) -> bool {
+        !matches!(self, Self::Caller(_))
+    }
+
+    /// Returns whether a new token may be valid for longer than one that expires then.
+    #[must_use]
+    pub fn may_prolong(&self, expires: Option<SystemTime>) -> bool {
+        match self {
+            Self::Caller(grant) => grant.may_prolong(expires),
+            Self::ClientCredentials(_)
+            | Self::TokenExchange(_)
+            | Self::AuthorizationCode(_)
+            | Self::AgentcoreIdentity(_) => true,
+            #[cfg(test)]
+            Self::Scripted(_) => true,
         }
     }
 
@@ -94,6 +121,7 @@ impl Grant {
             Self::TokenExchange(grant) => grant.version(),
             Self::AuthorizationCode(grant) => grant.version(),
             Self::AgentcoreIdentity(grant) => grant.version(),
+            Self::Caller(grant) => grant.version(),
             #[cfg(test)]
             Self::Scripted(grant) => grant.version(),
         }

@@ -1,6 +1,7 @@
 //! The state of credentials that operators see.
 
 use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -83,6 +84,8 @@ pub struct StatusCell {
     failed: AtomicU64,
     /// Is notified when there is a credential again after there was none.
     recovered: Notify,
+    /// The cell in which requests are counted too.
+    counted_in: Option<Arc<StatusCell>>,
     status: Mutex<CredentialStatus>,
 }
 
@@ -100,12 +103,23 @@ impl Default for StatusCell {
             granted: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             recovered: Notify::new(),
+            counted_in: None,
             status: Mutex::new(status),
         }
     }
 }
 
 impl StatusCell {
+    /// Returns the cell of one of many credentials of an upstream, whose requests count in that of
+    /// the upstream. Its state is not the upstream's.
+    #[must_use]
+    pub fn counted_in(all: &Arc<Self>) -> Self {
+        Self {
+            counted_in: Some(Arc::clone(all)),
+            ..Self::default()
+        }
+    }
+
     /// Returns the status.
     #[must_use]
     pub fn get(&self) -> CredentialStatus {
@@ -123,6 +137,9 @@ impl StatusCell {
     pub fn count_request(&self, granted: bool) {
         let counter = if granted { &self.granted } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(all) = &self.counted_in {
+            all.count_request(granted);
+        }
     }
 
     /// Returns how many requests for credentials there were.

@@ -113,7 +113,8 @@ impl TokenSource {
         Ok(Self::from_grant(grant, context, status))
     }
 
-    fn from_grant(
+    /// Creates the source of a grant's tokens.
+    pub fn from_grant(
         grant: Grant,
         context: &CredentialsContext,
         status: Arc<StatusCell>,
@@ -175,7 +176,7 @@ impl TokenSource {
         if current.lifetime.is_over(now) {
             return None;
         }
-        if current.lifetime.is_due(now) {
+        if current.lifetime.is_due(now) && self.grant.may_prolong(current.expires) {
             self.request_refresh(current.number, false);
         }
         headers.insert(current.header.clone(), current.value.clone());
@@ -373,7 +374,7 @@ impl TokenSource {
                 refresh.failures = refresh.failures.saturating_add(1);
                 self.report_failure(&failed);
                 refresh.failed = Some(failed);
-                retry_at = Some(next_try);
+                retry_at = self.grant.retries_by_itself().then_some(next_try);
             }
         }
         drop(refresh);

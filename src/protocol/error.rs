@@ -159,6 +159,13 @@ pub enum Fault {
         /// Why, in words that give nothing away.
         reason: &'static str,
     },
+    /// The upstream is called on behalf of its callers, and this one proved no identity that could be
+    /// passed on.
+    #[error("upstream `{upstream}` has to know its caller, and this request came without a token")]
+    CallerIdentity {
+        /// The upstream.
+        upstream: Arc<str>,
+    },
     /// Weir is shutting down.
     #[error("shutting down")]
     ShuttingDown,
@@ -239,6 +246,7 @@ impl FaultKind {
             Self::Limited            => both(429, OK, Caller),
             Self::NotBridged         => both(-32603, OK, Upstream),
             Self::Upstream           => both(-32603, OK, Upstream),
+            Self::CallerIdentity     => both(-32603, OK, Caller),
             Self::ShuttingDown       => both(-32603, OK, Weir),
             Self::Internal           => both(-32603, StatusCode::INTERNAL_SERVER_ERROR, Weir),
         }
@@ -328,6 +336,10 @@ impl Fault {
             )),
             Self::NotBridged { upstream } => Some(format!(
                 "{{\"upstream\":{},\"reason\":\"asks for what cannot be passed on\"}}",
+                json::quote(upstream)
+            )),
+            Self::CallerIdentity { upstream } => Some(format!(
+                "{{\"upstream\":{},\"reason\":\"caller_identity\"}}",
                 json::quote(upstream)
             )),
             Self::Upstream { upstream, reason } => Some(format!(

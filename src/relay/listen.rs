@@ -165,6 +165,10 @@ async fn subscribe(
     let mut subscribed = Vec::new();
     for one in permitted(scope, wanted.resources, wanted.tasks)? {
         let link = scope.link(&one.permit)?;
+        // The subscriptions of modern callers are weir's own: there are none on behalf of a caller.
+        if !matches!(link.delegation(scope.caller()), Ok(None)) {
+            continue;
+        }
         let PermittedTopic { exposed, topic, .. } = one;
         let all = &link.subscriptions;
         if let Some(held) = all.subscribe(

@@ -12,6 +12,7 @@
 mod in_flight;
 mod notices;
 mod own;
+mod peers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,8 @@ use in_flight::SendingRequest;
 pub(super) use in_flight::{CancelOnDrop, UpstreamStream};
 pub use notices::{answer, progress, roots_changed};
 pub(super) use own::{list_tasks, set_level, subscribe, unsubscribe};
+pub(super) use peers::peer_for;
+use peers::{is_shared, peer_after_loss};
 
 /// The longest that a call waits for its turn to have the upstream listed again.
 const LONGEST_RENEWAL_DELAY: Duration = Duration::from_secs(1);
@@ -378,68 +381,14 @@ impl Sender<'_, '_> {
     }
 }
 
-/// Returns the peer that answers this caller at an upstream. That is a session of the caller's own
-/// if the upstream keeps state for each session, else the session that all callers share.
-///
-/// # Errors
-/// The upstream has no shared session in time, or the caller's own session cannot be opened.
-pub(super) async fn peer_for(
-    scope: &Scope<'_>,
-    link: &Arc<Link>,
-    deadline: Instant,
-) -> Result<Arc<Peer>, LinkError> {
-    let shared = link.wait_for_peer(deadline).await?;
-    let wants_own = |_: &&Arc<_>| link.sessions.wants_own_session(&shared);
-    let Some(session) = scope.session.filter(wants_own) else {
-        return Ok(shared);
-    };
-    match session.upstream_session(link, deadline).await {
-        // The upstream refuses a second session. Either it speaks the modern era only, and the call
-        // crosses eras. Or it accepts one session only, as servers with a single transport do, and
-        // all callers share that one.
-        Err(error)
-            if error.is_refusal() && (shared.era() == Era::Modern || !shared.is_on_stdio()) =>
-        {
-            if shared.era() == Era::Modern {
-                link.sessions.set_modern_only();
-            } else {
-                tracing::debug!(upstream = %link.id(), %error, "no session of the caller's own: the shared one serves it");
-            }
-            Ok(shared)
-        }
-        own => own,
-    }
-}
-
-/// Returns the peer that answers this caller after the upstream forgot the session of `stale`.
-///
-/// # Errors
-/// No new session can be opened until `deadline`.
-pub(super) async fn peer_after_loss(
-    scope: &Scope<'_>,
-    link: &Arc<Link>,
-    stale: &Arc<Peer>,
-    deadline: Instant,
-) -> Result<Arc<Peer>, LinkError> {
-    match scope.session.filter(|_| !is_shared(link, stale)) {
-        Some(session) => {
-            session.forget_upstream_session(link, stale);
-            peer_for(scope, link, deadline).await
-        }
-        None => link.replace_peer(stale, deadline).await,
-    }
-}
-
-/// Returns whether a peer serves all callers.
-fn is_shared(link: &Link, peer: &Arc<Peer>) -> bool {
-    link.current_peer()
-        .is_some_and(|shared| Arc::ptr_eq(&shared, peer))
-}
-
 /// Logs for the operator why a request failed, and returns the fault for the caller.
 fn log_failure(link: &Link, method: &'static str, request_id: &str, error: &LinkError) -> Fault {
-    if let LinkError::CircuitOpen { .. } = error {
-        // There may be many of these, and the failures that opened the circuit have been logged.
+    if matches!(
+        error,
+        LinkError::CircuitOpen { .. } | LinkError::CallerIdentity
+    ) {
+        // There may be many of these. The failures that opened the circuit have been logged, and a
+        // caller without a token is told so.
         tracing::debug!(upstream = %link.id(), method, reason = %error, request_id, "call refused");
     } else {
         tracing::warn!(upstream = %link.id(), method, reason = %error.full_text(), request_id, "call failed");

@@ -16,8 +16,8 @@ use crate::protocol::method;
 use crate::relay::back::ReplySource;
 use crate::relay::{Payload, Scope, send};
 use crate::session::{CallerSession, ResourceSubscription};
-use crate::upstream::LinkError;
 use crate::upstream::subscriptions::Topic;
+use crate::upstream::{Link, LinkError, Peer};
 
 /// The bytes that a subscription takes besides its URIs.
 const SUBSCRIPTION_BYTES: usize = 256;
@@ -70,9 +70,9 @@ pub(super) async fn subscribe(
     let deadline = link.list_deadline();
     let fault = |error: LinkError| error.to_fault(link.id());
     let peer = send::peer_for(scope, link, deadline).await.map_err(fault)?;
-    let is_own = link
-        .current_peer()
-        .is_some_and(|shared| !Arc::ptr_eq(&shared, &peer));
+    let is_weirs = |shared: Arc<Peer>| Arc::ptr_eq(&shared, &peer);
+    let shared = link.current_peer();
+    let is_own = !peer.is_of_principal && shared.is_some_and(|shared| !is_weirs(shared));
     let shared = if is_own {
         let answer = send::subscribe(scope, request, link, peer, &route.uri, deadline).await?;
         if let Err(error) = answer {
@@ -80,6 +80,9 @@ pub(super) async fn subscribe(
         }
         None
     } else {
+        if peer.is_of_principal {
+            return Err(untold(link));
+        }
         let topic = Topic::Resource(Arc::clone(&route.uri));
         // Without a stream there is no reader yet. The next stream takes the place of this channel.
         let updates = session.updates().unwrap_or_else(|| mpsc::channel(1).0);
@@ -95,10 +98,7 @@ pub(super) async fn subscribe(
             .wait_until_accepted(&[topic], deadline)
             .await;
         if honoured != [true] {
-            return Err(Fault::Upstream {
-                upstream: link.id().as_str().into(),
-                reason: "does not tell of this resource",
-            });
+            return Err(untold(link));
         }
         Some(shared)
     };
@@ -114,6 +114,15 @@ pub(super) async fn subscribe(
     let added = session.add_subscription(uri.as_ref().into(), subscription);
     added.map_err(fault)?;
     Ok(done(request))
+}
+
+/// Returns the fault of a subscription that the upstream does not honour. One that all callers share
+/// is weir's own, so there is none on behalf of a caller.
+fn untold(link: &Link) -> Fault {
+    Fault::Upstream {
+        upstream: link.id().as_str().into(),
+        reason: "does not tell of this resource",
+    }
 }
 
 /// Answers `resources/unsubscribe`.

@@ -17,6 +17,7 @@ use crate::protocol::method;
 use crate::session::caller_session::CallerSession;
 use crate::session::stream::UnaskedMessage;
 use crate::upstream::ask::ask;
+use crate::upstream::caller_login::CallerLogin;
 use crate::upstream::probe::{self, UnsolicitedMessages};
 use crate::upstream::sessions::{SessionOwner, SessionPlace};
 use crate::upstream::watch::{self, StreamEnd};
@@ -61,6 +62,7 @@ impl UpstreamSession {
         self: &Arc<Self>,
         session: &Arc<CallerSession>,
         link: &Arc<Link>,
+        login: Option<&Arc<CallerLogin>>,
         deadline: Instant,
     ) -> Result<Arc<Peer>, LinkError> {
         loop {
@@ -70,7 +72,7 @@ impl UpstreamSession {
             if session.lock().is_over {
                 return Err(LinkError::SessionLost);
             }
-            let (mut over, failure) = self.join(session, link);
+            let (mut over, failure) = self.join(session, link, login);
             // Nothing is sent: it ends when the attempt does.
             if timeout_at(deadline, over.changed()).await.is_err() {
                 return Err(match &link.wire {
@@ -97,6 +99,7 @@ impl UpstreamSession {
         self: &Arc<Self>,
         session: &Arc<CallerSession>,
         link: &Arc<Link>,
+        login: Option<&Arc<CallerLogin>>,
     ) -> (channel::Receiver<()>, Option<oneshot::Receiver<LinkError>>) {
         let mut attempt = self.attempt.lock();
         let usable = |one: &&Attempt| one.over.has_changed().is_ok();
@@ -110,9 +113,12 @@ impl UpstreamSession {
         let (failed, failure) = oneshot::channel();
         // Both weak: an attempt keeps no session alive that has ended meanwhile.
         let (this, session) = (Arc::downgrade(self), Arc::downgrade(session));
-        let opened_at = Arc::clone(link);
+        let (opened_at, login) = (Arc::clone(link), login.map(Arc::clone));
         let task = link.tasks().spawn(async move {
-            match (Box::pin(open(&session, &opened_at)).await, this.upgrade()) {
+            match (
+                Box::pin(open(&session, &opened_at, login.as_ref())).await,
+                this.upgrade(),
+            ) {
                 (Ok(open), Some(this)) => {
                     let _ = this.open.set(open);
                 }
@@ -155,7 +161,11 @@ impl UpstreamSession {
 
 /// Opens a session with the settings of the caller, and begins to read its messages. Dropped at any
 /// time, it leaves no session at the upstream that was opened.
-async fn open(session: &Weak<CallerSession>, link: &Arc<Link>) -> Result<OpenSession, LinkError> {
+async fn open(
+    session: &Weak<CallerSession>,
+    link: &Arc<Link>,
+    login: Option<&Arc<CallerLogin>>,
+) -> Result<OpenSession, LinkError> {
     let current = || session.upgrade().ok_or(LinkError::SessionLost);
     let (share, usage, profile) = {
         let session = current()?;
@@ -165,7 +175,7 @@ async fn open(session: &Weak<CallerSession>, link: &Arc<Link>) -> Result<OpenSes
     let owner: Weak<dyn SessionOwner> = session.clone();
     let place = link.sessions.acquire(link.link_id, share, owner, usage);
     let place = place.await?;
-    let (peer, unasked) = probe::open_session(link, &profile).await?;
+    let (peer, unasked) = probe::open_session(link, &profile, login).await?;
     let (peer, deadline) = (Arc::new(peer), link.connect_deadline());
     let mut opened = OpenSession {
         link: Arc::clone(link),
@@ -280,7 +290,7 @@ fn handle_loss(session: &Weak<CallerSession>, link: &Arc<Link>, peer: &Arc<Peer>
     if !session.is_subscribed(link) {
         return;
     }
-    let link = Arc::clone(link);
+    let (link, login) = (Arc::clone(link), peer.login().map(Arc::clone));
     let gone = Arc::downgrade(&session);
     drop(session);
     link.tasks().clone().spawn(async move {
@@ -289,7 +299,7 @@ fn handle_loss(session: &Weak<CallerSession>, link: &Arc<Link>, peer: &Arc<Peer>
         let Some(session) = gone.upgrade() else {
             return;
         };
-        let reopened = session.upstream_session(&link, link.open_deadline());
+        let reopened = session.upstream_session(&link, login.as_ref(), link.open_deadline());
         if let Err(error) = reopened.await {
             tracing::debug!(upstream = %link.id(), %error, "a caller's subscriptions are lost until its next call");
         }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::session::caller_session::CallerSession;
 use crate::session::upstream_session::UpstreamSession;
+use crate::upstream::caller_login::CallerLogin;
 use crate::upstream::sessions::SessionOwner;
 use crate::upstream::{Link, LinkError, Peer};
 
@@ -20,13 +21,15 @@ impl SessionOwner for CallerSession {
 }
 
 impl CallerSession {
-    /// Returns the peer of the caller's own session at an upstream, opened if there is none.
+    /// Returns the peer of the caller's own session at an upstream, opened if there is none: with the
+    /// caller's login, if the upstream is called on behalf of its callers.
     ///
     /// # Errors
     /// The session cannot be opened until `deadline`, or the caller's session is over.
     pub async fn upstream_session(
         self: &Arc<Self>,
         link: &Arc<Link>,
+        login: Option<&Arc<CallerLogin>>,
         deadline: Instant,
     ) -> Result<Arc<Peer>, LinkError> {
         let own = || {
@@ -42,7 +45,18 @@ impl CallerSession {
             self.forget_upstream_session(&link, &peer);
             found = own()?;
         }
-        found.peer(self, link, deadline).await
+        let is_of_login =
+            |peer: &Peer| peer.login().map(|own| own.key) == login.map(|login| login.key);
+        // Another login of the same principal, with other scopes: no session has two.
+        if found.opened().is_some_and(|(_, peer)| !is_of_login(&peer)) {
+            self.leave_upstream(link.link_id);
+            found = own()?;
+        }
+        let peer = found.peer(self, link, login, deadline).await?;
+        match is_of_login(&peer) {
+            true => Ok(peer),
+            false => Err(LinkError::SessionLost),
+        }
     }
 
     /// Returns the caller's own sessions at upstreams that are open.

@@ -1,5 +1,7 @@
 //! The errors between weir and an upstream.
 
+mod words;
+
 use std::time::Duration;
 
 use http::StatusCode;
@@ -11,6 +13,7 @@ use crate::protocol::message::MessageError;
 use crate::upstream::circuit::CircuitOpen;
 use crate::upstream::client::TransferError;
 use crate::upstream::stdio::ChildClosed;
+use words::{again, describe_media, describe_reason, explain_handshake, throttled};
 
 /// The reason why a message did not reach an upstream, or why nothing usable came back.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,9 @@ pub enum LinkError {
         /// The reason, in weir's own words, where it is known.
         reason: Option<Box<str>>,
     },
+    /// The upstream is called on behalf of its callers, and this one has no token.
+    #[error("the caller has no token that could be exchanged for one of the upstream")]
+    CallerIdentity,
     /// Weir has no credential for the upstream.
     #[error(transparent)]
     Credential(#[from] NoCredential),
@@ -237,6 +243,7 @@ impl LinkError {
             | Self::Platform { .. } => Liveness::Alive,
             Self::Denied { .. }
             | Self::Credential(_)
+            | Self::CallerIdentity
             | Self::SessionLost
             | Self::NoCommonVersion(_)
             | Self::StillStarting
@@ -362,6 +369,7 @@ impl LinkError {
             Self::Redirected { .. } | Self::NotRun(_) => "redirects to another address",
             Self::Throttled { .. } => "asks to be left alone for a while",
             Self::Denied { .. } | Self::Credential(_) => "weir is not let in",
+            Self::CallerIdentity => "the caller has no token",
             Self::SessionLost => "the session was lost",
             Self::HeaderMismatch(_) => "refused the headers",
             Self::Nonsense(_) | Self::MediaType(_) => "the answer is not MCP",
@@ -393,8 +401,12 @@ impl LinkError {
     /// Returns the fault that a caller gets.
     #[must_use]
     pub fn to_fault(&self, upstream: &crate::name::UpstreamId) -> Fault {
+        let upstream = upstream.as_str().into();
+        if matches!(self, Self::CallerIdentity) {
+            return Fault::CallerIdentity { upstream };
+        }
         Fault::Upstream {
-            upstream: upstream.as_str().into(),
+            upstream,
             reason: self.public_text(),
         }
     }
@@ -405,47 +417,6 @@ impl LinkError {
 fn is_about_request(status: StatusCode) -> bool {
     let code = status.as_u16();
     matches!(code, 400 | 411 | 413..=415 | 417 | 422 | 431 | 494)
-}
-
-/// Explains the status that refuses a message of a handshake, where it is known.
-fn explain_handshake(status: StatusCode) -> &'static str {
-    match status {
-        StatusCode::NOT_FOUND => {
-            ": it does not know the session that it has just opened. If it has several replicas, each request of a session has to reach the same one"
-        }
-        _ => "",
-    }
-}
-
-/// Describes how the upstream throttles.
-fn throttled(status: Option<StatusCode>) -> String {
-    match status {
-        Some(status) => format!("HTTP status {status}"),
-        None => "throttled".to_owned(),
-    }
-}
-
-/// Describes when to ask again.
-fn again(retry_after: Option<Duration>) -> String {
-    retry_after
-        .map(|after| format!(", to be asked again in {} s", after.as_secs()))
-        .unwrap_or_default()
-}
-
-/// Puts a reason behind a colon.
-fn describe_reason(reason: Option<&str>) -> String {
-    reason
-        .map(|reason| format!(": {reason}"))
-        .unwrap_or_default()
-}
-
-/// Describes a media type.
-fn describe_media(found: &str) -> String {
-    match found {
-        "" => "an answer without a media type".to_owned(),
-        "text/html" => "a web page (text/html)".to_owned(),
-        other => format!("{other}, neither JSON nor an event stream"),
-    }
 }
 
 #[cfg(test)]

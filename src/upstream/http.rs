@@ -25,6 +25,7 @@ use crate::json::Object;
 use crate::memory::MemoryShare;
 use crate::protocol::era::Era;
 use crate::protocol::headers::{LAST_EVENT_ID, METHOD, SESSION, VERSION};
+use crate::upstream::caller_login::CallerLogin;
 use crate::upstream::client::{HttpClient, HttpClientError};
 use crate::upstream::cookies::Cookies;
 use crate::upstream::error::LinkError;
@@ -125,7 +126,8 @@ impl HttpWire {
         affine.then(|| Arc::new(Affinity::new(&self.url, key)))
     }
 
-    /// Returns a session with the headers that all its requests carry.
+    /// Returns a session with the headers that all its requests carry, and the login of a caller that
+    /// they are sent with.
     #[must_use]
     pub fn new_session(
         &self,
@@ -133,6 +135,7 @@ impl HttpWire {
         id: Option<HeaderValue>,
         affinity: Option<Arc<Affinity>>,
         cookies: Arc<Cookies>,
+        login: Option<&Arc<CallerLogin>>,
     ) -> HttpSession {
         if id.is_none() {
             // It keeps nothing for a client, so all callers share what weir has with it.
@@ -143,6 +146,7 @@ impl HttpWire {
             id,
             affinity,
             cookies,
+            login: login.map(Arc::clone),
         }
     }
 
@@ -184,7 +188,7 @@ impl HttpWire {
             affinity.add_to(&mut headers);
         }
         let answer = async {
-            let request = HttpRequest::post(headers, body, &session.cookies, deadline);
+            let request = HttpRequest::post(headers, body, session.sender(), deadline);
             let sent = self.execute_call(request);
             let response = match self.first_byte {
                 Some(limit) => tokio::time::timeout(limit, sent)
@@ -230,7 +234,7 @@ impl HttpWire {
                 return Box::pin(self.post_until_run(session, headers, body, deadline)).await;
             }
             let post = |headers| {
-                let request = HttpRequest::post(headers, body.clone(), &session.cookies, deadline);
+                let request = HttpRequest::post(headers, body.clone(), session.sender(), deadline);
                 self.execute(request)
             };
             let response = match post(headers.clone()).await {
@@ -270,7 +274,7 @@ impl HttpWire {
         let deadline = Instant::now() + self.reader.idle;
         let request = HttpRequest {
             method: Method::GET,
-            ..HttpRequest::post(headers, Bytes::new(), &session.cookies, deadline)
+            ..HttpRequest::post(headers, Bytes::new(), session.sender(), deadline)
         };
         let response = match self.execute(request).await {
             Err(LinkError::Redirected { .. }) => return Ok(None),
@@ -295,7 +299,7 @@ impl HttpWire {
             let headers = session.headers.clone();
             let request = HttpRequest {
                 method: Method::DELETE,
-                ..HttpRequest::post(headers, Bytes::new(), &session.cookies, deadline)
+                ..HttpRequest::post(headers, Bytes::new(), session.sender(), deadline)
             };
             let _ = tokio::time::timeout_at(deadline, self.execute(request)).await;
         }
@@ -318,7 +322,7 @@ impl HttpWire {
         if let Some(affinity) = &session.affinity {
             affinity.add_to(&mut headers);
         }
-        let request = HttpRequest::post(headers, body, &session.cookies, deadline);
+        let request = HttpRequest::post(headers, body, session.sender(), deadline);
         let response = tokio::time::timeout_at(deadline, self.execute(request)).await;
         let response = response.map_err(|_| LinkError::Timeout)??;
         let opened =

@@ -11,12 +11,14 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::caller::Caller;
 use crate::config;
 use crate::credentials::Credentials;
 use crate::credentials::aws::control_plane::ControlPlane;
 use crate::memory::MemoryShare;
 use crate::metrics;
 use crate::name::{Instance, UpstreamId};
+use crate::upstream::delegations::{Delegation, Delegations};
 use crate::upstream::error::LinkError;
 use crate::upstream::gate::Gate;
 use crate::upstream::health::{Health, ListingReport};
@@ -45,6 +47,8 @@ pub struct Link {
     pub wire: Wire,
     /// The client that has an AgentCore Gateway read its targets anew, if the config wants that.
     pub gateway_control: Option<ControlPlane>,
+    /// The logins of callers, if it is called on behalf of its callers.
+    pub delegations: Option<Delegations>,
     /// The limit of calls in flight and the circuit, which every call passes first.
     pub gate: Arc<Gate>,
     /// The share that pays for what weir reads of this upstream for itself.
@@ -101,6 +105,7 @@ impl Link {
             instance,
             wire,
             gateway_control: None,
+            delegations: None,
             memory,
             metrics,
             health: Health::new(),
@@ -124,6 +129,21 @@ impl Link {
     /// Marks the link as one that no config has any more.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+        if let Some(delegations) = &self.delegations {
+            delegations.clear();
+        }
+    }
+
+    /// Returns the login of a caller, if the upstream is called on behalf of its callers; `None` if
+    /// weir's own login serves it.
+    ///
+    /// # Errors
+    /// It is, and the caller has no token.
+    pub fn delegation(&self, caller: &Caller) -> Result<Option<Arc<Delegation>>, LinkError> {
+        match &self.delegations {
+            Some(delegations) => delegations.find(caller),
+            None => Ok(None),
+        }
     }
 
     /// Returns whether no config has it any more.

@@ -13,6 +13,7 @@ use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::SESSION;
 use crate::protocol::meta;
+use crate::upstream::caller_login::CallerLogin;
 use crate::upstream::cookies::Cookies;
 use crate::upstream::instructions::GivenInstructions;
 use crate::upstream::outbox::Outbox;
@@ -39,6 +40,10 @@ pub struct Peer {
     pub connection: Connection,
     /// The messages to it that belong to no call.
     pub outbox: Outbox,
+    /// Whether it answers the callers of one principal only, who share it.
+    pub is_of_principal: bool,
+    /// What ends with the peer: a session that nobody else ends.
+    pub(super) kept: Option<Box<dyn std::fmt::Debug + Send + Sync>>,
     /// The id of the open `subscriptions/listen` request of a modern child. 0 is none.
     listen_id: AtomicU64,
 }
@@ -53,7 +58,7 @@ pub enum Connection {
 }
 
 /// The headers that every request to an HTTP peer carries.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HttpSession {
     /// Media types, version and session id.
     pub headers: HeaderMap,
@@ -63,6 +68,28 @@ pub struct HttpSession {
     pub affinity: Option<Arc<Affinity>>,
     /// The cookies that the server has set in this session.
     pub cookies: Arc<Cookies>,
+    /// The login of the caller that the session belongs to; `None` for weir's own login.
+    pub login: Option<Arc<CallerLogin>>,
+}
+
+/// The identity that a request is sent with.
+#[derive(Clone, Copy, Debug)]
+pub struct SenderIdentity<'r> {
+    /// The cookies of its session.
+    pub cookies: &'r Cookies,
+    /// The login of a caller; `None` for weir's own.
+    pub login: Option<&'r CallerLogin>,
+}
+
+impl HttpSession {
+    /// Returns the identity that requests of this session are sent with.
+    #[must_use]
+    pub fn sender(&self) -> SenderIdentity<'_> {
+        SenderIdentity {
+            cookies: &self.cookies,
+            login: self.login.as_deref(),
+        }
+    }
 }
 
 /// The ids that lead the requests of a session to the same instance of a server on AgentCore
@@ -202,7 +229,35 @@ impl Peer {
             instructions: GivenInstructions::default(),
             connection,
             outbox: Outbox::default(),
+            is_of_principal: false,
+            kept: None,
             listen_id: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes the same peer over another connection.
+    #[must_use]
+    pub fn with_connection(&self, connection: Connection) -> Self {
+        let peer = Self::new(
+            self.era,
+            self.version.clone(),
+            self.capabilities,
+            self.server.clone(),
+            self.extensions.clone(),
+            connection,
+        );
+        Self {
+            versions: self.versions.clone(),
+            ..peer
+        }
+    }
+
+    /// Returns the login of the caller that its session belongs to; `None` for weir's own login.
+    #[must_use]
+    pub fn login(&self) -> Option<&Arc<CallerLogin>> {
+        match &self.connection {
+            Connection::Http(session) => session.login.as_ref(),
+            Connection::Child(_) => None,
         }
     }
 

@@ -15,6 +15,9 @@ mod versions;
 pub use era::KnownEra;
 pub use requests::{SessionProfile, UnsolicitedMessages, request_meta};
 
+use std::sync::Arc;
+
+use crate::upstream::caller_login::CallerLogin;
 use crate::upstream::error::LinkError;
 use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::Peer;
@@ -55,16 +58,18 @@ pub async fn connect(link: &Link, known: KnownEra) -> Result<Connected, LinkErro
     }
 }
 
-/// Opens a legacy session beside the link's own. Over stdio that is another process.
+/// Opens a legacy session beside the link's own, over HTTP with the login of a caller if there is one.
+/// Over stdio it is another process.
 ///
 /// # Errors
 /// The upstream cannot be reached, refuses, or speaks no legacy version.
 pub async fn open_session(
     link: &Link,
     profile: &SessionProfile,
+    login: Option<&Arc<CallerLogin>>,
 ) -> Result<(Peer, Option<UnsolicitedMessages>), LinkError> {
     match &link.wire {
-        Wire::Http(wire) => Ok((http::open_session(link, wire, profile).await?, None)),
+        Wire::Http(wire) => Ok((http::open_session(link, wire, profile, login).await?, None)),
         Wire::Child(spec) => {
             let (peer, unsolicited) = stdio::open_session(link, spec, profile).await?;
             Ok((peer, Some(unsolicited)))

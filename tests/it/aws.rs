@@ -11,8 +11,8 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
 use tokio::time::Instant;
 use weir::config::{
-    AgentcoreIdentity, AssumeRole, AwsCredentials, AwsSecret, AwsSource, IdentityKind, SecretRef,
-    Sigv4,
+    AgentcoreIdentity, AssumeRole, AwsCredentials, AwsSecret, AwsSource, IdentityKind,
+    IdentitySubject, SecretRef, Sigv4,
 };
 use weir::credentials::aws::secrets_manager::SecretFetcher;
 use weir::credentials::aws::{AgentcoreIdentityClient, AwsContext, ControlPlane, Signer};

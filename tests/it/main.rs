@@ -78,6 +78,7 @@ mod mirrored;
 mod mistakes;
 mod named_resources;
 mod nulls;
+mod on_behalf;
 mod one_list;
 mod operators;
 mod outbox;

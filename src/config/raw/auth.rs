@@ -151,6 +151,34 @@ pub(in crate::config) struct ClientCredentials {
     pub(in crate::config) allowed_hosts: Option<Vec<String>>,
 }
 
+/// The subject of a token exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum ExchangeSubject {
+    /// The caller.
+    Caller,
+}
+
+/// The subject of a credential of AgentCore Identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum IdentitySubject {
+    /// The caller, by the token that it authenticated with (`GetWorkloadAccessTokenForJWT`).
+    Caller,
+    /// The caller, by the subject of that token (`GetWorkloadAccessTokenForUserId`).
+    CallerId,
+}
+
+/// The answer to callers without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum WithoutCaller {
+    /// An error.
+    Refuse,
+    /// The call is made with the login of `listing_auth`.
+    Service,
+}
+
 /// OAuth 2 token exchange. In all text, `${VAR}` is replaced.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -182,9 +210,15 @@ pub(in crate::config) struct TokenExchange {
     pub(in crate::config) parameters: Option<IndexMap<String, ScalarText>>,
     /// Additional hosts that the metadata of the issuer may refer to.
     pub(in crate::config) allowed_hosts: Option<Vec<String>>,
-    /// The token to exchange, such as a projected service account token.
-    pub(in crate::config) subject_token: SecretRef,
-    /// The type of that token. Default: `urn:ietf:params:oauth:token-type:jwt`.
+    /// The token to exchange, such as a projected service account token. Alternative: `subject`.
+    pub(in crate::config) subject_token: Option<SecretRef>,
+    /// Exchange the token that each caller authenticated with, so that the upstream sees the caller.
+    /// Needs `listing_auth`. Callers without a token are refused.
+    pub(in crate::config) subject: Option<ExchangeSubject>,
+    /// Whether callers without a token are refused, or served with `listing_auth`. Default: `refuse`.
+    pub(in crate::config) without_caller: Option<WithoutCaller>,
+    /// The type of that token. Default: `urn:ietf:params:oauth:token-type:jwt`, and
+    /// `urn:ietf:params:oauth:token-type:access_token` for the token of a caller.
     pub(in crate::config) subject_token_type: Option<String>,
     /// The token of the acting party (`actor_token`).
     pub(in crate::config) actor_token: Option<SecretRef>,
@@ -237,6 +271,11 @@ pub(in crate::config) struct AgentcoreIdentity {
     pub(in crate::config) audiences: Option<Vec<String>>,
     /// The `customParameters` of the token.
     pub(in crate::config) parameters: Option<IndexMap<String, ScalarText>>,
+    /// Get a credential for each caller instead of one for weir. Needs `listing_auth`. Callers without
+    /// a token are refused.
+    pub(in crate::config) subject: Option<IdentitySubject>,
+    /// Whether callers without a token are refused, or served with `listing_auth`. Default: `refuse`.
+    pub(in crate::config) without_caller: Option<WithoutCaller>,
     /// Get an API key instead of a token, and send it like this.
     pub(in crate::config) api_key: Option<ApiKey>,
     /// A profile of the AWS configuration files. Default: the default chain.

@@ -12,7 +12,8 @@ use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::secrets::is_region;
 use crate::config::{
-    AgentcoreIdentity, AssumeRole, Auth, AwsCredentials, AwsSource, IdentityKind, Sigv4, raw,
+    AgentcoreIdentity, AssumeRole, Auth, AwsCredentials, AwsSource, IdentityKind, IdentitySubject,
+    Sigv4, raw,
 };
 use crate::document::path::KeyPath;
 
@@ -184,6 +185,14 @@ fn is_role(arn: &str) -> bool {
     is_partition(partition) && is_account(account) && !name.is_empty() && name.bytes().all(legal)
 }
 
+fn subject_of(raw: &raw::AgentcoreIdentity) -> IdentitySubject {
+    match raw.subject {
+        None => IdentitySubject::Workload,
+        Some(raw::IdentitySubject::Caller) => IdentitySubject::Caller,
+        Some(raw::IdentitySubject::CallerId) => IdentitySubject::CallerId,
+    }
+}
+
 /// `auth: { type: agentcore_identity }`
 pub(super) fn check_identity(
     check: &mut Check<'_>,
@@ -241,6 +250,7 @@ pub(super) fn check_identity(
         workload,
         provider,
         kind,
+        subject: subject_of(raw),
         region: region.or(named.region),
         credentials: AwsCredentials {
             source: AwsSource::Chain { profile },

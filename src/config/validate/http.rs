@@ -5,7 +5,7 @@ use url::Url;
 
 use super::check::Check;
 use super::secret_values::{resolve_secret, resolve_text_or_secret};
-use super::target::{EndpointContext, HttpTarget, check_upstream_url};
+use super::target::{EndpointContext, HttpTarget, Logins, check_upstream_url};
 use super::values::{expand, header_name};
 use super::{agentcore, aws, oauth, tls};
 use crate::config::reach::Reach;
@@ -52,7 +52,7 @@ pub(super) fn check_endpoint(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
     target: HttpTarget,
-    auth: &Auth,
+    logins: &Logins,
     at: &KeyPath,
 ) -> (Connector, Endpoint) {
     let socket = raw.socket.as_ref().map(|text| {
@@ -73,7 +73,7 @@ pub(super) fn check_endpoint(
         url: target.url,
         socket,
         tls,
-        headers: check_headers(check, raw, auth, at),
+        headers: check_headers(check, raw, logins, at),
         gateway: target.gateway,
         allow_plain_http: raw.allow_plain_http == Some(true),
     };
@@ -108,7 +108,16 @@ pub(super) fn check_auth(
             false => Auth::None,
         };
     };
-    let at = at.key("auth");
+    check_written(check, written, context, &at.key("auth"))
+}
+
+/// Checks `auth` or `listing_auth` as it is written.
+pub(super) fn check_written(
+    check: &mut Check<'_>,
+    written: &raw::Auth,
+    context: EndpointContext<'_>,
+    at: &KeyPath,
+) -> Auth {
     match (written, context.target) {
         (raw::Auth::Basic { .. }, Some(target)) if target.connector.is_aws() => {
             let connector = target.connector.as_str();
@@ -135,15 +144,15 @@ pub(super) fn check_auth(
                 password: resolve_secret(check, password, &at.key("password")),
             }
         }
-        raw::Auth::Sigv4(raw) => aws::check_sigv4(check, raw, context.target, &at),
+        raw::Auth::Sigv4(raw) => aws::check_sigv4(check, raw, context.target, at),
         raw::Auth::ClientCredentials(raw) => {
-            oauth::check_client_credentials(check, raw, context, &at)
+            oauth::check_client_credentials(check, raw, context, at)
         }
         raw::Auth::AuthorizationCode(raw) => {
-            oauth::check_authorization_code(check, raw, context, &at)
+            oauth::check_authorization_code(check, raw, context, at)
         }
-        raw::Auth::TokenExchange(raw) => oauth::check_token_exchange(check, raw, context, &at),
-        raw::Auth::AgentcoreIdentity(raw) => aws::check_identity(check, raw, context.target, &at),
+        raw::Auth::TokenExchange(raw) => oauth::check_token_exchange(check, raw, context, at),
+        raw::Auth::AgentcoreIdentity(raw) => aws::check_identity(check, raw, context.target, at),
     }
 }
 
@@ -175,11 +184,14 @@ fn own_headers(auth: &Auth) -> Vec<HeaderName> {
 fn check_headers(
     check: &mut Check<'_>,
     raw: &raw::Upstream,
-    auth: &Auth,
+    logins: &Logins,
     at: &KeyPath,
 ) -> Vec<(HeaderName, SecretRef)> {
     let mut headers: Vec<(HeaderName, SecretRef)> = Vec::new();
-    let own = own_headers(auth);
+    let mut own = own_headers(&logins.auth);
+    if let Some(on_behalf) = &logins.on_behalf {
+        own.extend(own_headers(&on_behalf.auth));
+    }
     for (name, value) in raw.headers.iter().flatten() {
         let at = at.key("headers").key(name);
         let name = check.ok(&at, header_name(name));

@@ -13,8 +13,8 @@ use super::values::{
 use crate::config::raw::forms::ScalarText;
 use crate::config::rules::{Rule, UrlError};
 use crate::config::{
-    Auth, AuthorizationCode, ClientAuthentication, ClientCredentials, OAuthClient, Registration,
-    SecretRef, TokenExchange, TokenParameters, TokenServer, raw,
+    Auth, AuthorizationCode, ClientAuthentication, ClientCredentials, ExchangeSubject, OAuthClient,
+    Registration, SecretRef, TokenExchange, TokenParameters, TokenServer, raw,
 };
 use crate::document::path::KeyPath;
 
@@ -38,6 +38,8 @@ const OWN: [&str; 15] = [
 ];
 /// The default type of the tokens that are exchanged (RFC 8693 §3).
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+/// The default type of a caller's token.
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// `auth: { type: oauth2_client_credentials }`
 pub(super) fn check_client_credentials(
@@ -105,7 +107,7 @@ pub(super) fn check_token_exchange(
         may_be_public: false,
     };
     let authentication = proof.check(check, at);
-    let subject_token = resolve_secret(check, &raw.subject_token, &at.key("subject_token"));
+    let subject = check_subject(check, raw, at);
     let subject_type = check_token_type(
         check,
         raw.subject_token_type.as_ref(),
@@ -127,17 +129,45 @@ pub(super) fn check_token_exchange(
         context,
         at,
     );
-    let Some(client) = client else {
+    let (Some(client), Some(subject)) = (client, subject) else {
         return Auth::None;
     };
     Auth::TokenExchange(Box::new(TokenExchange {
         client,
         token,
-        subject_token,
-        subject_token_type: subject_type.unwrap_or_else(|| JWT.to_owned()),
+        subject_token_type: subject_type.unwrap_or_else(|| match subject {
+            ExchangeSubject::Own(_) => JWT.to_owned(),
+            ExchangeSubject::Caller => ACCESS_TOKEN.to_owned(),
+        }),
+        subject,
         actor_token,
         requested_token_type,
     }))
+}
+
+/// Checks whose token is exchanged.
+fn check_subject(
+    check: &mut Check<'_>,
+    raw: &raw::TokenExchange,
+    at: &KeyPath,
+) -> Option<ExchangeSubject> {
+    let (key, other) = ("subject_token", "subject");
+    let own = raw.subject_token.as_ref();
+    let own = own.map(|token| resolve_secret(check, token, &at.key(key)));
+    match (own, raw.subject) {
+        (Some(_), Some(raw::ExchangeSubject::Caller)) => {
+            check.report(&at.key(key), Rule::NotWith { key, other });
+            None
+        }
+        (Some(own), None) => Some(ExchangeSubject::Own(own)),
+        (None, Some(raw::ExchangeSubject::Caller)) => Some(ExchangeSubject::Caller),
+        (None, None) => {
+            if !check.source.is_excused(at, key) && !check.source.is_excused(at, other) {
+                check.report(at, Rule::Neither(key, other));
+            }
+            None
+        }
+    }
 }
 
 /// Checks the token of the acting party, and its type.

@@ -4,7 +4,7 @@ use url::Url;
 
 use super::check::Check;
 use super::values::check_url;
-use crate::config::{Connector, Gateway, raw};
+use crate::config::{Auth, Connector, Gateway, OnBehalf, raw};
 use crate::document::path::KeyPath;
 
 /// The URL of an upstream over HTTP, and what it says about the upstream.
@@ -37,4 +37,22 @@ pub(super) fn check_upstream_url(
     // A Unix socket does not leave the machine.
     let allow_plain = raw.allow_plain_http == Some(true) || raw.socket.is_some();
     check_url(check, text, allow_plain, at)
+}
+
+/// The logins at an upstream.
+#[derive(Debug)]
+pub(super) struct Logins {
+    /// Weir's own.
+    pub(super) auth: Auth,
+    /// That of its callers.
+    pub(super) on_behalf: Option<Box<OnBehalf>>,
+}
+
+impl Default for Logins {
+    fn default() -> Self {
+        Self {
+            auth: Auth::None,
+            on_behalf: None,
+        }
+    }
 }

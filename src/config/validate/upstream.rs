@@ -8,15 +8,14 @@ use indexmap::IndexMap;
 use super::check::Check;
 use super::secret_values::resolve_text_or_secret;
 use super::settings::{CommonKeys, Defaults};
-use super::target::{EndpointContext, HttpTarget};
+use super::target::{EndpointContext, HttpTarget, Logins};
 use super::values::expand;
-use super::{agentcore, http, rule_origins, tools};
+use super::{agentcore, http, on_behalf, rule_origins, tools};
 use crate::config::raw::forms::ScalarText;
 use crate::config::raw::{self, Transport};
 use crate::config::rules::Rule;
 use crate::config::{
-    Auth, ChildUser, Connector, Endpoint, Fingerprint, InheritEnv, ProcessSharing, SecretRef,
-    Upstream,
+    ChildUser, Connector, Endpoint, Fingerprint, InheritEnv, ProcessSharing, SecretRef, Upstream,
 };
 use crate::document::path::KeyPath;
 use crate::name::{Namespace, UpstreamId};
@@ -61,12 +60,12 @@ pub(super) fn check_upstream(
         Some(raw::ProcessSharing::Shared) | None => ProcessSharing::Shared,
     };
     let forward_meta = raw.forward_meta.take();
-    let (connector, mut endpoint, auth) = check_endpoint(check, raw, defaults, at)?;
+    let (connector, mut endpoint, logins) = check_endpoint(check, raw, defaults, at)?;
     if let Endpoint::Child { inherit_env, .. } = &mut endpoint {
         *inherit_env = settings.inherit_env;
     }
     // Relative paths mean something else in another folder, so what they mean is in it too.
-    let fingerprint = Fingerprint::of(&(as_written, &endpoint, &auth));
+    let fingerprint = Fingerprint::of(&(as_written, &endpoint, &logins));
     if connector == Connector::AgentcoreRuntime && !settings.has_list {
         settings.timeouts.list = COLD;
     }
@@ -74,7 +73,8 @@ pub(super) fn check_upstream(
         id: id.clone(),
         connector,
         endpoint,
-        auth,
+        auth: logins.auth,
+        on_behalf: logins.on_behalf,
         namespace,
         strip,
         tools: rules,
@@ -137,7 +137,7 @@ fn check_endpoint(
     mut raw: raw::Upstream,
     defaults: &Defaults,
     at: &KeyPath,
-) -> Option<(Connector, Endpoint, Auth)> {
+) -> Option<(Connector, Endpoint, Logins)> {
     check_transport(check, &mut raw, at);
     let command = raw.command.take();
     let target = match &command {
@@ -149,12 +149,12 @@ fn check_endpoint(
         allow_plain: raw.allow_plain_http == Some(true),
         has_state: defaults.has_state,
     };
-    let auth = http::check_auth(check, &raw, context, at);
+    let logins = on_behalf::check_logins(check, &raw, context, at);
     match (target, command) {
         (Some(target), _) => {
             report_present(check, at, &child_keys(&raw), Rule::NeedsCommand);
-            let (connector, endpoint) = http::check_endpoint(check, &raw, target, &auth, at);
-            Some((connector, endpoint, auth))
+            let (connector, endpoint) = http::check_endpoint(check, &raw, target, &logins, at);
+            Some((connector, endpoint, logins))
         }
         (None, Some(command)) => {
             let ways = [
@@ -178,7 +178,7 @@ fn check_endpoint(
                 check.report(&at.key("connector"), rule);
             }
             let child = check_child(check, raw, &command, at);
-            Some((Connector::OnPrem, child, Auth::None))
+            Some((Connector::OnPrem, child, Logins::default()))
         }
         (None, None) => None,
     }
@@ -256,11 +256,12 @@ fn child_keys(raw: &raw::Upstream) -> [(&'static str, bool); 5] {
 }
 
 /// Keys that upstreams over HTTP have.
-fn http_keys(raw: &raw::Upstream) -> [(&'static str, bool); 5] {
+fn http_keys(raw: &raw::Upstream) -> [(&'static str, bool); 6] {
     let login = !matches!(raw.auth, Some(raw::Auth::None {}) | None);
     let headers = raw.headers.as_ref();
     [
         ("auth", login),
+        ("listing_auth", raw.listing_auth.is_some()),
         (
             "headers",
             headers.is_some_and(|headers| !headers.is_empty()),

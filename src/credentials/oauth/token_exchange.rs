@@ -1,11 +1,10 @@
 //! Token exchange (RFC 8693): a token of one server for a token of another.
 //!
 //! The subject is weir itself: a token in a file, such as the one of a Kubernetes service account,
-//! read again for each exchange because it is rotated. On behalf of a caller, the caller's token
-//! would be the subject and weir's the actor. That takes a subject for each exchange and tokens for
-//! each caller; only [`TokenExchangeGrant::fetch`] would change.
+//! read again for each exchange because it is rotated. Or it is a caller: then its token is the
+//! subject, and weir's own token, if there is one, the actor.
 
-use crate::config::{HttpEndpoint, TokenExchange, TokenParameters};
+use crate::config::{ExchangeSubject, HttpEndpoint, TokenExchange, TokenParameters};
 use crate::credentials::context::CredentialsContext;
 use crate::credentials::error::SetupError;
 use crate::credentials::oauth::token_client::{GrantType, TokenClient, read};
@@ -18,7 +17,9 @@ use crate::secret::Secret;
 pub struct TokenExchangeGrant {
     client: TokenClient,
     token: TokenParameters,
-    subject: TypedToken,
+    /// Weir's own token; `None` if callers are the subjects.
+    own: Option<SecretCell>,
+    subject_type: String,
     actor: Option<TypedToken>,
     requested_type: Option<String>,
 }
@@ -51,10 +52,11 @@ impl TokenExchangeGrant {
         Ok(Self {
             client: TokenClient::new(&config.client, upstream, context)?,
             token: config.token.clone(),
-            subject: TypedToken {
-                token: context.secrets.open(&config.subject_token)?,
-                kind: config.subject_token_type.clone(),
+            own: match &config.subject {
+                ExchangeSubject::Own(token) => Some(context.secrets.open(token)?),
+                ExchangeSubject::Caller => None,
             },
+            subject_type: config.subject_token_type.clone(),
             actor,
             requested_type: config.requested_token_type.clone(),
         })
@@ -65,21 +67,27 @@ impl TokenExchangeGrant {
     /// # Errors
     /// The server gave none.
     pub async fn fetch(&self) -> Result<Token, GrantError> {
-        let subject = read(&self.subject.token).await?;
-        let result = self.exchange(&subject, &self.subject.kind).await;
+        let Some(own) = &self.own else {
+            return Err(GrantError::Rejected("there is no caller".into()));
+        };
+        let subject = read(own).await?;
+        let result = self.fetch_for(&subject).await;
         if let Err(GrantError::Rejected(_)) = &result {
-            let token = &self.subject.token;
-            token.renew_in_background(token.version());
+            own.renew_in_background(own.version());
         }
         result
     }
 
-    async fn exchange(&self, subject: &Secret, kind: &str) -> Result<Token, GrantError> {
+    /// Fetches a new token for the subject of this token.
+    ///
+    /// # Errors
+    /// The server gave none.
+    pub async fn fetch_for(&self, subject: &Secret) -> Result<Token, GrantError> {
         // A file may end with a newline.
         let text = |secret: &Secret| secret.expose().trim().to_owned();
         let mut parameters = vec![
             ("subject_token", text(subject)),
-            ("subject_token_type", kind.to_owned()),
+            ("subject_token_type", self.subject_type.clone()),
         ];
         if let Some(actor) = &self.actor {
             parameters.push(("actor_token", text(&read(&actor.token).await?)));
@@ -97,6 +105,7 @@ impl TokenExchangeGrant {
     pub fn version(&self) -> u64 {
         let actor = self.actor.as_ref();
         let actor = actor.map_or(0, |actor| actor.token.version());
-        self.client.version() + self.subject.token.version() + actor
+        let own = self.own.as_ref().map_or(0, SecretCell::version);
+        self.client.version() + own + actor
     }
 }

@@ -10,7 +10,7 @@ use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
 use crate::protocol::method;
-use crate::relay::send::{peer_after_loss, peer_for};
+use crate::relay::send::peers::{peer_after_loss, peer_for};
 use crate::relay::{Scope, hops};
 use crate::upstream::ask::{Answer, ask};
 use crate::upstream::{Link, LinkError, Peer};

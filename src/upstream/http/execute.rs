@@ -12,9 +12,10 @@ use super::media::ERROR_BODY;
 use super::request::HttpRequest;
 use super::{HttpWire, redirect};
 use crate::credentials::auth_mismatch;
-use crate::credentials::{Rejection, RejectionOutcome};
+use crate::credentials::{Credentials, Rejection, RejectionOutcome};
 use crate::upstream::client::Body;
 use crate::upstream::error::{LinkError, RedirectTarget};
+use crate::upstream::peer::SenderIdentity;
 
 /// The time that the body of a 401 or 403 may take. The caller waits meanwhile, and the body only
 /// explains the refusal.
@@ -104,9 +105,9 @@ impl HttpWire {
         mut request: HttpRequest<'_>,
     ) -> Result<Response<Body>, LinkError> {
         let url = other.unwrap_or(&self.url);
-        let cookies = request.cookies;
+        let cookies = request.sender.cookies;
         cookies.add_to(url, &mut request.headers);
-        if !self.credentials.is_empty() {
+        if !self.credentials_of(request.sender).is_empty() {
             return self.execute_with_credentials(other, request).await;
         }
         let sent = self
@@ -123,6 +124,13 @@ impl HttpWire {
         }
     }
 
+    /// Returns the credentials of a sender: those of a caller's login are never mixed with weir's own.
+    fn credentials_of<'s>(&'s self, sender: SenderIdentity<'s>) -> &'s Credentials {
+        sender
+            .login
+            .map_or(&self.credentials, |login| &login.credentials)
+    }
+
     /// Adds credentials and sends. A request that is refused with 401 or 403 did not run, so it is
     /// sent once more if weir has new credentials.
     async fn execute_with_credentials(
@@ -134,15 +142,15 @@ impl HttpWire {
             method,
             headers,
             body,
-            cookies,
+            sender,
             deadline,
         } = request;
+        let (cookies, credentials) = (sender.cookies, self.credentials_of(sender));
         let url = other.unwrap_or(&self.url);
         let mut may_repeat = true;
         loop {
             let mut signed = headers.clone();
-            let version = self
-                .credentials
+            let version = credentials
                 .authorize(&method, url, &mut signed, &body, deadline)
                 .await?;
             let sent = self
@@ -151,7 +159,7 @@ impl HttpWire {
             let response = sent.await.map_err(LinkError::from_transfer)?;
             cookies.update_from(url, response.headers());
             if !is_refusal(response.status()) {
-                self.credentials.handle_accepted(version);
+                credentials.handle_accepted(version);
                 return Ok(response);
             }
             let (status, headers) = (response.status(), response.headers().clone());
@@ -162,8 +170,7 @@ impl HttpWire {
                 headers: &headers,
                 body: &read.ok().and_then(Result::ok).unwrap_or_default(),
             };
-            let handled = self
-                .credentials
+            let handled = credentials
                 .handle_rejection(version, &rejection, deadline)
                 .await;
             let reason = match handled {
@@ -174,7 +181,8 @@ impl HttpWire {
                 RejectionOutcome::Retry => None,
                 RejectionOutcome::Final(reason) => reason,
             };
-            let known = || auth_mismatch::explain(status, &headers, rejection.body, self.sent);
+            let sent = sender.login.map_or(self.sent, |login| login.sent);
+            let known = || auth_mismatch::explain(status, &headers, rejection.body, sent);
             let reason = reason.or_else(|| known().map(Into::into));
             return Err(LinkError::Denied { status, reason });
         }

@@ -11,9 +11,8 @@ use super::retry::{RetryPauses, read_error};
 use super::session_headers;
 use crate::protocol::headers::{METHOD, SESSION, VERSION};
 use crate::protocol::message::Message;
-use crate::upstream::cookies::Cookies;
 use crate::upstream::error::LinkError;
-use crate::upstream::peer::Affinity;
+use crate::upstream::peer::{Affinity, SenderIdentity};
 use crate::upstream::quirks::PlatformErrorKind;
 use crate::upstream::status;
 
@@ -39,7 +38,7 @@ impl HttpWire {
     pub async fn send_handshake(
         &self,
         affinity: Option<&Affinity>,
-        cookies: &Cookies,
+        sender: SenderIdentity<'_>,
         version: &str,
         modern_method: Option<&'static str>,
         body: Bytes,
@@ -59,12 +58,12 @@ impl HttpWire {
             }
             let sent = async {
                 let first =
-                    self.send_handshake_once(headers.clone(), cookies, body.clone(), deadline);
+                    self.send_handshake_once(headers.clone(), sender, body.clone(), deadline);
                 match first.await {
                     // A handshake may be repeated, whether or not the first one arrived.
                     Err(error) if error.is_unanswered() => {
                         let again =
-                            self.send_handshake_once(headers, cookies, body.clone(), deadline);
+                            self.send_handshake_once(headers, sender, body.clone(), deadline);
                         Box::pin(again).await
                     }
                     answer => answer,
@@ -99,11 +98,11 @@ impl HttpWire {
     async fn send_handshake_once(
         &self,
         headers: HeaderMap,
-        cookies: &Cookies,
+        sender: SenderIdentity<'_>,
         body: Bytes,
         deadline: Instant,
     ) -> Result<HandshakeAnswer, LinkError> {
-        let request = HttpRequest::post(headers, body, cookies, deadline);
+        let request = HttpRequest::post(headers, body, sender, deadline);
         let response = self.execute(request).await?;
         let status = response.status();
         let session = response.headers().get(SESSION).cloned();

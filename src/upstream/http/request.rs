@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
-use crate::upstream::cookies::Cookies;
+use crate::upstream::peer::SenderIdentity;
 
 /// An HTTP request without cookies and credentials.
 #[derive(Debug)]
@@ -13,8 +13,8 @@ pub(super) struct HttpRequest<'r> {
     pub(super) headers: HeaderMap,
     /// Empty for GET and DELETE.
     pub(super) body: Bytes,
-    /// The cookies of its session.
-    pub(super) cookies: &'r Cookies,
+    /// The identity that it is sent with.
+    pub(super) sender: SenderIdentity<'r>,
     /// When credentials have to be there.
     pub(super) deadline: Instant,
 }
@@ -23,14 +23,14 @@ impl<'r> HttpRequest<'r> {
     pub(super) fn post(
         headers: HeaderMap,
         body: Bytes,
-        cookies: &'r Cookies,
+        sender: SenderIdentity<'r>,
         deadline: Instant,
     ) -> Self {
         Self {
             method: Method::POST,
             headers,
             body,
-            cookies,
+            sender,
             deadline,
         }
     }

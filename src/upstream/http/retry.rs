@@ -112,7 +112,7 @@ impl HttpWire {
             if let Some(affinity) = &session.affinity {
                 affinity.add_to(&mut signed);
             }
-            let request = HttpRequest::post(signed, body.clone(), &session.cookies, deadline);
+            let request = HttpRequest::post(signed, body.clone(), session.sender(), deadline);
             let response = self.execute(request).await?;
             if let Some(affinity) = &session.affinity {
                 affinity.update_from(response.headers());

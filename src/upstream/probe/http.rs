@@ -11,6 +11,7 @@ use super::requests::{SessionProfile, discover_request, initialize_request};
 use super::versions::{RefusedVersion, VersionsLeft, best_version};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::{message, method};
+use crate::upstream::caller_login::CallerLogin;
 use crate::upstream::cookies::Cookies;
 use crate::upstream::error::LinkError;
 use crate::upstream::http::HttpWire;
@@ -20,7 +21,7 @@ use crate::upstream::introduction::{
     read_offered_versions,
 };
 use crate::upstream::link::Link;
-use crate::upstream::peer::{Affinity, Connection, Peer};
+use crate::upstream::peer::{Affinity, Connection, Peer, SenderIdentity};
 
 /// How long a server that never answered the modern request may take to answer it after all. Calls
 /// wait meanwhile.
@@ -42,7 +43,8 @@ pub(super) async fn connect(
         let verdict = discover(link, wire, affinity.as_deref(), &cookies, known, deadline);
         match verdict.await {
             Ok(EraVerdict::Modern(introduction)) => {
-                let session = wire.new_session(Version::MODERN.as_str(), None, affinity, cookies);
+                let version = Version::MODERN.as_str();
+                let session = wire.new_session(version, None, affinity, cookies, None);
                 let peer = introduction.into_peer(Era::Modern, Connection::Http(session));
                 return Ok((peer, KnownEra::Proven(Era::Modern)));
             }
@@ -60,6 +62,7 @@ pub(super) async fn connect(
         link,
         wire,
         profile: &SessionProfile::OWN,
+        login: None,
         affinity,
         cookies,
         deadline,
@@ -92,7 +95,11 @@ async fn discover(
     let send = || {
         let body = discover_request(link.next_id());
         let (version, method) = (Version::MODERN.as_str(), Some(method::DISCOVER));
-        wire.send_handshake(affinity, cookies, version, method, body, deadline)
+        let sender = SenderIdentity {
+            cookies,
+            login: None,
+        };
+        wire.send_handshake(affinity, sender, version, method, body, deadline)
     };
     match read_verdict(send().await?, known)? {
         EraVerdict::Again => read_verdict(send().await?, known),
@@ -100,7 +107,7 @@ async fn discover(
     }
 }
 
-/// Opens a legacy session beside the link's own.
+/// Opens a legacy session beside the link's own, with the login of a caller if there is one.
 ///
 /// # Errors
 /// The upstream cannot be reached, refuses, or speaks no legacy version.
@@ -108,11 +115,13 @@ pub(super) async fn open_session(
     link: &Link,
     wire: &HttpWire,
     profile: &SessionProfile,
+    login: Option<&Arc<CallerLogin>>,
 ) -> Result<Peer, LinkError> {
     let opening = Opening {
         link,
         wire,
         profile,
+        login,
         affinity: wire.new_affinity(profile.key.as_ref()),
         cookies: Arc::default(),
         deadline: link.connect_deadline(),
@@ -125,6 +134,7 @@ struct Opening<'o> {
     link: &'o Link,
     wire: &'o HttpWire,
     profile: &'o SessionProfile,
+    login: Option<&'o Arc<CallerLogin>>,
     affinity: Option<Arc<Affinity>>,
     cookies: Arc<Cookies>,
     deadline: Instant,
@@ -158,7 +168,10 @@ impl Opening<'_> {
             let body = initialize_request(link.next_id(), version, self.profile);
             let sent = wire.send_handshake(
                 affinity,
-                &self.cookies,
+                SenderIdentity {
+                    cookies: &self.cookies,
+                    login: self.login.map(Arc::as_ref),
+                },
                 version.as_str(),
                 None,
                 body,
@@ -188,7 +201,13 @@ impl Opening<'_> {
             affinity.map(Affinity::forget);
         };
         let (affinity, cookies) = (self.affinity.clone(), Arc::clone(&self.cookies));
-        let session = wire.new_session(&introduction.version, session, affinity, cookies);
+        let session = wire.new_session(
+            &introduction.version,
+            session,
+            affinity,
+            cookies,
+            self.login,
+        );
         let peer = introduction.into_peer(Era::Legacy, Connection::Http(session));
         let initialized = message::notification(method::INITIALIZED, None);
         let posted = link.post(&peer, initialized, link.list_deadline()).await;

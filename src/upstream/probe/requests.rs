@@ -27,7 +27,7 @@ pub struct SessionProfile {
 impl SessionProfile {
     /// The profile of the link's own session. It declares no capabilities, because only a caller
     /// can do what an upstream may ask for.
-    pub(super) const OWN: Self = Self {
+    pub(in crate::upstream) const OWN: Self = Self {
         version: Version::LATEST_LEGACY,
         capabilities: Cow::Borrowed("{}"),
         key: None,

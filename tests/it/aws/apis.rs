@@ -45,6 +45,7 @@ fn identity(services: &Services, kind: IdentityKind) -> AgentcoreIdentityClient 
         workload: "weir".to_owned(),
         provider: "github".to_owned(),
         kind,
+        subject: IdentitySubject::Workload,
         region: Some(REGION.to_owned()),
         credentials: credentials(),
     };

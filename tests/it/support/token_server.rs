@@ -147,6 +147,11 @@ impl TokenServer {
         self.inner.state().live.clear();
     }
 
+    /// This token is not good any more.
+    pub fn revoke_one(&self, token: &str) {
+        self.inner.state().live.remove(token);
+    }
+
     pub fn is_live(&self, authorization: &str) -> bool {
         let token = authorization.strip_prefix("Bearer ");
         token.is_some_and(|token| self.inner.state().live.contains(token))

@@ -237,7 +237,9 @@ fn role(key: &Key) -> Response {
 
 fn agentcore(inner: &Inner, path: &str, query: &str, body: &Value) -> Response {
     let said = match path {
-        "/identities/GetWorkloadAccessToken" => {
+        "/identities/GetWorkloadAccessToken"
+        | "/identities/GetWorkloadAccessTokenForJWT"
+        | "/identities/GetWorkloadAccessTokenForUserId" => {
             json!({"workloadAccessToken": format!("workload of {}", body["workloadName"].as_str().unwrap())})
         }
         "/identities/oauth2/token" => json!({"accessToken": *inner.access_token.lock().unwrap()}),
