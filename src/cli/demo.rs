@@ -2,9 +2,11 @@
 //!
 //! Starts an upstream of every kind on loopback, each requiring the credentials that it requires in real
 //! life, puts weir in front of them, and uses weir with an MCP client: one catalog, a call to each
-//! upstream, a tool that appears while everything runs.
+//! upstream, a tool that appears while everything runs. At the end, two agents with keys of their own
+//! see two catalogs.
 
 mod access;
+mod agents;
 mod client;
 mod frame;
 mod secrets;

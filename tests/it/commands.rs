@@ -517,6 +517,10 @@ async fn the_demo_comes_to_its_end_and_every_door_has_checked_somebody() {
         "verified against the bytes that arrived; 1 rejected",
         "issued for 1.0 s each",
         "5 calls and one change",
+        "support    sees crm__",
+        "logistics  sees warehouse__",
+        "support    calls warehouse__stock_report: ",
+        "without a key: 401 Unauthorized",
     ] {
         assert!(ran.out.contains(said), "no `{said}`: {}", ran.out);
     }

@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::agents::GuardedWeir;
 use super::client::{self, DemoClient, DemoClientError};
 use super::weir::{DemoStartError, DemoWeir};
 
@@ -59,6 +60,25 @@ pub(super) enum DemoError {
     /// Weir has not subscribed to changes of the warehouse.
     #[error("weir has not subscribed to changes of the upstream warehouse")]
     NotFollowed,
+    /// The files of the agents' keys and policies cannot be written.
+    #[error("cannot write the files of keys and policies")]
+    Folder(#[source] std::io::Error),
+    /// An agent sees other tools than its policy permits.
+    #[error("the agent {agent} sees tools of {seen}, and may use those of {expected}")]
+    OtherTools {
+        /// The agent.
+        agent: &'static str,
+        /// Upstreams.
+        seen: String,
+        /// Upstreams.
+        expected: String,
+    },
+    /// An agent could call a tool that no policy permits.
+    #[error("{tool} answered an agent that may not use it")]
+    Allowed {
+        /// The exposed name.
+        tool: String,
+    },
     /// The change was announced, but the list is the same.
     #[error("the list changed, but {tool} is not in it")]
     NotListed {
@@ -74,6 +94,9 @@ pub(super) struct DemoState {
     pub(super) stop: CancellationToken,
     pub(super) front: Option<DemoWeir>,
     pub(super) client: Option<DemoClient>,
+    /// The weir that asks its callers for keys, and its clients.
+    pub(super) guarded: Option<GuardedWeir>,
+    pub(super) agents: Vec<DemoClient>,
     pub(super) finished: bool,
 }
 
@@ -82,6 +105,12 @@ impl DemoState {
     pub(super) async fn stop_all(&mut self) {
         if let Some(client) = self.client.take() {
             client.close().await;
+        }
+        for agent in self.agents.drain(..) {
+            agent.close().await;
+        }
+        if let Some(guarded) = self.guarded.take() {
+            guarded.stop().await;
         }
         if let Some(front) = self.front.take() {
             front.stop().await;

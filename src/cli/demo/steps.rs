@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rmcp::model::Tool;
 use serde_json::json;
 
+use super::agents::{self, DemoAgent, GuardedWeir};
 use super::client::{DemoClient, PATIENCE, ProgressUpdate};
 use super::frame::{self, format_duration};
 use super::servers::{self, AccessChecks};
@@ -35,6 +36,8 @@ struct RunningDemo {
     client: DemoClient,
     url: String,
     config: String,
+    endpoints: weir::Endpoints,
+    http: reqwest::Client,
     began: Instant,
 }
 
@@ -68,6 +71,7 @@ impl<'a> DemoRun<'a> {
         self.call_each(&mut running).await?;
         self.add_tool(&mut running, &before).await?;
         self.show_checks(&running.checks);
+        self.show_agents(&running).await?;
         frame::print_closing(
             self.out,
             PROFILES.len(),
@@ -114,7 +118,7 @@ impl<'a> DemoRun<'a> {
         let front = weir::start(&endpoints).await.map_err(DemoError::Start)?;
         let url = front.url.clone();
         self.state.front = Some(front);
-        let client = DemoClient::connect(http, &url).await?;
+        let client = DemoClient::connect(http.clone(), &url).await?;
         self.print_started("weir", &url, "the one URL that clients know");
         Ok(RunningDemo {
             warehouse,
@@ -122,6 +126,8 @@ impl<'a> DemoRun<'a> {
             client,
             url,
             config: weir::config(&endpoints),
+            endpoints,
+            http,
             began,
         })
     }
@@ -307,6 +313,65 @@ impl<'a> DemoRun<'a> {
             let name = format!("{:<9}", profile.name);
             let name = self.out.paint(TextStyle::Upstream, &name);
             self.out.print_done(&format!("{name}  {saw}"));
+        }
+    }
+
+    /// Step 6: agents with keys of their own see what policies permit them.
+    async fn show_agents(&mut self, running: &RunningDemo) -> Result<(), DemoError> {
+        self.out
+            .print_heading("6  Two agents with keys, two catalogs");
+        let guarded = GuardedWeir::start(&running.endpoints).await?;
+        let clients = guarded.connect_agents().await?;
+        let refused = guarded.expect_refusal(&running.http).await?;
+        self.state.guarded = Some(guarded);
+        for (agent, mut client) in clients {
+            let tools = self.wait_for_tools_of(&agent, &client).await?;
+            let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
+            let name = self
+                .out
+                .paint(TextStyle::Heading, &format!("{:<9}", agent.name));
+            let names = self.out.paint(TextStyle::Name, &names.join(", "));
+            self.out.print_done(&format!("{name}  sees {names}"));
+            if !agent.upstreams.contains(&WAREHOUSE.name) {
+                let tool = exposed(WAREHOUSE.name, "stock_report");
+                let error = agents::expect_denial(&mut client, &tool).await?;
+                self.out
+                    .print_done(&format!("{name}  calls {tool}: {error}"));
+            }
+            self.state.agents.push(client);
+        }
+        self.out.print_done(&format!(
+            "without a key: {refused}; what an agent may not use does not exist for it"
+        ));
+        self.out.print_blank();
+        self.out.print_quote(agents::POLICIES.trim_end());
+        Ok(())
+    }
+
+    /// Waits until an agent sees tools of every upstream that it may use, and of no other one.
+    async fn wait_for_tools_of(
+        &self,
+        agent: &DemoAgent,
+        client: &DemoClient,
+    ) -> Result<Vec<Tool>, DemoError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let tools = client.tools().await?;
+            let mut seen: Vec<_> = tools.iter().map(|tool| self.origin(tool).0).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            if seen == agent.upstreams {
+                return Ok(tools);
+            }
+            let is_wrong = seen.iter().any(|name| !agent.upstreams.contains(name));
+            if is_wrong || Instant::now() > deadline {
+                return Err(DemoError::OtherTools {
+                    agent: agent.name,
+                    seen: seen.join(", "),
+                    expected: agent.upstreams.join(", "),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -89,6 +89,21 @@ upstreams:
     )
 }
 
+/// Returns the config of a weir whose callers have keys, whose files are in this folder.
+fn guarded_config(endpoints: &Endpoints, folder: &Path) -> String {
+    let place = |file: &str| {
+        let path = folder.join(file);
+        serde_json::Value::from(path.to_string_lossy()).to_string()
+    };
+    let (callers, policies) = (place("callers.yaml"), place("agents.cedar"));
+    config(endpoints).replace(
+        "listen: { address: 127.0.0.1:0 }",
+        &format!(
+            "listen: {{ address: 127.0.0.1:0, auth: {{ api_keys: {{ file: {callers} }} }} }}\npolicy: {{ files: [{policies}], covers: [tools, prompts, resources] }}"
+        ),
+    )
+}
+
 /// A running weir.
 pub(super) struct DemoWeir {
     pub url: String,
@@ -109,6 +124,18 @@ pub(super) enum DemoStartError {
 
 /// Starts weir in front of the endpoints.
 pub(super) async fn start(endpoints: &Endpoints) -> Result<DemoWeir, DemoStartError> {
+    start_with(&config(endpoints), endpoints).await
+}
+
+/// Starts a weir whose callers have keys in front of the same endpoints.
+pub(super) async fn start_guarded(
+    endpoints: &Endpoints,
+    folder: &Path,
+) -> Result<DemoWeir, DemoStartError> {
+    start_with(&guarded_config(endpoints, folder), endpoints).await
+}
+
+async fn start_with(config: &str, endpoints: &Endpoints) -> Result<DemoWeir, DemoStartError> {
     let (_, office_key) = &endpoints.office_key;
     let env = |name: &str| {
         let secret = match name {
@@ -119,7 +146,7 @@ pub(super) async fn start(endpoints: &Endpoints) -> Result<DemoWeir, DemoStartEr
         };
         Some(secret.expose().to_owned())
     };
-    let config = crate::config::parse(&config(endpoints), Path::new("demo.yaml"), &env)?;
+    let config = crate::config::parse(config, Path::new("demo.yaml"), &env)?;
     let server = Server::start(
         config,
         Options {
