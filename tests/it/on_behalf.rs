@@ -90,6 +90,16 @@ impl Rig {
         let modern = Modern::with(self.weir.url(), token);
         modern.call("up__search", &argument(who)).await
     }
+
+    /// What callers log in with is for weir and the token endpoint.
+    fn nothing_of_callers_went_upstream(&self, tokens: &[(&str, String)], era: &str) {
+        for request in &self.up.log().seen().requests {
+            let whole = format!("{:?} {:?}", request.headers, request.body);
+            for (_, token) in tokens {
+                assert!(!whole.contains(token.as_str()), "{era}: {request:?}");
+            }
+        }
+    }
 }
 
 fn argument(who: &str) -> String {
@@ -157,13 +167,7 @@ async fn each_principal_is_served_with_a_token_and_a_session_of_its_own() {
             count,
             "{era}: no session is of two principals"
         );
-        // What callers log in with is for weir and the token endpoint.
-        for request in &rig.up.log().seen().requests {
-            let whole = format!("{:?} {:?}", request.headers, request.body);
-            for (_, token) in &tokens {
-                assert!(!whole.contains(token.as_str()), "{era}: {request:?}");
-            }
-        }
+        rig.nothing_of_callers_went_upstream(&tokens, era);
         // Listings are weir's own.
         let listed = rig.up.last("tools/list");
         let bearers: Vec<_> = exchanged
