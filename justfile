@@ -59,6 +59,10 @@ aws *arguments: build
 oauth *arguments: build
     tests/oauth/run --weir {{weir}} {{arguments}}
 
+# The Helm chart, the systemd unit, and the script for AgentCore Runtime
+deploy *arguments: build
+    tests/deploy/run --weir {{weir}} {{arguments}}
+
 # Write what is generated: the schema, and the reference pages of the book
 generate:
     cargo run --locked -- schema > config/weir.schema.json.new
