@@ -10,6 +10,7 @@ mod endpoint;
 mod environment;
 mod error;
 mod fingerprint;
+mod guard;
 mod listen_auth;
 mod listen_tls;
 mod load;
@@ -56,6 +57,11 @@ pub use endpoint::{
 pub use environment::{EnvDecision, InheritEnv};
 pub use error::{ConfigErrors, Problem, ProblemKind};
 pub use fingerprint::Fingerprint;
+pub use guard::{
+    CLASSES, ClassActions, CustomDetector, FieldPath, FieldPathError, FieldRule, FieldStep,
+    GUESSABLE, GuardRules, GuardSettings, PseudonymForm, PseudonymSettings, RedactAction,
+    RedactRules, UpstreamGuard, is_class_name,
+};
 pub use listen_auth::{
     AddressError, ApiKeyEntry, ApiKeySettings, AudienceRule, CallerAuth, ClaimRule,
     ClientCertificates, JwksOrigin, JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
@@ -111,6 +117,8 @@ pub struct Config {
     pub rates: Box<[RateRule]>,
     /// The rules of what callers may do; `None` permits everything.
     pub policy: Option<Arc<PolicySettings>>,
+    /// The data that may pass. Upstreams have rules of their own.
+    pub guard: Arc<GuardSettings>,
     /// How exposed names are built.
     pub naming: Naming,
     /// The title, texts and icons of weir itself, for clients.
@@ -151,6 +159,7 @@ impl Config {
             memory: _,
             rates: _,
             policy: _,
+            guard: _,
             naming: _,
             server: _,
             upstreams: _,
@@ -189,6 +198,7 @@ impl Config {
             memory,
             rates,
             policy,
+            guard,
             naming,
             server,
             upstreams,
@@ -212,9 +222,11 @@ impl Config {
             && *memory == other.memory
             && rates::written(rates).eq(rates::written(&other.rates))
             && fingerprint(policy) == fingerprint(&other.policy)
+            && guard.fingerprint == other.guard.fingerprint
             && *naming == other.naming
             && *server == other.server
             && fingerprints(upstreams).eq(fingerprints(&other.upstreams))
+            && guards(upstreams).eq(guards(&other.upstreams))
     }
 }
 
@@ -224,6 +236,11 @@ fn fingerprints(
 ) -> impl Iterator<Item = (&UpstreamId, Fingerprint)> {
     let all = upstreams.iter();
     all.map(|(id, upstream)| (id, upstream.fingerprint))
+}
+
+/// Returns the rules for the data of each upstream. They are in force without a new link.
+fn guards(upstreams: &IndexMap<UpstreamId, Arc<Upstream>>) -> impl Iterator<Item = &UpstreamGuard> {
+    upstreams.values().map(|upstream| &upstream.guard)
 }
 
 /// `listen:`
@@ -332,6 +349,8 @@ pub struct Upstream {
     pub strip: Option<Regex>,
     /// Which tools are exposed, and how they are changed.
     pub tools: ToolRules,
+    /// The data that may pass to and from it.
+    pub guard: UpstreamGuard,
     /// When it is listed again.
     pub resync: Resync,
     /// How its last good listing is treated while it fails.

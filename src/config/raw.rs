@@ -7,6 +7,7 @@ mod auth;
 mod drift;
 mod endpoint;
 pub(super) mod forms;
+mod guard;
 mod listen_auth;
 mod listen_tls;
 mod policy;
@@ -27,6 +28,9 @@ pub(super) use auth::{
 pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
 use forms::{Duration, Instructions, Resync, ScalarText, Size};
+pub(super) use guard::{
+    Detector, Guard, PseudonymForm, Redact, RedactAction, RouteGuard, RouteRedact,
+};
 pub(super) use listen_auth::{
     ApiKeyEntry, ApiKeyFile, ApiKeySettings, CallerAuth, ClaimRule, ClientCertificates, Jwks,
     JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
@@ -72,6 +76,8 @@ pub(super) struct File {
     pub(super) limits: Option<Limits>,
     /// Rules of what callers may do, in the language Cedar. Without this key, they may do everything.
     pub(super) policy: Option<Policy>,
+    /// The data that may pass: what happens to personal data and secrets in messages.
+    pub(super) guard: Option<Guard>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
     /// The introduction of weir itself at the handshake.
@@ -325,6 +331,8 @@ pub(super) struct Upstream {
     pub(super) names: Option<Names>,
     /// Which tools are exposed, and how they are changed.
     pub(super) tools: Option<Tools>,
+    /// The data that may pass to and from the upstream. Default: as `guard` of weir.
+    pub(super) guard: Option<RouteGuard>,
     /// If true, only tools are exposed of which the annotations have `readOnlyHint: true`: weir takes
     /// the upstream's word for it, unless `tools.override` has other annotations. Default: `false`.
     pub(super) read_only: Option<bool>,

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::guard::FieldPathError;
+
 /// A rule of the config that is broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rule {
@@ -344,6 +346,31 @@ pub enum Rule {
     /// `override.*.name`
     #[error("a tool's name has 1 to 128 of the characters A-Z a-z 0-9 _ . -")]
     ToolName,
+    /// The name of a class of data.
+    #[error("the name of a class has capital letters, digits and `_`, and at most 64 of them")]
+    ClassName,
+    /// A class of the config with the name of one of weir's.
+    #[error("weir has a class of this name: give yours another one")]
+    ClassTaken,
+    /// A class that there is not.
+    #[error("`{found}` is no class of data{}", similar.as_deref().map_or_else(|| "; docs/src/data-rules.md has them all, and `detectors` adds your own".to_owned(), |similar| format!(" (did you mean `{similar}`?)")))]
+    UnknownClass {
+        /// The name.
+        found: String,
+        /// The class that was probably meant.
+        similar: Option<String>,
+    },
+    /// `tokenise` for a class with few values.
+    #[error(
+        "there are so few values of this class that pseudonyms of them can be guessed: write `mask`"
+    )]
+    GuessableClass,
+    /// A pattern that matches the empty text.
+    #[error("matches the empty text, which is everywhere")]
+    MatchesNothing,
+    /// `guard.redact.fields`
+    #[error(transparent)]
+    FieldPath(FieldPathError),
     /// Two tools of one upstream with the same name.
     #[error("`{0}` has this name already")]
     ToolNameTwice(String),

@@ -11,6 +11,7 @@ mod client_proof;
 
 mod drift;
 mod environment;
+mod guard;
 mod http;
 mod listen_auth;
 mod listen_tls;
@@ -69,9 +70,12 @@ pub(super) fn validate(
         problems: &mut problems,
         unknown: Vec::new(),
         secret_files: Vec::new(),
+        detectors: Vec::new(),
     };
     let mut settings = settings::check_settings(&mut check, raw);
     settings.config.secret_files = std::mem::take(&mut check.secret_files);
+    check.detectors = settings.config.guard.detectors.to_vec();
+    let detectors = check.detectors.clone();
     let mut seen = IndexMap::new();
     let mut sources = vec![collect(
         &mut check,
@@ -90,6 +94,7 @@ pub(super) fn validate(
             problems: &mut problems,
             unknown: Vec::new(),
             secret_files: Vec::new(),
+            detectors: detectors.clone(),
         };
         sources.push(collect(
             &mut check,

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::forms::{Duration, Json};
+use super::guard::RouteGuard;
 
 /// Changes to all names of an upstream.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -69,4 +70,6 @@ pub(in crate::config) struct Override {
     /// If true, the time of a call begins anew whenever the upstream reports progress, up to ten times
     /// as long in all. Weir asks the upstream for it. Default: `false`.
     pub(in crate::config) timeout_resets_on_progress: Option<bool>,
+    /// The data that may pass to and from this tool. Default: as `guard` of the upstream.
+    pub(in crate::config) guard: Option<RouteGuard>,
 }

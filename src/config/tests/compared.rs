@@ -32,7 +32,7 @@ macro_rules! policies {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 57] = [
+const KEYS: [(&str, &str, &str, Reload); 59] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -96,6 +96,18 @@ const KEYS: [(&str, &str, &str, Reload); 57] = [
         "policy.tests",
         "[]",
         concat!("[", policies!("tests.yaml"), "]"),
+        Applied,
+    ),
+    (
+        "guard",
+        "null",
+        "{ redact: { towards_upstream: { EMAIL: mask } } }",
+        Applied,
+    ),
+    (
+        "guard.redact",
+        "{ towards_upstream: { EMAIL: mask } }",
+        "{ towards_upstream: { EMAIL: block } }",
         Applied,
     ),
     ("admin", "null", "{}", Refused("admin")),

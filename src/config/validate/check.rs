@@ -5,7 +5,7 @@ use std::path::{Path as FilePath, PathBuf};
 use crate::config::error::{Problem, ProblemKind};
 use crate::config::secrets::Env;
 use crate::config::source::SourceFile;
-use crate::config::{SecretRef, SecretRefError, raw, secrets, stream};
+use crate::config::{CustomDetector, SecretRef, SecretRefError, raw, secrets, stream};
 use crate::document::path::KeyPath;
 use crate::secret::Secret;
 
@@ -25,6 +25,8 @@ pub(super) struct Check<'c> {
     /// Files that hold secrets, of what was checked since they were taken last: those of `{ file: … }`,
     /// and the config itself if it has a `{ value: … }`.
     pub(super) secret_files: Vec<PathBuf>,
+    /// The classes of data that the main file adds.
+    pub(super) detectors: Vec<CustomDetector>,
 }
 
 impl Check<'_> {

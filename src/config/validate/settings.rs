@@ -13,7 +13,7 @@ use super::listen_tls::{check_certificates_have_tls, check_listen_tls};
 use super::rates::{check_memory, check_rates};
 use super::resync::check_resync;
 use super::values::{check_address, check_lower_case, host};
-use super::{drift, environment, policy, server};
+use super::{drift, environment, guard, policy, server};
 use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::{
@@ -65,7 +65,8 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
         check.refuse_variable(&root.key("state").key("dir"), &state.dir);
         check.resolve(&state.dir)
     });
-    let sealing_keys = check_sealing_keys(check, raw.sealing_key, raw.sealing_keys, &root);
+    let keys = (raw.sealing_key, raw.sealing_keys);
+    let sealing_keys = check_keys(check, keys, ["sealing_key", "sealing_keys"], &root);
     let instance = raw.instance.and_then(|text| {
         let instance = Instance::parse(&text).map_err(|_| Rule::Instance);
         check.ok(&root.key("instance"), instance)
@@ -77,6 +78,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     let policy = raw
         .policy
         .map(|raw| Arc::new(policy::check_policy(check, raw, &root.key("policy"))));
+    let guard = guard::check_guard(check, raw.guard, &root.key("guard"));
     let naming = check_naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
     let server = server::check_server(check, raw.server.unwrap_or_default(), &root.key("server"));
     let mut defaults = check_defaults(
@@ -95,6 +97,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             memory,
             rates,
             policy,
+            guard: Arc::new(guard),
             naming,
             server,
             upstreams: IndexMap::new(),
@@ -184,16 +187,16 @@ fn origin(text: &str) -> Result<(), Rule> {
 /// The most keys that are tried for a token.
 const SEALING_KEYS: usize = 16;
 
-fn check_sealing_keys(
+/// Resolves one key or several, under the two settings that hold them.
+pub(super) fn check_keys(
     check: &mut Check<'_>,
-    one: Option<raw::SecretRef>,
-    several: Option<Vec<raw::SecretRef>>,
+    (one, several): (Option<raw::SecretRef>, Option<Vec<raw::SecretRef>>),
+    [key, other]: [&'static str; 2],
     root: &KeyPath,
 ) -> Vec<Secret> {
-    let (key, at) = ("sealing_key", root.key("sealing_keys"));
+    let at = root.key(other);
     let several = match several {
         Some(_) if one.is_some() => {
-            let other = "sealing_keys";
             check.report(&root.key(key), Rule::NotWith { key, other });
             return Vec::new();
         }
@@ -408,7 +411,7 @@ fn check_limits(
     }
 }
 
-fn check_duration(
+pub(super) fn check_duration(
     check: &mut Check<'_>,
     written: Option<forms::Duration>,
     base: Duration,

@@ -10,7 +10,7 @@ use super::secret_values::resolve_text_or_secret;
 use super::settings::{CommonKeys, Defaults};
 use super::target::{EndpointContext, HttpTarget, Logins};
 use super::values::expand;
-use super::{agentcore, http, on_behalf, rule_origins, tools};
+use super::{agentcore, guard, http, on_behalf, rule_origins, tools};
 use crate::config::raw::forms::ScalarText;
 use crate::config::raw::{self, Transport};
 use crate::config::rules::Rule;
@@ -32,6 +32,8 @@ pub(super) fn check_upstream(
     defaults: &Defaults,
 ) -> Option<Upstream> {
     let rule_origins = rule_origins::find_rule_origins(check, &raw, at);
+    // Before the fingerprint: other rules for data need no new link.
+    let guard = guard::check_upstream_guard(check, &mut raw, at);
     let as_written = format!("{:?}", (&raw, defaults));
     let namespace = check_namespace(check, raw.namespace.take(), at, id);
     let strip = raw.names.take().unwrap_or_default().strip;
@@ -78,6 +80,7 @@ pub(super) fn check_upstream(
         namespace,
         strip,
         tools: rules,
+        guard,
         resync: settings.resync,
         stale: settings.stale,
         drift: settings.drift,

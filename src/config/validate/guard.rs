@@ -1,0 +1,248 @@
+//! `guard:`
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use regex::RegexBuilder;
+
+use super::check::Check;
+use super::settings::{check_duration, check_keys};
+use crate::config::error::ProblemKind;
+use crate::config::fingerprint::Fingerprint;
+use crate::config::guard::{MAX_DETECTORS, MAX_FIELDS, PATTERN_BYTES};
+use crate::config::rules::Rule;
+use crate::config::{
+    CLASSES, ClassActions, CustomDetector, FieldPath, FieldRule, GUESSABLE, GuardRules,
+    GuardSettings, PseudonymForm, PseudonymSettings, RedactAction, RedactRules, UpstreamGuard,
+    is_class_name, raw,
+};
+use crate::document::path::KeyPath;
+use crate::secret::Secret;
+
+/// `guard.redact.keep`
+const KEEP: Duration = Duration::from_secs(30 * 86_400);
+
+/// Validates `guard` of weir.
+pub(super) fn check_guard(
+    check: &mut Check<'_>,
+    raw: Option<raw::Guard>,
+    at: &KeyPath,
+) -> GuardSettings {
+    let raw::Guard { redact } = raw.unwrap_or_default();
+    let redact = redact.unwrap_or_default();
+    let at = at.key("redact");
+    let detectors = check_detectors(check, redact.detectors, &at.key("detectors"));
+    let rules = RedactRules {
+        towards_upstream: check_actions(
+            check,
+            redact.towards_upstream,
+            &detectors,
+            &at.key("towards_upstream"),
+        ),
+        towards_caller: check_actions(
+            check,
+            redact.towards_caller,
+            &detectors,
+            &at.key("towards_caller"),
+        ),
+        fields: check_fields(check, redact.fields, &detectors, &at.key("fields")),
+    };
+    if redact.tenant.as_deref() == Some("") {
+        check.report(&at.key("tenant"), Rule::Empty);
+    }
+    let pseudonyms = PseudonymSettings {
+        keys: check_keys(check, (redact.key, redact.keys), ["key", "keys"], &at),
+        form: match redact.form {
+            None | Some(raw::PseudonymForm::Stored) => PseudonymForm::Stored,
+            Some(raw::PseudonymForm::Sealed) => PseudonymForm::Sealed,
+        },
+        keep: check_duration(check, redact.keep, KEEP, &at.key("keep")),
+        tenant: redact.tenant.map(Into::into),
+    };
+    let keys: Vec<_> = pseudonyms.keys.iter().map(Secret::expose).collect();
+    let of_pseudonyms = (keys, pseudonyms.form, pseudonyms.keep, &pseudonyms.tenant);
+    let fingerprint = Fingerprint::of(&(&rules, &detectors, of_pseudonyms));
+    GuardSettings {
+        rules: GuardRules { redact: rules },
+        detectors: detectors.into(),
+        pseudonyms,
+        fingerprint,
+    }
+}
+
+/// Takes the rules for data out of an upstream, and validates them.
+pub(super) fn check_upstream_guard(
+    check: &mut Check<'_>,
+    raw: &mut raw::Upstream,
+    at: &KeyPath,
+) -> UpstreamGuard {
+    let rules = check_route_guard(check, raw.guard.take(), at);
+    let overrides = raw
+        .tools
+        .as_mut()
+        .and_then(|tools| tools.overrides.as_mut());
+    let mut tools = IndexMap::new();
+    for (name, raw) in overrides.into_iter().flatten() {
+        if let Some(guard) = raw.guard.take() {
+            let at = at.key("tools").key("override").key(name);
+            tools.insert(
+                name.as_str().into(),
+                check_route_guard(check, Some(guard), &at),
+            );
+        }
+    }
+    UpstreamGuard { rules, tools }
+}
+
+/// Validates `guard` of an upstream or a tool.
+fn check_route_guard(
+    check: &mut Check<'_>,
+    raw: Option<raw::RouteGuard>,
+    at: &KeyPath,
+) -> GuardRules {
+    let detectors = &check.detectors.clone();
+    let raw::RouteGuard { redact } = raw.unwrap_or_default();
+    let redact = redact.unwrap_or_default();
+    let at = at.key("guard").key("redact");
+    let towards_upstream = check_actions(
+        check,
+        redact.towards_upstream,
+        detectors,
+        &at.key("towards_upstream"),
+    );
+    let towards_caller = check_actions(
+        check,
+        redact.towards_caller,
+        detectors,
+        &at.key("towards_caller"),
+    );
+    GuardRules {
+        redact: RedactRules {
+            towards_upstream,
+            towards_caller,
+            fields: check_fields(check, redact.fields, detectors, &at.key("fields")),
+        },
+    }
+}
+
+fn check_detectors(
+    check: &mut Check<'_>,
+    raw: Option<IndexMap<String, raw::Detector>>,
+    at: &KeyPath,
+) -> Vec<CustomDetector> {
+    let raw = raw.unwrap_or_default();
+    if raw.len() > MAX_DETECTORS {
+        check.report(at, Rule::Most(MAX_DETECTORS as u64));
+    }
+    let mut detectors = Vec::with_capacity(raw.len());
+    for (class, raw::Detector { pattern }) in raw.into_iter().take(MAX_DETECTORS) {
+        let at = at.key(&class);
+        if !is_class_name(&class) {
+            check.report(&at, Rule::ClassName);
+        } else if CLASSES.contains(&&*class) {
+            check.report(&at, Rule::ClassTaken);
+        }
+        let compiled = RegexBuilder::new(&pattern)
+            .size_limit(PATTERN_BYTES)
+            .build();
+        let at = at.key("pattern");
+        let Some(compiled) = check.ok(&at, compiled.map_err(ProblemKind::Regex)) else {
+            continue;
+        };
+        if compiled.is_match("") {
+            check.report(&at, Rule::MatchesNothing);
+        }
+        detectors.push(CustomDetector {
+            class: class.into(),
+            pattern: pattern.into(),
+        });
+    }
+    detectors
+}
+
+fn check_actions(
+    check: &mut Check<'_>,
+    raw: Option<IndexMap<String, raw::RedactAction>>,
+    detectors: &[CustomDetector],
+    at: &KeyPath,
+) -> ClassActions {
+    let mut actions = ClassActions::default();
+    for (class, action) in raw.into_iter().flatten() {
+        let action = match action {
+            raw::RedactAction::Tokenise => RedactAction::Tokenise,
+            raw::RedactAction::Mask => RedactAction::Mask,
+            raw::RedactAction::Block => RedactAction::Block,
+            raw::RedactAction::Report => RedactAction::Report,
+            raw::RedactAction::Pass => RedactAction::Pass,
+            raw::RedactAction::Restore => RedactAction::Restore,
+        };
+        if class == "*" {
+            actions.others = Some(action);
+            continue;
+        }
+        let at = at.key(&class);
+        check_class(check, &class, detectors, &at);
+        if action == RedactAction::Tokenise && GUESSABLE.contains(&&*class) {
+            check.report(&at, Rule::GuessableClass);
+        }
+        actions.named.insert(class.into(), action);
+    }
+    actions
+}
+
+fn check_fields(
+    check: &mut Check<'_>,
+    raw: Option<IndexMap<String, String>>,
+    detectors: &[CustomDetector],
+    at: &KeyPath,
+) -> Vec<FieldRule> {
+    let raw = raw.unwrap_or_default();
+    if raw.len() > MAX_FIELDS {
+        check.report(at, Rule::Most(MAX_FIELDS as u64));
+    }
+    let mut fields = Vec::new();
+    for (path, class) in raw.into_iter().take(MAX_FIELDS) {
+        let at = at.key(&path);
+        check_class(check, &class, detectors, &at);
+        if let Some(path) = check.ok(&at, FieldPath::parse(&path).map_err(Rule::FieldPath)) {
+            let class = class.into();
+            fields.push(FieldRule { path, class });
+        }
+    }
+    fields
+}
+
+/// Reports a class that there is not, with the one that was probably meant.
+fn check_class(check: &mut Check<'_>, class: &str, detectors: &[CustomDetector], at: &KeyPath) {
+    let custom = detectors.iter().map(|detector| &*detector.class);
+    let mut known = CLASSES.iter().copied().chain(custom);
+    if known.clone().any(|known| known == class) {
+        return;
+    }
+    let upper = class.to_ascii_uppercase();
+    let near = known.find(|known| {
+        let distance = strsim::damerau_levenshtein(&upper, known);
+        distance <= (known.len() / 4).max(1)
+    });
+    let similar = near.or_else(|| alias(&upper)).map(str::to_owned);
+    let found = class.chars().take(64).collect();
+    check.report(at, Rule::UnknownClass { found, similar });
+}
+
+/// Returns the class that others call by this name.
+fn alias(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "SSN" | "US_SSN" => "US_SOCIAL_SECURITY_NUMBER",
+        "CREDIT_CARD" | "CREDIT_DEBIT_NUMBER" | "CARD" => "CREDIT_DEBIT_CARD_NUMBER",
+        "IBAN" | "IBAN_CODE" => "INTERNATIONAL_BANK_ACCOUNT_NUMBER",
+        "EMAIL_ADDRESS" | "MAIL" => "EMAIL",
+        "PHONE_NUMBER" | "TELEPHONE" => "PHONE",
+        "PERSON" => "NAME",
+        "LOCATION" => "ADDRESS",
+        "UK_NHS" | "NHS" => "UK_NATIONAL_HEALTH_SERVICE_NUMBER",
+        "CA_SIN" => "CA_SOCIAL_INSURANCE_NUMBER",
+        "BIC" | "SWIFT" => "SWIFT_CODE",
+        "IP" => "IP_ADDRESS",
+        _ => return None,
+    })
+}
