@@ -172,6 +172,26 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Replaces the value of a member, if there is one. `value` is JSON text.
+    pub fn replace(&mut self, key: &str, value: String) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.key == key) {
+            member.value = Cow::Owned(value);
+        }
+    }
+
+    /// Returns the object with text of its own.
+    #[must_use]
+    pub fn into_owned(self) -> Object<'static> {
+        let members = self.members.into_iter().map(|member| Member {
+            key: Cow::Owned(member.key.into_owned()),
+            spelled: "",
+            value: Cow::Owned(member.value.into_owned()),
+        });
+        Object {
+            members: members.collect(),
+        }
+    }
+
     /// Removes a member and returns whether there was one.
     pub fn remove(&mut self, key: &str) -> bool {
         let before = self.members.len();

@@ -19,6 +19,7 @@ pub mod document;
 pub mod durable;
 pub mod files;
 pub mod front;
+pub mod guard;
 pub mod import;
 pub mod json;
 pub mod large;

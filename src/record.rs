@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::caller::Caller;
+use crate::guard::Findings;
 use crate::metrics::{self, Ending, Metrics, Series, blame_text};
 use crate::policy::Decision;
 use crate::printable;
@@ -33,6 +34,8 @@ pub struct Record {
     ending: Option<Ending>,
     blame: Option<Blame>,
     decision: Option<Arc<Decision>>,
+    /// What rules for data found; `None` if there are none, or they found nothing.
+    findings: Option<Box<Findings>>,
     is_logged: bool,
 }
 
@@ -63,6 +66,7 @@ impl Record {
             ending: None,
             blame: None,
             decision: None,
+            findings: None,
             is_logged: tracing::enabled!(target: "weir::calls", tracing::Level::DEBUG),
         }
     }
@@ -104,6 +108,19 @@ impl Record {
     /// Notes what policy decided.
     pub fn set_decision(&mut self, decision: Arc<Decision>) {
         self.decision = Some(decision);
+    }
+
+    /// Adds what rules for data found in the request or in its answer.
+    pub fn add_findings(&mut self, found: Findings) {
+        if !found.is_empty() {
+            self.findings.get_or_insert_default().add(found);
+        }
+    }
+
+    /// Returns what rules for data found.
+    #[must_use]
+    pub fn findings(&self) -> Option<&Findings> {
+        self.findings.as_deref()
     }
 
     /// Notes that the request is answered with a result.

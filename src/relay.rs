@@ -151,6 +151,7 @@ async fn forward(
         Ok(lease) => lease,
         Err(refusal) => return limited::refuse(scope, request, refusal),
     };
+    let guarded = guard::redact(request, guarded, record).await?;
     let sent = send::send(scope, request, guarded, record).await?;
     Ok(ReplySource::Upstream(Box::new(sent), lease))
 }

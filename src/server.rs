@@ -5,6 +5,7 @@ mod authentication;
 mod config_watch;
 mod context;
 mod core;
+mod data_guard;
 mod error;
 mod front_tls;
 mod memory_watch;

@@ -126,6 +126,21 @@ pub enum PseudonymForm {
     Sealed,
 }
 
+impl RedactAction {
+    /// Returns its name in the config.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tokenise => "tokenise",
+            Self::Mask => "mask",
+            Self::Block => "block",
+            Self::Report => "report",
+            Self::Pass => "pass",
+            Self::Restore => "restore",
+        }
+    }
+}
+
 impl RedactRules {
     /// Returns whether nothing is written.
     #[must_use]

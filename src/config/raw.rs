@@ -28,9 +28,7 @@ pub(super) use auth::{
 pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
 use forms::{Duration, Instructions, Resync, ScalarText, Size};
-pub(super) use guard::{
-    Detector, Guard, PseudonymForm, Redact, RedactAction, RouteGuard, RouteRedact,
-};
+pub(super) use guard::{Detector, Guard, PseudonymForm, RedactAction, RouteGuard};
 pub(super) use listen_auth::{
     ApiKeyEntry, ApiKeyFile, ApiKeySettings, CallerAuth, ClaimRule, ClientCertificates, Jwks,
     JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,

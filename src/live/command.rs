@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::catalog::{Listing, Pins};
 use crate::config::Config;
+use crate::guard::Guard;
 use crate::live::state::{AcceptOutcome, AcceptRequest};
 use crate::upstream::list::Listed;
 use crate::upstream::{Link, LinkError};
@@ -69,6 +70,8 @@ pub struct NewConfig {
     /// Stored pins of an earlier run, by the number of the link. They count where nothing is pinned
     /// yet.
     pub pins: Vec<(u64, Pins)>,
+    /// Its rules for the data of requests.
+    pub guard: Option<Arc<Guard>>,
     /// Notified when callers see it.
     pub done: oneshot::Sender<()>,
 }

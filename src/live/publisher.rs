@@ -142,6 +142,7 @@ fn configure(live: &Live, state: &mut State, new: NewConfig, writer: Option<&Sto
         config,
         links,
         pins,
+        guard,
         done,
     } = new;
     let effects = state.apply([StateChange::Configured {
@@ -158,6 +159,7 @@ fn configure(live: &Live, state: &mut State, new: NewConfig, writer: Option<&Sto
     };
     let now = Instant::now();
     let next = live.load().under(config, links, catalog, state.ttl(), now);
+    let next = next.with_guard(guard);
     store_snapshot(live, next);
     let _ = done.send(());
 }

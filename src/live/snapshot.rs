@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::catalog::{Catalog, CutCatalog, Pages};
 use crate::config::Config;
+use crate::guard::Guard;
 use crate::limits::RateLimits;
 use crate::metrics::Metrics;
 use crate::policy::{ClassView, Permit, Policies, PolicyRules};
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub policies: Option<Arc<Policies>>,
     /// The limits of what callers may ask for; `None` if there are none.
     pub limits: Option<Arc<RateLimits>>,
+    /// The rules for the data of requests; `None` if all of it passes.
+    pub guard: Option<Arc<Guard>>,
     /// Pages of earlier catalogs that have more than one, newest last.
     earlier: Vec<EarlierPages>,
 }
@@ -78,6 +81,7 @@ impl Snapshot {
             generation: 0,
             policies: slice_policies(None, &config, &catalog),
             limits: RateLimits::of(None, &config, &metrics),
+            guard: None,
             catalog,
             config,
             links,
@@ -85,6 +89,12 @@ impl Snapshot {
             metrics,
             earlier: Vec::new(),
         }
+    }
+
+    /// Puts other rules for the data of requests in force.
+    #[must_use]
+    pub fn with_guard(self, guard: Option<Arc<Guard>>) -> Self {
+        Self { guard, ..self }
     }
 
     /// Returns the link that a permitted request is sent over; `None` for a permit of another
@@ -193,6 +203,7 @@ impl Snapshot {
             metrics: Arc::clone(&self.metrics),
             policies: self.policies.clone(),
             limits: self.limits.clone(),
+            guard: self.guard.clone(),
             earlier,
         }
     }

@@ -104,6 +104,18 @@ pub enum Fault {
     /// message that does not fit its session: refused before its method is looked at.
     #[error("invalid params: {0}")]
     Envelope(&'static str),
+    /// A request with data that a rule of `guard` does not let pass.
+    #[error("invalid params: the request has data that may not pass ({rule})")]
+    Blocked {
+        /// The rule, without anything of the data.
+        rule: Box<str>,
+    },
+    /// An answer with such data.
+    #[error("the answer has data that may not pass ({rule})")]
+    BlockedAnswer {
+        /// The rule, without anything of the data.
+        rule: Box<str>,
+    },
     /// No such tool, or none this caller may see.
     #[error("Unknown tool: {0}")]
     UnknownTool(String),
@@ -239,6 +251,8 @@ impl FaultKind {
             Self::Method             => each((-32601, GONE), (-32601, OK)),
             Self::UnknownResource    => each((-32602, OK), (-32002, OK)),
             Self::Params             => both(-32602, OK, Caller),
+            Self::Blocked            => both(-32602, OK, Caller),
+            Self::BlockedAnswer      => both(-32602, OK, Upstream),
             Self::UnknownTool        => both(-32602, OK, Caller),
             Self::UnknownPrompt      => both(-32602, OK, Caller),
             Self::UnknownTask        => both(-32602, OK, Caller),
@@ -329,6 +343,10 @@ impl Fault {
                 "{{\"requiredCapabilities\":{{\"extensions\":{{\"{name}\":{{}}}}}}}}"
             )),
             Self::Path { path, .. } => Some(format!("{{\"path\":{path}}}")),
+            Self::Blocked { rule } | Self::BlockedAnswer { rule } => Some(format!(
+                "{{\"reason\":\"blocked\",\"rule\":{}}}",
+                json::quote(rule)
+            )),
             Self::UnknownResource { uri } => Some(format!("{{\"uri\":{}}}", json::quote(uri))),
             Self::Limited { limit, retry_after } => Some(format!(
                 "{{\"retryAfterSeconds\":{retry_after},\"limit\":{}}}",

@@ -3,6 +3,7 @@
 //! upstream is made here and nowhere else.
 
 mod changes;
+mod guarded;
 mod notifications;
 mod unasked;
 
@@ -17,6 +18,7 @@ use http::StatusCode;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::guard::{Blocked, Findings};
 use crate::json::Object;
 use crate::large::take_turn;
 use crate::limits::RateLease;
@@ -214,14 +216,27 @@ impl UpstreamReply {
             };
             // The message stays in place until its turn: `next` may be dropped before it.
             let turn = take_turn(length).await;
-            let Some(bytes) = self.received.take() else {
+            let Some(bytes) = self.received.clone() else {
                 continue;
             };
             let Ok(text) = std::str::from_utf8(&bytes) else {
                 return self.fail(&LinkError::Nonsense("not UTF-8"));
             };
             let parsed = Message::parse(text);
+            let guarded = match &parsed {
+                Ok(message) => self.guard(message, text).await,
+                Err(_) => Ok(None),
+            };
             drop(turn);
+            self.received = None;
+            let parsed = match &guarded {
+                Ok(None) => parsed,
+                Ok(Some(changed)) => Message::parse(changed),
+                Err(blocked) => match self.block(parsed, blocked) {
+                    Some(outgoing) => return outgoing,
+                    None => continue,
+                },
+            };
             let message = match parsed {
                 Ok(Message::Response(response)) => return self.finish(&response).await,
                 Ok(Message::Notification(notification)) => {
@@ -321,13 +336,59 @@ impl UpstreamReply {
         Some(message)
     }
 
-    /// Ends the reply with the upstream's response.
-    async fn finish(&mut self, response: &Response<'_>) -> Outgoing {
+    /// Applies the rules for data to a message. Returns its text if it changes.
+    ///
+    /// # Errors
+    /// The message may not pass.
+    async fn guard(
+        &mut self,
+        message: &Message<'_>,
+        text: &str,
+    ) -> Result<Option<String>, Blocked> {
+        let Some(guard) = &self.sent.guard else {
+            return Ok(None);
+        };
+        // Counted at the end: the future may be dropped before, and made again.
+        let mut findings = Findings::default();
+        let guarded = guarded::guard_message(guard, message, text, &mut findings).await;
+        self.record.add_findings(findings);
+        guarded
+    }
+
+    /// Keeps a message from the caller: returns an error in place of a response. A notification is
+    /// dropped, and a request is answered for the caller.
+    fn block(
+        &mut self,
+        parsed: Result<Message<'_>, message::MessageError>,
+        blocked: &Blocked,
+    ) -> Option<Outgoing> {
+        match parsed {
+            Ok(Message::Response(_)) => {
+                self.note_answer();
+                let rule = blocked.rule.clone();
+                Some(self.refuse(&Fault::BlockedAnswer { rule }))
+            }
+            Ok(Message::Request(request)) => {
+                let CancelOnDrop { link, peer, .. } = &self.sent.stream.cancel;
+                watch::answer_request(link, peer, &request.id, &request.method);
+                None
+            }
+            Ok(Message::Notification(_)) | Err(_) => None,
+        }
+    }
+
+    /// Notes that the upstream has answered.
+    fn note_answer(&mut self) {
         let stream = &mut self.sent.stream;
         stream.cancel.disarm();
         if let Some(slot) = &mut stream.cancel.slot {
             slot.record_answer();
         }
+    }
+
+    /// Ends the reply with the upstream's response.
+    async fn finish(&mut self, response: &Response<'_>) -> Outgoing {
+        self.note_answer();
         self.keep_task_token(response);
         match self.bridge(response).await {
             Ok(bridged) => self.render(bridged),

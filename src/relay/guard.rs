@@ -1,8 +1,12 @@
-//! The guard: checks the data of a permitted request before it is sent to an upstream.
+//! The guard: checks the data of a request before it is sent to an upstream, and of what comes back.
 
+use crate::guard::{Blocked, Direction, Findings, RequestGuard, coverage};
+use crate::json::Object;
 use crate::policy::Permit;
 use crate::protocol::error::Fault;
 use crate::protocol::headers;
+use crate::protocol::message::Request;
+use crate::protocol::method;
 use crate::record::Record;
 use crate::relay::Scope;
 use crate::relay::call::Target;
@@ -12,16 +16,20 @@ use crate::relay::call::Target;
 pub(super) struct Guarded<'p> {
     pub(super) permit: Permit,
     pub(super) target: Target<'p>,
+    /// `_meta` of the request, if it differs from what the caller sent.
+    pub(super) meta: Option<Object<'static>>,
+    /// The rules for the data of the request and of its answer; `None` if all of it passes.
+    pub(super) guard: Option<RequestGuard>,
 }
 
 /// Checks the arguments of a tool call against the HTTP headers that repeat some of them
 /// (2026-07-28 `basic/transports/streamable-http.mdx`), and applies the operator's rules for hidden
-/// and fixed arguments. Other requests pass unchanged. Policy decides last, about the arguments as
-/// they are sent.
+/// and fixed arguments. For an upstream that is cleared, pseudonyms become the values that they
+/// stand for. Policy decides last, about the arguments as they are then.
 ///
 /// # Errors
-/// A header differs from its argument, the operator hides an argument, the arguments are no object,
-/// or policy denies the request.
+/// A header differs from its argument, the operator hides an argument, the arguments are no object
+/// or cannot be looked at, or policy denies the request.
 pub(super) fn check<'p>(
     scope: &Scope<'_>,
     mut target: Target<'p>,
@@ -44,6 +52,10 @@ pub(super) fn check<'p>(
             target.params.set("arguments", changed);
         }
     }
+    let guard = scope.guard_of(target.upstream, target.route.as_ref());
+    if let Some(guard) = &guard {
+        restore(guard, &mut target, record)?;
+    }
     let permit = match &target.named {
         Some(named) => {
             let arguments = target.params.get("arguments");
@@ -51,5 +63,110 @@ pub(super) fn check<'p>(
         }
         None => scope.permit(target.upstream)?,
     };
-    Ok(Guarded { permit, target })
+    Ok(Guarded {
+        permit,
+        target,
+        meta: None,
+        guard,
+    })
+}
+
+/// Puts values in place of the pseudonyms that the upstream is cleared for.
+fn restore(
+    guard: &RequestGuard,
+    target: &mut Target<'_>,
+    record: &mut Record,
+) -> Result<(), Fault> {
+    let shape = coverage::params(target.method);
+    let mut findings = Findings::default();
+    let mut changed = Vec::new();
+    for (key, value) in target.params.iter().filter(|(key, _)| *key != "_meta") {
+        let direction = Direction::TowardsUpstream;
+        let restored = guard.restore(direction, shape.member(key), value, &mut findings);
+        if let Some(restored) = restored.map_err(blocked)? {
+            changed.push((key.to_owned(), restored));
+        }
+    }
+    apply(target, changed);
+    record.add_findings(findings);
+    Ok(())
+}
+
+/// Replaces what may not pass to the upstream in a request that is permitted: the last step before
+/// it is sent. The headers that repeat arguments are made of what is left.
+///
+/// # Errors
+/// A rule refuses the request, or its data cannot be looked at.
+pub(super) async fn redact<'p>(
+    request: &Request<'_>,
+    mut guarded: Guarded<'p>,
+    record: &mut Record,
+) -> Result<Guarded<'p>, Fault> {
+    let Some(guard) = &guarded.guard else {
+        return Ok(guarded);
+    };
+    let target = &mut guarded.target;
+    let mut findings = Findings::default();
+    let redacted = redact_params(guard, target, &mut findings).await;
+    let redacted = match redacted {
+        Ok(changed) => match &request.meta {
+            Some(own) => redact_meta(guard, own, &mut findings)
+                .await
+                .map(|own| (changed, own)),
+            None => Ok((changed, None)),
+        },
+        Err(blocked) => Err(blocked),
+    };
+    record.add_findings(findings);
+    let (changed, meta) = redacted.map_err(blocked)?;
+    apply(target, changed);
+    guarded.meta = meta;
+    Ok(guarded)
+}
+
+/// Returns the members of params that change, with their new values.
+async fn redact_params(
+    guard: &RequestGuard,
+    target: &Target<'_>,
+    findings: &mut Findings,
+) -> Result<Vec<(String, String)>, Blocked> {
+    let (direction, shape) = (Direction::TowardsUpstream, coverage::params(target.method));
+    let mut changed = Vec::new();
+    for (key, value) in target.params.iter().filter(|(key, _)| *key != "_meta") {
+        guard.check_name(direction, key, findings)?;
+        let redacted = guard.redact(direction, shape.member(key), value, findings);
+        if let Some(redacted) = redacted.await? {
+            changed.push((key.to_owned(), redacted));
+        }
+    }
+    Ok(changed)
+}
+
+/// Returns `_meta` of a request without what may not pass; `None` if it stays as it is.
+async fn redact_meta(
+    guard: &RequestGuard,
+    own: &Object<'_>,
+    findings: &mut Findings,
+) -> Result<Option<Object<'static>>, Blocked> {
+    let text = own.to_text();
+    let redacted = guard.redact(Direction::TowardsUpstream, &coverage::META, &text, findings);
+    let Some(redacted) = redacted.await? else {
+        return Ok(None);
+    };
+    let parsed = Object::parse(&redacted).map_err(|_| Blocked::unreadable())?;
+    Ok(Some(parsed.into_owned()))
+}
+
+fn apply(target: &mut Target<'_>, changed: Vec<(String, String)>) {
+    for (key, value) in changed {
+        target.params.replace(&key, value);
+    }
+    if target.method == method::RESOURCES_READ {
+        // The header `Mcp-Name` repeats it.
+        target.name = target.params.string("uri").map(|uri| uri.as_ref().into());
+    }
+}
+
+fn blocked(blocked: Blocked) -> Fault {
+    Fault::Blocked { rule: blocked.rule }
 }

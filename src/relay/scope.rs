@@ -7,7 +7,8 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::caller::{Caller, CallerConnection, Handle, Presence, ShareKey, Turn};
-use crate::catalog::{NamedResources, ResourceRoute};
+use crate::catalog::{NamedResources, ResourceRoute, Route};
+use crate::guard::RequestGuard;
 use crate::live::{Live, Snapshot, View};
 use crate::memory::MemoryShare;
 use crate::name::UpstreamIndex;
@@ -179,6 +180,19 @@ impl<'a> Scope<'a> {
     /// Returns whether there is a policy, for which the name that was asked for has to be kept.
     pub(super) fn has_policy(&self) -> bool {
         self.snapshot.policies.is_some()
+    }
+
+    /// Returns the rules for the data of a request to an upstream, and of its answer; `None` if all of
+    /// it passes. `tool` is the tool that is called.
+    pub(super) fn guard_of(
+        &self,
+        upstream: UpstreamIndex,
+        tool: Option<&Route>,
+    ) -> Option<RequestGuard> {
+        let guard = self.snapshot.guard.as_ref()?;
+        let upstream = self.view().upstream_id(upstream)?;
+        let tool = tool.map(|tool| &**tool.original());
+        RequestGuard::of(guard, upstream, tool, &self.caller)
     }
 
     /// Permits a request that names no tool, prompt or resource: what it is about was permitted

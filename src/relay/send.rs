@@ -24,6 +24,8 @@ use crate::bridge::{AnswerBridge, Hop, HopMeta, HopParams, LogFilter, request};
 use crate::caller::Presence;
 use crate::catalog::NamedResources;
 use crate::catalog::Route;
+use crate::guard::RequestGuard;
+use crate::json::Object;
 use crate::memory::MemoryShare;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
@@ -61,6 +63,8 @@ pub(super) struct Sent {
     pub(super) memory: MemoryShare,
     /// Where the resources that the result names are remembered; `None` if they need not be.
     pub(super) named_resources: Option<Arc<NamedResources>>,
+    /// The rules for the data of the answer; `None` if all of it passes.
+    pub(super) guard: Option<RequestGuard>,
 }
 
 impl std::fmt::Debug for Sent {
@@ -82,7 +86,12 @@ pub(super) async fn send(
     guarded: Guarded<'_>,
     record: &mut Record,
 ) -> Result<Sent, Fault> {
-    let Guarded { permit, target } = guarded;
+    let Guarded {
+        permit,
+        target,
+        meta,
+        guard,
+    } = guarded;
     let link = scope.link(&permit)?;
     let tool = target.route.as_ref().map(|route| &*route.exposed);
     record.set_destination(&link.metrics, target.method, tool);
@@ -96,6 +105,8 @@ pub(super) async fn send(
                 scope,
                 request,
                 target,
+                meta,
+                guard,
                 link,
                 deadline,
                 extension: hops::extension(request, timeout),
@@ -115,6 +126,10 @@ struct Sender<'s, 'p> {
     scope: &'s Scope<'s>,
     request: &'s Request<'p>,
     target: Target<'p>,
+    /// `_meta` of the request, if it differs from what the caller sent.
+    meta: Option<Object<'static>>,
+    /// The rules for the data of the answer.
+    guard: Option<RequestGuard>,
     link: &'s Arc<Link>,
     deadline: Instant,
     extension: Option<DeadlineExtension>,
@@ -246,7 +261,8 @@ impl Sender<'_, '_> {
             on_stdio: peer.is_on_stdio(),
             is_trusted: link.config.forward_meta,
         };
-        let (id, meta) = (link.next_id(), self.request.meta.as_ref());
+        let meta = self.meta.as_ref().or(self.request.meta.as_ref());
+        let id = link.next_id();
         let HopParams {
             params,
             token,
@@ -307,6 +323,7 @@ impl Sender<'_, '_> {
             bridge,
             memory: scope.memory(link),
             named_resources: self.remembers(peer).then(|| scope.named_resources()),
+            guard: self.guard.clone(),
         }
     }
 

@@ -27,6 +27,7 @@ use crate::live::{Live, Snapshot, StateChange};
 use crate::memory::MemoryBudget;
 use crate::server::authentication::Authentication;
 use crate::server::context::make_context;
+use crate::server::data_guard::make_guard;
 use crate::server::error::ServeError;
 use crate::server::options::Options;
 use crate::server::warnings::{is_gated, warn_of_config};
@@ -89,7 +90,8 @@ impl Core {
         };
         let catalog = restored.publish.unwrap_or_else(|| empty_catalog(&config));
         let (metrics, first_links) = (Arc::clone(&around.metrics), Arc::clone(&links));
-        let first = Snapshot::first(config, first_links, catalog, metrics);
+        let guard = make_guard(&config);
+        let first = Snapshot::first(config, first_links, catalog, metrics).with_guard(guard);
         let live = Arc::new(Live::new(first));
         let writer = store.clone().map(|store| Arc::new(StoreWriter::new(store)));
         let changed = &restored.pins_changed;
@@ -181,11 +183,13 @@ impl Core {
 
     /// Publishes another config, and waits until callers see it.
     async fn publish(&self, config: Arc<Config>, links: Arc<[Arc<Link>]>, pins: Vec<(u64, Pins)>) {
+        let guard = make_guard(&config);
         let (done, told) = oneshot::channel();
         let new = NewConfig {
             config,
             links,
             pins,
+            guard,
             done,
         };
         let command = PublisherCommand::Configure(Box::new(new));

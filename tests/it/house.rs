@@ -31,6 +31,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "protocol"],
     &["bridge", "catalog"],
     &["durable", "metrics", "policy", "processes"],
+    &["guard"],
     &["limits", "record"],
     &["tls"],
     &["credentials"],

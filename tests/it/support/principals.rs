@@ -40,12 +40,7 @@ impl Issuer {
     }
 
     /// The same, after this was done in the folder of the config.
-    pub async fn start_in(
-        &self,
-        weir: Builder,
-        listen: &str,
-        prepare: impl FnOnce(&Path),
-    ) -> Weir {
+    pub async fn start_in(&self, weir: Builder, listen: &str, prepare: impl FnOnce(&Path)) -> Weir {
         let weir = weir.listen(&format!("{listen}, {}", Self::auth("weir")));
         let jwks = self.jwks();
         weir.start_in(|home: &Path, yaml| {

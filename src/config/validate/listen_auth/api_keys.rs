@@ -61,6 +61,7 @@ fn check_file(text: &str, file: &FilePath, problems: &mut Vec<Problem>) -> Vec<A
         problems,
         unknown: Vec::new(),
         secret_files: Vec::new(),
+        detectors: Vec::new(),
     };
     if raw.len() > ApiKeyEntry::MOST {
         let most = Rule::Most(ApiKeyEntry::MOST as u64);

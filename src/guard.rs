@@ -1,0 +1,14 @@
+//! The guard: what may pass, in both directions.
+//!
+//! The rules of weir, of an upstream and of a tool are merged into a plan for each route
+//! ([`RoutePlan`]) when a config comes into force. A request looks its plan up once; where there is
+//! none, its data is not looked at.
+
+pub mod coverage;
+pub mod fields;
+mod plan;
+mod request;
+pub mod strings;
+
+pub use plan::{DirectionPlan, Guard, RoutePlan};
+pub use request::{Blocked, Direction, Findings, RequestGuard};
