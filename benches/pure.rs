@@ -366,7 +366,12 @@ impl PolicyWorld {
 
     fn policies(&self) -> Policies {
         let rules = PolicyRules::of(&self.config).expect("there are policies");
-        Policies::new(rules, &self.config, &self.catalog)
+        Policies::new(
+            rules,
+            &self.config.upstreams,
+            &self.catalog,
+            self.config.memory,
+        )
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -53,7 +53,10 @@ pub fn router(
         .route("/catalog", get(catalog::catalog))
         .route("/catalog/{name}/accept", post(drift::accept))
         .route("/catalog/{name}/drift", get(drift::texts))
-        .route("/compare", post(compare::compare))
+        .route(
+            "/compare",
+            post(compare::compare).layer(DefaultBodyLimit::max(compare::MOST_BYTES)),
+        )
         .route("/explain", get(explain::explain))
         .route("/metrics", get(metrics::metrics))
         .route("/reload", post(reload))

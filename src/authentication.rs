@@ -4,7 +4,7 @@
 //! A credential goes no further than here, but for an exchange on behalf of the caller: not
 //! upstream, and not into a log.
 //!
-//! What a caller presents decides in which way it is authenticated. If that is wrong the request is
+//! The credential that a caller presents decides in which way it is authenticated. If that is wrong the request is
 //! refused, whatever else would do: nobody falls back to another identity, or to none.
 
 mod api_key;
@@ -24,7 +24,7 @@ use crate::caller::{Caller, CallerConnection, Principal};
 use crate::config::CallerAuth;
 
 pub use api_key::{ApiKeyError, ApiKeyText, make_api_key, write_hash};
-pub use api_keys::{ApiKeys, ApiKeysError};
+pub use api_keys::{ApiKeys, ApiKeysError, KEY_ID, read_api_key_callers};
 
 use bearer::{Presented, read_bearer};
 pub use client_certificates::CertificateAuthenticator;

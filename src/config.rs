@@ -72,7 +72,7 @@ pub use namespaces::AmbiguousNamespaces;
 pub(crate) use policy::{ExpressionReads, InputReads, TagReads, names as policy_names};
 pub use policy::{
     PolicyCoverage, PolicyFileError, PolicyMode, PolicySettings, PolicyTest, PolicyValidation,
-    WrittenPolicy,
+    SentPolicies, WrittenPolicy,
 };
 pub use rates::{Rate, RateAnswer, RatePer, RateRule, limitable_methods};
 pub use reach::Reach;
@@ -189,11 +189,12 @@ impl Config {
         changed.map(|((field, _), _)| field).collect()
     }
 
-    /// Returns whether `other` has the same value for everything that can change while weir runs.
+    /// Returns digests of the settings that can change while weir runs, besides upstreams, by their
+    /// keys.
     ///
-    /// A new field does not compile until it is compared here or in [`Self::fixed`].
+    /// A new field does not compile until it is here or in [`Self::fixed`].
     #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub fn changeable(&self) -> [(&'static str, Fingerprint); 7] {
         let Self {
             memory,
             rates,
@@ -201,7 +202,8 @@ impl Config {
             guard,
             naming,
             server,
-            upstreams,
+            // They are compared one by one: see `is_same`.
+            upstreams: _,
             // Where upstreams are written means nothing, like the positions of settings.
             sources: _,
             // They follow from the settings that name them.
@@ -214,19 +216,27 @@ impl Config {
             sealing_keys: _,
             instance: _,
         } = self;
-        let fingerprint = |policy: &Option<Arc<PolicySettings>>| {
-            let policy = policy.as_ref();
-            policy.map(|policy| policy.fingerprint)
-        };
-        listen.auth_fingerprint() == other.listen.auth_fingerprint()
-            && *memory == other.memory
-            && rates::written(rates).eq(rates::written(&other.rates))
-            && fingerprint(policy) == fingerprint(&other.policy)
-            && guard.fingerprint == other.guard.fingerprint
-            && *naming == other.naming
-            && *server == other.server
-            && fingerprints(upstreams).eq(fingerprints(&other.upstreams))
-            && guards(upstreams).eq(guards(&other.upstreams))
+        let policy = policy.as_ref().map(|policy| policy.fingerprint.to_hex());
+        // A fingerprint shows nothing of itself.
+        let rates = rates::written(rates).map(|(name, digest)| (name, digest.to_hex()));
+        let rates: Vec<_> = rates.collect();
+        [
+            ("listen.auth", listen.auth_fingerprint()),
+            ("limits.memory", Fingerprint::of(memory)),
+            ("limits.rates", Fingerprint::of(&rates)),
+            ("policy", Fingerprint::of(&policy)),
+            ("guard", guard.fingerprint),
+            ("naming", Fingerprint::of(naming)),
+            ("server", Fingerprint::of(server)),
+        ]
+    }
+
+    /// Returns whether `other` has the same value for everything that can change while weir runs.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.changeable() == other.changeable()
+            && fingerprints(&self.upstreams).eq(fingerprints(&other.upstreams))
+            && guards(&self.upstreams).eq(guards(&other.upstreams))
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`ArcSwap`]; readers load it once per request.
 
 pub mod accept;
+pub mod access;
 pub mod command;
 pub mod keeper;
 mod named;

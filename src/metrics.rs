@@ -43,6 +43,10 @@ pub struct Metrics {
     tools_left: Arc<AtomicUsize>,
     /// In the order of [`BLAMES`].
     errors: [Counter; 3],
+    /// In the order of [`DECISIONS`].
+    decisions: [Counter; 3],
+    /// In the order of [`REFUSALS`].
+    refusals: [Counter; 5],
     /// Weir stops, and requests under way have had their time.
     gave_up: AtomicBool,
     upstreams: Mutex<Vec<Arc<UpstreamMetrics>>>,
@@ -62,6 +66,18 @@ const BLAMES: [(Blame, &str); 3] = [
     (Blame::Caller, "caller"),
     (Blame::Upstream, "upstream"),
     (Blame::Weir, "weir"),
+];
+
+/// What policy may decide, as records have it.
+const DECISIONS: [&str; 3] = ["allow", "deny", "would_deny"];
+
+/// Why the credential of a caller may be refused.
+const REFUSALS: [&str; 5] = [
+    "missing",
+    "malformed",
+    "invalid_token",
+    "insufficient_scope",
+    "unavailable",
 ];
 
 /// A gauge whose value is asked for at each scrape.
@@ -97,6 +113,13 @@ impl Gauge {
     }
 }
 
+fn count_word(words: &[&str], counters: &[Counter], word: &str) {
+    let place = words.iter().position(|known| *known == word);
+    if let Some(counter) = place.and_then(|place| counters.get(place)) {
+        counter.add(1);
+    }
+}
+
 impl Drop for GaugeIncrement {
     fn drop(&mut self) {
         let Self(Gauge(count)) = self;
@@ -111,6 +134,8 @@ impl Metrics {
         Arc::new(Self {
             tools_left: Arc::new(AtomicUsize::new(TOOLS)),
             errors: Default::default(),
+            decisions: Default::default(),
+            refusals: Default::default(),
             gave_up: AtomicBool::new(false),
             upstreams: Mutex::default(),
             limited: Mutex::default(),
@@ -121,6 +146,16 @@ impl Metrics {
             responses: (100..600).map(|_| Counter::default()).collect(),
             started: SystemTime::now(),
         })
+    }
+
+    /// Counts a decision of policy, by its word in records.
+    pub fn count_decision(&self, word: &str) {
+        count_word(&DECISIONS, &self.decisions, word);
+    }
+
+    /// Counts a caller that was not let in, by the word for the reason.
+    pub fn count_refusal(&self, word: &str) {
+        count_word(&REFUSALS, &self.refusals, word);
     }
 
     /// Returns the counters of one upstream; the same ones for the same name.

@@ -5,6 +5,7 @@
 //! whom no policy can tell a difference are one class ([`ClassKey`]); what a class sees is computed
 //! once. A [`Decision`] that allows makes a [`Permit`], without which nothing is sent.
 
+mod access;
 mod actions;
 mod asked;
 mod bits;
@@ -28,6 +29,7 @@ mod trials;
 mod validation;
 mod views;
 
+pub use access::{Access, AccessChange, AccessItem, CallerName, KnownCaller, compare_access};
 pub use bits::BitSet;
 pub use classes::ClassKey;
 pub use decision::Decision;

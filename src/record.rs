@@ -150,6 +150,9 @@ impl Drop for Record {
         }
         let ending = self.ending.unwrap_or(Ending::Cancelled);
         let took = self.started.elapsed();
+        if let Some(decision) = &self.decision {
+            self.metrics.count_decision(decision.as_str());
+        }
         if let Some(destination) = &self.destination {
             destination.series.record(ending, took);
         }

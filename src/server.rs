@@ -41,7 +41,8 @@ pub use error::ServeError;
 pub use options::{ConfigSource, Options};
 pub use reload::ReloadableCore;
 pub use state_dir::{
-    admin_token, known_admin_token, secure_state, with_instance, with_known_instance,
+    admin_token, known_admin_token, known_instance, secure_state, with_instance,
+    with_known_instance,
 };
 
 /// How long aborted calls have to send their error answers.
@@ -174,8 +175,11 @@ fn start_periodic(core: &Core, sessions: &Arc<SessionTable>) {
     let stop = || core.shutdown.clone();
     core.tasks
         .spawn(sweep_sessions(Arc::clone(sessions), stop()));
-    core.tasks
-        .spawn(watch_memory(Arc::clone(core.memory()), stop()));
+    core.tasks.spawn(watch_memory(
+        Arc::clone(core.memory()),
+        Arc::clone(sessions),
+        stop(),
+    ));
 }
 
 /// Registers the gauges that need the sessions, the runtime or the memory.

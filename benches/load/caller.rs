@@ -32,6 +32,8 @@ pub(crate) struct Caller {
     connection: Connection,
     era: Era,
     session: Option<String>,
+    /// What it presents as a bearer token.
+    credential: Option<String>,
     /// The request head up to what differs from request to request.
     head: String,
     request: String,
@@ -114,6 +116,7 @@ impl Caller {
             connection: Connection::new(address),
             era,
             session: None,
+            credential: None,
             head: String::new(),
             request: String::with_capacity(1024),
             body: String::with_capacity(512),
@@ -123,6 +126,13 @@ impl Caller {
         };
         caller.write_head();
         caller
+    }
+
+    /// Presents a credential with each request.
+    pub(crate) fn with_credential(mut self, credential: Option<&str>) -> Self {
+        self.credential = credential.map(str::to_owned);
+        self.write_head();
+        self
     }
 
     /// Legacy: initialize and `notifications/initialized`, a new session. Modern: `server/discover`.
@@ -397,6 +407,9 @@ impl Caller {
             "/mcp HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\n",
             self.connection.address()
         );
+        if let Some(credential) = &self.credential {
+            let _ = write!(self.head, "authorization: Bearer {credential}\r\n");
+        }
         if let Some(session) = &self.session {
             let _ = write!(self.head, "mcp-session-id: {session}\r\n");
         }

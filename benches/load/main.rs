@@ -5,6 +5,7 @@
 //! cargo bench --bench load -- --quick            # a smoke run
 //! cargo bench --bench load -- --only call,list --json figures.json
 //! cargo bench --bench load -- --only login       # 1 KiB calls, unsigned and signed with SigV4
+//! cargo bench --bench load -- --only governed    # API keys, tokens, policies: calls and lists beside a weir without
 //! cargo bench --bench load -- --only streams     # 4,000 idle streams: memory, descriptors, a change told to all
 //! cargo bench --bench load -- --only leaks       # 100,000 calls that end in every way, two minutes
 //! cargo bench --bench load -- --only merge       # 1,000 upstreams with 100 tools each, a minute
@@ -30,6 +31,7 @@ mod caller;
 mod catalog;
 mod forward;
 mod goals;
+mod governed;
 mod http1;
 mod leaks;
 mod measure;
@@ -40,6 +42,8 @@ mod reload;
 mod report;
 mod scale;
 mod setup;
+#[path = "../../src/authentication/jwt/tests/signing.rs"]
+mod signing;
 mod sse;
 mod streams;
 mod summary;
@@ -293,6 +297,7 @@ async fn measure_parts(
             Part::Start => parts::start(run_files, plan, results).await?,
             Part::Streams => streams::run(run_files, plan, results).await?,
             Part::Login => parts::login(run_files, plan, results).await?,
+            Part::Governed => governed::run(run_files, plan, results).await?,
             Part::Leaks => leaks::run(run_files, plan, results).await?,
             Part::Merge => scale::run(run_files, plan, results).await?,
         }

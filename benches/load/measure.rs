@@ -279,6 +279,7 @@ async fn work(
 ) {
     let target = &targets[number % targets.len()];
     let mut caller = Caller::new(target.address, point.era());
+    caller = caller.with_credential(target.credential(number));
     let keeps_session = matches!(point.work, Work::Call | Work::List);
     let mut opened = !keeps_session;
     for _ in 0..3 {

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::caller::{Caller, Era};
+use crate::governed::GovernedLists;
 use crate::leaks::LeaksFigure;
 use crate::measure::{self, Pace, Point, Sample, Work};
 use crate::procfs::Memory;
@@ -34,6 +35,8 @@ pub(crate) enum Part {
     Streams,
     /// tools/call with 1 KiB of argument: unsigned, and signed with SigV4
     Login,
+    /// tools/call and tools/list with API keys, tokens and policies
+    Governed,
     /// 100,000 calls that end in every way there is, and what is left of them (weir only)
     Leaks,
     /// 1,000 upstreams with 100 tools each: start, memory, changes, lists under resyncs (weir only)
@@ -62,6 +65,7 @@ pub(crate) struct Results {
     pub(crate) streams: Vec<StreamsFigure>,
     pub(crate) leaks: Vec<LeaksFigure>,
     pub(crate) scales: Vec<ScaleFigure>,
+    pub(crate) governed: Vec<GovernedLists>,
 }
 
 #[derive(Serialize)]

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::catalog::Catalog;
+use crate::governed;
 use crate::http1::Connection;
 use crate::processes::Process;
 use crate::procfs;
@@ -34,6 +35,14 @@ pub(crate) enum Kind {
     Saas,
     /// The same, with each request signed (SigV4)
     Sigv4,
+    /// weir, whose callers have API keys
+    Keys,
+    /// weir, whose callers have tokens
+    Tokens,
+    /// The same, under policies that tell classes of callers apart
+    Classes,
+    /// The same, under policies that read the arguments of the tools that are called
+    Arguments,
 }
 
 impl Kind {
@@ -47,12 +56,19 @@ impl Kind {
                 "connector: saas, auth: { type: sigv4, region: eu-west-1, service: bedrock-agentcore, access_key_id: AKIDEXAMPLE, secret_access_key: { value: not-a-secret } }"
             }
             Self::Saas => "connector: saas",
-            Self::Direct | Self::Forward | Self::Route | Self::Weir => "connector: on_prem",
+            Self::Direct
+            | Self::Forward
+            | Self::Route
+            | Self::Weir
+            | Self::Keys
+            | Self::Tokens
+            | Self::Classes
+            | Self::Arguments => "connector: on_prem",
         }
     }
 
     const fn is_weir(self) -> bool {
-        matches!(self, Self::Weir | Self::Saas | Self::Sigv4)
+        !matches!(self, Self::Direct | Self::Forward | Self::Route)
     }
 }
 
@@ -87,6 +103,16 @@ pub(crate) struct RunFiles {
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) tools: Vec<String>,
+    /// What callers present, each another one in turn; empty if they present nothing.
+    pub(crate) credentials: Rc<[String]>,
+}
+
+impl Target {
+    /// The credential of caller number `number`.
+    pub(crate) fn credential(&self, number: usize) -> Option<&str> {
+        let count = self.credentials.len().max(1);
+        self.credentials.get(number % count).map(String::as_str)
+    }
 }
 
 pub(crate) struct Subject {
@@ -168,16 +194,7 @@ impl Setup {
         let echoes: Vec<String> = prefixes.iter().take(2).map(|prefix| echo(prefix)).collect();
         let mut admin = None;
         let (process, targets, catalog) = match kind {
-            Kind::Direct => {
-                let alone = [one];
-                let ports = if self.shape.one_with_all {
-                    &alone
-                } else {
-                    servers
-                };
-                let targets = ports.iter().take(2).map(|port| (*port, vec![echo("")]));
-                (None, targets.collect(), bare)
-            }
+            Kind::Direct => (None, self.direct(one, servers, echo("")), bare),
             Kind::Forward => {
                 let arguments = ["forward".into(), "--to".into(), url(one)];
                 let (process, ports) = Process::helper(&arguments).await?;
@@ -190,16 +207,24 @@ impl Setup {
                 let (process, ports) = Process::helper(&arguments).await?;
                 (Some(process), target(ports, echoes), bare)
             }
-            Kind::Weir | Kind::Saas | Kind::Sigv4 => {
+            Kind::Weir
+            | Kind::Saas
+            | Kind::Sigv4
+            | Kind::Keys
+            | Kind::Tokens
+            | Kind::Classes
+            | Kind::Arguments => {
                 admin = self.admin()?;
                 let (process, port) = self.weir(run_files, kind, servers, admin).await?;
                 let merged = Catalog::of(&prefixes, self.shape.tools);
                 (Some(process), target(vec![port], echoes), merged)
             }
         };
+        let credentials = governed::credentials(kind, &run_files.folder);
         let targets = targets.into_iter().map(|(port, tools)| Target {
             address: local(port),
             tools,
+            credentials: Rc::clone(&credentials),
         });
         Ok(Subject {
             kind,
@@ -209,6 +234,18 @@ impl Setup {
             idle: procfs::Memory::default(),
             admin,
         })
+    }
+
+    /// Where callers connect without a proxy: the one server that has all tools, or the first two.
+    fn direct(&self, one: u16, servers: &[u16], echo: String) -> Vec<(u16, Vec<String>)> {
+        let alone = [one];
+        let ports = if self.shape.one_with_all {
+            &alone
+        } else {
+            servers
+        };
+        let ports = ports.iter().take(2);
+        ports.map(|port| (*port, vec![echo.clone()])).collect()
     }
 
     /// Where a watched weir's admin listener will be.
@@ -240,8 +277,9 @@ impl Setup {
             ),
             None => (String::new(), ""),
         };
+        let (auth, policy) = governed::config(kind);
         let mut config = format!(
-            "version: 1\nlisten: {{ address: \"127.0.0.1:{port}\"{page_size} }}\n{watched}upstreams:\n"
+            "version: 1\nlisten: {{ address: \"127.0.0.1:{port}\"{page_size}{auth} }}\n{watched}{policy}upstreams:\n"
         );
         for (number, server) in servers.iter().enumerate() {
             config += &format!(

@@ -1,10 +1,11 @@
-//! `POST /compare`: compares another config with the one in force by digests, so that neither is sent.
+//! `POST /compare`: compares another config with the one in force, by digests, so that neither is sent;
+//! but for policies, which are no secrets: who gains and loses what can be said only by a weir that
+//! knows its callers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -12,13 +13,19 @@ use serde_json::json;
 
 use crate::admin::response::json_response;
 use crate::admin::state::AdminState;
-use crate::config::{Config, Upstream};
+use crate::caller::{Caller, Identity, Principal};
+use crate::config::{Config, SentPolicies, Upstream};
+use crate::live::access::access_under;
 use crate::live::store;
+use crate::policy::{AccessChange, KnownCaller};
 
 /// The version of this weir. Digests of different versions cannot be compared.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The digests of a config.
+/// The largest request.
+pub(super) const MOST_BYTES: usize = 16 << 20;
+
+/// The digests of a config, and its policies.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ConfigDigests {
     /// The version of weir that made them.
@@ -26,10 +33,27 @@ pub struct ConfigDigests {
     /// The settings that cannot change while weir runs, by field name. `None`: the field is not set. Fields
     /// that are missing here are not compared.
     pub fixed: BTreeMap<String, Option<String>>,
+    /// The settings that can change while weir runs, besides upstreams, by their keys.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
     /// Name and digest of each upstream, in the order of the config.
     pub upstreams: Vec<(String, String)>,
     /// The endpoint of each upstream, by its name.
     pub endpoints: BTreeMap<String, String>,
+    /// The policies. `None`: there are none.
+    #[serde(default)]
+    pub policies: Option<SentPolicies>,
+    /// The callers of tests of the policies.
+    #[serde(default)]
+    tested: Vec<SentCaller>,
+}
+
+/// A caller of a test.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct SentCaller {
+    kind: String,
+    subject: String,
+    claims: BTreeMap<String, String>,
 }
 
 /// How a config differs from the one in force.
@@ -47,6 +71,12 @@ pub struct Comparison {
     pub added: BTreeSet<String>,
     /// Upstreams that are gone, in the order of the config in force.
     pub removed: Vec<String>,
+    /// Other changed settings, which a reload applies, by their keys.
+    #[serde(default)]
+    pub settings: Vec<String>,
+    /// The names that callers gain and lose by other policies.
+    #[serde(default)]
+    pub access: Vec<AccessChange>,
 }
 
 impl ConfigDigests {
@@ -70,7 +100,27 @@ impl ConfigDigests {
             upstreams: upstreams
                 .map(|up| (up.id.as_str().to_owned(), up.fingerprint.to_hex()))
                 .collect(),
+            settings: config
+                .changeable()
+                .into_iter()
+                .map(|(key, digest)| (key.to_owned(), digest.to_hex()))
+                .collect(),
+            policies: config.policy.as_deref().map(SentPolicies::of),
+            tested: sent_callers(config),
         }
+    }
+
+    /// Takes the callers of tests of the policies.
+    fn take_tested(&mut self) -> Vec<KnownCaller> {
+        let tested = std::mem::take(&mut self.tested).into_iter();
+        let callers = tested.filter_map(|sent| {
+            let identity = Identity::new(Principal::parse(&sent.kind)?, &sent.subject);
+            let tags = sent.claims.into_iter();
+            let tags = tags.map(|(name, text)| (name.into(), text.into()));
+            let tags = tags.collect();
+            Some(Caller::new(Identity { tags, ..identity }).into())
+        });
+        callers.collect()
     }
 
     /// Compares the config of these digests with `before`; `None` if versions differ.
@@ -84,6 +134,11 @@ impl ConfigDigests {
             let digest = digest.map(|digest| digest.to_hex());
             if self.fixed.get(field).is_some_and(|sent| *sent != digest) {
                 compared.fixed.push(field.to_owned());
+            }
+        }
+        for (key, digest) in before.changeable() {
+            if self.settings.get(key) != Some(&digest.to_hex()) {
+                compared.settings.push(key.to_owned());
             }
         }
         for (name, digest) in self.upstreams {
@@ -114,8 +169,23 @@ impl ConfigDigests {
     }
 }
 
-/// Answers `POST /compare`: takes [`ConfigDigests`], returns a [`Comparison`]. 400 for another body, 409
-/// if another version of weir asks.
+/// Returns the callers of tests of a config's policies, each once.
+fn sent_callers(config: &Config) -> Vec<SentCaller> {
+    let tests = config.policy.iter().flat_map(|policy| &policy.tests);
+    let callers = tests.map(|test| SentCaller {
+        kind: test.kind.as_str().to_owned(),
+        subject: test.subject.to_string(),
+        claims: test
+            .claims
+            .iter()
+            .map(|(name, text)| (name.to_string(), text.to_string()))
+            .collect(),
+    });
+    callers.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Answers `POST /compare`: takes [`ConfigDigests`], returns a [`Comparison`]. 400 for another body or
+/// a policy that is not Cedar, 409 if another version of weir asks, 413 above [`MOST_BYTES`].
 pub(super) async fn compare(State(operators): State<AdminState>, body: Bytes) -> Response {
     let Ok(mut sent) = serde_json::from_slice::<ConfigDigests>(&body) else {
         let error = json!({ "error": "expected `version`, `fixed` and `upstreams`" });
@@ -124,12 +194,21 @@ pub(super) async fn compare(State(operators): State<AdminState>, body: Bytes) ->
     if operators.listens_elsewhere {
         sent.fixed.remove("listen");
     }
-    let snapshot = Arc::clone(&operators.live).load_full();
-    match sent.compare_to(&snapshot.config) {
-        Some(compared) => json_response(StatusCode::OK, &compared),
-        None => {
-            let error = format!("this is weir {VERSION}, and digests are of one version only");
-            json_response(StatusCode::CONFLICT, &json!({ "error": error }))
+    let snapshot = operators.live.load_full();
+    let (policies, tested) = (sent.policies.clone(), sent.take_tested());
+    let Some(mut compared) = sent.compare_to(&snapshot.config) else {
+        let error = format!("this is weir {VERSION}, and digests are of one version only");
+        return json_response(StatusCode::CONFLICT, &json!({ "error": error }));
+    };
+    if compared.settings.iter().any(|key| key == "policy") {
+        let comparing = move || access_under(&snapshot, policies.as_ref(), tested);
+        match tokio::task::spawn_blocking(comparing).await {
+            Ok(Ok(access)) => compared.access = access,
+            Ok(Err(error)) => {
+                return json_response(StatusCode::BAD_REQUEST, &json!({ "error": error }));
+            }
+            Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }
+    json_response(StatusCode::OK, &compared)
 }

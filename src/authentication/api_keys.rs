@@ -11,11 +11,11 @@ use super::api_key::ApiKeyText;
 use super::{AuthenticationContext, Refusal};
 use crate::caller::{Caller, Identity, Principal};
 use crate::config::{ApiKeyEntry, ConfigErrors, parse_api_keys};
-use crate::files::{FileCell, FileError};
+use crate::files::{self, FileCell, FileError};
 use crate::latest::Latest;
 
 /// The tag with the id of the key. It is weir's own, so no tag of the file replaces it.
-const KEY_ID: &str = "key_id";
+pub const KEY_ID: &str = "key_id";
 /// Most errors of a file that are logged one by one.
 const LOGGED: usize = 10;
 
@@ -158,6 +158,20 @@ impl KeyTable {
             }
         }
     }
+}
+
+/// Returns the callers of the API keys that a file has now, in the order of their ids.
+///
+/// # Errors
+/// The file cannot be read, or its content cannot be used.
+pub fn read_api_key_callers(path: &Path) -> Result<Vec<Caller>, ApiKeysError> {
+    let text = files::read(path, ApiKeyEntry::MAX_FILE)?;
+    let mut entries = parse_api_keys(text.expose(), path)?;
+    entries.sort_by(|one, other| one.id.cmp(&other.id));
+    let callers = entries
+        .into_iter()
+        .map(|entry| Caller::new(identify(entry)));
+    Ok(callers.collect())
 }
 
 fn read(file: &FileCell, path: &Path) -> Result<HashMap<Box<str>, KnownKey>, ConfigErrors> {

@@ -80,6 +80,18 @@ impl RefusalKind {
         }
     }
 
+    /// Returns the word for the kind, as metrics have it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::MissingCredential => "missing",
+            Self::Malformed => "malformed",
+            Self::InvalidToken(_) => "invalid_token",
+            Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
     /// Returns `error` of the challenge; `None` where a challenge has none (RFC 6750 §3.1: a request
     /// without credentials).
     #[must_use]

@@ -82,6 +82,37 @@ struct Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdentityDigest([u8; 16]);
 
+impl Principal {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
+        Self::Anonymous,
+        Self::Local,
+        Self::OAuthUser,
+        Self::IamEntity,
+        Self::ApiKey,
+        Self::Workload,
+    ];
+
+    /// Returns the word for the kind, as configs and records have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Local => "local",
+            Self::OAuthUser => "oauth_user",
+            Self::IamEntity => "iam_entity",
+            Self::ApiKey => "api_key",
+            Self::Workload => "workload",
+        }
+    }
+
+    /// Returns the kind with this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
 impl Identity {
     /// Makes an identity of a kind of which nothing but the subject is known.
     #[must_use]
@@ -100,16 +131,8 @@ impl Identity {
 
     /// Returns the key of the principal.
     fn key(&self) -> PrincipalKey {
-        let kind = match self.principal {
-            Principal::Anonymous => "anonymous",
-            Principal::Local => "local",
-            Principal::OAuthUser => "oauth_user",
-            Principal::IamEntity => "iam_entity",
-            Principal::ApiKey => "api_key",
-            Principal::Workload => "workload",
-        };
         let parts = [
-            Some(kind),
+            Some(self.principal.as_str()),
             self.issuer.as_deref(),
             Some(&*self.subject),
             self.client.as_deref(),

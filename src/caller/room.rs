@@ -128,6 +128,23 @@ impl<K: Copy + Ord + Hash, T: Occupant> Room<K, T> {
         Ok(ousted)
     }
 
+    /// Takes out occupants that have been idle since `before`, at most `most` of them: each time the
+    /// one that was idle for longest of the caller that has most.
+    pub fn relieve(&mut self, most: usize, before: Instant, now: Instant) -> Vec<T> {
+        let mut ousted = Vec::new();
+        while ousted.len() < most
+            && let Some((largest, _)) = self.holdings.largest()
+            && let Some(key) = self.next_candidate(largest, false, now)
+            && let Some(occupant) = self.get(&key)
+            && matches!(occupant.rest(), Rest::Idle(since) if since <= before)
+        {
+            ousted.extend(self.remove(&key));
+        }
+        // The one that stays was taken from the candidates.
+        self.candidates.of = None;
+        ousted
+    }
+
     /// Adds an occupant, for which [`Self::make_room`] made room.
     pub fn insert(&mut self, key: K, share: ShareKey, occupant: T) {
         self.holdings.add(share);
@@ -300,6 +317,27 @@ mod tests {
         }
         assert_eq!(test.room.count(), 15);
         assert_eq!(test.room.holdings.of(of(1)), 14);
+    }
+
+    #[test]
+    fn those_of_the_largest_caller_leave_first_and_only_idle_ones() {
+        let mut test = Test::new(100);
+        for caller in [1, 2, 2, 2, 2, 3] {
+            assert!(test.enters(caller, Rest::Idle));
+        }
+        test.room.get(&3).unwrap().set(Rest::Busy(test.at(3)));
+        test.room.get(&5).unwrap().set(Rest::Standing(test.at(5)));
+        let now = test.at(10);
+        assert_eq!(test.room.relieve(1, now, now).len(), 1);
+        assert_eq!(test.keys(), [1, 3, 4, 5, 6]);
+        let young = test.at(3);
+        assert_eq!(test.room.relieve(9, young, now).len(), 0, "used since");
+        assert_eq!(
+            test.room.relieve(9, now, now).len(),
+            1,
+            "the rest is in use"
+        );
+        assert_eq!(test.keys(), [1, 3, 5, 6]);
     }
 
     #[test]

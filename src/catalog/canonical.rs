@@ -3,7 +3,7 @@
 use crate::json::{self, Object};
 
 /// The levels of nesting that are compared by meaning: each one costs another pass over the text.
-/// What is deeper is compared byte by byte.
+/// Deeper values are compared byte by byte.
 pub(super) const DEPTH: usize = 32;
 
 /// Returns whether two JSON texts mean the same: white space, order of members and escapes do not count.

@@ -156,7 +156,7 @@ impl Catalog {
     /// the URI is wrapped for; else at the one that `named` it in a result; else at the first one
     /// that has a template which fits; else at the only one that has resources.
     ///
-    /// What a class of callers does not see counts for nothing, but for listed URIs: about those
+    /// Routes that a class of callers does not see count for nothing, but for listed URIs: about those
     /// policy decides.
     #[must_use]
     pub fn resource_named(

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::cli::edited_file::{self, FileEditError};
 use crate::cli::output::{Output, make_safe};
 use crate::config::{self, ProblemKind};
-use crate::durable;
 use crate::import::{InsertError, NewAuth, NewUpstream, NewUpstreamError, NewValue, insert};
 use crate::name::UpstreamId;
 
@@ -56,20 +56,8 @@ enum AddError {
     },
     #[error("an upstream's name must have 1 to 64 printable characters")]
     Name,
-    #[error("{file} cannot be read")]
-    Read {
-        file: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{file} cannot be written")]
-    Write {
-        file: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{0} was changed meanwhile: try again")]
-    Changed(String),
+    #[error(transparent)]
+    File(#[from] FileEditError),
     #[error("the config would not be valid: {0}")]
     Invalid(String),
 }
@@ -90,7 +78,7 @@ fn add(args: &AddArgs, output: &mut Output) -> Result<(), AddError> {
     let file = make_safe(&path.display().to_string());
     UpstreamId::parse(&args.name).map_err(|_| AddError::Name)?;
     let upstream = describe(args)?;
-    let before = read(path)?;
+    let before = edited_file::read_existing(path)?;
     let inserted = insert(&before, &args.name, &upstream.lines());
     let after = inserted.map_err(|source| AddError::Insert {
         file: file.clone(),
@@ -101,13 +89,7 @@ fn add(args: &AddArgs, output: &mut Output) -> Result<(), AddError> {
     if args.dry_run {
         print_difference(&file, &before, &after, output);
     } else {
-        if read(path)? != before {
-            return Err(AddError::Changed(file));
-        }
-        durable::rewrite(path, after.as_bytes()).map_err(|source| AddError::Write {
-            file: file.clone(),
-            source,
-        })?;
+        edited_file::write(path, Some(&before), &after)?;
         output.out.print_done(&format!("{name} is added to {file}"));
     }
     for problem in unset {
@@ -116,20 +98,13 @@ fn add(args: &AddArgs, output: &mut Output) -> Result<(), AddError> {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<String, AddError> {
-    std::fs::read_to_string(path).map_err(|source| AddError::Read {
-        file: path.display().to_string(),
-        source,
-    })
-}
-
 /// Makes the upstream of the command line.
 fn describe(args: &AddArgs) -> Result<NewUpstream, AddError> {
     let pairs = |all: &[String]| -> Result<Vec<_>, NewUpstreamError> {
         all.iter().map(|pair| NewValue::parse_pair(pair)).collect()
     };
     let mut upstream = match &args.from {
-        Some(from) => NewUpstream::from_registry(&read(from)?)?,
+        Some(from) => NewUpstream::from_registry(&edited_file::read_existing(from)?)?,
         None => NewUpstream {
             url: args.url.clone(),
             command: args.command.clone(),

@@ -4,22 +4,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::caller::{Caller, Identity, Principal, tags_of};
+use crate::caller::{Caller, Principal};
 use crate::catalog::Kind;
+use crate::cli::named_caller::{principal_parser, read_caller};
 use crate::cli::output::{Output, make_safe};
 use crate::cli::target::{ConfigArgs, print_config_errors};
 use crate::cli::wait;
 use crate::config;
 use crate::json::Object;
 use crate::live::Snapshot;
+use crate::live::access::complete_caller;
 use crate::policy::{Decision, PolicyRequest};
 use crate::protocol::era::Era;
 use crate::server::{Core, Options, with_known_instance};
-
-/// Most bytes of a file of claims.
-const CLAIMS: usize = 1 << 20;
 
 /// `weir can`
 #[derive(Debug, Args)]
@@ -32,29 +31,11 @@ pub struct CanArgs {
     #[arg(long, value_name = "JSON")]
     pub args: Option<String>,
     /// How the caller proves who it is
-    #[arg(long, value_enum, default_value = "oauth_user")]
-    pub kind: PrincipalArg,
+    #[arg(long, value_parser = principal_parser(), default_value = "oauth_user")]
+    pub kind: Principal,
     /// The config
     #[command(flatten)]
     pub config: ConfigArgs,
-}
-
-/// How a caller proves who it is.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum PrincipalArg {
-    /// Not at all
-    Anonymous,
-    /// By being on stdio
-    Local,
-    /// By a JSON Web Token
-    OauthUser,
-    /// By an AWS role, which the platform in front asserts
-    IamEntity,
-    /// By an API key
-    ApiKey,
-    /// By a client certificate
-    Workload,
 }
 
 /// Exits with 0 if the caller may, with 1 if it may not, with 2 if that cannot be said.
@@ -66,8 +47,8 @@ pub async fn run(args: CanArgs, output: &mut Output, program: PathBuf) -> ExitCo
             return ExitCode::from(2);
         }
     };
-    let caller = match caller_of(&args) {
-        Ok(caller) => caller,
+    let caller = match read_caller(&args.caller, args.kind) {
+        Ok(caller) => complete_caller(&config, caller),
         Err(error) => {
             output.print_error(&error);
             return ExitCode::from(2);
@@ -139,29 +120,4 @@ fn describe(decision: &Decision) -> String {
         (false, _) if by.is_empty() => "no: no policy permits it".to_owned(),
         (false, _) => format!("no{by}"),
     }
-}
-
-fn caller_of(args: &CanArgs) -> Result<Caller, String> {
-    let kind = match args.kind {
-        PrincipalArg::Anonymous => Principal::Anonymous,
-        PrincipalArg::Local => Principal::Local,
-        PrincipalArg::OauthUser => Principal::OAuthUser,
-        PrincipalArg::IamEntity => Principal::IamEntity,
-        PrincipalArg::ApiKey => Principal::ApiKey,
-        PrincipalArg::Workload => Principal::Workload,
-    };
-    let Some(file) = args.caller.strip_prefix('@') else {
-        return Ok(Caller::new(Identity::new(kind, &args.caller)));
-    };
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
-    if text.len() > CLAIMS {
-        return Err(format!("{file}: has more than {CLAIMS} bytes"));
-    }
-    let claims = Object::parse(&text).map_err(|error| format!("{file}: {error}"))?;
-    let subject = claims.string("sub").unwrap_or_default();
-    Ok(Caller::new(Identity {
-        issuer: claims.string("iss").map(Into::into),
-        tags: tags_of(&claims),
-        ..Identity::new(kind, &subject)
-    }))
 }

@@ -8,6 +8,7 @@
 mod access;
 mod agents;
 mod client;
+mod error;
 mod frame;
 mod secrets;
 mod servers;

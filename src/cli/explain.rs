@@ -1,5 +1,6 @@
 //! `weir explain`: where a name comes from, or why it is not exposed.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,16 +11,21 @@ use tokio::time::Instant;
 
 use crate::admin::drift::PendingDefinition;
 use crate::admin::explain::{
-    ExplainIndex, Explanation, Exposed, Hidden, KnownUpstream, ListingStatus, Owner,
+    ExplainIndex, ExplainedAccess, Explanation, Exposed, Hidden, KnownUpstream, ListingStatus,
+    Owner,
 };
+use crate::caller::{Caller, Principal};
 use crate::catalog::Catalog;
 use crate::cli::admin_client::{AdminClient, AdminClientError};
+use crate::cli::named_caller::{principal_parser, read_caller};
 use crate::cli::output::{Output, TextStyle, make_safe};
 use crate::cli::target::print_config_errors;
 use crate::cli::wait;
 use crate::config::{self, Config};
+use crate::live::access::complete_caller;
 use crate::live::state::{State, StateChange};
 use crate::live::store::{ListingStore, ListingStoreError, StoredListing};
+use crate::policy::{Policies, PolicyRules};
 use crate::server::{Core, Options, ServeError, with_known_instance};
 
 /// The default path of the config.
@@ -40,9 +46,12 @@ pub struct ExplainArgs {
     /// Ask no upstream: use the listings stored in the state folder
     #[arg(long)]
     pub offline: bool,
-    /// The caller to explain for; has no effect yet, because all callers see the same
+    /// The caller to explain for: a subject, or @FILE with its claims as JSON
     #[arg(long, value_name = "SUBJECT")]
     pub caller: Option<String>,
+    /// How the caller proves who it is
+    #[arg(long, value_parser = principal_parser(), default_value = "oauth_user")]
+    pub kind: Principal,
     /// Print one JSON object instead of the text
     #[arg(long)]
     pub json: bool,
@@ -55,16 +64,17 @@ enum ExplainError {
     AdminClient(#[from] AdminClientError),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The caller cannot be read.
+    #[error("--caller: {0}")]
+    Caller(String),
     /// Its errors are printed already.
     #[error("the config is wrong")]
     Config,
 }
 
-/// Exits with 0 if the name is exposed, with 1 if not, with 2 if that cannot be found out.
+/// Exits with 0 if the name is exposed (to the caller, if one is named), with 1 if not, with 2 if that
+/// cannot be found out.
 pub async fn run(args: ExplainArgs, output: &mut Output, program: PathBuf) -> ExitCode {
-    if args.caller.is_some() {
-        output.print_warning("--caller has no effect yet: all callers see the same");
-    }
     let explanation = match explain(&args, output, program).await {
         Ok(explanation) => explanation,
         Err(ExplainError::Config) => return ExitCode::from(2),
@@ -79,9 +89,13 @@ pub async fn run(args: ExplainArgs, output: &mut Output, program: PathBuf) -> Ex
     } else {
         print_explanation(&explanation, output);
     }
-    match explanation.exposed.is_empty() {
-        true => ExitCode::FAILURE,
-        false => ExitCode::SUCCESS,
+    let is_seen = |exposed: &Exposed| {
+        let access = exposed.access.as_ref();
+        access.is_none_or(|access| access.listed)
+    };
+    match explanation.exposed.iter().any(is_seen) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }
 
@@ -95,13 +109,19 @@ async fn explain(
         (Some(path), _) => Some(load_config(path, output)?),
         (None, None) => Some(load_config(Path::new(CONFIG), output)?),
     };
+    let caller = args.caller.as_deref();
+    let caller = caller.map(|caller| read_caller(caller, args.kind));
+    let caller = caller.transpose().map_err(ExplainError::Caller)?;
     if let Some(url) = &args.url {
         let client = AdminClient::at(url, config.as_ref())?;
-        return Ok(client.get("/explain", &[("name", &args.name)]).await?);
+        let query = query(&args.name, caller.as_ref());
+        let query: Vec<_> = query.iter().map(|(key, text)| (*key, &**text)).collect();
+        return Ok(client.get("/explain", &query).await?);
     }
     let config = with_known_instance(config.ok_or(ExplainError::Config)?);
+    let caller = caller.map(|caller| complete_caller(&config, caller));
     if args.offline {
-        return Ok(explain_offline(config, &args.name, output));
+        return Ok(explain_offline(config, &args.name, caller.as_ref(), output));
     }
     let options = Options {
         reaper: Some(program),
@@ -110,9 +130,25 @@ async fn explain(
     };
     let core = Core::start(Arc::new(config), &options).await?;
     wait::wait_settled(&core, &mut output.err).await;
-    let explanation = ExplainIndex::of(&core.live().load_full()).explain(&args.name);
+    let snapshot = core.live().load_full();
+    let explanation = ExplainIndex::of(&snapshot).explain(&args.name, caller.as_ref());
     core.stop().await;
     Ok(explanation)
+}
+
+/// Returns the query about a name and a caller.
+fn query<'q>(name: &'q str, caller: Option<&'q Caller>) -> Vec<(&'static str, Cow<'q, str>)> {
+    let mut query = vec![("name", name.into())];
+    if let Some(caller) = caller {
+        let identity = caller.identity();
+        query.push(("caller", (&*identity.subject).into()));
+        query.push(("kind", identity.principal.as_str().into()));
+        let issuer = identity.issuer.as_deref();
+        query.extend(issuer.map(|issuer| ("issuer", issuer.into())));
+        let claims = identity.tags.iter();
+        query.extend(claims.map(|(name, text)| ("claim", format!("{name}={text}").into())));
+    }
+    query
 }
 
 fn load_config(path: &Path, output: &mut Output) -> Result<Config, ExplainError> {
@@ -123,7 +159,12 @@ fn load_config(path: &Path, output: &mut Output) -> Result<Config, ExplainError>
 }
 
 /// Explains a name from stored listings and pins.
-fn explain_offline(config: Config, name: &str, output: &mut Output) -> Explanation {
+fn explain_offline(
+    config: Config,
+    name: &str,
+    caller: Option<&Caller>,
+    output: &mut Output,
+) -> Explanation {
     let config = Arc::new(config);
     let store = config.state_dir.as_deref().map(ListingStore::new);
     let mut state = State::new(Arc::clone(&config), 0..config.upstreams.len() as u64);
@@ -163,14 +204,19 @@ fn explain_offline(config: Config, name: &str, output: &mut Output) -> Explanati
         );
     }
     let catalog = state.apply(changes).publish;
+    let catalog = catalog.unwrap_or_else(|| Arc::new(Catalog::merge(&config.naming, 1, &[])));
+    let rules = PolicyRules::of(&config);
+    let policies =
+        rules.map(|rules| Policies::new(rules, &config.upstreams, &catalog, config.memory));
     let index = ExplainIndex {
         upstreams: &config.upstreams,
         naming: &config.naming,
         instance: config.instance.as_ref(),
-        catalog: &catalog.unwrap_or_else(|| Arc::new(Catalog::merge(&config.naming, 1, &[]))),
+        catalog: &catalog,
+        policies: policies.as_ref(),
         known,
     };
-    index.explain(name)
+    index.explain(name, caller)
 }
 
 fn age_of(at: SystemTime) -> Duration {
@@ -254,6 +300,9 @@ fn print_exposed(output: &mut Output, exposed: &Exposed) {
     for conflict in &exposed.conflicts {
         print_field(output, "conflict", conflict);
     }
+    if let Some(access) = &exposed.access {
+        print_access(output, access);
+    }
     if let [era] = exposed.eras.as_slice() {
         print_field(output, "listed", &format!("for {era} callers only"));
     }
@@ -269,6 +318,30 @@ fn print_exposed(output: &mut Output, exposed: &Exposed) {
     if let Some(stamp) = &exposed.stamped {
         let text = format!("{stamp}: callers are told that it was last confirmed then");
         print_field(output, "stamped", &text);
+    }
+}
+
+/// Prints what policy says of a caller.
+fn print_access(output: &mut Output, access: &ExplainedAccess) {
+    let seen = match access.listed {
+        true => "sees it",
+        false => "does not see it",
+    };
+    print_field(output, "caller", &format!("{} {seen}", access.caller));
+    let by = match access.policies.as_slice() {
+        [] if access.decision == "deny" && access.errors.is_empty() => {
+            ": no policy permits it".to_owned()
+        }
+        [] => String::new(),
+        policies => format!(": {}", policies.join(", ")),
+    };
+    print_field(output, "policy", &format!("{}{by}", access.decision));
+    for error in &access.errors {
+        print_field(output, "", error);
+    }
+    if access.listed && access.decision == "deny" {
+        let hint = "it may use it with other arguments, or at another time: see `weir can`";
+        print_field(output, "", hint);
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod edit;
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -11,9 +10,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
 
 use crate::authentication::{ApiKeyText, make_api_key, write_hash};
+use crate::cli::edited_file::{self, FileEditError};
 use crate::cli::output::{Output, Table, TextStyle, make_safe};
 use crate::config::{self, ApiKeyEntry, ConfigErrors, UnitError};
-use crate::durable;
 use crate::import::yaml_scalar;
 
 use edit::EditError;
@@ -96,20 +95,8 @@ enum KeyError {
     },
     #[error("{0}")]
     Entries(ConfigErrors),
-    #[error("{file} cannot be read")]
-    Read {
-        file: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{file} cannot be written")]
-    Write {
-        file: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{0} was changed meanwhile: try again")]
-    Changed(String),
+    #[error(transparent)]
+    File(#[from] FileEditError),
     #[error("this machine gives no random numbers")]
     NoRandom,
 }
@@ -141,7 +128,7 @@ fn make(args: &NewKeyArgs, output: &mut Output) -> Result<(), KeyError> {
     let config = make_safe(&args.file.config.display().to_string());
     let place = match config::api_keys_file(&args.file.config, &config::process_env) {
         Some(path) => {
-            let before = read(&path)?;
+            let before = edited_file::read(&path)?;
             let after = edit::add(before.as_deref(), &path, &args.name, &lines);
             write(&path, before.as_deref(), after)?;
             format!(
@@ -204,7 +191,7 @@ fn until(expires: &str) -> Result<String, KeyError> {
 
 fn list(args: &KeyFileArgs, output: &mut Output) -> Result<(), KeyError> {
     let path = key_file(args)?;
-    let text = read(&path)?.unwrap_or_default();
+    let text = edited_file::read(&path)?.unwrap_or_default();
     let entries = config::parse_api_keys(&text, &path).map_err(KeyError::Entries)?;
     let mut table = Table::new(&["key", "subject", "scopes", "expires"]);
     for entry in &entries {
@@ -232,7 +219,7 @@ fn list(args: &KeyFileArgs, output: &mut Output) -> Result<(), KeyError> {
 
 fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<(), KeyError> {
     let path = key_file(&args.file)?;
-    let before = read(&path)?.unwrap_or_default();
+    let before = edited_file::read(&path)?.unwrap_or_default();
     let after = edit::remove(&before, &path, &args.name);
     write(&path, Some(&before), after)?;
     let file = make_safe(&path.display().to_string());
@@ -248,35 +235,15 @@ fn key_file(args: &KeyFileArgs) -> Result<PathBuf, KeyError> {
     found.ok_or_else(|| KeyError::NoFile(args.config.display().to_string()))
 }
 
-/// Returns the text of the file; `None` if there is none yet.
-fn read(path: &Path) -> Result<Option<String>, KeyError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(KeyError::Read {
-            file: path.display().to_string(),
-            source,
-        }),
-    }
-}
-
 /// Replaces the text of the file, unless somebody else did meanwhile. A new file is its owner's only.
 fn write(
     path: &Path,
     before: Option<&str>,
     after: Result<String, EditError>,
 ) -> Result<(), KeyError> {
-    let file = path.display().to_string();
     let after = after.map_err(|source| KeyError::Edit {
-        file: file.clone(),
+        file: path.display().to_string(),
         source,
     })?;
-    if read(path)?.as_deref() != before {
-        return Err(KeyError::Changed(file));
-    }
-    let written = match before {
-        Some(_) => durable::rewrite(path, after.as_bytes()),
-        None => durable::replace(path, after.as_bytes()),
-    };
-    written.map_err(|source| KeyError::Write { file, source })
+    Ok(edited_file::write(path, before, &after)?)
 }

@@ -6,6 +6,7 @@
 mod baseline;
 mod drift;
 mod exposed;
+mod policies;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::cli::admin_client::{AdminClient, AdminClientError, is_admin_url};
 use crate::cli::output::Output;
 use crate::cli::plan::baseline::Baseline;
 use crate::cli::plan::exposed::AskOptions;
+use crate::cli::plan::policies::PlannedPolicies;
 use crate::cli::plan::report::Plan;
 use crate::cli::target::print_config_errors;
 use crate::config::{self, Config};
@@ -90,7 +92,8 @@ async fn make_plan(
         offline: args.offline,
         program,
     };
-    let before = match &args.against {
+    let policies = PlannedPolicies::of(&config);
+    let mut before = match &args.against {
         Some(against) if is_admin_url(against) => {
             ask_running(&AdminClient::at(against, Some(&config))?, &config).await?
         }
@@ -102,6 +105,9 @@ async fn make_plan(
     };
     let after =
         exposed::expose_after(with_known_instance(config), &before, &ask_options, output).await?;
+    if let Some(earlier) = &before.policies {
+        before.compared.access = policies.compare_to(earlier, &after.catalog);
+    }
     let diff = Diff::between(&before.side, &after.side);
     Ok(Plan::new(before, after, diff))
 }
@@ -125,6 +131,7 @@ async fn ask_running(client: &AdminClient, config: &Config) -> Result<Baseline, 
         against: url,
         side,
         compared,
+        policies: None,
     })
 }
 
@@ -137,6 +144,7 @@ async fn describe_file(
 ) -> Result<Baseline, PlanError> {
     let old = load_config(file, output)?;
     let digests = ConfigDigests::of(config);
+    let policies = PlannedPolicies::of(&old);
     // Both digests are made by this version: the comparison cannot fail.
     let compared = digests.compare_to(&old).unwrap_or_default();
     let found = exposed::expose_alone(with_known_instance(old), ask_options, output).await?;
@@ -151,5 +159,6 @@ async fn describe_file(
         side: found.side,
         waiting: Vec::new(),
         compared,
+        policies: Some(policies),
     })
 }

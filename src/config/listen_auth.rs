@@ -36,7 +36,7 @@ pub struct CallerAuth {
     pub client_certificates: Option<ClientCertificates>,
     /// An identity that a platform in front asserts.
     pub platform: Option<PlatformIdentity>,
-    /// What clients are told.
+    /// The metadata that clients are told.
     pub metadata: ResourceMetadata,
 }
 

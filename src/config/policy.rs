@@ -4,19 +4,21 @@ mod files;
 mod findings;
 pub(crate) mod names;
 mod reads;
+mod sent;
 mod text;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::fingerprint::Fingerprint;
-use crate::caller::Principal;
+use crate::caller::{Caller, Identity, Principal};
 use crate::document::node::Position;
 
 pub use files::PolicyFileError;
 pub(super) use files::{find_files, read_text};
 pub(super) use findings::find_mistakes;
 pub(crate) use reads::{ExpressionReads, InputReads, TagReads};
+pub use sent::SentPolicies;
 pub(super) use text::{PolicyError, parse_policies};
 
 /// Most files of policies.
@@ -115,4 +117,15 @@ pub struct PolicyTest {
     pub allowed: bool,
     /// The names of the policies that are to decide; `None` checks none.
     pub by: Option<Vec<Box<str>>>,
+}
+
+impl PolicyTest {
+    /// Returns the caller of the test.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller::new(Identity {
+            tags: self.claims.clone(),
+            ..Identity::new(self.kind, &self.subject)
+        })
+    }
 }

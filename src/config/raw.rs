@@ -178,7 +178,7 @@ pub(super) struct Defaults {
     pub(super) resync: Option<Resync>,
     /// How the last good listing of an upstream that fails is treated.
     pub(super) stale: Option<Stale>,
-    /// What happens to tool and prompt definitions that differ from when they were first seen.
+    /// The treatment of tool and prompt definitions that differ from when they were first seen.
     /// Default: `accept`.
     pub(super) drift: Option<Drift>,
     /// Time limits.
@@ -338,7 +338,7 @@ pub(super) struct Upstream {
     pub(super) resync: Option<Resync>,
     /// How its last good listing is treated while it fails. Default: that of `defaults`.
     pub(super) stale: Option<Stale>,
-    /// What happens to tool and prompt definitions that differ from when they were first seen.
+    /// The treatment of tool and prompt definitions that differ from when they were first seen.
     /// Default: that of `defaults`.
     pub(super) drift: Option<Drift>,
     /// Time limits.

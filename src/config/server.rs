@@ -1,4 +1,4 @@
-//! What clients are told of weir and of upstreams at the handshake.
+//! The texts that clients are told of weir and of upstreams at the handshake.
 
 /// `server:` — what clients are told of weir itself at the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub(super) const MAX_NODES: usize = 200_000;
 pub(super) const TEXT_BYTES: usize = 64;
 
 /// A place in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The line, from 1.
     pub line: usize,

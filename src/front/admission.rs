@@ -97,6 +97,7 @@ impl Front {
             }),
             Err(refusal) => {
                 log(&refusal, connection);
+                self.metrics.count_refusal(refusal.kind.as_str());
                 let refused = NotAdmitted::new(self, request, &authenticator, &refusal);
                 Err(refused)
             }

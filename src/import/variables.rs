@@ -143,7 +143,7 @@ fn parts(text: &str) -> Vec<TextPart<'_>> {
 }
 
 /// Rewrites what editors call a variable to `${NAME}`: `${env:X}`, `${input:id}`, `${userHome}`, `${workspaceFolder}`.
-/// What only looks like one is escaped.
+/// Text that only looks like one is escaped.
 pub(super) fn rewrite(text: &str, mut refer: impl FnMut(&str)) -> String {
     let mut out = String::with_capacity(text.len());
     for part in parts(text) {
@@ -171,7 +171,7 @@ pub(super) fn rewrite(text: &str, mut refer: impl FnMut(&str)) -> String {
     out
 }
 
-/// What is written in a text itself: without its references, but with their defaults.
+/// The text that is written itself: without its references, but with their defaults.
 pub(super) fn literal(text: &str) -> String {
     let parts = parts(text);
     let written = parts.iter().map(|part| match part {
@@ -214,12 +214,12 @@ fn cut(text: &str, at: usize) -> Option<(&str, &str)> {
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
-/// What stands before and behind the first of these outside of references.
+/// The text before and behind the first of these outside of references.
 pub(super) fn split_once<'t>(text: &'t str, separators: &[char]) -> Option<(&'t str, &'t str)> {
     cut(text, *places(text, separators).first()?)
 }
 
-/// What stands before and behind the last of these outside of references.
+/// The text before and behind the last of these outside of references.
 pub(super) fn rsplit_once<'t>(text: &'t str, separators: &[char]) -> Option<(&'t str, &'t str)> {
     cut(text, *places(text, separators).last()?)
 }

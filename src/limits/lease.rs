@@ -1,18 +1,18 @@
-//! What a request took of rules.
+//! The amounts that a request took of rules.
 
 use std::sync::Arc;
 
 use crate::limits::key::RateKey;
 use crate::limits::state::RateState;
 
-/// What one request took of the rules that are about it. Dropped, it gives back its places among
+/// The amounts that one request took of the rules that are about it. Dropped, it gives back its places among
 /// requests at the same time.
 #[derive(Debug, Default)]
 pub struct RateLease {
     parts: Vec<LeasedPart>,
 }
 
-/// What was taken of one rule.
+/// The amount that was taken of one rule.
 #[derive(Debug)]
 pub(super) struct LeasedPart {
     pub(super) state: Arc<RateState>,

@@ -1,9 +1,9 @@
-//! What rules know of requests.
+//! The knowledge that rules have of requests.
 
 use crate::limits::bucket::Bucket;
 use crate::limits::in_flight::InFlightCounts;
 
-/// What a rule knows of requests. It outlasts reloads that do not change the rule.
+/// The knowledge that a rule has of requests. It outlasts reloads that do not change the rule.
 #[derive(Debug)]
 pub(super) struct RateState {
     pub(super) requests: Option<Bucket>,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::TextDigest;
+use crate::policy::AccessChange;
 
 /// Requests for a reload that may wait.
 const ASKS: usize = 8;
@@ -29,6 +30,8 @@ pub enum ReloadOutcome {
         tools_added: Vec<String>,
         /// Exposed names of tools that are not there any more.
         tools_removed: Vec<String>,
+        /// What callers gain and lose because policies changed.
+        access: Vec<AccessChange>,
     },
     /// The config did not change.
     Unchanged,

@@ -283,7 +283,8 @@ fn slice_policies(
         .map(Policies::rules)
         .filter(|rules| rules.is_of(config));
     let rules = before.cloned().or_else(|| PolicyRules::of(config))?;
-    Some(Arc::new(Policies::new(rules, config, catalog)))
+    let policies = Policies::new(rules, &config.upstreams, catalog, config.memory);
+    Some(Arc::new(policies))
 }
 
 /// Forgets the oldest pages: those of too many catalogs, of too many bytes, of too long ago.

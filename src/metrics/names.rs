@@ -67,6 +67,10 @@ families! {
         "Valid requests that weir answered with an error of its own, by who has to act: caller, upstream, weir.";
     RESPONSES = "weir_http_responses_total" Counter ["code"]
         "Answers of the MCP endpoint by HTTP status. Invalid requests are counted only here.";
+    POLICY_DECISIONS = "weir_policy_decisions_total" Counter ["decision"]
+        "Requests that policies decided: allow, deny, would_deny (it passes, because it is only recorded).";
+    REFUSALS = "weir_caller_refusals_total" Counter ["reason"]
+        "Requests whose caller was not let in: missing, malformed, invalid_token, insufficient_scope, unavailable (the keys of the issuer cannot be fetched).";
     LIMITED = "weir_limited_total" Counter ["rule"]
         "Requests that a rule of limits.rates refused.";
     UP = "weir_upstream_up" Gauge ["upstream"]

@@ -7,7 +7,7 @@ use crate::metrics::names::{self, MetricFamily};
 use crate::metrics::process::ProcessUsage;
 use crate::metrics::series::{BOUNDS, Ending, OTHER, Series, UpstreamMetrics};
 use crate::metrics::text::{MetricsFormat, MetricsText};
-use crate::metrics::{BLAMES, Metrics, lock};
+use crate::metrics::{BLAMES, DECISIONS, Metrics, REFUSALS, lock};
 use crate::protocol::method;
 
 /// The current state of weir.
@@ -79,6 +79,24 @@ pub struct ObservedCredentials {
 }
 
 impl Metrics {
+    /// Writes what policies decided, and which callers were not let in.
+    fn write_callers(&self, text: &mut MetricsText) {
+        for (family, words, counters) in [
+            (
+                &names::POLICY_DECISIONS,
+                &DECISIONS[..],
+                &self.decisions[..],
+            ),
+            (&names::REFUSALS, &REFUSALS[..], &self.refusals[..]),
+        ] {
+            text.family(family, |values| {
+                for (word, counter) in words.iter().zip(counters) {
+                    values.write(&[word], counter.value());
+                }
+            });
+        }
+    }
+
     /// Writes all metrics as text.
     #[must_use]
     pub fn text(&self, observed: &Observed, format: MetricsFormat) -> String {
@@ -103,6 +121,7 @@ impl Metrics {
                 }
             }
         });
+        self.write_callers(&mut text);
         self.write_limited(&mut text);
         write_each(&mut text, &names::UP, observed, |up| usize::from(up.up));
         write_each(&mut text, &names::STARTING, observed, |up| {

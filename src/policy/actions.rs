@@ -2,12 +2,13 @@
 
 use cedar_policy::EntityUid;
 
+use crate::catalog::diff::UpstreamConfigs;
 use crate::catalog::{Kind, Repetition};
 use crate::config::policy_names::{
     AGENTCORE_ACTION, CALL_TOOL, DESTRUCTIVE, GET_PROMPT, MCP, READ_ONLY, READ_RESOURCE, SEPARATOR,
     WEIR_ACTION,
 };
-use crate::config::{Config, Connector, Endpoint, Upstream};
+use crate::config::{Connector, Endpoint, Upstream};
 use crate::json::Object;
 use crate::policy::entities::uid;
 use crate::policy::rules::PolicyRules;
@@ -56,14 +57,14 @@ impl UpstreamActions {
     /// `hints` are its annotations, if the upstream's are believed and a policy asks for them.
     pub(super) fn tool(
         &self,
-        config: &Config,
+        configs: &UpstreamConfigs,
         original: &str,
         hints: Option<ToolHints>,
     ) -> Option<Action> {
         let target = original.split_once(SEPARATOR).map(|(target, _)| target);
         let (action, group) = match target.filter(|_| self.is_gateway) {
             Some(target) => {
-                let taken = config.upstreams.contains_key(target) && *target != *self.id;
+                let taken = configs.contains_key(target) && *target != *self.id;
                 (!taken).then(|| (original.to_owned(), target))?
             }
             None => (format!("{}{SEPARATOR}{original}", self.id), &*self.id),

@@ -7,10 +7,11 @@ use cedar_policy::EntityUid;
 use foldhash::{HashMap, HashSet};
 
 use crate::caller::Caller;
+use crate::catalog::diff::UpstreamConfigs;
 use crate::catalog::{Catalog, CutCatalog, Kind, PerKind, Route};
 use crate::config::InputReads;
+use crate::config::PolicyMode;
 use crate::config::policy_names::{DESTRUCTIVE, READ_ONLY, WEIR_ACTION};
-use crate::config::{Config, PolicyMode};
 use crate::json::Object;
 use crate::name::UpstreamIndex;
 use crate::policy::actions::{Action, ToolHints, UpstreamActions};
@@ -71,11 +72,17 @@ struct RouteAction {
 }
 
 impl Policies {
-    /// Slices policies for a catalog. It takes milliseconds: not for the hot path.
+    /// Slices policies for a catalog of these upstreams. Views may take a share of `memory` bytes. It
+    /// takes milliseconds: not for the hot path.
     #[must_use]
-    pub fn new(rules: Arc<PolicyRules>, config: &Config, catalog: &Catalog) -> Self {
+    pub fn new(
+        rules: Arc<PolicyRules>,
+        configs: &UpstreamConfigs,
+        catalog: &Catalog,
+        memory: usize,
+    ) -> Self {
         let mut slicing = Slicing {
-            config,
+            configs,
             catalog,
             finder: SliceFinder::new(&rules),
             hints: false,
@@ -84,7 +91,7 @@ impl Policies {
         slicing.hints = hints
             .iter()
             .any(|group| slicing.finder.names(group.as_ref()));
-        let upstreams = config.upstreams.values();
+        let upstreams = configs.values();
         let upstreams = upstreams.map(|upstream| UpstreamActions::of(&rules, upstream));
         let mut found: Vec<_> = upstreams.map(|actions| slicing.upstream(actions)).collect();
         for kind in Kind::ALL
@@ -105,7 +112,7 @@ impl Policies {
             rules,
             upstreams: found.into(),
             counts,
-            views: ClassViews::new(config.memory / VIEWS_SHARE),
+            views: ClassViews::new(memory / VIEWS_SHARE),
         }
     }
 
@@ -317,7 +324,7 @@ impl Policies {
 
 /// The slicing of policies for a catalog.
 struct Slicing<'s> {
-    config: &'s Config,
+    configs: &'s UpstreamConfigs,
     catalog: &'s Catalog,
     finder: SliceFinder<'s>,
     /// Whether a policy asks for the annotations of tools.
@@ -352,7 +359,7 @@ impl Slicing<'_> {
         let action = if is_tool {
             let hints = self.hints && upstream.is_trusted;
             let hints = hints.then(|| hints_of(self.catalog, route));
-            upstream.tool(self.config, route.original(), hints)
+            upstream.tool(self.configs, route.original(), hints)
         } else {
             Action::of_kind(kind)
         };

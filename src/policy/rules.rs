@@ -14,8 +14,9 @@ use crate::caller::IdentityDigest;
 use crate::catalog::Kind;
 use crate::config::policy_names::GATEWAY;
 use crate::config::{
-    Config, ExpressionReads, Fingerprint, PolicyCoverage, PolicyMode, WrittenPolicy,
+    Config, ExpressionReads, Fingerprint, PolicyCoverage, PolicyMode, PolicySettings, WrittenPolicy,
 };
+use crate::name::Instance;
 use crate::policy::classes::{CallerClass, ClassKey, Projection, number_of};
 use crate::policy::entities::uid;
 use crate::policy::findings::Validated;
@@ -75,13 +76,14 @@ impl PolicyRules {
     #[must_use]
     pub fn of(config: &Config) -> Option<Arc<Self>> {
         let settings = config.policy.as_ref()?;
+        Some(Self::of_settings(settings, config.instance.as_ref()))
+    }
+
+    /// Takes policies apart. `instance` is the name of this weir, the resource where no other is set.
+    #[must_use]
+    pub fn of_settings(settings: &PolicySettings, instance: Option<&Instance>) -> Arc<Self> {
         let policies: Vec<_> = settings.policies.iter().map(LoadedPolicy::of).collect();
-        let instance = || {
-            config
-                .instance
-                .as_ref()
-                .map_or("weir", |instance| instance.as_str())
-        };
+        let instance = || instance.map_or("weir", Instance::as_str);
         let gateway = settings.gateway.as_deref().unwrap_or_else(instance);
         let lists = policies.iter().filter(|policy| !policy.reads.is_of_route());
         let lists = set_of(
@@ -89,7 +91,7 @@ impl PolicyRules {
                 .filter(|policy| !policy.log_only)
                 .filter_map(|policy| policy.list.as_ref()),
         );
-        Some(Arc::new(Self {
+        Arc::new(Self {
             fingerprint: settings.fingerprint,
             mode: settings.mode,
             covers: settings.covers,
@@ -101,7 +103,7 @@ impl PolicyRules {
             callers: Mutex::new(Recent::new(CALLERS)),
             classes: Mutex::new(Recent::new(CLASSES)),
             validated: Mutex::new(None),
-        }))
+        })
     }
 
     /// Returns whether it was made of the policies of this config.

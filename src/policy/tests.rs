@@ -83,7 +83,7 @@ impl World {
         }
         let catalog = Catalog::merge(&config.naming, page_size, &parts);
         let rules = PolicyRules::of(&config).unwrap();
-        let policies = Policies::new(rules, &config, &catalog);
+        let policies = Policies::new(rules, &config.upstreams, &catalog, config.memory);
         Self {
             config,
             catalog,

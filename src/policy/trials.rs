@@ -3,7 +3,6 @@
 use cedar_policy::EntityUid;
 use std::time::SystemTime;
 
-use crate::caller::{Caller, Identity};
 use crate::catalog::Kind;
 use crate::config::policy_names::SEPARATOR;
 use crate::config::{Config, PolicyTest, Upstream};
@@ -47,13 +46,9 @@ impl PolicyRules {
         let (upstream, original) = tool_of(config, &test.tool)
             .ok_or_else(|| format!("the tool `{}` is of no upstream of this config", test.tool))?;
         let upstream = UpstreamActions::of(self, upstream);
-        let action = upstream.tool(config, original, None);
+        let action = upstream.tool(&config.upstreams, original, None);
         let resource: Option<&EntityUid> = upstream.resource.as_ref();
-        let caller = Caller::new(Identity {
-            tags: test.claims.clone(),
-            ..Identity::new(test.kind, &test.subject)
-        });
-        let class = self.class(&caller);
+        let class = self.class(&test.caller());
         let (Some(action), Some(resource), Some(class)) = (action, resource, class) else {
             return Err("the request cannot be read by policies".to_owned());
         };

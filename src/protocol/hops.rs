@@ -33,7 +33,7 @@ pub fn admit(meta: Option<&Object<'_>>, own: &Instance) -> Result<(), Fault> {
     path(meta, own).map(drop)
 }
 
-/// What a request says of its chain on its next hop.
+/// The chain of a request as its next hop is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Onward<'i> {
     /// This weir, if it is a hop.

@@ -93,7 +93,7 @@ impl Pause {
 struct UpstreamReply {
     sent: Box<Sent>,
     record: Record,
-    /// What pays for the answer, where there are limits. Its places are taken until the reply is over.
+    /// The lease that pays for the answer, where there are limits. Its places are taken until the reply is over.
     lease: Option<RateLease>,
     /// The upstream's stream that is being opened again.
     resuming: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,

@@ -21,7 +21,7 @@ pub(super) struct Authentication {
     settings: Option<Fingerprint>,
 }
 
-/// What puts other settings in force.
+/// The handle that puts other settings in force.
 pub(super) struct NextAuthentication {
     authenticator: Option<Arc<Authenticator>>,
     settings: Fingerprint,

@@ -4,23 +4,45 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::memory::MemoryBudget;
 use crate::metrics;
+use crate::session::SessionTable;
 
 /// The time between two looks, while it has much or may keep less than it could.
 const PERIOD: Duration = Duration::from_millis(10);
 
-/// Tells the budget what the process has, until weir stops. Ends at once where the system does not
-/// say it.
-pub(super) async fn watch_memory(budget: Arc<MemoryBudget>, shutdown: CancellationToken) {
+/// The same otherwise: what grows in small steps tells nobody.
+const CALM_PERIOD: Duration = Duration::from_secs(2);
+
+/// The time between two looks for idle sessions. The allocator gives memory back after about as long.
+const RELIEF: Duration = Duration::from_secs(1);
+
+/// The time between two lines in the log about that.
+const TOLD: Duration = Duration::from_secs(60);
+
+/// Tells the budget what the process has, until weir stops, and drops the states of idle sessions while
+/// that is too much. Ends at once where the system does not say it.
+pub(super) async fn watch_memory(
+    budget: Arc<MemoryBudget>,
+    sessions: Arc<SessionTable>,
+    shutdown: CancellationToken,
+) {
+    let mut relief = Relief {
+        sessions,
+        last: None,
+        told: None,
+        dropped: 0,
+    };
     let mut resident = 0;
     loop {
         let is_much = budget.used().max(resident) > budget.limit() / 2 || budget.is_reduced();
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(PERIOD), if is_much => {}
+            () = tokio::time::sleep(CALM_PERIOD), if !is_much => {}
             () = budget.wait_growth(), if !is_much => {
                 // Not for each large message.
                 tokio::time::sleep(PERIOD).await;
@@ -31,5 +53,37 @@ pub(super) async fn watch_memory(budget: Arc<MemoryBudget>, shutdown: Cancellati
         };
         resident = usize::try_from(found).unwrap_or(usize::MAX);
         budget.heed_resident(resident);
+        if budget.is_reduced() {
+            relief.drop_idle();
+        }
+    }
+}
+
+/// The dropping of idle sessions.
+struct Relief {
+    sessions: Arc<SessionTable>,
+    /// When it was done last.
+    last: Option<Instant>,
+    /// When the log had a line about it.
+    told: Option<Instant>,
+    /// How many were dropped since.
+    dropped: usize,
+}
+
+impl Relief {
+    fn drop_idle(&mut self) {
+        if self.last.is_some_and(|last| last.elapsed() < RELIEF) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        self.dropped += self.sessions.relieve();
+        if self.dropped > 0 && self.told.is_none_or(|told| told.elapsed() >= TOLD) {
+            self.told = self.last;
+            let dropped = std::mem::take(&mut self.dropped);
+            tracing::info!(
+                dropped,
+                "idle sessions made room for others, see `limits.memory`: they go on when they are used"
+            );
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Reloading the config: it is refused as a whole, or applied while calls go on.
 
+mod outcome;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,16 +9,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::{Catalog, Kind};
 use crate::config::{self, Config, ConfigFiles, TextDigest};
 use crate::live::reload::{FileState, ReloadHandle, ReloadOutcome, ReloadRequest, ReloadTrigger};
 use crate::live::{Live, Snapshot};
 use crate::name::UpstreamId;
 use crate::policy::{Policies, PolicyRules};
 use crate::server::config_watch;
-use crate::server::core::{Core, Reconfigured};
+use crate::server::core::Core;
 use crate::server::error::ServeError;
 use crate::server::options::ConfigSource;
+use crate::server::reload::outcome::{describe_applied, log_outcome};
 
 /// A config that was read.
 struct ReadConfig {
@@ -216,7 +218,7 @@ impl ReloadTask {
             return ReloadOutcome::Unchanged;
         }
         match self.core.configure(config).await {
-            Ok(done) => describe_applied(&self.core, &before.catalog, done),
+            Ok(done) => describe_applied(&self.core, before, done).await,
             Err(error) => ReloadOutcome::Refused {
                 errors: vec![with_causes(&error)],
             },
@@ -249,7 +251,12 @@ async fn find_misfits(before: &Arc<Snapshot>, config: &Config) -> Vec<String> {
     };
     let before = Arc::clone(before);
     let finding = tokio::task::spawn_blocking(move || {
-        let policies = Policies::new(rules, &before.config, &before.catalog);
+        let policies = Policies::new(
+            rules,
+            &before.config.upstreams,
+            &before.catalog,
+            before.config.memory,
+        );
         let mut found = policies.findings(&settings);
         found.retain(|finding| finding.is_error);
         found.iter().map(ToString::to_string).collect()
@@ -286,51 +293,6 @@ fn with_causes(error: &ServeError) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ")
-}
-
-fn describe_applied(core: &Core, before: &Catalog, done: Reconfigured) -> ReloadOutcome {
-    let now = core.live().load_full();
-    let missing = |of: &Catalog, from: &Catalog| {
-        let routes = of.routes(Kind::Tools);
-        let missing = routes.filter(|route| from.tool(&route.exposed).is_none());
-        let mut names: Vec<_> = missing.map(|route| route.exposed.to_string()).collect();
-        names.sort_unstable();
-        names
-    };
-    ReloadOutcome::Applied {
-        generation: now.generation,
-        added: done.added,
-        changed: done.changed,
-        removed: done.removed,
-        tools_added: missing(&now.catalog, before),
-        tools_removed: missing(before, &now.catalog),
-    }
-}
-
-fn log_outcome(trigger: ReloadTrigger, outcome: &ReloadOutcome) {
-    let trigger = trigger.as_str();
-    match outcome {
-        ReloadOutcome::Applied {
-            generation,
-            added,
-            changed,
-            removed,
-            ..
-        } => tracing::info!(
-            trigger,
-            generation,
-            ?added,
-            ?changed,
-            ?removed,
-            "config applied"
-        ),
-        ReloadOutcome::Unchanged => tracing::info!(trigger, "the config is unchanged"),
-        ReloadOutcome::Refused { errors } => {
-            for error in errors {
-                tracing::error!(trigger, %error, "the config is refused, the previous one stays in force");
-            }
-        }
-    }
 }
 
 /// A core whose config can be reloaded.

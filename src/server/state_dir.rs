@@ -152,11 +152,19 @@ pub fn with_instance(mut config: Config) -> Result<Config, ServeError> {
 /// nothing: this is for commands that only look at what a weir would do.
 #[must_use]
 pub fn with_known_instance(mut config: Config) -> Config {
-    if let (None, Some(dir)) = (&config.instance, &config.state_dir) {
-        let text = std::fs::read_to_string(dir.join(INSTANCE)).unwrap_or_default();
-        config.instance = Instance::parse(text.trim()).ok();
-    }
+    config.instance = known_instance(&config);
     config
+}
+
+/// Returns the name of the instance: the one that is configured, or that an earlier run stored.
+#[must_use]
+pub fn known_instance(config: &Config) -> Option<Instance> {
+    let configured = config.instance.clone();
+    configured.or_else(|| {
+        let file = config.state_dir.as_ref()?.join(INSTANCE);
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        Instance::parse(text.trim()).ok()
+    })
 }
 
 const INSTANCE: &str = "instance";

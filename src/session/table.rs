@@ -32,6 +32,13 @@ const STATES: usize = 50_000;
 /// session itself stays valid, and opens others when it calls again.
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
 
+/// The state of a session that was used within this time is not dropped for want of memory: its caller
+/// is about to ask something else.
+const JUST_USED: Duration = Duration::from_secs(1);
+
+/// At least this many states are dropped at once for want of memory.
+const FEWEST: usize = 64;
+
 /// All legacy sessions.
 #[derive(Debug)]
 pub struct SessionTable {
@@ -232,6 +239,23 @@ impl SessionTable {
         for state in others {
             state.leave_retired();
         }
+    }
+
+    /// Drops the states of idle sessions, because the process has too much memory: a sixteenth of all,
+    /// of the callers that have most. Their ids stay valid. Returns how many were dropped.
+    pub fn relieve(&self) -> usize {
+        let now = Instant::now();
+        let Some(before) = now.checked_sub(JUST_USED) else {
+            return 0;
+        };
+        let mut inner = self.lock();
+        let most = (inner.states.count() / 16).max(FEWEST);
+        let gone = inner.states.relieve(most, before, now);
+        drop(inner);
+        for state in &gone {
+            state.end();
+        }
+        gone.len()
     }
 
     /// Ends all sessions at upstreams, because weir stops.

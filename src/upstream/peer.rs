@@ -42,7 +42,7 @@ pub struct Peer {
     pub outbox: Outbox,
     /// Whether it answers the callers of one principal only, who share it.
     pub is_of_principal: bool,
-    /// What ends with the peer: a session that nobody else ends.
+    /// The part that ends with the peer: a session that nobody else ends.
     pub(super) kept: Option<Box<dyn std::fmt::Debug + Send + Sync>>,
     /// The id of the open `subscriptions/listen` request of a modern child. 0 is none.
     listen_id: AtomicU64,

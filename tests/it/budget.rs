@@ -219,3 +219,39 @@ async fn a_batch_of_large_answers_is_one_array_or_one_event_each() {
         assert_eq!(big.count(), 4, "{accept}");
     }
 }
+
+#[tokio::test]
+async fn idle_sessions_of_the_caller_with_most_make_room_while_the_process_has_too_much() {
+    const SESSIONS: usize = 600;
+    let up = Upstream::named("up").legacy("2025-11-25");
+    let up = up.tools(["echo"]).start().await;
+    let weir = Weir::over([&up])
+        .top("limits: { memory: 16MiB }")
+        .start()
+        .await;
+    weir.wait_tools(["up__echo"]).await;
+    let few = Legacy::open(weir.url(), "2025-11-25").await;
+    assert!(few.call("up__echo", "{}").await.succeeded());
+    let address = "127.0.0.2".parse().unwrap();
+    let mut many = Vec::new();
+    for _ in 0..SESSIONS {
+        let client = Legacy::open_at(weir.url(), "2025-11-25", address).await;
+        assert!(client.call("up__echo", "{}").await.succeeded());
+        many.push(client);
+    }
+    let opened = up.count("initialize");
+    assert!(opened > SESSIONS, "each has one of its own");
+    // The process has more than that without any session.
+    let gone = async {
+        while up.sessions() > SESSIONS / 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    bounded("the end of most", gone).await;
+    // The one that has few was not looked at, and the others go on.
+    assert!(few.call("up__echo", "{}").await.succeeded());
+    assert_eq!(up.count("initialize"), opened);
+    let first = many.first().unwrap();
+    assert!(first.call("up__echo", "{}").await.succeeded());
+    assert_eq!(up.count("initialize"), opened + 1);
+}

@@ -242,9 +242,12 @@ async fn a_key_reaches_no_log_no_metric_and_no_upstream() {
     assert_eq!(status(&Modern::over(pool(&[], None), in_query)).await, 400);
     let metrics = rig.weir.admin_url("/metrics");
     let metrics = pool(&[], None).get(metrics).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let counted = "weir_caller_refusals_total{reason=\"malformed\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
     let places = [
         ("the log", rig.weir.stderr()),
-        ("the metrics", metrics.text().await.unwrap()),
+        ("the metrics", metrics),
         ("the upstream", format!("{:?}", rig.jira.log().seen())),
     ];
     for (place, text) in places {

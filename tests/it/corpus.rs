@@ -1,6 +1,7 @@
 //! What fuzzing knows, on a stable compiler: every file of `fuzz/corpus` under the checks of its target.
 
 mod config;
+mod credential;
 mod envelope;
 mod json;
 mod listing;
@@ -51,4 +52,9 @@ fn configs_keep_their_laws() {
 #[test]
 fn listings_keep_their_laws() {
     run("listing", listing::check);
+}
+
+#[test]
+fn credentials_keep_their_laws() {
+    run("credential", credential::check);
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::asking::Asking;
-use crate::support::client::{Ask, Legacy, Modern, Reply};
+use crate::support::client::{Ask, Legacy, Modern, Reply, pool};
 use crate::support::principals::Issuer;
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
@@ -169,8 +169,9 @@ async fn the_callers_of_one_principal_are_logged_and_their_tokens_are_not() {
         .call("jira__search", "{}")
         .await;
     assert_eq!(refused.status, 401);
-    let metrics = weir.operate("/metrics").send().await.unwrap();
+    let metrics = pool().get(weir.admin_url("/metrics")).send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
+    assert!(metrics.contains("jira__search"), "{metrics}");
     let url = format!("{}?access_token={good}", weir.url());
     let refused = Modern::new(url).call("jira__search", "{}").await;
     assert_eq!(refused.status, 400);
@@ -362,4 +363,38 @@ async fn the_state_of_another_principals_request_is_not_taken() {
     }
     assert_eq!(up.count("tools/call"), arrived);
     assert!(answer(&client("mine"), &state).await.succeeded());
+}
+
+#[tokio::test]
+async fn a_subscription_is_neither_heard_nor_ended_by_another_principal() {
+    const URI: &str = r#"{"uri":"file:///x"}"#;
+    const UPDATED: &str = r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"file:///x"}}"#;
+    let up = Asking::named("up").resources(["file:///x"]).start().await;
+    let issuer = Issuer::new();
+    let weir = issuer.start(Weir::with(&up.yaml()), "page_size: 100").await;
+    let (mine, other) = (issuer.token("mine"), issuer.token("other"));
+    let owner = Legacy::open_token(weir.url(), "2025-11-25", &mine).await;
+    let thief = Legacy::open_token(weir.url(), "2025-11-25", &other).await;
+    let (mut own, mut others) = (owner.listen().await, thief.listen().await);
+    let subscribed = owner.request("resources/subscribe", URI).await;
+    assert_eq!(subscribed.result(), "{}", "{subscribed:?}");
+    let session = up.requests("resources/subscribe").pop().unwrap();
+    let session = session.header("mcp-session-id").unwrap().to_owned();
+    // As for a resource that the caller never subscribed to.
+    assert_eq!(
+        thief.request("resources/unsubscribe", URI).await.result(),
+        "{}"
+    );
+    assert_eq!(up.count("resources/unsubscribe"), 0);
+    up.tell(&session, UPDATED).await;
+    assert_eq!(own.next().await.unwrap(), UPDATED);
+    // The other principal's stream goes on, and heard nothing of it before its own.
+    let subscribed = thief.request("resources/subscribe", URI).await;
+    assert_eq!(subscribed.result(), "{}", "{subscribed:?}");
+    let theirs = up.requests("resources/subscribe").pop().unwrap();
+    let theirs = theirs.header("mcp-session-id").unwrap().to_owned();
+    assert_ne!(theirs, session, "a session upstream is of one principal");
+    let later = UPDATED.replace("}}", r#","of":"other"}}"#);
+    up.tell(&theirs, &later).await;
+    assert_eq!(others.next().await.unwrap(), later);
 }

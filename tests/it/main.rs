@@ -25,6 +25,7 @@ mod faults_test;
 mod support_test;
 
 // Weir.
+mod access;
 mod additions;
 mod admin_identities;
 mod advice;

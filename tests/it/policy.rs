@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::client::Client;
+use crate::support::client::{Client, pool};
 use crate::support::ran::weir;
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
@@ -74,6 +74,14 @@ async fn a_denied_tool_looks_unknown_and_reaches_no_upstream() {
     assert!(has(&["policy_decision=\"deny\"", "small"]), "{log}");
     assert!(has(&["policy_decision=\"allow\"", "all"]), "{log}");
     assert!(log.contains("POLICY COVERS NOT EVERYTHING"), "{log}");
+    let metrics = pool().get(weir.admin_url("/metrics")).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for (decision, least) in [("allow", 4), ("deny", 6)] {
+        let name = format!("weir_policy_decisions_total{{decision=\"{decision}\"}} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        let value: u64 = value.unwrap().parse().unwrap();
+        assert!(value >= least, "{name}{value}");
+    }
 }
 
 #[tokio::test]

@@ -283,14 +283,15 @@ async fn a_cursor_is_of_one_class_and_one_content() {
 }
 
 /// An upstream of which Ann may use everything, and all others only tools.
-async fn docs() -> World {
+async fn docs() -> ([Upstream; 1], World) {
     let docs = Upstream::named("docs").tools(["find"]).prompts(["greet"]);
     let docs = docs.resources(["file:///a"]).templates(["file:///t/{x}"]);
     let policies = "permit(principal == AgentCore::OAuthUser::\"ann\", action, resource);\n\
         permit(principal, action in AgentCore::Action::\"docs\", resource);\n";
     let upstreams = [docs.start().await];
     let covers = "tools, prompts, resources";
-    World::new(&upstreams, policies, covers, "page_size: 100").await
+    let world = World::new(&upstreams, policies, covers, "page_size: 100").await;
+    (upstreams, world)
 }
 
 const LISTS: [&str; 3] = ["prompts/list", "resources/list", "resources/templates/list"];
@@ -319,7 +320,7 @@ fn pairs() -> [(&'static str, String, String); 6] {
 
 #[tokio::test]
 async fn what_is_covered_is_hidden_from_completion_subscriptions_and_reading() {
-    let world = docs().await;
+    let (_upstreams, world) = docs().await;
     let same = |text: String| {
         let text = text.replace("docs__none", "docs__greet");
         text.replace("file:///z", "file:///a")
@@ -342,7 +343,8 @@ async fn what_is_covered_is_hidden_from_completion_subscriptions_and_reading() {
             assert_eq!(client.list_all(list).await.len(), 1, "{list}");
         }
         let read = client.request("resources/read", r#"{"uri":"file:///a"}"#);
-        assert!(read.await.succeeded());
+        let read = read.await;
+        assert!(read.succeeded(), "{read:?}");
     }
     let wanted = r#"{"toolsListChanged":true,"resourceSubscriptions":["file:///a"]}"#;
     let mut stream = world.modern("bob").listen("1", wanted).await;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::admin::drift::PendingDefinition;
 use crate::admin::explain::rules::AppliedRule;
 use crate::catalog::{Kind, NameOrigin};
+use crate::policy::CallerName;
 
 /// Everything that is known about a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +45,27 @@ pub struct Exposed {
     /// How the upstream's definition differs, if the pinned one is shown instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<PendingDefinition>,
+    /// The word of policy on the caller that was asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<ExplainedAccess>,
     /// Its upstream.
     pub upstream: Owner,
+}
+
+/// The word of policy on a caller and something exposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedAccess {
+    /// The caller.
+    pub caller: CallerName,
+    /// Whether the caller sees it: it may use it with some arguments, at some time.
+    pub listed: bool,
+    /// The decision now about a use without arguments: `allow`, `deny` or `would_deny`.
+    pub decision: String,
+    /// The policies that decide this: permits of what is allowed, forbids of what is denied; none where
+    /// nothing permits it.
+    pub policies: Vec<String>,
+    /// Why policies could not be evaluated; each of them denies.
+    pub errors: Vec<String>,
 }
 
 /// An upstream.

@@ -9,6 +9,7 @@ use crate::catalog::{Catalog, InvalidDefinition};
 use crate::config;
 use crate::live::Snapshot;
 use crate::name::{Instance, Naming, UpstreamId, UpstreamIndex};
+use crate::policy::Policies;
 use crate::upstream::circuit::CircuitState;
 use crate::upstream::{HealthState, Link};
 
@@ -23,6 +24,8 @@ pub struct ExplainIndex<'w> {
     pub instance: Option<&'w Instance>,
     /// The routes.
     pub catalog: &'w Catalog,
+    /// The policies; `None` permits everything.
+    pub policies: Option<&'w Policies>,
     /// The knowledge of each upstream, in their order.
     pub known: Vec<KnownUpstream>,
 }
@@ -47,6 +50,7 @@ impl<'w> ExplainIndex<'w> {
             naming: &snapshot.config.naming,
             instance: snapshot.config.instance.as_ref(),
             catalog: &snapshot.catalog,
+            policies: snapshot.policies.as_deref(),
             known: snapshot
                 .links()
                 .iter()

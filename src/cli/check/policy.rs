@@ -1,4 +1,4 @@
-//! What `weir check` says of policies: their tests, and whether they fit the tools that are listed.
+//! Policies in `weir check`: their tests, and whether they fit the tools that are listed.
 
 use std::process::ExitCode;
 

@@ -54,7 +54,7 @@ pub(super) fn check_core(
 ) -> ExitCode {
     let snapshot = core.live().load_full();
     let index = ExplainIndex::of(&snapshot);
-    let verdicts = names.iter().map(|name| judge(index.explain(name)));
+    let verdicts = names.iter().map(|name| judge(index.explain(name, None)));
     let verdicts: Vec<_> = verdicts.collect();
     print_verdicts(&verdicts, json, output)
 }

@@ -10,8 +10,8 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::json;
 
 use super::client::{DemoClient, DemoClientError};
+use super::error::DemoError;
 use super::secrets::random_secret;
-use super::state::DemoError;
 use super::weir::{self, DemoWeir, Endpoints};
 use crate::authentication::{ApiKeyText, make_api_key, write_hash};
 use crate::secret::Secret;

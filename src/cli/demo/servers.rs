@@ -11,9 +11,10 @@ use reqwest::StatusCode;
 
 use super::access::{AccessCheck, RequiredCredential};
 use super::client::PATIENCE;
+use super::error::DemoError;
 use super::frame::format_duration;
 use super::secrets::random_secret;
-use super::state::{DemoError, DemoState};
+use super::state::DemoState;
 use super::tokens::{self, DemoTokenServer};
 use super::tools::{CRM, DemoProfile, NOTES, OFFICE, WAREHOUSE};
 use super::upstream::{self, DemoUpstream};

@@ -9,9 +9,10 @@ use serde_json::json;
 
 use super::agents::{self, DemoAgent, GuardedWeir};
 use super::client::{DemoClient, PATIENCE, ProgressUpdate};
+use super::error::DemoError;
 use super::frame::{self, format_duration};
 use super::servers::{self, AccessChecks};
-use super::state::{DemoError, DemoState};
+use super::state::DemoState;
 use super::tools::{CRM, DemoProfile, NOTES, OFFICE, RESERVE_STOCK, WAREHOUSE};
 use super::upstream::DemoUpstream;
 use super::weir;

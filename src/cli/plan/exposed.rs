@@ -81,6 +81,7 @@ impl ListingSource {
 
 /// The catalog that a config would expose, and where its listings are from.
 pub(super) struct PlannedCatalog {
+    pub(super) catalog: Catalog,
     pub(super) side: Side,
     pub(super) sources: IndexMap<UpstreamId, ListingSource>,
     /// Definitions that drift policies would hold back.
@@ -164,6 +165,7 @@ async fn expose(
         None => Vec::new(),
     };
     Ok(PlannedCatalog {
+        catalog,
         side,
         sources,
         held,

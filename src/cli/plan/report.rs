@@ -9,6 +9,10 @@ use crate::cli::output::{Output, Table, TextStyle, make_safe};
 use crate::cli::plan::baseline::Baseline;
 use crate::cli::plan::drift::HeldDefinition;
 use crate::cli::plan::exposed::PlannedCatalog;
+use crate::policy::AccessChange;
+
+/// Most callers, or names, of a row.
+const LISTED: usize = 20;
 
 /// The changes that the new config would bring.
 #[derive(Debug, Serialize)]
@@ -23,6 +27,10 @@ pub(super) struct Plan {
     totals: Totals,
     /// The upstreams with changes: those of the new config in its order, then the removed ones.
     upstreams: Vec<UpstreamPlan>,
+    /// Other changed settings, which a reload applies.
+    settings: Vec<String>,
+    /// The names that callers gain and lose by other policies.
+    access: Vec<AccessChange>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -107,10 +115,14 @@ impl Plan {
         }
         Self {
             against: before.against,
-            changes: !compared.fixed.is_empty() || !upstreams.is_empty(),
+            changes: !compared.fixed.is_empty()
+                || !upstreams.is_empty()
+                || !compared.settings.is_empty(),
             fixed: compared.fixed,
             totals,
             upstreams,
+            settings: compared.settings,
+            access: compared.access,
         }
     }
 
@@ -138,6 +150,7 @@ impl Plan {
             }
             output.out.print_table(&table);
         }
+        self.print_settings(output);
         let against = make_safe(&self.against);
         match self.changes {
             true => output.out.print_line(&self.summary()),
@@ -145,6 +158,48 @@ impl Plan {
                 .out
                 .print_done(&format!("no changes against {against}")),
         }
+    }
+
+    /// Prints the other settings that change, and what callers gain and lose.
+    fn print_settings(&self, output: &mut Output) {
+        for setting in self.settings.iter().filter(|key| *key != "policy") {
+            output.out.print_line(&format!("`{setting}` changes"));
+        }
+        if !self.settings.iter().any(|key| key == "policy") {
+            return;
+        }
+        if self.access.is_empty() {
+            output.out.print_line(
+                "`policy` changes; no caller that is known gains or loses a name (arguments and times are not compared)",
+            );
+            return;
+        }
+        let mut table = Table::new(&["CALLERS", "CHANGE", "NAMES"]);
+        for change in &self.access {
+            let callers = list(&change.callers);
+            for (style, word, items) in [
+                (TextStyle::Good, "gain", &change.gained),
+                (TextStyle::Bad, "lose", &change.lost),
+            ] {
+                if !items.is_empty() {
+                    let items = list(items);
+                    table.add_row([
+                        (TextStyle::Plain, callers.as_str()),
+                        (style, word),
+                        (TextStyle::Name, items.as_str()),
+                    ]);
+                }
+            }
+            if change.more > 0 {
+                let more = format!("and {} more", change.more);
+                table.add_row([
+                    (TextStyle::Plain, ""),
+                    (TextStyle::Plain, ""),
+                    (TextStyle::Plain, more.as_str()),
+                ]);
+            }
+        }
+        output.out.print_table(&table);
     }
 
     fn summary(&self) -> String {
@@ -164,6 +219,16 @@ impl Plan {
             with("added"),
             with("removed"),
         )
+    }
+}
+
+/// Lists the first few.
+fn list(all: &[impl ToString]) -> String {
+    let named = all.iter().take(LISTED).map(ToString::to_string);
+    let named = named.collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(LISTED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 

@@ -26,7 +26,7 @@ pub struct OperatorRule {
     pub subjects: Vec<String>,
     /// The scopes of which one is needed. Empty for none.
     pub scopes: Vec<String>,
-    /// What claims must be, by their names or dotted paths; tags, for an API key.
+    /// The values that claims must have, by their names or dotted paths; tags, for an API key.
     pub claims: IndexMap<String, ClaimRule>,
 }
 

@@ -27,7 +27,7 @@ pub struct JwtIssuer {
     pub scopes: Vec<String>,
     /// The scopes of which a token needs all.
     pub all_scopes: Vec<String>,
-    /// What other claims must be, by their names or dotted paths.
+    /// The values that other claims must have, by their names or dotted paths.
     pub claims: IndexMap<String, ClaimRule>,
     /// How far the issuer's clock and weir's may differ.
     pub leeway: Duration,
@@ -57,7 +57,7 @@ pub enum AudienceRule {
     Any,
 }
 
-/// What a claim must be, with the operators of a `customJWTAuthorizer` of Amazon Bedrock AgentCore
+/// The value that a claim must have, with the operators of a `customJWTAuthorizer` of Amazon Bedrock AgentCore
 /// (`claimMatchOperator`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClaimRule {

@@ -8,8 +8,9 @@ use super::names::{
     AGENTCORE_ACTION, CALL_TOOL, DESTRUCTIVE, GATEWAY, MCP, PRINCIPALS, READ_ONLY, SEPARATOR,
     WEIR_ACTION, WEIR_ACTIONS, kind_name,
 };
-use super::{ExpressionReads, PolicySettings, WrittenPolicy};
-use crate::config::{Config, Connector, Endpoint};
+use super::{ExpressionReads, PolicySettings, TagReads, WrittenPolicy};
+use crate::caller::Principal;
+use crate::config::{Config, Connector, Endpoint, ListenAuth};
 
 /// How alike two names have to be for one to be suggested.
 const ALIKE: f64 = 0.6;
@@ -65,10 +66,11 @@ impl PolicyCheck<'_> {
                 "`action == {uid}` never applies, because `{id}` is a group: write `action in`"
             ));
         }
+        let reads = ExpressionReads::of(policy);
         for uid in policy.entity_literals() {
             self.entity(&uid);
+            self.issuer(&uid, &reads.tags);
         }
-        let reads = ExpressionReads::of(policy);
         reads.types.iter().for_each(|name| self.kind(name));
         for attribute in &reads.unknown_attributes {
             self.mistakes
@@ -88,6 +90,30 @@ impl PolicyCheck<'_> {
             GATEWAY => self.gateway(id),
             _ => self.kind(&kind),
         }
+    }
+
+    /// Checks that a subject is meant of one issuer: the same subject of two is two principals, and
+    /// AgentCore's entities have the subject only.
+    fn issuer(&mut self, uid: &EntityUid, tags: &TagReads) {
+        let reads_issuer = match tags {
+            TagReads::Named(names) => names.contains("iss"),
+            TagReads::Any => false,
+        };
+        let is_user = uid.type_name().to_string() == kind_name(Principal::OAuthUser);
+        if is_user && !reads_issuer && self.has_several_issuers() {
+            self.mistakes.push(format!(
+                "`{uid}` may be a subject of each issuer of `listen.auth`: add `when {{ principal.getTag(\"iss\") == \"…\" }}`"
+            ));
+        }
+    }
+
+    fn has_several_issuers(&self) -> bool {
+        let Some(ListenAuth::Callers(ways)) = &self.config.listen.auth else {
+            return false;
+        };
+        let mut issuers = ways.jwt.iter().map(|entry| &entry.issuer);
+        let first = issuers.next();
+        issuers.any(|issuer| Some(issuer) != first)
     }
 
     /// Checks the name of an action of AgentCore: a tool, or a group.

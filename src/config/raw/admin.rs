@@ -53,7 +53,7 @@ pub(in crate::config) struct OperatorRule {
     pub(in crate::config) subjects: Option<Vec<String>>,
     /// The scopes of which one is needed. Default: none is.
     pub(in crate::config) scopes: Option<Vec<String>>,
-    /// What claims must be, by their names or dotted paths; for an API key its tags.
+    /// The values that claims must have, by their names or dotted paths; for an API key its tags.
     pub(in crate::config) claims: Option<IndexMap<String, ClaimRule>>,
 }
 

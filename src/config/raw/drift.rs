@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::document::de;
 
-/// What happens to a definition that differs from its pin: from when it was first seen, or
+/// The treatment of a definition that differs from its pin: from when it was first seen, or
 /// accepted.
 #[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

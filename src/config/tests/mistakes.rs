@@ -120,8 +120,8 @@ sealing_key: { aws_secret: x }
     weir.yaml:10:159: upstreams.state.auth.redirect_port: must be from 1 to 65535
     weir.yaml:11:40: upstreams.known.auth: tokens of `weir login` are stored in the state folder: write `state: { dir: … }` in the main file
     weir.yaml:11:116: upstreams.known.auth.client_metadata_url: `client_metadata_url` and `client_id` cannot be used together
-    weir.yaml:12:48: upstreams.subject.auth: `subject_token` or `subject` is missing
-    weir.yaml:12:163: upstreams.subject.auth.actor_token_type: `actor_token_type` needs `actor_token`
+    weir.yaml:12:42: upstreams.subject.auth: `subject_token` or `subject` is missing
+    weir.yaml:12:175: upstreams.subject.auth.actor_token_type: `actor_token_type` needs `actor_token`
     weir.yaml:13:87: upstreams.identity.auth.workload: must not be empty
     weir.yaml:13:112: upstreams.identity.auth.scopes: `scopes` and `api_key` cannot be used together
     weir.yaml:13:136: upstreams.identity.auth.api_key.header: weir sets this header itself

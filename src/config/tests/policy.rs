@@ -196,3 +196,31 @@ fn an_upstream_that_policies_would_take_for_another_is_refused() {
         "{errors}"
     );
 }
+
+#[test]
+fn with_several_issuers_a_subject_is_named_with_its_issuer() {
+    let auth = "listen: { auth: { public_url: 'https://weir.example.com/mcp', jwt: [{ issuer: 'https://a.example.com' }, { issuer: 'https://b.example.com' }] } }\n";
+    let weir = "policy: { files: [a.cedar] }\nupstreams: { erp: { command: x } }\n";
+    let ann = "permit(principal == AgentCore::OAuthUser::\"ann\", action, resource)";
+    let of_issuer =
+        format!("{ann} when {{ principal.getTag(\"iss\") == \"https://a.example.com\" }};");
+    let anybody = format!("{ann};");
+    let several = format!("{auth}{weir}");
+    for (weir, policy, ok) in [
+        (weir, &anybody, true),
+        (several.as_str(), &of_issuer, true),
+        (&several, &anybody, false),
+    ] {
+        let folder = folder(&[("weir.yaml", weir), ("a.cedar", policy)]);
+        match loaded(&folder) {
+            Ok(_) => assert!(ok, "{policy}"),
+            Err(errors) => {
+                assert!(!ok, "{errors}");
+                assert!(
+                    errors.contains("add `when { principal.getTag(\"iss\")"),
+                    "{errors}"
+                );
+            }
+        }
+    }
+}

@@ -77,12 +77,13 @@ pub(super) fn check_names(config: &Config) -> Vec<Problem> {
     let Some(settings) = &config.policy else {
         return Vec::new();
     };
-    if settings.validation == PolicyValidation::Off {
-        return Vec::new();
-    }
+    let mistakes = match settings.validation {
+        PolicyValidation::Strict => find_mistakes(config, settings),
+        PolicyValidation::Off => Vec::new(),
+    };
     let mut files: Vec<&Path> = Vec::new();
     let mut problems = Vec::new();
-    for (policy, mistake) in find_mistakes(config, settings) {
+    for (policy, mistake) in mistakes {
         let order = files.iter().position(|file| *file == policy.file);
         let order = order.unwrap_or_else(|| {
             files.push(&policy.file);

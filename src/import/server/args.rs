@@ -40,7 +40,7 @@ impl UpstreamWriter<'_> {
         self.named(name, text, place)
     }
 
-    /// What stands under a name. It may be another name with its value: `--header=X-Api-Key: x`.
+    /// The value under a name. It may be another name with its value: `--header=X-Api-Key: x`.
     fn named(&mut self, name: &str, text: &str, place: &str) -> String {
         if let Some((scheme, value)) = scheme(name, text) {
             let name = match scheme.eq_ignore_ascii_case("bearer") {

@@ -148,7 +148,7 @@ fn reference(world: &World, caller: &Caller, route: &Route, arguments: &str) -> 
         .is_trusted
         .then(|| ToolHints::read(route.repetition(), &json::Object::new()));
     let action = actions
-        .tool(&world.config, route.original(), hints)
+        .tool(&world.config.upstreams, route.original(), hints)
         .unwrap();
     let principal = PrincipalEntity::of(caller).unwrap();
     let all = principal

@@ -37,7 +37,7 @@ pub(in crate::config) struct JwtIssuer {
     pub(in crate::config) scopes: Option<Vec<String>>,
     /// The scopes of which a token needs all. Default: none is needed.
     pub(in crate::config) all_scopes: Option<Vec<String>>,
-    /// What other claims must be, by their names. A dot leads into an object:
+    /// The values that other claims must have, by their names. A dot leads into an object:
     /// `realm_access.roles`.
     pub(in crate::config) claims: Option<IndexMap<String, ClaimRule>>,
     /// How far the clocks of the issuer and of weir may differ: at most 5m. Default: 60s.
@@ -54,7 +54,7 @@ pub(in crate::config) enum Jwks {
     File(String),
 }
 
-/// What a claim must be.
+/// The value that a claim must have.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum ClaimRule {
