@@ -116,12 +116,17 @@ pub(super) fn validate(
         .map(|(id, upstream)| (id, upstream.into()))
         .collect();
     settings.config.sources = sources;
-    let mut mistakes = policy::check_names(&settings.config);
-    mistakes.extend(on_behalf::check_issuers(&settings.config));
-    if !mistakes.is_empty() {
-        return Err(ConfigErrors::new(mistakes));
+    check_whole(settings.config)
+}
+
+/// Checks what only a whole config shows.
+fn check_whole(config: Config) -> Result<Config, ConfigErrors> {
+    let mut mistakes = policy::check_names(&config);
+    mistakes.extend(on_behalf::check_issuers(&config));
+    match mistakes.is_empty() {
+        true => Ok(config),
+        false => Err(ConfigErrors::new(mistakes)),
     }
-    Ok(settings.config)
 }
 
 /// A name that is taken, and its upstream unless that is disabled.

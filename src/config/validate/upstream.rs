@@ -46,17 +46,7 @@ pub(super) fn check_upstream(
     );
     rules.read_only = raw.read_only.take() == Some(true);
     check_shared_keys(check, &raw, at);
-    let written = CommonKeys {
-        resync: raw.resync.take(),
-        stale: raw.stale.take(),
-        drift: raw.drift.take(),
-        timeouts: raw.timeouts.take(),
-        limits: raw.limits.take(),
-        retry: raw.retry.take(),
-        inherit_env: raw.inherit_env.take(),
-        instructions: raw.instructions.take(),
-    };
-    let mut settings = written.resolve(check, defaults, at);
+    let mut settings = take_common_keys(&mut raw).resolve(check, defaults, at);
     let sessions = match raw.sessions.take() {
         Some(raw::ProcessSharing::PerCaller) => ProcessSharing::PerCaller,
         Some(raw::ProcessSharing::Shared) | None => ProcessSharing::Shared,
@@ -116,6 +106,20 @@ fn check_shared_keys(check: &mut Check<'_>, raw: &raw::Upstream, at: &KeyPath) {
         .is_some_and(|list| !list.is_empty());
     if has_list && raw.command.is_none() && !check.source.is_excused(at, "command") {
         check.report(&at.key("inherit_env"), Rule::NeedsCommand("inherit_env"));
+    }
+}
+
+/// Takes the keys out that an upstream shares with `defaults`.
+fn take_common_keys(raw: &mut raw::Upstream) -> CommonKeys {
+    CommonKeys {
+        resync: raw.resync.take(),
+        stale: raw.stale.take(),
+        drift: raw.drift.take(),
+        timeouts: raw.timeouts.take(),
+        limits: raw.limits.take(),
+        retry: raw.retry.take(),
+        inherit_env: raw.inherit_env.take(),
+        instructions: raw.instructions.take(),
     }
 }
 

@@ -153,9 +153,9 @@ fn paths_of_fields_lead_through_members_lists_and_depths() {
     let mut visitor = Replace::default();
     let text = r#"{"a":{"b":"0"},"b":"-","l":[{"c":"1"},{"d":"-"}],"x":[{"deep":["2"]}],"all":{"p":["3"],"q":4}}"#;
     edit(text, options(&matcher), &mut visitor).unwrap();
-    let found = visitor.seen.iter().filter_map(|(kind, text, field)| {
-        (*kind != LeafKind::Name).then(|| (text.as_str(), *field))
-    });
+    let seen = visitor.seen.iter();
+    let found = seen.filter(|(kind, ..)| *kind != LeafKind::Name);
+    let found = found.map(|(_, text, field)| (text.as_str(), *field));
     let expected = [
         ("0", Some(0)),
         ("-", None),
