@@ -238,10 +238,15 @@ def check_weir(plan: Plan) -> None:
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Writes files for everybody to read: an image keeps their permissions, and weir is not root in it."""
     for path, text in files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(text)
+        target.chmod(0o644)
+        for parent in list(target.relative_to(folder).parents)[:-1]:
+            (folder / parent).chmod(0o755)
+    folder.chmod(0o755)
 
 
 def clean_environment() -> dict[str, str]:

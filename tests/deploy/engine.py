@@ -14,11 +14,13 @@ KIND = "application/vnd.oci.image.manifest.v1+json"
 SIGNED = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/ecr/aws4_request, SignedHeaders=host, Signature=0"
 
 arguments = sys.argv[1:]
-context = {}
+context, unreadable = {}, []
 if arguments[0] == "build" and not Path(arguments[-1], "Cargo.toml").exists():
     folder = Path(arguments[-1])
     context = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
-told = {"arguments": arguments, "stdin": sys.stdin.read(), "environment": dict(os.environ), "context": context}
+    # COPY keeps permissions, and weir is not root in the image.
+    unreadable = [path.name for path in (folder / "config").rglob("*") if path.stat().st_mode & 0o004 == 0]
+told = {"arguments": arguments, "stdin": sys.stdin.read(), "environment": dict(os.environ), "context": context, "unreadable": unreadable}
 with open(os.environ["ENGINE_LOG"], "a") as log:
     print(json.dumps(told), file=log)
 if arguments[0] == os.environ.get("ENGINE_FAILS"):
