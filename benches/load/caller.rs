@@ -251,7 +251,7 @@ impl Caller {
     pub(crate) async fn first_page(&mut self) -> Result<Duration, String> {
         let answer = self.request("tools/list", None, "").await?;
         let message = self.connection.message();
-        let start = message.get(..64).unwrap_or(message);
+        let start = message.get(..128).unwrap_or(message);
         match memchr::memmem::find(start, b"\"tools\":[{") {
             Some(_) if answer.status == 200 => Ok(answer.took),
             _ => Err(format!("list: {}", String::from_utf8_lossy(start))),

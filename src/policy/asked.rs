@@ -17,7 +17,7 @@ use crate::policy::input::input;
 use crate::policy::input_types::InputTypes;
 use crate::policy::request::PolicyRequest;
 use crate::policy::rules::PolicyRules;
-use crate::policy::slices::PolicySlice;
+use crate::policy::slices::{PolicySlice, Settled};
 use crate::protocol::method;
 
 /// A request, with what policies know of its route.
@@ -91,7 +91,7 @@ impl Asked<'_> {
 }
 
 impl PolicyRules {
-    /// Decides.
+    /// Decides. What is settled for the class is not evaluated again.
     pub(super) fn authorize(
         &self,
         class: &CallerClass,
@@ -106,15 +106,18 @@ impl PolicyRules {
         let (Some(request), Some(entities)) = (asked.cedar(class, context), entities) else {
             return Decision::failed("the request cannot be read by policies");
         };
-        let decide = |policies: &PolicySet| {
+        let decide = |policies: &PolicySet, settled: Settled| {
             let response = self.authorizer.is_authorized(&request, policies, &entities);
-            self.decision_of(&response)
+            self.decision_of(&response, settled)
         };
-        let mut decision = decide(&slice.deciding);
+        let mut decision = match slice.settle(self, class) {
+            Some(settled) => decide(&slice.open, settled),
+            None => decide(&slice.deciding, Settled::default()),
+        };
         if let Some(all) = &slice.all
             && decision.allowed
         {
-            let all = decide(all);
+            let all = decide(all, Settled::default());
             if !all.allowed {
                 decision.would_deny = true;
                 decision.policies.extend(all.policies);
@@ -144,7 +147,8 @@ impl PolicyRules {
         slice.may_allow(self, &holds, &fails)
     }
 
-    fn decision_of(&self, response: &Response) -> Decision {
+    /// Returns the decision of some policies, and of those that are settled.
+    fn decision_of(&self, response: &Response, settled: Settled) -> Decision {
         let name = |id| self.policy(id).map(|policy| Arc::clone(&policy.name));
         let diagnostics = response.diagnostics();
         let mut errors: Vec<String> = Vec::new();
@@ -156,12 +160,26 @@ impl PolicyRules {
                 name.as_deref().unwrap_or_default()
             ));
         }
-        let mut policies: Vec<_> = diagnostics.reason().filter_map(name).collect();
+        let Settled {
+            mut permits,
+            mut forbids,
+        } = settled;
+        // The reasons are permits if one holds and no forbid does, otherwise forbids.
+        let holding = match response.decision() {
+            Verdict::Allow => &mut permits,
+            Verdict::Deny => &mut forbids,
+        };
+        holding.extend(diagnostics.reason().filter_map(name));
+        let is_permitted = forbids.is_empty() && !permits.is_empty();
+        let mut policies = match forbids.is_empty() {
+            true => permits,
+            false => forbids,
+        };
         policies.sort_unstable();
         errors.sort_unstable();
         Decision {
             // Cedar leaves out what it cannot evaluate: a forbid would not forbid.
-            allowed: response.decision() == Verdict::Allow && errors.is_empty(),
+            allowed: is_permitted && errors.is_empty(),
             would_deny: false,
             policies,
             errors,

@@ -1,6 +1,8 @@
 //! Slices: the policies that apply to an action, found when they are loaded. A whole set takes time
 //! in proportion to its size; its slices do not.
 
+use std::sync::Arc;
+
 use cedar_policy::{ActionConstraint, EntityUid, PolicySet, ResourceConstraint};
 use foldhash::{HashMap, HashSet};
 
@@ -17,6 +19,10 @@ pub(super) struct PolicySlice {
     active: Vec<u32>,
     /// The policies that decide.
     pub(super) deciding: PolicySet,
+    /// The numbers of those that say the same of every call of a class: see [`Self::settle`].
+    settled: Vec<u32>,
+    /// The other ones that decide.
+    pub(super) open: PolicySet,
     /// All, if some are only recorded.
     pub(super) all: Option<PolicySet>,
     /// The list forms of those that may say something else of each route.
@@ -33,14 +39,35 @@ pub(super) struct PolicySlice {
     pub(super) reads_scope: bool,
 }
 
+/// The policies that hold for a class of callers whatever it calls and when.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    pub(super) permits: Vec<Arc<str>>,
+    pub(super) forbids: Vec<Arc<str>>,
+}
+
 impl PolicySlice {
     fn of(rules: &PolicyRules, numbers: &[u32]) -> Self {
         let get = |number: &u32| rules.policies.get(*number as usize);
         let policies = || numbers.iter().filter_map(get);
         let active = |policy: &&LoadedPolicy| !policy.log_only;
         let of_route = |policy: &&LoadedPolicy| policy.reads.is_of_route();
+        let is_open = |policy: &&LoadedPolicy| !policy.is_settled();
         let reads = |what: fn(&LoadedPolicy) -> bool| policies().any(what);
         Self {
+            settled: numbers
+                .iter()
+                .filter(|number| {
+                    get(number).is_some_and(|policy| !policy.log_only && policy.is_settled())
+                })
+                .copied()
+                .collect(),
+            open: set_of(
+                policies()
+                    .filter(active)
+                    .filter(is_open)
+                    .map(|policy| &policy.body),
+            ),
             active: numbers
                 .iter()
                 .filter(|number| get(number).is_some_and(|policy| !policy.log_only))
@@ -64,6 +91,27 @@ impl PolicySlice {
     /// Returns whether its decision is the same for every call of a caller's class.
     pub(super) fn is_fixed(&self) -> bool {
         !(self.reads_unknown || self.reads_weir || self.reads_scope)
+    }
+
+    /// Returns which policies hold for a class whatever it calls and when, so that they need not be
+    /// evaluated for each call; `None` if one of them cannot be evaluated.
+    pub(super) fn settle(&self, rules: &PolicyRules, class: &CallerClass) -> Option<Settled> {
+        let mut settled = Settled::default();
+        for number in &self.settled {
+            let number = *number as usize;
+            if class.fails.contains(number) {
+                return None;
+            }
+            if class.holds.contains(number) {
+                let policy = rules.policies.get(number)?;
+                let holding = match policy.permits {
+                    true => &mut settled.permits,
+                    false => &mut settled.forbids,
+                };
+                holding.push(Arc::clone(&policy.name));
+            }
+        }
+        Some(settled)
     }
 
     /// Returns whether a call may be allowed, by which list forms hold and which cannot be evaluated.
@@ -199,6 +247,12 @@ impl<'r> SliceFinder<'r> {
 }
 
 impl LoadedPolicy {
+    /// Returns whether it says the same of every call of a class: its list form is all of it, and no
+    /// other for each route.
+    fn is_settled(&self) -> bool {
+        self.exact && !self.reads.is_of_route()
+    }
+
     /// Returns whether it applies to a resource.
     fn is_about(&self, resource: Option<&EntityUid>) -> bool {
         match &self.resource {

@@ -137,7 +137,12 @@ pub(crate) const ARGUMENTS: [&str; 7] = [
 
 /// Whether Cedar, asked with the whole set and all entities, allows what no policy fails on: the
 /// reference for slices and classes.
-fn reference(world: &World, caller: &Caller, route: &Route, arguments: &str) -> Option<bool> {
+fn reference(
+    world: &World,
+    caller: &Caller,
+    route: &Route,
+    arguments: &str,
+) -> Option<(bool, Vec<String>)> {
     use crate::policy::actions::{ToolHints, UpstreamActions};
     use crate::policy::entities::{PrincipalEntity, action_entities};
     use cedar_policy::{Authorizer, Context, Decision as Verdict, PolicySet, Request};
@@ -171,7 +176,15 @@ fn reference(world: &World, caller: &Caller, route: &Route, arguments: &str) -> 
     let set = PolicySet::from_policies(active.map(|policy| policy.policy.clone())).unwrap();
     let response = Authorizer::new().is_authorized(&request, &set, &all);
     let failed = response.diagnostics().errors().count() > 0;
-    Some(response.decision() == Verdict::Allow && !failed)
+    let reasons = response.diagnostics().reason();
+    let named = reasons.map(|id| {
+        settings.policies[id.to_string().parse::<usize>().unwrap()]
+            .name
+            .to_string()
+    });
+    let mut named: Vec<_> = named.collect();
+    named.sort_unstable();
+    Some((response.decision() == Verdict::Allow && !failed, named))
 }
 
 fn check(policies: &[String], reads_context: bool) -> Result<(), TestCaseError> {
@@ -190,7 +203,10 @@ fn check(policies: &[String], reads_context: bool) -> Result<(), TestCaseError> 
                     !allowed || decision.errors.is_empty(),
                     "{text}\n{decision:?}"
                 );
-                if let Some(expected) = reference(&world, &caller, &route, arguments) {
+                if let Some((expected, named)) = reference(&world, &caller, &route, arguments) {
+                    if !decision.would_deny {
+                        prop_assert_eq!(decision.policy_names(), named, "{}", text);
+                    }
                     prop_assert_eq!(
                         allowed,
                         expected,

@@ -6,15 +6,16 @@ use rustix::process::geteuid;
 
 use crate::config::ChildUser;
 
-/// The bits of `CAP_SETGID` and `CAP_SETUID` in a set of capabilities (capabilities(7)).
-const SET_IDS: u64 = 1 << 6 | 1 << 7;
+/// The bits of `CAP_KILL`, `CAP_SETGID` and `CAP_SETUID` in a set of capabilities (capabilities(7)).
+/// Without the first one weir cannot end a process that it has started.
+const NEEDED: u64 = 1 << 5 | 1 << 6 | 1 << 7;
 
 /// Why a child cannot run as the user that the config names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
     /// Weir may not change users.
     #[error(
-        "weir itself has to run as root, or with CAP_SETUID and CAP_SETGID, to start a process as another user"
+        "weir itself has to run as root, or with CAP_SETUID, CAP_SETGID and CAP_KILL, to start and end a process as another user"
     )]
     NotPermitted,
     /// No such user.
@@ -79,7 +80,7 @@ fn may_change() -> bool {
         u64::from_str_radix(line.trim(), 16).ok()
     };
     match effective() {
-        Some(capabilities) => capabilities & SET_IDS == SET_IDS,
+        Some(capabilities) => capabilities & NEEDED == NEEDED,
         None => geteuid().is_root(),
     }
 }
