@@ -24,7 +24,7 @@ const RELIEF: Duration = Duration::from_secs(1);
 const TOLD: Duration = Duration::from_secs(60);
 
 /// Tells the budget what the process has, until weir stops, and drops the states of idle sessions while
-/// that is too much. Ends at once where the system does not say it.
+/// that is much. Ends at once where the system does not say it.
 pub(super) async fn watch_memory(
     budget: Arc<MemoryBudget>,
     sessions: Arc<SessionTable>,
@@ -53,7 +53,8 @@ pub(super) async fn watch_memory(
         };
         resident = usize::try_from(found).unwrap_or(usize::MAX);
         budget.heed_resident(resident);
-        if budget.is_reduced() {
+        // Before less may be kept: what is on its way needs the rest.
+        if resident > budget.limit() / 4 * 3 {
             relief.drop_idle();
         }
     }

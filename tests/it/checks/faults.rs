@@ -440,6 +440,8 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
         | FaultKind::MalformedCredential
         | FaultKind::InsufficientScope
         | FaultKind::CredentialUnchecked => Vec::new(),
+        // They need a weir with rules for data: see `guard.rs`.
+        FaultKind::Blocked | FaultKind::BlockedAnswer => Vec::new(),
         // It needs an upstream that is called on behalf of its callers: see `on_behalf.rs`.
         FaultKind::CallerIdentity => Vec::new(),
         // They need a weir that ends, a system without random numbers, or a catalog with a route to
