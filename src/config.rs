@@ -279,6 +279,8 @@ pub struct Listen {
     pub keep_alive: Duration,
     /// How long weir waits for running calls when it is told to stop.
     pub drain: Duration,
+    /// Whether a platform in front gives the ids of sessions.
+    pub platform_sessions: bool,
     /// How callers are authenticated; `None` if it is not written, which is allowed on loopback
     /// only.
     pub auth: Option<ListenAuth>,
@@ -323,6 +325,7 @@ impl Listen {
             connections,
             keep_alive,
             drain,
+            platform_sessions,
             auth,
             tls,
         } = self;
@@ -336,7 +339,7 @@ impl Listen {
             Some(ListenAuth::Callers(callers)) => callers.client_certificates.as_ref(),
             Some(ListenAuth::None) | None => None,
         };
-        Fingerprint::of(&(names, sizes, times, certificates, tls))
+        Fingerprint::of(&(names, sizes, times, platform_sessions, certificates, tls))
     }
 }
 

@@ -10,6 +10,7 @@ mod changes;
 mod cors;
 mod drain;
 mod endpoint;
+mod health_check;
 mod http;
 mod intake;
 mod legacy;

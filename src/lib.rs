@@ -1,6 +1,6 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
-//! Layers only look down: [`document`], [`json`], [`latest`], [`name`], [`pem`], [`printable`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
+//! Layers only look down: [`document`], [`json`], [`latest`], [`name`], [`pem`], [`printable`], [`recent`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
 //! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`], [`processes`] → [`limits`] → [`tls`], [`credentials`], [`authentication`], [`upstream`], [`connector`] (outward) → [`live`] (moving
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`import`] → [`cli`].
 
@@ -34,6 +34,7 @@ pub mod policy;
 pub mod printable;
 pub mod processes;
 pub mod protocol;
+pub mod recent;
 pub mod record;
 pub mod relay;
 pub mod seal;

@@ -19,7 +19,6 @@ mod input_types;
 mod list_form;
 mod permit;
 mod policies;
-mod recent;
 mod request;
 mod rules;
 mod slices;

@@ -8,6 +8,7 @@
 
 mod caller_session;
 mod lives;
+mod platform_sessions;
 mod server_requests;
 mod stream;
 mod table;
@@ -18,6 +19,7 @@ mod usage;
 
 pub use caller_session::{CallerSession, ResourceSubscription, RunningCall};
 pub use lives::DamagedSessions;
+pub use platform_sessions::PlatformSessions;
 pub use server_requests::{PendingServerRequest, ServerRequests};
 pub use stream::{SessionStream, UnaskedMessage};
 pub use table::{IDLE, SessionTable};

@@ -130,10 +130,23 @@ pub(super) struct Listen {
     pub(super) keep_alive: Option<Duration>,
     /// How long weir waits for running calls when it is told to stop. Default: 10s.
     pub(super) drain: Option<Duration>,
+    /// Whose ids the sessions of legacy callers have. Default: `own`.
+    pub(super) sessions: Option<SessionIds>,
     /// How callers are authenticated. Required if the address is not loopback.
     pub(super) auth: Option<ListenAuth>,
     /// TLS of the listener. Without this key it speaks plain HTTP.
     pub(super) tls: Option<ListenTls>,
+}
+
+/// The ids of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SessionIds {
+    /// Weir gives them, and knows no others.
+    Own,
+    /// A platform in front of weir gives them, as Amazon Bedrock AgentCore Runtime does. Any id is
+    /// good, and requests need neither an id nor `initialize`. A `ping` needs no credential.
+    Platform,
 }
 
 /// Where weir stores what must survive a restart.

@@ -12,7 +12,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use http::header;
+use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 
 use crate::caller::CallerConnection;
@@ -20,6 +20,7 @@ use crate::front::answer;
 use crate::front::http::{finish, post};
 use crate::front::patience::Patience;
 use crate::front::state::Front;
+use crate::protocol::era::Version;
 use crate::protocol::headers;
 use crate::protocol::sse;
 
@@ -41,7 +42,11 @@ impl Answering {
         request: Request,
     ) -> Self {
         let patience = Patience::default();
-        let is_legacy = request.headers().contains_key(headers::SESSION);
+        let is_legacy = match &front.platform {
+            None => request.headers().contains_key(headers::SESSION),
+            // It puts ids on all requests.
+            Some(_) => !claims_modern(request.headers()),
+        };
         let work = {
             let (front, connection) = (Arc::clone(front), Arc::clone(connection));
             let patience = patience.clone();
@@ -108,6 +113,13 @@ impl Drop for Answering {
             });
         }
     }
+}
+
+/// Returns whether the header of the version names a modern one.
+fn claims_modern(sent: &HeaderMap) -> bool {
+    let version = sent.get(headers::VERSION);
+    let version = version.and_then(|version| version.to_str().ok());
+    version.is_some_and(|version| Version::claims_modern(version.trim()))
 }
 
 /// The rest of an event stream that was begun before its answer was known.

@@ -17,7 +17,7 @@ use crate::front::answer::{self, Accepts, CREDENTIAL_ENDED, Recipient};
 use crate::front::patience::{LateAnswer, Patience};
 use crate::front::standing::Admission;
 use crate::front::state::{Front, METHODS};
-use crate::front::{batch, cors, intake, legacy, modern};
+use crate::front::{batch, cors, health_check, intake, legacy, modern};
 use crate::large::take_turn;
 use crate::memory::Reservation;
 use crate::protocol::era::Version;
@@ -26,7 +26,7 @@ use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
 use crate::protocol::message::{self, Id, Message, MessageError, Notification};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
-use crate::relay;
+use crate::relay::{self, Payload};
 use crate::session::SessionToken;
 
 /// Adds the request id to answers of other methods than `POST`.
@@ -124,8 +124,15 @@ pub(super) async fn post(
             response
         }
         Err(refused) => {
-            front.tasks.spawn(intake::discard_rest(body));
-            refused.respond()
+            let checked =
+                health_check::answer_without_credential(front, &refused, &mut body, &connection);
+            match checked.await {
+                Some(answered) => answer::json(Payload::ok(vec![answered])),
+                None => {
+                    front.tasks.spawn(intake::discard_rest(body));
+                    refused.respond()
+                }
+            }
         }
     };
     if !readable {
@@ -258,6 +265,9 @@ async fn answer_message(
     trace: &mut Trace,
 ) -> Response {
     let caller = &to.admission.caller;
+    if let Some(answered) = health_check::answer(front, body) {
+        return answer::json(Payload::ok(vec![answered]));
+    }
     let turn = take_turn(body.len()).await;
     let Ok(text) = std::str::from_utf8(body) else {
         return answer::refuse(None, &Fault::Parse);
@@ -293,7 +303,7 @@ async fn answer_message(
                     record.fail(&fault);
                     return answer::refuse(Some(&request.id), &fault);
                 }
-                return legacy::open_session(front, caller, &request, record);
+                return legacy::open_session(front, caller, headers, &request, record);
             }
             if is_modern {
                 return modern::handle_request(front, headers, to, &request, trace, record).await;
@@ -381,7 +391,14 @@ pub(super) async fn end_session(
 ) -> Response {
     match find_session(&front, &admission.caller, &headers) {
         Ok(session) => {
-            if let Some(ended) = front.sessions.end(&session) {
+            let ended = match &front.platform {
+                None => front.sessions.end(&session),
+                Some(platform) => {
+                    platform.end(&session);
+                    front.sessions.drop_state(&session)
+                }
+            };
+            if let Some(ended) = ended {
                 front.replays.discard(&ended);
             }
             answer::bare(StatusCode::NO_CONTENT)

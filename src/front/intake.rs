@@ -24,6 +24,11 @@ pub(super) struct Intake {
 }
 
 impl Intake {
+    /// Returns the same limits for a body of at most this many bytes.
+    pub(super) fn at_most(self, max_bytes: usize) -> Self {
+        Self { max_bytes, ..self }
+    }
+
     pub(super) fn new(listen: &Listen) -> Self {
         Self {
             max_bytes: listen.request_bytes,

@@ -82,6 +82,7 @@ fn relayed_capabilities(request: &Request<'_>) -> String {
 pub(super) fn open_session(
     front: &Front,
     caller: &Caller,
+    headers: &HeaderMap,
     request: &Request<'_>,
     mut record: Record,
 ) -> Response {
@@ -97,11 +98,21 @@ pub(super) fn open_session(
     if caller.owner().is_some() {
         record.set_agent(request.params.get("clientInfo").and_then(agent_of));
     }
-    let opened = front.sessions.open(NewSession {
+    let new = NewSession {
         version: profile.version,
         capabilities: &profile.capabilities,
         caller: record.caller(),
-    });
+    };
+    if let Some(platform) = &front.platform {
+        let id = headers.get(SESSION).map(HeaderValue::as_bytes);
+        let before = platform.find(id.unwrap_or_default(), caller.owner(), None);
+        // Its sessions upstream were opened for another client.
+        front.sessions.drop_state(&before);
+        platform.open(id.unwrap_or_default(), new);
+        record.succeed();
+        return answer::json(Payload::ok(vec![body]));
+    }
+    let opened = front.sessions.open(new);
     let session = opened.ok().and_then(|id| HeaderValue::from_str(&id).ok());
     let Some(session) = session else {
         record.fail(&Fault::Internal);
@@ -122,18 +133,30 @@ pub(super) fn find_session(
     caller: &Caller,
     headers: &HeaderMap,
 ) -> Result<SessionToken, Fault> {
-    let id = headers.get(SESSION).ok_or(Fault::NoSession)?;
-    let id = id.to_str().ok();
+    let id = headers.get(SESSION);
+    if let Some(platform) = &front.platform {
+        let id = id.map(HeaderValue::as_bytes).unwrap_or_default();
+        let version = named_version(headers)?;
+        return Ok(platform.find(id, caller.owner(), version));
+    }
+    let id = id.ok_or(Fault::NoSession)?.to_str().ok();
     let session = id.and_then(|id| front.sessions.find(id, caller.owner()));
     let session = session.ok_or(Fault::UnknownSession)?;
-    match headers
-        .get(VERSION)
-        .map(|value| value.to_str().ok().and_then(Version::parse))
-    {
-        None => Ok(session),
-        Some(Some(version)) if version.era() == Era::Legacy => Ok(session),
-        Some(_) => Err(Fault::SessionVersion),
-    }
+    named_version(headers)?;
+    Ok(session)
+}
+
+/// Returns the version that a request in a session names, if it names one.
+///
+/// # Errors
+/// It is no legacy version.
+fn named_version(headers: &HeaderMap) -> Result<Option<Version>, Fault> {
+    let Some(value) = headers.get(VERSION) else {
+        return Ok(None);
+    };
+    let version = value.to_str().ok().and_then(Version::parse);
+    let legacy = version.filter(|version| version.era() == Era::Legacy);
+    legacy.map(Some).ok_or(Fault::SessionVersion)
 }
 
 /// The beginning of an answer in a session.

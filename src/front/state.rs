@@ -23,7 +23,7 @@ use crate::protocol::origin::{OriginCheck, OriginError};
 use crate::protocol::trace::Trace;
 use crate::record::Record;
 use crate::seal::MarkKeys;
-use crate::session::SessionTable;
+use crate::session::{PlatformSessions, SessionTable};
 
 /// The HTTP methods of the endpoint.
 pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");
@@ -33,6 +33,8 @@ pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DEL
 pub struct Front {
     pub(super) live: Arc<Live>,
     pub(super) sessions: Arc<SessionTable>,
+    /// The sessions of a platform in front, if it gives the ids.
+    pub(super) platform: Option<PlatformSessions>,
     /// Streamed answers that can be resumed after a broken connection.
     pub(super) replays: Arc<ReplayBuffers>,
     /// Cancelled when weir has to stop: streams end, and no more connections are accepted.
@@ -76,6 +78,7 @@ impl Front {
         Self {
             live,
             sessions,
+            platform: listen.platform_sessions.then(PlatformSessions::default),
             replays: Arc::new(ReplayBuffers::new(listen.keep_alive)),
             shutdown: draining.begun.clone(),
             given_up: draining.given_up.clone(),

@@ -21,7 +21,7 @@ use crate::policy::classes::{CallerClass, ClassKey, Projection, number_of};
 use crate::policy::entities::uid;
 use crate::policy::findings::Validated;
 use crate::policy::list_form::list_form;
-use crate::policy::recent::Recent;
+use crate::recent::Recent;
 
 /// Most callers whose class is remembered, twice.
 pub(super) const CALLERS: usize = 8 * 1024;

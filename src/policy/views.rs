@@ -10,9 +10,9 @@ use crate::catalog::{Catalog, CutCatalog, Kind, PerKind, Sight};
 use crate::policy::bits::BitSet;
 use crate::policy::classes::{CallerClass, ClassKey};
 use crate::policy::decision::Decision;
-use crate::policy::recent::Recent;
 use crate::policy::rules::CLASSES;
 use crate::protocol::era::Era;
+use crate::recent::Recent;
 
 /// The routes of a kind that a caller sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

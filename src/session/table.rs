@@ -208,8 +208,13 @@ impl SessionTable {
         let mut inner = self.lock();
         inner.lives.end(session);
         self.changed.notify_one();
-        let state = inner.states.remove(&session.key);
         drop(inner);
+        self.drop_state(session)
+    }
+
+    /// Drops the state of a session: its stream closes. Its id stays valid. Returns the state.
+    pub fn drop_state(&self, session: &SessionToken) -> Option<Arc<CallerSession>> {
+        let state = self.lock().states.remove(&session.key);
         if let Some(state) = &state {
             state.end();
         }

@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
         "json",
         "large",
         "latest",
+        "recent",
         "memory",
         "name",
         "pem",

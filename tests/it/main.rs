@@ -86,6 +86,7 @@ mod outbox;
 mod paces;
 mod patience;
 mod plan;
+mod platform_sessions;
 mod policy;
 mod reaper;
 mod records;

@@ -32,7 +32,7 @@ macro_rules! policies {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 59] = [
+const KEYS: [(&str, &str, &str, Reload); 60] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -56,6 +56,7 @@ const KEYS: [(&str, &str, &str, Reload); 59] = [
     ("listen.connections", "1", "2", Refused("listen")),
     ("listen.keep_alive", "1s", "2s", Refused("listen")),
     ("listen.drain", "1s", "2s", Refused("listen")),
+    ("listen.sessions", "own", "platform", Refused("listen")),
     (
         "listen.auth",
         "none",

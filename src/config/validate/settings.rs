@@ -157,6 +157,7 @@ fn check_listen(
             &at.key("keep_alive"),
         ),
         drain: check_duration(check, raw.drain, DRAIN, &at.key("drain")),
+        platform_sessions: raw.sessions == Some(raw::SessionIds::Platform),
         auth,
         tls: raw
             .tls

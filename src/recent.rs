@@ -7,14 +7,16 @@ use foldhash::HashMap;
 /// A map of at most twice `most` entries. Those that were not used while `most` others came are
 /// forgotten.
 #[derive(Debug)]
-pub(super) struct Recent<K, V> {
+pub struct Recent<K, V> {
     most: usize,
     young: HashMap<K, V>,
     old: HashMap<K, V>,
 }
 
 impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
-    pub(super) fn new(most: usize) -> Self {
+    /// Makes an empty map.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
         Self {
             most,
             young: HashMap::default(),
@@ -23,7 +25,7 @@ impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
     }
 
     /// Returns the value of a key, which counts as used now.
-    pub(super) fn get(&mut self, key: &K) -> Option<V> {
+    pub fn get(&mut self, key: &K) -> Option<V> {
         if let Some(value) = self.young.get(key) {
             return Some(value.clone());
         }
@@ -33,26 +35,33 @@ impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
     }
 
     /// Adds a value.
-    pub(super) fn insert(&mut self, key: K, value: V) {
+    pub fn insert(&mut self, key: K, value: V) {
         if self.young.len() >= self.most {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(key, value);
     }
 
+    /// Removes the value of a key.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        let young = self.young.remove(key);
+        let old = self.old.remove(key);
+        young.or(old)
+    }
+
     /// Iterates over the values.
-    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+    pub fn values(&self) -> impl Iterator<Item = &V> {
         self.young.values().chain(self.old.values())
     }
 
     /// Forgets all.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.young.clear();
         self.old.clear();
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
 }
