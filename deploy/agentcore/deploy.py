@@ -129,15 +129,6 @@ def load_settings(args: argparse.Namespace) -> dict[str, str | None]:
     return settings | {key: value for key, value in given.items() if value is not None}
 
 
-def has_platform_sessions() -> bool:
-    """Whether this weir has `listen.sessions`, by its own schema."""
-    schema = ROOT / "config" / "weir.schema.json"
-    try:
-        return "sessions" in json.loads(schema.read_text())["definitions"]["Listen"]["properties"]
-    except (OSError, KeyError, ValueError):
-        return False
-
-
 def make_plan(args: argparse.Namespace, account: str) -> Plan:
     settings = load_settings(args)
     asked = str(settings["agent_name"])
@@ -153,15 +144,13 @@ def make_plan(args: argparse.Namespace, account: str) -> Plan:
             config.setdefault("upstreams", {}).update(dict(more))
         files = documents.named_files(config, folder)
     else:
-        config = documents.sample_config(settings, has_platform_sessions())
+        config = documents.sample_config(settings)
         secret = documents.secret_id(settings) if settings["auth_mode"] == "jwt" else None
     more = load_json(args.runtime) if args.runtime else {}
     if wrong := OWNED & set(more):
         raise Wrong(f"{args.runtime}: {', '.join(sorted(wrong))}: this script says that")
     plan = Plan(settings, account, config, files, secret, more)
     plan.notes += documents.check_config(config)
-    if not has_platform_sessions():
-        plan.notes.append("this weir has no `listen.sessions: platform`: it does not pass the Runtime's health check, a ping without a session")
     if plan.name != asked:
         plan.notes.append(f"agent_name: a Runtime's name has no hyphens; `{asked}` becomes `{plan.name}`")
     return plan

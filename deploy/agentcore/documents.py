@@ -114,13 +114,11 @@ def secret_id(settings: dict[str, str | None]) -> str:
 # --- weir's config
 
 
-def sample_config(settings: dict[str, str | None], has_platform_sessions: bool) -> dict[str, Any]:
+def sample_config(settings: dict[str, str | None]) -> dict[str, Any]:
     """The config that does what the sample does: one gateway, whose tools keep their names."""
     if not settings["gateway_endpoint"]:
         raise Wrong("gateway_endpoint: write the URL of the gateway, or give a config of weir with --weir")
-    listen: dict[str, Any] = {"address": "0.0.0.0:8000", "auth": "none"}
-    if has_platform_sessions:
-        listen["sessions"] = "platform"
+    listen = {"address": "0.0.0.0:8000", "auth": "none", "sessions": "platform"}
     gateway = {"connector": "agentcore_gateway", "url": settings["gateway_endpoint"], "namespace": ""}
     config = {"version": 1, "listen": listen, "instance": runtime_name(str(settings["agent_name"]))}
     return config | {"upstreams": {"gateway": gateway | {"auth": sample_auth(settings)}}}
