@@ -26,6 +26,7 @@ use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
 use crate::protocol::message::{self, Id, Message, MessageError, Notification};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
+use crate::record::Record;
 use crate::relay::{self, Payload};
 use crate::session::SessionToken;
 
@@ -292,7 +293,7 @@ async fn answer_message(
     match message {
         Message::Request(request) => {
             trace.heed(request.meta.as_ref());
-            let mut record = front.record(caller.clone(), &request.method, trace);
+            let record = front.record(caller.clone(), &request.method, trace);
             let is_modern = modern_header || modern::claims_modern(request.meta.as_ref());
             if request.method == method::INITIALIZE && !modern::claims_modern(request.meta.as_ref())
             {
@@ -300,8 +301,7 @@ async fn answer_message(
                     let fault = Fault::HeaderMismatch(
                         "initialize is legacy, MCP-Protocol-Version is not".into(),
                     );
-                    record.fail(&fault);
-                    return answer::refuse(Some(&request.id), &fault);
+                    return fail(record, &request.id, &fault);
                 }
                 return legacy::open_session(front, caller, headers, &request, record);
             }
@@ -312,10 +312,7 @@ async fn answer_message(
                 Ok(session) => {
                     legacy::handle_request(front, &session, to, &request, trace, record).await
                 }
-                Err(fault) => {
-                    record.fail(&fault);
-                    answer::refuse(Some(&request.id), &fault)
-                }
+                Err(fault) => fail(record, &request.id, &fault),
             }
         }
         Message::Notification(notification) => {
@@ -323,6 +320,12 @@ async fn answer_message(
         }
         Message::Response(response) => handle_response(front, headers, to, &response),
     }
+}
+
+/// Refuses a request, and records why.
+fn fail(mut record: Record, id: &Id, fault: &Fault) -> Response {
+    record.fail(fault);
+    answer::refuse(Some(id), fault)
 }
 
 /// Passes a caller's answer on to the upstream whose request it answers.

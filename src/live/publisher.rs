@@ -2,17 +2,18 @@
 
 pub(crate) mod drift;
 mod findings;
+mod rivalries;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use foldhash::HashSet;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::rivalries::log_rivalries;
 use crate::allowance::Allowance;
-use crate::catalog::{Catalog, DroppedCounts, Kind, Listing};
+use crate::catalog::{DroppedCounts, Kind, Listing};
 use crate::live::command::{AcceptResults, ListingAttempt, NewConfig, PublisherCommand};
 use crate::live::state::{AcceptRequest, Effects, State, StateChange};
 use crate::live::store::StoreWriter;
@@ -37,9 +38,6 @@ const PUBLICATION: Duration = Duration::from_millis(200);
 /// Most commands carried out before the catalog is merged. Many upstreams answer at once, above all
 /// at the start: one merge serves them all.
 const AT_ONCE: usize = 256;
-
-/// Most conflicts of names and URIs that are logged of one change.
-const RIVALRIES: usize = 16;
 
 /// Carries out commands until all senders are gone. `writer` stores listings and pins.
 pub async fn run(
@@ -414,22 +412,6 @@ fn publish(live: &Live, state: &State, effects: Effects, writer: Option<&StoreWr
             tokio::time::sleep(CONFIRM_AFTER).await;
             again.rounds.request_resync();
         });
-    }
-}
-
-/// Logs names and URIs that two upstreams want: each once, as long as it stays so.
-fn log_rivalries(before: &Catalog, now: &Catalog) {
-    let known: HashSet<String> = before.rivalries().collect();
-    let mut new = now.rivalries().filter(|line| !known.contains(line));
-    for line in new.by_ref().take(RIVALRIES) {
-        tracing::warn!("{line}");
-    }
-    let more = new.count();
-    if more > 0 {
-        tracing::warn!(
-            more,
-            "more names and URIs that two upstreams want: see /catalog"
-        );
     }
 }
 

@@ -77,7 +77,7 @@ upstreams:
     weir.yaml:18:7: upstreams.x.tools.alow: unknown key (did you mean `allow`?)
     weir.yaml:19:24: upstreams.x.tools.override.a.nmae: unknown key (did you mean `name`?)
     weir.yaml:19:33: upstreams.x.tools.override.a.hideargs: unknown key (did you mean `hide_args`?)
-    weir.yaml:19:47: upstreams.x.tools.override.a.completely_else: unknown key; the keys here are name, description, hide_args, set_args, annotations, timeout, timeout_resets_on_progress
+    weir.yaml:19:47: upstreams.x.tools.override.a.completely_else: unknown key; the keys here are name, description, hide_args, set_args, annotations, timeout, timeout_resets_on_progress, guard
     weir.yaml:22:13: upstreams.y.auth.tpye: unknown key (did you mean `type`?)
     weir.yaml:25:16: upstreams.z.connector: expected agentcore_gateway, agentcore_runtime, saas or on_prem, found `sas` (did you mean `saas`?)
     weir.yaml:26:19: upstreams.z.auth.type: expected none, bearer, header, basic, sigv4, oauth2_client_credentials, oauth2_authorization_code, oauth2_token_exchange or agentcore_identity, found `beaerer` (did you mean `bearer`?)
