@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
+use futures::FutureExt as _;
+use weir::audit::{AuditKeys, AuditLog, AuditSigner};
 use weir::authentication::AuthenticationContext;
 use weir::authentication::jwt::JwtAuthenticator;
 use weir::caller::{Caller, Identity, Principal};
@@ -24,6 +26,7 @@ use weir::name::{Instance, Namespace, Naming, UpstreamId, UpstreamIndex};
 use weir::policy::{Policies, PolicyRequest, PolicyRules};
 use weir::protocol::era::Era;
 use weir::protocol::hops::Onward;
+use weir::protocol::message::Message;
 use weir::protocol::trace::Trace;
 use weir::record::Record;
 
@@ -68,6 +71,51 @@ fn count_a_call(bencher: Bencher<'_, '_>) {
         );
         record.succeed();
     });
+}
+
+/// Records a call in the record file: the cost for the task that answers the call. The writer works
+/// on another thread.
+#[divan::bench]
+fn record_a_call_in_the_file(bencher: Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = weir::config::parse(
+        "audit: { file: weir.jsonl }",
+        &folder.path().join("weir.yaml"),
+        &|_| None,
+    );
+    let settings = config.expect("a config").audit.expect("settings");
+    let key = AuditSigner::new_pem().expect("a key");
+    let keys = AuditKeys {
+        hash: vec![7; 32],
+        signer: AuditSigner::from_pem(&key).expect("a key"),
+    };
+    let log =
+        runtime.block_on(async { AuditLog::start(&settings, keys, "weir-1").expect("a log") });
+    let metrics = Metrics::new();
+    let upstream = metrics.upstream(&UpstreamId::parse("erp").expect("a legal key"));
+    let (trace, original) = (Trace::new(), Arc::from("query_orders"));
+    let text = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"erp__query_orders","arguments":{"customer":"4711","since":"2026-01-01","limit":20}}}"#;
+    let Ok(Message::Request(request)) = Message::parse(text) else {
+        return;
+    };
+    bencher.bench_local(|| {
+        let record = Record::open(&metrics, Caller::anonymous(), "tools/call", &trace);
+        let mut record = record.audited(Some(&log), black_box(&request), text.len());
+        record.set_scope(Era::Modern, 7);
+        let admitted = record.admit().now_or_never();
+        record.set_destination(&upstream, "tools/call", Some("erp__query_orders"));
+        record.set_original(&original);
+        record.set_sent_arguments(request.params.get("arguments"));
+        record.note_sent();
+        record.note_answer("result");
+        record.succeed();
+        record.set_result(black_box(
+            r#"{"content":[{"type":"text","text":"no orders"}]}"#,
+        ));
+        admitted
+    });
+    runtime.block_on(log.stop());
 }
 
 /// Measures giving an id to a request without one, and writing it twice.

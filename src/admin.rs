@@ -7,6 +7,7 @@ pub mod drift;
 pub mod explain;
 mod metrics;
 mod operators;
+mod records;
 mod response;
 mod state;
 
@@ -59,6 +60,7 @@ pub fn router(
         )
         .route("/explain", get(explain::explain))
         .route("/metrics", get(metrics::metrics))
+        .route("/records", get(records::records))
         .route("/reload", post(reload))
         .layer(axum::middleware::from_fn(
             move |request: Request, next: Next| {

@@ -4,6 +4,7 @@ pub mod accept;
 pub mod add;
 mod admin_client;
 pub mod admin_token;
+pub mod audit;
 pub mod call;
 pub mod can;
 pub mod check;
@@ -63,6 +64,9 @@ pub enum Command {
     Import(import::ImportArgs),
     /// Add an upstream to a config file, which keeps its comments
     Add(add::AddArgs),
+    /// Check the chain of the record file, and find records in it
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Make, list and revoke API keys of callers
     Key(key::KeyArgs),
     /// Print the JSON Schema of the config

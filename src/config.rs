@@ -4,6 +4,7 @@
 //! an `Option` that means "checked elsewhere".
 
 mod admin;
+mod audit;
 mod auth;
 mod changes;
 mod drift;
@@ -44,6 +45,7 @@ use indexmap::IndexMap;
 use regex::Regex;
 
 pub use admin::{Admin, AdminAddress, AdminReading, AdminRoles, OperatorRule};
+pub use audit::{AuditFailure, AuditRotation, AuditSettings, AuditedData, FlushPolicy};
 pub use auth::{
     AgentcoreIdentity, AssumeRole, Auth, AuthorizationCode, AwsCredentials, AwsSecret, AwsSource,
     ClientAuthentication, ClientCredentials, ExchangeSubject, IdentityKind, IdentitySubject,
@@ -120,6 +122,8 @@ pub struct Config {
     pub policy: Option<Arc<PolicySettings>>,
     /// The data that may pass. Upstreams have rules of their own.
     pub guard: Arc<GuardSettings>,
+    /// The record file; `None` if there is none.
+    pub audit: Option<AuditSettings>,
     /// How exposed names are built.
     pub naming: Naming,
     /// The title, texts and icons of weir itself, for clients.

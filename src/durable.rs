@@ -95,7 +95,11 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn make_folder(folder: &Path) -> io::Result<()> {
+/// Creates a folder for its owner only, if it is missing.
+///
+/// # Errors
+/// The operating system refuses.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }

@@ -1,11 +1,12 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
 //! Layers only look down: [`document`], [`json`], [`latest`], [`name`], [`pem`], [`printable`], [`recent`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
-//! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`], [`processes`] → [`limits`] → [`tls`], [`credentials`], [`authentication`], [`upstream`], [`connector`] (outward) → [`live`] (moving
+//! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`], [`processes`] → [`audit`], `record` → [`limits`] → [`tls`], [`credentials`], [`authentication`], [`upstream`], [`connector`] (outward) → [`live`] (moving
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`import`] → [`cli`].
 
 pub mod admin;
 pub mod allowance;
+pub mod audit;
 pub mod authentication;
 pub mod bridge;
 pub mod caller;

@@ -27,6 +27,7 @@ pub use snapshot::Snapshot;
 pub use state::StateChange;
 pub use view::View;
 
+use crate::audit::AuditLog;
 use crate::caller::Caller;
 use crate::catalog::NamedResources;
 use crate::config::Config;
@@ -39,6 +40,8 @@ pub struct Live {
     generation: watch::Sender<u64>,
     /// The resources that results named to callers without a session.
     named_resources: NamedByPrincipal,
+    /// The record file, if there is one. It is the same as long as weir runs.
+    audit: Option<Arc<AuditLog>>,
 }
 
 impl Live {
@@ -50,7 +53,20 @@ impl Live {
             current: ArcSwap::from_pointee(first),
             generation,
             named_resources: NamedByPrincipal::default(),
+            audit: None,
         }
+    }
+
+    /// Adds the record file.
+    #[must_use]
+    pub fn with_audit(self, audit: Option<Arc<AuditLog>>) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// Returns the record file, if there is one.
+    #[must_use]
+    pub fn audit(&self) -> Option<&Arc<AuditLog>> {
+        self.audit.as_ref()
     }
 
     /// Returns the current snapshot. Load it once per request.

@@ -10,8 +10,8 @@ use tracing_subscriber::filter::LevelFilter;
 use weir::cli::log::{self, LineLimits};
 use weir::cli::output::Output;
 use weir::cli::{
-    Cli, Command, ReapArgs, accept, add, admin_token, call, can, check, demo, explain, import, key,
-    login, plan, schema, serve, tools,
+    Cli, Command, ReapArgs, accept, add, admin_token, audit, call, can, check, demo, explain,
+    import, key, login, plan, schema, serve, tools,
 };
 use weir::config::process_env;
 use weir::processes;
@@ -75,6 +75,7 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
         Command::Login(args) => login::run(args, output).await,
         Command::Import(args) => import::run(args, output),
         Command::Add(args) => add::run(args, output),
+        Command::Audit(command) => audit::run(command, output),
         Command::Key(args) => key::run(&args, output),
         Command::Schema => schema::run(output),
         Command::DemoChild => demo::child().await,
@@ -112,6 +113,7 @@ fn log_to_stderr(command: &Command, output: &mut Output) -> Option<Arc<LineLimit
         | Command::Login(_)
         | Command::Import(_)
         | Command::Add(_)
+        | Command::Audit(_)
         | Command::Key(_)
         | Command::Schema
         | Command::Reap(_) => "error",

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::crypto::ring;
+use ring::signature::Ed25519KeyPair;
+use rustls::crypto::ring as provider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -108,13 +109,25 @@ pub fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, PemError> {
     })
 }
 
+/// Returns the first private key of a text, which has to be one of Ed25519 in PKCS#8 (RFC 8410).
+///
+/// # Errors
+/// There is none, it is encrypted, or it is of another kind.
+pub fn ed25519(text: &str) -> Result<Ed25519KeyPair, PemError> {
+    let PrivateKeyDer::Pkcs8(der) = private_key(text)? else {
+        return Err(PemError::Key);
+    };
+    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der());
+    pair.map_err(|_| PemError::Key)
+}
+
 /// Returns a certificate with its key and the intermediate certificates up to its CA.
 ///
 /// # Errors
 /// One cannot be read, or the key does not fit the certificate.
 pub fn identity(cert: &str, key: &str) -> Result<Arc<CertifiedKey>, PemError> {
     let chain = certificates(cert)?;
-    let key = ring::sign::any_supported_type(&private_key(key)?).map_err(|_| PemError::Key)?;
+    let key = provider::sign::any_supported_type(&private_key(key)?).map_err(|_| PemError::Key)?;
     let identity = CertifiedKey::new(chain, key);
     match identity.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {

@@ -3,20 +3,26 @@
 //! A [`Record`] is a drop guard. It is opened when a message is known to be a request, and written
 //! when it is dropped. So every request leaves a record, even if its connection breaks or its task
 //! is cancelled. It is written to the metrics and, if that is enabled, to the log (target
-//! `weir::calls`).
+//! `weir::calls`), and to the record file where there is one (`audit`).
+
+mod audited;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::audit::AuditLog;
 use crate::caller::Caller;
 use crate::guard::Findings;
 use crate::metrics::{self, Ending, Metrics, Series, blame_text};
 use crate::policy::Decision;
 use crate::printable;
+use crate::protocol::era::Era;
 use crate::protocol::error::{Blame, Fault};
+use crate::protocol::message::Request;
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
+use audited::{AuditedRequest, Ended};
 
 /// At most this many characters of an unknown method are kept.
 const LONGEST_METHOD: usize = 100;
@@ -37,6 +43,8 @@ pub struct Record {
     /// What rules for data found; `None` if there are none, or they found nothing.
     findings: Option<Box<Findings>>,
     is_logged: bool,
+    /// The part that only the record file needs; `None` if there is none.
+    audited: Option<Box<AuditedRequest>>,
 }
 
 /// The upstream that a request goes to.
@@ -68,6 +76,31 @@ impl Record {
             decision: None,
             findings: None,
             is_logged: tracing::enabled!(target: "weir::calls", tracing::Level::DEBUG),
+            audited: None,
+        }
+    }
+
+    /// Begins the line of the record file, if there is one. `bytes` is the size of the request.
+    #[must_use]
+    pub fn audited(
+        mut self,
+        log: Option<&Arc<AuditLog>>,
+        request: &Request<'_>,
+        bytes: usize,
+    ) -> Self {
+        let begun = log.map(|log| AuditedRequest::begin(log, request, bytes));
+        self.audited = begun.map(Box::new);
+        self
+    }
+
+    /// Takes room for the line in the record file. A request is sent only after that.
+    ///
+    /// # Errors
+    /// Records cannot be written, and the operator wants no call without one.
+    pub async fn admit(&mut self) -> Result<(), Fault> {
+        match &mut self.audited {
+            Some(audited) => audited.admit().await.map_err(|_| Fault::NotRecorded),
+            None => Ok(()),
         }
     }
 
@@ -123,6 +156,92 @@ impl Record {
         self.findings.as_deref()
     }
 
+    /// Checks that records can be written, for what goes on as long as its caller likes and holds no
+    /// room that calls need.
+    ///
+    /// # Errors
+    /// They cannot be, and the operator wants no call without one.
+    pub fn check_recordable(&self) -> Result<(), Fault> {
+        let refuses = self
+            .audited
+            .as_ref()
+            .is_some_and(|audited| audited.refuses());
+        match refuses {
+            true => Err(Fault::NotRecorded),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes the era of the caller.
+    pub fn set_era(&mut self, era: Era) {
+        if let Some(audited) = &mut self.audited {
+            audited.set_era(era);
+        }
+    }
+
+    /// Notes the era of the caller, and the snapshot that decides.
+    pub fn set_scope(&mut self, era: Era, generation: u64) {
+        if let Some(audited) = &mut self.audited {
+            audited.set_scope(era, generation);
+        }
+    }
+
+    /// Notes the session, by a name that opens none.
+    pub fn set_session(&mut self, name: impl FnOnce() -> String) {
+        if let Some(audited) = &mut self.audited {
+            audited.set_session(name());
+        }
+    }
+
+    /// Notes the upstream's own name of what was asked for, if it is the name of a tool or prompt.
+    pub fn set_original(&mut self, name: &Arc<str>) {
+        if let Some(audited) = &mut self.audited {
+            audited.set_original(name);
+        }
+    }
+
+    /// Notes the arguments as they are sent to the upstream.
+    pub fn set_sent_arguments(&mut self, arguments: Option<&str>) {
+        if let (Some(audited), Some(arguments)) = (&mut self.audited, arguments) {
+            audited.set_arguments(arguments);
+        }
+    }
+
+    /// Notes the result as the caller gets it.
+    pub fn set_result(&mut self, result: &str) {
+        if let Some(audited) = &mut self.audited {
+            audited.set_result(result);
+        }
+    }
+
+    /// Notes what a hook said: `pass`, `changed`, `denied`, `failed`, or an attribute of its own.
+    pub fn add_hook(&mut self, name: &str, said: &str) {
+        if let Some(audited) = &mut self.audited {
+            audited.add_hook(name, said);
+        }
+    }
+
+    /// Notes that the request is sent to its upstream now.
+    pub fn note_sent(&mut self) {
+        if let Some(audited) = &mut self.audited {
+            audited.send();
+        }
+    }
+
+    /// Notes the answer of the upstream: `result`, `error`, or why there is none.
+    pub fn note_answer(&mut self, status: &'static str) {
+        if let Some(audited) = &mut self.audited {
+            audited.answered(status);
+        }
+    }
+
+    /// Counts bytes that are sent to the caller.
+    pub fn add_bytes_out(&mut self, bytes: usize) {
+        if let Some(audited) = &mut self.audited {
+            audited.add_bytes_out(bytes);
+        }
+    }
+
     /// Notes that the request is answered with a result.
     pub fn succeed(&mut self) {
         self.ending = Some(Ending::Ok);
@@ -139,6 +258,9 @@ impl Record {
     pub fn fail(&mut self, fault: &Fault) {
         self.ending = Some(Ending::Failed);
         self.blame = Some(fault.blame());
+        if let Some(audited) = &mut self.audited {
+            audited.note_fault(fault);
+        }
         self.metrics.refused(fault);
     }
 }
@@ -156,9 +278,32 @@ impl Drop for Record {
         if let Some(destination) = &self.destination {
             destination.series.record(ending, took);
         }
-        if !self.is_logged {
-            return;
+        if let Some(audited) = self.audited.take() {
+            let upstream = self
+                .destination
+                .as_ref()
+                .map(|to| to.upstream.id().as_str());
+            audited.write(&Ended {
+                request_id: self.trace.request_id(),
+                trace_id: self.trace.trace_id(),
+                caller: &self.caller,
+                method: &self.method,
+                upstream,
+                decision: self.decision.as_deref(),
+                findings: self.findings.as_deref(),
+                ending,
+                blame: self.blame,
+                took,
+            });
         }
+        if self.is_logged {
+            self.log(ending, took);
+        }
+    }
+}
+
+impl Record {
+    fn log(&self, ending: Ending, took: Duration) {
         let destination = self.destination.as_ref();
         let decision = self.decision.as_deref();
         let joined = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));

@@ -61,6 +61,7 @@ pub async fn answer(
     request: &Request<'_>,
     mut record: Record,
 ) -> Result<Reply, Fault> {
+    record.set_scope(scope.era(), scope.snapshot.generation);
     match source(scope, request, &mut record).await {
         Ok(source) => Ok(Reply::new(source, record)),
         Err(fault) => {
@@ -89,7 +90,7 @@ async fn source(
             if Kind::of_method(own).is_none() && !is_settled(own) {
                 return Err(Fault::Method(own.chars().take(100).collect()));
             }
-            return answer_own(scope, request).await;
+            return answer_own(scope, request, record).await;
         }
     };
     forward(scope, request, target, record).await
@@ -107,7 +108,11 @@ fn is_settled(method: &str) -> bool {
 }
 
 /// Answers a request that goes to no single upstream, within the limits.
-async fn answer_own(scope: &Scope<'_>, request: &Request<'_>) -> Result<ReplySource, Fault> {
+async fn answer_own(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+    record: &mut Record,
+) -> Result<ReplySource, Fault> {
     let lease = match limited::admit(scope, request, None) {
         Ok(lease) => lease,
         Err(refusal) => return limited::refuse(scope, request, refusal),
@@ -115,6 +120,7 @@ async fn answer_own(scope: &Scope<'_>, request: &Request<'_>) -> Result<ReplySou
     let answer = match Kind::of_method(&request.method) {
         Some(kind) => list::list(scope, kind, request)?,
         None => {
+            record.admit().await?;
             scope.begin();
             settle(scope, request).await?
         }
@@ -152,6 +158,7 @@ async fn forward(
         Err(refusal) => return limited::refuse(scope, request, refusal),
     };
     let guarded = guard::redact(request, guarded, record).await?;
+    record.admit().await?;
     let sent = send::send(scope, request, guarded, record).await?;
     Ok(ReplySource::Upstream(Box::new(sent), lease))
 }

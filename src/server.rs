@@ -1,6 +1,7 @@
 //! A whole weir: starts listeners and upstream keepers from a config.
 
 mod admin_listener;
+mod audit;
 mod authentication;
 mod config_watch;
 mod context;

@@ -25,7 +25,7 @@ const NO_TOKEN: &str = "weir has no admin token, so nothing can be changed here:
 /// Decides which requests the admin listener answers.
 ///
 /// With `admin.token` or `admin.auth` every request needs the token or a role, but for reading if
-/// `admin.reading` is `open`. Without them, on loopback, what changes something needs the token that weir made: every process of this
+/// `admin.reading` is `open`: then only records do. Without them, on loopback, what changes something needs the token that weir made: every process of this
 /// machine can connect, those of upstreams among them. Over a Unix socket the permissions of the
 /// socket have decided already.
 pub(super) struct AdminAccess {
@@ -118,7 +118,7 @@ impl AdminAccess {
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         let needed = match self.needs {
             TokenNeed::All => true,
-            TokenNeed::Writing => !reads,
+            TokenNeed::Writing => !reads || is_private(request),
             TokenNeed::None => false,
         };
         let token = self.token.as_ref();
@@ -136,6 +136,12 @@ impl AdminAccess {
             (true, None) => TokenVerdict::Missing(refuse(StatusCode::FORBIDDEN, &NO_TOKEN)),
         }
     }
+}
+
+/// Returns whether reading needs the token too, where reading is open: the page tells who called
+/// what, and every process of the machine can connect, those of upstreams among them.
+fn is_private(request: &Parts) -> bool {
+    request.uri.path() == "/records"
 }
 
 fn challenge() -> Response {

@@ -13,6 +13,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::admin::response::json_response;
+use crate::audit::AuditEvent;
 use crate::catalog::{self, Catalog, Change, ChangeClass, Kind, NameOrigin, Part, Rules};
 use crate::config;
 use crate::live::accept::AcceptHandle;
@@ -351,6 +352,10 @@ pub(super) async fn accept(
     }
     if accepted.is_empty() && !drifted.is_empty() {
         return conflict(drifted);
+    }
+    if let Some(audit) = live.audit() {
+        let details = json!({ "name": name, "accepted": accepted, "stored": stored });
+        audit.write_event(&AuditEvent::new(AuditEvent::ACCEPT, details));
     }
     json_response(
         StatusCode::OK,

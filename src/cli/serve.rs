@@ -81,6 +81,8 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
         }),
         reaper: Some(program),
     };
+    // Without a handler, a write beyond the limit of file sizes ends the process.
+    let _oversize = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     let served = if args.stdio {
         if let Some(advice) = advice {
             output.print_warning(&advice);

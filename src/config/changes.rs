@@ -5,7 +5,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::rates;
-use super::{Admin, Config, Fingerprint, Upstream, UpstreamGuard};
+use super::{Admin, AuditSettings, Config, Fingerprint, Upstream, UpstreamGuard};
 use crate::name::UpstreamId;
 use crate::secret::Secret;
 
@@ -15,13 +15,14 @@ impl Config {
     ///
     /// A new field does not compile until it is compared here or in [`Self::is_same`].
     #[must_use]
-    pub fn fixed(&self) -> [(&'static str, Option<Fingerprint>); 5] {
+    pub fn fixed(&self) -> [(&'static str, Option<Fingerprint>); 6] {
         let Self {
             listen,
             admin,
             state_dir,
             sealing_keys,
             instance,
+            audit,
             // These can change: see `is_same`.
             memory: _,
             rates: _,
@@ -45,6 +46,7 @@ impl Config {
                 "instance",
                 instance.as_ref().map(|name| Fingerprint::of(name)),
             ),
+            ("audit", audit.as_ref().map(AuditSettings::fingerprint)),
         ]
     }
 
@@ -82,6 +84,7 @@ impl Config {
             state_dir: _,
             sealing_keys: _,
             instance: _,
+            audit: _,
         } = self;
         let policy = policy.as_ref().map(|policy| policy.fingerprint.to_hex());
         // A fingerprint shows nothing of itself.

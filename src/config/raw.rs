@@ -3,6 +3,7 @@
 //! No methods, no defaults, no checks: those are in `validate`. Doc comments are the schema's descriptions.
 
 mod admin;
+mod audit;
 mod auth;
 mod drift;
 mod endpoint;
@@ -21,6 +22,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(super) use admin::{Admin, AdminReading, AdminRoles, OperatorKind, OperatorRule};
+pub(super) use audit::{Audit, AuditFailure, AuditRotation, AuditedData};
 pub(super) use auth::{
     AgentcoreIdentity, Auth, AuthorizationCode, ClientAuthMethod, ClientCredentials,
     ExchangeSubject, IdentitySubject, SigningAlgorithm, Sigv4, TokenExchange, WithoutCaller,
@@ -76,6 +78,8 @@ pub(super) struct File {
     pub(super) policy: Option<Policy>,
     /// The data that may pass: what happens to personal data and secrets in messages.
     pub(super) guard: Option<Guard>,
+    /// The record file: a line for each request. Without this key there is none.
+    pub(super) audit: Option<Audit>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
     /// The introduction of weir itself at the handshake.

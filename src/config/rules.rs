@@ -343,6 +343,21 @@ pub enum Rule {
         "not the name of an environment variable: write a name, in which `*` stands for any characters, or `!` and such a name to leave it out"
     )]
     EnvEntry,
+    /// `audit.sign`
+    #[error("a key of Ed25519 is needed: `openssl genpkey -algorithm ed25519` makes one")]
+    AuditKey,
+    /// `audit.fsync`
+    #[error("write `always`, `never` or a duration, such as `1s`")]
+    AuditFsync,
+    /// `audit.rotate.bytes`
+    #[error("at least 64KiB are needed")]
+    AuditBytes,
+    /// `audit.rotate.every`
+    #[error("at least 1m is needed")]
+    AuditEvery,
+    /// `audit.checkpoints`
+    #[error("is the record file itself: write another file, on another volume if possible")]
+    AuditCheckpoints,
     /// `override.*.name`
     #[error("a tool's name has 1 to 128 of the characters A-Z a-z 0-9 _ . -")]
     ToolName,

@@ -1,5 +1,6 @@
 //! The config from text to value: what is accepted, and what errors look like.
 
+mod audit;
 mod compared;
 mod connectors;
 mod errors;

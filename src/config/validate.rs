@@ -5,6 +5,7 @@
 
 mod admin;
 mod agentcore;
+mod audit;
 mod aws;
 mod check;
 mod client_proof;

@@ -9,7 +9,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
+use serde_json::json;
 
+use crate::audit::{AuditEvent, AuditLog};
 use crate::authentication::{Authenticator, Refusal, RefusalKind};
 use crate::caller::CallerConnection;
 use crate::config::ResourceMetadata;
@@ -17,6 +19,7 @@ use crate::front::standing::{Admission, Standing};
 use crate::front::state::Front;
 use crate::front::{answer, resource_metadata};
 use crate::protocol::error::Fault;
+use crate::protocol::trace::Trace;
 
 /// After how many seconds a credential that could not be checked may be sent again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -98,6 +101,9 @@ impl Front {
             Err(refusal) => {
                 log(&refusal, connection);
                 self.metrics.count_refusal(refusal.kind.as_str());
+                if let Some(audit) = self.live.audit() {
+                    record(audit, &refusal, request, connection);
+                }
                 let refused = NotAdmitted::new(self, request, &authenticator, &refusal);
                 Err(refused)
             }
@@ -126,6 +132,22 @@ fn log(refusal: &Refusal, connection: &CallerConnection) {
     } else {
         tracing::warn!(address, reason, "caller not authenticated");
     }
+}
+
+/// Records a refused credential, within bounds: anybody can send as many as they like.
+fn record(audit: &AuditLog, refusal: &Refusal, request: &Parts, connection: &CallerConnection) {
+    if refusal.kind == RefusalKind::MissingCredential {
+        return;
+    }
+    let trace = Trace::of(&request.headers);
+    let details = json!({
+        "reason": &*refusal.reason,
+        "address": connection.address.map(|address| address.to_string()),
+    });
+    audit.write_bounded_event(AuditEvent {
+        request_id: Some(trace.request_id()),
+        ..AuditEvent::new(AuditEvent::REFUSED_CREDENTIAL, details)
+    });
 }
 
 /// Authenticates requests that go through the router. A preflight has no credential (Fetch, "CORS

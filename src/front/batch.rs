@@ -304,7 +304,7 @@ async fn begin(
     match Message::parse(text) {
         Ok(Message::Request(request)) => {
             trace.heed(request.meta.as_ref());
-            let record = front.record(to.admission.caller.clone(), &request.method, &trace);
+            let record = front.record(to.admission.caller.clone(), &request, text.len(), &trace);
             legacy::begin(front, session, to, &request, &trace, record).await
         }
         Ok(Message::Notification(notification)) => {

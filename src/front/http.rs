@@ -293,7 +293,7 @@ async fn answer_message(
     match message {
         Message::Request(request) => {
             trace.heed(request.meta.as_ref());
-            let record = front.record(caller.clone(), &request.method, trace);
+            let record = front.record(caller.clone(), &request, body.len(), trace);
             let is_modern = modern_header || modern::claims_modern(request.meta.as_ref());
             if request.method == method::INITIALIZE && !modern::claims_modern(request.meta.as_ref())
             {

@@ -88,6 +88,7 @@ pub(super) fn open_session(
 ) -> Response {
     let snapshot = front.live.load();
     let view = snapshot.view(caller);
+    record.set_scope(Era::Legacy, snapshot.generation);
     let (profile, body) = match initialize(view, caller, request) {
         Ok(answer) => answer,
         Err(fault) => {
@@ -119,6 +120,7 @@ pub(super) fn open_session(
         return answer::refuse(Some(&request.id), &Fault::Internal);
     };
     record.succeed();
+    record.add_bytes_out(body.len());
     let mut response = answer::json(Payload::ok(vec![body]));
     response.headers_mut().insert(SESSION, session);
     response
@@ -201,10 +203,14 @@ pub(super) async fn begin(
     mut record: Record,
 ) -> Begun {
     record.set_agent(session.agent.clone());
+    record.set_era(Era::Legacy);
+    record.set_session(|| session.name());
     let fault = match request.method.as_ref() {
         method::PING => {
+            let payload = Payload::ok(vec![message::result(&request.id, "{}")]);
             record.succeed();
-            return Begun::Answered(Payload::ok(vec![message::result(&request.id, "{}")]));
+            record.add_bytes_out(payload.len());
+            return Begun::Answered(payload);
         }
         method::INITIALIZE => {
             let fault = Fault::Invalid("this session is initialized already");

@@ -26,7 +26,10 @@ pub(super) async fn listen(
     mut record: Record,
 ) -> Result<Response, Fault> {
     let end = front.shutdown.child_token();
-    let listened = relay::listen(scope, request, end).await;
+    let listened = match record.check_recordable() {
+        Ok(()) => relay::listen(scope, request, end).await,
+        Err(fault) => Err(fault),
+    };
     let (listening, changes) = listened.inspect_err(|fault| record.fail(fault))?;
     let counted = front.metrics.listen_streams.hold();
     let first = sse::event(&listening.acknowledged());

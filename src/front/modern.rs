@@ -108,6 +108,7 @@ pub(super) async fn handle_request(
     trace: &Trace,
     mut record: Record,
 ) -> Response {
+    record.set_era(Era::Modern);
     if to.admission.caller.owner().is_some() {
         let own = request.meta.as_ref();
         let info = own.and_then(|own| own.get(meta::CLIENT_INFO));
@@ -151,6 +152,7 @@ async fn answer(
         method::DISCOVER => {
             record.succeed();
             let answer = discover(&scope, request);
+            record.add_bytes_out(answer.len());
             Ok(answer::json(Payload::ok(vec![answer])))
         }
         method::LISTEN => listen(front, to, &scope, request, record).await,

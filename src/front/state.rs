@@ -19,6 +19,7 @@ use crate::front::replay::ReplayBuffers;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::protocol::error::Fault;
+use crate::protocol::message::Request;
 use crate::protocol::origin::{OriginCheck, OriginError};
 use crate::protocol::trace::Trace;
 use crate::record::Record;
@@ -99,9 +100,16 @@ impl Front {
         }
     }
 
-    /// Opens the record of a request.
-    pub(super) fn record(&self, caller: Caller, method: &str, trace: &Trace) -> Record {
-        Record::open(&self.metrics, caller, method, trace)
+    /// Opens the record of a request that has so many bytes.
+    pub(super) fn record(
+        &self,
+        caller: Caller,
+        request: &Request<'_>,
+        bytes: usize,
+        trace: &Trace,
+    ) -> Record {
+        let record = Record::open(&self.metrics, caller, &request.method, trace);
+        record.audited(self.live.audit(), request, bytes)
     }
 
     /// Checks `Host` and `Origin`.

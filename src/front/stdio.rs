@@ -175,7 +175,7 @@ impl Connection {
         match Message::parse(&line) {
             // Not in a task of its own: the messages after it are in its session.
             Ok(Message::Request(request)) if request.method == method::INITIALIZE => {
-                return self.handle_request(&request).await;
+                return self.handle_request(&request, line.len()).await;
             }
             Ok(Message::Request(_)) => {}
             Ok(Message::Notification(notification)) => {
@@ -197,7 +197,7 @@ impl Connection {
         let connection = Arc::clone(self);
         self.tasks.spawn(async move {
             if let Ok(Message::Request(request)) = Message::parse(&line) {
-                connection.handle_request(&request).await;
+                connection.handle_request(&request, line.len()).await;
             }
             drop(slot);
         });
@@ -241,13 +241,15 @@ impl Connection {
         self.session.lock().clone()
     }
 
-    async fn handle_request(&self, request: &Request<'_>) {
+    async fn handle_request(&self, request: &Request<'_>, bytes: usize) {
         let modern = modern::claims_modern(request.meta.as_ref());
         let era = if modern { Era::Modern } else { Era::Legacy };
         let mut trace = Trace::new();
         trace.heed(request.meta.as_ref());
         let metrics = Arc::clone(&self.live.load().metrics);
         let record = Record::open(&metrics, Caller::local(), &request.method, &trace);
+        let mut record = record.audited(self.live.audit(), request, bytes);
+        record.set_era(era);
         let answered = match (modern, request.method.as_ref(), self.session()) {
             (true, _, _) => self.handle_modern(request, &trace, record).await,
             (false, method::INITIALIZE, _) => self.initialize(request, record).await,
@@ -328,7 +330,10 @@ impl Connection {
         record: Record,
     ) -> Result<(), Fault> {
         let token = self.begin(&request.id, &self.shutdown);
-        let listened = relay::listen(scope, request, token).await;
+        let listened = match record.check_recordable() {
+            Ok(()) => relay::listen(scope, request, token).await,
+            Err(fault) => Err(fault),
+        };
         match listened {
             Ok((listening, changes)) => {
                 self.send(listening.acknowledged()).await;
@@ -407,6 +412,7 @@ impl Connection {
     /// Sends the result of a request that was answered here.
     async fn answer(&self, message: Bytes, mut record: Record) {
         record.succeed();
+        record.add_bytes_out(message.len());
         self.send(message).await;
     }
 

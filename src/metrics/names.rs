@@ -123,6 +123,14 @@ families! {
         "Bytes kept for callers and upstreams, of which there are at most limits.memory.";
     TLS_FAILURES = "weir_tls_handshakes_failed_total" Counter []
         "Connections to the listener for which TLS was not agreed on: refused certificates, other protocols, clients that hung up or took too long.";
+    AUDIT_RECORDS = "weir_audit_records_total" Counter []
+        "Lines written to audit.file.";
+    AUDIT_MISSING = "weir_audit_missing_total" Counter []
+        "Lines left out of audit.file, because it could not be written and there was no room for more to wait.";
+    AUDIT_WAITING = "weir_audit_waiting" Gauge []
+        "Lines that wait to be written to audit.file, and the room that calls under way have taken for theirs.";
+    AUDIT_FAILING = "weir_audit_failing" Gauge []
+        "1 while audit.file cannot be written: calls are refused then, unless audit.on_failure is drop.";
     TASKS = "weir_tasks" Gauge []
         "Tasks of the async runtime: connections, calls that go on without their caller, streams to upstreams, keepers.";
     CPU = "process_cpu_seconds_total" Counter []

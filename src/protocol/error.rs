@@ -178,6 +178,9 @@ pub enum Fault {
         /// The upstream.
         upstream: Arc<str>,
     },
+    /// Records cannot be written, and `audit.on_failure` lets nothing pass without one.
+    #[error("the request cannot be recorded, so it is not sent")]
+    NotRecorded,
     /// Weir is shutting down.
     #[error("shutting down")]
     ShuttingDown,
@@ -261,6 +264,7 @@ impl FaultKind {
             Self::NotBridged         => both(-32603, OK, Upstream),
             Self::Upstream           => both(-32603, OK, Upstream),
             Self::CallerIdentity     => both(-32603, OK, Caller),
+            Self::NotRecorded        => both(-32603, OK, Weir),
             Self::ShuttingDown       => both(-32603, OK, Weir),
             Self::Internal           => both(-32603, StatusCode::INTERNAL_SERVER_ERROR, Weir),
         }
@@ -365,6 +369,7 @@ impl Fault {
                 json::quote(upstream),
                 json::quote(reason)
             )),
+            Self::NotRecorded => Some("{\"reason\":\"audit\"}".to_owned()),
             _ => None,
         }
     }

@@ -119,6 +119,8 @@ pub struct Request<'a> {
     pub params: Object<'a>,
     /// `params._meta`, one level deep, if it says anything.
     pub meta: Option<Object<'a>>,
+    /// The text of `params` as it arrived, if there are any.
+    pub raw_params: Option<&'a str>,
 }
 
 /// A notification's envelope.
@@ -255,6 +257,7 @@ impl<'a> Message<'a> {
                     method,
                     params,
                     meta,
+                    raw_params: envelope.borrowed("params"),
                 }))
             }
             Ok(None) => Ok(Self::Notification(Notification { method, envelope })),

@@ -5,6 +5,7 @@
 mod changes;
 mod guarded;
 mod notifications;
+mod outgoing;
 mod unasked;
 
 use std::borrow::Cow;
@@ -15,7 +16,6 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::StatusCode;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::guard::{Blocked, Findings};
@@ -31,6 +31,7 @@ use crate::relay::{Payload, platform};
 use crate::upstream::{Exchange, LinkError, watch};
 
 pub use changes::{ChangeEvent, Changes, ListKinds};
+pub use outgoing::{Outgoing, Pause};
 
 /// The answer to one request: any number of notifications and requests, then one response.
 ///
@@ -59,34 +60,6 @@ pub(super) enum ReplySource {
     ToolError(Payload, Fault),
     /// An upstream that is still answering, and what the request took of limits.
     Upstream(Box<Sent>, Option<RateLease>),
-}
-
-/// A message for the caller.
-#[derive(Debug)]
-pub enum Outgoing {
-    /// A notification, or a request of the upstream to the caller. More messages come.
-    Message(Bytes),
-    /// The upstream closed its stream and will go on later (2025-11-25
-    /// `basic/transports.mdx#sending-messages-to-the-server`). More messages come, but not now.
-    Paused(Pause),
-    /// The response: the last message.
-    Response(Payload),
-}
-
-/// A pause of an upstream's stream. Weir resumes the stream after the time that the upstream asked
-/// for, or as soon as its caller comes back.
-#[derive(Clone, Debug)]
-pub struct Pause {
-    /// The time that the upstream asked for, if it did.
-    pub retry: Option<Duration>,
-    caller_is_back: Arc<Notify>,
-}
-
-impl Pause {
-    /// Ends the pause, because the caller is back already.
-    pub fn end(&self) {
-        self.caller_is_back.notify_one();
-    }
 }
 
 /// A reply of which the upstream has not sent all yet.
@@ -146,7 +119,7 @@ impl Reply {
     pub async fn next(&mut self) -> Option<Outgoing> {
         if let State::Upstream(reply) = &mut self.state {
             let outgoing = reply.next().await;
-            reply.charge(&outgoing);
+            reply.charge(outgoing.len());
             if reply.is_over() {
                 self.state = State::Done;
             }
@@ -155,14 +128,17 @@ impl Reply {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Ready(ReplySource::Result(payload), mut record) => {
                 record.succeed();
+                record.add_bytes_out(payload.len());
                 Some(Outgoing::Response(payload))
             }
             State::Ready(ReplySource::Refusal(payload), mut record) => {
                 record.refuse(None);
+                record.add_bytes_out(payload.len());
                 Some(Outgoing::Response(payload))
             }
             State::Ready(ReplySource::ToolError(payload, fault), mut record) => {
                 record.fail(&fault);
+                record.add_bytes_out(payload.len());
                 Some(Outgoing::Response(payload))
             }
             State::Ready(ReplySource::Upstream(..), _) | State::Upstream(_) | State::Done => None,
@@ -193,14 +169,11 @@ impl UpstreamReply {
     }
 
     /// Pays for what the caller gets, where limits count bytes.
-    fn charge(&self, outgoing: &Outgoing) {
+    fn charge(&mut self, bytes: usize) {
         if let Some(lease) = &self.lease {
-            lease.charge(match outgoing {
-                Outgoing::Message(message) => message.len(),
-                Outgoing::Response(payload) => payload.len(),
-                Outgoing::Paused(_) => 0,
-            });
+            lease.charge(bytes);
         }
+        self.record.add_bytes_out(bytes);
     }
 
     /// Receives, bridges, renders and records until there is something for the caller.
@@ -389,6 +362,10 @@ impl UpstreamReply {
     /// Ends the reply with the upstream's response.
     async fn finish(&mut self, response: &Response<'_>) -> Outgoing {
         self.note_answer();
+        self.record.note_answer(match response.outcome {
+            Outcome::Result(_) => "result",
+            Outcome::Error(_) => "error",
+        });
         self.keep_task_token(response);
         match self.bridge(response).await {
             Ok(bridged) => self.render(bridged),
@@ -455,6 +432,7 @@ impl UpstreamReply {
         let payload = match bridged {
             Bridged::Result(result) => {
                 self.record.succeed();
+                self.record.set_result(&result);
                 Payload::ok(vec![message::result(id, &result)])
             }
             Bridged::Error {
@@ -486,6 +464,7 @@ impl UpstreamReply {
     /// Ends the reply because the upstream gave no usable answer.
     fn fail(&mut self, error: &LinkError) -> Outgoing {
         let cancel = &mut self.sent.stream.cancel;
+        self.record.note_answer(error.public_text());
         let request_id = self.record.request_id();
         tracing::warn!(upstream = %cancel.link.id(), reason = %error.full_text(), request_id, "call failed");
         cancel.record_failure(error);

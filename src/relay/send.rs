@@ -95,6 +95,7 @@ pub(super) async fn send(
     let link = scope.link(&permit)?;
     let tool = target.route.as_ref().map(|route| &*route.exposed);
     record.set_destination(&link.metrics, target.method, tool);
+    note_target(record, &target);
     let request_id = scope.trace.request_id();
     let method = target.method;
     let timeout = target.route.as_ref().and_then(Route::timeout);
@@ -110,15 +111,27 @@ pub(super) async fn send(
                 link,
                 deadline,
                 extension: hops::extension(request, timeout),
+                record: &mut *record,
             };
             sender.send_with_retry().await
         }
         Err(error) => Err(SendError::Link(error)),
     };
     sent.map_err(|error| match error {
-        SendError::Link(error) => log_failure(link, method, request_id, &error),
+        SendError::Link(error) => {
+            record.note_answer(error.public_text());
+            log_failure(link, method, request_id, &error)
+        }
         SendError::Refused(fault) => fault,
     })
+}
+
+/// Notes in the record what is sent, by the names that the upstream knows.
+fn note_target(record: &mut Record, target: &Target<'_>) {
+    if let (Some(name), method::TOOLS_CALL | method::PROMPTS_GET) = (&target.name, target.method) {
+        record.set_original(name);
+    }
+    record.set_sent_arguments(target.params.get("arguments"));
 }
 
 /// A request that may take more than one attempt.
@@ -133,6 +146,7 @@ struct Sender<'s, 'p> {
     link: &'s Arc<Link>,
     deadline: Instant,
     extension: Option<DeadlineExtension>,
+    record: &'s mut Record,
 }
 
 /// Why a request was not sent, or got no answer.
@@ -284,6 +298,7 @@ impl Sender<'_, '_> {
             headers,
             memory: scope.memory(link),
         };
+        self.record.note_sent();
         let sending = SendingRequest::new(link, peer, outbound, self.deadline, slot);
         let (cancel, exchange) = sending.await;
         let attempt = Attempt {

@@ -25,6 +25,7 @@ use crate::live::state::{Effects, State};
 use crate::live::store::{ListingStore, StoreWriter, StoredListing};
 use crate::live::{Live, Snapshot, StateChange};
 use crate::memory::MemoryBudget;
+use crate::server::audit;
 use crate::server::authentication::Authentication;
 use crate::server::context::make_context;
 use crate::server::data_guard::make_guard;
@@ -92,7 +93,10 @@ impl Core {
         let (metrics, first_links) = (Arc::clone(&around.metrics), Arc::clone(&links));
         let guard = make_guard(&config);
         let first = Snapshot::first(config, first_links, catalog, metrics).with_guard(guard);
-        let live = Arc::new(Live::new(first));
+        let audit = audit::start(options.stores, &first)?;
+        // The record file may be new: children may not read it.
+        around.secret_paths.follow(&first.config);
+        let live = Arc::new(Live::new(first).with_audit(audit));
         let writer = store.clone().map(|store| Arc::new(StoreWriter::new(store)));
         let changed = &restored.pins_changed;
         drop(drift::store_pins(&state, changed, writer.as_deref()));
@@ -287,6 +291,7 @@ impl Core {
     /// Stops: sessions and child processes end, and tasks are awaited within a grace period.
     pub async fn stop(self) {
         let Self {
+            live,
             shutdown,
             tasks,
             schedule,
@@ -306,6 +311,10 @@ impl Core {
                 left = tasks.len(),
                 "not everything ended within the grace period"
             );
+        }
+        // After the last request, whose record is written when it ends.
+        if let Some(audit) = live.audit() {
+            audit.stop().await;
         }
     }
 }

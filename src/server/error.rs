@@ -4,10 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::audit::AuditFileError;
 use crate::authentication::AuthenticationSetupError;
 use crate::credentials::secrets::SecretUnavailable;
 use crate::live::schedule::ScheduleError;
 use crate::name::UpstreamId;
+use crate::pem::PemError;
 use crate::seal::NoRandom;
 use crate::tls::TlsError;
 use crate::upstream::http::WireError;
@@ -60,6 +62,12 @@ pub enum ServeError {
     /// Callers cannot be authenticated as the config says.
     #[error("callers cannot be authenticated")]
     Authentication(#[from] AuthenticationSetupError),
+    /// Records cannot be written.
+    #[error("no records can be kept")]
+    Audit(#[from] AuditFileError),
+    /// The key of their checkpoints cannot be used.
+    #[error("`audit.sign`")]
+    AuditKey(#[source] PemError),
     /// The resync schedule cannot be set up.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),

@@ -5,10 +5,12 @@ mod outcome;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::AuditEvent;
 use crate::config::{self, Config, ConfigFiles, TextDigest};
 use crate::live::reload::{FileState, ReloadHandle, ReloadOutcome, ReloadRequest, ReloadTrigger};
 use crate::live::{Live, Snapshot};
@@ -227,6 +229,14 @@ impl ReloadTask {
 
     fn record(&self, trigger: ReloadTrigger, outcome: &ReloadOutcome) {
         log_outcome(trigger, outcome);
+        let live = self.core.live();
+        if let Some(audit) = live.audit() {
+            let details = json!({ "trigger": trigger, "outcome": outcome });
+            audit.write_event(&AuditEvent {
+                generation: Some(live.load().generation),
+                ..AuditEvent::new(AuditEvent::RELOAD, details)
+            });
+        }
         self.reloads.note(trigger, outcome);
     }
 }

@@ -175,9 +175,9 @@ fn new_instance() -> Result<String, NoRandom> {
 }
 
 /// Why the text of a file cannot be used.
-type Unfit = &'static str;
+pub(super) type Unfit = &'static str;
 
-fn check_key(text: &str) -> Result<(), Unfit> {
+pub(super) fn check_key(text: &str) -> Result<(), Unfit> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let is_long = |line: &str| line.trim().len() >= 32;
     (lines.next().is_some_and(is_long) && lines.all(is_long))
@@ -192,7 +192,7 @@ fn check_instance(text: &str) -> Result<(), Unfit> {
 }
 
 /// Reads a file of the state folder, and creates it if it does not exist.
-fn read_or_create(
+pub(super) fn read_or_create(
     path: &Path,
     fits: impl Fn(&str) -> Result<(), Unfit>,
     make: impl Fn() -> Result<String, NoRandom>,

@@ -16,6 +16,7 @@ use landlock::{
 };
 use parking_lot::Mutex;
 
+use crate::audit;
 use crate::config::Config;
 use crate::name::UpstreamId;
 
@@ -150,16 +151,16 @@ impl SecretPaths {
         paths
     }
 
-    /// Takes over the paths of a config: the state folder, the files of secrets, and files of the
-    /// config itself that have secrets in them.
+    /// Takes over the paths of a config: the state folder, the files of secrets and of records, and
+    /// files of the config itself that have secrets in them.
     pub fn follow(&self, config: &Config) {
         let is_config = |path: &Path| config.sources.iter().any(|source| source.file == path);
-        let own = config.state_dir.iter().chain(&config.secret_files);
+        let own = config.state_dir.iter().chain(&config.secret_files).cloned();
+        let records = config.audit.iter();
+        let records = records.filter_map(|audit| audit::files_of(&audit.file).ok());
         let mut all: Vec<_> = own
-            .map(|path| SecretPath {
-                path: path.clone(),
-                owner: None,
-            })
+            .chain(records.flatten())
+            .map(|path| SecretPath { path, owner: None })
             .collect();
         for (id, upstream) in &config.upstreams {
             all.extend(upstream.secret_files.iter().map(|path| SecretPath {

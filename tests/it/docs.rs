@@ -68,9 +68,10 @@ fn parsed(path: &str, value: &str) -> String {
         format!("{{ {key}: {inner} }}")
     });
     let admin = if section == "admin" { "" } else { "admin: {}" };
-    // A policy has files, whatever else is written of it.
+    // A policy has files and records have one, whatever else is written of them.
     let setting = match section {
         "policy" => setting.replacen('{', "{ files: [src/config/tests/policies/a.cedar],", 1),
+        "audit" => setting.replacen('{', "{ file: weir.jsonl,", 1),
         _ => setting,
     };
     let upstreams = "upstreams: { a: { url: \"https://a.example.com/mcp\" } }";
@@ -95,7 +96,7 @@ fn every_default_that_is_documented_is_true() {
         "descriptions name a default as \"by default 3s\": {defaults:#?}"
     );
     let nothing = parsed("version", "1");
-    let no_policy = parsed("policy", "{ }");
+    let [no_policy, no_audit] = ["policy", "audit"].map(|section| parsed(section, "{ }"));
     for (path, default) in defaults {
         let is_bare = default.parse::<f64>().is_ok()
             || default.starts_with('[')
@@ -105,9 +106,10 @@ fn every_default_that_is_documented_is_true() {
         } else {
             format!("{default:?}")
         };
-        let expected = match path.starts_with("policy.") {
-            true => &no_policy,
-            false => &nothing,
+        let expected = match path.split('.').next() {
+            Some("policy") => &no_policy,
+            Some("audit") => &no_audit,
+            _ => &nothing,
         };
         assert_eq!(parsed(&path, &value), *expected, "{path}: {value}");
     }

@@ -31,6 +31,7 @@ mod admin_identities;
 mod advice;
 mod agentcore;
 mod asks;
+mod audit;
 mod aws;
 mod batches;
 mod browsers;

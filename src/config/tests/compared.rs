@@ -30,9 +30,22 @@ macro_rules! policies {
     };
 }
 
+/// The path of a key beside these tests.
+macro_rules! audit_key {
+    ($file:literal) => {
+        concat!(
+            "'",
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/config/tests/audit/",
+            $file,
+            "'"
+        )
+    };
+}
+
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 60] = [
+const KEYS: [(&str, &str, &str, Reload); 70] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -111,6 +124,26 @@ const KEYS: [(&str, &str, &str, Reload); 60] = [
         "{ towards_upstream: { EMAIL: block } }",
         Applied,
     ),
+    ("audit", "null", "{ file: a.jsonl }", Refused("audit")),
+    ("audit.file", "a.jsonl", "b.jsonl", Refused("audit")),
+    ("audit.arguments", "hash", "none", Refused("audit")),
+    ("audit.results", "hash", "none", Refused("audit")),
+    ("audit.on_failure", "refuse", "drop", Refused("audit")),
+    (
+        "audit.sign",
+        concat!("{ file: ", audit_key!("a.pem"), " }"),
+        concat!("{ file: ", audit_key!("b.pem"), " }"),
+        Refused("audit"),
+    ),
+    (
+        "audit.hash_key",
+        "{ value: 0123456789-0123456789-0123456789 }",
+        "{ value: 9876543210-9876543210-9876543210 }",
+        Refused("audit"),
+    ),
+    ("audit.fsync", "always", "1s", Refused("audit")),
+    ("audit.rotate", "null", "{ keep: 3 }", Refused("audit")),
+    ("audit.checkpoints", "a", "b", Refused("audit")),
     ("admin", "null", "{}", Refused("admin")),
     (
         "admin.address",
@@ -198,7 +231,8 @@ fn with(key: &str, value: &str) -> Config {
     let beside = match key {
         // Only a socket has permissions.
         "admin.mode" => "address: 'unix:a.sock', ",
-        "policy.files" => "",
+        "policy.files" | "audit.file" => "",
+        _ if key.starts_with("audit.") => "file: x.jsonl, ",
         // Without files there is no policy.
         _ if key.starts_with("policy.") => concat!("files: [", policies!("a.cedar"), "], "),
         _ => "",

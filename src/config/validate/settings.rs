@@ -7,6 +7,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::admin::check_admin;
+use super::audit::check_audit;
 use super::check::Check;
 use super::listen_auth::{ListenContext, check_listen_auth};
 use super::listen_tls::{check_certificates_have_tls, check_listen_tls};
@@ -79,6 +80,9 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
         .policy
         .map(|raw| Arc::new(policy::check_policy(check, raw, &root.key("policy"))));
     let guard = guard::check_guard(check, raw.guard, &root.key("guard"));
+    let audit = raw
+        .audit
+        .map(|raw| check_audit(check, raw, &root.key("audit")));
     let naming = check_naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
     let server = server::check_server(check, raw.server.unwrap_or_default(), &root.key("server"));
     let mut defaults = check_defaults(
@@ -98,6 +102,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             rates,
             policy,
             guard: Arc::new(guard),
+            audit,
             naming,
             server,
             upstreams: IndexMap::new(),

@@ -440,6 +440,8 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
         | FaultKind::MalformedCredential
         | FaultKind::InsufficientScope
         | FaultKind::CredentialUnchecked => Vec::new(),
+        // It needs a record file that cannot be written: see `audit/disk.rs`.
+        FaultKind::NotRecorded => Vec::new(),
         // They need a weir with rules for data: see `guard.rs`.
         FaultKind::Blocked | FaultKind::BlockedAnswer => Vec::new(),
         // It needs an upstream that is called on behalf of its callers: see `on_behalf.rs`.
@@ -503,7 +505,10 @@ async fn every_fault_but_one_can_be_provoked() {
         &FaultKind::InsufficientScope,
         &FaultKind::CredentialUnchecked,
         &FaultKind::NoMemory,
+        &FaultKind::Blocked,
+        &FaultKind::BlockedAnswer,
         &FaultKind::CallerIdentity,
+        &FaultKind::NotRecorded,
         &FaultKind::ShuttingDown,
         &FaultKind::Internal,
     ];
