@@ -51,6 +51,10 @@ interop *arguments: build
 conformance *arguments: build
     tests/conformance/run --weir {{weir}} {{arguments}}
 
+# Weir's detectors and Presidio's, on the same cases
+guard *arguments:
+    tests/guard/run {{arguments}}
+
 # Signatures, judged by AWS's own SDK
 aws *arguments: build
     tests/aws/run --weir {{weir}} {{arguments}}

@@ -61,9 +61,8 @@ pub use environment::{EnvDecision, InheritEnv};
 pub use error::{ConfigErrors, Problem, ProblemKind};
 pub use fingerprint::Fingerprint;
 pub use guard::{
-    CLASSES, ClassActions, CustomDetector, FieldPath, FieldPathError, FieldRule, FieldStep,
-    GUESSABLE, GuardRules, GuardSettings, PseudonymForm, PseudonymSettings, RedactAction,
-    RedactRules, UpstreamGuard, is_class_name,
+    ClassActions, CustomDetector, FieldPath, FieldPathError, FieldRule, FieldStep, GuardRules,
+    GuardSettings, PseudonymForm, PseudonymSettings, RedactAction, RedactRules, UpstreamGuard,
 };
 pub use listen_auth::{
     AddressError, ApiKeyEntry, ApiKeySettings, AudienceRule, CallerAuth, ClaimRule,

@@ -5,8 +5,10 @@
 //! none, its data is not looked at.
 
 pub mod coverage;
+pub mod detectors;
 pub mod fields;
 mod plan;
+pub mod pseudonyms;
 mod request;
 pub mod strings;
 

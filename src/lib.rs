@@ -11,6 +11,7 @@ pub mod authentication;
 pub mod bridge;
 pub mod caller;
 pub mod catalog;
+pub mod classes;
 pub mod cli;
 pub mod config;
 pub mod connections;

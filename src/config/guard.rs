@@ -1,6 +1,5 @@
 //! `guard:` — the data that may pass, of weir, of an upstream and of a tool.
 
-mod classes;
 mod field_path;
 
 use std::time::Duration;
@@ -10,7 +9,6 @@ use indexmap::IndexMap;
 use super::fingerprint::Fingerprint;
 use crate::secret::Secret;
 
-pub use classes::{CLASSES, GUESSABLE, is_class_name};
 pub use field_path::{FieldPath, FieldPathError, FieldStep};
 
 /// Most classes that the config may add.

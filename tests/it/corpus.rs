@@ -2,9 +2,11 @@
 
 mod config;
 mod credential;
+mod detectors;
 mod envelope;
 mod json;
 mod listing;
+mod pseudonyms;
 mod sse;
 
 use std::fs;
@@ -57,4 +59,14 @@ fn listings_keep_their_laws() {
 #[test]
 fn credentials_keep_their_laws() {
     run("credential", credential::check);
+}
+
+#[test]
+fn detectors_keep_their_laws() {
+    run("detectors", detectors::check);
+}
+
+#[test]
+fn pseudonyms_keep_their_laws() {
+    run("pseudonyms", pseudonyms::check);
 }

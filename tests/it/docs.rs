@@ -2,6 +2,7 @@
 //!
 //! `UPDATE_DOCS=1 cargo test --test it docs` writes the generated pages.
 
+mod detectors;
 mod metrics;
 mod pages;
 mod settings;
@@ -118,6 +119,25 @@ fn every_default_that_is_documented_is_true() {
 #[test]
 fn the_metrics_page_has_every_metric() {
     assert_generated("metrics.md", &metrics::page());
+}
+
+#[test]
+fn the_page_of_detectors_says_how_good_they_are() {
+    assert_generated("detectors.md", &detectors::page());
+}
+
+#[test]
+fn every_class_that_is_found_in_text_has_cases_and_no_checksum_is_missed() {
+    let scores = detectors::scores();
+    for class in weir::classes::Class::all().filter(weir::classes::Class::is_detected) {
+        let score = scores.get(class.name());
+        let score = score.unwrap_or_else(|| panic!("{class} has no cases"));
+        let (precision, recall) = (score.precision(), score.recall());
+        let is_good = |share: Option<f64>| share.is_none_or(|share| share >= 0.85);
+        assert!(is_good(recall), "{class}: {score:?}");
+        let is_checked = weir::guard::detectors::has_checksum(&class);
+        assert!(!is_checked || is_good(precision), "{class}: {score:?}");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod syntax;
 const LAYERS: &[&[&str]] = &[
     &[
         "allowance",
+        "classes",
         "document",
         "json",
         "large",

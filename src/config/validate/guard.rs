@@ -7,14 +7,14 @@ use regex::RegexBuilder;
 
 use super::check::Check;
 use super::settings::{check_duration, check_keys};
+use crate::classes::{Class, ClassNameError};
 use crate::config::error::ProblemKind;
 use crate::config::fingerprint::Fingerprint;
 use crate::config::guard::{MAX_DETECTORS, MAX_FIELDS, PATTERN_BYTES};
 use crate::config::rules::Rule;
 use crate::config::{
-    CLASSES, ClassActions, CustomDetector, FieldPath, FieldRule, GUESSABLE, GuardRules,
-    GuardSettings, PseudonymForm, PseudonymSettings, RedactAction, RedactRules, UpstreamGuard,
-    is_class_name, raw,
+    ClassActions, CustomDetector, FieldPath, FieldRule, GuardRules, GuardSettings, PseudonymForm,
+    PseudonymSettings, RedactAction, RedactRules, UpstreamGuard, raw,
 };
 use crate::document::path::KeyPath;
 use crate::secret::Secret;
@@ -137,10 +137,10 @@ fn check_detectors(
     let mut detectors = Vec::with_capacity(raw.len());
     for (class, raw::Detector { pattern }) in raw.into_iter().take(MAX_DETECTORS) {
         let at = at.key(&class);
-        if !is_class_name(&class) {
-            check.report(&at, Rule::ClassName);
-        } else if CLASSES.contains(&&*class) {
-            check.report(&at, Rule::ClassTaken);
+        match Class::own(&class) {
+            Err(ClassNameError::Form) => check.report(&at, Rule::ClassName),
+            Err(ClassNameError::Known) => check.report(&at, Rule::ClassTaken),
+            Ok(_) => {}
         }
         let compiled = RegexBuilder::new(&pattern)
             .size_limit(PATTERN_BYTES)
@@ -182,7 +182,8 @@ fn check_actions(
         }
         let at = at.key(&class);
         check_class(check, &class, detectors, &at);
-        if action == RedactAction::Tokenise && GUESSABLE.contains(&&*class) {
+        let is_guessable = Class::known(&class).is_some_and(|class| class.is_guessable());
+        if action == RedactAction::Tokenise && is_guessable {
             check.report(&at, Rule::GuessableClass);
         }
         actions.named.insert(class.into(), action);
@@ -214,13 +215,13 @@ fn check_fields(
 
 /// Reports a class that there is not, with the one that was probably meant.
 fn check_class(check: &mut Check<'_>, class: &str, detectors: &[CustomDetector], at: &KeyPath) {
-    let custom = detectors.iter().map(|detector| &*detector.class);
-    let mut known = CLASSES.iter().copied().chain(custom);
-    if known.clone().any(|known| known == class) {
+    let mut known: Vec<&str> = Class::names().collect();
+    known.extend(detectors.iter().map(|detector| &*detector.class));
+    if known.contains(&class) {
         return;
     }
     let upper = class.to_ascii_uppercase();
-    let near = known.find(|known| {
+    let near = known.into_iter().find(|known| {
         let distance = strsim::damerau_levenshtein(&upper, known);
         distance <= (known.len() / 4).max(1)
     });
