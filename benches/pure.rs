@@ -21,10 +21,12 @@ use weir::caller::{Caller, Identity, Principal};
 use weir::catalog::{Catalog, Kind, Listing, Part, PerKind, Prepared, Rules, listing};
 use weir::classes::Class;
 use weir::config::{Instructions, ListenAuth, Search, ToolRules};
+use weir::guard::coverage::Shape;
 use weir::guard::detectors::Detectors;
 use weir::guard::pseudonyms::{
     Form, PseudonymKeys, PseudonymStore, Pseudonyms, Scheme, StoreLimits,
 };
+use weir::guard::{Direction, Findings, Guard, RequestGuard};
 use weir::json::{self, Object};
 use weir::metrics::Metrics;
 use weir::name::{Instance, Namespace, Naming, UpstreamId, UpstreamIndex};
@@ -633,5 +635,34 @@ fn restore_a_value(bencher: Bencher<'_, '_>, scheme: &str) {
             .iter()
             .filter_map(|found| pseudonyms.restore("tenant", found));
         restored.count()
+    });
+}
+
+/// Looks at a message with a strings plan of all classes, as a call of a tool does.
+#[divan::bench(args = [1 << 10, 100 << 10])]
+fn redact_a_message(bencher: Bencher<'_, '_>, bytes: usize) {
+    let yaml = "guard: { redact: { towards_upstream: { '*': tokenise } } }\nupstreams: { ann: { url: http://127.0.0.1:1/mcp } }\n";
+    let config = weir::config::parse(yaml, std::path::Path::new("weir.yaml"), &|_| None);
+    let config = config.expect("a config");
+    let guard = Guard::of(
+        &config,
+        Some(Arc::new(pseudonyms("stored"))),
+        &Metrics::new(),
+    );
+    let guard = Arc::new(guard.expect("detectors").expect("rules"));
+    let (upstream, _) = config.upstreams.first().expect("an upstream");
+    let guard = RequestGuard::of(&guard, upstream, None, &Caller::anonymous()).expect("rules");
+    let message = format!("{{\"a\":[{{\"b\":{}}}]}}", json::quote(&text(bytes)));
+    bencher.bench(|| {
+        let mut findings = Findings::default();
+        let direction = Direction::TowardsUpstream;
+        let redacted = guard.redact(
+            direction,
+            &Shape::Fields,
+            black_box(&message),
+            &mut findings,
+        );
+        // Nothing waits but for the store, which is in memory.
+        futures::executor::block_on(redacted).expect("it may pass")
     });
 }

@@ -4,13 +4,18 @@
 //! ([`RoutePlan`]) when a config comes into force. A request looks its plan up once; where there is
 //! none, its data is not looked at.
 
+mod blob;
 pub mod coverage;
 pub mod detectors;
 pub mod fields;
+mod findings;
 mod plan;
 pub mod pseudonyms;
+mod redact;
 mod request;
 pub mod strings;
+mod views;
 
+pub use findings::{Blocked, Direction, Findings};
 pub use plan::{DirectionPlan, Guard, RoutePlan};
-pub use request::{Blocked, Direction, Findings, RequestGuard};
+pub use request::RequestGuard;

@@ -8,6 +8,7 @@
 //! when it is first called, at most [`TOOLS`] in the process; later ones are counted as the tool `other`.
 
 mod counter;
+mod guarded;
 mod limited;
 pub mod names;
 mod observed;
@@ -51,6 +52,7 @@ pub struct Metrics {
     gave_up: AtomicBool,
     upstreams: Mutex<Vec<Arc<UpstreamMetrics>>>,
     limited: Mutex<Vec<Arc<LimitCounter>>>,
+    guarded: Mutex<Vec<Arc<guarded::GuardCounter>>>,
     observed_gauges: Mutex<Vec<ObservedGauge>>,
     /// Open GET streams of legacy sessions.
     pub get_streams: Gauge,
@@ -139,6 +141,7 @@ impl Metrics {
             gave_up: AtomicBool::new(false),
             upstreams: Mutex::default(),
             limited: Mutex::default(),
+            guarded: Mutex::default(),
             observed_gauges: Mutex::default(),
             get_streams: Gauge::default(),
             listen_streams: Gauge::default(),

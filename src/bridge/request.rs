@@ -29,6 +29,8 @@ pub struct HopMeta<'s> {
     pub onward: Onward<'s>,
     /// Whether weir wants to hear of progress even if the caller does not.
     pub wants_progress: bool,
+    /// Whether the `baggage` of HTTP headers goes on. Rules for data do not look at it.
+    pub keeps_baggage: bool,
 }
 
 /// The two sides of a request: its caller and its upstream.
@@ -46,6 +48,9 @@ pub struct Hop {
     pub is_trusted: bool,
 }
 
+/// The member of `_meta` for baggage.
+const BAGGAGE: &str = "baggage";
+
 /// Optional members of params. Callers that cannot leave a member out write `null` for it; many
 /// upstreams take that for a mistake, so it is left out here.
 const OPTIONAL: [&str; 5] = [
@@ -62,7 +67,7 @@ const OPTIONAL_META: [&str; 6] = [
     keys::LOG_LEVEL,
     "traceparent",
     "tracestate",
-    "baggage",
+    BAGGAGE,
 ];
 
 /// Puts a `_meta` for the upstream into the params, and leaves out optional members that are `null`.
@@ -109,9 +114,13 @@ pub fn rewrite_params(
         }
     }
     let is_trusted = hop.is_trusted;
+    let has_baggage = own.contains(BAGGAGE);
     hop_meta
         .trace
         .write_meta(&mut own, hop.on_stdio, is_trusted);
+    if !hop_meta.keeps_baggage && !has_baggage {
+        own.remove(BAGGAGE);
+    }
     if is_trusted {
         hop_meta.onward.mark(&mut own)?;
     }
@@ -169,6 +178,7 @@ mod tests {
             trace: &Trace::new(),
             onward,
             wants_progress: false,
+            keeps_baggage: true,
         };
         let hop = Hop {
             caller,

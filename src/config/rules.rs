@@ -87,7 +87,7 @@ pub enum Rule {
     Origin,
     /// `sealing_key`
     #[error(
-        "a sealing key has at least 32 bytes of text, this one has {0}; `openssl rand -base64 32` makes one"
+        "a key has at least 32 bytes of text, this one has {0}; `openssl rand -base64 32` makes one"
     )]
     SealingKey(usize),
     /// `limits.memory`
@@ -368,13 +368,18 @@ pub enum Rule {
     #[error("weir has a class of this name: give yours another one")]
     ClassTaken,
     /// A class that there is not.
-    #[error("`{found}` is no class of data{}", similar.as_deref().map_or_else(|| "; docs/src/data-rules.md has them all, and `detectors` adds your own".to_owned(), |similar| format!(" (did you mean `{similar}`?)")))]
+    #[error("`{found}` is no class of data{}", similar.as_deref().map_or_else(|| "; the classes are EMAIL, PHONE, CREDIT_DEBIT_CARD_NUMBER and the others of the docs page `data-rules`, and those under `detectors`".to_owned(), |similar| format!(" (did you mean `{similar}`?)")))]
     UnknownClass {
         /// The name.
         found: String,
         /// The class that was probably meant.
         similar: Option<String>,
     },
+    /// A class that nothing finds.
+    #[error(
+        "no pattern finds values of this class: name their fields under `fields`, or use a class of your own with a pattern"
+    )]
+    NotFound,
     /// `tokenise` for a class with few values.
     #[error(
         "there are so few values of this class that pseudonyms of them can be guessed: write `mask`"

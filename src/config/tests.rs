@@ -5,6 +5,7 @@ mod compared;
 mod connectors;
 mod errors;
 mod files;
+mod guard;
 mod jwt_issuers;
 mod listen_auth;
 mod mistakes;

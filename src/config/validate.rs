@@ -72,11 +72,13 @@ pub(super) fn validate(
         unknown: Vec::new(),
         secret_files: Vec::new(),
         detectors: Vec::new(),
+        fields: Vec::new(),
     };
     let mut settings = settings::check_settings(&mut check, raw);
     settings.config.secret_files = std::mem::take(&mut check.secret_files);
     check.detectors = settings.config.guard.detectors.to_vec();
     let detectors = check.detectors.clone();
+    let fields = check.fields.clone();
     let mut seen = IndexMap::new();
     let mut sources = vec![collect(
         &mut check,
@@ -96,6 +98,7 @@ pub(super) fn validate(
             unknown: Vec::new(),
             secret_files: Vec::new(),
             detectors: detectors.clone(),
+            fields: fields.clone(),
         };
         sources.push(collect(
             &mut check,

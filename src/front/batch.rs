@@ -309,13 +309,13 @@ async fn begin(
         }
         Ok(Message::Notification(notification)) => {
             let share = to.share();
-            legacy::handle_notification(&front.sessions.state(session, share), &notification);
+            legacy::handle_notification(&front.sessions.state(session, share), &notification).await;
             Begun::Over
         }
         Ok(Message::Response(response)) => {
             let share = to.share();
             let state = front.sessions.state(session, share);
-            relay::answer_upstream(&state, &to.admission.caller, &response);
+            relay::answer_upstream(&state, &to.admission.caller, &response).await;
             Begun::Over
         }
         Err(MessageError { id, fault }) => {

@@ -316,9 +316,9 @@ async fn answer_message(
             }
         }
         Message::Notification(notification) => {
-            handle_notification(front, headers, to, modern_header, &notification)
+            handle_notification(front, headers, to, modern_header, &notification).await
         }
-        Message::Response(response) => handle_response(front, headers, to, &response),
+        Message::Response(response) => handle_response(front, headers, to, &response).await,
     }
 }
 
@@ -329,7 +329,7 @@ fn fail(mut record: Record, id: &Id, fault: &Fault) -> Response {
 }
 
 /// Passes a caller's answer on to the upstream whose request it answers.
-fn handle_response(
+async fn handle_response(
     front: &Front,
     headers: &HeaderMap,
     to: &Recipient,
@@ -339,7 +339,7 @@ fn handle_response(
     match legacy::find_session(front, caller, headers) {
         Ok(session) => {
             let state = front.sessions.state(&session, to.share());
-            relay::answer_upstream(&state, caller, response);
+            relay::answer_upstream(&state, caller, response).await;
             answer::bare(StatusCode::ACCEPTED)
         }
         Err(fault) => answer::refuse(None, &fault),
@@ -348,7 +348,7 @@ fn handle_response(
 
 /// Handles a notification. Modern ones have no effect over HTTP: a modern caller cancels by closing
 /// the stream.
-fn handle_notification(
+async fn handle_notification(
     front: &Front,
     headers: &HeaderMap,
     to: &Recipient,
@@ -361,7 +361,7 @@ fn handle_notification(
     match legacy::find_session(front, &to.admission.caller, headers) {
         Ok(session) => {
             let state = front.sessions.state(&session, to.share());
-            legacy::handle_notification(&state, notification);
+            legacy::handle_notification(&state, notification).await;
             answer::bare(StatusCode::ACCEPTED)
         }
         Err(fault) => answer::refuse(None, &fault),

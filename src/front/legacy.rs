@@ -246,7 +246,7 @@ pub(super) async fn begin(
 
 /// Handles a notification of a caller in its session. One that weir does not know is dropped,
 /// because it does not tell which upstream it is meant for.
-pub(super) fn handle_notification(session: &CallerSession, notification: &Notification<'_>) {
+pub(super) async fn handle_notification(session: &CallerSession, notification: &Notification<'_>) {
     session.touch();
     match notification.method.as_ref() {
         method::CANCELLED => {
@@ -254,7 +254,7 @@ pub(super) fn handle_notification(session: &CallerSession, notification: &Notifi
                 session.cancel(&id);
             }
         }
-        method::PROGRESS => relay::progress(session, notification),
+        method::PROGRESS => relay::progress(session, notification).await,
         method::ROOTS_CHANGED => relay::roots_changed(session),
         _ => {}
     }

@@ -179,11 +179,11 @@ impl Connection {
             }
             Ok(Message::Request(_)) => {}
             Ok(Message::Notification(notification)) => {
-                return self.handle_notification(&notification);
+                return self.handle_notification(&notification).await;
             }
             Ok(Message::Response(response)) => {
                 if let Some(session) = self.session() {
-                    relay::answer_upstream(&session, &Caller::local(), &response);
+                    relay::answer_upstream(&session, &Caller::local(), &response).await;
                 }
                 return;
             }
@@ -203,7 +203,7 @@ impl Connection {
         });
     }
 
-    fn handle_notification(self: &Arc<Self>, notification: &Notification<'_>) {
+    async fn handle_notification(self: &Arc<Self>, notification: &Notification<'_>) {
         match notification.method.as_ref() {
             method::CANCELLED => {
                 let token = notification.cancelled_id().and_then(|id| {
@@ -231,7 +231,7 @@ impl Connection {
             }
             _ => {
                 if let Some(session) = self.session() {
-                    legacy::handle_notification(&session, notification);
+                    legacy::handle_notification(&session, notification).await;
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! Everything is text unless it is listed here as structure: ids, words of the protocol, cursors.
 //! A member that is not listed is text, so that what a later revision adds is looked at. The
 //! members are those of `schema.json` of the revisions from 2025-03-26 to 2026-07-28 and of the
-//! tasks extension (SEP-2663); `tests/it/coverage.rs` compares them.
+//! tasks extension (SEP-2663); `tests/it/guard/coverage.rs` compares them.
 
 use crate::protocol::{meta, method};
 
@@ -22,18 +22,20 @@ pub enum Shape {
     /// An object with these members. Others are text, and so is anything but an object. A list has
     /// items of this shape.
     Object(&'static [(&'static str, &'static Shape)]),
+    /// The same for data of any form, of which only these members are known.
+    AnyForm(&'static [(&'static str, &'static Shape)]),
     /// An object whose member names are ids, with values of this shape.
     ById(&'static Shape),
 }
 
-use Shape::{Blob, ById, Fields, Object, Structure, Text};
+use Shape::{AnyForm, Blob, ById, Fields, Object, Structure, Text};
 
 impl Shape {
     /// Returns the part of a member.
     #[must_use]
     pub fn member(&'static self, name: &str) -> &'static Self {
         match self {
-            Object(members) => {
+            Object(members) | AnyForm(members) => {
                 let mut members = members.iter();
                 let found = members.find(|(known, _)| *known == name);
                 found.map_or(&Text, |(_, shape)| shape)
@@ -49,7 +51,7 @@ impl Shape {
     pub fn item(&'static self) -> &'static Self {
         match self {
             Fields | ById(_) => &Text,
-            Text | Structure | Blob | Object(_) => self,
+            Text | Structure | Blob | Object(_) | AnyForm(_) => self,
         }
     }
 
@@ -116,6 +118,15 @@ pub static ANSWER: Shape = Object(&[
     ("roots", &ROOT),
     ("resultType", &Structure),
     ("task", &TASK),
+    ("tasks", &TASK),
+    ("nextCursor", &Structure),
+    ("taskId", &Structure),
+    ("status", &Structure),
+    ("statusMessage", &Text),
+    ("createdAt", &Structure),
+    ("lastUpdatedAt", &Structure),
+    ("ttl", &Structure),
+    ("pollInterval", &Structure),
     ("_meta", &META),
 ]);
 
@@ -149,6 +160,8 @@ pub static ASKED: Shape = Object(&[
     ("toolChoice", &TOOL_CHOICE),
     ("tools", &Text),
     ("task", &TASK),
+    ("taskId", &Structure),
+    ("cursor", &Structure),
     ("_meta", &META),
 ]);
 
@@ -257,7 +270,7 @@ static RESOURCE: Shape = Object(&[
     ("_meta", &META),
 ]);
 
-static ANSWERED: Shape = Object(&[("data", &Blob), ("blob", &Blob)]);
+static ANSWERED: Shape = AnyForm(&[("data", &Blob), ("blob", &Blob)]);
 
 static MESSAGE: Shape = Object(&[
     ("role", &Structure),

@@ -4,13 +4,23 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::config::{ClassActions, Config, FieldRule, GuardRules, RedactAction};
+use crate::classes::Class;
+use crate::config::{ClassActions, Config, CustomDetector, GuardRules, RedactAction, RedactRules};
+use crate::guard::detectors::{Detection, Detectors, DetectorsError};
+use crate::guard::fields::FieldMatcher;
+use crate::guard::pseudonyms::Pseudonyms;
+use crate::metrics::Metrics;
 use crate::name::UpstreamId;
 
 /// The rules for the data of all routes of a config.
 #[derive(Debug)]
 pub struct Guard {
     upstreams: HashMap<UpstreamId, UpstreamPlans>,
+    /// `None` if no rule makes pseudonyms or leads them back.
+    pub(super) pseudonyms: Option<Arc<Pseudonyms>>,
+    /// The tag of callers that names their tenant; `None` if all are one.
+    pub(super) tenant: Option<Box<str>>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// The rules for the data of one upstream's routes.
@@ -32,38 +42,60 @@ pub struct RoutePlan {
 }
 
 /// The rules for the data of one route in one direction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DirectionPlan {
-    /// What is written about classes, the most specific first.
-    layers: Vec<ClassActions>,
-    /// The fields whose class is known, the most specific first.
-    fields: Vec<FieldRule>,
+    /// What happens to values of each class that is known.
+    actions: HashMap<Class, RedactAction>,
+    /// Finds what may not pass as it is; `None` if there is nothing to find.
+    changing: Option<Arc<Detectors>>,
+    /// Finds what is only counted.
+    reported: Option<Arc<Detectors>>,
+    fields: FieldMatcher,
+    /// The classes of the fields.
+    field_classes: Vec<Class>,
+}
+
+/// Detectors of the same classes, made once.
+struct DetectorCache<'c> {
+    custom: &'c [CustomDetector],
+    made: Vec<(Vec<Class>, Arc<Detectors>)>,
 }
 
 impl Guard {
     /// Merges the rules of a config; `None` if they let everything pass.
-    #[must_use]
-    pub fn of(config: &Config) -> Option<Self> {
+    ///
+    /// # Errors
+    /// A pattern cannot be used. A config that is valid has none of that kind.
+    pub fn of(
+        config: &Config,
+        pseudonyms: Option<Arc<Pseudonyms>>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Option<Self>, DetectorsError> {
+        let mut cache = DetectorCache {
+            custom: &config.guard.detectors,
+            made: Vec::new(),
+        };
         let mut upstreams = HashMap::new();
         for (id, upstream) in &config.upstreams {
-            let outer = [&upstream.guard.rules, &config.guard.rules];
-            let plans = UpstreamPlans {
-                rest: RoutePlan::of(&outer),
-                tools: upstream
-                    .guard
-                    .tools
-                    .iter()
-                    .map(|(tool, own)| {
-                        let rules = [own, outer[0], outer[1]];
-                        (tool.clone(), RoutePlan::of(&rules))
-                    })
-                    .collect(),
+            let (own, outer) = (&upstream.guard.rules, &config.guard.rules);
+            let mut plans = UpstreamPlans {
+                rest: RoutePlan::of(&[own, outer], &mut cache)?,
+                tools: HashMap::new(),
             };
+            for (tool, rules) in &upstream.guard.tools {
+                let plan = RoutePlan::of(&[rules, own, outer], &mut cache)?;
+                plans.tools.insert(tool.clone(), plan);
+            }
             if plans.rest.is_some() || plans.tools.values().any(Option::is_some) {
                 upstreams.insert(id.clone(), plans);
             }
         }
-        (!upstreams.is_empty()).then_some(Self { upstreams })
+        Ok((!upstreams.is_empty()).then(|| Self {
+            upstreams,
+            pseudonyms,
+            tenant: config.guard.pseudonyms.tenant.clone(),
+            metrics: Arc::clone(metrics),
+        }))
     }
 
     /// Returns the rules for a route: of this tool, by the upstream's own name, or of what else the
@@ -78,46 +110,175 @@ impl Guard {
 
 impl RoutePlan {
     /// Merges rules, the most specific first; `None` if nothing is done.
-    fn of(rules: &[&GuardRules]) -> Option<Arc<Self>> {
-        let redact = || rules.iter().map(|rules| &rules.redact);
-        let fields: Vec<_> = redact().flat_map(|rules| rules.fields.clone()).collect();
-        let direction = |actions: fn(&crate::config::RedactRules) -> &ClassActions| DirectionPlan {
-            layers: redact().map(actions).cloned().collect(),
-            fields: fields.clone(),
+    fn of(
+        rules: &[&GuardRules],
+        cache: &mut DetectorCache<'_>,
+    ) -> Result<Option<Arc<Self>>, DetectorsError> {
+        let mut direction = |actions: fn(&RedactRules) -> &ClassActions| {
+            let redact: Vec<_> = rules.iter().map(|rules| &rules.redact).collect();
+            let layers: Vec<_> = redact.iter().map(|rules| actions(rules)).collect();
+            DirectionPlan::of(&redact, &layers, cache)
         };
         let plan = Self {
-            towards_upstream: direction(|rules| &rules.towards_upstream),
-            towards_caller: direction(|rules| &rules.towards_caller),
+            towards_upstream: direction(|rules| &rules.towards_upstream)?,
+            towards_caller: direction(|rules| &rules.towards_caller)?,
         };
-        plan.does_something().then(|| Arc::new(plan))
-    }
-
-    fn does_something(&self) -> bool {
-        [&self.towards_upstream, &self.towards_caller]
-            .iter()
-            .any(|direction| direction.does_something())
+        let does_something =
+            plan.towards_upstream.does_something() || plan.towards_caller.does_something();
+        Ok(does_something.then(|| Arc::new(plan)))
     }
 }
 
 impl DirectionPlan {
+    /// Merges rules of one direction, the most specific first.
+    fn of(
+        rules: &[&RedactRules],
+        layers: &[&ClassActions],
+        cache: &mut DetectorCache<'_>,
+    ) -> Result<Self, DetectorsError> {
+        let mut actions = HashMap::new();
+        for class in cache.classes() {
+            let action = action_for(layers, &class);
+            if action != RedactAction::Pass {
+                actions.insert(class, action);
+            }
+        }
+        let fields: Vec<_> = rules
+            .iter()
+            .flat_map(|rules| rules.fields.clone())
+            .collect();
+        let field_classes = fields.iter().filter_map(|field| class_of(&field.class));
+        let is_changing = |action| {
+            matches!(
+                action,
+                RedactAction::Tokenise | RedactAction::Mask | RedactAction::Block
+            )
+        };
+        Ok(Self {
+            changing: cache.find(&actions, is_changing)?,
+            reported: cache.find(&actions, |action| action == RedactAction::Report)?,
+            fields: FieldMatcher::new(&fields),
+            field_classes: field_classes.collect(),
+            actions,
+        })
+    }
+
     fn does_something(&self) -> bool {
-        let mut written = self.layers.iter().flat_map(|layer| {
-            let named = layer.named.values().copied();
-            named.chain(layer.others)
-        });
-        written.any(|action| action != RedactAction::Pass)
+        !self.actions.is_empty()
+    }
+
+    /// Returns whether values are looked for, to be replaced, refused or counted.
+    #[must_use]
+    pub fn redacts(&self) -> bool {
+        self.changing.is_some() || self.reported.is_some() || self.has_field_rules()
+    }
+
+    /// Returns whether pseudonyms become values.
+    #[must_use]
+    pub fn restores(&self) -> bool {
+        self.actions
+            .values()
+            .any(|action| *action == RedactAction::Restore)
+    }
+
+    fn has_field_rules(&self) -> bool {
+        self.field_classes
+            .iter()
+            .any(|class| self.actions.contains_key(class))
     }
 
     /// Returns what happens to values of a class.
     #[must_use]
-    pub fn action(&self, class: &str) -> RedactAction {
-        let mut found = self.layers.iter().filter_map(|layer| layer.get(class));
-        found.next().unwrap_or(RedactAction::Pass)
+    pub fn action(&self, class: &Class) -> RedactAction {
+        self.actions
+            .get(class)
+            .copied()
+            .unwrap_or(RedactAction::Pass)
     }
 
-    /// Returns the fields whose class is known.
-    #[must_use]
-    pub fn fields(&self) -> &[FieldRule] {
+    pub(super) fn matcher(&self) -> &FieldMatcher {
         &self.fields
+    }
+
+    pub(super) fn field_class(&self, field: usize) -> Option<&Class> {
+        self.field_classes.get(field)
+    }
+
+    /// Finds values that may not pass as they are.
+    pub(super) fn find(&self, name: &str, text: &str) -> Vec<Detection> {
+        let detectors = self.changing.as_ref();
+        detectors.map_or_else(Vec::new, |detectors| detectors.find_named(name, text))
+    }
+
+    /// Finds the class of a number that may not pass as it is.
+    pub(super) fn find_in_number(&self, name: &str, number: &str) -> Option<Class> {
+        self.changing.as_ref()?.find_in_number(name, number)
+    }
+
+    /// Finds the classes of values that are only counted.
+    pub(super) fn find_reported(&self, name: &str, text: &str) -> Vec<Class> {
+        let detectors = self.reported.as_ref();
+        let found = detectors.map_or_else(Vec::new, |detectors| detectors.find_named(name, text));
+        found.into_iter().map(|detection| detection.class).collect()
+    }
+}
+
+/// Returns what the most specific rule says of a class.
+fn action_for(layers: &[&ClassActions], class: &Class) -> RedactAction {
+    let mut found = layers.iter().filter_map(|layer| layer.get(class.name()));
+    match found.next().unwrap_or(RedactAction::Pass) {
+        // Only `*` can say so: what is named is checked.
+        RedactAction::Tokenise if class.is_guessable() => RedactAction::Mask,
+        action => action,
+    }
+}
+
+/// Returns the class with a name that the config has checked.
+fn class_of(name: &str) -> Option<Class> {
+    Class::known(name).or_else(|| Class::own(name).ok())
+}
+
+impl DetectorCache<'_> {
+    /// Returns all classes: those of weir, and those of the config.
+    fn classes(&self) -> Vec<Class> {
+        let custom = self
+            .custom
+            .iter()
+            .filter_map(|custom| class_of(&custom.class));
+        Class::all().chain(custom).collect()
+    }
+
+    /// Returns detectors of the classes with such an action, those that can be found in text.
+    fn find(
+        &mut self,
+        actions: &HashMap<Class, RedactAction>,
+        has_action: impl Fn(RedactAction) -> bool,
+    ) -> Result<Option<Arc<Detectors>>, DetectorsError> {
+        let mut known = Vec::new();
+        let mut patterns = Vec::new();
+        for (class, _) in actions.iter().filter(|(_, action)| has_action(**action)) {
+            let custom = self
+                .custom
+                .iter()
+                .find(|custom| *custom.class == *class.name());
+            match custom {
+                Some(custom) => patterns.push((class.clone(), &*custom.pattern)),
+                None if class.is_detected() => known.push(class.clone()),
+                None => {}
+            }
+        }
+        known.sort_unstable();
+        patterns.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let own = patterns.iter().map(|(class, _)| class.clone());
+        let key: Vec<_> = known.iter().cloned().chain(own).collect();
+        if key.is_empty() {
+            return Ok(None);
+        }
+        if let Some((_, made)) = self.made.iter().find(|(classes, _)| *classes == key) {
+            return Ok(Some(Arc::clone(made)));
+        }
+        let made = Arc::new(Detectors::compile(known, patterns)?);
+        self.made.push((key, Arc::clone(&made)));
+        Ok(Some(made))
     }
 }

@@ -1,101 +1,23 @@
-//! The guard of one request: its rules, and what was found in its data.
+//! The guard of one request: the rules for its data and for that of its answer.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::caller::Caller;
 use crate::config::RedactAction;
 use crate::guard::coverage::Shape;
-use crate::guard::plan::{Guard, RoutePlan};
+use crate::guard::findings::{Blocked, Direction, Findings};
+use crate::guard::plan::{DirectionPlan, Guard, RoutePlan};
+use crate::guard::redact::{Redactor, Restorer};
+use crate::large::take_turn;
 use crate::name::UpstreamId;
-
-/// Most pseudonyms that are named for one request.
-const IDS: usize = 256;
 
 /// The rules for the data of one request.
 #[derive(Clone, Debug)]
 pub struct RequestGuard {
     guard: Arc<Guard>,
     plan: Arc<RoutePlan>,
-}
-
-/// A way that data takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Direction {
-    /// To the upstream.
-    TowardsUpstream,
-    /// To the caller.
-    TowardsCaller,
-}
-
-impl Direction {
-    /// Returns its setting under `guard.redact`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TowardsUpstream => "towards_upstream",
-            Self::TowardsCaller => "towards_caller",
-        }
-    }
-}
-
-/// A message that may not pass, by the name of the rule.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("has data that may not pass ({rule})")]
-pub struct Blocked {
-    /// The rule: `towards_upstream.EMAIL`. It says nothing of the value.
-    pub rule: Box<str>,
-}
-
-impl Blocked {
-    /// Returns the reason why a text does not pass that cannot be looked at: it is not JSON, nested
-    /// too deeply, or has a key twice.
-    #[must_use]
-    pub fn unreadable() -> Self {
-        Self {
-            rule: "unreadable".into(),
-        }
-    }
-}
-
-/// What was found in the data of one request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Findings {
-    /// How many values, by direction, class and what happened to them.
-    pub counts: BTreeMap<(Direction, Box<str>, &'static str), u64>,
-    /// The pseudonyms that were made or restored, each once.
-    pub pseudonyms: Vec<Box<str>>,
-}
-
-impl Findings {
-    /// Returns whether nothing was found.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.counts.is_empty() && self.pseudonyms.is_empty()
-    }
-
-    /// Adds what was found elsewhere.
-    pub fn add(&mut self, other: Self) {
-        for (key, count) in other.counts {
-            *self.counts.entry(key).or_default() += count;
-        }
-        for id in other.pseudonyms {
-            self.add_pseudonym(&id);
-        }
-    }
-
-    /// Counts a value.
-    pub fn count(&mut self, direction: Direction, class: &str, action: RedactAction) {
-        let key = (direction, class.into(), action.as_str());
-        *self.counts.entry(key).or_default() += 1;
-    }
-
-    /// Notes a pseudonym.
-    pub(super) fn add_pseudonym(&mut self, id: &str) {
-        if self.pseudonyms.len() < IDS && !self.pseudonyms.iter().any(|known| **known == *id) {
-            self.pseudonyms.push(id.into());
-        }
-    }
+    /// The tenant of the caller; `None` for a caller without one.
+    tenant: Option<Box<str>>,
 }
 
 impl RequestGuard {
@@ -109,11 +31,37 @@ impl RequestGuard {
         caller: &Caller,
     ) -> Option<Self> {
         let plan = guard.plan(upstream, tool)?;
-        let _ = caller;
+        let tenant = match &guard.tenant {
+            None => Some("".into()),
+            Some(tag) => {
+                let tenant = caller.identity().tags.get(tag);
+                tenant.filter(|tenant| !tenant.is_empty()).cloned()
+            }
+        };
         Some(Self {
             guard: Arc::clone(guard),
             plan: Arc::clone(plan),
+            tenant,
         })
+    }
+
+    fn direction(&self, direction: Direction) -> &DirectionPlan {
+        match direction {
+            Direction::TowardsUpstream => &self.plan.towards_upstream,
+            Direction::TowardsCaller => &self.plan.towards_caller,
+        }
+    }
+
+    fn redactor(&self, direction: Direction) -> Redactor<'_> {
+        Redactor {
+            direction,
+            plan: self.direction(direction),
+            pseudonyms: self.guard.pseudonyms.as_deref(),
+            tenant: self.tenant.as_deref(),
+            findings: Findings::default(),
+            has_made: false,
+            is_nested: false,
+        }
     }
 
     /// Checks the name of a member that is written as it is.
@@ -126,12 +74,16 @@ impl RequestGuard {
         name: &str,
         findings: &mut Findings,
     ) -> Result<(), Blocked> {
-        let _ = (direction, name, findings);
-        Ok(())
+        let found = self.direction(direction).find("", name);
+        let Some(first) = found.first() else {
+            return Ok(());
+        };
+        findings.count(direction, first.class.name(), RedactAction::Block);
+        Err(Blocked::by(direction, &first.class))
     }
 
-    /// Puts the values in place of the pseudonyms that the upstream is cleared for. `None` if the text
-    /// stays as it is.
+    /// Puts values in place of the pseudonyms that are turned back in this direction. `None` if the
+    /// text stays as it is.
     ///
     /// # Errors
     /// The text cannot be looked at.
@@ -142,11 +94,29 @@ impl RequestGuard {
         text: &str,
         findings: &mut Findings,
     ) -> Result<Option<String>, Blocked> {
-        let _ = (direction, shape, text, findings, &self.guard, &self.plan);
-        Ok(None)
+        let plan = self.direction(direction);
+        let (Some(pseudonyms), Some(tenant), true) =
+            (&self.guard.pseudonyms, &self.tenant, plan.restores())
+        else {
+            return Ok(None);
+        };
+        let mut restorer = Restorer {
+            direction,
+            plan,
+            pseudonyms,
+            tenant,
+            findings: Findings::default(),
+            is_nested: false,
+        };
+        let restored = restorer.edit(shape, text);
+        self.note(restorer.findings, findings);
+        restored
     }
 
     /// Replaces what may not pass in a JSON text. `None` if it stays as it is.
+    ///
+    /// Until it is done it changes nothing that another run would not change alike, so the future
+    /// may be dropped and made again.
     ///
     /// # Errors
     /// It may not pass at all, or cannot be looked at.
@@ -157,7 +127,28 @@ impl RequestGuard {
         text: &str,
         findings: &mut Findings,
     ) -> Result<Option<String>, Blocked> {
-        let _ = (direction, shape, text, findings);
-        Ok(None)
+        if !self.direction(direction).redacts() {
+            return Ok(None);
+        }
+        let turn = take_turn(text.len()).await;
+        let mut redactor = self.redactor(direction);
+        let redacted = redactor.edit(shape, text);
+        let (has_made, found) = (redactor.has_made, redactor.findings);
+        drop(turn);
+        if has_made && let Some(pseudonyms) = &self.guard.pseudonyms {
+            let saved = pseudonyms.saved().await;
+            saved.map_err(|_| Blocked::not_stored())?;
+        }
+        self.note(found, findings);
+        redacted
+    }
+
+    /// Counts what was found.
+    fn note(&self, found: Findings, findings: &mut Findings) {
+        for ((direction, class, action), count) in &found.counts {
+            let metrics = &self.guard.metrics;
+            metrics.guarded(direction.as_str(), class, action, *count);
+        }
+        findings.add(found);
     }
 }

@@ -10,6 +10,7 @@ mod frame;
 use std::borrow::Cow;
 
 use memchr::memchr2;
+use serde_json::value::RawValue;
 
 use crate::guard::coverage::Shape;
 use crate::guard::fields::{FieldMatcher, FieldStates};
@@ -111,6 +112,13 @@ pub fn edit<V: StringVisitor>(
     let rest = text.get(editor.copied..).unwrap_or_default();
     editor.out.push_str(rest);
     Ok(Some(editor.out))
+}
+
+/// Returns whether a text is a JSON object or list.
+#[must_use]
+pub fn is_json(text: &str) -> bool {
+    let begins = text.trim_ascii_start().starts_with(['{', '[']);
+    begins && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 /// What comes next.

@@ -73,6 +73,8 @@ families! {
         "Requests whose caller was not let in: missing, malformed, invalid_token, insufficient_scope, unavailable (the keys of the issuer cannot be fetched).";
     LIMITED = "weir_limited_total" Counter ["rule"]
         "Requests that a rule of limits.rates refused.";
+    GUARDED = "weir_guard_values_total" Counter ["direction", "class", "action"]
+        "Values that rules of guard.redact found, by what happened to them: tokenise, mask, block, report, restore; unknown: a pseudonym that could not be turned back.";
     UP = "weir_upstream_up" Gauge ["upstream"]
         "1 if the last attempt to list an upstream succeeded, 0 if it failed or none has ended yet.";
     STARTING = "weir_upstream_starting" Gauge ["upstream"]

@@ -123,6 +123,7 @@ impl Metrics {
         });
         self.write_callers(&mut text);
         self.write_limited(&mut text);
+        self.write_guarded(&mut text);
         write_each(&mut text, &names::UP, observed, |up| usize::from(up.up));
         write_each(&mut text, &names::STARTING, observed, |up| {
             usize::from(up.starting)

@@ -6,31 +6,27 @@ mod changes;
 mod guarded;
 mod notifications;
 mod outgoing;
+mod resume;
 mod unasked;
 
 use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::guard::{Blocked, Findings};
-use crate::json::Object;
 use crate::large::take_turn;
 use crate::limits::RateLease;
-use crate::protocol::era::Era;
 use crate::protocol::error::{Blame, Fault};
 use crate::protocol::message::{self, Message, Outcome, Request, Response};
 use crate::record::Record;
 use crate::relay::send::{CancelOnDrop, Sent, UpstreamStream};
 use crate::relay::{Payload, platform};
-use crate::upstream::{Exchange, LinkError, watch};
+use crate::upstream::{LinkError, watch};
 
 pub use changes::{ChangeEvent, Changes, ListKinds};
+pub(super) use guarded::towards_caller;
 pub use outgoing::{Outgoing, Pause};
 
 /// The answer to one request: any number of notifications and requests, then one response.
@@ -69,7 +65,7 @@ struct UpstreamReply {
     /// The lease that pays for the answer, where there are limits. Its places are taken until the reply is over.
     lease: Option<RateLease>,
     /// The upstream's stream that is being opened again.
-    resuming: Option<BoxFuture<'static, Result<Exchange, LinkError>>>,
+    resuming: Option<resume::Resuming>,
     /// A message that waits for its turn to be parsed.
     received: Option<Bytes>,
 }
@@ -93,9 +89,6 @@ enum Bridged<'a> {
         blame: Option<Blame>,
     },
 }
-
-/// The pause before a stream is opened again if the upstream names none, and the longest pause.
-const RESUME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 impl Reply {
     /// Begins the way back of a request.
@@ -196,11 +189,11 @@ impl UpstreamReply {
                 return self.fail(&LinkError::Nonsense("not UTF-8"));
             };
             let parsed = Message::parse(text);
+            drop(turn);
             let guarded = match &parsed {
                 Ok(message) => self.guard(message, text).await,
                 Err(_) => Ok(None),
             };
-            drop(turn);
             self.received = None;
             let parsed = match &guarded {
                 Ok(None) => parsed,
@@ -249,41 +242,10 @@ impl UpstreamReply {
         }
     }
 
-    /// Begins to open the upstream's stream again after its last event. Returns `None` if that is
-    /// not possible: only legacy has it, and only for streams whose events have ids.
-    ///
-    /// It does not wait: the caller's stream may have to pause first, and the next call of
-    /// [`Self::receive`] waits. The call's deadline stays as it was.
+    /// Begins to open the upstream's stream again; `None` if that is not possible.
     fn resume(&mut self) -> Option<Received> {
-        let position = self.sent.stream.exchange.resume_point()?;
-        let CancelOnDrop { link, peer, .. } = &self.sent.stream.cancel;
-        let (Era::Legacy, Some(last)) = (peer.era(), position.last.clone()) else {
-            return None;
-        };
-        let pause = Pause {
-            retry: position.retry,
-            caller_is_back: Arc::default(),
-        };
-        let caller_is_back = Arc::clone(&pause.caller_is_back);
-        let longest = position.retry.unwrap_or(RESUME.0).min(RESUME.1);
-        let (link, peer) = (Arc::clone(link), Arc::clone(peer));
-        let deadline = self.sent.stream.exchange.deadline();
-        let resuming = async move {
-            let resumed = async {
-                // Whichever comes first: the upstream's time is over, or the caller is back.
-                let _ = tokio::time::timeout(longest, caller_is_back.notified()).await;
-                let resumed = link.resume(&peer, &last).await?;
-                Ok(resumed.continue_from(position))
-            };
-            match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline, resumed)
-                    .await
-                    .map_err(|_| LinkError::Timeout)?
-                    .map(|exchange| exchange.with_deadline(deadline)),
-                None => resumed.await,
-            }
-        };
-        self.resuming = Some(resuming.boxed());
+        let (resuming, pause) = resume::begin(&self.sent.stream)?;
+        self.resuming = Some(resuming);
         Some(Received::Paused(pause))
     }
 
@@ -297,7 +259,8 @@ impl UpstreamReply {
         let asked = match requests.session() {
             Some(session) => {
                 let caller = self.record.caller();
-                notifications::request(session, caller, link, peer, request).await
+                let guard = self.sent.guard.as_ref();
+                notifications::request(session, caller, link, peer, guard, request).await
             }
             None => None,
         };
@@ -366,29 +329,10 @@ impl UpstreamReply {
             Outcome::Result(_) => "result",
             Outcome::Error(_) => "error",
         });
-        self.keep_task_token(response);
+        notifications::keep_task_token(&self.sent, response);
         match self.bridge(response).await {
             Ok(bridged) => self.render(bridged),
             Err(fault) => self.refuse(&fault),
-        }
-    }
-
-    /// Keeps the caller's progress token if the call became a task: its progress outlives the call.
-    fn keep_task_token(&self, response: &Response<'_>) {
-        let Sent {
-            stream,
-            token,
-            bridge,
-            ..
-        } = &*self.sent;
-        let (Outcome::Result(result), true) = (&response.outcome, bridge.has_tasks) else {
-            return;
-        };
-        let (Some(session), Some(token)) = (stream.requests.session(), token) else {
-            return;
-        };
-        if Object::parse(result).is_ok_and(|result| result.contains("task")) {
-            session.add_task_token(stream.cancel.link.id(), stream.cancel.id, token);
         }
     }
 

@@ -1,15 +1,17 @@
 //! The guard: checks the data of a request before it is sent to an upstream, and of what comes back.
 
-use crate::guard::{Blocked, Direction, Findings, RequestGuard, coverage};
-use crate::json::Object;
+use crate::guard::coverage::{self, Shape};
+use crate::guard::{Blocked, Direction, Findings, RequestGuard};
+use crate::json::{self, Object};
+use crate::name::UpstreamIndex;
 use crate::policy::Permit;
 use crate::protocol::error::Fault;
 use crate::protocol::headers;
 use crate::protocol::message::Request;
 use crate::protocol::method;
 use crate::record::Record;
-use crate::relay::Scope;
 use crate::relay::call::Target;
+use crate::relay::{Scope, back};
 
 /// A request whose data passed, with the permit to send it.
 #[derive(Debug)]
@@ -155,6 +157,48 @@ async fn redact_meta(
     };
     let parsed = Object::parse(&redacted).map_err(|_| Blocked::unreadable())?;
     Ok(Some(parsed.into_owned()))
+}
+
+/// Refuses a URI of a caller's for an upstream that may not get it. Subscriptions are known by their
+/// URIs, so none is sent that differs.
+///
+/// # Errors
+/// It has something in it that may not pass.
+pub(super) async fn check_uri(
+    scope: &Scope<'_>,
+    upstream: UpstreamIndex,
+    uri: &str,
+) -> Result<(), Fault> {
+    let Some(guard) = scope.guard_of(upstream, None) else {
+        return Ok(());
+    };
+    let (direction, text) = (Direction::TowardsUpstream, json::quote(uri));
+    let mut findings = Findings::default();
+    let redacted = guard.redact(direction, &Shape::Text, &text, &mut findings);
+    match redacted.await.map_err(blocked)? {
+        Some(_) => Err(Fault::Blocked {
+            rule: direction.as_str().into(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Returns a page of an upstream's own list as it may pass to the caller.
+///
+/// # Errors
+/// It may not pass.
+pub(super) async fn check_page(
+    scope: &Scope<'_>,
+    upstream: UpstreamIndex,
+    page: String,
+) -> Result<String, Fault> {
+    let Some(guard) = scope.guard_of(upstream, None) else {
+        return Ok(page);
+    };
+    let mut findings = Findings::default();
+    let changed = back::towards_caller(&guard, &coverage::RESULT, &page, &mut findings).await;
+    let changed = changed.map_err(|blocked| Fault::BlockedAnswer { rule: blocked.rule })?;
+    Ok(changed.unwrap_or(page))
 }
 
 fn apply(target: &mut Target<'_>, changed: Vec<(String, String)>) {

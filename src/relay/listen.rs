@@ -17,8 +17,8 @@ use crate::protocol::bounds::{self, EXPOSED_URI_BYTES, TASK_ID_BYTES};
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::{meta, method};
-use crate::relay::Scope;
 use crate::relay::back::{Changes, ListKinds};
+use crate::relay::{Scope, guard};
 use crate::upstream::subscriptions::{Subscription, Topic, Update};
 
 /// At most this many updates wait for a slow reader; more are dropped.
@@ -170,6 +170,13 @@ async fn subscribe(
             continue;
         }
         let PermittedTopic { exposed, topic, .. } = one;
+        if let Topic::Resource(uri) = &topic
+            && guard::check_uri(scope, one.permit.upstream(), uri)
+                .await
+                .is_err()
+        {
+            continue;
+        }
         let all = &link.subscriptions;
         if let Some(held) = all.subscribe(
             topic.clone(),

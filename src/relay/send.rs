@@ -268,6 +268,7 @@ impl Sender<'_, '_> {
             trace: scope.trace,
             onward: hops::onward(scope, last),
             wants_progress: self.extension.is_some(),
+            keeps_baggage: self.guard.is_none(),
         };
         let hop = Hop {
             caller: scope.era(),
@@ -283,7 +284,7 @@ impl Sender<'_, '_> {
             logs,
         } = request::rewrite_params(&mut self.target.params, meta, hop, id, &hop_meta)?;
         let mut headers = self.mirrored_headers(peer.era())?;
-        let baggage_room = match link.config.forward_meta {
+        let baggage_room = match link.config.forward_meta && self.guard.is_none() {
             true => headers::room_in(&headers),
             false => 0,
         };

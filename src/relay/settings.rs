@@ -14,7 +14,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::method;
 use crate::relay::back::ReplySource;
-use crate::relay::{Payload, Scope, send};
+use crate::relay::{Payload, Scope, guard, send};
 use crate::session::{CallerSession, ResourceSubscription};
 use crate::upstream::subscriptions::Topic;
 use crate::upstream::{Link, LinkError, Peer};
@@ -66,6 +66,7 @@ pub(super) async fn subscribe(
         uri: uri.clone().into_owned(),
     })?;
     let permit = scope.permit_resource(&route, &uri)?;
+    guard::check_uri(scope, route.upstream_index, &route.uri).await?;
     let link = scope.link(&permit)?;
     let deadline = link.list_deadline();
     let fault = |error: LinkError| error.to_fault(link.id());

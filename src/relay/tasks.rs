@@ -15,7 +15,7 @@ use crate::relay::back::ReplySource;
 use crate::relay::call::{Target, takes_tasks};
 use crate::relay::named::beginning;
 use crate::relay::settings::legacy_session;
-use crate::relay::{Payload, Scope, send};
+use crate::relay::{Payload, Scope, guard, send};
 
 /// Finds the upstream of a `tasks/get`, `tasks/result`, `tasks/update` or `tasks/cancel`.
 ///
@@ -99,10 +99,11 @@ pub(super) async fn list(scope: &Scope<'_>, request: &Request<'_>) -> Result<Rep
         }
         session.touch();
         let answer = send::list_tasks(scope, request, link, cursor.as_deref()).await?;
-        let page = match &answer {
-            Some(Ok(result)) => Object::parse(result).ok(),
+        let page = match answer {
+            Some(Ok(result)) => Some(guard::check_page(scope, upstream, result).await?),
             Some(Err(_)) | None => None,
         };
+        let page = page.as_deref().and_then(|page| Object::parse(page).ok());
         // If an upstream fails, only its own tasks are missing.
         let Some(page) = page else {
             continue;

@@ -16,6 +16,7 @@ use crate::config::{self, Config};
 use crate::connector::{self, ConnectorContext};
 use crate::credentials::CredentialsContext;
 use crate::files::Files;
+use crate::guard::Guard;
 use crate::live::accept::AcceptHandle;
 use crate::live::command::{NewConfig, PublisherCommand};
 use crate::live::keeper::Keeper;
@@ -28,7 +29,7 @@ use crate::memory::MemoryBudget;
 use crate::server::audit;
 use crate::server::authentication::Authentication;
 use crate::server::context::make_context;
-use crate::server::data_guard::make_guard;
+use crate::server::data_guard::DataGuard;
 use crate::server::error::ServeError;
 use crate::server::options::Options;
 use crate::server::warnings::{is_gated, warn_of_config};
@@ -57,6 +58,8 @@ pub struct Core {
     keepers: BTreeMap<u64, CancellationToken>,
     /// The way callers are authenticated.
     pub(super) authentication: Authentication,
+    /// Makes the rules for data.
+    data_guard: DataGuard,
 }
 
 impl Core {
@@ -91,7 +94,8 @@ impl Core {
         };
         let catalog = restored.publish.unwrap_or_else(|| empty_catalog(&config));
         let (metrics, first_links) = (Arc::clone(&around.metrics), Arc::clone(&links));
-        let guard = make_guard(&config);
+        let mut data_guard = DataGuard::new(&metrics, &tasks, &shutdown, options.stores);
+        let guard = data_guard.make(&config)?;
         let first = Snapshot::first(config, first_links, catalog, metrics).with_guard(guard);
         let audit = audit::start(options.stores, &first)?;
         // The record file may be new: children may not read it.
@@ -115,6 +119,7 @@ impl Core {
             store,
             keepers: BTreeMap::new(),
             authentication,
+            data_guard,
         };
         for link in links.iter() {
             core.schedule.add(link).await?;
@@ -131,6 +136,7 @@ impl Core {
     /// Fails if an upstream cannot be set up; then everything stays as it was.
     pub async fn configure(&mut self, config: Arc<Config>) -> Result<Reconfigured, ServeError> {
         let authentication = self.authentication.prepare(&config.listen)?;
+        let guard = self.data_guard.make(&config)?;
         self.around.secret_paths.follow(&config);
         let snapshot = self.live.load_full();
         let known = snapshot.links().iter().map(|link| (link.id(), link));
@@ -173,7 +179,8 @@ impl Core {
             }
         }
         self.authentication.apply(authentication);
-        self.publish(config, Arc::clone(&links), pins).await;
+        self.publish(config, Arc::clone(&links), (pins, guard))
+            .await;
         // Only now: the publisher ignores listings of links that it does not know.
         fresh.iter().for_each(|link| self.start_keeper(link));
         let kept: BTreeSet<_> = links.iter().map(|link| link.link_id).collect();
@@ -186,8 +193,12 @@ impl Core {
     }
 
     /// Publishes another config, and waits until callers see it.
-    async fn publish(&self, config: Arc<Config>, links: Arc<[Arc<Link>]>, pins: Vec<(u64, Pins)>) {
-        let guard = make_guard(&config);
+    async fn publish(
+        &self,
+        config: Arc<Config>,
+        links: Arc<[Arc<Link>]>,
+        (pins, guard): (Vec<(u64, Pins)>, Option<Arc<Guard>>),
+    ) {
         let (done, told) = oneshot::channel();
         let new = NewConfig {
             config,

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use crate::audit::AuditFileError;
 use crate::authentication::AuthenticationSetupError;
 use crate::credentials::secrets::SecretUnavailable;
+use crate::guard::detectors::DetectorsError;
+use crate::guard::pseudonyms::KeyTextError;
 use crate::live::schedule::ScheduleError;
 use crate::name::UpstreamId;
 use crate::pem::PemError;
@@ -68,6 +70,12 @@ pub enum ServeError {
     /// The key of their checkpoints cannot be used.
     #[error("`audit.sign`")]
     AuditKey(#[source] PemError),
+    /// A rule for data cannot be used.
+    #[error("`guard.redact`")]
+    Guard(#[from] DetectorsError),
+    /// The key of pseudonyms cannot be used.
+    #[error("`guard.redact.key`")]
+    PseudonymKey(#[from] KeyTextError),
     /// The resync schedule cannot be set up.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),

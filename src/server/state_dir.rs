@@ -101,6 +101,34 @@ pub(super) fn load_keys(config: &Config) -> Result<KeyRing, ServeError> {
     Ok(KeyRing::from_texts(keys).ok_or(NoRandom)?)
 }
 
+/// The file of the key of pseudonyms.
+const PSEUDONYM_KEY: &str = "pseudonyms.key";
+
+/// Loads the keys of pseudonyms: from the config, or from the state folder (created there once,
+/// readable only by its owner, by a process that `stores` something). Without either, makes one for
+/// this run, which is `own`.
+pub(super) fn load_pseudonym_keys(
+    config: &Config,
+    stores: bool,
+    own: &mut Option<String>,
+) -> Result<Vec<String>, ServeError> {
+    let written = &config.guard.pseudonyms.keys;
+    if !written.is_empty() {
+        let texts = written.iter().map(|key| key.expose().to_owned());
+        return Ok(texts.collect());
+    }
+    let path = config.state_dir.as_ref().map(|dir| dir.join(PSEUDONYM_KEY));
+    if let Some(path) = path.filter(|path| stores || path.exists()) {
+        let text = read_or_create(&path, check_key, KeyRing::new_text)?;
+        return Ok(text.lines().map(|line| line.trim().to_owned()).collect());
+    }
+    let key = match own {
+        Some(key) => key.clone(),
+        None => own.insert(KeyRing::new_text()?).clone(),
+    };
+    Ok(vec![key])
+}
+
 /// The file of the token for the admin listener.
 const ADMIN_TOKEN: &str = "admin.token";
 

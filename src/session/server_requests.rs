@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::guard::RequestGuard;
 use crate::protocol::message::{Id, Message};
 use crate::protocol::method;
 use crate::session::caller_session::CallerSession;
@@ -23,6 +24,8 @@ pub struct PendingServerRequest {
     pub id: Id,
     /// The upstream's progress token, as JSON text.
     pub token: Option<Box<str>>,
+    /// The rules for the data of the answer; `None` if all of it passes.
+    pub guard: Option<RequestGuard>,
 }
 
 /// The requests that an upstream sent during one call. They end with the call.

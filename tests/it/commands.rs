@@ -521,6 +521,8 @@ async fn the_demo_comes_to_its_end_and_every_door_has_checked_somebody() {
         "logistics  sees warehouse__",
         "support    calls warehouse__stock_report: ",
         "without a key: 401 Unauthorized",
+        "the upstream gets  {\"sku\":\"BRG-6204\",\"quantity\":2,\"order\":\"email_",
+        "the agent reads    2 × BRG-6204 reserved for ada@example.com until 18:00",
     ] {
         assert!(ran.out.contains(said), "no `{said}`: {}", ran.out);
     }

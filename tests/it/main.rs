@@ -59,6 +59,7 @@ mod face_modern;
 mod face_stdio;
 mod forwarding;
 mod get_streams;
+mod guard;
 mod habits;
 mod hosts;
 mod identity;

@@ -68,6 +68,12 @@ pub(super) enum DemoError {
         /// Upstreams.
         expected: String,
     },
+    /// An address reached the upstream, or did not come back.
+    #[error("the address in a call of `{tool}` was not replaced, or not restored")]
+    Unredacted {
+        /// The tool.
+        tool: String,
+    },
     /// An agent could call a tool that no policy permits.
     #[error("{tool} answered an agent that may not use it")]
     Allowed {

@@ -19,6 +19,9 @@ use super::weir;
 use crate::cli::output::{Progress, Screen, Table, TextStyle, count};
 use crate::name::{Namespace, Naming};
 
+/// An address in the arguments of a call.
+const ADDRESS: &str = "ada@example.com";
+
 const PROFILES: [&DemoProfile; 4] = [&OFFICE, &WAREHOUSE, &CRM, &NOTES];
 
 /// A run of the demo.
@@ -73,6 +76,7 @@ impl<'a> DemoRun<'a> {
         self.add_tool(&mut running, &before).await?;
         self.show_checks(&running.checks);
         self.show_agents(&running).await?;
+        self.show_redaction(&running).await?;
         frame::print_closing(
             self.out,
             PROFILES.len(),
@@ -346,6 +350,30 @@ impl<'a> DemoRun<'a> {
         ));
         self.out.print_blank();
         self.out.print_quote(agents::POLICIES.trim_end());
+        Ok(())
+    }
+
+    /// Step 7: an address leaves an agent, reaches the upstream as a pseudonym, and comes back.
+    async fn show_redaction(&mut self, running: &RunningDemo) -> Result<(), DemoError> {
+        self.out
+            .print_heading("7  An address that the upstream does not see");
+        let tool = exposed(WAREHOUSE.name, RESERVE_STOCK.name);
+        let sent = json!({ "sku": "BRG-6204", "quantity": 2, "order": ADDRESS });
+        let arguments = sent.as_object().cloned().unwrap_or_default();
+        // The last agent is the one that may use the warehouse.
+        let Some(agent) = self.state.agents.last_mut() else {
+            return Ok(());
+        };
+        let answer = agent.call(&tool, arguments, &mut |_| {}).await?;
+        let arrived = running.warehouse.last_arguments();
+        if arrived.contains(ADDRESS) || !answer.text.contains(ADDRESS) {
+            return Err(DemoError::Unredacted { tool });
+        }
+        self.out.print_done(&format!("the agent sends    {sent}"));
+        self.out
+            .print_done(&format!("the upstream gets  {arrived}"));
+        self.out
+            .print_done(&format!("the agent reads    {}", answer.text));
         Ok(())
     }
 

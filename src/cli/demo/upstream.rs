@@ -49,6 +49,8 @@ struct UpstreamState {
     peers: Mutex<Vec<Peer<RoleServer>>>,
     /// How many peers have subscribed to changes.
     followers: watch::Sender<usize>,
+    /// The arguments of the last call, as JSON text.
+    last_arguments: Mutex<String>,
 }
 
 impl DemoUpstream {
@@ -59,11 +61,17 @@ impl DemoUpstream {
             changes: watch::Sender::new(0),
             peers: Mutex::default(),
             followers: watch::Sender::new(0),
+            last_arguments: Mutex::default(),
         }))
     }
 
     pub(super) fn profile(&self) -> &'static DemoProfile {
         self.0.profile
+    }
+
+    /// Returns the arguments of the last call, as JSON text.
+    pub(super) fn last_arguments(&self) -> String {
+        self.0.last_arguments.lock().clone()
     }
 
     /// Waits until this many peers have subscribed to changes. A peer that has only just connected may not
@@ -252,7 +260,9 @@ impl ServerHandler for DemoUpstream {
             () = run_steps(&tool, &context) => {}
             () = context.ct.cancelled() => return Err(ErrorData::internal_error("cancelled", None)),
         }
-        let result = match (tool.answer)(&request.arguments.unwrap_or_default()) {
+        let arguments = request.arguments.unwrap_or_default();
+        *self.0.last_arguments.lock() = json!(arguments).to_string();
+        let result = match (tool.answer)(&arguments) {
             Ok(text) => CallToolResult::success(vec![ContentBlock::text(text)]),
             Err(text) => CallToolResult::error(vec![ContentBlock::text(text)]),
         };

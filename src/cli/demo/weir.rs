@@ -89,7 +89,8 @@ upstreams:
     )
 }
 
-/// Returns the config of a weir whose callers have keys, whose files are in this folder.
+/// Returns the config of a weir whose callers have keys, and upstreams no addresses. Its files are
+/// in this folder.
 fn guarded_config(endpoints: &Endpoints, folder: &Path) -> String {
     let place = |file: &str| {
         let path = folder.join(file);
@@ -99,7 +100,8 @@ fn guarded_config(endpoints: &Endpoints, folder: &Path) -> String {
     config(endpoints).replace(
         "listen: { address: 127.0.0.1:0 }",
         &format!(
-            "listen: {{ address: 127.0.0.1:0, auth: {{ api_keys: {{ file: {callers} }} }} }}\npolicy: {{ files: [{policies}], covers: [tools, prompts, resources] }}"
+            "listen: {{ address: 127.0.0.1:0, auth: {{ api_keys: {{ file: {callers} }} }} }}\npolicy: {{ files: [{policies}], covers: [tools, prompts, resources] }}
+guard: {{ redact: {{ towards_upstream: {{ EMAIL: tokenise }}, towards_caller: {{ EMAIL: restore }} }} }}"
         ),
     )
 }

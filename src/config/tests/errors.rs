@@ -163,7 +163,7 @@ upstreams:
     weir.yaml:2:104: listen.allowed_origins[0]: not an origin: write SCHEME://HOST or SCHEME://HOST:PORT, without path
     weir.yaml:2:109: listen.allowed_origins[1]: not an origin: write SCHEME://HOST or SCHEME://HOST:PORT, without path
     weir.yaml:3:19: admin.address: 0.0.0.0:8001 can be reached from the network: write `token: { env: NAME }` or `auth` under `admin`, or listen on 127.0.0.1
-    weir.yaml:4:1: sealing_key: a sealing key has at least 32 bytes of text, this one has 5; `openssl rand -base64 32` makes one
+    weir.yaml:4:1: sealing_key: a key has at least 32 bytes of text, this one has 5; `openssl rand -base64 32` makes one
     weir.yaml:5:11: instance: an instance has 1 to 64 of the characters A-Z a-z 0-9 _ . -
     weir.yaml:6:22: naming.separator: a separator has 1 to 8 of the characters A-Z a-z 0-9 _ . -
     weir.yaml:6:39: naming.max_length: must be from 24 to 128

@@ -5,7 +5,7 @@ use std::path::{Path as FilePath, PathBuf};
 use crate::config::error::{Problem, ProblemKind};
 use crate::config::secrets::Env;
 use crate::config::source::SourceFile;
-use crate::config::{CustomDetector, SecretRef, SecretRefError, raw, secrets, stream};
+use crate::config::{CustomDetector, FieldRule, SecretRef, SecretRefError, raw, secrets, stream};
 use crate::document::path::KeyPath;
 use crate::secret::Secret;
 
@@ -27,6 +27,8 @@ pub(super) struct Check<'c> {
     pub(super) secret_files: Vec<PathBuf>,
     /// The classes of data that the main file adds.
     pub(super) detectors: Vec<CustomDetector>,
+    /// The fields with a class that the main file names.
+    pub(super) fields: Vec<FieldRule>,
 }
 
 impl Check<'_> {

@@ -47,6 +47,8 @@ pub(super) fn check_guard(
         ),
         fields: check_fields(check, redact.fields, &detectors, &at.key("fields")),
     };
+    check_found(check, &rules, &[], &at);
+    check.fields.clone_from(&rules.fields);
     if redact.tenant.as_deref() == Some("") {
         check.report(&at.key("tenant"), Rule::Empty);
     }
@@ -116,13 +118,14 @@ fn check_route_guard(
         detectors,
         &at.key("towards_caller"),
     );
-    GuardRules {
-        redact: RedactRules {
-            towards_upstream,
-            towards_caller,
-            fields: check_fields(check, redact.fields, detectors, &at.key("fields")),
-        },
-    }
+    let rules = RedactRules {
+        towards_upstream,
+        towards_caller,
+        fields: check_fields(check, redact.fields, detectors, &at.key("fields")),
+    };
+    let outer = check.fields.clone();
+    check_found(check, &rules, &outer, &at);
+    GuardRules { redact: rules }
 }
 
 fn check_detectors(
@@ -182,13 +185,32 @@ fn check_actions(
         }
         let at = at.key(&class);
         check_class(check, &class, detectors, &at);
-        let is_guessable = Class::known(&class).is_some_and(|class| class.is_guessable());
-        if action == RedactAction::Tokenise && is_guessable {
+        let known = Class::known(&class);
+        if action == RedactAction::Tokenise && known.is_some_and(|class| class.is_guessable()) {
             check.report(&at, Rule::GuessableClass);
         }
         actions.named.insert(class.into(), action);
     }
     actions
+}
+
+/// Reports classes that rules name though nothing finds their values: neither text nor a field has
+/// them. What is only written under `*` is meant for what there is.
+fn check_found(check: &mut Check<'_>, rules: &RedactRules, outer: &[FieldRule], at: &KeyPath) {
+    let directions = [
+        ("towards_upstream", &rules.towards_upstream),
+        ("towards_caller", &rules.towards_caller),
+    ];
+    for (key, actions) in directions {
+        for (class, action) in &actions.named {
+            let is_harmless = matches!(action, RedactAction::Pass | RedactAction::Restore);
+            let in_text = Class::known(class).is_none_or(|class| class.is_detected());
+            let mut fields = rules.fields.iter().chain(outer);
+            if !is_harmless && !in_text && !fields.any(|field| field.class == *class) {
+                check.report(&at.key(key).key(class), Rule::NotFound);
+            }
+        }
+    }
 }
 
 fn check_fields(
@@ -221,11 +243,10 @@ fn check_class(check: &mut Check<'_>, class: &str, detectors: &[CustomDetector],
         return;
     }
     let upper = class.to_ascii_uppercase();
-    let near = known.into_iter().find(|known| {
-        let distance = strsim::damerau_levenshtein(&upper, known);
-        distance <= (known.len() / 4).max(1)
-    });
-    let similar = near.or_else(|| alias(&upper)).map(str::to_owned);
+    let distance = |known: &str| strsim::damerau_levenshtein(&upper, known);
+    let near = known.into_iter().min_by_key(|known| distance(known));
+    let near = near.filter(|known| distance(known) <= (known.len() / 4).max(1));
+    let similar = alias(&upper).or(near).map(str::to_owned);
     let found = class.chars().take(64).collect();
     check.report(at, Rule::UnknownClass { found, similar });
 }

@@ -12,13 +12,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::Caller;
-use crate::catalog::Digest;
+use crate::catalog::{Digest, NamedResources};
+use crate::guard::{Findings, RequestGuard, coverage};
 use crate::json::{self, Object};
 use crate::live::Live;
 use crate::protocol::era::Era;
 use crate::protocol::{meta, method};
-use crate::relay::back::unasked;
-use crate::session::SessionStream;
+use crate::relay::back::{guarded, unasked};
+use crate::session::{SessionStream, UnaskedMessage};
 use crate::upstream::subscriptions::{Topic, Update};
 
 /// The least time between two looks at what has changed. The first change is told at once; what
@@ -64,6 +65,15 @@ pub struct Changes {
     session: Option<SessionStream>,
     /// Modern: updates of what the caller subscribed to.
     updates: Option<mpsc::Receiver<Box<Update>>>,
+    /// What was received and is not rendered yet.
+    unrendered: Option<Unrendered>,
+}
+
+/// A message that was received and is not rendered yet.
+#[derive(Debug)]
+enum Unrendered {
+    Message(Box<UnaskedMessage>),
+    Update(Box<Update>),
 }
 
 /// The next event on a stream of changes.
@@ -106,6 +116,7 @@ impl Changes {
             end,
             session: None,
             updates: None,
+            unrendered: None,
         }
     }
 
@@ -135,6 +146,12 @@ impl Changes {
             if let Some(method) = self.due.pop_front() {
                 return ChangeEvent::Changed(method);
             }
+            if self.unrendered.is_some() {
+                // In a box: thousands of idle streams would hold the room for it otherwise.
+                if let Some(event) = Box::pin(self.render()).await {
+                    return event;
+                }
+            }
             let (messages, updates) = match &mut self.session {
                 Some(session) => (Some(&mut session.messages), Some(&mut session.updates)),
                 None => (None, self.updates.as_mut()),
@@ -142,15 +159,15 @@ impl Changes {
             let now = Instant::now();
             let rests = self.next_look.filter(|next| *next > now);
             let alarm = quiet_until.into_iter().chain(rests).min();
-            let message = tokio::select! {
+            tokio::select! {
                 () = self.end.cancelled() => return ChangeEvent::End,
-                Some(message) = receive(messages) => message,
+                Some(message) = receive(messages) => {
+                    self.unrendered = Some(Unrendered::Message(message));
+                }
                 Some(update) = receive(updates) => {
-                    if !self.may_hear_of(&update) {
-                        continue;
+                    if self.may_hear_of(&update) {
+                        self.unrendered = Some(Unrendered::Update(update));
                     }
-                    let (method, params) = render_update(&update);
-                    return ChangeEvent::Updated(method, params);
                 }
                 changed = self.generations.changed(), if rests.is_none() => {
                     if changed.is_err() {
@@ -158,23 +175,65 @@ impl Changes {
                     }
                     self.next_look = Some(Instant::now() + BETWEEN_LOOKS);
                     self.compare();
-                    continue;
                 }
-                () = wait_until(alarm) => match alarm == quiet_until {
-                    true => return ChangeEvent::Silence,
-                    false => continue,
+                () = wait_until(alarm) => if alarm == quiet_until {
+                    return ChangeEvent::Silence;
                 },
-            };
-            let Some(session) = &self.session else {
-                continue;
-            };
-            // In a box: thousands of idle streams would hold the room for it otherwise.
-            let (live, caller) = (&self.live, &self.caller);
-            let rendered = unasked::render(live, session.session(), caller, &message);
-            let rendered = Box::pin(rendered).await;
-            if let Some(message) = rendered {
-                return ChangeEvent::Message(message);
             }
+        }
+    }
+
+    /// Renders what was received; `None` if it is not for the caller. It stays in place until then,
+    /// because [`Self::next`] may be dropped before.
+    async fn render(&mut self) -> Option<ChangeEvent> {
+        let event = match (self.unrendered.as_ref()?, &self.session) {
+            (Unrendered::Message(message), Some(session)) => {
+                let (live, caller) = (&self.live, &self.caller);
+                let rendered = unasked::render(live, session.session(), caller, message).await;
+                rendered.map(ChangeEvent::Message)
+            }
+            (Unrendered::Message(_), None) => None,
+            (Unrendered::Update(update), _) => {
+                let (method, params) = render_update(update);
+                let params = self.guard_update(update, method, params).await;
+                params.map(|params| ChangeEvent::Updated(method, params))
+            }
+        };
+        self.unrendered = None;
+        event
+    }
+
+    /// Applies the rules for data to an update; `None` if it may not pass, or nobody knows whose it
+    /// is.
+    async fn guard_update(&self, update: &Update, method: &str, params: String) -> Option<String> {
+        let snapshot = self.live.load_full();
+        let Some(guard) = &snapshot.guard else {
+            return Some(params);
+        };
+        let view = snapshot.view(&self.caller);
+        let upstream = match update.topic {
+            Topic::Task(_) => view.task(&update.exposed, self.era)?.0,
+            Topic::Resource(_) => {
+                let named = || self.named_resources().find(&update.exposed, Instant::now());
+                view.resource(&update.exposed, self.era, named)?
+                    .upstream_index
+            }
+        };
+        let upstream = view.upstream_id(upstream)?;
+        let Some(guard) = RequestGuard::of(guard, upstream, None, &self.caller) else {
+            return Some(params);
+        };
+        let shape = coverage::notification(method);
+        let mut findings = Findings::default();
+        let changed = guarded::towards_caller(&guard, shape, &params, &mut findings).await;
+        changed.ok().map(|changed| changed.unwrap_or(params))
+    }
+
+    /// Returns the resources that results named to the caller.
+    fn named_resources(&self) -> Arc<NamedResources> {
+        match &self.session {
+            Some(session) => Arc::clone(session.session().named_resources()),
+            None => self.live.named_resources(&self.caller),
         }
     }
 
@@ -184,13 +243,7 @@ impl Changes {
             Topic::Resource(_) => &*update.exposed,
             Topic::Task(_) => return true,
         };
-        let named = || {
-            let named = match &self.session {
-                Some(session) => Arc::clone(session.session().named_resources()),
-                None => self.live.named_resources(&self.caller),
-            };
-            named.find(uri, Instant::now())
-        };
+        let named = || self.named_resources().find(uri, Instant::now());
         let snapshot = self.live.load();
         snapshot.view(&self.caller).may_read(uri, self.era, named)
     }

@@ -53,7 +53,7 @@ pub(super) async fn guard_message(
 ///
 /// # Errors
 /// It may not pass.
-pub(super) async fn towards_caller(
+pub(in crate::relay) async fn towards_caller(
     guard: &RequestGuard,
     shape: &'static coverage::Shape,
     text: &str,

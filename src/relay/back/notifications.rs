@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use crate::bridge::task_ids;
 use crate::caller::Caller;
+use crate::guard::RequestGuard;
 use crate::json::{self, Object};
 use crate::name::UpstreamId;
-use crate::protocol::message::{self, Id, Notification, Request};
+use crate::protocol::message::{self, Id, Notification, Outcome, Request, Response};
 use crate::protocol::{meta, method};
 use crate::relay::send::Sent;
 use crate::session::{CallerSession, PendingServerRequest};
@@ -59,6 +60,25 @@ pub(super) async fn in_reply(
     }
 }
 
+/// Keeps the caller's progress token if the call became a task: its progress outlives the call.
+pub(super) fn keep_task_token(sent: &Sent, response: &Response<'_>) {
+    let Sent {
+        stream,
+        token,
+        bridge,
+        ..
+    } = sent;
+    let (Outcome::Result(result), true) = (&response.outcome, bridge.has_tasks) else {
+        return;
+    };
+    let (Some(session), Some(token)) = (stream.requests.session(), token) else {
+        return;
+    };
+    if Object::parse(result).is_ok_and(|result| result.contains("task")) {
+        session.add_task_token(stream.cancel.link.id(), stream.cancel.id, token);
+    }
+}
+
 /// Keeps a request of an upstream until it is answered, and returns it as the caller gets it, with
 /// its number. `None` if it is not for the caller: weir answers pings itself, and refuses requests
 /// when too many wait.
@@ -67,6 +87,7 @@ pub(super) async fn request(
     caller: &Caller,
     link: &Arc<Link>,
     peer: &Arc<Peer>,
+    guard: Option<&RequestGuard>,
     request: &Request<'_>,
 ) -> Option<(u64, Bytes)> {
     if request.method == method::PING {
@@ -89,6 +110,7 @@ pub(super) async fn request(
         peer: Arc::clone(peer),
         id: request.id.clone(),
         token,
+        guard: guard.cloned(),
     };
     if !session.add_pending(number, pending) {
         return None;

@@ -5,21 +5,39 @@ use std::borrow::Cow;
 
 use crate::bridge::task_ids;
 use crate::caller::Caller;
+use crate::guard::coverage::{self, Shape};
+use crate::guard::{Blocked, Direction, Findings, RequestGuard};
 use crate::json::Object;
 use crate::protocol::message::{self, Notification, Outcome, Response};
 use crate::protocol::{meta, method};
 use crate::session::{CallerSession, PendingServerRequest};
 use crate::upstream::outbox::OutboxState;
 
+/// The error that an upstream gets in place of an answer that may not pass.
+const KEPT_BACK: &str = "{\"code\":-32602,\"message\":\"the answer has data that may not pass\"}";
+
 /// Sends the caller's answer to the upstream whose request it answers. Returns false if no request
 /// has that id.
-pub fn answer(session: &CallerSession, caller: &Caller, response: &Response<'_>) -> bool {
+pub async fn answer(session: &CallerSession, caller: &Caller, response: &Response<'_>) -> bool {
     let number = response.id.and_then(message::read_number);
-    let Some(request) = number.and_then(|number| session.take_pending(number)) else {
+    let Some((number, request)) =
+        number.and_then(|number| Some((number, session.pending(number)?)))
+    else {
         return false;
     };
+    let (outcome, shape) = match response.outcome {
+        Outcome::Result(result) => (result, &coverage::ANSWER),
+        Outcome::Error(error) => (error, &coverage::ERROR),
+    };
+    let guarded = towards_upstream(request.guard.as_ref(), shape, outcome).await;
+    let outcome = match &guarded {
+        Ok(changed) => changed.as_deref().unwrap_or(outcome),
+        Err(_) => "",
+    };
     let body = match response.outcome {
-        Outcome::Result(result) => {
+        _ if guarded.is_err() => message::error(Some(&request.id), KEPT_BACK),
+        Outcome::Result(_) => {
+            let result = outcome;
             let result = match request.link.config.forward_meta {
                 true => Cow::Borrowed(result),
                 false => without_foreign_meta(result),
@@ -27,8 +45,12 @@ pub fn answer(session: &CallerSession, caller: &Caller, response: &Response<'_>)
             let unwrapped = task_ids::unwrap_related(&result, request.link.id(), caller);
             message::result(&request.id, unwrapped.as_deref().unwrap_or(&result))
         }
-        Outcome::Error(error) => message::error(Some(&request.id), error),
+        Outcome::Error(_) => message::error(Some(&request.id), outcome),
     };
+    // Only now: the future may be dropped before, and the caller send its answer again.
+    if session.take_pending(number).is_none() {
+        return false;
+    }
     let PendingServerRequest { link, peer, .. } = &request;
     link.post_later(peer, body, "a caller's answer", None);
     true
@@ -36,7 +58,7 @@ pub fn answer(session: &CallerSession, caller: &Caller, response: &Response<'_>)
 
 /// Sends the caller's progress to the upstream whose request it works on, with the upstream's own
 /// token.
-pub fn progress(session: &CallerSession, notification: &Notification<'_>) {
+pub async fn progress(session: &CallerSession, notification: &Notification<'_>) {
     let params = notification.envelope.get("params");
     let Some(mut params) = params.and_then(|params| Object::parse(params).ok()) else {
         return;
@@ -50,6 +72,12 @@ pub fn progress(session: &CallerSession, notification: &Notification<'_>) {
     if let Some(token) = &request.token {
         params.set(meta::PROGRESS_TOKEN, token.to_string());
         let mut text = Cow::Owned(params.to_text());
+        let shape = coverage::notification(method::PROGRESS);
+        match towards_upstream(request.guard.as_ref(), shape, &text).await {
+            Ok(Some(changed)) => text = Cow::Owned(changed),
+            Ok(None) => {}
+            Err(_) => return,
+        }
         if !request.link.config.forward_meta {
             text = without_foreign_meta(&text).into_owned().into();
         }
@@ -58,6 +86,25 @@ pub fn progress(session: &CallerSession, notification: &Notification<'_>) {
         let PendingServerRequest { link, peer, .. } = &request;
         link.post_later(peer, body, "a caller's progress", state);
     }
+}
+
+/// Returns what a caller says as it may pass to an upstream; `None` if it stays as it is.
+///
+/// # Errors
+/// It may not pass.
+async fn towards_upstream(
+    guard: Option<&RequestGuard>,
+    shape: &'static Shape,
+    text: &str,
+) -> Result<Option<String>, Blocked> {
+    let Some(guard) = guard else {
+        return Ok(None);
+    };
+    let (direction, mut findings) = (Direction::TowardsUpstream, Findings::default());
+    let restored = guard.restore(direction, shape, text, &mut findings)?;
+    let restored_text = restored.as_deref().unwrap_or(text);
+    let redacted = guard.redact(direction, shape, restored_text, &mut findings);
+    Ok(redacted.await?.or(restored))
 }
 
 /// Returns an object of a caller's, of whose `_meta` only the keys of the specification are left: for

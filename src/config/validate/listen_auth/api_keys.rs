@@ -62,6 +62,7 @@ fn check_file(text: &str, file: &FilePath, problems: &mut Vec<Problem>) -> Vec<A
         unknown: Vec::new(),
         secret_files: Vec::new(),
         detectors: Vec::new(),
+        fields: Vec::new(),
     };
     if raw.len() > ApiKeyEntry::MOST {
         let most = Rule::Most(ApiKeyEntry::MOST as u64);
