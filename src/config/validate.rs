@@ -14,6 +14,7 @@ mod drift;
 mod environment;
 mod guard;
 mod http;
+mod keys;
 mod listen_auth;
 mod listen_tls;
 mod oauth;

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use regex::RegexBuilder;
 
 use super::check::Check;
-use super::settings::{check_duration, check_keys};
+use super::keys::{check_duration, check_keys};
 use crate::classes::{Class, ClassNameError};
 use crate::config::error::ProblemKind;
 use crate::config::fingerprint::Fingerprint;

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use super::admin::check_admin;
 use super::audit::check_audit;
 use super::check::Check;
+use super::keys::{check_duration, check_keys};
 use super::listen_auth::{ListenContext, check_listen_auth};
 use super::listen_tls::{check_certificates_have_tls, check_listen_tls};
 use super::rates::{check_memory, check_rates};
@@ -23,7 +24,6 @@ use crate::config::{
 };
 use crate::document::path::KeyPath;
 use crate::name::{Charset, Instance, Naming};
-use crate::secret::Secret;
 
 /// How long calls under way may still take at the end: a third of what Kubernetes gives a container to stop in.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -188,50 +188,6 @@ fn origin(text: &str) -> Result<(), Rule> {
         return Err(Rule::Origin);
     }
     host(rest).map_err(|_| Rule::Origin)
-}
-
-/// The most keys that are tried for a token.
-const SEALING_KEYS: usize = 16;
-
-/// Resolves one key or several, under the two settings that hold them.
-pub(super) fn check_keys(
-    check: &mut Check<'_>,
-    (one, several): (Option<raw::SecretRef>, Option<Vec<raw::SecretRef>>),
-    [key, other]: [&'static str; 2],
-    root: &KeyPath,
-) -> Vec<Secret> {
-    let at = root.key(other);
-    let several = match several {
-        Some(_) if one.is_some() => {
-            check.report(&root.key(key), Rule::NotWith { key, other });
-            return Vec::new();
-        }
-        Some(several) => several,
-        None => {
-            let fetched = one.and_then(|raw| fetch_sealing_key(check, &raw, &root.key(key)));
-            return fetched.into_iter().collect();
-        }
-    };
-    if several.is_empty() {
-        check.report(&at, Rule::Empty);
-    }
-    if several.len() > SEALING_KEYS {
-        check.report(&at, Rule::Most(SEALING_KEYS as u64));
-    }
-    let fetched = several.iter().enumerate();
-    fetched
-        .filter_map(|(index, raw)| fetch_sealing_key(check, raw, &at.item(index)))
-        .collect()
-}
-
-fn fetch_sealing_key(check: &mut Check<'_>, raw: &raw::SecretRef, at: &KeyPath) -> Option<Secret> {
-    let key = check.own_secret(raw);
-    let key = check.ok(at, key)?;
-    let bytes = key.expose().len();
-    if bytes < 32 {
-        check.report(at, Rule::SealingKey(bytes));
-    }
-    Some(key)
 }
 
 fn check_naming(check: &mut Check<'_>, raw: &raw::Naming, at: &KeyPath) -> Naming {
@@ -415,16 +371,6 @@ fn check_limits(
         response_bytes: check.or(&at.key("response_bytes"), bytes, 1),
         tools: check_count(check, raw.tools, base.tools, &at.key("tools")).get(),
     }
-}
-
-pub(super) fn check_duration(
-    check: &mut Check<'_>,
-    written: Option<forms::Duration>,
-    base: Duration,
-    at: &KeyPath,
-) -> Duration {
-    let parsed = written.map_or(Ok(base), |text| units::duration(&text.0));
-    check.or(at, parsed, base)
 }
 
 /// Checks a number of things: 1 to 1,000,000.
