@@ -15,7 +15,7 @@ use crate::cli::output::{Output, Table, TextStyle, make_safe};
 use crate::config::{self, ApiKeyEntry, ConfigErrors, UnitError};
 use crate::import::yaml_scalar;
 
-use edit::EditError;
+use edit::KeyFileError;
 
 /// `weir key`
 #[derive(Debug, Args)]
@@ -91,7 +91,7 @@ enum KeyError {
     Edit {
         file: String,
         #[source]
-        source: EditError,
+        source: KeyFileError,
     },
     #[error("{0}")]
     Entries(ConfigErrors),
@@ -239,7 +239,7 @@ fn key_file(args: &KeyFileArgs) -> Result<PathBuf, KeyError> {
 fn write(
     path: &Path,
     before: Option<&str>,
-    after: Result<String, EditError>,
+    after: Result<String, KeyFileError>,
 ) -> Result<(), KeyError> {
     let after = after.map_err(|source| KeyError::Edit {
         file: path.display().to_string(),

@@ -113,7 +113,7 @@ impl Activity {
         self: &Arc<Self>,
         version: Version,
         kept: Option<Reservation>,
-    ) -> RequestGuard {
+    ) -> RequestUnderWay {
         let header_since = self.header_since.swap(0, Relaxed);
         if header_since > 0 {
             self.begun.store(header_since, Relaxed);
@@ -122,7 +122,7 @@ impl Activity {
         if version == Version::HTTP_2 {
             self.multiplexed.store(true, Relaxed);
         }
-        RequestGuard {
+        RequestUnderWay {
             activity: Arc::clone(self),
             _kept: kept,
             is_standing: false,
@@ -182,14 +182,14 @@ impl Activity {
 
 /// Guard of a request that is being answered, until the last byte of the answer is sent.
 #[derive(Debug)]
-pub(super) struct RequestGuard {
+pub(super) struct RequestUnderWay {
     activity: Arc<Activity>,
     /// The part of `limits.memory` that the request takes.
     _kept: Option<Reservation>,
     is_standing: bool,
 }
 
-impl RequestGuard {
+impl RequestUnderWay {
     /// Notes that the answer is a stream of changes.
     pub(super) fn mark_standing(&mut self) {
         self.is_standing = true;
@@ -197,7 +197,7 @@ impl RequestGuard {
     }
 }
 
-impl Drop for RequestGuard {
+impl Drop for RequestUnderWay {
     fn drop(&mut self) {
         let activity = &self.activity;
         activity.idle_since.store(activity.now(), Relaxed);

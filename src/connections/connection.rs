@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
-use super::activity::{Activity, ConnectionPhase, RequestGuard};
+use super::activity::{Activity, ConnectionPhase, RequestUnderWay};
 use super::admission::{Admitted, ListenerContext};
 use super::listener::ClientStream;
 use super::reserve::ReserveService;
@@ -122,7 +122,7 @@ fn refuse_for_memory() -> Response {
 /// Prepares a response for the connection: its body holds the guard of the request.
 fn track(
     mut response: Response,
-    mut under_way: RequestGuard,
+    mut under_way: RequestUnderWay,
     closes: bool,
 ) -> http::Response<TrackedBody> {
     let standing = response.extensions_mut().remove::<StandingAnswer>();

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
 
-use super::activity::{RequestGuard, STALL};
+use super::activity::{RequestUnderWay, STALL};
 
 /// Most bytes of an answer that are handed to hyper at once, over HTTP/2: a frame's default size
 /// (RFC 9113 §6.5.2).
@@ -76,7 +76,7 @@ async fn end_when_stalled(task: impl Future) {
 /// Body of an answer, with the guard of its request.
 pub(super) struct TrackedBody {
     body: Body,
-    _under_way: RequestGuard,
+    _under_way: RequestUnderWay,
     /// Over HTTP/2. In a box: over HTTP/1.1 an idle stream of changes should take no more for it.
     pieces: Option<Box<StreamPieces>>,
 }
@@ -92,7 +92,7 @@ struct StreamPieces {
 
 impl TrackedBody {
     /// Wraps the body of an answer in the task that sends it.
-    pub(super) fn new(body: Body, under_way: RequestGuard) -> Self {
+    pub(super) fn new(body: Body, under_way: RequestUnderWay) -> Self {
         let progress = STREAM.try_with(Arc::clone).ok();
         let pieces = progress.map(|progress| {
             Box::new(StreamPieces {

@@ -13,7 +13,7 @@ const NEW: &str =
 
 /// Why the file is not edited.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum EditError {
+pub(super) enum KeyFileError {
     #[error("it cannot be used as it is:\n{0}")]
     Unusable(ConfigErrors),
     #[error("the key would not be valid:\n{0}")]
@@ -35,11 +35,11 @@ pub(super) fn add(
     file: &Path,
     id: &str,
     lines: &[String],
-) -> Result<String, EditError> {
+) -> Result<String, KeyFileError> {
     let before = before.unwrap_or(NEW);
-    let known = parse(before, file).map_err(EditError::Unusable)?;
+    let known = parse(before, file).map_err(KeyFileError::Unusable)?;
     if known.iter().any(|entry| &*entry.id == id) {
-        return Err(EditError::Taken(id.to_owned()));
+        return Err(KeyFileError::Taken(id.to_owned()));
     }
     let mut text = without_empty_braces(before)?;
     let ending = if text.contains("\r\n") { "\r\n" } else { "\n" };
@@ -59,31 +59,31 @@ pub(super) fn add(
         text.push_str(&format!("  {line}{ending}"));
     }
     text.push_str(&tail);
-    let after = parse(&text, file).map_err(EditError::Invalid)?;
+    let after = parse(&text, file).map_err(KeyFileError::Invalid)?;
     let is_new = |entry: &&ApiKeyEntry| &*entry.id != id;
     match after.len() == known.len() + 1 && after.iter().filter(is_new).eq(&known) {
         true => Ok(text),
-        false => Err(EditError::Unusual),
+        false => Err(KeyFileError::Unusual),
     }
 }
 
 /// Returns the text without an entry.
-pub(super) fn remove(before: &str, file: &Path, id: &str) -> Result<String, EditError> {
-    let known = parse(before, file).map_err(EditError::Unusable)?;
-    let root = parse::parse(before).root.ok_or(EditError::Unusual)?;
+pub(super) fn remove(before: &str, file: &Path, id: &str) -> Result<String, KeyFileError> {
+    let known = parse(before, file).map_err(KeyFileError::Unusable)?;
+    let root = parse::parse(before).root.ok_or(KeyFileError::Unusual)?;
     if is_in_braces(before, &root) {
-        return Err(EditError::Braces);
+        return Err(KeyFileError::Braces);
     }
     let entries = root.entries().unwrap_or_default();
     let at = entries.iter().position(|entry| entry.key == id);
-    let at = at.ok_or_else(|| EditError::Unknown(id.to_owned()))?;
+    let at = at.ok_or_else(|| KeyFileError::Unknown(id.to_owned()))?;
     let line = |index: usize| entries.get(index).map(|entry| entry.at.line - 1);
     let lines: Vec<&str> = before.split_inclusive('\n').collect();
-    let first = line(at).ok_or(EditError::Unusual)?;
+    let first = line(at).ok_or(KeyFileError::Unusual)?;
     let end = lines.iter().position(|line| line.trim_end() == "...");
     let next = line(at + 1).unwrap_or(end.unwrap_or(lines.len()));
     // Comments before the next key belong to that one.
-    let own = lines.get(first..next).ok_or(EditError::Unusual)?;
+    let own = lines.get(first..next).ok_or(KeyFileError::Unusual)?;
     let is_tail = |line: &&&str| line.trim().is_empty() || line.starts_with('#');
     let last = next - own.iter().rev().take_while(is_tail).count();
     let kept = lines.iter().enumerate();
@@ -95,11 +95,11 @@ pub(super) fn remove(before: &str, file: &Path, id: &str) -> Result<String, Edit
         }
         text.push_str("{}\n");
     }
-    let after = parse(&text, file).map_err(EditError::Invalid)?;
+    let after = parse(&text, file).map_err(KeyFileError::Invalid)?;
     let others = known.iter().filter(|entry| &*entry.id != id);
     match after.iter().eq(others) {
         true => Ok(text),
-        false => Err(EditError::Unusual),
+        false => Err(KeyFileError::Unusual),
     }
 }
 
@@ -114,7 +114,7 @@ fn is_in_braces(text: &str, root: &Node) -> bool {
 }
 
 /// Returns the text without `{}`, which a file without keys holds.
-fn without_empty_braces(text: &str) -> Result<String, EditError> {
+fn without_empty_braces(text: &str) -> Result<String, KeyFileError> {
     let Some(root) = parse::parse(text).root else {
         return Ok(text.to_owned());
     };
@@ -124,7 +124,7 @@ fn without_empty_braces(text: &str) -> Result<String, EditError> {
     let is_empty = root.entries().is_some_and(<[_]>::is_empty);
     let is_braces = |line: &str| line.trim() == "{}";
     if !is_empty || !text.lines().any(is_braces) {
-        return Err(EditError::Braces);
+        return Err(KeyFileError::Braces);
     }
     let lines = text.split_inclusive('\n');
     Ok(lines.filter(|line| !is_braces(line)).collect())
@@ -193,16 +193,16 @@ mod tests {
     fn what_cannot_be_edited_is_refused() {
         let one = entry("1", "a");
         let add = |text: &str, id: &str| add(Some(text), file(), id, &lines("b")).unwrap_err();
-        assert!(matches!(add(&one, "1"), EditError::Taken(_)));
-        assert!(matches!(add(&one, "a_b"), EditError::Invalid(_)));
-        assert!(matches!(add("x: 1\n", "a"), EditError::Unusable(_)));
+        assert!(matches!(add(&one, "1"), KeyFileError::Taken(_)));
+        assert!(matches!(add(&one, "a_b"), KeyFileError::Invalid(_)));
+        assert!(matches!(add("x: 1\n", "a"), KeyFileError::Unusable(_)));
         let braces = format!(
             "{{ x: {{ subject: a, hash: 'sha256:{}' }} }}\n",
             "0a".repeat(32)
         );
-        assert!(matches!(add(&braces, "a"), EditError::Braces));
+        assert!(matches!(add(&braces, "a"), KeyFileError::Braces));
         let remove = |text: &str, id: &str| remove(text, file(), id).unwrap_err();
-        assert!(matches!(remove(&braces, "x"), EditError::Braces));
-        assert!(matches!(remove(&one, "2"), EditError::Unknown(_)));
+        assert!(matches!(remove(&braces, "x"), KeyFileError::Braces));
+        assert!(matches!(remove(&one, "2"), KeyFileError::Unknown(_)));
     }
 }

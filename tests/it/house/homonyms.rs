@@ -6,11 +6,18 @@ use super::sources;
 use super::syntax::Syntax;
 
 /// Names that several types have all the same, each with its files and the reason.
-const HOMONYMS: &[(&str, &[&str], &str)] = &[(
-    "Naming",
-    &["config/raw.rs", "name.rs"],
-    "what is written has the name of what it becomes, which is not in `config`: the catalog uses it",
-)];
+const HOMONYMS: &[(&str, &[&str], &str)] = &[
+    (
+        "Guard",
+        &["config/raw/guard.rs", "guard/plan.rs"],
+        "what is written has the name of what it becomes, which is not in `config`: it has detectors",
+    ),
+    (
+        "Naming",
+        &["config/raw.rs", "name.rs"],
+        "what is written has the name of what it becomes, which is not in `config`: the catalog uses it",
+    ),
+];
 
 /// Names of more than one type, each with its files. To become fewer, never more.
 const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[];
