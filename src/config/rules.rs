@@ -346,6 +346,11 @@ pub enum Rule {
     /// `audit.sign`
     #[error("a key of Ed25519 is needed: `openssl genpkey -algorithm ed25519` makes one")]
     AuditKey,
+    /// `audit.hash_key`
+    #[error(
+        "at least 32 bytes of text are needed, this one has {0}; `openssl rand -base64 32` makes one"
+    )]
+    AuditHashKey(usize),
     /// `audit.fsync`
     #[error("write `always`, `never` or a duration, such as `1s`")]
     AuditFsync,

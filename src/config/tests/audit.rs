@@ -30,5 +30,15 @@ audit:
   fsync: sometimes
   rotate: { bytes: 1KiB, every: 1s, keep: 0 }
   checkpoints: ''
-"), @"");
+"), @r"
+    weir.yaml:2:9: audit.file: must not be empty
+    weir.yaml:3:14: audit.arguments: expected none, hash or redacted, found `hashed` (did you mean `hash`?)
+    weir.yaml:4:3: audit.sign: not PEM: `-----BEGIN …-----`, lines of base64, `-----END …-----`
+    weir.yaml:5:3: audit.hash_key: at least 32 bytes of text are needed, this one has 5; `openssl rand -base64 32` makes one
+    weir.yaml:6:10: audit.fsync: write `always`, `never` or a duration, such as `1s`
+    weir.yaml:7:20: audit.rotate.bytes: at least 64KiB are needed
+    weir.yaml:7:33: audit.rotate.every: at least 1m is needed
+    weir.yaml:7:43: audit.rotate.keep: must be from 1 to 4294967295
+    weir.yaml:8:16: audit.checkpoints: must not be empty
+    ");
 }

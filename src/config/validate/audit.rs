@@ -32,7 +32,7 @@ pub(super) fn check_audit(check: &mut Check<'_>, raw: raw::Audit, at: &KeyPath) 
     }
     let file = check.resolve(&raw.file);
     let checkpoints = raw.checkpoints.map(|path| check.resolve(&path));
-    if checkpoints.as_ref() == Some(&file) {
+    if !raw.file.is_empty() && checkpoints.as_ref() == Some(&file) {
         check.report(&at.key("checkpoints"), Rule::AuditCheckpoints);
     }
     AuditSettings {
@@ -81,7 +81,7 @@ fn check_hash_key(check: &mut Check<'_>, raw: &raw::SecretRef, at: &KeyPath) -> 
     let key = check.ok(at, key)?;
     let bytes = key.expose().len();
     if bytes < LEAST_KEY {
-        check.report(at, Rule::SealingKey(bytes));
+        check.report(at, Rule::AuditHashKey(bytes));
     }
     Some(key)
 }
