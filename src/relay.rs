@@ -157,7 +157,11 @@ async fn forward(
         Ok(lease) => lease,
         Err(refusal) => return limited::refuse(scope, request, refusal),
     };
-    let guarded = guard::redact(request, guarded, record).await?;
+    // Without rules it is not moved for nothing.
+    let guarded = match guarded.guard {
+        Some(_) => guard::redact(request, guarded, record).await?,
+        None => guarded,
+    };
     record.admit().await?;
     let sent = send::send(scope, request, guarded, record).await?;
     Ok(ReplySource::Upstream(Box::new(sent), lease))

@@ -78,8 +78,7 @@ pub(super) fn validate(
     let mut settings = settings::check_settings(&mut check, raw);
     settings.config.secret_files = std::mem::take(&mut check.secret_files);
     check.detectors = settings.config.guard.detectors.to_vec();
-    let detectors = check.detectors.clone();
-    let fields = check.fields.clone();
+    let (detectors, fields) = (check.detectors.clone(), check.fields.clone());
     let mut seen = IndexMap::new();
     let mut sources = vec![collect(
         &mut check,

@@ -226,11 +226,12 @@ impl DirectionPlan {
 /// Returns what the most specific rule says of a class.
 fn action_for(layers: &[&ClassActions], class: &Class) -> RedactAction {
     let mut found = layers.iter().filter_map(|layer| layer.get(class.name()));
-    match found.next().unwrap_or(RedactAction::Pass) {
-        // Only `*` can say so: what is named is checked.
-        RedactAction::Tokenise if class.is_guessable() => RedactAction::Mask,
-        action => action,
+    let action = found.next().unwrap_or(RedactAction::Pass);
+    // Only `*` can say so: what is named is checked.
+    if action == RedactAction::Tokenise && class.is_guessable() {
+        return RedactAction::Mask;
     }
+    action
 }
 
 /// Returns the class with a name that the config has checked.

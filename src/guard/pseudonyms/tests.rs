@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 
@@ -294,7 +295,7 @@ async fn what_was_saved_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let shutdown = CancellationToken::new();
     let (store, pseudonyms) = opened(folder.path(), StoreLimits::default());
-    let writer = tokio::spawn(store_changes(store, shutdown.clone()));
+    let writer = TaskTracker::new().spawn(store_changes(store, shutdown.clone()));
     let mut words = Vec::new();
     for number in 0..100 {
         words.push(word(&pseudonyms, "t", &format!("user{number}@example.com")));
@@ -318,7 +319,7 @@ async fn what_was_saved_is_there_after_a_restart() {
     let (store, pseudonyms) = opened(folder.path(), StoreLimits::default());
     assert_eq!(store.len(), 99);
     assert_eq!(restored(&pseudonyms, "t", &words[0]), "user0@example.com");
-    let writer = tokio::spawn(store_changes(store, shutdown.clone()));
+    let writer = TaskTracker::new().spawn(store_changes(store, shutdown.clone()));
     word(&pseudonyms, "t", "one-more@example.com");
     pseudonyms.saved().await.unwrap();
     shutdown.cancel();
@@ -334,7 +335,7 @@ async fn a_disk_that_takes_nothing_refuses_and_recovers_by_itself() {
     // A file where the folder should be.
     std::fs::write(&state, "").unwrap();
     let shutdown = CancellationToken::new();
-    let writer = tokio::spawn(store_changes(store, shutdown.clone()));
+    let writer = TaskTracker::new().spawn(store_changes(store, shutdown.clone()));
     let text = word(&pseudonyms, "t", "max@example.com");
     assert_eq!(pseudonyms.saved().await, Err(PseudonymError::NotStored));
     std::fs::remove_file(&state).unwrap();
