@@ -23,7 +23,7 @@ use std::time::SystemTime;
 
 use http::StatusCode;
 
-use crate::metrics::counter::Counter;
+use crate::metrics::counter::{Counter, GuardCounter};
 use crate::name::UpstreamId;
 use crate::protocol::error::{Blame, Fault};
 
@@ -52,7 +52,7 @@ pub struct Metrics {
     gave_up: AtomicBool,
     upstreams: Mutex<Vec<Arc<UpstreamMetrics>>>,
     limited: Mutex<Vec<Arc<LimitCounter>>>,
-    guarded: Mutex<Vec<Arc<guarded::GuardCounter>>>,
+    guarded: Mutex<Vec<Arc<GuardCounter>>>,
     observed_gauges: Mutex<Vec<ObservedGauge>>,
     /// Open GET streams of legacy sessions.
     pub get_streams: Gauge,

@@ -1,8 +1,12 @@
 //! Rules of the config that one value or several have to meet.
 
+mod header;
+
 use std::net::SocketAddr;
 
 use super::guard::FieldPathError;
+
+pub use header::HeaderSettingError;
 
 /// A rule of the config that is broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -427,27 +431,4 @@ pub enum UrlError {
     /// A part after `?` where there must be none (RFC 8414 §2).
     #[error("the URL of an issuer has no `?` part")]
     Query,
-}
-
-/// An error of a header.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HeaderSettingError {
-    /// Not a name.
-    #[error("not a header name")]
-    Name,
-    /// One that weir or HTTP itself sets.
-    #[error("weir sets this header itself")]
-    Reserved,
-    /// One that has a meaning of its own.
-    #[error("this header has another meaning: name one that only the platform sets")]
-    Meaning,
-    /// A value with a line break or another character that cannot be sent.
-    #[error("has characters that a header cannot have, such as a line break")]
-    Value,
-    /// The same header twice.
-    #[error("this header is set twice")]
-    Twice,
-    /// `basic` with `:` in the user name (RFC 7617 §2).
-    #[error("a user name has no `:` and no control characters")]
-    Username,
 }

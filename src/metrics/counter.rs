@@ -15,3 +15,10 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// The counter of the values of one class with one outcome.
+#[derive(Debug)]
+pub(super) struct GuardCounter {
+    pub(super) labels: [Box<str>; 3],
+    pub(super) values: Counter,
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::metrics::counter::Counter;
+use crate::metrics::counter::{Counter, GuardCounter};
 use crate::metrics::names;
 use crate::metrics::series::OTHER;
 use crate::metrics::text::MetricsText;
@@ -10,13 +10,6 @@ use crate::metrics::{Metrics, lock};
 
 /// Most counters in the process; later classes are counted as `other`.
 const COUNTERS: usize = 1_000;
-
-/// The counter of the values of one class with one outcome.
-#[derive(Debug)]
-pub(super) struct GuardCounter {
-    labels: [Box<str>; 3],
-    values: Counter,
-}
 
 impl Metrics {
     /// Counts values of a class that rules for data found. The class is of the config or of weir.
