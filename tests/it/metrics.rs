@@ -199,9 +199,11 @@ async fn every_metric_is_there_and_every_line_can_be_read() {
     let kid = child_upstream("kid", &[]);
     let login = "auth: { type: bearer, token: { value: t } }";
     let yaml = format!("  shop: {{ url: \"{}\", {login} }}\n{kid}", shop.url());
-    let rule = "limits: { rates: [{ per: caller, requests: 100/1m }] }";
-    let weir = Weir::with(&yaml).top(rule).start().await;
-    assert!(weir.modern().call("shop__search", "{}").await.succeeded());
+    let rules = "limits: { rates: [{ per: caller, requests: 100/1m }] }\nguard: { redact: { towards_upstream: { EMAIL: report } } }";
+    let weir = Weir::with(&yaml).top(rules).start().await;
+    let address = r#"{"q":"ann@example.com"}"#;
+    let modern = weir.modern();
+    assert!(modern.call("shop__search", address).await.succeeded());
     let legacy = weir.legacy("2025-11-25").await;
     assert!(legacy.call("kid__echo", "{}").await.succeeded());
     let scrape = scrape(&weir).await;
