@@ -225,7 +225,7 @@ impl Snapshot {
     }
 
     /// Makes what the callers see that listed something of the snapshot before this one, so that none
-    /// of them waits for it: of [`PREWARMED`] classes at most, for [`PREWARM_TIME`] at most.
+    /// of them waits for it: of 128 classes at most, for 200 ms at most.
     pub fn prewarm(&self, before: &Self) {
         let (Some(policies), Some(former)) = (&self.policies, &before.policies) else {
             return;
